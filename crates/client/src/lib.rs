@@ -1,0 +1,1 @@
+//! Rust SDK of Tickwire: typed records, books, gaps, reconnect.

@@ -1,0 +1,1 @@
+//! Feed adapters, normalizing, books, sequencing, publishing.

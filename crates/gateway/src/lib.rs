@@ -1,0 +1,1 @@
+//! Sessions, subscription index, outbox, fan-out.

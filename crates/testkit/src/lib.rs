@@ -1,0 +1,1 @@
+//! Test doubles and helpers. Never a dependency of what ships.

@@ -1,0 +1,2 @@
+//! Tickwire.
+fn main() {}
