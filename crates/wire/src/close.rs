@@ -1,0 +1,109 @@
+//! Why a gateway ends a session: the public table of close codes.
+//!
+//! 4000 to 4499 may reconnect; 4500 to 4999 must not, because the same would happen again.
+
+use std::time::Duration;
+
+/// A close code with everything that the table says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseCode {
+    /// The gateway is being shut down or replaced.
+    Draining,
+    /// The gateway failed in a way that is not the client's doing.
+    Internal,
+    /// The gateway holds as many sessions as it may.
+    Full,
+    /// The client reads too slowly, or nothing at all for too long.
+    SlowConsumer,
+    /// The client did not answer pings.
+    Silent,
+    /// The client broke the rules of WebSocket or of this protocol.
+    Protocol,
+    /// A message was larger than the limit in `Hello`.
+    TooLarge,
+    /// The client kept sending commands faster than the limit in `Hello`.
+    Flood,
+}
+
+impl CloseCode {
+    /// The whole table.
+    pub const ALL: [Self; 8] = [
+        Self::Draining,
+        Self::Internal,
+        Self::Full,
+        Self::SlowConsumer,
+        Self::Silent,
+        Self::Protocol,
+        Self::TooLarge,
+        Self::Flood,
+    ];
+
+    /// The number in the close frame.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Draining => 4000,
+            Self::Internal => 4001,
+            Self::Full => 4002,
+            Self::SlowConsumer => 4408,
+            Self::Silent => 4410,
+            Self::Protocol => 4500,
+            Self::TooLarge => 4501,
+            Self::Flood => 4502,
+        }
+    }
+
+    /// The name of this number.
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.code() == code)
+    }
+
+    /// A word for it, in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+            Self::Full => "full",
+            Self::SlowConsumer => "slow_consumer",
+            Self::Silent => "silent",
+            Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
+            Self::Flood => "flood",
+        }
+    }
+
+    /// The text in the close frame: what happened and what to do. At most 123 bytes, as a close frame allows.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Draining => "draining: the gateway is going away; reconnect",
+            Self::Internal => "internal: the gateway failed; reconnect",
+            Self::Full => "full: too many sessions here; reconnect later or elsewhere",
+            Self::SlowConsumer => "slow consumer: read faster, subscribe to less, or ask for a lower rate",
+            Self::Silent => "silent: pings were not answered",
+            Self::Protocol => "protocol: the message broke the rules; mend the client before it reconnects",
+            Self::TooLarge => "too large: a command exceeded limits.command_bytes; split it",
+            Self::Flood => {
+                "flood: commands exceeded limits.commands_per_second; batch symbols in one command"
+            }
+        }
+    }
+
+    /// Whether reconnecting makes sense.
+    pub fn may_retry(self) -> bool {
+        may_retry(self.code())
+    }
+
+    /// How long to wait at least before reconnecting, unless a `Notice` said otherwise.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::Draining => Some(Duration::ZERO),
+            Self::Internal | Self::SlowConsumer | Self::Silent => Some(Duration::from_secs(1)),
+            Self::Full => Some(Duration::from_secs(5)),
+            Self::Protocol | Self::TooLarge | Self::Flood => None,
+        }
+    }
+}
+
+/// Whether a session that was closed with this code may be opened again, for codes that this build does not know too.
+pub fn may_retry(code: u16) -> bool {
+    !(4500..5000).contains(&code)
+}

@@ -1,0 +1,150 @@
+//! The three encodings behind one face.
+
+use std::fmt;
+
+use crate::message::{Command, Message};
+use crate::record::Scale;
+use crate::{json, msgpack, proto};
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// Protobuf.
+    Proto,
+    /// MessagePack, positional.
+    MsgPack,
+    /// The JSON twin: one object a line.
+    Json,
+}
+
+impl Encoding {
+    /// All three; `encoding as usize` is the index into this.
+    pub const ALL: [Self; 3] = [Self::Proto, Self::MsgPack, Self::Json];
+
+    /// As the WebSocket handshake names it.
+    pub fn subprotocol(self) -> &'static str {
+        match self {
+            Self::Proto => "tickwire.v1.proto",
+            Self::MsgPack => "tickwire.v1.msgpack",
+            Self::Json => "tickwire.v1.json",
+        }
+    }
+
+    /// The encoding of a subprotocol's name.
+    pub fn from_subprotocol(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| encoding.subprotocol() == name)
+    }
+
+    /// As configuration and command line name it: `proto`, `msgpack`, `json`.
+    pub fn name(self) -> &'static str {
+        self.subprotocol().rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The encoding of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| encoding.name() == name)
+    }
+
+    /// Whether its WebSocket messages are text.
+    pub fn is_text(self) -> bool {
+        self == Self::Json
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why bytes could not be read, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a {encoding} message at byte {offset}: {reason}")]
+#[allow(missing_docs)]
+pub struct DecodeError {
+    pub encoding: Encoding,
+    pub offset: usize,
+    pub reason: String,
+}
+
+/// Appends one message. What is appended one after another is a valid WebSocket message.
+///
+/// `scale` is used by the JSON twin for market data only; other messages may pass the default.
+pub fn encode_message(encoding: Encoding, message: &Message, scale: &Scale, out: &mut Vec<u8>) {
+    match encoding {
+        Encoding::Proto => proto::encode(message, out),
+        Encoding::MsgPack => msgpack::encode(message, out),
+        Encoding::Json => json::encode(message, scale, out),
+    }
+}
+
+/// Appends the gateway's send time, in nanoseconds since the Unix epoch: the last thing in a WebSocket message.
+pub fn encode_sent_time(encoding: Encoding, time: u64, out: &mut Vec<u8>) {
+    encode_message(encoding, &Message::Sent(time), &Scale::default(), out);
+}
+
+/// The messages in the bytes of one WebSocket message or bus frame, in order. Kinds that this build does not know are
+/// passed over. Ends after the first error, because what follows it cannot be trusted.
+#[derive(Clone, Debug)]
+pub struct Batch<'a> {
+    encoding: Encoding,
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// Starts at the first byte.
+    pub fn new(encoding: Encoding, bytes: &'a [u8]) -> Self {
+        Self { encoding, bytes, offset: 0 }
+    }
+}
+
+impl Iterator for Batch<'_> {
+    type Item = Result<Message, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let rest = self.bytes.get(self.offset..).filter(|rest| !rest.is_empty())?;
+            let decoded = match self.encoding {
+                Encoding::Proto => proto::decode(rest),
+                Encoding::MsgPack => msgpack::decode(rest),
+                Encoding::Json => json::decode(rest),
+            };
+            match decoded {
+                Ok((message, used)) => {
+                    self.offset += used.max(1);
+                    if let Some(message) = message {
+                        return Some(Ok(message));
+                    }
+                }
+                Err(reason) => {
+                    let offset = self.offset;
+                    self.offset = self.bytes.len();
+                    return Some(Err(DecodeError { encoding: self.encoding, offset, reason }));
+                }
+            }
+        }
+    }
+}
+
+/// Appends one command.
+pub fn encode_command(encoding: Encoding, command: &Command, out: &mut Vec<u8>) {
+    match encoding {
+        Encoding::Proto => proto::encode_command(command, out),
+        Encoding::MsgPack => msgpack::encode_command(command, out),
+        Encoding::Json => json::encode_command(command, out),
+    }
+}
+
+/// Reads one command: one WebSocket message from a client.
+///
+/// # Errors
+/// When the bytes are not exactly one command.
+pub fn decode_command(encoding: Encoding, bytes: &[u8]) -> Result<Command, DecodeError> {
+    let decoded = match encoding {
+        Encoding::Proto => proto::decode_command(bytes),
+        Encoding::MsgPack => msgpack::decode_command(bytes),
+        Encoding::Json => json::decode_command(bytes),
+    };
+    decoded.map_err(|reason| DecodeError { encoding, offset: 0, reason })
+}

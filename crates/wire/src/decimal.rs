@@ -1,0 +1,137 @@
+//! Exact decimals: integers with a scale, as text.
+//!
+//! Text always carries all decimals of the scale, so that removing the point gives the integer back.
+
+/// Most decimals that a scale may have: 10^18 is the largest power of ten below 2^63.
+pub const DECIMALS_MAX: u32 = 18;
+
+/// What is wrong with a decimal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum DecimalError {
+    #[error("`{0}` is not a decimal number")]
+    Malformed(String),
+    #[error("`{text}` has more than {decimals} decimals")]
+    TooPrecise { text: String, decimals: u32 },
+    #[error("`{0}` does not fit into 64 bits at this scale")]
+    OutOfRange(String),
+}
+
+/// Appends `value * 10^-decimals` with exactly `decimals` decimals.
+pub fn write(out: &mut String, value: i64, decimals: u32) {
+    if value < 0 {
+        out.push('-');
+    }
+    write_unsigned(out, value.unsigned_abs(), decimals);
+}
+
+/// As [`write`], for sizes.
+pub fn write_unsigned(out: &mut String, value: u64, decimals: u32) {
+    let mut digits = [b'0'; 40];
+    let mut at = digits.len();
+    let mut rest = value;
+    let shown = decimals.min(DECIMALS_MAX) as usize + 1;
+    while rest > 0 || digits.len() - at < shown {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let point = digits.len() - decimals.min(DECIMALS_MAX) as usize;
+    for (i, digit) in digits.iter().enumerate().skip(at) {
+        if i == point {
+            out.push('.');
+        }
+        out.push(char::from(*digit));
+    }
+}
+
+/// Reads text at a given scale; fewer decimals are filled up, zeros beyond the scale are ignored.
+///
+/// # Errors
+/// When the text is not a decimal, has more decimals than the scale, or is too large.
+pub fn parse(text: &str, decimals: u32) -> Result<i64, DecimalError> {
+    let malformed = || DecimalError::Malformed(text.to_owned());
+    let out_of_range = || DecimalError::OutOfRange(text.to_owned());
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() || (digits.contains('.') && fraction.is_empty()) {
+        return Err(malformed());
+    }
+    let mut value: i64 = 0;
+    let mut push = |digit: u8| -> Result<(), DecimalError> {
+        if !digit.is_ascii_digit() {
+            return Err(malformed());
+        }
+        let digit = i64::from(digit - b'0');
+        value = value.checked_mul(10).ok_or_else(out_of_range)?;
+        value = if negative { value.checked_sub(digit) } else { value.checked_add(digit) }
+            .ok_or_else(out_of_range)?;
+        Ok(())
+    };
+    let (kept, beyond) = fraction.as_bytes().split_at(fraction.len().min(decimals as usize));
+    for digit in whole.bytes().chain(kept.iter().copied()) {
+        push(digit)?;
+    }
+    for _ in kept.len()..decimals as usize {
+        push(b'0')?;
+    }
+    match beyond.iter().find(|digit| **digit != b'0') {
+        None => Ok(value),
+        Some(digit) if digit.is_ascii_digit() => {
+            Err(DecimalError::TooPrecise { text: text.to_owned(), decimals })
+        }
+        Some(_) => Err(malformed()),
+    }
+}
+
+/// How many decimals a text really uses: `61837.6300` uses 2.
+pub fn used_decimals(text: &str) -> u32 {
+    text.split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len() as u32)
+}
+
+/// The integer in a text that carries all decimals of its scale: what stands there without its point.
+///
+/// # Errors
+/// When the text is not a decimal or is too large.
+pub fn digits(text: &str) -> Result<i64, DecimalError> {
+    let decimals = text.split_once('.').map_or(0, |(_, fraction)| fraction.len() as u32);
+    parse(text, decimals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, decimals: u32, value: i64, written: &str) {
+        assert_eq!(parse(text, decimals), Ok(value));
+        let mut out = String::new();
+        write(&mut out, value, decimals);
+        assert_eq!(out, written);
+        assert_eq!(digits(&out), Ok(value));
+    }
+
+    #[test]
+    fn decimals_are_exact_both_ways() {
+        check("61837.63000000", 2, 6_183_763, "61837.63");
+        check("0.00001", 5, 1, "0.00001");
+        check("-37.63", 2, -3763, "-37.63");
+        check("-0.5", 1, -5, "-0.5");
+        check("7", 0, 7, "7");
+        check("7", 3, 7000, "7.000");
+        check("9223372036854775807", 0, i64::MAX, "9223372036854775807");
+        check("-9.223372036854775808", 18, i64::MIN, "-9.223372036854775808");
+    }
+
+    #[test]
+    fn bad_decimals_are_named() {
+        for text in ["", ".", "1.", ".5", "1e5", "--1", "1.2.3", "NaN", "1,5", " 1", "1.0x"] {
+            assert!(matches!(parse(text, 3), Err(DecimalError::Malformed(_))), "{text}");
+        }
+        assert!(matches!(parse("1.0001", 3), Err(DecimalError::TooPrecise { .. })));
+        assert!(matches!(parse("99999999999", 9), Err(DecimalError::OutOfRange(_))));
+    }
+}
