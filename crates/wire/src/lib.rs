@@ -6,6 +6,7 @@
 //!
 //! Decoding never trusts a length that the sender claims: a message of n bytes allocates in the order of n.
 
+mod book;
 pub mod bus_frame;
 mod close;
 mod codec;
@@ -19,6 +20,7 @@ mod proto;
 mod record;
 mod symbol;
 
+pub use book::{Applied, BookError, BookState};
 pub use close::{CloseCode, may_retry};
 pub use codec::{
     Batch, DecodeError, Encoding, decode_command, encode_command, encode_message, encode_sent_time,
