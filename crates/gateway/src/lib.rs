@@ -1,1 +1,6 @@
-//! Sessions, subscription index, outbox, fan-out.
+//! The edge of Tickwire: sessions, subscription index, outbox, fan-out.
+//!
+//! `engine` decides what each session gets and is told; it has no socket, clock or task in it. Around it: `hub`
+//! follows the bus and finds losses, `shard` owns sockets and threads, `accept` speaks HTTP, `admin` tells how it goes.
+
+pub mod engine;

@@ -1,0 +1,279 @@
+//! One client connection as the engine sees it: its subscriptions, its outbox and its account of every number.
+
+use std::collections::{HashMap, VecDeque};
+
+use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
+
+use super::topic::{Stamp, Topic};
+use super::update::{TopicId, VenueIndex};
+
+slotmap::new_key_type! {
+    /// A session of a shard. A key that outlived its session resolves to nothing.
+    pub struct SessionKey;
+}
+
+/// A subscription as its topic sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SubRef {
+    pub(crate) session: SessionKey,
+    pub(crate) sub: u32,
+}
+
+/// What became of the numbers that passed a subscription: the first is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Account {
+    pub published: u64,
+    pub delivered: u64,
+    pub conflated: u64,
+    pub dropped: u64,
+    pub filtered: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sub {
+    pub(crate) topic: TopicId,
+    /// Everything that arrived up to here was sent or accounted for.
+    pub(crate) stamp: Stamp,
+    /// Last number that was sent or accounted for, in the numbering of `epoch`.
+    pub(crate) sent: u64,
+    pub(crate) epoch: u64,
+    /// Bytes of lossless records that wait.
+    pub(crate) waiting_bytes: usize,
+    /// Numbers up to here will not be sent but announced as shed; 0: none.
+    pub(crate) shed_to: u64,
+    pub(crate) account: Account,
+    /// In the session's dirty ring.
+    pub(crate) dirty: bool,
+    /// The state as it is must be sent, even if its number was passed before.
+    pub(crate) needs_snapshot: bool,
+    /// Next subscription of the session to the same instrument: a ring.
+    pub(crate) sibling: u32,
+    /// Last number that a heartbeat told.
+    pub(crate) told: u64,
+    /// Its place among the topic's subscribers.
+    pub(crate) place: u32,
+}
+
+impl Sub {
+    /// Numbers up to `to` are settled by one delivered record.
+    pub(crate) fn deliver(&mut self, to: u64) {
+        let passed = to.saturating_sub(self.sent);
+        if passed > 0 {
+            self.account.published += passed;
+            self.account.delivered += 1;
+            self.account.conflated += passed - 1;
+            self.sent = to;
+        }
+    }
+
+    /// Numbers `first` to `last` are settled by announcing them; what lies before was superseded.
+    pub(crate) fn announce(&mut self, first: u64, last: u64) {
+        let passed = last.saturating_sub(self.sent);
+        let dropped = passed.min(last + 1 - first.min(last + 1));
+        self.account.published += passed;
+        self.account.dropped += dropped;
+        self.account.conflated += passed - dropped;
+        self.sent = self.sent.max(last);
+    }
+}
+
+/// Where a session stands on the pressure ladder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// It takes everything.
+    #[default]
+    Prompt,
+    /// It gets the newest only, and was told so.
+    Conflating,
+}
+
+/// How far the end of a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    No,
+    /// The close frame is to be written.
+    Asked(CloseCode),
+    /// It was handed over: nothing comes after it.
+    Told,
+}
+
+/// A `subscribe` whose topics are not all known yet.
+#[derive(Debug)]
+pub(crate) struct PendingSubscribe {
+    pub(crate) id: u64,
+    pub(crate) answer: tickwire_wire::Subscribed,
+    pub(crate) waiting: Vec<TopicId>,
+    pub(crate) deadline: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) encoding: Encoding,
+    /// Encoded control messages, sent before anything else.
+    pub(crate) control: Vec<u8>,
+    /// A pong that is owed: its payload.
+    pub(crate) pong: Option<Vec<u8>>,
+    pub(crate) ping_due: bool,
+    pub(crate) subs: Vec<Option<Sub>>,
+    pub(crate) free: Vec<u32>,
+    pub(crate) by_topic: HashMap<TopicId, u32>,
+    pub(crate) dirty: VecDeque<u32>,
+    /// Bytes of lossless records that wait.
+    pub(crate) lossless_bytes: usize,
+    /// Bytes handed over that the kernel has not taken yet.
+    pub(crate) unsent_bytes: usize,
+    /// Since when the kernel takes nothing, in nanoseconds.
+    pub(crate) blocked_since: Option<u64>,
+    /// When the kernel last took bytes after a block.
+    pub(crate) unblocked_at: u64,
+    pub(crate) shedding: bool,
+    pub(crate) pace: Pace,
+    /// Waits in the list of sessions that have something to send.
+    pub(crate) queued: bool,
+    pub(crate) heard: u64,
+    pub(crate) wrote: u64,
+    pub(crate) ending: Ending,
+    pub(crate) close_at: Option<u64>,
+    pub(crate) pending: Vec<PendingSubscribe>,
+    pub(crate) resume: Vec<ResumePosition>,
+    /// Venues of its subscriptions, with how many.
+    pub(crate) venues: Vec<(VenueIndex, u32)>,
+    /// `venue:*` per channel: what appears later is subscribed too.
+    pub(crate) wildcards: Vec<(String, tickwire_wire::Channel)>,
+    /// Of subscriptions that ended.
+    pub(crate) ended: Account,
+}
+
+impl Session {
+    pub(crate) fn new(encoding: Encoding, now: u64) -> Self {
+        Self {
+            encoding,
+            control: Vec::new(),
+            pong: None,
+            ping_due: false,
+            subs: Vec::new(),
+            free: Vec::new(),
+            by_topic: HashMap::new(),
+            dirty: VecDeque::new(),
+            lossless_bytes: 0,
+            unsent_bytes: 0,
+            blocked_since: None,
+            unblocked_at: 0,
+            shedding: false,
+            pace: Pace::default(),
+            queued: false,
+            heard: now,
+            wrote: now,
+            ending: Ending::No,
+            close_at: None,
+            pending: Vec::new(),
+            resume: Vec::new(),
+            venues: Vec::new(),
+            wildcards: Vec::new(),
+            ended: Account::default(),
+        }
+    }
+
+    /// Bytes that are owed to the client and not with it: what the ladder looks at.
+    pub(crate) fn pressure(&self) -> usize {
+        self.lossless_bytes + self.control.len() + self.unsent_bytes
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending != Ending::No
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        self.ending != Ending::Told
+            && (!self.control.is_empty()
+                || !self.dirty.is_empty()
+                || self.pong.is_some()
+                || self.ping_due
+                || self.is_ending())
+    }
+
+    pub(crate) fn sub(&self, index: u32) -> Option<&Sub> {
+        self.subs.get(index as usize).and_then(Option::as_ref)
+    }
+
+    pub(crate) fn sub_mut(&mut self, index: u32) -> Option<&mut Sub> {
+        self.subs.get_mut(index as usize).and_then(Option::as_mut)
+    }
+
+    /// Adds a subscription and ties it to those of the same instrument.
+    pub(crate) fn add(&mut self, sub: Sub) -> u32 {
+        let topic = sub.topic;
+        let index = if let Some(index) = self.free.pop() {
+            self.subs[index as usize] = Some(sub);
+            index
+        } else {
+            self.subs.push(Some(sub));
+            self.subs.len() as u32 - 1
+        };
+        let sibling = tickwire_wire::Channel::ALL
+            .into_iter()
+            .find_map(|channel| self.by_topic.get(&TopicId::new(topic.instrument_index(), channel)).copied());
+        let next = match sibling.and_then(|sibling| self.sub_mut(sibling)) {
+            Some(sibling) => std::mem::replace(&mut sibling.sibling, index),
+            None => index,
+        };
+        if let Some(sub) = self.sub_mut(index) {
+            sub.sibling = next;
+        }
+        self.by_topic.insert(topic, index);
+        index
+    }
+
+    /// Takes a subscription out of the ring of its instrument and frees its place.
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Sub> {
+        let removed = self.subs.get_mut(index as usize)?.take()?;
+        let mut before = removed.sibling;
+        while before != index {
+            match self.sub_mut(before) {
+                Some(sub) if sub.sibling == index => {
+                    sub.sibling = removed.sibling;
+                    break;
+                }
+                Some(sub) => before = sub.sibling,
+                None => break,
+            }
+        }
+        self.by_topic.remove(&removed.topic);
+        if removed.dirty {
+            self.dirty.retain(|dirty| *dirty != index);
+        }
+        self.free.push(index);
+        let a = removed.account;
+        self.ended.published += a.published;
+        self.ended.delivered += a.delivered;
+        self.ended.conflated += a.conflated;
+        self.ended.dropped += a.dropped;
+        self.ended.filtered += a.filtered;
+        Some(removed)
+    }
+
+    pub(crate) fn totals(&self) -> Account {
+        self.subs.iter().flatten().fold(self.ended, |t, sub| Account {
+            published: t.published + sub.account.published,
+            delivered: t.delivered + sub.account.delivered,
+            conflated: t.conflated + sub.account.conflated,
+            dropped: t.dropped + sub.account.dropped,
+            filtered: t.filtered + sub.account.filtered,
+        })
+    }
+}
+
+/// What became of one subscription's numbers, for the client. What still waits is not part of any of them.
+pub(crate) fn ledger_entry(sub: &Sub, topic: &Topic) -> LedgerEntry {
+    LedgerEntry {
+        instrument: topic.info.id,
+        channel: topic.channel as i32,
+        symbol: topic.info.scale.symbol.clone(),
+        published: sub.account.published,
+        delivered: sub.account.delivered,
+        conflated: sub.account.conflated,
+        dropped: sub.account.dropped,
+        filtered: sub.account.filtered,
+    }
+}

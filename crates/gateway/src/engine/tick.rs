@@ -1,0 +1,120 @@
+//! What happens by the clock: heartbeats, pings, time-outs, draining.
+
+use tickwire_wire::{CloseCode, Message, Notice};
+
+use super::session::{Pace, SessionKey};
+use super::{Engine, Wish};
+
+impl Engine {
+    /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
+    pub fn tick(&mut self, now: u64) {
+        let keys: Vec<_> = self.sessions.keys().collect();
+        for key in keys {
+            self.tick_session(key, now);
+        }
+        self.let_go_of_idle_topics(now);
+    }
+
+    fn tick_session(&mut self, key: SessionKey, now: u64) {
+        let limits = &self.limits;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let silent_ns = now.saturating_sub(session.heard);
+        let blocked_ns = session.blocked_since.map_or(0, |since| now.saturating_sub(since));
+        let is_due = session.close_at.is_some_and(|at| now >= at);
+        let end = if is_due {
+            Some(CloseCode::Draining)
+        } else if blocked_ns > limits.no_progress_ns {
+            Some(CloseCode::SlowConsumer)
+        } else if silent_ns > 3 * limits.ping_after_ns {
+            Some(CloseCode::Silent)
+        } else {
+            None
+        };
+        if let Some(code) = end {
+            self.close(key, code);
+            return;
+        }
+        let is_blocked = session.blocked_since.is_some();
+        if silent_ns > limits.ping_after_ns && !session.ping_due && !is_blocked {
+            session.ping_due = true;
+        }
+        if blocked_ns > limits.conflating_after_ns && session.pace == Pace::Prompt {
+            session.pace = Pace::Conflating;
+            self.notify(key, "conflating", "reading too slowly: conflatable channels bring the newest only");
+        } else if session.pace == Pace::Conflating
+            && !is_blocked
+            && now.saturating_sub(session.unblocked_at) > limits.prompt_after_ns
+        {
+            session.pace = Pace::Prompt;
+            self.notify(key, "conflating_ended", "reading fast enough again");
+        } else if !is_blocked && now.saturating_sub(session.wrote) >= limits.heartbeat_ns {
+            session.wrote = now;
+            self.beat(key, now);
+        }
+        if self
+            .sessions
+            .get(key)
+            .is_some_and(|session| session.pending.iter().any(|pending| now >= pending.deadline))
+        {
+            self.settle_pending(key, now, |_| false);
+        }
+        self.queue_if_due(key);
+    }
+
+    fn queue_if_due(&mut self, key: SessionKey) {
+        if self.sessions.get(key).is_some_and(|session| session.ping_due) {
+            self.queue(key);
+        }
+    }
+
+    fn notify(&mut self, key: SessionKey, code: &str, message: &str) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let totals = session.totals();
+        let notice = Notice {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            conflated: totals.conflated,
+            dropped: totals.dropped,
+            retry_after_ms: 0,
+        };
+        self.say(key, &Message::Notice(notice));
+    }
+
+    /// Tells every session when to come back and closes them one after another over the window.
+    pub fn drain(&mut self, window_ns: u64, now: u64) {
+        self.draining = true;
+        let keys: Vec<_> = self.sessions.keys().collect();
+        let count = keys.len().max(1) as u64;
+        for (at, key) in keys.into_iter().enumerate() {
+            let wait_ns = window_ns / count * at as u64;
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.close_at = Some(now + wait_ns);
+            let totals = session.totals();
+            let notice = Notice {
+                code: "draining".to_owned(),
+                message: "this gateway is going away; the session will be closed in its turn".to_owned(),
+                conflated: totals.conflated,
+                dropped: totals.dropped,
+                retry_after_ms: (wait_ns / 1_000_000) as u32,
+            };
+            self.say(key, &Message::Notice(notice));
+        }
+    }
+
+    fn let_go_of_idle_topics(&mut self, now: u64) {
+        let linger = self.limits.linger_ns;
+        for slot in &mut self.topics {
+            let Some(topic) = slot else { continue };
+            if !topic.subscribers.is_empty()
+                || topic.idle_since.is_none_or(|since| now.saturating_sub(since) < linger)
+            {
+                continue;
+            }
+            let id = super::TopicId::new(topic.info.index, topic.channel);
+            if !self.waiters.contains_key(&id) {
+                self.wishes.push(Wish::Drop(id));
+                *slot = None;
+            }
+        }
+    }
+}

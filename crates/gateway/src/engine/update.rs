@@ -1,0 +1,231 @@
+//! What shards receive from the bus side, shared by all shards: instruments, feed states and encode-once records.
+
+use std::sync::{Arc, OnceLock};
+
+use tickwire_wire::{
+    Batch, Body, Channel, Encoding, FeedState, Gap, GapCause, Message, Record, Scale, SymbolName,
+    encode_message,
+};
+
+/// A venue, by its dense index at this gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VenueIndex(pub u16);
+
+/// A channel of an instrument, by its dense index at this gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicId(pub u32);
+
+/// Numbers below this are taken by the channels of one instrument.
+const CHANNELS: u32 = 8;
+
+impl TopicId {
+    /// The topic of an instrument's channel.
+    pub fn new(instrument_index: u32, channel: Channel) -> Self {
+        Self(instrument_index * CHANNELS + channel as u32)
+    }
+
+    /// Dense index of the instrument.
+    pub fn instrument_index(self) -> u32 {
+        self.0 / CHANNELS
+    }
+
+    /// Its channel.
+    pub fn channel(self) -> Channel {
+        Channel::try_from((self.0 % CHANNELS) as i32).unwrap_or_default()
+    }
+}
+
+/// An instrument as this gateway knows it.
+#[derive(Clone, Debug)]
+pub struct InstrumentInfo {
+    /// Dense, in the order in which the gateway met them.
+    pub index: u32,
+    /// On the wire.
+    pub id: u32,
+    /// Its venue.
+    pub venue: VenueIndex,
+    /// `venue:SYMBOL`, taken apart.
+    pub name: SymbolName,
+    /// Its name and decimals, for the JSON twin and for grants.
+    pub scale: Scale,
+}
+
+/// The state of a venue's feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedStatus {
+    /// Dense index.
+    pub venue: VenueIndex,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Live, stale or down.
+    pub state: FeedState,
+    /// Nanoseconds since the Unix epoch.
+    pub since: u64,
+    /// Why, where it is not live.
+    pub reason: Arc<str>,
+}
+
+/// Where a topic starts, or starts again after a loss.
+#[derive(Clone, Debug)]
+pub struct TopicState {
+    /// Of which topic.
+    pub topic: TopicId,
+    /// Numbering in force.
+    pub epoch: u64,
+    /// Last number that `records` contain.
+    pub sequence: u64,
+    /// The last record, or one for each conflation key, or a book snapshot; nothing where nothing happened yet.
+    pub records: Vec<Arc<Update>>,
+}
+
+/// From the bus side to a shard. For each topic, in order and without holes: the numbers of an `Update` follow on the
+/// number before, unless a gap record or a `State` says otherwise.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A new instrument, or one whose definition changed.
+    Instrument(Arc<InstrumentInfo>),
+    /// A feed came into a state.
+    Feed(Arc<FeedStatus>),
+    /// A topic starts, or starts again.
+    State(Arc<TopicState>),
+    /// The next record of a topic.
+    Update(Arc<Update>),
+    /// A topic that was asked for cannot be had now.
+    Unavailable {
+        /// Which.
+        topic: TopicId,
+        /// Why, for the client.
+        reason: Arc<str>,
+    },
+}
+
+/// One record with its bytes in each encoding, each made at most once and shared by all sessions of all shards.
+#[derive(Debug)]
+pub struct Update {
+    /// Where it belongs.
+    pub topic: TopicId,
+    /// Numbering in force.
+    pub epoch: u64,
+    /// First number that it stands for.
+    pub first: u64,
+    /// Last number that it stands for.
+    pub last: u64,
+    info: Arc<InstrumentInfo>,
+    source: Encoding,
+    record: OnceLock<Record>,
+    bytes: [OnceLock<Box<[u8]>>; 3],
+}
+
+impl Update {
+    /// A record as it came over the bus, not decoded yet. Copies the bytes: a slice of a bus message would keep the
+    /// whole read buffer alive.
+    pub fn from_bus(
+        info: Arc<InstrumentInfo>,
+        channel: Channel,
+        epoch: u64,
+        numbers: (u64, u64),
+        encoding: Encoding,
+        bytes: &[u8],
+    ) -> Self {
+        let topic = TopicId::new(info.index, channel);
+        let update = Self {
+            topic,
+            epoch,
+            first: numbers.0,
+            last: numbers.1,
+            info,
+            source: encoding,
+            record: OnceLock::new(),
+            bytes: Default::default(),
+        };
+        let _ = update.bytes[encoding as usize].set(bytes.into());
+        update
+    }
+
+    /// A record that the gateway made or has decoded already. It stands for `first` to its own number.
+    pub fn from_record(info: Arc<InstrumentInfo>, epoch: u64, first: u64, record: Record) -> Self {
+        let topic = TopicId::new(info.index, record.channel());
+        Self {
+            topic,
+            epoch,
+            first,
+            last: record.sequence,
+            info,
+            source: Encoding::Proto,
+            record: OnceLock::from(record),
+            bytes: Default::default(),
+        }
+    }
+
+    /// A gap. `last` 0 says that the numbering is lost and starts again under `epoch`.
+    pub fn gap(
+        info: Arc<InstrumentInfo>,
+        channel: Channel,
+        cause: GapCause,
+        first: u64,
+        last: u64,
+        epoch: u64,
+    ) -> Self {
+        let record = gap_record(info.id, channel, cause, first, last, epoch);
+        Self::from_record(info, epoch, first, record)
+    }
+
+    /// The record. What cannot be decoded has become a gap, so that it is announced and not passed on.
+    pub fn record(&self) -> &Record {
+        self.record.get_or_init(|| {
+            let bytes = self.bytes[self.source as usize].get().map(AsRef::as_ref).unwrap_or_default();
+            match Batch::new(self.source, bytes).next() {
+                Some(Ok(Message::Record(record))) => record,
+                _ => {
+                    let cause = GapCause::Bus;
+                    gap_record(self.info.id, self.topic.channel(), cause, self.first, self.last, self.epoch)
+                }
+            }
+        })
+    }
+
+    /// Its bytes: a message of its own in this encoding.
+    pub fn bytes(&self, encoding: Encoding) -> &[u8] {
+        self.bytes[encoding as usize].get_or_init(|| {
+            let mut out = Vec::new();
+            encode_message(encoding, &Message::Record(self.record().clone()), &self.info.scale, &mut out);
+            out.into_boxed_slice()
+        })
+    }
+
+    /// Bytes as it came, for the accounting of memory; 0 where it was not from the bus.
+    pub(crate) fn source_bytes(&self) -> usize {
+        self.bytes[self.source as usize].get().map_or(0, |bytes| bytes.len())
+    }
+
+    /// Announces a loss.
+    pub fn is_gap(&self) -> bool {
+        // A record from the bus that stands for one number is no gap that matters here: it is passed on as it is, and
+        // gaps of one number that ingesters send are decoded on the bus side.
+        self.record.get().is_some_and(|record| matches!(record.body, Body::Gap(_)))
+    }
+
+    /// Of which instrument.
+    pub fn info(&self) -> &Arc<InstrumentInfo> {
+        &self.info
+    }
+}
+
+/// A gap as a record. Its header carries the last number, so that the next record follows on it.
+pub fn gap_record(
+    instrument: u32,
+    channel: Channel,
+    cause: GapCause,
+    first: u64,
+    last: u64,
+    epoch: u64,
+) -> Record {
+    let gap = Gap {
+        channel: channel as i32,
+        cause: cause as i32,
+        first_sequence: first,
+        last_sequence: last,
+        epoch,
+    };
+    Record { instrument, sequence: last, event_time: 0, receive_time: 0, body: Body::Gap(gap) }
+}
