@@ -3,4 +3,17 @@
 //! `engine` decides what each session gets and is told; it has no socket, clock or task in it. Around it: `hub`
 //! follows the bus and finds losses, `shard` owns sockets and threads, `accept` speaks HTTP, `admin` tells how it goes.
 
+mod accept;
+mod admin;
+mod clock;
+mod config;
 pub mod engine;
+mod gateway;
+mod hub;
+mod shard;
+mod stats;
+
+pub use accept::{NoPages, Page, Pages};
+pub use config::{GatewayConfig, Limits};
+pub use gateway::{Gateway, StartError};
+pub use hyper::Method;

@@ -42,7 +42,7 @@ pub(crate) fn fill(session: &mut Session, topics: &mut Topics, budget: usize, no
     }
     if let Ending::Asked(code) = session.ending {
         write_close(code, out);
-        session.ending = Ending::Told;
+        session.ending = Ending::Told(code);
     }
 }
 

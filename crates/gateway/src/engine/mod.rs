@@ -173,6 +173,14 @@ impl Engine {
         self.queue(key);
     }
 
+    /// Why a session is being closed, if it is.
+    pub fn closing(&self, key: SessionKey) -> Option<CloseCode> {
+        match self.sessions.get(key)?.ending {
+            Ending::No => None,
+            Ending::Asked(code) | Ending::Told(code) => Some(code),
+        }
+    }
+
     /// Takes what the bus side has to say.
     pub fn on_event(&mut self, event: &Event, now: u64) {
         match event {
@@ -212,7 +220,7 @@ impl Engine {
                     shed(session, subscriber.sub, self.stamp, update.last);
                 }
             }
-            if !session.queued && session.blocked_since.is_none() && session.ending != Ending::Told {
+            if !session.queued && session.blocked_since.is_none() && !session.is_over() {
                 session.queued = true;
                 self.ready.push(subscriber.session);
             }
@@ -338,14 +346,14 @@ impl Engine {
     pub fn fill(&mut self, key: SessionKey, now: u64, out: &mut Vec<u8>) -> Filled {
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         session.queued = false;
-        if session.ending == Ending::Told {
+        if session.is_over() {
             return Filled::default();
         }
         fill::fill(session, &mut self.topics, self.limits.write_bytes, now, out);
         if session.shedding && session.pressure() < self.limits.shed_bytes / 2 {
             session.shedding = false;
         }
-        Filled { closed: session.ending == Ending::Told, more: session.has_work() }
+        Filled { closed: session.is_over(), more: session.has_work() }
     }
 
     /// Tells what the kernel has not taken of what was filled. Above 0 the session is blocked: it is not ready again

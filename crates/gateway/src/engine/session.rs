@@ -95,7 +95,7 @@ pub(crate) enum Ending {
     /// The close frame is to be written.
     Asked(CloseCode),
     /// It was handed over: nothing comes after it.
-    Told,
+    Told(CloseCode),
 }
 
 /// A `subscribe` whose topics are not all known yet.
@@ -184,8 +184,12 @@ impl Session {
         self.ending != Ending::No
     }
 
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.ending, Ending::Told(_))
+    }
+
     pub(crate) fn has_work(&self) -> bool {
-        self.ending != Ending::Told
+        !self.is_over()
             && (!self.control.is_empty()
                 || !self.dirty.is_empty()
                 || self.pong.is_some()

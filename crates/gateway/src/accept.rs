@@ -1,0 +1,234 @@
+//! The public listener: HTTP up to the WebSocket handshake, then the bare socket goes to a shard.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tickwire_wire::Encoding;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::shard::{Arrival, Order};
+use crate::stats::Stats;
+
+/// Longest wait for the head of a request, against clients that send it byte by byte.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest head of a request, in bytes.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 64;
+/// Connections that have not shaken hands yet.
+const HANDSHAKES_MAX: usize = 1024;
+/// Wait after the system refused a connection, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What else the public listener serves beside `/v1/stream`: the demo's page.
+pub trait Pages: Send + Sync + 'static {
+    /// The answer to a request, or `None` where there is nothing.
+    fn answer(&self, method: &Method, path: &str) -> Option<Page>;
+}
+
+/// A small document.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Page {
+    pub content_type: &'static str,
+    pub body: Bytes,
+}
+
+/// No pages.
+#[derive(Debug)]
+pub struct NoPages;
+
+impl Pages for NoPages {
+    fn answer(&self, _: &Method, _: &str) -> Option<Page> {
+        None
+    }
+}
+
+pub(crate) struct Acceptor {
+    pub(crate) shards: Vec<mpsc::Sender<Order>>,
+    pub(crate) sessions: Arc<Semaphore>,
+    pub(crate) pages: Arc<dyn Pages>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) send_bytes: usize,
+    /// Distinguishes the sessions of this process from those of others and of earlier runs.
+    pub(crate) instance: u64,
+    pub(crate) next: AtomicU64,
+}
+
+/// Accepts until it is told to stop. An error on one connection, or of the system, never ends it.
+pub(crate) async fn run(listener: TcpListener, acceptor: Arc<Acceptor>, stop: CancellationToken) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
+            acceptor.stats.refused.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        let acceptor = Arc::clone(&acceptor);
+        tokio::spawn(async move {
+            acceptor.serve(stream, peer).await;
+            drop(permit);
+        });
+    }
+}
+
+impl Acceptor {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(|request| {
+            let answer = self.answer(request, peer);
+            async { Ok::<_, Infallible>(answer) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%peer, %error, "a connection ended before its handshake");
+        }
+    }
+
+    fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        if path == "/v1/stream" {
+            return self.upgrade(request, peer);
+        }
+        match self.pages.answer(request.method(), path) {
+            Some(page) => {
+                let mut response = Response::new(Full::new(page.body));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+                response
+            }
+            None => text(StatusCode::NOT_FOUND, "nothing here; sessions connect to /v1/stream\n"),
+        }
+    }
+
+    fn upgrade(self: &Arc<Self>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        if !fastwebsockets::upgrade::is_upgrade_request(&request) || request.method() != Method::GET {
+            let hint = "this is a WebSocket endpoint: connect with ws:// and subprotocol tickwire.v1.json\n";
+            return text(StatusCode::UPGRADE_REQUIRED, hint);
+        }
+        let Some((encoding, is_named)) = choose(&request) else {
+            let mut known = "none of the offered subprotocols is known; known:".to_owned();
+            for encoding in Encoding::ALL {
+                let _ = write!(known, " {}", encoding.subprotocol());
+            }
+            return text(StatusCode::BAD_REQUEST, known + "\n");
+        };
+        if !self.stats.is_ready() {
+            return later(1, "not ready: the bus is not connected yet, or the gateway is draining; see /readyz\n");
+        }
+        let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() else {
+            self.stats.refused.fetch_add(1, Ordering::Relaxed);
+            return later(5, "full: this gateway holds all the sessions it may; try later or another one\n");
+        };
+        let (response, upgrade) = match fastwebsockets::upgrade::upgrade(&mut request) {
+            Ok(upgrade) => upgrade,
+            Err(error) => return text(StatusCode::BAD_REQUEST, format!("not a WebSocket handshake: {error}\n")),
+        };
+        let id = format!("{:08x}-{}", self.instance as u32, self.next.fetch_add(1, Ordering::Relaxed));
+        let acceptor = Arc::clone(self);
+        tokio::spawn(async move {
+            let upgraded = match upgrade.await {
+                Ok(socket) => socket.into_inner().into_inner().downcast::<TokioIo<TcpStream>>(),
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "handshake not completed");
+                    return;
+                }
+            };
+            match upgraded {
+                Ok(parts) => acceptor.hand_over(id, parts.io.into_inner(), parts.read_buf, encoding, permit).await,
+                Err(_) => tracing::error!(%peer, "the connection is of an unexpected kind"),
+            }
+        });
+        let (mut parts, _) = response.into_parts();
+        if is_named {
+            parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(encoding.subprotocol()));
+        }
+        Response::from_parts(parts, Full::default())
+    }
+
+    async fn hand_over(
+        &self,
+        id: String,
+        stream: TcpStream,
+        read: Bytes,
+        encoding: Encoding,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) {
+        let socket = socket2::SockRef::from(&stream);
+        let tuned = socket.set_send_buffer_size(self.send_bytes);
+        #[cfg(target_os = "linux")]
+        let tuned = tuned.and(socket.set_tcp_notsent_lowat(16 << 10));
+        if let Err(error) = tuned {
+            tracing::debug!(session = id, %error, "socket not tuned");
+        }
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::error!(session = id, %error, "cannot hand over a connection");
+                return;
+            }
+        };
+        // The emptiest shard: sessions are long-lived, so nothing balances them later.
+        let count = |at: usize| self.stats.shards[at].sessions.load(Ordering::Relaxed);
+        let at = (0..self.shards.len()).min_by_key(|at| count(*at)).unwrap_or(0);
+        self.stats.accepted.fetch_add(1, Ordering::Relaxed);
+        self.stats.sessions.fetch_add(1, Ordering::Relaxed);
+        self.stats.shards[at].sessions.fetch_add(1, Ordering::Relaxed);
+        let arrival = Arrival { id, stream, read, encoding, permit };
+        if self.shards[at].send(Order::Arrive(arrival)).await.is_err() {
+            self.stats.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The first subprotocol of the client's list that is known, and whether there was a list; JSON where there was none.
+fn choose<B>(request: &Request<B>) -> Option<(Encoding, bool)> {
+    let offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
+    let mut names = offers.iter().filter_map(|offer| offer.to_str().ok()).flat_map(|offer| offer.split(',')).peekable();
+    if names.peek().is_none() {
+        return Some((Encoding::Json, false));
+    }
+    names.find_map(|name| Encoding::from_subprotocol(name.trim())).map(|encoding| (encoding, true))
+}
+
+pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn later(seconds: u64, body: &str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, body);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}

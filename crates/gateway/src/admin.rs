@@ -1,0 +1,178 @@
+//! The admin listener: health, readiness, metrics.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tickwire_wire::{CloseCode, FeedState};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::text;
+use crate::stats::Stats;
+
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves until it is told to stop.
+pub(crate) async fn run(listener: TcpListener, stats: Arc<Stats>, stop: CancellationToken) {
+    let mut registry = Registry::with_prefix("tickwire");
+    registry.register_collector(Box::new(Figures(Arc::clone(&stats))));
+    let registry = Arc::new(registry);
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (stats, registry) = (Arc::clone(&stats), Arc::clone(&registry));
+        tokio::spawn(async move {
+            let service = service_fn(|request: Request<Incoming>| {
+                let answer = answer(&request, &stats, &registry);
+                async { Ok::<_, Infallible>(answer) }
+            });
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "an admin connection ended");
+            }
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, stats: &Stats, registry: &Registry) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/readyz" => readiness(stats),
+        "/metrics" => metrics(registry),
+        _ => text(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
+    }
+}
+
+/// Ready to take sessions. A bus that goes away later does not end readiness: sessions keep what they have, marked as
+/// dead; `bus` and `feeds` tell.
+fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
+    let feeds: serde_json::Map<_, _> = feeds(stats)
+        .into_iter()
+        .map(|(venue, state)| (venue, serde_json::Value::from(state_name(state))))
+        .collect();
+    let bus = stats.hub.bus.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let is_ready = stats.is_ready() && bus == "up";
+    let body = serde_json::json!({
+        "ready": is_ready,
+        "bus": bus,
+        "draining": stats.draining.load(Ordering::Relaxed),
+        "feeds": feeds,
+    });
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut response = text(status, format!("{body}\n"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn feeds(stats: &Stats) -> Vec<(String, FeedState)> {
+    stats.hub.feeds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn state_name(state: FeedState) -> String {
+    state.as_str_name().trim_start_matches("FEED_STATE_").to_ascii_lowercase()
+}
+
+fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
+    let mut body = String::new();
+    if prometheus_client::encoding::text::encode(&mut body, registry).is_err() {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n");
+    }
+    let mut response = text(StatusCode::OK, body);
+    let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Reads all counts when it is scraped.
+#[derive(Debug)]
+struct Figures(Arc<Stats>);
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let stats = &self.0;
+        let hub = &stats.hub;
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let counters = [
+            ("bus_messages", "Messages taken from the bus", load(&hub.messages)),
+            ("bus_records", "Records taken from the bus", load(&hub.records)),
+            ("bus_bytes", "Bytes of records taken from the bus", load(&hub.bytes)),
+            ("bus_malformed", "Bus messages that could not be used", load(&hub.malformed)),
+            ("bus_lost_records", "Sequence numbers that were lost on the bus", load(&hub.lost)),
+            ("sessions_accepted", "Sessions that were opened", load(&stats.accepted)),
+            ("sessions_refused", "Connections refused because of a limit", load(&stats.refused)),
+            ("records_published", "Numbers that passed the subscriptions", stats.sum(|s| &s.published)),
+            ("records_delivered", "Records handed to sockets", stats.sum(|s| &s.delivered)),
+            ("records_conflated", "Records superseded by newer ones", stats.sum(|s| &s.conflated)),
+            ("records_dropped", "Records announced in gaps", stats.sum(|s| &s.dropped)),
+            ("records_filtered", "Records held back by a requested rate", stats.sum(|s| &s.filtered)),
+            ("writes", "Calls that handed bytes to a socket", stats.sum(|s| &s.writes)),
+            ("written_bytes", "Bytes that sockets took", stats.sum(|s| &s.written_bytes)),
+        ];
+        for (name, help, value) in counters {
+            write(&mut encoder, name, help, &ConstCounter::new(value))?;
+        }
+        let ready = u64::from(stats.is_ready());
+        let gauges = [
+            ("ready", "1 when sessions are taken", ready),
+            ("sessions", "Open sessions", load(&stats.sessions)),
+            ("sessions_conflating", "Sessions that get the newest only", stats.sum(|s| &s.conflating)),
+            ("topics", "Instruments' channels followed on the bus", load(&hub.topics)),
+            ("instruments", "Instruments known", load(&hub.instruments)),
+            ("pressure_bytes", "Bytes owed to sessions", stats.sum(|s| &s.pressure_bytes)),
+            ("log_bytes", "Bytes of recent records kept", stats.sum(|s| &s.log_bytes)),
+        ];
+        for (name, help, value) in gauges {
+            write(&mut encoder, name, help, &ConstGauge::new(value as i64))?;
+        }
+        let name = "sessions_closed";
+        let closed = ConstCounter::new(0_u64);
+        let mut family = encoder.encode_descriptor(name, "Sessions closed by the gateway", None, closed.metric_type())?;
+        for (code, count) in CloseCode::ALL.iter().zip(&stats.closed) {
+            ConstCounter::new(load(count)).encode(family.encode_family(&[("code", code.name())])?)?;
+        }
+        let live = ConstGauge::new(0_i64);
+        let mut family = encoder.encode_descriptor("feed_live", "1 when the feed is live", None, live.metric_type())?;
+        for (venue, state) in feeds(stats) {
+            let value = i64::from(state == FeedState::Live);
+            ConstGauge::new(value).encode(family.encode_family(&[("venue", venue.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+fn write(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metric: &impl EncodeMetric,
+) -> Result<(), std::fmt::Error> {
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}

@@ -1,0 +1,198 @@
+//! Starting a gateway and ending it in good order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tickwire_bus::{Backplane, InboxLimits};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::{self, Acceptor, Pages};
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::GatewayConfig;
+use crate::hub::{self, HubStats, ShardLink};
+use crate::shard::{self, Order, ShardSetup};
+use crate::stats::{ShardStats, Stats};
+
+/// Batches of events that wait for one shard.
+const SHARD_EVENTS_MAX: usize = 64;
+/// Connections that wait for one shard.
+const SHARD_ORDERS_MAX: usize = 256;
+const WISHES_MAX: usize = 4096;
+/// After the last session was closed, the connections get this long to end.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error("cannot listen on {address} ({option}): {source}; {}", remedy(.source))]
+    Listen { option: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "another process has this port; end it or choose another one",
+        std::io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 listens on all of them",
+        _ => "choose another address",
+    }
+}
+
+/// A gateway that runs. Dropping it leaves its threads to end by themselves; call [`Gateway::drain`].
+#[derive(Debug)]
+pub struct Gateway {
+    listen: SocketAddr,
+    admin: SocketAddr,
+    drain_window: Duration,
+    orders: Vec<mpsc::Sender<Order>>,
+    threads: Vec<JoinHandle<()>>,
+    accepting: CancellationToken,
+    running: CancellationToken,
+    stats: Arc<Stats>,
+}
+
+impl Gateway {
+    /// Binds both listeners, starts the threads and returns. Must be called within a tokio runtime, which serves the
+    /// handshakes and the admin side.
+    ///
+    /// # Errors
+    /// When an address cannot be bound or a thread cannot be started.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind but threads that end by themselves.
+    pub async fn start(
+        config: GatewayConfig,
+        bus: Arc<dyn Backplane>,
+        pages: Arc<dyn Pages>,
+    ) -> Result<Self, StartError> {
+        let public = listen("--listen", config.listen).await?;
+        let admin = listen("--admin-listen", config.admin_listen).await?;
+        let clock = Clock::start();
+        let hub_stats = Arc::new(HubStats::default());
+        let shard_stats: Vec<_> = (0..config.shards.clamp(1, 64)).map(|_| Arc::new(ShardStats::default())).collect();
+        let stats = Arc::new(Stats { hub: Arc::clone(&hub_stats), shards: shard_stats, ..Stats::default() });
+        let (accepting, running) = (CancellationToken::new(), CancellationToken::new());
+        let (wishes, wished) = mpsc::channel(WISHES_MAX);
+        let mut gateway = Self {
+            listen: local(&public, config.listen),
+            admin: local(&admin, config.admin_listen),
+            drain_window: config.drain_window,
+            orders: Vec::new(),
+            threads: Vec::new(),
+            accepting: accepting.clone(),
+            running: running.clone(),
+            stats: Arc::clone(&stats),
+        };
+        let mut links = Vec::new();
+        for (at, shard_stats) in stats.shards.iter().enumerate() {
+            let (orders, ordered) = mpsc::channel(SHARD_ORDERS_MAX);
+            let (events, evented) = mpsc::channel(SHARD_EVENTS_MAX);
+            gateway.orders.push(orders);
+            links.push(ShardLink { events });
+            let setup = ShardSetup {
+                at,
+                limits: config.limits.engine.clone(),
+                cork: config.cork,
+                server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
+                events: evented,
+                orders: ordered,
+                wishes: wishes.clone(),
+                stats: Arc::clone(shard_stats),
+                all: Arc::clone(&stats),
+                clock,
+            };
+            gateway.spawn(format!("shard-{at}"), move || shard::run(setup))?;
+        }
+        let hub_limits = hub::HubLimits {
+            venues: config.limits.venues,
+            instruments: config.limits.instruments,
+            feed_down_ns: config.feed_down_after.as_nanos() as u64,
+        };
+        let inbox = InboxLimits {
+            messages_max: config.limits.bus_messages,
+            bytes_max: config.limits.bus_bytes,
+            subjects_max: config.limits.topics + config.limits.venues + 1,
+        };
+        let stop = running.clone();
+        gateway.spawn("hub".to_owned(), move || hub::run(bus, hub_limits, inbox, links, wished, hub_stats, clock, stop))?;
+        let acceptor = Arc::new(Acceptor {
+            shards: gateway.orders.clone(),
+            sessions: Arc::new(Semaphore::new(config.limits.sessions)),
+            pages,
+            stats: Arc::clone(&stats),
+            send_bytes: config.limits.socket_send_bytes,
+            instance: clock.now() / 1_000_000,
+            next: AtomicU64::new(1),
+        });
+        tokio::spawn(accept::run(public, acceptor, accepting));
+        tokio::spawn(admin::run(admin, stats, running));
+        Ok(gateway)
+    }
+
+    fn spawn<F: Future<Output = ()>>(
+        &mut self,
+        name: String,
+        task: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<(), StartError> {
+        let runtime = move || match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+            Ok(runtime) => runtime.block_on(task()),
+            Err(error) => tracing::error!(%error, "cannot start a runtime"),
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(runtime).map_err(StartError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Where sessions connect.
+    pub fn listen_address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where health and metrics are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Number of open sessions.
+    pub fn sessions(&self) -> u64 {
+        self.stats.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more sessions, tells those that are open when to come back, closes them one after another over the
+    /// drain window, and ends.
+    ///
+    /// # Cancel safety
+    /// Sessions go on being closed; threads end by themselves.
+    pub async fn drain(mut self) {
+        self.stats.draining.store(true, Ordering::Relaxed);
+        self.accepting.cancel();
+        for orders in &self.orders {
+            let _ = orders.send(Order::Drain(self.drain_window)).await;
+        }
+        let until = tokio::time::Instant::now() + self.drain_window + FAREWELL;
+        while self.sessions() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.running.cancel();
+        self.orders.clear();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = tokio::time::timeout(FAREWELL, joined).await;
+    }
+}
+
+async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { option, address, source })
+}
+
+fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
+}

@@ -1,0 +1,166 @@
+//! Driving the hub: one task that owns the inbox, asks the questions and hands events to the shards in batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use prost::Message as _;
+use tickwire_bus::{Backplane, BusState, Inbox, InboxLimits, Interest};
+use tickwire_wire::{FeedState, pb};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Action, Hub, HubLimits, Target};
+use crate::clock::Clock;
+use crate::engine::{Event, Wish};
+
+const TICK: Duration = Duration::from_millis(50);
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bus events that one turn takes, so that wishes and answers are not kept waiting.
+const TURN_EVENTS_MAX: usize = 4096;
+/// How long after the bus came up the first beats of all ingesters must have been heard: they beat twice a second.
+const FIRST_BEATS: Duration = Duration::from_millis(700);
+
+/// Where a shard takes its events.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardLink {
+    pub(crate) events: mpsc::Sender<Vec<Event>>,
+}
+
+/// What the admin side shows of the hub.
+#[derive(Debug, Default)]
+pub(crate) struct HubStats {
+    pub(crate) is_ready: AtomicBool,
+    pub(crate) messages: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) malformed: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) topics: AtomicU64,
+    pub(crate) instruments: AtomicU64,
+    pub(crate) feeds: std::sync::Mutex<Vec<(String, FeedState)>>,
+    pub(crate) bus: std::sync::Mutex<String>,
+}
+
+/// Runs the hub until it is cancelled or the bus is closed.
+pub(crate) async fn run(
+    bus: Arc<dyn Backplane>,
+    limits: HubLimits,
+    inbox_limits: InboxLimits,
+    shards: Vec<ShardLink>,
+    mut wishes: mpsc::Receiver<(usize, Wish)>,
+    stats: Arc<HubStats>,
+    clock: Clock,
+    stop: CancellationToken,
+) {
+    let mut hub = Hub::new(limits);
+    let (interest, mut inbox): (Interest, Inbox) = bus.inbox(inbox_limits);
+    let mut state = bus.state();
+    let mut answers = FuturesUnordered::new();
+    let mut turn = Vec::new();
+    let mut ticks = tokio::time::interval(TICK);
+    let mut up_since = None;
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    note_bus(&mut hub, &stats, &state.borrow_and_update().clone());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            open = inbox.recv_batch(&mut turn, TURN_EVENTS_MAX) => {
+                if !open {
+                    tracing::warn!("the bus was closed");
+                    break;
+                }
+                let now = clock.now();
+                for event in turn.drain(..) {
+                    hub.on_bus(event, now);
+                }
+            }
+            Some((shard, wish)) = wishes.recv() => {
+                hub.on_wish(shard, wish);
+                while let Ok((shard, wish)) = wishes.try_recv() {
+                    hub.on_wish(shard, wish);
+                }
+            }
+            Some((target, answer)) = answers.next(), if !answers.is_empty() => hub.on_answer(target, answer, clock.now()),
+            Ok(()) = state.changed() => note_bus(&mut hub, &stats, &state.borrow_and_update().clone()),
+            _ = ticks.tick() => {
+                hub.tick(clock.now());
+                publish_stats(&hub, &stats);
+            }
+        }
+        if hub.wants_to_ask() {
+            hub.ask_due(clock.now());
+        }
+        if up_since.is_none() && state.borrow().is_up() {
+            up_since = Some(tokio::time::Instant::now());
+        }
+        if up_since.is_some_and(|since| since.elapsed() >= FIRST_BEATS) {
+            stats.is_ready.store(true, Ordering::Relaxed);
+        }
+        for action in hub.actions.drain(..) {
+            match action {
+                Action::Subscribe(subject, token) => {
+                    if let Err(error) = interest.subscribe(&subject, token) {
+                        tracing::error!(%subject, %error, "cannot subscribe on the bus");
+                    }
+                }
+                Action::Unsubscribe(subject) => interest.unsubscribe(&subject),
+                Action::Ask(subject, ask, target) => {
+                    let bus = Arc::clone(&bus);
+                    answers.push(async move {
+                        let question = ask.encode_to_vec().into();
+                        let answer = bus.request(&subject, question, ASK_TIMEOUT).await;
+                        let answer = answer.map_err(|error| error.to_string());
+                        (target, answer.and_then(|bytes| decode(&bytes)))
+                    });
+                }
+            }
+        }
+        hand_over(&mut hub, &shards).await;
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<pb::Answer, String> {
+    pb::Answer::decode(bytes).map_err(|error| format!("the answer cannot be read: {error}"))
+}
+
+/// Waits for a shard that is behind: the inbox then fills and drops, which is noticed, announced and repaired.
+async fn hand_over(hub: &mut Hub, shards: &[ShardLink]) {
+    if hub.events.is_empty() {
+        return;
+    }
+    let events = std::mem::take(&mut hub.events);
+    for (at, shard) in shards.iter().enumerate() {
+        let of_shard: Vec<_> =
+            events.iter().filter(|(mask, _)| mask & (1 << at) != 0).map(|(_, event)| event.clone()).collect();
+        if !of_shard.is_empty() && shard.events.send(of_shard).await.is_err() {
+            tracing::debug!(shard = at, "a shard has ended");
+        }
+    }
+}
+
+fn note_bus(hub: &mut Hub, stats: &HubStats, state: &BusState) {
+    let (text, down): (String, Option<Arc<str>>) = match state {
+        BusState::Up { .. } => ("up".into(), None),
+        BusState::Connecting => ("connecting".into(), Some("the bus is not connected yet".into())),
+        BusState::Down { reason } => (format!("down: {reason}"), Some(format!("the bus is down: {reason}").into())),
+    };
+    hub.on_bus_state(down);
+    *stats.bus.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
+}
+
+fn publish_stats(hub: &Hub, stats: &HubStats) {
+    let counts = hub.counts;
+    stats.messages.store(counts.messages, Ordering::Relaxed);
+    stats.records.store(counts.records, Ordering::Relaxed);
+    stats.bytes.store(counts.bytes, Ordering::Relaxed);
+    stats.malformed.store(counts.malformed, Ordering::Relaxed);
+    stats.lost.store(counts.lost, Ordering::Relaxed);
+    stats.topics.store(hub.topics() as u64, Ordering::Relaxed);
+    stats.instruments.store(hub.instruments() as u64, Ordering::Relaxed);
+    *stats.feeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+        hub.feeds().map(|(name, state)| (name.to_owned(), state)).collect();
+}
+

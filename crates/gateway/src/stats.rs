@@ -1,0 +1,47 @@
+//! Counts that the loops publish and the admin side reads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::hub::HubStats;
+
+/// Of one shard. Written once per tick by its own thread.
+#[derive(Debug, Default)]
+pub(crate) struct ShardStats {
+    pub(crate) sessions: AtomicU64,
+    pub(crate) topics: AtomicU64,
+    pub(crate) log_bytes: AtomicU64,
+    pub(crate) published: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    pub(crate) conflated: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) filtered: AtomicU64,
+    pub(crate) pressure_bytes: AtomicU64,
+    pub(crate) conflating: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) written_bytes: AtomicU64,
+}
+
+/// Of the whole gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) hub: Arc<HubStats>,
+    pub(crate) shards: Vec<Arc<ShardStats>>,
+    pub(crate) sessions: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) draining: AtomicBool,
+    /// Closed sessions, by the place of the code in `CloseCode::ALL`.
+    pub(crate) closed: [AtomicU64; 8],
+}
+
+impl Stats {
+    /// Sum of one count over all shards.
+    pub(crate) fn sum(&self, count: impl Fn(&ShardStats) -> &AtomicU64) -> u64 {
+        self.shards.iter().map(|shard| count(shard).load(Ordering::Relaxed)).sum()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.hub.is_ready.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed)
+    }
+}
