@@ -1,1 +1,16 @@
 //! Feed adapters, normalizing, books, sequencing, publishing.
+//!
+//! The way of a record: an [`adapter`] says what happened, the [`Ingester`] keeps books, derives bars and figures,
+//! numbers, encodes and publishes.
+
+pub mod adapter;
+mod clock;
+mod ingest;
+pub mod sim;
+
+pub use clock::{Clock, Pace};
+pub use ingest::{
+    AtEnd, BAR_PERIOD, BEAT_PERIOD, BEAT_POSITIONS_MAX, BOOK_LEVELS_MAX, INSTRUMENTS_MAX, IngestConfig,
+    IngestControl, IngestError, IngestReport, IngestStats, Ingester, STAT_PERIOD, Summary, Tally,
+    instrument_id_base,
+};

@@ -1,0 +1,141 @@
+//! What every source of market data looks like to the ingester.
+//!
+//! An adapter is two parts. The *transport* moves bytes and time: a recording, a simulator's clock, a WebSocket. The
+//! *normalizer* is free of I/O: bytes and a receive time go in, [`FeedEvent`]s come out. A further transport for a
+//! venue that is known already brings no new normalizer.
+
+use std::fmt;
+use std::future::Future;
+
+use tickwire_wire::{Channel, Instrument, Level, Quote, Status, Trade};
+
+/// A source of market data of one venue.
+pub trait Adapter: Send {
+    /// The venue's name, as [`tickwire_wire::is_venue`] allows.
+    fn venue(&self) -> &str;
+
+    /// Waits for input and appends what it says, a bounded number of events per call.
+    ///
+    /// # Cancel safety
+    /// Must be cancel-safe: what was appended stays, and nothing is lost when the future is dropped at an `.await`.
+    ///
+    /// # Errors
+    /// When the source is lost for good. What it can get over, an adapter tells by events:
+    /// [`FeedEvent::Fault`], [`FeedEvent::Source`].
+    fn next(
+        &mut self,
+        events: &mut Vec<FeedEvent>,
+    ) -> impl Future<Output = Result<Flow, AdapterError>> + Send;
+}
+
+/// Whether an adapter has more to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Call again.
+    More,
+    /// The source ended in good order, and will not say more.
+    Ended,
+}
+
+/// A source that is lost for good: which, why, and what helps.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AdapterError(pub String);
+
+/// What a source says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FeedEvent {
+    /// Defines an instrument, or defines it anew. `index` is the adapter's own number: dense, from 0, for ever the
+    /// same symbol.
+    Define {
+        /// The adapter's number of the instrument.
+        index: u32,
+        /// Name and scale; `venue` is filled in by the ingester.
+        definition: Instrument,
+    },
+    /// Something happened at an instrument that was defined before.
+    Market(MarketEvent),
+    /// The source's own state changed.
+    Source(SourceState),
+    /// Input that could not be used. It was passed over.
+    Fault(Fault),
+    /// Input that repeats what was already said; it was passed over. Only counted.
+    Repeat,
+}
+
+/// One event of one instrument.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarketEvent {
+    /// The adapter's number of the instrument.
+    pub index: u32,
+    /// Nanoseconds since the Unix epoch, by the venue's clock; where it gives none, the receive time.
+    pub event_time: u64,
+    /// Nanoseconds since the Unix epoch, by the clock of who received it.
+    pub receive_time: u64,
+    /// What happened.
+    pub body: MarketBody,
+}
+
+/// What happened at an instrument.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MarketBody {
+    /// An execution.
+    Trade(Trade),
+    /// Best bid and offer. From the first one on, quotes are no longer derived from the book.
+    Quote(Quote),
+    /// All levels, best first.
+    BookSnapshot(Levels),
+    /// Changed levels, best first; size 0 removes.
+    BookDelta(Levels),
+    /// Whether it trades.
+    Status(Status),
+    /// Events are missing between the venue and here. A book is broken from here on until a snapshot comes.
+    UpstreamGap {
+        /// Where they are missing.
+        channel: Channel,
+        /// How many, where the venue's numbering tells.
+        count: Option<u64>,
+    },
+}
+
+/// Price levels of both sides, best first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Levels {
+    pub bids: Vec<Level>,
+    pub asks: Vec<Level>,
+}
+
+/// Whether data flows from the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// Data flows, or would flow if the market moved.
+    Live,
+    /// The source is not there: prices are dead until it is live again.
+    Stale {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The source is over: prices are dead for good.
+    Ended,
+}
+
+/// Input that could not be used: where it stands, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// File or connection.
+    pub source: String,
+    /// Line, or message since the connection opened, from 1; 0 where it is the source as a whole.
+    pub line: u64,
+    /// What is wrong, and the remedy where there is one.
+    pub reason: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.source, self.reason),
+            line => write!(f, "{}, line {line}: {}", self.source, self.reason),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The clock of the main loop, and pacing by it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// Where the time comes from: nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    System,
+    Runtime { started: Instant, start_time: u64 },
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// Starts at the given time and runs with the runtime's clock, which a test can pause.
+    pub fn starting_at(start_time: u64) -> Self {
+        Self(Source::Runtime { started: Instant::now(), start_time })
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        match self.0 {
+            Source::System => {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+            }
+            Source::Runtime { started, start_time } => start_time + started.elapsed().as_nanos() as u64,
+        }
+    }
+}
+
+/// How fast the times of a source pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As recorded times this factor; 1 is real time. Must be above 0.
+    Speed(f64),
+    /// As fast as it goes.
+    FlatOut,
+}
+
+/// Says when an event of a source is due.
+#[derive(Clone, Debug)]
+pub(crate) struct Pacer {
+    pace: Pace,
+    /// A time of the source, and when it was due by the clock.
+    anchor: Option<(u64, u64)>,
+}
+
+impl Pacer {
+    /// Further behind than this the source is not caught up with but continued: after a pause, a suspended machine, or
+    /// on one that is too slow, a storm of late events would help nobody.
+    const LAG_MAX: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(pace: Pace) -> Self {
+        Self { pace, anchor: None }
+    }
+
+    /// How long until an event of this time is due.
+    pub(crate) fn wait(&mut self, time: u64, now: u64) -> Duration {
+        let Pace::Speed(_) = self.pace else { return Duration::ZERO };
+        let due = self.place(time, now);
+        if due + (Self::LAG_MAX.as_nanos() as u64) < now {
+            self.anchor = Some((time, now));
+        }
+        Duration::from_nanos(due.saturating_sub(now))
+    }
+
+    /// When an event of this time is, or was, due by the clock; flat out: now.
+    pub(crate) fn place(&mut self, time: u64, now: u64) -> u64 {
+        let Pace::Speed(speed) = self.pace else { return now };
+        let (from, at) = *self.anchor.get_or_insert((time, now));
+        let passed = i128::from(time) - i128::from(from);
+        // A recording's times are up to a day apart: in units of the source's nanoseconds a double is exact to 2^53.
+        let scaled =
+            if (speed - 1.0).abs() < f64::EPSILON { passed } else { (passed as f64 / speed) as i128 };
+        (i128::from(at) + scaled) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[track_caller]
+    fn check(pace: Pace, times: &[(u64, u64, u64)]) {
+        let mut pacer = Pacer::new(pace);
+        for (time, now, wait) in times {
+            assert_eq!(pacer.wait(*time, *now), Duration::from_nanos(*wait), "time {time} at {now}");
+        }
+    }
+
+    #[test]
+    fn events_are_due_by_the_recorded_distance() {
+        check(Pace::Speed(1.0), &[(100, 5_000, 0), (350, 5_000, 250), (350, 5_100, 150), (350, 6_000, 0)]);
+        check(Pace::Speed(10.0), &[(1_000, 5_000, 0), (2_000, 5_000, 100)]);
+        check(Pace::FlatOut, &[(1, 7, 0), (SECOND, 7, 0)]);
+    }
+
+    #[test]
+    fn a_long_lag_is_not_caught_up_with() {
+        let late = 10 * SECOND;
+        check(Pace::Speed(1.0), &[(0, 0, 0), (SECOND, late, 0), (2 * SECOND, late, SECOND)]);
+    }
+}

@@ -1,0 +1,79 @@
+//! Beats: what an ingester says about itself, whether or not the market moves.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use tickwire_wire::{FeedState, Position, pb};
+
+use super::publisher::Outlet;
+use super::sequencer::Sequencer;
+use crate::adapter::SourceState;
+
+/// Between two beats of an ingester.
+pub const BEAT_PERIOD: Duration = Duration::from_millis(500);
+/// Positions in one beat. A position takes at most 25 bytes, so a beat stays below 52 KB.
+pub const BEAT_POSITIONS_MAX: usize = 2_048;
+
+/// Why the feed is, or is not, live. The first that holds counts: stopped, paused, lost, stalled, what the source says.
+#[derive(Debug, Default)]
+pub(crate) struct Condition {
+    pub(crate) is_stopped: bool,
+    pub(crate) is_paused: bool,
+    pub(crate) lost: Option<String>,
+    pub(crate) stalled: Option<Duration>,
+    pub(crate) source: Option<SourceState>,
+}
+
+impl Condition {
+    /// State and reason, as the beat says them.
+    pub(crate) fn state(&self) -> (FeedState, String) {
+        let stale = |reason: &str| (FeedState::Stale, reason.to_owned());
+        if self.is_stopped {
+            return stale("ingester stopped");
+        }
+        if self.is_paused {
+            return stale("paused");
+        }
+        if let Some(reason) = &self.lost {
+            return stale(reason);
+        }
+        match &self.source {
+            Some(SourceState::Ended) => stale("source ended"),
+            Some(SourceState::Stale { reason }) => stale(reason),
+            None => stale("starting"),
+            Some(SourceState::Live) => match self.stalled {
+                Some(silence) => stale(&format!("no data for {} s", silence.as_secs())),
+                None => (FeedState::Live, String::new()),
+            },
+        }
+    }
+}
+
+/// The beats that are due now: one, or several when many positions moved since the beats before.
+pub(crate) fn beats<O: Outlet>(
+    sequencer: &mut Sequencer<O>,
+    state: FeedState,
+    reason: &str,
+    now: u64,
+) -> Vec<Vec<u8>> {
+    let moved = std::mem::take(&mut sequencer.publisher.moved);
+    let epoch = sequencer.publisher.epoch;
+    let mut positions = Vec::with_capacity(moved.len());
+    for (index, channel) in moved {
+        let Some(Some(instrument)) = sequencer.instruments.get_mut(index as usize) else { continue };
+        let id = instrument.id;
+        let numbering = instrument.numbering_mut(channel);
+        numbering.has_moved = false;
+        let sequence = numbering.sequence;
+        positions.push(Position { instrument: id, channel: channel.into(), epoch, sequence });
+    }
+    let beat = |positions: &[Position]| {
+        let positions = positions.to_vec();
+        let (venue, reason) = (sequencer.venue.clone(), reason.to_owned());
+        pb::Beat { venue, epoch, state: state.into(), reason, time: now, positions }.encode_to_vec()
+    };
+    if positions.is_empty() {
+        return vec![beat(&[])];
+    }
+    positions.chunks(BEAT_POSITIONS_MAX).map(beat).collect()
+}

@@ -1,0 +1,149 @@
+//! Everything the ingester knows of one instrument.
+
+use tickwire_bus::{Subject, SubjectError};
+use tickwire_wire::{Body, Book, BookState, Channel, Instrument, Level, Record};
+
+use super::derived::{BarSeries, StatSeries};
+use super::publisher::Run;
+
+/// Levels per side that a book keeps; worse ones are dropped. In the widest form a level takes 20 bytes, so that a
+/// snapshot of both sides stays below 801 KB, under the 1 MiB that a NATS server takes.
+pub const BOOK_LEVELS_MAX: usize = 20_000;
+
+#[derive(Debug)]
+pub(crate) struct InstrumentState {
+    /// The adapter's number.
+    pub(crate) index: u32,
+    pub(crate) id: u32,
+    pub(crate) book: BookState,
+    /// The venue gives quotes of its own.
+    pub(crate) has_quotes: bool,
+    pub(crate) bars: [BarSeries; 2],
+    pub(crate) stat: StatSeries,
+    pub(crate) run: Option<Run>,
+    pub(crate) is_damaged: bool,
+    pub(crate) definition: Option<Record>,
+    pub(crate) quote: Option<Record>,
+    pub(crate) status: Option<Record>,
+    /// While the book is broken.
+    pub(crate) book_gap: Option<Record>,
+    /// Event and receive time of the last change of the book.
+    pub(crate) book_times: (u64, u64),
+    numberings: [Numbering; 7],
+    subjects: [Subject; 7],
+}
+
+/// Of one channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbering {
+    /// Last number that was used.
+    pub(crate) sequence: u64,
+    /// Since the beat before.
+    pub(crate) has_moved: bool,
+    /// Numbers that the bus refused and that nothing made good for.
+    pub(crate) missed: Option<(u64, u64)>,
+}
+
+impl InstrumentState {
+    pub(crate) fn new(index: u32, id: u32, definition: &Instrument) -> Result<Self, SubjectError> {
+        let subject = |channel: Channel| Subject::data(&definition.venue, channel.name(), &definition.symbol);
+        let [quote, trade, book, bar, stat, status, instrument] = Channel::ALL;
+        Ok(Self {
+            index,
+            id,
+            book: BookState::new(),
+            has_quotes: false,
+            bars: [BarSeries::new(1), BarSeries::new(60)],
+            stat: StatSeries::default(),
+            run: None,
+            is_damaged: false,
+            definition: None,
+            quote: None,
+            status: None,
+            book_gap: None,
+            book_times: (0, 0),
+            numberings: [Numbering::default(); 7],
+            subjects: [
+                subject(quote)?,
+                subject(trade)?,
+                subject(book)?,
+                subject(bar)?,
+                subject(stat)?,
+                subject(status)?,
+                subject(instrument)?,
+            ],
+        })
+    }
+
+    pub(crate) fn numbering(&self, channel: Channel) -> &Numbering {
+        &self.numberings[channel as usize - 1]
+    }
+
+    pub(crate) fn numbering_mut(&mut self, channel: Channel) -> &mut Numbering {
+        &mut self.numberings[channel as usize - 1]
+    }
+
+    pub(crate) fn subject(&self, channel: Channel) -> &Subject {
+        &self.subjects[channel as usize - 1]
+    }
+
+    /// The records that say where a channel stands, as they were published last. Trades have no such thing.
+    pub(crate) fn last_records(&self, channel: Channel) -> Vec<Record> {
+        match channel {
+            Channel::Quote => self.quote.iter().cloned().collect(),
+            Channel::Book => self.book_record().or_else(|| self.book_gap.clone()).into_iter().collect(),
+            Channel::Bar => self.bars.iter().filter_map(|bars| bars.last.clone()).collect(),
+            Channel::Stat => self.stat.last.iter().cloned().collect(),
+            Channel::Status => self.status.iter().cloned().collect(),
+            Channel::Instrument => self.definition.iter().cloned().collect(),
+            Channel::Trade | Channel::Unknown => Vec::new(),
+        }
+    }
+
+    /// All levels under the last number, where there is a book.
+    pub(crate) fn book_record(&self) -> Option<Record> {
+        self.book.is_synced().then(|| Record {
+            instrument: self.id,
+            sequence: self.book.sequence(),
+            event_time: self.book_times.0,
+            receive_time: self.book_times.1,
+            body: Body::Book(self.book.to_snapshot()),
+        })
+    }
+
+    /// The book as it is stands for this number too.
+    pub(crate) fn number_book(&mut self, sequence: u64) {
+        // A change of nothing applies to any book that is complete up to the number before.
+        let unchanged = Book { first_sequence: self.book.sequence() + 1, ..Book::default() };
+        let _ = self.book.apply(sequence, &unchanged);
+    }
+
+    /// Applies a record's body under its number-to-be and completes it: levels too far away are taken out, the
+    /// checksum is put in. False: there is no book to change.
+    pub(crate) fn apply_book(&mut self, book: &mut Book) -> bool {
+        if book.snapshot {
+            book.bids.truncate(BOOK_LEVELS_MAX);
+            book.asks.truncate(BOOK_LEVELS_MAX);
+        }
+        let sequence = self.numbering(Channel::Book).sequence + 1;
+        if !book.snapshot {
+            book.first_sequence = 0;
+        }
+        if self.book.apply(sequence, book).is_err() {
+            return false;
+        }
+        let removal = |level| Level { size: 0, ..level };
+        let far_bids: Vec<_> = self.book.bids().skip(BOOK_LEVELS_MAX).map(removal).collect();
+        let far_asks: Vec<_> = self.book.asks().skip(BOOK_LEVELS_MAX).map(removal).collect();
+        for level in far_bids {
+            self.book.set_bid(level);
+            book.bids.push(level);
+        }
+        for level in far_asks {
+            self.book.set_ask(level);
+            book.asks.push(level);
+        }
+        book.checksum = Some(self.book.checksum());
+        true
+    }
+}

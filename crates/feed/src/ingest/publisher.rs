@@ -1,0 +1,305 @@
+//! Numbers records, packs them into bus messages, and makes good for what the bus refused.
+//!
+//! Each number is used once and accounted for once: published in a record, covered by a gap, or (on a conflated
+//! channel) superseded by a later record that says everything it said.
+
+use bytes::Bytes;
+use tickwire_bus::{PublishError, Subject};
+use tickwire_wire::bus_frame::{BusHeader, HEADER_BYTES};
+use tickwire_wire::{Body, Channel, Encoding, Gap, GapCause, Message, Record, Scale, encode_message};
+
+use super::instrument::InstrumentState;
+use super::stats::Tally;
+
+/// Where bus messages go.
+pub(crate) trait Outlet: Send {
+    /// Never waits.
+    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError>;
+}
+
+/// Records in one bus message at most: beyond this a message is no cheaper per record.
+pub(crate) const RUN_RECORDS_MAX: usize = 64;
+/// A run is closed when it is longer; one record may make it as much longer as it is itself.
+pub(crate) const RUN_BYTES_MAX: usize = 16 * 1024;
+
+/// Records of one (instrument, channel) that will share a bus message.
+#[derive(Debug)]
+pub(crate) struct Run {
+    channel: Channel,
+    first_sequence: u64,
+    last_sequence: u64,
+    records: usize,
+    /// Begins with room for the header.
+    bytes: Vec<u8>,
+}
+
+pub(crate) struct Publisher<O> {
+    pub(crate) outlet: O,
+    pub(crate) epoch: u64,
+    pub(crate) encoding: Encoding,
+    /// Of this turn of the main loop, in nanoseconds since the Unix epoch.
+    pub(crate) now: u64,
+    pub(crate) tally: Tally,
+    /// Instruments with an open run, by index; may name one twice.
+    open: Vec<u32>,
+    /// (instrument, channel) whose number moved since the beat before.
+    pub(crate) moved: Vec<(u32, Channel)>,
+    /// Instruments with numbers that the bus refused.
+    damaged: Vec<u32>,
+}
+
+impl<O: Outlet> Publisher<O> {
+    pub(crate) fn new(outlet: O, epoch: u64, encoding: Encoding) -> Self {
+        Self {
+            outlet,
+            epoch,
+            encoding,
+            now: epoch,
+            tally: Tally::default(),
+            open: Vec::new(),
+            moved: Vec::new(),
+            damaged: Vec::new(),
+        }
+    }
+
+    /// Gives the record the next number of its channel and adds it to the instrument's run. Returns it.
+    pub(crate) fn emit(
+        &mut self,
+        state: &mut InstrumentState,
+        event_time: u64,
+        receive_time: u64,
+        body: Body,
+    ) -> Record {
+        let mut record = Record { instrument: state.id, sequence: 0, event_time, receive_time, body };
+        let channel = record.channel();
+        record.sequence = self.take_numbers(state, channel, 1);
+        let fits = state.run.as_ref().is_some_and(|run| {
+            run.channel == channel && run.records < RUN_RECORDS_MAX && run.bytes.len() < RUN_BYTES_MAX
+        });
+        if !fits {
+            self.close(state);
+            self.open.push(state.index);
+        }
+        let run = state.run.get_or_insert_with(|| Run::new(channel, record.sequence));
+        let message = Message::Record(record);
+        encode_message(self.encoding, &message, &Scale::default(), &mut run.bytes);
+        run.records += 1;
+        let Message::Record(record) = message else { unreachable!("it was made a record above") };
+        run.last_sequence = record.sequence;
+        self.tally.records += 1;
+        self.tally.channels[channel as usize - 1] += 1;
+        record
+    }
+
+    /// Uses up `count` numbers of a channel for events that never came, and says so. Returns the gap.
+    pub(crate) fn emit_gap(
+        &mut self,
+        state: &mut InstrumentState,
+        event_time: u64,
+        receive_time: u64,
+        channel: Channel,
+        count: u64,
+    ) -> Record {
+        self.close(state);
+        let last = self.take_numbers(state, channel, count);
+        let range = (last + 1 - count, last);
+        let record = gap(state.id, event_time, receive_time, channel, GapCause::Upstream, range);
+        self.tally.records += 1;
+        self.send_single(state, channel, range, &record);
+        record
+    }
+
+    /// Publishes the instrument's open run.
+    pub(crate) fn close(&mut self, state: &mut InstrumentState) {
+        if let Some(run) = state.run.take() {
+            let range = (run.first_sequence, run.last_sequence);
+            self.send(state, run.channel, range, run.bytes);
+        }
+    }
+
+    /// Publishes all open runs: the end of a turn.
+    pub(crate) fn close_all(&mut self, instruments: &mut [Option<InstrumentState>]) {
+        for index in std::mem::take(&mut self.open) {
+            if let Some(state) = &mut instruments[index as usize] {
+                self.close(state);
+            }
+        }
+    }
+
+    fn take_numbers(&mut self, state: &mut InstrumentState, channel: Channel, count: u64) -> u64 {
+        let index = state.index;
+        let numbering = state.numbering_mut(channel);
+        numbering.sequence += count;
+        if !std::mem::replace(&mut numbering.has_moved, true) {
+            self.moved.push((index, channel));
+        }
+        numbering.sequence
+    }
+
+    fn send(&mut self, state: &mut InstrumentState, channel: Channel, range: (u64, u64), bytes: Vec<u8>) {
+        if let Some(missed) = state.numbering(channel).missed {
+            // A lossless channel goes on behind the gap only, a book behind a fresh snapshot only (see `repair`).
+            // What else there is says everything anew with each record.
+            if channel == Channel::Book || (channel.is_lossless() && !self.announce(state, channel, missed)) {
+                self.miss(state, channel, range);
+                return;
+            }
+        }
+        if self.publish(state, channel, range, bytes) {
+            state.numbering_mut(channel).missed = None;
+        } else {
+            self.miss(state, channel, range);
+        }
+    }
+
+    fn send_single(
+        &mut self,
+        state: &mut InstrumentState,
+        channel: Channel,
+        range: (u64, u64),
+        record: &Record,
+    ) {
+        let bytes = self.single(record);
+        self.send(state, channel, range, bytes);
+    }
+
+    fn single(&self, record: &Record) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        encode_message(self.encoding, &Message::Record(record.clone()), &Scale::default(), &mut bytes);
+        bytes
+    }
+
+    /// Publishes the gap for numbers that the bus refused.
+    fn announce(&mut self, state: &mut InstrumentState, channel: Channel, missed: (u64, u64)) -> bool {
+        let record = gap(state.id, self.now, self.now, channel, GapCause::Ingest, missed);
+        let bytes = self.single(&record);
+        let is_announced = self.publish(state, channel, missed, bytes);
+        if is_announced {
+            state.numbering_mut(channel).missed = None;
+        }
+        is_announced
+    }
+
+    fn publish(
+        &mut self,
+        state: &InstrumentState,
+        channel: Channel,
+        (first_sequence, last_sequence): (u64, u64),
+        mut bytes: Vec<u8>,
+    ) -> bool {
+        let header = BusHeader {
+            encoding: self.encoding,
+            channel,
+            instrument: state.id,
+            epoch: self.epoch,
+            first_sequence,
+            last_sequence,
+            publish_time: self.now,
+        };
+        let mut front = Vec::with_capacity(HEADER_BYTES);
+        header.write(&mut front);
+        bytes[..HEADER_BYTES].copy_from_slice(&front);
+        let length = bytes.len() as u64;
+        match self.outlet.publish(state.subject(channel), bytes.into()) {
+            Ok(()) => {
+                self.tally.messages += 1;
+                self.tally.bytes += length;
+                true
+            }
+            Err(error) => {
+                tracing::debug!(subject = %state.subject(channel), %error, "bus refused a message");
+                self.tally.refused_messages += 1;
+                false
+            }
+        }
+    }
+
+    fn miss(&mut self, state: &mut InstrumentState, channel: Channel, (first, last): (u64, u64)) {
+        self.tally.missed_numbers += last + 1 - first;
+        let missed = &mut state.numbering_mut(channel).missed;
+        *missed = Some((missed.map_or(first, |(first, _)| first), last));
+        if !std::mem::replace(&mut state.is_damaged, true) {
+            self.damaged.push(state.index);
+        }
+    }
+
+    /// Makes good for what the bus refused, as far as it takes it now.
+    pub(crate) fn repair(&mut self, instruments: &mut [Option<InstrumentState>]) {
+        let damaged = std::mem::take(&mut self.damaged);
+        for (at, index) in damaged.iter().enumerate() {
+            let Some(state) = &mut instruments[*index as usize] else { continue };
+            state.is_damaged = false;
+            self.close(state);
+            if !self.repair_one(state) {
+                // The bus still refuses: the others wait for the next attempt.
+                if !std::mem::replace(&mut state.is_damaged, true) {
+                    self.damaged.push(*index);
+                }
+                self.damaged.extend_from_slice(&damaged[at + 1..]);
+                return;
+            }
+        }
+    }
+
+    fn repair_one(&mut self, state: &mut InstrumentState) -> bool {
+        for channel in Channel::ALL {
+            let Some(missed) = state.numbering(channel).missed else { continue };
+            if channel == Channel::Book {
+                if !self.repair_book(state, missed) {
+                    return false;
+                }
+                continue;
+            }
+            if channel.is_lossless() && !self.announce(state, channel, missed) {
+                return false;
+            }
+            for last in state.last_records(channel) {
+                self.emit(state, last.event_time, last.receive_time, last.body);
+            }
+            self.close(state);
+            if state.numbering(channel).missed.is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A fresh snapshot under a number of its own; where the book is broken, the gap that says so.
+    fn repair_book(&mut self, state: &mut InstrumentState, missed: (u64, u64)) -> bool {
+        let channel = Channel::Book;
+        if !state.book.is_synced() {
+            return self.announce(state, channel, missed);
+        }
+        let sequence = self.take_numbers(state, channel, 1);
+        state.number_book(sequence);
+        let Some(record) = state.book_record() else { return true };
+        let bytes = self.single(&record);
+        self.tally.records += 1;
+        if self.publish(state, channel, (sequence, sequence), bytes) {
+            state.numbering_mut(channel).missed = None;
+            return true;
+        }
+        self.miss(state, channel, (sequence, sequence));
+        false
+    }
+}
+
+impl Run {
+    fn new(channel: Channel, first_sequence: u64) -> Self {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.resize(HEADER_BYTES, 0);
+        Self { channel, first_sequence, last_sequence: first_sequence, records: 0, bytes }
+    }
+}
+
+fn gap(
+    instrument: u32,
+    event_time: u64,
+    receive_time: u64,
+    channel: Channel,
+    cause: GapCause,
+    (first_sequence, last_sequence): (u64, u64),
+) -> Record {
+    let gap = Gap { channel: channel.into(), cause: cause.into(), first_sequence, last_sequence, epoch: 0 };
+    Record { instrument, sequence: last_sequence, event_time, receive_time, body: Body::Gap(gap) }
+}
