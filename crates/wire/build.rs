@@ -5,7 +5,7 @@ use std::path::Path;
 const FILES: [&str; 4] = ["record.proto", "control.proto", "command.proto", "bus.proto"];
 
 /// Fields whose JSON form is not the number that the binary encodings carry.
-const JSON_FORMS: [(&str, &str); 12] = [
+const JSON_FORMS: [(&str, &str); 16] = [
     (".tickwire.v1.Granted.channel", "crate::forms::channel"),
     (".tickwire.v1.Refused.channel", "crate::forms::channel"),
     (".tickwire.v1.Position.channel", "crate::forms::channel"),
@@ -13,9 +13,13 @@ const JSON_FORMS: [(&str, &str); 12] = [
     (".tickwire.v1.Gap.channel", "crate::forms::channel"),
     (".tickwire.v1.Gap.cause", "crate::forms::gap_cause"),
     (".tickwire.v1.Feed.state", "crate::forms::feed_state"),
-    (".tickwire.v1.Feed.since", "crate::forms::time"),
-    (".tickwire.v1.Heartbeat.time", "crate::forms::time"),
-    (".tickwire.v1.Receipt.sent_time", "crate::forms::time"),
+    (".tickwire.v1.Feed.since", "crate::forms::wide"),
+    (".tickwire.v1.Heartbeat.time", "crate::forms::wide"),
+    (".tickwire.v1.Receipt.sent_time", "crate::forms::wide"),
+    (".tickwire.v1.Granted.epoch", "crate::forms::wide"),
+    (".tickwire.v1.Position.epoch", "crate::forms::wide"),
+    (".tickwire.v1.Gap.epoch", "crate::forms::wide"),
+    (".tickwire.v1.ResumePosition.epoch", "crate::forms::wide"),
     (".tickwire.v1.Trade.aggressor", "crate::forms::side"),
     (".tickwire.v1.Status.state", "crate::forms::trading_state"),
 ];

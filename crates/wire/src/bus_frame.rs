@@ -111,13 +111,14 @@ impl BusHeader {
         Ok((header, records))
     }
 
-    /// The records, each as the bytes of a message of its own, with its sequence numbers (first, last).
+    /// The records, each as the bytes of a message of its own, with its sequence numbers (first, last). Ends after the
+    /// first error; numbers without a record are one.
     pub fn split<'a>(&self, records: &'a [u8]) -> Split<'a> {
         Split {
             encoding: self.encoding,
             records,
             at: 0,
-            next_sequence: self.first_sequence,
+            next_sequence: Some(self.first_sequence),
             last_sequence: self.last_sequence,
         }
     }
@@ -129,7 +130,8 @@ pub struct Split<'a> {
     encoding: Encoding,
     records: &'a [u8],
     at: usize,
-    next_sequence: u64,
+    /// The number of the next record; nothing when every number had its record.
+    next_sequence: Option<u64>,
     last_sequence: u64,
 }
 
@@ -138,26 +140,31 @@ impl<'a> Iterator for Split<'a> {
     type Item = Result<(u64, u64, &'a [u8]), BusFrameError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.records.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let at = self.at;
+        let rest = self.records.get(at..)?;
+        if rest.is_empty() {
+            let first = self.next_sequence?;
+            self.next_sequence = None;
+            let reason = format!("no records for the numbers {first} to {}", self.last_sequence);
+            return Some(Err(self.fail(at, reason)));
+        }
         let length = match self.encoding {
             Encoding::Proto => proto::record_length(rest),
             _ => msgpack::record_length(rest),
         };
-        let at = self.at;
         let length = match length {
             Ok(length) => length,
             Err(reason) => return Some(Err(self.fail(at, reason))),
         };
-        let first = self.next_sequence;
-        self.at += length;
-        let is_only = at == 0 && self.at == self.records.len();
-        let last = if is_only { self.last_sequence } else { first };
-        if last > self.last_sequence {
+        let Some(first) = self.next_sequence else {
             return Some(Err(
                 self.fail(at, format!("more records than numbers up to {}", self.last_sequence))
             ));
-        }
-        self.next_sequence = last + 1;
+        };
+        self.at += length;
+        let is_only = at == 0 && self.at == self.records.len();
+        let last = if is_only { self.last_sequence } else { first };
+        self.next_sequence = last.checked_add(1).filter(|next| *next <= self.last_sequence);
         Some(Ok((first, last, &rest[..length])))
     }
 }
@@ -165,6 +172,7 @@ impl<'a> Iterator for Split<'a> {
 impl Split<'_> {
     fn fail(&mut self, at: usize, reason: String) -> BusFrameError {
         self.at = self.records.len();
+        self.next_sequence = None;
         BusFrameError::Record { at: HEADER_BYTES + at, reason }
     }
 }

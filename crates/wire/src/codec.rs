@@ -67,6 +67,19 @@ pub struct DecodeError {
     pub reason: String,
 }
 
+impl DecodeError {
+    /// Longest reason that is kept, in characters: parsers quote what they did not expect, however long it is.
+    pub const REASON_MAX: usize = 300;
+
+    fn new(encoding: Encoding, offset: usize, mut reason: String) -> Self {
+        if let Some((end, _)) = reason.char_indices().nth(Self::REASON_MAX) {
+            reason.truncate(end);
+            reason.push('…');
+        }
+        Self { encoding, offset, reason }
+    }
+}
+
 /// Appends one message. What is appended one after another is a valid WebSocket message.
 ///
 /// `scale` is used by the JSON twin for market data only; other messages may pass the default.
@@ -120,7 +133,7 @@ impl Iterator for Batch<'_> {
                 Err(reason) => {
                     let offset = self.offset;
                     self.offset = self.bytes.len();
-                    return Some(Err(DecodeError { encoding: self.encoding, offset, reason }));
+                    return Some(Err(DecodeError::new(self.encoding, offset, reason)));
                 }
             }
         }
@@ -139,12 +152,25 @@ pub fn encode_command(encoding: Encoding, command: &Command, out: &mut Vec<u8>) 
 /// Reads one command: one WebSocket message from a client.
 ///
 /// # Errors
-/// When the bytes are not exactly one command.
+/// When the bytes are not exactly one command, or the rate in it is negative or not finite.
 pub fn decode_command(encoding: Encoding, bytes: &[u8]) -> Result<Command, DecodeError> {
     let decoded = match encoding {
         Encoding::Proto => proto::decode_command(bytes),
         Encoding::MsgPack => msgpack::decode_command(bytes),
         Encoding::Json => json::decode_command(bytes),
     };
-    decoded.map_err(|reason| DecodeError { encoding, offset: 0, reason })
+    decoded.and_then(check_rate).map_err(|reason| DecodeError::new(encoding, 0, reason))
+}
+
+fn check_rate(command: Command) -> Result<Command, String> {
+    let rate = match &command {
+        Command::Subscribe(c) => c.max_rate,
+        Command::SetRate(c) => c.max_rate,
+        _ => 0.0,
+    };
+    if rate.is_finite() && rate >= 0.0 {
+        Ok(command)
+    } else {
+        Err(format!("max_rate {rate} is no rate; 0 (all that can be taken) or updates per second, as in 2.5"))
+    }
 }

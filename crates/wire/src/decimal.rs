@@ -15,6 +15,8 @@ pub enum DecimalError {
     TooPrecise { text: String, decimals: u32 },
     #[error("`{0}` does not fit into 64 bits at this scale")]
     OutOfRange(String),
+    #[error("`{0}` is negative, and sizes are not")]
+    Negative(String),
 }
 
 /// Appends `value * 10^-decimals` with exactly `decimals` decimals.
@@ -50,6 +52,24 @@ pub fn write_unsigned(out: &mut String, value: u64, decimals: u32) {
 /// # Errors
 /// When the text is not a decimal, has more decimals than the scale, or is too large.
 pub fn parse(text: &str, decimals: u32) -> Result<i64, DecimalError> {
+    let (negative, magnitude) = scan(text, decimals)?;
+    let value = if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() };
+    value.ok_or_else(|| DecimalError::OutOfRange(text.to_owned()))
+}
+
+/// As [`parse`], for sizes.
+///
+/// # Errors
+/// As [`parse`], and when the number is negative.
+pub fn parse_unsigned(text: &str, decimals: u32) -> Result<u64, DecimalError> {
+    match scan(text, decimals)? {
+        (true, 1..) => Err(DecimalError::Negative(text.to_owned())),
+        (_, magnitude) => Ok(magnitude),
+    }
+}
+
+/// Sign and magnitude.
+fn scan(text: &str, decimals: u32) -> Result<(bool, u64), DecimalError> {
     let malformed = || DecimalError::Malformed(text.to_owned());
     let out_of_range = || DecimalError::OutOfRange(text.to_owned());
     let (negative, digits) = match text.strip_prefix('-') {
@@ -60,31 +80,26 @@ pub fn parse(text: &str, decimals: u32) -> Result<i64, DecimalError> {
     if whole.is_empty() || (digits.contains('.') && fraction.is_empty()) {
         return Err(malformed());
     }
-    let mut value: i64 = 0;
-    let mut push = |digit: u8| -> Result<(), DecimalError> {
-        if !digit.is_ascii_digit() {
-            return Err(malformed());
-        }
-        let digit = i64::from(digit - b'0');
-        value = value.checked_mul(10).ok_or_else(out_of_range)?;
-        value = if negative { value.checked_sub(digit) } else { value.checked_add(digit) }
-            .ok_or_else(out_of_range)?;
-        Ok(())
-    };
+    if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+        return Err(malformed());
+    }
     let (kept, beyond) = fraction.as_bytes().split_at(fraction.len().min(decimals as usize));
+    if beyond.iter().any(|digit| *digit != b'0') {
+        return Err(DecimalError::TooPrecise { text: text.to_owned(), decimals });
+    }
+    let mut magnitude: u64 = 0;
     for digit in whole.bytes().chain(kept.iter().copied()) {
-        push(digit)?;
+        magnitude = magnitude
+            .checked_mul(10)
+            .and_then(|tens| tens.checked_add(u64::from(digit - b'0')))
+            .ok_or_else(out_of_range)?;
     }
-    for _ in kept.len()..decimals as usize {
-        push(b'0')?;
+    let missing = decimals - kept.len() as u32;
+    if magnitude > 0 {
+        let power = 10u64.checked_pow(missing).ok_or_else(out_of_range)?;
+        magnitude = magnitude.checked_mul(power).ok_or_else(out_of_range)?;
     }
-    match beyond.iter().find(|digit| **digit != b'0') {
-        None => Ok(value),
-        Some(digit) if digit.is_ascii_digit() => {
-            Err(DecimalError::TooPrecise { text: text.to_owned(), decimals })
-        }
-        Some(_) => Err(malformed()),
-    }
+    Ok((negative, magnitude))
 }
 
 /// How many decimals a text really uses: `61837.6300` uses 2.
@@ -97,8 +112,19 @@ pub fn used_decimals(text: &str) -> u32 {
 /// # Errors
 /// When the text is not a decimal or is too large.
 pub fn digits(text: &str) -> Result<i64, DecimalError> {
-    let decimals = text.split_once('.').map_or(0, |(_, fraction)| fraction.len() as u32);
-    parse(text, decimals)
+    parse(text, written_decimals(text))
+}
+
+/// As [`digits`], for sizes.
+///
+/// # Errors
+/// As [`digits`], and when the number is negative.
+pub fn digits_unsigned(text: &str) -> Result<u64, DecimalError> {
+    parse_unsigned(text, written_decimals(text))
+}
+
+fn written_decimals(text: &str) -> u32 {
+    text.split_once('.').map_or(0, |(_, fraction)| fraction.len() as u32)
 }
 
 #[cfg(test)]
@@ -133,5 +159,23 @@ mod tests {
         }
         assert!(matches!(parse("1.0001", 3), Err(DecimalError::TooPrecise { .. })));
         assert!(matches!(parse("99999999999", 9), Err(DecimalError::OutOfRange(_))));
+        assert!(matches!(parse("9223372036854775808", 0), Err(DecimalError::OutOfRange(_))));
+        assert!(matches!(parse_unsigned("-1", 0), Err(DecimalError::Negative(_))));
+    }
+
+    #[test]
+    fn sizes_use_all_64_bits() {
+        let mut text = String::new();
+        write_unsigned(&mut text, u64::MAX, 5);
+        assert_eq!(text, "184467440737095.51615");
+        assert_eq!(digits_unsigned(&text), Ok(u64::MAX));
+        assert_eq!(parse_unsigned("-0.0", 3), Ok(0));
+    }
+
+    /// A scale from a hostile instrument record must not cost a turn of a loop for each of its decimals.
+    #[test]
+    fn huge_scales_end_at_once() {
+        assert_eq!(parse("0", u32::MAX), Ok(0));
+        assert!(matches!(parse("1", u32::MAX), Err(DecimalError::OutOfRange(_))));
     }
 }

@@ -44,8 +44,8 @@ named!(feed_state, crate::pb::FeedState, "FEED_STATE_");
 named!(side, crate::pb::Side, "SIDE_");
 named!(trading_state, crate::pb::TradingState, "TRADING_STATE_");
 
-/// Nanoseconds since the epoch: text in JSON, because JavaScript's numbers end at 2^53.
-pub(crate) mod time {
+/// Times and epochs, which use more than 53 bits: text in JSON, because JavaScript's numbers end there.
+pub(crate) mod wide {
     use super::{Deserialize, Deserializer, Serializer, Visitor, de, fmt};
 
     pub(crate) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -58,19 +58,19 @@ pub(crate) mod time {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         if deserializer.is_human_readable() {
-            deserializer.deserialize_any(TimeVisitor)
+            deserializer.deserialize_any(WideVisitor)
         } else {
             u64::deserialize(deserializer)
         }
     }
 
-    struct TimeVisitor;
+    struct WideVisitor;
 
-    impl Visitor<'_> for TimeVisitor {
+    impl Visitor<'_> for WideVisitor {
         type Value = u64;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("nanoseconds since the Unix epoch, as a decimal string")
+            f.write_str("an unsigned 64-bit number, as a decimal string")
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
@@ -83,31 +83,52 @@ pub(crate) mod time {
     }
 }
 
-/// A price or size with all its decimals, as text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Decimal {
-    pub(crate) value: i64,
-    pub(crate) decimals: u32,
+/// Declares a decimal number with all its decimals, as text.
+macro_rules! decimal {
+    ($name:ident, $value:ty, $write:path, $digits:path) => {
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct $name {
+            pub(crate) value: $value,
+            pub(crate) decimals: u32,
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut text = String::with_capacity(24);
+                $write(&mut text, self.value, self.decimals);
+                serializer.serialize_str(&text)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct TextVisitor;
+
+                impl Visitor<'_> for TextVisitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a decimal number as a string")
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        let value = $digits(text).map_err(de::Error::custom)?;
+                        let decimals = text.split_once('.').map_or(0, |(_, fraction)| fraction.len() as u32);
+                        Ok($name { value, decimals })
+                    }
+                }
+
+                deserializer.deserialize_str(TextVisitor)
+            }
+        }
+    };
 }
 
-impl Serialize for Decimal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(24);
-        crate::decimal::write(&mut text, self.value, self.decimals);
-        serializer.serialize_str(&text)
-    }
-}
+decimal!(Price, i64, crate::decimal::write, crate::decimal::digits);
+decimal!(Size, u64, crate::decimal::write_unsigned, crate::decimal::digits_unsigned);
 
-impl<'de> Deserialize<'de> for Decimal {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let value = crate::decimal::digits(&text).map_err(de::Error::custom)?;
-        let decimals = text.split_once('.').map_or(0, |(_, fraction)| fraction.len() as u32);
-        Ok(Self { value, decimals })
-    }
-}
-
-/// A list, without room set aside for elements that were only claimed.
+/// A list. Room is set aside for what a MessagePack header claims, which is safe because every claimed element was
+/// counted as at least one byte before (`msgpack::record_length`).
 pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -121,7 +142,7 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-            let mut list = Vec::new();
+            let mut list = Vec::with_capacity(seq.size_hint().unwrap_or(0));
             while let Some(Tolerant(element)) = seq.next_element()? {
                 list.push(element);
             }
@@ -161,6 +182,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TolerantVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        // One byte of wire must not become a whole struct.
+        if seq.size_hint() == Some(0) {
+            return Err(de::Error::custom("an empty array is no message"));
+        }
         let value = T::deserialize(SeqAccessDeserializer::new(&mut seq))?;
         while seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Tolerant(value))

@@ -7,8 +7,9 @@
 //! they know.
 
 use std::fmt;
-use std::io::Cursor;
 
+use rmp::Marker;
+use rmp::decode::read_marker;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -72,16 +73,69 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Length of the first value.
+/// Length of the first value, found without decoding it. Refuses containers that claim more values than bytes follow,
+/// so that whoever reads the value afterwards may trust its counts.
 pub(crate) fn record_length(bytes: &[u8]) -> Result<usize, String> {
-    read::<IgnoredAny>(bytes).map(|(_, used)| used)
+    let mut rest = bytes;
+    let mut pending: usize = 1;
+    while pending > 0 {
+        let (skipped, nested) = value_head(&mut rest)?;
+        rest = rest.get(skipped..).ok_or_else(|| claim(skipped, rest))?;
+        pending = (pending - 1).saturating_add(nested);
+        if pending > rest.len() {
+            return Err(claim(pending, rest));
+        }
+    }
+    Ok(bytes.len() - rest.len())
+}
+
+fn claim(needed: usize, rest: &[u8]) -> String {
+    format!("a value claims {needed} bytes or more, {} are there", rest.len())
+}
+
+/// Reads what stands in front of a value: how many bytes of it follow, and how many values are inside it.
+fn value_head(rest: &mut &[u8]) -> Result<(usize, usize), String> {
+    let marker = read_marker(rest).map_err(|_| "a value is cut off".to_owned())?;
+    Ok(match marker {
+        Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => (0, 0),
+        Marker::U8 | Marker::I8 => (1, 0),
+        Marker::U16 | Marker::I16 | Marker::FixExt1 => (2, 0),
+        Marker::U32 | Marker::I32 | Marker::F32 => (4, 0),
+        Marker::U64 | Marker::I64 | Marker::F64 => (8, 0),
+        Marker::FixStr(length) => (length.into(), 0),
+        Marker::Str8 | Marker::Bin8 => (number::<1>(rest)?, 0),
+        Marker::Str16 | Marker::Bin16 => (number::<2>(rest)?, 0),
+        Marker::Str32 | Marker::Bin32 => (number::<4>(rest)?, 0),
+        Marker::FixArray(count) => (0, count.into()),
+        Marker::Array16 => (0, number::<2>(rest)?),
+        Marker::Array32 => (0, number::<4>(rest)?),
+        Marker::FixMap(count) => (0, usize::from(count) * 2),
+        Marker::Map16 => (0, number::<2>(rest)? * 2),
+        Marker::Map32 => (0, number::<4>(rest)?.saturating_mul(2)),
+        Marker::FixExt2 => (3, 0),
+        Marker::FixExt4 => (5, 0),
+        Marker::FixExt8 => (9, 0),
+        Marker::FixExt16 => (17, 0),
+        Marker::Ext8 => (number::<1>(rest)? + 1, 0),
+        Marker::Ext16 => (number::<2>(rest)? + 1, 0),
+        Marker::Ext32 => (number::<4>(rest)?.saturating_add(1), 0),
+        Marker::Reserved => return Err("byte 0xc1 begins no value".to_owned()),
+    })
+}
+
+/// A length of `N` bytes, big-endian.
+fn number<const N: usize>(rest: &mut &[u8]) -> Result<usize, String> {
+    let (number, after) = rest.split_first_chunk::<N>().ok_or("a length is cut off")?;
+    *rest = after;
+    Ok(number.iter().fold(0, |value, byte| value << 8 | usize::from(*byte)))
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, usize), String> {
-    let mut deserializer = rmp_serde::Deserializer::new(Cursor::new(bytes));
+    let length = record_length(bytes)?;
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(&bytes[..length]);
     deserializer.set_max_depth(DEPTH_MAX);
     let value = T::deserialize(&mut deserializer).map_err(|e| e.to_string())?;
-    Ok((value, deserializer.position() as usize))
+    Ok((value, length))
 }
 
 impl Serialize for Message {

@@ -233,7 +233,11 @@ pub(crate) fn encode_command(command: &Command, out: &mut Vec<u8>) {
 
 pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
     let command = pb::Command::decode(bytes).map_err(|e| e.to_string())?;
-    Ok(match command.op.ok_or("no command in it, or one that this version does not know")? {
+    let op = command.op.ok_or("no command in it, or one that this version does not know")?;
+    if count_ops(bytes)? > 1 {
+        return Err("more than one command in one message".to_owned());
+    }
+    Ok(match op {
         Op::Subscribe(c) => Command::Subscribe(c),
         Op::Unsubscribe(c) => Command::Unsubscribe(c),
         Op::SetRate(c) => Command::SetRate(c),
@@ -241,4 +245,16 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
         Op::Receipt(c) => Command::Receipt(c),
         Op::Ledger(c) => Command::Ledger(c),
     })
+}
+
+/// Protobuf merges or replaces repeated operations without a word; here every command must have its answer.
+fn count_ops(bytes: &[u8]) -> Result<usize, String> {
+    let mut rest = bytes;
+    let mut ops = 0;
+    while !rest.is_empty() {
+        let (tag, wire_type) = decode_key(&mut rest).map_err(|e| e.to_string())?;
+        skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(|e| e.to_string())?;
+        ops += usize::from((1..=6).contains(&tag));
+    }
+    Ok(ops)
 }

@@ -1,0 +1,45 @@
+//! Writes the golden vectors as first inputs: `seeds FOLDER` fills `FOLDER/<target>/`.
+#[allow(dead_code)]
+#[path = "../../crates/wire/examples/vectors/set.rs"]
+mod set;
+
+use std::path::Path;
+
+use tickwire_wire::bus_frame::BusHeader;
+use tickwire_wire::{Encoding, Message};
+
+fn main() -> std::io::Result<()> {
+    let folder = std::env::args().nth(1).expect("a folder");
+    for vector in set::all() {
+        for encoding in Encoding::ALL {
+            let bytes = vector.encode(encoding);
+            let save = |target: &str, bytes: &[u8]| {
+                let folder = Path::new(&folder).join(target);
+                std::fs::create_dir_all(&folder)?;
+                std::fs::write(folder.join(vector.file(encoding)), bytes)
+            };
+            match vector.content.messages() {
+                [] => save("decode_command", &[&[encoding as u8], bytes.as_slice()].concat())?,
+                messages => {
+                    save(&format!("decode_{encoding}"), &bytes)?;
+                    if let ([Message::Record(record)], false) = (messages, encoding.is_text()) {
+                        let mut frame = Vec::new();
+                        let header = BusHeader {
+                            encoding,
+                            channel: record.channel(),
+                            instrument: record.instrument,
+                            epoch: 1,
+                            first_sequence: 1,
+                            last_sequence: 3,
+                            publish_time: record.receive_time,
+                        };
+                        header.write(&mut frame);
+                        frame.extend_from_slice(&bytes.repeat(3));
+                        save("bus_frame", &frame)?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}

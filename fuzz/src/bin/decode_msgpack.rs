@@ -1,0 +1,4 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    tickwire_fuzz::messages(tickwire_wire::Encoding::MsgPack, bytes);
+});

@@ -1,0 +1,73 @@
+//! What must hold for any bytes: no panic, and what was read once reads the same after it was written again.
+
+use tickwire_wire::bus_frame::BusHeader;
+use tickwire_wire::{
+    Batch, Encoding, Message, Scale, decode_command, encode_command, encode_message,
+};
+
+const BINARY: [Encoding; 2] = [Encoding::Proto, Encoding::MsgPack];
+
+/// One WebSocket message.
+pub fn messages(encoding: Encoding, bytes: &[u8]) {
+    let mut at_error = false;
+    for message in Batch::new(encoding, bytes) {
+        assert!(!at_error, "something came after an error");
+        match message {
+            Ok(message) => {
+                same_again(encoding, encoding, &message);
+                for other in BINARY.into_iter().filter(|_| encoding != Encoding::Json) {
+                    same_again(encoding, other, &message);
+                }
+            }
+            Err(error) => {
+                at_error = true;
+                assert!(error.offset < bytes.len());
+            }
+        }
+    }
+}
+
+/// Compared by bytes and not by value, because a rate may be NaN.
+fn same_again(home: Encoding, through: Encoding, message: &Message) {
+    let written = write(through, message);
+    let read: Vec<_> = Batch::new(through, &written).map(|read| read.expect("own bytes read back")).collect();
+    assert_eq!(read.len(), 1, "{message:?} became {read:?}");
+    assert_eq!(write(home, &read[0]), write(home, message), "{message:?} became {read:?}");
+}
+
+fn write(encoding: Encoding, message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_message(encoding, message, &Scale::default(), &mut bytes);
+    bytes
+}
+
+/// The first byte chooses the encoding.
+pub fn command(bytes: &[u8]) {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    let Ok(command) = decode_command(Encoding::ALL[usize::from(first % 3)], bytes) else { return };
+    for encoding in Encoding::ALL {
+        let mut written = Vec::new();
+        encode_command(encoding, &command, &mut written);
+        let read = decode_command(encoding, &written).expect("own bytes read back");
+        assert_eq!(read, command, "{encoding}");
+    }
+}
+
+/// A bus message: every byte after the header belongs to exactly one record, numbers are in order and complete.
+pub fn bus(bytes: &[u8]) {
+    let Ok((header, records)) = BusHeader::parse(bytes) else { return };
+    let mut again = Vec::new();
+    header.write(&mut again);
+    assert_eq!(again, bytes[..again.len()]);
+    let (mut next, mut taken) = (Some(header.first_sequence), 0);
+    for part in header.split(records) {
+        let Ok((first, last, record)) = part else { return };
+        assert_eq!(Some(first), next);
+        assert!(first <= last && last <= header.last_sequence);
+        next = last.checked_add(1);
+        taken += record.len();
+        messages(header.encoding, record);
+    }
+    assert_eq!(taken, records.len());
+    assert_eq!(next, header.last_sequence.checked_add(1));
+}
