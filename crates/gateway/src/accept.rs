@@ -143,7 +143,10 @@ impl Acceptor {
             return text(StatusCode::BAD_REQUEST, known + "\n");
         };
         if !self.stats.is_ready() {
-            return later(1, "not ready: the bus is not connected yet, or the gateway is draining; see /readyz\n");
+            return later(
+                1,
+                "not ready: the bus is not connected yet, or the gateway is draining; see /readyz\n",
+            );
         }
         let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() else {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +154,9 @@ impl Acceptor {
         };
         let (response, upgrade) = match fastwebsockets::upgrade::upgrade(&mut request) {
             Ok(upgrade) => upgrade,
-            Err(error) => return text(StatusCode::BAD_REQUEST, format!("not a WebSocket handshake: {error}\n")),
+            Err(error) => {
+                return text(StatusCode::BAD_REQUEST, format!("not a WebSocket handshake: {error}\n"));
+            }
         };
         let id = format!("{:08x}-{}", self.instance as u32, self.next.fetch_add(1, Ordering::Relaxed));
         let acceptor = Arc::clone(self);
@@ -164,7 +169,9 @@ impl Acceptor {
                 }
             };
             match upgraded {
-                Ok(parts) => acceptor.hand_over(id, parts.io.into_inner(), parts.read_buf, encoding, permit).await,
+                Ok(parts) => {
+                    acceptor.hand_over(id, parts.io.into_inner(), parts.read_buf, encoding, permit).await;
+                }
                 Err(_) => tracing::error!(%peer, "the connection is of an unexpected kind"),
             }
         });
@@ -213,7 +220,8 @@ impl Acceptor {
 /// The first subprotocol of the client's list that is known, and whether there was a list; JSON where there was none.
 fn choose<B>(request: &Request<B>) -> Option<(Encoding, bool)> {
     let offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
-    let mut names = offers.iter().filter_map(|offer| offer.to_str().ok()).flat_map(|offer| offer.split(',')).peekable();
+    let mut names =
+        offers.iter().filter_map(|offer| offer.to_str().ok()).flat_map(|offer| offer.split(',')).peekable();
     if names.peek().is_none() {
         return Some((Encoding::Json, false));
     }

@@ -154,12 +154,14 @@ impl Collector for Figures {
         }
         let name = "sessions_closed";
         let closed = ConstCounter::new(0_u64);
-        let mut family = encoder.encode_descriptor(name, "Sessions closed by the gateway", None, closed.metric_type())?;
+        let mut family =
+            encoder.encode_descriptor(name, "Sessions closed by the gateway", None, closed.metric_type())?;
         for (code, count) in CloseCode::ALL.iter().zip(&stats.closed) {
             ConstCounter::new(load(count)).encode(family.encode_family(&[("code", code.name())])?)?;
         }
         let live = ConstGauge::new(0_i64);
-        let mut family = encoder.encode_descriptor("feed_live", "1 when the feed is live", None, live.metric_type())?;
+        let mut family =
+            encoder.encode_descriptor("feed_live", "1 when the feed is live", None, live.metric_type())?;
         for (venue, state) in feeds(stats) {
             let value = i64::from(state == FeedState::Live);
             ConstGauge::new(value).encode(family.encode_family(&[("venue", venue.as_str())])?)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tickwire_bus::{Backplane, InboxLimits};
 use tokio::net::TcpListener;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ use crate::accept::{self, Acceptor, Pages};
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
-use crate::hub::{self, HubStats, ShardLink};
+use crate::hub::{self, HubSetup, HubStats, ShardLink};
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 
@@ -41,7 +42,9 @@ fn remedy(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => "another process has this port; end it or choose another one",
         std::io::ErrorKind::PermissionDenied => "choose a port above 1023",
-        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 listens on all of them",
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; 0.0.0.0 listens on all of them"
+        }
         _ => "choose another address",
     }
 }
@@ -77,7 +80,8 @@ impl Gateway {
         let admin = listen("--admin-listen", config.admin_listen).await?;
         let clock = Clock::start();
         let hub_stats = Arc::new(HubStats::default());
-        let shard_stats: Vec<_> = (0..config.shards.clamp(1, 64)).map(|_| Arc::new(ShardStats::default())).collect();
+        let shard_stats: Vec<_> =
+            (0..config.shards.clamp(1, 64)).map(|_| Arc::new(ShardStats::default())).collect();
         let stats = Arc::new(Stats { hub: Arc::clone(&hub_stats), shards: shard_stats, ..Stats::default() });
         let (accepting, running) = (CancellationToken::new(), CancellationToken::new());
         let (wishes, wished) = mpsc::channel(WISHES_MAX);
@@ -121,8 +125,17 @@ impl Gateway {
             bytes_max: config.limits.bus_bytes,
             subjects_max: config.limits.topics + config.limits.venues + 1,
         };
-        let stop = running.clone();
-        gateway.spawn("hub".to_owned(), move || hub::run(bus, hub_limits, inbox, links, wished, hub_stats, clock, stop))?;
+        let setup = HubSetup {
+            bus,
+            limits: hub_limits,
+            inbox,
+            shards: links,
+            wishes: wished,
+            stats: hub_stats,
+            clock,
+            stop: running.clone(),
+        };
+        gateway.spawn("hub".to_owned(), move || hub::run(setup))?;
         let acceptor = Arc::new(Acceptor {
             shards: gateway.orders.clone(),
             sessions: Arc::new(Semaphore::new(config.limits.sessions)),
@@ -142,7 +155,10 @@ impl Gateway {
         name: String,
         task: impl FnOnce() -> F + Send + 'static,
     ) -> Result<(), StartError> {
-        let runtime = move || match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+        let runtime = move || match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+        {
             Ok(runtime) => runtime.block_on(task()),
             Err(error) => tracing::error!(%error, "cannot start a runtime"),
         };
@@ -184,7 +200,8 @@ impl Gateway {
         self.running.cancel();
         self.orders.clear();
         let threads = std::mem::take(&mut self.threads);
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let joined =
+            tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         let _ = tokio::time::timeout(FAREWELL, joined).await;
     }
 }

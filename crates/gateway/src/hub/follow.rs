@@ -259,7 +259,7 @@ impl Followed {
     }
 
     /// The ingester's answer.
-    pub(crate) fn on_answer(&mut self, answer: Answered, now: u64, out: &mut Vec<Event>) {
+    pub(crate) fn on_answer(&mut self, answer: &Answered, now: u64, out: &mut Vec<Event>) {
         self.ask = Ask::No;
         if answer.epoch < self.epoch {
             // From an ingester that was replaced meanwhile.
@@ -278,7 +278,7 @@ impl Followed {
             self.renumber(answer.epoch, out);
         }
         if self.was_live && self.channel.is_lossless() && answer.sequence > self.sequence {
-            self.catch_up(&answer, out);
+            self.catch_up(answer, out);
         } else {
             self.load(answer, now, out);
         }
@@ -302,7 +302,7 @@ impl Followed {
     }
 
     /// Starts from the answered state, then goes on with what came meanwhile.
-    fn load(&mut self, answer: Answered, now: u64, out: &mut Vec<Event>) {
+    fn load(&mut self, answer: &Answered, now: u64, out: &mut Vec<Event>) {
         let buffer = match std::mem::replace(&mut self.phase, Phase::Live) {
             Phase::Syncing(buffer) => buffer,
             Phase::Live => Vec::new(),

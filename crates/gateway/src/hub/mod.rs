@@ -15,7 +15,7 @@ use tickwire_bus::{BusEvent, Subject};
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Batch, Body, Channel, Encoding, FeedState, Message, Record, Scale, SymbolName, pb};
 
-pub(crate) use run::{HubStats, ShardLink, run};
+pub(crate) use run::{HubSetup, HubStats, ShardLink, run};
 
 use crate::engine::{Event, InstrumentInfo, TopicId, Update, VenueIndex, Wish};
 use follow::{Answered, Ask, Followed};
@@ -145,7 +145,8 @@ impl Hub {
             };
             self.counts.records += 1;
             let info = Arc::clone(&topic.info);
-            let update = Update::from_bus(info, topic.channel, header.epoch, (first, last), header.encoding, bytes);
+            let update =
+                Update::from_bus(info, topic.channel, header.epoch, (first, last), header.encoding, bytes);
             if topic.channel.is_lossless() || topic.channel == Channel::Book || first != last {
                 update.record();
             }
@@ -196,7 +197,8 @@ impl Hub {
                 let Some(info) = self.instruments.get(id.instrument_index() as usize) else { return };
                 let topic = self.topics.entry(id).or_insert_with(|| {
                     let topic = Followed::new(Arc::clone(info), id.channel());
-                    self.actions.extend(subject(&topic).map(|subject| Action::Subscribe(subject, u64::from(id.0))));
+                    self.actions
+                        .extend(subject(&topic).map(|subject| Action::Subscribe(subject, u64::from(id.0))));
                     topic
                 });
                 topic.shards |= bit;
@@ -238,7 +240,8 @@ impl Hub {
         let Some(topic) = self.topics.get_mut(&id) else { return };
         let Ask::Asked(attempts) = topic.ask else { return };
         self.asking -= 1;
-        let answer = answer.and_then(|answer| if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) });
+        let answer =
+            answer.and_then(|answer| if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) });
         match answer {
             Ok(answer) => {
                 let answered = Answered {
@@ -246,7 +249,7 @@ impl Hub {
                     sequence: answer.sequence,
                     records: updates(&topic.info, answer.epoch, answer.frame),
                 };
-                topic.on_answer(answered, now, &mut self.scratch);
+                topic.on_answer(&answered, now, &mut self.scratch);
                 self.pass_on(id);
             }
             Err(reason) => {
@@ -297,7 +300,8 @@ impl Hub {
                 let question = pb::ask::Question::Catalogue(pb::Catalogue {});
                 let ask = pb::Ask { question: Some(question) };
                 self.actions.extend(
-                    Subject::ask(&venue.name).map(|s| Action::Ask(s, ask, Target::Catalogue(VenueIndex(at as u16)))),
+                    Subject::ask(&venue.name)
+                        .map(|s| Action::Ask(s, ask, Target::Catalogue(VenueIndex(at as u16)))),
                 );
             }
         }
@@ -307,7 +311,8 @@ impl Hub {
                 continue;
             }
             let Ok(subject) = Subject::ask(&topic.info.name.venue) else { continue };
-            let question = pb::Topic { channel: topic.channel as i32, symbol: topic.info.name.symbol.clone() };
+            let question =
+                pb::Topic { channel: topic.channel as i32, symbol: topic.info.name.symbol.clone() };
             let ask = pb::Ask { question: Some(pb::ask::Question::Snapshot(question)) };
             topic.ask = Ask::Asked(attempts);
             self.asking += 1;
@@ -318,12 +323,15 @@ impl Hub {
     /// Whether a question waits for its turn and may be asked at once.
     pub(crate) fn wants_to_ask(&self) -> bool {
         self.bus_down.is_none()
-            && ((self.asking < ASKS_MAX && self.topics.values().any(|topic| matches!(topic.ask, Ask::Due(0, _))))
+            && ((self.asking < ASKS_MAX
+                && self.topics.values().any(|topic| matches!(topic.ask, Ask::Due(0, _))))
                 || self.venues.iter().any(|venue| venue.ask_catalogue && venue.ask_after == 0))
     }
 
     pub(crate) fn feeds(&self) -> impl Iterator<Item = (&str, FeedState)> {
-        self.venues.iter().map(|venue| (&*venue.name, venue.told.as_ref().map_or(FeedState::Unknown, |t| t.0)))
+        self.venues
+            .iter()
+            .map(|venue| (&*venue.name, venue.told.as_ref().map_or(FeedState::Unknown, |t| t.0)))
     }
 
     pub(crate) fn topics(&self) -> usize {

@@ -12,7 +12,7 @@ use tickwire_wire::{FeedState, pb};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Action, Hub, HubLimits, Target};
+use super::{Action, Hub, HubLimits};
 use crate::clock::Clock;
 use crate::engine::{Event, Wish};
 
@@ -44,19 +44,23 @@ pub(crate) struct HubStats {
     pub(crate) bus: std::sync::Mutex<String>,
 }
 
+/// What the hub needs to run.
+pub(crate) struct HubSetup {
+    pub(crate) bus: Arc<dyn Backplane>,
+    pub(crate) limits: HubLimits,
+    pub(crate) inbox: InboxLimits,
+    pub(crate) shards: Vec<ShardLink>,
+    pub(crate) wishes: mpsc::Receiver<(usize, Wish)>,
+    pub(crate) stats: Arc<HubStats>,
+    pub(crate) clock: Clock,
+    pub(crate) stop: CancellationToken,
+}
+
 /// Runs the hub until it is cancelled or the bus is closed.
-pub(crate) async fn run(
-    bus: Arc<dyn Backplane>,
-    limits: HubLimits,
-    inbox_limits: InboxLimits,
-    shards: Vec<ShardLink>,
-    mut wishes: mpsc::Receiver<(usize, Wish)>,
-    stats: Arc<HubStats>,
-    clock: Clock,
-    stop: CancellationToken,
-) {
+pub(crate) async fn run(setup: HubSetup) {
+    let HubSetup { bus, limits, inbox, shards, mut wishes, stats, clock, stop } = setup;
     let mut hub = Hub::new(limits);
-    let (interest, mut inbox): (Interest, Inbox) = bus.inbox(inbox_limits);
+    let (interest, mut inbox): (Interest, Inbox) = bus.inbox(inbox);
     let mut state = bus.state();
     let mut answers = FuturesUnordered::new();
     let mut turn = Vec::new();
@@ -145,7 +149,9 @@ fn note_bus(hub: &mut Hub, stats: &HubStats, state: &BusState) {
     let (text, down): (String, Option<Arc<str>>) = match state {
         BusState::Up { .. } => ("up".into(), None),
         BusState::Connecting => ("connecting".into(), Some("the bus is not connected yet".into())),
-        BusState::Down { reason } => (format!("down: {reason}"), Some(format!("the bus is down: {reason}").into())),
+        BusState::Down { reason } => {
+            (format!("down: {reason}"), Some(format!("the bus is down: {reason}").into()))
+        }
     };
     hub.on_bus_state(down);
     *stats.bus.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
@@ -163,4 +169,3 @@ fn publish_stats(hub: &Hub, stats: &HubStats) {
     *stats.feeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
         hub.feeds().map(|(name, state)| (name.to_owned(), state)).collect();
 }
-

@@ -119,7 +119,8 @@ impl Hub {
     pub(super) fn on_catalogue(&mut self, venue: VenueIndex, answer: Result<pb::Answer, String>, now: u64) {
         let at = usize::from(venue.0);
         self.venues[at].asking_catalogue = false;
-        let answer = answer.and_then(|answer| if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) });
+        let answer =
+            answer.and_then(|answer| if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) });
         match answer {
             Ok(answer) => {
                 self.venues[at].attempts = 0;
