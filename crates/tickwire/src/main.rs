@@ -1,2 +1,61 @@
-//! Tickwire.
-fn main() {}
+//! The `tickwire` command.
+//!
+//! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration.
+
+mod cli;
+mod config;
+mod demo;
+mod gateway;
+mod ingest;
+mod logs;
+mod printing;
+mod stop;
+mod tap;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use config::Mistakes;
+use printing::{complain, say};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format_args!("error: cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("error: {error:#}"));
+            let is_usage = error.downcast_ref::<Mistakes>().is_some() || error.downcast_ref::<cli::Usage>().is_some();
+            ExitCode::from(if is_usage { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Config(command) => {
+            if command.print_default {
+                say(config::DEFAULT.trim_end());
+                return Ok(());
+            }
+            let config = cli.settings.load(&[])?;
+            let shown = toml::to_string(&config.raw.without_secrets())?;
+            say(if command.json { serde_json::to_string_pretty(&config.raw.without_secrets())? } else { shown });
+            Ok(())
+        }
+        Command::Demo(command) => demo::run(&cli.settings, command).await,
+        Command::Gateway(command) => gateway::run(&cli.settings, command).await,
+        Command::Ingest(command) => ingest::run(&cli.settings, command).await,
+        Command::Tap(command) => tap::run(&cli.settings, command).await,
+    }
+}

@@ -68,16 +68,18 @@ pub struct SimConfigError {
 }
 
 impl SimConfig {
-    fn check(&self) -> Result<(), SimConfigError> {
-        let check = |field, value: f64, low: f64, high: f64, range| {
-            if (low..=high).contains(&value) { Ok(()) } else { Err(SimConfigError { field, value, range }) }
-        };
-        check("instruments", self.instruments as f64, 1.0, 16_383.0, "1 to 16383")?;
-        check("events_per_second", self.events_per_second, 0.001, 1e8, "0.001 to 100000000")?;
-        check("depth", self.depth as f64, 20.0, 1_000.0, "20 to 1000")?;
-        check("burst_factor", self.burst_factor, 1.0, 5.0, "1 to 5")?;
-        check("halts_per_hour", self.halts_per_hour, 0.0, 1e6, "0 to 1000000")?;
-        check("halt_seconds", self.halt_seconds, 0.001, 86_400.0, "0.001 to 86400")
+    /// Everything about it that cannot be simulated.
+    pub fn mistakes(&self) -> Vec<SimConfigError> {
+        let checks = [
+            ("instruments", self.instruments as f64, 1.0, 16_383.0, "1 to 16383"),
+            ("events_per_second", self.events_per_second, 0.001, 1e8, "0.001 to 100000000"),
+            ("depth", self.depth as f64, 20.0, 1_000.0, "20 to 1000"),
+            ("burst_factor", self.burst_factor, 1.0, 5.0, "1 to 5"),
+            ("halts_per_hour", self.halts_per_hour, 0.0, 1e6, "0 to 1000000"),
+            ("halt_seconds", self.halt_seconds, 0.001, 86_400.0, "0.001 to 86400"),
+        ];
+        let wrong = checks.into_iter().filter(|(_, value, low, high, _)| !(*low..=*high).contains(value));
+        wrong.map(|(field, value, _, _, range)| SimConfigError { field, value, range }).collect()
     }
 }
 
@@ -111,7 +113,9 @@ impl Sim {
     /// # Errors
     /// When a figure in the configuration is out of its range.
     pub fn new(config: SimConfig) -> Result<Self, SimConfigError> {
-        config.check()?;
+        if let Some(mistake) = config.mistakes().into_iter().next() {
+            return Err(mistake);
+        }
         let mut dice = Dice::new(config.seed);
         let mut sum = 0.0;
         let activity = (0..config.instruments).map(|n| {

@@ -1,0 +1,258 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, Mistakes, Sources};
+use crate::logs;
+use crate::tap::TapCommand;
+
+/// A wrong command line that the parser cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Market data the last mile: from exchange feeds to dashboards and programs, as binary WebSocket streams.
+#[derive(Debug, Parser)]
+#[command(name = "tickwire", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Example:\n  tickwire demo            then open http://127.0.0.1:7400/ in a browser")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Configuration file (TOML); see `tickwire config --print-default`
+    #[arg(long, global = true, value_name = "FILE", env = "TICKWIRE_CONFIG", help_heading = "Settings")]
+    config: Option<PathBuf>,
+    /// Any setting by its path, as in `--set gateway.limits.sessions=100`; may be given several times
+    #[arg(long = "set", global = true, value_name = "PATH=VALUE", help_heading = "Settings")]
+    set: Vec<String>,
+    /// How much to log: error, warn, info, debug, trace, or a filter
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Settings")]
+    log_level: Option<String>,
+    /// How to log: text, json
+    #[arg(long, global = true, value_name = "FORMAT", help_heading = "Settings")]
+    log_format: Option<String>,
+}
+
+impl Settings {
+    /// Reads the whole configuration, with a command's own flags on top, and starts logging.
+    pub(crate) fn load(&self, flags: &[(&str, Option<String>)]) -> Result<Config, Mistakes> {
+        let mut set = Vec::new();
+        let mut mistakes = Vec::new();
+        for pair in &self.set {
+            match pair.split_once('=') {
+                Some((path, value)) => set.push((path.trim().to_owned(), value.trim().to_owned())),
+                None => mistakes.push(config::Mistake {
+                    place: format!("--set {pair}"),
+                    problem: "has no `=`; write --set gateway.listen=127.0.0.1:7400".to_owned(),
+                }),
+            }
+        }
+        let own = [("log.level", self.log_level.clone()), ("log.format", self.log_format.clone())];
+        let named = own.iter().chain(flags);
+        set.extend(named.filter_map(|(path, value)| Some(((*path).to_owned(), value.clone()?))));
+        let is_config = |name: &str| name == "TICKWIRE_CONFIG";
+        let environment = std::env::vars().filter(|(name, _)| !is_config(name)).collect();
+        let sources = Sources { file: self.config.clone(), environment, flags: set };
+        match config::load(&sources) {
+            Ok(config) if mistakes.is_empty() => {
+                logs::start(&config.raw);
+                Ok(config)
+            }
+            Ok(_) => Err(Mistakes(mistakes)),
+            Err(Mistakes(more)) => Err(Mistakes(mistakes.into_iter().chain(more).collect())),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything in one process: a simulated or recorded market, a gateway, and a page to look at
+    #[command(after_help = "Examples:\n  tickwire demo\n  tickwire demo --replay recording.gz --speed 2\n  \
+        tickwire demo --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400")]
+    Demo(DemoCommand),
+    /// Normalizes a source and publishes it on the bus
+    #[command(after_help = "Examples:\n  tickwire ingest sim --instruments 500 --rate 100000\n  \
+        tickwire ingest replay recording.gz --speed 10 --loop")]
+    Ingest(IngestCommand),
+    /// Serves sessions at ws://ADDRESS/v1/stream from what is on the bus
+    #[command(after_help = "Example:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400\n  \
+        curl http://127.0.0.1:7401/readyz")]
+    Gateway(GatewayCommand),
+    /// Shows or records a stream
+    Tap(TapCommand),
+    /// Shows the configuration in force, or all defaults
+    #[command(after_help = "Example:\n  tickwire config --print-default > tickwire.toml")]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BusFlags {
+    /// NATS server; may be given several times
+    #[arg(long = "bus", value_name = "URL")]
+    pub(crate) servers: Vec<String>,
+}
+
+impl BusFlags {
+    pub(crate) fn setting(&self) -> (&'static str, Option<String>) {
+        ("bus.servers", (!self.servers.is_empty()).then(|| self.servers.join(",")))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListenFlags {
+    /// Where sessions connect
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where health and metrics are
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+}
+
+impl ListenFlags {
+    pub(crate) fn settings(&self) -> [(&'static str, Option<String>); 2] {
+        [("gateway.listen", self.listen.clone()), ("gateway.admin_listen", self.admin_listen.clone())]
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimFlags {
+    /// The same seed always gives the same market
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Number of instruments
+    #[arg(long)]
+    instruments: Option<u64>,
+    /// Events per second, over all instruments
+    #[arg(long, value_name = "EVENTS")]
+    rate: Option<f64>,
+    /// Levels on each side of a book
+    #[arg(long)]
+    depth: Option<u64>,
+}
+
+impl SimFlags {
+    pub(crate) fn settings(&self) -> [(&'static str, Option<String>); 4] {
+        [
+            ("ingest.sim.seed", self.seed.map(|value| value.to_string())),
+            ("ingest.sim.instruments", self.instruments.map(|value| value.to_string())),
+            ("ingest.sim.events_per_second", self.rate.map(|value| value.to_string())),
+            ("ingest.sim.depth", self.depth.map(|value| value.to_string())),
+        ]
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayFlags {
+    /// Recorded seconds per second; 0: as fast as it goes
+    #[arg(long)]
+    speed: Option<f64>,
+    /// Start again at the end
+    #[arg(long = "loop")]
+    looped: bool,
+    /// Shift recorded times so that the recording starts now
+    #[arg(long)]
+    rebase: bool,
+    /// binance, binance-usdm, binance-cm; told by the recording unless given
+    #[arg(long)]
+    venue: Option<String>,
+}
+
+impl ReplayFlags {
+    pub(crate) fn settings(&self) -> [(&'static str, Option<String>); 4] {
+        [
+            ("ingest.replay.speed", self.speed.map(|value| value.to_string())),
+            ("ingest.replay.looped", self.looped.then(|| "true".to_owned())),
+            ("ingest.replay.rebase", self.rebase.then(|| "true".to_owned())),
+            ("ingest.replay.venue", self.venue.clone()),
+        ]
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoCommand {
+    #[command(flatten)]
+    pub(crate) listen: ListenFlags,
+    #[command(flatten)]
+    pub(crate) bus: BusFlags,
+    /// Plays this recording, again and again, in place of the simulated market
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) replay: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sim: SimFlags,
+    /// Recorded seconds per second; 0: as fast as it goes
+    #[arg(long)]
+    pub(crate) speed: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayCommand {
+    #[command(flatten)]
+    pub(crate) listen: ListenFlags,
+    #[command(flatten)]
+    pub(crate) bus: BusFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IngestCommand {
+    #[command(subcommand)]
+    pub(crate) source: IngestSource,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IngestSource {
+    /// A simulated market
+    #[command(after_help = "Example:\n  tickwire ingest sim --seed 7 --instruments 500 --rate 100000")]
+    Sim {
+        #[command(flatten)]
+        sim: SimFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
+    /// Recorded raw streams of Binance
+    #[command(after_help = "Example:\n  tickwire ingest replay btcusdt_20240808.gz --speed 10")]
+    Replay {
+        /// Recordings, plain or gzip; they play together in the order of their recorded times
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        replay: ReplayFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IngestFlags {
+    #[command(flatten)]
+    pub(crate) bus: BusFlags,
+    /// How records travel on the bus: proto, msgpack
+    #[arg(long)]
+    pub(crate) encoding: Option<String>,
+    /// Print the figures of the run as JSON when it ends
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl IngestFlags {
+    pub(crate) fn settings(&self) -> [(&'static str, Option<String>); 2] {
+        [self.bus.setting(), ("ingest.encoding", self.encoding.clone())]
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigCommand {
+    /// Print all settings with their defaults and what they mean
+    #[arg(long)]
+    pub(crate) print_default: bool,
+    /// Print as JSON
+    #[arg(long, conflicts_with = "print_default")]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,119 @@
+//! The configuration as it is written: plain values, all of them with a default. What they mean: `default.toml`.
+
+use serde::{Deserialize, Serialize};
+
+/// Declares a table of the configuration with its defaults.
+macro_rules! table {
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(crate) struct $name { $(pub(crate) $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+table!(Raw {
+    log: Log = Log::default(),
+    bus: Bus = Bus::default(),
+    gateway: Gateway = Gateway::default(),
+    ingest: Ingest = Ingest::default(),
+});
+
+table!(Log {
+    level: String = "info".to_owned(),
+    format: String = "text".to_owned(),
+});
+
+table!(Bus {
+    servers: Vec<String> = vec!["nats://127.0.0.1:4222".to_owned()],
+    credentials_file: String = String::new(),
+    nkey_seed_file: String = String::new(),
+    user: String = String::new(),
+    password: String = String::new(),
+    token: String = String::new(),
+    ca_file: String = String::new(),
+    cert_file: String = String::new(),
+    key_file: String = String::new(),
+    tls_required: bool = false,
+    name: String = "tickwire".to_owned(),
+});
+
+table!(Gateway {
+    listen: String = "127.0.0.1:7400".to_owned(),
+    admin_listen: String = "127.0.0.1:7401".to_owned(),
+    shards: u64 = 0,
+    cork_us: u64 = 1_000,
+    drain_ms: u64 = 5_000,
+    feed_down_ms: u64 = 1_250,
+    heartbeat_ms: u64 = 1_000,
+    ping_ms: u64 = 15_000,
+    conflating_after_ms: u64 = 200,
+    no_progress_ms: u64 = 30_000,
+    linger_ms: u64 = 30_000,
+    limits: GatewayLimits = GatewayLimits::default(),
+});
+
+table!(GatewayLimits {
+    sessions: u64 = 10_000,
+    subscriptions_per_session: u64 = 4_096,
+    command_bytes: u64 = 65_536,
+    commands_per_second: u64 = 50,
+    shed_bytes: u64 = 1 << 20,
+    close_bytes: u64 = 4 << 20,
+    log_records: u64 = 4_096,
+    log_bytes: u64 = 1 << 20,
+    venues: u64 = 64,
+    instruments: u64 = 65_536,
+    topics: u64 = 65_536,
+    bus_messages: u64 = 65_536,
+    bus_bytes: u64 = 32 << 20,
+});
+
+table!(Ingest {
+    encoding: String = "proto".to_owned(),
+    instrument_id_base: u64 = 0,
+    stall_ms: u64 = 30_000,
+    sim: IngestSim = IngestSim::default(),
+    replay: IngestReplay = IngestReplay::default(),
+});
+
+table!(IngestSim {
+    seed: u64 = 1,
+    instruments: u64 = 24,
+    events_per_second: f64 = 2_000.0,
+    depth: u64 = 25,
+    burst_factor: f64 = 3.0,
+    halts_per_hour: f64 = 20.0,
+    halt_seconds: f64 = 15.0,
+});
+
+table!(IngestReplay {
+    venue: String = String::new(),
+    speed: f64 = 1.0,
+    looped: bool = false,
+    rebase: bool = false,
+});
+
+impl Raw {
+    /// For showing: secrets are replaced, and so is what stands before the `@` of an address.
+    pub(crate) fn without_secrets(&self) -> Self {
+        let mut shown = self.clone();
+        for secret in [&mut shown.bus.password, &mut shown.bus.token] {
+            if !secret.is_empty() {
+                *secret = "(set)".to_owned();
+            }
+        }
+        for server in &mut shown.bus.servers {
+            if let (Some((scheme, _)), Some((_, host))) = (server.split_once("://"), server.rsplit_once('@')) {
+                *server = format!("{scheme}://(set)@{host}");
+            }
+        }
+        shown
+    }
+}

@@ -1,0 +1,35 @@
+//! `tickwire gateway`.
+
+use std::sync::Arc;
+
+use tickwire_bus::{Backplane, NatsBus};
+use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+
+use crate::cli::{GatewayCommand, Settings};
+use crate::stop;
+
+/// Serves until it is asked to stop, then drains.
+pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow::Result<()> {
+    let [listen, admin] = command.listen.settings();
+    let config = settings.load(&[listen, admin, command.bus.setting()])?;
+    let stop = stop::on_signal()?;
+    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(config.nats)?);
+    log_bounds(&config.gateway);
+    let gateway = Gateway::start(config.gateway, Arc::clone(&bus), Arc::new(NoPages)).await?;
+    tracing::info!(listen = %gateway.listen_address(), admin = %gateway.admin_address(), "gateway");
+    stop.cancelled().await;
+    gateway.drain().await;
+    bus.close().await;
+    Ok(())
+}
+
+/// Says how much memory the limits allow.
+pub(crate) fn log_bounds(config: &GatewayConfig) {
+    let worst_mib = config.limits.worst_case_bytes(config.shards) >> 20;
+    tracing::info!(
+        shards = config.shards,
+        sessions_max = config.limits.sessions,
+        worst_case_mib = worst_mib,
+        "limits in force; the worst case is every session and every log full at once"
+    );
+}

@@ -1,0 +1,186 @@
+//! `tickwire ingest`.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tickwire_bus::{Backplane, NatsBus};
+use tickwire_feed::adapter::Adapter;
+use tickwire_feed::binance::Market;
+use tickwire_feed::replay::{Passes, Replay, ReplayConfig, ReplayProgress, Times};
+use tickwire_feed::sim::{Sim, SimAdapter, SimConfig};
+use tickwire_feed::{AtEnd, Clock, IngestConfig, IngestReport, Ingester, Pace};
+use tickwire_wire::Channel;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{IngestCommand, IngestSource, Settings};
+use crate::config::Config;
+use crate::printing::say;
+use crate::stop;
+
+const PROGRESS_PERIOD: Duration = Duration::from_millis(100);
+/// How often a run without a terminal says how far it is.
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+
+/// Publishes until the source ends or it is asked to stop.
+pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::Result<()> {
+    let stop = stop::on_signal()?;
+    match command.source {
+        IngestSource::Sim { sim, out } => {
+            let flags: Vec<_> = sim.settings().into_iter().chain(out.settings()).collect();
+            let config = settings.load(&flags)?;
+            let adapter = simulated(config.sim.clone())?;
+            let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
+            tell(&report, out.json);
+        }
+        IngestSource::Replay { files, replay, out } => {
+            let flags: Vec<_> = replay.settings().into_iter().chain(out.settings()).collect();
+            let config = settings.load(&flags)?;
+            let adapter = recorded(&config, files).await?;
+            let progress = adapter.progress();
+            let mut ingest = config.ingest.clone();
+            ingest.at_end = AtEnd::Stop;
+            let report = publish(&config, ingest, adapter, Some(progress), stop).await?;
+            tell(&report, out.json);
+        }
+    }
+    Ok(())
+}
+
+/// The simulated market, in real time from now on.
+pub(crate) fn simulated(sim: SimConfig) -> anyhow::Result<SimAdapter> {
+    let clock = Clock::system();
+    let sim = Sim::new(SimConfig { start_time: clock.now(), ..sim })?;
+    Ok(SimAdapter::new(sim, Pace::Speed(1.0), clock))
+}
+
+/// A recording, as configured.
+pub(crate) async fn recorded(config: &Config, files: Vec<PathBuf>) -> anyhow::Result<Replay> {
+    let raw = &config.raw.ingest.replay;
+    let market = if raw.venue.is_empty() {
+        Market::of_recording(&files)?
+    } else {
+        Market::from_venue(&raw.venue).ok_or_else(|| {
+            let known = Market::ALL.map(Market::venue).join(", ");
+            anyhow::anyhow!("recordings of venue `{}` cannot be replayed; known: {known}", raw.venue)
+        })?
+    };
+    let replay = ReplayConfig {
+        market,
+        files,
+        pace: if raw.speed == 0.0 { Pace::FlatOut } else { Pace::Speed(raw.speed) },
+        passes: if raw.looped { Passes::Endless } else { Passes::Once },
+        times: if raw.rebase { Times::Rebased } else { Times::Recorded },
+        clock: Clock::system(),
+    };
+    Ok(tokio::task::spawn_blocking(|| Replay::open(replay)).await??)
+}
+
+async fn publish(
+    config: &Config,
+    ingest: IngestConfig,
+    adapter: impl Adapter,
+    progress: Option<ReplayProgress>,
+    stop: CancellationToken,
+) -> anyhow::Result<IngestReport> {
+    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(config.nats.clone())?);
+    if progress.is_some() {
+        // A recording that starts before the bus is there would lose its beginning.
+        wait_for(&bus, &stop).await;
+    }
+    let ingester = Ingester::new(ingest, adapter, Arc::clone(&bus));
+    let stats = ingester.stats();
+    let show = tokio::spawn(show(progress, stats));
+    let summary = ingester.run(stop).await;
+    show.abort();
+    let _ = show.await;
+    bus.close().await;
+    let summary = summary?;
+    if let Some(reason) = summary.lost {
+        anyhow::bail!("the source was lost: {reason}");
+    }
+    Ok(summary.report)
+}
+
+async fn wait_for(bus: &Arc<dyn Backplane>, stop: &CancellationToken) {
+    let mut state = bus.state();
+    if !state.borrow().is_up() {
+        tracing::info!("waiting for the bus");
+    }
+    tokio::select! {
+        _ = state.wait_for(tickwire_bus::BusState::is_up) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Shows how far a replay is: a bar on a terminal, a line of log each ten seconds elsewhere.
+async fn show(progress: Option<ReplayProgress>, stats: tickwire_feed::IngestStats) {
+    let is_terminal = std::io::stderr().is_terminal();
+    let bar = progress.as_ref().filter(|_| is_terminal).map(|_| bar());
+    let mut ticks = tokio::time::interval(if bar.is_some() { PROGRESS_PERIOD } else { LOG_PERIOD });
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let report = stats.report();
+        match (&bar, progress.as_ref().map(ReplayProgress::get)) {
+            (Some(bar), Some(at)) => {
+                bar.set_length(at.lines_total);
+                bar.set_position(at.lines);
+                bar.set_message(format!("{} records, {} gaps", report.tally.records, report.tally.upstream_gaps));
+            }
+            (None, Some(at)) => tracing::info!(
+                lines = at.lines, lines_total = at.lines_total, pass = at.pass, records = report.tally.records,
+                "replaying"
+            ),
+            (_, None) => tracing::info!(
+                records = report.tally.records, refused = report.tally.refused_messages, state = %report.reason,
+                "ingesting"
+            ),
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = "{elapsed_precise} {wide_bar} {percent:>3} %  {pos}/{len} lines  {msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Says what the run came to.
+fn tell(report: &IngestReport, json: bool) {
+    let tally = &report.tally;
+    let channels: serde_json::Map<_, _> = Channel::ALL
+        .into_iter()
+        .map(|channel| (channel.name().to_owned(), serde_json::Value::from(tally.channel(channel))))
+        .collect();
+    if json {
+        say(serde_json::json!({
+            "records": tally.records,
+            "channels": channels,
+            "messages": tally.messages,
+            "bytes": tally.bytes,
+            "refused_messages": tally.refused_messages,
+            "missed_numbers": tally.missed_numbers,
+            "faults": tally.faults,
+            "upstream_gaps": tally.upstream_gaps,
+            "repeats": tally.repeats,
+            "instruments": report.instruments,
+        }));
+        return;
+    }
+    let of = |(name, count): (&String, &serde_json::Value)| format!("{name} {count}");
+    let channels: Vec<_> = channels.iter().map(of).collect();
+    say(format_args!("{} records of {} instruments: {}", tally.records, report.instruments, channels.join(", ")));
+    say(format_args!(
+        "{} bus messages, {} bytes; {} refused; {} lines unusable, {} gaps upstream",
+        tally.messages, tally.bytes, tally.refused_messages, tally.faults, tally.upstream_gaps
+    ));
+    if let Some(fault) = &report.last_fault {
+        say(format_args!("last fault: {fault}"));
+    }
+}
