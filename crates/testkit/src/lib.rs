@@ -1,1 +1,5 @@
 //! Test doubles and helpers. Never a dependency of what ships.
+
+mod nats;
+
+pub use nats::{NatsServer, NatsServerConfig};

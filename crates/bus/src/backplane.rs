@@ -1,0 +1,225 @@
+//! What a backplane is, whichever carries it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+
+use crate::inbox::{Inbox, InboxLimits, Interest};
+use crate::subject::Subject;
+
+/// A boxed future, so that `Arc<dyn Backplane>` works.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What carries payloads from ingesters to gateways.
+pub trait Backplane: Send + Sync + 'static {
+    /// Hands one message to the bus. Never blocks, never waits.
+    ///
+    /// Order holds between calls that happen one after another. `Ok` means accepted, not delivered: what was accepted
+    /// just before an outage may be lost without a word, which consumers find by the sequence numbers in it.
+    ///
+    /// # Errors
+    /// The message is lost; the caller counts and announces it.
+    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError>;
+
+    /// Opens an inbox without subjects; `Interest` adds and removes them while it runs.
+    fn inbox(&self, limits: InboxLimits) -> (Interest, Inbox);
+
+    /// Asks whoever serves `subject` and waits for the first answer. It comes after the subscriptions that were made
+    /// through this handle before the call.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; a connection that breaks while waiting is `Down`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the answer up; the question may have been sent.
+    fn request(
+        &self,
+        subject: &Subject,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, RequestError>>;
+
+    /// Takes the questions to `subject` until the returned stream is dropped. When the bus is up, it returns after the
+    /// server knows; when it is not, at once, and questions come when it is. When a subject is served more than once,
+    /// all get the question, and the first answer counts.
+    ///
+    /// # Errors
+    /// When the bus is closed, or the subject is a wildcard.
+    ///
+    /// # Cancel safety
+    /// Dropping the future serves nothing.
+    fn serve(&self, subject: &Subject) -> BoxFuture<'_, Result<Questions, ServeError>>;
+
+    /// The state of the connection now and from now on.
+    fn state(&self) -> watch::Receiver<BusState>;
+
+    /// Waits until the server has everything that was accepted before this call, published and subscribed.
+    ///
+    /// # Errors
+    /// When the bus is or goes down, or the time is over.
+    ///
+    /// # Cancel safety
+    /// Safe: it changes nothing.
+    fn flush(&self, timeout: Duration) -> BoxFuture<'_, Result<(), FlushError>>;
+
+    /// Sends what was accepted, as far as that works within two seconds, then closes all inboxes and the connection.
+    /// Afterwards the state is `Down`, and every other call fails.
+    ///
+    /// # Cancel safety
+    /// The bus may be left closing, and will close.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The connection to whatever carries the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusState {
+    /// Never connected yet, and no attempt has failed.
+    Connecting,
+    /// Connected.
+    Up {
+        /// Number of this connection, from 1; it increases at each reconnect. Watchers may miss a short outage, but
+        /// never that this number changed.
+        generation: u64,
+    },
+    /// Not connected; it is being tried again, unless the bus was closed.
+    Down {
+        /// Why, for people, without secrets.
+        reason: Arc<str>,
+    },
+}
+
+impl BusState {
+    /// Whether messages are taken.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up { .. })
+    }
+
+    /// The number of the connection, when there is one.
+    pub fn generation(&self) -> Option<u64> {
+        match self {
+            Self::Up { generation } => Some(*generation),
+            _ => None,
+        }
+    }
+}
+
+/// Why a message was not taken. It is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PublishError {
+    /// The queue to the bus is full; recoverable.
+    #[error("the queue to the bus is full")]
+    Full,
+    /// Not connected; recoverable.
+    #[error("the bus is down")]
+    Down,
+    /// Larger than the bus takes; never recoverable with this payload.
+    #[error("payload of {bytes} bytes, and the bus takes {bytes_max}")]
+    TooLarge {
+        /// Size of the payload.
+        bytes: usize,
+        /// Largest payload.
+        bytes_max: usize,
+    },
+    /// Published to a wildcard; a mistake of the caller.
+    #[error("cannot publish to a wildcard")]
+    Wildcard,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// No one serves the subject.
+    #[error("no one answers here")]
+    NoResponder,
+    /// No answer came in time; the question may have been taken.
+    #[error("no answer in time")]
+    TimedOut,
+    /// Not connected, or the connection broke while waiting.
+    #[error("the bus is down")]
+    Down,
+    /// The question is larger than the bus takes.
+    #[error("the question is larger than the bus takes")]
+    TooLarge,
+}
+
+/// Why a subject is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ServeError {
+    /// The bus was closed.
+    #[error("the bus is closed")]
+    Closed,
+    /// Questions cannot be taken for a wildcard.
+    #[error("cannot serve a wildcard")]
+    Wildcard,
+}
+
+/// Why a flush did not come through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum FlushError {
+    /// Not connected.
+    #[error("the bus is down")]
+    Down,
+    /// The server did not answer in time.
+    #[error("the server did not answer in time")]
+    TimedOut,
+}
+
+/// The questions to one subject; dropping it stops serving.
+#[derive(Debug)]
+pub struct Questions {
+    receiver: mpsc::Receiver<Question>,
+}
+
+impl Questions {
+    pub(crate) fn new(receiver: mpsc::Receiver<Question>) -> Self {
+        Self { receiver }
+    }
+
+    /// The next question, or `None` when the bus was closed.
+    ///
+    /// # Cancel safety
+    /// Safe: no question is lost.
+    pub async fn next(&mut self) -> Option<Question> {
+        self.receiver.recv().await
+    }
+}
+
+/// One question, to be answered once. Dropping it leaves the other side to its time-out.
+pub struct Question {
+    payload: Bytes,
+    reply: Box<dyn FnOnce(Bytes) -> Result<(), PublishError> + Send>,
+}
+
+impl Question {
+    pub(crate) fn new(
+        payload: Bytes,
+        reply: impl FnOnce(Bytes) -> Result<(), PublishError> + Send + 'static,
+    ) -> Self {
+        Self { payload, reply: Box::new(reply) }
+    }
+
+    /// What was asked.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// Answers. Never waits. The answer keeps its place among the messages published by this handle.
+    ///
+    /// # Errors
+    /// The answer is lost, as with [`Backplane::publish`].
+    pub fn reply(self, answer: Bytes) -> Result<(), PublishError> {
+        (self.reply)(answer)
+    }
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").field("bytes", &self.payload.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+//! The consumer's side: an inbox, its limits, its events, and the interest that feeds it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::queue::{ENTRY_BYTES, Queue};
+use crate::subject::Subject;
+
+/// What one inbox may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InboxLimits {
+    /// Most messages that wait to be taken.
+    pub messages_max: usize,
+    /// Most payload bytes that wait to be taken.
+    pub bytes_max: usize,
+    /// Most subjects at a time.
+    pub subjects_max: usize,
+}
+
+impl Default for InboxLimits {
+    fn default() -> Self {
+        Self { messages_max: 65_536, bytes_max: 32 << 20, subjects_max: 65_536 }
+    }
+}
+
+impl InboxLimits {
+    /// Most bytes that the queue of such an inbox takes, without its subscriptions.
+    pub fn worst_case_bytes(&self) -> usize {
+        self.bytes_max + self.messages_max.saturating_mul(ENTRY_BYTES)
+    }
+}
+
+/// What an inbox gives out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusEvent {
+    /// One message.
+    Message {
+        /// The number given with the subscription that it came by.
+        token: u64,
+        /// The subject, for a wildcard subscription only.
+        subject: Option<Subject>,
+        /// What was published. It may share memory with its neighbours: copy what is kept.
+        payload: Bytes,
+    },
+    /// Messages were lost at this place in the order, as far as anyone noticed.
+    Lost {
+        /// The subscription, when all of them were of one and it is known.
+        token: Option<u64>,
+        /// How many, when that is known.
+        messages: Option<u64>,
+        /// Where they were lost.
+        cause: LostCause,
+    },
+    /// The connection broke. What is published until `Reconnected` will not come.
+    Disconnected,
+    /// The connection is back and all subscriptions are in force again. Several outages that follow each other with
+    /// no message between may appear as one.
+    Reconnected {
+        /// Number of the new connection, as in [`BusState`](crate::BusState).
+        generation: u64,
+    },
+}
+
+/// Where messages were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostCause {
+    /// The inbox was full because it was not read; the newest were dropped, and the count is exact.
+    InboxFull,
+    /// They came after a newer message of the same publisher, as may happen when a publisher or this process moves to
+    /// another server of a cluster. Exact.
+    Late,
+    /// The client library or the server dropped some; neither says how many or of which subject.
+    Upstream,
+}
+
+/// Why interest was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InterestError {
+    /// The inbox has as many subjects as it may.
+    #[error("the inbox has all the subjects it may have")]
+    Full,
+    /// The inbox or the bus is gone.
+    #[error("the inbox is closed")]
+    Closed,
+}
+
+/// What the two kinds of bus do with interest. No call waits.
+pub(crate) trait InterestSink: Send + Sync {
+    fn subscribe(&self, subject: &Subject, token: u64) -> Result<(), InterestError>;
+    fn unsubscribe(&self, subject: &Subject);
+    fn close(&self);
+}
+
+/// Adds subjects to one inbox and removes them. Cheap to clone.
+#[derive(Clone)]
+pub struct Interest {
+    sink: Arc<dyn InterestSink>,
+}
+
+impl Interest {
+    /// Adds a subject; its messages will carry `token`. Does nothing when it is there already with this token; with
+    /// another, it takes the new one. Never waits.
+    ///
+    /// A message that matches two subjects of one inbox, one of them a wildcard, comes once for each.
+    ///
+    /// # Errors
+    /// When the inbox has all the subjects it may have, or is closed.
+    pub fn subscribe(&self, subject: &Subject, token: u64) -> Result<(), InterestError> {
+        self.sink.subscribe(subject, token)
+    }
+
+    /// Removes a subject; does nothing when it is not there. Never waits. What is in the inbox already still comes out,
+    /// so tokens should not be used again at once.
+    pub fn unsubscribe(&self, subject: &Subject) {
+        self.sink.unsubscribe(subject);
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interest").finish_non_exhaustive()
+    }
+}
+
+/// Takes what was published to the subjects of interest. Dropping it ends all its subscriptions.
+pub struct Inbox {
+    queue: Arc<Queue>,
+    sink: Arc<dyn InterestSink>,
+}
+
+impl Inbox {
+    /// Waits until something is there, then moves all of it, at most `max` events, to the end of `out`. Returns false
+    /// when the bus was closed and everything was taken.
+    ///
+    /// Events are in their final order already: taking fewer than are there costs nothing but another call.
+    ///
+    /// # Cancel safety
+    /// Safe: an event is either in `out` or still in the inbox.
+    pub async fn recv_batch(&mut self, out: &mut Vec<BusEvent>, max: usize) -> bool {
+        self.queue.take(out, max).await
+    }
+
+    /// Messages that wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.sink.close();
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn pair(queue: Arc<Queue>, sink: Arc<dyn InterestSink>) -> (Interest, Inbox) {
+    (Interest { sink: Arc::clone(&sink) }, Inbox { queue, sink })
+}

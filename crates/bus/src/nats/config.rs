@@ -1,0 +1,159 @@
+//! How to reach NATS. Plain data: nothing is read from files or the environment before `connect`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A value that is never shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// TLS towards NATS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Certificates to trust (PEM); none takes those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Own certificate chain (PEM), for servers that verify clients.
+    pub cert_file: Option<PathBuf>,
+    /// Key of the own certificate (PEM).
+    pub key_file: Option<PathBuf>,
+    /// Whether to refuse servers without TLS; `tls://` in a server's address says it for that server.
+    pub required: bool,
+}
+
+/// How to reach NATS. At most one way to sign in may be given.
+///
+/// The user needs to publish to `tw.>` and `_INBOX.>`, and to subscribe to both.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NatsConfig {
+    /// Addresses, `nats://host:port` or `tls://host:port`, tried in random order. They may hold `user:password@`, the
+    /// same in all of them.
+    pub servers: Vec<String>,
+    /// File with a user's JWT and seed, as `nsc` writes it.
+    pub credentials_file: Option<PathBuf>,
+    /// File with the seed of a user's nkey.
+    pub nkey_seed_file: Option<PathBuf>,
+    /// User name, with `password`.
+    pub user: Option<String>,
+    /// Password, with `user`.
+    pub password: Option<Secret>,
+    /// Token.
+    pub token: Option<Secret>,
+    /// TLS.
+    pub tls: TlsConfig,
+    /// Name of this connection, shown by the server.
+    pub name: String,
+    /// Longest wait before the first new attempt after a lost connection; waits are random up to it (full jitter).
+    pub reconnect_min: Duration,
+    /// Longest wait between attempts.
+    pub reconnect_max: Duration,
+    /// Longest time for one attempt to connect.
+    pub connect_timeout: Duration,
+    /// Silence after which the server is probed. A server that has gone mute is noticed within three of these.
+    pub ping_interval: Duration,
+    /// Messages that may wait for the connection task; beyond that `publish` says `Full`. Small, as what waits here is
+    /// stale when the connection returns.
+    pub publish_queue: usize,
+    /// Messages of one subject that may wait between the connection task and its inbox. It takes up one burst of the
+    /// socket; memory is used only while something waits.
+    pub subscription_queue: usize,
+    /// Questions on their way at a time; further ones wait within their time-out.
+    pub requests_max: usize,
+    /// Questions that wait at one server of questions; further ones run into their time-out.
+    pub questions_max: usize,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            servers: vec!["nats://127.0.0.1:4222".to_owned()],
+            credentials_file: None,
+            nkey_seed_file: None,
+            user: None,
+            password: None,
+            token: None,
+            tls: TlsConfig::default(),
+            name: "tickwire".to_owned(),
+            reconnect_min: Duration::from_millis(50),
+            reconnect_max: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(2),
+            ping_interval: Duration::from_secs(2),
+            publish_queue: 1_024,
+            subscription_queue: 65_536,
+            requests_max: 1_024,
+            questions_max: 1_024,
+        }
+    }
+}
+
+impl fmt::Debug for NatsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.servers.iter().map(|server| without_secrets(server)).collect();
+        f.debug_struct("NatsConfig")
+            .field("servers", &servers)
+            .field("credentials_file", &self.credentials_file)
+            .field("nkey_seed_file", &self.nkey_seed_file)
+            .field("user", &self.user)
+            .field("password", &self.password)
+            .field("token", &self.token)
+            .field("tls", &self.tls)
+            .field("name", &self.name)
+            .field("reconnect_min", &self.reconnect_min)
+            .field("reconnect_max", &self.reconnect_max)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("ping_interval", &self.ping_interval)
+            .field("publish_queue", &self.publish_queue)
+            .field("subscription_queue", &self.subscription_queue)
+            .field("requests_max", &self.requests_max)
+            .field("questions_max", &self.questions_max)
+            .finish()
+    }
+}
+
+/// An address without what stands before its last `@`, whether or not it is a good address.
+pub(super) fn without_secrets(address: &str) -> String {
+    match address.rsplit_once('@') {
+        None => address.to_owned(),
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            let separator = if scheme.is_empty() { "" } else { "://" };
+            format!("{scheme}{separator}..@{host}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = NatsConfig {
+            servers: vec!["nats://u:hunter2@a:1".into(), "bad:hunter2@x".into(), "tls://b".into()],
+            user: Some("u".into()),
+            password: Some(Secret::new("hunter2")),
+            token: Some(Secret::new("hunter2")),
+            ..NatsConfig::default()
+        };
+        let text = format!("{config:?}");
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("nats://..@a:1") && text.contains("tls://b"), "{text}");
+    }
+}

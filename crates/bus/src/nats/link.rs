@@ -1,0 +1,246 @@
+//! What is known about the connection, in one place: state, reason, back-off, and who is to be told.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use async_nats::connection::State;
+use async_nats::{Client, Event, Server, ServerError};
+use tokio::sync::{Notify, watch};
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use super::config::without_secrets;
+use super::inbox::NatsInbox;
+use crate::backplane::BusState;
+use crate::inbox::{BusEvent, LostCause};
+
+pub(super) struct Link {
+    state: watch::Sender<BusState>,
+    is_up: AtomicBool,
+    is_closed: AtomicBool,
+    payload_bytes_max: AtomicUsize,
+    backoff: Mutex<Backoff>,
+    inboxes: Mutex<Vec<Weak<NatsInbox>>>,
+    is_interest_changed: AtomicBool,
+    /// Wakes the pump for changed interest.
+    pub(super) interest: Notify,
+    /// Wakes the bus thread for inboxes that are to be drained.
+    new_inboxes: Mutex<Vec<Arc<NatsInbox>>>,
+    client: OnceLock<Client>,
+    complaints: AtomicU64,
+}
+
+impl Link {
+    pub(super) fn new(backoff: Backoff) -> Self {
+        Self {
+            state: watch::Sender::new(BusState::Connecting),
+            is_up: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            payload_bytes_max: AtomicUsize::new(1 << 20),
+            backoff: Mutex::new(backoff),
+            inboxes: Mutex::default(),
+            is_interest_changed: AtomicBool::new(false),
+            interest: Notify::new(),
+            new_inboxes: Mutex::default(),
+            client: OnceLock::new(),
+            complaints: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn set_client(&self, client: Client) {
+        let _ = self.client.set(client);
+        self.refresh();
+    }
+
+    pub(super) fn state(&self) -> watch::Receiver<BusState> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Largest message that the server takes, envelope included.
+    pub(super) fn payload_bytes_max(&self) -> usize {
+        self.payload_bytes_max.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_inbox(&self, inbox: &Arc<NatsInbox>) {
+        let mut inboxes = lock(&self.inboxes);
+        inboxes.retain(|inbox| inbox.strong_count() > 0);
+        inboxes.push(Arc::downgrade(inbox));
+        drop(inboxes);
+        lock(&self.new_inboxes).push(Arc::clone(inbox));
+        self.interest.notify_one();
+    }
+
+    pub(super) fn take_new_inboxes(&self) -> Vec<Arc<NatsInbox>> {
+        std::mem::take(&mut lock(&self.new_inboxes))
+    }
+
+    pub(super) fn inboxes(&self) -> Vec<Arc<NatsInbox>> {
+        lock(&self.inboxes).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(super) fn interest_changed(&self) {
+        self.is_interest_changed.store(true, Ordering::Release);
+        self.interest.notify_one();
+    }
+
+    /// As [`interest_changed`](Self::interest_changed), for when the pump is woken by something else anyway.
+    pub(super) fn interest_remains(&self) {
+        self.is_interest_changed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn take_interest_changed(&self) -> bool {
+        self.is_interest_changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// The wait before the next attempt to connect.
+    pub(super) fn next_wait(&self) -> Duration {
+        lock(&self.backoff).next(Instant::now(), rand::random::<f64>())
+    }
+
+    /// Takes over what the client says about its connection. Events only hasten this: they may be lost.
+    pub(super) fn refresh(&self) {
+        let Some(client) = self.client.get() else { return };
+        if self.is_closed() {
+            return;
+        }
+        let generation = client.statistics().connects.load(Ordering::Relaxed);
+        let is_connected = client.connection_state() == State::Connected;
+        if is_connected {
+            self.payload_bytes_max.store(client.max_payload(), Ordering::Relaxed);
+        }
+        let is_changed = self.state.send_if_modified(|state| match (is_connected, state.generation()) {
+            (true, known) if known != Some(generation) => {
+                *state = BusState::Up { generation };
+                true
+            }
+            (false, Some(_)) => {
+                *state = BusState::Down { reason: "connection lost".into() };
+                true
+            }
+            _ => false,
+        });
+        if !is_changed {
+            return;
+        }
+        self.is_up.store(is_connected, Ordering::Release);
+        if is_connected {
+            lock(&self.backoff).connected(Instant::now());
+            info!(generation, "bus up");
+            self.interest.notify_one();
+        } else {
+            warn!(reason = "connection lost", "bus down");
+        }
+        for inbox in self.inboxes() {
+            inbox.poke();
+        }
+    }
+
+    /// Before each round of attempts to connect: says why the last round failed, once for each reason.
+    pub(super) fn attempts_failed(&self, servers: &[Server]) {
+        self.refresh();
+        let Some(reason) = reason(servers) else { return };
+        let is_changed = !self.is_closed()
+            && self.state.send_if_modified(|state| match state {
+                BusState::Up { .. } => false,
+                BusState::Down { reason: known } if **known == *reason => false,
+                _ => {
+                    *state = BusState::Down { reason: reason.as_str().into() };
+                    true
+                }
+            });
+        if is_changed {
+            warn!(reason, "bus down");
+        }
+    }
+
+    pub(super) fn on_event(&self, event: &Event) {
+        self.refresh();
+        match event {
+            Event::SlowConsumer(_) => self.lost_upstream("the queue of a subscription overflowed"),
+            Event::ServerError(ServerError::SlowConsumer(_)) => {
+                self.lost_upstream("the server dropped messages")
+            }
+            Event::ServerError(error) => {
+                if self.is_worth_a_line() {
+                    warn!(%error, "the NATS server complains");
+                }
+            }
+            Event::LameDuckMode => info!("the NATS server is about to go down"),
+            _ => {}
+        }
+    }
+
+    fn lost_upstream(&self, what: &str) {
+        if self.is_worth_a_line() {
+            warn!(what, "messages lost");
+        }
+        for inbox in self.inboxes() {
+            inbox.queue.note(BusEvent::Lost { token: None, messages: None, cause: LostCause::Upstream });
+        }
+    }
+
+    /// Complaints may come by the thousand: each time that their number has doubled is enough.
+    fn is_worth_a_line(&self) -> bool {
+        (self.complaints.fetch_add(1, Ordering::Relaxed) + 1).is_power_of_two()
+    }
+
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.is_up.store(false, Ordering::Release);
+        self.state.send_replace(BusState::Down { reason: "closed".into() });
+        for inbox in self.inboxes() {
+            inbox.queue.close();
+        }
+    }
+}
+
+/// Runs `work` unless the connection breaks; `None` then, or when it is down already and `work` has to wait.
+pub(super) async fn while_up<T>(link: &Link, work: impl Future<Output = T>) -> Option<T> {
+    let mut state = link.state();
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        _ = state.wait_for(|state| !state.is_up()) => None,
+    }
+}
+
+/// Why each server could not be reached, in stable order, without secrets. `None` when none failed.
+fn reason(servers: &[Server]) -> Option<String> {
+    let failed: BTreeMap<_, _> = servers
+        .iter()
+        .filter_map(|server| {
+            let error = server.last_error.as_deref()?;
+            Some((without_secrets(server.addr.as_url_str()), explain(error)))
+        })
+        .collect();
+    if failed.is_empty() {
+        return None;
+    }
+    let reasons: Vec<_> = failed.into_iter().map(|(server, error)| format!("{server}: {error}")).collect();
+    Some(reasons.join("; "))
+}
+
+fn explain(error: &str) -> String {
+    let lower = error.to_lowercase();
+    if lower.contains("authorization violation") {
+        "authorization violation: check user and password, token, nkey seed or credentials file".to_owned()
+    } else if lower.contains("certificate") {
+        format!("{error}: check tls.ca_file, and tls.cert_file with tls.key_file")
+    } else {
+        error.to_owned()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,273 @@
+//! Checks a configuration, tells all its mistakes at once, and turns it into what `connect` needs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+
+use super::config::{NatsConfig, Secret, without_secrets};
+
+/// One mistake in a configuration. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The field, as `tls.ca_file` or `servers[1]`.
+    pub field: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.field, self.problem, self.remedy)
+    }
+}
+
+/// What a good configuration comes to, with files read.
+pub(super) struct Checked {
+    /// Addresses without user and password.
+    pub(super) servers: Vec<ServerAddr>,
+    pub(super) sign_in: SignIn,
+}
+
+pub(super) enum SignIn {
+    Nothing,
+    Credentials(Secret),
+    Nkey(Secret),
+    UserPassword(String, Secret),
+    Token(Secret),
+}
+
+impl NatsConfig {
+    /// Checks everything that can be checked without a connection, files included.
+    ///
+    /// # Errors
+    /// All mistakes, not only the first.
+    pub fn validate(&self) -> Result<(), Vec<ConfigError>> {
+        self.check().map(drop)
+    }
+
+    pub(super) fn check(&self) -> Result<Checked, Vec<ConfigError>> {
+        let mut mistakes = Mistakes(Vec::new());
+        let (servers, from_addresses) = check_servers(&self.servers, &mut mistakes);
+        let sign_in = check_sign_in(self, from_addresses, &mut mistakes);
+        check_tls(self, &mut mistakes);
+        check_limits(self, &mut mistakes);
+        if mistakes.0.is_empty() { Ok(Checked { servers, sign_in }) } else { Err(mistakes.0) }
+    }
+}
+
+struct Mistakes(Vec<ConfigError>);
+
+impl Mistakes {
+    fn add(&mut self, field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(ConfigError { field: field.into(), problem: problem.into(), remedy: remedy.into() });
+    }
+}
+
+type UserPassword = (String, Secret);
+
+fn check_servers(addresses: &[String], mistakes: &mut Mistakes) -> (Vec<ServerAddr>, Option<UserPassword>) {
+    if addresses.is_empty() {
+        mistakes.add("servers", "no server is given", "give at least one, such as nats://127.0.0.1:4222");
+    }
+    let mut servers = Vec::with_capacity(addresses.len());
+    let mut users = Vec::new();
+    for (index, address) in addresses.iter().enumerate() {
+        match check_server(address) {
+            Ok((server, user)) => {
+                servers.push(server);
+                users.push(user);
+            }
+            Err(problem) => mistakes.add(
+                format!("servers[{index}]"),
+                format!("{problem} in {}", without_secrets(address)),
+                "write it as nats://host:port or tls://host:port",
+            ),
+        }
+    }
+    let first = users.iter().flatten().next().cloned();
+    if users.iter().any(|user| *user != first) {
+        mistakes.add(
+            "servers",
+            "the addresses hold different users or passwords",
+            "use the same in all of them, or the fields user and password",
+        );
+    }
+    (servers, first)
+}
+
+fn check_server(address: &str) -> Result<(ServerAddr, Option<UserPassword>), String> {
+    let server: ServerAddr = address.trim().parse().map_err(|_| "not an address".to_owned())?;
+    if !matches!(server.scheme(), "nats" | "tls") {
+        return Err(format!("scheme {} is not supported", server.scheme()));
+    }
+    if server.host().is_empty() {
+        return Err("no host".to_owned());
+    }
+    if server.port() == 0 {
+        return Err("port 0".to_owned());
+    }
+    let user = match (server.username(), server.password()) {
+        (None, None) => None,
+        (Some(user), Some(password)) => Some((percent_decode(user)?, Secret::new(percent_decode(password)?))),
+        (Some(_), None) => return Err("a user without password".to_owned()),
+        (None, Some(_)) => return Err("a password without user".to_owned()),
+    };
+    let mut url = server.into_inner();
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err("something behind the port".to_owned());
+    }
+    let cleared = url.set_username("").and_then(|()| url.set_password(None));
+    cleared.map_err(|()| "not an address".to_owned())?;
+    let server = ServerAddr::from_url(url).map_err(|_| "not an address".to_owned())?;
+    Ok((server, user))
+}
+
+fn percent_decode(text: &str) -> Result<String, String> {
+    let broken = || "a broken escape in user or password".to_owned();
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+            let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            decoded.push(value.ok_or_else(broken)?);
+            rest = &rest[2..];
+        } else {
+            decoded.push(byte);
+        }
+    }
+    String::from_utf8(decoded).map_err(|_| broken())
+}
+
+fn check_sign_in(config: &NatsConfig, in_address: Option<UserPassword>, mistakes: &mut Mistakes) -> SignIn {
+    let mut ways = BTreeSet::new();
+    let mut found = SignIn::Nothing;
+    if let Some((user, password)) = in_address {
+        ways.insert("user and password in servers");
+        found = SignIn::UserPassword(user, password);
+    }
+    match (&config.user, &config.password) {
+        (Some(user), Some(password)) => {
+            ways.insert("user and password");
+            found = SignIn::UserPassword(user.clone(), password.clone());
+        }
+        (Some(_), None) => mistakes.add("password", "user is given without it", "give both, or neither"),
+        (None, Some(_)) => mistakes.add("user", "password is given without it", "give both, or neither"),
+        (None, None) => {}
+    }
+    if let Some(token) = &config.token {
+        ways.insert("token");
+        found = SignIn::Token(token.clone());
+        if token.expose().is_empty() {
+            mistakes.add("token", "empty", "give the token, or leave the field out");
+        }
+    }
+    if let Some(path) = &config.nkey_seed_file {
+        ways.insert("nkey_seed_file");
+        if let Some(text) = read_text("nkey_seed_file", path, mistakes) {
+            let seed = text.lines().map(str::trim).find(|line| line.starts_with('S')).unwrap_or_default();
+            let is_base32 = seed.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
+            if !(seed.starts_with("SU") && seed.len() == 58 && is_base32) {
+                let problem = format!("{} holds no seed of a user", path.display());
+                mistakes.add(
+                    "nkey_seed_file",
+                    problem,
+                    "the seed is one line of 58 characters that begins with SU",
+                );
+            }
+            found = SignIn::Nkey(Secret::new(seed));
+        }
+    }
+    if let Some(path) = &config.credentials_file {
+        ways.insert("credentials_file");
+        if let Some(text) = read_text("credentials_file", path, mistakes) {
+            if !(text.contains("BEGIN NATS USER JWT") && text.contains("BEGIN USER NKEY SEED")) {
+                let problem = format!("{} is not a credentials file", path.display());
+                mistakes.add("credentials_file", problem, "make one with: nsc generate creds");
+            }
+            found = SignIn::Credentials(Secret::new(text));
+        }
+    }
+    if ways.len() > 1 {
+        let ways: Vec<_> = ways.into_iter().collect();
+        let problem = format!("several ways to sign in: {}", ways.join(", "));
+        mistakes.add(ways[0], problem, "keep one of them");
+    }
+    found
+}
+
+fn check_tls(config: &NatsConfig, mistakes: &mut Mistakes) {
+    let tls = &config.tls;
+    let files: [(&str, &Option<PathBuf>, &str); 3] = [
+        ("tls.ca_file", &tls.ca_file, "CERTIFICATE-----"),
+        ("tls.cert_file", &tls.cert_file, "CERTIFICATE-----"),
+        ("tls.key_file", &tls.key_file, "PRIVATE KEY-----"),
+    ];
+    for (field, path, label) in files {
+        let Some(path) = path else { continue };
+        if let Some(text) = read_text(field, path, mistakes)
+            && !text.contains(label)
+        {
+            let problem =
+                format!("{} holds no {}", path.display(), label.trim_end_matches('-').to_lowercase());
+            mistakes.add(field, problem, "give a file in PEM format");
+        }
+    }
+    match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => mistakes.add("tls.key_file", "tls.cert_file is given without it", "give both"),
+        (None, Some(_)) => mistakes.add("tls.cert_file", "tls.key_file is given without it", "give both"),
+        _ => {}
+    }
+}
+
+fn check_limits(config: &NatsConfig, mistakes: &mut Mistakes) {
+    let counts = [
+        ("publish_queue", config.publish_queue),
+        ("subscription_queue", config.subscription_queue),
+        ("requests_max", config.requests_max),
+        ("questions_max", config.questions_max),
+    ];
+    for (field, value) in counts {
+        if !(1..=1 << 20).contains(&value) {
+            mistakes.add(field, format!("{value} is out of range"), "take 1 to 1048576");
+        }
+    }
+    let times = [
+        ("reconnect_min", config.reconnect_min, Duration::from_millis(1)),
+        ("reconnect_max", config.reconnect_max, Duration::from_millis(1)),
+        ("connect_timeout", config.connect_timeout, Duration::from_millis(10)),
+        ("ping_interval", config.ping_interval, Duration::from_millis(10)),
+    ];
+    for (field, value, least) in times {
+        if value < least || value > Duration::from_secs(3_600) {
+            mistakes.add(field, format!("{value:?} is out of range"), format!("take {least:?} to one hour"));
+        }
+    }
+    if config.reconnect_min > config.reconnect_max {
+        mistakes.add("reconnect_max", "less than reconnect_min", "raise it, or lower reconnect_min");
+    }
+    if config.name.len() > 128 || config.name.chars().any(char::is_control) {
+        mistakes.add("name", "too long, or with control characters", "take at most 128 bytes of plain text");
+    }
+}
+
+fn read_text(field: &str, path: &Path, mistakes: &mut Mistakes) -> Option<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let problem = format!("cannot read {}: {error}", path.display());
+            mistakes.add(field, problem, "check the path and who may read it");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;

@@ -1,0 +1,183 @@
+//! The bounded queue inside every inbox.
+//!
+//! Messages beyond the limits are dropped, newest first, and counted where they would have been. Everything that is
+//! not a message (`Lost`, `Disconnected`, `Reconnected`) always fits: between two messages, equal kinds are merged, so
+//! there are at most [`NOTES_MAX`] of them.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::inbox::{BusEvent, InboxLimits, LostCause};
+use crate::subject::Subject;
+
+/// Events other than messages between two messages: one `Lost` per cause, a `Disconnected` and a `Reconnected`.
+const NOTES_MAX: usize = 5;
+
+/// Memory of one waiting message without its payload, with the most notes that may follow it.
+pub(crate) const ENTRY_BYTES: usize = (1 + NOTES_MAX) * size_of::<BusEvent>();
+
+/// One message on its way into a queue.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) token: u64,
+    pub(crate) subject: Option<Subject>,
+    pub(crate) payload: Bytes,
+}
+
+pub(crate) struct Queue {
+    limits: InboxLimits,
+    state: Mutex<State>,
+    filled: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<BusEvent>,
+    messages: usize,
+    bytes: usize,
+    is_closed: bool,
+    is_stalled: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(limits: InboxLimits) -> Self {
+        Self { limits, state: Mutex::default(), filled: Notify::new() }
+    }
+
+    /// Takes messages in, in order. The consumer is woken after the lock is gone.
+    pub(crate) fn push_all(&self, arrivals: impl IntoIterator<Item = Arrival>) {
+        let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
+        for arrival in arrivals {
+            state.push(arrival, &self.limits);
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Takes in an event that is not a message.
+    pub(crate) fn note(&self, event: BusEvent) {
+        let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
+        state.note(event);
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Moves up to `max` events to `out`; waits for the first. False when closed and empty.
+    pub(crate) async fn take(&self, out: &mut Vec<BusEvent>, max: usize) -> bool {
+        loop {
+            {
+                let mut state = self.lock();
+                if state.is_closed && state.events.is_empty() {
+                    return false;
+                }
+                if !state.is_stalled && !state.events.is_empty() {
+                    state.take(out, max.max(1));
+                    return true;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().messages
+    }
+
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+        self.filled.notify_one();
+    }
+
+    /// For tests of slow consumers: while stalled, nothing comes out.
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+        self.lock().is_stalled = is_stalled;
+        self.filled.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, arrival: Arrival, limits: &InboxLimits) {
+        let Arrival { token, subject, payload } = arrival;
+        if self.messages >= limits.messages_max || self.bytes + payload.len() > limits.bytes_max {
+            self.note(BusEvent::Lost { token: Some(token), messages: Some(1), cause: LostCause::InboxFull });
+            return;
+        }
+        self.messages += 1;
+        self.bytes += payload.len();
+        self.events.push_back(BusEvent::Message { token, subject, payload });
+    }
+
+    fn take(&mut self, out: &mut Vec<BusEvent>, max: usize) {
+        let count = max.min(self.events.len());
+        out.reserve(count);
+        for event in self.events.drain(..count) {
+            if let BusEvent::Message { payload, .. } = &event {
+                self.messages -= 1;
+                self.bytes -= payload.len();
+            }
+            out.push(event);
+        }
+    }
+
+    /// Adds an event that is not a message, merged with its like since the last message.
+    fn note(&mut self, event: BusEvent) {
+        let last_message = self.events.iter().rposition(|event| matches!(event, BusEvent::Message { .. }));
+        let from = last_message.map_or(0, |index| index + 1);
+        match &event {
+            BusEvent::Lost { token, messages, cause } => {
+                let like = self.events.range_mut(from..).find_map(|earlier| match earlier {
+                    BusEvent::Lost { token, messages, cause: its_cause } if its_cause == cause => {
+                        Some((token, messages))
+                    }
+                    _ => None,
+                });
+                if let Some((its_token, its_messages)) = like {
+                    if its_token != token {
+                        *its_token = None;
+                    }
+                    *its_messages = its_messages.zip(*messages).map(|(a, b)| a.saturating_add(b));
+                    return;
+                }
+            }
+            BusEvent::Disconnected => {
+                self.forget(from, |event| matches!(event, BusEvent::Reconnected { .. }));
+                if self.events.range(from..).any(|event| matches!(event, BusEvent::Disconnected)) {
+                    return;
+                }
+            }
+            BusEvent::Reconnected { .. } => {
+                self.forget(from, |event| matches!(event, BusEvent::Reconnected { .. }));
+            }
+            BusEvent::Message { .. } => {}
+        }
+        self.events.push_back(event);
+    }
+
+    fn forget(&mut self, from: usize, which: impl Fn(&BusEvent) -> bool) {
+        let mut index = from;
+        while index < self.events.len() {
+            if which(&self.events[index]) {
+                self.events.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

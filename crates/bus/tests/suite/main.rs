@@ -1,0 +1,8 @@
+//! Behaviour of the bus. `behaviour` holds for both kinds and runs against both; the rest is of one kind only.
+
+mod behaviour;
+mod fixture;
+mod memory;
+mod nats;
+mod nats_auth;
+mod order;

@@ -1,0 +1,187 @@
+//! What only a real server can do: not be there, die, hang, and come back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tickwire_bus::{
+    Backplane, BusEvent, BusState, ConnectError, InboxLimits, NatsBus, NatsConfig, PublishError,
+};
+use tickwire_testkit::{NatsServer, NatsServerConfig};
+use tokio::time::timeout;
+
+use crate::fixture::{PATIENCE, connect, data, messages, nats_config, take, take_until, up, wait_state};
+
+#[tokio::test]
+async fn connecting_does_not_wait_and_tells_why_it_fails() {
+    let mut server = NatsServer::start(NatsServerConfig::default());
+    server.stop();
+    let started = Instant::now();
+    let bus = connect(nats_config(&server));
+    assert!(started.elapsed() < Duration::from_millis(500));
+    assert_eq!(bus.publish(&data("A"), Bytes::new()), Err(PublishError::Down));
+    let state = wait_state(bus.as_ref(), |state| matches!(state, BusState::Down { .. })).await;
+    let BusState::Down { reason } = state else { unreachable!() };
+    assert!(reason.contains("refused") && reason.contains(&server.port().to_string()), "{reason}");
+    let (interest, mut inbox) = bus.inbox(InboxLimits::default());
+    interest.subscribe(&data("A"), 1).unwrap();
+    server.restart();
+    assert_eq!(up(bus.as_ref()).await, 1);
+    bus.publish(&data("A"), Bytes::from("x")).unwrap();
+    let events = take(&mut inbox, 1).await;
+    assert_eq!(messages(&events), [(1, b"x".as_slice())]);
+    assert_eq!(events.len(), 1, "the first connection is not a return");
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_refused_with_all_mistakes() {
+    let config = NatsConfig { servers: vec![], publish_queue: 0, ..NatsConfig::default() };
+    let error = NatsBus::connect(config).unwrap_err();
+    assert!(matches!(&error, ConnectError::Config(mistakes) if mistakes.len() == 2));
+    assert_eq!(error.to_string().lines().count(), 2);
+}
+
+/// A server that is stopped by a signal keeps its sockets open and says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mute_server_is_noticed_and_publishing_never_waits() {
+    let server = NatsServer::start(NatsServerConfig::default());
+    let bus = connect(NatsConfig { publish_queue: 64, ..nats_config(&server) });
+    up(bus.as_ref()).await;
+    let (interest, mut inbox) = bus.inbox(InboxLimits::default());
+    interest.subscribe(&data("A"), 1).unwrap();
+    bus.flush(PATIENCE).await.unwrap();
+    server.pause();
+    let paused = Instant::now();
+    let payload = Bytes::from(vec![0; 10_000]);
+    let mut refused = 0;
+    let mut longest = Duration::ZERO;
+    while bus.state().borrow().is_up() {
+        let started = Instant::now();
+        refused += u32::from(bus.publish(&data("A"), payload.clone()) == Err(PublishError::Full));
+        longest = longest.max(started.elapsed());
+        tokio::task::yield_now().await;
+        assert!(paused.elapsed() < PATIENCE);
+    }
+    let noticed = paused.elapsed();
+    assert!(noticed < Duration::from_secs(3), "{noticed:?} at a ping interval of 200 ms");
+    assert!(refused > 0);
+    assert!(longest < Duration::from_millis(250), "{longest:?}");
+    assert_eq!(bus.publish(&data("A"), Bytes::new()), Err(PublishError::Down));
+    server.resume();
+    assert!(up(bus.as_ref()).await >= 2);
+    let is_back =
+        |events: &[BusEvent]| events.iter().any(|event| matches!(event, BusEvent::Reconnected { .. }));
+    take_until(&mut inbox, is_back).await;
+    bus.publish(&data("A"), Bytes::from("fresh")).unwrap();
+    take_until(&mut inbox, |events| messages(events).last() == Some(&(1, b"fresh".as_slice()))).await;
+}
+
+/// After an outage consumers get what is published then, not what waited in queues.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_stale_is_delivered_after_an_outage() {
+    let mut server = NatsServer::start(NatsServerConfig::default());
+    let bus = connect(nats_config(&server));
+    up(bus.as_ref()).await;
+    let (interest, mut inbox) = bus.inbox(InboxLimits::default());
+    interest.subscribe(&data("A"), 1).unwrap();
+    bus.flush(PATIENCE).await.unwrap();
+    server.stop();
+    wait_state(bus.as_ref(), |state| !state.is_up()).await;
+    for _ in 0..10_000 {
+        assert_eq!(bus.publish(&data("A"), Bytes::from("stale")), Err(PublishError::Down));
+    }
+    server.restart();
+    up(bus.as_ref()).await;
+    bus.publish(&data("A"), Bytes::from("fresh")).unwrap();
+    let events = take(&mut inbox, 1).await;
+    assert_eq!(messages(&events), [(1, b"fresh".as_slice())]);
+}
+
+fn cluster_of_two() -> [NatsServer; 2] {
+    let cluster = |name: &str, listen: &str, routes: &str| {
+        format!(
+            "server_name: {name}\ncluster {{ name: c, listen: \"{listen}\", routes: [{routes}], no_advertise: true }}"
+        )
+    };
+    let route_port = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        probe.local_addr().unwrap().port()
+    };
+    let first = cluster("one", &format!("127.0.0.1:{route_port}"), "");
+    let second = cluster("two", "127.0.0.1:-1", &format!("\"nats://127.0.0.1:{route_port}\""));
+    [first, second].map(|text| NatsServer::start(NatsServerConfig { text, ..Default::default() }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_two_servers_dies() {
+    let mut servers = cluster_of_two();
+    let both: Vec<_> = servers.iter().map(NatsServer::url).collect();
+    let consumer = connect(NatsConfig { servers: both.clone(), ..nats_config(&servers[0]) });
+    let publisher = connect(NatsConfig { servers: both, ..nats_config(&servers[0]) });
+    let (interest, mut inbox) = consumer.inbox(InboxLimits::default());
+    interest.subscribe(&data("A"), 1).unwrap();
+    for round in 0_u8..4 {
+        let dies = usize::from(round % 2);
+        up(consumer.as_ref()).await;
+        up(publisher.as_ref()).await;
+        reaches(&publisher, &mut inbox, round).await;
+        servers[dies].stop();
+        servers[1 - dies].log();
+        reaches(&publisher, &mut inbox, round + 100).await;
+        servers[dies].restart();
+    }
+}
+
+/// Publishes until one arrives; the first may be lost while connections and routes move.
+async fn reaches(publisher: &Arc<dyn Backplane>, inbox: &mut tickwire_bus::Inbox, mark: u8) {
+    let repeating = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            ticks.tick().await;
+            let _ = publisher.publish(&data("A"), Bytes::from(vec![mark]));
+        }
+    };
+    let arriving = async {
+        let mut events = Vec::new();
+        while !messages(&events).contains(&(1, [mark].as_slice())) {
+            assert!(inbox.recv_batch(&mut events, 1_000).await);
+        }
+    };
+    let arrived = timeout(PATIENCE, async {
+        tokio::select! { () = arriving => {}, () = repeating => {} }
+    });
+    assert!(arrived.await.is_ok(), "mark {mark} never arrived");
+}
+
+/// Foreign messages on our subjects are not handed to consumers.
+#[tokio::test]
+async fn messages_without_envelope_are_ignored() {
+    let server = NatsServer::start(NatsServerConfig::default());
+    let bus = connect(nats_config(&server));
+    up(bus.as_ref()).await;
+    let (interest, mut inbox) = bus.inbox(InboxLimits::default());
+    interest.subscribe(&data("A"), 1).unwrap();
+    bus.flush(PATIENCE).await.unwrap();
+    let foreign = async_nats::connect(server.url()).await.unwrap();
+    for text in ["", "short", "longer than an envelope is, but no envelope"] {
+        foreign.publish(data("A").to_string(), text.into()).await.unwrap();
+    }
+    foreign.flush().await.unwrap();
+    // A round trip on the foreign connection, so that its messages are before ours.
+    let _ = foreign.request("nobody", Bytes::new()).await;
+    bus.publish(&data("A"), Bytes::from("ours")).unwrap();
+    assert_eq!(messages(&take(&mut inbox, 1).await), [(1, b"ours".as_slice())]);
+}
+
+#[tokio::test]
+async fn dropping_the_handle_ends_the_connection() {
+    let server = NatsServer::start(NatsServerConfig::default());
+    let bus = connect(nats_config(&server));
+    up(bus.as_ref()).await;
+    let (interest, mut inbox) = bus.inbox(InboxLimits::default());
+    let state = bus.state();
+    drop(bus);
+    assert!(!timeout(PATIENCE, inbox.recv_batch(&mut Vec::new(), 1)).await.unwrap());
+    assert!(!state.borrow().is_up());
+    assert!(interest.subscribe(&data("A"), 1).is_err());
+}
