@@ -4,8 +4,10 @@
 //! numbers, encodes and publishes.
 
 pub mod adapter;
+pub mod binance;
 mod clock;
 mod ingest;
+pub mod replay;
 pub mod sim;
 
 pub use clock::{Clock, Pace};

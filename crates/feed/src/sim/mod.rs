@@ -6,6 +6,8 @@ mod adapter;
 mod dice;
 mod market;
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

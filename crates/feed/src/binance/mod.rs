@@ -1,0 +1,45 @@
+//! Binance: spot, USD-margined and coin-margined futures.
+//!
+//! The [`Normalizer`] has no I/O: it takes the text of WebSocket messages, of the REST depth snapshot and of
+//! `exchangeInfo`, from wherever they come. A live adapter adds a WebSocket, and asks the REST service for what
+//! [`Normalizer::wanting_snapshot`] names.
+//!
+//! Formats and the procedure for books: <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams>
+//! and <https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams>, "How to manage a
+//! local order book correctly".
+
+mod depth;
+mod normalizer;
+mod parse;
+mod scan;
+
+pub use normalizer::Normalizer;
+pub use parse::NormalizeError;
+pub use scan::Scan;
+
+/// Which of Binance's markets. They differ in how books continue and in where times stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Market {
+    /// `binance`
+    Spot,
+    /// `binance-usdm`
+    Usdm,
+    /// `binance-cm`
+    Cm,
+}
+
+impl Market {
+    /// The venue's name.
+    pub fn venue(self) -> &'static str {
+        match self {
+            Self::Spot => "binance",
+            Self::Usdm => "binance-usdm",
+            Self::Cm => "binance-cm",
+        }
+    }
+
+    /// The market of a venue's name.
+    pub fn from_venue(venue: &str) -> Option<Self> {
+        [Self::Spot, Self::Usdm, Self::Cm].into_iter().find(|market| market.venue() == venue)
+    }
+}
