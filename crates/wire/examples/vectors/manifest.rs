@@ -1,5 +1,7 @@
 //! `proto/vectors/manifest.json`: what every file says, in plain JSON.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 use tickwire_wire::{Encoding, Level, book_checksum};
 
@@ -55,12 +57,12 @@ fn checksum() -> Value {
     let (bids, asks) = checksum_example();
     let pairs =
         |levels: &[Level]| levels.iter().map(|level| json!([level.price, level.size])).collect::<Vec<_>>();
-    let bytes: String = bids
-        .iter()
-        .chain(&asks)
-        .flat_map(|level| [level.price.to_le_bytes(), level.size.to_le_bytes()].concat())
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut bytes = String::new();
+    for level in bids.iter().chain(&asks) {
+        for byte in [level.price.to_le_bytes(), level.size.to_le_bytes()].concat() {
+            write!(bytes, "{byte:02x}").expect("writing to memory");
+        }
+    }
     json!({
         "name": "checksum",
         "bids": pairs(&bids),

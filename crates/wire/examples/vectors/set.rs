@@ -101,8 +101,8 @@ fn record(sequence: u64, body: Body) -> Vec<Message> {
     vec![Message::Record(Record { instrument: INSTRUMENT, sequence, event_time: TIME, receive_time, body })]
 }
 
-fn level(price: i64, size: u64) -> Option<Level> {
-    Some(Level { price, size })
+fn level(price: i64, size: u64) -> Level {
+    Level { price, size }
 }
 
 fn levels(pairs: &[(i64, u64)]) -> Vec<Level> {
@@ -110,7 +110,8 @@ fn levels(pairs: &[(i64, u64)]) -> Vec<Level> {
 }
 
 fn market_data() -> Vec<Vector> {
-    let quote = |bid, ask| Body::Quote(Quote { bid, ask });
+    let quote = |bid, ask| Body::Quote(Quote { bid: Some(bid), ask: Some(ask) });
+    let one_sided = |bid, ask| Body::Quote(Quote { bid, ask });
     let trade = Trade {
         price: 6_183_764,
         size: 1_250,
@@ -163,13 +164,13 @@ fn market_data() -> Vec<Vector> {
     }
     vec![
         vector("quote", "a quote", record(7, quote(level(6_183_763, 150_000), level(6_183_764, 98_765)))),
-        vector("quote_no_ask", "nobody sells", record(8, quote(level(6_183_763, 150_000), None))),
+        vector("quote_no_ask", "nobody sells", record(8, one_sided(Some(level(6_183_763, 150_000)), None))),
         vector(
             "quote_no_bid",
             "nobody buys: ask_offset is the ask",
-            record(8, quote(None, level(6_183_764, 5))),
+            record(8, one_sided(None, Some(level(6_183_764, 5)))),
         ),
-        vector("quote_empty", "neither side", record(8, quote(None, None))),
+        vector("quote_empty", "neither side", record(8, one_sided(None, None))),
         vector("quote_negative", "negative prices", record(8, quote(level(-3_763, 100), level(-3_700, 200)))),
         vector(
             "quote_crossed",

@@ -5,4 +5,14 @@ mod manifest;
 #[path = "../../examples/vectors/set.rs"]
 mod set;
 
+#[path = "../random/mod.rs"]
+mod random;
+
+#[allow(dead_code)]
+#[path = "../../examples/sizes/table.rs"]
+mod table;
+
+mod forward;
+mod round_trip;
+mod sizes;
 mod vectors;

@@ -1,0 +1,238 @@
+//! Random messages and commands of all kinds, with every value that the contract allows.
+//!
+//! Strategies are boxed: side by side they overflow the stack of a test in a debug build.
+//!
+//! Texts may hold any character; venues hold what venues may, because the JSON twin splits `venue:SYMBOL` at the first
+//! colon; enums hold known values, because the twin has a name only for those.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use tickwire_wire::{
+    Bar, Body, Book, Channel, Command, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello,
+    Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message, Notice, Position, Quote, Receipt,
+    Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat, Status, Subscribe, Subscribed,
+    Trade, TradingState, Unsubscribe,
+};
+
+/// How many cases a property runs: `TICKWIRE_PROPTEST_CASES`, or this many.
+pub(crate) fn cases(default: u32) -> ProptestConfig {
+    let asked = std::env::var("TICKWIRE_PROPTEST_CASES").ok();
+    let cases = asked.map_or(default, |text| text.parse().expect("TICKWIRE_PROPTEST_CASES is a number"));
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Small numbers and the ends of the range as often as any others.
+fn int() -> impl Strategy<Value = i64> {
+    prop_oneof![any::<i64>(), -300i64..300, Just(i64::MIN), Just(i64::MAX)]
+}
+
+fn uint() -> impl Strategy<Value = u64> {
+    prop_oneof![any::<u64>(), 0u64..300, Just(u64::MAX)]
+}
+
+fn text() -> BoxedStrategy<String> {
+    prop_oneof!["[ -~]{0,12}", any::<String>()].boxed()
+}
+
+fn rate() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        Just(0.0),
+        0.0..1000.0,
+        any::<f64>().prop_filter("a rate", |rate| rate.is_finite() && *rate >= 0.0)
+    ]
+}
+
+fn level() -> impl Strategy<Value = Level> {
+    (int(), uint()).prop_map(|(price, size)| Level { price, size })
+}
+
+fn channel() -> impl Strategy<Value = i32> {
+    (0i32..8).prop_map(|number| Channel::try_from(number).unwrap().into())
+}
+
+fn body() -> BoxedStrategy<Body> {
+    prop_oneof![
+        (option::of(level()), option::of(level())).prop_map(|(bid, ask)| Body::Quote(Quote { bid, ask })),
+        (int(), uint(), 0i32..3, uint(), text()).prop_map(|(price, size, aggressor, id, id_text)| {
+            let aggressor = Side::try_from(aggressor).unwrap().into();
+            Body::Trade(Trade { price, size, aggressor, id, id_text })
+        }),
+        (any::<bool>(), uint(), vec(level(), 0..30), vec(level(), 0..30), option::of(any::<u32>())).prop_map(
+            |(snapshot, first_sequence, bids, asks, checksum)| {
+                Body::Book(Book { snapshot, first_sequence, bids, asks, checksum })
+            }
+        ),
+        (uint(), uint(), [int(), int(), int(), int()], uint(), any::<u32>(), any::<bool>()).prop_map(
+            |(interval, open_time, [open, high, low, close], volume, trades, closed)| {
+                Body::Bar(Bar { interval, open_time, open, high, low, close, volume, trades, closed })
+            }
+        ),
+        (
+            uint(),
+            [option::of(int()), option::of(int()), option::of(int()), option::of(int())],
+            uint(),
+            uint()
+        )
+            .prop_map(|(since, [open, high, low, last], volume, trades)| {
+                Body::Stat(Stat { since, open, high, low, last, volume, trades })
+            }),
+        (0i32..6, text()).prop_map(|(state, reason)| {
+            Body::Status(Status { state: TradingState::try_from(state).unwrap().into(), reason })
+        }),
+        ("[a-z0-9_-]{1,32}", text(), 0u32..19, 0u32..19, uint(), uint(), text(), text()).prop_map(
+            |(venue, symbol, price_decimals, size_decimals, tick_size, lot_size, base, quote)| {
+                let instrument = Instrument {
+                    venue,
+                    symbol,
+                    price_decimals,
+                    size_decimals,
+                    tick_size,
+                    lot_size,
+                    base,
+                    quote,
+                };
+                Body::Instrument(instrument)
+            }
+        ),
+        (channel(), 0i32..6, uint(), uint(), uint()).prop_map(
+            |(channel, cause, first_sequence, last_sequence, epoch)| {
+                let cause = GapCause::try_from(cause).unwrap().into();
+                Body::Gap(Gap { channel, cause, first_sequence, last_sequence, epoch })
+            }
+        ),
+    ]
+    .boxed()
+}
+
+fn record() -> BoxedStrategy<Message> {
+    (any::<u32>(), uint(), uint(), uint(), body())
+        .prop_map(|(instrument, sequence, event_time, receive_time, body)| {
+            Message::Record(Record { instrument, sequence, event_time, receive_time, body })
+        })
+        .boxed()
+}
+
+fn hello() -> BoxedStrategy<Message> {
+    let limits = (any::<u32>(), any::<u32>(), any::<u32>(), uint(), uint()).prop_map(
+        |(subscriptions, command_bytes, commands_per_second, shed_bytes, close_bytes)| Limits {
+            subscriptions,
+            command_bytes,
+            commands_per_second,
+            shed_bytes,
+            close_bytes,
+        },
+    );
+    (text(), any::<u32>(), text(), any::<u32>(), option::of(limits), text())
+        .prop_map(|(session, protocol_version, schema, heartbeat_ms, limits, server)| {
+            Message::Hello(Hello { session, protocol_version, schema, heartbeat_ms, limits, server })
+        })
+        .boxed()
+}
+
+fn subscribed() -> BoxedStrategy<Message> {
+    let granted = (channel(), text(), any::<u32>(), 0u32..19, 0u32..19, rate(), uint(), uint()).prop_map(
+        |(channel, symbol, instrument, price_decimals, size_decimals, max_rate, epoch, sequence)| Granted {
+            channel,
+            symbol,
+            instrument,
+            price_decimals,
+            size_decimals,
+            max_rate,
+            epoch,
+            sequence,
+        },
+    );
+    let refused = (channel(), text(), text(), text(), any::<bool>()).prop_map(
+        |(channel, symbol, code, message, may_retry)| Refused { channel, symbol, code, message, may_retry },
+    );
+    (uint(), vec(granted, 0..5), vec(refused, 0..5))
+        .prop_map(|(id, granted, refused)| Message::Subscribed(Subscribed { id, granted, refused }))
+        .boxed()
+}
+
+fn heartbeat() -> BoxedStrategy<Message> {
+    let feed = (text(), 0i32..4, uint(), text()).prop_map(|(venue, state, since, reason)| Feed {
+        venue,
+        state: FeedState::try_from(state).unwrap().into(),
+        since,
+        reason,
+    });
+    let position = (any::<u32>(), channel(), uint(), uint())
+        .prop_map(|(instrument, channel, epoch, sequence)| Position { instrument, channel, epoch, sequence });
+    (uint(), vec(feed, 0..4), vec(position, 0..20))
+        .prop_map(|(time, feeds, positions)| Message::Heartbeat(Heartbeat { time, feeds, positions }))
+        .boxed()
+}
+
+fn ledger() -> BoxedStrategy<Message> {
+    let entry = (any::<u32>(), channel(), text(), [uint(), uint(), uint(), uint(), uint()]).prop_map(
+        |(instrument, channel, symbol, [published, delivered, conflated, dropped, filtered])| LedgerEntry {
+            instrument,
+            channel,
+            symbol,
+            published,
+            delivered,
+            conflated,
+            dropped,
+            filtered,
+        },
+    );
+    (uint(), vec(entry, 0..5)).prop_map(|(id, entries)| Message::Ledger(Ledger { id, entries })).boxed()
+}
+
+/// Any message of a gateway.
+pub(crate) fn message() -> BoxedStrategy<Message> {
+    let notice = (text(), text(), uint(), uint(), any::<u32>()).prop_map(
+        |(code, message, conflated, dropped, retry_after_ms)| {
+            Message::Notice(Notice { code, message, conflated, dropped, retry_after_ms })
+        },
+    );
+    let error =
+        (uint(), text(), text()).prop_map(|(id, code, message)| Message::Error(Error { id, code, message }));
+    prop_oneof![
+        8 => record(),
+        1 => hello(),
+        1 => subscribed(),
+        1 => notice,
+        1 => heartbeat(),
+        1 => ledger(),
+        1 => error,
+        1 => uint().prop_map(Message::Sent),
+    ]
+    .boxed()
+}
+
+/// Any scale that the JSON twin may write with.
+pub(crate) fn scale() -> impl Strategy<Value = Scale> {
+    (text(), 0u32..19, 0u32..19).prop_map(|(symbol, price_decimals, size_decimals)| Scale {
+        symbol,
+        price_decimals,
+        size_decimals,
+    })
+}
+
+/// Any command of a client.
+pub(crate) fn command() -> BoxedStrategy<Command> {
+    let target = || (uint(), text(), vec(text(), 0..6));
+    let position = (text(), text(), uint(), uint())
+        .prop_map(|(channel, symbol, epoch, sequence)| ResumePosition { channel, symbol, epoch, sequence });
+    prop_oneof![
+        (target(), rate()).prop_map(|((id, channel, symbols), max_rate)| {
+            Command::Subscribe(Subscribe { id, channel, symbols, max_rate })
+        }),
+        target().prop_map(|(id, channel, symbols)| Command::Unsubscribe(Unsubscribe {
+            id,
+            channel,
+            symbols
+        })),
+        (target(), rate()).prop_map(|((id, channel, symbols), max_rate)| {
+            Command::SetRate(SetRate { id, channel, symbols, max_rate })
+        }),
+        (uint(), vec(position, 0..6)).prop_map(|(id, positions)| Command::Resume(Resume { id, positions })),
+        (uint(), uint())
+            .prop_map(|(sent_time, reader_lag_ns)| Command::Receipt(Receipt { sent_time, reader_lag_ns })),
+        uint().prop_map(|id| Command::Ledger(LedgerRequest { id })),
+    ]
+    .boxed()
+}
