@@ -35,7 +35,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     let bus: Arc<dyn Backplane> = if command.bus.servers.is_empty() {
         Arc::new(MemoryBus::new(MemoryLimits::default()))
     } else {
-        Arc::new(NatsBus::connect(config.nats.clone())?)
+        Arc::new(NatsBus::connect(&config.nats)?)
     };
     let feeding = CancellationToken::new();
     let feed = if is_replay {

@@ -13,7 +13,7 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     let [listen, admin] = command.listen.settings();
     let config = settings.load(&[listen, admin, command.bus.setting()])?;
     let stop = stop::on_signal()?;
-    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(config.nats)?);
+    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
     log_bounds(&config.gateway);
     let gateway = Gateway::start(config.gateway, Arc::clone(&bus), Arc::new(NoPages)).await?;
     tracing::info!(listen = %gateway.listen_address(), admin = %gateway.admin_address(), "gateway");

@@ -60,7 +60,7 @@ pub(crate) fn simulated(sim: SimConfig) -> anyhow::Result<SimAdapter> {
 pub(crate) async fn recorded(config: &Config, files: Vec<PathBuf>) -> anyhow::Result<Replay> {
     let raw = &config.raw.ingest.replay;
     let market = if raw.venue.is_empty() {
-        Market::of_recording(&files)?
+        files.first().map_or(Market::Spot, |file| Market::of_recording(file))
     } else {
         Market::from_venue(&raw.venue).ok_or_else(|| {
             let known = Market::ALL.map(Market::venue).join(", ");
@@ -85,7 +85,7 @@ async fn publish(
     progress: Option<ReplayProgress>,
     stop: CancellationToken,
 ) -> anyhow::Result<IngestReport> {
-    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(config.nats.clone())?);
+    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
     if progress.is_some() {
         // A recording that starts before the bus is there would lose its beginning.
         wait_for(&bus, &stop).await;

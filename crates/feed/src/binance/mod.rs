@@ -8,6 +8,7 @@
 //! and <https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams>, "How to manage a
 //! local order book correctly".
 
+mod detect;
 mod depth;
 mod normalizer;
 mod parse;
@@ -40,6 +41,6 @@ impl Market {
 
     /// The market of a venue's name.
     pub fn from_venue(venue: &str) -> Option<Self> {
-        [Self::Spot, Self::Usdm, Self::Cm].into_iter().find(|market| market.venue() == venue)
+        Self::ALL.into_iter().find(|market| market.venue() == venue)
     }
 }
