@@ -1,1 +1,86 @@
-//! Rust SDK of Tickwire: typed records, books, gaps, reconnect.
+//! Rust SDK of Tickwire: typed market data records, order books, gaps, reconnect and resume.
+//!
+//! ```no_run
+//! use tickwire_client::{Client, Event, Options, State};
+//! use tickwire_client::wire::Channel;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut client = Client::builder("ws://127.0.0.1:7400/v1/stream")
+//!     .subscribe(Channel::Quote, ["binance:BTCUSDT"])
+//!     .connect()
+//!     .await?;
+//!
+//! // Commands go through a handle, from any task, while this one reads.
+//! let handle = client.handle();
+//! tokio::spawn(async move {
+//!     let outcome = handle.subscribe(Channel::Book, ["sim:BTC-USD"], Options::max_rate(10.0)).await;
+//!     println!("{outcome:?}");
+//! });
+//!
+//! while let Some(batch) = client.next().await {
+//!     for event in batch {
+//!         match event {
+//!             Event::Record(update) => println!("{update}"),
+//!             Event::Gap(gap) => println!("{gap}"),
+//!             Event::State(State::Disconnected { reason, retry_in }) => println!("{reason}, again in {retry_in:?}"),
+//!             other => println!("{other:?}"),
+//!         }
+//!     }
+//!     if let Some(book) = client.book("sim:BTC-USD").filter(|book| book.is_live()) {
+//!         println!("{:?}", book.best());
+//!     }
+//! }
+//! println!("ended: {:?}", client.end());
+//! # Ok(()) }
+//! ```
+//!
+//! # What can be relied on
+//!
+//! - **Order.** Records, gaps and changes of state come in one stream, in the order in which they happened.
+//! - **No silent loss.** On lossless channels (`trade`, `status`, `instrument`) every number is delivered once or is in
+//!   an [`Event::Gap`]: announced by the gateway, or noticed here. On the others a jump means "superseded".
+//! - **Nothing broken is shown as live.** Without a connection, with a feed that is stale or down, and until the
+//!   snapshot after a reconnect is there, [`Client::is_live`] is false. A book that does not agree with its numbers and
+//!   checksums is marked at once ([`State::BookBroken`]) and subscribed anew by the client.
+//! - **Quiet is not mute.** A market without trades raises no alarm. A connection without a byte for two heartbeats is
+//!   dead ([`State::Mute`]) and replaced.
+//! - **Reconnect.** Full-jitter back-off, reset only by a connection that was stable; it obeys the table of close codes
+//!   and `Retry-After`. What was missed meanwhile is back-filled by the gateway or announced as a gap.
+//! - **Bounded.** At most [`Builder::buffer_bytes`] are read ahead of the program. Pings are answered only for what the
+//!   program took, so the gateway knows its true pace and conflates for it instead of queueing.
+//!
+//! # What it does not do
+//!
+//! Nothing happens while nobody calls [`Client::next`]: no answer is read, no ping is answered, nothing is reconnected.
+//! A program that pauses for longer than the gateway waits (30 s by default) is disconnected, and reconnects when it
+//! comes back. TLS (`wss://`) comes later.
+
+mod backoff;
+mod builder;
+mod client;
+mod error;
+mod event;
+mod handle;
+mod handshake;
+mod link;
+mod outgoing;
+mod reading;
+mod reconnect;
+mod session;
+mod silence;
+mod target;
+mod view;
+
+pub use backoff::Backoff;
+pub use builder::Builder;
+pub use client::Client;
+pub use error::{CommandError, ConnectError, Disconnect};
+pub use event::{Batch, Event, GapEvent, NoticedBy, Outcome, State, Update, price_text, size_text};
+pub use handle::{Handle, Options};
+pub use handshake::{BoxTransport, Transport};
+pub use session::Counters;
+pub use target::Target;
+pub use view::{BookView, QuoteView};
+
+/// The records and names that events are made of.
+pub use tickwire_wire as wire;

@@ -1,0 +1,191 @@
+//! What a client is told before it starts.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickwire_wire::{Channel, Encoding};
+
+use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::error::ConnectError;
+use crate::handle::Options;
+use crate::handshake::{BoxTransport, Connector, Opener};
+use crate::session::SessionSettings;
+use crate::target::Target;
+
+/// Settings of a [`Client`], with its named maxima. Made by [`Client::builder`].
+#[derive(Clone)]
+#[must_use]
+pub struct Builder {
+    urls: Vec<String>,
+    connector: Connector,
+    pub(crate) encoding: Encoding,
+    pub(crate) subscriptions: Vec<(Channel, Vec<String>, Options)>,
+    pub(crate) backoff: Backoff,
+    pub(crate) stable_after: Duration,
+    connect_timeout: Duration,
+    command_timeout: Duration,
+    pub(crate) receipt_interval: Option<Duration>,
+    pub(crate) buffer_bytes: usize,
+    message_bytes_max: usize,
+    pub(crate) batch_events_max: usize,
+    subscriptions_max: usize,
+}
+
+impl Builder {
+    pub(crate) fn new(url: String) -> Self {
+        Self {
+            urls: vec![url],
+            connector: Opener::tcp(),
+            encoding: Encoding::Proto,
+            subscriptions: Vec::new(),
+            backoff: Backoff::default(),
+            stable_after: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            command_timeout: Duration::from_secs(30),
+            receipt_interval: Some(Duration::from_millis(250)),
+            buffer_bytes: 256 << 10,
+            message_bytes_max: 8 << 20,
+            batch_events_max: 1024,
+            subscriptions_max: 100_000,
+        }
+    }
+
+    /// One more gateway. They are tried in turn.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.urls.push(url.into());
+        self
+    }
+
+    /// How records travel. Default: Protobuf.
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// Subscribes on every connection, from the first on. Symbols are `venue:SYMBOL`, or `venue:*` for all of a venue.
+    pub fn subscribe<S: Into<String>>(self, channel: Channel, symbols: impl IntoIterator<Item = S>) -> Self {
+        self.subscribe_with(channel, symbols, Options::default())
+    }
+
+    /// As [`Builder::subscribe`], with options.
+    pub fn subscribe_with<S: Into<String>>(
+        mut self,
+        channel: Channel,
+        symbols: impl IntoIterator<Item = S>,
+        options: Options,
+    ) -> Self {
+        self.subscriptions.push((channel, symbols.into_iter().map(Into::into).collect(), options));
+        self
+    }
+
+    /// Waits between attempts to connect. Default: up to 250 ms, doubling up to 30 s, with full jitter.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// A connection that lasted so long resets the back-off. Default: 10 s.
+    pub fn stable_after(mut self, duration: Duration) -> Self {
+        self.stable_after = duration;
+        self
+    }
+
+    /// From the first packet to the gateway's `Hello`. Default: 10 s.
+    pub fn connect_timeout(mut self, duration: Duration) -> Self {
+        self.connect_timeout = duration;
+        self
+    }
+
+    /// How long a command may go without an answer. Default: 30 s.
+    pub fn command_timeout(mut self, duration: Duration) -> Self {
+        self.command_timeout = duration;
+        self
+    }
+
+    /// While data flows, the gateway is told this often what was read, and how far behind the reader is.
+    /// Default: 250 ms; None: never.
+    pub fn receipt_interval(mut self, interval: Option<Duration>) -> Self {
+        self.receipt_interval = interval;
+        self
+    }
+
+    /// Bytes that are read ahead of the program; beyond them the socket is left alone. Default: 256 KiB; at least 1 KiB.
+    ///
+    /// Memory for data on its way is at most this, two messages, and what the present message decodes to.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes.clamp(1 << 10, 1 << 30);
+        self
+    }
+
+    /// Bytes of one WebSocket message that are accepted. Default: 8 MiB.
+    pub fn message_bytes_max(mut self, bytes: usize) -> Self {
+        self.message_bytes_max = bytes;
+        self
+    }
+
+    /// Messages that one batch is made of, at most. Default: 1024.
+    pub fn batch_events_max(mut self, events: usize) -> Self {
+        self.batch_events_max = events.max(1);
+        self
+    }
+
+    /// Subscriptions at the same time, those that were refused for now included. Default: 100,000.
+    pub fn subscriptions_max(mut self, subscriptions: usize) -> Self {
+        self.subscriptions_max = subscriptions;
+        self
+    }
+
+    /// Opens streams in another way than by TCP: a proxy, a pipe in a test.
+    pub fn connector<F, O>(mut self, open: F) -> Self
+    where
+        F: Fn(Target) -> O + Send + Sync + 'static,
+        O: Future<Output = io::Result<BoxTransport>> + Send + 'static,
+    {
+        self.connector = Arc::new(move |target| Box::pin(open(target)));
+        self
+    }
+
+    /// Tries each gateway once and returns with an open session, or says why there is none. Later losses of the
+    /// connection are repaired by the client itself.
+    ///
+    /// # Errors
+    /// Of the gateway that was tried last.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the connection.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        Client::connect(self).await
+    }
+
+    /// Returns at once; [`Client::next`] connects, and keeps trying. The first events say how it went.
+    ///
+    /// # Errors
+    /// Only for URLs that cannot be right.
+    pub fn start(self) -> Result<Client, ConnectError> {
+        Client::start(self)
+    }
+
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, ConnectError> {
+        self.urls.iter().map(|url| Target::parse(url)).collect()
+    }
+
+    pub(crate) fn opener(&self) -> Opener {
+        Opener {
+            connector: Arc::clone(&self.connector),
+            encoding: self.encoding,
+            timeout: self.connect_timeout,
+            message_bytes_max: self.message_bytes_max,
+        }
+    }
+
+    pub(crate) fn session_settings(&self) -> SessionSettings {
+        SessionSettings { subscriptions_max: self.subscriptions_max, command_timeout: self.command_timeout }
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.command_timeout
+    }
+}

@@ -1,0 +1,357 @@
+//! The loop that a program reads: connects, decodes, and lets the session say what it means.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tickwire_wire::{Encoding, Message, Receipt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::builder::Builder;
+use crate::error::{ConnectError, Disconnect};
+use crate::event::{Batch, Event, State};
+use crate::handle::{Handle, Request};
+use crate::handshake::{AbortOnDrop, Established, Opener};
+use crate::link::{Item, Link, Room};
+use crate::reconnect::Reconnect;
+use crate::session::{Counters, Session};
+use crate::view::{BookView, QuoteView};
+
+/// Requests that wait for the loop; further ones wait in their handles.
+const REQUESTS_MAX: usize = 64;
+
+type Opened = Result<Established, ConnectError>;
+
+enum Phase {
+    Waiting { until: Instant },
+    Opening(AbortOnDrop<Opened>),
+    Connected { link: Link, since: Instant },
+    Ended,
+}
+
+enum Woken {
+    Opened(Opened),
+    Item(Option<Item>),
+    Request(Option<Request>),
+    Time,
+}
+
+/// What the program was given last.
+struct Taken {
+    sent_time: u64,
+    lag: Duration,
+}
+
+/// A subscriber: one connection at a time, reconnected as long as that makes sense. See the [crate] for an example.
+pub struct Client {
+    phase: Phase,
+    session: Session,
+    reconnect: Reconnect,
+    opener: Opener,
+    /// Decoded, and not handed out.
+    decoded: VecDeque<Message>,
+    /// Of the message that `decoded` comes from; given back when the program took it.
+    room: Option<Room>,
+    read_at: Instant,
+    sent_time: Option<u64>,
+    /// Why nothing can follow what is decoded.
+    failure: Option<Disconnect>,
+    taken: Option<Taken>,
+    last_receipt: Option<Instant>,
+    requests: mpsc::Receiver<Request>,
+    handle: Handle,
+    encoding: Encoding,
+    buffer_bytes: usize,
+    batch_events_max: usize,
+    receipt_interval: Option<Duration>,
+    end: Option<Disconnect>,
+}
+
+impl Client {
+    /// Settings for a client of the gateway at this URL, as in `ws://127.0.0.1:7400/v1/stream`.
+    pub fn builder(url: impl Into<String>) -> Builder {
+        Builder::new(url.into())
+    }
+
+    pub(crate) fn start(builder: Builder) -> Result<Self, ConnectError> {
+        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+        let reconnect = Reconnect::new(builder.targets()?, builder.backoff, builder.stable_after);
+        let mut session = Session::new(builder.session_settings());
+        for (channel, symbols, options) in &builder.subscriptions {
+            session.want(*channel, symbols, *options);
+        }
+        Ok(Self {
+            phase: Phase::Waiting { until: Instant::now() },
+            session,
+            reconnect,
+            opener: builder.opener(),
+            decoded: VecDeque::new(),
+            room: None,
+            read_at: Instant::now(),
+            sent_time: None,
+            failure: None,
+            taken: None,
+            last_receipt: None,
+            requests,
+            handle: Handle::new(sender, builder.request_timeout()),
+            encoding: builder.encoding,
+            buffer_bytes: builder.buffer_bytes,
+            batch_events_max: builder.batch_events_max,
+            receipt_interval: builder.receipt_interval,
+            end: None,
+        })
+    }
+
+    pub(crate) async fn connect(builder: Builder) -> Result<Self, ConnectError> {
+        let mut client = Self::start(builder)?;
+        let mut attempts = client.reconnect.targets();
+        loop {
+            match client.opener.open(client.reconnect.target()).await {
+                Ok(established) => {
+                    client.opened(established);
+                    client.flush();
+                    return Ok(client);
+                }
+                Err(error) => {
+                    attempts -= 1;
+                    if attempts == 0 {
+                        return Err(error);
+                    }
+                    client.reconnect.skip();
+                }
+            }
+        }
+    }
+
+    /// For commands from elsewhere while this client is being read.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The next events; None when no further attempt to connect makes sense, and [`Client::end`] says why.
+    ///
+    /// Calling it again says that the batch before was dealt with: only then are pings answered that came behind it,
+    /// which is how the gateway knows how fast this program is. A program that does not call it for longer than the
+    /// gateway's time-out (30 s by default) looks dead to the gateway and is disconnected; it is also not reconnected
+    /// before it calls again.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: in a `select!`, or under a time-out, nothing is lost.
+    pub async fn next(&mut self) -> Option<Batch> {
+        loop {
+            if let Some(batch) = self.batch() {
+                return Some(batch);
+            }
+            self.give_receipt();
+            self.flush();
+            if matches!(self.phase, Phase::Ended) {
+                return None;
+            }
+            match self.wait().await {
+                Woken::Opened(Ok(established)) => self.opened(established),
+                Woken::Opened(Err(error)) => self.ended(Disconnect::Connect(error)),
+                Woken::Item(Some(Item::Message { bytes, read_at, room })) => {
+                    (self.read_at, self.room) = (read_at, room);
+                    self.decode(&bytes);
+                }
+                Woken::Item(Some(Item::Ping { payload, .. })) => self.pong(payload),
+                Woken::Item(Some(Item::Ended(reason))) => self.ended(reason),
+                Woken::Item(None) => {
+                    self.ended(Disconnect::Closed { code: None, text: String::new() });
+                }
+                Woken::Request(Some(request)) => self.session.request(request, Instant::now()),
+                Woken::Request(None) => unreachable!("the client holds a handle itself"),
+                Woken::Time => self.time(),
+            }
+        }
+    }
+
+    /// Why there is nothing more to come.
+    pub fn end(&self) -> Option<&Disconnect> {
+        self.end.as_ref()
+    }
+
+    /// A session is open.
+    pub fn is_connected(&self) -> bool {
+        self.session.is_connected()
+    }
+
+    /// What is known of this symbol is what the gateway knows: there is a connection, the venue's feed is live, at
+    /// least one channel is granted, and neither its quote nor its book is older than the connection or broken.
+    pub fn is_live(&self, symbol: &str) -> bool {
+        self.session.instrument(symbol).is_some_and(|instrument| {
+            instrument.is_current() && self.session.is_venue_live(&instrument.venue)
+        })
+    }
+
+    /// The order book after the last batch, if the symbol's `book` is subscribed.
+    pub fn book(&self, symbol: &str) -> Option<BookView<'_>> {
+        BookView::of(&self.session, symbol)
+    }
+
+    /// The quote after the last batch, if one came.
+    pub fn quote(&self, symbol: &str) -> Option<QuoteView<'_>> {
+        QuoteView::of(&self.session, symbol)
+    }
+
+    /// All symbols of which something was granted, in no order.
+    pub fn symbols(&self) -> impl Iterator<Item = &str> {
+        self.session.symbols()
+    }
+
+    /// What went wrong so far, and what was thrown away.
+    pub fn counters(&self) -> Counters {
+        self.session.counters()
+    }
+
+    /// Says goodbye to the gateway. Dropping the client does without.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the connection.
+    pub async fn close(self) {
+        if let Phase::Connected { link, .. } = self.phase {
+            link.close().await;
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let has_room = self.session.has_room_for_requests();
+        let tick = self.session.next_tick();
+        let timer = async {
+            match tick {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let phase = async {
+            match &mut self.phase {
+                Phase::Waiting { until } => {
+                    tokio::time::sleep_until(*until).await;
+                    Woken::Time
+                }
+                Phase::Opening(task) => Woken::Opened((&mut task.0).await.unwrap_or_else(|error| {
+                    // The task panicked; it is never aborted while somebody waits for it.
+                    std::panic::resume_unwind(error.into_panic())
+                })),
+                Phase::Connected { link, .. } => Woken::Item(link.items.recv().await),
+                Phase::Ended => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            woken = phase => woken,
+            request = self.requests.recv(), if has_room => Woken::Request(request),
+            () = timer => Woken::Time,
+        }
+    }
+
+    fn time(&mut self) {
+        let now = Instant::now();
+        if self.session.next_tick().is_some_and(|at| at <= now) {
+            self.session.tick(now);
+        }
+        if matches!(self.phase, Phase::Waiting { until } if until <= now) {
+            let (opener, target) = (self.opener.clone(), self.reconnect.target().clone());
+            let task = tokio::spawn(async move { opener.open(&target).await });
+            self.phase = Phase::Opening(AbortOnDrop(task));
+        }
+    }
+
+    fn opened(&mut self, established: Established) {
+        let now = Instant::now();
+        self.session.connected(established.address.clone(), established.hello.clone(), now);
+        let link = Link::start(established, self.encoding, self.buffer_bytes);
+        self.phase = Phase::Connected { link, since: now };
+    }
+
+    fn ended(&mut self, reason: Disconnect) {
+        let up_for = match &self.phase {
+            Phase::Connected { since, .. } => Some(since.elapsed()),
+            _ => None,
+        };
+        let asked = self.session.disconnected();
+        let retry_in = self.reconnect.after(&reason, up_for, asked);
+        if let Disconnect::Mute { silence } = reason {
+            self.session.event(Event::State(State::Mute { silence }));
+        }
+        self.session.event(Event::State(State::Disconnected { reason: reason.clone(), retry_in }));
+        self.phase = match retry_in {
+            Some(wait) => Phase::Waiting { until: Instant::now() + wait },
+            None => {
+                self.end = Some(reason);
+                // Handles learn that no answer will come.
+                self.requests.close();
+                while self.requests.try_recv().is_ok() {}
+                self.session.end();
+                Phase::Ended
+            }
+        };
+        (self.taken, self.room) = (None, None);
+    }
+
+    fn decode(&mut self, bytes: &Bytes) {
+        self.sent_time = None;
+        for message in tickwire_wire::Batch::new(self.encoding, bytes) {
+            match message {
+                Ok(message) => {
+                    if let Message::Sent(time) = message {
+                        self.sent_time = Some(time);
+                    }
+                    self.decoded.push_back(message);
+                }
+                // What came before it still counts.
+                Err(error) => self.failure = Some(Disconnect::Protocol(error.to_string())),
+            }
+        }
+    }
+
+    /// What there is to hand out now.
+    fn batch(&mut self) -> Option<Batch> {
+        let mut sent_time = None;
+        while self.session.events().is_empty() && !self.decoded.is_empty() {
+            let now = Instant::now();
+            sent_time = self.sent_time;
+            for message in self.decoded.drain(..self.batch_events_max.min(self.decoded.len())) {
+                self.session.message(message, now);
+            }
+        }
+        if self.decoded.is_empty() {
+            self.decoded.shrink_to(self.batch_events_max);
+            if let Some(reason) = self.failure.take() {
+                self.ended(reason);
+            }
+        }
+        let events: Vec<_> = self.session.events().drain(..).collect();
+        if self.decoded.is_empty() && events.iter().any(|event| matches!(event, Event::Record(_))) {
+            self.taken = sent_time.map(|sent_time| Taken { sent_time, lag: self.read_at.elapsed() });
+        }
+        (!events.is_empty()).then_some(Batch { events, sent_time })
+    }
+
+    /// The program came back: it took what it was given, and there is room again.
+    fn give_receipt(&mut self) {
+        self.room = None;
+        let (Some(taken), Some(interval)) = (self.taken.take(), self.receipt_interval) else { return };
+        let Phase::Connected { link, .. } = &self.phase else { return };
+        if self.last_receipt.is_none_or(|at| at.elapsed() >= interval) {
+            self.last_receipt = Some(Instant::now());
+            let reader_lag_ns = taken.lag.as_nanos() as u64;
+            link.outgoing.receipt(Receipt { sent_time: taken.sent_time, reader_lag_ns });
+        }
+    }
+
+    fn pong(&self, payload: Bytes) {
+        if let Phase::Connected { link, .. } = &self.phase {
+            link.outgoing.pong(payload);
+        }
+    }
+
+    fn flush(&mut self) {
+        let commands = self.session.take_commands();
+        if let Phase::Connected { link, .. } = &self.phase
+            && !commands.is_empty()
+        {
+            link.outgoing.commands(commands);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What a program gets to see, in the order in which it happened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickwire_wire::{
+    Body, Channel, Error, FeedState, GapCause, Granted, Hello, Ledger, Level, Notice, Record, Refused, Scale,
+    decimal,
+};
+
+use crate::error::Disconnect;
+
+/// The events of one WebSocket message, or a part of them where there are very many.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(crate) events: Vec<Event>,
+    pub(crate) sent_time: Option<u64>,
+}
+
+impl Batch {
+    /// When the gateway handed the message to its socket, in nanoseconds since the Unix epoch by its clock. None for
+    /// what the client itself has to say.
+    pub fn sent_time(&self) -> Option<u64> {
+        self.sent_time
+    }
+
+    /// In order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+}
+
+impl IntoIterator for Batch {
+    type Item = Event;
+    type IntoIter = std::vec::IntoIter<Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.events.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = &'a Event;
+    type IntoIter = std::slice::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.events.iter()
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Market data.
+    Record(Update),
+    /// Records that this program will not get.
+    Gap(GapEvent),
+    /// What can be relied on has changed.
+    State(State),
+    /// Symbols were granted or refused: the outcome of a request, of a reconnect, or of a new instrument of a venue.
+    Subscribed(Outcome),
+    /// The gateway says something about the session as a whole.
+    Notice(Notice),
+    /// The gateway's account. Every one is here, whoever asked for it.
+    Ledger(Ledger),
+    /// The gateway rejected a command for which nobody waits.
+    Rejected(Error),
+}
+
+/// A record with what is needed to print it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// As decoded: prices and sizes are integers in units of the scale.
+    pub record: Record,
+    /// Name and decimals of the instrument. The same allocation for all updates of an instrument.
+    pub scale: Arc<Scale>,
+}
+
+impl Update {
+    /// `venue:SYMBOL`.
+    pub fn symbol(&self) -> &str {
+        &self.scale.symbol
+    }
+
+    /// A price of this instrument with all its decimals.
+    pub fn price_text(&self, price: i64) -> String {
+        price_text(&self.scale, price)
+    }
+
+    /// A size of this instrument with all its decimals.
+    pub fn size_text(&self, size: u64) -> String {
+        size_text(&self.scale, size)
+    }
+}
+
+/// One line: channel, symbol, number, figures.
+impl fmt::Display for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (price, size) = (|value| self.price_text(value), |value| self.size_text(value));
+        let level = |level: Option<Level>| match level {
+            Some(level) => format!("{} x {}", price(level.price), size(level.size)),
+            None => "-".to_owned(),
+        };
+        write!(f, "{} {} #{} ", self.record.channel().name(), self.symbol(), self.record.sequence)?;
+        match &self.record.body {
+            Body::Quote(quote) => write!(f, "{} | {}", level(quote.bid), level(quote.ask)),
+            Body::Trade(trade) => write!(
+                f,
+                "{} x {} {}",
+                price(trade.price),
+                size(trade.size),
+                trade.aggressor().as_str_name().trim_start_matches("SIDE_").to_ascii_lowercase()
+            ),
+            Body::Book(book) => {
+                let kind = if book.snapshot { "snapshot" } else { "change" };
+                write!(f, "{kind} of {} bids, {} asks", book.bids.len(), book.asks.len())
+            }
+            Body::Bar(bar) => write!(
+                f,
+                "open {} high {} low {} close {} volume {}",
+                price(bar.open),
+                price(bar.high),
+                price(bar.low),
+                price(bar.close),
+                size(bar.volume)
+            ),
+            Body::Stat(stat) => {
+                let last = stat.last.map_or_else(|| "-".to_owned(), price);
+                write!(f, "last {last} volume {} in {} trades", size(stat.volume), stat.trades)
+            }
+            Body::Status(status) => {
+                let state = status.state().as_str_name().trim_start_matches("TRADING_STATE_");
+                write!(f, "{} {}", state.to_ascii_lowercase(), status.reason)
+            }
+            Body::Instrument(i) => {
+                write!(f, "{} price decimals, {} size decimals", i.price_decimals, i.size_decimals)
+            }
+            Body::Gap(gap) => write!(f, "gap from {} to {}", gap.first_sequence, gap.last_sequence),
+        }
+    }
+}
+
+/// A price at a scale, exact, with all decimals.
+pub fn price_text(scale: &Scale, price: i64) -> String {
+    let mut text = String::new();
+    decimal::write(&mut text, price, scale.price_decimals);
+    text
+}
+
+/// A size at a scale, exact, with all decimals.
+pub fn size_text(scale: &Scale, size: u64) -> String {
+    let mut text = String::new();
+    decimal::write_unsigned(&mut text, size, scale.size_decimals);
+    text
+}
+
+/// A range of sequence numbers that this program will not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapEvent {
+    /// Of which instrument.
+    pub scale: Arc<Scale>,
+    /// Of which channel.
+    pub channel: Channel,
+    /// First number that is missing.
+    pub first: u64,
+    /// Last number that is missing. None: not known, because the numbering started anew, at 1, under `epoch`.
+    pub last: Option<u64>,
+    /// The numbering that holds after the gap.
+    pub epoch: u64,
+    /// Where it was lost; unknown where the gateway did not say.
+    pub cause: GapCause,
+    /// Who noticed.
+    pub noticed_by: NoticedBy,
+}
+
+/// Who noticed a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticedBy {
+    /// The gateway announced it.
+    Gateway,
+    /// This client missed numbers on a lossless channel that nobody announced. Except after a reconnect that is a
+    /// fault of the gateway, and counted in [`crate::Counters::violations`].
+    Client,
+}
+
+impl fmt::Display for GapEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.last.map_or_else(|| "an unknown end".to_owned(), |last| last.to_string());
+        let cause = self.cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_ascii_lowercase();
+        let (channel, symbol) = (self.channel.name(), &self.scale.symbol);
+        write!(f, "gap {channel} {symbol} from {} to {last}, cause {cause}", self.first)
+    }
+}
+
+/// A change in what can be relied on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// A session is open. Subscriptions follow.
+    Connected {
+        /// Where.
+        address: String,
+        /// Session id, limits, version.
+        hello: Arc<Hello>,
+    },
+    /// There is no session: nothing is live.
+    Disconnected {
+        /// Why.
+        reason: Disconnect,
+        /// When the next attempt starts, from now. None: there will be none, and the stream ends.
+        retry_in: Option<Duration>,
+    },
+    /// Not a byte came for two heartbeats: the connection is dead, and nothing is live.
+    Mute {
+        /// How long nothing came.
+        silence: Duration,
+    },
+    /// The feed of a venue changed: unless live, none of its symbols is.
+    Feed {
+        /// Which one.
+        venue: Arc<str>,
+        /// What it is now.
+        state: FeedState,
+        /// Since when, in nanoseconds since the Unix epoch.
+        since: u64,
+        /// The ingester's words, or empty.
+        reason: String,
+    },
+    /// A book does not agree with its records any more: it is not live until it is repaired.
+    BookBroken {
+        /// Whose.
+        scale: Arc<Scale>,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A book that was broken is right again.
+    BookRepaired {
+        /// Whose.
+        scale: Arc<Scale>,
+    },
+}
+
+/// What became of the symbols of a request: each one is in one of the lists.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Subscribed, or changed.
+    pub granted: Vec<Granted>,
+    /// Not. Those that may be retried are, until they are granted or unsubscribed.
+    pub refused: Vec<Refused>,
+}

@@ -1,0 +1,132 @@
+//! Commands from anywhere in the program, while somebody else reads.
+
+use std::time::Duration;
+
+use tickwire_wire::{Channel, Ledger};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::CommandError;
+use crate::event::Outcome;
+
+/// Options of a subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Updates per second, at most, on conflated channels; 0: as many as the session can take.
+    pub max_rate: f64,
+}
+
+impl Options {
+    /// At most so many updates a second.
+    pub fn max_rate(max_rate: f64) -> Self {
+        Self { max_rate }
+    }
+}
+
+/// What a handle asks the client for.
+pub(crate) enum Ask {
+    Subscribe { channel: Channel, symbols: Vec<String>, options: Options },
+    Unsubscribe { channel: Channel, symbols: Vec<String> },
+    SetRate { channel: Channel, symbols: Vec<String>, max_rate: f64 },
+    Ledger,
+}
+
+/// What the client answers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    pub(crate) ledger: Ledger,
+}
+
+pub(crate) struct Request {
+    pub(crate) ask: Ask,
+    pub(crate) answer: oneshot::Sender<Result<Answer, CommandError>>,
+}
+
+/// Sends commands for a [`crate::Client`] that somebody else reads. Cheap to clone.
+///
+/// Answers travel in the stream of data, so they arrive while the client's `next` is being called: do not await a
+/// handle in the loop that reads, spawn it.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    timeout: Duration,
+}
+
+impl Handle {
+    pub(crate) fn new(requests: mpsc::Sender<Request>, timeout: Duration) -> Self {
+        Self { requests, timeout }
+    }
+
+    /// Subscribes; the outcome says for each symbol (`venue:SYMBOL`, or `venue:*`) whether it was granted. While there
+    /// is no connection it waits for one. Granted symbols are subscribed again after each reconnect.
+    ///
+    /// # Errors
+    /// No answer in time, or the gateway rejected the command as a whole.
+    ///
+    /// # Cancel safety
+    /// The command may have been sent; its outcome is then an [`crate::Event::Subscribed`] only.
+    pub async fn subscribe<S: Into<String>>(
+        &self,
+        channel: Channel,
+        symbols: impl IntoIterator<Item = S>,
+        options: Options,
+    ) -> Result<Outcome, CommandError> {
+        let symbols = symbols.into_iter().map(Into::into).collect();
+        Ok(self.ask(Ask::Subscribe { channel, symbols, options }).await?.outcome)
+    }
+
+    /// Unsubscribes, and returns the gateway's final account of these subscriptions; empty while there is no
+    /// connection.
+    ///
+    /// # Errors
+    /// No answer in time, or the connection was lost before it came. The symbols are unsubscribed in any case.
+    ///
+    /// # Cancel safety
+    /// The command may have been sent.
+    pub async fn unsubscribe<S: Into<String>>(
+        &self,
+        channel: Channel,
+        symbols: impl IntoIterator<Item = S>,
+    ) -> Result<Ledger, CommandError> {
+        let symbols = symbols.into_iter().map(Into::into).collect();
+        Ok(self.ask(Ask::Unsubscribe { channel, symbols }).await?.ledger)
+    }
+
+    /// Changes the rate of subscriptions; `Granted::max_rate` of the outcome is what the gateway allows.
+    ///
+    /// # Errors
+    /// No answer in time, or the connection was lost before it came: the rate is then asked for after the reconnect.
+    ///
+    /// # Cancel safety
+    /// The command may have been sent.
+    pub async fn set_rate<S: Into<String>>(
+        &self,
+        channel: Channel,
+        symbols: impl IntoIterator<Item = S>,
+        max_rate: f64,
+    ) -> Result<Outcome, CommandError> {
+        let symbols = symbols.into_iter().map(Into::into).collect();
+        Ok(self.ask(Ask::SetRate { channel, symbols, max_rate }).await?.outcome)
+    }
+
+    /// Asks what became of the records of every subscription.
+    ///
+    /// # Errors
+    /// There is no connection, it was lost, or no answer came in time.
+    ///
+    /// # Cancel safety
+    /// The command may have been sent.
+    pub async fn ledger(&self) -> Result<Ledger, CommandError> {
+        Ok(self.ask(Ask::Ledger).await?.ledger)
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Answer, CommandError> {
+        let (answer, answered) = oneshot::channel();
+        let ask = async {
+            self.requests.send(Request { ask, answer }).await.map_err(|_| CommandError::Ended)?;
+            answered.await.map_err(|_| CommandError::Ended)?
+        };
+        let waited = self.timeout;
+        tokio::time::timeout(waited, ask).await.unwrap_or(Err(CommandError::TimedOut { waited }))
+    }
+}

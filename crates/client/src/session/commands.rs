@@ -1,0 +1,132 @@
+//! Commands to the gateway, cut to the size that it takes.
+
+use tickwire_wire::{
+    Channel, Command, Encoding, Resume, ResumePosition, Subscribe, Unsubscribe, encode_command,
+};
+use tokio::time::Instant;
+
+use super::Session;
+use super::requests::{Kind, Pending};
+use super::wanted::Group;
+
+/// Bytes of a command where the gateway stated no limit.
+const COMMAND_BYTES: usize = 4096;
+
+impl Session {
+    pub(super) fn subscribe(&mut self, group: &Group, kind: Kind, request: Option<u64>, now: Instant) {
+        let (channel, max_rate) = (group.channel, group.max_rate);
+        let make = |id, symbols| {
+            Command::Subscribe(Subscribe { id, channel: channel.name().to_owned(), symbols, max_rate })
+        };
+        self.send(kind, channel, &group.symbols, request, now, make);
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        channel: Channel,
+        symbols: &[String],
+        kind: Kind,
+        request: Option<u64>,
+        now: Instant,
+    ) {
+        let make = |id, symbols| {
+            Command::Unsubscribe(Unsubscribe { id, channel: channel.name().to_owned(), symbols })
+        };
+        self.send(kind, channel, symbols, request, now, make);
+    }
+
+    /// Sends one command, or several where one would be too large.
+    pub(super) fn send(
+        &mut self,
+        kind: Kind,
+        channel: Channel,
+        symbols: &[String],
+        request: Option<u64>,
+        now: Instant,
+        make: impl Fn(u64, Vec<String>) -> Command,
+    ) {
+        let mut parts = vec![symbols];
+        while let Some(part) = parts.pop() {
+            let id = self.requests.next_id();
+            let command = make(id, part.to_vec());
+            if part.len() > 1 && !self.fits(&command) {
+                let (first, rest) = part.split_at(part.len() / 2);
+                parts.extend([rest, first]);
+                continue;
+            }
+            self.commands.push(command);
+            self.requests.sent(request);
+            let symbols = part.to_vec();
+            self.requests.pending.insert(id, Pending { kind, channel, symbols, request, sent_at: now });
+        }
+        self.tick_by(now + self.settings.command_timeout);
+    }
+
+    /// Says what the client has of the lossless channels that `is_meant`.
+    pub(super) fn resume(&mut self, is_meant: impl Fn(Channel, &str) -> bool) {
+        let mut positions = Vec::new();
+        for instrument in self.instruments.iter() {
+            for (channel, subscription) in instrument.subscriptions() {
+                let Some(numbering) = &subscription.numbering else { continue };
+                let symbol = &instrument.scale.symbol;
+                if !subscription.is_granted && is_meant(channel, symbol) {
+                    let (epoch, sequence) = numbering.position();
+                    let (channel, symbol) = (channel.name().to_owned(), symbol.clone());
+                    positions.push(ResumePosition { channel, symbol, epoch, sequence });
+                }
+            }
+        }
+        if positions.is_empty() {
+            return;
+        }
+        positions.sort_by(|a, b| (&a.channel, &a.symbol).cmp(&(&b.channel, &b.symbol)));
+        let mut parts = vec![positions.as_slice()];
+        while let Some(part) = parts.pop() {
+            let command = Command::Resume(Resume { id: self.requests.next_id(), positions: part.to_vec() });
+            if part.len() > 1 && !self.fits(&command) {
+                let (first, rest) = part.split_at(part.len() / 2);
+                parts.extend([rest, first]);
+            } else {
+                self.commands.push(command);
+            }
+        }
+    }
+
+    /// In JSON, which is the longest.
+    fn fits(&self, command: &Command) -> bool {
+        let stated = self.limits.map_or(0, |limits| limits.command_bytes as usize);
+        let mut bytes = Vec::new();
+        encode_command(Encoding::Json, command, &mut bytes);
+        bytes.len() <= if stated == 0 { COMMAND_BYTES } else { stated }
+    }
+
+    /// Books whose time for a repair has come: out and in again.
+    pub(super) fn repair_books(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        let mut next = None;
+        for instrument in self.instruments.iter_mut() {
+            let Some(book) = &mut instrument.book else { continue };
+            if book.repair_at().is_some_and(|at| at <= now) {
+                book.repairing(now);
+                due.push(instrument.scale.symbol.clone());
+            }
+            next = [next, book.repair_at()].into_iter().flatten().min();
+        }
+        for symbol in due {
+            if let Some(subscription) =
+                self.instruments.get_mut(&symbol).and_then(|i| i.subscription_mut(Channel::Book))
+            {
+                // Until it is granted again, what still comes belongs to the old subscription.
+                subscription.is_granted = false;
+                subscription.awaits_snapshot = true;
+            }
+            let max_rate = self.wanted.max_rate(Channel::Book, &symbol);
+            let symbols = vec![symbol];
+            self.unsubscribe(Channel::Book, &symbols, Kind::RepairUnsubscribe, None, now);
+            self.subscribe(&Group { channel: Channel::Book, max_rate, symbols }, Kind::Repair, None, now);
+        }
+        if let Some(at) = next {
+            self.tick_by(at);
+        }
+    }
+}

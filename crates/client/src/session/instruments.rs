@@ -1,0 +1,193 @@
+//! What is known of each instrument: its name and scale, its subscriptions, its quote and its book.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tickwire_wire::{Channel, Granted, Quote, Scale};
+
+use super::books::SyncedBook;
+use super::numbering::Numbering;
+
+/// Channels are numbered from 1.
+const CHANNEL_SLOTS: usize = Channel::ALL.len() + 1;
+
+/// One channel of one instrument.
+#[derive(Debug, Default)]
+pub(crate) struct Subscription {
+    /// On the present connection.
+    pub(crate) is_granted: bool,
+    /// State is on its way: what is shown until then is old.
+    pub(crate) awaits_snapshot: bool,
+    /// Of lossless channels.
+    pub(crate) numbering: Option<Numbering>,
+}
+
+/// The newest quote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastQuote {
+    pub(crate) quote: Quote,
+    pub(crate) sequence: u64,
+    pub(crate) event_time: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Instrument {
+    pub(crate) id: u32,
+    pub(crate) scale: Arc<Scale>,
+    pub(crate) venue: Arc<str>,
+    subscriptions: [Option<Subscription>; CHANNEL_SLOTS],
+    pub(crate) quote: Option<LastQuote>,
+    pub(crate) book: Option<Box<SyncedBook>>,
+}
+
+impl Instrument {
+    pub(crate) fn subscription(&self, channel: Channel) -> Option<&Subscription> {
+        self.subscriptions[channel as usize].as_ref()
+    }
+
+    pub(crate) fn subscription_mut(&mut self, channel: Channel) -> Option<&mut Subscription> {
+        self.subscriptions[channel as usize].as_mut()
+    }
+
+    /// Its subscriptions, with their channels.
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (Channel, &Subscription)> {
+        Channel::ALL.into_iter().filter_map(|channel| Some((channel, self.subscription(channel)?)))
+    }
+
+    /// Something is granted, and neither quote nor book are older than the connection or broken.
+    pub(crate) fn is_current(&self) -> bool {
+        let mut granted = self.subscriptions().filter(|(_, s)| s.is_granted).peekable();
+        granted.peek().is_some()
+            && granted.all(|(channel, s)| {
+                let shows_state = matches!(channel, Channel::Quote | Channel::Book);
+                !(shows_state && s.awaits_snapshot)
+            })
+            && self.book.as_ref().is_none_or(|book| book.is_right())
+    }
+
+    /// Later updates carry it; earlier ones keep theirs.
+    pub(crate) fn set_scale(&mut self, price_decimals: u32, size_decimals: u32) {
+        if (self.scale.price_decimals, self.scale.size_decimals) != (price_decimals, size_decimals) {
+            let symbol = self.scale.symbol.clone();
+            self.scale = Arc::new(Scale { symbol, price_decimals, size_decimals });
+        }
+    }
+
+    fn new(granted: &Granted) -> Self {
+        let venue = granted.symbol.split_once(':').map_or(granted.symbol.as_str(), |(venue, _)| venue);
+        Self {
+            id: granted.instrument,
+            scale: Arc::new(Scale {
+                symbol: granted.symbol.clone(),
+                price_decimals: granted.price_decimals,
+                size_decimals: granted.size_decimals,
+            }),
+            venue: venue.into(),
+            subscriptions: Default::default(),
+            quote: None,
+            book: None,
+        }
+    }
+}
+
+/// All instruments that something was granted of.
+#[derive(Debug, Default)]
+pub(crate) struct Instruments {
+    slots: Vec<Option<Instrument>>,
+    free: Vec<usize>,
+    by_symbol: HashMap<String, usize>,
+    /// Ids hold for one connection: another gateway tells them again.
+    by_id: HashMap<u32, usize>,
+}
+
+impl Instruments {
+    pub(crate) fn get(&self, symbol: &str) -> Option<&Instrument> {
+        self.slots[*self.by_symbol.get(symbol)?].as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, symbol: &str) -> Option<&mut Instrument> {
+        self.slots[*self.by_symbol.get(symbol)?].as_mut()
+    }
+
+    pub(crate) fn by_id_mut(&mut self, id: u32) -> Option<&mut Instrument> {
+        self.slots[*self.by_id.get(&id)?].as_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Instrument> {
+        self.slots.iter().flatten()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Instrument> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// The connection is gone: nothing is granted, and ids mean nothing.
+    pub(crate) fn disconnected(&mut self) {
+        self.by_id.clear();
+        for instrument in self.iter_mut() {
+            for subscription in instrument.subscriptions.iter_mut().flatten() {
+                subscription.is_granted = false;
+                subscription.awaits_snapshot = true;
+            }
+            if let Some(book) = &mut instrument.book {
+                book.disconnected();
+            }
+        }
+    }
+
+    /// A subscription begins, or goes on after a reconnect.
+    pub(crate) fn grant(&mut self, granted: &Granted) -> &mut Instrument {
+        let at = match self.by_symbol.get(&granted.symbol) {
+            Some(at) => *at,
+            None => self.insert(granted),
+        };
+        self.by_id.insert(granted.instrument, at);
+        let instrument = self.slots[at].get_or_insert_with(|| Instrument::new(granted));
+        instrument.id = granted.instrument;
+        instrument.set_scale(granted.price_decimals, granted.size_decimals);
+        let channel = granted.channel();
+        let slot = &mut instrument.subscriptions[channel as usize];
+        let subscription = slot.get_or_insert_with(Subscription::default);
+        subscription.is_granted = true;
+        // Nothing happened yet: then there is nothing to wait for.
+        subscription.awaits_snapshot = granted.sequence > 0;
+        if channel.is_lossless() {
+            match &mut subscription.numbering {
+                Some(numbering) => numbering.resume(granted.epoch, granted.sequence),
+                numbering => *numbering = Some(Numbering::new(granted.epoch, granted.sequence)),
+            }
+        }
+        if channel == Channel::Book {
+            instrument.book.get_or_insert_default().begin();
+        }
+        instrument
+    }
+
+    /// The program does not want it any more.
+    pub(crate) fn remove(&mut self, symbol: &str, channel: Channel) {
+        let Some(at) = self.by_symbol.get(symbol).copied() else { return };
+        let Some(instrument) = self.slots[at].as_mut() else { return };
+        instrument.subscriptions[channel as usize] = None;
+        match channel {
+            Channel::Quote => instrument.quote = None,
+            Channel::Book => instrument.book = None,
+            _ => {}
+        }
+        if instrument.subscriptions.iter().all(Option::is_none) {
+            self.by_id.remove(&instrument.id);
+            self.by_symbol.remove(symbol);
+            self.slots[at] = None;
+            self.free.push(at);
+        }
+    }
+
+    fn insert(&mut self, granted: &Granted) -> usize {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[at] = Some(Instrument::new(granted));
+        self.by_symbol.insert(granted.symbol.clone(), at);
+        at
+    }
+}

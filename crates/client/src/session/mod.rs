@@ -1,0 +1,223 @@
+//! What a connection means: a plain state machine without socket or clock. Messages, requests and `now` go in; events
+//! for the program and commands for the gateway come out.
+
+mod answers;
+mod books;
+mod commands;
+mod instruments;
+mod numbering;
+mod records;
+mod requests;
+mod wanted;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickwire_wire::{Channel, Command, Feed, FeedState, Heartbeat, Hello, Limits, Message};
+use tokio::time::Instant;
+
+use self::instruments::Instruments;
+pub(crate) use self::instruments::{Instrument, LastQuote};
+use self::requests::Requests;
+use self::wanted::Wanted;
+use crate::event::{Event, State};
+
+/// What went wrong so far, and what was thrown away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Times that a session was opened.
+    pub connects: u64,
+    /// Records handed to the program.
+    pub records: u64,
+    /// Gaps handed to the program.
+    pub gaps: u64,
+    /// Gaps that the gateway should have announced and did not.
+    pub violations: u64,
+    /// Records that the program had already.
+    pub duplicates: u64,
+    /// Records of something that is not subscribed (any more), or of a book that is broken.
+    pub ignored: u64,
+    /// Times that a book did not agree with its records.
+    pub broken_books: u64,
+}
+
+/// What the session needs to know of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionSettings {
+    pub(crate) subscriptions_max: usize,
+    pub(crate) command_timeout: Duration,
+}
+
+pub(crate) struct Session {
+    settings: SessionSettings,
+    /// None: there is no connection.
+    limits: Option<Limits>,
+    instruments: Instruments,
+    feeds: HashMap<Arc<str>, Feed>,
+    wanted: Wanted,
+    requests: Requests,
+    /// Lossless subscriptions to which the gateway owes records.
+    owed: Vec<(u32, Channel)>,
+    /// Send time of the last message with a lossless record, or with something newly owed.
+    owed_since: u64,
+    is_lossless_moving: bool,
+    draining: Option<Duration>,
+    next_tick: Option<Instant>,
+    events: VecDeque<Event>,
+    commands: Vec<Command>,
+    counters: Counters,
+}
+
+impl Session {
+    pub(crate) fn new(settings: SessionSettings) -> Self {
+        Self {
+            settings,
+            limits: None,
+            instruments: Instruments::default(),
+            feeds: HashMap::new(),
+            wanted: Wanted::default(),
+            requests: Requests::default(),
+            owed: Vec::new(),
+            owed_since: 0,
+            is_lossless_moving: false,
+            draining: None,
+            next_tick: None,
+            events: VecDeque::new(),
+            commands: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn connected(&mut self, address: String, hello: Hello, now: Instant) {
+        self.limits = Some(hello.limits.unwrap_or_default());
+        self.counters.connects += 1;
+        self.event(Event::State(State::Connected { address, hello: Arc::new(hello) }));
+        self.subscribe_all(now);
+    }
+
+    /// Returns how long the gateway asked to stay away, if it did.
+    pub(crate) fn disconnected(&mut self) -> Option<Duration> {
+        self.limits = None;
+        self.instruments.disconnected();
+        self.feeds.clear();
+        self.owed.clear();
+        self.commands.clear();
+        self.requests.disconnected();
+        self.wanted.disconnected();
+        self.next_tick = None;
+        self.draining.take()
+    }
+
+    /// There will be no further connection.
+    pub(crate) fn end(&mut self) {
+        self.requests.end();
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    pub(crate) fn message(&mut self, message: Message, now: Instant) {
+        match message {
+            Message::Record(record) => self.record(record, now),
+            Message::Subscribed(subscribed) => self.subscribed(subscribed, now),
+            Message::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
+            Message::Ledger(ledger) => self.ledger(ledger),
+            Message::Error(error) => self.error(error, now),
+            Message::Notice(notice) => {
+                if notice.code == "draining" {
+                    self.draining = Some(Duration::from_millis(u64::from(notice.retry_after_ms)));
+                }
+                self.event(Event::Notice(notice));
+            }
+            Message::Sent(time) => self.sent(time),
+            // Looked at when the connection was opened.
+            Message::Hello(_) => {}
+        }
+    }
+
+    /// Something is to be done at this time.
+    pub(crate) fn next_tick(&self) -> Option<Instant> {
+        self.next_tick
+    }
+
+    fn tick_by(&mut self, at: Instant) {
+        self.next_tick = Some(self.next_tick.map_or(at, |tick| tick.min(at)));
+    }
+
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.next_tick = None;
+        if self.is_connected() {
+            self.repair_books(now);
+            self.expire(now);
+            self.retry_refused(now);
+        }
+    }
+
+    /// Another request may come in.
+    pub(crate) fn has_room_for_requests(&self) -> bool {
+        self.requests.has_room()
+    }
+
+    pub(crate) fn take_commands(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.commands)
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        match &event {
+            Event::Record(_) => self.counters.records += 1,
+            Event::Gap(_) => self.counters.gaps += 1,
+            _ => {}
+        }
+        self.events.push_back(event);
+    }
+
+    pub(crate) fn events(&mut self) -> &mut VecDeque<Event> {
+        &mut self.events
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(crate) fn instrument(&self, symbol: &str) -> Option<&Instrument> {
+        self.instruments.get(symbol)
+    }
+
+    pub(crate) fn symbols(&self) -> impl Iterator<Item = &str> {
+        self.instruments.iter().map(|instrument| instrument.scale.symbol.as_str())
+    }
+
+    /// There is a connection, and nothing is known to be wrong with the venue's feed.
+    pub(crate) fn is_venue_live(&self, venue: &str) -> bool {
+        self.is_connected() && self.feeds.get(venue).is_none_or(|feed| feed.state() == FeedState::Live)
+    }
+
+    fn heartbeat(&mut self, heartbeat: Heartbeat) {
+        for feed in heartbeat.feeds {
+            let venue: Arc<str> = feed.venue.as_str().into();
+            let is_new = self.feeds.get(&venue).is_none_or(|known| known.state != feed.state);
+            if is_new {
+                let (state, since, reason) = (feed.state(), feed.since, feed.reason.clone());
+                self.event(Event::State(State::Feed { venue: venue.clone(), state, since, reason }));
+            }
+            self.feeds.insert(venue, feed);
+        }
+        for position in heartbeat.positions {
+            let channel = position.channel();
+            let Some(numbering) = self
+                .instruments
+                .by_id_mut(position.instrument)
+                .and_then(|instrument| instrument.subscription_mut(channel)?.numbering.as_mut())
+            else {
+                continue;
+            };
+            let was_owed = numbering.is_owed();
+            numbering.heartbeat(position.epoch, position.sequence);
+            if numbering.is_owed() && !was_owed {
+                self.owe(position.instrument, channel);
+            }
+        }
+    }
+}

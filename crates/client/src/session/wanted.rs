@@ -1,0 +1,121 @@
+//! What the program wants to be subscribed to, whatever becomes of connections.
+
+use std::collections::BTreeMap;
+
+use tickwire_wire::Channel;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+
+/// Between two attempts at a symbol that was refused for now.
+const RETRY: Backoff =
+    Backoff { min: std::time::Duration::from_secs(1), max: std::time::Duration::from_secs(60) };
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Want {
+    max_rate: f64,
+    refusals: u32,
+    retry_at: Option<Instant>,
+}
+
+/// Symbols of one channel that share a rate.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Group {
+    pub(crate) channel: Channel,
+    pub(crate) max_rate: f64,
+    pub(crate) symbols: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Wanted(BTreeMap<(Channel, String), Want>);
+
+impl Wanted {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn contains(&self, channel: Channel, symbol: &str) -> bool {
+        self.0.contains_key(&(channel, symbol.to_owned()))
+    }
+
+    /// Wants it at this rate from now on.
+    pub(crate) fn insert(&mut self, channel: Channel, symbol: &str, max_rate: f64) {
+        self.0.insert((channel, symbol.to_owned()), Want { max_rate, ..Want::default() });
+    }
+
+    pub(crate) fn remove(&mut self, channel: Channel, symbol: &str) {
+        self.0.remove(&(channel, symbol.to_owned()));
+    }
+
+    pub(crate) fn set_rate(&mut self, channel: Channel, symbol: &str, max_rate: f64) {
+        if let Some(want) = self.0.get_mut(&(channel, symbol.to_owned())) {
+            want.max_rate = max_rate;
+        }
+    }
+
+    /// Its own, or that of its venue.
+    pub(crate) fn max_rate(&self, channel: Channel, symbol: &str) -> f64 {
+        let of = |name: String| self.0.get(&(channel, name)).map(|want| want.max_rate);
+        let venue = symbol.split(':').next().unwrap_or_default();
+        of(symbol.to_owned()).or_else(|| of(format!("{venue}:*"))).unwrap_or_default()
+    }
+
+    pub(crate) fn granted(&mut self, channel: Channel, symbol: &str) {
+        if let Some(want) = self.0.get_mut(&(channel, symbol.to_owned())) {
+            *want = Want { max_rate: want.max_rate, ..Want::default() };
+        }
+    }
+
+    /// Refused for now. Returns when it is asked for again.
+    pub(crate) fn refused(&mut self, channel: Channel, symbol: &str, now: Instant) -> Option<Instant> {
+        let want = self.0.get_mut(&(channel, symbol.to_owned()))?;
+        let ceiling = RETRY.ceiling(want.refusals);
+        want.refusals = want.refusals.saturating_add(1);
+        // At least half of the ceiling: unlike a connect, an attempt on an open session has a gateway to spare.
+        let at = now + ceiling / 2 + RETRY.draw(want.refusals - 1) / 2;
+        want.retry_at = Some(at);
+        Some(at)
+    }
+
+    pub(crate) fn disconnected(&mut self) {
+        for want in self.0.values_mut() {
+            want.retry_at = None;
+        }
+    }
+
+    /// All of it, but what `is_asked_elsewhere`.
+    pub(crate) fn groups(&self, is_asked_elsewhere: impl Fn(Channel, &str) -> bool) -> Vec<Group> {
+        let mut groups = Vec::new();
+        for ((channel, symbol), want) in &self.0 {
+            if !is_asked_elsewhere(*channel, symbol) {
+                add(&mut groups, *channel, want.max_rate, symbol);
+            }
+        }
+        groups
+    }
+
+    /// What is due to be asked for again, and when the next one is.
+    pub(crate) fn due(&mut self, now: Instant) -> (Vec<Group>, Option<Instant>) {
+        let (mut groups, mut next) = (Vec::new(), None);
+        for ((channel, symbol), want) in &mut self.0 {
+            match want.retry_at {
+                Some(at) if at <= now => {
+                    want.retry_at = None;
+                    add(&mut groups, *channel, want.max_rate, symbol);
+                }
+                Some(at) => next = Some(next.map_or(at, |next: Instant| next.min(at))),
+                None => {}
+            }
+        }
+        (groups, next)
+    }
+}
+
+fn add(groups: &mut Vec<Group>, channel: Channel, max_rate: f64, symbol: &str) {
+    let same =
+        |group: &&mut Group| group.channel == channel && group.max_rate.to_bits() == max_rate.to_bits();
+    match groups.iter_mut().find(same) {
+        Some(group) => group.symbols.push(symbol.to_owned()),
+        None => groups.push(Group { channel, max_rate, symbols: vec![symbol.to_owned()] }),
+    }
+}

@@ -1,0 +1,109 @@
+//! Where a gateway is: `ws://host:port/v1/stream`.
+
+use std::fmt;
+
+use hyper::Uri;
+
+use crate::error::ConnectError;
+
+/// Taken where the URL names none.
+const PATH: &str = "/v1/stream";
+/// Port of `ws` (RFC 6455, section 3).
+const PORT: u16 = 80;
+
+/// One gateway's address, parsed from its URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name or IP address; IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+}
+
+impl Target {
+    /// Reads `ws://host[:port][/path]`; without a path it is `/v1/stream`.
+    ///
+    /// # Errors
+    /// [`ConnectError::BadUrl`] says what is wrong; [`ConnectError::TlsLater`] for `wss`.
+    pub fn parse(url: &str) -> Result<Self, ConnectError> {
+        // A password that somebody put into the URL must not end up in a log.
+        let shown = if url.contains('@') { "(a URL with credentials)" } else { url };
+        let bad = |reason: &str| ConnectError::BadUrl { url: shown.to_owned(), reason: reason.to_owned() };
+        let uri: Uri = url.parse().map_err(|e: hyper::http::uri::InvalidUri| bad(&e.to_string()))?;
+        match uri.scheme_str() {
+            Some("ws") => {}
+            Some("wss") => return Err(ConnectError::TlsLater { url: shown.to_owned() }),
+            Some(other) => return Err(bad(&format!("the scheme is `{other}`, not `ws`"))),
+            None => return Err(bad("the scheme `ws://` is missing")),
+        }
+        let authority = uri.authority().ok_or_else(|| bad("the host is missing"))?;
+        if authority.as_str().contains('@') {
+            return Err(bad("credentials do not belong in the URL"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(bad("the host is missing"));
+        }
+        let port_text = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        let port = match port_text.strip_prefix(':') {
+            None => PORT,
+            Some(text) => text.parse().map_err(|_| bad("the port is no number from 0 to 65535"))?,
+        };
+        let path = match uri.path_and_query().map(hyper::http::uri::PathAndQuery::as_str) {
+            None | Some("" | "/") => PATH,
+            Some(path) => path,
+        };
+        Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
+    }
+
+    /// `host:port`, as the `Host` header and error messages have it.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ws://{}{}", self.address(), self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, expected: &str) {
+        match Target::parse(url) {
+            Ok(target) => assert_eq!(target.to_string(), expected),
+            Err(error) => assert!(error.to_string().contains(expected), "{error}"),
+        }
+    }
+
+    #[test]
+    fn urls() {
+        check("ws://127.0.0.1:7400/v1/stream", "ws://127.0.0.1:7400/v1/stream");
+        check("ws://localhost:7400", "ws://localhost:7400/v1/stream");
+        check("ws://gateway/", "ws://gateway:80/v1/stream");
+        check("ws://[::1]:7400/x?y=1", "ws://[::1]:7400/x?y=1");
+        check("wss://gateway/v1/stream", "TLS comes later");
+        check("http://gateway/", "the scheme is `http`");
+        check("gateway:7400", "not a gateway's URL");
+        check("localhost", "the scheme `ws://` is missing");
+        check("ws://gateway:99999/", "the port is no number");
+        check("ws://", "not a gateway's URL");
+    }
+
+    #[test]
+    fn credentials_are_refused_and_not_repeated() {
+        let error = Target::parse("ws://me:secret@gateway/").unwrap_err().to_string();
+        assert!(error.contains("credentials do not belong"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

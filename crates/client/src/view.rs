@@ -1,0 +1,95 @@
+//! What a program sees of a quote or a book between two batches.
+
+use std::ops::Deref;
+
+use tickwire_wire::{BookState, Channel, Quote, Scale};
+
+use crate::session::{Instrument, LastQuote, Session};
+
+/// An order book, and whether it may be believed.
+#[derive(Clone, Copy, Debug)]
+pub struct BookView<'a> {
+    state: &'a BookState,
+    scale: &'a Scale,
+    is_live: bool,
+    is_broken: bool,
+}
+
+impl<'a> BookView<'a> {
+    pub(crate) fn of(session: &'a Session, symbol: &str) -> Option<Self> {
+        let instrument = session.instrument(symbol)?;
+        let book = instrument.book.as_ref()?;
+        let is_live = book.is_right() && is_live(session, instrument, Channel::Book);
+        Some(Self { state: book.state(), scale: &instrument.scale, is_live, is_broken: book.is_broken() })
+    }
+
+    /// It equals the ingester's book as of its sequence number, and the feed is live.
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// It disagreed with its records, or records were lost, and no snapshot came since.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Name and decimals.
+    pub fn scale(&self) -> &'a Scale {
+        self.scale
+    }
+}
+
+/// The levels, live or not: look at [`BookView::is_live`] first.
+impl Deref for BookView<'_> {
+    type Target = BookState;
+
+    fn deref(&self) -> &BookState {
+        self.state
+    }
+}
+
+/// The newest quote of an instrument, and whether it may be believed.
+#[derive(Clone, Copy, Debug)]
+pub struct QuoteView<'a> {
+    last: LastQuote,
+    scale: &'a Scale,
+    is_live: bool,
+}
+
+impl<'a> QuoteView<'a> {
+    pub(crate) fn of(session: &'a Session, symbol: &str) -> Option<Self> {
+        let instrument = session.instrument(symbol)?;
+        let is_live = is_live(session, instrument, Channel::Quote);
+        Some(Self { last: instrument.quote?, scale: &instrument.scale, is_live })
+    }
+
+    /// It is the newest that the gateway has for this session, and the feed is live.
+    pub fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// Best bid and offer.
+    pub fn quote(&self) -> Quote {
+        self.last.quote
+    }
+
+    /// Its number.
+    pub fn sequence(&self) -> u64 {
+        self.last.sequence
+    }
+
+    /// Nanoseconds since the Unix epoch, by the venue's clock.
+    pub fn event_time(&self) -> u64 {
+        self.last.event_time
+    }
+
+    /// Name and decimals.
+    pub fn scale(&self) -> &'a Scale {
+        self.scale
+    }
+}
+
+fn is_live(session: &Session, instrument: &Instrument, channel: Channel) -> bool {
+    instrument.subscription(channel).is_some_and(|s| s.is_granted && !s.awaits_snapshot)
+        && session.is_venue_live(&instrument.venue)
+}
