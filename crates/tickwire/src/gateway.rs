@@ -6,6 +6,7 @@ use tickwire_bus::{Backplane, NatsBus};
 use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
 
 use crate::cli::{GatewayCommand, Settings};
+use crate::printing::say;
 use crate::stop;
 
 /// Serves until it is asked to stop, then drains.
@@ -16,7 +17,8 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
     log_bounds(&config.gateway);
     let gateway = Gateway::start(config.gateway, Arc::clone(&bus), Arc::new(NoPages)).await?;
-    tracing::info!(listen = %gateway.listen_address(), admin = %gateway.admin_address(), "gateway");
+    say(format_args!("stream: ws://{}/v1/stream", gateway.listen_address()));
+    say(format_args!("admin: http://{}/readyz", gateway.admin_address()));
     stop.cancelled().await;
     gateway.drain().await;
     bus.close().await;

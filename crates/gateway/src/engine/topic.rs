@@ -42,6 +42,8 @@ pub(crate) struct Topic {
     pub(crate) log: VecDeque<Entry>,
     log_bytes: usize,
     pub(crate) book: BookState,
+    /// Event and receive time of what the book contains last.
+    book_times: (u64, u64),
     /// Merged changes and the snapshot, made for the state as it is now.
     merged: Vec<(u64, Arc<Update>)>,
     snapshot: Option<Arc<Update>>,
@@ -71,6 +73,7 @@ impl Topic {
             log: VecDeque::new(),
             log_bytes: 0,
             book: BookState::default(),
+            book_times: (0, 0),
             merged: Vec::new(),
             snapshot: None,
             log_start: 0,
@@ -97,6 +100,7 @@ impl Topic {
             if let (Channel::Book, Body::Book(book)) = (channel, &update.record().body) {
                 // A snapshot that does not apply leaves the book unsynced, which is what is asked everywhere below.
                 let _ = self.book.apply(state.sequence, book);
+                self.book_times = (update.record().event_time, update.record().receive_time);
             } else {
                 self.latest.push((key(update), Entry { stamp, update: Arc::clone(update) }));
             }
@@ -130,6 +134,7 @@ impl Topic {
         if let Body::Book(book) = &record.body {
             // A change that does not apply leaves the book unsynced; the bus side mends it with a snapshot.
             let _ = self.book.apply(sequence, book);
+            self.book_times = (record.event_time, record.receive_time);
         }
         self.sequence = sequence;
     }

@@ -43,6 +43,8 @@ pub(crate) struct Followed {
     phase: Phase,
     latest: Vec<(u64, Arc<Update>)>,
     book: BookState,
+    /// Event and receive time of what the book contains last.
+    book_times: (u64, u64),
     /// A position ahead of what came: epoch, number, since when.
     suspicion: Option<(u64, u64, u64)>,
     /// The ingester was asked for its state, or must be.
@@ -75,6 +77,7 @@ impl Followed {
             phase: Phase::Syncing(Vec::new()),
             latest: Vec::new(),
             book: BookState::new(),
+            book_times: (0, 0),
             suspicion: None,
             ask: Ask::Due(0, 0),
             recovering: false,
@@ -98,8 +101,8 @@ impl Followed {
             let record = tickwire_wire::Record {
                 instrument: self.info.id,
                 sequence: self.sequence,
-                event_time: 0,
-                receive_time: 0,
+                event_time: self.book_times.0,
+                receive_time: self.book_times.1,
                 body,
             };
             vec![Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, self.sequence, record))]
@@ -160,6 +163,7 @@ impl Followed {
         if update.is_gap() {
             self.book.reset();
         } else if let (Channel::Book, Body::Book(book)) = (self.channel, &update.record().body) {
+            self.book_times = times(update);
             if self.book.apply(update.last, book).is_err() {
                 // The ingester contradicts itself: announced as lost, and asked again.
                 self.lose(update.first, update.last, out);
@@ -316,6 +320,7 @@ impl Followed {
         for update in &answer.records {
             match (self.channel, &update.record().body) {
                 (Channel::Book, Body::Book(book)) => {
+                    self.book_times = times(update);
                     if self.book.apply(answer.sequence, book).is_err() {
                         self.resync(buffer);
                         self.ask = Ask::Due(now + SUSPICION_NS, 0);
@@ -330,4 +335,9 @@ impl Followed {
             self.on_update(update, out);
         }
     }
+}
+
+fn times(update: &Update) -> (u64, u64) {
+    let record = update.record();
+    (record.event_time, record.receive_time)
 }

@@ -1,0 +1,135 @@
+//! A program under test: its own process, its output kept, gone when dropped.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longest wait for a line or an end, generous because test machines are shared.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running program. It is killed by its process id when this is dropped.
+///
+/// Every method panics, with what the program wrote, when the program does not do as expected.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    output: Arc<Output>,
+}
+
+#[derive(Debug, Default)]
+struct Output {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Output {
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follow(self: &Arc<Self>, stream: impl Read + Send + 'static) {
+        let output = Arc::clone(self);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                output.lines().push(line);
+                output.more.notify_all();
+            }
+        });
+    }
+}
+
+impl Program {
+    /// Starts a program without the settings that the tests' own environment may hold.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(binary: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let binary = binary.as_ref();
+        let name = format!("{} {}", binary.display(), arguments.join(" "));
+        let mut child = Command::new(binary)
+            .args(arguments)
+            .env_remove("TICKWIRE_CONFIG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let output = Arc::new(Output::default());
+        output.follow(child.stdout.take().expect("stdout is piped"));
+        output.follow(child.stderr.take().expect("stderr is piped"));
+        Self { name, child, output }
+    }
+
+    /// Waits for a line, on either output, that holds `text`, and returns it.
+    ///
+    /// # Panics
+    /// When it does not come within a minute.
+    pub fn line_with(&self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.output.lines();
+        loop {
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no line with `{text}` from {}:\n{}", self.name, lines.join("\n"));
+            lines = self.output.more.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Everything that it wrote so far.
+    pub fn output(&self) -> String {
+        self.output.lines().join("\n")
+    }
+
+    /// Asks it to stop: SIGTERM.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)
+            .unwrap_or_else(|error| panic!("cannot signal {}: {error}\n{}", self.name, self.output()));
+    }
+
+    /// Kills it at once, as a crash would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.ended_within(PATIENCE)
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it does not within the time.
+    pub fn ended_within(&mut self, patience: Duration) -> ExitStatus {
+        let until = Instant::now() + patience;
+        let (lock, pause) = (Mutex::new(()), Condvar::new());
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < until, "{} does not end:\n{}", self.name, self.output());
+            let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(pause.wait_timeout(guard, Duration::from_millis(20)));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
