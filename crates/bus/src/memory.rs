@@ -92,8 +92,8 @@ impl MemoryBus {
             BusEvent::Disconnected
         } else {
             let generation = core.faults.next_generation();
-            core.state.send_replace(BusState::Up { generation });
             core.is_up.store(true, Ordering::Release);
+            core.state.send_replace(BusState::Up { generation });
             BusEvent::Reconnected { generation }
         };
         for inbox in core.routes.inboxes() {
@@ -186,6 +186,7 @@ impl Backplane for MemoryBus {
         });
         self.core.routes.add_inbox(&inbox);
         if self.core.is_closed.load(Ordering::Acquire) {
+            queue.close();
             inbox.close();
         }
         pair(queue, inbox)

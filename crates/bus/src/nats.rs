@@ -71,11 +71,11 @@ impl NatsBus {
     ///
     /// # Errors
     /// When the configuration has mistakes, or the thread cannot be started.
-    pub fn connect(config: NatsConfig) -> Result<Self, ConnectError> {
+    pub fn connect(config: &NatsConfig) -> Result<Self, ConnectError> {
         let Checked { servers, sign_in } = config.check().map_err(ConnectError::Config)?;
         let link =
             Arc::new(Link::new(Backoff::new(config.reconnect_min, config.reconnect_max, servers.len())));
-        let options = options(&config, sign_in, &link)?;
+        let options = options(config, sign_in, &link)?;
         let (jobs, receiver) = mpsc::channel(config.publish_queue);
         let back = jobs.downgrade();
         let runtime = Builder::new_current_thread().enable_all().build()?;

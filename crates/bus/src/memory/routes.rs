@@ -111,7 +111,8 @@ impl Routes {
 
 fn add_to<K: Eq + Hash>(map: &mut HashMap<K, Targets>, key: K, target: Target) {
     let targets = map.entry(key).or_default();
-    *targets = others(targets, &target.inbox).chain([target.clone()]).collect();
+    let others: Vec<_> = others(targets, &target.inbox).collect();
+    *targets = others.into_iter().chain([target]).collect();
 }
 
 fn remove_from<K, Q>(map: &mut HashMap<K, Targets>, key: &Q, inbox: &MemoryInbox)

@@ -166,6 +166,8 @@ impl NatsInbox {
             let now = statistics.connects.load(Ordering::Relaxed);
             if now != generation {
                 generation = now;
+                // Whoever hears of the new connection may use it at once.
+                self.link.refresh();
                 if generation > 1 {
                     if !is_down_told {
                         self.queue.note(BusEvent::Disconnected);

@@ -118,21 +118,19 @@ impl Link {
         if is_connected {
             self.payload_bytes_max.store(client.max_payload(), Ordering::Relaxed);
         }
-        let is_changed = self.state.send_if_modified(|state| match (is_connected, state.generation()) {
-            (true, known) if known != Some(generation) => {
-                *state = BusState::Up { generation };
-                true
+        let is_changed = self.state.send_if_modified(|state| {
+            match (is_connected, state.generation()) {
+                (true, known) if known != Some(generation) => *state = BusState::Up { generation },
+                (false, Some(_)) => *state = BusState::Down { reason: "connection lost".into() },
+                _ => return false,
             }
-            (false, Some(_)) => {
-                *state = BusState::Down { reason: "connection lost".into() };
-                true
-            }
-            _ => false,
+            // Before anyone is told, so that who waits for `Up` can publish.
+            self.is_up.store(is_connected, Ordering::Release);
+            true
         });
         if !is_changed {
             return;
         }
-        self.is_up.store(is_connected, Ordering::Release);
         if is_connected {
             lock(&self.backoff).connected(Instant::now());
             info!(generation, "bus up");
@@ -166,15 +164,9 @@ impl Link {
     pub(super) fn on_event(&self, event: &Event) {
         self.refresh();
         match event {
-            Event::SlowConsumer(_) => self.lost_upstream("the queue of a subscription overflowed"),
-            Event::ServerError(ServerError::SlowConsumer(_)) => {
-                self.lost_upstream("the server dropped messages")
-            }
-            Event::ServerError(error) => {
-                if self.is_worth_a_line() {
-                    warn!(%error, "the NATS server complains");
-                }
-            }
+            Event::SlowConsumer(_) => self.lost_upstream("queue overflow"),
+            Event::ServerError(ServerError::SlowConsumer(_)) => self.lost_upstream("dropped by the server"),
+            Event::ServerError(error) if self.is_worth_a_line() => warn!(%error, "the NATS server complains"),
             Event::LameDuckMode => info!("the NATS server is about to go down"),
             _ => {}
         }

@@ -245,7 +245,7 @@ fn check_limits(config: &NatsConfig, mistakes: &mut Mistakes) {
         ("ping_interval", config.ping_interval, Duration::from_millis(10)),
     ];
     for (field, value, least) in times {
-        if value < least || value > Duration::from_secs(3_600) {
+        if value < least || value > Duration::from_hours(1) {
             mistakes.add(field, format!("{value:?} is out of range"), format!("take {least:?} to one hour"));
         }
     }

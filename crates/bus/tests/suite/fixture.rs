@@ -34,8 +34,8 @@ impl Fixture {
 
     pub(crate) async fn nats() -> Self {
         let server = NatsServer::start(NatsServerConfig::default());
-        let publisher = connect(nats_config(&server));
-        let consumer = connect(nats_config(&server));
+        let publisher = connect(&nats_config(&server));
+        let consumer = connect(&nats_config(&server));
         for bus in [&publisher, &consumer] {
             up(bus.as_ref()).await;
         }
@@ -100,7 +100,7 @@ pub(crate) fn nats_config(server: &NatsServer) -> NatsConfig {
     }
 }
 
-pub(crate) fn connect(config: NatsConfig) -> Arc<dyn Backplane> {
+pub(crate) fn connect(config: &NatsConfig) -> Arc<dyn Backplane> {
     Arc::new(NatsBus::connect(config).unwrap())
 }
 

@@ -17,7 +17,7 @@ async fn connecting_does_not_wait_and_tells_why_it_fails() {
     let mut server = NatsServer::start(NatsServerConfig::default());
     server.stop();
     let started = Instant::now();
-    let bus = connect(nats_config(&server));
+    let bus = connect(&nats_config(&server));
     assert!(started.elapsed() < Duration::from_millis(500));
     assert_eq!(bus.publish(&data("A"), Bytes::new()), Err(PublishError::Down));
     let state = wait_state(bus.as_ref(), |state| matches!(state, BusState::Down { .. })).await;
@@ -36,7 +36,7 @@ async fn connecting_does_not_wait_and_tells_why_it_fails() {
 #[tokio::test]
 async fn a_bad_configuration_is_refused_with_all_mistakes() {
     let config = NatsConfig { servers: vec![], publish_queue: 0, ..NatsConfig::default() };
-    let error = NatsBus::connect(config).unwrap_err();
+    let error = NatsBus::connect(&config).unwrap_err();
     assert!(matches!(&error, ConnectError::Config(mistakes) if mistakes.len() == 2));
     assert_eq!(error.to_string().lines().count(), 2);
 }
@@ -45,7 +45,7 @@ async fn a_bad_configuration_is_refused_with_all_mistakes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mute_server_is_noticed_and_publishing_never_waits() {
     let server = NatsServer::start(NatsServerConfig::default());
-    let bus = connect(NatsConfig { publish_queue: 64, ..nats_config(&server) });
+    let bus = connect(&NatsConfig { publish_queue: 64, ..nats_config(&server) });
     up(bus.as_ref()).await;
     let (interest, mut inbox) = bus.inbox(InboxLimits::default());
     interest.subscribe(&data("A"), 1).unwrap();
@@ -80,7 +80,7 @@ async fn a_mute_server_is_noticed_and_publishing_never_waits() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_stale_is_delivered_after_an_outage() {
     let mut server = NatsServer::start(NatsServerConfig::default());
-    let bus = connect(nats_config(&server));
+    let bus = connect(&nats_config(&server));
     up(bus.as_ref()).await;
     let (interest, mut inbox) = bus.inbox(InboxLimits::default());
     interest.subscribe(&data("A"), 1).unwrap();
@@ -116,8 +116,8 @@ fn cluster_of_two() -> [NatsServer; 2] {
 async fn one_of_two_servers_dies() {
     let mut servers = cluster_of_two();
     let both: Vec<_> = servers.iter().map(NatsServer::url).collect();
-    let consumer = connect(NatsConfig { servers: both.clone(), ..nats_config(&servers[0]) });
-    let publisher = connect(NatsConfig { servers: both, ..nats_config(&servers[0]) });
+    let consumer = connect(&NatsConfig { servers: both.clone(), ..nats_config(&servers[0]) });
+    let publisher = connect(&NatsConfig { servers: both, ..nats_config(&servers[0]) });
     let (interest, mut inbox) = consumer.inbox(InboxLimits::default());
     interest.subscribe(&data("A"), 1).unwrap();
     for round in 0_u8..4 {
@@ -157,7 +157,7 @@ async fn reaches(publisher: &Arc<dyn Backplane>, inbox: &mut tickwire_bus::Inbox
 #[tokio::test]
 async fn messages_without_envelope_are_ignored() {
     let server = NatsServer::start(NatsServerConfig::default());
-    let bus = connect(nats_config(&server));
+    let bus = connect(&nats_config(&server));
     up(bus.as_ref()).await;
     let (interest, mut inbox) = bus.inbox(InboxLimits::default());
     interest.subscribe(&data("A"), 1).unwrap();
@@ -176,7 +176,7 @@ async fn messages_without_envelope_are_ignored() {
 #[tokio::test]
 async fn dropping_the_handle_ends_the_connection() {
     let server = NatsServer::start(NatsServerConfig::default());
-    let bus = connect(nats_config(&server));
+    let bus = connect(&nats_config(&server));
     up(bus.as_ref()).await;
     let (interest, mut inbox) = bus.inbox(InboxLimits::default());
     let state = bus.state();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tickwire_bus::{Backplane, BusState, InboxLimits, NatsConfig, Secret, TlsConfig};
+use tickwire_bus::{BusState, InboxLimits, NatsConfig, Secret, TlsConfig};
 use tickwire_testkit::{NatsServer, NatsServerConfig};
 
 use crate::fixture::{PATIENCE, connect, data, messages, nats_config, take, up, wait_state};
@@ -14,7 +14,7 @@ fn server(text: &str) -> NatsServer {
 }
 
 async fn works(config: NatsConfig) {
-    let bus = connect(config);
+    let bus = connect(&config);
     up(bus.as_ref()).await;
     let (interest, mut inbox) = bus.inbox(InboxLimits::default());
     interest.subscribe(&data("A"), 1).unwrap();
@@ -24,7 +24,7 @@ async fn works(config: NatsConfig) {
 }
 
 async fn fails_with(config: NatsConfig, text: &str) {
-    let bus = connect(config);
+    let bus = connect(&config);
     let state = wait_state(bus.as_ref(), |state| matches!(state, BusState::Down { .. })).await;
     let BusState::Down { reason } = state else { unreachable!() };
     assert!(reason.contains(text), "{reason}");
@@ -49,7 +49,7 @@ async fn wrong_credentials_are_told_and_tried_again() {
     let config = NatsConfig { servers: vec![address], ..nats_config(&server) };
     fails_with(config.clone(), "authorization violation: check user and password").await;
     fails_with(nats_config(&server), "authorization violation").await;
-    let bus = connect(config);
+    let bus = connect(&config);
     wait_state(bus.as_ref(), |state| matches!(state, BusState::Down { .. })).await;
     server.set_config("authorization { user: tick, password: hunter2 }");
     server.restart();
@@ -88,7 +88,7 @@ async fn the_documented_permissions_are_enough() {
     );
     let config =
         NatsConfig { user: Some("tick".into()), password: Some(Secret::new("x")), ..nats_config(&server) };
-    let bus = connect(config.clone());
+    let bus = connect(&config);
     up(bus.as_ref()).await;
     bus.flush(PATIENCE).await.unwrap();
     works(config).await;
