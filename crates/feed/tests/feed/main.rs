@@ -1,0 +1,5 @@
+//! The feed as a whole: from a source to what arrives on the bus.
+
+mod ingester;
+mod recordings;
+mod world;
