@@ -12,6 +12,7 @@ mod random;
 #[path = "../../examples/sizes/table.rs"]
 mod table;
 
+mod docs;
 mod forward;
 mod round_trip;
 mod sizes;
