@@ -1,0 +1,152 @@
+//! A client that writes down everything that it is told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tickwire_client::wire::{Body, Channel, Encoding, FeedState};
+use tickwire_client::{Client, Event, GapEvent, NoticedBy, State};
+
+/// Everything that a client was told of one symbol.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Number to id, price, size, whether a seller took liquidity; of the numbering in force last.
+    pub(crate) trades: BTreeMap<u64, (u64, i64, u64, bool)>,
+    /// Last number before the subscription.
+    pub(crate) trades_before: u64,
+    pub(crate) trade_gaps: Vec<GapEvent>,
+    pub(crate) all_gaps: Vec<GapEvent>,
+    pub(crate) quote_numbers: Vec<u64>,
+    pub(crate) last_quote: Option<tickwire_client::wire::Quote>,
+    pub(crate) epoch: u64,
+    pub(crate) epochs: Vec<u64>,
+    pub(crate) connections: usize,
+    pub(crate) books_broken: usize,
+    pub(crate) decimals: (u32, u32),
+    pub(crate) bids: Vec<(i64, u64)>,
+    pub(crate) asks: Vec<(i64, u64)>,
+    pub(crate) book_live: bool,
+    pub(crate) feed_states: Vec<FeedState>,
+    pub(crate) is_feed_live: bool,
+}
+
+impl Seen {
+    /// Every number of the trade channel since the subscription was delivered once or announced, in this numbering.
+    pub(crate) fn assert_contiguous(&self) {
+        let mut expected = self.trades_before + 1;
+        let mut announced: Vec<_> =
+            self.trade_gaps.iter().filter_map(|gap| Some((gap.first, gap.last?))).collect();
+        announced.sort_unstable();
+        for number in self.trades.keys() {
+            while expected < *number {
+                let gap = announced.iter().find(|(first, last)| (*first..=*last).contains(&expected));
+                let Some((_, last)) = gap else { panic!("trade {expected} neither came nor was announced") };
+                expected = last + 1;
+            }
+            if *number == expected {
+                expected += 1;
+            }
+        }
+        let unannounced = self.all_gaps.iter().filter(|gap| gap.noticed_by == NoticedBy::Client).count();
+        assert_eq!(unannounced, 0, "the client had to find gaps by itself: {:?}", self.all_gaps);
+    }
+}
+
+/// Subscribes to trades, quotes and the book of a symbol and watches until `done` says so.
+pub(crate) async fn watch(url: &str, encoding: Encoding, symbol: &str, done: impl Fn(&Seen) -> bool) -> Seen {
+    let mut client = Client::builder(url)
+        .encoding(encoding)
+        .subscribe(Channel::Trade, [symbol])
+        .subscribe(Channel::Quote, [symbol])
+        .subscribe(Channel::Book, [symbol])
+        .start()
+        .expect("a good URL");
+    let mut seen = Seen::default();
+    let patience = tokio::time::Instant::now() + Duration::from_secs(120);
+    loop {
+        // Between two batches, so that conditions on time come true in silence too.
+        if done(&seen) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < patience, "{encoding} {symbol}: waited too long; saw {seen:#?}");
+        let Ok(batch) = tokio::time::timeout(Duration::from_millis(100), client.next()).await else { continue };
+        let batch = batch.unwrap_or_else(|| panic!("{encoding}: the stream ended: {:?}", client.end()));
+        for event in batch {
+            note(&mut seen, event);
+        }
+        if let Some(book) = client.book(symbol) {
+            seen.book_live = book.is_live();
+            seen.bids = book.bids().map(|level| (level.price, level.size)).collect();
+            seen.asks = book.asks().map(|level| (level.price, level.size)).collect();
+        }
+        seen.is_feed_live = client.is_live(symbol);
+    }
+    client.close().await;
+    seen
+}
+
+fn note(seen: &mut Seen, event: Event) {
+    match event {
+        Event::Subscribed(outcome) => {
+            for granted in outcome.granted.iter().filter(|granted| granted.channel() == Channel::Trade) {
+                seen.decimals = (granted.price_decimals, granted.size_decimals);
+                if seen.epoch == 0 {
+                    seen.trades_before = granted.sequence;
+                    seen.epoch = granted.epoch;
+                    seen.epochs.push(granted.epoch);
+                }
+            }
+        }
+        Event::Record(update) => match update.record.body {
+            Body::Trade(trade) => {
+                let seller = trade.aggressor() == tickwire_client::wire::Side::Sell;
+                let known = seen.trades.insert(update.record.sequence, (trade.id, trade.price, trade.size, seller));
+                assert!(known.is_none(), "trade {} came twice", update.record.sequence);
+            }
+            Body::Quote(quote) => {
+                seen.quote_numbers.push(update.record.sequence);
+                seen.last_quote = Some(quote);
+            }
+            _ => {}
+        },
+        Event::Gap(gap) => {
+            if gap.channel == Channel::Trade {
+                if gap.last.is_none() {
+                    seen.trades.clear();
+                    seen.trades_before = 0;
+                    seen.trade_gaps.clear();
+                    seen.epoch = gap.epoch;
+                    seen.epochs.push(gap.epoch);
+                } else {
+                    seen.trade_gaps.push(gap.clone());
+                }
+            }
+            seen.all_gaps.push(gap);
+        }
+        Event::State(State::Connected { .. }) => seen.connections += 1,
+        Event::State(State::BookBroken { .. }) => seen.books_broken += 1,
+        Event::State(State::Feed { state, .. }) => seen.feed_states.push(state),
+        _ => {}
+    }
+}
+
+/// Compares with an independent reading of the recording.
+pub(crate) fn assert_equals(seen: &Seen, raw: &crate::raw::Raw) {
+    let (price_unit, size_unit) = (10_i64.pow(8 - seen.decimals.0), 10_u64.pow(8 - seen.decimals.1));
+    seen.assert_contiguous();
+    for (number, (id, price, size, seller)) in &seen.trades {
+        let expected = raw.trades[*number as usize - 1];
+        assert_eq!((*id, price * price_unit, size * size_unit, *seller), expected, "trade {number}");
+    }
+    let scaled = |levels: &[(i64, u64)]| -> Vec<_> {
+        levels.iter().map(|(price, size)| (price * price_unit, size * size_unit)).collect()
+    };
+    let bids: Vec<_> = raw.bids.iter().rev().map(|(p, s)| (*p, *s)).collect();
+    let asks: Vec<_> = raw.asks.iter().map(|(p, s)| (*p, *s)).collect();
+    assert_eq!(scaled(&seen.bids), bids, "bids");
+    assert_eq!(scaled(&seen.asks), asks, "asks");
+    let quote = seen.last_quote.expect("quotes came");
+    let (bid, ask) = (quote.bid.unwrap(), quote.ask.unwrap());
+    let last = (bid.price * price_unit, bid.size * size_unit, ask.price * price_unit, ask.size * size_unit);
+    assert_eq!(last, raw.quote, "quote");
+    assert!(seen.quote_numbers.is_sorted_by(|a, b| a < b) || seen.connections > 1 || seen.epochs.len() > 1);
+}

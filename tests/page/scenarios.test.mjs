@@ -1,0 +1,85 @@
+// What a healthy demo never does, played by the fake gateway: the page must say so at once and never show a dead price as live.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { openPage, startFake, state, until, WAIT } from './browser.mjs';
+
+let fake, opened, page;
+before(async () => {
+  fake = await startFake(60);
+  opened = await openPage(fake.url);
+  ({ page } = opened);
+  await until(page, live);
+});
+after(async () => { await opened?.close(); fake?.stop(); });
+
+const live = (now) => now.connection === 'live' && now.rows.length > 0 && now.rows.every((row) => !row.stale) && now.book.verified;
+const allDead = (now) => now.rows.every((row) => row.stale) && !now.book.verified;
+const bannerSays = (words) => page.waitForFunction((words) => document.querySelector('#banner').textContent.includes(words), words, WAIT);
+
+test('a halted instrument is marked and stays undimmed', async () => {
+  await fake.play('/fake/halt');
+  await until(page, (now) => now.rows.filter((row) => row.trading === 'halted').length === 3);
+  const halted = (await state(page)).rows.find((row) => row.trading === 'halted');
+  assert.equal(halted.stale, false);
+  await page.waitForFunction((symbol) => document.querySelector(`.row[data-symbol="${symbol}"] .tag`).textContent === 'halted', halted.symbol, WAIT);
+  await fake.play('/fake/halt');
+  await until(page, (now) => now.rows.every((row) => row.trading === 'open'));
+});
+
+test('a gap in the book breaks it, and it heals by asking again', async () => {
+  const { gaps } = await state(page);
+  await fake.play('/fake/bookgap');
+  await until(page, (now, before) => now.gaps === before + 1, gaps);
+  await until(page, live);
+});
+
+test('wrong checksums break the book for as long as they last', async () => {
+  await fake.play('/fake/corrupt');
+  await until(page, (now) => now.book.broken && !now.book.verified);
+  await page.waitForFunction(() => document.querySelector('#book').classList.contains('dim') && document.querySelector('#book').dataset.broken === 'true', undefined, WAIT);
+  await fake.play('/fake/corrupt');
+  await until(page, live);
+});
+
+test('a lost connection is dead at once and comes back, with what the tape missed as a gap', async () => {
+  const { gaps, totals } = await state(page);
+  await fake.play('/fake/drain');
+  await until(page, (now) => now.connection === 'reconnecting' && now.rows.every((row) => row.stale) && !now.book.verified);
+  await bannerSays('draining');
+  await until(page, live);
+  await until(page, (now, before) => now.gaps > before, gaps);
+  assert.equal((await state(page)).totals.silent, totals.silent);
+  await page.waitForFunction(() => [...document.querySelectorAll('.print.lost')].some((line) => line.textContent.includes('(resume)')), undefined, WAIT);
+});
+
+test('an announced gap is listed, an unannounced one is called silent', async () => {
+  const { gaps, totals } = await state(page);
+  await fake.play('/fake/gap');
+  await until(page, (now, before) => now.gaps >= before + 4, gaps);
+  assert.equal((await state(page)).totals.silent, totals.silent);
+  await fake.play('/fake/silentloss');
+  await until(page, (now) => now.totals.silent > 0);
+});
+
+test('a feed that is said to be down leaves only those rows live that have newer data of their own', async () => {
+  await fake.play('/fake/down');
+  await until(page, (now) => now.connection === 'stale' && now.feeds[0].state === 'down' && now.rows.some((row) => row.stale));
+  await bannerSays('no beat from the ingester');
+  await fake.play('/fake/up');
+  await until(page, live);
+});
+
+test('a mute gateway is noticed without any message', async () => {
+  await fake.play('/fake/mute');
+  await until(page, allDead);
+  await bannerSays('Nothing is heard');
+  await fake.play('/fake/mute');
+  await until(page, live);
+});
+
+test('a session that must not be retried is not retried', async () => {
+  await fake.play('/fake/refuse');
+  await until(page, (now) => now.connection === 'closed' && now.rows.every((row) => row.stale));
+  await bannerSays('4500 protocol');
+  assert.equal(await page.locator('#retry').isVisible(), false);
+});
