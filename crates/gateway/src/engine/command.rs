@@ -1,19 +1,23 @@
-//! What clients ask for: subscriptions, their end, resuming, ledgers.
+//! What clients ask for: reading their commands, and answering those that take effect at once.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Error, GapCause, Granted, Ledger, LedgerRequest, Message, Refused,
-    Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
+    Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Refused, Resume,
+    SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
 };
 
-use super::session::{PendingSubscribe, Session, SessionKey, Sub, SubRef, ledger_entry};
-use super::topic::Topic;
-use super::update::{InstrumentInfo, TopicId, Update};
-use super::{Engine, Wish};
+use super::Engine;
+use super::session::{Session, SessionKey, ledger_entry};
+use super::update::TopicId;
 
 /// Clients that a refusal asks to look at the names that exist see so many of them.
 const NAMES_SHOWN: usize = 5;
+
+/// Of a wrong name, so much is repeated in a message.
+const NAME_CHARS_SHOWN: usize = 32;
+
+pub(super) const ALREADY_SUBSCRIBED: &str = "this session has it already";
 
 impl Engine {
     /// Takes one message from a client. What cannot be read is answered with an error; the session goes on.
@@ -75,42 +79,72 @@ impl Engine {
 
     fn subscribe(&mut self, key: SessionKey, command: Subscribe, now: u64) {
         let mut answer = Subscribed { id: command.id, ..Subscribed::default() };
+        let symbols = without_repeats(command.symbols);
         let Some(channel) = Channel::from_name(&command.channel) else {
             let names: Vec<_> = Channel::ALL.iter().map(|channel| channel.name()).collect();
-            let message =
-                format!("there is no channel `{}`; channels: {}", command.channel, names.join(", "));
-            answer.refused = command
-                .symbols
-                .into_iter()
-                .map(|symbol| refused(Channel::Unknown, symbol, "unknown_channel", message.clone()))
-                .collect();
+            let asked: String = command.channel.chars().take(NAME_CHARS_SHOWN).collect();
+            let message = format!("there is no channel `{asked}`; channels: {}", names.join(", "));
+            let refuse = |symbol| refused(Channel::Unknown, symbol, "unknown_channel", message.clone());
+            answer.refused = symbols.into_iter().map(refuse).collect();
             self.say(key, &Message::Subscribed(answer));
             return;
         };
         let mut waiting = Vec::new();
-        for symbol in command.symbols {
-            match self.resolve(channel, symbol) {
-                Ok((Some(venue), topics)) => {
-                    if let Some(session) = self.sessions.get_mut(key)
-                        && !session.wildcards.contains(&(venue.clone(), channel))
+        let mut hints = NAMES_SHOWN;
+        for symbol in symbols {
+            match self.resolve(channel, &symbol, &mut hints) {
+                Ok((wildcard, topics)) => {
+                    if let Some(refusal) = self.ask_for(key, channel, symbol, wildcard, topics, &mut waiting)
                     {
-                        session.wildcards.push((venue, channel));
+                        answer.refused.push(refusal);
                     }
-                    waiting.extend(topics);
                 }
-                Ok((None, topics)) => waiting.extend(topics),
                 Err(refusal) => answer.refused.push(refusal),
             }
         }
         self.await_topics(key, answer, waiting, now);
     }
 
+    /// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows.
+    fn ask_for(
+        &mut self,
+        key: SessionKey,
+        channel: Channel,
+        symbol: String,
+        wildcard: Option<String>,
+        topics: Vec<TopicId>,
+        waiting: &mut Vec<TopicId>,
+    ) -> Option<Refused> {
+        let limit = self.limits.subscriptions_per_session;
+        let session = self.sessions.get_mut(key)?;
+        if let Some(venue) = wildcard {
+            let wildcard = (venue, channel);
+            if !session.wildcards.contains(&wildcard) {
+                session.wildcards.push(wildcard);
+            }
+        } else if topics.iter().any(|topic| session.by_topic.contains_key(topic)) {
+            return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
+        }
+        let held = session.by_topic.len() + session.pending.iter().map(|p| p.waiting.len()).sum::<usize>();
+        let room = limit.saturating_sub(held + waiting.len());
+        let mut fresh: Vec<_> =
+            topics.into_iter().filter(|topic| !session.by_topic.contains_key(topic)).collect();
+        let asked = fresh.len();
+        fresh.truncate(room);
+        waiting.extend(fresh);
+        (asked > room).then(|| refused(channel, symbol, "limit", over_limit(limit)))
+    }
+
     /// The topics that a symbol stands for; with the venue where it stands for all of one.
-    fn resolve(&self, channel: Channel, symbol: String) -> Result<(Option<String>, Vec<TopicId>), Refused> {
-        let name = match SymbolName::parse(&symbol) {
-            Ok(name) => name,
-            Err(error) => return Err(refused(channel, symbol, "bad_symbol", error.to_string())),
-        };
+    /// Looks for names alike only so often as `hints` says, because that looks at all of a venue.
+    fn resolve(
+        &self,
+        channel: Channel,
+        symbol: &str,
+        hints: &mut usize,
+    ) -> Result<(Option<String>, Vec<TopicId>), Refused> {
+        let refuse = |code: &str, message| refused(channel, symbol.to_owned(), code, message);
+        let name = SymbolName::parse(symbol).map_err(|error| refuse("bad_symbol", error.to_string()))?;
         let Some(symbols) = self.names.get(&name.venue) else {
             let known: Vec<_> = self.names.keys().map(String::as_str).take(NAMES_SHOWN).collect();
             let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
@@ -118,17 +152,19 @@ impl Engine {
                 "no feed of venue `{}` was heard of; known: {known}; retry if it is starting",
                 name.venue
             );
-            return Err(Refused { may_retry: true, ..refused(channel, symbol, "unknown_venue", message) });
+            return Err(Refused { may_retry: true, ..refuse("unknown_venue", message) });
         };
         if name.is_all() {
-            let topics = symbols.values().map(|index| TopicId::new(*index, channel)).collect();
+            let mut topics: Vec<_> = symbols.values().map(|index| TopicId::new(*index, channel)).collect();
+            topics.sort_unstable();
             return Ok((Some(name.venue), topics));
         }
         match symbols.get(&name.symbol) {
             Some(index) => Ok((None, vec![TopicId::new(*index, channel)])),
             None => {
-                let wanted = name.symbol.to_ascii_lowercase();
-                let alike = symbols.keys().find(|known| known.to_ascii_lowercase() == wanted);
+                let is_alike = |known: &&String| known.eq_ignore_ascii_case(&name.symbol);
+                let alike = symbols.keys().filter(|_| *hints > 0).find(is_alike);
+                *hints = hints.saturating_sub(1);
                 let hint = match alike {
                     Some(alike) => format!("did you mean `{}:{alike}`?", name.venue),
                     None => format!(
@@ -138,145 +174,16 @@ impl Engine {
                     ),
                 };
                 let message = format!("`{}` has no symbol `{}`; {hint}", name.venue, name.symbol);
-                Err(refused(channel, symbol, "unknown_symbol", message))
+                Err(refuse("unknown_symbol", message))
             }
         }
-    }
-
-    /// Grants when the state of every topic is known, so that the answer comes before any of the data.
-    fn await_topics(&mut self, key: SessionKey, answer: Subscribed, mut topics: Vec<TopicId>, now: u64) {
-        topics.sort_unstable();
-        topics.dedup();
-        let mut unknown = false;
-        for topic in &topics {
-            if !self.hold(*topic) {
-                unknown = true;
-                self.waiters.entry(*topic).or_default().push(key);
-            }
-        }
-        let deadline = now + self.limits.subscribe_timeout_ns;
-        let pending = PendingSubscribe { id: answer.id, answer, waiting: topics, deadline };
-        if unknown {
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.pending.push(pending);
-            }
-        } else {
-            self.grant_all(key, pending, now);
-        }
-    }
-
-    /// Makes sure that the topic is there or asked for; returns whether its state is known.
-    fn hold(&mut self, id: TopicId) -> bool {
-        let Some(info) = self.instruments.get(id.instrument_index() as usize).cloned().flatten() else {
-            return false;
-        };
-        let slot = &mut self.topics[id.0 as usize];
-        if slot.is_none() {
-            self.wishes.push(Wish::Want(id));
-        }
-        let topic = slot.get_or_insert_with(|| Box::new(Topic::new(info, id.channel())));
-        topic.idle_since = None;
-        topic.live
-    }
-
-    /// A topic became known or unobtainable: answers those who waited for it last.
-    pub(super) fn resolve_waiters(&mut self, topic: TopicId, now: u64) {
-        let is_live =
-            self.topics.get(topic.0 as usize).and_then(Option::as_deref).is_some_and(|topic| topic.live);
-        for key in self.waiters.remove(&topic).unwrap_or_default() {
-            self.settle_pending(key, now, |waiting| !is_live && waiting == topic);
-        }
-        if !is_live {
-            self.forget_unused(topic);
-        }
-    }
-
-    /// Answers the pending subscribes of a session of which every topic is live, or given up.
-    pub(super) fn settle_pending(&mut self, key: SessionKey, now: u64, given_up: impl Fn(TopicId) -> bool) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let topics = &self.topics;
-        let is_live = |id: TopicId| topics[id.0 as usize].as_deref().is_some_and(|topic| topic.live);
-        let settled = session.pending.extract_if(.., |pending| {
-            now >= pending.deadline || pending.waiting.iter().all(|topic| is_live(*topic) || given_up(*topic))
-        });
-        for pending in settled.collect::<Vec<_>>() {
-            self.grant_all(key, pending, now);
-        }
-    }
-
-    fn grant_all(&mut self, key: SessionKey, pending: PendingSubscribe, now: u64) {
-        let mut answer = pending.answer;
-        answer.id = pending.id;
-        let mut snapshots = Vec::new();
-        for topic in pending.waiting {
-            match self.grant(key, topic, &mut snapshots) {
-                Ok(granted) => answer.granted.push(granted),
-                Err(refusal) => answer.refused.push(refusal),
-            }
-        }
-        self.say(key, &Message::Subscribed(answer));
-        if let Some(session) = self.sessions.get_mut(key) {
-            for snapshot in snapshots {
-                session.control.extend_from_slice(snapshot.bytes(session.encoding));
-            }
-        }
-        if self.sessions.get(key).is_some_and(|session| !session.venues.is_empty()) {
-            self.beat(key, now);
-        }
-    }
-
-    /// Subscribes a session to a live topic. Last records of lossless channels, which are to follow the answer at once,
-    /// are added to `snapshots`.
-    fn grant(
-        &mut self,
-        key: SessionKey,
-        id: TopicId,
-        snapshots: &mut Vec<Arc<Update>>,
-    ) -> Result<Granted, Refused> {
-        let Some(info) = self.instruments[id.instrument_index() as usize].clone() else {
-            return Err(refused(id.channel(), String::new(), "unknown_symbol", String::new()));
-        };
-        let symbol = info.scale.symbol.clone();
-        let refuse = |code: &str, message: String| Err(refused(id.channel(), symbol.clone(), code, message));
-        let Some(session) = self.sessions.get_mut(key) else { return refuse("unavailable", String::new()) };
-        if session.by_topic.contains_key(&id) {
-            return refuse("already_subscribed", "this session has it already".to_owned());
-        }
-        let limit = self.limits.subscriptions_per_session;
-        if session.by_topic.len() >= limit {
-            return refuse("limit", format!("a session may hold {limit} subscriptions; open another one"));
-        }
-        let Some(topic) = self.topics[id.0 as usize].as_deref_mut().filter(|topic| topic.live) else {
-            let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
-            return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
-        };
-        let sub = start(session, topic, id, snapshots);
-        let (epoch, sequence) = (topic.epoch, sub.sent);
-        let has_state = sub.needs_snapshot || topic.log_after(sub.stamp).next().is_some();
-        let place = topic.subscribers.len() as u32;
-        let index = session.add(Sub { place, ..sub });
-        topic.subscribers.push(SubRef { session: key, sub: index });
-        match session.venues.iter_mut().find(|(venue, _)| *venue == info.venue) {
-            Some((_, count)) => *count += 1,
-            None => session.venues.push((info.venue, 1)),
-        }
-        if has_state {
-            self.mark(SubRef { session: key, sub: index });
-        }
-        Ok(Granted {
-            channel: id.channel() as i32,
-            symbol,
-            instrument: info.id,
-            price_decimals: info.scale.price_decimals,
-            size_decimals: info.scale.size_decimals,
-            max_rate: 0.0,
-            epoch,
-            sequence,
-        })
     }
 
     fn unsubscribe(&mut self, key: SessionKey, command: &Unsubscribe, now: u64) {
-        let (topics, refused) = self.held_topics(key, &command.channel, &command.symbols);
+        let (topics, wildcards, refused) = self.held_topics(key, &command.channel, &command.symbols);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.wildcards.retain(|wildcard| !wildcards.contains(wildcard));
+        }
         let mut entries = Vec::new();
         for id in topics {
             let Some(session) = self.sessions.get_mut(key) else { return };
@@ -302,37 +209,37 @@ impl Engine {
         self.say(key, &Message::Ledger(Ledger { id: command.id, entries }));
     }
 
-    /// The subscriptions of a session that a command names, and refusals for the names that are none.
+    /// The subscriptions of a session that a command names, its `venue:*` among them, and refusals for the names that
+    /// are none.
     fn held_topics(
-        &mut self,
+        &self,
         key: SessionKey,
         channel: &str,
         symbols: &[String],
-    ) -> (Vec<TopicId>, Vec<Refused>) {
-        let (mut topics, mut refusals) = (Vec::new(), Vec::new());
+    ) -> (Vec<TopicId>, Vec<(String, Channel)>, Vec<Refused>) {
+        let (mut topics, mut wildcards, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+        let Some(session) = self.sessions.get(key) else { return (topics, wildcards, refusals) };
         let known = Channel::from_name(channel);
-        for symbol in symbols {
-            let resolved = known.and_then(|channel| self.resolve(channel, symbol.clone()).ok());
+        let shown: String = channel.chars().take(NAME_CHARS_SHOWN).collect();
+        for symbol in without_repeats(symbols.to_vec()) {
+            let resolved = known.and_then(|channel| self.resolve(channel, &symbol, &mut 0).ok());
             let (venue, named) = resolved.unwrap_or_default();
-            let Some(session) = self.sessions.get_mut(key) else { continue };
-            if let Some(venue) = venue {
-                session
-                    .wildcards
-                    .retain(|wildcard| known.is_none_or(|channel| *wildcard != (venue.clone(), channel)));
-            }
+            let wildcard = venue.zip(known).filter(|wildcard| session.wildcards.contains(wildcard));
             let before = topics.len();
             topics.extend(named.into_iter().filter(|topic| session.by_topic.contains_key(topic)));
-            if topics.len() == before {
-                let message =
-                    format!("this session has no subscription to `{symbol}` on channel `{channel}`");
-                refusals.push(refused(known.unwrap_or_default(), symbol.clone(), "not_subscribed", message));
+            if topics.len() == before && wildcard.is_none() {
+                let message = format!("this session has no subscription to `{symbol}` on channel `{shown}`");
+                refusals.push(refused(known.unwrap_or_default(), symbol, "not_subscribed", message));
             }
+            wildcards.extend(wildcard);
         }
-        (topics, refusals)
+        topics.sort_unstable();
+        topics.dedup();
+        (topics, wildcards, refusals)
     }
 
     fn set_rate(&mut self, key: SessionKey, command: &SetRate) {
-        let (topics, refused) = self.held_topics(key, &command.channel, &command.symbols);
+        let (topics, _, refused) = self.held_topics(key, &command.channel, &command.symbols);
         let Some(session) = self.sessions.get(key) else { return };
         let granted = topics.into_iter().filter_map(|id| {
             let topic = self.topics[id.0 as usize].as_deref()?;
@@ -364,18 +271,6 @@ impl Engine {
         }
     }
 
-    /// Subscribes those who asked for all of a venue to an instrument that just appeared.
-    pub(super) fn extend_wildcards(&mut self, info: &InstrumentInfo, now: u64) {
-        let mut asked = Vec::new();
-        for (key, session) in &self.sessions {
-            let of_venue = session.wildcards.iter().filter(|(venue, _)| *venue == info.name.venue);
-            asked.extend(of_venue.map(|(_, channel)| (key, TopicId::new(info.index, *channel))));
-        }
-        for (key, topic) in asked {
-            self.await_topics(key, Subscribed::default(), vec![topic], now);
-        }
-    }
-
     /// The account of every subscription of a session.
     pub(super) fn ledger(&self, session: &Session, id: u64) -> Ledger {
         let entries = session.subs.iter().flatten().filter_map(|sub| {
@@ -388,82 +283,19 @@ impl Engine {
     fn complain(&mut self, key: SessionKey, id: u64, code: &str, message: String) {
         self.say(key, &Message::Error(Error { id, code: code.to_owned(), message }));
     }
-
-    /// Lets go of a topic that never became live and that nobody waits for.
-    fn forget_unused(&mut self, id: TopicId) {
-        if self
-            .topics
-            .get(id.0 as usize)
-            .and_then(Option::as_deref)
-            .is_some_and(|topic| topic.subscribers.is_empty())
-            && !self.waiters.contains_key(&id)
-        {
-            self.topics[id.0 as usize] = None;
-            self.wishes.push(Wish::Drop(id));
-        }
-    }
 }
 
-/// Where a new subscription starts: at the state as it is, or where the client left off.
-fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut Vec<Arc<Update>>) -> Sub {
-    let mut sub = Sub {
-        topic: id,
-        stamp: topic.stamp,
-        sent: topic.sequence,
-        epoch: topic.epoch,
-        waiting_bytes: 0,
-        shed_to: 0,
-        account: super::Account::default(),
-        dirty: false,
-        needs_snapshot: false,
-        sibling: 0,
-        told: 0,
-        place: 0,
-    };
-    if !topic.channel.is_lossless() {
-        sub.needs_snapshot = topic.sequence > 0;
-        return sub;
-    }
-    let resume = session.resume.iter().position(|position| {
-        position.symbol == topic.info.scale.symbol && position.channel == topic.channel.name()
-    });
-    let Some(position) = resume.map(|at| session.resume.swap_remove(at)) else {
-        snapshots.extend(
-            topic.latest.iter().filter(|_| topic.channel.is_critical()).map(|(_, e)| Arc::clone(&e.update)),
-        );
-        return sub;
-    };
-    if position.epoch != topic.epoch {
-        // Nobody knows how many numbers the old numbering still had.
-        let info = Arc::clone(&topic.info);
-        let (first, epoch) = (position.sequence + 1, topic.epoch);
-        snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, epoch)));
-        resume_at(&mut sub, topic, 0, snapshots);
-    } else if position.sequence < topic.sequence {
-        resume_at(&mut sub, topic, position.sequence, snapshots);
-    }
-    sub
+fn without_repeats(mut symbols: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    symbols.retain(|symbol| seen.insert(symbol.clone()));
+    symbols
 }
 
-/// Goes back to a number: what the log still holds will be sent, what it does not is announced.
-fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<Update>>) {
-    let of_numbering =
-        topic.log.iter().filter(|entry| entry.update.epoch == topic.epoch && entry.update.last > number);
-    let oldest = of_numbering.into_iter().find(|entry| entry.update.last != 0);
-    let (available, stamp) = match oldest {
-        Some(entry) => (entry.update.first.max(1), entry.stamp - 1),
-        None => (topic.sequence + 1, topic.stamp),
-    };
-    if available > number + 1 {
-        let info = Arc::clone(&topic.info);
-        let gap = Update::gap(info, topic.channel, GapCause::Resume, number + 1, available - 1, topic.epoch);
-        snapshots.push(Arc::new(gap));
-    }
-    sub.sent = available - 1;
-    sub.stamp = stamp;
+pub(super) fn over_limit(limit: usize) -> String {
+    format!("a session may hold {limit} subscriptions; open another one")
 }
 
-fn refused(channel: Channel, symbol: String, code: &str, message: String) -> Refused {
+pub(super) fn refused(channel: Channel, symbol: String, code: &str, message: String) -> Refused {
     Refused { channel: channel as i32, symbol, code: code.to_owned(), message, may_retry: false }
 }
 

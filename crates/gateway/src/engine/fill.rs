@@ -1,5 +1,7 @@
 //! Emptying an outbox: what is newest at this moment, in the order of arrival per instrument, into one WebSocket message.
 
+use std::sync::Arc;
+
 use fastwebsockets::{Frame, OpCode, Payload};
 use tickwire_wire::{Channel, CloseCode, Encoding, GapCause, encode_sent_time};
 
@@ -24,10 +26,11 @@ pub(crate) fn fill(session: &mut Session, topics: &mut Topics, budget: usize, no
     }
     let head = out.len();
     out.resize(head + HEAD_BYTES_MAX, 0);
+    let end = out.len() + budget.max(1);
     out.append(&mut session.control);
-    while out.len() - head < budget {
+    while out.len() < end && !session.is_ending() {
         let Some(index) = session.dirty.pop_front() else { break };
-        if emit_instrument(session, topics, index, head + budget, out) {
+        if emit_instrument(session, topics, index, end, out) {
             session.dirty.push_back(index);
         } else if let Some(sub) = session.sub_mut(index) {
             sub.dirty = false;
@@ -89,27 +92,19 @@ fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
 /// Arrival of the record that the subscription is to be sent next.
 fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topic_of(topics, sub.topic)?;
-    if sub.shed_to > sub.sent {
-        return Some(sub.stamp);
-    }
-    let logged = topic.log_after(sub.stamp).next().map(|entry| entry.stamp);
     if topic.channel == Channel::Book {
-        let is_gap = topic.log_after(sub.stamp).next().is_some_and(|entry| entry.update.is_gap());
-        if is_gap {
-            return logged;
-        }
-        let wants = sub.needs_snapshot || logged.is_some() || !topic.log_reaches(sub.stamp);
-        return (wants && topic.book.is_synced()).then_some(topic.stamp);
+        return match topic.log_after(sub.stamp).next() {
+            Some(entry) if entry.update.is_gap() => Some(entry.stamp),
+            _ => (topic.book.is_synced() && (sub.needs_snapshot || topic.stamp > sub.stamp))
+                .then_some(topic.stamp),
+        };
     }
     if topic.channel.is_lossless() {
-        return logged;
+        return topic.log_after(sub.stamp).next().map(|entry| entry.stamp);
     }
-    let after = |stamp: Stamp| sub.needs_snapshot || stamp > sub.stamp;
-    let latest = topic.latest.iter().map(|(_, entry)| entry.stamp).filter(|stamp| after(*stamp)).min();
-    match (logged, latest) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+    let gap = topic.log_after(sub.stamp.max(sub.since)).next().map(|entry| entry.stamp);
+    let latest = topic.latest_after(sub.stamp).map(|entry| entry.stamp);
+    gap.into_iter().chain(latest).min()
 }
 
 /// Emits the next record of one subscription.
@@ -117,10 +112,6 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, out: &mut Vec<u8
     let encoding = session.encoding;
     let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return };
     let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else { return };
-    if sub.shed_to > sub.sent {
-        emit_shed(sub, topic, encoding, out);
-        return;
-    }
     if topic.channel == Channel::Book {
         emit_book(sub, topic, encoding, out);
     } else if topic.channel.is_lossless() {
@@ -134,13 +125,13 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, out: &mut Vec<u8
 fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) {
     let next = topic.log_after(sub.stamp).next().cloned();
     if let Some(gap) = next.filter(|entry| entry.update.is_gap()) {
-        emit_gap(sub, &gap.update, encoding, out);
+        emit_gap(sub, topic, &gap.update, encoding, out);
         sub.stamp = gap.stamp;
         sub.needs_snapshot = true;
         return;
     }
-    let update =
-        if sub.needs_snapshot { topic.book_snapshot() } else { topic.book_changes(sub.sent, sub.stamp) };
+    follow_epoch(sub, topic, topic.epoch, encoding, out);
+    let update = if sub.needs_snapshot { topic.book_snapshot() } else { topic.book_changes(sub.stamp) };
     if let Some(update) = update {
         out.extend_from_slice(update.bytes(encoding));
         sub.deliver(update.last);
@@ -149,82 +140,104 @@ fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec
     sub.stamp = topic.stamp;
 }
 
-/// Emits the next logged record; returns how many waiting bytes that settles.
+/// Emits the next logged record, or announces those that are shed; returns how many waiting bytes that settles.
 fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> usize {
     let mut logged = topic.log_after(sub.stamp);
     let Some(entry) = logged.next() else { return std::mem::take(&mut sub.waiting_bytes) };
     let update = &entry.update;
-    sub.stamp = entry.stamp;
-    // What was cut off the log while it waited is settled with the last record.
+    let is_shed = entry.stamp <= sub.shed_to && !update.is_gap();
+    // What was shed is settled already; what was cut off the log while it waited is settled with the last record.
     let settled = match logged.next() {
-        Some(_) => update.bytes(encoding).len().min(sub.waiting_bytes),
         None => sub.waiting_bytes,
+        Some(_) if entry.stamp <= sub.shed_to => 0,
+        Some(_) => update.bytes(encoding).len().min(sub.waiting_bytes),
     };
     sub.waiting_bytes -= settled;
-    if update.is_gap() {
-        emit_gap(sub, update, encoding, out);
+    if update.last != 0 {
+        follow_epoch(sub, topic, update.epoch, encoding, out);
+    }
+    if is_shed {
+        let run = topic.log_after(sub.stamp).take_while(|entry| {
+            entry.stamp <= sub.shed_to && !entry.update.is_gap() && entry.update.epoch == update.epoch
+        });
+        let end = run.last().unwrap_or(entry);
+        announce_shed(sub, topic, end.update.last, encoding, out);
+        sub.stamp = end.stamp;
         return settled;
     }
-    if update.epoch != sub.epoch {
-        // The record that announced the new numbering was cut off the log.
-        write_gap(topic, GapCause::Shed, sub.sent + 1, 0, encoding, out);
-        (sub.epoch, sub.sent) = (update.epoch, 0);
-    }
+    sub.stamp = entry.stamp;
     if update.first > sub.sent + 1 {
         // The log was cut behind this subscription's back: it lagged by more than the log holds.
-        write_gap(topic, GapCause::Shed, sub.sent + 1, update.first - 1, encoding, out);
-        sub.announce(sub.sent + 1, update.first - 1);
+        announce_shed(sub, topic, update.first - 1, encoding, out);
     }
-    out.extend_from_slice(update.bytes(encoding));
-    sub.deliver(update.last);
+    if update.is_gap() {
+        emit_gap(sub, topic, update, encoding, out);
+    } else {
+        out.extend_from_slice(update.bytes(encoding));
+        sub.deliver(update.last);
+    }
     settled
 }
 
+/// Emits the newest of one key, or a gap where that came first.
 fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) {
-    if let Some(gap) = topic.log_after(sub.stamp).next() {
-        emit_gap(sub, &gap.update, encoding, out);
+    let gap = topic.log_after(sub.stamp.max(sub.since)).next();
+    let latest = topic.latest_after(sub.stamp);
+    if let Some(gap) = gap.filter(|gap| latest.is_none_or(|latest| gap.stamp < latest.stamp)) {
+        emit_gap(sub, topic, &gap.update, encoding, out);
         sub.stamp = gap.stamp;
         return;
     }
-    for (_, entry) in &topic.latest {
-        if sub.needs_snapshot || entry.stamp > sub.stamp {
-            out.extend_from_slice(entry.update.bytes(encoding));
-        }
+    let Some(entry) = latest else {
+        sub.stamp = topic.stamp;
+        return;
+    };
+    follow_epoch(sub, topic, entry.update.epoch, encoding, out);
+    out.extend_from_slice(entry.update.bytes(encoding));
+    sub.deliver(entry.update.last);
+    sub.stamp = entry.stamp;
+    if entry.stamp == topic.stamp {
+        sub.supersede(topic.sequence);
     }
-    // Bars of several intervals leave together and are counted by what was written; the rest was superseded.
-    let written =
-        topic.latest.iter().filter(|(_, e)| e.stamp > sub.stamp && e.update.last > sub.sent).count() as u64;
-    let passed = topic.sequence.saturating_sub(sub.sent);
-    if passed > 0 {
-        let delivered = written.min(passed);
-        sub.account.published += passed;
-        sub.account.delivered += delivered;
-        sub.account.conflated += passed - delivered;
-        sub.sent = topic.sequence;
-    }
-    sub.needs_snapshot = false;
-    sub.stamp = topic.stamp;
 }
 
-/// Announces what was shed, and goes on behind it.
-fn emit_shed(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) {
-    write_gap(topic, GapCause::Shed, sub.sent + 1, sub.shed_to, encoding, out);
-    sub.announce(sub.sent + 1, sub.shed_to);
-    sub.shed_to = 0;
+/// Announces a new numbering whose own announcement was cut off the log.
+fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, encoding: Encoding, out: &mut Vec<u8>) {
+    if sub.epoch != epoch {
+        write_gap(topic, GapCause::Ingest, (sub.sent + 1, 0), epoch, encoding, out);
+        (sub.epoch, sub.sent) = (epoch, 0);
+    }
 }
 
-fn emit_gap(sub: &mut Sub, gap: &Update, encoding: Encoding, out: &mut Vec<u8>) {
+/// Announces that the numbers up to `to` are not sent, and goes on behind them.
+fn announce_shed(sub: &mut Sub, topic: &Topic, to: u64, encoding: Encoding, out: &mut Vec<u8>) {
+    write_gap(topic, GapCause::Shed, (sub.sent + 1, to), sub.epoch, encoding, out);
+    sub.announce(sub.sent + 1, to);
+}
+
+fn emit_gap(sub: &mut Sub, topic: &Topic, gap: &Update, encoding: Encoding, out: &mut Vec<u8>) {
+    if gap.last != 0 {
+        follow_epoch(sub, topic, gap.epoch, encoding, out);
+    }
     out.extend_from_slice(gap.bytes(encoding));
     if gap.last == 0 {
-        // The numbering starts again: what follows is counted from 1.
+        // The numbering starts again: what was held back of the old one is superseded, what follows counts from 1.
+        sub.supersede(gap.first.saturating_sub(1));
         (sub.epoch, sub.sent) = (gap.epoch, 0);
     } else {
         sub.announce(gap.first, gap.last);
     }
 }
 
-fn write_gap(topic: &Topic, cause: GapCause, first: u64, last: u64, encoding: Encoding, out: &mut Vec<u8>) {
-    let gap = Update::gap(std::sync::Arc::clone(&topic.info), topic.channel, cause, first, last, topic.epoch);
+fn write_gap(
+    topic: &Topic,
+    cause: GapCause,
+    numbers: (u64, u64),
+    epoch: u64,
+    encoding: Encoding,
+    out: &mut Vec<u8>,
+) {
+    let gap = Update::gap(Arc::clone(&topic.info), topic.channel, cause, numbers.0, numbers.1, epoch);
     out.extend_from_slice(gap.bytes(encoding));
 }
 

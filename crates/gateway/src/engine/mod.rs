@@ -11,7 +11,9 @@
 //! - Control messages, pongs and close frames leave first and always fit.
 
 mod command;
+mod event;
 mod fill;
+mod grant;
 mod session;
 mod tick;
 mod topic;
@@ -21,16 +23,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use slotmap::SlotMap;
-use tickwire_wire::{
-    Channel, CloseCode, Encoding, Heartbeat, Hello, Message, PROTOCOL_VERSION, Position, SCHEMA, Scale,
-    encode_message,
-};
+use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA, Scale, encode_message};
 
 pub use session::{Account, Pace, SessionKey};
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
 
-use session::{Ending, Session, Sub, SubRef};
-use topic::{LogLimits, Stamp, Topic};
+use session::{Ending, Session, Sub};
+use topic::{Stamp, Topic};
 
 /// Limits that the engine keeps. Bytes, nanoseconds, counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +95,10 @@ pub struct Engine {
     /// Sessions with a `subscribe` that waits for the topic.
     waiters: HashMap<TopicId, Vec<SessionKey>>,
     stamp: Stamp,
+    /// Topics that nobody wants, and some that are wanted again.
+    idle: Vec<TopicId>,
+    /// Sessions found above a threshold while an update was handed out.
+    overfull: Vec<SessionKey>,
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
@@ -116,6 +119,8 @@ impl Engine {
             wishes: Vec::new(),
             waiters: HashMap::new(),
             stamp: 0,
+            idle: Vec::new(),
+            overfull: Vec::new(),
             ended: Account::default(),
             draining: false,
         }
@@ -147,7 +152,9 @@ impl Engine {
 
     /// Forgets a session whose connection ended, and returns what became of its records.
     pub fn ended(&mut self, key: SessionKey, now: u64) -> Option<Account> {
+        self.stop_waiting(key);
         let mut session = self.sessions.remove(key)?;
+        session.dirty.clear();
         for index in 0..session.subs.len() as u32 {
             if let Some(sub) = session.remove(index) {
                 self.detach(&sub, now);
@@ -160,16 +167,15 @@ impl Engine {
 
     /// Ends a session: it gets its ledger and a close frame as soon as its socket takes them.
     pub fn close(&mut self, key: SessionKey, code: CloseCode) {
-        let Some(session) = self.sessions.get(key) else { return };
-        if session.is_ending() {
-            return;
-        }
+        let Some(session) = self.sessions.get(key).filter(|session| !session.is_ending()) else { return };
         let ledger = self.ledger(session, 0);
-        self.say(key, &Message::Ledger(ledger));
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.ending = Ending::Asked(code);
-            session.dirty.clear();
-        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        // Not by `say`: these bytes are reserved, whatever the pressure.
+        encode_message(session.encoding, &Message::Ledger(ledger), &Scale::default(), &mut session.control);
+        session.ending = Ending::Asked(code);
+        session.dirty.clear();
+        session.lossless_bytes = 0;
+        self.stop_waiting(key);
         self.queue(key);
     }
 
@@ -178,152 +184,6 @@ impl Engine {
         match self.sessions.get(key)?.ending {
             Ending::No => None,
             Ending::Asked(code) | Ending::Told(code) => Some(code),
-        }
-    }
-
-    /// Takes what the bus side has to say.
-    pub fn on_event(&mut self, event: &Event, now: u64) {
-        match event {
-            Event::Update(update) => self.on_update(update),
-            Event::State(state) => self.on_state(state, now),
-            Event::Instrument(info) => self.on_instrument(info, now),
-            Event::Feed(feed) => self.on_feed(feed, now),
-            Event::Unavailable { topic, .. } => self.resolve_waiters(*topic, now),
-        }
-    }
-
-    fn on_update(&mut self, update: &Arc<Update>) {
-        let Some(topic) = self.topics.get_mut(update.topic.0 as usize).and_then(Option::as_deref_mut) else {
-            return;
-        };
-        if !topic.live {
-            return;
-        }
-        self.stamp += 1;
-        let limits =
-            LogLimits { records: self.limits.log_records_per_topic, bytes: self.limits.log_bytes_per_topic };
-        topic.append(update, self.stamp, limits);
-        let is_lossless = topic.channel.is_lossless();
-        let is_critical = topic.channel.is_critical();
-        for subscriber in &topic.subscribers {
-            let Some(session) = self.sessions.get_mut(subscriber.session) else { continue };
-            let Some(sub) = session.subs[subscriber.sub as usize].as_mut() else { continue };
-            if !sub.dirty {
-                sub.dirty = true;
-                session.dirty.push_back(subscriber.sub);
-            }
-            if is_lossless {
-                let bytes = update.bytes(session.encoding).len();
-                sub.waiting_bytes += bytes;
-                session.lossless_bytes += bytes;
-                if session.shedding && !is_critical && !update.is_gap() {
-                    shed(session, subscriber.sub, self.stamp, update.last);
-                }
-            }
-            if !session.queued && session.blocked_since.is_none() && !session.is_over() {
-                session.queued = true;
-                self.ready.push(subscriber.session);
-            }
-        }
-        if is_lossless {
-            self.relieve(update.topic);
-        }
-    }
-
-    /// Sheds and closes sessions of a lossless topic that are above their thresholds.
-    fn relieve(&mut self, topic: TopicId) {
-        let subscribers = match &self.topics[topic.0 as usize] {
-            Some(topic) => topic.subscribers.len(),
-            None => return,
-        };
-        for at in 0..subscribers {
-            let Some(key) = self.topics[topic.0 as usize].as_ref().and_then(|t| t.subscribers.get(at)) else {
-                return;
-            };
-            let key = key.session;
-            let Some(session) = self.sessions.get(key) else { continue };
-            let pressure = session.pressure();
-            if pressure > self.limits.shed_bytes && !session.shedding {
-                self.shed_all(key);
-            }
-            if pressure > self.limits.close_bytes {
-                self.close(key, CloseCode::SlowConsumer);
-            }
-        }
-    }
-
-    /// Gives up everything that a session still waits for on channels that may be dropped.
-    fn shed_all(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        session.shedding = true;
-        for index in 0..session.subs.len() as u32 {
-            let Some(sub) = session.sub(index) else { continue };
-            let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
-            // A gap that waits must itself be told; what comes before and after it is shed when it was.
-            let sheddable = topic.channel.is_lossless()
-                && !topic.channel.is_critical()
-                && sub.waiting_bytes > 0
-                && !topic.log_after(sub.stamp).any(|entry| entry.update.is_gap());
-            if sheddable {
-                shed(session, index, topic.stamp, topic.sequence);
-            }
-        }
-    }
-
-    fn on_state(&mut self, state: &TopicState, now: u64) {
-        let Some(topic) = self.topics.get_mut(state.topic.0 as usize).and_then(Option::as_deref_mut) else {
-            return;
-        };
-        self.stamp += 1;
-        topic.restart(state, self.stamp);
-        if !topic.channel.is_lossless() {
-            let subscribers = topic.subscribers.clone();
-            for subscriber in subscribers {
-                if let Some(sub) =
-                    self.sessions.get_mut(subscriber.session).and_then(|s| s.sub_mut(subscriber.sub))
-                {
-                    sub.needs_snapshot = true;
-                }
-                self.mark(subscriber);
-            }
-        }
-        self.resolve_waiters(state.topic, now);
-    }
-
-    fn on_instrument(&mut self, info: &Arc<InstrumentInfo>, now: u64) {
-        let index = info.index as usize;
-        if self.instruments.len() <= index {
-            self.instruments.resize(index + 1, None);
-            self.topics.resize_with((index + 1) * 8, || None);
-        }
-        let is_new = self.instruments[index].replace(Arc::clone(info)).is_none();
-        for channel in Channel::ALL {
-            if let Some(topic) = &mut self.topics[TopicId::new(info.index, channel).0 as usize] {
-                topic.info = Arc::clone(info);
-            }
-        }
-        let symbols = self.names.entry(info.name.venue.clone()).or_default();
-        symbols.insert(info.name.symbol.clone(), info.index);
-        if is_new {
-            self.extend_wildcards(info, now);
-        }
-    }
-
-    fn on_feed(&mut self, feed: &Arc<FeedStatus>, now: u64) {
-        let index = usize::from(feed.venue.0);
-        if self.feeds.len() <= index {
-            self.feeds.resize(index + 1, None);
-        }
-        self.names.entry(feed.name.to_string()).or_default();
-        self.feeds[index] = Some(Arc::clone(feed));
-        let concerned: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.venues.iter().any(|(v, _)| *v == feed.venue))
-            .map(|(k, _)| k)
-            .collect();
-        for key in concerned {
-            self.beat(key, now);
         }
     }
 
@@ -342,17 +202,16 @@ impl Engine {
         self.wishes.drain(..)
     }
 
-    /// Appends to `out` what a session of [`Engine::take_ready`] is to be sent now, as whole WebSocket frames.
+    /// Appends to `out` what a session is to be sent now, as whole WebSocket frames. A blocked session gets nothing,
+    /// except the last bytes of one that is being closed.
     pub fn fill(&mut self, key: SessionKey, now: u64, out: &mut Vec<u8>) -> Filled {
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         session.queued = false;
-        if session.is_over() {
+        if session.is_over() || session.is_held() {
             return Filled::default();
         }
         fill::fill(session, &mut self.topics, self.limits.write_bytes, now, out);
-        if session.shedding && session.pressure() < self.limits.shed_bytes / 2 {
-            session.shedding = false;
-        }
+        session.ease(self.limits.shed_bytes / 2);
         Filled { closed: session.is_over(), more: session.has_work() }
     }
 
@@ -361,8 +220,11 @@ impl Engine {
     pub fn unsent(&mut self, key: SessionKey, bytes: usize, now: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if bytes > 0 {
-            if bytes != session.unsent_bytes || session.blocked_since.is_none() {
+            if session.blocked_since.is_none() {
                 session.blocked_since = Some(now);
+                session.progress_at = now;
+            } else if bytes < session.unsent_bytes {
+                session.progress_at = now;
             }
             session.unsent_bytes = bytes;
             return;
@@ -371,6 +233,7 @@ impl Engine {
         if session.blocked_since.take().is_some() {
             session.unblocked_at = now;
         }
+        session.ease(self.limits.shed_bytes / 2);
         if session.has_work() {
             self.queue(key);
         }
@@ -409,57 +272,17 @@ impl Engine {
         }
         encode_message(session.encoding, message, &Scale::default(), &mut session.control);
         if session.control.len() + session.unsent_bytes > self.limits.close_bytes {
-            session.ending = Ending::Asked(CloseCode::SlowConsumer);
+            self.close(key, CloseCode::SlowConsumer);
         }
         self.queue(key);
     }
 
     fn queue(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let forced = matches!(session.ending, Ending::Asked(_));
-        if !session.queued && (session.blocked_since.is_none() || forced) {
+        if !session.queued && !session.is_held() && !session.is_over() {
             session.queued = true;
             self.ready.push(key);
         }
-    }
-
-    fn mark(&mut self, subscriber: SubRef) {
-        let Some(session) = self.sessions.get_mut(subscriber.session) else { return };
-        let Some(sub) = session.subs[subscriber.sub as usize].as_mut() else { return };
-        if !sub.dirty {
-            sub.dirty = true;
-            session.dirty.push_back(subscriber.sub);
-        }
-        self.queue(subscriber.session);
-    }
-
-    /// Tells feed states, and positions that moved since the heartbeat before.
-    fn beat(&mut self, key: SessionKey, now: u64) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let mut positions = Vec::new();
-        for sub in session.subs.iter_mut().flatten() {
-            let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
-            if sub.told != topic.sequence {
-                sub.told = topic.sequence;
-                let (instrument, channel) = (topic.info.id, topic.channel as i32);
-                positions.push(Position {
-                    instrument,
-                    channel,
-                    epoch: topic.epoch,
-                    sequence: topic.sequence,
-                });
-            }
-        }
-        let feeds =
-            session.venues.iter().filter_map(|(venue, _)| self.feeds.get(usize::from(venue.0))?.as_deref());
-        let feeds = feeds.map(|feed| tickwire_wire::Feed {
-            venue: feed.name.to_string(),
-            state: feed.state as i32,
-            since: feed.since,
-            reason: feed.reason.to_string(),
-        });
-        let heartbeat = Heartbeat { time: now, feeds: feeds.collect(), positions };
-        self.say(key, &Message::Heartbeat(heartbeat));
     }
 
     fn detach(&mut self, sub: &Sub, now: u64) {
@@ -471,18 +294,19 @@ impl Engine {
             moved.place = sub.place;
         }
         if topic.subscribers.is_empty() {
-            topic.idle_since = Some(now);
+            self.let_idle(sub.topic, now);
         }
     }
-}
 
-/// Gives up the records of one subscription up to a stamp and a number; they will be announced.
-fn shed(session: &mut Session, index: u32, stamp: Stamp, to: u64) {
-    let Some(sub) = session.sub_mut(index) else { return };
-    sub.shed_to = to;
-    sub.stamp = stamp;
-    let settled = std::mem::take(&mut sub.waiting_bytes);
-    session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
+    /// Nobody wants the topic from now on: it is let go after the linger time.
+    fn let_idle(&mut self, id: TopicId, now: u64) {
+        if let Some(topic) = self.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut)
+            && topic.subscribers.is_empty()
+            && topic.idle_since.replace(now).is_none()
+        {
+            self.idle.push(id);
+        }
+    }
 }
 
 fn sum(a: Account, b: Account) -> Account {

@@ -40,17 +40,19 @@ pub(crate) struct Sub {
     pub(crate) epoch: u64,
     /// Bytes of lossless records that wait.
     pub(crate) waiting_bytes: usize,
-    /// Numbers up to here will not be sent but announced as shed; 0: none.
-    pub(crate) shed_to: u64,
+    /// Gaps that arrived up to here were before its time.
+    pub(crate) since: Stamp,
+    /// Lossless records that arrived up to here will not be sent but announced as shed.
+    pub(crate) shed_to: Stamp,
     pub(crate) account: Account,
     /// In the session's dirty ring.
     pub(crate) dirty: bool,
-    /// The state as it is must be sent, even if its number was passed before.
+    /// Of a book: the state as it is must be sent, even if its number was passed before.
     pub(crate) needs_snapshot: bool,
     /// Next subscription of the session to the same instrument: a ring.
     pub(crate) sibling: u32,
-    /// Last number that a heartbeat told.
-    pub(crate) told: u64,
+    /// Numbering and last number that a heartbeat told.
+    pub(crate) told: (u64, u64),
     /// Its place among the topic's subscribers.
     pub(crate) place: u32,
 }
@@ -67,10 +69,18 @@ impl Sub {
         }
     }
 
+    /// Numbers up to `to` were superseded.
+    pub(crate) fn supersede(&mut self, to: u64) {
+        let passed = to.saturating_sub(self.sent);
+        self.account.published += passed;
+        self.account.conflated += passed;
+        self.sent += passed;
+    }
+
     /// Numbers `first` to `last` are settled by announcing them; what lies before was superseded.
     pub(crate) fn announce(&mut self, first: u64, last: u64) {
         let passed = last.saturating_sub(self.sent);
-        let dropped = passed.min(last + 1 - first.min(last + 1));
+        let dropped = passed.min((last + 1).saturating_sub(first));
         self.account.published += passed;
         self.account.dropped += dropped;
         self.account.conflated += passed - dropped;
@@ -101,9 +111,11 @@ pub(crate) enum Ending {
 /// A `subscribe` whose topics are not all known yet.
 #[derive(Debug)]
 pub(crate) struct PendingSubscribe {
-    pub(crate) id: u64,
+    /// With the id of the command, and what was refused at once.
     pub(crate) answer: tickwire_wire::Subscribed,
     pub(crate) waiting: Vec<TopicId>,
+    /// Those of them that are neither live nor given up.
+    pub(crate) unknown: Vec<TopicId>,
     pub(crate) deadline: u64,
 }
 
@@ -123,8 +135,10 @@ pub(crate) struct Session {
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
     pub(crate) unsent_bytes: usize,
-    /// Since when the kernel takes nothing, in nanoseconds.
+    /// Since when there is something that the kernel has not taken, in nanoseconds.
     pub(crate) blocked_since: Option<u64>,
+    /// While it is blocked: when the kernel last took something.
+    pub(crate) progress_at: u64,
     /// When the kernel last took bytes after a block.
     pub(crate) unblocked_at: u64,
     pub(crate) shedding: bool,
@@ -132,6 +146,7 @@ pub(crate) struct Session {
     /// Waits in the list of sessions that have something to send.
     pub(crate) queued: bool,
     pub(crate) heard: u64,
+    pub(crate) pinged: u64,
     pub(crate) wrote: u64,
     pub(crate) ending: Ending,
     pub(crate) close_at: Option<u64>,
@@ -159,11 +174,13 @@ impl Session {
             lossless_bytes: 0,
             unsent_bytes: 0,
             blocked_since: None,
+            progress_at: 0,
             unblocked_at: 0,
             shedding: false,
             pace: Pace::default(),
             queued: false,
             heard: now,
+            pinged: now,
             wrote: now,
             ending: Ending::No,
             close_at: None,
@@ -180,12 +197,22 @@ impl Session {
         self.lossless_bytes + self.control.len() + self.unsent_bytes
     }
 
+    /// Stops shedding below a pressure.
+    pub(crate) fn ease(&mut self, low: usize) {
+        self.shedding &= self.pressure() >= low;
+    }
+
     pub(crate) fn is_ending(&self) -> bool {
         self.ending != Ending::No
     }
 
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.ending, Ending::Told(_))
+    }
+
+    /// Its socket takes nothing, and what it is owed can wait.
+    pub(crate) fn is_held(&self) -> bool {
+        self.blocked_since.is_some() && !matches!(self.ending, Ending::Asked(_))
     }
 
     pub(crate) fn has_work(&self) -> bool {

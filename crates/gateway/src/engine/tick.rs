@@ -17,13 +17,13 @@ impl Engine {
 
     fn tick_session(&mut self, key: SessionKey, now: u64) {
         let limits = &self.limits;
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) else { return };
         let silent_ns = now.saturating_sub(session.heard);
-        let blocked_ns = session.blocked_since.map_or(0, |since| now.saturating_sub(since));
+        let is_blocked = session.blocked_since.is_some();
         let is_due = session.close_at.is_some_and(|at| now >= at);
         let end = if is_due {
             Some(CloseCode::Draining)
-        } else if blocked_ns > limits.no_progress_ns {
+        } else if is_blocked && now.saturating_sub(session.progress_at) > limits.no_progress_ns {
             Some(CloseCode::SlowConsumer)
         } else if silent_ns > 3 * limits.ping_after_ns {
             Some(CloseCode::Silent)
@@ -34,35 +34,29 @@ impl Engine {
             self.close(key, code);
             return;
         }
-        let is_blocked = session.blocked_since.is_some();
-        if silent_ns > limits.ping_after_ns && !session.ping_due && !is_blocked {
+        let unpinged_ns = now.saturating_sub(session.pinged);
+        if !is_blocked && silent_ns > limits.ping_after_ns && unpinged_ns > limits.ping_after_ns {
             session.ping_due = true;
+            session.pinged = now;
         }
-        if blocked_ns > limits.conflating_after_ns && session.pace == Pace::Prompt {
+        let blocked_ns = session.blocked_since.map_or(0, |since| now.saturating_sub(since));
+        let unblocked_ns = now.saturating_sub(session.unblocked_at);
+        if session.pace == Pace::Prompt && blocked_ns > limits.conflating_after_ns {
             session.pace = Pace::Conflating;
             self.notify(key, "conflating", "reading too slowly: conflatable channels bring the newest only");
-        } else if session.pace == Pace::Conflating
-            && !is_blocked
-            && now.saturating_sub(session.unblocked_at) > limits.prompt_after_ns
-        {
+        } else if session.pace == Pace::Conflating && !is_blocked && unblocked_ns > limits.prompt_after_ns {
             session.pace = Pace::Prompt;
             self.notify(key, "conflating_ended", "reading fast enough again");
         } else if !is_blocked && now.saturating_sub(session.wrote) >= limits.heartbeat_ns {
             session.wrote = now;
             self.beat(key, now);
         }
-        if self
-            .sessions
-            .get(key)
-            .is_some_and(|session| session.pending.iter().any(|pending| now >= pending.deadline))
-        {
-            self.settle_pending(key, now, |_| false);
+        let Some(session) = self.sessions.get(key) else { return };
+        let is_ping_due = session.ping_due;
+        if session.pending.iter().any(|pending| now >= pending.deadline) {
+            self.settle_pending(key, now);
         }
-        self.queue_if_due(key);
-    }
-
-    fn queue_if_due(&mut self, key: SessionKey) {
-        if self.sessions.get(key).is_some_and(|session| session.ping_due) {
+        if is_ping_due {
             self.queue(key);
         }
     }
@@ -102,19 +96,16 @@ impl Engine {
     }
 
     fn let_go_of_idle_topics(&mut self, now: u64) {
-        let linger = self.limits.linger_ns;
-        for slot in &mut self.topics {
-            let Some(topic) = slot else { continue };
-            if !topic.subscribers.is_empty()
-                || topic.idle_since.is_none_or(|since| now.saturating_sub(since) < linger)
-            {
-                continue;
+        let Self { idle, topics, waiters, wishes, limits, .. } = self;
+        idle.retain(|id| {
+            let Some(slot) = topics.get_mut(id.0 as usize) else { return false };
+            let Some(since) = slot.as_deref().and_then(|topic| topic.idle_since) else { return false };
+            if now.saturating_sub(since) < limits.linger_ns || waiters.contains_key(id) {
+                return true;
             }
-            let id = super::TopicId::new(topic.info.index, topic.channel);
-            if !self.waiters.contains_key(&id) {
-                self.wishes.push(Wish::Drop(id));
-                *slot = None;
-            }
-        }
+            *slot = None;
+            wishes.push(Wish::Drop(*id));
+            false
+        });
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tickwire_wire::{Body, Book, BookState, Channel, Level, Record};
+use tickwire_wire::{Body, Book, BookState, Channel, GapCause, Level, Record};
 
 use super::session::SubRef;
 use super::update::{InstrumentInfo, TopicState, Update};
@@ -16,6 +16,14 @@ pub(crate) type Stamp = u64;
 pub(crate) struct Entry {
     pub(crate) stamp: Stamp,
     pub(crate) update: Arc<Update>,
+    /// What it costs in the log. Kept, because a record grows when it is encoded once more.
+    bytes: usize,
+}
+
+impl Entry {
+    fn new(stamp: Stamp, update: &Arc<Update>) -> Self {
+        Self { stamp, update: Arc::clone(update), bytes: update.source_bytes() + ENTRY_OVERHEAD }
+    }
 }
 
 /// How many records, and how many bytes of them, one topic keeps for slow and returning sessions.
@@ -36,7 +44,7 @@ pub(crate) struct Topic {
     pub(crate) subscribers: Vec<SubRef>,
     /// Since when nobody wants it, in nanoseconds.
     pub(crate) idle_since: Option<u64>,
-    /// Conflated channels: one entry for each key. Lossless ones: the last, for new sessions.
+    /// Conflated channels: one entry for each key, in order of arrival. Lossless ones: the last, for new sessions.
     pub(crate) latest: Vec<(u64, Entry)>,
     /// Lossless channels and books; and for every channel the gaps.
     pub(crate) log: VecDeque<Entry>,
@@ -55,6 +63,9 @@ pub(crate) struct Topic {
 
 /// Merged changes that one state of a book keeps: sessions that lag by the same distance share one.
 const MERGED_MAX: usize = 8;
+
+/// Conflation keys of one topic: more intervals of bars than any venue has.
+const KEYS_MAX: usize = 64;
 
 /// What an entry costs beside its bytes.
 const ENTRY_OVERHEAD: usize = 256;
@@ -81,88 +92,125 @@ impl Topic {
         }
     }
 
-    /// Starts, or starts again, from a state. Records that were logged before are no longer a way to it.
-    pub(crate) fn restart(&mut self, state: &TopicState, stamp: Stamp) {
-        let channel = self.channel;
+    /// Starts, or starts again, from a state, whose records arrive one after another now. Changes of a book that were
+    /// logged before are no longer a way to it.
+    pub(crate) fn restart(&mut self, state: &TopicState, stamp: &mut Stamp, limits: LogLimits) {
+        if self.live {
+            self.note_jump(state, stamp, limits);
+        }
+        *stamp += 1;
         self.live = true;
-        self.stamp = stamp;
         self.forget_made();
         self.epoch = state.epoch;
         self.sequence = state.sequence;
-        if !channel.is_lossless() {
-            self.log.retain(|entry| entry.update.is_gap());
-            self.log_bytes = self.log.len() * ENTRY_OVERHEAD;
-            self.log_start = stamp;
+        if self.channel == Channel::Book {
+            self.forget_changes(*stamp);
         }
         self.latest.clear();
-        self.book.reset();
-        for update in &state.records {
-            if let (Channel::Book, Body::Book(book)) = (channel, &update.record().body) {
+        let mut records: Vec<_> = state.records.iter().collect();
+        records.sort_by_key(|update| update.last);
+        for update in records {
+            if let (Channel::Book, Body::Book(book)) = (self.channel, &update.record().body) {
                 // A snapshot that does not apply leaves the book unsynced, which is what is asked everywhere below.
                 let _ = self.book.apply(state.sequence, book);
                 self.book_times = (update.record().event_time, update.record().receive_time);
             } else {
-                self.latest.push((key(update), Entry { stamp, update: Arc::clone(update) }));
+                *stamp += 1;
+                self.keep_latest(update, *stamp);
             }
         }
+        self.stamp = *stamp;
+    }
+
+    /// Announces what a state passes over without a gap before it: two wishes for a topic may overtake each other.
+    fn note_jump(&mut self, state: &TopicState, stamp: &mut Stamp, limits: LogLimits) {
+        let first = self.sequence + 1;
+        let (cause, last) = if state.epoch != self.epoch {
+            (GapCause::Ingest, 0)
+        } else if state.sequence >= first && (self.channel.is_lossless() || state.records.is_empty()) {
+            (GapCause::Bus, state.sequence)
+        } else {
+            return;
+        };
+        *stamp += 1;
+        let gap = Update::gap(Arc::clone(&self.info), self.channel, cause, first, last, state.epoch);
+        self.append(&Arc::new(gap), *stamp, limits);
     }
 
     /// Takes the next record.
     pub(crate) fn append(&mut self, update: &Arc<Update>, stamp: Stamp, limits: LogLimits) {
         self.stamp = stamp;
         self.forget_made();
-        if update.is_gap() {
-            self.note_gap(update);
-        } else if self.channel == Channel::Book {
-            self.apply_book(update.last, update.record());
+        let is_logged = self.channel.is_lossless() || self.channel == Channel::Book;
+        if is_logged {
+            // Whether it is a gap must not depend on who looked at it before.
+            update.record();
+        }
+        let is_gap = update.is_gap();
+        if is_gap {
+            self.note_gap(update, stamp);
         } else {
-            self.keep_latest(update, stamp);
+            self.sequence = update.last;
+            if self.channel == Channel::Book {
+                self.apply_book(update);
+            } else {
+                self.keep_latest(update, stamp);
+            }
         }
-        if self.channel.is_lossless() || self.channel == Channel::Book || update.is_gap() {
-            self.log(Entry { stamp, update: Arc::clone(update) }, limits);
+        if is_logged || is_gap {
+            self.log(Entry::new(stamp, update), limits);
         }
     }
 
-    fn note_gap(&mut self, update: &Update) {
-        let restarts = matches!(&update.record().body, Body::Gap(gap) if gap.last_sequence == 0);
+    fn note_gap(&mut self, update: &Update, stamp: Stamp) {
         self.epoch = update.epoch;
-        self.sequence = if restarts { 0 } else { update.last };
-        self.book.reset();
+        self.sequence = update.last;
+        if update.last == 0 {
+            self.latest.clear();
+        }
+        if self.channel == Channel::Book {
+            self.forget_changes(stamp);
+        }
     }
 
-    fn apply_book(&mut self, sequence: u64, record: &Record) {
-        if let Body::Book(book) = &record.body {
+    fn apply_book(&mut self, update: &Update) {
+        if let Body::Book(book) = &update.record().body {
             // A change that does not apply leaves the book unsynced; the bus side mends it with a snapshot.
-            let _ = self.book.apply(sequence, book);
-            self.book_times = (record.event_time, record.receive_time);
+            let _ = self.book.apply(update.last, book);
+            self.book_times = (update.record().event_time, update.record().receive_time);
         }
-        self.sequence = sequence;
+    }
+
+    /// Of a book only gaps stay: nothing that was logged before leads to what comes.
+    fn forget_changes(&mut self, stamp: Stamp) {
+        self.book.reset();
+        self.log.retain(|entry| entry.update.is_gap());
+        self.log_bytes = self.log.iter().map(|entry| entry.bytes).sum();
+        self.log_start = stamp;
     }
 
     fn keep_latest(&mut self, update: &Arc<Update>, stamp: Stamp) {
-        self.sequence = update.last;
-        let entry = Entry { stamp, update: Arc::clone(update) };
+        let entry = Entry::new(stamp, update);
         if self.channel != Channel::Bar {
-            if let [(_, latest)] = self.latest.as_mut_slice() {
-                *latest = entry;
-            } else {
-                self.latest = vec![(0, entry)];
-            }
+            self.latest.clear();
+            self.latest.push((0, entry));
             return;
         }
         let key = key(update);
-        match self.latest.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, latest)) => *latest = entry,
-            None => self.latest.push((key, entry)),
+        self.latest.retain(|(known, _)| *known != key);
+        if self.latest.len() == KEYS_MAX {
+            self.latest.remove(0);
         }
+        self.latest.push((key, entry));
     }
 
     fn log(&mut self, entry: Entry, limits: LogLimits) {
-        self.log_bytes += entry_bytes(&entry);
+        self.log_bytes += entry.bytes;
         self.log.push_back(entry);
-        while self.log.len() > limits.records || (self.log_bytes > limits.bytes && self.log.len() > 1) {
+        while self.log.len() > limits.records.max(1) || (self.log_bytes > limits.bytes && self.log.len() > 1)
+        {
             let Some(old) = self.log.pop_front() else { break };
-            self.log_bytes -= entry_bytes(&old);
+            self.log_bytes -= old.bytes;
             self.log_start = old.stamp + 1;
         }
     }
@@ -174,6 +222,11 @@ impl Topic {
     /// The log entries after a stamp.
     pub(crate) fn log_after(&self, stamp: Stamp) -> impl Iterator<Item = &Entry> {
         self.log.range(self.log.partition_point(|entry| entry.stamp <= stamp)..)
+    }
+
+    /// The first of the newest records that arrived after a stamp.
+    pub(crate) fn latest_after(&self, stamp: Stamp) -> Option<&Entry> {
+        self.latest.iter().map(|(_, entry)| entry).find(|entry| entry.stamp > stamp)
     }
 
     /// Whether the log holds everything after a stamp.
@@ -193,9 +246,9 @@ impl Topic {
         self.snapshot.clone()
     }
 
-    /// Everything that changed in the book after `sent`, as one record: merged changes, or a snapshot where that is
+    /// Everything that changed in the book after a stamp, as one record: merged changes, or a snapshot where that is
     /// smaller or the only way. `None` while the book is not known.
-    pub(crate) fn book_changes(&mut self, sent: u64, stamp: Stamp) -> Option<Arc<Update>> {
+    pub(crate) fn book_changes(&mut self, stamp: Stamp) -> Option<Arc<Update>> {
         if !self.book.is_synced() {
             return None;
         }
@@ -209,18 +262,18 @@ impl Topic {
         if is_only {
             return Some(first);
         }
-        if let Some((_, merged)) = self.merged.iter().find(|(from, _)| *from == sent) {
+        if let Some((_, merged)) = self.merged.iter().find(|(from, _)| *from == first.first) {
             return Some(Arc::clone(merged));
         }
-        let Some(merged) = self.merge(sent, stamp) else { return self.book_snapshot() };
+        let merged = self.merge(first.first, stamp).or_else(|| self.book_snapshot())?;
         if self.merged.len() == MERGED_MAX {
             self.merged.clear();
         }
-        self.merged.push((sent, Arc::clone(&merged)));
+        self.merged.push((first.first, Arc::clone(&merged)));
         Some(merged)
     }
 
-    fn merge(&self, sent: u64, stamp: Stamp) -> Option<Arc<Update>> {
+    fn merge(&self, first: u64, stamp: Stamp) -> Option<Arc<Update>> {
         let (mut bids, mut asks) = (BTreeMap::new(), BTreeMap::new());
         for entry in self.log_after(stamp) {
             let Body::Book(book) = &entry.update.record().body else { return None };
@@ -236,19 +289,17 @@ impl Topic {
         let level = |(&price, &size): (&i64, &u64)| Level { price, size };
         let book = Book {
             snapshot: false,
-            first_sequence: sent + 1,
+            first_sequence: first,
             bids: bids.iter().rev().map(level).collect(),
             asks: asks.iter().map(level).collect(),
             checksum: Some(self.book.checksum()),
         };
-        Some(self.make(sent + 1, Body::Book(book)))
+        Some(self.make(first, Body::Book(book)))
     }
 
-    /// A record of this topic as it is now, with the times of the newest one.
+    /// The book of this topic as it is now, or what leads to it.
     fn make(&self, first: u64, body: Body) -> Arc<Update> {
-        let newest = self.log.back().map(|entry| entry.update.record());
-        let (event_time, receive_time) =
-            newest.map_or((0, 0), |record| (record.event_time, record.receive_time));
+        let (event_time, receive_time) = self.book_times;
         let record =
             Record { instrument: self.info.id, sequence: self.sequence, event_time, receive_time, body };
         Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, first, record))
@@ -258,10 +309,6 @@ impl Topic {
         self.merged.clear();
         self.snapshot = None;
     }
-}
-
-fn entry_bytes(entry: &Entry) -> usize {
-    entry.update.source_bytes() + ENTRY_OVERHEAD
 }
 
 /// What "newest" is decided by within a topic.

@@ -1,0 +1,192 @@
+//! What comes from the bus side, and to whom it goes.
+
+use std::sync::Arc;
+
+use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
+
+use super::Engine;
+use super::session::{Session, SessionKey, SubRef};
+use super::topic::{LogLimits, Stamp};
+use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
+
+impl Engine {
+    /// Takes what the bus side has to say.
+    pub fn on_event(&mut self, event: &Event, now: u64) {
+        match event {
+            Event::Update(update) => self.on_update(update),
+            Event::State(state) => self.on_state(state, now),
+            Event::Instrument(info) => self.on_instrument(info, now),
+            Event::Feed(feed) => self.on_feed(feed, now),
+            Event::Unavailable { topic, .. } => self.resolve_waiters(*topic, now),
+        }
+    }
+
+    fn log_limits(&self) -> LogLimits {
+        LogLimits { records: self.limits.log_records_per_topic, bytes: self.limits.log_bytes_per_topic }
+    }
+
+    fn on_update(&mut self, update: &Arc<Update>) {
+        let limits = self.log_limits();
+        let Some(topic) = self.topics.get_mut(update.topic.0 as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        if !topic.live {
+            return;
+        }
+        self.stamp += 1;
+        topic.append(update, self.stamp, limits);
+        let is_lossless = topic.channel.is_lossless();
+        let is_sheddable = is_lossless && !topic.channel.is_critical() && !update.is_gap();
+        for subscriber in &topic.subscribers {
+            let Some(session) = self.sessions.get_mut(subscriber.session) else { continue };
+            if session.is_ending() {
+                continue;
+            }
+            let Some(sub) = session.subs.get_mut(subscriber.sub as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if !std::mem::replace(&mut sub.dirty, true) {
+                session.dirty.push_back(subscriber.sub);
+            }
+            if is_lossless {
+                let bytes = update.bytes(session.encoding).len();
+                sub.waiting_bytes += bytes;
+                session.lossless_bytes += bytes;
+                if session.shedding && is_sheddable {
+                    shed(session, subscriber.sub, self.stamp);
+                }
+                let pressure = session.pressure();
+                if pressure > self.limits.close_bytes
+                    || (pressure > self.limits.shed_bytes && !session.shedding)
+                {
+                    self.overfull.push(subscriber.session);
+                }
+            }
+            if !session.queued && session.blocked_since.is_none() {
+                session.queued = true;
+                self.ready.push(subscriber.session);
+            }
+        }
+        while let Some(key) = self.overfull.pop() {
+            self.relieve(key);
+        }
+    }
+
+    /// Sheds what a session waits for, and closes it where that is not enough.
+    fn relieve(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.shedding) {
+            session.shedding = true;
+            for index in 0..session.subs.len() as u32 {
+                let Some(sub) = session.sub(index).filter(|sub| sub.waiting_bytes > 0) else { continue };
+                let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
+                if topic.channel.is_lossless() && !topic.channel.is_critical() {
+                    shed(session, index, topic.stamp);
+                }
+            }
+        }
+        if self.sessions.get(key).is_some_and(|session| session.pressure() > self.limits.close_bytes) {
+            self.close(key, CloseCode::SlowConsumer);
+        }
+    }
+
+    fn on_state(&mut self, state: &TopicState, now: u64) {
+        let limits = self.log_limits();
+        let Some(topic) = self.topics.get_mut(state.topic.0 as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        topic.restart(state, &mut self.stamp, limits);
+        let is_book = topic.channel == Channel::Book;
+        for subscriber in topic.subscribers.clone() {
+            if let Some(sub) =
+                self.sessions.get_mut(subscriber.session).and_then(|s| s.sub_mut(subscriber.sub))
+            {
+                sub.needs_snapshot = is_book;
+            }
+            self.mark(subscriber);
+        }
+        self.resolve_waiters(state.topic, now);
+    }
+
+    fn on_instrument(&mut self, info: &Arc<InstrumentInfo>, now: u64) {
+        let index = info.index as usize;
+        if self.instruments.len() <= index {
+            self.instruments.resize(index + 1, None);
+            self.topics.resize_with((index + 1) * 8, || None);
+        }
+        let is_new = self.instruments[index].replace(Arc::clone(info)).is_none();
+        for channel in Channel::ALL {
+            if let Some(topic) = &mut self.topics[TopicId::new(info.index, channel).0 as usize] {
+                topic.info = Arc::clone(info);
+            }
+        }
+        let symbols = self.names.entry(info.name.venue.clone()).or_default();
+        symbols.insert(info.name.symbol.clone(), info.index);
+        if is_new {
+            self.extend_wildcards(info, now);
+        }
+    }
+
+    fn on_feed(&mut self, feed: &Arc<FeedStatus>, now: u64) {
+        let index = usize::from(feed.venue.0);
+        if self.feeds.len() <= index {
+            self.feeds.resize(index + 1, None);
+        }
+        self.names.entry(feed.name.to_string()).or_default();
+        self.feeds[index] = Some(Arc::clone(feed));
+        let concerned: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.venues.iter().any(|(v, _)| *v == feed.venue))
+            .map(|(k, _)| k)
+            .collect();
+        for key in concerned {
+            self.beat(key, now);
+        }
+    }
+
+    pub(super) fn mark(&mut self, subscriber: SubRef) {
+        let Some(session) = self.sessions.get_mut(subscriber.session) else { return };
+        let Some(sub) = session.sub_mut(subscriber.sub) else { return };
+        if !std::mem::replace(&mut sub.dirty, true) {
+            session.dirty.push_back(subscriber.sub);
+        }
+        self.queue(subscriber.session);
+    }
+
+    /// Tells feed states, and positions that moved since the heartbeat before.
+    pub(super) fn beat(&mut self, key: SessionKey, now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut positions = Vec::new();
+        for sub in session.subs.iter_mut().flatten() {
+            let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
+            if sub.told != (topic.epoch, topic.sequence) {
+                sub.told = (topic.epoch, topic.sequence);
+                let (instrument, channel) = (topic.info.id, topic.channel as i32);
+                positions.push(Position {
+                    instrument,
+                    channel,
+                    epoch: topic.epoch,
+                    sequence: topic.sequence,
+                });
+            }
+        }
+        let feeds =
+            session.venues.iter().filter_map(|(venue, _)| self.feeds.get(usize::from(venue.0))?.as_deref());
+        let feeds = feeds.map(|feed| tickwire_wire::Feed {
+            venue: feed.name.to_string(),
+            state: feed.state as i32,
+            since: feed.since,
+            reason: feed.reason.to_string(),
+        });
+        let heartbeat = Heartbeat { time: now, feeds: feeds.collect(), positions };
+        self.say(key, &Message::Heartbeat(heartbeat));
+    }
+}
+
+/// Gives up the lossless records of one subscription up to a stamp; they will be announced.
+fn shed(session: &mut Session, index: u32, stamp: Stamp) {
+    let Some(sub) = session.sub_mut(index) else { return };
+    sub.shed_to = stamp;
+    let settled = std::mem::take(&mut sub.waiting_bytes);
+    session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
+}

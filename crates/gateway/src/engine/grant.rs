@@ -1,0 +1,253 @@
+//! Granting subscriptions: waiting for topics, the state that a subscription starts with, resuming.
+
+use std::sync::Arc;
+
+use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
+
+use super::command::{ALREADY_SUBSCRIBED, over_limit, refused};
+use super::session::{PendingSubscribe, Session, SessionKey, Sub, SubRef};
+use super::topic::Topic;
+use super::update::{InstrumentInfo, TopicId, Update};
+use super::{Account, Engine, Wish};
+
+impl Engine {
+    /// Grants when the state of every topic is known, so that the answer comes before any of the data.
+    pub(super) fn await_topics(
+        &mut self,
+        key: SessionKey,
+        answer: Subscribed,
+        mut topics: Vec<TopicId>,
+        now: u64,
+    ) {
+        topics.sort_unstable();
+        topics.dedup();
+        let mut unknown = Vec::new();
+        for topic in &topics {
+            if !self.hold(*topic, now) {
+                unknown.push(*topic);
+                self.waiters.entry(*topic).or_default().push(key);
+            }
+        }
+        let deadline = now + self.limits.subscribe_timeout_ns;
+        let is_known = unknown.is_empty();
+        let pending = PendingSubscribe { answer, waiting: topics, unknown, deadline };
+        if is_known {
+            self.grant_all(key, pending, now);
+        } else if let Some(session) = self.sessions.get_mut(key) {
+            session.pending.push(pending);
+        }
+    }
+
+    /// Makes sure that the topic is there or asked for; returns whether its state is known.
+    fn hold(&mut self, id: TopicId, now: u64) -> bool {
+        let Some(info) = self.instruments.get(id.instrument_index() as usize).cloned().flatten() else {
+            return false;
+        };
+        let slot = &mut self.topics[id.0 as usize];
+        if slot.is_none() {
+            self.wishes.push(Wish::Want(id));
+        }
+        let is_live = slot.get_or_insert_with(|| Box::new(Topic::new(info, id.channel()))).live;
+        self.let_idle(id, now);
+        is_live
+    }
+
+    /// A topic became known or unobtainable: answers those who waited for it last.
+    pub(super) fn resolve_waiters(&mut self, topic: TopicId, now: u64) {
+        for key in self.waiters.remove(&topic).unwrap_or_default() {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            for pending in &mut session.pending {
+                pending.unknown.retain(|unknown| *unknown != topic);
+            }
+            self.settle_pending(key, now);
+        }
+        self.forget_unused(topic);
+    }
+
+    /// Answers the pending subscribes of a session that wait for nothing any more, or waited long enough.
+    pub(super) fn settle_pending(&mut self, key: SessionKey, now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let settled =
+            session.pending.extract_if(.., |pending| pending.unknown.is_empty() || now >= pending.deadline);
+        for pending in settled.collect::<Vec<_>>() {
+            self.forget_waiter(key, &pending.unknown);
+            self.grant_all(key, pending, now);
+        }
+    }
+
+    /// Nothing is waited for any more by a session that ends.
+    pub(super) fn stop_waiting(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for pending in std::mem::take(&mut session.pending) {
+            self.forget_waiter(key, &pending.unknown);
+        }
+    }
+
+    fn forget_waiter(&mut self, key: SessionKey, topics: &[TopicId]) {
+        for topic in topics {
+            let Some(waiters) = self.waiters.get_mut(topic) else { continue };
+            if let Some(at) = waiters.iter().position(|waiter| *waiter == key) {
+                waiters.swap_remove(at);
+            }
+            if waiters.is_empty() {
+                self.waiters.remove(topic);
+            }
+        }
+    }
+
+    fn grant_all(&mut self, key: SessionKey, pending: PendingSubscribe, now: u64) {
+        let mut answer = pending.answer;
+        let mut snapshots = Vec::new();
+        for topic in pending.waiting {
+            match self.grant(key, topic, &mut snapshots) {
+                Ok(granted) => answer.granted.push(granted),
+                Err(refusal) => answer.refused.push(refusal),
+            }
+        }
+        self.say(key, &Message::Subscribed(answer));
+        if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) {
+            for snapshot in snapshots {
+                session.control.extend_from_slice(snapshot.bytes(session.encoding));
+            }
+        }
+        if self.sessions.get(key).is_some_and(|session| !session.venues.is_empty()) {
+            self.beat(key, now);
+        }
+    }
+
+    /// Subscribes a session to a live topic. Last records of lossless channels, which are to follow the answer at once,
+    /// are added to `snapshots`.
+    fn grant(
+        &mut self,
+        key: SessionKey,
+        id: TopicId,
+        snapshots: &mut Vec<Arc<Update>>,
+    ) -> Result<Granted, Refused> {
+        let Some(info) = self.instruments[id.instrument_index() as usize].clone() else {
+            return Err(refused(id.channel(), String::new(), "unknown_symbol", String::new()));
+        };
+        let symbol = info.scale.symbol.clone();
+        let refuse = |code: &str, message: String| Err(refused(id.channel(), symbol.clone(), code, message));
+        let Some(session) = self.sessions.get_mut(key) else { return refuse("unavailable", String::new()) };
+        if session.by_topic.contains_key(&id) {
+            return refuse("already_subscribed", ALREADY_SUBSCRIBED.to_owned());
+        }
+        let limit = self.limits.subscriptions_per_session;
+        if session.by_topic.len() >= limit {
+            return refuse("limit", over_limit(limit));
+        }
+        let Some(topic) = self.topics[id.0 as usize].as_deref_mut().filter(|topic| topic.live) else {
+            let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
+            return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
+        };
+        let sub = start(session, topic, id, snapshots);
+        let (epoch, sequence) = (topic.epoch, sub.sent);
+        topic.idle_since = None;
+        let place = topic.subscribers.len() as u32;
+        let index = session.add(Sub { place, ..sub });
+        topic.subscribers.push(SubRef { session: key, sub: index });
+        match session.venues.iter_mut().find(|(venue, _)| *venue == info.venue) {
+            Some((_, count)) => *count += 1,
+            None => session.venues.push((info.venue, 1)),
+        }
+        self.mark(SubRef { session: key, sub: index });
+        Ok(Granted {
+            channel: id.channel() as i32,
+            symbol,
+            instrument: info.id,
+            price_decimals: info.scale.price_decimals,
+            size_decimals: info.scale.size_decimals,
+            max_rate: 0.0,
+            epoch,
+            sequence,
+        })
+    }
+
+    /// Subscribes those who asked for all of a venue to an instrument that just appeared.
+    pub(super) fn extend_wildcards(&mut self, info: &InstrumentInfo, now: u64) {
+        let mut asked = Vec::new();
+        for (key, session) in &self.sessions {
+            let of_venue = session.wildcards.iter().filter(|(venue, _)| *venue == info.name.venue);
+            asked.extend(of_venue.map(|(_, channel)| (key, TopicId::new(info.index, *channel))));
+        }
+        for (key, topic) in asked {
+            self.await_topics(key, Subscribed::default(), vec![topic], now);
+        }
+    }
+
+    /// Lets go of a topic that is not live and that nobody waits for.
+    fn forget_unused(&mut self, id: TopicId) {
+        let topic = self.topics.get(id.0 as usize).and_then(Option::as_deref);
+        if topic.is_some_and(|topic| !topic.live && topic.subscribers.is_empty())
+            && !self.waiters.contains_key(&id)
+        {
+            self.topics[id.0 as usize] = None;
+            self.wishes.push(Wish::Drop(id));
+        }
+    }
+}
+
+/// Where a new subscription starts: at the state as it is, or where the client left off.
+fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut Vec<Arc<Update>>) -> Sub {
+    let mut sub = Sub {
+        topic: id,
+        stamp: topic.stamp,
+        sent: topic.sequence,
+        epoch: topic.epoch,
+        waiting_bytes: 0,
+        since: 0,
+        shed_to: 0,
+        account: Account::default(),
+        dirty: false,
+        needs_snapshot: false,
+        sibling: 0,
+        told: (0, 0),
+        place: 0,
+    };
+    if topic.channel == Channel::Book {
+        sub.needs_snapshot = topic.sequence > 0;
+        return sub;
+    }
+    if !topic.channel.is_lossless() {
+        // The newest of each key is still to come, what was announced before is not.
+        sub.stamp = topic.latest.first().map_or(topic.stamp, |(_, oldest)| oldest.stamp - 1);
+        sub.since = topic.stamp;
+        return sub;
+    }
+    let resume = session.resume.iter().position(|position| {
+        position.symbol == topic.info.scale.symbol && position.channel == topic.channel.name()
+    });
+    let Some(position) = resume.map(|at| session.resume.swap_remove(at)) else {
+        snapshots.extend(
+            topic.latest.iter().filter(|_| topic.channel.is_critical()).map(|(_, e)| Arc::clone(&e.update)),
+        );
+        return sub;
+    };
+    if position.epoch != topic.epoch {
+        // Nobody knows how many numbers the old numbering still had.
+        let info = Arc::clone(&topic.info);
+        let (first, epoch) = (position.sequence.saturating_add(1), topic.epoch);
+        snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, epoch)));
+        resume_at(&mut sub, topic, 0, snapshots);
+    } else if position.sequence < topic.sequence {
+        resume_at(&mut sub, topic, position.sequence, snapshots);
+    }
+    sub
+}
+
+/// Goes back to a number: what the log still holds will be sent, what it does not is announced.
+fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<Update>>) {
+    let oldest =
+        topic.log.iter().find(|entry| entry.update.epoch == topic.epoch && entry.update.last > number);
+    let (available, stamp) = match oldest {
+        Some(entry) => (entry.update.first.max(number + 1), entry.stamp - 1),
+        None => (topic.sequence + 1, topic.stamp),
+    };
+    if available > number + 1 {
+        let info = Arc::clone(&topic.info);
+        let gap = Update::gap(info, topic.channel, GapCause::Resume, number + 1, available - 1, topic.epoch);
+        snapshots.push(Arc::new(gap));
+    }
+    sub.sent = available - 1;
+    sub.stamp = stamp;
+}

@@ -1,0 +1,453 @@
+//! Random schedules: bytes become operations on an engine, and after each of them everything is checked.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use tickwire_gateway::engine::{Event, TopicId, Wish};
+use tickwire_wire::{
+    Channel, CloseCode, Command, Encoding, FeedState, LedgerRequest, Resume, ResumePosition, SetRate,
+    Unsubscribe,
+};
+
+use super::rig::{CLOSE, Client, Rig, SECOND, limits, parse_frames, subscribe};
+use super::view::{Reader, UNSUBSCRIBED};
+use super::world::World;
+
+/// Four bytes: what, and three arguments.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Step(pub(crate) [u8; 4]);
+
+const SESSIONS: usize = 3;
+
+#[derive(Debug)]
+enum Op {
+    Publish { count: u8 },
+    Fill,
+    FillAndBlock,
+    Unblock,
+    ReadAll,
+    Subscribe,
+    SubscribeAll,
+    Unsubscribe,
+    SetRate,
+    Answer,
+    Unavailable,
+    Lose,
+    UpstreamGap,
+    Restart,
+    Repair,
+    Ledger,
+    Tick { millis: u64 },
+    Feed,
+    Ping,
+    Close,
+    End,
+    Open,
+    OpenAndResume,
+    NewInstrument,
+}
+
+impl Step {
+    fn op(self) -> Op {
+        let [what, a, ..] = self.0;
+        match what % 64 {
+            0..=21 => Op::Publish { count: 1 },
+            22..=24 => Op::Publish { count: a % 16 },
+            25..=29 => Op::Fill,
+            30..=33 => Op::FillAndBlock,
+            34..=37 => Op::Unblock,
+            38 => Op::ReadAll,
+            39..=42 => Op::Subscribe,
+            43 => Op::SubscribeAll,
+            44 => Op::Unsubscribe,
+            45 => Op::SetRate,
+            46..=49 => Op::Answer,
+            50 => Op::Unavailable,
+            51 => Op::Lose,
+            52 => Op::UpstreamGap,
+            53 => Op::Restart,
+            54 => Op::Repair,
+            55 => Op::Ledger,
+            56 => Op::Tick { millis: u64::from(a) * 10 },
+            57 => Op::Feed,
+            58 => Op::Ping,
+            59 => Op::Close,
+            60 => Op::End,
+            61 => Op::Open,
+            62 => Op::OpenAndResume,
+            _ => Op::NewInstrument,
+        }
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [_, a, b, c] = self.0;
+        let topic = CHANNELS[usize::from(b) % CHANNELS.len()];
+        write!(
+            f,
+            "{:?} a={a} channel={} instrument/session={c} // Step({:?})",
+            self.op(),
+            topic.name(),
+            self.0
+        )
+    }
+}
+
+/// Busy channels come more often.
+const CHANNELS: [Channel; 12] = [
+    Channel::Quote,
+    Channel::Trade,
+    Channel::Book,
+    Channel::Bar,
+    Channel::Stat,
+    Channel::Status,
+    Channel::Instrument,
+    Channel::Quote,
+    Channel::Trade,
+    Channel::Book,
+    Channel::Trade,
+    Channel::Book,
+];
+
+struct Slot {
+    client: Client,
+    reader: Reader,
+    blocked: usize,
+    closed: bool,
+}
+
+struct Run {
+    rig: Rig,
+    world: World,
+    wants: Vec<TopicId>,
+    slots: Vec<Option<Slot>>,
+    /// Where the last session in a slot left off.
+    left: HashMap<usize, HashMap<u32, (u64, u64)>>,
+    close_bytes: usize,
+}
+
+/// Does what the steps say and panics where the engine breaks a promise. `tuning` chooses limits.
+pub(crate) fn drive(tuning: [u8; 4], steps: &[Step]) {
+    let mut run = Run::new(tuning);
+    for step in steps {
+        run.step(*step);
+        run.check_bounds();
+    }
+    run.finish();
+}
+
+/// As [`drive`], from any bytes.
+pub(crate) fn drive_bytes(bytes: &[u8]) {
+    let (steps, _) = bytes.as_chunks::<4>();
+    let Some((tuning, steps)) = steps.split_first() else { return };
+    drive(*tuning, &steps.iter().map(|step| Step(*step)).collect::<Vec<_>>());
+}
+
+impl Run {
+    fn new([budget, shed, log, subscriptions]: [u8; 4]) -> Self {
+        let mut limits = limits();
+        limits.write_bytes = 16 + 4 * usize::from(budget);
+        limits.shed_bytes = 200 + 8 * usize::from(shed);
+        limits.close_bytes = 8 * limits.shed_bytes + 20_000;
+        limits.log_records_per_topic = if log < 64 { 2 + usize::from(log) / 4 } else { 1024 };
+        limits.log_bytes_per_topic = if log % 4 == 3 { 2_000 } else { 1 << 20 };
+        limits.subscriptions_per_session = 4 + usize::from(subscriptions);
+        limits.conflating_after_ns = SECOND / 5;
+        let close_bytes = limits.close_bytes;
+        let rig = Rig::new(limits);
+        let mut world = World::default();
+        for info in &rig.infos {
+            world.add(info);
+        }
+        let mut run =
+            Self { rig, world, wants: Vec::new(), slots: Vec::new(), left: HashMap::new(), close_bytes };
+        for at in 0..SESSIONS {
+            run.slots.push(None);
+            run.open(at, Encoding::ALL[at]);
+        }
+        if subscriptions % 4 > 0 {
+            for channel in Channel::ALL {
+                (0..SESSIONS).for_each(|at| run.send(at, &subscribe(1, channel.name(), &["sim:*"])));
+            }
+            run.take_wishes();
+            for id in std::mem::take(&mut run.wants) {
+                let event = run.world.state(id);
+                run.event(event);
+            }
+        }
+        run
+    }
+
+    fn open(&mut self, at: usize, encoding: Encoding) {
+        let client = self.rig.open(encoding);
+        self.slots[at] = Some(Slot { client, reader: Reader::default(), blocked: 0, closed: false });
+    }
+
+    fn event(&mut self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.rig.event(event);
+        }
+    }
+
+    fn send(&mut self, at: usize, command: &Command) {
+        if let Some(slot) = &self.slots[at]
+            && !slot.closed
+        {
+            let client = slot.client;
+            self.rig.send(client, command);
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let [_, a, b, c] = step.0;
+        let channel = CHANNELS[usize::from(b) % CHANNELS.len()];
+        let instrument = u32::from(c) % self.rig.infos.len() as u32;
+        let id = TopicId::new(instrument, channel);
+        let at = usize::from(c) % SESSIONS;
+        let symbol = self.rig.infos[usize::from(a) % self.rig.infos.len()].name.to_string();
+        match step.op() {
+            Op::Publish { count } => {
+                for more in 0..count {
+                    let event =
+                        self.world.publish(id, a.wrapping_add(more), b.wrapping_add(c).wrapping_mul(29));
+                    self.event(event);
+                }
+            }
+            Op::Fill => {
+                self.fill(at, 0);
+            }
+            Op::FillAndBlock => {
+                self.fill(at, 1 + usize::from(a));
+            }
+            Op::Unblock => self.unblock(at, usize::from(a)),
+            Op::ReadAll => self.read_all(at),
+            Op::Subscribe => {
+                self.send(at, &subscribe(1, channel.name(), &[&symbol, "sim:none", "?", &symbol]))
+            }
+            Op::SubscribeAll => self.send(at, &subscribe(2, channel.name(), &["sim:*", "sim:*", &symbol])),
+            Op::Unsubscribe => {
+                let symbols = if a % 4 == 0 { vec!["sim:*".to_owned()] } else { vec![symbol] };
+                let channel = channel.name().to_owned();
+                self.send(at, &Command::Unsubscribe(Unsubscribe { id: UNSUBSCRIBED, channel, symbols }));
+            }
+            Op::SetRate => {
+                let channel = channel.name().to_owned();
+                let symbols = vec!["sim:none".to_owned()];
+                self.send(at, &Command::SetRate(SetRate { id: 3, channel, symbols, max_rate: 1.0 }));
+            }
+            Op::Answer => {
+                let count = self.wants.len().min(1 + usize::from(a) % 4);
+                for id in self.wants.drain(..count).collect::<Vec<_>>() {
+                    let event = self.world.state(id);
+                    self.event(event);
+                }
+            }
+            Op::Unavailable => {
+                if let Some(id) = self.wants.first() {
+                    self.rig.event(Event::Unavailable { topic: *id, reason: "no answer".into() });
+                }
+            }
+            Op::Lose => {
+                let event = self.world.lose(id, a, b);
+                self.event(event);
+            }
+            Op::UpstreamGap => {
+                let event = self.world.upstream_gap(id);
+                self.event(event);
+            }
+            Op::Restart => {
+                let event = self.world.restart(id);
+                self.event(event);
+            }
+            Op::Repair => {
+                let event = self.world.state(id);
+                self.event(event);
+            }
+            Op::Ledger => self.send(at, &Command::Ledger(LedgerRequest { id: 5 })),
+            Op::Tick { millis } => {
+                self.rig.now += millis * 1_000_000;
+                self.rig.engine.tick(self.rig.now);
+            }
+            Op::Feed => self.rig.feed(if a % 2 == 0 { FeedState::Live } else { FeedState::Stale }),
+            Op::Ping => {
+                if let Some(slot) = &self.slots[at] {
+                    self.rig.engine.on_ping(slot.client.key, &[a], self.rig.now);
+                }
+            }
+            Op::Close => {
+                if let Some(slot) = &self.slots[at] {
+                    self.rig.engine.close(slot.client.key, CloseCode::ALL[usize::from(a) % 8]);
+                }
+            }
+            Op::End => self.end(at),
+            Op::Open => {
+                self.end(at);
+                self.open(at, Encoding::ALL[usize::from(a) % 3]);
+            }
+            Op::OpenAndResume => self.resume(at, a),
+            Op::NewInstrument => {
+                if self.rig.infos.len() < 6 {
+                    let index = self.rig.infos.len();
+                    self.rig.instrument(&format!("N{index}"));
+                    self.world.add(&self.rig.infos[index]);
+                }
+            }
+        }
+        self.take_wishes();
+    }
+
+    fn take_wishes(&mut self) {
+        for wish in self.rig.engine.take_wishes() {
+            match wish {
+                Wish::Want(id) => {
+                    assert!(!self.world.topic(id).wanted, "wanted twice");
+                    self.world.topic(id).wanted = true;
+                    self.wants.push(id);
+                }
+                Wish::Drop(id) => {
+                    assert!(self.world.topic(id).wanted, "dropped and never wanted");
+                    self.world.drop_topic(id);
+                    self.wants.retain(|want| *want != id);
+                }
+            }
+        }
+    }
+
+    /// Hands over once; the kernel takes all but `held` bytes of it.
+    fn fill(&mut self, at: usize, held: usize) -> bool {
+        let Some(slot) = &mut self.slots[at] else { return false };
+        let mut bytes = Vec::new();
+        let filled = self.rig.engine.fill(slot.client.key, self.rig.now, &mut bytes);
+        assert!(!slot.closed || bytes.is_empty(), "something comes after the close frame");
+        for frame in parse_frames(&bytes) {
+            assert!(!slot.closed, "something comes after the close frame");
+            for message in frame.messages(slot.client.encoding) {
+                slot.reader.read(&message, slot.client.encoding, &mut self.world);
+            }
+            if frame.opcode == CLOSE {
+                assert!(slot.reader.last_is_ledger, "the ledger is the last record before a close frame");
+                slot.closed = true;
+            }
+        }
+        assert!(!filled.closed || slot.closed);
+        if !bytes.is_empty() {
+            slot.blocked = (slot.blocked + bytes.len()).min(slot.blocked + held);
+            self.rig.engine.unsent(slot.client.key, slot.blocked, self.rig.now);
+        }
+        assert!(!filled.more || slot.blocked > 0 || !bytes.is_empty(), "more without end");
+        filled.more && slot.blocked == 0
+    }
+
+    fn unblock(&mut self, at: usize, keep: usize) {
+        let Some(slot) = &mut self.slots[at] else { return };
+        slot.blocked = if keep % 3 == 0 { slot.blocked / 2 } else { 0 };
+        self.rig.engine.unsent(slot.client.key, slot.blocked, self.rig.now);
+    }
+
+    fn read_all(&mut self, at: usize) {
+        self.unblock(at, 1);
+        for _ in 0..100_000 {
+            if !self.fill(at, 0) {
+                return;
+            }
+        }
+        panic!("`fill` does not come to an end");
+    }
+
+    fn end(&mut self, at: usize) {
+        let Some(slot) = self.slots[at].take() else { return };
+        let totals = self.rig.engine.ended(slot.client.key, self.rig.now).expect("it was open");
+        assert_eq!(totals.published, totals.delivered + totals.conflated + totals.dropped + totals.filtered);
+        let views = slot.reader.views.iter();
+        self.left.insert(at, views.map(|(id, view)| (*id, view.at)).collect());
+    }
+
+    fn resume(&mut self, at: usize, a: u8) {
+        self.end(at);
+        self.open(at, Encoding::ALL[usize::from(a) % 3]);
+        let left = self.left.get(&at).cloned().unwrap_or_default();
+        let position = |(id, (epoch, sequence)): (&u32, &(u64, u64))| {
+            let id = TopicId(*id);
+            let symbol = self.rig.infos[id.instrument_index() as usize].name.to_string();
+            ResumePosition {
+                channel: id.channel().name().to_owned(),
+                symbol,
+                epoch: *epoch,
+                sequence: *sequence,
+            }
+        };
+        let positions: Vec<_> = left.iter().map(position).take(4).collect();
+        let kept = |position: &ResumePosition| {
+            let index = self.rig.infos.iter().position(|info| info.name.to_string() == position.symbol);
+            let channel = Channel::from_name(&position.channel).expect("a channel");
+            (
+                TopicId::new(index.expect("an instrument") as u32, channel).0,
+                (position.epoch, position.sequence),
+            )
+        };
+        let resume = positions.iter().map(kept).collect();
+        let commands: Vec<_> = positions.iter().map(|p| subscribe(4, &p.channel, &[&p.symbol])).collect();
+        self.send(at, &Command::Resume(Resume { id: 6, positions }));
+        if let Some(slot) = &mut self.slots[at] {
+            slot.reader.resume = resume;
+        }
+        for command in commands {
+            self.send(at, &command);
+        }
+    }
+
+    fn check_bounds(&self) {
+        let (pressure, _) = self.rig.engine.pressure();
+        // One message more than the limit for each, and its ledger.
+        assert!(pressure <= SESSIONS * (self.close_bytes + 20_000), "pressure of {pressure} bytes");
+    }
+
+    /// Everything that was lost is repaired, everything that waits is read.
+    fn finish(mut self) {
+        self.take_wishes();
+        for id in std::mem::take(&mut self.wants) {
+            let event = self.world.state(id);
+            self.event(event);
+        }
+        let broken: Vec<_> = self
+            .world
+            .topics
+            .iter()
+            .filter(|(_, t)| t.wanted && !t.live)
+            .map(|(id, _)| TopicId(*id))
+            .collect();
+        for id in broken {
+            let event = self.world.state(id);
+            self.event(event);
+        }
+        for at in 0..SESSIONS {
+            self.read_all(at);
+            self.send(at, &Command::Ledger(LedgerRequest { id: 7 }));
+            self.read_all(at);
+            let Some(slot) = self.slots[at].as_ref().filter(|slot| !slot.closed) else { continue };
+            assert!(slot.reader.ledgers > 0);
+            for (id, view) in &slot.reader.views {
+                let id = TopicId(*id);
+                view.assert_converged(id, self.world.topic(id));
+            }
+        }
+        assert!(
+            !self.rig.engine.has_ready() || {
+                self.rig.engine.take_ready(&mut Vec::new());
+                true
+            }
+        );
+        assert_eq!(self.rig.engine.pressure().0, 0, "bytes are accounted for that nobody waits for");
+        let held = self.rig.engine.topics();
+        for at in 0..SESSIONS {
+            self.end(at);
+        }
+        self.rig.now += 100 * SECOND;
+        self.rig.engine.tick(self.rig.now);
+        assert_eq!(self.rig.engine.topics(), 0, "of {held} topics some are held for nobody");
+        assert_eq!(self.rig.engine.log_bytes(), 0);
+        let totals = self.rig.engine.totals();
+        assert_eq!(totals.published, totals.delivered + totals.conflated + totals.dropped + totals.filtered);
+    }
+}

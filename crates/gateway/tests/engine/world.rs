@@ -1,0 +1,290 @@
+//! The bus side of the model: what ingesters know, and what of it the engine was told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tickwire_gateway::engine::{Event, InstrumentInfo, TopicId, TopicState, Update};
+use tickwire_wire::{
+    Bar, Body, Book, BookState, Channel, Encoding, GapCause, Instrument, Record, Stat, TradingState,
+};
+
+use super::rig::{bus_update, level, quote, status, trade};
+
+/// A record that the engine was told of, and the model's order of arrival.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) arrival: u64,
+    pub(crate) record: Record,
+}
+
+/// One (instrument, channel).
+#[derive(Debug)]
+pub(crate) struct Truth {
+    info: Arc<InstrumentInfo>,
+    channel: Channel,
+    /// The ingester's side.
+    epoch: u64,
+    sequence: u64,
+    book: BookState,
+    newest: BTreeMap<u64, Record>,
+    /// The gateway's side: wanted, and in step with the ingester.
+    pub(crate) wanted: bool,
+    pub(crate) live: bool,
+    pub(crate) known_epoch: u64,
+    pub(crate) known_sequence: u64,
+    pub(crate) known_book: BookState,
+    pub(crate) known_newest: BTreeMap<u64, Told>,
+    /// Lossless records by numbering and number.
+    pub(crate) known_records: HashMap<(u64, u64), Told>,
+    /// Highest number of each numbering.
+    pub(crate) ends: BTreeMap<u64, u64>,
+    /// When the engine was last told something.
+    pub(crate) arrival: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) topics: BTreeMap<u32, Truth>,
+    arrival: u64,
+}
+
+impl World {
+    pub(crate) fn add(&mut self, info: &Arc<InstrumentInfo>) {
+        for channel in Channel::ALL {
+            let truth = Truth {
+                info: Arc::clone(info),
+                channel,
+                epoch: 1,
+                sequence: 0,
+                book: BookState::new(),
+                newest: BTreeMap::new(),
+                wanted: false,
+                live: false,
+                known_epoch: 0,
+                known_sequence: 0,
+                known_book: BookState::new(),
+                known_newest: BTreeMap::new(),
+                known_records: HashMap::new(),
+                ends: BTreeMap::new(),
+                arrival: 0,
+            };
+            self.topics.insert(TopicId::new(info.index, channel).0, truth);
+        }
+    }
+
+    pub(crate) fn topic(&mut self, id: TopicId) -> &mut Truth {
+        self.topics.get_mut(&id.0).expect("a topic of an instrument that exists")
+    }
+
+    /// The next record of a topic.
+    pub(crate) fn publish(&mut self, id: TopicId, a: u8, b: u8) -> Option<Event> {
+        let (record, gap) = self.topic(id).advance(a, b);
+        debug_assert!(!gap);
+        self.pass_on(id, &record, a)
+    }
+
+    /// The ingester missed something of its source: one number stands for it.
+    pub(crate) fn upstream_gap(&mut self, id: TopicId) -> Option<Event> {
+        let truth = self.topic(id);
+        truth.sequence += 1;
+        truth.book.reset();
+        let number = truth.sequence;
+        self.gap(id, GapCause::Upstream, number, number)
+    }
+
+    /// Records are lost between ingester and gateway.
+    pub(crate) fn lose(&mut self, id: TopicId, count: u8, a: u8) -> Option<Event> {
+        for at in 0..=count % 4 {
+            self.topic(id).advance(a.wrapping_add(at), a);
+        }
+        let truth = self.topic(id);
+        let is_counted = truth.channel.is_lossless() || truth.channel == Channel::Book;
+        let (first, last) = (truth.known_sequence + 1, truth.sequence);
+        if !truth.live || !is_counted || first > last {
+            return None;
+        }
+        let event = self.gap(id, GapCause::Bus, first, last);
+        let truth = self.topic(id);
+        // A book is asked for again, a lossless channel goes on.
+        truth.live = truth.channel != Channel::Book;
+        event
+    }
+
+    /// The ingester lost its numbering.
+    pub(crate) fn restart(&mut self, id: TopicId) -> Option<Event> {
+        let truth = self.topic(id);
+        truth.epoch += 1;
+        truth.sequence = 0;
+        truth.book.reset();
+        truth.newest.clear();
+        if !truth.live {
+            return None;
+        }
+        let (first, epoch) = (truth.known_sequence + 1, truth.epoch);
+        truth.known_epoch = epoch;
+        truth.known_sequence = 0;
+        truth.known_newest.clear();
+        truth.known_book.reset();
+        truth.ends.insert(epoch, 0);
+        let gap = Update::gap(Arc::clone(&truth.info), truth.channel, GapCause::Ingest, first, 0, epoch);
+        self.arrive(id);
+        Some(Event::Update(Arc::new(gap)))
+    }
+
+    /// The ingester's state, for a topic that is wanted.
+    pub(crate) fn state(&mut self, id: TopicId) -> Option<Event> {
+        let mut arrival = self.arrival;
+        let truth = self.topic(id);
+        if !truth.wanted || (truth.live && truth.channel.is_lossless()) {
+            return None;
+        }
+        truth.live = true;
+        let mut records = Vec::new();
+        truth.known_newest.clear();
+        truth.known_book.reset();
+        let mut newest: Vec<_> = truth.newest.iter().collect();
+        newest.sort_by_key(|(_, record)| record.sequence);
+        arrival += 2;
+        if truth.channel == Channel::Book {
+            if truth.book.is_synced() {
+                let record = truth.record(Body::Book(truth.book.to_snapshot()));
+                records.push(Arc::new(Update::from_record(
+                    Arc::clone(&truth.info),
+                    truth.epoch,
+                    record.sequence,
+                    record,
+                )));
+            }
+            truth.known_book = truth.book.clone();
+        } else {
+            for (key, record) in newest {
+                arrival += 1;
+                truth.known_newest.insert(*key, Told { arrival: arrival, record: record.clone() });
+                records.push(bus_update(&truth.info, Encoding::Proto, truth.epoch, record));
+            }
+        }
+        records.reverse();
+        truth.known_epoch = truth.epoch;
+        truth.known_sequence = truth.sequence;
+        truth.arrival = arrival;
+        truth.ends.insert(truth.epoch, truth.sequence);
+        let state = TopicState { topic: id, epoch: truth.epoch, sequence: truth.sequence, records };
+        self.arrival = arrival;
+        Some(Event::State(Arc::new(state)))
+    }
+
+    /// Nobody at the gateway wants it any more.
+    pub(crate) fn drop_topic(&mut self, id: TopicId) {
+        let truth = self.topic(id);
+        (truth.wanted, truth.live) = (false, false);
+        truth.ends.clear();
+    }
+
+    fn arrive(&mut self, id: TopicId) -> u64 {
+        self.arrival += 1;
+        let arrival = self.arrival;
+        self.topic(id).arrival = arrival;
+        arrival
+    }
+
+    fn gap(&mut self, id: TopicId, cause: GapCause, first: u64, last: u64) -> Option<Event> {
+        let truth = self.topic(id);
+        if !truth.live {
+            return None;
+        }
+        // What a conflated channel lost on the bus before shows as a jump only.
+        truth.known_sequence = last;
+        truth.known_book.reset();
+        truth.ends.insert(truth.epoch, last);
+        let gap = Update::gap(Arc::clone(&truth.info), truth.channel, cause, first, last, truth.epoch);
+        self.arrive(id);
+        Some(Event::Update(Arc::new(gap)))
+    }
+
+    fn pass_on(&mut self, id: TopicId, record: &Record, a: u8) -> Option<Event> {
+        if !self.topic(id).live {
+            return None;
+        }
+        let arrival = self.arrive(id);
+        let truth = self.topic(id);
+        let told = Told { arrival, record: record.clone() };
+        truth.known_sequence = record.sequence;
+        truth.ends.insert(truth.epoch, record.sequence);
+        match &record.body {
+            Body::Book(book) => {
+                truth.known_book.apply(record.sequence, book).expect("the ingester's changes apply");
+            }
+            Body::Trade(_) | Body::Status(_) | Body::Instrument(_) => {
+                truth.known_records.insert((truth.epoch, record.sequence), told);
+            }
+            _ => {
+                truth.known_newest.insert(key(record), told);
+            }
+        }
+        let encoding = if a % 2 == 0 { Encoding::Proto } else { Encoding::MsgPack };
+        Some(Event::Update(bus_update(&truth.info, encoding, truth.epoch, record)))
+    }
+}
+
+/// Of a bar, its interval.
+pub(crate) fn key(record: &Record) -> u64 {
+    if let Body::Bar(bar) = &record.body { bar.interval } else { 0 }
+}
+
+impl Truth {
+    fn record(&self, body: Body) -> Record {
+        let n = self.sequence;
+        Record { instrument: self.info.id, sequence: n, event_time: 1_000 + n, receive_time: 1_005 + n, body }
+    }
+
+    fn advance(&mut self, a: u8, b: u8) -> (Record, bool) {
+        self.sequence += 1;
+        let (price, size) = (i64::from(a) * 10, u64::from(b));
+        let body = match self.channel {
+            Channel::Trade => trade(price),
+            Channel::Book => self.advance_book(a, b),
+            Channel::Bar => Body::Bar(Bar {
+                interval: u64::from(a % 3) + 1,
+                close: price,
+                volume: size,
+                ..Bar::default()
+            }),
+            Channel::Stat => Body::Stat(Stat { last: Some(price), volume: size, ..Stat::default() }),
+            Channel::Status => status(if a % 2 == 0 { TradingState::Open } else { TradingState::Halted }),
+            Channel::Instrument => Body::Instrument(Instrument {
+                venue: self.info.name.venue.clone(),
+                symbol: self.info.name.symbol.clone(),
+                price_decimals: self.info.scale.price_decimals,
+                size_decimals: self.info.scale.size_decimals,
+                tick_size: size,
+                ..Instrument::default()
+            }),
+            _ => quote(price),
+        };
+        let record = self.record(body);
+        if self.channel != Channel::Book {
+            self.newest.insert(key(&record), record.clone());
+        }
+        (record, false)
+    }
+
+    fn advance_book(&mut self, a: u8, b: u8) -> Body {
+        let (sequence, price) = (self.sequence, i64::from(a % 12));
+        let one = level(if b % 2 == 0 { price } else { 100 - price }, u64::from(b / 2 % 4));
+        let is_snapshot = !self.book.is_synced() || b == 255;
+        let mut book = Book { snapshot: is_snapshot, ..Book::default() };
+        if is_snapshot {
+            book.bids = (0..8).rev().map(|at| level(at, 1 + u64::from(b))).collect();
+            book.asks = (90..98).map(|at| level(at, 1 + u64::from(a))).collect();
+        } else if b % 2 == 0 {
+            book.bids.push(one);
+        } else {
+            book.asks.push(one);
+        }
+        self.book.apply(sequence, &book).expect("a change that follows");
+        if a % 2 == 0 {
+            book.checksum = Some(self.book.checksum());
+        }
+        Body::Book(book)
+    }
+}
