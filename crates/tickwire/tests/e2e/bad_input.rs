@@ -1,0 +1,117 @@
+//! Wrong input of every kind: a clear message with a remedy, and nothing else harmed.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use tickwire_testkit::{NatsServer, NatsServerConfig, Program};
+
+use crate::world::{Gateway, TICKWIRE, nats};
+
+/// Runs a command that must fail with this status and tell all of this.
+#[track_caller]
+fn check(arguments: &[&str], status: i32, told: &[&str]) {
+    let mut program = Program::start(TICKWIRE, arguments);
+    let ended = program.ended();
+    let output = program.output();
+    assert_eq!(ended.code(), Some(status), "{arguments:?}:\n{output}");
+    for part in told {
+        assert!(output.contains(part), "{arguments:?}: `{part}` is missing in:\n{output}");
+    }
+    assert!(!output.contains("panicked"), "{output}");
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A hand-made recording: four trades, a snapshot, two changes.
+pub(crate) const RECORDING: &str = r#"1723161253900000000 {"lastUpdateId":100,"bids":[["100.00","1.000"],["99.50","2.000"]],"asks":[["100.50","1.500"],["101.00","3.000"]]}
+1723161254000000000 {"stream":"abcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161254000,"s":"ABCUSDT","U":101,"u":102,"b":[["100.00","0.500"]],"a":[]}}
+1723161254050000000 {"stream":"abcusdt@trade","data":{"e":"trade","E":1723161254050,"s":"ABCUSDT","t":1,"p":"100.00","q":"0.500","T":1723161254049,"m":true,"M":true}}
+1723161254100000000 {"stream":"abcusdt@bookTicker","data":{"u":103,"s":"ABCUSDT","b":"100.00","B":"0.500","a":"100.50","A":"1.500"}}
+1723161254150000000 {"stream":"abcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161254150,"s":"ABCUSDT","U":103,"u":104,"b":[],"a":[["100.50","0.000"]]}}
+1723161254200000000 {"stream":"abcusdt@trade","data":{"e":"trade","E":1723161254200,"s":"ABCUSDT","t":2,"p":"100.50","q":"1.500","T":1723161254199,"m":false,"M":true}}
+"#;
+
+#[test]
+fn unreadable_recordings() {
+    let nats = nats();
+    let bus = nats.url();
+    let folder = tempfile::tempdir().unwrap();
+    check(&["ingest", "replay", "/nonexistent/x.gz", "--bus", &bus], 1, &["/nonexistent/x.gz", "check the name"]);
+    let text = write(folder.path(), "notes.txt", b"these are\nnot ticks\n");
+    check(&["ingest", "replay", &text, "--bus", &bus], 1, &["notes.txt", "is not a recording", "nanoseconds"]);
+    let empty = write(folder.path(), "empty", b"");
+    check(&["ingest", "replay", &empty, "--bus", &bus], 1, &["empty"]);
+}
+
+#[test]
+fn a_truncated_recording_gives_everything_before_the_cut() {
+    let nats = nats();
+    let folder = tempfile::tempdir().unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    // Enough lines that the cut is in the middle of them.
+    for at in 0..3000_u64 {
+        let line = format!(
+            "{} {{\"stream\":\"abcusdt@trade\",\"data\":{{\"e\":\"trade\",\"E\":{},\"s\":\"ABCUSDT\",\"t\":{},\"p\":\"100.{:02}\",\"q\":\"0.5\",\"T\":{},\"m\":true,\"M\":true}}}}\n",
+            1_723_161_254_000_000_000 + at * 1_000_000,
+            1_723_161_254_000 + at,
+            at + 1,
+            at * 7919 % 100,
+            1_723_161_254_000 + at,
+        );
+        encoder.write_all(line.as_bytes()).unwrap();
+    }
+    let whole = encoder.finish().unwrap();
+    let cut = write(folder.path(), "cut.gz", &whole[..whole.len() / 2]);
+    let arguments = ["ingest", "replay", &cut, "--speed", "0", "--bus", &nats.url()];
+    let mut program = Program::start(TICKWIRE, &arguments);
+    assert_eq!(program.ended().code(), Some(0), "{}", program.output());
+    let output = program.output();
+    let line = program.line_with("records of 1 instruments");
+    let trades: u64 = line.split("trade ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
+    assert!((1000..3000).contains(&trades), "{output}");
+    assert!(output.contains("cut.gz"), "the damage is not named:\n{output}");
+}
+
+#[test]
+fn half_written_and_wrong_configurations() {
+    let folder = tempfile::tempdir().unwrap();
+    let half = write(folder.path(), "half.toml", b"[gateway]\nlisten = \"127.0.0.1:0\"\nadmin_lis");
+    check(&["gateway", "--config", &half], 2, &["half.toml, line 3", "cut off", "--print-default"]);
+    let wrong = b"[gateway]\nlisten = \"nowhere\"\nshards = 1000\n[bus]\nservers = [\"ftp://x\"]\nuser = \"u\"\n";
+    let wrong = write(folder.path(), "wrong.toml", wrong);
+    let told = ["mistakes", "gateway.listen", "gateway.shards", "bus.servers[0]", "bus.user"];
+    check(&["gateway", "--config", &wrong], 2, &told);
+    check(&["gateway", "--set", "gateway.lissten=1"], 2, &["did you mean `listen`"]);
+    check(&["gateway", "--config", "/nonexistent.toml"], 2, &["/nonexistent.toml", "check the path"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_in_use() {
+    let nats = nats();
+    let gateway = Gateway::start(&nats.url()).await;
+    let arguments = ["gateway", "--bus", &nats.url(), "--listen", &gateway.listen, "--admin-listen", "127.0.0.1:0"];
+    check(&arguments, 1, &[&gateway.listen, "--listen", "another process has this port"]);
+    assert_eq!(gateway.get("/healthz").await.unwrap().0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_credentials_are_named_and_waited_for() {
+    let text = "authorization { user: desk, password: right }".to_owned();
+    let nats = NatsServer::start(NatsServerConfig { text, ..NatsServerConfig::default() });
+    let bus = format!("nats://desk:wrong@127.0.0.1:{}", nats.port());
+    let arguments = ["gateway", "--bus", &bus, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let program = Program::start(TICKWIRE, &arguments);
+    let admin = program.line_with("admin: http://");
+    let admin = admin.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let told = crate::world::until(|| async {
+        let answer = crate::world::get(&admin, "/readyz").await;
+        answer.is_some_and(|(status, body)| status == 503 && body.to_lowercase().contains("credentials"))
+    });
+    assert!(told.await, "{:?}\n{}", crate::world::get(&admin, "/readyz").await, program.output());
+    program.line_with("credentials");
+    assert!(!program.output().contains("wrong"), "the password was told:\n{}", program.output());
+}
