@@ -27,7 +27,7 @@ pub fn write(out: &mut String, value: i64, decimals: u32) {
     write_unsigned(out, value.unsigned_abs(), decimals);
 }
 
-/// As [`write`], for sizes.
+/// As [`write()`], for sizes.
 pub fn write_unsigned(out: &mut String, value: u64, decimals: u32) {
     let mut digits = [b'0'; 40];
     let mut at = digits.len();

@@ -16,8 +16,8 @@
 //! | MessagePack | 40 | a `Refused` takes at least 2 bytes (an empty array is no message); counts are checked against the bytes that are there, so the list gets its room at once: 80 / 2 |
 //! | JSON | 80 | `{},` takes 3 bytes, and the list doubles: 80 * (1 + 2) / 3 |
 //!
-//! Honest records cost less than 10. [`bus_frame::BusHeader::parse`] and `split` allocate nothing but the text of an
-//! error. `tests/hostile` counts allocations, proves these bounds, and shows that no factor can be 5 % smaller.
+//! [`bus_frame::BusHeader::parse`] and `split` allocate nothing but the text of an error. `tests/hostile` counts
+//! allocations, checks these bounds, and shows that no factor can be 5 % smaller.
 
 mod book;
 pub mod bus_frame;

@@ -38,15 +38,15 @@ fn hostile_bytes_neither_panic_nor_cost_memory() {
     claimed_lengths();
     memory::factors_cannot_be_smaller();
     memory::dense_lists_stay_below();
-    property("garbage", 20_000, vec(any::<u8>(), 0..600), |bytes| garbage(&bytes));
+    property("garbage", 10_000, vec(any::<u8>(), 0..600), |bytes| garbage(&bytes));
     let changes = vec(any::<(Index, u8, u8)>(), 1..6);
     let messages = vec(random::message(), 1..4);
-    property("mutated", 10_000, (messages, random::command(), changes), |(messages, command, changes)| {
+    property("mutated", 6000, (messages, random::command(), changes), |(messages, command, changes)| {
         mutated(&messages, &command, &changes);
     });
     // Fewer: each case reads every beginning of six encodings.
     let one = (random::message(), random::command(), random::scale());
-    property("cut anywhere", 1000, one, |(message, command, scale)| cut_anywhere(&message, &command, &scale));
+    property("cut anywhere", 600, one, |(message, command, scale)| cut_anywhere(&message, &command, &scale));
 }
 
 /// Runs `check` on random values; it panics when the property does not hold.

@@ -14,6 +14,7 @@ mod table;
 
 mod docs;
 mod forward;
+mod python;
 mod round_trip;
 mod sizes;
 mod vectors;

@@ -1,14 +1,15 @@
 //! The golden vectors are what the codecs write and read.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tickwire_wire::{Batch, Command, Encoding, Message, decode_command};
 
 use crate::set::{self, Content};
 
 pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    folder.ancestors().nth(2).expect("crates/wire is two folders deep").to_owned()
 }
 
 pub(crate) fn decode_all(encoding: Encoding, bytes: &[u8]) -> Vec<Message> {
