@@ -68,7 +68,8 @@ pub trait Backplane: Send + Sync + 'static {
     /// Safe: it changes nothing.
     fn flush(&self, timeout: Duration) -> BoxFuture<'_, Result<(), FlushError>>;
 
-    /// Sends what was accepted, as far as that works within two seconds, then closes all inboxes and the connection.
+    /// Sends what was accepted, then closes all inboxes and the connection. A server that takes nothing is given up
+    /// after two seconds, or when it is found to be mute.
     /// Afterwards the state is `Down`, and every other call fails.
     ///
     /// # Cancel safety

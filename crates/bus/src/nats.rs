@@ -1,8 +1,8 @@
 //! The bus over NATS.
 //!
 //! Each handle owns one connection and one thread with a single-threaded runtime, which runs the client, the pump that
-//! feeds it, and the draining of all inboxes. One thread is what makes order provable; see [`order`]. It does no work
-//! per session and none per consumer beyond moving a pointer.
+//! feeds it, and the draining of all inboxes. How order is kept is told in [`order`]. The thread does no work per
+//! session, and none per message of an inbox beyond sorting and moving it.
 
 mod backoff;
 mod config;

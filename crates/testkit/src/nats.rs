@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 /// Log lines of the server that are kept for messages of failed tests.
@@ -93,12 +93,16 @@ impl NatsServer {
         self.config.text = text.into();
     }
 
-    /// Stops the process with SIGSTOP: its sockets stay open and answer nothing.
+    /// Stops the process with SIGSTOP: its sockets stay open and answer nothing. Returns when all its threads stand
+    /// still; sending the signal alone leaves them a moment, in which the server may still greet someone.
     ///
     /// # Panics
     /// When the server is not running.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        let pid = self.signal(Signal::STOP);
+        let stopped =
+            waitpid(Some(pid), WaitOptions::UNTRACED).expect("nats-server is a child of this process");
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "nats-server died instead of stopping");
     }
 
     /// Lets a paused process go on.
@@ -109,9 +113,10 @@ impl NatsServer {
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
-        let child = self.child.as_ref().expect("nats-server is running");
-        kill_process(Pid::from_child(child), signal).expect("nats-server takes signals");
+    fn signal(&self, signal: Signal) -> Pid {
+        let pid = Pid::from_child(self.child.as_ref().expect("nats-server is running"));
+        kill_process(pid, signal).expect("nats-server takes signals");
+        pid
     }
 
     fn launch(&mut self) {

@@ -145,7 +145,7 @@ impl NatsInbox {
     }
 
     /// Moves everything that the connection task has put into the channels to the inbox, until the inbox is closed.
-    /// To be spawned on the runtime of the client, which must be single-threaded; see [`Order`].
+    /// To be spawned on the runtime of the client. How order is kept is told in [`order`](super::order).
     pub(super) async fn drain(self: Arc<Self>, client: Client) {
         let statistics = client.statistics();
         let mut generation = statistics.connects.load(Ordering::Relaxed);

@@ -1,10 +1,12 @@
 //! Restores the order of publishers in what was drained at once.
 //!
 //! Why this is enough: a publisher's messages leave by one connection in the order of their counters, and the server
-//! hands them on in that order. The client's connection task puts each into its subscription's channel as it reads it.
-//! That task and the draining task share one thread, and a drain does not yield, so the channels it empties hold
-//! everything that was read since the last drain and nothing was added meanwhile. So each drain holds, per publisher, a
-//! range of counters that lies behind all ranges before it, and sorting within a drain sorts all of it.
+//! hands them on in that order. The client's connection task reads them in that order and puts each into the channel of
+//! its subscription, which lists the channel in [`Ready`](super::ready::Ready) before the next one is read. A drain
+//! goes on until that list is empty, so when it holds a message, it or an earlier drain holds every message that was
+//! read before. So the counters of a publisher in one drain lie behind those in all drains before it, and sorting
+//! within a drain sorts all of it. That both tasks share one thread is not needed for this; it bounds a drain, as
+//! nothing is added meanwhile.
 //!
 //! It can still fail where messages of one publisher take two ways: when the publisher, or this process, moves to
 //! another server of a cluster. Then a late one is dropped and counted, so what comes out is in order regardless.

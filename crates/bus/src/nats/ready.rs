@@ -2,7 +2,7 @@
 //!
 //! The stock ways to poll many streams may answer "nothing" while something is there, to be fair to other tasks. Order
 //! depends on a drain that takes everything, so this one is exact: a subscription is in the list from the moment that
-//! its channel woke it until it was polled.
+//! its channel got something until it is about to be polled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

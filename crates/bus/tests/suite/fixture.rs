@@ -94,7 +94,6 @@ pub(crate) fn nats_config(server: &NatsServer) -> NatsConfig {
         reconnect_min: Duration::from_millis(5),
         reconnect_max: Duration::from_millis(50),
         connect_timeout: Duration::from_secs(1),
-        ping_interval: Duration::from_millis(200),
         publish_queue: 65_536,
         ..NatsConfig::default()
     }

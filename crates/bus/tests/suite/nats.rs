@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tickwire_bus::{
-    Backplane, BusEvent, BusState, ConnectError, InboxLimits, NatsBus, NatsConfig, PublishError,
+    Backplane, BusEvent, BusState, ConnectError, InboxLimits, LostCause, NatsBus, NatsConfig, PublishError,
 };
 use tickwire_testkit::{NatsServer, NatsServerConfig};
 use tokio::time::timeout;
@@ -45,7 +45,8 @@ async fn a_bad_configuration_is_refused_with_all_mistakes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mute_server_is_noticed_and_publishing_never_waits() {
     let server = NatsServer::start(NatsServerConfig::default());
-    let bus = connect(&NatsConfig { publish_queue: 64, ..nats_config(&server) });
+    let ping_interval = Duration::from_millis(200);
+    let bus = connect(&NatsConfig { publish_queue: 64, ping_interval, ..nats_config(&server) });
     up(bus.as_ref()).await;
     let (interest, mut inbox) = bus.inbox(InboxLimits::default());
     interest.subscribe(&data("A"), 1).unwrap();
@@ -54,18 +55,14 @@ async fn a_mute_server_is_noticed_and_publishing_never_waits() {
     let paused = Instant::now();
     let payload = Bytes::from(vec![0; 10_000]);
     let mut refused = 0;
-    let mut longest = Duration::ZERO;
     while bus.state().borrow().is_up() {
-        let started = Instant::now();
         refused += u32::from(bus.publish(&data("A"), payload.clone()) == Err(PublishError::Full));
-        longest = longest.max(started.elapsed());
         tokio::task::yield_now().await;
         assert!(paused.elapsed() < PATIENCE);
     }
     let noticed = paused.elapsed();
-    assert!(noticed < Duration::from_secs(3), "{noticed:?} at a ping interval of 200 ms");
-    assert!(refused > 0);
-    assert!(longest < Duration::from_millis(250), "{longest:?}");
+    assert!(noticed < Duration::from_secs(10), "{noticed:?} at a ping interval of 200 ms");
+    assert!(refused > 1_000, "a call that waits would be refused at most once: {refused}");
     assert_eq!(bus.publish(&data("A"), Bytes::new()), Err(PublishError::Down));
     server.resume();
     assert!(up(bus.as_ref()).await >= 2);
@@ -74,6 +71,28 @@ async fn a_mute_server_is_noticed_and_publishing_never_waits() {
     take_until(&mut inbox, is_back).await;
     bus.publish(&data("A"), Bytes::from("fresh")).unwrap();
     take_until(&mut inbox, |events| messages(events).last() == Some(&(1, b"fresh".as_slice()))).await;
+}
+
+/// The client drops at the capacity of a subscription; that is told, though neither how much nor where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overflow_inside_the_client_is_told() {
+    let server = NatsServer::start(NatsServerConfig::default());
+    let consumer = connect(&NatsConfig { subscription_queue: 1, ..nats_config(&server) });
+    let publisher = connect(&nats_config(&server));
+    up(consumer.as_ref()).await;
+    up(publisher.as_ref()).await;
+    let (interest, mut inbox) = consumer.inbox(InboxLimits::default());
+    interest.subscribe(&data("A"), 1).unwrap();
+    consumer.flush(PATIENCE).await.unwrap();
+    for number in 0..10_000_u32 {
+        publisher.publish(&data("A"), Bytes::from(number.to_be_bytes().to_vec())).unwrap();
+    }
+    let is_told = |event: &BusEvent| {
+        matches!(event, BusEvent::Lost { token: None, messages: None, cause: LostCause::Upstream })
+    };
+    let events = take_until(&mut inbox, |events| events.iter().any(is_told)).await;
+    let numbers: Vec<_> = messages(&events).into_iter().map(|(_, payload)| payload.to_vec()).collect();
+    assert!(numbers.is_sorted());
 }
 
 /// After an outage consumers get what is published then, not what waited in queues.

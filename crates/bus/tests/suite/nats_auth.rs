@@ -79,6 +79,59 @@ async fn nkey() {
     fails_with(config, "authorization violation").await;
 }
 
+fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let group = |chunk: &[u8]| {
+        let bits =
+            chunk.iter().enumerate().fold(0, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
+        (0..=chunk.len())
+            .map(move |at| char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63]))
+            .collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
+}
+
+/// A JWT as NATS wants it, for `subject`, signed by `issuer`.
+fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: &str) -> String {
+    let head = base64url(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
+    let (iss, sub) = (issuer.public_key(), subject.public_key());
+    let claims = format!(
+        r#"{{"jti":"test","iat":1700000000,"iss":"{iss}","sub":"{sub}","name":"test","nats":{{{nats},"version":2}}}}"#
+    );
+    let signed = format!("{head}.{}", base64url(claims.as_bytes()));
+    let signature = base64url(&issuer.sign(signed.as_bytes()).unwrap());
+    format!("{signed}.{signature}")
+}
+
+#[tokio::test]
+async fn credentials_file() {
+    let operator = nkeys::KeyPair::new_operator();
+    let account = nkeys::KeyPair::new_account();
+    let user = nkeys::KeyPair::new_user();
+    let unlimited = r#""limits":{"subs":-1,"data":-1,"payload":-1,"imports":-1,"exports":-1,"conn":-1,"leaf":-1,"wildcards":true}"#;
+    let server = server(&format!(
+        "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {} }}",
+        jwt(&operator, &operator, r#""type":"operator""#),
+        account.public_key(),
+        jwt(&operator, &account, &format!(r#""type":"account",{unlimited}"#)),
+    ));
+    let credentials = |name: &str, seed: &nkeys::KeyPair| {
+        let jwt = jwt(&account, &user, r#""type":"user","subs":-1,"data":-1,"payload":-1"#);
+        let seed = seed.seed().unwrap();
+        let path = server.dir().join(name);
+        let text = format!(
+            "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    works(NatsConfig { credentials_file: credentials("good", &user), ..nats_config(&server) }).await;
+    let stolen = credentials("bad", &nkeys::KeyPair::new_user());
+    fails_with(NatsConfig { credentials_file: stolen, ..nats_config(&server) }, "authorization violation")
+        .await;
+}
+
 /// The permissions that the documentation asks for are enough.
 #[tokio::test]
 async fn the_documented_permissions_are_enough() {

@@ -83,6 +83,7 @@ async fn holds_at_full_speed_with_several_publishers() {
         publishing.push(tokio::spawn(async move {
             publish_all(Arc::clone(&bus), publisher, COUNT).await;
             bus.flush(PATIENCE).await.unwrap();
+            assert_eq!(bus.state().borrow().generation(), Some(1), "a connection broke");
         }));
     }
     let consuming: Vec<_> = inboxes
@@ -95,8 +96,10 @@ async fn holds_at_full_speed_with_several_publishers() {
                 while checker.count < 3 * COUNT as usize {
                     events.clear();
                     let more = timeout(PATIENCE, inbox.recv_batch(&mut events, max)).await;
-                    assert!(more.expect("messages are missing"));
+                    assert_eq!(more, Ok(true), "{} messages came, up to {:?}", checker.count, checker.next);
                     checker.check(&events);
+                    let is_note = |event: &&BusEvent| !matches!(event, BusEvent::Message { .. });
+                    assert_eq!(events.iter().find(is_note), None, "nothing may be lost here");
                 }
             })
         })
