@@ -17,7 +17,9 @@ pub trait Adapter: Send {
     /// Waits for input and appends what it says, a bounded number of events per call.
     ///
     /// # Cancel safety
-    /// Must be cancel-safe: what was appended stays, and nothing is lost when the future is dropped at an `.await`.
+    /// Must be cancel-safe: what was appended stays, and nothing is lost when the future is dropped at an `.await`,
+    /// which the ingester does at every beat and question. Where reading itself is not cancel-safe, as with frames of
+    /// a WebSocket, a task of the adapter's own reads, and hands over through a bounded channel.
     ///
     /// # Errors
     /// When the source is lost for good. What it can get over, an adapter tells by events:

@@ -62,14 +62,20 @@ impl Pacer {
         Self { pace, anchor: None }
     }
 
+    /// Longer silence is passed over: a recording with a hole of days, or one wrong time, would play no more.
+    const SILENCE_MAX: Duration = Duration::from_mins(10);
+
     /// How long until an event of this time is due.
     pub(crate) fn wait(&mut self, time: u64, now: u64) -> Duration {
         let Pace::Speed(_) = self.pace else { return Duration::ZERO };
         let due = self.place(time, now);
-        if due + (Self::LAG_MAX.as_nanos() as u64) < now {
+        let (lag, wait) = (now.saturating_sub(due), due.saturating_sub(now));
+        let (lag, wait) = (Duration::from_nanos(lag), Duration::from_nanos(wait));
+        if lag > Self::LAG_MAX || wait > Self::SILENCE_MAX {
             self.anchor = Some((time, now));
+            return Duration::ZERO;
         }
-        Duration::from_nanos(due.saturating_sub(now))
+        wait
     }
 
     /// When an event of this time is, or was, due by the clock; flat out: now.
@@ -80,7 +86,7 @@ impl Pacer {
         // A recording's times are up to a day apart: in units of the source's nanoseconds a double is exact to 2^53.
         let scaled =
             if (speed - 1.0).abs() < f64::EPSILON { passed } else { (passed as f64 / speed) as i128 };
-        (i128::from(at) + scaled) as u64
+        u64::try_from((i128::from(at) + scaled).max(0)).unwrap_or(u64::MAX)
     }
 }
 
@@ -109,5 +115,14 @@ mod tests {
     fn a_long_lag_is_not_caught_up_with() {
         let late = 10 * SECOND;
         check(Pace::Speed(1.0), &[(0, 0, 0), (SECOND, late, 0), (2 * SECOND, late, SECOND)]);
+    }
+
+    #[test]
+    fn a_wild_time_does_not_stop_the_rest() {
+        let now = 1_000 * SECOND;
+        check(
+            Pace::Speed(0.5),
+            &[(10, now, 0), (u64::MAX, now, 0), (20, now, 0), (20 + SECOND, now, 2 * SECOND)],
+        );
     }
 }

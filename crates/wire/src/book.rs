@@ -78,9 +78,10 @@ impl BookState {
                 return Ok(Applied::Known);
             }
             let first = if book.first_sequence == 0 { sequence } else { book.first_sequence };
-            if first > self.sequence + 1 {
+            let expected = self.sequence.saturating_add(1);
+            if first > expected {
                 self.is_synced = false;
-                return Err(BookError::Gap { expected: self.sequence + 1, got: first });
+                return Err(BookError::Gap { expected, got: first });
             }
             for level in &book.bids {
                 self.set_bid(*level);

@@ -35,7 +35,18 @@ impl Normalizer {
         Self { market, symbols, by_name }
     }
 
-    /// The connection is new: trades, quotes and books begin anew, and each book waits for a snapshot.
+    /// The connection was lost and is back: books are broken until a snapshot, and the numbers of the next trades tell
+    /// what was missed.
+    pub fn reconnected(&mut self, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        for (symbol, index) in self.symbols.iter_mut().zip(0..) {
+            if !std::mem::take(&mut symbol.depth).is_waiting() {
+                let body = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
+                events.push(event(index, receive_time, receive_time, body));
+            }
+        }
+    }
+
+    /// The source begins anew, perhaps in the past: nothing that was is compared with what comes.
     pub fn restart(&mut self) {
         for symbol in &mut self.symbols {
             symbol.depth = DepthSync::default();

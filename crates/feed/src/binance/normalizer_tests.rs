@@ -131,6 +131,25 @@ fn books_begin_with_a_snapshot_and_break_at_a_hole() {
 }
 
 #[test]
+fn a_lost_connection_breaks_books_and_is_seen_in_the_trades() {
+    let mut normalizer = normalizer(Market::Spot);
+    let mut events = Vec::new();
+    for message in [SNAPSHOT, &trade(7)] {
+        normalizer.message(RECEIVED, message, Some("ABUSD"), &mut events).unwrap();
+    }
+    events.clear();
+    normalizer.reconnected(RECEIVED, &mut events);
+    normalizer.message(RECEIVED, &trade(9), None, &mut events).unwrap();
+    let gap = |time, channel, count| at(0, time, MarketBody::UpstreamGap { channel, count });
+    let expected =
+        [gap(RECEIVED, Channel::Book, None), gap(1_700_000_000_100_000_000, Channel::Trade, Some(1))];
+    assert_eq!(events[..2], expected);
+    assert_eq!(normalizer.wanting_snapshot().count(), 0, "no change of the new connection came yet");
+    normalizer.message(RECEIVED, &depth("20-21", NO_LEVELS), None, &mut events).unwrap();
+    assert_eq!(normalizer.wanting_snapshot().collect::<Vec<_>>(), ["ABUSD"]);
+}
+
+#[test]
 fn other_streams_and_answers_are_passed_over() {
     check(Market::Spot, &[&stream("kline_1m", "{}")], &[]);
     check(Market::Spot, &[&stream("depth20@100ms", "{}")], &[]);

@@ -197,7 +197,7 @@ impl Decimals {
 
 /// Binance gives milliseconds, or microseconds to those who ask for them.
 pub(crate) fn nanoseconds(time: u64) -> u64 {
-    // Milliseconds reach this in the year 5138, microseconds passed it in 1973.
-    const MILLISECONDS_MAX: u64 = 100_000_000_000_000;
+    // Milliseconds reach this in the year 2286, microseconds passed it in 1970.
+    const MILLISECONDS_MAX: u64 = 10_000_000_000_000;
     if time < MILLISECONDS_MAX { time * 1_000_000 } else { time.saturating_mul(1_000) }
 }

@@ -8,6 +8,7 @@ mod answer;
 mod beat;
 mod derived;
 mod instrument;
+mod main_loop;
 mod publisher;
 mod sequencer;
 mod stats;
@@ -18,10 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tickwire_bus::{Backplane, PublishError, Questions, ServeError, Subject, SubjectError};
-use tickwire_wire::{Encoding, FeedState};
+use tickwire_bus::{Backplane, PublishError, ServeError, Subject, SubjectError};
+use tickwire_wire::Encoding;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use self::beat::{BEAT_PERIOD, BEAT_POSITIONS_MAX};
@@ -30,16 +30,11 @@ pub use self::instrument::BOOK_LEVELS_MAX;
 pub use self::sequencer::INSTRUMENTS_MAX;
 pub use self::stats::{IngestReport, IngestStats, Tally};
 
-use self::beat::Condition;
+use self::main_loop::MainLoop;
 use self::publisher::{Outlet, Publisher};
 use self::sequencer::Sequencer;
-use crate::adapter::{Adapter, FeedEvent, Flow, SourceState};
+use crate::adapter::Adapter;
 use crate::clock::Clock;
-
-/// How often it is looked for what is due: bars, running figures, repairs, beats.
-const TICK: Duration = Duration::from_millis(50);
-/// How long a stop waits for the bus to take the last messages.
-const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How to ingest.
 #[derive(Clone, Debug)]
@@ -185,181 +180,8 @@ impl<A: Adapter> Ingester<A> {
         let questions = self.bus.serve(&ask_subject).await?;
         let epoch = self.config.clock.now();
         let publisher = Publisher::new(Arc::clone(&self.bus), epoch, self.config.encoding);
-        let main_loop = MainLoop {
-            sequencer: Sequencer::new(venue, id_base, publisher),
-            condition: Condition::default(),
-            told: (FeedState::Unknown, String::new()),
-            next_beat: Instant::now(),
-            last_input: Instant::now(),
-            beat_subject,
-            config: self.config,
-            bus: self.bus,
-            stats: self.stats,
-        };
+        let sequencer = Sequencer::new(venue, id_base, publisher);
+        let main_loop = MainLoop::new(self.config, self.bus, self.stats, sequencer, beat_subject);
         Ok(main_loop.run(self.adapter, questions, self.paused.subscribe(), shutdown).await)
-    }
-}
-
-struct MainLoop {
-    config: IngestConfig,
-    bus: Arc<dyn Backplane>,
-    stats: IngestStats,
-    sequencer: Sequencer<Arc<dyn Backplane>>,
-    condition: Condition,
-    /// What the last beat said.
-    told: (FeedState, String),
-    next_beat: Instant,
-    last_input: Instant,
-    beat_subject: Subject,
-}
-
-impl MainLoop {
-    async fn run<A: Adapter>(
-        mut self,
-        mut adapter: A,
-        questions: Questions,
-        mut paused: watch::Receiver<bool>,
-        shutdown: CancellationToken,
-    ) -> Summary {
-        let mut questions = Some(questions);
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut events = Vec::new();
-        let mut is_running = true;
-        loop {
-            // In this order, because a source that always has data would leave the others waiting.
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                _ = paused.changed() => {
-                    self.condition.is_paused = *paused.borrow_and_update();
-                    self.last_input = Instant::now();
-                }
-                question = next_question(&mut questions) => match question {
-                    Some(question) => {
-                        let answer = answer::answer(&self.sequencer, question.payload(), self.told.0);
-                        self.sequencer.publisher.tally.answers += 1;
-                        if let Err(error) = question.reply(answer.into()) {
-                            tracing::debug!(%error, "bus refused an answer");
-                        }
-                    }
-                    None => questions = None,
-                },
-                _ = ticks.tick() => self.tick(),
-                flow = adapter.next(&mut events), if is_running && !self.condition.is_paused => {
-                    match flow {
-                        Ok(Flow::More) => {}
-                        Ok(Flow::Ended) => {
-                            self.condition.source = Some(SourceState::Ended);
-                            is_running = false;
-                        }
-                        Err(error) => {
-                            tracing::error!(venue = self.sequencer.venue, %error, "source lost");
-                            self.condition.lost = Some(error.to_string());
-                            is_running = false;
-                        }
-                    }
-                    self.take(&mut events);
-                    tokio::task::yield_now().await;
-                }
-            }
-            self.beat_if_due();
-            if !is_running && self.config.at_end == AtEnd::Stop {
-                break;
-            }
-        }
-        // What a cancelled `next` appended belongs to this run.
-        self.take(&mut events);
-        self.tick();
-        self.condition.is_stopped = true;
-        self.beat_if_due();
-        if let Err(error) = self.bus.flush(STOP_DEADLINE).await {
-            tracing::warn!(venue = self.sequencer.venue, %error, "stopped without the bus confirming all");
-        }
-        Summary { report: self.stats.report(), lost: self.condition.lost }
-    }
-
-    fn take(&mut self, events: &mut Vec<FeedEvent>) {
-        if events.is_empty() {
-            return;
-        }
-        self.sequencer.publisher.now = self.config.clock.now();
-        self.last_input = Instant::now();
-        self.condition.stalled = None;
-        for event in events.drain(..) {
-            match event {
-                FeedEvent::Define { index, definition } => {
-                    if let Err(reason) = self.sequencer.define(index, definition) {
-                        self.fault(&format!("instrument refused: {reason}"));
-                    }
-                }
-                FeedEvent::Market(event) => self.sequencer.event(event),
-                FeedEvent::Source(source) => self.condition.source = Some(source),
-                FeedEvent::Fault(fault) => self.fault(&fault.to_string()),
-                FeedEvent::Repeat => self.sequencer.publisher.tally.repeats += 1,
-            }
-        }
-        self.sequencer.end_turn();
-        self.report();
-    }
-
-    fn fault(&mut self, fault: &str) {
-        let faults = &mut self.sequencer.publisher.tally.faults;
-        *faults += 1;
-        // One a power of two: a source that is all faults does not flood the log.
-        if faults.is_power_of_two() {
-            tracing::warn!(venue = self.sequencer.venue, faults = *faults, "{fault}");
-        }
-        self.stats.update(|report| report.last_fault = Some(fault.to_owned()));
-    }
-
-    fn tick(&mut self) {
-        self.sequencer.tick(self.config.clock.now());
-        let silence = self.last_input.elapsed();
-        self.condition.stalled = (silence >= self.config.stall_after).then_some(self.config.stall_after);
-        self.report();
-    }
-
-    fn beat_if_due(&mut self) {
-        let state = self.condition.state();
-        let now = Instant::now();
-        if state == self.told && now < self.next_beat {
-            return;
-        }
-        let time = self.config.clock.now();
-        for beat in beat::beats(&mut self.sequencer, state.0, &state.1, time) {
-            if let Err(error) = Outlet::publish(&self.bus, &self.beat_subject, beat.into()) {
-                tracing::debug!(%error, "bus refused a beat");
-            }
-        }
-        if state != self.told {
-            tracing::info!(
-                venue = self.sequencer.venue,
-                state = state.0.as_str_name(),
-                reason = state.1,
-                "feed"
-            );
-        }
-        self.told = state;
-        self.next_beat = now + BEAT_PERIOD;
-        self.report();
-    }
-
-    fn report(&self) {
-        let tally = self.sequencer.publisher.tally;
-        let instruments = self.sequencer.by_symbol.len();
-        let (state, reason) = &self.told;
-        self.stats.update(|report| {
-            (report.tally, report.instruments, report.state) = (tally, instruments, *state);
-            report.reason.clone_from(reason);
-        });
-    }
-}
-
-/// Never ends where there is no one to ask any more.
-async fn next_question(questions: &mut Option<Questions>) -> Option<tickwire_bus::Question> {
-    match questions {
-        Some(questions) => questions.next().await,
-        None => std::future::pending().await,
     }
 }

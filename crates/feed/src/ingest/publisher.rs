@@ -127,13 +127,16 @@ impl<O: Outlet> Publisher<O> {
     }
 
     fn take_numbers(&mut self, state: &mut InstrumentState, channel: Channel, count: u64) -> u64 {
-        let index = state.index;
-        let numbering = state.numbering_mut(channel);
-        numbering.sequence += count;
-        if !std::mem::replace(&mut numbering.has_moved, true) {
-            self.moved.push((index, channel));
+        state.numbering_mut(channel).sequence += count;
+        self.mark_moved(state, channel);
+        state.numbering(channel).sequence
+    }
+
+    /// The next beat says where this channel stands.
+    pub(crate) fn mark_moved(&mut self, state: &mut InstrumentState, channel: Channel) {
+        if !std::mem::replace(&mut state.numbering_mut(channel).has_moved, true) {
+            self.moved.push((state.index, channel));
         }
-        numbering.sequence
     }
 
     fn send(&mut self, state: &mut InstrumentState, channel: Channel, range: (u64, u64), bytes: Vec<u8>) {
@@ -207,8 +210,12 @@ impl<O: Outlet> Publisher<O> {
                 true
             }
             Err(error) => {
-                tracing::debug!(subject = %state.subject(channel), %error, "bus refused a message");
-                self.tally.refused_messages += 1;
+                let refused = &mut self.tally.refused_messages;
+                *refused += 1;
+                // One a power of two: an outage does not flood the log.
+                if refused.is_power_of_two() {
+                    tracing::warn!(subject = %state.subject(channel), refused = *refused, %error, "bus refused");
+                }
                 false
             }
         }

@@ -12,6 +12,9 @@ use crate::adapter::{Levels, MarketBody, MarketEvent};
 /// Instruments that a venue may have: the size of its block of ids.
 pub const INSTRUMENTS_MAX: u32 = 16_383;
 
+/// Events in one upstream gap at most; a jump beyond it is no count but a broken numbering, and takes one number.
+const GAP_COUNT_MAX: u64 = 1_000_000_000;
+
 /// Owns the truth of one venue: books, last values, numbering.
 pub(crate) struct Sequencer<O> {
     pub(crate) venue: String,
@@ -83,9 +86,10 @@ impl<O: Outlet> Sequencer<O> {
             MarketBody::Status(status) => {
                 state.status = Some(publisher.emit(state, times.0, times.1, Body::Status(status)));
             }
+            MarketBody::UpstreamGap { channel: Channel::Unknown, .. } => {}
             MarketBody::UpstreamGap { channel, count } => {
                 publisher.tally.upstream_gaps += 1;
-                let count = count.unwrap_or(1).max(1);
+                let count = count.filter(|count| (1..=GAP_COUNT_MAX).contains(count)).unwrap_or(1);
                 let record = publisher.emit_gap(state, times.0, times.1, channel, count);
                 if channel == Channel::Book {
                     state.book.reset();
@@ -112,6 +116,17 @@ impl<O: Outlet> Sequencer<O> {
         }
         self.end_turn();
         self.publisher.repair(&mut self.instruments);
+    }
+
+    /// The next beats say all positions: what the bus accepted may be lost all the same.
+    pub(crate) fn move_all(&mut self) {
+        for state in self.instruments.iter_mut().flatten() {
+            for channel in Channel::ALL {
+                if state.numbering(channel).sequence > 0 {
+                    self.publisher.mark_moved(state, channel);
+                }
+            }
+        }
     }
 
     /// Publishes what is still open.

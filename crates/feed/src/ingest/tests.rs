@@ -250,6 +250,18 @@ fn upstream_gaps_use_up_numbers() {
 }
 
 #[test]
+fn a_gap_that_no_market_can_have_takes_one_number() {
+    let (mut sequencer, shelf) = one_instrument();
+    for (channel, count) in [(Channel::Trade, u64::MAX), (Channel::Trade, 0), (Channel::Unknown, 3)] {
+        happens(&mut sequencer, MarketBody::UpstreamGap { channel, count: Some(count) });
+    }
+    sequencer.end_turn();
+    let ranges: Vec<_> =
+        shelf.take().iter().map(|(header, _)| (header.first_sequence, header.last_sequence)).collect();
+    assert_eq!(ranges, [(1, 1), (2, 2)]);
+}
+
+#[test]
 fn answers_say_where_each_channel_stands() {
     let (mut sequencer, _shelf) = one_instrument();
     assert!(records_of(&ask(&sequencer, Channel::Quote, "A/B")).is_empty());

@@ -198,7 +198,9 @@ impl Replay {
         }
         let offset = match self.config.times {
             Times::Recorded => i128::from(self.shift),
-            Times::Rebased => i128::from(self.pacer.place(recorded + self.shift, now)) - i128::from(recorded),
+            Times::Rebased => {
+                i128::from(self.pacer.place(recorded.saturating_add(self.shift), now)) - i128::from(recorded)
+            }
         };
         let offset = i64::try_from(offset).unwrap_or(0);
         for event in &mut events[from..] {
@@ -211,7 +213,7 @@ impl Replay {
     }
 
     fn restart(&mut self) -> Result<(), AdapterError> {
-        self.shift += self.progress.span() + LOOP_PAUSE;
+        self.shift = self.shift.saturating_add(self.progress.span()).saturating_add(LOOP_PAUSE);
         self.normalizer.restart();
         self.progress.start_pass();
         self.sources = open_all(&self.config, &self.progress)
@@ -250,7 +252,7 @@ impl Adapter for Replay {
                 continue;
             };
             let now = self.config.clock.now();
-            let wait = self.pacer.wait(recorded + self.shift, now);
+            let wait = self.pacer.wait(recorded.saturating_add(self.shift), now);
             if !wait.is_zero() {
                 if !events.is_empty() {
                     return Ok(Flow::More);

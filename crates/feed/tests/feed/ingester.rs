@@ -209,6 +209,25 @@ async fn an_outage_of_the_bus_is_made_good_for() {
     assert_eq!(world.run.await.unwrap().unwrap().report.tally.crossed_books, 0);
 }
 
+/// What the bus accepted before it broke may be lost all the same, and then only positions tell.
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_beats_say_every_position() {
+    let mut world = World::start(config(), script(Then::Wait));
+    let mut before = Heard::default();
+    world.hear_until(&mut before, |heard| heard.beats.len() >= 4).await;
+    assert!(before.beats[3].positions.is_empty(), "nothing moves any more");
+    // So short that no beat was refused, and longer.
+    for length in [Duration::ZERO, BEAT_PERIOD * 2] {
+        world.bus.set_down(true);
+        tokio::time::sleep(length).await;
+        world.bus.set_down(false);
+        let mut heard = Heard::default();
+        world.hear_until(&mut heard, |heard| heard.beats.len() >= 3).await;
+        let positions: usize = heard.beats.iter().map(|beat| beat.positions.len()).sum();
+        assert_eq!(positions, before.check_numbers().len());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_same_seed_publishes_the_same_records() {
     async fn records() -> Vec<tickwire_wire::Record> {

@@ -59,10 +59,11 @@ fn set(side: &mut Side, levels: &Value) {
 }
 
 /// Applies the snapshot, then every change that ends after it. No check of continuity: that is the ingester's.
-fn read_naively(path: &Path) -> Naive {
+fn read_naively(paths: &[PathBuf]) -> Naive {
     let mut naive = Naive::default();
-    let lines: Vec<Value> = BufReader::new(MultiGzDecoder::new(File::open(path).unwrap()))
-        .lines()
+    let lines: Vec<Value> = paths
+        .iter()
+        .flat_map(|path| BufReader::new(MultiGzDecoder::new(File::open(path).unwrap())).lines())
         .map(|line| serde_json::from_str(line.unwrap().split_once(' ').unwrap().1).unwrap())
         .collect();
     let snapshot = lines.iter().find(|line| line["lastUpdateId"].is_u64()).unwrap();
@@ -96,13 +97,13 @@ fn side_of(levels: &[Level], scale: &Instrument) -> Side {
     levels.iter().map(text).collect()
 }
 
-async fn check(market: Market, file: &str, symbol: &str, trades: u64, quotes: u64) {
-    let Some(path) = data(file) else { return };
-    let naive = read_naively(&path);
+async fn check(market: Market, files: &[&str], symbol: &str, trades: u64, quotes: u64) {
+    let Some(files) = files.iter().map(|file| data(file)).collect::<Option<Vec<_>>>() else { return };
+    let naive = read_naively(&files);
     assert_eq!((naive.trades, naive.quotes), (trades, quotes), "the file is another one");
     let replay = Replay::open(ReplayConfig {
         market,
-        files: vec![path],
+        files,
         pace: Pace::FlatOut,
         passes: Passes::Once,
         times: Times::Recorded,
@@ -135,20 +136,26 @@ async fn check(market: Market, file: &str, symbol: &str, trades: u64, quotes: u6
 
 #[tokio::test]
 async fn spot_btc() {
-    check(Market::Spot, "binance/spot/btcusdt_20240808.gz", "BTCUSDT", 9_757, 28_040).await;
+    check(Market::Spot, &["binance/spot/btcusdt_20240808.gz"], "BTCUSDT", 9_757, 28_040).await;
+}
+
+#[tokio::test]
+async fn spot_btc_goes_on_in_the_next_file() {
+    let files = ["binance/spot/btcusdt_20240808.gz", "binance/spot/btcusdt_20240809.gz"];
+    check(Market::Spot, &files, "BTCUSDT", 9_757 + 10_147, 28_040 + 45_134).await;
 }
 
 #[tokio::test]
 async fn spot_eth() {
-    check(Market::Spot, "binance/spot/ethusdt_20240808.gz", "ETHUSDT", 6_106, 24_077).await;
+    check(Market::Spot, &["binance/spot/ethusdt_20240808.gz"], "ETHUSDT", 6_106, 24_077).await;
 }
 
 #[tokio::test]
 async fn usdm_btc() {
-    check(Market::Usdm, "binance/usdm/btcusdt_20240808.gz", "BTCUSDT", 21_313, 66_089).await;
+    check(Market::Usdm, &["binance/usdm/btcusdt_20240808.gz"], "BTCUSDT", 21_313, 66_089).await;
 }
 
 #[tokio::test]
 async fn cm_btc() {
-    check(Market::Cm, "binance/cm/btcusd_perp_20240808.gz", "BTCUSD_PERP", 2_286, 19_136).await;
+    check(Market::Cm, &["binance/cm/btcusd_perp_20240808.gz"], "BTCUSD_PERP", 2_286, 19_136).await;
 }
