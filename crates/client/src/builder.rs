@@ -157,7 +157,7 @@ impl Builder {
     /// # Cancel safety
     /// Dropping it drops the connection.
     pub async fn connect(self) -> Result<Client, ConnectError> {
-        Client::connect(self).await
+        Client::connect(&self).await
     }
 
     /// Returns at once; [`Client::next`] connects, and keeps trying. The first events say how it went.
@@ -165,7 +165,7 @@ impl Builder {
     /// # Errors
     /// Only for URLs that cannot be right.
     pub fn start(self) -> Result<Client, ConnectError> {
-        Client::start(self)
+        Client::start(&self)
     }
 
     pub(crate) fn targets(&self) -> Result<Vec<Target>, ConnectError> {

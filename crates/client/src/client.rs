@@ -1,10 +1,7 @@
 //! The loop that a program reads: connects, decodes, and lets the session say what it means.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
 use bytes::Bytes;
-use tickwire_wire::{Encoding, Message, Receipt};
+use tickwire_wire::Encoding;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -12,8 +9,9 @@ use crate::builder::Builder;
 use crate::error::{ConnectError, Disconnect};
 use crate::event::{Batch, Event, State};
 use crate::handle::{Handle, Request};
+use crate::handout::Handout;
 use crate::handshake::{AbortOnDrop, Established, Opener};
-use crate::link::{Item, Link, Room};
+use crate::link::{Item, Link};
 use crate::reconnect::Reconnect;
 use crate::session::{Counters, Session};
 use crate::view::{BookView, QuoteView};
@@ -21,7 +19,7 @@ use crate::view::{BookView, QuoteView};
 /// Requests that wait for the loop; further ones wait in their handles.
 const REQUESTS_MAX: usize = 64;
 
-type Opened = Result<Established, ConnectError>;
+type Opened = Result<Box<Established>, ConnectError>;
 
 enum Phase {
     Waiting { until: Instant },
@@ -37,34 +35,17 @@ enum Woken {
     Time,
 }
 
-/// What the program was given last.
-struct Taken {
-    sent_time: u64,
-    lag: Duration,
-}
-
 /// A subscriber: one connection at a time, reconnected as long as that makes sense. See the [crate] for an example.
 pub struct Client {
     phase: Phase,
     session: Session,
     reconnect: Reconnect,
     opener: Opener,
-    /// Decoded, and not handed out.
-    decoded: VecDeque<Message>,
-    /// Of the message that `decoded` comes from; given back when the program took it.
-    room: Option<Room>,
-    read_at: Instant,
-    sent_time: Option<u64>,
-    /// Why nothing can follow what is decoded.
-    failure: Option<Disconnect>,
-    taken: Option<Taken>,
-    last_receipt: Option<Instant>,
+    handout: Handout,
     requests: mpsc::Receiver<Request>,
     handle: Handle,
     encoding: Encoding,
     buffer_bytes: usize,
-    batch_events_max: usize,
-    receipt_interval: Option<Duration>,
     end: Option<Disconnect>,
 }
 
@@ -74,7 +55,7 @@ impl Client {
         Builder::new(url.into())
     }
 
-    pub(crate) fn start(builder: Builder) -> Result<Self, ConnectError> {
+    pub(crate) fn start(builder: &Builder) -> Result<Self, ConnectError> {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let reconnect = Reconnect::new(builder.targets()?, builder.backoff, builder.stable_after);
         let mut session = Session::new(builder.session_settings());
@@ -86,31 +67,23 @@ impl Client {
             session,
             reconnect,
             opener: builder.opener(),
-            decoded: VecDeque::new(),
-            room: None,
-            read_at: Instant::now(),
-            sent_time: None,
-            failure: None,
-            taken: None,
-            last_receipt: None,
+            handout: Handout::new(builder.encoding, builder.batch_events_max, builder.receipt_interval),
             requests,
             handle: Handle::new(sender, builder.request_timeout()),
             encoding: builder.encoding,
             buffer_bytes: builder.buffer_bytes,
-            batch_events_max: builder.batch_events_max,
-            receipt_interval: builder.receipt_interval,
             end: None,
         })
     }
 
-    pub(crate) async fn connect(builder: Builder) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect(builder: &Builder) -> Result<Self, ConnectError> {
         let mut client = Self::start(builder)?;
         let mut attempts = client.reconnect.targets();
         loop {
             match client.opener.open(client.reconnect.target()).await {
                 Ok(established) => {
                     client.opened(established);
-                    client.flush();
+                    client.confirm();
                     return Ok(client);
                 }
                 Err(error) => {
@@ -140,20 +113,22 @@ impl Client {
     /// Cancel safe: in a `select!`, or under a time-out, nothing is lost.
     pub async fn next(&mut self) -> Option<Batch> {
         loop {
-            if let Some(batch) = self.batch() {
+            if let Some(batch) = self.handout.batch(&mut self.session) {
                 return Some(batch);
             }
-            self.give_receipt();
-            self.flush();
+            if let Some(reason) = self.handout.failure() {
+                self.ended(reason);
+                continue;
+            }
+            self.confirm();
             if matches!(self.phase, Phase::Ended) {
                 return None;
             }
             match self.wait().await {
-                Woken::Opened(Ok(established)) => self.opened(established),
+                Woken::Opened(Ok(established)) => self.opened(*established),
                 Woken::Opened(Err(error)) => self.ended(Disconnect::Connect(error)),
                 Woken::Item(Some(Item::Message { bytes, read_at, room })) => {
-                    (self.read_at, self.room) = (read_at, room);
-                    self.decode(&bytes);
+                    self.handout.decode(&bytes, read_at, room);
                 }
                 Woken::Item(Some(Item::Ping { payload, .. })) => self.pong(payload),
                 Woken::Item(Some(Item::Ended(reason))) => self.ended(reason),
@@ -230,10 +205,14 @@ impl Client {
                     tokio::time::sleep_until(*until).await;
                     Woken::Time
                 }
-                Phase::Opening(task) => Woken::Opened((&mut task.0).await.unwrap_or_else(|error| {
-                    // The task panicked; it is never aborted while somebody waits for it.
-                    std::panic::resume_unwind(error.into_panic())
-                })),
+                Phase::Opening(task) => match (&mut task.0).await {
+                    Ok(opened) => Woken::Opened(opened),
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // The runtime shuts down, and this future with it.
+                        Err(_) => std::future::pending().await,
+                    },
+                },
                 Phase::Connected { link, .. } => Woken::Item(link.items.recv().await),
                 Phase::Ended => std::future::pending().await,
             }
@@ -252,7 +231,7 @@ impl Client {
         }
         if matches!(self.phase, Phase::Waiting { until } if until <= now) {
             let (opener, target) = (self.opener.clone(), self.reconnect.target().clone());
-            let task = tokio::spawn(async move { opener.open(&target).await });
+            let task = tokio::spawn(async move { opener.open(&target).await.map(Box::new) });
             self.phase = Phase::Opening(AbortOnDrop(task));
         }
     }
@@ -275,83 +254,34 @@ impl Client {
             self.session.event(Event::State(State::Mute { silence }));
         }
         self.session.event(Event::State(State::Disconnected { reason: reason.clone(), retry_in }));
-        self.phase = match retry_in {
-            Some(wait) => Phase::Waiting { until: Instant::now() + wait },
-            None => {
-                self.end = Some(reason);
-                // Handles learn that no answer will come.
-                self.requests.close();
-                while self.requests.try_recv().is_ok() {}
-                self.session.end();
-                Phase::Ended
-            }
-        };
-        (self.taken, self.room) = (None, None);
+        if let Some(wait) = retry_in {
+            self.phase = Phase::Waiting { until: Instant::now() + wait };
+        } else {
+            (self.phase, self.end) = (Phase::Ended, Some(reason));
+            // Handles learn that no answer will come.
+            self.requests.close();
+            while self.requests.try_recv().is_ok() {}
+            self.session.end();
+        }
+        self.handout.disconnected();
     }
 
-    fn decode(&mut self, bytes: &Bytes) {
-        self.sent_time = None;
-        for message in tickwire_wire::Batch::new(self.encoding, bytes) {
-            match message {
-                Ok(message) => {
-                    if let Message::Sent(time) = message {
-                        self.sent_time = Some(time);
-                    }
-                    self.decoded.push_back(message);
-                }
-                // What came before it still counts.
-                Err(error) => self.failure = Some(Disconnect::Protocol(error.to_string())),
+    /// The program took what it was given: the gateway may know, and hears what is asked of it.
+    fn confirm(&mut self) {
+        let (receipt, commands) = (self.handout.taken(), self.session.take_commands());
+        if let Phase::Connected { link, .. } = &self.phase {
+            if let Some(receipt) = receipt {
+                link.outgoing.receipt(receipt);
             }
-        }
-    }
-
-    /// What there is to hand out now.
-    fn batch(&mut self) -> Option<Batch> {
-        let mut sent_time = None;
-        while self.session.events().is_empty() && !self.decoded.is_empty() {
-            let now = Instant::now();
-            sent_time = self.sent_time;
-            for message in self.decoded.drain(..self.batch_events_max.min(self.decoded.len())) {
-                self.session.message(message, now);
+            if !commands.is_empty() {
+                link.outgoing.commands(commands);
             }
-        }
-        if self.decoded.is_empty() {
-            self.decoded.shrink_to(self.batch_events_max);
-            if let Some(reason) = self.failure.take() {
-                self.ended(reason);
-            }
-        }
-        let events: Vec<_> = self.session.events().drain(..).collect();
-        if self.decoded.is_empty() && events.iter().any(|event| matches!(event, Event::Record(_))) {
-            self.taken = sent_time.map(|sent_time| Taken { sent_time, lag: self.read_at.elapsed() });
-        }
-        (!events.is_empty()).then_some(Batch { events, sent_time })
-    }
-
-    /// The program came back: it took what it was given, and there is room again.
-    fn give_receipt(&mut self) {
-        self.room = None;
-        let (Some(taken), Some(interval)) = (self.taken.take(), self.receipt_interval) else { return };
-        let Phase::Connected { link, .. } = &self.phase else { return };
-        if self.last_receipt.is_none_or(|at| at.elapsed() >= interval) {
-            self.last_receipt = Some(Instant::now());
-            let reader_lag_ns = taken.lag.as_nanos() as u64;
-            link.outgoing.receipt(Receipt { sent_time: taken.sent_time, reader_lag_ns });
         }
     }
 
     fn pong(&self, payload: Bytes) {
         if let Phase::Connected { link, .. } = &self.phase {
             link.outgoing.pong(payload);
-        }
-    }
-
-    fn flush(&mut self) {
-        let commands = self.session.take_commands();
-        if let Phase::Connected { link, .. } = &self.phase
-            && !commands.is_empty()
-        {
-            link.outgoing.commands(commands);
         }
     }
 }

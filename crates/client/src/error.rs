@@ -28,7 +28,7 @@ pub enum ConnectError {
     Status { address: String, status: u16, body: String, retry_after: Option<Duration> },
     #[error("{address} is no Tickwire gateway: {reason}")]
     NotAGateway { address: String, reason: String },
-    #[error("{address} was asked for the subprotocol `{}` and chose {}", .asked.subprotocol(), chosen(.got))]
+    #[error("{address} was asked for the subprotocol `{}` and chose {}", .asked.subprotocol(), chosen(.got.as_ref()))]
     Subprotocol { address: String, asked: Encoding, got: Option<String> },
     #[error("{address} speaks version {theirs} of the protocol, this build version {ours}")]
     Version { address: String, ours: u32, theirs: u32 },
@@ -126,8 +126,8 @@ fn closed(code: Option<u16>, text: &str) -> String {
     }
 }
 
-fn chosen(got: &Option<String>) -> String {
-    got.as_ref().map_or_else(|| "none".to_owned(), |name| format!("`{name}`"))
+fn chosen(got: Option<&String>) -> String {
+    got.map_or_else(|| "none".to_owned(), |name| format!("`{name}`"))
 }
 
 fn seconds(duration: Duration) -> String {

@@ -29,6 +29,11 @@ impl Batch {
     pub fn events(&self) -> &[Event] {
         &self.events
     }
+
+    /// In order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Event> {
+        self.events.iter()
+    }
 }
 
 impl IntoIterator for Batch {

@@ -61,6 +61,7 @@ mod client;
 mod error;
 mod event;
 mod handle;
+mod handout;
 mod handshake;
 mod link;
 mod outgoing;

@@ -18,7 +18,7 @@ use crate::silence::{SilenceLimit, SilenceWatch, is_silence};
 type Source = SilenceWatch<Chain<Cursor<Bytes>, ReadHalf<BoxTransport>>>;
 
 /// Before `Hello` has said how often the gateway speaks.
-const SILENCE_BEFORE_HELLO: Duration = Duration::from_secs(60);
+const SILENCE_BEFORE_HELLO: Duration = Duration::from_mins(1);
 
 /// What the gateway said.
 pub(crate) enum Incoming {

@@ -6,6 +6,9 @@ use crate::backoff::Backoff;
 use crate::error::Disconnect;
 use crate::target::Target;
 
+/// Longest wait that a gateway, or what stands before it, may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
 /// The gateways, tried in turn, and the state of the back-off.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
@@ -54,9 +57,10 @@ impl Reconnect {
             self.attempt = 0;
         }
         self.skip();
-        let wait = asked.or(reason.retry_after()).unwrap_or_default() + self.backoff.draw(self.attempt);
+        let asked = asked.or(reason.retry_after()).unwrap_or_default().min(RETRY_AFTER_MAX);
+        let wait = self.backoff.draw(self.attempt);
         self.attempt = self.attempt.saturating_add(1);
-        Some(wait)
+        Some(asked + wait)
     }
 }
 
@@ -87,7 +91,8 @@ mod tests {
     fn codes_and_notices_say_how_long_to_wait() {
         check(reconnect(&["ws://a"]).after(&closed(4002), Some(Duration::ZERO), None), 5, 1);
         check(reconnect(&["ws://a"]).after(&closed(4000), Some(Duration::ZERO), None), 0, 1);
-        let asked = Some(Duration::from_secs(60));
+        check(reconnect(&["ws://a"]).after(&closed(4000), None, Some(Duration::MAX)), 3600, 1);
+        let asked = Some(Duration::from_mins(1));
         check(reconnect(&["ws://a"]).after(&closed(4000), Some(Duration::ZERO), asked), 60, 1);
     }
 

@@ -26,7 +26,7 @@ impl std::error::Error for Silence {}
 
 /// Whether a read failed because of [`Silence`].
 pub(crate) fn is_silence(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Silence>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<Silence>())
 }
 
 /// How long is too long; changes once, when `Hello` has come.

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 
 /// Between two repairs of one book: from at once to a minute, so that a book that cannot be right costs little.
-const REPAIR: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
+const REPAIR: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_mins(1) };
 /// After an announced gap the gateway sends a snapshot of its own accord; this long it gets for that.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(2);
 /// A book that was right for so long starts again with the shortest wait.
-const STABLE_AFTER: Duration = Duration::from_secs(60);
+const STABLE_AFTER: Duration = Duration::from_mins(1);
 
 /// What a record did to a book.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BookEffect {
     /// The book is right.
     Applied,

@@ -1,5 +1,7 @@
 //! Commands to the gateway, cut to the size that it takes.
 
+use std::time::Duration;
+
 use tickwire_wire::{
     Channel, Command, Encoding, Resume, ResumePosition, Subscribe, Unsubscribe, encode_command,
 };
@@ -57,9 +59,17 @@ impl Session {
             self.commands.push(command);
             self.requests.sent(request);
             let symbols = part.to_vec();
-            self.requests.pending.insert(id, Pending { kind, channel, symbols, request, sent_at: now });
+            let sent_at = now + self.queueing_time();
+            self.requests.pending.insert(id, Pending { kind, channel, symbols, request, sent_at });
         }
         self.tick_by(now + self.settings.command_timeout);
+    }
+
+    /// How long a command waits for those before it, at the pace that the gateway allows.
+    fn queueing_time(&self) -> Duration {
+        let per_second = self.limits.map_or(0, |limits| limits.commands_per_second);
+        let interval = Duration::from_secs(2).checked_div(per_second).unwrap_or_default();
+        interval * self.requests.pending.len() as u32
     }
 
     /// Says what the client has of the lossless channels that `is_meant`.

@@ -156,7 +156,7 @@ impl Session {
     }
 
     /// Another request may come in.
-    pub(crate) fn has_room_for_requests(&self) -> bool {
+    pub(crate) fn has_room_for_requests(&mut self) -> bool {
         self.requests.has_room()
     }
 

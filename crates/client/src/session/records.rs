@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Session;
 use super::books::BookEffect;
 use super::instruments::LastQuote;
-use super::numbering::{Missing, OWED_NS_MAX, Verdict};
+use super::numbering::{Missing, Numbering, OWED_NS_MAX, Verdict};
 use crate::event::{Event, GapEvent, NoticedBy, State, Update};
 
 impl Session {
@@ -162,7 +162,7 @@ impl Session {
             let Some(instrument) = self.instruments.by_id_mut(id) else { continue };
             let scale = Arc::clone(&instrument.scale);
             let numbering = instrument.subscription_mut(channel).and_then(|s| s.numbering.as_mut());
-            if let Some(missing) = numbering.and_then(|numbering| numbering.give_up()) {
+            if let Some(missing) = numbering.and_then(Numbering::give_up) {
                 self.missing(&scale, channel, missing);
             }
         }

@@ -55,7 +55,10 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_room(&mut self) -> bool {
+        if self.open.len() >= OPEN_REQUESTS_MAX {
+            self.open.retain(|_, open| !open.sender.is_closed());
+        }
         self.open.len() < OPEN_REQUESTS_MAX && self.pending.len() < OPEN_REQUESTS_MAX * 4
     }
 

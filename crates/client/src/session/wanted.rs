@@ -9,7 +9,7 @@ use crate::backoff::Backoff;
 
 /// Between two attempts at a symbol that was refused for now.
 const RETRY: Backoff =
-    Backoff { min: std::time::Duration::from_secs(1), max: std::time::Duration::from_secs(60) };
+    Backoff { min: std::time::Duration::from_secs(1), max: std::time::Duration::from_mins(1) };
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Want {

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,7 +42,8 @@ impl FakeGateway {
         let hello = Hello {
             session: "s1".to_owned(),
             protocol_version: PROTOCOL_VERSION,
-            heartbeat_ms: 1000,
+            // Silence is for the tests that want it: a paused clock jumps while nobody has anything to do.
+            heartbeat_ms: 1_000_000,
             limits: Some(limits),
             ..Hello::default()
         };

@@ -17,6 +17,18 @@ pub(crate) async fn take(client: &mut Client, count: usize) -> Vec<String> {
     lines
 }
 
+/// Reads while something else goes on, and returns its outcome with the events that came meanwhile.
+pub(crate) async fn during<T>(client: &mut Client, other: impl Future<Output = T>) -> (T, Vec<String>) {
+    let mut lines = Vec::new();
+    let mut other = std::pin::pin!(other);
+    loop {
+        tokio::select! {
+            outcome = &mut other => return (outcome, lines),
+            lines_now = next(client) => lines.extend(lines_now),
+        }
+    }
+}
+
 /// Everything until this line came, it included.
 pub(crate) async fn until(client: &mut Client, start: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();

@@ -1,0 +1,95 @@
+//! Every loss is announced: by the gateway, or by the client itself.
+
+use tickwire_client::Client;
+use tickwire_client::wire::{Channel, FeedState, GapCause, Message};
+
+use crate::fake_gateway::{FakeGateway, SYMBOL, Session, gap, heartbeat, quote, trade};
+use crate::transcript::{take, until};
+
+async fn subscribed(gateway: &mut FakeGateway, channel: Channel, sequence: u64) -> (Client, Session) {
+    let builder = gateway.client().subscribe(channel, [SYMBOL]);
+    let (mut client, mut session) = gateway.session(builder).await;
+    session.grant(1, sequence).await;
+    until(&mut client, "subscribed").await;
+    (client, session)
+}
+
+/// What becomes of these messages on this channel after number 10, and how many violations there are.
+async fn check(channel: Channel, messages: &[Message], expected: &[&str], violations: u64) {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = subscribed(&mut gateway, channel, 10).await;
+    session.send(messages).await;
+    assert_eq!(take(&mut client, expected.len()).await, expected);
+    assert_eq!(client.counters().violations, violations);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announced_gap_is_handed_on_in_order() {
+    let messages = [trade(11), gap(Channel::Trade, GapCause::Shed, 12, 20, 1), trade(21)];
+    let expected =
+        ["trade 11", "gap trade sim:BTC-USD from 12 to 20, cause shed by Gateway in epoch 1", "trade 21"];
+    check(Channel::Trade, &messages, &expected, 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_that_nobody_announced_is_a_violation() {
+    let expected =
+        ["trade 11", "gap trade sim:BTC-USD from 12 to 14, cause unknown by Client in epoch 1", "trade 15"];
+    check(Channel::Trade, &[trade(11), trade(15)], &expected, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_on_a_conflated_channel_means_superseded() {
+    check(Channel::Quote, &[quote(10), quote(14), quote(99)], &["quote 10", "quote 14", "quote 99"], 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbering_may_start_anew() {
+    let messages = [trade(11), gap(Channel::Trade, GapCause::Ingest, 12, 0, 2), trade(3), trade(4)];
+    let expected = [
+        "trade 11",
+        "gap trade sim:BTC-USD from 12 to an unknown end, cause ingest by Gateway in epoch 2",
+        "trade 3",
+        "trade 4",
+    ];
+    check(Channel::Trade, &messages, &expected, 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loss_of_a_last_record_is_found_in_the_silence() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = subscribed(&mut gateway, Channel::Trade, 10).await;
+    session.send(&[trade(11)]).await;
+    // The heartbeat overtakes trade 12, which still comes; 13 does not.
+    session.send(&[heartbeat(FeedState::Live, &[(Channel::Trade, 12)])]).await;
+    session.send(&[trade(12)]).await;
+    session.send(&[heartbeat(FeedState::Live, &[(Channel::Trade, 13)])]).await;
+    for _ in 0..10 {
+        session.send(&[heartbeat(FeedState::Live, &[])]).await;
+    }
+    session.send(&[trade(14)]).await;
+    let expected = [
+        "trade 11",
+        "feed sim Live",
+        "trade 12",
+        "gap trade sim:BTC-USD from 13 to 13, cause unknown by Client in epoch 1",
+        "trade 14",
+    ];
+    assert_eq!(take(&mut client, 5).await, expected);
+    assert_eq!(client.counters().violations, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_quote_is_not_live_until_the_next() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = subscribed(&mut gateway, Channel::Quote, 0).await;
+    session.send(&[quote(1)]).await;
+    until(&mut client, "quote 1").await;
+    assert!(client.quote(SYMBOL).unwrap().is_live());
+    session.send(&[gap(Channel::Quote, GapCause::Bus, 2, 2, 1)]).await;
+    until(&mut client, "gap").await;
+    assert!(!client.quote(SYMBOL).unwrap().is_live() && !client.is_live(SYMBOL));
+    session.send(&[quote(3)]).await;
+    until(&mut client, "quote 3").await;
+    assert!(client.quote(SYMBOL).unwrap().is_live() && client.is_live(SYMBOL));
+}

@@ -1,0 +1,68 @@
+//! Quiet, mute, stale: three different things.
+
+use std::time::Duration;
+
+use tickwire_client::Client;
+use tickwire_client::wire::{Channel, FeedState};
+
+use crate::fake_gateway::{FakeGateway, SYMBOL, Session, heartbeat, quote};
+use crate::transcript::{during, take, until};
+
+async fn live(gateway: &mut FakeGateway) -> (Client, Session) {
+    gateway.hello.heartbeat_ms = 1000;
+    let builder = gateway.client().subscribe(Channel::Quote, [SYMBOL]);
+    let (mut client, mut session) = gateway.session(builder).await;
+    session.grant(1, 0).await;
+    session.send(&[quote(1)]).await;
+    until(&mut client, "quote 1").await;
+    assert!(client.is_live(SYMBOL));
+    (client, session)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_market_never_alarms() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = live(&mut gateway).await;
+    let beats = async {
+        for _ in 0..3600 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            session.send(&[heartbeat(FeedState::Live, &[])]).await;
+        }
+    };
+    let ((), lines) = during(&mut client, beats).await;
+    assert_eq!(lines, ["feed sim Live"]);
+    assert!(client.is_live(SYMBOL));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mute_connection_is_replaced() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, session) = live(&mut gateway).await;
+    let lines = take(&mut client, 2).await;
+    assert_eq!(lines[0], "mute 2s");
+    assert!(lines[1].starts_with("disconnected for now"), "{lines:?}");
+    assert!(!client.is_live(SYMBOL) && !client.quote(SYMBOL).unwrap().is_live() && !client.is_connected());
+    let (mut again, lines) = during(&mut client, gateway.accept()).await;
+    assert!(lines.is_empty() || lines == ["connected"], "{lines:?}");
+    drop(session);
+    during(&mut client, again.grant(1, 1)).await;
+    assert!(!client.is_live(SYMBOL), "the quote is older than the connection");
+    again.send(&[quote(1)]).await;
+    until(&mut client, "quote 1").await;
+    assert!(client.is_live(SYMBOL));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_is_stale_or_down_is_not_live() {
+    for state in [FeedState::Stale, FeedState::Down] {
+        let mut gateway = FakeGateway::new();
+        let (mut client, mut session) = live(&mut gateway).await;
+        session.send(&[heartbeat(state, &[]), heartbeat(state, &[])]).await;
+        assert_eq!(take(&mut client, 1).await, [format!("feed sim {state:?}")]);
+        assert!(!client.is_live(SYMBOL) && !client.quote(SYMBOL).unwrap().is_live());
+        assert_eq!(client.quote(SYMBOL).unwrap().sequence(), 1, "the old quote is there to be looked at");
+        session.send(&[heartbeat(FeedState::Live, &[])]).await;
+        assert_eq!(take(&mut client, 1).await, ["feed sim Live"]);
+        assert!(client.is_live(SYMBOL));
+    }
+}
