@@ -175,7 +175,7 @@ impl MainLoop {
         }
         let is_bus_new =
             self.bus_state.has_changed().unwrap_or(false) && self.bus_state.borrow_and_update().is_up();
-        if is_bus_new || std::mem::take(&mut self.has_lost_beat) {
+        if std::mem::take(&mut self.has_lost_beat) || is_bus_new {
             self.sequencer.move_all();
         }
         let time = self.config.clock.now();
