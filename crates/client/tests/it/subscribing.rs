@@ -131,12 +131,14 @@ async fn unsubscribing_returns_the_account_and_stops_the_data() {
     let handle = client.handle();
     let script = async {
         let Command::Unsubscribe(command) = session.command().await else { panic!("no unsubscribe") };
-        session.send(&[quote(2)]).await;
+        let no = refused(Channel::Quote, "sim:NO", "not_subscribed", false);
+        let no = Subscribed { id: command.id, granted: vec![], refused: vec![no] };
+        session.send(&[quote(2), Message::Subscribed(no)]).await;
         let entry =
             LedgerEntry { symbol: SYMBOL.to_owned(), published: 2, delivered: 2, ..LedgerEntry::default() };
         session.send(&[Message::Ledger(Ledger { id: command.id, entries: vec![entry] })]).await;
     };
-    let asked = handle.unsubscribe(Channel::Quote, [SYMBOL]);
+    let asked = handle.unsubscribe(Channel::Quote, [SYMBOL, "sim:NO"]);
     let ((ledger, ()), lines) = during(&mut client, async { tokio::join!(asked, script) }).await;
     assert_eq!(ledger.unwrap().entries[0].delivered, 2);
     assert_eq!(lines, ["ledger of 1"], "quote 2 crossed with the command");
