@@ -182,7 +182,11 @@ impl Builder {
     }
 
     pub(crate) fn session_settings(&self) -> SessionSettings {
-        SessionSettings { subscriptions_max: self.subscriptions_max, command_timeout: self.command_timeout }
+        SessionSettings {
+            encoding: self.encoding,
+            subscriptions_max: self.subscriptions_max,
+            command_timeout: self.command_timeout,
+        }
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

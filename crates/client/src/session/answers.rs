@@ -15,12 +15,9 @@ impl Session {
     pub(super) fn subscribed(&mut self, subscribed: Subscribed, now: Instant) {
         let Subscribed { id, granted, refused } = subscribed;
         let kind = self.requests.pending.get(&id).map_or(Kind::Subscribe, |pending| pending.kind);
-        if kind == Kind::Unsubscribe && granted.is_empty() {
-            // The account still follows, unless there was nothing to end.
-            let all = self.requests.pending.get(&id).is_some_and(|p| p.symbols.len() <= refused.len());
-            if !all {
-                return;
-            }
+        if matches!(kind, Kind::Unsubscribe | Kind::RepairUnsubscribe) {
+            // Names that were not subscribed. The account follows and is the answer.
+            return;
         }
         let request = self.requests.pending.remove(&id).and_then(|pending| pending.request);
         if matches!(kind, Kind::Subscribe | Kind::Repair) {
@@ -38,12 +35,7 @@ impl Session {
             }
         }
         let outcome = Outcome { granted, refused };
-        let is_news = match kind {
-            Kind::Repair => !outcome.refused.is_empty(),
-            Kind::RepairUnsubscribe => false,
-            _ => true,
-        };
-        if is_news {
+        if kind != Kind::Repair || !outcome.refused.is_empty() {
             self.event(Event::Subscribed(outcome.clone()));
         }
         self.requests.answered(request, |answer| {
@@ -113,14 +105,10 @@ impl Session {
     /// Asks again for what was refused for now.
     pub(super) fn retry_refused(&mut self, now: Instant) {
         let (groups, next) = self.wanted.due(now);
+        if !groups.is_empty() {
+            self.resume();
+        }
         for group in groups {
-            let is_meant = |channel, symbol: &str| {
-                let covers = |name: &String| {
-                    name == symbol || (name.ends_with(":*") && symbol.starts_with(&name[..name.len() - 1]))
-                };
-                channel == group.channel && group.symbols.iter().any(covers)
-            };
-            self.resume(is_meant);
             self.subscribe(&group, Kind::Subscribe, None, now);
         }
         if let Some(at) = next {

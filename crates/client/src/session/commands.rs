@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tickwire_wire::{
-    Channel, Command, Encoding, Resume, ResumePosition, Subscribe, Unsubscribe, encode_command,
-};
+use tickwire_wire::{Channel, Command, Resume, ResumePosition, Subscribe, Unsubscribe, encode_command};
 use tokio::time::Instant;
 
 use super::Session;
@@ -72,14 +70,15 @@ impl Session {
         interval * self.requests.pending.len() as u32
     }
 
-    /// Says what the client has of the lossless channels that `is_meant`.
-    pub(super) fn resume(&mut self, is_meant: impl Fn(Channel, &str) -> bool) {
+    /// Says what the client has of the lossless channels that are not granted on this connection yet. Always all of
+    /// them, because a gateway may take a resume vector in place of the one before.
+    pub(super) fn resume(&mut self) {
         let mut positions = Vec::new();
         for instrument in self.instruments.iter() {
             for (channel, subscription) in instrument.subscriptions() {
                 let Some(numbering) = &subscription.numbering else { continue };
                 let symbol = &instrument.scale.symbol;
-                if !subscription.is_granted && is_meant(channel, symbol) {
+                if !subscription.is_granted {
                     let (epoch, sequence) = numbering.position();
                     let (channel, symbol) = (channel.name().to_owned(), symbol.clone());
                     positions.push(ResumePosition { channel, symbol, epoch, sequence });
@@ -102,11 +101,10 @@ impl Session {
         }
     }
 
-    /// In JSON, which is the longest.
     fn fits(&self, command: &Command) -> bool {
         let stated = self.limits.map_or(0, |limits| limits.command_bytes as usize);
         let mut bytes = Vec::new();
-        encode_command(Encoding::Json, command, &mut bytes);
+        encode_command(self.settings.encoding, command, &mut bytes);
         bytes.len() <= if stated == 0 { COMMAND_BYTES } else { stated }
     }
 

@@ -127,7 +127,6 @@ impl Instruments {
         for instrument in self.iter_mut() {
             for subscription in instrument.subscriptions.iter_mut().flatten() {
                 subscription.is_granted = false;
-                subscription.awaits_snapshot = true;
             }
             if let Some(book) = &mut instrument.book {
                 book.disconnected();
@@ -157,8 +156,11 @@ impl Instruments {
                 numbering => *numbering = Some(Numbering::new(granted.epoch, granted.sequence)),
             }
         }
-        if channel == Channel::Book {
-            instrument.book.get_or_insert_default().begin();
+        match channel {
+            Channel::Book => instrument.book.get_or_insert_default().begin(),
+            // Of a numbering that is gone: the next quote is the first of the new one.
+            Channel::Quote if granted.sequence == 0 => instrument.quote = None,
+            _ => {}
         }
         instrument
     }

@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickwire_wire::{Channel, Command, Feed, FeedState, Heartbeat, Hello, Limits, Message};
+use tickwire_wire::{Channel, Command, Encoding, Feed, FeedState, Heartbeat, Hello, Limits, Message};
 use tokio::time::Instant;
 
 use self::instruments::Instruments;
@@ -45,6 +45,7 @@ pub struct Counters {
 /// What the session needs to know of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionSettings {
+    pub(crate) encoding: Encoding,
     pub(crate) subscriptions_max: usize,
     pub(crate) command_timeout: Duration,
 }

@@ -180,7 +180,7 @@ impl Session {
 
     /// After a connect: the resume vector first, then all that is wanted.
     pub(super) fn subscribe_all(&mut self, now: Instant) {
-        self.resume(|_, _| true);
+        self.resume();
         let mut asked: Vec<(u64, Group)> = Vec::new();
         for (id, open) in &mut self.requests.open {
             if let Some(group) = &mut open.subscribe {

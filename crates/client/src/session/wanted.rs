@@ -56,8 +56,7 @@ impl Wanted {
     /// Its own, or that of its venue.
     pub(crate) fn max_rate(&self, channel: Channel, symbol: &str) -> f64 {
         let of = |name: String| self.0.get(&(channel, name)).map(|want| want.max_rate);
-        let venue = symbol.split(':').next().unwrap_or_default();
-        of(symbol.to_owned()).or_else(|| of(format!("{venue}:*"))).unwrap_or_default()
+        of(symbol.to_owned()).or_else(|| of(all_of_venue(symbol))).unwrap_or_default()
     }
 
     pub(crate) fn granted(&mut self, channel: Channel, symbol: &str) {
@@ -66,15 +65,20 @@ impl Wanted {
         }
     }
 
-    /// Refused for now. Returns when it is asked for again.
+    /// Refused for now. Returns when it is asked for again: by itself, or with all of its venue.
     pub(crate) fn refused(&mut self, channel: Channel, symbol: &str, now: Instant) -> Option<Instant> {
-        let want = self.0.get_mut(&(channel, symbol.to_owned()))?;
-        let ceiling = RETRY.ceiling(want.refusals);
-        want.refusals = want.refusals.saturating_add(1);
-        // At least half of the ceiling: unlike a connect, an attempt on an open session has a gateway to spare.
-        let at = now + ceiling / 2 + RETRY.draw(want.refusals - 1) / 2;
-        want.retry_at = Some(at);
-        Some(at)
+        let mut key = (channel, symbol.to_owned());
+        if !self.0.contains_key(&key) {
+            key.1 = all_of_venue(symbol);
+        }
+        let want = self.0.get_mut(&key)?;
+        if want.retry_at.is_none() {
+            // At least half of the ceiling: unlike a connect, an attempt on an open session has a gateway to spare.
+            let wait = RETRY.ceiling(want.refusals) / 2 + RETRY.draw(want.refusals) / 2;
+            want.refusals = want.refusals.saturating_add(1);
+            want.retry_at = Some(now + wait);
+        }
+        want.retry_at
     }
 
     pub(crate) fn disconnected(&mut self) {
@@ -109,6 +113,10 @@ impl Wanted {
         }
         (groups, next)
     }
+}
+
+fn all_of_venue(symbol: &str) -> String {
+    format!("{}:*", symbol.split(':').next().unwrap_or_default())
 }
 
 fn add(groups: &mut Vec<Group>, channel: Channel, max_rate: f64, symbol: &str) {

@@ -34,8 +34,8 @@ async fn repair(session: &mut Session, sequence: u64) {
     match session.command().await {
         Command::Unsubscribe(command) => {
             assert_eq!((command.channel.as_str(), command.symbols), ("book", vec![SYMBOL.to_owned()]));
-            // A change of the old subscription crosses with the command.
-            session.send(&[book(9, false, &[(97, 1)], None)]).await;
+            // A snapshot of the old subscription crosses with the command.
+            session.send(&[book(9, true, &[(97, 1)], None)]).await;
             session.send(&[Message::Ledger(Ledger { id: command.id, ..Ledger::default() })]).await;
         }
         other => panic!("{other:?} is no unsubscribe"),

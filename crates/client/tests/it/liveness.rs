@@ -53,6 +53,19 @@ async fn a_mute_connection_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quote_of_a_numbering_that_is_gone_is_not_shown() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = live(&mut gateway).await;
+    session.close(4000, "").await;
+    until(&mut client, "disconnected").await;
+    assert_eq!(client.quote(SYMBOL).unwrap().sequence(), 1);
+    let (mut again, _) = during(&mut client, gateway.accept()).await;
+    during(&mut client, again.grant(2, 0)).await;
+    until(&mut client, "subscribed").await;
+    assert!(client.quote(SYMBOL).is_none() && client.is_live(SYMBOL), "live, and without a quote yet");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_feed_that_is_stale_or_down_is_not_live() {
     for state in [FeedState::Stale, FeedState::Down] {
         let mut gateway = FakeGateway::new();

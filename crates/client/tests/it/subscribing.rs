@@ -83,6 +83,25 @@ async fn what_was_refused_for_now_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_of_a_venue_that_was_refused_for_now_is_asked_for_with_all_of_it() {
+    let mut gateway = FakeGateway::new();
+    let builder = gateway.client().subscribe_with(Channel::Quote, ["sim:*"], Options::max_rate(3.0));
+    let (mut client, mut session) = gateway.session(builder).await;
+    let script = async {
+        let subscribe = session.subscribe().await;
+        let refused = (0..50).map(|_| (SYMBOL, "unavailable", true)).collect();
+        session.send(&[answer(&subscribe, vec![granted(Channel::Quote, "sim:A")], refused)]).await;
+        let start = Instant::now();
+        let again = session.subscribe().await;
+        assert_eq!((again.symbols.as_slice(), again.max_rate), (["sim:*".to_owned()].as_slice(), 3.0));
+        assert!(start.elapsed() <= Duration::from_millis(1001), "one refusal, however many symbols");
+        session.send(&[answer(&again, vec![granted(Channel::Quote, SYMBOL)], vec![]), quote(1)]).await;
+    };
+    during(&mut client, script).await;
+    until(&mut client, "quote 1").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_survives_the_connection() {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = open(&mut gateway).await;
@@ -112,12 +131,14 @@ async fn unsubscribing_returns_the_account_and_stops_the_data() {
     let handle = client.handle();
     let script = async {
         let Command::Unsubscribe(command) = session.command().await else { panic!("no unsubscribe") };
-        session.send(&[quote(2)]).await;
+        let no = refused(Channel::Quote, "sim:NO", "not_subscribed", false);
+        let no = Subscribed { id: command.id, granted: vec![], refused: vec![no] };
+        session.send(&[quote(2), Message::Subscribed(no)]).await;
         let entry =
             LedgerEntry { symbol: SYMBOL.to_owned(), published: 2, delivered: 2, ..LedgerEntry::default() };
         session.send(&[Message::Ledger(Ledger { id: command.id, entries: vec![entry] })]).await;
     };
-    let asked = handle.unsubscribe(Channel::Quote, [SYMBOL]);
+    let asked = handle.unsubscribe(Channel::Quote, [SYMBOL, "sim:NO"]);
     let ((ledger, ()), lines) = during(&mut client, async { tokio::join!(asked, script) }).await;
     assert_eq!(ledger.unwrap().entries[0].delivered, 2);
     assert_eq!(lines, ["ledger of 1"], "quote 2 crossed with the command");
