@@ -180,6 +180,7 @@ impl Engine {
     }
 
     fn unsubscribe(&mut self, key: SessionKey, command: &Unsubscribe, now: u64) {
+        self.cancel_pending(key, &command.channel, &command.symbols, now);
         let (topics, wildcards, refused) = self.held_topics(key, &command.channel, &command.symbols);
         if let Some(session) = self.sessions.get_mut(key) {
             session.wildcards.retain(|wildcard| !wildcards.contains(wildcard));
@@ -207,6 +208,19 @@ impl Engine {
             self.say(key, &Message::Subscribed(Subscribed { id: command.id, granted: Vec::new(), refused }));
         }
         self.say(key, &Message::Ledger(Ledger { id: command.id, entries }));
+    }
+
+    /// Ends subscriptions that are not granted yet: the `subscribe` that waits for them is answered so.
+    fn cancel_pending(&mut self, key: SessionKey, channel: &str, symbols: &[String], now: u64) {
+        let Some(channel) = Channel::from_name(channel) else { return };
+        if self.sessions.get(key).is_none_or(|session| session.pending.is_empty()) {
+            return;
+        }
+        for symbol in without_repeats(symbols.to_vec()) {
+            let Ok((_, topics)) = self.resolve(channel, &symbol, &mut 0) else { continue };
+            self.withdraw(key, channel, &topics);
+        }
+        self.settle_pending(key, now);
     }
 
     /// The subscriptions of a session that a command names, its `venue:*` among them, and refusals for the names that

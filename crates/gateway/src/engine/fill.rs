@@ -6,7 +6,7 @@ use fastwebsockets::{Frame, OpCode, Payload};
 use tickwire_wire::{Channel, CloseCode, Encoding, GapCause, encode_sent_time};
 
 use super::session::{Ending, Session, Sub};
-use super::topic::{Stamp, Topic};
+use super::topic::{Entry, Stamp, Topic};
 use super::update::{TopicId, Update};
 
 /// Longest head of a WebSocket frame from a server.
@@ -125,7 +125,7 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, out: &mut Vec<u8
 fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) {
     let next = topic.log_after(sub.stamp).next().cloned();
     if let Some(gap) = next.filter(|entry| entry.update.is_gap()) {
-        emit_gap(sub, topic, &gap.update, encoding, out);
+        emit_gap(sub, topic, &gap, encoding, out);
         sub.stamp = gap.stamp;
         sub.needs_snapshot = true;
         return;
@@ -166,12 +166,12 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec
         return settled;
     }
     sub.stamp = entry.stamp;
-    if update.first > sub.sent + 1 {
+    if update.first > sub.sent + 1 && (update.last != 0 || sub.epoch == entry.epoch_before) {
         // The log was cut behind this subscription's back: it lagged by more than the log holds.
         announce_shed(sub, topic, update.first - 1, encoding, out);
     }
     if update.is_gap() {
-        emit_gap(sub, topic, update, encoding, out);
+        emit_gap(sub, topic, entry, encoding, out);
     } else {
         out.extend_from_slice(update.bytes(encoding));
         sub.deliver(update.last);
@@ -184,7 +184,7 @@ fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u
     let gap = topic.log_after(sub.stamp.max(sub.since)).next();
     let latest = topic.latest_after(sub.stamp);
     if let Some(gap) = gap.filter(|gap| latest.is_none_or(|latest| gap.stamp < latest.stamp)) {
-        emit_gap(sub, topic, &gap.update, encoding, out);
+        emit_gap(sub, topic, gap, encoding, out);
         sub.stamp = gap.stamp;
         return;
     }
@@ -215,17 +215,20 @@ fn announce_shed(sub: &mut Sub, topic: &Topic, to: u64, encoding: Encoding, out:
     sub.announce(sub.sent + 1, to);
 }
 
-fn emit_gap(sub: &mut Sub, topic: &Topic, gap: &Update, encoding: Encoding, out: &mut Vec<u8>) {
+fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out: &mut Vec<u8>) {
+    let gap = &entry.update;
     if gap.last != 0 {
         follow_epoch(sub, topic, gap.epoch, encoding, out);
-    }
-    out.extend_from_slice(gap.bytes(encoding));
-    if gap.last == 0 {
+        out.extend_from_slice(gap.bytes(encoding));
+        sub.announce(gap.first, gap.last);
+    } else if sub.epoch == entry.epoch_before {
         // The numbering starts again: what was held back of the old one is superseded, what follows counts from 1.
+        out.extend_from_slice(gap.bytes(encoding));
         sub.supersede(gap.first.saturating_sub(1));
         (sub.epoch, sub.sent) = (gap.epoch, 0);
     } else {
-        sub.announce(gap.first, gap.last);
+        // It ends a numbering that this subscription never saw.
+        follow_epoch(sub, topic, gap.epoch, encoding, out);
     }
 }
 

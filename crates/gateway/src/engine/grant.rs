@@ -75,6 +75,27 @@ impl Engine {
         }
     }
 
+    /// Takes topics out of the pending subscribes of a session.
+    pub(super) fn withdraw(&mut self, key: SessionKey, channel: Channel, topics: &[TopicId]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (instruments, mut withdrawn) = (&self.instruments, Vec::new());
+        for pending in &mut session.pending {
+            let answer = &mut pending.answer;
+            pending.waiting.retain(|topic| {
+                let stays = topics.binary_search(topic).is_err();
+                if let (false, Some(Some(info))) = (stays, instruments.get(topic.instrument_index() as usize))
+                {
+                    let message = "unsubscribed before it was granted".to_owned();
+                    let symbol = info.scale.symbol.clone();
+                    answer.refused.push(refused(channel, symbol, "not_subscribed", message));
+                }
+                stays
+            });
+            withdrawn.extend(pending.unknown.extract_if(.., |topic| topics.binary_search(topic).is_ok()));
+        }
+        self.forget_waiter(key, &withdrawn);
+    }
+
     /// Nothing is waited for any more by a session that ends.
     pub(super) fn stop_waiting(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };

@@ -16,13 +16,16 @@ pub(crate) type Stamp = u64;
 pub(crate) struct Entry {
     pub(crate) stamp: Stamp,
     pub(crate) update: Arc<Update>,
+    /// The numbering that was in force before it.
+    pub(crate) epoch_before: u64,
     /// What it costs in the log. Kept, because a record grows when it is encoded once more.
     bytes: usize,
 }
 
 impl Entry {
-    fn new(stamp: Stamp, update: &Arc<Update>) -> Self {
-        Self { stamp, update: Arc::clone(update), bytes: update.source_bytes() + ENTRY_OVERHEAD }
+    fn new(stamp: Stamp, update: &Arc<Update>, epoch_before: u64) -> Self {
+        let bytes = update.source_bytes() + ENTRY_OVERHEAD;
+        Self { stamp, update: Arc::clone(update), epoch_before, bytes }
     }
 }
 
@@ -122,25 +125,28 @@ impl Topic {
         self.stamp = *stamp;
     }
 
-    /// Announces what a state passes over without a gap before it: two wishes for a topic may overtake each other.
+    /// Announces what a state passes over without a gap before it: two wishes for a topic may overtake each other, and
+    /// the newest that an ingester knows may be a gap.
     fn note_jump(&mut self, state: &TopicState, stamp: &mut Stamp, limits: LogLimits) {
-        let first = self.sequence + 1;
-        let (cause, last) = if state.epoch != self.epoch {
-            (GapCause::Ingest, 0)
-        } else if state.sequence >= first && (self.channel.is_lossless() || state.records.is_empty()) {
-            (GapCause::Bus, state.sequence)
-        } else {
-            return;
+        let mut note = |topic: &mut Self, cause, last| {
+            *stamp += 1;
+            let info = Arc::clone(&topic.info);
+            let gap = Update::gap(info, topic.channel, cause, topic.sequence + 1, last, state.epoch);
+            topic.append(&Arc::new(gap), *stamp, limits);
         };
-        *stamp += 1;
-        let gap = Update::gap(Arc::clone(&self.info), self.channel, cause, first, last, state.epoch);
-        self.append(&Arc::new(gap), *stamp, limits);
+        if state.epoch != self.epoch {
+            note(self, GapCause::Ingest, 0);
+        }
+        if state.sequence > self.sequence && (self.channel.is_lossless() || state.records.is_empty()) {
+            note(self, GapCause::Bus, state.sequence);
+        }
     }
 
     /// Takes the next record.
     pub(crate) fn append(&mut self, update: &Arc<Update>, stamp: Stamp, limits: LogLimits) {
         self.stamp = stamp;
         self.forget_made();
+        let entry = Entry::new(stamp, update, self.epoch);
         let is_logged = self.channel.is_lossless() || self.channel == Channel::Book;
         if is_logged {
             // Whether it is a gap must not depend on who looked at it before.
@@ -158,7 +164,7 @@ impl Topic {
             }
         }
         if is_logged || is_gap {
-            self.log(Entry::new(stamp, update), limits);
+            self.log(entry, limits);
         }
     }
 
@@ -190,7 +196,7 @@ impl Topic {
     }
 
     fn keep_latest(&mut self, update: &Arc<Update>, stamp: Stamp) {
-        let entry = Entry::new(stamp, update);
+        let entry = Entry::new(stamp, update, self.epoch);
         if self.channel != Channel::Bar {
             self.latest.clear();
             self.latest.push((0, entry));

@@ -1,8 +1,13 @@
 //! The fan-out engine, from outside: events and commands in, WebSocket bytes out.
 #![allow(missing_docs)]
 
+mod bytes;
+mod clock;
+mod fanout;
+mod pressure;
 mod property;
 mod rig;
 mod schedule;
+mod subscribing;
 mod view;
 mod world;

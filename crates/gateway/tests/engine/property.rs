@@ -1,4 +1,4 @@
-//! Random schedules against the model. `PROPTEST_CASES` says how many.
+//! Random schedules against the model: 2000 by default, about 12 s unoptimized; `PROPTEST_CASES` says how many else.
 
 use proptest::prelude::*;
 
@@ -8,8 +8,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(any::<[u8; 4]>().prop_map(Step), 0..300)
 }
 
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
     #[test]
     fn every_schedule_keeps_the_promises(tuning in any::<[u8; 4]>(), steps in steps()) {
         drive(tuning, &steps);

@@ -7,8 +7,8 @@ use tickwire_gateway::engine::{
     VenueIndex, Wish,
 };
 use tickwire_wire::{
-    Batch, Body, Book, Channel, Command, Encoding, FeedState, Gap, GapCause, Level, Message, Quote, Record,
-    Scale, Status, Subscribe, Subscribed, SymbolName, Trade, TradingState, encode_command, encode_message,
+    Batch, Body, Book, Channel, Command, Encoding, FeedState, GapCause, Level, Message, Quote, Record, Scale,
+    Status, Subscribe, Subscribed, SymbolName, Trade, TradingState, encode_command, encode_message,
 };
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -80,6 +80,7 @@ impl Rig {
         index
     }
 
+    #[allow(clippy::needless_pass_by_value)] // Every caller makes one for this call.
     pub(crate) fn event(&mut self, event: Event) {
         self.engine.on_event(&event, self.now);
     }
@@ -240,10 +241,6 @@ pub(crate) fn change(bids: &[Level], asks: &[Level]) -> Body {
 
 pub(crate) fn snapshot(bids: &[Level], asks: &[Level]) -> Body {
     Body::Book(Book { snapshot: true, bids: bids.to_vec(), asks: asks.to_vec(), ..Book::default() })
-}
-
-pub(crate) fn gap_of(record: &Record) -> Option<Gap> {
-    if let Body::Gap(gap) = record.body { Some(gap) } else { None }
 }
 
 #[track_caller]

@@ -78,8 +78,7 @@ impl World {
 
     /// The next record of a topic.
     pub(crate) fn publish(&mut self, id: TopicId, a: u8, b: u8) -> Option<Event> {
-        let (record, gap) = self.topic(id).advance(a, b);
-        debug_assert!(!gap);
+        let record = self.topic(id).advance(a, b);
         self.pass_on(id, &record, a)
     }
 
@@ -159,7 +158,7 @@ impl World {
         } else {
             for (key, record) in newest {
                 arrival += 1;
-                truth.known_newest.insert(*key, Told { arrival: arrival, record: record.clone() });
+                truth.known_newest.insert(*key, Told { arrival, record: record.clone() });
                 records.push(bus_update(&truth.info, Encoding::Proto, truth.epoch, record));
             }
         }
@@ -221,7 +220,7 @@ impl World {
                 truth.known_newest.insert(key(record), told);
             }
         }
-        let encoding = if a % 2 == 0 { Encoding::Proto } else { Encoding::MsgPack };
+        let encoding = if a.is_multiple_of(2) { Encoding::Proto } else { Encoding::MsgPack };
         Some(Event::Update(bus_update(&truth.info, encoding, truth.epoch, record)))
     }
 }
@@ -237,7 +236,7 @@ impl Truth {
         Record { instrument: self.info.id, sequence: n, event_time: 1_000 + n, receive_time: 1_005 + n, body }
     }
 
-    fn advance(&mut self, a: u8, b: u8) -> (Record, bool) {
+    fn advance(&mut self, a: u8, b: u8) -> Record {
         self.sequence += 1;
         let (price, size) = (i64::from(a) * 10, u64::from(b));
         let body = match self.channel {
@@ -250,7 +249,9 @@ impl Truth {
                 ..Bar::default()
             }),
             Channel::Stat => Body::Stat(Stat { last: Some(price), volume: size, ..Stat::default() }),
-            Channel::Status => status(if a % 2 == 0 { TradingState::Open } else { TradingState::Halted }),
+            Channel::Status => {
+                status(if a.is_multiple_of(2) { TradingState::Open } else { TradingState::Halted })
+            }
             Channel::Instrument => Body::Instrument(Instrument {
                 venue: self.info.name.venue.clone(),
                 symbol: self.info.name.symbol.clone(),
@@ -265,24 +266,24 @@ impl Truth {
         if self.channel != Channel::Book {
             self.newest.insert(key(&record), record.clone());
         }
-        (record, false)
+        record
     }
 
     fn advance_book(&mut self, a: u8, b: u8) -> Body {
         let (sequence, price) = (self.sequence, i64::from(a % 12));
-        let one = level(if b % 2 == 0 { price } else { 100 - price }, u64::from(b / 2 % 4));
+        let one = level(if b.is_multiple_of(2) { price } else { 100 - price }, u64::from(b / 2 % 4));
         let is_snapshot = !self.book.is_synced() || b == 255;
         let mut book = Book { snapshot: is_snapshot, ..Book::default() };
         if is_snapshot {
             book.bids = (0..8).rev().map(|at| level(at, 1 + u64::from(b))).collect();
             book.asks = (90..98).map(|at| level(at, 1 + u64::from(a))).collect();
-        } else if b % 2 == 0 {
+        } else if b.is_multiple_of(2) {
             book.bids.push(one);
         } else {
             book.asks.push(one);
         }
         self.book.apply(sequence, &book).expect("a change that follows");
-        if a % 2 == 0 {
+        if a.is_multiple_of(2) {
             book.checksum = Some(self.book.checksum());
         }
         Body::Book(book)

@@ -1,0 +1,134 @@
+//! Heartbeats, pings, silence, draining.
+
+use tickwire_wire::{Channel, Encoding, FeedState, Heartbeat, Message};
+
+use super::rig::{CLOSE, Client, EPOCH, PING, Rig, SECOND, limits, quote, trade};
+
+fn beats(messages: Vec<Message>) -> Vec<Heartbeat> {
+    let beat = |message| if let Message::Heartbeat(beat) = message { Some(beat) } else { None };
+    messages.into_iter().filter_map(beat).collect()
+}
+
+fn tick(rig: &mut Rig, client: Client, millis: u64) -> Vec<Heartbeat> {
+    rig.now += millis * 1_000_000;
+    rig.engine.tick(rig.now);
+    beats(rig.read(client))
+}
+
+#[test]
+fn a_second_of_silence_brings_a_heartbeat_with_what_moved() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    let first = beats(rig.subscribe(client, Channel::Trade, &["sim:A", "sim:B"]));
+    assert_eq!(first[0].feeds[0].venue, "sim");
+    rig.publish(0, 1, trade(1));
+    rig.read(client);
+    assert_eq!(tick(&mut rig, client, 999), []);
+    let beat = &tick(&mut rig, client, 1)[0];
+    assert_eq!((beat.time, beat.feeds[0].state()), (rig.now, FeedState::Live));
+    let [position] = beat.positions.as_slice() else { panic!("{beat:?}") };
+    assert_eq!((position.instrument, position.epoch, position.sequence), (100, EPOCH, 1));
+    assert_eq!(tick(&mut rig, client, 500), []);
+    rig.publish(1, 1, trade(1));
+    rig.read(client);
+    assert_eq!(tick(&mut rig, client, 999), [], "data breaks the silence");
+    let beat = &tick(&mut rig, client, 1)[0];
+    assert_eq!(beat.positions.iter().map(|p| p.instrument).collect::<Vec<_>>(), [101]);
+    assert_eq!(tick(&mut rig, client, 1_000)[0].positions, [], "nothing moved");
+}
+
+#[test]
+fn a_feed_that_changes_is_told_at_once_to_those_concerned() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Json);
+    let stranger = rig.open(Encoding::Json);
+    rig.subscribe(client, Channel::Quote, &["sim:A"]);
+    rig.read(stranger);
+    rig.feed(FeedState::Down);
+    let beat = &beats(rig.read(client))[0];
+    assert_eq!((beat.feeds[0].state(), beat.feeds[0].since), (FeedState::Down, rig.now));
+    assert_eq!(rig.read(stranger), []);
+}
+
+#[test]
+fn a_silent_client_is_pinged_once_in_a_while_and_closed_in_the_end() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    rig.read(client);
+    let mut pings = Vec::new();
+    for tenth in 1..=460 {
+        rig.now += SECOND / 10;
+        rig.engine.tick(rig.now);
+        for frame in rig.read_frames(client) {
+            match frame.opcode {
+                PING => pings.push(tenth / 10),
+                CLOSE => {
+                    assert_eq!(
+                        (u16::from_be_bytes([frame.payload[0], frame.payload[1]]), tenth),
+                        (4410, 451)
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(pings, [15, 30]);
+}
+
+#[test]
+fn an_answered_ping_keeps_the_session() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    for _ in 0..200 {
+        rig.now += SECOND;
+        rig.engine.tick(rig.now);
+        if rig.read_frames(client).iter().any(|frame| frame.opcode == PING) {
+            rig.engine.on_pong(client.key, rig.now);
+        }
+    }
+    assert_eq!(rig.engine.closing(client.key), None);
+}
+
+#[test]
+fn draining_closes_one_after_another_over_the_window() {
+    let mut rig = Rig::new(limits());
+    let clients: Vec<_> = (0..4).map(|_| rig.open(Encoding::Proto)).collect();
+    rig.engine.drain(8 * SECOND, rig.now);
+    let mut waits = Vec::new();
+    for client in &clients {
+        let notice = rig
+            .read(*client)
+            .into_iter()
+            .find_map(|m| if let Message::Notice(n) = m { Some(n) } else { None });
+        let notice = notice.expect("a notice");
+        assert_eq!(notice.code, "draining");
+        waits.push(notice.retry_after_ms);
+    }
+    waits.sort_unstable();
+    assert_eq!(waits, [0, 2_000, 4_000, 6_000]);
+    for closed in 1..=4 {
+        rig.engine.tick(rig.now);
+        let closing = clients.iter().filter(|client| rig.engine.closing(client.key).is_some()).count();
+        assert_eq!(closing, closed);
+        rig.now += 2 * SECOND;
+    }
+    let late = rig.open(Encoding::Proto);
+    let frames = rig.read_frames(late);
+    assert!(matches!(frames[0].messages(Encoding::Proto)[0], Message::Hello(_)));
+    assert_eq!(frames[1].payload[..2], 4000_u16.to_be_bytes());
+}
+
+#[test]
+fn quotes_before_the_first_heartbeat_are_not_lost_by_ticks() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    rig.subscribe(client, Channel::Quote, &["sim:A"]);
+    rig.publish(0, 1, quote(1));
+    rig.now += 5 * SECOND;
+    rig.engine.tick(rig.now);
+    let messages = rig.read(client);
+    assert!(
+        matches!(messages.as_slice(), [Message::Heartbeat(_), Message::Record(_), Message::Sent(_)]),
+        "{messages:?}"
+    );
+}
