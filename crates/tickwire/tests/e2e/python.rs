@@ -23,7 +23,7 @@ async fn python_decodes_every_channel_in_every_encoding() {
     let runs = ["proto", "msgpack", "json"].map(|encoding| {
         let mut probe = Command::new(&python);
         probe.arg(root.join("tests/python/tickwire_probe.py"));
-        probe.args(["--url", &gateway.url(), "--encoding", encoding, "--venue", "sim", "--seconds", "6"]);
+        probe.args([&gateway.url(), "--encoding", encoding, "--seconds", "6"]);
         (encoding, tokio::task::spawn_blocking(move || probe.output().unwrap()))
     });
     for (encoding, run) in runs {
