@@ -95,13 +95,7 @@ impl Engine {
             return;
         };
         topic.restart(state, &mut self.stamp, limits);
-        let is_book = topic.channel == Channel::Book;
         for subscriber in topic.subscribers.clone() {
-            if let Some(sub) =
-                self.sessions.get_mut(subscriber.session).and_then(|s| s.sub_mut(subscriber.sub))
-            {
-                sub.needs_snapshot = is_book;
-            }
             self.mark(subscriber);
         }
         self.resolve_waiters(state.topic, now);

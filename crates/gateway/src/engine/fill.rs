@@ -93,10 +93,9 @@ fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
 fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topic_of(topics, sub.topic)?;
     if topic.channel == Channel::Book {
-        return match topic.log_after(sub.stamp).next() {
+        return match topic.log_after(sub.stamp.max(sub.since)).next() {
             Some(entry) if entry.update.is_gap() => Some(entry.stamp),
-            _ => (topic.book.is_synced() && (sub.needs_snapshot || topic.stamp > sub.stamp))
-                .then_some(topic.stamp),
+            _ => (topic.book.is_synced() && topic.stamp > sub.stamp).then_some(topic.stamp),
         };
     }
     if topic.channel.is_lossless() {
@@ -123,19 +122,16 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, out: &mut Vec<u8
 }
 
 fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) {
-    let next = topic.log_after(sub.stamp).next().cloned();
+    let next = topic.log_after(sub.stamp.max(sub.since)).next().cloned();
     if let Some(gap) = next.filter(|entry| entry.update.is_gap()) {
         emit_gap(sub, topic, &gap, encoding, out);
         sub.stamp = gap.stamp;
-        sub.needs_snapshot = true;
         return;
     }
     follow_epoch(sub, topic, topic.epoch, encoding, out);
-    let update = if sub.needs_snapshot { topic.book_snapshot() } else { topic.book_changes(sub.stamp) };
-    if let Some(update) = update {
+    if let Some(update) = topic.book_changes(sub.stamp) {
         out.extend_from_slice(update.bytes(encoding));
         sub.deliver(update.last);
-        sub.needs_snapshot = false;
     }
     sub.stamp = topic.stamp;
 }
@@ -196,9 +192,6 @@ fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u
     out.extend_from_slice(entry.update.bytes(encoding));
     sub.deliver(entry.update.last);
     sub.stamp = entry.stamp;
-    if entry.stamp == topic.stamp {
-        sub.supersede(topic.sequence);
-    }
 }
 
 /// Announces a new numbering whose own announcement was cut off the log.

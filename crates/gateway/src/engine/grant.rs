@@ -220,19 +220,18 @@ fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut 
         shed_to: 0,
         account: Account::default(),
         dirty: false,
-        needs_snapshot: false,
         sibling: 0,
         told: (0, 0),
         place: 0,
     };
-    if topic.channel == Channel::Book {
-        sub.needs_snapshot = topic.sequence > 0;
-        return sub;
-    }
     if !topic.channel.is_lossless() {
-        // The newest of each key is still to come, what was announced before is not.
-        sub.stamp = topic.latest.first().map_or(topic.stamp, |(_, oldest)| oldest.stamp - 1);
+        // The newest of each key, or the book, is still to come; what was announced before is not.
         sub.since = topic.stamp;
+        if topic.channel == Channel::Book {
+            sub.stamp = if topic.sequence > 0 { 0 } else { topic.stamp };
+        } else if let Some((_, oldest)) = topic.latest.first() {
+            sub.stamp = oldest.stamp - 1;
+        }
         return sub;
     }
     let resume = session.resume.iter().position(|position| {

@@ -47,8 +47,6 @@ pub(crate) struct Sub {
     pub(crate) account: Account,
     /// In the session's dirty ring.
     pub(crate) dirty: bool,
-    /// Of a book: the state as it is must be sent, even if its number was passed before.
-    pub(crate) needs_snapshot: bool,
     /// Next subscription of the session to the same instrument: a ring.
     pub(crate) sibling: u32,
     /// Numbering and last number that a heartbeat told.

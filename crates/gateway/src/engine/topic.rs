@@ -192,7 +192,7 @@ impl Topic {
         self.book.reset();
         self.log.retain(|entry| entry.update.is_gap());
         self.log_bytes = self.log.iter().map(|entry| entry.bytes).sum();
-        self.log_start = stamp;
+        self.log_start = stamp + 1;
     }
 
     fn keep_latest(&mut self, update: &Arc<Update>, stamp: Stamp) {

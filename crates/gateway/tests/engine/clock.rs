@@ -1,6 +1,6 @@
 //! Heartbeats, pings, silence, draining.
 
-use tickwire_wire::{Channel, Encoding, FeedState, Heartbeat, Message};
+use tickwire_wire::{Channel, Command, Encoding, FeedState, Heartbeat, Message, Unsubscribe};
 
 use super::rig::{CLOSE, Client, EPOCH, PING, Rig, SECOND, limits, quote, trade};
 
@@ -44,10 +44,21 @@ fn a_feed_that_changes_is_told_at_once_to_those_concerned() {
     let stranger = rig.open(Encoding::Json);
     rig.subscribe(client, Channel::Quote, &["sim:A"]);
     rig.read(stranger);
+    rig.subscribe(client, Channel::Trade, &["sim:A"]);
+    let unsubscribe = |channel: Channel| {
+        let (channel, symbols) = (channel.name().to_owned(), vec!["sim:A".to_owned()]);
+        Command::Unsubscribe(Unsubscribe { id: 1, channel, symbols })
+    };
+    rig.send(client, &unsubscribe(Channel::Trade));
+    rig.read(client);
     rig.feed(FeedState::Down);
     let beat = &beats(rig.read(client))[0];
     assert_eq!((beat.feeds[0].state(), beat.feeds[0].since), (FeedState::Down, rig.now));
     assert_eq!(rig.read(stranger), []);
+    rig.send(client, &unsubscribe(Channel::Quote));
+    rig.read(client);
+    rig.feed(FeedState::Live);
+    assert_eq!(rig.read(client), [], "it is concerned no more");
 }
 
 #[test]

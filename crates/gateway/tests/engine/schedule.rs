@@ -331,6 +331,7 @@ impl Run {
             }
         }
         assert!(!filled.closed || slot.closed);
+        assert!(slot.blocked == 0 || bytes.is_empty() || slot.closed, "a blocked session was written to");
         if !bytes.is_empty() {
             slot.blocked = (slot.blocked + bytes.len()).min(slot.blocked + held);
             self.rig.engine.unsent(slot.client.key, slot.blocked, self.rig.now);

@@ -271,8 +271,12 @@ fn a_subscription_that_is_ended_before_it_was_granted_is_not_granted() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
     rig.send(client, &subscribe(1, "quote", &["sim:A", "sim:B"]));
+    rig.engine.take_wishes();
     unsubscribe(&mut rig, client, Channel::Quote, "sim:A");
-    rig.answer_wishes();
+    rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
+    rig.now += 10 * SECOND;
+    rig.engine.tick(rig.now);
+    assert_eq!(rig.engine.take_wishes().collect::<Vec<_>>(), [Wish::Drop(TopicId::new(0, Channel::Quote))]);
     let messages = rig.read(client);
     let answer = answer(&messages);
     assert_eq!((answer.id, answer.granted.len(), answer.granted[0].symbol.as_str()), (1, 1, "sim:B"));
