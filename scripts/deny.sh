@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Checks dependencies by deny.toml; installs cargo-deny into .cache/ when the machine has none.
+# Advisories are not checked: their database is not on a package registry.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+version=0.20.2
+if ! cargo deny --version >/dev/null 2>&1; then
+    export PATH=$PWD/.cache/tools/bin:$PATH
+    if ! cargo deny --version >/dev/null 2>&1; then
+        echo 'deny: installing cargo-deny into .cache/tools' >&2
+        CARGO_TARGET_DIR=$PWD/.cache/tools/target cargo install --quiet --locked --root .cache/tools "cargo-deny@$version"
+        rm -rf .cache/tools/target
+    fi
+fi
+cargo deny --offline check --hide-inclusion-graph bans licenses sources

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Everything that tests need, then all tests: the README's second command.
+#
+#   scripts/test.sh             all
+#   scripts/test.sh --no-page   without the browser (Chromium is not installed then)
+#
+# TICKWIRE_DATA=<folder of recordings> switches on the tests on real recordings.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+with_page=yes
+for argument in "$@"; do
+    case $argument in
+        --no-page) with_page=no ;;
+        *) sed -n '2,8p' "$0" | cut -c3-; exit 2 ;;
+    esac
+done
+
+scripts/setup-tests.sh
+cargo test --workspace --quiet
+
+.cache/venv/bin/python -m unittest discover --quiet --start-directory tests/python
+
+if [[ $with_page == yes ]]; then
+    scripts/setup-page-tests.sh
+    scripts/test-page.sh
+fi
+echo 'all tests passed'
