@@ -3,5 +3,5 @@
 mod nats;
 mod program;
 
-pub use program::Program;
 pub use nats::{NatsServer, NatsServerConfig};
+pub use program::Program;

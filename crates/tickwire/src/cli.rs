@@ -83,8 +83,10 @@ pub(crate) enum Command {
         tickwire ingest replay recording.gz --speed 10 --loop")]
     Ingest(IngestCommand),
     /// Serves sessions at ws://ADDRESS/v1/stream from what is on the bus
-    #[command(after_help = "Example:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400\n  \
-        curl http://127.0.0.1:7401/readyz")]
+    #[command(
+        after_help = "Example:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400\n  \
+        curl http://127.0.0.1:7401/readyz"
+    )]
     Gateway(GatewayCommand),
     /// Shows or records a stream
     Tap(TapCommand),

@@ -48,7 +48,11 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     let pages = Arc::new(DemoPages { venue: feed.venue.clone(), source, control: feed.control });
     log_bounds(&config.gateway);
     let gateway = Gateway::start(config.gateway, Arc::clone(&bus), pages).await?;
-    say(format_args!("Tickwire demo, {}: open http://{}/ in a browser", feed.venue, gateway.listen_address()));
+    say(format_args!(
+        "Tickwire demo, {}: open http://{}/ in a browser",
+        feed.venue,
+        gateway.listen_address()
+    ));
     say(format_args!("stream: ws://{}/v1/stream", gateway.listen_address()));
     say(format_args!("admin: http://{}/metrics", gateway.admin_address()));
     say("Ctrl-C ends it");

@@ -128,10 +128,16 @@ async fn show(progress: Option<ReplayProgress>, stats: tickwire_feed::IngestStat
             (Some(bar), Some(at)) => {
                 bar.set_length(at.lines_total);
                 bar.set_position(at.lines);
-                bar.set_message(format!("{} records, {} gaps", report.tally.records, report.tally.upstream_gaps));
+                bar.set_message(format!(
+                    "{} records, {} gaps",
+                    report.tally.records, report.tally.upstream_gaps
+                ));
             }
             (None, Some(at)) => tracing::info!(
-                lines = at.lines, lines_total = at.lines_total, pass = at.pass, records = report.tally.records,
+                lines = at.lines,
+                lines_total = at.lines_total,
+                pass = at.pass,
+                records = report.tally.records,
                 "replaying"
             ),
             (_, None) => tracing::info!(
@@ -175,7 +181,12 @@ fn tell(report: &IngestReport, json: bool) {
     }
     let of = |(name, count): (&String, &serde_json::Value)| format!("{name} {count}");
     let channels: Vec<_> = channels.iter().map(of).collect();
-    say(format_args!("{} records of {} instruments: {}", tally.records, report.instruments, channels.join(", ")));
+    say(format_args!(
+        "{} records of {} instruments: {}",
+        tally.records,
+        report.instruments,
+        channels.join(", ")
+    ));
     say(format_args!(
         "{} bus messages, {} bytes; {} refused; {} lines unusable, {} gaps upstream",
         tally.messages, tally.bytes, tally.refused_messages, tally.faults, tally.upstream_gaps

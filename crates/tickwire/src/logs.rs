@@ -8,8 +8,10 @@ use crate::config::Raw;
 
 /// Starts logging as configured. Later calls change nothing.
 pub(crate) fn start(raw: &Raw) {
-    let filter = EnvFilter::builder().parse_lossy(format!("{},{}", tickwire_bus::LOG_DIRECTIVE, raw.log.level));
+    let filter =
+        EnvFilter::builder().parse_lossy(format!("{},{}", tickwire_bus::LOG_DIRECTIVE, raw.log.level));
     let colour = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     let _ = if raw.log.format == "json" { builder.json().try_init() } else { builder.compact().try_init() };
 }

@@ -35,7 +35,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("error: {error:#}"));
-            let is_usage = error.downcast_ref::<Mistakes>().is_some() || error.downcast_ref::<cli::Usage>().is_some();
+            let is_usage =
+                error.downcast_ref::<Mistakes>().is_some() || error.downcast_ref::<cli::Usage>().is_some();
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
@@ -50,7 +51,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             }
             let config = cli.settings.load(&[])?;
             let shown = toml::to_string(&config.raw.without_secrets())?;
-            say(if command.json { serde_json::to_string_pretty(&config.raw.without_secrets())? } else { shown });
+            say(if command.json {
+                serde_json::to_string_pretty(&config.raw.without_secrets())?
+            } else {
+                shown
+            });
             Ok(())
         }
         Command::Demo(command) => demo::run(&cli.settings, command).await,

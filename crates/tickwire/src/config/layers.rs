@@ -12,8 +12,7 @@ use super::{Config, Mistake, Mistakes, Raw, check};
 const PREFIX: &str = "TICKWIRE_";
 
 /// Variables that are about the project's tests and not about the configuration.
-const NOT_OURS: [&str; 4] =
-    ["TICKWIRE_DATA", "TICKWIRE_NATS_SERVER", "TICKWIRE_PYTHON", "TICKWIRE_DEMO_URL"];
+const NOT_OURS: [&str; 4] = ["TICKWIRE_DATA", "TICKWIRE_NATS_SERVER", "TICKWIRE_PYTHON", "TICKWIRE_DEMO_URL"];
 
 /// Where values come from.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +46,9 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, Mistakes> {
         }
     }
     for (name, value) in &sources.environment {
-        let Some(path) = name.strip_prefix(PREFIX).filter(|_| !NOT_OURS.contains(&name.as_str())) else { continue };
+        let Some(path) = name.strip_prefix(PREFIX).filter(|_| !NOT_OURS.contains(&name.as_str())) else {
+            continue;
+        };
         let path = path.to_ascii_lowercase().replace("__", ".");
         set(&mut table, &path, value, name, &mut mistakes);
     }
@@ -76,7 +77,10 @@ fn syntax(place: &str, text: &str, error: &toml::de::Error) -> Mistake {
     let line = text[..at.min(text.len())].lines().count().max(1);
     Mistake {
         place: format!("{place}, line {line}"),
-        problem: format!("is not TOML: {}; the file may have been cut off while it was written", error.message().trim()),
+        problem: format!(
+            "is not TOML: {}; the file may have been cut off while it was written",
+            error.message().trim()
+        ),
     }
 }
 
@@ -91,9 +95,14 @@ fn merge(table: &mut Table, from: Table, place: &str, text: &str, prefix: &str, 
         match (table.get_mut(&key), value) {
             (None, _) => {
                 let hint = nearest(&key, table.keys());
-                mistakes.push(Mistake { place: place_of(&key), problem: format!("`{path}` does not exist{hint}") });
+                mistakes.push(Mistake {
+                    place: place_of(&key),
+                    problem: format!("`{path}` does not exist{hint}"),
+                });
             }
-            (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value, place, text, &path, mistakes),
+            (Some(Value::Table(inner)), Value::Table(value)) => {
+                merge(inner, value, place, text, &path, mistakes)
+            }
             (Some(known), value) => match fit(known, value) {
                 Ok(value) => *known = value,
                 Err(problem) => {
@@ -124,7 +133,8 @@ fn set(table: &mut Table, path: &str, text: &str, place: &str, mistakes: &mut Ve
             Value::Array(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
         }
         _ => {
-            let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+            let parsed =
+                format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
             parsed.unwrap_or_else(|| Value::String(text.to_owned()))
         }
     };
@@ -138,8 +148,12 @@ fn set(table: &mut Table, path: &str, text: &str, place: &str, mistakes: &mut Ve
 fn fit(known: &Value, value: Value) -> Result<Value, String> {
     match (known, value) {
         (Value::Float(_), Value::Integer(value)) => Ok(Value::Float(value as f64)),
-        (Value::Integer(_), Value::Integer(value)) if value < 0 => Err(format!("is {value}, but must not be negative")),
-        (Value::Array(_), Value::Array(values)) if values.iter().all(Value::is_str) => Ok(Value::Array(values)),
+        (Value::Integer(_), Value::Integer(value)) if value < 0 => {
+            Err(format!("is {value}, but must not be negative"))
+        }
+        (Value::Array(_), Value::Array(values)) if values.iter().all(Value::is_str) => {
+            Ok(Value::Array(values))
+        }
         (Value::Array(_), _) => Err("must be a list of texts, as in [\"a\", \"b\"]".to_owned()),
         (known, value) if known.same_type(&value) => Ok(value),
         (known, value) => Err(format!("must be {}, not {}", article(known), article(&value))),
@@ -199,20 +213,28 @@ mod tests {
 
     #[test]
     fn later_layers_win() {
-        let (_folder, mut sources) = file("[gateway]\nheartbeat_ms = 2000\nping_ms = 2000\nlinger_ms = 2000\n");
-        sources.environment =
-            pairs(&[("TICKWIRE_GATEWAY__PING_MS", "3000"), ("TICKWIRE_GATEWAY__LINGER_MS", "3000"), ("HOME", "/")]);
+        let (_folder, mut sources) =
+            file("[gateway]\nheartbeat_ms = 2000\nping_ms = 2000\nlinger_ms = 2000\n");
+        sources.environment = pairs(&[
+            ("TICKWIRE_GATEWAY__PING_MS", "3000"),
+            ("TICKWIRE_GATEWAY__LINGER_MS", "3000"),
+            ("HOME", "/"),
+        ]);
         sources.flags = pairs(&[("gateway.linger_ms", "4000"), ("bus.servers", "nats://a:1,nats://b:2")]);
         let raw = load(&sources).unwrap().raw;
-        assert_eq!((raw.gateway.heartbeat_ms, raw.gateway.ping_ms, raw.gateway.linger_ms), (2000, 3000, 4000));
+        assert_eq!(
+            (raw.gateway.heartbeat_ms, raw.gateway.ping_ms, raw.gateway.linger_ms),
+            (2000, 3000, 4000)
+        );
         assert_eq!(raw.gateway.no_progress_ms, Raw::default().gateway.no_progress_ms);
         assert_eq!(raw.bus.servers, ["nats://a:1", "nats://b:2"]);
     }
 
     #[test]
     fn mistakes_of_all_layers_are_listed_with_their_places() {
-        let (_folder, mut sources) =
-            file("[gateway]\nlisten = 7400\nheartbeat = 5\n\n[gateway.limits]\nsessions = \"many\"\n[nats]\nurl = 1\n");
+        let (_folder, mut sources) = file(
+            "[gateway]\nlisten = 7400\nheartbeat = 5\n\n[gateway.limits]\nsessions = \"many\"\n[nats]\nurl = 1\n",
+        );
         sources.environment = pairs(&[("TICKWIRE_GATEWAY__SHARD", "2"), ("TICKWIRE_LOG__FORMAT", "xml")]);
         sources.flags = pairs(&[("gateway.cork_us", "soon"), ("ingest.sim.depth", "-1")]);
         let told = load(&sources).unwrap_err().to_string();

@@ -79,7 +79,11 @@ impl Check {
     }
 
     fn range(&mut self, place: &str, value: u64, low: u64, high: u64) {
-        self.that((low..=high).contains(&value), place, format_args!("{value} is not within {low} to {high}"));
+        self.that(
+            (low..=high).contains(&value),
+            place,
+            format_args!("{value} is not within {low} to {high}"),
+        );
     }
 }
 
@@ -172,7 +176,11 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         check.range(&format!("gateway.limits.{place}"), value, low, high);
     }
     let above = limits.close_bytes > limits.shed_bytes;
-    check.that(above, "gateway.limits.close_bytes", "must be above shed_bytes, so that dropping comes before closing");
+    check.that(
+        above,
+        "gateway.limits.close_bytes",
+        "must be above shed_bytes, so that dropping comes before closing",
+    );
     let ns = |ms: u64| ms.saturating_mul(1_000_000);
     let to = &mut gateway.limits;
     to.sessions = limits.sessions as usize;
@@ -200,7 +208,11 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
 fn ingest(raw: &Raw, check: &mut Check) -> IngestConfig {
     let from = &raw.ingest;
     let encoding = Encoding::from_name(&from.encoding).filter(|encoding| *encoding != Encoding::Json);
-    check.that(encoding.is_some(), "ingest.encoding", format_args!("`{}` is not proto or msgpack", from.encoding));
+    check.that(
+        encoding.is_some(),
+        "ingest.encoding",
+        format_args!("`{}` is not proto or msgpack", from.encoding),
+    );
     check.range("ingest.stall_ms", from.stall_ms, 1_000, 86_400_000);
     check.range("ingest.instrument_id_base", from.instrument_id_base, 0, u64::from(u32::MAX) - 16_384);
     let replay = &from.replay;
@@ -237,7 +249,11 @@ fn sim(raw: &Raw, check: &mut Check) -> SimConfig {
 
 fn log(raw: &Raw, check: &mut Check) {
     let format = &raw.log.format;
-    check.that(matches!(format.as_str(), "text" | "json"), "log.format", format_args!("`{format}` is not text or json"));
+    check.that(
+        matches!(format.as_str(), "text" | "json"),
+        "log.format",
+        format_args!("`{format}` is not text or json"),
+    );
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {
         check.that(false, "log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
     }

@@ -25,10 +25,7 @@ table!(Raw {
     ingest: Ingest = Ingest::default(),
 });
 
-table!(Log {
-    level: String = "info".to_owned(),
-    format: String = "text".to_owned(),
-});
+table!(Log { level: String = "info".to_owned(), format: String = "text".to_owned() });
 
 table!(Bus {
     servers: Vec<String> = vec!["nats://127.0.0.1:4222".to_owned()],
@@ -110,7 +107,8 @@ impl Raw {
             }
         }
         for server in &mut shown.bus.servers {
-            if let (Some((scheme, _)), Some((_, host))) = (server.split_once("://"), server.rsplit_once('@')) {
+            if let (Some((scheme, _)), Some((_, host))) = (server.split_once("://"), server.rsplit_once('@'))
+            {
                 *server = format!("{scheme}://(set)@{host}");
             }
         }

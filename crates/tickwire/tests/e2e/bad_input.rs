@@ -31,9 +31,17 @@ fn unreadable_recordings() {
     let nats = nats();
     let bus = nats.url();
     let folder = tempfile::tempdir().unwrap();
-    check(&["ingest", "replay", "/nonexistent/x.gz", "--bus", &bus], 1, &["/nonexistent/x.gz", "check the name"]);
+    check(
+        &["ingest", "replay", "/nonexistent/x.gz", "--bus", &bus],
+        1,
+        &["/nonexistent/x.gz", "check the name"],
+    );
     let text = write(folder.path(), "notes.txt", b"these are\nnot ticks\n");
-    check(&["ingest", "replay", &text, "--bus", &bus], 1, &["notes.txt", "is not a recording", "nanoseconds"]);
+    check(
+        &["ingest", "replay", &text, "--bus", &bus],
+        1,
+        &["notes.txt", "is not a recording", "nanoseconds"],
+    );
     let empty = write(folder.path(), "empty", b"");
     check(&["ingest", "replay", &empty, "--bus", &bus], 1, &["empty"]);
 }
@@ -72,7 +80,8 @@ fn half_written_and_wrong_configurations() {
     let folder = tempfile::tempdir().unwrap();
     let half = write(folder.path(), "half.toml", b"[gateway]\nlisten = \"127.0.0.1:0\"\nadmin_lis");
     check(&["gateway", "--config", &half], 2, &["half.toml, line 3", "cut off", "--print-default"]);
-    let wrong = b"[gateway]\nlisten = \"nowhere\"\nshards = 1000\n[bus]\nservers = [\"ftp://x\"]\nuser = \"u\"\n";
+    let wrong =
+        b"[gateway]\nlisten = \"nowhere\"\nshards = 1000\n[bus]\nservers = [\"ftp://x\"]\nuser = \"u\"\n";
     let wrong = write(folder.path(), "wrong.toml", wrong);
     let told = ["mistakes", "gateway.listen", "gateway.shards", "bus.servers[0]", "bus.password"];
     check(&["gateway", "--config", &wrong], 2, &told);
@@ -84,7 +93,8 @@ fn half_written_and_wrong_configurations() {
 async fn a_port_in_use() {
     let nats = nats();
     let gateway = Gateway::start(&nats.url()).await;
-    let arguments = ["gateway", "--bus", &nats.url(), "--listen", &gateway.listen, "--admin-listen", "127.0.0.1:0"];
+    let arguments =
+        ["gateway", "--bus", &nats.url(), "--listen", &gateway.listen, "--admin-listen", "127.0.0.1:0"];
     check(&arguments, 1, &[&gateway.listen, "--listen", "another process has this port"]);
     assert_eq!(gateway.get("/healthz").await.unwrap().0, 200);
 }

@@ -88,7 +88,10 @@ async fn nats_killed_and_restarted() {
     stream.nats.stop();
     let gateway = &stream.gateway;
     let noticed = crate::world::until(|| async {
-        gateway.get("/readyz").await.is_some_and(|(status, body)| status == 503 && body.contains("\"sim\"") || body.contains("down"))
+        gateway
+            .get("/readyz")
+            .await
+            .is_some_and(|(status, body)| status == 503 && body.contains("\"sim\"") || body.contains("down"))
     });
     assert!(noticed.await, "the outage does not show in /readyz");
     stream.nats.restart();
@@ -97,7 +100,11 @@ async fn nats_killed_and_restarted() {
     for seen in stream.finish().await {
         assert_eq!(seen.connections, 1, "a bus outage must not cost sessions");
         assert!(!seen.trade_gaps.is_empty(), "an outage of the bus loses trades, and says so");
-        assert!(seen.feed_states.contains(&FeedState::Down), "prices were dead meanwhile: {:?}", seen.feed_states);
+        assert!(
+            seen.feed_states.contains(&FeedState::Down),
+            "prices were dead meanwhile: {:?}",
+            seen.feed_states
+        );
     }
 }
 
@@ -125,14 +132,19 @@ async fn ingester_killed_and_restarted() {
     stream.has_trades(1000).await;
     stream.ingester.kill();
     let gateway = &stream.gateway;
-    let noticed =
-        crate::world::until(|| async { gateway.get("/readyz").await.is_some_and(|(_, body)| body.contains("down")) });
+    let noticed = crate::world::until(|| async {
+        gateway.get("/readyz").await.is_some_and(|(_, body)| body.contains("down"))
+    });
     assert!(noticed.await, "a dead ingester does not show in /readyz");
     stream.ingester = ingest(&stream.file, &stream.nats);
     assert!(stream.ingester.ended().success(), "{}", stream.ingester.output());
     for seen in stream.finish().await {
         assert_eq!(seen.connections, 1, "an ingester's death must not cost sessions");
         assert!(seen.all_gaps.iter().any(|gap| gap.last.is_none()), "the new numbering was not announced");
-        assert!(seen.feed_states.contains(&FeedState::Down), "prices were dead meanwhile: {:?}", seen.feed_states);
+        assert!(
+            seen.feed_states.contains(&FeedState::Down),
+            "prices were dead meanwhile: {:?}",
+            seen.feed_states
+        );
     }
 }

@@ -9,7 +9,8 @@ use crate::world::{Gateway, TICKWIRE, nats, root};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_decodes_every_channel_in_every_encoding() {
     let root = root();
-    let python = std::env::var("TICKWIRE_PYTHON").map_or_else(|_| root.join(".cache/venv/bin/python"), Into::into);
+    let python =
+        std::env::var("TICKWIRE_PYTHON").map_or_else(|_| root.join(".cache/venv/bin/python"), Into::into);
     assert!(python.is_file(), "{} is not there: run scripts/setup-tests.sh", python.display());
     let nats = nats();
     let gateway = Gateway::start(&nats.url()).await;
@@ -28,7 +29,8 @@ async fn python_decodes_every_channel_in_every_encoding() {
     });
     for (encoding, run) in runs {
         let output = run.await.unwrap();
-        let (told, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (told, failed) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{encoding}: {told}\n{failed}\n{}", gateway.program.output());
         println!("{encoding}: {told}");
     }

@@ -32,15 +32,24 @@ async fn every_client_ends_with_the_recordings_book_and_trades() {
     for gateway in &gateways {
         for encoding in Encoding::ALL {
             let url = gateway.url();
-            watchers.push(tokio::spawn(
-                async move { watch(&url, encoding, "binance:BTCUSDT", is_over).await },
-            ));
+            watchers
+                .push(tokio::spawn(async move { watch(&url, encoding, "binance:BTCUSDT", is_over).await }));
         }
     }
     let file = file.to_str().unwrap();
     for bus_encoding in ["msgpack"] {
-        let arguments =
-            ["ingest", "replay", file, "--speed", "30", "--bus", &nats.url(), "--encoding", bus_encoding, "--json"];
+        let arguments = [
+            "ingest",
+            "replay",
+            file,
+            "--speed",
+            "30",
+            "--bus",
+            &nats.url(),
+            "--encoding",
+            bus_encoding,
+            "--json",
+        ];
         let mut ingester = Program::start(TICKWIRE, &arguments);
         assert!(ingester.ended().success(), "{}", ingester.output());
         let report: serde_json::Value = serde_json::from_str(&ingester.line_with("\"records\"")).unwrap();

@@ -10,9 +10,13 @@ use crate::watcher::watch;
 use crate::world::{Gateway, TICKWIRE, nats, until};
 
 async fn fed(nats: &tickwire_testkit::NatsServer, gateway: &Gateway) -> Program {
-    let ingester =
-        Program::start(TICKWIRE, &["ingest", "sim", "--instruments", "5", "--rate", "500", "--bus", &nats.url()]);
-    let live = until(|| async { gateway.get("/readyz").await.is_some_and(|(_, body)| body.contains(r#""sim":"live""#)) });
+    let ingester = Program::start(
+        TICKWIRE,
+        &["ingest", "sim", "--instruments", "5", "--rate", "500", "--bus", &nats.url()],
+    );
+    let live = until(|| async {
+        gateway.get("/readyz").await.is_some_and(|(_, body)| body.contains(r#""sim":"live""#))
+    });
     assert!(live.await, "the feed is not live:\n{}", ingester.output());
     ingester
 }
@@ -60,12 +64,19 @@ async fn rude_clients_harm_themselves_only() {
     assert!(told.windows(text.len()).any(|window| window == text), "no close frame with its text");
 
     // Garbage in place of frames; a frame larger than any command; a fragment.
-    for bytes in [&[0xff; 64][..], &[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4][..], &[0x01, 0x80, 1, 2, 3, 4][..]] {
+    for bytes in [
+        &[0xff; 64][..],
+        &[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4][..],
+        &[0x01, 0x80, 1, 2, 3, 4][..],
+    ] {
         let (mut stream, _) = upgrade(&gateway.listen, "").await;
         stream.write_all(bytes).await.unwrap();
         let told = rest(stream).await;
-        assert!(told.windows(2).any(|window| window == CloseCode::Protocol.code().to_be_bytes()
-            || window == CloseCode::TooLarge.code().to_be_bytes()), "no close code: {told:?}");
+        assert!(
+            told.windows(2).any(|window| window == CloseCode::Protocol.code().to_be_bytes()
+                || window == CloseCode::TooLarge.code().to_be_bytes()),
+            "no close code: {told:?}"
+        );
     }
 
     // A command that is none is answered, and the session goes on.
@@ -104,7 +115,8 @@ async fn what_is_refused_is_explained_and_the_rest_granted() {
     let handle = client.handle();
     let reading = tokio::spawn(async move { while client.next().await.is_some() {} });
     let symbols = ["sim:BTC-USD", "sim:btc-usd", "sim:NOPE", "elsewhere:X", "nameless"];
-    let outcome = handle.subscribe(Channel::Quote, symbols, tickwire_client::Options::default()).await.unwrap();
+    let outcome =
+        handle.subscribe(Channel::Quote, symbols, tickwire_client::Options::default()).await.unwrap();
     let granted: Vec<_> = outcome.granted.iter().map(|granted| granted.symbol.as_str()).collect();
     assert_eq!(granted, ["sim:BTC-USD"]);
     let mut refused: Vec<_> =
@@ -137,7 +149,9 @@ async fn draining_spreads_the_closes_and_says_when_to_come_back() {
         sessions.push(builder.connect().await.unwrap());
     }
     let watchers: Vec<_> = sessions.into_iter().map(|client| tokio::spawn(farewell(client))).collect();
-    let all_there = until(|| async { gateway.get("/metrics").await.is_some_and(|(_, m)| m.contains("tickwire_sessions 4")) });
+    let all_there = until(|| async {
+        gateway.get("/metrics").await.is_some_and(|(_, m)| m.contains("tickwire_sessions 4"))
+    });
     assert!(all_there.await);
     gateway.program.terminate();
     let mut waits = Vec::new();
@@ -158,7 +172,9 @@ async fn farewell(mut client: Client) -> (u32, Disconnect) {
         for event in batch {
             match event {
                 Event::Notice(notice) if notice.code == "draining" => wait = Some(notice.retry_after_ms),
-                Event::State(State::Disconnected { reason, .. }) => return (wait.expect("a notice came first"), reason),
+                Event::State(State::Disconnected { reason, .. }) => {
+                    return (wait.expect("a notice came first"), reason);
+                }
                 _ => {}
             }
         }

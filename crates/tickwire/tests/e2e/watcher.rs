@@ -73,7 +73,9 @@ pub(crate) async fn watch(url: &str, encoding: Encoding, symbol: &str, done: imp
             (seen.bids, seen.asks, seen.trades, seen.quote_numbers) = Default::default();
             panic!("{encoding} {symbol}: waited too long; saw {seen:#?}");
         }
-        let Ok(batch) = tokio::time::timeout(Duration::from_millis(100), client.next()).await else { continue };
+        let Ok(batch) = tokio::time::timeout(Duration::from_millis(100), client.next()).await else {
+            continue;
+        };
         let batch = batch.unwrap_or_else(|| panic!("{encoding}: the stream ended: {:?}", client.end()));
         for event in batch {
             note(&mut seen, event);
@@ -104,7 +106,8 @@ fn note(seen: &mut Seen, event: Event) {
         Event::Record(update) => match update.record.body {
             Body::Trade(trade) => {
                 let seller = trade.aggressor() == tickwire_client::wire::Side::Sell;
-                let known = seen.trades.insert(update.record.sequence, (trade.id, trade.price, trade.size, seller));
+                let known =
+                    seen.trades.insert(update.record.sequence, (trade.id, trade.price, trade.size, seller));
                 assert!(known.is_none(), "trade {} came twice", update.record.sequence);
             }
             Body::Quote(quote) => {

@@ -70,7 +70,8 @@ impl Gateway {
 
     /// Waits until `/readyz` says so.
     pub(crate) async fn is_ready(&self) {
-        let ready = until(|| async { self.get("/readyz").await.is_some_and(|(status, _)| status == 200) }).await;
+        let ready =
+            until(|| async { self.get("/readyz").await.is_some_and(|(status, _)| status == 200) }).await;
         assert!(ready, "not ready: {:?}\n{}", self.get("/readyz").await, self.program.output());
     }
 
