@@ -217,7 +217,8 @@ impl Topic {
         {
             let Some(old) = self.log.pop_front() else { break };
             self.log_bytes -= old.bytes;
-            self.log_start = old.stamp + 1;
+            // Gaps stay in the log when it starts again; to cut them off does not bring back what was before.
+            self.log_start = self.log_start.max(old.stamp + 1);
         }
     }
 

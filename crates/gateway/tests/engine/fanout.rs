@@ -183,6 +183,23 @@ fn a_loss_in_a_book_is_told_at_once_and_mended_by_the_next_state() {
 }
 
 #[test]
+fn a_book_that_starts_again_is_a_snapshot_though_older_gaps_leave_the_log() {
+    let mut limits = limits();
+    limits.log_records_per_topic = 3;
+    let mut rig = Rig::new(limits);
+    let client = rig.open(Encoding::Proto);
+    rig.subscribe(client, Channel::Book, &["sim:A"]);
+    rig.gap(0, Channel::Book, GapCause::Upstream, 1, 1, EPOCH);
+    rig.gap(0, Channel::Book, GapCause::Bus, 2, 2, EPOCH);
+    rig.read(client);
+    let state = rig.bus_update(0, EPOCH, 2, deep_book());
+    rig.state(TopicId::new(0, Channel::Book), 2, vec![state]);
+    rig.publish(0, 3, change(&[level(3, 3)], &[]));
+    rig.publish(0, 4, change(&[level(3, 4)], &[]));
+    assert_eq!(brief(&rig.records(client)), ["book 4 snapshot"]);
+}
+
+#[test]
 fn nothing_of_a_book_leaves_while_it_is_not_known() {
     let (mut rig, client) = subscribed(&[Channel::Book]);
     rig.publish(0, 1, deep_book());
@@ -271,6 +288,31 @@ fn a_client_further_behind_than_the_log_is_told_so() {
     assert_eq!(brief(&rig.records(client)), expected);
     assert_eq!(account(&mut rig, client), (5, 0, 4));
     assert_eq!(rig.engine.pressure().0, 0);
+}
+
+#[test]
+fn a_client_further_behind_than_two_numberings_is_told_of_the_last() {
+    let mut limits = limits();
+    limits.log_records_per_topic = 2;
+    let mut rig = Rig::new(limits);
+    let client = rig.open(Encoding::Proto);
+    rig.subscribe(client, Channel::Trade, &["sim:A"]);
+    rig.publish(0, 1, trade(1));
+    rig.read(client);
+    rig.gap(0, Channel::Trade, GapCause::Ingest, 2, 0, EPOCH + 1);
+    for number in 1..=5 {
+        let update = rig.bus_update(0, EPOCH + 1, number, trade(1));
+        rig.event(tickwire_gateway::engine::Event::Update(update));
+    }
+    rig.gap(0, Channel::Trade, GapCause::Ingest, 6, 0, EPOCH + 2);
+    let update = rig.bus_update(0, EPOCH + 2, 1, trade(1));
+    rig.event(tickwire_gateway::engine::Event::Update(update));
+    assert_eq!(brief(&rig.records(client)), ["trade gap ingest 2-0", "trade 1"]);
+    assert_eq!(
+        account(&mut rig, client),
+        (2, 0, 0),
+        "how many the lost numbering had, nobody knows any more"
+    );
 }
 
 #[test]
