@@ -13,4 +13,4 @@ if ! cargo deny --version >/dev/null 2>&1; then
         rm -rf .cache/tools/target
     fi
 fi
-cargo deny --offline check --hide-inclusion-graph bans licenses sources
+cargo deny check --hide-inclusion-graph bans licenses sources
