@@ -25,7 +25,7 @@ export async function openPage(url) {
 /** Waits until `condition` holds of `tickwire.state()`; the milliseconds that it took. */
 export async function until(page, condition, argument) {
   const start = performance.now();
-  await page.waitForFunction(`(${condition})(window.tickwire.state(), ${JSON.stringify(argument)})`, undefined, WAIT);
+  await page.waitForFunction(`(${condition})(window.tickwire.state(), ${JSON.stringify(argument)})`, undefined, { ...WAIT, polling: 20 });   // not with the frames: a busy machine paints few
   return performance.now() - start;
 }
 export const state = (page) => page.evaluate(() => window.tickwire.state());
