@@ -248,12 +248,15 @@ impl Shard {
             return;
         }
         if !connection.pending.is_empty() {
-            // A close frame for a blocked session: it goes behind what the kernel has not taken.
+            // For a blocked session the engine hands over a close frame at most: it goes behind what the kernel has not
+            // taken.
             connection.pending.extend_from_slice(&out);
             let pending = connection.pending.len();
-            drop(connections);
+            drop((connections, out));
             self.engine.borrow_mut().unsent(key, pending, now);
-            self.finish_later(key);
+            if filled.closed {
+                self.finish_later(key);
+            }
             return;
         }
         self.stats.writes.fetch_add(1, Ordering::Relaxed);
