@@ -138,8 +138,11 @@ impl Board {
         }
     }
 
-    /// A line at the bottom; the oldest one goes.
+    /// A line at the bottom; the oldest one goes. What is said again and again is there once.
     pub(super) fn notice(&mut self, line: String) {
+        if self.notices.back() == Some(&line) {
+            return;
+        }
         if self.notices.len() == NOTICES_MAX {
             self.notices.pop_front();
         }
@@ -277,7 +280,10 @@ impl Board {
                 self.notice(reason.to_string());
             }
             State::Feed { venue, state, reason, .. } => {
-                self.feeds.insert(Arc::clone(venue), *state);
+                let before = self.feeds.insert(Arc::clone(venue), *state);
+                if before.is_none() && *state == FeedState::Live {
+                    return;
+                }
                 let colon = if reason.is_empty() { "" } else { ": " };
                 let state = word(state.as_str_name(), "FEED_STATE_");
                 self.notice(format!("feed {venue} is {state}{colon}{reason}"));
@@ -363,7 +369,7 @@ mod tests {
     #[test]
     fn only_the_last_notices_are_kept() {
         let mut board = Board::default();
-        (0..9).for_each(|number| board.notice(number.to_string()));
+        (0..18).for_each(|number| board.notice((number / 2).to_string()));
         assert_eq!(board.notices().collect::<Vec<_>>(), ["5", "6", "7", "8"]);
     }
 }

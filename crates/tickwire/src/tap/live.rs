@@ -53,6 +53,7 @@ pub(super) async fn run(command: &TapCommand, form: Form, stop: &CancellationTok
         left: command.count,
         waits: command.wait,
         rate: command.max_rate.unwrap_or(0.0),
+        trouble: None,
         hidden: Vec::new(),
     };
     if let Show::Table(screen) = &mut sink.show {
@@ -134,7 +135,7 @@ async fn connect(
     match connected {
         Ok(client) => Ok(Some(client)),
         Err(error) if error.may_retry() => Err(anyhow::anyhow!("{error}; --wait waits for it")),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(anyhow::anyhow!("{error}")),
     }
 }
 
@@ -180,7 +181,7 @@ async fn pump(
             }
             Woken::Batch(None) => {
                 return match client.end() {
-                    Some(reason) => Err(reason.clone().into()),
+                    Some(reason) => Err(anyhow::anyhow!("{reason}")),
                     None => Ok(()),
                 };
             }

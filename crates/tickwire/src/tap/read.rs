@@ -39,6 +39,7 @@ pub(super) async fn run(
         left: command.count,
         waits: false,
         rate: 0.0,
+        trouble: None,
         hidden: Vec::new(),
     };
     if let Show::Table(screen) = &mut sink.show {

@@ -86,13 +86,18 @@ impl Recorder {
 /// Turns events into the messages that they came from.
 #[derive(Default)]
 struct Encoder {
+    /// A file begins with a `Hello`, whatever was said before there was a session.
+    has_begun: bool,
     /// Gap events name the symbol only.
     instruments: HashMap<String, u32>,
 }
 
 impl Encoder {
     fn event(&mut self, event: &Event, sent_time: Option<u64>, out: &mut Vec<u8>) {
-        if let Some(message) = self.message(event, sent_time) {
+        self.has_begun |= matches!(event, Event::State(State::Connected { .. }));
+        if self.has_begun
+            && let Some(message) = self.message(event, sent_time)
+        {
             encode_message(Encoding::Proto, &message, &Scale::default(), out);
         }
     }
@@ -309,6 +314,7 @@ pub(super) mod tests {
     fn the_file_is_one_frame() {
         let folder = tempfile::tempdir().unwrap();
         let mut recorder = Recorder::create(&folder.path().join("a.tw")).unwrap();
+        recorder.event(&disconnected(), None);
         for event in every_kind_of_event() {
             recorder.event(&event, Some(2000));
             recorder.end_batch(Some(2000)).unwrap();

@@ -24,8 +24,8 @@ const SENT_TIME_KEY: u64 = 2 << 3 | 1;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub(super) enum Damage {
-    #[error("{} cannot be read: {source}; check the path and the rights", .path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{} cannot be read: {reason}; check the path and the rights", .path.display())]
+    Unreadable { path: PathBuf, reason: io::Error },
     #[error("{} is empty: nothing was recorded", .path.display())]
     Empty { path: PathBuf },
     #[error(
@@ -73,7 +73,7 @@ impl Recording<BufReader<File>> {
     /// # Errors
     /// There is no such file.
     pub(super) fn open(path: &Path) -> Result<Self, Damage> {
-        let file = File::open(path).map_err(|source| Damage::Unreadable { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|reason| Damage::Unreadable { path: path.to_owned(), reason })?;
         Ok(Self::new(path, BufReader::with_capacity(64 << 10, file)))
     }
 }
@@ -210,7 +210,7 @@ impl<R: Read> Recording<R> {
     /// Appends up to so many bytes; fewer at the end of the file.
     fn read(&mut self, bytes: &mut Vec<u8>, length: u64) -> Result<u64, Damage> {
         let read = (&mut self.input).take(length).read_to_end(bytes);
-        let unreadable = |source| Damage::Unreadable { path: self.path.clone(), source };
+        let unreadable = |reason| Damage::Unreadable { path: self.path.clone(), reason };
         Ok(read.map_err(unreadable)? as u64)
     }
 
@@ -412,10 +412,15 @@ mod tests {
 
     #[test]
     fn damage_is_named_with_its_place_and_what_to_do() {
+        let hello = recorded(&[vec![connected()]]).len();
         check(b"", 0, &["a.tw is empty"]);
         check(b"\x1f\x8b\x08\x00gzip", 0, &["a.tw, byte 0: not a recording", "--replay"]);
         check(b"{\"type\":\"quote\"}", 0, &["a.tw, byte 0: not a recording", "the key 123"]);
-        check(&recorded(&[vec![quote(7)]]), 0, &["byte 0", "does not begin with the `Hello`"]);
+        check(
+            &recorded(&[vec![connected()], vec![quote(7)]])[hello..],
+            0,
+            &["byte 0", "does not begin with the `Hello`"],
+        );
         let head = recorded(&[vec![connected(), subscribed(&[Channel::Quote])], vec![quote(7)]]);
         let at = head.len();
         let with = |tail: &[u8]| [&head, tail].concat();

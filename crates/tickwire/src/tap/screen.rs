@@ -34,7 +34,7 @@ impl Screen {
     /// `now` is in nanoseconds since the Unix epoch.
     pub(super) fn draw(&mut self, now: u64) -> io::Result<()> {
         let Self { board, terminal, first, .. } = self;
-        terminal.draw(|frame| view::draw(frame, board, now, *first)).map(|_| ())
+        terminal.draw(|frame| *first = view::draw(frame, board, now, *first)).map(|_| ())
     }
 
     /// The next key that means something here.

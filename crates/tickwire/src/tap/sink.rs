@@ -2,13 +2,13 @@
 
 use std::io;
 
-use tickwire_client::{Event, Outcome, State};
+use tickwire_client::{Disconnect, Event, Outcome, State};
 use tickwire_wire::Granted;
 
 use super::progress::Progress;
 use super::recorder::Recorder;
 use super::refusals::Refusals;
-use super::show::Show;
+use super::show::{Show, printable};
 use super::tally::Tally;
 
 /// Whether there is more to do.
@@ -31,6 +31,8 @@ pub(super) struct Sink {
     pub(super) waits: bool,
     /// Updates per second that were asked for; 0, also once it was said that they were not granted: all.
     pub(super) rate: f64,
+    /// Why there is no connection, as it was said.
+    pub(super) trouble: Option<String>,
     /// Lines for standard error that a table hides.
     pub(super) hidden: Vec<String>,
 }
@@ -67,13 +69,12 @@ impl Sink {
             match event {
                 Event::Record(_) => flow = self.count(flow),
                 Event::Subscribed(outcome) => self.subscribed(outcome)?,
-                Event::State(State::Disconnected { reason, retry_in: Some(wait) }) => {
-                    self.say(format!("{reason}; next attempt in {:.1} s", wait.as_secs_f64()));
-                }
+                Event::State(State::Connected { address, .. }) => self.connected(address),
+                Event::State(State::Disconnected { reason, retry_in: Some(_) }) => self.disconnected(reason),
                 Event::State(State::BookBroken { scale, reason }) => {
-                    self.say(format!("book {}: {reason}; it is being repaired", scale.symbol));
+                    self.say(&format!("book {}: {reason}; it is being repaired", scale.symbol));
                 }
-                Event::Rejected(error) => self.say(format!("error: {}: {}", error.code, error.message)),
+                Event::Rejected(error) => self.say(&format!("error: {}: {}", error.code, error.message)),
                 _ => {}
             }
         }
@@ -81,6 +82,21 @@ impl Sink {
             recorder.end_batch(sent_time)?;
         }
         Ok(if is_gone(self.show.flush())? { Flow::End } else { flow })
+    }
+
+    fn connected(&mut self, address: &str) {
+        if self.trouble.take().is_some() {
+            self.say(&format!("connected to {address}"));
+        }
+    }
+
+    /// Attempts that fail for the same reason are said once.
+    fn disconnected(&mut self, reason: &Disconnect) {
+        let reason = reason.to_string();
+        if self.trouble.as_ref() != Some(&reason) {
+            self.say(&format!("{reason}; trying again"));
+            self.trouble = Some(reason);
+        }
     }
 
     fn count(&mut self, flow: Flow) -> Flow {
@@ -111,17 +127,19 @@ impl Sink {
         }
         let (is_hopeless, count) = (refusals.is_hopeless(self.waits), refusals.count());
         for line in news {
-            self.say(line);
+            self.say(&line);
         }
         if is_hopeless {
             let all = if count == 1 { "the only subscription was" } else { "all subscriptions were" };
-            anyhow::bail!("{all} refused; mend the symbols, or give --wait for what may come later");
+            let wait = if self.waits { "" } else { ", or give --wait for what may come later" };
+            anyhow::bail!("{all} refused; mend the symbols{wait}");
         }
         Ok(())
     }
 
     /// Says it on standard error, at once or when the table is gone.
-    pub(super) fn say(&mut self, line: String) {
+    fn say(&mut self, line: &str) {
+        let line = printable(line);
         if !self.show.is_table() {
             self.progress.line(&line);
         } else if self.hidden.len() < HIDDEN_MAX {
@@ -165,6 +183,7 @@ mod tests {
             left,
             waits: false,
             rate: 0.0,
+            trouble: None,
             hidden: Vec::new(),
         }
     }

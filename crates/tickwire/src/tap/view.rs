@@ -9,6 +9,7 @@ use tickwire_client::{price_text, size_text};
 use tickwire_wire::{BookState, Level, Scale};
 
 use super::board::{Board, Life, Row};
+use super::show::printable;
 
 /// Levels of a side in a ladder.
 const LADDER_LEVELS_MAX: usize = 15;
@@ -30,8 +31,9 @@ const COLUMNS: [(&str, u8); 11] = [
     ("state", 0),
 ];
 
-/// Draws everything. `now` is in nanoseconds since the Unix epoch; `first` is the first row to show.
-pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now: u64, first: usize) {
+/// Draws everything, and returns the first row that is shown: `first`, unless the end would leave room.
+/// `now` is in nanoseconds since the Unix epoch.
+pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now: u64, first: usize) -> usize {
     let notices = board.notices().count() as u16;
     let ladder = match board.rows() {
         [only] => only.book.as_ref().map(|book| (only, book)),
@@ -47,9 +49,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now: u64, first: usize)
         Constraint::Length(1),
     ]);
     let [title, table, ladder_area, notices_area, foot] = areas.areas(frame.area());
-    let first = first.min(board.rows().len().saturating_sub(1));
+    let room = usize::from(table.height.saturating_sub(1));
+    let first = first.min(board.rows().len().saturating_sub(room));
     let visible = &board.rows()[first..];
-    let visible = &visible[..visible.len().min(usize::from(table.height.saturating_sub(1)))];
+    let visible = &visible[..visible.len().min(room)];
     frame.render_widget(Paragraph::new(Line::styled(board.title.as_str(), BOLD)), title);
     draw_rows(frame, table, board, visible, now);
     if let Some((row, book)) = ladder {
@@ -58,6 +61,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &Board, now: u64, first: usize)
     frame.render_widget(Paragraph::new(board.notices().map(Line::from).collect::<Vec<_>>()), notices_area);
     let shown = (first, visible.len(), board.rows().len());
     frame.render_widget(Paragraph::new(foot_line(board, shown)), foot);
+    first
 }
 
 fn foot_line(board: &Board, (first, shown, rows): (usize, usize, usize)) -> Line<'static> {
@@ -157,11 +161,6 @@ fn cells(row: &Row, life: &Life, now: u64) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// Names come from the network: a control character in one must not reach the terminal.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 fn draw_ladder(frame: &mut Frame<'_>, area: Rect, scale: &Scale, book: &BookState, is_dead: bool) {
     let height = usize::from(area.height.saturating_sub(2)).min(LADDER_LEVELS_MAX);
     let texts = |level: Level| (price_text(scale, level.price), size_text(scale, level.size));
@@ -239,7 +238,8 @@ mod tests {
 
     fn terminal(board: &Board, width: u16, height: u16) -> Terminal<TestBackend> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| draw(frame, board, NOW, 0)).unwrap();
+        // Scrolling beyond the end shows the end.
+        terminal.draw(|frame| assert_eq!(draw(frame, board, NOW, 9), 0)).unwrap();
         terminal
     }
 
