@@ -2,12 +2,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{self, BufWriter, Stdout, Write};
 
 /// Writes a line for the user or the next program. A reader that went away ends the process quietly, as it would any
 /// member of a pipe.
 pub(crate) fn say(line: impl Display) {
-    if writeln!(std::io::stdout(), "{line}").is_err() {
+    if writeln!(io::stdout(), "{line}").is_err() {
         std::process::exit(0);
     }
 }
@@ -15,4 +15,23 @@ pub(crate) fn say(line: impl Display) {
 /// Writes a line about what went wrong.
 pub(crate) fn complain(line: impl Display) {
     eprintln!("{line}");
+}
+
+/// Standard output for many lines at a time: what is written leaves with the next flush, or when 64 KiB are full.
+pub(crate) struct Output(BufWriter<Stdout>);
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self(BufWriter::with_capacity(64 << 10, io::stdout()))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }

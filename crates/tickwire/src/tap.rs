@@ -1,13 +1,195 @@
-//! `tickwire tap`.
+//! `tickwire tap`: shows or records a stream.
+
+mod board;
+mod csv_rows;
+mod duration;
+mod json_lines;
+mod live;
+mod progress;
+mod read;
+mod recorder;
+mod recording;
+mod refusals;
+mod screen;
+mod show;
+mod sink;
+mod tally;
+mod view;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use tickwire_wire::{Channel, Encoding};
 
+use self::show::Form;
 use crate::cli::Settings;
+use crate::stop;
 
-/// To be filled by the tap branch.
+const FORMS: &str = "\
+Forms:
+  On a terminal: a table that refreshes in place. q or Ctrl-C ends it, arrow keys scroll. With one symbol and its
+  book, a ladder of the book. Dead prices are dimmed and marked, never shown as live.
+  Elsewhere, and with --csv: CSV. One header for all channels, one row per record, and in a book one row per level
+  (size 0 removes the level; `state` says whether it is a snapshot or a change). Prices and sizes are exact decimals;
+  times are nanoseconds since the Unix epoch. Gaps, states and notices are rows of their own types.
+  With --json: one object a line. Records are as in the JSON twin of the protocol; beside them the types `connected`,
+  `disconnected`, `mute`, `feed`, `book_broken`, `book_repaired`, `subscribed`, `gap`, `notice`, `ledger`, `error`.
+  With --record alone: nothing on standard output, progress on standard error.
+
+Examples:
+  tickwire tap 'sim:*'
+  tickwire tap --channel book,trade sim:BTC-USD
+  tickwire tap --json --count 100 --channel quote,trade binance:BTCUSDT | jq .
+  tickwire tap --record morning.tw --for 10m --channel quote,trade 'binance:*'
+  tickwire tap --read morning.tw --csv binance:BTCUSDT > btc.csv
+  tickwire tap --ledger --for 10s --json 'sim:*' > /dev/null
+
+Exit status: 0 ended as asked (count, duration, Ctrl-C, q); 1 no connection, all symbols refused, closed with a code
+that must not be retried, a damaged file, or a ledger that does not add up; 2 wrong command line.";
+
+/// What `tickwire tap` takes.
 #[derive(Debug, Args)]
-pub(crate) struct TapCommand {}
+#[command(after_help = FORMS)]
+pub(crate) struct TapCommand {
+    /// What to subscribe to: `venue:SYMBOL`, or `venue:*` for all of a venue; with --read: what to show of the file
+    #[arg(value_name = "SYMBOL", required_unless_present = "read")]
+    pub(crate) symbols: Vec<String>,
+    /// Gateway; may be given several times: they are tried in turn
+    #[arg(
+        long = "url",
+        value_name = "URL",
+        env = "TICKWIRE_URL",
+        value_delimiter = ',',
+        default_value = "ws://127.0.0.1:7400/v1/stream"
+    )]
+    pub(crate) urls: Vec<String>,
+    /// quote, trade, book, bar, stat, status, instrument; several with commas [default: quote; with --read: all]
+    #[arg(long = "channel", value_name = "CHANNEL", value_delimiter = ',', value_parser = channel)]
+    pub(crate) channels: Vec<Channel>,
+    /// How records travel: proto, msgpack, json
+    #[arg(long, value_name = "ENCODING", default_value = "proto", value_parser = encoding)]
+    pub(crate) encoding: Encoding,
+    /// Updates per second of each subscription, at most, on conflated channels
+    #[arg(long, value_name = "UPDATES", value_parser = rate)]
+    pub(crate) max_rate: Option<f64>,
+    /// End after this many records
+    #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// End after this time since the connection: 500ms, 10s, 5m, 1h30m
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse, conflicts_with = "read")]
+    pub(crate) duration: Option<Duration>,
+    #[command(flatten)]
+    shown: FormFlags,
+    /// Record into this file, which must not exist: Protobuf frames one after another, which together are one frame
+    #[arg(long, value_name = "FILE", conflicts_with = "read")]
+    pub(crate) record: Option<PathBuf>,
+    /// Show a file that --record wrote; no gateway is needed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "wait", "max_rate"])]
+    pub(crate) read: Option<PathBuf>,
+    /// At the end, ask the gateway what became of every record, and check it against what came
+    #[arg(long)]
+    pub(crate) ledger: bool,
+    /// Wait for the gateway, and for symbols that it will have later
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
 
-pub(crate) async fn run(_: &Settings, _: TapCommand) -> anyhow::Result<()> {
-    anyhow::bail!("not yet")
+/// How it is shown.
+#[derive(Debug, Args)]
+struct FormFlags {
+    /// One JSON object a line
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// CSV with one header
+    #[arg(long)]
+    csv: bool,
+}
+
+impl TapCommand {
+    /// How it is shown.
+    fn form(&self, is_terminal: bool) -> Form {
+        match (self.shown.json, self.shown.csv) {
+            (true, _) => Form::Json,
+            (_, true) => Form::Csv,
+            _ if self.record.is_some() => Form::Nothing,
+            _ if is_terminal => Form::Table,
+            _ => Form::Csv,
+        }
+    }
+}
+
+/// Runs until what was asked for has come, the user ends it, or it cannot go on.
+pub(crate) async fn run(settings: &Settings, command: TapCommand) -> anyhow::Result<()> {
+    settings.load(&[])?;
+    let stop = stop::on_signal()?;
+    let form = command.form(std::io::stdout().is_terminal());
+    match &command.read {
+        Some(file) => read::run(file, &command, form, &stop).await,
+        None => live::run(&command, form, &stop).await,
+    }
+}
+
+fn channel(name: &str) -> Result<Channel, String> {
+    Channel::from_name(name).ok_or_else(|| format!("known: {}", Channel::ALL.map(Channel::name).join(", ")))
+}
+
+fn encoding(name: &str) -> Result<Encoding, String> {
+    Encoding::from_name(name)
+        .ok_or_else(|| format!("known: {}", Encoding::ALL.map(Encoding::name).join(", ")))
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+        _ => Err("write updates per second, as in 10 or 0.5; 0: as many as can be taken".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        tap: TapCommand,
+    }
+
+    #[track_caller]
+    fn check(line: &str, expected: Result<(Form, Form), &str>) {
+        let parsed = Line::try_parse_from(std::iter::once("tap").chain(line.split_whitespace()));
+        match (parsed, expected) {
+            (Ok(line), Ok(forms)) => assert_eq!((line.tap.form(true), line.tap.form(false)), forms),
+            (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
+            (parsed, _) => panic!("{parsed:?}"),
+        }
+    }
+
+    #[test]
+    fn command_lines() {
+        check("sim:A", Ok((Form::Table, Form::Csv)));
+        check("sim:A --json", Ok((Form::Json, Form::Json)));
+        check("sim:A --csv --channel quote,trade", Ok((Form::Csv, Form::Csv)));
+        check("sim:A --record f", Ok((Form::Nothing, Form::Nothing)));
+        check("sim:A --record f --json", Ok((Form::Json, Form::Json)));
+        check("--read f", Ok((Form::Table, Form::Csv)));
+        check("", Err("SYMBOL"));
+        check("sim:A --json --csv", Err("cannot be used with"));
+        check("sim:A --channel quotes", Err("known: quote, trade"));
+        check("sim:A --encoding xml", Err("known: proto, msgpack, json"));
+        check("sim:A --max-rate=-1", Err("updates per second"));
+        check("sim:A --for 10", Err("unit"));
+        check("sim:A --count 0", Err("--count"));
+        check("--read f --record g", Err("cannot be used with"));
+    }
+
+    #[test]
+    fn urls_may_be_several() {
+        let line = Line::try_parse_from(["tap", "--url", "ws://a", "--url", "ws://b", "sim:A"]).unwrap();
+        assert_eq!(line.tap.urls, ["ws://a", "ws://b"]);
+    }
 }

@@ -11,8 +11,16 @@ use super::{Config, Mistake, Mistakes, Raw, check};
 /// Prefix of the environment variables.
 const PREFIX: &str = "TICKWIRE_";
 
-/// Variables that are about the project's tests and not about the configuration.
-const NOT_OURS: [&str; 4] = ["TICKWIRE_DATA", "TICKWIRE_NATS_SERVER", "TICKWIRE_PYTHON", "TICKWIRE_DEMO_URL"];
+/// Variables that are not about the configuration: those of the project's tests, and the URL that `tap` connects to.
+const NOT_OURS: [&str; 7] = [
+    "TICKWIRE_DATA",
+    "TICKWIRE_NATS_SERVER",
+    "TICKWIRE_PYTHON",
+    "TICKWIRE_DEMO_URL",
+    "TICKWIRE_URL",
+    "TICKWIRE_PROPTEST_CASES",
+    "TICKWIRE_VECTORS",
+];
 
 /// Where values come from.
 #[derive(Clone, Debug, Default)]
