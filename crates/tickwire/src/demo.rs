@@ -42,7 +42,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
         let replay = recorded(&config, command.replay).await?;
         start_feed(&config, replay, &bus, &feeding)
     } else {
-        start_feed(&config, simulated(config.sim.clone())?, &bus, &feeding)
+        start_feed(&config, simulated(&config.sim)?, &bus, &feeding)
     };
     let source = if is_replay { "replay" } else { "sim" };
     let pages = Arc::new(DemoPages { venue: feed.venue.clone(), source, control: feed.control });

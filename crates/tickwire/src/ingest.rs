@@ -31,7 +31,7 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
         IngestSource::Sim { sim, out } => {
             let flags: Vec<_> = sim.settings().into_iter().chain(out.settings()).collect();
             let config = settings.load(&flags)?;
-            let adapter = simulated(config.sim.clone())?;
+            let adapter = simulated(&config.sim)?;
             let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
             tell(&report, out.json);
         }
@@ -50,9 +50,9 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
 }
 
 /// The simulated market, in real time from now on.
-pub(crate) fn simulated(sim: SimConfig) -> anyhow::Result<SimAdapter> {
+pub(crate) fn simulated(sim: &SimConfig) -> anyhow::Result<SimAdapter> {
     let clock = Clock::system();
-    let sim = Sim::new(SimConfig { start_time: clock.now(), ..sim })?;
+    let sim = Sim::new(SimConfig { start_time: clock.now(), ..sim.clone() })?;
     Ok(SimAdapter::new(sim, Pace::Speed(1.0), clock))
 }
 

@@ -109,7 +109,7 @@ fn merge(table: &mut Table, from: Table, place: &str, text: &str, prefix: &str, 
                 });
             }
             (Some(Value::Table(inner)), Value::Table(value)) => {
-                merge(inner, value, place, text, &path, mistakes)
+                merge(inner, value, place, text, &path, mistakes);
             }
             (Some(known), value) => match fit(known, value) {
                 Ok(value) => *known = value,

@@ -103,7 +103,7 @@ impl Raw {
         let mut shown = self.clone();
         for secret in [&mut shown.bus.password, &mut shown.bus.token] {
             if !secret.is_empty() {
-                *secret = "(set)".to_owned();
+                "(set)".clone_into(secret);
             }
         }
         for server in &mut shown.bus.servers {
