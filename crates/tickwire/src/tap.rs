@@ -29,13 +29,22 @@ use crate::stop;
 
 const FORMS: &str = "\
 Forms:
-  On a terminal: a table that refreshes in place. q or Ctrl-C ends it, arrow keys scroll. With one symbol and its
-  book, a ladder of the book. Dead prices are dimmed and marked, never shown as live.
-  Elsewhere, and with --csv: CSV. One header for all channels, one row per record, and in a book one row per level
-  (size 0 removes the level; `state` says whether it is a snapshot or a change). Prices and sizes are exact decimals;
-  times are nanoseconds since the Unix epoch. Gaps, states and notices are rows of their own types.
-  With --json: one object a line. Records are as in the JSON twin of the protocol; beside them the types `connected`,
-  `disconnected`, `mute`, `feed`, `book_broken`, `book_repaired`, `subscribed`, `gap`, `notice`, `ledger`, `error`.
+  On a terminal: a table that refreshes in place. q or Ctrl-C ends it, arrow
+  keys scroll. With one symbol and its book, a ladder of the book. Dead prices
+  are dimmed and marked, never shown as live.
+
+  Elsewhere, and with --csv: CSV. One header for all channels, one row per
+  record, and in a book one row per level (size 0 removes the level; `state`
+  says whether it is a snapshot or a change). Prices and sizes are exact
+  decimals; times are nanoseconds since the Unix epoch. Beside records there are
+  rows of the types `gap`, `connection`, `feed`, `book_state`, `refused`,
+  `notice` and `error`.
+
+  With --json: one object a line. Records are as in the JSON twin of the
+  protocol; beside them the types `hello`, `connected`, `disconnected`, `mute`,
+  `feed`, `book_broken`, `book_repaired`, `subscribed`, `gap`, `notice`,
+  `ledger` and `error`.
+
   With --record alone: nothing on standard output, progress on standard error.
 
 Examples:
@@ -46,8 +55,11 @@ Examples:
   tickwire tap --read morning.tw --csv binance:BTCUSDT > btc.csv
   tickwire tap --ledger --for 10s --json 'sim:*' > /dev/null
 
-Exit status: 0 ended as asked (count, duration, Ctrl-C, q); 1 no connection, all symbols refused, closed with a code
-that must not be retried, a damaged file, or a ledger that does not add up; 2 wrong command line.";
+Exit status:
+  0  ended as asked: count, duration, Ctrl-C, q, or the reader went away
+  1  no connection, all symbols refused, closed with a code that must not be
+     retried, a damaged file, or a ledger that does not add up
+  2  wrong command line";
 
 /// What `tickwire tap` takes.
 #[derive(Debug, Args)]
