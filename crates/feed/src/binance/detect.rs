@@ -21,7 +21,8 @@ impl Market {
         let mut magic = [0; 2];
         let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
         let Ok(file) = File::open(path) else { return Self::Spot };
-        let reader: Box<dyn Read> = if is_gzip { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let reader: Box<dyn Read> =
+            if is_gzip { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
         let lines = BufReader::new(reader).lines().take(LINES_MAX).map_while(Result::ok);
         lines.into_iter().find_map(|line| Self::of_line(&line)).unwrap_or(Self::Spot)
     }
@@ -55,7 +56,10 @@ mod tests {
         check(r#"1 {"data":{"e":"trade","s":"A"}}"#, None);
         check(r#"1 {"data":{"e":"depthUpdate","s":"A","U":1,"u":2,"b":[]}}"#, Some(Market::Spot));
         check(r#"1 {"data":{"e":"depthUpdate","s":"A","U":1,"u":2,"pu":1,"b":[]}}"#, Some(Market::Usdm));
-        check(r#"1 {"data":{"e":"depthUpdate","s":"A_PERP","ps":"A","U":1,"u":2,"pu":1,"b":[]}}"#, Some(Market::Cm));
+        check(
+            r#"1 {"data":{"e":"depthUpdate","s":"A_PERP","ps":"A","U":1,"u":2,"pu":1,"b":[]}}"#,
+            Some(Market::Cm),
+        );
     }
 
     #[test]

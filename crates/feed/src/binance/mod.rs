@@ -8,8 +8,8 @@
 //! and <https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams>, "How to manage a
 //! local order book correctly".
 
-mod detect;
 mod depth;
+mod detect;
 mod normalizer;
 mod parse;
 mod scan;
