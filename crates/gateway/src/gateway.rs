@@ -118,6 +118,7 @@ impl Gateway {
         let hub_limits = hub::HubLimits {
             venues: config.limits.venues,
             instruments: config.limits.instruments,
+            topics: config.limits.topics,
             feed_down_ns: config.feed_down_after.as_nanos() as u64,
         };
         let inbox = InboxLimits {

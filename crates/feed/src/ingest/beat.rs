@@ -49,7 +49,7 @@ impl Condition {
     }
 }
 
-/// The beats that are due now: one, or several when many positions moved since the beats before.
+/// The beats that are due now: one, or several when many positions moved lately.
 pub(crate) fn beats<O: Outlet>(
     sequencer: &mut Sequencer<O>,
     state: FeedState,
@@ -63,7 +63,10 @@ pub(crate) fn beats<O: Outlet>(
         let Some(Some(instrument)) = sequencer.instruments.get_mut(index as usize) else { continue };
         let id = instrument.id;
         let numbering = instrument.numbering_mut(channel);
-        numbering.has_moved = false;
+        numbering.beats_due = numbering.beats_due.saturating_sub(1);
+        if numbering.beats_due > 0 {
+            sequencer.publisher.moved.push((index, channel));
+        }
         let sequence = numbering.sequence;
         positions.push(Position { instrument: id, channel: channel.into(), epoch, sequence });
     }

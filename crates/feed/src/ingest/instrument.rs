@@ -38,8 +38,8 @@ pub(crate) struct InstrumentState {
 pub(crate) struct Numbering {
     /// Last number that was used.
     pub(crate) sequence: u64,
-    /// Since the beat before.
-    pub(crate) has_moved: bool,
+    /// How many beats are still to say where it stands.
+    pub(crate) beats_due: u8,
     /// Numbers that the bus refused and that nothing made good for.
     pub(crate) missed: Option<(u64, u64)>,
 }

@@ -22,6 +22,10 @@ pub(crate) const RUN_RECORDS_MAX: usize = 64;
 /// A run is closed when it is longer; one record may make it as much longer as it is itself.
 pub(crate) const RUN_BYTES_MAX: usize = 16 * 1024;
 
+/// A position that moved is in so many beats: a gateway that gets none of them in a row has found the feed mute, and
+/// asks.
+pub(crate) const BEATS_PER_MOVE: u8 = 3;
+
 /// Records of one (instrument, channel) that will share a bus message.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -42,7 +46,7 @@ pub(crate) struct Publisher<O> {
     pub(crate) tally: Tally,
     /// Instruments with an open run, by index; may name one twice.
     open: Vec<u32>,
-    /// (instrument, channel) whose number moved since the beat before.
+    /// (instrument, channel) whose number moved lately.
     pub(crate) moved: Vec<(u32, Channel)>,
     /// Instruments with numbers that the bus refused.
     damaged: Vec<u32>,
@@ -132,9 +136,9 @@ impl<O: Outlet> Publisher<O> {
         state.numbering(channel).sequence
     }
 
-    /// The next beat says where this channel stands.
+    /// The next beats say where this channel stands.
     pub(crate) fn mark_moved(&mut self, state: &mut InstrumentState, channel: Channel) {
-        if !std::mem::replace(&mut state.numbering_mut(channel).has_moved, true) {
+        if std::mem::replace(&mut state.numbering_mut(channel).beats_due, BEATS_PER_MOVE) == 0 {
             self.moved.push((state.index, channel));
         }
     }

@@ -12,7 +12,7 @@ use tickwire_wire::{
 };
 
 use super::beat::beats;
-use super::publisher::{Outlet, Publisher, RUN_BYTES_MAX, RUN_RECORDS_MAX};
+use super::publisher::{BEATS_PER_MOVE, Outlet, Publisher, RUN_BYTES_MAX, RUN_RECORDS_MAX};
 use super::sequencer::Sequencer;
 use super::{BEAT_POSITIONS_MAX, BOOK_LEVELS_MAX, answer};
 use crate::adapter::{FeedEvent, Levels, MarketBody, MarketEvent};
@@ -344,14 +344,21 @@ fn beats_carry_what_moved_in_bounded_messages() {
         let beats = beats(sequencer, FeedState::Stale, "why", 7);
         beats.iter().map(|beat| pb::Beat::decode(beat.as_slice()).unwrap()).collect()
     };
-    let counts: Vec<_> = next(&mut sequencer).iter().map(|beat| beat.positions.len()).collect();
-    assert_eq!(counts, [BEAT_POSITIONS_MAX, 5]);
+    for _ in 0..BEATS_PER_MOVE {
+        let counts: Vec<_> = next(&mut sequencer).iter().map(|beat| beat.positions.len()).collect();
+        assert_eq!(counts, [BEAT_POSITIONS_MAX, 5]);
+    }
     happens(&mut sequencer, trade(1));
     happens(&mut sequencer, trade(2));
-    let [beat] = next(&mut sequencer).try_into().unwrap();
-    assert_eq!((beat.venue.as_str(), beat.state(), beat.reason.as_str()), ("sim", FeedState::Stale, "why"));
-    assert_eq!((beat.epoch, beat.time, beat.positions.len()), (EPOCH, 7, 1));
-    assert_eq!((beat.positions[0].instrument, beat.positions[0].sequence), (101, 2));
+    for _ in 0..BEATS_PER_MOVE {
+        let [beat] = next(&mut sequencer).try_into().unwrap();
+        assert_eq!(
+            (beat.venue.as_str(), beat.state(), beat.reason.as_str()),
+            ("sim", FeedState::Stale, "why")
+        );
+        assert_eq!((beat.epoch, beat.time, beat.positions.len()), (EPOCH, 7, 1));
+        assert_eq!((beat.positions[0].instrument, beat.positions[0].sequence), (101, 2));
+    }
     let [quiet] = next(&mut sequencer).try_into().unwrap();
     assert!(quiet.positions.is_empty());
 }

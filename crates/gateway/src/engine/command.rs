@@ -1,10 +1,10 @@
 //! What clients ask for: reading their commands, and answering those that take effect at once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Refused, Resume,
-    SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
+    ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
 };
 
 use super::Engine;
@@ -273,16 +273,21 @@ impl Engine {
         self.say(key, &Message::Subscribed(answer));
     }
 
+    /// Takes positions, beside those of earlier commands: a long vector may come in parts.
     fn resume(&mut self, key: SessionKey, command: Resume) {
         let limit = self.limits.subscriptions_per_session;
-        if command.positions.len() > limit {
-            let message = format!("`positions` holds {}, at most {limit} are read", command.positions.len());
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let name = |position: &ResumePosition| (position.channel.clone(), position.symbol.clone());
+        let known = std::mem::take(&mut session.resume);
+        let mut merged: BTreeMap<_, _> = known.iter().map(|known| (name(known), known.clone())).collect();
+        merged.extend(command.positions.into_iter().map(|position| (name(&position), position)));
+        if merged.len() > limit {
+            session.resume = known;
+            let message = format!("that would make {} `positions`, at most {limit} are kept", merged.len());
             self.complain(key, command.id, "bad_command", message);
             return;
         }
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.resume = command.positions;
-        }
+        session.resume = merged.into_values().collect();
     }
 
     /// The account of every subscription of a session.

@@ -6,7 +6,7 @@ use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::session::{Session, SessionKey, SubRef};
-use super::topic::{LogLimits, Stamp};
+use super::topic::{LogLimits, Stamp, Topic};
 use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
 
 impl Engine {
@@ -107,16 +107,30 @@ impl Engine {
             self.instruments.resize(index + 1, None);
             self.topics.resize_with((index + 1) * 8, || None);
         }
-        let is_new = self.instruments[index].replace(Arc::clone(info)).is_none();
-        for channel in Channel::ALL {
-            if let Some(topic) = &mut self.topics[TopicId::new(info.index, channel).0 as usize] {
-                topic.info = Arc::clone(info);
-            }
+        if self.instruments[index].as_ref().is_some_and(|old| old.id != info.id || old.scale != info.scale) {
+            self.redefine(info);
         }
+        let is_new = self.instruments[index].replace(Arc::clone(info)).is_none();
         let symbols = self.names.entry(info.name.venue.clone()).or_default();
         symbols.insert(info.name.symbol.clone(), info.index);
         if is_new {
             self.extend_wildcards(info, now);
+        }
+    }
+
+    /// An instrument has another id or other decimals: what sessions were granted, and all that is kept of it, means
+    /// something else now. Sessions that subscribe to it are closed and may come back at once; its topics start anew.
+    fn redefine(&mut self, info: &Arc<InstrumentInfo>) {
+        for channel in Channel::ALL {
+            let at = TopicId::new(info.index, channel).0 as usize;
+            let Some(topic) = self.topics[at].as_deref() else { continue };
+            for subscriber in topic.subscribers.clone() {
+                self.close(subscriber.session, CloseCode::Internal);
+            }
+            if let Some(topic) = &mut self.topics[at] {
+                let old = std::mem::replace(&mut **topic, Topic::new(Arc::clone(info), channel));
+                (topic.subscribers, topic.idle_since) = (old.subscribers, old.idle_since);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use prost::encoding::{DecodeContext, decode_key, decode_varint, skip_field};
 use tickwire_wire::{
     Batch, Body, Channel, Encoding, FeedState, Gap, GapCause, Message, Record, Scale, SymbolName,
     encode_message,
@@ -184,6 +185,20 @@ impl Update {
         })
     }
 
+    /// Whether the bytes that came over the bus begin like a gap. Looks at field heads only.
+    pub(crate) fn looks_like_gap(&self) -> bool {
+        let bytes = self.bytes[self.source as usize].get().map(AsRef::as_ref).unwrap_or_default();
+        match self.source {
+            Encoding::Proto => has_field(bytes, GAP_KIND).unwrap_or(true),
+            // `[kind, ...]`: the head of an array, then a small number.
+            Encoding::MsgPack => match bytes {
+                [0x90..=0x9f, kind, ..] => u32::from(*kind) == GAP_KIND,
+                _ => true,
+            },
+            Encoding::Json => true,
+        }
+    }
+
     /// Its bytes: a message of its own in this encoding.
     pub fn bytes(&self, encoding: Encoding) -> &[u8] {
         self.bytes[encoding as usize].get_or_init(|| {
@@ -209,6 +224,24 @@ impl Update {
     pub fn info(&self) -> &Arc<InstrumentInfo> {
         &self.info
     }
+}
+
+/// Field number of a gap in `tickwire.v1.Record`, and its kind in MessagePack.
+const GAP_KIND: u32 = 15;
+
+/// Whether the record in the first field has this field.
+fn has_field(bytes: &[u8], wanted: u32) -> Result<bool, prost::DecodeError> {
+    let mut rest = bytes;
+    decode_key(&mut rest)?;
+    decode_varint(&mut rest)?;
+    while !rest.is_empty() {
+        let (field, wire_type) = decode_key(&mut rest)?;
+        if field == wanted {
+            return Ok(true);
+        }
+        skip_field(wire_type, field, &mut rest, DecodeContext::default())?;
+    }
+    Ok(false)
 }
 
 /// A gap as a record. Its header carries the last number, so that the next record follows on it.

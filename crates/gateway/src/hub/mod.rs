@@ -1,36 +1,36 @@
 //! The bus side of a gateway: which venues and instruments exist, which topics the shards want, what of them was lost.
 //!
 //! [`Hub`] is a state machine: bus events, answers, wishes and the time go in; events for shards and actions on the bus
-//! come out. `run` drives it. It decodes headers only, except on lossless channels, bars and books, whose records it
-//! must understand.
+//! come out. `run` drives it. It decodes headers only, except on lossless channels and books, whose records it must
+//! understand, and of bars the interval. A turn costs what it touches, however many topics there are.
 
+mod answered;
+mod ask;
 mod follow;
 mod run;
+mod suspicion;
+#[cfg(test)]
+mod tests;
 mod venue;
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tickwire_bus::{BusEvent, Subject};
 use tickwire_wire::bus_frame::BusHeader;
-use tickwire_wire::{Batch, Body, Channel, Encoding, FeedState, Message, Record, Scale, SymbolName, pb};
+use tickwire_wire::{Channel, FeedState, GapCause, SymbolName, pb};
 
 pub(crate) use run::{HubSetup, HubStats, ShardLink, run};
 
 use crate::engine::{Event, InstrumentInfo, TopicId, Update, VenueIndex, Wish};
-use follow::{Answered, Ask, Followed};
+use follow::{Followed, Out};
 use venue::Venue;
 
 /// Beats come with this token.
 const BEATS: u64 = u64::MAX;
 /// Instrument definitions of all symbols of a venue come with this bit and the venue's index.
 const DEFINITIONS: u64 = 1 << 40;
-
-/// Questions under way at the same time.
-const ASKS_MAX: usize = 64;
-/// Between two attempts to ask; doubles up to [`RETRY_NS_MAX`].
-const RETRY_NS_MIN: u64 = 100_000_000;
-const RETRY_NS_MAX: u64 = 5_000_000_000;
 
 /// What the hub wants done on the bus.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,8 @@ pub(crate) enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Catalogue(VenueIndex),
-    Topic(TopicId),
+    /// With a number that no other question has.
+    Topic(TopicId, u64),
 }
 
 /// Counts for metrics.
@@ -65,9 +66,13 @@ pub(crate) struct HubCounts {
 pub(crate) struct HubLimits {
     pub(crate) venues: usize,
     pub(crate) instruments: usize,
+    pub(crate) topics: usize,
     /// An ingester that is not heard for this long is down.
     pub(crate) feed_down_ns: u64,
 }
+
+/// Topics by the time at which something is to be done about them. May name a topic in vain.
+type Queue = BinaryHeap<Reverse<(u64, TopicId)>>;
 
 /// See the module.
 #[derive(Debug)]
@@ -77,15 +82,25 @@ pub(crate) struct Hub {
     instruments: Vec<Arc<InstrumentInfo>>,
     by_id: HashMap<u32, u32>,
     by_name: HashMap<SymbolName, u32>,
+    /// Ids that two venues use, told once.
+    conflicts: HashSet<u32>,
     topics: HashMap<TopicId, Followed>,
+    /// Questions to be asked.
+    questions: Queue,
+    /// Suspicions to be decided.
+    suspicions: Queue,
+    /// Questions about topics under way.
     asking: usize,
+    tickets: u64,
     /// Why the bus is not there, while it is not.
     bus_down: Option<Arc<str>>,
+    /// Number of the connection to the bus that all topics were compared on; 0 before the first.
+    generation: u64,
     pub(crate) counts: HubCounts,
     pub(crate) actions: Vec<Action>,
-    /// Events and the shards, a bit each, that they are for.
-    pub(crate) events: Vec<(u64, Event)>,
-    scratch: Vec<Event>,
+    pub(crate) events: Out,
+    /// Records of one message.
+    scratch: Vec<Arc<Update>>,
 }
 
 /// Every shard.
@@ -99,9 +114,14 @@ impl Hub {
             instruments: Vec::new(),
             by_id: HashMap::new(),
             by_name: HashMap::new(),
+            conflicts: HashSet::new(),
             topics: HashMap::new(),
+            questions: Queue::new(),
+            suspicions: Queue::new(),
             asking: 0,
+            tickets: 0,
             bus_down: None,
+            generation: 0,
             counts: HubCounts::default(),
             actions: vec![Action::Subscribe(Subject::beats_all(), BEATS)],
             events: Vec::new(),
@@ -113,56 +133,73 @@ impl Hub {
         match event {
             BusEvent::Message { token: BEATS, payload, .. } => self.on_beat(&payload, now),
             BusEvent::Message { token, payload, .. } if token >= DEFINITIONS => self.on_definitions(&payload),
-            BusEvent::Message { token, payload, .. } => self.on_message(TopicId(token as u32), &payload),
+            BusEvent::Message { token, payload, .. } => {
+                self.on_message(TopicId(token as u32), &payload, now);
+            }
             BusEvent::Lost { token, .. } => self.on_lost(token),
             BusEvent::Disconnected => {}
-            BusEvent::Reconnected { .. } => self.recover_all(),
+            BusEvent::Reconnected { generation } => self.on_connection(generation, now),
         }
     }
 
-    fn on_message(&mut self, id: TopicId, payload: &[u8]) {
+    fn on_message(&mut self, id: TopicId, payload: &[u8], now: u64) {
         self.counts.messages += 1;
         self.counts.bytes += payload.len() as u64;
         let Some(topic) = self.topics.get_mut(&id) else { return };
+        let info = Arc::clone(&topic.info);
+        let symbol = &info.scale.symbol;
         let Ok((header, records)) = BusHeader::parse(payload) else {
             self.counts.malformed += 1;
-            tracing::debug!(symbol = %topic.info.scale.symbol, "bus message without a header that can be read");
+            tracing::debug!(%symbol, "bus message without a header that can be read");
             return;
         };
         if header.instrument != topic.info.id || header.channel != topic.channel {
             self.counts.malformed += 1;
-            tracing::debug!(symbol = %topic.info.scale.symbol, id = header.instrument, "bus message of another topic");
+            tracing::debug!(%symbol, id = header.instrument, "bus message of another topic");
             return;
         }
-        for record in header.split(records) {
-            let (first, last, bytes) = match record {
-                Ok(record) => record,
-                Err(error) => {
-                    self.counts.malformed += 1;
-                    tracing::debug!(symbol = %topic.info.scale.symbol, %error, "bus message is damaged");
-                    break;
+        match read(topic, &header, records, &mut self.scratch) {
+            Ok(()) => {
+                self.counts.records += self.scratch.len() as u64;
+                for update in self.scratch.drain(..) {
+                    topic.on_update(update, &mut self.events);
                 }
-            };
-            self.counts.records += 1;
-            let info = Arc::clone(&topic.info);
-            let update =
-                Update::from_bus(info, topic.channel, header.epoch, (first, last), header.encoding, bytes);
-            if topic.channel.is_lossless() || topic.channel == Channel::Book || first != last {
-                update.record();
             }
-            topic.on_update(Arc::new(update), &mut self.scratch);
+            Err(reason) => {
+                self.scratch.clear();
+                self.counts.malformed += 1;
+                tracing::debug!(%symbol, reason, "bus message is damaged");
+                topic.on_position(header.epoch, header.last_sequence, now);
+            }
         }
-        self.pass_on(id);
+        self.note(id);
     }
 
-    /// Hands what a topic had to say to the shards that want it.
-    fn pass_on(&mut self, id: TopicId) {
+    /// Queues what a topic that was touched has to do, and tells when its feed has caught up.
+    fn note(&mut self, id: TopicId) {
         let Some(topic) = self.topics.get_mut(&id) else { return };
-        let shards = topic.shards;
         self.counts.lost += std::mem::take(&mut topic.lost);
-        self.events.extend(self.scratch.drain(..).map(|event| (shards, event)));
+        if let follow::Ask::Due { at, .. } = topic.ask
+            && topic.queued.0 != Some(at)
+        {
+            topic.queued.0 = Some(at);
+            self.questions.push(Reverse((at, id)));
+        }
+        if let Some(deadline) = topic.deadline()
+            && topic.queued.1 != Some(deadline)
+        {
+            topic.queued.1 = Some(deadline);
+            self.suspicions.push(Reverse((deadline, id)));
+        }
         if topic.recovering && topic.is_settled() {
-            topic.recovering = false;
+            self.recovered(id);
+        }
+    }
+
+    /// The feed does not wait for this topic any more.
+    fn recovered(&mut self, id: TopicId) {
+        let Some(topic) = self.topics.get_mut(&id) else { return };
+        if std::mem::take(&mut topic.recovering) {
             let venue = topic.info.venue;
             self.venues[usize::from(venue.0)].recovering -= 1;
             self.tell_feed(venue);
@@ -170,22 +207,79 @@ impl Hub {
     }
 
     fn on_lost(&mut self, token: Option<u64>) {
-        match token.and_then(|token| self.topics.get_mut(&TopicId(token as u32))) {
-            Some(topic) => topic.ask_now(),
-            None => self.topics.values_mut().for_each(Followed::ask_now),
+        match token {
+            Some(BEATS) => {
+                let ids: Vec<_> = self.topics.keys().copied().collect();
+                for id in ids {
+                    self.ask_about(id);
+                }
+            }
+            Some(token) if token >= DEFINITIONS => {
+                if let Some(venue) = self.venues.get_mut((token - DEFINITIONS) as usize) {
+                    venue.ask_catalogue_now();
+                }
+            }
+            Some(token) => self.ask_about(TopicId(token as u32)),
+            None => self.recover(None),
         }
     }
 
-    /// After an outage, every topic is compared with what its ingester has.
-    fn recover_all(&mut self) {
-        for venue in &mut self.venues {
-            venue.ask_catalogue = true;
-            venue.recovering = 0;
-        }
-        for topic in self.topics.values_mut() {
+    fn ask_about(&mut self, id: TopicId) {
+        if let Some(topic) = self.topics.get_mut(&id) {
             topic.ask_now();
-            topic.recovering = true;
-            self.venues[usize::from(topic.info.venue.0)].recovering += 1;
+            self.note(id);
+        }
+    }
+
+    /// Compares every topic, of one venue or of all, with what its ingester has; until then its feed is stale.
+    fn recover(&mut self, of: Option<VenueIndex>) {
+        let mut touched = Vec::new();
+        for (id, topic) in &mut self.topics {
+            let venue = topic.info.venue;
+            if of.is_none_or(|of| of == venue) {
+                topic.ask_anew();
+                if !std::mem::replace(&mut topic.recovering, true) {
+                    self.venues[usize::from(venue.0)].recovering += 1;
+                }
+                touched.push(*id);
+            }
+        }
+        for id in touched {
+            self.note(id);
+        }
+        for at in 0..self.venues.len() as u16 {
+            if of.is_none_or(|of| of.0 == at) {
+                self.venues[usize::from(at)].ask_catalogue_now();
+                self.tell_feed(VenueIndex(at));
+            }
+        }
+    }
+
+    /// The bus went away, for a reason, or is there with the connection of this number.
+    pub(crate) fn on_bus_state(&mut self, state: Result<u64, Arc<str>>, now: u64) {
+        match state {
+            Ok(generation) => {
+                self.bus_down = None;
+                self.on_connection(generation, now);
+            }
+            Err(reason) => self.bus_down = Some(reason),
+        }
+        self.tell_feeds();
+    }
+
+    /// What was published between two connections did not come. Both the inbox and the state of the bus tell of a
+    /// connection, in either order: the first one counts.
+    fn on_connection(&mut self, generation: u64, now: u64) {
+        if generation <= self.generation {
+            return;
+        }
+        let is_first = self.generation == 0;
+        self.generation = generation;
+        for venue in &mut self.venues {
+            venue.on_connection(now);
+        }
+        if !is_first || !self.topics.is_empty() {
+            self.recover(None);
         }
     }
 
@@ -195,137 +289,51 @@ impl Hub {
         match wish {
             Wish::Want(id) => {
                 let Some(info) = self.instruments.get(id.instrument_index() as usize) else { return };
-                let topic = self.topics.entry(id).or_insert_with(|| {
+                if !self.topics.contains_key(&id) {
+                    if self.topics.len() >= self.limits.topics {
+                        let reason = "this gateway follows as many topics as it may".into();
+                        self.events.push((bit, Event::Unavailable { topic: id, reason }));
+                        return;
+                    }
                     let topic = Followed::new(Arc::clone(info), id.channel());
-                    self.actions
-                        .extend(subject(&topic).map(|subject| Action::Subscribe(subject, u64::from(id.0))));
-                    topic
-                });
-                topic.shards |= bit;
-                if topic.is_live() {
-                    self.events.push((bit, topic.state()));
+                    let subject = subject(&topic);
+                    self.actions.extend(subject.map(|subject| Action::Subscribe(subject, u64::from(id.0))));
+                    self.topics.insert(id, topic);
                 }
+                if let Some(topic) = self.topics.get_mut(&id) {
+                    topic.want(bit, &mut self.events);
+                }
+                self.note(id);
             }
             Wish::Drop(id) => {
                 let Some(topic) = self.topics.get_mut(&id) else { return };
-                topic.shards &= !bit;
+                topic.unwant(bit);
                 if topic.shards == 0 {
-                    self.forget(id);
+                    self.recovered(id);
+                    if let Some(topic) = self.topics.remove(&id) {
+                        self.actions.extend(subject(&topic).map(Action::Unsubscribe));
+                    }
                 }
-            }
-        }
-    }
-
-    fn forget(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.remove(&id) else { return };
-        if matches!(topic.ask, Ask::Asked(_)) {
-            self.asking -= 1;
-        }
-        if topic.recovering {
-            self.venues[usize::from(topic.info.venue.0)].recovering -= 1;
-            self.tell_feed(topic.info.venue);
-        }
-        self.actions.extend(subject(&topic).map(Action::Unsubscribe));
-    }
-
-    /// The answer to an [`Action::Ask`]; `Err` says why there is none.
-    pub(crate) fn on_answer(&mut self, target: Target, answer: Result<pb::Answer, String>, now: u64) {
-        match target {
-            Target::Catalogue(venue) => self.on_catalogue(venue, answer, now),
-            Target::Topic(id) => self.on_topic_answer(id, answer, now),
-        }
-    }
-
-    fn on_topic_answer(&mut self, id: TopicId, answer: Result<pb::Answer, String>, now: u64) {
-        let Some(topic) = self.topics.get_mut(&id) else { return };
-        let Ask::Asked(attempts) = topic.ask else { return };
-        self.asking -= 1;
-        let answer =
-            answer.and_then(|answer| if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) });
-        match answer {
-            Ok(answer) => {
-                let answered = Answered {
-                    epoch: answer.epoch,
-                    sequence: answer.sequence,
-                    records: updates(&topic.info, answer.epoch, answer.frame),
-                };
-                topic.on_answer(&answered, now, &mut self.scratch);
-                self.pass_on(id);
-            }
-            Err(reason) => {
-                let wait = (RETRY_NS_MIN << attempts.min(16)).min(RETRY_NS_MAX);
-                topic.ask = Ask::Due(now + wait, attempts + 1);
-                let reason = format!("{}: {reason}", topic.info.scale.symbol).into();
-                if !topic.is_live() && attempts > 0 {
-                    self.events.push((topic.shards, Event::Unavailable { topic: id, reason }));
-                }
-            }
-        }
-    }
-
-    /// The bus went away (with a reason) or came back.
-    pub(crate) fn on_bus_state(&mut self, down: Option<Arc<str>>) {
-        if self.bus_down != down {
-            self.bus_down = down;
-            for venue in 0..self.venues.len() as u16 {
-                self.tell_feed(VenueIndex(venue));
             }
         }
     }
 
     /// Does what is due by the clock.
     pub(crate) fn tick(&mut self, now: u64) {
-        for venue in 0..self.venues.len() as u16 {
-            self.venues[usize::from(venue)].on_time(now, self.limits.feed_down_ns);
-            self.tell_feed(VenueIndex(venue));
+        for venue in &mut self.venues {
+            venue.on_time(now, self.limits.feed_down_ns);
         }
-        let ids: Vec<_> = self.topics.keys().copied().collect();
-        for id in ids {
+        self.tell_feeds();
+        while let Some(Reverse((at, id))) = self.suspicions.peek().copied()
+            && at <= now
+        {
+            self.suspicions.pop();
             let Some(topic) = self.topics.get_mut(&id) else { continue };
-            topic.on_time(now, &mut self.scratch);
-            self.pass_on(id);
+            topic.queued.1.take_if(|queued| *queued == at);
+            topic.on_time(now, &mut self.events);
+            self.note(id);
         }
         self.ask_due(now);
-    }
-
-    /// Asks what is due, within the limit of questions under way.
-    pub(crate) fn ask_due(&mut self, now: u64) {
-        if self.bus_down.is_some() {
-            return;
-        }
-        for at in 0..self.venues.len() {
-            let venue = &mut self.venues[at];
-            if venue.ask_catalogue && !venue.asking_catalogue && now >= venue.ask_after {
-                (venue.ask_catalogue, venue.asking_catalogue) = (false, true);
-                let question = pb::ask::Question::Catalogue(pb::Catalogue {});
-                let ask = pb::Ask { question: Some(question) };
-                self.actions.extend(
-                    Subject::ask(&venue.name)
-                        .map(|s| Action::Ask(s, ask, Target::Catalogue(VenueIndex(at as u16)))),
-                );
-            }
-        }
-        for (id, topic) in &mut self.topics {
-            let Ask::Due(at, attempts) = topic.ask else { continue };
-            if now < at || self.asking >= ASKS_MAX {
-                continue;
-            }
-            let Ok(subject) = Subject::ask(&topic.info.name.venue) else { continue };
-            let question =
-                pb::Topic { channel: topic.channel as i32, symbol: topic.info.name.symbol.clone() };
-            let ask = pb::Ask { question: Some(pb::ask::Question::Snapshot(question)) };
-            topic.ask = Ask::Asked(attempts);
-            self.asking += 1;
-            self.actions.push(Action::Ask(subject, ask, Target::Topic(*id)));
-        }
-    }
-
-    /// Whether a question waits for its turn and may be asked at once.
-    pub(crate) fn wants_to_ask(&self) -> bool {
-        self.bus_down.is_none()
-            && ((self.asking < ASKS_MAX
-                && self.topics.values().any(|topic| matches!(topic.ask, Ask::Due(0, _))))
-                || self.venues.iter().any(|venue| venue.ask_catalogue && venue.ask_after == 0))
     }
 
     pub(crate) fn feeds(&self) -> impl Iterator<Item = (&str, FeedState)> {
@@ -343,34 +351,45 @@ impl Hub {
     }
 }
 
+/// The records of a message: all of them, or none where one is damaged.
+fn read(
+    topic: &Followed,
+    header: &BusHeader,
+    records: &[u8],
+    into: &mut Vec<Arc<Update>>,
+) -> Result<(), String> {
+    let is_understood = topic.channel.is_lossless() || topic.channel == Channel::Book;
+    for record in header.split(records) {
+        let (first, last, bytes) = record.map_err(|error| error.to_string())?;
+        let info = Arc::clone(&topic.info);
+        let numbers = (first, last);
+        let update = Update::from_bus(info, topic.channel, header.epoch, numbers, header.encoding, bytes);
+        if is_understood || first != last || update.looks_like_gap() {
+            check(&update, topic)?;
+        }
+        into.push(Arc::new(update));
+    }
+    Ok(())
+}
+
+/// Decodes a record and compares it with what the header says of it.
+fn check(update: &Update, topic: &Followed) -> Result<(), String> {
+    use tickwire_wire::Body;
+    let record = update.record();
+    let numbers = match &record.body {
+        // What cannot be decoded has become a gap on the bus.
+        Body::Gap(gap) if gap.cause() == GapCause::Bus => return Err("a record cannot be decoded".to_owned()),
+        Body::Gap(gap) => (gap.first_sequence, gap.last_sequence),
+        _ => (record.sequence, record.sequence),
+    };
+    let is_right = record.instrument == topic.info.id
+        && record.channel() == topic.channel
+        && record.sequence == update.last
+        && numbers == (update.first, update.last);
+    if is_right { Ok(()) } else { Err(format!("record {} is not what the header says", record.sequence)) }
+}
+
 fn subject(topic: &Followed) -> Option<Subject> {
     let name = &topic.info.name;
     Subject::data(&name.venue, topic.channel.name(), &name.symbol).ok()
-}
-
-/// The records of an answer.
-fn updates(info: &Arc<InstrumentInfo>, epoch: u64, frame: Option<pb::Frame>) -> Vec<Arc<Update>> {
-    let records = records(frame);
-    records.map(|r| Arc::new(Update::from_record(Arc::clone(info), epoch, r.sequence, r))).collect()
-}
-
-fn records(frame: Option<pb::Frame>) -> impl Iterator<Item = Record> {
-    let bytes = frame.map(|frame| prost::Message::encode_to_vec(&frame)).unwrap_or_default();
-    let messages: Vec<_> = Batch::new(Encoding::Proto, &bytes).collect();
-    messages.into_iter().filter_map(|message| match message {
-        Ok(Message::Record(record)) => Some(record),
-        _ => None,
-    })
-}
-
-/// An instrument as its definition says.
-fn info_of(index: u32, venue: VenueIndex, record: &Record) -> Option<InstrumentInfo> {
-    let Body::Instrument(definition) = &record.body else { return None };
-    let name = SymbolName { venue: definition.venue.clone(), symbol: definition.symbol.clone() };
-    let scale = Scale {
-        symbol: name.to_string(),
-        price_decimals: definition.price_decimals,
-        size_decimals: definition.size_decimals,
-    };
-    Some(InstrumentInfo { index, id: record.instrument, venue, name, scale })
 }

@@ -67,7 +67,7 @@ pub(crate) async fn run(setup: HubSetup) {
     let mut ticks = tokio::time::interval(TICK);
     let mut up_since = None;
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    note_bus(&mut hub, &stats, &state.borrow_and_update().clone());
+    note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -88,15 +88,15 @@ pub(crate) async fn run(setup: HubSetup) {
                 }
             }
             Some((target, answer)) = answers.next(), if !answers.is_empty() => hub.on_answer(target, answer, clock.now()),
-            Ok(()) = state.changed() => note_bus(&mut hub, &stats, &state.borrow_and_update().clone()),
+            Ok(()) = state.changed() => {
+                note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
+            }
             _ = ticks.tick() => {
                 hub.tick(clock.now());
                 publish_stats(&hub, &stats);
             }
         }
-        if hub.wants_to_ask() {
-            hub.ask_due(clock.now());
-        }
+        hub.ask_due(clock.now());
         if up_since.is_none() && state.borrow().is_up() {
             up_since = Some(tokio::time::Instant::now());
         }
@@ -122,7 +122,7 @@ pub(crate) async fn run(setup: HubSetup) {
                 }
             }
         }
-        hand_over(&mut hub, &shards).await;
+        hand_over(&mut hub, &shards, &mut wishes).await;
     }
 }
 
@@ -131,29 +131,49 @@ fn decode(bytes: &[u8]) -> Result<pb::Answer, String> {
 }
 
 /// Waits for a shard that is behind: the inbox then fills and drops, which is noticed, announced and repaired.
-async fn hand_over(hub: &mut Hub, shards: &[ShardLink]) {
+/// Meanwhile wishes are taken, because the shard may be waiting for room among them.
+async fn hand_over(hub: &mut Hub, shards: &[ShardLink], wishes: &mut mpsc::Receiver<(usize, Wish)>) {
     if hub.events.is_empty() {
         return;
     }
-    let events = std::mem::take(&mut hub.events);
+    let mut events = std::mem::take(&mut hub.events);
+    let last = shards.len() - 1;
     for (at, shard) in shards.iter().enumerate() {
-        let of_shard: Vec<_> =
-            events.iter().filter(|(mask, _)| mask & (1 << at) != 0).map(|(_, event)| event.clone()).collect();
-        if !of_shard.is_empty() && shard.events.send(of_shard).await.is_err() {
-            tracing::debug!(shard = at, "a shard has ended");
+        let is_of_shard = |mask: u64| mask & (1 << at) != 0;
+        let of_shard: Vec<_> = if at == last {
+            let events = std::mem::take(&mut events).into_iter();
+            events.filter(|(mask, _)| is_of_shard(*mask)).map(|(_, event)| event).collect()
+        } else {
+            events.iter().filter(|(mask, _)| is_of_shard(*mask)).map(|(_, event)| event.clone()).collect()
+        };
+        if of_shard.is_empty() {
+            continue;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                room = shard.events.reserve() => {
+                    match room {
+                        Ok(room) => room.send(of_shard),
+                        Err(_) => tracing::debug!(shard = at, "a shard has ended"),
+                    }
+                    break;
+                }
+                Some((shard, wish)) = wishes.recv() => hub.on_wish(shard, wish),
+            }
         }
     }
 }
 
-fn note_bus(hub: &mut Hub, stats: &HubStats, state: &BusState) {
-    let (text, down): (String, Option<Arc<str>>) = match state {
-        BusState::Up { .. } => ("up".into(), None),
-        BusState::Connecting => ("connecting".into(), Some("the bus is not connected yet".into())),
+fn note_bus(hub: &mut Hub, stats: &HubStats, state: &BusState, now: u64) {
+    let (text, state): (String, Result<u64, Arc<str>>) = match state {
+        BusState::Up { generation } => ("up".into(), Ok(*generation)),
+        BusState::Connecting => ("connecting".into(), Err("the bus is not connected yet".into())),
         BusState::Down { reason } => {
-            (format!("down: {reason}"), Some(format!("the bus is down: {reason}").into()))
+            (format!("down: {reason}"), Err(format!("the bus is down: {reason}").into()))
         }
     };
-    hub.on_bus_state(down);
+    hub.on_bus_state(state, now);
     *stats.bus.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
 }
 

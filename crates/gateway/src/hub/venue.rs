@@ -7,8 +7,11 @@ use tickwire_bus::Subject;
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Batch, Body, Channel, FeedState, Message, Record, is_venue, pb};
 
-use super::{ALL_SHARDS, Action, DEFINITIONS, Hub, RETRY_NS_MAX, RETRY_NS_MIN, info_of, records};
-use crate::engine::{Event, FeedStatus, TopicId, VenueIndex};
+use super::answered::{info_of, records};
+use super::ask::retry_ns;
+use super::follow::Followed;
+use super::{ALL_SHARDS, Action, DEFINITIONS, Hub};
+use crate::engine::{Event, FeedStatus, InstrumentInfo, TopicId, VenueIndex};
 
 #[derive(Debug)]
 pub(super) struct Venue {
@@ -19,11 +22,13 @@ pub(super) struct Venue {
     reason: Arc<str>,
     heard: u64,
     is_down: bool,
+    /// It was not heard since the bus came back.
+    awaits_beat: bool,
     /// Topics that are not yet known to be up to date after an outage.
     pub(super) recovering: usize,
-    pub(super) ask_catalogue: bool,
-    pub(super) asking_catalogue: bool,
-    pub(super) ask_after: u64,
+    ask_catalogue: bool,
+    asking_catalogue: bool,
+    ask_after: u64,
     attempts: u32,
     /// What the shards were told last.
     pub(super) told: Option<(FeedState, Arc<str>)>,
@@ -38,6 +43,7 @@ impl Venue {
             reason: "".into(),
             heard: 0,
             is_down: false,
+            awaits_beat: false,
             recovering: 0,
             ask_catalogue: true,
             asking_catalogue: false,
@@ -49,6 +55,24 @@ impl Venue {
 
     pub(super) fn on_time(&mut self, now: u64, down_after: u64) {
         self.is_down = now.saturating_sub(self.heard) > down_after;
+    }
+
+    /// The bus came back: the ingester gets its time to be heard again.
+    pub(super) fn on_connection(&mut self, now: u64) {
+        (self.heard, self.is_down, self.awaits_beat) = (now, false, true);
+    }
+
+    pub(super) fn ask_catalogue_now(&mut self) {
+        (self.ask_catalogue, self.ask_after) = (true, 0);
+    }
+
+    /// Whether the catalogue is to be asked for now; it is under way then.
+    pub(super) fn take_catalogue_due(&mut self, now: u64) -> bool {
+        let is_due = self.ask_catalogue && !self.asking_catalogue && now >= self.ask_after;
+        if is_due {
+            (self.ask_catalogue, self.asking_catalogue) = (false, true);
+        }
+        is_due
     }
 }
 
@@ -63,41 +87,33 @@ impl Hub {
         if beat.epoch < venue.epoch {
             return;
         }
-        venue.heard = now;
-        venue.is_down = false;
+        let is_back = std::mem::take(&mut venue.is_down);
+        (venue.heard, venue.awaits_beat) = (now, false);
         venue.state = beat.state();
         if *venue.reason != *beat.reason {
             venue.reason = beat.reason.as_str().into();
         }
+        let is_first = venue.epoch == 0;
         let is_new = beat.epoch > venue.epoch;
-        if is_new {
-            let is_first = venue.epoch == 0;
-            venue.epoch = beat.epoch;
-            venue.ask_catalogue = true;
-            venue.ask_after = 0;
-            if !is_first {
-                self.recover_venue(VenueIndex(at as u16));
-            }
+        venue.epoch = beat.epoch;
+        let index = VenueIndex(at as u16);
+        if (is_new || is_back) && !is_first {
+            // Replaced, or its beats were lost, and with them what they said of the ends of topics.
+            self.recover(Some(index));
         }
         for position in &beat.positions {
-            let Some(index) = self.by_id.get(&position.instrument) else { continue };
-            let id = TopicId::new(*index, position.channel());
+            let Some(instrument) = self.by_id.get(&position.instrument).copied() else { continue };
+            if self.instruments[instrument as usize].venue != index || position.epoch > beat.epoch {
+                self.counts.malformed += 1;
+                continue;
+            }
+            let id = TopicId::new(instrument, position.channel());
             if let Some(topic) = self.topics.get_mut(&id) {
                 topic.on_position(position.epoch, position.sequence, now);
+                self.note(id);
             }
         }
-        self.tell_feed(VenueIndex(at as u16));
-    }
-
-    /// The ingester of a venue was replaced: every topic is compared with what the new one has.
-    fn recover_venue(&mut self, venue: VenueIndex) {
-        for topic in self.topics.values_mut().filter(|topic| topic.info.venue == venue) {
-            topic.ask_now();
-            if !topic.recovering {
-                topic.recovering = true;
-                self.venues[usize::from(venue.0)].recovering += 1;
-            }
-        }
+        self.tell_feed(index);
     }
 
     /// Index of the venue, which is new where it was not known.
@@ -121,10 +137,10 @@ impl Hub {
         self.venues[at].asking_catalogue = false;
         let answer =
             answer.and_then(|answer| if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) });
-        match answer {
-            Ok(answer) => {
+        match answer.and_then(|answer| records(answer.frame)) {
+            Ok(records) => {
                 self.venues[at].attempts = 0;
-                for record in records(answer.frame) {
+                for record in records {
                     self.define(&record);
                 }
                 self.tell_feed(venue);
@@ -132,9 +148,10 @@ impl Hub {
             Err(reason) => {
                 let venue = &mut self.venues[at];
                 tracing::debug!(venue = %venue.name, reason, "no catalogue yet");
-                venue.ask_catalogue = true;
-                venue.ask_after = now + (RETRY_NS_MIN << venue.attempts.min(16)).min(RETRY_NS_MAX);
-                venue.attempts += 1;
+                if !std::mem::replace(&mut venue.ask_catalogue, true) {
+                    venue.ask_after = now + retry_ns(venue.attempts);
+                }
+                venue.attempts = venue.attempts.saturating_add(1);
             }
         }
     }
@@ -160,22 +177,23 @@ impl Hub {
         let index = self.instruments.len() as u32;
         let Some(mut info) = info_of(index, VenueIndex(venue as u16), record) else { return };
         let known = self.by_name.get(&info.name).copied();
-        if let Some(owner) = self.by_id.get(&info.id)
-            && known != Some(*owner)
+        if let Some(owner) = self.by_id.get(&info.id).copied()
+            && known != Some(owner)
+            && self.is_taken(&info, owner)
         {
-            let owner = &self.instruments[*owner as usize].scale.symbol;
-            tracing::error!(
-                instrument = info.id, symbol = %info.scale.symbol, %owner,
-                "two instruments have the same id; give their ingesters different `instrument_id_base`; ignored"
-            );
             return;
         }
         if let Some(known) = known {
+            info.index = known;
             let before = &self.instruments[known as usize];
             if before.id == info.id && before.scale == info.scale {
+                self.by_id.insert(info.id, known);
+                self.ask_anew(known);
                 return;
             }
-            info.index = known;
+            if self.by_id.get(&before.id) == Some(&known) {
+                self.by_id.remove(&before.id);
+            }
         } else if self.instruments.len() >= self.limits.instruments {
             self.counts.malformed += 1;
             return;
@@ -183,15 +201,62 @@ impl Hub {
         let info = Arc::new(info);
         self.by_id.insert(info.id, info.index);
         self.by_name.insert(info.name.clone(), info.index);
+        self.events.push((ALL_SHARDS, Event::Instrument(Arc::clone(&info))));
         if known.is_some() {
             self.instruments[info.index as usize] = Arc::clone(&info);
-            for topic in self.topics.values_mut().filter(|topic| topic.info.index == info.index) {
-                topic.info = Arc::clone(&info);
-            }
+            self.restart(&info);
         } else {
-            self.instruments.push(Arc::clone(&info));
+            self.instruments.push(info);
         }
-        self.events.push((ALL_SHARDS, Event::Instrument(info)));
+    }
+
+    /// Whether the id belongs to an instrument of another venue. One of the same venue gives it up: an ingester that
+    /// was restarted with other symbols may number them in another way.
+    fn is_taken(&mut self, info: &InstrumentInfo, owner: u32) -> bool {
+        let owner = &self.instruments[owner as usize];
+        if owner.venue == info.venue {
+            return false;
+        }
+        if self.conflicts.len() < self.limits.instruments && self.conflicts.insert(info.id) {
+            let (symbol, owner) = (&info.scale.symbol, &owner.scale.symbol);
+            tracing::error!(
+                instrument = info.id, %symbol, %owner,
+                "two instruments have the same id; give their ingesters different `instrument_id_base`; ignored"
+            );
+        }
+        true
+    }
+
+    /// An instrument that was asked for in vain may be there now.
+    fn ask_anew(&mut self, instrument: u32) {
+        for channel in Channel::ALL {
+            let id = TopicId::new(instrument, channel);
+            if let Some(topic) = self.topics.get_mut(&id).filter(|topic| topic.is_waiting()) {
+                topic.ask_anew();
+                self.note(id);
+            }
+        }
+    }
+
+    /// Follows the topics of an instrument from the start: what was told of it no longer means anything.
+    fn restart(&mut self, info: &Arc<InstrumentInfo>) {
+        for channel in Channel::ALL {
+            let id = TopicId::new(info.index, channel);
+            self.recovered(id);
+            if let Some(topic) = self.topics.get_mut(&id) {
+                let shards = topic.shards;
+                *topic = Followed::new(Arc::clone(info), channel);
+                topic.shards = shards;
+                self.note(id);
+            }
+        }
+    }
+
+    /// Tells all shards the states of all feeds that changed.
+    pub(super) fn tell_feeds(&mut self) {
+        for at in 0..self.venues.len() as u16 {
+            self.tell_feed(VenueIndex(at));
+        }
     }
 
     /// Tells all shards the state of a feed, if it is another than before.
@@ -202,7 +267,7 @@ impl Hub {
             (FeedState::Down, reason)
         } else if venue.is_down {
             (FeedState::Down, "the ingester is not heard".into())
-        } else if venue.recovering > 0 && venue.state == FeedState::Live {
+        } else if (venue.recovering > 0 || venue.awaits_beat) && venue.state == FeedState::Live {
             (FeedState::Stale, "catching up after an outage".into())
         } else {
             (venue.state, Arc::clone(&venue.reason))

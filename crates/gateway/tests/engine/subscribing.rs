@@ -1,9 +1,11 @@
 //! Hello, grants, refusals, `venue:*`, time-outs, and what is let go.
 
-use tickwire_gateway::engine::{TopicId, Wish};
+use std::sync::Arc;
+
+use tickwire_gateway::engine::{EngineLimits, Event, InstrumentInfo, TopicId, Wish};
 use tickwire_wire::{
-    Channel, Command, Encoding, Granted, LedgerRequest, Message, PROTOCOL_VERSION, Resume, ResumePosition,
-    SCHEMA, SetRate, TradingState, Unsubscribe,
+    Channel, CloseCode, Command, Encoding, Granted, LedgerRequest, Message, PROTOCOL_VERSION, Resume,
+    ResumePosition, SCHEMA, Scale, SetRate, TradingState, Unsubscribe,
 };
 
 use super::rig::{
@@ -171,7 +173,7 @@ fn what_the_bus_side_cannot_have_is_refused_at_once() {
     rig.engine.take_wishes();
     let topic = TopicId::new(0, Channel::Quote);
     let reason = "no answer".into();
-    rig.event(tickwire_gateway::engine::Event::Unavailable { topic, reason });
+    rig.event(Event::Unavailable { topic, reason });
     assert_eq!(rig.engine.take_wishes().collect::<Vec<_>>(), [Wish::Drop(topic)]);
     rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
     let messages = rig.read(client);
@@ -360,4 +362,69 @@ fn hostile_commands_are_answered_and_cost_little() {
     assert!(answer(&rig.read(client)).refused[0].message.len() < 200);
     rig.engine.on_flood(client.key);
     assert!(matches!(&rig.read(client)[0], Message::Error(error) if error.code == "rate_limit"));
+}
+
+#[test]
+fn a_vector_may_come_in_parts() {
+    let mut rig = Rig::new(EngineLimits { subscriptions_per_session: 2, ..limits() });
+    let other = rig.open(Encoding::Proto);
+    rig.subscribe(other, Channel::Trade, &["sim:A", "sim:B"]);
+    for instrument in 0..2 {
+        for sequence in 1..=4 {
+            rig.publish(instrument, sequence, trade(1));
+        }
+    }
+    let client = rig.open(Encoding::Proto);
+    let resume = |rig: &mut Rig, symbol: &str, sequence| {
+        let (channel, symbol) = ("trade".to_owned(), symbol.to_owned());
+        let position = ResumePosition { channel, symbol, epoch: EPOCH, sequence };
+        rig.send(client, &Command::Resume(Resume { id: 9, positions: vec![position] }));
+        rig.read(client)
+    };
+    let is_refused = |messages: &[Message]| messages.iter().any(|m| matches!(m, Message::Error(_)));
+    for (symbol, sequence) in [("sim:A", 1), ("sim:B", 3), ("sim:A", 2)] {
+        assert!(!is_refused(&resume(&mut rig, symbol, sequence)));
+    }
+    assert!(is_refused(&resume(&mut rig, "sim:C", 1)), "no more than a session may subscribe to");
+    let records = records(rig.subscribe(client, Channel::Trade, &["sim:A", "sim:B"]));
+    assert_eq!(brief(&records), ["trade 3", "trade 4", "trade 4"]);
+}
+
+/// An instrument gets another id or other decimals.
+#[track_caller]
+fn check_redefined(id: u32, price_decimals: u32) {
+    let mut rig = Rig::new(limits());
+    let [subscribed, elsewhere] = [rig.open(Encoding::Proto), rig.open(Encoding::Proto)];
+    rig.subscribe(subscribed, Channel::Quote, &["sim:A"]);
+    rig.subscribe(subscribed, Channel::Trade, &["sim:A"]);
+    rig.subscribe(elsewhere, Channel::Quote, &["sim:B"]);
+    rig.publish(0, 1, quote(10));
+    rig.publish(0, 1, trade(10));
+    let old = &rig.infos[0];
+    let scale = Scale { price_decimals, ..old.scale.clone() };
+    let new = Arc::new(InstrumentInfo { id, scale, ..(**old).clone() });
+    rig.infos[0] = Arc::clone(&new);
+    rig.event(Event::Instrument(new));
+    assert_eq!(rig.engine.closing(subscribed.key), Some(CloseCode::Internal));
+    assert_eq!(rig.engine.closing(elsewhere.key), None);
+    assert_eq!(rig.records(subscribed), [], "what was kept is not sent any more");
+    // It comes back before the state is there, then gets what is published under the new definition.
+    let back = rig.open(Encoding::Proto);
+    rig.send(back, &subscribe(1, "quote", &["sim:A"]));
+    rig.read(back);
+    rig.state(TopicId::new(0, Channel::Quote), 0, Vec::new());
+    rig.publish(0, 1, quote(20));
+    let messages = rig.read(back);
+    let granted = &answer(&messages).granted[0];
+    assert_eq!((granted.instrument, granted.price_decimals), (id, price_decimals));
+    let records = records(messages);
+    assert_eq!((records.len(), records[0].instrument), (1, id));
+    rig.engine.ended(subscribed.key, rig.now);
+    rig.engine.ended(back.key, rig.now);
+}
+
+#[test]
+fn a_session_does_not_outlive_the_definition_that_it_was_granted() {
+    check_redefined(500, 2);
+    check_redefined(100, 4);
 }
