@@ -58,12 +58,17 @@ impl Settings {
         let own = [("log.level", self.log_level.clone()), ("log.format", self.log_format.clone())];
         let named = own.iter().chain(flags);
         set.extend(named.filter_map(|(path, value)| Some(((*path).to_owned(), value.clone()?))));
-        let is_config = |name: &str| name == "TICKWIRE_CONFIG";
-        let environment = std::env::vars().filter(|(name, _)| !is_config(name)).collect();
+        let environment: Vec<_> = std::env::vars().collect();
         let sources = Sources { file: self.config.clone(), environment, flags: set };
         match config::load(&sources) {
             Ok(config) if mistakes.is_empty() => {
                 logs::start(&config.raw);
+                for name in config::ignored(&sources.environment) {
+                    tracing::warn!(
+                        name,
+                        "not a setting: levels are joined by two underscores, as in TICKWIRE_GATEWAY__LISTEN"
+                    );
+                }
                 Ok(config)
             }
             Ok(_) => Err(Mistakes(mistakes)),

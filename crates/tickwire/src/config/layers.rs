@@ -11,16 +11,27 @@ use super::{Config, Mistake, Mistakes, Raw, check};
 /// Prefix of the environment variables.
 const PREFIX: &str = "TICKWIRE_";
 
-/// Variables that are not about the configuration: those of the project's tests, and the URL that `tap` connects to.
-const NOT_OURS: [&str; 7] = [
+/// Joins the levels of a path. Every setting is in a table, so a variable without it is none: a service of that name in
+/// Kubernetes makes such variables.
+const LEVELS: &str = "__";
+
+/// Variables without levels that have a meaning: the command line's own, and those of the project's tests.
+const OTHERS: [&str; 8] = [
+    "TICKWIRE_CONFIG",
     "TICKWIRE_DATA",
-    "TICKWIRE_NATS_SERVER",
-    "TICKWIRE_PYTHON",
     "TICKWIRE_DEMO_URL",
-    "TICKWIRE_URL",
+    "TICKWIRE_NATS_SERVER",
     "TICKWIRE_PROPTEST_CASES",
+    "TICKWIRE_PYTHON",
+    "TICKWIRE_URL",
     "TICKWIRE_VECTORS",
 ];
+
+/// Variables that look like settings and are none.
+pub(crate) fn ignored(environment: &[(String, String)]) -> impl Iterator<Item = &str> {
+    let names = environment.iter().map(|(name, _)| name.as_str());
+    names.filter(|name| name.starts_with(PREFIX) && !name.contains(LEVELS) && !OTHERS.contains(name))
+}
 
 /// Where values come from.
 #[derive(Clone, Debug, Default)]
@@ -54,10 +65,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, Mistakes> {
         }
     }
     for (name, value) in &sources.environment {
-        let Some(path) = name.strip_prefix(PREFIX).filter(|_| !NOT_OURS.contains(&name.as_str())) else {
+        let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains(LEVELS)) else {
             continue;
         };
-        let path = path.to_ascii_lowercase().replace("__", ".");
+        let path = path.to_ascii_lowercase().replace(LEVELS, ".");
         set(&mut table, &path, value, name, &mut mistakes);
     }
     for (path, value) in &sources.flags {
@@ -258,6 +269,18 @@ mod tests {
         ] {
             assert!(told.contains(part), "missing: {part}\nin: {told}");
         }
+    }
+
+    #[test]
+    fn variables_that_are_no_settings_are_told_apart() {
+        let environment = pairs(&[
+            ("TICKWIRE_GATEWAY_PORT", "tcp://10.0.0.1:80"),
+            ("TICKWIRE_URL", "ws://x"),
+            ("TICKWIRE_LOG__LEVEL", "debug"),
+            ("HOME", "/"),
+        ]);
+        assert_eq!(ignored(&environment).collect::<Vec<_>>(), ["TICKWIRE_GATEWAY_PORT"]);
+        assert_eq!(load(&Sources { environment, ..Sources::default() }).unwrap().raw.log.level, "debug");
     }
 
     #[test]

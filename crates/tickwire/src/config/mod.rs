@@ -13,7 +13,7 @@ use tickwire_feed::sim::SimConfig;
 use tickwire_gateway::GatewayConfig;
 use tickwire_wire::{Encoding, is_venue};
 
-pub(crate) use layers::{Sources, load};
+pub(crate) use layers::{Sources, ignored, load};
 pub(crate) use raw::Raw;
 
 /// The defaults with their explanations, as `tickwire config --print-default` prints them.
