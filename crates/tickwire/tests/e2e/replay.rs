@@ -27,7 +27,8 @@ async fn every_client_ends_with_the_recordings_book_and_trades() {
     let raw = read_spot(&file);
     assert_eq!(raw.trades.len(), 9757, "the recording's own count");
     let nats = nats();
-    let gateways = [Gateway::start(&nats.url()).await, Gateway::start(&nats.url()).await];
+    let sharded = Gateway::start_with(&nats.url(), &["--set", "gateway.shards=3"]).await;
+    let gateways = [Gateway::start(&nats.url()).await, sharded];
     let mut watchers = Vec::new();
     for gateway in &gateways {
         for encoding in Encoding::ALL {
