@@ -1,5 +1,6 @@
 //! An ingester by `docs/bus.md`, a bus that loses and delays, a hub, and two shards.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use prost::Message as _;
@@ -144,8 +145,8 @@ impl World {
             }
             Op::Want { shard, topic } => {
                 let id = topic_of(topic);
-                if !self.shards[usize::from(shard)].topics.contains_key(&id) {
-                    self.shards[usize::from(shard)].topics.insert(id, None);
+                if let Entry::Vacant(entry) = self.shards[usize::from(shard)].topics.entry(id) {
+                    entry.insert(None);
                     self.hub.on_wish(usize::from(shard), Wish::Want(id));
                 }
             }
