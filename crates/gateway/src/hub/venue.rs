@@ -27,12 +27,22 @@ pub(super) struct Venue {
     awaits_beat: bool,
     /// Topics that are not yet known to be up to date after an outage.
     pub(super) recovering: usize,
-    ask_catalogue: bool,
-    asking_catalogue: bool,
-    ask_after: u64,
+    catalogue: Catalogue,
     attempts: u32,
     /// What the shards were told last.
     pub(super) told: Option<(FeedState, Arc<str>)>,
+}
+
+/// Whether the instruments of a venue are known.
+#[derive(Clone, Copy, Debug)]
+enum Catalogue {
+    Known,
+    /// To be asked for at this time.
+    Due(u64),
+    /// With whether it must be asked for once more.
+    Asked {
+        again: bool,
+    },
 }
 
 impl Venue {
@@ -46,9 +56,7 @@ impl Venue {
             is_down: false,
             awaits_beat: false,
             recovering: 0,
-            ask_catalogue: true,
-            asking_catalogue: false,
-            ask_after: 0,
+            catalogue: Catalogue::Due(0),
             attempts: 0,
             told: None,
         }
@@ -64,14 +72,17 @@ impl Venue {
     }
 
     pub(super) fn ask_catalogue_now(&mut self) {
-        (self.ask_catalogue, self.ask_after) = (true, 0);
+        self.catalogue = match self.catalogue {
+            Catalogue::Asked { .. } => Catalogue::Asked { again: true },
+            _ => Catalogue::Due(0),
+        };
     }
 
     /// Whether the catalogue is to be asked for now; it is under way then.
     pub(super) fn take_catalogue_due(&mut self, now: u64) -> bool {
-        let is_due = self.ask_catalogue && !self.asking_catalogue && now >= self.ask_after;
+        let is_due = matches!(self.catalogue, Catalogue::Due(at) if at <= now);
         if is_due {
-            (self.ask_catalogue, self.asking_catalogue) = (false, true);
+            self.catalogue = Catalogue::Asked { again: false };
         }
         is_due
     }
@@ -135,7 +146,8 @@ impl Hub {
 
     pub(super) fn on_catalogue(&mut self, venue: VenueIndex, answer: Result<pb::Answer, String>, now: u64) {
         let at = usize::from(venue.0);
-        self.venues[at].asking_catalogue = false;
+        let is_again = matches!(self.venues[at].catalogue, Catalogue::Asked { again: true });
+        self.venues[at].catalogue = if is_again { Catalogue::Due(0) } else { Catalogue::Known };
         let answer =
             answer.and_then(|answer| if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) });
         match answer.and_then(|answer| records(answer.frame)) {
@@ -149,8 +161,8 @@ impl Hub {
             Err(reason) => {
                 let venue = &mut self.venues[at];
                 tracing::debug!(venue = %venue.name, reason, "no catalogue yet");
-                if !std::mem::replace(&mut venue.ask_catalogue, true) {
-                    venue.ask_after = now + retry_ns(venue.attempts);
+                if !is_again {
+                    venue.catalogue = Catalogue::Due(now + retry_ns(venue.attempts));
                 }
                 venue.attempts = venue.attempts.saturating_add(1);
             }

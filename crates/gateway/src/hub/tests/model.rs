@@ -145,8 +145,8 @@ impl World {
             }
             Op::Want { shard, topic } => {
                 let id = topic_of(topic);
-                if let Entry::Vacant(vacant) = self.shards[usize::from(shard)].topics.entry(id) {
-                    vacant.insert(None);
+                if let Entry::Vacant(entry) = self.shards[usize::from(shard)].topics.entry(id) {
+                    entry.insert(None);
                     self.hub.on_wish(usize::from(shard), Wish::Want(id));
                 }
             }
