@@ -14,7 +14,6 @@ use super::{ALL_SHARDS, Action, DEFINITIONS, Hub};
 use crate::engine::{Event, FeedStatus, InstrumentInfo, TopicId, VenueIndex};
 
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // four independent facts: any of them may hold beside any other
 pub(super) struct Venue {
     pub(super) name: Arc<str>,
     epoch: u64,
