@@ -15,7 +15,7 @@ use crate::world::{Gateway, TICKWIRE, nats, recording};
 
 const SYMBOL: &str = "binance:BTCUSDT";
 
-/// A recording on its way to two clients in two encodings, and how many trades the first of them has.
+/// A recording on its way to two clients in two encodings, and how many trades each of them has.
 struct Stream {
     nats: NatsServer,
     gateway: Gateway,
@@ -23,16 +23,18 @@ struct Stream {
     file: PathBuf,
     raw: Raw,
     watchers: Vec<JoinHandle<Seen>>,
-    trades: watch::Receiver<usize>,
+    trades: Vec<watch::Receiver<usize>>,
 }
 
 impl Stream {
     async fn start(file: PathBuf, is_over: fn(&Seen) -> bool) -> Self {
         let nats = nats();
         let gateway = Gateway::start(&nats.url()).await;
-        let (tell, trades) = watch::channel(0);
+        let mut trades = Vec::new();
         let watchers = [Encoding::Proto, Encoding::MsgPack].map(|encoding| {
-            let (url, tell) = (gateway.url(), tell.clone());
+            let url = gateway.url();
+            let (tell, told) = watch::channel(0);
+            trades.push(told);
             let watching = async move {
                 let done = |seen: &Seen| {
                     tell.send_replace(seen.trades.len());
@@ -47,11 +49,13 @@ impl Stream {
         Self { nats, gateway, ingester, file, raw, watchers: watchers.into(), trades }
     }
 
-    /// Waits until clients have so many trades.
+    /// Waits until every client has so many trades.
     async fn has_trades(&mut self, count: usize) {
-        let enough = self.trades.wait_for(|trades| *trades >= count);
-        let waited = tokio::time::timeout(std::time::Duration::from_secs(60), enough).await;
-        assert!(waited.is_ok_and(|enough| enough.is_ok()), "no {count} trades came");
+        for trades in &mut self.trades {
+            let enough = trades.wait_for(|trades| *trades >= count);
+            let waited = tokio::time::timeout(std::time::Duration::from_secs(60), enough).await;
+            assert!(waited.is_ok_and(|enough| enough.is_ok()), "no {count} trades came");
+        }
     }
 
     async fn finish(self) -> Vec<Seen> {
