@@ -119,7 +119,7 @@ fn book_head(found: &mut Market, book: &[u8]) -> Result<(), Malformed> {
 }
 
 #[inline]
-fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+pub(crate) fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     if let [byte @ 0..=0x7f, tail @ ..] = *rest {
         *rest = tail;
         return Ok(u64::from(*byte));
@@ -143,7 +143,7 @@ fn fixed64(rest: &mut &[u8]) -> Result<u64, Malformed> {
 }
 
 #[inline]
-fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+pub(crate) fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let length = varint(rest)?;
     let length = usize::try_from(length).map_err(|_| Malformed)?;
     let (found, tail) = rest.split_at_checked(length).ok_or(Malformed)?;
@@ -151,7 +151,7 @@ fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     Ok(found)
 }
 
-fn skip(tag: u64, rest: &mut &[u8]) -> Result<(), Malformed> {
+pub(crate) fn skip(tag: u64, rest: &mut &[u8]) -> Result<(), Malformed> {
     match tag & 7 {
         0 => drop(varint(rest)?),
         1 => drop(fixed64(rest)?),
@@ -196,7 +196,13 @@ mod tests {
     fn it_sees_what_the_codec_sees() {
         let levels = vec![Level { price: 7, size: 8 }];
         let book = |snapshot, first_sequence| {
-            Body::Book(Book { snapshot, first_sequence, bids: levels.clone(), asks: levels.clone(), checksum: None })
+            Body::Book(Book {
+                snapshot,
+                first_sequence,
+                bids: levels.clone(),
+                asks: levels.clone(),
+                checksum: None,
+            })
         };
         let gap = Gap { channel: 2, cause: 3, first_sequence: 4, last_sequence: 9, epoch: 0 };
         let records = [
@@ -219,9 +225,15 @@ mod tests {
                 Item::Market(found) => {
                     assert_eq!(found.channel, record.channel() as u8);
                     assert_eq!((found.instrument, found.sequence), (record.instrument, record.sequence));
-                    assert_eq!((found.event_time, found.receive_time), (record.event_time, record.receive_time));
+                    assert_eq!(
+                        (found.event_time, found.receive_time),
+                        (record.event_time, record.receive_time)
+                    );
                     if let Body::Book(book) = &record.body {
-                        assert_eq!((found.is_snapshot, found.first_sequence), (book.snapshot, book.first_sequence));
+                        assert_eq!(
+                            (found.is_snapshot, found.first_sequence),
+                            (book.snapshot, book.first_sequence)
+                        );
                     }
                 }
                 Item::Other(bytes) => {
@@ -256,7 +268,10 @@ mod tests {
                 let _ = walk(&wrong, |_| {});
             }
         }
-        assert_eq!(walk(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], |_| {}), Err(Malformed));
+        assert_eq!(
+            walk(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], |_| {}),
+            Err(Malformed)
+        );
         assert_eq!(walk(&[0x0b], |_| {}), Err(Malformed));
     }
 }
