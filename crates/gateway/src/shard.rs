@@ -217,7 +217,7 @@ impl Shard {
         match frame.opcode {
             OpCode::Text | OpCode::Binary => engine.on_message(key, &frame.payload, now),
             OpCode::Ping => engine.on_ping(key, &frame.payload, now),
-            OpCode::Pong => engine.on_pong(key, now),
+            OpCode::Pong => engine.on_pong(key, &frame.payload, now),
             OpCode::Close | OpCode::Continuation => return Some(CloseCode::Protocol),
         }
         None

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Refused, Resume,
-    ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
+    Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Receipt, Refused,
+    Resume, ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
 };
 
 use super::Engine;
@@ -47,11 +47,22 @@ impl Engine {
         }
     }
 
-    /// Notes that something was heard.
-    pub fn on_pong(&mut self, key: SessionKey, now: u64) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.heard = now;
+    /// Takes the answer to a ping: everything sent before that ping was read. One that answers none of ours only shows
+    /// that the client is there.
+    pub fn on_pong(&mut self, key: SessionKey, payload: &[u8], now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.heard = now;
+        if let Ok(time) = payload.try_into() {
+            session.window.on_pong(u64::from_le_bytes(time), now);
+            self.reopen(key, now);
         }
+    }
+
+    fn on_receipt(&mut self, key: SessionKey, receipt: Receipt, now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.reader_lag_ns = receipt.reader_lag_ns;
+        session.window.on_receipt(receipt.sent_time, now);
+        self.reopen(key, now);
     }
 
     /// Tells a client that it sends commands too fast.
@@ -68,7 +79,7 @@ impl Engine {
             Command::Unsubscribe(command) => self.unsubscribe(key, &command, now),
             Command::SetRate(command) => self.set_rate(key, &command),
             Command::Resume(command) => self.resume(key, command),
-            Command::Receipt(_) => {}
+            Command::Receipt(receipt) => self.on_receipt(key, receipt, now),
             Command::Ledger(LedgerRequest { id }) => {
                 let Some(session) = self.sessions.get(key) else { return };
                 let ledger = self.ledger(session, id);
