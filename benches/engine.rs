@@ -14,7 +14,8 @@ use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
 use tickwire_benches::{change, criterion, quote, record, scale, snapshot};
 use tickwire_gateway::Limits;
 use tickwire_gateway::engine::{
-    Engine, EngineLimits, Event, FeedStatus, InstrumentInfo, SessionKey, TopicId, TopicState, Update, VenueIndex,
+    Engine, EngineLimits, Event, FeedStatus, InstrumentInfo, SessionKey, TopicId, TopicState, Update,
+    VenueIndex,
 };
 use tickwire_wire::{
     Body, Channel, Command, Encoding, FeedState, Message, Scale, Subscribe, SymbolName, encode_command,

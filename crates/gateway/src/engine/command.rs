@@ -20,22 +20,25 @@ const NAME_CHARS_SHOWN: usize = 32;
 pub(super) const ALREADY_SUBSCRIBED: &str = "this session has it already";
 
 impl Engine {
-    /// Takes one message from a client. What cannot be read is answered with an error; the session goes on.
-    pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+    /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
+    /// whether it answers one of our probes: these are not counted against the client.
+    pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
         session.heard = now;
         if session.is_ending() {
-            return;
+            return false;
         }
         if bytes.len() > self.limits.command_bytes {
             self.close(key, CloseCode::TooLarge);
-            return;
+            return false;
         }
         let encoding = session.encoding;
         match decode_command(encoding, bytes) {
+            Ok(Command::Receipt(receipt)) => return self.on_receipt(key, receipt, now),
             Ok(command) => self.on_command(key, command, now),
             Err(error) => self.complain(key, 0, "bad_command", explain(encoding, &error.reason)),
         }
+        false
     }
 
     /// Notes that something was heard, and owes the answer to a ping.
@@ -47,22 +50,23 @@ impl Engine {
         }
     }
 
-    /// Takes the answer to a ping: everything sent before that ping was read. One that answers none of ours only shows
-    /// that the client is there.
-    pub fn on_pong(&mut self, key: SessionKey, payload: &[u8], now: u64) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+    /// Takes the answer to a ping: everything sent before that ping was read. Returns whether
+    /// one was owed; one that names none of ours only shows that the client is there.
+    pub fn on_pong(&mut self, key: SessionKey, payload: &[u8], now: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
         session.heard = now;
-        if let Ok(time) = payload.try_into() {
-            session.window.on_pong(u64::from_le_bytes(time), now);
-            self.reopen(key, now);
-        }
+        let Ok(time) = payload.try_into() else { return false };
+        let is_owed = session.window.on_pong(u64::from_le_bytes(time), now);
+        self.reopen(key, now);
+        is_owed
     }
 
-    fn on_receipt(&mut self, key: SessionKey, receipt: Receipt, now: u64) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+    fn on_receipt(&mut self, key: SessionKey, receipt: Receipt, now: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
         session.reader_lag_ns = receipt.reader_lag_ns;
-        session.window.on_receipt(receipt.sent_time, now);
+        let is_answer = session.window.on_receipt(receipt.sent_time, now);
         self.reopen(key, now);
+        is_answer
     }
 
     /// Tells a client that it sends commands too fast.
@@ -79,7 +83,8 @@ impl Engine {
             Command::Unsubscribe(command) => self.unsubscribe(key, &command, now),
             Command::SetRate(command) => self.set_rate(key, &command),
             Command::Resume(command) => self.resume(key, command),
-            Command::Receipt(receipt) => self.on_receipt(key, receipt, now),
+            // Read before the others.
+            Command::Receipt(_) => {}
             Command::Ledger(LedgerRequest { id }) => {
                 let Some(session) = self.sessions.get(key) else { return };
                 let ledger = self.ledger(session, id);

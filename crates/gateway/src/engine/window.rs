@@ -94,6 +94,8 @@ pub(crate) struct Window {
     is_tight: bool,
     trust: Trust,
     probed_at: u64,
+    /// Pings that were not answered, whatever that answer says.
+    pongs_owed: u32,
     /// When the client last confirmed something, or had nothing to confirm.
     progress_at: u64,
 }
@@ -116,6 +118,7 @@ impl Window {
             is_tight: false,
             trust: Trust::Unknown,
             probed_at: now,
+            pongs_owed: 0,
             progress_at: now,
         }
     }
@@ -198,13 +201,18 @@ impl Window {
             self.marks.push_back(Mark { time, sent: self.sent, in_flight: self.in_flight() });
         }
         self.probed_at = now;
+        self.pongs_owed = self.pongs_owed.saturating_add(1);
         time
     }
 
-    /// A pong came with the time that named its ping.
-    pub(crate) fn on_pong(&mut self, time: u64, now: u64) {
+    /// A pong came with the time that named its ping. Returns whether the
+    /// client owed us a pong.
+    pub(crate) fn on_pong(&mut self, time: u64, now: u64) -> bool {
+        let is_owed = self.pongs_owed > 0;
+        self.pongs_owed = self.pongs_owed.saturating_sub(1);
+        // Where receipts come, pongs say less.
         if self.trust == Trust::Receipts || !self.marks.iter().any(|mark| mark.time == time) {
-            return;
+            return is_owed;
         }
         if self.trust == Trust::Kernel {
             // What the kernel confirmed was ahead of the client.
@@ -212,12 +220,13 @@ impl Window {
         }
         self.trust = Trust::Pongs;
         self.confirm(time, now);
+        is_owed
     }
 
-    /// The client's program took everything that was sent up to a time.
-    pub(crate) fn on_receipt(&mut self, sent_time: u64, now: u64) {
+    /// The client's program took everything that was sent up to a time. Returns whether that answers a probe.
+    pub(crate) fn on_receipt(&mut self, sent_time: u64, now: u64) -> bool {
         self.trust = Trust::Receipts;
-        self.confirm(sent_time, now);
+        self.confirm(sent_time, now)
     }
 
     /// Whether only the kernel can say what the client took.
@@ -254,12 +263,12 @@ impl Window {
         self.drain = None;
     }
 
-    fn confirm(&mut self, time: u64, now: u64) {
+    fn confirm(&mut self, time: u64, now: u64) -> bool {
         let mut answered = None;
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.time <= time) {
             answered = Some(mark);
         }
-        let Some(mark) = answered.filter(|mark| mark.sent > self.confirmed) else { return };
+        let Some(mark) = answered.filter(|mark| mark.sent > self.confirmed) else { return false };
         let bytes = (mark.sent - self.confirmed) as usize;
         self.confirmed = mark.sent;
         self.progress_at = now;
@@ -267,6 +276,7 @@ impl Window {
         let delay = now.saturating_sub(mark.time);
         self.note_floor(delay, &mark, now);
         self.adjust(delay, bytes, &mark, now);
+        true
     }
 
     fn adjust(&mut self, delay: u64, bytes: usize, mark: &Mark, now: u64) {
