@@ -24,7 +24,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::engine::{Engine, EngineLimits, Event, SessionKey, Wish};
+use crate::engine::{BackfillLimits, Engine, EngineLimits, Event, SessionKey, Wish};
 use crate::stats::{ShardStats, Stats};
 
 const TICK: Duration = Duration::from_millis(50);
@@ -54,6 +54,8 @@ pub(crate) enum Order {
 pub(crate) struct ShardSetup {
     pub(crate) at: usize,
     pub(crate) limits: EngineLimits,
+    /// Where the bus remembers anything.
+    pub(crate) backfill: Option<BackfillLimits>,
     pub(crate) cork: Duration,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
@@ -84,9 +86,14 @@ struct Shard {
 
 /// Runs a shard until its orders end and its sessions are gone.
 pub(crate) async fn run(setup: ShardSetup) {
-    let ShardSetup { at, limits, cork, server, mut events, mut orders, wishes, stats, all, clock } = setup;
+    let ShardSetup { at, limits, backfill, cork, server, mut events, mut orders, wishes, stats, all, clock } =
+        setup;
+    let mut engine = Engine::new(limits.clone(), server);
+    if let Some(limits) = backfill {
+        engine.set_backfill(limits);
+    }
     let shard = Rc::new(Shard {
-        engine: RefCell::new(Engine::new(limits.clone(), server)),
+        engine: RefCell::new(engine),
         connections: RefCell::default(),
         out: RefCell::default(),
         limits,

@@ -2,6 +2,8 @@
 
 mod nats;
 mod program;
+mod relay;
 
 pub use nats::{NatsServer, NatsServerConfig};
 pub use program::Program;
+pub use relay::Relay;

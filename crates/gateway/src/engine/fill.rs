@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fastwebsockets::{Frame, OpCode, Payload};
 use tickwire_wire::{Channel, CloseCode, Encoding, GapCause, encode_sent_time};
 
+use super::backfill;
 use super::session::{Ending, Session, Sub};
 use super::topic::{Entry, Stamp, Topic};
 use super::update::{TopicId, Update};
@@ -92,6 +93,10 @@ fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
 /// Arrival of the record that the subscription is to be sent next.
 fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topic_of(topics, sub.topic)?;
+    if let Some(backfill) = &sub.backfill {
+        // Older than anything that is known here.
+        return backfill.is_here().then_some(0);
+    }
     if topic.channel == Channel::Book {
         return match topic.log_after(sub.stamp.max(sub.since)).next() {
             Some(entry) if entry.update.is_gap() => Some(entry.stamp),
@@ -111,7 +116,9 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, out: &mut Vec<u8
     let encoding = session.encoding;
     let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return };
     let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else { return };
-    if topic.channel == Channel::Book {
+    if sub.backfill.is_some() {
+        backfill::emit(session, index, topic, out);
+    } else if topic.channel == Channel::Book {
         emit_book(sub, topic, encoding, out);
     } else if topic.channel.is_lossless() {
         let settled = emit_lossless(sub, topic, encoding, out);
@@ -225,7 +232,7 @@ fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out
     }
 }
 
-fn write_gap(
+pub(crate) fn write_gap(
     topic: &Topic,
     cause: GapCause,
     numbers: (u64, u64),

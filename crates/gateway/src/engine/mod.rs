@@ -10,6 +10,7 @@
 //! - Records of one instrument leave in the order of their arrival, whatever their channel.
 //! - Control messages, pongs and close frames leave first and always fit.
 
+mod backfill;
 mod command;
 mod event;
 mod fill;
@@ -25,6 +26,8 @@ use std::sync::Arc;
 use slotmap::SlotMap;
 use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA, Scale, encode_message};
 
+pub(crate) use backfill::PARTS_MAX as BACKFILL_PARTS_MAX;
+pub use backfill::{BackfillAsk, BackfillLimits, Backfilled};
 pub use session::{Account, Pace, SessionKey};
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
 
@@ -68,6 +71,8 @@ pub enum Wish {
     Want(TopicId),
     /// Nobody here wants it any more.
     Drop(TopicId),
+    /// Look this up in the bus's history; answer with [`Event::Backfill`].
+    Backfill(BackfillAsk),
 }
 
 /// What one `fill` handed over.
@@ -102,6 +107,7 @@ pub struct Engine {
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
+    desk: backfill::Desk,
 }
 
 impl Engine {
@@ -123,6 +129,7 @@ impl Engine {
             overfull: Vec::new(),
             ended: Account::default(),
             draining: false,
+            desk: backfill::Desk::default(),
         }
     }
 
@@ -212,7 +219,11 @@ impl Engine {
         }
         fill::fill(session, &mut self.topics, self.limits.write_bytes, now, out);
         session.ease(self.limits.shed_bytes / 2);
-        Filled { closed: session.is_over(), more: session.has_work() }
+        let filled = Filled { closed: session.is_over(), more: session.has_work() };
+        if session.turns.is_due() {
+            self.ask_backfills(key, now);
+        }
+        filled
     }
 
     /// Tells what the kernel has not taken of what was filled. Above 0 the session is blocked: it is not ready again

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
 
+use super::backfill::{Backfill, Turns};
 use super::topic::{Stamp, Topic};
 use super::update::{TopicId, VenueIndex};
 
@@ -53,6 +54,8 @@ pub(crate) struct Sub {
     pub(crate) told: (u64, u64),
     /// Its place among the topic's subscribers.
     pub(crate) place: u32,
+    /// What it needs from history before its log; the log waits.
+    pub(crate) backfill: Option<Box<Backfill>>,
 }
 
 impl Sub {
@@ -156,6 +159,8 @@ pub(crate) struct Session {
     pub(crate) wildcards: Vec<(String, tickwire_wire::Channel)>,
     /// Of subscriptions that ended.
     pub(crate) ended: Account,
+    /// Its subscriptions that go back further than their logs.
+    pub(crate) turns: Turns,
 }
 
 impl Session {
@@ -187,6 +192,7 @@ impl Session {
             venues: Vec::new(),
             wildcards: Vec::new(),
             ended: Account::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -272,6 +278,7 @@ impl Session {
         if removed.dirty {
             self.dirty.retain(|dirty| *dirty != index);
         }
+        self.turns.forget(index, &removed);
         self.free.push(index);
         let a = removed.account;
         self.ended.published += a.published;
