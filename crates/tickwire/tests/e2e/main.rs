@@ -6,6 +6,7 @@ mod faults;
 mod python;
 mod raw;
 mod replay;
+mod returning;
 mod session;
 mod watcher;
 mod world;
