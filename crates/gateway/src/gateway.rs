@@ -106,7 +106,7 @@ impl Gateway {
                 at,
                 limits: config.limits.engine.clone(),
                 backfill: config.limits.backfill.filter(|_| bus.history().is_some()),
-                cork: config.cork,
+                pacing: config.pacing,
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
                 orders: ordered,

@@ -11,8 +11,7 @@ use tickwire_testkit::{NatsServer, NatsServerConfig, Program, Relay};
 use crate::world::{Gateway, TICKWIRE, until};
 
 /// Settings of a bus that remembers, and of gateways that do not.
-const HISTORY: [&str; 4] =
-    ["--set", "bus.history.enabled=true", "--set", "gateway.limits.log_records=16"];
+const HISTORY: [&str; 4] = ["--set", "bus.history.enabled=true", "--set", "gateway.limits.log_records=16"];
 const SYMBOL: &str = "sim:BTC-USD";
 
 /// A client that keeps every trade.
@@ -51,7 +50,8 @@ impl Collector {
         let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         while !done(self) {
             let batch = tokio::time::timeout_at(patience, self.client.next()).await;
-            let batch = batch.unwrap_or_else(|_| panic!("never: {what}; {} trades, {:?}", self.trades.len(), self.gaps));
+            let batch = batch
+                .unwrap_or_else(|_| panic!("never: {what}; {} trades, {:?}", self.trades.len(), self.gaps));
             for event in batch.expect("the client goes on") {
                 self.note(event);
             }
@@ -86,7 +86,9 @@ impl Collector {
                 self.gaps.push(gap);
             }
             Event::Ledger(ledger) => self.ledger = ledger.entries.into_iter().next(),
-            Event::State(State::Connected { .. }) => (self.connected, self.connections) = (true, self.connections + 1),
+            Event::State(State::Connected { .. }) => {
+                (self.connected, self.connections) = (true, self.connections + 1)
+            }
             Event::State(State::Disconnected { .. }) => self.connected = false,
             _ => {}
         }
@@ -99,7 +101,11 @@ impl Collector {
     /// Every number since the subscription, once.
     fn assert_whole(&self) {
         let first = self.before.unwrap() + 1;
-        assert!(self.trades.keys().copied().eq(first..=self.last()), "from {first}: {:?}", self.trades.keys());
+        assert!(
+            self.trades.keys().copied().eq(first..=self.last()),
+            "from {first}: {:?}",
+            self.trades.keys()
+        );
     }
 }
 
@@ -120,7 +126,10 @@ fn address(gateway: &Gateway) -> SocketAddr {
 /// A figure from the metrics.
 async fn figure(gateway: &Gateway, name: &str) -> u64 {
     let (_, metrics) = gateway.get("/metrics").await.unwrap();
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {metrics}"));
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap_or_else(|| panic!("{name} in {metrics}"));
     line.trim().parse().unwrap()
 }
 
@@ -182,7 +191,7 @@ async fn a_new_numbering_during_the_absence_is_announced_and_whole() {
     relay.cut();
     client.until("away", |client| !client.connected).await;
     ingester.kill();
-    let _ingester = self::ingest(&nats);
+    let _ingester = ingest(&nats);
     let mut watching = Collector::start(address(&second), Encoding::Proto);
     watching.until("time passes", |client| client.last() > 500).await;
     relay.lead_to(address(&second));
