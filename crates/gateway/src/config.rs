@@ -43,7 +43,7 @@ pub struct Limits {
     pub bus_bytes: usize,
     /// Kernel send buffer of a session's socket.
     pub socket_send_bytes: usize,
-    /// Of going back further than a topic's log reaches; in force where the bus has a history.
+    /// Of going back further than a topic's log reaches; none, or a bus without a history: what is missing is announced.
     pub backfill: Option<BackfillLimits>,
     /// Per session and topic.
     pub engine: EngineLimits,
@@ -75,7 +75,7 @@ impl Default for Limits {
             bus_messages: 65_536,
             bus_bytes: 32 << 20,
             socket_send_bytes: 128 << 10,
-            backfill: Some(BackfillLimits { records_max: 100_000, timeout_ns: 3000 * MS }),
+            backfill: None,
             engine: EngineLimits {
                 subscriptions_per_session: 4096,
                 command_bytes: 64 << 10,

@@ -64,8 +64,7 @@ async fn state(bus: &dyn Backplane, wanted: impl Fn(&HistoryState) -> bool) -> H
     let mut state = bus.history().unwrap().state();
     let found = tokio::time::timeout(PATIENCE, state.wait_for(|state| wanted(state))).await;
     found
-        .map(|found| found.unwrap().clone())
-        .unwrap_or_else(|_| panic!("stays {:?}", bus.history().unwrap().state()))
+        .map_or_else(|_| panic!("stays {:?}", bus.history().unwrap().state()), |found| found.unwrap().clone())
 }
 
 async fn ready(bus: &dyn Backplane) {

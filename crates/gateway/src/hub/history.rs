@@ -102,7 +102,9 @@ async fn look_up(history: &dyn History, question: &Question, deadline: Instant, 
                 break;
             }
         };
-        messages.iter().for_each(|message| part.take(message));
+        for message in &messages {
+            part.take(message);
+        }
         cursor = reached;
         if more || part.next > question.ask.last {
             stats.history_records.fetch_add(part.updates.len() as u64, Relaxed);

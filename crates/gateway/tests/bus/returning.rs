@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tickwire_bus::MemoryBus;
 use tickwire_client::{Event, State};
+use tickwire_gateway::engine::BackfillLimits;
 use tickwire_gateway::{Gateway, GatewayConfig};
 use tickwire_testkit::Relay;
 use tickwire_wire::{Channel, GapCause};
@@ -16,6 +17,7 @@ const AWAY: u64 = 500;
 fn config() -> GatewayConfig {
     let mut config = GatewayConfig::default();
     config.limits.engine.log_records_per_topic = 16;
+    config.limits.backfill = Some(BackfillLimits { records_max: 100_000, timeout_ns: 3_000_000_000 });
     config
 }
 

@@ -15,6 +15,8 @@ use crate::world::{Gateway, TICKWIRE, root, until};
 /// How long the gateway stands still.
 const STOPPED: Duration = Duration::from_secs(15);
 const INSTRUMENTS: usize = 40;
+const TAKEN: &str = "tickwire_bus_records_total ";
+const LOST: &str = "tickwire_bus_lost_records_total ";
 const CHANNELS: [Channel; 3] = [Channel::Quote, Channel::Trade, Channel::Book];
 
 /// NATS with the limits that `deploy/` recommends, on a port of its own.
@@ -166,10 +168,10 @@ async fn read(url: String, tell: watch::Sender<(u64, u64)>, mut ended: watch::Re
     seen
 }
 
-/// Records that a gateway took from the bus.
-async fn taken(gateway: &Gateway) -> u64 {
+/// A figure of a gateway's bus side.
+async fn figure(gateway: &Gateway, name: &str) -> u64 {
     let (_, metrics) = gateway.get("/metrics").await.unwrap();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("tickwire_bus_records_total ")).unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().parse().unwrap()
 }
 
@@ -181,8 +183,10 @@ async fn a_stopped_gateway_costs_nobody_else_anything() {
         ["ingest", "sim", "--instruments", &instruments, "--rate", "4000", "--bus", &nats.url(), "--json"];
     let mut ingester = Program::start(TICKWIRE, &arguments);
     let other = Gateway::start(&nats.url()).await;
-    // Its client is patient: it hears a heartbeat each 20 s and keeps its session through the stop.
-    let stopped = Gateway::start_with(&nats.url(), &["--set", "gateway.heartbeat_ms=20000"]).await;
+    // Its client is patient: it hears a heartbeat each 20 s and keeps its session through the stop. What waits for it
+    // in NATS and in kernels fits there at this rate, so its own queue is made short enough to lose some of it.
+    let short = ["--set", "gateway.heartbeat_ms=20000", "--set", "gateway.limits.bus_messages=2000"];
+    let stopped = Gateway::start_with(&nats.url(), &short).await;
     for gateway in [&other, &stopped] {
         let fed = until(|| async {
             gateway.get("/readyz").await.is_some_and(|(_, body)| body.contains(r#""sim":"live""#))
@@ -195,10 +199,10 @@ async fn a_stopped_gateway_costs_nobody_else_anything() {
     }
 
     let window = async || {
-        let (start, before) = (Instant::now(), (taken(&other).await, prompt.records()));
+        let (start, before) = (Instant::now(), (figure(&other, TAKEN).await, prompt.records()));
         tokio::time::sleep(STOPPED).await;
         let seconds = start.elapsed().as_secs_f64();
-        let after = (taken(&other).await, prompt.records());
+        let after = (figure(&other, TAKEN).await, prompt.records());
         ((after.0 - before.0) as f64 / seconds, (after.1 - before.1) as f64 / seconds)
     };
     let (published, delivered) = window().await;
@@ -221,9 +225,13 @@ async fn a_stopped_gateway_costs_nobody_else_anything() {
     assert!(live.await, "{:?}\n{}", stopped.get("/readyz").await, stopped.program.output());
     ingester.terminate();
     assert!(ingester.ended().success(), "{}", ingester.output());
-    let report: serde_json::Value = serde_json::from_str(&ingester.line_with("\"records\"")).unwrap();
-    assert_eq!(report["refused_messages"], 0, "the ingester could always publish: {report}");
 
+    // An ingester without a core for a while may refuse some by itself, on a busy machine; all others came.
+    let report: serde_json::Value = serde_json::from_str(&ingester.line_with("\"records\"")).unwrap();
+    let (records, missed) = (report["records"].as_u64().unwrap(), report["missed_numbers"].as_u64().unwrap());
+    assert!(missed < records / 100, "the ingester was held up: {report}");
+    assert!(figure(&other, LOST).await <= missed, "what the ingester published came: {report}");
+    assert!(figure(&stopped, LOST).await > 0, "the stopped one lost nothing: the test proves nothing");
     // Both gateways told everything when both know that the ingester stopped, and nothing moves any more.
     let (mut last, mut quiet) = ((0, 0), 0);
     while quiet < 10 {
@@ -241,11 +249,12 @@ async fn a_stopped_gateway_costs_nobody_else_anything() {
         seen.assert_ledger();
         assert_eq!(seen.trades.len(), INSTRUMENTS);
     }
-    assert_eq!((prompt.connections, prompt.announced.len()), (1, 0), "{:?}", prompt.announced);
+    assert_eq!(prompt.connections, 1);
+    assert!(prompt.announced.values().sum::<u64>() <= missed, "{:?}", prompt.announced);
     assert_eq!(prompt.trades, patient.trades, "every trade came or was announced");
     assert_eq!(prompt.books, patient.books, "books are repaired");
     assert_eq!(patient.connections, 1);
-    assert!(patient.announced.keys().all(|cause| *cause == GapCause::Bus), "{:?}", patient.announced);
+    assert!(patient.announced.keys().eq([&GapCause::Bus]), "{:?}", patient.announced);
     println!(
         "{}",
         nats.log().lines().filter(|line| line.contains("Slow Consumer")).collect::<Vec<_>>().join("\n")
