@@ -78,7 +78,7 @@ impl Seen {
             }
             Event::State(State::Connected { .. }) => self.connections += 1,
             Event::State(State::Feed { state, reason, .. }) => {
-                self.states.push(format!("{state:?} {reason}"))
+                self.states.push(format!("{state:?} {reason}"));
             }
             Event::Ledger(ledger) => self.ledger = Some(ledger),
             _ => {}

@@ -87,7 +87,7 @@ impl Collector {
             }
             Event::Ledger(ledger) => self.ledger = ledger.entries.into_iter().next(),
             Event::State(State::Connected { .. }) => {
-                (self.connected, self.connections) = (true, self.connections + 1)
+                (self.connected, self.connections) = (true, self.connections + 1);
             }
             Event::State(State::Disconnected { .. }) => self.connected = false,
             _ => {}
