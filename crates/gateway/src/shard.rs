@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::admin_sessions::Look;
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineLimits, Event, SessionKey, Wish};
 use crate::stats::{ShardStats, Stats};
@@ -48,6 +49,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Order {
     Arrive(Arrival),
     Drain(Duration),
+    Look(Look),
 }
 
 /// What a shard needs to run.
@@ -108,6 +110,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                 Some(Order::Drain(window)) => {
                     shard.engine.borrow_mut().drain(window.as_nanos() as u64, clock.now());
                 }
+                Some(Order::Look(look)) => shard.look(look),
                 None => open = false,
             },
             _ = ticks.tick() => {
@@ -352,11 +355,30 @@ impl Shard {
         }
     }
 
+    fn look(&self, look: Look) {
+        let engine = self.engine.borrow();
+        let connections = self.connections.borrow();
+        let peer = |key| connections.get(key)?.write.peer_addr().ok();
+        // Who asked may have gone.
+        match look {
+            Look::Page(query, reply) => {
+                let mut page = engine.session_page(&query);
+                page.rows.iter_mut().for_each(|row| row.peer = peer(row.key));
+                drop(reply.send(page));
+            }
+            Look::Detail(id, reply) => {
+                let mut detail = engine.session_detail(&id);
+                detail.iter_mut().for_each(|detail| detail.row.peer = peer(detail.row.key));
+                drop(reply.send(detail));
+            }
+        }
+    }
+
     fn publish_stats(&self) {
         let engine = self.engine.borrow();
         let set = |count: &AtomicU64, value: u64| count.store(value, Ordering::Relaxed);
-        let totals = engine.totals();
-        let (pressure, conflating) = engine.pressure();
+        let survey = engine.survey();
+        let totals = survey.totals;
         set(&self.stats.sessions, engine.sessions() as u64);
         set(&self.stats.topics, engine.topics() as u64);
         set(&self.stats.log_bytes, engine.log_bytes() as u64);
@@ -365,8 +387,18 @@ impl Shard {
         set(&self.stats.conflated, totals.conflated);
         set(&self.stats.dropped, totals.dropped);
         set(&self.stats.filtered, totals.filtered);
-        set(&self.stats.pressure_bytes, pressure as u64);
-        set(&self.stats.conflating, conflating as u64);
+        let parts = survey.pressure;
+        for (to, bytes) in
+            self.stats.pressure.iter().zip([parts.control, parts.lossless, parts.unsent, parts.in_flight])
+        {
+            set(to, bytes as u64);
+        }
+        for (to, count) in self.stats.states.iter().zip(survey.states) {
+            set(to, count as u64);
+        }
+        for (to, count) in self.stats.decisions.iter().zip(survey.decisions) {
+            set(to, count);
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) const ALREADY_SUBSCRIBED: &str = "this session has it already";
 impl Engine {
     /// Takes one message from a client. What cannot be read is answered with an error; the session goes on.
     pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) {
+        self.now = now;
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.heard = now;
         if session.is_ending() {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use fastwebsockets::{Frame, OpCode, Payload};
-use tickwire_wire::{Channel, CloseCode, Encoding, GapCause, encode_sent_time};
+use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, encode_sent_time};
 
+use super::decision::Before;
 use super::session::{Ending, Session, Sub};
 use super::topic::{Entry, Stamp, Topic};
 use super::update::{TopicId, Update};
@@ -30,7 +31,7 @@ pub(crate) fn fill(session: &mut Session, topics: &mut Topics, budget: usize, no
     out.append(&mut session.control);
     while out.len() < end && !session.is_ending() {
         let Some(index) = session.dirty.pop_front() else { break };
-        if emit_instrument(session, topics, index, end, out) {
+        if emit_instrument(session, topics, index, end, now, out) {
             session.dirty.push_back(index);
         } else if let Some(sub) = session.sub_mut(index) {
             sub.dirty = false;
@@ -56,6 +57,7 @@ fn emit_instrument(
     topics: &mut Topics,
     index: u32,
     end: usize,
+    now: u64,
     out: &mut Vec<u8>,
 ) -> bool {
     loop {
@@ -63,7 +65,7 @@ fn emit_instrument(
         if out.len() >= end {
             return session.sub(index).is_some_and(|sub| pending(sub, topics).is_some());
         }
-        emit(session, topics, oldest, out);
+        emit(session, topics, oldest, now, out);
     }
 }
 
@@ -107,33 +109,41 @@ fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
 }
 
 /// Emits the next record of one subscription.
-fn emit(session: &mut Session, topics: &mut Topics, index: u32, out: &mut Vec<u8>) {
+fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &mut Vec<u8>) {
     let encoding = session.encoding;
     let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return };
     let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else { return };
+    let before = Before::of(sub);
+    let mut is_snapshot = false;
     if topic.channel == Channel::Book {
-        emit_book(sub, topic, encoding, out);
+        is_snapshot = emit_book(sub, topic, encoding, out);
     } else if topic.channel.is_lossless() {
         let settled = emit_lossless(sub, topic, encoding, out);
         session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
     } else {
         emit_latest(sub, topic, encoding, out);
     }
+    if before.is_notable(session.held, sub) {
+        before.note(session, topic, index, is_snapshot, now);
+    }
 }
 
-fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) {
+/// Returns whether it was the book as a whole.
+fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) -> bool {
     let next = topic.log_after(sub.stamp.max(sub.since)).next().cloned();
     if let Some(gap) = next.filter(|entry| entry.update.is_gap()) {
         emit_gap(sub, topic, &gap, encoding, out);
         sub.stamp = gap.stamp;
-        return;
+        return false;
     }
     follow_epoch(sub, topic, topic.epoch, encoding, out);
-    if let Some(update) = topic.book_changes(sub.stamp) {
+    let changes = topic.book_changes(sub.stamp);
+    if let Some(update) = &changes {
         out.extend_from_slice(update.bytes(encoding));
         sub.deliver(update.last);
     }
     sub.stamp = topic.stamp;
+    changes.is_some_and(|update| matches!(&update.record().body, Body::Book(book) if book.snapshot))
 }
 
 /// Emits the next logged record, or announces those that are shed; returns how many waiting bytes that settles.

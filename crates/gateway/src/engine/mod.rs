@@ -11,9 +11,11 @@
 //! - Control messages, pongs and close frames leave first and always fit.
 
 mod command;
+mod decision;
 mod event;
 mod fill;
 mod grant;
+mod insight;
 mod session;
 mod tick;
 mod topic;
@@ -25,6 +27,10 @@ use std::sync::Arc;
 use slotmap::SlotMap;
 use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA, Scale, encode_message};
 
+pub use decision::{Decided, Decision, Fate, Held, Run};
+pub use insight::{
+    Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState, SubscriptionRow, Survey,
+};
 pub use session::{Account, Pace, SessionKey};
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
 
@@ -102,6 +108,10 @@ pub struct Engine {
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
+    /// The latest time that it was told.
+    now: u64,
+    /// Decisions for sessions that ended.
+    decided: [u64; decision::KINDS.len()],
 }
 
 impl Engine {
@@ -123,13 +133,16 @@ impl Engine {
             overfull: Vec::new(),
             ended: Account::default(),
             draining: false,
+            now: 0,
+            decided: [0; decision::KINDS.len()],
         }
     }
 
     /// Opens a session and greets it. `id` names it in answers and logs.
     pub fn open(&mut self, id: String, encoding: Encoding, now: u64) -> SessionKey {
+        self.now = now;
         let hello = Hello {
-            session: id,
+            session: id.clone(),
             protocol_version: PROTOCOL_VERSION,
             schema: SCHEMA.to_owned(),
             heartbeat_ms: (self.limits.heartbeat_ns / 1_000_000) as u32,
@@ -142,7 +155,7 @@ impl Engine {
             }),
             server: self.server.clone(),
         };
-        let key = self.sessions.insert(Session::new(encoding, now));
+        let key = self.sessions.insert(Session::new(id.into(), encoding, now));
         self.say(key, &Message::Hello(hello));
         if self.draining {
             self.close(key, CloseCode::Draining);
@@ -154,6 +167,9 @@ impl Engine {
     pub fn ended(&mut self, key: SessionKey, now: u64) -> Option<Account> {
         self.stop_waiting(key);
         let mut session = self.sessions.remove(key)?;
+        for (all, count) in self.decided.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts())) {
+            *all += count;
+        }
         session.dirty.clear();
         for index in 0..session.subs.len() as u32 {
             if let Some(sub) = session.remove(index) {
@@ -173,6 +189,7 @@ impl Engine {
         // Not by `say`: these bytes are reserved, whatever the pressure.
         encode_message(session.encoding, &Message::Ledger(ledger), &Scale::default(), &mut session.control);
         session.ending = Ending::Asked(code);
+        session.decided(self.now, Decision::Closing { code });
         session.dirty.clear();
         session.lossless_bytes = 0;
         self.stop_waiting(key);
@@ -205,19 +222,24 @@ impl Engine {
     /// Appends to `out` what a session is to be sent now, as whole WebSocket frames. A blocked session gets nothing,
     /// except the last bytes of one that is being closed.
     pub fn fill(&mut self, key: SessionKey, now: u64, out: &mut Vec<u8>) -> Filled {
+        self.now = now;
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         session.queued = false;
         if session.is_over() || session.is_held() {
             return Filled::default();
         }
         fill::fill(session, &mut self.topics, self.limits.write_bytes, now, out);
-        session.ease(self.limits.shed_bytes / 2);
+        if session.dirty.is_empty() {
+            session.held = Held::default();
+        }
+        session.ease(self.limits.shed_bytes / 2, now);
         Filled { closed: session.is_over(), more: session.has_work() }
     }
 
     /// Tells what the kernel has not taken of what was filled. Above 0 the session is blocked: it is not ready again
     /// before 0 was told.
     pub fn unsent(&mut self, key: SessionKey, bytes: usize, now: u64) {
+        self.now = now;
         let Some(session) = self.sessions.get_mut(key) else { return };
         if bytes > 0 {
             if session.blocked_since.is_none() {
@@ -232,8 +254,9 @@ impl Engine {
         session.unsent_bytes = 0;
         if session.blocked_since.take().is_some() {
             session.unblocked_at = now;
+            session.held = session.held.and(Held::SOCKET);
         }
-        session.ease(self.limits.shed_bytes / 2);
+        session.ease(self.limits.shed_bytes / 2, now);
         if session.has_work() {
             self.queue(key);
         }

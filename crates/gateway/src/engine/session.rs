@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
 
+use super::decision::{Decision, Decisions, Held};
 use super::topic::{Stamp, Topic};
 use super::update::{TopicId, VenueIndex};
 
@@ -119,6 +120,10 @@ pub(crate) struct PendingSubscribe {
 
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// Names it in answers and logs.
+    pub(crate) id: Box<str>,
+    /// When it was opened.
+    pub(crate) opened: u64,
     pub(crate) encoding: Encoding,
     /// Encoded control messages, sent before anything else.
     pub(crate) control: Vec<u8>,
@@ -156,11 +161,17 @@ pub(crate) struct Session {
     pub(crate) wildcards: Vec<(String, tickwire_wire::Channel)>,
     /// Of subscriptions that ended.
     pub(crate) ended: Account,
+    /// What held it back since it last got everything.
+    pub(crate) held: Held,
+    /// Made with the first decision.
+    pub(crate) decisions: Option<Box<Decisions>>,
 }
 
 impl Session {
-    pub(crate) fn new(encoding: Encoding, now: u64) -> Self {
+    pub(crate) fn new(id: Box<str>, encoding: Encoding, now: u64) -> Self {
         Self {
+            id,
+            opened: now,
             encoding,
             control: Vec::new(),
             pong: None,
@@ -187,6 +198,8 @@ impl Session {
             venues: Vec::new(),
             wildcards: Vec::new(),
             ended: Account::default(),
+            held: Held::default(),
+            decisions: None,
         }
     }
 
@@ -196,8 +209,11 @@ impl Session {
     }
 
     /// Stops shedding below a pressure.
-    pub(crate) fn ease(&mut self, low: usize) {
-        self.shedding &= self.pressure() >= low;
+    pub(crate) fn ease(&mut self, low: usize, now: u64) {
+        if self.shedding && self.pressure() < low {
+            self.shedding = false;
+            self.decided(now, Decision::SheddingEnded);
+        }
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -269,6 +285,7 @@ impl Session {
             }
         }
         self.by_topic.remove(&removed.topic);
+        self.forget_decisions(removed.topic);
         if removed.dirty {
             self.dirty.retain(|dirty| *dirty != index);
         }

@@ -2,12 +2,14 @@
 
 use tickwire_wire::{CloseCode, Message, Notice};
 
+use super::decision::{Decision, Held};
 use super::session::{Pace, SessionKey};
 use super::{Engine, Wish};
 
 impl Engine {
     /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
     pub fn tick(&mut self, now: u64) {
+        self.now = now;
         let keys: Vec<_> = self.sessions.keys().collect();
         for key in keys {
             self.tick_session(key, now);
@@ -43,9 +45,11 @@ impl Engine {
         let unblocked_ns = now.saturating_sub(session.unblocked_at);
         if session.pace == Pace::Prompt && blocked_ns > limits.conflating_after_ns {
             session.pace = Pace::Conflating;
+            session.decided(now, Decision::Conflating { because: Held::SOCKET });
             self.notify(key, "conflating", "reading too slowly: conflatable channels bring the newest only");
         } else if session.pace == Pace::Conflating && !is_blocked && unblocked_ns > limits.prompt_after_ns {
             session.pace = Pace::Prompt;
+            session.decided(now, Decision::Prompt);
             self.notify(key, "conflating_ended", "reading fast enough again");
         } else if !is_blocked && now.saturating_sub(session.wrote) >= limits.heartbeat_ns {
             session.wrote = now;
@@ -83,6 +87,7 @@ impl Engine {
             let wait_ns = window_ns / count * at as u64;
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.close_at = Some(now + wait_ns);
+            session.decided(now, Decision::Notice { code: "draining" });
             let totals = session.totals();
             let notice = Notice {
                 code: "draining".to_owned(),

@@ -220,6 +220,14 @@ impl Update {
         self.record.get().is_some_and(|record| matches!(record.body, Body::Gap(_)))
     }
 
+    /// Why it announces a loss, where it does.
+    pub(crate) fn gap_cause(&self) -> Option<GapCause> {
+        match &self.record.get()?.body {
+            Body::Gap(gap) => Some(gap.cause()),
+            _ => None,
+        }
+    }
+
     /// Of which instrument.
     pub fn info(&self) -> &Arc<InstrumentInfo> {
         &self.info
