@@ -1,5 +1,6 @@
 //! The command line, and the plan that it comes to.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -30,6 +31,30 @@ pub(crate) enum Command {
         2 wrong command line, or nothing could be measured.\n\
         Latency from the event compares two clocks: run it on the host of the ingester, or keep both in step.")]
     Run(RunOptions),
+    /// Prints how two reports differ
+    Compare(CompareOptions),
+    /// Makes a page for a browser from a report
+    Html(HtmlOptions),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompareOptions {
+    /// Report of the run to compare with
+    #[arg(value_name = "A.json")]
+    pub(crate) before: PathBuf,
+    /// Report of the other run
+    #[arg(value_name = "B.json")]
+    pub(crate) after: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HtmlOptions {
+    /// The report
+    #[arg(value_name = "REPORT.json")]
+    pub(crate) report: PathBuf,
+    /// Where the page goes
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -183,7 +208,7 @@ mod tests {
 
     fn plan(arguments: &str) -> anyhow::Result<Plan> {
         let arguments = ["tickwire-loadgen", "run"].into_iter().chain(arguments.split_whitespace());
-        let Command::Run(options) = Cli::try_parse_from(arguments)?.command;
+        let Command::Run(options) = Cli::try_parse_from(arguments)?.command else { unreachable!() };
         options.plan(4)
     }
 

@@ -1,13 +1,20 @@
 //! Latencies: a histogram with fixed bounds, and what is read off it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
+use serde::{Deserialize, Serialize};
+
+use crate::report::model::{Latency, Point};
 
 /// Finer than a microsecond is noise of the clock.
 const LOWEST_NS: u64 = 1_000;
 /// What took longer counts as this long.
 const HIGHEST_NS: u64 = 120_000_000_000;
 const DIGITS: u8 = 3;
+/// Points of a curve for each halving of the distance to 1.
+const CURVE_STEPS: u32 = 5;
 
 /// How long things took, in nanoseconds: to within 0.1 %, and half a microsecond.
 #[derive(Clone, Debug)]
@@ -18,7 +25,8 @@ pub(crate) struct Latencies {
 }
 
 /// Nanoseconds; all 0 where nothing was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Summary {
     pub(crate) count: u64,
     pub(crate) backwards: u64,
@@ -28,6 +36,7 @@ pub(crate) struct Summary {
     pub(crate) p90_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) p999_ns: u64,
+    pub(crate) p9999_ns: u64,
     pub(crate) max_ns: u64,
 }
 
@@ -51,6 +60,40 @@ impl Latencies {
         self.backwards += other.backwards;
     }
 
+    #[allow(dead_code, reason = "the run that writes it comes with the new reader")]
+    /// Summary, curve, and the histogram itself.
+    pub(crate) fn read_off(&self) -> Latency {
+        if self.histogram.is_empty() {
+            return Latency { summary: self.summary(), ..Latency::default() };
+        }
+        let mut curve: Vec<Point> = Vec::new();
+        for step in self.histogram.iter_quantiles(CURVE_STEPS) {
+            let (ns, q) = (step.value_iterated_to(), step.quantile_iterated_to());
+            let count = curve.last().map_or(0, |point| point.count) + step.count_since_last_iteration();
+            curve.push(Point { q, ns, count });
+        }
+        Latency { summary: self.summary(), curve, hdr: self.to_base64() }
+    }
+
+    #[allow(dead_code, reason = "the run that writes it comes with the new reader")]
+    /// HdrHistogram V2, not compressed.
+    pub(crate) fn to_base64(&self) -> String {
+        let mut bytes = Vec::new();
+        V2Serializer::new().serialize(&self.histogram, &mut bytes).expect("memory takes all bytes");
+        STANDARD.encode(bytes)
+    }
+
+    #[allow(dead_code, reason = "the run that writes it comes with the new reader")]
+    /// Nothing where it is not a histogram with these bounds.
+    pub(crate) fn from_base64(text: &str, backwards: u64) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
+        let mut latencies = Self::new();
+        latencies.histogram.add(&read).ok()?;
+        latencies.backwards = backwards;
+        Some(latencies)
+    }
+
     pub(crate) fn summary(&self) -> Summary {
         let h = &self.histogram;
         if h.is_empty() {
@@ -65,6 +108,7 @@ impl Latencies {
             p90_ns: h.value_at_quantile(0.9),
             p99_ns: h.value_at_quantile(0.99),
             p999_ns: h.value_at_quantile(0.999),
+            p9999_ns: h.value_at_quantile(0.9999),
             max_ns: h.max(),
         }
     }
@@ -108,6 +152,18 @@ mod tests {
         let mut merged = of(1..=300);
         merged.merge(&of(301..=1000));
         assert_eq!(merged.summary(), of(1..=1000).summary());
+    }
+
+    #[test]
+    fn a_histogram_travels_as_text() {
+        let mut latencies = of(1..=1000);
+        latencies.record(7, 6);
+        let read = latencies.read_off();
+        let back = Latencies::from_base64(&read.hdr, read.summary.backwards).unwrap();
+        assert_eq!(back.summary(), latencies.summary());
+        assert!(Latencies::from_base64("bm90aGluZw==", 0).is_none());
+        assert!(read.curve.windows(2).all(|two| two[0].q <= two[1].q && two[0].count <= two[1].count));
+        assert_eq!(read.curve.last().map(|point| (point.q, point.count)), Some((1.0, 1000)));
     }
 
     #[test]

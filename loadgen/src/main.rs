@@ -7,7 +7,9 @@
 //! nothing could be measured.
 
 mod cli;
+mod compare;
 mod handshake;
+mod html;
 mod latency;
 mod load;
 mod machine;
@@ -26,7 +28,11 @@ use clap::Parser as _;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let Command::Run(options) = Cli::parse().command;
+    let options = match Cli::parse().command {
+        Command::Run(options) => options,
+        Command::Compare(options) => return ended(compare::run(&options)),
+        Command::Html(options) => return ended(html::run(&options)),
+    };
     let is_json = options.json;
     match load::run(options) {
         Ok(report) => {
@@ -36,6 +42,18 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints what came of a command that measures nothing.
+fn ended(outcome: anyhow::Result<String>) -> ExitCode {
+    match outcome {
+        Ok(text) if writeln!(std::io::stdout(), "{}", text.trim_end()).is_ok() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::from(2)

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::engine::EngineLimits;
+use crate::shard::Pacing;
 
 /// Settings of one gateway process. All of them are in force from start to end.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +15,8 @@ pub struct GatewayConfig {
     pub admin_listen: SocketAddr,
     /// Threads that own sessions; 1 to 64.
     pub shards: usize,
-    /// Shortest time between two rounds of writing under load. The first update after silence leaves at once.
-    pub cork: Duration,
+    /// Between two rounds of writing. The first update after silence leaves at once.
+    pub pacing: Pacing,
     /// Over how long sessions are closed at a graceful end.
     pub drain_window: Duration,
     /// A feed whose ingester is not heard for this long is down. Ingesters beat twice a second.
@@ -53,7 +54,7 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
             shards: 1,
-            cork: Duration::from_millis(1),
+            pacing: Pacing::default(),
             drain_window: Duration::from_secs(5),
             feed_down_after: Duration::from_millis(1250),
             limits: Limits::default(),

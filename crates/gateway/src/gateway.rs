@@ -105,7 +105,7 @@ impl Gateway {
             let setup = ShardSetup {
                 at,
                 limits: config.limits.engine.clone(),
-                cork: config.cork,
+                pacing: config.pacing,
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
                 orders: ordered,

@@ -18,3 +18,4 @@ pub use accept::{NoPages, Page, Pages};
 pub use config::{GatewayConfig, Limits};
 pub use gateway::{Gateway, StartError};
 pub use hyper::Method;
+pub use shard::Pacing;

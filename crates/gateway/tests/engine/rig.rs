@@ -38,6 +38,7 @@ pub(crate) struct Rig {
     pub(crate) engine: Engine,
     pub(crate) now: u64,
     pub(crate) infos: Vec<Arc<InstrumentInfo>>,
+    opened: usize,
 }
 
 /// A client that reads everything at once.
@@ -50,8 +51,12 @@ pub(crate) struct Client {
 impl Rig {
     /// With `sim:A`, `sim:B` and `sim:C`, whose feed is live.
     pub(crate) fn new(limits: EngineLimits) -> Self {
-        let mut rig =
-            Self { engine: Engine::new(limits, "tickwire/test"), now: 1_000 * SECOND, infos: Vec::new() };
+        let mut rig = Self {
+            engine: Engine::new(limits, "tickwire/test"),
+            now: 1_000 * SECOND,
+            infos: Vec::new(),
+            opened: 0,
+        };
         rig.feed(FeedState::Live);
         for symbol in ["A", "B", "C"] {
             rig.instrument(symbol);
@@ -86,7 +91,8 @@ impl Rig {
     }
 
     pub(crate) fn open(&mut self, encoding: Encoding) -> Client {
-        let key = self.engine.open("s1".to_owned(), encoding, self.now);
+        self.opened += 1;
+        let key = self.engine.open(format!("s{}", self.opened), encoding, self.now);
         Client { key, encoding }
     }
 

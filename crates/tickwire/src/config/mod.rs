@@ -10,7 +10,7 @@ use std::time::Duration;
 use tickwire_bus::{NatsConfig, Secret, TlsConfig};
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
-use tickwire_gateway::GatewayConfig;
+use tickwire_gateway::{GatewayConfig, Pacing};
 use tickwire_wire::{Encoding, is_venue};
 
 pub(crate) use layers::{Sources, ignored, load};
@@ -138,7 +138,10 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     let mut gateway = GatewayConfig {
         listen: check.address("gateway.listen", &from.listen),
         admin_listen: check.address("gateway.admin_listen", &from.admin_listen),
-        cork: Duration::from_micros(from.cork_us),
+        pacing: Pacing {
+            ratio: from.cork_percent as f64 / 100.0,
+            wait_max: Duration::from_micros(from.cork_us),
+        },
         drain_window: Duration::from_millis(from.drain_ms),
         feed_down_after: Duration::from_millis(from.feed_down_ms),
         ..GatewayConfig::default()
@@ -150,6 +153,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     }
     check.range("gateway.shards", from.shards, 0, 64);
     check.range("gateway.cork_us", from.cork_us, 0, 100_000);
+    check.range("gateway.cork_percent", from.cork_percent, 0, 10_000);
     check.range("gateway.drain_ms", from.drain_ms, 0, 600_000);
     check.range("gateway.feed_down_ms", from.feed_down_ms, 600, 60_000);
     check.range("gateway.heartbeat_ms", from.heartbeat_ms, 100, 60_000);

@@ -1,0 +1,601 @@
+//! A run's report, as it stands in JSON. One model for all who write it and all who read it: text, pictures, comparison.
+//!
+//! Times are nanoseconds, of the Unix epoch where they are moments. Shares are 0 to 1. What was not measured is absent,
+//! or 0 with a count of 0. Unknown fields are passed over, so that an older program reads a newer report.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::latency::Summary;
+
+/// Of this model. Raised when a field changes its meaning; new fields do not raise it.
+pub(crate) const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Report {
+    pub(crate) format: u32,
+    /// Everything held: no broken promise, every assertion, and the generator was fast enough.
+    pub(crate) passed: bool,
+    /// Why there is no verdict: the generator itself was the bottleneck. Figures are shown and not to be trusted.
+    pub(crate) refused: Option<String>,
+    /// When measuring began.
+    pub(crate) started_ns: u64,
+    /// How long was measured.
+    pub(crate) seconds: f64,
+    pub(crate) versions: Versions,
+    pub(crate) machine: Machine,
+    pub(crate) scenario: Scenario,
+    pub(crate) sessions: Sessions,
+    pub(crate) flow: Flow,
+    /// From the intended time to the read, of readers that read as fast as they can.
+    pub(crate) latency: Latency,
+    /// The same, by channel.
+    pub(crate) by_channel: BTreeMap<String, Latency>,
+    /// Where the time goes, in the order of the way.
+    pub(crate) hops: Vec<Hop>,
+    /// By kind of reader; `prompt` is among them.
+    pub(crate) readers: Vec<Readers>,
+    pub(crate) checks: Checks,
+    /// Absent where the server's process is not known.
+    pub(crate) server: Option<Server>,
+    pub(crate) generator: Generator,
+    pub(crate) clock: Clock,
+    /// One for each second of measuring.
+    pub(crate) series: Vec<Second>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) saturation: Option<Saturation>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Versions {
+    pub(crate) loadgen: String,
+    pub(crate) protocol: u32,
+    pub(crate) schema: String,
+    /// What the server calls itself.
+    pub(crate) server: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Machine {
+    /// Kernel, its release, architecture.
+    pub(crate) system: String,
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Scenario {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    /// The whole scenario as it was run, flags included, as TOML.
+    pub(crate) text: String,
+    pub(crate) seed: u64,
+    pub(crate) url: String,
+    /// `tickwire`, or the kind of the peer.
+    pub(crate) kind: String,
+    /// Of the server, for tables: `Tickwire`, `uWebSockets`.
+    pub(crate) server: String,
+    pub(crate) symbols: u64,
+    /// Of the source's plan at the begin of measuring; 0: a source that this run does not own.
+    pub(crate) updates_per_second: f64,
+    /// Processes and threads that read.
+    pub(crate) processes: usize,
+    pub(crate) threads: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sessions {
+    pub(crate) asked: u64,
+    pub(crate) opened: u64,
+    pub(crate) subscriptions: u64,
+    pub(crate) not_opened: Noted,
+    /// Against the plan. What the scenario closes itself, or has the gateway close, is not among them.
+    pub(crate) ended_early: Noted,
+    /// Closed as the scenario expects: half-open and silent ones.
+    pub(crate) closed_as_expected: u64,
+    pub(crate) reconnects: u64,
+    /// From the loss of a session to its subscriptions' answers.
+    pub(crate) reconnect: Latency,
+    /// From the connect to the last answer of a subscription.
+    pub(crate) open: Latency,
+}
+
+/// How often something happened, and the first texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Noted {
+    pub(crate) count: u64,
+    pub(crate) first: Vec<String>,
+}
+
+/// What was read while it was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Flow {
+    /// WebSocket messages.
+    pub(crate) messages: u64,
+    /// Delivered updates.
+    pub(crate) records: u64,
+    /// Of WebSocket messages with their heads.
+    pub(crate) bytes: u64,
+    pub(crate) reads: u64,
+    pub(crate) records_by_channel: BTreeMap<String, u64>,
+    pub(crate) records_per_second: f64,
+    pub(crate) messages_per_second: f64,
+    pub(crate) bytes_per_second: f64,
+    /// Updates that the source published while it was measured; 0: not known.
+    pub(crate) published: u64,
+    /// Of the records that the source's plan makes due at all sessions, those that were delivered; 0: not known.
+    pub(crate) delivered_share: f64,
+}
+
+/// A histogram, read off: figures for people, points for a curve, and all of it for who wants to merge or compare.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Latency {
+    #[serde(flatten)]
+    pub(crate) summary: Summary,
+    /// Percentile curve: quantiles that near 1 by halves, five to each half.
+    pub(crate) curve: Vec<Point>,
+    /// The histogram in nanoseconds, HdrHistogram V2, Base64; empty where there is none.
+    pub(crate) hdr: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Point {
+    /// 0 to 1.
+    pub(crate) q: f64,
+    pub(crate) ns: u64,
+    /// Values up to here.
+    pub(crate) count: u64,
+}
+
+/// A leg of the way of a record. Hops join: each begins where the one before it ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Hop {
+    /// `intended`, `ingester`, `gateway_in`, `gateway_write`, `read`, `decoded`.
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// One of so many records was measured.
+    pub(crate) sampled_one_in: u32,
+    pub(crate) latency: Latency,
+}
+
+/// Sessions that read in one manner.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Readers {
+    /// `prompt`, `throttled`, `stalled`, `slow-program`, `half-open`, `silent`.
+    pub(crate) kind: String,
+    pub(crate) sessions: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// Age of what the program gets, when it gets it.
+    pub(crate) age: Latency,
+    /// Of the bytes that a throttled reader could have taken, those that it got; 0: not throttled.
+    pub(crate) used_share: f64,
+    pub(crate) accounts: Accounts,
+}
+
+/// Sums of the gateway's ledgers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Accounts {
+    /// Entries that were compared with what came.
+    pub(crate) checked: u64,
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    pub(crate) conflated: u64,
+    pub(crate) dropped: u64,
+    pub(crate) filtered: u64,
+}
+
+/// Whether what came is right.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Checks {
+    pub(crate) accounts: Accounts,
+    /// Numbers of lossless channels, and of peers, that neither came nor were announced.
+    pub(crate) lost: u64,
+    /// Records that came behind a newer one.
+    pub(crate) out_of_order: u64,
+    pub(crate) duplicates: u64,
+    /// Announced gaps, by cause.
+    pub(crate) gaps: BTreeMap<String, Gaps>,
+    pub(crate) conflating_notices: u64,
+    pub(crate) refused: Noted,
+    /// Last values that were compared with what the source published last, or with other sessions'.
+    pub(crate) final_values: u64,
+    pub(crate) final_values_wrong: Noted,
+    /// By the rule that was broken: `lost`, `order`, `ledger`, `value`, `final`, `protocol`.
+    pub(crate) broken: BTreeMap<String, Noted>,
+    /// Sessions by what became of their records: the worst ones, and some ordinary ones.
+    pub(crate) sessions: Vec<SessionAccount>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Gaps {
+    pub(crate) announced: u64,
+    pub(crate) numbers: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SessionAccount {
+    pub(crate) number: u64,
+    pub(crate) reader: String,
+    pub(crate) encoding: String,
+    pub(crate) subscriptions: u64,
+    pub(crate) accounts: Accounts,
+    pub(crate) gaps: u64,
+    pub(crate) violations: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Server {
+    pub(crate) pid: u32,
+    pub(crate) command: String,
+    /// While it was measured; the threads of a source in the same process are not counted in.
+    pub(crate) cpu_seconds: f64,
+    /// Of the source's threads in the server's process.
+    pub(crate) source_cpu_seconds: f64,
+    pub(crate) cpu_by_thread: BTreeMap<String, f64>,
+    /// CPU seconds per million delivered updates, without the source.
+    pub(crate) cpu_seconds_per_million: f64,
+    pub(crate) resident_bytes_before: u64,
+    pub(crate) resident_bytes_open: u64,
+    pub(crate) resident_bytes_max: u64,
+    pub(crate) resident_bytes_end: u64,
+    /// Growth from before the sessions to when they were open, by session.
+    pub(crate) bytes_per_session: f64,
+    /// Growth of resident memory while it was measured, bytes per second, by least squares.
+    pub(crate) growth_per_second: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Generator {
+    /// Of a core, by reading thread.
+    pub(crate) cpu_share: Vec<f64>,
+    /// CPU seconds of all its reading threads while it was measured.
+    pub(crate) cpu_seconds: f64,
+    /// Delivered updates per second of its CPU time: what one core of it would hold.
+    pub(crate) records_per_cpu_second: f64,
+    /// How late it looked at what was there: its turns, and its own timers.
+    pub(crate) lag: Latency,
+    /// How late the own source published, where it runs here or tells.
+    pub(crate) source_lag: Latency,
+    /// Its threads' wait for a processor, as a share of the time.
+    pub(crate) waited_share: f64,
+    /// Of all cores, everything that runs there; absent where the system does not tell.
+    pub(crate) machine_busy: Option<f64>,
+    pub(crate) resident_bytes: u64,
+    pub(crate) bytes_per_session: f64,
+    pub(crate) was_bottleneck: bool,
+    /// What limits how far the latencies can be trusted.
+    pub(crate) doubts: Vec<String>,
+}
+
+/// The server's clock as seen from here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Clock {
+    pub(crate) is_same_host: bool,
+    /// Server's clock minus own; already taken out of the latencies.
+    pub(crate) offset_ns: i64,
+    /// The offset is right to within this.
+    pub(crate) error_ns: u64,
+    /// Shortest round trip of a ping.
+    pub(crate) round_trip_ns: u64,
+}
+
+/// What happened in one second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Second {
+    /// Seconds since measuring began, at the end of this one.
+    pub(crate) at: f64,
+    pub(crate) sessions: u64,
+    pub(crate) records: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// Of prompt readers.
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+    pub(crate) max_ns: u64,
+    /// Age of what other kinds of readers get, by kind.
+    pub(crate) ages: BTreeMap<String, Age>,
+    /// Share of one core; absent where it is not known.
+    pub(crate) server_cpu: Option<f64>,
+    pub(crate) server_resident_bytes: Option<u64>,
+    /// Of the busiest reading thread.
+    pub(crate) generator_cpu: f64,
+    /// Bytes that the gateway has not seen confirmed, all sessions; absent where its admin address is not known.
+    pub(crate) pressure_bytes: Option<u64>,
+    /// Updates per second that the plan asks for.
+    pub(crate) offered: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(clippy::struct_field_names, reason = "a field that is a time says its unit")]
+pub(crate) struct Age {
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) max_ns: u64,
+}
+
+/// Something that the scenario did, or that happened to it: a storm, a restart, a change of rate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Event {
+    /// Seconds since measuring began.
+    pub(crate) at: f64,
+    pub(crate) text: String,
+}
+
+/// An assertion, and whether it held.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Verdict {
+    /// As in the scenario: `latency.p99`, `hop.gateway_write-read.p99`, `deliveries_per_second`.
+    pub(crate) name: String,
+    /// For people: `at most 8ms`.
+    pub(crate) limit: String,
+    pub(crate) measured: String,
+    pub(crate) held: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Saturation {
+    /// Highest source rate that held, in updates per second; 0: none did.
+    pub(crate) updates_per_second: f64,
+    /// Delivered at that rate.
+    pub(crate) deliveries_per_second: f64,
+    /// What stood in the way of more.
+    pub(crate) limited_by: String,
+    pub(crate) steps: Vec<SaturationStep>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SaturationStep {
+    pub(crate) updates_per_second: f64,
+    pub(crate) deliveries_per_second: f64,
+    pub(crate) delivered_share: f64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) max_ns: u64,
+    pub(crate) server_cpu: Option<f64>,
+    pub(crate) held: bool,
+    pub(crate) reason: String,
+}
+
+impl Report {
+    /// Reads a report from a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no report of this format; the text names the file.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        let report: Self = serde_json::from_str(&text).with_context(|| {
+            format!("{name} is no report; `tickwire-loadgen run SCENARIO --out DIRECTORY` writes one")
+        })?;
+        ensure!(
+            report.format == FORMAT,
+            "{name} is a report of format {}, and this program reads format {FORMAT}",
+            report.format
+        );
+        Ok(report)
+    }
+
+    #[allow(dead_code, reason = "the run that writes it comes with the new reader")]
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a report is plain data")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::latency::Latencies;
+
+    fn latency(from_us: u64, to_us: u64) -> Latency {
+        let mut latencies = Latencies::new();
+        for us in from_us..=to_us {
+            latencies.record(0, us * 1_000);
+        }
+        latencies.read_off()
+    }
+
+    /// A report with something in every part: what pictures and comparisons are tested with.
+    pub(crate) fn sample() -> Report {
+        let ages = |at: u64| {
+            let age = Age { p50_ns: at * 4_000_000, p99_ns: at * 9_000_000, max_ns: at * 10_000_000 };
+            BTreeMap::from([("throttled".to_owned(), age)])
+        };
+        let series = (1..=20_u64).map(|at| Second {
+            at: at as f64,
+            sessions: 500,
+            records: 25_000 + at % 3 * 100,
+            messages: 20_000,
+            bytes: 1_200_000,
+            p50_ns: 300_000 + at * 1_000,
+            p99_ns: 900_000 + at % 5 * 40_000,
+            p999_ns: 2_000_000,
+            max_ns: if at == 7 { 1_000_000_000 } else { 3_000_000 },
+            ages: ages(at),
+            server_cpu: Some(0.31),
+            server_resident_bytes: Some((40 << 20) + (at << 12)),
+            generator_cpu: 0.2,
+            pressure_bytes: Some(200_000),
+            offered: 500.0,
+        });
+        let hop = |from: &str, to: &str, from_us, to_us| Hop {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            sampled_one_in: 8,
+            latency: latency(from_us, to_us),
+        };
+        let accounts = Accounts {
+            checked: 25_000,
+            published: 500_000,
+            delivered: 499_000,
+            conflated: 1_000,
+            ..Accounts::default()
+        };
+        let readers = |kind: &str, sessions, age| Readers {
+            kind: kind.to_owned(),
+            sessions,
+            records: 10_000,
+            bytes: 400_000,
+            age,
+            accounts,
+            ..Readers::default()
+        };
+        Report {
+            format: FORMAT,
+            passed: true,
+            refused: None,
+            started_ns: 1_767_623_400_000_000_000,
+            seconds: 20.0,
+            versions: Versions {
+                loadgen: "0.1.0".to_owned(),
+                protocol: 1,
+                schema: "0badcafe".to_owned(),
+                server: "tickwire 0.1.0".to_owned(),
+            },
+            machine: Machine {
+                system: "Linux 6.1.0 x86_64".to_owned(),
+                cpu: "a processor".to_owned(),
+                cores: 2,
+                memory_bytes: 8 << 30,
+            },
+            scenario: Scenario {
+                name: "dashboard".to_owned(),
+                about: "500 screens with 50 of 500 symbols each".to_owned(),
+                text: "name = \"dashboard\"\n".to_owned(),
+                seed: 7,
+                url: "ws://127.0.0.1:7400/v1/stream".to_owned(),
+                kind: "tickwire".to_owned(),
+                server: "Tickwire".to_owned(),
+                symbols: 500,
+                updates_per_second: 500.0,
+                processes: 1,
+                threads: 1,
+            },
+            sessions: Sessions { asked: 500, opened: 500, subscriptions: 25_000, ..Sessions::default() },
+            flow: Flow {
+                messages: 400_000,
+                records: 500_000,
+                bytes: 24_000_000,
+                reads: 400_000,
+                records_by_channel: BTreeMap::from([("quote".to_owned(), 500_000)]),
+                records_per_second: 25_000.0,
+                messages_per_second: 20_000.0,
+                bytes_per_second: 1_200_000.0,
+                published: 10_000,
+                delivered_share: 0.998,
+            },
+            latency: latency(100, 3_000),
+            by_channel: BTreeMap::from([("quote".to_owned(), latency(100, 3_000))]),
+            hops: vec![
+                hop("intended", "ingester", 10, 200),
+                hop("ingester", "gateway_write", 50, 2_000),
+                hop("gateway_write", "read", 20, 900),
+                hop("read", "decoded", 1, 30),
+            ],
+            readers: vec![
+                readers("prompt", 450, latency(100, 3_000)),
+                readers("throttled", 50, latency(4_000, 90_000)),
+            ],
+            checks: Checks {
+                accounts,
+                gaps: BTreeMap::from([("shed".to_owned(), Gaps { announced: 2, numbers: 40 })]),
+                final_values: 25_000,
+                ..Checks::default()
+            },
+            server: Some(Server {
+                pid: 4242,
+                command: "tickwire-loadgen serve".to_owned(),
+                cpu_seconds: 6.2,
+                source_cpu_seconds: 0.4,
+                cpu_by_thread: BTreeMap::from([("shard-0".to_owned(), 5.1), ("hub".to_owned(), 1.1)]),
+                cpu_seconds_per_million: 12.4,
+                resident_bytes_before: 10 << 20,
+                resident_bytes_open: 14 << 20,
+                resident_bytes_max: 41 << 20,
+                resident_bytes_end: 41 << 20,
+                bytes_per_session: 8_388.0,
+                growth_per_second: 4_096.0,
+            }),
+            generator: Generator {
+                cpu_share: vec![0.2],
+                cpu_seconds: 4.0,
+                records_per_cpu_second: 125_000.0,
+                lag: latency(1, 500),
+                source_lag: latency(5, 80),
+                waited_share: 0.01,
+                machine_busy: Some(0.4),
+                resident_bytes: 12 << 20,
+                bytes_per_session: 900.0,
+                was_bottleneck: false,
+                doubts: Vec::new(),
+            },
+            clock: Clock { is_same_host: true, ..Clock::default() },
+            series: series.collect(),
+            events: vec![Event { at: 7.0, text: "gateway restarted".to_owned() }],
+            verdicts: vec![Verdict {
+                name: "latency.p99".to_owned(),
+                limit: "at most 8ms".to_owned(),
+                measured: "2.97ms".to_owned(),
+                held: true,
+            }],
+            saturation: Some(Saturation {
+                updates_per_second: 40_000.0,
+                deliveries_per_second: 2_000_000.0,
+                limited_by: "p99 134ms is above 100ms".to_owned(),
+                steps: vec![SaturationStep {
+                    updates_per_second: 40_000.0,
+                    deliveries_per_second: 2_000_000.0,
+                    delivered_share: 1.0,
+                    p50_ns: 4_000_000,
+                    p99_ns: 80_000_000,
+                    max_ns: 120_000_000,
+                    server_cpu: Some(0.97),
+                    held: true,
+                    reason: String::new(),
+                }],
+            }),
+        }
+    }
+
+    #[test]
+    fn json_is_read_back_as_it_was() {
+        let report = sample();
+        let read: Report = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(read, report);
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_does_not_hinder_reading() {
+        let read: Report = serde_json::from_str(r#"{"format":1,"later":{"x":1}}"#).unwrap();
+        assert_eq!(read, Report { format: 1, ..Report::default() });
+    }
+}
