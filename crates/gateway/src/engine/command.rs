@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Refused, Resume,
-    ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
+    Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Receipt, Refused,
+    Resume, ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
 };
 
 use super::Engine;
@@ -20,23 +20,26 @@ const NAME_CHARS_SHOWN: usize = 32;
 pub(super) const ALREADY_SUBSCRIBED: &str = "this session has it already";
 
 impl Engine {
-    /// Takes one message from a client. What cannot be read is answered with an error; the session goes on.
-    pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) {
+    /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
+    /// whether it answers one of our probes: these are not counted against the client.
+    pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) -> bool {
         self.now = now;
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return false };
         session.heard = now;
         if session.is_ending() {
-            return;
+            return false;
         }
         if bytes.len() > self.limits.command_bytes {
             self.close(key, CloseCode::TooLarge);
-            return;
+            return false;
         }
         let encoding = session.encoding;
         match decode_command(encoding, bytes) {
+            Ok(Command::Receipt(receipt)) => return self.on_receipt(key, receipt, now),
             Ok(command) => self.on_command(key, command, now),
             Err(error) => self.complain(key, 0, "bad_command", explain(encoding, &error.reason)),
         }
+        false
     }
 
     /// Notes that something was heard, and owes the answer to a ping.
@@ -48,11 +51,23 @@ impl Engine {
         }
     }
 
-    /// Notes that something was heard.
-    pub fn on_pong(&mut self, key: SessionKey, now: u64) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.heard = now;
-        }
+    /// Takes the answer to a ping: everything sent before that ping was read. Returns whether
+    /// one was owed; one that names none of ours only shows that the client is there.
+    pub fn on_pong(&mut self, key: SessionKey, payload: &[u8], now: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        session.heard = now;
+        let Ok(time) = payload.try_into() else { return false };
+        let is_owed = session.window.on_pong(u64::from_le_bytes(time), now);
+        self.reopen(key, now);
+        is_owed
+    }
+
+    fn on_receipt(&mut self, key: SessionKey, receipt: Receipt, now: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        session.reader_lag_ns = receipt.reader_lag_ns;
+        let is_answer = session.window.on_receipt(receipt.sent_time, now);
+        self.reopen(key, now);
+        is_answer
     }
 
     /// Tells a client that it sends commands too fast.
@@ -69,6 +84,7 @@ impl Engine {
             Command::Unsubscribe(command) => self.unsubscribe(key, &command, now),
             Command::SetRate(command) => self.set_rate(key, &command),
             Command::Resume(command) => self.resume(key, command),
+            // Read before the others.
             Command::Receipt(_) => {}
             Command::Ledger(LedgerRequest { id }) => {
                 let Some(session) = self.sessions.get(key) else { return };

@@ -20,6 +20,8 @@ use super::update::TopicId;
 pub(crate) const RING_MAX: usize = 128;
 /// Runs of one topic.
 pub(crate) const RUNS_MAX: usize = 6;
+/// A decision that repeats itself is counted with its like among so many of the last ones.
+const REPEATS_AMONG: usize = 3;
 /// How long a run goes on before the next one begins.
 const RUN_NS: u64 = 1_000_000_000;
 
@@ -255,9 +257,9 @@ impl Default for Decisions {
 impl Decisions {
     fn note(&mut self, now: u64, decision: Decision) {
         self.counts[decision.kind()] += 1;
-        if let Some(last) =
-            self.ring.back_mut().filter(|last| decision.repeats() && last.decision.kind() == decision.kind())
-        {
+        let mut recent = self.ring.iter_mut().rev().take(REPEATS_AMONG);
+        let is_like = |last: &&mut Decided| decision.repeats() && last.decision.kind() == decision.kind();
+        if let Some(last) = recent.find(is_like) {
             (last.until, last.decision) = (now, decision);
             last.times += 1;
             return;
@@ -328,6 +330,25 @@ impl Session {
     /// Keeps what was decided for it.
     pub(crate) fn decided(&mut self, now: u64, decision: Decision) {
         self.decisions.get_or_insert_default().note(now, decision);
+    }
+
+    /// Keeps what holds it back now, and that receipts began to come late.
+    pub(crate) fn note_why_held(&mut self, now: u64) {
+        if self.blocked_since.is_some() {
+            self.held = self.held.and(Held::SOCKET);
+        } else if !self.window.is_open() {
+            self.held = self.held.and(Held::WINDOW);
+        }
+        let is_late = self.window.is_tight();
+        if is_late && !self.is_late_noted {
+            let after_ns = now.saturating_sub(self.window.progress_at());
+            self.decided(now, Decision::ReceiptLate { after_ns });
+        }
+        self.is_late_noted = is_late;
+        if is_late && !self.window.is_open() && self.held_since == Some(now) {
+            let (in_flight, window) = (self.window.in_flight() as u64, self.window.limit() as u64);
+            self.decided(now, Decision::WindowFull { in_flight, window });
+        }
     }
 
     /// Forgets what was decided for a topic that it is not subscribed to any more.

@@ -64,7 +64,7 @@ impl Engine {
                     self.overfull.push(subscriber.session);
                 }
             }
-            if !session.queued && session.blocked_since.is_none() {
+            if !session.queued && session.is_open() {
                 session.queued = true;
                 self.ready.push(subscriber.session);
             }

@@ -13,21 +13,46 @@ use super::update::{TopicId, Update};
 /// Longest head of a WebSocket frame from a server.
 pub(crate) const HEAD_BYTES_MAX: usize = 10;
 
+/// A ping with a time.
+const PROBE_BYTES: usize = 2 + size_of::<u64>();
+
 /// Topics by id.
 pub(crate) type Topics = [Option<Box<Topic>>];
 
-/// Appends what the session is owed, up to about `budget` bytes, as whole WebSocket frames. Control first: it always
-/// fits, whatever the budget.
+/// Appends what the session is owed, up to about `budget` bytes and as far as its window is open, as whole WebSocket
+/// frames. Control first: it always fits, whatever the budget. Probes go behind what they are to confirm.
 pub(crate) fn fill(session: &mut Session, topics: &mut Topics, budget: usize, now: u64, out: &mut Vec<u8>) {
+    let begin = out.len();
     if let Some(payload) = session.pong.take() {
         write_frame(OpCode::Pong, &payload, out);
     }
-    if std::mem::take(&mut session.ping_due) {
-        write_frame(OpCode::Ping, &now.to_le_bytes(), out);
+    loop {
+        let before = out.len();
+        let left = budget.max(1).saturating_sub(before - begin);
+        let data = left.min(session.window.room()).min(session.window.message_bytes());
+        message(session, topics, data, now, out);
+        session.window.on_sent(out.len() - before, now);
+        let is_due = std::mem::take(&mut session.ping_due);
+        if is_due || session.window.wants_probe(now) {
+            let time = session.window.probe(PROBE_BYTES, now);
+            write_frame(OpCode::Ping, &time.to_le_bytes(), out);
+        }
+        let is_done = session.dirty.is_empty() || session.is_ending() || out.len() == before;
+        if is_done || out.len() - begin >= budget || !session.window.is_open() {
+            break;
+        }
     }
+    if let Ending::Asked(code) = session.ending {
+        write_close(code, out);
+        session.ending = Ending::Told(code);
+    }
+}
+
+/// One message with the control lane and about `budget` bytes of records; none where there is nothing.
+fn message(session: &mut Session, topics: &mut Topics, budget: usize, now: u64, out: &mut Vec<u8>) {
     let head = out.len();
     out.resize(head + HEAD_BYTES_MAX, 0);
-    let end = out.len() + budget.max(1);
+    let end = out.len() + budget;
     out.append(&mut session.control);
     while out.len() < end && !session.is_ending() {
         let Some(index) = session.dirty.pop_front() else { break };
@@ -43,10 +68,6 @@ pub(crate) fn fill(session: &mut Session, topics: &mut Topics, budget: usize, no
         session.wrote = now;
     } else {
         out.truncate(head);
-    }
-    if let Ending::Asked(code) = session.ending {
-        write_close(code, out);
-        session.ending = Ending::Told(code);
     }
 }
 

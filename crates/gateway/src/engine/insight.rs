@@ -83,7 +83,7 @@ impl Pressure {
             control: session.control.len(),
             lossless: session.lossless_bytes,
             unsent: session.unsent_bytes,
-            in_flight: 0,
+            in_flight: session.window.in_flight().saturating_sub(session.unsent_bytes),
         }
     }
 
@@ -276,7 +276,7 @@ fn row(key: SessionKey, session: &Session) -> SessionRow {
         opened: session.opened,
         heard: session.heard,
         pressure: Pressure::of(session),
-        client_lag_ns: None,
+        client_lag_ns: (session.reader_lag_ns > 0).then_some(session.reader_lag_ns),
         subscriptions: session.by_topic.len(),
         account: session.totals(),
     }

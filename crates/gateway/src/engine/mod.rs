@@ -20,6 +20,7 @@ mod session;
 mod tick;
 mod topic;
 mod update;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update,
 
 use session::{Ending, Session, Sub};
 use topic::{Stamp, Topic};
+use window::Freshness;
 
 /// Limits that the engine keeps. Bytes, nanoseconds, counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,16 +46,26 @@ pub struct EngineLimits {
     pub subscriptions_per_session: usize,
     pub command_bytes: usize,
     pub commands_per_second: u32,
-    /// Pressure above which trades are dropped; below half of it they flow again.
+    /// Pressure above which trades are dropped.
     pub shed_bytes: usize,
+    /// Pressure below which they flow again.
+    pub shed_end_bytes: usize,
     /// Pressure above which the session is closed.
     pub close_bytes: usize,
-    /// A socket that takes nothing for this long ends its session.
+    /// A conflating session whose client takes nothing for this long is closed.
     pub no_progress_ns: u64,
-    /// A socket that takes nothing for this long makes its session a conflating one.
+    /// A session for which something has waited for this long is a conflating one.
     pub conflating_after_ns: u64,
-    /// A conflating session that was never blocked for this long is a prompt one again.
+    /// A conflating session that was never held back for this long is a prompt one again.
     pub prompt_after_ns: u64,
+    /// How old data may be when a client reads it; 0 sends without looking at what the client confirms.
+    pub freshness_ns: u64,
+    /// Bytes under way before a client confirmed anything.
+    pub window_first_bytes: usize,
+    /// Most bytes under way to one client.
+    pub window_max_bytes: usize,
+    /// A client that answered no ping for this long does not answer pings: its kernel's word is taken.
+    pub unanswered_ns: u64,
     pub heartbeat_ns: u64,
     /// A session that was not heard for this long is pinged, and closed after three times as long.
     pub ping_after_ns: u64,
@@ -65,6 +77,17 @@ pub struct EngineLimits {
     pub log_bytes_per_topic: usize,
     /// Bytes that one write carries, about.
     pub write_bytes: usize,
+}
+
+impl EngineLimits {
+    fn freshness(&self) -> Freshness {
+        Freshness {
+            target_ns: self.freshness_ns,
+            first_bytes: self.window_first_bytes,
+            max_bytes: self.window_max_bytes,
+            unanswered_ns: self.unanswered_ns,
+        }
+    }
 }
 
 /// What the engine wants from the bus side.
@@ -155,7 +178,7 @@ impl Engine {
             }),
             server: self.server.clone(),
         };
-        let key = self.sessions.insert(Session::new(id.into(), encoding, now));
+        let key = self.sessions.insert(Session::new(id.into(), encoding, self.limits.freshness(), now));
         self.say(key, &Message::Hello(hello));
         if self.draining {
             self.close(key, CloseCode::Draining);
@@ -232,7 +255,8 @@ impl Engine {
         if session.dirty.is_empty() {
             session.held = Held::default();
         }
-        session.ease(self.limits.shed_bytes / 2, now);
+        session.note_held(now);
+        session.ease(self.limits.shed_end_bytes, now);
         Filled { closed: session.is_over(), more: session.has_work() }
     }
 
@@ -249,14 +273,37 @@ impl Engine {
                 session.progress_at = now;
             }
             session.unsent_bytes = bytes;
+            session.note_held(now);
             return;
         }
         session.unsent_bytes = 0;
-        if session.blocked_since.take().is_some() {
-            session.unblocked_at = now;
-            session.held = session.held.and(Held::SOCKET);
+        session.blocked_since = None;
+        session.note_held(now);
+        session.ease(self.limits.shed_end_bytes, now);
+        if session.has_work() {
+            self.queue(key);
         }
-        session.ease(self.limits.shed_bytes / 2, now);
+    }
+
+    /// Sessions whose clients do not answer pings: for these the shell is to tell what the kernel has not confirmed.
+    pub fn wants_kernel_numbers(&self, into: &mut Vec<SessionKey>) {
+        let silent = self.sessions.iter().filter(|(_, session)| session.window.wants_kernel_numbers());
+        into.extend(silent.map(|(key, _)| key));
+    }
+
+    /// Tells how many bytes the client's kernel has not confirmed, what this process still holds included.
+    pub fn kernel_unacknowledged(&mut self, key: SessionKey, bytes: usize, now: u64) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.window.on_unacknowledged(bytes, now);
+            self.reopen(key, now);
+        }
+    }
+
+    /// The window of a session may have opened.
+    fn reopen(&mut self, key: SessionKey, now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.note_held(now);
+        session.ease(self.limits.shed_end_bytes, now);
         if session.has_work() {
             self.queue(key);
         }
@@ -280,6 +327,11 @@ impl Engine {
     /// What became of all records of all subscriptions, ended ones included.
     pub fn totals(&self) -> Account {
         self.sessions.values().fold(self.ended, |total, session| sum(total, session.totals()))
+    }
+
+    /// Bytes of all sessions that were handed over and not confirmed.
+    pub fn in_flight(&self) -> usize {
+        self.sessions.values().map(|session| session.window.in_flight()).sum()
     }
 
     /// Sum of the pressure of all sessions, in bytes, and how many are conflating.

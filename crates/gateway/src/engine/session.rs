@@ -7,6 +7,7 @@ use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
 use super::decision::{Decision, Decisions, Held};
 use super::topic::{Stamp, Topic};
 use super::update::{TopicId, VenueIndex};
+use super::window::{Freshness, Window};
 
 slotmap::new_key_type! {
     /// A session of a shard. A key that outlived its session resolves to nothing.
@@ -142,8 +143,14 @@ pub(crate) struct Session {
     pub(crate) blocked_since: Option<u64>,
     /// While it is blocked: when the kernel last took something.
     pub(crate) progress_at: u64,
-    /// When the kernel last took bytes after a block.
-    pub(crate) unblocked_at: u64,
+    /// Bytes under way, and how many there may be.
+    pub(crate) window: Window,
+    /// Since when something has waited all the time, for the window or for the kernel.
+    pub(crate) held_since: Option<u64>,
+    /// When nothing waited last, after something had.
+    pub(crate) eased_at: u64,
+    /// How far the client's program lags behind what it was sent, as it says, in nanoseconds.
+    pub(crate) reader_lag_ns: u64,
     pub(crate) shedding: bool,
     pub(crate) pace: Pace,
     /// Waits in the list of sessions that have something to send.
@@ -163,12 +170,14 @@ pub(crate) struct Session {
     pub(crate) ended: Account,
     /// What held it back since it last got everything.
     pub(crate) held: Held,
+    /// It was noted that receipts come late.
+    pub(crate) is_late_noted: bool,
     /// Made with the first decision.
     pub(crate) decisions: Option<Box<Decisions>>,
 }
 
 impl Session {
-    pub(crate) fn new(id: Box<str>, encoding: Encoding, now: u64) -> Self {
+    pub(crate) fn new(id: Box<str>, encoding: Encoding, freshness: Freshness, now: u64) -> Self {
         Self {
             id,
             opened: now,
@@ -184,7 +193,10 @@ impl Session {
             unsent_bytes: 0,
             blocked_since: None,
             progress_at: 0,
-            unblocked_at: 0,
+            window: Window::new(freshness, now),
+            held_since: None,
+            eased_at: 0,
+            reader_lag_ns: 0,
             shedding: false,
             pace: Pace::default(),
             queued: false,
@@ -199,13 +211,39 @@ impl Session {
             wildcards: Vec::new(),
             ended: Account::default(),
             held: Held::default(),
+            is_late_noted: false,
             decisions: None,
         }
     }
 
-    /// Bytes that are owed to the client and not with it: what the ladder looks at.
+    /// Bytes that are owed to the client and not with it: what the ladder looks at. Bytes in flight count from the
+    /// moment that receipts are late: before, they are a path and not a backlog.
     pub(crate) fn pressure(&self) -> usize {
-        self.lossless_bytes + self.control.len() + self.unsent_bytes
+        let late = if self.window.is_tight() { self.window.in_flight() } else { 0 };
+        self.lossless_bytes + self.control.len() + self.unsent_bytes.max(late)
+    }
+
+    /// Whether it can be given what may wait: neither its socket nor its window is full.
+    pub(crate) fn is_open(&self) -> bool {
+        self.blocked_since.is_none() && self.window.is_open()
+    }
+
+    /// Since when the client has taken nothing though something waits: not before it is late by `after_ns`.
+    pub(crate) fn stuck_since(&self, after_ns: u64) -> Option<u64> {
+        let taken = if self.blocked_since.is_some() { self.progress_at } else { 0 };
+        Some(taken.max(self.window.progress_at()).max(self.held_since? + after_ns))
+    }
+
+    /// Something may have begun, or ceased, to wait.
+    pub(crate) fn note_held(&mut self, now: u64) {
+        if self.dirty.is_empty() && self.blocked_since.is_none() {
+            if self.held_since.take().is_some() {
+                self.eased_at = now;
+            }
+        } else if !self.is_open() {
+            self.held_since.get_or_insert(now);
+        }
+        self.note_why_held(now);
     }
 
     /// Stops shedding below a pressure.
@@ -232,7 +270,7 @@ impl Session {
     pub(crate) fn has_work(&self) -> bool {
         !self.is_over()
             && (!self.control.is_empty()
-                || !self.dirty.is_empty()
+                || (!self.dirty.is_empty() && self.window.is_open())
                 || self.pong.is_some()
                 || self.ping_due
                 || self.is_ending())

@@ -21,11 +21,14 @@ impl Engine {
         let limits = &self.limits;
         let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) else { return };
         let silent_ns = now.saturating_sub(session.heard);
+        session.window.tick(now);
+        session.note_held(now);
         let is_blocked = session.blocked_since.is_some();
+        let stuck_since = session.stuck_since(limits.conflating_after_ns);
         let is_due = session.close_at.is_some_and(|at| now >= at);
         let end = if is_due {
             Some(CloseCode::Draining)
-        } else if is_blocked && now.saturating_sub(session.progress_at) > limits.no_progress_ns {
+        } else if stuck_since.is_some_and(|since| now.saturating_sub(since) > limits.no_progress_ns) {
             Some(CloseCode::SlowConsumer)
         } else if silent_ns > 3 * limits.ping_after_ns {
             Some(CloseCode::Silent)
@@ -41,13 +44,18 @@ impl Engine {
             session.ping_due = true;
             session.pinged = now;
         }
-        let blocked_ns = session.blocked_since.map_or(0, |since| now.saturating_sub(since));
-        let unblocked_ns = now.saturating_sub(session.unblocked_at);
-        if session.pace == Pace::Prompt && blocked_ns > limits.conflating_after_ns {
+        let held_ns = session.held_since.map_or(0, |since| now.saturating_sub(since));
+        let eased_ns = now.saturating_sub(session.eased_at);
+        if held_ns == 0 && eased_ns > limits.prompt_after_ns {
+            session.window.relax();
+        }
+        let is_slow = is_blocked || session.window.is_tight();
+        if session.pace == Pace::Prompt && is_slow && held_ns > limits.conflating_after_ns {
             session.pace = Pace::Conflating;
-            session.decided(now, Decision::Conflating { because: Held::SOCKET });
+            let because = if is_blocked { Held::SOCKET } else { Held::WINDOW };
+            session.decided(now, Decision::Conflating { because });
             self.notify(key, "conflating", "reading too slowly: conflatable channels bring the newest only");
-        } else if session.pace == Pace::Conflating && !is_blocked && unblocked_ns > limits.prompt_after_ns {
+        } else if session.pace == Pace::Conflating && held_ns == 0 && eased_ns > limits.prompt_after_ns {
             session.pace = Pace::Prompt;
             session.decided(now, Decision::Prompt);
             self.notify(key, "conflating_ended", "reading fast enough again");
@@ -56,11 +64,11 @@ impl Engine {
             self.beat(key, now);
         }
         let Some(session) = self.sessions.get(key) else { return };
-        let is_ping_due = session.ping_due;
+        let has_work = session.has_work();
         if session.pending.iter().any(|pending| now >= pending.deadline) {
             self.settle_pending(key, now);
         }
-        if is_ping_due {
+        if has_work {
             self.queue(key);
         }
     }

@@ -35,6 +35,11 @@ impl CommandRate {
         self.refused = self.refused.saturating_add(1);
         if self.refused > FLOOD_MAX { Verdict::End } else { Verdict::Refuse }
     }
+
+    /// The frame that was taken last had been asked for: it is free.
+    pub(crate) fn refund(&mut self, per_second: u32) {
+        self.paid_at_ns = self.paid_at_ns.saturating_sub(SECOND_NS / u64::from(per_second.max(1)));
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +56,15 @@ mod tests {
         assert_eq!(taken(&mut rate, start), 0);
         assert_eq!(taken(&mut rate, start + SECOND_NS / 10), 5);
         assert_eq!(taken(&mut rate, start + 10 * SECOND_NS), 50);
+    }
+
+    #[test]
+    fn what_was_asked_for_is_free() {
+        let mut rate = CommandRate::default();
+        for _ in 0..1_000 {
+            assert_eq!(rate.next(7 * SECOND_NS, 2), Verdict::Take);
+            rate.refund(2);
+        }
     }
 
     #[test]

@@ -235,13 +235,20 @@ impl Shard {
                         let code = payload.first_chunk::<2>().map_or(1000, |code| u16::from_be_bytes(*code));
                         return self.answer_close(key, code);
                     }
-                    match connection.rate.next(now, self.limits.commands_per_second) {
+                    if found.opcode == OpCode::Pong && self.engine.on_pong(key, payload, now) {
+                        continue;
+                    }
+                    let per_second = self.limits.commands_per_second;
+                    match connection.rate.next(now, per_second) {
                         Verdict::End => break Some(CloseCode::Flood),
                         Verdict::Refuse => self.engine.on_flood(key),
                         Verdict::Take => match found.opcode {
                             OpCode::Ping => self.engine.on_ping(key, payload, now),
-                            OpCode::Pong => self.engine.on_pong(key, now),
-                            _ => self.engine.on_message(key, payload, now),
+                            OpCode::Pong => {}
+                            _ if self.engine.on_message(key, payload, now) => {
+                                connection.rate.refund(per_second)
+                            }
+                            _ => {}
                         },
                     }
                 }

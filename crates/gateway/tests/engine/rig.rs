@@ -14,16 +14,22 @@ use tickwire_wire::{
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const EPOCH: u64 = 7;
 
+/// Without the freshness window: clients confirm nothing.
 pub(crate) fn limits() -> EngineLimits {
     EngineLimits {
         subscriptions_per_session: 100,
         command_bytes: 4096,
         commands_per_second: 10,
         shed_bytes: 1 << 20,
+        shed_end_bytes: 512 << 10,
         close_bytes: 4 << 20,
         no_progress_ns: 30 * SECOND,
         conflating_after_ns: SECOND / 5,
         prompt_after_ns: SECOND,
+        freshness_ns: 0,
+        window_first_bytes: 2048,
+        window_max_bytes: 4 << 20,
+        unanswered_ns: 2 * SECOND,
         heartbeat_ns: SECOND,
         ping_after_ns: 15 * SECOND,
         subscribe_timeout_ns: 5 * SECOND,

@@ -159,6 +159,11 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     check.range("gateway.heartbeat_ms", from.heartbeat_ms, 100, 60_000);
     check.range("gateway.ping_ms", from.ping_ms, 100, 600_000);
     check.range("gateway.conflating_after_ms", from.conflating_after_ms, 50, 60_000);
+    if from.freshness_ms > 0 {
+        check.range("gateway.freshness_ms", from.freshness_ms, 10, 60_000);
+    }
+    check.range("gateway.prompt_after_ms", from.prompt_after_ms, 50, 60_000);
+    check.range("gateway.unanswered_ms", from.unanswered_ms, 100, 60_000);
     check.range("gateway.no_progress_ms", from.no_progress_ms, 1_000, 600_000);
     check.range("gateway.linger_ms", from.linger_ms, 0, 3_600_000);
     let limits = &from.limits;
@@ -167,6 +172,9 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         ("subscriptions_per_session", limits.subscriptions_per_session, 1, 65_536),
         ("command_bytes", limits.command_bytes, 256, 1 << 20),
         ("commands_per_second", limits.commands_per_second, 1, 100_000),
+        ("window_first_bytes", limits.window_first_bytes, 64, 1 << 20),
+        ("window_max_bytes", limits.window_max_bytes, 4 << 10, 1 << 30),
+        ("shed_end_bytes", limits.shed_end_bytes, 0, 1 << 30),
         ("shed_bytes", limits.shed_bytes, 16 << 10, 1 << 30),
         ("close_bytes", limits.close_bytes, 64 << 10, 1 << 30),
         ("log_records", limits.log_records, 16, 1 << 20),
@@ -185,6 +193,11 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         "gateway.limits.close_bytes",
         "must be above shed_bytes, so that dropping comes before closing",
     );
+    check.that(
+        limits.shed_end_bytes < limits.shed_bytes,
+        "gateway.limits.shed_end_bytes",
+        "must be below shed_bytes, so that trades do not begin and cease to flow at every record",
+    );
     let ns = |ms: u64| ms.saturating_mul(1_000_000);
     let to = &mut gateway.limits;
     to.sessions = limits.sessions as usize;
@@ -198,12 +211,18 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     engine.command_bytes = limits.command_bytes as usize;
     engine.commands_per_second = limits.commands_per_second as u32;
     engine.shed_bytes = limits.shed_bytes as usize;
+    engine.shed_end_bytes = limits.shed_end_bytes as usize;
+    engine.window_first_bytes = limits.window_first_bytes as usize;
+    engine.window_max_bytes = limits.window_max_bytes as usize;
     engine.close_bytes = limits.close_bytes as usize;
     engine.log_records_per_topic = limits.log_records as usize;
     engine.log_bytes_per_topic = limits.log_bytes as usize;
     engine.heartbeat_ns = ns(from.heartbeat_ms);
     engine.ping_after_ns = ns(from.ping_ms);
     engine.conflating_after_ns = ns(from.conflating_after_ms);
+    engine.freshness_ns = ns(from.freshness_ms);
+    engine.prompt_after_ns = ns(from.prompt_after_ms);
+    engine.unanswered_ns = ns(from.unanswered_ms);
     engine.no_progress_ns = ns(from.no_progress_ms);
     engine.linger_ns = ns(from.linger_ms);
     gateway
