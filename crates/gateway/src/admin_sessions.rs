@@ -265,7 +265,6 @@ fn decided(entry: &Decided, names: &HashMap<TopicId, &str>) -> Value {
 fn run(topic: TopicId, symbol: &str, run: &Run) -> Value {
     let more = match run.fate {
         Fate::Superseded(held) | Fate::Snapshot(held) => json!({ "because": held.names() }),
-        Fate::Filtered => json!({ "because": ["rate"] }),
         Fate::Gap(cause) => {
             json!({ "cause": cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_ascii_lowercase() })
         }

@@ -5,8 +5,8 @@
 //! runs: few for each topic, each a range of numbers and of time, and where there are too many, two of the same kind
 //! become one. So a question for last hour's price has an answer, only less exact than one for the last second's.
 //!
-//! Nothing is recorded for a record that was superseded before the same write: that is what a conflated channel does
-//! for everybody, and it would cost every session.
+//! Nothing is recorded for a record that was superseded before the same write, or held back by the rate that the client
+//! asked for: that is what happens to every session, and it would cost every session. The account has their numbers.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -34,8 +34,6 @@ impl Held {
     pub const SOCKET: Self = Self(1);
     /// As much was in flight as the client confirms within its freshness target.
     pub const WINDOW: Self = Self(2);
-    /// A rate or a delivery window that the client asked for.
-    pub const RATE: Self = Self(4);
 
     /// Whether nothing did.
     pub fn is_empty(self) -> bool {
@@ -50,7 +48,7 @@ impl Held {
 
     /// The names of its parts.
     pub fn names(self) -> Vec<&'static str> {
-        let named = [(Self::SOCKET, "socket_blocked"), (Self::WINDOW, "window_full"), (Self::RATE, "rate")];
+        let named = [(Self::SOCKET, "socket_blocked"), (Self::WINDOW, "window_full")];
         named.into_iter().filter(|(part, _)| self.0 & part.0 != 0).map(|(_, name)| name).collect()
     }
 }
@@ -104,8 +102,6 @@ pub enum Decision {
 pub enum Fate {
     /// A newer one went out instead, because the session was held back.
     Superseded(Held),
-    /// They were held back by the rate that the client asked for.
-    Filtered,
     /// They were announced as lost.
     Gap(GapCause),
     /// Changes of a book: the whole book went out instead, because that was smaller or the log was cut.
@@ -113,7 +109,7 @@ pub enum Fate {
 }
 
 /// Kinds of decisions, for counting; see [`Decisions::counts`].
-pub(crate) const KINDS: [&str; 14] = [
+pub(crate) const KINDS: [&str; 13] = [
     "conflating",
     "prompt",
     "window_full",
@@ -125,7 +121,6 @@ pub(crate) const KINDS: [&str; 14] = [
     "notice",
     "closing",
     "superseded",
-    "filtered",
     "gap",
     "snapshot",
 ];
@@ -170,9 +165,8 @@ impl Fate {
     fn kind(self) -> usize {
         match self {
             Self::Superseded(_) => 10,
-            Self::Filtered => 11,
-            Self::Gap(_) => 12,
-            Self::Snapshot(_) => 13,
+            Self::Gap(_) => 11,
+            Self::Snapshot(_) => 12,
         }
     }
 
@@ -367,20 +361,18 @@ pub(super) struct Before {
     epoch: u64,
     conflated: u64,
     dropped: u64,
-    filtered: u64,
 }
 
 impl Before {
     pub(super) fn of(sub: &Sub) -> Self {
         let (stamp, sent, epoch, account) = (sub.stamp, sub.sent, sub.epoch, &sub.account);
-        let (conflated, dropped, filtered) = (account.conflated, account.dropped, account.filtered);
-        Self { stamp, sent, epoch, conflated, dropped, filtered }
+        let (conflated, dropped) = (account.conflated, account.dropped);
+        Self { stamp, sent, epoch, conflated, dropped }
     }
 
     /// Whether what was emitted since is worth an entry.
     pub(super) fn is_notable(&self, held: Held, sub: &Sub) -> bool {
         sub.account.dropped != self.dropped
-            || sub.account.filtered != self.filtered
             || sub.epoch != self.epoch
             || (!held.is_empty() && sub.account.conflated != self.conflated)
     }
@@ -391,7 +383,6 @@ impl Before {
         let (id, sent) = (sub.topic, sub.sent);
         let (held, is_same) = (session.held, sub.epoch == self.epoch);
         let conflated = sub.account.conflated - self.conflated;
-        let filtered = sub.account.filtered - self.filtered;
         let dropped = sub.account.dropped - self.dropped;
         let decisions = session.decisions.get_or_insert_default();
         let first = if is_same { self.sent + 1 } else { 1 };
@@ -424,9 +415,6 @@ impl Before {
                     .note_run(id, run(Fate::Gap(GapCause::Shed), first, first + dropped - 1, dropped, 0));
             }
             _ => {}
-        }
-        if filtered > 0 {
-            decisions.note_run(id, run(Fate::Filtered, first, sent, filtered, 1));
         }
         if conflated > 0 && !held.is_empty() && dropped == 0 && sent >= first {
             // A book's changes are not lost when they are merged; a snapshot says that they were too many.

@@ -224,7 +224,7 @@ impl Engine {
             SubscriptionRow {
                 topic: sub.topic,
                 symbol: symbol(sub.topic),
-                max_rate: 0.0,
+                max_rate: sub.rate.as_ref().map_or(0.0, |rate| rate.per_second()),
                 epoch: sub.epoch,
                 sequence: sub.sent,
                 newest: topic.map_or(0, |topic| topic.sequence),

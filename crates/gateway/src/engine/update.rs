@@ -228,6 +228,11 @@ impl Update {
         }
     }
 
+    /// Is a whole book.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        matches!(&self.record().body, Body::Book(book) if book.snapshot)
+    }
+
     /// Of which instrument.
     pub fn info(&self) -> &Arc<InstrumentInfo> {
         &self.info

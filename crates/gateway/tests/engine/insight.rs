@@ -186,7 +186,7 @@ fn resuming_is_told_and_unsubscribing_forgets() {
     for number in 1..=9 {
         rig.publish(0, number, trade(1));
     }
-    let key = rig.engine.open("s2".to_owned(), Encoding::Proto, rig.now);
+    let key = rig.engine.open("s2".to_owned(), Encoding::Proto, 0, rig.now);
     let client = Client { key, encoding: Encoding::Proto };
     let position =
         ResumePosition { channel: "trade".to_owned(), symbol: "sim:A".to_owned(), epoch: EPOCH, sequence: 4 };
@@ -211,7 +211,7 @@ fn sessions_are_listed_in_pages_and_by_state() {
     let mut rig = Rig::new(limits());
     let mut keys = Vec::new();
     for number in 1..=25 {
-        keys.push(rig.engine.open(format!("00ab-{number}"), Encoding::Json, rig.now));
+        keys.push(rig.engine.open(format!("00ab-{number}"), Encoding::Json, 0, rig.now));
     }
     rig.engine.ended(keys[3], rig.now);
     let mut seen = Vec::new();
@@ -247,7 +247,7 @@ fn a_page_is_cut_where_its_sessions_have_very_many_subscriptions() {
         rig.instrument(&format!("N{index}"));
     }
     for number in 1..=12 {
-        let key = rig.engine.open(format!("x-{number}"), Encoding::Proto, rig.now);
+        let key = rig.engine.open(format!("x-{number}"), Encoding::Proto, 0, rig.now);
         let client = Client { key, encoding: Encoding::Proto };
         for channel in Channel::ALL {
             let subscribe = Subscribe {

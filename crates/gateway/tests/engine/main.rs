@@ -8,6 +8,7 @@ mod freshness;
 mod insight;
 mod pressure;
 mod property;
+mod rates;
 mod rig;
 mod schedule;
 mod subscribing;

@@ -443,7 +443,6 @@ impl Run {
             };
             let superseded = told(|fate| matches!(fate, Fate::Superseded(_) | Fate::Snapshot(_)));
             assert!(superseded <= row.account.conflated, "{detail:?}");
-            assert!(told(|fate| *fate == Fate::Filtered) <= row.account.filtered, "{detail:?}");
             for subscription in &detail.subscriptions {
                 let runs = detail.runs.iter().filter(|(topic, ..)| *topic == subscription.topic);
                 let runs: Vec<_> = runs.map(|(_, _, run)| run).collect();
