@@ -136,7 +136,8 @@ fn a_session_tells_why_it_did_not_get_a_price() {
         let id = loop {
             let (ids, body) = list(&rig, "?state=conflating").await;
             let parts = &body["sessions"][0]["pressure_bytes"];
-            assert!(parts["unsent"].as_u64().unwrap() > 0, "{body}");
+            let under_way = parts["unsent"].as_u64().unwrap() + parts["in_flight"].as_u64().unwrap();
+            assert!(under_way > 0, "{body}");
             if parts["lossless"].as_u64().unwrap() > 0 {
                 break ids[0].clone();
             }
@@ -149,7 +150,9 @@ fn a_session_tells_why_it_did_not_get_a_price() {
         let decisions = detail["decisions"].as_array().unwrap();
         let find = |kind: &str| decisions.iter().find(|entry| entry["kind"] == kind);
         let conflating = find("conflating").unwrap_or_else(|| panic!("{detail}"));
-        assert!(conflating["because"].as_array().unwrap().contains(&"socket_blocked".into()), "{detail}");
+        // Which of them comes first depends on how much the kernels hold.
+        let is_known = |why: &Value| *why == "socket_blocked" || *why == "window_full";
+        assert!(conflating["because"].as_array().unwrap().iter().any(is_known), "{detail}");
         let superseded = find("superseded").unwrap_or_else(|| panic!("{detail}"));
         assert_eq!((&superseded["channel"], &superseded["symbol"]), (&"quote".into(), &SYMBOL.into()));
         assert!(superseded["first"].as_u64() < superseded["last"].as_u64(), "{detail}");
