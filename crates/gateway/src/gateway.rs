@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, Acceptor, Pages};
 use crate::admin;
+use crate::admin_sessions::Shards;
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, Limits};
 use crate::hub::{self, HistorySetup, HubSetup, HubStats, Question, ShardLink};
@@ -151,7 +152,7 @@ impl Gateway {
             next: AtomicU64::new(1),
         });
         tokio::spawn(accept::run(public, acceptor, accepting));
-        tokio::spawn(admin::run(admin, stats, running));
+        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), running));
         Ok(gateway)
     }
 

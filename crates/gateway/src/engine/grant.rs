@@ -6,6 +6,7 @@ use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
 use super::backfill::{Backfill, BackfillLimits};
 use super::command::{ALREADY_SUBSCRIBED, over_limit, refused};
+use super::decision::Decision;
 use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey, Sub, SubRef};
 use super::topic::Topic;
@@ -167,7 +168,7 @@ impl Engine {
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
         let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
-        let sub = start(session, topic, id, self.desk.limits, snapshots);
+        let sub = start(session, topic, id, self.now, self.desk.limits, snapshots);
         let sub = Sub { rate: Rate::new(rate), ..sub };
         let (epoch, sequence, goes_back) = (topic.epoch, sub.sent, sub.backfill.is_some());
         topic.idle_since = None;
@@ -223,6 +224,7 @@ fn start(
     session: &mut Session,
     topic: &mut Topic,
     id: TopicId,
+    now: u64,
     history: Option<BackfillLimits>,
     snapshots: &mut Vec<Arc<Update>>,
 ) -> Sub {
@@ -266,22 +268,24 @@ fn start(
         let info = Arc::clone(&topic.info);
         let (first, epoch) = (position.sequence.saturating_add(1), topic.epoch);
         snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, epoch)));
-        resume_at(&mut sub, topic, 0, history, snapshots);
+        let from = resume_at(&mut sub, topic, 0, history, snapshots);
+        session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
     } else if position.sequence < topic.sequence {
-        resume_at(&mut sub, topic, position.sequence, history, snapshots);
+        let from = resume_at(&mut sub, topic, position.sequence, history, snapshots);
+        session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
     }
     sub
 }
 
 /// Goes back to a number: what the log still holds will be sent, what it does not is asked of the history, or announced
-/// where there is none.
+/// where there is none. Returns the first number that will follow.
 fn resume_at(
     sub: &mut Sub,
     topic: &Topic,
     number: u64,
     history: Option<BackfillLimits>,
     snapshots: &mut Vec<Arc<Update>>,
-) {
+) -> u64 {
     let oldest =
         topic.log.iter().find(|entry| entry.update.epoch == topic.epoch && entry.update.last > number);
     let (available, stamp) = match oldest {
@@ -302,4 +306,5 @@ fn resume_at(
     }
     sub.sent = start;
     sub.stamp = stamp;
+    start + 1
 }
