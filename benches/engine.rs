@@ -59,7 +59,8 @@ impl Rig {
         let command = Subscribe { id: 1, channel: channel.name().to_owned(), symbols, max_rate: 0.0 };
         let mut bytes = Vec::new();
         encode_command(encoding, &Command::Subscribe(command), &mut bytes);
-        let sessions: Vec<_> = (0..sessions).map(|at| engine.open(format!("s{at}"), encoding, NOW)).collect();
+        let sessions: Vec<_> =
+            (0..sessions).map(|at| engine.open(format!("s{at}"), encoding, 0, NOW)).collect();
         for key in &sessions {
             engine.on_message(*key, &bytes, NOW);
         }

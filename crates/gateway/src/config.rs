@@ -74,6 +74,7 @@ impl Default for Limits {
             socket_send_bytes: 128 << 10,
             engine: EngineLimits {
                 subscriptions_per_session: 4096,
+                rate_max: 1000.0,
                 command_bytes: 64 << 10,
                 commands_per_second: 50,
                 shed_bytes: 1 << 20,

@@ -8,7 +8,8 @@ use tickwire_wire::{
 };
 
 use super::Engine;
-use super::session::{Session, SessionKey, ledger_entry};
+use super::rate::granted_rate;
+use super::session::{Session, SessionKey, Wildcard, ledger_entry};
 use super::update::TopicId;
 
 /// Clients that a refusal asks to look at the names that exist see so many of them.
@@ -105,11 +106,13 @@ impl Engine {
             self.say(key, &Message::Subscribed(answer));
             return;
         };
+        let rate = granted_rate(command.max_rate, self.limits.rate_max);
         let mut waiting = Vec::new();
         let mut hints = NAMES_SHOWN;
         for symbol in symbols {
             match self.resolve(channel, &symbol, &mut hints) {
-                Ok((wildcard, topics)) => {
+                Ok((venue, topics)) => {
+                    let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
                     if let Some(refusal) = self.ask_for(key, channel, symbol, wildcard, topics, &mut waiting)
                     {
                         answer.refused.push(refusal);
@@ -118,7 +121,7 @@ impl Engine {
                 Err(refusal) => answer.refused.push(refusal),
             }
         }
-        self.await_topics(key, answer, waiting, now);
+        self.await_topics(key, answer, waiting, rate, now);
     }
 
     /// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows.
@@ -127,16 +130,16 @@ impl Engine {
         key: SessionKey,
         channel: Channel,
         symbol: String,
-        wildcard: Option<String>,
+        wildcard: Option<Wildcard>,
         topics: Vec<TopicId>,
         waiting: &mut Vec<TopicId>,
     ) -> Option<Refused> {
         let limit = self.limits.subscriptions_per_session;
         let session = self.sessions.get_mut(key)?;
-        if let Some(venue) = wildcard {
-            let wildcard = (venue, channel);
-            if !session.wildcards.contains(&wildcard) {
-                session.wildcards.push(wildcard);
+        if let Some(wildcard) = wildcard {
+            match session.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
+                Some(known) => known.rate = wildcard.rate,
+                None => session.wildcards.push(wildcard),
             }
         } else if topics.iter().any(|topic| session.by_topic.contains_key(topic)) {
             return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
@@ -199,7 +202,7 @@ impl Engine {
         self.cancel_pending(key, &command.channel, &command.symbols, now);
         let (topics, wildcards, refused) = self.held_topics(key, &command.channel, &command.symbols);
         if let Some(session) = self.sessions.get_mut(key) {
-            session.wildcards.retain(|wildcard| !wildcards.contains(wildcard));
+            session.wildcards.retain(|known| !wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)));
         }
         let mut entries = Vec::new();
         for id in topics {
@@ -254,7 +257,10 @@ impl Engine {
         for symbol in without_repeats(symbols.to_vec()) {
             let resolved = known.and_then(|channel| self.resolve(channel, &symbol, &mut 0).ok());
             let (venue, named) = resolved.unwrap_or_default();
-            let wildcard = venue.zip(known).filter(|wildcard| session.wildcards.contains(wildcard));
+            let is_held = |(venue, of): &(String, Channel)| {
+                session.wildcards.iter().any(|known| known.is_of(venue, *of))
+            };
+            let wildcard = venue.zip(known).filter(is_held);
             let before = topics.len();
             topics.extend(named.into_iter().filter(|topic| session.by_topic.contains_key(topic)));
             if topics.len() == before && wildcard.is_none() {
@@ -269,24 +275,33 @@ impl Engine {
     }
 
     fn set_rate(&mut self, key: SessionKey, command: &SetRate) {
-        let (topics, _, refused) = self.held_topics(key, &command.channel, &command.symbols);
-        let Some(session) = self.sessions.get(key) else { return };
-        let granted = topics.into_iter().filter_map(|id| {
-            let topic = self.topics[id.0 as usize].as_deref()?;
-            let sub = session.sub(*session.by_topic.get(&id)?)?;
-            Some(Granted {
+        let (topics, wildcards, refused) = self.held_topics(key, &command.channel, &command.symbols);
+        let rate = granted_rate(command.max_rate, self.limits.rate_max);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for known in &mut session.wildcards {
+            if wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)) {
+                known.rate = rate;
+            }
+        }
+        let mut granted = Vec::new();
+        for id in topics {
+            let max_rate = if id.channel().is_lossless() { 0.0 } else { rate };
+            self.set_sub_rate(key, id, max_rate);
+            let Some(topic) = self.topics[id.0 as usize].as_deref() else { continue };
+            let held = self.sessions.get(key).and_then(|session| session.sub(*session.by_topic.get(&id)?));
+            let Some(sub) = held else { continue };
+            granted.push(Granted {
                 channel: id.channel() as i32,
                 symbol: topic.info.scale.symbol.clone(),
                 instrument: topic.info.id,
                 price_decimals: topic.info.scale.price_decimals,
                 size_decimals: topic.info.scale.size_decimals,
-                max_rate: 0.0,
+                max_rate,
                 epoch: topic.epoch,
                 sequence: sub.sent,
-            })
-        });
-        let answer = Subscribed { id: command.id, granted: granted.collect(), refused };
-        self.say(key, &Message::Subscribed(answer));
+            });
+        }
+        self.say(key, &Message::Subscribed(Subscribed { id: command.id, granted, refused }));
     }
 
     /// Takes positions, beside those of earlier commands: a long vector may come in parts.

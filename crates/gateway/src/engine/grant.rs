@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
 use super::command::{ALREADY_SUBSCRIBED, over_limit, refused};
+use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey, Sub, SubRef};
 use super::topic::Topic;
 use super::update::{InstrumentInfo, TopicId, Update};
@@ -17,6 +18,7 @@ impl Engine {
         key: SessionKey,
         answer: Subscribed,
         mut topics: Vec<TopicId>,
+        rate: f64,
         now: u64,
     ) {
         topics.sort_unstable();
@@ -30,7 +32,7 @@ impl Engine {
         }
         let deadline = now + self.limits.subscribe_timeout_ns;
         let is_known = unknown.is_empty();
-        let pending = PendingSubscribe { answer, waiting: topics, unknown, deadline };
+        let pending = PendingSubscribe { answer, waiting: topics, rate, unknown, deadline };
         if is_known {
             self.grant_all(key, pending, now);
         } else if let Some(session) = self.sessions.get_mut(key) {
@@ -120,7 +122,7 @@ impl Engine {
         let mut answer = pending.answer;
         let mut snapshots = Vec::new();
         for topic in pending.waiting {
-            match self.grant(key, topic, &mut snapshots) {
+            match self.grant(key, topic, pending.rate, &mut snapshots) {
                 Ok(granted) => answer.granted.push(granted),
                 Err(refusal) => answer.refused.push(refusal),
             }
@@ -142,6 +144,7 @@ impl Engine {
         &mut self,
         key: SessionKey,
         id: TopicId,
+        rate: f64,
         snapshots: &mut Vec<Arc<Update>>,
     ) -> Result<Granted, Refused> {
         let Some(info) = self.instruments[id.instrument_index() as usize].clone() else {
@@ -161,7 +164,8 @@ impl Engine {
             let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
-        let sub = start(session, topic, id, snapshots);
+        let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
+        let sub = Sub { rate: Rate::new(rate), ..start(session, topic, id, snapshots) };
         let (epoch, sequence) = (topic.epoch, sub.sent);
         topic.idle_since = None;
         let place = topic.subscribers.len() as u32;
@@ -178,7 +182,7 @@ impl Engine {
             instrument: info.id,
             price_decimals: info.scale.price_decimals,
             size_decimals: info.scale.size_decimals,
-            max_rate: 0.0,
+            max_rate: rate,
             epoch,
             sequence,
         })
@@ -188,11 +192,11 @@ impl Engine {
     pub(super) fn extend_wildcards(&mut self, info: &InstrumentInfo, now: u64) {
         let mut asked = Vec::new();
         for (key, session) in &self.sessions {
-            let of_venue = session.wildcards.iter().filter(|(venue, _)| *venue == info.name.venue);
-            asked.extend(of_venue.map(|(_, channel)| (key, TopicId::new(info.index, *channel))));
+            let of_venue = session.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
+            asked.extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel), all.rate)));
         }
-        for (key, topic) in asked {
-            self.await_topics(key, Subscribed::default(), vec![topic], now);
+        for (key, topic, rate) in asked {
+            self.await_topics(key, Subscribed::default(), vec![topic], rate, now);
         }
     }
 
@@ -219,6 +223,7 @@ fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut 
         since: 0,
         shed_to: 0,
         account: Account::default(),
+        rate: None,
         dirty: false,
         sibling: 0,
         told: (0, 0),

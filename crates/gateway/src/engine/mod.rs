@@ -14,6 +14,7 @@ mod command;
 mod event;
 mod fill;
 mod grant;
+mod rate;
 mod session;
 mod tick;
 mod topic;
@@ -26,10 +27,12 @@ use std::sync::Arc;
 use slotmap::SlotMap;
 use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA, Scale, encode_message};
 
+pub use rate::{RATE_MIN, WINDOW_MS_MAX};
 pub use session::{Account, Pace, SessionKey};
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
 
-use session::{Ending, Session, Sub};
+use rate::Queues;
+use session::{Ending, Session, Sub, SubRef};
 use topic::{Stamp, Topic};
 use window::Freshness;
 
@@ -38,6 +41,8 @@ use window::Freshness;
 #[allow(missing_docs)]
 pub struct EngineLimits {
     pub subscriptions_per_session: usize,
+    /// Fastest rate that is granted where one is asked for, in updates per second.
+    pub rate_max: f64,
     pub command_bytes: usize,
     pub commands_per_second: u32,
     /// Pressure above which trades are dropped.
@@ -122,6 +127,12 @@ pub struct Engine {
     idle: Vec<TopicId>,
     /// Sessions found above a threshold while an update was handed out.
     overfull: Vec<SessionKey>,
+    /// Subscriptions that rest for their rate.
+    rates: Queues<SubRef>,
+    /// Sessions that rest for their delivery window.
+    windows: Queues<SessionKey>,
+    /// Subscriptions with a rate that one `fill` sends a record: kept for its memory only.
+    sent: Vec<u32>,
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
@@ -144,13 +155,18 @@ impl Engine {
             stamp: 0,
             idle: Vec::new(),
             overfull: Vec::new(),
+            rates: Queues::new(),
+            windows: Queues::new(),
+            sent: Vec::new(),
             ended: Account::default(),
             draining: false,
         }
     }
 
-    /// Opens a session and greets it. `id` names it in answers and logs.
-    pub fn open(&mut self, id: String, encoding: Encoding, now: u64) -> SessionKey {
+    /// Opens a session and greets it. `id` names it in answers and logs; `window_ms` is the delivery window that it
+    /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
+    pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
+        let session = Session::new(encoding, window_ms, self.limits.freshness(), now);
         let hello = Hello {
             session: id,
             protocol_version: PROTOCOL_VERSION,
@@ -162,10 +178,12 @@ impl Engine {
                 commands_per_second: self.limits.commands_per_second,
                 shed_bytes: self.limits.shed_bytes as u64,
                 close_bytes: self.limits.close_bytes as u64,
+                max_rate: self.limits.rate_max,
             }),
             server: self.server.clone(),
+            window_ms: session.delivery.ms().into(),
         };
-        let key = self.sessions.insert(Session::new(encoding, self.limits.freshness(), now));
+        let key = self.sessions.insert(session);
         self.say(key, &Message::Hello(hello));
         if self.draining {
             self.close(key, CloseCode::Draining);
@@ -233,9 +251,15 @@ impl Engine {
         if session.is_over() || session.is_held() {
             return Filled::default();
         }
-        fill::fill(session, &mut self.topics, self.limits.write_bytes, now, out);
+        let mut sent = std::mem::take(&mut self.sent);
+        let budget = self.limits.write_bytes;
+        let has_data = fill::fill(session, &mut self.topics, budget, now, &mut sent, out);
         session.note_held(now);
         session.ease(self.limits.shed_end_bytes);
+        self.rest(key, &sent, has_data, now);
+        sent.clear();
+        self.sent = sent;
+        let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         Filled { closed: session.is_over(), more: session.has_work() }
     }
 
@@ -339,6 +363,9 @@ impl Engine {
     }
 
     fn detach(&mut self, sub: &Sub, now: u64) {
+        if sub.rests() {
+            self.rates.leave();
+        }
         let Some(topic) = self.topics[sub.topic.0 as usize].as_deref_mut() else { return };
         topic.subscribers.swap_remove(sub.place as usize);
         if let Some(moved) = topic.subscribers.get(sub.place as usize).copied()

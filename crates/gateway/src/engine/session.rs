@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
 
+use super::rate::{DeliveryWindow, Rate};
 use super::topic::{Stamp, Topic};
 use super::update::{TopicId, VenueIndex};
 use super::window::{Freshness, Window};
@@ -46,6 +47,8 @@ pub(crate) struct Sub {
     /// Lossless records that arrived up to here will not be sent but announced as shed.
     pub(crate) shed_to: Stamp,
     pub(crate) account: Account,
+    /// `None` where every update is wanted.
+    pub(crate) rate: Option<Box<Rate>>,
     /// In the session's dirty ring.
     pub(crate) dirty: bool,
     /// Next subscription of the session to the same instrument: a ring.
@@ -59,31 +62,21 @@ pub(crate) struct Sub {
 impl Sub {
     /// Numbers up to `to` are settled by one delivered record.
     pub(crate) fn deliver(&mut self, to: u64) {
-        let passed = to.saturating_sub(self.sent);
-        if passed > 0 {
-            self.account.published += passed;
+        if to > self.sent {
+            self.superseded(to - 1);
+            self.account.published += 1;
             self.account.delivered += 1;
-            self.account.conflated += passed - 1;
             self.sent = to;
         }
     }
 
-    /// Numbers up to `to` were superseded.
-    pub(crate) fn supersede(&mut self, to: u64) {
-        let passed = to.saturating_sub(self.sent);
-        self.account.published += passed;
-        self.account.conflated += passed;
-        self.sent += passed;
-    }
-
     /// Numbers `first` to `last` are settled by announcing them; what lies before was superseded.
     pub(crate) fn announce(&mut self, first: u64, last: u64) {
-        let passed = last.saturating_sub(self.sent);
-        let dropped = passed.min((last + 1).saturating_sub(first));
-        self.account.published += passed;
+        self.superseded(first.saturating_sub(1).min(last));
+        let dropped = last.saturating_sub(self.sent);
+        self.account.published += dropped;
         self.account.dropped += dropped;
-        self.account.conflated += passed - dropped;
-        self.sent = self.sent.max(last);
+        self.sent += dropped;
     }
 }
 
@@ -113,9 +106,26 @@ pub(crate) struct PendingSubscribe {
     /// With the id of the command, and what was refused at once.
     pub(crate) answer: tickwire_wire::Subscribed,
     pub(crate) waiting: Vec<TopicId>,
+    /// Updates per second of each, as granted.
+    pub(crate) rate: f64,
     /// Those of them that are neither live nor given up.
     pub(crate) unknown: Vec<TopicId>,
     pub(crate) deadline: u64,
+}
+
+/// A subscription to all of a venue.
+#[derive(Debug)]
+pub(crate) struct Wildcard {
+    pub(crate) venue: String,
+    pub(crate) channel: tickwire_wire::Channel,
+    /// Updates per second of each subscription, as granted.
+    pub(crate) rate: f64,
+}
+
+impl Wildcard {
+    pub(crate) fn is_of(&self, venue: &str, channel: tickwire_wire::Channel) -> bool {
+        self.venue == venue && self.channel == channel
+    }
 }
 
 #[derive(Debug)]
@@ -130,6 +140,7 @@ pub(crate) struct Session {
     pub(crate) free: Vec<u32>,
     pub(crate) by_topic: HashMap<TopicId, u32>,
     pub(crate) dirty: VecDeque<u32>,
+    pub(crate) delivery: DeliveryWindow,
     /// Bytes of lossless records that wait.
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
@@ -159,16 +170,17 @@ pub(crate) struct Session {
     pub(crate) resume: Vec<ResumePosition>,
     /// Venues of its subscriptions, with how many.
     pub(crate) venues: Vec<(VenueIndex, u32)>,
-    /// `venue:*` per channel: what appears later is subscribed too.
-    pub(crate) wildcards: Vec<(String, tickwire_wire::Channel)>,
+    /// What appears later is subscribed too.
+    pub(crate) wildcards: Vec<Wildcard>,
     /// Of subscriptions that ended.
     pub(crate) ended: Account,
 }
 
 impl Session {
-    pub(crate) fn new(encoding: Encoding, freshness: Freshness, now: u64) -> Self {
+    pub(crate) fn new(encoding: Encoding, window_ms: u16, freshness: Freshness, now: u64) -> Self {
         Self {
             encoding,
+            delivery: DeliveryWindow::new(window_ms),
             control: Vec::new(),
             pong: None,
             ping_due: false,
@@ -250,7 +262,7 @@ impl Session {
     pub(crate) fn has_work(&self) -> bool {
         !self.is_over()
             && (!self.control.is_empty()
-                || (!self.dirty.is_empty() && self.window.is_open())
+                || (!self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut())
                 || self.pong.is_some()
                 || self.ping_due
                 || self.is_ending())

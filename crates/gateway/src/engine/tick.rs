@@ -8,6 +8,8 @@ use super::{Engine, Wish};
 impl Engine {
     /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
     pub fn tick(&mut self, now: u64) {
+        self.on_timer(now);
+        self.sweep_rates();
         let keys: Vec<_> = self.sessions.keys().collect();
         for key in keys {
             self.tick_session(key, now);

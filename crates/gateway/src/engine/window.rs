@@ -186,7 +186,10 @@ impl Window {
             return false;
         }
         let is_filling = self.in_flight() >= self.limit / 2 || self.trust == Trust::Unknown;
-        !self.is_open()
+        // The first stands behind the greeting: it measures the path before there is anything to queue on it.
+        let is_first = self.trust == Trust::Unknown && self.marks.is_empty();
+        is_first
+            || !self.is_open()
             || self.is_tight
             || (is_filling && unprobed >= self.message_bytes())
             || unprobed >= PROBE_BYTES_MAX
@@ -292,7 +295,7 @@ impl Window {
             let span = if self.drain.is_some() { usual } else { usual.max(path) };
             self.limit = (self.rate() * span as f64 / 1e9) as usize;
         } else if is_used {
-            self.limit += bytes;
+            self.limit += bytes.min(self.limit);
         } else {
             self.limit -= self.limit.saturating_sub(self.freshness.first_bytes) / 16;
         }

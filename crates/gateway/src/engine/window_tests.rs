@@ -60,6 +60,15 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
         Outcome { ages: Vec::new(), used: 0.0, most_in_flight: 0, stalled_in_flight: 0, was_tight: false };
     let end = seconds * 1000 * MS;
     let mut now = 0;
+    // The greeting, and the answer to a large subscription.
+    for bytes in [120, 12_000] {
+        window.on_sent(bytes, now);
+        pipe.push_back((now + reader.path_ns, now, bytes, None));
+        if window.wants_probe(now) {
+            let name = window.probe(PING, now);
+            pipe.push_back((now + reader.path_ns, now, PING, Some(name)));
+        }
+    }
     while now < end {
         now += MS / 4;
         waiting = (waiting + offered / 4000).min(offered.max(90));
@@ -98,7 +107,10 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
             *bytes -= taken;
             read += taken;
             let age = (now - *written) / MS;
-            outcome.ages.extend(std::iter::repeat_n(age, taken));
+            // The greeting's length is nobody's choice.
+            if *written > 0 {
+                outcome.ages.extend(std::iter::repeat_n(age, taken));
+            }
             if *bytes == 0 {
                 if let Some(name) = *name {
                     pongs.push_back((now + reader.path_ns, name));

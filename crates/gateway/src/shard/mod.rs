@@ -53,6 +53,8 @@ pub(crate) struct Arrival {
     /// What the client sent behind its handshake.
     pub(crate) read: bytes::Bytes,
     pub(crate) encoding: Encoding,
+    /// Delivery window, in milliseconds; 0: none.
+    pub(crate) window_ms: u16,
     /// Held while the session lives.
     pub(crate) permit: tokio::sync::OwnedSemaphorePermit,
 }
@@ -123,6 +125,8 @@ pub(crate) async fn run(setup: ShardSetup) {
     let mut ready = Vec::new();
     let mut open = true;
     while open || shard.engine.sessions() > 0 {
+        let due = shard.engine.next_due();
+        let due_at = due.map(|due| Instant::now() + Duration::from_nanos(due.saturating_sub(clock.now())));
         tokio::select! {
             biased;
             order = orders.recv(), if open => match order {
@@ -144,6 +148,9 @@ pub(crate) async fn run(setup: ShardSetup) {
                         shard.read(socket.key);
                     }
                 }
+            }
+            () = tokio::time::sleep_until(due_at.unwrap_or(write_at)), if due_at.is_some() => {
+                shard.engine.on_timer(clock.now());
             }
             () = tokio::time::sleep_until(write_at), if shard.engine.has_ready() => {
                 let started = Instant::now();
@@ -180,9 +187,9 @@ pub(crate) async fn run(setup: ShardSetup) {
 
 impl Shard {
     fn arrive(&mut self, arrival: Arrival, sockets: &Sockets) {
-        let Arrival { id, stream, read, encoding, permit } = arrival;
+        let Arrival { id, stream, read, encoding, window_ms, permit } = arrival;
         let mut stream = TcpStream::from_std(stream);
-        let key = self.engine.open(id, encoding, self.clock.now());
+        let key = self.engine.open(id, encoding, window_ms, self.clock.now());
         let watched = sockets.add(&mut stream, key);
         self.connections.insert(key, Connection::new(stream, read.to_vec(), permit));
         if let Err(error) = watched {
@@ -242,7 +249,7 @@ impl Shard {
                             OpCode::Ping => self.engine.on_ping(key, payload, now),
                             OpCode::Pong => {}
                             _ if self.engine.on_message(key, payload, now) => {
-                                connection.rate.refund(per_second)
+                                connection.rate.refund(per_second);
                             }
                             _ => {}
                         },

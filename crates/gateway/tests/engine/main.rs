@@ -7,6 +7,7 @@ mod fanout;
 mod freshness;
 mod pressure;
 mod property;
+mod rates;
 mod rig;
 mod schedule;
 mod subscribing;

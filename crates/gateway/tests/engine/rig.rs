@@ -18,6 +18,7 @@ pub(crate) const EPOCH: u64 = 7;
 pub(crate) fn limits() -> EngineLimits {
     EngineLimits {
         subscriptions_per_session: 100,
+        rate_max: 1000.0,
         command_bytes: 4096,
         commands_per_second: 10,
         shed_bytes: 1 << 20,
@@ -92,7 +93,11 @@ impl Rig {
     }
 
     pub(crate) fn open(&mut self, encoding: Encoding) -> Client {
-        let key = self.engine.open("s1".to_owned(), encoding, self.now);
+        self.open_with_window(encoding, 0)
+    }
+
+    pub(crate) fn open_with_window(&mut self, encoding: Encoding, window_ms: u16) -> Client {
+        let key = self.engine.open("s1".to_owned(), encoding, window_ms, self.now);
         Client { key, encoding }
     }
 

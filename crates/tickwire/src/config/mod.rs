@@ -187,6 +187,11 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     ] {
         check.range(&format!("gateway.limits.{place}"), value, low, high);
     }
+    check.that(
+        (0.01..=1e6).contains(&limits.rate_max),
+        "gateway.limits.rate_max",
+        "must be from 0.01 to 1000000 updates per second",
+    );
     let above = limits.close_bytes > limits.shed_bytes;
     check.that(
         above,
@@ -208,6 +213,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     to.bus_bytes = limits.bus_bytes as usize;
     let engine = &mut to.engine;
     engine.subscriptions_per_session = limits.subscriptions_per_session as usize;
+    engine.rate_max = limits.rate_max;
     engine.command_bytes = limits.command_bytes as usize;
     engine.commands_per_second = limits.commands_per_second as u32;
     engine.shed_bytes = limits.shed_bytes as usize;

@@ -63,6 +63,7 @@ table!(Gateway {
 table!(GatewayLimits {
     sessions: u64 = 10_000,
     subscriptions_per_session: u64 = 4_096,
+    rate_max: f64 = 1_000.0,
     command_bytes: u64 = 65_536,
     commands_per_second: u64 = 50,
     window_first_bytes: u64 = 2_048,
