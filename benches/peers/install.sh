@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs all that the peers need: npm packages, a Python environment and nats-server in .cache/, the Rust servers,
-# tickwire and its load generator in release builds. Run it again at any time; what is there already stays.
+# the load generator in release builds. Run it again at any time; what is there already stays.
 # Root is needed only where libuv or python3-venv is missing.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -48,6 +48,6 @@ fi
 say 'release builds'
 cargo build --quiet --release --locked --manifest-path "$here/rust/Cargo.toml" \
     --target-dir "${CARGO_TARGET_DIR:-$root/target}/peers"
-cargo build --quiet --release --locked --manifest-path "$root/Cargo.toml" -p tickwire -p tickwire-loadgen
+cargo build --quiet --release --locked --manifest-path "$root/Cargo.toml" -p tickwire-loadgen
 command -v centrifugo >/dev/null || say 'no centrifugo on the PATH: it will be left out'
 say 'ready'

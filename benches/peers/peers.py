@@ -1,8 +1,8 @@
-"""The peers: how each is started and what it speaks. One place for the checks, the runner and the tables."""
+"""Who is measured: how each server is started and what it speaks. One place for checks, runner and tables."""
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -26,6 +26,8 @@ class Peer:
     path: str = "/"
     # What a slow consumer meets when nothing is configured.
     slow: str = ""
+    # Of Tickwire: what differs from the scenario. `{bus}` is the address of a nats-server that is started for it.
+    extra: dict = field(default_factory=dict)
 
     def argv(self, listen: str, publish: str) -> list[str]:
         return [*self.command, "--listen", listen, "--publish", publish]
@@ -33,7 +35,7 @@ class Peer:
 
 def floor(tick_ms: int) -> Peer:
     return Peer(
-        f"floor-{tick_ms}ms", f"kernel floor, one write per client each {tick_ms} ms", "", "raw40", "tcp",
+        f"floor-{tick_ms}ms", f"kernel floor, {tick_ms} ms", "", "raw40", "tcp",
         (str(RUST / "floor"), "--tick-ms", str(tick_ms)), slow="misses updates beyond 1 MiB",
     )  # fmt: skip
 
@@ -51,23 +53,23 @@ PEERS = {
             ("node", str(SERVERS / "ws.mjs")), slow="buffers without a limit",
         ),
         Peer(
-            "nats", "nats-server, its own WebSocket", "2.15.1", "nats-ws", "nats",
+            "nats", "nats-server (WebSocket)", "2.15.1", "nats-ws", "nats",
             (str(SERVERS / "nats.sh"),), slow="is cut off at 64 MiB or after 10 s",
         ),
         Peer(
-            "tungstenite", "tokio-tungstenite, topic map and a channel per connection", "0.30.0", "raw40", "tcp",
+            "tungstenite", "tokio-tungstenite, naive", "0.30.0", "raw40", "tcp",
             (str(RUST / "tungstenite"),), slow="misses updates when 1,024 wait",
         ),
         Peer(
-            "fastwebsockets", "fastwebsockets, topic map and a channel per connection", "0.10.0", "raw40", "tcp",
+            "fastwebsockets", "fastwebsockets, naive", "0.10.0", "raw40", "tcp",
             (str(RUST / "fastwebsockets"),), slow="misses updates when 1,024 wait",
         ),
         Peer(
-            "uwebsockets", "uWebSockets C++ (socketify, libuv)", "0.0.31", "raw40", "ws",
+            "uwebsockets", "uWebSockets C++", "through socketify 0.0.31", "raw40", "ws",
             (str(PYTHON), str(SERVERS / "uwebsockets.py")), slow="misses updates when 64 KiB wait",
         ),
         Peer(
-            "centrifugo", "Centrifugo, NATS as its broker", "6", "centrifugo", "nats",
+            "centrifugo", "Centrifugo", "6", "centrifugo", "nats",
             (str(SERVERS / "centrifugo.sh"),), path="/connection/websocket?cf_protocol=protobuf",
             slow="is cut off at 1 MiB",
         ),
@@ -76,6 +78,23 @@ PEERS = {
         floor(16),
     ]
 }  # fmt: skip
+
+
+def tickwire(key: str, name: str, extra: dict) -> Peer:
+    """Tickwire itself: the load generator starts its gateway, so there is no command."""
+    return Peer(key, name, "this checkout", "tickwire", "", (), slow="gets the newest, and is told what it missed", extra=extra)
+
+
+OURS = {
+    peer.key: peer
+    for peer in [
+        tickwire("tickwire", "**Tickwire**", {}),
+        tickwire("tickwire-16ms", "**Tickwire**, 16 ms window", {"sessions": {"window": "16ms"}}),
+        tickwire("tickwire-nats", "**Tickwire**, through NATS", {"target": {"bus": ["nats://{bus}"]}}),
+    ]
+}
+
+ALL = {**PEERS, **OURS}
 
 
 def is_installed(peer: Peer) -> bool:

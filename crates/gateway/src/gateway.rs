@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, Acceptor, Pages};
 use crate::admin;
+use crate::admin_sessions::Shards;
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::hub::{self, HubSetup, HubStats, ShardLink};
@@ -147,7 +148,7 @@ impl Gateway {
             next: AtomicU64::new(1),
         });
         tokio::spawn(accept::run(public, acceptor, accepting));
-        tokio::spawn(admin::run(admin, stats, running));
+        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), running));
         Ok(gateway)
     }
 

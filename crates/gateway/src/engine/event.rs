@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
 
 use super::Engine;
+use super::decision::Decision;
 use super::session::{Session, SessionKey, SubRef};
 use super::topic::{LogLimits, Stamp, Topic};
 use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
@@ -12,6 +13,7 @@ use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Upda
 impl Engine {
     /// Takes what the bus side has to say.
     pub fn on_event(&mut self, event: &Event, now: u64) {
+        self.now = now;
         match event {
             Event::Update(update) => self.on_update(update, now),
             Event::State(state) => self.on_state(state, now),
@@ -88,6 +90,7 @@ impl Engine {
     fn relieve(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.shedding) {
             session.shedding = true;
+            session.decided(self.now, Decision::Shedding { pressure: session.pressure() as u64 });
             for index in 0..session.subs.len() as u32 {
                 let Some(sub) = session.sub(index).filter(|sub| sub.waiting_bytes > 0) else { continue };
                 let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
 use super::command::{ALREADY_SUBSCRIBED, over_limit, refused};
+use super::decision::Decision;
 use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey, Sub, SubRef};
 use super::topic::Topic;
@@ -165,7 +166,7 @@ impl Engine {
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
         let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
-        let sub = Sub { rate: Rate::new(rate), ..start(session, topic, id, snapshots) };
+        let sub = Sub { rate: Rate::new(rate), ..start(session, topic, id, self.now, snapshots) };
         let (epoch, sequence) = (topic.epoch, sub.sent);
         topic.idle_since = None;
         let place = topic.subscribers.len() as u32;
@@ -213,7 +214,13 @@ impl Engine {
 }
 
 /// Where a new subscription starts: at the state as it is, or where the client left off.
-fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut Vec<Arc<Update>>) -> Sub {
+fn start(
+    session: &mut Session,
+    topic: &mut Topic,
+    id: TopicId,
+    now: u64,
+    snapshots: &mut Vec<Arc<Update>>,
+) -> Sub {
     let mut sub = Sub {
         topic: id,
         stamp: topic.stamp,
@@ -253,15 +260,18 @@ fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut 
         let info = Arc::clone(&topic.info);
         let (first, epoch) = (position.sequence.saturating_add(1), topic.epoch);
         snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, epoch)));
-        resume_at(&mut sub, topic, 0, snapshots);
+        let from = resume_at(&mut sub, topic, 0, snapshots);
+        session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
     } else if position.sequence < topic.sequence {
-        resume_at(&mut sub, topic, position.sequence, snapshots);
+        let from = resume_at(&mut sub, topic, position.sequence, snapshots);
+        session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
     }
     sub
 }
 
-/// Goes back to a number: what the log still holds will be sent, what it does not is announced.
-fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<Update>>) {
+/// Goes back to a number: what the log still holds will be sent, what it does not is announced. Returns the first
+/// number that will follow.
+fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<Update>>) -> u64 {
     let oldest =
         topic.log.iter().find(|entry| entry.update.epoch == topic.epoch && entry.update.last > number);
     let (available, stamp) = match oldest {
@@ -275,4 +285,5 @@ fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<
     }
     sub.sent = available - 1;
     sub.stamp = stamp;
+    available
 }

@@ -129,7 +129,7 @@ impl Window {
     }
 
     /// Bytes that may be under way.
-    fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         if self.freshness.target_ns == 0 { usize::MAX } else { self.limit }
     }
 

@@ -12,9 +12,10 @@ mod command_rate;
 mod connection;
 mod pacing;
 mod sockets;
+mod tell;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fastwebsockets::OpCode;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 pub use pacing::Pacing;
 
+use crate::admin_sessions::Look;
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineLimits, Event, SessionKey, Wish};
 use crate::stats::{ShardStats, Stats};
@@ -63,6 +65,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Order {
     Arrive(Arrival),
     Drain(Duration),
+    Look(Look),
 }
 
 /// What a shard needs to run.
@@ -132,6 +135,7 @@ pub(crate) async fn run(setup: ShardSetup) {
             order = orders.recv(), if open => match order {
                 Some(Order::Arrive(arrival)) => shard.arrive(arrival, &sockets),
                 Some(Order::Drain(window)) => shard.engine.drain(window.as_nanos() as u64, clock.now()),
+                Some(Order::Look(look)) => shard.look(look),
                 None => open = false,
             },
             _ = ticks.tick() => shard.tick(),
@@ -348,21 +352,5 @@ impl Shard {
         }
         self.engine.ended(key, self.clock.now());
         self.all.sessions.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn publish_stats(&self) {
-        let set = |count: &AtomicU64, value: u64| count.store(value, Ordering::Relaxed);
-        let totals = self.engine.totals();
-        let (pressure, conflating) = self.engine.pressure();
-        set(&self.stats.sessions, self.engine.sessions() as u64);
-        set(&self.stats.topics, self.engine.topics() as u64);
-        set(&self.stats.log_bytes, self.engine.log_bytes() as u64);
-        set(&self.stats.published, totals.published);
-        set(&self.stats.delivered, totals.delivered);
-        set(&self.stats.conflated, totals.conflated);
-        set(&self.stats.dropped, totals.dropped);
-        set(&self.stats.filtered, totals.filtered);
-        set(&self.stats.pressure_bytes, pressure as u64);
-        set(&self.stats.conflating, conflating as u64);
     }
 }

@@ -5,6 +5,7 @@ mod bytes;
 mod clock;
 mod fanout;
 mod freshness;
+mod insight;
 mod pressure;
 mod property;
 mod rates;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
-use tickwire_gateway::engine::{Event, TopicId, Wish};
+use tickwire_gateway::engine::{Event, Fate, SessionQuery, TopicId, Wish};
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, FeedState, LedgerRequest, Resume, ResumePosition, SetRate,
     Unsubscribe,
@@ -426,6 +426,36 @@ impl Run {
         let (pressure, _) = self.rig.engine.pressure();
         // One message more than the limit for each, and its ledger.
         assert!(pressure <= SESSIONS * (self.close_bytes + 20_000), "pressure of {pressure} bytes");
+        let survey = self.rig.engine.survey();
+        assert_eq!(survey.states.iter().sum::<usize>(), self.slots.iter().flatten().count());
+        assert!(survey.pressure.total() >= pressure);
+        let page = self.rig.engine.session_page(&SessionQuery { limit: 2, ..SessionQuery::default() });
+        for row in page.rows {
+            let detail = self.rig.engine.session_detail(&row.id).expect("it is listed");
+            assert!(detail.decisions.len() <= 128 && detail.runs.len() <= 6 * detail.subscriptions.len());
+            let told = |is: fn(&Fate) -> bool| {
+                detail
+                    .runs
+                    .iter()
+                    .filter(|(_, _, run)| is(&run.fate))
+                    .map(|(_, _, run)| run.count)
+                    .sum::<u64>()
+            };
+            let superseded = told(|fate| matches!(fate, Fate::Superseded(_) | Fate::Snapshot(_)));
+            assert!(superseded <= row.account.conflated, "{detail:?}");
+            for subscription in &detail.subscriptions {
+                let runs = detail.runs.iter().filter(|(topic, ..)| *topic == subscription.topic);
+                let runs: Vec<_> = runs.map(|(_, _, run)| run).collect();
+                let dropped = runs.iter().filter(|run| matches!(run.fate, Fate::Gap(_)));
+                let dropped: u64 = dropped.map(|run| run.count).sum();
+                if runs.len() < 6 && runs.iter().all(|run| run.last > 0) {
+                    assert_eq!(
+                        dropped, subscription.account.dropped,
+                        "each dropped number has its cause: {detail:?}"
+                    );
+                }
+            }
+        }
     }
 
     /// Everything that was lost is repaired, everything that waits is read.
