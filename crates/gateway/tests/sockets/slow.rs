@@ -86,7 +86,7 @@ fn oldest(seen: &Account, start: u64) -> String {
             *slot = (message.read.saturating_sub(event) / 1_000_000).max(*slot);
         }
     }
-    oldest.iter().map(|ms| format!("{ms} ms ")).collect()
+    oldest.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") + " ms"
 }
 
 /// Within the noise of a machine that others use too: measured runs of one and the same load differ by as much.
