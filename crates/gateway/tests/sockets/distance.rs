@@ -40,7 +40,7 @@ async fn session(
     address: SocketAddr,
     time: Duration,
 ) -> (f64, tickwire_testkit::StockClient) {
-    let mut client = client(&address.to_string(), server.plan.instruments).await;
+    let mut client = client(&address.to_string(), server.plan.instruments, Pace::Prompt).await;
     client.read_for(Pace::Prompt, Duration::from_secs(3)).await.unwrap();
     client.seen.take_ages();
     let (started, before) = (Instant::now(), client.seen.bytes);

@@ -72,7 +72,12 @@ impl Server {
 
     /// Opens a session on the quotes of the first so many instruments, all of them granted.
     pub(crate) async fn client(&self, instruments: u32) -> StockClient {
-        client(&self.address, instruments).await
+        client(&self.address, instruments, Pace::Prompt).await
+    }
+
+    /// One that never read faster than this.
+    pub(crate) async fn client_at(&self, pace: Pace) -> StockClient {
+        client(&self.address, self.plan.instruments, pace).await
     }
 
     pub(crate) fn socket_address(&self) -> std::net::SocketAddr {
@@ -85,7 +90,7 @@ impl Server {
 }
 
 /// Opens a session on the quotes of the first so many instruments, all of them granted.
-pub(crate) async fn client(address: &str, instruments: u32) -> StockClient {
+pub(crate) async fn client(address: &str, instruments: u32, pace: Pace) -> StockClient {
     let mut refusal = String::new();
     // A gateway or a venue that has just begun may not be ready yet.
     for _ in 0..200 {
@@ -101,7 +106,7 @@ pub(crate) async fn client(address: &str, instruments: u32) -> StockClient {
         client.subscribe(Channel::Quote, symbols).await.unwrap();
         let all = instruments as usize;
         let answered = |seen: &tickwire_testkit::Account| seen.granted == all || !seen.violations.is_empty();
-        let answered = client.read_until(Pace::Prompt, PATIENCE, answered).await.unwrap();
+        let answered = client.read_until(pace, PATIENCE, answered).await.unwrap();
         assert!(answered, "no answer to a subscription");
         if client.seen.granted == all {
             client.seen.take_ages();
