@@ -1,10 +1,10 @@
 //! A client that was away for longer than any gateway's log reaches comes back to another gateway: JetStream has what it
 //! missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use tickwire_client::wire::{Body, Channel, Encoding, LedgerEntry};
+use tickwire_client::wire::{Body, Channel, Encoding, GapCause, LedgerEntry};
 use tickwire_client::{Client, Event, GapEvent, NoticedBy, State};
 use tickwire_testkit::{NatsServer, NatsServerConfig, Program, Relay};
 
@@ -80,6 +80,7 @@ impl Collector {
                     self.counted.1 += (last + 1).saturating_sub(gap.first.max(self.granted + 1));
                 } else {
                     self.trades.clear();
+                    self.gaps.clear();
                     self.before = Some(0);
                 }
                 assert_eq!(gap.noticed_by, NoticedBy::Gateway, "{gap:?}");
@@ -98,15 +99,25 @@ impl Collector {
         self.trades.last_key_value().map_or(0, |(number, _)| *number)
     }
 
-    /// Every number since the subscription, once.
-    fn assert_whole(&self) {
+    /// Every number since the subscription, once. Only what the ingester could not publish, on a busy machine, is missing,
+    /// and announced.
+    fn assert_whole(&self, missed: u64) {
         let first = self.before.unwrap() + 1;
-        assert!(
-            self.trades.keys().copied().eq(first..=self.last()),
-            "from {first}: {:?}",
-            self.trades.keys()
-        );
+        let gaps = self.gaps.iter().filter_map(|gap| Some(gap.first..=gap.last?));
+        let announced: BTreeSet<u64> = gaps.flatten().collect();
+        assert!(announced.len() as u64 <= missed, "{missed} not published: {:?}", self.gaps);
+        let is_there = |number: &u64| self.trades.contains_key(number) != announced.contains(number);
+        let missing = (first..=self.last()).find(|number| !is_there(number));
+        assert_eq!(missing, None, "neither came nor was announced, or both");
     }
+}
+
+/// Ends an ingester; returns how many numbers it could not publish.
+fn end(mut ingester: Program) -> u64 {
+    ingester.terminate();
+    assert!(ingester.ended().success(), "{}", ingester.output());
+    let report: serde_json::Value = serde_json::from_str(&ingester.line_with("\"records\"")).unwrap();
+    report["missed_numbers"].as_u64().unwrap()
 }
 
 fn jetstream() -> NatsServer {
@@ -115,7 +126,7 @@ fn jetstream() -> NatsServer {
 }
 
 fn ingest(nats: &NatsServer) -> Program {
-    let rate = ["ingest", "sim", "--instruments", "3", "--rate", "3000", "--bus"];
+    let rate = ["ingest", "sim", "--instruments", "3", "--rate", "3000", "--json", "--bus"];
     Program::start(TICKWIRE, &[&rate[..], &[&nats.url()], &HISTORY].concat())
 }
 
@@ -136,7 +147,7 @@ async fn figure(gateway: &Gateway, name: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_trade_arrives_once() {
     let nats = jetstream();
-    let _ingester = ingest(&nats);
+    let ingester = ingest(&nats);
     let first = Gateway::start_with(&nats.url(), &HISTORY).await;
     let second = Gateway::start_with(&nats.url(), &HISTORY).await;
     let relay = Relay::start(address(&first)).await;
@@ -158,12 +169,6 @@ async fn every_trade_arrives_once() {
     for client in &mut clients {
         client.until("caught up, and live", |client| client.last() > now + 100).await;
     }
-    // What went before the fast ones were read may be shed by a log of 16, but nothing of the absence is missing.
-    for client in &mut clients {
-        println!("{} trades from {:?}, {:?}", client.trades.len(), client.before, client.gaps);
-        assert_eq!((client.gaps.len(), client.connections), (0, 2), "{:?}", client.gaps);
-        client.assert_whole();
-    }
     assert!(figure(&second, "tickwire_history_records_total ").await >= 3 * 1400);
     assert_eq!(figure(&second, "tickwire_history_failures_total ").await, 0);
     let (_, ready) = second.get("/readyz").await.unwrap();
@@ -177,6 +182,12 @@ async fn every_trade_arrives_once() {
     let ledger = client.ledger.clone().unwrap();
     assert_eq!(ledger.published, ledger.delivered + ledger.conflated + ledger.dropped + ledger.filtered);
     assert_eq!((ledger.delivered, ledger.dropped), client.counted, "{ledger:?}");
+    let missed = end(ingester);
+    for client in &clients {
+        println!("{} trades from {:?}, {:?}", client.trades.len(), client.before, client.gaps);
+        assert_eq!(client.connections, 2);
+        client.assert_whole(missed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,15 +202,15 @@ async fn a_new_numbering_during_the_absence_is_announced_and_whole() {
     relay.cut();
     client.until("away", |client| !client.connected).await;
     ingester.kill();
-    let _ingester = ingest(&nats);
+    let ingester = ingest(&nats);
     let mut watching = Collector::start(address(&second), Encoding::Proto);
     watching.until("time passes", |client| client.last() > 500).await;
     relay.lead_to(address(&second));
     let now = watching.last();
-    client.until("caught up, and live", |client| client.gaps.len() == 1 && client.last() > now + 100).await;
-    assert_eq!(client.gaps[0].last, None, "nobody knows where the old numbering ended");
-    assert_eq!(client.before, Some(0));
-    client.assert_whole();
+    client.until("caught up, and live", |client| client.before == Some(0) && client.last() > now + 100).await;
+    let endless = client.gaps.iter().filter(|gap| gap.last.is_none()).count();
+    assert_eq!(endless, 1, "nobody knows where the old numbering ended: {:?}", client.gaps);
+    client.assert_whole(end(ingester));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -223,6 +234,7 @@ async fn a_history_that_is_not_there_is_named_and_costs_only_gaps() {
     let away = client.last();
     watching.until("time passes", |client| client.last() > away + 200).await;
     relay.lead_to(address(&gateway));
-    client.until("announced, and live", |client| !client.gaps.is_empty() && client.last() > away + 300).await;
-    assert_eq!(client.gaps[0].first, away + 1, "{:?}", client.gaps);
+    client.until("live", |client| client.connections == 2 && client.last() > away + 300).await;
+    let gap = client.gaps.iter().find(|gap| gap.cause == GapCause::Resume).expect("announced");
+    assert_eq!(gap.first, away + 1, "{:?}", client.gaps);
 }
