@@ -80,6 +80,11 @@ impl Server {
         client(&self.address, self.plan.instruments, pace).await
     }
 
+    /// One that never answers a ping.
+    pub(crate) async fn silent_client(&self) -> StockClient {
+        open(&self.address, self.plan.instruments, Pace::Prompt, false).await
+    }
+
     pub(crate) fn socket_address(&self) -> std::net::SocketAddr {
         self.address.parse().unwrap()
     }
@@ -91,6 +96,10 @@ impl Server {
 
 /// Opens a session on the quotes of the first so many instruments, all of them granted.
 pub(crate) async fn client(address: &str, instruments: u32, pace: Pace) -> StockClient {
+    open(address, instruments, pace, true).await
+}
+
+async fn open(address: &str, instruments: u32, pace: Pace, answers_pings: bool) -> StockClient {
     let mut refusal = String::new();
     // A gateway or a venue that has just begun may not be ready yet.
     for _ in 0..200 {
@@ -104,6 +113,7 @@ pub(crate) async fn client(address: &str, instruments: u32, pace: Pace) -> Stock
         };
         let symbols = (0..instruments).map(|index| format!("sim:S{index}")).collect();
         client.subscribe(Channel::Quote, symbols).await.unwrap();
+        client.answers_pings = answers_pings;
         let all = instruments as usize;
         let answered = |seen: &tickwire_testkit::Account| seen.granted == all || !seen.violations.is_empty();
         let answered = client.read_until(pace, PATIENCE, answered).await.unwrap();

@@ -10,8 +10,7 @@ use super::server::{Plan, Server};
 #[tokio::test]
 async fn gets_its_data_and_is_closed_after_the_time_out() {
     let server = Server::start(Plan { instruments: 20, ping_ms: Some(2_000), ..Plan::default() }).await;
-    let mut silent = server.client(20).await;
-    silent.answers_pings = false;
+    let mut silent = server.silent_client().await;
     let closed = silent.read_until(Pace::Prompt, Duration::from_secs(20), |seen| seen.closed.is_some());
     assert!(closed.await.unwrap(), "it is not closed");
     let (code, text) = silent.seen.closed.clone().unwrap();

@@ -5,6 +5,7 @@ mod bad_input;
 mod faults;
 mod isolation;
 mod python;
+mod rates;
 mod raw;
 mod replay;
 mod returning;
