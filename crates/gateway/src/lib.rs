@@ -5,6 +5,7 @@
 
 mod accept;
 mod admin;
+mod admin_sessions;
 mod clock;
 mod config;
 pub mod engine;

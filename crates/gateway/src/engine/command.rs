@@ -24,6 +24,7 @@ impl Engine {
     /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
     /// whether it answers one of our probes: these are not counted against the client.
     pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) -> bool {
+        self.now = now;
         let Some(session) = self.sessions.get_mut(key) else { return false };
         session.heard = now;
         if session.is_ending() {

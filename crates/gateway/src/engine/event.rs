@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
 
 use super::Engine;
+use super::decision::Decision;
 use super::session::{Session, SessionKey, SubRef};
 use super::topic::{LogLimits, Stamp, Topic};
 use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
@@ -12,12 +13,14 @@ use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Upda
 impl Engine {
     /// Takes what the bus side has to say.
     pub fn on_event(&mut self, event: &Event, now: u64) {
+        self.now = now;
         match event {
             Event::Update(update) => self.on_update(update, now),
             Event::State(state) => self.on_state(state, now),
             Event::Instrument(info) => self.on_instrument(info, now),
             Event::Feed(feed) => self.on_feed(feed, now),
             Event::Unavailable { topic, .. } => self.resolve_waiters(*topic, now),
+            Event::Backfill(answer) => self.on_backfill(answer),
         }
     }
 
@@ -88,6 +91,7 @@ impl Engine {
     fn relieve(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.shedding) {
             session.shedding = true;
+            session.decided(self.now, Decision::Shedding { pressure: session.pressure() as u64 });
             for index in 0..session.subs.len() as u32 {
                 let Some(sub) = session.sub(index).filter(|sub| sub.waiting_bytes > 0) else { continue };
                 let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
@@ -180,7 +184,9 @@ impl Engine {
     pub(super) fn beat(&mut self, key: SessionKey, now: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let mut positions = Vec::new();
-        for sub in session.subs.iter_mut().flatten() {
+        // A session that is held back has more to read than it can; positions every second would pile up before it.
+        let told = if session.window.is_open() { &mut session.subs[..] } else { &mut [] };
+        for sub in told.iter_mut().flatten() {
             let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
             if sub.told != (topic.epoch, topic.sequence) {
                 sub.told = (topic.epoch, topic.sequence);

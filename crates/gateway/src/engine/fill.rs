@@ -5,6 +5,8 @@ use std::sync::Arc;
 use fastwebsockets::{Frame, OpCode, Payload};
 use tickwire_wire::{Channel, CloseCode, Encoding, GapCause, encode_sent_time};
 
+use super::backfill;
+use super::decision::Before;
 use super::session::{Ending, Session, Sub};
 use super::topic::{Entry, Stamp, Topic};
 use super::update::{TopicId, Update};
@@ -38,7 +40,9 @@ pub(crate) fn fill(
         let before = out.len();
         let left = budget.max(1).saturating_sub(before - begin);
         let data = left.min(session.window.room()).min(session.window.message_bytes());
-        has_data |= message(session, topics, data, now, sent, out);
+        // Each message has a time of its own, the one of the probe behind it: a receipt names it.
+        let time = session.window.stamp(now);
+        has_data |= message(session, topics, data, time, sent, out);
         session.window.on_sent(out.len() - before, now);
         let is_due = std::mem::take(&mut session.ping_due);
         if is_due || session.window.wants_probe(now) {
@@ -74,7 +78,7 @@ fn message(
     let data = out.len();
     while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
         let Some(index) = session.dirty.pop_front() else { break };
-        if emit_instrument(session, topics, index, end, sent, out) {
+        if emit_instrument(session, topics, index, end, now, sent, out) {
             session.dirty.push_back(index);
         } else if let Some(sub) = session.sub_mut(index) {
             sub.dirty = false;
@@ -98,6 +102,7 @@ fn emit_instrument(
     topics: &mut Topics,
     index: u32,
     end: usize,
+    now: u64,
     sent: &mut Vec<u32>,
     out: &mut Vec<u8>,
 ) -> bool {
@@ -106,7 +111,7 @@ fn emit_instrument(
         if out.len() >= end {
             return session.sub(index).is_some_and(|sub| pending(sub, topics).is_some());
         }
-        if emit(session, topics, oldest, out) {
+        if emit(session, topics, oldest, now, out) {
             sent.push(oldest);
         }
     }
@@ -138,6 +143,10 @@ fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
 /// neither.
 fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topic_of(topics, sub.topic)?;
+    if let Some(backfill) = &sub.backfill {
+        // Older than anything that is known here.
+        return backfill.is_here().then_some(0);
+    }
     if topic.channel == Channel::Book {
         return match topic.log_after(sub.stamp.max(sub.since)).next() {
             Some(entry) if entry.update.is_gap() => Some(entry.stamp),
@@ -155,31 +164,49 @@ fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
 }
 
 /// Emits the next record of one subscription. Returns whether that counts for a rate of it.
-fn emit(session: &mut Session, topics: &mut Topics, index: u32, out: &mut Vec<u8>) -> bool {
+fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &mut Vec<u8>) -> bool {
     let encoding = session.encoding;
     let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return false };
     let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else {
         return false;
     };
+    if sub.backfill.is_some() {
+        let before = Before::of(sub);
+        backfill::emit(session, index, topic, out);
+        if let Some(sub) = session.sub(index)
+            && before.is_notable(session.held, sub)
+        {
+            before.note(session, topic, index, false, now);
+        }
+        return false;
+    }
+    let before = Before::of(sub);
+    let mut is_snapshot = false;
     let is_record = if topic.channel == Channel::Book {
-        emit_book(sub, topic, encoding, out)
+        let changes = emit_book(sub, topic, encoding, out);
+        is_snapshot = changes.as_ref().is_some_and(|update| update.is_snapshot());
+        changes.is_some()
     } else if topic.channel.is_lossless() {
         let settled = emit_lossless(sub, topic, encoding, out);
         session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
-        return false;
+        false
     } else {
         emit_latest(sub, topic, encoding, out)
     };
-    is_record && sub.rate.is_some()
+    let counts = is_record && sub.rate.is_some();
+    if before.is_notable(session.held, sub) {
+        before.note(session, topic, index, is_snapshot, now);
+    }
+    counts
 }
 
-/// Returns whether it was a record, and not a gap.
-fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) -> bool {
+/// Returns the record that it was, where it was no gap.
+fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) -> Option<Arc<Update>> {
     let next = topic.log_after(sub.stamp.max(sub.since)).next().cloned();
     if let Some(gap) = next.filter(|entry| entry.update.is_gap()) {
         emit_gap(sub, topic, &gap, encoding, out);
         sub.stamp = gap.stamp;
-        return false;
+        return None;
     }
     follow_epoch(sub, topic, topic.epoch, encoding, out);
     let changes = topic.book_changes(sub.stamp);
@@ -188,7 +215,7 @@ fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec
         sub.deliver(update.last);
     }
     sub.stamp = topic.stamp;
-    changes.is_some()
+    changes
 }
 
 /// Emits the next logged record, or announces those that are shed; returns how many waiting bytes that settles.
@@ -281,7 +308,7 @@ fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out
     }
 }
 
-fn write_gap(
+pub(crate) fn write_gap(
     topic: &Topic,
     cause: GapCause,
     numbers: (u64, u64),

@@ -10,10 +10,13 @@
 //! - Records of one instrument leave in the order of their arrival, whatever their channel.
 //! - Control messages, pongs and close frames leave first and always fit.
 
+mod backfill;
 mod command;
+mod decision;
 mod event;
 mod fill;
 mod grant;
+mod insight;
 mod rate;
 mod session;
 mod tick;
@@ -27,6 +30,12 @@ use std::sync::Arc;
 use slotmap::SlotMap;
 use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA, Scale, encode_message};
 
+pub(crate) use backfill::PARTS_MAX as BACKFILL_PARTS_MAX;
+pub use backfill::{BackfillAsk, BackfillLimits, Backfilled};
+pub use decision::{Decided, Decision, Fate, Held, Run};
+pub use insight::{
+    Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState, SubscriptionRow, Survey,
+};
 pub use rate::{RATE_MIN, WINDOW_MS_MAX};
 pub use session::{Account, Pace, SessionKey};
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
@@ -96,6 +105,8 @@ pub enum Wish {
     Want(TopicId),
     /// Nobody here wants it any more.
     Drop(TopicId),
+    /// Look this up in the bus's history; answer with [`Event::Backfill`].
+    Backfill(BackfillAsk),
 }
 
 /// What one `fill` handed over.
@@ -136,6 +147,11 @@ pub struct Engine {
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
+    desk: backfill::Desk,
+    /// The latest time that it was told.
+    now: u64,
+    /// Decisions for sessions that ended.
+    decided: [u64; decision::KINDS.len()],
 }
 
 impl Engine {
@@ -160,15 +176,19 @@ impl Engine {
             sent: Vec::new(),
             ended: Account::default(),
             draining: false,
+            desk: backfill::Desk::default(),
+            now: 0,
+            decided: [0; decision::KINDS.len()],
         }
     }
 
     /// Opens a session and greets it. `id` names it in answers and logs; `window_ms` is the delivery window that it
     /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
     pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
-        let session = Session::new(encoding, window_ms, self.limits.freshness(), now);
+        self.now = now;
+        let session = Session::new(id.as_str().into(), encoding, window_ms, self.limits.freshness(), now);
         let hello = Hello {
-            session: id,
+            session: id.clone(),
             protocol_version: PROTOCOL_VERSION,
             schema: SCHEMA.to_owned(),
             heartbeat_ms: (self.limits.heartbeat_ns / 1_000_000) as u32,
@@ -195,6 +215,9 @@ impl Engine {
     pub fn ended(&mut self, key: SessionKey, now: u64) -> Option<Account> {
         self.stop_waiting(key);
         let mut session = self.sessions.remove(key)?;
+        for (all, count) in self.decided.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts())) {
+            *all += count;
+        }
         session.dirty.clear();
         for index in 0..session.subs.len() as u32 {
             if let Some(sub) = session.remove(index) {
@@ -214,6 +237,7 @@ impl Engine {
         // Not by `say`: these bytes are reserved, whatever the pressure.
         encode_message(session.encoding, &Message::Ledger(ledger), &Scale::default(), &mut session.control);
         session.ending = Ending::Asked(code);
+        session.decided(self.now, Decision::Closing { code });
         session.dirty.clear();
         session.lossless_bytes = 0;
         self.stop_waiting(key);
@@ -246,6 +270,7 @@ impl Engine {
     /// Appends to `out` what a session is to be sent now, as whole WebSocket frames. A blocked session gets nothing,
     /// except the last bytes of one that is being closed.
     pub fn fill(&mut self, key: SessionKey, now: u64, out: &mut Vec<u8>) -> Filled {
+        self.now = now;
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         session.queued = false;
         if session.is_over() || session.is_held() {
@@ -254,11 +279,17 @@ impl Engine {
         let mut sent = std::mem::take(&mut self.sent);
         let budget = self.limits.write_bytes;
         let has_data = fill::fill(session, &mut self.topics, budget, now, &mut sent, out);
+        if session.dirty.is_empty() {
+            session.held = Held::default();
+        }
         session.note_held(now);
-        session.ease(self.limits.shed_end_bytes);
+        session.ease(self.limits.shed_end_bytes, now);
         self.rest(key, &sent, has_data, now);
         sent.clear();
         self.sent = sent;
+        if self.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
+            self.ask_backfills(key, now);
+        }
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         Filled { closed: session.is_over(), more: session.has_work() }
     }
@@ -266,6 +297,7 @@ impl Engine {
     /// Tells what the kernel has not taken of what was filled. Above 0 the session is blocked: it is not ready again
     /// before 0 was told.
     pub fn unsent(&mut self, key: SessionKey, bytes: usize, now: u64) {
+        self.now = now;
         let Some(session) = self.sessions.get_mut(key) else { return };
         if bytes > 0 {
             if session.blocked_since.is_none() {
@@ -281,7 +313,7 @@ impl Engine {
         session.unsent_bytes = 0;
         session.blocked_since = None;
         session.note_held(now);
-        session.ease(self.limits.shed_end_bytes);
+        session.ease(self.limits.shed_end_bytes, now);
         if session.has_work() {
             self.queue(key);
         }
@@ -305,7 +337,7 @@ impl Engine {
     fn reopen(&mut self, key: SessionKey, now: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.note_held(now);
-        session.ease(self.limits.shed_end_bytes);
+        session.ease(self.limits.shed_end_bytes, now);
         if session.has_work() {
             self.queue(key);
         }

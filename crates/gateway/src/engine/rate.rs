@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Engine;
+use super::decision::Decision;
 use super::session::{Session, SessionKey, Sub, SubRef};
 use super::topic::Stamp;
 use super::update::TopicId;
@@ -59,6 +60,11 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
+    /// Updates a second; 0 for every one.
+    pub(super) fn per_second(&self) -> f64 {
+        if self.interval_ns == 0 { 0.0 } else { 1e9 / self.interval_ns as f64 }
+    }
+
     /// Not resting. `None` for every update.
     pub(super) fn new(per_second: f64) -> Option<Box<Self>> {
         let interval_ns = interval_ns(per_second);
@@ -294,6 +300,10 @@ impl Engine {
         let Some(topic) = self.topics[id.0 as usize].as_deref() else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(index) = session.by_topic.get(&id).copied() else { return };
+        let Some(sub) = session.sub_mut(index) else { return };
+        if sub.rate.as_ref().map_or(0.0, |rate| rate.per_second()).total_cmp(&per_second).is_ne() {
+            session.decided(self.now, Decision::Rate { topic: id, max_rate: per_second });
+        }
         let Some(sub) = session.sub_mut(index) else { return };
         let Some(rate) = &mut sub.rate else {
             sub.rate = Rate::new(per_second);

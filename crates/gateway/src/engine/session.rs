@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
 
+use super::backfill::{Backfill, Turns};
+use super::decision::{Decision, Decisions, Held};
 use super::rate::{DeliveryWindow, Rate};
 use super::topic::{Stamp, Topic};
 use super::update::{TopicId, VenueIndex};
@@ -57,6 +59,8 @@ pub(crate) struct Sub {
     pub(crate) told: (u64, u64),
     /// Its place among the topic's subscribers.
     pub(crate) place: u32,
+    /// What it needs from history before its log; the log waits.
+    pub(crate) backfill: Option<Box<Backfill>>,
 }
 
 impl Sub {
@@ -130,6 +134,10 @@ impl Wildcard {
 
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// Names it in answers and logs.
+    pub(crate) id: Box<str>,
+    /// When it was opened.
+    pub(crate) opened: u64,
     pub(crate) encoding: Encoding,
     /// Encoded control messages, sent before anything else.
     pub(crate) control: Vec<u8>,
@@ -174,11 +182,27 @@ pub(crate) struct Session {
     pub(crate) wildcards: Vec<Wildcard>,
     /// Of subscriptions that ended.
     pub(crate) ended: Account,
+    /// Its subscriptions that go back further than their logs.
+    pub(crate) turns: Turns,
+    /// What held it back since it last got everything.
+    pub(crate) held: Held,
+    /// It was noted that receipts come late.
+    pub(crate) is_late_noted: bool,
+    /// Made with the first decision.
+    pub(crate) decisions: Option<Box<Decisions>>,
 }
 
 impl Session {
-    pub(crate) fn new(encoding: Encoding, window_ms: u16, freshness: Freshness, now: u64) -> Self {
+    pub(crate) fn new(
+        id: Box<str>,
+        encoding: Encoding,
+        window_ms: u16,
+        freshness: Freshness,
+        now: u64,
+    ) -> Self {
         Self {
+            id,
+            opened: now,
             encoding,
             delivery: DeliveryWindow::new(window_ms),
             control: Vec::new(),
@@ -209,6 +233,10 @@ impl Session {
             venues: Vec::new(),
             wildcards: Vec::new(),
             ended: Account::default(),
+            turns: Turns::default(),
+            held: Held::default(),
+            is_late_noted: false,
+            decisions: None,
         }
     }
 
@@ -239,11 +267,15 @@ impl Session {
         } else if !self.is_open() {
             self.held_since.get_or_insert(now);
         }
+        self.note_why_held(now);
     }
 
     /// Stops shedding below a pressure.
-    pub(crate) fn ease(&mut self, low: usize) {
-        self.shedding &= self.pressure() >= low;
+    pub(crate) fn ease(&mut self, low: usize, now: u64) {
+        if self.shedding && self.pressure() < low {
+            self.shedding = false;
+            self.decided(now, Decision::SheddingEnded);
+        }
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -315,9 +347,11 @@ impl Session {
             }
         }
         self.by_topic.remove(&removed.topic);
+        self.forget_decisions(removed.topic);
         if removed.dirty {
             self.dirty.retain(|dirty| *dirty != index);
         }
+        self.turns.forget(index, &removed);
         self.free.push(index);
         let a = removed.account;
         self.ended.published += a.published;

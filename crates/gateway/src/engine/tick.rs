@@ -2,18 +2,21 @@
 
 use tickwire_wire::{CloseCode, Message, Notice};
 
+use super::decision::{Decision, Held};
 use super::session::{Pace, SessionKey};
 use super::{Engine, Wish};
 
 impl Engine {
     /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
     pub fn tick(&mut self, now: u64) {
+        self.now = now;
         self.on_timer(now);
         self.sweep_rates();
         let keys: Vec<_> = self.sessions.keys().collect();
         for key in keys {
             self.tick_session(key, now);
         }
+        self.tick_backfills(now);
         self.let_go_of_idle_topics(now);
     }
 
@@ -52,9 +55,12 @@ impl Engine {
         let is_slow = is_blocked || session.window.is_tight();
         if session.pace == Pace::Prompt && is_slow && held_ns > limits.conflating_after_ns {
             session.pace = Pace::Conflating;
+            let because = if is_blocked { Held::SOCKET } else { Held::WINDOW };
+            session.decided(now, Decision::Conflating { because });
             self.notify(key, "conflating", "reading too slowly: conflatable channels bring the newest only");
         } else if session.pace == Pace::Conflating && held_ns == 0 && eased_ns > limits.prompt_after_ns {
             session.pace = Pace::Prompt;
+            session.decided(now, Decision::Prompt);
             self.notify(key, "conflating_ended", "reading fast enough again");
         } else if !is_blocked && now.saturating_sub(session.wrote) >= limits.heartbeat_ns {
             session.wrote = now;
@@ -92,6 +98,7 @@ impl Engine {
             let wait_ns = window_ns / count * at as u64;
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.close_at = Some(now + wait_ns);
+            session.decided(now, Decision::Notice { code: "draining" });
             let totals = session.totals();
             let notice = Notice {
                 code: "draining".to_owned(),

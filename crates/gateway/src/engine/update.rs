@@ -8,6 +8,8 @@ use tickwire_wire::{
     encode_message,
 };
 
+use super::backfill::Backfilled;
+
 /// A venue, by its dense index at this gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VenueIndex(pub u16);
@@ -98,6 +100,8 @@ pub enum Event {
         /// Why, for the client.
         reason: Arc<str>,
     },
+    /// What was found in history; to one shard.
+    Backfill(Arc<Backfilled>),
 }
 
 /// One record with its bytes in each encoding, each made at most once and shared by all sessions of all shards.
@@ -218,6 +222,19 @@ impl Update {
         // A record from the bus that stands for one number is no gap that matters here: it is passed on as it is, and
         // gaps of one number that ingesters send are decoded on the bus side.
         self.record.get().is_some_and(|record| matches!(record.body, Body::Gap(_)))
+    }
+
+    /// Why it announces a loss, where it does.
+    pub(crate) fn gap_cause(&self) -> Option<GapCause> {
+        match &self.record.get()?.body {
+            Body::Gap(gap) => Some(gap.cause()),
+            _ => None,
+        }
+    }
+
+    /// Is a whole book.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        matches!(&self.record().body, Body::Book(book) if book.snapshot)
     }
 
     /// Of which instrument.

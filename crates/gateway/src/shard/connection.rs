@@ -1,7 +1,7 @@
 //! One socket, with what was read and not understood yet and what was written and not taken yet.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
 use tokio::time::Instant;
@@ -76,6 +76,11 @@ impl Connection {
     /// Bytes that the kernel has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
         self.unsent.len()
+    }
+
+    /// Who is at the other end, while it is there.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
     }
 
     /// Nothing is written from now on.

@@ -12,9 +12,10 @@ mod command_rate;
 mod connection;
 mod pacing;
 mod sockets;
+mod tell;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fastwebsockets::OpCode;
@@ -26,8 +27,9 @@ use tokio::time::Instant;
 
 pub use pacing::Pacing;
 
+use crate::admin_sessions::Look;
 use crate::clock::Clock;
-use crate::engine::{Engine, EngineLimits, Event, SessionKey, Wish};
+use crate::engine::{BackfillLimits, Engine, EngineLimits, Event, SessionKey, Wish};
 use crate::stats::{ShardStats, Stats};
 use client_frame::Fault;
 use command_rate::Verdict;
@@ -63,12 +65,15 @@ pub(crate) struct Arrival {
 pub(crate) enum Order {
     Arrive(Arrival),
     Drain(Duration),
+    Look(Look),
 }
 
 /// What a shard needs to run.
 pub(crate) struct ShardSetup {
     pub(crate) at: usize,
     pub(crate) limits: EngineLimits,
+    /// Where the bus remembers anything.
+    pub(crate) backfill: Option<BackfillLimits>,
     pub(crate) pacing: Pacing,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
@@ -98,7 +103,19 @@ struct Shard {
 
 /// Runs a shard until its orders end and its sessions are gone.
 pub(crate) async fn run(setup: ShardSetup) {
-    let ShardSetup { at, limits, pacing, server, mut events, mut orders, wishes, stats, all, clock } = setup;
+    let ShardSetup {
+        at,
+        limits,
+        backfill,
+        pacing,
+        server,
+        mut events,
+        mut orders,
+        wishes,
+        stats,
+        all,
+        clock,
+    } = setup;
     let mut sockets = match Sockets::new() {
         Ok(sockets) => sockets,
         Err(error) => {
@@ -106,8 +123,12 @@ pub(crate) async fn run(setup: ShardSetup) {
             return;
         }
     };
+    let mut engine = Engine::new(limits.clone(), server);
+    if let Some(limits) = backfill {
+        engine.set_backfill(limits);
+    }
     let mut shard = Shard {
-        engine: Engine::new(limits.clone(), server),
+        engine,
         connections: SecondaryMap::new(),
         scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + client_frame::HEAD_BYTES_MAX)],
         out: Vec::new(),
@@ -132,6 +153,7 @@ pub(crate) async fn run(setup: ShardSetup) {
             order = orders.recv(), if open => match order {
                 Some(Order::Arrive(arrival)) => shard.arrive(arrival, &sockets),
                 Some(Order::Drain(window)) => shard.engine.drain(window.as_nanos() as u64, clock.now()),
+                Some(Order::Look(look)) => shard.look(look),
                 None => open = false,
             },
             _ = ticks.tick() => shard.tick(),
@@ -326,6 +348,7 @@ impl Shard {
 
     fn tick(&mut self) {
         self.engine.tick(self.clock.now());
+        self.tell_kernel_numbers();
         let now = Instant::now();
         for key in std::mem::take(&mut self.ending) {
             match self.connections.get(key).map(|connection| connection.phase) {
@@ -335,6 +358,17 @@ impl Shard {
             }
         }
         self.publish_stats();
+    }
+
+    /// For clients that do not answer pings: what the kernel has not taken. Its own send buffer is small, so this comes
+    /// near what theirs has not taken; asking for that (`SIOCOUTQ`) has no safe wrapper.
+    fn tell_kernel_numbers(&mut self) {
+        let mut silent = Vec::new();
+        self.engine.wants_kernel_numbers(&mut silent);
+        for key in silent {
+            let unsent = self.connections.get(key).map_or(0, Connection::unsent);
+            self.engine.kernel_unacknowledged(key, unsent, self.clock.now());
+        }
     }
 
     fn end(&mut self, key: SessionKey) {
@@ -348,21 +382,5 @@ impl Shard {
         }
         self.engine.ended(key, self.clock.now());
         self.all.sessions.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn publish_stats(&self) {
-        let set = |count: &AtomicU64, value: u64| count.store(value, Ordering::Relaxed);
-        let totals = self.engine.totals();
-        let (pressure, conflating) = self.engine.pressure();
-        set(&self.stats.sessions, self.engine.sessions() as u64);
-        set(&self.stats.topics, self.engine.topics() as u64);
-        set(&self.stats.log_bytes, self.engine.log_bytes() as u64);
-        set(&self.stats.published, totals.published);
-        set(&self.stats.delivered, totals.delivered);
-        set(&self.stats.conflated, totals.conflated);
-        set(&self.stats.dropped, totals.dropped);
-        set(&self.stats.filtered, totals.filtered);
-        set(&self.stats.pressure_bytes, pressure as u64);
-        set(&self.stats.conflating, conflating as u64);
     }
 }

@@ -45,6 +45,7 @@ pub(crate) struct Rig {
     pub(crate) engine: Engine,
     pub(crate) now: u64,
     pub(crate) infos: Vec<Arc<InstrumentInfo>>,
+    opened: usize,
 }
 
 /// A client that reads everything at once.
@@ -57,8 +58,12 @@ pub(crate) struct Client {
 impl Rig {
     /// With `sim:A`, `sim:B` and `sim:C`, whose feed is live.
     pub(crate) fn new(limits: EngineLimits) -> Self {
-        let mut rig =
-            Self { engine: Engine::new(limits, "tickwire/test"), now: 1_000 * SECOND, infos: Vec::new() };
+        let mut rig = Self {
+            engine: Engine::new(limits, "tickwire/test"),
+            now: 1_000 * SECOND,
+            infos: Vec::new(),
+            opened: 0,
+        };
         rig.feed(FeedState::Live);
         for symbol in ["A", "B", "C"] {
             rig.instrument(symbol);
@@ -97,7 +102,8 @@ impl Rig {
     }
 
     pub(crate) fn open_with_window(&mut self, encoding: Encoding, window_ms: u16) -> Client {
-        let key = self.engine.open("s1".to_owned(), encoding, window_ms, self.now);
+        self.opened += 1;
+        let key = self.engine.open(format!("s{}", self.opened), encoding, window_ms, self.now);
         Client { key, encoding }
     }
 
@@ -226,8 +232,13 @@ pub(crate) fn bus_update(
 }
 
 pub(crate) fn subscribe(id: u64, channel: &str, symbols: &[&str]) -> Command {
+    subscribe_at(id, channel, symbols, 0.0)
+}
+
+/// With a rate.
+pub(crate) fn subscribe_at(id: u64, channel: &str, symbols: &[&str], max_rate: f64) -> Command {
     let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
-    Command::Subscribe(Subscribe { id, channel: channel.to_owned(), symbols, max_rate: 0.0 })
+    Command::Subscribe(Subscribe { id, channel: channel.to_owned(), symbols, max_rate })
 }
 
 pub(crate) fn level(price: i64, size: u64) -> Level {
