@@ -196,7 +196,13 @@ mod tests {
     fn it_sees_what_the_codec_sees() {
         let levels = vec![Level { price: 7, size: 8 }];
         let book = |snapshot, first_sequence| {
-            Body::Book(Book { snapshot, first_sequence, bids: levels.clone(), asks: levels.clone(), checksum: None })
+            Body::Book(Book {
+                snapshot,
+                first_sequence,
+                bids: levels.clone(),
+                asks: levels.clone(),
+                checksum: None,
+            })
         };
         let gap = Gap { channel: 2, cause: 3, first_sequence: 4, last_sequence: 9, epoch: 0 };
         let records = [
@@ -219,9 +225,15 @@ mod tests {
                 Item::Market(found) => {
                     assert_eq!(found.channel, record.channel() as u8);
                     assert_eq!((found.instrument, found.sequence), (record.instrument, record.sequence));
-                    assert_eq!((found.event_time, found.receive_time), (record.event_time, record.receive_time));
+                    assert_eq!(
+                        (found.event_time, found.receive_time),
+                        (record.event_time, record.receive_time)
+                    );
                     if let Body::Book(book) = &record.body {
-                        assert_eq!((found.is_snapshot, found.first_sequence), (book.snapshot, book.first_sequence));
+                        assert_eq!(
+                            (found.is_snapshot, found.first_sequence),
+                            (book.snapshot, book.first_sequence)
+                        );
                     }
                 }
                 Item::Other(bytes) => {
@@ -256,7 +268,10 @@ mod tests {
                 let _ = walk(&wrong, |_| {});
             }
         }
-        assert_eq!(walk(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], |_| {}), Err(Malformed));
+        assert_eq!(
+            walk(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], |_| {}),
+            Err(Malformed)
+        );
         assert_eq!(walk(&[0x0b], |_| {}), Err(Malformed));
     }
 }
