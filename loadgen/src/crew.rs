@@ -308,7 +308,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     while !threads.has_ended() {
-        runtime.block_on(tokio::time::sleep(TELL_PERIOD));
+        runtime.block_on(async { tokio::time::sleep(TELL_PERIOD).await });
         let (now, seconds) = threads.now();
         say(&Said::Now(now, seconds))?;
     }

@@ -278,7 +278,9 @@ impl Run {
         let all = (self.scenario.processes * self.scenario.threads) as u64;
         loop {
             let (counts, _) = crew.now();
-            let is_settled = counts.settled >= all && counts.behind == 0;
+            let is_back =
+                !self.scenario.churn.reconnects() || counts.live + counts.ended_early >= counts.opened;
+            let is_settled = counts.settled >= all && counts.behind == 0 && is_back;
             if is_settled || crew.has_ended() || Instant::now() > until {
                 return Ok(published);
             }

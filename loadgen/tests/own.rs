@@ -18,7 +18,13 @@ fn passed(arguments: &[&str]) -> Value {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let report: Value =
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\n{stdout}\n{stderr}"));
-    assert!(output.status.success(), "{}\n{:#}\n{stderr}", report["verdicts"], report["checks"]);
+    assert!(
+        output.status.success(),
+        "{}\n{:#}\n{:#}\n{stderr}",
+        report["verdicts"],
+        report["sessions"],
+        report["checks"]
+    );
     report
 }
 

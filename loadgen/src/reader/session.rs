@@ -567,7 +567,7 @@ impl Session {
         if may_return && (was_open || self.extra.as_ref().is_some_and(|extra| extra.lost_at > 0)) {
             let attempts = self.extra().attempts;
             self.extra().attempts += 1;
-            return self.come_back(core, slot, BACK_OFF * (1 << attempts.min(6)));
+            return self.come_back(core, slot, BACK_OFF * (1 << attempts.min(3)));
         }
         let text = match end {
             End::Closed(code, text) => format!("closed by the server: {code} {text}"),

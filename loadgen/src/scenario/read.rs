@@ -374,8 +374,9 @@ fn check(f: &mut Fields, scenario: &Scenario) {
     } else if scenario.peer.is_none() && scenario.target.url.is_some() && scenario.target.bus.is_empty() {
         f.wrong(
             "target.url",
-            "the own source needs the bus of that gateway, in `target.bus`: \"nats://127.0.0.1:4222\"; or take what its \
-             ingester sends, with `source.kind` = \"running\"; or leave `target.url` out for a gateway of its own",
+            "the own source needs the bus of that gateway, in `target.bus` (--bus nats://127.0.0.1:4222); or take what its \
+             ingester sends, with `sessions.symbols` and `source.kind` = \"running\" (--symbols sim:*); or leave it out, for \
+             a gateway of its own",
         );
     }
     if scenario.peer.is_some() {

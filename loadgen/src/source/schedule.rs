@@ -31,7 +31,7 @@ impl Schedule {
             let done = (end - self.at) * rate / 1e9;
             if done >= left {
                 self.at += left * 1e9 / rate;
-                return;
+                return self.skip_silence();
             }
             left -= done;
             self.at = end;
