@@ -14,7 +14,8 @@ use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
 use tickwire_benches::{change, criterion, quote, record, scale, snapshot};
 use tickwire_gateway::Limits;
 use tickwire_gateway::engine::{
-    Engine, Event, FeedStatus, InstrumentInfo, SessionKey, TopicId, TopicState, Update, VenueIndex,
+    Engine, EngineLimits, Event, FeedStatus, InstrumentInfo, SessionKey, TopicId, TopicState, Update,
+    VenueIndex,
 };
 use tickwire_wire::{
     Body, Channel, Command, Encoding, FeedState, Message, Scale, Subscribe, SymbolName, encode_command,
@@ -39,7 +40,9 @@ struct Rig {
 
 impl Rig {
     fn new(channel: Channel, encoding: Encoding, sessions: usize) -> Self {
-        let mut engine = Engine::new(Limits::default().engine, "tickwire/bench");
+        // Nobody answers here, so nothing is held back for answers.
+        let limits = EngineLimits { freshness_ns: 0, ..Limits::default().engine };
+        let mut engine = Engine::new(limits, "tickwire/bench");
         let feed = FeedStatus {
             venue: VenueIndex(0),
             name: "binance".into(),
@@ -56,7 +59,8 @@ impl Rig {
         let command = Subscribe { id: 1, channel: channel.name().to_owned(), symbols, max_rate: 0.0 };
         let mut bytes = Vec::new();
         encode_command(encoding, &Command::Subscribe(command), &mut bytes);
-        let sessions: Vec<_> = (0..sessions).map(|at| engine.open(format!("s{at}"), encoding, NOW)).collect();
+        let sessions: Vec<_> =
+            (0..sessions).map(|at| engine.open(format!("s{at}"), encoding, 0, NOW)).collect();
         for key in &sessions {
             engine.on_message(*key, &bytes, NOW);
         }

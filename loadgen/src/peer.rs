@@ -2,13 +2,19 @@
 //! in what it sends. A server of this kind gets updates of 40 bytes from a publisher and passes them on; `benches/peers`
 //! has them.
 
+mod centrifugo;
+mod nats_ws;
 mod raw40;
+mod socket_io;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ws::Opcode;
 
+pub(crate) use centrifugo::Centrifugo;
+pub(crate) use nats_ws::NatsWs;
 pub(crate) use raw40::Raw40;
+pub(crate) use socket_io::SocketIo;
 
 /// Bytes of an update.
 pub(crate) const UPDATE_BYTES: usize = 40;
@@ -61,21 +67,33 @@ impl Update {
 pub(crate) enum PeerKind {
     /// Subscribe with the ids in one binary message, `ok` comes back; updates as they are.
     Raw40,
+    /// nats-server's own WebSocket; symbols are subjects `u.<symbol>`.
+    NatsWs,
+    /// Events `sub`, `ok` and `u`.
+    #[serde(rename = "socket.io")]
+    SocketIo,
+    /// Channels `u.<symbol>`, in Protobuf.
+    Centrifugo,
 }
 
 impl PeerKind {
-    pub(crate) const ALL: [Self; 1] = [Self::Raw40];
+    pub(crate) const ALL: [Self; 4] = [Self::Raw40, Self::NatsWs, Self::SocketIo, Self::Centrifugo];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Raw40 => "raw40",
+            Self::NatsWs => "nats-ws",
+            Self::SocketIo => "socket.io",
+            Self::Centrifugo => "centrifugo",
         }
     }
 
     /// Path of the WebSocket.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::Raw40 => "/",
+            Self::Raw40 | Self::NatsWs => "/",
+            Self::SocketIo => "/socket.io/?EIO=4&transport=websocket",
+            Self::Centrifugo => "/connection/websocket?cf_protocol=protobuf",
         }
     }
 
@@ -83,6 +101,9 @@ impl PeerKind {
     pub(crate) fn session(self) -> PeerSession {
         match self {
             Self::Raw40 => PeerSession::Raw40(Raw40),
+            Self::NatsWs => PeerSession::NatsWs(NatsWs::default()),
+            Self::SocketIo => PeerSession::SocketIo(SocketIo::default()),
+            Self::Centrifugo => PeerSession::Centrifugo(Centrifugo::default()),
         }
     }
 }
@@ -99,6 +120,9 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) enum PeerSession {
     Raw40(Raw40),
+    NatsWs(NatsWs),
+    SocketIo(SocketIo),
+    Centrifugo(Centrifugo),
 }
 
 impl PeerSession {
@@ -106,6 +130,9 @@ impl PeerSession {
     pub(crate) fn open(&mut self, symbols: &[u32], out: &mut Vec<u8>) {
         match self {
             Self::Raw40(session) => session.open(symbols, out),
+            Self::NatsWs(session) => session.open(symbols, out),
+            Self::SocketIo(session) => session.open(symbols, out),
+            Self::Centrifugo(session) => session.open(symbols, out),
         }
     }
 
@@ -122,6 +149,9 @@ impl PeerSession {
     ) -> Result<Progress, String> {
         match self {
             Self::Raw40(session) => session.message(opcode, payload, out, found),
+            Self::NatsWs(session) => session.message(opcode, payload, out, found),
+            Self::SocketIo(session) => session.message(opcode, payload, out, found),
+            Self::Centrifugo(session) => session.message(opcode, payload, out, found),
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod ready;
 
 use std::time::Duration;
 
+use tickwire_gateway::Pacing;
 use tickwire_wire::{Channel, Encoding};
 
 use crate::peer::PeerKind;
@@ -71,7 +72,7 @@ pub(crate) struct Url {
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
     pub(crate) shards: usize,
-    pub(crate) cork: Duration,
+    pub(crate) pacing: Pacing,
     pub(crate) drain: Duration,
 }
 

@@ -162,7 +162,7 @@ fn config(scenario: &Scenario) -> GatewayConfig {
         listen: local,
         admin_listen: local,
         shards: scenario.gateway.shards,
-        cork: scenario.gateway.cork,
+        pacing: scenario.gateway.pacing,
         drain_window: scenario.gateway.drain,
         ..GatewayConfig::default()
     };

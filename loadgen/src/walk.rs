@@ -119,7 +119,7 @@ fn book_head(found: &mut Market, book: &[u8]) -> Result<(), Malformed> {
 }
 
 #[inline]
-fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+pub(crate) fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
     if let [byte @ 0..=0x7f, tail @ ..] = *rest {
         *rest = tail;
         return Ok(u64::from(*byte));
@@ -143,7 +143,7 @@ fn fixed64(rest: &mut &[u8]) -> Result<u64, Malformed> {
 }
 
 #[inline]
-fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+pub(crate) fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let length = varint(rest)?;
     let length = usize::try_from(length).map_err(|_| Malformed)?;
     let (found, tail) = rest.split_at_checked(length).ok_or(Malformed)?;
@@ -151,7 +151,7 @@ fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     Ok(found)
 }
 
-fn skip(tag: u64, rest: &mut &[u8]) -> Result<(), Malformed> {
+pub(crate) fn skip(tag: u64, rest: &mut &[u8]) -> Result<(), Malformed> {
     match tag & 7 {
         0 => drop(varint(rest)?),
         1 => drop(fixed64(rest)?),

@@ -84,7 +84,7 @@ def run_probe(encoding, **script):
         printed = io.StringIO()
         url = f"ws://127.0.0.1:{port[0]}/v1/stream"
         with contextlib.redirect_stdout(printed):
-            status = probe.main([url, "--encoding", encoding, "--seconds", "0.5", "--allow-old"])
+            status = probe.main([url, "--encoding", encoding, "--seconds", "0.5", "--allow-old", "--window-ms", "16"])
         return status, json.loads(printed.getvalue())
     finally:
         stop[0][0].call_soon_threadsafe(stop[0][1].set)

@@ -66,7 +66,7 @@ class Probe:
         self.counts, self.gaps = collections.Counter(), collections.Counter()
         self.violations, self.refused, self.notices, self.feeds = [], [], [], {}
         self.checksums = collections.Counter()
-        self.answers, self.ledger = {}, None
+        self.answers, self.ledger, self.rates = {}, None, {}
         self.superseded = 0
 
     def fault(self, what, record):
@@ -195,6 +195,7 @@ class Probe:
             "records": dict(self.counts),
             "subscriptions": len(self.subscriptions),
             "refused": self.refused,
+            "rates": self.rates,
             "gaps": dict(self.gaps),
             "superseded": self.superseded,
             "checksums": dict(self.checksums),
@@ -206,12 +207,29 @@ class Probe:
         }
 
 
+def check_grants(probe, options):
+    """Rates are echoed, on channels that know them, and never above what was asked for or is allowed."""
+    highest = min(options.max_rate, probe.hello["limits"]["max_rate"])
+    for answer in probe.answers.values():
+        for grant in answer["granted"]:
+            probe.rates[grant["channel"]] = rate = grant["max_rate"]
+            if grant["channel"] in LOSSLESS or options.max_rate == 0:
+                is_right = rate == 0
+            else:
+                is_right = 0 < rate <= max(highest, 0.01)
+            if not is_right:
+                probe.fault(f"the granted rate, {options.max_rate} asked", grant)
+
+
 async def follow(probe, options):
     subprotocol = f"tickwire.v1.{options.encoding}"
-    async with websockets.connect(options.url, subprotocols=[subprotocol], max_size=None) as socket:
+    url = f"{options.url}?window_ms={options.window_ms}" if options.window_ms else options.url
+    async with websockets.connect(url, subprotocols=[subprotocol], max_size=None) as socket:
         if socket.subprotocol != subprotocol:
             probe.violations.append(f"subprotocol {socket.subprotocol} in place of {subprotocol}")
         await read_until(probe, socket, options, 0, lambda: probe.hello is not None)
+        if probe.hello["window_ms"] != options.window_ms:
+            probe.violations.append(f"a delivery window of {probe.hello['window_ms']} ms, not {options.window_ms}")
         for number, channel in enumerate(options.channels, 1):
             fields = {"id": number, "channel": channel, "symbols": options.symbols, "max_rate": options.max_rate}
             await socket.send(codec.encode_command(options.encoding, "subscribe", fields))
@@ -221,6 +239,7 @@ async def follow(probe, options):
     unanswered = set(range(1, len(options.channels) + 1)) - probe.answers.keys()
     if unanswered:
         probe.violations.append(f"subscribes without an answer: {sorted(unanswered)}")
+    check_grants(probe, options)
 
 
 async def read_until(probe, socket, options, seconds, is_done):
@@ -250,6 +269,7 @@ def main(arguments=None):
     parser.add_argument("--symbols", nargs="+", default=["sim:*"])
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--max-rate", type=float, default=0.0)
+    parser.add_argument("--window-ms", type=int, default=0)
     parser.add_argument("--need", nargs="*", default=None, help="channels that must bring records; default: all asked for")
     parser.add_argument("--allow-old", action="store_true", help="accept send times of the past: recordings")
     options = parser.parse_args(arguments)

@@ -28,6 +28,7 @@ pub struct Builder {
     connect_timeout: Duration,
     command_timeout: Duration,
     pub(crate) receipt_interval: Option<Duration>,
+    window: Duration,
     pub(crate) buffer_bytes: usize,
     message_bytes_max: usize,
     pub(crate) batch_events_max: usize,
@@ -46,6 +47,7 @@ impl Builder {
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(30),
             receipt_interval: Some(Duration::from_millis(250)),
+            window: Duration::ZERO,
             buffer_bytes: 256 << 10,
             message_bytes_max: 8 << 20,
             batch_events_max: 1024,
@@ -112,6 +114,13 @@ impl Builder {
         self
     }
 
+    /// Asks for data at most once in this time: 16 ms for a screen. Rounded up to milliseconds; a gateway refuses more than
+    /// a second. [`Client::hello`] says what it granted. Default: zero, the gateway's own cadence.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
     /// Bytes that are read ahead of the program; beyond them the socket is left alone. Default: 256 KiB; at least 1 KiB.
     ///
     /// Memory for data on its way is at most this, two messages, and what the present message decodes to.
@@ -169,7 +178,12 @@ impl Builder {
     }
 
     pub(crate) fn targets(&self) -> Result<Vec<Target>, ConnectError> {
-        self.urls.iter().map(|url| Target::parse(url)).collect()
+        let window_ms = self.window.as_nanos().div_ceil(1_000_000);
+        let target = |url: &String| {
+            let target = Target::parse(url)?;
+            Ok(if window_ms > 0 { target.with("window_ms", window_ms) } else { target })
+        };
+        self.urls.iter().map(target).collect()
     }
 
     pub(crate) fn opener(&self) -> Opener {

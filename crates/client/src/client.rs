@@ -1,7 +1,7 @@
 //! The loop that a program reads: connects, decodes, and lets the session say what it means.
 
 use bytes::Bytes;
-use tickwire_wire::Encoding;
+use tickwire_wire::{Encoding, Hello};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -150,6 +150,11 @@ impl Client {
     /// A session is open.
     pub fn is_connected(&self) -> bool {
         self.session.is_connected()
+    }
+
+    /// What the gateway said of the session that is open: limits in force, delivery window, version.
+    pub fn hello(&self) -> Option<&Hello> {
+        self.session.hello()
     }
 
     /// What is known of this symbol is what the gateway knows: there is a connection, the venue's feed is live, at

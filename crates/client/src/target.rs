@@ -58,6 +58,17 @@ impl Target {
         Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
     }
 
+    /// With one more parameter of the query; in place of the same one, where the URL has it.
+    pub(crate) fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
+        let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let is_other =
+            |pair: &&str| !pair.is_empty() && pair.split_once('=').map_or(*pair, |(known, _)| known) != name;
+        let mut query: Vec<_> = query.split('&').filter(is_other).map(str::to_owned).collect();
+        query.push(format!("{name}={value}"));
+        self.path = format!("{path}?{}", query.join("&"));
+        self
+    }
+
     /// `host:port`, as the `Host` header and error messages have it.
     pub fn address(&self) -> String {
         if self.host.contains(':') {
@@ -98,6 +109,14 @@ mod tests {
         check("localhost", "the scheme `ws://` is missing");
         check("ws://gateway:99999/", "the port is no number");
         check("ws://", "not a gateway's URL");
+    }
+
+    #[test]
+    fn parameters() {
+        let path = |url: &str| Target::parse(url).unwrap().with("window_ms", 16).path;
+        assert_eq!(path("ws://gateway"), "/v1/stream?window_ms=16");
+        assert_eq!(path("ws://gateway/x?y=1"), "/x?y=1&window_ms=16");
+        assert_eq!(path("ws://gateway/x?window_ms=5&y"), "/x?y&window_ms=16");
     }
 
     #[test]

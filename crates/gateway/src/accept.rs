@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::WINDOW_MS_MAX;
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
 
@@ -142,6 +143,10 @@ impl Acceptor {
             }
             return text(StatusCode::BAD_REQUEST, known + "\n");
         };
+        let window_ms = match window_ms(request.uri().query().unwrap_or_default()) {
+            Ok(window_ms) => window_ms,
+            Err(reason) => return text(StatusCode::BAD_REQUEST, reason + "\n"),
+        };
         if !self.stats.is_ready() {
             return later(
                 1,
@@ -170,7 +175,8 @@ impl Acceptor {
             };
             match upgraded {
                 Ok(parts) => {
-                    acceptor.hand_over(id, parts.io.into_inner(), parts.read_buf, encoding, permit).await;
+                    let asked = (encoding, window_ms);
+                    acceptor.hand_over(id, parts.io.into_inner(), parts.read_buf, asked, permit).await;
                 }
                 Err(_) => tracing::error!(%peer, "the connection is of an unexpected kind"),
             }
@@ -187,7 +193,7 @@ impl Acceptor {
         id: String,
         stream: TcpStream,
         read: Bytes,
-        encoding: Encoding,
+        (encoding, window_ms): (Encoding, u16),
         permit: tokio::sync::OwnedSemaphorePermit,
     ) {
         let socket = socket2::SockRef::from(&stream);
@@ -210,7 +216,7 @@ impl Acceptor {
         self.stats.accepted.fetch_add(1, Ordering::Relaxed);
         self.stats.sessions.fetch_add(1, Ordering::Relaxed);
         self.stats.shards[at].sessions.fetch_add(1, Ordering::Relaxed);
-        let arrival = Arrival { id, stream, read, encoding, permit };
+        let arrival = Arrival { id, stream, read, encoding, window_ms, permit };
         if self.shards[at].send(Order::Arrive(arrival)).await.is_err() {
             self.stats.sessions.fetch_sub(1, Ordering::Relaxed);
         }
@@ -228,6 +234,17 @@ fn choose<B>(request: &Request<B>) -> Option<(Encoding, bool)> {
     names.find_map(|name| Encoding::from_subprotocol(name.trim())).map(|encoding| (encoding, true))
 }
 
+/// The delivery window that a query asks for, in milliseconds; 0 where it asks for none.
+fn window_ms(query: &str) -> Result<u16, String> {
+    let Some(asked) = query.split('&').find_map(|pair| pair.strip_prefix("window_ms=")) else { return Ok(0) };
+    let shown: String = asked.chars().take(32).collect();
+    asked.parse().ok().filter(|ms| *ms <= WINDOW_MS_MAX).ok_or_else(|| {
+        format!(
+            "window_ms is `{shown}`; it is milliseconds from 0 to {WINDOW_MS_MAX}: /v1/stream?window_ms=16"
+        )
+    })
+}
+
 pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body.into())));
     *response.status_mut() = status;
@@ -239,4 +256,33 @@ fn later(seconds: u64, body: &str) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, body);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(query: &str, expected: Result<u16, &str>) {
+        match (window_ms(query), expected) {
+            (Ok(got), Ok(expected)) => assert_eq!(got, expected),
+            (Err(got), Err(expected)) => assert!(got.contains(expected), "{got}"),
+            (got, expected) => panic!("{query}: {got:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn delivery_windows() {
+        check("", Ok(0));
+        check("other=1", Ok(0));
+        check("window_ms=16", Ok(16));
+        check("a=b&window_ms=0&c", Ok(0));
+        check("window_ms=1000", Ok(1000));
+        check("window_ms=1001", Err("from 0 to 1000"));
+        check("window_ms=70000", Err("`70000`"));
+        check("window_ms=-1", Err("`-1`"));
+        check("window_ms=", Err("``"));
+        check("window_ms=16ms", Err("`16ms`"));
+        check("xwindow_ms=5", Ok(0));
+    }
 }

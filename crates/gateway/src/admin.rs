@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics.
+//! The admin listener: health, readiness, metrics, insight into sessions.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,12 +23,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::text;
+use crate::admin_sessions::{Answer, Shards};
+use crate::engine::{Pressure, SessionState, Survey};
 use crate::stats::Stats;
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until it is told to stop.
-pub(crate) async fn run(listener: TcpListener, stats: Arc<Stats>, stop: CancellationToken) {
+pub(crate) async fn run(listener: TcpListener, stats: Arc<Stats>, shards: Shards, stop: CancellationToken) {
     let mut registry = Registry::with_prefix("tickwire");
     registry.register_collector(Box::new(Figures(Arc::clone(&stats))));
     let registry = Arc::new(registry);
@@ -41,11 +43,11 @@ pub(crate) async fn run(listener: TcpListener, stats: Arc<Stats>, stop: Cancella
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (stats, registry) = (Arc::clone(&stats), Arc::clone(&registry));
+        let (stats, registry, shards) = (Arc::clone(&stats), Arc::clone(&registry), shards.clone());
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let answer = answer(&request, &stats, &registry);
-                async { Ok::<_, Infallible>(answer) }
+                let (stats, registry, shards) = (Arc::clone(&stats), Arc::clone(&registry), shards.clone());
+                async move { Ok::<_, Infallible>(answer(&request, &stats, &registry, &shards).await) }
             });
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -59,7 +61,12 @@ pub(crate) async fn run(listener: TcpListener, stats: Arc<Stats>, stop: Cancella
     }
 }
 
-fn answer(request: &Request<Incoming>, stats: &Stats, registry: &Registry) -> Response<Full<Bytes>> {
+async fn answer(
+    request: &Request<Incoming>,
+    stats: &Stats,
+    registry: &Registry,
+    shards: &Shards,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
     }
@@ -67,8 +74,21 @@ fn answer(request: &Request<Incoming>, stats: &Stats, registry: &Registry) -> Re
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => readiness(stats),
         "/metrics" => metrics(registry),
-        _ => text(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
+        "/v1/sessions" => json(shards.list(request.uri().query()).await),
+        path => match path.strip_prefix("/v1/sessions/") {
+            Some(id) => json(shards.one(id).await),
+            None => {
+                text(StatusCode::NOT_FOUND, "here are /healthz, /readyz, /metrics and /v1/sessions[/ID]\n")
+            }
+        },
     }
+}
+
+fn json((status, body): Answer) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = text(status, format!("{body}\n"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// Ready to take sessions. A bus that goes away later does not end readiness: sessions keep what they have, marked as
@@ -143,10 +163,8 @@ impl Collector for Figures {
         let gauges = [
             ("ready", "1 when sessions are taken", ready),
             ("sessions", "Open sessions", load(&stats.sessions)),
-            ("sessions_conflating", "Sessions that get the newest only", stats.sum(|s| &s.conflating)),
             ("topics", "Instruments' channels followed on the bus", load(&hub.topics)),
             ("instruments", "Instruments known", load(&hub.instruments)),
-            ("pressure_bytes", "Bytes owed to sessions", stats.sum(|s| &s.pressure_bytes)),
             ("log_bytes", "Bytes of recent records kept", stats.sum(|s| &s.log_bytes)),
         ];
         for (name, help, value) in gauges {
@@ -159,6 +177,34 @@ impl Collector for Figures {
         for (code, count) in CloseCode::ALL.iter().zip(&stats.closed) {
             ConstCounter::new(load(count)).encode(family.encode_family(&[("code", code.name())])?)?;
         }
+        labelled(
+            &mut encoder,
+            "sessions_by_state",
+            "Open sessions by state",
+            "state",
+            &|value| ConstGauge::new(value as i64),
+            SessionState::ALL
+                .map(SessionState::name)
+                .into_iter()
+                .enumerate()
+                .map(|(at, name)| (name, stats.sum(|s| &s.states[at]))),
+        )?;
+        labelled(
+            &mut encoder,
+            "pressure_bytes",
+            "Bytes owed to sessions, by what they are",
+            "part",
+            &|value| ConstGauge::new(value as i64),
+            Pressure::NAMES.into_iter().enumerate().map(|(at, name)| (name, stats.sum(|s| &s.pressure[at]))),
+        )?;
+        labelled(
+            &mut encoder,
+            "decisions",
+            "Decisions for sessions that were held back, by kind",
+            "kind",
+            &ConstCounter::new,
+            Survey::KINDS.into_iter().enumerate().map(|(at, name)| (name, stats.sum(|s| &s.decisions[at]))),
+        )?;
         let live = ConstGauge::new(0_i64);
         let mut family =
             encoder.encode_descriptor("feed_live", "1 when the feed is live", None, live.metric_type())?;
@@ -168,6 +214,22 @@ impl Collector for Figures {
         }
         Ok(())
     }
+}
+
+/// A metric with one label, a value for each of its names.
+fn labelled<M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    metric: &impl Fn(u64) -> M,
+    values: impl Iterator<Item = (&'static str, u64)>,
+) -> Result<(), std::fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, metric(0).metric_type())?;
+    for (of, value) in values {
+        metric(value).encode(family.encode_family(&[(label, of)])?)?;
+    }
+    Ok(())
 }
 
 fn write(

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::engine::EngineLimits;
+use crate::shard::Pacing;
 
 /// Settings of one gateway process. All of them are in force from start to end.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +15,8 @@ pub struct GatewayConfig {
     pub admin_listen: SocketAddr,
     /// Threads that own sessions; 1 to 64.
     pub shards: usize,
-    /// Shortest time between two rounds of writing under load. The first update after silence leaves at once.
-    pub cork: Duration,
+    /// Between two rounds of writing. The first update after silence leaves at once.
+    pub pacing: Pacing,
     /// Over how long sessions are closed at a graceful end.
     pub drain_window: Duration,
     /// A feed whose ingester is not heard for this long is down. Ingesters beat twice a second.
@@ -53,7 +54,7 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
             shards: 1,
-            cork: Duration::from_millis(1),
+            pacing: Pacing::default(),
             drain_window: Duration::from_secs(5),
             feed_down_after: Duration::from_millis(1250),
             limits: Limits::default(),
@@ -73,13 +74,19 @@ impl Default for Limits {
             socket_send_bytes: 128 << 10,
             engine: EngineLimits {
                 subscriptions_per_session: 4096,
+                rate_max: 1000.0,
                 command_bytes: 64 << 10,
                 commands_per_second: 50,
                 shed_bytes: 1 << 20,
+                shed_end_bytes: 512 << 10,
                 close_bytes: 4 << 20,
                 no_progress_ns: 30_000 * MS,
                 conflating_after_ns: 200 * MS,
                 prompt_after_ns: 1000 * MS,
+                freshness_ns: 200 * MS,
+                window_first_bytes: 2 << 10,
+                window_max_bytes: 4 << 20,
+                unanswered_ns: 2000 * MS,
                 heartbeat_ns: 1000 * MS,
                 ping_after_ns: 15_000 * MS,
                 subscribe_timeout_ns: 3000 * MS,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, Acceptor, Pages};
 use crate::admin;
+use crate::admin_sessions::Shards;
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::hub::{self, HubSetup, HubStats, ShardLink};
@@ -104,7 +105,7 @@ impl Gateway {
             let setup = ShardSetup {
                 at,
                 limits: config.limits.engine.clone(),
-                cork: config.cork,
+                pacing: config.pacing,
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
                 orders: ordered,
@@ -147,7 +148,7 @@ impl Gateway {
             next: AtomicU64::new(1),
         });
         tokio::spawn(accept::run(public, acceptor, accepting));
-        tokio::spawn(admin::run(admin, stats, running));
+        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), running));
         Ok(gateway)
     }
 

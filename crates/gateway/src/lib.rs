@@ -5,6 +5,7 @@
 
 mod accept;
 mod admin;
+mod admin_sessions;
 mod clock;
 mod config;
 pub mod engine;
@@ -17,3 +18,4 @@ pub use accept::{NoPages, Page, Pages};
 pub use config::{GatewayConfig, Limits};
 pub use gateway::{Gateway, StartError};
 pub use hyper::Method;
+pub use shard::Pacing;

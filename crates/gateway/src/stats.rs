@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::engine::Survey;
 use crate::hub::HubStats;
 
 /// Of one shard. Written once per tick by its own thread.
@@ -16,8 +17,12 @@ pub(crate) struct ShardStats {
     pub(crate) conflated: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) filtered: AtomicU64,
-    pub(crate) pressure_bytes: AtomicU64,
-    pub(crate) conflating: AtomicU64,
+    /// By place in `Pressure::NAMES`.
+    pub(crate) pressure: [AtomicU64; 4],
+    /// By place in `SessionState::ALL`.
+    pub(crate) states: [AtomicU64; 4],
+    /// By place in `Survey::KINDS`.
+    pub(crate) decisions: [AtomicU64; Survey::KINDS.len()],
     pub(crate) writes: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
 }

@@ -1,7 +1,14 @@
 //! Test doubles and helpers. Never a dependency of what ships.
 
+mod account;
+mod frames;
 mod nats;
 mod program;
+mod proxy;
+mod stock;
 
+pub use account::{Account, MessageSeen, age_at, in_ms, unix_now};
 pub use nats::{NatsServer, NatsServerConfig};
 pub use program::Program;
+pub use proxy::{DelayProxy, Link};
+pub use stock::{Pace, StockClient};

@@ -49,11 +49,20 @@ impl Program {
     /// # Panics
     /// When it cannot be started.
     pub fn start(binary: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        Self::start_with(binary, arguments, &[])
+    }
+
+    /// As [`Program::start`], with variables in its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with(binary: impl AsRef<Path>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let binary = binary.as_ref();
         let name = format!("{} {}", binary.display(), arguments.join(" "));
         let mut child = Command::new(binary)
             .args(arguments)
             .env_remove("TICKWIRE_CONFIG")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -85,6 +94,19 @@ impl Program {
     /// Everything that it wrote so far.
     pub fn output(&self) -> String {
         self.output.lines().join("\n")
+    }
+
+    /// Bytes of memory that it holds at the moment, shared code included (Linux only).
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib =
+            line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse::<u64>().ok());
+        kib.unwrap_or_else(|| panic!("{} is gone:\n{}", self.name, self.output())) << 10
     }
 
     /// Asks it to stop: SIGTERM.

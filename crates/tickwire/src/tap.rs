@@ -86,6 +86,9 @@ pub(crate) struct TapCommand {
     /// Updates per second of each subscription, at most, on conflated channels
     #[arg(long, value_name = "UPDATES", value_parser = rate)]
     pub(crate) max_rate: Option<f64>,
+    /// Data at most once in this many milliseconds, fewer and larger messages: 16 for a screen
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) window_ms: Option<u16>,
     /// End after this many records
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
@@ -98,7 +101,7 @@ pub(crate) struct TapCommand {
     #[arg(long, value_name = "FILE", conflicts_with = "read")]
     pub(crate) record: Option<PathBuf>,
     /// Show a file that --record wrote; no gateway is needed
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "wait", "max_rate"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "wait", "max_rate", "window_ms"])]
     pub(crate) read: Option<PathBuf>,
     /// At the end, ask the gateway what became of every record, and check it against what came
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tickwire_gateway::Pacing;
 use tickwire_wire::{Channel, Encoding, is_venue};
 
 use super::fields::Fields;
@@ -33,7 +34,7 @@ pub(crate) fn read(fields: &mut Fields, cores: usize) -> Scenario {
         target: target(f),
         gateway: Gateway {
             shards: f.count("gateway.shards", 1, 64).unwrap_or(1) as usize,
-            cork: f.time("gateway.cork").unwrap_or(MS),
+            pacing: pacing(f),
             drain: f.time("gateway.drain").unwrap_or(SECOND),
         },
         peer: peer(f),
@@ -51,6 +52,15 @@ pub(crate) fn read(fields: &mut Fields, cores: usize) -> Scenario {
     check(f, &scenario);
     f.refuse_unknown();
     scenario
+}
+
+/// How updates come to share writes; the gateway's own defaults where nothing is said.
+fn pacing(f: &mut Fields) -> Pacing {
+    let default = Pacing::default();
+    Pacing {
+        ratio: f.number("gateway.pace_ratio", 1000.0).unwrap_or(default.ratio),
+        wait_max: f.time("gateway.pace_wait_max").unwrap_or(default.wait_max),
+    }
 }
 
 fn target(f: &mut Fields) -> Target {

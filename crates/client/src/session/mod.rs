@@ -54,6 +54,7 @@ pub(crate) struct Session {
     settings: SessionSettings,
     /// None: there is no connection.
     limits: Option<Limits>,
+    hello: Option<Arc<Hello>>,
     instruments: Instruments,
     feeds: HashMap<Arc<str>, Feed>,
     wanted: Wanted,
@@ -75,6 +76,7 @@ impl Session {
         Self {
             settings,
             limits: None,
+            hello: None,
             instruments: Instruments::default(),
             feeds: HashMap::new(),
             wanted: Wanted::default(),
@@ -92,14 +94,16 @@ impl Session {
 
     pub(crate) fn connected(&mut self, address: String, hello: Hello, now: Instant) {
         self.limits = Some(hello.limits.unwrap_or_default());
+        let hello = Arc::new(hello);
+        self.hello = Some(Arc::clone(&hello));
         self.counters.connects += 1;
-        self.event(Event::State(State::Connected { address, hello: Arc::new(hello) }));
+        self.event(Event::State(State::Connected { address, hello }));
         self.subscribe_all(now);
     }
 
     /// Returns how long the gateway asked to stay away, if it did.
     pub(crate) fn disconnected(&mut self) -> Option<Duration> {
-        self.limits = None;
+        (self.limits, self.hello) = (None, None);
         self.instruments.disconnected();
         self.feeds.clear();
         self.owed.clear();
@@ -113,6 +117,10 @@ impl Session {
     /// There will be no further connection.
     pub(crate) fn end(&mut self) {
         self.requests.end();
+    }
+
+    pub(crate) fn hello(&self) -> Option<&Hello> {
+        self.hello.as_deref()
     }
 
     pub(crate) fn is_connected(&self) -> bool {

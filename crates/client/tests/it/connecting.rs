@@ -46,6 +46,32 @@ async fn another_status_than_101_comes_with_its_body() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delivery_window_is_asked_for_in_the_query() {
+    let mut gateway = FakeGateway::new();
+    let builder = gateway.client().window(Duration::from_micros(15_001));
+    let serve = async {
+        let mut pipe = gateway.pipe().await;
+        let mut request = String::new();
+        while !request.ends_with("\r\n") {
+            request.push(char::from(pipe.read_u8().await.unwrap()));
+        }
+        request
+    };
+    let (client, request) = tokio::join!(builder.connect(), serve);
+    assert_eq!(request, "GET /v1/stream?window_ms=16 HTTP/1.1\r\n");
+    assert!(client.is_err(), "nobody answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_gateway_granted_can_be_asked() {
+    let mut gateway = FakeGateway::new();
+    gateway.hello.window_ms = 16;
+    let builder = gateway.client();
+    let (client, _session) = tokio::join!(builder.connect(), gateway.accept());
+    assert_eq!(client.unwrap().hello().map(|hello| hello.window_ms), Some(16));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_did_not_read_the_key_is_no_gateway() {
     let mut gateway = FakeGateway::new();
     let builder = gateway.client();

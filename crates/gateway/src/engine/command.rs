@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Refused, Resume,
-    ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
+    Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Receipt, Refused,
+    Resume, ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
 };
 
 use super::Engine;
-use super::session::{Session, SessionKey, ledger_entry};
+use super::rate::granted_rate;
+use super::session::{Session, SessionKey, Wildcard, ledger_entry};
 use super::update::TopicId;
 
 /// Clients that a refusal asks to look at the names that exist see so many of them.
@@ -20,22 +21,26 @@ const NAME_CHARS_SHOWN: usize = 32;
 pub(super) const ALREADY_SUBSCRIBED: &str = "this session has it already";
 
 impl Engine {
-    /// Takes one message from a client. What cannot be read is answered with an error; the session goes on.
-    pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+    /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
+    /// whether it answers one of our probes: these are not counted against the client.
+    pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) -> bool {
+        self.now = now;
+        let Some(session) = self.sessions.get_mut(key) else { return false };
         session.heard = now;
         if session.is_ending() {
-            return;
+            return false;
         }
         if bytes.len() > self.limits.command_bytes {
             self.close(key, CloseCode::TooLarge);
-            return;
+            return false;
         }
         let encoding = session.encoding;
         match decode_command(encoding, bytes) {
+            Ok(Command::Receipt(receipt)) => return self.on_receipt(key, receipt, now),
             Ok(command) => self.on_command(key, command, now),
             Err(error) => self.complain(key, 0, "bad_command", explain(encoding, &error.reason)),
         }
+        false
     }
 
     /// Notes that something was heard, and owes the answer to a ping.
@@ -47,11 +52,23 @@ impl Engine {
         }
     }
 
-    /// Notes that something was heard.
-    pub fn on_pong(&mut self, key: SessionKey, now: u64) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.heard = now;
-        }
+    /// Takes the answer to a ping: everything sent before that ping was read. Returns whether
+    /// one was owed; one that names none of ours only shows that the client is there.
+    pub fn on_pong(&mut self, key: SessionKey, payload: &[u8], now: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        session.heard = now;
+        let Ok(time) = payload.try_into() else { return false };
+        let is_owed = session.window.on_pong(u64::from_le_bytes(time), now);
+        self.reopen(key, now);
+        is_owed
+    }
+
+    fn on_receipt(&mut self, key: SessionKey, receipt: Receipt, now: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        session.reader_lag_ns = receipt.reader_lag_ns;
+        let is_answer = session.window.on_receipt(receipt.sent_time, now);
+        self.reopen(key, now);
+        is_answer
     }
 
     /// Tells a client that it sends commands too fast.
@@ -68,6 +85,7 @@ impl Engine {
             Command::Unsubscribe(command) => self.unsubscribe(key, &command, now),
             Command::SetRate(command) => self.set_rate(key, &command),
             Command::Resume(command) => self.resume(key, command),
+            // Read before the others.
             Command::Receipt(_) => {}
             Command::Ledger(LedgerRequest { id }) => {
                 let Some(session) = self.sessions.get(key) else { return };
@@ -89,11 +107,13 @@ impl Engine {
             self.say(key, &Message::Subscribed(answer));
             return;
         };
+        let rate = granted_rate(command.max_rate, self.limits.rate_max);
         let mut waiting = Vec::new();
         let mut hints = NAMES_SHOWN;
         for symbol in symbols {
             match self.resolve(channel, &symbol, &mut hints) {
-                Ok((wildcard, topics)) => {
+                Ok((venue, topics)) => {
+                    let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
                     if let Some(refusal) = self.ask_for(key, channel, symbol, wildcard, topics, &mut waiting)
                     {
                         answer.refused.push(refusal);
@@ -102,7 +122,7 @@ impl Engine {
                 Err(refusal) => answer.refused.push(refusal),
             }
         }
-        self.await_topics(key, answer, waiting, now);
+        self.await_topics(key, answer, waiting, rate, now);
     }
 
     /// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows.
@@ -111,16 +131,16 @@ impl Engine {
         key: SessionKey,
         channel: Channel,
         symbol: String,
-        wildcard: Option<String>,
+        wildcard: Option<Wildcard>,
         topics: Vec<TopicId>,
         waiting: &mut Vec<TopicId>,
     ) -> Option<Refused> {
         let limit = self.limits.subscriptions_per_session;
         let session = self.sessions.get_mut(key)?;
-        if let Some(venue) = wildcard {
-            let wildcard = (venue, channel);
-            if !session.wildcards.contains(&wildcard) {
-                session.wildcards.push(wildcard);
+        if let Some(wildcard) = wildcard {
+            match session.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
+                Some(known) => known.rate = wildcard.rate,
+                None => session.wildcards.push(wildcard),
             }
         } else if topics.iter().any(|topic| session.by_topic.contains_key(topic)) {
             return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
@@ -183,7 +203,7 @@ impl Engine {
         self.cancel_pending(key, &command.channel, &command.symbols, now);
         let (topics, wildcards, refused) = self.held_topics(key, &command.channel, &command.symbols);
         if let Some(session) = self.sessions.get_mut(key) {
-            session.wildcards.retain(|wildcard| !wildcards.contains(wildcard));
+            session.wildcards.retain(|known| !wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)));
         }
         let mut entries = Vec::new();
         for id in topics {
@@ -238,7 +258,10 @@ impl Engine {
         for symbol in without_repeats(symbols.to_vec()) {
             let resolved = known.and_then(|channel| self.resolve(channel, &symbol, &mut 0).ok());
             let (venue, named) = resolved.unwrap_or_default();
-            let wildcard = venue.zip(known).filter(|wildcard| session.wildcards.contains(wildcard));
+            let is_held = |(venue, of): &(String, Channel)| {
+                session.wildcards.iter().any(|known| known.is_of(venue, *of))
+            };
+            let wildcard = venue.zip(known).filter(is_held);
             let before = topics.len();
             topics.extend(named.into_iter().filter(|topic| session.by_topic.contains_key(topic)));
             if topics.len() == before && wildcard.is_none() {
@@ -253,24 +276,33 @@ impl Engine {
     }
 
     fn set_rate(&mut self, key: SessionKey, command: &SetRate) {
-        let (topics, _, refused) = self.held_topics(key, &command.channel, &command.symbols);
-        let Some(session) = self.sessions.get(key) else { return };
-        let granted = topics.into_iter().filter_map(|id| {
-            let topic = self.topics[id.0 as usize].as_deref()?;
-            let sub = session.sub(*session.by_topic.get(&id)?)?;
-            Some(Granted {
+        let (topics, wildcards, refused) = self.held_topics(key, &command.channel, &command.symbols);
+        let rate = granted_rate(command.max_rate, self.limits.rate_max);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for known in &mut session.wildcards {
+            if wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)) {
+                known.rate = rate;
+            }
+        }
+        let mut granted = Vec::new();
+        for id in topics {
+            let max_rate = if id.channel().is_lossless() { 0.0 } else { rate };
+            self.set_sub_rate(key, id, max_rate);
+            let Some(topic) = self.topics[id.0 as usize].as_deref() else { continue };
+            let held = self.sessions.get(key).and_then(|session| session.sub(*session.by_topic.get(&id)?));
+            let Some(sub) = held else { continue };
+            granted.push(Granted {
                 channel: id.channel() as i32,
                 symbol: topic.info.scale.symbol.clone(),
                 instrument: topic.info.id,
                 price_decimals: topic.info.scale.price_decimals,
                 size_decimals: topic.info.scale.size_decimals,
-                max_rate: 0.0,
+                max_rate,
                 epoch: topic.epoch,
                 sequence: sub.sent,
-            })
-        });
-        let answer = Subscribed { id: command.id, granted: granted.collect(), refused };
-        self.say(key, &Message::Subscribed(answer));
+            });
+        }
+        self.say(key, &Message::Subscribed(Subscribed { id: command.id, granted, refused }));
     }
 
     /// Takes positions, beside those of earlier commands: a long vector may come in parts.

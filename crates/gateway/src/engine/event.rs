@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
 
 use super::Engine;
+use super::decision::Decision;
 use super::session::{Session, SessionKey, SubRef};
 use super::topic::{LogLimits, Stamp, Topic};
 use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
@@ -12,8 +13,9 @@ use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Upda
 impl Engine {
     /// Takes what the bus side has to say.
     pub fn on_event(&mut self, event: &Event, now: u64) {
+        self.now = now;
         match event {
-            Event::Update(update) => self.on_update(update),
+            Event::Update(update) => self.on_update(update, now),
             Event::State(state) => self.on_state(state, now),
             Event::Instrument(info) => self.on_instrument(info, now),
             Event::Feed(feed) => self.on_feed(feed, now),
@@ -25,7 +27,7 @@ impl Engine {
         LogLimits { records: self.limits.log_records_per_topic, bytes: self.limits.log_bytes_per_topic }
     }
 
-    fn on_update(&mut self, update: &Arc<Update>) {
+    fn on_update(&mut self, update: &Arc<Update>, now: u64) {
         let limits = self.log_limits();
         let Some(topic) = self.topics.get_mut(update.topic.0 as usize).and_then(Option::as_deref_mut) else {
             return;
@@ -34,9 +36,11 @@ impl Engine {
             return;
         }
         self.stamp += 1;
+        let stood = (topic.epoch, topic.sequence);
         topic.append(update, self.stamp, limits);
+        let is_gap = update.is_gap();
         let is_lossless = topic.channel.is_lossless();
-        let is_sheddable = is_lossless && !topic.channel.is_critical() && !update.is_gap();
+        let is_sheddable = is_lossless && !topic.channel.is_critical() && !is_gap;
         for subscriber in &topic.subscribers {
             let Some(session) = self.sessions.get_mut(subscriber.session) else { continue };
             if session.is_ending() {
@@ -45,6 +49,13 @@ impl Engine {
             let Some(sub) = session.subs.get_mut(subscriber.sub as usize).and_then(Option::as_mut) else {
                 continue;
             };
+            if let Some(rate) = sub.rate.as_ref().filter(|rate| rate.rests()) {
+                if !is_gap && now < rate.due() {
+                    continue;
+                }
+                self.rates.leave();
+                sub.wake(stood.0, stood.1);
+            }
             if !std::mem::replace(&mut sub.dirty, true) {
                 session.dirty.push_back(subscriber.sub);
             }
@@ -55,6 +66,9 @@ impl Engine {
                 if session.shedding && is_sheddable {
                     shed(session, subscriber.sub, self.stamp);
                 }
+                if session.lossless_bytes >= self.limits.write_bytes {
+                    session.delivery.open_early();
+                }
                 let pressure = session.pressure();
                 if pressure > self.limits.close_bytes
                     || (pressure > self.limits.shed_bytes && !session.shedding)
@@ -62,7 +76,7 @@ impl Engine {
                     self.overfull.push(subscriber.session);
                 }
             }
-            if !session.queued && session.blocked_since.is_none() {
+            if !session.queued && session.is_open() && !session.delivery.is_shut() {
                 session.queued = true;
                 self.ready.push(subscriber.session);
             }
@@ -76,6 +90,7 @@ impl Engine {
     fn relieve(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.shedding) {
             session.shedding = true;
+            session.decided(self.now, Decision::Shedding { pressure: session.pressure() as u64 });
             for index in 0..session.subs.len() as u32 {
                 let Some(sub) = session.sub(index).filter(|sub| sub.waiting_bytes > 0) else { continue };
                 let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
@@ -91,6 +106,7 @@ impl Engine {
 
     fn on_state(&mut self, state: &TopicState, now: u64) {
         let limits = self.log_limits();
+        self.wake_all(state.topic);
         let Some(topic) = self.topics.get_mut(state.topic.0 as usize).and_then(Option::as_deref_mut) else {
             return;
         };
@@ -158,7 +174,9 @@ impl Engine {
         if !std::mem::replace(&mut sub.dirty, true) {
             session.dirty.push_back(subscriber.sub);
         }
-        self.queue(subscriber.session);
+        if !session.delivery.is_shut() {
+            self.queue(subscriber.session);
+        }
     }
 
     /// Tells feed states, and positions that moved since the heartbeat before.

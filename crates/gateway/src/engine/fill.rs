@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fastwebsockets::{Frame, OpCode, Payload};
 use tickwire_wire::{Channel, CloseCode, Encoding, GapCause, encode_sent_time};
 
+use super::decision::Before;
 use super::session::{Ending, Session, Sub};
 use super::topic::{Entry, Stamp, Topic};
 use super::update::{TopicId, Update};
@@ -12,30 +13,75 @@ use super::update::{TopicId, Update};
 /// Longest head of a WebSocket frame from a server.
 pub(crate) const HEAD_BYTES_MAX: usize = 10;
 
+/// A ping with a time.
+const PROBE_BYTES: usize = 2 + size_of::<u64>();
+
 /// Topics by id.
 pub(crate) type Topics = [Option<Box<Topic>>];
 
-/// Appends what the session is owed, up to about `budget` bytes, as whole WebSocket frames. Control first: it always
-/// fits, whatever the budget.
-pub(crate) fn fill(session: &mut Session, topics: &mut Topics, budget: usize, now: u64, out: &mut Vec<u8>) {
+/// Appends what the session is owed, up to about `budget` bytes and as far as its window is open, as whole WebSocket
+/// frames. Control first: it always fits, whatever the budget. Probes go behind what they are to confirm. Subscriptions
+/// with a rate that were sent a record are added to `sent`. Returns whether there was anything but control.
+pub(crate) fn fill(
+    session: &mut Session,
+    topics: &mut Topics,
+    budget: usize,
+    now: u64,
+    sent: &mut Vec<u32>,
+    out: &mut Vec<u8>,
+) -> bool {
+    let begin = out.len();
+    let mut has_data = false;
     if let Some(payload) = session.pong.take() {
         write_frame(OpCode::Pong, &payload, out);
     }
-    if std::mem::take(&mut session.ping_due) {
-        write_frame(OpCode::Ping, &now.to_le_bytes(), out);
+    loop {
+        let before = out.len();
+        let left = budget.max(1).saturating_sub(before - begin);
+        let data = left.min(session.window.room()).min(session.window.message_bytes());
+        has_data |= message(session, topics, data, now, sent, out);
+        session.window.on_sent(out.len() - before, now);
+        let is_due = std::mem::take(&mut session.ping_due);
+        if is_due || session.window.wants_probe(now) {
+            let time = session.window.probe(PROBE_BYTES, now);
+            write_frame(OpCode::Ping, &time.to_le_bytes(), out);
+        }
+        let is_done = session.dirty.is_empty() || session.is_ending() || out.len() == before;
+        if is_done || session.delivery.is_shut() || out.len() - begin >= budget || !session.window.is_open() {
+            break;
+        }
     }
+    if let Ending::Asked(code) = session.ending {
+        write_close(code, out);
+        session.ending = Ending::Told(code);
+    }
+    has_data
+}
+
+/// One message with the control lane and about `budget` bytes of records; none where there is nothing. Returns whether
+/// there are records.
+fn message(
+    session: &mut Session,
+    topics: &mut Topics,
+    budget: usize,
+    now: u64,
+    sent: &mut Vec<u32>,
+    out: &mut Vec<u8>,
+) -> bool {
     let head = out.len();
     out.resize(head + HEAD_BYTES_MAX, 0);
-    let end = out.len() + budget.max(1);
+    let end = out.len() + budget;
     out.append(&mut session.control);
-    while out.len() < end && !session.is_ending() {
+    let data = out.len();
+    while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
         let Some(index) = session.dirty.pop_front() else { break };
-        if emit_instrument(session, topics, index, end, out) {
+        if emit_instrument(session, topics, index, end, now, sent, out) {
             session.dirty.push_back(index);
         } else if let Some(sub) = session.sub_mut(index) {
             sub.dirty = false;
         }
     }
+    let has_data = out.len() > data;
     if out.len() > head + HEAD_BYTES_MAX {
         encode_sent_time(session.encoding, now, out);
         close_frame_head(session, head, out);
@@ -43,10 +89,7 @@ pub(crate) fn fill(session: &mut Session, topics: &mut Topics, budget: usize, no
     } else {
         out.truncate(head);
     }
-    if let Ending::Asked(code) = session.ending {
-        write_close(code, out);
-        session.ending = Ending::Told(code);
-    }
+    has_data
 }
 
 /// Emits what the subscription and its siblings on the same instrument have pending, oldest arrival first. Returns
@@ -56,6 +99,8 @@ fn emit_instrument(
     topics: &mut Topics,
     index: u32,
     end: usize,
+    now: u64,
+    sent: &mut Vec<u32>,
     out: &mut Vec<u8>,
 ) -> bool {
     loop {
@@ -63,7 +108,9 @@ fn emit_instrument(
         if out.len() >= end {
             return session.sub(index).is_some_and(|sub| pending(sub, topics).is_some());
         }
-        emit(session, topics, oldest, out);
+        if emit(session, topics, oldest, now, out) {
+            sent.push(oldest);
+        }
     }
 }
 
@@ -89,13 +136,15 @@ fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
     topics.get(topic.0 as usize).and_then(Option::as_deref)
 }
 
-/// Arrival of the record that the subscription is to be sent next.
+/// Arrival of the record that the subscription is to be sent next. What a rate holds back is not it, for its siblings
+/// neither.
 fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topic_of(topics, sub.topic)?;
     if topic.channel == Channel::Book {
         return match topic.log_after(sub.stamp.max(sub.since)).next() {
             Some(entry) if entry.update.is_gap() => Some(entry.stamp),
-            _ => (topic.book.is_synced() && topic.stamp > sub.stamp).then_some(topic.stamp),
+            _ => (topic.book.is_synced() && topic.stamp > sub.stamp && topic.stamp <= sub.horizon())
+                .then_some(topic.stamp),
         };
     }
     if topic.channel.is_lossless() {
@@ -103,37 +152,53 @@ fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     }
     let gap = topic.log_after(sub.stamp.max(sub.since)).next().map(|entry| entry.stamp);
     let latest = topic.latest_after(sub.stamp).map(|entry| entry.stamp);
+    let latest = latest.filter(|stamp| *stamp <= sub.horizon());
     gap.into_iter().chain(latest).min()
 }
 
-/// Emits the next record of one subscription.
-fn emit(session: &mut Session, topics: &mut Topics, index: u32, out: &mut Vec<u8>) {
+/// Emits the next record of one subscription. Returns whether that counts for a rate of it.
+fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &mut Vec<u8>) -> bool {
     let encoding = session.encoding;
-    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return };
-    let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else { return };
-    if topic.channel == Channel::Book {
-        emit_book(sub, topic, encoding, out);
+    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return false };
+    let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else {
+        return false;
+    };
+    let before = Before::of(sub);
+    let mut is_snapshot = false;
+    let is_record = if topic.channel == Channel::Book {
+        let changes = emit_book(sub, topic, encoding, out);
+        is_snapshot = changes.as_ref().is_some_and(|update| update.is_snapshot());
+        changes.is_some()
     } else if topic.channel.is_lossless() {
         let settled = emit_lossless(sub, topic, encoding, out);
         session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
+        false
     } else {
-        emit_latest(sub, topic, encoding, out);
+        emit_latest(sub, topic, encoding, out)
+    };
+    let counts = is_record && sub.rate.is_some();
+    if before.is_notable(session.held, sub) {
+        before.note(session, topic, index, is_snapshot, now);
     }
+    counts
 }
 
-fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) {
+/// Returns the record that it was, where it was no gap.
+fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) -> Option<Arc<Update>> {
     let next = topic.log_after(sub.stamp.max(sub.since)).next().cloned();
     if let Some(gap) = next.filter(|entry| entry.update.is_gap()) {
         emit_gap(sub, topic, &gap, encoding, out);
         sub.stamp = gap.stamp;
-        return;
+        return None;
     }
     follow_epoch(sub, topic, topic.epoch, encoding, out);
-    if let Some(update) = topic.book_changes(sub.stamp) {
+    let changes = topic.book_changes(sub.stamp);
+    if let Some(update) = &changes {
         out.extend_from_slice(update.bytes(encoding));
         sub.deliver(update.last);
     }
     sub.stamp = topic.stamp;
+    changes
 }
 
 /// Emits the next logged record, or announces those that are shed; returns how many waiting bytes that settles.
@@ -175,30 +240,31 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec
     settled
 }
 
-/// Emits the newest of one key, or a gap where that came first.
-fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) {
+/// Emits the newest of one key, or a gap where that came first. Returns whether it was a record.
+fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> bool {
     let gap = topic.log_after(sub.stamp.max(sub.since)).next();
     let latest = topic.latest_after(sub.stamp);
     if let Some(gap) = gap.filter(|gap| latest.is_none_or(|latest| gap.stamp < latest.stamp)) {
         emit_gap(sub, topic, gap, encoding, out);
         sub.stamp = gap.stamp;
-        return;
+        return false;
     }
     let Some(entry) = latest else {
         sub.stamp = topic.stamp;
-        return;
+        return false;
     };
     follow_epoch(sub, topic, entry.update.epoch, encoding, out);
     out.extend_from_slice(entry.update.bytes(encoding));
     sub.deliver(entry.update.last);
     sub.stamp = entry.stamp;
+    true
 }
 
 /// Announces a new numbering whose own announcement was cut off the log.
 fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, encoding: Encoding, out: &mut Vec<u8>) {
     if sub.epoch != epoch {
         write_gap(topic, GapCause::Ingest, (sub.sent + 1, 0), epoch, encoding, out);
-        (sub.epoch, sub.sent) = (epoch, 0);
+        sub.renumber(epoch);
     }
 }
 
@@ -217,8 +283,8 @@ fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out
     } else if sub.epoch == entry.epoch_before {
         // The numbering starts again: what was held back of the old one is superseded, what follows counts from 1.
         out.extend_from_slice(gap.bytes(encoding));
-        sub.supersede(gap.first.saturating_sub(1));
-        (sub.epoch, sub.sent) = (gap.epoch, 0);
+        sub.superseded(gap.first.saturating_sub(1));
+        sub.renumber(gap.epoch);
     } else {
         // It ends a numbering that this subscription never saw.
         follow_epoch(sub, topic, gap.epoch, encoding, out);

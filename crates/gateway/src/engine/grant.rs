@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
 use super::command::{ALREADY_SUBSCRIBED, over_limit, refused};
+use super::decision::Decision;
+use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey, Sub, SubRef};
 use super::topic::Topic;
 use super::update::{InstrumentInfo, TopicId, Update};
@@ -17,6 +19,7 @@ impl Engine {
         key: SessionKey,
         answer: Subscribed,
         mut topics: Vec<TopicId>,
+        rate: f64,
         now: u64,
     ) {
         topics.sort_unstable();
@@ -30,7 +33,7 @@ impl Engine {
         }
         let deadline = now + self.limits.subscribe_timeout_ns;
         let is_known = unknown.is_empty();
-        let pending = PendingSubscribe { answer, waiting: topics, unknown, deadline };
+        let pending = PendingSubscribe { answer, waiting: topics, rate, unknown, deadline };
         if is_known {
             self.grant_all(key, pending, now);
         } else if let Some(session) = self.sessions.get_mut(key) {
@@ -120,7 +123,7 @@ impl Engine {
         let mut answer = pending.answer;
         let mut snapshots = Vec::new();
         for topic in pending.waiting {
-            match self.grant(key, topic, &mut snapshots) {
+            match self.grant(key, topic, pending.rate, &mut snapshots) {
                 Ok(granted) => answer.granted.push(granted),
                 Err(refusal) => answer.refused.push(refusal),
             }
@@ -142,6 +145,7 @@ impl Engine {
         &mut self,
         key: SessionKey,
         id: TopicId,
+        rate: f64,
         snapshots: &mut Vec<Arc<Update>>,
     ) -> Result<Granted, Refused> {
         let Some(info) = self.instruments[id.instrument_index() as usize].clone() else {
@@ -161,7 +165,8 @@ impl Engine {
             let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
-        let sub = start(session, topic, id, snapshots);
+        let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
+        let sub = Sub { rate: Rate::new(rate), ..start(session, topic, id, self.now, snapshots) };
         let (epoch, sequence) = (topic.epoch, sub.sent);
         topic.idle_since = None;
         let place = topic.subscribers.len() as u32;
@@ -178,7 +183,7 @@ impl Engine {
             instrument: info.id,
             price_decimals: info.scale.price_decimals,
             size_decimals: info.scale.size_decimals,
-            max_rate: 0.0,
+            max_rate: rate,
             epoch,
             sequence,
         })
@@ -188,11 +193,11 @@ impl Engine {
     pub(super) fn extend_wildcards(&mut self, info: &InstrumentInfo, now: u64) {
         let mut asked = Vec::new();
         for (key, session) in &self.sessions {
-            let of_venue = session.wildcards.iter().filter(|(venue, _)| *venue == info.name.venue);
-            asked.extend(of_venue.map(|(_, channel)| (key, TopicId::new(info.index, *channel))));
+            let of_venue = session.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
+            asked.extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel), all.rate)));
         }
-        for (key, topic) in asked {
-            self.await_topics(key, Subscribed::default(), vec![topic], now);
+        for (key, topic, rate) in asked {
+            self.await_topics(key, Subscribed::default(), vec![topic], rate, now);
         }
     }
 
@@ -209,7 +214,13 @@ impl Engine {
 }
 
 /// Where a new subscription starts: at the state as it is, or where the client left off.
-fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut Vec<Arc<Update>>) -> Sub {
+fn start(
+    session: &mut Session,
+    topic: &mut Topic,
+    id: TopicId,
+    now: u64,
+    snapshots: &mut Vec<Arc<Update>>,
+) -> Sub {
     let mut sub = Sub {
         topic: id,
         stamp: topic.stamp,
@@ -219,6 +230,7 @@ fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut 
         since: 0,
         shed_to: 0,
         account: Account::default(),
+        rate: None,
         dirty: false,
         sibling: 0,
         told: (0, 0),
@@ -248,15 +260,18 @@ fn start(session: &mut Session, topic: &mut Topic, id: TopicId, snapshots: &mut 
         let info = Arc::clone(&topic.info);
         let (first, epoch) = (position.sequence.saturating_add(1), topic.epoch);
         snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, epoch)));
-        resume_at(&mut sub, topic, 0, snapshots);
+        let from = resume_at(&mut sub, topic, 0, snapshots);
+        session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
     } else if position.sequence < topic.sequence {
-        resume_at(&mut sub, topic, position.sequence, snapshots);
+        let from = resume_at(&mut sub, topic, position.sequence, snapshots);
+        session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
     }
     sub
 }
 
-/// Goes back to a number: what the log still holds will be sent, what it does not is announced.
-fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<Update>>) {
+/// Goes back to a number: what the log still holds will be sent, what it does not is announced. Returns the first
+/// number that will follow.
+fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<Update>>) -> u64 {
     let oldest =
         topic.log.iter().find(|entry| entry.update.epoch == topic.epoch && entry.update.last > number);
     let (available, stamp) = match oldest {
@@ -270,4 +285,5 @@ fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<
     }
     sub.sent = available - 1;
     sub.stamp = stamp;
+    available
 }

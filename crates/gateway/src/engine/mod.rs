@@ -11,13 +11,17 @@
 //! - Control messages, pongs and close frames leave first and always fit.
 
 mod command;
+mod decision;
 mod event;
 mod fill;
 mod grant;
+mod insight;
+mod rate;
 mod session;
 mod tick;
 mod topic;
 mod update;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,29 +29,48 @@ use std::sync::Arc;
 use slotmap::SlotMap;
 use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA, Scale, encode_message};
 
+pub use decision::{Decided, Decision, Fate, Held, Run};
+pub use insight::{
+    Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState, SubscriptionRow, Survey,
+};
+pub use rate::{RATE_MIN, WINDOW_MS_MAX};
 pub use session::{Account, Pace, SessionKey};
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
 
-use session::{Ending, Session, Sub};
+use rate::Queues;
+use session::{Ending, Session, Sub, SubRef};
 use topic::{Stamp, Topic};
+use window::Freshness;
 
 /// Limits that the engine keeps. Bytes, nanoseconds, counts.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct EngineLimits {
     pub subscriptions_per_session: usize,
+    /// Fastest rate that is granted where one is asked for, in updates per second.
+    pub rate_max: f64,
     pub command_bytes: usize,
     pub commands_per_second: u32,
-    /// Pressure above which trades are dropped; below half of it they flow again.
+    /// Pressure above which trades are dropped.
     pub shed_bytes: usize,
+    /// Pressure below which they flow again.
+    pub shed_end_bytes: usize,
     /// Pressure above which the session is closed.
     pub close_bytes: usize,
-    /// A socket that takes nothing for this long ends its session.
+    /// A conflating session whose client takes nothing for this long is closed.
     pub no_progress_ns: u64,
-    /// A socket that takes nothing for this long makes its session a conflating one.
+    /// A session for which something has waited for this long is a conflating one.
     pub conflating_after_ns: u64,
-    /// A conflating session that was never blocked for this long is a prompt one again.
+    /// A conflating session that was never held back for this long is a prompt one again.
     pub prompt_after_ns: u64,
+    /// How old data may be when a client reads it; 0 sends without looking at what the client confirms.
+    pub freshness_ns: u64,
+    /// Bytes under way before a client confirmed anything.
+    pub window_first_bytes: usize,
+    /// Most bytes under way to one client.
+    pub window_max_bytes: usize,
+    /// A client that answered no ping for this long does not answer pings: its kernel's word is taken.
+    pub unanswered_ns: u64,
     pub heartbeat_ns: u64,
     /// A session that was not heard for this long is pinged, and closed after three times as long.
     pub ping_after_ns: u64,
@@ -59,6 +82,17 @@ pub struct EngineLimits {
     pub log_bytes_per_topic: usize,
     /// Bytes that one write carries, about.
     pub write_bytes: usize,
+}
+
+impl EngineLimits {
+    fn freshness(&self) -> Freshness {
+        Freshness {
+            target_ns: self.freshness_ns,
+            first_bytes: self.window_first_bytes,
+            max_bytes: self.window_max_bytes,
+            unanswered_ns: self.unanswered_ns,
+        }
+    }
 }
 
 /// What the engine wants from the bus side.
@@ -99,9 +133,19 @@ pub struct Engine {
     idle: Vec<TopicId>,
     /// Sessions found above a threshold while an update was handed out.
     overfull: Vec<SessionKey>,
+    /// Subscriptions that rest for their rate.
+    rates: Queues<SubRef>,
+    /// Sessions that rest for their delivery window.
+    windows: Queues<SessionKey>,
+    /// Subscriptions with a rate that one `fill` sends a record: kept for its memory only.
+    sent: Vec<u32>,
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
+    /// The latest time that it was told.
+    now: u64,
+    /// Decisions for sessions that ended.
+    decided: [u64; decision::KINDS.len()],
 }
 
 impl Engine {
@@ -121,15 +165,23 @@ impl Engine {
             stamp: 0,
             idle: Vec::new(),
             overfull: Vec::new(),
+            rates: Queues::new(),
+            windows: Queues::new(),
+            sent: Vec::new(),
             ended: Account::default(),
             draining: false,
+            now: 0,
+            decided: [0; decision::KINDS.len()],
         }
     }
 
-    /// Opens a session and greets it. `id` names it in answers and logs.
-    pub fn open(&mut self, id: String, encoding: Encoding, now: u64) -> SessionKey {
+    /// Opens a session and greets it. `id` names it in answers and logs; `window_ms` is the delivery window that it
+    /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
+    pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
+        self.now = now;
+        let session = Session::new(id.as_str().into(), encoding, window_ms, self.limits.freshness(), now);
         let hello = Hello {
-            session: id,
+            session: id.clone(),
             protocol_version: PROTOCOL_VERSION,
             schema: SCHEMA.to_owned(),
             heartbeat_ms: (self.limits.heartbeat_ns / 1_000_000) as u32,
@@ -139,10 +191,12 @@ impl Engine {
                 commands_per_second: self.limits.commands_per_second,
                 shed_bytes: self.limits.shed_bytes as u64,
                 close_bytes: self.limits.close_bytes as u64,
+                max_rate: self.limits.rate_max,
             }),
             server: self.server.clone(),
+            window_ms: session.delivery.ms().into(),
         };
-        let key = self.sessions.insert(Session::new(encoding, now));
+        let key = self.sessions.insert(session);
         self.say(key, &Message::Hello(hello));
         if self.draining {
             self.close(key, CloseCode::Draining);
@@ -154,6 +208,9 @@ impl Engine {
     pub fn ended(&mut self, key: SessionKey, now: u64) -> Option<Account> {
         self.stop_waiting(key);
         let mut session = self.sessions.remove(key)?;
+        for (all, count) in self.decided.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts())) {
+            *all += count;
+        }
         session.dirty.clear();
         for index in 0..session.subs.len() as u32 {
             if let Some(sub) = session.remove(index) {
@@ -173,6 +230,7 @@ impl Engine {
         // Not by `say`: these bytes are reserved, whatever the pressure.
         encode_message(session.encoding, &Message::Ledger(ledger), &Scale::default(), &mut session.control);
         session.ending = Ending::Asked(code);
+        session.decided(self.now, Decision::Closing { code });
         session.dirty.clear();
         session.lossless_bytes = 0;
         self.stop_waiting(key);
@@ -205,19 +263,31 @@ impl Engine {
     /// Appends to `out` what a session is to be sent now, as whole WebSocket frames. A blocked session gets nothing,
     /// except the last bytes of one that is being closed.
     pub fn fill(&mut self, key: SessionKey, now: u64, out: &mut Vec<u8>) -> Filled {
+        self.now = now;
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         session.queued = false;
         if session.is_over() || session.is_held() {
             return Filled::default();
         }
-        fill::fill(session, &mut self.topics, self.limits.write_bytes, now, out);
-        session.ease(self.limits.shed_bytes / 2);
+        let mut sent = std::mem::take(&mut self.sent);
+        let budget = self.limits.write_bytes;
+        let has_data = fill::fill(session, &mut self.topics, budget, now, &mut sent, out);
+        if session.dirty.is_empty() {
+            session.held = Held::default();
+        }
+        session.note_held(now);
+        session.ease(self.limits.shed_end_bytes, now);
+        self.rest(key, &sent, has_data, now);
+        sent.clear();
+        self.sent = sent;
+        let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         Filled { closed: session.is_over(), more: session.has_work() }
     }
 
     /// Tells what the kernel has not taken of what was filled. Above 0 the session is blocked: it is not ready again
     /// before 0 was told.
     pub fn unsent(&mut self, key: SessionKey, bytes: usize, now: u64) {
+        self.now = now;
         let Some(session) = self.sessions.get_mut(key) else { return };
         if bytes > 0 {
             if session.blocked_since.is_none() {
@@ -227,13 +297,37 @@ impl Engine {
                 session.progress_at = now;
             }
             session.unsent_bytes = bytes;
+            session.note_held(now);
             return;
         }
         session.unsent_bytes = 0;
-        if session.blocked_since.take().is_some() {
-            session.unblocked_at = now;
+        session.blocked_since = None;
+        session.note_held(now);
+        session.ease(self.limits.shed_end_bytes, now);
+        if session.has_work() {
+            self.queue(key);
         }
-        session.ease(self.limits.shed_bytes / 2);
+    }
+
+    /// Sessions whose clients do not answer pings: for these the shell is to tell what the kernel has not confirmed.
+    pub fn wants_kernel_numbers(&self, into: &mut Vec<SessionKey>) {
+        let silent = self.sessions.iter().filter(|(_, session)| session.window.wants_kernel_numbers());
+        into.extend(silent.map(|(key, _)| key));
+    }
+
+    /// Tells how many bytes the client's kernel has not confirmed, what this process still holds included.
+    pub fn kernel_unacknowledged(&mut self, key: SessionKey, bytes: usize, now: u64) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.window.on_unacknowledged(bytes, now);
+            self.reopen(key, now);
+        }
+    }
+
+    /// The window of a session may have opened.
+    fn reopen(&mut self, key: SessionKey, now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.note_held(now);
+        session.ease(self.limits.shed_end_bytes, now);
         if session.has_work() {
             self.queue(key);
         }
@@ -257,6 +351,11 @@ impl Engine {
     /// What became of all records of all subscriptions, ended ones included.
     pub fn totals(&self) -> Account {
         self.sessions.values().fold(self.ended, |total, session| sum(total, session.totals()))
+    }
+
+    /// Bytes of all sessions that were handed over and not confirmed.
+    pub fn in_flight(&self) -> usize {
+        self.sessions.values().map(|session| session.window.in_flight()).sum()
     }
 
     /// Sum of the pressure of all sessions, in bytes, and how many are conflating.
@@ -286,6 +385,9 @@ impl Engine {
     }
 
     fn detach(&mut self, sub: &Sub, now: u64) {
+        if sub.rests() {
+            self.rates.leave();
+        }
         let Some(topic) = self.topics[sub.topic.0 as usize].as_deref_mut() else { return };
         topic.subscribers.swap_remove(sub.place as usize);
         if let Some(moved) = topic.subscribers.get(sub.place as usize).copied()

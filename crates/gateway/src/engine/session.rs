@@ -4,8 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
 
+use super::decision::{Decision, Decisions, Held};
+use super::rate::{DeliveryWindow, Rate};
 use super::topic::{Stamp, Topic};
 use super::update::{TopicId, VenueIndex};
+use super::window::{Freshness, Window};
 
 slotmap::new_key_type! {
     /// A session of a shard. A key that outlived its session resolves to nothing.
@@ -45,6 +48,8 @@ pub(crate) struct Sub {
     /// Lossless records that arrived up to here will not be sent but announced as shed.
     pub(crate) shed_to: Stamp,
     pub(crate) account: Account,
+    /// `None` where every update is wanted.
+    pub(crate) rate: Option<Box<Rate>>,
     /// In the session's dirty ring.
     pub(crate) dirty: bool,
     /// Next subscription of the session to the same instrument: a ring.
@@ -58,31 +63,21 @@ pub(crate) struct Sub {
 impl Sub {
     /// Numbers up to `to` are settled by one delivered record.
     pub(crate) fn deliver(&mut self, to: u64) {
-        let passed = to.saturating_sub(self.sent);
-        if passed > 0 {
-            self.account.published += passed;
+        if to > self.sent {
+            self.superseded(to - 1);
+            self.account.published += 1;
             self.account.delivered += 1;
-            self.account.conflated += passed - 1;
             self.sent = to;
         }
     }
 
-    /// Numbers up to `to` were superseded.
-    pub(crate) fn supersede(&mut self, to: u64) {
-        let passed = to.saturating_sub(self.sent);
-        self.account.published += passed;
-        self.account.conflated += passed;
-        self.sent += passed;
-    }
-
     /// Numbers `first` to `last` are settled by announcing them; what lies before was superseded.
     pub(crate) fn announce(&mut self, first: u64, last: u64) {
-        let passed = last.saturating_sub(self.sent);
-        let dropped = passed.min((last + 1).saturating_sub(first));
-        self.account.published += passed;
+        self.superseded(first.saturating_sub(1).min(last));
+        let dropped = last.saturating_sub(self.sent);
+        self.account.published += dropped;
         self.account.dropped += dropped;
-        self.account.conflated += passed - dropped;
-        self.sent = self.sent.max(last);
+        self.sent += dropped;
     }
 }
 
@@ -112,13 +107,34 @@ pub(crate) struct PendingSubscribe {
     /// With the id of the command, and what was refused at once.
     pub(crate) answer: tickwire_wire::Subscribed,
     pub(crate) waiting: Vec<TopicId>,
+    /// Updates per second of each, as granted.
+    pub(crate) rate: f64,
     /// Those of them that are neither live nor given up.
     pub(crate) unknown: Vec<TopicId>,
     pub(crate) deadline: u64,
 }
 
+/// A subscription to all of a venue.
+#[derive(Debug)]
+pub(crate) struct Wildcard {
+    pub(crate) venue: String,
+    pub(crate) channel: tickwire_wire::Channel,
+    /// Updates per second of each subscription, as granted.
+    pub(crate) rate: f64,
+}
+
+impl Wildcard {
+    pub(crate) fn is_of(&self, venue: &str, channel: tickwire_wire::Channel) -> bool {
+        self.venue == venue && self.channel == channel
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// Names it in answers and logs.
+    pub(crate) id: Box<str>,
+    /// When it was opened.
+    pub(crate) opened: u64,
     pub(crate) encoding: Encoding,
     /// Encoded control messages, sent before anything else.
     pub(crate) control: Vec<u8>,
@@ -129,6 +145,7 @@ pub(crate) struct Session {
     pub(crate) free: Vec<u32>,
     pub(crate) by_topic: HashMap<TopicId, u32>,
     pub(crate) dirty: VecDeque<u32>,
+    pub(crate) delivery: DeliveryWindow,
     /// Bytes of lossless records that wait.
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
@@ -137,8 +154,14 @@ pub(crate) struct Session {
     pub(crate) blocked_since: Option<u64>,
     /// While it is blocked: when the kernel last took something.
     pub(crate) progress_at: u64,
-    /// When the kernel last took bytes after a block.
-    pub(crate) unblocked_at: u64,
+    /// Bytes under way, and how many there may be.
+    pub(crate) window: Window,
+    /// Since when something has waited all the time, for the window or for the kernel.
+    pub(crate) held_since: Option<u64>,
+    /// When nothing waited last, after something had.
+    pub(crate) eased_at: u64,
+    /// How far the client's program lags behind what it was sent, as it says, in nanoseconds.
+    pub(crate) reader_lag_ns: u64,
     pub(crate) shedding: bool,
     pub(crate) pace: Pace,
     /// Waits in the list of sessions that have something to send.
@@ -152,16 +175,31 @@ pub(crate) struct Session {
     pub(crate) resume: Vec<ResumePosition>,
     /// Venues of its subscriptions, with how many.
     pub(crate) venues: Vec<(VenueIndex, u32)>,
-    /// `venue:*` per channel: what appears later is subscribed too.
-    pub(crate) wildcards: Vec<(String, tickwire_wire::Channel)>,
+    /// What appears later is subscribed too.
+    pub(crate) wildcards: Vec<Wildcard>,
     /// Of subscriptions that ended.
     pub(crate) ended: Account,
+    /// What held it back since it last got everything.
+    pub(crate) held: Held,
+    /// It was noted that receipts come late.
+    pub(crate) is_late_noted: bool,
+    /// Made with the first decision.
+    pub(crate) decisions: Option<Box<Decisions>>,
 }
 
 impl Session {
-    pub(crate) fn new(encoding: Encoding, now: u64) -> Self {
+    pub(crate) fn new(
+        id: Box<str>,
+        encoding: Encoding,
+        window_ms: u16,
+        freshness: Freshness,
+        now: u64,
+    ) -> Self {
         Self {
+            id,
+            opened: now,
             encoding,
+            delivery: DeliveryWindow::new(window_ms),
             control: Vec::new(),
             pong: None,
             ping_due: false,
@@ -173,7 +211,10 @@ impl Session {
             unsent_bytes: 0,
             blocked_since: None,
             progress_at: 0,
-            unblocked_at: 0,
+            window: Window::new(freshness, now),
+            held_since: None,
+            eased_at: 0,
+            reader_lag_ns: 0,
             shedding: false,
             pace: Pace::default(),
             queued: false,
@@ -187,17 +228,48 @@ impl Session {
             venues: Vec::new(),
             wildcards: Vec::new(),
             ended: Account::default(),
+            held: Held::default(),
+            is_late_noted: false,
+            decisions: None,
         }
     }
 
-    /// Bytes that are owed to the client and not with it: what the ladder looks at.
+    /// Bytes that are owed to the client and not with it: what the ladder looks at. Bytes in flight count from the
+    /// moment that receipts are late: before, they are a path and not a backlog.
     pub(crate) fn pressure(&self) -> usize {
-        self.lossless_bytes + self.control.len() + self.unsent_bytes
+        let late = if self.window.is_tight() { self.window.in_flight() } else { 0 };
+        self.lossless_bytes + self.control.len() + self.unsent_bytes.max(late)
+    }
+
+    /// Whether it can be given what may wait: neither its socket nor its window is full.
+    pub(crate) fn is_open(&self) -> bool {
+        self.blocked_since.is_none() && self.window.is_open()
+    }
+
+    /// Since when the client has taken nothing though something waits: not before it is late by `after_ns`.
+    pub(crate) fn stuck_since(&self, after_ns: u64) -> Option<u64> {
+        let taken = if self.blocked_since.is_some() { self.progress_at } else { 0 };
+        Some(taken.max(self.window.progress_at()).max(self.held_since? + after_ns))
+    }
+
+    /// Something may have begun, or ceased, to wait.
+    pub(crate) fn note_held(&mut self, now: u64) {
+        if self.dirty.is_empty() && self.blocked_since.is_none() {
+            if self.held_since.take().is_some() {
+                self.eased_at = now;
+            }
+        } else if !self.is_open() {
+            self.held_since.get_or_insert(now);
+        }
+        self.note_why_held(now);
     }
 
     /// Stops shedding below a pressure.
-    pub(crate) fn ease(&mut self, low: usize) {
-        self.shedding &= self.pressure() >= low;
+    pub(crate) fn ease(&mut self, low: usize, now: u64) {
+        if self.shedding && self.pressure() < low {
+            self.shedding = false;
+            self.decided(now, Decision::SheddingEnded);
+        }
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -216,7 +288,7 @@ impl Session {
     pub(crate) fn has_work(&self) -> bool {
         !self.is_over()
             && (!self.control.is_empty()
-                || !self.dirty.is_empty()
+                || (!self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut())
                 || self.pong.is_some()
                 || self.ping_due
                 || self.is_ending())
@@ -269,6 +341,7 @@ impl Session {
             }
         }
         self.by_topic.remove(&removed.topic);
+        self.forget_decisions(removed.topic);
         if removed.dirty {
             self.dirty.retain(|dirty| *dirty != index);
         }

@@ -2,12 +2,16 @@
 
 use tickwire_wire::{CloseCode, Message, Notice};
 
+use super::decision::{Decision, Held};
 use super::session::{Pace, SessionKey};
 use super::{Engine, Wish};
 
 impl Engine {
     /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
     pub fn tick(&mut self, now: u64) {
+        self.now = now;
+        self.on_timer(now);
+        self.sweep_rates();
         let keys: Vec<_> = self.sessions.keys().collect();
         for key in keys {
             self.tick_session(key, now);
@@ -19,11 +23,14 @@ impl Engine {
         let limits = &self.limits;
         let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) else { return };
         let silent_ns = now.saturating_sub(session.heard);
+        session.window.tick(now);
+        session.note_held(now);
         let is_blocked = session.blocked_since.is_some();
+        let stuck_since = session.stuck_since(limits.conflating_after_ns);
         let is_due = session.close_at.is_some_and(|at| now >= at);
         let end = if is_due {
             Some(CloseCode::Draining)
-        } else if is_blocked && now.saturating_sub(session.progress_at) > limits.no_progress_ns {
+        } else if stuck_since.is_some_and(|since| now.saturating_sub(since) > limits.no_progress_ns) {
             Some(CloseCode::SlowConsumer)
         } else if silent_ns > 3 * limits.ping_after_ns {
             Some(CloseCode::Silent)
@@ -39,24 +46,31 @@ impl Engine {
             session.ping_due = true;
             session.pinged = now;
         }
-        let blocked_ns = session.blocked_since.map_or(0, |since| now.saturating_sub(since));
-        let unblocked_ns = now.saturating_sub(session.unblocked_at);
-        if session.pace == Pace::Prompt && blocked_ns > limits.conflating_after_ns {
+        let held_ns = session.held_since.map_or(0, |since| now.saturating_sub(since));
+        let eased_ns = now.saturating_sub(session.eased_at);
+        if held_ns == 0 && eased_ns > limits.prompt_after_ns {
+            session.window.relax();
+        }
+        let is_slow = is_blocked || session.window.is_tight();
+        if session.pace == Pace::Prompt && is_slow && held_ns > limits.conflating_after_ns {
             session.pace = Pace::Conflating;
+            let because = if is_blocked { Held::SOCKET } else { Held::WINDOW };
+            session.decided(now, Decision::Conflating { because });
             self.notify(key, "conflating", "reading too slowly: conflatable channels bring the newest only");
-        } else if session.pace == Pace::Conflating && !is_blocked && unblocked_ns > limits.prompt_after_ns {
+        } else if session.pace == Pace::Conflating && held_ns == 0 && eased_ns > limits.prompt_after_ns {
             session.pace = Pace::Prompt;
+            session.decided(now, Decision::Prompt);
             self.notify(key, "conflating_ended", "reading fast enough again");
         } else if !is_blocked && now.saturating_sub(session.wrote) >= limits.heartbeat_ns {
             session.wrote = now;
             self.beat(key, now);
         }
         let Some(session) = self.sessions.get(key) else { return };
-        let is_ping_due = session.ping_due;
+        let has_work = session.has_work();
         if session.pending.iter().any(|pending| now >= pending.deadline) {
             self.settle_pending(key, now);
         }
-        if is_ping_due {
+        if has_work {
             self.queue(key);
         }
     }
@@ -83,6 +97,7 @@ impl Engine {
             let wait_ns = window_ns / count * at as u64;
             let Some(session) = self.sessions.get_mut(key) else { continue };
             session.close_at = Some(now + wait_ns);
+            session.decided(now, Decision::Notice { code: "draining" });
             let totals = session.totals();
             let notice = Notice {
                 code: "draining".to_owned(),

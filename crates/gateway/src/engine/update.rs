@@ -220,6 +220,19 @@ impl Update {
         self.record.get().is_some_and(|record| matches!(record.body, Body::Gap(_)))
     }
 
+    /// Why it announces a loss, where it does.
+    pub(crate) fn gap_cause(&self) -> Option<GapCause> {
+        match &self.record.get()?.body {
+            Body::Gap(gap) => Some(gap.cause()),
+            _ => None,
+        }
+    }
+
+    /// Is a whole book.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        matches!(&self.record().body, Body::Book(book) if book.snapshot)
+    }
+
     /// Of which instrument.
     pub fn info(&self) -> &Arc<InstrumentInfo> {
         &self.info

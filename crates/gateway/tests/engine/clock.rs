@@ -94,7 +94,7 @@ fn an_answered_ping_keeps_the_session() {
         rig.now += SECOND;
         rig.engine.tick(rig.now);
         if rig.read_frames(client).iter().any(|frame| frame.opcode == PING) {
-            rig.engine.on_pong(client.key, rig.now);
+            rig.engine.on_pong(client.key, b"", rig.now);
         }
     }
     assert_eq!(rig.engine.closing(client.key), None);

@@ -4,8 +4,11 @@
 mod bytes;
 mod clock;
 mod fanout;
+mod freshness;
+mod insight;
 mod pressure;
 mod property;
+mod rates;
 mod rig;
 mod schedule;
 mod subscribing;

@@ -10,6 +10,7 @@ use super::rig::{
 fn narrow() -> EngineLimits {
     let mut limits = limits();
     limits.shed_bytes = 1_000;
+    limits.shed_end_bytes = 500;
     limits.close_bytes = 4_000;
     limits
 }
@@ -185,7 +186,7 @@ fn no_progress_ends_the_session_and_progress_does_not() {
     rig.engine.unsent(client.key, 100, rig.now);
     for left in (1..100).rev() {
         rig.now += 20 * SECOND;
-        rig.engine.on_pong(client.key, rig.now);
+        rig.engine.on_pong(client.key, b"", rig.now);
         rig.engine.unsent(client.key, left, rig.now);
         rig.engine.tick(rig.now);
         assert_eq!(rig.engine.closing(client.key), None);

@@ -14,16 +14,23 @@ use tickwire_wire::{
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const EPOCH: u64 = 7;
 
+/// Without the freshness window: clients confirm nothing.
 pub(crate) fn limits() -> EngineLimits {
     EngineLimits {
         subscriptions_per_session: 100,
+        rate_max: 1000.0,
         command_bytes: 4096,
         commands_per_second: 10,
         shed_bytes: 1 << 20,
+        shed_end_bytes: 512 << 10,
         close_bytes: 4 << 20,
         no_progress_ns: 30 * SECOND,
         conflating_after_ns: SECOND / 5,
         prompt_after_ns: SECOND,
+        freshness_ns: 0,
+        window_first_bytes: 2048,
+        window_max_bytes: 4 << 20,
+        unanswered_ns: 2 * SECOND,
         heartbeat_ns: SECOND,
         ping_after_ns: 15 * SECOND,
         subscribe_timeout_ns: 5 * SECOND,
@@ -38,6 +45,7 @@ pub(crate) struct Rig {
     pub(crate) engine: Engine,
     pub(crate) now: u64,
     pub(crate) infos: Vec<Arc<InstrumentInfo>>,
+    opened: usize,
 }
 
 /// A client that reads everything at once.
@@ -50,8 +58,12 @@ pub(crate) struct Client {
 impl Rig {
     /// With `sim:A`, `sim:B` and `sim:C`, whose feed is live.
     pub(crate) fn new(limits: EngineLimits) -> Self {
-        let mut rig =
-            Self { engine: Engine::new(limits, "tickwire/test"), now: 1_000 * SECOND, infos: Vec::new() };
+        let mut rig = Self {
+            engine: Engine::new(limits, "tickwire/test"),
+            now: 1_000 * SECOND,
+            infos: Vec::new(),
+            opened: 0,
+        };
         rig.feed(FeedState::Live);
         for symbol in ["A", "B", "C"] {
             rig.instrument(symbol);
@@ -86,7 +98,12 @@ impl Rig {
     }
 
     pub(crate) fn open(&mut self, encoding: Encoding) -> Client {
-        let key = self.engine.open("s1".to_owned(), encoding, self.now);
+        self.open_with_window(encoding, 0)
+    }
+
+    pub(crate) fn open_with_window(&mut self, encoding: Encoding, window_ms: u16) -> Client {
+        self.opened += 1;
+        let key = self.engine.open(format!("s{}", self.opened), encoding, window_ms, self.now);
         Client { key, encoding }
     }
 

@@ -1,15 +1,15 @@
 //! Random schedules: bytes become operations on an engine, and after each of them everything is checked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
-use tickwire_gateway::engine::{Event, TopicId, Wish};
+use tickwire_gateway::engine::{Event, Fate, SessionQuery, TopicId, Wish};
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, FeedState, LedgerRequest, Resume, ResumePosition, SetRate,
     Unsubscribe,
 };
 
-use super::rig::{CLOSE, Client, Rig, SECOND, limits, parse_frames, subscribe};
+use super::rig::{CLOSE, Client, PING, Rig, SECOND, limits, parse_frames, subscribe};
 use super::view::{Reader, UNSUBSCRIBED};
 use super::world::World;
 
@@ -40,6 +40,7 @@ enum Op {
     Tick { millis: u64 },
     Feed,
     Ping,
+    Pong,
     Close,
     End,
     Open,
@@ -51,7 +52,8 @@ impl Step {
     fn op(self) -> Op {
         let [what, a, ..] = self.0;
         match what % 64 {
-            0..=21 => Op::Publish { count: 1 },
+            0..=19 => Op::Publish { count: 1 },
+            20..=21 => Op::Pong,
             22..=24 => Op::Publish { count: a % 16 },
             25..=29 => Op::Fill,
             30..=33 => Op::FillAndBlock,
@@ -115,6 +117,8 @@ struct Slot {
     reader: Reader,
     blocked: usize,
     closed: bool,
+    /// Pings that it did not answer yet.
+    pings: VecDeque<Vec<u8>>,
 }
 
 struct Run {
@@ -149,6 +153,9 @@ impl Run {
         let mut limits = limits();
         limits.write_bytes = 16 + 4 * usize::from(budget);
         limits.shed_bytes = 200 + 8 * usize::from(shed);
+        limits.shed_end_bytes = limits.shed_bytes / 2;
+        limits.freshness_ns = [0, SECOND / 5, SECOND / 5, SECOND / 100][usize::from(budget) % 4];
+        limits.window_first_bytes = 64 + 16 * usize::from(shed);
         limits.close_bytes = 8 * limits.shed_bytes + 20_000;
         limits.log_records_per_topic = if log < 64 { 2 + usize::from(log) / 4 } else { 1024 };
         limits.log_bytes_per_topic = if log % 4 == 3 { 2_000 } else { 1 << 20 };
@@ -181,7 +188,8 @@ impl Run {
 
     fn open(&mut self, at: usize, encoding: Encoding) {
         let client = self.rig.open(encoding);
-        self.slots[at] = Some(Slot { client, reader: Reader::default(), blocked: 0, closed: false });
+        let (reader, pings) = (Reader::default(), VecDeque::new());
+        self.slots[at] = Some(Slot { client, reader, blocked: 0, closed: false, pings });
     }
 
     fn event(&mut self, event: Option<Event>) {
@@ -275,6 +283,7 @@ impl Run {
                     self.rig.engine.on_ping(slot.client.key, &[a], self.rig.now);
                 }
             }
+            Op::Pong => self.pong(at, 1 + usize::from(a) % 4),
             Op::Close => {
                 if let Some(slot) = &self.slots[at] {
                     self.rig.engine.close(slot.client.key, CloseCode::ALL[usize::from(a) % 8]);
@@ -325,6 +334,10 @@ impl Run {
             for message in frame.messages(slot.client.encoding) {
                 slot.reader.read(&message, slot.client.encoding, &mut self.world);
             }
+            if frame.opcode == PING {
+                slot.pings.push_back(frame.payload);
+                continue;
+            }
             if frame.opcode == CLOSE {
                 assert!(slot.reader.last_is_ledger, "the ledger is the last record before a close frame");
                 slot.closed = true;
@@ -346,10 +359,21 @@ impl Run {
         self.rig.engine.unsent(slot.client.key, slot.blocked, self.rig.now);
     }
 
+    fn pong(&mut self, at: usize, count: usize) {
+        let Some(slot) = &mut self.slots[at] else { return };
+        let count = count.min(slot.pings.len());
+        for payload in slot.pings.drain(..count) {
+            self.rig.engine.on_pong(slot.client.key, &payload, self.rig.now);
+        }
+    }
+
     fn read_all(&mut self, at: usize) {
         self.unblock(at, 1);
         for _ in 0..100_000 {
-            if !self.fill(at, 0) {
+            let has_more = self.fill(at, 0);
+            let has_pings = self.slots[at].as_ref().is_some_and(|slot| !slot.pings.is_empty());
+            self.pong(at, usize::MAX);
+            if !has_more && !has_pings {
                 return;
             }
         }
@@ -402,6 +426,36 @@ impl Run {
         let (pressure, _) = self.rig.engine.pressure();
         // One message more than the limit for each, and its ledger.
         assert!(pressure <= SESSIONS * (self.close_bytes + 20_000), "pressure of {pressure} bytes");
+        let survey = self.rig.engine.survey();
+        assert_eq!(survey.states.iter().sum::<usize>(), self.slots.iter().flatten().count());
+        assert!(survey.pressure.total() >= pressure);
+        let page = self.rig.engine.session_page(&SessionQuery { limit: 2, ..SessionQuery::default() });
+        for row in page.rows {
+            let detail = self.rig.engine.session_detail(&row.id).expect("it is listed");
+            assert!(detail.decisions.len() <= 128 && detail.runs.len() <= 6 * detail.subscriptions.len());
+            let told = |is: fn(&Fate) -> bool| {
+                detail
+                    .runs
+                    .iter()
+                    .filter(|(_, _, run)| is(&run.fate))
+                    .map(|(_, _, run)| run.count)
+                    .sum::<u64>()
+            };
+            let superseded = told(|fate| matches!(fate, Fate::Superseded(_) | Fate::Snapshot(_)));
+            assert!(superseded <= row.account.conflated, "{detail:?}");
+            for subscription in &detail.subscriptions {
+                let runs = detail.runs.iter().filter(|(topic, ..)| *topic == subscription.topic);
+                let runs: Vec<_> = runs.map(|(_, _, run)| run).collect();
+                let dropped = runs.iter().filter(|run| matches!(run.fate, Fate::Gap(_)));
+                let dropped: u64 = dropped.map(|run| run.count).sum();
+                if runs.len() < 6 && runs.iter().all(|run| run.last > 0) {
+                    assert_eq!(
+                        dropped, subscription.account.dropped,
+                        "each dropped number has its cause: {detail:?}"
+                    );
+                }
+            }
+        }
     }
 
     /// Everything that was lost is repaired, everything that waits is read.
@@ -433,7 +487,9 @@ impl Run {
                 view.assert_converged(id, self.world.topic(id));
             }
         }
-        assert_eq!(self.rig.engine.pressure().0, 0, "bytes are accounted for that nobody waits for");
+        // Of what was read, less than a probe is worth may be unconfirmed.
+        let (pressure, in_flight) = (self.rig.engine.pressure().0, self.rig.engine.in_flight());
+        assert!(pressure <= in_flight, "bytes are accounted for that nobody waits for");
         let held = self.rig.engine.topics();
         for at in 0..SESSIONS {
             self.end(at);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tickwire_bus::{NatsConfig, Secret, TlsConfig};
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
-use tickwire_gateway::GatewayConfig;
+use tickwire_gateway::{GatewayConfig, Pacing};
 use tickwire_wire::{Encoding, is_venue};
 
 pub(crate) use layers::{Sources, ignored, load};
@@ -138,7 +138,10 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     let mut gateway = GatewayConfig {
         listen: check.address("gateway.listen", &from.listen),
         admin_listen: check.address("gateway.admin_listen", &from.admin_listen),
-        cork: Duration::from_micros(from.cork_us),
+        pacing: Pacing {
+            ratio: from.cork_percent as f64 / 100.0,
+            wait_max: Duration::from_micros(from.cork_us),
+        },
         drain_window: Duration::from_millis(from.drain_ms),
         feed_down_after: Duration::from_millis(from.feed_down_ms),
         ..GatewayConfig::default()
@@ -150,11 +153,17 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     }
     check.range("gateway.shards", from.shards, 0, 64);
     check.range("gateway.cork_us", from.cork_us, 0, 100_000);
+    check.range("gateway.cork_percent", from.cork_percent, 0, 10_000);
     check.range("gateway.drain_ms", from.drain_ms, 0, 600_000);
     check.range("gateway.feed_down_ms", from.feed_down_ms, 600, 60_000);
     check.range("gateway.heartbeat_ms", from.heartbeat_ms, 100, 60_000);
     check.range("gateway.ping_ms", from.ping_ms, 100, 600_000);
     check.range("gateway.conflating_after_ms", from.conflating_after_ms, 50, 60_000);
+    if from.freshness_ms > 0 {
+        check.range("gateway.freshness_ms", from.freshness_ms, 10, 60_000);
+    }
+    check.range("gateway.prompt_after_ms", from.prompt_after_ms, 50, 60_000);
+    check.range("gateway.unanswered_ms", from.unanswered_ms, 100, 60_000);
     check.range("gateway.no_progress_ms", from.no_progress_ms, 1_000, 600_000);
     check.range("gateway.linger_ms", from.linger_ms, 0, 3_600_000);
     let limits = &from.limits;
@@ -163,6 +172,9 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         ("subscriptions_per_session", limits.subscriptions_per_session, 1, 65_536),
         ("command_bytes", limits.command_bytes, 256, 1 << 20),
         ("commands_per_second", limits.commands_per_second, 1, 100_000),
+        ("window_first_bytes", limits.window_first_bytes, 64, 1 << 20),
+        ("window_max_bytes", limits.window_max_bytes, 4 << 10, 1 << 30),
+        ("shed_end_bytes", limits.shed_end_bytes, 0, 1 << 30),
         ("shed_bytes", limits.shed_bytes, 16 << 10, 1 << 30),
         ("close_bytes", limits.close_bytes, 64 << 10, 1 << 30),
         ("log_records", limits.log_records, 16, 1 << 20),
@@ -175,11 +187,21 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     ] {
         check.range(&format!("gateway.limits.{place}"), value, low, high);
     }
+    check.that(
+        (0.01..=1e6).contains(&limits.rate_max),
+        "gateway.limits.rate_max",
+        "must be from 0.01 to 1000000 updates per second",
+    );
     let above = limits.close_bytes > limits.shed_bytes;
     check.that(
         above,
         "gateway.limits.close_bytes",
         "must be above shed_bytes, so that dropping comes before closing",
+    );
+    check.that(
+        limits.shed_end_bytes < limits.shed_bytes,
+        "gateway.limits.shed_end_bytes",
+        "must be below shed_bytes, so that trades do not begin and cease to flow at every record",
     );
     let ns = |ms: u64| ms.saturating_mul(1_000_000);
     let to = &mut gateway.limits;
@@ -191,15 +213,22 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     to.bus_bytes = limits.bus_bytes as usize;
     let engine = &mut to.engine;
     engine.subscriptions_per_session = limits.subscriptions_per_session as usize;
+    engine.rate_max = limits.rate_max;
     engine.command_bytes = limits.command_bytes as usize;
     engine.commands_per_second = limits.commands_per_second as u32;
     engine.shed_bytes = limits.shed_bytes as usize;
+    engine.shed_end_bytes = limits.shed_end_bytes as usize;
+    engine.window_first_bytes = limits.window_first_bytes as usize;
+    engine.window_max_bytes = limits.window_max_bytes as usize;
     engine.close_bytes = limits.close_bytes as usize;
     engine.log_records_per_topic = limits.log_records as usize;
     engine.log_bytes_per_topic = limits.log_bytes as usize;
     engine.heartbeat_ns = ns(from.heartbeat_ms);
     engine.ping_after_ns = ns(from.ping_ms);
     engine.conflating_after_ns = ns(from.conflating_after_ms);
+    engine.freshness_ns = ns(from.freshness_ms);
+    engine.prompt_after_ns = ns(from.prompt_after_ms);
+    engine.unanswered_ns = ns(from.unanswered_ms);
     engine.no_progress_ns = ns(from.no_progress_ms);
     engine.linger_ns = ns(from.linger_ms);
     gateway

@@ -118,6 +118,9 @@ async fn connect(
             Ok(Box::new(Counting { stream, received }) as BoxTransport)
         }
     });
+    if let Some(window_ms) = command.window_ms {
+        builder = builder.window(Duration::from_millis(window_ms.into()));
+    }
     for url in more {
         builder = builder.url(url);
     }

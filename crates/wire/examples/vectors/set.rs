@@ -312,8 +312,10 @@ fn control() -> Vec<Vector> {
             commands_per_second: 20,
             shed_bytes: 1 << 20,
             close_bytes: 4 << 20,
+            max_rate: 1000.0,
         }),
         server: "tickwire 0.1.0".to_owned(),
+        window_ms: 16,
     };
     let granted = Granted {
         channel: Channel::Quote.into(),

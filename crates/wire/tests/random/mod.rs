@@ -114,18 +114,27 @@ fn record() -> BoxedStrategy<Message> {
 }
 
 fn hello() -> BoxedStrategy<Message> {
-    let limits = (any::<u32>(), any::<u32>(), any::<u32>(), uint(), uint()).prop_map(
-        |(subscriptions, command_bytes, commands_per_second, shed_bytes, close_bytes)| Limits {
+    let limits = (any::<u32>(), any::<u32>(), any::<u32>(), uint(), uint(), rate()).prop_map(
+        |(subscriptions, command_bytes, commands_per_second, shed_bytes, close_bytes, max_rate)| Limits {
             subscriptions,
             command_bytes,
             commands_per_second,
             shed_bytes,
             close_bytes,
+            max_rate,
         },
     );
-    (text(), any::<u32>(), text(), any::<u32>(), option::of(limits), text())
-        .prop_map(|(session, protocol_version, schema, heartbeat_ms, limits, server)| {
-            Message::Hello(Hello { session, protocol_version, schema, heartbeat_ms, limits, server })
+    (text(), any::<u32>(), text(), any::<u32>(), option::of(limits), text(), any::<u32>())
+        .prop_map(|(session, protocol_version, schema, heartbeat_ms, limits, server, window_ms)| {
+            Message::Hello(Hello {
+                session,
+                protocol_version,
+                schema,
+                heartbeat_ms,
+                limits,
+                server,
+                window_ms,
+            })
         })
         .boxed()
 }

@@ -1,0 +1,102 @@
+"""Who is measured: how each server is started and what it speaks. One place for checks, runner and tables."""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+RUST = TARGET / "peers" / "release"
+SERVERS = HERE / "servers"
+PYTHON = ROOT / ".cache" / "peers-venv" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One server. `kind` and `publish` are words of `tickwire-loadgen`: what a session speaks, how updates go in."""
+
+    key: str
+    name: str
+    version: str
+    kind: str
+    publish: str
+    command: tuple[str, ...]
+    path: str = "/"
+    # What a slow consumer meets when nothing is configured.
+    slow: str = ""
+    # Of Tickwire: what differs from the scenario. `{bus}` is the address of a nats-server that is started for it.
+    extra: dict = field(default_factory=dict)
+
+    def argv(self, listen: str, publish: str) -> list[str]:
+        return [*self.command, "--listen", listen, "--publish", publish]
+
+
+def floor(tick_ms: int) -> Peer:
+    return Peer(
+        f"floor-{tick_ms}ms", f"kernel floor, {tick_ms} ms", "", "raw40", "tcp",
+        (str(RUST / "floor"), "--tick-ms", str(tick_ms)), slow="misses updates beyond 1 MiB",
+    )  # fmt: skip
+
+
+PEERS = {
+    peer.key: peer
+    for peer in [
+        Peer(
+            "socket.io", "Socket.IO", "4.8.4, Node 20", "socket.io", "tcp",
+            ("node", str(SERVERS / "socket_io.mjs")), path="/socket.io/?EIO=4&transport=websocket",
+            slow="buffers without a limit",
+        ),
+        Peer(
+            "ws", "ws", "8.23.0, Node 20", "raw40", "tcp",
+            ("node", str(SERVERS / "ws.mjs")), slow="buffers without a limit",
+        ),
+        Peer(
+            "nats", "nats-server (WebSocket)", "2.15.1", "nats-ws", "nats",
+            (str(SERVERS / "nats.sh"),), slow="is cut off at 64 MiB or after 10 s",
+        ),
+        Peer(
+            "tungstenite", "tokio-tungstenite, naive", "0.30.0", "raw40", "tcp",
+            (str(RUST / "tungstenite"),), slow="misses updates when 1,024 wait",
+        ),
+        Peer(
+            "fastwebsockets", "fastwebsockets, naive", "0.10.0", "raw40", "tcp",
+            (str(RUST / "fastwebsockets"),), slow="misses updates when 1,024 wait",
+        ),
+        Peer(
+            "uwebsockets", "uWebSockets C++", "through socketify 0.0.31", "raw40", "ws",
+            (str(PYTHON), str(SERVERS / "uwebsockets.py")), slow="misses updates when 64 KiB wait",
+        ),
+        Peer(
+            "centrifugo", "Centrifugo", "6", "centrifugo", "nats",
+            (str(SERVERS / "centrifugo.sh"),), path="/connection/websocket?cf_protocol=protobuf",
+            slow="is cut off at 1 MiB",
+        ),
+        floor(1),
+        floor(5),
+        floor(16),
+    ]
+}  # fmt: skip
+
+
+def tickwire(key: str, name: str, extra: dict) -> Peer:
+    """Tickwire itself: the load generator starts its gateway, so there is no command."""
+    return Peer(key, name, "this checkout", "tickwire", "", (), slow="gets the newest, and is told what it missed", extra=extra)
+
+
+OURS = {
+    peer.key: peer
+    for peer in [
+        tickwire("tickwire", "**Tickwire**", {}),
+        tickwire("tickwire-16ms", "**Tickwire**, 16 ms window", {"sessions": {"window": "16ms"}}),
+        tickwire("tickwire-nats", "**Tickwire**, through NATS", {"target": {"bus": ["nats://{bus}"]}}),
+    ]
+}
+
+ALL = {**PEERS, **OURS}
+
+
+def is_installed(peer: Peer) -> bool:
+    """Centrifugo is in no registry that install.sh uses: it is measured where somebody put it on the PATH."""
+    return peer.key != "centrifugo" or shutil.which("centrifugo") is not None

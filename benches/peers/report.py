@@ -1,0 +1,275 @@
+"""docs/benchmarks.md with its pictures and figures, from the runs that run.py kept."""
+
+import json
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pictures
+from peers import ALL, ROOT, is_installed
+
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+FOLDER = ROOT / "docs" / "benchmarks"
+SHAPES = {
+    "dashboard-25k": "dashboard, 25 k/s",
+    "dashboard-250k": "dashboard, 250 k/s",
+    "firehose": "firehose, 400 k/s",
+}
+# A server holds a load when it delivers it, and in time.
+P99_MAX_NS = 100e6
+DELIVERED_MIN = 0.98
+
+
+@dataclass
+class Runs:
+    """The runs of one server in one scenario."""
+
+    runs: list[dict]
+    failures: list[str]
+
+    def values(self, *path) -> list[float]:
+        found = []
+        for run in self.runs:
+            value = run
+            for key in path:
+                value = (value or {}).get(key)
+            if value is not None:
+                found.append(float(value))
+        return found
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.runs) and not self.failures and all(holds(run) for run in self.runs)
+
+    @property
+    def refused(self) -> int:
+        return sum(1 for run in self.runs if run.get("refused"))
+
+    def median_run(self) -> dict:
+        return sorted(self.runs, key=lambda run: run["latency"]["p99_ns"])[len(self.runs) // 2]
+
+
+def holds(run: dict) -> bool:
+    in_time = run["latency"]["p99_ns"] <= P99_MAX_NS
+    if run["scenario"]["kind"] == "tickwire":
+        # What a window merges is delivered as something newer, by design; nothing may be lost.
+        return in_time and run["checks"]["lost"] == 0
+    return in_time and run["flow"]["delivered_share"] >= DELIVERED_MIN
+
+
+def load(results: Path) -> dict[str, dict[str, Runs]]:
+    found = defaultdict(lambda: defaultdict(lambda: Runs([], [])))
+    for file in sorted(results.glob("*/*.json")):
+        key = file.stem.rsplit("-", 1)[0]
+        if key not in ALL:
+            continue
+        run = json.loads(file.read_text())
+        runs = found[file.parent.name][key]
+        if "failed" in run:
+            runs.failures.append(run["failed"])
+        else:
+            runs.runs.append(run)
+    return {scenario: {key: servers[key] for key in ALL if key in servers} for scenario, servers in found.items()}
+
+
+def number(value: float) -> str:
+    if value == 0:
+        return "0"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def spread(values: list[float], scale: float = 1.0) -> str:
+    """Median, and the range where there is one to tell."""
+    if not values:
+        return "–"
+    scaled = sorted(value * scale for value in values)
+    low, middle, high = (number(value) for value in (scaled[0], statistics.median(scaled), scaled[-1]))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ruler, *rows]) + "\n"
+
+
+def mark(runs: Runs) -> str:
+    return " †" if runs.refused else ""
+
+
+def cost(runs: Runs | None) -> str:
+    if runs is None:
+        return "–"
+    if not runs.runs:
+        return "no run"
+    if not runs.holds:
+        return f"fails ({statistics.median(runs.values('flow', 'records_per_second')) / 1e3:,.0f} k/s)"
+    return spread(runs.values("server", "cpu_seconds_per_million")) + mark(runs)
+
+
+def most(runs: Runs | None) -> str:
+    if runs is None or not runs.values("saturation", "deliveries_per_second"):
+        return "–"
+    return spread(runs.values("saturation", "deliveries_per_second"), 1e-3) + " k/s" + mark(runs)
+
+
+def summary(found: dict) -> str:
+    searched = [name for name in ("most-dashboard", "most-firehose") if name in found]
+    head = ["server", *SHAPES.values(), *[name.replace("-", ", ") for name in searched], "KiB per idle session"]
+    rows = []
+    for key, peer in ALL.items():
+        of = {scenario: servers.get(key) for scenario, servers in found.items()}
+        if not any(of.values()):
+            continue
+        idle = of.get("wide-idle")
+        rows.append([
+            peer.name, *[cost(of.get(scenario)) for scenario in SHAPES], *[most(of[name]) for name in searched],
+            spread(idle.values("server", "bytes_per_session"), 1 / 1024) if idle else "–",
+        ])  # fmt: skip
+    return table(head, rows)
+
+
+def shape(servers: dict[str, Runs]) -> str:
+    head = ["server", "delivered, k/s", "of what was due", "CPU s per million", "of it in the kernel",
+            "updates per message", "p50 ms", "p99 ms", "p99.9 ms", "worst ms"]  # fmt: skip
+    rows = []
+    for key, runs in servers.items():
+        if not runs.runs:
+            rows.append([ALL[key].name, "no run", *["–"] * (len(head) - 2)])
+            continue
+        kernel = [
+            100 * system / total
+            for system, total in zip(runs.values("server", "cpu_system_seconds"), runs.values("server", "cpu_seconds"))
+            if total
+        ]
+        batch = [a / b for a, b in zip(runs.values("flow", "records"), runs.values("flow", "messages")) if b]
+        share = statistics.median(runs.values("flow", "delivered_share"))
+        rows.append([
+            ALL[key].name + mark(runs), spread(runs.values("flow", "records_per_second"), 1e-3), f"{100 * share:.1f} %",
+            spread(runs.values("server", "cpu_seconds_per_million")), f"{statistics.median(kernel or [0]):.0f} %",
+            f"{statistics.median(batch or [0]):.1f}",
+            *[spread(runs.values("latency", name), 1e-6) for name in ("p50_ns", "p99_ns", "p999_ns", "max_ns")],
+        ])  # fmt: skip
+    return table(head, rows)
+
+
+def age_of(runs: Runs, figure: str) -> list[float]:
+    found = []
+    for run in runs.runs:
+        found += [readers["age"][figure] for readers in run["readers"] if readers["kind"] == "throttled"]
+    return [value for value in found if value]
+
+
+def slow(servers: dict[str, Runs]) -> str:
+    head = ["server", "age p50 s", "age p99 s", "prompt sessions' p99 ms", "most memory, MiB", "cut off", "by default, a slow consumer"]
+    rows = []
+    for key, runs in servers.items():
+        if not runs.runs:
+            rows.append([ALL[key].name, "no run", *["–"] * (len(head) - 2)])
+            continue
+        cut = statistics.median(runs.values("sessions", "ended_early", "count") or [0])
+        rows.append([
+            ALL[key].name + mark(runs), spread(age_of(runs, "p50_ns"), 1e-9), spread(age_of(runs, "p99_ns"), 1e-9),
+            spread(runs.values("latency", "p99_ns"), 1e-6),
+            spread(runs.values("server", "resident_bytes_max"), 2**-20), f"{cut:.0f}", ALL[key].slow,
+        ])  # fmt: skip
+    return table(head, rows)
+
+
+def about(found: dict) -> str:
+    runs = [run for servers in found.values() for each in servers.values() for run in each.runs]
+    if not runs:
+        return "No runs yet.\n"
+    first, last = min(run["started_ns"] for run in runs), max(run["started_ns"] for run in runs)
+    day = lambda ns: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(ns / 1e9))  # noqa: E731
+    machine = runs[0]["machine"]
+    memory = machine["memory_bytes"] / 2**30
+    rounds = max(len(each.runs) for servers in found.values() for each in servers.values())
+    seconds = sorted({round(run["seconds"]) for servers in [found.get(name, {}) for name in SHAPES] for each in servers.values() for run in each.runs})
+    return (
+        f"{len(runs)} runs from {day(first)} to {day(last)}, up to {rounds} of each server and scenario in turn (A B C, A B C); "
+        f"{', '.join(map(str, seconds))} s measured in the loaded shapes. {machine['cpu']}, {machine['cores']} cores, {memory:.0f} GiB, "
+        f"{machine['system']}. Each cell: median (lowest–highest).\n"
+    )
+
+
+def versions() -> str:
+    return "; ".join(f"{peer.key} {peer.version}" for peer in ALL.values() if peer.version and is_installed(peer))
+
+
+def write(results: Path) -> Path:
+    found = load(results)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    parts = [HEAD.format(about=about(found), versions=versions())]
+    if any(name in found for name in SHAPES):
+        pictures.costs(found, SHAPES, FOLDER / "cost.svg")
+        parts += [COST, summary(found), "\n![CPU seconds per million deliveries](benchmarks/cost.svg)\n"]
+    if "dashboard-25k" in found:
+        pictures.latencies(found["dashboard-25k"], FOLDER / "latency.svg")
+        parts += [LATENCY, shape(found["dashboard-25k"]), "\n![Percentile curves](benchmarks/latency.svg)\n"]
+    for name, title in list(SHAPES.items())[1:]:
+        if name in found:
+            parts += [f"\n## {title.capitalize()}\n\n", shape(found[name])]
+    if "slow-readers" in found:
+        pictures.ages(found["slow-readers"], age_of, FOLDER / "slow-readers.svg")
+        parts += [SLOW, slow(found["slow-readers"]), "\n![Age of what a slow reader reads](benchmarks/slow-readers.svg)\n"]
+    if "wide-idle" in found:
+        pictures.idle(found["wide-idle"], FOLDER / "wide-idle.svg")
+        parts += [IDLE, "![Memory of an idle session](benchmarks/wide-idle.svg)\n"]
+    if not is_installed(ALL["centrifugo"]):
+        parts.append("\nCentrifugo was **not run**: no `centrifugo` was on the PATH. Its adapter is written from its documentation.\n")
+    failures = [f"- {name}, {key}: {text[:200]}" for name, servers in found.items() for key, runs in servers.items() for text in runs.failures]
+    if failures:
+        parts.append("\n## Runs without a report\n\n" + "\n".join(failures) + "\n")
+    parts.append(FOOT)
+    DOCUMENT.write_text("".join(parts))
+    return DOCUMENT
+
+
+HEAD = """# Benchmarks
+
+Tickwire beside servers that people would use instead, under the same load, in one session on one machine. Repeat it with
+one command, on a machine that does nothing else:
+
+```sh
+benches/peers/run.sh
+```
+
+{about}
+Versions: {versions}; all of them in `benches/peers/`. What is charged to whom, and the weak points of this method, are in
+[benches/peers](../benches/peers/README.md#method). This page and its pictures are made by that command; nothing here is typed in.
+
+A load counts as held when at least 98 % of what was due arrived, with p99 within 100 ms; otherwise the cell says *fails* and
+what was delivered. † marks a row in which the load generator itself was at its limit in a run: its times say nothing about the server.
+"""
+COST = """
+## CPU seconds per million deliveries
+
+The server has one core; its user and kernel time count, nobody else's. Updates have 40 bytes. Dashboard: 500 sessions with 50 of
+500 symbols each. Firehose: 20 sessions with all of 100 symbols. Idle: 2,000 sessions with 5 symbols each.
+
+"""
+LATENCY = """
+## Latency at 25,000 deliveries per second
+
+From the moment at which an update was due (open loop) to the client's read, in the dashboard shape.
+
+"""
+SLOW = """
+## Slow readers
+
+Two sessions take 1 KB each 100 ms of a stream of some 404 KB/s, with default socket buffers; two others read everything. Age is
+what the data has when the slow program gets it. The peers keep their defaults.
+
+"""
+IDLE = """
+## Memory of an idle session
+
+Growth of resident memory by session, from before the sessions to when all were open. Kernel buffers are not in it.
+
+"""
+FOOT = """
+"""

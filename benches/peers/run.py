@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""Runs every scenario against every server, in turn, and writes docs/benchmarks.md from the results.
+
+    benches/peers/run.sh                      all scenarios and servers, three rounds
+    benches/peers/run.sh --quick              one short round of a few, as a smoke test; writes no document
+    benches/peers/run.sh --scenario firehose --peer tickwire,uwebsockets
+    benches/peers/run.sh --fresh              does not go on with the last results
+    benches/peers/run.sh --report             only writes the document again
+
+Each run is kept as one JSON file in .cache/peers-results, so that an interrupted series goes on where it stopped. The
+order is A B C A B C: what the machine does meanwhile hits everybody alike. The server has one core, the publisher and the
+sessions have another.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from contextlib import contextmanager
+from pathlib import Path
+
+from peers import ALL, HERE, ROOT, TARGET, Peer, is_installed
+
+SCENARIOS = ["dashboard-25k", "dashboard-250k", "firehose", "wide-idle", "slow-readers"]
+OPTIONAL = ["most-dashboard", "most-firehose"]
+QUICK_PEERS = ["ws", "nats", "socket.io", "uwebsockets", "floor-1ms", "tickwire"]
+# Seconds that are measured where the command line does not say. Slow readers need time to fall behind.
+SECONDS = {"wide-idle": 2, "slow-readers": 40}
+SECONDS_OTHERS = 8
+QUICK_SECONDS = {"slow-readers": 5}
+QUICK_SECONDS_OTHERS = 2
+# What is only a floor has no queue worth reading slowly from, and a window that a client asks for changes nothing there.
+LEFT_OUT = {
+    "slow-readers": {"floor-1ms", "floor-5ms", "floor-16ms", "tickwire-16ms"},
+    "wide-idle": {"floor-5ms", "floor-16ms", "tickwire-16ms", "tickwire-nats"},
+    "most-dashboard": {"floor-5ms", "tickwire-16ms"},
+    "most-firehose": {"floor-5ms", "tickwire-16ms"},
+}
+SERVER_CPU, OTHERS_CPU = 0, 1
+READY_SECONDS = 20
+# A run that hangs, on top of what it measures: connecting, warming up, settling, or a search for the highest rate.
+RUN_SECONDS_MAX = 240
+LOADGEN = TARGET / "release" / "tickwire-loadgen"
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextmanager
+def process(argv: list[str], cpu: int, ready: str | None):
+    """A program on one core; gone when this ends, with all that it started."""
+    child = subprocess.Popen(
+        ["taskset", "-c", str(cpu), *argv],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        if ready is not None:
+            # A server that does not start is killed, which ends the line.
+            deadline = signal.signal(signal.SIGALRM, lambda *_: child.kill())
+            signal.alarm(READY_SECONDS)
+            line = child.stdout.readline()
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, deadline)
+            if line.strip() != ready:
+                raise RuntimeError(f"{argv[0]} did not get ready: {line!r}")
+        yield child
+    finally:
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(child.pid, how)
+                child.wait(3)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+            break
+        child.stdout.close()
+
+
+def merged(into: dict, more: dict) -> dict:
+    for key, value in more.items():
+        into[key] = merged(into.get(key, {}), value) if isinstance(value, dict) else value
+    return into
+
+
+def as_toml(table: dict, path: str = "") -> str:
+    """What scenarios hold: scalars, lists of scalars, tables, lists of tables."""
+    lines, tables = [], []
+    for key, value in table.items():
+        name = f"{path}{key}"
+        if isinstance(value, dict):
+            tables.append(f"[{name}]\n{as_toml(value, name + '.')}")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            tables.extend(f"[[{name}]]\n{as_toml(item, name + '.')}" for item in value)
+        else:
+            # JSON's scalars and lists are TOML's.
+            lines.append(f"{key} = {json.dumps(value)}\n")
+    return "".join(lines) + "".join(tables)
+
+
+def measure(scenario: str, peer: Peer, seconds: float) -> dict:
+    """One run. Raises where there is no report."""
+    plan = tomllib.loads((HERE / "scenarios" / f"{scenario}.toml").read_text())
+    plan["duration"] = f"{seconds}s"
+    pins = {"server_cpus": [SERVER_CPU], "source_cpus": [OTHERS_CPU], "generator_cpus": [OTHERS_CPU]}
+    merged(plan, {"threads": 1, "target": pins})
+    if peer.kind != "tickwire":
+        listen, publish = free_address(), free_address()
+        inlet = {"ws": f"ws://{listen}/publish"}.get(peer.publish, f"{peer.publish}://{publish}")
+        merged(plan, {"peer": {"kind": peer.kind, "name": peer.name, "publish": inlet}})
+        with process(peer.argv(listen, publish), SERVER_CPU, "ready") as server:
+            merged(plan, {"target": {"url": f"ws://{listen}{peer.path}", "server_pid": server.pid}})
+            return run_loadgen(plan, seconds)
+    text = json.dumps(peer.extra)
+    if "{bus}" not in text:
+        return run_loadgen(merged(plan, peer.extra), seconds)
+    host, port = free_address().split(":")
+    nats = [str(ROOT / ".cache" / "nats-server"), "--addr", host, "--port", port]
+    with process(nats, OTHERS_CPU, None):
+        wait_for(host, int(port))
+        return run_loadgen(merged(plan, json.loads(text.replace("{bus}", f"{host}:{port}"))), seconds)
+
+
+def wait_for(host: str, port: int) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host, port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on {host}:{port}")
+
+
+def run_loadgen(plan: dict, seconds: float) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{plan['name']}.toml"
+        file.write_text(as_toml(plan))
+        done = subprocess.run(
+            [LOADGEN, "run", file, "--json"], capture_output=True, text=True, timeout=seconds + RUN_SECONDS_MAX
+        )
+    # 1: an assertion or a promise does not hold. 3: the generator was the bottleneck; the report says so, and the tables do.
+    if done.returncode not in (0, 1, 3) or not done.stdout.strip():
+        raise RuntimeError(f"exit {done.returncode}: {done.stderr.strip()[-600:]}")
+    return json.loads(done.stdout)
+
+
+def allow_files() -> None:
+    """As many open files as the system lets us have: servers inherit it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def words(text: str, known) -> list[str]:
+    chosen = [word for word in text.split(",") if word]
+    unknown = [word for word in chosen if word not in known]
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    return chosen
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenario", default=",".join(SCENARIOS), help=f"also {', '.join(OPTIONAL)}")
+    parser.add_argument("--peer", default="", help=f"of {', '.join(ALL)}")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, help="measured in each run")
+    parser.add_argument("--quick", action="store_true", help="a smoke test")
+    parser.add_argument("--fresh", action="store_true", help="forgets the results that are there")
+    parser.add_argument("--report", action="store_true", help="runs nothing")
+    options = parser.parse_args()
+
+    results = ROOT / ".cache" / ("peers-quick" if options.quick else "peers-results")
+    if options.fresh or options.quick:
+        shutil.rmtree(results, ignore_errors=True)
+    chosen = words(options.peer, ALL) or (QUICK_PEERS if options.quick else list(ALL))
+    rounds = 1 if options.quick else options.rounds
+    seconds = {**SECONDS, **(QUICK_SECONDS if options.quick else {})}
+    others = QUICK_SECONDS_OTHERS if options.quick else SECONDS_OTHERS
+    plan = [
+        (scenario, key, number, options.seconds or seconds.get(scenario, others))
+        for number in range(1, rounds + 1)
+        for scenario in words(options.scenario, SCENARIOS + OPTIONAL)
+        for key in chosen
+        if key not in LEFT_OUT.get(scenario, ()) and is_installed(ALL[key])
+    ]
+    allow_files()
+    failed = 0 if options.report else run_all(plan, results)
+    if not options.quick:
+        import report
+
+        print(f"wrote {report.write(results).relative_to(ROOT)}")
+    return 1 if failed else 0
+
+
+def is_done(file: Path) -> bool:
+    """A run without a report is tried again."""
+    return file.exists() and "failed" not in json.loads(file.read_text())
+
+
+def run_all(plan: list, results: Path) -> int:
+    todo = [(step, results / step[0] / f"{step[1]}-{step[2]}.json") for step in plan]
+    todo = [(step, file) for step, file in todo if not is_done(file)]
+    print(f"{len(plan)} runs, {len(plan) - len(todo)} are there already", flush=True)
+    failed, began, weight_done = 0, time.monotonic(), 0.0
+    weight = sum(step[3] + 5 for step, _ in todo)
+    for at, ((scenario, key, number, seconds), file) in enumerate(todo, 1):
+        left = "" if not weight_done else f", {(time.monotonic() - began) / weight_done * (weight - weight_done) / 60:.0f} min left"
+        print(f"[{at}/{len(todo)}{left}] {scenario} {key} #{number} ... ", end="", flush=True)
+        try:
+            outcome = measure(scenario, ALL[key], seconds)
+            print(brief(outcome))
+        except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+            failed += 1
+            outcome = {"failed": str(error)}
+            print(f"FAILED: {error}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_suffix(".part")
+        scratch.write_text(json.dumps(outcome))
+        scratch.rename(file)
+        weight_done += seconds + 5
+    return failed
+
+
+def brief(run: dict) -> str:
+    latency, server = run["latency"], run.get("server") or {}
+    parts = [
+        f"{run['flow']['records_per_second'] / 1e3:.1f} k/s",
+        f"{server.get('cpu_seconds_per_million', 0):.2f} s/M",
+        f"p50 {latency['p50_ns'] / 1e6:.2f} ms, p99 {latency['p99_ns'] / 1e6:.2f} ms",
+        f"{100 * run['flow']['delivered_share']:.1f} % delivered",
+        f"{server.get('bytes_per_session', 0) / 1024:.1f} KiB/session",
+    ]
+    if run["refused"]:
+        parts.append("GENERATOR AT ITS LIMIT")
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

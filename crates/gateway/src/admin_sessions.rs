@@ -1,0 +1,281 @@
+//! `/v1/sessions` and `/v1/sessions/{id}` of the admin listener: asks every shard, within a time, and writes JSON.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::{
+    Account, Decided, Decision, Fate, Run, SessionDetail, SessionPage, SessionQuery, SessionRow,
+    SessionState, SubscriptionRow, TopicId,
+};
+use crate::shard::Order;
+
+/// How long a shard may take to answer; one that is stuck is named, and does not hold up the others' answers.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(1);
+const LIMIT_DEFAULT: usize = 100;
+const LIMIT_MAX: usize = 1000;
+/// Bytes of a query or an id that are looked at.
+const QUERY_BYTES_MAX: usize = 1024;
+
+/// What a shard is asked for.
+#[derive(Debug)]
+pub(crate) enum Look {
+    Page(SessionQuery, oneshot::Sender<SessionPage>),
+    Detail(String, oneshot::Sender<Option<SessionDetail>>),
+}
+
+/// An answer: HTTP status and JSON.
+pub(crate) type Answer = (u16, Value);
+
+/// The shards. Weak, so that an admin connection that stays open does not keep them from ending.
+#[derive(Clone, Debug)]
+pub(crate) struct Shards(Vec<mpsc::WeakSender<Order>>);
+
+impl Shards {
+    pub(crate) fn new(orders: &[mpsc::Sender<Order>]) -> Self {
+        Self(orders.iter().map(mpsc::Sender::downgrade).collect())
+    }
+
+    /// Asks all shards at once; `None` for each that does not answer in time.
+    async fn ask<T>(&self, look: impl Fn(oneshot::Sender<T>) -> Look) -> Vec<Option<T>> {
+        let asked = self.0.iter().map(|shard| {
+            let (reply, replied) = oneshot::channel();
+            let order = Order::Look(look(reply));
+            async move {
+                let asked = async {
+                    shard.upgrade()?.send(order).await.ok()?;
+                    replied.await.ok()
+                };
+                tokio::time::timeout(SHARD_TIMEOUT, asked).await.ok().flatten()
+            }
+        });
+        futures_util::future::join_all(asked).await
+    }
+
+    /// The list.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the question.
+    pub(crate) async fn list(&self, query: Option<&str>) -> Answer {
+        let query = match parse(query.unwrap_or_default()) {
+            Ok(query) => query,
+            Err(problem) => return error(400, "bad_query", &problem),
+        };
+        let answers = self.ask(|reply| Look::Page(query.clone(), reply)).await;
+        let silent: Vec<_> =
+            answers.iter().enumerate().filter(|(_, answer)| answer.is_none()).map(|(at, _)| at).collect();
+        if silent.len() == answers.len() {
+            return error(503, "no_answer", "no shard answered within a second; retry");
+        }
+        // A page that was cut ends the whole one: what comes behind it is not known of that shard.
+        let pages = || answers.iter().flatten();
+        let cut = pages().filter(|page| page.more).filter_map(|page| page.rows.last()).map(order).min();
+        let mut rows: Vec<_> = answers
+            .iter()
+            .enumerate()
+            .filter_map(|(at, answer)| Some((at, answer.as_ref()?)))
+            .flat_map(|(at, page)| page.rows.iter().map(move |row| (at, row)))
+            .filter(|(_, row)| cut.is_none_or(|cut| order(row) <= cut))
+            .collect();
+        rows.sort_unstable_by_key(|(_, row)| order(row));
+        let has_more = cut.is_some() || rows.len() > query.limit;
+        rows.truncate(query.limit);
+        let next = rows.last().filter(|_| has_more).map(|(_, row)| row.id.clone());
+        let now = now_ns();
+        let sessions: Vec<_> = rows.into_iter().map(|(at, row)| session(at, row, now)).collect();
+        (200, json!({ "sessions": sessions, "next": next, "silent_shards": silent }))
+    }
+
+    /// One session.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the question.
+    pub(crate) async fn one(&self, id: &str) -> Answer {
+        let shown: String = id.chars().take(64).collect();
+        if id.len() > QUERY_BYTES_MAX {
+            return error(404, "unknown_session", &format!("there is no session `{shown}...`"));
+        }
+        let answers = self.ask(|reply| Look::Detail(id.to_owned(), reply)).await;
+        let is_silent = answers.iter().any(Option::is_none);
+        let found = answers.into_iter().enumerate().find_map(|(at, answer)| Some((at, answer??)));
+        match found {
+            Some((at, detail)) => (200, whole(at, &detail, now_ns())),
+            None if is_silent => error(503, "no_answer", "a shard did not answer within a second; retry"),
+            None => {
+                let problem = format!(
+                    "this gateway has no session `{shown}` now; /v1/sessions lists those that it has, and what became \
+                     of one that ended is in its last ledger"
+                );
+                error(404, "unknown_session", &problem)
+            }
+        }
+    }
+}
+
+fn error(status: u16, code: &str, message: &str) -> Answer {
+    (status, json!({ "error": { "code": code, "message": message } }))
+}
+
+fn order(row: &SessionRow) -> (usize, &str) {
+    (row.id.len(), &row.id)
+}
+
+fn parse(query: &str) -> Result<SessionQuery, String> {
+    let mut wanted = SessionQuery { limit: LIMIT_DEFAULT, ..SessionQuery::default() };
+    if query.len() > QUERY_BYTES_MAX {
+        return Err(format!("the query is longer than {QUERY_BYTES_MAX} bytes"));
+    }
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match name {
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+                wanted.limit =
+                    limit.ok_or_else(|| format!("limit `{value}` is no number from 1 to {LIMIT_MAX}"))?;
+            }
+            "after" => wanted.after = Some(value.to_owned()),
+            "state" => {
+                let names = SessionState::ALL.map(SessionState::name).join(", ");
+                let state = SessionState::from_name(value);
+                wanted.state = Some(state.ok_or_else(|| format!("state `{value}` is none of {names}"))?);
+            }
+            _ => return Err(format!("`{name}` means nothing here; there are limit, after and state")),
+        }
+    }
+    Ok(wanted)
+}
+
+fn now_ns() -> u64 {
+    OffsetDateTime::now_utc().unix_timestamp_nanos().try_into().unwrap_or_default()
+}
+
+/// A time as people read it. Beside it stand its nanoseconds, as text: more digits than a JSON number keeps.
+fn rfc3339(ns: u64) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp_nanos(ns.into()).ok()?.format(&Rfc3339).ok()
+}
+
+fn account(account: &Account) -> Value {
+    json!({
+        "published": account.published,
+        "delivered": account.delivered,
+        "conflated": account.conflated,
+        "dropped": account.dropped,
+        "filtered": account.filtered,
+    })
+}
+
+fn session(shard: usize, row: &SessionRow, now: u64) -> Value {
+    json!({
+        "id": row.id,
+        "peer": row.peer.map(|peer| peer.to_string()),
+        "encoding": row.encoding.name(),
+        "state": row.state.name(),
+        "closing": row.closing.map(|code| code.name()),
+        "shard": shard,
+        "opened": rfc3339(row.opened),
+        "opened_ns": row.opened.to_string(),
+        "age_ms": now.saturating_sub(row.opened) / 1_000_000,
+        "heard": rfc3339(row.heard),
+        "heard_ns": row.heard.to_string(),
+        "pressure_bytes": {
+            "total": row.pressure.total(),
+            "control": row.pressure.control,
+            "lossless": row.pressure.lossless,
+            "unsent": row.pressure.unsent,
+            "in_flight": row.pressure.in_flight,
+        },
+        "client_lag_ns": row.client_lag_ns.map(|lag| lag.to_string()),
+        "subscriptions": row.subscriptions,
+        "account": account(&row.account),
+    })
+}
+
+fn whole(shard: usize, detail: &SessionDetail, now: u64) -> Value {
+    let mut whole = session(shard, &detail.row, now);
+    let names: HashMap<_, _> = detail.names.iter().map(|(topic, name)| (*topic, name.as_str())).collect();
+    let mut decisions: Vec<_> =
+        detail.decisions.iter().map(|entry| (entry.since, decided(entry, &names))).collect();
+    decisions
+        .extend(detail.runs.iter().map(|(topic, symbol, entry)| (entry.since, run(*topic, symbol, entry))));
+    decisions.sort_by_key(|(since, _)| *since);
+    let decisions = decisions.into_iter().map(|(_, decision)| decision).collect();
+    whole["subscriptions"] = detail.subscriptions.iter().map(subscription).collect();
+    whole["decisions"] = Value::Array(decisions);
+    whole
+}
+
+fn subscription(row: &SubscriptionRow) -> Value {
+    json!({
+        "channel": row.topic.channel().name(),
+        "symbol": row.symbol,
+        "max_rate": row.max_rate,
+        "epoch": row.epoch.to_string(),
+        "last_sent": row.sequence,
+        "newest": row.newest,
+        "waiting_bytes": row.waiting_bytes,
+        "account": account(&row.account),
+    })
+}
+
+fn times(kind: &str, since: u64, until: u64) -> Value {
+    json!({
+        "kind": kind,
+        "since": rfc3339(since),
+        "since_ns": since.to_string(),
+        "until": rfc3339(until),
+        "until_ns": until.to_string(),
+    })
+}
+
+fn with(mut value: Value, more: Value) -> Value {
+    if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
+        value.extend(more);
+    }
+    value
+}
+
+fn decided(entry: &Decided, names: &HashMap<TopicId, &str>) -> Value {
+    let value = times(entry.decision.name(), entry.since, entry.until);
+    let of = |topic: TopicId| {
+        let symbol = names.get(&topic).copied().unwrap_or_default();
+        json!({ "channel": topic.channel().name(), "symbol": symbol })
+    };
+    let more = match entry.decision {
+        Decision::Conflating { because } => json!({ "because": because.names() }),
+        Decision::Prompt | Decision::SheddingEnded => json!({}),
+        Decision::WindowFull { in_flight, window } => {
+            json!({ "in_flight_bytes": in_flight, "window_bytes": window, "times": entry.times })
+        }
+        Decision::ReceiptLate { after_ns } => {
+            json!({ "after_ns": after_ns.to_string(), "times": entry.times })
+        }
+        Decision::Shedding { pressure } => json!({ "pressure_bytes": pressure }),
+        Decision::Resumed { topic, after, from } => with(of(topic), json!({ "after": after, "from": from })),
+        Decision::Rate { topic, max_rate } => with(of(topic), json!({ "max_rate": max_rate })),
+        Decision::Notice { code } => json!({ "code": code }),
+        Decision::Closing { code } => json!({ "code": code.code(), "reason": code.name() }),
+    };
+    with(value, more)
+}
+
+fn run(topic: TopicId, symbol: &str, run: &Run) -> Value {
+    let more = match run.fate {
+        Fate::Superseded(held) | Fate::Snapshot(held) => json!({ "because": held.names() }),
+        Fate::Gap(cause) => {
+            json!({ "cause": cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_ascii_lowercase() })
+        }
+    };
+    let of = json!({
+        "channel": topic.channel().name(),
+        "symbol": symbol,
+        "first": run.first,
+        "last": (run.last > 0).then_some(run.last),
+        "count": run.count,
+        "delivered": run.delivered,
+    });
+    with(with(times(run.fate.name(), run.since, run.until), of), more)
+}

@@ -1,0 +1,179 @@
+//! The window in a closed loop: a sender that always has something new, a reader that takes bytes in its own way.
+
+use std::collections::VecDeque;
+
+use super::{Freshness, Window};
+
+const MS: u64 = 1_000_000;
+const PING: usize = 10;
+
+fn freshness() -> Freshness {
+    Freshness { target_ns: 200 * MS, first_bytes: 2048, max_bytes: 4 << 20, unanswered_ns: 2_000 * MS }
+}
+
+/// How a reader takes bytes: so many each time.
+#[derive(Clone, Copy)]
+struct Reader {
+    bytes: usize,
+    every_ns: u64,
+    /// Delay of the path, one way.
+    path_ns: u64,
+    /// It takes nothing in this time.
+    stall: (u64, u64),
+}
+
+impl Reader {
+    fn steady(bytes_per_second: usize, path_ns: u64) -> Self {
+        let every_ns = MS;
+        Self { bytes: bytes_per_second / 1000, every_ns, path_ns, stall: (0, 0) }
+    }
+
+    fn bursty(bytes: usize, every_ns: u64) -> Self {
+        Self { bytes, every_ns, path_ns: 0, stall: (0, 0) }
+    }
+}
+
+struct Outcome {
+    /// Age of each byte when it was read, ascending, in milliseconds.
+    ages: Vec<u64>,
+    /// Share of what the reader could have taken.
+    used: f64,
+    most_in_flight: usize,
+    stalled_in_flight: usize,
+    was_tight: bool,
+}
+
+impl Outcome {
+    fn age(&self, quantile: f64) -> u64 {
+        self.ages[((self.ages.len() - 1) as f64 * quantile) as usize]
+    }
+}
+
+/// Runs for some seconds of its own time. Records are 45 bytes; the sender has `offered` bytes per second.
+fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
+    let mut window = Window::new(freshness(), 0);
+    // On the way: when it arrives, when it was written, bytes, and the name of the ping that ends it.
+    let mut pipe: VecDeque<(u64, u64, usize, Option<u64>)> = VecDeque::new();
+    let mut pongs: VecDeque<(u64, u64)> = VecDeque::new();
+    let (mut credit, mut could, mut read, mut waiting) = (0, 0, 0, 0_usize);
+    let mut outcome =
+        Outcome { ages: Vec::new(), used: 0.0, most_in_flight: 0, stalled_in_flight: 0, was_tight: false };
+    let end = seconds * 1000 * MS;
+    let mut now = 0;
+    // The greeting, and the answer to a large subscription.
+    for bytes in [120, 12_000] {
+        window.on_sent(bytes, now);
+        pipe.push_back((now + reader.path_ns, now, bytes, None));
+        if window.wants_probe(now) {
+            let name = window.probe(PING, now);
+            pipe.push_back((now + reader.path_ns, now, PING, Some(name)));
+        }
+    }
+    while now < end {
+        now += MS / 4;
+        waiting = (waiting + offered / 4000).min(offered.max(90));
+        while pongs.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, time) = pongs.pop_front().unwrap_or_default();
+            window.on_pong(time, now);
+        }
+        while window.is_open() && waiting >= 45 {
+            let bytes = window.room().min(window.message_bytes()).min(waiting).max(45) / 45 * 45 + 14;
+            waiting -= bytes.min(waiting);
+            window.on_sent(bytes, now);
+            pipe.push_back((now + reader.path_ns, now, bytes, None));
+            if window.wants_probe(now) {
+                let name = window.probe(PING, now);
+                pipe.push_back((now + reader.path_ns, now, PING, Some(name)));
+            }
+        }
+        window.tick(now);
+        outcome.was_tight |= window.is_tight();
+        outcome.most_in_flight = outcome.most_in_flight.max(window.in_flight());
+        let is_stalled = now >= reader.stall.0 && now < reader.stall.1;
+        if is_stalled {
+            outcome.stalled_in_flight = outcome.stalled_in_flight.max(window.in_flight());
+        }
+        if !now.is_multiple_of(reader.every_ns) || is_stalled {
+            continue;
+        }
+        credit = reader.bytes;
+        could += reader.bytes;
+        while credit > 0
+            && let Some((arrives, written, bytes, name)) = pipe.front_mut()
+            && *arrives <= now
+        {
+            let taken = credit.min(*bytes);
+            credit -= taken;
+            *bytes -= taken;
+            read += taken;
+            let age = (now - *written) / MS;
+            // The greeting's length is nobody's choice.
+            if *written > 0 {
+                outcome.ages.extend(std::iter::repeat_n(age, taken));
+            }
+            if *bytes == 0 {
+                if let Some(name) = *name {
+                    pongs.push_back((now + reader.path_ns, name));
+                }
+                pipe.pop_front();
+            }
+        }
+    }
+    let _ = credit;
+    outcome.ages.sort_unstable();
+    outcome.used = read as f64 / could as f64;
+    outcome
+}
+
+#[track_caller]
+fn check(reader: Reader, median_ms: u64, p99_ms: u64, used: f64) {
+    let outcome = run(reader, 404_000, 40);
+    let (median, p99) = (outcome.age(0.5), outcome.age(0.99));
+    let shown = format!("median {median} ms, p99 {p99} ms, used {:.3}", outcome.used);
+    assert!(median <= median_ms && p99 <= p99_ms && outcome.used >= used, "{shown}");
+}
+
+#[test]
+fn a_reader_of_a_kilobyte_each_100_ms_reads_fresh_data() {
+    check(Reader::bursty(1024, 100 * MS), 125, 250, 0.9);
+}
+
+#[test]
+fn steady_slow_readers_read_fresh_data() {
+    check(Reader::steady(10_000, 0), 140, 220, 0.95);
+    // What is sent before the first receipt is a second's worth for this one.
+    check(Reader::steady(2_000, 0), 160, 1_000, 0.9);
+    check(Reader::steady(100_000, 0), 140, 220, 0.95);
+}
+
+#[test]
+fn a_reader_that_comes_seldom_is_not_starved() {
+    check(Reader::bursty(4096, 400 * MS), 800, 1_200, 0.8);
+}
+
+#[test]
+fn a_long_path_is_filled() {
+    check(Reader::steady(200_000, 40 * MS), 140, 250, 0.95);
+    check(Reader::steady(200_000, 150 * MS), 320, 550, 0.88);
+}
+
+#[test]
+fn a_fast_reader_is_never_held_back_for_long() {
+    let mut reader = Reader::steady(40_000_000, 25 * MS);
+    let outcome = run(reader, 404_000, 10);
+    let got = outcome.ages.len() as f64 / (404_000.0 * 10.0);
+    assert!(!outcome.was_tight && got > 0.97, "{got}");
+    reader.path_ns = 0;
+    let outcome = run(reader, 404_000, 10);
+    assert!(!outcome.was_tight && outcome.most_in_flight < 100_000, "{}", outcome.most_in_flight);
+}
+
+#[test]
+fn a_fast_reader_that_stalls_has_little_under_way_and_is_current_afterwards() {
+    let reader = Reader { stall: (5_000 * MS, 35_000 * MS), ..Reader::steady(4_000_000, 0) };
+    let outcome = run(reader, 404_000, 40);
+    assert!(outcome.stalled_in_flight <= 404_000 * 3 / 10, "{}", outcome.stalled_in_flight);
+    assert!(outcome.age(1.0) >= 29_000, "what was under way is old");
+    let stale = outcome.ages.iter().filter(|age| **age > 1_000).count();
+    assert!(stale <= outcome.stalled_in_flight, "{stale}");
+}

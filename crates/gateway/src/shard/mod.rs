@@ -1,0 +1,356 @@
+//! One thread with its sessions: sockets on one side, the engine on the other.
+//!
+//! There is one task for all of it. A session that is quiet has no buffer, no task and no timer here: its socket is in
+//! the shard's own readiness list, and what it sends is read into one buffer that all share. Writing fills one buffer per
+//! session that has something and hands it to the kernel with one call; what a socket does not take waits with it until
+//! the list says that it takes more.
+//!
+//! It never awaits between reading bytes and keeping what is left of them, so no read can be lost by a cancellation.
+
+mod client_frame;
+mod command_rate;
+mod connection;
+mod pacing;
+mod sockets;
+mod tell;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fastwebsockets::OpCode;
+use mio::net::TcpStream;
+use slotmap::SecondaryMap;
+use tickwire_wire::{CloseCode, Encoding};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub use pacing::Pacing;
+
+use crate::admin_sessions::Look;
+use crate::clock::Clock;
+use crate::engine::{Engine, EngineLimits, Event, SessionKey, Wish};
+use crate::stats::{ShardStats, Stats};
+use client_frame::Fault;
+use command_rate::Verdict;
+use connection::{Connection, Phase};
+use sockets::Sockets;
+
+const TICK: Duration = Duration::from_millis(50);
+/// How long a close frame may take to leave before the connection is cut.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// How long the peer may take to answer it. Without that wait its unread bytes would turn our last ones into a reset, and
+/// the close code would be lost.
+const ANSWER_GRACE: Duration = Duration::from_millis(200);
+/// What is read at once, at least; commands may be larger.
+const SCRATCH_BYTES_MIN: usize = 64 << 10;
+/// Reads of one session before the others get their turn.
+const READS_MAX: usize = 16;
+
+/// A connection that has shaken hands.
+pub(crate) struct Arrival {
+    pub(crate) id: String,
+    /// Not blocking.
+    pub(crate) stream: std::net::TcpStream,
+    /// What the client sent behind its handshake.
+    pub(crate) read: bytes::Bytes,
+    pub(crate) encoding: Encoding,
+    /// Delivery window, in milliseconds; 0: none.
+    pub(crate) window_ms: u16,
+    /// Held while the session lives.
+    pub(crate) permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// What the rest of the gateway tells a shard beside events.
+pub(crate) enum Order {
+    Arrive(Arrival),
+    Drain(Duration),
+    Look(Look),
+}
+
+/// What a shard needs to run.
+pub(crate) struct ShardSetup {
+    pub(crate) at: usize,
+    pub(crate) limits: EngineLimits,
+    pub(crate) pacing: Pacing,
+    pub(crate) server: String,
+    pub(crate) events: mpsc::Receiver<Vec<Event>>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) wishes: mpsc::Sender<(usize, Wish)>,
+    pub(crate) stats: Arc<ShardStats>,
+    pub(crate) all: Arc<Stats>,
+    pub(crate) clock: Clock,
+}
+
+struct Shard {
+    engine: Engine,
+    connections: SecondaryMap<SessionKey, Connection>,
+    /// What is being read.
+    scratch: Vec<u8>,
+    /// What is being written.
+    out: Vec<u8>,
+    /// Sessions whose sockets hold more than one turn reads.
+    unread: Vec<SessionKey>,
+    /// Sessions that were handed their close frame.
+    ending: Vec<SessionKey>,
+    limits: EngineLimits,
+    clock: Clock,
+    stats: Arc<ShardStats>,
+    all: Arc<Stats>,
+}
+
+/// Runs a shard until its orders end and its sessions are gone.
+pub(crate) async fn run(setup: ShardSetup) {
+    let ShardSetup { at, limits, pacing, server, mut events, mut orders, wishes, stats, all, clock } = setup;
+    let mut sockets = match Sockets::new() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::error!(shard = at, %error, "cannot watch sockets");
+            return;
+        }
+    };
+    let mut shard = Shard {
+        engine: Engine::new(limits.clone(), server),
+        connections: SecondaryMap::new(),
+        scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + client_frame::HEAD_BYTES_MAX)],
+        out: Vec::new(),
+        unread: Vec::new(),
+        ending: Vec::new(),
+        limits,
+        clock,
+        stats,
+        all,
+    };
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut write_at = Instant::now();
+    let mut readiness = Vec::new();
+    let mut ready = Vec::new();
+    let mut open = true;
+    while open || shard.engine.sessions() > 0 {
+        let due = shard.engine.next_due();
+        let due_at = due.map(|due| Instant::now() + Duration::from_nanos(due.saturating_sub(clock.now())));
+        tokio::select! {
+            biased;
+            order = orders.recv(), if open => match order {
+                Some(Order::Arrive(arrival)) => shard.arrive(arrival, &sockets),
+                Some(Order::Drain(window)) => shard.engine.drain(window.as_nanos() as u64, clock.now()),
+                Some(Order::Look(look)) => shard.look(look),
+                None => open = false,
+            },
+            _ = ticks.tick() => shard.tick(),
+            looked = sockets.ready(&mut readiness) => {
+                if let Err(error) = looked {
+                    tracing::error!(shard = at, %error, "cannot watch sockets");
+                    return;
+                }
+                for socket in readiness.drain(..) {
+                    if socket.writable {
+                        shard.write_rest(socket.key);
+                    }
+                    if socket.readable {
+                        shard.read(socket.key);
+                    }
+                }
+            }
+            () = tokio::time::sleep_until(due_at.unwrap_or(write_at)), if due_at.is_some() => {
+                shard.engine.on_timer(clock.now());
+            }
+            () = tokio::time::sleep_until(write_at), if shard.engine.has_ready() => {
+                let started = Instant::now();
+                shard.engine.take_ready(&mut ready);
+                for key in ready.drain(..) {
+                    shard.write(key);
+                }
+                let ended = Instant::now();
+                write_at = ended + pacing.wait_after(ended - started);
+                // Sockets get their turn between two rounds: only a loop that waits lets the runtime look at them.
+                tokio::task::yield_now().await;
+            }
+            () = std::future::ready(()), if !shard.unread.is_empty() => {
+                for key in std::mem::take(&mut shard.unread) {
+                    shard.read(key);
+                }
+                tokio::task::yield_now().await;
+            }
+            Some(batch) = events.recv() => {
+                let now = clock.now();
+                for event in &batch {
+                    shard.engine.on_event(event, now);
+                }
+            }
+        }
+        let asked: Vec<_> = shard.engine.take_wishes().collect();
+        for wish in asked {
+            if wishes.send((at, wish)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn arrive(&mut self, arrival: Arrival, sockets: &Sockets) {
+        let Arrival { id, stream, read, encoding, window_ms, permit } = arrival;
+        let mut stream = TcpStream::from_std(stream);
+        let key = self.engine.open(id, encoding, window_ms, self.clock.now());
+        let watched = sockets.add(&mut stream, key);
+        self.connections.insert(key, Connection::new(stream, read.to_vec(), permit));
+        if let Err(error) = watched {
+            tracing::error!(%error, "cannot take over a connection");
+            self.end(key);
+        } else if !read.is_empty() {
+            // The list tells only of what comes from now on.
+            self.read(key);
+        }
+    }
+
+    /// Takes whole frames out of what a socket holds.
+    fn read(&mut self, key: SessionKey) {
+        for _ in 0..READS_MAX {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            let begun = connection.unread.len();
+            self.scratch[..begun].copy_from_slice(&connection.unread);
+            match connection.read(&mut self.scratch[begun..]) {
+                Ok(None) if begun > 0 => return self.take_frames(key, begun),
+                Ok(None) => return,
+                Ok(Some(0)) | Err(_) => return self.end(key),
+                Ok(Some(_)) if connection.is_deaf => {}
+                Ok(Some(read)) => self.take_frames(key, begun + read),
+            }
+        }
+        self.unread.push(key);
+    }
+
+    /// Takes the frames in the first `length` bytes of the scratch buffer, and keeps what is left of them.
+    fn take_frames(&mut self, key: SessionKey, length: usize) {
+        let now = self.clock.now();
+        let mut at = 0;
+        let ends = loop {
+            match client_frame::find(&self.scratch[at..length], self.limits.command_bytes) {
+                Ok(None) => break None,
+                Err(Fault::TooLarge) => break Some(CloseCode::TooLarge),
+                Err(Fault::Protocol(rule)) => {
+                    tracing::debug!(session = ?key, rule, "a client broke the rules of WebSocket");
+                    break Some(CloseCode::Protocol);
+                }
+                Ok(Some(found)) => {
+                    let Some(connection) = self.connections.get_mut(key) else { return };
+                    let payload = found.payload(&mut self.scratch[at..length]);
+                    at += found.end;
+                    if found.opcode == OpCode::Close {
+                        let code = payload.first_chunk::<2>().map_or(1000, |code| u16::from_be_bytes(*code));
+                        return self.answer_close(key, code);
+                    }
+                    if found.opcode == OpCode::Pong && self.engine.on_pong(key, payload, now) {
+                        continue;
+                    }
+                    let per_second = self.limits.commands_per_second;
+                    match connection.rate.next(now, per_second) {
+                        Verdict::End => break Some(CloseCode::Flood),
+                        Verdict::Refuse => self.engine.on_flood(key),
+                        Verdict::Take => match found.opcode {
+                            OpCode::Ping => self.engine.on_ping(key, payload, now),
+                            OpCode::Pong => {}
+                            _ if self.engine.on_message(key, payload, now) => {
+                                connection.rate.refund(per_second);
+                            }
+                            _ => {}
+                        },
+                    }
+                }
+            }
+        };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.unread = if ends.is_some() { Vec::new() } else { self.scratch[at..length].to_vec() };
+        if let Some(code) = ends {
+            connection.is_deaf = true;
+            self.engine.close(key, code);
+        }
+        if at > 0 || ends.is_some() {
+            self.write(key);
+        }
+    }
+
+    /// Echoes the client's close code and ends the connection.
+    fn answer_close(&mut self, key: SessionKey, code: u16) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.unsent() == 0
+            && connection.phase == Phase::Open
+        {
+            let [high, low] = code.to_be_bytes();
+            let _ = connection.write(&[0x88, 2, high, low]);
+        }
+        self.end(key);
+    }
+
+    /// Writes what a session is owed now, with one call.
+    fn write(&mut self, key: SessionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let now = self.clock.now();
+        self.out.clear();
+        let filled = self.engine.fill(key, now, &mut self.out);
+        if self.out.is_empty() {
+            return;
+        }
+        // For a blocked session the engine hands over a close frame at most: it goes behind what waits.
+        let Ok(taken) = connection.write(&self.out) else { return self.end(key) };
+        self.engine.unsent(key, connection.unsent(), now);
+        self.stats.writes.fetch_add(1, Ordering::Relaxed);
+        self.stats.written_bytes.fetch_add(taken as u64, Ordering::Relaxed);
+        if filled.closed {
+            connection.phase = Phase::Leaving(Instant::now() + CLOSE_GRACE);
+            self.ending.push(key);
+            self.leave(key);
+        }
+    }
+
+    /// Hands the kernel what it did not take at once.
+    fn write_rest(&mut self, key: SessionKey) {
+        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.unsent() > 0)
+        else {
+            return;
+        };
+        let Ok(taken) = connection.write_rest() else { return self.end(key) };
+        self.stats.written_bytes.fetch_add(taken as u64, Ordering::Relaxed);
+        self.engine.unsent(key, connection.unsent(), self.clock.now());
+        self.leave(key);
+    }
+
+    /// Says that nothing more comes, once the close frame has left.
+    fn leave(&mut self, key: SessionKey) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && matches!(connection.phase, Phase::Leaving(_))
+            && connection.unsent() == 0
+        {
+            connection.shut_write();
+            connection.phase = Phase::Left(Instant::now() + ANSWER_GRACE);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.engine.tick(self.clock.now());
+        let now = Instant::now();
+        for key in std::mem::take(&mut self.ending) {
+            match self.connections.get(key).map(|connection| connection.phase) {
+                None => {}
+                Some(Phase::Leaving(until) | Phase::Left(until)) if now >= until => self.end(key),
+                Some(_) => self.ending.push(key),
+            }
+        }
+        self.publish_stats();
+    }
+
+    fn end(&mut self, key: SessionKey) {
+        if self.connections.remove(key).is_none() {
+            return;
+        }
+        if let Some(code) = self.engine.closing(key)
+            && let Some(at) = CloseCode::ALL.iter().position(|known| *known == code)
+        {
+            self.all.closed[at].fetch_add(1, Ordering::Relaxed);
+        }
+        self.engine.ended(key, self.clock.now());
+        self.all.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}

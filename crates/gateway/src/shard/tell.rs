@@ -1,0 +1,49 @@
+//! What a shard tells the admin side: counts with every tick, sessions when it is asked.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Shard;
+use crate::admin_sessions::Look;
+
+impl Shard {
+    pub(super) fn look(&self, look: Look) {
+        let peer = |key| self.connections.get(key)?.peer();
+        // Who asked may have gone.
+        match look {
+            Look::Page(query, reply) => {
+                let mut page = self.engine.session_page(&query);
+                page.rows.iter_mut().for_each(|row| row.peer = peer(row.key));
+                drop(reply.send(page));
+            }
+            Look::Detail(id, reply) => {
+                let mut detail = self.engine.session_detail(&id);
+                detail.iter_mut().for_each(|detail| detail.row.peer = peer(detail.row.key));
+                drop(reply.send(detail));
+            }
+        }
+    }
+
+    pub(super) fn publish_stats(&self) {
+        let set = |count: &AtomicU64, value: u64| count.store(value, Ordering::Relaxed);
+        let survey = self.engine.survey();
+        let (totals, parts) = (survey.totals, survey.pressure);
+        set(&self.stats.sessions, self.engine.sessions() as u64);
+        set(&self.stats.topics, self.engine.topics() as u64);
+        set(&self.stats.log_bytes, self.engine.log_bytes() as u64);
+        set(&self.stats.published, totals.published);
+        set(&self.stats.delivered, totals.delivered);
+        set(&self.stats.conflated, totals.conflated);
+        set(&self.stats.dropped, totals.dropped);
+        set(&self.stats.filtered, totals.filtered);
+        let parts = [parts.control, parts.lossless, parts.unsent, parts.in_flight];
+        for (to, bytes) in self.stats.pressure.iter().zip(parts) {
+            set(to, bytes as u64);
+        }
+        for (to, count) in self.stats.states.iter().zip(survey.states) {
+            set(to, count as u64);
+        }
+        for (to, count) in self.stats.decisions.iter().zip(survey.decisions) {
+            set(to, count);
+        }
+    }
+}

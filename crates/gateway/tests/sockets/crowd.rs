@@ -1,0 +1,146 @@
+//! A thousand slow readers beside a hundred fast ones.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tickwire_testkit::{Pace, StockClient, age_at, in_ms};
+use tokio::sync::oneshot;
+
+use super::server::{Plan, Server, client};
+use super::slow::{SLOW, SLOW_BYTES_PER_SECOND, unchanged};
+
+const SLOW_SESSIONS: usize = 1_000;
+const FAST_SESSIONS: usize = 100;
+/// Instruments of a fast session; the slow ones have all.
+const FAST_INSTRUMENTS: u32 = 10;
+const ALONE: Duration = Duration::from_secs(15);
+const WARM_UP: Duration = Duration::from_secs(10);
+const TOGETHER: Duration = Duration::from_secs(30);
+/// Of the server, from its first minute with all sessions open to its end.
+const MEMORY_MIB: f64 = 16.0;
+
+struct Crowd {
+    clients: Vec<StockClient>,
+}
+
+impl Crowd {
+    async fn open(address: &str, sessions: usize, instruments: u32) -> Self {
+        let mut clients = Vec::new();
+        for _ in 0..sessions {
+            clients.push(client(address, instruments).await);
+        }
+        Self { clients }
+    }
+
+    /// All at once, each on a beat of its own.
+    async fn read(&mut self, pace: Pace, time: Duration) {
+        let reading = self.clients.drain(..).enumerate().map(|(at, mut client)| {
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(Duration::from_millis(at as u64 % 100)).await;
+                client.read_for(pace, time).await.unwrap();
+                client
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        for client in reading {
+            self.clients.push(client.await.unwrap());
+        }
+    }
+
+    fn take_ages(&mut self) -> Histogram<u64> {
+        let ages = self.clients.iter_mut().map(|client| client.seen.take_ages());
+        ages.reduce(|mut sum, ages| {
+            sum.add(ages).unwrap();
+            sum
+        })
+        .unwrap()
+    }
+
+    fn take_bytes(&mut self) -> u64 {
+        self.clients.iter_mut().map(|client| std::mem::take(&mut client.seen.bytes)).sum()
+    }
+
+    async fn check_ledgers(&mut self, pace: Pace) {
+        let asking: Vec<_> = self
+            .clients
+            .drain(..)
+            .map(|mut client| {
+                tokio::task::spawn_local(async move {
+                    client.ask_ledger(pace, Duration::from_secs(120)).await.unwrap();
+                    client
+                })
+            })
+            .collect();
+        for client in asking {
+            self.clients.push(client.await.unwrap());
+        }
+        for client in &self.clients {
+            assert_eq!(client.seen.violations, [""; 0]);
+        }
+    }
+}
+
+/// The fast ones have a thread of their own: what the slow ones cost this process is not to be seen in their ages.
+fn fast(
+    address: String,
+    joined: oneshot::Receiver<()>,
+    alone: oneshot::Sender<Histogram<u64>>,
+) -> Histogram<u64> {
+    local(async move {
+        let mut crowd = Crowd::open(&address, FAST_SESSIONS, FAST_INSTRUMENTS).await;
+        crowd.read(Pace::Prompt, Duration::from_secs(2)).await;
+        crowd.take_ages();
+        crowd.read(Pace::Prompt, ALONE).await;
+        alone.send(crowd.take_ages()).unwrap();
+        let mut joined = joined;
+        while joined.try_recv().is_err() {
+            crowd.read(Pace::Prompt, Duration::from_secs(1)).await;
+        }
+        crowd.take_ages();
+        crowd.read(Pace::Prompt, TOGETHER).await;
+        let ages = crowd.take_ages();
+        crowd.check_ledgers(Pace::Prompt).await;
+        ages
+    })
+}
+
+fn local<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, work)
+}
+
+#[test]
+#[ignore = "two minutes, in a release build: scripts/test-sockets.sh"]
+fn costs_the_fast_ones_nothing() {
+    local(async {
+        let server = Server::start(Plan { instruments: 100, updates: 20, ..Plan::default() }).await;
+        let (alone, was_alone) = oneshot::channel();
+        let (join, joined) = oneshot::channel();
+        let address = server.address.clone();
+        let fast = std::thread::spawn(move || fast(address, joined, alone));
+        let alone = was_alone.await.unwrap();
+
+        let mut slow = Crowd::open(&server.address, SLOW_SESSIONS, server.plan.instruments).await;
+        slow.read(SLOW, WARM_UP).await;
+        slow.take_ages();
+        slow.take_bytes();
+        let memory_before = server.resident_mib();
+        join.send(()).unwrap();
+        slow.read(SLOW, TOGETHER).await;
+        let memory = server.resident_mib();
+        let (ages, bytes) = (slow.take_ages(), slow.take_bytes());
+        let used = bytes as f64 / TOGETHER.as_secs_f64() / SLOW_BYTES_PER_SECOND / SLOW_SESSIONS as f64;
+        println!("{SLOW_SESSIONS} slow readers: {}", in_ms(&ages));
+        println!("{SLOW_SESSIONS} slow readers: {:.1} % of their rate used", 100.0 * used);
+        println!(
+            "server memory: {memory_before:.1} MiB with all sessions, {memory:.1} MiB {TOGETHER:?} later"
+        );
+        slow.check_ledgers(SLOW).await;
+        let beside = fast.join().unwrap();
+        println!("{FAST_SESSIONS} fast clients alone:       {}", in_ms(&alone));
+        println!("{FAST_SESSIONS} fast clients beside them: {}", in_ms(&beside));
+        assert!(memory - memory_before < MEMORY_MIB, "memory is not flat");
+        let (before, after) = (age_at(&alone, 0.99), age_at(&beside, 0.99));
+        assert!(unchanged(before, after), "p99 of the fast ones went from {before:?} to {after:?}");
+    });
+}

@@ -1,0 +1,315 @@
+//! What one session saw: ages, numbers, and whether the gateway's ledger agrees.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, Ledger, LedgerEntry, Message, Record};
+
+/// Nanoseconds since the Unix epoch.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
+}
+
+/// One WebSocket message with data, as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageSeen {
+    /// When the gateway handed it to its socket; nanoseconds since the Unix epoch.
+    pub sent: u64,
+    /// When its last byte was read.
+    pub read: u64,
+    /// Of its payload.
+    pub bytes: usize,
+    /// Event time of its oldest live record; none where it holds states and answers only.
+    pub oldest: Option<u64>,
+}
+
+/// Numbers of one subscription.
+#[derive(Debug, Default)]
+struct Numbers {
+    granted: u64,
+    last: u64,
+    delivered: u64,
+    dropped: u64,
+}
+
+/// What a session saw. All channels but `book` are checked by number.
+#[derive(Debug)]
+pub struct Account {
+    /// Nanoseconds between a live record's event time and the moment at which its message was read as a whole.
+    pub ages: Histogram<u64>,
+    /// Of everything, frame heads and control frames included.
+    pub bytes: u64,
+    /// Live records.
+    pub records: u64,
+    /// WebSocket messages.
+    pub messages: u64,
+    /// Of the largest message.
+    pub message_bytes_max: usize,
+    /// Pings that came.
+    pub pings: u64,
+    /// `conflating` notices.
+    pub conflating_notices: u64,
+    /// Numbers that were announced as lost.
+    pub announced: u64,
+    /// What broke the rules of the protocol: numbers, sums, refusals.
+    pub violations: Vec<String>,
+    /// Code and text of the gateway's close frame.
+    pub closed: Option<(u16, String)>,
+    /// The newest ledger.
+    pub ledger: Option<Ledger>,
+    /// Every message, where this is wanted.
+    pub log: Option<Vec<MessageSeen>>,
+    /// Symbols that were granted.
+    pub granted: usize,
+    numbers: HashMap<(u32, Channel), Numbers>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            ages: empty(),
+            bytes: 0,
+            records: 0,
+            messages: 0,
+            message_bytes_max: 0,
+            pings: 0,
+            conflating_notices: 0,
+            announced: 0,
+            violations: Vec::new(),
+            closed: None,
+            ledger: None,
+            log: None,
+            granted: 0,
+            numbers: HashMap::new(),
+        }
+    }
+}
+
+fn empty() -> Histogram<u64> {
+    // One microsecond to a quarter of an hour, to a percent or better.
+    let mut ages = Histogram::new_with_bounds(1_000, 1_000_000_000_000, 2).expect("good bounds");
+    ages.auto(false);
+    ages
+}
+
+impl Account {
+    /// The ages since it was last asked; they are counted anew from here on.
+    pub fn take_ages(&mut self) -> Histogram<u64> {
+        std::mem::replace(&mut self.ages, empty())
+    }
+
+    /// One WebSocket message, read as a whole just now.
+    pub(crate) fn message(&mut self, bytes: &[u8]) {
+        let read = unix_now();
+        let (mut sent, mut oldest) = (0, None);
+        self.messages += 1;
+        self.message_bytes_max = self.message_bytes_max.max(bytes.len());
+        for message in Batch::new(Encoding::Proto, bytes) {
+            match message {
+                Ok(Message::Record(record)) => {
+                    if self.record(&record) {
+                        self.records += 1;
+                        self.ages.saturating_record(read.saturating_sub(record.event_time).max(1_000));
+                        oldest = Some(oldest.unwrap_or(u64::MAX).min(record.event_time));
+                    }
+                }
+                Ok(Message::Sent(time)) => sent = time,
+                Ok(Message::Subscribed(answer)) => {
+                    self.granted += answer.granted.len();
+                    for granted in answer.granted {
+                        let numbers = Numbers {
+                            granted: granted.sequence,
+                            last: granted.sequence,
+                            ..Numbers::default()
+                        };
+                        self.numbers.insert((granted.instrument, granted.channel()), numbers);
+                    }
+                    self.violations.extend(answer.refused.iter().map(|refused| format!("{refused:?}")));
+                }
+                Ok(Message::Notice(notice)) => {
+                    self.conflating_notices += u64::from(notice.code == "conflating");
+                }
+                Ok(Message::Ledger(ledger)) => self.ledger(ledger),
+                Ok(Message::Hello(_) | Message::Heartbeat(_)) => {}
+                Ok(Message::Error(error)) => self.violations.push(format!("{error:?}")),
+                Err(error) => self.violations.push(error.to_string()),
+            }
+        }
+        if let Some(log) = &mut self.log {
+            log.push(MessageSeen { sent, read, bytes: bytes.len(), oldest });
+        }
+    }
+
+    /// Returns whether it is news, and not what was known at the grant.
+    fn record(&mut self, record: &Record) -> bool {
+        let channel = record.channel();
+        let Some(numbers) = self.numbers.get_mut(&(record.instrument, channel)) else {
+            self.violations.push(format!("unasked: {record:?}"));
+            return false;
+        };
+        if let Body::Gap(gap) = &record.body {
+            self.announced += numbers.gap(gap);
+            return false;
+        }
+        let sequence = record.sequence;
+        if sequence <= numbers.granted && numbers.delivered == 0 {
+            return false;
+        }
+        let is_right = match channel {
+            Channel::Book | Channel::Bar => true,
+            channel if channel.is_lossless() => sequence == numbers.last + 1,
+            _ => sequence > numbers.last,
+        };
+        if !is_right {
+            self.violations.push(format!("{sequence} came after {} of {channel:?}", numbers.last));
+        }
+        if sequence > numbers.last {
+            numbers.last = sequence;
+            numbers.delivered += 1;
+        }
+        true
+    }
+
+    fn ledger(&mut self, ledger: Ledger) {
+        for entry in &ledger.entries {
+            match self.numbers.get(&(entry.instrument, entry.channel())) {
+                Some(numbers) => self.violations.extend(numbers.check(entry)),
+                None => self.violations.push(format!("not granted: {entry:?}")),
+            }
+        }
+        if ledger.entries.len() != self.numbers.len() {
+            let entries = ledger.entries.len();
+            self.violations.push(format!("{entries} entries for {} subscriptions", self.numbers.len()));
+        }
+        self.ledger = Some(ledger);
+    }
+}
+
+impl Numbers {
+    fn gap(&mut self, gap: &Gap) -> u64 {
+        let passed = gap.last_sequence.saturating_sub(self.last);
+        let announced = passed.min((gap.last_sequence + 1).saturating_sub(gap.first_sequence));
+        self.dropped += announced;
+        self.last = self.last.max(gap.last_sequence);
+        announced
+    }
+
+    /// What is wrong with the gateway's account of them.
+    fn check(&self, entry: &LedgerEntry) -> Option<String> {
+        let sum = entry.delivered + entry.conflated + entry.dropped + entry.filtered;
+        let agrees = entry.published == sum
+            && entry.published == self.last - self.granted
+            && entry.delivered == self.delivered
+            && entry.dropped == self.dropped;
+        (!agrees).then(|| format!("{entry:?} is not {self:?}"))
+    }
+}
+
+/// Percentiles as text, in milliseconds.
+pub fn in_ms(ages: &Histogram<u64>) -> String {
+    let ms = |q| ages.value_at_quantile(q) as f64 / 1e6;
+    let max = ages.max() as f64 / 1e6;
+    format!(
+        "p50 {:.1} p90 {:.1} p99 {:.1} p99.9 {:.1} max {max:.1} ms ({} records)",
+        ms(0.5),
+        ms(0.9),
+        ms(0.99),
+        ms(0.999),
+        ages.len()
+    )
+}
+
+/// One percentile, `quantile` within 0 to 1.
+pub fn age_at(ages: &Histogram<u64>, quantile: f64) -> Duration {
+    Duration::from_nanos(ages.value_at_quantile(quantile))
+}
+
+#[cfg(test)]
+mod tests {
+    use tickwire_wire::{Granted, Quote, Scale, Subscribed, Trade, encode_message};
+
+    use super::*;
+
+    /// `5` a record, `!3-5` a gap, `=4/2+1+1` a ledger: published, delivered, conflated, dropped. Granted at 2.
+    #[track_caller]
+    fn check(channel: Channel, said: &str, live: u64, violations: usize) {
+        let mut account = Account::default();
+        let granted = Granted { instrument: 7, channel: channel as i32, sequence: 2, ..Granted::default() };
+        let mut messages =
+            vec![Message::Subscribed(Subscribed { granted: vec![granted], ..Subscribed::default() })];
+        for text in said.split(' ') {
+            let numbers: Vec<u64> =
+                text.split(['!', '-', '=', '/', '+']).filter_map(|number| number.parse().ok()).collect();
+            messages.push(match numbers[..] {
+                [sequence] => {
+                    let body = match channel {
+                        Channel::Trade => Body::Trade(Trade::default()),
+                        _ => Body::Quote(Quote::default()),
+                    };
+                    record(sequence, body)
+                }
+                [first_sequence, last_sequence] => {
+                    let channel = channel as i32;
+                    let gap = Gap { channel, first_sequence, last_sequence, ..Gap::default() };
+                    record(last_sequence, Body::Gap(gap))
+                }
+                [published, delivered, conflated, dropped] => {
+                    let channel = channel as i32;
+                    let entry = LedgerEntry {
+                        instrument: 7,
+                        channel,
+                        published,
+                        delivered,
+                        conflated,
+                        dropped,
+                        ..LedgerEntry::default()
+                    };
+                    Message::Ledger(Ledger { id: 1, entries: vec![entry] })
+                }
+                _ => panic!("{text}"),
+            });
+        }
+        for message in messages {
+            let mut bytes = Vec::new();
+            encode_message(Encoding::Proto, &message, &Scale::default(), &mut bytes);
+            account.message(&bytes);
+        }
+        let found = &account.violations;
+        assert_eq!((account.records, found.len()), (live, violations), "{said}: {found:?}");
+    }
+
+    fn record(sequence: u64, body: Body) -> Message {
+        let event_time = unix_now();
+        Message::Record(Record { instrument: 7, sequence, event_time, receive_time: event_time, body })
+    }
+
+    #[test]
+    fn numbers_and_sums_are_compared() {
+        check(Channel::Quote, "2 3 6 =4/2+2+0", 2, 0);
+        check(Channel::Quote, "3 6 6", 3, 1);
+        check(Channel::Quote, "3 6 =4/3+1+0", 2, 1);
+        check(Channel::Quote, "3 6 =3/2+1+0", 2, 1);
+        check(Channel::Quote, "3 6 =4/2+1+0", 2, 1);
+        check(Channel::Trade, "3 4 !5-6 7 =5/3+0+2", 3, 0);
+        check(Channel::Trade, "3 4 7", 3, 1);
+        check(Channel::Trade, "3 4 !5-6 7 =5/3+1+1", 3, 1);
+    }
+
+    #[test]
+    fn an_age_is_from_the_event_to_the_read() {
+        let mut account = Account::default();
+        let granted = Granted { instrument: 7, channel: Channel::Quote as i32, ..Granted::default() };
+        let answer = Subscribed { granted: vec![granted], ..Subscribed::default() };
+        let Message::Record(mut old) = record(1, Body::Quote(Quote::default())) else { unreachable!() };
+        old.event_time -= 3_000_000_000;
+        let mut bytes = Vec::new();
+        for message in [Message::Subscribed(answer), Message::Record(old)] {
+            encode_message(Encoding::Proto, &message, &Scale::default(), &mut bytes);
+        }
+        account.message(&bytes);
+        let age = age_at(&account.take_ages(), 0.5);
+        assert!((Duration::from_secs(3)..Duration::from_secs(4)).contains(&age), "{age:?}");
+        assert!(account.take_ages().is_empty());
+    }
+}

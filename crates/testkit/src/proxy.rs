@@ -1,0 +1,251 @@
+//! A long way between two sockets of one machine: a TCP proxy that delays what passes, and a bottleneck if wanted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+/// Payload of a packet on an Ethernet: how finely a bottleneck serves.
+const PACKET_BYTES: usize = 1448;
+/// Receive buffer of the proxy's sockets. What a kernel holds in front of the bottleneck should be little beside the
+/// bottleneck's own buffer; much less than this makes loopback, with its packets of 64 KiB, stutter.
+const RECEIVE_BYTES: u32 = 32 << 10;
+
+/// What lies between the two ends, the same in both directions.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// From one end to the other; half of the round trip.
+    pub delay: Duration,
+    /// Of the bottleneck; `None`: there is none.
+    pub bytes_per_second: Option<u64>,
+    /// Bytes that wait at the bottleneck, at most; the sender is stopped then, as by a full send buffer. Without a
+    /// bottleneck: bytes on their way.
+    pub buffer_bytes: usize,
+}
+
+impl Link {
+    /// As long a way as this round trip, and as wide as the machine is fast.
+    pub fn round_trip(time: Duration) -> Self {
+        Self { delay: time / 2, bytes_per_second: None, buffer_bytes: 4 << 20 }
+    }
+
+    /// With a bottleneck on the way.
+    #[must_use]
+    pub fn limited(self, bytes_per_second: u64, buffer_bytes: usize) -> Self {
+        Self { bytes_per_second: Some(bytes_per_second), buffer_bytes, ..self }
+    }
+
+    /// What fits on the way at the same time.
+    fn capacity_bytes(&self) -> usize {
+        let moving = self.bytes_per_second.map_or(0.0, |rate| rate as f64 * self.delay.as_secs_f64());
+        self.buffer_bytes.max(PACKET_BYTES) + moving as usize
+    }
+}
+
+/// A proxy on a free port of 127.0.0.1. Dropping it cuts all connections.
+///
+/// It hands on every byte, in order. It is a proxy, so each end has a TCP connection of its own: the ends see the delay
+/// in what they say to each other, but not in the acknowledgements of their kernels.
+#[derive(Debug)]
+pub struct DelayProxy {
+    address: SocketAddr,
+    accepting: AbortHandle,
+}
+
+impl DelayProxy {
+    /// Starts a proxy in front of `target`.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    pub async fn start(target: SocketAddr, link: Link) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let accepting = tokio::spawn(accept(listener, target, link)).abort_handle();
+        Ok(Self { address, accepting })
+    }
+
+    /// Where to connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for DelayProxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, target: SocketAddr, link: Link) {
+    // Aborted with this task.
+    let mut connections = JoinSet::new();
+    while let Ok((near, _)) = listener.accept().await {
+        connections.spawn(connect(near, target, link));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connect(near: TcpStream, target: SocketAddr, link: Link) -> std::io::Result<()> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    let far = socket.connect(target).await?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let (near_read, near_write) = near.into_split();
+    let (far_read, far_write) = far.into_split();
+    // One direction may end before the other.
+    tokio::join!(carry(near_read, far_write, link), carry(far_read, near_write, link));
+    Ok(())
+}
+
+struct Parcel {
+    arrives: Instant,
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Carries one direction until its end, and passes that on.
+async fn carry(from: OwnedReadHalf, to: OwnedWriteHalf, link: Link) {
+    let capacity = link.capacity_bytes();
+    let (parcels, parcelled) = mpsc::channel(capacity);
+    tokio::join!(take(from, parcels, link, capacity), deliver(parcelled, to));
+}
+
+async fn take(mut from: OwnedReadHalf, parcels: mpsc::Sender<Parcel>, link: Link, capacity: usize) {
+    let room = Arc::new(Semaphore::new(capacity));
+    let read_bytes = link.bytes_per_second.map_or(16 << 10, |_| PACKET_BYTES).min(capacity);
+    let mut bottleneck_free = Instant::now();
+    loop {
+        let Ok(mut room) = Arc::clone(&room).acquire_many_owned(read_bytes as u32).await else { return };
+        let mut bytes = vec![0; read_bytes];
+        let Ok(count @ 1..) = from.read(&mut bytes).await else { return };
+        bytes.truncate(count);
+        drop(room.split(read_bytes - count));
+        let now = Instant::now();
+        let service = link.bytes_per_second.map_or(0.0, |rate| count as f64 / rate as f64);
+        bottleneck_free = bottleneck_free.max(now) + Duration::from_secs_f64(service);
+        let parcel = Parcel { arrives: bottleneck_free + link.delay, bytes, _room: room };
+        if parcels.send(parcel).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn deliver(mut parcels: mpsc::Receiver<Parcel>, mut to: OwnedWriteHalf) {
+    while let Some(parcel) = parcels.recv().await {
+        tokio::time::sleep_until(parcel.arrives).await;
+        if to.write_all(&parcel.bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A server that sends back what it gets, behind a link.
+    async fn echo(link: Link) -> (DelayProxy, TcpStream) {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = DelayProxy::start(server.local_addr().unwrap(), link).await.unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = server.accept().await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        });
+        let stream = TcpStream::connect(proxy.address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        (proxy, stream)
+    }
+
+    /// Bytes that say where they belong.
+    fn numbered(count: usize) -> Vec<u8> {
+        (0..count as u32 / 4).flat_map(u32::to_le_bytes).collect()
+    }
+
+    #[track_caller]
+    fn check_carries(link: Link, count: usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (sent, came) = runtime.block_on(async {
+            let (_proxy, stream) = echo(link).await;
+            let sent = numbered(count);
+            let (mut read, mut write) = stream.into_split();
+            let bytes = sent.clone();
+            let writing = tokio::spawn(async move {
+                // Uneven pieces, and the end of the stream behind them.
+                for piece in bytes.chunks(3_001) {
+                    write.write_all(piece).await.unwrap();
+                }
+            });
+            let mut came = Vec::new();
+            read.read_to_end(&mut came).await.unwrap();
+            writing.await.unwrap();
+            (sent, came)
+        });
+        assert_eq!(came.len(), sent.len());
+        assert!(came == sent, "bytes changed or changed places");
+    }
+
+    #[test]
+    fn every_byte_arrives_in_order_and_then_the_end() {
+        check_carries(Link::round_trip(Duration::ZERO), 4 << 20);
+        check_carries(Link::round_trip(10 * MS), 4 << 20);
+        check_carries(Link::round_trip(10 * MS).limited(1_000_000, 8 << 10), 300_000);
+        check_carries(Link::round_trip(MS).limited(1_000_000, 1), 100_000);
+    }
+
+    #[tokio::test]
+    async fn a_word_and_its_answer_take_the_round_trip() {
+        let round_trip = 40 * MS;
+        let (_proxy, mut stream) = echo(Link::round_trip(round_trip)).await;
+        let mut fastest = Duration::MAX;
+        for _ in 0..10 {
+            let at = Instant::now();
+            stream.write_all(b"tick").await.unwrap();
+            stream.read_exact(&mut [0; 4]).await.unwrap();
+            assert!(at.elapsed() >= round_trip, "{:?} is too early", at.elapsed());
+            fastest = fastest.min(at.elapsed());
+        }
+        assert!(fastest < round_trip + 20 * MS, "{fastest:?} is late, ten times over");
+    }
+
+    #[tokio::test]
+    async fn the_bottleneck_passes_its_rate_and_no_more() {
+        let (rate, buffer) = (400_000, 16 << 10);
+        let (_proxy, stream) = echo(Link::round_trip(20 * MS).limited(rate, buffer)).await;
+        let (mut read, mut write) = stream.into_split();
+        let count = 200_000;
+        let writing = tokio::spawn(async move { write.write_all(&numbered(count)).await.unwrap() });
+        let at = Instant::now();
+        let mut first = [0; 1];
+        read.read_exact(&mut first).await.unwrap();
+        assert!(at.elapsed() >= 20 * MS);
+        let first_at = Instant::now();
+        read.read_exact(&mut vec![0; count - 1]).await.unwrap();
+        let took = first_at.elapsed().as_secs_f64();
+        let got = count as f64 / took;
+        // The first packet leaves the bottleneck before the clock starts.
+        assert!(got < rate as f64 * 1.03, "{got:.0} bytes/s");
+        assert!(got > rate as f64 * 0.7, "{got:.0} bytes/s");
+        writing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_stops_who_sends() {
+        let (_proxy, mut stream) = echo(Link::round_trip(2 * MS).limited(50_000_000, 16 << 10)).await;
+        let bytes = vec![0; 256 << 20];
+        let sent = tokio::time::timeout(Duration::from_secs(2), stream.write_all(&bytes)).await;
+        assert!(sent.is_err(), "256 MiB are held somewhere");
+    }
+}
