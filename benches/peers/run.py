@@ -179,6 +179,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="measured in each run")
     parser.add_argument("--together", type=int, default=1, help=f"servers at a time in {TOGETHER}, where they do little")
+    parser.add_argument("--minutes", type=float, default=1e9, help="starts no run after this time; another call goes on")
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--fresh", action="store_true", help="forgets the results that are there")
     parser.add_argument("--report", action="store_true", help="runs nothing")
@@ -199,7 +200,7 @@ def main() -> int:
         if key not in LEFT_OUT.get(scenario, ()) and is_installed(ALL[key])
     ]
     allow_files()
-    failed = 0 if options.report else run_all(plan, results, options.together)
+    failed = 0 if options.report else run_all(plan, results, options.together, options.minutes)
     if not options.quick:
         import report
 
@@ -212,7 +213,7 @@ def is_done(file: Path) -> bool:
     return file.exists() and "failed" not in json.loads(file.read_text())
 
 
-def run_all(plan: list, results: Path, together: int) -> int:
+def run_all(plan: list, results: Path, together: int, minutes: float) -> int:
     todo = [step for step in plan if not is_done(file_of(results, step))]
     print(f"{len(plan)} runs, {len(plan) - len(todo)} are there already", flush=True)
     batches = []
@@ -226,6 +227,9 @@ def run_all(plan: list, results: Path, together: int) -> int:
     weights = [batch[0][3] + OVERHEAD_SECONDS for batch in batches]
     for at, batch in enumerate(batches):
         passed = time.monotonic() - began
+        if passed + weights[at] > 60 * minutes:
+            print(f"time is up, {len(todo) - done} runs are left for another call")
+            break
         left = f", {passed / sum(weights[:at]) * sum(weights[at:]) / 60:.0f} min left" if at else ""
         with ThreadPoolExecutor(len(batch)) as pool:
             outcomes = list(pool.map(attempt, batch))
