@@ -107,8 +107,8 @@ impl Builder {
         self
     }
 
-    /// While data flows, the gateway is told this often what was read, and how far behind the reader is.
-    /// Default: 250 ms; None: never.
+    /// While data flows, the gateway is told this often what was read, and how far behind the reader is, and whenever it
+    /// asks by a ping. Default: 250 ms; None: never.
     pub fn receipt_interval(mut self, interval: Option<Duration>) -> Self {
         self.receipt_interval = interval;
         self

@@ -284,8 +284,12 @@ impl Client {
         }
     }
 
-    fn pong(&self, payload: Bytes) {
+    fn pong(&mut self, payload: Bytes) {
+        let receipt = self.handout.asked();
         if let Phase::Connected { link, .. } = &self.phase {
+            if let Some(receipt) = receipt {
+                link.outgoing.receipt(receipt);
+            }
             link.outgoing.pong(payload);
         }
     }

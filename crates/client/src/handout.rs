@@ -25,8 +25,12 @@ pub(crate) struct Handout {
     room: Option<Room>,
     read_at: Instant,
     sent_time: Option<u64>,
-    /// All of it was handed out, and there was data in it.
+    /// All of it was handed out.
     receipt: Option<Receipt>,
+    /// The program took it, and the gateway was not told yet.
+    owed: Option<Receipt>,
+    /// There is data among what is owed or handed out.
+    has_data: bool,
     last_receipt: Option<Instant>,
 }
 
@@ -46,6 +50,8 @@ impl Handout {
             read_at: Instant::now(),
             sent_time: None,
             receipt: None,
+            owed: None,
+            has_data: false,
             last_receipt: None,
         }
     }
@@ -80,9 +86,12 @@ impl Handout {
         }
         self.decoded.shrink_to(self.batch_events_max);
         let events: Vec<_> = session.events().drain(..).collect();
-        if self.decoded.is_empty() && events.iter().any(|event| matches!(event, Event::Record(_))) {
+        self.has_data |= events.iter().any(|event| matches!(event, Event::Record(_)));
+        if self.decoded.is_empty()
+            && let Some(sent_time) = sent_time
+        {
             let reader_lag_ns = self.read_at.elapsed().as_nanos() as u64;
-            self.receipt = sent_time.map(|sent_time| Receipt { sent_time, reader_lag_ns });
+            self.receipt = Some(Receipt { sent_time, reader_lag_ns });
         }
         (!events.is_empty()).then_some(Batch { events, sent_time })
     }
@@ -95,16 +104,29 @@ impl Handout {
     /// The program came back: it took what it was given, and there is room again. Returns the receipt that is due.
     pub(crate) fn taken(&mut self) -> Option<Receipt> {
         self.room = None;
-        let (receipt, interval) = (self.receipt.take()?, self.receipt_interval?);
-        if self.last_receipt.is_some_and(|at| at.elapsed() < interval) {
-            return None;
+        if let Some(receipt) = self.receipt.take() {
+            self.owed = Some(receipt);
         }
-        self.last_receipt = Some(Instant::now());
+        let interval = self.receipt_interval?;
+        let is_young = self.last_receipt.is_some_and(|at| at.elapsed() < interval);
+        if is_young || !self.has_data { None } else { self.tell() }
+    }
+
+    /// The gateway asks how far the program is: what it took is told now. A gateway that holds back until then would
+    /// otherwise wait for a receipt, and the receipt for more data.
+    pub(crate) fn asked(&mut self) -> Option<Receipt> {
+        self.receipt_interval?;
+        self.tell()
+    }
+
+    fn tell(&mut self) -> Option<Receipt> {
+        let receipt = self.owed.take()?;
+        (self.last_receipt, self.has_data) = (Some(Instant::now()), false);
         Some(receipt)
     }
 
     /// The connection is gone, and with it who would want a receipt.
     pub(crate) fn disconnected(&mut self) {
-        (self.room, self.receipt) = (None, None);
+        (self.room, self.receipt, self.owed, self.has_data) = (None, None, None, false);
     }
 }

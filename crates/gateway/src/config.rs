@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::engine::EngineLimits;
+use crate::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
+use crate::hub::PART_MEMORY;
 use crate::shard::Pacing;
 
 /// Settings of one gateway process. All of them are in force from start to end.
@@ -42,6 +43,8 @@ pub struct Limits {
     pub bus_bytes: usize,
     /// Kernel send buffer of a session's socket.
     pub socket_send_bytes: usize,
+    /// Of going back further than a topic's log reaches; none, or a bus without a history: what is missing is announced.
+    pub backfill: Option<BackfillLimits>,
     /// Per session and topic.
     pub engine: EngineLimits,
 }
@@ -72,6 +75,7 @@ impl Default for Limits {
             bus_messages: 65_536,
             bus_bytes: 32 << 20,
             socket_send_bytes: 128 << 10,
+            backfill: None,
             engine: EngineLimits {
                 subscriptions_per_session: 4096,
                 rate_max: 1000.0,
@@ -111,7 +115,8 @@ impl Limits {
             + SUBSCRIPTION * engine.subscriptions_per_session
             + engine.close_bytes
             + engine.write_bytes
-            + engine.command_bytes;
+            + engine.command_bytes
+            + self.backfill.map_or(0, |_| BACKFILL_PARTS_MAX * PART_MEMORY);
         let topics = engine.log_bytes_per_topic.saturating_mul(self.topics).saturating_mul(shards);
         self.sessions.saturating_mul(session).saturating_add(topics).saturating_add(self.bus_bytes)
     }

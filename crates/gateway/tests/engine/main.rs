@@ -1,16 +1,19 @@
 //! The fan-out engine, from outside: events and commands in, WebSocket bytes out.
 #![allow(missing_docs)]
 
+mod backfill;
 mod bytes;
 mod clock;
 mod fanout;
 mod freshness;
 mod insight;
+mod pace;
 mod pressure;
 mod property;
 mod rates;
 mod rig;
 mod schedule;
+mod steps;
 mod subscribing;
 mod view;
 mod world;

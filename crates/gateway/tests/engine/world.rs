@@ -40,6 +40,12 @@ pub(crate) struct Truth {
     pub(crate) ends: BTreeMap<u64, u64>,
     /// When the engine was last told something.
     pub(crate) arrival: u64,
+    /// When the engine was last told of a loss.
+    gap_arrival: u64,
+    /// Last number that it knew before that.
+    pub(crate) before: u64,
+    /// When it was last told of a loss, or of a state.
+    pub(crate) broken: u64,
 }
 
 #[derive(Default)]
@@ -67,6 +73,9 @@ impl World {
                 known_records: HashMap::new(),
                 ends: BTreeMap::new(),
                 arrival: 0,
+                gap_arrival: 0,
+                before: 0,
+                broken: 0,
             };
             self.topics.insert(TopicId::new(info.index, channel).0, truth);
         }
@@ -120,13 +129,16 @@ impl World {
             return None;
         }
         let (first, epoch) = (truth.known_sequence + 1, truth.epoch);
+        truth.before = truth.known_sequence;
         truth.known_epoch = epoch;
         truth.known_sequence = 0;
         truth.known_newest.clear();
         truth.known_book.reset();
         truth.ends.insert(epoch, 0);
         let gap = Update::gap(Arc::clone(&truth.info), truth.channel, GapCause::Ingest, first, 0, epoch);
-        self.arrive(id);
+        let arrival = self.arrive(id);
+        let truth = self.topic(id);
+        (truth.gap_arrival, truth.broken) = (arrival, arrival);
         Some(Event::Update(Arc::new(gap)))
     }
 
@@ -139,7 +151,7 @@ impl World {
         }
         truth.live = true;
         let mut records = Vec::new();
-        truth.known_newest.clear();
+        let before = std::mem::take(&mut truth.known_newest);
         truth.known_book.reset();
         let mut newest: Vec<_> = truth.newest.iter().collect();
         newest.sort_by_key(|(_, record)| record.sequence);
@@ -158,14 +170,19 @@ impl World {
         } else {
             for (key, record) in newest {
                 arrival += 1;
-                truth.known_newest.insert(*key, Told { arrival, record: record.clone() });
+                // What is told again keeps its place, unless a loss was told since.
+                let is_it = |told: &&Told| told.record == *record && told.arrival > truth.gap_arrival;
+                let known = before.get(key).filter(is_it).map(|told| told.arrival);
+                let told = Told { arrival: known.unwrap_or(arrival), record: record.clone() };
+                truth.known_newest.insert(*key, told);
                 records.push(bus_update(&truth.info, Encoding::Proto, truth.epoch, record));
             }
         }
         records.reverse();
+        truth.before = truth.known_sequence;
         truth.known_epoch = truth.epoch;
         truth.known_sequence = truth.sequence;
-        truth.arrival = arrival;
+        (truth.arrival, truth.broken) = (arrival, arrival);
         truth.ends.insert(truth.epoch, truth.sequence);
         let state = TopicState { topic: id, epoch: truth.epoch, sequence: truth.sequence, records };
         self.arrival = arrival;
@@ -191,12 +208,15 @@ impl World {
         if !truth.live {
             return None;
         }
+        truth.before = truth.known_sequence;
         // What a conflated channel lost on the bus before shows as a jump only.
         truth.known_sequence = last;
         truth.known_book.reset();
         truth.ends.insert(truth.epoch, last);
         let gap = Update::gap(Arc::clone(&truth.info), truth.channel, cause, first, last, truth.epoch);
-        self.arrive(id);
+        let arrival = self.arrive(id);
+        let truth = self.topic(id);
+        (truth.gap_arrival, truth.broken) = (arrival, arrival);
         Some(Event::Update(Arc::new(gap)))
     }
 
@@ -207,6 +227,7 @@ impl World {
         let arrival = self.arrive(id);
         let truth = self.topic(id);
         let told = Told { arrival, record: record.clone() };
+        truth.before = truth.known_sequence;
         truth.known_sequence = record.sequence;
         truth.ends.insert(truth.epoch, record.sequence);
         match &record.body {
