@@ -377,6 +377,15 @@ impl Before {
             || (!held.is_empty() && sub.account.conflated != self.conflated)
     }
 
+    /// Numbers that were announced, for one cause, in front of what the log holds.
+    pub(super) fn note_missing(self, session: &mut Session, index: u32, cause: GapCause, now: u64) {
+        let Some(sub) = session.sub(index) else { return };
+        let (id, count) = (sub.topic, sub.account.dropped - self.dropped);
+        let (first, last) = (self.sent + 1, sub.sent);
+        let run = Run { since: now, until: now, first, last, count, delivered: 0, fate: Fate::Gap(cause) };
+        session.decisions.get_or_insert_default().note_run(id, run);
+    }
+
     /// Keeps what became of the numbers that were passed.
     pub(super) fn note(self, session: &mut Session, topic: &Topic, index: u32, is_snapshot: bool, now: u64) {
         let Some(sub) = session.sub(index) else { return };

@@ -172,11 +172,8 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &
     };
     if sub.backfill.is_some() {
         let before = Before::of(sub);
-        backfill::emit(session, index, topic, out);
-        if let Some(sub) = session.sub(index)
-            && before.is_notable(session.held, sub)
-        {
-            before.note(session, topic, index, false, now);
+        if let Some(cause) = backfill::emit(session, index, topic, out) {
+            before.note_missing(session, index, cause, now);
         }
         return false;
     }

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod backfill;
+mod backfill_schedule;
 mod bytes;
 mod clock;
 mod fanout;
