@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fastwebsockets::{Frame, OpCode, Payload};
-use tickwire_wire::{Channel, CloseCode, Encoding, GapCause, encode_sent_time};
+use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, encode_sent_time};
 
 use super::backfill;
 use super::decision::Before;
@@ -292,7 +292,16 @@ fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out
     let gap = &entry.update;
     if gap.last != 0 {
         follow_epoch(sub, topic, gap.epoch, encoding, out);
-        out.extend_from_slice(gap.bytes(encoding));
+        if gap.first > sub.sent {
+            out.extend_from_slice(gap.bytes(encoding));
+        } else if gap.last > sub.sent {
+            // It resumed in the middle.
+            let cause = match &gap.record().body {
+                Body::Gap(gap) => gap.cause(),
+                _ => GapCause::Unknown,
+            };
+            write_gap(topic, cause, (sub.sent + 1, gap.last), gap.epoch, encoding, out);
+        }
         sub.announce(gap.first, gap.last);
     } else if sub.epoch == entry.epoch_before {
         // The numbering starts again: what was held back of the old one is superseded, what follows counts from 1.
