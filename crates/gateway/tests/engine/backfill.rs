@@ -39,6 +39,15 @@ pub(crate) fn with_trades(rig: &mut Rig, instrument: u32, count: u64) -> Client 
     keeper
 }
 
+/// Subscribes once more, from number 2 on; returns what that asks for.
+fn the_resumed(rig: &mut Rig, client: Client) -> BackfillAsk {
+    let (channel, symbol) = ("trade".to_owned(), "sim:A".to_owned());
+    let positions = vec![ResumePosition { channel, symbol, epoch: EPOCH, sequence: 2 }];
+    rig.send(client, &Command::Resume(Resume { id: 1, positions }));
+    rig.send(client, &subscribe(2, "trade", &["sim:A"]));
+    the_ask(rig)
+}
+
 /// Comes back with this position; returns the client and what it is told at once.
 pub(crate) fn resume(rig: &mut Rig, symbols: &[&str], epoch: u64, sequence: u64) -> (Client, Vec<Message>) {
     let client = rig.open(Encoding::Proto);
@@ -276,9 +285,18 @@ fn unsubscribed_and_ended_meanwhile() {
     let ask = the_ask(&mut rig);
     let symbols = vec!["sim:A".to_owned()];
     rig.send(client, &Command::Unsubscribe(Unsubscribe { id: 3, channel: "trade".to_owned(), symbols }));
-    found(&mut rig, &ask, 3..=6, 6);
     assert!(rig.records(client).is_empty());
-    // The place is taken by another subscription, which must not get the answer.
+    // The place is taken by another subscription, which must not get the old answer.
+    let again = the_resumed(&mut rig, client);
+    rig.event(Event::Backfill(Arc::new(Backfilled {
+        ticket: ask.ticket,
+        updates: Vec::new(),
+        upto: 6,
+        cursor: 0,
+    })));
+    assert!(rig.records(client).is_empty(), "it waits for its own");
+    found(&mut rig, &again, 3..=6, 6);
+    assert_eq!(rig.records(client).len(), 8);
     let (other, _) = resume(&mut rig, &["sim:A"], EPOCH, 4);
     let ask = the_ask(&mut rig);
     rig.engine.ended(other.key, rig.now);
