@@ -12,6 +12,9 @@ use crate::event::{Batch, Event};
 use crate::link::Room;
 use crate::session::Session;
 
+/// A ping with a time that is further from the gateway's is not from the gateway: an hour.
+const PING_TIME_OFF_MAX_NS: u64 = 3_600_000_000_000;
+
 /// The message that is being handed out.
 pub(crate) struct Handout {
     encoding: Encoding,
@@ -28,6 +31,12 @@ pub(crate) struct Handout {
     /// All of it was handed out, and there was data in it.
     receipt: Option<Receipt>,
     last_receipt: Option<Instant>,
+    /// How far the last message's first record lay behind, when the program took it.
+    lag_ns: u64,
+    /// Up to when the gateway was told that the program took everything.
+    confirmed: u64,
+    /// The gateway's time, as it last said it.
+    newest_sent: u64,
 }
 
 impl Handout {
@@ -47,6 +56,9 @@ impl Handout {
             sent_time: None,
             receipt: None,
             last_receipt: None,
+            lag_ns: 0,
+            confirmed: 0,
+            newest_sent: 0,
         }
     }
 
@@ -58,6 +70,7 @@ impl Handout {
                 Ok(message) => {
                     if let Message::Sent(time) = message {
                         self.sent_time = Some(time);
+                        self.newest_sent = time;
                     }
                     self.decoded.push_back(message);
                 }
@@ -82,6 +95,7 @@ impl Handout {
         let events: Vec<_> = session.events().drain(..).collect();
         if self.decoded.is_empty() && events.iter().any(|event| matches!(event, Event::Record(_))) {
             let reader_lag_ns = self.read_at.elapsed().as_nanos() as u64;
+            self.lag_ns = reader_lag_ns;
             self.receipt = sent_time.map(|sent_time| Receipt { sent_time, reader_lag_ns });
         }
         (!events.is_empty()).then_some(Batch { events, sent_time })
@@ -100,11 +114,25 @@ impl Handout {
             return None;
         }
         self.last_receipt = Some(Instant::now());
+        self.confirmed = self.confirmed.max(receipt.sent_time);
         Some(receipt)
+    }
+
+    /// The program took everything that was read before this ping. Where the ping carries the gateway's time, it gets a
+    /// receipt for that time at once, so that the gateway can look at the program's progress as often as it wants.
+    pub(crate) fn passed(&mut self, ping: &[u8]) -> Option<Receipt> {
+        self.receipt_interval?;
+        let sent_time = ping.try_into().map(u64::from_le_bytes).ok().filter(|time| {
+            // Others may ping too, with what they like.
+            *time > self.confirmed && time.abs_diff(self.newest_sent) < PING_TIME_OFF_MAX_NS
+        })?;
+        self.confirmed = sent_time;
+        (self.receipt, self.last_receipt) = (None, Some(Instant::now()));
+        Some(Receipt { sent_time, reader_lag_ns: std::mem::take(&mut self.lag_ns) })
     }
 
     /// The connection is gone, and with it who would want a receipt.
     pub(crate) fn disconnected(&mut self) {
-        (self.room, self.receipt) = (None, None);
+        (self.room, self.receipt, self.confirmed) = (None, None, 0);
     }
 }
