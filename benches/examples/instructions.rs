@@ -1,0 +1,166 @@
+//! The engine under a known load, for counting instructions: run it by `scripts/instructions.sh`.
+//!
+//! One argument: the shape. Sets the scene, then runs rounds inside [`counted`], the only function whose instructions
+//! count, and prints how many deliveries these were.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use tickwire_benches::{change, quote, record, scale, snapshot};
+use tickwire_gateway::Limits;
+use tickwire_gateway::engine::{
+    Engine, EngineLimits, Event, InstrumentInfo, SessionKey, TopicId, TopicState, Update, VenueIndex,
+};
+use tickwire_wire::{
+    Body, Channel, Command, Encoding, Message, Scale, Subscribe, SymbolName, Trade, encode_command,
+    encode_message,
+};
+
+const NOW: u64 = 1_767_623_400_000_000_000;
+const MS: u64 = 1_000_000;
+const EPOCH: u64 = 7;
+
+/// Sessions, instruments, subscriptions of each session, records of each instrument in a round, rounds.
+struct Shape {
+    channel: Channel,
+    encoding: Encoding,
+    sessions: usize,
+    instruments: usize,
+    subscriptions: usize,
+    records: usize,
+    rounds: usize,
+}
+
+fn shape(name: &str) -> Option<Shape> {
+    let dashboard = Shape {
+        channel: Channel::Quote,
+        encoding: Encoding::Proto,
+        sessions: 500,
+        instruments: 500,
+        subscriptions: 50,
+        records: 1,
+        rounds: 4,
+    };
+    let firehose = Shape { sessions: 20, instruments: 100, subscriptions: 100, records: 8, ..dashboard };
+    Some(match name {
+        "dashboard" => dashboard,
+        "dashboard-json" => Shape { encoding: Encoding::Json, ..dashboard },
+        "dashboard-trades" => Shape { channel: Channel::Trade, records: 4, ..dashboard },
+        "firehose-trades" => Shape { channel: Channel::Trade, ..firehose },
+        "books" => Shape { channel: Channel::Book, records: 2, ..firehose },
+        _ => return None,
+    })
+}
+
+struct Scene {
+    engine: Engine,
+    ready: Vec<SessionKey>,
+    out: Vec<u8>,
+    now: u64,
+}
+
+impl Scene {
+    fn new(shape: &Shape, infos: &[Arc<InstrumentInfo>]) -> Self {
+        // Nobody answers here, so nothing is held back for answers.
+        let limits = EngineLimits { freshness_ns: 0, ..Limits::default().engine };
+        let mut engine = Engine::new(limits, "tickwire/count");
+        for info in infos {
+            engine.on_event(&Event::Instrument(Arc::clone(info)), NOW);
+        }
+        for at in 0..shape.sessions {
+            let key = engine.open(format!("s{at}"), shape.encoding, 0, NOW);
+            let wanted = (0..shape.subscriptions).map(|n| &infos[(at * 7 + n) % infos.len()]);
+            let symbols = wanted.map(|info| info.name.to_string()).collect();
+            let channel = shape.channel.name().to_owned();
+            let command = Command::Subscribe(Subscribe { id: 1, channel, symbols, max_rate: 0.0 });
+            let mut bytes = Vec::new();
+            encode_command(shape.encoding, &command, &mut bytes);
+            engine.on_message(key, &bytes, NOW);
+        }
+        engine.take_wishes();
+        for info in infos {
+            let records = match shape.channel {
+                Channel::Book => {
+                    let body = Body::Book(snapshot());
+                    vec![update(info, shape.channel, 1, body)]
+                }
+                _ => Vec::new(),
+            };
+            let topic = TopicId::new(info.index, shape.channel);
+            let state = TopicState { topic, epoch: EPOCH, sequence: 1, records };
+            engine.on_event(&Event::State(Arc::new(state)), NOW);
+        }
+        let mut scene = Self { engine, ready: Vec::new(), out: Vec::new(), now: NOW };
+        scene.deliver();
+        scene
+    }
+
+    fn deliver(&mut self) {
+        while self.engine.has_ready() {
+            self.engine.take_ready(&mut self.ready);
+            for key in self.ready.drain(..) {
+                self.out.clear();
+                self.engine.fill(key, self.now, &mut self.out);
+                black_box(&self.out);
+                self.engine.unsent(key, 0, self.now);
+            }
+        }
+    }
+}
+
+fn update(info: &Arc<InstrumentInfo>, channel: Channel, sequence: u64, body: Body) -> Arc<Update> {
+    let mut bytes = Vec::new();
+    let made = record(sequence, body);
+    encode_message(Encoding::Proto, &Message::Record(made), &Scale::default(), &mut bytes);
+    let numbers = (sequence, sequence);
+    Arc::new(Update::from_bus(Arc::clone(info), channel, EPOCH, numbers, Encoding::Proto, &bytes))
+}
+
+/// What is counted: records arrive, then every session is handed what it is owed.
+#[inline(never)]
+fn counted(scene: &mut Scene, arriving: &[Event]) {
+    for event in arriving {
+        scene.engine.on_event(event, scene.now);
+    }
+    scene.deliver();
+}
+
+fn main() {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let Some(shape) = shape(&name) else {
+        let message = format!("there is no shape `{name}`; see scripts/instructions.sh");
+        std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes()).ok();
+        std::process::exit(2);
+    };
+    let infos: Vec<_> = (0..shape.instruments as u32)
+        .map(|index| {
+            let name = SymbolName { venue: "sim".to_owned(), symbol: format!("S{index}") };
+            let scale = Scale { symbol: name.to_string(), ..scale() };
+            Arc::new(InstrumentInfo { index, id: 100 + index, venue: VenueIndex(0), name, scale })
+        })
+        .collect();
+    let mut scene = Scene::new(&shape, &infos);
+    let mut sequence = 1;
+    for round in 0..shape.rounds {
+        let mut arriving = Vec::new();
+        for _ in 0..shape.records {
+            sequence += 1;
+            for info in &infos {
+                let body = match shape.channel {
+                    Channel::Trade => Body::Trade(Trade { price: 1, size: 2, ..Trade::default() }),
+                    Channel::Book => Body::Book(change(2 * (round as i64 % 10), sequence % 1_000)),
+                    _ => quote(),
+                };
+                arriving.push(Event::Update(update(info, shape.channel, sequence, body)));
+            }
+        }
+        scene.now += 10 * MS;
+        counted(&mut scene, &arriving);
+    }
+    let totals = scene.engine.totals();
+    assert_eq!(totals.published, totals.delivered + totals.conflated, "nothing is lost in this scene");
+    let deliveries = shape.rounds * shape.records * shape.sessions * shape.subscriptions;
+    assert_eq!(totals.published as usize, deliveries);
+    let said = format!("{deliveries}\n");
+    std::io::Write::write_all(&mut std::io::stdout(), said.as_bytes()).ok();
+}

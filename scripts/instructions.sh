@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Instructions of the engine per delivered update, by valgrind's callgrind: the same on a busy machine as on a quiet one.
+# Without arguments: counts, prints a table, and fails where a shape takes a tenth more than benches/instructions.txt says.
+# --write: keeps the counts there. (Counts change with the compiler: write them anew with a new one.)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [[ ${1:-} == --help ]]; then
+    sed -n '2,4s/^# //p' "$0"
+    exit 0
+fi
+if ! command -v valgrind > /dev/null; then
+    apt-get install --yes --no-install-recommends valgrind > /dev/null
+fi
+cargo build --quiet --release --package tickwire-benches --example instructions
+program=${CARGO_TARGET_DIR:-target}/release/examples/instructions
+kept=benches/instructions.txt
+counts=$(mktemp)
+trap 'rm -f "$counts"' EXIT
+
+failed=0
+printf '%-18s %12s %14s %10s\n' shape deliveries 'per delivery' kept
+for shape in dashboard dashboard-json dashboard-trades firehose-trades books; do
+    log=$(mktemp)
+    deliveries=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*counted*' \
+        "$program" "$shape" 2> "$log") || { cat "$log" >&2; exit 1; }
+    instructions=$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$log")
+    rm -f "$log"
+    # Nothing counted means that the function was not found: that must not pass for a fast engine.
+    [[ ${instructions:-0} -gt $deliveries ]] || { echo "$shape: nothing was counted" >&2; exit 1; }
+    each=$((instructions / deliveries))
+    before=$(awk -v shape="$shape" '$1 == shape { print $2 }' "$kept" 2> /dev/null || true)
+    printf '%-18s %12d %14d %10s\n' "$shape" "$deliveries" "$each" "${before:--}"
+    printf '%s %d\n' "$shape" "$each" >> "$counts"
+    if [[ ${1:-} != --write ]] && ((each * 10 > ${before:-0} * 11)); then
+        echo "$shape: $each instructions per delivery, ${before:-none} were kept" >&2
+        failed=1
+    fi
+done
+if [[ ${1:-} == --write ]]; then
+    cp "$counts" "$kept"
+    chmod 644 "$kept"
+fi
+exit "$failed"
