@@ -104,7 +104,7 @@ impl Gateway {
             links.push(ShardLink { events });
             let setup = ShardSetup {
                 at,
-                limits: config.limits.engine.clone(),
+                limits: config.limits.of_shard(stats.shards.len()),
                 pacing: config.pacing,
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,

@@ -183,6 +183,8 @@ pub(crate) struct Session {
     pub(crate) held: Held,
     /// It was noted that receipts come late.
     pub(crate) is_late_noted: bool,
+    /// What waits for it alone, as the budget of all sessions knows it.
+    pub(crate) private: usize,
     /// Made with the first decision.
     pub(crate) decisions: Option<Box<Decisions>>,
 }
@@ -230,6 +232,7 @@ impl Session {
             ended: Account::default(),
             held: Held::default(),
             is_late_noted: false,
+            private: 0,
             decisions: None,
         }
     }
