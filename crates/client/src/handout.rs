@@ -35,6 +35,8 @@ pub(crate) struct Handout {
     lag_ns: u64,
     /// Up to when the gateway was told that the program took everything.
     confirmed: u64,
+    /// Send time of the newest message with records that the program took.
+    taken_time: u64,
     /// The gateway's time, as it last said it.
     newest_sent: u64,
 }
@@ -58,6 +60,7 @@ impl Handout {
             last_receipt: None,
             lag_ns: 0,
             confirmed: 0,
+            taken_time: 0,
             newest_sent: 0,
         }
     }
@@ -110,6 +113,7 @@ impl Handout {
     pub(crate) fn taken(&mut self) -> Option<Receipt> {
         self.room = None;
         let (receipt, interval) = (self.receipt.take()?, self.receipt_interval?);
+        self.taken_time = self.taken_time.max(receipt.sent_time);
         if self.last_receipt.is_some_and(|at| at.elapsed() < interval) {
             return None;
         }
@@ -118,14 +122,18 @@ impl Handout {
         Some(receipt)
     }
 
-    /// The program took everything that was read before this ping. Where the ping carries the gateway's time, it gets a
-    /// receipt for that time at once, so that the gateway can look at the program's progress as often as it wants.
+    /// The program took everything that was read before this ping. It gets a receipt at once, so
+    /// that the gateway can look at the program's progress as often as it wants: for the time that it carries where it is
+    /// the gateway's, else for the newest message.
     pub(crate) fn passed(&mut self, ping: &[u8]) -> Option<Receipt> {
         self.receipt_interval?;
-        let sent_time = ping.try_into().map(u64::from_le_bytes).ok().filter(|time| {
-            // Others may ping too, with what they like.
-            *time > self.confirmed && time.abs_diff(self.newest_sent) < PING_TIME_OFF_MAX_NS
-        })?;
+        // Others may ping too, with what they like.
+        let is_ours = |time: &u64| time.abs_diff(self.newest_sent) < PING_TIME_OFF_MAX_NS;
+        let named = ping.try_into().map(u64::from_le_bytes).ok().filter(is_ours);
+        let sent_time = named.unwrap_or(self.taken_time);
+        if sent_time <= self.confirmed {
+            return None;
+        }
         self.confirmed = sent_time;
         (self.receipt, self.last_receipt) = (None, Some(Instant::now()));
         Some(Receipt { sent_time, reader_lag_ns: std::mem::take(&mut self.lag_ns) })
@@ -133,6 +141,7 @@ impl Handout {
 
     /// The connection is gone, and with it who would want a receipt.
     pub(crate) fn disconnected(&mut self) {
-        (self.room, self.receipt, self.confirmed) = (None, None, 0);
+        (self.room, self.receipt) = (None, None);
+        (self.confirmed, self.taken_time, self.newest_sent) = (0, 0, 0);
     }
 }

@@ -84,10 +84,8 @@ impl Outgoing {
         if let Some(payload) = lanes.pong.take() {
             return Some(Write::Pong(payload));
         }
-        if may_command {
-            if let Some(command) = lanes.commands.pop_front() {
-                return Some(Write::Command(command));
-            }
+        if may_command && let Some(command) = lanes.commands.pop_front() {
+            return Some(Write::Command(command));
         }
         let is_receipt_due = lanes.receipt_at.is_none_or(|at| now >= at);
         if is_receipt_due

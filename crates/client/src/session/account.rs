@@ -83,7 +83,9 @@ impl Session {
                 }
                 // What was unsubscribed is not counted any more; the sum holds for it too.
                 None => {
-                    sum_fault(entry).into_iter().for_each(|found| fault(channel, &entry.symbol, found));
+                    if let Some(found) = sum_fault(entry) {
+                        fault(channel, &entry.symbol, found);
+                    }
                     if is_whole {
                         fault(channel, &entry.symbol, LedgerFault::Unknown);
                     }

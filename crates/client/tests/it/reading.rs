@@ -273,6 +273,30 @@ async fn receipts_say_what_was_read_and_how_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ping_brings_the_receipt_of_what_was_taken() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = trades(&mut gateway).await;
+    for number in 1..=3 {
+        session.send(&[trade(number)]).await;
+        next(&mut client).await;
+    }
+    let last = session.time;
+    session.ping(b"how far?").await;
+    assert!(tokio::time::timeout(Duration::from_millis(100), client.next()).await.is_err());
+    let mut said = Vec::new();
+    while let Some(more) = session.said_within(Duration::from_secs(1)).await {
+        said.push(more);
+    }
+    let mut receipts = said.iter().filter_map(|said| match said {
+        Said::Command(Command::Receipt(receipt)) => Some(receipt.sent_time),
+        _ => None,
+    });
+    // The others were too young to be told of by themselves.
+    assert_eq!(receipts.next_back(), Some(last), "{said:?}");
+    assert!(said.contains(&Said::Pong(b"how far?".to_vec())), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_program_costs_a_bounded_number_of_bytes() {
     const MESSAGES: usize = 2000;
     const RECORDS: u64 = 50;

@@ -190,7 +190,9 @@ impl Engine {
     pub(super) fn beat(&mut self, key: SessionKey, now: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let mut positions = Vec::new();
-        for sub in session.subs.iter_mut().flatten() {
+        // A session that is held back has more to read than it can; positions every second would pile up before it.
+        let told = if session.window.is_open() { &mut session.subs[..] } else { &mut [] };
+        for sub in told.iter_mut().flatten() {
             let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
             if sub.told != (topic.epoch, topic.sequence) {
                 sub.told = (topic.epoch, topic.sequence);

@@ -39,7 +39,9 @@ pub(crate) fn fill(
         let before = out.len();
         let left = budget.max(1).saturating_sub(before - begin);
         let data = left.min(session.window.room()).min(session.window.message_bytes());
-        has_data |= message(session, topics, data, now, sent, out);
+        // Each message has a time of its own, the one of the probe behind it: a receipt names it.
+        let time = session.window.stamp(now);
+        has_data |= message(session, topics, data, time, sent, out);
         session.window.on_sent(out.len() - before, now);
         let is_due = std::mem::take(&mut session.ping_due);
         if is_due || session.window.wants_probe(now) {

@@ -197,9 +197,9 @@ impl Engine {
     /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
     pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
         self.now = now;
-        let session = Session::new(id.as_str().into(), encoding, window_ms, self.limits.freshness(), now);
+        let session = Session::new(id.clone().into(), encoding, window_ms, self.limits.freshness(), now);
         let hello = Hello {
-            session: id.clone(),
+            session: id,
             protocol_version: PROTOCOL_VERSION,
             schema: SCHEMA.to_owned(),
             heartbeat_ms: (self.limits.heartbeat_ns / 1_000_000) as u32,

@@ -181,8 +181,6 @@ pub(crate) struct Session {
     pub(crate) ended: Account,
     /// What held it back since it last got everything.
     pub(crate) held: Held,
-    /// It was noted that receipts come late.
-    pub(crate) is_late_noted: bool,
     /// What waits for it alone, as the budget of all sessions knows it.
     pub(crate) private: usize,
     /// Made with the first decision.
@@ -231,7 +229,6 @@ impl Session {
             wildcards: Vec::new(),
             ended: Account::default(),
             held: Held::default(),
-            is_late_noted: false,
             private: 0,
             decisions: None,
         }

@@ -196,9 +196,14 @@ impl Window {
             || (unprobed >= PROBE_BYTES && now.saturating_sub(self.probed_at) >= self.freshness.target_ns / 2)
     }
 
+    /// A time that names what is sent now: later than that of every probe before.
+    pub(crate) fn stamp(&self, now: u64) -> u64 {
+        self.marks.back().map_or(now, |last| now.max(last.time + 1))
+    }
+
     /// A ping is going out behind everything else: `bytes` long, and named by the returned time.
     pub(crate) fn probe(&mut self, bytes: usize, now: u64) -> u64 {
-        let time = self.marks.back().map_or(now, |last| now.max(last.time + 1));
+        let time = self.stamp(now);
         self.on_sent(bytes, now);
         if self.marks.len() < MARKS_MAX {
             self.marks.push_back(Mark { time, sent: self.sent, in_flight: self.in_flight() });

@@ -84,6 +84,67 @@ fn what_a_stalled_client_reads_first_is_the_newest() {
 }
 
 #[test]
+fn heartbeats_do_not_pile_up_before_a_stalled_client() {
+    let (mut rig, client, mut pings) = held(&[Channel::Quote]);
+    // It answers pings, until it stalls.
+    rig.engine.on_pong(client.key, &pings[0].payload, rig.now);
+    let mut number = 40;
+    loop {
+        number += 1;
+        rig.publish(0, number, quote(number as i64));
+        let frames = take(&mut rig, client);
+        if frames.is_empty() {
+            break;
+        }
+        pings.extend(frames.into_iter().filter(|frame| frame.opcode == PING));
+    }
+    let mut told = Vec::new();
+    for _ in 0..10 {
+        number += 1;
+        rig.publish(0, number, quote(number as i64));
+        rig.now += SECOND;
+        rig.engine.tick(rig.now);
+        let frames = take(&mut rig, client);
+        told.extend(said(&frames, client).into_iter().filter_map(|message| match message {
+            Message::Heartbeat(heartbeat) => Some(heartbeat.positions.len()),
+            _ => None,
+        }));
+        pings.extend(frames.into_iter().filter(|frame| frame.opcode == PING));
+    }
+    assert!(told.len() >= 8 && told.iter().all(|positions| *positions == 0), "{told:?}");
+    rig.engine.on_pong(client.key, &pings.last().expect("a ping").payload, rig.now);
+    take(&mut rig, client);
+    rig.now += SECOND;
+    rig.engine.tick(rig.now);
+    let after = said(&take(&mut rig, client), client);
+    let is_whole =
+        |message: &Message| matches!(message, Message::Heartbeat(beat) if !beat.positions.is_empty());
+    assert!(after.iter().any(is_whole), "{after:?}");
+}
+
+#[test]
+fn the_receipt_of_the_last_message_of_a_write_confirms_all_of_it() {
+    let mut rig = Rig::new(EngineLimits { window_first_bytes: 8 << 10, ..fresh() });
+    let client = rig.open(Encoding::Proto);
+    rig.subscribe(client, Channel::Trade, &["sim:A"]);
+    // More than the window takes: its end is probed.
+    for number in 1..=400 {
+        rig.publish(0, number, trade(number as i64));
+    }
+    let frames = take(&mut rig, client);
+    let sent: Vec<u64> = said(&frames, client)
+        .iter()
+        .filter_map(|message| if let Message::Sent(time) = message { Some(*time) } else { None })
+        .collect();
+    assert!(sent.len() > 1 && sent.is_sorted_by(|a, b| a < b), "{sent:?}");
+    let receipt = |sent_time| Command::Receipt(Receipt { sent_time, reader_lag_ns: 0 });
+    rig.send(client, &receipt(sent[0]));
+    assert!(rig.engine.in_flight() > 0, "the first says nothing about the others");
+    rig.send(client, &receipt(sent[sent.len() - 1]));
+    assert_eq!(rig.engine.in_flight(), 0);
+}
+
+#[test]
 fn answers_that_name_no_probe_confirm_nothing() {
     let (mut rig, client, pings) = held(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();

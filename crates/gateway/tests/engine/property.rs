@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::schedule::{Step, drive};
+use super::schedule::drive;
+use super::steps::Step;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(any::<[u8; 4]>().prop_map(Step), 0..300)

@@ -4,16 +4,17 @@
 use tickwire_gateway::engine::EngineLimits;
 use tickwire_wire::{
     Bar, Body, Channel, Command, Encoding, GapCause, Granted, LedgerEntry, LedgerRequest, Message, SetRate,
-    Subscribe, Subscribed, Unsubscribe,
+    Subscribed, Unsubscribe,
 };
 
-use super::rig::{Client, EPOCH, Rig, answer, brief, change, level, limits, quote, records, snapshot, trade};
+use super::rig::{
+    Client, EPOCH, Rig, answer, brief, change, level, limits, quote, records, snapshot, subscribe_at, trade,
+};
 
 const MS: u64 = 1_000_000;
 
 fn asked(channel: Channel, symbols: &[&str], max_rate: f64) -> Command {
-    let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
-    Command::Subscribe(Subscribe { id: 1, channel: channel.name().to_owned(), symbols, max_rate })
+    subscribe_at(1, channel.name(), symbols, max_rate)
 }
 
 /// A rig, and a client with this channel of `sim:A` at a rate.

@@ -235,8 +235,13 @@ pub(crate) fn bus_update(
 }
 
 pub(crate) fn subscribe(id: u64, channel: &str, symbols: &[&str]) -> Command {
+    subscribe_at(id, channel, symbols, 0.0)
+}
+
+/// With a rate.
+pub(crate) fn subscribe_at(id: u64, channel: &str, symbols: &[&str], max_rate: f64) -> Command {
     let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
-    Command::Subscribe(Subscribe { id, channel: channel.to_owned(), symbols, max_rate: 0.0 })
+    Command::Subscribe(Subscribe { id, channel: channel.to_owned(), symbols, max_rate })
 }
 
 pub(crate) fn level(price: i64, size: u64) -> Level {

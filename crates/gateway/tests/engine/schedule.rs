@@ -1,7 +1,6 @@
 //! Random schedules: bytes become operations on an engine, and after each of them everything is checked.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 
 use tickwire_gateway::engine::{Event, Fate, SessionQuery, TopicId, Wish};
 use tickwire_wire::{
@@ -9,108 +8,13 @@ use tickwire_wire::{
     Unsubscribe,
 };
 
-use super::rig::{CLOSE, Client, PING, Rig, SECOND, limits, parse_frames, subscribe};
-use super::view::{Reader, UNSUBSCRIBED};
+use super::pace::Window;
+use super::rig::{CLOSE, Client, PING, Rig, SECOND, limits, parse_frames, subscribe, subscribe_at};
+use super::steps::{CHANNELS, Op, RATES, Step, WINDOWS};
+use super::view::{RATE_SET, Reader, UNSUBSCRIBED};
 use super::world::World;
 
-/// Four bytes: what, and three arguments.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) struct Step(pub(crate) [u8; 4]);
-
 const SESSIONS: usize = 3;
-
-#[derive(Debug)]
-enum Op {
-    Publish { count: u8 },
-    Fill,
-    FillAndBlock,
-    Unblock,
-    ReadAll,
-    Subscribe,
-    SubscribeAll,
-    Unsubscribe,
-    SetRate,
-    Answer,
-    Unavailable,
-    Lose,
-    UpstreamGap,
-    Restart,
-    Repair,
-    Ledger,
-    Tick { millis: u64 },
-    Feed,
-    Ping,
-    Pong,
-    Close,
-    End,
-    Open,
-    OpenAndResume,
-    NewInstrument,
-}
-
-impl Step {
-    fn op(self) -> Op {
-        let [what, a, ..] = self.0;
-        match what % 64 {
-            0..=19 => Op::Publish { count: 1 },
-            20..=21 => Op::Pong,
-            22..=24 => Op::Publish { count: a % 16 },
-            25..=29 => Op::Fill,
-            30..=33 => Op::FillAndBlock,
-            34..=37 => Op::Unblock,
-            38 => Op::ReadAll,
-            39..=42 => Op::Subscribe,
-            43 => Op::SubscribeAll,
-            44 => Op::Unsubscribe,
-            45 => Op::SetRate,
-            46..=49 => Op::Answer,
-            50 => Op::Unavailable,
-            51 => Op::Lose,
-            52 => Op::UpstreamGap,
-            53 => Op::Restart,
-            54 => Op::Repair,
-            55 => Op::Ledger,
-            56 => Op::Tick { millis: u64::from(a) * 10 },
-            57 => Op::Feed,
-            58 => Op::Ping,
-            59 => Op::Close,
-            60 => Op::End,
-            61 => Op::Open,
-            62 => Op::OpenAndResume,
-            _ => Op::NewInstrument,
-        }
-    }
-}
-
-impl fmt::Debug for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [_, a, b, c] = self.0;
-        let topic = CHANNELS[usize::from(b) % CHANNELS.len()];
-        write!(
-            f,
-            "{:?} a={a} channel={} instrument/session={c} // Step({:?})",
-            self.op(),
-            topic.name(),
-            self.0
-        )
-    }
-}
-
-/// Busy channels come more often.
-const CHANNELS: [Channel; 12] = [
-    Channel::Quote,
-    Channel::Trade,
-    Channel::Book,
-    Channel::Bar,
-    Channel::Stat,
-    Channel::Status,
-    Channel::Instrument,
-    Channel::Quote,
-    Channel::Trade,
-    Channel::Book,
-    Channel::Trade,
-    Channel::Book,
-];
 
 struct Slot {
     client: Client,
@@ -119,6 +23,7 @@ struct Slot {
     closed: bool,
     /// Pings that it did not answer yet.
     pings: VecDeque<Vec<u8>>,
+    window: Window,
 }
 
 struct Run {
@@ -131,6 +36,8 @@ struct Run {
     close_bytes: usize,
     /// Bytes of all logs and of all sessions, and subscriptions.
     bounds: (usize, usize, usize),
+    /// By the freshness window: what it holds back does not end a delivery.
+    is_held_back: bool,
 }
 
 /// Does what the steps say and panics where the engine breaks a promise. `tuning` chooses limits.
@@ -173,7 +80,7 @@ impl Run {
             limits.subscriptions = 20;
         }
         let bounds = (limits.log_bytes, limits.private_bytes, limits.subscriptions);
-        let close_bytes = limits.close_bytes;
+        let (close_bytes, is_held_back) = (limits.close_bytes, limits.freshness_ns > 0);
         let rig = Rig::new(limits);
         let mut world = World::default();
         for info in &rig.infos {
@@ -187,14 +94,22 @@ impl Run {
             left: HashMap::new(),
             close_bytes,
             bounds,
+            is_held_back,
         };
         for at in 0..SESSIONS {
             run.slots.push(None);
-            run.open(at, Encoding::ALL[at]);
+            run.open(at, Encoding::ALL[at], WINDOWS[usize::from(log) % 4 * at % 4]);
         }
         if subscriptions % 4 > 0 {
             for channel in Channel::ALL {
-                (0..SESSIONS).for_each(|at| run.send(at, &subscribe(1, channel.name(), &["sim:*"])));
+                let rate = RATES[usize::from(subscriptions.wrapping_mul(31)) % RATES.len()];
+                for at in 0..SESSIONS {
+                    // One session has nothing that a delivery window lets through early.
+                    if at < 2 || !channel.is_lossless() {
+                        let rate = if at == 0 { 0.0 } else { rate };
+                        run.send(at, &subscribe_at(1, channel.name(), &["sim:*"], rate));
+                    }
+                }
             }
             run.take_wishes();
             for id in std::mem::take(&mut run.wants) {
@@ -205,15 +120,28 @@ impl Run {
         run
     }
 
-    fn open(&mut self, at: usize, encoding: Encoding) {
-        let client = self.rig.open(encoding);
-        let (reader, pings) = (Reader::default(), VecDeque::new());
-        self.slots[at] = Some(Slot { client, reader, blocked: 0, closed: false, pings });
+    fn open(&mut self, at: usize, encoding: Encoding, window_ms: u16) {
+        let client = self.rig.open_with_window(encoding, window_ms);
+        let (reader, pings, window) = (Reader::default(), VecDeque::new(), Window::new(window_ms));
+        self.slots[at] = Some(Slot { client, reader, blocked: 0, closed: false, pings, window });
     }
 
     fn event(&mut self, event: Option<Event>) {
-        if let Some(event) = event {
-            self.rig.event(event);
+        let Some(event) = event else { return };
+        for slot in self.slots.iter_mut().flatten() {
+            slot.reader.told(&event, &mut self.world, self.rig.now);
+        }
+        self.rig.event(event);
+    }
+
+    fn timer(&mut self, millis: u64) {
+        self.rig.now += millis * 1_000_000;
+        let now = self.rig.now;
+        self.rig.engine.on_timer(now);
+        assert!(self.rig.engine.next_due().is_none_or(|due| due > now), "something was due and stays due");
+        for slot in self.slots.iter_mut().flatten() {
+            slot.reader.timer(now);
+            slot.window.timer(now);
         }
     }
 
@@ -250,7 +178,9 @@ impl Run {
             Op::Unblock => self.unblock(at, usize::from(a)),
             Op::ReadAll => self.read_all(at),
             Op::Subscribe => {
-                self.send(at, &subscribe(1, channel.name(), &[&symbol, "sim:none", "?", &symbol]));
+                let rate = RATES[usize::from(b) % RATES.len()];
+                let symbols = [&symbol, "sim:none", "?", &symbol];
+                self.send(at, &subscribe_at(1, channel.name(), &symbols, rate));
             }
             Op::SubscribeAll => self.send(at, &subscribe(2, channel.name(), &["sim:*", "sim:*", &symbol])),
             Op::Unsubscribe => {
@@ -259,9 +189,14 @@ impl Run {
                 self.send(at, &Command::Unsubscribe(Unsubscribe { id: UNSUBSCRIBED, channel, symbols }));
             }
             Op::SetRate => {
+                let symbols = vec!["sim:none".to_owned(), symbol];
+                let max_rate = RATES[usize::from(a ^ b) % RATES.len()];
+                if let Some(slot) = &mut self.slots[at] {
+                    let id = TopicId::new(u32::from(a) % self.rig.infos.len() as u32, channel);
+                    slot.reader.set_rate(id, max_rate);
+                }
                 let channel = channel.name().to_owned();
-                let symbols = vec!["sim:none".to_owned()];
-                self.send(at, &Command::SetRate(SetRate { id: 3, channel, symbols, max_rate: 1.0 }));
+                self.send(at, &Command::SetRate(SetRate { id: RATE_SET, channel, symbols, max_rate }));
             }
             Op::Answer => {
                 let count = self.wants.len().min(1 + usize::from(a) % 4);
@@ -293,9 +228,11 @@ impl Run {
             }
             Op::Ledger => self.send(at, &Command::Ledger(LedgerRequest { id: 5 })),
             Op::Tick { millis } => {
-                self.rig.now += millis * 1_000_000;
+                self.timer(millis);
                 self.rig.engine.tick(self.rig.now);
             }
+            Op::Timer { millis } => self.timer(millis),
+            Op::LateTimer { millis } => self.rig.now += millis * 1_000_000,
             Op::Feed => self.rig.feed(if a.is_multiple_of(2) { FeedState::Live } else { FeedState::Stale }),
             Op::Ping => {
                 if let Some(slot) = &self.slots[at] {
@@ -311,7 +248,7 @@ impl Run {
             Op::End => self.end(at),
             Op::Open => {
                 self.end(at);
-                self.open(at, Encoding::ALL[usize::from(a) % 3]);
+                self.open(at, Encoding::ALL[usize::from(a) % 3], WINDOWS[usize::from(b) % 4]);
             }
             Op::OpenAndResume => self.resume(at, a),
             Op::NewInstrument => {
@@ -351,7 +288,8 @@ impl Run {
         for frame in parse_frames(&bytes) {
             assert!(!slot.closed, "something comes after the close frame");
             for message in frame.messages(slot.client.encoding) {
-                slot.reader.read(&message, slot.client.encoding, &mut self.world);
+                slot.reader.read(&message, slot.client.encoding, &mut self.world, self.rig.now);
+                slot.window.read(&message);
             }
             if frame.opcode == PING {
                 slot.pings.push_back(frame.payload);
@@ -363,6 +301,8 @@ impl Run {
             }
         }
         assert!(!filled.closed || slot.closed);
+        let may_pass_early = self.is_held_back || slot.reader.had_lossless;
+        slot.window.wrote(filled.more, may_pass_early, self.rig.now);
         assert!(slot.blocked == 0 || bytes.is_empty() || slot.closed, "a blocked session was written to");
         if !bytes.is_empty() {
             slot.blocked = (slot.blocked + bytes.len()).min(slot.blocked + held);
@@ -409,7 +349,7 @@ impl Run {
 
     fn resume(&mut self, at: usize, a: u8) {
         self.end(at);
-        self.open(at, Encoding::ALL[usize::from(a) % 3]);
+        self.open(at, Encoding::ALL[usize::from(a) % 3], 0);
         let left = self.left.get(&at).cloned().unwrap_or_default();
         let position = |(id, (epoch, sequence)): (&u32, &(u64, u64))| {
             let id = TopicId(*id);
@@ -501,6 +441,16 @@ impl Run {
         for id in broken {
             let event = self.world.state(id);
             self.event(event);
+        }
+        for at in 0..SESSIONS {
+            self.read_all(at);
+            // No window and no rate holds an answer back.
+            self.send(at, &Command::Ledger(LedgerRequest { id: 7 }));
+            self.read_all(at);
+        }
+        while let Some(due) = self.rig.engine.next_due() {
+            self.timer((due - self.rig.now.min(due)).div_ceil(1_000_000));
+            (0..SESSIONS).for_each(|at| self.read_all(at));
         }
         for at in 0..SESSIONS {
             self.read_all(at);

@@ -40,6 +40,10 @@ pub(crate) struct Truth {
     pub(crate) ends: BTreeMap<u64, u64>,
     /// When the engine was last told something.
     pub(crate) arrival: u64,
+    /// Last number that it knew before that.
+    pub(crate) before: u64,
+    /// When it was last told of a loss, or of a state.
+    pub(crate) broken: u64,
 }
 
 #[derive(Default)]
@@ -67,6 +71,8 @@ impl World {
                 known_records: HashMap::new(),
                 ends: BTreeMap::new(),
                 arrival: 0,
+                before: 0,
+                broken: 0,
             };
             self.topics.insert(TopicId::new(info.index, channel).0, truth);
         }
@@ -120,13 +126,14 @@ impl World {
             return None;
         }
         let (first, epoch) = (truth.known_sequence + 1, truth.epoch);
+        truth.before = truth.known_sequence;
         truth.known_epoch = epoch;
         truth.known_sequence = 0;
         truth.known_newest.clear();
         truth.known_book.reset();
         truth.ends.insert(epoch, 0);
         let gap = Update::gap(Arc::clone(&truth.info), truth.channel, GapCause::Ingest, first, 0, epoch);
-        self.arrive(id);
+        self.topic(id).broken = self.arrive(id);
         Some(Event::Update(Arc::new(gap)))
     }
 
@@ -163,9 +170,10 @@ impl World {
             }
         }
         records.reverse();
+        truth.before = truth.known_sequence;
         truth.known_epoch = truth.epoch;
         truth.known_sequence = truth.sequence;
-        truth.arrival = arrival;
+        (truth.arrival, truth.broken) = (arrival, arrival);
         truth.ends.insert(truth.epoch, truth.sequence);
         let state = TopicState { topic: id, epoch: truth.epoch, sequence: truth.sequence, records };
         self.arrival = arrival;
@@ -191,12 +199,13 @@ impl World {
         if !truth.live {
             return None;
         }
+        truth.before = truth.known_sequence;
         // What a conflated channel lost on the bus before shows as a jump only.
         truth.known_sequence = last;
         truth.known_book.reset();
         truth.ends.insert(truth.epoch, last);
         let gap = Update::gap(Arc::clone(&truth.info), truth.channel, cause, first, last, truth.epoch);
-        self.arrive(id);
+        self.topic(id).broken = self.arrive(id);
         Some(Event::Update(Arc::new(gap)))
     }
 
@@ -207,6 +216,7 @@ impl World {
         let arrival = self.arrive(id);
         let truth = self.topic(id);
         let told = Told { arrival, record: record.clone() };
+        truth.before = truth.known_sequence;
         truth.known_sequence = record.sequence;
         truth.ends.insert(truth.epoch, record.sequence);
         match &record.body {

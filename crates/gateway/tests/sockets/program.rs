@@ -23,6 +23,7 @@ async fn that_works_slowly_sees_what_is_new() {
     let mut client = Client::builder(url).subscribe(Channel::Quote, ["sim:*"]).connect().await.unwrap();
     let handle = client.handle();
     let mut ages = Histogram::<u64>::new(2).unwrap();
+    let mut when_sent = ages.clone();
     let (mut records, mut told, mut ledger) = (0_u64, 0, None);
     let started = Instant::now();
     let mut asked = None;
@@ -39,6 +40,8 @@ async fn that_works_slowly_sees_what_is_new() {
                     records += 1;
                     if is_measured && asked.is_none() {
                         ages.record(age).unwrap();
+                        let sent = batch.sent_time().unwrap();
+                        when_sent.record(sent.saturating_sub(update.record.event_time)).unwrap();
                     }
                 }
                 Event::Notice(notice) => told += u64::from(notice.code == "conflating"),
@@ -54,6 +57,7 @@ async fn that_works_slowly_sees_what_is_new() {
     }
     let rate = records as f64 / started.elapsed().as_secs_f64();
     println!("slow program: {}", in_ms(&ages));
+    println!("slow program: when it was sent: {}", in_ms(&when_sent));
     println!("slow program: {rate:.0} records/s of {}", server.plan.instruments * server.plan.updates);
     println!("slow program: told {told} times that it is conflated");
     for entry in &ledger.unwrap().entries {

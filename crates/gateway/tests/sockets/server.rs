@@ -72,7 +72,17 @@ impl Server {
 
     /// Opens a session on the quotes of the first so many instruments, all of them granted.
     pub(crate) async fn client(&self, instruments: u32) -> StockClient {
-        client(&self.address, instruments).await
+        client(&self.address, instruments, Pace::Prompt).await
+    }
+
+    /// One that never read faster than this.
+    pub(crate) async fn client_at(&self, pace: Pace) -> StockClient {
+        client(&self.address, self.plan.instruments, pace).await
+    }
+
+    /// One that never answers a ping.
+    pub(crate) async fn silent_client(&self) -> StockClient {
+        open(&self.address, self.plan.instruments, Pace::Prompt, false).await
     }
 
     pub(crate) fn socket_address(&self) -> std::net::SocketAddr {
@@ -85,7 +95,11 @@ impl Server {
 }
 
 /// Opens a session on the quotes of the first so many instruments, all of them granted.
-pub(crate) async fn client(address: &str, instruments: u32) -> StockClient {
+pub(crate) async fn client(address: &str, instruments: u32, pace: Pace) -> StockClient {
+    open(address, instruments, pace, true).await
+}
+
+async fn open(address: &str, instruments: u32, pace: Pace, answers_pings: bool) -> StockClient {
     let mut refusal = String::new();
     // A gateway or a venue that has just begun may not be ready yet.
     for _ in 0..200 {
@@ -99,9 +113,10 @@ pub(crate) async fn client(address: &str, instruments: u32) -> StockClient {
         };
         let symbols = (0..instruments).map(|index| format!("sim:S{index}")).collect();
         client.subscribe(Channel::Quote, symbols).await.unwrap();
+        client.answers_pings = answers_pings;
         let all = instruments as usize;
         let answered = |seen: &tickwire_testkit::Account| seen.granted == all || !seen.violations.is_empty();
-        let answered = client.read_until(Pace::Prompt, PATIENCE, answered).await.unwrap();
+        let answered = client.read_until(pace, PATIENCE, answered).await.unwrap();
         assert!(answered, "no answer to a subscription");
         if client.seen.granted == all {
             client.seen.take_ages();

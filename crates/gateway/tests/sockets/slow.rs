@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tickwire_testkit::{Pace, age_at, in_ms};
+use tickwire_testkit::{Account, Pace, age_at, in_ms, unix_now};
 
 use super::server::{Plan, Server};
 
@@ -25,23 +25,29 @@ async fn reads_what_is_new_and_costs_nobody_else() {
     let alone = prompt.seen.take_ages();
     let memory_before = server.resident_mib();
 
-    let mut slow = server.client(server.plan.instruments).await;
-    slow.seen.bytes = 0;
-    let (slow_read, prompt_read, memory) =
-        tokio::join!(slow.read_for(SLOW, TIME), prompt.read_for(Pace::Prompt, TIME), async {
+    let joined = unix_now();
+    let slow = async {
+        let mut slow = server.client_at(SLOW).await;
+        slow.seen.log = Some(Vec::new());
+        slow.seen.bytes = 0;
+        slow.read_for(SLOW, TIME).await.unwrap();
+        slow
+    };
+    let (mut slow, prompt_read, memory) =
+        tokio::join!(slow, prompt.read_for(Pace::Prompt, TIME + Duration::from_secs(2)), async {
             let mut most = 0.0_f64;
-            for _ in 0..TIME.as_secs() - 1 {
+            for _ in 0..TIME.as_secs() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 most = most.max(server.resident_mib());
             }
             most
         });
-    slow_read.unwrap();
     prompt_read.unwrap();
     let used = slow.seen.bytes as f64 / TIME.as_secs_f64() / SLOW_BYTES_PER_SECOND;
     let (ages, beside) = (slow.seen.take_ages(), prompt.seen.take_ages());
     println!("offered: {:.1} KB/s", offered / 1e3);
     println!("slow reader: {}", in_ms(&ages));
+    println!("slow reader: oldest in each 5 s: {}", oldest(&slow.seen, joined));
     println!(
         "slow reader: {:.1} % of its rate used, {} messages of at most {} bytes, {} pings",
         100.0 * used,
@@ -69,6 +75,18 @@ async fn reads_what_is_new_and_costs_nobody_else() {
     assert!(age_at(&ages, 0.99) <= Duration::from_millis(250), "p99 {:?}", age_at(&ages, 0.99));
     let (before, after) = (age_at(&alone, 0.99), age_at(&beside, 0.99));
     assert!(unchanged(before, after), "p99 of a prompt client went from {before:?} to {after:?}");
+}
+
+/// The highest age in each 5 s of the run, in milliseconds.
+fn oldest(seen: &Account, start: u64) -> String {
+    let mut oldest = vec![0; 1 + TIME.as_secs() as usize / 5];
+    for message in seen.log.iter().flatten() {
+        let at = message.read.saturating_sub(start) / 5_000_000_000;
+        if let (Some(event), Some(slot)) = (message.oldest, oldest.get_mut(at as usize)) {
+            *slot = (message.read.saturating_sub(event) / 1_000_000).max(*slot);
+        }
+    }
+    oldest.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") + " ms"
 }
 
 /// Within the noise of a machine that others use too: measured runs of one and the same load differ by as much.

@@ -55,8 +55,7 @@ async fn resume(client: &mut StockClient, pace: Pace, resumed: u64) {
 async fn comes_back_to_what_is_new() {
     let plan = Plan { no_progress_ms: Some(60_000), ..Plan::default() };
     let server = Server::start(plan).await;
-    let (mut prompt, mut slow) =
-        (server.client(plan.instruments).await, server.client(plan.instruments).await);
+    let (mut prompt, mut slow) = (server.client(plan.instruments).await, server.client_at(SLOW).await);
     tokio::join!(settle(&mut prompt, Pace::Prompt), settle(&mut slow, SLOW));
     let memory_before = server.resident_mib();
     tokio::time::sleep(STALL).await;

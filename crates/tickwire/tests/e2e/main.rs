@@ -4,6 +4,7 @@
 mod bad_input;
 mod faults;
 mod python;
+mod rates;
 mod raw;
 mod replay;
 mod session;

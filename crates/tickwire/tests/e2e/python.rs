@@ -21,10 +21,12 @@ async fn python_decodes_every_channel_in_every_encoding() {
         gateway.get("/readyz").await.is_some_and(|(_, body)| body.contains(r#""sim":"live""#))
     });
     assert!(fed.await, "the feed is not live");
-    let runs = ["proto", "msgpack", "json"].map(|encoding| {
+    let asked = ["--max-rate", "2.5", "--window-ms", "16"];
+    let runs = [("proto", &[][..]), ("msgpack", &[]), ("json", &[]), ("msgpack", &asked)];
+    let runs = runs.map(|(encoding, asked)| {
         let mut probe = Command::new(&python);
         probe.arg(root.join("tests/python/tickwire_probe.py"));
-        probe.args([&gateway.url(), "--encoding", encoding, "--seconds", "6"]);
+        probe.args([&gateway.url(), "--encoding", encoding, "--seconds", "6"]).args(asked);
         (encoding, tokio::task::spawn_blocking(move || probe.output().unwrap()))
     });
     for (encoding, run) in runs {

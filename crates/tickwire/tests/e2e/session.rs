@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::watcher::watch;
 use crate::world::{Gateway, TICKWIRE, nats, until};
 
-async fn fed(nats: &tickwire_testkit::NatsServer, gateway: &Gateway) -> Program {
+pub(crate) async fn fed(nats: &tickwire_testkit::NatsServer, gateway: &Gateway) -> Program {
     let ingester = Program::start(
         TICKWIRE,
         &["ingest", "sim", "--instruments", "5", "--rate", "500", "--bus", &nats.url()],

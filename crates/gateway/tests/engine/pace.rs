@@ -1,0 +1,125 @@
+//! A naive model of rates and delivery windows: when something may come at all, and what the rate supersedes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tickwire_gateway::engine::WINDOW_MS_MAX;
+use tickwire_wire::{Body, Channel, GapCause, Message};
+
+const SECOND: f64 = 1e9;
+
+/// The rate of one subscription.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Updates per second, as granted; 0: all.
+    rate: f64,
+    pub(crate) was_rated: bool,
+    /// Of each key: when it was sent last, and what the engine had been told of the topic by then.
+    sent: HashMap<u64, (u64, u64)>,
+    /// It rests until then.
+    rests_until: Option<u64>,
+    /// Numbers that were superseded while it rested, or would have been had they not been sent before.
+    held: BTreeSet<u64>,
+}
+
+impl Pace {
+    /// A rate was granted, by the answer that the client read.
+    pub(crate) fn granted(&mut self, rate: f64) {
+        self.rate = rate;
+        self.was_rated |= rate > 0.0;
+    }
+
+    /// A rate was asked for; the answer is read later.
+    pub(crate) fn set(&mut self, asked: f64) {
+        let rate = asked.min(1000.0);
+        if (rate - self.rate).abs() > 0.0 {
+            self.granted(rate);
+            self.rests_until = None;
+            self.sent.clear();
+        }
+    }
+
+    /// The timer ran.
+    pub(crate) fn timer(&mut self, now: u64) {
+        if self.rests_until.is_some_and(|until| until <= now) {
+            self.rests_until = None;
+        }
+    }
+
+    /// The topic went on from a number to another, before a client was written to.
+    pub(crate) fn advanced(&mut self, from: u64, to: u64, now: u64) {
+        if self.rests_until.is_some() {
+            self.held.extend(from..to);
+        }
+        self.timer(now);
+    }
+
+    /// The topic stood at a number when a gap or a new state ended the rest.
+    pub(crate) fn broken(&mut self, stood: u64) {
+        if self.rests_until.take().is_some() {
+            self.held.insert(stood);
+        }
+    }
+
+    /// A record came; `told` is what the engine has been told of the topic, `broken` when it was told of a loss last.
+    pub(crate) fn record(&mut self, key: u64, told: u64, broken: u64, now: u64) {
+        if self.rate == 0.0 {
+            return;
+        }
+        if let Some((at, told_then)) = self.sent.insert(key, (now, told)) {
+            let is_early = (now - at) as f64 * self.rate < SECOND * (1.0 - 1e-9);
+            assert!(!is_early || broken > told_then, "{} ns after the one before at {}", now - at, self.rate);
+        }
+        self.rests_until = Some(now + (SECOND / self.rate).ceil() as u64);
+    }
+
+    /// How many of these superseded numbers the rate held back.
+    pub(crate) fn filtered(&self, from: u64, to: u64) -> u64 {
+        if from > to { 0 } else { self.held.range(from..=to).count() as u64 }
+    }
+
+    /// The numbering starts again.
+    pub(crate) fn renumber(&mut self) {
+        self.held.clear();
+    }
+}
+
+/// The delivery window of one session.
+#[derive(Debug)]
+pub(crate) struct Window {
+    length_ns: u64,
+    /// When the first data of this window was written.
+    since: Option<u64>,
+    /// All that was due was written: nothing more before the end of the window.
+    is_shut: bool,
+    has_data: bool,
+}
+
+impl Window {
+    pub(crate) fn new(ms: u16) -> Self {
+        assert!(ms <= WINDOW_MS_MAX);
+        Self { length_ns: u64::from(ms) * 1_000_000, since: None, is_shut: false, has_data: false }
+    }
+
+    pub(crate) fn timer(&mut self, now: u64) {
+        if self.since.is_some_and(|since| now >= since + self.length_ns) {
+            (self.since, self.is_shut) = (None, false);
+        }
+    }
+
+    /// A message was read; states and answers to `resume` come with control.
+    pub(crate) fn read(&mut self, message: &Message) {
+        let Message::Record(record) = message else { return };
+        let is_resumed = matches!(&record.body, Body::Gap(gap) if gap.cause() == GapCause::Resume);
+        self.has_data |= !is_resumed && !matches!(record.channel(), Channel::Status | Channel::Instrument);
+    }
+
+    /// A write is over. `may_pass_early`: there may be more lossless data than a window holds back.
+    pub(crate) fn wrote(&mut self, has_more: bool, may_pass_early: bool, now: u64) {
+        if !std::mem::take(&mut self.has_data) || self.length_ns == 0 {
+            return;
+        }
+        assert!(!self.is_shut || may_pass_early, "{self:?}: written to within its window, at {now}");
+        self.since.get_or_insert(now);
+        self.is_shut = !has_more && !may_pass_early;
+    }
+}
