@@ -1,69 +1,40 @@
-//! TCP and the WebSocket handshake (RFC 6455, section 4), without an HTTP library: ten thousand sessions should not each
-//! keep one's buffers.
+//! The WebSocket handshake (RFC 6455, section 4), as text: ten thousand sessions should not each keep an HTTP library's
+//! buffers.
 
-use std::io::Cursor;
-
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use fastwebsockets::handshake::generate_key;
-use fastwebsockets::{Role, WebSocketRead, WebSocketWrite, after_handshake_split};
 use sha1::{Digest as _, Sha1};
 use tickwire_wire::Encoding;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Chain};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::cli::Target;
+/// An answer longer than this is not a server's under test.
+pub(crate) const HEAD_BYTES_MAX: usize = 8192;
 
-/// An answer longer than this is not a gateway's.
-const HEAD_BYTES_MAX: usize = 8192;
-/// A gateway's largest message is a burst of book snapshots.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
-
-pub(crate) type Reading = WebSocketRead<Chain<Cursor<Bytes>, OwnedReadHalf>>;
-pub(crate) type Writing = WebSocketWrite<OwnedWriteHalf>;
-
-/// Opens a connection.
-///
-/// # Cancel safety
-/// Dropping it drops the connection.
-pub(crate) async fn open(target: &Target, encoding: Encoding) -> anyhow::Result<(Reading, Writing)> {
-    let mut stream = TcpStream::connect(&target.address).await.context("cannot connect")?;
-    stream.set_nodelay(true)?;
-    let key = generate_key();
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tickwire-loadgen/{}\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\
-         Sec-WebSocket-Protocol: {}\r\n\r\n",
-        target.path,
-        target.address,
-        env!("CARGO_PKG_VERSION"),
-        encoding.subprotocol()
-    );
-    stream.write_all(request.as_bytes()).await.context("the connection broke")?;
-    let mut read = Vec::with_capacity(512);
-    let end = loop {
-        if let Some(at) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            break at + 4;
-        }
-        ensure!(read.len() < HEAD_BYTES_MAX, "it answers with more than {HEAD_BYTES_MAX} bytes of head");
-        let count = stream.read_buf(&mut read).await.context("the connection broke")?;
-        ensure!(count > 0, "it ended the connection before it answered");
-    };
-    verify(&String::from_utf8_lossy(&read[..end]), &String::from_utf8_lossy(&read[end..]), &key, encoding)?;
-    let rest = Bytes::copy_from_slice(&read[end..]);
-    let (read_half, write_half) = stream.into_split();
-    let source = Cursor::new(rest).chain(read_half);
-    let (mut reading, writing) = after_handshake_split(source, write_half, Role::Client);
-    reading.set_auto_close(false);
-    reading.set_auto_pong(false);
-    reading.set_max_message_size(MESSAGE_BYTES_MAX);
-    Ok((reading, writing))
+/// The key of a session (section 4.1: 16 bytes in Base64).
+pub(crate) fn key(number: u64) -> String {
+    STANDARD.encode([number.to_le_bytes(), 0x7469_636b_7769_7265_u64.to_be_bytes()].concat())
 }
 
-fn verify(head: &str, body: &str, key: &str, encoding: Encoding) -> anyhow::Result<()> {
+/// The request that opens a session.
+pub(crate) fn request(host: &str, path: &str, key: &str, encoding: Option<Encoding>) -> String {
+    let protocol = encoding.map_or_else(String::new, |encoding| {
+        format!("Sec-WebSocket-Protocol: {}\r\n", encoding.subprotocol())
+    });
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tickwire-loadgen/{}\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{protocol}\r\n",
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// Where the head of an answer ends.
+pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// # Errors
+/// When the answer opens no session as asked; the text is for people.
+pub(crate) fn verify(head: &str, body: &str, key: &str, encoding: Option<Encoding>) -> anyhow::Result<()> {
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default().split(' ').nth(1).unwrap_or_default();
     if status != "101" {
@@ -77,11 +48,16 @@ fn verify(head: &str, body: &str, key: &str, encoding: Encoding) -> anyhow::Resu
     let accepted = header("sec-websocket-accept");
     ensure!(accepted == Some(&accept_key(key)), "it does not prove that it read our key");
     let protocol = header("sec-websocket-protocol");
-    ensure!(protocol == Some(encoding.subprotocol()), "it speaks {protocol:?}, not {encoding}");
+    let asked = encoding.map(Encoding::subprotocol);
+    ensure!(
+        protocol == asked || asked.is_none(),
+        "it speaks {protocol:?}, not {}",
+        asked.unwrap_or_default()
+    );
     Ok(())
 }
 
-/// RFC 6455, section 4.2.2, step 5.4.
+/// Section 4.2.2, step 5.4.
 fn accept_key(key: &str) -> String {
     let mut hash = Sha1::new();
     hash.update(key.as_bytes());
@@ -98,7 +74,7 @@ mod tests {
 
     #[track_caller]
     fn check(head: &str, body: &str, expected: Result<(), &str>) {
-        let got = verify(&head.replace('\n', "\r\n"), body, KEY, Encoding::Proto);
+        let got = verify(&head.replace('\n', "\r\n"), body, KEY, Some(Encoding::Proto));
         match (got.map_err(|error| error.to_string()), expected) {
             (Ok(()), Ok(())) => {}
             (Err(got), Err(expected)) => assert!(got.contains(expected), "{got}"),
@@ -112,8 +88,10 @@ mod tests {
                     Sec-WebSocket-Protocol: tickwire.v1.proto\n\n";
         check(good, "", Ok(()));
         check(&good.replace("s3pP", "s3pX"), "", Err("our key"));
-        check(&good.replace("proto\n", "json\n"), "", Err("tickwire.v1.json"));
+        check(&good.replace("proto\n", "json\n"), "", Err("tickwire.v1.proto"));
         check("HTTP/1.1 503 Service Unavailable\n\n", "draining\n", Err("HTTP 503: draining"));
         check("", "", Err("HTTP"));
+        assert_eq!(STANDARD.decode(key(7)).unwrap().len(), 16);
+        assert_ne!(key(7), key(8));
     }
 }

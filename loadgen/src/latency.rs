@@ -40,6 +40,33 @@ pub(crate) struct Summary {
     pub(crate) max_ns: u64,
 }
 
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// As it travels between processes.
+#[derive(Serialize, Deserialize)]
+struct Sent {
+    hdr: String,
+    backwards: u64,
+}
+
+impl Serialize for Latencies {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Sent { hdr: self.to_base64(), backwards: self.backwards }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Latencies {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let sent = Sent::deserialize(deserializer)?;
+        Self::from_base64(&sent.hdr, sent.backwards)
+            .ok_or_else(|| serde::de::Error::custom("not a histogram with the bounds of this program"))
+    }
+}
+
 impl Latencies {
     pub(crate) fn new() -> Self {
         let histogram = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, DIGITS);
@@ -54,13 +81,16 @@ impl Latencies {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.histogram.is_empty()
+    }
+
     /// Takes in what another thread measured.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("all have the same bounds");
         self.backwards += other.backwards;
     }
 
-    #[allow(dead_code, reason = "the run that writes it comes with the new reader")]
     /// Summary, curve, and the histogram itself.
     pub(crate) fn read_off(&self) -> Latency {
         if self.histogram.is_empty() {
@@ -75,7 +105,6 @@ impl Latencies {
         Latency { summary: self.summary(), curve, hdr: self.to_base64() }
     }
 
-    #[allow(dead_code, reason = "the run that writes it comes with the new reader")]
     /// HdrHistogram V2, not compressed.
     pub(crate) fn to_base64(&self) -> String {
         let mut bytes = Vec::new();
@@ -83,7 +112,6 @@ impl Latencies {
         STANDARD.encode(bytes)
     }
 
-    #[allow(dead_code, reason = "the run that writes it comes with the new reader")]
     /// Nothing where it is not a histogram with these bounds.
     pub(crate) fn from_base64(text: &str, backwards: u64) -> Option<Self> {
         let bytes = STANDARD.decode(text).ok()?;

@@ -1,19 +1,14 @@
 //! What a report has to say about the machine, so that its figures mean something elsewhere.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use serde::Serialize;
+
+pub(crate) use crate::report::model::Machine;
 
 /// Descriptors that a process needs beside its sockets.
 const OTHER_FILES: u64 = 64;
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Machine {
-    pub(crate) system: String,
-    pub(crate) cpu: String,
-    pub(crate) cores: usize,
-    pub(crate) memory_bytes: u64,
-}
 
 impl Machine {
     pub(crate) fn look() -> Self {
@@ -43,6 +38,12 @@ fn field(path: &str, name: &str) -> Option<String> {
 pub(crate) fn resident_bytes() -> u64 {
     let kib = field("/proc/self/status", "VmRSS").and_then(|v| v.split_whitespace().next()?.parse().ok());
     kib.unwrap_or(0_u64) << 10
+}
+
+/// How long this thread has waited for a processor; None where the system does not tell.
+pub(crate) fn run_delay() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 /// Ticks of all processors so far: busy ones, and all.
@@ -85,11 +86,29 @@ pub(crate) fn allow_files(sessions: usize) -> anyhow::Result<()> {
     let is_allowed = limit.maximum.is_none_or(|maximum| maximum >= wanted);
     ensure!(
         is_allowed,
-        "--sessions {sessions} needs {wanted} open files and the limit is {}: raise it with `ulimit -n`",
+        "{sessions} sessions need {wanted} open files and the limit is {}: raise it with `ulimit -n`",
         limit.maximum.unwrap_or(0)
     );
     setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(wanted), maximum: limit.maximum })?;
     Ok(())
+}
+
+/// Keeps this thread, and those that it starts, on these processors; none: on all.
+///
+/// # Errors
+/// When there is no such processor.
+pub(crate) fn pin(cpus: &[usize]) -> anyhow::Result<()> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let mut set = rustix::thread::CpuSet::new();
+    for cpu in cpus {
+        ensure!(*cpu < rustix::thread::CpuSet::MAX_CPU, "there is no processor {cpu}");
+        set.set(*cpu);
+    }
+    rustix::thread::sched_setaffinity(None, &set).map_err(|error| {
+        anyhow::anyhow!("cannot use processors {cpus:?}: {error}; there are {} of them, from 0", cores())
+    })
 }
 
 #[cfg(test)]

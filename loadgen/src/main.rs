@@ -1,52 +1,108 @@
-//! `tickwire-loadgen`: many sessions at a gateway, and what each of them sees.
+//! `tickwire-loadgen`: many sessions at a server, and what each of them sees.
 //!
-//! Open loop: the market sets the pace, and a record's latency counts from the moment at which it was due, so that a
-//! gateway that stands still is charged for everything that it kept waiting.
+//! Open loop: the source's plan sets the pace, and a record's latency counts from the moment at which it was due, so that
+//! a server that stands still is charged for everything that it kept waiting.
 //!
-//! Exit status: 0 all well, 1 a promise was broken, or sessions did not open or did not last, 2 wrong command line, or
-//! nothing could be measured.
+//! Exit status: 0 every assertion holds, 1 one does not, 2 wrong command line or scenario, or nothing could be measured,
+//! 3 no verdict, because the generator itself was the bottleneck.
 
 mod cli;
+mod clock;
 mod compare;
+mod crew;
 mod handshake;
 mod html;
 mod latency;
-mod load;
+mod layers;
 mod machine;
 mod numbering;
+mod part;
+mod peer;
+mod plan;
 mod progress;
+mod reader;
 mod report;
-mod session;
-mod tally;
-mod worker;
+mod run;
+mod scenario;
+mod serve;
+mod server;
+mod source;
+mod support;
+mod walk;
+mod ws;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, RunOptions, ScenariosOptions};
+use report::model::Report;
+
+const NO_VERDICT: u8 = 3;
 
 fn main() -> ExitCode {
-    let options = match Cli::parse().command {
-        Command::Run(options) => options,
-        Command::Compare(options) => return ended(compare::run(&options)),
-        Command::Html(options) => return ended(html::run(&options)),
-    };
-    let is_json = options.json;
-    match load::run(options) {
-        Ok(report) => {
-            let text = if is_json { report.to_json() } else { report.to_text() };
-            if writeln!(std::io::stdout(), "{text}").is_err() || !report.passed {
-                return ExitCode::FAILURE;
-            }
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::from(2)
-        }
+    match Cli::parse().command {
+        Command::Run(options) => match run(&options) {
+            Ok(report) => shown(&options, &report),
+            Err(error) => failed(&error),
+        },
+        Command::Scenarios(options) => ended(scenarios(&options)),
+        Command::Compare(options) => ended(compare::run(&options)),
+        Command::Html(options) => ended(html::run(&options)),
+        Command::Serve => helped(serve::run()),
+        Command::Read => helped(crew::run()),
     }
+}
+
+fn run(options: &RunOptions) -> anyhow::Result<Report> {
+    let layers = options.layers()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut report = runtime.block_on(run::run(layers))?;
+    if report.generator.was_bottleneck && !options.allow_bottleneck {
+        let why = report.generator.doubts.join("; ");
+        report.refused =
+            Some(format!("the generator itself was the bottleneck: {why} (--allow-bottleneck gives one)"));
+        report.passed = false;
+    }
+    if let Some(directory) = &options.out {
+        report.write(directory)?;
+    }
+    Ok(report)
+}
+
+fn shown(options: &RunOptions, report: &Report) -> ExitCode {
+    let text = if options.json { report.to_json() } else { report.to_text() };
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        return ExitCode::FAILURE;
+    }
+    match (&report.refused, report.passed) {
+        (Some(_), _) => ExitCode::from(NO_VERDICT),
+        (None, true) => ExitCode::SUCCESS,
+        (None, false) => ExitCode::FAILURE,
+    }
+}
+
+fn scenarios(options: &ScenariosOptions) -> anyhow::Result<String> {
+    if options.fields {
+        let mut fields = scenario::fields::Fields::default();
+        let example = "readers = [{}]\nchurn = { storms = [{}], restarts = [{}] }\nsource = { steps = [{}] }\n[peer]\nkind = \"raw40\"\n";
+        fields.add_file("example", example);
+        scenario::read(&mut fields, machine::cores());
+        return Ok(fields.known().join("\n"));
+    }
+    if let Some(name) = &options.name {
+        return scenario::ready::text(name).map(str::to_owned).ok_or_else(|| {
+            anyhow::anyhow!("no ready-made scenario is called {name}; `scenarios` lists them")
+        });
+    }
+    let mut text = String::new();
+    for (name, _) in scenario::ready::READY {
+        let about = layers::Layers::open(Some(name))?.read()?.about;
+        writeln!(text, "{name:<16} {about}")?;
+    }
+    Ok(text)
 }
 
 /// Prints what came of a command that measures nothing.
@@ -54,9 +110,19 @@ fn ended(outcome: anyhow::Result<String>) -> ExitCode {
     match outcome {
         Ok(text) if writeln!(std::io::stdout(), "{}", text.trim_end()).is_ok() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::from(2)
-        }
+        Err(error) => failed(&error),
     }
+}
+
+/// What a helper of a run has to say, it said to the run.
+fn helped(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    ExitCode::from(2)
 }

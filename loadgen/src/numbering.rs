@@ -1,7 +1,7 @@
 //! The numbers of one subscription, by the rules of `docs/protocol.md`: what must come next, and an account of what came
 //! that the gateway's ledger has to agree with.
 
-use tickwire_wire::{Channel, Gap, LedgerEntry};
+use tickwire_wire::{Channel, Gap, GapCause, LedgerEntry};
 
 /// One (instrument, channel) of one session. Kept small: there is one for each session and symbol.
 #[derive(Clone, Debug)]
@@ -11,6 +11,11 @@ pub(crate) struct Numbering {
     last: u64,
     delivered: u64,
     dropped: u64,
+    /// Of the last record: event time, and a digest of what it said.
+    event_time: u64,
+    value: u64,
+    /// After a reconnect: the number behind the last one that came before it; 0: none, or settled.
+    resumes_at: u64,
     channel: Channel,
     /// The first record may repeat the state.
     is_first: bool,
@@ -43,13 +48,58 @@ impl Numbering {
     /// A subscription was granted, and the numbering stands here.
     pub(crate) fn new(channel: Channel, epoch: u64, sequence: u64) -> Self {
         let is_open = channel == Channel::Book;
-        Self { epoch, last: sequence, delivered: 0, dropped: 0, channel, is_first: true, is_open }
+        Self {
+            epoch,
+            last: sequence,
+            delivered: 0,
+            dropped: 0,
+            event_time: 0,
+            value: 0,
+            resumes_at: 0,
+            channel,
+            is_first: true,
+            is_open,
+        }
+    }
+
+    /// The grant continues what was there before a reconnect. Numbers up to the grant have to be announced, if there are
+    /// any.
+    pub(crate) fn resumed(&mut self, epoch: u64, sequence: u64) {
+        if epoch == self.epoch && self.last > sequence {
+            self.resumes_at = sequence + 1;
+        }
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// Numbering, and the last number.
+    pub(crate) fn position(&self) -> (u64, u64) {
+        (self.epoch, self.last)
+    }
+
+    /// Event time and digest of the last record; 0 where none came.
+    pub(crate) fn last_value(&self) -> (u64, u64) {
+        (self.event_time, self.value)
+    }
+
+    /// What the last record said. Returns whether it is older than the one before it.
+    pub(crate) fn says(&mut self, event_time: u64, value: u64) -> bool {
+        let is_older = event_time < self.event_time;
+        (self.event_time, self.value) = (event_time, value);
+        is_older
     }
 
     /// A record came. After a violation it goes on from what came.
     pub(crate) fn record(&mut self, record: Numbered) -> Verdict {
         let sequence = record.sequence;
         let is_first = std::mem::take(&mut self.is_first);
+        if self.resumes_at > 0 && sequence > self.last {
+            let expected = std::mem::take(&mut self.resumes_at);
+            (self.delivered, self.last) = (self.delivered + 1, sequence);
+            return Verdict::Violation { expected };
+        }
         let is_new = sequence > self.last;
         let next = self.last + 1;
         let first = if record.first_sequence == 0 { sequence } else { record.first_sequence };
@@ -81,6 +131,13 @@ impl Numbering {
     pub(crate) fn gap(&mut self, gap: &Gap) -> Result<u64, Verdict> {
         if self.channel == Channel::Book {
             self.is_open = true;
+        }
+        if gap.cause() == GapCause::Resume && self.resumes_at > 0 && gap.last_sequence <= self.last {
+            // It stands outside of the ledger: those numbers passed before the subscription began.
+            let expected = std::mem::take(&mut self.resumes_at);
+            let is_right = gap.first_sequence == expected && gap.last_sequence == self.last;
+            let numbers = gap.last_sequence + 1 - gap.first_sequence.min(gap.last_sequence + 1);
+            return if is_right { Ok(numbers) } else { Err(Verdict::Violation { expected }) };
         }
         if gap.last_sequence == 0 {
             (self.epoch, self.last, self.is_open) = (gap.epoch, 0, true);
@@ -182,6 +239,35 @@ mod tests {
         check(Channel::Book, 5, "*5 6 *20 21", "slll");
         check(Channel::Book, 5, "*7 6 8", "lsl");
         check(Channel::Book, 5, "*5 !6-8 11 *12 14", "ssllV");
+    }
+
+    #[test]
+    fn what_passed_during_a_reconnect_is_announced_first() {
+        let resumed = || {
+            let mut numbering = Numbering::new(Channel::Trade, 1, 9);
+            numbering.resumed(1, 5);
+            numbering
+        };
+        let record = |sequence| Numbered { sequence, first_sequence: 0, is_snapshot: false };
+        let gap = |first_sequence| Gap {
+            channel: Channel::Trade as i32,
+            cause: GapCause::Resume as i32,
+            first_sequence,
+            last_sequence: 9,
+            epoch: 0,
+        };
+        let mut announced = resumed();
+        assert_eq!(announced.gap(&gap(6)), Ok(4));
+        assert_eq!(announced.record(record(10)), Verdict::Live);
+        assert_eq!(
+            announced.check(&LedgerEntry { published: 1, delivered: 1, ..LedgerEntry::default() }),
+            Ok(())
+        );
+        assert_eq!(resumed().gap(&gap(7)), Err(Verdict::Violation { expected: 6 }));
+        assert_eq!(resumed().record(record(10)), Verdict::Violation { expected: 6 });
+        let mut other = Numbering::new(Channel::Trade, 1, 9);
+        other.resumed(2, 5);
+        assert_eq!(other.record(record(10)), Verdict::Live);
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl Update {
     /// All updates of bytes that hold nothing else.
     pub(crate) fn read_all(bytes: &[u8], mut found: impl FnMut(Self)) -> Result<(), String> {
         let (updates, rest) = bytes.as_chunks::<UPDATE_BYTES>();
-        updates.iter().for_each(|update| found(Self::read(update)));
+        for update in updates {
+            found(Self::read(update));
+        }
         match rest.len() {
             0 => Ok(()),
             length => Err(format!("a message ends with {length} bytes that are no update of {UPDATE_BYTES}")),

@@ -1,19 +1,22 @@
-//! A line on a terminal that says how it goes; elsewhere a line for each phase.
+//! A few lines on a terminal that say how it goes; elsewhere a line for each phase.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
-use tokio::time::Instant;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::worker::{Counts, Phase};
+use crate::crew::CountsNow;
+use crate::run::watch::Watch;
+
+const SHOW_PERIOD: Duration = Duration::from_millis(200);
 
 /// On standard error.
 pub(crate) struct Progress {
     is_terminal: bool,
-    phase: Option<Phase>,
+    phase: String,
     line: ProgressBar,
-    before: Option<(Instant, Counts)>,
+    shown: Option<Instant>,
 }
 
 impl Progress {
@@ -21,33 +24,83 @@ impl Progress {
         let is_terminal = std::io::stderr().is_terminal();
         let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let line = ProgressBar::with_draw_target(None, target);
+        line.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is right"));
         line.enable_steady_tick(Duration::from_millis(250));
-        Self { is_terminal, phase: None, line, before: None }
+        Self { is_terminal, phase: String::new(), line, shown: None }
     }
 
-    pub(crate) fn show(&mut self, phase: Phase, left: Duration, sessions: usize, counts: Counts) {
-        if !self.is_terminal && self.phase.replace(phase) == Some(phase) {
-            return;
+    /// Whether it is time to show something; elsewhere than on a terminal, whether the phase is new.
+    fn is_due(&mut self, phase: &str) -> bool {
+        let is_new = self.phase != phase;
+        if is_new {
+            phase.clone_into(&mut self.phase);
         }
-        let now = Instant::now();
-        let (then, before) = self.before.replace((now, counts)).unwrap_or((now, counts));
-        let seconds = (now - then).as_secs_f64().max(0.001);
-        let per_second = |now: u64, before: u64| (now - before) as f64 / seconds;
-        let records = per_second(counts.records, before.records);
-        let megabytes = per_second(counts.bytes, before.bytes) / 1e6;
-        let phase = match phase {
-            Phase::Open => "opening".to_owned(),
-            Phase::Measure => format!("measuring, {:.0} s left", left.as_secs_f64()),
-            Phase::Finish => "asking for ledgers".to_owned(),
-        };
         if !self.is_terminal {
-            let _ = writeln!(std::io::stderr(), "{phase}: {} of {sessions} sessions", counts.opened);
+            return is_new;
+        }
+        let is_due = is_new || self.shown.is_none_or(|shown| shown.elapsed() >= SHOW_PERIOD);
+        if is_due {
+            self.shown = Some(Instant::now());
+        }
+        is_due
+    }
+
+    fn show(&self, text: &str) {
+        if self.is_terminal {
+            self.line.set_message(text.to_owned());
+        } else {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    pub(crate) fn opening(&mut self, counts: CountsNow, asked: u64) {
+        let is_open = counts.opened + counts.not_opened >= asked;
+        let phase = if is_open { "warming up" } else { "opening" };
+        if self.is_due(phase) {
+            self.show(&format!("{phase}: {} of {asked} sessions", counts.opened));
+        }
+    }
+
+    pub(crate) fn measuring(&mut self, counts: CountsNow, left: Duration, watch: &Watch) {
+        if !self.is_due("measuring") {
             return;
         }
-        self.line.set_message(format!(
-            "{phase}: {} of {sessions} sessions, {records:.0} records/s, {megabytes:.1} MB/s, {} violations",
-            counts.opened, counts.violations
-        ));
+        let mut text = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
+        if let Some(second) = watch.last() {
+            let ms = |ns: u64| ns as f64 / 1e6;
+            let _ = write!(
+                text,
+                ", {} records/s, {:.1} MB/s\n  p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2} ms",
+                second.records,
+                second.bytes as f64 / 1e6,
+                ms(second.p50_ns),
+                ms(second.p99_ns),
+                ms(second.p999_ns),
+                ms(second.max_ns)
+            );
+        }
+        if let Some(pressure) = watch.pressure {
+            let _ = write!(text, "  pressure {:.0} KiB", pressure as f64 / 1024.0);
+        }
+        if counts.violations > 0 {
+            let _ = write!(text, "  {} BROKEN", counts.violations);
+        }
+        self.show(&text);
+    }
+
+    pub(crate) fn phase(&mut self, phase: &str, counts: CountsNow) {
+        if self.is_due(phase) {
+            self.show(&format!("{phase}: {} sessions", counts.live));
+        }
+    }
+
+    /// A line that stays.
+    pub(crate) fn note(&self, text: &str) {
+        if self.is_terminal {
+            self.line.println(text);
+        } else {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
     }
 
     pub(crate) fn end(self) {

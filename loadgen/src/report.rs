@@ -1,6 +1,7 @@
 //! What came of a run.
 
-mod first;
+pub(crate) mod assemble;
+pub(crate) mod files;
 pub(crate) mod model;
-
-pub(crate) use first::{Own, Report};
+mod text;
+mod verdict;

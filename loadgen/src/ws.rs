@@ -82,11 +82,11 @@ pub(crate) fn put(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     match payload.len() {
         length @ 0..=125 => out.push(0x80 | length as u8),
         length @ 126..=0xffff => {
-            out.push(0x80 | 126);
+            out.push(0x80 | 0x7e);
             out.extend_from_slice(&(length as u16).to_be_bytes());
         }
         length => {
-            out.push(0x80 | 127);
+            out.push(0x80 | 0x7f);
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
@@ -119,7 +119,7 @@ mod tests {
         check(&[&[0x89, 2, 9, 9][..], &[0x82]].concat()[..4], frame(Opcode::Ping, 2, 2));
         check(&[&[0x82, 126, 1, 0][..], &[7; 256]].concat(), frame(Opcode::Binary, 4, 256));
         check(
-            &[&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0][..], &[7; 65_536]].concat(),
+            &[&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0][..], &vec![7; 65_536]].concat(),
             frame(Opcode::Binary, 10, 65_536),
         );
         check(&[0x02, 0], Front::Frame { opcode: Opcode::Binary, is_final: false, head: 2, length: 0 });

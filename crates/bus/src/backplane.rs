@@ -10,6 +10,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
+use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest};
 use crate::subject::Subject;
 
@@ -67,6 +68,11 @@ pub trait Backplane: Send + Sync + 'static {
     /// # Cancel safety
     /// Safe: it changes nothing.
     fn flush(&self, timeout: Duration) -> BoxFuture<'_, Result<(), FlushError>>;
+
+    /// What the bus remembers, where it was told to.
+    fn history(&self) -> Option<&dyn History> {
+        None
+    }
 
     /// Sends what was accepted, then closes all inboxes and the connection. A server that takes nothing is given up
     /// after two seconds, or when it is found to be mute.

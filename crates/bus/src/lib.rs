@@ -21,6 +21,7 @@
 //!   longer than one turn of the loop.
 
 mod backplane;
+mod history;
 mod inbox;
 mod memory;
 mod nats;
@@ -30,9 +31,10 @@ mod subject;
 pub use backplane::{
     Backplane, BoxFuture, BusState, FlushError, PublishError, Question, Questions, RequestError, ServeError,
 };
+pub use history::{History, HistoryError, HistoryState, Place, Recall, Recalled};
 pub use inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, LostCause};
 pub use memory::{MemoryBus, MemoryLimits};
-pub use nats::{ConfigError, ConnectError, NatsBus, NatsConfig, Secret, TlsConfig};
+pub use nats::{ConfigError, ConnectError, HistoryConfig, NatsBus, NatsConfig, Secret, TlsConfig};
 pub use subject::{CHANNEL_BYTES_MAX, NAME_BYTES_MAX, ParsedSubject, Subject, SubjectError};
 
 /// Directive for the log filter of a process that uses this crate: the client library logs every attempt and message,

@@ -5,22 +5,25 @@
 //! routes of the subject.
 
 mod faults;
+mod history;
 mod routes;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::faults::Faults;
+use self::history::MemoryHistory;
 use self::routes::{Routes, Target};
 use crate::backplane::{
     Backplane, BoxFuture, BusState, FlushError, PublishError, Question, Questions, RequestError, ServeError,
 };
+use crate::history::History;
 use crate::inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, InterestSink, pair};
 use crate::queue::{Arrival, Queue};
 use crate::subject::Subject;
@@ -50,6 +53,7 @@ struct Core {
     limits: MemoryLimits,
     routes: Routes,
     faults: Faults,
+    history: OnceLock<MemoryHistory>,
     is_up: AtomicBool,
     is_closed: AtomicBool,
     state: watch::Sender<BusState>,
@@ -72,6 +76,7 @@ impl MemoryBus {
             limits,
             routes: Routes::default(),
             faults: Faults::default(),
+            history: OnceLock::new(),
             is_up: AtomicBool::new(true),
             is_closed: AtomicBool::new(false),
             state: watch::Sender::new(BusState::Up { generation: 1 }),
@@ -118,6 +123,18 @@ impl MemoryBus {
         self.core.faults.drop_nth_on(subject, nth);
     }
 
+    /// From now on, keeps the last messages of each subject, so many, for [`Backplane::history`].
+    pub fn keep_history(&self, messages_max: usize) {
+        let _ = self.core.history.set(MemoryHistory::new(messages_max));
+    }
+
+    /// Holds the answers of the history back, or lets them go.
+    pub fn hold_history(&self, is_held: bool) {
+        if let Some(history) = self.core.history.get() {
+            history.hold(is_held);
+        }
+    }
+
     /// Inboxes that are open.
     pub fn inbox_count(&self) -> usize {
         self.core.routes.inboxes().len()
@@ -161,6 +178,9 @@ impl Backplane for MemoryBus {
         }
         if !core.is_up.load(Ordering::Acquire) {
             return Err(PublishError::Down);
+        }
+        if let Some(history) = core.history.get() {
+            history.keep(subject, &payload);
         }
         if core.faults.takes(subject) {
             return Ok(());
@@ -250,6 +270,10 @@ impl Backplane for MemoryBus {
     fn flush(&self, _timeout: Duration) -> BoxFuture<'_, Result<(), FlushError>> {
         let is_up = self.core.is_up.load(Ordering::Acquire);
         Box::pin(async move { if is_up { Ok(()) } else { Err(FlushError::Down) } })
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.core.history.get().map(|history| history as &dyn History)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -7,6 +7,7 @@
 mod backoff;
 mod config;
 mod envelope;
+mod history;
 mod inbox;
 mod link;
 mod order;
@@ -28,6 +29,8 @@ use tracing::error;
 use self::backoff::Backoff;
 pub use self::config::{NatsConfig, Secret, TlsConfig};
 use self::envelope::{ENVELOPE_BYTES, Sealer};
+pub use self::history::HistoryConfig;
+use self::history::NatsHistory;
 use self::inbox::NatsInbox;
 use self::link::Link;
 use self::pump::{Job, Pump, refused};
@@ -36,6 +39,7 @@ use self::validate::{Checked, SignIn};
 use crate::backplane::{
     Backplane, BoxFuture, BusState, FlushError, PublishError, Questions, RequestError, ServeError,
 };
+use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest, InterestSink, pair};
 use crate::subject::Subject;
 
@@ -52,6 +56,7 @@ pub struct NatsBus {
     jobs: mpsc::Sender<Job>,
     requests: Semaphore,
     questions_max: usize,
+    history: Option<Arc<NatsHistory>>,
 }
 
 /// Why no connection was even tried.
@@ -78,6 +83,9 @@ impl NatsBus {
         let options = options(config, sign_in, &link)?;
         let (jobs, receiver) = mpsc::channel(config.publish_queue);
         let back = jobs.downgrade();
+        let history =
+            config.history.clone().map(|history| Arc::new(NatsHistory::new(history, Arc::clone(&link))));
+        let looked_at = history.clone();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread_link = Arc::clone(&link);
         std::thread::Builder::new().name("tickwire-bus".to_owned()).spawn(move || {
@@ -86,6 +94,9 @@ impl NatsBus {
                 let client = options.connect(servers).await.map_err(|error| error.to_string())?;
                 link.set_client(client.clone());
                 tokio::spawn(look(Arc::clone(&link)));
+                if let Some(history) = looked_at {
+                    tokio::spawn(history.look());
+                }
                 let sealer = Sealer::new(rand::random());
                 let pump = Pump { client, link: Arc::clone(&link), jobs: receiver, back, sealer };
                 Ok(pump.run().await)
@@ -101,6 +112,7 @@ impl NatsBus {
             jobs,
             requests: Semaphore::new(config.requests_max),
             questions_max: config.questions_max,
+            history,
         })
     }
 }
@@ -271,6 +283,10 @@ impl Backplane for NatsBus {
                 () = tokio::time::sleep(timeout) => Err(FlushError::TimedOut),
             }
         })
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.history.as_deref().map(|history| history as &dyn History)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -99,10 +99,12 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
         .map(|(venue, state)| (venue, serde_json::Value::from(state_name(state))))
         .collect();
     let bus = stats.hub.bus.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let history = stats.hub.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let is_ready = stats.is_ready() && bus == "up";
     let body = serde_json::json!({
         "ready": is_ready,
         "bus": bus,
+        "history": if history.is_empty() { "off" } else { history.as_str() },
         "draining": stats.draining.load(Ordering::Relaxed),
         "feeds": feeds,
     });
@@ -146,6 +148,8 @@ impl Collector for Figures {
             ("bus_bytes", "Bytes of records taken from the bus", load(&hub.bytes)),
             ("bus_malformed", "Bus messages that could not be used", load(&hub.malformed)),
             ("bus_lost_records", "Sequence numbers that were lost on the bus", load(&hub.lost)),
+            ("history_records", "Records found in the history of the bus", load(&hub.history_records)),
+            ("history_failures", "Questions that the history did not answer", load(&hub.history_failures)),
             ("sessions_accepted", "Sessions that were opened", load(&stats.accepted)),
             ("sessions_refused", "Connections refused because of a limit", load(&stats.refused)),
             ("records_published", "Numbers that passed the subscriptions", stats.sum(|s| &s.published)),

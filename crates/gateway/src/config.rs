@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::engine::EngineLimits;
+use crate::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
+use crate::hub::PART_MEMORY;
 use crate::shard::Pacing;
 
 /// Settings of one gateway process. All of them are in force from start to end.
@@ -47,6 +48,8 @@ pub struct Limits {
     pub bus_bytes: usize,
     /// Kernel send buffer of a session's socket.
     pub socket_send_bytes: usize,
+    /// Of going back further than a topic's log reaches; none, or a bus without a history: what is missing is announced.
+    pub backfill: Option<BackfillLimits>,
     /// Per session and topic.
     pub engine: EngineLimits,
 }
@@ -79,6 +82,7 @@ impl Default for Limits {
             bus_messages: 65_536,
             bus_bytes: 32 << 20,
             socket_send_bytes: 128 << 10,
+            backfill: None,
             engine: EngineLimits {
                 subscriptions_per_session: 4096,
                 rate_max: 1000.0,
@@ -141,7 +145,8 @@ impl Limits {
         let private = engine.private_bytes.saturating_mul(2);
         let shares = engine.log_bytes.saturating_mul(LOG_FACTOR).saturating_add(private);
         let of_shards = shares.saturating_add(TOPIC.saturating_mul(self.topics)).saturating_mul(shards);
-        let session = SESSION + engine.command_bytes;
+        let backfill = self.backfill.map_or(0, |_| BACKFILL_PARTS_MAX * PART_MEMORY);
+        let session = SESSION + engine.command_bytes + backfill;
         [
             of_shards,
             self.sessions.saturating_mul(session),

@@ -10,14 +10,15 @@ use tickwire_bus::{Backplane, InboxLimits};
 use tokio::net::TcpListener;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, Acceptor, Pages};
 use crate::admin;
 use crate::admin_sessions::Shards;
 use crate::clock::Clock;
-use crate::config::GatewayConfig;
-use crate::hub::{self, HubSetup, HubStats, ShardLink};
+use crate::config::{GatewayConfig, Limits};
+use crate::hub::{self, HistorySetup, HubSetup, HubStats, Question, ShardLink};
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 
@@ -105,6 +106,7 @@ impl Gateway {
             let setup = ShardSetup {
                 at,
                 limits: config.limits.of_shard(stats.shards.len()),
+                backfill: config.limits.backfill.filter(|_| bus.history().is_some()),
                 pacing: config.pacing,
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
@@ -127,12 +129,14 @@ impl Gateway {
             bytes_max: config.limits.bus_bytes,
             subjects_max: config.limits.topics + config.limits.venues + 1,
         };
+        let history = gateway.look_up(&config.limits, &bus, &links, &running)?;
         let setup = HubSetup {
             bus,
             limits: hub_limits,
             inbox,
             shards: links,
             wishes: wished,
+            history,
             stats: hub_stats,
             clock,
             stop: running.clone(),
@@ -150,6 +154,28 @@ impl Gateway {
         tokio::spawn(accept::run(public, acceptor, accepting));
         tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), running));
         Ok(gateway)
+    }
+
+    /// Starts the thread that looks up what sessions missed, where the bus remembers anything.
+    fn look_up(
+        &mut self,
+        limits: &Limits,
+        bus: &Arc<dyn Backplane>,
+        shards: &[ShardLink],
+        stop: &CancellationToken,
+    ) -> Result<Option<mpsc::Sender<(Instant, Question)>>, StartError> {
+        let Some(limits) = limits.backfill.filter(|_| bus.history().is_some()) else { return Ok(None) };
+        let (ask, questions) = mpsc::channel(hub::QUESTIONS_MAX);
+        let setup = HistorySetup {
+            bus: Arc::clone(bus),
+            questions,
+            shards: shards.to_vec(),
+            timeout: Duration::from_nanos(limits.timeout_ns),
+            stats: Arc::clone(&self.stats.hub),
+            stop: stop.clone(),
+        };
+        self.spawn("history".to_owned(), move || hub::run_history(setup))?;
+        Ok(Some(ask))
     }
 
     fn spawn<F: Future<Output = ()>>(
@@ -195,8 +221,8 @@ impl Gateway {
         for orders in &self.orders {
             let _ = orders.send(Order::Drain(self.drain_window)).await;
         }
-        let until = tokio::time::Instant::now() + self.drain_window + FAREWELL;
-        while self.sessions() > 0 && tokio::time::Instant::now() < until {
+        let until = Instant::now() + self.drain_window + FAREWELL;
+        while self.sessions() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.running.cancel();

@@ -12,6 +12,8 @@ pub mod engine;
 mod gateway;
 mod hub;
 mod shard;
+#[cfg(test)]
+mod sim;
 mod stats;
 
 pub use accept::{NoPages, Page, Pages};

@@ -5,10 +5,12 @@ mod frames;
 mod nats;
 mod program;
 mod proxy;
+mod relay;
 mod stock;
 
 pub use account::{Account, MessageSeen, age_at, in_ms, unix_now};
 pub use nats::{NatsServer, NatsServerConfig};
 pub use program::Program;
 pub use proxy::{DelayProxy, Link};
+pub use relay::Relay;
 pub use stock::{Pace, StockClient};

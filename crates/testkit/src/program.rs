@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// Longest wait for a line or an end, generous because test machines are shared.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,8 +114,36 @@ impl Program {
     /// # Panics
     /// When it is gone already.
     pub fn terminate(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it with SIGSTOP: its sockets stay open and nobody reads them. Returns when all its threads stand still.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn pause(&self) {
+        let pid = self.signal(Signal::STOP);
+        let stopped = waitpid(Some(pid), WaitOptions::UNTRACED).expect("it is a child of this process");
+        assert!(
+            stopped.is_some_and(|(_, status)| status.stopped()),
+            "{} died instead of stopping",
+            self.name
+        );
+    }
+
+    /// Lets it go on after [`Program::pause`].
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) -> Pid {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal)
             .unwrap_or_else(|error| panic!("cannot signal {}: {error}\n{}", self.name, self.output()));
+        pid
     }
 
     /// Kills it at once, as a crash would, and waits until it is gone.

@@ -12,7 +12,11 @@ use crate::stop;
 /// Serves until it is asked to stop, then drains.
 pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow::Result<()> {
     let [listen, admin] = command.listen.settings();
-    let config = settings.load(&[listen, admin, command.bus.setting()])?;
+    let mut config = settings.load(&[listen, admin, command.bus.setting()])?;
+    if let Some(history) = &mut config.nats.history {
+        // Whoever publishes says what is kept.
+        history.make = false;
+    }
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
     log_bounds(&config.gateway);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tickwire_bus::{Backplane, NatsBus};
+use tickwire_bus::{Backplane, HistoryState, NatsBus};
 use tickwire_feed::adapter::Adapter;
 use tickwire_feed::binance::Market;
 use tickwire_feed::replay::{Passes, Replay, ReplayConfig, ReplayProgress, Times};
@@ -23,6 +23,8 @@ use crate::stop;
 const PROGRESS_PERIOD: Duration = Duration::from_millis(100);
 /// How often a run without a terminal says how far it is.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// How long a recording waits for the history to be made.
+const HISTORY_WAIT: Duration = Duration::from_secs(5);
 
 /// Publishes until the source ends or it is asked to stop.
 pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::Result<()> {
@@ -112,6 +114,15 @@ async fn wait_for(bus: &Arc<dyn Backplane>, stop: &CancellationToken) {
     tokio::select! {
         _ = state.wait_for(tickwire_bus::BusState::is_up) => {}
         () = stop.cancelled() => {}
+    }
+    if let Some(history) = bus.history() {
+        // Its first records are to be kept too. A history that cannot be used keeps nobody waiting.
+        let mut state = history.state();
+        let known = state.wait_for(|state| *state != HistoryState::Checking);
+        tokio::select! {
+            _ = tokio::time::timeout(HISTORY_WAIT, known) => {}
+            () = stop.cancelled() => {}
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! nats-server's own WebSocket: the text protocol of NATS in binary messages, cut anywhere
 //! (<https://docs.nats.io/reference/reference-protocols/nats-protocol>).
 
+use std::fmt::Write as _;
+
 use super::{Progress, UPDATE_BYTES, Update};
 use crate::ws::{self, Opcode};
 
@@ -14,10 +16,11 @@ pub(crate) struct NatsWs {
 }
 
 impl NatsWs {
+    #[allow(clippy::unused_self, reason = "peers look alike; others have something to remember")]
     pub(crate) fn open(&mut self, symbols: &[u32], out: &mut Vec<u8>) {
         let mut said = String::from("CONNECT {\"verbose\":false,\"protocol\":1}\r\n");
         for symbol in symbols {
-            said += &format!("SUB u.{symbol} {}\r\n", u64::from(*symbol) + 1);
+            let _ = write!(said, "SUB u.{symbol} {}\r\n", u64::from(*symbol) + 1);
         }
         said += "PING\r\n";
         ws::put(out, Opcode::Binary, said.as_bytes());

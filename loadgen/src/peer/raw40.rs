@@ -6,6 +6,7 @@ use crate::ws::{self, Opcode};
 #[derive(Debug)]
 pub(crate) struct Raw40;
 
+#[allow(clippy::unused_self, reason = "peers look alike; others have something to remember")]
 impl Raw40 {
     pub(crate) fn open(&mut self, symbols: &[u32], out: &mut Vec<u8>) {
         let ids: Vec<u8> = symbols.iter().flat_map(|symbol| symbol.to_le_bytes()).collect();

@@ -250,6 +250,9 @@ pub(crate) struct Server {
     pub(crate) command: String,
     /// While it was measured; the threads of a source in the same process are not counted in.
     pub(crate) cpu_seconds: f64,
+    /// The two parts of `cpu_seconds`.
+    pub(crate) cpu_user_seconds: f64,
+    pub(crate) cpu_system_seconds: f64,
     /// Of the source's threads in the server's process.
     pub(crate) source_cpu_seconds: f64,
     pub(crate) cpu_by_thread: BTreeMap<String, f64>,
@@ -405,7 +408,6 @@ impl Report {
         Ok(report)
     }
 
-    #[allow(dead_code, reason = "the run that writes it comes with the new reader")]
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a report is plain data")
     }
@@ -535,6 +537,8 @@ pub(crate) mod tests {
                 pid: 4242,
                 command: "tickwire-loadgen serve".to_owned(),
                 cpu_seconds: 6.2,
+                cpu_user_seconds: 2.2,
+                cpu_system_seconds: 4.0,
                 source_cpu_seconds: 0.4,
                 cpu_by_thread: BTreeMap::from([("shard-0".to_owned(), 5.1), ("hub".to_owned(), 1.1)]),
                 cpu_seconds_per_million: 12.4,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::history::HistoryConfig;
+
 /// A value that is never shown.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
@@ -79,6 +81,8 @@ pub struct NatsConfig {
     pub requests_max: usize,
     /// Questions that wait at one server of questions; further ones run into their time-out.
     pub questions_max: usize,
+    /// Messages that can be looked up again; none: what is lost is lost.
+    pub history: Option<HistoryConfig>,
 }
 
 impl Default for NatsConfig {
@@ -100,6 +104,7 @@ impl Default for NatsConfig {
             subscription_queue: 65_536,
             requests_max: 1_024,
             questions_max: 1_024,
+            history: None,
         }
     }
 }
@@ -124,6 +129,7 @@ impl fmt::Debug for NatsConfig {
             .field("subscription_queue", &self.subscription_queue)
             .field("requests_max", &self.requests_max)
             .field("questions_max", &self.questions_max)
+            .field("history", &self.history)
             .finish()
     }
 }

@@ -54,6 +54,11 @@ impl Link {
         self.refresh();
     }
 
+    /// The client, once there is one.
+    pub(super) fn client(&self) -> Option<&Client> {
+        self.client.get()
+    }
+
     pub(super) fn state(&self) -> watch::Receiver<BusState> {
         self.state.subscribe()
     }

@@ -56,6 +56,7 @@ impl NatsConfig {
         let sign_in = check_sign_in(self, from_addresses, &mut mistakes);
         check_tls(self, &mut mistakes);
         check_limits(self, &mut mistakes);
+        check_history(self, &mut mistakes);
         if mistakes.0.is_empty() { Ok(Checked { servers, sign_in }) } else { Err(mistakes.0) }
     }
 }
@@ -254,6 +255,31 @@ fn check_limits(config: &NatsConfig, mistakes: &mut Mistakes) {
     }
     if config.name.len() > 128 || config.name.chars().any(char::is_control) {
         mistakes.add("name", "too long, or with control characters", "take at most 128 bytes of plain text");
+    }
+}
+
+fn check_history(config: &NatsConfig, mistakes: &mut Mistakes) {
+    let Some(history) = &config.history else { return };
+    let name = &history.stream;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !(1..=32).contains(&name.len()) || !name.bytes().all(is_plain) {
+        let problem = format!("`{name}` is no name of a stream");
+        mistakes.add("history.stream", problem, "take 1 to 32 of A-Z a-z 0-9 - _");
+    }
+    if history.max_age < Duration::from_secs(1) || history.max_age > Duration::from_hours(24 * 366) {
+        let problem = format!("{:?} is out of range", history.max_age);
+        mistakes.add("history.max_age", problem, "take one second to one year");
+    }
+    if !(1 << 20..=1 << 50).contains(&history.max_bytes) {
+        let problem = format!("{} is out of range", history.max_bytes);
+        mistakes.add("history.max_bytes", problem, "take 1048576 (1 MiB) to 2^50");
+    }
+    if !(1..=5).contains(&history.replicas) {
+        let problem = format!("{} is out of range", history.replicas);
+        mistakes.add("history.replicas", problem, "take 1, or 3 or 5 in a cluster");
+    }
+    if history.channels.is_empty() {
+        mistakes.add("history.channels", "no channel is given", "give at least one");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod fixture;
+mod history;
 mod memory;
 mod nats;
 mod nats_auth;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Error, Granted, Ledger, LedgerRequest, Message, Receipt, Refused,
-    Resume, ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, decode_command,
+    Channel, CloseCode, Command, Encoding, Error, FeedState, Granted, Ledger, LedgerRequest, Message,
+    Receipt, Refused, Resume, ResumePosition, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe,
+    decode_command,
 };
 
 use super::Engine;
@@ -200,9 +201,16 @@ impl Engine {
                     ),
                 };
                 let message = format!("`{}` has no symbol `{}`; {hint}", name.venue, name.symbol);
-                Err(refuse("unknown_symbol", message))
+                // While its feed is not live, this gateway may not know all of its instruments.
+                let may_retry = !self.is_live(&name.venue);
+                Err(Refused { may_retry, ..refuse("unknown_symbol", message) })
             }
         }
+    }
+
+    fn is_live(&self, venue: &str) -> bool {
+        let mut feeds = self.feeds.iter().flatten();
+        feeds.any(|feed| *feed.name == *venue && feed.state == FeedState::Live)
     }
 
     fn unsubscribe(&mut self, key: SessionKey, command: &Unsubscribe, now: u64) {

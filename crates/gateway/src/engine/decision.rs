@@ -272,7 +272,7 @@ impl Decisions {
         // A run goes on as long as it is short, is not interrupted by another fate, and stays within one numbering.
         if let Some(last) = runs.last_mut()
             && last.fate == run.fate
-            && run.until - last.since < RUN_NS
+            && run.until.saturating_sub(last.since) < RUN_NS
             && last.join(run)
         {
             return;

@@ -20,6 +20,7 @@ impl Engine {
             Event::Instrument(info) => self.on_instrument(info, now),
             Event::Feed(feed) => self.on_feed(feed, now),
             Event::Unavailable { topic, .. } => self.resolve_waiters(*topic, now),
+            Event::Backfill(answer) => self.on_backfill(answer),
         }
     }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use fastwebsockets::{Frame, OpCode, Payload};
-use tickwire_wire::{Channel, CloseCode, Encoding, GapCause, encode_sent_time};
+use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, encode_sent_time};
 
+use super::backfill;
 use super::decision::Before;
 use super::session::{Ending, Session, Sub};
 use super::topic::{Entry, Stamp, Topic};
@@ -145,6 +146,10 @@ fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
 /// neither.
 fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topic_of(topics, sub.topic)?;
+    if let Some(backfill) = &sub.backfill {
+        // Older than anything that is known here.
+        return backfill.is_here().then_some(0);
+    }
     if topic.channel == Channel::Book {
         return match topic.log_after(sub.stamp.max(sub.since)).next() {
             Some(entry) if entry.update.is_gap() => Some(entry.stamp),
@@ -168,6 +173,16 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &
     let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else {
         return false;
     };
+    if sub.backfill.is_some() {
+        let before = Before::of(sub);
+        backfill::emit(session, index, topic, out);
+        if let Some(sub) = session.sub(index)
+            && before.is_notable(session.held, sub)
+        {
+            before.note(session, topic, index, false, now);
+        }
+        return false;
+    }
     let before = Before::of(sub);
     let mut is_snapshot = false;
     let is_record = if topic.channel == Channel::Book {
@@ -283,7 +298,16 @@ fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out
     let gap = &entry.update;
     if gap.last != 0 {
         follow_epoch(sub, topic, gap.epoch, encoding, out);
-        out.extend_from_slice(gap.bytes(encoding));
+        if gap.first > sub.sent {
+            out.extend_from_slice(gap.bytes(encoding));
+        } else if gap.last > sub.sent {
+            // It resumed in the middle.
+            let cause = match &gap.record().body {
+                Body::Gap(gap) => gap.cause(),
+                _ => GapCause::Unknown,
+            };
+            write_gap(topic, cause, (sub.sent + 1, gap.last), gap.epoch, encoding, out);
+        }
         sub.announce(gap.first, gap.last);
     } else if sub.epoch == entry.epoch_before {
         // The numbering starts again: what was held back of the old one is superseded, what follows counts from 1.
@@ -296,7 +320,7 @@ fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out
     }
 }
 
-fn write_gap(
+pub(crate) fn write_gap(
     topic: &Topic,
     cause: GapCause,
     numbers: (u64, u64),

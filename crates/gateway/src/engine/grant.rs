@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
+use super::backfill::{Backfill, BackfillLimits};
 use super::command::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
 use super::decision::Decision;
 use super::rate::Rate;
@@ -134,6 +135,7 @@ impl Engine {
             }
         }
         self.say(key, &Message::Subscribed(answer));
+        self.ask_backfills(key, now);
         if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) {
             for snapshot in snapshots {
                 session.control.extend_from_slice(snapshot.bytes(session.encoding));
@@ -175,13 +177,17 @@ impl Engine {
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
         let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
-        let sub = Sub { rate: Rate::new(rate), ..start(session, topic, id, self.now, snapshots) };
-        let (epoch, sequence) = (topic.epoch, sub.sent);
+        let sub = start(session, topic, id, self.now, self.desk.limits, snapshots);
+        let sub = Sub { rate: Rate::new(rate), ..sub };
+        let (epoch, sequence, goes_back) = (topic.epoch, sub.sent, sub.backfill.is_some());
         topic.idle_since = None;
         let place = topic.subscribers.len() as u32;
         let index = session.add(Sub { place, ..sub });
         topic.subscribers.push(SubRef { session: key, sub: index });
         self.subscribed += 1;
+        if goes_back {
+            session.turns.queue(index);
+        }
         match session.venues.iter_mut().find(|(venue, _)| *venue == info.venue) {
             Some((_, count)) => *count += 1,
             None => session.venues.push((info.venue, 1)),
@@ -238,6 +244,7 @@ fn start(
     topic: &mut Topic,
     id: TopicId,
     now: u64,
+    history: Option<BackfillLimits>,
     snapshots: &mut Vec<Arc<Update>>,
 ) -> Sub {
     let mut sub = Sub {
@@ -254,6 +261,7 @@ fn start(
         sibling: 0,
         told: (0, 0),
         place: 0,
+        backfill: None,
     };
     if !topic.channel.is_lossless() {
         // The newest of each key, or the book, is still to come; what was announced before is not.
@@ -279,30 +287,43 @@ fn start(
         let info = Arc::clone(&topic.info);
         let (first, epoch) = (position.sequence.saturating_add(1), topic.epoch);
         snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, epoch)));
-        let from = resume_at(&mut sub, topic, 0, snapshots);
+        let from = resume_at(&mut sub, topic, 0, history, snapshots);
         session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
     } else if position.sequence < topic.sequence {
-        let from = resume_at(&mut sub, topic, position.sequence, snapshots);
+        let from = resume_at(&mut sub, topic, position.sequence, history, snapshots);
         session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
     }
     sub
 }
 
-/// Goes back to a number: what the log still holds will be sent, what it does not is announced. Returns the first
-/// number that will follow.
-fn resume_at(sub: &mut Sub, topic: &Topic, number: u64, snapshots: &mut Vec<Arc<Update>>) -> u64 {
+/// Goes back to a number: what the log still holds will be sent, what it does not is asked of the history, or announced
+/// where there is none. Returns the first number that will follow.
+fn resume_at(
+    sub: &mut Sub,
+    topic: &Topic,
+    number: u64,
+    history: Option<BackfillLimits>,
+    snapshots: &mut Vec<Arc<Update>>,
+) -> u64 {
     let oldest =
         topic.log.iter().find(|entry| entry.update.epoch == topic.epoch && entry.update.last > number);
     let (available, stamp) = match oldest {
         Some(entry) => (entry.update.first.max(number + 1), entry.stamp - 1),
         None => (topic.sequence + 1, topic.stamp),
     };
-    if available > number + 1 {
+    let mut start = available - 1;
+    if available > number + 1
+        && let Some(limits) = history
+    {
+        let (backfill, behind) = Backfill::new(number, available - 1, limits);
+        (sub.backfill, start) = (Some(backfill), behind);
+    }
+    if start > number {
         let info = Arc::clone(&topic.info);
-        let gap = Update::gap(info, topic.channel, GapCause::Resume, number + 1, available - 1, topic.epoch);
+        let gap = Update::gap(info, topic.channel, GapCause::Resume, number + 1, start, topic.epoch);
         snapshots.push(Arc::new(gap));
     }
-    sub.sent = available - 1;
+    sub.sent = start;
     sub.stamp = stamp;
-    available
+    start + 1
 }

@@ -10,6 +10,7 @@
 //! - Records of one instrument leave in the order of their arrival, whatever their channel.
 //! - Control messages, pongs and close frames leave first and always fit.
 
+mod backfill;
 mod budget;
 mod command;
 mod decision;
@@ -30,6 +31,8 @@ use std::sync::Arc;
 use slotmap::SlotMap;
 use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA, Scale, encode_message};
 
+pub(crate) use backfill::PARTS_MAX as BACKFILL_PARTS_MAX;
+pub use backfill::{BackfillAsk, BackfillLimits, Backfilled};
 pub use decision::{Decided, Decision, Fate, Held, Run};
 pub use insight::{
     Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState, SubscriptionRow, Survey,
@@ -110,6 +113,8 @@ pub enum Wish {
     Want(TopicId),
     /// Nobody here wants it any more.
     Drop(TopicId),
+    /// Look this up in the bus's history; answer with [`Event::Backfill`].
+    Backfill(BackfillAsk),
 }
 
 /// What one `fill` handed over.
@@ -150,6 +155,7 @@ pub struct Engine {
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
+    desk: backfill::Desk,
     /// The latest time that it was told.
     now: u64,
     logs: LogBudget,
@@ -184,6 +190,7 @@ impl Engine {
             sent: Vec::new(),
             ended: Account::default(),
             draining: false,
+            desk: backfill::Desk::default(),
             now: 0,
             logs: LogBudget::default(),
             private_bytes: 0,
@@ -302,6 +309,9 @@ impl Engine {
         self.weigh_session(key);
         sent.clear();
         self.sent = sent;
+        if self.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
+            self.ask_backfills(key, now);
+        }
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         Filled { closed: session.is_over(), more: session.has_work() }
     }

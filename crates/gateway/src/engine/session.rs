@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
 
+use super::backfill::{Backfill, Turns};
 use super::decision::{Decision, Decisions, Held};
 use super::rate::{DeliveryWindow, Rate};
 use super::topic::{Stamp, Topic};
@@ -58,6 +59,8 @@ pub(crate) struct Sub {
     pub(crate) told: (u64, u64),
     /// Its place among the topic's subscribers.
     pub(crate) place: u32,
+    /// What it needs from history before its log; the log waits.
+    pub(crate) backfill: Option<Box<Backfill>>,
 }
 
 impl Sub {
@@ -179,6 +182,8 @@ pub(crate) struct Session {
     pub(crate) wildcards: Vec<Wildcard>,
     /// Of subscriptions that ended.
     pub(crate) ended: Account,
+    /// Its subscriptions that go back further than their logs.
+    pub(crate) turns: Turns,
     /// What held it back since it last got everything.
     pub(crate) held: Held,
     /// What waits for it alone, as the budget of all sessions knows it.
@@ -228,6 +233,7 @@ impl Session {
             venues: Vec::new(),
             wildcards: Vec::new(),
             ended: Account::default(),
+            turns: Turns::default(),
             held: Held::default(),
             private: 0,
             decisions: None,
@@ -345,6 +351,7 @@ impl Session {
         if removed.dirty {
             self.dirty.retain(|dirty| *dirty != index);
         }
+        self.turns.forget(index, &removed);
         self.free.push(index);
         let a = removed.account;
         self.ended.published += a.published;

@@ -16,6 +16,7 @@ impl Engine {
         for key in keys {
             self.tick_session(key, now);
         }
+        self.tick_backfills(now);
         self.let_go_of_idle_topics(now);
     }
 

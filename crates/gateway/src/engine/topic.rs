@@ -113,7 +113,7 @@ impl Topic {
         if self.channel == Channel::Book {
             self.forget_changes(*stamp);
         }
-        self.latest.clear();
+        let before = std::mem::take(&mut self.latest);
         let mut records: Vec<_> = state.records.iter().collect();
         records.sort_by_key(|update| update.last);
         for update in records {
@@ -123,10 +123,21 @@ impl Topic {
                 self.book_times = (update.record().event_time, update.record().receive_time);
             } else {
                 *stamp += 1;
-                self.keep_latest(update, *stamp);
+                self.keep_latest(update, self.arrival(&before, update).unwrap_or(*stamp));
             }
         }
+        self.latest.sort_by_key(|(_, entry)| entry.stamp);
         self.stamp = *stamp;
+    }
+
+    /// When a record of a state arrived before, so that nobody gets it twice. After a gap it is said once more: until
+    /// then it counts as lost.
+    fn arrival(&self, before: &[(u64, Entry)], update: &Update) -> Option<Stamp> {
+        let is_it = |entry: &&Entry| {
+            (entry.update.epoch, entry.update.last) == (update.epoch, update.last) && !entry.update.is_gap()
+        };
+        let known = before.iter().map(|(_, entry)| entry).find(is_it)?.stamp;
+        self.log.back().is_none_or(|last| last.stamp <= known).then_some(known)
     }
 
     /// Announces what a state passes over without a gap before it: two wishes for a topic may overtake each other, and

@@ -8,6 +8,8 @@ use tickwire_wire::{
     encode_message,
 };
 
+use super::backfill::Backfilled;
+
 /// A venue, by its dense index at this gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VenueIndex(pub u16);
@@ -98,6 +100,8 @@ pub enum Event {
         /// Why, for the client.
         reason: Arc<str>,
     },
+    /// What was found in history; to one shard.
+    Backfill(Arc<Backfilled>),
 }
 
 /// One record with its bytes in each encoding, each made at most once and shared by all sessions of all shards.

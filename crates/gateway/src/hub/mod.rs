@@ -7,6 +7,7 @@
 mod answered;
 mod ask;
 mod follow;
+mod history;
 mod run;
 mod suspicion;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use tickwire_bus::{BusEvent, Subject};
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Channel, FeedState, GapCause, SymbolName, pb};
 
+pub(crate) use history::{HistorySetup, PART_MEMORY, QUESTIONS_MAX, Question, run as run_history};
 pub(crate) use run::{HubSetup, HubStats, ShardLink, run};
 
 use crate::engine::{Event, InstrumentInfo, TopicId, Update, VenueIndex, Wish};
@@ -33,12 +35,14 @@ const BEATS: u64 = u64::MAX;
 const DEFINITIONS: u64 = 1 << 40;
 
 /// What the hub wants done on the bus.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Action {
     Subscribe(Subject, u64),
     Unsubscribe(Subject),
     /// Ask the ingester; the answer comes back with this target.
     Ask(Subject, pb::Ask, Target),
+    /// Look something up in the bus's history.
+    LookUp(Question),
 }
 
 /// What a question was about.
@@ -158,7 +162,7 @@ impl Hub {
             tracing::debug!(%symbol, id = header.instrument, "bus message of another topic");
             return;
         }
-        match read(topic, &header, records, &mut self.scratch) {
+        match read(&info, topic.channel, &header, records, &mut self.scratch) {
             Ok(()) => {
                 self.counts.records += self.scratch.len() as u64;
                 for update in self.scratch.drain(..) {
@@ -305,6 +309,12 @@ impl Hub {
                 }
                 self.note(id);
             }
+            Wish::Backfill(ask) => {
+                if let Some(info) = self.instruments.get(ask.topic.instrument_index() as usize) {
+                    let info = Arc::clone(info);
+                    self.actions.push(Action::LookUp(Question { shard, ask, info }));
+                }
+            }
             Wish::Drop(id) => {
                 let Some(topic) = self.topics.get_mut(&id) else { return };
                 topic.unwant(bit);
@@ -353,19 +363,20 @@ impl Hub {
 
 /// The records of a message: all of them, or none where one is damaged.
 fn read(
-    topic: &Followed,
+    info: &Arc<InstrumentInfo>,
+    channel: Channel,
     header: &BusHeader,
     records: &[u8],
     into: &mut Vec<Arc<Update>>,
 ) -> Result<(), String> {
-    let is_understood = topic.channel.is_lossless() || topic.channel == Channel::Book;
+    let is_understood = channel.is_lossless() || channel == Channel::Book;
     for record in header.split(records) {
         let (first, last, bytes) = record.map_err(|error| error.to_string())?;
-        let info = Arc::clone(&topic.info);
         let numbers = (first, last);
-        let update = Update::from_bus(info, topic.channel, header.epoch, numbers, header.encoding, bytes);
+        let of = Arc::clone(info);
+        let update = Update::from_bus(of, channel, header.epoch, numbers, header.encoding, bytes);
         if is_understood || first != last || update.looks_like_gap() {
-            check(&update, topic)?;
+            check(&update, info, channel)?;
         }
         into.push(Arc::new(update));
     }
@@ -373,7 +384,7 @@ fn read(
 }
 
 /// Decodes a record and compares it with what the header says of it.
-fn check(update: &Update, topic: &Followed) -> Result<(), String> {
+fn check(update: &Update, info: &InstrumentInfo, channel: Channel) -> Result<(), String> {
     use tickwire_wire::Body;
     let record = update.record();
     let numbers = match &record.body {
@@ -382,8 +393,8 @@ fn check(update: &Update, topic: &Followed) -> Result<(), String> {
         Body::Gap(gap) => (gap.first_sequence, gap.last_sequence),
         _ => (record.sequence, record.sequence),
     };
-    let is_right = record.instrument == topic.info.id
-        && record.channel() == topic.channel
+    let is_right = record.instrument == info.id
+        && record.channel() == channel
         && record.sequence == update.last
         && numbers == (update.first, update.last);
     if is_right { Ok(()) } else { Err(format!("record {} is not what the header says", record.sequence)) }

@@ -10,8 +10,10 @@ use prost::Message as _;
 use tickwire_bus::{Backplane, BusState, Inbox, InboxLimits, Interest};
 use tickwire_wire::{FeedState, pb};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::history::Question;
 use super::{Action, Hub, HubLimits};
 use crate::clock::Clock;
 use crate::engine::{Event, Wish};
@@ -42,6 +44,11 @@ pub(crate) struct HubStats {
     pub(crate) instruments: AtomicU64,
     pub(crate) feeds: std::sync::Mutex<Vec<(String, FeedState)>>,
     pub(crate) bus: std::sync::Mutex<String>,
+    /// State of the bus's history; empty where there is none.
+    pub(crate) history: std::sync::Mutex<String>,
+    /// Records that were found in it, and questions that it did not answer.
+    pub(crate) history_records: AtomicU64,
+    pub(crate) history_failures: AtomicU64,
 }
 
 /// What the hub needs to run.
@@ -51,6 +58,8 @@ pub(crate) struct HubSetup {
     pub(crate) inbox: InboxLimits,
     pub(crate) shards: Vec<ShardLink>,
     pub(crate) wishes: mpsc::Receiver<(usize, Wish)>,
+    /// To who looks up what was missed.
+    pub(crate) history: Option<mpsc::Sender<(Instant, Question)>>,
     pub(crate) stats: Arc<HubStats>,
     pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
@@ -58,7 +67,7 @@ pub(crate) struct HubSetup {
 
 /// Runs the hub until it is cancelled or the bus is closed.
 pub(crate) async fn run(setup: HubSetup) {
-    let HubSetup { bus, limits, inbox, shards, mut wishes, stats, clock, stop } = setup;
+    let HubSetup { bus, limits, inbox, shards, mut wishes, history, stats, clock, stop } = setup;
     let mut hub = Hub::new(limits);
     let (interest, mut inbox): (Interest, Inbox) = bus.inbox(inbox);
     let mut state = bus.state();
@@ -98,7 +107,7 @@ pub(crate) async fn run(setup: HubSetup) {
         }
         hub.ask_due(clock.now());
         if up_since.is_none() && state.borrow().is_up() {
-            up_since = Some(tokio::time::Instant::now());
+            up_since = Some(Instant::now());
         }
         if up_since.is_some_and(|since| since.elapsed() >= FIRST_BEATS) {
             stats.is_ready.store(true, Ordering::Relaxed);
@@ -111,6 +120,16 @@ pub(crate) async fn run(setup: HubSetup) {
                     }
                 }
                 Action::Unsubscribe(subject) => interest.unsubscribe(&subject),
+                Action::LookUp(question) => {
+                    let refused = match &history {
+                        Some(history) => {
+                            let asked = history.try_send((Instant::now(), question));
+                            asked.err().map(|refused| refused.into_inner().1)
+                        }
+                        None => Some(question),
+                    };
+                    hub.events.extend(refused.map(|question| (1 << question.shard, question.nothing())));
+                }
                 Action::Ask(subject, ask, target) => {
                     let bus = Arc::clone(&bus);
                     answers.push(async move {

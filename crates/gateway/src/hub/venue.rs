@@ -27,6 +27,8 @@ pub(super) struct Venue {
     /// Topics that are not yet known to be up to date after an outage.
     pub(super) recovering: usize,
     catalogue: Catalogue,
+    /// Its instruments were told once: a name that is not among them is none.
+    is_catalogued: bool,
     attempts: u32,
     /// What the shards were told last.
     pub(super) told: Option<(FeedState, Arc<str>)>,
@@ -56,6 +58,7 @@ impl Venue {
             awaits_beat: false,
             recovering: 0,
             catalogue: Catalogue::Due(0),
+            is_catalogued: false,
             attempts: 0,
             told: None,
         }
@@ -113,7 +116,11 @@ impl Hub {
             self.recover(Some(index));
         }
         for position in &beat.positions {
-            let Some(instrument) = self.by_id.get(&position.instrument).copied() else { continue };
+            let Some(instrument) = self.by_id.get(&position.instrument).copied() else {
+                // Its definition did not come.
+                self.venues[at].ask_catalogue_now();
+                continue;
+            };
             if self.instruments[instrument as usize].venue != index || position.epoch > beat.epoch {
                 self.counts.malformed += 1;
                 continue;
@@ -152,6 +159,7 @@ impl Hub {
         match answer.and_then(|answer| records(answer.frame)) {
             Ok(records) => {
                 self.venues[at].attempts = 0;
+                self.venues[at].is_catalogued = true;
                 for record in records {
                     self.define(&record);
                 }
@@ -281,6 +289,8 @@ impl Hub {
             (FeedState::Down, "the ingester is not heard".into())
         } else if (venue.recovering > 0 || venue.awaits_beat) && venue.state == FeedState::Live {
             (FeedState::Stale, "catching up after an outage".into())
+        } else if !venue.is_catalogued && venue.state == FeedState::Live {
+            (FeedState::Stale, "its instruments are not known yet".into())
         } else {
             (venue.state, Arc::clone(&venue.reason))
         };

@@ -29,7 +29,7 @@ pub use pacing::Pacing;
 
 use crate::admin_sessions::Look;
 use crate::clock::Clock;
-use crate::engine::{Engine, EngineLimits, Event, SessionKey, Wish};
+use crate::engine::{BackfillLimits, Engine, EngineLimits, Event, SessionKey, Wish};
 use crate::stats::{ShardStats, Stats};
 use client_frame::Fault;
 use command_rate::Verdict;
@@ -72,6 +72,8 @@ pub(crate) enum Order {
 pub(crate) struct ShardSetup {
     pub(crate) at: usize,
     pub(crate) limits: EngineLimits,
+    /// Where the bus remembers anything.
+    pub(crate) backfill: Option<BackfillLimits>,
     pub(crate) pacing: Pacing,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
@@ -101,7 +103,19 @@ struct Shard {
 
 /// Runs a shard until its orders end and its sessions are gone.
 pub(crate) async fn run(setup: ShardSetup) {
-    let ShardSetup { at, limits, pacing, server, mut events, mut orders, wishes, stats, all, clock } = setup;
+    let ShardSetup {
+        at,
+        limits,
+        backfill,
+        pacing,
+        server,
+        mut events,
+        mut orders,
+        wishes,
+        stats,
+        all,
+        clock,
+    } = setup;
     let mut sockets = match Sockets::new() {
         Ok(sockets) => sockets,
         Err(error) => {
@@ -109,8 +123,12 @@ pub(crate) async fn run(setup: ShardSetup) {
             return;
         }
     };
+    let mut engine = Engine::new(limits.clone(), server);
+    if let Some(limits) = backfill {
+        engine.set_backfill(limits);
+    }
     let mut shard = Shard {
-        engine: Engine::new(limits.clone(), server),
+        engine,
         connections: SecondaryMap::new(),
         scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + client_frame::HEAD_BYTES_MAX)],
         out: Vec::new(),

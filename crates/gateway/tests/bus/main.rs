@@ -2,6 +2,7 @@
 //! what becomes of sessions can be looked at.
 #![allow(missing_docs)]
 
+mod returning;
 mod rig;
 mod sessions;
 mod silent;

@@ -1,10 +1,11 @@
 //! Everything between a scripted venue and a client.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_bus::{Backplane, MemoryBus, Subject};
-use tickwire_client::{Client, Event};
+use tickwire_client::{Backoff, Client, Event};
 use tickwire_feed::adapter::{
     Adapter, AdapterError, FeedEvent, Flow, Levels, MarketBody, MarketEvent, SourceState,
 };
@@ -48,17 +49,13 @@ pub(crate) struct Rig {
 impl Rig {
     /// With `sim:A`, and a state on every channel.
     pub(crate) async fn start(config: GatewayConfig) -> Self {
-        let bus = MemoryBus::default();
-        let (script, scripted) = mpsc::channel(64);
-        let stop = CancellationToken::new();
+        Self::start_on(MemoryBus::default(), config).await
+    }
+
+    pub(crate) async fn start_on(bus: MemoryBus, config: GatewayConfig) -> Self {
+        let (script, stop, stats) = ingester(&bus);
         let backplane: Arc<dyn Backplane> = Arc::new(bus.clone());
-        let ingester = Ingester::new(IngestConfig::default(), Script(scripted), Arc::clone(&backplane));
-        let stats = ingester.stats();
-        tokio::spawn(ingester.run(stop.clone()));
-        let free = ([127, 0, 0, 1], 0).into();
-        let config =
-            GatewayConfig { listen: free, admin_listen: free, drain_window: Duration::ZERO, ..config };
-        let gateway = Gateway::start(config, backplane, Arc::new(NoPages)).await.unwrap();
+        let gateway = gateway(config, backplane).await;
         let rig = Self { bus, gateway, ingester: stats, script, stop };
         rig.say(FeedEvent::Define { index: 0, definition: definition(1) }).await;
         rig.say(FeedEvent::Source(SourceState::Live)).await;
@@ -67,6 +64,15 @@ impl Rig {
         rig.happens(1, trade(1)).await;
         rig.happens(1, status(1)).await;
         rig
+    }
+
+    /// Another ingester takes the place of this one, and numbers from 1 again.
+    pub(crate) async fn replace_ingester(&mut self) {
+        self.stop.cancel();
+        self.script.closed().await;
+        (self.script, self.stop, self.ingester) = ingester(&self.bus);
+        self.say(FeedEvent::Define { index: 0, definition: definition(1) }).await;
+        self.say(FeedEvent::Source(SourceState::Live)).await;
     }
 
     pub(crate) async fn say(&self, event: FeedEvent) {
@@ -88,17 +94,44 @@ impl Rig {
 
     /// A client with one channel that has been granted, and whose feed is live.
     pub(crate) async fn client(&self, channel: Channel) -> Watcher {
-        let url = format!("ws://{}/v1/stream", self.gateway.listen_address());
-        let client = Client::builder(url).subscribe(channel, [SYMBOL]).start().unwrap();
-        let mut watcher = Watcher { client, seen: Vec::new() };
-        watcher.until("live", |watcher| watcher.client.is_live(SYMBOL)).await;
-        watcher
+        client(self.gateway.listen_address(), channel).await
+    }
+
+    /// One more gateway on the same bus.
+    pub(crate) async fn second(&self, config: GatewayConfig) -> Gateway {
+        gateway(config, Arc::new(self.bus.clone())).await
     }
 
     pub(crate) async fn end(self) {
         self.stop.cancel();
         self.gateway.drain().await;
     }
+}
+
+fn ingester(bus: &MemoryBus) -> (mpsc::Sender<FeedEvent>, CancellationToken, IngestStats) {
+    let (script, scripted) = mpsc::channel(64);
+    let stop = CancellationToken::new();
+    let ingester = Ingester::new(IngestConfig::default(), Script(scripted), Arc::new(bus.clone()));
+    let stats = ingester.stats();
+    tokio::spawn(ingester.run(stop.clone()));
+    (script, stop, stats)
+}
+
+/// A gateway on free ports.
+async fn gateway(config: GatewayConfig, bus: Arc<dyn Backplane>) -> Gateway {
+    let free = ([127, 0, 0, 1], 0).into();
+    let config = GatewayConfig { listen: free, admin_listen: free, drain_window: Duration::ZERO, ..config };
+    Gateway::start(config, bus, Arc::new(NoPages)).await.unwrap()
+}
+
+/// A client with one channel that has been granted, and whose feed is live.
+pub(crate) async fn client(address: SocketAddr, channel: Channel) -> Watcher {
+    let url = format!("ws://{address}/v1/stream");
+    let backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_millis(20) };
+    let client = Client::builder(url).backoff(backoff).subscribe(channel, [SYMBOL]).start().unwrap();
+    let mut watcher = Watcher { client, seen: Vec::new() };
+    watcher.until("live", |watcher| watcher.client.is_live(SYMBOL)).await;
+    watcher
 }
 
 pub(crate) struct Watcher {

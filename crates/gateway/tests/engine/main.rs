@@ -1,6 +1,7 @@
 //! The fan-out engine, from outside: events and commands in, WebSocket bytes out.
 #![allow(missing_docs)]
 
+mod backfill;
 mod budget;
 mod bytes;
 mod clock;

@@ -275,6 +275,7 @@ impl Run {
                     self.world.drop_topic(id);
                     self.wants.retain(|want| *want != id);
                 }
+                Wish::Backfill(ask) => panic!("this engine has no history: {ask:?}"),
             }
         }
     }

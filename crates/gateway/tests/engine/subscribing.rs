@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tickwire_gateway::engine::{EngineLimits, Event, InstrumentInfo, TopicId, Wish};
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Granted, LedgerRequest, Message, PROTOCOL_VERSION, Resume,
-    ResumePosition, SCHEMA, Scale, SetRate, TradingState, Unsubscribe,
+    Channel, CloseCode, Command, Encoding, FeedState, GapCause, Granted, LedgerRequest, Message,
+    PROTOCOL_VERSION, Resume, ResumePosition, SCHEMA, Scale, SetRate, TradingState, Unsubscribe,
 };
 
 use super::rig::{
@@ -427,4 +427,45 @@ fn check_redefined(id: u32, price_decimals: u32) {
 fn a_session_does_not_outlive_the_definition_that_it_was_granted() {
     check_redefined(500, 2);
     check_redefined(100, 4);
+}
+
+#[test]
+fn a_name_is_wrong_for_good_only_while_the_feed_is_live() {
+    for (feed, may_retry) in [(FeedState::Live, false), (FeedState::Stale, true), (FeedState::Down, true)] {
+        let mut rig = Rig::new(limits());
+        rig.feed(feed);
+        let client = rig.open(Encoding::Proto);
+        let messages = rig.subscribe(client, Channel::Quote, &["sim:LATER"]);
+        let refused = &answer(&messages).refused[0];
+        assert_eq!((refused.code.as_str(), refused.may_retry), ("unknown_symbol", may_retry), "{feed:?}");
+    }
+}
+
+#[test]
+fn resuming_in_the_middle_of_a_gap_announces_the_rest_of_it() {
+    let mut rig = Rig::new(limits());
+    let before = rig.open(Encoding::Proto);
+    rig.subscribe(before, Channel::Trade, &["sim:A"]);
+    rig.gap(0, Channel::Trade, GapCause::Bus, 1, 9, EPOCH);
+    let client = rig.open(Encoding::Proto);
+    let (channel, symbol) = ("trade".to_owned(), "sim:A".to_owned());
+    let position = ResumePosition { channel, symbol, epoch: EPOCH, sequence: 4 };
+    rig.send(client, &Command::Resume(Resume { id: 1, positions: vec![position] }));
+    let got = records(rig.subscribe(client, Channel::Trade, &["sim:A"]));
+    assert_eq!(brief(&got), ["trade gap bus 5-9"]);
+}
+
+#[test]
+fn a_state_that_says_nothing_new_is_not_delivered_again() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    rig.subscribe(client, Channel::Quote, &["sim:A"]);
+    let update = rig.publish(0, 1, quote(3));
+    let topic = TopicId::new(0, Channel::Quote);
+    assert_eq!(brief(&rig.records(client)), ["quote 1"]);
+    rig.state(topic, 1, vec![Arc::clone(&update)]);
+    assert!(rig.records(client).is_empty(), "the same record twice");
+    rig.gap(0, Channel::Quote, GapCause::Bus, 2, 2, EPOCH);
+    rig.state(topic, 2, vec![update]);
+    assert_eq!(brief(&rig.records(client)), ["quote gap bus 2-2", "quote 1"], "what was lost is said anew");
 }

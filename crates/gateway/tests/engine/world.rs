@@ -40,6 +40,8 @@ pub(crate) struct Truth {
     pub(crate) ends: BTreeMap<u64, u64>,
     /// When the engine was last told something.
     pub(crate) arrival: u64,
+    /// When the engine was last told of a loss.
+    gap_arrival: u64,
     /// Last number that it knew before that.
     pub(crate) before: u64,
     /// When it was last told of a loss, or of a state.
@@ -71,6 +73,7 @@ impl World {
                 known_records: HashMap::new(),
                 ends: BTreeMap::new(),
                 arrival: 0,
+                gap_arrival: 0,
                 before: 0,
                 broken: 0,
             };
@@ -133,7 +136,9 @@ impl World {
         truth.known_book.reset();
         truth.ends.insert(epoch, 0);
         let gap = Update::gap(Arc::clone(&truth.info), truth.channel, GapCause::Ingest, first, 0, epoch);
-        self.topic(id).broken = self.arrive(id);
+        let arrival = self.arrive(id);
+        let truth = self.topic(id);
+        (truth.gap_arrival, truth.broken) = (arrival, arrival);
         Some(Event::Update(Arc::new(gap)))
     }
 
@@ -146,7 +151,7 @@ impl World {
         }
         truth.live = true;
         let mut records = Vec::new();
-        truth.known_newest.clear();
+        let before = std::mem::take(&mut truth.known_newest);
         truth.known_book.reset();
         let mut newest: Vec<_> = truth.newest.iter().collect();
         newest.sort_by_key(|(_, record)| record.sequence);
@@ -165,7 +170,11 @@ impl World {
         } else {
             for (key, record) in newest {
                 arrival += 1;
-                truth.known_newest.insert(*key, Told { arrival, record: record.clone() });
+                // What is told again keeps its place, unless a loss was told since.
+                let is_it = |told: &&Told| told.record == *record && told.arrival > truth.gap_arrival;
+                let known = before.get(key).filter(is_it).map(|told| told.arrival);
+                let told = Told { arrival: known.unwrap_or(arrival), record: record.clone() };
+                truth.known_newest.insert(*key, told);
                 records.push(bus_update(&truth.info, Encoding::Proto, truth.epoch, record));
             }
         }
@@ -205,7 +214,9 @@ impl World {
         truth.known_book.reset();
         truth.ends.insert(truth.epoch, last);
         let gap = Update::gap(Arc::clone(&truth.info), truth.channel, cause, first, last, truth.epoch);
-        self.topic(id).broken = self.arrive(id);
+        let arrival = self.arrive(id);
+        let truth = self.topic(id);
+        (truth.gap_arrival, truth.broken) = (arrival, arrival);
         Some(Event::Update(Arc::new(gap)))
     }
 

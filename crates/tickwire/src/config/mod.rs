@@ -7,13 +7,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tickwire_bus::{NatsConfig, Secret, TlsConfig};
+use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
+use tickwire_gateway::engine::BackfillLimits;
 use tickwire_gateway::{GatewayConfig, Pacing};
-use tickwire_wire::{Encoding, is_venue};
+use tickwire_wire::{Channel, Encoding, is_venue};
 
 pub(crate) use layers::{Sources, ignored, load};
+use raw::BusHistory;
 pub(crate) use raw::Raw;
 
 /// The defaults with their explanations, as `tickwire config --print-default` prints them.
@@ -124,13 +126,26 @@ fn nats(raw: &Raw, check: &mut Check) -> NatsConfig {
             required: bus.tls_required,
         },
         name: bus.name.clone(),
+        history: bus.history.enabled.then(|| history(&bus.history)),
         ..NatsConfig::default()
     };
     for error in nats.validate().err().into_iter().flatten() {
-        let field = error.field.replace("tls.", "");
+        let field = error.field.replace("tls.", "").replace("max_age", "max_age_s");
         check.that(false, &format!("bus.{field}"), format_args!("{}; {}", error.problem, error.remedy));
     }
     nats
+}
+
+fn history(from: &BusHistory) -> HistoryConfig {
+    let lossless = Channel::ALL.into_iter().filter(|channel| channel.is_lossless());
+    HistoryConfig {
+        stream: from.stream.clone(),
+        channels: lossless.map(|channel| channel.name().to_owned()).collect(),
+        make: from.make,
+        max_age: Duration::from_secs(from.max_age_s),
+        max_bytes: from.max_bytes,
+        replicas: from.replicas as usize,
+    }
 }
 
 fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
@@ -166,6 +181,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     check.range("gateway.unanswered_ms", from.unanswered_ms, 100, 60_000);
     check.range("gateway.no_progress_ms", from.no_progress_ms, 1_000, 600_000);
     check.range("gateway.linger_ms", from.linger_ms, 0, 3_600_000);
+    check.range("gateway.history_ms", from.history_ms, 100, 4_000);
     let limits = &from.limits;
     for (place, value, low, high) in [
         ("memory_bytes", limits.memory_bytes, 16 << 20, 1 << 40),
@@ -181,6 +197,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         ("close_bytes", limits.close_bytes, 64 << 10, 1 << 30),
         ("log_records", limits.log_records, 16, 1 << 20),
         ("log_bytes", limits.log_bytes, 16 << 10, 1 << 30),
+        ("history_records", limits.history_records, 1, 1 << 32),
         ("venues", limits.venues, 1, 4096),
         ("instruments", limits.instruments, 1, 1 << 22),
         ("topics", limits.topics, 1, 1 << 22),
@@ -215,6 +232,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     to.topics = limits.topics as usize;
     to.bus_messages = limits.bus_messages as usize;
     to.bus_bytes = limits.bus_bytes as usize;
+    let (records_max, timeout_ns) = (limits.history_records, ns(from.history_ms));
+    to.backfill = raw.bus.history.enabled.then_some(BackfillLimits { records_max, timeout_ns });
     let engine = &mut to.engine;
     engine.subscriptions_per_session = limits.subscriptions_per_session as usize;
     engine.rate_max = limits.rate_max;

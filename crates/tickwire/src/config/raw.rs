@@ -39,6 +39,16 @@ table!(Bus {
     key_file: String = String::new(),
     tls_required: bool = false,
     name: String = "tickwire".to_owned(),
+    history: BusHistory = BusHistory::default(),
+});
+
+table!(BusHistory {
+    enabled: bool = false,
+    stream: String = "TICKWIRE".to_owned(),
+    make: bool = true,
+    max_age_s: u64 = 3_600,
+    max_bytes: u64 = 1 << 30,
+    replicas: u64 = 1,
 });
 
 table!(Gateway {
@@ -57,6 +67,7 @@ table!(Gateway {
     unanswered_ms: u64 = 2_000,
     no_progress_ms: u64 = 30_000,
     linger_ms: u64 = 30_000,
+    history_ms: u64 = 3_000,
     limits: GatewayLimits = GatewayLimits::default(),
 });
 
@@ -75,6 +86,7 @@ table!(GatewayLimits {
     close_bytes: u64 = 4 << 20,
     log_records: u64 = 4_096,
     log_bytes: u64 = 1 << 20,
+    history_records: u64 = 100_000,
     venues: u64 = 64,
     instruments: u64 = 65_536,
     topics: u64 = 65_536,

@@ -3,10 +3,12 @@
 
 mod bad_input;
 mod faults;
+mod isolation;
 mod python;
 mod rates;
 mod raw;
 mod replay;
+mod returning;
 mod session;
 mod watcher;
 mod world;

@@ -33,7 +33,7 @@ impl Follower {
             Event::Feed(feed) => self.feed = Some(feed.state),
             Event::State(state) => self.start(state),
             Event::Update(update) => self.go_on(update),
-            Event::Instrument(_) | Event::Unavailable { .. } => {}
+            Event::Instrument(_) | Event::Unavailable { .. } | Event::Backfill(_) => {}
         }
     }
 

@@ -1,9 +1,9 @@
 //! Definitions: new ones, changed ones, two with the same id.
 
-use tickwire_wire::Channel;
+use tickwire_wire::{Channel, Position};
 
-use super::super::{DEFINITIONS, Target};
-use super::rig::{EPOCH, ID, Rig, definition};
+use super::super::{DEFINITIONS, Hub, Target};
+use super::rig::{EPOCH, ID, Rig, definition, limits};
 use crate::engine::VenueIndex;
 
 #[test]
@@ -66,4 +66,26 @@ fn there_is_a_limit_to_instruments() {
     assert_eq!((rig.hub.instruments(), rig.hub.counts.malformed), (2, 1));
     rig.message(DEFINITIONS, b"short".to_vec());
     assert_eq!(rig.hub.counts.malformed, 2);
+}
+
+#[test]
+fn a_definition_that_was_lost_is_asked_for() {
+    let mut rig = Rig::new(Channel::Quote);
+    let unknown = Position { instrument: ID + 9, channel: Channel::Quote.into(), epoch: EPOCH, sequence: 3 };
+    rig.beat("sim", EPOCH, &[unknown]);
+    rig.tick();
+    assert_eq!(rig.asked(), [Target::Catalogue(VenueIndex(0))]);
+}
+
+#[test]
+fn a_feed_is_not_live_before_its_instruments_are_known() {
+    let mut rig = Rig::of(Hub::new(limits()), Channel::Quote);
+    rig.hub.on_bus_state(Ok(1), rig.now);
+    rig.beat("sim", EPOCH, &[]);
+    rig.tick();
+    let before = rig.feeds();
+    assert!(before.last().is_some_and(|last| last.contains("not known yet")), "{before:?}");
+    let asked = rig.asked();
+    rig.catalogue(asked[0], &[definition(ID, "sim", "A", 2)]);
+    assert_eq!(rig.feeds().len(), 1, "live");
 }

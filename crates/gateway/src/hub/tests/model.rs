@@ -319,6 +319,7 @@ impl World {
                     let answer = (!self.is_up).then(|| Err("the bus is down".to_owned()));
                     self.questions.push(Question { target, ask, answer });
                 }
+                Action::LookUp(question) => panic!("nobody asked for {question:?}"),
             }
         }
         for (mask, event) in std::mem::take(&mut self.hub.events) {

@@ -250,6 +250,7 @@ pub(super) fn brief(event: &Event) -> String {
         }
         Event::Instrument(info) => format!("{} is {} with {}", info.name, info.id, info.scale.price_decimals),
         Event::Unavailable { reason, .. } => format!("unavailable {reason}"),
+        Event::Backfill(answer) => format!("backfill {}", answer.ticket),
         Event::Feed(feed) => format!("{:?}", feed.state),
     }
 }

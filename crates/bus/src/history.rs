@@ -1,0 +1,104 @@
+//! Looking up what was published before: the part of a bus that may be missing.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::backplane::BoxFuture;
+use crate::subject::Subject;
+
+/// What a bus remembers of its messages, by subject, in the order of publishing.
+pub trait History: Send + Sync {
+    /// Finds messages of one subject, oldest first. What the bus never had, or has no more, is not among them, and
+    /// nobody says so: the numbers in the payloads tell.
+    ///
+    /// The cost is bounded: some thirty questions to find the first, then one for each two hundred and fifty messages.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    ///
+    /// # Cancel safety
+    /// Safe: it changes nothing.
+    fn recall(&self, recall: Recall) -> BoxFuture<'_, Result<Recalled, HistoryError>>;
+
+    /// Whether it can be used, now and from now on.
+    fn state(&self) -> watch::Receiver<HistoryState>;
+}
+
+/// Where a payload lies: before what is wanted (`Less`), within (`Equal`) or behind (`Greater`). In the order of
+/// publishing it must never go back.
+pub type Place = Arc<dyn Fn(&[u8]) -> Ordering + Send + Sync>;
+
+/// Which messages are wanted.
+#[derive(Clone)]
+pub struct Recall {
+    /// Of which subject; never a wildcard.
+    pub subject: Subject,
+    /// Tells what is wanted from its payload.
+    pub place: Place,
+    /// 0, or what the answer before this one said: then its place is not searched for again.
+    pub cursor: u64,
+    /// Most messages in the answer.
+    pub messages_max: usize,
+    /// Most bytes of payloads in the answer, but always one message.
+    pub bytes_max: usize,
+}
+
+impl fmt::Debug for Recall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recall")
+            .field("subject", &self.subject)
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recalled {
+    /// Payloads.
+    pub messages: Vec<Bytes>,
+    /// The limits ended it: ask again from `cursor`.
+    pub more: bool,
+    /// Behind the last message that was looked at.
+    pub cursor: u64,
+}
+
+/// Whether a history can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryState {
+    /// Not known yet.
+    Checking,
+    /// It was there when it was last looked at.
+    Ready,
+    /// It cannot be used; it is looked at again from time to time.
+    Unavailable {
+        /// Why, and what to do, for people.
+        reason: Arc<str>,
+    },
+}
+
+impl fmt::Display for HistoryState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checking => f.write_str("checking"),
+            Self::Ready => f.write_str("ready"),
+            Self::Unavailable { reason } => write!(f, "unavailable: {reason}"),
+        }
+    }
+}
+
+/// Why nothing could be looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum HistoryError {
+    /// Not connected.
+    #[error("the bus is down")]
+    Down,
+    /// There is no such history, or it does not answer such questions.
+    #[error("no history: {0}")]
+    Unavailable(Arc<str>),
+}

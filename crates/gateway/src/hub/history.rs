@@ -1,0 +1,181 @@
+//! Looking up what returning sessions missed: on a thread of its own, so that neither hub nor shards wait for it.
+
+use std::cmp::Ordering;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tickwire_bus::{Backplane, History, HistoryError, Recall, Recalled, Subject};
+use tickwire_wire::bus_frame::BusHeader;
+use tickwire_wire::{Body, GapCause};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::run::{HubStats, ShardLink};
+use crate::engine::{BackfillAsk, Backfilled, Event, InstrumentInfo, Update};
+
+/// Questions that wait for one under way to end; further ones are answered with nothing.
+pub(crate) const QUESTIONS_MAX: usize = 4096;
+/// Questions under way.
+const LOOKUPS_MAX: usize = 32;
+/// Bytes of bus messages in one answer, about.
+const PART_BYTES: usize = 32 << 10;
+const PART_MESSAGES: usize = 1024;
+/// What one part takes in memory, generously: records are small, and each has its own head.
+pub(crate) const PART_MEMORY: usize = 8 * PART_BYTES;
+/// What was published just now may not be in the history yet: how often, and after which pause, it is looked for again.
+const TAIL_TRIES: usize = 3;
+const TAIL_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a shard asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) shard: usize,
+    pub(crate) ask: BackfillAsk,
+    pub(crate) info: Arc<InstrumentInfo>,
+}
+
+impl Question {
+    /// That nothing is to be had.
+    pub(crate) fn nothing(&self) -> Event {
+        answer(&self.ask, Vec::new(), self.ask.last, 0)
+    }
+}
+
+fn answer(ask: &BackfillAsk, updates: Vec<Arc<Update>>, upto: u64, cursor: u64) -> Event {
+    Event::Backfill(Arc::new(Backfilled { ticket: ask.ticket, updates, upto, cursor }))
+}
+
+/// What looking up needs to run.
+pub(crate) struct HistorySetup {
+    pub(crate) bus: Arc<dyn Backplane>,
+    pub(crate) questions: mpsc::Receiver<(Instant, Question)>,
+    pub(crate) shards: Vec<ShardLink>,
+    pub(crate) timeout: Duration,
+    pub(crate) stats: Arc<HubStats>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Answers questions until it is cancelled.
+pub(crate) async fn run(setup: HistorySetup) {
+    let HistorySetup { bus, mut questions, shards, timeout, stats, stop } = setup;
+    let Some(history) = bus.history() else { return };
+    let mut state = history.state();
+    let mut lookups = FuturesUnordered::new();
+    loop {
+        let told = state.borrow_and_update().to_string();
+        *stats.history.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Ok(()) = state.changed() => {}
+            Some(()) = lookups.next(), if !lookups.is_empty() => {}
+            Some((asked, question)) = questions.recv(), if lookups.len() < LOOKUPS_MAX => {
+                let (shards, stats) = (&shards, &stats);
+                lookups.push(async move {
+                    let event = look_up(history, &question, asked + timeout, stats).await;
+                    let _ = shards[question.shard].events.send(vec![event]).await;
+                });
+            }
+        }
+    }
+}
+
+/// Finds a part, or as much of it as there is.
+async fn look_up(history: &dyn History, question: &Question, deadline: Instant, stats: &HubStats) -> Event {
+    let mut part = Part { question, updates: Vec::new(), next: question.ask.first };
+    let mut cursor = question.ask.cursor;
+    for pause in (0..TAIL_TRIES).map(Some).chain([None]) {
+        let Some(recall) = recall(question, cursor).filter(|_| Instant::now() < deadline) else { break };
+        let found = tokio::time::timeout_at(deadline, history.recall(recall)).await;
+        let found = found.unwrap_or(Err(HistoryError::Unavailable("no answer in time".into())));
+        let Recalled { messages, more, cursor: reached } = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let failures = stats.history_failures.fetch_add(1, Relaxed) + 1;
+                if failures.is_power_of_two() {
+                    let symbol = &question.info.scale.symbol;
+                    tracing::warn!(%symbol, %error, failures, "history was asked in vain");
+                }
+                break;
+            }
+        };
+        for message in &messages {
+            part.take(message);
+        }
+        cursor = reached;
+        if more || part.next > question.ask.last {
+            stats.history_records.fetch_add(part.updates.len() as u64, Relaxed);
+            return answer(&question.ask, part.updates, part.next - 1, cursor);
+        }
+        if pause.is_some() {
+            tokio::time::sleep_until((Instant::now() + TAIL_PAUSE).min(deadline)).await;
+        }
+    }
+    stats.history_records.fetch_add(part.updates.len() as u64, Relaxed);
+    answer(&question.ask, part.updates, question.ask.last, cursor)
+}
+
+fn recall(question: &Question, cursor: u64) -> Option<Recall> {
+    let Question { ask, info, .. } = question;
+    let BackfillAsk { epoch, first, last, .. } = *ask;
+    let subject = Subject::data(&info.name.venue, ask.topic.channel().name(), &info.name.symbol).ok()?;
+    let place = move |payload: &[u8]| match BusHeader::parse(payload) {
+        Ok((header, _)) if (header.epoch, header.last_sequence) < (epoch, first) => Ordering::Less,
+        Ok((header, _)) if (header.epoch, header.first_sequence) > (epoch, last) => Ordering::Greater,
+        Ok(_) => Ordering::Equal,
+        Err(_) => Ordering::Less,
+    };
+    Some(Recall {
+        subject,
+        place: Arc::new(place),
+        cursor,
+        messages_max: PART_MESSAGES,
+        bytes_max: PART_BYTES,
+    })
+}
+
+struct Part<'a> {
+    question: &'a Question,
+    updates: Vec<Arc<Update>>,
+    /// First number that is not there yet.
+    next: u64,
+}
+
+impl Part<'_> {
+    /// Takes what is new of a message. One that is damaged, or of something else, is passed over: its numbers are missing.
+    fn take(&mut self, message: &[u8]) {
+        let Question { ask, info, .. } = self.question;
+        let Ok((header, records)) = BusHeader::parse(message) else { return };
+        let channel = ask.topic.channel();
+        if header.epoch != ask.epoch || header.instrument != info.id || header.channel != channel {
+            return;
+        }
+        let mut read = Vec::new();
+        if let Err(reason) = super::read(info, channel, &header, records, &mut read) {
+            tracing::debug!(symbol = %info.scale.symbol, reason, "a message of the history is damaged");
+            return;
+        }
+        for update in read {
+            let (first, last) = (update.first.max(self.next), update.last.min(ask.last));
+            if first > last {
+                continue;
+            }
+            let is_whole = (first, last) == (update.first, update.last);
+            self.updates.push(if is_whole { update } else { Arc::new(self.cut(&update, first, last)) });
+            self.next = last + 1;
+        }
+    }
+
+    /// A gap that is not needed as a whole.
+    fn cut(&self, update: &Update, first: u64, last: u64) -> Update {
+        let cause = match &update.record().body {
+            Body::Gap(gap) => gap.cause(),
+            _ => GapCause::Resume,
+        };
+        let info = Arc::clone(&self.question.info);
+        Update::gap(info, update.topic.channel(), cause, first, last, update.epoch)
+    }
+}

@@ -1,0 +1,65 @@
+//! A scenario before it is read: a file, and flags over it. It travels to other processes in this form.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::machine;
+use crate::scenario::fields::Fields;
+use crate::scenario::{self, Scenario, ready};
+
+/// Name and text of the file; flags as flag, field, value.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Layers {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) flags: Vec<(String, String, String)>,
+}
+
+impl Layers {
+    /// A file, or a scenario that comes with the program; none: all defaults.
+    ///
+    /// # Errors
+    /// When there is no such file and no such scenario.
+    pub(crate) fn open(scenario: Option<&str>) -> anyhow::Result<Self> {
+        let Some(name) = scenario else { return Ok(Self::default()) };
+        if let Some(text) = ready::text(name) {
+            return Ok(Self {
+                name: format!("{name} (ready-made)"),
+                text: text.to_owned(),
+                flags: Vec::new(),
+            });
+        }
+        if !Path::new(name).is_file() {
+            let names = ready::READY.map(|(name, _)| name).join(", ");
+            bail!("no file {name}, and no ready-made scenario of this name; there are {names}");
+        }
+        let text = std::fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?;
+        Ok(Self { name: name.to_owned(), text, flags: Vec::new() })
+    }
+
+    pub(crate) fn flag(&mut self, flag: &str, field: &str, value: &str) {
+        self.flags.push((flag.to_owned(), field.to_owned(), value.to_owned()));
+    }
+
+    /// # Errors
+    /// With all mistakes at once, a line each.
+    pub(crate) fn read(&self) -> anyhow::Result<Scenario> {
+        let mut fields = Fields::default();
+        fields.add_file(&self.name, &self.text);
+        for (flag, field, value) in &self.flags {
+            fields.add_flag(flag, field, value);
+        }
+        let mut scenario = scenario::read(&mut fields, machine::cores());
+        if !fields.mistakes.is_empty() {
+            bail!("the scenario has {} mistakes:\n  {}", fields.mistakes.len(), fields.mistakes.join("\n  "));
+        }
+        scenario.text.clone_from(&self.text);
+        for (flag, field, value) in &self.flags {
+            let _ = writeln!(scenario.text, "# {flag}: {field} = {value}");
+        }
+        Ok(scenario)
+    }
+}

@@ -1,0 +1,289 @@
+//! What one reading thread saw: counts, histograms, the first texts of each kind of mistake. Threads keep one each,
+//! processes send theirs as JSON, and all are merged into one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tickwire_wire::Channel;
+
+use crate::latency::Latencies;
+use crate::report::model::{Accounts, Gaps, Noted, SessionAccount};
+
+/// First texts that are kept of each kind.
+const TEXTS_MAX: usize = 5;
+/// Sessions whose accounts are kept.
+const SESSIONS_MAX: usize = 20;
+
+impl Noted {
+    pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < TEXTS_MAX {
+            self.first.push(text());
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        let room = TEXTS_MAX.saturating_sub(self.first.len());
+        self.first.extend(other.first.into_iter().take(room));
+    }
+}
+
+impl Accounts {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.checked += other.checked;
+        self.published += other.published;
+        self.delivered += other.delivered;
+        self.conflated += other.conflated;
+        self.dropped += other.dropped;
+        self.filtered += other.filtered;
+    }
+}
+
+/// A rule that was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// A number neither came nor was announced.
+    Lost,
+    /// A record came behind a newer one, or twice.
+    Order,
+    /// The ledger does not add up, or differs from what came.
+    Ledger,
+    /// A record says something else than the source did.
+    Value,
+    /// The last value is not the one that was published last.
+    Final,
+    Protocol,
+}
+
+impl Rule {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Order => "order",
+            Self::Ledger => "ledger",
+            Self::Value => "value",
+            Self::Final => "final",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// Sessions that read in one manner.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ReaderPart {
+    pub(crate) sessions: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// Of these, those that were read while it was measured.
+    pub(crate) measured_bytes: u64,
+    /// From the intended time to when the program has it, by channel.
+    pub(crate) ages: BTreeMap<u8, Latencies>,
+    pub(crate) accounts: Accounts,
+}
+
+/// Last value of an instrument's quote: numbering, number, digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Last {
+    pub(crate) epoch: u64,
+    pub(crate) sequence: u64,
+    pub(crate) value: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) server: String,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) reads: u64,
+    pub(crate) records_by_channel: BTreeMap<u8, u64>,
+    /// By place in the scenario's list of readers; the last one is for prompt ones.
+    pub(crate) readers: Vec<ReaderPart>,
+    /// Intended time to ingester, to gateway's write, to read, to decoded.
+    pub(crate) hops: [Latencies; 4],
+    pub(crate) open: Latencies,
+    pub(crate) reconnect: Latencies,
+    pub(crate) subscriptions: u64,
+    /// Sum over all subscriptions of their symbol's share of the source's updates.
+    pub(crate) expected_share: f64,
+    pub(crate) not_opened: Noted,
+    pub(crate) ended_early: Noted,
+    pub(crate) closed_as_expected: u64,
+    pub(crate) reconnects: u64,
+    pub(crate) lost: u64,
+    pub(crate) out_of_order: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) gaps: BTreeMap<String, Gaps>,
+    pub(crate) conflating_notices: u64,
+    pub(crate) refused: Noted,
+    pub(crate) final_values: u64,
+    pub(crate) final_values_wrong: Noted,
+    pub(crate) lasts: BTreeMap<u32, Last>,
+    pub(crate) broken: BTreeMap<String, Noted>,
+    pub(crate) sessions: Vec<SessionAccount>,
+    pub(crate) lag: Latencies,
+    pub(crate) cpu_seconds: Vec<f64>,
+    pub(crate) cpu_share: Vec<f64>,
+    pub(crate) waited_share: f64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) resident_bytes_before: u64,
+    pub(crate) clock_offset_ns: Option<i64>,
+    pub(crate) round_trip_ns: Option<u64>,
+}
+
+impl Part {
+    pub(crate) fn new(readers: usize) -> Self {
+        Self { readers: (0..readers).map(|_| ReaderPart::default()).collect(), ..Self::default() }
+    }
+
+    pub(crate) fn breaks(&mut self, rule: Rule, text: impl FnOnce() -> String) {
+        self.broken.entry(rule.name().to_owned()).or_default().note(text);
+    }
+
+    /// A record of this channel, so old when the program had it.
+    pub(crate) fn age(&mut self, reader: usize, channel: Channel, from: u64, to: u64) {
+        let reader = &mut self.readers[reader];
+        reader.records += 1;
+        reader.ages.entry(channel as u8).or_default().record(from, to);
+    }
+
+    /// Takes in a session's last value; returns the one of another session that it contradicts.
+    pub(crate) fn last(&mut self, instrument: u32, last: Last) -> Option<Last> {
+        let known = self.lasts.entry(instrument).or_insert(last);
+        let is_same_place = (known.epoch, known.sequence) == (last.epoch, last.sequence);
+        if is_same_place && known.value != last.value {
+            return Some(*known);
+        }
+        if last.epoch == known.epoch && last.sequence > known.sequence {
+            *known = last;
+        }
+        None
+    }
+
+    /// Keeps the accounts of sessions: those with something to tell first.
+    pub(crate) fn keep(&mut self, account: SessionAccount) {
+        self.sessions.push(account);
+        if self.sessions.len() > 2 * SESSIONS_MAX {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        self.sessions.sort_by_key(|session| {
+            let lost = session.accounts.dropped + session.gaps;
+            (std::cmp::Reverse((session.violations, lost, session.accounts.conflated)), session.number)
+        });
+        self.sessions.truncate(SESSIONS_MAX);
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.server.is_empty() {
+            self.server = other.server;
+        }
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.reads += other.reads;
+        for (channel, count) in other.records_by_channel {
+            *self.records_by_channel.entry(channel).or_default() += count;
+        }
+        self.readers.resize_with(self.readers.len().max(other.readers.len()), ReaderPart::default);
+        for (own, other) in self.readers.iter_mut().zip(other.readers) {
+            own.sessions += other.sessions;
+            own.records += other.records;
+            own.bytes += other.bytes;
+            own.measured_bytes += other.measured_bytes;
+            own.accounts.add(other.accounts);
+            for (channel, ages) in other.ages {
+                own.ages.entry(channel).or_default().merge(&ages);
+            }
+        }
+        for (own, other) in self.hops.iter_mut().zip(&other.hops) {
+            own.merge(other);
+        }
+        self.open.merge(&other.open);
+        self.reconnect.merge(&other.reconnect);
+        self.subscriptions += other.subscriptions;
+        self.expected_share += other.expected_share;
+        self.not_opened.merge(other.not_opened);
+        self.ended_early.merge(other.ended_early);
+        self.closed_as_expected += other.closed_as_expected;
+        self.reconnects += other.reconnects;
+        self.lost += other.lost;
+        self.out_of_order += other.out_of_order;
+        self.duplicates += other.duplicates;
+        for (cause, gaps) in other.gaps {
+            let known = self.gaps.entry(cause).or_default();
+            known.announced += gaps.announced;
+            known.numbers += gaps.numbers;
+        }
+        self.conflating_notices += other.conflating_notices;
+        self.refused.merge(other.refused);
+        self.final_values += other.final_values;
+        self.final_values_wrong.merge(other.final_values_wrong);
+        for (rule, noted) in other.broken {
+            self.broken.entry(rule).or_default().merge(noted);
+        }
+        for (instrument, last) in other.lasts {
+            if let Some(known) = self.last(instrument, last) {
+                self.final_values_wrong.note(|| format!("instrument {instrument}: {known:?} and {last:?}"));
+            }
+        }
+        self.sessions.extend(other.sessions);
+        self.trim();
+        self.lag.merge(&other.lag);
+        self.cpu_seconds.extend(other.cpu_seconds);
+        self.cpu_share.extend(other.cpu_share);
+        self.waited_share = self.waited_share.max(other.waited_share);
+        self.resident_bytes += other.resident_bytes;
+        self.resident_bytes_before += other.resident_bytes_before;
+        self.clock_offset_ns = other.clock_offset_ns.or(self.clock_offset_ns);
+        self.round_trip_ns = self.round_trip_ns.into_iter().chain(other.round_trip_ns).min();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(event_time: u64) -> Part {
+        let mut part = Part::new(2);
+        (part.messages, part.bytes) = (1, 3);
+        part.age(1, Channel::Quote, event_time, 10_000_000);
+        part.gaps.insert("bus".to_owned(), Gaps { announced: 1, numbers: 4 });
+        part.readers[1].accounts = Accounts { checked: 1, published: 9, ..Accounts::default() };
+        for _ in 0..8 {
+            part.breaks(Rule::Lost, || "wrong".to_owned());
+        }
+        part.cpu_share.push(0.5);
+        part
+    }
+
+    #[test]
+    fn parts_are_merged_into_one_account() {
+        let mut whole = part(5_000_000);
+        let sent = serde_json::to_string(&part(2_000_000)).unwrap();
+        whole.merge(serde_json::from_str(&sent).unwrap());
+        assert_eq!((whole.messages, whole.bytes), (2, 6));
+        assert_eq!(whole.readers[1].ages[&(Channel::Quote as u8)].summary().count, 2);
+        assert_eq!(whole.readers[1].accounts.published, 18);
+        assert_eq!(whole.gaps["bus"], Gaps { announced: 2, numbers: 8 });
+        assert_eq!((whole.broken["lost"].count, whole.broken["lost"].first.len()), (16, TEXTS_MAX));
+        assert_eq!(whole.cpu_share, [0.5, 0.5]);
+    }
+
+    #[test]
+    fn last_values_of_different_sessions_have_to_agree() {
+        let last = |sequence, value| Last { epoch: 1, sequence, value };
+        let mut part = Part::new(1);
+        assert_eq!(part.last(7, last(5, 1)), None);
+        assert_eq!(part.last(7, last(5, 1)), None);
+        assert_eq!(part.last(7, last(4, 9)), None);
+        assert_eq!(part.last(7, last(6, 2)), None);
+        assert_eq!(part.last(7, last(6, 3)), Some(last(6, 2)));
+        let mut other = Part::new(1);
+        other.last(7, last(6, 4));
+        part.merge(other);
+        assert_eq!(part.final_values_wrong.count, 1);
+    }
+}

@@ -1,0 +1,162 @@
+//! Who does what: which sessions read how, in which encoding, and what they subscribe to. All of it follows from the
+//! scenario and its seed, so that every thread and process knows it without being told.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use anyhow::Context as _;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use tickwire_wire::Encoding;
+
+use crate::scenario::{ReaderKind, Scenario, Url, VENUE};
+use crate::source::{self, Popularity};
+
+/// More symbols than this are asked for as `venue:*`.
+const NAMED_MAX: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) scenario: Scenario,
+    pub(crate) host: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    /// Kinds of readers; the last one is prompt.
+    pub(crate) kinds: Vec<ReaderKind>,
+    /// Of each session: place in `kinds`.
+    readers: Vec<u8>,
+    encodings: Vec<Encoding>,
+    popularity: Popularity,
+    updates: Popularity,
+}
+
+impl Plan {
+    /// # Errors
+    /// When the address cannot be resolved.
+    pub(crate) fn new(scenario: Scenario, url: &Url) -> anyhow::Result<Self> {
+        let mut addresses =
+            url.address.to_socket_addrs().with_context(|| format!("cannot find {}", url.address))?;
+        let address = addresses.next().with_context(|| format!("{} has no address", url.address))?;
+        let default = scenario.peer.as_ref().map_or("/v1/stream", |peer| peer.kind.path());
+        let mut path = if url.path.is_empty() { default.to_owned() } else { url.path.clone() };
+        let window = scenario.sessions.window.as_millis();
+        if window > 0 {
+            path = format!("{path}{}window_ms={window}", if path.contains('?') { '&' } else { '?' });
+        }
+        let count = scenario.sessions.count;
+        let mut kinds: Vec<_> = scenario.readers.iter().map(|reader| reader.kind).collect();
+        kinds.push(ReaderKind::Prompt);
+        let shares: Vec<f64> = scenario.readers.iter().map(|reader| reader.share).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
+        let mut readers = deal(count, &shares);
+        source::shuffle(&mut readers, &mut rng);
+        let total: f64 = scenario.sessions.encodings.iter().map(|(_, weight)| weight).sum();
+        let shares: Vec<f64> = scenario.sessions.encodings.iter().map(|(_, weight)| weight / total).collect();
+        let mut encodings: Vec<_> = deal(count, &shares[..shares.len() - 1])
+            .into_iter()
+            .map(|at| scenario.sessions.encodings[at as usize].0)
+            .collect();
+        source::shuffle(&mut encodings, &mut rng);
+        let symbols = scenario.source.symbols;
+        Ok(Self {
+            popularity: Popularity::new(symbols, scenario.sessions.skew),
+            updates: Popularity::new(symbols, scenario.source.skew),
+            host: url.address.clone(),
+            scenario,
+            address,
+            path,
+            kinds,
+            readers,
+            encodings,
+        })
+    }
+
+    pub(crate) fn reader(&self, session: usize) -> usize {
+        self.readers[session].into()
+    }
+
+    /// None: a peer, which knows no encodings.
+    pub(crate) fn encoding(&self, session: usize) -> Option<Encoding> {
+        self.scenario.peer.is_none().then(|| self.encodings[session])
+    }
+
+    /// Symbols of the own source that a session takes.
+    pub(crate) fn symbols(&self, session: usize) -> Vec<u32> {
+        let mut rng =
+            ChaCha8Rng::seed_from_u64(source::mix(self.scenario.seed ^ source::mix(session as u64)));
+        self.popularity.choose_some(self.scenario.sessions.symbols_each, &mut rng)
+    }
+
+    /// The same, by names as a subscription has them.
+    pub(crate) fn names(&self, session: usize) -> Vec<String> {
+        if self.scenario.source.is_running {
+            return self.scenario.sessions.symbols.clone();
+        }
+        let symbols = self.symbols(session);
+        if symbols.len() == self.scenario.source.symbols && symbols.len() > NAMED_MAX {
+            return vec![format!("{VENUE}:*")];
+        }
+        symbols.into_iter().map(name).collect()
+    }
+
+    /// Part of the source's updates that a session should get.
+    pub(crate) fn expected_share(&self, session: usize) -> f64 {
+        if self.scenario.source.is_running {
+            return 0.0;
+        }
+        self.symbols(session).into_iter().map(|symbol| self.updates.share(symbol)).sum()
+    }
+}
+
+/// `venue:SYMBOL` of a symbol of the own source.
+pub(crate) fn name(symbol: u32) -> String {
+    format!("{VENUE}:{}", source::symbol_name(symbol))
+}
+
+/// Deals out places by their shares, to the nearest whole; what is left gets the place behind the last.
+fn deal(count: usize, shares: &[f64]) -> Vec<u8> {
+    let mut dealt = Vec::with_capacity(count);
+    let mut sum = 0.0;
+    for (at, share) in shares.iter().enumerate() {
+        sum += share;
+        dealt.resize(((count as f64 * sum).round() as usize).clamp(dealt.len(), count), at as u8);
+    }
+    dealt.resize(count, shares.len() as u8);
+    dealt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::fields::Fields;
+    use crate::scenario::read;
+
+    fn plan(text: &str) -> Plan {
+        let mut fields = Fields::default();
+        fields.add_file("x", text);
+        let scenario = read(&mut fields, 2);
+        assert_eq!(fields.mistakes, [""; 0]);
+        Plan::new(scenario, &Url { address: "127.0.0.1:7400".to_owned(), path: String::new() }).unwrap()
+    }
+
+    #[test]
+    fn shares_are_kept_to_the_session() {
+        let plan = plan(
+            "[sessions]\ncount = 100\nencodings = { proto = 3, json = 1 }\nwindow = \"16ms\"\n\
+             [[readers]]\nkind = \"silent\"\nshare = 0.1\n[[readers]]\nkind = \"half-open\"\nshare = 0.25\n",
+        );
+        let of = |kind| (0..100).filter(|at| plan.kinds[plan.reader(*at)] == kind).count();
+        assert_eq!((of(ReaderKind::Silent), of(ReaderKind::HalfOpen), of(ReaderKind::Prompt)), (10, 25, 65));
+        let json = (0..100).filter(|at| plan.encoding(*at) == Some(Encoding::Json)).count();
+        assert_eq!(json, 25);
+        assert_eq!(plan.path, "/v1/stream?window_ms=16");
+    }
+
+    #[test]
+    fn sessions_choose_their_symbols_for_good() {
+        let plan = plan("[source]\nsymbols = 50\n[sessions]\nsymbols_each = 5\nskew = 1.0\n");
+        assert_eq!(plan.names(3).len(), 5);
+        assert_eq!(plan.names(3), plan.names(3));
+        assert_ne!(plan.names(3), plan.names(4));
+        assert!((plan.expected_share(3) - 0.1).abs() < 1e-9);
+    }
+}

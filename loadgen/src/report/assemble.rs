@@ -1,0 +1,369 @@
+//! From what was seen to a report.
+
+use tickwire_wire::{Channel, PROTOCOL_VERSION, SCHEMA};
+
+use super::model::{
+    Accounts, Checks, Clock, Event, FORMAT, Flow, Generator, Hop, Machine, Readers, Report, Saturation,
+    Second, Server, Sessions, Versions,
+};
+use super::{model, verdict};
+use crate::crew::CountsNow;
+use crate::latency::{Latencies, Summary};
+use crate::part::{Part, ReaderPart};
+use crate::run::watch::Watch;
+use crate::scenario::{ReaderKind, Scenario};
+use crate::source::Published;
+
+/// Above this share of a core, a reading thread has no room for bursts.
+const CPU_SHARE_MAX: f64 = 0.8;
+/// Above this, at p99, reading late is a visible part of what is measured.
+const LAG_P99_MAX_NS: u64 = 5_000_000;
+/// Above this, at p99, the own source is a visible part of what is measured.
+const SOURCE_LAG_P99_MAX_NS: u64 = 5_000_000;
+/// Above this share of all processors, whoever measures and whoever is measured wait for each other.
+const MACHINE_BUSY_MAX: f64 = 0.9;
+/// Above this share of the time, the generator stood in line for a processor.
+const WAITED_SHARE_MAX: f64 = 0.1;
+
+/// Everything that was seen.
+pub(crate) struct Measured {
+    pub(crate) scenario: Scenario,
+    pub(crate) url: String,
+    pub(crate) is_same_host: bool,
+    pub(crate) part: Part,
+    pub(crate) watch: Watch,
+    pub(crate) published: Published,
+    pub(crate) window: (u64, u64),
+    pub(crate) counts: CountsNow,
+    /// Of all processors; None where the system does not tell.
+    pub(crate) machine_busy: Option<f64>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) saturation: Option<Saturation>,
+    /// Updates per second that were measured at.
+    pub(crate) rate: f64,
+}
+
+pub(crate) fn report(measured: Measured) -> Report {
+    let Measured {
+        scenario, url, is_same_host, part, watch, published, window, counts, machine_busy, ..
+    } = measured;
+    let seconds = (window.1 - window.0) as f64 / 1e9;
+    let names: Vec<_> = scenario
+        .readers
+        .iter()
+        .map(|reader| reader.kind)
+        .chain([ReaderKind::Prompt])
+        .map(ReaderKind::name)
+        .collect();
+    let series = watch.series(&names);
+    let records: u64 = part.records_by_channel.values().sum();
+    let expected = published.in_window as f64 * part.expected_share;
+    let flow = Flow {
+        messages: part.messages,
+        records,
+        bytes: part.bytes,
+        reads: part.reads,
+        records_by_channel: part
+            .records_by_channel
+            .iter()
+            .map(|(channel, count)| (name(*channel), *count))
+            .collect(),
+        records_per_second: records as f64 / seconds,
+        messages_per_second: part.messages as f64 / seconds,
+        bytes_per_second: part.bytes as f64 / seconds,
+        published: published.in_window,
+        delivered_share: if expected > 0.0 { records as f64 / expected } else { 0.0 },
+    };
+    let prompt = part.readers.last();
+    let all = prompt.map(ReaderPart::all).unwrap_or_default();
+    let by_channel = prompt.into_iter().flat_map(|prompt| &prompt.ages);
+    let by_channel = by_channel.map(|(channel, ages)| (name(*channel), ages.read_off())).collect();
+    let readers: Vec<_> = part
+        .readers
+        .iter()
+        .zip(&names)
+        .zip(kinds(&scenario))
+        .filter(|((part, _), _)| part.sessions > 0)
+        .map(|((part, name), kind)| readers(part, name, kind, seconds))
+        .collect();
+    let mut accounts = Accounts::default();
+    part.readers.iter().for_each(|reader| accounts.add(reader.accounts));
+    let backwards = all.summary().backwards;
+    let generator = generator(&part, &published, machine_busy, records, backwards);
+    let peer = scenario.peer.as_ref();
+    let mut report = Report {
+        format: FORMAT,
+        started_ns: window.0,
+        seconds,
+        versions: Versions {
+            loadgen: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL_VERSION,
+            schema: SCHEMA.to_owned(),
+            server: part.server.clone(),
+        },
+        machine: Machine::look(),
+        scenario: model::Scenario {
+            name: scenario.name.clone(),
+            about: scenario.about.clone(),
+            text: scenario.text.clone(),
+            seed: scenario.seed,
+            url,
+            kind: peer.map_or("tickwire", |peer| peer.kind.name()).to_owned(),
+            server: peer.map_or("Tickwire", |peer| peer.name.as_str()).to_owned(),
+            symbols: scenario.source.symbols as u64,
+            updates_per_second: if scenario.source.is_running { 0.0 } else { measured.rate },
+            processes: scenario.processes,
+            threads: scenario.threads,
+        },
+        sessions: Sessions {
+            asked: scenario.sessions.count as u64,
+            opened: counts.opened,
+            subscriptions: part.subscriptions,
+            not_opened: part.not_opened.clone(),
+            ended_early: part.ended_early.clone(),
+            closed_as_expected: part.closed_as_expected,
+            reconnects: part.reconnects,
+            reconnect: part.reconnect.read_off(),
+            open: part.open.read_off(),
+        },
+        flow,
+        latency: all.read_off(),
+        by_channel,
+        hops: hops(&part, scenario.hop_sampling, peer.is_some()),
+        readers,
+        server: server(&watch, records, counts.opened, &series),
+        generator,
+        clock: Clock {
+            is_same_host,
+            offset_ns: if is_same_host { 0 } else { part.clock_offset_ns.unwrap_or(0) },
+            error_ns: if is_same_host { 0 } else { part.round_trip_ns.unwrap_or(0) / 2 },
+            round_trip_ns: part.round_trip_ns.unwrap_or(0),
+        },
+        series,
+        events: measured.events,
+        saturation: measured.saturation,
+        checks: checks(part, accounts),
+        ..Report::default()
+    };
+    report.verdicts = verdict::verdicts(&report, &scenario);
+    report.passed = report.verdicts.iter().all(|verdict| verdict.held);
+    report
+}
+
+impl ReaderPart {
+    /// Ages of all channels.
+    fn all(&self) -> Latencies {
+        let mut all = Latencies::new();
+        self.ages.values().for_each(|ages| all.merge(ages));
+        all
+    }
+}
+
+fn kinds(scenario: &Scenario) -> impl Iterator<Item = ReaderKind> {
+    scenario.readers.iter().map(|reader| reader.kind).chain([ReaderKind::Prompt])
+}
+
+fn name(channel: u8) -> String {
+    Channel::try_from(i32::from(channel)).unwrap_or(Channel::Unknown).name().to_owned()
+}
+
+fn readers(part: &ReaderPart, name: &str, kind: ReaderKind, seconds: f64) -> Readers {
+    let could = match kind {
+        ReaderKind::Throttled { bytes_per_second, .. } => bytes_per_second * seconds * part.sessions as f64,
+        _ => 0.0,
+    };
+    Readers {
+        kind: name.to_owned(),
+        sessions: part.sessions,
+        records: part.records,
+        bytes: part.bytes,
+        age: part.all().read_off(),
+        used_share: if could > 0.0 { part.measured_bytes as f64 / could } else { 0.0 },
+        accounts: part.accounts,
+    }
+}
+
+fn hops(part: &Part, sampled_one_in: u32, is_peer: bool) -> Vec<Hop> {
+    let legs = [
+        ("intended", "ingester", sampled_one_in),
+        ("ingester", "gateway_write", sampled_one_in),
+        ("gateway_write", "read", 1),
+        ("read", "decoded", 1),
+    ];
+    let legs = legs.into_iter().zip(&part.hops).filter(|(_, hop)| !hop.is_empty());
+    let hop = |((from, to, sampled_one_in), latencies): ((&str, &str, u32), &Latencies)| Hop {
+        from: if is_peer && from == "intended" { "intended".to_owned() } else { from.to_owned() },
+        to: to.to_owned(),
+        sampled_one_in,
+        latency: latencies.read_off(),
+    };
+    legs.map(hop).collect()
+}
+
+fn server(watch: &Watch, records: u64, sessions: u64, series: &[Second]) -> Option<Server> {
+    let pid = watch.pid()?;
+    let cpu = &watch.cpu;
+    let source = cpu.source();
+    let own = (cpu.total() - source).max(0.0);
+    let resident = || series.iter().filter_map(|second| Some((second.at, second.server_resident_bytes?)));
+    let growth = watch.resident_open.saturating_sub(watch.resident_before);
+    Some(Server {
+        pid,
+        command: watch.command.clone(),
+        cpu_seconds: own,
+        cpu_user_seconds: cpu.user,
+        cpu_system_seconds: cpu.system,
+        source_cpu_seconds: source,
+        cpu_by_thread: cpu.by_thread.clone(),
+        cpu_seconds_per_million: if records > 0 { own * 1e6 / records as f64 } else { 0.0 },
+        resident_bytes_before: watch.resident_before,
+        resident_bytes_open: watch.resident_open,
+        resident_bytes_max: resident().map(|(_, bytes)| bytes).max().unwrap_or(0).max(watch.resident_end),
+        resident_bytes_end: watch.resident_end,
+        bytes_per_session: growth as f64 / sessions.max(1) as f64,
+        growth_per_second: slope(resident().map(|(at, bytes)| (at, bytes as f64))),
+    })
+}
+
+/// By least squares; 0 for less than three points.
+fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let points: Vec<_> = points.collect();
+    if points.len() < 3 {
+        return 0.0;
+    }
+    let count = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
+    let (over, under) = points.iter().fold((0.0, 0.0), |(over, under), point| {
+        (over + (point.0 - x) * (point.1 - y), under + (point.0 - x).powi(2))
+    });
+    if under > 0.0 { over / under } else { 0.0 }
+}
+
+fn checks(part: Part, accounts: Accounts) -> Checks {
+    Checks {
+        accounts,
+        lost: part.lost,
+        out_of_order: part.out_of_order,
+        duplicates: part.duplicates,
+        gaps: part.gaps,
+        conflating_notices: part.conflating_notices,
+        refused: part.refused,
+        final_values: part.final_values,
+        final_values_wrong: part.final_values_wrong,
+        broken: part.broken,
+        sessions: part.sessions,
+    }
+}
+
+fn generator(
+    part: &Part,
+    published: &Published,
+    machine_busy: Option<f64>,
+    records: u64,
+    backwards: u64,
+) -> Generator {
+    let cpu_seconds: f64 = part.cpu_seconds.iter().sum();
+    let sessions: u64 = part.readers.iter().map(|reader| reader.sessions).sum();
+    let (lag, source_lag) = (part.lag.summary(), published.lag.summary());
+    let (was_bottleneck, doubts) =
+        doubts(&part.cpu_share, lag, source_lag, part.waited_share, machine_busy, backwards);
+    Generator {
+        cpu_share: part.cpu_share.clone(),
+        cpu_seconds,
+        records_per_cpu_second: if cpu_seconds > 0.0 { records as f64 / cpu_seconds } else { 0.0 },
+        lag: part.lag.read_off(),
+        source_lag: published.lag.read_off(),
+        waited_share: part.waited_share,
+        machine_busy,
+        resident_bytes: part.resident_bytes,
+        bytes_per_session: part.resident_bytes.saturating_sub(part.resident_bytes_before) as f64
+            / sessions.max(1) as f64,
+        was_bottleneck,
+        doubts,
+    }
+}
+
+/// Whether the generator was the bottleneck, and what limits how far its figures can be trusted.
+fn doubts(
+    cpu_share: &[f64],
+    lag: Summary,
+    source_lag: Summary,
+    waited_share: f64,
+    machine_busy: Option<f64>,
+    backwards: u64,
+) -> (bool, Vec<String>) {
+    let busiest = cpu_share.iter().copied().fold(0.0, f64::max);
+    let percent = |share: f64| share * 100.0;
+    let ms = |ns: u64| ns as f64 / 1e6;
+    let mut doubts = Vec::new();
+    if busiest > CPU_SHARE_MAX {
+        let taken = percent(busiest);
+        doubts.push(format!(
+            "a reading thread took {taken:.0} % of a core; take more `threads` or `processes`"
+        ));
+    }
+    if lag.p99_ns > LAG_P99_MAX_NS {
+        let late = ms(lag.p99_ns);
+        doubts.push(format!(
+            "it read up to {late:.1} ms late (p99), and latencies hold that; give it a free core"
+        ));
+    }
+    if source_lag.p99_ns > SOURCE_LAG_P99_MAX_NS {
+        let late = ms(source_lag.p99_ns);
+        doubts.push(format!(
+            "the own source was up to {late:.1} ms late (p99); give it a free core, or a lower rate"
+        ));
+    }
+    let was_bottleneck = !doubts.is_empty();
+    if waited_share > WAITED_SHARE_MAX {
+        let waited = percent(waited_share);
+        doubts.push(format!("a reading thread waited {waited:.0} % of the time for a processor"));
+    }
+    if let Some(busy) = machine_busy.filter(|busy| *busy > MACHINE_BUSY_MAX) {
+        let busy = percent(busy);
+        doubts.push(format!(
+            "all processors were {busy:.0} % busy: latencies hold the wait for a processor, the generator's included"
+        ));
+    }
+    if backwards > 0 {
+        doubts.push(format!("{backwards} records came before their event time: the clocks differ"));
+    }
+    (was_bottleneck, doubts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(
+        share: f64,
+        lag_ns: u64,
+        source_ns: u64,
+        others: (f64, f64, u64),
+        bottleneck: bool,
+        count: usize,
+    ) {
+        let of = |p99_ns| Summary { p99_ns, ..Summary::default() };
+        let (waited, busy, backwards) = others;
+        let (was, doubts) = doubts(&[0.1, share], of(lag_ns), of(source_ns), waited, Some(busy), backwards);
+        assert_eq!((was, doubts.len()), (bottleneck, count), "{doubts:?}");
+    }
+
+    #[test]
+    fn it_says_when_it_was_the_bottleneck_itself() {
+        let calm = (0.01, 0.5, 0);
+        check(0.5, 1_200_000, 100_000, calm, false, 0);
+        check(0.9, 1_200_000, 100_000, calm, true, 1);
+        check(0.5, 9_000_000, 100_000, calm, true, 1);
+        check(0.5, 1_200_000, 9_000_000, calm, true, 1);
+        check(0.5, 1_200_000, 100_000, (0.3, 0.95, 3), false, 3);
+    }
+
+    #[test]
+    fn a_leak_has_a_slope() {
+        let line = (0..10).map(|at| (f64::from(at), 100.0 + 3.0 * f64::from(at)));
+        assert!((slope(line) - 3.0).abs() < 1e-9);
+        assert!(slope([(1.0, 5.0), (2.0, 9.0)].into_iter()) == 0.0);
+    }
+}

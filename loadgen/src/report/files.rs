@@ -1,0 +1,70 @@
+//! Files of a run: the report, and percentile distributions that the plotters of HdrHistogram read.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::model::{Latency, Report};
+
+impl Report {
+    /// Writes `report.json` and a `.hgrm` for each histogram into a directory, which is made where it is not there.
+    ///
+    /// # Errors
+    /// When a file cannot be written; the text names it.
+    pub(crate) fn write(&self, directory: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        let put = |name: &str, text: &str| {
+            let path = directory.join(name);
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        put("report.json", &self.to_json())?;
+        put("latency.hgrm", &hgrm(&self.latency))?;
+        for hop in &self.hops {
+            put(&format!("hop-{}-{}.hgrm", hop.from, hop.to), &hgrm(&hop.latency))?;
+        }
+        for readers in self.readers.iter().filter(|readers| readers.kind != "prompt") {
+            put(&format!("age-{}.hgrm", readers.kind), &hgrm(&readers.age))?;
+        }
+        Ok(())
+    }
+}
+
+/// The text form of HdrHistogram's `outputPercentileDistribution`, in milliseconds.
+fn hgrm(latency: &Latency) -> String {
+    let mut text =
+        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let ms = |ns: u64| ns as f64 / 1e6;
+    for point in &latency.curve {
+        let _ = write!(text, "{:>12.3} {:>14.12} {:>10}", ms(point.ns), point.q, point.count);
+        let _ =
+            if point.q < 1.0 { writeln!(text, " {:>14.2}", 1.0 / (1.0 - point.q)) } else { writeln!(text) };
+    }
+    let s = &latency.summary;
+    let _ = writeln!(text, "#[Mean    = {:>12.3}, Max         = {:>12.3}]", ms(s.mean_ns), ms(s.max_ns));
+    let _ = writeln!(text, "#[Total count    = {:>12}]", s.count);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::tests::sample;
+
+    #[test]
+    fn all_files_are_there_and_read_back() {
+        let directory = std::env::temp_dir().join(format!("tickwire-loadgen-{}", std::process::id()));
+        let report = sample();
+        report.write(&directory).unwrap();
+        assert_eq!(Report::load(&directory.join("report.json")).unwrap(), report);
+        let text = std::fs::read_to_string(directory.join("latency.hgrm")).unwrap();
+        assert!(
+            text.contains("1/(1-Percentile)") && text.contains("#[Total count    =         2901]"),
+            "{text}"
+        );
+        let last = text.lines().rfind(|line| line.contains("1.000000000000")).unwrap();
+        assert!(last.trim_start().starts_with("3.0"), "{last}");
+        assert!(directory.join("age-throttled.hgrm").is_file());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

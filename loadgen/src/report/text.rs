@@ -1,0 +1,199 @@
+//! The report for people.
+
+use std::fmt::Write as _;
+
+use super::model::{Noted, Report};
+use crate::latency::Summary;
+
+impl Report {
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write_text(&mut text).expect("text can always be appended");
+        text.trim_end().to_owned()
+    }
+
+    fn write_text(&self, text: &mut String) -> std::fmt::Result {
+        let (sessions, flow, scenario) = (&self.sessions, &self.flow, &self.scenario);
+        let version = &self.versions.loadgen;
+        writeln!(
+            text,
+            "tickwire-loadgen {version}: {} at {} ({})",
+            scenario.name, scenario.url, self.versions.server
+        )?;
+        let machine = &self.machine;
+        writeln!(text, "machine     {} cores, {}, {}", machine.cores, machine.cpu, machine.system)?;
+        writeln!(
+            text,
+            "sessions    {} of {} open, {} subscriptions, {} reconnects",
+            sessions.opened, sessions.asked, sessions.subscriptions, sessions.reconnects
+        )?;
+        writeln!(
+            text,
+            "delivered   {} records in {} messages in {:.1} s: {:.0} records/s, {:.2} MB/s",
+            flow.records,
+            flow.messages,
+            self.seconds,
+            flow.records_per_second,
+            flow.bytes_per_second / 1e6
+        )?;
+        if flow.published > 0 {
+            let share = flow.delivered_share * 100.0;
+            writeln!(
+                text,
+                "published   {} updates; {share:.2} % of what they come to was delivered",
+                flow.published
+            )?;
+        }
+        writeln!(text, "\nlatency, ms                    count        p50        p99      p99.9        max")?;
+        write_summary(text, "intended → read", &self.latency.summary)?;
+        for hop in &self.hops {
+            write_summary(text, &format!("  {} → {}", hop.from, hop.to), &hop.latency.summary)?;
+        }
+        for readers in self.readers.iter().filter(|readers| readers.kind != "prompt") {
+            write_summary(text, &format!("{} ({})", readers.kind, readers.sessions), &readers.age.summary)?;
+        }
+        if sessions.reconnects > 0 {
+            write_summary(text, "lost → open again", &sessions.reconnect.summary)?;
+        }
+        write_summary(text, "own lag", &self.generator.lag.summary)?;
+        writeln!(text)?;
+        self.write_checks(text)?;
+        self.write_server(text)?;
+        self.write_generator(text)?;
+        if let Some(found) = &self.saturation {
+            writeln!(
+                text,
+                "saturation  {:.0} updates/s, {:.0} deliveries/s; then: {}",
+                found.updates_per_second, found.deliveries_per_second, found.limited_by
+            )?;
+        }
+        write_noted(text, "not opened", &sessions.not_opened)?;
+        write_noted(text, "ended early", &sessions.ended_early)?;
+        write_noted(text, "refused", &self.checks.refused)?;
+        for (rule, noted) in &self.checks.broken {
+            write_noted(text, &format!("BROKEN, {rule}"), noted)?;
+        }
+        for verdict in self.verdicts.iter().filter(|verdict| !verdict.held) {
+            writeln!(
+                text,
+                "BROKEN: {} is {}, and has to be {}",
+                verdict.name, verdict.measured, verdict.limit
+            )?;
+        }
+        match (&self.refused, self.passed) {
+            (Some(reason), _) => writeln!(text, "NO VERDICT: {reason}"),
+            (None, true) => writeln!(text, "passed: {} assertions hold", self.verdicts.len()),
+            (None, false) => writeln!(text, "FAILED"),
+        }
+    }
+
+    fn write_checks(&self, text: &mut String) -> std::fmt::Result {
+        let (checks, l) = (&self.checks, &self.checks.accounts);
+        if l.checked > 0 {
+            writeln!(
+                text,
+                "ledgers     {} entries: {} published = {} delivered + {} conflated + {} dropped + {} filtered",
+                l.checked, l.published, l.delivered, l.conflated, l.dropped, l.filtered
+            )?;
+        }
+        for (cause, gaps) in &checks.gaps {
+            writeln!(text, "gaps        {cause}: {} with {} numbers", gaps.announced, gaps.numbers)?;
+        }
+        writeln!(
+            text,
+            "checks      {} lost, {} out of order, {} twice; {} last values compared, {} wrong",
+            checks.lost,
+            checks.out_of_order,
+            checks.duplicates,
+            checks.final_values,
+            checks.final_values_wrong.count
+        )
+    }
+
+    fn write_server(&self, text: &mut String) -> std::fmt::Result {
+        let Some(server) = &self.server else { return Ok(()) };
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        writeln!(
+            text,
+            "server      {:.2} CPU seconds, {:.2} per million deliveries (source {:.2} s beside it); {:.1} MiB, {:.1} at most",
+            server.cpu_seconds,
+            server.cpu_seconds_per_million,
+            server.source_cpu_seconds,
+            mib(server.resident_bytes_end),
+            mib(server.resident_bytes_max)
+        )?;
+        writeln!(
+            text,
+            "            {:.1} KiB a session when they were open, then {:+.1} KiB/s",
+            server.bytes_per_session / 1024.0,
+            server.growth_per_second / 1024.0
+        )
+    }
+
+    fn write_generator(&self, text: &mut String) -> std::fmt::Result {
+        let own = &self.generator;
+        let shares: Vec<_> = own.cpu_share.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
+        let busy = own.machine_busy.map_or("?".to_owned(), |busy| format!("{:.0}", busy * 100.0));
+        writeln!(
+            text,
+            "generator   threads at {} of a core ({:.2} M records per CPU second), machine at {busy} %, {:.0} bytes a session",
+            shares.join(", "),
+            own.records_per_cpu_second / 1e6,
+            own.bytes_per_session
+        )?;
+        for doubt in &own.doubts {
+            writeln!(text, "            doubt: {doubt}")?;
+        }
+        if !self.clock.is_same_host {
+            let (offset, error) = (self.clock.offset_ns as f64 / 1e6, self.clock.error_ns as f64 / 1e6);
+            writeln!(
+                text,
+                "clock       the server's is {offset:+.3} ms from ours, to within {error:.3} ms; taken out"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn write_noted(text: &mut String, name: &str, noted: &Noted) -> std::fmt::Result {
+    if noted.count == 0 {
+        return Ok(());
+    }
+    writeln!(text, "{name}: {}", noted.count)?;
+    noted.first.iter().try_for_each(|line| writeln!(text, "  {line}"))
+}
+
+fn write_summary(text: &mut String, name: &str, summary: &Summary) -> std::fmt::Result {
+    let ms = |ns: u64| ns as f64 / 1e6;
+    writeln!(
+        text,
+        "{name:<26} {:>9} {:>10.3} {:>10.3} {:>10.3} {:>10.3}",
+        summary.count,
+        ms(summary.p50_ns),
+        ms(summary.p99_ns),
+        ms(summary.p999_ns),
+        ms(summary.max_ns)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::model::tests::sample;
+
+    #[test]
+    fn it_says_what_a_reader_looks_for() {
+        let mut report = sample();
+        let text = report.to_text();
+        for part in [
+            "dashboard at ws://",
+            "25000 records/s",
+            "throttled (50)",
+            "12.40 per million",
+            "passed: 1 assertions",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        report.refused = Some("too slow".to_owned());
+        assert!(report.to_text().contains("NO VERDICT: too slow"));
+    }
+}

@@ -1,0 +1,177 @@
+//! Whether a run is what its scenario asserts. Some things are asserted by every scenario.
+
+use std::time::Duration;
+
+use super::model::{Report, Verdict};
+use crate::latency::Summary;
+use crate::scenario::{Quantiles, Scenario};
+
+pub(super) fn verdicts(report: &Report, scenario: &Scenario) -> Vec<Verdict> {
+    let mut all = Verdicts::default();
+    let (checks, sessions, flow) = (&report.checks, &report.sessions, &report.flow);
+    for rule in ["lost", "order", "ledger", "value", "final", "protocol"] {
+        let count = checks.broken.get(rule).map_or(0, |noted| noted.count);
+        // What peers lose is counted, and asserted where the scenario says so.
+        if report.scenario.kind == "tickwire" || count > 0 {
+            all.at_most(&format!("broken.{rule}"), count as f64, 0.0, whole);
+        }
+    }
+    all.at_most("sessions.not_opened", sessions.not_opened.count as f64, 0.0, whole);
+    let early = scenario.bounds.ended_early.unwrap_or(0);
+    all.at_most("sessions.ended_early", sessions.ended_early.count as f64, early as f64, whole);
+    let bounds = &scenario.bounds;
+    all.quantiles("latency", &report.latency.summary, &bounds.latency);
+    all.quantiles("reconnect", &sessions.reconnect.summary, &bounds.reconnect);
+    for (kind, quantiles) in &bounds.ages {
+        let age = report.readers.iter().find(|readers| readers.kind == *kind);
+        let age = age.map_or(Summary::default(), |readers| readers.age.summary);
+        all.quantiles(&format!("age.{kind}"), &age, quantiles);
+    }
+    for (name, quantiles) in &bounds.hops {
+        let hop = report.hops.iter().find(|hop| format!("{}-{}", hop.from, hop.to) == *name);
+        let hop = hop.map_or(Summary::default(), |hop| hop.latency.summary);
+        all.quantiles(&format!("hop.{name}"), &hop, quantiles);
+    }
+    let published = checks.accounts.published.max(1) as f64;
+    all.least("deliveries_per_second", flow.records_per_second, bounds.deliveries_per_second);
+    all.least("delivered_share", flow.delivered_share, bounds.delivered_share);
+    all.most("conflated_share", checks.accounts.conflated as f64 / published, bounds.conflated_share, part);
+    all.most("lost", checks.lost as f64, bounds.lost.map(|lost| lost as f64), whole);
+    all.most("dropped", checks.accounts.dropped as f64, bounds.dropped.map(|count| count as f64), whole);
+    for readers in report.readers.iter().filter(|readers| readers.kind == "throttled") {
+        all.least("used_share", readers.used_share, bounds.used_share);
+    }
+    let server = report.server.as_ref();
+    let figure = |of: fn(&super::model::Server) -> f64| server.map_or(f64::NAN, of);
+    let cpu = figure(|server| server.cpu_seconds_per_million);
+    all.most("cpu_seconds_per_million", cpu, bounds.cpu_seconds_per_million, part);
+    let resident = figure(|server| server.resident_bytes_max as f64 / f64::from(1 << 20));
+    all.most("resident_mib", resident, bounds.resident_mib, part);
+    let growth = figure(|server| server.growth_per_second / 1024.0);
+    all.most("growth_kib_per_second", growth, bounds.growth_kib_per_second, part);
+    let session = figure(|server| server.bytes_per_session / 1024.0);
+    all.most("kib_per_session", session, bounds.kib_per_session, part);
+    all.0
+}
+
+#[derive(Default)]
+struct Verdicts(Vec<Verdict>);
+
+impl Verdicts {
+    fn add(&mut self, name: &str, limit: String, measured: String, held: bool) {
+        self.0.push(Verdict { name: name.to_owned(), limit, measured, held });
+    }
+
+    /// What is not a number was not measured, and does not hold.
+    fn at_most(&mut self, name: &str, value: f64, limit: f64, show: fn(f64) -> String) {
+        self.add(name, format!("at most {}", show(limit)), show(value), value <= limit);
+    }
+
+    fn most(&mut self, name: &str, value: f64, limit: Option<f64>, show: fn(f64) -> String) {
+        if let Some(limit) = limit {
+            self.at_most(name, value, limit, show);
+        }
+    }
+
+    fn least(&mut self, name: &str, value: f64, limit: Option<f64>) {
+        if let Some(limit) = limit {
+            self.add(name, format!("at least {}", part(limit)), part(value), value >= limit);
+        }
+    }
+
+    fn quantiles(&mut self, name: &str, measured: &Summary, limits: &Quantiles) {
+        let all = [
+            ("p50", measured.p50_ns, limits.p50),
+            ("p99", measured.p99_ns, limits.p99),
+            ("p999", measured.p999_ns, limits.p999),
+            ("max", measured.max_ns, limits.max),
+        ];
+        for (quantile, ns, limit) in all {
+            let Some(limit) = limit else { continue };
+            let name = format!("{name}.{quantile}");
+            let shown = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1e3);
+            if measured.count == 0 {
+                self.add(
+                    &name,
+                    format!("at most {}", shown(limit)),
+                    "nothing was measured".to_owned(),
+                    false,
+                );
+                continue;
+            }
+            let measured = Duration::from_nanos(ns);
+            self.add(&name, format!("at most {}", shown(limit)), shown(measured), measured <= limit);
+        }
+    }
+}
+
+fn whole(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+fn part(value: f64) -> String {
+    if value.is_nan() { "not measured".to_owned() } else { format!("{value:.3}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::Noted;
+    use crate::report::model::tests::sample;
+    use crate::scenario::fields::Fields;
+
+    #[track_caller]
+    fn check(bounds: &str, change: impl FnOnce(&mut Report), broken: &[&str]) {
+        let mut fields = Fields::default();
+        fields.add_file("x", bounds);
+        let scenario = crate::scenario::read(&mut fields, 2);
+        assert_eq!(fields.mistakes, [""; 0]);
+        let mut report = sample();
+        change(&mut report);
+        let verdicts = verdicts(&report, &scenario);
+        let names: Vec<_> =
+            verdicts.iter().filter(|verdict| !verdict.held).map(|verdict| &*verdict.name).collect();
+        assert_eq!(names, broken);
+    }
+
+    #[test]
+    fn every_assertion_can_hold_and_break() {
+        check("", |_| {}, &[]);
+        check("[assert.latency]\np50 = \"5ms\"\np99 = \"8ms\"\nmax = \"1s\"", |_| {}, &[]);
+        check(
+            "[assert.latency]\np50 = \"1ms\"\np99 = \"2ms\"\nmax = \"2ms\"",
+            |_| {},
+            &["latency.p50", "latency.p99", "latency.max"],
+        );
+        check("[assert.age.throttled]\np50 = \"10ms\"\np99 = \"100ms\"", |_| {}, &["age.throttled.p50"]);
+        check("[assert.age.stalled]\nmax = \"1h\"", |_| {}, &["age.stalled.max"]);
+        check("[assert.hop.read-decoded]\nmax = \"1us\"", |_| {}, &["hop.read-decoded.max"]);
+        check(
+            "[assert]\ndelivered_share = 0.999\ndeliveries_per_second = 24000",
+            |_| {},
+            &["delivered_share"],
+        );
+        check("[assert]\nconflated_share = 0.001\nlost = 0\ndropped = 0", |_| {}, &["conflated_share"]);
+        check(
+            "[assert]\ngrowth_kib_per_second = 3\ncpu_seconds_per_million = 13",
+            |_| {},
+            &["growth_kib_per_second"],
+        );
+        check("[assert]\nresident_mib = 10\nkib_per_session = 9", |_| {}, &["resident_mib"]);
+        check("[assert]\nresident_mib = 10", |report| report.server = None, &["resident_mib"]);
+    }
+
+    #[test]
+    fn what_every_scenario_asserts() {
+        let broken = |rule: &'static str| {
+            move |report: &mut Report| {
+                report.checks.broken.insert(rule.to_owned(), Noted { count: 1, first: Vec::new() });
+            }
+        };
+        check("", broken("lost"), &["broken.lost"]);
+        check("", broken("final"), &["broken.final"]);
+        check("", |report| report.sessions.ended_early.count = 2, &["sessions.ended_early"]);
+        check("[assert]\nended_early = 2", |report| report.sessions.ended_early.count = 2, &[]);
+        check("", |report| report.sessions.not_opened.count = 1, &["sessions.not_opened"]);
+    }
+}

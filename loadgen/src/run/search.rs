@@ -1,0 +1,166 @@
+//! The search for the highest rate that holds: doubled until a bound breaks, then halved in between.
+
+use std::time::Duration;
+
+use super::{LOOK_PERIOD, Run, pause, window_from_now};
+use crate::clock::now;
+use crate::crew::Crew;
+use crate::reader::Phase;
+use crate::report::model::{Event, Saturation, SaturationStep};
+use crate::run::watch::Watch;
+use crate::scenario::Search;
+use crate::serve::Told;
+
+/// Of the lowest rate, so that what has piled up can drain between two steps.
+const REST_SHARE: f64 = 0.1;
+const STEPS_MAX: usize = 40;
+
+/// Which rate is next, from what has held and what has not.
+#[derive(Clone, Copy, Debug)]
+struct Bracket {
+    held: f64,
+    broken: f64,
+    to: f64,
+    precision: f64,
+}
+
+impl Bracket {
+    fn next(&self, from: f64) -> Option<f64> {
+        if self.broken.is_infinite() {
+            let next = if self.held == 0.0 { from } else { self.held * 2.0 };
+            return (self.held < self.to).then_some(next.min(self.to));
+        }
+        let next = f64::midpoint(self.held, self.broken);
+        let is_known = self.broken - self.held <= self.precision * self.broken;
+        (!is_known && next >= 1.0).then_some(next)
+    }
+}
+
+pub(super) async fn run(run: &mut Run, crew: &mut Crew, search: &Search) -> anyhow::Result<Saturation> {
+    let mut bracket =
+        Bracket { held: 0.0, broken: f64::INFINITY, to: search.to, precision: search.precision };
+    let mut found = Saturation::default();
+    while let Some(rate) = bracket.next(search.from).filter(|_| found.steps.len() < STEPS_MAX) {
+        let step = step(run, crew, search, rate).await?;
+        if step.held {
+            bracket.held = rate;
+            found.updates_per_second = rate;
+            found.deliveries_per_second = step.deliveries_per_second;
+        } else {
+            bracket.broken = rate;
+            found.limited_by.clone_from(&step.reason);
+            run.tell_source(&Told::Rate(search.from * REST_SHARE)).await?;
+            pause(search.settle * 2).await?;
+        }
+        run.progress.note(&format!(
+            "{:>12.0} updates/s: {:.0} deliveries/s, p99 {:.2} ms, {}",
+            rate,
+            step.deliveries_per_second,
+            step.p99_ns as f64 / 1e6,
+            if step.held { "holds" } else { step.reason.as_str() }
+        ));
+        found.steps.push(step);
+    }
+    let rate = if found.updates_per_second > 0.0 { found.updates_per_second } else { search.from };
+    run.events.push(Event {
+        at: 0.0,
+        text: format!("measured at {rate:.0} updates per second, the highest that held"),
+    });
+    run.tell_source(&Told::Rate(rate)).await?;
+    pause(search.settle).await?;
+    Ok(found)
+}
+
+async fn step(run: &mut Run, crew: &mut Crew, search: &Search, rate: f64) -> anyhow::Result<SaturationStep> {
+    run.tell_source(&Told::Rate(rate)).await?;
+    pause(search.settle).await?;
+    let window = window_from_now(search.step);
+    run.tell_source(&Told::Window(window.0, window.1)).await?;
+    crew.tell(Phase::Measure, window, None);
+    let mut watch = Watch::new(run.watched, None, run.scenario.readers.len() + 1);
+    while now() < window.0 {
+        pause(Duration::from_millis(1)).await?;
+    }
+    watch.begin();
+    // The last second is told a little after its end.
+    while now() < window.1 + 200_000_000 {
+        let (counts, seconds) = crew.now();
+        watch.look(&seconds, window, rate).await;
+        run.progress.measuring(counts, Duration::from_nanos(window.1.saturating_sub(now())), &watch);
+        pause(LOOK_PERIOD).await?;
+    }
+    watch.end();
+    let published = match &mut run.served {
+        Some(served) => served.published().await?,
+        None => crate::source::Published::default(),
+    };
+    let seconds = search.step.as_secs_f64().floor().max(1.0);
+    let (ages, records) = watch.sum();
+    let ns = |q| if ages.is_empty() { 0 } else { ages.value_at_quantile(q) * 1000 };
+    let per_update = run.deliveries_per_update;
+    // What was published is of the whole window, what was read of its whole seconds.
+    let expected = published.in_window as f64 * per_update * seconds / search.step.as_secs_f64();
+    let offered = rate * seconds * per_update;
+    let delivered_share = if offered > 0.0 { records as f64 / offered } else { 0.0 };
+    let late = published.lag.summary().p99_ns;
+    let mut step = SaturationStep {
+        updates_per_second: rate,
+        deliveries_per_second: records as f64 / seconds,
+        delivered_share,
+        p50_ns: ns(0.5),
+        p99_ns: ns(0.99),
+        max_ns: ns(1.0),
+        server_cpu: run.watched.map(|_| watch.cpu.total() / seconds),
+        held: false,
+        reason: String::new(),
+    };
+    let p99 = search.p99.as_nanos() as u64;
+    step.reason = if delivered_share < search.delivered_share && expected < offered * search.delivered_share {
+        format!("the source published {:.1} % of what was due: it is the limit", expected / offered * 100.0)
+    } else if delivered_share < search.delivered_share {
+        format!("{:.2} % of the updates due were delivered", delivered_share * 100.0)
+    } else if step.p99_ns > p99 && late > p99 / 2 {
+        format!("the source itself was {:.1} ms late: it is the limit", late as f64 / 1e6)
+    } else if step.p99_ns > p99 {
+        format!("p99 of {:.1} ms is above {:.1} ms", step.p99_ns as f64 / 1e6, p99 as f64 / 1e6)
+    } else {
+        step.held = true;
+        String::new()
+    };
+    Ok(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_found_to_within_the_precision() {
+        let mut bracket = Bracket { held: 0.0, broken: f64::INFINITY, to: 1e9, precision: 0.02 };
+        let mut steps = 0;
+        while let Some(rate) = bracket.next(100.0) {
+            if rate <= 31_415.0 {
+                bracket.held = rate;
+            } else {
+                bracket.broken = rate;
+            }
+            steps += 1;
+        }
+        assert!((bracket.held / 31_415.0 - 1.0).abs() < 0.02, "{bracket:?}");
+        assert!(steps < 20, "{steps}");
+    }
+
+    #[test]
+    fn it_ends_at_the_highest_rate_that_may_be_tried_and_when_nothing_holds() {
+        let mut bracket = Bracket { held: 0.0, broken: f64::INFINITY, to: 1000.0, precision: 0.02 };
+        while let Some(rate) = bracket.next(300.0) {
+            bracket.held = rate;
+        }
+        assert!((bracket.held - 1000.0).abs() < 1e-9);
+        let mut bracket = Bracket { held: 0.0, broken: f64::INFINITY, to: 1e9, precision: 0.02 };
+        while let Some(rate) = bracket.next(300.0) {
+            bracket.broken = rate;
+        }
+        assert!(bracket.held == 0.0);
+    }
+}

@@ -1,0 +1,222 @@
+//! `tickwire-loadgen serve`: the own source and, where it is asked for, a gateway, in one process. A run starts it, talks
+//! to it over standard input and output, one JSON object a line, and ends it.
+
+use std::io::{BufRead as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use tickwire_bus::{Backplane, MemoryBus, MemoryLimits, NatsBus, NatsConfig};
+use tickwire_feed::{IngestConfig, Ingester};
+use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::layers::Layers;
+use crate::machine;
+use crate::scenario::Scenario;
+use crate::source::adapter::OpenLoop;
+use crate::source::{INSTRUMENT_BASE, Orders, Published, publisher};
+
+/// Commands that wait.
+const COMMANDS_MAX: usize = 64;
+/// Connections beside sessions: those that come back before the old ones are gone.
+const SESSIONS_SPARE: usize = 1000;
+/// Name of the thread that plays the source: its time is not the gateway's.
+pub(crate) const SOURCE_THREAD: &str = "source";
+
+/// First line of standard input.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    pub(crate) layers: Layers,
+    pub(crate) has_gateway: bool,
+}
+
+/// Every further line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Told {
+    /// Updates per second from now on.
+    Rate(f64),
+    /// Intended times that are counted.
+    Window(u64, u64),
+    /// No more updates.
+    Stop,
+    /// What was published; answered.
+    Report,
+    /// The gateway ends and comes back at the same address; answered.
+    Restart,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Said {
+    Ready { listen: Option<SocketAddr>, admin: Option<SocketAddr> },
+    Published(Box<Published>),
+    Restarted,
+    Failed(String),
+}
+
+/// Serves until standard input ends.
+///
+/// # Errors
+/// When it cannot start; the run is told so too.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut first = String::new();
+    std::io::stdin().lock().read_line(&mut first)?;
+    let begin: Begin = serde_json::from_str(&first)
+        .context("`serve` is started by `run`, which tells it what to do on its standard input")?;
+    let outcome = serve(&begin);
+    if let Err(error) = &outcome {
+        say(&Said::Failed(format!("{error:#}")));
+    }
+    outcome
+}
+
+fn say(said: &Said) {
+    let text = serde_json::to_string(said).expect("it is plain data");
+    let mut out = std::io::stdout().lock();
+    // A run that is gone does not read; standard input ends then too.
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+fn serve(begin: &Begin) -> anyhow::Result<()> {
+    let scenario = begin.layers.read()?;
+    machine::allow_files(scenario.sessions.count + SESSIONS_SPARE)?;
+    let published = Arc::new(Mutex::new(Published::default()));
+    let (orders, ordered) = watch::channel(Orders::default());
+    let stop = CancellationToken::new();
+    let bus = bus(&scenario)?;
+    let source = {
+        let (scenario, published, stop, bus) =
+            (scenario.clone(), Arc::clone(&published), stop.clone(), bus.clone());
+        let play = move || play(&scenario, ordered, published, bus, stop);
+        std::thread::Builder::new().name(SOURCE_THREAD.to_owned()).spawn(play)?
+    };
+    machine::pin(&scenario.target.server_cpus)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let config = begin.has_gateway.then(|| config(&scenario));
+        let gateway_bus = match (&config, &bus) {
+            // A connection of its own, as a gateway has.
+            (Some(_), Some(_)) if !scenario.target.bus.is_empty() => self::bus(&scenario)?,
+            _ => bus.clone(),
+        };
+        answer(config, gateway_bus, orders, &published).await
+    });
+    stop.cancel();
+    let played = source.join().map_err(|_| anyhow::anyhow!("the source panicked"))?;
+    outcome.and(played)
+}
+
+fn bus(scenario: &Scenario) -> anyhow::Result<Option<Arc<dyn Backplane>>> {
+    if scenario.peer.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(if scenario.target.bus.is_empty() {
+        Arc::new(MemoryBus::new(MemoryLimits::default()))
+    } else {
+        let config = NatsConfig { servers: scenario.target.bus.clone(), ..NatsConfig::default() };
+        Arc::new(NatsBus::connect(&config)?)
+    }))
+}
+
+/// The source's thread.
+fn play(
+    scenario: &Scenario,
+    orders: watch::Receiver<Orders>,
+    published: Arc<Mutex<Published>>,
+    bus: Option<Arc<dyn Backplane>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    machine::pin(&scenario.target.source_cpus)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if let Some(peer) = &scenario.peer {
+            tokio::select! {
+                ended = publisher::run(scenario, &peer.publish, orders, published) => {
+                    if let Err(error) = &ended {
+                        say(&Said::Failed(format!("the publisher stopped: {error:#}")));
+                    }
+                    return ended;
+                }
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+        let bus = bus.context("there is no bus")?;
+        let adapter = OpenLoop::new(scenario, orders, published)?;
+        let config = IngestConfig { instrument_id_base: Some(INSTRUMENT_BASE), ..IngestConfig::default() };
+        let summary = Ingester::new(config, adapter, bus).run(stop).await?;
+        if let Some(lost) = summary.lost {
+            say(&Said::Failed(format!("the source stopped: {lost}")));
+        }
+        Ok(())
+    })
+}
+
+fn config(scenario: &Scenario) -> GatewayConfig {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut config = GatewayConfig {
+        listen: local,
+        admin_listen: local,
+        shards: scenario.gateway.shards,
+        pacing: scenario.gateway.pacing,
+        drain_window: scenario.gateway.drain,
+        ..GatewayConfig::default()
+    };
+    config.limits.sessions = config.limits.sessions.max(scenario.sessions.count + SESSIONS_SPARE);
+    config
+}
+
+async fn answer(
+    config: Option<GatewayConfig>,
+    bus: Option<Arc<dyn Backplane>>,
+    orders: watch::Sender<Orders>,
+    published: &Mutex<Published>,
+) -> anyhow::Result<()> {
+    let start = async |config: &GatewayConfig| match &bus {
+        Some(bus) => Ok(Gateway::start(config.clone(), Arc::clone(bus), Arc::new(NoPages)).await?),
+        None => anyhow::bail!("there is no bus"),
+    };
+    let mut config = config;
+    let mut gateway = match &config {
+        Some(config) => Some(start(config).await?),
+        None => None,
+    };
+    let listen = gateway.as_ref().map(Gateway::listen_address);
+    let admin = gateway.as_ref().map(Gateway::admin_address);
+    if let (Some(config), Some(listen), Some(admin)) = (&mut config, listen, admin) {
+        (config.listen, config.admin_listen) = (listen, admin);
+    }
+    say(&Said::Ready { listen, admin });
+    let (commands, mut commanded) = mpsc::channel(COMMANDS_MAX);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if commands.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(line) = commanded.recv().await {
+        match serde_json::from_str(&line)? {
+            Told::Rate(rate) => orders.send_modify(|orders| orders.rate = Some(rate)),
+            Told::Window(from, to) => orders.send_modify(|orders| orders.window = (from, to)),
+            Told::Stop => orders.send_modify(|orders| orders.is_stopped = true),
+            Told::Report => {
+                let published = published.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                say(&Said::Published(Box::new(published)));
+            }
+            Told::Restart => {
+                if let (Some(old), Some(config)) = (gateway.take(), &config) {
+                    old.drain().await;
+                    gateway = Some(start(config).await?);
+                }
+                say(&Said::Restarted);
+            }
+        }
+    }
+    drop(gateway);
+    Ok(())
+}

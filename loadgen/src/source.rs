@@ -1,0 +1,212 @@
+//! The own source: when updates are due, of which symbol, and what they say.
+//!
+//! Open loop: an update is due by the plan alone, whatever became of those before it. Its intended time is its event
+//! time. What it says follows from symbol and intended time, so that a reader can check every value without being told.
+
+pub(crate) mod adapter;
+pub(crate) mod publisher;
+pub(crate) mod schedule;
+pub(crate) mod wait;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tickwire_wire::{Level, Quote};
+
+use crate::latency::Latencies;
+
+/// Instrument ids of the own source start behind this: no venue that Tickwire knows uses them.
+pub(crate) const INSTRUMENT_BASE: u32 = 100_000_000;
+
+/// Name of a symbol of the own source, without its venue.
+pub(crate) fn symbol_name(index: u32) -> String {
+    format!("S{index:05}")
+}
+
+/// What the source says of a symbol at a time.
+pub(crate) fn quote(symbol: u32, event_time: u64) -> Quote {
+    let mixed = mix(event_time ^ u64::from(symbol) << 40);
+    let bid = 1_000_000 + (mixed & 0xffff) as i64;
+    let spread = 1 + (mixed >> 16 & 7) as i64;
+    let size = |bits: u64| 1 + (bits & 0x1fff);
+    Quote {
+        bid: Some(Level { price: bid, size: size(mixed >> 20) }),
+        ask: Some(Level { price: bid + spread, size: size(mixed >> 36) }),
+    }
+}
+
+/// The same, as its fields are on the wire: bid price (zigzag), bid size, ask offset (zigzag), ask size.
+pub(crate) fn quote_on_wire(symbol: u32, event_time: u64) -> [u64; 4] {
+    let quote = quote(symbol, event_time);
+    let (bid, ask) = (quote.bid.unwrap_or_default(), quote.ask.unwrap_or_default());
+    [bid.price as u64 * 2, bid.size, (ask.price - bid.price) as u64 * 2, ask.size]
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): every bit of the result depends on every bit of the input.
+pub(crate) fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// How often each symbol is chosen, by Zipf's law: the weight of rank r is r to the power of minus `skew`.
+#[derive(Clone, Debug)]
+pub(crate) struct Popularity {
+    /// Sums of weights up to each symbol, 0 to 1.
+    sums: Vec<f64>,
+}
+
+impl Popularity {
+    pub(crate) fn new(symbols: usize, skew: f64) -> Self {
+        let mut sum = 0.0;
+        let mut sums: Vec<f64> = (1..=symbols)
+            .map(|rank| {
+                sum += (rank as f64).powf(-skew);
+                sum
+            })
+            .collect();
+        for part in &mut sums {
+            *part /= sum;
+        }
+        Self { sums }
+    }
+
+    pub(crate) fn choose(&self, rng: &mut ChaCha8Rng) -> u32 {
+        let at: f64 = rng.random();
+        self.sums.partition_point(|sum| *sum <= at).min(self.sums.len() - 1) as u32
+    }
+
+    /// Its part of all choices.
+    pub(crate) fn share(&self, symbol: u32) -> f64 {
+        let at = symbol as usize;
+        self.sums[at] - if at == 0 { 0.0 } else { self.sums[at - 1] }
+    }
+
+    /// So many different symbols, in order.
+    pub(crate) fn choose_some(&self, count: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
+        let all = self.sums.len();
+        if count == 0 || count >= all {
+            return (0..all as u32).collect();
+        }
+        let mut chosen = vec![false; all];
+        let mut left = count;
+        // The rarest ones could take for ever to be chosen: after a while the next free one is taken.
+        for attempt in 0.. {
+            if left == 0 {
+                break;
+            }
+            let mut at = self.choose(rng) as usize;
+            while chosen[at] && attempt > 20 * count {
+                at = (at + 1) % all;
+            }
+            left -= usize::from(!std::mem::replace(&mut chosen[at], true));
+        }
+        (0..all as u32).filter(|at| chosen[*at as usize]).collect()
+    }
+}
+
+/// Which symbol the next update is of.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    /// In turn, in a random order; empty: by popularity.
+    order: Vec<u32>,
+    at: usize,
+    popularity: Popularity,
+    rng: ChaCha8Rng,
+}
+
+impl Turns {
+    pub(crate) fn new(symbols: usize, skew: f64, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut order: Vec<u32> = if skew == 0.0 { (0..symbols as u32).collect() } else { Vec::new() };
+        shuffle(&mut order, &mut rng);
+        Self { order, at: 0, popularity: Popularity::new(symbols, skew), rng }
+    }
+
+    pub(crate) fn next(&mut self) -> u32 {
+        if self.order.is_empty() {
+            return self.popularity.choose(&mut self.rng);
+        }
+        let symbol = self.order[self.at];
+        self.at = (self.at + 1) % self.order.len();
+        symbol
+    }
+
+    /// Whether this update, of all, is a trade.
+    pub(crate) fn is_trade(&mut self, share: f64) -> bool {
+        share > 0.0 && self.rng.random::<f64>() < share
+    }
+}
+
+pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+    for at in (1..items.len()).rev() {
+        items.swap(at, rng.random_range(0..=at));
+    }
+}
+
+/// What the source published, told when it was stopped or asked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Published {
+    /// Updates whose intended time lies in the window of measuring.
+    pub(crate) in_window: u64,
+    pub(crate) total: u64,
+    /// Last quote of each symbol: its number and intended time; 0: none.
+    pub(crate) last: Vec<(u64, u64)>,
+    /// How late updates were published.
+    pub(crate) lag: Latencies,
+}
+
+/// What a running source is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Orders {
+    /// Updates per second from now on, instead of the plan's.
+    pub(crate) rate: Option<f64>,
+    /// Nanoseconds since the Unix epoch; from this on its updates are counted, up to the second.
+    pub(crate) window: (u64, u64),
+    pub(crate) is_stopped: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn popularity_follows_the_law() {
+        let popularity = Popularity::new(100, 1.0);
+        let total: f64 = (0..100).map(|symbol| popularity.share(symbol)).sum();
+        assert!((total - 1.0).abs() < 1e-9);
+        assert!((popularity.share(0) / popularity.share(9) - 10.0).abs() < 1e-6);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let first = (0..10_000).filter(|_| popularity.choose(&mut rng) == 0).count();
+        assert!((first as f64 / 10_000.0 - popularity.share(0)).abs() < 0.02, "{first}");
+    }
+
+    #[test]
+    fn some_are_different_and_as_many_as_asked() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for (all, count, skew) in [(100, 10, 0.0), (100, 99, 3.0), (5, 5, 0.0), (5, 0, 1.0), (1, 1, 1.0)] {
+            let mut chosen = Popularity::new(all, skew).choose_some(count, &mut rng);
+            chosen.dedup();
+            assert_eq!(chosen.len(), if count == 0 { all } else { count });
+        }
+    }
+
+    #[test]
+    fn without_skew_every_symbol_has_its_turn() {
+        let mut turns = Turns::new(10, 0.0, 3);
+        let mut seen: Vec<u32> = (0..10).map(|_| turns.next()).collect();
+        assert_eq!(seen[0], turns.next());
+        seen.sort_unstable();
+        assert_eq!(seen, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_a_quote_says_depends_on_symbol_and_time() {
+        let wire = quote_on_wire(3, 1_767_623_400_123_456_789);
+        assert_eq!(wire, quote_on_wire(3, 1_767_623_400_123_456_789));
+        assert_ne!(wire, quote_on_wire(4, 1_767_623_400_123_456_789));
+        assert_ne!(wire, quote_on_wire(3, 1_767_623_400_123_456_790));
+    }
+}

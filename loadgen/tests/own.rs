@@ -1,0 +1,104 @@
+//! Runs with a gateway and a source of their own.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const LOADGEN: &str = env!("CARGO_BIN_EXE_tickwire-loadgen");
+
+fn run(arguments: &[&str]) -> Output {
+    let always =
+        ["--json", "--allow-bottleneck", "--set", "warm_up=300ms", "--set", "assert.latency.p99=10s"];
+    Command::new(LOADGEN).arg("run").args(arguments).args(always).output().expect("the generator starts")
+}
+
+#[track_caller]
+fn passed(arguments: &[&str]) -> Value {
+    let output = run(arguments);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let report: Value =
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\n{stdout}\n{stderr}"));
+    assert!(
+        output.status.success(),
+        "{}\n{:#}\n{:#}\n{stderr}",
+        report["verdicts"],
+        report["sessions"],
+        report["checks"]
+    );
+    report
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+#[test]
+fn every_update_is_delivered_and_every_last_value_compared() {
+    let report = passed(&["dashboard", "--sessions", "20", "--for", "2s"]);
+    assert_eq!(report["sessions"]["subscriptions"], 20 * 50);
+    assert_eq!(report["checks"]["final_values"], 20 * 50);
+    let published = count(&report["flow"]["published"]);
+    assert!(published.abs_diff(1000) <= 1, "500 a second for two seconds, not {published}");
+    // What is due in the window counts, whenever it comes. Conflation may take some away on a busy machine.
+    assert!(count(&report["flow"]["records"]) <= published * 2, "{}", report["flow"]);
+    assert!(report["server"]["cpu_seconds"].as_f64().unwrap() > 0.0);
+    assert!(count(&report["server"]["resident_bytes_end"]) > 1 << 20);
+    assert_eq!(report["scenario"]["server"], "Tickwire");
+}
+
+#[test]
+fn several_processes_come_to_one_report() {
+    let plan =
+        ["--sessions", "9", "--for", "1s", "--processes", "3", "--threads", "2", "--channels", "quote,trade"];
+    let encodings = ["--set", "sessions.encodings.proto=1", "--set", "sessions.encodings.msgpack=1"];
+    let source =
+        ["--set", "source.trades=0.5", "--set", "sessions.symbols_each=7", "--set", "sessions.skew=1"];
+    let report = passed(&[&plan[..], &encodings[..], &source[..]].concat());
+    assert_eq!(
+        (&report["sessions"]["opened"], &report["sessions"]["subscriptions"]),
+        (&9.into(), &(9 * 7 * 2).into())
+    );
+    assert_eq!(report["generator"]["cpu_share"].as_array().unwrap().len(), 6);
+    assert_eq!(report["checks"]["accounts"]["checked"], 9 * 7 * 2);
+    assert!(count(&report["by_channel"]["trade"]["count"]) > 0, "{}", report["by_channel"]);
+}
+
+#[test]
+fn sessions_that_lose_their_gateway_resume_without_loss() {
+    let plan = ["reconnect-storm", "--sessions", "20", "--for", "6s", "--set", "churn.storms[0].at=1s"];
+    let times = ["--set", "churn.restarts[0].at=3s", "--set", "assert.reconnect.p99=60s"];
+    let report = passed(&[&plan[..], &times[..]].concat());
+    assert!(count(&report["sessions"]["reconnects"]) >= 20, "{}", report["sessions"]);
+    assert_eq!(report["checks"]["lost"], 0);
+}
+
+#[test]
+fn slow_readers_are_told_apart() {
+    let plan = ["slow-readers", "--sessions", "20", "--for", "3s", "--rate", "2000"];
+    let times = ["--set", "readers[1].at=500ms", "--set", "readers[1].lasting=1s"];
+    let bounds = ["--set", "assert.age.throttled.p50=60s", "--set", "assert.age.throttled.p99=60s"];
+    let report = passed(&[&plan[..], &times[..], &bounds[..]].concat());
+    let readers = report["readers"].as_array().unwrap();
+    let kinds: Vec<_> = readers.iter().map(|readers| readers["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["throttled", "stalled", "slow-program", "half-open", "silent", "prompt"]);
+    let stalled = &readers[1]["age"]["max_ns"];
+    assert!(
+        count(stalled) >= 900_000_000,
+        "a second without reading makes data a second old, not {stalled} ns"
+    );
+}
+
+#[test]
+fn mistakes_come_all_at_once() {
+    let output = run(&["dashboard", "--sessions", "0", "--set", "sessions.chanels=quote", "--for", "soon"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    for part in [
+        "3 mistakes",
+        "--sessions: `sessions.count`",
+        "did you mean `sessions.channels`",
+        "--for: `duration`",
+    ] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+}
