@@ -20,6 +20,7 @@ mod grant;
 mod insight;
 mod rate;
 mod session;
+mod straight;
 mod tick;
 mod topic;
 mod update;

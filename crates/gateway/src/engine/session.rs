@@ -67,7 +67,9 @@ impl Sub {
     /// Numbers up to `to` are settled by one delivered record.
     pub(crate) fn deliver(&mut self, to: u64) {
         if to > self.sent {
-            self.superseded(to - 1);
+            if to > self.sent + 1 {
+                self.superseded(to - 1);
+            }
             self.account.published += 1;
             self.account.delivered += 1;
             self.sent = to;

@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) update: Arc<Update>,
     /// The numbering that was in force before it.
     pub(crate) epoch_before: u64,
+    /// It announces a loss. Kept, because the record itself is a cache line further.
+    pub(crate) is_gap: bool,
     /// What it costs in the log. Kept, because a record grows when it is encoded once more.
     bytes: usize,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Entry {
 impl Entry {
     fn new(stamp: Stamp, update: &Arc<Update>, epoch_before: u64) -> Self {
         let bytes = update.source_bytes() + ENTRY_OVERHEAD;
-        Self { stamp, update: Arc::clone(update), epoch_before, bytes }
+        Self { stamp, update: Arc::clone(update), epoch_before, is_gap: update.is_gap(), bytes }
     }
 }
 
@@ -72,6 +74,9 @@ const MERGED_MAX: usize = 8;
 
 /// Conflation keys of one topic: more intervals of bars than any venue has.
 const KEYS_MAX: usize = 64;
+
+/// So many entries from the end are looked at one by one before the whole log is searched.
+const NEAR: usize = 8;
 
 /// What an entry costs beside its bytes.
 const ENTRY_OVERHEAD: usize = 256;
@@ -161,12 +166,12 @@ impl Topic {
     pub(crate) fn append(&mut self, update: &Arc<Update>, stamp: Stamp, limits: LogLimits) {
         self.stamp = stamp;
         self.forget_made();
-        let entry = Entry::new(stamp, update, self.epoch);
         let is_logged = self.channel.is_lossless() || self.channel == Channel::Book;
         if is_logged {
             // Whether it is a gap must not depend on who looked at it before.
             update.record();
         }
+        let entry = Entry::new(stamp, update, self.epoch);
         let is_gap = update.is_gap();
         if is_gap {
             self.note_gap(update, stamp);
@@ -254,7 +259,14 @@ impl Topic {
 
     /// The log entries after a stamp.
     pub(crate) fn log_after(&self, stamp: Stamp) -> impl Iterator<Item = &Entry> {
-        self.log.range(self.log.partition_point(|entry| entry.stamp <= stamp)..)
+        // Who asks is near the end, as a rule.
+        let near = self.log.iter().rev().take(NEAR).take_while(|entry| entry.stamp > stamp).count();
+        let first = if near < NEAR {
+            self.log.len() - near
+        } else {
+            self.log.partition_point(|entry| entry.stamp <= stamp)
+        };
+        self.log.range(first..)
     }
 
     /// The first of the newest records that arrived after a stamp.
