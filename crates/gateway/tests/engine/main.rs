@@ -3,6 +3,7 @@
 
 mod backfill;
 mod backfill_schedule;
+mod budget;
 mod bytes;
 mod clock;
 mod fanout;
