@@ -550,7 +550,9 @@ proptest! {
         ops in proptest::collection::vec(op(), 1..120),
     ) {
         let mut model = Model::new(log, records_max);
-        ops.into_iter().for_each(|op| model.step(op));
+        for op in ops {
+            model.step(op);
+        }
         model.finish();
     }
 
