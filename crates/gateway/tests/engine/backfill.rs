@@ -550,9 +550,7 @@ proptest! {
         ops in proptest::collection::vec(op(), 1..120),
     ) {
         let mut model = Model::new(log, records_max);
-        for op in ops {
-            model.step(op);
-        }
+        ops.into_iter().for_each(|op| model.step(op));
         model.finish();
     }
 
