@@ -77,7 +77,10 @@ fn message(
     let head = out.len();
     out.resize(head + HEAD_BYTES, 0);
     let end = out.len() + budget;
-    out.append(&mut session.control);
+    if !session.control.is_empty() {
+        // A session that has nothing to say keeps no buffer.
+        out.append(&mut std::mem::take(&mut session.control));
+    }
     let data = out.len();
     while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
         let Some(index) = session.dirty.pop_front() else { break };
