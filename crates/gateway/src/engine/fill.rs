@@ -40,7 +40,9 @@ pub(crate) fn fill(
     loop {
         let before = out.len();
         let left = budget.max(1).saturating_sub(before - begin);
-        let data = left.min(session.window.room()).min(session.window.message_bytes());
+        // Behind a long answer records would wait until that is read: they leave when there is room beside it.
+        let room = session.window.room().saturating_sub(session.control.len());
+        let data = left.min(room).min(session.window.message_bytes());
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
         let time = session.window.stamp(now);
         has_data |= message(session, topics, data, time, sent, out);
