@@ -240,11 +240,13 @@ pub(crate) struct Decisions {
     ring: VecDeque<Decided>,
     runs: HashMap<TopicId, Vec<Run>>,
     counts: [u64; KINDS.len()],
+    /// It was noted that receipts come late.
+    is_late: bool,
 }
 
 impl Default for Decisions {
     fn default() -> Self {
-        Self { ring: VecDeque::new(), runs: HashMap::new(), counts: [0; KINDS.len()] }
+        Self { ring: VecDeque::new(), runs: HashMap::new(), counts: [0; KINDS.len()], is_late: false }
     }
 }
 
@@ -334,11 +336,14 @@ impl Session {
             self.held = self.held.and(Held::WINDOW);
         }
         let is_late = self.window.is_tight();
-        if is_late && !self.is_late_noted {
+        let is_noted = self.decisions.as_ref().is_some_and(|decisions| decisions.is_late);
+        if is_late && !is_noted {
             let after_ns = now.saturating_sub(self.window.progress_at());
             self.decided(now, Decision::ReceiptLate { after_ns });
         }
-        self.is_late_noted = is_late;
+        if let Some(decisions) = &mut self.decisions {
+            decisions.is_late = is_late;
+        }
         if is_late && !self.window.is_open() && self.held_since == Some(now) {
             let (in_flight, window) = (self.window.in_flight() as u64, self.window.limit() as u64);
             self.decided(now, Decision::WindowFull { in_flight, window });

@@ -183,6 +183,7 @@ impl World {
                         gateway.interest.unsubscribe(&subject);
                     }
                 }
+                Action::LookUp(question) => panic!("there is no history to look up {question:?} in"),
                 Action::Ask(subject, question, target) => {
                     let ask = self.new_id();
                     let Some(gateway) = &mut self.gateways[at] else { return };

@@ -38,7 +38,7 @@ impl Known {
             Event::Instrument(info) => {
                 self.ids.insert(info.index, info.id);
             }
-            Event::Feed(_) | Event::Unavailable { .. } => {}
+            Event::Feed(_) | Event::Unavailable { .. } | Event::Backfill(_) => {}
         }
     }
 

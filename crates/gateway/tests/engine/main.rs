@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod backfill;
+mod budget;
 mod bytes;
 mod clock;
 mod fanout;
