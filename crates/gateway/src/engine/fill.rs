@@ -40,7 +40,9 @@ pub(crate) fn fill(
     loop {
         let before = out.len();
         let left = budget.max(1).saturating_sub(before - begin);
-        let data = left.min(session.window.room()).min(session.window.message_bytes());
+        // Behind a long answer records would wait until that is read: they leave when there is room beside it.
+        let room = session.window.room().saturating_sub(session.control.len());
+        let data = left.min(room).min(session.window.message_bytes());
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
         let time = session.window.stamp(now);
         has_data |= message(session, topics, data, time, sent, out);
@@ -75,7 +77,10 @@ fn message(
     let head = out.len();
     out.resize(head + HEAD_BYTES, 0);
     let end = out.len() + budget;
-    out.append(&mut session.control);
+    if !session.control.is_empty() {
+        // A session that has nothing to say keeps no buffer.
+        out.append(&mut std::mem::take(&mut session.control));
+    }
     let data = out.len();
     while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
         let Some(index) = session.dirty.pop_front() else { break };
@@ -177,11 +182,8 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &
     };
     if sub.backfill.is_some() {
         let before = Before::of(sub);
-        backfill::emit(session, index, topic, out);
-        if let Some(sub) = session.sub(index)
-            && before.is_notable(session.held, sub)
-        {
-            before.note(session, topic, index, false, now);
+        if let Some(cause) = backfill::emit(session, index, topic, out) {
+            before.note_missing(session, index, cause, now);
         }
         return false;
     }

@@ -19,7 +19,12 @@ pub(crate) fn emit(
     let (encoding, is_held) = (session.encoding, !session.held.is_empty());
     let sub = session.subs.get_mut(index as usize)?.as_mut()?;
     let topic = topics.get(sub.topic.0 as usize)?.as_deref()?;
-    if sub.sibling != index || sub.rate.is_some() || is_held || topic.channel == Channel::Book {
+    if sub.backfill.is_some()
+        || sub.sibling != index
+        || sub.rate.is_some()
+        || is_held
+        || topic.channel == Channel::Book
+    {
         return None;
     }
     if topic.channel.is_lossless() {

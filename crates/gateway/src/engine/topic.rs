@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tickwire_wire::{Body, Book, BookState, Channel, GapCause, Level, Record};
 
+use super::budget::Weighed;
 use super::session::SubRef;
 use super::update::{InstrumentInfo, TopicState, Update};
 
@@ -54,6 +55,8 @@ pub(crate) struct Topic {
     /// Lossless channels and books; and for every channel the gaps.
     pub(crate) log: VecDeque<Entry>,
     log_bytes: usize,
+    /// As the budget of all logs knows it.
+    pub(super) weighed: Weighed,
     pub(crate) book: BookState,
     /// Event and receive time of what the book contains last.
     book_times: (u64, u64),
@@ -91,6 +94,7 @@ impl Topic {
             latest: Vec::new(),
             log: VecDeque::new(),
             log_bytes: 0,
+            weighed: Weighed::default(),
             book: BookState::default(),
             book_times: (0, 0),
             merged: Vec::new(),
@@ -231,11 +235,22 @@ impl Topic {
         self.log.push_back(entry);
         while self.log.len() > limits.records.max(1) || (self.log_bytes > limits.bytes && self.log.len() > 1)
         {
-            let Some(old) = self.log.pop_front() else { break };
+            self.cut_oldest();
+        }
+    }
+
+    /// Forgets the oldest record of the log. Who still waits for it is told that it was shed.
+    pub(super) fn cut_oldest(&mut self) {
+        if let Some(old) = self.log.pop_front() {
             self.log_bytes -= old.bytes;
             // Gaps stay in the log when it starts again; to cut them off does not bring back what was before.
             self.log_start = self.log_start.max(old.stamp + 1);
         }
+    }
+
+    /// Of so many of the newest entries of the log.
+    pub(super) fn newest_bytes(&self, count: usize) -> usize {
+        self.log.iter().rev().take(count).map(|entry| entry.bytes).sum()
     }
 
     pub(crate) fn log_bytes(&self) -> usize {

@@ -98,6 +98,8 @@ pub(crate) struct Window {
     probed_at: u64,
     /// Pings that were not answered, whatever that answer says.
     pongs_owed: u32,
+    /// Newest probe that a pong came for, whatever counts.
+    ponged_to: u64,
     /// When the client last confirmed something, or had nothing to confirm.
     progress_at: u64,
 }
@@ -122,6 +124,7 @@ impl Window {
             trust: Trust::Unknown,
             probed_at: now,
             pongs_owed: 0,
+            ponged_to: 0,
             progress_at: now,
         }
     }
@@ -221,6 +224,7 @@ impl Window {
     pub(crate) fn on_pong(&mut self, time: u64, now: u64) -> bool {
         let is_owed = self.pongs_owed > 0;
         self.pongs_owed = self.pongs_owed.saturating_sub(1);
+        self.ponged_to = self.ponged_to.max(time.min(now));
         // Where receipts come, pongs say less.
         if self.trust == Trust::Receipts || !self.marks.iter().any(|mark| mark.time == time) {
             return is_owed;
@@ -261,6 +265,13 @@ impl Window {
             self.trust = Trust::Kernel;
             self.is_tight = false;
             self.limit = KERNEL_BYTES;
+        } else if self.trust == Trust::Receipts
+            && waits_ns > self.freshness.unanswered_ns
+            && self.marks.front().is_some_and(|mark| mark.time <= self.ponged_to)
+        {
+            // It sent a receipt once and sends none any more, or its program stands still: the next receipt tells.
+            self.trust = Trust::Pongs;
+            self.confirm(self.ponged_to, now);
         } else if matches!(self.trust, Trust::Pongs | Trust::Receipts)
             && waits_ns > self.late_ns().max(self.freshness.target_ns)
         {
