@@ -184,7 +184,9 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     check.range("gateway.history_ms", from.history_ms, 100, 4_000);
     let limits = &from.limits;
     for (place, value, low, high) in [
+        ("memory_bytes", limits.memory_bytes, 16 << 20, 1 << 40),
         ("sessions", limits.sessions, 1, 1_000_000),
+        ("subscriptions", limits.subscriptions, 1, 1 << 26),
         ("subscriptions_per_session", limits.subscriptions_per_session, 1, 65_536),
         ("command_bytes", limits.command_bytes, 256, 1 << 20),
         ("commands_per_second", limits.commands_per_second, 1, 100_000),
@@ -201,6 +203,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         ("topics", limits.topics, 1, 1 << 22),
         ("bus_messages", limits.bus_messages, 64, 1 << 24),
         ("bus_bytes", limits.bus_bytes, 1 << 20, 1 << 36),
+        ("socket_send_bytes", limits.socket_send_bytes, 0, 1 << 26),
+        ("socket_unsent_bytes", limits.socket_unsent_bytes, 2048, 1 << 26),
     ] {
         check.range(&format!("gateway.limits.{place}"), value, low, high);
     }
@@ -222,12 +226,16 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     );
     let ns = |ms: u64| ms.saturating_mul(1_000_000);
     let to = &mut gateway.limits;
+    to.memory_bytes = limits.memory_bytes as usize;
+    to.subscriptions = limits.subscriptions as usize;
     to.sessions = limits.sessions as usize;
     to.venues = limits.venues as usize;
     to.instruments = limits.instruments as usize;
     to.topics = limits.topics as usize;
     to.bus_messages = limits.bus_messages as usize;
     to.bus_bytes = limits.bus_bytes as usize;
+    to.socket_send_bytes = limits.socket_send_bytes as usize;
+    to.socket_unsent_bytes = limits.socket_unsent_bytes as usize;
     let (records_max, timeout_ns) = (limits.history_records, ns(from.history_ms));
     to.backfill = raw.bus.history.enabled.then_some(BackfillLimits { records_max, timeout_ns });
     let engine = &mut to.engine;
