@@ -83,6 +83,8 @@ pub(crate) struct Window {
     samples: VecDeque<(u64, u64)>,
     /// Highest rate, in bytes per second, of this stretch and the one before; when this one began.
     peaks: [f64; 2],
+    /// The rate was taken over a stretch that says little.
+    is_rate_rough: bool,
     peak_at: u64,
     /// Shortest delay of this stretch and the one before, in nanoseconds; when this one began.
     floors: [u64; 2],
@@ -112,6 +114,7 @@ impl Window {
             marks: VecDeque::new(),
             samples: VecDeque::new(),
             peaks: [0.0; 2],
+            is_rate_rough: true,
             peak_at: now,
             floors: [u64::MAX; 2],
             floor_at: now,
@@ -381,8 +384,11 @@ impl Window {
                 self.peaks = [0.0, self.peaks[0]];
                 self.peak_at = now;
             }
-            // A stretch that is shorter says less; it counts only where nothing else is known.
-            if now - at >= RATE_SPAN_NS || self.rate() == 0.0 {
+            // A stretch that is shorter says less: it counts only as long as nothing better is known. The greeting's few
+            // bytes are read at once by a client that takes a second for the next kilobytes.
+            if now - at >= RATE_SPAN_NS && self.is_rate_rough {
+                (self.peaks, self.is_rate_rough) = ([rate, 0.0], false);
+            } else if now - at >= RATE_SPAN_NS || self.rate() == 0.0 {
                 self.peaks[0] = self.peaks[0].max(rate);
             }
         }
