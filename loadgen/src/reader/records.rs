@@ -57,7 +57,7 @@ impl Session {
         };
         if sent.is_none() {
             self.breaks(core, Rule::Protocol, || "a message without a send time".to_owned());
-        } else if core.phase == super::Phase::Measure {
+        } else if core.phase == super::Phase::Measure && self.is_prompt(core) {
             let times = self.times(core, sent, read);
             core.part.hops[2].record(times.sent.unwrap_or(read), read);
             core.part.hops[3].record(read, now());
@@ -199,6 +199,10 @@ impl Session {
         } else {
             core.part.age(reader, channel, event_time, times.read);
             core.seconds.age(reader, event_time, times.read);
+        }
+        // A slow reader's own slowness is no hop of the server's.
+        if !self.is_prompt(core) {
+            return;
         }
         if core.until_hop > 0 {
             core.until_hop -= 1;
