@@ -19,6 +19,12 @@ done
 scripts/setup-tests.sh
 cargo test --workspace --quiet
 
+# Real servers that the load generator drives beside Tickwire.
+if command -v npm >/dev/null; then
+    (cd benches/peers && npm ci --no-audit --no-fund --loglevel=error >/dev/null)
+    cargo test -p tickwire-loadgen --test peers --quiet -- --ignored
+fi
+
 .cache/venv/bin/python -m unittest discover --quiet --start-directory tests/python
 
 if [[ $with_page == yes ]]; then

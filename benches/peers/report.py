@@ -20,6 +20,8 @@ SHAPES = {
 # A server holds a load when it delivers it, and in time.
 P99_MAX_NS = 100e6
 DELIVERED_MIN = 0.98
+# Above this share of waiting for a processor, somebody else was at work on the machine.
+WAITED_QUIET = 0.05
 
 
 @dataclass
@@ -189,10 +191,15 @@ def about(found: dict) -> str:
     memory = machine["memory_bytes"] / 2**30
     rounds = max(len(each.runs) for servers in found.values() for each in servers.values())
     seconds = sorted({round(run["seconds"]) for servers in [found.get(name, {}) for name in SHAPES] for each in servers.values() for run in each.runs})
+    waited = statistics.median(run["generator"]["waited_share"] for run in runs)
+    noise = "" if waited < WAITED_QUIET else (
+        f"\n**The machine was not quiet:** in half of the runs the generator's threads waited for a processor {100 * waited:.0f} % of the time or more."
+        " Latencies hold that wait, and so do rows that fail; CPU seconds are less disturbed. Run it again on a quiet one.\n"
+    )
     return (
         f"{len(runs)} runs from {day(first)} to {day(last)}, up to {rounds} of each server and scenario in turn (A B C, A B C); "
         f"{', '.join(map(str, seconds))} s measured in the loaded shapes. {machine['cpu']}, {machine['cores']} cores, {memory:.0f} GiB, "
-        f"{machine['system']}. Each cell: median (lowest–highest).\n"
+        f"{machine['system']}. Each cell: median (lowest–highest).\n{noise}"
     )
 
 

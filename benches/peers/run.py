@@ -200,6 +200,8 @@ def main() -> int:
         if key not in LEFT_OUT.get(scenario, ()) and is_installed(ALL[key])
     ]
     allow_files()
+    # Ended from outside, it ends the server that it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     failed = 0 if options.report else run_all(plan, results, options.together, options.minutes)
     if not options.quick:
         import report

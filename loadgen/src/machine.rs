@@ -86,7 +86,7 @@ pub(crate) fn allow_files(sessions: usize) -> anyhow::Result<()> {
     let is_allowed = limit.maximum.is_none_or(|maximum| maximum >= wanted);
     ensure!(
         is_allowed,
-        "{sessions} sessions need {wanted} open files and the limit is {}: raise it with `ulimit -n`",
+        "{sessions} connections need {wanted} open files and the limit is {}: raise it with `ulimit -n`",
         limit.maximum.unwrap_or(0)
     );
     setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(wanted), maximum: limit.maximum })?;

@@ -107,6 +107,7 @@ pub(crate) struct Part {
     pub(crate) subscriptions: u64,
     /// Sum over all subscriptions of their symbol's share of the source's updates.
     pub(crate) expected_share: f64,
+    pub(crate) open_retries: u64,
     pub(crate) not_opened: Noted,
     pub(crate) ended_early: Noted,
     pub(crate) closed_as_expected: u64,
@@ -205,6 +206,7 @@ impl Part {
         self.reconnect.merge(&other.reconnect);
         self.subscriptions += other.subscriptions;
         self.expected_share += other.expected_share;
+        self.open_retries += other.open_retries;
         self.not_opened.merge(other.not_opened);
         self.ended_early.merge(other.ended_early);
         self.closed_as_expected += other.closed_as_expected;

@@ -1,5 +1,6 @@
 //! What a run does: read from a file, checked as a whole before anything is opened, all in force from start to end.
 
+mod check;
 pub(crate) mod fields;
 mod read;
 pub(crate) mod ready;

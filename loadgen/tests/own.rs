@@ -89,6 +89,31 @@ fn slow_readers_are_told_apart() {
 }
 
 #[test]
+fn the_highest_rate_that_holds_is_found_and_measured() {
+    let plan = [
+        "saturation",
+        "--sessions",
+        "4",
+        "--for",
+        "1s",
+        "--set",
+        "saturation.from=100",
+        "--set",
+        "saturation.to=200",
+    ];
+    let search =
+        ["--set", "saturation.step=1s", "--set", "saturation.settle=200ms", "--set", "saturation.p99=30s"];
+    let report = passed(&[&plan[..], &search[..], &["--set", "saturation.delivered_share=0.5"]].concat());
+    let found = &report["saturation"];
+    assert_eq!(found["updates_per_second"], 200.0, "{found}");
+    assert_eq!(found["steps"].as_array().unwrap().len(), 2);
+    // 4 sessions with 50 of 500 symbols each: four tenths of 200 updates per second.
+    let deliveries = found["deliveries_per_second"].as_f64().unwrap();
+    assert!((60.0..100.0).contains(&deliveries), "{found}");
+    assert_eq!(report["scenario"]["updates_per_second"], 200.0);
+}
+
+#[test]
 fn mistakes_come_all_at_once() {
     let output = run(&["dashboard", "--sessions", "0", "--set", "sessions.chanels=quote", "--for", "soon"]);
     assert_eq!(output.status.code(), Some(2));

@@ -26,11 +26,20 @@ def main() -> None:
     from_buffer, publish = ffi.from_buffer, lib.uws_publish
     ssl, native_app = app.SSL, app.app
 
+    waiting = []
+
     def on_updates(_socket, message, _opcode):
-        start = from_buffer(message)
-        for at in range(0, len(message), UPDATE_BYTES):
-            topic = topics[int.from_bytes(message[at : at + 8], "little")]
-            publish(ssl, native_app, topic, len(topic), start + at, UPDATE_BYTES, BINARY, False)
+        # Not published at once: inside a message's handler the library's one cork buffer is taken by the publisher's
+        # socket, and every update that it has to write then costs a system call of its own.
+        waiting.append(message)
+
+    def publish_waiting(_data):
+        for message in waiting:
+            start = from_buffer(message)
+            for at in range(0, len(message), UPDATE_BYTES):
+                topic = topics[int.from_bytes(message[at : at + 8], "little")]
+                publish(ssl, native_app, topic, len(topic), start + at, UPDATE_BYTES, BINARY, False)
+        waiting.clear()
 
     def on_symbols(socket, message, _opcode):
         for (symbol,) in struct.iter_unpack("<I", message):
@@ -41,7 +50,10 @@ def main() -> None:
     app.ws("/publish", {"message": on_updates, "max_payload_length": 16 << 20})
     app.ws("/", {"message": on_symbols})
     app.listen(AppListenOptions(port=int(port), host=host), lambda _options: print("ready", flush=True))
+    # Runs after each turn's reading and, since libuv calls the youngest first, before the library writes what it has.
+    check = app.loop.uv_loop.create_check(publish_waiting, None)
     app.loop.uv_loop.run()
+    check.stop()
 
 
 if __name__ == "__main__":

@@ -109,6 +109,24 @@ impl Program {
         kib.unwrap_or_else(|| panic!("{} is gone:\n{}", self.name, self.output())) << 10
     }
 
+    /// For how long its threads ran and for how long they waited for a processor, up to now (Linux only).
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn ran_and_waited(&self) -> (Duration, Duration) {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let tasks = tasks.unwrap_or_else(|error| panic!("{} is gone: {error}\n{}", self.name, self.output()));
+        let mut sums = [0, 0];
+        for task in tasks.flatten() {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            for (sum, figure) in sums.iter_mut().zip(text.split(' ')) {
+                *sum += figure.parse::<u64>().unwrap_or(0);
+            }
+        }
+        let [ran, waited] = sums.map(Duration::from_nanos);
+        (ran, waited)
+    }
+
     /// Asks it to stop: SIGTERM.
     ///
     /// # Panics

@@ -15,6 +15,8 @@ use crate::ws::Opcode;
 
 /// First wait before a lost session connects again; a random part of it is waited, and it doubles.
 const BACK_OFF: Duration = Duration::from_millis(500);
+/// A session that is dropped in its handshake so often was not opened.
+const ATTEMPTS_MAX: u32 = 4;
 
 impl Session {
     pub(super) fn enter(&mut self, core: &mut Core, slot: usize, phase: Phase) {
@@ -80,6 +82,13 @@ impl Session {
             self.extra().attempts += 1;
             return self.come_back(core, slot, BACK_OFF * (1 << attempts.min(3)));
         }
+        // A server that has too many handshakes under way drops some before it reads them.
+        if self.state == State::Shaking && core.phase == Phase::Open && self.extra().attempts < ATTEMPTS_MAX {
+            let attempts = self.extra().attempts;
+            self.extra().attempts += 1;
+            core.part.open_retries += 1;
+            return self.connect_again(core, slot, BACK_OFF * (1 << attempts));
+        }
         let text = match end {
             End::Closed(code, text) => format!("closed by the server: {code} {text}"),
             End::Broken(text) => text,
@@ -129,7 +138,13 @@ impl Session {
         if extra.lost_at == 0 {
             extra.lost_at = time;
         }
+        self.connect_again(core, slot, within);
+    }
+
+    fn connect_again(&mut self, core: &mut Core, slot: usize, within: Duration) {
+        self.stream = None;
+        self.state = State::Waiting;
         let wait = core.rng.random_range(0..=within.as_nanos() as u64);
-        core.timers.add(time + wait, slot, Due::Connect);
+        core.timers.add(now() + wait, slot, Due::Connect);
     }
 }

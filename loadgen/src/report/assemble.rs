@@ -119,6 +119,7 @@ pub(crate) fn report(measured: Measured) -> Report {
             asked: scenario.sessions.count as u64,
             opened: counts.opened,
             subscriptions: part.subscriptions,
+            open_retries: part.open_retries,
             not_opened: part.not_opened.clone(),
             ended_early: part.ended_early.clone(),
             closed_as_expected: part.closed_as_expected,

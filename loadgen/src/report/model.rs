@@ -98,6 +98,8 @@ pub(crate) struct Sessions {
     pub(crate) asked: u64,
     pub(crate) opened: u64,
     pub(crate) subscriptions: u64,
+    /// Handshakes that the server dropped without an answer, and that were tried again.
+    pub(crate) open_retries: u64,
     pub(crate) not_opened: Noted,
     /// Against the plan. What the scenario closes itself, or has the gateway close, is not among them.
     pub(crate) ended_early: Noted,

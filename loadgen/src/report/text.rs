@@ -24,8 +24,12 @@ impl Report {
         writeln!(text, "machine     {} cores, {}, {}", machine.cores, machine.cpu, machine.system)?;
         writeln!(
             text,
-            "sessions    {} of {} open, {} subscriptions, {} reconnects",
-            sessions.opened, sessions.asked, sessions.subscriptions, sessions.reconnects
+            "sessions    {} of {} open ({} handshakes tried again), {} subscriptions, {} reconnects",
+            sessions.opened,
+            sessions.asked,
+            sessions.open_retries,
+            sessions.subscriptions,
+            sessions.reconnects
         )?;
         writeln!(
             text,

@@ -94,6 +94,14 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the server said:\n{}", self.program.output());
+        }
+    }
+}
+
 /// Opens a session on the quotes of the first so many instruments, all of them granted.
 pub(crate) async fn client(address: &str, instruments: u32, pace: Pace) -> StockClient {
     open(address, instruments, pace, true).await

@@ -1,0 +1,78 @@
+//! Mistakes that only the whole of a scenario shows.
+
+use std::time::Duration;
+
+use super::Scenario;
+use super::fields::Fields;
+
+const MEASURE_MIN: Duration = Duration::from_millis(100);
+
+/// Notes each at its field.
+pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
+    let sum: f64 = scenario.readers.iter().map(|reader| reader.share).sum();
+    if sum > 1.0 + 1e-9 {
+        f.wrong("readers", format!("their shares add up to {sum}; together they are at most 1"));
+    }
+    if scenario.duration < MEASURE_MIN {
+        f.wrong("duration", "measure for at least 100ms");
+    }
+    let (sessions, source) = (&scenario.sessions, &scenario.source);
+    if sessions.symbols_each > source.symbols && !source.is_running {
+        f.wrong(
+            "sessions.symbols_each",
+            format!(
+                "is {}, and the source has {} symbols (`source.symbols`)",
+                sessions.symbols_each, source.symbols
+            ),
+        );
+    }
+    if source.is_running {
+        if scenario.target.url.is_none() {
+            f.wrong("source.kind", "with \"running\" the gateway runs too: say where, in `target.url`");
+        }
+        if sessions.symbols.is_empty() {
+            f.wrong(
+                "source.kind",
+                "with \"running\" say what to subscribe to, in `sessions.symbols`: [\"sim:*\"]",
+            );
+        }
+        if scenario.saturation.is_some() {
+            f.wrong("saturation", "needs the own source, because it sets the rate: `source.kind` = \"own\"");
+        }
+    } else if !sessions.symbols.is_empty() {
+        f.wrong(
+            "sessions.symbols",
+            "is for `source.kind` = \"running\"; with the own source use `symbols_each`",
+        );
+    } else if scenario.peer.is_none() && !scenario.has_gateway() && scenario.target.bus.is_empty() {
+        f.wrong(
+            "target.url",
+            "the own source needs the bus of that gateway, in `target.bus` (--bus nats://127.0.0.1:4222); or take what its \
+             ingester sends, with `sessions.symbols` and `source.kind` = \"running\" (--symbols sim:*); or leave it out, for \
+             a gateway of its own",
+        );
+    }
+    if scenario.peer.is_some() {
+        if scenario.target.url.is_none() {
+            f.wrong("peer.kind", "say where the peer listens, in `target.url`");
+        }
+        if source.is_running || source.trades > 0.0 {
+            f.wrong(
+                "peer.kind",
+                "a peer gets quotes of the own source only: no `source.kind`, no `source.trades`",
+            );
+        }
+        if scenario.churn.flaps_per_second > 0.0 {
+            f.wrong("churn.flaps_per_second", "peers have no unsubscribing here; leave it out");
+        }
+    }
+    let own_gateway = scenario.has_gateway();
+    for (at, restart) in scenario.churn.restarts.iter().enumerate() {
+        if restart.command.is_empty() && !own_gateway {
+            f.wrong(&format!("churn.restarts[{at}].at"), "say how to restart that gateway, in `command`");
+        }
+    }
+    if scenario.processes > sessions.count {
+        f.wrong("processes", format!("is {}, and there are {} sessions", scenario.processes, sessions.count));
+    }
+}
