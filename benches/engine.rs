@@ -18,8 +18,8 @@ use tickwire_gateway::engine::{
     VenueIndex,
 };
 use tickwire_wire::{
-    Body, Channel, Command, Encoding, FeedState, Message, Scale, Subscribe, SymbolName, encode_command,
-    encode_message,
+    Body, Channel, Command, Encoding, FeedState, Message, Scale, SetRate, Subscribe, SymbolName,
+    encode_command, encode_message,
 };
 
 const SUBSCRIBERS: [usize; 3] = [1, 50, 500];
@@ -192,6 +192,21 @@ fn marks(c: &mut Criterion) {
         for key in &rig.sessions {
             rig.engine.unsent(*key, 1, NOW);
         }
+        in_turn(b, rig, 1, quote, 0);
+    });
+    // Everybody asked for a rate and was just sent something: the newer quote is held back.
+    group.bench_function(format!("resting/{subscribers}"), |b| {
+        let mut rig = Rig::new(Channel::Quote, Encoding::Proto, subscribers);
+        let symbols = vec!["binance:BTCUSDT".to_owned()];
+        let command = SetRate { id: 2, channel: "quote".to_owned(), symbols, max_rate: 10.0 };
+        let mut bytes = Vec::new();
+        encode_command(Encoding::Proto, &Command::SetRate(command), &mut bytes);
+        for key in rig.sessions.clone() {
+            rig.engine.on_message(key, &bytes, NOW);
+        }
+        let on_bus = rig.on_bus(quote());
+        rig.arrive(&on_bus);
+        rig.deliver();
         in_turn(b, rig, 1, quote, 0);
     });
     group.finish();

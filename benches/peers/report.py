@@ -164,7 +164,7 @@ def age_of(runs: Runs, figure: str) -> list[float]:
 
 
 def slow(servers: dict[str, Runs]) -> str:
-    head = ["server", "age p50 s", "age p99 s", "prompt sessions' p99 ms", "most memory, MiB", "cut off", "by default, a slow consumer"]
+    head = ["server", "age p50 s", "age p99 s", "prompt session's p99 ms", "most memory, MiB", "cut off", "by default, a slow consumer"]
     rows = []
     for key, runs in servers.items():
         if not runs.runs:
@@ -215,7 +215,11 @@ def write(results: Path) -> Path:
             parts += [f"\n## {title.capitalize()}\n\n", shape(found[name])]
     if "slow-readers" in found:
         pictures.ages(found["slow-readers"], age_of, FOLDER / "slow-readers.svg")
-        parts += [SLOW, slow(found["slow-readers"]), "\n![Age of what a slow reader reads](benchmarks/slow-readers.svg)\n"]
+        runs = [run for each in found["slow-readers"].values() for run in each.runs]
+        together = max((run.get("together", 1) for run in runs), default=1)
+        aside = f"; {together} servers were measured at a time, on the same core" if together > 1 else ""
+        seconds = max((round(run["seconds"]) for run in runs), default=0)
+        parts += [SLOW.format(seconds=seconds, together=aside), slow(found["slow-readers"]), "\n![Age of what a slow reader reads](benchmarks/slow-readers.svg)\n"]
     if "wide-idle" in found:
         pictures.idle(found["wide-idle"], FOLDER / "wide-idle.svg")
         parts += [IDLE, "![Memory of an idle session](benchmarks/wide-idle.svg)\n"]
@@ -261,7 +265,7 @@ From the moment at which an update was due (open loop) to the client's read, in 
 SLOW = """
 ## Slow readers
 
-Two sessions take 1 KB each 100 ms of a stream of some 404 KB/s, with default socket buffers; two others read everything. Age is
+One session takes 1 KB each 100 ms of a stream of some 404 KB/s for {seconds} s, with default socket buffers; another reads everything{together}. Age is
 what the data has when the slow program gets it. The peers keep their defaults.
 
 """

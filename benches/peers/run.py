@@ -22,8 +22,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +47,9 @@ LEFT_OUT = {
     "most-firehose": {"floor-5ms", "tickwire-16ms"},
 }
 SERVER_CPU, OTHERS_CPU = 0, 1
+# Its figures are seconds of age, and a server has a twentieth of a core to do.
+TOGETHER = "slow-readers"
+OVERHEAD_SECONDS = 4
 READY_SECONDS = 20
 # A run that hangs, on top of what it measures: connecting, warming up, settling, or a search for the highest rate.
 RUN_SECONDS_MAX = 240
@@ -67,11 +72,10 @@ def process(argv: list[str], cpu: int, ready: str | None):
     try:
         if ready is not None:
             # A server that does not start is killed, which ends the line.
-            deadline = signal.signal(signal.SIGALRM, lambda *_: child.kill())
-            signal.alarm(READY_SECONDS)
+            deadline = threading.Timer(READY_SECONDS, child.kill)
+            deadline.start()
             line = child.stdout.readline()
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, deadline)
+            deadline.cancel()
             if line.strip() != ready:
                 raise RuntimeError(f"{argv[0]} did not get ready: {line!r}")
         yield child
@@ -174,6 +178,8 @@ def main() -> int:
     parser.add_argument("--peer", default="", help=f"of {', '.join(ALL)}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="measured in each run")
+    parser.add_argument("--together", type=int, default=1, help=f"servers at a time in {TOGETHER}, where they do little")
+    parser.add_argument("--minutes", type=float, default=1e9, help="starts no run after this time; another call goes on")
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--fresh", action="store_true", help="forgets the results that are there")
     parser.add_argument("--report", action="store_true", help="runs nothing")
@@ -194,7 +200,7 @@ def main() -> int:
         if key not in LEFT_OUT.get(scenario, ()) and is_installed(ALL[key])
     ]
     allow_files()
-    failed = 0 if options.report else run_all(plan, results)
+    failed = 0 if options.report else run_all(plan, results, options.together, options.minutes)
     if not options.quick:
         import report
 
@@ -207,31 +213,54 @@ def is_done(file: Path) -> bool:
     return file.exists() and "failed" not in json.loads(file.read_text())
 
 
-def run_all(plan: list, results: Path) -> int:
-    todo = [(step, results / step[0] / f"{step[1]}-{step[2]}.json") for step in plan]
-    todo = [(step, file) for step, file in todo if not is_done(file)]
+def run_all(plan: list, results: Path, together: int, minutes: float) -> int:
+    todo = [step for step in plan if not is_done(file_of(results, step))]
     print(f"{len(plan)} runs, {len(plan) - len(todo)} are there already", flush=True)
-    failed, began, weight_done = 0, time.monotonic(), 0.0
-    weight = sum(step[3] + 5 for step, _ in todo)
-    for at, ((scenario, key, number, seconds), file) in enumerate(todo, 1):
-        left = "" if not weight_done else f", {(time.monotonic() - began) / weight_done * (weight - weight_done) / 60:.0f} min left"
-        print(f"[{at}/{len(todo)}{left}] {scenario} {key} #{number} ... ", end="", flush=True)
-        try:
-            outcome = measure(scenario, ALL[key], seconds)
-            print(brief(outcome))
-        except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
-            failed += 1
-            outcome = {"failed": str(error)}
-            print(f"FAILED: {error}")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".part")
-        scratch.write_text(json.dumps(outcome))
-        scratch.rename(file)
-        weight_done += seconds + 5
+    batches = []
+    for step in todo:
+        alike = batches and batches[-1][0][0] == step[0] == TOGETHER and batches[-1][0][2] == step[2]
+        if alike and len(batches[-1]) < together:
+            batches[-1].append(step)
+        else:
+            batches.append([step])
+    failed, done, began = 0, 0, time.monotonic()
+    weights = [batch[0][3] + OVERHEAD_SECONDS for batch in batches]
+    for at, batch in enumerate(batches):
+        passed = time.monotonic() - began
+        if passed + weights[at] > 60 * minutes:
+            print(f"time is up, {len(todo) - done} runs are left for another call")
+            break
+        left = f", {passed / sum(weights[:at]) * sum(weights[at:]) / 60:.0f} min left" if at else ""
+        with ThreadPoolExecutor(len(batch)) as pool:
+            outcomes = list(pool.map(attempt, batch))
+        for step, outcome in zip(batch, outcomes):
+            done += 1
+            failed += "failed" in outcome
+            outcome["together"] = len(batch)
+            print(f"[{done}/{len(todo)}{left}] {step[0]} {step[1]} #{step[2]}: {brief(outcome)}", flush=True)
+            file = file_of(results, step)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            scratch = file.with_suffix(".part")
+            scratch.write_text(json.dumps(outcome))
+            scratch.rename(file)
     return failed
 
 
+def file_of(results: Path, step: tuple) -> Path:
+    return results / step[0] / f"{step[1]}-{step[2]}.json"
+
+
+def attempt(step: tuple) -> dict:
+    scenario, key, _, seconds = step
+    try:
+        return measure(scenario, ALL[key], seconds)
+    except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+        return {"failed": str(error)}
+
+
 def brief(run: dict) -> str:
+    if "failed" in run:
+        return f"FAILED: {run['failed']}"
     latency, server = run["latency"], run.get("server") or {}
     parts = [
         f"{run['flow']['records_per_second'] / 1e3:.1f} k/s",

@@ -1,6 +1,9 @@
 //! A reading thread: an event loop of its own over the sockets of its sessions. One buffer for all reads, frames and
 //! records walked in place, nothing allocated per record.
 
+mod closing;
+mod doing;
+mod opening;
 mod records;
 mod second;
 mod session;

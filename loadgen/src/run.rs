@@ -78,7 +78,7 @@ impl Run {
             [] => None,
             command => Some(Spawned::start(command).await?),
         };
-        let has_gateway = target.url.is_none();
+        let has_gateway = scenario.has_gateway();
         let served =
             if scenario.source.is_running { None } else { Some(Served::start(&layers, has_gateway).await?) };
         let own = |address: &Served| {

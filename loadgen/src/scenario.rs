@@ -4,6 +4,7 @@ pub(crate) mod fields;
 mod read;
 pub(crate) mod ready;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickwire_gateway::Pacing;
@@ -71,6 +72,8 @@ pub(crate) struct Url {
 /// Of the own gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
+    /// Where it listens; None: wherever there is room. With this, `target.url` may name a proxy in front of it.
+    pub(crate) listen: Option<SocketAddr>,
     pub(crate) shards: usize,
     pub(crate) pacing: Pacing,
     pub(crate) drain: Duration,
@@ -140,6 +143,13 @@ pub(crate) enum ReaderKind {
     HalfOpen,
     /// Reads, and answers no ping.
     Silent,
+}
+
+impl Scenario {
+    /// Whether the run starts a gateway of its own.
+    pub(crate) fn has_gateway(&self) -> bool {
+        self.peer.is_none() && (self.target.url.is_none() || self.gateway.listen.is_some())
+    }
 }
 
 impl ReaderKind {

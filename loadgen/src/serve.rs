@@ -159,7 +159,7 @@ fn play(
 fn config(scenario: &Scenario) -> GatewayConfig {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = GatewayConfig {
-        listen: local,
+        listen: scenario.gateway.listen.unwrap_or(local),
         admin_listen: local,
         shards: scenario.gateway.shards,
         pacing: scenario.gateway.pacing,

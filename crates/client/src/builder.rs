@@ -48,7 +48,7 @@ impl Builder {
             command_timeout: Duration::from_secs(30),
             receipt_interval: Some(Duration::from_millis(250)),
             window: Duration::ZERO,
-            buffer_bytes: 256 << 10,
+            buffer_bytes: 16 << 10,
             message_bytes_max: 8 << 20,
             batch_events_max: 1024,
             subscriptions_max: 100_000,
@@ -107,8 +107,9 @@ impl Builder {
         self
     }
 
-    /// While data flows, the gateway is told this often what was read, and how far behind the reader is, and whenever it
-    /// asks by a ping. Default: 250 ms; None: never.
+    /// While data flows, the gateway is told this often what the program took, and how far behind it is; where the
+    /// gateway asks by a ping, it is told at once, up to 100 times a second. Default: 250 ms; None: never, and pings are
+    /// answered only when the program took what came before them.
     pub fn receipt_interval(mut self, interval: Option<Duration>) -> Self {
         self.receipt_interval = interval;
         self
@@ -121,7 +122,9 @@ impl Builder {
         self
     }
 
-    /// Bytes that are read ahead of the program; beyond them the socket is left alone. Default: 256 KiB; at least 1 KiB.
+    /// Bytes that are read ahead of the program; beyond them the socket is left alone. Default: 16 KiB, or one message
+    /// where that is larger; at least 1 KiB. What was read ahead ages while the program is busy, and cannot be replaced
+    /// by anything newer.
     ///
     /// Memory for data on its way is at most this, two messages, and what the present message decodes to.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {

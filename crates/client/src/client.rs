@@ -46,6 +46,8 @@ pub struct Client {
     handle: Handle,
     encoding: Encoding,
     buffer_bytes: usize,
+    /// The gateway learns from receipts what the program took, and from pongs only that somebody is there.
+    sends_receipts: bool,
     end: Option<Disconnect>,
 }
 
@@ -72,6 +74,7 @@ impl Client {
             handle: Handle::new(sender, builder.request_timeout()),
             encoding: builder.encoding,
             buffer_bytes: builder.buffer_bytes,
+            sends_receipts: builder.receipt_interval.is_some(),
             end: None,
         })
     }
@@ -104,10 +107,10 @@ impl Client {
 
     /// The next events; None when no further attempt to connect makes sense, and [`Client::end`] says why.
     ///
-    /// Calling it again says that the batch before was dealt with: only then are pings answered that came behind it,
-    /// which is how the gateway knows how fast this program is. A program that does not call it for longer than the
-    /// gateway's time-out (30 s by default) looks dead to the gateway and is disconnected; it is also not reconnected
-    /// before it calls again.
+    /// Calling it again says that the batch before was dealt with: only then does the gateway get its receipt, which is
+    /// how it knows how fast this program is. A program that does not call it for longer than the gateway's time-out
+    /// (30 s by default) looks stuck to the gateway and is disconnected; it is also not reconnected before it calls
+    /// again.
     ///
     /// # Cancel safety
     /// Cancel safe: in a `select!`, or under a time-out, nothing is lost.
@@ -130,7 +133,7 @@ impl Client {
                 Woken::Item(Some(Item::Message { bytes, read_at, room })) => {
                     self.handout.decode(&bytes, read_at, room);
                 }
-                Woken::Item(Some(Item::Ping { payload, .. })) => self.pong(payload),
+                Woken::Item(Some(Item::Ping { payload, .. })) => self.pinged(payload),
                 Woken::Item(Some(Item::Ended(reason))) => self.ended(reason),
                 Woken::Item(None) => {
                     self.ended(Disconnect::Closed { code: None, text: String::new() });
@@ -244,7 +247,7 @@ impl Client {
     fn opened(&mut self, established: Established) {
         let now = Instant::now();
         self.session.connected(established.address.clone(), established.hello.clone(), now);
-        let link = Link::start(established, self.encoding, self.buffer_bytes);
+        let link = Link::start(established, self.encoding, self.buffer_bytes, self.sends_receipts);
         self.phase = Phase::Connected { link, since: now };
     }
 
@@ -276,7 +279,7 @@ impl Client {
         let (receipt, commands) = (self.handout.taken(), self.session.take_commands());
         if let Phase::Connected { link, .. } = &self.phase {
             if let Some(receipt) = receipt {
-                link.outgoing.receipt(receipt);
+                link.outgoing.receipt(receipt, false);
             }
             if !commands.is_empty() {
                 link.outgoing.commands(commands);
@@ -284,12 +287,13 @@ impl Client {
         }
     }
 
-    fn pong(&mut self, payload: Bytes) {
-        let receipt = self.handout.asked();
-        if let Phase::Connected { link, .. } = &self.phase {
-            if let Some(receipt) = receipt {
-                link.outgoing.receipt(receipt);
-            }
+    /// The program took everything that came before a ping.
+    fn pinged(&mut self, payload: Bytes) {
+        let receipt = self.handout.passed(&payload);
+        let Phase::Connected { link, .. } = &self.phase else { return };
+        if let Some(receipt) = receipt {
+            link.outgoing.receipt(receipt, true);
+        } else if !self.sends_receipts {
             link.outgoing.pong(payload);
         }
     }

@@ -70,6 +70,8 @@ pub enum Event {
     Notice(Notice),
     /// The gateway's account. Every one is here, whoever asked for it.
     Ledger(Ledger),
+    /// The ledger that comes next differs from what came: a fault of the gateway or of this client.
+    LedgerMismatch(LedgerMismatch),
     /// The gateway rejected a command for which nobody waits.
     Rejected(Error),
 }
@@ -196,6 +198,61 @@ impl fmt::Display for GapEvent {
         let cause = self.cause.as_str_name().trim_start_matches("GAP_CAUSE_").to_ascii_lowercase();
         let (channel, symbol) = (self.channel.name(), &self.scale.symbol);
         write!(f, "gap {channel} {symbol} from {} to {last}, cause {cause}", self.first)
+    }
+}
+
+/// Where a ledger is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerMismatch {
+    /// Of which channel.
+    pub channel: Channel,
+    /// `venue:SYMBOL`.
+    pub symbol: String,
+    /// What is wrong.
+    pub fault: LedgerFault,
+}
+
+/// What is wrong with an entry of a ledger. `stated` by the gateway, `counted` here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum LedgerFault {
+    /// Delivered, conflated, dropped and filtered do not add up to what was published.
+    Sum {
+        published: u64,
+        parts: u64,
+    },
+    Delivered {
+        stated: u64,
+        counted: u64,
+    },
+    /// Numbers that were announced in gaps.
+    Dropped {
+        stated: u64,
+        counted: u64,
+    },
+    /// It is in the ledger, and is not granted.
+    Unknown,
+    /// It is granted, and not in the ledger of the whole session.
+    Missing,
+}
+
+impl fmt::Display for LedgerMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: ", self.channel.name(), self.symbol)?;
+        match self.fault {
+            LedgerFault::Sum { published, parts } => {
+                write!(f, "published is {published}, the parts add up to {parts}")
+            }
+            LedgerFault::Delivered { stated, counted } => {
+                write!(f, "the gateway delivered {stated}, {counted} came")
+            }
+            LedgerFault::Dropped { stated, counted } => {
+                write!(f, "the gateway dropped {stated}, {counted} were announced")
+            }
+            LedgerFault::Unknown => f.write_str("is in the ledger, and was never granted"),
+            LedgerFault::Missing => f.write_str("is not in the ledger"),
+        }
     }
 }
 

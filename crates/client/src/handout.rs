@@ -12,6 +12,9 @@ use crate::event::{Batch, Event};
 use crate::link::Room;
 use crate::session::Session;
 
+/// A ping with a time that is further from the gateway's is not from the gateway: an hour.
+const PING_TIME_OFF_MAX_NS: u64 = 3_600_000_000_000;
+
 /// The message that is being handed out.
 pub(crate) struct Handout {
     encoding: Encoding,
@@ -25,13 +28,17 @@ pub(crate) struct Handout {
     room: Option<Room>,
     read_at: Instant,
     sent_time: Option<u64>,
-    /// All of it was handed out.
+    /// All of it was handed out, and there was data in it.
     receipt: Option<Receipt>,
-    /// The program took it, and the gateway was not told yet.
-    owed: Option<Receipt>,
-    /// There is data among what is owed or handed out.
-    has_data: bool,
     last_receipt: Option<Instant>,
+    /// How far the last message's first record lay behind, when the program took it.
+    lag_ns: u64,
+    /// Up to when the gateway was told that the program took everything.
+    confirmed: u64,
+    /// Send time of the newest message with records that the program took.
+    taken_time: u64,
+    /// The gateway's time, as it last said it.
+    newest_sent: u64,
 }
 
 impl Handout {
@@ -50,9 +57,11 @@ impl Handout {
             read_at: Instant::now(),
             sent_time: None,
             receipt: None,
-            owed: None,
-            has_data: false,
             last_receipt: None,
+            lag_ns: 0,
+            confirmed: 0,
+            taken_time: 0,
+            newest_sent: 0,
         }
     }
 
@@ -64,6 +73,7 @@ impl Handout {
                 Ok(message) => {
                     if let Message::Sent(time) = message {
                         self.sent_time = Some(time);
+                        self.newest_sent = time;
                     }
                     self.decoded.push_back(message);
                 }
@@ -86,12 +96,10 @@ impl Handout {
         }
         self.decoded.shrink_to(self.batch_events_max);
         let events: Vec<_> = session.events().drain(..).collect();
-        self.has_data |= events.iter().any(|event| matches!(event, Event::Record(_)));
-        if self.decoded.is_empty()
-            && let Some(sent_time) = sent_time
-        {
+        if self.decoded.is_empty() && events.iter().any(|event| matches!(event, Event::Record(_))) {
             let reader_lag_ns = self.read_at.elapsed().as_nanos() as u64;
-            self.receipt = Some(Receipt { sent_time, reader_lag_ns });
+            self.lag_ns = reader_lag_ns;
+            self.receipt = sent_time.map(|sent_time| Receipt { sent_time, reader_lag_ns });
         }
         (!events.is_empty()).then_some(Batch { events, sent_time })
     }
@@ -104,29 +112,36 @@ impl Handout {
     /// The program came back: it took what it was given, and there is room again. Returns the receipt that is due.
     pub(crate) fn taken(&mut self) -> Option<Receipt> {
         self.room = None;
-        if let Some(receipt) = self.receipt.take() {
-            self.owed = Some(receipt);
+        let (receipt, interval) = (self.receipt.take()?, self.receipt_interval?);
+        self.taken_time = self.taken_time.max(receipt.sent_time);
+        if self.last_receipt.is_some_and(|at| at.elapsed() < interval) {
+            return None;
         }
-        let interval = self.receipt_interval?;
-        let is_young = self.last_receipt.is_some_and(|at| at.elapsed() < interval);
-        if is_young || !self.has_data { None } else { self.tell() }
-    }
-
-    /// The gateway asks how far the program is: what it took is told now. A gateway that holds back until then would
-    /// otherwise wait for a receipt, and the receipt for more data.
-    pub(crate) fn asked(&mut self) -> Option<Receipt> {
-        self.receipt_interval?;
-        self.tell()
-    }
-
-    fn tell(&mut self) -> Option<Receipt> {
-        let receipt = self.owed.take()?;
-        (self.last_receipt, self.has_data) = (Some(Instant::now()), false);
+        self.last_receipt = Some(Instant::now());
+        self.confirmed = self.confirmed.max(receipt.sent_time);
         Some(receipt)
+    }
+
+    /// The program took everything that was read before this ping. It gets a receipt at once, so
+    /// that the gateway can look at the program's progress as often as it wants: for the time that it carries where it is
+    /// the gateway's, else for the newest message.
+    pub(crate) fn passed(&mut self, ping: &[u8]) -> Option<Receipt> {
+        self.receipt_interval?;
+        // Others may ping too, with what they like.
+        let is_ours = |time: &u64| time.abs_diff(self.newest_sent) < PING_TIME_OFF_MAX_NS;
+        let named = ping.try_into().map(u64::from_le_bytes).ok().filter(is_ours);
+        let sent_time = named.unwrap_or(self.taken_time);
+        if sent_time <= self.confirmed {
+            return None;
+        }
+        self.confirmed = sent_time;
+        (self.receipt, self.last_receipt) = (None, Some(Instant::now()));
+        Some(Receipt { sent_time, reader_lag_ns: std::mem::take(&mut self.lag_ns) })
     }
 
     /// The connection is gone, and with it who would want a receipt.
     pub(crate) fn disconnected(&mut self) {
-        (self.room, self.receipt, self.owed, self.has_data) = (None, None, None, false);
+        (self.room, self.receipt) = (None, None);
+        (self.confirmed, self.taken_time, self.newest_sent) = (0, 0, 0);
     }
 }

@@ -39,6 +39,8 @@
 //! - **Order.** Records, gaps and changes of state come in one stream, in the order in which they happened.
 //! - **No silent loss.** On lossless channels (`trade`, `status`, `instrument`) every number is delivered once or is in
 //!   an [`Event::Gap`]: announced by the gateway, or noticed here. On the others a jump means "superseded".
+//! - **Accounts are compared.** Every ledger of the gateway is checked against what came; a difference is an
+//!   [`Event::LedgerMismatch`] before it.
 //! - **Nothing broken is shown as live.** Without a connection, with a feed that is stale or down, and until the
 //!   snapshot after a reconnect is there, [`Client::is_live`] is false. A book that does not agree with its numbers and
 //!   checksums is marked at once ([`State::BookBroken`]) and subscribed anew by the client.
@@ -46,12 +48,12 @@
 //!   dead ([`State::Mute`]) and replaced.
 //! - **Reconnect.** Full-jitter back-off, reset only by a connection that was stable; it obeys the table of close codes
 //!   and `Retry-After`. What was missed meanwhile is back-filled by the gateway or announced as a gap.
-//! - **Bounded.** At most [`Builder::buffer_bytes`] are read ahead of the program. Pings are answered only for what the
-//!   program took, so the gateway knows its true pace and conflates for it instead of queueing.
+//! - **Bounded.** At most [`Builder::buffer_bytes`] are read ahead of the program. Receipts tell the
+//!   gateway what the program took, so it knows the program's true pace and conflates for it instead of queueing.
 //!
 //! # What it does not do
 //!
-//! Nothing happens while nobody calls [`Client::next`]: no answer is read, no ping is answered, nothing is reconnected.
+//! Nothing happens while nobody calls [`Client::next`]: no answer is read, no receipt is sent, nothing is reconnected.
 //! A program that pauses for longer than the gateway waits (30 s by default) is disconnected, and reconnects when it
 //! comes back. TLS (`wss://`) comes later.
 
@@ -76,7 +78,10 @@ pub use backoff::Backoff;
 pub use builder::Builder;
 pub use client::Client;
 pub use error::{CommandError, ConnectError, Disconnect};
-pub use event::{Batch, Event, GapEvent, NoticedBy, Outcome, State, Update, price_text, size_text};
+pub use event::{
+    Batch, Event, GapEvent, LedgerFault, LedgerMismatch, NoticedBy, Outcome, State, Update, price_text,
+    size_text,
+};
 pub use handle::{Handle, Options};
 pub use handshake::{BoxTransport, Transport};
 pub use session::Counters;

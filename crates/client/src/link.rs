@@ -37,7 +37,13 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn start(established: Established, encoding: Encoding, buffer_bytes: usize) -> Self {
+    /// With `pong_at_once` a ping is answered when it is read; otherwise whoever takes it answers it.
+    pub(crate) fn start(
+        established: Established,
+        encoding: Encoding,
+        buffer_bytes: usize,
+        pong_at_once: bool,
+    ) -> Self {
         let Established { hello, first, reading, write, .. } = established;
         let (sender, items) = mpsc::channel(buffer_bytes / MESSAGE_OVERHEAD_BYTES + 2);
         let outgoing = Outgoing::default();
@@ -50,7 +56,8 @@ impl Link {
                 return;
             }
             let reason = {
-                let mut read = pin!(read_all(reading, &sender, buffer_bytes));
+                let mut read =
+                    pin!(read_all(reading, &sender, buffer_bytes, pong_at_once.then_some(&writing)));
                 let mut write = pin!(writing.write_to(write, encoding, pace));
                 tokio::select! {
                     reason = &mut read => {
@@ -87,6 +94,7 @@ async fn read_all(
     mut reading: Reading,
     items: &mpsc::Sender<Item>,
     buffer_bytes: usize,
+    answering: Option<&Outgoing>,
 ) -> Option<Disconnect> {
     let budget = Arc::new(Semaphore::new(buffer_bytes));
     loop {
@@ -94,6 +102,9 @@ async fn read_all(
             Ok(incoming) => incoming,
             Err(reason) => return Some(reason),
         };
+        if let (Incoming::Ping(payload), Some(outgoing)) = (&incoming, answering) {
+            outgoing.pong(payload.clone());
+        }
         let bytes = match &incoming {
             Incoming::Message(bytes) | Incoming::Ping(bytes) => bytes.len(),
             Incoming::Closed { .. } => 0,

@@ -1,6 +1,7 @@
 //! What waits to be written to the gateway, and its pace.
 //!
-//! Pongs and receipts need no queue: the newest says all that the older ones said.
+//! Pongs and receipts need no queue: the newest says all that the older ones said. Receipts that answer a ping do not
+//! count against the gateway's limit of commands, so they know only a pace of their own.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,6 +14,9 @@ use tickwire_wire::{Command, Encoding, Receipt, encode_command};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// Time between two receipts, at least.
+const RECEIPTS_APART: Duration = Duration::from_millis(10);
 
 /// The lanes to one gateway; cheap to clone.
 #[derive(Clone, Default)]
@@ -29,12 +33,17 @@ struct Lanes {
     pong: Option<Bytes>,
     commands: VecDeque<Command>,
     receipt: Option<Receipt>,
+    /// The receipt answers a ping.
+    is_answer: bool,
+    /// When the next receipt may go.
+    receipt_at: Option<Instant>,
     close: Option<u16>,
 }
 
 enum Write {
     Pong(Bytes),
     Command(Command),
+    Receipt { receipt: Receipt, counts: bool },
     Close(u16),
 }
 
@@ -52,8 +61,11 @@ impl Outgoing {
     }
 
     /// Replaces a receipt that was not written yet.
-    pub(crate) fn receipt(&self, receipt: Receipt) {
-        self.lanes().receipt = Some(receipt);
+    pub(crate) fn receipt(&self, receipt: Receipt, is_answer: bool) {
+        let mut lanes = self.lanes();
+        lanes.is_answer = is_answer || (lanes.is_answer && lanes.receipt.is_some());
+        lanes.receipt = Some(receipt);
+        drop(lanes);
         self.0.changed.notify_one();
     }
 
@@ -67,25 +79,34 @@ impl Outgoing {
         self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, may_command: bool) -> Option<Write> {
+    fn take(&self, may_command: bool, now: Instant) -> Option<Write> {
         let mut lanes = self.lanes();
         if let Some(payload) = lanes.pong.take() {
             return Some(Write::Pong(payload));
         }
-        if may_command {
-            if let Some(command) = lanes.commands.pop_front() {
-                return Some(Write::Command(command));
-            }
-            if let Some(receipt) = lanes.receipt.take() {
-                return Some(Write::Command(Command::Receipt(receipt)));
-            }
+        if may_command && let Some(command) = lanes.commands.pop_front() {
+            return Some(Write::Command(command));
+        }
+        let is_receipt_due = lanes.receipt_at.is_none_or(|at| now >= at);
+        if is_receipt_due
+            && (may_command || lanes.is_answer)
+            && let Some(receipt) = lanes.receipt.take()
+        {
+            lanes.receipt_at = Some(now + RECEIPTS_APART);
+            return Some(Write::Receipt { receipt, counts: !lanes.is_answer });
         }
         if lanes.commands.is_empty() { lanes.close.take().map(Write::Close) } else { None }
     }
 
-    fn wants_to_command(&self) -> bool {
+    /// When something that waits now may be written.
+    fn due(&self, pace: &Pace) -> Option<Instant> {
         let lanes = self.lanes();
-        !lanes.commands.is_empty() || lanes.receipt.is_some()
+        let command = (!lanes.commands.is_empty()).then(|| pace.free_at());
+        let receipt = lanes.receipt.as_ref().map(|_| {
+            let at = lanes.receipt_at.unwrap_or_else(|| pace.free_at());
+            if lanes.is_answer { at } else { at.max(pace.free_at()) }
+        });
+        command.into_iter().chain(receipt).min()
     }
 
     /// Writes until the session is closed or the socket fails.
@@ -100,10 +121,11 @@ impl Outgoing {
     ) -> io::Result<()> {
         let (mut payload, mut frame) = (Vec::new(), Vec::new());
         loop {
-            let Some(write) = self.take(pace.is_free(Instant::now())) else {
+            let now = Instant::now();
+            let Some(write) = self.take(pace.is_free(now), now) else {
                 let changed = self.0.changed.notified();
-                if self.wants_to_command() {
-                    let _ = tokio::time::timeout_at(pace.free_at(), changed).await;
+                if let Some(due) = self.due(&pace) {
+                    let _ = tokio::time::timeout_at(due, changed).await;
                 } else {
                     changed.await;
                 }
@@ -118,6 +140,13 @@ impl Outgoing {
                 Write::Command(command) => {
                     pace.spend(Instant::now());
                     encode_command(encoding, &command, &mut payload);
+                    (if encoding.is_text() { OpCode::Text } else { OpCode::Binary }, false)
+                }
+                Write::Receipt { receipt, counts } => {
+                    if counts {
+                        pace.spend(Instant::now());
+                    }
+                    encode_command(encoding, &Command::Receipt(receipt), &mut payload);
                     (if encoding.is_text() { OpCode::Text } else { OpCode::Binary }, false)
                 }
                 Write::Close(code) => {

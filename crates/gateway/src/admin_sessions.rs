@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tickwire_wire::CloseCode;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, oneshot};
@@ -174,7 +175,7 @@ fn session(shard: usize, row: &SessionRow, now: u64) -> Value {
         "peer": row.peer.map(|peer| peer.to_string()),
         "encoding": row.encoding.name(),
         "state": row.state.name(),
-        "closing": row.closing.map(|code| code.name()),
+        "closing": row.closing.map(CloseCode::name),
         "shard": shard,
         "opened": rfc3339(row.opened),
         "opened_ns": row.opened.to_string(),

@@ -37,6 +37,11 @@ pub struct Limits {
     pub instruments: usize,
     /// Topics whose records the gateway keeps, per shard; the log of each is bounded by the engine's limits.
     pub topics: usize,
+    /// Of the process: half of it for what logs and sessions hold, the rest for what that grows to. See
+    /// [`Limits::of_shard`] and [`Limits::worst_case_bytes`].
+    pub memory_bytes: usize,
+    /// Subscriptions of all sessions together; shards divide them evenly.
+    pub subscriptions: usize,
     /// Messages that wait between the bus and the gateway.
     pub bus_messages: usize,
     /// Bytes of them.
@@ -72,6 +77,8 @@ impl Default for Limits {
             venues: 64,
             instruments: 65_536,
             topics: 65_536,
+            memory_bytes: 1 << 30,
+            subscriptions: 500_000,
             bus_messages: 65_536,
             bus_bytes: 32 << 20,
             socket_send_bytes: 128 << 10,
@@ -97,27 +104,83 @@ impl Default for Limits {
                 linger_ns: 30_000 * MS,
                 log_records_per_topic: 4096,
                 log_bytes_per_topic: 1 << 20,
+                // Of the whole process; `Limits::of_shard` divides them.
+                log_bytes: 256 << 20,
+                private_bytes: 256 << 20,
+                subscriptions: 500_000,
                 write_bytes: 64 << 10,
             },
         }
     }
 }
 
+/// Of the memory that logs and sessions may hold, a logged record takes up to so many times what it counts for: it is
+/// kept decoded, and in each encoding that a session asked for.
+const LOG_FACTOR: usize = 3;
+
 impl Limits {
-    /// Most memory that the limits allow, in bytes: every session at the point of being closed, every topic's log
-    /// full, the bus queue full. A process that stays within its usual load takes a small part of it.
+    /// What one of so many shards may hold: its share of the process's memory and subscriptions.
+    pub fn of_shard(&self, shards: usize) -> EngineLimits {
+        let shards = shards.max(1);
+        EngineLimits {
+            log_bytes: self.memory_bytes / 4 / shards,
+            private_bytes: self.memory_bytes / 4 / shards,
+            subscriptions: self.subscriptions.div_ceil(shards),
+            ..self.engine.clone()
+        }
+    }
+
+    /// Most memory that the limits allow, in bytes: the memory budget used up, and every session, subscription, topic
+    /// and instrument that may be there. A process that stays within its usual load takes a small part of it.
     pub fn worst_case_bytes(&self, shards: usize) -> usize {
-        // What a session and its subscriptions take beside what they are owed, measured generously.
+        // What each takes beside what it is owed, measured generously: a session with its decisions and one record more
+        // than its share; a subscription with its runs of decisions, its place in all indexes and its line of the ledger;
+        // a topic with its newest records, books aside.
         const SESSION: usize = 24 << 10;
-        const SUBSCRIPTION: usize = 256;
-        let engine = &self.engine;
-        let session = SESSION
-            + SUBSCRIPTION * engine.subscriptions_per_session
-            + engine.close_bytes
-            + engine.write_bytes
-            + engine.command_bytes
-            + self.backfill.map_or(0, |_| BACKFILL_PARTS_MAX * PART_MEMORY);
-        let topics = engine.log_bytes_per_topic.saturating_mul(self.topics).saturating_mul(shards);
-        self.sessions.saturating_mul(session).saturating_add(topics).saturating_add(self.bus_bytes)
+        const SUBSCRIPTION: usize = 1 << 10;
+        const TOPIC: usize = 2 << 10;
+        const INSTRUMENT: usize = 1 << 10;
+        let engine = self.of_shard(shards);
+        // Sessions that are being closed may hold as much again until their connections are cut.
+        let private = engine.private_bytes.saturating_mul(2);
+        let shares = engine.log_bytes.saturating_mul(LOG_FACTOR).saturating_add(private);
+        let of_shards = shares.saturating_add(TOPIC.saturating_mul(self.topics)).saturating_mul(shards);
+        let backfill = self.backfill.map_or(0, |_| BACKFILL_PARTS_MAX * PART_MEMORY);
+        let session = SESSION + engine.command_bytes + backfill;
+        [
+            of_shards,
+            self.sessions.saturating_mul(session),
+            self.subscriptions.saturating_mul(SUBSCRIPTION),
+            self.instruments.saturating_mul(INSTRUMENT),
+            self.bus_bytes,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_case_is_a_small_multiple_of_the_budget() {
+        let limits = Limits::default();
+        for shards in [1, 2, 8] {
+            let worst = limits.worst_case_bytes(shards);
+            assert!(worst < 4 * limits.memory_bytes, "{} MiB with {shards} shards", worst >> 20);
+        }
+        let small =
+            Limits { memory_bytes: 64 << 20, sessions: 100, subscriptions: 10_000, topics: 1_000, ..limits };
+        assert!(small.worst_case_bytes(1) < 4 * small.memory_bytes, "{}", small.worst_case_bytes(1) >> 20);
+    }
+
+    #[test]
+    fn shards_share_the_budget() {
+        let limits = Limits::default();
+        let of_one = limits.of_shard(4);
+        assert_eq!(of_one.log_bytes * 4, limits.memory_bytes / 4);
+        assert_eq!(of_one.private_bytes * 4, limits.memory_bytes / 4);
+        assert_eq!(of_one.subscriptions * 4, limits.subscriptions);
     }
 }

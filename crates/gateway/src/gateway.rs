@@ -105,7 +105,7 @@ impl Gateway {
             links.push(ShardLink { events });
             let setup = ShardSetup {
                 at,
-                limits: config.limits.engine.clone(),
+                limits: config.limits.of_shard(stats.shards.len()),
                 backfill: config.limits.backfill.filter(|_| bus.history().is_some()),
                 pacing: config.pacing,
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -1,5 +1,6 @@
 //! From fields to a scenario.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickwire_gateway::Pacing;
@@ -33,6 +34,7 @@ pub(crate) fn read(fields: &mut Fields, cores: usize) -> Scenario {
         settle: f.time("settle").unwrap_or(10 * SECOND),
         target: target(f),
         gateway: Gateway {
+            listen: listen(f),
             shards: f.count("gateway.shards", 1, 64).unwrap_or(1) as usize,
             pacing: pacing(f),
             drain: f.time("gateway.drain").unwrap_or(SECOND),
@@ -52,6 +54,15 @@ pub(crate) fn read(fields: &mut Fields, cores: usize) -> Scenario {
     check(f, &scenario);
     f.refuse_unknown();
     scenario
+}
+
+fn listen(f: &mut Fields) -> Option<SocketAddr> {
+    let text = f.text("gateway.listen")?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        f.wrong("gateway.listen", "has to be an address with a port, as in \"127.0.0.1:7400\"");
+    }
+    address
 }
 
 /// How updates come to share writes; the gateway's own defaults where nothing is said.
@@ -381,7 +392,7 @@ fn check(f: &mut Fields, scenario: &Scenario) {
             "sessions.symbols",
             "is for `source.kind` = \"running\"; with the own source use `symbols_each`",
         );
-    } else if scenario.peer.is_none() && scenario.target.url.is_some() && scenario.target.bus.is_empty() {
+    } else if scenario.peer.is_none() && !scenario.has_gateway() && scenario.target.bus.is_empty() {
         f.wrong(
             "target.url",
             "the own source needs the bus of that gateway, in `target.bus` (--bus nats://127.0.0.1:4222); or take what its \
@@ -403,7 +414,7 @@ fn check(f: &mut Fields, scenario: &Scenario) {
             f.wrong("churn.flaps_per_second", "peers have no unsubscribing here; leave it out");
         }
     }
-    let own_gateway = scenario.target.url.is_none();
+    let own_gateway = scenario.has_gateway();
     for (at, restart) in scenario.churn.restarts.iter().enumerate() {
         if restart.command.is_empty() && !own_gateway {
             f.wrong(&format!("churn.restarts[{at}].at"), "say how to restart that gateway, in `command`");

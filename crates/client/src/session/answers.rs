@@ -61,6 +61,11 @@ impl Session {
         if pending.as_ref().is_some_and(|pending| pending.kind == Kind::RepairUnsubscribe) {
             return;
         }
+        // What is being unsubscribed may be in it or not.
+        let is_changing = |kind| matches!(kind, Kind::Unsubscribe | Kind::RepairUnsubscribe | Kind::Repair);
+        let is_whole = pending.as_ref().is_none_or(|pending| pending.kind == Kind::Ledger)
+            && !self.requests.pending.values().any(|pending| is_changing(pending.kind));
+        self.check_ledger(&ledger, is_whole);
         if let Some(pending) = pending.as_ref().filter(|pending| pending.kind == Kind::Unsubscribe) {
             // A grant may have crossed with the command.
             let channel = pending.channel;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tickwire_wire::{Channel, Granted, Quote, Scale};
 
+use super::account::Account;
 use super::books::SyncedBook;
 use super::numbering::Numbering;
 
@@ -20,6 +21,8 @@ pub(crate) struct Subscription {
     pub(crate) awaits_snapshot: bool,
     /// Of lossless channels.
     pub(crate) numbering: Option<Numbering>,
+    /// What came since it was granted.
+    pub(crate) account: Account,
 }
 
 /// The newest quote.
@@ -148,6 +151,7 @@ impl Instruments {
         let slot = &mut instrument.subscriptions[channel as usize];
         let subscription = slot.get_or_insert_with(Subscription::default);
         subscription.is_granted = true;
+        subscription.account = Account::new(granted.sequence);
         // Nothing happened yet: then there is nothing to wait for.
         subscription.awaits_snapshot = granted.sequence > 0;
         if channel.is_lossless() {

@@ -1,6 +1,7 @@
 //! What a connection means: a plain state machine without socket or clock. Messages, requests and `now` go in; events
 //! for the program and commands for the gateway come out.
 
+mod account;
 mod answers;
 mod books;
 mod commands;
@@ -40,6 +41,8 @@ pub struct Counters {
     pub ignored: u64,
     /// Times that a book did not agree with its records.
     pub broken_books: u64,
+    /// Differences between the gateway's ledgers and what came.
+    pub ledger_faults: u64,
 }
 
 /// What the session needs to know of the configuration.

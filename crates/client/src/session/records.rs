@@ -25,6 +25,7 @@ impl Session {
             self.counters.ignored += 1;
             return;
         };
+        subscription.account.record(record.sequence);
         let mut missing = None;
         if let Some(numbering) = &mut subscription.numbering {
             self.is_lossless_moving = true;
@@ -97,6 +98,7 @@ impl Session {
             self.counters.ignored += 1;
             return;
         };
+        subscription.account.gap(gap);
         if let Some(numbering) = &mut subscription.numbering {
             self.is_lossless_moving = true;
             let (before, announced) = numbering.gap(gap);

@@ -6,6 +6,7 @@ mod books;
 mod connecting;
 mod fake_gateway;
 mod gaps;
+mod ledgers;
 mod liveness;
 mod reading;
 mod reconnecting;

@@ -83,7 +83,8 @@ async fn updates_print_themselves_exactly() {
 #[tokio::test(start_paused = true)]
 async fn a_long_message_is_cut_into_batches() {
     let mut gateway = FakeGateway::new();
-    let builder = gateway.client().subscribe(Channel::Trade, [SYMBOL]).batch_events_max(10);
+    let builder =
+        gateway.client().subscribe(Channel::Trade, [SYMBOL]).batch_events_max(10).receipt_interval(None);
     let (mut client, mut session) = gateway.session(builder).await;
     session.grant(1, 0).await;
     until(&mut client, "subscribed").await;
@@ -113,9 +114,12 @@ async fn a_message_may_come_in_fragments() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pong_says_that_the_program_took_what_came_before() {
+async fn without_receipts_a_pong_says_that_the_program_took_what_came_before() {
     let mut gateway = FakeGateway::new();
-    let (mut client, mut session) = trades(&mut gateway).await;
+    let builder = gateway.client().subscribe(Channel::Trade, [SYMBOL]).receipt_interval(None);
+    let (mut client, mut session) = gateway.session(builder).await;
+    session.grant(1, 0).await;
+    until(&mut client, "subscribed").await;
     session.send(&[trade(1)]).await;
     session.ping(b"a").await;
     session.send(&[trade(2)]).await;
@@ -134,6 +138,107 @@ async fn a_pong_says_that_the_program_took_what_came_before() {
     );
     assert!(tokio::time::timeout(second, client.next()).await.is_err());
     assert_eq!(session.said().await, Some(Said::Pong(b"b".to_vec())));
+}
+
+/// A ping of the gateway, with its time.
+async fn probe(session: &mut Session) -> u64 {
+    let time = session.time + 1;
+    session.ping(&time.to_le_bytes()).await;
+    time
+}
+
+fn receipt(said: Option<Said>) -> (u64, u64) {
+    match said {
+        Some(Said::Command(Command::Receipt(receipt))) => (receipt.sent_time, receipt.reader_lag_ns),
+        other => panic!("{other:?} is no receipt"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_answered_at_once_and_gets_its_receipt_when_the_program_took_what_came_before() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = trades(&mut gateway).await;
+    let second = Duration::from_secs(1);
+    session.send(&[trade(1)]).await;
+    let probed = probe(&mut session).await;
+    assert_eq!(session.said().await, Some(Said::Pong(probed.to_le_bytes().to_vec())), "it was read");
+    assert_eq!(session.said_within(second).await, None, "the program has not taken trade 1");
+    assert_eq!(next(&mut client).await, ["trade 1"]);
+    assert_eq!(session.said_within(second).await, None, "the program still holds trade 1");
+    assert!(tokio::time::timeout(second, client.next()).await.is_err());
+    let (time, lag) = receipt(session.said().await);
+    assert_eq!((time, lag), (probed, 1_000_000_000));
+    let quiet = probe(&mut session).await;
+    assert!(quiet == probed, "the same time again");
+    session.said().await;
+    assert!(tokio::time::timeout(second, client.next()).await.is_err());
+    assert_eq!(session.said_within(second).await, None, "what is confirmed is not confirmed again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_pings_get_a_receipt_each_10_ms_and_the_last_one_is_not_forgotten() {
+    let mut gateway = FakeGateway::new();
+    gateway.hello.limits.as_mut().unwrap().commands_per_second = 4;
+    let (mut client, mut session) = trades(&mut gateway).await;
+    let reading = tokio::spawn(async move { while client.next().await.is_some() {} });
+    let (start, mut last) = (Instant::now(), 0);
+    for number in 1..=1000 {
+        session.send(&[trade(number)]).await;
+        last = probe(&mut session).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let elapsed = start.elapsed();
+    let mut receipts = Vec::new();
+    while let Some(said) = session.said_within(Duration::from_secs(5)).await {
+        if let Said::Command(_) = said {
+            receipts.push(receipt(Some(said)).0);
+        }
+    }
+    assert_eq!(receipts.last(), Some(&last));
+    assert!(receipts.is_sorted_by(|a, b| a < b), "{receipts:?}");
+    let most = elapsed.as_millis() as usize / 10 + 2;
+    assert!((most / 2..=most).contains(&receipts.len()), "{} of at most {most}", receipts.len());
+    reading.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_of_somebody_else_says_nothing_about_the_program() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = trades(&mut gateway).await;
+    session.ping(&[0xff; 8]).await;
+    session.ping(b"proxy").await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), client.next()).await.is_err());
+    while let Some(said) = session.said_within(Duration::from_secs(1)).await {
+        assert!(matches!(said, Said::Pong(_)), "{said:?}");
+    }
+    session.send(&[trade(1)]).await;
+    next(&mut client).await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), client.next()).await.is_err());
+    assert_eq!(receipt(session.said().await).0, session.time, "receipts go on");
+}
+
+/// What lies in this library is stale for the program: by default that is no more than a fraction of a second of a
+/// stream of 100,000 records a second, whatever the program takes of it.
+#[tokio::test(start_paused = true)]
+async fn little_is_read_ahead_by_default() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = trades(&mut gateway).await;
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&written);
+    tokio::spawn(async move {
+        for message in 0_u64.. {
+            let records: Vec<_> = (1..=100).map(|n| trade(message * 100 + n)).collect();
+            session.send(&records).await;
+            counter.fetch_add(records.len(), Ordering::Relaxed);
+        }
+    });
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    let mut one = Vec::new();
+    tickwire_client::wire::encode_message(Encoding::Proto, &trade(1), &scale(), &mut one);
+    let in_pipe = PIPE_BYTES / one.len();
+    let ahead = written.load(Ordering::Relaxed).saturating_sub(in_pipe);
+    assert!(ahead <= 1000, "{ahead} records of {} bytes are held", one.len());
+    assert!(client.next().await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,12 +287,12 @@ async fn a_ping_brings_the_receipt_of_what_was_taken() {
     while let Some(more) = session.said_within(Duration::from_secs(1)).await {
         said.push(more);
     }
-    let receipts = said.iter().filter_map(|said| match said {
+    let mut receipts = said.iter().filter_map(|said| match said {
         Said::Command(Command::Receipt(receipt)) => Some(receipt.sent_time),
         _ => None,
     });
     // The others were too young to be told of by themselves.
-    assert_eq!(receipts.last(), Some(last), "{said:?}");
+    assert_eq!(receipts.next_back(), Some(last), "{said:?}");
     assert!(said.contains(&Said::Pong(b"how far?".to_vec())), "{said:?}");
 }
 

@@ -9,7 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use tickwire_wire::{Encoding, GapCause};
+use tickwire_wire::GapCause;
 
 use super::fill::write_gap;
 use super::session::{Session, SessionKey, Sub, SubRef};
@@ -229,24 +229,30 @@ impl Engine {
     }
 }
 
-/// Emits the next record of what history brought, or what is missing in it; at its end the subscription goes on with
-/// its log, or needs another part.
-pub(super) fn emit(session: &mut Session, index: u32, topic: &Topic, out: &mut Vec<u8>) {
+/// Emits the next record of what history brought, or what is missing before it; at the end of a part the subscription
+/// goes on with its log, or needs another part. Returns the cause of what was announced.
+pub(super) fn emit(session: &mut Session, index: u32, topic: &Topic, out: &mut Vec<u8>) -> Option<GapCause> {
     let encoding = session.encoding;
-    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return };
-    let Some(mut backfill) = sub.backfill.take() else { return };
+    let sub = session.subs.get_mut(index as usize).and_then(Option::as_mut)?;
+    let mut backfill = sub.backfill.take()?;
+    let next = backfill.records.front().map_or(backfill.upto + 1, |update| update.first);
+    if next > sub.sent + 1 {
+        write_gap(topic, GapCause::Resume, (sub.sent + 1, next - 1), sub.epoch, encoding, out);
+        sub.announce(sub.sent + 1, next - 1);
+        sub.backfill = Some(backfill);
+        return Some(GapCause::Resume);
+    }
     if let Some(update) = backfill.records.pop_front() {
-        announce(sub, topic, update.first - 1, encoding, out);
         out.extend_from_slice(update.bytes(encoding));
-        if update.is_gap() {
+        let cause = update.gap_cause();
+        if cause.is_some() {
             sub.announce(update.first, update.last);
         } else {
             sub.deliver(update.last);
         }
         sub.backfill = Some(backfill);
-        return;
+        return cause;
     }
-    announce(sub, topic, backfill.upto, encoding, out);
     if backfill.upto >= backfill.last {
         backfill.extend(sub, topic);
     }
@@ -258,6 +264,7 @@ pub(super) fn emit(session: &mut Session, index: u32, topic: &Topic, out: &mut V
     } else {
         session.turns.active -= usize::from(backfill.is_active);
     }
+    None
 }
 
 impl Backfill {
@@ -273,13 +280,5 @@ impl Backfill {
             self.last += missing;
             self.spare -= missing;
         }
-    }
-}
-
-/// Announces the numbers up to `to` as not at hand.
-fn announce(sub: &mut Sub, topic: &Topic, to: u64, encoding: Encoding, out: &mut Vec<u8>) {
-    if to > sub.sent {
-        write_gap(topic, GapCause::Resume, (sub.sent + 1, to), sub.epoch, encoding, out);
-        sub.announce(sub.sent + 1, to);
     }
 }

@@ -21,6 +21,9 @@ const NAME_CHARS_SHOWN: usize = 32;
 
 pub(super) const ALREADY_SUBSCRIBED: &str = "this session has it already";
 
+pub(super) const FULL: &str =
+    "this gateway holds all the subscriptions it may (gateway.limits.subscriptions); try another one";
+
 impl Engine {
     /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
     /// whether it answers one of our probes: these are not counted against the client.
@@ -137,6 +140,7 @@ impl Engine {
         waiting: &mut Vec<TopicId>,
     ) -> Option<Refused> {
         let limit = self.limits.subscriptions_per_session;
+        let left = self.subscriptions_left();
         let session = self.sessions.get_mut(key)?;
         if let Some(wildcard) = wildcard {
             match session.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
@@ -147,13 +151,15 @@ impl Engine {
             return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
         }
         let held = session.by_topic.len() + session.pending.iter().map(|p| p.waiting.len()).sum::<usize>();
-        let room = limit.saturating_sub(held + waiting.len());
+        let of_session = limit.saturating_sub(held + waiting.len());
+        let room = of_session.min(left.saturating_sub(waiting.len()));
         let mut fresh: Vec<_> =
             topics.into_iter().filter(|topic| !session.by_topic.contains_key(topic)).collect();
         let asked = fresh.len();
         fresh.truncate(room);
         waiting.extend(fresh);
-        (asked > room).then(|| refused(channel, symbol, "limit", over_limit(limit)))
+        let why = if room < of_session { FULL.to_owned() } else { over_limit(limit) };
+        (asked > room).then(|| refused(channel, symbol, "limit", why))
     }
 
     /// The topics that a symbol stands for; with the venue where it stands for all of one.
@@ -328,6 +334,7 @@ impl Engine {
             return;
         }
         session.resume = merged.into_values().collect();
+        self.weigh_session(key);
     }
 
     /// The account of every subscription of a session.

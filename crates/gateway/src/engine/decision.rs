@@ -240,11 +240,13 @@ pub(crate) struct Decisions {
     ring: VecDeque<Decided>,
     runs: HashMap<TopicId, Vec<Run>>,
     counts: [u64; KINDS.len()],
+    /// It was noted that receipts come late.
+    is_late: bool,
 }
 
 impl Default for Decisions {
     fn default() -> Self {
-        Self { ring: VecDeque::new(), runs: HashMap::new(), counts: [0; KINDS.len()] }
+        Self { ring: VecDeque::new(), runs: HashMap::new(), counts: [0; KINDS.len()], is_late: false }
     }
 }
 
@@ -334,11 +336,14 @@ impl Session {
             self.held = self.held.and(Held::WINDOW);
         }
         let is_late = self.window.is_tight();
-        if is_late && !self.is_late_noted {
+        let is_noted = self.decisions.as_ref().is_some_and(|decisions| decisions.is_late);
+        if is_late && !is_noted {
             let after_ns = now.saturating_sub(self.window.progress_at());
             self.decided(now, Decision::ReceiptLate { after_ns });
         }
-        self.is_late_noted = is_late;
+        if let Some(decisions) = &mut self.decisions {
+            decisions.is_late = is_late;
+        }
         if is_late && !self.window.is_open() && self.held_since == Some(now) {
             let (in_flight, window) = (self.window.in_flight() as u64, self.window.limit() as u64);
             self.decided(now, Decision::WindowFull { in_flight, window });
@@ -375,6 +380,15 @@ impl Before {
         sub.account.dropped != self.dropped
             || sub.epoch != self.epoch
             || (!held.is_empty() && sub.account.conflated != self.conflated)
+    }
+
+    /// Numbers that were announced, for one cause, in front of what the log holds.
+    pub(super) fn note_missing(self, session: &mut Session, index: u32, cause: GapCause, now: u64) {
+        let Some(sub) = session.sub(index) else { return };
+        let (id, count) = (sub.topic, sub.account.dropped - self.dropped);
+        let (first, last) = (self.sent + 1, sub.sent);
+        let run = Run { since: now, until: now, first, last, count, delivered: 0, fate: Fate::Gap(cause) };
+        session.decisions.get_or_insert_default().note_run(id, run);
     }
 
     /// Keeps what became of the numbers that were passed.

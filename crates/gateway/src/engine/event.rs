@@ -39,6 +39,10 @@ impl Engine {
         self.stamp += 1;
         let stood = (topic.epoch, topic.sequence);
         topic.append(update, self.stamp, limits);
+        self.weigh_log(update.topic);
+        let Some(topic) = self.topics.get_mut(update.topic.0 as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
         let is_gap = update.is_gap();
         let is_lossless = topic.channel.is_lossless();
         let is_sheddable = is_lossless && !topic.channel.is_critical() && !is_gap;
@@ -112,7 +116,9 @@ impl Engine {
             return;
         };
         topic.restart(state, &mut self.stamp, limits);
-        for subscriber in topic.subscribers.clone() {
+        let subscribers = topic.subscribers.clone();
+        self.weigh_log(state.topic);
+        for subscriber in subscribers {
             self.mark(subscriber);
         }
         self.resolve_waiters(state.topic, now);
@@ -144,6 +150,7 @@ impl Engine {
             for subscriber in topic.subscribers.clone() {
                 self.close(subscriber.session, CloseCode::Internal);
             }
+            self.forget_log(TopicId::new(info.index, channel));
             if let Some(topic) = &mut self.topics[at] {
                 let old = std::mem::replace(&mut **topic, Topic::new(Arc::clone(info), channel));
                 (topic.subscribers, topic.idle_since) = (old.subscribers, old.idle_since);

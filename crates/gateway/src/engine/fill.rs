@@ -8,11 +8,12 @@ use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, encode_sent_ti
 use super::backfill;
 use super::decision::Before;
 use super::session::{Ending, Session, Sub};
+use super::straight;
 use super::topic::{Entry, Stamp, Topic};
 use super::update::{TopicId, Update};
 
-/// Longest head of a WebSocket frame from a server.
-pub(crate) const HEAD_BYTES_MAX: usize = 10;
+/// Head of most frames: so much is left free for it. A shorter or longer one moves what is behind it.
+const HEAD_BYTES: usize = 4;
 
 /// A ping with a time.
 const PROBE_BYTES: usize = 2 + size_of::<u64>();
@@ -39,7 +40,9 @@ pub(crate) fn fill(
     loop {
         let before = out.len();
         let left = budget.max(1).saturating_sub(before - begin);
-        let data = left.min(session.window.room()).min(session.window.message_bytes());
+        // Behind a long answer records would wait until that is read: they leave when there is room beside it.
+        let room = session.window.room().saturating_sub(session.control.len());
+        let data = left.min(room).min(session.window.message_bytes());
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
         let time = session.window.stamp(now);
         has_data |= message(session, topics, data, time, sent, out);
@@ -72,20 +75,27 @@ fn message(
     out: &mut Vec<u8>,
 ) -> bool {
     let head = out.len();
-    out.resize(head + HEAD_BYTES_MAX, 0);
+    out.resize(head + HEAD_BYTES, 0);
     let end = out.len() + budget;
-    out.append(&mut session.control);
+    if !session.control.is_empty() {
+        // A session that has nothing to say keeps no buffer.
+        out.append(&mut std::mem::take(&mut session.control));
+    }
     let data = out.len();
     while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
         let Some(index) = session.dirty.pop_front() else { break };
-        if emit_instrument(session, topics, index, end, now, sent, out) {
+        let is_left = match straight::emit(session, topics, index, end, out) {
+            Some(is_left) => is_left,
+            None => emit_instrument(session, topics, index, end, now, sent, out),
+        };
+        if is_left {
             session.dirty.push_back(index);
         } else if let Some(sub) = session.sub_mut(index) {
             sub.dirty = false;
         }
     }
     let has_data = out.len() > data;
-    if out.len() > head + HEAD_BYTES_MAX {
+    if out.len() > head + HEAD_BYTES {
         encode_sent_time(session.encoding, now, out);
         close_frame_head(session, head, out);
         session.wrote = now;
@@ -149,7 +159,7 @@ fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     }
     if topic.channel == Channel::Book {
         return match topic.log_after(sub.stamp.max(sub.since)).next() {
-            Some(entry) if entry.update.is_gap() => Some(entry.stamp),
+            Some(entry) if entry.is_gap => Some(entry.stamp),
             _ => (topic.book.is_synced() && topic.stamp > sub.stamp && topic.stamp <= sub.horizon())
                 .then_some(topic.stamp),
         };
@@ -172,11 +182,8 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &
     };
     if sub.backfill.is_some() {
         let before = Before::of(sub);
-        backfill::emit(session, index, topic, out);
-        if let Some(sub) = session.sub(index)
-            && before.is_notable(session.held, sub)
-        {
-            before.note(session, topic, index, false, now);
+        if let Some(cause) = backfill::emit(session, index, topic, out) {
+            before.note_missing(session, index, cause, now);
         }
         return false;
     }
@@ -203,7 +210,7 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &
 /// Returns the record that it was, where it was no gap.
 fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) -> Option<Arc<Update>> {
     let next = topic.log_after(sub.stamp.max(sub.since)).next().cloned();
-    if let Some(gap) = next.filter(|entry| entry.update.is_gap()) {
+    if let Some(gap) = next.filter(|entry| entry.is_gap) {
         emit_gap(sub, topic, &gap, encoding, out);
         sub.stamp = gap.stamp;
         return None;
@@ -329,14 +336,17 @@ pub(crate) fn write_gap(
     out.extend_from_slice(gap.bytes(encoding));
 }
 
-/// Puts the frame head right in front of its payload and moves both to where the head's room began.
+/// Puts the frame head in front of its payload.
 fn close_frame_head(session: &Session, head: usize, out: &mut Vec<u8>) {
     let opcode = if session.encoding.is_text() { OpCode::Text } else { OpCode::Binary };
-    let start = head + HEAD_BYTES_MAX;
+    let start = head + HEAD_BYTES;
     let mut bytes = [0; 16];
     let length = Frame::new(true, opcode, None, Payload::Borrowed(&out[start..])).fmt_head(&mut bytes);
-    out.drain(head..start - length);
-    out[head..head + length].copy_from_slice(&bytes[..length]);
+    if length == HEAD_BYTES {
+        out[head..start].copy_from_slice(&bytes[..length]);
+    } else {
+        out.splice(head..start, bytes[..length].iter().copied());
+    }
 }
 
 fn write_frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {

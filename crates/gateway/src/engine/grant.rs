@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
 use super::backfill::{Backfill, BackfillLimits};
-use super::command::{ALREADY_SUBSCRIBED, over_limit, refused};
+use super::command::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
 use super::decision::Decision;
 use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey, Sub, SubRef};
@@ -38,6 +38,7 @@ impl Engine {
         if is_known {
             self.grant_all(key, pending, now);
         } else if let Some(session) = self.sessions.get_mut(key) {
+            self.asked += pending.waiting.len();
             session.pending.push(pending);
         }
     }
@@ -74,6 +75,7 @@ impl Engine {
         let settled =
             session.pending.extract_if(.., |pending| pending.unknown.is_empty() || now >= pending.deadline);
         for pending in settled.collect::<Vec<_>>() {
+            self.asked -= pending.waiting.len();
             self.forget_waiter(key, &pending.unknown);
             self.grant_all(key, pending, now);
         }
@@ -85,6 +87,7 @@ impl Engine {
         let (instruments, mut withdrawn) = (&self.instruments, Vec::new());
         for pending in &mut session.pending {
             let answer = &mut pending.answer;
+            let before = pending.waiting.len();
             pending.waiting.retain(|topic| {
                 let stays = topics.binary_search(topic).is_err();
                 if let (false, Some(Some(info))) = (stays, instruments.get(topic.instrument_index() as usize))
@@ -95,6 +98,7 @@ impl Engine {
                 }
                 stays
             });
+            self.asked -= before - pending.waiting.len();
             withdrawn.extend(pending.unknown.extract_if(.., |topic| topics.binary_search(topic).is_ok()));
         }
         self.forget_waiter(key, &withdrawn);
@@ -104,6 +108,7 @@ impl Engine {
     pub(super) fn stop_waiting(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         for pending in std::mem::take(&mut session.pending) {
+            self.asked -= pending.waiting.len();
             self.forget_waiter(key, &pending.unknown);
         }
     }
@@ -136,6 +141,7 @@ impl Engine {
                 session.control.extend_from_slice(snapshot.bytes(session.encoding));
             }
         }
+        self.weigh_session(key);
         if self.sessions.get(key).is_some_and(|session| !session.venues.is_empty()) {
             self.beat(key, now);
         }
@@ -163,6 +169,9 @@ impl Engine {
         if session.by_topic.len() >= limit {
             return refuse("limit", over_limit(limit));
         }
+        if self.subscribed >= self.limits.subscriptions {
+            return refuse("limit", FULL.to_owned());
+        }
         let Some(topic) = self.topics[id.0 as usize].as_deref_mut().filter(|topic| topic.live) else {
             let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
@@ -175,6 +184,7 @@ impl Engine {
         let place = topic.subscribers.len() as u32;
         let index = session.add(Sub { place, ..sub });
         topic.subscribers.push(SubRef { session: key, sub: index });
+        self.subscribed += 1;
         if goes_back {
             session.turns.queue(index);
         }
@@ -203,6 +213,14 @@ impl Engine {
             asked.extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel), all.rate)));
         }
         for (key, topic, rate) in asked {
+            if self.subscriptions_left() == 0 {
+                let refusal = refused(topic.channel(), info.scale.symbol.clone(), "limit", FULL.to_owned());
+                self.say(
+                    key,
+                    &Message::Subscribed(Subscribed { refused: vec![refusal], ..Subscribed::default() }),
+                );
+                continue;
+            }
             self.await_topics(key, Subscribed::default(), vec![topic], rate, now);
         }
     }
@@ -213,6 +231,7 @@ impl Engine {
         if topic.is_some_and(|topic| !topic.live && topic.subscribers.is_empty())
             && !self.waiters.contains_key(&id)
         {
+            self.forget_log(id);
             self.topics[id.0 as usize] = None;
             self.wishes.push(Wish::Drop(id));
         }

@@ -11,6 +11,7 @@
 //! - Control messages, pongs and close frames leave first and always fit.
 
 mod backfill;
+mod budget;
 mod command;
 mod decision;
 mod event;
@@ -19,6 +20,7 @@ mod grant;
 mod insight;
 mod rate;
 mod session;
+mod straight;
 mod tick;
 mod topic;
 mod update;
@@ -40,6 +42,7 @@ pub use rate::{RATE_MIN, WINDOW_MS_MAX};
 pub use session::{Account, Pace, SessionKey};
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
 
+use budget::LogBudget;
 use rate::Queues;
 use session::{Ending, Session, Sub, SubRef};
 use topic::{Stamp, Topic};
@@ -83,6 +86,12 @@ pub struct EngineLimits {
     pub linger_ns: u64,
     pub log_records_per_topic: usize,
     pub log_bytes_per_topic: usize,
+    /// All logs of the shard together.
+    pub log_bytes: usize,
+    /// What waits for single sessions, all of the shard together.
+    pub private_bytes: usize,
+    /// All sessions of the shard together.
+    pub subscriptions: usize,
     /// Bytes that one write carries, about.
     pub write_bytes: usize,
 }
@@ -150,6 +159,12 @@ pub struct Engine {
     desk: backfill::Desk,
     /// The latest time that it was told.
     now: u64,
+    logs: LogBudget,
+    /// Sum over all sessions.
+    private_bytes: usize,
+    /// Granted, and asked for and not granted yet.
+    subscribed: usize,
+    asked: usize,
     /// Decisions for sessions that ended.
     decided: [u64; decision::KINDS.len()],
 }
@@ -178,6 +193,10 @@ impl Engine {
             draining: false,
             desk: backfill::Desk::default(),
             now: 0,
+            logs: LogBudget::default(),
+            private_bytes: 0,
+            subscribed: 0,
+            asked: 0,
             decided: [0; decision::KINDS.len()],
         }
     }
@@ -186,9 +205,9 @@ impl Engine {
     /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
     pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
         self.now = now;
-        let session = Session::new(id.as_str().into(), encoding, window_ms, self.limits.freshness(), now);
+        let session = Session::new(id.clone().into(), encoding, window_ms, self.limits.freshness(), now);
         let hello = Hello {
-            session: id.clone(),
+            session: id,
             protocol_version: PROTOCOL_VERSION,
             schema: SCHEMA.to_owned(),
             heartbeat_ms: (self.limits.heartbeat_ns / 1_000_000) as u32,
@@ -215,6 +234,7 @@ impl Engine {
     pub fn ended(&mut self, key: SessionKey, now: u64) -> Option<Account> {
         self.stop_waiting(key);
         let mut session = self.sessions.remove(key)?;
+        self.private_bytes -= session.private;
         for (all, count) in self.decided.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts())) {
             *all += count;
         }
@@ -242,6 +262,7 @@ impl Engine {
         session.lossless_bytes = 0;
         self.stop_waiting(key);
         self.queue(key);
+        self.note_session(key);
     }
 
     /// Why a session is being closed, if it is.
@@ -277,7 +298,8 @@ impl Engine {
             return Filled::default();
         }
         let mut sent = std::mem::take(&mut self.sent);
-        let budget = self.limits.write_bytes;
+        let budget = self.write_budget();
+        let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         let has_data = fill::fill(session, &mut self.topics, budget, now, &mut sent, out);
         if session.dirty.is_empty() {
             session.held = Held::default();
@@ -285,6 +307,7 @@ impl Engine {
         session.note_held(now);
         session.ease(self.limits.shed_end_bytes, now);
         self.rest(key, &sent, has_data, now);
+        self.weigh_session(key);
         sent.clear();
         self.sent = sent;
         if self.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
@@ -308,6 +331,7 @@ impl Engine {
             }
             session.unsent_bytes = bytes;
             session.note_held(now);
+            self.weigh_session(key);
             return;
         }
         session.unsent_bytes = 0;
@@ -317,6 +341,7 @@ impl Engine {
         if session.has_work() {
             self.queue(key);
         }
+        self.weigh_session(key);
     }
 
     /// Sessions whose clients do not answer pings: for these the shell is to tell what the kernel has not confirmed.
@@ -355,7 +380,7 @@ impl Engine {
 
     /// Bytes that the recent records of all topics take.
     pub fn log_bytes(&self) -> usize {
-        self.topics.iter().flatten().map(|topic| topic.log_bytes()).sum()
+        self.logs.total()
     }
 
     /// What became of all records of all subscriptions, ended ones included.
@@ -384,6 +409,7 @@ impl Engine {
             self.close(key, CloseCode::SlowConsumer);
         }
         self.queue(key);
+        self.weigh_session(key);
     }
 
     fn queue(&mut self, key: SessionKey) {
@@ -398,6 +424,7 @@ impl Engine {
         if sub.rests() {
             self.rates.leave();
         }
+        self.subscribed -= 1;
         let Some(topic) = self.topics[sub.topic.0 as usize].as_deref_mut() else { return };
         topic.subscribers.swap_remove(sub.place as usize);
         if let Some(moved) = topic.subscribers.get(sub.place as usize).copied()

@@ -67,7 +67,9 @@ impl Sub {
     /// Numbers up to `to` are settled by one delivered record.
     pub(crate) fn deliver(&mut self, to: u64) {
         if to > self.sent {
-            self.superseded(to - 1);
+            if to > self.sent + 1 {
+                self.superseded(to - 1);
+            }
             self.account.published += 1;
             self.account.delivered += 1;
             self.sent = to;
@@ -186,8 +188,8 @@ pub(crate) struct Session {
     pub(crate) turns: Turns,
     /// What held it back since it last got everything.
     pub(crate) held: Held,
-    /// It was noted that receipts come late.
-    pub(crate) is_late_noted: bool,
+    /// What waits for it alone, as the budget of all sessions knows it.
+    pub(crate) private: usize,
     /// Made with the first decision.
     pub(crate) decisions: Option<Box<Decisions>>,
 }
@@ -235,7 +237,7 @@ impl Session {
             ended: Account::default(),
             turns: Turns::default(),
             held: Held::default(),
-            is_late_noted: false,
+            private: 0,
             decisions: None,
         }
     }

@@ -112,16 +112,23 @@ impl Engine {
     }
 
     fn let_go_of_idle_topics(&mut self, now: u64) {
-        let Self { idle, topics, waiters, wishes, limits, .. } = self;
+        let Self { idle, topics, waiters, limits, .. } = self;
+        let mut gone = Vec::new();
         idle.retain(|id| {
-            let Some(slot) = topics.get_mut(id.0 as usize) else { return false };
+            let Some(slot) = topics.get(id.0 as usize) else { return false };
             let Some(since) = slot.as_deref().and_then(|topic| topic.idle_since) else { return false };
             if now.saturating_sub(since) < limits.linger_ns || waiters.contains_key(id) {
                 return true;
             }
-            *slot = None;
-            wishes.push(Wish::Drop(*id));
+            gone.push(*id);
             false
         });
+        for id in gone {
+            self.forget_log(id);
+            // It may have been in the list twice.
+            if self.topics[id.0 as usize].take().is_some() {
+                self.wishes.push(Wish::Drop(id));
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tickwire_wire::{Body, Book, BookState, Channel, GapCause, Level, Record};
 
+use super::budget::Weighed;
 use super::session::SubRef;
 use super::update::{InstrumentInfo, TopicState, Update};
 
@@ -18,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) update: Arc<Update>,
     /// The numbering that was in force before it.
     pub(crate) epoch_before: u64,
+    /// It announces a loss. Kept, because the record itself is a cache line further.
+    pub(crate) is_gap: bool,
     /// What it costs in the log. Kept, because a record grows when it is encoded once more.
     bytes: usize,
 }
@@ -25,7 +28,7 @@ pub(crate) struct Entry {
 impl Entry {
     fn new(stamp: Stamp, update: &Arc<Update>, epoch_before: u64) -> Self {
         let bytes = update.source_bytes() + ENTRY_OVERHEAD;
-        Self { stamp, update: Arc::clone(update), epoch_before, bytes }
+        Self { stamp, update: Arc::clone(update), epoch_before, is_gap: update.is_gap(), bytes }
     }
 }
 
@@ -52,6 +55,8 @@ pub(crate) struct Topic {
     /// Lossless channels and books; and for every channel the gaps.
     pub(crate) log: VecDeque<Entry>,
     log_bytes: usize,
+    /// As the budget of all logs knows it.
+    pub(super) weighed: Weighed,
     pub(crate) book: BookState,
     /// Event and receive time of what the book contains last.
     book_times: (u64, u64),
@@ -70,6 +75,9 @@ const MERGED_MAX: usize = 8;
 /// Conflation keys of one topic: more intervals of bars than any venue has.
 const KEYS_MAX: usize = 64;
 
+/// So many entries from the end are looked at one by one before the whole log is searched.
+const NEAR: usize = 8;
+
 /// What an entry costs beside its bytes.
 const ENTRY_OVERHEAD: usize = 256;
 
@@ -86,6 +94,7 @@ impl Topic {
             latest: Vec::new(),
             log: VecDeque::new(),
             log_bytes: 0,
+            weighed: Weighed::default(),
             book: BookState::default(),
             book_times: (0, 0),
             merged: Vec::new(),
@@ -157,12 +166,12 @@ impl Topic {
     pub(crate) fn append(&mut self, update: &Arc<Update>, stamp: Stamp, limits: LogLimits) {
         self.stamp = stamp;
         self.forget_made();
-        let entry = Entry::new(stamp, update, self.epoch);
         let is_logged = self.channel.is_lossless() || self.channel == Channel::Book;
         if is_logged {
             // Whether it is a gap must not depend on who looked at it before.
             update.record();
         }
+        let entry = Entry::new(stamp, update, self.epoch);
         let is_gap = update.is_gap();
         if is_gap {
             self.note_gap(update, stamp);
@@ -226,11 +235,22 @@ impl Topic {
         self.log.push_back(entry);
         while self.log.len() > limits.records.max(1) || (self.log_bytes > limits.bytes && self.log.len() > 1)
         {
-            let Some(old) = self.log.pop_front() else { break };
+            self.cut_oldest();
+        }
+    }
+
+    /// Forgets the oldest record of the log. Who still waits for it is told that it was shed.
+    pub(super) fn cut_oldest(&mut self) {
+        if let Some(old) = self.log.pop_front() {
             self.log_bytes -= old.bytes;
             // Gaps stay in the log when it starts again; to cut them off does not bring back what was before.
             self.log_start = self.log_start.max(old.stamp + 1);
         }
+    }
+
+    /// Of so many of the newest entries of the log.
+    pub(super) fn newest_bytes(&self, count: usize) -> usize {
+        self.log.iter().rev().take(count).map(|entry| entry.bytes).sum()
     }
 
     pub(crate) fn log_bytes(&self) -> usize {
@@ -239,7 +259,14 @@ impl Topic {
 
     /// The log entries after a stamp.
     pub(crate) fn log_after(&self, stamp: Stamp) -> impl Iterator<Item = &Entry> {
-        self.log.range(self.log.partition_point(|entry| entry.stamp <= stamp)..)
+        // Who asks is near the end, as a rule.
+        let near = self.log.iter().rev().take(NEAR).take_while(|entry| entry.stamp > stamp).count();
+        let first = if near < NEAR {
+            self.log.len() - near
+        } else {
+            self.log.partition_point(|entry| entry.stamp <= stamp)
+        };
+        self.log.range(first..)
     }
 
     /// The first of the newest records that arrived after a stamp.

@@ -83,6 +83,8 @@ pub(crate) struct Window {
     samples: VecDeque<(u64, u64)>,
     /// Highest rate, in bytes per second, of this stretch and the one before; when this one began.
     peaks: [f64; 2],
+    /// The rate was taken over a stretch that says little.
+    is_rate_rough: bool,
     peak_at: u64,
     /// Shortest delay of this stretch and the one before, in nanoseconds; when this one began.
     floors: [u64; 2],
@@ -96,6 +98,8 @@ pub(crate) struct Window {
     probed_at: u64,
     /// Pings that were not answered, whatever that answer says.
     pongs_owed: u32,
+    /// Newest probe that a pong came for, whatever counts.
+    ponged_to: u64,
     /// When the client last confirmed something, or had nothing to confirm.
     progress_at: u64,
 }
@@ -110,6 +114,7 @@ impl Window {
             marks: VecDeque::new(),
             samples: VecDeque::new(),
             peaks: [0.0; 2],
+            is_rate_rough: true,
             peak_at: now,
             floors: [u64::MAX; 2],
             floor_at: now,
@@ -119,6 +124,7 @@ impl Window {
             trust: Trust::Unknown,
             probed_at: now,
             pongs_owed: 0,
+            ponged_to: 0,
             progress_at: now,
         }
     }
@@ -218,6 +224,7 @@ impl Window {
     pub(crate) fn on_pong(&mut self, time: u64, now: u64) -> bool {
         let is_owed = self.pongs_owed > 0;
         self.pongs_owed = self.pongs_owed.saturating_sub(1);
+        self.ponged_to = self.ponged_to.max(time.min(now));
         // Where receipts come, pongs say less.
         if self.trust == Trust::Receipts || !self.marks.iter().any(|mark| mark.time == time) {
             return is_owed;
@@ -258,6 +265,13 @@ impl Window {
             self.trust = Trust::Kernel;
             self.is_tight = false;
             self.limit = KERNEL_BYTES;
+        } else if self.trust == Trust::Receipts
+            && waits_ns > self.freshness.unanswered_ns
+            && self.marks.front().is_some_and(|mark| mark.time <= self.ponged_to)
+        {
+            // It sent a receipt once and sends none any more, or its program stands still: the next receipt tells.
+            self.trust = Trust::Pongs;
+            self.confirm(self.ponged_to, now);
         } else if matches!(self.trust, Trust::Pongs | Trust::Receipts)
             && waits_ns > self.late_ns().max(self.freshness.target_ns)
         {
@@ -370,8 +384,11 @@ impl Window {
                 self.peaks = [0.0, self.peaks[0]];
                 self.peak_at = now;
             }
-            // A stretch that is shorter says less; it counts only where nothing else is known.
-            if now - at >= RATE_SPAN_NS || self.rate() == 0.0 {
+            // A stretch that is shorter says less: it counts only as long as nothing better is known. The greeting's few
+            // bytes are read at once by a client that takes a second for the next kilobytes.
+            if now - at >= RATE_SPAN_NS && self.is_rate_rough {
+                (self.peaks, self.is_rate_rough) = ([rate, 0.0], false);
+            } else if now - at >= RATE_SPAN_NS || self.rate() == 0.0 {
                 self.peaks[0] = self.peaks[0].max(rate);
             }
         }

@@ -177,3 +177,17 @@ fn a_fast_reader_that_stalls_has_little_under_way_and_is_current_afterwards() {
     let stale = outcome.ages.iter().filter(|age| **age > 1_000).count();
     assert!(stale <= outcome.stalled_in_flight, "{stale}");
 }
+
+#[test]
+fn a_greeting_that_was_read_at_once_says_little_about_the_rate() {
+    let mut window = Window::new(freshness(), 0);
+    window.on_sent(86, MS);
+    let greeting = window.probe(PING, MS);
+    window.on_pong(greeting, 3 * MS);
+    window.on_sent(10_088, 3 * MS);
+    let grants = window.probe(PING, 3 * MS);
+    window.on_pong(grants, 903 * MS);
+    // 11 KB/s, and 120 ms of that.
+    assert_eq!(window.in_flight(), 0);
+    assert!((500..2_000).contains(&window.room()), "{} bytes", window.room());
+}

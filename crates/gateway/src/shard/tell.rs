@@ -12,12 +12,16 @@ impl Shard {
         match look {
             Look::Page(query, reply) => {
                 let mut page = self.engine.session_page(&query);
-                page.rows.iter_mut().for_each(|row| row.peer = peer(row.key));
+                for row in &mut page.rows {
+                    row.peer = peer(row.key);
+                }
                 drop(reply.send(page));
             }
             Look::Detail(id, reply) => {
                 let mut detail = self.engine.session_detail(&id);
-                detail.iter_mut().for_each(|detail| detail.row.peer = peer(detail.row.key));
+                if let Some(detail) = &mut detail {
+                    detail.row.peer = peer(detail.row.key);
+                }
                 drop(reply.send(detail));
             }
         }

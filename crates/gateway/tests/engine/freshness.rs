@@ -215,6 +215,23 @@ fn receipts_of_a_program_count_and_pongs_do_not_any_more() {
 }
 
 #[test]
+fn a_client_that_sends_one_receipt_and_then_none_is_not_held_for_ever() {
+    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    rig.send(client, &Command::Receipt(Receipt { sent_time: 1, reader_lag_ns: 5 }));
+    let under_way = rig.engine.in_flight();
+    for ping in &pings {
+        rig.engine.on_pong(client.key, &ping.payload, rig.now);
+    }
+    rig.now += SECOND;
+    rig.engine.tick(rig.now);
+    assert_eq!(rig.engine.in_flight(), under_way, "a receipt may still come");
+    rig.now += 2 * SECOND;
+    rig.engine.tick(rig.now);
+    assert!(rig.engine.in_flight() < under_way);
+    assert!(!take(&mut rig, client).is_empty());
+}
+
+#[test]
 fn for_a_client_without_pongs_the_kernel_speaks() {
     let (mut rig, client, pings) = held(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();

@@ -2,6 +2,8 @@
 #![allow(missing_docs)]
 
 mod backfill;
+mod backfill_schedule;
+mod budget;
 mod bytes;
 mod clock;
 mod fanout;

@@ -47,7 +47,10 @@ impl Pace {
 
     /// The topic went on from a number to another, before a client was written to.
     pub(crate) fn advanced(&mut self, from: u64, to: u64, now: u64) {
-        if self.rests_until.is_some() {
+        if self.rests_until.is_some_and(|until| now >= until) {
+            // The timer is late. What was lost on the bus in between was never held.
+            self.held.insert(from);
+        } else if self.rests_until.is_some() {
             self.held.extend(from..to);
         }
         self.timer(now);

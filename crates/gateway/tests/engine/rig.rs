@@ -37,6 +37,9 @@ pub(crate) fn limits() -> EngineLimits {
         linger_ns: 10 * SECOND,
         log_records_per_topic: 1024,
         log_bytes_per_topic: 1 << 20,
+        log_bytes: 256 << 20,
+        private_bytes: 256 << 20,
+        subscriptions: 1 << 20,
         write_bytes: 64 << 10,
     }
 }

@@ -34,6 +34,8 @@ struct Run {
     /// Where the last session in a slot left off.
     left: HashMap<usize, HashMap<u32, (u64, u64)>>,
     close_bytes: usize,
+    /// Bytes of all logs and of all sessions, and subscriptions.
+    bounds: (usize, usize, usize),
     /// By the freshness window: what it holds back does not end a delivery.
     is_held_back: bool,
 }
@@ -68,6 +70,16 @@ impl Run {
         limits.log_bytes_per_topic = if log % 4 == 3 { 2_000 } else { 1 << 20 };
         limits.subscriptions_per_session = 4 + usize::from(subscriptions);
         limits.conflating_after_ns = SECOND / 5;
+        if log % 8 == 5 {
+            limits.log_bytes = 4_000;
+        }
+        if shed % 8 == 3 {
+            limits.private_bytes = 3_000;
+        }
+        if subscriptions % 8 == 6 {
+            limits.subscriptions = 20;
+        }
+        let bounds = (limits.log_bytes, limits.private_bytes, limits.subscriptions);
         let (close_bytes, is_held_back) = (limits.close_bytes, limits.freshness_ns > 0);
         let rig = Rig::new(limits);
         let mut world = World::default();
@@ -81,6 +93,7 @@ impl Run {
             slots: Vec::new(),
             left: HashMap::new(),
             close_bytes,
+            bounds,
             is_held_back,
         };
         for at in 0..SESSIONS {
@@ -373,6 +386,13 @@ impl Run {
         let (pressure, _) = self.rig.engine.pressure();
         // One message more than the limit for each, and its ledger.
         assert!(pressure <= SESSIONS * (self.close_bytes + 20_000), "pressure of {pressure} bytes");
+        let engine = &self.rig.engine;
+        let (log, private, subscriptions) = self.bounds;
+        let (counted, kept) = engine.count_log_bytes();
+        assert_eq!(engine.log_bytes(), counted);
+        assert!(counted <= log + kept, "{counted} bytes of logs, {kept} of them the newest");
+        assert!(engine.private_bytes() <= private, "{} bytes wait for sessions", engine.private_bytes());
+        assert!(engine.subscriptions() <= subscriptions, "{} subscriptions", engine.subscriptions());
         let survey = self.rig.engine.survey();
         assert_eq!(survey.states.iter().sum::<usize>(), self.slots.iter().flatten().count());
         assert!(survey.pressure.total() >= pressure);
@@ -455,6 +475,7 @@ impl Run {
         self.rig.engine.tick(self.rig.now);
         assert_eq!(self.rig.engine.topics(), 0, "of {held} topics some are held for nobody");
         assert_eq!(self.rig.engine.log_bytes(), 0);
+        assert_eq!((self.rig.engine.private_bytes(), self.rig.engine.subscriptions()), (0, 0));
         let totals = self.rig.engine.totals();
         assert_eq!(totals.published, totals.delivered + totals.conflated + totals.dropped + totals.filtered);
     }

@@ -184,7 +184,9 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     check.range("gateway.history_ms", from.history_ms, 100, 4_000);
     let limits = &from.limits;
     for (place, value, low, high) in [
+        ("memory_bytes", limits.memory_bytes, 16 << 20, 1 << 40),
         ("sessions", limits.sessions, 1, 1_000_000),
+        ("subscriptions", limits.subscriptions, 1, 1 << 26),
         ("subscriptions_per_session", limits.subscriptions_per_session, 1, 65_536),
         ("command_bytes", limits.command_bytes, 256, 1 << 20),
         ("commands_per_second", limits.commands_per_second, 1, 100_000),
@@ -222,6 +224,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     );
     let ns = |ms: u64| ms.saturating_mul(1_000_000);
     let to = &mut gateway.limits;
+    to.memory_bytes = limits.memory_bytes as usize;
+    to.subscriptions = limits.subscriptions as usize;
     to.sessions = limits.sessions as usize;
     to.venues = limits.venues as usize;
     to.instruments = limits.instruments as usize;

@@ -72,7 +72,9 @@ table!(Gateway {
 });
 
 table!(GatewayLimits {
+    memory_bytes: u64 = 1 << 30,
     sessions: u64 = 10_000,
+    subscriptions: u64 = 500_000,
     subscriptions_per_session: u64 = 4_096,
     rate_max: f64 = 1_000.0,
     command_bytes: u64 = 65_536,

@@ -28,6 +28,8 @@ pub(super) struct Tally {
     counts: HashMap<(u32, Channel), Count>,
     /// Where lossless subscriptions stood when the session before ended: they go on from there.
     before: HashMap<(String, Channel), u64>,
+    /// What the SDK found, by its own count.
+    found: Vec<String>,
 }
 
 impl Tally {
@@ -36,6 +38,7 @@ impl Tally {
             Event::Record(update) => self.record(&update.record),
             Event::Gap(gap) => self.gap(gap),
             Event::Subscribed(outcome) => outcome.granted.iter().for_each(|granted| self.granted(granted)),
+            Event::LedgerMismatch(mismatch) => self.found.push(mismatch.to_string()),
             Event::State(State::Connected { .. }) => self.connected(),
             Event::State(State::BookBroken { scale, .. }) => {
                 for count in self.of(&scale.symbol, Channel::Book) {
@@ -102,7 +105,7 @@ impl Tally {
 
     /// What is wrong with the account, a line for each finding.
     pub(super) fn check(&self, ledger: &Ledger) -> Vec<String> {
-        let mut findings = Vec::new();
+        let mut findings = self.found.clone();
         for entry in &ledger.entries {
             let name = format!("{} {}", entry.channel().name(), entry.symbol);
             let sum = entry.delivered + entry.conflated + entry.dropped + entry.filtered;
@@ -125,6 +128,7 @@ impl Tally {
             }
         }
         findings.sort();
+        findings.dedup();
         findings
     }
 }

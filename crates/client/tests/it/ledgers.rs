@@ -1,0 +1,94 @@
+//! Ledgers that are right, and ledgers that are not.
+
+use tickwire_client::wire::{Channel, Command, GapCause, Ledger, LedgerEntry, Message};
+use tickwire_client::{Client, Event, LedgerFault};
+
+use crate::fake_gateway::{FakeGateway, ID, SYMBOL, Session, gap, quote, trade};
+use crate::transcript::{next, until};
+
+fn entry(channel: Channel, [published, delivered, conflated, dropped, filtered]: [u64; 5]) -> LedgerEntry {
+    let (channel, symbol) = (channel.into(), SYMBOL.to_owned());
+    LedgerEntry { instrument: ID, channel, symbol, published, delivered, conflated, dropped, filtered }
+}
+
+/// A client that got three quotes of ten, two trades, and a gap of three.
+async fn served(gateway: &mut FakeGateway) -> (Client, Session) {
+    let builder = gateway.client().subscribe(Channel::Quote, [SYMBOL]).subscribe(Channel::Trade, [SYMBOL]);
+    let (mut client, mut session) = gateway.session(builder).await;
+    session.grant(1, 4).await;
+    session.grant(1, 0).await;
+    // The state after the grant, which does not count, comes first.
+    session.send(&[quote(4), quote(5), quote(9), quote(14)]).await;
+    session.send(&[trade(1), gap(Channel::Trade, GapCause::Shed, 2, 4, 1), trade(5)]).await;
+    until(&mut client, "trade 5").await;
+    (client, session)
+}
+
+fn right() -> [LedgerEntry; 2] {
+    [entry(Channel::Quote, [10, 3, 6, 0, 1]), entry(Channel::Trade, [5, 2, 0, 3, 0])]
+}
+
+async fn faults(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = served(&mut gateway).await;
+    session.send(&[Message::Ledger(Ledger { id: 0, entries })]).await;
+    let mut faults = Vec::new();
+    loop {
+        for event in client.next().await.unwrap() {
+            match event {
+                Event::LedgerMismatch(mismatch) => {
+                    assert_eq!(mismatch.symbol, SYMBOL);
+                    faults.push((mismatch.channel, mismatch.fault));
+                }
+                Event::Ledger(_) => {
+                    assert_eq!(client.counters().ledger_faults, faults.len() as u64);
+                    return faults;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_ledger_raises_nothing() {
+    assert_eq!(faults(right().to_vec()).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_wrong_figure_is_found() {
+    use Channel::{Quote, Trade};
+    let [quotes, trades] = right();
+    let delivered = LedgerFault::Delivered { stated: 4, counted: 3 };
+    let wrong = vec![entry(Quote, [10, 4, 5, 0, 1]), trades.clone()];
+    assert_eq!(faults(wrong).await, [(Quote, delivered)]);
+    let sum = LedgerFault::Sum { published: 11, parts: 10 };
+    assert_eq!(faults(vec![entry(Quote, [11, 3, 6, 0, 1]), trades]).await, [(Quote, sum)]);
+    let dropped = LedgerFault::Dropped { stated: 2, counted: 3 };
+    let wrong = vec![quotes.clone(), entry(Trade, [5, 2, 1, 2, 0])];
+    assert_eq!(faults(wrong).await, [(Trade, dropped)]);
+    assert_eq!(faults(vec![quotes.clone()]).await, [(Trade, LedgerFault::Missing)]);
+    let unknown = entry(Channel::Stat, [0; 5]);
+    let entries = [right().to_vec(), vec![unknown]].concat();
+    assert_eq!(faults(entries).await, [(Channel::Stat, LedgerFault::Unknown)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sum_of_what_was_unsubscribed_is_checked_too() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = served(&mut gateway).await;
+    let handle = client.handle();
+    let asked = tokio::spawn(async move { handle.unsubscribe(Channel::Trade, [SYMBOL]).await });
+    let answering = async {
+        let Command::Unsubscribe(command) = session.command().await else { panic!("no unsubscribe") };
+        let entries = vec![entry(Channel::Trade, [5, 2, 0, 2, 0])];
+        session.send(&[Message::Ledger(Ledger { id: command.id, entries })]).await;
+    };
+    let reading = async {
+        let lines = next(&mut client).await;
+        assert_eq!(lines.len(), 2, "the sum, and the ledger: {lines:?}");
+        assert!(lines[0].contains("Sum { published: 5, parts: 4 }"), "{lines:?}");
+    };
+    tokio::join!(answering, reading);
+    asked.await.unwrap().unwrap();
+}

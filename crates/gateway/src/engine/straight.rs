@@ -1,0 +1,72 @@
+//! The usual case of emptying an outbox, without what only unusual ones need: one subscription alone on its instrument,
+//! nothing announced, nothing shed, no new numbering, no rate. It does what `fill` does in that case; the property tests
+//! hold both to the same model.
+
+use tickwire_wire::Channel;
+
+use super::fill::Topics;
+use super::session::Session;
+
+/// Emits what the subscription has pending. Returns whether something is left; `None` where, or as far as, this is not
+/// the usual case: then nothing more is emitted here.
+pub(crate) fn emit(
+    session: &mut Session,
+    topics: &Topics,
+    index: u32,
+    end: usize,
+    out: &mut Vec<u8>,
+) -> Option<bool> {
+    let (encoding, is_held) = (session.encoding, !session.held.is_empty());
+    let sub = session.subs.get_mut(index as usize)?.as_mut()?;
+    let topic = topics.get(sub.topic.0 as usize)?.as_deref()?;
+    if sub.backfill.is_some()
+        || sub.sibling != index
+        || sub.rate.is_some()
+        || is_held
+        || topic.channel == Channel::Book
+    {
+        return None;
+    }
+    if topic.channel.is_lossless() {
+        let mut left = topic.log_after(sub.stamp);
+        let mut settled = 0;
+        let is_left = loop {
+            let Some(entry) = left.next() else { break false };
+            if out.len() >= end {
+                break true;
+            }
+            let update = &entry.update;
+            let is_next = update.first == sub.sent + 1 && update.epoch == sub.epoch;
+            if !is_next || entry.is_gap || entry.stamp <= sub.shed_to {
+                session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
+                return None;
+            }
+            let bytes = update.bytes(encoding);
+            out.extend_from_slice(bytes);
+            sub.deliver(update.last);
+            sub.stamp = entry.stamp;
+            let waited = bytes.len().min(sub.waiting_bytes);
+            sub.waiting_bytes -= waited;
+            settled += waited;
+        };
+        if !is_left {
+            // What was cut off the log while it waited is settled with the last record.
+            settled += std::mem::take(&mut sub.waiting_bytes);
+        }
+        session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
+        return Some(is_left);
+    }
+    let [(_, latest)] = topic.latest.as_slice() else { return None };
+    let is_usual =
+        latest.update.epoch == sub.epoch && topic.log_after(sub.stamp.max(sub.since)).next().is_none();
+    if !is_usual || latest.stamp <= sub.stamp {
+        return None;
+    }
+    if out.len() >= end {
+        return Some(true);
+    }
+    out.extend_from_slice(latest.update.bytes(encoding));
+    sub.deliver(latest.update.last);
+    sub.stamp = latest.stamp;
+    Some(false)
+}

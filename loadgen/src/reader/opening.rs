@@ -1,0 +1,160 @@
+//! How a session opens: connect, shake hands, subscribe.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
+
+use rand::RngExt as _;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use socket2::{Domain, Protocol, Socket, Type};
+use tickwire_wire::{Command, Resume, ResumePosition, Subscribe};
+
+use super::session::{End, Numberings, OPEN_WAIT, RECEIPT_PERIOD, Session, State, WORK_PERIOD};
+use super::timers::Due;
+use super::{Core, Phase};
+use crate::clock::now;
+use crate::handshake;
+use crate::numbering::Numbering;
+use crate::scenario::ReaderKind;
+
+/// Sessions of one loopback address: it has about 28,000 ports for connections.
+const PER_ADDRESS: usize = 20_000;
+/// Names in one command: a gateway takes 64 KiB.
+const NAMES_MAX: usize = 2000;
+
+impl Session {
+    pub(super) fn connect(&mut self, core: &mut Core, slot: usize) {
+        self.began = now();
+        self.is_paused = false;
+        self.out.clear();
+        self.partial = Vec::new();
+        match open(core, slot, self.number()) {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                self.state = State::Connecting;
+                core.timers.add(self.began + OPEN_WAIT.as_nanos() as u64, slot, Due::Late);
+            }
+            Err(error) => self.lost(core, slot, End::Broken(format!("cannot connect: {error}"))),
+        }
+    }
+
+    pub(super) fn shake(&mut self, core: &mut Core, slot: usize) {
+        self.state = State::Shaking;
+        let key = handshake::key(u64::from(self.number));
+        let encoding = core.plan.encoding(self.number());
+        self.out = handshake::request(&core.plan.host, &core.plan.path, &key, encoding).into_bytes();
+        self.is_writing = true;
+        self.flush(core, slot);
+    }
+
+    pub(super) fn subscribe(&mut self, core: &mut Core, slot: usize) {
+        self.state = State::Subscribing;
+        self.numberings = Numberings::default();
+        if let Some(peer) = core.plan.scenario.peer.as_ref() {
+            let mut session = peer.kind.session();
+            let symbols = core.plan.symbols(self.number());
+            session.open(&symbols, &mut self.out);
+            self.extra().peer = Some(session);
+            self.is_writing = true;
+            return self.flush(core, slot);
+        }
+        let names = core.plan.names(self.number());
+        let before = self.extra.as_ref().map_or(Vec::new(), |extra| {
+            let position = |(symbol, epoch, numbering): &(String, u64, Numbering)| ResumePosition {
+                channel: numbering.channel().name().to_owned(),
+                symbol: symbol.clone(),
+                epoch: *epoch,
+                sequence: numbering.position().1,
+            };
+            extra.before.iter().map(position).collect()
+        });
+        for positions in before.chunks(NAMES_MAX / 2) {
+            self.command(core, &Command::Resume(Resume { id: 0, positions: positions.to_vec() }));
+        }
+        let max_rate = core.plan.scenario.sessions.max_rate;
+        let channels: Vec<_> =
+            core.plan.scenario.sessions.channels.iter().map(|channel| channel.name()).collect();
+        self.unanswered = 0;
+        for channel in channels {
+            for symbols in names.chunks(NAMES_MAX) {
+                self.unanswered += 1;
+                let (id, channel, symbols) =
+                    (u64::from(self.unanswered), channel.to_owned(), symbols.to_vec());
+                self.command(core, &Command::Subscribe(Subscribe { id, channel, symbols, max_rate }));
+            }
+        }
+        self.flush(core, slot);
+    }
+
+    /// All subscriptions were answered.
+    pub(super) fn opened(&mut self, core: &mut Core, slot: usize, time: u64) {
+        self.state = State::Open;
+        core.open += 1;
+        let counts = &core.shared.counts;
+        counts.live.fetch_add(1, Ordering::Relaxed);
+        let lost_at = self.extra.as_mut().map_or(0, |extra| std::mem::take(&mut extra.lost_at));
+        if lost_at > 0 {
+            core.part.reconnects += 1;
+            core.part.reconnect.record(lost_at, time);
+            self.extra().attempts = 0;
+        } else {
+            counts.opened.fetch_add(1, Ordering::Relaxed);
+            core.part.open.record(self.began, time);
+            core.part.subscriptions += match core.plan.scenario.peer {
+                Some(_) => core.plan.symbols(self.number()).len(),
+                None => self.numberings.len(),
+            } as u64;
+        }
+        match self.kind(core) {
+            ReaderKind::Throttled { period, .. } if core.phase < Phase::Settle => {
+                self.pause(core, slot, true);
+                let first = core.rng.random_range(0..=period.as_nanos() as u64);
+                core.timers.add(time + first, slot, Due::Read);
+            }
+            ReaderKind::HalfOpen => self.pause(core, slot, true),
+            ReaderKind::SlowProgram { .. } => {
+                let program = self.extra().program.get_or_insert_default();
+                program.work(time, 0.0, |_| {});
+                core.timers.add(time + WORK_PERIOD, slot, Due::Work);
+                core.timers.add(time + RECEIPT_PERIOD, slot, Due::Receipt);
+            }
+            _ => {}
+        }
+        if core.plan.scenario.sessions.receipts && self.kind(core) == ReaderKind::Prompt {
+            core.timers.add(time + RECEIPT_PERIOD, slot, Due::Receipt);
+        }
+        if slot == 0 {
+            core.timers.add(time, slot, Due::Probe);
+        }
+        if core.phase > Phase::Measure {
+            self.enter(core, slot, core.phase);
+        }
+    }
+}
+
+/// Begins to connect.
+fn open(core: &Core, slot: usize, number: usize) -> std::io::Result<TcpStream> {
+    let address = core.plan.address;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    let receive_buffer = core.plan.scenario.sessions.receive_buffer;
+    if receive_buffer > 0 {
+        socket.set_recv_buffer_size(receive_buffer)?;
+    }
+    if let SocketAddr::V4(v4) = address
+        && v4.ip().is_loopback()
+        && core.plan.scenario.sessions.count > PER_ADDRESS
+    {
+        let host = 1 + (number / PER_ADDRESS) as u32;
+        let own = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 0, 0).to_bits() + host);
+        socket.bind(&SocketAddr::from((own, 0)).into())?;
+    }
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    let stream = TcpStream::from(socket);
+    epoll::add(&core.epoll, &stream, EventData::new_u64(slot as u64), EventFlags::OUT)?;
+    Ok(stream)
+}
