@@ -62,7 +62,9 @@ pub(crate) struct Acceptor {
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) pages: Arc<dyn Pages>,
     pub(crate) stats: Arc<Stats>,
+    /// 0: as the kernel likes.
     pub(crate) send_bytes: usize,
+    pub(crate) unsent_bytes: usize,
     /// Distinguishes the sessions of this process from those of others and of earlier runs.
     pub(crate) instance: u64,
     pub(crate) next: AtomicU64,
@@ -197,9 +199,9 @@ impl Acceptor {
         permit: tokio::sync::OwnedSemaphorePermit,
     ) {
         let socket = socket2::SockRef::from(&stream);
-        let tuned = socket.set_send_buffer_size(self.send_bytes);
+        let tuned = if self.send_bytes == 0 { Ok(()) } else { socket.set_send_buffer_size(self.send_bytes) };
         #[cfg(target_os = "linux")]
-        let tuned = tuned.and(socket.set_tcp_notsent_lowat(16 << 10));
+        let tuned = tuned.and(socket.set_tcp_notsent_lowat(self.unsent_bytes as u32));
         if let Err(error) = tuned {
             tracing::debug!(session = id, %error, "socket not tuned");
         }

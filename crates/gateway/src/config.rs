@@ -46,8 +46,12 @@ pub struct Limits {
     pub bus_messages: usize,
     /// Bytes of them.
     pub bus_bytes: usize,
-    /// Kernel send buffer of a session's socket.
+    /// Kernel send buffer of a session's socket; 0 leaves it to the kernel, which then gives a distant client as much as
+    /// its path holds. A fixed one bounds the throughput to about this much per round trip.
     pub socket_send_bytes: usize,
+    /// Bytes of a session that its kernel may hold and not have sent, as `TCP_NOTSENT_LOWAT`, on Linux: what is not with the
+    /// kernel is still newest when it leaves.
+    pub socket_unsent_bytes: usize,
     /// Of going back further than a topic's log reaches; none, or a bus without a history: what is missing is announced.
     pub backfill: Option<BackfillLimits>,
     /// Per session and topic.
@@ -81,7 +85,8 @@ impl Default for Limits {
             subscriptions: 500_000,
             bus_messages: 65_536,
             bus_bytes: 32 << 20,
-            socket_send_bytes: 128 << 10,
+            socket_send_bytes: 0,
+            socket_unsent_bytes: 16 << 10,
             backfill: None,
             engine: EngineLimits {
                 subscriptions_per_session: 4096,

@@ -22,8 +22,6 @@ use crate::hub::{self, HistorySetup, HubSetup, HubStats, Question, ShardLink};
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 
-/// Batches of events that wait for one shard.
-const SHARD_EVENTS_MAX: usize = 64;
 /// Connections that wait for one shard.
 const SHARD_ORDERS_MAX: usize = 256;
 const WISHES_MAX: usize = 4096;
@@ -100,7 +98,7 @@ impl Gateway {
         let mut links = Vec::new();
         for (at, shard_stats) in stats.shards.iter().enumerate() {
             let (orders, ordered) = mpsc::channel(SHARD_ORDERS_MAX);
-            let (events, evented) = mpsc::channel(SHARD_EVENTS_MAX);
+            let (events, evented) = mpsc::channel(shard::EVENT_BATCHES_MAX);
             gateway.orders.push(orders);
             links.push(ShardLink { events });
             let setup = ShardSetup {
@@ -148,6 +146,7 @@ impl Gateway {
             pages,
             stats: Arc::clone(&stats),
             send_bytes: config.limits.socket_send_bytes,
+            unsent_bytes: config.limits.socket_unsent_bytes,
             instance: clock.now() / 1_000_000,
             next: AtomicU64::new(1),
         });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::engine::Survey;
 use crate::hub::HubStats;
 
-/// Of one shard. Written once per tick by its own thread.
+/// Of one shard. Written twice a second by its own thread, its sessions at each tick.
 #[derive(Debug, Default)]
 pub(crate) struct ShardStats {
     pub(crate) sessions: AtomicU64,

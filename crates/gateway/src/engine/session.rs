@@ -317,6 +317,10 @@ impl Session {
             self.subs[index as usize] = Some(sub);
             index
         } else {
+            if self.subs.len() == self.subs.capacity() {
+                // Not twice as many: most sessions have a few, and what is not used counts too.
+                self.subs.reserve_exact((self.subs.len() / 4).max(1));
+            }
             self.subs.push(Some(sub));
             self.subs.len() as u32 - 1
         };

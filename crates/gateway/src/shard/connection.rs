@@ -7,6 +7,7 @@ use mio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::command_rate::CommandRate;
+use super::kernel;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,12 @@ impl Connection {
     /// Bytes that the kernel has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
         self.unsent.len()
+    }
+
+    /// Bytes that the peer's kernel has not acknowledged, those that wait here included. Where the system does not
+    /// tell, only these.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.unsent.len() + kernel::unacknowledged(&self.stream).unwrap_or(0)
     }
 
     /// Who is at the other end, while it is there.

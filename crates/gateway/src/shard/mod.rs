@@ -10,6 +10,7 @@
 mod client_frame;
 mod command_rate;
 mod connection;
+mod kernel;
 mod pacing;
 mod sockets;
 mod tell;
@@ -37,6 +38,8 @@ use connection::{Connection, Phase};
 use sockets::Sockets;
 
 const TICK: Duration = Duration::from_millis(50);
+/// How often counts are added up over all subscriptions: with many it takes milliseconds.
+const PUBLISH_EVERY: Duration = Duration::from_millis(500);
 /// How long a close frame may take to leave before the connection is cut.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// How long the peer may take to answer it. Without that wait its unread bytes would turn our last ones into a reset, and
@@ -44,6 +47,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 const ANSWER_GRACE: Duration = Duration::from_millis(200);
 /// What is read at once, at least; commands may be larger.
 const SCRATCH_BYTES_MIN: usize = 64 << 10;
+/// Batches of events that wait for a shard, and that it takes before one round of writing.
+pub(crate) const EVENT_BATCHES_MAX: usize = 256;
 /// Reads of one session before the others get their turn.
 const READS_MAX: usize = 16;
 
@@ -95,6 +100,10 @@ struct Shard {
     unread: Vec<SessionKey>,
     /// Sessions that were handed their close frame.
     ending: Vec<SessionKey>,
+    /// Sessions whose kernels are asked at this tick.
+    asked: Vec<SessionKey>,
+    /// When the counts are told next.
+    publish_at: Instant,
     limits: EngineLimits,
     clock: Clock,
     stats: Arc<ShardStats>,
@@ -134,6 +143,8 @@ pub(crate) async fn run(setup: ShardSetup) {
         out: Vec::new(),
         unread: Vec::new(),
         ending: Vec::new(),
+        asked: Vec::new(),
+        publish_at: Instant::now(),
         limits,
         clock,
         stats,
@@ -175,6 +186,10 @@ pub(crate) async fn run(setup: ShardSetup) {
                 shard.engine.on_timer(clock.now());
             }
             () = tokio::time::sleep_until(write_at), if shard.engine.has_ready() => {
+                for _ in 0..EVENT_BATCHES_MAX {
+                    let Ok(batch) = events.try_recv() else { break };
+                    shard.take_events(&batch);
+                }
                 let started = Instant::now();
                 shard.engine.take_ready(&mut ready);
                 for key in ready.drain(..) {
@@ -191,12 +206,8 @@ pub(crate) async fn run(setup: ShardSetup) {
                 }
                 tokio::task::yield_now().await;
             }
-            Some(batch) = events.recv() => {
-                let now = clock.now();
-                for event in &batch {
-                    shard.engine.on_event(event, now);
-                }
-            }
+            // While it waits to write it is not woken for events: they are taken together, before the round.
+            Some(batch) = events.recv(), if !shard.engine.has_ready() => shard.take_events(&batch),
         }
         let asked: Vec<_> = shard.engine.take_wishes().collect();
         for wish in asked {
@@ -220,6 +231,13 @@ impl Shard {
         } else if !read.is_empty() {
             // The list tells only of what comes from now on.
             self.read(key);
+        }
+    }
+
+    fn take_events(&mut self, batch: &[Event]) {
+        let now = self.clock.now();
+        for event in batch {
+            self.engine.on_event(event, now);
         }
     }
 
@@ -357,17 +375,21 @@ impl Shard {
                 Some(_) => self.ending.push(key),
             }
         }
-        self.publish_stats();
+        // Cheap, and what arrivals are spread by.
+        self.stats.sessions.store(self.engine.sessions() as u64, Ordering::Relaxed);
+        if self.publish_at <= now {
+            self.publish_at = now + PUBLISH_EVERY;
+            self.publish_stats();
+        }
     }
 
-    /// For clients that do not answer pings: what the kernel has not taken. Its own send buffer is small, so this comes
-    /// near what theirs has not taken; asking for that (`SIOCOUTQ`) has no safe wrapper.
+    /// For clients that do not answer pings: what their kernels have not acknowledged.
     fn tell_kernel_numbers(&mut self) {
-        let mut silent = Vec::new();
-        self.engine.wants_kernel_numbers(&mut silent);
-        for key in silent {
-            let unsent = self.connections.get(key).map_or(0, Connection::unsent);
-            self.engine.kernel_unacknowledged(key, unsent, self.clock.now());
+        let now = self.clock.now();
+        self.engine.wants_kernel_numbers(&mut self.asked);
+        for key in self.asked.drain(..) {
+            let bytes = self.connections.get(key).map_or(0, Connection::unacknowledged);
+            self.engine.kernel_unacknowledged(key, bytes, now);
         }
     }
 

@@ -203,6 +203,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         ("topics", limits.topics, 1, 1 << 22),
         ("bus_messages", limits.bus_messages, 64, 1 << 24),
         ("bus_bytes", limits.bus_bytes, 1 << 20, 1 << 36),
+        ("socket_send_bytes", limits.socket_send_bytes, 0, 1 << 26),
+        ("socket_unsent_bytes", limits.socket_unsent_bytes, 2048, 1 << 26),
     ] {
         check.range(&format!("gateway.limits.{place}"), value, low, high);
     }
@@ -232,6 +234,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     to.topics = limits.topics as usize;
     to.bus_messages = limits.bus_messages as usize;
     to.bus_bytes = limits.bus_bytes as usize;
+    to.socket_send_bytes = limits.socket_send_bytes as usize;
+    to.socket_unsent_bytes = limits.socket_unsent_bytes as usize;
     let (records_max, timeout_ns) = (limits.history_records, ns(from.history_ms));
     to.backfill = raw.bus.history.enabled.then_some(BackfillLimits { records_max, timeout_ns });
     let engine = &mut to.engine;

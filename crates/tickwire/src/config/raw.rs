@@ -92,6 +92,8 @@ table!(GatewayLimits {
     topics: u64 = 65_536,
     bus_messages: u64 = 65_536,
     bus_bytes: u64 = 32 << 20,
+    socket_send_bytes: u64 = 0,
+    socket_unsent_bytes: u64 = 16_384,
 });
 
 table!(Ingest {
