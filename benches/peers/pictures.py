@@ -63,7 +63,7 @@ def costs(found: dict, shapes: dict, file: Path) -> None:
             runs = found[name].get(key)
             held = runs is not None and runs.holds
             values = runs.values("server", "cpu_seconds_per_million") if held else []
-            rows.append((label(key), color(key), values, "fails" if runs else "not run"))
+            rows.append((label(key), color(key), values, "does not hold" if runs else "not run"))
         bars(axes, rows, "CPU seconds per million deliveries")
         axes.set_title(title)
     # Each call of bars() turned the shared axis around.

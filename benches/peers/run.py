@@ -51,6 +51,8 @@ SERVER_CPU, OTHERS_CPU = 0, 1
 TOGETHER = "slow-readers"
 OVERHEAD_SECONDS = 4
 READY_SECONDS = 20
+# Share of the machine that others may take before a run begins.
+QUIET = 0.15
 # A run that hangs, on top of what it measures: connecting, warming up, settling, or a search for the highest rate.
 RUN_SECONDS_MAX = 240
 LOADGEN = TARGET / "release" / "tickwire-loadgen"
@@ -88,6 +90,26 @@ def process(argv: list[str], cpu: int, ready: str | None):
                 continue
             break
         child.stdout.close()
+
+
+def busy_share(seconds: float = 0.5) -> float:
+    """Of all cores, what is at work while nothing of ours runs."""
+
+    def times() -> tuple[int, int]:
+        numbers = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(numbers), numbers[3] + numbers[4]
+
+    (total, idle), _ = times(), time.sleep(seconds)
+    total_then, idle_then = times()
+    return 1 - (idle_then - idle) / max(total_then - total, 1)
+
+
+def wait_for_quiet(patience: float) -> float:
+    """Returns how busy others keep the machine, at the latest when patience ends."""
+    end = time.monotonic() + patience
+    while (busy := busy_share()) > QUIET and time.monotonic() < end:
+        pass
+    return busy
 
 
 def merged(into: dict, more: dict) -> dict:
@@ -180,6 +202,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="measured in each run")
     parser.add_argument("--together", type=int, default=1, help=f"servers at a time in {TOGETHER}, where they do little")
     parser.add_argument("--minutes", type=float, default=1e9, help="starts no run after this time; another call goes on")
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine before a run")
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--fresh", action="store_true", help="forgets the results that are there")
     parser.add_argument("--report", action="store_true", help="runs nothing")
@@ -202,7 +225,7 @@ def main() -> int:
     allow_files()
     # Ended from outside, it ends the server that it started, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    failed = 0 if options.report else run_all(plan, results, options.together, options.minutes)
+    failed = 0 if options.report else run_all(plan, results, options)
     if not options.quick:
         import report
 
@@ -215,13 +238,13 @@ def is_done(file: Path) -> bool:
     return file.exists() and "failed" not in json.loads(file.read_text())
 
 
-def run_all(plan: list, results: Path, together: int, minutes: float) -> int:
+def run_all(plan: list, results: Path, options: argparse.Namespace) -> int:
     todo = [step for step in plan if not is_done(file_of(results, step))]
     print(f"{len(plan)} runs, {len(plan) - len(todo)} are there already", flush=True)
     batches = []
     for step in todo:
         alike = batches and batches[-1][0][0] == step[0] == TOGETHER and batches[-1][0][2] == step[2]
-        if alike and len(batches[-1]) < together:
+        if alike and len(batches[-1]) < options.together:
             batches[-1].append(step)
         else:
             batches.append([step])
@@ -229,16 +252,17 @@ def run_all(plan: list, results: Path, together: int, minutes: float) -> int:
     weights = [batch[0][3] + OVERHEAD_SECONDS for batch in batches]
     for at, batch in enumerate(batches):
         passed = time.monotonic() - began
-        if passed + weights[at] > 60 * minutes:
+        if passed + weights[at] > 60 * options.minutes:
             print(f"time is up, {len(todo) - done} runs are left for another call")
             break
         left = f", {passed / sum(weights[:at]) * sum(weights[at:]) / 60:.0f} min left" if at else ""
+        busy = wait_for_quiet(0 if options.quick else options.patience)
         with ThreadPoolExecutor(len(batch)) as pool:
             outcomes = list(pool.map(attempt, batch))
         for step, outcome in zip(batch, outcomes):
             done += 1
             failed += "failed" in outcome
-            outcome["together"] = len(batch)
+            outcome |= {"together": len(batch), "busy_before": busy}
             print(f"[{done}/{len(todo)}{left}] {step[0]} {step[1]} #{step[2]}: {brief(outcome)}", flush=True)
             file = file_of(results, step)
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ impl Session {
         };
         if sent.is_none() {
             self.breaks(core, Rule::Protocol, || "a message without a send time".to_owned());
-        } else if core.phase == super::Phase::Measure {
+        } else if core.phase == super::Phase::Measure && self.is_prompt(core) {
             let times = self.times(core, sent, read);
             core.part.hops[2].record(times.sent.unwrap_or(read), read);
             core.part.hops[3].record(read, now());
@@ -199,6 +199,10 @@ impl Session {
         } else {
             core.part.age(reader, channel, event_time, times.read);
             core.seconds.age(reader, event_time, times.read);
+        }
+        // A slow reader's own slowness is no hop of the server's.
+        if !self.is_prompt(core) {
+            return;
         }
         if core.until_hop > 0 {
             core.until_hop -= 1;
@@ -349,7 +353,9 @@ impl Session {
             match published {
                 Some(published) => {
                     core.part.final_values += 1;
-                    if *published != (sequence, event_time) && published.0 > 0 {
+                    // An ingester that repairs says the same again under a further number.
+                    let is_last = event_time == published.1 && sequence >= published.0;
+                    if !is_last && published.0 > 0 {
                         let lost = published.0.saturating_sub(sequence);
                         wrong.push((instrument, lost, format!(
                             "symbol {}: last came number {sequence} of {event_time}, and last was published number {} of {}",

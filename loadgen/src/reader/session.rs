@@ -144,6 +144,11 @@ impl Session {
         core.plan.kinds[usize::from(self.reader)]
     }
 
+    /// Reads as fast as it can, from begin to end.
+    pub(super) fn is_prompt(&self, core: &Core) -> bool {
+        self.kind(core) == ReaderKind::Prompt
+    }
+
     pub(super) fn encoding(&self, core: &Core) -> Encoding {
         core.plan.encoding(self.number()).unwrap_or(Encoding::Proto)
     }
