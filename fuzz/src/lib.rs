@@ -71,3 +71,28 @@ pub fn bus(bytes: &[u8]) {
     assert_eq!(taken, records.len());
     assert_eq!(next, header.last_sequence.checked_add(1));
 }
+
+/// The engine's own model of the world and of its clients: the modules of its tests, which are no public interface.
+#[cfg(feature = "engine")]
+#[allow(dead_code)]
+mod model {
+    #[path = "../../../crates/gateway/tests/engine/pace.rs"]
+    pub(crate) mod pace;
+    #[path = "../../../crates/gateway/tests/engine/rig.rs"]
+    pub(crate) mod rig;
+    #[path = "../../../crates/gateway/tests/engine/schedule.rs"]
+    pub(crate) mod schedule;
+    #[path = "../../../crates/gateway/tests/engine/steps.rs"]
+    pub(crate) mod steps;
+    #[path = "../../../crates/gateway/tests/engine/view.rs"]
+    pub(crate) mod view;
+    #[path = "../../../crates/gateway/tests/engine/world.rs"]
+    pub(crate) mod world;
+}
+
+/// A schedule of operations on the fan-out engine: four bytes choose its limits, every further four are one operation.
+/// After each of them everything is checked that the property tests check.
+#[cfg(feature = "engine")]
+pub fn engine(bytes: &[u8]) {
+    model::schedule::drive_bytes(bytes);
+}

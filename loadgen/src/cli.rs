@@ -44,7 +44,7 @@ pub(crate) struct RunOptions {
     /// A file, or the name of a ready-made scenario
     #[arg(value_name = "SCENARIO")]
     pub(crate) scenario: Option<String>,
-    /// Any field of the scenario: sessions.window=16ms, readers[0].share=0.5
+    /// Any field of the scenario: `sessions.window=16ms`, `readers[0].share=0.5`
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
     /// How long to measure: 20s, 5m

@@ -1,6 +1,7 @@
 //! CPU time of this process's threads and its memory, as Linux tells them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::time::Instant;
 
@@ -42,9 +43,9 @@ impl Usage {
             let spent = |usage: &Self| usage.threads.get(name).copied().unwrap_or(0) as f64 / 1e9;
             let cpu = spent(self) - spent(start);
             sum += cpu;
-            line += &format!(", {name} {:.1} %", 100.0 * cpu / seconds);
+            let _ = write!(line, ", {name} {:.1} %", 100.0 * cpu / seconds);
         }
-        line += &format!(", {:.2} CPU s per million", sum / delivered.max(1.0) * 1e6);
+        let _ = write!(line, ", {:.2} CPU s per million", sum / delivered.max(1.0) * 1e6);
         let grown = self.rss_kib.saturating_sub(idle.rss_kib) as f64;
         println!("{line} | RSS {} MiB, {:.2} KiB a session", self.rss_kib >> 10, grown / sessions as f64);
     }

@@ -9,8 +9,9 @@
 //!   first size while it is not: never more than a session has proven to take.
 //! - **Tight**, from the first late receipt on. The window is rate × span: the highest rate of the last two seconds,
 //!   times 0.6 of the freshness target, or 1.25 of the shortest delay of the path where that is longer. Whether a long
-//!   shortest delay is the path or our own queue is found out by draining it every ten seconds. It opens again when the
-//!   session was not held back for a while.
+//!   shortest delay is the path or our own queue is found out by draining it every ten seconds. A quarter more is tried
+//!   now and then, and again as long as the rate follows. It opens again when the session was not held back
+//!   for a while.
 //!
 //! The scheme is BBR's (rate × round trip, with a drain to measure the latter; Cardwell et al., ACM Queue 14-5, 2016)
 //! applied to a reader instead of a link.
@@ -35,6 +36,10 @@ const STEP_MAX: usize = 1400;
 const PEAK_NS: u64 = 1_000_000_000;
 /// How often the shortest delay is measured anew.
 const FLOOR_NS: u64 = 10_000_000_000;
+/// Legs with the proven window before a larger one is tried.
+const TRIAL_EVERY: u8 = 3;
+/// Bytes that say something about a rate.
+const TRIAL_BYTES: u64 = 4096;
 /// Shortest stretch that a rate is taken over.
 const RATE_SPAN_NS: u64 = 300_000_000;
 
@@ -59,6 +64,23 @@ struct Mark {
     in_flight: usize,
 }
 
+/// Whether a larger window brings more. Legs of so many bytes are measured one after another; most with the window that
+/// is proven, some with a larger one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trials {
+    /// When the leg may begin, and since when it is measured; 0 before.
+    begins: u64,
+    since: u64,
+    /// Confirmed when it began.
+    confirmed: u64,
+    /// The window that is tried; 0 in a usual leg.
+    limit: usize,
+    /// Usual legs since the last trial.
+    usual: u8,
+    /// Bytes per second of the leg before.
+    rate: f64,
+}
+
 /// By what bytes are confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
@@ -81,6 +103,7 @@ pub(crate) struct Window {
     marks: VecDeque<Mark>,
     /// Time and confirmed bytes, at receipts of the last second.
     samples: VecDeque<(u64, u64)>,
+    trials: Trials,
     /// Highest rate, in bytes per second, of this stretch and the one before; when this one began.
     peaks: [f64; 2],
     /// The rate was taken over a stretch that says little.
@@ -113,6 +136,7 @@ impl Window {
             limit: freshness.first_bytes.max(LEAST),
             marks: VecDeque::new(),
             samples: VecDeque::new(),
+            trials: Trials::default(),
             peaks: [0.0; 2],
             is_rate_rough: true,
             peak_at: now,
@@ -282,7 +306,7 @@ impl Window {
     /// The session was not held back for a while.
     pub(crate) fn relax(&mut self) {
         self.is_tight = false;
-        self.drain = None;
+        (self.drain, self.trials) = (None, Trials::default());
     }
 
     fn confirm(&mut self, time: u64, now: u64) -> bool {
@@ -312,13 +336,49 @@ impl Window {
             let path = self.floor().saturating_mul(5) / 4;
             let usual = target * 6 / 10;
             let span = if self.drain.is_some() { usual } else { usual.max(path) };
-            self.limit = (self.rate() * span as f64 / 1e9) as usize;
+            let proven = (self.rate() * span as f64 / 1e9) as usize;
+            self.limit =
+                if self.drain.is_some() { proven } else { self.try_more(proven, delay, is_used, now) };
         } else if is_used {
             self.limit += bytes.min(self.limit);
         } else {
             self.limit -= self.limit.saturating_sub(self.freshness.first_bytes) / 16;
         }
         self.limit = self.limit.clamp(LEAST, self.freshness.max_bytes.max(LEAST));
+    }
+
+    /// The window that was proven, or a quarter more for a while: a window that is small because the rate was, and a rate
+    /// that is small because the window is, look the same until more is tried. It goes on as long as the rate follows.
+    fn try_more(&mut self, proven: usize, delay: u64, is_used: bool, now: u64) -> usize {
+        let Trials { since, confirmed, .. } = self.trials;
+        if since == 0 || now < self.trials.begins {
+            if since == 0 && now >= self.trials.begins {
+                (self.trials.since, self.trials.confirmed) = (now, self.confirmed);
+            }
+            return proven.max(self.trials.limit);
+        }
+        let bytes = self.confirmed - confirmed;
+        if now < since + RATE_SPAN_NS || bytes < TRIAL_BYTES.max(self.limit as u64) {
+            return proven.max(self.trials.limit);
+        }
+        let rate = bytes as f64 * 1e9 / (now - since) as f64;
+        let before = self.trials.rate;
+        let trials = &mut self.trials;
+        (trials.since, trials.begins, trials.rate) = (0, now, rate);
+        if trials.limit > 0 {
+            (trials.limit, trials.usual) =
+                if rate > before * 1.12 { (trials.limit / 4 * 5, 0) } else { (0, 0) };
+        } else {
+            trials.usual += 1;
+            if trials.usual >= TRIAL_EVERY && is_used && delay < self.freshness.target_ns {
+                trials.limit = proven / 4 * 5;
+            }
+        }
+        if trials.limit > 0 {
+            // What is measured begins when what is sent now has come back.
+            trials.begins = now + delay;
+        }
+        proven.max(trials.limit)
     }
 
     /// A receipt that takes longer is late.

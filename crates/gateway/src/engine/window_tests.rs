@@ -18,6 +18,8 @@ struct Reader {
     every_ns: u64,
     /// Delay of the path, one way.
     path_ns: u64,
+    /// From the third second on the path is so much longer, but for a moment now and then.
+    detour_ns: u64,
     /// It takes nothing in this time.
     stall: (u64, u64),
 }
@@ -25,11 +27,11 @@ struct Reader {
 impl Reader {
     fn steady(bytes_per_second: usize, path_ns: u64) -> Self {
         let every_ns = MS;
-        Self { bytes: bytes_per_second / 1000, every_ns, path_ns, stall: (0, 0) }
+        Self { bytes: bytes_per_second / 1000, every_ns, path_ns, detour_ns: 0, stall: (0, 0) }
     }
 
     fn bursty(bytes: usize, every_ns: u64) -> Self {
-        Self { bytes, every_ns, path_ns: 0, stall: (0, 0) }
+        Self { bytes, every_ns, path_ns: 0, detour_ns: 0, stall: (0, 0) }
     }
 }
 
@@ -113,7 +115,9 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
             }
             if *bytes == 0 {
                 if let Some(name) = *name {
-                    pongs.push_back((now + reader.path_ns, name));
+                    let detour_ns =
+                        if now > 3_000 * MS && now % (700 * MS) > 20 * MS { reader.detour_ns } else { 0 };
+                    pongs.push_back((now + reader.path_ns + detour_ns, name));
                 }
                 pipe.pop_front();
             }
@@ -155,6 +159,16 @@ fn a_reader_that_comes_seldom_is_not_starved() {
 fn a_long_path_is_filled() {
     check(Reader::steady(200_000, 40 * MS), 140, 250, 0.95);
     check(Reader::steady(200_000, 150 * MS), 320, 550, 0.88);
+}
+
+#[test]
+fn a_path_that_grew_longer_does_not_starve_its_session() {
+    for detour_ms in [60, 90, 120, 150] {
+        let reader = Reader { detour_ns: detour_ms * MS, ..Reader::steady(4_000_000, 5 * MS) };
+        let outcome = run(reader, 404_000, 30);
+        let got = outcome.ages.len() as f64 / (404_000.0 * 30.0);
+        assert!(got > 0.9, "{detour_ms} ms: {got}");
+    }
 }
 
 #[test]

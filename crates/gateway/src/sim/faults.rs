@@ -207,7 +207,10 @@ impl World {
         }
         for at in 0..self.clients.len() {
             let own = &mut self.clients[at];
-            (own.rate, own.stalled_until, own.is_silent, own.prompt_since) = (None, now, false, now);
+            if own.rate.is_some() || own.is_silent || own.stalled_until > now {
+                own.prompt_since = now;
+            }
+            (own.rate, own.stalled_until, own.is_silent) = (None, own.stalled_until.min(now), false);
             if let Some(pipe) = own.session.as_ref().map(|session| session.pipe) {
                 self.at(now, Happening::Read { pipe });
             }

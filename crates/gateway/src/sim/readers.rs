@@ -8,6 +8,9 @@ const READ_EVERY_MS: u64 = 20;
 /// What a prompt client may wait for a record that its gateway has, beside the way there and back and the cork.
 const PROMPT_MS: u64 = 100;
 
+/// A client that was slow and is prompt now got what it had missed after so long.
+const RECOVERED_MS: u64 = 8_000;
+
 impl World {
     pub(super) fn connect(&mut self, client: usize) {
         if self.clients[client].session.is_some() {
@@ -103,7 +106,10 @@ impl World {
     /// Promise 3: whatever others do, a client that reads gets what its gateway has.
     fn measure(&mut self, client: usize, id: u64) {
         let (now, cork, write_bytes) = (self.now, self.tuning.cork, self.tuning.limits.write_bytes);
-        let is_measured = write_bytes == 64 << 10 && self.is_prompt(client);
+        // Who was slow before is caught up with at the pace that its window finds.
+        let was_slow_at = self.clients[client].prompt_since.max(self.clients[client].stalled_until);
+        let is_recovered = was_slow_at == 0 || now >= was_slow_at + RECOVERED_MS;
+        let is_measured = write_bytes == 64 << 10 && is_recovered && self.is_prompt(client);
         let Some(session) = &mut self.clients[client].session else { return };
         let fresh = std::mem::take(&mut session.fresh);
         let Some(pipe) = self.pipes.get(&id).filter(|pipe| is_measured && pipe.is_wide()) else { return };
