@@ -96,7 +96,7 @@ fn load(files: &Files) -> anyhow::Result<Vec<Report>> {
 }
 
 fn compare(before: &[Report], after: &[Report], worse_by: f64) -> Comparison {
-    let metrics = metric::metrics(before.iter().chain(after));
+    let metrics = metric::metrics(&before.iter().chain(after).collect::<Vec<_>>());
     let differences: Vec<_> =
         metrics.iter().map(|metric| difference(metric, before, after, worse_by)).collect();
     Comparison {

@@ -8,16 +8,21 @@ use crate::html::quantity;
 use crate::latency::Summary;
 use crate::report::model::{Age, Report, Second};
 
+type OfRun = Box<dyn Fn(&Report) -> Option<f64>>;
+type OfSecond = Box<dyn Fn(&Second) -> Option<f64>>;
+/// A name, and how to read its figure.
+type Named<T, F> = (&'static str, fn(&T) -> F);
+
 pub(super) struct Metric {
     pub(super) name: String,
     pub(super) unit: Unit,
     pub(super) worse: Worse,
     /// Of each run, None where it was not measured; one entry for each report of a side.
-    pub(super) value: Box<dyn Fn(&Report) -> Option<f64>>,
+    pub(super) value: OfRun,
     /// Differs little between equal runs: judged by the difference alone where there is no interval.
     pub(super) is_steady: bool,
     /// Of each second, where the value is their median.
-    pub(super) seconds: Option<Box<dyn Fn(&Second) -> Option<f64>>>,
+    pub(super) seconds: Option<OfSecond>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,7 +87,7 @@ impl Metric {
 }
 
 /// All that these reports hold.
-pub(super) fn metrics<'a>(reports: impl Iterator<Item = &'a Report> + Clone) -> Vec<Metric> {
+pub(super) fn metrics(reports: &[&Report]) -> Vec<Metric> {
     use Unit::{Bytes, Nanoseconds, Number, Share};
     use Worse::{AnyMore, Higher, Lower, Shown};
     let mut all = Vec::new();
@@ -115,7 +120,7 @@ pub(super) fn metrics<'a>(reports: impl Iterator<Item = &'a Report> + Clone) -> 
         }),
     ]);
     let kinds: BTreeSet<_> = reports
-        .clone()
+        .iter()
         .flat_map(|report| &report.readers)
         .map(|readers| readers.kind.clone())
         .filter(|kind| kind != "prompt")
@@ -125,7 +130,7 @@ pub(super) fn metrics<'a>(reports: impl Iterator<Item = &'a Report> + Clone) -> 
         quantiles(&mut all, &format!("age.{kind}"), Higher, move |report| {
             report.readers.iter().find(|readers| readers.kind == of).map(|readers| readers.age.summary)
         });
-        let ages: [(&str, fn(&Age) -> u64); 2] = [("p50", |age| age.p50_ns), ("p99", |age| age.p99_ns)];
+        let ages: [Named<Age, u64>; 2] = [("p50", |age| age.p50_ns), ("p99", |age| age.p99_ns)];
         for (quantile, read) in ages {
             let (kind, name) = (kind.clone(), format!("age.{kind}.{quantile} by second"));
             all.push(Metric::seconds(name, Nanoseconds, Higher, move |second| {
@@ -134,7 +139,7 @@ pub(super) fn metrics<'a>(reports: impl Iterator<Item = &'a Report> + Clone) -> 
         }
     }
     let mut hops: Vec<(String, String)> = Vec::new();
-    for hop in reports.clone().flat_map(|report| &report.hops) {
+    for hop in reports.iter().flat_map(|report| &report.hops) {
         if !hops.iter().any(|(from, to)| (from, to) == (&hop.from, &hop.to)) {
             hops.push((hop.from.clone(), hop.to.clone()));
         }
@@ -152,7 +157,7 @@ pub(super) fn metrics<'a>(reports: impl Iterator<Item = &'a Report> + Clone) -> 
     };
     all.push(saturation("saturation.updates_per_second", |found| found.updates_per_second));
     all.push(saturation("saturation.deliveries_per_second", |found| found.deliveries_per_second));
-    let counts: [(&str, fn(&Report) -> u64); 7] = [
+    let counts: [Named<Report, u64>; 7] = [
         ("lost", |report| report.checks.lost),
         ("out_of_order", |report| report.checks.out_of_order),
         ("duplicates", |report| report.checks.duplicates),
@@ -166,7 +171,7 @@ pub(super) fn metrics<'a>(reports: impl Iterator<Item = &'a Report> + Clone) -> 
             Metric::new(name, Number, AnyMore, move |report| Some(count(report) as f64))
         }),
     );
-    all.retain(|metric| reports.clone().any(|report| (metric.value)(report).is_some()));
+    all.retain(|metric| reports.iter().any(|report| (metric.value)(report).is_some()));
     all
 }
 
@@ -177,14 +182,14 @@ fn quantiles(
     worse: Worse,
     summary: impl Fn(&Report) -> Option<Summary> + Clone + 'static,
 ) {
-    let quantiles: [(&str, Worse, fn(&Summary) -> u64); 5] = [
-        ("p50", worse, |summary| summary.p50_ns),
-        ("p90", Worse::Shown, |summary| summary.p90_ns),
-        ("p99", worse, |summary| summary.p99_ns),
-        ("p999", Worse::Shown, |summary| summary.p999_ns),
-        ("max", Worse::Shown, |summary| summary.max_ns),
+    let quantiles: [(Worse, Named<Summary, u64>); 5] = [
+        (worse, ("p50", |summary| summary.p50_ns)),
+        (Worse::Shown, ("p90", |summary| summary.p90_ns)),
+        (worse, ("p99", |summary| summary.p99_ns)),
+        (Worse::Shown, ("p999", |summary| summary.p999_ns)),
+        (Worse::Shown, ("max", |summary| summary.max_ns)),
     ];
-    all.extend(quantiles.map(|(quantile, worse, read)| {
+    all.extend(quantiles.map(|(worse, (quantile, read))| {
         let summary = summary.clone();
         Metric::new(format!("{name}.{quantile}"), Unit::Nanoseconds, worse, move |report| {
             summary(report).filter(|summary| summary.count > 0).map(|summary| read(&summary) as f64)

@@ -284,7 +284,7 @@ impl Axis<'_> {
         let places = places.filter(|place| place.is_finite());
         let (low, high) = places
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), place| (low.min(place), high.max(place)));
-        if low > high {
+        if !(high - low).is_finite() {
             return None;
         }
         match self.scale {
@@ -339,6 +339,7 @@ mod tests {
     fn what_cannot_be_drawn_is_left_out() {
         assert!(drawn(vec![], "").contains("Nothing was measured"));
         assert!(drawn(vec![(0.0, 0.0), (f64::NAN, 1.0)], "").contains("Nothing was measured"));
+        assert!(drawn(vec![(-1e308, 1.0), (1e308, 1.0)], "").contains("Nothing was measured"));
         assert!(drawn(vec![(0.0, 5.0)], "").contains("<circle"));
     }
 

@@ -3,7 +3,7 @@
 /// Three digits, and a unit that suits: `950 µs`, `1.25 ms`, `3.10 s`.
 pub(crate) fn time(ns: f64) -> String {
     match ns {
-        ns if ns == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         ns if ns.abs() < 1e6 => format!("{} µs", digits(ns / 1e3)),
         ns if ns.abs() < 1e9 => format!("{} ms", digits(ns / 1e6)),
         _ => format!("{} s", digits(ns / 1e9)),

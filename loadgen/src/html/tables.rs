@@ -94,7 +94,8 @@ pub(super) fn latencies(report: &Report) -> Markup {
 
 pub(super) fn ledger(report: &Report) -> Markup {
     let row = |name: &str, accounts: &Accounts| {
-        let sum = accounts.delivered + accounts.conflated + accounts.dropped + accounts.filtered;
+        let parts = [accounts.delivered, accounts.conflated, accounts.dropped, accounts.filtered];
+        let sum: i128 = parts.into_iter().map(i128::from).sum();
         let figures = [
             accounts.checked,
             accounts.published,
@@ -105,10 +106,8 @@ pub(super) fn ledger(report: &Report) -> Markup {
         ];
         let mut row = vec![name.to_owned()];
         row.extend(figures.map(count));
-        row.push(match sum == accounts.published {
-            true => "exact".to_owned(),
-            false => format!("{:+} records", i128::from(sum) - i128::from(accounts.published)),
-        });
+        let off = sum - i128::from(accounts.published);
+        row.push(if off == 0 { "exact".to_owned() } else { format!("{off:+} records") });
         row
     };
     let checks = &report.checks;
@@ -260,13 +259,14 @@ pub(super) fn machine(report: &Report) -> Markup {
         ),
         (
             "clock",
-            match clock.is_same_host {
-                true => "one host, one clock".to_owned(),
-                false => format!(
+            if clock.is_same_host {
+                "one host, one clock".to_owned()
+            } else {
+                format!(
                     "the server's is {:+.3} ms from ours, to within {:.3} ms; taken out",
                     ms(clock.offset_ns as f64),
                     ms(clock.error_ns as f64)
-                ),
+                )
             },
         ),
         (
