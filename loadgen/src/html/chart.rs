@@ -43,6 +43,7 @@ pub(crate) struct Line {
     /// Empty: not among the keys.
     pub(crate) name: String,
     pub(crate) tint: usize,
+    /// Where one is not finite, the line is broken.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -115,14 +116,19 @@ pub(crate) fn lines(title: &str, note: &str, x: &Axis, y: &Axis, lines: &[Line],
         .iter()
         .map(|line| {
             let points = line.points.iter().map(|(px, py)| (x.place(*px), y.place(*py)));
-            let points: Vec<_> = points.filter(|(px, py)| px.is_finite() && py.is_finite()).collect();
-            (tint(line.tint), points)
+            (tint(line.tint), points.collect::<Vec<_>>())
         })
         .collect();
     let drawing = drawn((620, 300), |area| {
         let all = || lines.iter().flat_map(|(_, points)| points);
+        if !all().any(has_place) {
+            return Ok(false);
+        }
         let Some((x_range, x_ticks)) = x.range(all().map(|point| point.0)) else { return Ok(false) };
-        let Some((y_range, y_ticks)) = y.range(all().map(|point| point.1)) else { return Ok(false) };
+        let Some((y_range, y_ticks)) = y.range(all().filter(|point| has_place(point)).map(|point| point.1))
+        else {
+            return Ok(false);
+        };
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(34)
@@ -148,14 +154,25 @@ pub(crate) fn lines(title: &str, note: &str, x: &Axis, y: &Axis, lines: &[Line],
             chart.draw_series([Text::new(mark.text.clone(), place, style)])?;
         }
         for (color, points) in &lines {
-            chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;
-            if let [point] = points.as_slice() {
-                chart.draw_series([Circle::new(*point, 3, color.filled())])?;
+            for joined in points.split(|point| !has_place(point)) {
+                match joined {
+                    [] => {}
+                    [point] => {
+                        chart.draw_series([Circle::new(*point, 3, color.filled())])?;
+                    }
+                    _ => {
+                        chart.draw_series(LineSeries::new(joined.iter().copied(), color.stroke_width(2)))?;
+                    }
+                }
             }
         }
         Ok(true)
     });
     figure(title, note, &keys, &drawing)
+}
+
+fn has_place(point: &(f64, f64)) -> bool {
+    point.0.is_finite() && point.1.is_finite()
 }
 
 /// Rows with bars or intervals; `rules` are drawn through all rows.
@@ -333,6 +350,15 @@ mod tests {
         let line = page.lines().find(|line| line.contains("stroke-width=\"2\"")).expect("a line");
         assert_eq!(line.matches(',').count(), 3, "{line}");
         assert!(page.contains("&lt;b onclick=&apos;x&apos;&gt;") && !page.contains("<b onclick"), "{page}");
+    }
+
+    #[test]
+    fn a_line_is_broken_where_nothing_was_measured() {
+        let page =
+            drawn(vec![(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 0.0), (4.0, 5.0), (9.0, f64::NAN)], "");
+        assert_eq!(page.lines().filter(|line| line.contains("stroke-width=\"2\"")).count(), 1);
+        assert_eq!(page.matches("<circle").count(), 1);
+        assert!(page.contains("\n8\n"), "the axis holds all seconds:\n{page}");
     }
 
     #[test]

@@ -42,15 +42,19 @@ pub(crate) fn times(title: &str, note: &str, lines: &[Line], marks: &[Mark]) -> 
     chart::lines(title, note, &SECONDS, &NS, lines, marks)
 }
 
-/// A figure of each second; those that are absent are left out.
+/// A figure of each second; the line is broken where it is absent, and has no points where it always is.
 pub(crate) fn series(
     name: &str,
     tint: usize,
     report: &Report,
     figure: impl Fn(&Second) -> Option<f64>,
 ) -> Line {
-    let points = report.series.iter().filter_map(|second| Some((second.at, figure(second)?)));
-    Line { name: name.to_owned(), tint, points: points.collect() }
+    let points = report.series.iter().map(|second| (second.at, figure(second).unwrap_or(f64::NAN)));
+    let mut points: Vec<_> = points.collect();
+    if points.iter().all(|point| point.1.is_nan()) {
+        points.clear();
+    }
+    Line { name: name.to_owned(), tint, points }
 }
 
 pub(super) fn latency(report: &Report) -> Markup {
