@@ -27,7 +27,10 @@ pub(crate) enum Command {
     Run(Box<RunOptions>),
     /// Lists the ready-made scenarios, or prints one
     Scenarios(ScenariosOptions),
-    /// Prints how two reports differ
+    /// Prints how runs differ, how sure that is, and whether anything is worse
+    #[command(after_help = "Examples:\n  tickwire-loadgen compare before.json after.json\n  \
+        tickwire-loadgen compare a1.json,a2.json,a3.json,a4.json b1.json,b2.json,b3.json,b4.json --html difference.html\n\n\
+        Exit status: 0 nothing is worse by more than --worse-by; 1 something is; 2 wrong command line, or a file is no report.")]
     Compare(CompareOptions),
     /// Makes a page for a browser from a report
     Html(HtmlOptions),
@@ -110,6 +113,9 @@ pub(crate) struct RunOptions {
     /// Directory for report.json and .hgrm files
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) out: Option<PathBuf>,
+    /// Writes the report as a page for a browser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Prints the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -130,12 +136,45 @@ pub(crate) struct ScenariosOptions {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CompareOptions {
-    /// Report of the run to compare with
-    #[arg(value_name = "A.json")]
-    pub(crate) before: PathBuf,
-    /// Report of the other run
-    #[arg(value_name = "B.json")]
-    pub(crate) after: PathBuf,
+    /// Reports of the runs to compare with, separated by commas
+    #[arg(value_name = "A.json[,...]", value_parser = Files::parse)]
+    pub(crate) before: Files,
+    /// Reports of the other runs, separated by commas
+    #[arg(value_name = "B.json[,...]", value_parser = Files::parse)]
+    pub(crate) after: Files,
+    /// From which change on a figure is worse
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = share)]
+    pub(crate) worse_by: f64,
+    /// Prints the comparison as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Draws the comparison on a page for a browser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// Reports of one side.
+#[derive(Clone, Debug)]
+pub(crate) struct Files(pub(crate) Vec<PathBuf>);
+
+impl Files {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.split(',').any(|name| name.trim().is_empty()) {
+            return Err("write files with one comma between them: A1.json,A2.json".to_owned());
+        }
+        Ok(Self(text.split(',').map(PathBuf::from).collect()))
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|path| path.display().to_string()).collect()
+    }
+}
+
+/// `10%` as 0.1.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let number = number.filter(|number| (0.0..=1000.0).contains(number));
+    number.map(|number| number / 100.0).ok_or_else(|| "write a percentage, as in 10%".to_owned())
 }
 
 #[derive(Clone, Debug, Args)]
@@ -143,7 +182,7 @@ pub(crate) struct HtmlOptions {
     /// The report
     #[arg(value_name = "REPORT.json")]
     pub(crate) report: PathBuf,
-    /// Where the page goes
+    /// Where the page goes; `-` prints it
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     pub(crate) out: PathBuf,
 }

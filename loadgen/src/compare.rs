@@ -1,22 +1,335 @@
-//! How two runs differ.
+//! How runs differ: figure by figure, how sure that is, and whether anything is worse.
 
-use std::fmt::Write as _;
+mod metric;
+mod page;
+mod statistics;
+mod text;
 
-use crate::cli::CompareOptions;
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::cli::{CompareOptions, Files};
+use crate::html;
 use crate::report::model::Report;
+use metric::{Metric, Unit, Worse};
+use statistics::{Interval, by_ranks, by_seconds, change, median};
 
-/// Returns a table for people.
+/// Fewer on a side tell nothing of how runs differ.
+const RUNS_MIN: usize = 3;
+/// Fewer on a side, and no interval between runs is a 95 % one.
+const RUNS_ENOUGH: usize = 4;
+
+/// What `--json` prints. Changes are shares of the first side's median: 0.1 is 10 % more.
+#[derive(Debug, Serialize)]
+pub(crate) struct Comparison {
+    pub(crate) is_worse: bool,
+    /// From here on a change counts.
+    worse_by: f64,
+    before: Vec<String>,
+    after: Vec<String>,
+    /// What limits how far this can be trusted.
+    cautions: Vec<String>,
+    differences: Vec<Difference>,
+}
+
+#[derive(Debug, Serialize)]
+struct Difference {
+    name: String,
+    unit: Unit,
+    before: Side,
+    after: Side,
+    /// Absent where there is nothing to divide by.
+    change: Option<f64>,
+    /// Absent where there are too few runs, and no seconds to resample.
+    interval: Option<Interval>,
+    judgement: Judgement,
+}
+
+/// All runs of a side; absent where none measured it.
+#[derive(Debug, Serialize)]
+struct Side {
+    median: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    runs: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Judgement {
+    /// Beyond the bound, and the interval leaves no change out.
+    Worse,
+    Better,
+    /// Within the bound, and so is the interval.
+    Same,
+    /// Neither can be said, or there is no interval to say it by; more runs can tell.
+    Unclear,
+    /// Is not judged.
+    Shown,
+    /// One side did not measure it.
+    Absent,
+}
+
+/// Compares, and writes the page where one is asked for. Returns what to print, and whether anything is worse.
 ///
 /// # Errors
-/// When one of the files is no report.
-pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<String> {
-    let (before, after) = (Report::load(&options.before)?, Report::load(&options.after)?);
-    let mut text = String::new();
-    let (a, b) = (before.latency.summary, after.latency.summary);
-    for (name, a, b) in
-        [("p50", a.p50_ns, b.p50_ns), ("p99", a.p99_ns, b.p99_ns), ("max", a.max_ns, b.max_ns)]
-    {
-        let _ = writeln!(text, "{name:<6} {:>10.3} ms {:>10.3} ms", a as f64 / 1e6, b as f64 / 1e6);
+/// When one of the files is no report, or the page cannot be written.
+pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, bool)> {
+    let (before, after) = (load(&options.before)?, load(&options.after)?);
+    let mut comparison = compare(&before, &after, options.worse_by);
+    comparison.before.clone_from(&options.before.names());
+    comparison.after.clone_from(&options.after.names());
+    if let Some(path) = &options.html {
+        html::write(path, &page::page(&comparison, &before, &after))?;
     }
-    Ok(text)
+    let text = if options.json {
+        serde_json::to_string_pretty(&comparison).expect("a comparison is plain data")
+    } else {
+        comparison.to_text()
+    };
+    Ok((text, comparison.is_worse))
+}
+
+fn load(files: &Files) -> anyhow::Result<Vec<Report>> {
+    files.0.iter().map(|path| Report::load(path)).collect()
+}
+
+fn compare(before: &[Report], after: &[Report], worse_by: f64) -> Comparison {
+    let metrics = metric::metrics(&before.iter().chain(after).collect::<Vec<_>>());
+    let differences: Vec<_> =
+        metrics.iter().map(|metric| difference(metric, before, after, worse_by)).collect();
+    Comparison {
+        is_worse: differences.iter().any(|difference| difference.judgement == Judgement::Worse),
+        worse_by,
+        before: Vec::new(),
+        after: Vec::new(),
+        cautions: cautions(before, after),
+        differences,
+    }
+}
+
+fn difference(metric: &Metric, before: &[Report], after: &[Report], worse_by: f64) -> Difference {
+    let values =
+        |side: &[Report]| side.iter().filter_map(|report| (metric.value)(report)).collect::<Vec<_>>();
+    let (a, b) = (values(before), values(after));
+    let seconds = |side: &[Report]| {
+        let read = metric.seconds.as_ref()?;
+        let runs = side.iter().map(|report| report.series.iter().filter_map(read).collect::<Vec<_>>());
+        Some(runs.filter(|run| !run.is_empty()).collect::<Vec<_>>())
+    };
+    let change = median(&a).zip(median(&b)).and_then(|(a, b)| change(a, b));
+    let interval = match metric.worse {
+        Worse::AnyMore => None,
+        _ if a.len() >= RUNS_MIN && b.len() >= RUNS_MIN => by_ranks(&a, &b),
+        _ => seconds(before).zip(seconds(after)).and_then(|(before, after)| by_seconds(&before, &after)),
+    };
+    let bounds = match interval {
+        Some(found) => Some((found.low, found.high)),
+        None if metric.is_steady => change.map(|change| (change, change)),
+        None => None,
+    };
+    let judgement = match metric.worse {
+        _ if a.is_empty() || b.is_empty() => Judgement::Absent,
+        Worse::Shown => Judgement::Shown,
+        Worse::AnyMore => any_more(&a, &b),
+        Worse::Higher => judge(change, bounds, worse_by),
+        Worse::Lower => {
+            judge(change.map(|change| -change), bounds.map(|(low, high)| (-high, -low)), worse_by)
+        }
+    };
+    Difference {
+        name: metric.name.clone(),
+        unit: metric.unit,
+        before: Side::new(&a),
+        after: Side::new(&b),
+        change,
+        interval,
+        judgement,
+    }
+}
+
+/// Of a change whose growth is for the worse, and the bounds that it lies in.
+fn judge(change: Option<f64>, bounds: Option<(f64, f64)>, worse_by: f64) -> Judgement {
+    if change == Some(0.0) {
+        return Judgement::Same;
+    }
+    let (Some(change), Some((low, high))) = (change, bounds) else { return Judgement::Unclear };
+    if low >= -worse_by && high <= worse_by {
+        Judgement::Same
+    } else if change > worse_by && low > 0.0 {
+        Judgement::Worse
+    } else if change < -worse_by && high < 0.0 {
+        Judgement::Better
+    } else {
+        Judgement::Unclear
+    }
+}
+
+/// Of what must not happen: the worst run of each side counts.
+fn any_more(before: &[f64], after: &[f64]) -> Judgement {
+    let worst = |side: &[f64]| side.iter().copied().fold(0.0, f64::max);
+    match worst(after).total_cmp(&worst(before)) {
+        std::cmp::Ordering::Less => Judgement::Better,
+        std::cmp::Ordering::Equal => Judgement::Same,
+        std::cmp::Ordering::Greater => Judgement::Worse,
+    }
+}
+
+impl Side {
+    fn new(values: &[f64]) -> Self {
+        Self {
+            median: median(values),
+            low: values.iter().copied().reduce(f64::min),
+            high: values.iter().copied().reduce(f64::max),
+            runs: values.len(),
+        }
+    }
+}
+
+fn cautions(before: &[Report], after: &[Report]) -> Vec<String> {
+    let mut cautions = Vec::new();
+    let few = before.len().min(after.len());
+    if few < RUNS_MIN {
+        cautions.push(format!(
+            "few runs ({} and {}): intervals are of the seconds within runs and know nothing of how runs differ. Give \
+             {RUNS_ENOUGH} or more runs a side",
+            before.len(),
+            after.len()
+        ));
+    } else if few < RUNS_ENOUGH {
+        cautions.push(format!(
+            "few runs ({} and {}): intervals between them are of a lower level than 95 %, as is said beside them. Give \
+             {RUNS_ENOUGH} or more runs a side",
+            before.len(),
+            after.len()
+        ));
+    }
+    for (side, reports) in [("A", before), ("B", after)] {
+        for (at, report) in reports.iter().enumerate() {
+            if let Some(reason) = &report.refused {
+                cautions.push(format!("run {} of {side} has no verdict: {reason}", at + 1));
+            }
+        }
+    }
+    let mut differs = |what: &str, read: fn(&Report) -> String| {
+        let (a, b): (BTreeSet<_>, BTreeSet<_>) =
+            (before.iter().map(read).collect(), after.iter().map(read).collect());
+        if a != b {
+            let list = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(", ");
+            cautions.push(format!("the {what} differs: {} and {}", list(a), list(b)));
+        }
+    };
+    differs("scenario", |report| report.scenario.name.clone());
+    differs("server", |report| report.scenario.server.clone());
+    differs("rate", |report| format!("{}/s", html::quantity::number(report.scenario.updates_per_second)));
+    differs("number of sessions", |report| report.sessions.asked.to_string());
+    differs("time of measuring", |report| format!("{:.0} s", report.seconds));
+    differs("machine", |report| {
+        format!("{} × {}, {}", report.machine.cores, report.machine.cpu, report.machine.system)
+    });
+    differs("version", |report| report.versions.server.clone());
+    if texts(before) != texts(after) {
+        cautions.push("the scenarios are not the same word for word".to_owned());
+    }
+    cautions
+}
+
+fn texts(reports: &[Report]) -> BTreeSet<&str> {
+    reports.iter().map(|report| report.scenario.text.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::tests::sample;
+
+    #[track_caller]
+    fn check(before: &[Report], after: &[Report], expected: &[&str]) -> Comparison {
+        let comparison = compare(before, after, 0.1);
+        let worse = comparison.differences.iter().filter(|found| found.judgement == Judgement::Worse);
+        let worse: Vec<_> = worse.map(|found| found.name.as_str()).collect();
+        assert_eq!(worse, expected, "{}", comparison.to_text());
+        assert_eq!(comparison.is_worse, !expected.is_empty());
+        comparison
+    }
+
+    #[test]
+    fn equal_reports_do_not_differ() {
+        for runs in [1, 2, 5] {
+            let side = vec![sample(); runs];
+            let comparison = check(&side, &side, &[]);
+            let other = comparison.differences.iter().find(|found| {
+                !matches!(found.judgement, Judgement::Same | Judgement::Shown) || found.change != Some(0.0)
+            });
+            assert!(other.is_none(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_worse_figure_is_named() {
+        let mut after = sample();
+        after.latency.summary.p99_ns *= 2;
+        after.series.iter_mut().for_each(|second| second.p99_ns *= 2);
+        check(&[sample()], &[after.clone()], &["latency.p99 by second"]);
+        check(&vec![sample(); 3], &vec![after; 3], &["latency.p99", "latency.p99 by second"]);
+
+        let mut after = sample();
+        after.series.iter_mut().for_each(|second| second.records /= 2);
+        after.flow.records_per_second /= 2.0;
+        check(&[sample()], &[after], &["deliveries by second"]);
+
+        let mut after = sample();
+        after.checks.lost = 1;
+        check(&[sample()], &[after], &["lost"]);
+
+        let mut after = sample();
+        after.readers[1].age.summary.p50_ns *= 3;
+        check(&vec![sample(); 3], &vec![after; 3], &["age.throttled.p50"]);
+
+        let mut after = sample();
+        after.saturation.as_mut().unwrap().updates_per_second *= 0.8;
+        check(&[sample()], &[after], &["saturation.updates_per_second"]);
+    }
+
+    #[test]
+    fn better_is_not_worse_and_noise_is_unclear() {
+        let with = |p99_ns| {
+            let mut report = sample();
+            report.latency.summary.p99_ns = p99_ns;
+            report
+        };
+        let judgement = |before: &[u64], after: &[u64]| {
+            let side = |values: &[u64]| values.iter().map(|ns| with(*ns)).collect::<Vec<_>>();
+            let comparison = compare(&side(before), &side(after), 0.1);
+            comparison.differences.into_iter().find(|found| found.name == "latency.p99").unwrap().judgement
+        };
+        let ms = 1_000_000;
+        let [two, three, four] = [2 * ms, 3 * ms, 4 * ms];
+        assert_eq!(judgement(&[two; 3], &[ms; 3]), Judgement::Better);
+        assert_eq!(judgement(&[two, four, three], &[three, 5 * ms, four]), Judgement::Unclear);
+        assert_eq!(judgement(&[100, 101, 102], &[104, 103, 102]), Judgement::Same);
+        assert_eq!(judgement(&[100, 101, 102], &[114, 113, 115]), Judgement::Worse);
+        // Two runs say nothing of how runs differ.
+        assert_eq!(judgement(&[100, 101], &[114, 113]), Judgement::Unclear);
+    }
+
+    #[test]
+    fn what_limits_trust_is_said() {
+        let mut after = sample();
+        after.machine.cores = 64;
+        after.scenario.text = "other".to_owned();
+        after.refused = Some("too slow".to_owned());
+        after.readers.truncate(1);
+        let comparison = check(&[sample()], &[after], &[]);
+        let text = comparison.cautions.join("\n");
+        for part in
+            ["few runs (1 and 1)", "run 1 of B has no verdict: too slow", "machine differs", "word for word"]
+        {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        let absent = comparison.differences.iter().find(|found| found.name == "age.throttled.p50").unwrap();
+        assert_eq!((absent.judgement, absent.before.runs, absent.after.runs), (Judgement::Absent, 1, 0));
+        assert!(compare(&vec![sample(); 4], &vec![sample(); 4], 0.1).cautions.is_empty());
+    }
 }

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             Err(error) => failed(&error),
         },
         Command::Scenarios(options) => ended(scenarios(&options)),
-        Command::Compare(options) => ended(compare::run(&options)),
+        Command::Compare(options) => compared(compare::run(&options)),
         Command::Html(options) => ended(html::run(&options)),
         Command::Serve => helped(serve::run()),
         Command::Read => helped(crew::run()),
@@ -68,6 +68,9 @@ fn run(options: &RunOptions) -> anyhow::Result<Report> {
     }
     if let Some(directory) = &options.out {
         report.write(directory)?;
+    }
+    if let Some(path) = &options.html {
+        html::write(path, &html::page(&report))?;
     }
     Ok(report)
 }
@@ -111,6 +114,19 @@ fn ended(outcome: anyhow::Result<String>) -> ExitCode {
         Ok(text) if writeln!(std::io::stdout(), "{}", text.trim_end()).is_ok() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => failed(&error),
+    }
+}
+
+/// Prints a comparison; says by the status whether anything is worse.
+fn compared(outcome: anyhow::Result<(String, bool)>) -> ExitCode {
+    let (text, is_worse) = match outcome {
+        Ok(compared) => compared,
+        Err(error) => return failed(&error),
+    };
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Ok(()) if is_worse => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.into()),
     }
 }
 

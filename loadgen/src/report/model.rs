@@ -398,13 +398,16 @@ impl Report {
     /// When it cannot be read, or is no report of this format; the text names the file.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let name = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-        let report: Self = serde_json::from_str(&text).with_context(|| {
-            format!("{name} is no report; `tickwire-loadgen run SCENARIO --out DIRECTORY` writes one")
-        })?;
+        let remedy = "`tickwire-loadgen run SCENARIO --out DIRECTORY` writes DIRECTORY/report.json";
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read report {name}; {remedy}"))?;
+        let report: Self =
+            serde_json::from_str(&text).with_context(|| format!("{name} is no report; {remedy}"))?;
+        ensure!(report.format != 0, "{name} is no report, for it does not say its format; {remedy}");
         ensure!(
             report.format == FORMAT,
-            "{name} is a report of format {}, and this program reads format {FORMAT}",
+            "{name} is a report of format {}, and this program reads format {FORMAT}: run it again, or take the \
+             tickwire-loadgen that wrote it",
             report.format
         );
         Ok(report)

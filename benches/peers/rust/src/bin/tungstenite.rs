@@ -36,6 +36,8 @@ async fn serve(socket: TcpStream, topics: Topics) -> anyhow::Result<()> {
     let Some(Message::Binary(symbols)) = stream.next().await.transpose()? else { return Ok(()) };
     let mut updates = topics.subscribe(&symbols);
     sink.send("ok".into()).await?;
+    // A task of its own reads: inside one select, each update would poll the socket's other direction, too.
+    let mut reading = tokio::spawn(async move { while let Some(Ok(_)) = stream.next().await {} });
     let mut batch: Vec<Bytes> = Vec::with_capacity(BATCH_MAX);
     loop {
         tokio::select! {
@@ -48,10 +50,7 @@ async fn serve(socket: TcpStream, topics: Topics) -> anyhow::Result<()> {
                 }
                 sink.flush().await?;
             }
-            message = stream.next() => match message {
-                Some(Ok(_)) => {}
-                _ => return Ok(()),
-            },
+            _ = &mut reading => return Ok(()),
         }
     }
 }
