@@ -233,7 +233,8 @@ impl Window {
 
     /// A ping is going out behind everything else: `bytes` long, and named by the returned time.
     pub(crate) fn probe(&mut self, bytes: usize, now: u64) -> u64 {
-        let time = self.stamp(now);
+        // Later than the message before it: who names this time has seen the ping.
+        let time = self.stamp(now) + 1;
         self.on_sent(bytes, now);
         if self.marks.len() < MARKS_MAX {
             self.marks.push_back(Mark { time, sent: self.sent, in_flight: self.in_flight() });
@@ -248,9 +249,12 @@ impl Window {
     pub(crate) fn on_pong(&mut self, time: u64, now: u64) -> bool {
         let is_owed = self.pongs_owed > 0;
         self.pongs_owed = self.pongs_owed.saturating_sub(1);
-        self.ponged_to = self.ponged_to.max(time.min(now));
-        // Where receipts come, pongs say less.
-        if self.trust == Trust::Receipts || !self.marks.iter().any(|mark| mark.time == time) {
+        if !self.marks.iter().any(|mark| mark.time == time) {
+            return is_owed;
+        }
+        self.ponged_to = self.ponged_to.max(time);
+        if self.trust == Trust::Receipts {
+            // These say more.
             return is_owed;
         }
         if self.trust == Trust::Kernel {
@@ -263,9 +267,18 @@ impl Window {
     }
 
     /// The client's program took everything that was sent up to a time. Returns whether that answers a probe.
+    ///
+    /// Only a client that names a ping's time in a receipt is ruled by its receipts from then on: it answers as often as it
+    /// is asked. One that sends them at times of its own would hold its window shut in between; its pongs count.
     pub(crate) fn on_receipt(&mut self, sent_time: u64, now: u64) -> bool {
-        self.trust = Trust::Receipts;
-        self.confirm(sent_time, now)
+        let names_ping = self.marks.iter().any(|mark| mark.time == sent_time);
+        if names_ping {
+            self.trust = Trust::Receipts;
+        } else if self.trust != Trust::Receipts {
+            return false;
+        }
+        // The probe behind a message is one later than the message.
+        self.confirm(sent_time.saturating_add(1), now)
     }
 
     /// Whether only the kernel can say what the client took.

@@ -138,6 +138,8 @@ fn the_receipt_of_the_last_message_of_a_write_confirms_all_of_it() {
         .collect();
     assert!(sent.len() > 1 && sent.is_sorted_by(|a, b| a < b), "{sent:?}");
     let receipt = |sent_time| Command::Receipt(Receipt { sent_time, reader_lag_ns: 0 });
+    let first = frames.iter().find(|frame| frame.opcode == PING).expect("a ping");
+    rig.send(client, &receipt(time_of(first)));
     rig.send(client, &receipt(sent[0]));
     assert!(rig.engine.in_flight() > 0, "the first says nothing about the others");
     rig.send(client, &receipt(sent[sent.len() - 1]));
@@ -200,24 +202,67 @@ fn a_late_client_is_told_that_it_conflates_and_is_closed_when_it_takes_nothing()
     assert!((30_000..32_500).contains(&waited), "30 s after it was found slow: {waited} ms");
 }
 
+/// Publishes until the window is full again; the pings that came.
+fn refill(rig: &mut Rig, client: Client) -> Vec<WsFrame> {
+    let mut pings = Vec::new();
+    for number in 1_000..1_400 {
+        rig.publish(0, number, quote(number as i64));
+        pings.extend(take(rig, client).into_iter().filter(|frame| frame.opcode == PING));
+    }
+    assert!(!pings.is_empty() && take(rig, client).is_empty(), "the window is full");
+    pings
+}
+
+/// The time that a ping names.
+fn time_of(ping: &WsFrame) -> u64 {
+    u64::from_le_bytes(ping.payload[..].try_into().expect("eight bytes"))
+}
+
 #[test]
-fn receipts_of_a_program_count_and_pongs_do_not_any_more() {
+fn receipts_that_answer_pings_count_and_pongs_do_not_any_more() {
     let (mut rig, client, pings) = held(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();
     rig.now += 10 * MS;
     rig.send(client, &Command::Receipt(Receipt { sent_time: 1, reader_lag_ns: 5 }));
-    assert_eq!(rig.engine.in_flight(), under_way, "nothing was sent so early");
-    rig.engine.on_pong(client.key, &pings[0].payload, rig.now);
-    assert_eq!(rig.engine.in_flight(), under_way, "the socket was read, not the program's queue");
     rig.send(client, &Command::Receipt(Receipt { sent_time: rig.now, reader_lag_ns: 5 }));
+    assert_eq!(rig.engine.in_flight(), under_way, "these answer no ping");
+    rig.send(client, &Command::Receipt(Receipt { sent_time: time_of(&pings[0]), reader_lag_ns: 5 }));
+    assert!(rig.engine.in_flight() < under_way);
+    let pings = refill(&mut rig, client);
+    let under_way = rig.engine.in_flight();
+    for ping in &pings {
+        rig.engine.on_pong(client.key, &ping.payload, rig.now);
+    }
+    assert_eq!(rig.engine.in_flight(), under_way, "the socket was read, not the program's queue");
+    rig.send(client, &Command::Receipt(Receipt { sent_time: rig.now + MS, reader_lag_ns: 5 }));
     assert!(rig.engine.in_flight() < under_way);
     assert!(!take(&mut rig, client).is_empty());
 }
 
 #[test]
+fn receipts_at_times_of_their_own_do_not_hold_a_window_shut() {
+    let (mut rig, client, mut pings) = held(&[Channel::Quote]);
+    for number in 100..400 {
+        // As the page does it: pongs at once, a receipt each second.
+        rig.now += 10 * MS;
+        if number % 100 == 0 {
+            rig.send(client, &Command::Receipt(Receipt { sent_time: rig.now - 5 * MS, reader_lag_ns: 5 }));
+        }
+        for ping in pings.drain(..) {
+            rig.engine.on_pong(client.key, &ping.payload, rig.now);
+        }
+        rig.publish(0, number, quote(1));
+        let frames = take(&mut rig, client);
+        assert!(!frames.is_empty(), "{number} was held back");
+        pings.extend(frames.into_iter().filter(|frame| frame.opcode == PING));
+    }
+}
+
+#[test]
 fn a_client_that_sends_one_receipt_and_then_none_is_not_held_for_ever() {
     let (mut rig, client, pings) = held(&[Channel::Quote]);
-    rig.send(client, &Command::Receipt(Receipt { sent_time: 1, reader_lag_ns: 5 }));
+    rig.send(client, &Command::Receipt(Receipt { sent_time: time_of(&pings[0]), reader_lag_ns: 5 }));
+    let pings = refill(&mut rig, client);
     let under_way = rig.engine.in_flight();
     for ping in &pings {
         rig.engine.on_pong(client.key, &ping.payload, rig.now);
