@@ -64,9 +64,14 @@ pub(crate) async fn watch(url: &str, encoding: Encoding, symbol: &str, done: imp
         .expect("a good URL");
     let mut seen = Seen::default();
     let patience = tokio::time::Instant::now() + Duration::from_secs(120);
+    let mut over = None;
     loop {
-        // Between two batches, so that conditions on time come true in silence too.
-        if done(&seen) {
+        // Between two batches, so that conditions on time come true in silence too. The end of a feed is told at once and may
+        // overtake the last records before it.
+        if over.is_none() && done(&seen) {
+            over = Some(tokio::time::Instant::now() + Duration::from_millis(500));
+        }
+        if over.is_some_and(|over| tokio::time::Instant::now() > over) {
             break;
         }
         if tokio::time::Instant::now() > patience {
