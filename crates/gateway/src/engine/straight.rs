@@ -57,8 +57,7 @@ pub(crate) fn emit(
         return Some(is_left);
     }
     let [(_, latest)] = topic.latest.as_slice() else { return None };
-    let is_usual =
-        latest.update.epoch == sub.epoch && topic.log_after(sub.stamp.max(sub.since)).next().is_none();
+    let is_usual = latest.update.epoch == sub.epoch && topic.is_logged_up_to(sub.stamp.max(sub.since));
     if !is_usual || latest.stamp <= sub.stamp {
         return None;
     }

@@ -257,6 +257,12 @@ impl Topic {
         self.log_bytes
     }
 
+    /// Whether nothing was logged after a stamp: the usual case of conflated channels, whose logs hold gaps only.
+    #[inline]
+    pub(crate) fn is_logged_up_to(&self, stamp: Stamp) -> bool {
+        self.log.back().is_none_or(|last| last.stamp <= stamp)
+    }
+
     /// The log entries after a stamp.
     pub(crate) fn log_after(&self, stamp: Stamp) -> impl Iterator<Item = &Entry> {
         // Who asks is near the end, as a rule.
