@@ -46,6 +46,9 @@ pub(crate) fn fill(
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
         let time = session.window.stamp(now);
         has_data |= message(session, topics, data, time, sent, out);
+        if out.len() > before {
+            session.wrote = now;
+        }
         session.window.on_sent(out.len() - before, now);
         let is_due = std::mem::take(&mut session.ping_due);
         if is_due || session.window.wants_probe(now) {
@@ -98,7 +101,6 @@ fn message(
     if out.len() > head + HEAD_BYTES {
         encode_sent_time(session.encoding, now, out);
         close_frame_head(session, head, out);
-        session.wrote = now;
     } else {
         out.truncate(head);
     }

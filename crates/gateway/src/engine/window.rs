@@ -20,6 +20,10 @@ use std::collections::VecDeque;
 
 /// Probes of one session that may be unanswered. More would say nothing more.
 const MARKS_MAX: usize = 64;
+/// An older time than this names no ping that a program could still come to.
+const RECEIPT_AGE_MAX_NS: u64 = 60_000_000_000;
+/// Receipts that may come unasked for, at most: those of probes answered by fewer.
+const RECEIPTS_OWED_MAX: u32 = 256;
 /// Points from which the rate is taken.
 const SAMPLES_MAX: usize = 32;
 /// Smallest window, in bytes: one record always goes.
@@ -121,6 +125,10 @@ pub(crate) struct Window {
     probed_at: u64,
     /// Pings that were not answered, whatever that answer says.
     pongs_owed: u32,
+    /// Time of the newest probe.
+    probed: u64,
+    /// Probes that no receipt answered.
+    receipts_owed: u32,
     /// Newest probe that a pong came for, whatever counts.
     ponged_to: u64,
     /// When the client last confirmed something, or had nothing to confirm.
@@ -148,6 +156,8 @@ impl Window {
             trust: Trust::Unknown,
             probed_at: now,
             pongs_owed: 0,
+            probed: 0,
+            receipts_owed: 0,
             ponged_to: 0,
             progress_at: now,
         }
@@ -226,15 +236,17 @@ impl Window {
             || (unprobed >= PROBE_BYTES && now.saturating_sub(self.probed_at) >= self.freshness.target_ns / 2)
     }
 
-    /// A time that names what is sent now: later than that of every probe before.
+    /// A time that names what is sent now: later than that of every probe before, and even.
     pub(crate) fn stamp(&self, now: u64) -> u64 {
-        self.marks.back().map_or(now, |last| now.max(last.time + 1))
+        now.max(self.probed + 1).next_multiple_of(2)
     }
 
     /// A ping is going out behind everything else: `bytes` long, and named by the returned time.
     pub(crate) fn probe(&mut self, bytes: usize, now: u64) -> u64 {
-        // Later than the message before it: who names this time has seen the ping.
+        // Odd, as no message's: who names it has seen the ping.
         let time = self.stamp(now) + 1;
+        self.probed = time;
+        self.receipts_owed = (self.receipts_owed + 1).min(RECEIPTS_OWED_MAX);
         self.on_sent(bytes, now);
         if self.marks.len() < MARKS_MAX {
             self.marks.push_back(Mark { time, sent: self.sent, in_flight: self.in_flight() });
@@ -266,19 +278,24 @@ impl Window {
         is_owed
     }
 
-    /// The client's program took everything that was sent up to a time. Returns whether that answers a probe.
+    /// The client's program took everything that was sent up to a time. Returns whether
+    /// the client owed us that.
     ///
     /// Only a client that names a ping's time in a receipt is ruled by its receipts from then on: it answers as often as it
     /// is asked. One that sends them at times of its own would hold its window shut in between; its pongs count.
     pub(crate) fn on_receipt(&mut self, sent_time: u64, now: u64) -> bool {
-        let names_ping = self.marks.iter().any(|mark| mark.time == sent_time);
+        let is_recent = sent_time <= self.probed && now.saturating_sub(sent_time) < RECEIPT_AGE_MAX_NS;
+        let names_ping = sent_time % 2 == 1 && is_recent;
         if names_ping {
             self.trust = Trust::Receipts;
         } else if self.trust != Trust::Receipts {
             return false;
         }
         // The probe behind a message is one later than the message.
-        self.confirm(sent_time.saturating_add(1), now)
+        self.confirm(sent_time.saturating_add(1), now);
+        let is_owed = names_ping && self.receipts_owed > 0;
+        self.receipts_owed -= u32::from(is_owed);
+        is_owed
     }
 
     /// Whether only the kernel can say what the client took.

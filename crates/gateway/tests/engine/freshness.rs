@@ -240,6 +240,21 @@ fn receipts_that_answer_pings_count_and_pongs_do_not_any_more() {
 }
 
 #[test]
+fn a_receipt_behind_the_pong_of_the_same_ping_counts() {
+    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    // As the SDK does it: a pong when the ping is read, a receipt when the program comes to it.
+    rig.engine.on_pong(client.key, &pings[0].payload, rig.now);
+    let mut bytes = Vec::new();
+    let receipt = Receipt { sent_time: time_of(&pings[0]), reader_lag_ns: 5 };
+    tickwire_wire::encode_command(client.encoding, &Command::Receipt(receipt), &mut bytes);
+    assert!(rig.engine.on_message(client.key, &bytes, rig.now), "it was asked for");
+    let pings = refill(&mut rig, client);
+    let under_way = rig.engine.in_flight();
+    rig.engine.on_pong(client.key, &pings.last().expect("a ping").payload, rig.now);
+    assert_eq!(rig.engine.in_flight(), under_way, "the program has not come to it");
+}
+
+#[test]
 fn receipts_at_times_of_their_own_do_not_hold_a_window_shut() {
     let (mut rig, client, mut pings) = held(&[Channel::Quote]);
     for number in 100..400 {
