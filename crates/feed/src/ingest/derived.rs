@@ -12,7 +12,7 @@ pub const STAT_PERIOD: u64 = SECOND / 2;
 /// The bars of one interval. An interval without trades has no bar.
 #[derive(Debug)]
 pub(crate) struct BarSeries {
-    interval: u64,
+    pub(crate) interval: u64,
     current: Option<Bar>,
     is_changed: bool,
     published: u64,

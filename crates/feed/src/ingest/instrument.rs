@@ -87,6 +87,22 @@ impl InstrumentState {
         &self.subjects[channel as usize - 1]
     }
 
+    /// A record was published: where its channel stands now. Books and trades are kept, or not, on their own.
+    pub(crate) fn keep(&mut self, record: Record) {
+        let place = match &record.body {
+            Body::Quote(_) => &mut self.quote,
+            Body::Bar(bar) => match self.bars.iter_mut().find(|bars| bars.interval == bar.interval) {
+                Some(bars) => &mut bars.last,
+                None => return,
+            },
+            Body::Stat(_) => &mut self.stat.last,
+            Body::Status(_) => &mut self.status,
+            Body::Instrument(_) => &mut self.definition,
+            _ => return,
+        };
+        *place = Some(record);
+    }
+
     /// The records that say where a channel stands, as they were published last. Trades have no such thing.
     pub(crate) fn last_records(&self, channel: Channel) -> Vec<Record> {
         match channel {

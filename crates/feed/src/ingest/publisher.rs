@@ -66,14 +66,14 @@ impl<O: Outlet> Publisher<O> {
         }
     }
 
-    /// Gives the record the next number of its channel and adds it to the instrument's run. Returns it.
+    /// Gives the record the next number of its channel and adds it to the instrument's run.
     pub(crate) fn emit(
         &mut self,
         state: &mut InstrumentState,
         event_time: u64,
         receive_time: u64,
         body: Body,
-    ) -> Record {
+    ) {
         let mut record = Record { instrument: state.id, sequence: 0, event_time, receive_time, body };
         let channel = record.channel();
         record.sequence = self.take_numbers(state, channel, 1);
@@ -92,7 +92,7 @@ impl<O: Outlet> Publisher<O> {
         run.last_sequence = record.sequence;
         self.tally.records += 1;
         self.tally.channels[channel as usize - 1] += 1;
-        record
+        state.keep(record);
     }
 
     /// Uses up `count` numbers of a channel for events that never came, and says so. Returns the gap.

@@ -56,7 +56,7 @@ impl<O: Outlet> Sequencer<O> {
             return Ok(());
         }
         let now = self.publisher.now;
-        state.definition = Some(self.publisher.emit(state, now, now, body));
+        self.publisher.emit(state, now, now, body);
         Ok(())
     }
 
@@ -72,19 +72,18 @@ impl<O: Outlet> Sequencer<O> {
                 state.stat.trade(times.0, price, size);
                 for at in 0..state.bars.len() {
                     if let Some(closed) = state.bars[at].trade(times.0, price, size) {
-                        let record = publisher.emit(state, times.0, times.1, Body::Bar(closed));
-                        state.bars[at].last = Some(record);
+                        publisher.emit(state, times.0, times.1, Body::Bar(closed));
                     }
                 }
             }
             MarketBody::Quote(quote) => {
                 state.has_quotes = true;
-                state.quote = Some(publisher.emit(state, times.0, times.1, Body::Quote(quote)));
+                publisher.emit(state, times.0, times.1, Body::Quote(quote));
             }
             MarketBody::BookSnapshot(levels) => book(publisher, state, times, levels, true),
             MarketBody::BookDelta(levels) => book(publisher, state, times, levels, false),
             MarketBody::Status(status) => {
-                state.status = Some(publisher.emit(state, times.0, times.1, Body::Status(status)));
+                publisher.emit(state, times.0, times.1, Body::Status(status));
             }
             MarketBody::UpstreamGap { channel: Channel::Unknown, .. } => {}
             MarketBody::UpstreamGap { channel, count } => {
@@ -106,12 +105,11 @@ impl<O: Outlet> Sequencer<O> {
         for state in self.instruments.iter_mut().flatten() {
             for at in 0..state.bars.len() {
                 while let Some(bar) = state.bars[at].due(self.venue_time, now) {
-                    let record = publisher.emit(state, self.venue_time, now, Body::Bar(bar));
-                    state.bars[at].last = Some(record);
+                    publisher.emit(state, self.venue_time, now, Body::Bar(bar));
                 }
             }
             if let Some(stat) = state.stat.due(now) {
-                state.stat.last = Some(publisher.emit(state, self.venue_time, now, Body::Stat(stat)));
+                publisher.emit(state, self.venue_time, now, Body::Stat(stat));
             }
         }
         self.end_turn();
@@ -153,7 +151,7 @@ fn book<O: Outlet>(
     publisher.emit(state, times.0, times.1, Body::Book(book));
     let best = state.book.best();
     if !state.has_quotes && !is_quote(state.quote.as_ref(), best) {
-        state.quote = Some(publisher.emit(state, times.0, times.1, Body::Quote(best)));
+        publisher.emit(state, times.0, times.1, Body::Quote(best));
     }
 }
 

@@ -396,7 +396,7 @@ fn what_the_bus_refused_is_announced_before_anything_else() {
 struct Mirror {
     last: HashMap<(u32, Channel), u64>,
     books: HashMap<u32, BookState>,
-    values: HashMap<(u32, Channel, u64), Body>,
+    values: HashMap<(u32, Channel, u64), Record>,
 }
 
 impl Mirror {
@@ -409,16 +409,16 @@ impl Mirror {
         }
         *last = header.last_sequence;
         for record in records {
-            match record.body {
-                Body::Book(ref book) => {
+            match &record.body {
+                Body::Book(book) => {
                     let _ = self.books.entry(record.instrument).or_default().apply(record.sequence, book);
                 }
                 Body::Bar(bar) => {
-                    self.values.insert((record.instrument, Channel::Bar, bar.interval), record.body);
+                    self.values.insert((record.instrument, Channel::Bar, bar.interval), record);
                 }
                 Body::Gap(_) => {}
-                body => {
-                    self.values.insert((record.instrument, header.channel, 0), body);
+                _ => {
+                    self.values.insert((record.instrument, header.channel, 0), record);
                 }
             }
         }
@@ -464,7 +464,7 @@ proptest! {
                 if channel == Channel::Book { continue; }
                 for record in state.last_records(channel) {
                     let key = if let Body::Bar(bar) = &record.body { bar.interval } else { 0 };
-                    prop_assert_eq!(&mirror.values[&(state.id, channel, key)], &record.body);
+                    prop_assert_eq!(&mirror.values[&(state.id, channel, key)], &record);
                 }
             }
         }

@@ -422,11 +422,11 @@ impl World {
                 self.trace(format_args!("{at}/{shard} told {channel:?} {id} {gap}{epoch}:{first}-{last}"));
             }
             engine::Event::State(state) => self.trace(format_args!(
-                "{at}/{shard} told the state of {:?}: {}:{} with {} records",
+                "{at}/{shard} told the state of {:?}: {}:{} with {:?}",
                 state.topic,
                 state.epoch,
                 state.sequence,
-                state.records.len()
+                state.records.iter().map(|update| update.last).collect::<Vec<_>>()
             )),
             other => self.trace(format_args!("{at}/{shard} told {other:?}")),
         }
