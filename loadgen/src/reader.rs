@@ -21,6 +21,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
+use rustix::thread::sched_yield;
 
 use crate::clock::{now, thread_cpu};
 use crate::machine::{self, run_delay};
@@ -37,6 +38,9 @@ use self::timers::{Due, Timers};
 /// How often a thread looks at the phase when nothing comes, and how late it is then.
 const TURN: Duration = Duration::from_millis(10);
 const EVENTS_MAX: usize = 512;
+/// So long after the last bytes it looks for more before it sleeps. On loopback the sender pays for waking who sleeps, most of
+/// all in a virtual machine: a server would be charged for that with each of its writes, and on a network it never is.
+const STAY_AWAKE: Duration = Duration::from_micros(50);
 /// Enough for what a socket holds, small enough to stay in a cache of second level.
 const SCRATCH_BYTES: usize = 256 << 10;
 const MS: u64 = 1_000_000;
@@ -174,20 +178,26 @@ impl Loop {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS_MAX);
         let (mut cpu, mut delay, mut began) = (thread_cpu(), run_delay(), now());
         let mut tick = now() + TURN.as_nanos() as u64;
+        let (mut awake_until, mut spun) = (0, Duration::ZERO);
         while self.core.gone < self.sessions.len() {
             let phase = self.core.shared.phase();
             let from = self.core.shared.window_from.load(Ordering::Acquire);
             if phase != self.core.phase || (phase == Phase::Measure && from != self.core.window.0) {
                 if phase == Phase::Measure {
-                    (cpu, delay, began) = (thread_cpu(), run_delay(), now());
+                    (cpu, delay, began, spun) = (thread_cpu(), run_delay(), now(), Duration::ZERO);
                 } else if self.core.phase == Phase::Measure {
-                    self.measured(cpu, delay, began);
+                    self.measured(cpu + spun, delay, began);
                 }
                 self.core.phase = phase;
                 self.enter(phase);
             }
             let due = self.core.timers.next().map_or(tick, |due| due.min(tick));
-            let wait = Duration::from_nanos(due.saturating_sub(now()));
+            let is_awake = now() < awake_until;
+            if is_awake {
+                sched_yield();
+            }
+            let slept = now();
+            let wait = Duration::from_nanos(if is_awake { 0 } else { due.saturating_sub(slept) });
             let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
             events.clear();
             match epoll::wait(&self.core.epoll, spare_capacity(&mut events), Some(&wait)) {
@@ -200,9 +210,14 @@ impl Loop {
                 self.sessions[slot].ready(&mut self.core, slot, event.flags);
             }
             let mut time = now();
-            if !events.is_empty() && self.core.phase == Phase::Measure {
-                // What was ready when the loop woke waited for its turn at most this long.
-                self.core.part.lag.record(woken, time);
+            if events.is_empty() {
+                spun += Duration::from_nanos(if is_awake { time - slept } else { 0 });
+            } else {
+                awake_until = time + STAY_AWAKE.as_nanos() as u64;
+                if self.core.phase == Phase::Measure {
+                    // What was ready when the loop woke waited for its turn at most this long.
+                    self.core.part.lag.record(woken, time);
+                }
             }
             while let Some((due, slot, what)) = self.core.timers.pop(time) {
                 self.sessions[slot].due(&mut self.core, slot, what, due);

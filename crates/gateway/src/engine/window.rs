@@ -30,6 +30,8 @@ const SAMPLES_MAX: usize = 32;
 const LEAST: usize = 64;
 /// Fewest bytes worth a probe of a session that keeps up.
 const PROBE_BYTES: usize = 1024;
+/// Less than this between two probes is a light load.
+const LIGHT_BYTES: usize = 8 << 10;
 /// Most bytes without a probe.
 const PROBE_BYTES_MAX: usize = 64 << 10;
 /// Window of a client that does not answer pings: what its kernel has not confirmed.
@@ -121,6 +123,8 @@ pub(crate) struct Window {
     /// The queue is being drained since then, to measure the path alone.
     drain: Option<u64>,
     is_tight: bool,
+    /// Of the last answer.
+    delay_ns: u64,
     trust: Trust,
     probed_at: u64,
     /// Pings that were not answered, whatever that answer says.
@@ -153,6 +157,7 @@ impl Window {
             is_floor_due: false,
             drain: None,
             is_tight: false,
+            delay_ns: u64::MAX,
             trust: Trust::Unknown,
             probed_at: now,
             pongs_owed: 0,
@@ -233,7 +238,16 @@ impl Window {
             || self.is_tight
             || (is_filling && unprobed >= self.message_bytes())
             || unprobed >= PROBE_BYTES_MAX
-            || (unprobed >= PROBE_BYTES && now.saturating_sub(self.probed_at) >= self.freshness.target_ns / 2)
+            || (unprobed >= PROBE_BYTES
+                && now.saturating_sub(self.probed_at) >= self.probe_every_ns(unprobed))
+    }
+
+    /// How often a window that is far from full is probed. An answer costs as much as a write: who gets little and answered at
+    /// once is asked less often.
+    fn probe_every_ns(&self, unprobed: usize) -> u64 {
+        let target = self.freshness.target_ns;
+        let is_light = unprobed < LIGHT_BYTES;
+        if is_light && self.delay_ns < target / 8 { target * 2 } else { target / 2 }
     }
 
     /// A time that names what is sent now: later than that of every probe before, and even.
@@ -358,6 +372,7 @@ impl Window {
     fn adjust(&mut self, delay: u64, bytes: usize, mark: &Mark, now: u64) {
         let target = self.freshness.target_ns;
         let is_used = mark.in_flight >= self.limit / 2;
+        self.delay_ns = delay;
         if delay > self.late_ns() {
             self.tighten();
         }

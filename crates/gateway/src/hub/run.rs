@@ -17,6 +17,7 @@ use super::history::Question;
 use super::{Action, Hub, HubLimits};
 use crate::clock::Clock;
 use crate::engine::{Event, Wish};
+use crate::shard::GATHER;
 
 const TICK: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,6 +30,8 @@ const FIRST_BEATS: Duration = Duration::from_millis(700);
 #[derive(Clone, Debug)]
 pub(crate) struct ShardLink {
     pub(crate) events: mpsc::Sender<Vec<Event>>,
+    /// Who wants the next events has to wait there anyway.
+    pub(crate) is_busy: Arc<AtomicBool>,
 }
 
 /// What the admin side shows of the hub.
@@ -75,16 +78,21 @@ pub(crate) async fn run(setup: HubSetup) {
     let mut turn = Vec::new();
     let mut ticks = tokio::time::interval(TICK);
     let mut up_since = None;
+    let (mut is_gathering, mut turn_at) = (false, Instant::now());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            open = inbox.recv_batch(&mut turn, TURN_EVENTS_MAX) => {
+            () = tokio::time::sleep_until(turn_at), if is_gathering => is_gathering = false,
+            open = inbox.recv_batch(&mut turn, TURN_EVENTS_MAX), if !is_gathering => {
                 if !open {
                     tracing::warn!("the bus was closed");
                     break;
                 }
+                // To wake for each message costs more than the message where nobody could take it yet.
+                is_gathering = shards.iter().all(|shard| shard.is_busy.load(Ordering::Relaxed));
+                turn_at = Instant::now() + GATHER;
                 let now = clock.now();
                 for event in turn.drain(..) {
                     hub.on_bus(event, now);

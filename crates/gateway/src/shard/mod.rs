@@ -16,7 +16,7 @@ mod sockets;
 mod tell;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fastwebsockets::OpCode;
@@ -26,6 +26,7 @@ use tickwire_wire::{CloseCode, Encoding};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use pacing::Pacer;
 pub use pacing::Pacing;
 
 use crate::admin_sessions::Look;
@@ -47,8 +48,12 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 const ANSWER_GRACE: Duration = Duration::from_millis(200);
 /// What is read at once, at least; commands may be larger.
 const SCRATCH_BYTES_MIN: usize = 64 << 10;
-/// Batches of events that wait for a shard, and that it takes before one round of writing.
+/// Batches of events that wait for a shard, and that it takes at once.
 pub(crate) const EVENT_BATCHES_MAX: usize = 256;
+/// How long what cannot be written yet is collected before it is taken.
+pub(crate) const GATHER: Duration = Duration::from_micros(300);
+/// Sessions that are written to before events are taken again.
+const WRITES_TOGETHER: usize = 32;
 /// Reads of one session before the others get their turn.
 const READS_MAX: usize = 16;
 
@@ -82,6 +87,8 @@ pub(crate) struct ShardSetup {
     pub(crate) pacing: Pacing,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
+    /// Told to the hub: who wants the next events has to wait anyway.
+    pub(crate) is_busy: Arc<AtomicBool>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) wishes: mpsc::Sender<(usize, Wish)>,
     pub(crate) stats: Arc<ShardStats>,
@@ -96,8 +103,8 @@ struct Shard {
     scratch: Vec<u8>,
     /// What is being written.
     out: Vec<u8>,
-    /// Sessions whose sockets hold more than one turn reads.
-    unread: Vec<SessionKey>,
+    /// Sessions whose sockets hold more than one turn reads, and whether the end is known to be there.
+    unread: Vec<(SessionKey, bool)>,
     /// Sessions that were handed their close frame.
     ending: Vec<SessionKey>,
     /// Sessions whose kernels are asked at this tick.
@@ -119,6 +126,7 @@ pub(crate) async fn run(setup: ShardSetup) {
         pacing,
         server,
         mut events,
+        is_busy,
         mut orders,
         wishes,
         stats,
@@ -153,12 +161,21 @@ pub(crate) async fn run(setup: ShardSetup) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut write_at = Instant::now();
+    let mut pacer = Pacer::new(pacing, write_at.into_std());
     let mut readiness = Vec::new();
     let mut ready = Vec::new();
+    let (mut is_paced, mut is_gathering, mut take_at) = (false, false, write_at);
     let mut open = true;
     while open || shard.engine.sessions() > 0 {
+        let now = Instant::now();
         let due = shard.engine.next_due();
-        let due_at = due.map(|due| Instant::now() + Duration::from_nanos(due.saturating_sub(clock.now())));
+        let due_in = due.map(|due| Duration::from_nanos(due.saturating_sub(clock.now())));
+        let has_ready = shard.engine.has_ready();
+        let takes_events = !has_ready && !is_gathering;
+        // A timer of the runtime is up to a millisecond late: what is due is not left to it.
+        let may_write = write_at <= now;
+        is_paced &= has_ready || !may_write;
+        is_busy.store(is_gathering || is_paced || shard.engine.sessions() == 0, Ordering::Relaxed);
         tokio::select! {
             biased;
             order = orders.recv(), if open => match order {
@@ -178,36 +195,46 @@ pub(crate) async fn run(setup: ShardSetup) {
                         shard.write_rest(socket.key);
                     }
                     if socket.readable {
-                        shard.read(socket.key);
+                        shard.read(socket.key, socket.ended);
                     }
                 }
             }
-            () = tokio::time::sleep_until(due_at.unwrap_or(write_at)), if due_at.is_some() => {
-                shard.engine.on_timer(clock.now());
-            }
-            () = tokio::time::sleep_until(write_at), if shard.engine.has_ready() => {
-                for _ in 0..EVENT_BATCHES_MAX {
-                    let Ok(batch) = events.try_recv() else { break };
-                    shard.take_events(&batch);
-                }
-                let started = Instant::now();
+            () = at_last(due_in), if due_in.is_some() => shard.engine.on_timer(clock.now()),
+            () = tokio::time::sleep_until(write_at), if has_ready && !may_write => {}
+            () = std::future::ready(()), if has_ready && may_write => {
+                shard.take_batches(&mut events);
+                let began = Instant::now();
                 shard.engine.take_ready(&mut ready);
-                for key in ready.drain(..) {
-                    shard.write(key);
+                for sessions in ready.chunks(WRITES_TOGETHER) {
+                    for key in sessions {
+                        shard.write(*key);
+                    }
+                    // What comes meanwhile still goes to those whose turn is to come. The hub may share this core.
+                    std::thread::yield_now();
+                    shard.take_batches(&mut events);
                 }
+                ready.clear();
                 let ended = Instant::now();
-                write_at = ended + pacing.wait_after(ended - started);
+                let wait = pacer.wait_after(began.into_std(), ended.into_std());
+                (is_paced, write_at) = (!wait.is_zero(), ended + wait);
                 // Sockets get their turn between two rounds: only a loop that waits lets the runtime look at them.
                 tokio::task::yield_now().await;
             }
             () = std::future::ready(()), if !shard.unread.is_empty() => {
-                for key in std::mem::take(&mut shard.unread) {
-                    shard.read(key);
+                for (key, ended) in std::mem::take(&mut shard.unread) {
+                    shard.read(key, ended);
                 }
                 tokio::task::yield_now().await;
             }
+            () = tokio::time::sleep_until(take_at), if is_gathering => is_gathering = false,
             // While it waits to write it is not woken for events: they are taken together, before the round.
-            Some(batch) = events.recv(), if !shard.engine.has_ready() => shard.take_events(&batch),
+            Some(batch) = events.recv(), if takes_events => {
+                shard.take_events(&batch);
+                shard.take_batches(&mut events);
+                // All that wanted them rest: the next may wait, too.
+                is_gathering = !shard.engine.has_ready();
+                take_at = Instant::now() + GATHER;
+            }
         }
         let asked: Vec<_> = shard.engine.take_wishes().collect();
         for wish in asked {
@@ -215,6 +242,14 @@ pub(crate) async fn run(setup: ShardSetup) {
                 return;
             }
         }
+    }
+}
+
+/// Waits that long; not at all where that is over, which a timer would be late to say.
+async fn at_last(wait: Option<Duration>) {
+    match wait {
+        Some(wait) if !wait.is_zero() => tokio::time::sleep(wait).await,
+        _ => {}
     }
 }
 
@@ -230,7 +265,15 @@ impl Shard {
             self.end(key);
         } else if !read.is_empty() {
             // The list tells only of what comes from now on.
-            self.read(key);
+            self.read(key, false);
+        }
+    }
+
+    /// Takes what waits, without waiting.
+    fn take_batches(&mut self, events: &mut mpsc::Receiver<Vec<Event>>) {
+        for _ in 0..EVENT_BATCHES_MAX {
+            let Ok(batch) = events.try_recv() else { break };
+            self.take_events(&batch);
         }
     }
 
@@ -241,21 +284,27 @@ impl Shard {
         }
     }
 
-    /// Takes whole frames out of what a socket holds.
-    fn read(&mut self, key: SessionKey) {
+    /// Takes whole frames out of what a socket holds, its end included where that is known to be there.
+    fn read(&mut self, key: SessionKey, ended: bool) {
         for _ in 0..READS_MAX {
             let Some(connection) = self.connections.get_mut(key) else { return };
             let begun = connection.unread.len();
             self.scratch[..begun].copy_from_slice(&connection.unread);
-            match connection.read(&mut self.scratch[begun..]) {
+            let room = self.scratch.len() - begun;
+            let read = match connection.read(&mut self.scratch[begun..]) {
                 Ok(None) if begun > 0 => return self.take_frames(key, begun),
                 Ok(None) => return,
                 Ok(Some(0)) | Err(_) => return self.end(key),
-                Ok(Some(_)) if connection.is_deaf => {}
-                Ok(Some(read)) => self.take_frames(key, begun + read),
+                Ok(Some(read)) => read,
+            };
+            if !connection.is_deaf {
+                self.take_frames(key, begun + read);
+            }
+            if read < room && !ended {
+                return;
             }
         }
-        self.unread.push(key);
+        self.unread.push((key, ended));
     }
 
     /// Takes the frames in the first `length` bytes of the scratch buffer, and keeps what is left of them.

@@ -1,37 +1,57 @@
 //! When the next round of writing may begin.
 //!
 //! A write costs 4 to 7 µs however little it carries, and a record in it 0.03 µs: so the number of writes decides what
-//! a shard costs. After a round that took T the shard waits for a multiple of T while more records become due. Where
-//! little is due a round is short and so is the wait: the first update after silence leaves at once. Where rounds are
-//! long, waits are long too and each write carries more.
+//! a shard costs. Rounds of writing have a share of the core, saved up to some milliseconds: while they take less, each
+//! begins as soon as something is due, so the first update after silence leaves at once. Where more is due than the share
+//! writes, rounds wait and each write carries more. (A token bucket, in the form of the generic cell rate algorithm of
+//! ITU-T I.371: one number, the time up to which the share is spent.)
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Waits below this are not slept: the runtime's timers count milliseconds. What is due is written after the next batch
 /// of events.
 const SLEEP_MIN: Duration = Duration::from_micros(300);
 
+/// More than any round costs, and little enough to be added to a time.
+const COST_MAX: Duration = Duration::from_secs(3600);
+
 /// How long to wait between rounds of writing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pacing {
-    /// Wait after a round, as a multiple of what the round took. 0 writes as fast as it can; 1 spends at most about half
-    /// of a core on writing before updates begin to share writes.
+    /// Wait for each time that writing took, once more than the share was used. 0 writes as fast as it can; 1 spends
+    /// at most about half of a core on writing before updates begin to share writes.
     pub ratio: f64,
-    /// Longest wait. With it, and with what a round takes, an update is not kept longer than their sum.
+    /// Longest wait, and how much of unused share is saved. With it, and with what a round takes, an update is not kept
+    /// longer than their sum.
     pub wait_max: Duration,
 }
 
 impl Default for Pacing {
     fn default() -> Self {
-        Self { ratio: 1.5, wait_max: Duration::from_millis(4) }
+        Self { ratio: 1.5, wait_max: Duration::from_millis(3) }
     }
 }
 
-impl Pacing {
-    /// The wait after a round that took so long; zero where it is not worth sleeping.
-    pub(crate) fn wait_after(&self, took: Duration) -> Duration {
-        let wait = Duration::try_from_secs_f64(took.as_secs_f64() * self.ratio).unwrap_or(self.wait_max);
-        let wait = wait.min(self.wait_max);
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    pacing: Pacing,
+    /// The share of the core is spent up to then.
+    spent_to: Instant,
+}
+
+impl Pacer {
+    pub(crate) fn new(pacing: Pacing, now: Instant) -> Self {
+        Self { pacing, spent_to: now }
+    }
+
+    /// A round is over: how long to wait before the next; zero where it is not worth sleeping.
+    pub(crate) fn wait_after(&mut self, began: Instant, ended: Instant) -> Duration {
+        let Pacing { ratio, wait_max } = self.pacing;
+        let cost = (ended - began).as_secs_f64() * (1.0 + ratio);
+        let cost = Duration::try_from_secs_f64(cost).map_or(COST_MAX, |cost| cost.min(COST_MAX));
+        self.spent_to = (self.spent_to.max(began) + cost).min(ended + 2 * wait_max);
+        let wait = self.spent_to.saturating_duration_since(ended + wait_max);
         if wait < SLEEP_MIN { Duration::ZERO } else { wait }
     }
 }
@@ -40,23 +60,66 @@ impl Pacing {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(ratio: f64, wait_max_us: u64, took_us: u64, expected_us: u64) {
-        let pacing = Pacing { ratio, wait_max: Duration::from_micros(wait_max_us) };
-        assert_eq!(pacing.wait_after(Duration::from_micros(took_us)), Duration::from_micros(expected_us));
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Rounds of `took` that begin when they may, and not more often than one each `every`: the mean wait and the longest
+    /// after each had its effect, in microseconds.
+    fn waits(pacing: Pacing, took: Duration, every: Duration) -> (u128, u128) {
+        let start = Instant::now();
+        let (mut now, mut pacer) = (start, Pacer::new(pacing, start));
+        let (mut sum, mut longest) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..1_000 {
+            let wait = pacer.wait_after(now, now + took);
+            if round >= 500 {
+                (sum, longest) = (sum + wait, longest.max(wait));
+            }
+            now = (now + took + wait).max(now + every);
+        }
+        (sum.as_micros() / 500, longest.as_micros())
+    }
+
+    fn pacing(ratio: f64, wait_max: Duration) -> Pacing {
+        Pacing { ratio, wait_max }
     }
 
     #[test]
-    fn waits() {
-        check(1.5, 4000, 0, 0);
-        check(1.5, 4000, 199, 0);
-        check(1.5, 4000, 200, 300);
-        check(1.5, 4000, 2000, 3000);
-        check(1.5, 4000, 3000, 4000);
-        check(1.5, 4000, 10_000_000, 4000);
-        check(1.5, 0, 10_000_000, 0);
-        check(0.0, 4000, 10_000_000, 0);
-        check(-1.0, 4000, 5000, 4000);
-        check(f64::INFINITY, 4000, 5000, 4000);
+    fn within_its_share_writing_never_waits() {
+        for (took, every) in [(100, 1_000), (390, 1_000), (1_500, 4_000)] {
+            let (took, every) = (Duration::from_micros(took), Duration::from_micros(every));
+            assert_eq!(waits(Pacing::default(), took, every), (0, 0), "{took:?} of each {every:?}");
+        }
+    }
+
+    #[test]
+    fn beyond_it_rounds_wait_for_a_multiple_of_what_they_take() {
+        for took in [200, 1_000, 1_900] {
+            let (mean, _) = waits(Pacing::default(), Duration::from_micros(took), Duration::ZERO);
+            let expected = u128::from(took) * 3 / 2;
+            assert!(mean.abs_diff(expected) < expected / 20, "{took}: {mean}");
+        }
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_the_longest() {
+        assert_eq!(waits(Pacing::default(), 3 * MS, Duration::ZERO), (3_000, 3_000));
+        assert_eq!(waits(Pacing::default(), 10_000 * MS, Duration::ZERO), (3_000, 3_000));
+        for ratio in [f64::INFINITY, f64::NAN] {
+            assert_eq!(waits(pacing(ratio, 4 * MS), 5 * MS, Duration::ZERO).1, 4_000, "{ratio}");
+        }
+    }
+
+    #[test]
+    fn without_a_ratio_or_a_longest_wait_it_does_not_wait() {
+        assert_eq!(waits(pacing(0.0, 4 * MS), 5 * MS, Duration::ZERO), (0, 0));
+        assert_eq!(waits(pacing(1.5, Duration::ZERO), 5 * MS, Duration::ZERO), (0, 0));
+    }
+
+    #[test]
+    fn what_is_saved_is_bounded() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(Pacing::default(), start);
+        let late = start + 60_000 * MS;
+        assert_eq!(pacer.wait_after(late, late + MS), Duration::ZERO);
+        assert_eq!(pacer.wait_after(late + MS, late + 3 * MS), 3 * MS / 2);
     }
 }

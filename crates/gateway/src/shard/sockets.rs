@@ -25,6 +25,8 @@ pub(crate) struct Readiness {
     pub(crate) key: SessionKey,
     /// There is something to read, its end included.
     pub(crate) readable: bool,
+    /// Its end is among it.
+    pub(crate) ended: bool,
     /// It takes bytes again.
     pub(crate) writable: bool,
 }
@@ -57,7 +59,7 @@ impl Sockets {
     }
 
     /// Waits until something happened to sockets, and appends what. Each change is told once: read until nothing is
-    /// left, write until nothing is taken.
+    /// left (less came than there was room for, unless the end is there too), write until nothing is taken.
     ///
     /// # Errors
     /// When the list itself cannot be read.
@@ -73,10 +75,14 @@ impl Sockets {
         if self.events.iter().count() < EVENTS_MAX {
             guard.clear_ready();
         }
-        into.extend(self.events.iter().map(|event| Readiness {
-            key: KeyData::from_ffi(event.token().0 as u64).into(),
-            readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-            writable: event.is_writable(),
+        into.extend(self.events.iter().map(|event| {
+            let ended = event.is_read_closed() || event.is_error();
+            Readiness {
+                key: KeyData::from_ffi(event.token().0 as u64).into(),
+                readable: event.is_readable() || ended,
+                ended,
+                writable: event.is_writable(),
+            }
         }));
         Ok(())
     }
