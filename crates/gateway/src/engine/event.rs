@@ -195,8 +195,8 @@ impl Engine {
         let told = if session.window.is_open() { &mut session.subs[..] } else { &mut [] };
         for sub in told.iter_mut().flatten() {
             let Some(topic) = self.topics[sub.topic.0 as usize].as_deref() else { continue };
-            if sub.told != (topic.epoch, topic.sequence) {
-                sub.told = (topic.epoch, topic.sequence);
+            if sub.told != topic.stamp {
+                sub.told = topic.stamp;
                 let (instrument, channel) = (topic.info.id, topic.channel as i32);
                 positions.push(Position {
                     instrument,

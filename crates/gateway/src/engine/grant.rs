@@ -259,7 +259,7 @@ fn start(
         rate: None,
         dirty: false,
         sibling: 0,
-        told: (0, 0),
+        told: 0,
         place: 0,
         backfill: None,
     };
