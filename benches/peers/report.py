@@ -147,11 +147,9 @@ def shape(servers: dict[str, Runs]) -> str:
         if not runs.runs:
             rows.append([ALL[key].name, "no run", *["–"] * (len(head) - 2)])
             continue
-        kernel = [
-            100 * system / total
-            for system, total in zip(runs.values("server", "cpu_system_seconds"), runs.values("server", "cpu_seconds"))
-            if total
-        ]
+        # Of the process: the thread that plays Tickwire's ingester is in both.
+        parts = zip(runs.values("server", "cpu_user_seconds"), runs.values("server", "cpu_system_seconds"))
+        kernel = [100 * system / (user + system) for user, system in parts if user + system]
         batch = [a / b for a, b in zip(runs.values("flow", "records"), runs.values("flow", "messages")) if b]
         share = statistics.median(runs.values("flow", "delivered_share"))
         rows.append([
@@ -161,6 +159,19 @@ def shape(servers: dict[str, Runs]) -> str:
             *[spread(runs.values("latency", name), 1e-6) for name in ("p50_ns", "p99_ns", "p999_ns", "max_ns")],
         ])  # fmt: skip
     return table(head, rows)
+
+
+HOPS = ["intended → ingester", "ingester → gateway's write", "gateway's write → client's read", "read → decoded"]
+
+
+def hops(servers: dict[str, Runs]) -> str:
+    """Where the time goes inside Tickwire, with the bus in memory and with a broker."""
+    rows = []
+    for key in ("tickwire", "tickwire-nats"):
+        runs = [run for run in servers[key].runs if len(run["hops"]) == len(HOPS)]
+        of = lambda at, name: spread([run["hops"][at]["latency"][name] for run in runs], 1e-3)  # noqa: E731
+        rows.append([ALL[key].name, *[f"{of(at, 'p50_ns')}; {of(at, 'p99_ns')}" for at in range(len(HOPS))]])
+    return table(["", *HOPS], rows)
 
 
 def age_of(runs: Runs, figure: str) -> list[float]:
@@ -225,6 +236,9 @@ def write(results: Path) -> Path:
     for name, title in list(SHAPES.items())[1:]:
         if name in found:
             parts += [f"\n## {title.capitalize()}\n\n", shape(found[name])]
+    for name, title in SHAPES.items():
+        if {"tickwire", "tickwire-nats"} <= found.get(name, {}).keys():
+            parts += ["" if HOPS_HEAD in parts else HOPS_HEAD, f"\n{title.capitalize()}:\n\n", hops(found[name])]
     if "slow-readers" in found:
         pictures.ages(found["slow-readers"], age_of, FOLDER / "slow-readers.svg")
         runs = [run for each in found["slow-readers"].values() for run in each.runs]
@@ -273,6 +287,11 @@ LATENCY = """
 
 From the moment at which an update was due (open loop) to the client's read, in the dashboard shape.
 
+"""
+HOPS_HEAD = """
+## Through NATS, hop by hop
+
+p50; p99 in microseconds. The broker sits between ingester and gateway's write: what the second column has more is what it adds.
 """
 SLOW = """
 ## Slow readers
