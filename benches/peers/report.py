@@ -154,11 +154,16 @@ def shape(servers: dict[str, Runs]) -> str:
         share = statistics.median(runs.values("flow", "delivered_share"))
         rows.append([
             ALL[key].name + mark(runs), spread(runs.values("flow", "records_per_second"), 1e-3), f"{100 * share:.1f} %",
-            spread(runs.values("server", "cpu_seconds_per_million")), f"{statistics.median(kernel or [0]):.0f} %",
+            spread(where_any(runs, "server", "cpu_seconds_per_million")), f"{statistics.median(kernel or [0]):.0f} %",
             f"{statistics.median(batch or [0]):.1f}",
-            *[spread(runs.values("latency", name), 1e-6) for name in ("p50_ns", "p99_ns", "p999_ns", "max_ns")],
+            *[spread(where_any(runs, "latency", name), 1e-6) for name in ("p50_ns", "p99_ns", "p999_ns", "max_ns")],
         ])  # fmt: skip
     return table(head, rows)
+
+
+def where_any(runs: Runs, *path: str) -> list[float]:
+    """Of runs in which anything was delivered: where nothing was, there is no latency, not one of 0."""
+    return Runs([run for run in runs.runs if run["flow"]["records"]], []).values(*path)
 
 
 HOPS = ["intended → ingester", "ingester → gateway's write", "gateway's write → client's read", "read → decoded"]
@@ -213,7 +218,7 @@ def about(found: dict) -> str:
         "at work. Latencies hold the wait for them, and a load that was not held then counts as *disturbed*, not as failed.\n"
     )
     return (
-        f"{len(runs)} runs from {day(first)} to {day(last)}, up to {rounds} of each server and scenario in turn (A B C, A B C); "
+        f"{len(runs)} runs from {day(first)} to {day(last)}, up to {rounds} of each server and scenario in turn (A B C, A B C), unless a series was continued later; "
         f"{', '.join(map(str, seconds))} s measured in the loaded shapes. {machine['cpu']}, {machine['cores']} cores, {memory:.0f} GiB, "
         f"{machine['system']}. Each cell: median (lowest–highest).\n{noise}"
     )
@@ -297,9 +302,9 @@ SLOW = """
 ## Slow readers
 
 One session takes 1 KB each 100 ms of a stream of some 404 KB/s for {seconds} s, with default socket buffers; another reads everything{together}. Age is
-what the data has when the slow program gets it. The peers keep their defaults. The slow session reads all until it is subscribed: what
-is under way to it when it turns slow (of Tickwire 0.12 s of the stream) takes it seconds, and is the p99. Slow from its first byte,
-it sees at most 0.25 s there: `scripts/test-sockets.sh slow::`.
+what the data has when the slow program gets it. The peers keep their defaults. The slow session reads at full speed until it is subscribed,
+and what is under way to it then takes it seconds: those first seconds are in every server's p99. `scripts/test-sockets.sh slow::` has
+a session that is slow from its first byte.
 
 """
 IDLE = """
