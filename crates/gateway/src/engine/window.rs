@@ -20,9 +20,9 @@ use std::collections::VecDeque;
 
 /// Probes of one session that may be unanswered. More would say nothing more.
 const MARKS_MAX: usize = 64;
-/// An older time than this names no ping that a program could still come to.
+/// Who comes to a ping later than this does not answer it any more.
 const RECEIPT_AGE_MAX_NS: u64 = 60_000_000_000;
-/// Receipts that may come unasked for, at most: those of probes answered by fewer.
+/// Probes whose receipts are not charged as commands, at most.
 const RECEIPTS_OWED_MAX: u32 = 256;
 /// Points from which the rate is taken.
 const SAMPLES_MAX: usize = 32;
@@ -353,12 +353,12 @@ impl Window {
         (self.drain, self.trials) = (None, Trials::default());
     }
 
-    fn confirm(&mut self, time: u64, now: u64) -> bool {
+    fn confirm(&mut self, time: u64, now: u64) {
         let mut answered = None;
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.time <= time) {
             answered = Some(mark);
         }
-        let Some(mark) = answered.filter(|mark| mark.sent > self.confirmed) else { return false };
+        let Some(mark) = answered.filter(|mark| mark.sent > self.confirmed) else { return };
         let bytes = (mark.sent - self.confirmed) as usize;
         self.confirmed = mark.sent;
         self.progress_at = now;
@@ -366,7 +366,6 @@ impl Window {
         let delay = now.saturating_sub(mark.time);
         self.note_floor(delay, &mark, now);
         self.adjust(delay, bytes, &mark, now);
-        true
     }
 
     fn adjust(&mut self, delay: u64, bytes: usize, mark: &Mark, now: u64) {
