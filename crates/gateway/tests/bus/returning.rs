@@ -141,6 +141,7 @@ fn another_numbering_is_announced_and_followed_from_its_start() {
 fn a_bus_without_memory_announces_everything() {
     run(async {
         let rig = Rig::start(config()).await;
+        let mut witness = rig.client(Channel::Trade).await;
         let relay = Relay::start(rig.gateway.listen_address()).await;
         let mut client = client(relay.address(), Channel::Trade).await;
         trades(&rig, 2, 10).await;
@@ -148,6 +149,8 @@ fn a_bus_without_memory_announces_everything() {
         relay.cut();
         client.until("away", |client| !is_connected(client)).await;
         trades(&rig, 11, AWAY).await;
+        let heard = |witness: &Watcher| witness.numbers().last() == Some(&AWAY);
+        witness.until("all is in the log that the client comes back to", heard).await;
         let address: SocketAddr = rig.gateway.listen_address();
         relay.lead_to(address);
         client.until("the end", |client| client.numbers().contains(&AWAY)).await;
