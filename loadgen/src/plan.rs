@@ -2,6 +2,7 @@
 //! scenario and its seed, so that every thread and process knows it without being told.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::SeedableRng as _;
@@ -13,6 +14,12 @@ use crate::source::{self, Popularity};
 
 /// More symbols than this are asked for as `venue:*`.
 const NAMED_MAX: usize = 4096;
+/// Of a handshake with its certificates, at most.
+const SHAKE_BYTES: usize = 16 << 10;
+/// Of one symbol in the answer to a subscription, and of its state, at most.
+const ANSWER_BYTES: usize = 512;
+/// Symbols of a running ingester, where it is not known how many there are.
+const RUNNING_SYMBOLS: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -98,6 +105,28 @@ impl Plan {
         symbols.into_iter().map(name).collect()
     }
 
+    /// How long the opening of a session may take: so long at full speed, and what a throttled reader needs beyond that for
+    /// a handshake and the answers to its subscriptions.
+    pub(crate) fn open_wait(&self, session: usize, at_full_speed: Duration) -> Duration {
+        let ReaderKind::Throttled { bytes_per_second, .. } = self.kinds[self.reader(session)] else {
+            return at_full_speed;
+        };
+        let scenario = &self.scenario;
+        let symbols = match (scenario.source.is_running, scenario.sessions.symbols_each) {
+            (true, _) => RUNNING_SYMBOLS,
+            (false, 0) => scenario.source.symbols,
+            (false, each) => each,
+        };
+        let answers = symbols * scenario.sessions.channels.len() * ANSWER_BYTES;
+        at_full_speed + Duration::from_secs_f64((SHAKE_BYTES + answers) as f64 / bytes_per_second)
+    }
+
+    /// Longest opening of all sessions.
+    pub(crate) fn open_wait_max(&self, at_full_speed: Duration) -> Duration {
+        let all = (0..self.readers.len()).map(|session| self.open_wait(session, at_full_speed));
+        all.max().unwrap_or(at_full_speed)
+    }
+
     /// Part of the source's updates that a session should get.
     pub(crate) fn expected_share(&self, session: usize) -> f64 {
         if self.scenario.source.is_running {
@@ -149,6 +178,19 @@ mod tests {
         let json = (0..100).filter(|at| plan.encoding(*at) == Some(Encoding::Json)).count();
         assert_eq!(json, 25);
         assert_eq!(plan.path, "/v1/stream?window_ms=16");
+    }
+
+    #[test]
+    fn throttled_readers_may_take_longer_to_open() {
+        let plan = plan(
+            "[source]\nsymbols = 1000\n[sessions]\ncount = 2\nchannels = [\"quote\", \"trade\"]\n\
+             [[readers]]\nkind = \"throttled\"\nshare = 0.5\nbytes_per_second = 1000\n",
+        );
+        let second = Duration::from_secs(1);
+        let waits: Vec<_> = (0..2).map(|session| plan.open_wait(session, second)).collect();
+        let throttled = second + Duration::from_secs_f64(16.384 + 2.0 * 512.0);
+        assert!(waits.contains(&second) && waits.contains(&throttled), "{waits:?}");
+        assert_eq!(plan.open_wait_max(second), throttled);
     }
 
     #[test]

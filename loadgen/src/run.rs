@@ -133,7 +133,7 @@ impl Run {
             (0..self.scenario.sessions.count).map(|at| plan.expected_share(at)).sum();
         let resident_before = self.watched.and_then(Watched::resident_bytes).unwrap_or(0);
         let mut crew = Crew::start(&self.layers, &plan, &self.url)?;
-        let opened = self.open(&mut crew).await;
+        let opened = self.open(&mut crew, plan.open_wait_max(OPEN_WAIT)).await;
         if let Err(error) = opened {
             crew.tell(Phase::Finish, (0, 0), None);
             let part = self.ended(crew).await?;
@@ -181,9 +181,9 @@ impl Run {
     }
 
     /// Until all sessions are open, and warm.
-    async fn open(&mut self, crew: &mut Crew) -> anyhow::Result<()> {
+    async fn open(&mut self, crew: &mut Crew, wait: Duration) -> anyhow::Result<()> {
         let asked = self.scenario.sessions.count as u64;
-        let until = Instant::now() + self.scenario.sessions.ramp + OPEN_WAIT;
+        let until = Instant::now() + self.scenario.sessions.ramp + wait;
         let counts = loop {
             let (counts, _) = crew.now();
             self.progress.opening(counts, asked);

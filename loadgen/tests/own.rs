@@ -86,6 +86,20 @@ fn slow_readers_are_told_apart() {
         count(stalled) >= 900_000_000,
         "a second without reading makes data a second old, not {stalled} ns"
     );
+    // Its receipts say what the program took, so it gets that and not the 2,000 a second that its socket would take.
+    let worked = count(&readers[2]["age"]["count"]) / count(&readers[2]["sessions"]);
+    assert!((50..2000).contains(&worked), "a program that works off 200 a second got {worked} in 3 s");
+    // Greeting and answers come at the throttled reader's rate: some 5 KB at 10 KB/s.
+    let opening = &report["sessions"]["open"]["max_ns"];
+    assert!(count(opening) >= 300_000_000, "a throttled reader opened within {opening} ns");
+}
+
+#[test]
+fn prompt_readers_with_receipts_get_everything() {
+    let report = passed(&["dashboard", "--sessions", "10", "--for", "2s", "--set", "sessions.receipts=true"]);
+    assert_eq!(report["checks"]["final_values"], 10 * 50);
+    let share = report["flow"]["delivered_share"].as_f64().unwrap();
+    assert!(share > 0.9, "{share}");
 }
 
 #[test]

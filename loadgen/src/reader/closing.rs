@@ -28,6 +28,7 @@ impl Session {
                     self.pause(core, slot, false);
                 }
             }
+            (Phase::Settle, State::Shaking | State::Subscribing) => self.pause(core, slot, false),
             (Phase::Finish, State::Open)
                 if kind == ReaderKind::HalfOpen || core.plan.scenario.peer.is_some() =>
             {
@@ -35,7 +36,7 @@ impl Session {
             }
             (Phase::Finish, State::Open) => {
                 self.is_settled = true;
-                self.work(core);
+                self.work(core, slot);
                 self.pause(core, slot, false);
                 self.state = State::Ending;
                 core.timers.add(now() + LEDGER_WAIT.as_nanos() as u64, slot, Due::NoLedger);

@@ -1,10 +1,12 @@
 //! What a session does beside reading: works off slowly, sends receipts, drops a symbol and takes it again.
 
 use rand::RngExt as _;
-use tickwire_wire::{Command, Receipt, Subscribe, Unsubscribe};
+use tickwire_wire::{Command, Subscribe, Unsubscribe};
 
 use super::Core;
-use super::session::{Session, State};
+use super::session::{Extra, Session, State, WORK_PERIOD};
+use super::slow::{Waiting, ping_time};
+use super::timers::Due;
 use crate::clock::now;
 use crate::scenario::ReaderKind;
 
@@ -12,30 +14,64 @@ use crate::scenario::ReaderKind;
 const FLAP_ID: u64 = 1 << 20;
 
 impl Session {
-    pub(super) fn work(&mut self, core: &mut Core) {
+    /// The program works until now, and goes on later.
+    pub(super) fn work(&mut self, core: &mut Core, slot: usize) {
         let ReaderKind::SlowProgram { records_per_second } = self.kind(core) else { return };
-        let rate = if self.is_settled { f64::INFINITY } else { records_per_second };
+        let rate = if self.is_settled { 1e12 } else { records_per_second };
         let reader = usize::from(self.reader);
-        let Some(program) = self.extra.as_mut().and_then(|extra| extra.program.as_mut()) else { return };
+        let Some(Extra { program: Some(program), receipts, .. }) = self.extra.as_deref_mut() else { return };
         let time = now();
-        program.work(time, rate.min(1e12), |record| {
-            if core.is_measured(record.event_time) {
-                core.part.age(reader, record.channel, record.event_time, time);
-                core.seconds.age(reader, record.event_time, time);
+        program.work(time, rate, |what| match (what, receipts.as_mut()) {
+            (Waiting::Record { channel, event_time, counts: true }, _) => {
+                core.part.age(reader, channel, event_time, time);
+                core.seconds.age(reader, event_time, time);
             }
+            (Waiting::End { sent_time, read_at }, Some(receipts)) => {
+                receipts.taken(sent_time, time.saturating_sub(read_at), time);
+            }
+            (Waiting::Ping(named), Some(receipts)) => receipts.passed(named, time),
+            _ => {}
         });
+        program.due = time + WORK_PERIOD;
+        core.timers.add(program.due, slot, Due::Work);
+        self.send_receipt(core, slot);
     }
 
-    pub(super) fn receipt(&mut self, core: &mut Core, slot: usize) {
-        let time = now();
-        let extra = self.extra();
-        let (sent_time, reader_lag_ns) = match &extra.program {
-            Some(program) => (program.done, program.lag(time)),
-            None => (extra.last_sent, 0),
-        };
-        if sent_time > 0 {
-            self.command(core, &Command::Receipt(Receipt { sent_time, reader_lag_ns }));
+    /// A message with records was read.
+    pub(super) fn message_read(&mut self, core: &mut Core, slot: usize, sent_time: u64, read_at: u64) {
+        match self.extra.as_deref_mut() {
+            Some(Extra { program: Some(program), .. }) => program.end(sent_time, read_at),
+            Some(Extra { receipts: Some(receipts), .. }) => {
+                let time = now();
+                receipts.taken(sent_time, time.saturating_sub(read_at), time);
+                self.send_receipt(core, slot);
+            }
+            _ => {}
+        }
+    }
+
+    /// A ping was read: its receipt is due when the program comes to it.
+    pub(super) fn ping_read(&mut self, core: &mut Core, slot: usize, payload: &[u8]) {
+        match self.extra.as_deref_mut() {
+            Some(Extra { program: Some(program), .. }) => program.read(Waiting::Ping(ping_time(payload))),
+            Some(Extra { receipts: Some(receipts), .. }) => {
+                receipts.passed(ping_time(payload), now());
+                self.send_receipt(core, slot);
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends the receipt that waits, or sees to it that it is sent later.
+    pub(super) fn send_receipt(&mut self, core: &mut Core, slot: usize) {
+        let Some(Extra { receipts: Some(receipts), .. }) = self.extra.as_deref_mut() else { return };
+        if let Some(receipt) = receipts.due(now()) {
+            self.command(core, &Command::Receipt(receipt));
             self.flush(core, slot);
+        } else if let Some(next) = receipts.next()
+            && !std::mem::replace(&mut receipts.is_timed, true)
+        {
+            core.timers.add(next, slot, Due::Receipt);
         }
     }
 

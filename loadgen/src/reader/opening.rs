@@ -2,13 +2,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rand::RngExt as _;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tickwire_wire::{Command, Resume, ResumePosition, Subscribe};
 
-use super::session::{End, Numberings, OPEN_WAIT, RECEIPT_PERIOD, Session, State, WORK_PERIOD};
+use super::session::{End, Numberings, OPEN_WAIT, Session, State};
+use super::slow::{Program, Receipts};
 use super::timers::Due;
 use super::{Core, Phase};
 use crate::clock::now;
@@ -27,18 +29,35 @@ impl Session {
         self.is_paused = false;
         self.out.clear();
         self.partial = Vec::new();
+        if let Some(extra) = &mut self.extra {
+            (extra.program, extra.receipts) = (None, None);
+        }
         match open(core, slot, self.number()) {
             Ok(stream) => {
                 self.stream = Some(stream);
                 self.state = State::Connecting;
-                core.timers.add(self.began + OPEN_WAIT.as_nanos() as u64, slot, Due::Late);
+                core.timers.add(self.began + self.open_wait(core).as_nanos() as u64, slot, Due::Late);
             }
             Err(error) => self.lost(core, slot, End::Broken(format!("cannot connect: {error}"))),
         }
     }
 
+    /// From the connect to the last answer of a subscription.
+    pub(super) fn open_wait(&self, core: &Core) -> Duration {
+        core.plan.open_wait(self.number(), OPEN_WAIT)
+    }
+
     pub(super) fn shake(&mut self, core: &mut Core, slot: usize) {
         self.state = State::Shaking;
+        if let ReaderKind::Throttled { period, .. } = self.kind(core)
+            && core.phase < Phase::Settle
+        {
+            // From the first byte on: what comes before the subscriptions are answered counts as well.
+            self.is_paused = true;
+            let first = core.rng.random_range(0..=period.as_nanos() as u64);
+            self.extra().read_due = now() + first;
+            core.timers.add(self.extra().read_due, slot, Due::Read);
+        }
         let key = handshake::key(u64::from(self.number));
         let encoding = core.plan.encoding(self.number());
         self.out = handshake::request(&core.plan.host, &core.plan.path, &key, encoding).into_bytes();
@@ -49,6 +68,11 @@ impl Session {
     pub(super) fn subscribe(&mut self, core: &mut Core, slot: usize) {
         self.state = State::Subscribing;
         self.numberings = Numberings::default();
+        let kind = self.kind(core);
+        if matches!(kind, ReaderKind::SlowProgram { .. }) {
+            self.extra().program = Some(Program::new(now()));
+            self.work(core, slot);
+        }
         if let Some(peer) = core.plan.scenario.peer.as_ref() {
             let mut session = peer.kind.session();
             let symbols = core.plan.symbols(self.number());
@@ -56,6 +80,10 @@ impl Session {
             self.extra().peer = Some(session);
             self.is_writing = true;
             return self.flush(core, slot);
+        }
+        let answers = !matches!(kind, ReaderKind::HalfOpen | ReaderKind::Silent);
+        if answers && (self.program().is_some() || core.plan.scenario.sessions.receipts) {
+            self.extra().receipts = Some(Receipts::default());
         }
         let names = core.plan.names(self.number());
         let before = self.extra.as_ref().map_or(Vec::new(), |extra| {
@@ -104,23 +132,8 @@ impl Session {
                 None => self.numberings.len(),
             } as u64;
         }
-        match self.kind(core) {
-            ReaderKind::Throttled { period, .. } if core.phase < Phase::Settle => {
-                self.pause(core, slot, true);
-                let first = core.rng.random_range(0..=period.as_nanos() as u64);
-                core.timers.add(time + first, slot, Due::Read);
-            }
-            ReaderKind::HalfOpen => self.pause(core, slot, true),
-            ReaderKind::SlowProgram { .. } => {
-                let program = self.extra().program.get_or_insert_default();
-                program.work(time, 0.0, |_| {});
-                core.timers.add(time + WORK_PERIOD, slot, Due::Work);
-                core.timers.add(time + RECEIPT_PERIOD, slot, Due::Receipt);
-            }
-            _ => {}
-        }
-        if core.plan.scenario.sessions.receipts && self.kind(core) == ReaderKind::Prompt {
-            core.timers.add(time + RECEIPT_PERIOD, slot, Due::Receipt);
+        if self.kind(core) == ReaderKind::HalfOpen {
+            self.pause(core, slot, true);
         }
         if slot == 0 {
             core.timers.add(time, slot, Due::Probe);

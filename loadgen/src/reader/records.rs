@@ -43,6 +43,7 @@ impl Session {
         if self.extra.as_ref().is_some_and(|extra| extra.peer.is_some()) {
             return self.peer_message(core, slot, opcode, payload, read);
         }
+        let records = core.seconds.records;
         let sent = match self.encoding(core) {
             Encoding::Proto => {
                 let sent = walk::sent_time(payload);
@@ -62,14 +63,19 @@ impl Session {
             core.part.hops[2].record(times.sent.unwrap_or(read), read);
             core.part.hops[3].record(read, now());
         }
+        if core.seconds.records > records
+            && let Some(sent) = sent
+        {
+            self.message_read(core, slot, sent, read);
+        }
         Ok(())
     }
 
     fn times(&mut self, core: &mut Core, sent: Option<u64>, read: u64) -> Times {
         if let Some(sent) = sent {
             core.nearest = core.nearest.min(read as i64 - sent as i64);
-            if let Some(extra) = &mut self.extra {
-                extra.last_sent = sent;
+            if let Some(receipts) = self.extra.as_mut().and_then(|extra| extra.receipts.as_mut()) {
+                receipts.newest_sent = sent;
             }
         }
         Times { read, sent: sent.map(|sent| sent.wrapping_add_signed(-core.clock_offset)) }
@@ -152,7 +158,11 @@ impl Session {
         }
         match verdict {
             Verdict::Live => self.live(core, channel, market.event_time, Some(market.receive_time), times),
-            Verdict::State => {}
+            Verdict::State => {
+                if let Some(program) = self.program() {
+                    program.read(Waiting::Record { channel, event_time: market.event_time, counts: false });
+                }
+            }
             Verdict::Violation { expected } => self.out_of_line(core, market, before, expected),
         }
         if channel == Channel::Quote
@@ -187,16 +197,18 @@ impl Session {
         core.seconds.records += 1;
         // Let go after measuring, a throttled reader takes at once what it would have read slowly: that is no age.
         let is_let_go = self.is_settled && matches!(self.kind(core), ReaderKind::Throttled { .. });
-        if is_let_go || !core.is_measured(event_time) {
+        let counts = !is_let_go && core.is_measured(event_time);
+        let own_time = event_time.wrapping_add_signed(-core.clock_offset);
+        if let Some(program) = self.program() {
+            program.read(Waiting::Record { channel, event_time: own_time, counts });
+        }
+        if !counts {
             return;
         }
         *core.part.records_by_channel.entry(channel as u8).or_default() += 1;
         let reader = usize::from(self.reader);
-        let event_time = event_time.wrapping_add_signed(-core.clock_offset);
-        if let Some(program) = self.extra.as_mut().and_then(|extra| extra.program.as_mut()) {
-            let sent_time = times.sent.unwrap_or(times.read);
-            program.read(Waiting { channel, event_time, read_at: times.read, sent_time });
-        } else {
+        let event_time = own_time;
+        if self.program().is_none() {
             core.part.age(reader, channel, event_time, times.read);
             core.seconds.age(reader, event_time, times.read);
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use tickwire_wire::{Command, Encoding, encode_command};
 
-use super::slow::Program;
+use super::slow::{Program, Receipts};
 use super::timers::Due;
 use super::{Core, MS, Phase};
 use crate::clock::now;
@@ -27,7 +27,6 @@ pub(super) const OPEN_WAIT: Duration = Duration::from_secs(30);
 pub(super) const LEDGER_WAIT: Duration = Duration::from_secs(20);
 /// Of the command that asks for the ledger. Those of subscriptions count from 1.
 pub(super) const LEDGER_ID: u64 = 1 << 40;
-pub(super) const RECEIPT_PERIOD: u64 = 100 * MS;
 pub(super) const WORK_PERIOD: u64 = 5 * MS;
 const PROBE_PERIOD: u64 = 100 * MS;
 
@@ -95,6 +94,9 @@ pub(super) struct Session {
 pub(super) struct Extra {
     pub(super) peer: Option<PeerSession>,
     pub(super) program: Option<Program>,
+    pub(super) receipts: Option<Receipts>,
+    /// When a throttled reader reads next.
+    pub(super) read_due: u64,
     /// What it had before it lost its connection.
     pub(super) before: Vec<(String, u64, Numbering)>,
     pub(super) lost_at: u64,
@@ -102,7 +104,6 @@ pub(super) struct Extra {
     pub(super) flaps: u64,
     /// When the last probe left.
     pub(super) probed_at: u64,
-    pub(super) last_sent: u64,
 }
 
 /// Why a session ended.
@@ -140,6 +141,11 @@ impl Session {
         self.extra.get_or_insert_default()
     }
 
+    /// A program that works slowly.
+    pub(super) fn program(&mut self) -> Option<&mut Program> {
+        self.extra.as_mut()?.program.as_mut()
+    }
+
     pub(super) fn kind(&self, core: &Core) -> ReaderKind {
         core.plan.kinds[usize::from(self.reader)]
     }
@@ -158,25 +164,32 @@ impl Session {
         match (what, self.state) {
             (Due::Connect, State::Waiting) => self.connect(core, slot),
             (Due::Late, State::Connecting | State::Shaking | State::Subscribing)
-                if now() >= self.began + OPEN_WAIT.as_nanos() as u64 =>
+                if due == self.began + self.open_wait(core).as_nanos() as u64 =>
             {
-                self.lost(core, slot, End::Broken(format!("no answer within {OPEN_WAIT:?}")));
+                let wait = self.open_wait(core);
+                self.lost(core, slot, End::Broken(format!("no answer within {wait:?}")));
             }
-            (Due::Read, State::Open) if !self.is_settled => {
+            (Due::Read, State::Shaking | State::Subscribing | State::Open)
+                if self.is_paused && self.extra().read_due == due =>
+            {
                 if let ReaderKind::Throttled { bytes_per_second, period } = self.kind(core) {
-                    core.timers.add(due + period.as_nanos() as u64, slot, Due::Read);
+                    self.extra().read_due = due + period.as_nanos() as u64;
+                    core.timers.add(self.extra().read_due, slot, Due::Read);
                     self.read(core, slot, (bytes_per_second * period.as_secs_f64()).max(1.0) as usize);
                 }
             }
             (Due::Stall, State::Open) if !self.is_settled => self.pause(core, slot, true),
             (Due::Resume, State::Open | State::Ending) => self.pause(core, slot, false),
-            (Due::Work, State::Open) => {
-                core.timers.add(due.max(now()) + WORK_PERIOD, slot, Due::Work);
-                self.work(core);
+            (Due::Work, State::Subscribing | State::Open)
+                if self.program().is_some_and(|program| program.due == due) =>
+            {
+                self.work(core, slot);
             }
-            (Due::Receipt, State::Open) => {
-                core.timers.add(due.max(now()) + RECEIPT_PERIOD, slot, Due::Receipt);
-                self.receipt(core, slot);
+            (Due::Receipt, State::Subscribing | State::Open) => {
+                if let Some(receipts) = &mut self.extra().receipts {
+                    receipts.is_timed = false;
+                }
+                self.send_receipt(core, slot);
             }
             (Due::Storm(at), State::Open) => {
                 let within = core.plan.scenario.churn.storms[usize::from(at)].within;
@@ -314,6 +327,7 @@ impl Session {
                 }
                 if self.kind(core) != ReaderKind::Silent {
                     self.send(core, slot, Opcode::Pong, payload);
+                    self.ping_read(core, slot, payload);
                 }
             }
             Opcode::Pong => {
