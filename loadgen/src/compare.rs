@@ -1,5 +1,7 @@
 //! How runs differ: figure by figure, how sure that is, and whether anything is worse.
 
+mod broken;
+mod grounds;
 mod metric;
 mod page;
 mod statistics;
@@ -12,8 +14,10 @@ use serde::Serialize;
 use crate::cli::{CompareOptions, Files};
 use crate::html;
 use crate::report::model::Report;
+use broken::BrokenAssertion;
+use grounds::{GROSS_RUNS, GROSS_SECONDS, Grounds, Sides};
 use metric::{Metric, Unit, Worse};
-use statistics::{Interval, by_ranks, by_seconds, change, median};
+use statistics::{Interval, SECONDS_MIN, by_ranks, by_seconds, change, median};
 
 /// Fewer on a side tell nothing of how runs differ.
 const RUNS_MIN: usize = 3;
@@ -31,6 +35,8 @@ pub(crate) struct Comparison {
     /// What limits how far this can be trusted.
     cautions: Vec<String>,
     differences: Vec<Difference>,
+    /// Assertions that broke in a run of either side.
+    broken_assertions: Vec<BrokenAssertion>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,9 +47,11 @@ struct Difference {
     after: Side,
     /// Absent where there is nothing to divide by.
     change: Option<f64>,
-    /// Absent where there are too few runs, and no seconds to resample.
+    /// Absent where there are too few runs, and too few seconds to resample.
     interval: Option<Interval>,
     judgement: Judgement,
+    /// What the judgement rests on; absent where there is none.
+    grounds: Option<Grounds>,
 }
 
 /// All runs of a side; absent where none measured it.
@@ -58,7 +66,7 @@ struct Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Judgement {
-    /// Beyond the bound, and the interval leaves no change out.
+    /// Beyond the bound, and the interval leaves no change out; or grossly so, where there is no interval.
     Worse,
     Better,
     /// Within the bound, and so is the interval.
@@ -106,6 +114,7 @@ fn compare(before: &[Report], after: &[Report], worse_by: f64) -> Comparison {
         after: Vec::new(),
         cautions: cautions(before, after),
         differences,
+        broken_assertions: broken::assertions(before, after),
     }
 }
 
@@ -124,18 +133,25 @@ fn difference(metric: &Metric, before: &[Report], after: &[Report], worse_by: f6
         _ if a.len() >= RUNS_MIN && b.len() >= RUNS_MIN => by_ranks(&a, &b),
         _ => seconds(before).zip(seconds(after)).and_then(|(before, after)| by_seconds(&before, &after)),
     };
-    let bounds = match interval {
-        Some(found) => Some((found.low, found.high)),
-        None if metric.is_steady => change.map(|change| (change, change)),
-        None => None,
+    let sides = || Sides {
+        runs: [a.clone(), b.clone()],
+        seconds: [before, after].map(|side| seconds(side).unwrap_or_default()),
     };
-    let judgement = match metric.worse {
-        _ if a.is_empty() || b.is_empty() => Judgement::Absent,
-        Worse::Shown => Judgement::Shown,
-        Worse::AnyMore => any_more(&a, &b),
-        Worse::Higher => judge(change, bounds, worse_by),
-        Worse::Lower => {
-            judge(change.map(|change| -change), bounds.map(|(low, high)| (-high, -low)), worse_by)
+    let (judgement, grounds) = match metric.worse {
+        _ if a.is_empty() || b.is_empty() => (Judgement::Absent, None),
+        Worse::Shown => (Judgement::Shown, None),
+        Worse::AnyMore => (any_more(&a, &b), Some(Grounds::Counted)),
+        Worse::Higher | Worse::Lower => {
+            let (judgement, grounds) = match (interval, change) {
+                (Some(found), _) => {
+                    (judge(metric.worse, change, (found.low, found.high), worse_by), Grounds::Interval)
+                }
+                (None, Some(change)) if metric.is_steady => {
+                    (judge(metric.worse, Some(change), (change, change), worse_by), Grounds::Difference)
+                }
+                _ => grounds::without_interval(metric.worse, change, &sides(), worse_by),
+            };
+            (judgement, Some(grounds))
         }
     };
     Difference {
@@ -146,16 +162,17 @@ fn difference(metric: &Metric, before: &[Report], after: &[Report], worse_by: f6
         change,
         interval,
         judgement,
+        grounds,
     }
 }
 
-/// Of a change whose growth is for the worse, and the bounds that it lies in.
-fn judge(change: Option<f64>, bounds: Option<(f64, f64)>, worse_by: f64) -> Judgement {
-    if change == Some(0.0) {
-        return Judgement::Same;
-    }
-    let (Some(change), Some((low, high))) = (change, bounds) else { return Judgement::Unclear };
-    if low >= -worse_by && high <= worse_by {
+/// Of a change, and the bounds that it lies in.
+fn judge(worse: Worse, change: Option<f64>, (low, high): (f64, f64), worse_by: f64) -> Judgement {
+    let Some(change) = change else { return Judgement::Unclear };
+    // From here on growth is for the worse.
+    let (change, low, high) =
+        if worse == Worse::Lower { (-change, -high, -low) } else { (change, low, high) };
+    if change == 0.0 || low >= -worse_by && high <= worse_by {
         Judgement::Same
     } else if change > worse_by && low > 0.0 {
         Judgement::Worse
@@ -190,7 +207,14 @@ impl Side {
 fn cautions(before: &[Report], after: &[Report]) -> Vec<String> {
     let mut cautions = Vec::new();
     let few = before.len().min(after.len());
-    if few < RUNS_MIN {
+    let shortest = before.iter().chain(after).map(|report| report.series.len()).min().unwrap_or(0);
+    if few < RUNS_MIN && shortest < SECONDS_MIN {
+        cautions.push(format!(
+            "short runs ({shortest} s): there are no intervals, and only gross differences are judged (a figure {GROSS_SECONDS} \
+             times as much or more, with no second of one side among the other's; {GROSS_RUNS} times where there are only \
+             whole runs). Intervals take {SECONDS_MIN} s a run, or {RUNS_MIN} runs a side"
+        ));
+    } else if few < RUNS_MIN {
         cautions.push(format!(
             "few runs ({} and {}): intervals are of the seconds within runs and know nothing of how runs differ. Give \
              {RUNS_ENOUGH} or more runs a side",
@@ -209,7 +233,10 @@ fn cautions(before: &[Report], after: &[Report]) -> Vec<String> {
         for (at, report) in reports.iter().enumerate() {
             if let Some(reason) = &report.refused {
                 cautions.push(format!("run {} of {side} has no verdict: {reason}", at + 1));
+                continue;
             }
+            let doubts = report.generator.doubts.iter();
+            cautions.extend(doubts.map(|doubt| format!("run {} of {side}: {doubt}", at + 1)));
         }
     }
     let mut differs = |what: &str, read: fn(&Report) -> String| {
@@ -284,6 +311,12 @@ mod tests {
         check(&[sample()], &[after], &["lost"]);
 
         let mut after = sample();
+        after.verdicts[0].held = false;
+        let comparison = check(&[sample()], &[after], &["assertions broken"]);
+        let text = comparison.to_text();
+        assert!(text.contains("latency.p99: A no run; B run 1 (2.97ms, has to be at most 8ms)"), "{text}");
+
+        let mut after = sample();
         after.readers[1].age.summary.p50_ns *= 3;
         check(&vec![sample(); 3], &vec![after; 3], &["age.throttled.p50"]);
 
@@ -310,8 +343,43 @@ mod tests {
         assert_eq!(judgement(&[two, four, three], &[three, 5 * ms, four]), Judgement::Unclear);
         assert_eq!(judgement(&[100, 101, 102], &[104, 103, 102]), Judgement::Same);
         assert_eq!(judgement(&[100, 101, 102], &[114, 113, 115]), Judgement::Worse);
-        // Two runs say nothing of how runs differ.
+        // Two runs say nothing of how runs differ, unless the difference is gross.
         assert_eq!(judgement(&[100, 101], &[114, 113]), Judgement::Unclear);
+        assert_eq!(judgement(&[100, 101], &[290, 310]), Judgement::Unclear);
+        assert_eq!(judgement(&[100, 101], &[310, 320]), Judgement::Worse);
+        assert_eq!(judgement(&[310, 320], &[100, 101]), Judgement::Better);
+    }
+
+    /// A run of a few seconds, with latencies and rates in each.
+    fn short(p50_us: [u64; 4], records: [u64; 4]) -> Report {
+        let mut report = sample();
+        report.series.truncate(4);
+        for (second, (us, records)) in report.series.iter_mut().zip(p50_us.into_iter().zip(records)) {
+            (second.p50_ns, second.records) = (us * 1000, records);
+        }
+        report
+    }
+
+    #[test]
+    fn gross_differences_of_short_runs_are_judged_and_others_are_not() {
+        let calm = || short([340, 430, 360, 400], [1000, 990, 1010, 1000]);
+        // A third more in every second: equal runs of 5 s differ as much.
+        let judged = check(&[calm()], &[short([450, 530, 460, 500], [900; 4])], &[]);
+        let text = judged.to_text();
+        for part in ["short runs (4 s)", "no interval: 4 s of 10", "not shown to be worse"] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        let grown = short([2000, 1900, 880, 1500], [1000; 4]);
+        let text = check(&[calm()], std::slice::from_ref(&grown), &["latency.p50 by second"]).to_text();
+        assert!(text.contains("latency.p50 by second (4.5 times, no interval)"), "{text}");
+        assert!(text.contains("gross: 4.5 times, no second among the other's"), "{text}");
+        let better = compare(&[grown], &[calm()], 0.1);
+        assert!(!better.is_worse && better.to_text().contains("better: latency.p50 by second"));
+        // One second as before, and it may be chance.
+        check(&[calm()], &[short([2000, 1900, 420, 1500], [1000; 4])], &[]);
+        check(&[calm()], &[short([340, 430, 360, 400], [480; 4])], &["deliveries by second"]);
+        // Who allows more is not told of less.
+        assert!(!compare(&[calm()], &[short([2000; 4], [1000; 4])], 5.0).is_worse);
     }
 
     #[test]
@@ -320,12 +388,18 @@ mod tests {
         after.machine.cores = 64;
         after.scenario.text = "other".to_owned();
         after.refused = Some("too slow".to_owned());
+        let mut before = sample();
+        before.generator.doubts.push("all processors were 99 % busy".to_owned());
         after.readers.truncate(1);
-        let comparison = check(&[sample()], &[after], &[]);
+        let comparison = check(&[before], &[after], &[]);
         let text = comparison.cautions.join("\n");
-        for part in
-            ["few runs (1 and 1)", "run 1 of B has no verdict: too slow", "machine differs", "word for word"]
-        {
+        for part in [
+            "few runs (1 and 1)",
+            "run 1 of A: all processors were 99 % busy",
+            "run 1 of B has no verdict: too slow",
+            "machine differs",
+            "word for word",
+        ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         let absent = comparison.differences.iter().find(|found| found.name == "age.throttled.p50").unwrap();

@@ -65,7 +65,7 @@ fn the_status_says_whether_anything_is_worse() {
     check(&["compare", a, a], 0, "B is no worse than A by more than 10 %");
     check(&["compare", a, b], 1, "B is worse than A by more than 10 %: latency.p99 by second");
     check(&["compare", b, a], 0, "better: latency.p99 by second");
-    check(&["compare", a, b, "--worse-by", "60%"], 0, "no worse than A by more than 60 %");
+    check(&["compare", a, b, "--worse-by", "60%"], 0, "not shown to be worse than A by more than 60 %");
     let runs = [a, a, a, a].join(",");
     let worse = [b, b, b, b].join(",");
     let text = check(&["compare", &runs, &worse, "--json"], 1, "latency.p99");
@@ -75,6 +75,33 @@ fn the_status_says_whether_anything_is_worse() {
     assert_eq!((&found["judgement"], &found["before"]["runs"]), (&json!("worse"), &json!(4)));
     assert_eq!(found["interval"]["method"], "ranks");
     assert_eq!(json["cautions"], json!([]));
+}
+
+/// What a stranger tried first: two runs of 5 s.
+#[test]
+fn a_gross_regression_of_short_runs_does_not_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str, p50_us: [u64; 5]| {
+        let mut report = report(10_000_000);
+        let seconds =
+            p50_us.iter().zip(1..).map(|(us, at)| json!({"at": at, "records": 1000, "p50_ns": us * 1000}));
+        report["series"] = seconds.collect();
+        report["latency"]["p50_ns"] = json!(p50_us[2] * 1000);
+        let path = directory.path().join(name);
+        std::fs::write(&path, report.to_string()).unwrap();
+        path
+    };
+    let (a, b) =
+        (put("a.json", [2100, 2050, 2090, 2300, 1900]), put("b.json", [9100, 8800, 9000, 9300, 8700]));
+    let (a, b) = (name(&a), name(&b));
+    let text =
+        check(&["compare", a, b], 1, "worse than A by more than 10 %: latency.p50 (4.3 times, no interval)");
+    assert!(text.contains("short runs (5 s)") && text.contains("Intervals take 10 s a run"), "{text}");
+    let text = check(&["compare", a, b, "--json"], 1, "latency.p50 by second");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let found = json["differences"].as_array().unwrap().iter();
+    let found = found.clone().find(|found| found["name"] == "latency.p50 by second").unwrap();
+    assert_eq!((&found["judgement"], &found["grounds"]["by"]), (&json!("worse"), &json!("gross")));
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) enum Unit {
     Bytes,
     Share,
     Number,
+    /// Whole, of what must not happen.
+    Count,
 }
 
 /// Which change is judged.
@@ -52,6 +54,8 @@ impl Unit {
             Self::Bytes => quantity::bytes(value),
             Self::Share => quantity::percent(value),
             Self::Number => quantity::number(value),
+            // The median of an even number of runs may lie between two.
+            Self::Count => quantity::plain(value),
         }
     }
 }
@@ -88,7 +92,7 @@ impl Metric {
 
 /// All that these reports hold.
 pub(super) fn metrics(reports: &[&Report]) -> Vec<Metric> {
-    use Unit::{Bytes, Nanoseconds, Number, Share};
+    use Unit::{Bytes, Count, Nanoseconds, Number, Share};
     use Worse::{AnyMore, Higher, Lower, Shown};
     let mut all = Vec::new();
     quantiles(&mut all, "latency", Higher, |report| Some(report.latency.summary));
@@ -113,7 +117,7 @@ pub(super) fn metrics(reports: &[&Report]) -> Vec<Metric> {
         server("server.cpu_seconds_per_million", Number, Higher, |server| server.cpu_seconds_per_million),
         Metric::seconds("server.cpu by second", Share, Higher, |second| second.server_cpu),
         server("server.memory_max", Bytes, Higher, |server| server.resident_bytes_max as f64).steady(),
-        server("server.bytes_per_session", Bytes, Higher, |server| server.bytes_per_session).steady(),
+        server("server.bytes_per_session", Bytes, Higher, |server| server.bytes_per_session),
         server("server.growth_per_second", Bytes, Shown, |server| server.growth_per_second),
         Metric::seconds("pressure by second", Bytes, Shown, |second| {
             second.pressure_bytes.map(|bytes| bytes as f64)
@@ -167,9 +171,8 @@ pub(super) fn metrics(reports: &[&Report]) -> Vec<Metric> {
         ("assertions broken", |report| report.verdicts.iter().filter(|verdict| !verdict.held).count() as u64),
     ];
     all.extend(
-        counts.map(|(name, count)| {
-            Metric::new(name, Number, AnyMore, move |report| Some(count(report) as f64))
-        }),
+        counts
+            .map(|(name, count)| Metric::new(name, Count, AnyMore, move |report| Some(count(report) as f64))),
     );
     all.retain(|metric| reports.iter().any(|report| (metric.value)(report).is_some()));
     all

@@ -68,16 +68,20 @@ pub(super) fn page(comparison: &Comparison, before: &[Report], after: &[Report])
         }
         h2 { "Figures" }
         .scroll { table {
-            tr { th { "" } th { "A: median (range)" } th { "B: median (range)" } th.right { "change" } th { "interval" } th { "" } }
+            tr { th { "" } th { "A: median (range)" } th { "B: median (range)" } th.right { "change" } th { "interval, or other grounds" } th { "" } }
             @for found in &comparison.differences {
                 tr {
                     td { (found.name) } td { (found.before.show(found.unit)) } td { (found.after.show(found.unit)) }
-                    td.right { (found.change_text()) } td { (found.interval_text()) }
+                    td.right { (found.change_text()) } td { (found.grounds_text()) }
                     td { b.good[found.judgement == Judgement::Better].bad[found.judgement == Judgement::Worse] { (found.judgement.name()) } }
                 }
             }
         } }
-        p.soft { "“Ranks of runs”: quotients of all pairs of runs, cut by the exact distribution of Mann and Whitney's U. “Bootstrap of seconds”: circular blocks of neighbouring seconds, 2,000 times; it knows nothing of how runs differ. Figures without a judgement are parts of those that have one, or hang on few records." }
+        @if !comparison.broken_assertions.is_empty() {
+            h2 { "Broken assertions" }
+            @for broken in &comparison.broken_assertions { p { (broken.text()) } }
+        }
+        p.soft { "“Ranks of runs”: quotients of all pairs of runs, cut by the exact distribution of Mann and Whitney's U. “Bootstrap of seconds”: circular blocks of neighbouring seconds, 2,000 times; it knows nothing of how runs differ. “Gross”: no interval, at least twice as much or as little with no second of one side among the other's, or three times where there are only whole runs. Figures without a judgement are parts of those that have one, or hang on few records." }
     };
     document("Comparison of runs", &body)
 }
@@ -113,12 +117,14 @@ mod tests {
         after.readers[1].kind = hostile.to_owned();
         after.scenario.server = hostile.to_owned();
         after.latency.summary.p99_ns *= 4;
+        after.verdicts[0].held = false;
         let (before, after) = (vec![sample(); 3], vec![after; 3]);
         let mut comparison = compare(&before, &after, 0.1);
         comparison.after = vec![hostile.to_owned()];
         let page = page(&comparison, &before, &after);
         assert!(!page.contains("<script"), "a text became markup");
-        assert!(page.contains("B is worse than A by more than 10 %: latency.p99"));
+        assert!(page.contains("B is worse than A by more than 10 %: latency.p99, assertions broken"));
+        assert!(page.contains("latency.p99: A no run; B run 1 (2.97ms"));
         for title in [
             "Change from A to B",
             "Percentiles of latency",

@@ -10,7 +10,7 @@ use serde::Serialize;
 const LEVEL: f64 = 0.95;
 const RESAMPLES: usize = 2_000;
 /// Fewer have too few blocks to resample.
-const SECONDS_MIN: usize = 10;
+pub(super) const SECONDS_MIN: usize = 10;
 
 /// Where the change lies.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

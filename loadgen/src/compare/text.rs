@@ -16,19 +16,27 @@ impl Comparison {
         for caution in &self.cautions {
             writeln!(text, "caution: {caution}")?;
         }
-        let (a, b) = ("A: median (range)", "B: median (range)");
-        writeln!(text, "\n{:<32} {a:<32} {b:<32} {:>8}  interval", "", "change")?;
-        for difference in &self.differences {
-            writeln!(
-                text,
-                "{:<32} {:<32} {:<32} {:>8}  {:<58} {}",
-                difference.name,
-                difference.before.show(difference.unit),
-                difference.after.show(difference.unit),
-                difference.change_text(),
-                difference.interval_text(),
-                difference.judgement.name()
-            )?;
+        let has_runs = self.differences.iter().any(|found| found.before.runs.max(found.after.runs) > 1);
+        let head = if has_runs { ["A: median (range)", "B: median (range)"] } else { ["A", "B"] };
+        let mut rows =
+            vec![["", head[0], head[1], "change", "interval, or other grounds", ""].map(str::to_owned)];
+        rows.extend(self.differences.iter().map(|found| {
+            [
+                found.name.clone(),
+                found.before.show(found.unit),
+                found.after.show(found.unit),
+                found.change_text(),
+                found.grounds_text(),
+                found.judgement.name().to_owned(),
+            ]
+        }));
+        writeln!(text)?;
+        write_table(text, &rows)?;
+        if !self.broken_assertions.is_empty() {
+            writeln!(text, "\nbroken assertions:")?;
+        }
+        for broken in &self.broken_assertions {
+            writeln!(text, "  {}", broken.text())?;
         }
         writeln!(text, "\n{}", self.conclusion())
     }
@@ -36,12 +44,13 @@ impl Comparison {
     pub(super) fn conclusion(&self) -> String {
         let of = |judgement: Judgement| {
             let found = self.differences.iter().filter(move |found| found.judgement == judgement);
-            found.map(|found| found.name.as_str()).collect::<Vec<_>>()
+            found.map(Difference::name_text).collect::<Vec<_>>()
         };
         let bound = self.worse_by * 100.0;
         let (worse, better, unclear) =
             (of(Judgement::Worse), of(Judgement::Better), of(Judgement::Unclear).len());
         let mut text = match worse.as_slice() {
+            [] if unclear > 0 => format!("B is not shown to be worse than A by more than {bound} %"),
             [] => format!("B is no worse than A by more than {bound} %"),
             worse => format!("B is worse than A by more than {bound} %: {}", worse.join(", ")),
         };
@@ -49,7 +58,7 @@ impl Comparison {
             let _ = write!(text, "; better: {}", better.join(", "));
         }
         if unclear > 0 {
-            let _ = write!(text, "; unclear, and more runs can tell: {unclear}");
+            let _ = write!(text, "; unclear: {unclear} (longer or more runs can tell)");
         }
         text
     }
@@ -68,11 +77,27 @@ impl Side {
 }
 
 impl Difference {
+    /// With what it rests on, where that is no interval.
+    fn name_text(&self) -> String {
+        let factor = self.grounds.and_then(super::Grounds::factor);
+        factor.map_or_else(|| self.name.clone(), |factor| format!("{} ({factor}, no interval)", self.name))
+    }
+
+    /// The interval, or what else the judgement rests on.
+    pub(super) fn grounds_text(&self) -> String {
+        let interval = self.interval_text();
+        if interval.is_empty() {
+            self.grounds.map(super::Grounds::text).unwrap_or_default()
+        } else {
+            interval
+        }
+    }
+
     pub(super) fn change_text(&self) -> String {
         self.change.map_or("–".to_owned(), signed)
     }
 
-    pub(super) fn interval_text(&self) -> String {
+    fn interval_text(&self) -> String {
         self.interval.map_or(String::new(), |interval| {
             format!(
                 "{} to {} ({:.0} %, {})",
@@ -100,4 +125,38 @@ impl Judgement {
 
 fn signed(change: f64) -> String {
     format!("{:+.1} %", change * 100.0)
+}
+
+/// Columns as wide as what is in them; the change is set to the right.
+fn write_table(text: &mut String, rows: &[[String; 6]]) -> std::fmt::Result {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let [name, a, b, change, grounds] = [0, 1, 2, 3, 4].map(width);
+    for row in rows {
+        let line = format!(
+            "{:<name$}  {:<a$}  {:<b$}  {:>change$}  {:<grounds$}  {}",
+            row[0], row[1], row[2], row[3], row[4], row[5]
+        );
+        writeln!(text, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare;
+    use crate::report::model::tests::sample;
+
+    #[test]
+    fn columns_are_no_wider_than_what_is_in_them_and_counts_are_whole() {
+        let mut after = sample();
+        after.checks.lost = 1;
+        let text = compare(&[sample()], &[after], 0.1).to_text();
+        let line = text.lines().find(|line| line.starts_with("lost ")).unwrap();
+        let cells: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(cells, ["lost", "0", "1", "–", "any", "more", "is", "worse", "WORSE"]);
+        assert!(
+            text.lines().filter(|line| !line.starts_with("caution")).all(|line| line.chars().count() < 130),
+            "{text}"
+        );
+    }
 }
