@@ -21,9 +21,16 @@ pub(crate) enum Command {
         tickwire-loadgen run slow-readers --out result\n  \
         tickwire-loadgen run firehose --rate 5000 --for 10s --set gateway.shards=2\n  \
         tickwire-loadgen run --url ws://10.0.0.5:7400/v1/stream --symbols sim:* --sessions 5000 --for 5m\n\n\
-        Without a scenario, all fields have their defaults. Without --url it starts a gateway of its own.\n\n\
-        Exit status: 0 every assertion holds; 1 one does not; 2 wrong command line or scenario, or nothing could be\n\
-        measured; 3 no verdict, because the generator itself was the bottleneck.")]
+        Without SCENARIO: 100 sessions, each with all of 100 symbols, at 500 updates per second, for 20 s.\n\
+        Without --url: a gateway and a source are started for the run, and ended with it.\n\
+        The result goes to standard output. How it goes meanwhile, to standard error: on a terminal a few lines that change,\n\
+        elsewhere a line for each phase and one every 10 s.\n\n\
+        Exit status:\n  \
+        0  every assertion holds\n  \
+        1  one does not\n  \
+        2  the command line or the scenario is wrong, or nothing could be measured\n  \
+        3  no verdict: the generator could not keep up, so that its figures say more of it than of the server.\n     \
+        Give it a free core, more --threads or a lower --rate; with --allow-bottleneck it is 0 or 1 all the same")]
     Run(Box<RunOptions>),
     /// Lists the ready-made scenarios, or prints one
     Scenarios(ScenariosOptions),
@@ -50,13 +57,13 @@ pub(crate) struct RunOptions {
     /// Any field of the scenario: `sessions.window=16ms`, `readers[0].share=0.5`
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
-    /// How long to measure: 20s, 5m
+    /// How long to measure, instead of what the scenario says: 20s, 5m. Opening and warming up come before it
     #[arg(long = "for", value_name = "TIME")]
     pub(crate) measure: Option<String>,
     /// Sessions to open
     #[arg(long, value_name = "NUMBER")]
     pub(crate) sessions: Option<String>,
-    /// Updates per second that the own source publishes, at an even rate
+    /// Updates per second that the own source publishes over all symbols
     #[arg(long, value_name = "NUMBER")]
     pub(crate) rate: Option<String>,
     /// Chooses symbols, readers and times
@@ -119,7 +126,7 @@ pub(crate) struct RunOptions {
     /// Prints the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Gives a verdict even where the generator itself was the bottleneck
+    /// Judges the assertions even where the generator could not keep up (which is status 3 otherwise)
     #[arg(long)]
     pub(crate) allow_bottleneck: bool,
 }
@@ -129,9 +136,12 @@ pub(crate) struct ScenariosOptions {
     /// Prints this one
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Lists all fields that a scenario may have
+    /// Lists all fields that a scenario may have, with type, default and meaning
     #[arg(long, conflicts_with = "name")]
     pub(crate) fields: bool,
+    /// Prints that list as JSON
+    #[arg(long, requires = "fields")]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -43,7 +43,7 @@ pub(crate) fn write(path: &Path, page: &str) -> anyhow::Result<()> {
 pub(crate) fn page(report: &Report) -> String {
     let scenario = &report.scenario;
     let body = html! {
-        h1 { (scenario.name) " " span.soft { "at " (scenario.server) } }
+        h1 { (scenario.title()) " " span.soft { "at " (scenario.server) } }
         p { (scenario.about) }
         p.soft { "Began " (moment(report.started_ns)) ", measured " (format!("{:.1}", report.seconds)) " s" }
         (outcome(report))
@@ -70,7 +70,7 @@ pub(crate) fn page(report: &Report) -> String {
         h2 { "Plan" } (tables::plan(report))
         h2 { "Machine" } (tables::machine(report))
     };
-    document(&format!("{} at {}", scenario.name, scenario.server), &body)
+    document(&format!("{} at {}", scenario.title(), scenario.server), &body)
 }
 
 fn outcome(report: &Report) -> Markup {

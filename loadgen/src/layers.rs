@@ -14,6 +14,8 @@ use crate::scenario::{self, Scenario, ready};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Layers {
     pub(crate) name: String,
+    /// Empty: it comes with the program, or there are flags only.
+    pub(crate) file: String,
     pub(crate) text: String,
     pub(crate) flags: Vec<(String, String, String)>,
 }
@@ -29,7 +31,7 @@ impl Layers {
             return Ok(Self {
                 name: format!("{name} (ready-made)"),
                 text: text.to_owned(),
-                flags: Vec::new(),
+                ..Self::default()
             });
         }
         if !Path::new(name).is_file() {
@@ -37,7 +39,7 @@ impl Layers {
             bail!("no file {name}, and no ready-made scenario of this name; there are {names}");
         }
         let text = std::fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?;
-        Ok(Self { name: name.to_owned(), text, flags: Vec::new() })
+        Ok(Self { name: name.to_owned(), file: name.to_owned(), text, flags: Vec::new() })
     }
 
     pub(crate) fn flag(&mut self, flag: &str, field: &str, value: &str) {
@@ -53,10 +55,15 @@ impl Layers {
             fields.add_flag(flag, field, value);
         }
         let mut scenario = scenario::read(&mut fields, machine::cores());
+        if scenario.name.is_empty() {
+            let stem = Path::new(&self.file).file_stem();
+            scenario.name = stem.map_or("own".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        }
         if !fields.mistakes.is_empty() {
             bail!("the scenario has {} mistakes:\n  {}", fields.mistakes.len(), fields.mistakes.join("\n  "));
         }
         scenario.text.clone_from(&self.text);
+        scenario.file.clone_from(&self.file);
         for (flag, field, value) in &self.flags {
             let _ = writeln!(scenario.text, "# {flag}: {field} = {value}");
         }

@@ -1,6 +1,6 @@
 //! What a report has to say about the machine, so that its figures mean something elsewhere.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -46,33 +46,50 @@ pub(crate) fn run_delay() -> Option<Duration> {
     text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
-/// Ticks of all processors so far: busy ones, and all.
+/// `sysconf(_SC_CLK_TCK)`, which is 100 on every Linux that Rust runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How long all processors together have been idle.
+///
+/// The kernel's counts of busy ticks are samples at its timer: work that begins with a timer and ends before the next one is
+/// not in them, and at low load that is most of it. Idle time is measured where the timer stops on idle processors
+/// (`CONFIG_NO_HZ`), so the rest of the time is what was busy.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticks {
-    busy: u64,
-    all: u64,
+pub(crate) struct Idle {
+    ticks: u64,
+    processors: usize,
+    at: Instant,
 }
 
-impl Ticks {
+/// What all processors did for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Busy {
+    /// Of their time, 0 to 1.
+    pub(crate) share: f64,
+    pub(crate) processors: usize,
+}
+
+impl Idle {
     /// None where the system does not tell.
     pub(crate) fn now() -> Option<Self> {
-        Self::parse(&std::fs::read_to_string("/proc/stat").ok()?)
+        Self::parse(&std::fs::read_to_string("/proc/stat").ok()?, Instant::now())
     }
 
-    /// proc(5), `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal; guest times are part of user.
-    fn parse(text: &str) -> Option<Self> {
-        let line = text.lines().next()?.strip_prefix("cpu ")?;
-        let ticks: Vec<u64> = line.split_whitespace().take(8).map_while(|n| n.parse().ok()).collect();
-        let [user, nice, system, idle, rest @ ..] = ticks.as_slice() else { return None };
-        let waiting = rest.first().copied().unwrap_or(0);
-        let all = user + nice + system + idle + rest.iter().sum::<u64>();
-        Some(Self { busy: all - idle - waiting, all })
+    /// proc(5), `/proc/stat`: user, nice, system, idle, iowait, …; a line for all processors, then one for each.
+    fn parse(text: &str, at: Instant) -> Option<Self> {
+        let (all, each) = text.split_once('\n')?;
+        let all = all.strip_prefix("cpu ")?;
+        let mut waits = all.split_whitespace().skip(3).take(2).map_while(|n| n.parse::<u64>().ok());
+        let ticks = waits.next()? + waits.next().unwrap_or(0);
+        let processors = each.lines().take_while(|line| line.starts_with("cpu")).count();
+        (processors > 0).then_some(Self { ticks, processors, at })
     }
 
-    /// Share of all processors that was busy since then.
-    pub(crate) fn busy_since(self, then: Self) -> f64 {
-        let all = self.all.saturating_sub(then.all);
-        if all == 0 { 0.0 } else { self.busy.saturating_sub(then.busy) as f64 / all as f64 }
+    pub(crate) fn busy_since(self, then: Self) -> Busy {
+        let all = (self.at - then.at).as_secs_f64() * self.processors as f64;
+        let idle = self.ticks.saturating_sub(then.ticks) as f64 / TICKS_PER_SECOND;
+        let share = if all > 0.0 { (1.0 - idle / all).clamp(0.0, 1.0) } else { 0.0 };
+        Busy { share, processors: self.processors }
     }
 }
 
@@ -117,11 +134,15 @@ mod tests {
 
     #[test]
     fn busy_is_what_is_neither_idle_nor_waiting() {
-        let then = Ticks::parse("cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 2 3 4\n").unwrap();
-        let now = Ticks::parse("cpu  150 10 80 850 60 5 5 40 0 0\n").unwrap();
-        let share = now.busy_since(then);
-        assert!((share - 0.7).abs() < 1e-9, "{share}");
-        assert!(then.busy_since(then).abs() < 1e-9);
-        assert!(Ticks::parse("intr 5").is_none());
+        let began = Instant::now();
+        let then = "cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nintr 5\n";
+        let then = Idle::parse(then, began).unwrap();
+        // Not a tick more was counted as busy, and yet half of the time of both was not idle.
+        let now = "cpu  100 0 50 880 70 0 0 0 0 0\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nintr 5\n";
+        let now = Idle::parse(now, began + Duration::from_secs(1)).unwrap();
+        let busy = now.busy_since(then);
+        assert!((busy.share - 0.5).abs() < 1e-9 && busy.processors == 2, "{busy:?}");
+        assert!(then.busy_since(then).share == 0.0);
+        assert!(Idle::parse("intr 5", began).is_none());
     }
 }

@@ -89,11 +89,7 @@ fn shown(options: &RunOptions, report: &Report) -> ExitCode {
 
 fn scenarios(options: &ScenariosOptions) -> anyhow::Result<String> {
     if options.fields {
-        let mut fields = scenario::fields::Fields::default();
-        let example = "readers = [{}]\nchurn = { storms = [{}], restarts = [{}] }\nsource = { steps = [{}] }\n[peer]\nkind = \"raw40\"\n";
-        fields.add_file("example", example);
-        scenario::read(&mut fields, machine::cores());
-        return Ok(fields.known().join("\n"));
+        return Ok(if options.json { scenario::describe::to_json() } else { scenario::describe::to_text() });
     }
     if let Some(name) = &options.name {
         return scenario::ready::text(name).map(str::to_owned).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! A few lines on a terminal that say how it goes; elsewhere a line for each phase.
+//! A few lines on a terminal that say how it goes; elsewhere a plain line for each phase, and one now and then.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -10,6 +10,8 @@ use crate::crew::CountsNow;
 use crate::run::watch::Watch;
 
 const SHOW_PERIOD: Duration = Duration::from_millis(200);
+/// Elsewhere than on a terminal.
+const LINE_PERIOD: Duration = Duration::from_secs(10);
 
 /// On standard error.
 pub(crate) struct Progress {
@@ -29,18 +31,16 @@ impl Progress {
         Self { is_terminal, phase: String::new(), line, shown: None }
     }
 
-    /// Whether it is time to show something; elsewhere than on a terminal, whether the phase is new.
-    fn is_due(&mut self, phase: &str) -> bool {
+    /// Whether it is time to show something.
+    fn is_due(&mut self, phase: &str, now: Instant) -> bool {
         let is_new = self.phase != phase;
         if is_new {
             phase.clone_into(&mut self.phase);
         }
-        if !self.is_terminal {
-            return is_new;
-        }
-        let is_due = is_new || self.shown.is_none_or(|shown| shown.elapsed() >= SHOW_PERIOD);
+        let period = if self.is_terminal { SHOW_PERIOD } else { LINE_PERIOD };
+        let is_due = is_new || self.shown.is_none_or(|shown| now.saturating_duration_since(shown) >= period);
         if is_due {
-            self.shown = Some(Instant::now());
+            self.shown = Some(now);
         }
         is_due
     }
@@ -56,13 +56,13 @@ impl Progress {
     pub(crate) fn opening(&mut self, counts: CountsNow, asked: u64) {
         let is_open = counts.opened + counts.not_opened >= asked;
         let phase = if is_open { "warming up" } else { "opening" };
-        if self.is_due(phase) {
+        if self.is_due(phase, Instant::now()) {
             self.show(&format!("{phase}: {} of {asked} sessions", counts.opened));
         }
     }
 
     pub(crate) fn measuring(&mut self, counts: CountsNow, left: Duration, watch: &Watch) {
-        if !self.is_due("measuring") {
+        if !self.is_due("measuring", Instant::now()) {
             return;
         }
         let mut text = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
@@ -70,9 +70,10 @@ impl Progress {
             let ms = |ns: u64| ns as f64 / 1e6;
             let _ = write!(
                 text,
-                ", {} records/s, {:.1} MB/s\n  p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2} ms",
+                ", {} records/s, {:.1} MB/s{}p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2} ms",
                 second.records,
                 second.bytes as f64 / 1e6,
+                if self.is_terminal { "\n  " } else { "  " },
                 ms(second.p50_ns),
                 ms(second.p99_ns),
                 ms(second.p999_ns),
@@ -89,7 +90,7 @@ impl Progress {
     }
 
     pub(crate) fn phase(&mut self, phase: &str, counts: CountsNow) {
-        if self.is_due(phase) {
+        if self.is_due(phase, Instant::now()) {
             self.show(&format!("{phase}: {} sessions", counts.live));
         }
     }
@@ -105,5 +106,19 @@ impl Progress {
 
     pub(crate) fn end(self) {
         self.line.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elsewhere_than_on_a_terminal_there_is_a_line_for_each_phase_and_one_now_and_then() {
+        let mut progress = Progress { is_terminal: false, ..Progress::new() };
+        let began = Instant::now();
+        let mut due = |phase, seconds| progress.is_due(phase, began + Duration::from_secs(seconds));
+        assert!(due("opening", 0) && !due("opening", 9) && due("opening", 10) && !due("opening", 11));
+        assert!(due("measuring", 12) && !due("measuring", 21) && due("measuring", 22));
     }
 }

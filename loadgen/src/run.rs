@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::clock::now;
 use crate::crew::Crew;
 use crate::layers::Layers;
-use crate::machine::Ticks;
+use crate::machine::{Busy, Idle};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::reader::Phase;
@@ -29,6 +29,8 @@ use self::watch::{Watch, readiness};
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// From telling all of a window to its begin.
 const WINDOW_AHEAD: Duration = Duration::from_millis(50);
+/// The last second is told a little after its end; nanoseconds.
+const TOLD_WITHIN: u64 = 200_000_000;
 /// Longest wait for sessions to open, beyond the ramp.
 const OPEN_WAIT: Duration = Duration::from_secs(60);
 const END_WAIT: Duration = Duration::from_secs(60);
@@ -151,8 +153,7 @@ impl Run {
         crew.tell(Phase::Measure, window, None);
         let rate =
             saturation.as_ref().map_or_else(|| self.scenario.source.shape.first(), |s| s.updates_per_second);
-        let ticks = self.watch_window(&mut crew, &mut watch, window).await?;
-        let machine_busy = ticks.zip(Ticks::now()).map(|(then, now)| now.busy_since(then));
+        let machine_busy = self.watch_window(&mut crew, &mut watch, window).await?;
         let published = self.settle(&mut crew, window).await?;
         crew.tell(Phase::Finish, window, None);
         let counts = crew.now().0;
@@ -204,17 +205,17 @@ impl Run {
         Ok(())
     }
 
-    /// The window; restarts fall into it. Returns the machine's ticks at its begin.
+    /// The window; restarts fall into it. Returns what the machine did in it, where the system tells.
     async fn watch_window(
         &mut self,
         crew: &mut Crew,
         watch: &mut Watch,
         window: (u64, u64),
-    ) -> anyhow::Result<Option<Ticks>> {
+    ) -> anyhow::Result<Option<Busy>> {
         while now() < window.0 {
             pause(Duration::from_millis(1)).await?;
         }
-        let ticks = Ticks::now();
+        let idle = Idle::now();
         watch.begin();
         for storm in &self.scenario.churn.storms {
             let text = format!("{:.0} % of the sessions lose their connection", storm.share * 100.0);
@@ -241,7 +242,12 @@ impl Run {
             }
         }
         watch.end();
-        Ok(ticks)
+        let busy = idle.zip(Idle::now()).map(|(then, now)| now.busy_since(then));
+        while (window.1..window.1 + TOLD_WITHIN).contains(&now()) && pause(LOOK_PERIOD).await.is_ok() {
+            let (_, seconds) = crew.now();
+            watch.look(&seconds, window, offered(&self.scenario)).await;
+        }
+        Ok(busy)
     }
 
     async fn restart(&mut self, command: &[String], passed: Duration) -> anyhow::Result<()> {

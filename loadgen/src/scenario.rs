@@ -1,6 +1,7 @@
 //! What a run does: read from a file, checked as a whole before anything is opened, all in force from start to end.
 
 mod check;
+pub(crate) mod describe;
 pub(crate) mod fields;
 mod read;
 pub(crate) mod ready;
@@ -21,7 +22,10 @@ pub(crate) const VENUE: &str = "load";
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
+    /// Empty: the file's name, or `own` where there is none.
     pub(crate) name: String,
+    /// Where it was read from; empty: it comes with the program, or there are flags only.
+    pub(crate) file: String,
     pub(crate) about: String,
     pub(crate) seed: u64,
     pub(crate) duration: Duration,
@@ -259,6 +263,8 @@ impl Shape {
 /// What the result is held against. None: not looked at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
+    /// Times count from the end of the delivery window that sessions ask for, where a window is in them.
+    pub(crate) beyond_window: bool,
     pub(crate) latency: Quantiles,
     /// By reader kind.
     pub(crate) ages: Vec<(String, Quantiles)>,

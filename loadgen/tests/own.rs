@@ -44,6 +44,34 @@ fn every_update_is_delivered_and_every_last_value_compared() {
     assert!(report["server"]["cpu_seconds"].as_f64().unwrap() > 0.0);
     assert!(count(&report["server"]["resident_bytes_end"]) > 1 << 20);
     assert_eq!(report["scenario"]["server"], "Tickwire");
+    assert_eq!(report["series"].as_array().unwrap().len(), 2, "one entry for each second");
+    // What runs at the same time is not idle: half of what is known to have run is not a matter of sampling.
+    let busy = report["generator"]["machine_busy"].as_f64().unwrap() * 2.0;
+    let cores = report["machine"]["cores"].as_f64().unwrap();
+    let used = ["cpu_seconds", "source_cpu_seconds"].map(|field| report["server"][field].as_f64().unwrap());
+    assert!(busy * cores >= used.iter().sum::<f64>() / 2.0, "{busy} of {cores}, and {used:?}");
+}
+
+#[test]
+fn a_scenario_of_ones_own_is_named_with_its_file_and_progress_is_plain_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let ready = Command::new(LOADGEN).args(["scenarios", "latency"]).output().unwrap().stdout;
+    let (copied, nameless) = (directory.path().join("my.toml"), directory.path().join("other.toml"));
+    std::fs::write(&copied, ready).unwrap();
+    std::fs::write(&nameless, "duration = \"1s\"\n[sessions]\ncount = 2\n").unwrap();
+    let output = run(&[copied.to_str().unwrap(), "--for", "1s", "--set", "assert.latency.p50=10s"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&report["scenario"]["name"], report["passed"].as_bool()),
+        (&"latency".into(), Some(true)),
+        "{}",
+        report["verdicts"]
+    );
+    assert_eq!(report["scenario"]["file"], copied.to_str().unwrap());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.lines().any(|line| line.starts_with("measuring, 1 s left: 10 sessions")), "{said}");
+    assert!(!said.contains(['\u{1b}', '\r']), "{said:?}");
+    assert_eq!(passed(&[nameless.to_str().unwrap()])["scenario"]["name"], "other");
 }
 
 #[test]

@@ -47,7 +47,8 @@ pub(super) fn verdicts(report: &Report) -> Markup {
             tr { th { "assertion" } th { "has to be" } th { "is" } th { "" } }
             @for verdict in &report.verdicts {
                 tr {
-                    td { (verdict.name) } td { (verdict.limit) } td { (verdict.measured) }
+                    td { (verdict.name) } td { (verdict.limit) }
+                    td { (verdict.measured) @if let Some(hint) = &verdict.hint { " " span.soft { (hint) } } }
                     td { @if verdict.held { b.good { "holds" } } @else { b.bad { "BROKEN" } } }
                 }
             }
@@ -75,8 +76,11 @@ pub(super) fn latencies(report: &Report) -> Markup {
         report.by_channel.iter().map(|(name, latency)| row(format!("channel {name}"), &latency.summary)),
     );
     for hop in &report.hops {
-        let sampled =
-            if hop.sampled_one_in > 1 { format!(" (1 in {})", hop.sampled_one_in) } else { String::new() };
+        let sampled = match (hop.sampled_one_in, hop.of.as_str()) {
+            (0 | 1, "") => String::new(),
+            (0 | 1, of) => format!(" (all {of})"),
+            (one_in, of) => format!(" (1 in {one_in} {of})"),
+        };
         rows.push(row(format!("{} → {}{sampled}", hop.from, hop.to), &hop.latency.summary));
     }
     let slow = report.readers.iter().filter(|readers| readers.kind != "prompt");
@@ -278,6 +282,7 @@ pub(super) fn machine(report: &Report) -> Markup {
             ),
         ),
         ("machine busy", own.machine_busy.map_or("not known".to_owned(), percent)),
+        ("other programs", own.machine_busy_others.map_or("not known".to_owned(), percent)),
         (
             "generator's memory",
             format!("{}, {} a session", bytes(own.resident_bytes as f64), bytes(own.bytes_per_session)),

@@ -9,6 +9,7 @@ use super::model::{
 use super::{model, verdict};
 use crate::crew::CountsNow;
 use crate::latency::{Latencies, Summary};
+use crate::machine::Busy;
 use crate::part::{Part, ReaderPart};
 use crate::run::watch::Watch;
 use crate::scenario::{ReaderKind, Scenario};
@@ -22,6 +23,8 @@ const LAG_P99_MAX_NS: u64 = 5_000_000;
 const SOURCE_LAG_P99_MAX_NS: u64 = 5_000_000;
 /// Above this share of all processors, whoever measures and whoever is measured wait for each other.
 const MACHINE_BUSY_MAX: f64 = 0.9;
+/// Above this share of all processors, what else runs there may show in the latencies.
+const OTHERS_BUSY_MAX: f64 = 0.1;
 /// Above this share of the time, the generator stood in line for a processor.
 const WAITED_SHARE_MAX: f64 = 0.1;
 
@@ -35,8 +38,8 @@ pub(crate) struct Measured {
     pub(crate) published: Published,
     pub(crate) window: (u64, u64),
     pub(crate) counts: CountsNow,
-    /// Of all processors; None where the system does not tell.
-    pub(crate) machine_busy: Option<f64>,
+    /// None where the system does not tell.
+    pub(crate) machine_busy: Option<Busy>,
     pub(crate) events: Vec<Event>,
     pub(crate) saturation: Option<Saturation>,
     /// Updates per second that were measured at.
@@ -89,7 +92,11 @@ pub(crate) fn report(measured: Measured) -> Report {
     let mut accounts = Accounts::default();
     part.readers.iter().for_each(|reader| accounts.add(reader.accounts));
     let backwards = all.summary().backwards;
-    let generator = generator(&part, &published, machine_busy, records, backwards);
+    let load = Load {
+        all: machine_busy.map(|busy| busy.share),
+        others: machine_busy.and_then(|busy| others(busy, &scenario, &watch, &part, seconds)),
+    };
+    let generator = generator(&part, &published, load, records, backwards);
     let peer = scenario.peer.as_ref();
     let mut report = Report {
         format: FORMAT,
@@ -104,6 +111,7 @@ pub(crate) fn report(measured: Measured) -> Report {
         machine: Machine::look(),
         scenario: model::Scenario {
             name: scenario.name.clone(),
+            file: scenario.file.clone(),
             about: scenario.about.clone(),
             text: scenario.text.clone(),
             seed: scenario.seed,
@@ -186,16 +194,18 @@ fn readers(part: &ReaderPart, name: &str, kind: ReaderKind, seconds: f64) -> Rea
 
 fn hops(part: &Part, sampled_one_in: u32, is_peer: bool) -> Vec<Hop> {
     let legs = [
-        ("intended", "ingester", sampled_one_in),
-        ("ingester", "gateway_write", sampled_one_in),
-        ("gateway_write", "read", 1),
-        ("read", "decoded", 1),
+        ("intended", "ingester", sampled_one_in, "records"),
+        ("ingester", "gateway_write", sampled_one_in, "records"),
+        // A message is written, read and worked through as a whole.
+        ("gateway_write", "read", 1, "messages"),
+        ("read", "decoded", 1, "messages"),
     ];
     let legs = legs.into_iter().zip(&part.hops).filter(|(_, hop)| !hop.is_empty());
-    let hop = |((from, to, sampled_one_in), latencies): ((&str, &str, u32), &Latencies)| Hop {
+    let hop = |((from, to, sampled_one_in, of), latencies): ((&str, &str, u32, &str), &Latencies)| Hop {
         from: if is_peer && from == "intended" { "intended".to_owned() } else { from.to_owned() },
         to: to.to_owned(),
         sampled_one_in,
+        of: of.to_owned(),
         latency: latencies.read_off(),
     };
     legs.map(hop).collect()
@@ -256,18 +266,28 @@ fn checks(part: Part, accounts: Accounts) -> Checks {
     }
 }
 
-fn generator(
-    part: &Part,
-    published: &Published,
-    machine_busy: Option<f64>,
-    records: u64,
-    backwards: u64,
-) -> Generator {
+/// What the machine did, as shares of all processors.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    all: Option<f64>,
+    others: Option<f64>,
+}
+
+/// What is neither server, source nor generator; None where one of them is a process that is not watched.
+fn others(busy: Busy, scenario: &Scenario, watch: &Watch, part: &Part, seconds: f64) -> Option<f64> {
+    let is_all_own =
+        scenario.has_gateway() && scenario.target.url.is_none() && scenario.target.bus.is_empty();
+    let own = watch.cpu.total() + part.cpu_seconds.iter().sum::<f64>();
+    let share = own / (seconds * busy.processors as f64);
+    (is_all_own && seconds > 0.0).then_some((busy.share - share).max(0.0))
+}
+
+fn generator(part: &Part, published: &Published, load: Load, records: u64, backwards: u64) -> Generator {
     let cpu_seconds: f64 = part.cpu_seconds.iter().sum();
     let sessions: u64 = part.readers.iter().map(|reader| reader.sessions).sum();
     let (lag, source_lag) = (part.lag.summary(), published.lag.summary());
     let (was_bottleneck, doubts) =
-        doubts(&part.cpu_share, lag, source_lag, part.waited_share, machine_busy, backwards);
+        doubts(&part.cpu_share, lag, source_lag, part.waited_share, load, backwards);
     Generator {
         cpu_share: part.cpu_share.clone(),
         cpu_seconds,
@@ -275,7 +295,8 @@ fn generator(
         lag: part.lag.read_off(),
         source_lag: published.lag.read_off(),
         waited_share: part.waited_share,
-        machine_busy,
+        machine_busy: load.all,
+        machine_busy_others: load.others,
         resident_bytes: part.resident_bytes,
         bytes_per_session: part.resident_bytes.saturating_sub(part.resident_bytes_before) as f64
             / sessions.max(1) as f64,
@@ -290,7 +311,7 @@ fn doubts(
     lag: Summary,
     source_lag: Summary,
     waited_share: f64,
-    machine_busy: Option<f64>,
+    load: Load,
     backwards: u64,
 ) -> (bool, Vec<String>) {
     let busiest = cpu_share.iter().copied().fold(0.0, f64::max);
@@ -320,10 +341,16 @@ fn doubts(
         let waited = percent(waited_share);
         doubts.push(format!("a reading thread waited {waited:.0} % of the time for a processor"));
     }
-    if let Some(busy) = machine_busy.filter(|busy| *busy > MACHINE_BUSY_MAX) {
+    if let Some(busy) = load.all.filter(|busy| *busy > MACHINE_BUSY_MAX) {
         let busy = percent(busy);
         doubts.push(format!(
             "all processors were {busy:.0} % busy: latencies hold the wait for a processor, the generator's included"
+        ));
+    }
+    if let Some(busy) = load.others.filter(|busy| *busy > OTHERS_BUSY_MAX) {
+        let busy = percent(busy);
+        doubts.push(format!(
+            "other programs took {busy:.0} % of all processors: latencies hold the wait for them"
         ));
     }
     if backwards > 0 {
@@ -341,24 +368,26 @@ mod tests {
         share: f64,
         lag_ns: u64,
         source_ns: u64,
-        others: (f64, f64, u64),
+        others: (f64, [f64; 2], u64),
         bottleneck: bool,
         count: usize,
     ) {
         let of = |p99_ns| Summary { p99_ns, ..Summary::default() };
-        let (waited, busy, backwards) = others;
-        let (was, doubts) = doubts(&[0.1, share], of(lag_ns), of(source_ns), waited, Some(busy), backwards);
+        let (waited, [all, others], backwards) = others;
+        let load = Load { all: Some(all), others: Some(others) };
+        let (was, doubts) = doubts(&[0.1, share], of(lag_ns), of(source_ns), waited, load, backwards);
         assert_eq!((was, doubts.len()), (bottleneck, count), "{doubts:?}");
     }
 
     #[test]
     fn it_says_when_it_was_the_bottleneck_itself() {
-        let calm = (0.01, 0.5, 0);
+        let calm = (0.01, [0.5, 0.05], 0);
         check(0.5, 1_200_000, 100_000, calm, false, 0);
         check(0.9, 1_200_000, 100_000, calm, true, 1);
         check(0.5, 9_000_000, 100_000, calm, true, 1);
         check(0.5, 1_200_000, 9_000_000, calm, true, 1);
-        check(0.5, 1_200_000, 100_000, (0.3, 0.95, 3), false, 3);
+        check(0.5, 1_200_000, 100_000, (0.3, [0.95, 0.05], 3), false, 3);
+        check(0.5, 1_200_000, 100_000, (0.01, [0.5, 0.3], 0), false, 1);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub(crate) struct Machine {
 #[serde(default)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
+    /// Where it was read from; empty: it comes with the program, or there were flags only.
+    pub(crate) file: String,
     pub(crate) about: String,
     /// The whole scenario as it was run, flags included, as TOML.
     pub(crate) text: String,
@@ -169,8 +171,10 @@ pub(crate) struct Hop {
     /// `intended`, `ingester`, `gateway_in`, `gateway_write`, `read`, `decoded`.
     pub(crate) from: String,
     pub(crate) to: String,
-    /// One of so many records was measured.
+    /// One of so many was measured.
     pub(crate) sampled_one_in: u32,
+    /// Of what: `records`, or `messages`, which hold some records or none; empty in older reports.
+    pub(crate) of: String,
     pub(crate) latency: Latency,
 }
 
@@ -287,6 +291,8 @@ pub(crate) struct Generator {
     pub(crate) waited_share: f64,
     /// Of all cores, everything that runs there; absent where the system does not tell.
     pub(crate) machine_busy: Option<f64>,
+    /// The part of it that is neither server, source nor generator; absent where the server's process is not known.
+    pub(crate) machine_busy_others: Option<f64>,
     pub(crate) resident_bytes: u64,
     pub(crate) bytes_per_session: f64,
     pub(crate) was_bottleneck: bool,
@@ -363,6 +369,8 @@ pub(crate) struct Verdict {
     pub(crate) limit: String,
     pub(crate) measured: String,
     pub(crate) held: bool,
+    /// Of one that broke: what may lie behind it.
+    pub(crate) hint: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -389,6 +397,13 @@ pub(crate) struct SaturationStep {
     pub(crate) server_cpu: Option<f64>,
     pub(crate) held: bool,
     pub(crate) reason: String,
+}
+
+impl Scenario {
+    /// The name, and the file where it is not the program's own.
+    pub(crate) fn title(&self) -> String {
+        if self.file.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.file) }
+    }
 }
 
 impl Report {
@@ -457,7 +472,8 @@ pub(crate) mod tests {
         let hop = |from: &str, to: &str, from_us, to_us| Hop {
             from: from.to_owned(),
             to: to.to_owned(),
-            sampled_one_in: 8,
+            sampled_one_in: if to.starts_with("read") || to == "decoded" { 1 } else { 8 },
+            of: if to.starts_with("read") || to == "decoded" { "messages" } else { "records" }.to_owned(),
             latency: latency(from_us, to_us),
         };
         let accounts = Accounts {
@@ -496,6 +512,7 @@ pub(crate) mod tests {
             },
             scenario: Scenario {
                 name: "dashboard".to_owned(),
+                file: "my.toml".to_owned(),
                 about: "500 screens with 50 of 500 symbols each".to_owned(),
                 text: "name = \"dashboard\"\n".to_owned(),
                 seed: 7,
@@ -562,6 +579,7 @@ pub(crate) mod tests {
                 source_lag: latency(5, 80),
                 waited_share: 0.01,
                 machine_busy: Some(0.4),
+                machine_busy_others: Some(0.02),
                 resident_bytes: 12 << 20,
                 bytes_per_session: 900.0,
                 was_bottleneck: false,
@@ -575,6 +593,7 @@ pub(crate) mod tests {
                 limit: "at most 8ms".to_owned(),
                 measured: "2.97ms".to_owned(),
                 held: true,
+                hint: None,
             }],
             saturation: Some(Saturation {
                 updates_per_second: 40_000.0,

@@ -18,7 +18,9 @@ impl Report {
         writeln!(
             text,
             "tickwire-loadgen {version}: {} at {} ({})",
-            scenario.name, scenario.url, self.versions.server
+            scenario.title(),
+            scenario.url,
+            self.versions.server
         )?;
         let machine = &self.machine;
         writeln!(text, "machine     {} cores, {}, {}", machine.cores, machine.cpu, machine.system)?;
@@ -44,22 +46,24 @@ impl Report {
             let share = flow.delivered_share * 100.0;
             writeln!(
                 text,
-                "published   {} updates; {share:.2} % of what they come to was delivered",
+                "published   {} updates; {share:.2} % of what they come to at all sessions was delivered",
                 flow.published
             )?;
+            self.write_kinds(text)?;
         }
         writeln!(text, "\nlatency, ms                    count        p50        p99      p99.9        max")?;
         write_summary(text, "intended → read", &self.latency.summary)?;
         for hop in &self.hops {
             write_summary(text, &format!("  {} → {}", hop.from, hop.to), &hop.latency.summary)?;
         }
-        for readers in self.readers.iter().filter(|readers| readers.kind != "prompt") {
+        for readers in self.slow_readers() {
             write_summary(text, &format!("{} ({})", readers.kind, readers.sessions), &readers.age.summary)?;
         }
         if sessions.reconnects > 0 {
             write_summary(text, "lost → open again", &sessions.reconnect.summary)?;
         }
         write_summary(text, "own lag", &self.generator.lag.summary)?;
+        self.write_what_hops_count(text)?;
         writeln!(text)?;
         self.write_checks(text)?;
         self.write_server(text)?;
@@ -83,11 +87,69 @@ impl Report {
                 "BROKEN: {} is {}, and has to be {}",
                 verdict.name, verdict.measured, verdict.limit
             )?;
+            if let Some(hint) = &verdict.hint {
+                writeln!(text, "        {hint}")?;
+            }
         }
         match (&self.refused, self.passed) {
             (Some(reason), _) => writeln!(text, "NO VERDICT: {reason}"),
             (None, true) => writeln!(text, "passed: {} assertions hold", self.verdicts.len()),
             (None, false) => writeln!(text, "FAILED"),
+        }
+    }
+
+    /// Where readers differ: what each kind got of what was published for it.
+    fn write_kinds(&self, text: &mut String) -> std::fmt::Result {
+        if self.slow_readers().next().is_none() {
+            return Ok(());
+        }
+        let kinds: Vec<_> = self
+            .readers
+            .iter()
+            .map(|readers| {
+                let (kind, accounts) = (&readers.kind, &readers.accounts);
+                match accounts.published {
+                    0 => format!("{kind} gave no ledger"),
+                    published => {
+                        format!("{kind} {:.1} %", accounts.delivered as f64 / published as f64 * 100.0)
+                    }
+                }
+            })
+            .collect();
+        writeln!(text, "            of it, by the ledgers since subscribing: {}", kinds.join(", "))?;
+        let a = &self.checks.accounts;
+        let rest = [
+            (a.conflated, "conflated, because a newer value took its place"),
+            (a.dropped, "dropped, and announced as a gap"),
+            (a.filtered, "filtered, because the session asked for a lower rate"),
+        ];
+        let rest: Vec<_> = rest.into_iter().filter(|(count, _)| *count > 0).map(|(_, what)| what).collect();
+        match rest.as_slice() {
+            [] => Ok(()),
+            rest => writeln!(text, "            the rest was {}", rest.join("; ")),
+        }
+    }
+
+    /// Of all but prompt readers.
+    fn slow_readers(&self) -> impl Iterator<Item = &super::model::Readers> {
+        self.readers.iter().filter(|readers| readers.kind != "prompt")
+    }
+
+    fn write_what_hops_count(&self, text: &mut String) -> std::fmt::Result {
+        let mut told = Vec::new();
+        for hops in self.hops.chunk_by(|a, b| (&a.of, a.sampled_one_in) == (&b.of, b.sampled_one_in)) {
+            let ends = [hops.first(), hops.last()].map(|hop| hop.map_or("", |hop| hop.to.as_str()));
+            let to = if hops.len() > 1 { format!("{} and {}", ends[0], ends[1]) } else { ends[0].to_owned() };
+            match (hops[0].of.as_str(), hops[0].sampled_one_in) {
+                ("", _) => {}
+                (of, 1) => told.push(format!("to {to}, all {of}")),
+                (of, one_in) => told.push(format!("to {to}, one of {one_in} {of}")),
+            }
+        }
+        if told.is_empty() {
+            Ok(())
+        } else {
+            writeln!(text, "hops count, of prompt readers: {}", told.join("; "))
         }
     }
 
@@ -137,10 +199,13 @@ impl Report {
     fn write_generator(&self, text: &mut String) -> std::fmt::Result {
         let own = &self.generator;
         let shares: Vec<_> = own.cpu_share.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
+        let others = own
+            .machine_busy_others
+            .map_or(String::new(), |share| format!(" ({:.0} % by other programs)", share * 100.0));
         let busy = own.machine_busy.map_or("?".to_owned(), |busy| format!("{:.0}", busy * 100.0));
         writeln!(
             text,
-            "generator   threads at {} of a core ({:.2} M records per CPU second), machine at {busy} %, {:.0} bytes a session",
+            "generator   threads at {} of a core ({:.2} M records per CPU second), machine at {busy} %{others}, {:.0} bytes a session",
             shares.join(", "),
             own.records_per_cpu_second / 1e6,
             own.bytes_per_session
@@ -168,6 +233,9 @@ fn write_noted(text: &mut String, name: &str, noted: &Noted) -> std::fmt::Result
 }
 
 fn write_summary(text: &mut String, name: &str, summary: &Summary) -> std::fmt::Result {
+    if summary.count == 0 {
+        return writeln!(text, "{name:<26} {:>9} {:>10} {:>10} {:>10} {:>10}", 0, "-", "-", "-", "-");
+    }
     let ms = |ns: u64| ns as f64 / 1e6;
     writeln!(
         text,
@@ -182,6 +250,7 @@ fn write_summary(text: &mut String, name: &str, summary: &Summary) -> std::fmt::
 
 #[cfg(test)]
 mod tests {
+    use crate::report::model::Latency;
     use crate::report::model::tests::sample;
 
     #[test]
@@ -189,7 +258,7 @@ mod tests {
         let mut report = sample();
         let text = report.to_text();
         for part in [
-            "dashboard at ws://",
+            "dashboard (my.toml) at ws://",
             "25000 records/s",
             "throttled (50)",
             "12.40 per million",
@@ -197,6 +266,24 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
+        // By the ledgers of the sample, 499 of 500.
+        let kinds = "of it, by the ledgers since subscribing: prompt 99.8 %, throttled 99.8 %";
+        for part in [
+            kinds,
+            "the rest was conflated, because",
+            "to ingester and gateway_write, one of 8 records; to read and decoded, all messages",
+            "machine at 40 % (2 % by other programs)",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        report.readers[1].age = Latency::default();
+        let text = report.to_text();
+        let line = text.lines().find(|line| line.starts_with("throttled (50)")).unwrap();
+        assert!(line.ends_with("0          -          -          -          -"), "{line}");
+        report.verdicts[0].held = false;
+        report.verdicts[0].hint = Some("the window is in it".to_owned());
+        report.passed = false;
+        assert!(report.to_text().contains("has to be at most 8ms\n        the window is in it\nFAILED"));
         report.refused = Some("too slow".to_owned());
         assert!(report.to_text().contains("NO VERDICT: too slow"));
     }

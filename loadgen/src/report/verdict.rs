@@ -20,17 +20,20 @@ pub(super) fn verdicts(report: &Report, scenario: &Scenario) -> Vec<Verdict> {
     let early = scenario.bounds.ended_early.unwrap_or(0);
     all.at_most("sessions.ended_early", sessions.ended_early.count as f64, early as f64, whole);
     let bounds = &scenario.bounds;
-    all.quantiles("latency", &report.latency.summary, &bounds.latency);
-    all.quantiles("reconnect", &sessions.reconnect.summary, &bounds.reconnect);
+    let waiting = Waiting::asked(scenario);
+    all.quantiles("latency", &report.latency.summary, &bounds.latency, &waiting);
+    all.quantiles("reconnect", &sessions.reconnect.summary, &bounds.reconnect, &Waiting::default());
     for (kind, quantiles) in &bounds.ages {
         let age = report.readers.iter().find(|readers| readers.kind == *kind);
         let age = age.map_or(Summary::default(), |readers| readers.age.summary);
-        all.quantiles(&format!("age.{kind}"), &age, quantiles);
+        all.quantiles(&format!("age.{kind}"), &age, quantiles, &waiting);
     }
     for (name, quantiles) in &bounds.hops {
         let hop = report.hops.iter().find(|hop| format!("{}-{}", hop.from, hop.to) == *name);
         let hop = hop.map_or(Summary::default(), |hop| hop.latency.summary);
-        all.quantiles(&format!("hop.{name}"), &hop, quantiles);
+        // The time in the gateway ends with this one.
+        let waits = if name == "ingester-gateway_write" { &waiting } else { &Waiting::default() };
+        all.quantiles(&format!("hop.{name}"), &hop, quantiles, waits);
     }
     let published = checks.accounts.published.max(1) as f64;
     all.least("deliveries_per_second", flow.records_per_second, bounds.deliveries_per_second);
@@ -54,12 +57,47 @@ pub(super) fn verdicts(report: &Report, scenario: &Scenario) -> Vec<Verdict> {
     all.0
 }
 
+/// For how long the gateway holds records back because sessions asked for it.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    /// Bounds are later by this.
+    allowed: Duration,
+    /// What else is in the times, for people.
+    hint: Option<String>,
+}
+
+impl Waiting {
+    fn asked(scenario: &Scenario) -> Self {
+        let (window, rate) = (scenario.sessions.window, scenario.sessions.max_rate);
+        let allowed = if scenario.bounds.beyond_window { window } else { Duration::ZERO };
+        let mut hints = Vec::new();
+        if window > allowed {
+            hints.push(format!(
+                "the delivery window of {} that sessions ask for is in it; with `assert.beyond_window` = true bounds count \
+                 from its end",
+                shown(window)
+            ));
+        }
+        if rate > 0.0 {
+            let wait = shown(Duration::from_secs_f64(1.0 / rate));
+            hints.push(format!(
+                "sessions ask for {rate} updates per second (`max_rate`): up to {wait} of it is that wait"
+            ));
+        }
+        Self { allowed, hint: (!hints.is_empty()).then(|| hints.join("; ")) }
+    }
+}
+
+fn shown(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
 #[derive(Default)]
 struct Verdicts(Vec<Verdict>);
 
 impl Verdicts {
     fn add(&mut self, name: &str, limit: String, measured: String, held: bool) {
-        self.0.push(Verdict { name: name.to_owned(), limit, measured, held });
+        self.0.push(Verdict { name: name.to_owned(), limit, measured, held, hint: None });
     }
 
     /// What is not a number was not measured, and does not hold.
@@ -79,7 +117,7 @@ impl Verdicts {
         }
     }
 
-    fn quantiles(&mut self, name: &str, measured: &Summary, limits: &Quantiles) {
+    fn quantiles(&mut self, name: &str, measured: &Summary, limits: &Quantiles, waiting: &Waiting) {
         let all = [
             ("p50", measured.p50_ns, limits.p50),
             ("p99", measured.p99_ns, limits.p99),
@@ -89,18 +127,22 @@ impl Verdicts {
         for (quantile, ns, limit) in all {
             let Some(limit) = limit else { continue };
             let name = format!("{name}.{quantile}");
-            let shown = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1e3);
+            let allowed = limit + waiting.allowed;
+            let at_most = if waiting.allowed.is_zero() {
+                format!("at most {}", shown(limit))
+            } else {
+                let window = shown(waiting.allowed);
+                format!("at most {} ({} beyond the window of {window})", shown(allowed), shown(limit))
+            };
             if measured.count == 0 {
-                self.add(
-                    &name,
-                    format!("at most {}", shown(limit)),
-                    "nothing was measured".to_owned(),
-                    false,
-                );
+                self.add(&name, at_most, "nothing was measured".to_owned(), false);
                 continue;
             }
-            let measured = Duration::from_nanos(ns);
-            self.add(&name, format!("at most {}", shown(limit)), shown(measured), measured <= limit);
+            let held = Duration::from_nanos(ns) <= allowed;
+            self.add(&name, at_most, shown(Duration::from_nanos(ns)), held);
+            if !held && let Some(verdict) = self.0.last_mut() {
+                verdict.hint.clone_from(&waiting.hint);
+            }
         }
     }
 }
@@ -159,6 +201,32 @@ mod tests {
         );
         check("[assert]\nresident_mib = 10\nkib_per_session = 9", |_| {}, &["resident_mib"]);
         check("[assert]\nresident_mib = 10", |report| report.server = None, &["resident_mib"]);
+    }
+
+    #[track_caller]
+    fn check_window(fields: &str, held: bool, limit: &str, hint: Option<&str>) {
+        let mut all = Fields::default();
+        all.add_file("x", &format!("{fields}\n[assert.latency]\np50 = \"1ms\"\n"));
+        let scenario = crate::scenario::read(&mut all, 2);
+        assert_eq!(all.mistakes, [""; 0]);
+        let verdicts = verdicts(&sample(), &scenario);
+        let found = verdicts.iter().find(|verdict| verdict.name == "latency.p50").unwrap();
+        assert_eq!((found.held, found.limit.as_str()), (held, limit));
+        match (hint, &found.hint) {
+            (Some(part), Some(hint)) => assert!(hint.contains(part), "{hint}"),
+            (expected, found) => assert_eq!(expected, found.as_deref()),
+        }
+    }
+
+    /// p50 of the sample is 1.5 ms.
+    #[test]
+    fn a_window_that_was_asked_for_is_allowed_for_or_named() {
+        let window = "sessions.window = \"16ms\"";
+        check_window("", false, "at most 1.000 ms", None);
+        check_window(window, false, "at most 1.000 ms", Some("window of 16.000 ms"));
+        check_window("sessions.max_rate = 10", false, "at most 1.000 ms", Some("up to 100.000 ms"));
+        let beyond = format!("{window}\nassert.beyond_window = true");
+        check_window(&beyond, true, "at most 17.000 ms (1.000 ms beyond the window of 16.000 ms)", None);
     }
 
     #[test]

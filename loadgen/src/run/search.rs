@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LOOK_PERIOD, Run, pause, window_from_now};
+use super::{LOOK_PERIOD, Run, TOLD_WITHIN, pause, window_from_now};
 use crate::clock::now;
 use crate::crew::Crew;
 use crate::reader::Phase;
@@ -82,8 +82,7 @@ async fn step(run: &mut Run, crew: &mut Crew, search: &Search, rate: f64) -> any
         pause(Duration::from_millis(1)).await?;
     }
     watch.begin();
-    // The last second is told a little after its end.
-    while now() < window.1 + 200_000_000 {
+    while now() < window.1 + TOLD_WITHIN {
         let (counts, seconds) = crew.now();
         watch.look(&seconds, window, rate).await;
         run.progress.measuring(counts, Duration::from_nanos(window.1.saturating_sub(now())), &watch);

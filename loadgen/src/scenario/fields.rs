@@ -1,7 +1,7 @@
 //! Fields of a scenario, from a file and from flags, later ones over earlier ones. All mistakes are found at once; each
 //! names its file and line, or its flag, the field, and what would be right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use toml::de::{DeTable, DeValue};
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     entries: BTreeMap<String, Entry>,
+    /// Names of tables, of which some have no field.
+    tables: BTreeSet<String>,
     /// Names that were asked for: what a scenario may hold.
     known: Vec<String>,
     pub(crate) mistakes: Vec<String>,
@@ -49,6 +51,7 @@ impl Fields {
     }
 
     fn add_table(&mut self, path: &str, table: &DeTable<'_>, place: &impl Fn(usize) -> String) {
+        self.tables.insert(path.to_owned());
         for (key, value) in table {
             let name =
                 if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
@@ -97,17 +100,19 @@ impl Fields {
         self.mistakes.push(format!("{place}`{name}`: {what}"));
     }
 
-    /// Whether the field, or one within it, is there.
+    /// Whether the field or table, or one within it, is there.
     pub(crate) fn has(&self, name: &str) -> bool {
         let within = |key: &String| {
             key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        self.entries.keys().any(within)
+        self.tables.contains(name) || self.entries.keys().any(within)
     }
 
     /// How many tables `name[0]`, `name[1]`, … there are.
     pub(crate) fn count_of(&self, name: &str) -> usize {
-        (0..self.entries.len()).take_while(|at| self.has(&format!("{name}[{at}]"))).count()
+        (0..self.entries.len() + self.tables.len())
+            .take_while(|at| self.has(&format!("{name}[{at}]")))
+            .count()
     }
 
     fn read<T>(&mut self, name: &str, remedy: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
@@ -217,6 +222,7 @@ impl Fields {
     }
 
     /// Names that were asked for, in this order.
+    #[cfg(test)]
     pub(crate) fn known(&self) -> &[String] {
         &self.known
     }
@@ -306,6 +312,13 @@ mod tests {
         fields.count("r[0].k", 0, 9);
         fields.refuse_unknown();
         assert_eq!(fields.mistakes, [""; 0]);
+    }
+
+    #[test]
+    fn a_table_without_fields_is_there() {
+        let fields = fields("[a]\n[[b]]\n[[b]]\n");
+        assert!(fields.has("a") && !fields.has("c"));
+        assert_eq!(fields.count_of("b"), 2);
     }
 
     #[test]

@@ -27,7 +27,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) fn read(fields: &mut Fields, cores: usize) -> Scenario {
     let f = fields;
     let scenario = Scenario {
-        name: f.text("name").unwrap_or_else(|| "own".to_owned()),
+        name: f.text("name").unwrap_or_default(),
+        file: String::new(),
         about: f.text("about").unwrap_or_default(),
         seed: f.count("seed", 0, 1 << 52).unwrap_or(1),
         duration: f.time("duration").unwrap_or(20 * SECOND),
@@ -322,8 +323,10 @@ fn quantiles(f: &mut Fields, name: &str) -> Quantiles {
 fn bounds(f: &mut Fields) -> Bounds {
     let kinds = ["prompt", "throttled", "stalled", "slow-program"];
     let hops = ["intended-ingester", "ingester-gateway_write", "gateway_write-read", "read-decoded"];
+    let beyond_window = f.flag("assert.beyond_window").unwrap_or(false);
     let mut number = |name: &str| f.number(&format!("assert.{name}"), 1e15);
     Bounds {
+        beyond_window,
         deliveries_per_second: number("deliveries_per_second"),
         delivered_share: number("delivered_share"),
         conflated_share: number("conflated_share"),
