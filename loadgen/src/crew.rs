@@ -47,6 +47,7 @@ struct Begin {
     layers: Layers,
     address: String,
     path: String,
+    is_tls: bool,
     at: usize,
 }
 
@@ -211,8 +212,13 @@ impl Crew {
         if plan.scenario.processes == 1 {
             return Ok(Self(Members::Own(Threads::start(plan, 0)?)));
         }
-        let begin =
-            |at| Begin { layers: layers.clone(), address: url.address.clone(), path: url.path.clone(), at };
+        let begin = |at| Begin {
+            layers: layers.clone(),
+            address: url.address.clone(),
+            path: url.path.clone(),
+            is_tls: url.is_tls,
+            at,
+        };
         let processes = (0..plan.scenario.processes).map(|at| Process::start(&begin(at)));
         Ok(Self(Members::Processes(processes.collect::<anyhow::Result<_>>()?)))
     }
@@ -287,7 +293,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     std::io::stdin().lock().read_line(&mut first)?;
     let begin: Begin = serde_json::from_str(&first)
         .context("`read` is started by `run --processes`, which tells it what to do on its standard input")?;
-    let url = Url { address: begin.address, path: begin.path };
+    let url = Url { address: begin.address, path: begin.path, is_tls: begin.is_tls };
     let plan = Arc::new(Plan::new(begin.layers.read()?, &url)?);
     let threads = Threads::start(&plan, begin.at)?;
     let shared = Arc::clone(&threads.shared);

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::machine;
+use crate::scenario::access::{REDACTED, SECRET};
 use crate::scenario::fields::Fields;
 use crate::scenario::{self, Scenario, ready};
 
@@ -62,9 +63,10 @@ impl Layers {
         if !fields.mistakes.is_empty() {
             bail!("the scenario has {} mistakes:\n  {}", fields.mistakes.len(), fields.mistakes.join("\n  "));
         }
-        scenario.text.clone_from(&self.text);
+        scenario.text = fields.redacted(&self.text);
         scenario.file.clone_from(&self.file);
         for (flag, field, value) in &self.flags {
+            let value = if field == SECRET { REDACTED } else { value };
             let _ = writeln!(scenario.text, "# {flag}: {field} = {value}");
         }
         Ok(scenario)

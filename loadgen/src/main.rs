@@ -28,6 +28,7 @@ mod serve;
 mod server;
 mod source;
 mod support;
+mod tls;
 mod walk;
 mod ws;
 

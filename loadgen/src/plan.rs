@@ -11,6 +11,7 @@ use tickwire_wire::Encoding;
 
 use crate::scenario::{ReaderKind, Scenario, Url, VENUE};
 use crate::source::{self, Popularity};
+use crate::tls::Tls;
 
 /// More symbols than this are asked for as `venue:*`.
 const NAMED_MAX: usize = 4096;
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) host: String,
     pub(crate) address: SocketAddr,
     pub(crate) path: String,
+    /// None: plain.
+    pub(crate) tls: Option<Tls>,
     /// Kinds of readers; the last one is prompt.
     pub(crate) kinds: Vec<ReaderKind>,
     /// Of each session: place in `kinds`.
@@ -38,7 +41,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// # Errors
-    /// When the address cannot be resolved.
+    /// When the address cannot be resolved, or TLS has nobody to trust.
     pub(crate) fn new(scenario: Scenario, url: &Url) -> anyhow::Result<Self> {
         let mut addresses =
             url.address.to_socket_addrs().with_context(|| format!("cannot find {}", url.address))?;
@@ -49,6 +52,7 @@ impl Plan {
         if window > 0 {
             path = format!("{path}{}window_ms={window}", if path.contains('?') { '&' } else { '?' });
         }
+        let tls = url.is_tls.then(|| Tls::new(&scenario.sessions.trust, &url.address)).transpose()?;
         let count = scenario.sessions.count;
         let mut kinds: Vec<_> = scenario.readers.iter().map(|reader| reader.kind).collect();
         kinds.push(ReaderKind::Prompt);
@@ -68,6 +72,7 @@ impl Plan {
             popularity: Popularity::new(symbols, scenario.sessions.skew),
             updates: Popularity::new(symbols, scenario.source.skew),
             host: url.address.clone(),
+            tls,
             scenario,
             address,
             path,
@@ -75,6 +80,27 @@ impl Plan {
             readers,
             encodings,
         })
+    }
+
+    /// Path of a session, and a header with its token where it goes there.
+    pub(crate) fn admission(&self, session: usize) -> (String, String) {
+        let tokens = &self.scenario.sessions.tokens;
+        match (tokens.of(session), &tokens.parameter) {
+            (None, _) => (self.path.clone(), String::new()),
+            (Some(token), None) => (self.path.clone(), token.bearer()),
+            (Some(token), Some(name)) => {
+                let joint = if self.path.contains('?') { '&' } else { '?' };
+                (format!("{}{joint}{name}={}", self.path, token.escaped()), String::new())
+            }
+        }
+    }
+
+    /// What a server said to a session, without its token.
+    pub(crate) fn redacted(&self, session: usize, text: String) -> String {
+        match self.scenario.sessions.tokens.of(session) {
+            Some(token) => token.redact(&text),
+            None => text,
+        }
     }
 
     pub(crate) fn reader(&self, session: usize) -> usize {
@@ -164,7 +190,8 @@ mod tests {
         fields.add_file("x", text);
         let scenario = read(&mut fields, 2);
         assert_eq!(fields.mistakes, [""; 0]);
-        Plan::new(scenario, &Url { address: "127.0.0.1:7400".to_owned(), path: String::new() }).unwrap()
+        Plan::new(scenario, &Url { address: "127.0.0.1:7400".to_owned(), path: String::new(), is_tls: false })
+            .unwrap()
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod records;
 mod second;
 mod session;
 mod slow;
+mod stream;
 mod timers;
 
 use std::collections::HashMap;
@@ -111,6 +112,8 @@ struct Core {
     part: Part,
     seconds: Seconds,
     scratch: Vec<u8>,
+    /// What TLS makes plain; empty without.
+    sealed: Vec<u8>,
     phase: Phase,
     window: (u64, u64),
     /// Server's clock minus ours, taken out of what came from there.
@@ -146,6 +149,7 @@ pub(crate) fn run(plan: &Arc<Plan>, shared: Arc<Shared>, at: usize, threads: usi
             part: Part::new(kinds),
             seconds: Seconds::new(kinds),
             scratch: vec![0; SCRATCH_BYTES],
+            sealed: vec![0; if plan.tls.is_some() { SCRATCH_BYTES } else { 0 }],
             phase: Phase::Open,
             window: (u64::MAX, u64::MAX),
             clock_offset: 0,

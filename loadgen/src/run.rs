@@ -85,7 +85,7 @@ impl Run {
             if scenario.source.is_running { None } else { Some(Served::start(&layers, has_gateway).await?) };
         let own = |address: &Served| {
             let listen = address.listen?;
-            Some(Url { address: listen.to_string(), path: String::new() })
+            Some(Url { address: listen.to_string(), path: String::new(), is_tls: false })
         };
         let url = target
             .url
@@ -160,7 +160,7 @@ impl Run {
         let part = self.ended(crew).await?;
         Ok(Measured {
             scenario: self.scenario.clone(),
-            url: format!("ws://{}{}", self.url.address, plan.path),
+            url: format!("{}://{}{}", self.url.scheme(), self.url.address, plan.path),
             is_same_host: plan.address.ip().is_loopback(),
             part,
             watch,

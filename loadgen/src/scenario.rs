@@ -1,5 +1,6 @@
 //! What a run does: read from a file, checked as a whole before anything is opened, all in force from start to end.
 
+pub(crate) mod access;
 mod check;
 pub(crate) mod describe;
 pub(crate) mod fields;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tickwire_gateway::Pacing;
 use tickwire_wire::{Channel, Encoding};
 
+use self::access::{Tokens, Trust};
 use crate::peer::PeerKind;
 
 pub(crate) use read::read;
@@ -72,6 +74,13 @@ pub(crate) struct Url {
     /// `host:port`.
     pub(crate) address: String,
     pub(crate) path: String,
+    pub(crate) is_tls: bool,
+}
+
+impl Url {
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.is_tls { "wss" } else { "ws" }
+    }
 }
 
 /// Of the own gateway.
@@ -118,6 +127,8 @@ pub(crate) struct Sessions {
     pub(crate) receive_buffer: usize,
     /// Sends receipts, as the SDKs do.
     pub(crate) receipts: bool,
+    pub(crate) trust: Trust,
+    pub(crate) tokens: Tokens,
 }
 
 #[derive(Clone, Debug)]

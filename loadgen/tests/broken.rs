@@ -79,7 +79,11 @@ fn one_trade_of_ten_thousand_that_is_missing_is_found_at_once() {
 
 #[test]
 fn records_in_the_wrong_order_are_found() {
-    let report = check(Damage::Swaps { one_in: 1000 }, &BUSY, &["broken.order", "broken.ledger"]);
+    let damage = Damage::Swaps { one_in: 1000 };
+    let (status, report) = run(damage, &BUSY);
+    // The last two quotes of a symbol may be among those that changed places: then the last value is wrong, too.
+    let names: Vec<_> = broken(&report).into_iter().filter(|name| *name != "broken.final").collect();
+    assert_eq!((names, status), (vec!["broken.order", "broken.ledger"], Some(1)), "{report:#}");
     assert!(report["checks"]["out_of_order"].as_u64().unwrap() >= 1);
 }
 

@@ -231,6 +231,9 @@ pub(super) fn plan(report: &Report) -> Markup {
         rate => format!("{} updates/s over {} symbols", number(rate), count(scenario.symbols)),
     };
     html! {
+        @if scenario.is_unverified {
+            p { strong { "The server's certificate was not verified (sessions.tls.insecure): anybody may have answered." } }
+        }
         (facts(&[
             ("scenario", scenario.name.clone()),
             ("server", format!("{} ({}) at {}", scenario.server, scenario.kind, scenario.url)),

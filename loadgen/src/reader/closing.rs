@@ -58,6 +58,9 @@ impl Session {
         }
         if self.kind(core) != ReaderKind::HalfOpen {
             self.send(core, slot, Opcode::Close, &1000_u16.to_be_bytes());
+            if let Some(stream) = &mut self.stream {
+                stream.close();
+            }
         }
         if self.stream.take().is_some() {
             core.open = core.open.saturating_sub(1);
@@ -84,7 +87,11 @@ impl Session {
             return self.come_back(core, slot, BACK_OFF * (1 << attempts.min(3)));
         }
         // A server that has too many handshakes under way drops some before it reads them.
-        if self.state == State::Shaking && core.phase == Phase::Open && self.extra().attempts < ATTEMPTS_MAX {
+        if self.state == State::Shaking
+            && core.phase == Phase::Open
+            && !matches!(end, End::Refused(_))
+            && self.extra().attempts < ATTEMPTS_MAX
+        {
             let attempts = self.extra().attempts;
             self.extra().attempts += 1;
             core.part.open_retries += 1;
@@ -92,8 +99,9 @@ impl Session {
         }
         let text = match end {
             End::Closed(code, text) => format!("closed by the server: {code} {text}"),
-            End::Broken(text) => text,
+            End::Broken(text) | End::Refused(text) => text,
         };
+        let text = core.plan.redacted(self.number(), text);
         let counts = &core.shared.counts;
         if self.stream.take().is_some() && was_open {
             core.open = core.open.saturating_sub(1);

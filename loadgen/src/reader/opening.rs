@@ -11,6 +11,7 @@ use tickwire_wire::{Command, Resume, ResumePosition, Subscribe};
 
 use super::session::{End, Numberings, OPEN_WAIT, Session, State};
 use super::slow::{Program, Receipts};
+use super::stream::Stream;
 use super::timers::Due;
 use super::{Core, Phase};
 use crate::clock::now;
@@ -60,7 +61,8 @@ impl Session {
         }
         let key = handshake::key(u64::from(self.number));
         let encoding = core.plan.encoding(self.number());
-        self.out = handshake::request(&core.plan.host, &core.plan.path, &key, encoding).into_bytes();
+        let (path, authorization) = core.plan.admission(self.number());
+        self.out = handshake::request(&core.plan.host, &path, &key, encoding, &authorization).into_bytes();
         self.is_writing = true;
         self.flush(core, slot);
     }
@@ -145,7 +147,7 @@ impl Session {
 }
 
 /// Begins to connect.
-fn open(core: &Core, slot: usize, number: usize) -> std::io::Result<TcpStream> {
+fn open(core: &Core, slot: usize, number: usize) -> std::io::Result<Stream> {
     let address = core.plan.address;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
@@ -169,5 +171,5 @@ fn open(core: &Core, slot: usize, number: usize) -> std::io::Result<TcpStream> {
     }
     let stream = TcpStream::from(socket);
     epoll::add(&core.epoll, &stream, EventData::new_u64(slot as u64), EventFlags::OUT)?;
-    Ok(stream)
+    Stream::new(stream, core.plan.tls.as_ref())
 }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use tickwire_wire::{Command, Encoding, encode_command};
 
 use super::slow::{Program, Receipts};
+use super::stream::{Brought, Stream};
 use super::timers::Due;
 use super::{Core, MS, Phase};
 use crate::clock::now;
@@ -19,6 +19,7 @@ use crate::peer::PeerSession;
 use crate::plan::Plan;
 use crate::scenario::ReaderKind;
 use crate::source;
+use crate::tls;
 use crate::ws::{self, Front, Opcode};
 
 /// From the connect to the last answer of a subscription.
@@ -79,7 +80,7 @@ pub(super) struct Session {
     pub(super) unanswered: u16,
     pub(super) violations: u32,
     pub(super) gaps: u32,
-    pub(super) stream: Option<TcpStream>,
+    pub(super) stream: Option<Stream>,
     /// What was read of a frame that is not whole yet.
     pub(super) partial: Vec<u8>,
     /// What the kernel has not taken yet.
@@ -110,6 +111,8 @@ pub(super) struct Extra {
 pub(super) enum End {
     Closed(u16, String),
     Broken(String),
+    /// Trying again would not help.
+    Refused(String),
 }
 
 impl Session {
@@ -213,7 +216,7 @@ impl Session {
             return;
         }
         if self.state == State::Connecting {
-            let error = self.stream.as_ref().and_then(|stream| stream.take_error().ok().flatten());
+            let error = self.stream.as_ref().and_then(|stream| stream.socket().take_error().ok().flatten());
             if let Some(error) = error {
                 return self.lost(core, slot, End::Broken(format!("cannot connect: {error}")));
             }
@@ -238,24 +241,30 @@ impl Session {
             scratch.resize(kept * 2, 0);
         }
         scratch[..kept].copy_from_slice(&self.partial);
-        let until = scratch.len().min(kept.saturating_add(most));
-        let read = match self.stream.as_ref() {
-            Some(mut stream) => stream.read(&mut scratch[kept..until]),
-            None => Err(ErrorKind::WouldBlock.into()),
-        };
+        let (mut is_agreeing, mut read) = (false, Err(ErrorKind::WouldBlock.into()));
+        if let Some(stream) = self.stream.as_mut() {
+            is_agreeing = stream.is_agreeing();
+            read = stream.read(&mut scratch[kept..], most, &mut core.sealed);
+        }
         match read {
-            Ok(0) => self.lost(
-                core,
-                slot,
-                End::Broken("the server ended the connection without a word".to_owned()),
-            ),
-            Ok(count) => {
+            Ok(Brought { wire: 0, .. }) => {
+                let text = if is_agreeing {
+                    "the server ended the connection before TLS was agreed on, as one does that speaks none (ws://)"
+                } else {
+                    "the server ended the connection without a word"
+                };
+                self.lost(core, slot, End::Broken(text.to_owned()));
+            }
+            Ok(Brought { wire, plain, wants_write }) => {
                 let time = now();
                 core.part.reads += 1;
                 let reader = &mut core.part.readers[usize::from(self.reader)];
-                reader.bytes += count as u64;
-                reader.measured_bytes += if core.phase == Phase::Measure { count as u64 } else { 0 };
-                let bytes = &scratch[..kept + count];
+                reader.bytes += wire as u64;
+                reader.measured_bytes += if core.phase == Phase::Measure { wire as u64 } else { 0 };
+                if wants_write {
+                    self.flush(core, slot);
+                }
+                let bytes = &scratch[..kept + plain];
                 match self.take(core, slot, bytes, time) {
                     Ok(used) if self.stream.is_some() => {
                         let rest = &bytes[used..];
@@ -271,7 +280,7 @@ impl Session {
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => self.lost(core, slot, End::Broken(format!("the connection broke: {error}"))),
+            Err(error) => self.lost(core, slot, broken(core, &error, is_agreeing)),
         }
         core.scratch = scratch;
     }
@@ -280,6 +289,9 @@ impl Session {
     fn take(&mut self, core: &mut Core, slot: usize, bytes: &[u8], time: u64) -> Result<usize, End> {
         let mut used = 0;
         if self.state == State::Shaking {
+            if handshake::is_tls(bytes) {
+                return Err(End::Refused("the server speaks TLS: write wss://".to_owned()));
+            }
             let Some(end) = handshake::head_end(bytes) else {
                 return if bytes.len() < handshake::HEAD_BYTES_MAX {
                     Ok(0)
@@ -287,12 +299,17 @@ impl Session {
                     Err(End::Broken("it answers with too long a head".to_owned()))
                 };
             };
-            let (head, body) =
-                (String::from_utf8_lossy(&bytes[..end]), String::from_utf8_lossy(&bytes[end..]));
+            let head = String::from_utf8_lossy(&bytes[..end]);
+            // Before it is cut short: half a token is one too.
+            let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
+            let body = core.plan.redacted(self.number(), body);
             let key = handshake::key(u64::from(self.number));
             let encoding = core.plan.encoding(self.number());
             let verified = handshake::verify(&head, &body, &key, encoding);
-            verified.map_err(|error| End::Broken(format!("{error:#}")))?;
+            verified.map_err(|error| {
+                let text = format!("{error:#}");
+                if handshake::is_refusal(&head) { End::Refused(text) } else { End::Broken(text) }
+            })?;
             used = end;
             self.subscribe(core, slot);
         }
@@ -377,20 +394,8 @@ impl Session {
     }
 
     pub(super) fn flush(&mut self, core: &mut Core, slot: usize) {
-        let Some(mut stream) = self.stream.as_ref() else { return };
-        let mut written = 0;
-        while written < self.out.len() {
-            match stream.write(&self.out[written..]) {
-                Ok(count) => written += count,
-                // A connection that failed says so when it is read.
-                Err(_) => break,
-            }
-        }
-        self.out.drain(..written);
-        if self.out.is_empty() {
-            self.out = Vec::new();
-        }
-        let is_writing = !self.out.is_empty();
+        let Some(stream) = self.stream.as_mut() else { return };
+        let is_writing = stream.write(&mut self.out);
         if is_writing || self.is_writing {
             self.is_writing = is_writing;
             self.watch(core, slot);
@@ -407,7 +412,16 @@ impl Session {
         let mut flags = EventFlags::empty();
         flags.set(EventFlags::IN, !self.is_paused);
         flags.set(EventFlags::OUT, self.is_writing);
-        let _ = epoll::modify(&core.epoll, stream, EventData::new_u64(slot as u64), flags);
+        let _ = epoll::modify(&core.epoll, stream.socket(), EventData::new_u64(slot as u64), flags);
+    }
+}
+
+/// The socket, or TLS over it, failed.
+fn broken(core: &Core, error: &io::Error, is_agreeing: bool) -> End {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    match of_tls {
+        Some(error) => End::Refused(tls::explain(error, &core.plan.host, is_agreeing)),
+        None => End::Broken(format!("the connection broke: {error}")),
     }
 }
 

@@ -116,6 +116,7 @@ pub(crate) fn report(measured: Measured) -> Report {
             text: scenario.text.clone(),
             seed: scenario.seed,
             url,
+            is_unverified: scenario.sessions.trust.insecure,
             kind: peer.map_or("tickwire", |peer| peer.kind.name()).to_owned(),
             server: peer.map_or("Tickwire", |peer| peer.name.as_str()).to_owned(),
             symbols: scenario.source.symbols as u64,

@@ -82,6 +82,8 @@ pub(crate) struct Scenario {
     pub(crate) text: String,
     pub(crate) seed: u64,
     pub(crate) url: String,
+    /// TLS to whoever answered: nobody looked whether it was the right one.
+    pub(crate) is_unverified: bool,
     /// `tickwire`, or the kind of the peer.
     pub(crate) kind: String,
     /// Of the server, for tables: `Tickwire`, `uWebSockets`.
@@ -517,6 +519,7 @@ pub(crate) mod tests {
                 text: "name = \"dashboard\"\n".to_owned(),
                 seed: 7,
                 url: "ws://127.0.0.1:7400/v1/stream".to_owned(),
+                is_unverified: false,
                 kind: "tickwire".to_owned(),
                 server: "Tickwire".to_owned(),
                 symbols: 500,

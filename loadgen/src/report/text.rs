@@ -22,6 +22,12 @@ impl Report {
             scenario.url,
             self.versions.server
         )?;
+        if scenario.is_unverified {
+            writeln!(
+                text,
+                "WARNING     the server's certificate was NOT VERIFIED (sessions.tls.insecure): anybody may have answered"
+            )?;
+        }
         let machine = &self.machine;
         writeln!(text, "machine     {} cores, {}, {}", machine.cores, machine.cpu, machine.system)?;
         writeln!(

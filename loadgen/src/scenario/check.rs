@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Scenario;
 use super::fields::Fields;
+use super::{Scenario, access};
 
 const MEASURE_MIN: Duration = Duration::from_millis(100);
 
@@ -66,6 +66,7 @@ pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
             f.wrong("churn.flaps_per_second", "peers have no unsubscribing here; leave it out");
         }
     }
+    access::check(f, scenario);
     let own_gateway = scenario.has_gateway();
     for (at, restart) in scenario.churn.restarts.iter().enumerate() {
         if restart.command.is_empty() && !own_gateway {

@@ -43,7 +43,7 @@ const FIELDS: &[Field] = &[
     field("threads", "whole number", "(half of the processors)", "threads that read, in each process"),
     field("processes", "whole number", "1", "processes that read"),
 
-    field("target.url", "text", "(a gateway of its own)", "the server to load: \"ws://HOST:7400/v1/stream\""),
+    field("target.url", "text", "(a gateway of its own)", "the server to load: \"ws://HOST:7400/v1/stream\", or wss:// for TLS"),
     field("target.admin", "text", "(the own gateway's)", "admin address, for pressure and readiness: \"HOST:7401\""),
     field("target.bus", "list of texts", "[]", "NATS servers that the own source publishes on; none: a bus in memory"),
     field("target.server_pid", "whole number", "(the own gateway's)", "the server's process, for its processors and memory"),
@@ -84,6 +84,13 @@ const FIELDS: &[Field] = &[
     field("sessions.window", "time", "\"0s\"", "delivery window asked for; 0s: none"),
     field("sessions.receipts", "true or false", "false", "tells the gateway what was taken, as the SDKs do"),
     field("sessions.receive_buffer", "whole number, bytes", "0", "of the socket; 0: the system's default"),
+    field("sessions.tls.ca", "text", "(the system's alone)", "file of authorities in PEM, trusted beside the system's; for wss://"),
+    field("sessions.tls.server_name", "text", "(the URL's host)", "name that the server's certificate has to be for"),
+    field("sessions.tls.insecure", "true or false", "false", "takes any certificate; the report says so"),
+    field("sessions.token", "text", "(none)", "sent by every session; reports do not show it"),
+    field("sessions.tokens_file", "text", "(none)", "file with one token a line; each session sends the next"),
+    field("sessions.token_in", "word", "\"header\"", "header: `Authorization: Bearer`; query: a parameter of the URL"),
+    field("sessions.token_parameter", "text", "(token)", "its name in the query"),
 
     field("readers[].kind", "word", NONE, "how these sessions read: prompt, throttled, stalled, slow-program, half-open (no more after subscribing), silent (answers no ping)"),
     field("readers[].share", "share, 0 to 1", NONE, "of all sessions; what is left reads promptly"),

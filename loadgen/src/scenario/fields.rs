@@ -1,11 +1,15 @@
 //! Fields of a scenario, from a file and from flags, later ones over earlier ones. All mistakes are found at once; each
 //! names its file and line, or its flag, the field, and what would be right.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::ops::Range;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
+
+use super::access::{REDACTED, SECRET};
 
 /// All fields by their full names: `sessions.count`, `readers[0].kind`.
 #[derive(Debug, Default)]
@@ -16,6 +20,8 @@ pub(crate) struct Fields {
     /// Names that were asked for: what a scenario may hold.
     known: Vec<String>,
     pub(crate) mistakes: Vec<String>,
+    /// Where the file has what nobody is shown.
+    secrets: Vec<Range<usize>>,
 }
 
 #[derive(Debug)]
@@ -66,9 +72,25 @@ impl Fields {
                         }
                     }
                 }
-                other => self.put(name, convert(other), place(key.span().start)),
+                other => {
+                    if name == SECRET {
+                        self.secrets.push(value.span());
+                    }
+                    self.put(name, convert(other), place(key.span().start));
+                }
             }
         }
+    }
+
+    /// The text of the file without what nobody is shown.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        let mut shown = text.to_owned();
+        let mut secrets = self.secrets.clone();
+        secrets.sort_by_key(|span| Reverse(span.start));
+        for span in secrets {
+            shown.replace_range(span, &format!("\"{REDACTED}\""));
+        }
+        shown
     }
 
     /// Takes in `name=value` of a flag. A value that is no TOML is text.

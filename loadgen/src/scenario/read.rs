@@ -6,12 +6,12 @@ use std::time::Duration;
 use tickwire_gateway::Pacing;
 use tickwire_wire::{Channel, Encoding, is_venue};
 
-use super::check;
 use super::fields::Fields;
 use super::{
     Bounds, Churn, Gateway, Peer, Publish, Quantiles, Reader, ReaderKind, Restart, Scenario, Search,
     Sessions, Shape, Source, Storm, Target, Url,
 };
+use super::{access, check};
 use crate::peer::PeerKind;
 
 /// Sessions of one run at most: beyond this one address has too few ports towards one server.
@@ -111,11 +111,13 @@ fn words(f: &mut Fields, name: &str) -> Vec<String> {
 }
 
 pub(super) fn parse_url(url: &str) -> Result<Url, String> {
-    if url.starts_with("wss://") {
-        return Err(format!("{url}: TLS is not supported; use ws://, and let TLS end at a proxy"));
-    }
-    let wrong = || format!("{url}: write ws://HOST:PORT/v1/stream");
-    let rest = url.strip_prefix("ws://").ok_or_else(wrong)?;
+    // What is behind the path may be secret.
+    let shown = url.split('?').next().unwrap_or_default();
+    let wrong = || format!("{shown}: write ws://HOST:PORT/v1/stream, or wss://");
+    let (rest, is_tls) = match url.strip_prefix("wss://") {
+        Some(rest) => (rest, true),
+        None => (url.strip_prefix("ws://").ok_or_else(wrong)?, false),
+    };
     let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
     let name = port.map_or(host, |port| &host[..host.len() - port.len() - 1]);
@@ -124,10 +126,10 @@ pub(super) fn parse_url(url: &str) -> Result<Url, String> {
     }
     let address = match port {
         Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) => host.to_owned(),
-        Some(port) => return Err(format!("{url}: `{port}` is no port")),
-        None => format!("{host}:7400"),
+        Some(port) => return Err(format!("{shown}: `{port}` is no port")),
+        None => format!("{host}:{}", if is_tls { 443 } else { 7400 }),
     };
-    Ok(Url { address, path: path.to_owned() })
+    Ok(Url { address, path: path.to_owned(), is_tls })
 }
 
 fn peer(f: &mut Fields) -> Option<Peer> {
@@ -197,15 +199,6 @@ fn sessions(f: &mut Fields) -> Sessions {
             );
         }
     }
-    for name in ["sessions.token", "sessions.tls"] {
-        if f.has(name) {
-            f.text(name);
-            f.wrong(
-                name,
-                "is not supported yet: gateways have no tokens and end TLS at a proxy; take it out",
-            );
-        }
-    }
     Sessions {
         count,
         ramp: ramp.unwrap_or_else(|| Duration::from_secs_f64(count as f64 / OPENED_PER_SECOND)),
@@ -218,6 +211,8 @@ fn sessions(f: &mut Fields) -> Sessions {
         window: f.time("sessions.window").unwrap_or_default(),
         receive_buffer: f.count("sessions.receive_buffer", 0, 64 << 20).unwrap_or(0) as usize,
         receipts: f.flag("sessions.receipts").unwrap_or(false),
+        trust: access::trust(f),
+        tokens: access::tokens(f),
     }
 }
 
@@ -378,7 +373,8 @@ mod tests {
 
     #[track_caller]
     fn check_url(url: &str, address: &str, path: &str) {
-        assert_eq!(parse_url(url), Ok(Url { address: address.to_owned(), path: path.to_owned() }));
+        let is_tls = url.starts_with("wss");
+        assert_eq!(parse_url(url), Ok(Url { address: address.to_owned(), path: path.to_owned(), is_tls }));
     }
 
     #[test]
@@ -417,7 +413,6 @@ mod tests {
         check_refused("[sessions]\ncount = 0", "from 1 to");
         check_refused("[sessions]\nchannels = [\"quotes\"]", "there are quote");
         check_refused("[sessions]\nsymbols_each = 500", "the source has 100");
-        check_refused("[sessions]\ntoken = \"x\"", "not supported");
         check_refused("[[readers]]\nkind = \"lazy\"\nshare = 1", "prompt, throttled");
         check_refused("[[readers]]\nkind = \"silent\"", "readers[0].share");
         check_refused(
@@ -426,7 +421,6 @@ mod tests {
         );
         check_refused("[source]\nkind = \"running\"", "target.url");
         check_refused("[target]\nurl = \"ws://h:1/\"", "target.bus");
-        check_refused("[target]\nurl = \"wss://h:1/\"", "TLS");
         check_refused("[peer]\nkind = \"raw40\"", "peer.publish");
         check_refused("[peer]\npublish = \"tcp://h:1\"", "peer.kind");
         check_refused("[peer]\nkind = \"raw40\"\npublish = \"udp://h:1\"", "tcp://HOST:PORT");
@@ -441,6 +435,8 @@ mod tests {
         check_url("ws://gateway/x?y=1", "gateway:7400", "/x?y=1");
         check_url("ws://[::1]:80", "[::1]:80", "");
         check_url("ws://[::1]", "[::1]:7400", "");
+        check_url("wss://gateway/x", "gateway:443", "/x");
+        check_url("wss://gateway:7400", "gateway:7400", "");
         for (url, expected) in [
             ("http://a:1/", "HOST:PORT"),
             ("ws://:7400/", "HOST:PORT"),

@@ -116,7 +116,7 @@ async fn connect(publish: &Publish) -> anyhow::Result<(OwnedReadHalf, OwnedWrite
         Publish::WebSocket(url) => {
             let path = if url.path.is_empty() { "/publish" } else { &url.path };
             let key = handshake::key(u64::MAX);
-            stream.write_all(handshake::request(address, path, &key, None).as_bytes()).await?;
+            stream.write_all(handshake::request(address, path, &key, None, "").as_bytes()).await?;
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 ensure!(head.len() < handshake::HEAD_BYTES_MAX, "it answers with too long a head");
