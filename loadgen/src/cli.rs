@@ -23,21 +23,25 @@ pub(crate) enum Command {
         tickwire-loadgen run --url ws://10.0.0.5:7400/v1/stream --symbols sim:* --sessions 5000 --for 5m\n\n\
         Without SCENARIO: 100 sessions, each with all of 100 symbols, at 500 updates per second, for 20 s.\n\
         Without --url: a gateway and a source are started for the run, and ended with it.\n\
-        The result goes to standard output. How it goes meanwhile, to standard error: on a terminal a few lines that change,\n\
-        elsewhere a line for each phase and one every 10 s.\n\n\
+        The result goes to standard output; progress to standard error, off terminals as plain lines.\n\n\
         Exit status:\n  \
         0  every assertion holds\n  \
         1  one does not\n  \
         2  the command line or the scenario is wrong, or nothing could be measured\n  \
-        3  no verdict: the generator could not keep up, so that its figures say more of it than of the server.\n     \
-        Give it a free core, more --threads or a lower --rate; with --allow-bottleneck it is 0 or 1 all the same")]
+        3  no verdict: the generator could not keep up, and its figures say more of it than of\n     \
+        the server. Give it a free core, more --threads or a lower --rate; or take the risk\n     \
+        with --allow-bottleneck, which makes it 0 or 1")]
     Run(Box<RunOptions>),
     /// Lists the ready-made scenarios, or prints one
     Scenarios(ScenariosOptions),
     /// Prints how runs differ, how sure that is, and whether anything is worse
     #[command(after_help = "Examples:\n  tickwire-loadgen compare before.json after.json\n  \
-        tickwire-loadgen compare a1.json,a2.json,a3.json,a4.json b1.json,b2.json,b3.json,b4.json --html difference.html\n\n\
-        Exit status: 0 nothing is worse by more than --worse-by; 1 something is; 2 wrong command line, or a file is no report.")]
+        tickwire-loadgen compare a1.json,a2.json,a3.json,a4.json b1.json,b2.json,b3.json,b4.json\n\n\
+        Runs of less than 10 s have no intervals: only gross differences count as worse (2 times and more).\n\n\
+        Exit status:\n  \
+        0  nothing is shown to be worse by more than --worse-by\n  \
+        1  something is\n  \
+        2  the command line is wrong, or a file is no report")]
     Compare(CompareOptions),
     /// Makes a page for a browser from a report
     Html(HtmlOptions),

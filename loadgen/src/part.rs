@@ -138,6 +138,19 @@ impl Part {
         Self { readers: (0..readers).map(|_| ReaderPart::default()).collect(), ..Self::default() }
     }
 
+    /// A window of measuring begins: what an earlier one measured, as the steps of a search do, is not of this one. What is of
+    /// the whole run stays: broken rules, ledgers, losses.
+    pub(crate) fn measure_anew(&mut self) {
+        (self.messages, self.bytes, self.reads) = (0, 0, 0);
+        self.records_by_channel.clear();
+        self.hops = Default::default();
+        self.lag = Latencies::default();
+        for reader in &mut self.readers {
+            (reader.records, reader.measured_bytes) = (0, 0);
+            reader.ages.clear();
+        }
+    }
+
     pub(crate) fn breaks(&mut self, rule: Rule, text: impl FnOnce() -> String) {
         self.broken.entry(rule.name().to_owned()).or_default().note(text);
     }

@@ -266,6 +266,7 @@ impl Loop {
         match phase {
             Phase::Open => {}
             Phase::Measure => {
+                core.part.measure_anew();
                 core.part.resident_bytes = machine::resident_bytes();
                 core.seconds.start(core.window.0);
                 self.plan_churn();

@@ -153,7 +153,9 @@ impl Run {
         crew.tell(Phase::Measure, window, None);
         let rate =
             saturation.as_ref().map_or_else(|| self.scenario.source.shape.first(), |s| s.updates_per_second);
-        let machine_busy = self.watch_window(&mut crew, &mut watch, window).await?;
+        // By the plan, on average; a search sets one of its own.
+        let offered = saturation.as_ref().map_or_else(|| offered(&self.scenario), |_| rate);
+        let machine_busy = self.watch_window(&mut crew, &mut watch, window, offered).await?;
         let published = self.settle(&mut crew, window).await?;
         crew.tell(Phase::Finish, window, None);
         let counts = crew.now().0;
@@ -211,6 +213,7 @@ impl Run {
         crew: &mut Crew,
         watch: &mut Watch,
         window: (u64, u64),
+        offered: f64,
     ) -> anyhow::Result<Option<Busy>> {
         while now() < window.0 {
             pause(Duration::from_millis(1)).await?;
@@ -231,7 +234,7 @@ impl Run {
                 self.restart(&restart.command, passed).await?;
             }
             let (counts, seconds) = crew.now();
-            watch.look(&seconds, window, offered(&self.scenario)).await;
+            watch.look(&seconds, window, offered).await;
             let left = Duration::from_nanos(window.1.saturating_sub(now()));
             self.progress.measuring(counts, left, watch);
             if counts.live == 0 && counts.ended_early > 0 || crew.has_ended() {
@@ -245,7 +248,7 @@ impl Run {
         let busy = idle.zip(Idle::now()).map(|(then, now)| now.busy_since(then));
         while (window.1..window.1 + TOLD_WITHIN).contains(&now()) && pause(LOOK_PERIOD).await.is_ok() {
             let (_, seconds) = crew.now();
-            watch.look(&seconds, window, offered(&self.scenario)).await;
+            watch.look(&seconds, window, offered).await;
         }
         Ok(busy)
     }

@@ -149,10 +149,17 @@ fn the_highest_rate_that_holds_is_found_and_measured() {
     let found = &report["saturation"];
     assert_eq!(found["updates_per_second"], 200.0, "{found}");
     assert_eq!(found["steps"].as_array().unwrap().len(), 2);
+    assert_eq!(found["limited_by"], "every rate up to `saturation.to` held, 200 updates/s");
     // 4 sessions with 50 of 500 symbols each: four tenths of 200 updates per second.
     let deliveries = found["deliveries_per_second"].as_f64().unwrap();
     assert!((60.0..100.0).contains(&deliveries), "{found}");
     assert_eq!(report["scenario"]["updates_per_second"], 200.0);
+    let seconds = report["series"].as_array().unwrap();
+    assert!(seconds.iter().all(|second| second["offered"] == 200.0), "{seconds:?}");
+    // What the steps of the search read is not of the window that the report is of.
+    let share = report["flow"]["delivered_share"].as_f64().unwrap();
+    assert!((0.5..1.01).contains(&share), "{}", report["flow"]);
+    assert!(count(&report["latency"]["count"]) <= count(&report["flow"]["records"]), "{}", report["latency"]);
 }
 
 #[test]

@@ -61,10 +61,9 @@ impl Seconds {
         Self { from: None, ends: 0, cpu: 0.0, records: 0, messages: 0, bytes: 0, ages, behind: None }
     }
 
-    /// Seconds count from here.
+    /// Seconds count from here, which is a little ahead; what comes before it is of no second.
     pub(crate) fn start(&mut self, from: u64) {
-        self.take(0);
-        (self.from, self.ends) = (Some(from), from + SECOND);
+        (self.from, self.ends) = (Some(from), from);
     }
 
     pub(crate) fn age(&mut self, kind: usize, from: u64, to: u64) {
@@ -76,7 +75,7 @@ impl Seconds {
         if now < self.ends {
             return None;
         }
-        let at = self.from.map(|from| (from, (self.ends - from) / SECOND - 1));
+        let at = self.from.and_then(|from| Some((from, ((self.ends - from) / SECOND).checked_sub(1)?)));
         self.ends = if self.ends == 0 { now + SECOND } else { self.ends + SECOND };
         let part = self.take(sessions);
         Some(SecondPart { at, ..part })
@@ -112,6 +111,10 @@ mod tests {
     fn seconds_are_cut_at_their_ends() {
         let mut seconds = Seconds::new(2);
         seconds.start(5 * SECOND);
+        // Sessions are told of the window before it begins.
+        seconds.records = 3;
+        let before = seconds.turn(5 * SECOND, 1).unwrap();
+        assert_eq!((before.at, before.records), (None, 3));
         seconds.records = 7;
         seconds.age(1, SECOND, SECOND + 3_000_000);
         assert!(seconds.turn(6 * SECOND - 1, 1).is_none());

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use super::model::{Noted, Report};
 use crate::latency::Summary;
 
+/// From this share on, what is missing are the edges of the window.
+const DELIVERED_ALL: f64 = 0.9995;
+
 impl Report {
     pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();
@@ -55,7 +58,7 @@ impl Report {
                 "published   {} updates; {share:.2} % of what they come to at all sessions was delivered",
                 flow.published
             )?;
-            self.write_kinds(text)?;
+            self.write_missing(text)?;
         }
         writeln!(text, "\nlatency, ms                    count        p50        p99      p99.9        max")?;
         write_summary(text, "intended → read", &self.latency.summary)?;
@@ -104,15 +107,10 @@ impl Report {
         }
     }
 
-    /// Where readers differ: what each kind got of what was published for it.
-    fn write_kinds(&self, text: &mut String) -> std::fmt::Result {
-        if self.slow_readers().next().is_none() {
-            return Ok(());
-        }
-        let kinds: Vec<_> = self
-            .readers
-            .iter()
-            .map(|readers| {
+    /// Why not all was delivered, and who got less.
+    fn write_missing(&self, text: &mut String) -> std::fmt::Result {
+        if self.slow_readers().next().is_some() {
+            let kinds = self.readers.iter().map(|readers| {
                 let (kind, accounts) = (&readers.kind, &readers.accounts);
                 match accounts.published {
                     0 => format!("{kind} gave no ledger"),
@@ -120,20 +118,23 @@ impl Report {
                         format!("{kind} {:.1} %", accounts.delivered as f64 / published as f64 * 100.0)
                     }
                 }
-            })
-            .collect();
-        writeln!(text, "            of it, by the ledgers since subscribing: {}", kinds.join(", "))?;
-        let a = &self.checks.accounts;
-        let rest = [
-            (a.conflated, "conflated, because a newer value took its place"),
-            (a.dropped, "dropped, and announced as a gap"),
-            (a.filtered, "filtered, because the session asked for a lower rate"),
-        ];
-        let rest: Vec<_> = rest.into_iter().filter(|(count, _)| *count > 0).map(|(_, what)| what).collect();
-        match rest.as_slice() {
-            [] => Ok(()),
-            rest => writeln!(text, "            the rest was {}", rest.join("; ")),
+            });
+            let kinds = kinds.collect::<Vec<_>>().join(", ");
+            writeln!(text, "            delivered by the ledgers, since subscribing: {kinds}")?;
         }
+        let a = &self.checks.accounts;
+        let why = [
+            (a.conflated, "conflated (a newer value took the place)"),
+            (a.dropped, "dropped (and announced as gaps)"),
+            (a.filtered, "filtered (sessions asked for a lower rate)"),
+            (self.sessions.reconnects, "reconnects (sessions get nothing while they are away)"),
+        ];
+        let why = why.into_iter().filter(|(count, _)| *count > 0);
+        let why: Vec<_> = why.map(|(count, what)| format!("{count} {what}")).collect();
+        if why.is_empty() || self.flow.delivered_share > DELIVERED_ALL {
+            return Ok(());
+        }
+        writeln!(text, "            what is missing, since subscribing: {}", why.join(", "))
     }
 
     /// Of all but prompt readers.
@@ -262,6 +263,7 @@ mod tests {
     #[test]
     fn it_says_what_a_reader_looks_for() {
         let mut report = sample();
+        report.sessions.reconnects = 3;
         let text = report.to_text();
         for part in [
             "dashboard (my.toml) at ws://",
@@ -273,10 +275,10 @@ mod tests {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         // By the ledgers of the sample, 499 of 500.
-        let kinds = "of it, by the ledgers since subscribing: prompt 99.8 %, throttled 99.8 %";
+        let kinds = "delivered by the ledgers, since subscribing: prompt 99.8 %, throttled 99.8 %";
         for part in [
             kinds,
-            "the rest was conflated, because",
+            "what is missing, since subscribing: 1000 conflated (a newer value took the place), 3 reconnects",
             "to ingester and gateway_write, one of 8 records; to read and decoded, all messages",
             "machine at 40 % (2 % by other programs)",
         ] {

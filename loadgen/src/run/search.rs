@@ -48,7 +48,7 @@ pub(super) async fn run(run: &mut Run, crew: &mut Crew, search: &Search) -> anyh
             found.deliveries_per_second = step.deliveries_per_second;
         } else {
             bracket.broken = rate;
-            found.limited_by.clone_from(&step.reason);
+            found.limited_by = format!("at {rate:.0} updates/s {}", step.reason);
             run.tell_source(&Told::Rate(search.from * REST_SHARE)).await?;
             pause(search.settle * 2).await?;
         }
@@ -60,6 +60,9 @@ pub(super) async fn run(run: &mut Run, crew: &mut Crew, search: &Search) -> anyh
             if step.held { "holds" } else { step.reason.as_str() }
         ));
         found.steps.push(step);
+    }
+    if found.limited_by.is_empty() {
+        found.limited_by = format!("every rate up to `saturation.to` held, {:.0} updates/s", search.to);
     }
     let rate = if found.updates_per_second > 0.0 { found.updates_per_second } else { search.from };
     run.events.push(Event {

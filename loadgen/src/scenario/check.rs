@@ -3,9 +3,24 @@
 use std::time::Duration;
 
 use super::fields::Fields;
-use super::{Scenario, access};
+use super::{ReaderKind, Scenario, access};
 
 const MEASURE_MIN: Duration = Duration::from_millis(100);
+
+/// Fields that say when something happens in measuring, with their times.
+fn events(scenario: &Scenario) -> Vec<(String, Duration)> {
+    let churn = &scenario.churn;
+    let storms =
+        churn.storms.iter().enumerate().map(|(i, storm)| (format!("churn.storms[{i}].at"), storm.at));
+    let restarts =
+        churn.restarts.iter().enumerate().map(|(i, restart)| (format!("churn.restarts[{i}].at"), restart.at));
+    let readers = scenario.readers.iter().enumerate();
+    let stalls = readers.filter_map(|(i, reader)| match reader.kind {
+        ReaderKind::Stalled { at, .. } => Some((format!("readers[{i}].at"), at)),
+        _ => None,
+    });
+    storms.chain(restarts).chain(stalls).collect()
+}
 
 /// Notes each at its field.
 pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
@@ -15,6 +30,17 @@ pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
     }
     if scenario.duration < MEASURE_MIN {
         f.wrong("duration", "measure for at least 100ms");
+    }
+    for (name, at) in events(scenario) {
+        if at >= scenario.duration {
+            f.wrong(
+                &name,
+                format!(
+                    "is {at:?}, and {:?} are measured, so it would not happen: an earlier time, or a longer `duration` (--for)",
+                    scenario.duration
+                ),
+            );
+        }
     }
     let (sessions, source) = (&scenario.sessions, &scenario.source);
     if sessions.symbols_each > source.symbols && !source.is_running {

@@ -28,6 +28,7 @@ const fn field(name: &'static str, kind: &'static str, default: &'static str, ab
 }
 
 const NONE: &str = "(none)";
+const MUST: &str = "(must be given)";
 const NOT_ASKED: &str = "(not checked)";
 
 /// In the order of a scenario file.
@@ -58,9 +59,9 @@ const FIELDS: &[Field] = &[
     field("gateway.pace_wait_max", "time", "(the gateway's)", "longest such wait"),
     field("gateway.drain", "time", "\"1s\"", "how long the own gateway takes leave of its sessions when it is restarted"),
 
-    field("peer.kind", "word", "(a Tickwire gateway)", "what another server speaks: KINDS"),
+    field("peer.kind", "word", "(none: a Tickwire gateway)", "what another server speaks: KINDS"),
     field("peer.name", "text", "(its kind)", "what it is called in reports"),
-    field("peer.publish", "text", NONE, "where it takes updates: \"tcp://HOST:PORT\", \"ws://HOST:PORT/publish\" or \"nats://HOST:PORT\""),
+    field("peer.publish", "text", MUST, "where it takes updates: \"tcp://HOST:PORT\", \"ws://HOST:PORT/publish\" or \"nats://HOST:PORT\""),
 
     field("source.kind", "word", "\"own\"", "own: publishes by a plan; running: what the gateway's ingester sends"),
     field("source.symbols", "whole number", "100", "symbols of the own source"),
@@ -70,8 +71,8 @@ const FIELDS: &[Field] = &[
     field("source.burst", "number, updates/s", NONE, "bursts of this rate; between them it is `source.rate`"),
     field("source.every", "time", "(1s)", "with `burst`: from one to the next"),
     field("source.lasting", "time", "(100ms)", "with `burst`: how long each is"),
-    field("source.steps[].lasting", "time", NONE, "instead of `rate`: one step after the other, and from the first again"),
-    field("source.steps[].rate", "number, updates/s", NONE, "of this step"),
+    field("source.steps[].lasting", "time", MUST, "instead of `rate`: one step after the other, and from the first again"),
+    field("source.steps[].rate", "number, updates/s", MUST, "of this step"),
 
     field("sessions.count", "whole number", "100", "sessions to open (--sessions)"),
     field("sessions.ramp", "time", "(1s for each 1,000)", "from the first session's opening to the last's"),
@@ -92,8 +93,8 @@ const FIELDS: &[Field] = &[
     field("sessions.token_in", "word", "\"header\"", "header: `Authorization: Bearer`; query: a parameter of the URL"),
     field("sessions.token_parameter", "text", "(token)", "its name in the query"),
 
-    field("readers[].kind", "word", NONE, "how these sessions read: prompt, throttled, stalled, slow-program, half-open (no more after subscribing), silent (answers no ping)"),
-    field("readers[].share", "share, 0 to 1", NONE, "of all sessions; what is left reads promptly"),
+    field("readers[].kind", "word", MUST, "how these sessions read: prompt, throttled, stalled, slow-program, half-open (no more after subscribing), silent (answers no ping)"),
+    field("readers[].share", "share, 0 to 1", MUST, "of all sessions; what is left reads promptly"),
     field("readers[].bytes_per_second", "number, bytes/s", "10000", "throttled: reads so much"),
     field("readers[].period", "time", "\"100ms\"", "throttled: and a part of it each period"),
     field("readers[].at", "time", "\"5s\"", "stalled: reads nothing from here in measuring"),

@@ -425,6 +425,18 @@ mod tests {
         check_refused("[peer]\npublish = \"tcp://h:1\"", "peer.kind");
         check_refused("[peer]\nkind = \"raw40\"\npublish = \"udp://h:1\"", "tcp://HOST:PORT");
         check_refused("duration = \"1ms\"", "100ms");
+        check_refused(
+            "duration = \"5s\"\n[[churn.storms]]",
+            "`churn.storms[0].at`: is 5s, and 5s are measured",
+        );
+        check_refused(
+            "duration = \"5s\"\n[[churn.restarts]]\nat = \"12s\"",
+            "`churn.restarts[0].at`: is 12s",
+        );
+        check_refused(
+            "duration = \"5s\"\n[[readers]]\nkind = \"stalled\"\nshare = 0.1\nat = \"6s\"",
+            "`readers[0].at`: is 6s",
+        );
         check_refused("[sesions]\ncount = 5", "did you mean `sessions.count`");
     }
 
