@@ -61,7 +61,11 @@ impl Layers {
             scenario.name = stem.map_or("own".to_owned(), |stem| stem.to_string_lossy().into_owned());
         }
         if !fields.mistakes.is_empty() {
-            bail!("the scenario has {} mistakes:\n  {}", fields.mistakes.len(), fields.mistakes.join("\n  "));
+            let many = match fields.mistakes.len() {
+                1 => "1 mistake".to_owned(),
+                many => format!("{many} mistakes"),
+            };
+            bail!("the scenario has {many}:\n  {}", fields.mistakes.join("\n  "));
         }
         scenario.text = fields.redacted(&self.text);
         scenario.file.clone_from(&self.file);

@@ -62,7 +62,7 @@ fn run(options: &RunOptions) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = runtime.block_on(run::run(layers))?;
     if report.generator.was_bottleneck && !options.allow_bottleneck {
-        let why = report.generator.doubts.join("; ");
+        let why = report.generator.bottlenecks.join("; ");
         report.refused =
             Some(format!("the generator itself was the bottleneck: {why} (--allow-bottleneck gives one)"));
         report.passed = false;

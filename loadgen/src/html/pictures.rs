@@ -9,13 +9,19 @@ use super::quantity::{bytes, number, percent, plain, time};
 use crate::report::model::{Age, Latency, Report, Second};
 
 const NS: Axis<'_> = Axis { scale: Scale::Log, name: "", format: &time };
-const QUANTILES: Axis<'_> = Axis { scale: Scale::Log, name: "percentile", format: &quantile };
+const QUANTILES: Axis<'_> = Axis { scale: Scale::Log, name: "percentile", format: &label };
 const SECONDS: Axis<'_> = Axis { scale: Scale::Linear, name: "seconds of measuring", format: &plain };
 const PER_SECOND: Axis<'_> = Axis { scale: Scale::Linear, name: "", format: &plain };
 const BYTES: Axis<'_> = Axis { scale: Scale::Binary, name: "", format: &bytes };
 const SHARE: Axis<'_> = Axis { scale: Scale::Linear, name: "", format: &percent };
 
 /// Of 1/(1-q).
+/// Beyond the first million every second one: more have no room beside each other.
+fn label(nines: f64) -> String {
+    let decade = nines.log10().round() as i32;
+    if decade >= 6 && decade % 2 == 0 { String::new() } else { quantile(nines) }
+}
+
 fn quantile(nines: f64) -> String {
     let share = 100.0 - 100.0 / nines;
     let places = (nines.log10().ceil() as usize).saturating_sub(2).min(12);
@@ -191,8 +197,9 @@ mod tests {
         for (nines, expected) in
             [(1.0, "0 %"), (10.0, "90 %"), (100.0, "99 %"), (1e3, "99.9 %"), (1e5, "99.999 %")]
         {
-            assert_eq!(quantile(nines), expected);
+            assert_eq!((quantile(nines), label(nines)), (expected.to_owned(), expected.to_owned()));
         }
+        assert_eq!((label(1e6), label(1e7)), (String::new(), "99.99999 %".to_owned()));
     }
 
     #[test]

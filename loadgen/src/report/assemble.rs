@@ -287,8 +287,7 @@ fn generator(part: &Part, published: &Published, load: Load, records: u64, backw
     let cpu_seconds: f64 = part.cpu_seconds.iter().sum();
     let sessions: u64 = part.readers.iter().map(|reader| reader.sessions).sum();
     let (lag, source_lag) = (part.lag.summary(), published.lag.summary());
-    let (was_bottleneck, doubts) =
-        doubts(&part.cpu_share, lag, source_lag, part.waited_share, load, backwards);
+    let (bottlenecks, doubts) = doubts(&part.cpu_share, lag, source_lag, part.waited_share, load, backwards);
     Generator {
         cpu_share: part.cpu_share.clone(),
         cpu_seconds,
@@ -301,12 +300,13 @@ fn generator(part: &Part, published: &Published, load: Load, records: u64, backw
         resident_bytes: part.resident_bytes,
         bytes_per_session: part.resident_bytes.saturating_sub(part.resident_bytes_before) as f64
             / sessions.max(1) as f64,
-        was_bottleneck,
+        was_bottleneck: !bottlenecks.is_empty(),
+        bottlenecks,
         doubts,
     }
 }
 
-/// Whether the generator was the bottleneck, and what limits how far its figures can be trusted.
+/// Why the generator was the bottleneck, if it was; and all that limits how far its figures can be trusted.
 fn doubts(
     cpu_share: &[f64],
     lag: Summary,
@@ -314,7 +314,7 @@ fn doubts(
     waited_share: f64,
     load: Load,
     backwards: u64,
-) -> (bool, Vec<String>) {
+) -> (Vec<String>, Vec<String>) {
     let busiest = cpu_share.iter().copied().fold(0.0, f64::max);
     let percent = |share: f64| share * 100.0;
     let ms = |ns: u64| ns as f64 / 1e6;
@@ -337,7 +337,7 @@ fn doubts(
             "the own source was up to {late:.1} ms late (p99); give it a free core, or a lower rate"
         ));
     }
-    let was_bottleneck = !doubts.is_empty();
+    let bottlenecks = doubts.clone();
     if waited_share > WAITED_SHARE_MAX {
         let waited = percent(waited_share);
         doubts.push(format!("a reading thread waited {waited:.0} % of the time for a processor"));
@@ -357,7 +357,7 @@ fn doubts(
     if backwards > 0 {
         doubts.push(format!("{backwards} records came before their event time: the clocks differ"));
     }
-    (was_bottleneck, doubts)
+    (bottlenecks, doubts)
 }
 
 #[cfg(test)]
@@ -376,8 +376,8 @@ mod tests {
         let of = |p99_ns| Summary { p99_ns, ..Summary::default() };
         let (waited, [all, others], backwards) = others;
         let load = Load { all: Some(all), others: Some(others) };
-        let (was, doubts) = doubts(&[0.1, share], of(lag_ns), of(source_ns), waited, load, backwards);
-        assert_eq!((was, doubts.len()), (bottleneck, count), "{doubts:?}");
+        let (bottlenecks, doubts) = doubts(&[0.1, share], of(lag_ns), of(source_ns), waited, load, backwards);
+        assert_eq!((!bottlenecks.is_empty(), doubts.len()), (bottleneck, count), "{doubts:?}");
     }
 
     #[test]
@@ -385,6 +385,13 @@ mod tests {
         let calm = (0.01, [0.5, 0.05], 0);
         check(0.5, 1_200_000, 100_000, calm, false, 0);
         check(0.9, 1_200_000, 100_000, calm, true, 1);
+        let busy = Load { all: Some(0.99), others: Some(0.5) };
+        let (bottlenecks, doubts) = doubts(&[0.9], Summary::default(), Summary::default(), 0.0, busy, 0);
+        assert_eq!(
+            (bottlenecks.len(), doubts.len()),
+            (1, 3),
+            "what other programs did is not the generator's doing"
+        );
         check(0.5, 9_000_000, 100_000, calm, true, 1);
         check(0.5, 1_200_000, 9_000_000, calm, true, 1);
         check(0.5, 1_200_000, 100_000, (0.3, [0.95, 0.05], 3), false, 3);

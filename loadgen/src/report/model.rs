@@ -298,6 +298,8 @@ pub(crate) struct Generator {
     pub(crate) resident_bytes: u64,
     pub(crate) bytes_per_session: f64,
     pub(crate) was_bottleneck: bool,
+    /// Those of the doubts that made it one.
+    pub(crate) bottlenecks: Vec<String>,
     /// What limits how far the latencies can be trusted.
     pub(crate) doubts: Vec<String>,
 }
@@ -586,6 +588,7 @@ pub(crate) mod tests {
                 resident_bytes: 12 << 20,
                 bytes_per_session: 900.0,
                 was_bottleneck: false,
+                bottlenecks: Vec::new(),
                 doubts: Vec::new(),
             },
             clock: Clock { is_same_host: true, ..Clock::default() },
