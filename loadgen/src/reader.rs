@@ -10,6 +10,7 @@ mod session;
 mod slow;
 mod stream;
 mod timers;
+mod updates;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;

@@ -10,7 +10,6 @@ use super::slow::Waiting;
 use crate::clock::now;
 use crate::numbering::{Numbered, Numbering, Verdict};
 use crate::part::{Last, Rule};
-use crate::peer::{Progress, Update};
 use crate::report::model::{Accounts, SessionAccount};
 use crate::scenario::ReaderKind;
 use crate::source;
@@ -19,10 +18,10 @@ use crate::ws::Opcode;
 
 /// What a message is measured against.
 #[derive(Clone, Copy)]
-struct Times {
-    read: u64,
+pub(super) struct Times {
+    pub(super) read: u64,
     /// By our clock; None where the message does not say.
-    sent: Option<u64>,
+    pub(super) sent: Option<u64>,
 }
 
 impl Session {
@@ -186,7 +185,7 @@ impl Session {
     }
 
     /// A record that is news.
-    fn live(
+    pub(super) fn live(
         &mut self,
         core: &mut Core,
         channel: Channel,
@@ -411,51 +410,6 @@ impl Session {
                     .is_some_and(|(sequence, _)| numbering.position().1 < *sequence)
         });
         behind.count() as u64
-    }
-
-    fn peer_message(
-        &mut self,
-        core: &mut Core,
-        slot: usize,
-        opcode: Opcode,
-        payload: &[u8],
-        read: u64,
-    ) -> Result<(), End> {
-        let Some(mut peer) = self.extra.as_mut().and_then(|extra| extra.peer.take()) else { return Ok(()) };
-        let mut out = Vec::new();
-        let outcome = peer.message(opcode, payload, &mut out, &mut |update| self.update(core, update, read));
-        self.extra().peer = Some(peer);
-        if !out.is_empty() {
-            self.answer(core, slot, &out);
-        }
-        match outcome {
-            Ok(Progress::Ready) if self.state == State::Subscribing => self.opened(core, slot, read),
-            Ok(_) => {}
-            Err(reason) => return Err(End::Broken(reason)),
-        }
-        if core.phase == super::Phase::Measure {
-            core.part.hops[3].record(read, now());
-        }
-        Ok(())
-    }
-
-    fn update(&mut self, core: &mut Core, update: Update, read: u64) {
-        let Update { symbol, sequence, intended_time } = update;
-        let at = key(symbol, Channel::Quote as u8);
-        let numbering =
-            self.numberings.entry(at).or_insert_with(|| Numbering::new(Channel::Quote, 0, sequence - 1));
-        let before = numbering.position().1;
-        let numbered = Numbered { sequence, first_sequence: 0, is_snapshot: false };
-        let verdict = numbering.record(numbered);
-        numbering.says(intended_time, sequence);
-        if verdict == Verdict::Live {
-            core.part.lost += sequence - before - 1;
-            self.live(core, Channel::Quote, intended_time, None, Times { read, sent: None });
-        } else if sequence == before {
-            core.part.duplicates += 1;
-        } else {
-            core.part.out_of_order += 1;
-        }
     }
 
     fn breaks(&mut self, core: &mut Core, rule: Rule, text: impl FnOnce() -> String) {
