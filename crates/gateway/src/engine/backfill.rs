@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tickwire_wire::GapCause;
 
 use super::fill::write_gap;
-use super::session::{Session, SessionKey, Sub, SubRef};
+use super::session::{Session, SessionKey};
+use super::sub::{Sub, SubRef};
 use super::topic::Topic;
 use super::update::{TopicId, Update};
 use super::{Engine, Wish};

@@ -10,7 +10,8 @@ use tickwire_wire::{
 
 use super::Engine;
 use super::rate::granted_rate;
-use super::session::{Session, SessionKey, Wildcard, ledger_entry};
+use super::session::{Session, SessionKey, Wildcard};
+use super::sub::ledger_entry;
 use super::update::TopicId;
 
 /// Clients that a refusal asks to look at the names that exist see so many of them.

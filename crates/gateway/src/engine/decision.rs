@@ -12,7 +12,8 @@ use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::{CloseCode, GapCause};
 
-use super::session::{Session, Sub};
+use super::session::Session;
+use super::sub::Sub;
 use super::topic::Topic;
 use super::update::TopicId;
 
@@ -370,22 +371,22 @@ pub(super) struct Before {
 
 impl Before {
     pub(super) fn of(sub: &Sub) -> Self {
-        let (stamp, sent, epoch, account) = (sub.stamp, sub.sent, sub.epoch, &sub.account);
+        let (stamp, sent, epoch, account) = (sub.stamp, sub.sent, sub.epoch, sub.account());
         let (conflated, dropped) = (account.conflated, account.dropped);
         Self { stamp, sent, epoch, conflated, dropped }
     }
 
     /// Whether what was emitted since is worth an entry.
     pub(super) fn is_notable(&self, held: Held, sub: &Sub) -> bool {
-        sub.account.dropped != self.dropped
+        sub.account().dropped != self.dropped
             || sub.epoch != self.epoch
-            || (!held.is_empty() && sub.account.conflated != self.conflated)
+            || (!held.is_empty() && sub.account().conflated != self.conflated)
     }
 
     /// Numbers that were announced, for one cause, in front of what the log holds.
     pub(super) fn note_missing(self, session: &mut Session, index: u32, cause: GapCause, now: u64) {
         let Some(sub) = session.sub(index) else { return };
-        let (id, count) = (sub.topic, sub.account.dropped - self.dropped);
+        let (id, count) = (sub.topic, sub.account().dropped - self.dropped);
         let (first, last) = (self.sent + 1, sub.sent);
         let run = Run { since: now, until: now, first, last, count, delivered: 0, fate: Fate::Gap(cause) };
         session.decisions.get_or_insert_default().note_run(id, run);
@@ -396,8 +397,8 @@ impl Before {
         let Some(sub) = session.sub(index) else { return };
         let (id, sent) = (sub.topic, sub.sent);
         let (held, is_same) = (session.held, sub.epoch == self.epoch);
-        let conflated = sub.account.conflated - self.conflated;
-        let dropped = sub.account.dropped - self.dropped;
+        let conflated = sub.account().conflated - self.conflated;
+        let dropped = sub.account().dropped - self.dropped;
         let decisions = session.decisions.get_or_insert_default();
         let first = if is_same { self.sent + 1 } else { 1 };
         let run = |fate, first, last, count, delivered| Run {

@@ -6,7 +6,8 @@ use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::decision::Decision;
-use super::session::{Session, SessionKey, SubRef};
+use super::session::{Session, SessionKey};
+use super::sub::{SubRef, Subscriber};
 use super::topic::{LogLimits, Stamp, Topic};
 use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
 
@@ -46,30 +47,28 @@ impl Engine {
         let is_gap = update.is_gap();
         let is_lossless = topic.channel.is_lossless();
         let is_sheddable = is_lossless && !topic.channel.is_critical() && !is_gap;
-        for subscriber in &topic.subscribers {
-            let Some(session) = self.sessions.get_mut(subscriber.session) else { continue };
+        for Subscriber { at, has_rate } in &topic.subscribers {
+            let Some(session) = self.sessions.get_mut(at.session) else { continue };
             if session.is_ending() {
                 continue;
             }
-            let Some(sub) = session.subs.get_mut(subscriber.sub as usize).and_then(Option::as_mut) else {
-                continue;
-            };
-            if let Some(rate) = sub.rate.as_ref().filter(|rate| rate.rests()) {
+            if *has_rate
+                && let Some(sub) = session.sub_mut(at.sub)
+                && let Some(rate) = sub.rate.as_ref().filter(|rate| rate.rests())
+            {
                 if !is_gap && now < rate.due() {
                     continue;
                 }
                 self.rates.leave();
                 sub.wake(stood.0, stood.1);
             }
-            if !std::mem::replace(&mut sub.dirty, true) {
-                session.dirty.push_back(subscriber.sub);
-            }
-            if is_lossless {
+            session.dirty.mark(at.sub);
+            if is_lossless && let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) {
                 let bytes = update.bytes(session.encoding).len();
                 sub.waiting_bytes += bytes;
                 session.lossless_bytes += bytes;
                 if session.shedding && is_sheddable {
-                    shed(session, subscriber.sub, self.stamp);
+                    shed(session, at.sub, self.stamp);
                 }
                 if session.lossless_bytes >= self.limits.write_bytes {
                     session.delivery.open_early();
@@ -78,12 +77,12 @@ impl Engine {
                 if pressure > self.limits.close_bytes
                     || (pressure > self.limits.shed_bytes && !session.shedding)
                 {
-                    self.overfull.push(subscriber.session);
+                    self.overfull.push(at.session);
                 }
             }
-            if !session.queued && session.is_open() && !session.delivery.is_shut() {
+            if !session.queued && !session.delivery.is_shut() && session.is_open() {
                 session.queued = true;
-                self.ready.push(subscriber.session);
+                self.ready.push(at.session);
             }
         }
         while let Some(key) = self.overfull.pop() {
@@ -119,7 +118,7 @@ impl Engine {
         let subscribers = topic.subscribers.clone();
         self.weigh_log(state.topic);
         for subscriber in subscribers {
-            self.mark(subscriber);
+            self.mark(subscriber.at);
         }
         self.resolve_waiters(state.topic, now);
     }
@@ -148,7 +147,7 @@ impl Engine {
             let at = TopicId::new(info.index, channel).0 as usize;
             let Some(topic) = self.topics[at].as_deref() else { continue };
             for subscriber in topic.subscribers.clone() {
-                self.close(subscriber.session, CloseCode::Internal);
+                self.close(subscriber.at.session, CloseCode::Internal);
             }
             self.forget_log(TopicId::new(info.index, channel));
             if let Some(topic) = &mut self.topics[at] {
@@ -178,10 +177,7 @@ impl Engine {
 
     pub(super) fn mark(&mut self, subscriber: SubRef) {
         let Some(session) = self.sessions.get_mut(subscriber.session) else { return };
-        let Some(sub) = session.sub_mut(subscriber.sub) else { return };
-        if !std::mem::replace(&mut sub.dirty, true) {
-            session.dirty.push_back(subscriber.sub);
-        }
+        session.dirty.mark(subscriber.sub);
         if !session.delivery.is_shut() {
             self.queue(subscriber.session);
         }

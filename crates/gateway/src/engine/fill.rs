@@ -7,8 +7,9 @@ use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, encode_sent_ti
 
 use super::backfill;
 use super::decision::Before;
-use super::session::{Ending, Session, Sub};
+use super::session::{Ending, Session};
 use super::straight;
+use super::sub::Sub;
 use super::topic::{Entry, Stamp, Topic};
 use super::update::{TopicId, Update};
 
@@ -86,15 +87,13 @@ fn message(
     }
     let data = out.len();
     while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
-        let Some(index) = session.dirty.pop_front() else { break };
+        let Some(index) = session.dirty.pop() else { break };
         let is_left = match straight::emit(session, topics, index, end, out) {
             Some(is_left) => is_left,
             None => emit_instrument(session, topics, index, end, now, sent, out),
         };
         if is_left {
-            session.dirty.push_back(index);
-        } else if let Some(sub) = session.sub_mut(index) {
-            sub.dirty = false;
+            session.dirty.mark(index);
         }
     }
     let has_data = out.len() > data;

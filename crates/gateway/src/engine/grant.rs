@@ -8,10 +8,11 @@ use super::backfill::{Backfill, BackfillLimits};
 use super::command::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
 use super::decision::Decision;
 use super::rate::Rate;
-use super::session::{PendingSubscribe, Session, SessionKey, Sub, SubRef};
+use super::session::{PendingSubscribe, Session, SessionKey};
+use super::sub::{Sub, SubRef, Subscriber};
 use super::topic::Topic;
 use super::update::{InstrumentInfo, TopicId, Update};
-use super::{Account, Engine, Wish};
+use super::{Engine, Wish};
 
 impl Engine {
     /// Grants when the state of every topic is known, so that the answer comes before any of the data.
@@ -177,13 +178,14 @@ impl Engine {
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
         let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
-        let sub = start(session, topic, id, self.now, self.desk.limits, snapshots);
-        let sub = Sub { rate: Rate::new(rate), ..sub };
+        let mut sub = start(session, topic, id, self.now, self.desk.limits, snapshots);
+        sub.rate = Rate::new(rate);
+        sub.place = topic.subscribers.len() as u32;
         let (epoch, sequence, goes_back) = (topic.epoch, sub.sent, sub.backfill.is_some());
         topic.idle_since = None;
-        let place = topic.subscribers.len() as u32;
-        let index = session.add(Sub { place, ..sub });
-        topic.subscribers.push(SubRef { session: key, sub: index });
+        let index = session.add(sub);
+        let at = SubRef { session: key, sub: index };
+        topic.subscribers.push(Subscriber { at, has_rate: rate > 0.0 });
         self.subscribed += 1;
         if goes_back {
             session.turns.queue(index);
@@ -192,7 +194,7 @@ impl Engine {
             Some((_, count)) => *count += 1,
             None => session.venues.push((info.venue, 1)),
         }
-        self.mark(SubRef { session: key, sub: index });
+        self.mark(at);
         Ok(Granted {
             channel: id.channel() as i32,
             symbol,
@@ -247,22 +249,7 @@ fn start(
     history: Option<BackfillLimits>,
     snapshots: &mut Vec<Arc<Update>>,
 ) -> Sub {
-    let mut sub = Sub {
-        topic: id,
-        stamp: topic.stamp,
-        sent: topic.sequence,
-        epoch: topic.epoch,
-        waiting_bytes: 0,
-        since: 0,
-        shed_to: 0,
-        account: Account::default(),
-        rate: None,
-        dirty: false,
-        sibling: 0,
-        told: 0,
-        place: 0,
-        backfill: None,
-    };
+    let mut sub = Sub::new(id, topic.epoch, topic.sequence, topic.stamp);
     if !topic.channel.is_lossless() {
         // The newest of each key, or the book, is still to come; what was announced before is not.
         sub.since = topic.stamp;
@@ -323,7 +310,7 @@ fn resume_at(
         let gap = Update::gap(info, topic.channel, GapCause::Resume, number + 1, start, topic.epoch);
         snapshots.push(Arc::new(gap));
     }
-    sub.sent = start;
+    sub.begin_behind(start);
     sub.stamp = stamp;
     start + 1
 }

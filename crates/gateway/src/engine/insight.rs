@@ -7,7 +7,8 @@ use tickwire_wire::{CloseCode, Encoding};
 
 use super::Engine;
 use super::decision::{Decided, KINDS, Run};
-use super::session::{Account, Ending, Pace, Session, SessionKey};
+use super::session::{Ending, Pace, Session, SessionKey};
+use super::sub::Account;
 use super::update::TopicId;
 
 /// Subscriptions that one page of sessions looks at, about: some milliseconds of a shard's time.
@@ -229,7 +230,7 @@ impl Engine {
                 sequence: sub.sent,
                 newest: topic.map_or(0, |topic| topic.sequence),
                 waiting_bytes: sub.waiting_bytes,
-                account: sub.account,
+                account: sub.account(),
             }
         });
         let mut subscriptions: Vec<_> = subscriptions.collect();
@@ -251,7 +252,7 @@ impl Engine {
         for session in self.sessions.values() {
             survey.states[SessionState::of(session) as usize] += 1;
             survey.pressure.add(Pressure::of(session));
-            survey.totals = super::sum(survey.totals, session.totals());
+            survey.totals = survey.totals + session.totals();
             for (all, count) in
                 survey.decisions.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts()))
             {

@@ -14,6 +14,7 @@ mod backfill;
 mod budget;
 mod command;
 mod decision;
+mod dirty;
 mod event;
 mod fill;
 mod grant;
@@ -21,6 +22,7 @@ mod insight;
 mod rate;
 mod session;
 mod straight;
+mod sub;
 mod tick;
 mod topic;
 mod update;
@@ -39,12 +41,14 @@ pub use insight::{
     Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState, SubscriptionRow, Survey,
 };
 pub use rate::{RATE_MIN, WINDOW_MS_MAX};
-pub use session::{Account, Pace, SessionKey};
+pub use session::{Pace, SessionKey};
+pub use sub::Account;
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
 
 use budget::LogBudget;
 use rate::Queues;
-use session::{Ending, Session, Sub, SubRef};
+use session::{Ending, Session};
+use sub::{Sub, SubRef};
 use topic::{Stamp, Topic};
 use window::Freshness;
 
@@ -245,7 +249,7 @@ impl Engine {
             }
         }
         let totals = session.totals();
-        self.ended = sum(self.ended, totals);
+        self.ended = self.ended + totals;
         Some(totals)
     }
 
@@ -385,7 +389,7 @@ impl Engine {
 
     /// What became of all records of all subscriptions, ended ones included.
     pub fn totals(&self) -> Account {
-        self.sessions.values().fold(self.ended, |total, session| sum(total, session.totals()))
+        self.sessions.values().fold(self.ended, |total, session| total + session.totals())
     }
 
     /// Bytes of all sessions that were handed over and not confirmed.
@@ -427,7 +431,7 @@ impl Engine {
         self.subscribed -= 1;
         let Some(topic) = self.topics[sub.topic.0 as usize].as_deref_mut() else { return };
         topic.subscribers.swap_remove(sub.place as usize);
-        if let Some(moved) = topic.subscribers.get(sub.place as usize).copied()
+        if let Some(moved) = topic.subscribers.get(sub.place as usize).map(|moved| moved.at)
             && let Some(moved) = self.sessions.get_mut(moved.session).and_then(|s| s.sub_mut(moved.sub))
         {
             moved.place = sub.place;
@@ -445,15 +449,5 @@ impl Engine {
         {
             self.idle.push(id);
         }
-    }
-}
-
-fn sum(a: Account, b: Account) -> Account {
-    Account {
-        published: a.published + b.published,
-        delivered: a.delivered + b.delivered,
-        conflated: a.conflated + b.conflated,
-        dropped: a.dropped + b.dropped,
-        filtered: a.filtered + b.filtered,
     }
 }

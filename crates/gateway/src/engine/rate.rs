@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Engine;
 use super::decision::Decision;
-use super::session::{Session, SessionKey, Sub, SubRef};
+use super::session::{Session, SessionKey};
+use super::sub::{Sub, SubRef, Subscriber};
 use super::topic::Stamp;
 use super::update::TopicId;
 
@@ -55,7 +56,6 @@ pub(crate) struct Rate {
     due: u64,
     /// What arrived up to here belongs to the turn that began the rest: a turn of several keys may take several writes.
     horizon: Stamp,
-    /// Numbers up to here passed while it rested.
     held_to: u64,
 }
 
@@ -78,6 +78,16 @@ impl Rate {
 
     pub(super) fn due(&self) -> u64 {
         self.due
+    }
+
+    /// Numbers up to here passed while it rested.
+    pub(super) fn held_to(&self) -> u64 {
+        self.held_to
+    }
+
+    /// The numbering starts again.
+    pub(super) fn forget_held(&mut self) {
+        self.held_to = 0;
     }
 
     /// Ends the rest, during which the numbers up to `held_to` passed.
@@ -103,25 +113,6 @@ impl Sub {
         let held_to = if self.epoch == epoch { number } else { u64::MAX };
         if let Some(rate) = self.rate.as_mut().filter(|rate| rate.rests()) {
             rate.wake(held_to);
-        }
-    }
-
-    /// Numbers up to `to` were superseded: by the rate as far as they passed while the subscription rested.
-    pub(super) fn superseded(&mut self, to: u64) {
-        let passed = to.saturating_sub(self.sent);
-        let held_to = self.rate.as_ref().map_or(0, |rate| rate.held_to);
-        let filtered = held_to.min(to).saturating_sub(self.sent);
-        self.account.published += passed;
-        self.account.filtered += filtered;
-        self.account.conflated += passed - filtered;
-        self.sent += passed;
-    }
-
-    /// The numbering starts again.
-    pub(super) fn renumber(&mut self, epoch: u64) {
-        (self.epoch, self.sent) = (epoch, 0);
-        if let Some(rate) = &mut self.rate {
-            rate.held_to = 0;
         }
     }
 }
@@ -297,7 +288,7 @@ impl Engine {
     /// Changes the rate of a subscription, from now on: it does not rest any more, and rests for the new interval after
     /// what it is sent next.
     pub(super) fn set_sub_rate(&mut self, key: SessionKey, id: TopicId, per_second: f64) {
-        let Some(topic) = self.topics[id.0 as usize].as_deref() else { return };
+        let Some(topic) = self.topics[id.0 as usize].as_deref_mut() else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(index) = session.by_topic.get(&id).copied() else { return };
         let Some(sub) = session.sub_mut(index) else { return };
@@ -307,6 +298,7 @@ impl Engine {
         let Some(sub) = session.sub_mut(index) else { return };
         let Some(rate) = &mut sub.rate else {
             sub.rate = Rate::new(per_second);
+            topic.subscribers[sub.place as usize].has_rate = sub.rate.is_some();
             return;
         };
         let interval_ns = interval_ns(per_second);
@@ -325,7 +317,7 @@ impl Engine {
     /// A topic starts again: nobody rests.
     pub(super) fn wake_all(&mut self, id: TopicId) {
         let Some(topic) = self.topics.get(id.0 as usize).and_then(Option::as_deref) else { return };
-        for at in &topic.subscribers {
+        for Subscriber { at, .. } in topic.subscribers.iter().filter(|subscriber| subscriber.has_rate) {
             let sub = self.sessions.get_mut(at.session).and_then(|session| session.sub_mut(at.sub));
             if let Some(sub) = sub.filter(|sub| sub.rests()) {
                 self.rates.leave();

@@ -1,94 +1,20 @@
 //! One client connection as the engine sees it: its subscriptions, its outbox and its account of every number.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
-use tickwire_wire::{CloseCode, Encoding, LedgerEntry, ResumePosition};
+use tickwire_wire::{Channel, CloseCode, Encoding, ResumePosition};
 
-use super::backfill::{Backfill, Turns};
+use super::backfill::Turns;
 use super::decision::{Decision, Decisions, Held};
-use super::rate::{DeliveryWindow, Rate};
-use super::topic::{Stamp, Topic};
+use super::dirty::Dirty;
+use super::rate::DeliveryWindow;
+use super::sub::{Account, Sub};
 use super::update::{TopicId, VenueIndex};
 use super::window::{Freshness, Window};
 
 slotmap::new_key_type! {
     /// A session of a shard. A key that outlived its session resolves to nothing.
     pub struct SessionKey;
-}
-
-/// A subscription as its topic sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SubRef {
-    pub(crate) session: SessionKey,
-    pub(crate) sub: u32,
-}
-
-/// What became of the numbers that passed a subscription: the first is the sum of the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Account {
-    pub published: u64,
-    pub delivered: u64,
-    pub conflated: u64,
-    pub dropped: u64,
-    pub filtered: u64,
-}
-
-/// In order of use: each delivery to thousands of these is a cache miss or two, so what it reads is in the first line.
-#[derive(Debug)]
-#[repr(C, align(64))]
-pub(crate) struct Sub {
-    /// Everything that arrived up to here was sent or accounted for.
-    pub(crate) stamp: Stamp,
-    /// Last number that was sent or accounted for, in the numbering of `epoch`.
-    pub(crate) sent: u64,
-    pub(crate) epoch: u64,
-    /// Gaps that arrived up to here were before its time.
-    pub(crate) since: Stamp,
-    /// `None` where every update is wanted.
-    pub(crate) rate: Option<Box<Rate>>,
-    /// What it needs from history before its log; the log waits.
-    pub(crate) backfill: Option<Box<Backfill>>,
-    pub(crate) topic: TopicId,
-    /// Next subscription of the session to the same instrument: a ring.
-    pub(crate) sibling: u32,
-    /// Its place among the topic's subscribers.
-    pub(crate) place: u32,
-    /// In the session's dirty ring.
-    pub(crate) dirty: bool,
-    pub(crate) account: Account,
-    /// Bytes of lossless records that wait.
-    pub(crate) waiting_bytes: usize,
-    /// Lossless records that arrived up to here will not be sent but announced as shed.
-    pub(crate) shed_to: Stamp,
-    /// When what a heartbeat told of it had changed last.
-    pub(crate) told: Stamp,
-}
-
-// Two cache lines, the place for a subscription that ended included.
-const _: () = assert!(size_of::<Option<Sub>>() == 128);
-
-impl Sub {
-    /// Numbers up to `to` are settled by one delivered record.
-    pub(crate) fn deliver(&mut self, to: u64) {
-        if to > self.sent {
-            if to > self.sent + 1 {
-                self.superseded(to - 1);
-            }
-            self.account.published += 1;
-            self.account.delivered += 1;
-            self.sent = to;
-        }
-    }
-
-    /// Numbers `first` to `last` are settled by announcing them; what lies before was superseded.
-    pub(crate) fn announce(&mut self, first: u64, last: u64) {
-        self.superseded(first.saturating_sub(1).min(last));
-        let dropped = last.saturating_sub(self.sent);
-        self.account.published += dropped;
-        self.account.dropped += dropped;
-        self.sent += dropped;
-    }
 }
 
 /// Where a session stands on the pressure ladder.
@@ -128,58 +54,64 @@ pub(crate) struct PendingSubscribe {
 #[derive(Debug)]
 pub(crate) struct Wildcard {
     pub(crate) venue: String,
-    pub(crate) channel: tickwire_wire::Channel,
+    pub(crate) channel: Channel,
     /// Updates per second of each subscription, as granted.
     pub(crate) rate: f64,
 }
 
 impl Wildcard {
-    pub(crate) fn is_of(&self, venue: &str, channel: tickwire_wire::Channel) -> bool {
+    pub(crate) fn is_of(&self, venue: &str, channel: Channel) -> bool {
         self.venue == venue && self.channel == channel
     }
 }
 
+/// In order of use: marking a session for an update and writing to it should meet few cache lines.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Session {
-    /// Names it in answers and logs.
-    pub(crate) id: Box<str>,
-    /// When it was opened.
-    pub(crate) opened: u64,
+    pub(crate) dirty: Dirty,
+    /// Waits in the list of sessions that have something to send.
+    pub(crate) queued: bool,
+    pub(crate) ending: Ending,
     pub(crate) encoding: Encoding,
-    /// Encoded control messages, sent before anything else.
-    pub(crate) control: Vec<u8>,
-    /// A pong that is owed: its payload.
-    pub(crate) pong: Option<Vec<u8>>,
+    pub(crate) shedding: bool,
     pub(crate) ping_due: bool,
-    pub(crate) subs: Vec<Option<Sub>>,
-    pub(crate) free: Vec<u32>,
-    pub(crate) by_topic: HashMap<TopicId, u32>,
-    pub(crate) dirty: VecDeque<u32>,
     pub(crate) delivery: DeliveryWindow,
+    pub(crate) subs: Vec<Option<Sub>>,
+    /// Since when there is something that the kernel has not taken, in nanoseconds.
+    pub(crate) blocked_since: Option<u64>,
     /// Bytes of lossless records that wait.
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
     pub(crate) unsent_bytes: usize,
-    /// Since when there is something that the kernel has not taken, in nanoseconds.
-    pub(crate) blocked_since: Option<u64>,
-    /// While it is blocked: when the kernel last took something.
-    pub(crate) progress_at: u64,
-    /// Bytes under way, and how many there may be.
-    pub(crate) window: Window,
+    /// What waits for it alone, as the budget of all sessions knows it.
+    pub(crate) private: usize,
+    /// What held it back since it last got everything.
+    pub(crate) held: Held,
     /// Since when something has waited all the time, for the window or for the kernel.
     pub(crate) held_since: Option<u64>,
+    pub(crate) wrote: u64,
+    /// Encoded control messages, sent before anything else.
+    pub(crate) control: Vec<u8>,
+    /// A pong that is owed: its payload.
+    pub(crate) pong: Option<Vec<u8>>,
+    /// Bytes under way, and how many there may be.
+    pub(crate) window: Window,
+    /// Names it in answers and logs.
+    pub(crate) id: Box<str>,
+    /// When it was opened.
+    pub(crate) opened: u64,
+    pub(crate) free: Vec<u32>,
+    pub(crate) by_topic: HashMap<TopicId, u32>,
+    /// While it is blocked: when the kernel last took something.
+    pub(crate) progress_at: u64,
     /// When nothing waited last, after something had.
     pub(crate) eased_at: u64,
     /// How far the client's program lags behind what it was sent, as it says, in nanoseconds.
     pub(crate) reader_lag_ns: u64,
-    pub(crate) shedding: bool,
     pub(crate) pace: Pace,
-    /// Waits in the list of sessions that have something to send.
-    pub(crate) queued: bool,
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
-    pub(crate) wrote: u64,
-    pub(crate) ending: Ending,
     pub(crate) close_at: Option<u64>,
     pub(crate) pending: Vec<PendingSubscribe>,
     pub(crate) resume: Vec<ResumePosition>,
@@ -191,10 +123,6 @@ pub(crate) struct Session {
     pub(crate) ended: Account,
     /// Its subscriptions that go back further than their logs.
     pub(crate) turns: Turns,
-    /// What held it back since it last got everything.
-    pub(crate) held: Held,
-    /// What waits for it alone, as the budget of all sessions knows it.
-    pub(crate) private: usize,
     /// Made with the first decision.
     pub(crate) decisions: Option<Box<Decisions>>,
 }
@@ -218,7 +146,7 @@ impl Session {
             subs: Vec::new(),
             free: Vec::new(),
             by_topic: HashMap::new(),
-            dirty: VecDeque::new(),
+            dirty: Dirty::default(),
             lossless_bytes: 0,
             unsent_bytes: 0,
             blocked_since: None,
@@ -329,7 +257,7 @@ impl Session {
             self.subs.push(Some(sub));
             self.subs.len() as u32 - 1
         };
-        let sibling = tickwire_wire::Channel::ALL
+        let sibling = Channel::ALL
             .into_iter()
             .find_map(|channel| self.by_topic.get(&TopicId::new(topic.instrument_index(), channel)).copied());
         let next = match sibling.and_then(|sibling| self.sub_mut(sibling)) {
@@ -359,41 +287,14 @@ impl Session {
         }
         self.by_topic.remove(&removed.topic);
         self.forget_decisions(removed.topic);
-        if removed.dirty {
-            self.dirty.retain(|dirty| *dirty != index);
-        }
+        self.dirty.remove(index);
         self.turns.forget(index, &removed);
         self.free.push(index);
-        let a = removed.account;
-        self.ended.published += a.published;
-        self.ended.delivered += a.delivered;
-        self.ended.conflated += a.conflated;
-        self.ended.dropped += a.dropped;
-        self.ended.filtered += a.filtered;
+        self.ended = self.ended + removed.account();
         Some(removed)
     }
 
     pub(crate) fn totals(&self) -> Account {
-        self.subs.iter().flatten().fold(self.ended, |t, sub| Account {
-            published: t.published + sub.account.published,
-            delivered: t.delivered + sub.account.delivered,
-            conflated: t.conflated + sub.account.conflated,
-            dropped: t.dropped + sub.account.dropped,
-            filtered: t.filtered + sub.account.filtered,
-        })
-    }
-}
-
-/// What became of one subscription's numbers, for the client. What still waits is not part of any of them.
-pub(crate) fn ledger_entry(sub: &Sub, topic: &Topic) -> LedgerEntry {
-    LedgerEntry {
-        instrument: topic.info.id,
-        channel: topic.channel as i32,
-        symbol: topic.info.scale.symbol.clone(),
-        published: sub.account.published,
-        delivered: sub.account.delivered,
-        conflated: sub.account.conflated,
-        dropped: sub.account.dropped,
-        filtered: sub.account.filtered,
+        self.subs.iter().flatten().fold(self.ended, |total, sub| total + sub.account())
     }
 }

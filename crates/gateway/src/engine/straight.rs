@@ -18,16 +18,16 @@ pub(crate) fn emit(
 ) -> Option<bool> {
     let (encoding, is_held) = (session.encoding, !session.held.is_empty());
     let sub = session.subs.get_mut(index as usize)?.as_mut()?;
-    let topic = topics.get(sub.topic.0 as usize)?.as_deref()?;
     if sub.backfill.is_some()
         || sub.sibling != index
         || sub.rate.is_some()
         || is_held
-        || topic.channel == Channel::Book
+        || sub.channel == Channel::Book
     {
         return None;
     }
-    if topic.channel.is_lossless() {
+    let topic = topics.get(sub.topic.0 as usize)?.as_deref()?;
+    if sub.channel.is_lossless() {
         let mut left = topic.log_after(sub.stamp);
         let mut settled = 0;
         let is_left = loop {
@@ -57,7 +57,7 @@ pub(crate) fn emit(
         return Some(is_left);
     }
     let [(_, latest)] = topic.latest.as_slice() else { return None };
-    let is_usual = latest.update.epoch == sub.epoch && topic.is_logged_up_to(sub.stamp.max(sub.since));
+    let is_usual = latest.update.epoch == sub.epoch && topic.is_logged_up_to(sub.stamp);
     if !is_usual || latest.stamp <= sub.stamp {
         return None;
     }

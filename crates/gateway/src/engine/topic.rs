@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tickwire_wire::{Body, Book, BookState, Channel, GapCause, Level, Record};
 
 use super::budget::Weighed;
-use super::session::SubRef;
+use super::sub::Subscriber;
 use super::update::{InstrumentInfo, TopicState, Update};
 
 /// Order of arrival at the shard, over all topics.
@@ -47,7 +47,7 @@ pub(crate) struct Topic {
     /// Last number that passed.
     pub(crate) sequence: u64,
     pub(crate) live: bool,
-    pub(crate) subscribers: Vec<SubRef>,
+    pub(crate) subscribers: Vec<Subscriber>,
     /// Since when nobody wants it, in nanoseconds.
     pub(crate) idle_since: Option<u64>,
     /// Conflated channels: one entry for each key, in order of arrival. Lossless ones: the last, for new sessions.

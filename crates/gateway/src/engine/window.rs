@@ -99,14 +99,26 @@ enum Trust {
     Kernel,
 }
 
-/// See the module.
+/// See the module. In order of use, as in the session that it is part of.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Window {
-    freshness: Freshness,
     sent: u64,
     confirmed: u64,
     limit: usize,
+    is_tight: bool,
+    trust: Trust,
+    freshness: Freshness,
     marks: VecDeque<Mark>,
+    probed_at: u64,
+    /// Time of the newest probe.
+    probed: u64,
+    /// Of the last answer.
+    delay_ns: u64,
+    /// Pings that were not answered, whatever that answer says.
+    pongs_owed: u32,
+    /// Probes that no receipt answered.
+    receipts_owed: u32,
     /// Time and confirmed bytes, at receipts of the last second.
     samples: VecDeque<(u64, u64)>,
     trials: Trials,
@@ -122,17 +134,6 @@ pub(crate) struct Window {
     is_floor_due: bool,
     /// The queue is being drained since then, to measure the path alone.
     drain: Option<u64>,
-    is_tight: bool,
-    /// Of the last answer.
-    delay_ns: u64,
-    trust: Trust,
-    probed_at: u64,
-    /// Pings that were not answered, whatever that answer says.
-    pongs_owed: u32,
-    /// Time of the newest probe.
-    probed: u64,
-    /// Probes that no receipt answered.
-    receipts_owed: u32,
     /// Newest probe that a pong came for, whatever counts.
     ponged_to: u64,
     /// When the client last confirmed something, or had nothing to confirm.

@@ -1,0 +1,106 @@
+//! Which subscriptions of a session have something to be sent, in the order in which they began to.
+
+use std::collections::VecDeque;
+
+/// A queue in which each subscription stands once. The marks are kept apart from the subscriptions, because to mark one
+/// at each update must not touch its cache line.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    queue: VecDeque<u32>,
+    /// Marks of the first 64: most sessions have no more.
+    near: u64,
+    far: Vec<u64>,
+}
+
+impl Dirty {
+    /// A subscription has something to be sent.
+    #[inline]
+    pub(crate) fn mark(&mut self, index: u32) {
+        let bit = bit(index);
+        let marks = if index < u64::BITS { &mut self.near } else { self.far_marks(index) };
+        if *marks & bit == 0 {
+            *marks |= bit;
+            self.queue.push_back(index);
+        }
+    }
+
+    /// The one that has waited longest, not marked any more.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<u32> {
+        let index = self.queue.pop_front()?;
+        self.unmark(index);
+        Some(index)
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn remove(&mut self, index: u32) {
+        if self.unmark(index) {
+            self.queue.retain(|marked| *marked != index);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Returns whether it was marked.
+    #[inline]
+    fn unmark(&mut self, index: u32) -> bool {
+        let bit = bit(index);
+        let marks = if index < u64::BITS { &mut self.near } else { self.far_marks(index) };
+        let was_marked = *marks & bit != 0;
+        *marks &= !bit;
+        was_marked
+    }
+
+    #[inline]
+    fn far_marks(&mut self, index: u32) -> &mut u64 {
+        let at = (index / u64::BITS - 1) as usize;
+        if at >= self.far.len() {
+            self.far.resize(at + 1, 0);
+        }
+        &mut self.far[at]
+    }
+}
+
+fn bit(index: u32) -> u64 {
+    1 << (index % u64::BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(mut dirty: Dirty) -> Vec<u32> {
+        std::iter::from_fn(|| dirty.pop()).collect()
+    }
+
+    #[test]
+    fn each_stands_once_and_in_order() {
+        let mut dirty = Dirty::default();
+        for index in [3, 200, 3, 64, 200, 0] {
+            dirty.mark(index);
+        }
+        assert_eq!(dirty.pop(), Some(3));
+        dirty.mark(3);
+        dirty.remove(64);
+        dirty.remove(65);
+        dirty.remove(1_000);
+        dirty.mark(64);
+        assert_eq!(all(dirty), [200, 0, 3, 64]);
+    }
+
+    #[test]
+    fn what_was_cleared_can_be_marked_again() {
+        let mut dirty = Dirty::default();
+        dirty.mark(7);
+        dirty.clear();
+        assert!(dirty.is_empty());
+        dirty.mark(7);
+        assert_eq!(all(dirty), [7]);
+    }
+}
