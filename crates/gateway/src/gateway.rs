@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -100,8 +100,8 @@ impl Gateway {
             let (orders, ordered) = mpsc::channel(SHARD_ORDERS_MAX);
             let (events, evented) = mpsc::channel(shard::EVENT_BATCHES_MAX);
             gateway.orders.push(orders);
-            let is_busy = Arc::new(AtomicBool::new(true));
-            links.push(ShardLink { events, is_busy: Arc::clone(&is_busy) });
+            let patience = Arc::new(AtomicU32::new(0));
+            links.push(ShardLink { events, patience: Arc::clone(&patience) });
             let setup = ShardSetup {
                 at,
                 limits: config.limits.of_shard(stats.shards.len()),
@@ -109,7 +109,7 @@ impl Gateway {
                 pacing: config.pacing,
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
-                is_busy,
+                patience,
                 orders: ordered,
                 wishes: wishes.clone(),
                 stats: Arc::clone(shard_stats),

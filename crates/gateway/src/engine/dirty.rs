@@ -32,6 +32,11 @@ impl Dirty {
         Some(index)
     }
 
+    /// The marked ones, longest waiting first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.queue.iter().copied()
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()

@@ -19,6 +19,9 @@ const HEAD_BYTES: usize = 4;
 /// A ping with a time.
 const PROBE_BYTES: usize = 2 + size_of::<u64>();
 
+/// Subscriptions that are touched before the first is sent.
+const LOOK_AHEAD: usize = 16;
+
 /// Topics by id.
 pub(crate) type Topics = [Option<Box<Topic>>];
 
@@ -86,6 +89,7 @@ fn message(
         out.append(&mut std::mem::take(&mut session.control));
     }
     let data = out.len();
+    look_ahead(session, topics);
     while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
         let Some(index) = session.dirty.pop() else { break };
         let is_left = match straight::emit(session, topics, index, end, out) {
@@ -104,6 +108,14 @@ fn message(
         out.truncate(head);
     }
     has_data
+}
+
+/// Touches what the next records are found by. One after another each would be waited for: the system call before has
+/// taken the caches.
+fn look_ahead(session: &Session, topics: &Topics) {
+    let subs = session.dirty.iter().take(LOOK_AHEAD).filter_map(|index| session.sub(index));
+    let stamps = subs.map(|sub| sub.stamp ^ topic_of(topics, sub.topic).map_or(0, |topic| topic.stamp));
+    std::hint::black_box(stamps.fold(0, |all, stamp| all ^ stamp));
 }
 
 /// Emits what the subscription and its siblings on the same instrument have pending, oldest arrival first. Returns

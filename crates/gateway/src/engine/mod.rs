@@ -142,6 +142,8 @@ pub struct Engine {
     names: HashMap<String, HashMap<String, u32>>,
     feeds: Vec<Option<Arc<FeedStatus>>>,
     sessions: SlotMap<SessionKey, Session>,
+    /// Sessions with a delivery window.
+    windowed: usize,
     ready: Vec<SessionKey>,
     wishes: Vec<Wish>,
     /// Sessions with a `subscribe` that waits for the topic.
@@ -184,6 +186,7 @@ impl Engine {
             names: HashMap::new(),
             feeds: Vec::new(),
             sessions: SlotMap::with_key(),
+            windowed: 0,
             ready: Vec::new(),
             wishes: Vec::new(),
             waiters: HashMap::new(),
@@ -226,6 +229,7 @@ impl Engine {
             server: self.server.clone(),
             window_ms: session.delivery.ms().into(),
         };
+        self.windowed += usize::from(session.delivery.ms() > 0);
         let key = self.sessions.insert(session);
         self.say(key, &Message::Hello(hello));
         if self.draining {
@@ -239,6 +243,7 @@ impl Engine {
         self.stop_waiting(key);
         let mut session = self.sessions.remove(key)?;
         self.private_bytes -= session.private;
+        self.windowed -= usize::from(session.delivery.ms() > 0);
         for (all, count) in self.decided.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts())) {
             *all += count;
         }
@@ -375,6 +380,11 @@ impl Engine {
     /// Number of sessions.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Whether every session has a delivery window.
+    pub fn has_windows_only(&self) -> bool {
+        self.windowed == self.sessions.len()
     }
 
     /// Number of topics held.

@@ -1,7 +1,7 @@
 //! Driving the hub: one task that owns the inbox, asks the questions and hands events to the shards in batches.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -17,7 +17,6 @@ use super::history::Question;
 use super::{Action, Hub, HubLimits};
 use crate::clock::Clock;
 use crate::engine::{Event, Wish};
-use crate::shard::GATHER;
 
 const TICK: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,8 +29,8 @@ const FIRST_BEATS: Duration = Duration::from_millis(700);
 #[derive(Clone, Debug)]
 pub(crate) struct ShardLink {
     pub(crate) events: mpsc::Sender<Vec<Event>>,
-    /// Who wants the next events has to wait there anyway.
-    pub(crate) is_busy: Arc<AtomicBool>,
+    /// Microseconds: nobody there wants the next events before.
+    pub(crate) patience: Arc<AtomicU32>,
 }
 
 /// What the admin side shows of the hub.
@@ -91,8 +90,10 @@ pub(crate) async fn run(setup: HubSetup) {
                     break;
                 }
                 // To wake for each message costs more than the message where nobody could take it yet.
-                is_gathering = shards.iter().all(|shard| shard.is_busy.load(Ordering::Relaxed));
-                turn_at = Instant::now() + GATHER;
+                let patience = shards.iter().map(|shard| shard.patience.load(Ordering::Relaxed)).min();
+                let patience = Duration::from_micros(patience.unwrap_or_default().into());
+                is_gathering = !patience.is_zero();
+                turn_at = Instant::now() + patience;
                 let now = clock.now();
                 for event in turn.drain(..) {
                     hub.on_bus(event, now);

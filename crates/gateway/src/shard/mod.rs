@@ -16,7 +16,7 @@ mod sockets;
 mod tell;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fastwebsockets::OpCode;
@@ -51,7 +51,9 @@ const SCRATCH_BYTES_MIN: usize = 64 << 10;
 /// Batches of events that wait for a shard, and that it takes at once.
 pub(crate) const EVENT_BATCHES_MAX: usize = 256;
 /// How long what cannot be written yet is collected before it is taken.
-pub(crate) const GATHER: Duration = Duration::from_micros(300);
+const GATHER: Duration = Duration::from_micros(300);
+/// The same where all sessions have delivery windows and those who wanted what came last rest.
+const GATHER_RESTING: Duration = Duration::from_micros(1300);
 /// Sessions that are written to before events are taken again.
 const WRITES_TOGETHER: usize = 32;
 /// Reads of one session before the others get their turn.
@@ -87,8 +89,8 @@ pub(crate) struct ShardSetup {
     pub(crate) pacing: Pacing,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
-    /// Told to the hub: who wants the next events has to wait anyway.
-    pub(crate) is_busy: Arc<AtomicBool>,
+    /// Told to the hub, in microseconds: nobody wants the next events before.
+    pub(crate) patience: Arc<AtomicU32>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) wishes: mpsc::Sender<(usize, Wish)>,
     pub(crate) stats: Arc<ShardStats>,
@@ -126,7 +128,7 @@ pub(crate) async fn run(setup: ShardSetup) {
         pacing,
         server,
         mut events,
-        is_busy,
+        patience,
         mut orders,
         wishes,
         stats,
@@ -164,18 +166,20 @@ pub(crate) async fn run(setup: ShardSetup) {
     let mut pacer = Pacer::new(pacing, write_at.into_std());
     let mut readiness = Vec::new();
     let mut ready = Vec::new();
-    let (mut is_paced, mut is_gathering, mut take_at) = (false, false, write_at);
+    let (mut is_paced, mut gathering, mut take_at) = (false, None, write_at);
     let mut open = true;
     while open || shard.engine.sessions() > 0 {
         let now = Instant::now();
         let due = shard.engine.next_due();
         let due_in = due.map(|due| Duration::from_nanos(due.saturating_sub(clock.now())));
         let has_ready = shard.engine.has_ready();
-        let takes_events = !has_ready && !is_gathering;
+        let takes_events = !has_ready && gathering.is_none();
         // A timer of the runtime is up to a millisecond late: what is due is not left to it.
         let may_write = write_at <= now;
         is_paced &= has_ready || !may_write;
-        is_busy.store(is_gathering || is_paced || shard.engine.sessions() == 0, Ordering::Relaxed);
+        let may_gather = is_paced || shard.engine.sessions() == 0;
+        let wait = gathering.or(may_gather.then_some(GATHER)).unwrap_or_default();
+        patience.store(wait.as_micros() as u32, Ordering::Relaxed);
         tokio::select! {
             biased;
             order = orders.recv(), if open => match order {
@@ -226,14 +230,15 @@ pub(crate) async fn run(setup: ShardSetup) {
                 }
                 tokio::task::yield_now().await;
             }
-            () = tokio::time::sleep_until(take_at), if is_gathering => is_gathering = false,
+            () = tokio::time::sleep_until(take_at), if gathering.is_some() => gathering = None,
             // While it waits to write it is not woken for events: they are taken together, before the round.
             Some(batch) = events.recv(), if takes_events => {
                 shard.take_events(&batch);
                 shard.take_batches(&mut events);
                 // All that wanted them rest: the next may wait, too.
-                is_gathering = !shard.engine.has_ready();
-                take_at = Instant::now() + GATHER;
+                let wait = if shard.engine.has_windows_only() { GATHER_RESTING } else { GATHER };
+                gathering = (!shard.engine.has_ready()).then_some(wait);
+                take_at = Instant::now() + wait;
             }
         }
         let asked: Vec<_> = shard.engine.take_wishes().collect();

@@ -56,7 +56,7 @@ table!(Gateway {
     admin_listen: String = "127.0.0.1:7401".to_owned(),
     shards: u64 = 0,
     cork_percent: u64 = 150,
-    cork_us: u64 = 3_000,
+    cork_us: u64 = 2_000,
     drain_ms: u64 = 5_000,
     feed_down_ms: u64 = 1_250,
     heartbeat_ms: u64 = 1_000,
