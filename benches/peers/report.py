@@ -302,9 +302,8 @@ SLOW = """
 ## Slow readers
 
 One session takes 1 KB each 100 ms of a stream of some 404 KB/s for {seconds} s, with default socket buffers; another reads everything{together}. Age is
-what the data has when the slow program gets it. The peers keep their defaults. The slow session reads at full speed until it is subscribed,
-and what is under way to it then takes it seconds: those first seconds are in every server's p99. `scripts/test-sockets.sh slow::` has
-a session that is slow from its first byte.
+what the data has when the slow program gets it. The peers keep their defaults. The slow session
+is slow from the first byte of its handshake on. `scripts/test-sockets.sh slow::` has the same with assertions.
 
 """
 IDLE = """

@@ -43,7 +43,7 @@ QUICK_SECONDS = {"slow-readers": 5}
 QUICK_SECONDS_OTHERS = 2
 # What is only a floor has no queue worth reading slowly from, and a window that a client asks for changes nothing there.
 LEFT_OUT = {
-    "slow-readers": {"floor-1ms", "floor-5ms", "floor-16ms", "tickwire-16ms"},
+    "slow-readers": {"floor-1ms", "floor-5ms", "floor-16ms", "tickwire-16ms", "tickwire-nats"},
     "wide-idle": {"floor-5ms", "floor-16ms", "tickwire-16ms", "tickwire-nats"},
     "most-dashboard": {"floor-5ms", "tickwire-16ms"},
     "most-firehose": {"floor-5ms", "tickwire-16ms"},
