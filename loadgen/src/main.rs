@@ -6,6 +6,7 @@
 //! Exit status: 0 every assertion holds, 1 one does not, 2 wrong command line or scenario, or nothing could be measured,
 //! 3 no verdict, because the generator itself was the bottleneck.
 
+mod audience;
 mod cli;
 mod clock;
 mod compare;
