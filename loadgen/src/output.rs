@@ -130,7 +130,7 @@ fn put(path: &Path, text: &str) -> anyhow::Result<()> {
         }
         // A file that may be written in a directory that may not.
         _ if found.is_some() => {
-            OpenOptions::new().write(true).truncate(true).open(path)?.write_all(text.as_bytes())?
+            OpenOptions::new().write(true).truncate(true).open(path)?.write_all(text.as_bytes())?;
         }
         Ok(_) => File::create(path)?.write_all(text.as_bytes())?,
         Err(error) => return Err(error.into()),
