@@ -27,7 +27,8 @@ pub(crate) enum Command {
         Exit status:\n  \
         0  every assertion holds\n  \
         1  one does not\n  \
-        2  the command line or the scenario is wrong, or nothing could be measured\n  \
+        2  the command line or the scenario is wrong, nothing could be measured, or the result\n     \
+        could not be written\n  \
         3  no verdict: the generator could not keep up, and its figures say more of it than of\n     \
         the server. Give it a free core, more --threads or a lower --rate; or take the risk\n     \
         with --allow-bottleneck, which makes it 0 or 1")]

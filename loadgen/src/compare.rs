@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::cli::{CompareOptions, Files};
 use crate::html;
+use crate::output;
 use crate::report::model::Report;
 use broken::BrokenAssertion;
 use grounds::{GROSS_RUNS, GROSS_SECONDS, Grounds, Sides};
@@ -89,7 +90,7 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, bool)> {
     comparison.before.clone_from(&options.before.names());
     comparison.after.clone_from(&options.after.names());
     if let Some(path) = &options.html {
-        html::write(path, &page::page(&comparison, &before, &after))?;
+        output::write(path, &page::page(&comparison, &before, &after))?;
     }
     let text = if options.json {
         serde_json::to_string_pretty(&comparison).expect("a comparison is plain data")

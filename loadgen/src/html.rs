@@ -10,12 +10,12 @@ pub(crate) mod tables;
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cli::HtmlOptions;
+use crate::output;
 use crate::report::model::Report;
 
 /// Writes the page; returns where it is, or the page itself where it goes to `-`.
@@ -27,16 +27,8 @@ pub(crate) fn run(options: &HtmlOptions) -> anyhow::Result<String> {
     if options.out == Path::new("-") {
         return Ok(page(&report));
     }
-    write(&options.out, &page(&report))?;
+    output::write(&options.out, &page(&report))?;
     Ok(format!("wrote {}", options.out.display()))
-}
-
-/// Writes a page.
-///
-/// # Errors
-/// When the file cannot be written; the text names it.
-pub(crate) fn write(path: &Path, page: &str) -> anyhow::Result<()> {
-    std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// One run.

@@ -4,7 +4,8 @@
 //! a server that stands still is charged for everything that it kept waiting.
 //!
 //! Exit status: 0 every assertion holds, 1 one does not, 2 wrong command line or scenario, or nothing could be measured,
-//! 3 no verdict, because the generator itself was the bottleneck.
+//! 3 no verdict, because the generator itself was the bottleneck. 2 also where the figures could not be written where they were
+//! asked for.
 
 mod audience;
 mod cli;
@@ -17,6 +18,7 @@ mod latency;
 mod layers;
 mod machine;
 mod numbering;
+mod output;
 mod part;
 mod peer;
 mod plan;
@@ -42,6 +44,7 @@ use clap::Parser as _;
 use cli::{Cli, Command, RunOptions, ScenariosOptions};
 use report::model::Report;
 
+const WRONG: u8 = 2;
 const NO_VERDICT: u8 = 3;
 
 fn main() -> ExitCode {
@@ -60,6 +63,8 @@ fn main() -> ExitCode {
 
 fn run(options: &RunOptions) -> anyhow::Result<Report> {
     let layers = options.layers()?;
+    layers.read()?;
+    output::check(options.out.as_deref(), options.html.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = runtime.block_on(run::run(layers))?;
     if report.generator.was_bottleneck && !options.allow_bottleneck {
@@ -68,19 +73,21 @@ fn run(options: &RunOptions) -> anyhow::Result<Report> {
             Some(format!("the generator itself was the bottleneck: {why} (--allow-bottleneck gives one)"));
         report.passed = false;
     }
-    if let Some(directory) = &options.out {
-        report.write(directory)?;
-    }
-    if let Some(path) = &options.html {
-        html::write(path, &html::page(&report))?;
-    }
     Ok(report)
 }
 
+/// Files first, and the figures in any case: a disk that is full by now takes nobody's result away.
 fn shown(options: &RunOptions, report: &Report) -> ExitCode {
+    let files = options.out.as_deref().map(|directory| report.write(directory));
+    let page = options.html.as_deref().map(|path| output::write(path, &html::page(report)));
     let text = if options.json { report.to_json() } else { report.to_text() };
-    if writeln!(std::io::stdout(), "{text}").is_err() {
-        return ExitCode::FAILURE;
+    let printed = Some(print(&text));
+    let mut missing = [files, page, printed].into_iter().flatten().filter_map(Result::err).peekable();
+    if missing.peek().is_some() {
+        missing.for_each(|error| {
+            failed(&error);
+        });
+        return ExitCode::from(WRONG);
     }
     match (&report.refused, report.passed) {
         (Some(_), _) => ExitCode::from(NO_VERDICT),
@@ -109,10 +116,16 @@ fn scenarios(options: &ScenariosOptions) -> anyhow::Result<String> {
 /// Prints what came of a command that measures nothing.
 fn ended(outcome: anyhow::Result<String>) -> ExitCode {
     match outcome {
-        Ok(text) if writeln!(std::io::stdout(), "{}", text.trim_end()).is_ok() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        Ok(text) => print(&text).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
         Err(error) => failed(&error),
     }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", text.trim_end())
+        .and_then(|()| out.flush())
+        .map_err(|error| anyhow::anyhow!("cannot print the result: {error}"))
 }
 
 /// Prints a comparison; says by the status whether anything is worse.
@@ -121,10 +134,10 @@ fn compared(outcome: anyhow::Result<(String, bool)>) -> ExitCode {
         Ok(compared) => compared,
         Err(error) => return failed(&error),
     };
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+    match print(&text) {
         Ok(()) if is_worse => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error.into()),
+        Err(error) => failed(&error),
     }
 }
 
@@ -138,5 +151,5 @@ fn helped(outcome: anyhow::Result<()>) -> ExitCode {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
-    ExitCode::from(2)
+    ExitCode::from(WRONG)
 }

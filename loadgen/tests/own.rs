@@ -176,3 +176,52 @@ fn mistakes_come_all_at_once() {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
 }
+
+/// The shortest run there is; figures go to standard output as text.
+fn short(arguments: &[&str]) -> Output {
+    let plan = ["run", "--sessions", "2", "--for", "200ms", "--set", "warm_up=10ms", "--allow-bottleneck"];
+    Command::new(LOADGEN).args(plan).args(arguments).output().expect("the generator starts")
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_refused_before_the_run() {
+    for (option, path, reason) in [
+        ("--out", "/proc/nosuch", "cannot be written"),
+        ("--html", "/nosuch/page.html", "make the directory first"),
+    ] {
+        let output = short(&[option, path]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
+        assert!(said.starts_with(&format!("error: {option} {path}: ")) && said.contains(reason), "{said}");
+        assert_eq!(said.lines().count(), 1, "it has begun all the same: {said}");
+    }
+}
+
+#[test]
+fn a_run_that_fails_leaves_no_files_and_keeps_those_that_are_there() {
+    let place = tempfile::tempdir().unwrap();
+    let (out, page) = (place.path().join("a/b"), place.path().join("page.html"));
+    std::fs::write(&page, "old").unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("ws://{nobody}/v1/stream");
+    let paths = ["--out", out.to_str().unwrap(), "--html", page.to_str().unwrap()];
+    let output = short(&[&paths[..], &["--url", &url, "--symbols", "sim:*"]].concat());
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "something was left");
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "old");
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_end_takes_no_figures_away() {
+    let output = short(&["--html", "/dev/full"]);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("error: cannot write /dev/full: No space left"), "{stderr}");
+    assert!(stdout.contains("delivered   ") && stdout.contains("intended → read"), "{stdout}");
+    // The same where standard output is that disk.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(LOADGEN).arg("scenarios").stdout(full).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr.contains("cannot print the result: No space left"), "{stderr}");
+}

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::model::{Latency, Report};
+use crate::output;
 
 impl Report {
     /// Writes `report.json` and a `.hgrm` for each histogram into a directory, which is made where it is not there.
@@ -14,10 +15,7 @@ impl Report {
     /// When a file cannot be written; the text names it.
     pub(crate) fn write(&self, directory: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let put = |name: &str, text: &str| {
-            let path = directory.join(name);
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-        };
+        let put = |name: &str, text: &str| output::write(&directory.join(name), text);
         put("report.json", &self.to_json())?;
         put("latency.hgrm", &hgrm(&self.latency))?;
         for hop in &self.hops {
