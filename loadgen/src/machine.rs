@@ -67,6 +67,14 @@ pub(crate) struct Busy {
     /// Of their time, 0 to 1.
     pub(crate) share: f64,
     pub(crate) processors: usize,
+    pub(crate) seconds: f64,
+}
+
+impl Busy {
+    /// What all processors could have done.
+    pub(crate) fn processor_seconds(self) -> f64 {
+        self.seconds * self.processors as f64
+    }
 }
 
 impl Idle {
@@ -86,10 +94,11 @@ impl Idle {
     }
 
     pub(crate) fn busy_since(self, then: Self) -> Busy {
-        let all = (self.at - then.at).as_secs_f64() * self.processors as f64;
+        let seconds = (self.at - then.at).as_secs_f64();
+        let all = seconds * self.processors as f64;
         let idle = self.ticks.saturating_sub(then.ticks) as f64 / TICKS_PER_SECOND;
         let share = if all > 0.0 { (1.0 - idle / all).clamp(0.0, 1.0) } else { 0.0 };
-        Busy { share, processors: self.processors }
+        Busy { share, processors: self.processors, seconds }
     }
 }
 

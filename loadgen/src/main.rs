@@ -22,6 +22,7 @@ mod output;
 mod part;
 mod peer;
 mod plan;
+mod processes;
 mod progress;
 mod reader;
 mod report;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::crew::CountsNow;
+use crate::report::model::Second;
 use crate::run::watch::Watch;
 
 const SHOW_PERIOD: Duration = Duration::from_millis(200);
@@ -65,28 +66,8 @@ impl Progress {
         if !self.is_due("measuring", Instant::now()) {
             return;
         }
-        let mut text = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
-        if let Some(second) = watch.last() {
-            let ms = |ns: u64| ns as f64 / 1e6;
-            let _ = write!(
-                text,
-                ", {} records/s, {:.1} MB/s{}p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2} ms",
-                second.records,
-                second.bytes as f64 / 1e6,
-                if self.is_terminal { "\n  " } else { "  " },
-                ms(second.p50_ns),
-                ms(second.p99_ns),
-                ms(second.p999_ns),
-                ms(second.max_ns)
-            );
-        }
-        if let Some(pressure) = watch.pressure {
-            let _ = write!(text, "  pressure {:.0} KiB", pressure as f64 / 1024.0);
-        }
-        if counts.violations > 0 {
-            let _ = write!(text, "  {} BROKEN", counts.violations);
-        }
-        self.show(&text);
+        let lines = measuring(counts, left, watch);
+        self.show(&lines.join(if self.is_terminal { "\n  " } else { "; " }));
     }
 
     pub(crate) fn phase(&mut self, phase: &str, counts: CountsNow) {
@@ -109,9 +90,53 @@ impl Progress {
     }
 }
 
+/// What the last second brought and what the whole, each with its name.
+fn measuring(counts: CountsNow, left: Duration, watch: &Watch) -> Vec<String> {
+    let mut first = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
+    if let Some(pressure) = watch.pressure {
+        let _ = write!(first, ", pressure now {:.0} KiB", pressure as f64 / 1024.0);
+    }
+    if counts.violations > 0 {
+        let _ = write!(first, ", {} BROKEN", counts.violations);
+    }
+    let figures = |name: &str, second: &Second| {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        format!(
+            "{name}: {} records/s, {:.1} MB/s, p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2} ms",
+            second.records,
+            second.bytes as f64 / 1e6,
+            ms(second.p50_ns),
+            ms(second.p99_ns),
+            ms(second.p999_ns),
+            ms(second.max_ns)
+        )
+    };
+    let last = watch.last().map(|second| figures("last second", &second));
+    let whole = watch.so_far().map(|(second, count)| figures(&format!("all {count} s so far"), &second));
+    std::iter::once(first).chain(last).chain(whole).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reader::SecondPart;
+
+    #[tokio::test]
+    async fn what_is_of_the_last_second_and_what_of_all_is_named() {
+        let mut watch = Watch::new(None, None, 1);
+        let from = crate::clock::now();
+        let part = |at, records| SecondPart { at: Some((from, at)), records, ..SecondPart::default() };
+        watch.look(&[part(0, 100), part(1, 200)], (from, from + 10_000_000_000), 0.0).await;
+        watch.pressure = Some(2048);
+        let lines = measuring(CountsNow { live: 3, ..CountsNow::default() }, Duration::from_secs(8), &watch);
+        let starts = [
+            "measuring, 8 s left: 3 sessions, pressure now 2 KiB",
+            "last second: 200 records/s",
+            "all 2 s so far: 150 records/s",
+        ];
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{lines:?}");
+    }
 
     #[test]
     fn elsewhere_than_on_a_terminal_there_is_a_line_for_each_phase_and_one_now_and_then() {

@@ -4,6 +4,7 @@
 mod search;
 pub(crate) mod watch;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::crew::Crew;
 use crate::layers::Layers;
 use crate::machine::{Busy, Idle};
 use crate::plan::Plan;
+use crate::processes::{Processes, Used};
 use crate::progress::Progress;
 use crate::reader::Phase;
 use crate::report::assemble::{self, Measured};
@@ -216,11 +218,11 @@ impl Run {
         watch: &mut Watch,
         window: (u64, u64),
         offered: f64,
-    ) -> anyhow::Result<Option<Busy>> {
+    ) -> anyhow::Result<Option<(Busy, Used)>> {
         while now() < window.0 {
             pause(Duration::from_millis(1)).await?;
         }
-        let idle = Idle::now();
+        let (programs, idle) = (Processes::now(), Idle::now());
         watch.begin();
         for (at, storm) in self.scenario.churn.storms.iter().enumerate() {
             let (cut, all) = (self.plan.in_storm(at), self.scenario.sessions.count);
@@ -234,7 +236,7 @@ impl Run {
             if restarts.last().is_some_and(|restart| restart.at <= passed)
                 && let Some(restart) = restarts.pop()
             {
-                self.restart(&restart.command, passed).await?;
+                self.restart(&restart.command, passed, watch).await?;
             }
             let (counts, seconds) = crew.now();
             watch.look(&seconds, window, offered).await;
@@ -249,17 +251,34 @@ impl Run {
         }
         watch.end();
         let busy = idle.zip(Idle::now()).map(|(then, now)| now.busy_since(then));
+        let own = [Some(std::process::id()), watch.pid()].into_iter().flatten();
+        let used = Processes::now().since(&programs, own);
         while (window.1..window.1 + TOLD_WITHIN).contains(&now()) && pause(LOOK_PERIOD).await.is_ok() {
             let (_, seconds) = crew.now();
             watch.look(&seconds, window, offered).await;
         }
-        Ok(busy)
+        Ok(busy.map(|busy| (busy, used)))
     }
 
-    async fn restart(&mut self, command: &[String], passed: Duration) -> anyhow::Result<()> {
+    async fn restart(
+        &mut self,
+        command: &[String],
+        passed: Duration,
+        watch: &mut Watch,
+    ) -> anyhow::Result<()> {
         let at = passed.as_secs_f64();
         match (command, &mut self.served) {
-            ([], Some(served)) => served.restart().await?,
+            ([], Some(served)) => {
+                let mut restart = pin!(served.restart());
+                // What the old gateway's threads did is gone with them.
+                let mut looks = tokio::time::interval(LOOK_PERIOD);
+                loop {
+                    tokio::select! {
+                        done = &mut restart => break done?,
+                        _ = looks.tick() => watch.look_at_threads(),
+                    }
+                }
+            }
             ([program, arguments @ ..], _) => {
                 let status = tokio::process::Command::new(program).args(arguments).status().await;
                 let name = command.join(" ");

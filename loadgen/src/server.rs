@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use crate::serve::SOURCE_THREAD;
 
+/// CPU seconds of threads, by their ids, with their names.
+type Tasks = BTreeMap<u32, (String, f64)>;
+
 /// `sysconf(_SC_CLK_TCK)`, which is 100 on every Linux that Rust runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -13,29 +16,59 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) struct Cpu {
     pub(crate) user: f64,
     pub(crate) system: f64,
-    /// By name of the thread. Threads that ended are not among them.
-    pub(crate) by_thread: BTreeMap<String, f64>,
+    /// The part of both that the source's threads took.
+    pub(crate) source_user: f64,
+    pub(crate) source_system: f64,
+    /// Threads that ended are not among them.
+    tasks: Tasks,
+}
+
+/// CPU seconds by name of the thread, from looks now and then: what a thread did before it ended counts up to the last look.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Threads {
+    seen: Tasks,
+    pub(crate) by_name: BTreeMap<String, f64>,
+}
+
+impl Threads {
+    /// Counts from here on.
+    pub(crate) fn from(now: &Cpu) -> Self {
+        Self { seen: now.tasks.clone(), by_name: BTreeMap::new() }
+    }
+
+    pub(crate) fn look(&mut self, now: &Cpu) {
+        for (id, (name, seconds)) in &now.tasks {
+            // One that took less than before is another thread with the same id.
+            let before = self.seen.get(id).map_or(0.0, |(_, before)| *before);
+            let used = if before <= *seconds { seconds - before } else { *seconds };
+            *self.by_name.entry(name.clone()).or_default() += used;
+        }
+        self.seen.clone_from(&now.tasks);
+    }
 }
 
 impl Cpu {
-    /// Of threads that play the source: nanoseconds are known for them, as for all threads.
+    /// Of threads that play the source.
     pub(crate) fn source(&self) -> f64 {
-        self.by_thread.get(SOURCE_THREAD).copied().unwrap_or(0.0)
+        self.source_user + self.source_system
     }
 
     pub(crate) fn total(&self) -> f64 {
         self.user + self.system
     }
 
+    /// Without the source.
+    pub(crate) fn own(&self) -> f64 {
+        (self.total() - self.source()).max(0.0)
+    }
+
     pub(crate) fn since(&self, then: &Self) -> Self {
-        let by_thread = self.by_thread.iter().map(|(name, now)| {
-            let before = then.by_thread.get(name).copied().unwrap_or(0.0);
-            (name.clone(), (now - before).max(0.0))
-        });
         Self {
-            user: self.user - then.user,
-            system: self.system - then.system,
-            by_thread: by_thread.collect(),
+            user: (self.user - then.user).max(0.0),
+            system: (self.system - then.system).max(0.0),
+            source_user: (self.source_user - then.source_user).max(0.0),
+            source_system: (self.source_system - then.source_system).max(0.0),
+            tasks: Tasks::new(),
         }
     }
 }
@@ -63,7 +96,14 @@ impl Watched {
             // Nanoseconds on a processor come first (Documentation/scheduler/sched-stats.rst).
             let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let ns: f64 = text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0.0);
-            *cpu.by_thread.entry(name.trim().to_owned()).or_default() += ns / 1e9;
+            let id = task.file_name().to_str().and_then(|id| id.parse().ok()).unwrap_or(0);
+            if name.trim() == SOURCE_THREAD
+                && let Ok(text) = std::fs::read_to_string(task.path().join("stat"))
+                && let Some((user, system)) = parse_stat(&text)
+            {
+                (cpu.source_user, cpu.source_system) = (cpu.source_user + user, cpu.source_system + system);
+            }
+            cpu.tasks.insert(id, (name.trim().to_owned(), ns / 1e9));
         }
         cpu
     }
@@ -102,15 +142,32 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_ended_keep_what_they_did_and_those_behind_them_add_to_it() {
+        let cpu = |tasks: &[(u32, &str, f64)]| {
+            let tasks = tasks.iter().map(|(id, name, seconds)| (*id, ((*name).to_owned(), *seconds)));
+            Cpu { tasks: tasks.collect(), ..Cpu::default() }
+        };
+        let mut threads = Threads::from(&cpu(&[(1, "main", 2.0), (2, "shard-0", 7.0), (3, "hub", 1.0)]));
+        threads.look(&cpu(&[(1, "main", 2.5), (2, "shard-0", 10.0), (3, "hub", 1.0)]));
+        // The gateway is restarted: new threads of the same names, one of them under an old id.
+        threads.look(&cpu(&[(1, "main", 2.5), (3, "shard-0", 0.5), (9, "hub", 0.25)]));
+        threads.look(&cpu(&[(1, "main", 3.0), (3, "shard-0", 1.5), (9, "hub", 0.25)]));
+        let of = |name: &str| threads.by_name[name];
+        assert_eq!((of("main"), of("shard-0"), of("hub")), (1.0, 4.5, 0.25));
+    }
+
+    #[test]
     fn this_process_is_seen() {
         let own = Watched { pid: std::process::id() };
         assert!(own.resident_bytes().unwrap() > 100_000);
         let before = own.cpu();
         let mut value = 1_u64;
-        while own.cpu().since(&before).by_thread.values().sum::<f64>() < 0.02 {
+        let mut threads = Threads::from(&before);
+        while threads.by_name.values().sum::<f64>() < 0.02 {
             value = std::hint::black_box(crate::source::mix(value));
+            threads.look(&own.cpu());
         }
-        assert!(!before.by_thread.is_empty() && !own.command().is_empty());
+        assert!(!before.tasks.is_empty() && !own.command().is_empty());
         assert_eq!(Watched { pid: u32::MAX }.resident_bytes(), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What a report says of a run is so: shares of one, processors, pressure, ledgers.
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -49,4 +50,66 @@ fn a_storm_cuts_exactly_its_share_and_those_connections_ledgers_are_told_as_miss
     let checks = &report["checks"];
     assert_eq!((&checks["ledgers"], &checks["ledgers_missing"]), (&21.into(), &6.into()), "{checks}");
     assert_eq!(checks["accounts"]["checked"], 21 * 100);
+}
+
+/// A port that nobody listens at.
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn the_gateways_pressure_is_read_off_its_admin_page_and_shown() {
+    let fields = set(&[
+        "readers[0].kind=throttled",
+        "readers[0].share=0.5",
+        "readers[0].bytes_per_second=2000",
+        "sessions.receive_buffer=2048",
+    ]);
+    let output = run(&[&["--sessions", "4", "--for", "2s", "--rate", "2000"], &fields[..]].concat());
+    let report = report(&output);
+    let seconds = report["series"].as_array().unwrap();
+    let pressure = seconds.iter().map(|second| second["pressure_bytes"].as_u64());
+    let pressure = pressure.collect::<Option<Vec<_>>>().expect("it is known in each second");
+    assert!(pressure.iter().any(|bytes| *bytes > 0), "nobody reads as fast as it comes: {pressure:?}");
+}
+
+#[test]
+fn threads_of_a_gateway_that_was_restarted_keep_what_they_did() {
+    let fields = set(&["churn.restarts[0].at=2500ms", "gateway.drain=200ms"]);
+    let report =
+        report(&run(&[&["--sessions", "40", "--for", "4s", "--rate", "1000"], &fields[..]].concat()));
+    let server = &report["server"];
+    let threads = server["cpu_by_thread"].as_object().unwrap();
+    let by_thread: f64 = threads.values().map(|seconds| seconds.as_f64().unwrap()).sum();
+    let whole: f64 =
+        ["cpu_seconds", "source_cpu_seconds"].iter().map(|name| server[name].as_f64().unwrap()).sum();
+    assert!(by_thread > 0.8 * whole, "{by_thread} s of {whole} s: {server}");
+    let parts: f64 =
+        ["cpu_user_seconds", "cpu_system_seconds"].iter().map(|name| server[name].as_f64().unwrap()).sum();
+    let own = server["cpu_seconds"].as_f64().unwrap();
+    assert!((parts - own).abs() < 0.001, "{parts} of {own}");
+}
+
+#[test]
+fn who_else_was_busy_is_named_behind_a_proxy_too() {
+    let address = free_port();
+    let stop = AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut value = 1_u64;
+            while !stop.load(Ordering::Relaxed) {
+                value = std::hint::black_box(value.wrapping_mul(3));
+            }
+        });
+        let (listen, url) = (format!("gateway.listen={address}"), format!("ws://{address}/v1/stream"));
+        let output = run(&["--sessions", "2", "--for", "1s", "--url", &url, "--set", &listen]);
+        stop.store(true, Ordering::Relaxed);
+        report(&output)
+    });
+    let generator = &report["generator"];
+    assert!(generator["machine_busy_others"].as_f64().unwrap() > 0.0, "{generator}");
+    let named = generator["others"].as_array().unwrap();
+    assert!(named.iter().any(|program| program["pid"] == std::process::id()), "{named:?}");
+    assert!(generator["others_hold"][0].as_str().unwrap().contains("in front of the gateway"), "{generator}");
 }

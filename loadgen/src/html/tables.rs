@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::quantity::{bytes, count, number, percent, time};
 use crate::latency::Summary;
+use crate::processes::named;
 use crate::report::model::{Accounts, Noted, Report};
 
 /// Names and figures, two columns.
@@ -216,7 +217,7 @@ pub(super) fn server(report: &Report) -> Option<Markup> {
     Some(html! {
         (facts(&[
             ("process", format!("{} ({})", server.command, server.pid)),
-            ("CPU", format!("{:.2} s: {:.2} s user, {:.2} s system; source {:.2} s beside it", server.cpu_seconds, server.cpu_user_seconds, server.cpu_system_seconds, server.source_cpu_seconds)),
+            ("CPU", format!("{:.2} s: {:.2} s user, {:.2} s system; the source in the same process {:.2} s more", server.cpu_seconds, server.cpu_user_seconds, server.cpu_system_seconds, server.source_cpu_seconds)),
             ("CPU per million deliveries", format!("{:.2} s", server.cpu_seconds_per_million)),
             ("memory", format!("{} before, {} with sessions open, {} at the end, {} at most", bytes(server.resident_bytes_before as f64), bytes(server.resident_bytes_open as f64), bytes(server.resident_bytes_end as f64), bytes(server.resident_bytes_max as f64))),
             ("memory of a session", bytes(server.bytes_per_session)),
@@ -287,7 +288,12 @@ pub(super) fn machine(report: &Report) -> Markup {
             ),
         ),
         ("machine busy", own.machine_busy.map_or("not known".to_owned(), percent)),
-        ("other programs", own.machine_busy_others.map_or("not known".to_owned(), percent)),
+        (
+            "other programs",
+            own.machine_busy_others.map_or("not known".to_owned(), |share| {
+                format!("{}: {}", percent(share), named(&own.others))
+            }),
+        ),
         (
             "generator's memory",
             format!("{}, {} a session", bytes(own.resident_bytes as f64), bytes(own.bytes_per_session)),

@@ -3,14 +3,15 @@
 use tickwire_wire::{Channel, PROTOCOL_VERSION, SCHEMA};
 
 use super::model::{
-    Accounts, Checks, Clock, Event, FORMAT, Flow, Generator, Hop, Machine, Readers, Report, Saturation,
-    Second, Server, Sessions, Versions,
+    Accounts, Checks, Clock, Event, FORMAT, Flow, Generator, Hop, Machine, Program, Readers, Report,
+    Saturation, Second, Server, Sessions, Versions,
 };
 use super::{model, verdict};
 use crate::crew::CountsNow;
 use crate::latency::{Latencies, Summary};
 use crate::machine::Busy;
 use crate::part::{Part, ReaderPart};
+use crate::processes::{Used, named};
 use crate::run::watch::Watch;
 use crate::scenario::{ReaderKind, Scenario};
 use crate::source::Published;
@@ -41,7 +42,7 @@ pub(crate) struct Measured {
     pub(crate) window: (u64, u64),
     pub(crate) counts: CountsNow,
     /// None where the system does not tell.
-    pub(crate) machine_busy: Option<Busy>,
+    pub(crate) machine_busy: Option<(Busy, Used)>,
     pub(crate) events: Vec<Event>,
     pub(crate) saturation: Option<Saturation>,
     /// Updates per second that were measured at.
@@ -96,8 +97,10 @@ pub(crate) fn report(measured: Measured) -> Report {
     part.readers.iter().for_each(|reader| accounts.add(reader.accounts));
     let backwards = all.summary().backwards;
     let load = Load {
-        all: machine_busy.map(|busy| busy.share),
-        others: machine_busy.and_then(|busy| others(busy, &scenario, &watch, &part, seconds)),
+        all: machine_busy.as_ref().map(|(busy, _)| busy.share),
+        others: machine_busy.as_ref().map(|(busy, used)| others(*busy, used)),
+        programs: machine_busy.map_or(Vec::new(), |(busy, used)| used.busiest(busy.processor_seconds())),
+        hold: others_hold(&scenario, watch.pid().is_some(), is_same_host),
     };
     let generator = generator(&part, &published, load, records, backwards);
     let peer = scenario.peer.as_ref();
@@ -219,17 +222,18 @@ fn server(watch: &Watch, records: u64, sessions: u64, series: &[Second]) -> Opti
     let pid = watch.pid()?;
     let cpu = &watch.cpu;
     let source = cpu.source();
-    let own = (cpu.total() - source).max(0.0);
+    let beyond = |all: f64, source: f64| (all - source).max(0.0);
+    let own = cpu.own();
     let resident = || series.iter().filter_map(|second| Some((second.at, second.server_resident_bytes?)));
     let growth = watch.resident_open.saturating_sub(watch.resident_before);
     Some(Server {
         pid,
         command: watch.command.clone(),
         cpu_seconds: own,
-        cpu_user_seconds: cpu.user,
-        cpu_system_seconds: cpu.system,
+        cpu_user_seconds: beyond(cpu.user, cpu.source_user),
+        cpu_system_seconds: beyond(cpu.system, cpu.source_system),
         source_cpu_seconds: source,
-        cpu_by_thread: cpu.by_thread.clone(),
+        cpu_by_thread: watch.threads.by_name.clone(),
         cpu_seconds_per_million: if records > 0 { own * 1e6 / records as f64 } else { 0.0 },
         resident_bytes_before: watch.resident_before,
         resident_bytes_open: watch.resident_open,
@@ -273,26 +277,39 @@ fn checks(part: Part, accounts: Accounts) -> Checks {
 }
 
 /// What the machine did, as shares of all processors.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Load {
     all: Option<f64>,
+    /// What the run did not start and does not watch, and the busiest of it.
     others: Option<f64>,
+    programs: Vec<Program>,
+    /// Who of those that are under test is among the others.
+    hold: Vec<String>,
 }
 
-/// What is neither server, source nor generator; None where one of them is a process that is not watched.
-fn others(busy: Busy, scenario: &Scenario, watch: &Watch, part: &Part, seconds: f64) -> Option<f64> {
-    let is_all_own =
-        scenario.has_gateway() && scenario.target.url.is_none() && scenario.target.bus.is_empty();
-    let own = watch.cpu.total() + part.cpu_seconds.iter().sum::<f64>();
-    let share = own / (seconds * busy.processors as f64);
-    (is_all_own && seconds > 0.0).then_some((busy.share - share).max(0.0))
+fn others(busy: Busy, used: &Used) -> f64 {
+    (busy.share - used.own_seconds / busy.processor_seconds().max(1e-9)).max(0.0)
+}
+
+/// Processes of this machine that are under test, and that the run does not know.
+fn others_hold(scenario: &Scenario, is_watched: bool, is_same_host: bool) -> Vec<String> {
+    let mut hold = Vec::new();
+    if is_same_host && scenario.has_gateway() && scenario.target.url.is_some() && scenario.peer.is_none() {
+        hold.push("what stands at `target.url`, in front of the gateway".to_owned());
+    } else if is_same_host && !is_watched {
+        hold.push("the server (`target.server_pid`, --server-pid, says which it is)".to_owned());
+    }
+    if !scenario.target.bus.is_empty() {
+        hold.push("the bus, where it runs on this machine".to_owned());
+    }
+    hold
 }
 
 fn generator(part: &Part, published: &Published, load: Load, records: u64, backwards: u64) -> Generator {
     let cpu_seconds: f64 = part.cpu_seconds.iter().sum();
     let sessions: u64 = part.readers.iter().map(|reader| reader.sessions).sum();
     let (lag, source_lag) = (part.lag.summary(), published.lag.summary());
-    let (bottlenecks, doubts) = doubts(&part.cpu_share, lag, source_lag, part.waited_share, load, backwards);
+    let (bottlenecks, doubts) = doubts(&part.cpu_share, lag, source_lag, part.waited_share, &load, backwards);
     Generator {
         cpu_share: part.cpu_share.clone(),
         cpu_seconds,
@@ -302,6 +319,8 @@ fn generator(part: &Part, published: &Published, load: Load, records: u64, backw
         waited_share: part.waited_share,
         machine_busy: load.all,
         machine_busy_others: load.others,
+        others: load.programs,
+        others_hold: load.hold,
         resident_bytes: part.resident_bytes,
         bytes_per_session: part.resident_bytes.saturating_sub(part.resident_bytes_before) as f64
             / sessions.max(1) as f64,
@@ -317,7 +336,7 @@ fn doubts(
     lag: Summary,
     source_lag: Summary,
     waited_share: f64,
-    load: Load,
+    load: &Load,
     backwards: u64,
 ) -> (Vec<String>, Vec<String>) {
     let busiest = cpu_share.iter().copied().fold(0.0, f64::max);
@@ -353,10 +372,12 @@ fn doubts(
             "all processors were {busy:.0} % busy: latencies hold the wait for a processor, the generator's included"
         ));
     }
-    if let Some(busy) = load.others.filter(|busy| *busy > OTHERS_BUSY_MAX) {
+    // Where those that are under test are among them, it is no doubt that they ran.
+    if let Some(busy) = load.others.filter(|busy| *busy > OTHERS_BUSY_MAX && load.hold.is_empty()) {
         let busy = percent(busy);
         doubts.push(format!(
-            "other programs took {busy:.0} % of all processors: latencies hold the wait for them"
+            "other programs took {busy:.0} % of all processors ({}): latencies hold the wait for them",
+            named(&load.programs)
         ));
     }
     if backwards > 0 {
@@ -380,8 +401,9 @@ mod tests {
     ) {
         let of = |p99_ns| Summary { p99_ns, ..Summary::default() };
         let (waited, [all, others], backwards) = others;
-        let load = Load { all: Some(all), others: Some(others) };
-        let (bottlenecks, doubts) = doubts(&[0.1, share], of(lag_ns), of(source_ns), waited, load, backwards);
+        let load = Load { all: Some(all), others: Some(others), ..Load::default() };
+        let (bottlenecks, doubts) =
+            doubts(&[0.1, share], of(lag_ns), of(source_ns), waited, &load, backwards);
         assert_eq!((!bottlenecks.is_empty(), doubts.len()), (bottleneck, count), "{doubts:?}");
     }
 
@@ -390,17 +412,39 @@ mod tests {
         let calm = (0.01, [0.5, 0.05], 0);
         check(0.5, 1_200_000, 100_000, calm, false, 0);
         check(0.9, 1_200_000, 100_000, calm, true, 1);
-        let busy = Load { all: Some(0.99), others: Some(0.5) };
-        let (bottlenecks, doubts) = doubts(&[0.9], Summary::default(), Summary::default(), 0.0, busy, 0);
+        let programs = vec![Program { name: "rustc".to_owned(), pid: 7, share: 0.4 }];
+        let mut busy = Load { all: Some(0.99), others: Some(0.5), programs, hold: Vec::new() };
+        let of = |load: &Load| doubts(&[0.9], Summary::default(), Summary::default(), 0.0, load, 0);
+        let (bottlenecks, doubts) = of(&busy);
+        assert!(doubts[2].contains("rustc 40 %, process 7"), "{doubts:?}");
         assert_eq!(
             (bottlenecks.len(), doubts.len()),
             (1, 3),
             "what other programs did is not the generator's doing"
         );
+        busy.hold.push("the server".to_owned());
+        assert_eq!(of(&busy).1.len(), 2, "it is what is tested");
         check(0.5, 9_000_000, 100_000, calm, true, 1);
         check(0.5, 1_200_000, 9_000_000, calm, true, 1);
         check(0.5, 1_200_000, 100_000, (0.3, [0.95, 0.05], 3), false, 3);
         check(0.5, 1_200_000, 100_000, (0.01, [0.5, 0.3], 0), false, 1);
+    }
+
+    #[test]
+    fn who_is_under_test_and_not_known_is_named() {
+        let hold = |text: &str, is_watched, is_same_host| {
+            let mut fields = crate::scenario::fields::Fields::default();
+            fields.add_file("x", text);
+            let scenario = crate::scenario::read(&mut fields, 2);
+            assert_eq!(fields.mistakes, [""; 0]);
+            others_hold(&scenario, is_watched, is_same_host)
+        };
+        assert_eq!(hold("", true, true), [""; 0]);
+        let proxied = "gateway.listen = \"127.0.0.1:7400\"\ntarget.url = \"ws://127.0.0.1:80\"\n";
+        assert!(hold(proxied, true, true)[0].contains("in front of the gateway"));
+        let url = "target.url = \"ws://h:7400\"\ntarget.bus = [\"nats://h:4222\"]\n";
+        assert_eq!(hold(url, false, true).len(), 2);
+        assert_eq!((hold(url, true, true).len(), hold(url, false, false).len()), (1, 1));
     }
 
     #[test]

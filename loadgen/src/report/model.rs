@@ -270,8 +270,9 @@ pub(crate) struct Server {
     /// The two parts of `cpu_seconds`.
     pub(crate) cpu_user_seconds: f64,
     pub(crate) cpu_system_seconds: f64,
-    /// Of the source's threads in the server's process.
+    /// Of the source's threads in the server's process, beyond `cpu_seconds`.
     pub(crate) source_cpu_seconds: f64,
+    /// By name of the thread, the source's among them; those that ended (a restart) up to the last look at them.
     pub(crate) cpu_by_thread: BTreeMap<String, f64>,
     /// CPU seconds per million delivered updates, without the source.
     pub(crate) cpu_seconds_per_million: f64,
@@ -302,8 +303,12 @@ pub(crate) struct Generator {
     pub(crate) waited_share: f64,
     /// Of all cores, everything that runs there; absent where the system does not tell.
     pub(crate) machine_busy: Option<f64>,
-    /// The part of it that is neither server, source nor generator; absent where the server's process is not known.
+    /// The part of it that the run did not start and does not watch; absent where the system does not tell.
     pub(crate) machine_busy_others: Option<f64>,
+    /// The busiest of them.
+    pub(crate) others: Vec<Program>,
+    /// Who of those that are under test is among them, because the run does not know their processes; empty: nobody.
+    pub(crate) others_hold: Vec<String>,
     pub(crate) resident_bytes: u64,
     pub(crate) bytes_per_session: f64,
     pub(crate) was_bottleneck: bool,
@@ -311,6 +316,16 @@ pub(crate) struct Generator {
     pub(crate) bottlenecks: Vec<String>,
     /// What limits how far the latencies can be trusted.
     pub(crate) doubts: Vec<String>,
+}
+
+/// A process that does not belong to the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    /// Of all processors, while it was measured.
+    pub(crate) share: f64,
 }
 
 /// The server's clock as seen from here.
@@ -343,7 +358,7 @@ pub(crate) struct Second {
     pub(crate) max_ns: u64,
     /// Age of what other kinds of readers get, by kind.
     pub(crate) ages: BTreeMap<String, Age>,
-    /// Share of one core; absent where it is not known.
+    /// Share of one core, without a source in the same process; absent where it is not known.
     pub(crate) server_cpu: Option<f64>,
     pub(crate) server_resident_bytes: Option<u64>,
     /// Of the busiest reading thread.

@@ -4,6 +4,12 @@ use std::fmt::Write as _;
 
 use super::model::{Noted, Report};
 use crate::latency::Summary;
+use crate::processes::named;
+
+/// Threads of the server that are named.
+const THREADS_MAX: usize = 6;
+/// Other programs that took less of all processors are not named.
+const OTHERS_NAMED_MIN: f64 = 0.01;
 
 impl Report {
     pub(crate) fn to_text(&self) -> String {
@@ -210,13 +216,28 @@ impl Report {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(
             text,
-            "server      {:.2} CPU seconds, {:.2} per million deliveries (source {:.2} s beside it); {:.1} MiB, {:.1} at most",
+            "server      {:.2} CPU seconds, {:.2} per million deliveries; {:.1} MiB, {:.1} at most",
             server.cpu_seconds,
             server.cpu_seconds_per_million,
-            server.source_cpu_seconds,
             mib(server.resident_bytes_end),
             mib(server.resident_bytes_max)
         )?;
+        if server.source_cpu_seconds > 0.0 {
+            let source = server.source_cpu_seconds;
+            writeln!(
+                text,
+                "            the source in the same process took {source:.2} CPU seconds more, which are not in these"
+            )?;
+        }
+        let mut threads: Vec<_> =
+            server.cpu_by_thread.iter().filter(|(_, seconds)| **seconds >= 0.005).collect();
+        threads.sort_by(|a, b| b.1.total_cmp(a.1));
+        let threads =
+            threads.iter().take(THREADS_MAX).map(|(name, seconds)| format!("{name} {seconds:.2} s"));
+        let threads = threads.collect::<Vec<_>>().join(", ");
+        if !threads.is_empty() {
+            writeln!(text, "            by thread: {threads}")?;
+        }
         writeln!(
             text,
             "            {:.1} KiB a session when they were open, then {:+.1} KiB/s",
@@ -231,6 +252,8 @@ impl Report {
         let others = own
             .machine_busy_others
             .map_or(String::new(), |share| format!(" ({:.0} % by other programs)", share * 100.0));
+        let named =
+            own.machine_busy_others.filter(|share| *share >= OTHERS_NAMED_MIN).map(|_| named(&own.others));
         let busy = own.machine_busy.map_or("?".to_owned(), |busy| format!("{:.0}", busy * 100.0));
         writeln!(
             text,
@@ -239,6 +262,16 @@ impl Report {
             own.records_per_cpu_second / 1e6,
             own.bytes_per_session
         )?;
+        if let Some(named) = named {
+            writeln!(text, "            other programs: {named}")?;
+        }
+        if !own.others_hold.is_empty() {
+            let hold = own.others_hold.join(", and ");
+            writeln!(
+                text,
+                "            counted with other programs, for the run does not know their processes: {hold}"
+            )?;
+        }
         for doubt in &own.doubts {
             writeln!(text, "            doubt: {doubt}")?;
         }
@@ -305,6 +338,9 @@ mod tests {
             "why (ledgers count from subscribing on): 1000 conflated (a newer value took the place), 3 reconnects",
             "to ingester and gateway_write, one of 8 records; to read and decoded, all messages",
             "machine at 40 % (2 % by other programs)",
+            "other programs: rustc 2 %, process 99",
+            "the source in the same process took 0.40 CPU seconds more, which are not in these",
+            "by thread: shard-0 5.10 s, hub 1.10 s",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

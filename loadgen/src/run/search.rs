@@ -112,7 +112,7 @@ async fn step(run: &mut Run, crew: &mut Crew, search: &Search, rate: f64) -> any
         p50_ns: ns(0.5),
         p99_ns: ns(0.99),
         max_ns: ns(1.0),
-        server_cpu: run.watched.map(|_| watch.cpu.total() / seconds),
+        server_cpu: run.watched.map(|_| watch.cpu.own() / seconds),
         held: false,
         reason: String::new(),
     };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::reader::{SecondPart, histogram};
 use crate::report::model::{Age, Second};
-use crate::server::{Cpu, Watched};
+use crate::server::{Cpu, Threads, Watched};
 
 /// An admin page that takes longer is not waited for.
 const ADMIN_WAIT: Duration = Duration::from_millis(500);
@@ -44,8 +44,13 @@ pub(crate) struct Watch {
     looked: Option<u64>,
     last_cpu: Option<(Instant, f64)>,
     begin: Cpu,
+    /// All seconds so far: ages of prompt readers in microseconds, records, bytes.
+    ages: Histogram<u64>,
+    records: u64,
+    bytes: u64,
     /// While it was measured.
     pub(crate) cpu: Cpu,
+    pub(crate) threads: Threads,
     pub(crate) command: String,
     pub(crate) resident_before: u64,
     pub(crate) resident_open: u64,
@@ -63,7 +68,11 @@ impl Watch {
             looked: None,
             last_cpu: None,
             begin: Cpu::default(),
+            ages: histogram(),
+            records: 0,
+            bytes: 0,
             cpu: Cpu::default(),
+            threads: Threads::default(),
             command: watched.map(Watched::command).unwrap_or_default(),
             resident_before: 0,
             resident_open: 0,
@@ -78,11 +87,21 @@ impl Watch {
 
     pub(crate) fn begin(&mut self) {
         self.begin = self.watched.map(Watched::cpu).unwrap_or_default();
-        self.last_cpu = Some((Instant::now(), self.begin.total()));
+        self.last_cpu = Some((Instant::now(), self.begin.own()));
+        self.threads = Threads::from(&self.begin);
+    }
+
+    /// What threads did so far, before some of them end.
+    pub(crate) fn look_at_threads(&mut self) {
+        if let Some(watched) = self.watched {
+            self.threads.look(&watched.cpu());
+        }
     }
 
     pub(crate) fn end(&mut self) {
-        self.cpu = self.watched.map(Watched::cpu).unwrap_or_default().since(&self.begin);
+        let cpu = self.watched.map(Watched::cpu).unwrap_or_default();
+        self.threads.look(&cpu);
+        self.cpu = cpu.since(&self.begin);
         self.resident_end = self.watched.and_then(Watched::resident_bytes).unwrap_or(0);
     }
 
@@ -105,15 +124,20 @@ impl Watch {
         self.looked = Some(running);
         let Some(ended) = running.checked_sub(1) else { return };
         let resident = self.watched.and_then(Watched::resident_bytes);
-        let total = self.watched.map(|watched| watched.cpu().total());
+        let cpu = self.watched.map(Watched::cpu);
         let time = Instant::now();
+        if let Some(cpu) = &cpu {
+            self.threads.look(cpu);
+        }
+        let total = cpu.map(|cpu| cpu.own());
         let share = total
             .zip(self.last_cpu)
             .map(|(total, (then, before))| (total - before).max(0.0) / (time - then).as_secs_f64().max(1e-3));
         self.last_cpu = total.map(|total| (time, total));
         if let Some(admin) = &self.admin {
             let text = tokio::time::timeout(ADMIN_WAIT, get(admin, "/metrics")).await;
-            self.pressure = text.ok().and_then(Result::ok).and_then(|text| gauge(&text, "pressure_bytes"));
+            self.pressure =
+                text.ok().and_then(Result::ok).and_then(|text| gauge(&text, "tickwire_pressure_bytes"));
         }
         let pressure = self.pressure;
         let whole = self.whole(ended, offered);
@@ -146,6 +170,8 @@ impl Watch {
         for (kind, ages) in whole.ages.iter_mut().enumerate() {
             part.add_ages(kind, ages);
         }
+        part.add_ages(self.kinds.saturating_sub(1), &mut self.ages);
+        (self.records, self.bytes) = (self.records + part.records, self.bytes + part.bytes);
     }
 
     /// The last second that is there: records per second, and the prompt readers' ages in nanoseconds.
@@ -160,14 +186,24 @@ impl Watch {
     }
 
     /// All ages of prompt readers, in microseconds, and all records.
-    pub(crate) fn sum(&self) -> (Histogram<u64>, u64) {
-        let mut ages = histogram();
-        for whole in self.seconds.values() {
-            if let Some(prompt) = whole.ages.last() {
-                ages.add(prompt).expect("all have the same bounds");
-            }
-        }
-        (ages, self.seconds.values().map(|whole| whole.records).sum())
+    pub(crate) fn sum(&self) -> (&Histogram<u64>, u64) {
+        (&self.ages, self.records)
+    }
+
+    /// What all seconds that are there come to, as one of average records and bytes; and how many they are.
+    pub(crate) fn so_far(&self) -> Option<(Second, u64)> {
+        let count = self.seconds.keys().next_back()? + 1;
+        let ns = |q| if self.ages.is_empty() { 0 } else { self.ages.value_at_quantile(q) * 1000 };
+        let second = Second {
+            records: self.records / count,
+            bytes: self.bytes / count,
+            p50_ns: ns(0.5),
+            p99_ns: ns(0.99),
+            p999_ns: ns(0.999),
+            max_ns: ns(1.0),
+            ..Second::default()
+        };
+        Some((second, count))
     }
 }
 
@@ -232,11 +268,13 @@ async fn get(admin: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// The value of a line `…name 123` of a page of metrics.
+/// The sum of the lines `name 123` and `name{label="x"} 123` of a page of metrics; None where there is none.
 fn gauge(text: &str, name: &str) -> Option<u64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let mut values = lines.filter_map(|line| line.split_once(' ').filter(|(key, _)| key.ends_with(name)));
-    values.next()?.1.trim().parse().ok()
+    let of = |line: &str| {
+        let (key, value) = line.rsplit_once(' ')?;
+        (key.split('{').next() == Some(name)).then(|| value.trim().parse::<u64>().ok())?
+    };
+    text.lines().filter_map(of).reduce(|sum, value| sum + value)
 }
 
 #[cfg(test)]
@@ -244,10 +282,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gauge_is_found_by_the_end_of_its_name() {
-        let text = "# HELP tickwire_pressure_bytes x\ntickwire_sessions 3\ntickwire_pressure_bytes 42\n";
-        assert_eq!(gauge(text, "pressure_bytes"), Some(42));
-        assert_eq!(gauge(text, "log_bytes"), None);
+    fn a_gauge_is_the_sum_over_its_labels() {
+        let text = "# HELP tickwire_pressure_bytes x\n# TYPE tickwire_pressure_bytes gauge\ntickwire_log_bytes 3\n\
+                    tickwire_pressure_bytes{part=\"control\"} 40\ntickwire_pressure_bytes{part=\"in_flight\"} 2\n\
+                    tickwire_pressure_bytes_max 9\n";
+        assert_eq!(gauge(text, "tickwire_pressure_bytes"), Some(42));
+        assert_eq!(gauge(text, "tickwire_log_bytes"), Some(3));
+        assert_eq!(gauge(text, "tickwire_sessions"), None);
     }
 
     #[tokio::test]
@@ -262,5 +303,8 @@ mod tests {
         let series = watch.series(&["prompt"]);
         assert_eq!(series.len(), 1);
         assert_eq!((series[0].records, series[0].sessions, series[0].offered), (10, 4, 7.0));
+        watch.look(&[part(Some((now, 1)))], window, 7.0).await;
+        let (so_far, seconds) = watch.so_far().unwrap();
+        assert_eq!((so_far.records, seconds, watch.sum().1), (7, 2, 15));
     }
 }

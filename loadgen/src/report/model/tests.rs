@@ -146,6 +146,8 @@ pub(crate) fn sample() -> Report {
             waited_share: 0.01,
             machine_busy: Some(0.4),
             machine_busy_others: Some(0.02),
+            others: vec![Program { name: "rustc".to_owned(), pid: 99, share: 0.015 }],
+            others_hold: Vec::new(),
             resident_bytes: 12 << 20,
             bytes_per_session: 900.0,
             was_bottleneck: false,
