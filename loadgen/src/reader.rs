@@ -326,6 +326,11 @@ impl Loop {
 }
 
 impl Core {
+    /// Records so far that count, of readers of a kind.
+    fn measured_records(&self, reader: u8) -> u64 {
+        self.part.readers[usize::from(reader)].records
+    }
+
     /// Whether something of this intended time counts.
     fn is_measured(&self, event_time: u64) -> bool {
         if self.plan.scenario.source.is_running {

@@ -38,6 +38,8 @@ const TOLD_WITHIN: u64 = 200_000_000;
 const OPEN_WAIT: Duration = Duration::from_secs(60);
 const END_WAIT: Duration = Duration::from_secs(60);
 const READY_WAIT: Duration = Duration::from_secs(30);
+/// Who waits longer is told for what.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// A gateway whose admin address is not known gets this long to hear the source.
 const BLIND_WAIT: Duration = Duration::from_secs(3);
 
@@ -124,9 +126,18 @@ impl Run {
             return Ok(());
         }
         match &self.admin {
-            Some(admin) => tokio::time::timeout(READY_WAIT, readiness(admin)).await.with_context(|| {
-                format!("the gateway does not hear the source within {READY_WAIT:?} ({admin}/readyz)")
-            }),
+            Some(admin) => {
+                let mut ready = pin!(readiness(admin));
+                if tokio::time::timeout(SILENCE_MAX, &mut ready).await.is_ok() {
+                    return Ok(());
+                }
+                self.progress.note(&format!(
+                    "waiting for the gateway to hear the source, for {READY_WAIT:?} at most ({admin}/readyz)"
+                ));
+                tokio::time::timeout(READY_WAIT, ready).await.with_context(|| {
+                    format!("the gateway does not hear the source within {READY_WAIT:?} ({admin}/readyz)")
+                })
+            }
             None => {
                 tokio::time::sleep(BLIND_WAIT).await;
                 Ok(())

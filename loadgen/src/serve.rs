@@ -4,10 +4,11 @@
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use tickwire_bus::{Backplane, MemoryBus, MemoryLimits, NatsBus, NatsConfig};
+use tickwire_bus::{Backplane, BusState, MemoryBus, MemoryLimits, NatsBus, NatsConfig};
 use tickwire_feed::{IngestConfig, Ingester};
 use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
 use tokio::sync::{mpsc, watch};
@@ -23,6 +24,8 @@ use crate::source::{INSTRUMENT_BASE, Orders, Published, publisher};
 const COMMANDS_MAX: usize = 64;
 /// Connections beside sessions: those that come back before the old ones are gone.
 const SESSIONS_SPARE: usize = 1000;
+/// Longest wait for a bus to connect.
+const BUS_WAIT: Duration = Duration::from_secs(8);
 /// Name of the thread that plays the source: its time is not the gateway's.
 pub(crate) const SOURCE_THREAD: &str = "source";
 
@@ -62,7 +65,7 @@ pub(crate) enum Said {
 /// Serves until standard input ends.
 ///
 /// # Errors
-/// When it cannot start; the run is told so too.
+/// When no run started it. Why it cannot start, or go on, the run is told, and says.
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut first = String::new();
     std::io::stdin().lock().read_line(&mut first)?;
@@ -72,7 +75,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if let Err(error) = &outcome {
         say(&Said::Failed(format!("{error:#}")));
     }
-    outcome
+    Ok(())
 }
 
 fn say(said: &Said) {
@@ -104,7 +107,7 @@ fn serve(begin: &Begin) -> anyhow::Result<()> {
             (Some(_), Some(_)) if !scenario.target.bus.is_empty() => self::bus(&scenario)?,
             _ => bus.clone(),
         };
-        answer(config, gateway_bus, orders, &published).await
+        answer(config, gateway_bus, orders, &published, &scenario.target.bus).await
     });
     stop.cancel();
     let played = source.join().map_err(|_| anyhow::anyhow!("the source panicked"))?;
@@ -170,16 +173,61 @@ fn config(scenario: &Scenario) -> GatewayConfig {
     config
 }
 
+/// Until the bus is connected; what hinders it is said when it is known, on standard error, which is the run's.
+async fn wait_for_bus(bus: &Arc<dyn Backplane>, servers: &[String]) -> anyhow::Result<()> {
+    let servers = servers.iter().map(|server| without_sign_in(server)).collect::<Vec<_>>().join(", ");
+    let mut state = bus.state();
+    let (mut reason, began) = (None, tokio::time::Instant::now());
+    let connected = async {
+        loop {
+            match &*state.borrow_and_update() {
+                BusState::Up { .. } => return,
+                BusState::Down { reason: known } if reason.is_none() => {
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "the bus at {servers} does not take the source: {known}; tried again for {} s",
+                        BUS_WAIT.as_secs()
+                    );
+                    reason = Some(Arc::clone(known));
+                }
+                BusState::Down { reason: known } => reason = Some(Arc::clone(known)),
+                BusState::Connecting => {}
+            }
+            if state.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    };
+    if tokio::time::timeout_at(began + BUS_WAIT, connected).await.is_ok() {
+        return Ok(());
+    }
+    let reason = reason.as_deref().unwrap_or("it does not answer");
+    anyhow::bail!(
+        "the bus at {servers} cannot be reached within {} s: {reason}; is a NATS server running there (`target.bus`, --bus)?",
+        BUS_WAIT.as_secs()
+    )
+}
+
+/// A server's address, without what it may hold of user and password.
+fn without_sign_in(server: &str) -> String {
+    let (scheme, rest) = server.split_once("://").unwrap_or(("nats", server));
+    format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, address)| address))
+}
+
 async fn answer(
     config: Option<GatewayConfig>,
     bus: Option<Arc<dyn Backplane>>,
     orders: watch::Sender<Orders>,
     published: &Mutex<Published>,
+    servers: &[String],
 ) -> anyhow::Result<()> {
     let start = async |config: &GatewayConfig| match &bus {
         Some(bus) => Ok(Gateway::start(config.clone(), Arc::clone(bus), Arc::new(NoPages)).await?),
         None => anyhow::bail!("there is no bus"),
     };
+    if let Some(bus) = bus.as_ref().filter(|_| !servers.is_empty()) {
+        wait_for_bus(bus, servers).await?;
+    }
     let mut config = config;
     let mut gateway = match &config {
         Some(config) => Some(start(config).await?),
@@ -219,4 +267,15 @@ async fn answer(
     }
     drop(gateway);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_sign_in;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        assert_eq!(without_sign_in("nats://me:secret@host:4222"), "nats://host:4222");
+        assert_eq!(without_sign_in("host:4222"), "nats://host:4222");
+    }
 }

@@ -113,3 +113,40 @@ fn who_else_was_busy_is_named_behind_a_proxy_too() {
     assert!(named.iter().any(|program| program["pid"] == std::process::id()), "{named:?}");
     assert!(generator["others_hold"][0].as_str().unwrap().contains("in front of the gateway"), "{generator}");
 }
+
+#[test]
+fn no_hop_to_the_read_is_longer_than_the_whole() {
+    // Nine of ten symbols are quiet, and those of a burst come together: messages hold one record or many.
+    let fields = set(&["source.burst=20000", "source.lasting=50ms", "source.symbols=500", "hop_sampling=1"]);
+    let report = report(&run(&[&["--sessions", "3", "--for", "2s", "--rate", "100"], &fields[..]].concat()));
+    let whole = &report["latency"];
+    let records = whole["count"].as_u64().unwrap();
+    assert!(records > report["flow"]["messages"].as_u64().unwrap(), "{}", report["flow"]);
+    let hops = report["hops"].as_array().unwrap();
+    let of_records = hops.iter().filter(|hop| hop["from"] != "gateway_in" && hop["to"] != "gateway_in");
+    for hop in of_records {
+        assert_eq!(
+            (&hop["of"], hop["latency"]["count"].as_u64()),
+            (&"records".into(), Some(records)),
+            "{hop}"
+        );
+        for quantile in ["p50_ns", "p90_ns", "p99_ns", "max_ns"] {
+            let (part, all) = (hop["latency"][quantile].as_u64(), whole[quantile].as_u64());
+            assert!(hop["to"] == "decoded" || part <= all, "{quantile} of {} → {}", hop["from"], hop["to"]);
+        }
+    }
+}
+
+#[test]
+fn a_bus_that_is_not_there_is_named_at_once_and_given_up() {
+    let bus = format!("nats://me:secret@{}", free_port());
+    let output = run(&["--sessions", "2", "--for", "1s", "--bus", &bus]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let address = bus.replace("me:secret@", "");
+    let lines: Vec<_> = said.lines().filter(|line| line.contains(&address)).collect();
+    assert!(lines[0].contains("refused") && lines[0].contains("tried again"), "{said}");
+    assert!(said.contains("cannot be reached within") && said.contains("--bus"), "{said}");
+    assert!(!said.contains("secret") && said.matches("error:").count() <= 2, "{said}");
+    assert_eq!(lines.len(), 2, "{said}");
+}

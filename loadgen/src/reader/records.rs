@@ -42,7 +42,7 @@ impl Session {
         if self.extra.as_ref().is_some_and(|extra| extra.peer.is_some()) {
             return self.peer_message(core, slot, opcode, payload, read);
         }
-        let records = core.seconds.records;
+        let (records, measured) = (core.seconds.records, core.measured_records(self.reader));
         let sent = match self.encoding(core) {
             Encoding::Proto => {
                 let sent = walk::sent_time(payload);
@@ -57,10 +57,14 @@ impl Session {
         };
         if sent.is_none() {
             self.breaks(core, Rule::Protocol, || "a message without a send time".to_owned());
-        } else if core.phase == super::Phase::Measure && self.is_prompt(core) {
-            let times = self.times(core, sent, read);
-            core.part.hops[2].record(times.sent.unwrap_or(read), read);
-            core.part.hops[3].record(read, now());
+        } else if self.is_prompt(core) {
+            // A message is written, read and worked through as a whole, and each record in it with it.
+            let measured = core.measured_records(self.reader) - measured;
+            if measured > 0 {
+                let times = self.times(core, sent, read);
+                core.part.hops[2].record_n(times.sent.unwrap_or(read), read, measured);
+                core.part.hops[3].record_n(read, now(), measured);
+            }
         }
         if core.seconds.records > records
             && let Some(sent) = sent

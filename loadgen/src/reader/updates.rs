@@ -2,9 +2,9 @@
 
 use tickwire_wire::Channel;
 
+use super::Core;
 use super::records::Times;
 use super::session::{End, Session, State, key};
-use super::{Core, Phase};
 use crate::clock::now;
 use crate::numbering::{Numbered, Numbering, Verdict};
 use crate::peer::{Progress, Update};
@@ -21,6 +21,7 @@ impl Session {
     ) -> Result<(), End> {
         let Some(mut peer) = self.extra.as_mut().and_then(|extra| extra.peer.take()) else { return Ok(()) };
         let mut out = Vec::new();
+        let measured = core.measured_records(self.reader);
         let outcome = peer.message(opcode, payload, &mut out, &mut |update| self.update(core, update, read));
         self.extra().peer = Some(peer);
         if !out.is_empty() {
@@ -31,8 +32,9 @@ impl Session {
             Ok(_) => {}
             Err(reason) => return Err(End::Broken(reason)),
         }
-        if core.phase == Phase::Measure {
-            core.part.hops[3].record(read, now());
+        let measured = core.measured_records(self.reader) - measured;
+        if measured > 0 && self.is_prompt(core) {
+            core.part.hops[3].record_n(read, now(), measured);
         }
         Ok(())
     }

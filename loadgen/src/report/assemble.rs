@@ -203,9 +203,8 @@ fn hops(part: &Part, sampled_one_in: u32, is_peer: bool) -> Vec<Hop> {
     let legs = [
         ("intended", "ingester", sampled_one_in, "records"),
         ("ingester", "gateway_write", sampled_one_in, "records"),
-        // A message is written, read and worked through as a whole.
-        ("gateway_write", "read", 1, "messages"),
-        ("read", "decoded", 1, "messages"),
+        ("gateway_write", "read", 1, "records"),
+        ("read", "decoded", 1, "records"),
     ];
     let legs = legs.into_iter().zip(&part.hops).filter(|(_, hop)| !hop.is_empty());
     let hop = |((from, to, sampled_one_in, of), latencies): ((&str, &str, u32, &str), &Latencies)| Hop {

@@ -180,7 +180,7 @@ pub(crate) struct Hop {
     pub(crate) to: String,
     /// One of so many was measured.
     pub(crate) sampled_one_in: u32,
-    /// Of what: `records`, or `messages`, which hold some records or none; empty in older reports.
+    /// Of what: `records`; `messages`, or nothing, in older reports.
     pub(crate) of: String,
     pub(crate) latency: Latency,
 }

@@ -172,7 +172,11 @@ impl Report {
         if told.is_empty() {
             Ok(())
         } else {
-            writeln!(text, "hops count, of prompt readers: {}", told.join("; "))
+            writeln!(
+                text,
+                "hops count, of prompt readers: {}; read → decoded is not in intended → read",
+                told.join("; ")
+            )
         }
     }
 
@@ -336,7 +340,7 @@ mod tests {
             "501002 records are due at all sessions; 99.80 % came",
             "  1002 never came: latency",
             "why (ledgers count from subscribing on): 1000 conflated (a newer value took the place), 3 reconnects",
-            "to ingester and gateway_write, one of 8 records; to read and decoded, all messages",
+            "to ingester and gateway_write, one of 8 records; to read and decoded, all records; read → decoded is not in intended → read",
             "machine at 40 % (2 % by other programs)",
             "other programs: rustc 2 %, process 99",
             "the source in the same process took 0.40 CPU seconds more, which are not in these",

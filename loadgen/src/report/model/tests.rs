@@ -36,7 +36,7 @@ pub(crate) fn sample() -> Report {
         from: from.to_owned(),
         to: to.to_owned(),
         sampled_one_in: if to.starts_with("read") || to == "decoded" { 1 } else { 8 },
-        of: if to.starts_with("read") || to == "decoded" { "messages" } else { "records" }.to_owned(),
+        of: "records".to_owned(),
         latency: latency(from_us, to_us),
     };
     let accounts = Accounts {
