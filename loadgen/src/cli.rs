@@ -42,7 +42,8 @@ pub(crate) enum Command {
         Exit status:\n  \
         0  nothing is shown to be worse by more than --worse-by\n  \
         1  something is\n  \
-        2  the command line is wrong, or a file is no report")]
+        2  the command line is wrong, a file is no report, or the same run is given several times\n  \
+        3  no judgement: a run ended without a verdict, because its generator could not keep up")]
     Compare(CompareOptions),
     /// Makes a page for a browser from a report
     Html(HtmlOptions),
@@ -166,6 +167,9 @@ pub(crate) struct CompareOptions {
     /// Draws the comparison on a page for a browser
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Judges even where a run has no verdict, because its generator could not keep up (status 3 otherwise)
+    #[arg(long)]
+    pub(crate) allow_bottleneck: bool,
 }
 
 /// Reports of one side.

@@ -41,6 +41,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::{Cli, Command, RunOptions, ScenariosOptions};
+use compare::Comparison;
 use report::model::Report;
 
 const WRONG: u8 = 2;
@@ -127,14 +128,15 @@ fn print(text: &str) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("cannot print the result: {error}"))
 }
 
-/// Prints a comparison; says by the status whether anything is worse.
-fn compared(outcome: anyhow::Result<(String, bool)>) -> ExitCode {
-    let (text, is_worse) = match outcome {
+/// Prints a comparison; says by the status whether anything is worse, and whether that can be said.
+fn compared(outcome: anyhow::Result<(String, Comparison)>) -> ExitCode {
+    let (text, comparison) = match outcome {
         Ok(compared) => compared,
         Err(error) => return failed(&error),
     };
     match print(&text) {
-        Ok(()) if is_worse => ExitCode::FAILURE,
+        Ok(()) if comparison.refused.is_some() => ExitCode::from(NO_VERDICT),
+        Ok(()) if comparison.is_worse => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
