@@ -7,6 +7,7 @@
 //! 3 no verdict, because the generator itself was the bottleneck. 2 also where the figures could not be written where they were
 //! asked for.
 
+mod audience;
 mod cli;
 mod clock;
 mod compare;

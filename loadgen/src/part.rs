@@ -105,13 +105,16 @@ pub(crate) struct Part {
     pub(crate) open: Latencies,
     pub(crate) reconnect: Latencies,
     pub(crate) subscriptions: u64,
-    /// Sum over all subscriptions of their symbol's share of the source's updates.
-    pub(crate) expected_share: f64,
     pub(crate) open_retries: u64,
     pub(crate) not_opened: Noted,
     pub(crate) ended_early: Noted,
     pub(crate) closed_as_expected: u64,
     pub(crate) reconnects: u64,
+    /// Ledgers of connections that ended, and connections that ended without one.
+    pub(crate) ledgers: u64,
+    pub(crate) ledgers_missing: u64,
+    /// Measured records that throttled readers got only when they were let go.
+    pub(crate) let_go: u64,
     pub(crate) lost: u64,
     pub(crate) out_of_order: u64,
     pub(crate) duplicates: u64,
@@ -141,7 +144,7 @@ impl Part {
     /// A window of measuring begins: what an earlier one measured, as the steps of a search do, is not of this one. What is of
     /// the whole run stays: broken rules, ledgers, losses.
     pub(crate) fn measure_anew(&mut self) {
-        (self.messages, self.bytes, self.reads) = (0, 0, 0);
+        (self.messages, self.bytes, self.reads, self.let_go) = (0, 0, 0, 0);
         self.records_by_channel.clear();
         self.hops = Default::default();
         self.lag = Latencies::default();
@@ -218,12 +221,14 @@ impl Part {
         self.open.merge(&other.open);
         self.reconnect.merge(&other.reconnect);
         self.subscriptions += other.subscriptions;
-        self.expected_share += other.expected_share;
         self.open_retries += other.open_retries;
         self.not_opened.merge(other.not_opened);
         self.ended_early.merge(other.ended_early);
         self.closed_as_expected += other.closed_as_expected;
         self.reconnects += other.reconnects;
+        self.ledgers += other.ledgers;
+        self.ledgers_missing += other.ledgers_missing;
+        self.let_go += other.let_go;
         self.lost += other.lost;
         self.out_of_order += other.out_of_order;
         self.duplicates += other.duplicates;

@@ -36,7 +36,8 @@ pub(crate) struct Plan {
     readers: Vec<u8>,
     encodings: Vec<Encoding>,
     popularity: Popularity,
-    updates: Popularity,
+    /// Of each storm and session: whether it loses its connection.
+    storms: Vec<Vec<bool>>,
 }
 
 impl Plan {
@@ -67,10 +68,17 @@ impl Plan {
             .map(|at| scenario.sessions.encodings[at as usize].0)
             .collect();
         source::shuffle(&mut encodings, &mut rng);
+        let storms = scenario.churn.storms.iter().enumerate().map(|(at, storm)| {
+            let mut rng = ChaCha8Rng::seed_from_u64(source::mix(scenario.seed ^ source::mix(at as u64)));
+            let mut is_in: Vec<_> = deal(count, &[storm.share]).into_iter().map(|place| place == 0).collect();
+            source::shuffle(&mut is_in, &mut rng);
+            is_in
+        });
+        let storms = storms.collect();
         let symbols = scenario.source.symbols;
         Ok(Self {
             popularity: Popularity::new(symbols, scenario.sessions.skew),
-            updates: Popularity::new(symbols, scenario.source.skew),
+            storms,
             host: url.address.clone(),
             tls,
             scenario,
@@ -153,12 +161,14 @@ impl Plan {
         all.max().unwrap_or(at_full_speed)
     }
 
-    /// Part of the source's updates that a session should get.
-    pub(crate) fn expected_share(&self, session: usize) -> f64 {
-        if self.scenario.source.is_running {
-            return 0.0;
-        }
-        self.symbols(session).into_iter().map(|symbol| self.updates.share(symbol)).sum()
+    /// Whether a storm takes this session's connection.
+    pub(crate) fn is_in_storm(&self, storm: usize, session: usize) -> bool {
+        self.storms[storm][session]
+    }
+
+    /// How many connections a storm takes.
+    pub(crate) fn in_storm(&self, storm: usize) -> usize {
+        self.storms[storm].iter().filter(|is_in| **is_in).count()
     }
 }
 
@@ -208,6 +218,17 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_takes_its_share_to_the_session_and_others_the_next_time() {
+        let plan = plan(
+            "[sessions]\ncount = 101\n[churn]\nstorms = [{ at = \"1s\", share = 0.5 }, { at = \"2s\", share = 0.5 }, { at = \"3s\" }]\n",
+        );
+        assert_eq!((0..3).map(|storm| plan.in_storm(storm)).collect::<Vec<_>>(), [51, 51, 101]);
+        let of = |storm| (0..101).filter(|at| plan.is_in_storm(storm, *at)).collect::<Vec<_>>();
+        assert_ne!(of(0), of(1));
+        assert_ne!(of(0), (0..51).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn throttled_readers_may_take_longer_to_open() {
         let plan = plan(
             "[source]\nsymbols = 1000\n[sessions]\ncount = 2\nchannels = [\"quote\", \"trade\"]\n\
@@ -226,6 +247,5 @@ mod tests {
         assert_eq!(plan.names(3).len(), 5);
         assert_eq!(plan.names(3), plan.names(3));
         assert_ne!(plan.names(3), plan.names(4));
-        assert!((plan.expected_share(3) - 0.1).abs() < 1e-9);
     }
 }

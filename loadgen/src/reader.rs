@@ -170,7 +170,6 @@ pub(crate) fn run(plan: &Arc<Plan>, shared: Arc<Shared>, at: usize, threads: usi
         let due = ramp.mul_f64(number as f64 / plan.scenario.sessions.count as f64);
         all.core.timers.add(begin + due.as_nanos() as u64, slot, Due::Connect);
         let part = &mut all.core.part;
-        part.expected_share += plan.expected_share(number);
         part.readers[plan.reader(number)].sessions += 1;
     }
     all.core.part.resident_bytes_before = resident_before;
@@ -285,8 +284,7 @@ impl Loop {
         let (plan, from) = (Arc::clone(&self.core.plan), self.core.window.0);
         for (slot, session) in self.sessions.iter().enumerate() {
             for (at, storm) in plan.scenario.churn.storms.iter().enumerate() {
-                let dice = source::mix(plan.scenario.seed ^ source::mix((session.number() << 8 | at) as u64));
-                if (dice >> 11) as f64 / (1_u64 << 53) as f64 <= storm.share {
+                if plan.is_in_storm(at, session.number()) {
                     self.core.timers.add(from + storm.at.as_nanos() as u64, slot, Due::Storm(at as u8));
                 }
             }

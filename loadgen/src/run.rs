@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::time::Instant;
 
+use crate::audience::Audience;
 use crate::clock::now;
 use crate::crew::Crew;
 use crate::layers::Layers;
@@ -49,8 +50,8 @@ struct Run {
     watched: Option<Watched>,
     progress: Progress,
     events: Vec<Event>,
-    /// Sessions that a published update reaches, on average.
-    deliveries_per_update: f64,
+    plan: Arc<Plan>,
+    audience: Audience,
 }
 
 /// # Errors
@@ -97,6 +98,7 @@ impl Run {
         let pid = target.server_pid.or_else(|| spawned.as_ref().and_then(Spawned::pid));
         let pid = pid.or_else(|| served.as_ref().filter(|_| has_gateway).and_then(Served::pid));
         let watched = pid.map(|pid| Watched { pid });
+        let plan = Arc::new(Plan::new(scenario.clone(), &url)?);
         let run = Self {
             layers,
             url,
@@ -106,7 +108,8 @@ impl Run {
             watched,
             progress: Progress::new(),
             events: Vec::new(),
-            deliveries_per_update: 0.0,
+            audience: Audience::new(&plan),
+            plan,
             scenario,
         };
         run.wait_ready().await?;
@@ -130,9 +133,7 @@ impl Run {
     }
 
     async fn measure(&mut self) -> anyhow::Result<Measured> {
-        let plan = Arc::new(Plan::new(self.scenario.clone(), &self.url)?);
-        self.deliveries_per_update =
-            (0..self.scenario.sessions.count).map(|at| plan.expected_share(at)).sum();
+        let plan = Arc::clone(&self.plan);
         let resident_before = self.watched.and_then(Watched::resident_bytes).unwrap_or(0);
         let mut crew = Crew::start(&self.layers, &plan, &self.url)?;
         let opened = self.open(&mut crew, plan.open_wait_max(OPEN_WAIT)).await;
@@ -166,6 +167,7 @@ impl Run {
             is_same_host: plan.address.ip().is_loopback(),
             part,
             watch,
+            due: self.audience.due(&published),
             published,
             window,
             counts,
@@ -220,8 +222,9 @@ impl Run {
         }
         let idle = Idle::now();
         watch.begin();
-        for storm in &self.scenario.churn.storms {
-            let text = format!("{:.0} % of the sessions lose their connection", storm.share * 100.0);
+        for (at, storm) in self.scenario.churn.storms.iter().enumerate() {
+            let (cut, all) = (self.plan.in_storm(at), self.scenario.sessions.count);
+            let text = format!("{cut} of {all} sessions lose their connection");
             self.events.push(Event { at: storm.at.as_secs_f64(), text });
         }
         let mut restarts = self.scenario.churn.restarts.clone();

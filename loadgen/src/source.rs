@@ -151,11 +151,41 @@ pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
 pub(crate) struct Published {
     /// Updates whose intended time lies in the window of measuring.
     pub(crate) in_window: u64,
+    /// The same, by symbol: quotes, and trades.
+    pub(crate) by_symbol: Vec<[u64; 2]>,
     pub(crate) total: u64,
     /// Last quote of each symbol: its number and intended time; 0: none.
     pub(crate) last: Vec<(u64, u64)>,
     /// How late updates were published.
     pub(crate) lag: Latencies,
+}
+
+impl Published {
+    pub(crate) fn new(symbols: usize) -> Self {
+        Self { by_symbol: vec![[0; 2]; symbols], last: vec![(0, 0); symbols], ..Self::default() }
+    }
+
+    /// Another window is measured: what an earlier one counted is not of it.
+    pub(crate) fn count_anew(&mut self) {
+        (self.in_window, self.lag) = (0, Latencies::new());
+        self.by_symbol.fill([0; 2]);
+    }
+
+    /// An update is published now. Returns the number of a quote among its symbol's.
+    pub(crate) fn add(&mut self, symbol: u32, is_trade: bool, due: u64, now: u64, window: (u64, u64)) -> u64 {
+        let symbol = symbol as usize;
+        self.total += 1;
+        if window.0 <= due && due < window.1 {
+            self.in_window += 1;
+            self.by_symbol[symbol][usize::from(is_trade)] += 1;
+        }
+        self.lag.record(due, now);
+        let last = &mut self.last[symbol];
+        if !is_trade {
+            *last = (last.0 + 1, due);
+        }
+        last.0
+    }
 }
 
 /// What a running source is told.

@@ -159,6 +159,8 @@ pub(super) fn ledger(report: &Report) -> Markup {
             ("twice", count(checks.duplicates)),
             ("conflating notices", count(checks.conflating_notices)),
             ("last values", format!("{} compared, {} wrong", count(checks.final_values), count(checks.final_values_wrong.count))),
+            ("connections with a ledger", count(checks.ledgers)),
+            ("connections without (cut, lost, half-open)", count(checks.ledgers_missing)),
         ]))
         @if !gaps.is_empty() { (table("Announced gaps", &["cause", "gaps", "numbers"], &gaps)) }
         @for (rule, noted) in &checks.broken { (self::noted(&format!("Broken: {rule}"), noted)) }

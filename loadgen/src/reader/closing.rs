@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tickwire_wire::{Command, LedgerRequest};
 
-use super::session::{End, LEDGER_ID, LEDGER_WAIT, Numberings, Session, State};
+use super::session::{Account, End, LEDGER_ID, LEDGER_WAIT, Numberings, Session, State};
 use super::timers::Due;
 use super::{Core, Phase};
 use crate::clock::now;
@@ -51,6 +51,17 @@ impl Session {
         }
     }
 
+    /// A connection that was open ends.
+    fn count_ledger(&mut self, core: &mut Core) {
+        if core.plan.scenario.peer.is_none() {
+            let part = &mut core.part;
+            match self.account {
+                Account::Given => part.ledgers += 1,
+                Account::Owed => part.ledgers_missing += 1,
+            }
+        }
+    }
+
     /// Its ledger came, or it has none: it closes.
     pub(super) fn end(&mut self, core: &mut Core, slot: usize) {
         if core.plan.scenario.peer.is_some() {
@@ -67,6 +78,7 @@ impl Session {
             core.shared.counts.live.fetch_sub(1, Ordering::Relaxed);
         }
         if self.state != State::Gone {
+            self.count_ledger(core);
             self.state = State::Gone;
             core.gone += 1;
         }
@@ -102,6 +114,9 @@ impl Session {
             End::Broken(text) | End::Refused(text) => text,
         };
         let text = core.plan.redacted(self.number(), text);
+        if was_open {
+            self.count_ledger(core);
+        }
         let counts = &core.shared.counts;
         if self.stream.take().is_some() && was_open {
             core.open = core.open.saturating_sub(1);
@@ -126,6 +141,7 @@ impl Session {
     /// resumes.
     pub(super) fn come_back(&mut self, core: &mut Core, slot: usize, within: Duration) {
         if matches!(self.state, State::Open | State::Ending) {
+            self.count_ledger(core);
             core.open = core.open.saturating_sub(1);
             core.shared.counts.live.fetch_sub(1, Ordering::Relaxed);
         }

@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tickwire_wire::{Command, Resume, ResumePosition, Subscribe};
 
-use super::session::{End, Numberings, OPEN_WAIT, Session, State};
+use super::session::{Account, End, Numberings, OPEN_WAIT, Session, State};
 use super::slow::{Program, Receipts};
 use super::stream::Stream;
 use super::timers::Due;
@@ -70,6 +70,7 @@ impl Session {
     pub(super) fn subscribe(&mut self, core: &mut Core, slot: usize) {
         self.state = State::Subscribing;
         self.numberings = Numberings::default();
+        self.account = Account::Owed;
         let kind = self.kind(core);
         if matches!(kind, ReaderKind::SlowProgram { .. }) {
             self.extra().program = Some(Program::new(now()));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, Ledger, Message, Record, Subscribed};
 
 use super::Core;
-use super::session::{End, LEDGER_ID, Session, State, key, own_symbol};
+use super::session::{Account, End, LEDGER_ID, Session, State, key, own_symbol};
 use super::slow::Waiting;
 use crate::clock::now;
 use crate::numbering::{Numbered, Numbering, Verdict};
@@ -202,6 +202,7 @@ impl Session {
             program.read(Waiting::Record { channel, event_time: own_time, counts });
         }
         if !counts {
+            core.part.let_go += u64::from(is_let_go && core.is_measured(event_time));
             return;
         }
         *core.part.records_by_channel.entry(channel as u8).or_default() += 1;
@@ -325,6 +326,10 @@ impl Session {
             }
         }
         core.part.readers[usize::from(self.reader)].accounts.add(accounts);
+        // Asked for at the end, or told by a gateway that takes leave.
+        if is_last || ledger.id == 0 {
+            self.account = Account::Given;
+        }
         if !is_last {
             return;
         }

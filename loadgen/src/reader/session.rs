@@ -44,6 +44,14 @@ pub(super) enum State {
     Gone,
 }
 
+/// The gateway's ledger of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Account {
+    Owed,
+    /// Nothing follows.
+    Given,
+}
+
 /// Subscriptions by instrument and channel.
 pub(super) type Numberings = HashMap<u64, Numbering, BuildHasherDefault<KeyHasher>>;
 
@@ -77,6 +85,7 @@ pub(super) struct Session {
     /// Nothing is read until it is told to.
     pub(super) is_paused: bool,
     pub(super) is_settled: bool,
+    pub(super) account: Account,
     pub(super) unanswered: u16,
     pub(super) violations: u32,
     pub(super) gaps: u32,
@@ -124,6 +133,7 @@ impl Session {
             is_writing: false,
             is_paused: false,
             is_settled: false,
+            account: Account::Owed,
             unanswered: 0,
             violations: 0,
             gaps: 0,

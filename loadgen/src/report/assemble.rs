@@ -36,6 +36,8 @@ pub(crate) struct Measured {
     pub(crate) part: Part,
     pub(crate) watch: Watch,
     pub(crate) published: Published,
+    /// Records that this comes to at all sessions; 0: not known.
+    pub(crate) due: u64,
     pub(crate) window: (u64, u64),
     pub(crate) counts: CountsNow,
     /// None where the system does not tell.
@@ -60,7 +62,6 @@ pub(crate) fn report(measured: Measured) -> Report {
         .collect();
     let series = watch.series(&names);
     let records: u64 = part.records_by_channel.values().sum();
-    let expected = published.in_window as f64 * part.expected_share;
     let flow = Flow {
         messages: part.messages,
         records,
@@ -75,7 +76,9 @@ pub(crate) fn report(measured: Measured) -> Report {
         messages_per_second: part.messages as f64 / seconds,
         bytes_per_second: part.bytes as f64 / seconds,
         published: published.in_window,
-        delivered_share: if expected > 0.0 { records as f64 / expected } else { 0.0 },
+        due: measured.due,
+        let_go: part.let_go,
+        delivered_share: if measured.due > 0 { records as f64 / measured.due as f64 } else { 0.0 },
     };
     let prompt = part.readers.last();
     let all = prompt.map(ReaderPart::all).unwrap_or_default();
@@ -254,6 +257,8 @@ fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
 fn checks(part: Part, accounts: Accounts) -> Checks {
     Checks {
         accounts,
+        ledgers: part.ledgers,
+        ledgers_missing: part.ledgers_missing,
         lost: part.lost,
         out_of_order: part.out_of_order,
         duplicates: part.duplicates,

@@ -141,7 +141,12 @@ pub(crate) struct Flow {
     pub(crate) bytes_per_second: f64,
     /// Updates that the source published while it was measured; 0: not known.
     pub(crate) published: u64,
-    /// Of the records that the source's plan makes due at all sessions, those that were delivered; 0: not known.
+    /// Records that these come to at all sessions, by what each one subscribes to; 0: not known. Sessions that are away for a
+    /// while, or drop a symbol for a moment, count for the whole time.
+    pub(crate) due: u64,
+    /// Of these, those that throttled readers got only when they were let go, after measuring; not among the records.
+    pub(crate) let_go: u64,
+    /// Of those that are due, those that were delivered; 0: not known.
     pub(crate) delivered_share: f64,
 }
 
@@ -214,6 +219,10 @@ pub(crate) struct Accounts {
 #[serde(default)]
 pub(crate) struct Checks {
     pub(crate) accounts: Accounts,
+    /// Connections whose ledger came, and those that ended without one: cut by a storm, lost, or half-open. The accounts are
+    /// of the former.
+    pub(crate) ledgers: u64,
+    pub(crate) ledgers_missing: u64,
     /// Numbers of lossless channels, and of peers, that neither came nor were announced.
     pub(crate) lost: u64,
     /// Records that came behind a newer one.

@@ -99,7 +99,7 @@ async fn step(run: &mut Run, crew: &mut Crew, search: &Search, rate: f64) -> any
     let seconds = search.step.as_secs_f64().floor().max(1.0);
     let (ages, records) = watch.sum();
     let ns = |q| if ages.is_empty() { 0 } else { ages.value_at_quantile(q) * 1000 };
-    let per_update = run.deliveries_per_update;
+    let per_update = run.audience.per_update(&published);
     // What was published is of the whole window, what was read of its whole seconds.
     let expected = published.in_window as f64 * per_update * seconds / search.step.as_secs_f64();
     let offered = rate * seconds * per_update;

@@ -42,7 +42,7 @@ impl OpenLoop {
         published: Arc<Mutex<Published>>,
     ) -> std::io::Result<Self> {
         let source = &scenario.source;
-        published.lock().unwrap_or_else(PoisonError::into_inner).last = vec![(0, 0); source.symbols];
+        *published.lock().unwrap_or_else(PoisonError::into_inner) = Published::new(source.symbols);
         Ok(Self {
             schedule: Schedule::new(source.shape.clone()),
             turns: Turns::new(source.symbols, source.skew, scenario.seed),
@@ -86,18 +86,14 @@ impl OpenLoop {
             };
             self.schedule.advance();
             let index = self.turns.next();
-            let body = if self.turns.is_trade(self.trades) {
+            let is_trade = self.turns.is_trade(self.trades);
+            published.add(index, is_trade, event_time, now, self.in_force.window);
+            let body = if is_trade {
                 let price = quote(index, event_time).bid.map_or(0, |bid| bid.price);
-                MarketBody::Trade(Trade { price, size: 1, id: published.total + 1, ..Trade::default() })
+                MarketBody::Trade(Trade { price, size: 1, id: published.total, ..Trade::default() })
             } else {
-                let last = &mut published.last[index as usize];
-                *last = (last.0 + 1, event_time);
                 MarketBody::Quote(quote(index, event_time))
             };
-            published.total += 1;
-            let (from, to) = self.in_force.window;
-            published.in_window += u64::from(from <= event_time && event_time < to);
-            published.lag.record(event_time, now);
             events.push(FeedEvent::Market(MarketEvent { index, event_time, receive_time: now, body }));
         }
     }
@@ -110,8 +106,7 @@ impl OpenLoop {
             self.schedule.set_rate(rate, Clock::system().now().saturating_sub(began));
         }
         if orders.window != self.in_force.window {
-            let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-            (published.in_window, published.lag) = (0, crate::latency::Latencies::new());
+            self.published.lock().unwrap_or_else(PoisonError::into_inner).count_anew();
         }
         self.in_force = orders;
     }

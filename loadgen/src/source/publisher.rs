@@ -36,7 +36,7 @@ pub(crate) async fn run(
     published: Arc<Mutex<Published>>,
 ) -> anyhow::Result<()> {
     let lock = || published.lock().unwrap_or_else(PoisonError::into_inner);
-    lock().last = vec![(0, 0); scenario.source.symbols];
+    *lock() = Published::new(scenario.source.symbols);
     let (reading, mut writing) = tokio::time::timeout(CONNECT_WAIT, connect(publish))
         .await
         .context("the peer takes no publisher")??;
@@ -69,8 +69,7 @@ pub(crate) async fn run(
                 schedule.set_rate(rate, now().saturating_sub(began));
             }
             if told.window != in_force.window {
-                let mut published = lock();
-                (published.in_window, published.lag) = (0, crate::latency::Latencies::new());
+                lock().count_anew();
             }
             in_force = told;
             continue;
@@ -83,13 +82,8 @@ pub(crate) async fn run(
                 };
                 schedule.advance();
                 let symbol = turns.next();
-                let last = &mut published.last[symbol as usize];
-                *last = (last.0 + 1, due);
-                let update = Update { symbol, sequence: last.0, intended_time: due };
-                published.total += 1;
-                published.in_window += u64::from(in_force.window.0 <= due && due < in_force.window.1);
-                published.lag.record(due, now);
-                updates.push(update);
+                let sequence = published.add(symbol, false, due, now, in_force.window);
+                updates.push(Update { symbol, sequence, intended_time: due });
             }
         }
         encode(publish, &updates, &mut bytes);

@@ -99,6 +99,8 @@ pub(crate) fn sample() -> Report {
             messages_per_second: 20_000.0,
             bytes_per_second: 1_200_000.0,
             published: 10_000,
+            due: 501_002,
+            let_go: 0,
             delivered_share: 0.998,
         },
         latency: latency(100, 3_000),
