@@ -57,8 +57,8 @@ fn main() -> ExitCode {
         Command::Scenarios(options) => ended(scenarios(&options)),
         Command::Compare(options) => compared(compare::run(&options)),
         Command::Html(options) => ended(html::run(&options)),
-        Command::Serve => helped(serve::run()),
-        Command::Read => helped(crew::run()),
+        Command::Serve => serve::run().unwrap_or_else(|error| failed(&error)),
+        Command::Read => crew::run().map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
     }
 }
 
@@ -138,14 +138,6 @@ fn compared(outcome: anyhow::Result<(String, Comparison)>) -> ExitCode {
     match print(&text) {
         Ok(()) if comparison.refused.is_some() => ExitCode::from(NO_VERDICT),
         Ok(()) if comparison.is_worse => ExitCode::FAILURE,
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
-}
-
-/// What a helper of a run has to say, it said to the run.
-fn helped(outcome: anyhow::Result<()>) -> ExitCode {
-    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
