@@ -104,6 +104,7 @@ impl Scene {
                 black_box(&self.out);
                 self.engine.unsent(key, 0, self.now);
             }
+            black_box(self.engine.take_passages().count());
         }
     }
 }
@@ -113,7 +114,8 @@ fn update(info: &Arc<InstrumentInfo>, channel: Channel, sequence: u64, body: Bod
     let made = record(sequence, body);
     encode_message(Encoding::Proto, &Message::Record(made), &Scale::default(), &mut bytes);
     let numbers = (sequence, sequence);
-    Arc::new(Update::from_bus(Arc::clone(info), channel, EPOCH, numbers, Encoding::Proto, &bytes))
+    let update = Update::from_bus(Arc::clone(info), channel, EPOCH, numbers, Encoding::Proto, &bytes);
+    Arc::new(update.at(NOW))
 }
 
 /// What is counted: records arrive, then every session is handed what it is owed.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -140,7 +141,15 @@ impl Inbox {
     /// # Cancel safety
     /// Safe: an event is either in `out` or still in the inbox.
     pub async fn recv_batch(&mut self, out: &mut Vec<BusEvent>, max: usize) -> bool {
-        self.queue.take(out, max).await
+        self.queue.take(out, max, |(_, event)| event).await
+    }
+
+    /// As [`Inbox::recv_batch`], each event with the time at which it came into this inbox.
+    ///
+    /// # Cancel safety
+    /// Safe: an event is either in `out` or still in the inbox.
+    pub async fn recv_batch_timed(&mut self, out: &mut Vec<(Instant, BusEvent)>, max: usize) -> bool {
+        self.queue.take(out, max, |timed| timed).await
     }
 
     /// Messages that wait to be taken.

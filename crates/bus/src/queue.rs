@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -17,7 +18,10 @@ use crate::subject::Subject;
 const NOTES_MAX: usize = 5;
 
 /// Memory of one waiting message without its payload, with the most notes that may follow it.
-pub(crate) const ENTRY_BYTES: usize = (1 + NOTES_MAX) * size_of::<BusEvent>();
+pub(crate) const ENTRY_BYTES: usize = (1 + NOTES_MAX) * size_of::<Timed>();
+
+/// An event and when it came into the queue.
+pub(crate) type Timed = (Instant, BusEvent);
 
 /// One message on its way into a queue.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    events: VecDeque<BusEvent>,
+    events: VecDeque<Timed>,
     messages: usize,
     bytes: usize,
     is_closed: bool,
@@ -53,8 +57,9 @@ impl Queue {
         if state.is_closed {
             return;
         }
+        let now = Instant::now();
         for arrival in arrivals {
-            state.push(arrival, &self.limits);
+            state.push(arrival, &self.limits, now);
         }
         drop(state);
         self.filled.notify_one();
@@ -66,13 +71,13 @@ impl Queue {
         if state.is_closed {
             return;
         }
-        state.note(event);
+        state.note(event, Instant::now());
         drop(state);
         self.filled.notify_one();
     }
 
-    /// Moves up to `max` events to `out`; waits for the first. False when closed and empty.
-    pub(crate) async fn take(&self, out: &mut Vec<BusEvent>, max: usize) -> bool {
+    /// Moves up to `max` events to `out`, each as `form` makes it; waits for the first. False when closed and empty.
+    pub(crate) async fn take<T>(&self, out: &mut Vec<T>, max: usize, form: impl Fn(Timed) -> T) -> bool {
         loop {
             {
                 let mut state = self.lock();
@@ -80,7 +85,7 @@ impl Queue {
                     return false;
                 }
                 if !state.is_stalled && !state.events.is_empty() {
-                    state.take(out, max.max(1));
+                    state.take(out, max.max(1), form);
                     return true;
                 }
             }
@@ -109,36 +114,38 @@ impl Queue {
 }
 
 impl State {
-    fn push(&mut self, arrival: Arrival, limits: &InboxLimits) {
+    fn push(&mut self, arrival: Arrival, limits: &InboxLimits, now: Instant) {
         let Arrival { token, subject, payload } = arrival;
         if self.messages >= limits.messages_max || self.bytes + payload.len() > limits.bytes_max {
-            self.note(BusEvent::Lost { token: Some(token), messages: Some(1), cause: LostCause::InboxFull });
+            let lost = BusEvent::Lost { token: Some(token), messages: Some(1), cause: LostCause::InboxFull };
+            self.note(lost, now);
             return;
         }
         self.messages += 1;
         self.bytes += payload.len();
-        self.events.push_back(BusEvent::Message { token, subject, payload });
+        self.events.push_back((now, BusEvent::Message { token, subject, payload }));
     }
 
-    fn take(&mut self, out: &mut Vec<BusEvent>, max: usize) {
+    fn take<T>(&mut self, out: &mut Vec<T>, max: usize, form: impl Fn(Timed) -> T) {
         let count = max.min(self.events.len());
         out.reserve(count);
-        for event in self.events.drain(..count) {
-            if let BusEvent::Message { payload, .. } = &event {
+        for timed in self.events.drain(..count) {
+            if let BusEvent::Message { payload, .. } = &timed.1 {
                 self.messages -= 1;
                 self.bytes -= payload.len();
             }
-            out.push(event);
+            out.push(form(timed));
         }
     }
 
     /// Adds an event that is not a message, merged with its like since the last message.
-    fn note(&mut self, event: BusEvent) {
-        let last_message = self.events.iter().rposition(|event| matches!(event, BusEvent::Message { .. }));
+    fn note(&mut self, event: BusEvent, now: Instant) {
+        let last_message =
+            self.events.iter().rposition(|(_, event)| matches!(event, BusEvent::Message { .. }));
         let from = last_message.map_or(0, |index| index + 1);
         match &event {
             BusEvent::Lost { token, messages, cause } => {
-                let like = self.events.range_mut(from..).find_map(|earlier| match earlier {
+                let like = self.events.range_mut(from..).find_map(|(_, earlier)| match earlier {
                     BusEvent::Lost { token, messages, cause: its_cause } if its_cause == cause => {
                         Some((token, messages))
                     }
@@ -154,7 +161,7 @@ impl State {
             }
             BusEvent::Disconnected => {
                 self.forget(from, |event| matches!(event, BusEvent::Reconnected { .. }));
-                if self.events.range(from..).any(|event| matches!(event, BusEvent::Disconnected)) {
+                if self.events.range(from..).any(|(_, event)| matches!(event, BusEvent::Disconnected)) {
                     return;
                 }
             }
@@ -163,13 +170,13 @@ impl State {
             }
             BusEvent::Message { .. } => {}
         }
-        self.events.push_back(event);
+        self.events.push_back((now, event));
     }
 
     fn forget(&mut self, from: usize, which: impl Fn(&BusEvent) -> bool) {
         let mut index = from;
         while index < self.events.len() {
-            if which(&self.events[index]) {
+            if which(&self.events[index].1) {
                 self.events.remove(index);
             } else {
                 index += 1;

@@ -17,7 +17,7 @@ fn lost(token: Option<u64>, messages: u64) -> BusEvent {
 #[track_caller]
 fn take(queue: &Queue, max: usize) -> Vec<BusEvent> {
     let mut out = Vec::new();
-    assert_eq!(queue.take(&mut out, max).now_or_never(), Some(true));
+    assert_eq!(queue.take(&mut out, max, |(_, event)| event).now_or_never(), Some(true));
     out
 }
 
@@ -89,7 +89,7 @@ fn a_lost_connection_is_not_hidden_by_an_earlier_return() {
 fn a_cancelled_take_loses_nothing() {
     let queue = queue(10, 100);
     let mut out = Vec::new();
-    assert_eq!(queue.take(&mut out, 10).now_or_never(), None);
+    assert_eq!(queue.take(&mut out, 10, |timed| timed).now_or_never(), None);
     queue.push_all([arrival(1, 1)]);
     assert_eq!(tokens(&take(&queue, 10)), [1]);
 }
@@ -101,5 +101,5 @@ fn what_was_in_it_comes_out_after_closing() {
     queue.close();
     queue.push_all([arrival(2, 1)]);
     assert_eq!(tokens(&take(&queue, 10)), [1]);
-    assert_eq!(queue.take(&mut Vec::new(), 10).now_or_never(), Some(false));
+    assert_eq!(queue.take(&mut Vec::new(), 10, |timed| timed).now_or_never(), Some(false));
 }

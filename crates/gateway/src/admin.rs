@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::text;
 use crate::admin_sessions::{Answer, Shards};
 use crate::engine::{Pressure, SessionState, Survey};
+use crate::hops::Hops;
 use crate::stats::Stats;
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,12 +75,14 @@ async fn answer(
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => readiness(stats),
         "/metrics" => metrics(registry),
+        "/v1/hops" => json((200, Hops::of(stats).to_json())),
         "/v1/sessions" => json(shards.list(request.uri().query()).await),
         path => match path.strip_prefix("/v1/sessions/") {
             Some(id) => json(shards.one(id).await),
-            None => {
-                text(StatusCode::NOT_FOUND, "here are /healthz, /readyz, /metrics and /v1/sessions[/ID]\n")
-            }
+            None => text(
+                StatusCode::NOT_FOUND,
+                "here are /healthz, /readyz, /metrics, /v1/hops and /v1/sessions[/ID]\n",
+            ),
         },
     }
 }
@@ -209,6 +212,7 @@ impl Collector for Figures {
             &ConstCounter::new,
             Survey::KINDS.into_iter().enumerate().map(|(at, name)| (name, stats.sum(|s| &s.decisions[at]))),
         )?;
+        Hops::of(stats).encode(&mut encoder)?;
         let live = ConstGauge::new(0_i64);
         let mut family =
             encoder.encode_descriptor("feed_live", "1 when the feed is live", None, live.metric_type())?;

@@ -16,6 +16,11 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> u64 {
-        self.epoch_ns + self.origin.elapsed().as_nanos() as u64
+        self.at(Instant::now())
+    }
+
+    /// A time that was read elsewhere; the clock's start where it was before.
+    pub(crate) fn at(&self, instant: Instant) -> u64 {
+        self.epoch_ns + instant.saturating_duration_since(self.origin).as_nanos() as u64
     }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 pub mod engine;
 mod gateway;
+mod hops;
 mod hub;
 mod shard;
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Counts that the loops publish and the admin side reads.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::engine::Survey;
+use crate::hops::Hops;
 use crate::hub::HubStats;
 
 /// Of one shard. Written twice a second by its own thread, its sessions at each tick.
@@ -25,6 +26,8 @@ pub(crate) struct ShardStats {
     pub(crate) decisions: [AtomicU64; Survey::KINDS.len()],
     pub(crate) writes: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
+    /// Its own thread adds what it saw after each round.
+    pub(crate) hops: Mutex<Hops>,
 }
 
 /// Of the whole gateway.

@@ -7,6 +7,7 @@ use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, encode_sent_ti
 
 use super::backfill;
 use super::decision::Before;
+use super::passage::{Passages, Stood};
 use super::session::{Ending, Session};
 use super::straight;
 use super::sub::Sub;
@@ -25,15 +26,22 @@ const LOOK_AHEAD: usize = 16;
 /// Topics by id.
 pub(crate) type Topics = [Option<Box<Topic>>];
 
+/// What is noted beside the bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    /// Subscriptions with a rate that were sent a record.
+    pub(crate) rated: Vec<u32>,
+    pub(crate) passages: Passages,
+}
+
 /// Appends what the session is owed, up to about `budget` bytes and as far as its window is open, as whole WebSocket
-/// frames. Control first: it always fits, whatever the budget. Probes go behind what they are to confirm. Subscriptions
-/// with a rate that were sent a record are added to `sent`. Returns whether there was anything but control.
+/// frames. Control first: it always fits, whatever the budget. Probes go behind what they are to confirm. Returns whether there was anything but control.
 pub(crate) fn fill(
     session: &mut Session,
     topics: &mut Topics,
     budget: usize,
     now: u64,
-    sent: &mut Vec<u32>,
+    noted: &mut Noted,
     out: &mut Vec<u8>,
 ) -> bool {
     let begin = out.len();
@@ -49,7 +57,7 @@ pub(crate) fn fill(
         let data = left.min(room).min(session.window.message_bytes());
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
         let time = session.window.stamp(now);
-        has_data |= message(session, topics, data, time, sent, out);
+        has_data |= message(session, topics, data, time, noted, out);
         if out.len() > before {
             session.wrote = now;
         }
@@ -78,7 +86,7 @@ fn message(
     topics: &mut Topics,
     budget: usize,
     now: u64,
-    sent: &mut Vec<u32>,
+    noted: &mut Noted,
     out: &mut Vec<u8>,
 ) -> bool {
     let head = out.len();
@@ -92,9 +100,13 @@ fn message(
     look_ahead(session, topics);
     while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
         let Some(index) = session.dirty.pop() else { break };
-        let is_left = match straight::emit(session, topics, index, end, out) {
-            Some(is_left) => is_left,
-            None => emit_instrument(session, topics, index, end, now, sent, out),
+        let is_left = if noted.passages.is_turn() {
+            emit_looked_at(session, topics, index, end, now, noted, out)
+        } else {
+            match straight::emit(session, topics, index, end, out) {
+                Some(is_left) => is_left,
+                None => emit_instrument(session, topics, index, end, now, &mut noted.rated, out),
+            }
         };
         if is_left {
             session.dirty.mark(index);
@@ -108,6 +120,24 @@ fn message(
         out.truncate(head);
     }
     has_data
+}
+
+/// As in the usual case, and notes how long the records took.
+#[cold]
+#[inline(never)]
+fn emit_looked_at(
+    session: &mut Session,
+    topics: &mut Topics,
+    index: u32,
+    end: usize,
+    now: u64,
+    noted: &mut Noted,
+    out: &mut Vec<u8>,
+) -> bool {
+    let stood = Stood::of(session, index);
+    let is_left = emit_instrument(session, topics, index, end, now, &mut noted.rated, out);
+    stood.note(session, topics, now, &mut noted.passages);
+    is_left
 }
 
 /// Touches what the next records are found by. One after another each would be waited for: the system call before has
@@ -126,7 +156,7 @@ fn emit_instrument(
     index: u32,
     end: usize,
     now: u64,
-    sent: &mut Vec<u32>,
+    rated: &mut Vec<u32>,
     out: &mut Vec<u8>,
 ) -> bool {
     loop {
@@ -135,7 +165,7 @@ fn emit_instrument(
             return session.sub(index).is_some_and(|sub| pending(sub, topics).is_some());
         }
         if emit(session, topics, oldest, now, out) {
-            sent.push(oldest);
+            rated.push(oldest);
         }
     }
 }

@@ -19,6 +19,7 @@ mod event;
 mod fill;
 mod grant;
 mod insight;
+mod passage;
 mod rate;
 mod session;
 mod straight;
@@ -40,12 +41,14 @@ pub use decision::{Decided, Decision, Fate, Held, Run};
 pub use insight::{
     Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState, SubscriptionRow, Survey,
 };
+pub use passage::{PASSAGE_ONE_IN, Passage};
 pub use rate::{RATE_MIN, WINDOW_MS_MAX};
 pub use session::{Pace, SessionKey};
 pub use sub::Account;
 pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
 
 use budget::LogBudget;
+use fill::Noted;
 use rate::Queues;
 use session::{Ending, Session};
 use sub::{Sub, SubRef};
@@ -157,8 +160,7 @@ pub struct Engine {
     rates: Queues<SubRef>,
     /// Sessions that rest for their delivery window.
     windows: Queues<SessionKey>,
-    /// Subscriptions with a rate that one `fill` sends a record: kept for its memory only.
-    sent: Vec<u32>,
+    noted: Noted,
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
@@ -195,7 +197,7 @@ impl Engine {
             overfull: Vec::new(),
             rates: Queues::new(),
             windows: Queues::new(),
-            sent: Vec::new(),
+            noted: Noted::default(),
             ended: Account::default(),
             draining: false,
             desk: backfill::Desk::default(),
@@ -297,6 +299,16 @@ impl Engine {
         self.wishes.drain(..)
     }
 
+    /// Whether there are times of records to be taken.
+    pub fn has_passages(&self) -> bool {
+        !self.noted.passages.is_empty()
+    }
+
+    /// Times of about one record in [`PASSAGE_ONE_IN`] that were handed over since they were last taken.
+    pub fn take_passages(&mut self) -> std::vec::Drain<'_, Passage> {
+        self.noted.passages.take()
+    }
+
     /// Appends to `out` what a session is to be sent now, as whole WebSocket frames. A blocked session gets nothing,
     /// except the last bytes of one that is being closed.
     pub fn fill(&mut self, key: SessionKey, now: u64, out: &mut Vec<u8>) -> Filled {
@@ -306,19 +318,19 @@ impl Engine {
         if session.is_over() || session.is_held() {
             return Filled::default();
         }
-        let mut sent = std::mem::take(&mut self.sent);
         let budget = self.write_budget();
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
-        let has_data = fill::fill(session, &mut self.topics, budget, now, &mut sent, out);
+        let has_data = fill::fill(session, &mut self.topics, budget, now, &mut self.noted, out);
         if session.dirty.is_empty() {
             session.held = Held::default();
         }
         session.note_held(now);
         session.ease(self.limits.shed_end_bytes, now);
-        self.rest(key, &sent, has_data, now);
+        let mut rated = std::mem::take(&mut self.noted.rated);
+        self.rest(key, &rated, has_data, now);
         self.weigh_session(key);
-        sent.clear();
-        self.sent = sent;
+        rated.clear();
+        self.noted.rated = rated;
         if self.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
             self.ask_backfills(key, now);
         }

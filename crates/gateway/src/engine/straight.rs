@@ -9,6 +9,7 @@ use super::session::Session;
 
 /// Emits what the subscription has pending. Returns whether something is left; `None` where, or as far as, this is not
 /// the usual case: then nothing more is emitted here.
+#[inline]
 pub(crate) fn emit(
     session: &mut Session,
     topics: &Topics,

@@ -115,6 +115,8 @@ pub struct Update {
     pub first: u64,
     /// Last number that it stands for.
     pub last: u64,
+    /// When it came, in nanoseconds since the Unix epoch; 0 where it did not come from the bus just now.
+    arrived: u64,
     info: Arc<InstrumentInfo>,
     source: Encoding,
     record: OnceLock<Record>,
@@ -138,6 +140,7 @@ impl Update {
             epoch,
             first: numbers.0,
             last: numbers.1,
+            arrived: 0,
             info,
             source: encoding,
             record: OnceLock::new(),
@@ -145,6 +148,18 @@ impl Update {
         };
         let _ = update.bytes[encoding as usize].set(bytes.into());
         update
+    }
+
+    /// With the time at which it came, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn at(mut self, arrived: u64) -> Self {
+        self.arrived = arrived;
+        self
+    }
+
+    /// When it came; 0 where it did not come from the bus just now.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arrived
     }
 
     /// A record that the gateway made or has decoded already. It stands for `first` to its own number.
@@ -155,6 +170,7 @@ impl Update {
             epoch,
             first,
             last: record.sequence,
+            arrived: 0,
             info,
             source: Encoding::Proto,
             record: OnceLock::from(record),

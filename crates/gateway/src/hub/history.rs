@@ -154,7 +154,7 @@ impl Part<'_> {
             return;
         }
         let mut read = Vec::new();
-        if let Err(reason) = super::read(info, channel, &header, records, &mut read) {
+        if let Err(reason) = super::read(info, channel, &header, (0, records), &mut read) {
             tracing::debug!(symbol = %info.scale.symbol, reason, "a message of the history is damaged");
             return;
         }

@@ -133,12 +133,13 @@ impl Hub {
         }
     }
 
-    pub(crate) fn on_bus(&mut self, event: BusEvent, now: u64) {
+    /// `arrived`: when it came into the inbox.
+    pub(crate) fn on_bus(&mut self, event: BusEvent, arrived: u64, now: u64) {
         match event {
             BusEvent::Message { token: BEATS, payload, .. } => self.on_beat(&payload, now),
             BusEvent::Message { token, payload, .. } if token >= DEFINITIONS => self.on_definitions(&payload),
             BusEvent::Message { token, payload, .. } => {
-                self.on_message(TopicId(token as u32), &payload, now);
+                self.on_message(TopicId(token as u32), &payload, arrived, now);
             }
             BusEvent::Lost { token, .. } => self.on_lost(token),
             BusEvent::Disconnected => {}
@@ -146,7 +147,7 @@ impl Hub {
         }
     }
 
-    fn on_message(&mut self, id: TopicId, payload: &[u8], now: u64) {
+    fn on_message(&mut self, id: TopicId, payload: &[u8], arrived: u64, now: u64) {
         self.counts.messages += 1;
         self.counts.bytes += payload.len() as u64;
         let Some(topic) = self.topics.get_mut(&id) else { return };
@@ -162,7 +163,7 @@ impl Hub {
             tracing::debug!(%symbol, id = header.instrument, "bus message of another topic");
             return;
         }
-        match read(&info, topic.channel, &header, records, &mut self.scratch) {
+        match read(&info, topic.channel, &header, (arrived, records), &mut self.scratch) {
             Ok(()) => {
                 self.counts.records += self.scratch.len() as u64;
                 for update in self.scratch.drain(..) {
@@ -361,12 +362,12 @@ impl Hub {
     }
 }
 
-/// The records of a message: all of them, or none where one is damaged.
+/// The records of a message with the time at which it came: all of them, or none where one is damaged.
 fn read(
     info: &Arc<InstrumentInfo>,
     channel: Channel,
     header: &BusHeader,
-    records: &[u8],
+    (arrived, records): (u64, &[u8]),
     into: &mut Vec<Arc<Update>>,
 ) -> Result<(), String> {
     let is_understood = channel.is_lossless() || channel == Channel::Book;
@@ -374,7 +375,7 @@ fn read(
         let (first, last, bytes) = record.map_err(|error| error.to_string())?;
         let numbers = (first, last);
         let of = Arc::clone(info);
-        let update = Update::from_bus(of, channel, header.epoch, numbers, header.encoding, bytes);
+        let update = Update::from_bus(of, channel, header.epoch, numbers, header.encoding, bytes).at(arrived);
         if is_understood || first != last || update.looks_like_gap() {
             check(&update, info, channel)?;
         }

@@ -84,7 +84,7 @@ pub(crate) async fn run(setup: HubSetup) {
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep_until(turn_at), if is_gathering => is_gathering = false,
-            open = inbox.recv_batch(&mut turn, TURN_EVENTS_MAX), if !is_gathering => {
+            open = inbox.recv_batch_timed(&mut turn, TURN_EVENTS_MAX), if !is_gathering => {
                 if !open {
                     tracing::warn!("the bus was closed");
                     break;
@@ -95,8 +95,8 @@ pub(crate) async fn run(setup: HubSetup) {
                 is_gathering = !patience.is_zero();
                 turn_at = Instant::now() + patience;
                 let now = clock.now();
-                for event in turn.drain(..) {
-                    hub.on_bus(event, now);
+                for (at, event) in turn.drain(..) {
+                    hub.on_bus(event, clock.at(at), now);
                 }
             }
             Some((shard, wish)) = wishes.recv() => {

@@ -218,6 +218,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                     shard.take_batches(&mut events);
                 }
                 ready.clear();
+                shard.note_passages();
                 let ended = Instant::now();
                 let wait = pacer.wait_after(began.into_std(), ended.into_std());
                 (is_paced, write_at) = (!wait.is_zero(), ended + wait);
@@ -419,6 +420,7 @@ impl Shard {
     }
 
     fn tick(&mut self) {
+        self.note_passages();
         self.engine.tick(self.clock.now());
         self.tell_kernel_numbers();
         let now = Instant::now();

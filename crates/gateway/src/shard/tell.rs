@@ -1,5 +1,6 @@
 //! What a shard tells the admin side: counts with every tick, sessions when it is asked.
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Shard;
@@ -24,6 +25,14 @@ impl Shard {
                 }
                 drop(reply.send(detail));
             }
+        }
+    }
+
+    /// Adds up what the engine saw of the way of records.
+    pub(super) fn note_passages(&mut self) {
+        if self.engine.has_passages() {
+            let mut hops = self.stats.hops.lock().unwrap_or_else(PoisonError::into_inner);
+            self.engine.take_passages().for_each(|passage| hops.add(&passage));
         }
     }
 

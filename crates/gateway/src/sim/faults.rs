@@ -144,7 +144,8 @@ impl World {
         let tokens = [None, Some(u64::MAX), Some(1 << 40), Some(1), Some(2), Some(3), Some(9)];
         let token = self.dice.pick(&tokens);
         if let Some(gateway) = &mut self.gateways[at] {
-            gateway.hub.on_bus(BusEvent::Lost { token, messages: None, cause: LostCause::Upstream }, now);
+            let lost = BusEvent::Lost { token, messages: None, cause: LostCause::Upstream };
+            gateway.hub.on_bus(lost, now, now);
             self.pump(at);
         }
     }

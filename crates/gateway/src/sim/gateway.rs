@@ -87,7 +87,7 @@ impl Gateway {
             if matches!(event, BusEvent::Message { token: u64::MAX, .. }) {
                 self.beat_at = now_ms;
             }
-            self.hub.on_bus(event, now);
+            self.hub.on_bus(event, now, now);
         }
     }
 }

@@ -173,3 +173,31 @@ fn a_session_tells_why_it_did_not_get_a_price() {
         rig.end().await;
     });
 }
+
+#[test]
+fn hops_are_told_with_what_was_counted_since_the_start() {
+    run(async {
+        let rig = Rig::start(GatewayConfig::default()).await;
+        let mut watcher = rig.client(Channel::Trade).await;
+        let (status, before) = get(&rig, "/v1/hops").await;
+        assert_eq!((status, before["hops"].as_array().map(Vec::len)), (200, Some(4)), "{before}");
+        let mut number = 0;
+        let told = loop {
+            number += 1;
+            rig.happens(number, trade(number as i64)).await;
+            watcher.until("it came", |watcher| watcher.numbers().last() >= Some(&number)).await;
+            let (_, told) = get(&rig, "/v1/hops").await;
+            if told["hops"][1]["count"] != 0 {
+                break told;
+            }
+        };
+        assert_eq!(told["sampled_one_in"], 127, "{told}");
+        let hop = &told["hops"][1];
+        let name = [&hop["from"], &hop["to"], &hop["sessions"]];
+        assert_eq!(name, ["gateway_in", "gateway_write", "prompt"]);
+        assert_eq!(hop["counts"][0][1], 1, "{told}");
+        let metrics = raw(&rig, "/metrics").await;
+        let line = "tickwire_hop_seconds_count{hop=\"gateway_in-gateway_write\",sessions=\"prompt\"} 1\n";
+        assert!(metrics.contains(line), "{metrics}");
+    });
+}

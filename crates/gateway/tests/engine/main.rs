@@ -10,6 +10,7 @@ mod fanout;
 mod freshness;
 mod insight;
 mod pace;
+mod passages;
 mod pressure;
 mod property;
 mod rates;

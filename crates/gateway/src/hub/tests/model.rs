@@ -129,7 +129,7 @@ impl World {
             Op::Deliver { count } => {
                 for _ in 0..count {
                     let Some(event) = self.inbox.pop_front() else { break };
-                    self.hub.on_bus(event, self.now);
+                    self.hub.on_bus(event, self.now, self.now);
                     self.settle();
                 }
             }

@@ -91,7 +91,7 @@ impl Rig {
     }
 
     pub(super) fn bus(&mut self, event: BusEvent) {
-        self.hub.on_bus(event, self.now);
+        self.hub.on_bus(event, self.now, self.now);
     }
 
     pub(super) fn lost(&mut self, token: Option<u64>) {

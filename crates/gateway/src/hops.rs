@@ -1,0 +1,181 @@
+//! How long records take from the ingester into this gateway, and from there to the call that hands them to a socket.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+use serde_json::{Value, json};
+
+use crate::engine::{PASSAGE_ONE_IN, Pace, Passage};
+use crate::stats::Stats;
+
+/// What took longer counts as this long.
+const HIGHEST: Duration = Duration::from_secs(120);
+/// Within 1 %.
+const DIGITS: u8 = 2;
+/// Upper ends of the metric's buckets, in seconds.
+const BUCKETS: [f64; 15] =
+    [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0];
+const NAMES: [(&str, &str); 2] = [("ingester", "gateway_in"), ("gateway_in", "gateway_write")];
+const PACES: [(Pace, &str); 2] = [(Pace::Prompt, "prompt"), (Pace::Conflating, "conflating")];
+
+/// One hop of the records of sessions of one pace.
+#[derive(Clone, Debug)]
+struct Hop {
+    /// Nanoseconds.
+    took: Histogram<u64>,
+    sum_ns: u64,
+    /// Ended before they began: two clocks differ. Not in the histogram.
+    backwards: u64,
+}
+
+impl Default for Hop {
+    fn default() -> Self {
+        let took = Histogram::new_with_bounds(1_000, HIGHEST.as_nanos() as u64, DIGITS);
+        Self { took: took.expect("the bounds are right"), sum_ns: 0, backwards: 0 }
+    }
+}
+
+impl Hop {
+    fn record(&mut self, from: u64, to: u64) {
+        match to.checked_sub(from) {
+            Some(took) => {
+                self.took.saturating_record(took);
+                self.sum_ns += took.min(HIGHEST.as_nanos() as u64);
+            }
+            None => self.backwards += 1,
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.took.add(&other.took).expect("all have the same bounds");
+        self.sum_ns += other.sum_ns;
+        self.backwards += other.backwards;
+    }
+
+    fn to_json(&self, (from, to): (&str, &str), sessions: &str) -> Value {
+        let ns = |q| if self.took.is_empty() { 0 } else { self.took.value_at_quantile(q) };
+        let counts: Vec<_> = self
+            .took
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+            .collect();
+        json!({
+            "from": from,
+            "to": to,
+            "sessions": sessions,
+            "count": self.took.len(),
+            "backwards": self.backwards,
+            "p50_ns": ns(0.5),
+            "p99_ns": ns(0.99),
+            "p999_ns": ns(0.999),
+            "max_ns": if self.took.is_empty() { 0 } else { self.took.max() },
+            "counts": counts,
+        })
+    }
+
+    /// Buckets of the metric: seconds, and how many lie in each.
+    fn buckets(&self) -> Vec<(f64, u64)> {
+        let mut before = 0;
+        let mut buckets: Vec<_> = BUCKETS
+            .iter()
+            .map(|end| {
+                let upto = self.took.count_between(0, (end * 1e9) as u64);
+                let count = upto - before;
+                before = upto;
+                (*end, count)
+            })
+            .collect();
+        buckets.push((f64::MAX, self.took.len() - before));
+        buckets
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hops([[Hop; NAMES.len()]; PACES.len()]);
+
+impl Hops {
+    pub(crate) fn add(&mut self, passage: &Passage) {
+        let at = PACES.iter().position(|(pace, _)| *pace == passage.pace).unwrap_or_default();
+        let [bus, inside] = &mut self.0[at];
+        bus.record(passage.received, passage.arrived);
+        inside.record(passage.arrived, passage.written);
+    }
+
+    /// Of all shards.
+    pub(crate) fn of(stats: &Stats) -> Self {
+        let mut all = Self::default();
+        for shard in &stats.shards {
+            let hops = shard.hops.lock().unwrap_or_else(PoisonError::into_inner);
+            let pairs = all.0.iter_mut().flatten().zip(hops.0.iter().flatten());
+            pairs.for_each(|(all, hop)| all.merge(hop));
+        }
+        all
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&Hop, (&'static str, &'static str), &'static str)> {
+        let paces = self.0.iter().zip(PACES);
+        paces.flat_map(|(hops, (_, sessions))| {
+            hops.iter().zip(NAMES).map(move |(hop, name)| (hop, name, sessions))
+        })
+    }
+
+    /// `counts` are pairs of nanoseconds, within 1 %, and of how many took that long since the gateway started: the
+    /// difference of two answers is what happened between them.
+    pub(crate) fn to_json(&self) -> Value {
+        let hops: Vec<_> = self.each().map(|(hop, name, sessions)| hop.to_json(name, sessions)).collect();
+        json!({ "sampled_one_in": PASSAGE_ONE_IN, "hops": hops })
+    }
+
+    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "How long records took, by hop and by the pace of the session";
+        let mut family = encoder.encode_descriptor("hop_seconds", help, None, MetricType::Histogram)?;
+        for (hop, (from, to), sessions) in self.each() {
+            let name = format!("{from}-{to}");
+            let labels = [("hop", name.as_str()), ("sessions", sessions)];
+            let mut of = family.encode_family(&labels)?;
+            let sum = hop.sum_ns as f64 / 1e9;
+            of.encode_histogram::<[(&str, &str); 0]>(sum, hop.took.len(), &hop.buckets(), None)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passage(received: u64, arrived: u64, written: u64, pace: Pace) -> Passage {
+        Passage { received, arrived, written, pace }
+    }
+
+    #[test]
+    fn hops_are_told_apart_by_the_pace_of_the_session() {
+        let mut hops = Hops::default();
+        for _ in 0..3 {
+            hops.add(&passage(1_000_000, 1_500_000, 3_500_000, Pace::Prompt));
+        }
+        hops.add(&passage(1_000_000, 900_000, 9_900_000, Pace::Conflating));
+        let told = hops.to_json();
+        let of = |at: usize, what: &str| told["hops"][at][what].as_u64().unwrap();
+        assert_eq!((of(0, "count"), of(1, "count"), of(2, "count"), of(3, "count")), (3, 3, 0, 1));
+        assert_eq!((of(2, "backwards"), of(2, "p50_ns")), (1, 0), "one clock was ahead of the other");
+        assert!(of(0, "p99_ns").abs_diff(500_000) <= 5_000 && of(1, "p99_ns").abs_diff(2_000_000) <= 20_000);
+        let counts = told["hops"][1]["counts"].as_array().unwrap();
+        assert_eq!((counts.len(), &counts[0][1]), (1, &json!(3)));
+    }
+
+    #[test]
+    fn each_record_is_in_one_bucket_of_the_metric() {
+        let mut hops = Hops::default();
+        for took in [50_000, 150_000, 40_000_000, 90_000_000_000] {
+            hops.add(&passage(1, 1, 1 + took, Pace::Prompt));
+        }
+        let buckets = hops.0[0][1].buckets();
+        let filled: Vec<_> = buckets.iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [&(0.0001, 1), &(0.0002, 1), &(0.05, 1), &(f64::MAX, 1)]);
+    }
+}
