@@ -42,7 +42,8 @@ pub(crate) enum Command {
         Exit status:\n  \
         0  nothing is shown to be worse by more than --worse-by\n  \
         1  something is\n  \
-        2  the command line is wrong, or a file is no report")]
+        2  the command line is wrong, a file is no report, or the same run is given several times\n  \
+        3  no judgement: a run ended without a verdict, because its generator could not keep up")]
     Compare(CompareOptions),
     /// Makes a page for a browser from a report
     Html(HtmlOptions),
@@ -63,16 +64,16 @@ pub(crate) struct RunOptions {
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
     /// How long to measure, instead of what the scenario says: 20s, 5m. Opening and warming up come before it
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", value_parser = value, allow_hyphen_values = true)]
     pub(crate) measure: Option<String>,
     /// Sessions to open
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
     pub(crate) sessions: Option<String>,
     /// Updates per second that the own source publishes over all symbols
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
     pub(crate) rate: Option<String>,
     /// Chooses symbols, readers and times
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
     pub(crate) seed: Option<String>,
     /// Channels, separated by commas
     #[arg(long, value_name = "CHANNELS")]
@@ -93,7 +94,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin: Option<String>,
     /// The server's process, for its processors and memory
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = value, allow_hyphen_values = true)]
     pub(crate) server_pid: Option<String>,
     /// Starts the server first, waits until it says `ready`, and ends it at last
     #[arg(long, value_name = "COMMAND")]
@@ -108,19 +109,19 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "URL")]
     pub(crate) publish: Option<String>,
     /// Processors for the own gateway
-    #[arg(long, value_name = "NUMBERS")]
+    #[arg(long, value_name = "NUMBERS", value_parser = value, allow_hyphen_values = true)]
     pub(crate) server_cpus: Option<String>,
     /// Processors for the own source
-    #[arg(long, value_name = "NUMBERS")]
+    #[arg(long, value_name = "NUMBERS", value_parser = value, allow_hyphen_values = true)]
     pub(crate) source_cpus: Option<String>,
     /// Processors for reading
-    #[arg(long, value_name = "NUMBERS")]
+    #[arg(long, value_name = "NUMBERS", value_parser = value, allow_hyphen_values = true)]
     pub(crate) generator_cpus: Option<String>,
     /// Threads that read, in each process
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
     pub(crate) threads: Option<String>,
     /// Processes that read
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
     pub(crate) processes: Option<String>,
     /// Directory for report.json and .hgrm files
     #[arg(long, value_name = "DIRECTORY")]
@@ -166,6 +167,9 @@ pub(crate) struct CompareOptions {
     /// Draws the comparison on a page for a browser
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Judges even where a run has no verdict, because its generator could not keep up (status 3 otherwise)
+    #[arg(long)]
+    pub(crate) allow_bottleneck: bool,
 }
 
 /// Reports of one side.
@@ -183,6 +187,14 @@ impl Files {
     pub(crate) fn names(&self) -> Vec<String> {
         self.0.iter().map(|path| path.display().to_string()).collect()
     }
+}
+
+/// What stands behind a flag: a number below 0 is one that is too low, and another flag is none at all.
+fn value(text: &str) -> Result<String, String> {
+    if text.starts_with("--") {
+        return Err("a value is missing: this is the next option".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// `10%` as 0.1.
@@ -281,6 +293,14 @@ mod tests {
     }
 
     #[test]
+    fn one_encoding_stands_over_weights_and_weights_over_one() {
+        let encodings = |flags: &str| layers(flags).unwrap().read().unwrap().sessions.encodings;
+        assert_eq!(encodings("soak --encoding json"), [(tickwire_wire::Encoding::Json, 1.0)]);
+        let both = encodings("--encoding json --set sessions.encodings.msgpack=2");
+        assert_eq!(both, [(tickwire_wire::Encoding::MsgPack, 2.0)]);
+    }
+
+    #[test]
     fn a_running_source_needs_no_file() {
         let scenario = layers(
             "--url ws://127.0.0.1:7400/v1/stream --symbols sim:*,binance:BTCUSDT --channels quote,trade",
@@ -298,6 +318,19 @@ mod tests {
         check_refused("--set sessions.cuont=1", "did you mean `sessions.count`");
         check_refused("--sessions many --for 20", "--sessions: `sessions.count`: has to be a whole number");
         check_refused("--sessions many --for 20", "--for: `duration`: has to be a time");
+        for rate in ["0", "-5", "-1e3", "nan", "-inf"] {
+            let expected = "--rate: `source.rate`: has to be a number above 0, at most 50000000";
+            check_refused(&format!("--rate {rate}"), expected);
+            check_refused(&format!("--rate={rate}"), expected);
+        }
+        check_refused("--for -5s --sessions -1", "--for: `duration`: has to be a time");
+        check_refused("--rate --sessions 5", "a value is missing: this is the next option");
+        check_refused("--set readers[3].share=0.5", "there is no `readers` yet; with `readers[0].kind`");
+        check_refused("--set =5", "names no field: write FIELD=VALUE");
+        check_refused(
+            "--generator-cpus 100000",
+            "--generator-cpus: `target.generator_cpus`: there is no processor 100000",
+        );
         check_refused("--encoding cbor", "proto, msgpack, json");
         check_refused("--url ws://127.0.0.1:1/", "--symbols");
     }

@@ -1,24 +1,23 @@
 //! How runs differ: figure by figure, how sure that is, and whether anything is worse.
 
 mod broken;
+mod cautions;
 mod grounds;
+mod independent;
 mod metric;
 mod page;
 mod statistics;
 mod text;
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use crate::cli::{CompareOptions, Files};
-use crate::html;
 use crate::output;
 use crate::report::model::Report;
 use broken::BrokenAssertion;
-use grounds::{GROSS_RUNS, GROSS_SECONDS, Grounds, Sides};
+use grounds::{Grounds, Sides};
 use metric::{Metric, Unit, Worse};
-use statistics::{Interval, SECONDS_MIN, by_ranks, by_seconds, change, median};
+use statistics::{Interval, by_ranks, by_seconds, change, median};
 
 /// Fewer on a side tell nothing of how runs differ.
 const RUNS_MIN: usize = 3;
@@ -29,11 +28,13 @@ const RUNS_ENOUGH: usize = 4;
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) is_worse: bool,
+    /// Why nothing is judged: runs that have no verdict themselves. Absent: everything is.
+    pub(crate) refused: Option<String>,
     /// From here on a change counts.
     worse_by: f64,
     before: Vec<String>,
     after: Vec<String>,
-    /// What limits how far this can be trusted.
+    /// What limits how far this can be trusted; one line a kind.
     cautions: Vec<String>,
     differences: Vec<Difference>,
     /// Assertions that broke in a run of either side.
@@ -80,13 +81,22 @@ enum Judgement {
     Absent,
 }
 
-/// Compares, and writes the page where one is asked for. Returns what to print, and whether anything is worse.
+/// Compares, and writes the page where one is asked for. Returns what to print, and the comparison.
 ///
 /// # Errors
-/// When one of the files is no report, or the page cannot be written.
-pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, bool)> {
+/// When one of the files is no report, several hold the same run, or the page cannot be written.
+pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, Comparison)> {
     let (before, after) = (load(&options.before)?, load(&options.after)?);
+    let files: Vec<_> = options.before.0.iter().chain(&options.after.0).collect();
+    independent::check(&files, &before.iter().chain(&after).collect::<Vec<_>>())?;
     let mut comparison = compare(&before, &after, options.worse_by);
+    if let Some(reason) = cautions::without_verdict(&before, &after) {
+        if options.allow_bottleneck {
+            comparison.cautions.insert(0, reason);
+        } else {
+            comparison.refuse(reason);
+        }
+    }
     comparison.before.clone_from(&options.before.names());
     comparison.after.clone_from(&options.after.names());
     if let Some(path) = &options.html {
@@ -97,7 +107,18 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, bool)> {
     } else {
         comparison.to_text()
     };
-    Ok((text, comparison.is_worse))
+    Ok((text, comparison))
+}
+
+impl Comparison {
+    /// Takes all judgements back: figures of a generator that could not keep up say nothing of the server.
+    fn refuse(&mut self, reason: String) {
+        for found in &mut self.differences {
+            (found.judgement, found.grounds) = (Judgement::Shown, None);
+        }
+        self.is_worse = false;
+        self.refused = Some(reason);
+    }
 }
 
 fn load(files: &Files) -> anyhow::Result<Vec<Report>> {
@@ -110,10 +131,11 @@ fn compare(before: &[Report], after: &[Report], worse_by: f64) -> Comparison {
         metrics.iter().map(|metric| difference(metric, before, after, worse_by)).collect();
     Comparison {
         is_worse: differences.iter().any(|difference| difference.judgement == Judgement::Worse),
+        refused: None,
         worse_by,
         before: Vec::new(),
         after: Vec::new(),
-        cautions: cautions(before, after),
+        cautions: cautions::cautions(before, after),
         differences,
         broken_assertions: broken::assertions(before, after),
     }
@@ -203,68 +225,6 @@ impl Side {
             runs: values.len(),
         }
     }
-}
-
-fn cautions(before: &[Report], after: &[Report]) -> Vec<String> {
-    let mut cautions = Vec::new();
-    let few = before.len().min(after.len());
-    let shortest = before.iter().chain(after).map(|report| report.series.len()).min().unwrap_or(0);
-    if few < RUNS_MIN && shortest < SECONDS_MIN {
-        cautions.push(format!(
-            "short runs ({shortest} s): there are no intervals, and only gross differences are judged (a figure {GROSS_SECONDS} \
-             times as much or more, with no second of one side among the other's; {GROSS_RUNS} times where there are only \
-             whole runs). Intervals take {SECONDS_MIN} s a run, or {RUNS_MIN} runs a side"
-        ));
-    } else if few < RUNS_MIN {
-        cautions.push(format!(
-            "few runs ({} and {}): intervals are of the seconds within runs and know nothing of how runs differ. Give \
-             {RUNS_ENOUGH} or more runs a side",
-            before.len(),
-            after.len()
-        ));
-    } else if few < RUNS_ENOUGH {
-        cautions.push(format!(
-            "few runs ({} and {}): intervals between them are of a lower level than 95 %, as is said beside them. Give \
-             {RUNS_ENOUGH} or more runs a side",
-            before.len(),
-            after.len()
-        ));
-    }
-    for (side, reports) in [("A", before), ("B", after)] {
-        for (at, report) in reports.iter().enumerate() {
-            if let Some(reason) = &report.refused {
-                cautions.push(format!("run {} of {side} has no verdict: {reason}", at + 1));
-                continue;
-            }
-            let doubts = report.generator.doubts.iter();
-            cautions.extend(doubts.map(|doubt| format!("run {} of {side}: {doubt}", at + 1)));
-        }
-    }
-    let mut differs = |what: &str, read: fn(&Report) -> String| {
-        let (a, b): (BTreeSet<_>, BTreeSet<_>) =
-            (before.iter().map(read).collect(), after.iter().map(read).collect());
-        if a != b {
-            let list = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(", ");
-            cautions.push(format!("the {what} differs: {} and {}", list(a), list(b)));
-        }
-    };
-    differs("scenario", |report| report.scenario.name.clone());
-    differs("server", |report| report.scenario.server.clone());
-    differs("rate", |report| format!("{}/s", html::quantity::number(report.scenario.updates_per_second)));
-    differs("number of sessions", |report| report.sessions.asked.to_string());
-    differs("time of measuring", |report| format!("{:.0} s", report.seconds));
-    differs("machine", |report| {
-        format!("{} × {}, {}", report.machine.cores, report.machine.cpu, report.machine.system)
-    });
-    differs("version", |report| report.versions.server.clone());
-    if texts(before) != texts(after) {
-        cautions.push("the scenarios are not the same word for word".to_owned());
-    }
-    cautions
-}
-
-fn texts(reports: &[Report]) -> BTreeSet<&str> {
-    reports.iter().map(|report| report.scenario.text.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -388,7 +348,6 @@ mod tests {
         let mut after = sample();
         after.machine.cores = 64;
         after.scenario.text = "other".to_owned();
-        after.refused = Some("too slow".to_owned());
         let mut before = sample();
         before.generator.doubts.push("all processors were 99 % busy".to_owned());
         after.readers.truncate(1);
@@ -396,10 +355,9 @@ mod tests {
         let text = comparison.cautions.join("\n");
         for part in [
             "few runs (1 and 1)",
-            "run 1 of A: all processors were 99 % busy",
-            "run 1 of B has no verdict: too slow",
-            "machine differs",
-            "word for word",
+            "A run 1: all processors were 99 % busy",
+            "differ in more than their figures: machine (",
+            "; words of the scenario",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

@@ -60,12 +60,13 @@ impl Layers {
             let stem = Path::new(&self.file).file_stem();
             scenario.name = stem.map_or("own".to_owned(), |stem| stem.to_string_lossy().into_owned());
         }
-        if !fields.mistakes.is_empty() {
-            let many = match fields.mistakes.len() {
+        let mistakes = fields.mistakes();
+        if !mistakes.is_empty() {
+            let many = match mistakes.len() {
                 1 => "1 mistake".to_owned(),
                 many => format!("{many} mistakes"),
             };
-            bail!("the scenario has {many}:\n  {}", fields.mistakes.join("\n  "));
+            bail!("the scenario has {many}:\n  {}", mistakes.join("\n  "));
         }
         scenario.text = fields.redacted(&self.text);
         scenario.file.clone_from(&self.file);

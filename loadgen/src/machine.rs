@@ -119,6 +119,13 @@ pub(crate) fn allow_files(sessions: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Processors that this process may use; empty where the system does not tell.
+pub(crate) fn allowed() -> Vec<usize> {
+    let set = rustix::thread::sched_getaffinity(None).ok();
+    let is_set = |cpu: &usize| set.as_ref().is_some_and(|set| set.is_set(*cpu));
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(is_set).collect()
+}
+
 /// Keeps this thread, and those that it starts, on these processors; none: on all.
 ///
 /// # Errors

@@ -43,6 +43,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::{Cli, Command, RunOptions, ScenariosOptions};
+use compare::Comparison;
 use report::model::Report;
 
 const WRONG: u8 = 2;
@@ -57,8 +58,8 @@ fn main() -> ExitCode {
         Command::Scenarios(options) => ended(scenarios(&options)),
         Command::Compare(options) => compared(compare::run(&options)),
         Command::Html(options) => ended(html::run(&options)),
-        Command::Serve => helped(serve::run()),
-        Command::Read => helped(crew::run()),
+        Command::Serve => serve::run().unwrap_or_else(|error| failed(&error)),
+        Command::Read => crew::run().map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
     }
 }
 
@@ -129,22 +130,15 @@ fn print(text: &str) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("cannot print the result: {error}"))
 }
 
-/// Prints a comparison; says by the status whether anything is worse.
-fn compared(outcome: anyhow::Result<(String, bool)>) -> ExitCode {
-    let (text, is_worse) = match outcome {
+/// Prints a comparison; says by the status whether anything is worse, and whether that can be said.
+fn compared(outcome: anyhow::Result<(String, Comparison)>) -> ExitCode {
+    let (text, comparison) = match outcome {
         Ok(compared) => compared,
         Err(error) => return failed(&error),
     };
     match print(&text) {
-        Ok(()) if is_worse => ExitCode::FAILURE,
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
-}
-
-/// What a helper of a run has to say, it said to the run.
-fn helped(outcome: anyhow::Result<()>) -> ExitCode {
-    match outcome {
+        Ok(()) if comparison.refused.is_some() => ExitCode::from(NO_VERDICT),
+        Ok(()) if comparison.is_worse => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

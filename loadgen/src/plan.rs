@@ -199,7 +199,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.add_file("x", text);
         let scenario = read(&mut fields, 2);
-        assert_eq!(fields.mistakes, [""; 0]);
+        assert_eq!(fields.mistakes(), [""; 0]);
         Plan::new(scenario, &Url { address: "127.0.0.1:7400".to_owned(), path: String::new(), is_tls: false })
             .unwrap()
     }

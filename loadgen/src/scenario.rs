@@ -6,6 +6,7 @@ pub(crate) mod describe;
 pub(crate) mod fields;
 mod read;
 pub(crate) mod ready;
+mod unknown;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,25 +65,27 @@ pub(crate) enum Said {
 
 /// Serves until standard input ends.
 ///
+/// Why it cannot start, or go on, the run is told, and nobody twice.
+///
 /// # Errors
-/// When no run started it. Why it cannot start, or go on, the run is told, and says.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// When nobody is there to be told.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut first = String::new();
     std::io::stdin().lock().read_line(&mut first)?;
     let begin: Begin = serde_json::from_str(&first)
         .context("`serve` is started by `run`, which tells it what to do on its standard input")?;
-    let outcome = serve(&begin);
-    if let Err(error) = &outcome {
-        say(&Said::Failed(format!("{error:#}")));
+    match serve(&begin) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if say(&Said::Failed(format!("{error:#}"))) => Ok(ExitCode::FAILURE),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
-fn say(said: &Said) {
+/// Returns whether the run can have heard it. One that is gone does not read; standard input ends then too.
+fn say(said: &Said) -> bool {
     let text = serde_json::to_string(said).expect("it is plain data");
     let mut out = std::io::stdout().lock();
-    // A run that is gone does not read; standard input ends then too.
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
 }
 
 fn serve(begin: &Begin) -> anyhow::Result<()> {

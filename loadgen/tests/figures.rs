@@ -147,6 +147,6 @@ fn a_bus_that_is_not_there_is_named_at_once_and_given_up() {
     let lines: Vec<_> = said.lines().filter(|line| line.contains(&address)).collect();
     assert!(lines[0].contains("refused") && lines[0].contains("tried again"), "{said}");
     assert!(said.contains("cannot be reached within") && said.contains("--bus"), "{said}");
-    assert!(!said.contains("secret") && said.matches("error:").count() <= 2, "{said}");
+    assert!(!said.contains("secret"), "{said}");
     assert_eq!(lines.len(), 2, "{said}");
 }

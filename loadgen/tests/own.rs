@@ -225,3 +225,19 @@ fn a_disk_that_is_full_at_the_end_takes_no_figures_away() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr.contains("cannot print the result: No space left"), "{stderr}");
 }
+
+#[test]
+fn what_cannot_start_is_said_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("gateway.listen={}", taken.local_addr().unwrap());
+    for (arguments, expected) in [
+        (["--set", &listen], "cannot listen on"),
+        (["--server-cpus", "1000"], "there is no processor 1000"),
+        (["--rate", "-5"], "has to be a number above 0"),
+    ] {
+        let output = short(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!((said.matches("error:").count(), said.matches(expected).count()), (1, 1), "{said}");
+    }
+}

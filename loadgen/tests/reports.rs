@@ -27,17 +27,33 @@ fn report(p99_ns: u64) -> Value {
 /// Two reports that differ in p99, and what is no report.
 fn files() -> (tempfile::TempDir, [PathBuf; 3]) {
     let directory = tempfile::tempdir().unwrap();
-    let put = |name: &str, text: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
     let files = [
-        put("a.json", &report(1_000_000).to_string()),
-        put("b.json", &report(1_500_000).to_string()),
-        put("none.json", "{}"),
+        put(&directory, "a.json", &began(1, report(1_000_000))),
+        put(&directory, "b.json", &began(2, report(1_500_000))),
+        put(&directory, "none.json", &json!({})),
     ];
     (directory, files)
+}
+
+fn put(directory: &tempfile::TempDir, name: &str, report: &Value) -> PathBuf {
+    let path = directory.path().join(name);
+    std::fs::write(&path, report.to_string()).unwrap();
+    path
+}
+
+/// The same figures of another run.
+fn began(seconds: u64, mut report: Value) -> Value {
+    report["started_ns"] = json!(1_767_623_400_000_000_000 + seconds * 1_000_000_000);
+    report
+}
+
+/// Runs with the same figures, as `compare` takes them.
+fn runs(directory: &tempfile::TempDir, name: &str, count: u64, from: u64, report: &Value) -> String {
+    let paths = (0..count).map(|at| {
+        let path = put(directory, &format!("{name}{at}.json"), &began(from + at, report.clone()));
+        path.to_str().unwrap().to_owned()
+    });
+    paths.collect::<Vec<_>>().join(",")
 }
 
 fn loadgen(arguments: &[&str]) -> Output {
@@ -60,15 +76,16 @@ fn name(path: &Path) -> &str {
 
 #[test]
 fn the_status_says_whether_anything_is_worse() {
-    let (_directory, [a, b, _]) = files();
+    let (directory, [a, b, _]) = files();
     let (a, b) = (name(&a), name(&b));
-    check(&["compare", a, a], 0, "B is no worse than A by more than 10 %");
+    let again = put(&directory, "again.json", &began(3, report(1_000_000)));
+    check(&["compare", a, name(&again)], 0, "B is no worse than A by more than 10 %");
     check(&["compare", a, b], 1, "B is worse than A by more than 10 %: latency.p99 by second");
     check(&["compare", b, a], 0, "better: latency.p99 by second");
     check(&["compare", a, b, "--worse-by", "60%"], 0, "not shown to be worse than A by more than 60 %");
-    let runs = [a, a, a, a].join(",");
-    let worse = [b, b, b, b].join(",");
-    let text = check(&["compare", &runs, &worse, "--json"], 1, "latency.p99");
+    let before = runs(&directory, "before", 4, 10, &report(1_000_000));
+    let worse = runs(&directory, "after", 4, 20, &report(1_500_000));
+    let text = check(&["compare", &before, &worse, "--json"], 1, "latency.p99");
     let json: Value = serde_json::from_str(&text).unwrap();
     let found = json["differences"].as_array().unwrap().iter().find(|found| found["name"] == "latency.p99");
     let found = found.unwrap();
@@ -106,8 +123,8 @@ fn a_gross_regression_of_short_runs_does_not_pass() {
 
 #[test]
 fn bad_input_names_the_file_and_the_remedy() {
-    let (directory, [a, _, none]) = files();
-    let (a, none) = (name(&a), name(&none));
+    let (directory, [a, b, none]) = files();
+    let (a, b, none) = (name(&a), name(&b), name(&none));
     let missing = directory.path().join("missing.json");
     let text = check(&["compare", a, name(&missing)], 2, name(&missing));
     assert!(text.contains("--out DIRECTORY"), "{text}");
@@ -115,8 +132,8 @@ fn bad_input_names_the_file_and_the_remedy() {
     assert!(text.contains("--out DIRECTORY"), "{text}");
     check(&["html", LOADGEN], 2, LOADGEN);
     check(&["compare", &format!("{a},"), a], 2, "A1.json,A2.json");
-    check(&["compare", a, a, "--worse-by", "0.1"], 2, "as in 10%");
-    check(&["compare", a, a, "--html", "/nosuch/page.html"], 2, "cannot write /nosuch/page.html");
+    check(&["compare", a, b, "--worse-by", "0.1"], 2, "as in 10%");
+    check(&["compare", a, b, "--html", "/nosuch/page.html"], 2, "cannot write /nosuch/page.html");
 }
 
 #[test]
@@ -131,4 +148,43 @@ fn pages_are_written_or_printed() {
     assert!(written.contains("&lt;b&gt;bold") && !written.contains("<b>bold"), "{written}");
     check(&["compare", a, b, "--html", name(&page)], 1, "latency.p99");
     assert!(std::fs::read_to_string(&page).unwrap().contains("Change from A to B"));
+}
+
+#[test]
+fn a_run_is_no_second_run_of_itself() {
+    let (directory, [a, b, _]) = files();
+    let copy = directory.path().join("copy.json");
+    std::fs::copy(&a, &copy).unwrap();
+    let (a, b, copy) = (name(&a), name(&b), name(&copy));
+    let said = format!(
+        "given several times: {a} and {copy} (the run of <b>bold</b> that began 2026-01-05T14:30:01Z"
+    );
+    check(&["compare", &format!("{a},{copy}"), b], 2, &said);
+    check(&["compare", a, copy], 2, &said);
+    check(&["compare", &format!("{b},{b},{b}"), a], 2, &format!("{b} and {b} and {b}"));
+}
+
+/// A generator that could not keep up says nothing of the server, not even that it is as good as before.
+#[test]
+fn runs_without_a_verdict_are_not_judged() {
+    let (directory, [a, ..]) = files();
+    let mut slow = report(9_000_000);
+    slow["refused"] = json!("the generator itself was the bottleneck: a reading thread took 97 % of a core");
+    let after = runs(&directory, "slow", 2, 30, &slow);
+    let text = check(
+        &["compare", name(&a), &after],
+        3,
+        "NO JUDGEMENT: B all 2 runs without a verdict: the generator",
+    );
+    assert!(text.contains("97 % of a core") && !text.contains("WORSE"), "{text}");
+    assert!(text.contains("latency.p99 "), "figures are shown: {text}");
+    let page = directory.path().join("page.html");
+    let text = check(&["compare", name(&a), &after, "--json", "--html", name(&page)], 3, "bottleneck");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["is_worse"], false);
+    let judged = json["differences"].as_array().unwrap().iter().find(|found| found["judgement"] != "shown");
+    assert_eq!(judged, None);
+    assert!(std::fs::read_to_string(&page).unwrap().contains("NO JUDGEMENT"));
+    let text = check(&["compare", name(&a), &after, "--allow-bottleneck"], 1, "B is worse than A");
+    assert!(text.contains("caution: B all 2 runs without a verdict"), "{text}");
 }

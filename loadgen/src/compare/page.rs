@@ -49,7 +49,8 @@ pub(super) fn page(comparison: &Comparison, before: &[Report], after: &[Report])
                 p.soft { (report.scenario.name) " at " (report.scenario.server) ", " (moment(report.started_ns)) }
             }
         }
-        .verdict.good[!comparison.is_worse].bad[comparison.is_worse] { b { (comparison.conclusion()) } }
+        @let (is_worse, is_refused) = (comparison.is_worse, comparison.refused.is_some());
+        .verdict.good[!is_worse && !is_refused].bad[is_worse].doubt[is_refused] { b { (comparison.conclusion()) } }
         @for caution in &comparison.cautions { p.doubt { "Caution: " (caution) } }
         .pictures {
             figure.wide {

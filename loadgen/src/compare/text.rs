@@ -42,6 +42,12 @@ impl Comparison {
     }
 
     pub(super) fn conclusion(&self) -> String {
+        if let Some(reason) = &self.refused {
+            return format!(
+                "NO JUDGEMENT: {reason}. Run again what has no verdict, with a free core, more --threads or a lower --rate; or take \
+                 the risk with `compare --allow-bottleneck`"
+            );
+        }
         let of = |judgement: Judgement| {
             let found = self.differences.iter().filter(move |found| found.judgement == judgement);
             found.map(Difference::name_text).collect::<Vec<_>>()

@@ -167,7 +167,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.add_file("x", bounds);
         let scenario = crate::scenario::read(&mut fields, 2);
-        assert_eq!(fields.mistakes, [""; 0]);
+        assert_eq!(fields.mistakes(), [""; 0]);
         let mut report = sample();
         change(&mut report);
         let verdicts = verdicts(&report, &scenario);
@@ -208,7 +208,7 @@ mod tests {
         let mut all = Fields::default();
         all.add_file("x", &format!("{fields}\n[assert.latency]\np50 = \"1ms\"\n"));
         let scenario = crate::scenario::read(&mut all, 2);
-        assert_eq!(all.mistakes, [""; 0]);
+        assert_eq!(all.mistakes(), [""; 0]);
         let verdicts = verdicts(&sample(), &scenario);
         let found = verdicts.iter().find(|verdict| verdict.name == "latency.p50").unwrap();
         assert_eq!((found.held, found.limit.as_str()), (held, limit));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fields::Fields;
 use super::{ReaderKind, Scenario, access};
+use crate::machine;
 
 const MEASURE_MIN: Duration = Duration::from_millis(100);
 
@@ -20,6 +21,30 @@ fn events(scenario: &Scenario) -> Vec<(String, Duration)> {
         _ => None,
     });
     storms.chain(restarts).chain(stalls).collect()
+}
+
+/// Processors that this process may not use.
+fn processors(f: &mut Fields, scenario: &Scenario, allowed: &[usize]) {
+    let target = &scenario.target;
+    for (name, asked) in [
+        ("target.server_cpus", &target.server_cpus),
+        ("target.source_cpus", &target.source_cpus),
+        ("target.generator_cpus", &target.generator_cpus),
+    ] {
+        let missing: Vec<_> =
+            asked.iter().filter(|cpu| !allowed.contains(cpu)).map(ToString::to_string).collect();
+        if !missing.is_empty() && !allowed.is_empty() {
+            let there: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+            f.wrong(
+                name,
+                format!(
+                    "there is no processor {} that this program may use; there are {}",
+                    missing.join(", "),
+                    there.join(", ")
+                ),
+            );
+        }
+    }
 }
 
 /// Notes each at its field.
@@ -42,6 +67,16 @@ pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
             );
         }
     }
+    if let Some(search) = scenario.saturation.as_ref().filter(|search| search.to < search.from) {
+        f.wrong(
+            "saturation.to",
+            format!(
+                "is {}, and the search begins with {} (`saturation.from`): a higher rate here, or a lower one there",
+                search.to, search.from
+            ),
+        );
+    }
+    processors(f, scenario, &machine::allowed());
     let (sessions, source) = (&scenario.sessions, &scenario.source);
     if sessions.symbols_each > source.symbols && !source.is_running {
         f.wrong(
@@ -101,5 +136,30 @@ pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
     }
     if scenario.processes > sessions.count {
         f.wrong("processes", format!("is {}, and there are {} sessions", scenario.processes, sessions.count));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_that_do_not_exist_are_named_with_those_that_do() {
+        let mut fields = Fields::default();
+        fields.add_flag("--server-cpus", "target.server_cpus", "0,7,9");
+        fields.add_flag("--source-cpus", "target.source_cpus", "1");
+        let scenario = super::super::read(&mut Fields::default(), 2);
+        let target = super::super::Target {
+            server_cpus: vec![0, 7, 9],
+            source_cpus: vec![1],
+            ..scenario.target.clone()
+        };
+        processors(&mut fields, &Scenario { target, ..scenario }, &[0, 1]);
+        assert_eq!(
+            fields.mistakes(),
+            [
+                "--server-cpus: `target.server_cpus`: there is no processor 7, 9 that this program may use; there are 0, 1"
+            ]
+        );
     }
 }

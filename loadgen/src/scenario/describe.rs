@@ -149,6 +149,13 @@ impl Field {
     }
 }
 
+/// The first field of the first entry of a list: `readers[0].kind`.
+pub(super) fn first_of(list: &str) -> String {
+    let within = format!("{list}[].");
+    let field = FIELDS.iter().find(|field| field.name.starts_with(&within));
+    field.map_or_else(|| format!("{list}[0]"), |field| field.name.replace("[]", "[0]"))
+}
+
 /// Two lines for each field.
 pub(crate) fn to_text() -> String {
     let mut text = String::from(
@@ -206,7 +213,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.add_file("x", text);
         let scenario = read(&mut fields, 2);
-        assert_eq!(fields.mistakes, [""; 0], "{text}");
+        assert_eq!(fields.mistakes(), [""; 0], "{text}");
         scenario
     }
 

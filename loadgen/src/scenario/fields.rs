@@ -2,7 +2,7 @@
 //! names its file and line, or its flag, the field, and what would be right.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
 use std::time::Duration;
@@ -14,22 +14,45 @@ use super::access::{REDACTED, SECRET};
 /// All fields by their full names: `sessions.count`, `readers[0].kind`.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    entries: BTreeMap<String, Entry>,
-    /// Names of tables, of which some have no field.
-    tables: BTreeSet<String>,
+    pub(super) entries: BTreeMap<String, Entry>,
+    /// Where tables begin, of which some have no field.
+    tables: BTreeMap<String, Place>,
     /// Names that were asked for: what a scenario may hold.
-    known: Vec<String>,
-    pub(crate) mistakes: Vec<String>,
+    pub(super) known: Vec<String>,
+    /// Lists of tables that were asked for, with how many there are.
+    pub(super) lists: BTreeMap<String, usize>,
+    flags: usize,
+    mistakes: Vec<(Place, String)>,
     /// Where the file has what nobody is shown.
     secrets: Vec<Range<usize>>,
 }
 
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     value: Value,
-    /// `wide.toml, line 7`, or the flag.
-    place: String,
-    is_used: bool,
+    pub(super) place: Place,
+    pub(super) is_used: bool,
+}
+
+/// Where something is said, in the order in which mistakes are named: by line of the file, then what nobody said anywhere,
+/// then flags as they were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Line(usize, String),
+    #[default]
+    Nowhere,
+    Flag(usize, String),
+}
+
+impl Place {
+    /// `wide.toml, line 7: `, or `--rate: `; before what is wrong there.
+    fn text(&self) -> String {
+        match self {
+            Self::Line(line, file) => format!("{file}, line {line}: "),
+            Self::Nowhere => String::new(),
+            Self::Flag(_, flag) => format!("{flag}: "),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -46,28 +69,30 @@ impl Fields {
     pub(crate) fn add_file(&mut self, name: &str, text: &str) {
         let place = |at: usize| {
             let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
-            format!("{name}, line {line}")
+            Place::Line(line, name.to_owned())
         };
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let at = error.span().map_or(0, |span| span.start);
-            self.mistakes.push(format!("{}: {}", place(at), error.message()));
+            self.note(place(at), error.message());
         }
-        self.add_table("", table.get_ref(), &place);
+        self.add_table("", table.get_ref(), place(0), &place);
     }
 
-    fn add_table(&mut self, path: &str, table: &DeTable<'_>, place: &impl Fn(usize) -> String) {
-        self.tables.insert(path.to_owned());
+    fn add_table(&mut self, path: &str, table: &DeTable<'_>, at: Place, place: &impl Fn(usize) -> Place) {
+        self.tables.insert(path.to_owned(), at);
         for (key, value) in table {
             let name =
                 if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
             match value.get_ref() {
-                DeValue::Table(inner) => self.add_table(&name, inner, place),
+                DeValue::Table(inner) => self.add_table(&name, inner, place(key.span().start), place),
                 DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
                     for (at, item) in items.iter().enumerate() {
                         let name = format!("{name}[{at}]");
                         match item.get_ref() {
-                            DeValue::Table(inner) => self.add_table(&name, inner, place),
+                            DeValue::Table(inner) => {
+                                self.add_table(&name, inner, place(item.span().start), place);
+                            }
                             other => self.put(name, convert(other), place(item.span().start)),
                         }
                     }
@@ -102,43 +127,70 @@ impl Fields {
         });
         let value = parsed.filter(|value| *value != Value::Unusable);
         let value = value.unwrap_or_else(|| Value::Text(document.trim_start_matches("v = ").to_owned()));
-        self.put(name.to_owned(), value, flag.to_owned());
+        self.flags += 1;
+        self.put(name.to_owned(), value, Place::Flag(self.flags, flag.to_owned()));
     }
 
-    fn put(&mut self, name: String, value: Value, place: String) {
+    fn put(&mut self, name: String, value: Value, place: Place) {
         self.entries.insert(name, Entry { value, place, is_used: false });
     }
 
-    fn take(&mut self, name: &str) -> Option<(Value, String)> {
+    fn take(&mut self, name: &str) -> Option<Value> {
         self.known.push(name.to_owned());
         let entry = self.entries.get_mut(name)?;
         entry.is_used = true;
-        Some((entry.value.clone(), entry.place.clone()))
+        Some(entry.value.clone())
     }
 
-    /// Notes a mistake about a field, at its place.
+    /// Notes a mistake about a field: at its place or, where nobody set it, at that of its table.
     pub(crate) fn wrong(&mut self, name: &str, what: impl Display) {
-        let place = self.entries.get(name).map(|entry| format!("{}: ", entry.place)).unwrap_or_default();
-        self.mistakes.push(format!("{place}`{name}`: {what}"));
+        self.note(self.place(name), format!("`{name}`: {what}"));
+    }
+
+    pub(super) fn note(&mut self, place: Place, what: impl Into<String>) {
+        self.mistakes.push((place, what.into()));
+    }
+
+    /// All mistakes, by line of the file, then those of flags, each with its place.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        let mut all: Vec<_> = self.mistakes.iter().collect();
+        // What is found at one place stays in the order in which it was found.
+        all.sort_by_key(|(place, _)| place);
+        all.into_iter().map(|(place, what)| format!("{}{what}", place.text())).collect()
+    }
+
+    fn place(&self, name: &str) -> Place {
+        let mut name = name;
+        loop {
+            let table = self.tables.get(name);
+            let within = self.entries.iter().filter(|(key, _)| is_within(key, name));
+            let tables = self.tables.iter().filter(|(key, _)| is_within(key, name)).map(|(_, place)| place);
+            let own = self.entries.get(name).map(|entry| &entry.place).or(table);
+            if let Some(place) = own.or_else(|| within.map(|(_, entry)| &entry.place).chain(tables).min()) {
+                return place.clone();
+            }
+            match name.rsplit_once('.') {
+                Some((table, _)) => name = table,
+                None => return Place::Nowhere,
+            }
+        }
     }
 
     /// Whether the field or table, or one within it, is there.
     pub(crate) fn has(&self, name: &str) -> bool {
-        let within = |key: &String| {
-            key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        self.tables.contains(name) || self.entries.keys().any(within)
+        self.tables.contains_key(name) || self.entries.keys().any(|key| is_within(key, name))
     }
 
     /// How many tables `name[0]`, `name[1]`, … there are.
-    pub(crate) fn count_of(&self, name: &str) -> usize {
-        (0..self.entries.len() + self.tables.len())
-            .take_while(|at| self.has(&format!("{name}[{at}]")))
-            .count()
+    pub(crate) fn count_of(&mut self, name: &str) -> usize {
+        let most = self.entries.len() + self.tables.len();
+        let count = (0..most).take_while(|at| self.has(&format!("{name}[{at}]"))).count();
+        self.lists.insert(name.to_owned(), count);
+        count
     }
 
     fn read<T>(&mut self, name: &str, remedy: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
-        let (value, _) = self.take(name)?;
+        let value = self.take(name)?;
         let found = read(&value);
         if found.is_none() {
             self.wrong(name, remedy);
@@ -192,6 +244,15 @@ impl Fields {
         })
     }
 
+    /// A number above 0 and at most `to`; behind the remedy stands what else would help.
+    pub(crate) fn positive(&mut self, name: &str, to: f64, hint: &str) -> Option<f64> {
+        let remedy = format!("has to be a number above 0, at most {to}{hint}");
+        self.read(name, &remedy, |value| match value {
+            Value::Number(number) if *number > 0.0 && *number <= to => Some(*number),
+            _ => None,
+        })
+    }
+
     /// A time: text with a unit.
     pub(crate) fn time(&mut self, name: &str) -> Option<Duration> {
         self.read(
@@ -216,31 +277,30 @@ impl Fields {
 
     /// Weights by name, as in `{ proto = 3, json = 1 }`, or a single name.
     pub(crate) fn weights<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<Vec<(T, f64)>> {
-        if let Some(Entry { value: Value::Text(_), .. }) = self.entries.get(name) {
+        // What was said last holds, the name of one or weights.
+        let within = self.entries.iter().filter(|(key, _)| *key != name && is_within(key, name));
+        let last = within.map(|(_, entry)| entry.place.clone()).max();
+        let single =
+            self.entries.get(name).filter(|single| last.as_ref().is_none_or(|last| *last < single.place));
+        if single.is_some() {
+            let within = self.entries.iter_mut().filter(|(key, _)| is_within(key, name));
+            within.for_each(|(_, entry)| entry.is_used = true);
             return self.choice(name, choices).map(|choice| vec![(choice, 1.0)]);
         }
+        if let Some(single) = self.entries.get_mut(name) {
+            single.is_used = true;
+        }
+        let is_asked = last.is_some();
         let mut weights = Vec::new();
         for (key, choice) in choices {
             if let Some(weight) = self.number(&format!("{name}.{key}"), 1e6).filter(|weight| *weight > 0.0) {
                 weights.push((*choice, weight));
             }
         }
-        (!weights.is_empty()).then_some(weights)
-    }
-
-    /// Names what nobody asked for, with the nearest name that exists.
-    pub(crate) fn refuse_unknown(&mut self) {
-        for (name, entry) in &self.entries {
-            if entry.is_used {
-                continue;
-            }
-            let nearest = self.known.iter().min_by_key(|known| distance(known, name));
-            let remedy = match nearest {
-                Some(known) if distance(known, name) <= 4 => format!("did you mean `{known}`?"),
-                _ => "`tickwire-loadgen scenarios --fields` lists those that exist".to_owned(),
-            };
-            self.mistakes.push(format!("{}: `{name}` is no field of a scenario; {remedy}", entry.place));
+        if weights.is_empty() && is_asked {
+            self.wrong(name, "no weight in there is above 0, as in { proto = 3, json = 1 }");
         }
+        (!weights.is_empty()).then_some(weights)
     }
 
     /// Names that were asked for, in this order.
@@ -294,22 +354,14 @@ fn duration(text: &str) -> Option<Duration> {
     (seconds <= 7.0 * 86_400.0).then(|| Duration::from_secs_f64(seconds))
 }
 
-/// Edits from one name to the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
+/// Whether a name is this one, or of something in it.
+fn is_within(name: &str, table: &str) -> bool {
+    name.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::unknown;
     use super::*;
 
     fn fields(text: &str) -> Fields {
@@ -332,13 +384,13 @@ mod tests {
         assert_eq!(fields.count_of("r"), 2);
         assert_eq!(fields.count("r[1].k", 0, 9), Some(2));
         fields.count("r[0].k", 0, 9);
-        fields.refuse_unknown();
-        assert_eq!(fields.mistakes, [""; 0]);
+        unknown::refuse(&mut fields);
+        assert_eq!(fields.mistakes(), [""; 0]);
     }
 
     #[test]
     fn a_table_without_fields_is_there() {
-        let fields = fields("[a]\n[[b]]\n[[b]]\n");
+        let mut fields = fields("[a]\n[[b]]\n[[b]]\n");
         assert!(fields.has("a") && !fields.has("c"));
         assert_eq!(fields.count_of("b"), 2);
     }
@@ -363,8 +415,8 @@ mod tests {
         fields.choice("sessions.kind", &[("a", 1), ("b", 2)]);
         fields.time("sessions.d");
         fields.flag("f");
-        fields.refuse_unknown();
-        let all = fields.mistakes.join("\n");
+        unknown::refuse(&mut fields);
+        let all = fields.mistakes().join("\n");
         for part in [
             "x.toml, line 1: `n`: has to be a whole number from 1 to 9",
             "x.toml, line 4: `sessions.cuont` is no field of a scenario; did you mean `sessions.count`?",
@@ -374,12 +426,41 @@ mod tests {
         ] {
             assert!(all.contains(part), "{part} is not in\n{all}");
         }
-        assert_eq!(fields.mistakes.len(), 5);
+        assert_eq!(fields.mistakes().len(), 5);
     }
 
     #[test]
     fn what_is_no_toml_is_named_with_its_line() {
         let fields = fields("a = 1\nb = = 2\n");
-        assert!(fields.mistakes[0].starts_with("x.toml, line 2: "), "{:?}", fields.mistakes);
+        let mistakes = fields.mistakes();
+        assert!(mistakes[0].starts_with("x.toml, line 2: "), "{mistakes:?}");
+    }
+
+    #[test]
+    fn mistakes_stand_in_the_order_of_the_file_and_flags_behind_them() {
+        let mut fields = fields("z = 1\n[s]\nb = 2\na = 3\n[[r]]\n[[r]]\nk = 1\n[e]\nx = 1\n");
+        fields.add_flag("--second", "b", "x");
+        fields.add_flag("--first", "a", "x");
+        fields.wrong("a", "6");
+        fields.wrong("b", "5");
+        fields.wrong("nobody", "4");
+        fields.wrong("r[0].missing", "2");
+        fields.wrong("r", "2 as well");
+        fields.wrong("e.missing.too", "3");
+        fields.wrong("s.a", "1");
+        fields.wrong("s.b", "0");
+        assert_eq!(
+            fields.mistakes(),
+            [
+                "x.toml, line 3: `s.b`: 0",
+                "x.toml, line 4: `s.a`: 1",
+                "x.toml, line 5: `r[0].missing`: 2",
+                "x.toml, line 5: `r`: 2 as well",
+                "x.toml, line 8: `e.missing.too`: 3",
+                "`nobody`: 4",
+                "--second: `b`: 5",
+                "--first: `a`: 6",
+            ]
+        );
     }
 }

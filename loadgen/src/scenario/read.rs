@@ -11,7 +11,7 @@ use super::{
     Bounds, Churn, Gateway, Peer, Publish, Quantiles, Reader, ReaderKind, Restart, Scenario, Search,
     Sessions, Shape, Source, Storm, Target, Url,
 };
-use super::{access, check};
+use super::{access, check, unknown};
 use crate::peer::PeerKind;
 
 /// Sessions of one run at most: beyond this one address has too few ports towards one server.
@@ -20,6 +20,8 @@ const SYMBOLS_MAX: u64 = 65_536;
 /// Sessions that are opened per second where the scenario does not say: a part of what one core shakes hands with.
 const OPENED_PER_SECOND: f64 = 1000.0;
 const RATE_MAX: f64 = 50e6;
+const NO_SILENCE: &str = " (updates per second): without updates nothing is measured; for sessions that get little take a low \
+                          rate, as 1, or `run wide-idle`";
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -54,7 +56,7 @@ pub(crate) fn read(fields: &mut Fields, cores: usize) -> Scenario {
         text: String::new(),
     };
     check::check(f, &scenario);
-    f.refuse_unknown();
+    unknown::refuse(f);
     scenario
 }
 
@@ -221,11 +223,12 @@ fn readers(f: &mut Fields) -> Vec<Reader> {
     for at in 0..f.count_of("readers") {
         let name = |field: &str| format!("readers[{at}].{field}");
         let share = f.number(&name("share"), 1.0);
-        let bytes = f.number(&name("bytes_per_second"), 1e9);
+        let nothing = "; what reads nothing at all is of kind \"half-open\", for a while \"stalled\"";
+        let bytes = f.positive(&name("bytes_per_second"), 1e9, nothing);
         let period = f.time(&name("period")).unwrap_or(100 * MS);
         let from = f.time(&name("at")).unwrap_or(5 * SECOND);
         let lasting = f.time(&name("lasting")).unwrap_or(5 * SECOND);
-        let records = f.number(&name("records_per_second"), 1e9);
+        let records = f.positive(&name("records_per_second"), 1e9, nothing);
         let kinds = [
             ("prompt", ReaderKind::Prompt),
             (
@@ -279,8 +282,14 @@ fn churn(f: &mut Fields) -> Churn {
 
 fn source(f: &mut Fields) -> Source {
     let is_running = f.choice("source.kind", &[("own", false), ("running", true)]).unwrap_or(false);
-    let rate = f.number("source.rate", RATE_MAX).unwrap_or(500.0);
-    let burst = f.number("source.burst", RATE_MAX);
+    // Silence is a part of bursts and steps, and nothing to be measured by itself.
+    let is_part = f.has("source.burst") || f.has("source.steps");
+    let rate = if is_part {
+        f.number("source.rate", RATE_MAX)
+    } else {
+        f.positive("source.rate", RATE_MAX, NO_SILENCE)
+    };
+    let burst = f.positive("source.burst", RATE_MAX, " (updates per second)");
     let (every, lasting) = (f.time("source.every"), f.time("source.lasting"));
     let mut steps = Vec::new();
     for at in 0..f.count_of("source.steps") {
@@ -291,6 +300,10 @@ fn source(f: &mut Fields) -> Source {
             _ => f.wrong(&format!("source.steps[{at}]"), "needs `lasting`, a time above 0, and `rate`"),
         }
     }
+    if !steps.is_empty() && steps.iter().all(|(_, rate)| *rate == 0.0) {
+        f.wrong("source.steps", "all rates are 0: one has to be above it, or nothing is measured");
+    }
+    let rate = rate.unwrap_or(500.0);
     let shape = match (steps.is_empty(), burst) {
         (false, _) => Shape::Stepped(steps),
         (true, Some(burst)) => Shape::Bursty {
@@ -342,14 +355,15 @@ fn bounds(f: &mut Fields) -> Bounds {
 
 fn search(f: &mut Fields) -> Option<Search> {
     let is_there = f.has("saturation");
+    let hint = " (updates per second)";
     let search = Search {
-        from: f.number("saturation.from", RATE_MAX).unwrap_or(1000.0).max(1.0),
-        to: f.number("saturation.to", RATE_MAX).unwrap_or(RATE_MAX),
+        from: f.positive("saturation.from", RATE_MAX, hint).unwrap_or(1000.0).max(1.0),
+        to: f.positive("saturation.to", RATE_MAX, hint).unwrap_or(RATE_MAX),
         p99: f.time("saturation.p99").unwrap_or(100 * MS),
         delivered_share: f.number("saturation.delivered_share", 1.0).unwrap_or(0.99),
         step: f.time("saturation.step").unwrap_or(4 * SECOND).max(100 * MS),
         settle: f.time("saturation.settle").unwrap_or(SECOND),
-        precision: f.number("saturation.precision", 1.0).unwrap_or(0.05).max(0.001),
+        precision: f.positive("saturation.precision", 1.0, "").unwrap_or(0.05).max(0.001),
     };
     is_there.then_some(search)
 }
@@ -362,7 +376,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.add_file("x.toml", text);
         let scenario = read(&mut fields, 4);
-        (scenario, fields.mistakes)
+        (scenario, fields.mistakes())
     }
 
     #[track_caller]
@@ -437,7 +451,43 @@ mod tests {
             "duration = \"5s\"\n[[readers]]\nkind = \"stalled\"\nshare = 0.1\nat = \"6s\"",
             "`readers[0].at`: is 6s",
         );
+        for rate in ["0", "-5", "nan", "inf", "-inf", "\"fast\""] {
+            let line = "x.toml, line 2: `source.rate`: has to be a number above 0, at most 50000000 (updates per second)";
+            check_refused(&format!("[source]\nrate = {rate}"), line);
+        }
+        check_refused("[source]\nrate = 0\nburst = 0", "`source.burst`: has to be a number above 0");
+        check_refused(
+            "[source]\nsteps = [{ lasting = \"1s\", rate = 0 }]",
+            "`source.steps`: all rates are 0",
+        );
+        check_refused(
+            "[source]\nsteps = [{ lasting = \"1s\", rate = -1 }]",
+            "`source.steps[0].rate`: has to be a number from 0",
+        );
+        check_refused("[saturation]\nfrom = 0", "`saturation.from`: has to be a number above 0");
+        check_refused(
+            "[saturation]\nfrom = 100\nto = 50",
+            "line 3: `saturation.to`: is 50, and the search begins with 100",
+        );
+        check_refused(
+            "[[readers]]\nkind = \"throttled\"\nshare = 0.1\nbytes_per_second = 0",
+            "of kind \"half-open\"",
+        );
+        check_refused(
+            "[sessions.encodings]\nproto = 0",
+            "`sessions.encodings`: no weight in there is above 0",
+        );
         check_refused("[sesions]\ncount = 5", "did you mean `sessions.count`");
+    }
+
+    #[test]
+    fn silence_is_a_part_of_bursts_and_steps() {
+        for text in [
+            "[source]\nrate = 0\nburst = 100",
+            "[source]\nsteps = [{ lasting = \"1s\", rate = 0 }, { lasting = \"1s\", rate = 5 }]",
+        ] {
+            assert_eq!(parse(text).1, [""; 0], "{text}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod tests {
             let mut fields = Fields::default();
             fields.add_file(name, text);
             let scenario = read(&mut fields, 2);
-            assert_eq!(fields.mistakes, [""; 0], "{name}");
+            assert_eq!(fields.mistakes(), [""; 0], "{name}");
             assert_eq!(scenario.name, name);
             assert!(!scenario.about.is_empty(), "{name}");
         }
