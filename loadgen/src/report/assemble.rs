@@ -435,7 +435,7 @@ mod tests {
             let mut fields = crate::scenario::fields::Fields::default();
             fields.add_file("x", text);
             let scenario = crate::scenario::read(&mut fields, 2);
-            assert_eq!(fields.mistakes, [""; 0]);
+            assert_eq!(fields.mistakes(), [""; 0]);
             others_hold(&scenario, is_watched, is_same_host)
         };
         assert_eq!(hold("", true, true), [""; 0]);
