@@ -92,6 +92,8 @@ pub(crate) struct Gateway {
     pub(crate) shards: usize,
     pub(crate) pacing: Pacing,
     pub(crate) drain: Duration,
+    /// Recent records of each symbol and channel that it keeps; None: its own default.
+    pub(crate) log_records: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -295,6 +297,8 @@ pub(crate) struct Bounds {
     pub(crate) resident_mib: Option<f64>,
     /// KiB per second, from the least squares of resident memory.
     pub(crate) growth_kib_per_second: Option<f64>,
+    /// Growth counts from here in measuring.
+    pub(crate) growth_after: Duration,
     pub(crate) kib_per_session: Option<f64>,
     pub(crate) used_share: Option<f64>,
 }

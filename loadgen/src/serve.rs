@@ -172,6 +172,9 @@ fn config(scenario: &Scenario) -> GatewayConfig {
         drain_window: scenario.gateway.drain,
         ..GatewayConfig::default()
     };
+    if let Some(records) = scenario.gateway.log_records {
+        config.limits.engine.log_records_per_topic = records;
+    }
     config.limits.sessions = config.limits.sessions.max(scenario.sessions.count + SESSIONS_SPARE);
     config
 }

@@ -150,3 +150,23 @@ fn a_bus_that_is_not_there_is_named_at_once_and_given_up() {
     assert!(!said.contains("secret"), "{said}");
     assert_eq!(lines.len(), 2, "{said}");
 }
+
+#[test]
+fn a_firehose_that_delivers_a_part_does_not_pass_and_short_growth_is_not_judged() {
+    // Sockets that take so little at a time: most quotes are replaced before they are sent.
+    let fields =
+        set(&["readers[0].kind=throttled", "readers[0].share=1", "readers[0].bytes_per_second=4000"]);
+    let bounds = set(&["assert.growth_kib_per_second=0", "assert.growth_after=1m"]);
+    let plan = ["firehose", "--sessions", "2", "--rate", "2000", "--for", "2s"];
+    let output = run(&[&plan[..], &fields[..], &bounds[..]].concat());
+    let verdicts = &report(&output)["verdicts"];
+    let of =
+        |name: &str| verdicts.as_array().unwrap().iter().find(|verdict| verdict["name"] == name).unwrap();
+    assert_eq!(
+        (&of("delivered_share")["held"], output.status.code()),
+        (&false.into(), Some(1)),
+        "{verdicts}"
+    );
+    assert_eq!(of("growth_kib_per_second")["held"], true);
+    assert!(of("growth_kib_per_second")["hint"].as_str().unwrap().contains("a longer run"), "{verdicts}");
+}

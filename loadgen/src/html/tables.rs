@@ -50,7 +50,7 @@ pub(super) fn verdicts(report: &Report) -> Markup {
                 tr {
                     td { (verdict.name) } td { (verdict.limit) }
                     td { (verdict.measured) @if let Some(hint) = &verdict.hint { " " span.soft { (hint) } } }
-                    td { @if verdict.held { b.good { "holds" } } @else { b.bad { "BROKEN" } } }
+                    td { @if verdict.held && verdict.hint.is_some() { b { "not judged" } } @else if verdict.held { b.good { "holds" } } @else { b.bad { "BROKEN" } } }
                 }
             }
         } }
@@ -85,7 +85,13 @@ pub(super) fn latencies(report: &Report) -> Markup {
         rows.push(row(format!("{} → {}{sampled}", hop.from, hop.to), &hop.latency.summary));
     }
     let slow = report.readers.iter().filter(|readers| readers.kind != "prompt");
-    rows.extend(slow.map(|readers| row(format!("age at {} readers", readers.kind), &readers.age.summary)));
+    for readers in slow {
+        rows.push(row(format!("age at {} readers", readers.kind), &readers.age.summary));
+        let channels = readers.by_channel.iter();
+        rows.extend(
+            channels.map(|(name, age)| row(format!("age at {} readers, {name}", readers.kind), &age.summary)),
+        );
+    }
     let others = [
         ("open a session", &report.sessions.open),
         ("lost → open again", &report.sessions.reconnect),

@@ -1,5 +1,7 @@
 //! From what was seen to a report.
 
+use std::collections::BTreeMap;
+
 use tickwire_wire::{Channel, PROTOCOL_VERSION, SCHEMA};
 
 use super::model::{
@@ -194,6 +196,11 @@ fn readers(part: &ReaderPart, name: &str, kind: ReaderKind, seconds: f64) -> Rea
         records: part.records,
         bytes: part.bytes,
         age: part.all().read_off(),
+        by_channel: if part.ages.len() > 1 && kind != ReaderKind::Prompt {
+            part.ages.iter().map(|(channel, ages)| (self::name(*channel), ages.read_off())).collect()
+        } else {
+            BTreeMap::new()
+        },
         used_share: if could > 0.0 { part.measured_bytes as f64 / could } else { 0.0 },
         accounts: part.accounts,
     }
@@ -244,7 +251,7 @@ fn server(watch: &Watch, records: u64, sessions: u64, series: &[Second]) -> Opti
 }
 
 /// By least squares; 0 for less than three points.
-fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
+pub(super) fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
     let points: Vec<_> = points.collect();
     if points.len() < 3 {
         return 0.0;

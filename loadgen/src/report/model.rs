@@ -196,6 +196,8 @@ pub(crate) struct Readers {
     pub(crate) bytes: u64,
     /// Age of what the program gets, when it gets it.
     pub(crate) age: Latency,
+    /// The same by channel, where there are several: lossless ones wait in line where conflated ones are replaced.
+    pub(crate) by_channel: BTreeMap<String, Latency>,
     /// Of the bytes that a throttled reader could have taken, those that it got; 0: not throttled.
     pub(crate) used_share: f64,
     pub(crate) accounts: Accounts,
@@ -365,6 +367,8 @@ pub(crate) struct Second {
     pub(crate) generator_cpu: f64,
     /// Bytes that the gateway has not seen confirmed, all sessions; absent where its admin address is not known.
     pub(crate) pressure_bytes: Option<u64>,
+    /// Recent records that the gateway keeps for those who come back; absent likewise.
+    pub(crate) log_bytes: Option<u64>,
     /// Updates per second that the plan asks for.
     pub(crate) offered: f64,
 }

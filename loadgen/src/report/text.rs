@@ -1,6 +1,9 @@
 //! The report for people.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use tickwire_wire::Channel;
 
 use super::model::{Noted, Report};
 use crate::latency::Summary;
@@ -70,12 +73,16 @@ impl Report {
         }
         for readers in self.slow_readers() {
             write_summary(text, &format!("{} ({})", readers.kind, readers.sessions), &readers.age.summary)?;
+            for (channel, age) in &readers.by_channel {
+                write_summary(text, &format!("  {channel}"), &age.summary)?;
+            }
         }
         if sessions.reconnects > 0 {
             write_summary(text, "lost → open again", &sessions.reconnect.summary)?;
         }
         write_summary(text, "own lag", &self.generator.lag.summary)?;
         self.write_what_hops_count(text)?;
+        self.write_what_waits(text)?;
         writeln!(text)?;
         self.write_checks(text)?;
         self.write_server(text)?;
@@ -93,7 +100,13 @@ impl Report {
         for (rule, noted) in &self.checks.broken {
             write_noted(text, &format!("BROKEN, {rule}"), noted)?;
         }
-        for verdict in self.verdicts.iter().filter(|verdict| !verdict.held) {
+        for verdict in &self.verdicts {
+            if verdict.held {
+                if let Some(hint) = &verdict.hint {
+                    writeln!(text, "NOT JUDGED: {} is {}; {hint}", verdict.name, verdict.measured)?;
+                }
+                continue;
+            }
             writeln!(
                 text,
                 "BROKEN: {} is {}, and has to be {}",
@@ -105,7 +118,10 @@ impl Report {
         }
         match (&self.refused, self.passed) {
             (Some(reason), _) => writeln!(text, "NO VERDICT: {reason}"),
-            (None, true) => writeln!(text, "passed: {} assertions hold", self.verdicts.len()),
+            (None, true) => {
+                let judged = self.verdicts.iter().filter(|verdict| verdict.hint.is_none());
+                writeln!(text, "passed: {} assertions hold", judged.count())
+            }
             (None, false) => writeln!(text, "FAILED"),
         }
     }
@@ -178,6 +194,22 @@ impl Report {
                 told.join("; ")
             )
         }
+    }
+
+    /// Why slow readers get some channels late.
+    fn write_what_waits(&self, text: &mut String) -> std::fmt::Result {
+        let channels = self.slow_readers().flat_map(|readers| readers.by_channel.keys());
+        let is_lossless = |name: &&String| Channel::from_name(name).is_some_and(Channel::is_lossless);
+        let lossless: BTreeSet<_> = channels.filter(is_lossless).map(String::as_str).collect();
+        if lossless.is_empty() {
+            return Ok(());
+        }
+        let names = lossless.into_iter().collect::<Vec<_>>().join(", ");
+        writeln!(
+            text,
+            "{names}: lossless, so that at slow readers every record waits in line, as old as that makes it, until the gateway sheds \
+             some and says so (gaps)"
+        )
     }
 
     fn write_checks(&self, text: &mut String) -> std::fmt::Result {
@@ -348,6 +380,16 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
+        assert!(!text.contains("lossless"), "{text}");
+        let age = report.latency.clone();
+        report.readers[1].by_channel = ["quote", "trade"].map(|name| (name.to_owned(), age.clone())).into();
+        let text = report.to_text();
+        assert!(
+            text.contains("throttled (50)") && text.contains("\ntrade: lossless, so that at slow"),
+            "{text}"
+        );
+        assert!(text.lines().any(|line| line.starts_with("  trade  ")), "{text}");
+        report.readers[1].by_channel.clear();
         report.readers[1].age = Latency::default();
         let text = report.to_text();
         let line = text.lines().find(|line| line.starts_with("throttled (50)")).unwrap();
@@ -356,6 +398,8 @@ mod tests {
         report.verdicts[0].hint = Some("the window is in it".to_owned());
         report.passed = false;
         assert!(report.to_text().contains("has to be at most 8ms\n        the window is in it\nFAILED"));
+        report.verdicts[0].held = true;
+        assert!(report.to_text().contains("NOT JUDGED: latency.p99 is 2.97ms; the window is in it"));
         report.refused = Some("too slow".to_owned());
         assert!(report.to_text().contains("NO VERDICT: too slow"));
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::model::{Report, Verdict};
+use super::assemble::slope;
+use super::model::{Report, Second, Verdict};
 use crate::latency::Summary;
 use crate::scenario::{Quantiles, Scenario};
 
@@ -50,12 +51,16 @@ pub(super) fn verdicts(report: &Report, scenario: &Scenario) -> Vec<Verdict> {
     all.most("cpu_seconds_per_million", cpu, bounds.cpu_seconds_per_million, part);
     let resident = figure(|server| server.resident_bytes_max as f64 / f64::from(1 << 20));
     all.most("resident_mib", resident, bounds.resident_mib, part);
-    let growth = figure(|server| server.growth_per_second / 1024.0);
-    all.most("growth_kib_per_second", growth, bounds.growth_kib_per_second, part);
+    if let Some(limit) = bounds.growth_kib_per_second {
+        all.growth(report, limit, bounds.growth_after.as_secs_f64());
+    }
     let session = figure(|server| server.bytes_per_session / 1024.0);
     all.most("kib_per_session", session, bounds.kib_per_session, part);
     all.0
 }
+
+/// Growth over a shorter time tells nothing.
+const GROWTH_SECONDS_MIN: f64 = 20.0;
 
 /// For how long the gateway holds records back because sessions asked for it.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +122,42 @@ impl Verdicts {
         }
     }
 
+    /// Of the server's memory, from `after` on; where the rest is too short to tell, it is not judged, and says so.
+    fn growth(&mut self, report: &Report, limit: f64, after: f64) {
+        let name = "growth_kib_per_second";
+        let of = |bytes: fn(&Second) -> Option<u64>, from: f64| {
+            let late = report.series.iter().filter(|second| second.at > from);
+            slope(late.filter_map(|second| Some((second.at, bytes(second)? as f64)))) / 1024.0
+        };
+        let kib_per_second = |from| of(|second| second.server_resident_bytes, from);
+        let is_short = after > 0.0 && report.seconds - after < GROWTH_SECONDS_MIN;
+        if is_short && report.server.is_some() {
+            let measured = format!("{} from the begin on", part(kib_per_second(0.0)));
+            self.add(name, format!("at most {}", part(limit)), measured, true);
+            self.hint(format!(
+                "growth counts after {after} s (assert.growth_after) and {GROWTH_SECONDS_MIN} s more, and {:.0} s were measured: \
+                 a longer run (--for) tells",
+                report.seconds
+            ));
+            return;
+        }
+        let growth = if report.server.is_some() { kib_per_second(after) } else { f64::NAN };
+        self.at_most(name, growth, limit, part);
+        let logs = of(|second| second.log_bytes, after);
+        if growth > limit && logs > 0.0 {
+            self.hint(format!(
+                "in that time the gateway's logs of recent records grew by {logs:.1} KiB/s, and take up to three times that in memory; \
+                 they are bounded: `gateway.log_records` bounds them earlier, and `assert.growth_after` counts from when they are full"
+            ));
+        }
+    }
+
+    fn hint(&mut self, text: String) {
+        if let Some(verdict) = self.0.last_mut() {
+            verdict.hint = Some(text);
+        }
+    }
+
     fn quantiles(&mut self, name: &str, measured: &Summary, limits: &Quantiles, waiting: &Waiting) {
         let all = [
             ("p50", measured.p50_ns, limits.p50),
@@ -140,8 +181,8 @@ impl Verdicts {
             }
             let held = Duration::from_nanos(ns) <= allowed;
             self.add(&name, at_most, shown(Duration::from_nanos(ns)), held);
-            if !held && let Some(verdict) = self.0.last_mut() {
-                verdict.hint.clone_from(&waiting.hint);
+            if !held && let Some(hint) = &waiting.hint {
+                self.hint(hint.clone());
             }
         }
     }
@@ -201,6 +242,50 @@ mod tests {
         );
         check("[assert]\nresident_mib = 10\nkib_per_session = 9", |_| {}, &["resident_mib"]);
         check("[assert]\nresident_mib = 10", |report| report.server = None, &["resident_mib"]);
+    }
+
+    /// The sample's memory grows by 4 KiB/s, its logs as well; here, by 100 in the first 30 s.
+    fn growing(report: &mut Report) {
+        let memory = |at: u64| (40 << 20) + 100 * 1024 * at.min(30) + 1024 * at.saturating_sub(30);
+        let second = report.series[0].clone();
+        let seconds = (1..=60_u64).map(|at| Second {
+            at: at as f64,
+            server_resident_bytes: Some(memory(at)),
+            ..second.clone()
+        });
+        (report.series, report.seconds) = (seconds.collect(), 60.0);
+    }
+
+    #[test]
+    fn growth_counts_from_when_what_is_bounded_is_full() {
+        let bound = "[assert]\ngrowth_kib_per_second = 2\n";
+        check(bound, growing, &["growth_kib_per_second"]);
+        check(&format!("{bound}growth_after = \"30s\""), growing, &[]);
+        check(&format!("{bound}growth_after = \"20s\""), growing, &["growth_kib_per_second"]);
+        check(
+            &format!("{bound}growth_after = \"30s\""),
+            |report| report.server = None,
+            &["growth_kib_per_second"],
+        );
+    }
+
+    #[track_caller]
+    fn check_growth(fields: &str, change: fn(&mut Report), held: bool, hint: &str) {
+        let mut all = Fields::default();
+        all.add_file("x", &format!("assert.growth_kib_per_second = 2\n{fields}"));
+        let scenario = crate::scenario::read(&mut all, 2);
+        let mut report = sample();
+        change(&mut report);
+        let verdicts = verdicts(&report, &scenario);
+        let found = verdicts.iter().find(|verdict| verdict.name == "growth_kib_per_second").unwrap();
+        assert_eq!(found.held, held, "{found:?}");
+        assert!(found.hint.as_ref().unwrap().contains(hint), "{found:?}");
+    }
+
+    #[test]
+    fn growth_that_is_not_judged_or_that_logs_explain_is_named() {
+        check_growth("", |_| {}, false, "logs of recent records grew by 4.0 KiB/s");
+        check_growth("assert.growth_after = \"50s\"", growing, true, "60 s were measured");
     }
 
     #[track_caller]

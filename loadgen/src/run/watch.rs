@@ -30,6 +30,7 @@ struct Whole {
     server_cpu: Option<f64>,
     resident: Option<u64>,
     pressure: Option<u64>,
+    logs: Option<u64>,
     offered: f64,
 }
 
@@ -134,14 +135,16 @@ impl Watch {
             .zip(self.last_cpu)
             .map(|(total, (then, before))| (total - before).max(0.0) / (time - then).as_secs_f64().max(1e-3));
         self.last_cpu = total.map(|total| (time, total));
+        let mut logs = None;
         if let Some(admin) = &self.admin {
             let text = tokio::time::timeout(ADMIN_WAIT, get(admin, "/metrics")).await;
-            self.pressure =
-                text.ok().and_then(Result::ok).and_then(|text| gauge(&text, "tickwire_pressure_bytes"));
+            let text = text.ok().and_then(Result::ok);
+            let read = |name| text.as_ref().and_then(|text| gauge(text, name));
+            (self.pressure, logs) = (read("tickwire_pressure_bytes"), read("tickwire_log_bytes"));
         }
         let pressure = self.pressure;
         let whole = self.whole(ended, offered);
-        (whole.resident, whole.server_cpu, whole.pressure) = (resident, share, pressure);
+        (whole.resident, whole.server_cpu, whole.pressure, whole.logs) = (resident, share, pressure, logs);
     }
 
     fn whole(&mut self, at: u64, offered: f64) -> &mut Whole {
@@ -156,6 +159,7 @@ impl Watch {
             server_cpu: None,
             resident: None,
             pressure: None,
+            logs: None,
             offered,
         })
     }
@@ -239,6 +243,7 @@ impl Whole {
             server_resident_bytes: self.resident,
             generator_cpu: self.cpu,
             pressure_bytes: self.pressure,
+            log_bytes: self.logs,
             offered: self.offered,
         }
     }

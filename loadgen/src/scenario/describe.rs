@@ -58,6 +58,7 @@ const FIELDS: &[Field] = &[
     field("gateway.pace_ratio", "number", "(the gateway's)", "waits between rounds of writing, as a multiple of what a round costs"),
     field("gateway.pace_wait_max", "time", "(the gateway's)", "longest such wait"),
     field("gateway.drain", "time", "\"1s\"", "how long the own gateway takes leave of its sessions when it is restarted"),
+    field("gateway.log_records", "whole number", "(the gateway's)", "recent records that the own gateway keeps of each symbol and channel, for sessions that come back"),
 
     field("peer.kind", "word", "(none: a Tickwire gateway)", "what another server speaks: KINDS"),
     field("peer.name", "text", "(its kind)", "what it is called in reports"),
@@ -117,6 +118,7 @@ const FIELDS: &[Field] = &[
     field("assert.cpu_seconds_per_million", "number, seconds", NOT_ASKED, "at most; of the server, per million delivered records"),
     field("assert.resident_mib", "number, MiB", NOT_ASKED, "at most; memory of the server"),
     field("assert.growth_kib_per_second", "number, KiB/s", NOT_ASKED, "at most; of that memory, by least squares"),
+    field("assert.growth_after", "time", "\"0s\"", "growth counts from here in measuring: what fills up to a bound has to be full by then; it is not judged where less than 20s are left"),
     field("assert.kib_per_session", "number, KiB", NOT_ASKED, "at most; growth of that memory by opening the sessions"),
     field("assert.used_share", "share, 0 to 1", NOT_ASKED, "at least; of what throttled readers could have read"),
     field("assert.beyond_window", "true or false", "false", "bounds of latency, of age, and of the hop to the gateway's write count from the end of `sessions.window`"),

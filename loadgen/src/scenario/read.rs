@@ -42,6 +42,7 @@ pub(crate) fn read(fields: &mut Fields, cores: usize) -> Scenario {
             shards: f.count("gateway.shards", 1, 64).unwrap_or(1) as usize,
             pacing: pacing(f),
             drain: f.time("gateway.drain").unwrap_or(SECOND),
+            log_records: f.count("gateway.log_records", 1, 1 << 20).map(|records| records as usize),
         },
         peer: peer(f),
         sessions: sessions(f),
@@ -332,6 +333,7 @@ fn bounds(f: &mut Fields) -> Bounds {
     let kinds = ["prompt", "throttled", "stalled", "slow-program"];
     let hops = ["intended-ingester", "ingester-gateway_write", "gateway_write-read", "read-decoded"];
     let beyond_window = f.flag("assert.beyond_window").unwrap_or(false);
+    let growth_after = f.time("assert.growth_after").unwrap_or_default();
     let mut number = |name: &str| f.number(&format!("assert.{name}"), 1e15);
     Bounds {
         beyond_window,
@@ -344,6 +346,7 @@ fn bounds(f: &mut Fields) -> Bounds {
         cpu_seconds_per_million: number("cpu_seconds_per_million"),
         resident_mib: number("resident_mib"),
         growth_kib_per_second: number("growth_kib_per_second"),
+        growth_after,
         kib_per_session: number("kib_per_session"),
         used_share: number("used_share"),
         latency: quantiles(f, "assert.latency"),

@@ -30,6 +30,7 @@ pub(crate) fn sample() -> Report {
         server_resident_bytes: Some((40 << 20) + (at << 12)),
         generator_cpu: 0.2,
         pressure_bytes: Some(200_000),
+        log_bytes: Some((1 << 20) + (at << 12)),
         offered: 500.0,
     });
     let hop = |from: &str, to: &str, from_us, to_us| Hop {
