@@ -81,6 +81,14 @@ impl Latencies {
         }
     }
 
+    /// Something that took so many nanoseconds, so many times.
+    pub(crate) fn record_many(&mut self, took: u64, count: u64) {
+        // None at all would still count as the largest.
+        if count > 0 {
+            self.histogram.saturating_record_n(took, count);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.histogram.is_empty()
     }
