@@ -1,6 +1,8 @@
 //! A run from begin to end: server and source start, sessions open, a window is measured, last values and ledgers are
 //! compared, and a report is made of it.
 
+mod admin;
+pub(crate) mod hops;
 mod search;
 pub(crate) mod watch;
 
@@ -27,7 +29,9 @@ use crate::serve::Told;
 use crate::server::Watched;
 use crate::support::{Served, Spawned};
 
-use self::watch::{Watch, readiness};
+use self::admin::readiness;
+use self::hops::GatewayHops;
+use self::watch::Watch;
 
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// From telling all of a window to its begin.
@@ -54,6 +58,7 @@ struct Run {
     watched: Option<Watched>,
     progress: Progress,
     events: Vec<Event>,
+    hops: GatewayHops,
     plan: Arc<Plan>,
     audience: Audience,
 }
@@ -112,6 +117,7 @@ impl Run {
             watched,
             progress: Progress::new(),
             events: Vec::new(),
+            hops: GatewayHops::default(),
             audience: Audience::new(&plan),
             plan,
             scenario,
@@ -186,6 +192,7 @@ impl Run {
             counts,
             machine_busy,
             events: std::mem::take(&mut self.events),
+            gateway_hops: std::mem::take(&mut self.hops),
             saturation,
             rate,
         })
@@ -235,6 +242,7 @@ impl Run {
         }
         let (programs, idle) = (Processes::now(), Idle::now());
         watch.begin();
+        self.hops.begin(self.admin.as_deref()).await;
         for (at, storm) in self.scenario.churn.storms.iter().enumerate() {
             let (cut, all) = (self.plan.in_storm(at), self.scenario.sessions.count);
             let text = format!("{cut} of {all} sessions lose their connection");
@@ -264,6 +272,7 @@ impl Run {
         let busy = idle.zip(Idle::now()).map(|(then, now)| now.busy_since(then));
         let own = [Some(std::process::id()), watch.pid()].into_iter().flatten();
         let used = Processes::now().since(&programs, own);
+        self.hops.end(self.admin.as_deref()).await;
         while (window.1..window.1 + TOLD_WITHIN).contains(&now()) && pause(LOOK_PERIOD).await.is_ok() {
             let (_, seconds) = crew.now();
             watch.look(&seconds, window, offered).await;
@@ -278,6 +287,7 @@ impl Run {
         watch: &mut Watch,
     ) -> anyhow::Result<()> {
         let at = passed.as_secs_f64();
+        self.hops.end(self.admin.as_deref()).await;
         match (command, &mut self.served) {
             ([], Some(served)) => {
                 let mut restart = pin!(served.restart());

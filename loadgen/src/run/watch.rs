@@ -1,21 +1,15 @@
 //! What is seen of a run while it goes on: the seconds of those who read, and the server's processors and memory.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::admin;
 use crate::reader::{SecondPart, histogram};
 use crate::report::model::{Age, Second};
 use crate::server::{Cpu, Threads, Watched};
 
-/// An admin page that takes longer is not waited for.
-const ADMIN_WAIT: Duration = Duration::from_millis(500);
-const ADMIN_BYTES_MAX: u64 = 4 << 20;
-const RETRY: Duration = Duration::from_millis(50);
 const SECOND: u64 = 1_000_000_000;
 
 /// A second of all who read.
@@ -137,8 +131,7 @@ impl Watch {
         self.last_cpu = total.map(|total| (time, total));
         let mut logs = None;
         if let Some(admin) = &self.admin {
-            let text = tokio::time::timeout(ADMIN_WAIT, get(admin, "/metrics")).await;
-            let text = text.ok().and_then(Result::ok);
+            let text = admin::page(admin, "/metrics").await;
             let read = |name| text.as_ref().and_then(|text| gauge(text, name));
             (self.pressure, logs) = (read("tickwire_pressure_bytes"), read("tickwire_log_bytes"));
         }
@@ -247,30 +240,6 @@ impl Whole {
             offered: self.offered,
         }
     }
-}
-
-/// Returns when the gateway is ready and hears the own source.
-pub(super) async fn readiness(admin: &str) {
-    let live = format!("\"{}\":\"live\"", crate::scenario::VENUE);
-    loop {
-        if let Ok(text) = get(admin, "/readyz").await
-            && text.starts_with("HTTP/1.1 200")
-            && text.replace(' ', "").contains(&live)
-        {
-            return;
-        }
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-async fn get(admin: &str, path: &str) -> std::io::Result<String> {
-    let address = admin.trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.take(ADMIN_BYTES_MAX).read_to_string(&mut answer).await?;
-    Ok(answer)
 }
 
 /// The sum of the lines `name 123` and `name{label="x"} 123` of a page of metrics; None where there is none.
