@@ -12,7 +12,7 @@ use crate::latency::{Latencies, Summary};
 use crate::machine::Busy;
 use crate::part::{Part, ReaderPart};
 use crate::run::watch::Watch;
-use crate::scenario::{ReaderKind, Scenario};
+use crate::scenario::{ReaderKind, Scenario, access};
 use crate::source::Published;
 
 /// Above this share of a core, a reading thread has no room for bursts.
@@ -99,7 +99,8 @@ pub(crate) fn report(measured: Measured) -> Report {
         all: machine_busy.map(|busy| busy.share),
         others: machine_busy.and_then(|busy| others(busy, &scenario, &watch, &part, seconds)),
     };
-    let generator = generator(&part, &published, load, records, backwards);
+    let mut generator = generator(&part, &published, load, records, backwards);
+    generator.doubts.extend(access::unchecked(&scenario));
     let peer = scenario.peer.as_ref();
     let mut report = Report {
         format: FORMAT,
