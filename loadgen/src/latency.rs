@@ -81,6 +81,14 @@ impl Latencies {
         }
     }
 
+    /// As often as this.
+    pub(crate) fn record_all(&mut self, from: u64, to: u64, count: u64) {
+        match to.checked_sub(from) {
+            Some(took) => self.histogram.saturating_record_n(took, count),
+            None => self.backwards += count,
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.histogram.is_empty()
     }
