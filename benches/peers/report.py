@@ -166,17 +166,21 @@ def where_any(runs: Runs, *path: str) -> list[float]:
     return Runs([run for run in runs.runs if run["flow"]["records"]], []).values(*path)
 
 
-HOPS = ["intended → ingester", "ingester → gateway's write", "gateway's write → client's read", "read → decoded"]
+HOPS = {
+    "intended-ingester": "intended → ingester", "ingester-gateway_in": "ingester → gateway in",
+    "gateway_in-gateway_write": "gateway in → its write", "gateway_write-read": "write → client's read",
+    "read-decoded": "read → decoded",
+}  # fmt: skip
 
 
 def hops(servers: dict[str, Runs]) -> str:
     """Where the time goes inside Tickwire, with the bus in memory and with a broker."""
     rows = []
     for key in ("tickwire", "tickwire-nats"):
-        runs = [run for run in servers[key].runs if len(run["hops"]) == len(HOPS)]
-        of = lambda at, name: spread([run["hops"][at]["latency"][name] for run in runs], 1e-3)  # noqa: E731
-        rows.append([ALL[key].name, *[f"{of(at, 'p50_ns')}; {of(at, 'p99_ns')}" for at in range(len(HOPS))]])
-    return table(["", *HOPS], rows)
+        hops = [{f"{hop['from']}-{hop['to']}": hop["latency"] for hop in run["hops"]} for run in servers[key].runs]
+        of = lambda hop, name: spread([run[hop][name] for run in hops if hop in run], 1e-3)  # noqa: E731
+        rows.append([ALL[key].name, *[f"{of(hop, 'p50_ns')}; {of(hop, 'p99_ns')}" for hop in HOPS]])
+    return table(["", *HOPS.values()], rows)
 
 
 def age_of(runs: Runs, figure: str) -> list[float]:
@@ -296,7 +300,7 @@ From the moment at which an update was due (open loop) to the client's read, in 
 HOPS_HEAD = """
 ## Through NATS, hop by hop
 
-p50; p99 in microseconds. The broker sits between ingester and gateway's write: what the second column has more is what it adds.
+p50; p99 in microseconds. The broker sits between ingester and gateway in: what the second column has more is what it adds.
 """
 SLOW = """
 ## Slow readers

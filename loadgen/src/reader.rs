@@ -223,7 +223,8 @@ impl Loop {
                 let core = &mut self.core;
                 if core.phase == Phase::Measure && core.seconds.records > before {
                     // Each record is one: a look that brings thousands late is not one that brings none.
-                    core.part.lag.record_all(since, core.read_at, core.seconds.records - before);
+                    let waited = core.read_at.saturating_sub(since);
+                    core.part.lag.record_many(waited, core.seconds.records - before);
                 }
             }
             looks.looked(woken, since, events.len() == events.capacity());

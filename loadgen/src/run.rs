@@ -1,6 +1,8 @@
 //! A run from begin to end: server and source start, sessions open, a window is measured, last values and ledgers are
 //! compared, and a report is made of it.
 
+mod admin;
+pub(crate) mod hops;
 mod search;
 pub(crate) mod watch;
 
@@ -25,7 +27,9 @@ use crate::serve::Told;
 use crate::server::Watched;
 use crate::support::{Served, Spawned};
 
-use self::watch::{Watch, readiness};
+use self::admin::readiness;
+use self::hops::GatewayHops;
+use self::watch::Watch;
 
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// From telling all of a window to its begin.
@@ -50,6 +54,7 @@ struct Run {
     watched: Option<Watched>,
     progress: Progress,
     events: Vec<Event>,
+    hops: GatewayHops,
     plan: Arc<Plan>,
     audience: Audience,
 }
@@ -108,6 +113,7 @@ impl Run {
             watched,
             progress: Progress::new(),
             events: Vec::new(),
+            hops: GatewayHops::default(),
             audience: Audience::new(&plan),
             plan,
             scenario,
@@ -173,6 +179,7 @@ impl Run {
             counts,
             machine_busy,
             events: std::mem::take(&mut self.events),
+            gateway_hops: std::mem::take(&mut self.hops),
             saturation,
             rate,
         })
@@ -222,6 +229,7 @@ impl Run {
         }
         let idle = Idle::now();
         watch.begin();
+        self.hops.begin(self.admin.as_deref()).await;
         for (at, storm) in self.scenario.churn.storms.iter().enumerate() {
             let (cut, all) = (self.plan.in_storm(at), self.scenario.sessions.count);
             let text = format!("{cut} of {all} sessions lose their connection");
@@ -249,6 +257,7 @@ impl Run {
         }
         watch.end();
         let busy = idle.zip(Idle::now()).map(|(then, now)| now.busy_since(then));
+        self.hops.end(self.admin.as_deref()).await;
         while (window.1..window.1 + TOLD_WITHIN).contains(&now()) && pause(LOOK_PERIOD).await.is_ok() {
             let (_, seconds) = crew.now();
             watch.look(&seconds, window, offered).await;
@@ -258,6 +267,7 @@ impl Run {
 
     async fn restart(&mut self, command: &[String], passed: Duration) -> anyhow::Result<()> {
         let at = passed.as_secs_f64();
+        self.hops.end(self.admin.as_deref()).await;
         match (command, &mut self.served) {
             ([], Some(served)) => served.restart().await?,
             ([program, arguments @ ..], _) => {

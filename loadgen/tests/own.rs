@@ -252,3 +252,31 @@ fn the_own_lag_is_of_records_and_not_of_looks() {
     assert!(count(&lag["count"]) * 10 >= records * 9, "{} of {records}", lag["count"]);
     assert_eq!(lag["backwards"], 0);
 }
+
+#[test]
+fn the_time_in_the_gateway_is_told_apart_from_the_way_to_it() {
+    // Records rest for a window of 100 ms in the gateway, whatever the bus does: 50 on average.
+    let report = passed(&["latency", "--for", "3s", "--set", "sessions.window=100ms"]);
+    let hops = report["hops"].as_array().unwrap();
+    let hop = |from: &str, to: &str| {
+        let found = hops.iter().find(|hop| (&hop["from"], &hop["to"]) == (&from.into(), &to.into()));
+        found.unwrap_or_else(|| panic!("no {from} to {to} in {hops:#?}"))
+    };
+    let of = |hop: &Value, what: &str| count(&hop["latency"][what]);
+    let whole = hop("ingester", "gateway_write");
+    let (to, inside) = (hop("ingester", "gateway_in"), hop("gateway_in", "gateway_write"));
+    for part in [to, inside] {
+        assert_eq!(
+            (&part["part_of"], &part["sampled_one_in"]),
+            (&"ingester-gateway_write".into(), &61.into())
+        );
+        assert!(of(part, "p50_ns") <= of(whole, "max_ns"), "{part:#} {whole:#}");
+    }
+    assert_eq!(of(to, "count"), of(inside, "count"), "each record has both");
+    let delivered = count(&report["flow"]["records"]);
+    let sampled = of(inside, "count");
+    assert!((delivered / 61 / 4..=delivered / 61 * 2).contains(&sampled), "{sampled} of {delivered}");
+    let waited = of(inside, "p50_ns");
+    assert!(waited > 10_000_000, "{waited} ns");
+    assert!(of(to, "p50_ns") < waited, "nothing holds them before the gateway: {to:#}");
+}

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::chart::{self, Axis, Bar, Line, Mark, Scale, Shape};
 use super::quantity::{bytes, number, percent, plain, time};
-use crate::report::model::{Age, Latency, Report, Second};
+use crate::report::model::{Age, Hop, Latency, Report, Second};
 
 const NS: Axis<'_> = Axis { scale: Scale::Log, name: "", format: &time };
 const QUANTILES: Axis<'_> = Axis { scale: Scale::Log, name: "percentile", format: &label };
@@ -83,7 +83,7 @@ pub(super) fn latency(report: &Report) -> Markup {
 }
 
 fn hops(report: &Report) -> Markup {
-    let names: Vec<_> = report.hops.iter().map(|hop| format!("{} → {}", hop.from, hop.to)).collect();
+    let names: Vec<_> = report.hops.iter().map(Hop::title).collect();
     let mut bars = Vec::new();
     for (row, hop) in report.hops.iter().enumerate() {
         let summary = &hop.latency.summary;
@@ -94,7 +94,7 @@ fn hops(report: &Report) -> Markup {
     let axis = Axis { scale: Scale::Linear, name: "", format: &time };
     let keys = ["p50", "p90", "p99"].map(str::to_owned);
     let keys: Vec<_> = keys.into_iter().enumerate().collect();
-    let note = "Each hop begins where the one before it ends. Percentiles of hops do not add up to those of the whole.";
+    let note = "Each hop begins where the one before it ends; parts of one (·) are as the gateway tells them. Percentiles of hops do not add up to those of the whole.";
     chart::figure("Where the time goes", note, &keys, &chart::rows(620, &names, &axis, &bars, &[]))
 }
 

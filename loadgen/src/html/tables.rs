@@ -81,7 +81,7 @@ pub(super) fn latencies(report: &Report) -> Markup {
             (0 | 1, of) => format!(" (all {of})"),
             (one_in, of) => format!(" (1 in {one_in} {of})"),
         };
-        rows.push(row(format!("{} → {}{sampled}", hop.from, hop.to), &hop.latency.summary));
+        rows.push(row(format!("{}{sampled}", hop.title()), &hop.latency.summary));
     }
     let slow = report.readers.iter().filter(|readers| readers.kind != "prompt");
     rows.extend(slow.map(|readers| row(format!("age at {} readers", readers.kind), &readers.age.summary)));

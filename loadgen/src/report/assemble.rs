@@ -11,6 +11,7 @@ use crate::crew::CountsNow;
 use crate::latency::{Latencies, Summary};
 use crate::machine::Busy;
 use crate::part::{Part, ReaderPart};
+use crate::run::hops::GatewayHops;
 use crate::run::watch::Watch;
 use crate::scenario::{ReaderKind, Scenario, access};
 use crate::source::Published;
@@ -43,6 +44,7 @@ pub(crate) struct Measured {
     /// None where the system does not tell.
     pub(crate) machine_busy: Option<Busy>,
     pub(crate) events: Vec<Event>,
+    pub(crate) gateway_hops: GatewayHops,
     pub(crate) saturation: Option<Saturation>,
     /// Updates per second that were measured at.
     pub(crate) rate: f64,
@@ -143,7 +145,7 @@ pub(crate) fn report(measured: Measured) -> Report {
         flow,
         latency: all.read_off(),
         by_channel,
-        hops: hops(&part, scenario.hop_sampling, peer.is_some()),
+        hops: hops(&part, scenario.hop_sampling, peer.is_some(), measured.gateway_hops),
         readers,
         server: server(&watch, records, counts.opened, &series),
         generator,
@@ -197,7 +199,7 @@ fn readers(part: &ReaderPart, name: &str, kind: ReaderKind, seconds: f64) -> Rea
     }
 }
 
-fn hops(part: &Part, sampled_one_in: u32, is_peer: bool) -> Vec<Hop> {
+fn hops(part: &Part, sampled_one_in: u32, is_peer: bool, inside: GatewayHops) -> Vec<Hop> {
     let legs = [
         ("intended", "ingester", sampled_one_in, "records"),
         ("ingester", "gateway_write", sampled_one_in, "records"),
@@ -211,9 +213,22 @@ fn hops(part: &Part, sampled_one_in: u32, is_peer: bool) -> Vec<Hop> {
         to: to.to_owned(),
         sampled_one_in,
         of: of.to_owned(),
+        part_of: String::new(),
         latency: latencies.read_off(),
     };
-    legs.map(hop).collect()
+    let mut hops: Vec<_> = legs.map(hop).collect();
+    let Some(whole) = hops.iter().position(Hop::is_divided) else { return hops };
+    let (part_of, sampled_one_in) = (hops[whole].name(), inside.sampled_one_in);
+    let parts = inside.into_legs().map(|((from, to), latencies)| Hop {
+        from,
+        to,
+        sampled_one_in,
+        of: "records".to_owned(),
+        part_of: part_of.clone(),
+        latency: latencies.read_off(),
+    });
+    hops.splice(whole + 1..=whole, parts);
+    hops
 }
 
 fn server(watch: &Watch, records: u64, sessions: u64, series: &[Second]) -> Option<Server> {

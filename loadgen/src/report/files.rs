@@ -19,7 +19,7 @@ impl Report {
         put("report.json", &self.to_json())?;
         put("latency.hgrm", &hgrm(&self.latency))?;
         for hop in &self.hops {
-            put(&format!("hop-{}-{}.hgrm", hop.from, hop.to), &hgrm(&hop.latency))?;
+            put(&format!("hop-{}.hgrm", hop.name()), &hgrm(&hop.latency))?;
         }
         for readers in self.readers.iter().filter(|readers| readers.kind != "prompt") {
             put(&format!("age-{}.hgrm", readers.kind), &hgrm(&readers.age))?;

@@ -171,7 +171,7 @@ pub(crate) struct Point {
     pub(crate) count: u64,
 }
 
-/// A leg of the way of a record. Hops join: each begins where the one before it ends.
+/// A leg of the way of a record. Hops join: each begins where the one before it ends. The gateway's own divide one of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Hop {
@@ -182,6 +182,9 @@ pub(crate) struct Hop {
     pub(crate) sampled_one_in: u32,
     /// Of what: `records`, or `messages`, which hold some records or none; empty in older reports.
     pub(crate) of: String,
+    /// The hop (`from-to`) that this is a part of, as the gateway tells of all its sessions that keep up; empty: a hop as the
+    /// readers measure it.
+    pub(crate) part_of: String,
     pub(crate) latency: Latency,
 }
 
@@ -416,6 +419,27 @@ impl Scenario {
     /// The name, and the file where it is not the program's own.
     pub(crate) fn title(&self) -> String {
         if self.file.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.file) }
+    }
+}
+
+impl Hop {
+    pub(crate) fn name(&self) -> String {
+        format!("{}-{}", self.from, self.to)
+    }
+
+    /// For people; a part follows on its whole.
+    pub(crate) fn title(&self) -> String {
+        let mark = if self.is_part() { "· " } else { "" };
+        format!("{mark}{} → {}", self.from, self.to)
+    }
+
+    pub(crate) fn is_part(&self) -> bool {
+        !self.part_of.is_empty()
+    }
+
+    /// Gateways tell its parts.
+    pub(crate) fn is_divided(&self) -> bool {
+        (self.from.as_str(), self.to.as_str()) == ("ingester", "gateway_write")
     }
 }
 

@@ -57,10 +57,13 @@ impl Report {
             )?;
             self.write_missing(text)?;
         }
-        writeln!(text, "\nlatency, ms                    count        p50        p99      p99.9        max")?;
+        writeln!(
+            text,
+            "\nlatency, ms                        count        p50        p99      p99.9        max"
+        )?;
         write_summary(text, "intended → read", &self.latency.summary)?;
         for hop in &self.hops {
-            write_summary(text, &format!("  {} → {}", hop.from, hop.to), &hop.latency.summary)?;
+            write_summary(text, &format!("  {}", hop.title()), &hop.latency.summary)?;
         }
         for readers in self.slow_readers() {
             write_summary(text, &format!("{} ({})", readers.kind, readers.sessions), &readers.age.summary)?;
@@ -150,7 +153,8 @@ impl Report {
 
     fn write_what_hops_count(&self, text: &mut String) -> std::fmt::Result {
         let mut told = Vec::new();
-        for hops in self.hops.chunk_by(|a, b| (&a.of, a.sampled_one_in) == (&b.of, b.sampled_one_in)) {
+        let (parts, own): (Vec<_>, Vec<_>) = self.hops.iter().partition(|hop| hop.is_part());
+        for hops in own.chunk_by(|a, b| (&a.of, a.sampled_one_in) == (&b.of, b.sampled_one_in)) {
             let ends = [hops.first(), hops.last()].map(|hop| hop.map_or("", |hop| hop.to.as_str()));
             let to = if hops.len() > 1 { format!("{} and {}", ends[0], ends[1]) } else { ends[0].to_owned() };
             match (hops[0].of.as_str(), hops[0].sampled_one_in) {
@@ -162,7 +166,15 @@ impl Report {
         if told.is_empty() {
             Ok(())
         } else {
-            writeln!(text, "hops count, of prompt readers: {}", told.join("; "))
+            writeln!(text, "hops count, of prompt readers: {}", told.join("; "))?;
+            match parts.first() {
+                Some(part) => writeln!(
+                    text,
+                    "parts (·) are the gateway's own: one of {} records, of all sessions that keep up",
+                    part.sampled_one_in
+                ),
+                None => Ok(()),
+            }
         }
     }
 
@@ -259,12 +271,12 @@ fn write_noted(text: &mut String, name: &str, noted: &Noted) -> std::fmt::Result
 
 fn write_summary(text: &mut String, name: &str, summary: &Summary) -> std::fmt::Result {
     if summary.count == 0 {
-        return writeln!(text, "{name:<26} {:>9} {:>10} {:>10} {:>10} {:>10}", 0, "-", "-", "-", "-");
+        return writeln!(text, "{name:<30} {:>9} {:>10} {:>10} {:>10} {:>10}", 0, "-", "-", "-", "-");
     }
     let ms = |ns: u64| ns as f64 / 1e6;
     writeln!(
         text,
-        "{name:<26} {:>9} {:>10.3} {:>10.3} {:>10.3} {:>10.3}",
+        "{name:<30} {:>9} {:>10.3} {:>10.3} {:>10.3} {:>10.3}",
         summary.count,
         ms(summary.p50_ns),
         ms(summary.p99_ns),

@@ -29,10 +29,10 @@ pub(super) fn verdicts(report: &Report, scenario: &Scenario) -> Vec<Verdict> {
         all.quantiles(&format!("age.{kind}"), &age, quantiles, &waiting);
     }
     for (name, quantiles) in &bounds.hops {
-        let hop = report.hops.iter().find(|hop| format!("{}-{}", hop.from, hop.to) == *name);
+        let hop = report.hops.iter().find(|hop| hop.name() == *name);
         let hop = hop.map_or(Summary::default(), |hop| hop.latency.summary);
-        // The time in the gateway ends with this one.
-        let waits = if name == "ingester-gateway_write" { &waiting } else { &Waiting::default() };
+        // The time in the gateway ends with these.
+        let waits = if name.ends_with("-gateway_write") { &waiting } else { &Waiting::default() };
         all.quantiles(&format!("hop.{name}"), &hop, quantiles, waits);
     }
     let published = checks.accounts.published.max(1) as f64;

@@ -1,21 +1,15 @@
 //! What is seen of a run while it goes on: the seconds of those who read, and the server's processors and memory.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::admin;
 use crate::reader::{SecondPart, histogram};
 use crate::report::model::{Age, Second};
 use crate::server::{Cpu, Watched};
 
-/// An admin page that takes longer is not waited for.
-const ADMIN_WAIT: Duration = Duration::from_millis(500);
-const ADMIN_BYTES_MAX: u64 = 4 << 20;
-const RETRY: Duration = Duration::from_millis(50);
 const SECOND: u64 = 1_000_000_000;
 
 /// A second of all who read.
@@ -112,8 +106,8 @@ impl Watch {
             .map(|(total, (then, before))| (total - before).max(0.0) / (time - then).as_secs_f64().max(1e-3));
         self.last_cpu = total.map(|total| (time, total));
         if let Some(admin) = &self.admin {
-            let text = tokio::time::timeout(ADMIN_WAIT, get(admin, "/metrics")).await;
-            self.pressure = text.ok().and_then(Result::ok).and_then(|text| gauge(&text, "pressure_bytes"));
+            let text = admin::page(admin, "/metrics").await;
+            self.pressure = text.and_then(|text| gauge(&text, "pressure_bytes"));
         }
         let pressure = self.pressure;
         let whole = self.whole(ended, offered);
@@ -206,30 +200,6 @@ impl Whole {
             offered: self.offered,
         }
     }
-}
-
-/// Returns when the gateway is ready and hears the own source.
-pub(super) async fn readiness(admin: &str) {
-    let live = format!("\"{}\":\"live\"", crate::scenario::VENUE);
-    loop {
-        if let Ok(text) = get(admin, "/readyz").await
-            && text.starts_with("HTTP/1.1 200")
-            && text.replace(' ', "").contains(&live)
-        {
-            return;
-        }
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-async fn get(admin: &str, path: &str) -> std::io::Result<String> {
-    let address = admin.trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.take(ADMIN_BYTES_MAX).read_to_string(&mut answer).await?;
-    Ok(answer)
 }
 
 /// The value of a line `…name 123` of a page of metrics.

@@ -119,11 +119,11 @@ const FIELDS: &[Field] = &[
     field("assert.growth_kib_per_second", "number, KiB/s", NOT_ASKED, "at most; of that memory, by least squares"),
     field("assert.kib_per_session", "number, KiB", NOT_ASKED, "at most; growth of that memory by opening the sessions"),
     field("assert.used_share", "share, 0 to 1", NOT_ASKED, "at least; of what throttled readers could have read"),
-    field("assert.beyond_window", "true or false", "false", "bounds of latency, of age, and of the hop to the gateway's write count from the end of `sessions.window`"),
+    field("assert.beyond_window", "true or false", "false", "bounds of latency, of age, and of the hops to the gateway's write count from the end of `sessions.window`"),
     field("assert.latency.{p50,p99,p999,max}", "time", NOT_ASKED, "at most; intended → read, of prompt readers"),
     field("assert.reconnect.{p50,p99,p999,max}", "time", NOT_ASKED, "at most; from the loss of a session to its subscriptions' answers"),
     field("assert.age.{prompt,throttled,stalled,slow-program}.{p50,p99,p999,max}", "time", NOT_ASKED, "at most; age of what the program of such a reader gets"),
-    field("assert.hop.{intended-ingester,ingester-gateway_write,gateway_write-read,read-decoded}.{p50,p99,p999,max}", "time", NOT_ASKED, "at most; of this part of the way"),
+    field("assert.hop.{intended-ingester,ingester-gateway_write,ingester-gateway_in,gateway_in-gateway_write,gateway_write-read,read-decoded}.{p50,p99,p999,max}", "time", NOT_ASKED, "at most; of this part of the way"),
 
     field("saturation.from", "number, updates/s", "1000", "a table `saturation` asks for a search for the highest rate that holds; it begins with this one"),
     field("saturation.to", "number, updates/s", "50000000", "it tries no more"),

@@ -330,7 +330,14 @@ fn quantiles(f: &mut Fields, name: &str) -> Quantiles {
 
 fn bounds(f: &mut Fields) -> Bounds {
     let kinds = ["prompt", "throttled", "stalled", "slow-program"];
-    let hops = ["intended-ingester", "ingester-gateway_write", "gateway_write-read", "read-decoded"];
+    let hops = [
+        "intended-ingester",
+        "ingester-gateway_write",
+        "ingester-gateway_in",
+        "gateway_in-gateway_write",
+        "gateway_write-read",
+        "read-decoded",
+    ];
     let beyond_window = f.flag("assert.beyond_window").unwrap_or(false);
     let mut number = |name: &str| f.number(&format!("assert.{name}"), 1e15);
     Bounds {

@@ -7,7 +7,7 @@ use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, encode_sent_ti
 
 use super::backfill;
 use super::decision::Before;
-use super::passage::{Passages, Stood};
+use super::passage::Passages;
 use super::session::{Ending, Session};
 use super::straight;
 use super::sub::Sub;
@@ -100,14 +100,17 @@ fn message(
     look_ahead(session, topics);
     while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
         let Some(index) = session.dirty.pop() else { break };
-        let is_left = if noted.passages.is_turn() {
-            emit_looked_at(session, topics, index, end, now, noted, out)
-        } else {
-            match straight::emit(session, topics, index, end, out) {
-                Some(is_left) => is_left,
-                None => emit_instrument(session, topics, index, end, now, &mut noted.rated, out),
-            }
+        let is_looked_at = noted.passages.is_turn();
+        if is_looked_at {
+            noted.passages.look_at(session, index);
+        }
+        let is_left = match straight::emit(session, topics, index, end, out) {
+            Some(is_left) => is_left,
+            None => emit_instrument(session, topics, index, end, now, &mut noted.rated, out),
         };
+        if is_looked_at {
+            noted.passages.note(session, topics, now);
+        }
         if is_left {
             session.dirty.mark(index);
         }
@@ -120,24 +123,6 @@ fn message(
         out.truncate(head);
     }
     has_data
-}
-
-/// As in the usual case, and notes how long the records took.
-#[cold]
-#[inline(never)]
-fn emit_looked_at(
-    session: &mut Session,
-    topics: &mut Topics,
-    index: u32,
-    end: usize,
-    now: u64,
-    noted: &mut Noted,
-    out: &mut Vec<u8>,
-) -> bool {
-    let stood = Stood::of(session, index);
-    let is_left = emit_instrument(session, topics, index, end, now, &mut noted.rated, out);
-    stood.note(session, topics, now, &mut noted.passages);
-    is_left
 }
 
 /// Touches what the next records are found by. One after another each would be waited for: the system call before has

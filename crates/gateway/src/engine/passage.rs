@@ -9,7 +9,7 @@ use super::update::Update;
 use tickwire_wire::Channel;
 
 /// Subscriptions that are emptied for each that is looked at. A prime, which no rhythm of messages has.
-pub const PASSAGE_ONE_IN: u32 = 127;
+pub const PASSAGE_ONE_IN: u32 = 61;
 /// Passages that wait to be taken; what comes beyond is not kept.
 const PASSAGES_MAX: usize = 4096;
 
@@ -30,12 +30,14 @@ pub struct Passage {
 #[derive(Debug)]
 pub(crate) struct Passages {
     until: u32,
+    /// Where the subscriptions to the instrument that is looked at were before they were emptied.
+    stood: Vec<(u32, Stamp)>,
     seen: Vec<Passage>,
 }
 
 impl Default for Passages {
     fn default() -> Self {
-        Self { until: PASSAGE_ONE_IN, seen: Vec::new() }
+        Self { until: PASSAGE_ONE_IN, stood: Vec::new(), seen: Vec::new() }
     }
 }
 
@@ -49,6 +51,32 @@ impl Passages {
         self.until == PASSAGE_ONE_IN
     }
 
+    /// A subscription and its siblings are about to be emptied.
+    #[cold]
+    pub(crate) fn look_at(&mut self, session: &Session, index: u32) {
+        self.stood.clear();
+        let mut at = index;
+        while let Some(sub) = session.sub(at) {
+            self.stood.push((at, sub.stamp));
+            at = sub.sibling;
+            if at == index {
+                break;
+            }
+        }
+    }
+
+    /// They were: keeps the times of what was sent.
+    #[cold]
+    pub(crate) fn note(&mut self, session: &Session, topics: &Topics, written: u64) {
+        let stood = std::mem::take(&mut self.stood);
+        for (index, stamp) in &stood {
+            let Some(sub) = session.sub(*index) else { continue };
+            let Some(topic) = topics.get(sub.topic.0 as usize).and_then(Option::as_deref) else { continue };
+            sent(sub, topic, *stamp, |entry| self.add(&entry.update, written, session.pace));
+        }
+        self.stood = stood;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
@@ -59,41 +87,10 @@ impl Passages {
 
     fn add(&mut self, update: &Update, written: u64, pace: Pace) {
         let arrived = update.arrived();
-        let received = if arrived == 0 { 0 } else { update.record().receive_time };
+        let received = if arrived == 0 { 0 } else { update.received() };
         // What the gateway or a state made has no way behind it.
         if received != 0 && self.seen.len() < PASSAGES_MAX {
             self.seen.push(Passage { received, arrived, written, pace });
-        }
-    }
-}
-
-/// Where the subscriptions to one instrument were before they were emptied.
-#[derive(Debug)]
-pub(crate) struct Stood(Vec<(u32, Stamp)>);
-
-impl Stood {
-    pub(crate) fn of(session: &Session, index: u32) -> Self {
-        let mut stood = Vec::new();
-        let mut at = index;
-        while let Some(sub) = session.sub(at) {
-            // What comes from history is as old as the client's absence.
-            if sub.backfill.is_none() {
-                stood.push((at, sub.stamp));
-            }
-            at = sub.sibling;
-            if at == index {
-                break;
-            }
-        }
-        Self(stood)
-    }
-
-    /// Adds what was sent since.
-    pub(crate) fn note(self, session: &Session, topics: &Topics, written: u64, passages: &mut Passages) {
-        for (index, stamp) in self.0 {
-            let Some(sub) = session.sub(index) else { continue };
-            let Some(topic) = topics.get(sub.topic.0 as usize).and_then(Option::as_deref) else { continue };
-            sent(sub, topic, stamp, |entry| passages.add(&entry.update, written, session.pace));
         }
     }
 }

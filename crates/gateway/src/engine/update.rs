@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use prost::encoding::{DecodeContext, decode_key, decode_varint, skip_field};
+use bytes::Buf as _;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use tickwire_wire::{
     Batch, Body, Channel, Encoding, FeedState, Gap, GapCause, Message, Record, Scale, SymbolName,
     encode_message,
@@ -205,6 +206,14 @@ impl Update {
         })
     }
 
+    /// When its ingester received it; 0 where that is not known. As a rule, looks at field heads only.
+    pub(crate) fn received(&self) -> u64 {
+        match (self.record.get(), self.source, self.bytes[Encoding::Proto as usize].get()) {
+            (None, Encoding::Proto, Some(bytes)) => receive_time(bytes).unwrap_or(0),
+            _ => self.record().receive_time,
+        }
+    }
+
     /// Whether the bytes that came over the bus begin like a gap. Looks at field heads only.
     pub(crate) fn looks_like_gap(&self) -> bool {
         let bytes = self.bytes[self.source as usize].get().map(AsRef::as_ref).unwrap_or_default();
@@ -259,6 +268,10 @@ impl Update {
     }
 }
 
+/// Field numbers of `tickwire.v1.Record`.
+const EVENT_TIME: u32 = 3;
+const RECEIVE_DELAY: u32 = 4;
+
 /// Field number of a gap in `tickwire.v1.Record`, and its kind in MessagePack.
 const GAP_KIND: u32 = 15;
 
@@ -275,6 +288,25 @@ fn has_field(bytes: &[u8], wanted: u32) -> Result<bool, prost::DecodeError> {
         skip_field(wire_type, field, &mut rest, DecodeContext::default())?;
     }
     Ok(false)
+}
+
+/// The receive time of the record in the first field.
+fn receive_time(bytes: &[u8]) -> Result<u64, prost::DecodeError> {
+    let mut rest = bytes;
+    decode_key(&mut rest)?;
+    decode_varint(&mut rest)?;
+    let (mut event_time, mut delay) = (0, 0);
+    while !rest.is_empty() {
+        match decode_key(&mut rest)? {
+            (EVENT_TIME, WireType::SixtyFourBit) => event_time = rest.try_get_u64_le().unwrap_or(0),
+            (RECEIVE_DELAY, WireType::Varint) => delay = decode_varint(&mut rest)?,
+            // Encoders write fields in the order of their numbers.
+            (field, _) if field > RECEIVE_DELAY => break,
+            (field, wire_type) => skip_field(wire_type, field, &mut rest, DecodeContext::default())?,
+        }
+    }
+    // Zigzag, as all `sint64`.
+    Ok(event_time.wrapping_add((delay >> 1) ^ (delay & 1).wrapping_neg()))
 }
 
 /// A gap as a record. Its header carries the last number, so that the next record follows on it.
@@ -294,4 +326,41 @@ pub fn gap_record(
         epoch,
     };
     Record { instrument, sequence: last, event_time: 0, receive_time: 0, body: Body::Gap(gap) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickwire_wire::{Quote, Trade};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(encoding: Encoding, times: (u64, u64), body: Body) {
+        let (event_time, receive_time) = times;
+        let record = Record { instrument: 300, sequence: 1 << 40, event_time, receive_time, body };
+        let name = SymbolName { venue: "sim".to_owned(), symbol: "A".to_owned() };
+        let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
+        let mut bytes = Vec::new();
+        encode_message(encoding, &Message::Record(record.clone()), &scale, &mut bytes);
+        let info = InstrumentInfo { index: 0, id: 300, venue: VenueIndex(0), name, scale };
+        let numbers = (record.sequence, record.sequence);
+        let update = Update::from_bus(Arc::new(info), record.channel(), 1, numbers, encoding, &bytes);
+        assert_eq!(update.received(), receive_time, "{record:?}");
+        assert_eq!(update.record.get().is_some(), encoding != Encoding::Proto, "it need not be decoded");
+        assert_eq!((update.record(), update.received()), (&record, receive_time));
+    }
+
+    #[test]
+    fn the_receive_time_is_found_without_decoding() {
+        let now = 1_767_623_400_000_000_000;
+        for encoding in [Encoding::Proto, Encoding::MsgPack] {
+            for times in [(now, now + 5), (now, now - 5_000_000), (now, now), (1, u64::MAX / 4)] {
+                check(encoding, times, Body::Quote(Quote { bid: None, ask: None }));
+                check(encoding, times, Body::Trade(Trade { price: -1, size: 1, ..Trade::default() }));
+            }
+        }
+        for cut in 0..20 {
+            let _ = receive_time(&[10, 18, 8, 1, 25, 1, 2, 3, 4, 5, 6, 7, 8, 32, 0x80, 0x80][..cut.min(16)]);
+        }
+    }
 }

@@ -191,7 +191,7 @@ fn hops_are_told_with_what_was_counted_since_the_start() {
                 break told;
             }
         };
-        assert_eq!(told["sampled_one_in"], 127, "{told}");
+        assert_eq!(told["sampled_one_in"], 61, "{told}");
         let hop = &told["hops"][1];
         let name = [&hop["from"], &hop["to"], &hop["sessions"]];
         assert_eq!(name, ["gateway_in", "gateway_write", "prompt"]);

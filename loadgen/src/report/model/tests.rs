@@ -37,6 +37,8 @@ pub(crate) fn sample() -> Report {
         to: to.to_owned(),
         sampled_one_in: if to.starts_with("read") || to == "decoded" { 1 } else { 8 },
         of: if to.starts_with("read") || to == "decoded" { "messages" } else { "records" }.to_owned(),
+        part_of: if to == "gateway_in" || from == "gateway_in" { "ingester-gateway_write" } else { "" }
+            .to_owned(),
         latency: latency(from_us, to_us),
     };
     let accounts = Accounts {
@@ -108,6 +110,8 @@ pub(crate) fn sample() -> Report {
         hops: vec![
             hop("intended", "ingester", 10, 200),
             hop("ingester", "gateway_write", 50, 2_000),
+            hop("ingester", "gateway_in", 20, 700),
+            hop("gateway_in", "gateway_write", 25, 1_400),
             hop("gateway_write", "read", 20, 900),
             hop("read", "decoded", 1, 30),
         ],
