@@ -3,6 +3,7 @@
 
 mod closing;
 mod doing;
+mod looks;
 mod opening;
 mod records;
 mod second;
@@ -32,6 +33,7 @@ use crate::plan::Plan;
 use crate::scenario::ReaderKind;
 use crate::source;
 
+use self::looks::Looks;
 use self::second::Seconds;
 pub(crate) use self::second::{SecondPart, histogram};
 use self::session::Session;
@@ -124,6 +126,8 @@ struct Core {
     names: HashMap<u32, String>,
     rng: ChaCha8Rng,
     until_hop: u32,
+    /// When the last read ended that brought something.
+    read_at: u64,
     open: usize,
     gone: usize,
 }
@@ -158,6 +162,7 @@ pub(crate) fn run(plan: &Arc<Plan>, shared: Arc<Shared>, at: usize, threads: usi
             names: HashMap::new(),
             rng: ChaCha8Rng::seed_from_u64(source::mix(plan.scenario.seed ^ at as u64)),
             until_hop: 0,
+            read_at: 0,
             open: 0,
             gone: 0,
             plan: Arc::clone(plan),
@@ -183,6 +188,7 @@ impl Loop {
         let (mut cpu, mut delay, mut began) = (thread_cpu(), run_delay(), now());
         let mut tick = now() + TURN.as_nanos() as u64;
         let (mut awake_until, mut spun) = (0, Duration::ZERO);
+        let mut looks = Looks::new(began);
         while self.core.gone < self.sessions.len() {
             let phase = self.core.shared.phase();
             let from = self.core.shared.window_from.load(Ordering::Acquire);
@@ -209,19 +215,24 @@ impl Loop {
                 Err(error) => return Err(error).context("cannot watch sockets"),
             }
             let woken = now();
+            let since = looks.since(slept, due, woken);
             for event in &events {
                 let slot = event.data.u64() as usize;
+                let before = self.core.seconds.records;
                 self.sessions[slot].ready(&mut self.core, slot, event.flags);
+                let core = &mut self.core;
+                if core.phase == Phase::Measure && core.seconds.records > before {
+                    // Each record is one: a look that brings thousands late is not one that brings none.
+                    let waited = core.read_at.saturating_sub(since);
+                    core.part.lag.record_many(waited, core.seconds.records - before);
+                }
             }
+            looks.looked(woken, since, events.len() == events.capacity());
             let mut time = now();
             if events.is_empty() {
                 spun += Duration::from_nanos(if is_awake { time - slept } else { 0 });
             } else {
                 awake_until = time + STAY_AWAKE.as_nanos() as u64;
-                if self.core.phase == Phase::Measure {
-                    // What was ready when the loop woke waited for its turn at most this long.
-                    self.core.part.lag.record(woken, time);
-                }
             }
             while let Some((due, slot, what)) = self.core.timers.pop(time) {
                 self.sessions[slot].due(&mut self.core, slot, what, due);

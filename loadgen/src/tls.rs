@@ -8,10 +8,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
+    RootCertStore, SignatureScheme,
 };
 
+use crate::html::moment;
 use crate::scenario::access::Trust;
 
 /// See the module.
@@ -70,16 +71,21 @@ fn roots(trust: &Trust) -> anyhow::Result<RootCertStore> {
 /// What went wrong with a server at `host:port`, and the remedy.
 pub(crate) fn explain(error: &Error, address: &str, is_shaking: bool) -> String {
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => format!(
-            "the certificate of {address} is not trusted: no known authority has signed it; name the file of its authority in \
-             `sessions.tls.ca`"
-        ),
-        Error::InvalidCertificate(reason @ CertificateError::NotValidForNameContext { .. }) => format!(
-            "the certificate of {address} is not trusted: {reason}; `sessions.tls.server_name` sets the name that is asked for"
-        ),
         Error::InvalidCertificate(reason) => {
+            let (why, remedy) = distrust(reason);
+            format!("the certificate of {address} is not trusted: {why}; {remedy}")
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
             format!(
-                "the certificate of {address} is not trusted: {reason}; see `sessions.tls` in the scenario"
+                "{address} asks for a certificate of its clients, and sessions have none; load it without, or through a proxy"
+            )
+        }
+        Error::AlertReceived(AlertDescription::UnrecognisedName) => format!(
+            "{address} knows no server of the name that was asked for; `sessions.tls.server_name` sets that name"
+        ),
+        Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
+            format!(
+                "TLS with {address} failed, for it speaks no TLS 1.2 or 1.3 that sessions speak too ({error})"
             )
         }
         Error::InvalidMessage(_) if is_shaking => {
@@ -87,6 +93,61 @@ pub(crate) fn explain(error: &Error, address: &str, is_shaking: bool) -> String 
         }
         error => format!("TLS with {address} failed: {error}"),
     }
+}
+
+/// Why a certificate is not trusted, and the remedy.
+fn distrust(reason: &CertificateError) -> (String, &'static str) {
+    use CertificateError as E;
+    const ANYBODY: &str =
+        "for a test that is not about trust, `sessions.tls.insecure` = true takes any certificate";
+    const AUTHORITY: &str = "name the file of its authority in `sessions.tls.ca`";
+    const NAME: &str = "`sessions.tls.server_name` sets the name that is asked for";
+    const RENEW: &str = "give the server a new one";
+    match reason {
+        E::UnknownIssuer => ("no known authority has signed it".to_owned(), AUTHORITY),
+        E::NotValidForName => ("it is for another name".to_owned(), NAME),
+        E::NotValidForNameContext { expected, presented } => {
+            let asked = expected.to_str();
+            let names: Vec<_> = presented.iter().map(|name| plain(name)).collect();
+            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
+            (format!("it is for {names}, and {asked} was asked for"), NAME)
+        }
+        E::Expired => ("it has expired".to_owned(), RENEW),
+        E::ExpiredContext { not_after, .. } => (format!("it expired at {}", at(*not_after)), RENEW),
+        E::NotValidYet => ("it is not valid yet".to_owned(), "look at the clocks of both machines"),
+        E::NotValidYetContext { not_before, .. } => {
+            let text = format!("it is valid from {} on, and not before", at(*not_before));
+            (text, "look at the clocks of both machines")
+        }
+        E::Revoked => ("its authority has revoked it".to_owned(), RENEW),
+        E::BadSignature => (
+            "its signature is not of the authority that it names".to_owned(),
+            "`sessions.tls.ca` may hold an authority of the same name and another key",
+        ),
+        E::BadEncoding => ("it cannot be read".to_owned(), RENEW),
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
+            ("it is not meant for servers (extended key usage)".to_owned(), RENEW)
+        }
+        // The verifier has no variant for it; the text is its name.
+        E::Other(other) if other.0.to_string() == "CaUsedAsEndEntity" => (
+            "it is an authority's own certificate (CA:TRUE), as `openssl req -x509` makes them, and a server has to have one \
+             that an authority signed"
+                .to_owned(),
+            "make the server's with -addext basicConstraints=critical,CA:FALSE, or sign one with that authority and name the \
+             authority in `sessions.tls.ca`; or, for a test that is not about trust, set `sessions.tls.insecure` = true",
+        ),
+        other => (other.to_string(), ANYBODY),
+    }
+}
+
+/// `DnsName("feed.example")` and the like, as the verifier writes names, without what is around them.
+fn plain(name: &str) -> String {
+    let within = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    within.unwrap_or(name).trim_matches('"').to_owned()
+}
+
+fn at(time: UnixTime) -> String {
+    moment(time.as_secs().saturating_mul(1_000_000_000))
 }
 
 /// Takes every certificate. Signatures of the handshake are checked all the same.
@@ -125,5 +186,43 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(error: impl Into<Error>, parts: &[&str]) {
+        let text = explain(&error.into(), "h:443", true);
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+        assert!(!text.contains("Error") && !text.contains("Context") && !text.contains("DnsName"), "{text}");
+    }
+
+    #[test]
+    fn the_usual_reasons_are_plain_words_with_a_remedy() {
+        use CertificateError as E;
+        let time = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        check(E::UnknownIssuer, &["certificate of h:443", "no known authority", "`sessions.tls.ca`"]);
+        let name = E::NotValidForNameContext {
+            expected: ServerName::try_from("a.example").unwrap(),
+            presented: vec!["DnsName(\"b.example\")".to_owned(), "IpAddress(127.0.0.1)".to_owned()],
+        };
+        check(
+            name,
+            &["it is for b.example, 127.0.0.1, and a.example was asked for; `sessions.tls.server_name`"],
+        );
+        let expired = E::ExpiredContext { time: time(1_800_000_000), not_after: time(1_767_623_400) };
+        check(expired, &["expired at 2026-01-05T14:30:00Z", "new one"]);
+        let early = E::NotValidYetContext { time: time(0), not_before: time(1_767_623_400) };
+        check(early, &["valid from 2026-01-05T14:30:00Z on", "clocks"]);
+        check(E::Revoked, &["revoked", "new one"]);
+        check(E::InvalidPurpose, &["not meant for servers"]);
+        check(Error::AlertReceived(AlertDescription::CertificateRequired), &["certificate of its clients"]);
     }
 }

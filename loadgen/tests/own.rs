@@ -244,6 +244,17 @@ fn what_cannot_start_is_said_once() {
     }
 }
 
+/// A message of a delivery window holds many records, and one look reads several messages.
+#[test]
+fn the_own_lag_is_of_records_and_not_of_looks() {
+    let plan = ["--sessions", "5", "--for", "1s", "--rate", "4000", "--set", "source.symbols=40"];
+    let report = passed(&[&plan[..], &["--set", "sessions.window=50ms"]].concat());
+    let (lag, records) = (&report["generator"]["lag"], count(&report["flow"]["records"]));
+    assert!(count(&report["flow"]["messages"]) * 5 < records, "{}", report["flow"]);
+    assert!(count(&lag["count"]) * 10 >= records * 9, "{} of {records}", lag["count"]);
+    assert_eq!(lag["backwards"], 0);
+}
+
 #[test]
 fn the_time_in_the_gateway_is_told_apart_from_the_way_to_it() {
     // Records rest for a window of 100 ms in the gateway, whatever the bus does: 50 on average.

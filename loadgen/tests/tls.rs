@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
@@ -39,7 +39,13 @@ enum Manner {
 impl Proxy {
     /// For a name; with TLS, or without.
     fn start(name: &str, has_tls: bool, manner: Manner) -> Self {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
+        Self::with(&CertificateParams::new([name.to_owned()]).unwrap(), has_tls, manner)
+    }
+
+    /// With such a certificate, which it signs itself.
+    fn with(params: &CertificateParams, has_tls: bool, manner: Manner) -> Self {
+        let signing_key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
         let certificate = NamedTempFile::new().unwrap();
         std::fs::write(&certificate, cert.pem()).unwrap();
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
@@ -185,9 +191,28 @@ fn who_is_not_trusted_is_named_with_the_remedy() {
     let output = proxy.check_refused("wss", &[], &format!("the certificate of {host} is not trusted"));
     assert!(String::from_utf8_lossy(&output.stderr).contains("`sessions.tls.ca`"));
     let certificate = proxy.certificate();
-    proxy.check_refused("wss", &["--set", &certificate], "only valid for DnsName(\"elsewhere.example\")");
+    let expected = "it is for elsewhere.example, and 127.0.0.1 was asked for; `sessions.tls.server_name`";
+    proxy.check_refused("wss", &["--set", &certificate], expected);
     let report = passed(&proxy.run("wss", &["--set", "sessions.tls.insecure=true"]));
     assert_eq!(report["scenario"]["is_unverified"], true);
+}
+
+#[test]
+fn a_certificate_that_no_server_may_have_is_said_in_plain_words() {
+    let params = || CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let mut authority = params();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let mut old = params();
+    (old.not_before, old.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+    for (params, expected) in [
+        (authority, "it is an authority's own certificate (CA:TRUE)"),
+        (old, "it expired at 2002-01-01T00:00:00Z; give the server a new one"),
+    ] {
+        let proxy = Proxy::with(&params, true, Manner::Pass);
+        let output = proxy.check_refused("wss", &["--set", &proxy.certificate()], expected);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("CaUsed") && !said.contains("Other("), "{said}");
+    }
 }
 
 #[test]
@@ -227,7 +252,8 @@ fn each_session_has_a_token_and_no_report_has() {
     let proxy = Proxy::start("127.0.0.1", true, Manner::Pass);
     let certificate = proxy.certificate();
     let output = proxy.run("wss", &["--set", &certificate, "--set", &file]);
-    passed(&output);
+    let doubts = passed(&output)["generator"]["doubts"].to_string();
+    assert!(doubts.contains("gateway of this run looks at no tokens"), "{doubts}");
     let expected = ["SECRET/1", "SECRET/1", "SECRET/2", "SECRET/2", "SECRET/3", "SECRET/4"];
     assert_eq!(seen(&proxy, "Authorization: Bearer ", "\r\n"), expected);
     check_secret(&output);

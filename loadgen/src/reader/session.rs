@@ -267,6 +267,7 @@ impl Session {
             }
             Ok(Brought { wire, plain, wants_write }) => {
                 let time = now();
+                core.read_at = time;
                 core.part.reads += 1;
                 let reader = &mut core.part.readers[usize::from(self.reader)];
                 reader.bytes += wire as u64;

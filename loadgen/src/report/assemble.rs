@@ -16,7 +16,7 @@ use crate::part::{Part, ReaderPart};
 use crate::processes::{Used, named};
 use crate::run::hops::GatewayHops;
 use crate::run::watch::Watch;
-use crate::scenario::{ReaderKind, Scenario};
+use crate::scenario::{ReaderKind, Scenario, access};
 use crate::source::Published;
 
 /// Above this share of a core, a reading thread has no room for bursts.
@@ -106,7 +106,8 @@ pub(crate) fn report(measured: Measured) -> Report {
         programs: machine_busy.map_or(Vec::new(), |(busy, used)| used.busiest(busy.processor_seconds())),
         hold: others_hold(&scenario, watch.pid().is_some(), is_same_host),
     };
-    let generator = generator(&part, &published, load, records, backwards);
+    let mut generator = generator(&part, &published, load, records, backwards);
+    generator.doubts.extend(access::unchecked(&scenario));
     let peer = scenario.peer.as_ref();
     let mut report = Report {
         format: FORMAT,

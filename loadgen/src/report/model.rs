@@ -300,7 +300,7 @@ pub(crate) struct Generator {
     pub(crate) cpu_seconds: f64,
     /// Delivered updates per second of its CPU time: what one core of it would hold.
     pub(crate) records_per_cpu_second: f64,
-    /// How late it looked at what was there: its turns, and its own timers.
+    /// The most that each record can have waited for its read, since it came; and how late the thread was for its own clock, each 10 ms.
     pub(crate) lag: Latency,
     /// How late the own source published, where it runs here or tells.
     pub(crate) source_lag: Latency,

@@ -91,11 +91,7 @@ impl Report {
         self.write_server(text)?;
         self.write_generator(text)?;
         if let Some(found) = &self.saturation {
-            writeln!(
-                text,
-                "saturation  {:.0} updates/s, {:.0} deliveries/s; then: {}",
-                found.updates_per_second, found.deliveries_per_second, found.limited_by
-            )?;
+            found.write_text(text)?;
         }
         write_noted(text, "not opened", &sessions.not_opened)?;
         write_noted(text, "ended early", &sessions.ended_early)?;
@@ -121,10 +117,7 @@ impl Report {
         }
         match (&self.refused, self.passed) {
             (Some(reason), _) => writeln!(text, "NO VERDICT: {reason}"),
-            (None, true) => {
-                let judged = self.verdicts.iter().filter(|verdict| verdict.hint.is_none());
-                writeln!(text, "passed: {} assertions hold", judged.count())
-            }
+            (None, true) => writeln!(text, "{}", self.passed_text()),
             (None, false) => writeln!(text, "FAILED"),
         }
     }
@@ -373,7 +366,7 @@ mod tests {
             "25000 records/s",
             "throttled (50)",
             "12.40 per million",
-            "passed: 1 assertions",
+            "passed: 1 assertion holds:",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

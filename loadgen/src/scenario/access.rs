@@ -152,6 +152,16 @@ fn read_tokens(file: &str) -> Result<Vec<Token>, String> {
     if found.is_empty() { Err(format!("{file} is empty; write one token a line")) } else { Ok(found) }
 }
 
+/// What a run with tokens does not show, because nobody looks at them.
+pub(crate) fn unchecked(scenario: &Scenario) -> Option<String> {
+    let is_own = scenario.has_gateway() && !scenario.sessions.tokens.all.is_empty();
+    let who = match &scenario.target.url {
+        Some(_) => "only what stands in front of it can refuse them",
+        None => "whether a token lets anybody in was not tested; name a server that does in `target.url`",
+    };
+    is_own.then(|| format!("sessions showed tokens, and the gateway of this run looks at no tokens: {who}"))
+}
+
 /// Mistakes that show only beside the URL.
 pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
     let url = scenario.target.url.as_ref();
@@ -251,6 +261,18 @@ mod tests {
         assert_eq!(of(0), "Authorization: Bearer one\r\n");
         assert_eq!((of(4), of(5)), (of(1), of(2)));
         assert_eq!(Tokens::default().of(7), None);
+    }
+
+    #[test]
+    fn a_gateway_that_looks_at_no_tokens_is_named() {
+        let said = |text: &str| unchecked(&layers(text).read().unwrap());
+        let own = said("[sessions]\ntoken = \"SECRET\"").unwrap();
+        assert!(own.contains("was not tested") && !own.contains("SECRET"), "{own}");
+        let proxy = "[gateway]\nlisten = \"127.0.0.1:7400\"\n[target]\nurl = \"ws://h:1/\"\n[sessions]\ntoken = \"a\"";
+        assert!(said(proxy).unwrap().contains("only what stands in front of it"));
+        assert_eq!(said("[sessions]\ncount = 5"), None);
+        let theirs = "[target]\nurl = \"ws://h:1/\"\nbus = \"nats://h:1\"\n[sessions]\ntoken = \"a\"";
+        assert_eq!(said(theirs), None);
     }
 
     #[track_caller]
