@@ -37,7 +37,7 @@ mod walk;
 mod ws;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -125,9 +125,13 @@ fn ended(outcome: anyhow::Result<String>) -> ExitCode {
 
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", text.trim_end())
-        .and_then(|()| out.flush())
-        .map_err(|error| anyhow::anyhow!("cannot print the result: {error}"))
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        // Whoever reads, as `head` does, has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!("cannot print the result: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a comparison; says by the status whether anything is worse, and whether that can be said.

@@ -7,6 +7,7 @@ pub(crate) mod fields;
 mod read;
 pub(crate) mod ready;
 mod unknown;
+mod url;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -242,6 +242,15 @@ fn what_cannot_start_is_said_once() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert_eq!((said.matches("error:").count(), said.matches(expected).count()), (1, 1), "{said}");
     }
+    // Who plays the source tells the run, and not the terminal as well.
+    let begin =
+        r#"{"layers":{"name":"","file":"","text":"","flags":[["--seed","seed","none"]]},"has_gateway":true}"#;
+    let script = r#"echo "$1" | "$0" serve"#;
+    let output = Command::new("sh").args(["-c", script, LOADGEN, begin]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("failed") && said.contains("--seed"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(1));
 }
 
 /// A message of a delivery window holds many records, and one look reads several messages.

@@ -188,3 +188,19 @@ fn runs_without_a_verdict_are_not_judged() {
     let text = check(&["compare", name(&a), &after, "--allow-bottleneck"], 1, "B is worse than A");
     assert!(text.contains("caution: B all 2 runs without a verdict"), "{text}");
 }
+
+/// As on a disk that is full: no file may be longer than a block, and a page is.
+#[test]
+fn a_page_that_is_cut_short_does_not_take_the_place_of_the_old_one() {
+    let (directory, [a, ..]) = files();
+    let page = directory.path().join("page.html");
+    std::fs::write(&page, "old").unwrap();
+    let before = std::fs::read_dir(directory.path()).unwrap().count();
+    let script = r#"trap '' XFSZ; ulimit -f 1; exec "$0" html "$1" --out "$2""#;
+    let output = Command::new("sh").args(["-c", script, LOADGEN, name(&a), name(&page)]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("page.html: File too large"), "{said}");
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "old");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), before, "a part of it was left");
+}

@@ -3,7 +3,7 @@
 use super::describe;
 use super::fields::{Entry, Fields};
 
-/// As many edits may lie between a name and the one that was meant.
+/// As many edits may lie between a name and the one that was meant, and half as many as it has letters.
 const EDITS_MAX: usize = 4;
 
 /// Notes each name that nobody asked for, with the remedy.
@@ -56,7 +56,7 @@ fn what(fields: &Fields, name: &str) -> String {
     }
     // Whatever its number, an entry has the fields of all others.
     let known = fields.known.iter().min_by_key(|known| distance(known, name));
-    match known.filter(|known| distance(known, name) <= EDITS_MAX) {
+    match known.filter(|known| distance(known, name) <= EDITS_MAX.min(name.len() / 2)) {
         Some(known) => format!("is no field of a scenario; did you mean `{known}`?"),
         None => "is no field of a scenario; `tickwire-loadgen scenarios --fields` lists those that exist"
             .to_owned(),
@@ -103,6 +103,8 @@ mod tests {
     fn what_was_meant_is_said() {
         check("sessions.cuont", "is no field of a scenario; did you mean `sessions.count`?");
         check("readers[1].shar", "is no field of a scenario; did you mean `readers[1].share`?");
+        check("xx", "is no field of a scenario; `tickwire-loadgen scenarios --fields`");
+        check("sed", "is no field of a scenario; did you mean `seed`?");
         check("no.such.thing.at.all", "is no field of a scenario; `tickwire-loadgen scenarios --fields`");
         check("sessions", "is a table: set its fields one by one, as `sessions.");
         check("", "names no field: write FIELD=VALUE");
