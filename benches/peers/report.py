@@ -140,22 +140,18 @@ def summary(found: dict) -> str:
 
 
 def shape(servers: dict[str, Runs]) -> str:
-    head = ["server", "delivered, k/s", "of what was due", "CPU s per million", "of it in the kernel",
+    head = ["server", "delivered, k/s", "of what was due", "CPU s per million",
             "updates per message", "p50 ms", "p99 ms", "p99.9 ms", "worst ms"]  # fmt: skip
     rows = []
     for key, runs in servers.items():
         if not runs.runs:
             rows.append([ALL[key].name, "no run", *["–"] * (len(head) - 2)])
             continue
-        # Of the process: the thread that plays Tickwire's ingester is in both.
-        parts = zip(runs.values("server", "cpu_user_seconds"), runs.values("server", "cpu_system_seconds"))
-        kernel = [100 * system / (user + system) for user, system in parts if user + system]
         batch = [a / b for a, b in zip(runs.values("flow", "records"), runs.values("flow", "messages")) if b]
         share = statistics.median(runs.values("flow", "delivered_share"))
         rows.append([
             ALL[key].name + mark(runs), spread(runs.values("flow", "records_per_second"), 1e-3), f"{100 * share:.1f} %",
-            spread(where_any(runs, "server", "cpu_seconds_per_million")), f"{statistics.median(kernel or [0]):.0f} %",
-            f"{statistics.median(batch or [0]):.1f}",
+            spread(where_any(runs, "server", "cpu_seconds_per_million")), f"{statistics.median(batch or [0]):.1f}",
             *[spread(where_any(runs, "latency", name), 1e-6) for name in ("p50_ns", "p99_ns", "p999_ns", "max_ns")],
         ])  # fmt: skip
     return table(head, rows)

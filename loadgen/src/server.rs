@@ -14,11 +14,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// CPU seconds since the process began.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cpu {
-    pub(crate) user: f64,
-    pub(crate) system: f64,
-    /// The part of both that the source's threads took.
-    pub(crate) source_user: f64,
-    pub(crate) source_system: f64,
+    pub(crate) total: f64,
+    /// The part of it that the source's threads took.
+    pub(crate) source: f64,
     /// Threads that ended are not among them.
     tasks: Tasks,
 }
@@ -48,26 +46,15 @@ impl Threads {
 }
 
 impl Cpu {
-    /// Of threads that play the source.
-    pub(crate) fn source(&self) -> f64 {
-        self.source_user + self.source_system
-    }
-
-    pub(crate) fn total(&self) -> f64 {
-        self.user + self.system
-    }
-
     /// Without the source.
     pub(crate) fn own(&self) -> f64 {
-        (self.total() - self.source()).max(0.0)
+        (self.total - self.source).max(0.0)
     }
 
     pub(crate) fn since(&self, then: &Self) -> Self {
         Self {
-            user: (self.user - then.user).max(0.0),
-            system: (self.system - then.system).max(0.0),
-            source_user: (self.source_user - then.source_user).max(0.0),
-            source_system: (self.source_system - then.source_system).max(0.0),
+            total: (self.total - then.total).max(0.0),
+            source: (self.source - then.source).max(0.0),
             tasks: Tasks::new(),
         }
     }
@@ -88,7 +75,7 @@ impl Watched {
     pub(crate) fn cpu(self) -> Cpu {
         let mut cpu = Cpu::default();
         if let Ok(text) = std::fs::read_to_string(self.path("stat")) {
-            (cpu.user, cpu.system) = parse_stat(&text).unwrap_or_default();
+            cpu.total = parse_stat(&text).unwrap_or_default();
         }
         let tasks = std::fs::read_dir(self.path("task")).into_iter().flatten().flatten();
         for task in tasks {
@@ -97,11 +84,8 @@ impl Watched {
             let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let ns: f64 = text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0.0);
             let id = task.file_name().to_str().and_then(|id| id.parse().ok()).unwrap_or(0);
-            if name.trim() == SOURCE_THREAD
-                && let Ok(text) = std::fs::read_to_string(task.path().join("stat"))
-                && let Some((user, system)) = parse_stat(&text)
-            {
-                (cpu.source_user, cpu.source_system) = (cpu.source_user + user, cpu.source_system + system);
+            if name.trim() == SOURCE_THREAD {
+                cpu.source += ns / 1e9;
             }
             cpu.tasks.insert(id, (name.trim().to_owned(), ns / 1e9));
         }
@@ -122,12 +106,13 @@ impl Watched {
     }
 }
 
-/// proc(5), `/proc/pid/stat`: user and system time are fields 14 and 15; the name in field 2 may hold anything.
-fn parse_stat(text: &str) -> Option<(f64, f64)> {
+/// proc(5), `/proc/pid/stat`: user and system time are fields 14 and 15; the name in field 2 may hold anything. Their sum is
+/// exact, but how it divides is sampled by the clock's ticks, which misleads about threads that wake with them.
+fn parse_stat(text: &str) -> Option<f64> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
     let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / TICKS_PER_SECOND);
-    Some((seconds()?, seconds()?))
+    Some(seconds()? + seconds()?)
 }
 
 #[cfg(test)]
@@ -137,7 +122,7 @@ mod tests {
     #[test]
     fn times_are_found_behind_any_name() {
         let text = "7 (a ) b) S 1 7 7 0 -1 4194304 1 2 3 4 250 50 0 0 20 0 1 0 100 0 0";
-        assert_eq!(parse_stat(text), Some((2.5, 0.5)));
+        assert_eq!(parse_stat(text), Some(3.0));
         assert_eq!(parse_stat("nothing"), None);
     }
 

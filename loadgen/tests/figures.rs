@@ -85,10 +85,6 @@ fn threads_of_a_gateway_that_was_restarted_keep_what_they_did() {
     let whole: f64 =
         ["cpu_seconds", "source_cpu_seconds"].iter().map(|name| server[name].as_f64().unwrap()).sum();
     assert!(by_thread > 0.8 * whole, "{by_thread} s of {whole} s: {server}");
-    let parts: f64 =
-        ["cpu_user_seconds", "cpu_system_seconds"].iter().map(|name| server[name].as_f64().unwrap()).sum();
-    let own = server["cpu_seconds"].as_f64().unwrap();
-    assert!((parts - own).abs() < 0.001, "{parts} of {own}");
 }
 
 #[test]

@@ -223,7 +223,7 @@ pub(super) fn server(report: &Report) -> Option<Markup> {
     Some(html! {
         (facts(&[
             ("process", format!("{} ({})", server.command, server.pid)),
-            ("CPU", format!("{:.2} s: {:.2} s user, {:.2} s system; the source in the same process {:.2} s more", server.cpu_seconds, server.cpu_user_seconds, server.cpu_system_seconds, server.source_cpu_seconds)),
+            ("CPU", format!("{:.2} s; the source in the same process {:.2} s more", server.cpu_seconds, server.source_cpu_seconds)),
             ("CPU per million deliveries", format!("{:.2} s", server.cpu_seconds_per_million)),
             ("memory", format!("{} before, {} with sessions open, {} at the end, {} at most", bytes(server.resident_bytes_before as f64), bytes(server.resident_bytes_open as f64), bytes(server.resident_bytes_end as f64), bytes(server.resident_bytes_max as f64))),
             ("memory of a session", bytes(server.bytes_per_session)),

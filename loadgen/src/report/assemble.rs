@@ -243,8 +243,6 @@ fn hops(part: &Part, sampled_one_in: u32, is_peer: bool, inside: GatewayHops) ->
 fn server(watch: &Watch, records: u64, sessions: u64, series: &[Second]) -> Option<Server> {
     let pid = watch.pid()?;
     let cpu = &watch.cpu;
-    let source = cpu.source();
-    let beyond = |all: f64, source: f64| (all - source).max(0.0);
     let own = cpu.own();
     let resident = || series.iter().filter_map(|second| Some((second.at, second.server_resident_bytes?)));
     let growth = watch.resident_open.saturating_sub(watch.resident_before);
@@ -252,9 +250,7 @@ fn server(watch: &Watch, records: u64, sessions: u64, series: &[Second]) -> Opti
         pid,
         command: watch.command.clone(),
         cpu_seconds: own,
-        cpu_user_seconds: beyond(cpu.user, cpu.source_user),
-        cpu_system_seconds: beyond(cpu.system, cpu.source_system),
-        source_cpu_seconds: source,
+        source_cpu_seconds: cpu.source,
         cpu_by_thread: watch.threads.by_name.clone(),
         cpu_seconds_per_million: if records > 0 { own * 1e6 / records as f64 } else { 0.0 },
         resident_bytes_before: watch.resident_before,

@@ -272,9 +272,6 @@ pub(crate) struct Server {
     pub(crate) command: String,
     /// While it was measured; the threads of a source in the same process are not counted in.
     pub(crate) cpu_seconds: f64,
-    /// The two parts of `cpu_seconds`.
-    pub(crate) cpu_user_seconds: f64,
-    pub(crate) cpu_system_seconds: f64,
     /// Of the source's threads in the server's process, beyond `cpu_seconds`.
     pub(crate) source_cpu_seconds: f64,
     /// By name of the thread, the source's among them; those that ended (a restart) up to the last look at them.

@@ -130,8 +130,6 @@ pub(crate) fn sample() -> Report {
             pid: 4242,
             command: "tickwire-loadgen serve".to_owned(),
             cpu_seconds: 6.2,
-            cpu_user_seconds: 2.2,
-            cpu_system_seconds: 4.0,
             source_cpu_seconds: 0.4,
             cpu_by_thread: BTreeMap::from([("shard-0".to_owned(), 5.1), ("hub".to_owned(), 1.1)]),
             cpu_seconds_per_million: 12.4,
