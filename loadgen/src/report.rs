@@ -1,6 +1,7 @@
 //! What came of a run.
 
 pub(crate) mod assemble;
+mod doubts;
 pub(crate) mod files;
 pub(crate) mod model;
 mod outcome;

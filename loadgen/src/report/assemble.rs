@@ -4,33 +4,21 @@ use std::collections::BTreeMap;
 
 use tickwire_wire::{Channel, PROTOCOL_VERSION, SCHEMA};
 
+use super::doubts::{Load, generator, late_max};
 use super::model::{
-    Accounts, Checks, Clock, Event, FORMAT, Flow, Generator, Hop, Machine, Program, Readers, Report,
-    Saturation, Second, Server, Sessions, Versions,
+    Accounts, Checks, Clock, Event, FORMAT, Flow, Hop, Machine, Readers, Report, Saturation, Second, Server,
+    Sessions, Versions,
 };
 use super::{model, verdict};
 use crate::crew::CountsNow;
-use crate::latency::{Latencies, Summary};
+use crate::latency::Latencies;
 use crate::machine::Busy;
 use crate::part::{Part, ReaderPart};
-use crate::processes::{Used, named};
+use crate::processes::Used;
 use crate::run::hops::GatewayHops;
 use crate::run::watch::Watch;
 use crate::scenario::{ReaderKind, Scenario, access};
 use crate::source::Published;
-
-/// Above this share of a core, a reading thread has no room for bursts.
-const CPU_SHARE_MAX: f64 = 0.8;
-/// Above this, at p99, reading late is a visible part of what is measured.
-const LAG_P99_MAX_NS: u64 = 5_000_000;
-/// Above this, at p99, the own source is a visible part of what is measured.
-const SOURCE_LAG_P99_MAX_NS: u64 = 5_000_000;
-/// Above this share of all processors, whoever measures and whoever is measured wait for each other.
-const MACHINE_BUSY_MAX: f64 = 0.9;
-/// Above this share of all processors, what else runs there may show in the latencies.
-const OTHERS_BUSY_MAX: f64 = 0.1;
-/// Above this share of the time, the generator stood in line for a processor.
-const WAITED_SHARE_MAX: f64 = 0.1;
 
 /// Everything that was seen.
 pub(crate) struct Measured {
@@ -100,13 +88,8 @@ pub(crate) fn report(measured: Measured) -> Report {
     let mut accounts = Accounts::default();
     part.readers.iter().for_each(|reader| accounts.add(reader.accounts));
     let backwards = all.summary().backwards;
-    let load = Load {
-        all: machine_busy.as_ref().map(|(busy, _)| busy.share),
-        others: machine_busy.as_ref().map(|(busy, used)| others(*busy, used)),
-        programs: machine_busy.map_or(Vec::new(), |(busy, used)| used.busiest(busy.processor_seconds())),
-        hold: others_hold(&scenario, watch.pid().is_some(), is_same_host),
-    };
-    let mut generator = generator(&part, &published, load, records, backwards);
+    let load = Load::new(machine_busy, &scenario, watch.pid().is_some(), is_same_host);
+    let mut generator = generator(&part, &published, load, (records, backwards), late_max(&scenario));
     generator.doubts.extend(access::unchecked(&scenario));
     let peer = scenario.peer.as_ref();
     let mut report = Report {
@@ -294,176 +277,9 @@ fn checks(part: Part, accounts: Accounts) -> Checks {
     }
 }
 
-/// What the machine did, as shares of all processors.
-#[derive(Clone, Debug, Default)]
-struct Load {
-    all: Option<f64>,
-    /// What the run did not start and does not watch, and the busiest of it.
-    others: Option<f64>,
-    programs: Vec<Program>,
-    /// Who of those that are under test is among the others.
-    hold: Vec<String>,
-}
-
-fn others(busy: Busy, used: &Used) -> f64 {
-    (busy.share - used.own_seconds / busy.processor_seconds().max(1e-9)).max(0.0)
-}
-
-/// Processes of this machine that are under test, and that the run does not know.
-fn others_hold(scenario: &Scenario, is_watched: bool, is_same_host: bool) -> Vec<String> {
-    let mut hold = Vec::new();
-    if is_same_host && scenario.has_gateway() && scenario.target.url.is_some() && scenario.peer.is_none() {
-        hold.push("what stands at `target.url`, in front of the gateway".to_owned());
-    } else if is_same_host && !is_watched {
-        hold.push("the server (`target.server_pid`, --server-pid, says which it is)".to_owned());
-    }
-    if !scenario.target.bus.is_empty() {
-        hold.push("the bus, where it runs on this machine".to_owned());
-    }
-    hold
-}
-
-fn generator(part: &Part, published: &Published, load: Load, records: u64, backwards: u64) -> Generator {
-    let cpu_seconds: f64 = part.cpu_seconds.iter().sum();
-    let sessions: u64 = part.readers.iter().map(|reader| reader.sessions).sum();
-    let (lag, source_lag) = (part.lag.summary(), published.lag.summary());
-    let (bottlenecks, doubts) = doubts(&part.cpu_share, lag, source_lag, part.waited_share, &load, backwards);
-    Generator {
-        cpu_share: part.cpu_share.clone(),
-        cpu_seconds,
-        records_per_cpu_second: if cpu_seconds > 0.0 { records as f64 / cpu_seconds } else { 0.0 },
-        lag: part.lag.read_off(),
-        source_lag: published.lag.read_off(),
-        waited_share: part.waited_share,
-        machine_busy: load.all,
-        machine_busy_others: load.others,
-        others: load.programs,
-        others_hold: load.hold,
-        resident_bytes: part.resident_bytes,
-        bytes_per_session: part.resident_bytes.saturating_sub(part.resident_bytes_before) as f64
-            / sessions.max(1) as f64,
-        was_bottleneck: !bottlenecks.is_empty(),
-        bottlenecks,
-        doubts,
-    }
-}
-
-/// Why the generator was the bottleneck, if it was; and all that limits how far its figures can be trusted.
-fn doubts(
-    cpu_share: &[f64],
-    lag: Summary,
-    source_lag: Summary,
-    waited_share: f64,
-    load: &Load,
-    backwards: u64,
-) -> (Vec<String>, Vec<String>) {
-    let busiest = cpu_share.iter().copied().fold(0.0, f64::max);
-    let percent = |share: f64| share * 100.0;
-    let ms = |ns: u64| ns as f64 / 1e6;
-    let mut doubts = Vec::new();
-    if busiest > CPU_SHARE_MAX {
-        let taken = percent(busiest);
-        doubts.push(format!(
-            "a reading thread took {taken:.0} % of a core; take more `threads` or `processes`"
-        ));
-    }
-    if lag.p99_ns > LAG_P99_MAX_NS {
-        let late = ms(lag.p99_ns);
-        doubts.push(format!(
-            "it read up to {late:.1} ms late (p99), and latencies hold that; give it a free core"
-        ));
-    }
-    if source_lag.p99_ns > SOURCE_LAG_P99_MAX_NS {
-        let late = ms(source_lag.p99_ns);
-        doubts.push(format!(
-            "the own source was up to {late:.1} ms late (p99); give it a free core, or a lower rate"
-        ));
-    }
-    let bottlenecks = doubts.clone();
-    if waited_share > WAITED_SHARE_MAX {
-        let waited = percent(waited_share);
-        doubts.push(format!("a reading thread waited {waited:.0} % of the time for a processor"));
-    }
-    if let Some(busy) = load.all.filter(|busy| *busy > MACHINE_BUSY_MAX) {
-        let busy = percent(busy);
-        doubts.push(format!(
-            "all processors were {busy:.0} % busy: latencies hold the wait for a processor, the generator's included"
-        ));
-    }
-    // Where those that are under test are among them, it is no doubt that they ran.
-    if let Some(busy) = load.others.filter(|busy| *busy > OTHERS_BUSY_MAX && load.hold.is_empty()) {
-        let busy = percent(busy);
-        doubts.push(format!(
-            "other programs took {busy:.0} % of all processors ({}): latencies hold the wait for them",
-            named(&load.programs)
-        ));
-    }
-    if backwards > 0 {
-        doubts.push(format!("{backwards} records came before their event time: the clocks differ"));
-    }
-    (bottlenecks, doubts)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(
-        share: f64,
-        lag_ns: u64,
-        source_ns: u64,
-        others: (f64, [f64; 2], u64),
-        bottleneck: bool,
-        count: usize,
-    ) {
-        let of = |p99_ns| Summary { p99_ns, ..Summary::default() };
-        let (waited, [all, others], backwards) = others;
-        let load = Load { all: Some(all), others: Some(others), ..Load::default() };
-        let (bottlenecks, doubts) =
-            doubts(&[0.1, share], of(lag_ns), of(source_ns), waited, &load, backwards);
-        assert_eq!((!bottlenecks.is_empty(), doubts.len()), (bottleneck, count), "{doubts:?}");
-    }
-
-    #[test]
-    fn it_says_when_it_was_the_bottleneck_itself() {
-        let calm = (0.01, [0.5, 0.05], 0);
-        check(0.5, 1_200_000, 100_000, calm, false, 0);
-        check(0.9, 1_200_000, 100_000, calm, true, 1);
-        let programs = vec![Program { name: "rustc".to_owned(), pid: 7, share: 0.4 }];
-        let mut busy = Load { all: Some(0.99), others: Some(0.5), programs, hold: Vec::new() };
-        let of = |load: &Load| doubts(&[0.9], Summary::default(), Summary::default(), 0.0, load, 0);
-        let (bottlenecks, doubts) = of(&busy);
-        assert!(doubts[2].contains("rustc 40 %, process 7"), "{doubts:?}");
-        assert_eq!(
-            (bottlenecks.len(), doubts.len()),
-            (1, 3),
-            "what other programs did is not the generator's doing"
-        );
-        busy.hold.push("the server".to_owned());
-        assert_eq!(of(&busy).1.len(), 2, "it is what is tested");
-        check(0.5, 9_000_000, 100_000, calm, true, 1);
-        check(0.5, 1_200_000, 9_000_000, calm, true, 1);
-        check(0.5, 1_200_000, 100_000, (0.3, [0.95, 0.05], 3), false, 3);
-        check(0.5, 1_200_000, 100_000, (0.01, [0.5, 0.3], 0), false, 1);
-    }
-
-    #[test]
-    fn who_is_under_test_and_not_known_is_named() {
-        let hold = |text: &str, is_watched, is_same_host| {
-            let mut fields = crate::scenario::fields::Fields::default();
-            fields.add_file("x", text);
-            let scenario = crate::scenario::read(&mut fields, 2);
-            assert_eq!(fields.mistakes(), [""; 0]);
-            others_hold(&scenario, is_watched, is_same_host)
-        };
-        assert_eq!(hold("", true, true), [""; 0]);
-        let proxied = "gateway.listen = \"127.0.0.1:7400\"\ntarget.url = \"ws://127.0.0.1:80\"\n";
-        assert!(hold(proxied, true, true)[0].contains("in front of the gateway"));
-        let url = "target.url = \"ws://h:7400\"\ntarget.bus = [\"nats://h:4222\"]\n";
-        assert_eq!(hold(url, false, true).len(), 2);
-        assert_eq!((hold(url, true, true).len(), hold(url, false, false).len()), (1, 1));
-    }
 
     #[test]
     fn a_leak_has_a_slope() {
