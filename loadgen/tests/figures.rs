@@ -1,23 +1,10 @@
 //! What a report says of a run is so: shares of one, processors, pressure, ledgers.
 
-use std::process::{Command, Output};
+mod runs;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::Value;
-
-const LOADGEN: &str = env!("CARGO_BIN_EXE_tickwire-loadgen");
-
-fn run(arguments: &[&str]) -> Output {
-    let always =
-        ["--json", "--allow-bottleneck", "--set", "warm_up=300ms", "--set", "assert.latency.p99=10s"];
-    Command::new(LOADGEN).arg("run").args(arguments).args(always).output().expect("the generator starts")
-}
-
-#[track_caller]
-fn report(output: &Output) -> Value {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\n{stdout}\n{stderr}"))
-}
+use runs::{report, run};
 
 fn set(fields: &[&'static str]) -> Vec<&'static str> {
     fields.iter().flat_map(|field| ["--set", field]).collect()

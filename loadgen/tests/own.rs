@@ -1,29 +1,24 @@
 //! Runs with a gateway and a source of their own.
 
+mod runs;
+
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const LOADGEN: &str = env!("CARGO_BIN_EXE_tickwire-loadgen");
-
-fn run(arguments: &[&str]) -> Output {
-    let always =
-        ["--json", "--allow-bottleneck", "--set", "warm_up=300ms", "--set", "assert.latency.p99=10s"];
-    Command::new(LOADGEN).arg("run").args(arguments).args(always).output().expect("the generator starts")
-}
+use runs::{LOADGEN, report, run};
 
 #[track_caller]
 fn passed(arguments: &[&str]) -> Value {
     let output = run(arguments);
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let report: Value =
-        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}\n{stdout}\n{stderr}"));
+    let report = report(&output);
     assert!(
         output.status.success(),
-        "{}\n{:#}\n{:#}\n{stderr}",
+        "{}\n{:#}\n{:#}\n{}",
         report["verdicts"],
         report["sessions"],
-        report["checks"]
+        report["checks"],
+        String::from_utf8_lossy(&output.stderr)
     );
     report
 }

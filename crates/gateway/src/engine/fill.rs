@@ -35,7 +35,8 @@ pub(crate) struct Noted {
 }
 
 /// Appends what the session is owed, up to about `budget` bytes and as far as its window is open, as whole WebSocket
-/// frames. Control first: it always fits, whatever the budget. Probes go behind what they are to confirm. Returns whether there was anything but control.
+/// frames. Control first: it always fits, whatever the budget. Probes go behind what they are to confirm. Returns whether
+/// there was anything but control.
 pub(crate) fn fill(
     session: &mut Session,
     topics: &mut Topics,

@@ -8,18 +8,9 @@ use tickwire_wire::{
 };
 
 use super::rig::{
-    Client, EPOCH, Rig, brief, change, level, limits, quote, records, snapshot, status, subscribe, trade,
+    Client, EPOCH, Rig, brief, change, level, limits, quote, records, snapshot, status, subscribe,
+    subscribed, trade,
 };
-
-/// A rig, and a client with these channels of `sim:A`.
-fn subscribed(channels: &[Channel]) -> (Rig, Client) {
-    let mut rig = Rig::new(limits());
-    let client = rig.open(Encoding::Proto);
-    for channel in channels {
-        rig.subscribe(client, *channel, &["sim:A"]);
-    }
-    (rig, client)
-}
 
 fn bar(interval: u64, close: i64) -> Body {
     Body::Bar(Bar { interval, close, ..Bar::default() })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tickwire_gateway::engine::{Event, PASSAGE_ONE_IN, Pace, Passage, TopicId, Update};
 use tickwire_wire::{Body, Channel, Encoding, GapCause, Message, encode_message};
 
-use super::rig::{Client, EPOCH, Rig, limits, quote, trade};
+use super::rig::{Client, EPOCH, Rig, quote, subscribed, trade};
 
 const MS: u64 = 1_000_000;
 const RECEIVED: u64 = 9;
@@ -20,15 +20,6 @@ fn publish(rig: &mut Rig, number: u64, body: Body, ago: u64) -> Arc<Update> {
     let update = Arc::new(update.at(rig.now - ago));
     rig.event(Event::Update(Arc::clone(&update)));
     update
-}
-
-fn subscribed(channels: &[Channel]) -> (Rig, Client) {
-    let mut rig = Rig::new(limits());
-    let client = rig.open(Encoding::Proto);
-    for channel in channels {
-        rig.subscribe(client, *channel, &["sim:A"]);
-    }
-    (rig, client)
 }
 
 fn taken(rig: &mut Rig) -> Vec<Passage> {

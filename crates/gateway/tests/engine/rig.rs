@@ -58,6 +58,16 @@ pub(crate) struct Client {
     pub(crate) encoding: Encoding,
 }
 
+/// A rig, and a client with these channels of `sim:A`.
+pub(super) fn subscribed(channels: &[Channel]) -> (Rig, Client) {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    for channel in channels {
+        rig.subscribe(client, *channel, &["sim:A"]);
+    }
+    (rig, client)
+}
+
 impl Rig {
     /// With `sim:A`, `sim:B` and `sim:C`, whose feed is live.
     pub(crate) fn new(limits: EngineLimits) -> Self {
