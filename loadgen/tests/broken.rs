@@ -60,6 +60,12 @@ fn a_gateway_in_order_passes_through_the_proxy() {
     assert_eq!(report["checks"]["final_values"], 200);
 }
 
+#[test]
+fn what_stands_behind_the_last_ledger_is_beyond_the_account() {
+    let report = check(Damage::GoesOn, &BUSY, &[]);
+    assert_eq!(report["checks"]["ledgers"], 10);
+}
+
 /// Of a conflated channel a jump in numbers may be conflation: the ledger shows that it was none.
 #[test]
 fn one_quote_of_ten_thousand_that_is_missing_is_found() {

@@ -144,9 +144,7 @@ impl Session {
     fn market(&mut self, core: &mut Core, market: &Market, times: Times) {
         let channel = channel(market.channel);
         let Some(numbering) = self.numberings.get_mut(&key(market.instrument, market.channel)) else {
-            return self.breaks(core, Rule::Protocol, || {
-                format!("a {} of {} came unasked", channel.name(), market.instrument)
-            });
+            return self.unasked(core, || format!("a {} of {}", channel.name(), market.instrument));
         };
         let before = numbering.position().1;
         let numbered = Numbered {
@@ -249,10 +247,17 @@ impl Session {
         self.breaks(core, Rule::Order, text);
     }
 
+    /// What is in a message behind the ledger that ends the session is beyond its account.
+    fn unasked(&mut self, core: &mut Core, what: impl FnOnce() -> String) {
+        if self.state != State::Gone {
+            self.breaks(core, Rule::Protocol, || format!("{} came unasked", what()));
+        }
+    }
+
     fn gap(&mut self, core: &mut Core, instrument: u32, gap: &Gap) {
         self.gaps += 1;
         let Some(numbering) = self.numberings.get_mut(&key(instrument, gap.channel as u8)) else {
-            return self.breaks(core, Rule::Protocol, || format!("a gap of {instrument} came unasked"));
+            return self.unasked(core, || format!("a gap of {instrument}"));
         };
         let settled = numbering.gap(gap);
         let cause = gap.cause().as_str_name().trim_start_matches("GAP_CAUSE_").to_ascii_lowercase();

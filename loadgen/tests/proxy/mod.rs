@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tickwire_wire::{Batch, Body, Channel, Encoding, Message, Record, Scale, encode_message};
+use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, Message, Record, Scale, encode_message};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Damage {
@@ -22,6 +22,8 @@ pub(crate) enum Damage {
     },
     /// Each quote but the first says what the one before it said.
     Stale,
+    /// None: behind a ledger its message goes on with the last record before it and a gap.
+    GoesOn,
     /// So many bytes are taken each 20 ms and never given back.
     Leaks {
         bytes: usize,
@@ -165,10 +167,21 @@ impl Passing {
                         put(&Message::Record(held), &mut out);
                     }
                     put(&message, &mut out);
+                    if matches!((&message, self.damage), (Message::Ledger(_), Damage::GoesOn)) {
+                        self.go_on(&mut out);
+                    }
                 }
             }
         }
         out
+    }
+
+    fn go_on(&self, out: &mut Vec<u8>) {
+        let record = self.before.values().next().expect("a record came").clone();
+        let gap =
+            Gap { channel: Channel::Quote.into(), first_sequence: record.sequence + 1, ..Gap::default() };
+        put(&Message::Record(Record { body: Body::Gap(gap), ..record.clone() }), out);
+        put(&Message::Record(record), out);
     }
 
     fn record(&mut self, mut record: Record, out: &mut Vec<u8>) {
@@ -187,6 +200,9 @@ impl Passing {
                     self.held = Some(record);
                     return;
                 }
+            }
+            Damage::GoesOn => {
+                self.before.insert(record.instrument, record.clone());
             }
             Damage::Stale if record.channel() == Channel::Quote => {
                 let newest = record.clone();
