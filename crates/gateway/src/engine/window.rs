@@ -18,36 +18,34 @@
 
 use std::collections::VecDeque;
 
+use super::throughput::{RATE_SPAN_NS, Throughput};
+
 /// Probes of one session that may be unanswered. More would say nothing more.
 const MARKS_MAX: usize = 64;
 /// Who comes to a ping later than this does not answer it any more.
 const RECEIPT_AGE_MAX_NS: u64 = 60_000_000_000;
 /// Probes whose receipts are not charged as commands, at most.
 const RECEIPTS_OWED_MAX: u32 = 256;
-/// Points from which the rate is taken.
-const SAMPLES_MAX: usize = 32;
 /// Smallest window, in bytes: one record always goes.
 const LEAST: usize = 64;
 /// Fewest bytes worth a probe of a session that keeps up.
 const PROBE_BYTES: usize = 1024;
 /// Less than this between two probes is a light load.
 const LIGHT_BYTES: usize = 8 << 10;
+/// A window beyond this is confirmed in fewer parts: each is worth its answer.
+const LARGE_BYTES: usize = 8 << 10;
 /// Most bytes without a probe.
 const PROBE_BYTES_MAX: usize = 64 << 10;
 /// Window of a client that does not answer pings: what its kernel has not confirmed.
 const KERNEL_BYTES: usize = 64 << 10;
 /// What a write should carry at least, where there is room for that.
 const STEP_MAX: usize = 1400;
-/// The highest rate of one to two of these counts.
-const PEAK_NS: u64 = 1_000_000_000;
 /// How often the shortest delay is measured anew.
 const FLOOR_NS: u64 = 10_000_000_000;
 /// Legs with the proven window before a larger one is tried.
 const TRIAL_EVERY: u8 = 3;
 /// Bytes that say something about a rate.
 const TRIAL_BYTES: u64 = 4096;
-/// Shortest stretch that a rate is taken over.
-const RATE_SPAN_NS: u64 = 300_000_000;
 
 /// What the window is told about freshness. Nanoseconds, bytes.
 #[derive(Clone, Copy, Debug)]
@@ -119,14 +117,8 @@ pub(crate) struct Window {
     pongs_owed: u32,
     /// Probes that no receipt answered.
     receipts_owed: u32,
-    /// Time and confirmed bytes, at receipts of the last second.
-    samples: VecDeque<(u64, u64)>,
+    throughput: Throughput,
     trials: Trials,
-    /// Highest rate, in bytes per second, of this stretch and the one before; when this one began.
-    peaks: [f64; 2],
-    /// The rate was taken over a stretch that says little.
-    is_rate_rough: bool,
-    peak_at: u64,
     /// Shortest delay of this stretch and the one before, in nanoseconds; when this one began.
     floors: [u64; 2],
     floor_at: u64,
@@ -148,11 +140,8 @@ impl Window {
             confirmed: 0,
             limit: freshness.first_bytes.max(LEAST),
             marks: VecDeque::new(),
-            samples: VecDeque::new(),
+            throughput: Throughput::new(now),
             trials: Trials::default(),
-            peaks: [0.0; 2],
-            is_rate_rough: true,
-            peak_at: now,
             floors: [u64::MAX; 2],
             floor_at: now,
             is_floor_due: false,
@@ -202,7 +191,8 @@ impl Window {
 
     /// Bytes of one message, so that a probe behind each confirms the window in parts.
     pub(crate) fn message_bytes(&self) -> usize {
-        (self.limit() / 16).clamp(256, PROBE_BYTES_MAX)
+        let parts = if self.limit() > LARGE_BYTES { 8 } else { 16 };
+        (self.limit() / parts).clamp(256, PROBE_BYTES_MAX)
     }
 
     fn step(&self) -> usize {
@@ -213,11 +203,7 @@ impl Window {
     pub(crate) fn on_sent(&mut self, bytes: usize, now: u64) {
         if self.in_flight() == 0 && bytes > 0 {
             self.progress_at = now;
-            if self.samples.back().is_none_or(|(at, _)| now.saturating_sub(*at) > RATE_SPAN_NS) {
-                // What was not asked of the client says nothing about its rate.
-                self.samples.clear();
-            }
-            self.sample(now);
+            self.throughput.begin(self.confirmed, now);
         }
         self.sent += bytes as u64;
     }
@@ -236,19 +222,24 @@ impl Window {
         let is_first = self.trust == Trust::Unknown && self.marks.is_empty();
         is_first
             || !self.is_open()
-            || self.is_tight
-            || (is_filling && unprobed >= self.message_bytes())
+            || ((is_filling || self.is_tight) && unprobed >= self.message_bytes())
             || unprobed >= PROBE_BYTES_MAX
-            || (unprobed >= PROBE_BYTES
+            || ((unprobed >= PROBE_BYTES || self.is_tight)
                 && now.saturating_sub(self.probed_at) >= self.probe_every_ns(unprobed))
     }
 
-    /// How often a window that is far from full is probed. An answer costs as much as a write: who gets little and answered at
-    /// once is asked less often.
+    /// How often is asked what there is little of. An answer costs as much as a write: who gets little and answered at once is
+    /// asked less often.
     fn probe_every_ns(&self, unprobed: usize) -> u64 {
         let target = self.freshness.target_ns;
         let is_light = unprobed < LIGHT_BYTES;
-        if is_light && self.delay_ns < target / 8 { target * 2 } else { target / 2 }
+        if self.is_tight {
+            target / 16
+        } else if is_light && self.delay_ns < target / 8 {
+            target * 2
+        } else {
+            target / 2
+        }
     }
 
     /// A time that names what is sent now: later than that of every probe before, and even.
@@ -363,7 +354,7 @@ impl Window {
         let bytes = (mark.sent - self.confirmed) as usize;
         self.confirmed = mark.sent;
         self.progress_at = now;
-        self.sample(now);
+        self.throughput.note(self.confirmed, now);
         let delay = now.saturating_sub(mark.time);
         self.note_floor(delay, &mark, now);
         self.adjust(delay, bytes, &mark, now);
@@ -381,7 +372,7 @@ impl Window {
             let path = self.floor().saturating_mul(5) / 4;
             let usual = target * 6 / 10;
             let span = if self.drain.is_some() { usual } else { usual.max(path) };
-            let proven = (self.rate() * span as f64 / 1e9) as usize;
+            let proven = (self.throughput.rate() * span as f64 / 1e9) as usize;
             self.limit =
                 if self.drain.is_some() { proven } else { self.try_more(proven, delay, is_used, now) };
         } else if is_used {
@@ -454,8 +445,7 @@ impl Window {
             self.floors = [delay, u64::MAX];
             self.floor_at = now;
             // What was held back for this measurement is no sign of a slower client.
-            self.peaks = [self.rate(); 2];
-            self.peak_at = now;
+            self.throughput.hold(now);
         }
         self.floors[0] = self.floors[0].min(delay);
     }
@@ -471,40 +461,6 @@ impl Window {
             self.drain = Some(now);
         } else {
             self.floors = [u64::MAX, self.floors[0]];
-        }
-    }
-
-    /// Bytes per second that the client takes, as it has proven lately.
-    fn rate(&self) -> f64 {
-        self.peaks[0].max(self.peaks[1])
-    }
-
-    fn sample(&mut self, now: u64) {
-        let span = self.samples.iter().rev().find(|(at, _)| now.saturating_sub(*at) >= RATE_SPAN_NS);
-        if let Some((at, confirmed)) = span.or(self.samples.front())
-            && now > *at
-        {
-            let rate = (self.confirmed - confirmed) as f64 * 1e9 / (now - at) as f64;
-            if now.saturating_sub(self.peak_at) > PEAK_NS {
-                self.peaks = [0.0, self.peaks[0]];
-                self.peak_at = now;
-            }
-            // A stretch that is shorter says less: it counts only as long as nothing better is known. The greeting's few
-            // bytes are read at once by a client that takes a second for the next kilobytes.
-            if now - at >= RATE_SPAN_NS && self.is_rate_rough {
-                (self.peaks, self.is_rate_rough) = ([rate, 0.0], false);
-            } else if now - at >= RATE_SPAN_NS || self.rate() == 0.0 {
-                self.peaks[0] = self.peaks[0].max(rate);
-            }
-        }
-        match self.samples.back_mut() {
-            Some(last) if now.saturating_sub(last.0) < RATE_SPAN_NS / 16 => last.1 = self.confirmed,
-            _ => {
-                if self.samples.len() == SAMPLES_MAX {
-                    self.samples.pop_front();
-                }
-                self.samples.push_back((now, self.confirmed));
-            }
         }
     }
 }

@@ -130,35 +130,36 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
 }
 
 #[track_caller]
-fn check(reader: Reader, median_ms: u64, p99_ms: u64, used: f64) {
+fn check(name: &str, reader: Reader, median_ms: u64, p99_ms: u64, used: f64) {
     let outcome = run(reader, 404_000, 40);
     let (median, p99) = (outcome.age(0.5), outcome.age(0.99));
-    let shown = format!("median {median} ms, p99 {p99} ms, used {:.3}", outcome.used);
+    let shown = format!("{name}: median {median} ms, p99 {p99} ms, used {:.3}", outcome.used);
+    println!("{shown}");
     assert!(median <= median_ms && p99 <= p99_ms && outcome.used >= used, "{shown}");
 }
 
 #[test]
 fn a_reader_of_a_kilobyte_each_100_ms_reads_fresh_data() {
-    check(Reader::bursty(1024, 100 * MS), 125, 250, 0.9);
+    check("1 KiB each 100 ms", Reader::bursty(1024, 100 * MS), 125, 250, 0.9);
 }
 
 #[test]
 fn steady_slow_readers_read_fresh_data() {
-    check(Reader::steady(10_000, 0), 140, 220, 0.95);
+    check("10 KB/s", Reader::steady(10_000, 0), 140, 220, 0.95);
     // What is sent before the first receipt is a second's worth for this one.
-    check(Reader::steady(2_000, 0), 160, 1_000, 0.9);
-    check(Reader::steady(100_000, 0), 140, 220, 0.95);
+    check("2 KB/s", Reader::steady(2_000, 0), 160, 1_000, 0.9);
+    check("100 KB/s", Reader::steady(100_000, 0), 140, 220, 0.95);
 }
 
 #[test]
 fn a_reader_that_comes_seldom_is_not_starved() {
-    check(Reader::bursty(4096, 400 * MS), 800, 1_200, 0.8);
+    check("4 KiB each 400 ms", Reader::bursty(4096, 400 * MS), 800, 1_200, 0.8);
 }
 
 #[test]
 fn a_long_path_is_filled() {
-    check(Reader::steady(200_000, 40 * MS), 140, 250, 0.95);
-    check(Reader::steady(200_000, 150 * MS), 320, 550, 0.88);
+    check("200 KB/s, 80 ms round trip", Reader::steady(200_000, 40 * MS), 140, 250, 0.95);
+    check("200 KB/s, 300 ms round trip", Reader::steady(200_000, 150 * MS), 320, 550, 0.88);
 }
 
 #[test]

@@ -1,0 +1,78 @@
+//! What a client takes, in bytes per second, from what it confirmed and when.
+
+use std::collections::VecDeque;
+
+/// Shortest stretch that a rate is taken over.
+pub(super) const RATE_SPAN_NS: u64 = 300_000_000;
+/// The highest rate of one to two of these counts.
+const PEAK_NS: u64 = 1_000_000_000;
+/// Points from which the rate is taken.
+const SAMPLES_MAX: usize = 32;
+
+/// The highest rate of the last seconds.
+#[derive(Debug)]
+pub(super) struct Throughput {
+    /// Time and confirmed bytes, at receipts of the last second.
+    samples: VecDeque<(u64, u64)>,
+    /// Highest rate, in bytes per second, of this stretch and the one before; when this one began.
+    peaks: [f64; 2],
+    peak_at: u64,
+    /// The rate was taken over a stretch that says little.
+    is_rough: bool,
+}
+
+impl Throughput {
+    pub(super) fn new(now: u64) -> Self {
+        Self { samples: VecDeque::new(), peaks: [0.0; 2], peak_at: now, is_rough: true }
+    }
+
+    /// Bytes per second that the client takes, as it has proven lately.
+    pub(super) fn rate(&self) -> f64 {
+        self.peaks[0].max(self.peaks[1])
+    }
+
+    /// The client had nothing under way and gets something now; `confirmed` bytes so far.
+    pub(super) fn begin(&mut self, confirmed: u64, now: u64) {
+        if self.samples.back().is_none_or(|(at, _)| now.saturating_sub(*at) > RATE_SPAN_NS) {
+            // What was not asked of the client says nothing about its rate.
+            self.samples.clear();
+        }
+        self.note(confirmed, now);
+    }
+
+    /// The client has confirmed so many bytes.
+    pub(super) fn note(&mut self, confirmed: u64, now: u64) {
+        let span = self.samples.iter().rev().find(|(at, _)| now.saturating_sub(*at) >= RATE_SPAN_NS);
+        if let Some((at, before)) = span.or(self.samples.front())
+            && now > *at
+        {
+            let rate = (confirmed - before) as f64 * 1e9 / (now - at) as f64;
+            if now.saturating_sub(self.peak_at) > PEAK_NS {
+                self.peaks = [0.0, self.peaks[0]];
+                self.peak_at = now;
+            }
+            // A stretch that is shorter says less: it counts only as long as nothing better is known. The greeting's few
+            // bytes are read at once by a client that takes a second for the next kilobytes.
+            if now - at >= RATE_SPAN_NS && self.is_rough {
+                (self.peaks, self.is_rough) = ([rate, 0.0], false);
+            } else if now - at >= RATE_SPAN_NS || self.rate() == 0.0 {
+                self.peaks[0] = self.peaks[0].max(rate);
+            }
+        }
+        match self.samples.back_mut() {
+            Some(last) if now.saturating_sub(last.0) < RATE_SPAN_NS / 16 => last.1 = confirmed,
+            _ => {
+                if self.samples.len() == SAMPLES_MAX {
+                    self.samples.pop_front();
+                }
+                self.samples.push_back((now, confirmed));
+            }
+        }
+    }
+
+    /// The rate of now counts as one that was just measured.
+    pub(super) fn hold(&mut self, now: u64) {
+        self.peaks = [self.rate(); 2];
+        self.peak_at = now;
+    }
+}
