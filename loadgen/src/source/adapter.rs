@@ -126,8 +126,8 @@ impl Adapter for OpenLoop {
         if self.orders.has_changed().unwrap_or(false) {
             self.obey(began);
         }
-        let due = self.schedule.due().filter(|_| !self.in_force.is_stopped);
-        let wait = due.map(|due| (began + due).saturating_sub(Clock::system().now()));
+        let now = Clock::system().now().saturating_sub(began);
+        let wait = self.schedule.pause(now).filter(|_| !self.in_force.is_stopped);
         if wait != Some(0) {
             let alarm = async {
                 match wait {

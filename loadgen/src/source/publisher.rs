@@ -47,8 +47,7 @@ pub(crate) async fn run(
     let (began, mut in_force) = (now(), Orders::default());
     let (mut updates, mut bytes) = (Vec::new(), Vec::new());
     loop {
-        let due = schedule.due().filter(|_| !in_force.is_stopped).map(|due| began + due);
-        let wait = due.map(|due| due.saturating_sub(now()));
+        let wait = schedule.pause(now().saturating_sub(began)).filter(|_| !in_force.is_stopped);
         let is_told = match wait {
             Some(0) => orders.has_changed().unwrap_or(true),
             Some(ns) => tokio::select! {

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::scenario::Shape;
 
+/// Updates that are due closer together than this share a timer: one costs some microseconds of a core, more than all else
+/// that a source does for an update.
+const TOGETHER_NS: u64 = 50_000;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     shape: Shape,
@@ -20,6 +24,14 @@ impl Schedule {
     /// When the next update is due; None: never.
     pub(crate) fn due(&self) -> Option<u64> {
         self.at.is_finite().then_some(self.at as u64)
+    }
+
+    /// How long to sleep before the next update; 0: it is due. None: there is none. By up to 50 µs longer where the rate is
+    /// beyond 20,000 a second.
+    pub(crate) fn pause(&self, now: u64) -> Option<u64> {
+        let wait = self.due()?.saturating_sub(now);
+        let is_dense = self.stretch().0 * TOGETHER_NS as f64 > 1e9;
+        Some(if wait > 0 && is_dense { wait.max(TOGETHER_NS) } else { wait })
     }
 
     /// The next update is done.
@@ -98,6 +110,18 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
+
+    #[test]
+    fn updates_close_together_share_a_timer() {
+        let pause = |rate, now| {
+            let mut schedule = Schedule::new(Shape::Fixed(rate));
+            schedule.advance();
+            schedule.pause(now)
+        };
+        assert_eq!((pause(1_000.0, 0), pause(1_000.0, 990_000)), (Some(MS), Some(10_000)));
+        assert_eq!((pause(100_000.0, 0), pause(100_000.0, 10_000)), (Some(50_000), Some(0)));
+        assert_eq!(pause(0.0, 0), None);
+    }
 
     fn dues(shape: Shape, count: usize) -> Vec<u64> {
         let mut schedule = Schedule::new(shape);
