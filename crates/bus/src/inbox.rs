@@ -68,7 +68,7 @@ pub enum BusEvent {
 /// Where messages were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostCause {
-    /// The inbox was full because it was not read; the newest were dropped, and the count is exact.
+    /// The inbox was full because it was not read; the oldest half was dropped, and the count is exact.
     InboxFull,
     /// They came after a newer message of the same publisher, as may happen when a publisher or this process moves to
     /// another server of a cluster. Exact.

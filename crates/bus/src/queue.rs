@@ -1,6 +1,6 @@
 //! The bounded queue inside every inbox.
 //!
-//! Messages beyond the limits are dropped, newest first, and counted where they would have been. Everything that is
+//! Where a message does not fit, the oldest half is dropped, and counted where it would have been. Everything that is
 //! not a message (`Lost`, `Disconnected`, `Reconnected`) always fits: between two messages, equal kinds are merged, so
 //! there are at most [`NOTES_MAX`] of them.
 
@@ -17,7 +17,8 @@ use crate::subject::Subject;
 /// Events other than messages between two messages: one `Lost` per cause, a `Disconnected` and a `Reconnected`.
 const NOTES_MAX: usize = 5;
 
-/// Memory of one waiting message without its payload, with the most notes that may follow it.
+/// Memory of one waiting message without its payload, with the most notes that may follow it; as many may stand in front
+/// of the first.
 pub(crate) const ENTRY_BYTES: usize = (1 + NOTES_MAX) * size_of::<Timed>();
 
 /// An event and when it came into the queue.
@@ -113,17 +114,51 @@ impl Queue {
     }
 }
 
+fn lost(token: u64) -> BusEvent {
+    BusEvent::Lost { token: Some(token), messages: Some(1), cause: LostCause::InboxFull }
+}
+
 impl State {
     fn push(&mut self, arrival: Arrival, limits: &InboxLimits, now: Instant) {
         let Arrival { token, subject, payload } = arrival;
+        if payload.len() > limits.bytes_max {
+            return self.note(lost(token), now);
+        }
         if self.messages >= limits.messages_max || self.bytes + payload.len() > limits.bytes_max {
-            let lost = BusEvent::Lost { token: Some(token), messages: Some(1), cause: LostCause::InboxFull };
-            self.note(lost, now);
-            return;
+            self.drop_oldest(
+                limits.messages_max / 2,
+                (limits.bytes_max / 2).min(limits.bytes_max - payload.len()),
+                now,
+            );
         }
         self.messages += 1;
         self.bytes += payload.len();
         self.events.push_back((now, BusEvent::Message { token, subject, payload }));
+    }
+
+    /// Drops the messages that came first, until no more than that are left. All at once and not one for each that comes:
+    /// each stretch that is missing has to be announced, and what stays is not as old as all that fits.
+    fn drop_oldest(&mut self, messages: usize, bytes: usize, now: Instant) {
+        let mut notes = Self::default();
+        while let Some((at, event)) = self.events.pop_front() {
+            match event {
+                BusEvent::Message { token, payload, .. }
+                    if self.messages > messages || self.bytes > bytes =>
+                {
+                    self.messages -= 1;
+                    self.bytes -= payload.len();
+                    notes.note(lost(token), now);
+                }
+                BusEvent::Message { .. } => {
+                    self.events.push_front((at, event));
+                    break;
+                }
+                note => notes.note(note, at),
+            }
+        }
+        for note in notes.events.into_iter().rev() {
+            self.events.push_front(note);
+        }
     }
 
     fn take<T>(&mut self, out: &mut Vec<T>, max: usize, form: impl Fn(Timed) -> T) {

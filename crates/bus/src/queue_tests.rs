@@ -30,31 +30,46 @@ fn tokens(events: &[BusEvent]) -> Vec<u64> {
 }
 
 #[test]
-fn the_newest_are_dropped_and_counted_in_their_place() {
-    let queue = queue(2, 100);
-    queue.push_all((1..=5).map(|token| arrival(token, 1)));
+fn the_oldest_half_is_dropped_at_once_and_counted_in_its_place() {
+    let queue = queue(4, 100);
+    queue.push_all((1..=4).map(|token| arrival(token, 1)));
+    queue.push_all((5..=6).map(|token| arrival(token, 1)));
     let events = take(&queue, 1);
-    assert_eq!(tokens(&events), [1]);
-    queue.push_all([arrival(6, 1)]);
+    assert_eq!(events, [lost(None, 2)], "in front of what came after them");
+    assert_eq!(tokens(&take(&queue, 100)), [3, 4, 5, 6]);
+    assert_eq!(queue.waiting(), 0);
+    assert_eq!(queue.lock().bytes, 0);
+}
+
+#[test]
+fn what_is_no_message_outlives_those_around_it() {
+    let queue = queue(2, 100);
+    queue.push_all([arrival(1, 1)]);
+    queue.note(BusEvent::Disconnected);
+    queue.note(BusEvent::Reconnected { generation: 2 });
+    queue.push_all([arrival(2, 1), arrival(3, 1)]);
     let events = take(&queue, 100);
-    assert_eq!(tokens(&events), [2, 6]);
-    assert_eq!(events[1], lost(None, 3), "between 2 and 6");
+    let expected = [lost(Some(1), 1), BusEvent::Disconnected, BusEvent::Reconnected { generation: 2 }];
+    assert_eq!((&events[..3], tokens(&events)), (&expected[..], vec![2, 3]));
+    queue.push_all((4..=8).map(|token| arrival(token, 1)));
+    assert_eq!(take(&queue, 100)[0], lost(None, 3), "once, however often it was full");
 }
 
 #[test]
 fn losses_of_one_subject_say_which() {
     let queue = queue(1, 100);
-    queue.push_all([arrival(1, 1), arrival(2, 1), arrival(2, 1)]);
-    assert_eq!(take(&queue, 100)[1], lost(Some(2), 2));
+    queue.push_all([arrival(2, 1), arrival(2, 1), arrival(1, 1)]);
+    assert_eq!(take(&queue, 100)[0], lost(Some(2), 2));
 }
 
 #[test]
 fn bytes_are_bounded_too() {
     let queue = queue(100, 10);
-    queue.push_all([arrival(1, 8), arrival(2, 8), arrival(3, 2)]);
+    queue.push_all([arrival(1, 3), arrival(2, 5), arrival(3, 2), arrival(4, 9), arrival(5, 11)]);
     let events = take(&queue, 100);
-    assert_eq!(tokens(&events), [1, 3]);
-    assert_eq!(events[1], lost(Some(2), 1));
+    assert_eq!(events[0], lost(None, 3));
+    assert_eq!(tokens(&events), [4]);
+    assert_eq!(events[2], lost(Some(5), 1), "it never fits");
     assert_eq!(queue.lock().bytes, 0);
     assert_eq!(queue.waiting(), 0);
 }
@@ -70,7 +85,7 @@ fn notes_stay_few_however_often_the_bus_flaps() {
         queue.note(BusEvent::Reconnected { generation });
     }
     let events = take(&queue, 1_000);
-    assert!(events.len() <= 1 + NOTES_MAX, "{events:?}");
+    assert!(events.len() <= NOTES_MAX + 1 + NOTES_MAX, "in front of what is left, and behind it: {events:?}");
     assert!(events.contains(&lost(Some(1), 998)));
     assert!(events.contains(&BusEvent::Disconnected));
     assert_eq!(events.last(), Some(&BusEvent::Reconnected { generation: 999 }));

@@ -120,8 +120,8 @@ impl Default for Limits {
 }
 
 /// Of the memory that logs and sessions may hold, a logged record takes up to so many times what it counts for: it is
-/// kept decoded, and in each encoding that a session asked for.
-const LOG_FACTOR: usize = 3;
+/// kept decoded, and in each encoding that a session asked for, alone and on a tape.
+const LOG_FACTOR: usize = 4;
 
 impl Limits {
     /// What one of so many shards may hold: its share of the process's memory and subscriptions.

@@ -153,6 +153,12 @@ fn emit_instrument(
         if emit(session, topics, oldest, now, out) {
             rated.push(oldest);
         }
+        // What follows may be usual again, and much.
+        if session.sub(index).is_some_and(|sub| sub.channel.is_lossless())
+            && let Some(is_left) = straight::emit(session, topics, index, end, out)
+        {
+            return is_left;
+        }
     }
 }
 
@@ -271,9 +277,8 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec
         follow_epoch(sub, topic, update.epoch, encoding, out);
     }
     if is_shed {
-        let run = topic.log_after(sub.stamp).take_while(|entry| {
-            entry.stamp <= sub.shed_to && !entry.update.is_gap() && entry.update.epoch == update.epoch
-        });
+        // Without a gap between them they are of one numbering. The records themselves are cache lines further.
+        let run = topic.log_after(sub.stamp).take_while(|entry| entry.stamp <= sub.shed_to && !entry.is_gap);
         let end = run.last().unwrap_or(entry);
         announce_shed(sub, topic, end.update.last, encoding, out);
         sub.stamp = end.stamp;

@@ -185,6 +185,7 @@ impl Engine {
         topic.idle_since = None;
         let index = session.add(sub);
         let at = SubRef { session: key, sub: index };
+        topic.want_tape(session.encoding);
         topic.subscribers.push(Subscriber { at, has_rate: rate > 0.0 });
         self.subscribed += 1;
         if goes_back {

@@ -24,6 +24,7 @@ mod rate;
 mod session;
 mod straight;
 mod sub;
+mod tape;
 mod throughput;
 mod tick;
 mod topic;

@@ -2,10 +2,15 @@
 //! nothing announced, nothing shed, no new numbering, no rate. It does what `fill` does in that case; the property tests
 //! hold both to the same model.
 
-use tickwire_wire::Channel;
+use tickwire_wire::{Channel, Encoding};
 
 use super::fill::Topics;
 use super::session::Session;
+use super::sub::Sub;
+use super::topic::Topic;
+
+/// So many records that wait are taken from the tape. The newest few are in a cache as they are.
+const FROM_TAPE: usize = 4;
 
 /// Emits what the subscription has pending. Returns whether something is left; `None` where, or as far as, this is not
 /// the usual case: then nothing more is emitted here.
@@ -31,7 +36,13 @@ pub(crate) fn emit(
     }
     let topic = topics.get(sub.topic.0 as usize)?.as_deref()?;
     if sub.channel.is_lossless() {
-        let mut left = topic.log_after(sub.stamp);
+        let waiting = topic.logged_after(sub.stamp);
+        if waiting >= FROM_TAPE {
+            let (settled, is_left) = from_tape(sub, topic, waiting, end, encoding, out)?;
+            session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
+            return is_left;
+        }
+        let mut left = topic.log_last(waiting);
         let mut settled = 0;
         let is_left = loop {
             let Some(entry) = left.next() else { break false };
@@ -71,4 +82,35 @@ pub(crate) fn emit(
     sub.deliver(latest.update.last);
     sub.stamp = latest.stamp;
     Some(false)
+}
+
+/// As far as the log goes without a gap, by one copy. Returns how many waiting bytes that settles, and what `emit` does;
+/// `None` where not even the first record is usual and on a tape.
+fn from_tape(
+    sub: &mut Sub,
+    topic: &Topic,
+    waiting: usize,
+    end: usize,
+    encoding: Encoding,
+    out: &mut Vec<u8>,
+) -> Option<(usize, Option<bool>)> {
+    let first = topic.log.len() - waiting;
+    let entry = &topic.log[first];
+    let is_next = entry.update.first == sub.sent + 1 && entry.update.epoch == sub.epoch;
+    if !is_next || entry.is_gap || entry.stamp <= sub.shed_to {
+        return None;
+    }
+    if out.len() >= end {
+        return Some((0, Some(true)));
+    }
+    let (bytes, behind) = topic.stretch(first, end - out.len(), encoding)?;
+    out.extend_from_slice(bytes);
+    sub.deliver_next((behind - first) as u64);
+    sub.stamp = topic.log[behind - 1].stamp;
+    let is_left = behind < topic.log.len();
+    // What was cut off the log while it waited is settled with the last record.
+    let settled = if is_left { bytes.len().min(sub.waiting_bytes) } else { sub.waiting_bytes };
+    sub.waiting_bytes -= settled;
+    // Where it stopped in front of a gap, that is next.
+    Some((settled, (!is_left || out.len() >= end).then_some(is_left)))
 }

@@ -140,6 +140,12 @@ impl Sub {
         }
     }
 
+    /// The next `count` numbers are settled by as many delivered records.
+    pub(crate) fn deliver_next(&mut self, count: u64) {
+        self.delivered += count;
+        self.sent += count;
+    }
+
     /// Numbers up to `to` were superseded: by the rate as far as they passed while the subscription rested.
     pub(crate) fn superseded(&mut self, to: u64) {
         let passed = to.saturating_sub(self.sent);

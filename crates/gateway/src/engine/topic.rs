@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tickwire_wire::{Body, Book, BookState, Channel, GapCause, Level, Record};
+use tickwire_wire::{Body, Book, BookState, Channel, Encoding, GapCause, Level, Record};
 
 use super::budget::Weighed;
 use super::sub::Subscriber;
+use super::tape::Tape;
 use super::update::{InstrumentInfo, TopicState, Update};
 
 /// Order of arrival at the shard, over all topics.
@@ -55,6 +56,12 @@ pub(crate) struct Topic {
     /// Lossless channels and books; and for every channel the gaps.
     pub(crate) log: VecDeque<Entry>,
     log_bytes: usize,
+    /// How many entries were cut off the log.
+    cut: u64,
+    /// Of a lossless channel: where in the log gaps are, counted from the first entry that ever was in it.
+    breaks: VecDeque<u64>,
+    /// Of a lossless channel: the log in the encodings that were asked for.
+    tapes: [Option<Box<Tape>>; 3],
     /// As the budget of all logs knows it.
     pub(super) weighed: Weighed,
     pub(crate) book: BookState,
@@ -94,6 +101,9 @@ impl Topic {
             latest: Vec::new(),
             log: VecDeque::new(),
             log_bytes: 0,
+            cut: 0,
+            breaks: VecDeque::new(),
+            tapes: Default::default(),
             weighed: Weighed::default(),
             book: BookState::default(),
             book_times: (0, 0),
@@ -232,6 +242,14 @@ impl Topic {
 
     fn log(&mut self, entry: Entry, limits: LogLimits) {
         self.log_bytes += entry.bytes;
+        if entry.is_gap && self.channel.is_lossless() {
+            self.breaks.push_back(self.cut + self.log.len() as u64);
+        }
+        for (tape, encoding) in self.tapes.iter_mut().zip(Encoding::ALL) {
+            if let Some(tape) = tape {
+                tape.push(if entry.is_gap { &[] } else { entry.update.bytes(encoding) });
+            }
+        }
         self.log.push_back(entry);
         while self.log.len() > limits.records.max(1) || (self.log_bytes > limits.bytes && self.log.len() > 1)
         {
@@ -243,6 +261,9 @@ impl Topic {
     pub(super) fn cut_oldest(&mut self) {
         if let Some(old) = self.log.pop_front() {
             self.log_bytes -= old.bytes;
+            self.cut += 1;
+            self.breaks.pop_front_if(|at| *at < self.cut);
+            self.tapes.iter_mut().flatten().for_each(|tape| tape.cut(self.cut));
             // Gaps stay in the log when it starts again; to cut them off does not bring back what was before.
             self.log_start = self.log_start.max(old.stamp + 1);
         }
@@ -265,14 +286,44 @@ impl Topic {
 
     /// The log entries after a stamp.
     pub(crate) fn log_after(&self, stamp: Stamp) -> impl Iterator<Item = &Entry> {
+        self.log_last(self.logged_after(stamp))
+    }
+
+    /// How many those are.
+    #[inline]
+    pub(super) fn logged_after(&self, stamp: Stamp) -> usize {
+        let length = self.log.len();
         // Who asks is near the end, as a rule.
-        let near = self.log.iter().rev().take(NEAR).take_while(|entry| entry.stamp > stamp).count();
-        let first = if near < NEAR {
-            self.log.len() - near
-        } else {
-            self.log.partition_point(|entry| entry.stamp <= stamp)
-        };
-        self.log.range(first..)
+        for near in 0..NEAR.min(length) {
+            if self.log[length - 1 - near].stamp <= stamp {
+                return near;
+            }
+        }
+        length - self.log.partition_point(|entry| entry.stamp <= stamp)
+    }
+
+    /// The last entries of the log.
+    #[inline]
+    pub(super) fn log_last(&self, count: usize) -> impl Iterator<Item = &Entry> {
+        self.log.range(self.log.len() - count..)
+    }
+
+    /// What is logged from now on is put on a tape in this encoding, too, where every record is sent.
+    pub(super) fn want_tape(&mut self, encoding: Encoding) {
+        if self.channel.is_lossless() {
+            let next = self.cut + self.log.len() as u64;
+            self.tapes[encoding as usize].get_or_insert_with(|| Box::new(Tape::new(next)));
+        }
+    }
+
+    /// The records in the log from an index on and in front of a gap, the last of which begins within `room` bytes: their
+    /// bytes, and the index behind them. `None` where the first is not on a tape.
+    pub(super) fn stretch(&self, index: usize, room: usize, encoding: Encoding) -> Option<(&[u8], usize)> {
+        let from = self.cut + index as u64;
+        let end = self.cut + self.log.len() as u64;
+        let gap = self.breaks.iter().copied().find(|at| *at >= from).unwrap_or(end);
+        let (bytes, count) = self.tapes[encoding as usize].as_deref()?.stretch(from, gap, room)?;
+        Some((bytes, index + count as usize))
     }
 
     /// The first of the newest records that arrived after a stamp.

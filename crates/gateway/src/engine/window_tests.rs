@@ -130,6 +130,7 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
 }
 
 #[track_caller]
+#[allow(clippy::print_stdout, reason = "the figures of the decision record")]
 fn check(name: &str, reader: Reader, median_ms: u64, p99_ms: u64, used: f64) {
     let outcome = run(reader, 404_000, 40);
     let (median, p99) = (outcome.age(0.5), outcome.age(0.99));

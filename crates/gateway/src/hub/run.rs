@@ -21,7 +21,7 @@ use crate::engine::{Event, Wish};
 const TICK: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bus events that one turn takes, so that wishes and answers are not kept waiting.
-const TURN_EVENTS_MAX: usize = 4096;
+const TURN_EVENTS_MAX: usize = 1024;
 /// How long after the bus came up the first beats of all ingesters must have been heard: they beat twice a second.
 const FIRST_BEATS: Duration = Duration::from_millis(700);
 

@@ -49,7 +49,7 @@ const ANSWER_GRACE: Duration = Duration::from_millis(200);
 /// What is read at once, at least; commands may be larger.
 const SCRATCH_BYTES_MIN: usize = 64 << 10;
 /// Batches of events that wait for a shard, and that it takes at once.
-pub(crate) const EVENT_BATCHES_MAX: usize = 256;
+pub(crate) const EVENT_BATCHES_MAX: usize = 16;
 /// How long what cannot be written yet is collected before it is taken.
 const GATHER: Duration = Duration::from_micros(300);
 /// The same where all sessions have delivery windows and those who wanted what came last rest.

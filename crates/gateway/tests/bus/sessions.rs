@@ -195,9 +195,12 @@ fn hops_are_told_with_what_was_counted_since_the_start() {
         let hop = &told["hops"][1];
         let name = [&hop["from"], &hop["to"], &hop["sessions"]];
         assert_eq!(name, ["gateway_in", "gateway_write", "prompt"]);
-        assert_eq!(hop["counts"][0][1], 1, "{told}");
+        // On a busy machine the write that was looked at may have held two records.
+        let count = hop["count"].as_u64().unwrap();
+        let counted: u64 = hop["counts"].as_array().unwrap().iter().map(|of| of[1].as_u64().unwrap()).sum();
+        assert!(counted == count && count <= number, "{told}");
         let metrics = raw(&rig, "/metrics").await;
-        let line = "tickwire_hop_seconds_count{hop=\"gateway_in-gateway_write\",sessions=\"prompt\"} 1\n";
-        assert!(metrics.contains(line), "{metrics}");
+        let line = "tickwire_hop_seconds_count{hop=\"gateway_in-gateway_write\",sessions=\"prompt\"}";
+        assert!(metrics.contains(&format!("{line} {count}\n")), "{metrics}");
     });
 }
