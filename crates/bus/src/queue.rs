@@ -125,11 +125,8 @@ impl State {
             return self.note(lost(token), now);
         }
         if self.messages >= limits.messages_max || self.bytes + payload.len() > limits.bytes_max {
-            self.drop_oldest(
-                limits.messages_max / 2,
-                (limits.bytes_max / 2).min(limits.bytes_max - payload.len()),
-                now,
-            );
+            let bytes = (limits.bytes_max / 2).min(limits.bytes_max - payload.len());
+            self.drop_oldest(limits.messages_max / 2, bytes, now);
         }
         self.messages += 1;
         self.bytes += payload.len();

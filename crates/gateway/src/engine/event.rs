@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Encoding, Heartbeat, Message, Position};
+use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::decision::Decision;
@@ -47,7 +47,6 @@ impl Engine {
         let is_gap = update.is_gap();
         let is_lossless = topic.channel.is_lossless();
         let is_sheddable = is_lossless && !topic.channel.is_critical() && !is_gap;
-        let mut sizes = [0; Encoding::ALL.len()];
         for Subscriber { at, has_rate } in &topic.subscribers {
             let Some(session) = self.sessions.get_mut(at.session) else { continue };
             if session.is_ending() {
@@ -65,11 +64,7 @@ impl Engine {
             }
             session.dirty.mark(at.sub);
             if is_lossless && let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) {
-                let size = &mut sizes[session.encoding as usize];
-                if *size == 0 {
-                    *size = update.bytes(session.encoding).len();
-                }
-                let bytes = *size;
+                let bytes = update.bytes(session.encoding).len();
                 sub.waiting_bytes += bytes;
                 session.lossless_bytes += bytes;
                 if session.shedding && is_sheddable {

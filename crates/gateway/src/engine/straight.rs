@@ -7,7 +7,7 @@ use tickwire_wire::{Channel, Encoding};
 use super::fill::Topics;
 use super::session::Session;
 use super::sub::Sub;
-use super::topic::Topic;
+use super::topic::{Entry, Topic};
 
 /// So many records that wait are taken from the tape. The newest few are in a cache as they are.
 const FROM_TAPE: usize = 4;
@@ -50,8 +50,7 @@ pub(crate) fn emit(
                 break true;
             }
             let update = &entry.update;
-            let is_next = update.first == sub.sent + 1 && update.epoch == sub.epoch;
-            if !is_next || entry.is_gap || entry.stamp <= sub.shed_to {
+            if !is_usual(entry, sub) {
                 session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
                 return None;
             }
@@ -84,6 +83,13 @@ pub(crate) fn emit(
     Some(false)
 }
 
+/// It is the record that follows on what was sent, and nothing has to be announced before it.
+#[inline]
+fn is_usual(entry: &Entry, sub: &Sub) -> bool {
+    let is_next = entry.update.first == sub.sent + 1 && entry.update.epoch == sub.epoch;
+    is_next && !entry.is_gap && entry.stamp > sub.shed_to
+}
+
 /// As far as the log goes without a gap, by one copy. Returns how many waiting bytes that settles, and what `emit` does;
 /// `None` where not even the first record is usual and on a tape.
 fn from_tape(
@@ -95,9 +101,7 @@ fn from_tape(
     out: &mut Vec<u8>,
 ) -> Option<(usize, Option<bool>)> {
     let first = topic.log.len() - waiting;
-    let entry = &topic.log[first];
-    let is_next = entry.update.first == sub.sent + 1 && entry.update.epoch == sub.epoch;
-    if !is_next || entry.is_gap || entry.stamp <= sub.shed_to {
+    if !is_usual(&topic.log[first], sub) {
         return None;
     }
     if out.len() >= end {

@@ -53,13 +53,13 @@ impl Tape {
         let at = from.checked_sub(self.first)? as usize;
         let most = (to - from) as usize;
         let begin = *self.ends.get(at)?;
-        let ends = self.ends.range(at + 1..).take(most);
         let whole = *self.ends.get(at + most)? - begin;
-        let count = if whole as usize <= room {
+        let room = room as u64;
+        let count = if whole <= room {
             most
         } else {
             // The first always goes.
-            most.min(1 + ends.take_while(|end| ((**end - begin) as usize) < room).count())
+            self.ends.partition_point(|end| *end < begin + room).saturating_sub(at).clamp(1, most)
         };
         let start = self.spent + (begin - self.ends[0]) as usize;
         let length = (self.ends[at + count] - begin) as usize;

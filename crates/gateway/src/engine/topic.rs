@@ -61,7 +61,7 @@ pub(crate) struct Topic {
     /// Of a lossless channel: where in the log gaps are, counted from the first entry that ever was in it.
     breaks: VecDeque<u64>,
     /// Of a lossless channel: the log in the encodings that were asked for.
-    tapes: [Option<Box<Tape>>; 3],
+    tapes: [Option<Box<Tape>>; Encoding::ALL.len()],
     /// As the budget of all logs knows it.
     pub(super) weighed: Weighed,
     pub(crate) book: BookState,
@@ -321,7 +321,7 @@ impl Topic {
     pub(super) fn stretch(&self, index: usize, room: usize, encoding: Encoding) -> Option<(&[u8], usize)> {
         let from = self.cut + index as u64;
         let end = self.cut + self.log.len() as u64;
-        let gap = self.breaks.iter().copied().find(|at| *at >= from).unwrap_or(end);
+        let gap = self.breaks.get(self.breaks.partition_point(|at| *at < from)).copied().unwrap_or(end);
         let (bytes, count) = self.tapes[encoding as usize].as_deref()?.stretch(from, gap, room)?;
         Some((bytes, index + count as usize))
     }
