@@ -14,7 +14,7 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// Health, metrics and insight; not for the public.
     pub admin_listen: SocketAddr,
-    /// Threads that own sessions; 1 to 64.
+    /// Threads that own sessions; 1 to 64. What comes from the bus is taken by a thread beside them, or by the only one.
     pub shards: usize,
     /// Between two rounds of writing. The first update after silence leaves at once.
     pub pacing: Pacing,

@@ -95,7 +95,7 @@ impl Gateway {
             running: running.clone(),
             stats: Arc::clone(&stats),
         };
-        let mut links = Vec::new();
+        let (mut links, mut shards) = (Vec::new(), Vec::new());
         for (at, shard_stats) in stats.shards.iter().enumerate() {
             let (orders, ordered) = mpsc::channel(SHARD_ORDERS_MAX);
             let (events, evented) = mpsc::channel(shard::EVENT_BATCHES_MAX);
@@ -104,6 +104,7 @@ impl Gateway {
             links.push(ShardLink { events, patience: Arc::clone(&patience) });
             let setup = ShardSetup {
                 at,
+                hub: None,
                 limits: config.limits.of_shard(stats.shards.len()),
                 backfill: config.limits.backfill.filter(|_| bus.history().is_some()),
                 pacing: config.pacing,
@@ -116,7 +117,7 @@ impl Gateway {
                 all: Arc::clone(&stats),
                 clock,
             };
-            gateway.spawn(format!("shard-{at}"), move || shard::run(setup))?;
+            shards.push(setup);
         }
         let hub_limits = hub::HubLimits {
             venues: config.limits.venues,
@@ -141,7 +142,7 @@ impl Gateway {
             clock,
             stop: running.clone(),
         };
-        gateway.spawn("hub".to_owned(), move || hub::run(setup))?;
+        gateway.spawn_all(shards, setup)?;
         let acceptor = Arc::new(Acceptor {
             shards: gateway.orders.clone(),
             sessions: Arc::new(Semaphore::new(config.limits.sessions)),
@@ -177,6 +178,20 @@ impl Gateway {
         };
         self.spawn("history".to_owned(), move || hub::run_history(setup))?;
         Ok(Some(ask))
+    }
+
+    /// Starts the threads of the shards and of the hub. One shard alone takes the hub along: what one hands to the other
+    /// then wakes no thread.
+    fn spawn_all(&mut self, mut shards: Vec<ShardSetup>, hub: HubSetup) -> Result<(), StartError> {
+        if let [shard] = &mut shards[..] {
+            shard.hub = Some(hub);
+        } else {
+            self.spawn("hub".to_owned(), move || hub::run(hub))?;
+        }
+        for shard in shards {
+            self.spawn(format!("shard-{}", shard.at), move || shard::run(shard))?;
+        }
+        Ok(())
     }
 
     fn spawn<F: Future<Output = ()>>(

@@ -41,7 +41,7 @@ impl Hub {
             && at <= now
         {
             self.questions.pop();
-            let Some(topic) = self.topics.get_mut(&id) else { continue };
+            let Some(topic) = self.topics.get_mut(id) else { continue };
             topic.queued.0.take_if(|queued| *queued == at);
             match topic.ask {
                 Ask::Due { at, attempts } if at <= now => {
@@ -71,7 +71,7 @@ impl Hub {
     }
 
     fn on_topic_answer(&mut self, id: TopicId, ticket: u64, answer: Result<pb::Answer, String>, now: u64) {
-        let Some(topic) = self.topics.get_mut(&id) else { return };
+        let Some(topic) = self.topics.get_mut(id) else { return };
         let Ask::Asked { ticket: asked, attempts, again } = topic.ask else { return };
         if asked != ticket {
             return;

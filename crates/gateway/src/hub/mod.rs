@@ -12,6 +12,7 @@ mod run;
 mod suspicion;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod venue;
 
 use std::cmp::Reverse;
@@ -27,6 +28,7 @@ pub(crate) use run::{HubSetup, HubStats, ShardLink, run};
 
 use crate::engine::{Event, InstrumentInfo, TopicId, Update, VenueIndex, Wish};
 use follow::{Followed, Out};
+use topics::Topics;
 use venue::Venue;
 
 /// Beats come with this token.
@@ -88,7 +90,7 @@ pub(crate) struct Hub {
     by_name: HashMap<SymbolName, u32>,
     /// Ids that two venues use, told once.
     conflicts: HashSet<u32>,
-    topics: HashMap<TopicId, Followed>,
+    topics: Topics,
     /// Questions to be asked.
     questions: Queue,
     /// Suspicions to be decided.
@@ -119,7 +121,7 @@ impl Hub {
             by_id: HashMap::new(),
             by_name: HashMap::new(),
             conflicts: HashSet::new(),
-            topics: HashMap::new(),
+            topics: Topics::default(),
             questions: Queue::new(),
             suspicions: Queue::new(),
             asking: 0,
@@ -150,7 +152,7 @@ impl Hub {
     fn on_message(&mut self, id: TopicId, payload: &[u8], arrived: u64, now: u64) {
         self.counts.messages += 1;
         self.counts.bytes += payload.len() as u64;
-        let Some(topic) = self.topics.get_mut(&id) else { return };
+        let Some(topic) = self.topics.get_mut(id) else { return };
         let info = Arc::clone(&topic.info);
         let symbol = &info.scale.symbol;
         let Ok((header, records)) = BusHeader::parse(payload) else {
@@ -182,7 +184,7 @@ impl Hub {
 
     /// Queues what a topic that was touched has to do, and tells when its feed has caught up.
     fn note(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.get_mut(&id) else { return };
+        let Some(topic) = self.topics.get_mut(id) else { return };
         self.counts.lost += std::mem::take(&mut topic.lost);
         if let follow::Ask::Due { at, .. } = topic.ask
             && topic.queued.0 != Some(at)
@@ -203,7 +205,7 @@ impl Hub {
 
     /// The feed does not wait for this topic any more.
     fn recovered(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.get_mut(&id) else { return };
+        let Some(topic) = self.topics.get_mut(id) else { return };
         if std::mem::take(&mut topic.recovering) {
             let venue = topic.info.venue;
             self.venues[usize::from(venue.0)].recovering -= 1;
@@ -214,7 +216,7 @@ impl Hub {
     fn on_lost(&mut self, token: Option<u64>) {
         match token {
             Some(BEATS) => {
-                let ids: Vec<_> = self.topics.keys().copied().collect();
+                let ids: Vec<_> = self.topics.iter_mut().map(|(id, _)| id).collect();
                 for id in ids {
                     self.ask_about(id);
                 }
@@ -230,7 +232,7 @@ impl Hub {
     }
 
     fn ask_about(&mut self, id: TopicId) {
-        if let Some(topic) = self.topics.get_mut(&id) {
+        if let Some(topic) = self.topics.get_mut(id) {
             topic.ask_now();
             self.note(id);
         }
@@ -239,14 +241,14 @@ impl Hub {
     /// Compares every topic, of one venue or of all, with what its ingester has; until then its feed is stale.
     fn recover(&mut self, of: Option<VenueIndex>) {
         let mut touched = Vec::new();
-        for (id, topic) in &mut self.topics {
+        for (id, topic) in self.topics.iter_mut() {
             let venue = topic.info.venue;
             if of.is_none_or(|of| of == venue) {
                 topic.ask_anew();
                 if !std::mem::replace(&mut topic.recovering, true) {
                     self.venues[usize::from(venue.0)].recovering += 1;
                 }
-                touched.push(*id);
+                touched.push(id);
             }
         }
         for id in touched {
@@ -283,7 +285,7 @@ impl Hub {
         for venue in &mut self.venues {
             venue.on_connection(now);
         }
-        if !is_first || !self.topics.is_empty() {
+        if !is_first || self.topics.len() > 0 {
             self.recover(None);
         }
     }
@@ -294,7 +296,7 @@ impl Hub {
         match wish {
             Wish::Want(id) => {
                 let Some(info) = self.instruments.get(id.instrument_index() as usize) else { return };
-                if !self.topics.contains_key(&id) {
+                if self.topics.get_mut(id).is_none() {
                     if self.topics.len() >= self.limits.topics {
                         let reason = "this gateway follows as many topics as it may".into();
                         self.events.push((bit, Event::Unavailable { topic: id, reason }));
@@ -305,7 +307,7 @@ impl Hub {
                     self.actions.extend(subject.map(|subject| Action::Subscribe(subject, u64::from(id.0))));
                     self.topics.insert(id, topic);
                 }
-                if let Some(topic) = self.topics.get_mut(&id) {
+                if let Some(topic) = self.topics.get_mut(id) {
                     topic.want(bit, &mut self.events);
                 }
                 self.note(id);
@@ -317,11 +319,11 @@ impl Hub {
                 }
             }
             Wish::Drop(id) => {
-                let Some(topic) = self.topics.get_mut(&id) else { return };
+                let Some(topic) = self.topics.get_mut(id) else { return };
                 topic.unwant(bit);
                 if topic.shards == 0 {
                     self.recovered(id);
-                    if let Some(topic) = self.topics.remove(&id) {
+                    if let Some(topic) = self.topics.remove(id) {
                         self.actions.extend(subject(&topic).map(Action::Unsubscribe));
                     }
                 }
@@ -339,7 +341,7 @@ impl Hub {
             && at <= now
         {
             self.suspicions.pop();
-            let Some(topic) = self.topics.get_mut(&id) else { continue };
+            let Some(topic) = self.topics.get_mut(id) else { continue };
             topic.queued.1.take_if(|queued| *queued == at);
             topic.on_time(now, &mut self.events);
             self.note(id);

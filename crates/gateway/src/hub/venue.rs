@@ -126,7 +126,7 @@ impl Hub {
                 continue;
             }
             let id = TopicId::new(instrument, position.channel());
-            if let Some(topic) = self.topics.get_mut(&id) {
+            if let Some(topic) = self.topics.get_mut(id) {
                 topic.on_position(position.epoch, position.sequence, now);
                 self.note(id);
             }
@@ -251,7 +251,7 @@ impl Hub {
     fn ask_anew(&mut self, instrument: u32) {
         for channel in Channel::ALL {
             let id = TopicId::new(instrument, channel);
-            if let Some(topic) = self.topics.get_mut(&id).filter(|topic| topic.is_waiting()) {
+            if let Some(topic) = self.topics.get_mut(id).filter(|topic| topic.is_waiting()) {
                 topic.ask_anew();
                 self.note(id);
             }
@@ -263,7 +263,7 @@ impl Hub {
         for channel in Channel::ALL {
             let id = TopicId::new(info.index, channel);
             self.recovered(id);
-            if let Some(topic) = self.topics.get_mut(&id) {
+            if let Some(topic) = self.topics.get_mut(id) {
                 let shards = topic.shards;
                 *topic = Followed::new(Arc::clone(info), channel);
                 topic.shards = shards;

@@ -32,6 +32,7 @@ pub use pacing::Pacing;
 use crate::admin_sessions::Look;
 use crate::clock::Clock;
 use crate::engine::{BackfillLimits, Engine, EngineLimits, Event, SessionKey, Wish};
+use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
 use client_frame::Fault;
 use command_rate::Verdict;
@@ -83,6 +84,8 @@ pub(crate) enum Order {
 /// What a shard needs to run.
 pub(crate) struct ShardSetup {
     pub(crate) at: usize,
+    /// The hub, where it is a second task of this thread.
+    pub(crate) hub: Option<HubSetup>,
     pub(crate) limits: EngineLimits,
     /// Where the bus remembers anything.
     pub(crate) backfill: Option<BackfillLimits>,
@@ -123,6 +126,7 @@ struct Shard {
 pub(crate) async fn run(setup: ShardSetup) {
     let ShardSetup {
         at,
+        hub,
         limits,
         backfill,
         pacing,
@@ -142,6 +146,10 @@ pub(crate) async fn run(setup: ShardSetup) {
             return;
         }
     };
+    let has_hub = hub.is_some();
+    if let Some(hub) = hub {
+        tokio::task::spawn_local(hub::run(hub));
+    }
     let mut engine = Engine::new(limits.clone(), server);
     if let Some(limits) = backfill {
         engine.set_backfill(limits);
@@ -213,8 +221,13 @@ pub(crate) async fn run(setup: ShardSetup) {
                     for key in sessions {
                         shard.write(*key);
                     }
-                    // What comes meanwhile still goes to those whose turn is to come. The hub may share this core.
-                    std::thread::yield_now();
+                    // What comes meanwhile still goes to those whose turn is to come: the hub gets to hand it over, as
+                    // a task of this thread or as a thread that may share this core.
+                    if has_hub {
+                        tokio::task::yield_now().await;
+                    } else {
+                        std::thread::yield_now();
+                    }
                     shard.take_batches(&mut events);
                 }
                 ready.clear();
