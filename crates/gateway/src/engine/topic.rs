@@ -178,8 +178,7 @@ impl Topic {
         self.forget_made();
         let is_logged = self.channel.is_lossless() || self.channel == Channel::Book;
         if is_logged {
-            // Whether it is a gap must not depend on who looked at it before.
-            update.record();
+            update.settle();
         }
         let entry = Entry::new(stamp, update, self.epoch);
         let is_gap = update.is_gap();

@@ -106,22 +106,65 @@ pub enum Event {
 }
 
 /// One record with its bytes in each encoding, each made at most once and shared by all sessions of all shards.
+///
+/// One comes with each message of the bus, so it is small, and as a rule one allocation with all that a delivery reads.
 #[derive(Debug)]
 pub struct Update {
     /// Where it belongs.
     pub topic: TopicId,
+    source: Encoding,
+    /// Its bytes were decoded and are what they should be.
+    is_examined: bool,
     /// Numbering in force.
     pub epoch: u64,
     /// First number that it stands for.
     pub first: u64,
     /// Last number that it stands for.
     pub last: u64,
+    came: Came,
     /// When it came, in nanoseconds since the Unix epoch; 0 where it did not come from the bus just now.
     arrived: u64,
     info: Arc<InstrumentInfo>,
-    source: Encoding,
-    record: OnceLock<Record>,
-    bytes: [OnceLock<Box<[u8]>>; 3],
+    record: OnceLock<Box<Record>>,
+    /// In the encodings in which it did not come.
+    made: OnceLock<Box<Made>>,
+}
+
+type Made = [OnceLock<Box<[u8]>>; Encoding::ALL.len()];
+
+/// Bytes as they came over the bus.
+#[derive(Debug)]
+enum Came {
+    Not,
+    /// So many of these.
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+/// Room for quotes and trades of a usual size.
+const SHORT: usize = 62;
+
+const _: () = assert!(size_of::<Update>() <= 144);
+
+impl Came {
+    fn copy(bytes: &[u8]) -> Self {
+        let mut short = [0; SHORT];
+        match short.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                Self::Short(bytes.len() as u8, short)
+            }
+            None => Self::Long(bytes.into()),
+        }
+    }
+
+    fn get(&self) -> Option<&[u8]> {
+        match self {
+            Self::Not => None,
+            Self::Short(length, bytes) => bytes.get(..usize::from(*length)),
+            Self::Long(bytes) => Some(bytes),
+        }
+    }
 }
 
 impl Update {
@@ -136,19 +179,19 @@ impl Update {
         bytes: &[u8],
     ) -> Self {
         let topic = TopicId::new(info.index, channel);
-        let update = Self {
+        Self {
             topic,
+            source: encoding,
+            is_examined: false,
             epoch,
             first: numbers.0,
             last: numbers.1,
+            came: Came::copy(bytes),
             arrived: 0,
             info,
-            source: encoding,
             record: OnceLock::new(),
-            bytes: Default::default(),
-        };
-        let _ = update.bytes[encoding as usize].set(bytes.into());
-        update
+            made: OnceLock::new(),
+        }
     }
 
     /// With the time at which it came, in nanoseconds since the Unix epoch.
@@ -168,14 +211,16 @@ impl Update {
         let topic = TopicId::new(info.index, record.channel());
         Self {
             topic,
+            source: Encoding::Proto,
+            is_examined: true,
             epoch,
             first,
             last: record.sequence,
+            came: Came::Not,
             arrived: 0,
             info,
-            source: Encoding::Proto,
-            record: OnceLock::from(record),
-            bytes: Default::default(),
+            record: OnceLock::from(Box::new(record)),
+            made: OnceLock::new(),
         }
     }
 
@@ -194,21 +239,40 @@ impl Update {
 
     /// The record. What cannot be decoded has become a gap, so that it is announced and not passed on.
     pub fn record(&self) -> &Record {
-        self.record.get_or_init(|| {
-            let bytes = self.bytes[self.source as usize].get().map(AsRef::as_ref).unwrap_or_default();
-            match Batch::new(self.source, bytes).next() {
-                Some(Ok(Message::Record(record))) => record,
-                _ => {
-                    let cause = GapCause::Bus;
-                    gap_record(self.info.id, self.topic.channel(), cause, self.first, self.last, self.epoch)
-                }
+        self.record.get_or_init(|| Box::new(self.decode()))
+    }
+
+    fn decode(&self) -> Record {
+        match Batch::new(self.source, self.came.get().unwrap_or_default()).next() {
+            Some(Ok(Message::Record(record))) => record,
+            _ => {
+                let cause = GapCause::Bus;
+                gap_record(self.info.id, self.topic.channel(), cause, self.first, self.last, self.epoch)
             }
-        })
+        }
+    }
+
+    /// Decodes the bytes and has the record checked. It is kept, other than a trade, of which sessions take the bytes.
+    pub(crate) fn examine<E>(&mut self, check: impl FnOnce(&Record) -> Result<(), E>) -> Result<(), E> {
+        let record = self.decode();
+        check(&record)?;
+        self.is_examined = true;
+        if !matches!(record.body, Body::Trade(_)) {
+            self.record = OnceLock::from(Box::new(record));
+        }
+        Ok(())
+    }
+
+    /// From here on, whether it is a gap does not depend on who looks at it first.
+    pub(crate) fn settle(&self) {
+        if !self.is_examined {
+            self.record();
+        }
     }
 
     /// When its ingester received it; 0 where that is not known. As a rule, looks at field heads only.
     pub(crate) fn received(&self) -> u64 {
-        match (self.record.get(), self.source, self.bytes[Encoding::Proto as usize].get()) {
+        match (self.record.get(), self.source, self.came.get()) {
             (None, Encoding::Proto, Some(bytes)) => receive_time(bytes).unwrap_or(0),
             _ => self.record().receive_time,
         }
@@ -216,7 +280,7 @@ impl Update {
 
     /// Whether the bytes that came over the bus begin like a gap. Looks at field heads only.
     pub(crate) fn looks_like_gap(&self) -> bool {
-        let bytes = self.bytes[self.source as usize].get().map(AsRef::as_ref).unwrap_or_default();
+        let bytes = self.came.get().unwrap_or_default();
         match self.source {
             Encoding::Proto => has_field(bytes, GAP_KIND).unwrap_or(true),
             // `[kind, ...]`: the head of an array, then a small number.
@@ -230,7 +294,12 @@ impl Update {
 
     /// Its bytes: a message of its own in this encoding.
     pub fn bytes(&self, encoding: Encoding) -> &[u8] {
-        self.bytes[encoding as usize].get_or_init(|| {
+        if let Some(bytes) = self.came.get()
+            && self.source == encoding
+        {
+            return bytes;
+        }
+        self.made.get_or_init(Default::default)[encoding as usize].get_or_init(|| {
             let mut out = Vec::new();
             encode_message(encoding, &Message::Record(self.record().clone()), &self.info.scale, &mut out);
             out.into_boxed_slice()
@@ -239,14 +308,14 @@ impl Update {
 
     /// Bytes as it came, for the accounting of memory; 0 where it was not from the bus.
     pub(crate) fn source_bytes(&self) -> usize {
-        self.bytes[self.source as usize].get().map_or(0, |bytes| bytes.len())
+        self.came.get().map_or(0, <[u8]>::len)
     }
 
     /// Announces a loss.
     pub fn is_gap(&self) -> bool {
         // A record from the bus that stands for one number is no gap that matters here: it is passed on as it is, and
         // gaps of one number that ingesters send are decoded on the bus side.
-        self.record.get().is_some_and(|record| matches!(record.body, Body::Gap(_)))
+        self.record.get().is_some_and(|record| matches!(&record.body, Body::Gap(_)))
     }
 
     /// Why it announces a loss, where it does.

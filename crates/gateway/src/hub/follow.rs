@@ -240,7 +240,9 @@ impl Followed {
         self.sequence = update.last;
         if update.is_gap() {
             self.book.reset();
-        } else if let (Channel::Book, Body::Book(book)) = (self.channel, &update.record().body) {
+        } else if self.channel == Channel::Book
+            && let Body::Book(book) = &update.record().body
+        {
             self.book_times = times(&update);
             if self.book.apply(update.last, book).is_err() {
                 // The ingester contradicts itself: announced as lost, and asked again.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use tickwire_bus::{BusEvent, Subject};
 use tickwire_wire::bus_frame::BusHeader;
-use tickwire_wire::{Channel, FeedState, GapCause, SymbolName, pb};
+use tickwire_wire::{Channel, FeedState, GapCause, Record, SymbolName, pb};
 
 pub(crate) use history::{HistorySetup, PART_MEMORY, QUESTIONS_MAX, Question, run as run_history};
 pub(crate) use run::{HubSetup, HubStats, ShardLink, run};
@@ -377,19 +377,24 @@ fn read(
         let (first, last, bytes) = record.map_err(|error| error.to_string())?;
         let numbers = (first, last);
         let of = Arc::clone(info);
-        let update = Update::from_bus(of, channel, header.epoch, numbers, header.encoding, bytes).at(arrived);
+        let mut update =
+            Update::from_bus(of, channel, header.epoch, numbers, header.encoding, bytes).at(arrived);
         if is_understood || first != last || update.looks_like_gap() {
-            check(&update, info, channel)?;
+            update.examine(|record| check(record, numbers, info, channel))?;
         }
         into.push(Arc::new(update));
     }
     Ok(())
 }
 
-/// Decodes a record and compares it with what the header says of it.
-fn check(update: &Update, info: &InstrumentInfo, channel: Channel) -> Result<(), String> {
+/// Compares a record with what the header says of it.
+fn check(
+    record: &Record,
+    (first, last): (u64, u64),
+    info: &InstrumentInfo,
+    channel: Channel,
+) -> Result<(), String> {
     use tickwire_wire::Body;
-    let record = update.record();
     let numbers = match &record.body {
         // What cannot be decoded has become a gap on the bus.
         Body::Gap(gap) if gap.cause() == GapCause::Bus => return Err("a record cannot be decoded".to_owned()),
@@ -398,8 +403,8 @@ fn check(update: &Update, info: &InstrumentInfo, channel: Channel) -> Result<(),
     };
     let is_right = record.instrument == info.id
         && record.channel() == channel
-        && record.sequence == update.last
-        && numbers == (update.first, update.last);
+        && record.sequence == last
+        && numbers == (first, last);
     if is_right { Ok(()) } else { Err(format!("record {} is not what the header says", record.sequence)) }
 }
 
