@@ -1,6 +1,6 @@
 //! What a whole gateway costs: one process with a gateway, its bus and a source of quotes, another with the clients.
 //!
-//! CPU is told per thread of the gateway (`hub`, `shard-0`), without the source's, and memory as the process's. Where
+//! CPU is told of the gateway, without the source, and memory as the process's. Where
 //! there are two cores the gateway has the first, source and clients the second. Latency is from the source's own time of
 //! each quote to the client's read.
 //!

@@ -38,14 +38,11 @@ impl Usage {
         let seconds = (self.at - start.at).as_secs_f64();
         let delivered: f64 = told.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
         let mut line = format!("{told} | {:.0} deliveries/s", delivered / seconds);
-        let mut sum = 0.0;
-        for name in ["hub", "shard-0"] {
-            let spent = |usage: &Self| usage.threads.get(name).copied().unwrap_or(0) as f64 / 1e9;
-            let cpu = spent(self) - spent(start);
-            sum += cpu;
-            let _ = write!(line, ", {name} {:.1} %", 100.0 * cpu / seconds);
-        }
-        let _ = write!(line, ", {:.2} CPU s per million", sum / delivered.max(1.0) * 1e6);
+        let spent = |usage: &Self| usage.threads.get("shard-0").copied().unwrap_or(0) as f64 / 1e9;
+        let cpu = spent(self) - spent(start);
+        let share = 100.0 * cpu / seconds;
+        let _ =
+            write!(line, ", {share:.1} % of a core, {:.2} CPU s per million", cpu / delivered.max(1.0) * 1e6);
         let grown = self.rss_kib.saturating_sub(idle.rss_kib) as f64;
         println!("{line} | RSS {} MiB, {:.2} KiB a session", self.rss_kib >> 10, grown / sessions as f64);
     }

@@ -119,8 +119,8 @@ impl Default for Limits {
     }
 }
 
-/// Of the memory that logs and sessions may hold, a logged record takes up to so many times what it counts for: it is
-/// kept decoded, and in each encoding that a session asked for, alone and on a tape.
+/// Of the memory that logs and sessions may hold, a logged record takes up to so many times what it counts for: some are
+/// kept decoded, and all in each encoding that a session asked for, alone and on a tape.
 const LOG_FACTOR: usize = 4;
 
 impl Limits {

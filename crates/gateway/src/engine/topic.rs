@@ -132,7 +132,9 @@ impl Topic {
         let mut records: Vec<_> = state.records.iter().collect();
         records.sort_by_key(|update| update.last);
         for update in records {
-            if let (Channel::Book, Body::Book(book)) = (self.channel, &update.record().body) {
+            if self.channel == Channel::Book
+                && let Body::Book(book) = &update.record().body
+            {
                 // A snapshot that does not apply leaves the book unsynced, which is what is asked everywhere below.
                 let _ = self.book.apply(state.sequence, book);
                 self.book_times = (update.record().event_time, update.record().receive_time);
@@ -177,9 +179,6 @@ impl Topic {
         self.stamp = stamp;
         self.forget_made();
         let is_logged = self.channel.is_lossless() || self.channel == Channel::Book;
-        if is_logged {
-            update.settle();
-        }
         let entry = Entry::new(stamp, update, self.epoch);
         let is_gap = update.is_gap();
         if is_gap {

@@ -1,9 +1,8 @@
 //! What shards receive from the bus side, shared by all shards: instruments, feed states and encode-once records.
 
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Buf as _;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use tickwire_wire::{
     Batch, Body, Channel, Encoding, FeedState, Gap, GapCause, Message, Record, Scale, SymbolName,
     encode_message,
@@ -113,8 +112,6 @@ pub struct Update {
     /// Where it belongs.
     pub topic: TopicId,
     source: Encoding,
-    /// Its bytes were decoded and are what they should be.
-    is_examined: bool,
     /// Numbering in force.
     pub epoch: u64,
     /// First number that it stands for.
@@ -124,6 +121,7 @@ pub struct Update {
     came: Came,
     /// When it came, in nanoseconds since the Unix epoch; 0 where it did not come from the bus just now.
     arrived: u64,
+    received: u64,
     info: Arc<InstrumentInfo>,
     record: OnceLock<Box<Record>>,
     /// In the encodings in which it did not come.
@@ -144,7 +142,7 @@ enum Came {
 /// Room for quotes and trades of a usual size.
 const SHORT: usize = 62;
 
-const _: () = assert!(size_of::<Update>() <= 144);
+const _: () = assert!(size_of::<Update>() <= 152);
 
 impl Came {
     fn copy(bytes: &[u8]) -> Self {
@@ -168,8 +166,8 @@ impl Came {
 }
 
 impl Update {
-    /// A record as it came over the bus, not decoded yet. Copies the bytes: a slice of a bus message would keep the
-    /// whole read buffer alive.
+    /// A record as it came over the bus. What cannot be decoded is a gap. Copies the bytes: a slice of a bus message would
+    /// keep the whole read buffer alive.
     pub fn from_bus(
         info: Arc<InstrumentInfo>,
         channel: Channel,
@@ -178,20 +176,42 @@ impl Update {
         encoding: Encoding,
         bytes: &[u8],
     ) -> Self {
+        let checked =
+            Self::checked(info, channel, epoch, numbers, (encoding, bytes), |_| Ok::<_, Infallible>(()));
+        checked.unwrap_or_else(|never| match never {})
+    }
+
+    /// As [`Update::from_bus`], where the record passes a check.
+    pub(crate) fn checked<E>(
+        info: Arc<InstrumentInfo>,
+        channel: Channel,
+        epoch: u64,
+        (first, last): (u64, u64),
+        (source, bytes): (Encoding, &[u8]),
+        check: impl FnOnce(&Record) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let topic = TopicId::new(info.index, channel);
-        Self {
+        let mut update = Self {
             topic,
-            source: encoding,
-            is_examined: false,
+            source,
             epoch,
-            first: numbers.0,
-            last: numbers.1,
+            first,
+            last,
             came: Came::copy(bytes),
             arrived: 0,
+            received: 0,
             info,
             record: OnceLock::new(),
             made: OnceLock::new(),
+        };
+        let record = update.decode();
+        check(&record)?;
+        update.received = record.receive_time;
+        // Of the others, most sessions take the bytes.
+        if matches!(record.body, Body::Gap(_) | Body::Book(_) | Body::Bar(_)) {
+            update.record = OnceLock::from(Box::new(record));
         }
+        Ok(update)
     }
 
     /// With the time at which it came, in nanoseconds since the Unix epoch.
@@ -212,12 +232,12 @@ impl Update {
         Self {
             topic,
             source: Encoding::Proto,
-            is_examined: true,
             epoch,
             first,
             last: record.sequence,
             came: Came::Not,
             arrived: 0,
+            received: record.receive_time,
             info,
             record: OnceLock::from(Box::new(record)),
             made: OnceLock::new(),
@@ -252,44 +272,9 @@ impl Update {
         }
     }
 
-    /// Decodes the bytes and has the record checked. It is kept, other than a trade, of which sessions take the bytes.
-    pub(crate) fn examine<E>(&mut self, check: impl FnOnce(&Record) -> Result<(), E>) -> Result<(), E> {
-        let record = self.decode();
-        check(&record)?;
-        self.is_examined = true;
-        if !matches!(record.body, Body::Trade(_)) {
-            self.record = OnceLock::from(Box::new(record));
-        }
-        Ok(())
-    }
-
-    /// From here on, whether it is a gap does not depend on who looks at it first.
-    pub(crate) fn settle(&self) {
-        if !self.is_examined {
-            self.record();
-        }
-    }
-
-    /// When its ingester received it; 0 where that is not known. As a rule, looks at field heads only.
+    /// When its ingester received it, in nanoseconds since the Unix epoch.
     pub(crate) fn received(&self) -> u64 {
-        match (self.record.get(), self.source, self.came.get()) {
-            (None, Encoding::Proto, Some(bytes)) => receive_time(bytes).unwrap_or(0),
-            _ => self.record().receive_time,
-        }
-    }
-
-    /// Whether the bytes that came over the bus begin like a gap. Looks at field heads only.
-    pub(crate) fn looks_like_gap(&self) -> bool {
-        let bytes = self.came.get().unwrap_or_default();
-        match self.source {
-            Encoding::Proto => has_field(bytes, GAP_KIND).unwrap_or(true),
-            // `[kind, ...]`: the head of an array, then a small number.
-            Encoding::MsgPack => match bytes {
-                [0x90..=0x9f, kind, ..] => u32::from(*kind) == GAP_KIND,
-                _ => true,
-            },
-            Encoding::Json => true,
-        }
+        self.received
     }
 
     /// Its bytes: a message of its own in this encoding.
@@ -301,7 +286,8 @@ impl Update {
         }
         self.made.get_or_init(Default::default)[encoding as usize].get_or_init(|| {
             let mut out = Vec::new();
-            encode_message(encoding, &Message::Record(self.record().clone()), &self.info.scale, &mut out);
+            let record = self.record.get().map_or_else(|| self.decode(), |record| Record::clone(record));
+            encode_message(encoding, &Message::Record(record), &self.info.scale, &mut out);
             out.into_boxed_slice()
         })
     }
@@ -313,13 +299,12 @@ impl Update {
 
     /// Announces a loss.
     pub fn is_gap(&self) -> bool {
-        // A record from the bus that stands for one number is no gap that matters here: it is passed on as it is, and
-        // gaps of one number that ingesters send are decoded on the bus side.
-        self.record.get().is_some_and(|record| matches!(&record.body, Body::Gap(_)))
+        self.gap_cause().is_some()
     }
 
     /// Why it announces a loss, where it does.
     pub(crate) fn gap_cause(&self) -> Option<GapCause> {
+        // A gap is kept when it is made.
         match &self.record.get()?.body {
             Body::Gap(gap) => Some(gap.cause()),
             _ => None,
@@ -335,47 +320,6 @@ impl Update {
     pub fn info(&self) -> &Arc<InstrumentInfo> {
         &self.info
     }
-}
-
-/// Field numbers of `tickwire.v1.Record`.
-const EVENT_TIME: u32 = 3;
-const RECEIVE_DELAY: u32 = 4;
-
-/// Field number of a gap in `tickwire.v1.Record`, and its kind in MessagePack.
-const GAP_KIND: u32 = 15;
-
-/// Whether the record in the first field has this field.
-fn has_field(bytes: &[u8], wanted: u32) -> Result<bool, prost::DecodeError> {
-    let mut rest = bytes;
-    decode_key(&mut rest)?;
-    decode_varint(&mut rest)?;
-    while !rest.is_empty() {
-        let (field, wire_type) = decode_key(&mut rest)?;
-        if field == wanted {
-            return Ok(true);
-        }
-        skip_field(wire_type, field, &mut rest, DecodeContext::default())?;
-    }
-    Ok(false)
-}
-
-/// The receive time of the record in the first field.
-fn receive_time(bytes: &[u8]) -> Result<u64, prost::DecodeError> {
-    let mut rest = bytes;
-    decode_key(&mut rest)?;
-    decode_varint(&mut rest)?;
-    let (mut event_time, mut delay) = (0, 0);
-    while !rest.is_empty() {
-        match decode_key(&mut rest)? {
-            (EVENT_TIME, WireType::SixtyFourBit) => event_time = rest.try_get_u64_le().unwrap_or(0),
-            (RECEIVE_DELAY, WireType::Varint) => delay = decode_varint(&mut rest)?,
-            // Encoders write fields in the order of their numbers.
-            (field, _) if field > RECEIVE_DELAY => break,
-            (field, wire_type) => skip_field(wire_type, field, &mut rest, DecodeContext::default())?,
-        }
-    }
-    // Zigzag, as all `sint64`.
-    Ok(event_time.wrapping_add((delay >> 1) ^ (delay & 1).wrapping_neg()))
 }
 
 /// A gap as a record. Its header carries the last number, so that the next record follows on it.
@@ -395,41 +339,4 @@ pub fn gap_record(
         epoch,
     };
     Record { instrument, sequence: last, event_time: 0, receive_time: 0, body: Body::Gap(gap) }
-}
-
-#[cfg(test)]
-mod tests {
-    use tickwire_wire::{Quote, Trade};
-
-    use super::*;
-
-    #[track_caller]
-    fn check(encoding: Encoding, times: (u64, u64), body: Body) {
-        let (event_time, receive_time) = times;
-        let record = Record { instrument: 300, sequence: 1 << 40, event_time, receive_time, body };
-        let name = SymbolName { venue: "sim".to_owned(), symbol: "A".to_owned() };
-        let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
-        let mut bytes = Vec::new();
-        encode_message(encoding, &Message::Record(record.clone()), &scale, &mut bytes);
-        let info = InstrumentInfo { index: 0, id: 300, venue: VenueIndex(0), name, scale };
-        let numbers = (record.sequence, record.sequence);
-        let update = Update::from_bus(Arc::new(info), record.channel(), 1, numbers, encoding, &bytes);
-        assert_eq!(update.received(), receive_time, "{record:?}");
-        assert_eq!(update.record.get().is_some(), encoding != Encoding::Proto, "it need not be decoded");
-        assert_eq!((update.record(), update.received()), (&record, receive_time));
-    }
-
-    #[test]
-    fn the_receive_time_is_found_without_decoding() {
-        let now = 1_767_623_400_000_000_000;
-        for encoding in [Encoding::Proto, Encoding::MsgPack] {
-            for times in [(now, now + 5), (now, now - 5_000_000), (now, now), (1, u64::MAX / 4)] {
-                check(encoding, times, Body::Quote(Quote { bid: None, ask: None }));
-                check(encoding, times, Body::Trade(Trade { price: -1, size: 1, ..Trade::default() }));
-            }
-        }
-        for cut in 0..20 {
-            let _ = receive_time(&[10, 18, 8, 1, 25, 1, 2, 3, 4, 5, 6, 7, 8, 32, 0x80, 0x80][..cut.min(16)]);
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! The bus side of a gateway: which venues and instruments exist, which topics the shards want, what of them was lost.
 //!
 //! [`Hub`] is a state machine: bus events, answers, wishes and the time go in; events for shards and actions on the bus
-//! come out. `run` drives it. It decodes headers only, except on lossless channels and books, whose records it must
-//! understand, and of bars the interval. A turn costs what it touches, however many topics there are.
+//! come out. `run` drives it. Each record is decoded once, here: what cannot be read, or is not what its header says, goes no
+//! further. A turn costs what it touches, however many topics there are.
 
 mod answered;
 mod ask;
@@ -372,17 +372,12 @@ fn read(
     (arrived, records): (u64, &[u8]),
     into: &mut Vec<Arc<Update>>,
 ) -> Result<(), String> {
-    let is_understood = channel.is_lossless() || channel == Channel::Book;
     for record in header.split(records) {
         let (first, last, bytes) = record.map_err(|error| error.to_string())?;
-        let numbers = (first, last);
-        let of = Arc::clone(info);
-        let mut update =
-            Update::from_bus(of, channel, header.epoch, numbers, header.encoding, bytes).at(arrived);
-        if is_understood || first != last || update.looks_like_gap() {
-            update.examine(|record| check(record, numbers, info, channel))?;
-        }
-        into.push(Arc::new(update));
+        let (numbers, came) = ((first, last), (header.encoding, bytes));
+        let is_right = |record: &Record| check(record, numbers, info, channel);
+        let update = Update::checked(Arc::clone(info), channel, header.epoch, numbers, came, is_right)?;
+        into.push(Arc::new(update.at(arrived)));
     }
     Ok(())
 }

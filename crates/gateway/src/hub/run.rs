@@ -77,7 +77,7 @@ pub(crate) async fn run(setup: HubSetup) {
     let mut turn = Vec::new();
     let mut ticks = tokio::time::interval(TICK);
     let mut up_since = None;
-    let (mut is_gathering, mut turn_at) = (false, Instant::now());
+    let (mut is_gathering, mut is_full, mut turn_at) = (false, false, Instant::now());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
     loop {
@@ -94,6 +94,7 @@ pub(crate) async fn run(setup: HubSetup) {
                 let patience = Duration::from_micros(patience.unwrap_or_default().into());
                 is_gathering = !patience.is_zero();
                 turn_at = Instant::now() + patience;
+                is_full = turn.len() == TURN_EVENTS_MAX;
                 let now = clock.now();
                 for (at, event) in turn.drain(..) {
                     hub.on_bus(event, clock.at(at), now);
@@ -151,6 +152,10 @@ pub(crate) async fn run(setup: HubSetup) {
             }
         }
         hand_over(&mut hub, &shards, &mut wishes).await;
+        if std::mem::take(&mut is_full) {
+            // A shard on the same thread gets its turn, however much waits here.
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Losses on the bus: found, announced, repaired.
 
-use tickwire_wire::{Bar, Body, Channel};
+use tickwire_wire::{Bar, Body, Channel, Encoding};
 
 use super::super::follow::BUFFER_MAX;
-use super::rig::{EPOCH, ID, MS, Rig, answer, body, frame, gap_body, record};
+use super::rig::{EPOCH, ID, MS, Rig, answer, body, frame, gap_body, head, record};
 
 /// A topic at 5 gets 6, then 9.
 #[track_caller]
@@ -320,6 +320,29 @@ fn a_damaged_message_is_counted_and_its_numbers_are_lost() {
     cut.truncate(cut.len() - 3);
     for payload in [fewer, more, foreign, misnumbered, cut] {
         check_damage(Channel::Trade, payload);
+    }
+}
+
+#[test]
+fn a_conflated_record_that_cannot_be_read_or_is_another_goes_no_further() {
+    let mut misnumbered = frame(Channel::Quote, EPOCH, (5, 5), &[body(Channel::Quote, 5, false)]);
+    let right = head(Encoding::MsgPack, ID, Channel::Quote, EPOCH, (6, 6));
+    misnumbered[..right.len()].copy_from_slice(&right);
+    let proto = |record: &[u8]| [&head(Encoding::Proto, ID, Channel::Quote, EPOCH, (6, 6)), record].concat();
+    for (case, payload) in [
+        ("a wrong wire type in its quote", proto(b"\x0a\x02\x2a\x00")),
+        ("no body", proto(b"\x0a\x02\x08\x64")),
+        ("no record but a notice", proto(b"\x0a\x03\x92\x01\x00")),
+        ("another channel", frame(Channel::Quote, EPOCH, (6, 6), &[body(Channel::Trade, 6, false)])),
+        ("another number", misnumbered),
+    ] {
+        let mut rig = Rig::live(Channel::Quote, 5);
+        let malformed = rig.hub.counts.malformed;
+        rig.message(u64::from(rig.topic().0), payload);
+        assert!(rig.told().is_empty(), "{case}");
+        assert_eq!(rig.hub.counts.malformed, malformed + 1, "{case}");
+        rig.records(EPOCH, 7, 7);
+        assert_eq!(rig.told(), ["7"], "{case}");
     }
 }
 

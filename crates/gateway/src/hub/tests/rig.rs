@@ -266,22 +266,26 @@ pub(super) fn frame_of(
     (first, last): (u64, u64),
     bodies: &[Body],
 ) -> Vec<u8> {
-    let header = BusHeader {
-        encoding: Encoding::MsgPack,
-        channel,
-        instrument,
-        epoch,
-        first_sequence: first,
-        last_sequence: last,
-        publish_time: 1,
-    };
-    let mut payload = Vec::new();
-    header.write(&mut payload);
+    let mut payload = head(Encoding::MsgPack, instrument, channel, epoch, (first, last));
     for (at, body) in bodies.iter().enumerate() {
         let number = if bodies.len() == 1 { last } else { first + at as u64 };
         let message = Message::Record(record(instrument, number, body.clone()));
         encode_message(Encoding::MsgPack, &message, &Scale::default(), &mut payload);
     }
+    payload
+}
+
+/// A message without its records.
+pub(super) fn head(
+    encoding: Encoding,
+    instrument: u32,
+    channel: Channel,
+    epoch: u64,
+    (first_sequence, last_sequence): (u64, u64),
+) -> Vec<u8> {
+    let mut payload = Vec::new();
+    BusHeader { encoding, channel, instrument, epoch, first_sequence, last_sequence, publish_time: 1 }
+        .write(&mut payload);
     payload
 }
 
