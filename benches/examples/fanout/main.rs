@@ -1,8 +1,7 @@
 //! What a whole gateway costs: one process with a gateway, its bus and a source of quotes, another with the clients.
 //!
-//! CPU is told of the gateway, without the source, and memory as the process's. Where
-//! there are two cores the gateway has the first, source and clients the second. Latency is from the source's own time of
-//! each quote to the client's read.
+//! CPU is told of the gateway, without the source, and memory as the process's. Where there are two cores the gateway has
+//! the first, source and clients the second. Latency is from the source's own time of each quote to the client's read.
 //!
 //! ```text
 //! fanout --sessions 500 --symbols 500 --each 50 --rate 5000 --for 5      dashboard, 250,000 deliveries/s

@@ -121,6 +121,7 @@ pub struct Update {
     came: Came,
     /// When it came, in nanoseconds since the Unix epoch; 0 where it did not come from the bus just now.
     arrived: u64,
+    /// When its ingester received it, in nanoseconds since the Unix epoch.
     received: u64,
     info: Arc<InstrumentInfo>,
     record: OnceLock<Box<Record>>,
