@@ -25,7 +25,7 @@ const JSON_FORMS: [(&str, &str); 16] = [
 ];
 
 /// Lists, read without trusting the length that the sender claims, and open to longer elements.
-const LISTS: [&str; 14] = [
+const LISTS: [&str; 16] = [
     ".tickwire.v1.Book.bid_prices",
     ".tickwire.v1.Book.bid_sizes",
     ".tickwire.v1.Book.ask_prices",
@@ -40,6 +40,8 @@ const LISTS: [&str; 14] = [
     ".tickwire.v1.SetRate.symbols",
     ".tickwire.v1.Resume.positions",
     ".tickwire.v1.Beat.positions",
+    ".tickwire.v1.Snapshots.topics",
+    ".tickwire.v1.Answer.snapshots",
 ];
 
 /// Read by people who type them: a misspelt field is an error that names it.

@@ -180,6 +180,11 @@ def from_twin(line):
             out[side] = [_pair(*level) for level in out[side]]
     elif kind == "instrument":
         out["venue"], out["symbol"] = name.split(":", 1)
+        out = {"ended": False, "revision": 0, **out}
+    elif kind == "bar":
+        out = {"correction": False, "incomplete": False, **out}
+    elif kind == "stat":
+        out = {"incomplete": False, **out}
     elif kind == "trade":
         out = {"id_text": "", **out, "id": int(out.get("id", 0))}
     if kind in ("trade", "bar", "stat", "instrument"):

@@ -118,7 +118,7 @@ async fn many_subjects(bus: Arc<dyn Backplane>, subjects: &[Subject]) {
 }
 
 async fn round_trip(bus: &dyn Backplane) {
-    let ask = Subject::ask("sim").unwrap();
+    let ask = Subject::ask("sim", 7).unwrap();
     let mut questions = bus.serve(&ask).await.unwrap();
     tokio::spawn(async move {
         while let Some(question) = questions.next().await {

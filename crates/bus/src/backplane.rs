@@ -69,6 +69,11 @@ pub trait Backplane: Send + Sync + 'static {
     /// Safe: it changes nothing.
     fn flush(&self, timeout: Duration) -> BoxFuture<'_, Result<(), FlushError>>;
 
+    /// Bytes that one message may have.
+    fn payload_max(&self) -> usize {
+        1 << 20
+    }
+
     /// What the bus remembers, where it was told to.
     fn history(&self) -> Option<&dyn History> {
         None

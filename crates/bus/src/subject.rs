@@ -38,10 +38,12 @@ pub enum ParsedSubject {
         /// Venue.
         venue: String,
     },
-    /// `tw.ask.v1.<venue>`: questions to the venue's ingester.
+    /// `tw.ask.v1.<venue>.<epoch>`: questions to one run of the venue's ingester.
     Ask {
         /// Venue.
         venue: String,
+        /// The run's epoch.
+        epoch: u64,
     },
 }
 
@@ -97,12 +99,13 @@ impl Subject {
         Self("tw.beat.v1.*".into())
     }
 
-    /// Questions to one venue's ingester, `tw.ask.v1.<venue>`.
+    /// Questions to one run of a venue's ingester, `tw.ask.v1.<venue>.<epoch>`: of two that run at the same time, the one
+    /// that is meant answers.
     ///
     /// # Errors
     /// When the venue is empty or too long.
-    pub fn ask(venue: &str) -> Result<Self, SubjectError> {
-        Ok(Self(format!("tw.ask.v1.{}", escape(venue)?).into()))
+    pub fn ask(venue: &str, epoch: u64) -> Result<Self, SubjectError> {
+        Ok(Self(format!("tw.ask.v1.{}.{epoch}", escape(venue)?).into()))
     }
 
     /// Reads a subject back into names; the reverse of [`data`](Self::data), [`beat`](Self::beat) and
@@ -115,8 +118,12 @@ impl Subject {
         if let Some(venue) = rest.strip_prefix("beat.v1.") {
             return Ok(ParsedSubject::Beat { venue: unescape(venue)? });
         }
-        if let Some(venue) = rest.strip_prefix("ask.v1.") {
-            return Ok(ParsedSubject::Ask { venue: unescape(venue)? });
+        if let Some((venue, epoch)) = rest.strip_prefix("ask.v1.").and_then(|rest| rest.split_once('.')) {
+            let number = epoch.parse::<u64>().map_err(|_| SubjectError::Escape)?;
+            if number.to_string() != epoch {
+                return Err(SubjectError::Escape);
+            }
+            return Ok(ParsedSubject::Ask { venue: unescape(venue)?, epoch: number });
         }
         let mut tokens = rest.strip_prefix("v1.").ok_or(SubjectError::Layout)?.split('.');
         let (Some(venue), Some(channel), Some(symbol), None) =

@@ -32,8 +32,9 @@ fn beats_and_questions_are_reversible() {
     let beat = Subject::beat("a.b").unwrap();
     assert_eq!(beat.as_str(), "tw.beat.v1.a%2Eb");
     assert_eq!(Subject::parse(beat.as_str()), Ok(ParsedSubject::Beat { venue: "a.b".into() }));
-    let ask = Subject::ask("a.b").unwrap();
-    assert_eq!(Subject::parse(ask.as_str()), Ok(ParsedSubject::Ask { venue: "a.b".into() }));
+    let ask = Subject::ask("a.b", 7).unwrap();
+    assert_eq!(ask.as_str(), "tw.ask.v1.a%2Eb.7");
+    assert_eq!(Subject::parse(ask.as_str()), Ok(ParsedSubject::Ask { venue: "a.b".into(), epoch: 7 }));
 }
 
 #[track_caller]
@@ -53,7 +54,10 @@ fn other_layouts_wildcards_and_second_spellings_are_refused() {
     refused("tw.v1.sim.quote.>", SubjectError::Escape);
     refused("tw.beat.v1.*", SubjectError::Escape);
     refused("tw.beat.v1.", SubjectError::Empty);
+    refused("tw.ask.v1.a", SubjectError::Layout);
     refused("tw.ask.v1.a.b", SubjectError::Escape);
+    refused("tw.ask.v1.a.07", SubjectError::Escape);
+    refused("tw.ask.v1.a.7.8", SubjectError::Escape);
     refused("tw.v1.sim.quote.%2e", SubjectError::Escape);
     refused("tw.v1.sim.quote.%41", SubjectError::Escape);
     refused("tw.v1.sim.quote.%2", SubjectError::Escape);
@@ -110,7 +114,7 @@ proptest! {
             let again = match parsed {
                 ParsedSubject::Data { venue, channel, symbol } => Subject::data(&venue, &channel, &symbol),
                 ParsedSubject::Beat { venue } => Subject::beat(&venue),
-                ParsedSubject::Ask { venue } => Subject::ask(&venue),
+                ParsedSubject::Ask { venue, epoch } => Subject::ask(&venue, epoch),
             };
             let again = again.unwrap();
             prop_assert_eq!(again.as_str(), text);

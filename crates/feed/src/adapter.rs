@@ -47,13 +47,18 @@ pub struct AdapterError(pub String);
 /// What a source says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeedEvent {
-    /// Defines an instrument, or defines it anew. `index` is the adapter's own number: dense, from 0, for ever the
-    /// same symbol.
+    /// Defines an instrument, or defines it anew. `index` is the adapter's own number: dense, from 0, and the same symbol
+    /// until that ended.
     Define {
         /// The adapter's number of the instrument.
         index: u32,
         /// Name and scale; `venue` is filled in by the ingester.
         definition: Instrument,
+    },
+    /// An instrument ended: it expired, or the venue does not list it any more. Its number may be used again.
+    End {
+        /// The adapter's number of the instrument.
+        index: u32,
     },
     /// Something happened at an instrument that was defined before.
     Market(MarketEvent),

@@ -12,7 +12,7 @@ pub mod sim;
 
 pub use clock::{Clock, Pace};
 pub use ingest::{
-    AtEnd, BAR_PERIOD, BEAT_PERIOD, BEAT_POSITIONS_MAX, BOOK_LEVELS_MAX, INSTRUMENTS_MAX, IngestConfig,
-    IngestControl, IngestError, IngestReport, IngestStats, Ingester, STAT_PERIOD, Summary, Tally,
-    instrument_id_base,
+    AtEnd, BAR_PERIOD, BEAT_PERIOD, BEAT_POSITIONS_MAX, BOOK_LEVELS_MAX, EVENT_AHEAD_MAX, EVENT_BEHIND_MAX,
+    INSTRUMENTS_MAX, IngestConfig, IngestControl, IngestError, IngestReport, IngestStats, Ingester,
+    STAT_PERIOD, Summary, TOPICS_PER_ASK_MAX, Tally,
 };

@@ -26,6 +26,7 @@ use crate::accept::text;
 use crate::admin_sessions::{Answer, Shards};
 use crate::engine::{Pressure, SessionState, Survey};
 use crate::hops::Hops;
+use crate::hub::FeedReport;
 use crate::stats::Stats;
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,10 +98,19 @@ fn json((status, body): Answer) -> Response<Full<Bytes>> {
 /// Ready to take sessions. A bus that goes away later does not end readiness: sessions keep what they have, marked as
 /// dead; `bus` and `feeds` tell.
 fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
-    let feeds: serde_json::Map<_, _> = feeds(stats)
-        .into_iter()
-        .map(|(venue, state)| (venue, serde_json::Value::from(state_name(state))))
-        .collect();
+    let reports = feeds(stats);
+    let state_of = |feed: &FeedReport| (feed.venue.clone(), state_name(feed.state).into());
+    let feeds: serde_json::Map<_, _> = reports.iter().map(state_of).collect();
+    let reason_of = |feed: &FeedReport| (feed.venue.clone(), feed.reason.as_str().into());
+    let reasons: serde_json::Map<_, _> =
+        reports.iter().filter(|feed| !feed.reason.is_empty()).map(reason_of).collect();
+    // Several ingesters of one venue: all is well as long as one of them is followed, but somebody should know.
+    let contest = |feed: &FeedReport| {
+        let told = serde_json::json!({ "followed_epoch": feed.epoch.to_string(), "others": feed.rivals });
+        (feed.venue.clone(), told)
+    };
+    let contested: serde_json::Map<_, _> =
+        reports.iter().filter(|feed| feed.rivals > 0).map(contest).collect();
     let bus = stats.hub.bus.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let history = stats.hub.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let is_ready = stats.is_ready() && bus == "up";
@@ -110,6 +120,8 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
         "history": if history.is_empty() { "off" } else { history.as_str() },
         "draining": stats.draining.load(Ordering::Relaxed),
         "feeds": feeds,
+        "reasons": reasons,
+        "contested": contested,
     });
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = text(status, format!("{body}\n"));
@@ -117,7 +129,7 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     response
 }
 
-fn feeds(stats: &Stats) -> Vec<(String, FeedState)> {
+fn feeds(stats: &Stats) -> Vec<FeedReport> {
     stats.hub.feeds.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
@@ -150,7 +162,11 @@ impl Collector for Figures {
             ("bus_records", "Records taken from the bus", load(&hub.records)),
             ("bus_bytes", "Bytes of records taken from the bus", load(&hub.bytes)),
             ("bus_malformed", "Bus messages that could not be used", load(&hub.malformed)),
+            ("bus_foreign", "Messages of ingesters that are not followed", load(&hub.foreign)),
             ("bus_lost_records", "Sequence numbers that were lost on the bus", load(&hub.lost)),
+            ("feed_takeovers", "How often another ingester of a venue was followed", load(&hub.takeovers)),
+            ("instruments_ended", "Instruments that ended", load(&hub.ended)),
+            ("instruments_refused", "Definitions beyond the limit of instruments", load(&hub.over_limit)),
             ("history_records", "Records found in the history of the bus", load(&hub.history_records)),
             ("history_failures", "Questions that the history did not answer", load(&hub.history_failures)),
             ("sessions_accepted", "Sessions that were opened", load(&stats.accepted)),
@@ -216,9 +232,16 @@ impl Collector for Figures {
         let live = ConstGauge::new(0_i64);
         let mut family =
             encoder.encode_descriptor("feed_live", "1 when the feed is live", None, live.metric_type())?;
-        for (venue, state) in feeds(stats) {
-            let value = i64::from(state == FeedState::Live);
-            ConstGauge::new(value).encode(family.encode_family(&[("venue", venue.as_str())])?)?;
+        let feeds = feeds(stats);
+        for feed in &feeds {
+            let value = i64::from(feed.state == FeedState::Live);
+            ConstGauge::new(value).encode(family.encode_family(&[("venue", feed.venue.as_str())])?)?;
+        }
+        let help = "Ingesters that claim the venue beside the one that is followed";
+        let mut family = encoder.encode_descriptor("feed_rivals", help, None, live.metric_type())?;
+        for feed in &feeds {
+            let rivals = ConstGauge::new(feed.rivals as i64);
+            rivals.encode(family.encode_family(&[("venue", feed.venue.as_str())])?)?;
         }
         Ok(())
     }

@@ -120,6 +120,7 @@ impl Gateway {
             shards.push(setup);
         }
         let hub_limits = hub::HubLimits {
+            shards: stats.shards.len(),
             venues: config.limits.venues,
             instruments: config.limits.instruments,
             topics: config.limits.topics,

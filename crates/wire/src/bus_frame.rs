@@ -64,6 +64,9 @@ pub enum BusFrameError {
 }
 
 impl BusHeader {
+    /// Bytes that a bus must take in one message, at least: header, a record of any kind but books, and some levels.
+    pub const PAYLOAD_LEAST: usize = 4096;
+
     /// Appends the header.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[MAGIC, VERSION, self.encoding as u8, self.channel as u8]);

@@ -28,6 +28,7 @@ mod forms;
 mod json;
 mod message;
 mod msgpack;
+mod number;
 pub mod pb;
 mod proto;
 mod record;
@@ -39,6 +40,7 @@ pub use codec::{
     Batch, DecodeError, Encoding, decode_command, encode_command, encode_message, encode_sent_time,
 };
 pub use message::{Command, Message};
+pub use number::InstrumentNumbers;
 pub use pb::{
     Bar, Channel, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello, Instrument, Ledger,
     LedgerEntry, LedgerRequest, Limits, Notice, Position, Receipt, Refused, Resume, ResumePosition, SetRate,

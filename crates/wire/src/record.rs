@@ -88,6 +88,15 @@ impl Record {
         }
     }
 
+    /// What "newest" is decided by within the record's channel: the newest record of each key is the state. Bars have a key
+    /// for each interval, and another for corrections of closed bars, which say nothing about the running one.
+    pub fn conflation_key(&self) -> u64 {
+        match &self.body {
+            Body::Bar(bar) => bar.interval << 1 | u64::from(bar.correction),
+            _ => 0,
+        }
+    }
+
     pub(crate) fn receive_delay(&self) -> i64 {
         self.receive_time.wrapping_sub(self.event_time) as i64
     }

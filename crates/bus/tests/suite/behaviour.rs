@@ -220,7 +220,7 @@ async fn loss_at_capacity_is_counted_exactly(bus: Fixture) {
 }
 
 async fn a_question_gets_an_answer(bus: Fixture) {
-    let ask = Subject::ask("sim").unwrap();
+    let ask = Subject::ask("sim", 7).unwrap();
     let mut questions = bus.publisher.serve(&ask).await.unwrap();
     tokio::spawn(async move {
         while let Some(question) = questions.next().await {
@@ -239,13 +239,13 @@ async fn a_question_gets_an_answer(bus: Fixture) {
 }
 
 async fn no_responder_is_told_at_once(bus: Fixture) {
-    let ask = Subject::ask("nobody").unwrap();
+    let ask = Subject::ask("nobody", 7).unwrap();
     let answer = timeout(PATIENCE, bus.consumer.request(&ask, Bytes::new(), PATIENCE * 2)).await;
     assert_eq!(answer.unwrap(), Err(RequestError::NoResponder));
 }
 
 async fn a_slow_responder_times_out(bus: Fixture) {
-    let ask = Subject::ask("sim").unwrap();
+    let ask = Subject::ask("sim", 7).unwrap();
     let mut questions = bus.publisher.serve(&ask).await.unwrap();
     let answer = bus.consumer.request(&ask, Bytes::new(), Duration::from_millis(50)).await;
     assert_eq!(answer, Err(RequestError::TimedOut));
@@ -254,7 +254,7 @@ async fn a_slow_responder_times_out(bus: Fixture) {
 }
 
 async fn a_responder_that_left_is_no_responder(bus: Fixture) {
-    let ask = Subject::ask("sim").unwrap();
+    let ask = Subject::ask("sim", 7).unwrap();
     drop(bus.publisher.serve(&ask).await.unwrap());
     let left = async {
         while bus.consumer.request(&ask, Bytes::new(), Duration::from_millis(20)).await
@@ -266,7 +266,7 @@ async fn a_responder_that_left_is_no_responder(bus: Fixture) {
 
 /// Subscribe first, then ask: what is published after the answer must arrive, without any flush between.
 async fn interest_is_in_force_before_a_question(bus: Fixture) {
-    let ask = Subject::ask("sim").unwrap();
+    let ask = Subject::ask("sim", 7).unwrap();
     let mut questions = bus.publisher.serve(&ask).await.unwrap();
     let publisher = std::sync::Arc::clone(&bus.publisher);
     tokio::spawn(async move {
@@ -295,7 +295,7 @@ async fn big_payloads_pass_and_bigger_are_refused(bus: Fixture) {
     let bigger = Bytes::from(vec![9; (1 << 20) + 1]);
     let refused = bus.publisher.publish(&a, bigger.clone());
     assert!(matches!(refused, Err(PublishError::TooLarge { bytes: 1_048_577, .. })), "{refused:?}");
-    let asked = bus.consumer.request(&Subject::ask("sim").unwrap(), bigger, PATIENCE).await;
+    let asked = bus.consumer.request(&Subject::ask("sim", 7).unwrap(), bigger, PATIENCE).await;
     assert_eq!(asked, Err(RequestError::TooLarge));
 }
 
@@ -307,7 +307,7 @@ async fn wildcards_are_for_subscribing_only(bus: Fixture) {
 
 async fn an_outage_is_told_and_survived(mut bus: Fixture) {
     let a = data("A");
-    let ask = Subject::ask("sim").unwrap();
+    let ask = Subject::ask("sim", 7).unwrap();
     let (_interest, mut inbox) = bus.inbox(&[(&a, 1)]).await;
     let mut questions = bus.publisher.serve(&ask).await.unwrap();
     let first = bus.consumer.state().borrow().generation().unwrap();
@@ -349,11 +349,11 @@ async fn interest_changed_while_down_counts_afterwards(mut bus: Fixture) {
 }
 
 async fn a_question_fails_when_the_bus_breaks(mut bus: Fixture) {
-    let ask = Subject::ask("sim").unwrap();
+    let ask = Subject::ask("sim", 7).unwrap();
     let mut questions = bus.publisher.serve(&ask).await.unwrap();
     let consumer = std::sync::Arc::clone(&bus.consumer);
     let asking = tokio::spawn(async move {
-        let ask = Subject::ask("sim").unwrap();
+        let ask = Subject::ask("sim", 7).unwrap();
         consumer.request(&ask, Bytes::new(), PATIENCE * 2).await
     });
     let question = timeout(PATIENCE, questions.next()).await.unwrap().unwrap();
@@ -395,7 +395,7 @@ async fn a_dropped_inbox_leaves_nothing(bus: Fixture) {
 async fn closing_ends_everything(bus: Fixture) {
     let a = data("A");
     let (interest, mut inbox) = bus.inbox(&[(&a, 1)]).await;
-    let mut questions = bus.consumer.serve(&Subject::ask("sim").unwrap()).await.unwrap();
+    let mut questions = bus.consumer.serve(&Subject::ask("sim", 7).unwrap()).await.unwrap();
     bus.publish(&a, "x");
     let events = take(&mut inbox, 1).await;
     assert_eq!(messages(&events).len(), 1);
@@ -405,8 +405,8 @@ async fn closing_ends_everything(bus: Fixture) {
     assert!(timeout(PATIENCE, questions.next()).await.unwrap().is_none());
     assert_eq!(bus.consumer.publish(&a, Bytes::new()), Err(PublishError::Down));
     assert_eq!(interest.subscribe(&data("B"), 2), Err(InterestError::Closed));
-    assert_eq!(bus.consumer.serve(&Subject::ask("sim").unwrap()).await.err(), Some(ServeError::Closed));
-    let asked = bus.consumer.request(&Subject::ask("sim").unwrap(), Bytes::new(), PATIENCE).await;
+    assert_eq!(bus.consumer.serve(&Subject::ask("sim", 7).unwrap()).await.err(), Some(ServeError::Closed));
+    let asked = bus.consumer.request(&Subject::ask("sim", 7).unwrap(), Bytes::new(), PATIENCE).await;
     assert_eq!(asked, Err(RequestError::Down));
     let (interest, mut inbox) = bus.consumer.inbox(InboxLimits::default());
     assert_eq!(interest.subscribe(&a, 1), Err(InterestError::Closed));

@@ -131,6 +131,8 @@ fn from_info(info: &SymbolInfo) -> Instrument {
         lot_size: units(&lot, size_decimals).unwrap_or(0),
         base: info.base.to_owned(),
         quote: info.quote.to_owned(),
+        ended: false,
+        revision: 0,
     }
 }
 

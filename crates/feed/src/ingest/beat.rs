@@ -11,8 +11,14 @@ use crate::adapter::SourceState;
 
 /// Between two beats of an ingester.
 pub const BEAT_PERIOD: Duration = Duration::from_millis(500);
-/// Positions in one beat. A position takes at most 25 bytes, so a beat stays below 52 KB.
+/// Positions in one beat, where the bus takes messages of that length.
 pub const BEAT_POSITIONS_MAX: usize = 2_048;
+/// What a position takes at most.
+const POSITION_BYTES_MAX: usize = 32;
+/// What a beat takes at most beside its positions.
+const BEAT_BYTES_MAX: usize = 512;
+/// Bytes of the reason in a beat; what is longer is cut.
+const REASON_BYTES_MAX: usize = 256;
 
 /// Why the feed is, or is not, live. The first that holds counts: stopped, paused, lost, stalled, what the source says.
 #[derive(Debug, Default)]
@@ -49,13 +55,19 @@ impl Condition {
     }
 }
 
+/// What a beat says about the run as a whole.
+#[derive(Debug)]
+pub(crate) struct Word {
+    pub(crate) state: FeedState,
+    pub(crate) reason: String,
+    pub(crate) time: u64,
+    pub(crate) number: u64,
+    pub(crate) uptime_ns: u64,
+    pub(crate) last: bool,
+}
+
 /// The beats that are due now: one, or several when many positions moved lately.
-pub(crate) fn beats<O: Outlet>(
-    sequencer: &mut Sequencer<O>,
-    state: FeedState,
-    reason: &str,
-    now: u64,
-) -> Vec<Vec<u8>> {
+pub(crate) fn beats<O: Outlet>(sequencer: &mut Sequencer<O>, word: &Word) -> Vec<Vec<u8>> {
     let moved = std::mem::take(&mut sequencer.publisher.moved);
     let epoch = sequencer.publisher.epoch;
     let mut positions = Vec::with_capacity(moved.len());
@@ -63,6 +75,10 @@ pub(crate) fn beats<O: Outlet>(
         let Some(Some(instrument)) = sequencer.instruments.get_mut(index as usize) else { continue };
         let id = instrument.id;
         let numbering = instrument.numbering_mut(channel);
+        if numbering.sequence == 0 {
+            // It moved as a channel of an instrument that ended.
+            continue;
+        }
         numbering.beats_due = numbering.beats_due.saturating_sub(1);
         if numbering.beats_due > 0 {
             sequencer.publisher.moved.push((index, channel));
@@ -70,13 +86,25 @@ pub(crate) fn beats<O: Outlet>(
         let sequence = numbering.sequence;
         positions.push(Position { instrument: id, channel: channel.into(), epoch, sequence });
     }
+    let reason = &word.reason[..word.reason.floor_char_boundary(REASON_BYTES_MAX)];
     let beat = |positions: &[Position]| {
-        let positions = positions.to_vec();
-        let (venue, reason) = (sequencer.venue.clone(), reason.to_owned());
-        pb::Beat { venue, epoch, state: state.into(), reason, time: now, positions }.encode_to_vec()
+        let beat = pb::Beat {
+            venue: sequencer.venue.clone(),
+            epoch,
+            state: word.state.into(),
+            reason: reason.to_owned(),
+            time: word.time,
+            positions: positions.to_vec(),
+            number: word.number,
+            catalogue: sequencer.catalogue,
+            uptime_ns: word.uptime_ns,
+            last: word.last,
+        };
+        beat.encode_to_vec()
     };
     if positions.is_empty() {
         return vec![beat(&[])];
     }
-    positions.chunks(BEAT_POSITIONS_MAX).map(beat).collect()
+    let room = sequencer.publisher.outlet.payload_max().saturating_sub(BEAT_BYTES_MAX) / POSITION_BYTES_MAX;
+    positions.chunks(room.clamp(1, BEAT_POSITIONS_MAX)).map(beat).collect()
 }

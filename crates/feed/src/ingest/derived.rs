@@ -1,76 +1,139 @@
-//! Bars and running figures, made from trades.
+//! Bars and ticker statistics, made from trades.
+
+use std::collections::VecDeque;
 
 use tickwire_wire::{Bar, Record, Stat};
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
-/// The current bar is published at most this often, in nanoseconds.
+/// The running bar is published at most this often, in nanoseconds.
 pub const BAR_PERIOD: u64 = SECOND / 4;
-/// Running figures are published at most this often, in nanoseconds.
+/// Ticker statistics are published at most this often, in nanoseconds.
 pub const STAT_PERIOD: u64 = SECOND / 2;
 
 /// The bars of one interval. An interval without trades has no bar.
+///
+/// A bar is closed once, when the time of the source has passed its end by the delay that trades have (see
+/// [`super::times`]). A trade that comes later corrects its own bar, and the correction says that it is one.
 #[derive(Debug)]
 pub(crate) struct BarSeries {
     pub(crate) interval: u64,
-    current: Option<Bar>,
-    is_changed: bool,
+    /// Open ones, and closed ones that may still be corrected; by time.
+    bars: VecDeque<Slot>,
+    /// Everything that opened before is closed.
+    closed_to: u64,
+    /// Trades are missing up to this time: a bar that opened before is incomplete.
+    lost_to: u64,
     published: u64,
-    pub(crate) last: Option<Record>,
+    /// The last record of the running or closed bars, and the last correction.
+    pub(crate) last: [Option<Record>; 2],
+}
+
+#[derive(Debug)]
+struct Slot {
+    bar: Bar,
+    /// Event times of the trades that gave the open and the close.
+    opened: u64,
+    closed: u64,
+    is_changed: bool,
 }
 
 impl BarSeries {
     pub(crate) fn new(seconds: u64) -> Self {
-        Self { interval: seconds * SECOND, current: None, is_changed: false, published: 0, last: None }
+        Self {
+            interval: seconds * SECOND,
+            bars: VecDeque::new(),
+            closed_to: 0,
+            lost_to: 0,
+            published: 0,
+            last: [None, None],
+        }
     }
 
-    /// Returns the bar that this trade closed. A trade of an interval that is over counts to the current bar.
-    pub(crate) fn trade(&mut self, time: u64, price: i64, size: u64) -> Option<Bar> {
-        let open_time = time - time % self.interval;
-        let closed = self.close_before(open_time);
-        let interval = self.interval;
-        let bar = self.current.get_or_insert(Bar {
-            interval,
-            open_time,
-            open: price,
-            high: price,
-            low: price,
-            close: price,
-            volume: 0,
-            trades: 0,
-            closed: false,
-        });
+    /// Counts a trade to the bar of its own time.
+    pub(crate) fn trade(&mut self, time: u64, price: i64, size: u64) {
+        let slot = self.slot(time - time % self.interval, time, price);
+        let bar = &mut slot.bar;
+        if time < slot.opened {
+            (slot.opened, bar.open) = (time, price);
+        }
+        if time >= slot.closed {
+            (slot.closed, bar.close) = (time, price);
+        }
         bar.high = bar.high.max(price);
         bar.low = bar.low.min(price);
-        bar.close = price;
         bar.volume = bar.volume.saturating_add(size);
         bar.trades = bar.trades.saturating_add(1);
-        self.is_changed = true;
-        closed
+        slot.is_changed = true;
     }
 
-    /// What is to be published: the current bar when it changed and was not just published, or closed by the time
-    /// that the venue has reached.
-    pub(crate) fn due(&mut self, venue_time: u64, now: u64) -> Option<Bar> {
-        let closed = self.close_before(venue_time - venue_time % self.interval);
-        if closed.is_some() {
-            return closed;
+    fn slot(&mut self, open_time: u64, time: u64, price: i64) -> &mut Slot {
+        // The last one, as a rule.
+        let behind = self.bars.iter().rev().take_while(|slot| slot.bar.open_time > open_time).count();
+        let at = self.bars.len() - behind;
+        if at == 0 || self.bars[at - 1].bar.open_time != open_time {
+            let bar = Bar {
+                interval: self.interval,
+                open_time,
+                open: price,
+                high: price,
+                low: price,
+                close: price,
+                closed: open_time < self.closed_to,
+                incomplete: open_time <= self.lost_to,
+                ..Bar::default()
+            };
+            self.bars.insert(at, Slot { bar, opened: time, closed: time, is_changed: true });
+            return &mut self.bars[at];
         }
-        if !self.is_changed || now < self.published + BAR_PERIOD {
-            return None;
-        }
-        (self.is_changed, self.published) = (false, now);
-        self.current
+        &mut self.bars[at - 1]
     }
 
-    fn close_before(&mut self, open_time: u64) -> Option<Bar> {
-        let bar = self.current.take_if(|bar| bar.open_time < open_time)?;
-        self.is_changed = false;
-        Some(Bar { closed: true, ..bar })
+    /// Trades are missing somewhere between two times, both included.
+    pub(crate) fn lose(&mut self, from: u64, to: u64) {
+        self.lost_to = self.lost_to.max(to);
+        let interval = self.interval;
+        let is_hit = |bar: &Bar| bar.open_time <= to && bar.open_time + interval > from;
+        for slot in self.bars.iter_mut().filter(|slot| is_hit(&slot.bar) && !slot.bar.incomplete) {
+            slot.bar.incomplete = true;
+            slot.is_changed = true;
+        }
+    }
+
+    /// Hands out what is to be published. Intervals that end at `over_to` or before are over; those that ended
+    /// `corrected_ns` earlier are forgotten. `now` paces the running bar.
+    pub(crate) fn due(&mut self, over_to: u64, corrected_ns: u64, now: u64, mut publish: impl FnMut(Bar)) {
+        let interval = self.interval;
+        self.closed_to = self.closed_to.max(over_to - over_to % interval);
+        let mut is_late = false;
+        for slot in &mut self.bars {
+            if !slot.is_changed && (slot.bar.closed || slot.bar.open_time >= self.closed_to) {
+                continue;
+            }
+            if slot.bar.closed {
+                publish(Bar { correction: true, ..slot.bar });
+            } else if slot.bar.open_time < self.closed_to {
+                slot.bar.closed = true;
+                publish(slot.bar);
+            } else {
+                if !is_late && now < self.published.saturating_add(BAR_PERIOD) {
+                    break;
+                }
+                publish(slot.bar);
+                self.published = now;
+                slot.is_changed = false;
+                // The bars behind it wait until this one is closed: the newest record is of the newest bar.
+                break;
+            }
+            slot.is_changed = false;
+            is_late = true;
+        }
+        let forgotten = self.closed_to.saturating_sub(corrected_ns.saturating_add(interval));
+        while self.bars.pop_front_if(|slot| slot.bar.closed && slot.bar.open_time < forgotten).is_some() {}
     }
 }
 
-/// Running figures of the UTC day, or since the first trade seen.
+/// Ticker statistics of the UTC day, or since the first trade seen.
 #[derive(Debug, Default)]
 pub(crate) struct StatSeries {
     stat: Stat,
@@ -83,10 +146,22 @@ pub(crate) struct StatSeries {
 impl StatSeries {
     pub(crate) fn trade(&mut self, time: u64, price: i64, size: u64) {
         let day = time / DAY;
+        if self.stat.trades > 0 && day < self.day {
+            // A late trade of yesterday is none of today's.
+            return;
+        }
         if self.stat.trades == 0 || day > self.day {
-            let since = if self.stat.trades == 0 { time } else { day * DAY };
-            self.stat =
-                Stat { since, open: Some(price), high: Some(price), low: Some(price), ..Stat::default() };
+            let is_first = self.stat.trades == 0;
+            let since = if is_first { time } else { day * DAY };
+            let incomplete = is_first && self.stat.incomplete;
+            self.stat = Stat {
+                since,
+                open: Some(price),
+                high: Some(price),
+                low: Some(price),
+                incomplete,
+                ..Stat::default()
+            };
             self.day = day;
         }
         let stat = &mut self.stat;
@@ -98,8 +173,14 @@ impl StatSeries {
         self.is_changed = true;
     }
 
+    /// Trades are missing.
+    pub(crate) fn lose(&mut self) {
+        self.is_changed |= self.stat.trades > 0 && !self.stat.incomplete;
+        self.stat.incomplete = true;
+    }
+
     pub(crate) fn due(&mut self, now: u64) -> Option<Stat> {
-        if !self.is_changed || now < self.published + STAT_PERIOD {
+        if !self.is_changed || now < self.published.saturating_add(STAT_PERIOD) {
             return None;
         }
         (self.is_changed, self.published) = (false, now);
@@ -108,58 +189,5 @@ impl StatSeries {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bars_close_with_the_next_interval() {
-        let mut bars = BarSeries::new(1);
-        for (time, price) in [(5, 10), (6, 14), (7, 8), (8, 9)] {
-            assert_eq!(bars.trade(3 * SECOND + time, price, 2), None);
-        }
-        let open = bars.due(3 * SECOND + 9, 1_000 * SECOND).unwrap();
-        assert_eq!((open.open, open.high, open.low, open.close, open.closed), (10, 14, 8, 9, false));
-        assert_eq!((open.volume, open.trades, open.open_time), (8, 4, 3 * SECOND));
-        assert_eq!(bars.due(3 * SECOND + 9, 2_000 * SECOND), None, "nothing new");
-        let closed = bars.trade(4 * SECOND, 20, 1).unwrap();
-        assert_eq!(closed, Bar { closed: true, ..open });
-        assert_eq!(bars.due(5 * SECOND, 0).map(|bar| (bar.open, bar.closed)), Some((20, true)));
-        assert_eq!(bars.due(9 * SECOND, 9_000 * SECOND), None, "an interval without trades has no bar");
-    }
-
-    #[test]
-    fn the_current_bar_is_not_published_too_often() {
-        let mut bars = BarSeries::new(60);
-        let now = 1_000 * SECOND;
-        bars.trade(0, 1, 1);
-        assert!(bars.due(0, now).is_some());
-        bars.trade(1, 2, 1);
-        assert_eq!(bars.due(1, now + BAR_PERIOD - 1), None);
-        assert_eq!(bars.due(1, now + BAR_PERIOD).map(|bar| bar.trades), Some(2));
-    }
-
-    #[test]
-    fn a_late_trade_counts_to_the_current_bar() {
-        let mut bars = BarSeries::new(1);
-        bars.trade(5 * SECOND, 10, 1);
-        assert_eq!(bars.trade(4 * SECOND, 12, 1), None);
-        assert_eq!(
-            bars.due(5 * SECOND, SECOND).map(|bar| (bar.open_time, bar.trades)),
-            Some((5 * SECOND, 2))
-        );
-    }
-
-    #[test]
-    fn figures_begin_anew_each_day() {
-        let mut figures = StatSeries::default();
-        figures.trade(DAY - 5, 10, 1);
-        figures.trade(DAY - 4, 7, 1);
-        let stat = figures.due(SECOND).unwrap();
-        assert_eq!((stat.since, stat.open, stat.low, stat.trades), (DAY - 5, Some(10), Some(7), 2));
-        assert_eq!(figures.due(9 * SECOND), None, "nothing new");
-        figures.trade(DAY + 1, 20, 3);
-        assert_eq!(figures.due(SECOND + STAT_PERIOD - 1), None, "too soon");
-        let stat = figures.due(SECOND + STAT_PERIOD).unwrap();
-        assert_eq!((stat.since, stat.open, stat.low, stat.trades), (DAY, Some(20), Some(20), 1));
-    }
-}
+#[path = "derived_tests.rs"]
+mod tests;

@@ -6,8 +6,7 @@ use tickwire_wire::{Body, Book, BookState, Channel, Instrument, Level, Record};
 use super::derived::{BarSeries, StatSeries};
 use super::publisher::Run;
 
-/// Levels per side that a book keeps; worse ones are dropped. In the widest form a level takes 20 bytes, so that a
-/// snapshot of both sides stays below 801 KB, under the 1 MiB that a NATS server takes.
+/// Levels per side that a book keeps; worse ones are dropped.
 pub const BOOK_LEVELS_MAX: usize = 20_000;
 
 #[derive(Debug)]
@@ -16,8 +15,10 @@ pub(crate) struct InstrumentState {
     pub(crate) index: u32,
     pub(crate) id: u32,
     pub(crate) book: BookState,
-    /// The venue gives quotes of its own.
+    /// The venue gives quotes of its own; else they are derived from the book, and end with it.
     pub(crate) has_quotes: bool,
+    /// Event time of the newest trade.
+    pub(crate) traded: u64,
     pub(crate) bars: [BarSeries; 2],
     pub(crate) stat: StatSeries,
     pub(crate) run: Option<Run>,
@@ -53,6 +54,7 @@ impl InstrumentState {
             id,
             book: BookState::new(),
             has_quotes: false,
+            traded: 0,
             bars: [BarSeries::new(1), BarSeries::new(60)],
             stat: StatSeries::default(),
             run: None,
@@ -92,7 +94,7 @@ impl InstrumentState {
         let place = match &record.body {
             Body::Quote(_) => &mut self.quote,
             Body::Bar(bar) => match self.bars.iter_mut().find(|bars| bars.interval == bar.interval) {
-                Some(bars) => &mut bars.last,
+                Some(bars) => &mut bars.last[usize::from(bar.correction)],
                 None => return,
             },
             Body::Stat(_) => &mut self.stat.last,
@@ -103,12 +105,22 @@ impl InstrumentState {
         *place = Some(record);
     }
 
+    /// What was lost of a conflated channel cannot be told from what is known: it has no state until the next record.
+    pub(crate) fn forget(&mut self, channel: Channel) {
+        match channel {
+            Channel::Quote => self.quote = None,
+            Channel::Bar => self.bars.iter_mut().for_each(|bars| bars.last = [None, None]),
+            Channel::Stat => self.stat.last = None,
+            _ => {}
+        }
+    }
+
     /// The records that say where a channel stands, as they were published last. Trades have no such thing.
     pub(crate) fn last_records(&self, channel: Channel) -> Vec<Record> {
         match channel {
             Channel::Quote => self.quote.iter().cloned().collect(),
             Channel::Book => self.book_record().or_else(|| self.book_gap.clone()).into_iter().collect(),
-            Channel::Bar => self.bars.iter().filter_map(|bars| bars.last.clone()).collect(),
+            Channel::Bar => self.bars.iter().flat_map(|bars| bars.last.iter().flatten().cloned()).collect(),
             Channel::Stat => self.stat.last.iter().cloned().collect(),
             Channel::Status => self.status.iter().cloned().collect(),
             Channel::Instrument => self.definition.iter().cloned().collect(),

@@ -9,11 +9,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::beat::{self, BEAT_PERIOD, Condition};
+use super::answer::Desk;
+use super::beat::{self, BEAT_PERIOD, Condition, Word};
 use super::publisher::Outlet;
 use super::sequencer::Sequencer;
-use super::{AtEnd, IngestConfig, IngestStats, Summary, answer};
-use crate::adapter::{Adapter, FeedEvent, Flow, SourceState};
+use super::{AtEnd, IngestConfig, IngestStats, Summary};
+use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, SourceState};
 
 /// How often it is looked for what is due: bars, running figures, repairs, beats.
 const TICK: Duration = Duration::from_millis(50);
@@ -27,6 +28,10 @@ pub(super) struct MainLoop {
     stats: IngestStats,
     sequencer: Sequencer<Arc<dyn Backplane>>,
     condition: Condition,
+    desk: Desk,
+    started: Instant,
+    /// Beats so far.
+    beats: u64,
     /// What the last beat said.
     told: (FeedState, String),
     next_beat: Instant,
@@ -51,6 +56,9 @@ impl MainLoop {
             stats,
             sequencer,
             condition: Condition::default(),
+            desk: Desk::default(),
+            started: now,
+            beats: 0,
             told: (FeedState::Unknown, String::new()),
             next_beat: now,
             last_input: now,
@@ -73,27 +81,32 @@ impl MainLoop {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::new();
         let mut is_running = true;
+        // Source and questions take turns: neither a source that always has data nor gateways that ask after thousands of
+        // topics at once leave the other waiting for longer than one turn.
+        let mut prefers_source = true;
         loop {
-            // In this order, because a source that always has data would leave the others waiting.
-            tokio::select! {
+            let reads = is_running && !self.condition.is_paused;
+            let source =
+                async { if reads { adapter.next(&mut events).await } else { std::future::pending().await } };
+            let turn = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                _ = paused.changed() => {
+                _ = paused.changed() => Turn::Paused,
+                _ = ticks.tick() => Turn::Tick,
+                turn = source_or_question(prefers_source, source, next_question(&mut questions)) => turn,
+            };
+            match turn {
+                Turn::Paused => {
                     self.condition.is_paused = *paused.borrow_and_update();
                     self.last_input = Instant::now();
                 }
-                question = next_question(&mut questions) => match question {
-                    Some(question) => {
-                        let answer = answer::answer(&self.sequencer, question.payload(), self.told.0);
-                        self.sequencer.publisher.tally.answers += 1;
-                        if let Err(error) = question.reply(answer.into()) {
-                            tracing::debug!(%error, "bus refused an answer");
-                        }
-                    }
-                    None => questions = None,
-                },
-                _ = ticks.tick() => self.tick(),
-                flow = adapter.next(&mut events), if is_running && !self.condition.is_paused => {
+                Turn::Tick => self.tick(),
+                Turn::Question(Some(question)) => {
+                    self.answer(question);
+                    prefers_source = true;
+                }
+                Turn::Question(None) => questions = None,
+                Turn::Source(flow) => {
                     match flow {
                         Ok(Flow::More) => {}
                         Ok(Flow::Ended) => {
@@ -107,6 +120,10 @@ impl MainLoop {
                         }
                     }
                     self.take(&mut events);
+                    if !is_running {
+                        self.sequencer.source_ended();
+                    }
+                    prefers_source = false;
                     tokio::task::yield_now().await;
                 }
             }
@@ -126,6 +143,19 @@ impl MainLoop {
         Summary { report: self.stats.report(), lost: self.condition.lost }
     }
 
+    fn answer(&mut self, question: Question) {
+        let now = self.config.clock.now();
+        let answer = self.desk.answer(&self.sequencer, question.payload(), self.told.0, now);
+        self.sequencer.publisher.tally.answers += 1;
+        if let Err(error) = question.reply(answer.into()) {
+            let refused = &mut self.sequencer.publisher.tally.refused_answers;
+            *refused += 1;
+            if refused.is_power_of_two() {
+                tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused an answer");
+            }
+        }
+    }
+
     fn take(&mut self, events: &mut Vec<FeedEvent>) {
         if events.is_empty() {
             return;
@@ -140,8 +170,18 @@ impl MainLoop {
                         self.fault(&format!("instrument refused: {reason}"));
                     }
                 }
-                FeedEvent::Market(event) => self.sequencer.event(event),
-                FeedEvent::Source(source) => self.condition.source = Some(source),
+                FeedEvent::End { index } => self.sequencer.end(index),
+                FeedEvent::Market(event) => {
+                    if let Err(error) = self.sequencer.event(event) {
+                        self.fault(&error.to_string());
+                    }
+                }
+                FeedEvent::Source(source) => {
+                    if source == SourceState::Ended {
+                        self.sequencer.source_ended();
+                    }
+                    self.condition.source = Some(source);
+                }
                 FeedEvent::Fault(fault) => self.fault(&fault.to_string()),
                 FeedEvent::Repeat => self.sequencer.publisher.tally.repeats += 1,
             }
@@ -178,11 +218,22 @@ impl MainLoop {
         if std::mem::take(&mut self.has_lost_beat) || is_bus_new {
             self.sequencer.move_all();
         }
-        let time = self.config.clock.now();
-        let beats = beat::beats(&mut self.sequencer, state.0, &state.1, time);
-        for beat in beats {
+        self.beats += 1;
+        let word = Word {
+            state: state.0,
+            reason: state.1.clone(),
+            time: self.config.clock.now(),
+            number: self.beats,
+            uptime_ns: self.started.elapsed().as_nanos() as u64,
+            last: self.condition.is_stopped,
+        };
+        for beat in beat::beats(&mut self.sequencer, &word) {
             if let Err(error) = Outlet::publish(&self.bus, &self.beat_subject, beat.into()) {
-                tracing::debug!(%error, "bus refused a beat");
+                let refused = &mut self.sequencer.publisher.tally.refused_beats;
+                *refused += 1;
+                if refused.is_power_of_two() {
+                    tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused a beat");
+                }
                 self.has_lost_beat = true;
             }
         }
@@ -207,6 +258,39 @@ impl MainLoop {
             (report.tally, report.instruments, report.state) = (tally, instruments, *state);
             report.reason.clone_from(reason);
         });
+    }
+}
+
+/// What one turn of the loop is about.
+enum Turn {
+    Paused,
+    Tick,
+    Source(Result<Flow, AdapterError>),
+    Question(Option<Question>),
+}
+
+/// The first of both that is there; of two that are there, the preferred one.
+///
+/// # Cancel safety
+/// As its parts, which both are cancel-safe.
+async fn source_or_question(
+    prefers_source: bool,
+    source: impl Future<Output = Result<Flow, AdapterError>>,
+    question: impl Future<Output = Option<Question>>,
+) -> Turn {
+    tokio::pin!(source, question);
+    if prefers_source {
+        tokio::select! {
+            biased;
+            flow = &mut source => Turn::Source(flow),
+            question = &mut question => Turn::Question(question),
+        }
+    } else {
+        tokio::select! {
+            biased;
+            question = &mut question => Turn::Question(question),
+            flow = &mut source => Turn::Source(flow),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod sequencer;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +25,13 @@ use tickwire_wire::Encoding;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::answer::TOPICS_PER_ASK_MAX;
 pub use self::beat::{BEAT_PERIOD, BEAT_POSITIONS_MAX};
 pub use self::derived::{BAR_PERIOD, STAT_PERIOD};
 pub use self::instrument::BOOK_LEVELS_MAX;
 pub use self::sequencer::INSTRUMENTS_MAX;
 pub use self::stats::{IngestReport, IngestStats, Tally};
+pub use self::times::{EVENT_AHEAD_MAX, EVENT_BEHIND_MAX};
 
 use self::main_loop::MainLoop;
 use self::publisher::{Outlet, Publisher};
@@ -39,9 +42,8 @@ use crate::clock::Clock;
 /// How to ingest.
 #[derive(Clone, Debug)]
 pub struct IngestConfig {
-    /// Instrument ids start at this plus one, and it must leave room for [`INSTRUMENTS_MAX`] of them that no other
-    /// venue uses. `None`: [`instrument_id_base`] of the venue.
-    pub instrument_id_base: Option<u32>,
+    /// Names this run: a number that no other run has. `None`: a random one. Gateways compare it for equality only.
+    pub epoch: Option<u64>,
     /// How records travel on the bus: Protobuf or MessagePack.
     pub encoding: Encoding,
     /// A live source that says nothing for so long is called stale.
@@ -64,7 +66,7 @@ pub enum AtEnd {
 impl Default for IngestConfig {
     fn default() -> Self {
         Self {
-            instrument_id_base: None,
+            epoch: None,
             encoding: Encoding::Proto,
             stall_after: Duration::from_secs(30),
             at_end: AtEnd::Stay,
@@ -73,22 +75,12 @@ impl Default for IngestConfig {
     }
 }
 
-/// The block of instrument ids of a venue that is known here.
-pub fn instrument_id_base(venue: &str) -> Option<u32> {
-    ["sim", "binance", "binance-usdm", "binance-cm"]
-        .iter()
-        .position(|known| *known == venue)
-        .map(|at| at as u32 * (INSTRUMENTS_MAX + 1))
-}
-
 /// Why an ingester cannot start.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum IngestError {
     #[error("records travel on the bus as proto or msgpack, not as {0}")]
     Encoding(Encoding),
-    #[error("venue `{0}` has no block of instrument ids; set `instrument_id_base`")]
-    NoIdBase(String),
     #[error("venue `{venue}`: {source}")]
     Venue { venue: String, source: SubjectError },
     #[error("cannot take questions: {0}")]
@@ -138,6 +130,10 @@ impl Outlet for Arc<dyn Backplane> {
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError> {
         self.as_ref().publish(subject, payload)
     }
+
+    fn payload_max(&self) -> usize {
+        self.as_ref().payload_max()
+    }
 }
 
 impl<A: Adapter> Ingester<A> {
@@ -171,16 +167,16 @@ impl<A: Adapter> Ingester<A> {
         if self.config.encoding == Encoding::Json {
             return Err(IngestError::Encoding(Encoding::Json));
         }
-        let id_base = self.config.instrument_id_base.or_else(|| instrument_id_base(&venue));
-        let id_base = id_base.ok_or_else(|| IngestError::NoIdBase(venue.clone()))?;
+        // Two runs of the same time or of wrong clocks must not have the same epoch. 62 bits take nine bytes on the wire.
+        let epoch = self.config.epoch.unwrap_or_else(|| (rand::random::<u64>() >> 2) + 1);
         let subject = |subject: Result<Subject, SubjectError>| {
             subject.map_err(|source| IngestError::Venue { venue: venue.clone(), source })
         };
-        let (beat_subject, ask_subject) = (subject(Subject::beat(&venue))?, subject(Subject::ask(&venue))?);
+        let (beat_subject, ask_subject) =
+            (subject(Subject::beat(&venue))?, subject(Subject::ask(&venue, epoch))?);
         let questions = self.bus.serve(&ask_subject).await?;
-        let epoch = self.config.clock.now();
         let publisher = Publisher::new(Arc::clone(&self.bus), epoch, self.config.encoding);
-        let sequencer = Sequencer::new(venue, id_base, publisher);
+        let sequencer = Sequencer::new(venue, publisher);
         let main_loop = MainLoop::new(self.config, self.bus, self.stats, sequencer, beat_subject);
         Ok(main_loop.run(self.adapter, questions, self.paused.subscribe(), shutdown).await)
     }

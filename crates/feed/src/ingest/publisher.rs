@@ -9,13 +9,22 @@ use tickwire_wire::bus_frame::{BusHeader, HEADER_BYTES};
 use tickwire_wire::{Body, Channel, Encoding, Gap, GapCause, Message, Record, Scale, encode_message};
 
 use super::instrument::InstrumentState;
+use super::sequencer::split_book;
 use super::stats::Tally;
 
 /// Where bus messages go.
 pub(crate) trait Outlet: Send {
     /// Never waits.
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError>;
+
+    /// Bytes that one message may have.
+    fn payload_max(&self) -> usize;
 }
+
+/// What one level of a book takes at most: price and size, each as the longest variable-length integer.
+const LEVEL_BYTES_MAX: usize = 20;
+/// What a record takes at most beside levels of a book: texts are bounded where they come in.
+const RECORD_BYTES_MAX: usize = 1_024;
 
 /// Records in one bus message at most: beyond this a message is no cheaper per record.
 pub(crate) const RUN_RECORDS_MAX: usize = 64;
@@ -85,14 +94,32 @@ impl<O: Outlet> Publisher<O> {
             self.open.push(state.index);
         }
         let run = state.run.get_or_insert_with(|| Run::new(channel, record.sequence));
-        let message = Message::Record(record);
+        let (message, before) = (Message::Record(record), run.bytes.len());
         encode_message(self.encoding, &message, &Scale::default(), &mut run.bytes);
+        if run.records > 0 && run.bytes.len() > self.payload_max() {
+            // Together they are more than one message may carry.
+            let last = run.bytes.split_off(before);
+            self.close(state);
+            self.open.push(state.index);
+            let Message::Record(record) = &message else { unreachable!("it was made a record above") };
+            state.run.insert(Run::new(channel, record.sequence)).bytes.extend_from_slice(&last);
+        }
+        let run = state.run.get_or_insert_with(|| unreachable!("it was made above"));
         run.records += 1;
         let Message::Record(record) = message else { unreachable!("it was made a record above") };
         run.last_sequence = record.sequence;
         self.tally.records += 1;
         self.tally.channels[channel as usize - 1] += 1;
         state.keep(record);
+    }
+
+    fn payload_max(&self) -> usize {
+        self.outlet.payload_max().max(BusHeader::PAYLOAD_LEAST)
+    }
+
+    /// Levels of a book, of both sides together, that fit into one message whatever their values.
+    pub(crate) fn book_levels_max(&self) -> usize {
+        (self.payload_max() - HEADER_BYTES - RECORD_BYTES_MAX) / LEVEL_BYTES_MAX
     }
 
     /// Uses up `count` numbers of a channel for events that never came, and says so. Returns the gap.
@@ -264,7 +291,11 @@ impl<O: Outlet> Publisher<O> {
             if channel.is_lossless() && !self.announce(state, channel, missed) {
                 return false;
             }
-            for last in state.last_records(channel) {
+            let states = state.last_records(channel);
+            if states.is_empty() && !channel.is_lossless() && !self.announce(state, channel, missed) {
+                return false;
+            }
+            for last in states {
                 self.emit(state, last.event_time, last.receive_time, last.body);
             }
             self.close(state);
@@ -275,23 +306,28 @@ impl<O: Outlet> Publisher<O> {
         true
     }
 
-    /// A fresh snapshot under a number of its own; where the book is broken, the gap that says so.
+    /// A fresh snapshot under numbers of its own; where the book is broken, the gap that says so.
     fn repair_book(&mut self, state: &mut InstrumentState, missed: (u64, u64)) -> bool {
         let channel = Channel::Book;
         if !state.book.is_synced() {
             return self.announce(state, channel, missed);
         }
-        let sequence = self.take_numbers(state, channel, 1);
-        state.number_book(sequence);
-        let Some(record) = state.book_record() else { return true };
-        let bytes = self.single(&record);
-        self.tally.records += 1;
-        if self.publish(state, channel, (sequence, sequence), bytes) {
+        let (times, levels) = (state.book_times, state.book.to_snapshot());
+        for part in split_book(levels, self.book_levels_max()) {
+            let sequence = self.take_numbers(state, channel, 1);
+            let (event_time, receive_time) = times;
+            let record =
+                Record { instrument: state.id, sequence, event_time, receive_time, body: Body::Book(part) };
+            let bytes = self.single(&record);
+            self.tally.records += 1;
+            state.number_book(sequence);
+            if !self.publish(state, channel, (sequence, sequence), bytes) {
+                self.miss(state, channel, (sequence, sequence));
+                return false;
+            }
             state.numbering_mut(channel).missed = None;
-            return true;
         }
-        self.miss(state, channel, (sequence, sequence));
-        false
+        true
     }
 }
 

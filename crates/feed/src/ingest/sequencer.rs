@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 
 use tickwire_wire::decimal::DECIMALS_MAX;
-use tickwire_wire::{Body, Book, Channel, Instrument, Quote, Record, SymbolName};
+use tickwire_wire::{Body, Book, Channel, Instrument, InstrumentNumbers, Level, Quote, Record, SymbolName};
 
 use super::instrument::InstrumentState;
 use super::publisher::{Outlet, Publisher};
+use super::times::{self, SourceTime, TimeError};
 use crate::adapter::{Levels, MarketBody, MarketEvent};
 
-/// Instruments that a venue may have: the size of its block of ids.
-pub const INSTRUMENTS_MAX: u32 = 16_383;
+/// Instruments that a venue may have at the same time.
+pub const INSTRUMENTS_MAX: u32 = 65_536;
+/// Bytes of the names of what is bought and what it is paid in.
+const CURRENCY_BYTES_MAX: usize = 64;
+/// Bytes of a venue's words and of a trade's name; what is longer is cut. Only books may be long on the bus.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// Events in one upstream gap at most; a jump beyond it is no count but a broken numbering, and takes one number.
 const GAP_COUNT_MAX: u64 = 1_000_000_000;
@@ -21,60 +26,129 @@ pub(crate) struct Sequencer<O> {
     pub(crate) publisher: Publisher<O>,
     pub(crate) instruments: Vec<Option<InstrumentState>>,
     pub(crate) by_symbol: HashMap<String, u32>,
-    id_base: u32,
-    /// The latest event time: bars close by it.
-    venue_time: u64,
+    /// Counts the changes of the catalogue.
+    pub(crate) catalogue: u64,
+    /// Numbers of this epoch. One that an instrument had is not used again: what was said of it stays true.
+    numbers: InstrumentNumbers,
+    time: SourceTime,
 }
 
 impl<O: Outlet> Sequencer<O> {
-    pub(crate) fn new(venue: String, id_base: u32, publisher: Publisher<O>) -> Self {
-        Self { venue, publisher, instruments: Vec::new(), by_symbol: HashMap::new(), id_base, venue_time: 0 }
+    pub(crate) fn new(venue: String, publisher: Publisher<O>) -> Self {
+        Self {
+            venue,
+            publisher,
+            instruments: Vec::new(),
+            by_symbol: HashMap::new(),
+            catalogue: 0,
+            numbers: InstrumentNumbers::default(),
+            time: SourceTime::default(),
+        }
     }
 
     /// Takes a definition; says what is wrong with it when it cannot be used. Events of such an instrument are ignored.
     pub(crate) fn define(&mut self, index: u32, definition: Instrument) -> Result<(), String> {
-        let definition = Instrument { venue: self.venue.clone(), ..definition };
-        if index >= INSTRUMENTS_MAX {
-            return Err(format!("`{}`: more than {INSTRUMENTS_MAX} instruments", definition.symbol));
-        }
-        if definition.price_decimals > DECIMALS_MAX || definition.size_decimals > DECIMALS_MAX {
-            return Err(format!("`{}`: a scale has more than {DECIMALS_MAX} decimals", definition.symbol));
-        }
-        SymbolName::parse(&format!("{}:{}", self.venue, definition.symbol)).map_err(|e| e.to_string())?;
+        let definition = Instrument { venue: self.venue.clone(), ended: false, revision: 0, ..definition };
+        self.check(index, &definition)?;
         let at = index as usize;
         if self.instruments.len() <= at {
             self.instruments.resize_with(at + 1, || None);
         }
+        let is_other = |last: &Record| match &last.body {
+            Body::Instrument(last) => {
+                last.symbol != definition.symbol
+                    || (last.price_decimals, last.size_decimals)
+                        != (definition.price_decimals, definition.size_decimals)
+            }
+            _ => false,
+        };
+        let known = self.instruments[at].as_ref().and_then(|state| state.definition.as_ref());
+        if known.is_some_and(is_other) {
+            // Prices and sizes of the new scale are no continuation of those of the old one.
+            self.end(index);
+        }
         if self.instruments[at].is_none() {
-            let state = InstrumentState::new(index, self.id_base + index + 1, &definition);
+            let name = format!("{}:{}", self.venue, definition.symbol);
+            let number = self.numbers.take(&name);
+            let number = number.ok_or_else(|| {
+                format!(
+                    "`{}`: all instrument numbers of this run are used; restart the ingester",
+                    definition.symbol
+                )
+            })?;
+            let state = InstrumentState::new(index, number, &definition);
             self.instruments[at] = Some(state.map_err(|e| format!("`{}`: {e}", definition.symbol))?);
             self.by_symbol.insert(definition.symbol.clone(), index);
         }
         let Some(state) = &mut self.instruments[at] else { return Ok(()) };
-        let body = Body::Instrument(definition);
-        if state.definition.as_ref().is_some_and(|last| last.body == body) {
+        let is_same = |last: &Record| match &last.body {
+            Body::Instrument(last) => Instrument { revision: 0, ..last.clone() } == definition,
+            _ => false,
+        };
+        if state.definition.as_ref().is_some_and(is_same) {
             return Ok(());
         }
+        self.catalogue += 1;
+        let body = Body::Instrument(Instrument { revision: self.catalogue, ..definition });
         let now = self.publisher.now;
         self.publisher.emit(state, now, now, body);
         Ok(())
     }
 
-    pub(crate) fn event(&mut self, event: MarketEvent) {
-        let Some(Some(state)) = self.instruments.get_mut(event.index as usize) else { return };
-        self.venue_time = self.venue_time.max(event.event_time);
-        let times = (event.event_time, event.receive_time);
+    fn check(&self, index: u32, definition: &Instrument) -> Result<(), String> {
+        let symbol = &definition.symbol;
+        if index >= INSTRUMENTS_MAX {
+            return Err(format!("`{symbol}`: more than {INSTRUMENTS_MAX} instruments at the same time"));
+        }
+        if definition.price_decimals > DECIMALS_MAX || definition.size_decimals > DECIMALS_MAX {
+            return Err(format!("`{symbol}`: a scale has more than {DECIMALS_MAX} decimals"));
+        }
+        if definition.base.len().max(definition.quote.len()) > CURRENCY_BYTES_MAX {
+            return Err(format!("`{symbol}`: `base` or `quote` is longer than {CURRENCY_BYTES_MAX} bytes"));
+        }
+        SymbolName::parse(&format!("{}:{symbol}", self.venue)).map_err(|e| e.to_string())?;
+        if self.by_symbol.get(symbol).is_some_and(|known| *known != index) {
+            return Err(format!("`{symbol}`: another instrument has this name already"));
+        }
+        Ok(())
+    }
+
+    /// An instrument ended: its last record says so, and its place is free.
+    pub(crate) fn end(&mut self, index: u32) {
+        let Some(state) = self.instruments.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        if let Some(Record { body: Body::Instrument(definition), .. }) = state.definition.clone() {
+            let now = self.publisher.now;
+            self.by_symbol.remove(&definition.symbol);
+            self.catalogue += 1;
+            let last = Instrument { ended: true, revision: self.catalogue, ..definition };
+            self.publisher.emit(state, now, now, Body::Instrument(last));
+        }
+        self.publisher.close(state);
+        self.instruments[index as usize] = None;
+    }
+
+    /// Takes an event. Fails, and takes it all the same, when its time had to be replaced.
+    pub(crate) fn event(&mut self, event: MarketEvent) -> Result<(), TimeError> {
+        let Some(Some(state)) = self.instruments.get_mut(event.index as usize) else { return Ok(()) };
+        let receive = event.receive_time;
+        let believed = times::believe(event.event_time, receive);
+        let times = (believed.unwrap_or(receive), receive);
         let publisher = &mut self.publisher;
+        publisher.tally.replaced_times += u64::from(believed.is_err());
+        self.time.received(receive, publisher.now);
         match event.body {
-            MarketBody::Trade(trade) => {
+            MarketBody::Trade(mut trade) => {
+                cut(&mut trade.id_text);
+                self.time.trade_delay(receive.saturating_sub(times.0));
                 let (price, size) = (trade.price, trade.size);
                 publisher.emit(state, times.0, times.1, Body::Trade(trade));
-                state.stat.trade(times.0, price, size);
-                for at in 0..state.bars.len() {
-                    if let Some(closed) = state.bars[at].trade(times.0, price, size) {
-                        publisher.emit(state, times.0, times.1, Body::Bar(closed));
-                    }
+                if state.traded == 0 {
+                    // What was traded before in the interval in which the source began is not known.
+                    state.bars.iter_mut().for_each(|bars| bars.lose(times.0, times.0));
                 }
+                state.traded = state.traded.max(times.0);
+                state.stat.trade(times.0, price, size);
+                state.bars.iter_mut().for_each(|bars| bars.trade(times.0, price, size));
             }
             MarketBody::Quote(quote) => {
                 state.has_quotes = true;
@@ -82,34 +156,41 @@ impl<O: Outlet> Sequencer<O> {
             }
             MarketBody::BookSnapshot(levels) => book(publisher, state, times, levels, true),
             MarketBody::BookDelta(levels) => book(publisher, state, times, levels, false),
-            MarketBody::Status(status) => {
+            MarketBody::Status(mut status) => {
+                cut(&mut status.reason);
                 publisher.emit(state, times.0, times.1, Body::Status(status));
             }
             MarketBody::UpstreamGap { channel: Channel::Unknown, .. } => {}
             MarketBody::UpstreamGap { channel, count } => {
                 publisher.tally.upstream_gaps += 1;
                 let count = count.filter(|count| (1..=GAP_COUNT_MAX).contains(count)).unwrap_or(1);
-                let record = publisher.emit_gap(state, times.0, times.1, channel, count);
-                if channel == Channel::Book {
-                    state.book.reset();
-                    state.book_gap = Some(record);
-                }
+                lose(publisher, state, times, channel, count);
             }
         }
+        believed.map(drop)
     }
 
-    /// What is due by the clock: bars, running figures, repairs.
+    /// The source is over: so is every interval of bars.
+    pub(crate) fn source_ended(&mut self) {
+        self.time.end();
+    }
+
+    /// What is due by the clock: bars, ticker statistics, repairs.
     pub(crate) fn tick(&mut self, now: u64) {
         self.publisher.now = now;
+        let (over_to, latest) = (self.time.over_to(now), self.time.latest());
+        let corrected_ns = times::EVENT_BEHIND_MAX.as_nanos() as u64;
         let publisher = &mut self.publisher;
+        let mut due = Vec::new();
         for state in self.instruments.iter_mut().flatten() {
-            for at in 0..state.bars.len() {
-                while let Some(bar) = state.bars[at].due(self.venue_time, now) {
-                    publisher.emit(state, self.venue_time, now, Body::Bar(bar));
-                }
+            for bars in &mut state.bars {
+                bars.due(over_to, corrected_ns, now, |bar| due.push(bar));
+            }
+            for bar in due.drain(..) {
+                publisher.emit(state, latest, now, Body::Bar(bar));
             }
             if let Some(stat) = state.stat.due(now) {
-                publisher.emit(state, self.venue_time, now, Body::Stat(stat));
+                publisher.emit(state, latest, now, Body::Stat(stat));
             }
         }
         self.end_turn();
@@ -133,6 +214,34 @@ impl<O: Outlet> Sequencer<O> {
     }
 }
 
+/// Announces that events of a channel were lost before they came here. What is derived from them is no better.
+fn lose<O: Outlet>(
+    publisher: &mut Publisher<O>,
+    state: &mut InstrumentState,
+    times: (u64, u64),
+    channel: Channel,
+    count: u64,
+) {
+    let record = publisher.emit_gap(state, times.0, times.1, channel, count);
+    state.forget(channel);
+    match channel {
+        Channel::Book => {
+            state.book.reset();
+            state.book_gap = Some(record);
+            if !state.has_quotes && state.quote.is_some() {
+                publisher.emit_gap(state, times.0, times.1, Channel::Quote, 1);
+                state.forget(Channel::Quote);
+            }
+        }
+        Channel::Trade => {
+            let from = if state.traded == 0 { times.0 } else { state.traded };
+            state.bars.iter_mut().for_each(|bars| bars.lose(from.min(times.0), times.0));
+            state.stat.lose();
+        }
+        _ => {}
+    }
+}
+
 fn book<O: Outlet>(
     publisher: &mut Publisher<O>,
     state: &mut InstrumentState,
@@ -140,18 +249,48 @@ fn book<O: Outlet>(
     levels: Levels,
     snapshot: bool,
 ) {
-    let mut book = Book { snapshot, bids: levels.bids, asks: levels.asks, ..Book::default() };
-    if !state.apply_book(&mut book) {
-        publisher.tally.orphan_changes += 1;
-        return;
+    let book = Book { snapshot, bids: levels.bids, asks: levels.asks, ..Book::default() };
+    for mut part in split_book(book, publisher.book_levels_max()) {
+        if !state.apply_book(&mut part) {
+            publisher.tally.orphan_changes += 1;
+            return;
+        }
+        state.book_gap = None;
+        state.book_times = times;
+        publisher.emit(state, times.0, times.1, Body::Book(part));
     }
-    state.book_gap = None;
-    state.book_times = times;
     publisher.tally.crossed_books += u64::from(state.book.is_crossed());
-    publisher.emit(state, times.0, times.1, Body::Book(book));
     let best = state.book.best();
     if !state.has_quotes && !is_quote(state.quote.as_ref(), best) {
         publisher.emit(state, times.0, times.1, Body::Quote(best));
+    }
+}
+
+/// Cuts a book into records of so many levels: the first as it is, the others as changes that add to it.
+pub(crate) fn split_book(book: Book, levels_max: usize) -> Vec<Book> {
+    if book.bids.len() + book.asks.len() <= levels_max {
+        return vec![book];
+    }
+    let half = (levels_max / 2).max(1);
+    let (mut bids, mut asks) = (book.bids.chunks(half), book.asks.chunks(half));
+    let mut parts = Vec::new();
+    loop {
+        let (bids, asks) = (bids.next(), asks.next());
+        if bids.is_none() && asks.is_none() {
+            return parts;
+        }
+        let snapshot = book.snapshot && parts.is_empty();
+        let side = |levels: Option<&[Level]>| levels.unwrap_or_default().to_vec();
+        // The best levels are in the first part, and so the checksum holds for all of them.
+        let checksum = book.checksum;
+        parts.push(Book { snapshot, bids: side(bids), asks: side(asks), checksum, ..Book::default() });
+    }
+}
+
+/// Cuts text at a boundary of characters.
+fn cut(text: &mut String) {
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
     }
 }
 

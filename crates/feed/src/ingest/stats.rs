@@ -21,6 +21,8 @@ pub struct Tally {
     pub missed_numbers: u64,
     /// Lines or messages of the source that could not be used.
     pub faults: u64,
+    /// Event times that were not believed, and replaced by the time of receipt.
+    pub replaced_times: u64,
     /// Gaps between the venue and here.
     pub upstream_gaps: u64,
     /// Input that repeated what was already said.
@@ -31,6 +33,10 @@ pub struct Tally {
     pub crossed_books: u64,
     /// Questions of gateways that were answered.
     pub answers: u64,
+    /// Answers that the bus refused.
+    pub refused_answers: u64,
+    /// Beats that the bus refused.
+    pub refused_beats: u64,
 }
 
 impl Tally {

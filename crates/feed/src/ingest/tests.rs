@@ -11,10 +11,11 @@ use tickwire_wire::{
     Record, Status, Trade, TradingState, pb,
 };
 
-use super::beat::beats;
+use super::answer::{Desk, TOPICS_PER_ASK_MAX};
+use super::beat::{Word, beats};
 use super::publisher::{BEATS_PER_MOVE, Outlet, Publisher, RUN_BYTES_MAX, RUN_RECORDS_MAX};
 use super::sequencer::Sequencer;
-use super::{BEAT_POSITIONS_MAX, BOOK_LEVELS_MAX, answer};
+use super::{BEAT_POSITIONS_MAX, BOOK_LEVELS_MAX};
 use crate::adapter::{FeedEvent, Levels, MarketBody, MarketEvent};
 use crate::sim::{Sim, SimConfig};
 
@@ -28,7 +29,15 @@ struct Shelf(Arc<Mutex<ShelfState>>);
 #[derive(Default)]
 struct ShelfState {
     is_full: bool,
+    /// 0: as NATS has it.
+    payload_max: usize,
     messages: Vec<(String, Bytes)>,
+}
+
+impl ShelfState {
+    fn payload_max(&self) -> usize {
+        if self.payload_max == 0 { NATS_PAYLOAD_MAX } else { self.payload_max }
+    }
 }
 
 impl Shelf {
@@ -52,15 +61,19 @@ impl Outlet for Shelf {
         if shelf.is_full {
             return Err(PublishError::Full);
         }
+        assert!(payload.len() <= shelf.payload_max(), "{} bytes for {subject}", payload.len());
         shelf.messages.push((subject.as_str().to_owned(), payload));
         Ok(())
+    }
+
+    fn payload_max(&self) -> usize {
+        self.0.lock().unwrap().payload_max()
     }
 }
 
 /// Reads a bus message and checks what must hold for every one.
 fn read(subject: &str, bytes: &[u8]) -> (BusHeader, Vec<Record>) {
     let (header, rest) = BusHeader::parse(bytes).unwrap();
-    assert!(bytes.len() <= NATS_PAYLOAD_MAX);
     assert!(subject.starts_with(&format!("tw.v1.sim.{}.", header.channel.name())), "{subject}");
     let mut records = Vec::new();
     for part in header.split(rest) {
@@ -80,7 +93,7 @@ fn read(subject: &str, bytes: &[u8]) -> (BusHeader, Vec<Record>) {
 fn sequencer(encoding: Encoding) -> (Sequencer<Shelf>, Shelf) {
     let shelf = Shelf::default();
     let publisher = Publisher::new(shelf.clone(), EPOCH, encoding);
-    (Sequencer::new("sim".to_owned(), 100, publisher), shelf)
+    (Sequencer::new("sim".to_owned(), publisher), shelf)
 }
 
 /// One instrument, `A/B`, with its definition already published.
@@ -89,8 +102,12 @@ fn one_instrument() -> (Sequencer<Shelf>, Shelf) {
     sequencer.define(0, definition("A/B")).unwrap();
     sequencer.end_turn();
     let [record] = shelf.take_records().try_into().unwrap();
-    assert_eq!((record.instrument, record.sequence), (101, 1));
+    assert_eq!((record.instrument, record.sequence), (id(&sequencer, 0), 1));
     (sequencer, shelf)
+}
+
+fn id(sequencer: &Sequencer<Shelf>, index: usize) -> u32 {
+    sequencer.instruments[index].as_ref().unwrap().id
 }
 
 fn definition(symbol: &str) -> Instrument {
@@ -98,7 +115,7 @@ fn definition(symbol: &str) -> Instrument {
 }
 
 fn happens(sequencer: &mut Sequencer<Shelf>, body: MarketBody) {
-    sequencer.event(MarketEvent { index: 0, event_time: 5_000, receive_time: 5_010, body });
+    sequencer.event(MarketEvent { index: 0, event_time: 5_000, receive_time: 5_010, body }).unwrap();
 }
 
 fn trade(id: u64) -> MarketBody {
@@ -117,16 +134,39 @@ fn bid(price: i64, size: u64) -> MarketBody {
     MarketBody::BookDelta(Levels { bids: vec![level(price, size)], asks: vec![] })
 }
 
-fn ask(sequencer: &Sequencer<Shelf>, channel: Channel, symbol: &str) -> pb::Answer {
-    let topic = pb::Topic { channel: channel.into(), symbol: symbol.to_owned() };
-    let question = pb::Ask { question: Some(pb::ask::Question::Snapshot(topic)) };
-    let answer = answer::answer(sequencer, &question.encode_to_vec(), FeedState::Live);
-    pb::Answer::decode(answer.as_slice()).unwrap()
+/// Asks as a gateway does: what does not fit into one message is fetched in pieces.
+fn question(desk: &mut Desk, sequencer: &Sequencer<Shelf>, question: pb::ask::Question) -> pb::Answer {
+    let mut raw = |question: pb::ask::Question| {
+        let ask = pb::Ask { question: Some(question) }.encode_to_vec();
+        let answer = desk.answer(sequencer, &ask, FeedState::Live, 0);
+        assert!(answer.len() <= sequencer.publisher.outlet.payload_max());
+        pb::Answer::decode(answer.as_slice()).unwrap()
+    };
+    let answer = raw(question);
+    let Some(parts) = answer.parts else { return answer };
+    let piece = |index| raw(pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index })).piece;
+    let whole: Vec<u8> = (0..parts.count).flat_map(piece).collect();
+    assert_eq!(whole.len() as u64, parts.bytes);
+    pb::Answer::decode(whole.as_slice()).unwrap()
 }
 
-fn records_of(answer: &pb::Answer) -> Vec<Record> {
-    let bytes = answer.frame.as_ref().unwrap().encode_to_vec();
-    let records = Batch::new(Encoding::Proto, &bytes).map(|message| match message.unwrap() {
+fn ask_all(sequencer: &Sequencer<Shelf>, topics: &[(Channel, &str)]) -> pb::Answer {
+    let topic = |(channel, symbol): &(Channel, &str)| pb::Topic {
+        channel: (*channel).into(),
+        symbol: (*symbol).to_owned(),
+    };
+    let topics = topics.iter().map(topic).collect();
+    question(&mut Desk::default(), sequencer, pb::ask::Question::Snapshots(pb::Snapshots { topics }))
+}
+
+fn ask(sequencer: &Sequencer<Shelf>, channel: Channel, symbol: &str) -> pb::Snapshot {
+    let mut answer = ask_all(sequencer, &[(channel, symbol)]);
+    assert_eq!((answer.epoch, answer.error.as_str(), answer.state()), (EPOCH, "", FeedState::Live));
+    answer.snapshots.pop().unwrap()
+}
+
+fn records_of(frame: &[u8]) -> Vec<Record> {
+    let records = Batch::new(Encoding::Proto, frame).map(|message| match message.unwrap() {
         Message::Record(record) => record,
         other => panic!("not a record: {other:?}"),
     });
@@ -200,8 +240,8 @@ fn the_largest_book_fits_into_a_message_of_nats() {
             _ => None,
         });
         assert_eq!(book.unwrap().asks.len(), BOOK_LEVELS_MAX);
-        let question = ask(&sequencer, Channel::Book, "A/B");
-        assert!(question.encoded_len() < NATS_PAYLOAD_MAX);
+        let records = records_of(&ask(&sequencer, Channel::Book, "A/B").frame);
+        assert!(matches!(&records[0].body, Body::Book(book) if book.asks.len() == BOOK_LEVELS_MAX));
     }
 }
 
@@ -239,14 +279,16 @@ fn upstream_gaps_use_up_numbers() {
     assert_eq!(messages[4].1[0].sequence, 9);
     let (header, _) = &messages[5];
     assert_eq!((header.channel, header.first_sequence, header.last_sequence), (Channel::Book, 2, 2));
-    assert_eq!(messages.len(), 6, "a change of a broken book is not published");
+    assert_eq!(messages[6].0.channel, Channel::Quote, "it was made from the book");
+    assert_eq!(messages.len(), 7, "a change of a broken book is not published");
     let broken = ask(&sequencer, Channel::Book, "A/B");
-    assert!(matches!(records_of(&broken)[0].body, Body::Gap(_)));
+    assert!(matches!(records_of(&broken.frame)[0].body, Body::Gap(_)));
     assert_eq!(broken.sequence, 2);
     happens(&mut sequencer, snapshot());
     sequencer.end_turn();
-    let [record] = shelf.take_records().try_into().unwrap();
-    assert!(matches!(&record.body, Body::Book(book) if book.snapshot && record.sequence == 3));
+    let records = shelf.take_records();
+    assert!(matches!(&records[0].body, Body::Book(book) if book.snapshot && records[0].sequence == 3));
+    assert_eq!(channels(&records[1..]), [(Channel::Quote, 3, false)]);
 }
 
 #[test]
@@ -264,7 +306,7 @@ fn a_gap_that_no_market_can_have_takes_one_number() {
 #[test]
 fn answers_say_where_each_channel_stands() {
     let (mut sequencer, _shelf) = one_instrument();
-    assert!(records_of(&ask(&sequencer, Channel::Quote, "A/B")).is_empty());
+    assert!(ask(&sequencer, Channel::Quote, "A/B").frame.is_empty());
     happens(&mut sequencer, snapshot());
     happens(&mut sequencer, bid(10, 4));
     happens(&mut sequencer, trade(1));
@@ -272,9 +314,9 @@ fn answers_say_where_each_channel_stands() {
     happens(&mut sequencer, MarketBody::Status(halted.clone()));
     sequencer.tick(1 << 60);
     let state_of = |channel| {
-        let answer = ask(&sequencer, channel, "A/B");
-        assert_eq!((answer.epoch, answer.error.as_str(), answer.state()), (EPOCH, "", FeedState::Live));
-        (records_of(&answer), answer.sequence)
+        let snapshot = ask(&sequencer, channel, "A/B");
+        assert_eq!(snapshot.error, "");
+        (records_of(&snapshot.frame), snapshot.sequence)
     };
     let (books, sequence) = state_of(Channel::Book);
     let Body::Book(book) = &books[0].body else { panic!("{books:?}") };
@@ -302,15 +344,24 @@ fn check_error(answer: &pb::Answer, expected: &str) {
 #[test]
 fn questions_without_an_answer_say_why() {
     let (sequencer, _shelf) = one_instrument();
-    check_error(&ask(&sequencer, Channel::Quote, "NOPE"), "unknown symbol `NOPE` at venue `sim`");
-    check_error(&ask(&sequencer, Channel::Unknown, "A/B"), "unknown channel");
-    let raw = |bytes: &[u8]| {
-        pb::Answer::decode(answer::answer(&sequencer, bytes, FeedState::Live).as_slice()).unwrap()
+    let answer =
+        ask_all(&sequencer, &[(Channel::Quote, "NOPE"), (Channel::Unknown, "A/B"), (Channel::Trade, "A/B")]);
+    let errors: Vec<_> = answer.snapshots.iter().map(|s| (s.error.as_str(), s.is_unknown)).collect();
+    let expected = [("unknown symbol `NOPE` at venue `sim`", true), ("unknown channel", false), ("", false)];
+    assert_eq!(errors, expected, "one bad topic never spoils the others");
+    let mut desk = Desk::default();
+    let mut raw = |bytes: &[u8]| {
+        pb::Answer::decode(desk.answer(&sequencer, bytes, FeedState::Live, 0).as_slice()).unwrap()
     };
     check_error(&raw(b"\xff\xff"), "not a question");
     check_error(&raw(b""), "no question in it");
+    let topics = vec![pb::Topic::default(); TOPICS_PER_ASK_MAX + 1];
+    let many = pb::ask::Question::Snapshots(pb::Snapshots { topics });
+    check_error(&raw(&pb::Ask { question: Some(many) }.encode_to_vec()), "ask for 64 at most");
+    let part = pb::ask::Question::Part(pb::Part { ticket: 9, index: 0 });
+    check_error(&raw(&pb::Ask { question: Some(part) }.encode_to_vec()), "not kept any more");
     let catalogue = pb::Ask { question: Some(pb::ask::Question::Catalogue(pb::Catalogue {})) };
-    let definitions = records_of(&raw(&catalogue.encode_to_vec()));
+    let definitions = records_of(&raw(&catalogue.encode_to_vec()).frame);
     assert!(
         matches!(&definitions[..], [Record { body: Body::Instrument(i), .. }] if i.symbol == "A/B" && i.venue == "sim")
     );
@@ -323,11 +374,14 @@ fn definitions_are_published_when_they_change_and_refused_when_they_are_wrong() 
     sequencer.define(0, Instrument { tick_size: 5, ..definition("A/B") }).unwrap();
     sequencer.end_turn();
     let [record] = shelf.take_records().try_into().unwrap();
-    assert_eq!((record.sequence, record.instrument), (2, 101));
+    assert_eq!((record.sequence, record.instrument), (2, id(&sequencer, 0)));
     let mut refused = |index, definition| sequencer.define(index, definition).unwrap_err();
     assert!(refused(1, definition("")).contains("empty"));
     assert!(refused(1, definition(&"x".repeat(129))).contains("longer than 128"));
-    assert!(refused(16_383, definition("X")).contains("more than 16383 instruments"));
+    assert!(refused(65_536, definition("X")).contains("more than 65536 instruments at the same time"));
+    assert!(refused(1, definition("A/B")).contains("another instrument has this name"));
+    let long = Instrument { base: "x".repeat(65), ..definition("X") };
+    assert!(refused(1, long).contains("longer than 64 bytes"));
     let too_fine = Instrument { size_decimals: 19, ..definition("X") };
     assert!(refused(1, too_fine).contains("more than 18 decimals"));
 }
@@ -341,7 +395,15 @@ fn beats_carry_what_moved_in_bounded_messages() {
     }
     sequencer.end_turn();
     let next = |sequencer: &mut Sequencer<Shelf>| -> Vec<pb::Beat> {
-        let beats = beats(sequencer, FeedState::Stale, "why", 7);
+        let word = Word {
+            state: FeedState::Stale,
+            reason: "why".to_owned(),
+            time: 7,
+            number: 3,
+            uptime_ns: 11,
+            last: false,
+        };
+        let beats = beats(sequencer, &word);
         beats.iter().map(|beat| pb::Beat::decode(beat.as_slice()).unwrap()).collect()
     };
     for _ in 0..BEATS_PER_MOVE {
@@ -357,7 +419,8 @@ fn beats_carry_what_moved_in_bounded_messages() {
             ("sim", FeedState::Stale, "why")
         );
         assert_eq!((beat.epoch, beat.time, beat.positions.len()), (EPOCH, 7, 1));
-        assert_eq!((beat.positions[0].instrument, beat.positions[0].sequence), (101, 2));
+        assert_eq!((beat.number, beat.uptime_ns, beat.catalogue), (3, 11, u64::from(count)));
+        assert_eq!((beat.positions[0].instrument, beat.positions[0].sequence), (id(&sequencer, 0), 2));
     }
     let [quiet] = next(&mut sequencer).try_into().unwrap();
     assert!(quiet.positions.is_empty());
@@ -413,8 +476,9 @@ impl Mirror {
                 Body::Book(book) => {
                     let _ = self.books.entry(record.instrument).or_default().apply(record.sequence, book);
                 }
-                Body::Bar(bar) => {
-                    self.values.insert((record.instrument, Channel::Bar, bar.interval), record);
+                Body::Bar(_) => {
+                    let key = record.conflation_key();
+                    self.values.insert((record.instrument, Channel::Bar, key), record);
                 }
                 Body::Gap(_) => {}
                 _ => {
@@ -446,7 +510,7 @@ proptest! {
             for event in events.drain(..) {
                 match event {
                     FeedEvent::Define { index, definition } => sequencer.define(index, definition).unwrap(),
-                    FeedEvent::Market(event) => sequencer.event(event),
+                    FeedEvent::Market(event) => sequencer.event(event).unwrap(),
                     other => panic!("{other:?}"),
                 }
             }
@@ -463,7 +527,7 @@ proptest! {
                 prop_assert_eq!(seen, published, "{:?}", channel);
                 if channel == Channel::Book { continue; }
                 for record in state.last_records(channel) {
-                    let key = if let Body::Bar(bar) = &record.body { bar.interval } else { 0 };
+                    let key = record.conflation_key();
                     prop_assert_eq!(&mirror.values[&(state.id, channel, key)], &record);
                 }
             }
@@ -479,4 +543,243 @@ fn an_empty_change_still_is_a_record() {
     sequencer.end_turn();
     let last = shelf.take_records().pop().unwrap();
     let Body::Book(Book { snapshot: false, checksum: Some(_), .. }) = last.body else { panic!("{last:?}") };
+}
+
+fn channels(records: &[Record]) -> Vec<(Channel, u64, bool)> {
+    records.iter().map(|r| (r.channel(), r.sequence, matches!(r.body, Body::Gap(_)))).collect()
+}
+
+#[test]
+fn a_quote_that_comes_from_the_book_is_lost_with_it() {
+    let (mut sequencer, shelf) = one_instrument();
+    let broken = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
+    happens(&mut sequencer, snapshot());
+    happens(&mut sequencer, broken.clone());
+    sequencer.end_turn();
+    let expected = [
+        (Channel::Book, 1, false),
+        (Channel::Quote, 1, false),
+        (Channel::Book, 2, true),
+        (Channel::Quote, 2, true),
+    ];
+    assert_eq!(channels(&shelf.take_records()), expected);
+    let state = ask(&sequencer, Channel::Quote, "A/B");
+    assert_eq!((state.sequence, state.frame.len()), (2, 0), "nobody is told a quote of a broken book");
+    happens(&mut sequencer, snapshot());
+    sequencer.end_turn();
+    assert_eq!(channels(&shelf.take_records()), [(Channel::Book, 3, false), (Channel::Quote, 3, false)]);
+    // The venue's own quotes are no worse for it.
+    happens(&mut sequencer, MarketBody::Quote(Quote { bid: Some(level(9, 1)), ask: None }));
+    happens(&mut sequencer, broken);
+    sequencer.end_turn();
+    assert_eq!(channels(&shelf.take_records()), [(Channel::Quote, 4, false), (Channel::Book, 4, true)]);
+    assert!(!ask(&sequencer, Channel::Quote, "A/B").frame.is_empty());
+}
+
+#[test]
+fn what_was_lost_of_a_conflated_channel_leaves_no_state() {
+    let (mut sequencer, _shelf) = one_instrument();
+    happens(&mut sequencer, MarketBody::Quote(Quote { bid: Some(level(9, 1)), ask: None }));
+    happens(&mut sequencer, MarketBody::UpstreamGap { channel: Channel::Quote, count: Some(1) });
+    let state = ask(&sequencer, Channel::Quote, "A/B");
+    assert_eq!((state.sequence, state.frame.len()), (2, 0));
+}
+
+#[test]
+fn missing_trades_make_bars_and_statistics_incomplete() {
+    let (mut sequencer, shelf) = one_instrument();
+    happens(&mut sequencer, trade(1));
+    happens(&mut sequencer, MarketBody::UpstreamGap { channel: Channel::Trade, count: Some(3) });
+    sequencer.tick(1 << 60);
+    let records = shelf.take_records();
+    let is_incomplete = |record: &Record| match &record.body {
+        Body::Bar(bar) => Some(bar.incomplete),
+        Body::Stat(stat) => Some(stat.incomplete),
+        _ => None,
+    };
+    assert_eq!(records.iter().filter_map(is_incomplete).collect::<Vec<_>>(), [true, true, true]);
+}
+
+#[test]
+fn one_wrong_time_is_replaced_and_harms_no_bar() {
+    const SECOND: u64 = 1_000_000_000;
+    const START: u64 = 1_700_000_000 * SECOND;
+    let (mut sequencer, shelf) = sequencer(Encoding::Proto);
+    for (index, symbol) in ["A", "B"].into_iter().enumerate() {
+        sequencer.define(index as u32, definition(symbol)).unwrap();
+    }
+    let mut told = Vec::new();
+    for step in 0..100_u64 {
+        let receive_time = START + step * SECOND / 10;
+        let wild = match step {
+            33 => receive_time + 3_600 * SECOND,
+            34 => receive_time + 60 * SECOND,
+            35 => u64::MAX,
+            36 => 5,
+            _ => receive_time - 20_000_000,
+        };
+        for (index, event_time) in [(0, wild), (1, receive_time - 20_000_000)] {
+            let event = MarketEvent { index, event_time, receive_time, body: trade(step) };
+            told.extend(sequencer.event(event).err().map(|error| error.to_string()));
+        }
+        sequencer.tick(receive_time);
+    }
+    sequencer.source_ended();
+    sequencer.tick(START + 20 * SECOND);
+    assert_eq!((told.len(), sequencer.publisher.tally.replaced_times), (4, 4));
+    assert!(told[0].contains("is 3600 s ahead of its receipt") && told[3].contains("before its receipt"));
+    let records = shelf.take_records();
+    let mut trades = records.iter().filter(|record| record.channel() == Channel::Trade);
+    assert!(trades.all(|trade| trade.event_time.abs_diff(trade.receive_time) < SECOND));
+    for index in 0..2 {
+        let of = |record: &&Record| record.instrument == id(&sequencer, index);
+        let closed = records.iter().filter(of).filter_map(|record| match &record.body {
+            Body::Bar(bar) if bar.interval == SECOND && bar.closed => {
+                Some((bar.open_time, bar.trades, bar.correction))
+            }
+            _ => None,
+        });
+        let closed: Vec<_> = closed.collect();
+        // The first trade was 20 ms before the second began.
+        let expected: Vec<_> = (0..11)
+            .map(|second| {
+                let trades = match second {
+                    0 => 1,
+                    10 => 9,
+                    _ => 10,
+                };
+                (START - SECOND + second * SECOND, trades, false)
+            })
+            .collect();
+        if index == 1 {
+            assert_eq!(closed, expected);
+        } else {
+            // The replaced times moved a trade by 20 ms at most.
+            assert_eq!(
+                closed.iter().map(|(open, ..)| open).collect::<Vec<_>>(),
+                expected.iter().map(|(open, ..)| open).collect::<Vec<_>>()
+            );
+            assert_eq!(closed.iter().map(|(_, trades, _)| trades).sum::<u32>(), 100);
+        }
+    }
+}
+
+#[test]
+fn an_instrument_ends_in_words_and_its_number_is_not_used_again() {
+    let (mut sequencer, shelf) = one_instrument();
+    let first = id(&sequencer, 0);
+    happens(&mut sequencer, trade(1));
+    sequencer.end(0);
+    let records = shelf.take_records();
+    let Body::Instrument(last) = &records.last().unwrap().body else { panic!("{records:?}") };
+    assert!(last.ended && last.symbol == "A/B");
+    assert!(ask(&sequencer, Channel::Trade, "A/B").is_unknown);
+    happens(&mut sequencer, trade(2));
+    sequencer.end_turn();
+    assert!(shelf.take_records().is_empty(), "nothing follows");
+    // The same name again, and another scale of a name that is there: other numbers.
+    sequencer.define(0, definition("A/B")).unwrap();
+    let second = id(&sequencer, 0);
+    sequencer.define(0, Instrument { price_decimals: 4, ..definition("A/B") }).unwrap();
+    let third = id(&sequencer, 0);
+    sequencer.end_turn();
+    assert!(first != second && second != third && third != first);
+    let states: Vec<_> = shelf
+        .take_records()
+        .iter()
+        .map(|record| match &record.body {
+            Body::Instrument(i) => (record.instrument, record.sequence, i.ended),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(states, [(second, 1, false), (second, 2, true), (third, 1, false)]);
+    assert_eq!(sequencer.catalogue, 5, "each change counts");
+}
+
+#[test]
+fn nothing_that_can_outgrow_a_message_is_one_message() {
+    for payload_max in [BusHeader::PAYLOAD_LEAST, 10_000, NATS_PAYLOAD_MAX] {
+        for encoding in [Encoding::Proto, Encoding::MsgPack] {
+            let (mut sequencer, shelf) = sequencer(encoding);
+            shelf.0.lock().unwrap().payload_max = payload_max;
+            for index in 0..1_500 {
+                sequencer.define(index, definition(&format!("{}{index}", "X".repeat(120)))).unwrap();
+            }
+            let side = |sign: i64| (0..2_000).map(|n| level(sign * (i64::MAX / 2 + n), u64::MAX)).collect();
+            for _ in 0..3 {
+                happens(&mut sequencer, MarketBody::BookSnapshot(Levels { bids: side(-1), asks: side(1) }));
+                happens(&mut sequencer, MarketBody::BookDelta(Levels { bids: side(-1), asks: side(1) }));
+            }
+            let text = "ä".repeat(5_000);
+            for id in 0..200 {
+                let name = Trade { price: 1, size: 1, id, id_text: text.clone(), ..Trade::default() };
+                happens(&mut sequencer, MarketBody::Trade(name));
+            }
+            let status = Status { state: TradingState::Halted.into(), reason: text.clone() };
+            happens(&mut sequencer, MarketBody::Status(status));
+            sequencer.end_turn();
+            let word =
+                Word { state: FeedState::Stale, reason: text, time: 7, number: 1, uptime_ns: 1, last: false };
+            assert!(beats(&mut sequencer, &word).iter().all(|beat| beat.len() <= payload_max));
+            let mut book = BookState::new();
+            for (_, records) in shelf.take() {
+                for record in records {
+                    if let Body::Book(body) = &record.body {
+                        book.apply(record.sequence, body).expect("each part follows on the one before");
+                    }
+                }
+            }
+            assert_eq!(book, sequencer.instruments[0].as_ref().unwrap().book);
+            // What the bus refused meanwhile is mended in parts, too.
+            shelf.set_full(true);
+            happens(&mut sequencer, bid(1, 1));
+            sequencer.end_turn();
+            shelf.set_full(false);
+            sequencer.tick(1);
+            for record in shelf.take_records() {
+                if let Body::Book(body) = &record.body {
+                    book.apply(record.sequence, body).unwrap();
+                }
+            }
+            assert_eq!(book, sequencer.instruments[0].as_ref().unwrap().book);
+            let catalogue = pb::ask::Question::Catalogue(pb::Catalogue {});
+            let answer = question(&mut Desk::default(), &sequencer, catalogue);
+            assert_eq!((records_of(&answer.frame).len(), answer.catalogue), (1_500, 1_500));
+            let symbol = format!("{}0", "X".repeat(120));
+            let [Record { body: Body::Book(answered), .. }] =
+                &records_of(&ask(&sequencer, Channel::Book, &symbol).frame)[..]
+            else {
+                panic!("a book")
+            };
+            assert_eq!(answered.bids.len(), book.bids().len());
+        }
+    }
+}
+
+#[test]
+fn an_answer_in_pieces_is_the_state_of_one_moment_and_is_not_kept_for_ever() {
+    let (mut sequencer, shelf) = one_instrument();
+    shelf.0.lock().unwrap().payload_max = BusHeader::PAYLOAD_LEAST;
+    let side = |sign: i64| (1..2_000).map(|n| level(sign * n, 1)).collect();
+    happens(&mut sequencer, MarketBody::BookSnapshot(Levels { bids: side(-1), asks: side(1) }));
+    let before = sequencer.instruments[0].as_ref().unwrap().numbering(Channel::Book).sequence;
+    let mut desk = Desk::default();
+    let ask = |desk: &mut Desk, sequencer: &Sequencer<Shelf>, question, now| {
+        let ask = pb::Ask { question: Some(question) }.encode_to_vec();
+        pb::Answer::decode(desk.answer(sequencer, &ask, FeedState::Live, now).as_slice()).unwrap()
+    };
+    let topics = vec![pb::Topic { channel: Channel::Book.into(), symbol: "A/B".to_owned() }];
+    let book = pb::ask::Question::Snapshots(pb::Snapshots { topics });
+    let parts = ask(&mut desk, &sequencer, book, 0).parts.unwrap();
+    let mut whole = Vec::new();
+    for index in 0..parts.count {
+        happens(&mut sequencer, bid(-1, 7));
+        let part = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index });
+        whole.extend(ask(&mut desk, &sequencer, part, 1).piece);
+    }
+    let answer = pb::Answer::decode(whole.as_slice()).unwrap();
+    assert_eq!(answer.snapshots[0].sequence, before, "before the changes");
+    let part = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index: 0 });
+    let late = ask(&mut desk, &sequencer, part, 11_000_000_000);
+    assert!(late.error.contains("not kept any more"), "{late:?}");
 }

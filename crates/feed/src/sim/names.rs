@@ -61,6 +61,8 @@ pub(crate) fn listing(number: usize) -> Listing {
             lot_size: 1,
             base,
             quote: quote.to_owned(),
+            ended: false,
+            revision: 0,
         },
         anchor: (price * 10f64.powi(price_decimals as i32)).round() as i64,
         typical_size,

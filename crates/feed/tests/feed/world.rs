@@ -32,6 +32,8 @@ pub(crate) struct Heard {
 }
 
 const BEATS: u64 = 0;
+/// Of the run.
+pub(crate) const EPOCH: u64 = 71;
 
 impl World {
     /// Listens to everything before the ingester starts.
@@ -45,6 +47,7 @@ impl World {
             let all = Subject::data_all_symbols(&venue, channel.name()).unwrap();
             interest.subscribe(&all, channel as u64).unwrap();
         }
+        let config = IngestConfig { epoch: Some(EPOCH), ..config };
         let ingester = Ingester::new(config, adapter, Arc::new(bus.clone()));
         let (stats, control) = (ingester.stats(), ingester.control());
         let shutdown = CancellationToken::new();
@@ -67,19 +70,19 @@ impl World {
         heard
     }
 
-    pub(crate) async fn ask(&self, question: pb::ask::Question) -> (pb::Answer, Vec<Record>) {
+    pub(crate) async fn ask(&self, question: pb::ask::Question) -> pb::Answer {
         let ask = pb::Ask { question: Some(question) }.encode_to_vec();
-        let subject = Subject::ask(&self.venue).unwrap();
+        let subject = Subject::ask(&self.venue, EPOCH).unwrap();
         let answer = self.bus.request(&subject, ask.into(), Duration::from_secs(5)).await.unwrap();
-        let answer = pb::Answer::decode(answer).unwrap();
-        let frame = answer.frame.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
-        let records = records(Encoding::Proto, &frame);
-        (answer, records)
+        pb::Answer::decode(answer).unwrap()
     }
 
-    pub(crate) async fn ask_topic(&self, channel: Channel, symbol: &str) -> (pb::Answer, Vec<Record>) {
-        let topic = pb::Topic { channel: channel.into(), symbol: symbol.to_owned() };
-        self.ask(pb::ask::Question::Snapshot(topic)).await
+    pub(crate) async fn ask_topic(&self, channel: Channel, symbol: &str) -> (pb::Snapshot, Vec<Record>) {
+        let topics = vec![pb::Topic { channel: channel.into(), symbol: symbol.to_owned() }];
+        let mut answer = self.ask(pb::ask::Question::Snapshots(pb::Snapshots { topics })).await;
+        let snapshot = answer.snapshots.pop().unwrap();
+        let records = records(Encoding::Proto, &snapshot.frame);
+        (snapshot, records)
     }
 }
 
@@ -94,6 +97,12 @@ impl Heard {
         assert_eq!(header.channel as u64, token);
         self.headers.push(header);
         self.records.extend(records(header.encoding, rest));
+    }
+
+    /// The number of a symbol.
+    pub(crate) fn id(&self, symbol: &str) -> u32 {
+        let is_it = |record: &&Record| matches!(&record.body, Body::Instrument(i) if i.symbol == symbol);
+        self.records.iter().find(is_it).expect("it was defined").instrument
     }
 
     /// Of each (instrument, channel) all numbers came, in order; returns the last ones.
@@ -120,7 +129,7 @@ impl Heard {
     }
 }
 
-fn records(encoding: Encoding, bytes: &[u8]) -> Vec<Record> {
+pub(crate) fn records(encoding: Encoding, bytes: &[u8]) -> Vec<Record> {
     let record = |message| match message {
         Ok(Message::Record(record)) => record,
         other => panic!("not a record: {other:?}"),

@@ -355,6 +355,8 @@ impl Session {
     pub(crate) fn forget_decisions(&mut self, topic: TopicId) {
         if let Some(decisions) = &mut self.decisions {
             decisions.runs.remove(&topic);
+            // Its index may come to stand for another instrument.
+            decisions.ring.retain(|decided| decided.decision.topic() != Some(topic));
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
+use tickwire_wire::{CloseCode, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::decision::Decision;
 use super::session::{Session, SessionKey};
 use super::sub::{SubRef, Subscriber};
-use super::topic::{LogLimits, Stamp, Topic};
-use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
+use super::topic::{LogLimits, Stamp};
+use super::update::{Event, FeedStatus, InstrumentInfo, TopicState, Update};
 
 impl Engine {
     /// Takes what the bus side has to say.
@@ -20,7 +20,10 @@ impl Engine {
             Event::State(state) => self.on_state(state, now),
             Event::Instrument(info) => self.on_instrument(info, now),
             Event::Feed(feed) => self.on_feed(feed, now),
-            Event::Unavailable { topic, .. } => self.resolve_waiters(*topic, now),
+            Event::Ended(ended) => self.on_ended(ended, now),
+            Event::Unavailable { topic, reason, is_unknown } => {
+                self.refuse_waiters(*topic, reason, *is_unknown, now);
+            }
             Event::Backfill(answer) => self.on_backfill(answer),
         }
     }
@@ -129,31 +132,11 @@ impl Engine {
             self.instruments.resize(index + 1, None);
             self.topics.resize_with((index + 1) * 8, || None);
         }
-        if self.instruments[index].as_ref().is_some_and(|old| old.id != info.id || old.scale != info.scale) {
-            self.redefine(info);
-        }
         let is_new = self.instruments[index].replace(Arc::clone(info)).is_none();
         let symbols = self.names.entry(info.name.venue.clone()).or_default();
         symbols.insert(info.name.symbol.clone(), info.index);
         if is_new {
             self.extend_wildcards(info, now);
-        }
-    }
-
-    /// An instrument has another id or other decimals: what sessions were granted, and all that is kept of it, means
-    /// something else now. Sessions that subscribe to it are closed and may come back at once; its topics start anew.
-    fn redefine(&mut self, info: &Arc<InstrumentInfo>) {
-        for channel in Channel::ALL {
-            let at = TopicId::new(info.index, channel).0 as usize;
-            let Some(topic) = self.topics[at].as_deref() else { continue };
-            for subscriber in topic.subscribers.clone() {
-                self.close(subscriber.at.session, CloseCode::Internal);
-            }
-            self.forget_log(TopicId::new(info.index, channel));
-            if let Some(topic) = &mut self.topics[at] {
-                let old = std::mem::replace(&mut **topic, Topic::new(Arc::clone(info), channel));
-                (topic.subscribers, topic.idle_since) = (old.subscribers, old.idle_since);
-            }
         }
     }
 

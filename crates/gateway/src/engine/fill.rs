@@ -186,7 +186,7 @@ fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
 
 /// Arrival of the record that the subscription is to be sent next. What a rate holds back is not it, for its siblings
 /// neither.
-fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
+pub(super) fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topic_of(topics, sub.topic)?;
     if let Some(backfill) = &sub.backfill {
         // Older than anything that is known here.

@@ -70,6 +70,26 @@ impl Engine {
         self.forget_unused(topic);
     }
 
+    /// A topic cannot be had: those who wait for it are told why.
+    pub(super) fn refuse_waiters(&mut self, topic: TopicId, reason: &str, is_unknown: bool, now: u64) {
+        let Some(info) = self.instruments.get(topic.instrument_index() as usize).cloned().flatten() else {
+            return;
+        };
+        for key in self.waiters.remove(&topic).unwrap_or_default() {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            for pending in session.pending.iter_mut().filter(|pending| pending.unknown.contains(&topic)) {
+                pending.unknown.retain(|unknown| *unknown != topic);
+                pending.waiting.retain(|waiting| *waiting != topic);
+                self.asked -= 1;
+                let code = if is_unknown { "unknown_symbol" } else { "unavailable" };
+                let refusal = refused(topic.channel(), info.scale.symbol.clone(), code, reason.to_owned());
+                pending.answer.refused.push(Refused { may_retry: !is_unknown, ..refusal });
+            }
+            self.settle_pending(key, now);
+        }
+        self.forget_unused(topic);
+    }
+
     /// Answers the pending subscribes of a session that wait for nothing any more, or waited long enough.
     pub(super) fn settle_pending(&mut self, key: SessionKey, now: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };

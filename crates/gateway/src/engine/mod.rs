@@ -15,6 +15,7 @@ mod budget;
 mod command;
 mod decision;
 mod dirty;
+mod ending;
 mod event;
 mod fill;
 mod grant;
@@ -47,7 +48,9 @@ pub use passage::{PASSAGE_ONE_IN, Passage};
 pub use rate::{RATE_MIN, WINDOW_MS_MAX};
 pub use session::{Pace, SessionKey};
 pub use sub::Account;
-pub use update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record};
+pub use update::{
+    Ended, Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, gap_record,
+};
 
 use budget::LogBudget;
 use fill::Noted;
@@ -125,6 +128,8 @@ pub enum Wish {
     Drop(TopicId),
     /// Look this up in the bus's history; answer with [`Event::Backfill`].
     Backfill(BackfillAsk),
+    /// Nobody here has anything of the instrument with this index, which ended: the index may be used again.
+    LetGo(u32),
 }
 
 /// What one `fill` handed over.
@@ -146,6 +151,8 @@ pub struct Engine {
     /// Venue name, then symbol, to the instrument's index.
     names: HashMap<String, HashMap<String, u32>>,
     feeds: Vec<Option<Arc<FeedStatus>>>,
+    /// Instruments that ended, and that sessions still have.
+    endings: HashMap<u32, Arc<Ended>>,
     sessions: SlotMap<SessionKey, Session>,
     /// Sessions with a delivery window.
     windowed: usize,
@@ -189,6 +196,7 @@ impl Engine {
             instruments: Vec::new(),
             names: HashMap::new(),
             feeds: Vec::new(),
+            endings: HashMap::new(),
             sessions: SlotMap::with_key(),
             windowed: 0,
             ready: Vec::new(),
@@ -336,6 +344,9 @@ impl Engine {
         if self.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
             self.ask_backfills(key, now);
         }
+        if self.sessions.get(key).is_some_and(|session| !session.leaving.is_empty()) {
+            self.part(key, now);
+        }
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         Filled { closed: session.is_over(), more: session.has_work() }
     }
@@ -462,6 +473,7 @@ impl Engine {
         }
         if topic.subscribers.is_empty() {
             self.let_idle(sub.topic, now);
+            self.let_go(sub.topic.instrument_index());
         }
     }
 

@@ -117,6 +117,8 @@ pub(crate) struct Session {
     pub(crate) resume: Vec<ResumePosition>,
     /// Venues of its subscriptions, with how many.
     pub(crate) venues: Vec<(VenueIndex, u32)>,
+    /// Subscriptions to instruments that ended: they are parted with when nothing is owed to them any more.
+    pub(crate) leaving: Vec<u32>,
     /// What appears later is subscribed too.
     pub(crate) wildcards: Vec<Wildcard>,
     /// Of subscriptions that ended.
@@ -166,6 +168,7 @@ impl Session {
             pending: Vec::new(),
             resume: Vec::new(),
             venues: Vec::new(),
+            leaving: Vec::new(),
             wildcards: Vec::new(),
             ended: Account::default(),
             turns: Turns::default(),
@@ -288,10 +291,21 @@ impl Session {
         self.by_topic.remove(&removed.topic);
         self.forget_decisions(removed.topic);
         self.dirty.remove(index);
+        self.leaving.retain(|leaving| *leaving != index);
         self.turns.forget(index, &removed);
         self.free.push(index);
         self.ended = self.ended + removed.account();
         Some(removed)
+    }
+
+    /// It has one subscription less of a venue.
+    pub(crate) fn leave_venue(&mut self, venue: VenueIndex) {
+        if let Some(at) = self.venues.iter().position(|(known, _)| *known == venue) {
+            self.venues[at].1 -= 1;
+            if self.venues[at].1 == 0 {
+                self.venues.swap_remove(at);
+            }
+        }
     }
 
     pub(crate) fn totals(&self) -> Account {

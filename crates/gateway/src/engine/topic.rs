@@ -199,7 +199,8 @@ impl Topic {
     fn note_gap(&mut self, update: &Update, stamp: Stamp) {
         self.epoch = update.epoch;
         self.sequence = update.last;
-        if update.last == 0 {
+        // What was lost cannot be told from what is known: there is no state until it is said anew.
+        if update.last == 0 || !self.channel.is_lossless() {
             self.latest.clear();
         }
         if self.channel == Channel::Book {
@@ -230,7 +231,7 @@ impl Topic {
             self.latest.push((0, entry));
             return;
         }
-        let key = key(update);
+        let key = update.record().conflation_key();
         self.latest.retain(|(known, _)| *known != key);
         if self.latest.len() == KEYS_MAX {
             self.latest.remove(0);
@@ -408,13 +409,5 @@ impl Topic {
     fn forget_made(&mut self) {
         self.merged.clear();
         self.snapshot = None;
-    }
-}
-
-/// What "newest" is decided by within a topic.
-fn key(update: &Update) -> u64 {
-    match &update.record().body {
-        Body::Bar(bar) => bar.interval,
-        _ => 0,
     }
 }

@@ -41,9 +41,9 @@ impl TopicId {
 /// An instrument as this gateway knows it.
 #[derive(Clone, Debug)]
 pub struct InstrumentInfo {
-    /// Dense, in the order in which the gateway met them.
+    /// Dense. Used again when the instrument ended and every shard let go of it.
     pub index: u32,
-    /// On the wire.
+    /// In sessions: no other instrument has it as long as a shard knows this one.
     pub id: u32,
     /// Its venue.
     pub venue: VenueIndex,
@@ -81,6 +81,17 @@ pub struct TopicState {
     pub records: Vec<Arc<Update>>,
 }
 
+/// The end of an instrument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its dense index.
+    pub instrument: u32,
+    /// Why, for clients.
+    pub reason: Arc<str>,
+    /// An instrument of the same name was defined anew.
+    pub may_retry: bool,
+}
+
 /// From the bus side to a shard. For each topic, in order and without holes: the numbers of an `Update` follow on the
 /// number before, unless a gap record or a `State` says otherwise.
 #[derive(Clone, Debug)]
@@ -93,12 +104,17 @@ pub enum Event {
     State(Arc<TopicState>),
     /// The next record of a topic.
     Update(Arc<Update>),
+    /// An instrument ended: nothing more of it comes, and no new subscription is granted. Answer with
+    /// [`super::Wish::LetGo`] when nobody has it any more.
+    Ended(Arc<Ended>),
     /// A topic that was asked for cannot be had now.
     Unavailable {
         /// Which.
         topic: TopicId,
         /// Why, for the client.
         reason: Arc<str>,
+        /// There is no such instrument.
+        is_unknown: bool,
     },
     /// What was found in history; to one shard.
     Backfill(Arc<Backfilled>),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Batch, Body, BookState, Channel, Encoding, Message, Record, Scale, SymbolName, pb};
+use tickwire_wire::{
+    Batch, Body, BookState, Channel, Encoding, Instrument, Message, Record, Scale, SymbolName, pb,
+};
 
-use crate::engine::{InstrumentInfo, Update, VenueIndex};
+use crate::engine::{InstrumentInfo, Update};
 
 /// The state of a topic, as its ingester answered.
 #[derive(Debug)]
@@ -18,17 +20,20 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
-    /// Fails when the records are not of this topic, contradict `sequence`, or cannot be read.
+    /// Fails when the records are not of this topic, contradict `sequence`, or cannot be read. `source` is the ingester's
+    /// number of the instrument.
     pub(crate) fn read(
         info: &Arc<InstrumentInfo>,
+        source: u32,
         channel: Channel,
-        answer: pb::Answer,
+        epoch: u64,
+        snapshot: &pb::Snapshot,
     ) -> Result<Self, String> {
-        let pb::Answer { epoch, sequence, frame, .. } = answer;
+        let sequence = snapshot.sequence;
         let mut book = BookState::new();
         let mut updates = Vec::new();
-        for record in records(frame)? {
-            if record.instrument != info.id || record.channel() != channel {
+        for record in records(&snapshot.frame)? {
+            if record.instrument != source || record.channel() != channel {
                 return Err(format!("record {} is of another topic", record.sequence));
             }
             if record.sequence > sequence {
@@ -42,17 +47,17 @@ impl Answered {
                 _ => {}
             }
             let number = record.sequence;
+            let record = Record { instrument: info.id, ..record };
             updates.push(Arc::new(Update::from_record(Arc::clone(info), epoch, number, record)));
         }
         Ok(Self { epoch, sequence, records: updates, book })
     }
 }
 
-/// The records of an answer.
-pub(crate) fn records(frame: Option<pb::Frame>) -> Result<Vec<Record>, String> {
-    let bytes = frame.map(|frame| prost::Message::encode_to_vec(&frame)).unwrap_or_default();
+/// The records of a frame.
+pub(crate) fn records(frame: &[u8]) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
-    for message in Batch::new(Encoding::Proto, &bytes) {
+    for message in Batch::new(Encoding::Proto, frame) {
         match message {
             Ok(Message::Record(record)) => records.push(record),
             Ok(_) => {}
@@ -62,14 +67,8 @@ pub(crate) fn records(frame: Option<pb::Frame>) -> Result<Vec<Record>, String> {
     Ok(records)
 }
 
-/// An instrument as its definition says.
-pub(crate) fn info_of(index: u32, venue: VenueIndex, record: &Record) -> Option<InstrumentInfo> {
-    let Body::Instrument(definition) = &record.body else { return None };
-    let name = SymbolName { venue: definition.venue.clone(), symbol: definition.symbol.clone() };
-    let scale = Scale {
-        symbol: name.to_string(),
-        price_decimals: definition.price_decimals,
-        size_decimals: definition.size_decimals,
-    };
-    Some(InstrumentInfo { index, id: record.instrument, venue, name, scale })
+/// The scale that a definition gives an instrument.
+pub(crate) fn scale_of(name: &SymbolName, definition: &Instrument) -> Scale {
+    let Instrument { price_decimals, size_decimals, .. } = *definition;
+    Scale { symbol: name.to_string(), price_decimals, size_decimals }
 }

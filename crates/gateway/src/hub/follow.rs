@@ -188,10 +188,7 @@ impl Followed {
             buffer.push(update);
             return;
         }
-        if update.epoch < self.epoch {
-            return;
-        }
-        if update.epoch > self.epoch {
+        if update.epoch != self.epoch {
             self.renumber(update.epoch, out);
         }
         if update.last <= self.sequence {
@@ -239,7 +236,7 @@ impl Followed {
         let update = if update.first < expected { self.cut(update) } else { Arc::clone(update) };
         self.sequence = update.last;
         if update.is_gap() {
-            self.book.reset();
+            self.forget_state();
         } else if self.channel == Channel::Book
             && let Body::Book(book) = &update.record().body
         {
@@ -274,14 +271,16 @@ impl Followed {
         }
     }
 
+    /// What was lost cannot be told from what is known: a book and what is conflated have no state until it is said anew.
+    fn forget_state(&mut self) {
+        self.book.reset();
+        if !self.channel.is_lossless() {
+            self.latest.clear();
+        }
+    }
+
     fn keep_latest(&mut self, update: &Arc<Update>) {
-        let key = match self.channel {
-            Channel::Bar => match &update.record().body {
-                Body::Bar(bar) => bar.interval,
-                _ => 0,
-            },
-            _ => 0,
-        };
+        let key = if self.channel == Channel::Bar { update.record().conflation_key() } else { 0 };
         match self.latest.iter_mut().find(|(known, _)| *known == key) {
             Some((_, latest)) => *latest = Arc::clone(update),
             None => self.latest.push((key, Arc::clone(update))),
@@ -308,7 +307,7 @@ impl Followed {
         self.say(Event::Update(Arc::new(gap)), out);
         self.lost += last - self.sequence;
         self.sequence = last;
-        self.book.reset();
+        self.forget_state();
         self.suspicion.settle((self.epoch, last));
     }
 
@@ -317,11 +316,20 @@ impl Followed {
         self.ask_now();
     }
 
-    /// Somebody who knows says how far the topic is.
+    /// The followed run says how far the topic is.
     pub(crate) fn on_position(&mut self, epoch: u64, number: u64, now: u64) {
-        if (epoch, number) > (self.epoch, self.sequence) {
+        if epoch != self.epoch || number > self.sequence {
             self.suspicion.add((epoch, number), now);
         }
+    }
+
+    /// Another run is followed from now on: what waits is of the one before, and its state is needed anew.
+    pub(crate) fn on_takeover(&mut self) {
+        self.suspicion.clear();
+        if let Phase::Syncing(buffer) = &mut self.phase {
+            buffer.clear();
+        }
+        self.ask_anew();
     }
 
     /// Turns suspicions that stood long enough into losses.
@@ -329,7 +337,7 @@ impl Followed {
         while self.is_live()
             && let Some((epoch, number)) = self.suspicion.take_due(now)
         {
-            if epoch > self.epoch {
+            if epoch != self.epoch {
                 self.renumber(epoch, out);
             }
             if number <= self.sequence {
@@ -345,24 +353,21 @@ impl Followed {
         }
     }
 
-    /// The ingester's answer.
+    /// The answer of the followed run.
     pub(crate) fn on_answer(&mut self, answer: Answered, now: u64, out: &mut Out) {
         let is_again = matches!(self.ask, Ask::Asked { again: true, .. });
         self.ask = if is_again { Ask::Due { at: 0, attempts: 0 } } else { Ask::No };
-        let answered = (answer.epoch, answer.sequence);
-        let known = (self.epoch, self.sequence);
-        let is_old = if self.is_live() { answer.epoch < self.epoch } else { answered < known };
-        if is_old {
-            // From an ingester that was replaced meanwhile, or from before the loss.
+        let is_new_epoch = answer.epoch != self.epoch;
+        if !self.is_live() && !is_new_epoch && answer.sequence < self.sequence {
+            // From before the loss.
             if !is_again {
                 self.ask = Ask::Due { at: now + SUSPICION_NS, attempts: 0 };
             }
             return;
         }
-        let is_new_epoch = answer.epoch > self.epoch;
         if self.is_live() {
             let is_book = self.channel == Channel::Book;
-            if answered <= known {
+            if !is_new_epoch && answer.sequence <= self.sequence {
                 return;
             }
             if self.channel.is_lossless() || (is_book && !is_new_epoch) {
@@ -383,7 +388,7 @@ impl Followed {
 
     /// The ingester says that there is no such topic. What was told of it under an older numbering is taken back.
     pub(crate) fn on_refusal(&mut self, epoch: u64, out: &mut Out) {
-        if self.was_live && epoch > self.epoch {
+        if self.was_live && epoch != self.epoch {
             self.renumber(epoch, out);
             self.phase = Phase::Syncing(Vec::new());
         }
@@ -392,15 +397,15 @@ impl Followed {
     /// Announces what a lossless channel missed; the last record, where it is a state, is passed on.
     fn catch_up(&mut self, answer: &Answered, out: &mut Out) {
         let buffer = self.go_live();
-        let mut buffer = buffer.into_iter().filter(|update| update.epoch >= answer.epoch).peekable();
+        let mut buffer = buffer.into_iter().filter(|update| update.epoch == answer.epoch).peekable();
         let states = if self.channel.is_critical() { &answer.records[..] } else { &[] };
         for record in states {
-            while let Some(update) = buffer.next_if(|u| u.epoch == answer.epoch && u.last < record.last) {
+            while let Some(update) = buffer.next_if(|u| u.last < record.last) {
                 self.append(&update, out);
             }
             self.append(record, out);
         }
-        while let Some(update) = buffer.next_if(|u| u.epoch == answer.epoch && u.last <= answer.sequence) {
+        while let Some(update) = buffer.next_if(|u| u.last <= answer.sequence) {
             self.append(&update, out);
         }
         if answer.sequence > self.sequence {

@@ -36,6 +36,8 @@ pub(crate) struct Question {
     pub(crate) shard: usize,
     pub(crate) ask: BackfillAsk,
     pub(crate) info: Arc<InstrumentInfo>,
+    /// The ingester's number of the instrument.
+    pub(crate) source: u32,
 }
 
 impl Question {
@@ -147,14 +149,14 @@ struct Part<'a> {
 impl Part<'_> {
     /// Takes what is new of a message. One that is damaged, or of something else, is passed over: its numbers are missing.
     fn take(&mut self, message: &[u8]) {
-        let Question { ask, info, .. } = self.question;
+        let Question { ask, info, source, .. } = self.question;
         let Ok((header, records)) = BusHeader::parse(message) else { return };
         let channel = ask.topic.channel();
-        if header.epoch != ask.epoch || header.instrument != info.id || header.channel != channel {
+        if header.epoch != ask.epoch || header.instrument != *source || header.channel != channel {
             return;
         }
         let mut read = Vec::new();
-        if let Err(reason) = super::read(info, channel, &header, (0, records), &mut read) {
+        if let Err(reason) = super::read(info, *source, channel, &header, (0, records), &mut read) {
             tracing::debug!(symbol = %info.scale.symbol, reason, "a message of the history is damaged");
             return;
         }

@@ -6,8 +6,10 @@
 
 mod answered;
 mod ask;
+mod claims;
 mod follow;
 mod history;
+mod instruments;
 mod run;
 mod suspicion;
 #[cfg(test)]
@@ -16,18 +18,24 @@ mod topics;
 mod venue;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use tickwire_bus::{BusEvent, Subject};
 use tickwire_wire::bus_frame::BusHeader;
-use tickwire_wire::{Channel, FeedState, GapCause, Record, SymbolName, pb};
+use tickwire_wire::{Channel, FeedState, GapCause, Message, Record, Scale, encode_message, pb};
 
+#[cfg(test)]
+pub(crate) use ask::ASKS_MAX;
 pub(crate) use history::{HistorySetup, PART_MEMORY, QUESTIONS_MAX, Question, run as run_history};
+#[cfg(test)]
+pub(crate) use run::fetch;
 pub(crate) use run::{HubSetup, HubStats, ShardLink, run};
 
 use crate::engine::{Event, InstrumentInfo, TopicId, Update, VenueIndex, Wish};
+use ask::Batch;
 use follow::{Followed, Out};
+use instruments::Instruments;
 use topics::Topics;
 use venue::Venue;
 
@@ -50,9 +58,10 @@ pub(crate) enum Action {
 /// What a question was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    Catalogue(VenueIndex),
-    /// With a number that no other question has.
-    Topic(TopicId, u64),
+    /// With the epoch of the run that is asked.
+    Catalogue(VenueIndex, u64),
+    /// The number of a batch, and the epoch of the run that is asked.
+    Topics(u64, u64),
 }
 
 /// Counts for metrics.
@@ -62,14 +71,37 @@ pub(crate) struct HubCounts {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) malformed: u64,
+    /// Messages of runs of an ingester that are not followed.
+    pub(crate) foreign: u64,
     /// Numbers that were lost on the bus.
     pub(crate) lost: u64,
+    /// How often another run of a venue's ingester was followed.
+    pub(crate) takeovers: u64,
+    /// Definitions that were refused because the gateway knows as many instruments as it may.
+    pub(crate) over_limit: u64,
+    /// Instruments that ended.
+    pub(crate) ended: u64,
+}
+
+/// How a feed is doing, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FeedReport {
+    pub(crate) venue: String,
+    pub(crate) state: FeedState,
+    pub(crate) reason: String,
+    /// Of the run that is followed; 0: none.
+    pub(crate) epoch: u64,
+    /// Other runs that claim the venue at the same time.
+    pub(crate) rivals: usize,
+    /// Instruments of the venue.
+    pub(crate) instruments: usize,
 }
 
 /// Limits of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub(crate) struct HubLimits {
+    pub(crate) shards: usize,
     pub(crate) venues: usize,
     pub(crate) instruments: usize,
     pub(crate) topics: usize,
@@ -85,17 +117,15 @@ type Queue = BinaryHeap<Reverse<(u64, TopicId)>>;
 pub(crate) struct Hub {
     limits: HubLimits,
     venues: Vec<Venue>,
-    instruments: Vec<Arc<InstrumentInfo>>,
-    by_id: HashMap<u32, u32>,
-    by_name: HashMap<SymbolName, u32>,
-    /// Ids that two venues use, told once.
-    conflicts: HashSet<u32>,
+    instruments: Instruments,
     topics: Topics,
+    /// Questions about topics under way, by their number.
+    batches: HashMap<u64, Batch>,
     /// Questions to be asked.
     questions: Queue,
     /// Suspicions to be decided.
     suspicions: Queue,
-    /// Questions about topics under way.
+    /// Topics in them.
     asking: usize,
     tickets: u64,
     /// Why the bus is not there, while it is not.
@@ -117,11 +147,9 @@ impl Hub {
         Self {
             limits,
             venues: Vec::new(),
-            instruments: Vec::new(),
-            by_id: HashMap::new(),
-            by_name: HashMap::new(),
-            conflicts: HashSet::new(),
+            instruments: Instruments::default(),
             topics: Topics::default(),
+            batches: HashMap::new(),
             questions: Queue::new(),
             suspicions: Queue::new(),
             asking: 0,
@@ -139,7 +167,10 @@ impl Hub {
     pub(crate) fn on_bus(&mut self, event: BusEvent, arrived: u64, now: u64) {
         match event {
             BusEvent::Message { token: BEATS, payload, .. } => self.on_beat(&payload, now),
-            BusEvent::Message { token, payload, .. } if token >= DEFINITIONS => self.on_definitions(&payload),
+            BusEvent::Message { token, payload, .. } if token >= DEFINITIONS => {
+                let venue = VenueIndex((token - DEFINITIONS) as u16);
+                self.on_definitions(venue, &payload, arrived, now);
+            }
             BusEvent::Message { token, payload, .. } => {
                 self.on_message(TopicId(token as u32), &payload, arrived, now);
             }
@@ -152,6 +183,7 @@ impl Hub {
     fn on_message(&mut self, id: TopicId, payload: &[u8], arrived: u64, now: u64) {
         self.counts.messages += 1;
         self.counts.bytes += payload.len() as u64;
+        let source = self.source(id);
         let Some(topic) = self.topics.get_mut(id) else { return };
         let info = Arc::clone(&topic.info);
         let symbol = &info.scale.symbol;
@@ -160,12 +192,19 @@ impl Hub {
             tracing::debug!(%symbol, "bus message without a header that can be read");
             return;
         };
-        if header.instrument != topic.info.id || header.channel != topic.channel {
-            self.counts.malformed += 1;
-            tracing::debug!(%symbol, id = header.instrument, "bus message of another topic");
+        if header.epoch != self.venues[usize::from(info.venue.0)].claims.epoch() {
+            self.counts.foreign += 1;
             return;
         }
-        match read(&info, topic.channel, &header, (arrived, records), &mut self.scratch) {
+        // Before the followed run has said what it calls the instrument and how its numbers read, nothing of it is used; it
+        // is asked for its state behind that.
+        let Some(source) = source else { return };
+        if header.instrument != source || header.channel != topic.channel {
+            self.counts.malformed += 1;
+            tracing::debug!(%symbol, number = header.instrument, "bus message of another topic");
+            return;
+        }
+        match read(&info, source, topic.channel, &header, (arrived, records), &mut self.scratch) {
             Ok(()) => {
                 self.counts.records += self.scratch.len() as u64;
                 for update in self.scratch.drain(..) {
@@ -180,6 +219,11 @@ impl Hub {
             }
         }
         self.note(id);
+    }
+
+    /// What the followed run calls a topic's instrument.
+    fn source(&self, id: TopicId) -> Option<u32> {
+        self.instruments.source(id)
     }
 
     /// Queues what a topic that was touched has to do, and tells when its feed has caught up.
@@ -215,12 +259,8 @@ impl Hub {
 
     fn on_lost(&mut self, token: Option<u64>) {
         match token {
-            Some(BEATS) => {
-                let ids: Vec<_> = self.topics.iter_mut().map(|(id, _)| id).collect();
-                for id in ids {
-                    self.ask_about(id);
-                }
-            }
+            // Beats are numbered: where more were lost than a position is repeated in, that is seen by the next one.
+            Some(BEATS) => {}
             Some(token) if token >= DEFINITIONS => {
                 if let Some(venue) = self.venues.get_mut((token - DEFINITIONS) as usize) {
                     venue.ask_catalogue_now();
@@ -295,14 +335,19 @@ impl Hub {
         let bit = 1 << shard;
         match wish {
             Wish::Want(id) => {
-                let Some(info) = self.instruments.get(id.instrument_index() as usize) else { return };
+                let Some(slot) = self.instruments.alive_mut(id.instrument_index()) else {
+                    let reason = "the instrument ended".into();
+                    self.events.push((bit, Event::Unavailable { topic: id, reason, is_unknown: true }));
+                    return;
+                };
+                let info = Arc::clone(&slot.info);
                 if self.topics.get_mut(id).is_none() {
                     if self.topics.len() >= self.limits.topics {
                         let reason = "this gateway follows as many topics as it may".into();
-                        self.events.push((bit, Event::Unavailable { topic: id, reason }));
+                        self.events.push((bit, Event::Unavailable { topic: id, reason, is_unknown: false }));
                         return;
                     }
-                    let topic = Followed::new(Arc::clone(info), id.channel());
+                    let topic = Followed::new(info, id.channel());
                     let subject = subject(&topic);
                     self.actions.extend(subject.map(|subject| Action::Subscribe(subject, u64::from(id.0))));
                     self.topics.insert(id, topic);
@@ -313,27 +358,34 @@ impl Hub {
                 self.note(id);
             }
             Wish::Backfill(ask) => {
-                if let Some(info) = self.instruments.get(ask.topic.instrument_index() as usize) {
-                    let info = Arc::clone(info);
-                    self.actions.push(Action::LookUp(Question { shard, ask, info }));
+                if let Some(slot) = self.instruments.get(ask.topic.instrument_index()) {
+                    let (info, source) = (Arc::clone(&slot.info), slot.source);
+                    self.actions.push(Action::LookUp(Question { shard, ask, info, source }));
                 }
             }
+            Wish::LetGo(index) => self.instruments.let_go(index, bit),
             Wish::Drop(id) => {
                 let Some(topic) = self.topics.get_mut(id) else { return };
                 topic.unwant(bit);
                 if topic.shards == 0 {
-                    self.recovered(id);
-                    if let Some(topic) = self.topics.remove(id) {
-                        self.actions.extend(subject(&topic).map(Action::Unsubscribe));
-                    }
+                    self.unfollow(id);
                 }
             }
         }
     }
 
+    fn unfollow(&mut self, id: TopicId) {
+        self.recovered(id);
+        if let Some(topic) = self.topics.remove(id) {
+            self.actions.extend(subject(&topic).map(Action::Unsubscribe));
+        }
+    }
+
     /// Does what is due by the clock.
     pub(crate) fn tick(&mut self, now: u64) {
-        for venue in &mut self.venues {
+        for at in 0..self.venues.len() as u16 {
+            self.choose_run(VenueIndex(at), now);
+            let venue = &mut self.venues[usize::from(at)];
             venue.on_time(now, self.limits.feed_down_ns);
         }
         self.tell_feeds();
@@ -349,10 +401,18 @@ impl Hub {
         self.ask_due(now);
     }
 
-    pub(crate) fn feeds(&self) -> impl Iterator<Item = (&str, FeedState)> {
-        self.venues
-            .iter()
-            .map(|venue| (&*venue.name, venue.told.as_ref().map_or(FeedState::Unknown, |t| t.0)))
+    pub(crate) fn feeds(&self, now: u64) -> impl Iterator<Item = FeedReport> {
+        (0..).map(VenueIndex).zip(&self.venues).map(move |(index, venue)| {
+            let told = venue.told.as_ref();
+            FeedReport {
+                venue: venue.name.to_string(),
+                state: told.map_or(FeedState::Unknown, |told| told.0),
+                reason: told.map_or_else(String::new, |told| told.1.to_string()),
+                epoch: venue.claims.epoch(),
+                rivals: venue.claims.rivals(now, self.limits.feed_down_ns),
+                instruments: self.instruments.of_venue(index).count(),
+            }
+        })
     }
 
     pub(crate) fn topics(&self) -> usize {
@@ -367,6 +427,7 @@ impl Hub {
 /// The records of a message with the time at which it came: all of them, or none where one is damaged.
 fn read(
     info: &Arc<InstrumentInfo>,
+    source: u32,
     channel: Channel,
     header: &BusHeader,
     (arrived, records): (u64, &[u8]),
@@ -375,20 +436,25 @@ fn read(
     for record in header.split(records) {
         let (first, last, bytes) = record.map_err(|error| error.to_string())?;
         let (numbers, came) = ((first, last), (header.encoding, bytes));
-        let is_right = |record: &Record| check(record, numbers, info, channel);
-        let update = Update::checked(Arc::clone(info), channel, header.epoch, numbers, came, is_right)?;
+        let is_right = |record: &Record| check(record, numbers, source, channel);
+        let mut update = Update::checked(Arc::clone(info), channel, header.epoch, numbers, came, is_right)?;
+        if source != info.id {
+            // Another instrument has that number here: written anew once, for all sessions.
+            let record = Record { instrument: info.id, ..update.record().clone() };
+            let mut bytes = Vec::new();
+            encode_message(header.encoding, &Message::Record(record), &Scale::default(), &mut bytes);
+            let came = (header.encoding, &bytes[..]);
+            update = Update::checked(Arc::clone(info), channel, header.epoch, numbers, came, |_| {
+                Ok::<_, String>(())
+            })?;
+        }
         into.push(Arc::new(update.at(arrived)));
     }
     Ok(())
 }
 
 /// Compares a record with what the header says of it.
-fn check(
-    record: &Record,
-    (first, last): (u64, u64),
-    info: &InstrumentInfo,
-    channel: Channel,
-) -> Result<(), String> {
+fn check(record: &Record, (first, last): (u64, u64), source: u32, channel: Channel) -> Result<(), String> {
     use tickwire_wire::Body;
     let numbers = match &record.body {
         // What cannot be decoded has become a gap on the bus.
@@ -396,7 +462,7 @@ fn check(
         Body::Gap(gap) => (gap.first_sequence, gap.last_sequence),
         _ => (record.sequence, record.sequence),
     };
-    let is_right = record.instrument == info.id
+    let is_right = record.instrument == source
         && record.channel() == channel
         && record.sequence == last
         && numbers == (first, last);

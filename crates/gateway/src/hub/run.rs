@@ -7,19 +7,21 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use prost::Message as _;
-use tickwire_bus::{Backplane, BusState, Inbox, InboxLimits, Interest};
-use tickwire_wire::{FeedState, pb};
+use tickwire_bus::{Backplane, BusState, Inbox, InboxLimits, Interest, Subject};
+use tickwire_wire::pb;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::history::Question;
-use super::{Action, Hub, HubLimits};
+use super::{Action, FeedReport, Hub, HubLimits};
 use crate::clock::Clock;
 use crate::engine::{Event, Wish};
 
 const TICK: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of one answer, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000 instruments.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Bus events that one turn takes, so that wishes and answers are not kept waiting.
 const TURN_EVENTS_MAX: usize = 1024;
 /// How long after the bus came up the first beats of all ingesters must have been heard: they beat twice a second.
@@ -44,7 +46,11 @@ pub(crate) struct HubStats {
     pub(crate) lost: AtomicU64,
     pub(crate) topics: AtomicU64,
     pub(crate) instruments: AtomicU64,
-    pub(crate) feeds: std::sync::Mutex<Vec<(String, FeedState)>>,
+    pub(crate) foreign: AtomicU64,
+    pub(crate) takeovers: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) over_limit: AtomicU64,
+    pub(crate) feeds: std::sync::Mutex<Vec<FeedReport>>,
     pub(crate) bus: std::sync::Mutex<String>,
     /// State of the bus's history; empty where there is none.
     pub(crate) history: std::sync::Mutex<String>,
@@ -112,7 +118,7 @@ pub(crate) async fn run(setup: HubSetup) {
             }
             _ = ticks.tick() => {
                 hub.tick(clock.now());
-                publish_stats(&hub, &stats);
+                publish_stats(&hub, &stats, clock.now());
             }
         }
         hub.ask_due(clock.now());
@@ -142,12 +148,7 @@ pub(crate) async fn run(setup: HubSetup) {
                 }
                 Action::Ask(subject, ask, target) => {
                     let bus = Arc::clone(&bus);
-                    answers.push(async move {
-                        let question = ask.encode_to_vec().into();
-                        let answer = bus.request(&subject, question, ASK_TIMEOUT).await;
-                        let answer = answer.map_err(|error| error.to_string());
-                        (target, answer.and_then(|bytes| decode(&bytes)))
-                    });
+                    answers.push(async move { (target, fetch(&*bus, &subject, &ask, ASK_TIMEOUT).await) });
                 }
             }
         }
@@ -159,8 +160,39 @@ pub(crate) async fn run(setup: HubSetup) {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<pb::Answer, String> {
-    pb::Answer::decode(bytes).map_err(|error| format!("the answer cannot be read: {error}"))
+/// Asks, and fetches what does not fit into one message in its pieces. `timeout` is of each message.
+pub(crate) async fn fetch(
+    bus: &dyn Backplane,
+    subject: &Subject,
+    ask: &pb::Ask,
+    timeout: Duration,
+) -> Result<pb::Answer, String> {
+    let request = async |ask: &pb::Ask| {
+        let answer = bus.request(subject, ask.encode_to_vec().into(), timeout).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        pb::Answer::decode(answer).map_err(|error| format!("the answer cannot be read: {error}"))
+    };
+    let answer = request(ask).await?;
+    let Some(parts) = answer.parts else { return Ok(answer) };
+    if parts.bytes > ANSWER_BYTES_MAX {
+        return Err(format!("an answer of {} bytes; {ANSWER_BYTES_MAX} are taken", parts.bytes));
+    }
+    let mut whole = Vec::new();
+    for index in 0..parts.count {
+        let question = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index });
+        let part = request(&pb::Ask { question: Some(question) }).await?;
+        if !part.error.is_empty() {
+            return Err(part.error);
+        }
+        whole.extend_from_slice(&part.piece);
+        if whole.len() as u64 > parts.bytes {
+            break;
+        }
+    }
+    if whole.len() as u64 != parts.bytes {
+        return Err(format!("an answer of {} bytes came as {}", parts.bytes, whole.len()));
+    }
+    pb::Answer::decode(whole.as_slice()).map_err(|error| format!("the answer cannot be read: {error}"))
 }
 
 /// Waits for a shard that is behind: the inbox then fills and drops, which is noticed, announced and repaired.
@@ -210,7 +242,7 @@ fn note_bus(hub: &mut Hub, stats: &HubStats, state: &BusState, now: u64) {
     *stats.bus.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
 }
 
-fn publish_stats(hub: &Hub, stats: &HubStats) {
+fn publish_stats(hub: &Hub, stats: &HubStats, now: u64) {
     let counts = hub.counts;
     stats.messages.store(counts.messages, Ordering::Relaxed);
     stats.records.store(counts.records, Ordering::Relaxed);
@@ -219,6 +251,9 @@ fn publish_stats(hub: &Hub, stats: &HubStats) {
     stats.lost.store(counts.lost, Ordering::Relaxed);
     stats.topics.store(hub.topics() as u64, Ordering::Relaxed);
     stats.instruments.store(hub.instruments() as u64, Ordering::Relaxed);
-    *stats.feeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-        hub.feeds().map(|(name, state)| (name.to_owned(), state)).collect();
+    stats.foreign.store(counts.foreign, Ordering::Relaxed);
+    stats.takeovers.store(counts.takeovers, Ordering::Relaxed);
+    stats.ended.store(counts.ended, Ordering::Relaxed);
+    stats.over_limit.store(counts.over_limit, Ordering::Relaxed);
+    *stats.feeds.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = hub.feeds(now).collect();
 }

@@ -10,12 +10,12 @@ pub(crate) const SUSPICION_NS: u64 = 300_000_000;
 /// Somebody who knows says that a numbering has come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Claim {
-    /// Epoch and number.
-    position: (u64, u64),
+    epoch: u64,
+    number: u64,
     since: u64,
 }
 
-/// See the module.
+/// See the module. All of it is about one epoch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Suspicion {
     first: Option<Claim>,
@@ -23,26 +23,31 @@ pub(crate) struct Suspicion {
 }
 
 impl Suspicion {
-    pub(crate) fn add(&mut self, position: (u64, u64), now: u64) {
-        let claim = Some(Claim { position, since: now });
+    pub(crate) fn add(&mut self, (epoch, number): (u64, u64), now: u64) {
+        let claim = Some(Claim { epoch, number, since: now });
         match self.first {
-            None => self.first = claim,
-            Some(first) if position > first.position => {
-                if self.farthest.is_none_or(|farthest| position > farthest.position) {
+            Some(first) if first.epoch == epoch => {
+                if number > first.number && self.farthest.is_none_or(|farthest| number > farthest.number) {
                     self.farthest = claim;
                 }
             }
-            Some(_) => {}
+            // Of a numbering that is over there is nothing to be found any more.
+            _ => *self = Self { first: claim, farthest: None },
         }
     }
 
     /// What was named up to this position came.
-    pub(crate) fn settle(&mut self, reached: (u64, u64)) {
+    pub(crate) fn settle(&mut self, (epoch, number): (u64, u64)) {
         for _ in 0..2 {
-            if self.first.is_some_and(|first| first.position <= reached) {
+            if self.first.is_some_and(|first| first.epoch == epoch && first.number <= number) {
                 self.first = self.farthest.take();
             }
         }
+    }
+
+    /// Another numbering is followed.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     /// When the first one is decided.
@@ -55,7 +60,7 @@ impl Suspicion {
         self.deadline().filter(|deadline| now >= *deadline)?;
         let due = self.first.take()?;
         self.first = self.farthest.take();
-        Some(due.position)
+        Some((due.epoch, due.number))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,37 +1,45 @@
 //! Venues: their beats, their catalogues, and what clients are told of their feeds.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use prost::Message as _;
 use tickwire_bus::Subject;
 use tickwire_wire::bus_frame::BusHeader;
-use tickwire_wire::{Batch, Body, Channel, FeedState, Message, Record, is_venue, pb};
+use tickwire_wire::{Batch, Body, Channel, FeedState, Message, Record, SymbolName, is_venue, pb};
 
-use super::answered::{info_of, records};
+use super::answered::{records, scale_of};
 use super::ask::retry_ns;
-use super::follow::Followed;
+use super::claims::{Claims, Heard};
 use super::{ALL_SHARDS, Action, DEFINITIONS, Hub};
-use crate::engine::{Event, FeedStatus, InstrumentInfo, TopicId, VenueIndex};
+use crate::engine::{Ended, Event, FeedStatus, TopicId, VenueIndex};
 
 #[derive(Debug)]
 pub(super) struct Venue {
     pub(super) name: Arc<str>,
-    epoch: u64,
-    /// As the ingester says.
-    state: FeedState,
-    reason: Arc<str>,
-    heard: u64,
+    /// The runs of its ingester, and which of them is followed.
+    pub(super) claims: Claims,
     is_down: bool,
     /// It was not heard since the bus came back.
     awaits_beat: bool,
     /// Topics that are not yet known to be up to date after an outage.
     pub(super) recovering: usize,
     catalogue: Catalogue,
+    /// So many changes of the followed run's catalogue are known; 0 while none was told.
+    revision: u64,
+    /// Instruments by what the followed run calls them.
+    numbers: HashMap<u32, u32>,
     /// Its instruments were told once: a name that is not among them is none.
     is_catalogued: bool,
+    /// The catalogue that is known was told by a run that was live: what is not in it ended.
+    is_complete: bool,
+    /// Newest change of the followed run's catalogue that was heard of.
+    announced: u64,
     attempts: u32,
     /// What the shards were told last.
     pub(super) told: Option<(FeedState, Arc<str>)>,
+    /// Other runs, as the log was told last.
+    told_rivals: usize,
 }
 
 /// Whether the instruments of a venue are known.
@@ -50,27 +58,32 @@ impl Venue {
     fn new(name: &str) -> Self {
         Self {
             name: name.into(),
-            epoch: 0,
-            state: FeedState::Unknown,
-            reason: "".into(),
-            heard: 0,
+            claims: Claims::default(),
             is_down: false,
             awaits_beat: false,
             recovering: 0,
-            catalogue: Catalogue::Due(0),
+            catalogue: Catalogue::Known,
+            revision: 0,
+            numbers: HashMap::new(),
             is_catalogued: false,
+            is_complete: false,
+            announced: 0,
             attempts: 0,
             told: None,
+            told_rivals: 0,
         }
     }
 
     pub(super) fn on_time(&mut self, now: u64, down_after: u64) {
-        self.is_down = now.saturating_sub(self.heard) > down_after;
+        let heard = self.claims.followed().map_or(0, |claim| claim.heard);
+        self.is_down = now.saturating_sub(heard) > down_after;
+        self.claims.forget_lost(now, 8 * down_after);
     }
 
     /// The bus came back: the ingester gets its time to be heard again.
     pub(super) fn on_connection(&mut self, now: u64) {
-        (self.heard, self.is_down, self.awaits_beat) = (now, false, true);
+        self.claims.excuse(now);
+        (self.is_down, self.awaits_beat) = (false, true);
     }
 
     pub(super) fn ask_catalogue_now(&mut self) {
@@ -82,7 +95,7 @@ impl Venue {
 
     /// Whether the catalogue is to be asked for now; it is under way then.
     pub(super) fn take_catalogue_due(&mut self, now: u64) -> bool {
-        let is_due = matches!(self.catalogue, Catalogue::Due(at) if at <= now);
+        let is_due = matches!(self.catalogue, Catalogue::Due(at) if at <= now) && self.claims.epoch() != 0;
         if is_due {
             self.catalogue = Catalogue::Asked { again: false };
         }
@@ -96,32 +109,37 @@ impl Hub {
             self.counts.malformed += 1;
             return;
         };
-        let Some(at) = self.venue(&beat.venue) else { return };
+        let Some(at) = self.venue(&beat.venue).filter(|_| beat.epoch != 0) else {
+            self.counts.malformed += u64::from(beat.epoch == 0);
+            return;
+        };
+        let index = VenueIndex(at as u16);
+        let heard = self.venues[at].claims.hear(&beat, now);
+        let is_other = self.choose_run(index, now);
         let venue = &mut self.venues[at];
-        if beat.epoch < venue.epoch {
+        if venue.claims.epoch() != beat.epoch {
             return;
         }
-        let is_back = std::mem::take(&mut venue.is_down);
-        (venue.heard, venue.awaits_beat) = (now, false);
-        venue.state = beat.state();
-        if *venue.reason != *beat.reason {
-            venue.reason = beat.reason.as_str().into();
-        }
-        let is_first = venue.epoch == 0;
-        let is_new = beat.epoch > venue.epoch;
-        venue.epoch = beat.epoch;
-        let index = VenueIndex(at as u16);
-        if (is_new || is_back) && !is_first {
-            // Replaced, or its beats were lost, and with them what they said of the ends of topics.
+        let is_back = std::mem::take(&mut venue.is_down) && !is_other;
+        venue.awaits_beat = false;
+        if is_back || heard == (Heard::Followed { has_missed: true }) {
+            // Its beats were lost, and with them what they said of the ends of topics.
             self.recover(Some(index));
         }
+        let venue = &mut self.venues[at];
+        let is_complete = venue.is_complete || beat.state() != FeedState::Live;
+        venue.announced = venue.announced.max(beat.catalogue);
+        let is_due = venue.announced > venue.revision || !is_complete;
+        if is_due && matches!(venue.catalogue, Catalogue::Known) {
+            // A definition did not come, or the run has only now come to know its instruments.
+            venue.ask_catalogue_now();
+        }
         for position in &beat.positions {
-            let Some(instrument) = self.by_id.get(&position.instrument).copied() else {
-                // Its definition did not come.
-                self.venues[at].ask_catalogue_now();
+            let Some(instrument) = self.venues[at].numbers.get(&position.instrument).copied() else {
+                // Its definition is on its way, or it ended.
                 continue;
             };
-            if self.instruments[instrument as usize].venue != index || position.epoch > beat.epoch {
+            if position.epoch != beat.epoch || position.channel() == Channel::Unknown {
                 self.counts.malformed += 1;
                 continue;
             }
@@ -132,6 +150,45 @@ impl Hub {
             }
         }
         self.tell_feed(index);
+    }
+
+    /// Follows another run of a venue's ingester where the rule says so; returns whether it did.
+    pub(super) fn choose_run(&mut self, index: VenueIndex, now: u64) -> bool {
+        let down_after = self.limits.feed_down_ns;
+        let venue = &mut self.venues[usize::from(index.0)];
+        let before = venue.claims.epoch();
+        let is_other = venue.claims.choose(now);
+        let rivals = venue.claims.rivals(now, down_after);
+        if rivals != venue.told_rivals {
+            let (name, epoch) = (&venue.name, venue.claims.epoch());
+            if rivals > venue.told_rivals {
+                tracing::warn!(
+                    venue = %name, epoch, rivals,
+                    "several ingesters claim the venue at the same time; this gateway follows the one of this epoch"
+                );
+            } else if rivals == 0 {
+                tracing::info!(venue = %name, epoch, "one ingester claims the venue again");
+            }
+            venue.told_rivals = rivals;
+        }
+        if !is_other {
+            return false;
+        }
+        let epoch = venue.claims.epoch();
+        (venue.revision, venue.announced) = (0, 0);
+        (venue.attempts, venue.is_complete) = (0, false);
+        venue.numbers.clear();
+        venue.ask_catalogue_now();
+        tracing::info!(venue = %venue.name, epoch, before, "following a run of the ingester");
+        self.instruments.forget_sources(index);
+        if before != 0 {
+            self.counts.takeovers += 1;
+            for (_, topic) in self.topics.iter_mut().filter(|(_, topic)| topic.info.venue == index) {
+                topic.on_takeover();
+            }
+            self.recover(Some(index));
+        }
+        true
     }
 
     /// Index of the venue, which is new where it was not known.
@@ -150,123 +207,220 @@ impl Hub {
         Some(at)
     }
 
-    pub(super) fn on_catalogue(&mut self, venue: VenueIndex, answer: Result<pb::Answer, String>, now: u64) {
-        let at = usize::from(venue.0);
-        let is_again = matches!(self.venues[at].catalogue, Catalogue::Asked { again: true });
-        self.venues[at].catalogue = if is_again { Catalogue::Due(0) } else { Catalogue::Known };
-        let answer =
-            answer.and_then(|answer| if answer.error.is_empty() { Ok(answer) } else { Err(answer.error) });
-        match answer.and_then(|answer| records(answer.frame)) {
-            Ok(records) => {
-                self.venues[at].attempts = 0;
-                self.venues[at].is_catalogued = true;
-                for record in records {
-                    self.define(&record);
-                }
-                self.tell_feed(venue);
-            }
+    pub(super) fn on_catalogue(
+        &mut self,
+        index: VenueIndex,
+        epoch: u64,
+        answer: Result<pb::Answer, String>,
+        now: u64,
+    ) {
+        let at = usize::from(index.0);
+        let venue = &mut self.venues[at];
+        let is_again = matches!(venue.catalogue, Catalogue::Asked { again: true });
+        venue.catalogue = if is_again { Catalogue::Due(0) } else { Catalogue::Known };
+        if venue.claims.epoch() != epoch {
+            // Another run is followed meanwhile.
+            venue.ask_catalogue_now();
+            return;
+        }
+        let read = answer.and_then(|answer| Ok((records(&answer.frame)?, answer)));
+        let (definitions, answer) = match read {
+            Ok(read) => read,
             Err(reason) => {
-                let venue = &mut self.venues[at];
-                tracing::debug!(venue = %venue.name, reason, "no catalogue yet");
+                if venue.attempts == 0 {
+                    tracing::debug!(venue = %venue.name, reason, "no catalogue yet");
+                } else if venue.attempts.is_power_of_two() {
+                    tracing::warn!(venue = %venue.name, reason, attempts = venue.attempts, "no catalogue");
+                }
                 if !is_again {
                     venue.catalogue = Catalogue::Due(now + retry_ns(venue.attempts));
                 }
                 venue.attempts = venue.attempts.saturating_add(1);
+                return;
+            }
+        };
+        (venue.attempts, venue.is_catalogued) = (0, true);
+        if answer.catalogue < venue.revision {
+            // Definitions overtook it.
+            venue.ask_catalogue_now();
+            return;
+        }
+        venue.revision = answer.catalogue;
+        if venue.announced > venue.revision {
+            venue.ask_catalogue_now();
+        }
+        // An ingester that is starting may not know all of its instruments yet: it says so by not being live.
+        venue.is_complete = answer.state() == FeedState::Live;
+        let is_complete = venue.is_complete;
+        let listed: HashSet<_> = definitions.iter().map(|record| record.instrument).collect();
+        // What ended goes first: its name and its number may be those of another one.
+        let gone = self
+            .instruments
+            .of_venue(index)
+            .filter(|(_, source)| !listed.contains(source) && (is_complete || *source > 0));
+        for (instrument, source) in gone.collect::<Vec<_>>() {
+            // Another run may have it under another number.
+            let is_named = source == 0 && self.is_defined(instrument, &definitions);
+            if !is_named {
+                self.end(instrument, "its ingester does not list it any more", false);
             }
         }
+        for record in definitions {
+            self.define(index, &record);
+        }
+        self.tell_feed(index);
     }
 
-    pub(super) fn on_definitions(&mut self, payload: &[u8]) {
+    /// Whether an instrument is among definitions, by its name and decimals.
+    fn is_defined(&self, instrument: u32, definitions: &[Record]) -> bool {
+        let Some(slot) = self.instruments.get(instrument) else { return false };
+        definitions.iter().any(|record| match &record.body {
+            Body::Instrument(definition) => {
+                definition.symbol == slot.info.name.symbol
+                    && scale_of(&slot.info.name, definition) == slot.info.scale
+            }
+            _ => false,
+        })
+    }
+
+    /// Definitions as they are published, all of a venue.
+    pub(super) fn on_definitions(&mut self, index: VenueIndex, payload: &[u8], arrived: u64, now: u64) {
         let Ok((header, records)) = BusHeader::parse(payload) else {
             self.counts.malformed += 1;
             return;
         };
+        let at = usize::from(index.0);
+        if self.venues.get(at).is_none_or(|venue| header.epoch != venue.claims.epoch()) {
+            self.counts.foreign += 1;
+            return;
+        }
         for message in Batch::new(header.encoding, records) {
-            match message {
-                Ok(Message::Record(record)) => self.define(&record),
-                Ok(_) => {}
-                Err(_) => self.counts.malformed += 1,
+            let Ok(Message::Record(Record { body: Body::Instrument(definition), .. })) = &message else {
+                self.counts.malformed += u64::from(message.is_err());
+                continue;
+            };
+            let venue = &mut self.venues[at];
+            venue.announced = venue.announced.max(definition.revision);
+            if venue.revision == 0 || definition.revision <= venue.revision {
+                // The catalogue is on its way, or had it already.
+                continue;
+            }
+            if definition.revision > venue.revision + 1 {
+                // A definition before it did not come.
+                venue.ask_catalogue_now();
+                continue;
+            }
+            venue.revision = definition.revision;
+            // The same message may still be to come for who follows the topic: what it says is passed on before it takes effect.
+            let known = self.venues[at].numbers.get(&header.instrument).copied();
+            let topic = known.map(|known| TopicId::new(known, Channel::Instrument));
+            if let Some(id) = topic.filter(|id| self.topics.get_mut(*id).is_some()) {
+                self.on_message(id, payload, arrived, now);
+            }
+            if let Ok(Message::Record(record)) = message {
+                self.define(index, &record);
             }
         }
     }
 
-    /// Takes up an instrument, or what changed of it.
-    fn define(&mut self, record: &Record) {
+    /// Takes up an instrument, what changed of it, or its end, as the followed run of its venue says.
+    fn define(&mut self, index: VenueIndex, record: &Record) {
         let Body::Instrument(definition) = &record.body else { return };
-        let Some(venue) = self.venue(&definition.venue) else { return };
-        let index = self.instruments.len() as u32;
-        let Some(mut info) = info_of(index, VenueIndex(venue as u16), record) else { return };
-        let known = self.by_name.get(&info.name).copied();
-        if let Some(owner) = self.by_id.get(&info.id).copied()
-            && known != Some(owner)
-            && self.is_taken(&info, owner)
-        {
-            return;
-        }
-        if let Some(known) = known {
-            info.index = known;
-            let before = &self.instruments[known as usize];
-            if before.id == info.id && before.scale == info.scale {
-                self.by_id.insert(info.id, known);
-                self.ask_anew(known);
-                return;
-            }
-            if self.by_id.get(&before.id) == Some(&known) {
-                self.by_id.remove(&before.id);
-            }
-        } else if self.instruments.len() >= self.limits.instruments {
+        let at = usize::from(index.0);
+        let name = SymbolName { venue: definition.venue.clone(), symbol: definition.symbol.clone() };
+        if *self.venues[at].name != *name.venue || SymbolName::parse(&name.to_string()).is_err() {
             self.counts.malformed += 1;
             return;
         }
-        let info = Arc::new(info);
-        self.by_id.insert(info.id, info.index);
-        self.by_name.insert(info.name.clone(), info.index);
-        self.events.push((ALL_SHARDS, Event::Instrument(Arc::clone(&info))));
-        if known.is_some() {
-            self.instruments[info.index as usize] = Arc::clone(&info);
-            self.restart(&info);
-        } else {
-            self.instruments.push(info);
+        let source = record.instrument;
+        let epoch = self.venues[at].claims.epoch();
+        let scale = scale_of(&name, definition);
+        if let Some(known) = self.venues[at].numbers.get(&source).copied() {
+            let slot = self.instruments.get(known);
+            let is_it = slot.is_some_and(|slot| slot.info.name == name && slot.info.scale == scale);
+            if definition.ended {
+                self.end(known, "the venue does not list it any more", false);
+                return;
+            }
+            if is_it {
+                self.ask_waiting(known);
+                return;
+            }
+            // A run gives a number once. One that contradicts itself is believed in what it says last.
+            tracing::error!(instrument = source, %name, "the ingester uses the number of another instrument");
+            self.end(known, "its ingester gave its number away", true);
+        }
+        if definition.ended {
+            return;
+        }
+        if let Some(known) = self.instruments.find(&name) {
+            let Some(slot) = self.instruments.alive_mut(known) else { return };
+            let is_other = slot.named.0 == epoch && slot.named.1 != source;
+            if slot.source == 0 && slot.info.scale == scale && !is_other {
+                // The run that is followed now has it, too.
+                (slot.source, slot.named) = (source, (epoch, source));
+                self.venues[at].numbers.insert(source, known);
+                self.ask_named(known);
+                return;
+            }
+            let is_listed_anew = slot.info.scale == scale;
+            let reason = if is_listed_anew { "it was listed anew" } else { "it has other decimals now" };
+            self.end(known, reason, true);
+        }
+        if self.instruments.len() >= self.limits.instruments {
+            self.counts.over_limit += 1;
+            if self.counts.over_limit.is_power_of_two() {
+                let (limit, refused) = (self.limits.instruments, self.counts.over_limit);
+                tracing::error!(
+                    %name, limit, refused,
+                    "this gateway knows as many instruments as it may; raise gateway.limits.instruments"
+                );
+            }
+            return;
+        }
+        if let Some(info) = self.instruments.add(index, name, scale, (epoch, source)) {
+            self.venues[at].numbers.insert(source, info.index);
+            self.events.push((ALL_SHARDS, Event::Instrument(info)));
         }
     }
 
-    /// Whether the id belongs to an instrument of another venue. One of the same venue gives it up: an ingester that
-    /// was restarted with other symbols may number them in another way.
-    fn is_taken(&mut self, info: &InstrumentInfo, owner: u32) -> bool {
-        let owner = &self.instruments[owner as usize];
-        if owner.venue == info.venue {
-            return false;
+    /// An instrument ended: shards are told, and let go of it. What was published of it before was passed on.
+    fn end(&mut self, instrument: u32, reason: &str, may_retry: bool) {
+        let Some(slot) = self.instruments.get(instrument) else { return };
+        let (info, source) = (Arc::clone(&slot.info), slot.source);
+        let venue = &mut self.venues[usize::from(info.venue.0)];
+        if venue.numbers.get(&source) == Some(&instrument) {
+            venue.numbers.remove(&source);
         }
-        if self.conflicts.len() < self.limits.instruments && self.conflicts.insert(info.id) {
-            let (symbol, owner) = (&info.scale.symbol, &owner.scale.symbol);
-            tracing::error!(
-                instrument = info.id, %symbol, %owner,
-                "two instruments have the same id; give their ingesters different `instrument_id_base`; ignored"
-            );
+        self.counts.ended += 1;
+        tracing::info!(symbol = %info.scale.symbol, reason, "an instrument ended");
+        let ended = Ended { instrument, reason: reason.into(), may_retry };
+        self.events.push((ALL_SHARDS, Event::Ended(Arc::new(ended))));
+        // Behind that: the feed may be live now that this one is not waited for any more.
+        for channel in Channel::ALL {
+            self.unfollow(TopicId::new(instrument, channel));
         }
-        true
+        let shards = u64::MAX >> (64 - self.limits.shards.clamp(1, 64));
+        self.instruments.end(instrument, shards);
     }
 
-    /// An instrument that was asked for in vain may be there now.
-    fn ask_anew(&mut self, instrument: u32) {
+    /// The followed run named an instrument: its topics can be asked for.
+    fn ask_named(&mut self, instrument: u32) {
         for channel in Channel::ALL {
             let id = TopicId::new(instrument, channel);
-            if let Some(topic) = self.topics.get_mut(id).filter(|topic| topic.is_waiting()) {
+            if let Some(topic) = self.topics.get_mut(id) {
                 topic.ask_anew();
                 self.note(id);
             }
         }
     }
 
-    /// Follows the topics of an instrument from the start: what was told of it no longer means anything.
-    fn restart(&mut self, info: &Arc<InstrumentInfo>) {
+    /// An instrument that was asked for in vain may be there now.
+    fn ask_waiting(&mut self, instrument: u32) {
         for channel in Channel::ALL {
-            let id = TopicId::new(info.index, channel);
-            self.recovered(id);
-            if let Some(topic) = self.topics.get_mut(id) {
-                let shards = topic.shards;
-                *topic = Followed::new(Arc::clone(info), channel);
-                topic.shards = shards;
+            let id = TopicId::new(instrument, channel);
+            if let Some(topic) = self.topics.get_mut(id).filter(|topic| topic.is_waiting()) {
+                topic.ask_anew();
                 self.note(id);
             }
         }
@@ -283,16 +437,21 @@ impl Hub {
     pub(super) fn tell_feed(&mut self, index: VenueIndex) {
         let now_down = self.bus_down.clone();
         let venue = &mut self.venues[usize::from(index.0)];
+        let followed = venue.claims.followed();
+        let (said, why, since) = match followed {
+            Some(claim) => (claim.state, Arc::clone(&claim.reason), claim.heard),
+            None => (FeedState::Unknown, "".into(), 0),
+        };
         let state = if let Some(reason) = now_down {
             (FeedState::Down, reason)
         } else if venue.is_down {
             (FeedState::Down, "the ingester is not heard".into())
-        } else if (venue.recovering > 0 || venue.awaits_beat) && venue.state == FeedState::Live {
+        } else if (venue.recovering > 0 || venue.awaits_beat) && said == FeedState::Live {
             (FeedState::Stale, "catching up after an outage".into())
-        } else if !venue.is_catalogued && venue.state == FeedState::Live {
+        } else if !venue.is_catalogued && said == FeedState::Live {
             (FeedState::Stale, "its instruments are not known yet".into())
         } else {
-            (venue.state, Arc::clone(&venue.reason))
+            (said, why)
         };
         if venue.told.as_ref() == Some(&state) {
             return;
@@ -301,7 +460,7 @@ impl Hub {
             venue: index,
             name: Arc::clone(&venue.name),
             state: state.0,
-            since: venue.heard,
+            since,
             reason: Arc::clone(&state.1),
         };
         tracing::info!(venue = %venue.name, state = state.0.as_str_name(), reason = %state.1, "feed");

@@ -52,6 +52,8 @@ pub(super) struct Client {
     pub(super) prompt_since: u64,
     /// Instruments that were there from the start.
     old_instruments: usize,
+    /// Instruments may end, or not be at every ingester.
+    pub(super) may_end: bool,
     pub(super) counts: Counts,
 }
 
@@ -66,6 +68,7 @@ pub(super) struct Counts {
     pub(super) conflating: u64,
     pub(super) bytes: u64,
     pub(super) closed: u64,
+    pub(super) ended: u64,
 }
 
 impl Counts {
@@ -78,6 +81,7 @@ impl Counts {
         self.conflating += more.conflating;
         self.bytes += more.bytes;
         self.closed += more.closed;
+        self.ended += more.ended;
     }
 }
 
@@ -88,6 +92,7 @@ pub(super) struct Session {
     pub(super) opened_at: u64,
     bytes: Vec<u8>,
     pub(super) is_greeted: bool,
+    /// By the number that the session has for the instrument.
     pub(super) views: BTreeMap<(u32, Channel), View>,
     asked: BTreeMap<u64, Asked>,
     /// Subscriptions whose answer is to come.
@@ -105,6 +110,22 @@ pub(super) struct Session {
     pub(super) fresh: Vec<(u32, Channel, Position)>,
 }
 
+impl Session {
+    fn told_of_ends(&mut self, answer: &Subscribed) {
+        assert!(answer.granted.is_empty() && !answer.refused.is_empty());
+        for refused in &answer.refused {
+            assert_eq!(refused.code, "ended", "{refused:?}");
+            let is_it = |view: &&mut View| {
+                refused.channel == view.key.1 as i32 && refused.symbol == name(view.symbol)
+            };
+            let view = self.views.values_mut().find(is_it);
+            let view = view.unwrap_or_else(|| panic!("what is not there ended: {refused:?}"));
+            assert!(!view.has_ended, "{refused:?} twice");
+            view.has_ended = true;
+        }
+    }
+}
+
 impl Client {
     pub(super) fn new(encoding: Encoding, old_instruments: usize) -> Self {
         Self {
@@ -119,6 +140,7 @@ impl Client {
             next_id: 1,
             prompt_since: 0,
             old_instruments,
+            may_end: false,
             counts: Counts::default(),
         }
     }
@@ -336,6 +358,11 @@ impl Client {
 
     fn subscribed(&mut self, answer: &Subscribed, now: u64, out: &mut Vec<Upward>) {
         let Some(session) = &mut self.session else { return };
+        if answer.id == 0 {
+            session.told_of_ends(answer);
+            self.counts.ended += answer.refused.len() as u64;
+            return;
+        }
         match session.asked.get(&answer.id) {
             Some(Asked::Subscribe(_)) => {
                 let Some(Asked::Subscribe(wants)) = session.asked.remove(&answer.id) else { return };
@@ -351,11 +378,12 @@ impl Client {
                     for granted in granted {
                         let resumed = session.resumes.remove(&want);
                         let view = View::new(granted, want.1, resumed, now);
-                        let before = session.views.insert(view.key, view);
+                        let key = (granted.instrument, granted.channel());
+                        let before = session.views.insert(key, view);
                         assert!(before.is_none(), "granted twice: {granted:?}");
                     }
                     for refused in refused {
-                        check_refusal(refused, want.1 >= self.old_instruments);
+                        check_refusal(refused, self.may_end || want.1 >= self.old_instruments);
                         session.retry.insert(want, now + 400);
                     }
                 }
@@ -387,6 +415,13 @@ impl Client {
             }
             Some(Asked::Ledger) => assert_eq!(ledger.entries.len(), session.views.len()),
             Some(other) => panic!("{ledger:?} answers {other:?}"),
+            None if session.views.values().any(|view| view.has_ended) => {
+                // The account of what ended, directly behind the word that it did.
+                let ended = session.views.values().filter(|view| view.has_ended).count();
+                assert_eq!((ledger.id, ledger.entries.len()), (0, ended));
+                session.views.retain(|_, view| !view.has_ended);
+                session.is_last_a_ledger = false;
+            }
             None => assert_eq!((ledger.id, ledger.entries.len()), (0, session.views.len())),
         }
         self.reconcile(now, out);

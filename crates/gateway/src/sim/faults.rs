@@ -30,7 +30,7 @@ impl World {
         match fault {
             Fault::IngesterRestart => {
                 let in_good_order = self.dice.percent(30);
-                self.market.stop(in_good_order);
+                self.market.stop(now, in_good_order);
                 self.after(lasts, Happening::IngesterUp);
             }
             Fault::IngesterOutage => self.break_ingester_bus(lasts),
@@ -112,10 +112,24 @@ impl World {
                 }
             }
             Fault::NewInstrument => {
-                if self.tuning.instruments < 6 {
+                if self.tuning.instruments < super::SYMBOLS_MAX {
                     self.tuning.instruments += 1;
                     self.market.add_instrument(nanos);
                 }
+            }
+            Fault::Overlap => {
+                if self.market.overlap(nanos) {
+                    self.after(lasts, Happening::FaultEnds(fault, 0));
+                }
+            }
+            Fault::Listing => {
+                let at = self.dice.index(self.tuning.instruments);
+                self.market.unlist(at);
+                self.after(lasts, Happening::FaultEnds(fault, at));
+            }
+            Fault::WildTimes => {
+                self.market.wild_percent = 20;
+                self.after(lasts, Happening::FaultEnds(fault, 0));
             }
             Fault::Lag => self.roads[at].lag = self.dice.pick(&[0, 5, 30, 100]),
         }
@@ -183,6 +197,15 @@ impl World {
                 }
             }
             Fault::SourceStale if self.market.is_up() => self.market.set_source_stale(false),
+            Fault::Overlap => {
+                let (now, in_good_order) = (self.now, self.dice.percent(50));
+                self.market.end_overlap(now, in_good_order);
+            }
+            Fault::Listing => {
+                let nanos = self.nanos();
+                self.market.list(at, nanos);
+            }
+            Fault::WildTimes => self.market.wild_percent = 0,
             _ => {}
         }
     }
@@ -194,7 +217,7 @@ impl World {
         self.is_healed = true;
         self.ingester_bus_down_until = now;
         self.ingester_bus.set_down(false);
-        self.market.heal(nanos);
+        self.market.heal(now, nanos);
         for at in 0..2 {
             let road = &mut self.roads[at];
             (road.partitioned_until, road.down_until, road.loss, road.answer_loss) = (now, now, 0, 0);

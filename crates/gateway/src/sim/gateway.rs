@@ -48,6 +48,7 @@ impl Gateway {
         let bus = MemoryBus::new(MemoryLimits::default());
         let (interest, inbox) = bus.inbox(inbox);
         let hub_limits = HubLimits {
+            shards,
             venues: 4,
             instruments: 16,
             topics: 128,

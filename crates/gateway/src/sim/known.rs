@@ -7,7 +7,6 @@ use tickwire_wire::{Batch, Body, Channel, Encoding, Message, Record};
 use super::Position;
 use super::frames::{BINARY, TEXT, take_frame};
 use super::truth::Key;
-use super::view::conflation_key;
 use crate::engine::{Event, Update};
 
 #[derive(Debug, Default)]
@@ -38,7 +37,7 @@ impl Known {
             Event::Instrument(info) => {
                 self.ids.insert(info.index, info.id);
             }
-            Event::Feed(_) | Event::Unavailable { .. } | Event::Backfill(_) => {}
+            Event::Feed(_) | Event::Ended(_) | Event::Unavailable { .. } | Event::Backfill(_) => {}
         }
     }
 
@@ -54,7 +53,7 @@ impl Known {
 
     fn record(&mut self, key: Key, epoch: u64, record: &Record, now: u64) {
         let position = (epoch, record.sequence);
-        self.newest.insert((key, conflation_key(record)), position);
+        self.newest.insert((key, record.conflation_key()), position);
         self.arrived.entry((key, position)).or_insert(now);
     }
 
@@ -75,7 +74,7 @@ impl Known {
                 let newest = if key.1 == Channel::Book {
                     self.at.get(&key)
                 } else {
-                    self.newest.get(&(key, conflation_key(&record)))
+                    self.newest.get(&(key, record.conflation_key()))
                 };
                 assert_eq!(
                     newest.map(|position| position.1),

@@ -1,6 +1,6 @@
 //! A market that moves by chance, and the ingester that carries it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tickwire_bus::{Backplane, MemoryBus};
@@ -13,20 +13,40 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::VENUE;
 use super::dice::Dice;
-use super::{VENUE, symbol};
 
 /// Events that wait for the ingester.
 const EVENTS_MAX: usize = 4096;
 const LEVELS: i64 = 6;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Instruments {
+    decimals: u32,
     bids: BTreeMap<i64, u64>,
     asks: BTreeMap<i64, u64>,
     trades: u64,
     /// The source lost its place: the next that is said of the book is a snapshot.
     is_book_broken: bool,
+}
+
+impl Default for Instruments {
+    fn default() -> Self {
+        let (bids, asks) = Default::default();
+        Self { decimals: 2, bids, asks, trades: 0, is_book_broken: false }
+    }
+}
+
+/// An ingester that listens to the market.
+struct Run {
+    epoch: u64,
+    /// How wrong its host's clock is, in nanoseconds.
+    skew: i64,
+    /// Symbols that it has.
+    listed: BTreeSet<usize>,
+    events: mpsc::Sender<FeedEvent>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 /// The market, and whoever listens to it now.
@@ -35,8 +55,14 @@ pub(super) struct Market {
     instruments: Vec<Instruments>,
     encoding: Encoding,
     bus: MemoryBus,
-    ingester: Option<(mpsc::Sender<FeedEvent>, CancellationToken, JoinHandle<()>)>,
+    runs: Vec<Run>,
+    /// When runs ended, by epoch; in milliseconds.
+    ended: HashMap<u64, u64>,
+    /// Symbols that the venue does not list now.
+    unlisted: BTreeSet<usize>,
     is_source_stale: bool,
+    /// Event times that are wrong, in percent.
+    pub(super) wild_percent: u64,
 }
 
 struct Source(mpsc::Receiver<FeedEvent>);
@@ -63,19 +89,60 @@ impl Market {
         let mut dice = Dice::new(seed);
         let encoding = dice.pick(&[Encoding::Proto, Encoding::MsgPack]);
         let instruments = (0..instruments).map(|_| Instruments::default()).collect();
-        Self { dice, instruments, encoding, bus, ingester: None, is_source_stale: false }
+        Self {
+            dice,
+            instruments,
+            encoding,
+            bus,
+            runs: Vec::new(),
+            ended: HashMap::new(),
+            unlisted: BTreeSet::new(),
+            is_source_stale: false,
+            wild_percent: 0,
+        }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.ingester.is_some()
+        !self.runs.is_empty()
     }
 
-    /// Another ingester, with a numbering of its own.
+    /// When a run ended, if it did.
+    pub(super) fn ended_at(&self, epoch: u64) -> Option<u64> {
+        self.ended.get(&epoch).copied()
+    }
+
+    /// Of the one ingester that there is.
+    pub(super) fn only_epoch(&self) -> u64 {
+        assert_eq!(self.runs.len(), 1);
+        self.runs[0].epoch
+    }
+
+    /// An ingester with all that the venue lists.
     pub(super) fn start(&mut self, now: u64) {
+        self.begin((0..self.instruments.len()).collect(), now);
+        self.is_source_stale = false;
+    }
+
+    /// A second ingester, with some symbols, which it knows in another order. Returns whether there is room for it.
+    pub(super) fn overlap(&mut self, now: u64) -> bool {
+        if self.runs.len() != 1 {
+            return false;
+        }
+        let mut symbols: Vec<_> = (0..self.instruments.len()).rev().collect();
+        symbols.retain(|_| self.dice.percent(75));
+        self.begin(symbols, now);
+        true
+    }
+
+    /// Epochs have no order, and hosts have wrong clocks.
+    fn begin(&mut self, symbols: Vec<usize>, now: u64) {
         let (events, source) = mpsc::channel(EVENTS_MAX);
+        let epoch = self.dice.below(1 << 60) + 1;
+        let skew = self.dice.pick(&[0, 0, -20, 20, -3_600, 3_600]) * 1_000_000_000;
         let config = IngestConfig {
+            epoch: Some(epoch),
             encoding: self.encoding,
-            clock: Clock::starting_at(now),
+            clock: Clock::starting_at(now.saturating_add_signed(skew)),
             ..IngestConfig::default()
         };
         let ingester =
@@ -85,50 +152,110 @@ impl Market {
         let task = tokio::spawn(async move {
             run.await.expect("the ingester runs");
         });
-        self.ingester = Some((events, shutdown, task));
-        self.is_source_stale = false;
-        self.say(FeedEvent::Source(SourceState::Live));
-        for at in 0..self.instruments.len() {
-            self.define(at, now);
+        let at = self.runs.len();
+        self.runs.push(Run { epoch, skew, listed: BTreeSet::new(), events, shutdown, task });
+        self.say_to(at, FeedEvent::Source(SourceState::Live));
+        for symbol in symbols {
+            if !self.unlisted.contains(&symbol) {
+                self.define(at, symbol, now);
+            }
+        }
+        if self.is_source_stale {
+            self.set_source_stale(true);
         }
     }
 
-    /// With or without its last words.
-    pub(super) fn stop(&mut self, in_good_order: bool) {
-        let Some((_, shutdown, task)) = self.ingester.take() else { return };
+    /// One of the ingesters ends, with or without its last words.
+    pub(super) fn stop(&mut self, now_ms: u64, in_good_order: bool) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let at = self.dice.index(self.runs.len());
+        let run = self.runs.remove(at);
+        self.ended.insert(run.epoch, now_ms);
         if in_good_order {
-            shutdown.cancel();
+            run.shutdown.cancel();
         } else {
-            task.abort();
+            run.task.abort();
+        }
+    }
+
+    /// Of two ingesters one ends.
+    pub(super) fn end_overlap(&mut self, now_ms: u64, in_good_order: bool) {
+        if self.runs.len() > 1 {
+            self.stop(now_ms, in_good_order);
         }
     }
 
     pub(super) fn add_instrument(&mut self, now: u64) {
         self.instruments.push(Instruments::default());
-        self.define(self.instruments.len() - 1, now);
+        let symbol = self.instruments.len() - 1;
+        for at in 0..self.runs.len() {
+            self.define(at, symbol, now);
+        }
     }
 
-    fn define(&mut self, at: usize, now: u64) {
-        let definition =
-            Instrument { symbol: symbol(at), price_decimals: 2, size_decimals: 3, ..Instrument::default() };
-        self.say(FeedEvent::Define { index: at as u32, definition });
+    /// The venue does not list a symbol any more.
+    pub(super) fn unlist(&mut self, symbol: usize) {
+        self.unlisted.insert(symbol);
+        for at in 0..self.runs.len() {
+            if self.runs[at].listed.remove(&symbol) {
+                self.say_to(at, FeedEvent::End { index: symbol as u32 });
+            }
+        }
+    }
+
+    /// It lists it anew, as something else perhaps.
+    pub(super) fn list(&mut self, symbol: usize, now: u64) {
+        if !self.unlisted.remove(&symbol) {
+            return;
+        }
+        self.instruments[symbol].decimals = self.dice.pick(&[2, 2, 3]);
+        for at in 0..self.runs.len() {
+            self.define(at, symbol, now);
+        }
+    }
+
+    fn define(&mut self, at: usize, symbol: usize, now: u64) {
+        let definition = Instrument {
+            symbol: super::symbol(symbol),
+            price_decimals: self.instruments[symbol].decimals,
+            size_decimals: 3,
+            ..Instrument::default()
+        };
+        self.say_to(at, FeedEvent::Define { index: symbol as u32, definition });
+        self.runs[at].listed.insert(symbol);
         if self.dice.percent(80) {
-            self.snapshot(at, now);
+            let body = self.levels(symbol);
+            self.market_to(at, symbol, now, body);
         }
         if self.dice.percent(80) {
-            self.market(at, now, MarketBody::Status(status(TradingState::Open)));
+            self.market_to(at, symbol, now, MarketBody::Status(status(TradingState::Open)));
         }
     }
 
-    fn say(&mut self, event: FeedEvent) {
-        if let Some((events, ..)) = &self.ingester {
-            events.try_send(event).expect("the ingester keeps up");
+    fn say_to(&mut self, at: usize, event: FeedEvent) {
+        self.runs[at].events.try_send(event).expect("the ingester keeps up");
+    }
+
+    fn market(&mut self, symbol: usize, now: u64, body: MarketBody) {
+        for at in 0..self.runs.len() {
+            self.market_to(at, symbol, now, body.clone());
         }
     }
 
-    fn market(&mut self, at: usize, now: u64, body: MarketBody) {
-        let event_time = now - self.dice.below(1_000_000);
-        self.say(FeedEvent::Market(MarketEvent { index: at as u32, event_time, receive_time: now, body }));
+    fn market_to(&mut self, at: usize, symbol: usize, now: u64, body: MarketBody) {
+        if !self.runs[at].listed.contains(&symbol) {
+            return;
+        }
+        let receive_time = now.saturating_add_signed(self.runs[at].skew);
+        let event_time = if self.dice.percent(self.wild_percent) {
+            self.dice.pick(&[receive_time + 3_600_000_000_000, receive_time / 1_000, u64::MAX, 0])
+        } else {
+            receive_time - self.dice.below(1_000_000)
+        };
+        let event = MarketEvent { index: symbol as u32, event_time, receive_time, body };
+        self.say_to(at, FeedEvent::Market(event));
     }
 
     /// A few things happen.
@@ -187,12 +314,17 @@ impl Market {
     }
 
     fn snapshot(&mut self, at: usize, now: u64) {
-        let instrument = &mut self.instruments[at];
-        instrument.is_book_broken = false;
+        self.instruments[at].is_book_broken = false;
+        let body = self.levels(at);
+        self.market(at, now, body);
+    }
+
+    fn levels(&self, at: usize) -> MarketBody {
+        let instrument = &self.instruments[at];
         let level = |(price, size): (&i64, &u64)| Level { price: *price, size: *size };
         let bids = instrument.bids.iter().rev().map(level).collect();
         let asks = instrument.asks.iter().map(level).collect();
-        self.market(at, now, MarketBody::BookSnapshot(Levels { bids, asks }));
+        MarketBody::BookSnapshot(Levels { bids, asks })
     }
 
     /// The source loses events.
@@ -206,20 +338,31 @@ impl Market {
 
     pub(super) fn set_source_stale(&mut self, is_stale: bool) {
         self.is_source_stale = is_stale;
-        let reason = "the venue is silent".to_owned();
-        self.say(FeedEvent::Source(if is_stale { SourceState::Stale { reason } } else { SourceState::Live }));
+        for at in 0..self.runs.len() {
+            let reason = "the venue is silent".to_owned();
+            let state = if is_stale { SourceState::Stale { reason } } else { SourceState::Live };
+            self.say_to(at, FeedEvent::Source(state));
+        }
     }
 
-    /// All is well from here on.
-    pub(super) fn heal(&mut self, now: u64) {
-        if self.ingester.is_none() {
+    /// All is well from here on: one ingester has everything.
+    pub(super) fn heal(&mut self, now_ms: u64, now: u64) {
+        self.wild_percent = 0;
+        while self.runs.len() > 1 {
+            self.stop(now_ms, false);
+        }
+        if self.runs.is_empty() {
             self.start(now);
         }
         if self.is_source_stale {
             self.set_source_stale(false);
         }
-        for at in 0..self.instruments.len() {
-            self.snapshot(at, now);
+        for symbol in 0..self.instruments.len() {
+            self.unlisted.remove(&symbol);
+            if !self.runs[0].listed.contains(&symbol) {
+                self.define(0, symbol, now);
+            }
+            self.snapshot(symbol, now);
         }
     }
 }

@@ -25,6 +25,9 @@ mod world;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+
+use tickwire_wire::InstrumentNumbers;
 
 use world::World;
 
@@ -46,15 +49,30 @@ thread_local! {
     static TRACE: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// An instrument's name, by its number at the ingester.
+/// Instruments of the market, at most.
+const SYMBOLS_MAX: usize = 6;
+
+/// An instrument's name, by its number in the market. Each second one would have the number of the one before at an
+/// ingester, so that what ingesters call their instruments depends on which they know first.
 fn symbol(at: usize) -> String {
-    format!("S{at}")
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let number = |symbol: &str| InstrumentNumbers::default().take(&format!("{VENUE}:{symbol}"));
+        let mut names: Vec<String> = Vec::new();
+        for at in 0..SYMBOLS_MAX {
+            let like = (at % 2 == 1).then(|| number(&names[at - 1]));
+            let candidates = (0..).map(|n| format!("S{at}-{n}"));
+            let name = candidates.into_iter().find(|name| like.is_none_or(|like| number(name) == like));
+            names.extend(name);
+        }
+        names
+    });
+    NAMES[at].clone()
 }
 
-/// The id that the ingester gives it.
+/// Its number in the market, from 1.
 fn id_of(symbol: &str) -> u32 {
-    let at: u32 = symbol[1..].parse().expect("a symbol of this market");
-    at + 1
+    let (at, _) = symbol[1..].split_once('-').expect("a symbol of this market");
+    at.parse::<u32>().expect("a symbol of this market") + 1
 }
 
 fn run(seed: u64, is_traced: bool) -> World {
@@ -110,7 +128,7 @@ fn seeds() {
         "{count} seeds from {first}: {steps} steps, {judged} judged, {prompt} prompt, {stale} stale checks"
     );
     println!("{total:?}");
-    assert!(total.records > 0 && total.gaps > 0 && total.ledgers > 0 && total.resumes > 0);
+    assert!(total.records > 0 && total.gaps > 0 && total.ledgers > 0 && total.resumes > 0 && total.ended > 0);
     assert!(judged > 0 && prompt > 0 && stale > 0);
 }
 

@@ -1,14 +1,14 @@
 //! What must hold at any time, and at the end.
 
-use prost::Message as _;
-use tickwire_bus::{Backplane as _, Subject};
+use tickwire_bus::Subject;
 use tickwire_wire::{Body, BookState, Channel, FeedState, pb};
 use tokio::time::Duration;
 
 use super::truth::Answer;
-use super::view::{View, conflation_key};
+use super::view::View;
 use super::world::World;
 use super::{FEED_DOWN_MS, VENUE, id_of, symbol};
+use crate::hub::{ASKS_MAX, fetch};
 
 /// A client is told that the ingester is not heard: ticks of hub and engine, ways and corks come on top.
 const TOLD_MS: u64 = 250;
@@ -34,7 +34,7 @@ impl World {
         let limits = &self.tuning.limits;
         for gateway in self.gateways.iter().flatten() {
             assert!(gateway.inbox.waiting() <= self.tuning.inbox.messages_max);
-            assert!(gateway.asks.len() <= 64 + 8, "{} questions under way", gateway.asks.len());
+            assert!(gateway.asks.len() <= ASKS_MAX + 8, "{} questions under way", gateway.asks.len());
             for shard in &gateway.shards {
                 let totals = shard.engine.totals();
                 let settled = totals.delivered + totals.conflated + totals.dropped + totals.filtered;
@@ -85,10 +85,16 @@ impl World {
             if !view.is_current || view.max_rate > 0.0 || view.since > settled {
                 continue;
             }
-            let Some(published) = self.truth.published_at(view.key, settled) else { continue };
             assert!(
-                view.at >= published,
-                "client {client}: {:?} is shown as live at {:?}, and {published:?} was published {STALE_MS} ms ago",
+                self.market.ended_at(view.at.0).is_none_or(|ended| ended > settled),
+                "client {client}: {:?} is shown as live at {:?}, whose ingester is gone for {STALE_MS} ms",
+                view.key,
+                view.at
+            );
+            let Some(published) = self.truth.published_at(view.key, view.at.0, settled) else { continue };
+            assert!(
+                view.at.1 >= published,
+                "client {client}: {:?} is shown as live at {:?}, and {published} was published {STALE_MS} ms ago",
                 view.key,
                 view.at
             );
@@ -112,7 +118,7 @@ impl World {
                     );
                     let key = (id_of(&symbol(at)), channel);
                     let is_wanted = own.wanted.contains_key(&(channel, at));
-                    match session.views.get(&key) {
+                    match session.views.values().find(|view| view.key == key) {
                         Some(view) => {
                             assert!(is_wanted, "client {client} did not get rid of {key:?}");
                             check_view(client, view, &answer);
@@ -138,14 +144,14 @@ impl World {
     }
 
     async fn ask_ingester(&self, channel: Channel, at: usize) -> Answer {
-        let topic = pb::Topic { channel: channel.into(), symbol: symbol(at) };
-        let ask = pb::Ask { question: Some(pb::ask::Question::Snapshot(topic)) };
-        let subject = Subject::ask(VENUE).expect("a venue");
-        let question = ask.encode_to_vec().into();
-        let answer = self.ingester_bus.request(&subject, question, Duration::from_secs(1)).await;
-        let answer = pb::Answer::decode(answer.expect("the ingester answers")).expect("an answer");
-        assert_eq!(answer.error, "");
-        Answer::read(&answer)
+        let topics = vec![pb::Topic { channel: channel.into(), symbol: symbol(at) }];
+        let ask = pb::Ask { question: Some(pb::ask::Question::Snapshots(pb::Snapshots { topics })) };
+        let epoch = self.market.only_epoch();
+        let subject = Subject::ask(VENUE, epoch).expect("a venue");
+        let answer = fetch(&self.ingester_bus, &subject, &ask, Duration::from_secs(1)).await;
+        let answer = answer.expect("the ingester answers");
+        assert_eq!((answer.error.as_str(), answer.snapshots[0].error.as_str()), ("", ""));
+        Answer::read(epoch, &answer.snapshots[0])
     }
 }
 
@@ -164,7 +170,7 @@ fn check_view(client: usize, view: &View, answer: &Answer) {
         assert!(is_same, "client {client}: {:?} {:?} is not {book:?}", view.key, view.book);
     } else if !view.key.1.is_lossless() {
         for record in answer.records.iter().filter(|record| !matches!(record.body, Body::Gap(_))) {
-            let newest = view.newest.get(&conflation_key(record));
+            let newest = view.newest.get(&record.conflation_key());
             let expected = (answer.epoch, record.sequence);
             assert_eq!(newest, Some(&expected), "client {client}: {:?}: the newest", view.key);
         }

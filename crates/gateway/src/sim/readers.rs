@@ -120,7 +120,8 @@ impl World {
             else {
                 continue;
             };
-            let Some(arrived) = known.arrival(view.key, position).filter(|at| *at > view.since) else {
+            let key = (instrument, channel);
+            let Some(arrived) = known.arrival(key, position).filter(|at| *at > view.since) else {
                 continue;
             };
             self.prompt_records += 1;

@@ -33,10 +33,16 @@ pub(super) enum Fault {
     UpstreamGap,
     SourceStale,
     NewInstrument,
+    /// A second ingester begins beside the first, with some of its symbols; later one of both ends.
+    Overlap,
+    /// An instrument ends, and is listed anew later, perhaps with other decimals.
+    Listing,
+    /// Event times are wrong.
+    WildTimes,
     Lag,
 }
 
-const FAULTS: [Fault; 23] = [
+const FAULTS: [Fault; 26] = [
     Fault::IngesterRestart,
     Fault::IngesterOutage,
     Fault::BusOutage,
@@ -59,6 +65,9 @@ const FAULTS: [Fault; 23] = [
     Fault::UpstreamGap,
     Fault::SourceStale,
     Fault::NewInstrument,
+    Fault::Overlap,
+    Fault::Listing,
+    Fault::WildTimes,
     Fault::Lag,
 ];
 
@@ -76,6 +85,7 @@ impl Fault {
                 | Self::AnswerLoss
                 | Self::Notice
                 | Self::HubStall
+                | Self::Overlap
         )
     }
 }

@@ -5,7 +5,9 @@ use std::fmt::Arguments;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tickwire_bus::{Backplane, BusEvent, Inbox, InboxLimits, Interest, MemoryBus, MemoryLimits, Subject};
+use tickwire_bus::{
+    Backplane, BusEvent, Inbox, InboxLimits, Interest, MemoryBus, MemoryLimits, ParsedSubject, Subject,
+};
 use tickwire_wire::{Channel, Encoding, pb};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use super::truth::{Answer, Key, Truth};
 use super::tuning::{Fault, Tuning};
 use super::{MS, START_NS, TRACE, VENUE};
 use crate::engine::{self, Wish};
+use crate::hub::fetch;
 
 /// What will happen.
 pub(super) enum Happening {
@@ -41,7 +44,7 @@ pub(super) enum Happening {
         ask: u64,
         subject: Subject,
         payload: Bytes,
-        key: Option<Key>,
+        keys: Vec<Key>,
     },
     Answered {
         gateway: usize,
@@ -123,7 +126,7 @@ pub(super) struct Road {
     arrives_at: u64,
 }
 
-type IngesterAnswer = (usize, u64, u64, Option<Key>, Result<Bytes, String>);
+type IngesterAnswer = (usize, u64, u64, Vec<Key>, Result<pb::Answer, String>);
 
 pub(super) struct World {
     pub(super) dice: Dice,
@@ -173,7 +176,9 @@ impl World {
         }
         let market = Market::new(seed ^ 0x5eed, tuning.instruments, ingester_bus.clone());
         let own = |encoding: &Encoding| Client::new(*encoding, tuning.instruments);
-        let clients = tuning.clients.iter().map(own).collect();
+        let mut clients: Vec<_> = tuning.clients.iter().map(own).collect();
+        let may_end = tuning.faults.iter().any(|fault| matches!(fault, Fault::Overlap | Fault::Listing));
+        clients.iter_mut().for_each(|client| client.may_end = may_end);
         let mut world = Self {
             dice,
             tuning,
@@ -348,8 +353,8 @@ impl World {
             Happening::Arrive { gateway, life, subject, payload } => {
                 self.on_arrival(gateway, life, &subject, payload);
             }
-            Happening::Asked { gateway, life, ask, subject, payload, key } => {
-                self.on_asked((gateway, life, ask), subject, payload, key);
+            Happening::Asked { gateway, life, ask, subject, payload, keys } => {
+                self.on_asked((gateway, life, ask), subject, &payload, keys);
             }
             Happening::Answered { gateway, life, ask, answer } => {
                 self.on_answered(gateway, life, ask, answer);
@@ -394,13 +399,16 @@ impl World {
     /// Everything that the bus takes from the ingester goes on its way to the gateways.
     fn on_tap(&mut self, event: BusEvent) {
         let BusEvent::Message { token, subject, payload } = event else { return };
+        let subject = subject.expect("the tap's subjects are wildcards");
         if token == 0 {
             let beat = pb::Beat::decode(&*payload).expect("a beat");
             self.truth.on_beat(&beat);
         } else {
-            self.truth.on_data(&payload, self.now);
+            let Ok(ParsedSubject::Data { symbol, .. }) = Subject::parse(subject.as_str()) else {
+                panic!("not a subject of data: {subject}");
+            };
+            self.truth.on_data(&symbol, &payload, self.now);
         }
-        let subject = subject.expect("the tap's subjects are wildcards");
         self.digest(payload.len() as u64 ^ self.now << 20);
         for gateway in 0..2 {
             let road = &mut self.roads[gateway];
@@ -424,23 +432,30 @@ impl World {
         &mut self,
         (gateway, life, ask): (usize, u64, u64),
         subject: Subject,
-        payload: Bytes,
-        key: Option<Key>,
+        payload: &[u8],
+        keys: Vec<Key>,
     ) {
         let (bus, answers) = (self.ingester_bus.clone(), self.answers.0.clone());
+        let question = pb::Ask::decode(payload).expect("a question");
         tokio::spawn(async move {
             let timeout = Duration::from_millis(ASK_TIMEOUT_MS);
-            let answer = bus.request(&subject, payload, timeout).await.map_err(|error| error.to_string());
-            let _ = answers.send((gateway, life, ask, key, answer)).await;
+            let answer = fetch(&bus, &subject, &question, timeout).await;
+            let _ = answers.send((gateway, life, ask, keys, answer)).await;
         });
     }
 
-    fn on_ingester_answer(&mut self, (gateway, life, ask, key, answer): IngesterAnswer) {
-        let answer = answer.map(|bytes| pb::Answer::decode(bytes).expect("an answer"));
-        if let (Ok(answer), Some(key)) = (&answer, key)
+    fn on_ingester_answer(&mut self, (gateway, life, ask, keys, answer): IngesterAnswer) {
+        if let Ok(answer) = &answer
             && answer.error.is_empty()
         {
-            self.truth.on_answer(key, &Answer::read(answer));
+            if keys.is_empty() {
+                self.truth.on_catalogue(answer);
+            }
+            for (key, snapshot) in keys.into_iter().zip(&answer.snapshots) {
+                if snapshot.error.is_empty() {
+                    self.truth.on_answer(key, &Answer::read(answer.epoch, snapshot));
+                }
+            }
         }
         let road = &self.roads[gateway];
         if self.now < road.partitioned_until || self.dice.percent(road.answer_loss) {
@@ -457,16 +472,17 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, gateway: usize, life: u64, ask: u64, subject: Subject, question: &pb::Ask) {
-        let key = match &question.question {
-            Some(pb::ask::Question::Snapshot(topic)) => Some((super::id_of(&topic.symbol), topic.channel())),
-            _ => None,
+        let key = |topic: &pb::Topic| (super::id_of(&topic.symbol), topic.channel());
+        let keys = match &question.question {
+            Some(pb::ask::Question::Snapshots(asked)) => asked.topics.iter().map(key).collect(),
+            _ => Vec::new(),
         };
         let payload = question.encode_to_vec().into();
         let road = &self.roads[gateway];
         let (lag, is_lost) = (road.lag, self.now < road.partitioned_until);
         if !is_lost {
             let wait = self.dice.below(lag + 1);
-            self.after(wait, Happening::Asked { gateway, life, ask, subject, payload, key });
+            self.after(wait, Happening::Asked { gateway, life, ask, subject, payload, keys });
         }
         let answer = Err("no answer in time".to_owned());
         self.after(ASK_TIMEOUT_MS, Happening::Answered { gateway, life, ask, answer });

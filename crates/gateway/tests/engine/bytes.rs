@@ -125,7 +125,7 @@ fn keys_and_topics_from_anywhere_do_no_harm() {
     assert_eq!(rig.engine.closing(client.key), None);
     let topic = tickwire_gateway::engine::TopicId(u32::MAX);
     rig.state(topic, 1, Vec::new());
-    rig.event(tickwire_gateway::engine::Event::Unavailable { topic, reason: "?".into() });
+    rig.event(tickwire_gateway::engine::Event::Unavailable { topic, reason: "?".into(), is_unknown: false });
     rig.publish(0, 1, quote(1));
     assert_eq!(rig.engine.topics(), 0);
 }

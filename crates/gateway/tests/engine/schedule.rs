@@ -207,7 +207,11 @@ impl Run {
             }
             Op::Unavailable => {
                 if let Some(id) = self.wants.first() {
-                    self.rig.event(Event::Unavailable { topic: *id, reason: "no answer".into() });
+                    self.rig.event(Event::Unavailable {
+                        topic: *id,
+                        reason: "no answer".into(),
+                        is_unknown: false,
+                    });
                 }
             }
             Op::Lose => {
@@ -275,6 +279,7 @@ impl Run {
                     self.world.drop_topic(id);
                     self.wants.retain(|want| *want != id);
                 }
+                Wish::LetGo(index) => panic!("nothing ended: {index}"),
                 Wish::Backfill(ask) => panic!("this engine has no history: {ask:?}"),
             }
         }

@@ -173,7 +173,7 @@ fn what_the_bus_side_cannot_have_is_refused_at_once() {
     rig.engine.take_wishes();
     let topic = TopicId::new(0, Channel::Quote);
     let reason = "no answer".into();
-    rig.event(Event::Unavailable { topic, reason });
+    rig.event(Event::Unavailable { topic, reason, is_unknown: false });
     assert_eq!(rig.engine.take_wishes().collect::<Vec<_>>(), [Wish::Drop(topic)]);
     rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
     let messages = rig.read(client);

@@ -119,6 +119,8 @@ fn rows() -> Vec<(&'static str, Message)> {
         volume: 1_234_567,
         trades: 321,
         closed: false,
+        correction: false,
+        incomplete: false,
     };
     let stat = Stat {
         since: 1_767_571_200_000_000_000,
@@ -128,6 +130,7 @@ fn rows() -> Vec<(&'static str, Message)> {
         last: Some(6_183_764),
         volume: 98_765_432_100,
         trades: 456_789,
+        incomplete: false,
     };
     let instrument = Instrument {
         venue: "binance".to_owned(),
@@ -138,6 +141,8 @@ fn rows() -> Vec<(&'static str, Message)> {
         lot_size: 1,
         base: "BTC".to_owned(),
         quote: "USDT".to_owned(),
+        ended: false,
+        revision: 0,
     };
     let gap = Gap {
         channel: Channel::Trade.into(),

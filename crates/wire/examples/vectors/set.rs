@@ -129,6 +129,8 @@ fn market_data() -> Vec<Vector> {
         volume: 1_234_567,
         trades: 321,
         closed: false,
+        correction: false,
+        incomplete: false,
     };
     let stat = Stat {
         since: 1_767_571_200_000_000_000,
@@ -138,6 +140,7 @@ fn market_data() -> Vec<Vector> {
         last: Some(6_183_764),
         volume: 98_765_432_100,
         trades: 456_789,
+        incomplete: false,
     };
     let instrument = Instrument {
         venue: "binance".to_owned(),
@@ -148,6 +151,8 @@ fn market_data() -> Vec<Vector> {
         lot_size: 1,
         base: "BTC".to_owned(),
         quote: "USDT".to_owned(),
+        ended: false,
+        revision: 0,
     };
     let gap = |last_sequence, epoch, cause: GapCause| {
         Body::Gap(Gap {
@@ -215,11 +220,21 @@ fn market_data() -> Vec<Vector> {
         ),
         vector("bar", "a bar that still changes", record(12, Body::Bar(bar))),
         vector("bar_closed", "a bar that is over", record(13, Body::Bar(Bar { closed: true, ..bar }))),
+        vector(
+            "bar_correction",
+            "a closed bar, stated anew after a late trade; others of its interval are missing",
+            record(14, Body::Bar(Bar { closed: true, correction: true, incomplete: true, ..bar })),
+        ),
         vector("stat", "running figures", record(5, Body::Stat(stat))),
         vector(
             "stat_empty",
             "before the first trade",
             record(1, Body::Stat(Stat { since: stat.since, ..Stat::default() })),
+        ),
+        vector(
+            "stat_incomplete",
+            "trades are known to be missing",
+            record(6, Body::Stat(Stat { incomplete: true, ..stat })),
         ),
         vector(
             "status",
@@ -230,6 +245,11 @@ fn market_data() -> Vec<Vector> {
             ),
         ),
         vector("instrument", "a definition", record(1, Body::Instrument(instrument.clone()))),
+        vector(
+            "instrument_ended",
+            "an instrument that is not listed any more",
+            record(2, Body::Instrument(Instrument { ended: true, revision: 7, ..instrument.clone() })),
+        ),
         vector(
             "instrument_odd",
             "symbols may hold anything, decimals may be 0",
@@ -244,6 +264,8 @@ fn market_data() -> Vec<Vector> {
                     lot_size: 0,
                     base: String::new(),
                     quote: String::new(),
+                    ended: false,
+                    revision: 0,
                 }),
             ),
         ),

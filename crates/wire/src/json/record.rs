@@ -90,6 +90,10 @@ pub(super) struct JsonBar {
     volume: Size,
     trades: u32,
     closed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    correction: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,6 +106,8 @@ pub(super) struct JsonStat {
     last: Option<Price>,
     volume: Size,
     trades: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +127,10 @@ pub(super) struct JsonInstrument {
     lot_size: Size,
     base: String,
     quote: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    revision: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
@@ -175,6 +185,8 @@ pub(super) fn with_form<T>(record: &Record, scale: &Scale, write: impl FnOnce(&J
                 volume: size(b.volume),
                 trades: b.trades,
                 closed: b.closed,
+                correction: b.correction,
+                incomplete: b.incomplete,
             };
             JsonRecord::Bar(header(record, &scale.symbol, body))
         }
@@ -187,6 +199,7 @@ pub(super) fn with_form<T>(record: &Record, scale: &Scale, write: impl FnOnce(&J
                 last: s.last.map(price),
                 volume: size(s.volume),
                 trades: s.trades,
+                incomplete: s.incomplete,
             };
             JsonRecord::Stat(header(record, &scale.symbol, body))
         }
@@ -202,6 +215,8 @@ pub(super) fn with_form<T>(record: &Record, scale: &Scale, write: impl FnOnce(&J
                 lot_size: Size { value: i.lot_size, decimals: i.size_decimals },
                 base: i.base.clone(),
                 quote: i.quote.clone(),
+                ended: i.ended,
+                revision: i.revision,
             };
             let symbol = format!("{}:{}", i.venue, i.symbol);
             return write(&JsonRecord::Instrument(header(record, &symbol, body)));
@@ -257,6 +272,8 @@ pub(super) fn read(kind: &str, line: &[u8]) -> Result<Option<Record>, String> {
                 volume: b.volume.value,
                 trades: b.trades,
                 closed: b.closed,
+                correction: b.correction,
+                incomplete: b.incomplete,
             })
         }
         "stat" => {
@@ -270,6 +287,7 @@ pub(super) fn read(kind: &str, line: &[u8]) -> Result<Option<Record>, String> {
                 last: value(s.last),
                 volume: s.volume.value,
                 trades: s.trades,
+                incomplete: s.incomplete,
             })
         }
         "status" => {
@@ -301,6 +319,8 @@ fn read_instrument(line: &[u8]) -> Result<Instrument, String> {
         lot_size: i.lot_size.value,
         base: i.base,
         quote: i.quote,
+        ended: i.ended,
+        revision: i.revision,
     })
 }
 

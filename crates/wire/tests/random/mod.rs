@@ -63,38 +63,79 @@ fn body() -> BoxedStrategy<Body> {
                 Body::Book(Book { snapshot, first_sequence, bids, asks, checksum })
             }
         ),
-        (uint(), uint(), [int(), int(), int(), int()], uint(), any::<u32>(), any::<bool>()).prop_map(
-            |(interval, open_time, [open, high, low, close], volume, trades, closed)| {
-                Body::Bar(Bar { interval, open_time, open, high, low, close, volume, trades, closed })
+        (uint(), uint(), [int(), int(), int(), int()], uint(), any::<u32>(), any::<[bool; 3]>()).prop_map(
+            |(
+                interval,
+                open_time,
+                [open, high, low, close],
+                volume,
+                trades,
+                [closed, correction, incomplete],
+            )| {
+                Body::Bar(Bar {
+                    interval,
+                    open_time,
+                    open,
+                    high,
+                    low,
+                    close,
+                    volume,
+                    trades,
+                    closed,
+                    correction,
+                    incomplete,
+                })
             }
         ),
         (
             uint(),
             [option::of(int()), option::of(int()), option::of(int()), option::of(int())],
             uint(),
-            uint()
+            uint(),
+            any::<bool>()
         )
-            .prop_map(|(since, [open, high, low, last], volume, trades)| {
-                Body::Stat(Stat { since, open, high, low, last, volume, trades })
+            .prop_map(|(since, [open, high, low, last], volume, trades, incomplete)| {
+                Body::Stat(Stat { since, open, high, low, last, volume, trades, incomplete })
             }),
         (0i32..6, text()).prop_map(|(state, reason)| {
             Body::Status(Status { state: TradingState::try_from(state).unwrap().into(), reason })
         }),
-        ("[a-z0-9_-]{1,32}", text(), 0u32..19, 0u32..19, uint(), uint(), text(), text()).prop_map(
-            |(venue, symbol, price_decimals, size_decimals, tick_size, lot_size, base, quote)| {
-                let instrument = Instrument {
+        (
+            "[a-z0-9_-]{1,32}",
+            text(),
+            0u32..19,
+            0u32..19,
+            uint(),
+            uint(),
+            [text(), text()],
+            (any::<bool>(), uint())
+        )
+            .prop_map(
+                |(
                     venue,
                     symbol,
                     price_decimals,
                     size_decimals,
                     tick_size,
                     lot_size,
-                    base,
-                    quote,
-                };
-                Body::Instrument(instrument)
-            }
-        ),
+                    [base, quote],
+                    (ended, revision),
+                )| {
+                    let instrument = Instrument {
+                        venue,
+                        symbol,
+                        price_decimals,
+                        size_decimals,
+                        tick_size,
+                        lot_size,
+                        base,
+                        quote,
+                        ended,
+                        revision,
+                    };
+                    Body::Instrument(instrument)
+                }
+            ),
         (channel(), 0i32..6, uint(), uint(), uint()).prop_map(
             |(channel, cause, first_sequence, last_sequence, epoch)| {
                 let cause = GapCause::try_from(cause).unwrap().into();

@@ -3,8 +3,8 @@
 use tickwire_bus::BusEvent;
 use tickwire_wire::{Channel, FeedState, Position};
 
-use super::super::{BEATS, DEFINITIONS, Target};
-use super::rig::{EPOCH, ID, MS, Rig, reason, refusal};
+use super::super::{BEATS, DEFINITIONS};
+use super::rig::{Asked, EPOCH, ID, MS, Rig, both, reason, unknown};
 use crate::engine::VenueIndex;
 
 const CATCHING_UP: &str = "sim Stale catching up after an outage";
@@ -27,10 +27,11 @@ fn a_feed_that_is_not_heard_is_down_and_then_compared() {
 #[test]
 fn a_feed_is_what_its_ingester_says() {
     let mut rig = Rig::new(Channel::Quote);
+    rig.wait_heard(1_000);
     rig.beat_in(FeedState::Stale, "sim", EPOCH, &[]);
     rig.beat_in(FeedState::Stale, "sim", EPOCH, &[]);
     rig.beat("sim", EPOCH - 1, &[]);
-    assert_eq!(rig.feeds(), ["sim Stale"], "once, and an ingester that was replaced has no say");
+    assert_eq!(rig.feeds(), ["sim Stale"], "once, and another ingester has no say");
     rig.beat("sim", EPOCH, &[]);
     assert_eq!(rig.feeds(), ["sim Live"]);
 }
@@ -78,7 +79,7 @@ fn check_outage(channel: Channel, inbox: bool, state_first: bool, expected: &[&s
     assert_eq!(rig.feeds(), ["sim Live"]);
     assert_eq!(rig.told(), expected);
     rig.tick();
-    assert!(!rig.asked().iter().any(|target| matches!(target, Target::Topic(..))), "compared once");
+    assert!(rig.asked_topics().is_empty(), "compared once");
 }
 
 #[test]
@@ -140,8 +141,9 @@ fn a_loss_of_one_topic_asks_about_it_only() {
     rig.answer(EPOCH, 5);
     rig.told();
     rig.lost(Some(u64::from(rig.topic().0)));
-    let Target::Topic(topic, _) = rig.question() else { panic!("a topic") };
-    assert_eq!(topic, rig.topic());
+    rig.hub.ask_due(rig.now);
+    let asked = rig.asked();
+    assert!(matches!(&asked[..], [Asked::Topics(topics, _)] if *topics == [rig.topic()]), "{asked:?}");
     // Of a topic that was let go, of one that never was: nothing.
     rig.lost(Some(999));
     rig.tick();
@@ -155,10 +157,21 @@ fn a_loss_of_unknown_topics_asks_about_all() {
     assert_eq!(rig.feeds(), [CATCHING_UP]);
     rig.answer(EPOCH, 5);
     assert_eq!(rig.feeds(), ["sim Live"]);
-    // Beats say where topics end.
-    rig.lost(Some(BEATS));
-    rig.answer(EPOCH, 5);
-    assert!(rig.feeds().is_empty() && rig.told().is_empty());
+}
+
+#[test]
+fn so_many_lost_beats_that_a_position_may_be_unknown_ask_about_all() {
+    let mut rig = Rig::live(Channel::Quote, 5);
+    for lost in 0..4 {
+        rig.lost(Some(BEATS));
+        rig.skip_beats(lost);
+        rig.beat("sim", EPOCH, &[]);
+        rig.tick();
+        if lost < 3 {
+            assert!(rig.asked().is_empty() && rig.feeds().is_empty(), "{lost} lost");
+        }
+    }
+    assert_eq!(rig.feeds(), [CATCHING_UP]);
 }
 
 #[test]
@@ -166,7 +179,7 @@ fn a_loss_of_definitions_asks_for_the_catalogue() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.lost(Some(DEFINITIONS));
     rig.tick();
-    assert_eq!(rig.asked(), [Target::Catalogue(VenueIndex(0))]);
+    assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
 }
 
 #[test]
@@ -189,14 +202,20 @@ fn what_is_broken_and_cannot_be_mended_is_not_live() {
 #[test]
 fn an_instrument_that_is_gone_holds_nothing_up() {
     let mut rig = Rig::live(Channel::Quote, 5);
-    rig.beat("sim", EPOCH + 1, &[]);
-    assert_eq!(rig.feeds(), [CATCHING_UP]);
+    rig.replace(EPOCH + 1);
+    assert_eq!(rig.feeds(), ["sim Stale", CATCHING_UP]);
     let question = rig.question();
-    rig.hub.on_answer(question, Ok(refusal(EPOCH + 1, "unknown symbol")), rig.now);
+    rig.hub.on_answer(question, Ok(unknown(EPOCH + 1, "unknown symbol")), rig.now);
     assert_eq!(rig.feeds(), ["sim Live"]);
-    assert_eq!(rig.told(), ["gap ingest 6-0 @8"], "what was told is taken back");
-    // It comes back: its definition is reason enough to ask.
-    rig.define(&super::rig::definition(ID, "sim", "A", 2));
+    assert_eq!(
+        rig.told(),
+        ["gap ingest 6-0 @8", "unavailable sim:A: unknown symbol"],
+        "what was told is taken back"
+    );
+    // The catalogue may be out of date.
+    rig.tick();
+    assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+    rig.catalogue(EPOCH + 1, &both());
     rig.answer(EPOCH + 1, 1);
     assert_eq!(rig.told(), ["state 1@8 [1]"]);
 }
@@ -204,7 +223,7 @@ fn an_instrument_that_is_gone_holds_nothing_up() {
 #[test]
 fn a_topic_that_is_let_go_holds_nothing_up() {
     let mut rig = Rig::live(Channel::Quote, 5);
-    rig.beat("sim", EPOCH + 1, &[]);
+    rig.replace(EPOCH + 1);
     rig.feeds();
     let topic = rig.topic();
     rig.hub.on_wish(0, crate::engine::Wish::Drop(topic));
@@ -218,9 +237,9 @@ fn malformed_beats_are_counted_and_harmless() {
     rig.message(BEATS, b"\xff\xff\xff".to_vec());
     rig.beat("not a venue!", EPOCH, &[]);
     let channel = Channel::Quote as i32;
-    let ahead = Position { instrument: ID, channel, epoch: EPOCH + 5, sequence: 1 };
+    let foreign = Position { instrument: ID, channel, epoch: EPOCH + 5, sequence: 1 };
     let unknown = Position { instrument: 9999, channel: 77, epoch: EPOCH, sequence: 1 };
-    rig.beat("sim", EPOCH, &[ahead, unknown]);
+    rig.beat("sim", EPOCH, &[foreign, unknown]);
     assert_eq!(rig.hub.counts.malformed, before + 3);
     for number in 0..10 {
         rig.beat(&format!("v{number}"), EPOCH, &[]);
@@ -240,4 +259,50 @@ fn an_ingester_has_no_say_in_the_instruments_of_another() {
     rig.wait(500);
     rig.records(EPOCH, 6, 6);
     assert_eq!(rig.told(), ["6"]);
+}
+
+#[test]
+fn an_ingester_that_is_replaced_is_followed_whatever_its_epoch() {
+    for next in [EPOCH + 1, EPOCH - 1, u64::MAX, 1] {
+        let mut rig = Rig::live(Channel::Quote, 5);
+        rig.wait_heard(1_000);
+        // Killed: it is not heard any more, and the one in its place is.
+        for _ in 0..14 {
+            rig.now += 50 * MS;
+            rig.beat("sim", next, &[]);
+            rig.tick();
+            assert_eq!(rig.hub.feeds(rig.now).next().map(|feed| (feed.epoch, feed.rivals)), Some((EPOCH, 1)));
+        }
+        rig.now += 100 * MS;
+        rig.beat("sim", next, &[]);
+        rig.hub.ask_due(rig.now);
+        rig.catalogue(next, &both());
+        rig.answer(next, 3);
+        assert_eq!(rig.told(), [format!("gap ingest 6-0 @{next}"), format!("state 3@{next} [3]")]);
+        assert_eq!(rig.feeds(), [CATCHING_UP, "sim Live"]);
+        rig.records(EPOCH, 6, 6);
+        assert_eq!((rig.told().len(), rig.hub.counts.foreign), (0, 1));
+    }
+}
+
+#[test]
+fn of_two_ingesters_at_a_time_one_is_followed_and_the_other_is_told_of() {
+    let mut rig = Rig::live(Channel::Trade, 5);
+    rig.wait_heard(1_000);
+    for step in 0..100 {
+        rig.now += 50 * MS;
+        rig.beat("sim", EPOCH, &[]);
+        rig.beat("sim", 3, &[]);
+        rig.records(3, 70 + step, 70 + step);
+        rig.tick();
+    }
+    rig.records(EPOCH, 6, 6);
+    assert_eq!((rig.told(), rig.feeds()), (vec!["6".to_owned()], vec![]));
+    let feed = rig.hub.feeds(rig.now).next().unwrap();
+    assert_eq!((feed.epoch, feed.rivals, rig.hub.counts.foreign), (EPOCH, 1, 100));
+    // A rollback: the other one goes, and nothing happens.
+    rig.wait_heard(2_000);
+    rig.records(EPOCH, 7, 7);
+    assert_eq!((rig.told(), rig.feeds()), (vec!["7".to_owned()], vec![]));
+    assert_eq!(rig.hub.feeds(rig.now).next().unwrap().rivals, 0);
 }

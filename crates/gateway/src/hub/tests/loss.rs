@@ -82,8 +82,7 @@ fn a_gap_of_one_number_is_no_state() {
         rig.gap(EPOCH, 6, 6);
         assert_eq!(rig.told(), ["gap upstream 6-6"], "{channel:?}");
         rig.want(1);
-        let expected = if channel == Channel::Trade { "state 6@7 []" } else { "state 6@7 [5]" };
-        assert_eq!(rig.told_to(1), [expected], "{channel:?}");
+        assert_eq!(rig.told_to(1), ["state 6@7 []"], "{channel:?}: what was lost may be newer");
     }
 }
 
@@ -176,21 +175,23 @@ fn a_new_numbering_is_told_however_it_is_found() {
         (Channel::Status, ["gap ingest 6-0 @8", "1"]),
     ] {
         let mut rig = Rig::live(channel, 5);
+        rig.replace(next);
         rig.records(next, 1, 1);
         rig.records(EPOCH, 6, 6);
         assert_eq!(rig.told(), expected, "by a record, {channel:?}");
     }
     let mut rig = Rig::live(Channel::Trade, 5);
+    rig.replace(next);
     rig.position(next, 3);
     rig.answer(next, 3);
     rig.wait(300);
     assert_eq!(rig.told(), ["gap ingest 6-0 @8", "gap bus 1-3"], "by a position");
     let mut rig = Rig::live(Channel::Quote, 5);
-    rig.beat("sim", next, &[]);
+    rig.replace(next);
     rig.answer(next, 3);
     assert_eq!(rig.told(), ["gap ingest 6-0 @8", "state 3@8 [3]"], "by an answer");
     let mut rig = Rig::live(Channel::Book, 5);
-    rig.beat("sim", next, &[]);
+    rig.replace(next);
     rig.answer(next, 3);
     rig.records(next, 3, 4);
     assert_eq!(rig.told(), ["gap ingest 6-0 @8", "state 3@8 [3]", "4"]);
@@ -200,7 +201,7 @@ fn a_new_numbering_is_told_however_it_is_found() {
 fn records_that_the_answer_of_a_new_ingester_overtakes_are_not_lost() {
     for channel in [Channel::Trade, Channel::Status] {
         let mut rig = Rig::live(channel, 5);
-        rig.beat("sim", EPOCH + 1, &[]);
+        rig.replace(EPOCH + 1);
         rig.answer(EPOCH + 1, 2);
         rig.records(EPOCH + 1, 1, 2);
         rig.wait(1000);
@@ -213,10 +214,10 @@ fn the_answer_of_an_ingester_that_was_replaced_is_not_believed() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.lost(Some(u64::from(rig.topic().0)));
     let question = rig.question();
+    rig.replace(EPOCH + 1);
     rig.records(EPOCH + 1, 1, 1);
     rig.answer_to(question, EPOCH, 9);
     assert_eq!(rig.told(), ["gap ingest 6-0 @8", "1"]);
-    rig.wait(300);
     rig.answer(EPOCH + 1, 1);
     rig.wait(1000);
     assert!(rig.asked().is_empty() && rig.told().is_empty());

@@ -1,24 +1,26 @@
-//! An ingester by `docs/bus.md`, a bus that loses and delays, a hub, and two shards.
+//! Ingesters by `docs/bus.md`, one or two at a time, a bus that loses and delays, a hub, and two shards.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use prost::Message as _;
 use tickwire_bus::{BusEvent, LostCause};
 use tickwire_wire::{
-    Bar, Body, Book, BookState, Channel, FeedState, Level, Position, Record, Status, TradingState, pb,
+    Bar, Body, Book, BookState, Channel, FeedState, Instrument, Level, Position, Record, Status,
+    TradingState, pb,
 };
 
-use super::super::{Action, BEATS, Hub, Target};
-use super::follower::{Follower, key};
+use super::super::{Action, Hub, Target};
+use super::follower::{Follower, Published};
 use super::property::Op;
-use super::rig::{ID, MS, answer, body, definition, frame_of, gap_body, limits, reason, record};
+use super::rig::{MS, body, catalogue, frame_bytes, frame_of, gap_body, limits, reason, record};
 use crate::engine::{Event, TopicId, Wish};
 
 const STEP: u64 = 50 * MS;
 const BEAT: u64 = 500 * MS;
 /// A position is in so many beats.
 const BEATS_PER_POSITION: u8 = 3;
+const SYMBOLS: [&str; 2] = ["A", "B"];
 
 /// One topic at its ingester.
 #[derive(Clone, Debug, Default)]
@@ -29,10 +31,26 @@ struct Truth {
     beats: u8,
 }
 
+/// One run of an ingester.
+#[derive(Debug)]
+struct Run {
+    epoch: u64,
+    /// What it calls its instruments; 0: it has no such instrument.
+    numbers: [u32; 2],
+    decimals: [u32; 2],
+    given: u32,
+    truths: Vec<Truth>,
+    catalogue: u64,
+    beats: u64,
+    started: u64,
+    next_beat: u64,
+}
+
 #[derive(Debug)]
 struct Question {
     target: Target,
     ask: pb::Ask,
+    epoch: u64,
     /// Once the ingester, or the end of the connection, has decided.
     answer: Option<Result<pb::Answer, String>>,
 }
@@ -40,23 +58,23 @@ struct Question {
 pub(super) struct World {
     hub: Hub,
     now: u64,
-    next_beat: u64,
-    epoch: u64,
-    truths: Vec<Truth>,
-    /// What lossless channels published: topic, epoch, number.
-    published: HashMap<(TopicId, u64, u64), Body>,
+    runs: Vec<Run>,
+    runs_begun: u64,
+    published: Published,
     is_up: bool,
     generation: u64,
     inbox: VecDeque<BusEvent>,
-    subscribed: HashSet<u64>,
+    /// Tokens by subject.
+    subscribed: HashMap<String, u64>,
     questions: Vec<Question>,
     shards: [Follower; 2],
-    /// Where topics stood when the bus last came back, and what a live feed must have reached.
-    floors: HashMap<TopicId, (u64, u64)>,
+    /// Where topics of a run stood when the bus last came back, and what a live feed must have reached.
+    floors: HashMap<(usize, u64), u64>,
 }
 
-fn topic_of(number: u8) -> TopicId {
-    TopicId::new(u32::from(number / 7), Channel::ALL[usize::from(number % 7)])
+/// Symbol and channel of a topic's number.
+fn parts(number: u8) -> (usize, Channel) {
+    (usize::from(number / 7), Channel::ALL[usize::from(number % 7)])
 }
 
 impl World {
@@ -64,20 +82,20 @@ impl World {
         let mut world = Self {
             hub: Hub::new(limits()),
             now: 1_000_000 * MS,
-            next_beat: 0,
-            epoch: 1,
-            truths: vec![Truth::default(); 14],
-            published: HashMap::new(),
+            runs: Vec::new(),
+            runs_begun: 0,
+            published: Published::default(),
             is_up: true,
             generation: 1,
             inbox: VecDeque::new(),
-            subscribed: HashSet::new(),
+            subscribed: HashMap::new(),
             questions: Vec::new(),
             shards: Default::default(),
             floors: HashMap::new(),
         };
         world.hub.on_bus_state(Ok(1), world.now);
         world.settle();
+        world.begin_run(0);
         world.step(Op::Pass { steps: 1, fate: 0 });
         world.calm_down(200);
         assert_eq!(world.hub.instruments(), 2);
@@ -86,22 +104,53 @@ impl World {
 
     pub(super) fn step(&mut self, op: Op) {
         match op {
-            Op::Publish { topic, count, shape, fate } => self.publish(topic, count, shape, fate),
-            Op::UpstreamGap { topic, count, fate } => {
-                let truth = &mut self.truths[usize::from(topic)];
+            Op::Publish { run, topic, count, shape, fate } => self.publish(run, topic, count, shape, fate),
+            Op::UpstreamGap { run, topic, count, fate } => {
+                let (symbol, channel) = parts(topic);
+                let Some(run) = self.run(run).filter(|run| run.numbers[symbol] > 0) else { return };
+                let (number, epoch) = (run.numbers[symbol], run.epoch);
+                let truth = &mut run.truths[usize::from(topic)];
                 let first = truth.sequence + 1;
                 truth.sequence += u64::from(count);
                 truth.beats = BEATS_PER_POSITION;
                 truth.book.reset();
-                let last = truth.sequence;
-                self.send(topic, (first, last), &[gap_body(topic_of(topic).channel(), first, last)], fate);
-            }
-            Op::Restart { fate } => {
-                self.epoch += 1;
-                self.truths.fill(Truth::default());
-                for instrument in 0..2 {
-                    self.publish(instrument * 7 + 6, 1, 0, fate.wrapping_add(instrument * 90));
+                if !channel.is_lossless() {
+                    truth.newest.clear();
                 }
+                let last = truth.sequence;
+                let payload =
+                    frame_of(number, channel, epoch, (first, last), &[gap_body(channel, first, last)]);
+                self.send(channel, SYMBOLS[symbol], &payload, fate);
+            }
+            Op::Restart { shape } => {
+                self.runs.clear();
+                self.begin_run(shape);
+            }
+            Op::Overlap { shape } if self.runs.len() < 2 => self.begin_run(shape),
+            Op::Overlap { .. } => {}
+            Op::Stop { run, fate } => {
+                if self.runs.is_empty() {
+                    return;
+                }
+                let at = usize::from(run) % self.runs.len();
+                if fate < 128 {
+                    self.say(at, true, fate);
+                }
+                self.runs.remove(at);
+            }
+            Op::End { run, symbol, fate } => {
+                let symbol = usize::from(symbol % 2);
+                self.end_instrument(run, symbol, fate);
+            }
+            Op::List { run, symbol, decimals, fate } => {
+                let symbol = usize::from(symbol % 2);
+                self.end_instrument(run, symbol, fate);
+                if let Some(run) = self.run(run) {
+                    run.given += 1;
+                    run.numbers[symbol] = run.given;
+                    run.decimals[symbol] = u32::from(decimals % 2) + 2;
+                }
+                self.define(run, symbol, false, fate);
             }
             Op::BreakBus if self.is_up => {
                 self.is_up = false;
@@ -116,9 +165,10 @@ impl World {
                 self.is_up = true;
                 self.generation += 1;
                 self.inbox.push_back(BusEvent::Reconnected { generation: self.generation });
-                for number in 0..14 {
-                    let position = (self.epoch, self.truths[usize::from(number)].sequence);
-                    self.floors.insert(topic_of(number), position);
+                for run in &self.runs {
+                    for (number, truth) in run.truths.iter().enumerate() {
+                        self.floors.insert((number, run.epoch), truth.sequence);
+                    }
                 }
             }
             Op::BreakBus | Op::MendBus => {}
@@ -138,22 +188,32 @@ impl World {
             Op::Pass { steps, fate } => {
                 for _ in 0..steps {
                     self.now += STEP;
-                    self.beat(fate);
+                    for at in 0..self.runs.len() {
+                        if self.now >= self.runs[at].next_beat {
+                            self.say(at, false, fate);
+                        }
+                    }
                     self.hub.tick(self.now);
                     self.settle();
                 }
             }
             Op::Want { shard, topic } => {
-                let id = topic_of(topic);
-                if let Entry::Vacant(entry) = self.shards[usize::from(shard)].topics.entry(id) {
+                let (symbol, channel) = parts(topic);
+                let at = usize::from(shard);
+                let Some(index) = self.shards[at].index_of(SYMBOLS[symbol]) else { return };
+                let id = TopicId::new(index, channel);
+                if let Entry::Vacant(entry) = self.shards[at].topics.entry(id) {
                     entry.insert(None);
-                    self.hub.on_wish(usize::from(shard), Wish::Want(id));
+                    self.hub.on_wish(at, Wish::Want(id));
                 }
             }
             Op::Drop { shard, topic } => {
-                let id = topic_of(topic);
-                if self.shards[usize::from(shard)].topics.remove(&id).is_some() {
-                    self.hub.on_wish(usize::from(shard), Wish::Drop(id));
+                let (symbol, channel) = parts(topic);
+                let at = usize::from(shard);
+                let Some(index) = self.shards[at].index_of(SYMBOLS[symbol]) else { return };
+                let id = TopicId::new(index, channel);
+                if self.shards[at].topics.remove(&id).is_some() {
+                    self.hub.on_wish(at, Wish::Drop(id));
                 }
             }
         }
@@ -161,10 +221,81 @@ impl World {
         self.settle();
     }
 
-    fn publish(&mut self, topic: u8, count: u8, shape: u8, fate: u8) {
-        let id = topic_of(topic);
-        let (channel, instrument) = (id.channel(), ID + id.instrument_index());
-        let truth = &mut self.truths[usize::from(topic)];
+    fn run(&mut self, run: u8) -> Option<&mut Run> {
+        let count = self.runs.len();
+        self.runs.get_mut(usize::from(run) % count.max(1))
+    }
+
+    /// Another ingester begins: `shape` chooses its symbols and what it calls them. Epochs have no order.
+    fn begin_run(&mut self, shape: u8) {
+        self.runs_begun += 1;
+        let epoch = (self.runs_begun.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 3) | 1;
+        let numbers = match shape % 6 {
+            0 | 1 => [101, 102],
+            2 => [102, 101],
+            3 => [101, 0],
+            4 => [0, 101],
+            _ => [103, 102],
+        };
+        let decimals = [2 + u32::from(shape > 220), 2];
+        self.runs.push(Run {
+            epoch,
+            numbers,
+            decimals,
+            given: 200,
+            truths: vec![Truth::default(); 14],
+            catalogue: 0,
+            beats: 0,
+            started: self.now,
+            next_beat: self.now,
+        });
+        let run = self.runs.len() as u8 - 1;
+        for symbol in 0..2 {
+            if numbers[symbol] > 0 {
+                self.define(run, symbol, false, shape.wrapping_mul(7));
+            }
+        }
+    }
+
+    fn define(&mut self, run: u8, symbol: usize, ended: bool, fate: u8) {
+        let Some(run) = self.run(run).filter(|run| run.numbers[symbol] > 0) else { return };
+        let (number, epoch) = (run.numbers[symbol], run.epoch);
+        run.catalogue += 1;
+        let truth = &mut run.truths[symbol * 7 + 6];
+        truth.sequence += 1;
+        truth.beats = BEATS_PER_POSITION;
+        let sequence = truth.sequence;
+        let body = Body::Instrument(Instrument {
+            venue: "sim".to_owned(),
+            symbol: SYMBOLS[symbol].to_owned(),
+            price_decimals: run.decimals[symbol],
+            ended,
+            revision: run.catalogue,
+            ..Instrument::default()
+        });
+        truth.newest.insert(0, record(number, sequence, body.clone()));
+        let key = (SYMBOLS[symbol].to_owned(), Channel::Instrument, epoch, number, sequence);
+        self.published.insert(key, body.clone());
+        let payload = frame_of(number, Channel::Instrument, epoch, (sequence, sequence), &[body]);
+        self.send(Channel::Instrument, SYMBOLS[symbol], &payload, fate);
+    }
+
+    fn end_instrument(&mut self, run: u8, symbol: usize, fate: u8) {
+        self.define(run, symbol, true, fate);
+        if let Some(run) = self.run(run) {
+            run.numbers[symbol] = 0;
+            run.truths[symbol * 7..symbol * 7 + 7].fill(Truth::default());
+        }
+    }
+
+    fn publish(&mut self, run: u8, topic: u8, count: u8, shape: u8, fate: u8) {
+        let (symbol, channel) = parts(topic);
+        if channel == Channel::Instrument {
+            return;
+        }
+        let Some(run) = self.run(run).filter(|run| run.numbers[symbol] > 0) else { return };
+        let (instrument, epoch) = (run.numbers[symbol], run.epoch);
+        let truth = &mut run.truths[usize::from(topic)];
         let first = truth.sequence + 1;
         let mut bodies = Vec::new();
         for at in 0..count {
@@ -178,40 +309,45 @@ impl World {
                     Body::Book(Book { snapshot, bids: vec![level], ..Book::default() })
                 }
                 Channel::Bar => {
-                    let interval = u64::from(shape % 3) + 1;
-                    Body::Bar(Bar { interval, trades: number as u32, ..Bar::default() })
+                    let (interval, correction) = (u64::from(shape % 3) + 1, shape > 240);
+                    let open = epoch as i64 ^ symbol as i64;
+                    Body::Bar(Bar { interval, trades: number as u32, open, correction, ..Bar::default() })
                 }
-                Channel::Instrument => definition_of(id).body,
                 Channel::Status => {
-                    let reason = format!("{number} of {}", self.epoch);
+                    let reason = format!("{number} of {epoch} of {symbol}");
                     Body::Status(Status { state: TradingState::Open as i32, reason })
                 }
-                _ => body(channel, number, false),
+                // Each price tells whose it is.
+                _ => body(channel, number * 1_000 + epoch % 100 * 10 + symbol as u64, false),
             };
             if let Body::Book(book) = &body {
                 truth.book.apply(number, book).expect("the ingester's own book");
             } else {
-                truth.newest.insert(key(&body), record(instrument, number, body.clone()));
+                let record = record(instrument, number, body.clone());
+                truth.newest.insert(record.conflation_key(), record);
             }
-            if channel.is_lossless() {
-                self.published.insert((id, self.epoch, number), body.clone());
-            }
-            bodies.push(body);
+            bodies.push((number, body));
         }
         truth.sequence += u64::from(count);
         truth.beats = BEATS_PER_POSITION;
         let last = truth.sequence;
-        self.send(topic, (first, last), &bodies, fate);
+        for (number, body) in &bodies {
+            let key = (SYMBOLS[symbol].to_owned(), channel, epoch, instrument, *number);
+            self.published.insert(key, body.clone());
+        }
+        let bodies: Vec<_> = bodies.into_iter().map(|(_, body)| body).collect();
+        let payload = frame_of(instrument, channel, epoch, (first, last), &bodies);
+        self.send(channel, SYMBOLS[symbol], &payload, fate);
     }
 
-    fn send(&mut self, topic: u8, numbers: (u64, u64), bodies: &[Body], fate: u8) {
-        let id = topic_of(topic);
-        let token = u64::from(id.0);
-        if !self.subscribed.contains(&token) {
-            return;
+    /// To everybody who subscribed to the subject.
+    fn send(&mut self, channel: Channel, symbol: &str, payload: &[u8], fate: u8) {
+        let subject = format!("tw.v1.sim.{}.", channel.name());
+        for (at, name) in [symbol, "*"].into_iter().enumerate() {
+            if let Some(token) = self.subscribed.get(&format!("{subject}{name}")).copied() {
+                self.deliver(token, payload.to_vec(), fate.wrapping_add(at as u8 * 91));
+            }
         }
-        let payload = frame_of(ID + id.instrument_index(), id.channel(), self.epoch, numbers, bodies);
-        self.deliver(token, payload, fate);
     }
 
     fn deliver(&mut self, token: u64, payload: Vec<u8>, fate: u8) {
@@ -231,26 +367,36 @@ impl World {
         }
     }
 
-    fn beat(&mut self, fate: u8) {
-        if self.now < self.next_beat {
-            return;
-        }
-        self.next_beat = self.now + BEAT;
+    /// A run beats.
+    fn say(&mut self, at: usize, last: bool, fate: u8) {
+        let (now, run) = (self.now, &mut self.runs[at]);
+        run.next_beat = now + BEAT;
+        run.beats += 1;
         let mut positions = Vec::new();
         for number in 0..14 {
-            let truth = &mut self.truths[usize::from(number)];
+            let (symbol, channel) = parts(number);
+            let truth = &mut run.truths[usize::from(number)];
             if truth.beats > 0 {
                 truth.beats -= 1;
-                let id = topic_of(number);
-                let (instrument, channel) = (ID + id.instrument_index(), id.channel() as i32);
-                positions.push(Position { instrument, channel, epoch: self.epoch, sequence: truth.sequence });
+                let (instrument, channel) = (run.numbers[symbol], channel as i32);
+                positions.push(Position { instrument, channel, epoch: run.epoch, sequence: truth.sequence });
             }
         }
-        let (venue, state) = ("sim".to_owned(), FeedState::Live as i32);
-        let beat =
-            pb::Beat { venue, epoch: self.epoch, state, reason: String::new(), time: self.now, positions };
-        if self.subscribed.contains(&BEATS) {
-            self.deliver(BEATS, beat.encode_to_vec(), fate);
+        let beat = pb::Beat {
+            venue: "sim".to_owned(),
+            epoch: run.epoch,
+            state: FeedState::Live as i32,
+            // Clocks are wrong.
+            time: run.epoch,
+            positions,
+            number: run.beats,
+            catalogue: run.catalogue,
+            uptime_ns: now - run.started,
+            last,
+            ..pb::Beat::default()
+        };
+        if let Some(token) = self.subscribed.get("tw.beat.v1.*").copied() {
+            self.deliver(token, beat.encode_to_vec(), fate);
         }
     }
 
@@ -260,29 +406,23 @@ impl World {
             return;
         }
         let question = &mut self.questions[usize::from(question) % open];
+        let Some(run) = self.runs.iter().find(|run| run.epoch == question.epoch) else { return };
         if question.answer.is_some() {
             return;
         }
         question.answer = Some(Ok(match &question.ask.question {
-            Some(pb::ask::Question::Snapshot(topic)) => {
-                let instrument = u32::from(topic.symbol == "B");
-                let id = TopicId::new(instrument, topic.channel());
-                let truth = &self.truths[(instrument * 7) as usize + topic.channel() as usize - 1];
-                let records: Vec<_> = match topic.channel() {
-                    Channel::Trade => Vec::new(),
-                    Channel::Book if truth.book.is_synced() => {
-                        let body = Body::Book(truth.book.to_snapshot());
-                        vec![record(ID + instrument, truth.book.sequence(), body)]
-                    }
-                    Channel::Book if truth.sequence > 0 => {
-                        let gap = gap_body(id.channel(), truth.sequence, truth.sequence);
-                        vec![record(ID + instrument, truth.sequence, gap)]
-                    }
-                    _ => truth.newest.values().cloned().collect(),
-                };
-                answer(self.epoch, truth.sequence, &records)
+            Some(pb::ask::Question::Snapshots(asked)) => pb::Answer {
+                epoch: run.epoch,
+                snapshots: asked.topics.iter().map(|topic| run.snapshot(topic)).collect(),
+                ..pb::Answer::default()
+            },
+            _ => {
+                let definitions = (0..2).filter(|symbol| run.numbers[*symbol] > 0);
+                let definitions: Vec<_> = definitions
+                    .flat_map(|symbol| run.truths[symbol * 7 + 6].newest.values().cloned())
+                    .collect();
+                catalogue(run.epoch, run.catalogue, &definitions)
             }
-            _ => answer(self.epoch, 0, &[definition_of(topic_of(0)), definition_of(topic_of(7))]),
         }));
     }
 
@@ -302,53 +442,72 @@ impl World {
 
     /// Does what the hub wants on the bus, and tells the shards.
     fn settle(&mut self) {
-        for action in std::mem::take(&mut self.hub.actions) {
-            match action {
-                Action::Subscribe(_, token) => {
-                    self.subscribed.insert(token);
-                }
-                Action::Unsubscribe(subject) => {
-                    let name = subject.to_string();
-                    let token = (0..14).map(topic_of).find(|id| {
-                        let symbol = ["A", "B"][id.instrument_index() as usize];
-                        name == format!("tw.v1.sim.{}.{symbol}", id.channel().name())
-                    });
-                    self.subscribed.remove(&u64::from(token.expect("a topic").0));
-                }
-                Action::Ask(_, ask, target) => {
-                    let answer = (!self.is_up).then(|| Err("the bus is down".to_owned()));
-                    self.questions.push(Question { target, ask, answer });
-                }
-                Action::LookUp(question) => panic!("nobody asked for {question:?}"),
-            }
-        }
-        for (mask, event) in std::mem::take(&mut self.hub.events) {
-            for (at, shard) in self.shards.iter_mut().enumerate() {
-                if mask & (1 << at) != 0 {
-                    shard.take(&event);
+        loop {
+            for action in std::mem::take(&mut self.hub.actions) {
+                match action {
+                    Action::Subscribe(subject, token) => {
+                        self.subscribed.insert(subject.to_string(), token);
+                    }
+                    Action::Unsubscribe(subject) => {
+                        self.subscribed.remove(&subject.to_string());
+                    }
+                    Action::Ask(subject, ask, target) => {
+                        let epoch =
+                            subject.to_string().rsplit('.').next().and_then(|epoch| epoch.parse().ok());
+                        let answer = (!self.is_up).then(|| Err("the bus is down".to_owned()));
+                        self.questions.push(Question {
+                            target,
+                            ask,
+                            epoch: epoch.expect("an epoch"),
+                            answer,
+                        });
+                    }
+                    Action::LookUp(question) => panic!("nobody asked for {question:?}"),
                 }
             }
-            if let Event::Feed(feed) = &event
-                && feed.state == FeedState::Live
-            {
-                self.check_live();
+            let events = std::mem::take(&mut self.hub.events);
+            if events.is_empty() {
+                return;
+            }
+            for (mask, event) in events {
+                for (at, shard) in self.shards.iter_mut().enumerate() {
+                    if mask & (1 << at) != 0 {
+                        shard.take(&event, &self.published);
+                        if let Event::Ended(ended) = &event {
+                            self.hub.on_wish(at, Wish::LetGo(ended.instrument));
+                        }
+                    }
+                }
+                if let Event::Feed(feed) = &event
+                    && feed.state == FeedState::Live
+                {
+                    self.check_live();
+                }
             }
         }
     }
 
-    /// A feed that is live has nothing open from before the bus came back.
+    /// A feed that is live is of the run that is followed, and has nothing open from before the bus came back.
     fn check_live(&self) {
         if !self.is_up {
             // It is down, and that is about to be noticed.
             return;
         }
         let is_noticed = self.inbox.iter().all(|event| !matches!(event, BusEvent::Reconnected { .. }));
+        let epoch = self.hub.feeds(self.now).next().expect("a venue").epoch;
         for shard in self.shards.iter().filter(|_| is_noticed) {
             for (id, known) in &shard.topics {
-                if let (Some(known), Some(floor)) = (known, self.floors.get(id)) {
+                let Some(known) = known else { continue };
+                assert_eq!(known.position.0, epoch, "live, but {id:?} is of another run");
+                let symbol = usize::from(shard.instruments[&id.instrument_index()].name.symbol == "B");
+                let number = symbol * 7 + id.channel() as usize - 1;
+                let floor = self.floors.get(&(number, epoch)).copied().unwrap_or(0);
+                // An instrument that was listed anew since is numbered from 1.
+                let run = self.runs.iter().find(|run| run.epoch == epoch);
+                if run.is_some_and(|run| run.truths[number].sequence >= floor) {
                     assert!(
-                        known.position >= *floor,
-                        "live, but {id:?} is at {:?}, not {floor:?}",
+                        known.position.1 >= floor,
+                        "live, but {id:?} is at {:?}, not {floor}",
                         known.position
                     );
                 }
@@ -356,10 +515,14 @@ impl World {
         }
     }
 
-    /// Nothing new happens, and the bus works.
+    /// Nothing new happens, the bus works, and one ingester is left.
     pub(super) fn calm_down(&mut self, ms: u64) {
         self.step(Op::MendBus);
         self.step(Op::NoticeBus);
+        self.runs.truncate(1);
+        if self.runs.is_empty() {
+            self.begin_run(0);
+        }
         for _ in 0..ms / 50 {
             self.step(Op::Pass { steps: 1, fate: 0 });
             for _ in 0..4 {
@@ -368,6 +531,7 @@ impl World {
                     self.step(Op::Answer { question });
                 }
                 while !self.questions.is_empty() {
+                    self.step(Op::Answer { question: 0 });
                     self.step(Op::Arrive { question: 0, fails: self.questions[0].answer.is_none() });
                 }
             }
@@ -375,14 +539,21 @@ impl World {
     }
 
     pub(super) fn check_convergence(&self) {
+        let run = &self.runs[0];
         for (at, shard) in self.shards.iter().enumerate() {
             assert_eq!(shard.feed, Some(FeedState::Live), "shard {at}");
+            for symbol in 0..2 {
+                let known = shard.index_of(SYMBOLS[symbol]).map(|index| &shard.instruments[&index]);
+                let decimals = known.map(|info| info.scale.price_decimals);
+                let expected = (run.numbers[symbol] > 0).then_some(run.decimals[symbol]);
+                assert_eq!(decimals, expected, "shard {at}, {}", SYMBOLS[symbol]);
+            }
             for (id, known) in &shard.topics {
-                let number = id.instrument_index() as usize * 7 + id.channel() as usize - 1;
-                let truth = &self.truths[number];
-                let name = format!("shard {at}, {:?} of {}", id.channel(), id.instrument_index());
+                let symbol = usize::from(shard.instruments[&id.instrument_index()].name.symbol == "B");
+                let truth = &run.truths[symbol * 7 + id.channel() as usize - 1];
+                let name = format!("shard {at}, {:?} of {}", id.channel(), SYMBOLS[symbol]);
                 let known = known.as_ref().unwrap_or_else(|| panic!("{name} has no state"));
-                assert_eq!(known.position, (self.epoch, truth.sequence), "{name}");
+                assert_eq!(known.position, (run.epoch, truth.sequence), "{name}");
                 if id.channel() == Channel::Book {
                     assert_eq!(known.book.is_synced(), truth.book.is_synced(), "{name}");
                     assert_eq!(known.book.to_snapshot().bids, truth.book.to_snapshot().bids, "{name}");
@@ -391,14 +562,29 @@ impl World {
                     assert_eq!(known.newest, newest.collect(), "{name}");
                 }
             }
-            for (id, epoch, number, body) in &shard.delivered {
-                assert_eq!(self.published.get(&(*id, *epoch, *number)), Some(body), "{id:?} {number}");
-            }
         }
     }
 }
 
-fn definition_of(id: TopicId) -> Record {
-    let instrument = id.instrument_index();
-    definition(ID + instrument, "sim", ["A", "B"][instrument as usize], 2)
+impl Run {
+    fn snapshot(&self, topic: &pb::Topic) -> pb::Snapshot {
+        let symbol = usize::from(topic.symbol == "B");
+        if self.numbers[symbol] == 0 {
+            let error = "unknown symbol".to_owned();
+            return pb::Snapshot { error, is_unknown: true, ..pb::Snapshot::default() };
+        }
+        let (number, channel) = (self.numbers[symbol], topic.channel());
+        let truth = &self.truths[symbol * 7 + channel as usize - 1];
+        let records: Vec<_> = match channel {
+            Channel::Trade => Vec::new(),
+            Channel::Book if truth.book.is_synced() => {
+                vec![record(number, truth.book.sequence(), Body::Book(truth.book.to_snapshot()))]
+            }
+            Channel::Book if truth.sequence > 0 => {
+                vec![record(number, truth.sequence, gap_body(channel, truth.sequence, truth.sequence))]
+            }
+            _ => truth.newest.values().cloned().collect(),
+        };
+        pb::Snapshot { sequence: truth.sequence, frame: frame_bytes(&records), ..pb::Snapshot::default() }
+    }
 }

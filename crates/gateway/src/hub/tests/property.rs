@@ -9,17 +9,42 @@ use super::model::World;
 pub(super) enum Op {
     /// Some records of a topic; what becomes of their message.
     Publish {
+        run: u8,
         topic: u8,
         count: u8,
         shape: u8,
         fate: u8,
     },
     UpstreamGap {
+        run: u8,
         topic: u8,
         count: u8,
         fate: u8,
     },
+    /// All ingesters are killed, and another one begins.
     Restart {
+        shape: u8,
+    },
+    /// A second ingester begins beside the first.
+    Overlap {
+        shape: u8,
+    },
+    /// An ingester ends, with or without its last word.
+    Stop {
+        run: u8,
+        fate: u8,
+    },
+    /// An instrument ends at an ingester.
+    End {
+        run: u8,
+        symbol: u8,
+        fate: u8,
+    },
+    /// An instrument is listed, or listed anew.
+    List {
+        run: u8,
+        symbol: u8,
+        decimals: u8,
         fate: u8,
     },
     BreakBus,
@@ -61,11 +86,16 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 fn op(topics: Vec<u8>) -> impl Strategy<Value = Op> {
     let topic = prop::sample::select(topics);
     prop_oneof![
-        12 => (topic.clone(), 1..4_u8, any::<u8>(), any::<u8>())
-            .prop_map(|(topic, count, shape, fate)| Op::Publish { topic, count, shape, fate }),
-        2 => (topic.clone(), 1..4_u8, any::<u8>())
-            .prop_map(|(topic, count, fate)| Op::UpstreamGap { topic, count, fate }),
-        1 => any::<u8>().prop_map(|fate| Op::Restart { fate }),
+        14 => (0..2_u8, topic.clone(), 1..4_u8, any::<u8>(), any::<u8>())
+            .prop_map(|(run, topic, count, shape, fate)| Op::Publish { run, topic, count, shape, fate }),
+        2 => (0..2_u8, topic.clone(), 1..4_u8, any::<u8>())
+            .prop_map(|(run, topic, count, fate)| Op::UpstreamGap { run, topic, count, fate }),
+        1 => any::<u8>().prop_map(|shape| Op::Restart { shape }),
+        1 => any::<u8>().prop_map(|shape| Op::Overlap { shape }),
+        1 => (0..2_u8, any::<u8>()).prop_map(|(run, fate)| Op::Stop { run, fate }),
+        1 => (0..2_u8, 0..2_u8, any::<u8>()).prop_map(|(run, symbol, fate)| Op::End { run, symbol, fate }),
+        2 => (0..2_u8, 0..2_u8, any::<u8>(), any::<u8>())
+            .prop_map(|(run, symbol, decimals, fate)| Op::List { run, symbol, decimals, fate }),
         1 => Just(Op::BreakBus),
         2 => Just(Op::MendBus),
         3 => Just(Op::NoticeBus),

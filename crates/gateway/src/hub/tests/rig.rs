@@ -19,7 +19,7 @@ pub(super) const EPOCH: u64 = 7;
 pub(super) const ID: u32 = 101;
 
 pub(super) fn limits() -> HubLimits {
-    HubLimits { venues: 4, instruments: 100, topics: 1000, feed_down_ns: 1250 * MS }
+    HubLimits { shards: 2, venues: 4, instruments: 100, topics: 1000, feed_down_ns: 1250 * MS }
 }
 
 pub(super) struct Rig {
@@ -29,6 +29,21 @@ pub(super) struct Rig {
     pub(super) channel: Channel,
     told: [Vec<String>; 2],
     feeds: Vec<String>,
+    beats: u64,
+    /// Changes of the catalogue that the ingester made.
+    pub(super) catalogue: u64,
+}
+
+/// A question that the hub asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Catalogue(VenueIndex),
+    Topics(Vec<TopicId>, Target),
+}
+
+/// Of the catalogue of `sim`.
+pub(super) fn catalogue_of(epoch: u64) -> Target {
+    Target::Catalogue(VenueIndex(0), epoch)
 }
 
 impl Rig {
@@ -38,16 +53,16 @@ impl Rig {
         rig.hub.on_bus_state(Ok(1), rig.now);
         rig.beat("sim", EPOCH, &[]);
         rig.tick();
-        let asked = rig.asked();
-        assert_eq!(asked, [Target::Catalogue(VenueIndex(0))]);
-        rig.catalogue(asked[0], &[definition(ID, "sim", "A", 2), definition(ID + 1, "sim", "B", 2)]);
+        assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+        rig.catalogue(EPOCH, &both());
         rig.forget();
         rig.hub.actions.clear();
         rig
     }
 
     pub(super) fn of(hub: Hub, channel: Channel) -> Self {
-        Self { hub, now: 1_000_000 * MS, channel, told: Default::default(), feeds: Vec::new() }
+        let (told, feeds) = Default::default();
+        Self { hub, now: 1_000_000 * MS, channel, told, feeds, beats: 0, catalogue: 2 }
     }
 
     /// With the topic of `sim:A` live at a number.
@@ -124,9 +139,41 @@ impl Rig {
     }
 
     pub(super) fn beat_in(&mut self, state: FeedState, venue: &str, epoch: u64, positions: &[Position]) {
-        let (venue, positions, state) = (venue.to_owned(), positions.to_vec(), state as i32);
-        let beat = pb::Beat { venue, epoch, state, reason: String::new(), time: self.now, positions };
+        self.say(venue, epoch, state, positions, false);
+    }
+
+    /// So many beats did not come.
+    pub(super) fn skip_beats(&mut self, count: u64) {
+        self.beats += count;
+    }
+
+    /// The last word of a run.
+    pub(super) fn last_beat(&mut self, epoch: u64) {
+        self.say("sim", epoch, FeedState::Stale, &[], true);
+    }
+
+    fn say(&mut self, venue: &str, epoch: u64, state: FeedState, positions: &[Position], last: bool) {
+        self.beats += 1;
+        let beat = pb::Beat {
+            venue: venue.to_owned(),
+            epoch,
+            state: state as i32,
+            time: self.now,
+            positions: positions.to_vec(),
+            number: self.beats,
+            catalogue: self.catalogue,
+            last,
+            ..pb::Beat::default()
+        };
         self.message(BEATS, beat.encode_to_vec());
+    }
+
+    /// Another run takes over in good order, with the same instruments under the same numbers.
+    pub(super) fn replace(&mut self, epoch: u64) {
+        self.last_beat(EPOCH);
+        self.beat("sim", epoch, &[]);
+        self.hub.ask_due(self.now);
+        self.catalogue(epoch, &both());
     }
 
     /// A beat that says where the topic is.
@@ -136,10 +183,24 @@ impl Rig {
     }
 
     /// Questions since the last look.
-    pub(super) fn asked(&mut self) -> Vec<Target> {
+    pub(super) fn asked(&mut self) -> Vec<Asked> {
         let actions = std::mem::take(&mut self.hub.actions).into_iter();
-        actions
-            .filter_map(|action| if let Action::Ask(_, _, target) = action { Some(target) } else { None })
+        let asked = actions.filter_map(|action| match action {
+            Action::Ask(_, _, Target::Catalogue(venue, _)) => Some(Asked::Catalogue(venue)),
+            Action::Ask(_, _, target @ Target::Topics(batch, _)) => {
+                let topics = self.hub.batches[&batch].iter().map(|(id, _)| *id).collect();
+                Some(Asked::Topics(topics, target))
+            }
+            _ => None,
+        });
+        asked.collect()
+    }
+
+    /// Questions about topics since the last look.
+    pub(super) fn asked_topics(&mut self) -> Vec<Target> {
+        let asked = self.asked().into_iter();
+        asked
+            .filter_map(|asked| if let Asked::Topics(_, target) = asked { Some(target) } else { None })
             .collect()
     }
 
@@ -147,10 +208,9 @@ impl Rig {
     #[track_caller]
     pub(super) fn question(&mut self) -> Target {
         self.hub.ask_due(self.now);
-        let asked = self.asked();
-        let about: Vec<_> = asked.iter().filter(|target| matches!(target, Target::Topic(..))).collect();
-        let [target] = about[..] else { panic!("one question was expected: {asked:?}") };
-        *target
+        let asked = self.asked_topics();
+        let [target] = asked[..] else { panic!("one question was expected: {asked:?}") };
+        target
     }
 
     /// Answers the one question with the state after a number.
@@ -164,25 +224,44 @@ impl Rig {
         let body = body(self.channel, sequence, true);
         let is_empty = sequence == 0 || self.channel == Channel::Trade;
         let records = if is_empty { Vec::new() } else { vec![record(ID, sequence, body)] };
-        self.hub.on_answer(target, Ok(answer(epoch, sequence, &records)), self.now);
+        let Target::Topics(batch, _) = target else { panic!("a question about topics") };
+        let mut answer = answer(epoch, sequence, &records);
+        let topics = self.hub.batches.get(&batch).map_or(1, Vec::len);
+        answer.snapshots = vec![answer.snapshots[0].clone(); topics];
+        self.hub.on_answer(target, Ok(answer), self.now);
+    }
+
+    /// Answers the one question: nothing happened yet.
+    #[track_caller]
+    pub(super) fn answer_empty(&mut self) {
+        let target = self.question();
+        let Target::Topics(_, epoch) = target else { panic!("a question about topics") };
+        self.hub.on_answer(target, Ok(answer(epoch, 0, &[])), self.now);
     }
 
     pub(super) fn fail(&mut self, target: Target, reason: &str) {
         self.hub.on_answer(target, Err(reason.to_owned()), self.now);
     }
 
-    pub(super) fn catalogue(&mut self, target: Target, definitions: &[Record]) {
-        self.hub.on_answer(target, Ok(answer(EPOCH, 0, definitions)), self.now);
+    pub(super) fn catalogue(&mut self, epoch: u64, definitions: &[Record]) {
+        let answer = catalogue(epoch, self.catalogue, definitions);
+        self.hub.on_answer(catalogue_of(epoch), Ok(answer), self.now);
     }
 
     pub(super) fn define(&mut self, definition: &Record) {
+        self.define_in(EPOCH, definition);
+    }
+
+    pub(super) fn define_in(&mut self, epoch: u64, definition: &Record) {
+        self.catalogue += 1;
+        let definition = &revised(definition, self.catalogue);
         let header = BusHeader {
             encoding: Encoding::Proto,
             channel: Channel::Instrument,
             instrument: definition.instrument,
-            epoch: EPOCH,
-            first_sequence: 1,
-            last_sequence: 1,
+            epoch,
+            first_sequence: definition.sequence,
+            last_sequence: definition.sequence,
             publish_time: 1,
         };
         let mut payload = Vec::new();
@@ -250,6 +329,10 @@ pub(super) fn brief(event: &Event) -> String {
         }
         Event::Instrument(info) => format!("{} is {} with {}", info.name, info.id, info.scale.price_decimals),
         Event::Unavailable { reason, .. } => format!("unavailable {reason}"),
+        Event::Ended(ended) => {
+            let again = if ended.may_retry { ", and is there anew" } else { "" };
+            format!("{} ended: {}{again}", ended.instrument, ended.reason)
+        }
         Event::Backfill(answer) => format!("backfill {}", answer.ticket),
         Event::Feed(feed) => format!("{:?}", feed.state),
     }
@@ -318,13 +401,41 @@ pub(super) fn definition(id: u32, venue: &str, symbol: &str, price_decimals: u32
     record(id, 1, Body::Instrument(Instrument { venue, symbol, price_decimals, ..Instrument::default() }))
 }
 
-pub(super) fn answer(epoch: u64, sequence: u64, records: &[Record]) -> pb::Answer {
+/// A definition that is this change of the catalogue.
+pub(super) fn revised(definition: &Record, revision: u64) -> Record {
+    let Body::Instrument(of) = definition.body.clone() else { panic!("a definition") };
+    Record { body: Body::Instrument(Instrument { revision, ..of }), ..definition.clone() }
+}
+
+/// `sim:A` and `sim:B`.
+pub(super) fn both() -> [Record; 2] {
+    [definition(ID, "sim", "A", 2), definition(ID + 1, "sim", "B", 2)]
+}
+
+pub(super) fn frame_bytes(records: &[Record]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for record in records {
         encode_message(Encoding::Proto, &Message::Record(record.clone()), &Scale::default(), &mut bytes);
     }
-    let frame = pb::Frame::decode(bytes.as_slice()).unwrap();
-    pb::Answer { epoch, frame: Some(frame), sequence, error: String::new(), state: FeedState::Live as i32 }
+    bytes
+}
+
+/// The state of one topic.
+pub(super) fn answer(epoch: u64, sequence: u64, records: &[Record]) -> pb::Answer {
+    let snapshot = pb::Snapshot { sequence, frame: frame_bytes(records), ..pb::Snapshot::default() };
+    let state = FeedState::Live as i32;
+    pb::Answer { epoch, state, snapshots: vec![snapshot], ..pb::Answer::default() }
+}
+
+pub(super) fn catalogue(epoch: u64, catalogue: u64, definitions: &[Record]) -> pb::Answer {
+    let (frame, state) = (frame_bytes(definitions), FeedState::Live as i32);
+    pb::Answer { epoch, frame, catalogue, state, ..pb::Answer::default() }
+}
+
+/// That there is no such topic.
+pub(super) fn unknown(epoch: u64, error: &str) -> pb::Answer {
+    let snapshot = pb::Snapshot { error: error.to_owned(), is_unknown: true, ..pb::Snapshot::default() };
+    pb::Answer { epoch, snapshots: vec![snapshot], ..pb::Answer::default() }
 }
 
 pub(super) fn refusal(epoch: u64, error: &str) -> pb::Answer {
