@@ -182,7 +182,7 @@ impl Link {
             warn!(what, "messages lost");
         }
         for inbox in self.inboxes() {
-            inbox.queue.note(BusEvent::Lost { token: None, messages: None, cause: LostCause::Upstream });
+            inbox.queue.note(BusEvent::Lost { tokens: None, messages: None, cause: LostCause::Upstream });
         }
     }
 

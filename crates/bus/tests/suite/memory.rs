@@ -46,7 +46,8 @@ async fn a_stalled_inbox_overflows_and_recovers() {
     assert_eq!(inbox.recv_batch(&mut events, 100).now_or_never(), None);
     bus.set_stalled(false);
     assert!(inbox.recv_batch(&mut events, 100).await);
-    let lost = BusEvent::Lost { token: Some(1), messages: Some(8), cause: LostCause::InboxFull };
+    let tokens = Some([1].into());
+    let lost = BusEvent::Lost { tokens, messages: Some(8), cause: LostCause::InboxFull };
     assert_eq!((&events[0], numbers(&events)), (&lost, vec![8, 9]));
 }
 

@@ -88,7 +88,7 @@ async fn an_overflow_inside_the_client_is_told() {
         publisher.publish(&data("A"), Bytes::from(number.to_be_bytes().to_vec())).unwrap();
     }
     let is_told = |event: &BusEvent| {
-        matches!(event, BusEvent::Lost { token: None, messages: None, cause: LostCause::Upstream })
+        matches!(event, BusEvent::Lost { tokens: None, messages: None, cause: LostCause::Upstream })
     };
     let events = take_until(&mut inbox, |events| events.iter().any(is_told)).await;
     let numbers: Vec<_> = messages(&events).into_iter().map(|(_, payload)| payload.to_vec()).collect();
