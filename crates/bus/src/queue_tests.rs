@@ -248,7 +248,7 @@ proptest! {
                 }
                 Step::Take { .. } => {}
             }
-            let named = queue.lock().events.iter().map(|(_, event)| super::named(event)).sum::<usize>();
+            let named = queue.lock().events.iter().map(|(_, event)| named(event)).sum::<usize>();
             prop_assert_eq!(queue.lock().tokens, named);
             prop_assert!(named <= limits.tokens_max() && named <= naive.named());
             prop_assert_eq!((queue.waiting(), queue.lock().bytes), naive.held());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tickwire_bus::{Backplane, BusEvent, InboxLimits, LostCause, MemoryBus};
+use tickwire_bus::{Backplane, BusEvent, InboxLimits, LostCause, MemoryBus, MemoryLimits, PublishError};
 
 use crate::fixture::{data, messages};
 
@@ -30,6 +30,15 @@ async fn the_nth_message_is_lost_without_a_word() {
     inbox.recv_batch(&mut events, 100).await;
     assert_eq!(numbers(&events), [1, 3, 5, 6, 7, 8], "2 by count, 4 by subject");
     assert_eq!(events.len(), 6, "nothing tells of it");
+}
+
+#[test]
+fn a_small_bus_takes_small_payloads() {
+    let bus = MemoryBus::new(MemoryLimits { payload_bytes_max: 3, ..MemoryLimits::default() });
+    assert_eq!((bus.payload_max(), MemoryBus::default().payload_max()), (3, 1 << 20));
+    assert_eq!(bus.publish(&data("A"), Bytes::from("abc")), Ok(()));
+    let refused = PublishError::TooLarge { bytes: 4, bytes_max: 3 };
+    assert_eq!(bus.publish(&data("A"), Bytes::from("abcd")), Err(refused));
 }
 
 #[tokio::test]
