@@ -82,7 +82,9 @@ impl Session {
                 self.event(Event::Record(Update { record, scale: Arc::clone(&scale) }));
                 self.event(Event::State(State::BookRepaired { scale }));
             }
-            BookEffect::Broken(error) => self.book_broken(scale, error.to_string()),
+            BookEffect::Broken(error) => {
+                self.book_broken(scale, format!("{error}; it is asked for again"));
+            }
             BookEffect::Ignored => self.counters.ignored += 1,
         }
     }
