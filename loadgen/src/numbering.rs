@@ -16,6 +16,8 @@ pub(crate) struct Numbering {
     value: u64,
     /// After a reconnect: the number behind the last one that came before it; 0: none, or settled.
     resumes_at: u64,
+    /// Index of the symbol at the own source; `u32::MAX` for another source's.
+    symbol: u32,
     channel: Channel,
     /// The first record may repeat the state.
     is_first: bool,
@@ -45,6 +47,16 @@ pub(crate) struct Numbered {
 }
 
 impl Numbering {
+    /// Of a symbol of the own source.
+    pub(crate) fn of_own(self, symbol: Option<u32>) -> Self {
+        Self { symbol: symbol.unwrap_or(u32::MAX), ..self }
+    }
+
+    /// Index of the symbol at the own source.
+    pub(crate) fn own_symbol(&self) -> Option<u32> {
+        (self.symbol != u32::MAX).then_some(self.symbol)
+    }
+
     /// A subscription was granted, and the numbering stands here.
     pub(crate) fn new(channel: Channel, epoch: u64, sequence: u64) -> Self {
         let is_open = channel == Channel::Book;
@@ -56,6 +68,7 @@ impl Numbering {
             event_time: 0,
             value: 0,
             resumes_at: 0,
+            symbol: u32::MAX,
             channel,
             is_first: true,
             is_open,

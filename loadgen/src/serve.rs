@@ -19,7 +19,7 @@ use crate::layers::Layers;
 use crate::machine;
 use crate::scenario::Scenario;
 use crate::source::adapter::OpenLoop;
-use crate::source::{INSTRUMENT_BASE, Orders, Published, publisher};
+use crate::source::{Orders, Published, publisher};
 
 /// Commands that wait.
 const COMMANDS_MAX: usize = 64;
@@ -153,8 +153,7 @@ fn play(
         }
         let bus = bus.context("there is no bus")?;
         let adapter = OpenLoop::new(scenario, orders, published)?;
-        let config = IngestConfig { instrument_id_base: Some(INSTRUMENT_BASE), ..IngestConfig::default() };
-        let summary = Ingester::new(config, adapter, bus).run(stop).await?;
+        let summary = Ingester::new(IngestConfig::default(), adapter, bus).run(stop).await?;
         if let Some(lost) = summary.lost {
             say(&Said::Failed(format!("the source stopped: {lost}")));
         }

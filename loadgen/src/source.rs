@@ -15,12 +15,16 @@ use tickwire_wire::{Level, Quote};
 
 use crate::latency::Latencies;
 
-/// Instrument ids of the own source start behind this: no venue that Tickwire knows uses them.
-pub(crate) const INSTRUMENT_BASE: u32 = 100_000_000;
-
 /// Name of a symbol of the own source, without its venue.
 pub(crate) fn symbol_name(index: u32) -> String {
     format!("S{index:05}")
+}
+
+/// The index of a symbol of the own source, from its name with or without a venue. `None` where it is none.
+pub(crate) fn symbol_index(name: &str) -> Option<u32> {
+    let symbol = name.rsplit_once(':').map_or(name, |(_, symbol)| symbol);
+    let index = symbol.strip_prefix('S')?.parse().ok()?;
+    (symbol_name(index) == symbol).then_some(index)
 }
 
 /// What the source says of a symbol at a time.

@@ -28,6 +28,11 @@ pub trait Backplane: Send + Sync + 'static {
     /// The message is lost; the caller counts and announces it.
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError>;
 
+    /// Bytes that one message may have now: the largest payload that [`publish`](Self::publish) and
+    /// [`Question::reply`] take. It may change whenever the bus connects anew; while it is down, this is the last that
+    /// was known, and before the first connection a guess (1 MiB, less the envelope).
+    fn payload_max(&self) -> usize;
+
     /// Opens an inbox without subjects; `Interest` adds and removes them while it runs.
     fn inbox(&self, limits: InboxLimits) -> (Interest, Inbox);
 
@@ -68,11 +73,6 @@ pub trait Backplane: Send + Sync + 'static {
     /// # Cancel safety
     /// Safe: it changes nothing.
     fn flush(&self, timeout: Duration) -> BoxFuture<'_, Result<(), FlushError>>;
-
-    /// Bytes that one message may have.
-    fn payload_max(&self) -> usize {
-        1 << 20
-    }
 
     /// What the bus remembers, where it was told to.
     fn history(&self) -> Option<&dyn History> {
@@ -224,7 +224,7 @@ impl Question {
     /// Answers. Never waits. The answer keeps its place among the messages published by this handle.
     ///
     /// # Errors
-    /// The answer is lost, as with [`Backplane::publish`].
+    /// The answer is lost, as with [`Backplane::publish`]; it may be as large as [`Backplane::payload_max`].
     pub fn reply(self, answer: Bytes) -> Result<(), PublishError> {
         (self.reply)(answer)
     }

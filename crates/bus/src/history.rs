@@ -17,6 +17,9 @@ pub trait History: Send + Sync {
     /// nobody says so: the numbers in the payloads tell.
     ///
     /// The cost is bounded: some thirty questions to find the first, then one for each two hundred and fifty messages.
+    /// Where messages lie that cannot tell their place, up to a hundred and thirty questions find the first, and what is wanted is
+    /// found for certain only where it makes up more than a thirty-second of what is kept, or lies not much further
+    /// from the end than it is long.
     ///
     /// # Errors
     /// See [`HistoryError`].
@@ -30,8 +33,9 @@ pub trait History: Send + Sync {
 }
 
 /// Where a payload lies: before what is wanted (`Less`), within (`Equal`) or behind (`Greater`). In the order of
-/// publishing it must never go back.
-pub type Place = Arc<dyn Fn(&[u8]) -> Ordering + Send + Sync>;
+/// publishing it must never go back. `None` where it cannot tell, as with a message of another numbering, or a damaged
+/// one: such messages may lie before, between and behind those that can, and are passed over.
+pub type Place = Arc<dyn Fn(&[u8]) -> Option<Ordering> + Send + Sync>;
 
 /// Which messages are wanted.
 #[derive(Clone)]

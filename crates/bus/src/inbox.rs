@@ -1,5 +1,6 @@
 //! The consumer's side: an inbox, its limits, its events, and the interest that feeds it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::queue::{ENTRY_BYTES, Queue};
+use crate::queue::{ENTRY_BYTES, Queue, TOKEN_BYTES};
 use crate::subject::Subject;
 
 /// What one inbox may hold.
@@ -30,7 +31,15 @@ impl Default for InboxLimits {
 impl InboxLimits {
     /// Most bytes that the queue of such an inbox takes, without its subscriptions.
     pub fn worst_case_bytes(&self) -> usize {
-        self.bytes_max + self.messages_max.saturating_mul(ENTRY_BYTES)
+        let entries = self.messages_max.saturating_add(1).saturating_mul(ENTRY_BYTES);
+        let tokens = self.tokens_max().saturating_mul(TOKEN_BYTES);
+        self.bytes_max.saturating_add(entries).saturating_add(tokens)
+    }
+
+    /// Most tokens that all waiting [`BusEvent::Lost`] name together: each subject once for what did not fit, and as
+    /// many again for other losses and for subjects that were given up since.
+    pub(crate) fn tokens_max(&self) -> usize {
+        self.subjects_max.saturating_mul(2)
     }
 }
 
@@ -48,9 +57,10 @@ pub enum BusEvent {
     },
     /// Messages were lost at this place in the order, as far as anyone noticed.
     Lost {
-        /// The subscription, when all of them were of one and it is known.
-        token: Option<u64>,
-        /// How many, when that is known.
+        /// The subscriptions that lost something, and no other did; `None` when nobody knows. What was lost upstream of
+        /// the inbox is not known, nor what would need more tokens than the inbox may remember (twice its subjects).
+        tokens: Option<BTreeSet<u64>>,
+        /// How many of all of them together, when that is known.
         messages: Option<u64>,
         /// Where they were lost.
         cause: LostCause,

@@ -31,7 +31,7 @@ use crate::subject::Subject;
 /// What a bus in memory may hold, beside its inboxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryLimits {
-    /// Largest payload, in bytes.
+    /// Largest payload, in bytes: what [`Backplane::payload_max`] says.
     pub payload_bytes_max: usize,
     /// Most questions that wait at one server; further ones run into their time-out.
     pub questions_max: usize,
@@ -193,6 +193,10 @@ impl Backplane for MemoryBus {
             target.deliver(Some(subject), &payload);
         }
         Ok(())
+    }
+
+    fn payload_max(&self) -> usize {
+        self.core.limits.payload_bytes_max
     }
 
     fn inbox(&self, limits: InboxLimits) -> (Interest, Inbox) {

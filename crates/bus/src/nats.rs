@@ -28,7 +28,7 @@ use tracing::error;
 
 use self::backoff::Backoff;
 pub use self::config::{NatsConfig, Secret, TlsConfig};
-use self::envelope::{ENVELOPE_BYTES, Sealer};
+use self::envelope::Sealer;
 pub use self::history::HistoryConfig;
 use self::history::NatsHistory;
 use self::inbox::NatsInbox;
@@ -186,7 +186,7 @@ impl Backplane for NatsBus {
         if subject.is_wildcard() {
             return Err(PublishError::Wildcard);
         }
-        let bytes_max = self.link.payload_bytes_max().saturating_sub(ENVELOPE_BYTES);
+        let bytes_max = self.link.payload_max();
         if payload.len() > bytes_max {
             return Err(PublishError::TooLarge { bytes: payload.len(), bytes_max });
         }
@@ -195,6 +195,10 @@ impl Backplane for NatsBus {
         }
         let job = Job::Publish { subject: subject.clone(), payload };
         self.jobs.try_send(job).map_err(|error| refused(&error))
+    }
+
+    fn payload_max(&self) -> usize {
+        self.link.payload_max()
     }
 
     fn inbox(&self, limits: InboxLimits) -> (Interest, Inbox) {
@@ -216,7 +220,7 @@ impl Backplane for NatsBus {
     ) -> BoxFuture<'_, Result<Bytes, RequestError>> {
         let subject = subject.clone();
         Box::pin(async move {
-            if payload.len() > self.link.payload_bytes_max() {
+            if payload.len() > self.link.payload_max() {
                 return Err(RequestError::TooLarge);
             }
             let mut state = self.link.state();

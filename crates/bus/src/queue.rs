@@ -2,9 +2,10 @@
 //!
 //! Where a message does not fit, the oldest half is dropped, and counted where it would have been. Everything that is
 //! not a message (`Lost`, `Disconnected`, `Reconnected`) always fits: between two messages, equal kinds are merged, so
-//! there are at most [`NOTES_MAX`] of them.
+//! there are at most [`NOTES_MAX`] of them. The tokens that they name are bounded for the whole queue: a `Lost` that
+//! would exceed the bound names none, which its reader takes for all.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -20,6 +21,10 @@ const NOTES_MAX: usize = 5;
 /// Memory of one waiting message without its payload, with the most notes that may follow it; as many may stand in front
 /// of the first.
 pub(crate) const ENTRY_BYTES: usize = (1 + NOTES_MAX) * size_of::<Timed>();
+
+/// Memory of one token of a `Lost`: a node of the set holds eleven and is never less than half full, but a set of one
+/// token takes a node for itself.
+pub(crate) const TOKEN_BYTES: usize = 112;
 
 /// An event and when it came into the queue.
 pub(crate) type Timed = (Instant, BusEvent);
@@ -43,6 +48,8 @@ struct State {
     events: VecDeque<Timed>,
     messages: usize,
     bytes: usize,
+    /// What the `Lost` among the events name together.
+    tokens: usize,
     is_closed: bool,
     is_stalled: bool,
 }
@@ -72,7 +79,7 @@ impl Queue {
         if state.is_closed {
             return;
         }
-        state.note(event, Instant::now());
+        state.note(event, Instant::now(), self.limits.tokens_max());
         drop(state);
         self.filled.notify_one();
     }
@@ -115,18 +122,34 @@ impl Queue {
 }
 
 fn lost(token: u64) -> BusEvent {
-    BusEvent::Lost { token: Some(token), messages: Some(1), cause: LostCause::InboxFull }
+    BusEvent::Lost { tokens: Some(BTreeSet::from([token])), messages: Some(1), cause: LostCause::InboxFull }
+}
+
+/// Tokens that an event names, when it tells of a loss.
+fn named(event: &BusEvent) -> usize {
+    match event {
+        BusEvent::Lost { tokens: Some(tokens), .. } => tokens.len(),
+        _ => 0,
+    }
+}
+
+/// The tokens of both, when both are known and there is room.
+fn union(a: Option<BTreeSet<u64>>, b: Option<BTreeSet<u64>>, room: usize) -> Option<BTreeSet<u64>> {
+    let (a, b) = a.zip(b)?;
+    let (mut larger, smaller) = if a.len() < b.len() { (b, a) } else { (a, b) };
+    larger.extend(smaller);
+    Some(larger).filter(|tokens| tokens.len() <= room)
 }
 
 impl State {
     fn push(&mut self, arrival: Arrival, limits: &InboxLimits, now: Instant) {
         let Arrival { token, subject, payload } = arrival;
         if payload.len() > limits.bytes_max {
-            return self.note(lost(token), now);
+            return self.note(lost(token), now, limits.tokens_max());
         }
         if self.messages >= limits.messages_max || self.bytes + payload.len() > limits.bytes_max {
             let bytes = (limits.bytes_max / 2).min(limits.bytes_max - payload.len());
-            self.drop_oldest(limits.messages_max / 2, bytes, now);
+            self.drop_oldest(limits.messages_max / 2, bytes, now, limits.tokens_max());
         }
         self.messages += 1;
         self.bytes += payload.len();
@@ -135,7 +158,8 @@ impl State {
 
     /// Drops the messages that came first, until no more than that are left. All at once and not one for each that comes:
     /// each stretch that is missing has to be announced, and what stays is not as old as all that fits.
-    fn drop_oldest(&mut self, messages: usize, bytes: usize, now: Instant) {
+    fn drop_oldest(&mut self, messages: usize, bytes: usize, now: Instant, tokens_max: usize) {
+        // Notes that stand in front of the first message that stays, merged as if they had just come.
         let mut notes = Self::default();
         while let Some((at, event)) = self.events.pop_front() {
             match event {
@@ -144,15 +168,19 @@ impl State {
                 {
                     self.messages -= 1;
                     self.bytes -= payload.len();
-                    notes.note(lost(token), now);
+                    notes.note(lost(token), now, tokens_max.saturating_sub(self.tokens));
                 }
                 BusEvent::Message { .. } => {
                     self.events.push_front((at, event));
                     break;
                 }
-                note => notes.note(note, at),
+                note => {
+                    self.tokens -= named(&note);
+                    notes.note(note, at, tokens_max.saturating_sub(self.tokens));
+                }
             }
         }
+        self.tokens += notes.tokens;
         for note in notes.events.into_iter().rev() {
             self.events.push_front(note);
         }
@@ -162,34 +190,42 @@ impl State {
         let count = max.min(self.events.len());
         out.reserve(count);
         for timed in self.events.drain(..count) {
-            if let BusEvent::Message { payload, .. } = &timed.1 {
-                self.messages -= 1;
-                self.bytes -= payload.len();
+            match &timed.1 {
+                BusEvent::Message { payload, .. } => {
+                    self.messages -= 1;
+                    self.bytes -= payload.len();
+                }
+                note => self.tokens -= named(note),
             }
             out.push(form(timed));
         }
     }
 
-    /// Adds an event that is not a message, merged with its like since the last message.
-    fn note(&mut self, event: BusEvent, now: Instant) {
+    /// Adds an event that is not a message, merged with its like since the last message. All events together may name
+    /// `tokens_max` tokens.
+    fn note(&mut self, mut event: BusEvent, now: Instant, tokens_max: usize) {
         let last_message =
             self.events.iter().rposition(|(_, event)| matches!(event, BusEvent::Message { .. }));
         let from = last_message.map_or(0, |index| index + 1);
-        match &event {
-            BusEvent::Lost { token, messages, cause } => {
+        match &mut event {
+            BusEvent::Lost { tokens, messages, cause } => {
                 let like = self.events.range_mut(from..).find_map(|(_, earlier)| match earlier {
-                    BusEvent::Lost { token, messages, cause: its_cause } if its_cause == cause => {
-                        Some((token, messages))
+                    BusEvent::Lost { tokens, messages, cause: its_cause } if its_cause == cause => {
+                        Some((tokens, messages))
                     }
                     _ => None,
                 });
-                if let Some((its_token, its_messages)) = like {
-                    if its_token != token {
-                        *its_token = None;
-                    }
+                if let Some((its_tokens, its_messages)) = like {
+                    self.tokens -= its_tokens.as_ref().map_or(0, BTreeSet::len);
+                    let room = tokens_max.saturating_sub(self.tokens);
+                    *its_tokens = union(its_tokens.take(), tokens.take(), room);
+                    self.tokens += its_tokens.as_ref().map_or(0, BTreeSet::len);
                     *its_messages = its_messages.zip(*messages).map(|(a, b)| a.saturating_add(b));
                     return;
                 }
+                let room = tokens_max.saturating_sub(self.tokens);
+                tokens.take_if(|tokens| tokens.len() > room);
+                self.tokens += tokens.as_ref().map_or(0, BTreeSet::len);
             }
             BusEvent::Disconnected => {
                 self.forget(from, |event| matches!(event, BusEvent::Reconnected { .. }));

@@ -119,7 +119,7 @@ impl Client {
             if let Some(batch) = self.handout.batch(&mut self.session) {
                 return Some(batch);
             }
-            if let Some(reason) = self.handout.failure() {
+            if let Some(reason) = self.session.take_fault().or_else(|| self.handout.failure()) {
                 self.ended(reason);
                 continue;
             }
@@ -256,6 +256,9 @@ impl Client {
             Phase::Connected { since, .. } => Some(since.elapsed()),
             _ => None,
         };
+        if matches!(reason, Disconnect::Closed { code: Some(_), .. }) {
+            self.session.closed();
+        }
         let asked = self.session.disconnected();
         let retry_in = self.reconnect.after(&reason, up_for, asked);
         if let Disconnect::Mute { silence } = reason {

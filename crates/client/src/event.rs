@@ -10,6 +10,7 @@ use tickwire_wire::{
 };
 
 use crate::error::Disconnect;
+use crate::session::Missing;
 
 /// The events of one WebSocket message, or a part of them where there are very many.
 #[derive(Debug, Default)]
@@ -70,7 +71,8 @@ pub enum Event {
     Notice(Notice),
     /// The gateway's account. Every one is here, whoever asked for it.
     Ledger(Ledger),
-    /// The ledger that comes next differs from what came: a fault of the gateway or of this client.
+    /// The ledger that comes next differs from what came: a fault of the gateway or of this client. What the last
+    /// ledger before the gateway closed the session lacks is told behind it.
     LedgerMismatch(LedgerMismatch),
     /// The gateway rejected a command for which nobody waits.
     Rejected(Error),
@@ -192,6 +194,45 @@ pub enum NoticedBy {
     Client,
 }
 
+impl GapEvent {
+    pub(crate) fn new(scale: Arc<Scale>, channel: Channel, missing: Missing, noticed_by: NoticedBy) -> Self {
+        let Missing { first, last, epoch, cause } = missing;
+        Self { scale, channel, first, last, epoch, cause, noticed_by }
+    }
+
+    /// Where it was lost, whether anything repairs that, and what comes next, in words that follow a colon.
+    pub fn explanation(&self) -> &'static str {
+        explanation(self.cause, self.channel)
+    }
+}
+
+/// Where records were lost, whether anything repairs that, and what comes next: by the cause of a gap and its channel.
+/// Nothing ever brings the records of a gap back; what is shown may become right again.
+pub fn explanation(cause: GapCause, channel: Channel) -> &'static str {
+    use Channel::{Bar, Book, Quote, Stat};
+    // One sentence for each pair, so that nobody has to put one together.
+    macro_rules! after {
+        ($lost:literal) => {
+            match channel {
+                Book => concat!($lost, "; the book is wrong until its next snapshot, which comes by itself"),
+                Quote | Stat => {
+                    concat!($lost, "; what is shown is old until the next record, which is the newest")
+                }
+                Bar => concat!($lost, "; a bar may be missing or old, later ones are right"),
+                _ => concat!($lost, "; nothing brings them back"),
+            }
+        };
+    }
+    match cause {
+        GapCause::Upstream => after!("events of the venue did not reach the ingester"),
+        GapCause::Ingest => after!("records were lost in the ingester, or it was replaced"),
+        GapCause::Bus => after!("records were lost between ingester and gateway"),
+        GapCause::Shed => after!("the gateway dropped records, because this client reads too slowly"),
+        GapCause::Resume => after!("records came while this client was away, and are no longer kept"),
+        GapCause::Unknown => after!("records did not come, and the gateway did not say why"),
+    }
+}
+
 impl fmt::Display for GapEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.last.map_or_else(|| "an unknown end".to_owned(), |last| last.to_string());
@@ -233,7 +274,7 @@ pub enum LedgerFault {
     },
     /// It is in the ledger, and is not granted.
     Unknown,
-    /// It is granted, and not in the ledger of the whole session.
+    /// It is granted or just ended, and not in the ledger that should have it.
     Missing,
 }
 
@@ -296,6 +337,19 @@ pub enum State {
         scale: Arc<Scale>,
         /// What was wrong.
         reason: String,
+    },
+    /// A subscription is over, because the instrument ended: it expired, was delisted, or was defined anew. Everything
+    /// that was owed came before. Neither its quote nor its book is shown any more. A wildcard stays, and brings what
+    /// appears later.
+    Ended {
+        /// Whose.
+        scale: Arc<Scale>,
+        /// Which of its channels.
+        channel: Channel,
+        /// The gateway's words.
+        reason: String,
+        /// The instrument was defined anew, and is subscribed again without the program's doing.
+        returns: bool,
     },
     /// A book that was broken is right again.
     BookRepaired {

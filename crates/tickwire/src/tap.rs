@@ -37,13 +37,13 @@ Forms:
   record, and in a book one row per level (size 0 removes the level; `state`
   says whether it is a snapshot or a change). Prices and sizes are exact
   decimals; times are nanoseconds since the Unix epoch. Beside records there are
-  rows of the types `gap`, `connection`, `feed`, `book_state`, `refused`,
+  rows of the types `gap`, `connection`, `feed`, `book_state`, `ended`, `refused`,
   `notice` and `error`.
 
   With --json: one object a line. Records are as in the JSON twin of the
   protocol; beside them the types `hello`, `connected`, `disconnected`, `mute`,
-  `feed`, `book_broken`, `book_repaired`, `subscribed`, `gap`, `notice`,
-  `ledger` and `error`.
+  `feed`, `book_broken`, `book_repaired`, `subscribed`, `ended`, `gap`,
+  `notice`, `ledger` and `error`.
 
   With --record alone: nothing on standard output, progress on standard error.
 
@@ -56,7 +56,8 @@ Examples:
   tickwire tap --ledger --for 10s --json 'sim:*' > /dev/null
 
 Exit status:
-  0  ended as asked: count, duration, Ctrl-C, q, or the reader went away
+  0  ended as asked: count, duration, Ctrl-C, q, the reader went away, or all
+     symbols have ended
   1  no connection, all symbols refused, closed with a code that must not be
      retried, a damaged file, or a ledger that does not add up
   2  wrong command line";

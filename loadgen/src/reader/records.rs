@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, Ledger, Message, Record, Subscribed};
 
 use super::Core;
-use super::session::{Account, End, LEDGER_ID, Session, State, key, own_symbol};
+use super::session::{Account, End, LEDGER_ID, Session, State, key};
 use super::slow::Waiting;
 use crate::clock::now;
 use crate::numbering::{Numbered, Numbering, Verdict};
@@ -146,7 +146,7 @@ impl Session {
         let Some(numbering) = self.numberings.get_mut(&key(market.instrument, market.channel)) else {
             return self.unasked(core, || format!("a {} of {}", channel.name(), market.instrument));
         };
-        let before = numbering.position().1;
+        let (before, own_symbol) = (numbering.position().1, numbering.own_symbol());
         let numbered = Numbered {
             sequence: market.sequence,
             first_sequence: market.first_sequence,
@@ -168,7 +168,7 @@ impl Session {
         }
         if channel == Channel::Quote
             && !core.plan.scenario.source.is_running
-            && let Some(symbol) = own_symbol(market.instrument)
+            && let Some(symbol) = own_symbol
         {
             if market.quote != source::quote_on_wire(symbol, market.event_time) {
                 let sequence = market.sequence;
@@ -279,7 +279,8 @@ impl Session {
     fn granted(&mut self, core: &mut Core, slot: usize, answer: Subscribed, read: u64) {
         for granted in answer.granted {
             let channel = granted.channel();
-            let mut numbering = Numbering::new(channel, granted.epoch, granted.sequence);
+            let mut numbering = Numbering::new(channel, granted.epoch, granted.sequence)
+                .of_own(source::symbol_index(&granted.symbol));
             let before = self.extra.as_mut().and_then(|extra| {
                 let same = |(symbol, _, known): &(String, u64, Numbering)| {
                     *symbol == granted.symbol && known.channel() == channel
@@ -372,7 +373,7 @@ impl Session {
             let instrument = (at >> 3) as u32;
             let (epoch, sequence) = numbering.position();
             let (event_time, value) = numbering.last_value();
-            let symbol = if is_peer { Some(instrument) } else { own_symbol(instrument) };
+            let symbol = numbering.own_symbol();
             let published =
                 core.shared.finals.get().zip(symbol).and_then(|(finals, symbol)| finals.get(symbol as usize));
             match published {
@@ -414,12 +415,10 @@ impl Session {
         if self.state != State::Open || !self.is_settled {
             return 0;
         }
-        let is_peer = self.extra.as_ref().is_some_and(|extra| extra.peer.is_some());
-        let behind = self.numberings.iter().filter(|(at, numbering)| {
-            let instrument = (**at >> 3) as u32;
-            let symbol = if is_peer { Some(instrument) } else { own_symbol(instrument) };
+        let behind = self.numberings.values().filter(|numbering| {
             numbering.channel() == Channel::Quote
-                && symbol
+                && numbering
+                    .own_symbol()
                     .and_then(|symbol| finals.get(symbol as usize))
                     .is_some_and(|(sequence, _)| numbering.position().1 < *sequence)
         });

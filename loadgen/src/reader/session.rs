@@ -18,7 +18,6 @@ use crate::numbering::Numbering;
 use crate::peer::PeerSession;
 use crate::plan::Plan;
 use crate::scenario::ReaderKind;
-use crate::source;
 use crate::tls;
 use crate::ws::{self, Front, Opcode};
 
@@ -439,9 +438,4 @@ fn broken(core: &Core, error: &io::Error, is_agreeing: bool) -> End {
 /// Key of a subscription.
 pub(super) fn key(instrument: u32, channel: u8) -> u64 {
     u64::from(instrument) << 3 | u64::from(channel)
-}
-
-/// Index of a symbol of the own source, from its instrument's id.
-pub(super) fn own_symbol(instrument: u32) -> Option<u32> {
-    instrument.checked_sub(source::INSTRUMENT_BASE + 1)
 }

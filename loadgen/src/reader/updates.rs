@@ -42,8 +42,10 @@ impl Session {
     fn update(&mut self, core: &mut Core, update: Update, read: u64) {
         let Update { symbol, sequence, intended_time } = update;
         let at = key(symbol, Channel::Quote as u8);
-        let numbering =
-            self.numberings.entry(at).or_insert_with(|| Numbering::new(Channel::Quote, 0, sequence - 1));
+        let numbering = self
+            .numberings
+            .entry(at)
+            .or_insert_with(|| Numbering::new(Channel::Quote, 0, sequence - 1).of_own(Some(symbol)));
         let before = numbering.position().1;
         let numbered = Numbered { sequence, first_sequence: 0, is_snapshot: false };
         let verdict = numbering.record(numbered);

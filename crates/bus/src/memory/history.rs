@@ -59,14 +59,23 @@ impl MemoryHistory {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(kept) = kept.get(&recall.subject) else { return Recalled::default() };
         let start = match recall.cursor {
-            0 => kept.messages.partition_point(|payload| (recall.place)(payload) == Ordering::Less),
+            0 => {
+                let is_before =
+                    |payload: &Bytes| matches!((recall.place)(payload), None | Some(Ordering::Less));
+                kept.messages.iter().take_while(|payload| is_before(payload)).count()
+            }
             cursor => (cursor - 1).saturating_sub(kept.gone) as usize,
         };
         let (mut recalled, mut bytes) = (Recalled::default(), 0);
         recalled.cursor = kept.gone + start as u64 + 1;
         for payload in kept.messages.iter().skip(start) {
-            if (recall.place)(payload) != Ordering::Equal {
-                break;
+            match (recall.place)(payload) {
+                Some(Ordering::Greater) => break,
+                Some(Ordering::Equal) => {}
+                None | Some(Ordering::Less) => {
+                    recalled.cursor += 1;
+                    continue;
+                }
             }
             bytes += payload.len();
             let count = recalled.messages.len();

@@ -1,35 +1,31 @@
 //! History over JetStream: a stream that captures the subjects of some channels, and looking messages up in it.
 //!
 //! No consumer is made. A question goes to the stream's direct-get interface (nats-server ADR-31), which any replica
-//! answers: the next message of a subject from a stream sequence on, or a batch of them. The first wanted message is
-//! found by halving the range of stream sequences. `DeliverLastPerSubject` and multi-subject gets are not used: they
-//! can pin a core of the server (nats-server #7821).
+//! answers: the next message of a subject from a stream sequence on, or a batch of them ([`lookup`]). The first wanted
+//! message is found by halving the range of stream sequences ([`search`]). `DeliverLastPerSubject` and multi-subject
+//! gets are not used: they can pin a core of the server (nats-server #7821).
 
-use std::cmp::Ordering;
+mod lookup;
+mod search;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::Config as StreamConfig;
-use async_nats::{Client, Message, Subscriber};
-use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::envelope;
+use self::lookup::{ANSWER_MAX, Lookup};
+use self::search::Limits;
 use super::link::Link;
 use crate::backplane::{BoxFuture, BusState};
 use crate::history::{History, HistoryError, HistoryState, Recall, Recalled};
 
-/// Messages of one question. They wait in the client until they are taken.
-const BATCH: usize = 256;
-/// When the first wanted message is known to be within so many stream sequences, they are read instead of halved.
-const NEAR: u64 = 64;
 /// Between two looks at a stream that cannot be used; doubles up to the second.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_mins(1);
-/// Longest wait for one answer of the server.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// The stream that captures what is to be found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,166 +207,15 @@ impl History for NatsHistory {
     fn recall(&self, recall: Recall) -> BoxFuture<'_, Result<Recalled, HistoryError>> {
         Box::pin(async move {
             let client = self.link.client().filter(|_| self.link.is_up()).ok_or(HistoryError::Down)?;
+            let limits = Limits::of(&recall);
             let mut lookup = Lookup::new(client.clone(), &self.config.stream, recall).await?;
-            let from = match lookup.recall.cursor {
-                0 => lookup.find().await?,
-                cursor => Some(cursor),
-            };
-            match from {
-                Some(from) => lookup.read(from).await,
-                None => Ok(Recalled::default()),
-            }
+            search::recall(&mut lookup, limits).await
         })
     }
 
     fn state(&self) -> watch::Receiver<HistoryState> {
         self.state.subscribe()
     }
-}
-
-/// One looking up: its questions are asked one after another and answered to one inbox.
-struct Lookup {
-    client: Client,
-    stream: String,
-    recall: Recall,
-    inbox: async_nats::Subject,
-    answers: Subscriber,
-}
-
-/// A message of the stream.
-struct Found {
-    sequence: u64,
-    place: Ordering,
-    payload: bytes::Bytes,
-}
-
-impl Lookup {
-    async fn new(client: Client, stream: &str, recall: Recall) -> Result<Self, HistoryError> {
-        let inbox: async_nats::Subject = client.new_inbox().into();
-        let answers = client.subscribe(inbox.clone()).await.map_err(|_| HistoryError::Down)?;
-        Ok(Self { client, stream: stream.to_owned(), recall, inbox, answers })
-    }
-
-    async fn ask(&self, question: String) -> Result<(), HistoryError> {
-        let subject = format!("$JS.API.DIRECT.GET.{}", self.stream);
-        let asked = self.client.publish_with_reply(subject, self.inbox.clone(), question.into());
-        asked.await.map_err(|_| HistoryError::Down)
-    }
-
-    async fn answer(&mut self) -> Result<Message, HistoryError> {
-        match tokio::time::timeout(ANSWER_MAX, self.answers.next()).await {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => Err(HistoryError::Down),
-            Err(_) => Err(HistoryError::Unavailable("the server does not answer in time".into())),
-        }
-    }
-
-    /// The stream sequence from which on to read; at most [`NEAR`] messages before the first that is wanted. `None`
-    /// when nothing of the subject is wanted.
-    async fn find(&mut self) -> Result<Option<u64>, HistoryError> {
-        let Some(first) = self.next(1).await? else { return Ok(None) };
-        if first.place != Ordering::Less {
-            return Ok((first.place == Ordering::Equal).then_some(first.sequence));
-        }
-        let Some(last) = self.get(&format!(r#"{{"last_by_subj":"{}"}}"#, self.recall.subject)).await? else {
-            return Ok(None);
-        };
-        if last.place == Ordering::Less {
-            return Ok(None);
-        }
-        // All messages up to `low` come before; from `high` on none does.
-        let (mut low, mut high) = (first.sequence, last.sequence);
-        while high - low > NEAR {
-            let middle = low + (high - low) / 2;
-            match self.next(middle).await? {
-                Some(found) if found.place == Ordering::Less && found.sequence < high => low = found.sequence,
-                _ => high = middle,
-            }
-        }
-        Ok(Some(low + 1))
-    }
-
-    /// The first message of the subject from a stream sequence on.
-    async fn next(&mut self, from: u64) -> Result<Option<Found>, HistoryError> {
-        self.get(&format!(r#"{{"seq":{from},"next_by_subj":"{}"}}"#, self.recall.subject)).await
-    }
-
-    async fn get(&mut self, question: &str) -> Result<Option<Found>, HistoryError> {
-        self.ask(question.to_owned()).await?;
-        let message = self.answer().await?;
-        self.read_message(message)
-    }
-
-    /// Reads on until the limits, the end, or a message behind what is wanted.
-    async fn read(&mut self, mut from: u64) -> Result<Recalled, HistoryError> {
-        let mut recalled = Recalled::default();
-        let mut bytes = 0;
-        loop {
-            let (subject, bytes_max) = (&self.recall.subject, self.recall.bytes_max);
-            self.ask(format!(
-                r#"{{"seq":{from},"next_by_subj":"{subject}","batch":{BATCH},"max_bytes":{bytes_max}}}"#
-            ))
-            .await?;
-            let (mut is_done, mut count) = (false, 0);
-            let is_end = loop {
-                let message = self.answer().await?;
-                // The end of a batch has no sequence; it says how many messages there are behind it.
-                if message.status.is_some_and(|status| status.as_u16() == 204) {
-                    break count == 0 || pending(&message) == 0;
-                }
-                let Some(found) = self.read_message(message)? else { break true };
-                count += 1;
-                if is_done {
-                    continue;
-                }
-                let is_full = recalled.messages.len() >= self.recall.messages_max
-                    || (bytes + found.payload.len() > self.recall.bytes_max && !recalled.messages.is_empty());
-                match found.place {
-                    Ordering::Greater => is_done = true,
-                    Ordering::Equal if is_full => (recalled.more, is_done) = (true, true),
-                    Ordering::Equal => {
-                        bytes += found.payload.len();
-                        recalled.messages.push(found.payload);
-                        from = found.sequence + 1;
-                    }
-                    Ordering::Less => from = found.sequence + 1,
-                }
-                recalled.cursor = from;
-            };
-            if is_done || is_end {
-                return Ok(recalled);
-            }
-        }
-    }
-
-    /// `None` where the server has no message to this question.
-    fn read_message(&self, message: Message) -> Result<Option<Found>, HistoryError> {
-        if let Some(status) = message.status.filter(|status| status.as_u16() >= 300) {
-            return match status.as_u16() {
-                404 => Ok(None),
-                503 => Err(HistoryError::Unavailable(format!("no stream `{}` answers", self.stream).into())),
-                code => {
-                    let reason = message.description.unwrap_or_default();
-                    Err(HistoryError::Unavailable(format!("the server says {code} {reason}").into()))
-                }
-            };
-        }
-        let sequence = number(&message, "Nats-Sequence")
-            .ok_or_else(|| HistoryError::Unavailable("an answer without a sequence".into()))?;
-        // What was not published by this bus lies nowhere; as if it came before.
-        let Some((_, payload)) = envelope::open(&message.payload) else {
-            return Ok(Some(Found { sequence, place: Ordering::Less, payload: bytes::Bytes::new() }));
-        };
-        Ok(Some(Found { sequence, place: (self.recall.place)(&payload), payload }))
-    }
-}
-
-fn number(message: &Message, header: &str) -> Option<u64> {
-    message.headers.as_ref()?.get(header)?.as_str().parse().ok()
-}
-
-fn pending(message: &Message) -> u64 {
-    number(message, "Nats-Num-Pending").unwrap_or(0)
 }
 
 #[cfg(test)]

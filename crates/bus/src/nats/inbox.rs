@@ -3,7 +3,7 @@
 //! Invariants: a subject is in `dirty` whenever `wanted` and `actual` may differ about it; `slots` are touched by the
 //! bus thread only, so their lock is never waited for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -160,8 +160,8 @@ impl NatsInbox {
                 break;
             }
             order.arrange(&mut drained, |late| {
-                let token = Some(late.token);
-                self.queue.note(BusEvent::Lost { token, messages: Some(1), cause: LostCause::Late });
+                let tokens = Some(BTreeSet::from([late.token]));
+                self.queue.note(BusEvent::Lost { tokens, messages: Some(1), cause: LostCause::Late });
             });
             let now = statistics.connects.load(Ordering::Relaxed);
             if now != generation {

@@ -1,7 +1,7 @@
 //! What is known about the connection, in one place: state, reason, back-off, and who is to be told.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,21 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::config::without_secrets;
+use super::envelope::ENVELOPE_BYTES;
 use super::inbox::NatsInbox;
 use crate::backplane::BusState;
 use crate::inbox::{BusEvent, LostCause};
+
+/// What the server takes is not known before the first connection: its default.
+const MESSAGE_BYTES_GUESS: usize = 1 << 20;
+
+/// A server that takes less is told of as a mistake of its configuration.
+const MESSAGE_BYTES_LEAST: usize = 4_096;
 
 pub(super) struct Link {
     state: watch::Sender<BusState>,
     is_up: AtomicBool,
     is_closed: AtomicBool,
-    payload_bytes_max: AtomicUsize,
     backoff: Mutex<Backoff>,
     inboxes: Mutex<Vec<Weak<NatsInbox>>>,
     is_interest_changed: AtomicBool,
@@ -38,7 +44,6 @@ impl Link {
             state: watch::Sender::new(BusState::Connecting),
             is_up: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
-            payload_bytes_max: AtomicUsize::new(1 << 20),
             backoff: Mutex::new(backoff),
             inboxes: Mutex::default(),
             is_interest_changed: AtomicBool::new(false),
@@ -71,9 +76,10 @@ impl Link {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Largest message that the server takes, envelope included.
-    pub(super) fn payload_bytes_max(&self) -> usize {
-        self.payload_bytes_max.load(Ordering::Relaxed)
+    /// Largest payload that the server takes beside the envelope, as the client knows it now. Answers go without an
+    /// envelope and get no more, so that one limit holds for all that a process sends.
+    pub(super) fn payload_max(&self) -> usize {
+        self.client.get().map_or(MESSAGE_BYTES_GUESS, Client::max_payload).saturating_sub(ENVELOPE_BYTES)
     }
 
     pub(super) fn add_inbox(&self, inbox: &Arc<NatsInbox>) {
@@ -120,9 +126,6 @@ impl Link {
         }
         let generation = client.statistics().connects.load(Ordering::Relaxed);
         let is_connected = client.connection_state() == State::Connected;
-        if is_connected {
-            self.payload_bytes_max.store(client.max_payload(), Ordering::Relaxed);
-        }
         let is_changed = self.state.send_if_modified(|state| {
             match (is_connected, state.generation()) {
                 (true, known) if known != Some(generation) => *state = BusState::Up { generation },
@@ -138,7 +141,10 @@ impl Link {
         }
         if is_connected {
             lock(&self.backoff).connected(Instant::now());
-            info!(generation, "bus up");
+            info!(generation, payload_max = self.payload_max(), "bus up");
+            if let Some(complaint) = too_small(client.max_payload()) {
+                warn!("{complaint}");
+            }
             self.interest.notify_one();
         } else {
             warn!(reason = "connection lost", "bus down");
@@ -182,7 +188,14 @@ impl Link {
             warn!(what, "messages lost");
         }
         for inbox in self.inboxes() {
-            inbox.queue.note(BusEvent::Lost { token: None, messages: None, cause: LostCause::Upstream });
+            inbox.queue.note(BusEvent::Lost { tokens: None, messages: None, cause: LostCause::Upstream });
+        }
+    }
+
+    /// A message was accepted, and the server of a new connection takes less than the one before it.
+    pub(super) fn refused_by_client(&self, what: &str, bytes: usize) {
+        if self.is_worth_a_line() {
+            warn!(what, bytes, payload_max = self.payload_max(), "too large for this server, and dropped");
         }
     }
 
@@ -199,6 +212,17 @@ impl Link {
             inbox.queue.close();
         }
     }
+}
+
+/// What is wrong with a server that takes messages of so many bytes, if anything is.
+fn too_small(max_payload: usize) -> Option<String> {
+    (max_payload < MESSAGE_BYTES_LEAST).then(|| {
+        format!(
+            "the NATS server takes messages of {max_payload} bytes at most, and Tickwire needs \
+             {MESSAGE_BYTES_LEAST}: books, catalogues and beats will be missing; raise `max_payload` in its \
+             configuration (its own default is 1048576)"
+        )
+    })
 }
 
 /// Runs `work` unless the connection breaks; `None` then, or when it is down already and `work` has to wait.
@@ -240,4 +264,19 @@ fn explain(error: &str) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_takes_too_little_is_told_what_to_change() {
+        assert_eq!(too_small(1 << 20), None);
+        assert_eq!(too_small(MESSAGE_BYTES_LEAST), None);
+        let complaint = too_small(MESSAGE_BYTES_LEAST - 1).unwrap();
+        for part in ["4095", "4096", "`max_payload`"] {
+            assert!(complaint.contains(part), "{complaint}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::client::PublishErrorKind;
 use async_nats::{Client, Message, Request, RequestErrorKind, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -90,11 +91,11 @@ impl Pump {
                 // What waited through the loss of the connection is stale.
                 if self.link.is_up() {
                     let sealed = self.sealer.seal(&payload);
-                    while_up(&self.link, self.client.publish(wire(&subject), sealed)).await;
+                    self.publish("a message", wire(&subject), sealed).await;
                 }
             }
             Job::Answer { subject, payload } => {
-                while_up(&self.link, self.client.publish(subject, payload)).await;
+                self.publish("an answer", subject, payload).await;
             }
             Job::Ask { subject, payload, answer } => {
                 start(ask(self.client.clone(), subject, payload, answer));
@@ -119,6 +120,18 @@ impl Pump {
             }
         }
         None
+    }
+}
+
+impl Pump {
+    async fn publish(&self, what: &str, subject: async_nats::Subject, payload: Bytes) {
+        let bytes = payload.len();
+        let published = while_up(&self.link, self.client.publish(subject, payload)).await;
+        if let Some(Err(error)) = published
+            && error.kind() == PublishErrorKind::MaxPayloadExceeded
+        {
+            self.link.refused_by_client(what, bytes);
+        }
     }
 }
 
@@ -205,7 +218,7 @@ fn send_answer(
     subject: async_nats::Subject,
     payload: Bytes,
 ) -> Result<(), PublishError> {
-    let bytes_max = link.payload_bytes_max();
+    let bytes_max = link.payload_max();
     if payload.len() > bytes_max {
         return Err(PublishError::TooLarge { bytes: payload.len(), bytes_max });
     }

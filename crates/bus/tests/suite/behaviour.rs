@@ -287,16 +287,33 @@ async fn interest_is_in_force_before_a_question(bus: Fixture) {
 
 async fn big_payloads_pass_and_bigger_are_refused(bus: Fixture) {
     let a = data("A");
+    let ask = Subject::ask("sim", 7).unwrap();
     let (_interest, mut inbox) = bus.inbox(&[(&a, 1)]).await;
-    let big = Bytes::from(vec![9; 1_000_000]);
-    bus.publish(&a, big.clone());
+    let mut questions = bus.publisher.serve(&ask).await.unwrap();
+    let payload_max = bus.publisher.payload_max();
+    assert!((1_000_000..=1 << 20).contains(&payload_max), "{payload_max}");
+    let largest = Bytes::from(vec![9; payload_max]);
+    let bigger = Bytes::from(vec![9; payload_max + 1]);
+    let too_large = PublishError::TooLarge { bytes: payload_max + 1, bytes_max: payload_max };
+    bus.publish(&a, largest.clone());
     let events = take(&mut inbox, 1).await;
-    assert!(messages(&events) == [(1, big.as_ref())]);
-    let bigger = Bytes::from(vec![9; (1 << 20) + 1]);
-    let refused = bus.publisher.publish(&a, bigger.clone());
-    assert!(matches!(refused, Err(PublishError::TooLarge { bytes: 1_048_577, .. })), "{refused:?}");
-    let asked = bus.consumer.request(&Subject::ask("sim", 7).unwrap(), bigger, PATIENCE).await;
+    assert!(messages(&events) == [(1, largest.as_ref())]);
+    assert_eq!(bus.publisher.publish(&a, bigger.clone()), Err(too_large));
+    let asked = bus.consumer.request(&ask, bigger.clone(), PATIENCE).await;
     assert_eq!(asked, Err(RequestError::TooLarge));
+    let answering = async {
+        questions.next().await.unwrap().reply(largest.clone()).unwrap();
+        questions.next().await.unwrap().reply(bigger.clone())
+    };
+    let asking = async {
+        let first = bus.consumer.request(&ask, largest.clone(), PATIENCE).await;
+        let second = bus.consumer.request(&ask, Bytes::new(), Duration::from_millis(50)).await;
+        (first, second)
+    };
+    let ((first, second), refused) = futures_util::future::join(asking, answering).await;
+    assert!(first.as_ref() == Ok(&largest));
+    assert_eq!(refused, Err(too_large), "whoever answers is told");
+    assert_eq!(second, Err(RequestError::TimedOut));
 }
 
 async fn wildcards_are_for_subscribing_only(bus: Fixture) {

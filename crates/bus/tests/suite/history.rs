@@ -23,6 +23,15 @@ fn payload(number: u64) -> Bytes {
     payload.into()
 }
 
+/// One of a numbering.
+fn payload_of(epoch: u64, number: u64) -> Bytes {
+    [number.to_be_bytes(), epoch.to_be_bytes()].concat().into()
+}
+
+fn epoch(payload: &[u8]) -> u64 {
+    payload.get(8..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u64::from_be_bytes)
+}
+
 fn number(payload: &[u8]) -> u64 {
     payload.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
@@ -32,10 +41,17 @@ fn numbers(recalled: &Recalled) -> Vec<u64> {
 }
 
 fn recall(symbol: &str, first: u64, last: u64) -> Recall {
-    let place = move |payload: &[u8]| match number(payload) {
-        before if before < first => Ordering::Less,
-        behind if behind > last => Ordering::Greater,
-        _ => Ordering::Equal,
+    recall_of(0, symbol, first, last)
+}
+
+/// Of one numbering; of another one, a payload cannot tell.
+fn recall_of(wanted: u64, symbol: &str, first: u64, last: u64) -> Recall {
+    let place = move |payload: &[u8]| {
+        (epoch(payload) == wanted).then(|| match number(payload) {
+            before if before < first => Ordering::Less,
+            behind if behind > last => Ordering::Greater,
+            _ => Ordering::Equal,
+        })
     };
     let (subject, place) = (subject(symbol), Arc::new(place));
     Recall { subject, place, cursor: 0, messages_max: 100_000, bytes_max: 100 << 20 }
@@ -133,6 +149,71 @@ async fn check(bus: &dyn Backplane) {
         assert!(all.into_iter().eq(101..=2900));
         assert_eq!(parts, 2800_usize.div_ceil(limits.0.min(limits.1 / 40)));
     }
+}
+
+/// Several ingesters published the same subject, one after another and at the same time, each with a numbering of its
+/// own; damaged messages lie between.
+async fn check_numberings(bus: &dyn Backplane) {
+    const EPOCHS: [u64; 4] = [0xC0FF_EE00_0000_0001, 7, u64::MAX, 0x1234_5678_9ABC_DEF0];
+    let mut last = [0; 4];
+    let mut say = |at: usize, count: u64| {
+        for _ in 0..count {
+            last[at] += 1;
+            bus.publish(&subject("A"), payload_of(EPOCHS[at], last[at])).unwrap();
+        }
+    };
+    say(0, 700);
+    say(1, 300);
+    // Overlapping for a while: alone, in turns, and one silent for longer than a search looks ahead.
+    for turn in 0..60 {
+        say(1, 1 + turn % 7);
+        say(2, 1 + turn % 11);
+        if turn % 20 == 0 {
+            bus.publish(&subject("A"), Bytes::from("?")).unwrap();
+            say(2, 150);
+        }
+    }
+    say(2, 200);
+    say(3, 900);
+    say(0, 1);
+    bus.flush(PATIENCE).await.unwrap();
+    let history = bus.history().unwrap();
+    let is_settled = async {
+        while history.recall(recall_of(EPOCHS[0], "A", 701, 701)).await.unwrap().messages.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_settled).await.expect("everything is kept");
+    for (epoch, last) in EPOCHS.into_iter().zip(last) {
+        for (from, to) in [(1, last), (1, 1), (last / 3, last / 2), (last - 1, last + 5), (last, last)] {
+            let found = history.recall(recall_of(epoch, "A", from, to)).await.unwrap();
+            assert!(
+                numbers(&found).into_iter().eq(from..=to.min(last)),
+                "{from} to {to} of {epoch}: {:?}",
+                numbers(&found)
+            );
+        }
+        let behind = history.recall(recall_of(epoch, "A", last + 1, last + 9)).await.unwrap();
+        assert!(behind.messages.is_empty() && !behind.more);
+    }
+    let unknown = history.recall(recall_of(99, "A", 1, 9)).await.unwrap();
+    assert!(unknown.messages.is_empty() && !unknown.more);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_tells_numberings_apart() {
+    let bus = MemoryBus::default();
+    bus.keep_history(100_000);
+    check_numberings(&bus).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_tells_numberings_apart() {
+    let server = jetstream();
+    let bus = connect(&with_history(&server, history(true)));
+    up(bus.as_ref()).await;
+    ready(bus.as_ref()).await;
+    check_numberings(bus.as_ref()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tickwire_bus::{Backplane, BusEvent, InboxLimits, LostCause, MemoryBus};
+use tickwire_bus::{Backplane, BusEvent, InboxLimits, LostCause, MemoryBus, MemoryLimits, PublishError};
 
 use crate::fixture::{data, messages};
 
@@ -32,6 +32,15 @@ async fn the_nth_message_is_lost_without_a_word() {
     assert_eq!(events.len(), 6, "nothing tells of it");
 }
 
+#[test]
+fn a_small_bus_takes_small_payloads() {
+    let bus = MemoryBus::new(MemoryLimits { payload_bytes_max: 3, ..MemoryLimits::default() });
+    assert_eq!((bus.payload_max(), MemoryBus::default().payload_max()), (3, 1 << 20));
+    assert_eq!(bus.publish(&data("A"), Bytes::from("abc")), Ok(()));
+    let refused = PublishError::TooLarge { bytes: 4, bytes_max: 3 };
+    assert_eq!(bus.publish(&data("A"), Bytes::from("abcd")), Err(refused));
+}
+
 #[tokio::test]
 async fn a_stalled_inbox_overflows_and_recovers() {
     let bus = MemoryBus::default();
@@ -46,7 +55,8 @@ async fn a_stalled_inbox_overflows_and_recovers() {
     assert_eq!(inbox.recv_batch(&mut events, 100).now_or_never(), None);
     bus.set_stalled(false);
     assert!(inbox.recv_batch(&mut events, 100).await);
-    let lost = BusEvent::Lost { token: Some(1), messages: Some(8), cause: LostCause::InboxFull };
+    let tokens = Some([1].into());
+    let lost = BusEvent::Lost { tokens, messages: Some(8), cause: LostCause::InboxFull };
     assert_eq!((&events[0], numbers(&events)), (&lost, vec![8, 9]));
 }
 

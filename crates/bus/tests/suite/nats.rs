@@ -88,7 +88,7 @@ async fn an_overflow_inside_the_client_is_told() {
         publisher.publish(&data("A"), Bytes::from(number.to_be_bytes().to_vec())).unwrap();
     }
     let is_told = |event: &BusEvent| {
-        matches!(event, BusEvent::Lost { token: None, messages: None, cause: LostCause::Upstream })
+        matches!(event, BusEvent::Lost { tokens: None, messages: None, cause: LostCause::Upstream })
     };
     let events = take_until(&mut inbox, |events| events.iter().any(is_told)).await;
     let numbers: Vec<_> = messages(&events).into_iter().map(|(_, payload)| payload.to_vec()).collect();
@@ -114,6 +114,31 @@ async fn nothing_stale_is_delivered_after_an_outage() {
     bus.publish(&data("A"), Bytes::from("fresh")).unwrap();
     let events = take(&mut inbox, 1).await;
     assert_eq!(messages(&events), [(1, b"fresh".as_slice())]);
+}
+
+/// What a message may have is what this server says, and another number when another server answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_payload_is_what_the_server_takes_now() {
+    const ENVELOPE: usize = 16;
+    let text = "max_payload: 5000".to_owned();
+    let mut server = NatsServer::start(NatsServerConfig { text, ..NatsServerConfig::default() });
+    let bus = connect(&nats_config(&server));
+    for (max_payload, next) in [(5_000, "max_payload: 2000"), (2_000, "max_payload: 9000"), (9_000, "")] {
+        up(bus.as_ref()).await;
+        assert_eq!(bus.payload_max(), max_payload - ENVELOPE);
+        let (interest, mut inbox) = bus.inbox(InboxLimits::default());
+        interest.subscribe(&data("A"), 1).unwrap();
+        bus.flush(PATIENCE).await.unwrap();
+        let largest = vec![7; bus.payload_max()];
+        bus.publish(&data("A"), largest.clone().into()).unwrap();
+        assert!(messages(&take(&mut inbox, 1).await) == [(1, largest.as_slice())]);
+        let refused = bus.publish(&data("A"), vec![7; bus.payload_max() + 1].into());
+        assert!(matches!(refused, Err(PublishError::TooLarge { .. })), "{refused:?}");
+        server.stop();
+        wait_state(bus.as_ref(), |state| !state.is_up()).await;
+        server.set_config(next);
+        server.restart();
+    }
 }
 
 fn cluster_of_two() -> [NatsServer; 2] {

@@ -1,33 +1,54 @@
 //! The gateway's answers to commands, and what to do when there is none.
 
-use tickwire_wire::{Error, Ledger, Refused, Subscribed};
+use std::sync::Arc;
+
+use tickwire_wire::{Channel, Error, Ledger, Refused, Subscribed};
 use tokio::time::Instant;
 
 use super::Session;
+use super::account::{EndedAccount, Scope};
+use super::numbering::Numbering;
 use super::requests::Kind;
-use crate::error::CommandError;
-use crate::event::{Event, Outcome};
+use super::wanted::Group;
+use crate::error::{CommandError, Disconnect};
+use crate::event::{Event, Outcome, State};
 
 /// A refusal that says that all is well.
 const ALREADY: &str = "already_subscribed";
+/// A refusal that ends what was granted.
+const ENDED: &str = "ended";
 
 impl Session {
     pub(super) fn subscribed(&mut self, subscribed: Subscribed, now: Instant) {
-        let Subscribed { id, granted, refused } = subscribed;
+        let Subscribed { id, granted, mut refused } = subscribed;
         let kind = self.requests.pending.get(&id).map_or(Kind::Subscribe, |pending| pending.kind);
         if matches!(kind, Kind::Unsubscribe | Kind::RepairUnsubscribe) {
             // Names that were not subscribed. The account follows and is the answer.
             return;
         }
+        if id == 0 {
+            let (ended, others) = refused.into_iter().partition(|refused| refused.code == ENDED);
+            refused = others;
+            let is_all = granted.is_empty() && refused.is_empty();
+            self.ended(ended, now);
+            if is_all {
+                return;
+            }
+        }
         let request = self.requests.pending.remove(&id).and_then(|pending| pending.request);
         if matches!(kind, Kind::Subscribe | Kind::Repair) {
             for granted in &granted {
                 let channel = granted.channel();
+                if let Some(other) = self.instruments.is_taken(granted.instrument, &granted.symbol) {
+                    let (number, symbol) = (granted.instrument, &granted.symbol);
+                    self.broken(format!("grants number {number} to {symbol}, while {other} has it"));
+                    return;
+                }
                 self.wanted.granted(channel, &granted.symbol);
                 let instrument = self.instruments.grant(granted);
                 let numbering = instrument.subscription(channel).and_then(|s| s.numbering);
-                if numbering.is_some_and(|numbering| numbering.is_owed()) {
-                    self.owe(granted.instrument, channel);
+                if let Some(numbering) = numbering.filter(Numbering::is_owed) {
+                    self.owe(granted.instrument, channel, numbering.is_filling());
                 }
             }
             for refused in &refused {
@@ -56,16 +77,67 @@ impl Session {
         }
     }
 
+    /// From here on, what comes could be attributed to the wrong instrument: the connection ends.
+    fn broken(&mut self, what: String) {
+        self.counters.violations += 1;
+        self.fault = Some(Disconnect::Protocol(what));
+    }
+
+    /// Subscriptions that are over. What is still owed to them does not come any more.
+    fn ended(&mut self, ended: Vec<Refused>, now: Instant) {
+        let mut again: Vec<Group> = Vec::new();
+        for Refused { channel, symbol, message, may_retry, .. } in ended {
+            let channel = Channel::try_from(channel).unwrap_or_default();
+            let scale = self.instruments.get(&symbol).map(|instrument| Arc::clone(&instrument.scale));
+            let of_wildcard = !self.wanted.contains(channel, &symbol);
+            if let (Some(scale), Some(mut over)) = (scale, self.instruments.remove(&symbol, channel)) {
+                let owed = over.numbering.as_mut().and_then(Numbering::give_up);
+                if let Some(missing) = owed {
+                    self.missing(&scale, channel, missing);
+                }
+                // Their ledger follows at once; a gateway that owes it must not fill this.
+                if self.ended.len() >= self.settings.subscriptions_max {
+                    self.ended.clear();
+                }
+                let (symbol, id, account) = (symbol.clone(), over.id, over.account);
+                self.ended.push(EndedAccount { id, channel, symbol, account });
+                let state = State::Ended { scale, channel, reason: message, returns: may_retry };
+                self.event(Event::State(state));
+            }
+            if !may_retry {
+                self.wanted.remove(channel, &symbol);
+            } else if of_wildcard {
+                // The gateway grants it by itself.
+            } else if let Some(max_rate) = self.wanted.again(channel, &symbol, now) {
+                let is_like = |group: &&mut Group| {
+                    group.channel == channel && group.max_rate.to_bits() == max_rate.to_bits()
+                };
+                match again.iter_mut().find(is_like) {
+                    Some(group) => group.symbols.push(symbol),
+                    None => again.push(Group { channel, max_rate, symbols: vec![symbol] }),
+                }
+            } else if let Some(at) = self.wanted.refused(channel, &symbol, now) {
+                self.tick_by(at);
+            }
+        }
+        for group in again {
+            self.subscribe(&group, Kind::Subscribe, None, now);
+        }
+    }
+
     pub(super) fn ledger(&mut self, ledger: Ledger) {
         let pending = self.requests.pending.remove(&ledger.id);
         if pending.as_ref().is_some_and(|pending| pending.kind == Kind::RepairUnsubscribe) {
             return;
         }
-        // What is being unsubscribed may be in it or not.
-        let is_changing = |kind| matches!(kind, Kind::Unsubscribe | Kind::RepairUnsubscribe | Kind::Repair);
-        let is_whole = pending.as_ref().is_none_or(|pending| pending.kind == Kind::Ledger)
-            && !self.requests.pending.values().any(|pending| is_changing(pending.kind));
-        self.check_ledger(&ledger, is_whole);
+        self.check_ledger(
+            &ledger,
+            match pending.as_ref().map(|pending| pending.kind) {
+                Some(Kind::Ledger) => Scope::Whole,
+                Some(_) => Scope::Part,
+                None => Scope::Unasked,
+            },
+        );
         if let Some(pending) = pending.as_ref().filter(|pending| pending.kind == Kind::Unsubscribe) {
             // A grant may have crossed with the command.
             let channel = pending.channel;
@@ -105,6 +177,12 @@ impl Session {
             }
             None => self.event(Event::Rejected(error)),
         }
+    }
+
+    /// What is being unsubscribed may be in a ledger or not.
+    pub(super) fn is_changing(&self) -> bool {
+        let is_changing = |kind| matches!(kind, Kind::Unsubscribe | Kind::RepairUnsubscribe | Kind::Repair);
+        self.requests.pending.values().any(|pending| is_changing(pending.kind))
     }
 
     /// Asks again for what was refused for now.

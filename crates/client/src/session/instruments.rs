@@ -15,6 +15,8 @@ const CHANNEL_SLOTS: usize = Channel::ALL.len() + 1;
 /// One channel of one instrument.
 #[derive(Debug, Default)]
 pub(crate) struct Subscription {
+    /// The instrument's number, as its last grant says. It means nothing on another connection.
+    pub(crate) id: u32,
     /// On the present connection.
     pub(crate) is_granted: bool,
     /// State is on its way: what is shown until then is old.
@@ -35,7 +37,6 @@ pub(crate) struct LastQuote {
 
 #[derive(Debug)]
 pub(crate) struct Instrument {
-    pub(crate) id: u32,
     pub(crate) scale: Arc<Scale>,
     pub(crate) venue: Arc<str>,
     subscriptions: [Option<Subscription>; CHANNEL_SLOTS],
@@ -50,6 +51,15 @@ impl Instrument {
 
     pub(crate) fn subscription_mut(&mut self, channel: Channel) -> Option<&mut Subscription> {
         self.subscriptions[channel as usize].as_mut()
+    }
+
+    /// A subscription that is granted under this number, and by no other.
+    pub(crate) fn granted_mut(&mut self, id: u32, channel: Channel) -> Option<&mut Subscription> {
+        self.subscription_mut(channel).filter(|s| s.is_granted && s.id == id)
+    }
+
+    fn has(&self, is_it: impl Fn(&Subscription) -> bool) -> bool {
+        self.subscriptions.iter().flatten().any(is_it)
     }
 
     /// Its subscriptions, with their channels.
@@ -79,7 +89,6 @@ impl Instrument {
     fn new(granted: &Granted) -> Self {
         let venue = granted.symbol.split_once(':').map_or(granted.symbol.as_str(), |(venue, _)| venue);
         Self {
-            id: granted.instrument,
             scale: Arc::new(Scale {
                 symbol: granted.symbol.clone(),
                 price_decimals: granted.price_decimals,
@@ -99,7 +108,9 @@ pub(crate) struct Instruments {
     slots: Vec<Option<Instrument>>,
     free: Vec<usize>,
     by_symbol: HashMap<String, usize>,
-    /// Ids hold for one connection: another gateway tells them again.
+    /// Numbers hold for one connection, and there from their grant until what was granted under them ended or is
+    /// granted under another. A number leads to an instrument only; whether it is that of a subscription says the
+    /// subscription.
     by_id: HashMap<u32, usize>,
 }
 
@@ -112,8 +123,17 @@ impl Instruments {
         self.slots[*self.by_symbol.get(symbol)?].as_mut()
     }
 
-    pub(crate) fn by_id_mut(&mut self, id: u32) -> Option<&mut Instrument> {
-        self.slots[*self.by_id.get(&id)?].as_mut()
+    /// The instrument whose subscription to a channel is granted under this number.
+    pub(crate) fn granted_mut(&mut self, id: u32, channel: Channel) -> Option<&mut Instrument> {
+        let instrument = self.slots[*self.by_id.get(&id)?].as_mut()?;
+        instrument.granted_mut(id, channel).is_some().then_some(instrument)
+    }
+
+    /// Under this number something of another symbol is granted: whose.
+    pub(crate) fn is_taken(&self, id: u32, symbol: &str) -> Option<&str> {
+        let instrument = self.slots[*self.by_id.get(&id)?].as_ref()?;
+        let is_other = instrument.scale.symbol != symbol && instrument.has(|s| s.is_granted && s.id == id);
+        is_other.then_some(instrument.scale.symbol.as_str())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Instrument> {
@@ -143,13 +163,12 @@ impl Instruments {
             Some(at) => *at,
             None => self.insert(granted),
         };
-        self.by_id.insert(granted.instrument, at);
+        let (channel, id) = (granted.channel(), granted.instrument);
         let instrument = self.slots[at].get_or_insert_with(|| Instrument::new(granted));
-        instrument.id = granted.instrument;
         instrument.set_scale(granted.price_decimals, granted.size_decimals);
-        let channel = granted.channel();
         let slot = &mut instrument.subscriptions[channel as usize];
         let subscription = slot.get_or_insert_with(Subscription::default);
+        let before = std::mem::replace(&mut subscription.id, id);
         subscription.is_granted = true;
         subscription.account = Account::new(granted.sequence);
         // Nothing happened yet: then there is nothing to wait for.
@@ -166,24 +185,36 @@ impl Instruments {
             Channel::Quote if granted.sequence == 0 => instrument.quote = None,
             _ => {}
         }
-        instrument
+        self.forget_id(before, at);
+        self.by_id.insert(id, at);
+        self.slots[at].get_or_insert_with(|| Instrument::new(granted))
     }
 
-    /// The program does not want it any more.
-    pub(crate) fn remove(&mut self, symbol: &str, channel: Channel) {
-        let Some(at) = self.by_symbol.get(symbol).copied() else { return };
-        let Some(instrument) = self.slots[at].as_mut() else { return };
-        instrument.subscriptions[channel as usize] = None;
+    /// The program does not want it any more, or there is no more of it.
+    pub(crate) fn remove(&mut self, symbol: &str, channel: Channel) -> Option<Subscription> {
+        let at = *self.by_symbol.get(symbol)?;
+        let instrument = self.slots[at].as_mut()?;
+        let subscription = instrument.subscriptions[channel as usize].take()?;
         match channel {
             Channel::Quote => instrument.quote = None,
             Channel::Book => instrument.book = None,
             _ => {}
         }
-        if instrument.subscriptions.iter().all(Option::is_none) {
-            self.by_id.remove(&instrument.id);
+        let is_last = !instrument.has(|_| true);
+        self.forget_id(subscription.id, at);
+        if is_last {
             self.by_symbol.remove(symbol);
             self.slots[at] = None;
             self.free.push(at);
+        }
+        Some(subscription)
+    }
+
+    /// A number that is no subscription's any more must not lead to whatever takes the instrument's place later.
+    fn forget_id(&mut self, id: u32, at: usize) {
+        let is_used = self.slots[at].as_ref().is_some_and(|instrument| instrument.has(|s| s.id == id));
+        if !is_used && self.by_id.get(&id) == Some(&at) {
+            self.by_id.remove(&id);
         }
     }
 
@@ -197,3 +228,7 @@ impl Instruments {
         at
     }
 }
+
+#[cfg(test)]
+#[path = "instruments_tests.rs"]
+mod tests;

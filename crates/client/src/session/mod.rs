@@ -15,13 +15,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickwire_wire::{Channel, Command, Encoding, Feed, FeedState, Heartbeat, Hello, Limits, Message};
+use tickwire_wire::{Channel, Command, Encoding, Feed, FeedState, Heartbeat, Hello, Ledger, Limits, Message};
 use tokio::time::Instant;
 
+use self::account::EndedAccount;
 use self::instruments::Instruments;
 pub(crate) use self::instruments::{Instrument, LastQuote};
+pub(crate) use self::numbering::Missing;
 use self::requests::Requests;
 use self::wanted::Wanted;
+use crate::error::Disconnect;
 use crate::event::{Event, State};
 
 /// What went wrong so far, and what was thrown away.
@@ -33,11 +36,12 @@ pub struct Counters {
     pub records: u64,
     /// Gaps handed to the program.
     pub gaps: u64,
-    /// Gaps that the gateway should have announced and did not.
+    /// Gaps that the gateway should have announced and did not, and grants that contradict each other.
     pub violations: u64,
     /// Records that the program had already.
     pub duplicates: u64,
-    /// Records of something that is not subscribed (any more), or of a book that is broken.
+    /// Records of something that is not subscribed (any more), of a number that was not granted on this connection, or
+    /// of a book that is broken.
     pub ignored: u64,
     /// Times that a book did not agree with its records.
     pub broken_books: u64,
@@ -64,9 +68,20 @@ pub(crate) struct Session {
     requests: Requests,
     /// Lossless subscriptions to which the gateway owes records.
     owed: Vec<(u32, Channel)>,
-    /// Send time of the last message with a lossless record, or with something newly owed.
-    owed_since: u64,
-    is_lossless_moving: bool,
+    /// Send time at which it was last looked at.
+    looked_at: Option<u64>,
+    /// Send time of the last message with something that was owed since a reconnect.
+    filled_at: u64,
+    /// There is such a thing in the message that is being read.
+    is_filling: bool,
+    /// The gateway says that this session reads too slowly.
+    is_held_back: bool,
+    /// Subscriptions that ended, until their ledger comes.
+    ended: Vec<EndedAccount>,
+    /// The message before this one, when it was a ledger that nobody asked for.
+    unasked: Option<Ledger>,
+    /// Why nothing more of this connection can be understood.
+    fault: Option<Disconnect>,
     draining: Option<Duration>,
     next_tick: Option<Instant>,
     events: VecDeque<Event>,
@@ -85,8 +100,13 @@ impl Session {
             wanted: Wanted::default(),
             requests: Requests::default(),
             owed: Vec::new(),
-            owed_since: 0,
-            is_lossless_moving: false,
+            looked_at: None,
+            filled_at: 0,
+            is_filling: false,
+            is_held_back: false,
+            ended: Vec::new(),
+            unasked: None,
+            fault: None,
             draining: None,
             next_tick: None,
             events: VecDeque::new(),
@@ -110,6 +130,9 @@ impl Session {
         self.instruments.disconnected();
         self.feeds.clear();
         self.owed.clear();
+        (self.looked_at, self.filled_at, self.is_filling, self.is_held_back) = (None, 0, false, false);
+        self.ended.clear();
+        (self.unasked, self.fault) = (None, None);
         self.commands.clear();
         self.requests.disconnected();
         self.wanted.disconnected();
@@ -130,7 +153,25 @@ impl Session {
         self.limits.is_some()
     }
 
+    /// The gateway closed the session: a ledger just before that has every subscription.
+    pub(crate) fn closed(&mut self) {
+        if let Some(ledger) = self.unasked.take() {
+            self.check_missing(&ledger);
+        }
+    }
+
+    /// Why the connection has to end, when what came cannot be understood.
+    pub(crate) fn take_fault(&mut self) -> Option<Disconnect> {
+        self.fault.take()
+    }
+
     pub(crate) fn message(&mut self, message: Message, now: Instant) {
+        if self.fault.is_some() {
+            return;
+        }
+        if !matches!(message, Message::Sent(_)) {
+            self.unasked = None;
+        }
         match message {
             Message::Record(record) => self.record(record, now),
             Message::Subscribed(subscribed) => self.subscribed(subscribed, now),
@@ -138,8 +179,13 @@ impl Session {
             Message::Ledger(ledger) => self.ledger(ledger),
             Message::Error(error) => self.error(error, now),
             Message::Notice(notice) => {
-                if notice.code == "draining" {
-                    self.draining = Some(Duration::from_millis(u64::from(notice.retry_after_ms)));
+                match notice.code.as_str() {
+                    "draining" => {
+                        self.draining = Some(Duration::from_millis(u64::from(notice.retry_after_ms)));
+                    }
+                    "conflating" => self.is_held_back = true,
+                    "conflating_ended" => self.is_held_back = false,
+                    _ => {}
                 }
                 self.event(Event::Notice(notice));
             }
@@ -218,17 +264,18 @@ impl Session {
         }
         for position in heartbeat.positions {
             let channel = position.channel();
+            let id = position.instrument;
             let Some(numbering) = self
                 .instruments
-                .by_id_mut(position.instrument)
-                .and_then(|instrument| instrument.subscription_mut(channel)?.numbering.as_mut())
+                .granted_mut(id, channel)
+                .and_then(|instrument| instrument.granted_mut(id, channel)?.numbering.as_mut())
             else {
                 continue;
             };
             let was_owed = numbering.is_owed();
             numbering.heartbeat(position.epoch, position.sequence);
             if numbering.is_owed() && !was_owed {
-                self.owe(position.instrument, channel);
+                self.owe(id, channel, false);
             }
         }
     }

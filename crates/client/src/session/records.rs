@@ -8,8 +8,14 @@ use tokio::time::Instant;
 use super::Session;
 use super::books::BookEffect;
 use super::instruments::LastQuote;
-use super::numbering::{Missing, Numbering, OWED_NS_MAX, Verdict};
+use super::numbering::{Missing, OWED_NS_MAX, Patience, Verdict};
 use crate::event::{Event, GapEvent, NoticedBy, State, Update};
+
+/// How often it is looked at what is owed, in nanoseconds of the gateway's send time.
+const LOOK_NS: u64 = OWED_NS_MAX / 20;
+/// While the gateway says that it holds this session back, what it owes may wait behind what it sends: for at most so
+/// long, as it sheds or closes before that.
+const OWED_HELD_BACK_NS_MAX: u64 = 60_000_000_000;
 
 impl Session {
     pub(super) fn record(&mut self, record: Record, now: Instant) {
@@ -17,18 +23,17 @@ impl Session {
         if let Body::Gap(gap) = &record.body {
             return self.gap(record.instrument, gap, now);
         }
-        let Some(instrument) = self.instruments.by_id_mut(record.instrument) else {
+        // By its number as granted on this connection, and by nothing that was known before.
+        let id = record.instrument;
+        let Some(instrument) = self.instruments.granted_mut(id, channel) else {
             self.counters.ignored += 1;
             return;
         };
-        let Some(subscription) = instrument.subscription_mut(channel).filter(|s| s.is_granted) else {
-            self.counters.ignored += 1;
-            return;
-        };
+        let Some(subscription) = instrument.granted_mut(id, channel) else { return };
         subscription.account.record(record.sequence);
         let mut missing = None;
         if let Some(numbering) = &mut subscription.numbering {
-            self.is_lossless_moving = true;
+            self.is_filling |= numbering.is_filling();
             match numbering.record(record.sequence) {
                 Verdict::Take => {}
                 Verdict::TakeAfter(before) => missing = Some(before),
@@ -61,7 +66,7 @@ impl Session {
     }
 
     fn book_effect(&mut self, effect: BookEffect, record: Record) {
-        let Some(instrument) = self.instruments.by_id_mut(record.instrument) else { return };
+        let Some(instrument) = self.instruments.granted_mut(record.instrument, Channel::Book) else { return };
         let scale = Arc::clone(&instrument.scale);
         let repair_at = instrument.book.as_ref().and_then(|book| book.repair_at());
         let is_right = matches!(effect, BookEffect::Applied | BookEffect::Repaired);
@@ -77,7 +82,9 @@ impl Session {
                 self.event(Event::Record(Update { record, scale: Arc::clone(&scale) }));
                 self.event(Event::State(State::BookRepaired { scale }));
             }
-            BookEffect::Broken(error) => self.book_broken(scale, error.to_string()),
+            BookEffect::Broken(error) => {
+                self.book_broken(scale, format!("{error}; it is asked for again"));
+            }
             BookEffect::Ignored => self.counters.ignored += 1,
         }
     }
@@ -89,18 +96,15 @@ impl Session {
 
     fn gap(&mut self, id: u32, gap: &Gap, now: Instant) {
         let channel = gap.channel();
-        let Some(instrument) = self.instruments.by_id_mut(id) else {
+        let Some(instrument) = self.instruments.granted_mut(id, channel) else {
             self.counters.ignored += 1;
             return;
         };
         let scale = Arc::clone(&instrument.scale);
-        let Some(subscription) = instrument.subscription_mut(channel).filter(|s| s.is_granted) else {
-            self.counters.ignored += 1;
-            return;
-        };
+        let Some(subscription) = instrument.granted_mut(id, channel) else { return };
         subscription.account.gap(gap);
         if let Some(numbering) = &mut subscription.numbering {
-            self.is_lossless_moving = true;
+            self.is_filling |= numbering.is_filling();
             let (before, announced) = numbering.gap(gap);
             if let Some(before) = before {
                 self.missing(&scale, channel, before);
@@ -127,14 +131,16 @@ impl Session {
             epoch: gap.epoch,
             cause: gap.cause(),
         };
-        self.gap_event(Arc::clone(&scale), channel, missing, NoticedBy::Gateway);
+        let gap = GapEvent::new(Arc::clone(&scale), channel, missing, NoticedBy::Gateway);
+        let reason = gap.explanation();
+        self.event(Event::Gap(gap));
         if is_news {
-            self.book_broken(scale, "records were lost on the way to the gateway".to_owned());
+            self.book_broken(scale, reason.to_owned());
         }
     }
 
     /// Numbers that nobody announced.
-    fn missing(&mut self, scale: &Arc<Scale>, channel: Channel, missing: Missing) {
+    pub(super) fn missing(&mut self, scale: &Arc<Scale>, channel: Channel, missing: Missing) {
         if missing.cause != GapCause::Resume {
             self.counters.violations += 1;
         }
@@ -142,29 +148,40 @@ impl Session {
     }
 
     fn gap_event(&mut self, scale: Arc<Scale>, channel: Channel, missing: Missing, noticed_by: NoticedBy) {
-        let Missing { first, last, epoch, cause } = missing;
-        self.event(Event::Gap(GapEvent { scale, channel, first, last, epoch, cause, noticed_by }));
+        self.event(Event::Gap(GapEvent::new(scale, channel, missing, noticed_by)));
     }
 
     /// The gateway owes records to a lossless subscription; [`Session::sent`] looks whether they come.
-    pub(super) fn owe(&mut self, instrument: u32, channel: Channel) {
-        self.is_lossless_moving = true;
+    pub(super) fn owe(&mut self, instrument: u32, channel: Channel, is_filling: bool) {
+        self.is_filling |= is_filling;
         self.owed.push((instrument, channel));
+        self.looked_at = None;
     }
 
     /// The end of a WebSocket message.
     pub(super) fn sent(&mut self, time: u64) {
-        if std::mem::take(&mut self.is_lossless_moving) {
-            self.owed_since = time;
+        if std::mem::take(&mut self.is_filling) {
+            self.filled_at = time;
         }
-        if self.owed.is_empty() || time.saturating_sub(self.owed_since) < OWED_NS_MAX {
+        if self.owed.is_empty() || self.looked_at.is_some_and(|at| time.abs_diff(at) < LOOK_NS) {
             return;
         }
+        self.looked_at = Some(time);
+        let ns_max = if self.is_held_back { OWED_HELD_BACK_NS_MAX } else { OWED_NS_MAX };
+        let patience = Patience { time, ns_max, filled_at: self.filled_at };
         for (id, channel) in std::mem::take(&mut self.owed) {
-            let Some(instrument) = self.instruments.by_id_mut(id) else { continue };
+            let Some(instrument) = self.instruments.granted_mut(id, channel) else { continue };
             let scale = Arc::clone(&instrument.scale);
-            let numbering = instrument.subscription_mut(channel).and_then(|s| s.numbering.as_mut());
-            if let Some(missing) = numbering.and_then(Numbering::give_up) {
+            let Some(numbering) = instrument.granted_mut(id, channel).and_then(|s| s.numbering.as_mut())
+            else {
+                continue;
+            };
+            let mut lost = Vec::new();
+            lost.extend(std::iter::from_fn(|| numbering.settle(patience)));
+            if numbering.is_owed() {
+                self.owed.push((id, channel));
+            }
+            for missing in lost {
                 self.missing(&scale, channel, missing);
             }
         }

@@ -16,6 +16,8 @@ struct Want {
     max_rate: f64,
     refusals: u32,
     retry_at: Option<Instant>,
+    /// When it was last asked for again because it had ended and was there anew.
+    again_at: Option<Instant>,
 }
 
 /// Symbols of one channel that share a rate.
@@ -61,8 +63,18 @@ impl Wanted {
 
     pub(crate) fn granted(&mut self, channel: Channel, symbol: &str) {
         if let Some(want) = self.0.get_mut(&(channel, symbol.to_owned())) {
-            *want = Want { max_rate: want.max_rate, ..Want::default() };
+            *want = Want { max_rate: want.max_rate, again_at: want.again_at, ..Want::default() };
         }
+    }
+
+    /// It ended, and is there anew. Its rate, when it may be asked for at once: not where that was so just now.
+    pub(crate) fn again(&mut self, channel: Channel, symbol: &str, now: Instant) -> Option<f64> {
+        let want = self.0.get_mut(&(channel, symbol.to_owned()))?;
+        let is_calm = want.again_at.is_none_or(|at| now.duration_since(at) >= RETRY.min);
+        if is_calm {
+            want.again_at = Some(now);
+        }
+        is_calm.then_some(want.max_rate)
     }
 
     /// Refused for now. Returns when it is asked for again: by itself, or with all of its venue.

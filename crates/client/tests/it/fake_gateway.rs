@@ -177,6 +177,18 @@ impl Session {
         tokio::time::timeout(time, self.said.recv()).await.ok().flatten()
     }
 
+    /// The commands, other than receipts, that come within this time.
+    pub(crate) async fn commands_within(&mut self, time: Duration) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let _ = tokio::time::timeout(time, async {
+            loop {
+                commands.push(self.command().await);
+            }
+        })
+        .await;
+        commands
+    }
+
     /// The next command that is no receipt.
     pub(crate) async fn command(&mut self) -> Command {
         loop {
@@ -256,7 +268,11 @@ pub(crate) fn refused(channel: Channel, symbol: &str, code: &str, may_retry: boo
 }
 
 fn record(sequence: u64, body: Body) -> Message {
-    Message::Record(Record { instrument: ID, sequence, event_time: 5, receive_time: 6, body })
+    record_of(ID, sequence, body)
+}
+
+pub(crate) fn record_of(instrument: u32, sequence: u64, body: Body) -> Message {
+    Message::Record(Record { instrument, sequence, event_time: 5, receive_time: 6, body })
 }
 
 pub(crate) fn quote(sequence: u64) -> Message {

@@ -1,10 +1,10 @@
 //! Every loss is announced: by the gateway, or by the client itself.
 
 use tickwire_client::Client;
-use tickwire_client::wire::{Channel, FeedState, GapCause, Message};
+use tickwire_client::wire::{Body, Channel, FeedState, GapCause, Message, Notice, Trade};
 
-use crate::fake_gateway::{FakeGateway, SYMBOL, Session, gap, heartbeat, quote, trade};
-use crate::transcript::{take, until};
+use crate::fake_gateway::{FakeGateway, SYMBOL, Session, gap, granted, heartbeat, quote, record_of, trade};
+use crate::transcript::{during, take, until};
 
 async fn subscribed(gateway: &mut FakeGateway, channel: Channel, sequence: u64) -> (Client, Session) {
     let builder = gateway.client().subscribe(channel, [SYMBOL]);
@@ -77,6 +77,64 @@ async fn the_loss_of_a_last_record_is_found_in_the_silence() {
     ];
     assert_eq!(take(&mut client, 5).await, expected);
     assert_eq!(client.counters().violations, 1);
+}
+
+/// A market that goes on elsewhere does not hide that one symbol lost its last record.
+#[tokio::test(start_paused = true)]
+async fn a_lost_last_record_is_told_while_other_symbols_trade() {
+    let mut gateway = FakeGateway::new();
+    let builder =
+        gateway.client().subscribe(Channel::Trade, [SYMBOL]).subscribe(Channel::Trade, ["sim:OTHER"]);
+    let (mut client, mut session) = gateway.session(builder).await;
+    session.grant(1, 10).await;
+    until(&mut client, "subscribed").await;
+    let other = granted(Channel::Trade, "sim:OTHER").instrument;
+    let elsewhere =
+        |number| record_of(other, number, Body::Trade(Trade { price: 1, size: 1, ..Trade::default() }));
+    session.send(&[trade(11), heartbeat(FeedState::Live, &[(Channel::Trade, 12)])]).await;
+    let trading = async {
+        for number in 11..=20 {
+            session.send(&[elsewhere(number)]).await;
+        }
+    };
+    let ((), mut lines) = during(&mut client, trading).await;
+    if !lines.iter().any(|line| line == "trade 20") {
+        lines.extend(until(&mut client, "trade 20").await);
+    }
+    let missing = "gap trade sim:BTC-USD from 12 to 12, cause unknown by Client in epoch 1";
+    let at = lines.iter().position(|line| line == missing).expect("it is told");
+    let after = lines[..at].iter().filter(|line| line.starts_with("trade 1")).count();
+    assert!((5..=7).contains(&after), "a second each: {lines:?}");
+    assert_eq!(client.counters().violations, 1);
+}
+
+/// While the gateway says that it holds this session back, what it owes may be behind what it sends.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_held_back_waits_longer() {
+    let missing = "gap trade sim:BTC-USD from 11 to 12, cause unknown by Client in epoch 1";
+    let notice = |code: &str| Message::Notice(Notice { code: code.to_owned(), ..Notice::default() });
+    for (notices, expected) in [
+        (vec!["conflating"], vec!["trade 11", "trade 12", "trade 13"]),
+        (vec!["conflating", "conflating_ended"], vec![missing, "trade 13"]),
+    ] {
+        let mut gateway = FakeGateway::new();
+        let (mut client, mut session) = subscribed(&mut gateway, Channel::Trade, 10).await;
+        let notices: Vec<_> = notices.into_iter().map(notice).collect();
+        session.send(&notices).await;
+        let serving = async {
+            session.send(&[heartbeat(FeedState::Live, &[(Channel::Trade, 12)])]).await;
+            for _ in 0..20 {
+                session.send(&[heartbeat(FeedState::Live, &[])]).await;
+            }
+            session.send(&[trade(11), trade(12), trade(13)]).await;
+        };
+        let ((), mut lines) = during(&mut client, serving).await;
+        if !lines.iter().any(|line| line == "trade 13") {
+            lines.extend(until(&mut client, "trade 13").await);
+        }
+        lines.retain(|line| line.starts_with("trade") || line.starts_with("gap"));
+        assert_eq!(lines, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Ledgers that are right, and ledgers that are not.
 
 use tickwire_client::wire::{Channel, Command, GapCause, Ledger, LedgerEntry, Message};
-use tickwire_client::{Client, Event, LedgerFault};
+use tickwire_client::{Client, Event, LedgerFault, State};
 
 use crate::fake_gateway::{FakeGateway, ID, SYMBOL, Session, gap, quote, trade};
 use crate::transcript::{next, until};
@@ -32,6 +32,7 @@ async fn faults(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = served(&mut gateway).await;
     session.send(&[Message::Ledger(Ledger { id: 0, entries })]).await;
+    session.close(4000, "drain").await;
     let mut faults = Vec::new();
     loop {
         for event in client.next().await.unwrap() {
@@ -40,7 +41,8 @@ async fn faults(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
                     assert_eq!(mismatch.symbol, SYMBOL);
                     faults.push((mismatch.channel, mismatch.fault));
                 }
-                Event::Ledger(_) => {
+                Event::Ledger(_) => {}
+                Event::State(State::Disconnected { .. }) => {
                     assert_eq!(client.counters().ledger_faults, faults.len() as u64);
                     return faults;
                 }
@@ -48,6 +50,28 @@ async fn faults(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
             }
         }
     }
+}
+
+/// The same figures in a ledger that was asked for.
+async fn faults_when_asked(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = served(&mut gateway).await;
+    let handle = client.handle();
+    let asked = tokio::spawn(async move { handle.ledger().await });
+    let answering = async {
+        let Command::Ledger(command) = session.command().await else { panic!("no ledger") };
+        session.send(&[Message::Ledger(Ledger { id: command.id, entries })]).await;
+    };
+    let reading = async {
+        let faults = client.next().await.unwrap().into_iter().filter_map(|event| match event {
+            Event::LedgerMismatch(mismatch) => Some((mismatch.channel, mismatch.fault)),
+            _ => None,
+        });
+        faults.collect()
+    };
+    let ((), faults) = tokio::join!(answering, reading);
+    asked.await.unwrap().unwrap();
+    faults
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,9 +92,25 @@ async fn each_wrong_figure_is_found() {
     let wrong = vec![quotes.clone(), entry(Trade, [5, 2, 1, 2, 0])];
     assert_eq!(faults(wrong).await, [(Trade, dropped)]);
     assert_eq!(faults(vec![quotes.clone()]).await, [(Trade, LedgerFault::Missing)]);
+    assert_eq!(faults_when_asked(vec![quotes.clone()]).await, [(Trade, LedgerFault::Missing)]);
+    assert_eq!(faults_when_asked(right().to_vec()).await, []);
     let unknown = entry(Channel::Stat, [0; 5]);
     let entries = [right().to_vec(), vec![unknown]].concat();
     assert_eq!(faults(entries).await, [(Channel::Stat, LedgerFault::Unknown)]);
+}
+
+/// A ledger that nobody asked for has every subscription only where the close comes directly behind it.
+#[tokio::test(start_paused = true)]
+async fn a_ledger_in_mid_session_may_have_a_part() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = served(&mut gateway).await;
+    let [quotes, _] = right();
+    session.send(&[Message::Ledger(Ledger { id: 0, entries: vec![quotes] })]).await;
+    session.send(&[trade(6)]).await;
+    session.close(4000, "drain").await;
+    let lines = until(&mut client, "disconnected").await;
+    assert_eq!((lines[0].as_str(), lines[1].as_str()), ("ledger of 1", "trade 6"));
+    assert_eq!(client.counters().ledger_faults, 0);
 }
 
 #[tokio::test(start_paused = true)]

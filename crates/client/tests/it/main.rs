@@ -4,6 +4,7 @@
 
 mod books;
 mod connecting;
+mod ending;
 mod fake_gateway;
 mod gaps;
 mod ledgers;

@@ -56,6 +56,10 @@ fn line(event: &Event) -> String {
         Event::State(State::Feed { venue, state, .. }) => format!("feed {venue} {state:?}"),
         Event::State(State::BookBroken { reason, .. }) => format!("broken ({reason})"),
         Event::State(State::BookRepaired { .. }) => "repaired".to_owned(),
+        Event::State(State::Ended { scale, channel, reason, returns }) => {
+            let how = if *returns { "and comes again" } else { "for good" };
+            format!("ended {} {} {how} ({reason})", channel.name(), scale.symbol)
+        }
         Event::Notice(notice) => format!("notice {}", notice.code),
         Event::Ledger(ledger) => format!("ledger of {}", ledger.entries.len()),
         Event::Rejected(error) => format!("rejected {}", error.code),

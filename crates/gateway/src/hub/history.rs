@@ -124,11 +124,14 @@ fn recall(question: &Question, cursor: u64) -> Option<Recall> {
     let Question { ask, info, .. } = question;
     let BackfillAsk { epoch, first, last, .. } = *ask;
     let subject = Subject::data(&info.name.venue, ask.topic.channel().name(), &info.name.symbol).ok()?;
-    let place = move |payload: &[u8]| match BusHeader::parse(payload) {
-        Ok((header, _)) if (header.epoch, header.last_sequence) < (epoch, first) => Ordering::Less,
-        Ok((header, _)) if (header.epoch, header.first_sequence) > (epoch, last) => Ordering::Greater,
-        Ok(_) => Ordering::Equal,
-        Err(_) => Ordering::Less,
+    // Numberings have no order: a message of another one lies anywhere.
+    let place = move |payload: &[u8]| {
+        let (header, _) = BusHeader::parse(payload).ok().filter(|(header, _)| header.epoch == epoch)?;
+        Some(match header {
+            header if header.last_sequence < first => Ordering::Less,
+            header if header.first_sequence > last => Ordering::Greater,
+            _ => Ordering::Equal,
+        })
     };
     Some(Recall {
         subject,

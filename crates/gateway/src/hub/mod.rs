@@ -174,7 +174,12 @@ impl Hub {
             BusEvent::Message { token, payload, .. } => {
                 self.on_message(TopicId(token as u32), &payload, arrived, now);
             }
-            BusEvent::Lost { token, .. } => self.on_lost(token),
+            BusEvent::Lost { tokens: Some(tokens), .. } => {
+                for token in tokens {
+                    self.on_lost(Some(token));
+                }
+            }
+            BusEvent::Lost { tokens: None, .. } => self.on_lost(None),
             BusEvent::Disconnected => {}
             BusEvent::Reconnected { generation } => self.on_connection(generation, now),
         }

@@ -158,7 +158,8 @@ impl World {
         let tokens = [None, Some(u64::MAX), Some(1 << 40), Some(1), Some(2), Some(3), Some(9)];
         let token = self.dice.pick(&tokens);
         if let Some(gateway) = &mut self.gateways[at] {
-            let lost = BusEvent::Lost { token, messages: None, cause: LostCause::Upstream };
+            let tokens = token.map(|token| [token].into());
+            let lost = BusEvent::Lost { tokens, messages: None, cause: LostCause::Upstream };
             gateway.hub.on_bus(lost, now, now);
             self.pump(at);
         }

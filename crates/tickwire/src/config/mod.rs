@@ -270,7 +270,6 @@ fn ingest(raw: &Raw, check: &mut Check) -> IngestConfig {
         format_args!("`{}` is not proto or msgpack", from.encoding),
     );
     check.range("ingest.stall_ms", from.stall_ms, 1_000, 86_400_000);
-    check.range("ingest.instrument_id_base", from.instrument_id_base, 0, u64::from(u32::MAX) - 16_384);
     let replay = &from.replay;
     let venue = replay.venue.is_empty() || is_venue(&replay.venue);
     check.that(venue, "ingest.replay.venue", format_args!("`{}` cannot name a venue", replay.venue));
@@ -278,7 +277,6 @@ fn ingest(raw: &Raw, check: &mut Check) -> IngestConfig {
     check.that(speed, "ingest.replay.speed", format_args!("{} is not within 0 to 1000000", replay.speed));
     IngestConfig {
         encoding: encoding.unwrap_or(Encoding::Proto),
-        instrument_id_base: (from.instrument_id_base > 0).then_some(from.instrument_id_base as u32),
         stall_after: Duration::from_millis(from.stall_ms),
         ..IngestConfig::default()
     }

@@ -98,7 +98,6 @@ table!(GatewayLimits {
 
 table!(Ingest {
     encoding: String = "proto".to_owned(),
-    instrument_id_base: u64 = 0,
     stall_ms: u64 = 30_000,
     sim: IngestSim = IngestSim::default(),
     replay: IngestReplay = IngestReplay::default(),

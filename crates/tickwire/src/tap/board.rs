@@ -12,6 +12,8 @@ use super::show::word;
 
 /// Lines at the bottom.
 const NOTICES_MAX: usize = 4;
+/// Rows of instruments that ended.
+const ENDED_MAX: usize = 50;
 
 /// How far a price can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +29,14 @@ pub(super) enum Life {
     Stale,
     /// From a file.
     Recorded,
+    /// There is no more of it.
+    Ended,
 }
 
 impl Life {
     /// Dead prices are dimmed.
     pub(super) fn is_dead(&self) -> bool {
-        matches!(self, Self::Gap | Self::Stale | Self::Recorded)
+        matches!(self, Self::Gap | Self::Stale | Self::Recorded | Self::Ended)
     }
 }
 
@@ -67,6 +71,10 @@ pub(super) struct Row {
     pub(super) updated_at: u64,
     /// The SDK agrees that it is live.
     is_vouched: bool,
+    /// Channels that are subscribed, a bit for each.
+    channels: u32,
+    /// All of them have ended.
+    is_ended: bool,
 }
 
 impl Row {
@@ -86,6 +94,8 @@ impl Row {
             gateway_latency: None,
             updated_at: 0,
             is_vouched: true,
+            channels: 0,
+            is_ended: false,
         }
     }
 
@@ -177,6 +187,9 @@ impl Board {
     }
 
     pub(super) fn life(&self, row: &Row) -> Life {
+        if row.is_ended {
+            return Life::Ended;
+        }
         if self.is_recording {
             return Life::Recorded;
         }
@@ -217,6 +230,8 @@ impl Board {
         let (price_decimals, size_decimals) = (granted.price_decimals, granted.size_decimals);
         let row =
             self.row(&Arc::new(Scale { symbol: granted.symbol.clone(), price_decimals, size_decimals }));
+        row.channels |= 1 << granted.channel() as u32;
+        row.is_ended = false;
         match granted.channel() {
             // Nothing happened in this numbering: then there is nothing to wait for.
             Channel::Quote if granted.sequence == 0 => row.quote_doubt = Doubt::None,
@@ -253,7 +268,7 @@ impl Board {
 
     fn gap(&mut self, gap: &GapEvent) {
         self.gaps += 1;
-        self.notice(gap.to_string());
+        self.notice(format!("{gap}: {}", gap.explanation()));
         let row = self.row(&gap.scale);
         match gap.channel {
             Channel::Quote => row.quote_doubt = Doubt::Gap,
@@ -262,6 +277,25 @@ impl Board {
                 row.book.get_or_insert_default().reset();
             }
             _ => {}
+        }
+    }
+
+    /// What has ended is not shown as if it could move. The rows of what ended long ago go.
+    fn ended(&mut self, scale: &Arc<Scale>, channel: Channel) {
+        let row = self.row(scale);
+        row.channels &= !(1 << channel as u32);
+        row.is_ended = row.channels == 0;
+        match channel {
+            Channel::Quote => (row.quote, row.quote_doubt) = (None, Doubt::None),
+            Channel::Book => (row.book, row.book_doubt) = (None, Doubt::None),
+            _ => {}
+        }
+        if self.rows.iter().filter(|row| row.is_ended).count() > ENDED_MAX
+            && let Some(oldest) = self.rows.iter().position(|row| row.is_ended)
+        {
+            self.rows.remove(oldest);
+            let places = self.rows.iter().enumerate().map(|(at, row)| (row.scale.symbol.clone(), at));
+            self.places = places.collect();
         }
     }
 
@@ -293,6 +327,11 @@ impl Board {
                 self.notice(format!("book {}: {reason}", scale.symbol));
             }
             State::BookRepaired { scale } => self.row(scale).book_doubt = Doubt::None,
+            State::Ended { scale, channel, reason, returns } => {
+                let again = if *returns { "; it was defined anew" } else { "" };
+                self.notice(format!("ended: {} {}: {reason}{again}", channel.name(), scale.symbol));
+                self.ended(scale, *channel);
+            }
             _ => {}
         }
     }
@@ -303,7 +342,7 @@ mod tests {
     use tickwire_wire::{GapCause, Status};
 
     use super::*;
-    use crate::tap::recorder::tests::{connected, disconnected, feed, gap, quote, record, subscribed};
+    use crate::tap::recorder::tests::{connected, disconnected, ended, feed, gap, quote, record, subscribed};
 
     #[track_caller]
     fn check(events: &[Event], expected: &Life) {
@@ -338,6 +377,32 @@ mod tests {
         check(&[quote(7), trading(TradingState::Halted)], &Life::Halted("halted".to_owned()));
         check(&[quote(7), trading(TradingState::Halted), trading(TradingState::Open)], &Life::Live);
         check(&[quote(7), trading(TradingState::Halted), disconnected()], &Life::Stale);
+    }
+
+    #[test]
+    fn what_ended_is_shown_as_ended_until_it_is_granted_again() {
+        let end = || ended(Channel::Quote, false);
+        check(&[quote(7), end()], &Life::Ended);
+        check(&[quote(7), end(), disconnected()], &Life::Ended);
+        check(&[quote(7), subscribed(&[Channel::Trade]), end()], &Life::Live);
+        check(&[quote(7), end(), subscribed(&[Channel::Quote]), quote(8)], &Life::Live);
+        let mut board = Board::default();
+        for event in [connected(), subscribed(&[Channel::Quote]), quote(7), end()] {
+            board.event(&event, None, 1);
+        }
+        assert_eq!(board.rows()[0].best(), Quote::default(), "no price that cannot move");
+    }
+
+    #[test]
+    fn rows_of_what_ended_are_few() {
+        let mut board = Board::default();
+        for number in 0..3 * ENDED_MAX {
+            let scale = Arc::new(Scale { symbol: format!("sim:{number}"), ..Scale::default() });
+            let (channel, reason) = (Channel::Quote, "it expired".to_owned());
+            board.event(&Event::State(State::Ended { scale, channel, reason, returns: false }), None, 1);
+        }
+        assert_eq!(board.rows().len(), ENDED_MAX);
+        assert!(board.places.iter().all(|(symbol, at)| board.rows[*at].scale.symbol == *symbol));
     }
 
     #[test]

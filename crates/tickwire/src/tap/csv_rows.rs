@@ -20,7 +20,8 @@ macro_rules! columns {
 
 columns! {
     r#type, symbol, sequence, first_sequence, event_time, receive_time, sent_time, bid_price, bid_size, ask_price,
-    ask_size, side, price, size, id, interval, open_time, open, high, low, close, volume, trades, state, reason
+    ask_size, side, price, size, id, interval, open_time, open, high, low, close, volume, trades, state, reason,
+    explanation
 }
 
 /// A row; what is not set stays empty.
@@ -203,6 +204,7 @@ fn gap_row(gap: &GapEvent, sent_time: Option<u64>) -> Row {
     row.put(Column::sequence, gap.last);
     row.set(Column::state, word(gap.cause.as_str_name(), "GAP_CAUSE_"));
     row.set(Column::reason, gap.channel.name());
+    row.set(Column::explanation, gap.explanation());
     row
 }
 
@@ -225,6 +227,9 @@ fn state_row(state: &State, sent_time: Option<u64>) -> Option<Row> {
         }
         State::BookRepaired { scale } => {
             ("book_state", scale.symbol.as_str(), "repaired".to_owned(), String::new())
+        }
+        State::Ended { scale, channel, reason, .. } => {
+            ("ended", scale.symbol.as_str(), channel.name().to_owned(), reason.clone())
         }
         _ => return None,
     };
@@ -269,23 +274,24 @@ mod tests {
         drop(rows);
         let expected = "\
 type,symbol,sequence,first_sequence,event_time,receive_time,sent_time,bid_price,bid_size,ask_price,ask_size,side,price,\
-size,id,interval,open_time,open,high,low,close,volume,trades,state,reason
-connection,,,,,,2000,,,,,,,,,,,,,,,,,connected,\"127.0.0.1:7400, session s-1\"
-refused,sim:NOPE,,,,,2000,,,,,,,,,,,,,,,,,unknown_symbol,there is no `NOPE`
-feed,sim,,,,,2000,,,,,,,,,,,,,,,,,live,started
-instrument,sim:A B,1,,1000,1500,2000,,,,,,0.05,0.010,,,,,,,,,,,price_decimals=2 size_decimals=3
-quote,sim:A B,7,,1000,1500,2000,99.50,1.000,100.00,0.020,,,,,,,,,,,,,,
-trade,sim:A B,8,,1000,1500,2000,,,,,sell,-0.37,12.345,t-1,,,,,,,,,,
-book,sim:A B,9,4,1000,1500,2000,,,,,bid,99.50,1.000,,,,,,,,,,change,
-book,sim:A B,9,4,1000,1500,2000,,,,,ask,100.00,0.000,,,,,,,,,,change,
-bar,sim:A B,10,,1000,1500,2000,,,,,,,,,1000000000,5000,1.00,2.00,0.50,1.50,0.100,3,closed,
-stat,sim:A B,11,,1000,1500,2000,,,,,,,,,,1,,,,1.50,0.100,3,,
-status,sim:A B,12,,1000,1500,2000,,,,,,,,,,,,,,,,,halted,\"news, pending\"
-gap,sim:A B,20,13,,,2000,,,,,,,,,,,,,,,,,shed,trade
-gap,sim:A B,,21,,,2000,,,,,,,,,,,,,,,,,ingest,quote
-notice,,,,,,2000,,,,,,,,,,,,,,,,,conflating,slow
-error,,,,,,2000,,,,,,,,,,,,,,,,,bad_command,no
-connection,,,,,,2000,,,,,,,,,,,,,,,,,disconnected,\"closed by the gateway: code 4000, draining\"
+size,id,interval,open_time,open,high,low,close,volume,trades,state,reason,explanation
+connection,,,,,,2000,,,,,,,,,,,,,,,,,connected,\"127.0.0.1:7400, session s-1\",
+refused,sim:NOPE,,,,,2000,,,,,,,,,,,,,,,,,unknown_symbol,there is no `NOPE`,
+feed,sim,,,,,2000,,,,,,,,,,,,,,,,,live,started,
+instrument,sim:A B,1,,1000,1500,2000,,,,,,0.05,0.010,,,,,,,,,,,price_decimals=2 size_decimals=3,
+quote,sim:A B,7,,1000,1500,2000,99.50,1.000,100.00,0.020,,,,,,,,,,,,,,,
+trade,sim:A B,8,,1000,1500,2000,,,,,sell,-0.37,12.345,t-1,,,,,,,,,,,
+book,sim:A B,9,4,1000,1500,2000,,,,,bid,99.50,1.000,,,,,,,,,,change,,
+book,sim:A B,9,4,1000,1500,2000,,,,,ask,100.00,0.000,,,,,,,,,,change,,
+bar,sim:A B,10,,1000,1500,2000,,,,,,,,,1000000000,5000,1.00,2.00,0.50,1.50,0.100,3,closed,,
+stat,sim:A B,11,,1000,1500,2000,,,,,,,,,,1,,,,1.50,0.100,3,,,
+status,sim:A B,12,,1000,1500,2000,,,,,,,,,,,,,,,,,halted,\"news, pending\",
+gap,sim:A B,20,13,,,2000,,,,,,,,,,,,,,,,,shed,trade,\"the gateway dropped records, because this client reads too slowly; nothing brings them back\"
+gap,sim:A B,,21,,,2000,,,,,,,,,,,,,,,,,ingest,quote,\"records were lost in the ingester, or it was replaced; what is shown is old until the next record, which is the newest\"
+ended,sim:A B,,,,,2000,,,,,,,,,,,,,,,,,trade,it expired,
+notice,,,,,,2000,,,,,,,,,,,,,,,,,conflating,slow,
+error,,,,,,2000,,,,,,,,,,,,,,,,,bad_command,no,
+connection,,,,,,2000,,,,,,,,,,,,,,,,,disconnected,\"closed by the gateway: code 4000, draining\",
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -16,6 +16,7 @@ enum Line<'a> {
     Feed { venue: &'a str, state: String, since: String, reason: &'a str },
     BookBroken { symbol: &'a str, reason: &'a str },
     BookRepaired { symbol: &'a str },
+    Ended { symbol: &'a str, channel: &'static str, reason: &'a str, returns: bool },
     Gap(GapLine<'a>),
 }
 
@@ -29,6 +30,8 @@ struct GapLine<'a> {
     last_sequence: Option<u64>,
     epoch: String,
     noticed_by: &'static str,
+    /// Where it was lost, whether anything repairs that, what comes next.
+    explanation: &'static str,
 }
 
 /// Writes an event: none, one or two lines.
@@ -87,6 +90,9 @@ fn state_line(state: &State) -> Option<Line<'_>> {
         },
         State::BookBroken { scale, reason } => Line::BookBroken { symbol: &scale.symbol, reason },
         State::BookRepaired { scale } => Line::BookRepaired { symbol: &scale.symbol },
+        State::Ended { scale, channel, reason, returns } => {
+            Line::Ended { symbol: &scale.symbol, channel: channel.name(), reason, returns: *returns }
+        }
         _ => return None,
     })
 }
@@ -103,13 +109,14 @@ fn gap_line(gap: &GapEvent) -> GapLine<'_> {
             NoticedBy::Gateway => "gateway",
             NoticedBy::Client => "client",
         },
+        explanation: gap.explanation(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tap::recorder::tests::{every_kind_of_event, quote};
+    use crate::tap::recorder::tests::{every_kind_of_event, gap, quote};
 
     #[track_caller]
     fn check(event: &Event, expected: &str) {
@@ -126,6 +133,19 @@ mod tests {
                 r#"{"type":"quote","symbol":"sim:A B","instrument":3,"sequence":7,"event_time":"1000","#,
                 r#""receive_time":"1500","bid_price":"99.50","bid_size":"1.000","ask_price":"100.00","#,
                 r#""ask_size":"0.020"}"#,
+                "\n"
+            ),
+        );
+    }
+
+    #[test]
+    fn a_gap_says_where_and_what_comes_next() {
+        check(
+            &gap(tickwire_wire::Channel::Book, 8, None, tickwire_wire::GapCause::Upstream),
+            concat!(
+                r#"{"type":"gap","symbol":"sim:A B","channel":"book","cause":"upstream","first_sequence":8,"#,
+                r#""last_sequence":null,"epoch":"5","noticed_by":"gateway","explanation":"events of the venue did "#,
+                r#"not reach the ingester; the book is wrong until its next snapshot, which comes by itself"}"#,
                 "\n"
             ),
         );
@@ -158,6 +178,7 @@ mod tests {
                 "status",
                 "gap",
                 "gap",
+                "ended",
                 "notice",
                 "ledger",
                 "error",

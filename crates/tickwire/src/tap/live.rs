@@ -240,7 +240,8 @@ async fn ask_ledger(client: &mut Client, tally: &mut Tally) -> anyhow::Result<Le
                 batch = client.next() => {
                     for event in batch.into_iter().flatten() {
                         match event {
-                            Event::Ledger(ledger) => return Ok(ledger),
+                            // One that nobody asked for is of what ended, or of the end of a session.
+                            Event::Ledger(ledger) if ledger.id != 0 => return Ok(ledger),
                             event => tally.event(&event),
                         }
                     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use tickwire_client::{Event, GapEvent, State};
 use tickwire_wire::{
-    Body, Encoding, Feed, Gap, Heartbeat, Message, Notice, Record, Scale, Subscribed, encode_message,
+    Body, Encoding, Feed, Gap, Heartbeat, Message, Notice, Record, Refused, Scale, Subscribed, encode_message,
 };
 
 /// Bytes that wait for the kernel; besides, all that waits goes once a second.
@@ -83,6 +83,9 @@ impl Recorder {
     }
 }
 
+/// The code of a refusal that says that an instrument ended.
+pub(super) const ENDED: &str = "ended";
+
 /// Turns events into the messages that they came from.
 #[derive(Default)]
 struct Encoder {
@@ -122,6 +125,16 @@ impl Encoder {
                 notice("book_broken", format!("{}: {reason}", scale.symbol))
             }
             Event::State(State::BookRepaired { scale }) => notice("book_repaired", scale.symbol.clone()),
+            Event::State(State::Ended { scale, channel, reason, returns }) => {
+                let refused = Refused {
+                    channel: *channel as i32,
+                    symbol: scale.symbol.clone(),
+                    code: ENDED.to_owned(),
+                    message: reason.clone(),
+                    may_retry: *returns,
+                };
+                Message::Subscribed(Subscribed { id: 0, granted: Vec::new(), refused: vec![refused] })
+            }
             Event::State(State::Feed { venue, state, since, reason }) => {
                 let (venue, reason) = (venue.to_string(), reason.clone());
                 let feed = Feed { venue, state: *state as i32, since: *since, reason };
@@ -161,7 +174,7 @@ pub(super) mod tests {
     use tickwire_client::{Disconnect, NoticedBy, Outcome, Update};
     use tickwire_wire::{
         Bar, Book, Channel, Error, FeedState, GapCause, Granted, Hello, Instrument, Ledger, Level, Quote,
-        Refused, Side, Stat, Status, Trade, TradingState,
+        Side, Stat, Status, Trade, TradingState,
     };
 
     use super::*;
@@ -233,6 +246,11 @@ pub(super) mod tests {
         }
     }
 
+    pub(in crate::tap) fn ended(channel: Channel, returns: bool) -> Event {
+        let reason = "it expired".to_owned();
+        Event::State(State::Ended { scale: scale(), channel, reason, returns })
+    }
+
     pub(in crate::tap) fn feed(state: FeedState, reason: &str) -> Event {
         Event::State(State::Feed { venue: "sim".into(), state, since: 77, reason: reason.to_owned() })
     }
@@ -249,6 +267,7 @@ pub(super) mod tests {
             volume: 100,
             trades: 3,
             closed: true,
+            ..Bar::default()
         };
         let instrument = Instrument {
             venue: "sim".to_owned(),
@@ -292,6 +311,7 @@ pub(super) mod tests {
             record(12, Body::Status(status)),
             gap(Channel::Trade, 13, Some(20), GapCause::Shed),
             gap(Channel::Quote, 21, None, GapCause::Ingest),
+            ended(Channel::Trade, false),
             Event::Notice(notice),
             Event::Ledger(Ledger { id: 9, entries: Vec::new() }),
             Event::Rejected(error),
@@ -325,7 +345,7 @@ pub(super) mod tests {
         assert_eq!(recorder.records(), 7);
         let messages: Vec<_> =
             tickwire_wire::Batch::new(Encoding::Proto, &bytes).map(Result::unwrap).collect();
-        assert_eq!(messages.len(), 16 * 2);
+        assert_eq!(messages.len(), 17 * 2);
         assert!(matches!(messages[0], Message::Hello(_)));
     }
 }

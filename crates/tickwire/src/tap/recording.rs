@@ -11,6 +11,8 @@ use std::sync::Arc;
 use tickwire_client::{Event, GapEvent, NoticedBy, Outcome, State, Update};
 use tickwire_wire::{Body, Encoding, FeedState, Message, Record, Scale};
 
+use super::recorder::ENDED;
+
 /// Bytes of one record, at most: twice what the client takes as one WebSocket message.
 const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// Events of one batch, at most, where the file does not say that it ends.
@@ -251,8 +253,18 @@ impl<R: Read> Recording<R> {
                     let scale = Scale { symbol: granted.symbol.clone(), price_decimals, size_decimals };
                     self.instruments.name(granted.instrument, scale);
                 }
-                let (granted, refused) = (subscribed.granted, subscribed.refused);
-                out.push(Event::Subscribed(Outcome { granted, refused }));
+                let (ended, refused): (Vec<_>, Vec<_>) =
+                    subscribed.refused.into_iter().partition(|refused| refused.code == ENDED);
+                for refused in ended {
+                    let (channel, returns) = (refused.channel(), refused.may_retry);
+                    let scale = self.instruments.named(&refused.symbol);
+                    let reason = refused.message;
+                    out.push(Event::State(State::Ended { scale, channel, reason, returns }));
+                }
+                let granted = subscribed.granted;
+                if !granted.is_empty() || !refused.is_empty() {
+                    out.push(Event::Subscribed(Outcome { granted, refused }));
+                }
             }
             Message::Notice(notice) => out.push(Event::Notice(notice)),
             Message::Ledger(ledger) => out.push(Event::Ledger(ledger)),
@@ -285,6 +297,11 @@ impl Instruments {
         if self.scales.get(&id).is_none_or(|known| **known != scale) {
             self.scales.insert(id, Arc::new(scale));
         }
+    }
+
+    fn named(&self, symbol: &str) -> Arc<Scale> {
+        let known = self.scales.values().find(|scale| scale.symbol == symbol);
+        known.cloned().unwrap_or_else(|| Arc::new(Scale { symbol: symbol.to_owned(), ..Scale::default() }))
     }
 
     fn scale(&mut self, record: &Record) -> Option<Arc<Scale>> {

@@ -13,6 +13,9 @@ pub(super) struct Refusals {
     refused: HashMap<(Channel, String), bool>,
     said: HashSet<(Channel, String, String)>,
     is_any_granted: bool,
+    asked: HashSet<(Channel, String)>,
+    /// Ended for good.
+    ended: HashSet<(Channel, String)>,
 }
 
 impl Refusals {
@@ -20,8 +23,10 @@ impl Refusals {
         let of = |channel: &Channel| {
             symbols.iter().map(move |symbol| (*channel, symbol.clone())).collect::<Vec<_>>()
         };
-        let open = channels.iter().flat_map(of).collect();
-        Self { open, refused: HashMap::new(), said: HashSet::new(), is_any_granted: false }
+        let open: HashSet<_> = channels.iter().flat_map(of).collect();
+        let asked = open.clone();
+        let (refused, said, ended) = (HashMap::new(), HashSet::new(), HashSet::new());
+        Self { open, refused, said, is_any_granted: false, asked, ended }
     }
 
     /// Returns what is news about it, as lines for the user.
@@ -37,6 +42,19 @@ impl Refusals {
             self.refused.insert(key, refused.may_retry);
         }
         news
+    }
+
+    /// A subscription is over. Returns whether that was the last one: nothing that was asked for can come any more.
+    pub(super) fn ended(&mut self, channel: Channel, symbol: &str, returns: bool) -> bool {
+        let key = (channel, symbol.to_owned());
+        if returns || !self.asked.contains(&key) {
+            return false;
+        }
+        self.ended.insert(key);
+        let is_over = |key: &(Channel, String)| {
+            self.ended.contains(key) || self.refused.get(key).is_some_and(|may_retry| !may_retry)
+        };
+        self.asked.iter().all(is_over)
     }
 
     /// Everything was refused, and there is nothing to wait for; `waits`: also not for what may be granted later.
@@ -93,6 +111,17 @@ mod tests {
             refusals.outcome(outcome);
         }
         assert_eq!(refusals.is_hopeless(waits), expected);
+    }
+
+    #[test]
+    fn only_when_all_ended_it_is_over() {
+        let mut refusals = asked();
+        refusals.outcome(&refusing(&[("sim:B", false)]));
+        assert!(!refusals.ended(Channel::Quote, "sim:A", true), "it comes again");
+        assert!(!refusals.ended(Channel::Quote, "sim:C", false), "of a wildcard");
+        assert!(refusals.ended(Channel::Quote, "sim:A", false));
+        let mut all = Refusals::new(&[Channel::Quote], &["sim:*".to_owned()]);
+        assert!(!all.ended(Channel::Quote, "sim:A", false), "others may come");
     }
 
     #[test]

@@ -72,7 +72,16 @@ impl Sink {
                 Event::State(State::Connected { address, .. }) => self.connected(address),
                 Event::State(State::Disconnected { reason, retry_in: Some(_) }) => self.disconnected(reason),
                 Event::State(State::BookBroken { scale, reason }) => {
-                    self.say(&format!("book {}: {reason}; it is being repaired", scale.symbol));
+                    self.say(&format!("book {}: {reason}", scale.symbol));
+                }
+                Event::State(State::Ended { scale, channel, reason, returns }) => {
+                    let again = if *returns { "; it was defined anew" } else { "" };
+                    self.say(&format!("ended: {} {}: {reason}{again}", channel.name(), scale.symbol));
+                    let refusals = self.refusals.as_mut();
+                    if refusals.is_some_and(|refusals| refusals.ended(*channel, &scale.symbol, *returns)) {
+                        self.say("all that was asked for has ended");
+                        flow = Flow::End;
+                    }
                 }
                 Event::Rejected(error) => self.say(&format!("error: {}: {}", error.code, error.message)),
                 _ => {}
@@ -206,6 +215,17 @@ mod tests {
         };
         let ledger = tickwire_wire::Ledger { id: 1, entries: vec![entry] };
         assert_eq!(sink.tally.unwrap().check(&ledger), [""; 0]);
+    }
+
+    #[test]
+    fn it_ends_when_all_has_ended() {
+        use crate::tap::recorder::tests::ended;
+        let mut sink = sink(None);
+        sink.refusals = Some(Refusals::new(&[Channel::Quote], &["sim:A B".to_owned()]));
+        let events = [connected(), subscribed(&[Channel::Quote]), quote(7)];
+        assert_eq!(sink.take(&events, Some(1), 2).unwrap(), Flow::Go);
+        assert_eq!(sink.take([&ended(Channel::Quote, true)], Some(1), 2).unwrap(), Flow::Go);
+        assert_eq!(sink.take([&ended(Channel::Quote, false)], Some(1), 2).unwrap(), Flow::End);
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub(super) struct Tally {
     counts: HashMap<(u32, Channel), Count>,
     /// Where lossless subscriptions stood when the session before ended: they go on from there.
     before: HashMap<(String, Channel), u64>,
-    /// What the SDK found, by its own count.
+    /// What ended, until its account comes.
+    ended: HashMap<(u32, Channel), Count>,
+    /// What the SDK found, by its own count, and what was wrong with accounts of what ended.
     found: Vec<String>,
 }
 
@@ -40,6 +42,8 @@ impl Tally {
             Event::Subscribed(outcome) => outcome.granted.iter().for_each(|granted| self.granted(granted)),
             Event::LedgerMismatch(mismatch) => self.found.push(mismatch.to_string()),
             Event::State(State::Connected { .. }) => self.connected(),
+            Event::State(State::Ended { scale, channel, .. }) => self.over(&scale.symbol, *channel),
+            Event::Ledger(ledger) if ledger.id == 0 => self.last_account(ledger),
             Event::State(State::BookBroken { scale, .. }) => {
                 for count in self.of(&scale.symbol, Channel::Book) {
                     count.is_renewed = true;
@@ -55,7 +59,24 @@ impl Tally {
         self.counts.iter_mut().filter(is_it).map(|(_, count)| count)
     }
 
+    fn over(&mut self, symbol: &str, channel: Channel) {
+        let is_it = |key: &(u32, Channel), count: &mut Count| key.1 == channel && count.symbol == symbol;
+        self.ended.extend(self.counts.extract_if(is_it));
+        self.before.remove(&(symbol.to_owned(), channel));
+    }
+
+    /// A ledger that nobody asked for: of what ended just before it, or at the end of a session of everything.
+    fn last_account(&mut self, ledger: &Ledger) {
+        for entry in &ledger.entries {
+            if let Some(count) = self.ended.remove(&(entry.instrument, entry.channel())) {
+                self.found.extend(count.findings(entry));
+            }
+        }
+        self.ended.clear();
+    }
+
     fn connected(&mut self) {
+        self.ended.clear();
         for ((_, channel), count) in self.counts.drain().filter(|((_, channel), _)| channel.is_lossless()) {
             let last = count.last.get(&0).copied().unwrap_or(count.base);
             self.before.insert((count.symbol, channel), last);
@@ -107,18 +128,12 @@ impl Tally {
     pub(super) fn check(&self, ledger: &Ledger) -> Vec<String> {
         let mut findings = self.found.clone();
         for entry in &ledger.entries {
-            let name = format!("{} {}", entry.channel().name(), entry.symbol);
-            let sum = entry.delivered + entry.conflated + entry.dropped + entry.filtered;
-            if sum != entry.published {
-                findings.push(format!("{name}: published is {}, the parts add up to {sum}", entry.published));
-            }
-            let Some(count) = self.counts.get(&(entry.instrument, entry.channel())) else {
-                findings.push(format!("{name}: is in the ledger, and was never granted"));
-                continue;
-            };
-            if count.delivered != entry.delivered && !count.is_renewed {
-                let (theirs, ours) = (entry.delivered, count.delivered);
-                findings.push(format!("{name}: the gateway delivered {theirs}, {ours} came"));
+            match self.counts.get(&(entry.instrument, entry.channel())) {
+                Some(count) => findings.extend(count.findings(entry)),
+                None => {
+                    findings.extend(sum_finding(entry));
+                    findings.push(format!("{}: is in the ledger, and was never granted", name(entry)));
+                }
             }
         }
         for ((id, channel), count) in &self.counts {
@@ -131,6 +146,28 @@ impl Tally {
         findings.dedup();
         findings
     }
+}
+
+impl Count {
+    /// What is wrong with an account of it.
+    fn findings(&self, entry: &LedgerEntry) -> impl Iterator<Item = String> {
+        let (theirs, ours) = (entry.delivered, self.delivered);
+        let is_other = theirs != ours && !self.is_renewed;
+        let delivered =
+            is_other.then(|| format!("{}: the gateway delivered {theirs}, {ours} came", name(entry)));
+        sum_finding(entry).into_iter().chain(delivered)
+    }
+}
+
+fn name(entry: &LedgerEntry) -> String {
+    format!("{} {}", entry.channel().name(), entry.symbol)
+}
+
+fn sum_finding(entry: &LedgerEntry) -> Option<String> {
+    let sum = entry.delivered + entry.conflated + entry.dropped + entry.filtered;
+    let published = entry.published;
+    (sum != published)
+        .then(|| format!("{}: published is {published}, the parts add up to {sum}", name(entry)))
 }
 
 /// The ledger for people.
@@ -223,6 +260,26 @@ mod tests {
         );
         let anew = gap(Channel::Quote, 8, None, GapCause::Ingest);
         check(&quotes(vec![quote(7), anew, quote(1)]), vec![entry(Channel::Quote, [2, 2, 0, 0])], &[]);
+    }
+
+    #[test]
+    fn what_ended_has_an_account_of_its_own() {
+        use crate::tap::recorder::tests::ended;
+        let account =
+            |figures| Event::Ledger(Ledger { id: 0, entries: vec![entry(Channel::Trade, figures)] });
+        let start = || vec![connected(), subscribed(&[Channel::Quote, Channel::Trade]), trade(7), quote(7)];
+        let end = |figures| vec![ended(Channel::Trade, false), account(figures), quote(8)];
+        let quotes = || vec![entry(Channel::Quote, [2, 2, 0, 0])];
+        check(&[start(), end([1, 1, 0, 0])].concat(), quotes(), &[]);
+        check(
+            &[start(), end([2, 2, 0, 0])].concat(),
+            quotes(),
+            &["trade sim:A B: the gateway delivered 2, 1 came"],
+        );
+        // Granted again, it is counted anew.
+        let anew = vec![subscribed(&[Channel::Trade]), trade(7), trade(8)];
+        let entries = [quotes(), vec![entry(Channel::Trade, [2, 2, 0, 0])]].concat();
+        check(&[start(), end([1, 1, 0, 0]), anew].concat(), entries, &[]);
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn row_style(life: &Life) -> Style {
 fn state_style(life: &Life) -> Style {
     match life {
         Life::Live => Style::new().fg(Color::Green),
-        Life::Waiting | Life::Recorded => DIM,
+        Life::Waiting | Life::Recorded | Life::Ended => DIM,
         Life::Halted(_) => Style::new().fg(Color::Yellow),
         Life::Gap | Life::Stale => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
     }
@@ -143,6 +143,7 @@ fn cells(row: &Row, life: &Life, now: u64) -> [String; COLUMNS.len()] {
         Life::Gap => "GAP",
         Life::Stale => "STALE",
         Life::Recorded => "recorded",
+        Life::Ended => "ended",
     };
     // How late a recording is against the clock here says nothing.
     let is_recorded = *life == Life::Recorded;
@@ -349,7 +350,7 @@ mod tests {
                 "127.0.0.1:7400  session s-1",
                 "symbol     bid     ask  upd/s     age  state",
                 "sim:A B  99.50  100.00      1  2.0 ms  STALE",
-                "gap trade sim:A B from 8 to 9, cause shed",
+                "gap trade sim:A B from 8 to 9, cause shed: the gateway dropp",
                 "feed sim is down: gone",
                 "1 records/s   2000 kB/s   1 gaps   q ends",
             ],

@@ -361,9 +361,10 @@ impl World {
             }
             171..=220 => {}
             221..=245 => {
-                self.inbox.push_back(BusEvent::Lost { token: Some(token), messages: Some(1), cause });
+                let tokens = Some([token].into());
+                self.inbox.push_back(BusEvent::Lost { tokens, messages: Some(1), cause });
             }
-            _ => self.inbox.push_back(BusEvent::Lost { token: None, messages: None, cause }),
+            _ => self.inbox.push_back(BusEvent::Lost { tokens: None, messages: None, cause }),
         }
     }
 

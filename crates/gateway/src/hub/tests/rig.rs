@@ -111,7 +111,8 @@ impl Rig {
 
     pub(super) fn lost(&mut self, token: Option<u64>) {
         let cause = tickwire_bus::LostCause::InboxFull;
-        self.bus(BusEvent::Lost { token, messages: None, cause });
+        let tokens = token.map(|token| [token].into());
+        self.bus(BusEvent::Lost { tokens, messages: None, cause });
     }
 
     pub(super) fn message(&mut self, token: u64, payload: Vec<u8>) {
