@@ -43,9 +43,12 @@ impl Engine {
         self.let_go(index);
     }
 
-    /// Ends the subscriptions of a session that are over and have nothing owed to them any more.
-    pub(super) fn part(&mut self, key: SessionKey, now: u64) {
-        let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) else { return };
+    /// Ends the subscriptions of a session that are over and have nothing owed to them any more. Returns whether there are
+    /// any.
+    pub(super) fn part(&mut self, key: SessionKey, now: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) else {
+            return false;
+        };
         let topics = &self.topics;
         let is_settled = |index: &mut u32| {
             session
@@ -56,11 +59,11 @@ impl Engine {
         };
         let settled: Vec<_> = session.leaving.extract_if(.., is_settled).collect();
         if settled.is_empty() {
-            return;
+            return false;
         }
         let (mut refusals, mut entries) = (Vec::new(), Vec::new());
         for index in settled {
-            let Some(session) = self.sessions.get_mut(key) else { return };
+            let Some(session) = self.sessions.get_mut(key) else { return false };
             let Some(sub) = session.remove(index) else { continue };
             session.lossless_bytes = session.lossless_bytes.saturating_sub(sub.waiting_bytes);
             let id = sub.topic;
@@ -74,6 +77,7 @@ impl Engine {
         }
         self.say(key, &Message::Subscribed(Subscribed { refused: refusals, ..Subscribed::default() }));
         self.say(key, &Message::Ledger(Ledger { id: 0, entries }));
+        true
     }
 
     fn refusal_of_ended(&self, info: &InstrumentInfo, channel: Channel) -> Refused {

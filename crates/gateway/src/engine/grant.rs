@@ -276,7 +276,7 @@ fn start(
         sub.since = topic.stamp;
         if topic.channel == Channel::Book {
             sub.stamp = if topic.sequence > 0 { 0 } else { topic.stamp };
-        } else if let Some((_, oldest)) = topic.latest.first() {
+        } else if let Some(oldest) = topic.oldest_current() {
             sub.stamp = oldest.stamp - 1;
         }
         return sub;

@@ -328,9 +328,16 @@ impl Engine {
         if session.is_over() || session.is_held() {
             return Filled::default();
         }
+        let has_leaving = !session.leaving.is_empty();
         let budget = self.write_budget();
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         let has_data = fill::fill(session, &mut self.topics, budget, now, &mut self.noted, out);
+        if has_leaving && self.part(key, now) {
+            // The word that something ended goes behind what was owed.
+            let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
+            fill::fill(session, &mut self.topics, 0, now, &mut self.noted, out);
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         if session.dirty.is_empty() {
             session.held = Held::default();
         }
@@ -343,9 +350,6 @@ impl Engine {
         self.noted.rated = rated;
         if self.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
             self.ask_backfills(key, now);
-        }
-        if self.sessions.get(key).is_some_and(|session| !session.leaving.is_empty()) {
-            self.part(key, now);
         }
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         Filled { closed: session.is_over(), more: session.has_work() }

@@ -72,6 +72,8 @@ pub(crate) struct Topic {
     snapshot: Option<Arc<Update>>,
     /// First stamp that the log still holds everything from.
     log_start: Stamp,
+    /// When the last gap arrived.
+    broken: Stamp,
     /// When it last changed.
     pub(crate) stamp: Stamp,
 }
@@ -110,6 +112,7 @@ impl Topic {
             merged: Vec::new(),
             snapshot: None,
             log_start: 0,
+            broken: 0,
             stamp: 0,
         }
     }
@@ -199,8 +202,8 @@ impl Topic {
     fn note_gap(&mut self, update: &Update, stamp: Stamp) {
         self.epoch = update.epoch;
         self.sequence = update.last;
-        // What was lost cannot be told from what is known: there is no state until it is said anew.
-        if update.last == 0 || !self.channel.is_lossless() {
+        self.broken = stamp;
+        if update.last == 0 {
             self.latest.clear();
         }
         if self.channel == Channel::Book {
@@ -328,6 +331,12 @@ impl Topic {
     /// The first of the newest records that arrived after a stamp.
     pub(crate) fn latest_after(&self, stamp: Stamp) -> Option<&Entry> {
         self.latest.iter().map(|(_, entry)| entry).find(|entry| entry.stamp > stamp)
+    }
+
+    /// The oldest of the newest records that no gap came after. What came before a gap is owed to who waits for it, and no
+    /// state for anybody new: what was lost may be newer.
+    pub(crate) fn oldest_current(&self) -> Option<&Entry> {
+        self.latest_after(self.broken)
     }
 
     /// Whether the log holds everything after a stamp.

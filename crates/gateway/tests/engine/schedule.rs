@@ -1,8 +1,9 @@
 //! Random schedules: bytes become operations on an engine, and after each of them everything is checked.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
-use tickwire_gateway::engine::{Event, Fate, SessionQuery, TopicId, Wish};
+use tickwire_gateway::engine::{Ended, Event, Fate, SessionQuery, TopicId, Wish};
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, FeedState, LedgerRequest, Resume, ResumePosition, SetRate,
     Unsubscribe,
@@ -33,6 +34,9 @@ struct Run {
     slots: Vec<Option<Slot>>,
     /// Where the last session in a slot left off.
     left: HashMap<usize, HashMap<u32, (u64, u64)>>,
+    /// Instruments that ended, and those of them that the engine let go.
+    ended: BTreeSet<u32>,
+    let_go: BTreeSet<u32>,
     close_bytes: usize,
     /// Bytes of all logs and of all sessions, and subscriptions.
     bounds: (usize, usize, usize),
@@ -92,6 +96,8 @@ impl Run {
             wants: Vec::new(),
             slots: Vec::new(),
             left: HashMap::new(),
+            ended: BTreeSet::new(),
+            let_go: BTreeSet::new(),
             close_bytes,
             bounds,
             is_held_back,
@@ -161,7 +167,9 @@ impl Run {
         let id = TopicId::new(instrument, channel);
         let at = usize::from(c) % SESSIONS;
         let symbol = self.rig.infos[usize::from(a) % self.rig.infos.len()].name.to_string();
+        let is_over = self.ended.contains(&instrument);
         match step.op() {
+            Op::Publish { .. } | Op::Lose | Op::UpstreamGap | Op::Restart | Op::Repair if is_over => {}
             Op::Publish { count } => {
                 for more in 0..count {
                     let event =
@@ -255,6 +263,13 @@ impl Run {
                 self.open(at, Encoding::ALL[usize::from(a) % 3], WINDOWS[usize::from(b) % 4]);
             }
             Op::OpenAndResume => self.resume(at, a),
+            Op::EndInstrument => {
+                if self.ended.insert(instrument) {
+                    let ended = Ended { instrument, reason: "it expired".into(), may_retry: false };
+                    self.event(Some(Event::Ended(Arc::new(ended))));
+                    self.wants.retain(|id| id.instrument_index() != instrument);
+                }
+            }
             Op::NewInstrument => {
                 if self.rig.infos.len() < 6 {
                     let index = self.rig.infos.len();
@@ -279,7 +294,9 @@ impl Run {
                     self.world.drop_topic(id);
                     self.wants.retain(|want| *want != id);
                 }
-                Wish::LetGo(index) => panic!("nothing ended: {index}"),
+                Wish::LetGo(index) => {
+                    assert!(self.ended.contains(&index) && self.let_go.insert(index), "{index} was let go");
+                }
                 Wish::Backfill(ask) => panic!("this engine has no history: {ask:?}"),
             }
         }
@@ -443,6 +460,7 @@ impl Run {
             .iter()
             .filter(|(_, t)| t.wanted && !t.live)
             .map(|(id, _)| TopicId(*id))
+            .filter(|id| !self.ended.contains(&id.instrument_index()))
             .collect();
         for id in broken {
             let event = self.world.state(id);
@@ -466,6 +484,7 @@ impl Run {
             assert!(slot.reader.ledgers > 0);
             for (id, view) in &slot.reader.views {
                 let id = TopicId(*id);
+                assert!(!self.ended.contains(&id.instrument_index()), "{id:?} ended and was not told so");
                 view.assert_converged(id, self.world.topic(id));
             }
         }
@@ -481,6 +500,8 @@ impl Run {
         assert_eq!(self.rig.engine.topics(), 0, "of {held} topics some are held for nobody");
         assert_eq!(self.rig.engine.log_bytes(), 0);
         assert_eq!((self.rig.engine.private_bytes(), self.rig.engine.subscriptions()), (0, 0));
+        self.take_wishes();
+        assert_eq!(self.let_go, self.ended, "all that ended is let go");
         let totals = self.rig.engine.totals();
         assert_eq!(totals.published, totals.delivered + totals.conflated + totals.dropped + totals.filtered);
     }

@@ -46,6 +46,7 @@ pub(crate) enum Op {
     Open,
     OpenAndResume,
     NewInstrument,
+    EndInstrument,
 }
 
 impl Step {
@@ -79,7 +80,8 @@ impl Step {
             60 => Op::End,
             61 => Op::Open,
             62 => Op::OpenAndResume,
-            _ => Op::NewInstrument,
+            _ if a.is_multiple_of(2) => Op::NewInstrument,
+            _ => Op::EndInstrument,
         }
     }
 }

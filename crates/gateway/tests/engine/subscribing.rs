@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{EngineLimits, Event, InstrumentInfo, TopicId, Wish};
+use tickwire_gateway::engine::{EngineLimits, Event, TopicId, Wish};
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, FeedState, GapCause, Granted, LedgerRequest, Message,
-    PROTOCOL_VERSION, Resume, ResumePosition, SCHEMA, Scale, SetRate, TradingState, Unsubscribe,
+    Channel, Command, Encoding, FeedState, GapCause, Granted, LedgerRequest, Message, PROTOCOL_VERSION,
+    Resume, ResumePosition, SCHEMA, SetRate, TradingState, Unsubscribe,
 };
 
 use super::rig::{
@@ -388,45 +388,6 @@ fn a_vector_may_come_in_parts() {
     assert!(is_refused(&resume(&mut rig, "sim:C", 1)), "no more than a session may subscribe to");
     let records = records(rig.subscribe(client, Channel::Trade, &["sim:A", "sim:B"]));
     assert_eq!(brief(&records), ["trade 3", "trade 4", "trade 4"]);
-}
-
-/// An instrument gets another id or other decimals.
-#[track_caller]
-fn check_redefined(id: u32, price_decimals: u32) {
-    let mut rig = Rig::new(limits());
-    let [subscribed, elsewhere] = [rig.open(Encoding::Proto), rig.open(Encoding::Proto)];
-    rig.subscribe(subscribed, Channel::Quote, &["sim:A"]);
-    rig.subscribe(subscribed, Channel::Trade, &["sim:A"]);
-    rig.subscribe(elsewhere, Channel::Quote, &["sim:B"]);
-    rig.publish(0, 1, quote(10));
-    rig.publish(0, 1, trade(10));
-    let old = &rig.infos[0];
-    let scale = Scale { price_decimals, ..old.scale.clone() };
-    let new = Arc::new(InstrumentInfo { id, scale, ..(**old).clone() });
-    rig.infos[0] = Arc::clone(&new);
-    rig.event(Event::Instrument(new));
-    assert_eq!(rig.engine.closing(subscribed.key), Some(CloseCode::Internal));
-    assert_eq!(rig.engine.closing(elsewhere.key), None);
-    assert_eq!(rig.records(subscribed), [], "what was kept is not sent any more");
-    // It comes back before the state is there, then gets what is published under the new definition.
-    let back = rig.open(Encoding::Proto);
-    rig.send(back, &subscribe(1, "quote", &["sim:A"]));
-    rig.read(back);
-    rig.state(TopicId::new(0, Channel::Quote), 0, Vec::new());
-    rig.publish(0, 1, quote(20));
-    let messages = rig.read(back);
-    let granted = &answer(&messages).granted[0];
-    assert_eq!((granted.instrument, granted.price_decimals), (id, price_decimals));
-    let records = records(messages);
-    assert_eq!((records.len(), records[0].instrument), (1, id));
-    rig.engine.ended(subscribed.key, rig.now);
-    rig.engine.ended(back.key, rig.now);
-}
-
-#[test]
-fn a_session_does_not_outlive_the_definition_that_it_was_granted() {
-    check_redefined(500, 2);
-    check_redefined(100, 4);
 }
 
 #[test]

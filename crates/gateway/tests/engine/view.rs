@@ -37,6 +37,8 @@ pub(crate) struct View {
     filtered: u64,
     /// Changes of the rate whose answers are still to come.
     unanswered: u32,
+    /// It was told that its instrument ended: the account follows.
+    has_ended: bool,
 }
 
 /// Everything that one session read.
@@ -59,13 +61,22 @@ impl Reader {
         match message {
             Message::Record(record) => self.record(record, encoding, world, now),
             Message::Subscribed(answer) => self.granted(answer, world),
-            Message::Ledger(ledger) => self.ledger(ledger),
+            Message::Ledger(ledger) => self.ledger(ledger, world),
             Message::Heartbeat(_) | Message::Hello(_) | Message::Notice(_) | Message::Sent(_) => {}
             Message::Error(error) => assert_eq!(error.code, "rate_limit", "{error:?}"),
         }
     }
 
     fn granted(&mut self, answer: &Subscribed, world: &mut World) {
+        for refused in answer.refused.iter().filter(|refused| refused.code == "ended") {
+            assert_eq!((answer.id, answer.granted.len()), (0, 0), "{answer:?}");
+            let is_it = |(id, _): &(&u32, &mut View)| {
+                let id = TopicId(**id);
+                id.channel() as i32 == refused.channel && *world.topic(id).symbol() == *refused.symbol
+            };
+            let (_, view) = self.views.iter_mut().find(is_it).expect("a subscription that ended was granted");
+            assert!(!std::mem::replace(&mut view.has_ended, true), "{refused:?} twice");
+        }
         for granted in &answer.granted {
             let id = topic_of(granted.instrument, granted.channel);
             self.had_lossless |= id.channel().is_lossless();
@@ -89,6 +100,17 @@ impl Reader {
         let (id, is_broken) = match event {
             Event::Update(update) => (update.topic, update.is_gap()),
             Event::State(state) => (state.topic, true),
+            Event::Ended(ended) => {
+                // What a rate held back leaves before the end.
+                for (id, view) in &mut self.views {
+                    if TopicId(*id).instrument_index() == ended.instrument {
+                        let truth = world.topic(TopicId(*id));
+                        truth.broken = u64::MAX;
+                        view.pace.broken(truth.known_sequence);
+                    }
+                }
+                return;
+            }
             _ => return,
         };
         let Some(view) = self.views.get_mut(&id.0) else { return };
@@ -116,6 +138,7 @@ impl Reader {
         let id = topic_of(record.instrument, record.channel() as i32);
         let view = self.views.get_mut(&id.0).unwrap_or_else(|| panic!("never granted: {record:?}"));
         let truth = world.topic(id);
+        assert!(!view.has_ended, "{record:?} comes behind its end");
         if let Body::Gap(gap) = &record.body {
             view.gap(gap, id.channel(), truth);
             return;
@@ -146,7 +169,7 @@ impl Reader {
     }
 
     /// The gateway's account equals the client's.
-    fn ledger(&mut self, ledger: &Ledger) {
+    fn ledger(&mut self, ledger: &Ledger, world: &mut World) {
         self.ledgers += 1;
         for entry in &ledger.entries {
             let id = topic_of(entry.instrument, entry.channel);
@@ -164,7 +187,14 @@ impl Reader {
                 assert_eq!(filtered, view.filtered, "{:?}: held back by the rate", id.channel());
             }
         }
-        if ledger.id == UNSUBSCRIBED {
+        let ended = self.views.values().filter(|view| view.has_ended).count();
+        if ended > 0 {
+            // The account of what ended, directly behind the word that it did; nothing was owed any more.
+            assert_eq!((ledger.id, ledger.entries.len()), (0, ended));
+            for (id, view) in self.views.extract_if(.., |_, view| view.has_ended) {
+                view.assert_converged(TopicId(id), world.topic(TopicId(id)));
+            }
+        } else if ledger.id == UNSUBSCRIBED {
             for entry in &ledger.entries {
                 self.views.remove(&topic_of(entry.instrument, entry.channel).0);
             }
@@ -193,6 +223,7 @@ impl View {
             pace,
             filtered: 0,
             unanswered: 0,
+            has_ended: false,
             granted: at,
             granted_at,
             at,
@@ -321,9 +352,12 @@ impl View {
         }
         for (key, told) in &truth.known_newest {
             if !id.channel().is_lossless() && id.channel() != Channel::Book {
+                // What came before a gap is no state for who came after it.
+                let is_later = self.granted.0 == truth.known_epoch && self.granted.1 >= truth.gap_last;
+                let is_lost = told.arrival < truth.gap_arrival && is_later;
                 assert_eq!(
                     self.newest.get(key),
-                    Some(&told.arrival),
+                    Some(&told.arrival).filter(|_| !is_lost),
                     "{:?}: the newest of key {key}",
                     id.channel()
                 );

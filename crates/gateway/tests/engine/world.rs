@@ -41,11 +41,19 @@ pub(crate) struct Truth {
     /// When the engine was last told something.
     pub(crate) arrival: u64,
     /// When the engine was last told of a loss.
-    gap_arrival: u64,
+    pub(crate) gap_arrival: u64,
+    /// Last number of the last loss.
+    pub(crate) gap_last: u64,
     /// Last number that it knew before that.
     pub(crate) before: u64,
     /// When it was last told of a loss, or of a state.
     pub(crate) broken: u64,
+}
+
+impl Truth {
+    pub(crate) fn symbol(&self) -> &str {
+        &self.info.scale.symbol
+    }
 }
 
 #[derive(Default)]
@@ -74,6 +82,7 @@ impl World {
                 ends: BTreeMap::new(),
                 arrival: 0,
                 gap_arrival: 0,
+                gap_last: 0,
                 before: 0,
                 broken: 0,
             };
@@ -217,6 +226,7 @@ impl World {
         let arrival = self.arrive(id);
         let truth = self.topic(id);
         (truth.gap_arrival, truth.broken) = (arrival, arrival);
+        truth.gap_last = truth.known_sequence;
         Some(Event::Update(Arc::new(gap)))
     }
 
