@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (Market::Usdm, "binance/usdm/btcusdt_20240808.gz"),
     ] {
         let config = ReplayConfig {
-            market,
+            market: Some(market),
             files: vec![data.join(file)],
             pace: Pace::FlatOut,
             passes: Passes::Once,

@@ -45,6 +45,9 @@ pub enum Pace {
     FlatOut,
 }
 
+/// Longer silence is passed over: a recording with a hole of days, or one wrong time, would play no more.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_mins(10);
+
 /// Says when an event of a source is due.
 #[derive(Clone, Debug)]
 pub(crate) struct Pacer {
@@ -62,16 +65,13 @@ impl Pacer {
         Self { pace, anchor: None }
     }
 
-    /// Longer silence is passed over: a recording with a hole of days, or one wrong time, would play no more.
-    const SILENCE_MAX: Duration = Duration::from_mins(10);
-
     /// How long until an event of this time is due.
     pub(crate) fn wait(&mut self, time: u64, now: u64) -> Duration {
         let Pace::Speed(_) = self.pace else { return Duration::ZERO };
         let due = self.place(time, now);
         let (lag, wait) = (now.saturating_sub(due), due.saturating_sub(now));
         let (lag, wait) = (Duration::from_nanos(lag), Duration::from_nanos(wait));
-        if lag > Self::LAG_MAX || wait > Self::SILENCE_MAX {
+        if lag > Self::LAG_MAX || wait > SILENCE_MAX {
             self.anchor = Some((time, now));
             return Duration::ZERO;
         }

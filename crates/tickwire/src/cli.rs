@@ -226,7 +226,7 @@ pub(crate) enum IngestSource {
     /// Recorded raw streams of Binance
     #[command(after_help = "Example:\n  tickwire ingest replay btcusdt_20240808.gz --speed 10")]
     Replay {
-        /// Recordings, plain or gzip; they play together in the order of their recorded times
+        /// Recordings, plain or gzip, or `-` for standard input; they play together in the order of their recorded times
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         #[command(flatten)]

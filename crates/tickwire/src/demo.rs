@@ -39,7 +39,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     };
     let feeding = CancellationToken::new();
     let feed = if is_replay {
-        let replay = recorded(&config, command.replay).await?;
+        let Some(replay) = recorded(&config, command.replay, &stop).await? else { return Ok(()) };
         start_feed(&config, replay, &bus, &feeding)
     } else {
         start_feed(&config, simulated(&config.sim)?, &bus, &feeding)

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tickwire_bus::{Backplane, HistoryState, NatsBus};
 use tickwire_feed::adapter::Adapter;
 use tickwire_feed::binance::Market;
-use tickwire_feed::replay::{Passes, Replay, ReplayConfig, ReplayProgress, Times};
+use tickwire_feed::replay::{Findings, Passes, Replay, ReplayConfig, ReplayProgress, Times};
 use tickwire_feed::sim::{Sim, SimAdapter, SimConfig};
 use tickwire_feed::{AtEnd, Clock, IngestConfig, IngestReport, Ingester, Pace};
 use tickwire_wire::Channel;
@@ -23,6 +23,8 @@ use crate::stop;
 const PROGRESS_PERIOD: Duration = Duration::from_millis(100);
 /// How often a run without a terminal says how far it is.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// Symbols that a summary names.
+const NAMES_MAX: usize = 16;
 /// How long a recording waits for the history to be made.
 const HISTORY_WAIT: Duration = Duration::from_secs(5);
 
@@ -35,17 +37,22 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
             let config = settings.load(&flags)?;
             let adapter = simulated(&config.sim)?;
             let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
-            tell(&report, out.json);
+            tell(&report, None, out.json);
         }
         IngestSource::Replay { files, replay, out } => {
             let flags: Vec<_> = replay.settings().into_iter().chain(out.settings()).collect();
             let config = settings.load(&flags)?;
-            let adapter = recorded(&config, files).await?;
+            let Some(adapter) = recorded(&config, files, &stop).await? else { return Ok(()) };
             let progress = adapter.progress();
             let mut ingest = config.ingest.clone();
             ingest.at_end = AtEnd::Stop;
-            let report = publish(&config, ingest, adapter, Some(progress), stop).await?;
-            tell(&report, out.json);
+            let report = publish(&config, ingest, adapter, Some(progress.clone()), stop).await?;
+            let findings = progress.findings();
+            tell(&report, Some(&findings), out.json);
+            let losses = findings.losses();
+            if !losses.is_empty() {
+                return Err(Incomplete(losses.join("; ")).into());
+            }
         }
     }
     Ok(())
@@ -58,16 +65,26 @@ pub(crate) fn simulated(sim: &SimConfig) -> anyhow::Result<SimAdapter> {
     Ok(SimAdapter::new(sim, Pace::Speed(1.0), clock))
 }
 
-/// A recording, as configured.
-pub(crate) async fn recorded(config: &Config, files: Vec<PathBuf>) -> anyhow::Result<Replay> {
+/// A replay came to its end, and not all that is in the recordings could be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the replay is over, but {0}")]
+pub(crate) struct Incomplete(String);
+
+/// A recording, as configured; `None`: it was asked to stop before it was read.
+pub(crate) async fn recorded(
+    config: &Config,
+    files: Vec<PathBuf>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Replay>> {
     let raw = &config.raw.ingest.replay;
     let market = if raw.venue.is_empty() {
-        files.first().map_or(Market::Spot, |file| Market::of_recording(file))
+        None
     } else {
-        Market::from_venue(&raw.venue).ok_or_else(|| {
+        let market = Market::from_venue(&raw.venue);
+        Some(market.ok_or_else(|| {
             let known = Market::ALL.map(Market::venue).join(", ");
             anyhow::anyhow!("recordings of venue `{}` cannot be replayed; known: {known}", raw.venue)
-        })?
+        })?)
     };
     let replay = ReplayConfig {
         market,
@@ -77,7 +94,10 @@ pub(crate) async fn recorded(config: &Config, files: Vec<PathBuf>) -> anyhow::Re
         times: if raw.rebase { Times::Rebased } else { Times::Recorded },
         clock: Clock::system(),
     };
-    Ok(tokio::task::spawn_blocking(|| Replay::open(replay)).await??)
+    tokio::select! {
+        opened = tokio::task::spawn_blocking(|| Replay::open(replay)) => Ok(Some(opened??)),
+        () = stop.cancelled() => Ok(None),
+    }
 }
 
 async fn publish(
@@ -169,14 +189,14 @@ fn bar() -> ProgressBar {
 }
 
 /// Says what the run came to.
-fn tell(report: &IngestReport, json: bool) {
+fn tell(report: &IngestReport, findings: Option<&Findings>, json: bool) {
     let tally = &report.tally;
     let channels: serde_json::Map<_, _> = Channel::ALL
         .into_iter()
         .map(|channel| (channel.name().to_owned(), serde_json::Value::from(tally.channel(channel))))
         .collect();
     if json {
-        say(serde_json::json!({
+        let mut summary = serde_json::json!({
             "records": tally.records,
             "channels": channels,
             "messages": tally.messages,
@@ -184,10 +204,15 @@ fn tell(report: &IngestReport, json: bool) {
             "refused_messages": tally.refused_messages,
             "missed_numbers": tally.missed_numbers,
             "faults": tally.faults,
+            "last_fault": report.last_fault,
             "upstream_gaps": tally.upstream_gaps,
             "repeats": tally.repeats,
             "instruments": report.instruments,
-        }));
+        });
+        if let (Some(findings), Some(summary)) = (findings, summary.as_object_mut()) {
+            summary.insert("recordings".to_owned(), as_json(findings));
+        }
+        say(summary);
         return;
     }
     let of = |(name, count): (&String, &serde_json::Value)| format!("{name} {count}");
@@ -199,10 +224,66 @@ fn tell(report: &IngestReport, json: bool) {
         channels.join(", ")
     ));
     say(format_args!(
-        "{} bus messages, {} bytes; {} refused; {} lines unusable, {} gaps upstream",
-        tally.messages, tally.bytes, tally.refused_messages, tally.faults, tally.upstream_gaps
+        "{} bus messages, {} bytes; {} refused; {} lines unusable, {} repeated, {} gaps upstream",
+        tally.messages, tally.bytes, tally.refused_messages, tally.faults, tally.repeats, tally.upstream_gaps
     ));
+    findings.into_iter().flat_map(as_words).for_each(say);
     if let Some(fault) = &report.last_fault {
         say(format_args!("last fault: {fault}"));
     }
+}
+
+fn as_json(findings: &Findings) -> serde_json::Value {
+    let unused: serde_json::Map<_, _> =
+        findings.unused_kinds.iter().map(|(kind, count)| (kind.clone(), (*count).into())).collect();
+    serde_json::json!({
+        "new_numberings": findings.counts.new_numberings,
+        "unused_snapshots": findings.counts.unused_snapshots,
+        "unused_changes": findings.unused_changes,
+        "waiting_books": findings.waiting_books,
+        "silent": findings.silent,
+        "odd_event_times": findings.counts.odd_event_times,
+        "replaced_times": findings.replaced_times,
+        "steps_back": findings.steps_back,
+        "silences": findings.silences,
+        "damaged_parts": findings.damaged_parts,
+        "unused_messages": unused,
+        "doubled_aggregates": findings.doubled_aggregates,
+        "aggregated": findings.aggregated,
+        "losses": findings.losses(),
+    })
+}
+
+/// What is worth a line: all that is not as usual.
+fn as_words(findings: &Findings) -> Vec<String> {
+    let mut lines = Vec::new();
+    let counted = [
+        (findings.counts.new_numberings, "numberings of the venue began anew"),
+        (findings.counts.unused_snapshots, "depth snapshots were of no use"),
+        (findings.unused_changes, "changes of depth came to no book"),
+        (findings.counts.odd_event_times, "times of the venue could not be used"),
+        (findings.replaced_times, "receive times fitted to no other line, and were replaced"),
+        (findings.steps_back, "times the receive times went back"),
+        (findings.silences, "silences of more than ten minutes were passed over"),
+        (findings.damaged_parts, "parts of the recordings are damaged"),
+        (findings.doubled_aggregates, "messages of aggTrade repeat the trades and were not used"),
+    ];
+    let odd: Vec<_> = counted.iter().filter(|(count, _)| *count > 0).collect();
+    lines.extend(odd.iter().map(|(count, what)| format!("{count} {what}")));
+    let named = [
+        (&findings.waiting_books, "books that wait for a snapshot"),
+        (&findings.silent, "nothing could be used of"),
+        (&findings.aggregated, "aggTrade stands for the trades of"),
+    ];
+    for (names, what) in named {
+        if !names.is_empty() {
+            let shown: Vec<_> = names.iter().take(NAMES_MAX).map(String::as_str).collect();
+            let more = if names.len() > NAMES_MAX { ", ..." } else { "" };
+            lines.push(format!("{what}: {}{more}", shown.join(", ")));
+        }
+    }
+    for (kind, count) in &findings.unused_kinds {
+        lines.push(format!("{count} messages of `{kind}` were not used"));
+    }
+    lines
 }

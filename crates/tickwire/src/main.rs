@@ -1,6 +1,7 @@
 //! The `tickwire` command.
 //!
-//! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration.
+//! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration, 3 a replay came to its end and not
+//! all of its recordings could be used.
 
 mod cli;
 mod config;
@@ -37,7 +38,14 @@ fn main() -> ExitCode {
             complain(format_args!("error: {error:#}"));
             let is_usage =
                 error.downcast_ref::<Mistakes>().is_some() || error.downcast_ref::<cli::Usage>().is_some();
-            ExitCode::from(if is_usage { 2 } else { 1 })
+            let is_incomplete = error.downcast_ref::<ingest::Incomplete>().is_some();
+            ExitCode::from(if is_usage {
+                2
+            } else if is_incomplete {
+                3
+            } else {
+                1
+            })
         }
     }
 }

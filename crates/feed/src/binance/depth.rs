@@ -1,7 +1,8 @@
-//! Joins a depth snapshot and the stream of changes into one unbroken book.
+//! Joins depth snapshots and the stream of changes into one unbroken book.
 //!
 //! Changes are kept until a snapshot comes; then those that it contains are dropped, the first that continues it must
-//! overlap with it, and each further one must begin where the one before ended.
+//! overlap with it, and each further one must begin where the one before ended. A snapshot that comes while the book is
+//! whole is used too when it is not older: it may be deeper, or stand behind a hole that is to come.
 
 use std::collections::VecDeque;
 
@@ -10,6 +11,10 @@ use crate::adapter::Levels;
 
 /// Changes kept while there is no snapshot: 100 s at ten a second, and 10 s at the most that the futures send.
 pub(crate) const PENDING_MAX: usize = 1_024;
+/// A snapshot that contains what is received so long after it, in nanoseconds, is of another numbering.
+const AHEAD_MAX: u64 = 10_000_000_000;
+/// Snapshots older than the book that follow each other, without a change between them, and are a new numbering.
+const OLDER_MAX: u32 = 3;
 
 /// One message of the depth stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +23,15 @@ pub(crate) struct Depth {
     pub(crate) last_update: u64,
     /// Futures only: where the message before ended.
     pub(crate) previous_update: Option<u64>,
+    pub(crate) event_time: u64,
+    pub(crate) receive_time: u64,
+    pub(crate) levels: Levels,
+}
+
+/// All levels, up to an update.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Snapshot {
+    pub(crate) last_update: u64,
     pub(crate) event_time: u64,
     pub(crate) receive_time: u64,
     pub(crate) levels: Levels,
@@ -32,14 +46,35 @@ pub(crate) enum Verdict {
     Known,
     /// Kept for the snapshot to come.
     Kept,
-    /// Changes are missing before it: the book is broken. It is kept for the next snapshot.
+    /// The book is broken: changes are missing before it. It is kept for the next snapshot.
     Broken,
+}
+
+/// What becomes of a snapshot.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Joined {
+    /// It is the book, with these changes to it at once.
+    Book(Snapshot, Vec<Depth>),
+    /// As `Book`, but the update ids began anew: what was before has nothing to do with it.
+    Anew(Snapshot),
+    /// The book is newer.
+    Older,
+    /// The book waits on: the changes that came begin with this update, too late for it.
+    TooOld(u64),
+    /// The book waits on: changes are missing behind it.
+    Hole,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct DepthSync {
     state: State,
     pending: VecDeque<Depth>,
+    /// The last snapshot that was of no use: a new numbering may have begun with it.
+    spare: Option<Snapshot>,
+    /// Ids of snapshots older than the book: the last one, and how many followed each other.
+    older: (u64, u32),
+    /// Changes that were given up.
+    lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -47,10 +82,14 @@ enum State {
     /// Waits for a snapshot.
     #[default]
     Waiting,
-    /// Has a snapshot that ends here, and no change after it.
-    Snapshot(u64),
-    /// The last change ended here.
-    Changes(u64),
+    /// The book contains all up to `end`.
+    Whole {
+        end: u64,
+        /// Where the last change ended that the book contains.
+        last_change: Option<u64>,
+        /// When the snapshot was received, until a change continues it.
+        ahead_since: Option<u64>,
+    },
 }
 
 impl DepthSync {
@@ -58,44 +97,86 @@ impl DepthSync {
         matches!(self.state, State::Waiting)
     }
 
-    pub(crate) fn change(&mut self, market: Market, depth: Depth) -> Verdict {
-        let fits = match self.state {
-            State::Waiting => {
-                self.keep(depth);
-                return Verdict::Kept;
-            }
-            State::Snapshot(end) => {
-                if is_contained(market, &depth, end) {
-                    return Verdict::Known;
-                }
-                starts(market, &depth, end)
-            }
-            State::Changes(end) if depth.last_update <= end => return Verdict::Known,
-            State::Changes(end) => match (market, depth.previous_update) {
-                (Market::Usdm | Market::Cm, Some(previous)) => previous == end,
-                _ => depth.first_update == end + 1,
-            },
-        };
-        if !fits {
-            self.state = State::Waiting;
-            self.keep(depth);
-            return Verdict::Broken;
-        }
-        self.state = State::Changes(depth.last_update);
-        Verdict::Apply(depth)
+    /// Changes that no book has, or will have as it looks.
+    pub(crate) fn unused(&self) -> u64 {
+        self.lost + self.pending.len() as u64
     }
 
-    /// Takes a snapshot that ends with this update. `None`: it is of no use, because the book is whole or because the
-    /// changes kept begin too late for it. Else: the changes to apply to it at once.
-    pub(crate) fn snapshot(&mut self, market: Market, end: u64) -> Option<Vec<Depth>> {
-        if !self.is_waiting() {
-            return None;
+    /// The source begins anew. What is counted stays counted.
+    pub(crate) fn reset(&mut self) {
+        *self = Self { lost: self.unused(), ..Self::default() };
+    }
+
+    pub(crate) fn change(&mut self, market: Market, depth: Depth) -> Verdict {
+        let State::Whole { end, last_change, ahead_since } = &mut self.state else {
+            self.keep(depth);
+            return Verdict::Kept;
+        };
+        // A book that ends with a change contains that change; one that ends with a snapshot of the futures may lack
+        // a part of the change that it ends with.
+        let is_behind_change = *last_change == Some(*end);
+        let is_known =
+            if is_behind_change { depth.last_update <= *end } else { is_contained(market, &depth, *end) };
+        if is_known {
+            let is_of_these =
+                ahead_since.is_none_or(|since| depth.receive_time <= since.saturating_add(AHEAD_MAX));
+            if is_of_these {
+                *last_change = (*last_change).max(Some(depth.last_update));
+                return Verdict::Known;
+            }
+        } else if (last_change.is_some_and(|last| follows(market, &depth, last)))
+            || (!(is_behind_change && market != Market::Spot) && starts(market, &depth, *end))
+        {
+            (*end, *last_change, *ahead_since) = (depth.last_update, Some(depth.last_update), None);
+            self.older = (0, 0);
+            return Verdict::Apply(depth);
         }
-        self.pending.retain(|depth| !is_contained(market, depth, end));
-        if self.pending.front().is_some_and(|first| !starts(market, first, end)) {
-            return None;
+        self.state = State::Waiting;
+        self.keep(depth);
+        Verdict::Broken
+    }
+
+    pub(crate) fn snapshot(&mut self, market: Market, snapshot: Snapshot) -> Joined {
+        let last_update = snapshot.last_update;
+        let mut last_change = None;
+        if let State::Whole { end, ahead_since, .. } = &mut self.state {
+            if last_update < *end {
+                let (before, count) = self.older;
+                self.older = (last_update, if last_update > before { count + 1 } else { 1 });
+                if self.older.1 < OLDER_MAX {
+                    self.spare = Some(snapshot);
+                    return Joined::Older;
+                }
+                self.older = (0, 0);
+                self.state = State::Whole {
+                    end: last_update,
+                    last_change: None,
+                    ahead_since: Some(snapshot.receive_time),
+                };
+                return Joined::Anew(snapshot);
+            }
+            if last_update > *end {
+                *ahead_since = Some(snapshot.receive_time);
+            }
+            (*end, self.older) = (last_update, (0, 0));
+            return Joined::Book(snapshot, Vec::new());
         }
-        self.state = State::Snapshot(end);
+        self.pending.retain(|depth| {
+            let is_contained = is_contained(market, depth, last_update);
+            if is_contained {
+                last_change = last_change.max(Some(depth.last_update));
+            }
+            !is_contained
+        });
+        let follows = |first: &Depth| last_change.is_some_and(|last| follows(market, first, last));
+        if let Some(first) =
+            self.pending.front().filter(|first| !starts(market, first, last_update) && !follows(first))
+        {
+            let first = first.first_update;
+            self.spare = Some(snapshot);
+            return Joined::TooOld(first);
+        }
+        self.state = State::Whole { end: last_update, last_change, ahead_since: Some(snapshot.receive_time) };
         let mut applicable = Vec::with_capacity(self.pending.len());
         for depth in std::mem::take(&mut self.pending) {
             // Where what was kept has a hole itself, the book would break at once: it does not begin.
@@ -103,12 +184,35 @@ impl DepthSync {
                 applicable.push(depth);
             }
         }
-        (!self.is_waiting()).then_some(applicable)
+        if self.is_waiting() {
+            self.lost += applicable.len() as u64;
+            return Joined::Hole;
+        }
+        Joined::Book(snapshot, applicable)
+    }
+
+    /// The update ids began anew with these changes; changes before were received until then. Says whether a book is
+    /// broken by that, and what of a snapshot that was too old for the book before.
+    pub(crate) fn restart(
+        &mut self,
+        market: Market,
+        changes: Vec<Depth>,
+        received_until: u64,
+    ) -> (bool, Option<Joined>) {
+        let was_whole = !self.is_waiting();
+        let last_update = changes.last().map_or(0, |last| last.last_update);
+        let spare = self
+            .spare
+            .take()
+            .filter(|spare| spare.receive_time >= received_until && spare.last_update < last_update);
+        *self = Self { lost: self.unused(), pending: changes.into(), ..Self::default() };
+        (was_whole, spare.map(|spare| self.snapshot(market, spare)))
     }
 
     fn keep(&mut self, depth: Depth) {
         if self.pending.len() == PENDING_MAX {
             self.pending.pop_front();
+            self.lost += 1;
         }
         self.pending.push_back(depth);
     }
@@ -124,11 +228,19 @@ fn is_contained(market: Market, depth: &Depth, end: u64) -> bool {
 /// Whether this is the first change after a snapshot that ends with `end`.
 fn starts(market: Market, depth: &Depth, end: u64) -> bool {
     match market {
-        Market::Spot => depth.first_update <= end + 1 && end < depth.last_update,
+        Market::Spot => depth.first_update <= end.saturating_add(1) && end < depth.last_update,
         // A snapshot may end exactly where one change ended; then the next one says so in `pu`.
         Market::Usdm | Market::Cm => {
             (depth.first_update <= end && end <= depth.last_update) || depth.previous_update == Some(end)
         }
+    }
+}
+
+/// Whether this change goes on where another one ended.
+fn follows(market: Market, depth: &Depth, end: u64) -> bool {
+    match market {
+        Market::Spot => depth.first_update <= end.saturating_add(1),
+        Market::Usdm | Market::Cm => depth.previous_update == Some(end),
     }
 }
 
@@ -141,6 +253,10 @@ mod tests {
         Depth { first_update, last_update, previous_update, event_time: 0, receive_time: 0, levels }
     }
 
+    fn snapshot(last_update: u64, receive_time: u64) -> Snapshot {
+        Snapshot { last_update, event_time: 0, receive_time, levels: Levels::default() }
+    }
+
     /// `S100` is a snapshot, `5-9` a change, `5-9<4` one with `pu`; the outcome of each after `=`.
     #[track_caller]
     fn check(market: Market, steps: &[&str]) {
@@ -148,9 +264,12 @@ mod tests {
         for step in steps {
             let (input, expected) = step.split_once('=').unwrap();
             let outcome = if let Some(end) = input.strip_prefix('S') {
-                match sync.snapshot(market, end.parse().unwrap()) {
-                    Some(changes) => format!("{} applied", changes.len()),
-                    None => "useless".to_owned(),
+                match sync.snapshot(market, snapshot(end.parse().unwrap(), 0)) {
+                    Joined::Book(_, changes) => format!("{} applied", changes.len()),
+                    Joined::Anew(_) => "anew".to_owned(),
+                    Joined::Older => "older".to_owned(),
+                    Joined::TooOld(first) => format!("too old for {first}"),
+                    Joined::Hole => "hole".to_owned(),
                 }
             } else {
                 let (range, previous) = match input.split_once('<') {
@@ -171,11 +290,63 @@ mod tests {
     #[test]
     fn spot_books_continue_by_first_update() {
         check(Market::Spot, &["S10=0 applied", "5-10=known", "9-12=apply", "13-13=apply", "15-16=broken"]);
-        check(Market::Spot, &["S10=0 applied", "11-12=apply", "11-12=known", "12-14=broken"]);
+        check(Market::Spot, &["S10=0 applied", "11-12=apply", "11-12=known", "12-14=apply", "16-17=broken"]);
         check(Market::Spot, &["S10=0 applied", "12-14=broken", "15-15=kept", "S14=1 applied", "16-16=apply"]);
         check(Market::Spot, &["3-5=kept", "6-9=kept", "10-12=kept", "S9=1 applied", "13-14=apply"]);
-        check(Market::Spot, &["10-12=kept", "S8=useless", "S9=1 applied", "S20=useless"]);
-        check(Market::Spot, &["10-12=kept", "14-15=kept", "S11=useless", "S14=1 applied"]);
+        check(Market::Spot, &["10-12=kept", "S8=too old for 10", "S9=1 applied", "S11=older"]);
+        check(Market::Spot, &["10-12=kept", "14-15=kept", "S11=hole", "S13=1 applied"]);
+    }
+
+    #[test]
+    fn a_snapshot_helps_a_whole_book_when_it_is_not_older() {
+        let spot = Market::Spot;
+        check(spot, &["S10=0 applied", "11-12=apply", "S50=0 applied", "49-52=apply", "53-54=apply"]);
+        check(spot, &["S10=0 applied", "11-12=apply", "S12=0 applied", "13-13=apply"]);
+        check(spot, &["S10=0 applied", "11-12=apply", "S15=0 applied", "13-14=known", "15-16=apply"]);
+        check(spot, &["S10=0 applied", "11-12=apply", "S15=0 applied", "18-19=broken", "S18=1 applied"]);
+        check(spot, &["S10=0 applied", "11-12=apply", "S9=older", "13-13=apply"]);
+        // The snapshot lies between two changes that follow each other, so nothing is missing.
+        let usdm = Market::Usdm;
+        check(usdm, &["S10=0 applied", "9-12<8=apply", "S15=0 applied", "18-20<12=apply", "22-23<20=apply"]);
+        check(usdm, &["S10=0 applied", "9-12<8=apply", "S15=0 applied", "13-14<12=known", "18-20<14=apply"]);
+        check(usdm, &["S10=0 applied", "9-12<8=apply", "S12=0 applied", "14-15<12=apply", "14-20<13=broken"]);
+        check(usdm, &["5-8<4=kept", "12-14<8=kept", "S10=1 applied", "16-17<14=apply"]);
+        // Snapshots alone, whose ids begin anew.
+        check(spot, &["S900=0 applied", "S5=older", "S6=older", "S7=anew", "S8=0 applied"]);
+        check(spot, &["S900=0 applied", "S5=older", "S6=older", "901-901=apply", "S7=older"]);
+    }
+
+    #[test]
+    fn a_snapshot_of_another_numbering_does_not_freeze_the_book() {
+        let mut sync = DepthSync::default();
+        let late = |n, receive_time| Depth { receive_time, ..depth(n, n, None) };
+        assert!(matches!(sync.snapshot(Market::Spot, snapshot(1_000_000, 0)), Joined::Book(..)));
+        assert_eq!(sync.change(Market::Spot, late(11, AHEAD_MAX)), Verdict::Known);
+        assert_eq!(sync.change(Market::Spot, late(12, AHEAD_MAX + 1)), Verdict::Broken);
+        assert!(sync.is_waiting());
+    }
+
+    #[test]
+    fn a_new_numbering_begins_with_the_snapshot_that_came_with_it() {
+        let changes = || vec![depth(6, 6, None), depth(7, 7, None), depth(8, 8, None)];
+        let old_book = || {
+            let mut sync = DepthSync::default();
+            sync.snapshot(Market::Spot, snapshot(900, 1));
+            sync
+        };
+        let mut sync = old_book();
+        assert_eq!(sync.snapshot(Market::Spot, snapshot(5, 4)), Joined::Older);
+        let joined = Joined::Book(snapshot(5, 4), changes());
+        assert_eq!(sync.restart(Market::Spot, changes(), 3), (true, Some(joined)));
+        // Of the numbering before, or received before it ended: not believed.
+        for (last_update, receive_time) in [(800, 4), (5, 2)] {
+            let mut sync = old_book();
+            sync.snapshot(Market::Spot, snapshot(last_update, receive_time));
+            assert_eq!(sync.restart(Market::Spot, changes(), 3), (true, None));
+            assert!(
+                matches!(sync.snapshot(Market::Spot, snapshot(7, 5)), Joined::Book(_, more) if more.len() == 1)
+            );
+        }
     }
 
     #[test]
@@ -195,7 +366,11 @@ mod tests {
             assert_eq!(sync.change(Market::Spot, depth(n, n, None)), Verdict::Kept);
         }
         assert_eq!(sync.pending.len(), PENDING_MAX);
-        assert_eq!(sync.snapshot(Market::Spot, 9), None, "the change with number 10 was given up");
-        assert_eq!(sync.snapshot(Market::Spot, 10).map(|changes| changes.len()), Some(PENDING_MAX));
+        assert_eq!(sync.unused(), PENDING_MAX as u64 + 10);
+        let given_up = sync.snapshot(Market::Spot, snapshot(9, 0));
+        assert_eq!(given_up, Joined::TooOld(11), "the change with number 10 was given up");
+        let joined = sync.snapshot(Market::Spot, snapshot(10, 0));
+        assert!(matches!(joined, Joined::Book(_, changes) if changes.len() == PENDING_MAX));
+        assert_eq!(sync.unused(), 10);
     }
 }

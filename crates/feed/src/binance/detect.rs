@@ -1,45 +1,45 @@
-//! Telling from a recording which of Binance's markets it is of.
-
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read};
-use std::path::Path;
+//! Telling which of Binance's markets messages are of.
 
 use super::Market;
+use super::message::Hint;
 
-/// Lines that are looked at: depth comes ten times a second at least.
-const LINES_MAX: usize = 2_000;
+/// What messages said about the market that they are of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Votes {
+    usual: [u64; 3],
+    sure: [u64; 3],
+}
 
-impl Market {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Spot, Self::Usdm, Self::Cm];
-
-    /// The market that a recording was made at, as its depth messages tell: those of coin-margined futures carry a pair
-    /// (`ps`), those of all futures the number before (`pu`). Spot where there is no depth, or nothing can be read:
-    /// opening it for the replay then says what is wrong.
-    pub fn of_recording(path: &Path) -> Self {
-        let Ok(mut file) = File::open(path) else { return Self::Spot };
-        let mut magic = [0; 2];
-        let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
-        let Ok(file) = File::open(path) else { return Self::Spot };
-        let reader: Box<dyn Read> =
-            if is_gzip { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let lines = BufReader::new(reader).lines().take(LINES_MAX).map_while(Result::ok);
-        lines.into_iter().find_map(|line| Self::of_line(&line)).unwrap_or(Self::Spot)
-    }
-
-    fn of_line(line: &str) -> Option<Self> {
-        if !line.contains("\"e\":\"depthUpdate\"") {
-            return None;
-        }
-        let head = line.split("\"b\":").next()?;
-        if head.contains("\"ps\":") {
-            Some(Self::Cm)
-        } else if head.contains("\"pu\":") {
-            Some(Self::Usdm)
-        } else {
-            Some(Self::Spot)
+impl Votes {
+    pub(crate) fn add(&mut self, hint: Hint) {
+        match hint {
+            Hint::None => {}
+            Hint::Usual(market) => self.usual[market as usize] += 1,
+            Hint::Sure(market) => self.sure[market as usize] += 1,
         }
     }
+
+    pub(crate) fn join(&mut self, other: &Self) {
+        for (to, from) in [(&mut self.usual, &other.usual), (&mut self.sure, &other.sure)] {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        }
+    }
+
+    /// As most of the depth says, which cannot be mistaken, and how many messages say so.
+    pub(crate) fn sure(&self) -> Option<(Market, u64)> {
+        most(&self.sure)
+    }
+
+    /// As most messages say; spot where none says anything.
+    pub(crate) fn market(&self) -> Market {
+        self.sure().or_else(|| most(&self.usual)).map_or(Market::Spot, |(market, _)| market)
+    }
+}
+
+/// The first of those with the most.
+fn most(votes: &[u64; 3]) -> Option<(Market, u64)> {
+    let counted = Market::ALL.into_iter().map(|market| (market, votes[market as usize]));
+    counted.rev().max_by_key(|(_, votes)| *votes).filter(|(_, votes)| *votes > 0)
 }
 
 #[cfg(test)]
@@ -47,23 +47,21 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(line: &str, expected: Option<Market>) {
-        assert_eq!(Market::of_line(line), expected);
+    fn check(hints: &[Hint], expected: Market) {
+        let mut votes = Votes::default();
+        for hint in hints {
+            votes.add(*hint);
+        }
+        assert_eq!(votes.market(), expected);
     }
 
     #[test]
-    fn depth_tells_the_market() {
-        check(r#"1 {"data":{"e":"trade","s":"A"}}"#, None);
-        check(r#"1 {"data":{"e":"depthUpdate","s":"A","U":1,"u":2,"b":[]}}"#, Some(Market::Spot));
-        check(r#"1 {"data":{"e":"depthUpdate","s":"A","U":1,"u":2,"pu":1,"b":[]}}"#, Some(Market::Usdm));
-        check(
-            r#"1 {"data":{"e":"depthUpdate","s":"A_PERP","ps":"A","U":1,"u":2,"pu":1,"b":[]}}"#,
-            Some(Market::Cm),
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_left_to_the_replay() {
-        assert_eq!(Market::of_recording(Path::new("/nonexistent")), Market::Spot);
+    fn depth_tells_the_market_before_all_else() {
+        check(&[], Market::Spot);
+        check(&[Hint::None, Hint::Usual(Market::Cm)], Market::Cm);
+        let spot = Hint::Usual(Market::Spot);
+        check(&[spot, spot, Hint::Usual(Market::Usdm)], Market::Spot);
+        check(&[spot, spot, Hint::Sure(Market::Usdm)], Market::Usdm);
+        check(&[Hint::Sure(Market::Usdm), Hint::Sure(Market::Cm), Hint::Sure(Market::Cm)], Market::Cm);
     }
 }

@@ -10,11 +10,21 @@
 
 mod depth;
 mod detect;
+mod message;
 mod normalizer;
+mod notes;
+mod number;
+mod numbering;
 mod parse;
+mod scale;
 mod scan;
+mod status;
+mod symbol;
+
+pub(crate) use number::Exact;
 
 pub use normalizer::Normalizer;
+pub use notes::Counts;
 pub use parse::NormalizeError;
 pub use scan::Scan;
 
@@ -30,6 +40,9 @@ pub enum Market {
 }
 
 impl Market {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Spot, Self::Usdm, Self::Cm];
+
     /// The venue's name.
     pub fn venue(self) -> &'static str {
         match self {

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 
-use tickwire_wire::{Channel, Instrument, Quote};
+use tickwire_wire::{Instrument, Quote};
 
 use super::Market;
-use super::depth::{Depth, DepthSync, Verdict};
-use super::parse::{Decimals, DepthText, Envelope, NormalizeError, TickerText, TradeText, nanoseconds};
-use crate::adapter::{FeedEvent, MarketBody, MarketEvent};
+use super::depth::{Depth, Snapshot};
+use super::message::{DepthText, Hint, InfoText, Message, SnapshotText, Stamp, TickerText, TradeText, read};
+use super::notes::{Counts, Notes};
+use super::number::clip;
+use super::numbering::Mark;
+use super::parse::NormalizeError;
+use super::symbol::Symbol;
+use crate::adapter::{FeedEvent, MarketBody};
 
 /// Turns messages of one market into events. No I/O, no clock.
 #[derive(Debug)]
@@ -15,56 +20,80 @@ pub struct Normalizer {
     market: Market,
     symbols: Vec<Symbol>,
     by_name: HashMap<String, u32>,
-}
-
-#[derive(Debug)]
-struct Symbol {
-    name: String,
-    decimals: Decimals,
-    depth: DepthSync,
-    has_depth: bool,
-    last_trade: Option<u64>,
-    last_ticker: Option<u64>,
+    notes: Notes,
 }
 
 impl Normalizer {
     /// For these instruments; the index of each is the index of its events.
     pub fn new(market: Market, definitions: &[Instrument]) -> Self {
-        let symbols: Vec<_> = definitions.iter().map(Symbol::new).collect();
-        let by_name = symbols.iter().zip(0..).map(|(symbol, index)| (symbol.name.clone(), index)).collect();
-        Self { market, symbols, by_name }
+        let symbols = (0..).zip(definitions).map(|(index, definition)| Symbol::new(index, definition));
+        let symbols: Vec<_> = symbols.collect();
+        let by_name = symbols.iter().map(|symbol| (symbol.name.clone(), symbol.index)).collect();
+        Self { market, symbols, by_name, notes: Notes::default() }
+    }
+
+    /// Takes `aggTrade` for the trades of a symbol. Only for one whose trades do not come themselves: they would come
+    /// twice.
+    pub fn use_aggregates(&mut self, symbol: &str) {
+        if let Ok(index) = self.index(symbol) {
+            self.symbols[index].uses_aggregates = true;
+        }
     }
 
     /// The connection was lost and is back: books are broken until a snapshot, and the numbers of the next trades tell
     /// what was missed.
     pub fn reconnected(&mut self, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        for (symbol, index) in self.symbols.iter_mut().zip(0..) {
-            if !std::mem::take(&mut symbol.depth).is_waiting() {
-                let body = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
-                events.push(event(index, receive_time, receive_time, body));
-            }
-        }
+        self.symbols.iter_mut().for_each(|symbol| symbol.reconnected(receive_time, events));
     }
 
     /// The source begins anew, perhaps in the past: nothing that was is compared with what comes.
     pub fn restart(&mut self) {
-        for symbol in &mut self.symbols {
-            symbol.depth = DepthSync::default();
-            (symbol.last_trade, symbol.last_ticker) = (None, None);
-        }
+        self.symbols.iter_mut().for_each(Symbol::restart);
+    }
+
+    /// The source has ended: books that wait for a snapshot still are told, where that was not done.
+    pub fn finish(&mut self, events: &mut Vec<FeedEvent>) {
+        let notes = &mut self.notes;
+        self.symbols.iter_mut().for_each(|symbol| symbol.finish(notes, events));
     }
 
     /// Symbols whose changes come in, but whose book waits for a REST snapshot.
     pub fn wanting_snapshot(&self) -> impl Iterator<Item = &str> {
-        let wanting = self.symbols.iter().filter(|symbol| symbol.has_depth && symbol.depth.is_waiting());
-        wanting.map(|symbol| symbol.name.as_str())
+        self.symbols.iter().filter(|symbol| symbol.is_book_waiting()).map(|symbol| symbol.name.as_str())
     }
 
-    /// Takes one message: of a combined stream, or a REST depth snapshot, which is of `snapshot_symbol` where it does
-    /// not say itself. Times are in nanoseconds since the Unix epoch. Streams of other kinds are passed over.
+    /// Symbols of which there was no trade, quote or book so far.
+    pub fn silent(&self) -> impl Iterator<Item = &str> {
+        self.symbols.iter().filter(|symbol| symbol.told == 0).map(|symbol| symbol.name.as_str())
+    }
+
+    /// Symbols whose changes came in, without any book so far.
+    pub fn bookless(&self) -> impl Iterator<Item = &str> {
+        self.symbols.iter().filter(|symbol| symbol.is_bookless()).map(|symbol| symbol.name.as_str())
+    }
+
+    /// Changes of depth that came to no book.
+    pub fn unused_changes(&self) -> u64 {
+        self.symbols.iter().map(|symbol| symbol.depth.unused()).sum()
+    }
+
+    /// What there was besides events.
+    pub fn counts(&self) -> Counts {
+        self.notes.counts
+    }
+
+    /// Words for the log since the last call; each kind is put into words more and more seldom.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.notes.take_words()
+    }
+
+    /// Takes one message, or an array of them: of a combined stream, of a single one, or a REST depth snapshot, which is
+    /// of `snapshot_symbol` where it does not say itself. Times are in nanoseconds since the Unix epoch. Streams of
+    /// other kinds are passed over.
     ///
     /// # Errors
-    /// When the message cannot be read; then no event was appended and nothing changed.
+    /// When the message cannot be read; then no event was appended and nothing changed. Of an array this holds for each
+    /// element, and the first error is returned.
     pub fn message(
         &mut self,
         receive_time: u64,
@@ -72,57 +101,57 @@ impl Normalizer {
         snapshot_symbol: Option<&str>,
         events: &mut Vec<FeedEvent>,
     ) -> Result<(), NormalizeError> {
-        let envelope: Envelope = serde_json::from_str(text)?;
-        if let (Some(stream), Some(data)) = (envelope.stream, envelope.data) {
-            let kind = stream.split_once('@').map_or("", |(_, kind)| kind);
-            return match kind {
-                "trade" => self.trade(receive_time, &serde_json::from_str(data.get())?, events),
-                "bookTicker" => self.ticker(receive_time, &serde_json::from_str(data.get())?, events),
-                _ if kind == "depth" || kind.starts_with("depth@") => {
-                    self.depth(receive_time, &serde_json::from_str(data.get())?, events)
-                }
-                _ => Ok(()),
-            };
-        }
-        if envelope.last_update_id.is_some() {
-            return self.snapshot(receive_time, &envelope, snapshot_symbol, events);
-        }
-        if envelope.symbols.is_some() || envelope.id.is_some() {
-            return Ok(());
-        }
-        Err(NormalizeError::Foreign)
+        read(text, &mut |message, hint| match message {
+            Message::Trade(text) => self.trade(receive_time, &text, false, events),
+            Message::Aggregate(text) => self.trade(receive_time, &text, true, events),
+            Message::Ticker(text) => self.ticker(receive_time, &text, events),
+            Message::Depth(text) => self.depth(receive_time, &text, hint, events),
+            Message::Snapshot(text) => self.snapshot(receive_time, &text, snapshot_symbol, events),
+            Message::Info(text) => {
+                self.info(receive_time, &text, events);
+                Ok(())
+            }
+            Message::Other(_) | Message::Answer => Ok(()),
+        })
     }
 
-    fn symbol(&mut self, name: &str) -> Result<(u32, &mut Symbol), NormalizeError> {
-        let index = self.by_name.get(name).copied();
-        let index = index.ok_or_else(|| NormalizeError::UnknownSymbol(name.chars().take(64).collect()))?;
-        Ok((index, &mut self.symbols[index as usize]))
+    fn index(&self, name: &str) -> Result<usize, NormalizeError> {
+        let index = self.by_name.get(name).map(|index| *index as usize);
+        index.ok_or_else(|| NormalizeError::UnknownSymbol(clip(name)))
+    }
+
+    /// The time of an event, and what its numbering goes by.
+    fn times(&mut self, stamp: Stamp, id: u64, receive_time: u64) -> (u64, Mark) {
+        if stamp == Stamp::Odd {
+            let words = || {
+                format!(
+                    "message {id} has no time of the venue that can be used: its receive time stands for it"
+                )
+            };
+            self.notes.add(|counts| &mut counts.odd_event_times, words);
+        }
+        let time = if let Stamp::At(time) = stamp { Some(time) } else { None };
+        (stamp.or(receive_time), Mark { id, time, receive_time })
     }
 
     fn trade(
         &mut self,
         receive_time: u64,
         text: &TradeText,
+        is_aggregate: bool,
         events: &mut Vec<FeedEvent>,
     ) -> Result<(), NormalizeError> {
-        let (index, symbol) = self.symbol(text.symbol)?;
-        let trade = symbol.decimals.trade(text)?;
-        let event = |body| event(index, nanoseconds(text.trade_time), receive_time, body);
-        if let Some(last) = symbol.last_trade {
-            if text.id <= last {
-                events.push(FeedEvent::Repeat);
-                return Ok(());
-            }
-            if text.id > last + 1 {
-                let count = Some(text.id - last - 1);
-                events.push(event(MarketBody::UpstreamGap { channel: Channel::Trade, count }));
-            }
+        let index = self.index(&text.symbol)?;
+        let trade = self.symbols[index].decimals.trade(text)?;
+        if is_aggregate != self.symbols[index].uses_aggregates {
+            return Ok(());
         }
-        symbol.last_trade = Some(text.id);
+        let (event_time, mark) = self.times(text.time, text.id, receive_time);
+        let symbol = &mut self.symbols[index];
         // The futures give a number to what is no trade (`"X":"NA"`): without size.
-        if trade.size > 0 {
-            events.push(event(MarketBody::Trade(trade)));
-        }
+        let is_trade = trade.size > 0;
+        let trade = is_trade.then(|| symbol.event(event_time, receive_time, MarketBody::Trade(trade)));
+        symbol.trade(mark, trade, &mut self.notes, events);
         Ok(())
     }
 
@@ -132,16 +161,13 @@ impl Normalizer {
         text: &TickerText,
         events: &mut Vec<FeedEvent>,
     ) -> Result<(), NormalizeError> {
-        let (index, symbol) = self.symbol(text.symbol)?;
-        let bid = symbol.decimals.side(text.bid_price, text.bid_size)?;
-        let ask = symbol.decimals.side(text.ask_price, text.ask_size)?;
-        if symbol.last_ticker.is_some_and(|last| text.update <= last) {
-            events.push(FeedEvent::Repeat);
-            return Ok(());
-        }
-        symbol.last_ticker = Some(text.update);
-        let event_time = text.transaction_time.map_or(receive_time, nanoseconds);
-        events.push(event(index, event_time, receive_time, MarketBody::Quote(Quote { bid, ask })));
+        let index = self.index(&text.symbol)?;
+        let decimals = self.symbols[index].decimals;
+        let quote = Quote { bid: decimals.side(text.bid)?, ask: decimals.side(text.ask)? };
+        let (event_time, mark) = self.times(text.time, text.update, receive_time);
+        let symbol = &mut self.symbols[index];
+        let quote = symbol.event(event_time, receive_time, MarketBody::Quote(quote));
+        symbol.quote(mark, quote, &mut self.notes, events);
         Ok(())
     }
 
@@ -149,78 +175,59 @@ impl Normalizer {
         &mut self,
         receive_time: u64,
         text: &DepthText,
+        hint: Hint,
         events: &mut Vec<FeedEvent>,
     ) -> Result<(), NormalizeError> {
-        let market = self.market;
-        let (index, symbol) = self.symbol(text.symbol)?;
+        let index = self.index(&text.symbol)?;
         let (first_update, last_update) = (text.first_update, text.last_update);
         if last_update < first_update {
             return Err(NormalizeError::Range { first: first_update, last: last_update });
         }
-        if market != Market::Spot && text.previous_update.is_none() {
+        let is_spot = self.market == Market::Spot;
+        if !is_spot && text.previous_update.is_none() {
             return Err(NormalizeError::Missing("pu, where the message before ended,"));
         }
-        let levels = symbol.decimals.levels(&text.bids, &text.asks)?;
-        let event_time = nanoseconds(text.transaction_time.unwrap_or(text.event_time));
-        let previous_update = text.previous_update;
-        let depth = Depth { first_update, last_update, previous_update, event_time, receive_time, levels };
-        symbol.has_depth = true;
-        match symbol.depth.change(market, depth) {
-            Verdict::Apply(depth) => events.push(change(index, depth)),
-            Verdict::Known => events.push(FeedEvent::Repeat),
-            Verdict::Kept => {}
-            Verdict::Broken => {
-                let body = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
-                events.push(event(index, event_time, receive_time, body));
-            }
+        if let (true, Hint::Sure(found @ (Market::Usdm | Market::Cm))) = (is_spot, hint) {
+            let market = self.market.venue();
+            return Err(NormalizeError::OtherMarket { found: found.venue(), market });
         }
+        let levels = self.symbols[index].decimals.levels(&text.bids, &text.asks)?;
+        let (event_time, mark) = self.times(text.time, last_update, receive_time);
+        let previous_update = text.previous_update;
+        let change = Depth { first_update, last_update, previous_update, event_time, receive_time, levels };
+        self.symbols[index].change(self.market, mark, change, &mut self.notes, events);
         Ok(())
     }
 
     fn snapshot(
         &mut self,
         receive_time: u64,
-        envelope: &Envelope,
+        text: &SnapshotText,
         snapshot_symbol: Option<&str>,
         events: &mut Vec<FeedEvent>,
     ) -> Result<(), NormalizeError> {
-        let market = self.market;
-        let end = envelope.last_update_id.ok_or(NormalizeError::Missing("lastUpdateId"))?;
-        let bids = envelope.bids.as_ref().ok_or(NormalizeError::Missing("bids"))?;
-        let asks = envelope.asks.as_ref().ok_or(NormalizeError::Missing("asks"))?;
-        let name = envelope.symbol.or(snapshot_symbol).ok_or(NormalizeError::WhoseSnapshot)?;
-        let (index, symbol) = self.symbol(name)?;
-        let levels = symbol.decimals.levels(bids, asks)?;
-        let Some(changes) = symbol.depth.snapshot(market, end) else {
-            events.push(FeedEvent::Repeat);
-            return Ok(());
-        };
-        let event_time = envelope.transaction_time.map_or(receive_time, nanoseconds);
-        events.push(event(index, event_time, receive_time, MarketBody::BookSnapshot(levels)));
-        events.extend(changes.into_iter().map(|depth| change(index, depth)));
+        let name = text.symbol.as_deref().or(snapshot_symbol).ok_or(NormalizeError::WhoseSnapshot)?;
+        let index = self.index(name)?;
+        let levels = self.symbols[index].decimals.levels(&text.bids, &text.asks)?;
+        let last_update = text.last_update;
+        let (event_time, _) = self.times(text.time, last_update, receive_time);
+        let snapshot = Snapshot { last_update, event_time, receive_time, levels };
+        self.symbols[index].snapshot(self.market, snapshot, &mut self.notes, events);
         Ok(())
     }
-}
 
-impl Symbol {
-    fn new(definition: &Instrument) -> Self {
-        Self {
-            name: definition.symbol.clone(),
-            decimals: Decimals { price: definition.price_decimals, size: definition.size_decimals },
-            depth: DepthSync::default(),
-            has_depth: false,
-            last_trade: None,
-            last_ticker: None,
+    /// What the venue says of whether its symbols trade.
+    fn info(&mut self, receive_time: u64, text: &InfoText, events: &mut Vec<FeedEvent>) {
+        let event_time = text.time.or(receive_time);
+        for info in &text.symbols {
+            let (Some(name), Some(words)) = (info.name(), info.status()) else { continue };
+            let Ok(index) = self.index(&name) else { continue };
+            let symbol = &mut self.symbols[index];
+            if let Some(status) = symbol.status.venue_says(&words) {
+                events.push(symbol.status_event(event_time, receive_time, status));
+            }
         }
     }
-}
-
-fn change(index: u32, depth: Depth) -> FeedEvent {
-    event(index, depth.event_time, depth.receive_time, MarketBody::BookDelta(depth.levels))
-}
-
-fn event(index: u32, event_time: u64, receive_time: u64, body: MarketBody) -> FeedEvent {
-    FeedEvent::Market(MarketEvent { index, event_time, receive_time, body })
 }
 
 #[cfg(test)]

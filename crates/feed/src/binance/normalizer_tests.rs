@@ -1,7 +1,7 @@
-use tickwire_wire::{Level, Side};
+use tickwire_wire::{Channel, Level, Side, Status, TradingState};
 
 use super::*;
-use crate::adapter::Levels;
+use crate::adapter::{Levels, MarketEvent};
 use crate::binance::parse::NormalizeError;
 
 const RECEIVED: u64 = 1_700_000_000_123_456_789;
@@ -59,7 +59,7 @@ fn check(market: Market, messages: &[&str], expected: &[FeedEvent]) {
 }
 
 fn at(index: u32, event_time: u64, body: MarketBody) -> FeedEvent {
-    event(index, event_time, RECEIVED, body)
+    FeedEvent::Market(MarketEvent { index, event_time, receive_time: RECEIVED, body })
 }
 
 fn levels(bids: &[(i64, u64)], asks: &[(i64, u64)]) -> Levels {
@@ -100,7 +100,14 @@ fn quotes_are_new_or_ignored() {
     let in_microseconds = ticker(5, "2", r#","T":1700000000100222"#);
     check(Market::Usdm, &[&in_microseconds], &[quote(1_700_000_000_100_222_000, ask)]);
     check(Market::Spot, &[&ticker(5, "2", ""), &ticker(5, "3", "")], &[FeedEvent::Repeat]);
-    check(Market::Spot, &[&ticker(5, "2", ""), &ticker(4, "3", "")], &[FeedEvent::Repeat]);
+    // One that is late is known as such when the next one comes.
+    let late = ticker(4, "3", "");
+    check(Market::Spot, &[&ticker(5, "2", ""), &late], &[]);
+    check(
+        Market::Spot,
+        &[&ticker(5, "2", ""), &late, &ticker(6, "2", "")],
+        &[FeedEvent::Repeat, quote(RECEIVED, ask)],
+    );
 }
 
 #[test]
@@ -124,7 +131,8 @@ fn books_begin_with_a_snapshot_and_break_at_a_hole() {
         &[SNAPSHOT, &depth("9-12<8", text), &depth("15-16<14", NO_LEVELS)],
         std::slice::from_ref(&broken),
     );
-    check(Market::Spot, &[SNAPSHOT, SNAPSHOT], &[FeedEvent::Repeat]);
+    check(Market::Spot, &[SNAPSHOT, SNAPSHOT], std::slice::from_ref(&snapshot));
+    check(Market::Spot, &[SNAPSHOT, &SNAPSHOT.replace("10,", "9,")], &[FeedEvent::Repeat]);
     let named = SNAPSHOT.replace(r#""bids""#, r#""symbol":"XYUSD","T":1700000000100,"bids""#);
     let FeedEvent::Market(MarketEvent { body, .. }) = snapshot else { unreachable!() };
     check(Market::Cm, &[&named], &[at(1, 1_700_000_000_100_000_000, body)]);
@@ -188,15 +196,216 @@ fn what_is_wrong_is_named() {
     let spot = Market::Spot;
     check_error(spot, "{\"stream\":", "EOF while parsing");
     check_error(spot, "{}", "neither a stream message nor a depth snapshot");
-    check_error(spot, &stream("trade", "{}"), "missing field `s`");
+    check_error(spot, &stream("trade", "{}"), "s, the symbol, is missing");
     check_error(spot, &trade(1).replace("ABUSD", "NOPE"), "symbol `NOPE` is not among the instruments");
     check_error(spot, &trade(1).replace("10.50000000", "10.505"), "price: `10.505` has more than 2 decimals");
     check_error(spot, &trade(1).replace("10.50000000", "1O.5"), "price: `1O.5` is not a decimal number");
-    check_error(spot, &trade(1).replace("0.25000000", "-1"), "quantity is negative: -1000");
+    check_error(spot, &trade(1).replace("0.25000000", "-1"), "quantity: `-1` is negative");
     check_error(spot, &ticker(1, "99999999999999999999", ""), "does not fit into 64 bits");
     check_error(spot, &depth("12-9", NO_LEVELS), "update ids 12 to 9 are no range");
     check_error(spot, &depth("9-12", r#""b":[["1"]],"a":[]"#), "invalid length 1");
     check_error(Market::Usdm, &depth("9-12", NO_LEVELS), "pu, where the message before ended, is missing");
     check_error(spot, SNAPSHOT, "does not say of which symbol");
     check_error(spot, r#"{"lastUpdateId":1,"bids":[]}"#, "asks is missing");
+    check_error(
+        spot,
+        &depth("9-12<8", NO_LEVELS),
+        "a change of depth of binance-usdm, and the recording is taken as",
+    );
+    check_error(
+        spot,
+        &trade(1).replace("\"t\":1", "\"t\":1.5"),
+        "t, the trade id,: `1.5` is not a whole number",
+    );
+    check_error(spot, &trade(1).replace("\"10.50000000\"", "null"), "p, the price, is missing");
+    check_error(spot, &trade(1).replace("ABUSD", "\\ud800"), "s, the symbol, is no text");
+    check_error(spot, r#"{"code":-1121,"msg":"Invalid symbol."}"#, "with an error: \"Invalid symbol.\"");
+}
+
+#[test]
+fn numbers_and_texts_may_be_written_in_every_way() {
+    let mut normalizer = normalizer(Market::Spot);
+    let mut take = |text: &str| {
+        let mut events = Vec::new();
+        normalizer.message(RECEIVED, text, Some("ABUSD"), &mut events).unwrap();
+        events
+    };
+    let plain = take(&trade(1));
+    let text = trade(1).replace("\"t\":1", "\"t\":\"2\"").replace("\"10.50000000\"", "1.05e1");
+    let odd =
+        take(&text.replace("\"0.25000000\"", "\".25\"").replace("1700000000100", "\"1700000000100.0\""));
+    let price_and_time = |events: &[FeedEvent]| match events {
+        [FeedEvent::Market(MarketEvent { event_time, body: MarketBody::Trade(trade), .. })] => {
+            (*event_time, trade.price, trade.size)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(price_and_time(&odd), price_and_time(&plain));
+    // No time of the venue at all.
+    let text = trade(3).replace("1700000000100", "null").replace("1700000000200", "null");
+    assert_eq!(price_and_time(&take(&text)).0, RECEIVED);
+    assert_eq!(normalizer.counts().odd_event_times, 0);
+    let text = trade(4).replace("1700000000100", "5").replace("1700000000200", "\"x\"");
+    normalizer.message(RECEIVED, &text, None, &mut Vec::new()).unwrap();
+    assert_eq!(normalizer.counts().odd_event_times, 1);
+    let definition = Instrument {
+        symbol: "\u{5e01}USD".to_owned(),
+        price_decimals: 2,
+        size_decimals: 3,
+        ..Instrument::default()
+    };
+    let mut normalizer = Normalizer::new(Market::Spot, &[definition]);
+    for symbol in ["\\u5e01USD", "\u{5e01}USD"] {
+        normalizer.message(RECEIVED, &trade(1).replace("ABUSD", symbol), None, &mut Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn of_a_price_said_twice_the_last_one_counts() {
+    let snapshot =
+        SNAPSHOT.replace(r#"["9.99","2.5"]"#, r#"["10.0","7"],["9.99","0"],["9.98","0"],["9.98","3"]"#);
+    let book = levels(&[(1_000, 7_000), (998, 3_000)], &[(1_001, 3_000)]);
+    check(Market::Spot, &[&snapshot], &[at(0, RECEIVED, MarketBody::BookSnapshot(book))]);
+    let changes = depth("11-11", r#""b":[["9.99","1"],["9.990","0"]],"a":[["10.01","0"],["10.01","2"]]"#);
+    let changed = levels(&[(999, 0)], &[(1_001, 2_000)]);
+    let time = 1_700_000_000_300_000_000;
+    check(Market::Spot, &[SNAPSHOT, &changes], &[at(0, time, MarketBody::BookDelta(changed))]);
+}
+
+#[test]
+fn aggregates_are_trades_where_it_was_asked_for() {
+    let aggregate = trade(7)
+        .replace("\"e\":\"trade\"", "\"e\":\"aggTrade\"")
+        .replace("\"t\":7", "\"a\":7,\"f\":1,\"l\":3");
+    check(Market::Spot, &[&aggregate], &[]);
+    let mut normalizer = normalizer(Market::Spot);
+    normalizer.use_aggregates("ABUSD");
+    let mut events = Vec::new();
+    for text in [&aggregate, &trade(9)] {
+        normalizer.message(RECEIVED, text, None, &mut events).unwrap();
+    }
+    assert!(
+        matches!(&events[..], [FeedEvent::Market(MarketEvent { body: MarketBody::Trade(trade), .. })] if trade.id == 7)
+    );
+}
+
+#[test]
+fn exchange_info_says_whether_symbols_trade() {
+    let info = |words: &str| {
+        format!(
+            r#"{{"serverTime":1700000000100,"symbols":[{{"symbol":"OTHER","status":"BREAK"}},{{"symbol":"ABUSD","status":"{words}"}}]}}"#
+        )
+    };
+    let status = |state: TradingState, reason: &str| {
+        let status = Status { state: state.into(), reason: reason.to_owned() };
+        at(0, 1_700_000_000_100_000_000, MarketBody::Status(status))
+    };
+    check(Market::Spot, &[&info("TRADING")], &[status(TradingState::Open, "TRADING")]);
+    check(Market::Spot, &[&info("TRADING"), &info("TRADING")], &[]);
+    check(Market::Spot, &[&info("TRADING"), &info("BREAK")], &[status(TradingState::Halted, "BREAK")]);
+}
+
+/// Each message a second after the one before; the reasons of the status records, and the other events.
+fn played(messages: &[&str]) -> (Normalizer, Vec<String>, Vec<FeedEvent>) {
+    let mut normalizer = normalizer(Market::Spot);
+    let mut events = Vec::new();
+    for (message, second) in messages.iter().zip(0..) {
+        normalizer.message(RECEIVED + second * 1_000_000_000, message, Some("ABUSD"), &mut events).unwrap();
+    }
+    normalizer.finish(&mut events);
+    let (mut reasons, mut others) = (Vec::new(), Vec::new());
+    for event in events {
+        match event {
+            FeedEvent::Market(MarketEvent { body: MarketBody::Status(status), .. }) => {
+                reasons.push(status.reason);
+            }
+            other => others.push(other),
+        }
+    }
+    (normalizer, reasons, others)
+}
+
+#[test]
+fn a_book_that_waits_is_told_until_it_is_there() {
+    const WAITS: &str = "the book waits for a snapshot";
+    let change = |n: u64| depth(&format!("{n}-{n}"), NO_LEVELS);
+    let (normalizer, reasons, others) = played(&[&change(20), &change(21), &change(22)]);
+    assert_eq!((reasons, others.len()), (vec![WAITS.to_owned()], 0));
+    assert_eq!((normalizer.unused_changes(), normalizer.counts().waiting_books), (3, 1));
+    assert_eq!(normalizer.silent().collect::<Vec<_>>(), ["ABUSD", "XYUSD"]);
+    assert_eq!(normalizer.bookless().collect::<Vec<_>>(), ["ABUSD"]);
+    // Even if the recording ends at once.
+    assert_eq!(played(&[&change(20)]).1, [WAITS]);
+    // A snapshot too old for what came.
+    let (mut normalizer, reasons, _) = played(&[&change(20), SNAPSHOT, &change(21)]);
+    assert_eq!((reasons, normalizer.counts().unused_snapshots), (vec![WAITS.to_owned()], 1));
+    let notes = normalizer.take_notes();
+    assert!(
+        notes[0]
+            .contains("ABUSD: a depth snapshot is too old to be of use: the changes that came begin with 20")
+    );
+    assert!(notes[1].contains("ABUSD: the book waits for a snapshot"), "{notes:?}");
+    // What helps clears it, and leaves the venue's words.
+    let late = SNAPSHOT.replace("10,", "21,");
+    let info = r#"{"symbols":[{"symbol":"ABUSD","status":"TRADING"}]}"#;
+    let (normalizer, reasons, _) = played(&[info, &change(20), &change(21), &late, &change(22)]);
+    assert_eq!(reasons, ["TRADING", "TRADING; the book waits for a snapshot", "TRADING"]);
+    assert_eq!((normalizer.unused_changes(), normalizer.bookless().count()), (0, 0));
+    // A snapshot that comes soon needs no words.
+    let (_, reasons, _) = played(&[&change(10), SNAPSHOT, &change(11)]);
+    assert!(reasons.is_empty(), "{reasons:?}");
+}
+
+#[test]
+fn a_numbering_that_starts_again_is_a_gap_and_then_the_new_one() {
+    let late = |text: String, second: u64| {
+        let time =
+            |text: String, from: u64| text.replace(&from.to_string(), &(from + second * 1_000).to_string());
+        time(time(time(text, 1_700_000_000_100), 1_700_000_000_200), 1_700_000_000_300)
+    };
+    let trades: Vec<_> =
+        [7, 8, 1, 2, 4].into_iter().zip(0..).map(|(id, second)| late(trade(id), second)).collect();
+    let (normalizer, _, others) = played(&trades.iter().map(String::as_str).collect::<Vec<_>>());
+    let ids = |events: &[FeedEvent]| -> Vec<String> {
+        let name = |event: &FeedEvent| match event {
+            FeedEvent::Market(MarketEvent { body, .. }) => match body {
+                MarketBody::Trade(trade) => trade.id.to_string(),
+                MarketBody::UpstreamGap { count, .. } => format!("{count:?}"),
+                other => format!("{other:?}").chars().take(9).collect(),
+            },
+            other => format!("{other:?}"),
+        };
+        events.iter().map(name).collect()
+    };
+    assert_eq!(ids(&others), ["7", "8", "None", "1", "2", "Some(1)", "4"]);
+    assert_eq!(normalizer.counts().new_numberings, 1);
+    // Quotes of spot have no time: the distance tells.
+    let quotes: Vec<_> = [5_000, 5_001, 3, 5, 6].map(|id| ticker(id, "2", "")).into();
+    let (_, _, others) = played(&quotes.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(ids(&others), ["Quote(Quo", "Quote(Quo", "None", "Quote(Quo", "Quote(Quo", "Quote(Quo"]);
+    // The book goes on from the snapshot that came with the new numbering.
+    let change = |n: u64, second| late(depth(&format!("{n}-{n}"), NO_LEVELS), second);
+    let messages = [
+        SNAPSHOT.replace("10,", "900,"),
+        change(901, 1),
+        SNAPSHOT.replace("10,", "5,"),
+        change(6, 3),
+        change(7, 4),
+        change(8, 5),
+        change(9, 6),
+    ];
+    let (_, reasons, others) = played(&messages.iter().map(String::as_str).collect::<Vec<_>>());
+    let book = [
+        "BookSnaps",
+        "BookDelta",
+        "Repeat",
+        "None",
+        "BookSnaps",
+        "BookDelta",
+        "BookDelta",
+        "BookDelta",
+        "BookDelta",
+    ];
+    assert_eq!(ids(&others), book);
+    assert!(reasons.is_empty(), "{reasons:?}");
 }

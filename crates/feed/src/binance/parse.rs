@@ -1,9 +1,13 @@
-//! Binance's messages as they stand in the text.
+//! What Binance's messages say, field by field, and what may be wrong with them.
 
 use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use tickwire_wire::decimal::{self, DecimalError};
+use tickwire_wire::decimal::DecimalError;
 use tickwire_wire::{Level, Side, Trade};
+
+use super::message::TradeText;
+use super::number::Number;
 
 /// What is wrong with a message.
 #[derive(Debug, thiserror::Error)]
@@ -13,119 +17,137 @@ pub enum NormalizeError {
     Json(#[from] serde_json::Error),
     #[error("{field}: {source}")]
     Decimal { field: &'static str, source: DecimalError },
-    #[error("{field} is negative: {value}")]
-    Negative { field: &'static str, value: i64 },
+    #[error("{field}: `{text}` is not a whole number")]
+    Whole { field: &'static str, text: String },
+    #[error("{0} is no text")]
+    NoText(&'static str),
     #[error("symbol `{0}` is not among the instruments")]
     UnknownSymbol(String),
-    #[error("a depth snapshot that does not say of which symbol, and the recording has several")]
+    #[error(
+        "a depth snapshot that does not say of which symbol, and the recording has several; keep the snapshots of each \
+         symbol in a file with its stream"
+    )]
     WhoseSnapshot,
     #[error("update ids {first} to {last} are no range")]
     Range { first: u64, last: u64 },
     #[error("{0} is missing")]
     Missing(&'static str),
+    #[error("a change of depth of {found}, and the recording is taken as one of {market}; see --venue")]
+    OtherMarket { found: &'static str, market: &'static str },
+    #[error("the venue answered with an error: {0}")]
+    Venue(String),
+    #[error("element {at} of the array: {source}")]
+    Element { at: usize, source: Box<NormalizeError> },
     #[error("neither a stream message nor a depth snapshot nor exchangeInfo")]
     Foreign,
 }
 
-/// Whatever a message may be at its top.
+/// The members of a message that mean something to anybody here, whatever kind it is of. Which kind that is, is decided
+/// by what it says; spaces, order and unknown members do not matter.
 #[derive(Deserialize)]
-pub(crate) struct Envelope<'a> {
-    pub(crate) stream: Option<&'a str>,
+pub(crate) struct Fields<'a> {
+    #[serde(borrow)]
+    pub(crate) stream: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) data: Option<&'a RawValue>,
-    #[serde(rename = "lastUpdateId")]
-    pub(crate) last_update_id: Option<u64>,
+    #[serde(borrow)]
+    pub(crate) e: Option<&'a RawValue>,
+    #[serde(borrow, rename = "E")]
+    pub(crate) event_time: Option<&'a RawValue>,
+    #[serde(borrow, rename = "T")]
+    pub(crate) transaction_time: Option<&'a RawValue>,
+    #[serde(borrow, rename = "s")]
+    pub(crate) symbol: Option<&'a RawValue>,
+    #[serde(borrow, rename = "ps")]
+    pub(crate) pair: Option<&'a RawValue>,
+    #[serde(borrow, rename = "t")]
+    pub(crate) trade_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "p")]
+    pub(crate) price: Option<&'a RawValue>,
+    #[serde(borrow, rename = "q")]
+    pub(crate) size: Option<&'a RawValue>,
+    #[serde(borrow, rename = "m")]
+    pub(crate) is_buyer_maker: Option<&'a RawValue>,
+    /// Of trades at spot.
+    #[serde(borrow, rename = "M")]
+    pub(crate) spot_mark: Option<&'a RawValue>,
+    /// Of trades of the futures.
+    #[serde(borrow, rename = "X")]
+    pub(crate) futures_mark: Option<&'a RawValue>,
+    #[serde(borrow, rename = "f")]
+    pub(crate) first_trade: Option<&'a RawValue>,
+    #[serde(borrow, rename = "U")]
+    pub(crate) first_update: Option<&'a RawValue>,
+    #[serde(borrow, rename = "u")]
+    pub(crate) last_update: Option<&'a RawValue>,
+    #[serde(borrow, rename = "pu")]
+    pub(crate) previous_update: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) b: Option<&'a RawValue>,
+    #[serde(borrow, rename = "B")]
+    pub(crate) bid_size: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) a: Option<&'a RawValue>,
+    #[serde(borrow, rename = "A")]
+    pub(crate) ask_size: Option<&'a RawValue>,
+    #[serde(borrow, rename = "lastUpdateId")]
+    pub(crate) snapshot_update: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) bids: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) asks: Option<&'a RawValue>,
     /// Coin-margined snapshots name it.
-    pub(crate) symbol: Option<&'a str>,
-    #[serde(rename = "T")]
-    pub(crate) transaction_time: Option<u64>,
+    #[serde(borrow, rename = "symbol")]
+    pub(crate) snapshot_symbol: Option<&'a RawValue>,
+    /// Of `exchangeInfo`.
     #[serde(borrow)]
-    pub(crate) bids: Option<Levels<'a>>,
-    #[serde(borrow)]
-    pub(crate) asks: Option<Levels<'a>>,
-    #[serde(borrow)]
-    pub(crate) symbols: Option<Vec<SymbolInfo<'a>>>,
-    /// The answer to a subscription.
+    pub(crate) symbols: Option<&'a RawValue>,
+    #[serde(borrow, rename = "serverTime")]
+    pub(crate) server_time: Option<&'a RawValue>,
+    #[serde(borrow, rename = "futuresType")]
+    pub(crate) futures_type: Option<&'a RawValue>,
+    /// The answer to a subscription or a question.
     #[serde(borrow)]
     pub(crate) id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) error: Option<&'a RawValue>,
+    #[serde(borrow, rename = "msg")]
+    pub(crate) error_text: Option<&'a RawValue>,
 }
 
-pub(crate) type Levels<'a> = Vec<(&'a str, &'a str)>;
+/// Price and size of levels, as they stand in the text.
+pub(crate) type LevelTexts<'a> = Vec<(Number<'a>, Number<'a>)>;
 
-#[derive(Deserialize)]
-pub(crate) struct TradeText<'a> {
-    #[serde(rename = "s")]
-    pub(crate) symbol: &'a str,
-    #[serde(rename = "t")]
-    pub(crate) id: u64,
-    #[serde(rename = "p")]
-    pub(crate) price: &'a str,
-    #[serde(rename = "q")]
-    pub(crate) size: &'a str,
-    #[serde(rename = "T")]
-    pub(crate) trade_time: u64,
-    #[serde(rename = "m")]
-    pub(crate) is_buyer_maker: bool,
+/// Reads `[["1.5","2"], ...]`; what stands behind the two numbers of a level is passed over.
+pub(crate) fn levels(raw: &RawValue) -> Result<LevelTexts<'_>, NormalizeError> {
+    let pairs: Vec<Pair> = serde_json::from_str(raw.get())?;
+    let level = |Pair(price, size)| Ok((Number::read("price", price)?, Number::read("quantity", size)?));
+    pairs.into_iter().map(level).collect()
 }
 
-#[derive(Deserialize)]
-pub(crate) struct TickerText<'a> {
-    #[serde(rename = "s")]
-    pub(crate) symbol: &'a str,
-    #[serde(rename = "u")]
-    pub(crate) update: u64,
-    #[serde(rename = "b")]
-    pub(crate) bid_price: &'a str,
-    #[serde(rename = "B")]
-    pub(crate) bid_size: &'a str,
-    #[serde(rename = "a")]
-    pub(crate) ask_price: &'a str,
-    #[serde(rename = "A")]
-    pub(crate) ask_size: &'a str,
-    #[serde(rename = "T")]
-    pub(crate) transaction_time: Option<u64>,
-}
+struct Pair<'a>(&'a RawValue, &'a RawValue);
 
-#[derive(Deserialize)]
-pub(crate) struct DepthText<'a> {
-    #[serde(rename = "s")]
-    pub(crate) symbol: &'a str,
-    #[serde(rename = "U")]
-    pub(crate) first_update: u64,
-    #[serde(rename = "u")]
-    pub(crate) last_update: u64,
-    #[serde(rename = "pu")]
-    pub(crate) previous_update: Option<u64>,
-    #[serde(rename = "E")]
-    pub(crate) event_time: u64,
-    #[serde(rename = "T")]
-    pub(crate) transaction_time: Option<u64>,
-    #[serde(rename = "b", borrow)]
-    pub(crate) bids: Levels<'a>,
-    #[serde(rename = "a", borrow)]
-    pub(crate) asks: Levels<'a>,
-}
+impl<'de: 'a, 'a> Deserialize<'de> for Pair<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Two;
+        impl<'de> Visitor<'de> for Two {
+            type Value = Pair<'de>;
 
-/// One instrument of `exchangeInfo`.
-#[derive(Deserialize)]
-pub(crate) struct SymbolInfo<'a> {
-    pub(crate) symbol: &'a str,
-    #[serde(rename = "baseAsset")]
-    pub(crate) base: &'a str,
-    #[serde(rename = "quoteAsset")]
-    pub(crate) quote: &'a str,
-    #[serde(borrow, default)]
-    pub(crate) filters: Vec<Filter<'a>>,
-}
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("price and quantity")
+            }
 
-#[derive(Deserialize)]
-pub(crate) struct Filter<'a> {
-    #[serde(rename = "filterType")]
-    pub(crate) kind: &'a str,
-    #[serde(rename = "tickSize")]
-    pub(crate) tick_size: Option<&'a str>,
-    #[serde(rename = "stepSize")]
-    pub(crate) step_size: Option<&'a str>,
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let price = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+                let size = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Pair(price, size))
+            }
+        }
+        deserializer.deserialize_seq(Two)
+    }
 }
 
 /// Decimals of one instrument.
@@ -136,68 +158,49 @@ pub(crate) struct Decimals {
 }
 
 impl Decimals {
-    /// Makes room for these prices and quantities.
-    pub(crate) fn widen(&mut self, levels: &[(&str, &str)]) {
-        for (price, size) in levels {
-            let (price, size) = (decimal::used_decimals(price), decimal::used_decimals(size));
-            self.join(Self { price, size });
-        }
-    }
-
-    pub(crate) fn join(&mut self, other: Self) {
-        self.price = self.price.max(other.price);
-        self.size = self.size.max(other.size);
-    }
-
-    pub(crate) fn price(self, field: &'static str, text: &str) -> Result<i64, NormalizeError> {
-        decimal::parse(text, self.price).map_err(|source| NormalizeError::Decimal { field, source })
-    }
-
-    pub(crate) fn size(self, field: &'static str, text: &str) -> Result<u64, NormalizeError> {
-        let value =
-            decimal::parse(text, self.size).map_err(|source| NormalizeError::Decimal { field, source })?;
-        u64::try_from(value).map_err(|_| NormalizeError::Negative { field, value })
+    fn level(self, price: Number, size: Number) -> Result<Level, NormalizeError> {
+        Ok(Level { price: price.signed("price", self.price)?, size: size.unsigned("quantity", self.size)? })
     }
 
     /// One side of a quote; an empty side stands as zeros.
-    pub(crate) fn side(self, price: &str, size: &str) -> Result<Option<Level>, NormalizeError> {
-        let level = Level { price: self.price("price", price)?, size: self.size("quantity", size)? };
+    pub(crate) fn side(self, (price, size): (Number, Number)) -> Result<Option<Level>, NormalizeError> {
+        let level = self.level(price, size)?;
         Ok((level.size > 0).then_some(level))
     }
 
+    /// Both sides, best first; where a price is said twice, the last one counts.
     pub(crate) fn levels(
         self,
-        bids: &Levels,
-        asks: &Levels,
+        bids: &LevelTexts,
+        asks: &LevelTexts,
     ) -> Result<crate::adapter::Levels, NormalizeError> {
-        let side = |levels: &Levels| -> Result<Vec<Level>, NormalizeError> {
-            let level = |(price, size): &(&str, &str)| {
-                Ok(Level { price: self.price("price", price)?, size: self.size("quantity", size)? })
-            };
-            levels.iter().map(level).collect()
+        let side = |levels: &LevelTexts, key: fn(i64) -> i64| -> Result<Vec<Level>, NormalizeError> {
+            let mut side = levels
+                .iter()
+                .map(|(price, size)| self.level(*price, *size))
+                .collect::<Result<Vec<Level>, _>>()?;
+            // Spot sends the best first, the futures the lowest price. Equal prices stay in the order of the text.
+            side.sort_by_key(|level| key(level.price));
+            side.dedup_by(|later, kept| {
+                let is_same = later.price == kept.price;
+                if is_same {
+                    kept.size = later.size;
+                }
+                is_same
+            });
+            Ok(side)
         };
-        let (mut bids, mut asks) = (side(bids)?, side(asks)?);
-        // Spot sends the best first, the futures the lowest price.
-        bids.sort_by_key(|level| std::cmp::Reverse(level.price));
-        asks.sort_by_key(|level| level.price);
-        Ok(crate::adapter::Levels { bids, asks })
+        // `!` turns the order around, and has no price that it cannot turn.
+        Ok(crate::adapter::Levels { bids: side(bids, |price| !price)?, asks: side(asks, |price| price)? })
     }
 
     pub(crate) fn trade(self, text: &TradeText) -> Result<Trade, NormalizeError> {
-        let aggressor = if text.is_buyer_maker { Side::Sell } else { Side::Buy };
-        Ok(Trade {
-            price: self.price("price", text.price)?,
-            size: self.size("quantity", text.size)?,
-            aggressor: aggressor.into(),
-            id: text.id,
-            id_text: String::new(),
-        })
+        let aggressor = match text.is_buyer_maker {
+            Some(true) => Side::Sell,
+            Some(false) => Side::Buy,
+            None => Side::Unknown,
+        };
+        let Level { price, size } = self.level(text.price, text.size)?;
+        Ok(Trade { price, size, aggressor: aggressor.into(), id: text.id, id_text: String::new() })
     }
-}
-
-/// Binance gives milliseconds, or microseconds to those who ask for them.
-pub(crate) fn nanoseconds(time: u64) -> u64 {
-    // Milliseconds reach this in the year 2286, microseconds passed it in 1970.
-    const MILLISECONDS_MAX: u64 = 10_000_000_000_000;
-    if time < MILLISECONDS_MAX { time * 1_000_000 } else { time.saturating_mul(1_000) }
 }

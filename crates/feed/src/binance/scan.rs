@@ -1,49 +1,100 @@
-//! Finds out which instruments a recording has, and their scales, before it is played.
+//! Finds out which instruments a recording has, their scales and their market, before it is played.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use tickwire_wire::Instrument;
-use tickwire_wire::decimal::{parse, used_decimals};
+use tickwire_wire::decimal::DECIMALS_MAX;
 
-use super::parse::{Decimals, DepthText, Envelope, SymbolInfo, TickerText, TradeText};
+use super::Market;
+use super::detect::Votes;
+use super::message::{Message, SymbolInfo, read};
+use super::number::Number;
+use super::parse::NormalizeError;
+use super::scale::Uses;
 
-/// Takes every message of a recording once. Scales come from `exchangeInfo` where the recording has it; else they are
-/// the most decimals that a price and a quantity of the symbol really use, and steps are one unit.
+/// Kinds of messages without a use that are told by name.
+const UNUSED_KINDS_MAX: usize = 64;
+
+/// Takes every message of a recording once. Scales come from `exchangeInfo` where the recording has it, else from what
+/// prices and quantities of the symbol really use; [`super::scale`] has the rule. Steps are then one unit.
 #[derive(Debug, Default)]
 pub struct Scan {
-    used: BTreeMap<String, Decimals>,
+    used: BTreeMap<String, Found>,
     /// In snapshots that do not say of which symbol they are.
-    nameless: Decimals,
+    nameless: Option<Uses>,
     infos: BTreeMap<String, Instrument>,
+    votes: Votes,
+    unused: BTreeMap<String, u64>,
+}
+
+/// What there is of a symbol.
+#[derive(Debug, Default)]
+struct Found {
+    uses: Uses,
+    trades: u64,
+    aggregates: u64,
 }
 
 impl Scan {
-    /// Takes one message; what cannot be read is passed over, the normalizer reports it.
-    pub fn message(&mut self, text: &str) {
-        let Ok(envelope) = serde_json::from_str::<Envelope>(text) else { return };
-        if let (Some(stream), Some(data)) = (envelope.stream, envelope.data) {
-            match stream.split_once('@').map_or("", |(_, kind)| kind) {
-                "trade" => self.read::<TradeText>(data.get(), |t| (t.symbol, vec![(t.price, t.size)])),
-                "bookTicker" => self.read::<TickerText>(data.get(), |t| {
-                    (t.symbol, vec![(t.bid_price, t.bid_size), (t.ask_price, t.ask_size)])
-                }),
-                kind if kind == "depth" || kind.starts_with("depth@") => {
-                    self.read::<DepthText>(data.get(), |t| (t.symbol, [t.bids, t.asks].concat()));
+    /// Takes one message, or an array of them.
+    ///
+    /// # Errors
+    /// When it cannot be read; the normalizer will say the same.
+    pub fn message(&mut self, text: &str) -> Result<(), NormalizeError> {
+        read(text, &mut |message, hint| {
+            self.votes.add(hint);
+            self.take(message);
+            Ok(())
+        })
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Trade(text) => {
+                let found = self.found(&text.symbol);
+                found.trades += 1;
+                found.uses.add(&[(text.price, text.size)]);
+            }
+            Message::Aggregate(text) => {
+                let found = self.found(&text.symbol);
+                found.aggregates += 1;
+                found.uses.add(&[(text.price, text.size)]);
+            }
+            Message::Ticker(text) => self.found(&text.symbol).uses.add(&[text.bid, text.ask]),
+            Message::Depth(text) => {
+                let found = self.found(&text.symbol);
+                found.uses.add(&text.bids);
+                found.uses.add(&text.asks);
+            }
+            Message::Snapshot(text) => {
+                let uses = match &text.symbol {
+                    Some(symbol) => &mut self.found(symbol).uses,
+                    None => self.nameless.get_or_insert_default(),
+                };
+                uses.add(&text.bids);
+                uses.add(&text.asks);
+            }
+            Message::Info(text) => {
+                for info in &text.symbols {
+                    if let Some(instrument) = from_info(info) {
+                        self.infos.insert(instrument.symbol.clone(), instrument);
+                    }
                 }
-                _ => {}
             }
-        }
-        if let (Some(bids), Some(asks)) = (&envelope.bids, &envelope.asks) {
-            let levels = [bids.as_slice(), asks.as_slice()].concat();
-            match envelope.symbol {
-                Some(symbol) => self.use_levels(symbol, &levels),
-                None => self.nameless.widen(&levels),
+            Message::Other(kind) => {
+                if self.unused.len() < UNUSED_KINDS_MAX || self.unused.contains_key(kind.as_ref()) {
+                    *self.unused.entry(super::number::clip(&kind)).or_default() += 1;
+                }
             }
+            Message::Answer => {}
         }
-        for info in envelope.symbols.iter().flatten() {
-            self.infos.insert(info.symbol.to_owned(), from_info(info));
+    }
+
+    fn found(&mut self, symbol: &str) -> &mut Found {
+        if !self.used.contains_key(symbol) {
+            self.used.insert(symbol.to_owned(), Found::default());
         }
+        self.used.entry(symbol.to_owned()).or_default()
     }
 
     /// Symbols with trades, quotes or depth, in the order of their names.
@@ -51,33 +102,80 @@ impl Scan {
         self.used.keys().map(String::as_str)
     }
 
+    /// There are snapshots that do not say of which symbol they are.
+    pub fn has_nameless_snapshots(&self) -> bool {
+        self.nameless.is_some()
+    }
+
+    /// There is `exchangeInfo`.
+    pub fn has_infos(&self) -> bool {
+        !self.infos.is_empty()
+    }
+
+    /// Kinds of messages that nobody here has a use for, with how many there are.
+    pub fn unused(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.unused.iter().map(|(kind, count)| (kind.as_str(), *count))
+    }
+
+    /// Messages of `aggTrade` of symbols whose trades are there too.
+    pub fn doubled_aggregates(&self) -> u64 {
+        self.used.values().filter(|found| found.trades > 0).map(|found| found.aggregates).sum()
+    }
+
+    /// Symbols whose trades are there as `aggTrade` only.
+    pub fn aggregated(&self) -> impl Iterator<Item = &str> {
+        let aggregated = self.used.iter().filter(|(_, found)| found.trades == 0 && found.aggregates > 0);
+        aggregated.map(|(symbol, _)| symbol.as_str())
+    }
+
+    /// The market that most messages are of.
+    pub fn market(&self) -> Market {
+        self.votes.market()
+    }
+
+    /// The market that depth messages are of, which cannot be mistaken, with how many there are.
+    pub fn sure_market(&self) -> Option<(Market, u64)> {
+        self.votes.sure()
+    }
+
     /// At the end of a file: snapshots without a symbol are of the only symbol in it.
     pub fn finish(&mut self) {
-        let nameless = std::mem::take(&mut self.nameless);
-        if self.used.len() == 1 {
-            self.used.values_mut().for_each(|only| only.join(nameless));
+        if self.used.len() == 1
+            && let Some(nameless) = self.nameless.take()
+        {
+            self.used.values_mut().for_each(|only| only.uses.join(&nameless));
         }
     }
 
     /// Adds what the scan of another file found.
     pub fn merge(&mut self, other: Self) {
-        for (symbol, decimals) in other.used {
-            self.used.entry(symbol).or_default().join(decimals);
+        for (symbol, found) in other.used {
+            let to = self.used.entry(symbol).or_default();
+            to.uses.join(&found.uses);
+            to.trades += found.trades;
+            to.aggregates += found.aggregates;
         }
+        if let Some(nameless) = other.nameless {
+            self.nameless.get_or_insert_default().join(&nameless);
+        }
+        for (kind, count) in other.unused {
+            *self.unused.entry(kind).or_default() += count;
+        }
+        self.votes.join(&other.votes);
         self.infos.extend(other.infos);
     }
 
     /// The instruments that occur, in the order of their names.
     pub fn definitions(&self) -> Vec<Instrument> {
-        self.used.iter().map(|(symbol, used)| self.definition(symbol, *used)).collect()
+        self.used.iter().map(|(symbol, found)| self.definition(symbol, &found.uses)).collect()
     }
 
-    fn definition(&self, symbol: &str, used: Decimals) -> Instrument {
+    fn definition(&self, symbol: &str, uses: &Uses) -> Instrument {
         let Some(info) = self.infos.get(symbol) else {
             return Instrument {
                 symbol: symbol.to_owned(),
-                price_decimals: used.price,
-                size_decimals: used.size,
+                price_decimals: uses.price.decimals(0),
+                size_decimals: uses.size.decimals(0),
                 tick_size: 1,
                 lot_size: 1,
                 ..Instrument::default()
@@ -86,67 +184,54 @@ impl Scan {
         // What really occurs may be finer than what is announced.
         let mut info = info.clone();
         let finer = |announced: u32, used: u32| 10u64.saturating_pow(used.saturating_sub(announced));
-        info.tick_size = info.tick_size.saturating_mul(finer(info.price_decimals, used.price));
-        info.lot_size = info.lot_size.saturating_mul(finer(info.size_decimals, used.size));
-        info.price_decimals = info.price_decimals.max(used.price);
-        info.size_decimals = info.size_decimals.max(used.size);
+        let (price, size) =
+            (uses.price.decimals(info.price_decimals), uses.size.decimals(info.size_decimals));
+        info.tick_size = info.tick_size.saturating_mul(finer(info.price_decimals, price));
+        info.lot_size = info.lot_size.saturating_mul(finer(info.size_decimals, size));
+        (info.price_decimals, info.size_decimals) = (price, size);
         info
-    }
-
-    fn read<'a, T: Deserialize<'a>>(
-        &mut self,
-        text: &'a str,
-        numbers: impl FnOnce(T) -> (&'a str, Vec<(&'a str, &'a str)>),
-    ) {
-        if let Ok(read) = serde_json::from_str(text) {
-            let (symbol, levels) = numbers(read);
-            self.use_levels(symbol, &levels);
-        }
-    }
-
-    fn use_levels(&mut self, symbol: &str, levels: &[(&str, &str)]) {
-        if !self.used.contains_key(symbol) {
-            self.used.insert(symbol.to_owned(), Decimals::default());
-        }
-        if let Some(used) = self.used.get_mut(symbol) {
-            used.widen(levels);
-        }
     }
 }
 
-fn from_info(info: &SymbolInfo) -> Instrument {
-    let step = |kind, step: fn(&super::parse::Filter<'_>) -> Option<String>| {
-        info.filters.iter().filter(|filter| filter.kind == kind).find_map(step)
+fn from_info(info: &SymbolInfo) -> Option<Instrument> {
+    // A step that no scale can tell announces nothing.
+    let usable = |step: Option<Number<'_>>| {
+        let step = step.filter(|step| step.exact.decimals() <= DECIMALS_MAX)?;
+        let decimals = step.exact.decimals();
+        Some((decimals, step.unsigned("step", decimals).ok()?))
     };
-    let tick = step("PRICE_FILTER", |filter| filter.tick_size.map(str::to_owned)).unwrap_or_default();
-    let lot = step("LOT_SIZE", |filter| filter.step_size.map(str::to_owned)).unwrap_or_default();
-    let (price_decimals, size_decimals) = (used_decimals(&tick), used_decimals(&lot));
-    let units = |text: &str, decimals| parse(text, decimals).ok().and_then(|value| u64::try_from(value).ok());
-    Instrument {
+    let (price_decimals, tick_size) = usable(info.tick_size()).unwrap_or_default();
+    let (size_decimals, lot_size) = usable(info.lot_size()).unwrap_or_default();
+    let (base, quote) = info.assets();
+    Some(Instrument {
         venue: String::new(),
-        symbol: info.symbol.to_owned(),
+        symbol: info.name()?.into_owned(),
         price_decimals,
         size_decimals,
-        tick_size: units(&tick, price_decimals).unwrap_or(0),
-        lot_size: units(&lot, size_decimals).unwrap_or(0),
-        base: info.base.to_owned(),
-        quote: info.quote.to_owned(),
+        tick_size,
+        lot_size,
+        base: base.into_owned(),
+        quote: quote.into_owned(),
         ended: false,
         revision: 0,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(messages: &[&str], expected: &[(&str, u32, u32, u64, u64)]) {
+    fn scan(messages: &[&str]) -> Scan {
         let mut scan = Scan::default();
         for message in messages {
-            scan.message(message);
+            let _ = scan.message(message);
         }
-        let found = scan.definitions();
+        scan
+    }
+
+    #[track_caller]
+    fn check(messages: &[&str], expected: &[(&str, u32, u32, u64, u64)]) {
+        let found = scan(messages).definitions();
         let found: Vec<_> = found
             .iter()
             .map(|i| (i.symbol.as_str(), i.price_decimals, i.size_decimals, i.tick_size, i.lot_size))
@@ -163,11 +248,27 @@ mod tests {
     fn scales_are_what_is_really_used() {
         check(&[QUOTE], &[("ABUSD", 3, 1, 1, 1)]);
         check(&["{", "[]", "{}"], &[]);
+        let noise = QUOTE.replace("\"0.10\"", "\"0.30000000000000004\"");
+        check(&[QUOTE, &noise, QUOTE], &[("ABUSD", 3, 1, 1, 1)]);
     }
 
     #[test]
     fn scales_are_what_exchange_info_says_or_finer() {
         check(&[INFO, QUOTE], &[("ABUSD", 3, 3, 50, 1)]);
         check(&[INFO], &[]);
+        // Numbers in place of strings, and a step that is none.
+        let numbers = INFO.replace("\"0.05000000\"", "5e-2").replace("\"0.00100000\"", "1e-30");
+        check(&[&numbers, QUOTE], &[("ABUSD", 3, 1, 50, 0)]);
+    }
+
+    #[test]
+    fn aggregates_stand_for_trades_only_where_there_are_no_others() {
+        let trade = |symbol: &str| format!(r#"{{"s":"{symbol}","t":1,"p":"1","q":"1","T":1}}"#);
+        let aggregate =
+            |symbol: &str| format!(r#"{{"e":"aggTrade","s":"{symbol}","a":1,"p":"1","q":"1","f":1}}"#);
+        let scan = scan(&[&trade("AB"), &aggregate("AB"), &aggregate("XY"), r#"{"e":"kline"}"#]);
+        assert_eq!(scan.aggregated().collect::<Vec<_>>(), ["XY"]);
+        assert_eq!(scan.doubled_aggregates(), 1);
+        assert_eq!(scan.unused().collect::<Vec<_>>(), [("kline", 1)]);
     }
 }

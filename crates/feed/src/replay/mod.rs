@@ -4,25 +4,32 @@
 //! recordings of several symbols run side by side.
 //!
 //! # Times
-//! Event and receive times are passed on as recorded, unless [`ReplayConfig::times`] asks for now. In a loop each pass
-//! is shifted by the length of the recording, so that times always increase; sequence numbers go on, books begin anew
-//! with the snapshot in the recording.
+//! The unit of a recorded time is told by its size, line by line. Event and receive times are passed on as recorded,
+//! unless [`ReplayConfig::times`] asks for now. In a loop each pass is shifted by the length of the recording, so that
+//! times always increase; sequence numbers go on, books begin anew with the snapshot in the recording.
 
+mod findings;
+mod gzip;
+mod input;
+mod open;
 mod progress;
 mod reader;
+mod timeline;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use tickwire_wire::Instrument;
 use tokio::time::sleep;
 
+pub use self::findings::Findings;
+use self::findings::names;
+use self::open::{Recording, open_all};
 pub use self::progress::{Progress, ReplayProgress};
-use self::reader::{CUT, LineReader, Taken};
+use self::reader::CUT;
+use self::timeline::{Oddity, Step, Timeline};
 use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, SourceState};
-use crate::binance::{Market, Normalizer, Scan};
+use crate::binance::{Market, Normalizer};
 use crate::clock::{Clock, Pace, Pacer};
 
 /// Lines per call: a few milliseconds of work at the most usual sizes.
@@ -35,9 +42,10 @@ const LOOP_PAUSE: u64 = 1_000_000_000;
 /// What to replay, and how.
 #[derive(Clone, Debug)]
 pub struct ReplayConfig {
-    /// Where it was recorded.
-    pub market: Market,
-    /// The recordings, 1 to [`FILES_MAX`].
+    /// Where it was recorded; `None`: as the recordings tell, all of them together.
+    pub market: Option<Market>,
+    /// The recordings, 1 to [`FILES_MAX`]. What is no file, such as a pipe, is read to its end before it plays; `-` is
+    /// the standard input.
     pub files: Vec<PathBuf>,
     /// How fast.
     pub pace: Pace,
@@ -86,38 +94,52 @@ pub enum ReplayError {
          gzip"
     )]
     Foreign { path: PathBuf, reason: String },
-    #[error("no trades, quotes or depth of {venue} in `{path}`; is it of another venue?")]
-    NoInstruments { venue: &'static str, path: PathBuf },
+    #[error("no trades, quotes or depth of {venue} in `{path}`: {found}")]
+    NoInstruments { venue: &'static str, path: PathBuf, found: String },
+    #[error(
+        "`{path}` is of {found}, as its {messages} messages of depth tell, and not of {market}; {remedy}"
+    )]
+    OtherMarket {
+        path: PathBuf,
+        found: &'static str,
+        messages: u64,
+        market: &'static str,
+        remedy: &'static str,
+    },
 }
 
 /// Plays recordings.
 pub struct Replay {
     config: ReplayConfig,
+    market: Market,
     definitions: Vec<Instrument>,
     normalizer: Normalizer,
+    recordings: Vec<Recording>,
     sources: Vec<Source>,
-    /// Of each file: the only symbol in it, if it has only one.
-    only_symbols: Vec<Option<String>>,
     pacer: Pacer,
     progress: ReplayProgress,
     /// Added to the recorded times, because of the passes before this one.
     shift: u64,
     is_started: bool,
+    /// Lines that were played in this pass.
+    lines: u64,
+    /// The end of this pass was told.
+    is_finished: bool,
 }
 
 struct Source {
-    reader: LineReader,
-    file: usize,
+    timeline: Timeline,
     /// The time of the line that is read but not played.
     head: Option<u64>,
 }
 
 impl Replay {
-    /// Reads the recordings once to find their instruments, scales and length; this takes as long as decompressing
-    /// and parsing them. Damage further inside does not hinder: it is reported when it is played.
+    /// Reads the recordings once to find their instruments, scales, market and length; this takes as long as
+    /// decompressing and parsing them, and for a pipe as long as it brings something. Damage does not hinder: it is
+    /// reported when it is played.
     ///
     /// # Errors
-    /// When a file cannot be read or is not a recording of this market.
+    /// When a file cannot be read, or nothing in it can be used, or the files are of several markets.
     pub fn open(config: ReplayConfig) -> Result<Self, ReplayError> {
         if config.files.is_empty() {
             return Err(ReplayError::NoFiles);
@@ -131,24 +153,23 @@ impl Replay {
             return Err(ReplayError::Speed(speed));
         }
         let progress = ReplayProgress::default();
-        let mut all = Scan::default();
-        let mut only_symbols = Vec::new();
-        for path in &config.files {
-            let scan = scan(path, config.market, &progress)?;
-            let mut symbols = scan.symbols().map(str::to_owned);
-            only_symbols.push(symbols.next().filter(|_| symbols.next().is_none()));
-            drop(symbols);
-            all.merge(scan);
+        let found = open::find(&config, &progress)?;
+        let mut normalizer = Normalizer::new(found.market, &found.definitions);
+        for symbol in progress.findings().aggregated {
+            normalizer.use_aggregates(&symbol);
         }
-        let definitions = all.definitions();
+        let sources = open_all(&found.recordings, &progress);
         Ok(Self {
-            normalizer: Normalizer::new(config.market, &definitions),
-            sources: open_all(&config, &progress).map_err(|(path, source)| unreadable(&path, source))?,
+            normalizer,
+            market: found.market,
+            definitions: found.definitions,
+            sources: sources.map_err(|(path, source)| unreadable(&path, source))?,
+            recordings: found.recordings,
             pacer: Pacer::new(config.pace),
             shift: 0,
             is_started: false,
-            definitions,
-            only_symbols,
+            lines: 0,
+            is_finished: false,
             progress,
             config,
         })
@@ -157,6 +178,11 @@ impl Replay {
     /// The instruments in the recordings, in the order of their names.
     pub fn definitions(&self) -> &[Instrument] {
         &self.definitions
+    }
+
+    /// Where they were recorded.
+    pub fn market(&self) -> Market {
+        self.market
     }
 
     /// How far the replay is, from now on.
@@ -168,14 +194,20 @@ impl Replay {
     fn next_line(&mut self, events: &mut Vec<FeedEvent>) -> Option<(usize, u64)> {
         for source in &mut self.sources {
             while source.head.is_none() {
-                match source.reader.read() {
-                    Taken::Line(time) => source.head = Some(time),
-                    Taken::Bad(fault) => {
+                match source.timeline.read() {
+                    Step::Line(time) => source.head = Some(time),
+                    Step::Bad(fault) => {
                         self.progress.passed_over();
+                        if source.timeline.is_bad_cut() {
+                            self.progress.find(|findings| findings.damaged_parts += 1);
+                        }
                         events.push(FeedEvent::Fault(fault));
                     }
-                    Taken::Damaged(fault) => events.push(FeedEvent::Fault(fault)),
-                    Taken::End => break,
+                    Step::Damaged(fault) => {
+                        self.progress.find(|findings| findings.damaged_parts += 1);
+                        events.push(FeedEvent::Fault(fault));
+                    }
+                    Step::End => break,
                 }
                 if events.len() >= LINES_MAX * 4 {
                     break;
@@ -190,11 +222,18 @@ impl Replay {
         let source = &mut self.sources[at];
         source.head = None;
         let from = events.len();
-        let only_symbol = self.only_symbols[source.file].as_deref();
-        let (reader, text) = (&source.reader, source.reader.json());
-        if let Err(error) = self.normalizer.message(recorded, text, only_symbol, events) {
-            let reason = if reader.is_cut() { format!("{error}; {CUT}") } else { error.to_string() };
-            events.push(FeedEvent::Fault(reader.fault(reason)));
+        let only_symbol = self.recordings[at].only_symbol.as_deref();
+        let line = source.timeline.line();
+        if let Err(error) = self.normalizer.message(recorded, line.json(), only_symbol, events) {
+            let mut reason = error.to_string();
+            if line.is_cut() {
+                self.progress.find(|findings| findings.damaged_parts += 1);
+                reason = format!("{reason}; {CUT}");
+            }
+            events.push(FeedEvent::Fault(source.timeline.fault(reason)));
+        }
+        if let Some(oddity) = source.timeline.oddity() {
+            self.tell_oddity(at, oddity);
         }
         let offset = match self.config.times {
             Times::Recorded => i128::from(self.shift),
@@ -209,38 +248,110 @@ impl Replay {
                 event.receive_time = event.receive_time.saturating_add_signed(offset);
             }
         }
+        self.lines += 1;
         self.progress.played(recorded);
     }
 
+    /// Counts what is odd with the time of a line; the first, second, fourth and so on goes into the log.
+    fn tell_oddity(&self, at: usize, oddity: Oddity) {
+        let words = match oddity {
+            Oddity::Replaced { read } => {
+                format!(
+                    "the receive time {read} ns fits to no other line: the time of the line before stands for it"
+                )
+            }
+            Oddity::Back { by } => {
+                format!("receive times go back by {by:?} here; they are played on from here")
+            }
+            Oddity::Silence { of } => format!("nothing was received for {of:?}: this is passed over"),
+        };
+        let mut count = 0;
+        self.progress.find(|findings| {
+            let counter = match oddity {
+                Oddity::Replaced { .. } => &mut findings.replaced_times,
+                Oddity::Back { .. } => &mut findings.steps_back,
+                Oddity::Silence { .. } => &mut findings.silences,
+            };
+            *counter += 1;
+            count = *counter;
+        });
+        if count.is_power_of_two() {
+            tracing::warn!(venue = self.market.venue(), count, "{}", self.sources[at].timeline.fault(words));
+        }
+    }
+
+    /// Passes on what the normalizer has to say, to the log and to the summary.
+    fn report(&mut self) {
+        for words in self.normalizer.take_notes() {
+            tracing::warn!(venue = self.market.venue(), "{words}");
+        }
+        let normalizer = &self.normalizer;
+        self.progress.find(|findings| {
+            findings.counts = normalizer.counts();
+            findings.unused_changes = normalizer.unused_changes();
+            let is_same = findings.waiting_books.iter().map(String::as_str).eq(normalizer.wanting_snapshot());
+            if !is_same {
+                findings.waiting_books = normalizer.wanting_snapshot().map(str::to_owned).collect();
+            }
+        });
+    }
+
+    /// The end of a pass: what waits still is told.
+    fn finish(&mut self, events: &mut Vec<FeedEvent>) {
+        self.is_finished = true;
+        let from = events.len();
+        self.normalizer.finish(events);
+        let last = self.progress.get().recorded_time;
+        let now = self.config.clock.now();
+        let shifted = last.saturating_add(self.shift);
+        let time = if self.config.times == Times::Rebased { self.pacer.place(shifted, now) } else { shifted };
+        for event in &mut events[from..] {
+            if let FeedEvent::Market(event) = event {
+                (event.event_time, event.receive_time) = (time, time);
+            }
+        }
+        let normalizer = &self.normalizer;
+        self.progress.find(|findings| {
+            findings.silent = normalizer.silent().map(str::to_owned).collect();
+            findings.bookless = normalizer.bookless().map(str::to_owned).collect();
+        });
+        self.report();
+        let waiting: Vec<_> = self.normalizer.wanting_snapshot().collect();
+        // In a loop, each pass ends so.
+        if !waiting.is_empty() && self.progress.get().pass.is_power_of_two() {
+            tracing::warn!(
+                venue = self.market.venue(),
+                unused_changes = self.normalizer.unused_changes(),
+                "the recording ended, and the book waits for a snapshot still: {}",
+                names(&waiting)
+            );
+        }
+    }
+
     fn restart(&mut self) -> Result<(), AdapterError> {
+        if self.lines == 0 {
+            // To begin anew would come back here at once, for ever.
+            return Err(AdapterError("no line of the recordings can be played".to_owned()));
+        }
         self.shift = self.shift.saturating_add(self.progress.span()).saturating_add(LOOP_PAUSE);
         self.normalizer.restart();
         self.progress.start_pass();
-        self.sources = open_all(&self.config, &self.progress)
+        (self.lines, self.is_finished) = (0, false);
+        self.sources = open_all(&self.recordings, &self.progress)
             .map_err(|(path, source)| AdapterError(unreadable(&path, source).to_string()))?;
         Ok(())
     }
-}
 
-impl Adapter for Replay {
-    fn venue(&self) -> &'static str {
-        self.config.market.venue()
-    }
-
-    async fn next(&mut self, events: &mut Vec<FeedEvent>) -> Result<Flow, AdapterError> {
-        if !self.is_started {
-            self.is_started = true;
-            let define = |(index, definition): (u32, &Instrument)| FeedEvent::Define {
-                index,
-                definition: definition.clone(),
-            };
-            events.extend((0..).zip(&self.definitions).map(define));
-            events.push(FeedEvent::Source(SourceState::Live));
-        }
+    /// A bounded number of lines.
+    async fn turn(&mut self, events: &mut Vec<FeedEvent>) -> Result<Flow, AdapterError> {
         for _ in 0..LINES_MAX {
             let Some((at, recorded)) = self.next_line(events) else {
                 if !events.is_empty() {
                     return Ok(Flow::More);
+                }
+                if !self.is_finished {
+                    self.finish(events);
+                    continue;
                 }
                 match self.config.passes {
                     Passes::Once => {
@@ -267,44 +378,25 @@ impl Adapter for Replay {
     }
 }
 
-fn open_all(config: &ReplayConfig, progress: &ReplayProgress) -> Result<Vec<Source>, (PathBuf, io::Error)> {
-    let open = |(file, path): (usize, &PathBuf)| {
-        let reader =
-            LineReader::open(path, progress.bytes_counter()).map_err(|error| (path.clone(), error))?;
-        Ok(Source { reader, file, head: None })
-    };
-    config.files.iter().enumerate().map(open).collect()
-}
+impl Adapter for Replay {
+    fn venue(&self) -> &'static str {
+        self.market.venue()
+    }
 
-/// Goes through a file once.
-fn scan(path: &Path, market: Market, progress: &ReplayProgress) -> Result<Scan, ReplayError> {
-    let mut reader =
-        LineReader::open(path, Arc::new(AtomicU64::new(0))).map_err(|source| unreadable(path, source))?;
-    let mut scan = Scan::default();
-    let mut lines = 0;
-    loop {
-        match reader.read() {
-            Taken::Line(time) => {
-                progress.found(time);
-                scan.message(reader.json());
-            }
-            Taken::Bad(fault) | Taken::Damaged(fault) if lines == 0 => {
-                return Err(ReplayError::Foreign { path: path.to_owned(), reason: fault.reason });
-            }
-            Taken::Bad(_) => {}
-            Taken::Damaged(_) | Taken::End => break,
+    async fn next(&mut self, events: &mut Vec<FeedEvent>) -> Result<Flow, AdapterError> {
+        if !self.is_started {
+            self.is_started = true;
+            let define = |(index, definition): (u32, &Instrument)| FeedEvent::Define {
+                index,
+                definition: definition.clone(),
+            };
+            events.extend((0..).zip(&self.definitions).map(define));
+            events.push(FeedEvent::Source(SourceState::Live));
         }
-        lines += 1;
+        let flow = self.turn(events).await;
+        self.report();
+        flow
     }
-    if lines == 0 {
-        return Err(ReplayError::Empty(path.to_owned()));
-    }
-    scan.finish();
-    if scan.symbols().next().is_none() {
-        return Err(ReplayError::NoInstruments { venue: market.venue(), path: path.to_owned() });
-    }
-    progress.found_file(path.metadata().map_or(0, |metadata| metadata.len()), lines);
-    Ok(scan)
 }
 
 fn unreadable(path: &Path, source: io::Error) -> ReplayError {

@@ -1,7 +1,9 @@
 //! How far a replay is: written by the replay, read by whoever draws it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::findings::Findings;
 
 /// A handle to the progress of a replay. Cheap to clone and to read.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +41,7 @@ struct Counters {
     /// `u64::MAX` minus the time, so that 0 means none yet.
     first_time_inverted: AtomicU64,
     last_time: AtomicU64,
+    findings: Mutex<Findings>,
 }
 
 impl ReplayProgress {
@@ -61,18 +64,24 @@ impl ReplayProgress {
         }
     }
 
+    /// What the replay found besides records, as of its last turn.
+    pub fn findings(&self) -> Findings {
+        self.0.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn find(&self, update: impl FnOnce(&mut Findings)) {
+        update(&mut self.0.findings.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(crate) fn bytes_counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.0.bytes)
     }
 
-    pub(crate) fn found(&self, time: u64) {
-        self.0.first_time_inverted.fetch_max(u64::MAX - time, Ordering::Relaxed);
-        self.0.last_time.fetch_max(time, Ordering::Relaxed);
-    }
-
-    pub(crate) fn found_file(&self, bytes: u64, lines: u64) {
+    pub(crate) fn found_file(&self, bytes: u64, lines: u64, times: (u64, u64)) {
         self.0.bytes_total.fetch_add(bytes, Ordering::Relaxed);
         self.0.lines_total.fetch_add(lines, Ordering::Relaxed);
+        self.0.first_time_inverted.fetch_max(u64::MAX - times.0, Ordering::Relaxed);
+        self.0.last_time.fetch_max(times.1, Ordering::Relaxed);
     }
 
     pub(crate) fn passed_over(&self) {

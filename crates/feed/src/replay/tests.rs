@@ -46,7 +46,7 @@ fn recording(symbol: &str, count: u64) -> String {
 
 fn config(files: Vec<PathBuf>) -> ReplayConfig {
     ReplayConfig {
-        market: Market::Spot,
+        market: None,
         files,
         pace: Pace::FlatOut,
         passes: Passes::Once,
@@ -58,6 +58,10 @@ fn config(files: Vec<PathBuf>) -> ReplayConfig {
 /// Plays to the end; returns trade ids and faults.
 async fn play(config: ReplayConfig) -> (Vec<u64>, Vec<String>) {
     let mut replay = Replay::open(config).unwrap();
+    play_all(&mut replay).await
+}
+
+async fn play_all(replay: &mut Replay) -> (Vec<u64>, Vec<String>) {
     let (mut events, mut ids, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let flow = replay.next(&mut events).await.unwrap();
@@ -126,6 +130,165 @@ async fn damage_costs_only_what_is_damaged() {
 }
 
 #[tokio::test]
+async fn what_is_only_around_the_lines_does_not_matter() {
+    let with = |before: &str, between: &str| {
+        let text = before.to_owned() + &recording("AB", 3).replace('\n', &format!("{between}\n"));
+        text.into_bytes()
+    };
+    check(&with("\u{feff}", ""), &[1, 2, 3], &[]).await;
+    check(&with("\n\n", "\r"), &[1, 2, 3], &[]).await;
+    check(&with("\u{feff} \n", "\n  \t\n"), &[1, 2, 3], &[]).await;
+    let part = |at| line(at * SECOND, "AB", at + 1);
+    check(format!("{}\u{feff}{}", part(0), part(1)).as_bytes(), &[1, 2], &[]).await;
+    let first = format!("nonsense\n{}", recording("AB", 2));
+    check(first.as_bytes(), &[1, 2], &[", line 1: expected `<nanoseconds since 1970> <json>`"]).await;
+}
+
+#[tokio::test]
+async fn behind_a_member_that_is_cut_the_next_one_plays() {
+    let whole = recording("AB", 3_000);
+    let (one, two) = whole.split_at(whole.match_indices('\n').nth(1_499).unwrap().0 + 1);
+    let packed = gzip(one);
+    for cut in [packed.len() / 2, packed.len() - 4] {
+        let folder = Folder::new();
+        let path = folder.put("cut.gz", &[&packed[..cut], &gzip(two)].concat());
+        let mut replay = Replay::open(config(vec![path])).unwrap();
+        let progress = replay.progress();
+        let (ids, faults) = play_all(&mut replay).await;
+        let lost = 3_000 - ids.len();
+        assert!(lost < 1_000, "{lost} lost at {cut}");
+        assert_eq!(ids[ids.len() - 1_500..], (1_501..=3_000).collect::<Vec<_>>());
+        assert!(ids[..1_500 - lost].iter().zip(1..).all(|(id, expected)| *id == expected));
+        let [fault] = faults.try_into().unwrap();
+        assert!(fault.contains(": the gzip data ends too early here: everything before was used"), "{fault}");
+        assert_eq!(progress.findings().damaged_parts, 1);
+        assert!(progress.findings().losses()[0].contains("1 damaged parts"));
+    }
+}
+
+#[tokio::test]
+async fn times_of_every_unit_play_as_the_same_times() {
+    let nanoseconds = recording("AB", 4);
+    let mut units = String::new();
+    for (line, digits) in nanoseconds.lines().zip([19, 16, 13, 10]) {
+        units += &line[..digits];
+        units += &line[19..];
+        units.push('\n');
+    }
+    let folder = Folder::new();
+    let mut replay = Replay::open(config(vec![folder.put("units", units.as_bytes())])).unwrap();
+    let times: Vec<_> =
+        market_events(&mut replay, 4).await.iter().map(|(_, event)| event.receive_time).collect();
+    assert_eq!(times, [START, START + SECOND, START + 2 * SECOND, START + 3 * SECOND]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_wild_time_neither_stalls_nor_storms_nor_shifts_the_loop() {
+    let wild = START + 570 * SECOND;
+    for wild in [wild, wild * 2, START - 400 * SECOND] {
+        let text = recording("AB", 6).replacen(&(START + 2 * SECOND).to_string(), &wild.to_string(), 1);
+        let folder = Folder::new();
+        let files = vec![folder.put("wild", text.as_bytes())];
+        let config = ReplayConfig {
+            pace: Pace::Speed(1.0),
+            times: Times::Rebased,
+            passes: Passes::Endless,
+            ..config(files)
+        };
+        let mut replay = Replay::open(config).unwrap();
+        let began = Instant::now();
+        let events = market_events(&mut replay, 12).await;
+        let passed: Vec<_> = events.iter().map(|(at, _)| at.duration_since(began).as_secs()).collect();
+        assert_eq!(passed, [0, 1, 1, 3, 4, 5, 6, 7, 7, 9, 10, 11]);
+        for (_, event) in &events {
+            assert!((2 * START..2 * START + 12 * SECOND).contains(&event.receive_time));
+        }
+        assert_eq!(replay.progress().findings().replaced_times, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_pipe_plays_like_a_file() {
+    let folder = Folder::new();
+    let path = folder.0.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let packed = gzip(&recording("AB", 3));
+    let writing = {
+        let path = path.clone();
+        std::thread::spawn(move || std::fs::write(path, packed).unwrap())
+    };
+    let config = ReplayConfig { passes: Passes::Endless, ..config(vec![path]) };
+    let mut replay = Replay::open(config).unwrap();
+    writing.join().unwrap();
+    let ids = market_events(&mut replay, 7).await.into_iter().take(7).map(|(_, event)| match event.body {
+        MarketBody::Trade(trade) => trade.id,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), [1, 2, 3, 1, 2, 3, 1]);
+}
+
+#[tokio::test]
+async fn the_market_is_told_by_all_files_and_not_by_their_spaces() {
+    let folder = Folder::new();
+    let depth = format!(
+        "{START} {{ \"data\" : {{ \"b\":[], \"a\" : [] , \"pu\" : 0, \"U\":1, \"u\":2, \"s\":\"AB\"}}, \"stream\":\"x\"}}\n"
+    );
+    let trades = folder.put("trades", recording("AB", 2).as_bytes());
+    let depth = folder.put("depth", depth.as_bytes());
+    let replay = Replay::open(config(vec![trades, depth])).unwrap();
+    assert_eq!((replay.market(), replay.venue()), (Market::Usdm, "binance-usdm"));
+}
+
+#[tokio::test]
+async fn a_pass_without_a_line_is_an_error_and_no_loop() {
+    let folder = Folder::new();
+    let path = folder.put("one", recording("AB", 2).as_bytes());
+    let config = ReplayConfig { passes: Passes::Endless, ..config(vec![path.clone()]) };
+    let mut replay = Replay::open(config).unwrap();
+    std::fs::write(&path, "nothing\n").unwrap();
+    let mut events = Vec::new();
+    let error = loop {
+        match replay.next(&mut events).await {
+            Ok(_) => events.clear(),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("no line of the recordings can be played"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_not_used_is_counted() {
+    let folder = Folder::new();
+    let more = format!(
+        "{START} {{\"e\":\"kline\"}}\n{START} {{\"e\":\"aggTrade\",\"s\":\"AB\",\"a\":1,\"p\":\"1\",\"q\":\"1\",\"f\":1}}\n\
+         {START} {{\"e\":\"aggTrade\",\"s\":\"XY\",\"a\":1,\"p\":\"1\",\"q\":\"1\",\"f\":1}}\n\
+         {START} {{\"s\":\"DP\",\"U\":1,\"u\":2,\"b\":[],\"a\":[]}}\n"
+    );
+    let path = folder.put("one", (recording("AB", 2) + &more).as_bytes());
+    let mut replay = Replay::open(config(vec![path])).unwrap();
+    let progress = replay.progress();
+    let (ids, faults) = play_all(&mut replay).await;
+    assert_eq!((ids, faults.len()), (vec![1, 2, 1], 0));
+    let findings = progress.findings();
+    assert_eq!(findings.unused_kinds, [("kline".to_owned(), 1)]);
+    assert_eq!(
+        (findings.doubled_aggregates, findings.aggregated.as_slice()),
+        (1, ["XY".to_owned()].as_slice())
+    );
+    assert_eq!(
+        (findings.unused_changes, findings.waiting_books.as_slice()),
+        (1, ["DP".to_owned()].as_slice())
+    );
+    let losses = findings.losses();
+    assert_eq!(losses.len(), 2, "{losses:?}");
+    assert!(
+        losses[0].contains("nothing of DP could be used") && losses[1].contains("no depth of DP"),
+        "{losses:?}"
+    );
+}
+
+#[tokio::test]
 async fn damaged_gzip_gives_everything_before_the_damage() {
     // Long enough that much of it comes out of the decoder before the end.
     let packed = gzip(&recording("AB", 5_000));
@@ -162,13 +325,34 @@ fn what_is_no_recording_is_refused() {
     check_refused(config(vec![folder.0.path().join("gone")]), "check the name and the rights");
     check_refused(config(vec![folder.0.path().to_owned()]), "it is a folder");
     check_refused(file("e", b""), "e` is empty");
+    let many = "nonsense\n".repeat(2_000) + &recording("AB", 1);
+    check_refused(file("m", many.as_bytes()), "m` is not a recording: expected");
     check_refused(
         file("c", b"time,price\n1,2\n"),
         "c` is not a recording: expected `<nanoseconds since 1970> <json>`",
     );
     check_refused(file("c", b"time,price\n1,2\n"), "found `time,price`; a recording has lines of");
     check_refused(file("z", &gzip("hello")[..12]), "z` is not a recording: the gzip data ends too early");
-    check_refused(file("k", b"5 {\"other\":1}\n"), "no trades, quotes or depth of binance in");
+    check_refused(file("k", b"1700000001 {\"other\":1}\n"), "no trades, quotes or depth of binance in");
+    check_refused(
+        file("k", b"1700000001 {\"e\":\"kline\"}\n1700000001 {\"e\":\"trade\"}\n"),
+        "k`: 2 lines; messages that are not used: 1 of `kline`; the first line that cannot be used is line 2: s, the",
+    );
+    check_refused(file("t", b"5 {}\n6 {}\n"), "`5` is no time of the years 2001 to 2099 in nano-, micro-");
+    check_refused(file("b", b"\n \n\r\n"), "b` is empty");
+    let change = |market: &str| {
+        format!("1700000001 {{\"s\":\"AB\",\"U\":1,\"u\":2,{market}\"b\":[],\"a\":[]}}\n").into_bytes()
+    };
+    let both = vec![folder.put("s", &change("")), folder.put("u", &change("\"pu\":0,"))];
+    check_refused(
+        config(both),
+        "u` is of binance-usdm, as its 1 messages of depth tell, and not of binance; replay",
+    );
+    let named = ReplayConfig { market: Some(Market::Cm), ..file("s", &change("")) };
+    check_refused(
+        named,
+        "s` is of binance, as its 1 messages of depth tell, and not of binance-cm; name that",
+    );
     let zero = ReplayConfig { pace: Pace::Speed(0.0), ..file("r", recording("AB", 1).as_bytes()) };
     check_refused(zero, "speed 0 is not above 0");
 }

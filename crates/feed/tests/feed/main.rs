@@ -2,4 +2,5 @@
 
 mod ingester;
 mod recordings;
+mod wild;
 mod world;

@@ -102,7 +102,7 @@ async fn check(market: Market, files: &[&str], symbol: &str, trades: u64, quotes
     let naive = read_naively(&files);
     assert_eq!((naive.trades, naive.quotes), (trades, quotes), "the file is another one");
     let replay = Replay::open(ReplayConfig {
-        market,
+        market: None,
         files,
         pace: Pace::FlatOut,
         passes: Passes::Once,
@@ -110,6 +110,7 @@ async fn check(market: Market, files: &[&str], symbol: &str, trades: u64, quotes
         clock: Clock::system(),
     });
     let replay = replay.unwrap();
+    assert_eq!(replay.market(), market, "told by the recording");
     let progress = replay.progress();
     let scale = replay.definitions()[0].clone();
     let mut world = World::start(IngestConfig::default(), replay);

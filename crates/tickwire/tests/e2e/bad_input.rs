@@ -67,12 +67,81 @@ fn a_truncated_recording_gives_everything_before_the_cut() {
     let cut = write(folder.path(), "cut.gz", &whole[..whole.len() / 2]);
     let arguments = ["ingest", "replay", &cut, "--speed", "0", "--bus", &nats.url()];
     let mut program = Program::start(TICKWIRE, &arguments);
-    assert_eq!(program.ended().code(), Some(0), "{}", program.output());
+    assert_eq!(program.ended().code(), Some(3), "{}", program.output());
     let output = program.output();
+    assert!(output.contains("1 damaged parts of the recordings could not be read"), "{output}");
     let line = program.line_with("records of 1 instruments");
     let trades: u64 = line.split("trade ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
     assert!((1000..3000).contains(&trades), "{output}");
     assert!(output.contains("cut.gz"), "the damage is not named:\n{output}");
+}
+
+/// Plays a recording to its end; status, summary and all that was said.
+fn replayed(nats: &NatsServer, file: &str) -> (Option<i32>, serde_json::Value, String) {
+    let arguments = ["ingest", "replay", file, "--speed", "0", "--json", "--bus", &nats.url()];
+    let mut program = Program::start(TICKWIRE, &arguments);
+    let status = program.ended().code();
+    let summary = serde_json::from_str(&program.line_with("\"records\"")).unwrap();
+    (status, summary, program.output())
+}
+
+#[test]
+fn a_recording_of_which_nothing_can_be_shown_is_no_success() {
+    let nats = nats();
+    let folder = tempfile::tempdir().unwrap();
+    let change = |n: u64| {
+        let time = 1_700_000_000_000 + n * 200;
+        format!(
+            "{time} {{\"e\":\"depthUpdate\",\"E\":{time},\"s\":\"ABUSDT\",\"U\":{n},\"u\":{n},\"b\":[],\"a\":[]}}\n"
+        )
+    };
+    let changes = (0..12).map(change).collect::<Vec<_>>().concat();
+    let path = write(folder.path(), "changes.txt", changes.as_bytes());
+    let (status, summary, output) = replayed(&nats, &path);
+    assert_eq!(status, Some(3), "{output}");
+    assert_eq!(summary["channels"]["status"], 1);
+    assert_eq!(summary["recordings"]["unused_changes"], 12);
+    assert_eq!(summary["recordings"]["waiting_books"], serde_json::json!(["ABUSDT"]));
+    assert!(output.contains("ABUSDT: the book waits for a snapshot that its changes continue"), "{output}");
+    assert!(output.contains("nothing of ABUSDT could be used"), "{output}");
+}
+
+#[test]
+fn one_line_that_cannot_be_used_costs_one_line() {
+    let nats = nats();
+    let folder = tempfile::tempdir().unwrap();
+    let trade = |n: u64, price: &str| {
+        let time = 1_700_000_000_000_u64 + n * 100;
+        format!("{time} {{\"s\":\"ABUSDT\",\"t\":{n},\"p\":{price},\"q\":\"1\",\"T\":{time},\"m\":true}}\n")
+    };
+    let prices = ["1.25", "\"0.30000000000000004\"", "\"125e-2\"", "\"1O\"", "\"1.5\""];
+    let text = prices.iter().zip(1..).map(|(price, n)| trade(n, price)).collect::<Vec<_>>().concat();
+    let path = write(folder.path(), "odd.txt", text.as_bytes());
+    let (status, summary, output) = replayed(&nats, &path);
+    assert_eq!(status, Some(0), "{output}");
+    assert_eq!((&summary["channels"]["trade"], &summary["faults"]), (&3.into(), &2.into()), "{output}");
+    assert!(
+        output.contains("odd.txt, line 2: price: `0.30000000000000004` has more than 2 decimals"),
+        "{output}"
+    );
+    assert!(output.contains("odd.txt, line 4: price: `1O` is not a decimal number"), "{output}");
+}
+
+#[test]
+fn a_pipe_is_played() {
+    let nats = nats();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let line =
+        "1700000000 {\"s\":\"ABUSDT\",\"t\":1,\"p\":\"1\",\"q\":\"1\",\"T\":1700000000000,\"m\":true}\n";
+    let writing = {
+        let path = path.clone();
+        std::thread::spawn(move || std::fs::write(path, line).unwrap())
+    };
+    let (status, summary, output) = replayed(&nats, path.to_str().unwrap());
+    writing.join().unwrap();
+    assert_eq!((status, &summary["channels"]["trade"]), (Some(0), &1.into()), "{output}");
 }
 
 #[test]

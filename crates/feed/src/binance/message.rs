@@ -1,0 +1,531 @@
+//! One message by what it means: which kind it is of is told by its members, and by its stream where they leave it open.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Market;
+use super::number::{Number, clip, text, whole};
+use super::parse::{Fields, LevelTexts, NormalizeError, levels};
+
+/// A message, or an element of an array of them.
+pub(crate) enum Message<'a> {
+    Trade(TradeText<'a>),
+    /// Of `aggTrade`: trades of one order at one price, as one.
+    Aggregate(TradeText<'a>),
+    Ticker(TickerText<'a>),
+    Depth(DepthText<'a>),
+    Snapshot(SnapshotText<'a>),
+    Info(InfoText<'a>),
+    /// Nobody here has a use for it: its kind.
+    Other(Cow<'a, str>),
+    /// The answer to a subscription.
+    Answer,
+}
+
+pub(crate) struct TradeText<'a> {
+    pub(crate) symbol: Cow<'a, str>,
+    pub(crate) id: u64,
+    pub(crate) price: Number<'a>,
+    pub(crate) size: Number<'a>,
+    pub(crate) time: Stamp,
+    pub(crate) is_buyer_maker: Option<bool>,
+}
+
+pub(crate) struct TickerText<'a> {
+    pub(crate) symbol: Cow<'a, str>,
+    pub(crate) update: u64,
+    pub(crate) bid: (Number<'a>, Number<'a>),
+    pub(crate) ask: (Number<'a>, Number<'a>),
+    pub(crate) time: Stamp,
+}
+
+pub(crate) struct DepthText<'a> {
+    pub(crate) symbol: Cow<'a, str>,
+    pub(crate) first_update: u64,
+    pub(crate) last_update: u64,
+    pub(crate) previous_update: Option<u64>,
+    pub(crate) time: Stamp,
+    pub(crate) bids: LevelTexts<'a>,
+    pub(crate) asks: LevelTexts<'a>,
+}
+
+pub(crate) struct SnapshotText<'a> {
+    /// `None`: it does not say.
+    pub(crate) symbol: Option<Cow<'a, str>>,
+    pub(crate) last_update: u64,
+    pub(crate) time: Stamp,
+    pub(crate) bids: LevelTexts<'a>,
+    pub(crate) asks: LevelTexts<'a>,
+}
+
+pub(crate) struct InfoText<'a> {
+    pub(crate) time: Stamp,
+    pub(crate) symbols: Vec<SymbolInfo<'a>>,
+}
+
+/// One instrument of `exchangeInfo`.
+#[derive(Deserialize)]
+pub(crate) struct SymbolInfo<'a> {
+    #[serde(borrow)]
+    symbol: Option<&'a RawValue>,
+    #[serde(borrow, rename = "baseAsset")]
+    base: Option<&'a RawValue>,
+    #[serde(borrow, rename = "quoteAsset")]
+    quote: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow, rename = "contractStatus")]
+    contract_status: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    filters: Vec<Filter<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Filter<'a> {
+    #[serde(borrow, rename = "filterType")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, rename = "tickSize")]
+    tick_size: Option<&'a RawValue>,
+    #[serde(borrow, rename = "stepSize")]
+    step_size: Option<&'a RawValue>,
+}
+
+impl<'a> SymbolInfo<'a> {
+    pub(crate) fn name(&self) -> Option<Cow<'a, str>> {
+        self.symbol.and_then(text)
+    }
+
+    pub(crate) fn assets(&self) -> (Cow<'a, str>, Cow<'a, str>) {
+        let asset = |raw: Option<&'a RawValue>| raw.and_then(text).unwrap_or_default();
+        (asset(self.base), asset(self.quote))
+    }
+
+    /// Whether it trades, in the venue's word.
+    pub(crate) fn status(&self) -> Option<Cow<'a, str>> {
+        self.status.or(self.contract_status).and_then(text)
+    }
+
+    pub(crate) fn tick_size(&self) -> Option<Number<'a>> {
+        self.step("PRICE_FILTER", |filter| filter.tick_size)
+    }
+
+    pub(crate) fn lot_size(&self) -> Option<Number<'a>> {
+        self.step("LOT_SIZE", |filter| filter.step_size)
+    }
+
+    fn step(&self, kind: &str, step: fn(&Filter<'a>) -> Option<&'a RawValue>) -> Option<Number<'a>> {
+        let of_kind = |filter: &&Filter<'a>| filter.kind.and_then(text).as_deref() == Some(kind);
+        let step = self.filters.iter().find(of_kind).and_then(step)?;
+        Number::read("step", step).ok()
+    }
+}
+
+/// A time of the venue, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    At(u64),
+    /// The message has none.
+    None,
+    /// What stands there is no time of these decades.
+    Odd,
+}
+
+impl Stamp {
+    /// The first that is a time.
+    fn read(places: [Option<&RawValue>; 2]) -> Self {
+        let stamp = |raw: &RawValue| {
+            let time = Number::read("time", raw).ok().and_then(|number| number.exact.nanoseconds());
+            time.map_or(Self::Odd, Self::At)
+        };
+        let stamps = places.map(|place| place.map_or(Self::None, stamp));
+        let best = stamps.into_iter().find(|stamp| matches!(stamp, Self::At(_)));
+        best.unwrap_or(if stamps.contains(&Self::Odd) { Self::Odd } else { Self::None })
+    }
+
+    pub(crate) fn or(self, receive_time: u64) -> u64 {
+        if let Self::At(time) = self { time } else { receive_time }
+    }
+}
+
+/// What a message says about the market that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    None,
+    /// Members that this market has.
+    Usual(Market),
+    /// Depth: only this market's books continue so.
+    Sure(Market),
+}
+
+/// Reads a text that is one message or an array of them, and hands each over.
+///
+/// # Errors
+/// The first error; the other elements of an array are handed over all the same.
+pub(crate) fn read<'a>(
+    text: &'a str,
+    take: &mut dyn FnMut(Message<'a>, Hint) -> Result<(), NormalizeError>,
+) -> Result<(), NormalizeError> {
+    let text = text.trim_start();
+    if text.starts_with('[') {
+        return elements(text, None, take);
+    }
+    let fields: Fields = serde_json::from_str(text)?;
+    let stream = fields.stream.and_then(self::text);
+    match fields.data.map(RawValue::get) {
+        Some(data) if data.starts_with('[') => elements(data, stream.as_deref(), take),
+        Some(data) => {
+            let (message, hint) = message(&serde_json::from_str(data)?, stream.as_deref())?;
+            take(message, hint)
+        }
+        None => {
+            let (message, hint) = message(&fields, stream.as_deref())?;
+            take(message, hint)
+        }
+    }
+}
+
+fn elements<'a>(
+    array: &'a str,
+    stream: Option<&str>,
+    take: &mut dyn FnMut(Message<'a>, Hint) -> Result<(), NormalizeError>,
+) -> Result<(), NormalizeError> {
+    let mut first_error = Ok(());
+    let elements: Vec<&RawValue> = serde_json::from_str(array)?;
+    for (at, element) in (1..).zip(elements) {
+        let element = element.get();
+        let read = if element.starts_with('{') {
+            serde_json::from_str(element).map_err(NormalizeError::from)
+        } else {
+            Err(NormalizeError::Foreign)
+        };
+        let taken =
+            read.and_then(|fields| message(&fields, stream)).and_then(|(message, hint)| take(message, hint));
+        if let (Err(source), true) = (taken, first_error.is_ok()) {
+            first_error = Err(NormalizeError::Element { at, source: Box::new(source) });
+        }
+    }
+    first_error
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Trade,
+    Aggregate,
+    Ticker,
+    Depth,
+    Snapshot,
+    Info,
+}
+
+/// What a stream's name or an event's name stands for.
+fn kind_of(name: &str) -> Option<Kind> {
+    Some(match name {
+        "trade" => Kind::Trade,
+        "aggTrade" => Kind::Aggregate,
+        "bookTicker" => Kind::Ticker,
+        "depth" | "depthUpdate" => Kind::Depth,
+        "depthSnapshot" => Kind::Snapshot,
+        _ => return None,
+    })
+}
+
+/// `btcusdt@depth@100ms` is a stream of `depth` of `btcusdt`, and `!bookTicker` one of all symbols.
+fn split_stream(stream: &str) -> (&str, &str) {
+    match stream.strip_prefix('!') {
+        Some(all) => ("", all.split('@').next().unwrap_or_default()),
+        None => {
+            let mut parts = stream.split('@');
+            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+        }
+    }
+}
+
+fn message<'a>(fields: &Fields<'a>, stream: Option<&str>) -> Result<(Message<'a>, Hint), NormalizeError> {
+    let (base, streamed) = stream.map_or(("", ""), split_stream);
+    let event = fields.e.and_then(text);
+    // Pieces of a book at its best end, which futures call `depthUpdate` too: no snapshot, and no changes.
+    if streamed.strip_prefix("depth").is_some_and(|levels| levels.parse::<u32>().is_ok()) {
+        return Ok((Message::Other(Cow::Owned(streamed.to_owned())), hint(fields, Kind::Depth, "")));
+    }
+    let kind = match &event {
+        Some(event) => kind_of(event),
+        None => kind_of_fields(fields).or_else(|| kind_of(streamed)),
+    };
+    let Some(kind) = kind else {
+        return rest(fields, event, streamed);
+    };
+    let message = match kind {
+        Kind::Trade => Message::Trade(trade(fields, "t, the trade id,", fields.trade_id)?),
+        Kind::Aggregate => Message::Aggregate(trade(fields, "a, the aggregate's id,", fields.a)?),
+        Kind::Ticker => Message::Ticker(ticker(fields)?),
+        Kind::Depth => Message::Depth(depth(fields)?),
+        Kind::Snapshot => Message::Snapshot(snapshot(fields, base)?),
+        Kind::Info => Message::Info(info(fields)?),
+    };
+    let hint = hint(fields, kind, message.symbol());
+    Ok((message, hint))
+}
+
+fn kind_of_fields(fields: &Fields) -> Option<Kind> {
+    let has_sides = fields.b.is_some() || fields.a.is_some();
+    if fields.snapshot_update.is_some() {
+        Some(Kind::Snapshot)
+    } else if fields.first_update.is_some() && fields.last_update.is_some() && has_sides {
+        Some(Kind::Depth)
+    } else if fields.last_update.is_some() && fields.bid_size.is_some() && fields.ask_size.is_some() {
+        Some(Kind::Ticker)
+    } else if fields.price.is_some() && fields.size.is_some() && fields.trade_id.is_some() {
+        Some(Kind::Trade)
+    } else if fields.price.is_some() && fields.a.is_some() && fields.first_trade.is_some() {
+        Some(Kind::Aggregate)
+    } else if fields.symbols.is_some() {
+        Some(Kind::Info)
+    } else {
+        None
+    }
+}
+
+/// What is of none of the kinds that are used.
+fn rest<'a>(
+    fields: &Fields<'a>,
+    event: Option<Cow<'a, str>>,
+    streamed: &str,
+) -> Result<(Message<'a>, Hint), NormalizeError> {
+    if let Some(event) = event {
+        return Ok((Message::Other(event), Hint::None));
+    }
+    if !streamed.is_empty() {
+        return Ok((Message::Other(Cow::Owned(streamed.to_owned())), Hint::None));
+    }
+    // The venue's API over WebSocket answers so.
+    if let Some(result) = fields.result.map(RawValue::get).filter(|result| result.starts_with('{')) {
+        let answer: Fields = serde_json::from_str(result)?;
+        if kind_of_fields(&answer).is_some() {
+            return message(&answer, None);
+        }
+    }
+    if let Some(error) = fields.error.or(fields.error_text) {
+        return Err(NormalizeError::Venue(clip(error.get())));
+    }
+    if fields.id.is_some() {
+        return Ok((Message::Answer, Hint::None));
+    }
+    Err(NormalizeError::Foreign)
+}
+
+fn hint(fields: &Fields, kind: Kind, symbol: &str) -> Hint {
+    let has_time = fields.event_time.is_some() && fields.transaction_time.is_some();
+    // `BTCUSD_PERP` and `BTCUSD_240927` are coin-margined, `BTCUSDT_240927` is not.
+    let is_coin = fields.pair.is_some() || symbol.contains("USD_");
+    let futures = if is_coin { Market::Cm } else { Market::Usdm };
+    match kind {
+        Kind::Depth if fields.previous_update.is_some() => Hint::Sure(futures),
+        Kind::Depth => match fields.first_update {
+            Some(_) => Hint::Sure(Market::Spot),
+            None => Hint::None,
+        },
+        Kind::Ticker | Kind::Snapshot if has_time => Hint::Usual(futures),
+        Kind::Snapshot | Kind::Ticker => Hint::Usual(Market::Spot),
+        Kind::Trade if fields.futures_mark.is_some() => Hint::Usual(futures),
+        Kind::Trade | Kind::Aggregate if fields.spot_mark.is_some() => Hint::Usual(Market::Spot),
+        Kind::Trade | Kind::Aggregate => Hint::None,
+        Kind::Info => match fields.futures_type.and_then(text).as_deref() {
+            Some("COIN_MARGINED") => Hint::Usual(Market::Cm),
+            Some(_) => Hint::Usual(Market::Usdm),
+            None => Hint::None,
+        },
+    }
+}
+
+impl Message<'_> {
+    fn symbol(&self) -> &str {
+        match self {
+            Self::Trade(text) | Self::Aggregate(text) => &text.symbol,
+            Self::Ticker(text) => &text.symbol,
+            Self::Depth(text) => &text.symbol,
+            Self::Snapshot(text) => text.symbol.as_deref().unwrap_or_default(),
+            Self::Info(_) | Self::Other(_) | Self::Answer => "",
+        }
+    }
+}
+
+fn needed<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<&'a RawValue, NormalizeError> {
+    raw.ok_or(NormalizeError::Missing(field))
+}
+
+fn symbol<'a>(fields: &Fields<'a>) -> Result<Cow<'a, str>, NormalizeError> {
+    let name = text(needed("s, the symbol,", fields.symbol)?);
+    name.filter(|name| !name.is_empty()).ok_or(NormalizeError::NoText("s, the symbol,"))
+}
+
+fn trade<'a>(
+    fields: &Fields<'a>,
+    id_name: &'static str,
+    id: Option<&'a RawValue>,
+) -> Result<TradeText<'a>, NormalizeError> {
+    Ok(TradeText {
+        symbol: symbol(fields)?,
+        id: whole(id_name, needed(id_name, id)?)?,
+        price: Number::read("price", needed("p, the price,", fields.price)?)?,
+        size: Number::read("quantity", needed("q, the quantity,", fields.size)?)?,
+        time: Stamp::read([fields.transaction_time, fields.event_time]),
+        is_buyer_maker: fields.is_buyer_maker.and_then(|raw| match raw.get().trim_matches('"') {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        }),
+    })
+}
+
+fn ticker<'a>(fields: &Fields<'a>) -> Result<TickerText<'a>, NormalizeError> {
+    let side = |price, size| {
+        let price = Number::read("price", needed("b or a, a price,", price)?)?;
+        Ok::<_, NormalizeError>((price, Number::read("quantity", needed("B or A, a quantity,", size)?)?))
+    };
+    Ok(TickerText {
+        symbol: symbol(fields)?,
+        update: whole("u, the update id,", needed("u, the update id,", fields.last_update)?)?,
+        bid: side(fields.b, fields.bid_size)?,
+        ask: side(fields.a, fields.ask_size)?,
+        time: Stamp::read([fields.transaction_time, fields.event_time]),
+    })
+}
+
+fn depth<'a>(fields: &Fields<'a>) -> Result<DepthText<'a>, NormalizeError> {
+    let update = |field, raw| whole(field, needed(field, raw)?);
+    Ok(DepthText {
+        symbol: symbol(fields)?,
+        first_update: update("U, the first update id,", fields.first_update)?,
+        last_update: update("u, the last update id,", fields.last_update)?,
+        previous_update: fields.previous_update.map(|raw| whole("pu", raw)).transpose()?,
+        time: Stamp::read([fields.transaction_time, fields.event_time]),
+        bids: levels(needed("b, the bids,", fields.b)?)?,
+        asks: levels(needed("a, the asks,", fields.a)?)?,
+    })
+}
+
+fn snapshot<'a>(fields: &Fields<'a>, base: &str) -> Result<SnapshotText<'a>, NormalizeError> {
+    let named = fields.snapshot_symbol.or(fields.symbol).and_then(text);
+    let of_stream = || (!base.is_empty()).then(|| Cow::Owned(base.to_uppercase()));
+    Ok(SnapshotText {
+        symbol: named.filter(|name| !name.is_empty()).or_else(of_stream),
+        last_update: whole("lastUpdateId", needed("lastUpdateId", fields.snapshot_update)?)?,
+        time: Stamp::read([fields.transaction_time, fields.event_time]),
+        bids: levels(needed("bids", fields.bids)?)?,
+        asks: levels(needed("asks", fields.asks)?)?,
+    })
+}
+
+fn info<'a>(fields: &Fields<'a>) -> Result<InfoText<'a>, NormalizeError> {
+    let symbols: Vec<&RawValue> = serde_json::from_str(needed("symbols", fields.symbols)?.get())?;
+    let symbols = symbols.into_iter().filter(|symbol| symbol.get().starts_with('{'));
+    Ok(InfoText {
+        time: Stamp::read([fields.server_time, None]),
+        symbols: symbols.map(|raw| serde_json::from_str(raw.get())).collect::<Result<_, _>>()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str, expected_hint: Hint) {
+        let mut found = Vec::new();
+        read(text, &mut |message, hint| {
+            let name = match &message {
+                Message::Trade(_) => "trade",
+                Message::Aggregate(_) => "aggregate",
+                Message::Ticker(_) => "ticker",
+                Message::Depth(_) => "depth",
+                Message::Snapshot(_) => "snapshot",
+                Message::Info(_) => "info",
+                Message::Other(kind) => kind,
+                Message::Answer => "answer",
+            };
+            found.push(format!("{name} {}", message.symbol()).trim_end().to_owned());
+            assert_eq!(hint, expected_hint, "{text}");
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found.join(", "), expected, "{text}");
+    }
+
+    const DEPTH: &str = r#""s":"AB","U":1,"u":2,"b":[],"a":[]"#;
+    const TICKER: &str = r#"{"u":1,"s":"AB","b":"1","B":"1","a":"2","A":"1"}"#;
+
+    #[test]
+    fn a_message_is_known_by_what_it_says() {
+        use Hint::{None, Sure, Usual};
+        let trade = r#"{"q":"1","p":"1","t":1,"s":"AB"}"#;
+        check(trade, "trade AB", None);
+        check(&format!(r#"{{"data":{trade},"stream":"x@y"}}"#), "trade AB", None);
+        check(
+            r#"{"e":"aggTrade","q":"1","p":"1","a":1,"f":1,"s":"AB","M":true}"#,
+            "aggregate AB",
+            Usual(Market::Spot),
+        );
+        check(&format!("[{TICKER},{TICKER}]"), "ticker AB, ticker AB", Usual(Market::Spot));
+        check(
+            &format!(r#"{{"stream":"!bookTicker@arr","data":[{TICKER}]}}"#),
+            "ticker AB",
+            Usual(Market::Spot),
+        );
+        check(&format!("{{{DEPTH}}}"), "depth AB", Sure(Market::Spot));
+        check(&format!(r#"{{"e" : "depthUpdate", "pu" : 1, {DEPTH}}}"#), "depth AB", Sure(Market::Usdm));
+        check(&format!(r#"{{{DEPTH},"ps":"A","pu":0}}"#), "depth AB", Sure(Market::Cm));
+        let coin = DEPTH.replace("AB", "ABUSD_PERP");
+        check(&format!(r#"{{{coin},"pu":0}}"#), "depth ABUSD_PERP", Sure(Market::Cm));
+        let partial =
+            format!(r#"{{"stream":"ab@depth20@100ms","data":{{"e":"depthUpdate","pu":1,{DEPTH}}}}}"#);
+        check(&partial, "depth20", Sure(Market::Usdm));
+        let snapshot = r#"{"lastUpdateId":1,"bids":[],"asks":[]}"#;
+        check(snapshot, "snapshot", Usual(Market::Spot));
+        check(&snapshot.replace('{', r#"{"E":1,"T":1,"#), "snapshot", Usual(Market::Usdm));
+        check(
+            &snapshot.replace('{', r#"{"E":1,"T":1,"pair":"x","symbol":"ABUSD_PERP","#),
+            "snapshot ABUSD_PERP",
+            Usual(Market::Cm),
+        );
+        check(
+            &format!(r#"{{"stream":"ab@depthSnapshot","data":{snapshot}}}"#),
+            "snapshot AB",
+            Usual(Market::Spot),
+        );
+        check(&format!(r#"{{"id":7,"status":200,"result":{snapshot}}}"#), "snapshot", Usual(Market::Spot));
+        check(r#"{"symbols":[],"futuresType":"U_MARGINED"}"#, "info", Usual(Market::Usdm));
+        check(r#"{"stream":"ab@kline_1m","data":{"e":"kline"}}"#, "kline", None);
+        check(r#"{"stream":"ab@kline_1m","data":{}}"#, "kline_1m", None);
+        check(r#"{"result":null,"id":1}"#, "answer", None);
+        check("[]", "", None);
+    }
+
+    #[test]
+    fn one_bad_element_costs_only_itself() {
+        let mut count = 0;
+        let array = format!(r#"[{TICKER},[1,2],{{"e":"trade"}},{TICKER}]"#);
+        let error = read(&array, &mut |_, _| {
+            count += 1;
+            Ok(())
+        });
+        assert_eq!(count, 2);
+        assert!(error.unwrap_err().to_string().starts_with("element 2 of the array: neither"));
+    }
+
+    #[test]
+    fn times_are_taken_where_they_are_ones() {
+        #[track_caller]
+        fn check(time: &str, event: &str, expected: Stamp) {
+            let [time, event] = [time, event].map(|text| serde_json::from_str::<&RawValue>(text).unwrap());
+            assert_eq!(Stamp::read([Some(time), Some(event)]), expected);
+        }
+        let at = Stamp::At(1_700_000_000_001_000_000);
+        check("1700000000001", "1600000000000", at);
+        check("1700000000001000000", "0", at);
+        check("\"x\"", "1700000000001.0", at);
+        check("0", "\"x\"", Stamp::Odd);
+        assert_eq!(Stamp::read([None, None]), Stamp::None);
+    }
+}

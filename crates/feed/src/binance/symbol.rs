@@ -1,0 +1,324 @@
+//! Everything a normalizer knows of one symbol.
+
+use tickwire_wire::{Channel, Instrument, Status};
+
+use super::Market;
+use super::depth::{Depth, DepthSync, Joined, Snapshot, Verdict};
+use super::notes::Notes;
+use super::numbering::{Mark, Numbering, Order};
+use super::parse::Decimals;
+use super::status::StatusBoard;
+use crate::adapter::{FeedEvent, MarketBody, MarketEvent};
+
+/// So long a book may wait before a status says so, in nanoseconds: snapshots come after the first changes.
+const PATIENCE: u64 = 1_000_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Symbol {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) decimals: Decimals,
+    /// `aggTrade` stands for the trades, because there are no others.
+    pub(crate) uses_aggregates: bool,
+    /// `None` stands for a number that is no trade.
+    pub(crate) trades: Numbering<Option<MarketEvent>>,
+    pub(crate) quotes: Numbering<MarketEvent>,
+    changes: Numbering<Depth>,
+    pub(crate) depth: DepthSync,
+    pub(crate) has_depth: bool,
+    /// There was a book, at least once.
+    has_book: bool,
+    /// When the book began to wait.
+    waits_since: Option<u64>,
+    pub(crate) status: StatusBoard,
+    /// Trades, quotes and states of the book that it came to.
+    pub(crate) told: u64,
+    last_received: u64,
+}
+
+impl Symbol {
+    pub(crate) fn new(index: u32, definition: &Instrument) -> Self {
+        Self {
+            index,
+            name: definition.symbol.clone(),
+            decimals: Decimals { price: definition.price_decimals, size: definition.size_decimals },
+            uses_aggregates: false,
+            trades: Numbering::default(),
+            quotes: Numbering::default(),
+            changes: Numbering::default(),
+            depth: DepthSync::default(),
+            has_depth: false,
+            has_book: false,
+            waits_since: None,
+            status: StatusBoard::default(),
+            told: 0,
+            last_received: 0,
+        }
+    }
+
+    /// The source begins anew: nothing that was is compared with what comes. What was told stays told.
+    pub(crate) fn restart(&mut self) {
+        (self.trades, self.quotes) = (Numbering::default(), Numbering::default());
+        self.changes = Numbering::default();
+        self.depth.reset();
+        self.waits_since = None;
+    }
+
+    /// The connection is a new one.
+    pub(crate) fn reconnected(&mut self, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        let is_broken = !self.depth.is_waiting();
+        self.depth.reset();
+        if is_broken {
+            events.push(self.gap(Channel::Book, None, receive_time, receive_time));
+        }
+    }
+
+    pub(crate) fn event(&self, event_time: u64, receive_time: u64, body: MarketBody) -> MarketEvent {
+        MarketEvent { index: self.index, event_time, receive_time, body }
+    }
+
+    fn gap(&self, channel: Channel, count: Option<u64>, event_time: u64, receive_time: u64) -> FeedEvent {
+        FeedEvent::Market(self.event(event_time, receive_time, MarketBody::UpstreamGap { channel, count }))
+    }
+
+    pub(crate) fn status_event(&self, event_time: u64, receive_time: u64, status: Status) -> FeedEvent {
+        FeedEvent::Market(self.event(event_time, receive_time, MarketBody::Status(status)))
+    }
+
+    pub(crate) fn trade(
+        &mut self,
+        mark: Mark,
+        trade: Option<MarketEvent>,
+        notes: &mut Notes,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        let event_time = mark.time.unwrap_or(mark.receive_time);
+        let (held, mut last) = match self.trades.take(mark, trade) {
+            Order::Next { message, previous, repeats } => {
+                repeat(repeats, events);
+                (vec![(mark.id, message)], previous)
+            }
+            Order::Repeat { repeats } => return repeat(repeats, events),
+            Order::Held => return,
+            Order::Restart(held) => {
+                self.restarted(Channel::Trade, event_time, mark.receive_time, notes, events);
+                (held, None)
+            }
+        };
+        for (id, message) in held {
+            if let Some(missing) = last.map(|last| id - last - 1).filter(|count| *count > 0) {
+                events.push(self.gap(Channel::Trade, Some(missing), event_time, mark.receive_time));
+            }
+            last = Some(id);
+            self.told += 1;
+            events.extend(message.map(FeedEvent::Market));
+        }
+    }
+
+    pub(crate) fn quote(
+        &mut self,
+        mark: Mark,
+        quote: MarketEvent,
+        notes: &mut Notes,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        let event_time = quote.event_time;
+        match self.quotes.take(mark, quote) {
+            Order::Next { message, repeats, .. } => {
+                repeat(repeats, events);
+                self.told += 1;
+                events.push(FeedEvent::Market(message));
+            }
+            Order::Repeat { repeats } => repeat(repeats, events),
+            Order::Held => {}
+            Order::Restart(held) => {
+                self.restarted(Channel::Quote, event_time, mark.receive_time, notes, events);
+                events.extend(held.into_iter().map(|(_, quote)| FeedEvent::Market(quote)));
+            }
+        }
+    }
+
+    pub(crate) fn change(
+        &mut self,
+        market: Market,
+        mark: Mark,
+        change: Depth,
+        notes: &mut Notes,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        self.has_depth = true;
+        self.last_received = mark.receive_time;
+        let before = self.changes.receive_time().unwrap_or(0);
+        let event_time = change.event_time;
+        match self.changes.take(mark, change) {
+            Order::Next { message, repeats, .. } => {
+                repeat(repeats, events);
+                self.apply(market, message, notes, events);
+            }
+            Order::Repeat { repeats } => repeat(repeats, events),
+            Order::Held => {}
+            Order::Restart(held) => {
+                let changes = held.into_iter().map(|(_, change)| change).collect();
+                let (was_whole, joined) = self.depth.restart(market, changes, before);
+                notes.add(|counts| &mut counts.new_numberings, || self.renumbered(Channel::Book));
+                if was_whole {
+                    events.push(self.gap(Channel::Book, None, event_time, mark.receive_time));
+                }
+                if matches!(joined, Some(Joined::Book(..))) {
+                    // It was counted when it came, before it was known what it is of.
+                    notes.counts.unused_snapshots = notes.counts.unused_snapshots.saturating_sub(1);
+                }
+                match joined {
+                    Some(joined) => self.joined(joined, mark.receive_time, notes, events),
+                    None => self.waits(mark.receive_time, notes, events),
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, market: Market, change: Depth, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
+        let (event_time, receive_time) = (change.event_time, change.receive_time);
+        match self.depth.change(market, change) {
+            Verdict::Apply(change) => {
+                self.told += 1;
+                events.push(self.delta(change));
+            }
+            Verdict::Known => events.push(FeedEvent::Repeat),
+            Verdict::Kept => self.waits(receive_time, notes, events),
+            Verdict::Broken => {
+                events.push(self.gap(Channel::Book, None, event_time, receive_time));
+                self.waits(receive_time, notes, events);
+            }
+        }
+    }
+
+    pub(crate) fn snapshot(
+        &mut self,
+        market: Market,
+        snapshot: Snapshot,
+        notes: &mut Notes,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        let receive_time = snapshot.receive_time;
+        self.last_received = receive_time;
+        let joined = self.depth.snapshot(market, snapshot);
+        self.joined(joined, receive_time, notes, events);
+    }
+
+    fn joined(&mut self, joined: Joined, receive_time: u64, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
+        let name = &self.name;
+        match joined {
+            Joined::Older => {
+                let words = || {
+                    format!(
+                        "{name}: a depth snapshot is older than the book: it is not used, unless update ids begin anew with it"
+                    )
+                };
+                notes.add(|counts| &mut counts.unused_snapshots, words);
+                events.push(FeedEvent::Repeat);
+            }
+            Joined::TooOld(first) => {
+                let words = || {
+                    format!(
+                        "{name}: a depth snapshot is too old to be of use: the changes that came begin with {first}"
+                    )
+                };
+                notes.add(|counts| &mut counts.unused_snapshots, words);
+                self.tell_waiting(receive_time, notes, events);
+            }
+            Joined::Hole => {
+                let words =
+                    || format!("{name}: a depth snapshot is of no use: changes behind it are missing");
+                notes.add(|counts| &mut counts.unused_snapshots, words);
+                self.tell_waiting(receive_time, notes, events);
+            }
+            Joined::Anew(snapshot) => {
+                notes.add(|counts| &mut counts.new_numberings, || self.renumbered(Channel::Book));
+                events.push(self.gap(Channel::Book, None, snapshot.event_time, receive_time));
+                self.show(snapshot, Vec::new(), events);
+            }
+            Joined::Book(snapshot, changes) => self.show(snapshot, changes, events),
+        }
+    }
+
+    /// The book is whole with this.
+    fn show(&mut self, snapshot: Snapshot, changes: Vec<Depth>, events: &mut Vec<FeedEvent>) {
+        let (event_time, receive_time) = (snapshot.event_time, snapshot.receive_time);
+        self.waits_since = None;
+        self.has_book = true;
+        self.told += 1;
+        let mut levels = snapshot.levels;
+        levels.bids.retain(|level| level.size > 0);
+        levels.asks.retain(|level| level.size > 0);
+        events.push(FeedEvent::Market(self.event(
+            event_time,
+            receive_time,
+            MarketBody::BookSnapshot(levels),
+        )));
+        events.extend(changes.into_iter().map(|change| self.delta(change)));
+        if let Some(status) = self.status.book_waits(false) {
+            events.push(self.status_event(event_time, receive_time, status));
+        }
+    }
+
+    fn delta(&self, change: Depth) -> FeedEvent {
+        let body = MarketBody::BookDelta(change.levels);
+        FeedEvent::Market(self.event(change.event_time, change.receive_time, body))
+    }
+
+    /// A change came and there is no book for it.
+    fn waits(&mut self, receive_time: u64, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
+        let since = *self.waits_since.get_or_insert(receive_time);
+        if receive_time.abs_diff(since) >= PATIENCE {
+            self.tell_waiting(receive_time, notes, events);
+        }
+    }
+
+    fn tell_waiting(&mut self, receive_time: u64, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
+        if let Some(status) = self.status.book_waits(true) {
+            let name = &self.name;
+            notes.add(|counts| &mut counts.waiting_books, || {
+                format!("{name}: the book waits for a snapshot that its changes continue; until then it is not shown")
+            });
+            events.push(self.status_event(receive_time, receive_time, status));
+        }
+    }
+
+    /// The source has ended: what is still held or waiting is told.
+    pub(crate) fn finish(&mut self, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
+        repeat(self.trades.held() + self.quotes.held() + self.changes.held(), events);
+        if self.is_book_waiting() {
+            self.tell_waiting(self.last_received, notes, events);
+        }
+    }
+
+    /// Changes come in, and there is no book.
+    pub(crate) fn is_book_waiting(&self) -> bool {
+        self.has_depth && self.depth.is_waiting()
+    }
+
+    /// Changes came in, and there never was a book.
+    pub(crate) fn is_bookless(&self) -> bool {
+        self.has_depth && !self.has_book
+    }
+
+    fn restarted(
+        &mut self,
+        channel: Channel,
+        event_time: u64,
+        receive_time: u64,
+        notes: &mut Notes,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        notes.add(|counts| &mut counts.new_numberings, || self.renumbered(channel));
+        events.push(self.gap(channel, None, event_time, receive_time));
+    }
+
+    fn renumbered(&self, channel: Channel) -> String {
+        format!("{}: the venue numbers its {} messages anew; a gap was told", self.name, channel.name())
+    }
+}
+
+fn repeat(count: usize, events: &mut Vec<FeedEvent>) {
+    events.extend((0..count).map(|_| FeedEvent::Repeat));
+}

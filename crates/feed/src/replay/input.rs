@@ -1,0 +1,57 @@
+//! Where a recording comes from: a file, which is read twice, or a pipe, which cannot be and is copied first.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// A pipe may bring so many bytes; they lie in the folder for temporary files until the replay ends.
+const SPOOL_BYTES_MAX: u64 = 16 << 30;
+
+/// A recording that can be opened again and again.
+#[derive(Debug)]
+pub(crate) struct Input {
+    path: PathBuf,
+    /// What a pipe brought.
+    spool: Option<NamedTempFile>,
+}
+
+impl Input {
+    /// `-` is the standard input. A pipe is read to its end here, which waits for who writes it.
+    pub(crate) fn prepare(path: &Path) -> io::Result<Self> {
+        let path = path.to_owned();
+        if path.as_os_str() == "-" {
+            return Ok(Self { spool: Some(spool(&path, &mut io::stdin().lock())?), path });
+        }
+        let kind = path.metadata()?.file_type();
+        if kind.is_dir() {
+            return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"));
+        }
+        let spool = if kind.is_file() { None } else { Some(spool(&path, &mut File::open(&path)?)?) };
+        Ok(Self { path, spool })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn open(&self) -> io::Result<File> {
+        match &self.spool {
+            Some(spool) => spool.reopen(),
+            None => File::open(&self.path),
+        }
+    }
+}
+
+fn spool(path: &Path, source: &mut dyn Read) -> io::Result<NamedTempFile> {
+    tracing::info!(path = %path.display(), "this is no file: it is read to its end and kept until the replay is over");
+    let mut spool = NamedTempFile::new()?;
+    let count = io::copy(&mut source.take(SPOOL_BYTES_MAX + 1), spool.as_file_mut())?;
+    if count > SPOOL_BYTES_MAX {
+        let reason =
+            format!("it brings more than {SPOOL_BYTES_MAX} bytes; save it to a file and replay that");
+        return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
+    }
+    Ok(spool)
+}
