@@ -7,7 +7,7 @@ use super::{Freshness, Window};
 const MS: u64 = 1_000_000;
 const PING: usize = 10;
 
-fn freshness() -> Freshness {
+pub(super) fn freshness() -> Freshness {
     Freshness { target_ns: 200 * MS, first_bytes: 2048, max_bytes: 4 << 20, unanswered_ns: 2_000 * MS }
 }
 
@@ -203,7 +203,54 @@ fn a_greeting_that_was_read_at_once_says_little_about_the_rate() {
     window.on_sent(10_088, 3 * MS);
     let grants = window.probe(PING, 3 * MS);
     window.on_pong(grants, 903 * MS);
-    // 11 KB/s, and 120 ms of that.
+    // One answer to more than a window says nothing about what the window should be.
     assert_eq!(window.in_flight(), 0);
-    assert!((500..2_000).contains(&window.room()), "{} bytes", window.room());
+    assert!((500..=2_048).contains(&window.room()), "{} bytes", window.room());
+}
+
+#[test]
+fn heartbeats_alone_do_not_keep_data_back() {
+    let mut window = Window::new(freshness(), 0);
+    window.on_sent(100, 0);
+    let greeting = window.probe(PING, 0);
+    window.on_pong(greeting, MS);
+    window.on_sent(window.room(), MS);
+    let data = window.probe(PING, MS);
+    assert!(!window.is_open());
+    // A path so long, or a reader so slow, that a heartbeat is always under way.
+    for second in 1..=40 {
+        let now = second * 1_000 * MS;
+        window.on_control(60, now);
+        window.probe(PING, now);
+        assert!(!window.is_open());
+    }
+    window.on_pong(data, 40_500 * MS);
+    assert!(window.in_flight() > 2_048);
+    assert!(window.is_open(), "nothing but heartbeats is under way");
+}
+
+#[test]
+fn a_delay_that_does_not_follow_what_is_under_way_shrinks_no_window() {
+    let mut window = Window::new(freshness(), 0);
+    window.on_sent(100, 0);
+    let greeting = window.probe(PING, 0);
+    window.on_pong(greeting, 10 * MS);
+    let (first, mut now) = (window.limit(), 10 * MS);
+    // From now on everything takes half a second, as much as it may be.
+    for _ in 0..20 {
+        let mut probes = Vec::new();
+        while window.is_open() {
+            window.on_sent(window.room().min(window.message_bytes()), now);
+            if window.wants_probe(now) {
+                probes.push(window.probe(PING, now));
+            }
+        }
+        now += 500 * MS;
+        for probe in probes {
+            window.on_pong(probe, now);
+        }
+        assert!(window.limit() >= first, "{}", window.limit());
+    }
+    assert!(window.limit() > 64 * first, "{}", window.limit());
+    assert!(!window.is_tight());
 }
