@@ -23,10 +23,12 @@ impl Window {
     pub(super) fn judge(&mut self, course: &mut Course, round: Round, last: (usize, u64)) {
         let target = self.freshness.target_ns;
         let (in_flight, delay) = last;
-        course.shape = round.shape(delay, target / 8);
+        let before = std::mem::replace(&mut course.shape, round.shape(delay, target / 8));
         if delay > self.late_ns() && round.is_full {
             match course.shape {
                 Shape::Unknown => {}
+                // Where most of it is the path's, once may be a path that became longer just then.
+                Shape::Stretched if before != Shape::Stretched && delay < self.path() / 4 * 7 => {}
                 Shape::Stretched => self.try_window(course, in_flight / 2, last),
                 Shape::Stream => self.try_window(course, self.limit.max(in_flight * 2), last),
                 Shape::Piece => self.try_window(course, self.limit.max(in_flight * 4), last),

@@ -82,8 +82,8 @@ impl Slack {
         Self {
             amount: 0.05 + stalls / 20_000.0,
             p50_ms: 30.0 + owed + stalls / 2.0,
-            p99_ms: 60.0 + once / 2.0,
-            most_ms: 150.0 + once,
+            p99_ms: 100.0 + once / 2.0,
+            most_ms: 250.0 + once,
         }
     }
 }

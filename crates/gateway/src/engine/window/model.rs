@@ -289,6 +289,7 @@ impl Run {
             // The grants, and a state for each.
             self.is_greeted = true;
             self.send_control(50 * self.offer.symbols);
+            self.probe();
             for symbol in 0..self.offer.symbols {
                 self.mark(symbol);
             }
