@@ -492,3 +492,5 @@ mod matrix;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod way;

@@ -1,6 +1,7 @@
 //! Every path with every reader, the window on and off.
 
-use super::model::{Answers, Dice, MS, Offer, Path, Reader, Run, SECOND, Seen, Way};
+use super::model::{Answers, MS, Offer, Reader, Run, SECOND, Seen};
+use super::way::{Dice, Path, Way};
 use super::{Freshness, tests::freshness};
 
 const OFF: Freshness =
