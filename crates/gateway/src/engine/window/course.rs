@@ -120,7 +120,7 @@ impl Window {
             self.limit += if is_used { self.limit / 8 } else { 0 };
             return;
         }
-        let (wanted, is_beyond) = (self.proven_bytes(course), delay > self.span(course) / 4 * 5 + target / 4);
+        let (wanted, is_beyond) = (self.proven_bytes(course), delay > self.span(course) / 4 * 5 + target / 2);
         let under_way = (mark.in_flight as usize, delay);
         let Some(slow) = &mut course.slow else { return };
         if is_beyond && mark.is_full && now >= slow.next_try {

@@ -22,16 +22,18 @@ struct Reader {
     detour_ns: u64,
     /// It takes nothing in this time.
     stall: (u64, u64),
+    /// Its beat is late by up to this, as that of a timer is.
+    late_ns: u64,
 }
 
 impl Reader {
     fn steady(bytes_per_second: usize, path_ns: u64) -> Self {
         let every_ns = MS;
-        Self { bytes: bytes_per_second / 1000, every_ns, path_ns, detour_ns: 0, stall: (0, 0) }
+        Self { bytes: bytes_per_second / 1000, every_ns, path_ns, detour_ns: 0, stall: (0, 0), late_ns: 0 }
     }
 
     fn bursty(bytes: usize, every_ns: u64) -> Self {
-        Self { bytes, every_ns, path_ns: 0, detour_ns: 0, stall: (0, 0) }
+        Self { bytes, every_ns, path_ns: 0, detour_ns: 0, stall: (0, 0), late_ns: 0 }
     }
 }
 
@@ -95,7 +97,9 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
         if is_stalled {
             outcome.stalled_in_flight = outcome.stalled_in_flight.max(window.in_flight());
         }
-        if !now.is_multiple_of(reader.every_ns) || is_stalled {
+        // Another lateness with each beat, in steps of the loop.
+        let late_ns = now / reader.every_ns * 7919 % (reader.late_ns * 4 / MS + 1) * (MS / 4);
+        if now % reader.every_ns != late_ns || is_stalled {
             continue;
         }
         credit = reader.bytes;
@@ -141,7 +145,10 @@ fn check(name: &str, reader: Reader, median_ms: u64, p99_ms: u64, used: f64) {
 
 #[test]
 fn a_reader_of_a_kilobyte_each_100_ms_reads_fresh_data() {
-    check("1 KiB each 100 ms", Reader::bursty(1024, 100 * MS), 125, 250, 0.9);
+    let reader = Reader::bursty(1024, 100 * MS);
+    check("1 KiB each 100 ms", reader, 125, 250, 0.9);
+    // A delay that is a little more than two beats proves nothing.
+    check("1 KiB each 100 ms, and a little", Reader { late_ns: MS * 3 / 2, ..reader }, 125, 250, 0.9);
 }
 
 #[test]
