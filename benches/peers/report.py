@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+import paths
 import pictures
 from peers import ALL, ROOT, is_installed
 
@@ -260,6 +261,7 @@ def write(results: Path) -> Path:
     if failures:
         parts.append("\n## Runs without a report\n\n" + "\n".join(failures) + "\n")
     parts.append(FOOT)
+    parts.append(paths.section())
     DOCUMENT.write_text("".join(parts))
     return DOCUMENT
 

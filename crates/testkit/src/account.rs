@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, Ledger, LedgerEntry, Message, Record};
 
+use crate::Shown;
+
 /// Nanoseconds since the Unix epoch.
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
@@ -60,6 +62,8 @@ pub struct Account {
     pub ledger: Option<Ledger>,
     /// Every message, where this is wanted.
     pub log: Option<Vec<MessageSeen>>,
+    /// What is shown at each moment, where this is wanted.
+    pub shown: Option<Shown>,
     /// Symbols that were granted.
     pub granted: usize,
     numbers: HashMap<(u32, Channel), Numbers>,
@@ -80,6 +84,7 @@ impl Default for Account {
             closed: None,
             ledger: None,
             log: None,
+            shown: None,
             granted: 0,
             numbers: HashMap::new(),
         }
@@ -108,6 +113,9 @@ impl Account {
         for message in Batch::new(Encoding::Proto, bytes) {
             match message {
                 Ok(Message::Record(record)) => {
+                    if let Some(shown) = &mut self.shown {
+                        shown.note(record.instrument, record.event_time, read);
+                    }
                     if self.record(&record) {
                         self.records += 1;
                         self.ages.saturating_record(read.saturating_sub(record.event_time).max(1_000));

@@ -6,11 +6,13 @@ mod nats;
 mod program;
 mod proxy;
 mod relay;
+mod shown;
 mod stock;
 
 pub use account::{Account, MessageSeen, age_at, in_ms, unix_now};
 pub use nats::{NatsServer, NatsServerConfig};
 pub use program::Program;
-pub use proxy::{DelayProxy, Link};
+pub use proxy::{DelayProxy, Link, Variation};
 pub use relay::Relay;
+pub use shown::Shown;
 pub use stock::{Pace, StockClient};

@@ -1,4 +1,5 @@
-//! A long way between two sockets of one machine: a TCP proxy that delays what passes, and a bottleneck if wanted.
+//! A long way between two sockets of one machine: a TCP proxy that delays what passes, evenly or not, and a bottleneck if
+//! wanted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,22 +18,68 @@ const PACKET_BYTES: usize = 1448;
 /// bottleneck's own buffer; much less than this makes loopback, with its packets of 64 KiB, stutter.
 const RECEIVE_BYTES: u32 = 32 << 10;
 
-/// What lies between the two ends, the same in both directions.
+/// What the way towards the client does beside its delay. Nothing overtakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variation {
+    /// Nothing.
+    None,
+    /// What has come is let go each so often, all at once.
+    Lumps(Duration),
+    /// What was read at once comes later by anything up to this.
+    Jitter(Duration),
+    /// The delay goes up to the first and down again within the second.
+    Wave(Duration, Duration),
+    /// One in so many packets comes later by so much, as one that had to be sent again, and so does what is behind it.
+    Lossy(u32, Duration),
+}
+
+/// What lies between the two ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
-    /// From one end to the other; half of the round trip.
+    /// From the server to the client.
     pub delay: Duration,
-    /// Of the bottleneck; `None`: there is none.
+    /// From the client to the server.
+    pub back: Duration,
+    /// Towards the client.
+    pub variation: Variation,
+    /// Of the bottleneck in each direction; `None`: there is none.
     pub bytes_per_second: Option<u64>,
     /// Bytes that wait at the bottleneck, at most; the sender is stopped then, as by a full send buffer. Without a
     /// bottleneck: bytes on their way.
     pub buffer_bytes: usize,
+    /// There is neither delay nor variation before a connection is so old.
+    pub begins: Duration,
 }
 
 impl Link {
     /// As long a way as this round trip, and as wide as the machine is fast.
     pub fn round_trip(time: Duration) -> Self {
-        Self { delay: time / 2, bytes_per_second: None, buffer_bytes: 4 << 20 }
+        Self {
+            delay: time / 2,
+            back: time / 2,
+            variation: Variation::None,
+            bytes_per_second: None,
+            buffer_bytes: 4 << 20,
+            begins: Duration::ZERO,
+        }
+    }
+
+    /// With another delay back to the server.
+    #[must_use]
+    pub fn back(self, back: Duration) -> Self {
+        Self { back, ..self }
+    }
+
+    /// With a way towards the client that is not even.
+    #[must_use]
+    pub fn varied(self, variation: Variation) -> Self {
+        Self { variation, ..self }
+    }
+
+    /// Short and even before the connection is so old.
+    #[must_use]
+    pub fn after(self, begins: Duration) -> Self {
+        Self { begins, ..self }
     }
 
     /// With a bottleneck on the way.
@@ -43,7 +90,8 @@ impl Link {
 
     /// What fits on the way at the same time.
     fn capacity_bytes(&self) -> usize {
-        let moving = self.bytes_per_second.map_or(0.0, |rate| rate as f64 * self.delay.as_secs_f64());
+        let delay = self.delay.max(self.back);
+        let moving = self.bytes_per_second.map_or(0.0, |rate| rate as f64 * delay.as_secs_f64());
         self.buffer_bytes.max(PACKET_BYTES) + moving as usize
     }
 }
@@ -103,8 +151,54 @@ async fn connect(near: TcpStream, target: SocketAddr, link: Link) -> std::io::Re
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
     // One direction may end before the other.
-    tokio::join!(carry(near_read, far_write, link), carry(far_read, near_write, link));
+    let up = Link { delay: link.back, variation: Variation::None, ..link };
+    tokio::join!(carry(near_read, far_write, up), carry(far_read, near_write, link));
     Ok(())
+}
+
+/// When things come through one direction.
+struct Timing {
+    link: Link,
+    opened: Instant,
+    dice: u64,
+}
+
+impl Timing {
+    fn new(link: Link) -> Self {
+        Self { link, opened: Instant::now(), dice: 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    fn dice(&mut self) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice
+    }
+
+    /// Of what leaves the bottleneck then.
+    fn arrival(&mut self, leaves: Instant) -> Instant {
+        let age = leaves.saturating_duration_since(self.opened);
+        if age < self.link.begins {
+            return leaves;
+        }
+        let arrives = leaves + self.link.delay;
+        match self.link.variation {
+            Variation::None => arrives,
+            Variation::Lumps(every) => {
+                let since = arrives.saturating_duration_since(self.opened).as_nanos() as u64;
+                self.opened + Duration::from_nanos((since + 1).next_multiple_of(every.as_nanos() as u64))
+            }
+            Variation::Jitter(most) => arrives + most.mul_f64((self.dice() % 1_000) as f64 / 1e3),
+            Variation::Wave(most, period) => {
+                let at = age.as_secs_f64() / period.as_secs_f64() % 1.0;
+                arrives + most.mul_f64(1.0 - (2.0 * at - 1.0).abs())
+            }
+            Variation::Lossy(one_in, again) => {
+                let is_lost = self.dice().is_multiple_of(u64::from(one_in));
+                arrives + if is_lost { again } else { Duration::ZERO }
+            }
+        }
+    }
 }
 
 struct Parcel {
@@ -124,6 +218,7 @@ async fn take(mut from: OwnedReadHalf, parcels: mpsc::Sender<Parcel>, link: Link
     let room = Arc::new(Semaphore::new(capacity));
     let read_bytes = link.bytes_per_second.map_or(16 << 10, |_| PACKET_BYTES).min(capacity);
     let mut bottleneck_free = Instant::now();
+    let mut timing = Timing::new(link);
     loop {
         let Ok(mut room) = Arc::clone(&room).acquire_many_owned(read_bytes as u32).await else { return };
         let mut bytes = vec![0; read_bytes];
@@ -133,7 +228,7 @@ async fn take(mut from: OwnedReadHalf, parcels: mpsc::Sender<Parcel>, link: Link
         let now = Instant::now();
         let service = link.bytes_per_second.map_or(0.0, |rate| count as f64 / rate as f64);
         bottleneck_free = bottleneck_free.max(now) + Duration::from_secs_f64(service);
-        let parcel = Parcel { arrives: bottleneck_free + link.delay, bytes, _room: room };
+        let parcel = Parcel { arrives: timing.arrival(bottleneck_free), bytes, _room: room };
         if parcels.send(parcel).await.is_err() {
             return;
         }
@@ -218,6 +313,38 @@ mod tests {
             fastest = fastest.min(at.elapsed());
         }
         assert!(fastest < round_trip + 20 * MS, "{fastest:?} is late, ten times over");
+    }
+
+    #[test]
+    fn a_way_that_is_not_even_keeps_every_byte_in_order() {
+        for variation in [
+            Variation::Lumps(20 * MS),
+            Variation::Jitter(10 * MS),
+            Variation::Wave(10 * MS, 50 * MS),
+            Variation::Lossy(10, 10 * MS),
+        ] {
+            check_carries(Link::round_trip(MS).varied(variation), 1 << 20);
+        }
+        check_carries(Link::round_trip(MS).varied(Variation::Jitter(5 * MS)).after(10 * MS), 1 << 20);
+    }
+
+    #[test]
+    fn when_things_arrive() {
+        let link = Link::round_trip(20 * MS);
+        let at = |link: Link, ms: u32| {
+            let mut timing = Timing::new(link);
+            let leaves = timing.opened + ms * MS;
+            timing.arrival(leaves) - leaves
+        };
+        assert_eq!(at(link, 5), 10 * MS);
+        let lumps = link.varied(Variation::Lumps(100 * MS));
+        assert_eq!((at(lumps, 5), at(lumps, 89), at(lumps, 95)), (95 * MS, 11 * MS, 105 * MS));
+        let wave = link.varied(Variation::Wave(50 * MS, 200 * MS));
+        assert_eq!((at(wave, 0), at(wave, 100)), (10 * MS, 60 * MS));
+        let late = link.after(50 * MS);
+        assert_eq!((at(late, 49), at(late, 50)), (Duration::ZERO, 10 * MS));
+        let jitter = link.varied(Variation::Jitter(50 * MS));
+        assert!((10 * MS..60 * MS).contains(&at(jitter, 7)));
     }
 
     #[tokio::test]

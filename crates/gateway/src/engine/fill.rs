@@ -58,11 +58,16 @@ pub(crate) fn fill(
         let data = left.min(room).min(session.window.message_bytes());
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
         let time = session.window.stamp(now);
-        has_data |= message(session, topics, data, time, noted, out);
+        let is_data = message(session, topics, data, time, noted, out);
+        has_data |= is_data;
         if out.len() > before {
             session.wrote = now;
         }
-        session.window.on_sent(out.len() - before, now);
+        if is_data {
+            session.window.on_sent(out.len() - before, now);
+        } else {
+            session.window.on_control(out.len() - before, now);
+        }
         let is_due = std::mem::take(&mut session.ping_due);
         if is_due || session.window.wants_probe(now) {
             let time = session.window.probe(PROBE_BYTES, now);

@@ -31,6 +31,11 @@ impl Throughput {
         self.peaks[0].max(self.peaks[1])
     }
 
+    /// The same, once it was measured over a stretch that says something; 0 before.
+    pub(super) fn sure_rate(&self) -> f64 {
+        if self.is_rough { 0.0 } else { self.rate() }
+    }
+
     /// The client had nothing under way and gets something now; `confirmed` bytes so far.
     pub(super) fn begin(&mut self, confirmed: u64, now: u64) {
         if self.samples.back().is_none_or(|(at, _)| now.saturating_sub(*at) > RATE_SPAN_NS) {
@@ -68,11 +73,5 @@ impl Throughput {
                 self.samples.push_back((now, confirmed));
             }
         }
-    }
-
-    /// The rate of now counts as one that was just measured.
-    pub(super) fn hold(&mut self, now: u64) {
-        self.peaks = [self.rate(); 2];
-        self.peak_at = now;
     }
 }

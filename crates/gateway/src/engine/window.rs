@@ -4,21 +4,25 @@
 //! within the freshness target. A WebSocket ping behind the data is answered only when what came before it was read, so
 //! its pong is a receipt with any standard client; programs with an SDK send receipts for what the *program* took.
 //!
-//! Each receipt gives a delay (from the write to the receipt) and a count of bytes. Two modes follow from them:
-//! - **Open.** The window grows by what was confirmed while it is used, as TCP's slow start does, and shrinks towards its
-//!   first size while it is not: never more than a session has proven to take.
-//! - **Tight**, from the first late receipt on. The window is rate × span: the highest rate of the last two seconds,
-//!   times 0.6 of the freshness target, or 1.25 of the shortest delay of the path where that is longer. Whether a long
-//!   shortest delay is the path or our own queue is found out by draining it every ten seconds. A quarter more is tried
-//!   now and then, and again as long as the rate follows. It opens again when the session was not held back
-//!   for a while.
-//!
-//! The scheme is BBR's (rate × round trip, with a drain to measure the latter; Cardwell et al., ACM Queue 14-5, 2016)
-//! applied to a reader instead of a link.
+//! A receipt is late for one of two reasons. A slow reader has a queue before it: with less under way it is shorter, and
+//! the rate stays. A path takes its time, however little is sent: with less under way the delay stays, and the rate falls.
+//! Nothing but less or more under way tells one from the other, so the window never holds back on a delay alone:
+//! - **Open.** The window grows while it is used. A delay changes nothing as long as nothing is held back.
+//! - **In doubt**, when the window is full and receipts are late. It is tried which of the two it is (`window/doubt.rs`): with less
+//!   where a stretch of data came back longer than it was sent, with more where it did not. Where the delay does not
+//!   follow, it is the path's: the session is open again, with at least twice the window.
+//! - **Tight**, when the delay followed. The window is rate × span: the highest rate of the last two seconds, times 0.6 of
+//!   the freshness target, or 1.25 of the path's delay where that is longer. It never shrinks to less than half without
+//!   another proof that this makes the delay shorter. A quarter more is tried now and then, and again as long as the rate
+//!   follows. It opens again when the session was not held back for a while.
+
+mod course;
+mod doubt;
 
 use std::collections::VecDeque;
 
-use super::throughput::{RATE_SPAN_NS, Throughput};
+use super::throughput::Throughput;
+use doubt::{Check, Round, Shape, Trials};
 
 /// Probes of one session that may be unanswered. More would say nothing more.
 const MARKS_MAX: usize = 64;
@@ -26,8 +30,8 @@ const MARKS_MAX: usize = 64;
 const RECEIPT_AGE_MAX_NS: u64 = 60_000_000_000;
 /// Probes whose receipts are not charged as commands, at most.
 const RECEIPTS_OWED_MAX: u32 = 256;
-/// Smallest window, in bytes: one record always goes.
-const LEAST: usize = 64;
+/// Smallest window, in bytes: one message always goes.
+const LEAST: usize = 256;
 /// Fewest bytes worth a probe of a session that keeps up.
 const PROBE_BYTES: usize = 1024;
 /// Less than this between two probes is a light load.
@@ -40,12 +44,18 @@ const PROBE_BYTES_MAX: usize = 64 << 10;
 const KERNEL_BYTES: usize = 64 << 10;
 /// What a write should carry at least, where there is room for that.
 const STEP_MAX: usize = 1400;
-/// How often the shortest delay is measured anew.
-const FLOOR_NS: u64 = 10_000_000_000;
-/// Legs with the proven window before a larger one is tried.
-const TRIAL_EVERY: u8 = 3;
-/// Bytes that say something about a rate.
-const TRIAL_BYTES: u64 = 4096;
+/// For how long the delay of a path is believed, the first time, before it is measured anew; then twice as long, and so on.
+const PATH_NS: u64 = 10_000_000_000;
+/// When twice the window did not help a slow reader, it is tried again after this time, and then after twice that.
+const TRY_NS: u64 = 2_000_000_000;
+/// So many times, at most, these are doubled.
+const DOUBLINGS: u8 = 3;
+/// Most bytes under way of this and the last stretch of time are what a session needs.
+const USE_NS: u64 = 10_000_000_000;
+/// Control messages up to this size, sent though the window was full, do not fill it.
+const ASIDE_BYTES: usize = 256;
+/// First window of a session on a long path, at most.
+const FIRST_BYTES_MAX: usize = 64 << 10;
 
 /// What the window is told about freshness. Nanoseconds, bytes.
 #[derive(Clone, Copy, Debug)]
@@ -60,29 +70,18 @@ pub(crate) struct Freshness {
 
 /// A probe that is not answered yet.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
-    time: u64,
+pub(super) struct Mark {
+    pub(super) time: u64,
     /// Bytes sent up to and with it.
     sent: u64,
     /// Under way at that time.
-    in_flight: usize,
-}
-
-/// Whether a larger window brings more. Legs of so many bytes are measured one after another; most with the window that
-/// is proven, some with a larger one.
-#[derive(Clone, Copy, Debug, Default)]
-struct Trials {
-    /// When the leg may begin, and since when it is measured; 0 before.
-    begins: u64,
-    since: u64,
-    /// Confirmed when it began.
-    confirmed: u64,
-    /// The window that is tried; 0 in a usual leg.
-    limit: usize,
-    /// Usual legs since the last trial.
-    usual: u8,
-    /// Bytes per second of the leg before.
-    rate: f64,
+    pub(super) in_flight: u32,
+    /// Bytes since the probe before that the window does not count.
+    aside: u16,
+    /// The window was full then.
+    pub(super) is_full: bool,
+    /// At least half of it was used.
+    pub(super) is_used: bool,
 }
 
 /// By what bytes are confirmed.
@@ -97,6 +96,43 @@ enum Trust {
     Kernel,
 }
 
+/// What is known of a session that uses its window. Most never do: it is made when half of the window is used.
+#[derive(Debug, Default)]
+struct Course {
+    round: Round,
+    /// How what was sent in the round before came back.
+    shape: Shape,
+    /// Longest time and the next to it without an answer though one was due, of this stretch; the latter of the one before.
+    gaps: [u64; 3],
+    /// What is being tried.
+    check: Option<Check>,
+    /// The reader is slow: there is a queue before it.
+    slow: Option<Slow>,
+}
+
+/// The window that a slow reader was proven with, and what else was tried.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slow {
+    /// The smallest window that is known to have made the delay shorter.
+    proven: usize,
+    trials: Trials,
+    /// When twice the window may be tried again, and how often that was in vain.
+    next_try: u64,
+    tries: u8,
+}
+
+impl Course {
+    /// Nothing was confirmed for so long, though something was under way.
+    fn note_gap(&mut self, gap: u64) {
+        let [longest, next, _] = &mut self.gaps;
+        if gap > *longest {
+            (*longest, *next) = (gap, *longest);
+        } else {
+            *next = (*next).max(gap);
+        }
+    }
+}
+
 /// See the module. In order of use, as in the session that it is part of.
 #[derive(Debug)]
 #[repr(C)]
@@ -104,6 +140,9 @@ pub(crate) struct Window {
     sent: u64,
     confirmed: u64,
     limit: usize,
+    /// Bytes under way that it does not count, and those of them that no probe stands behind.
+    aside: u32,
+    unprobed_aside: u16,
     is_tight: bool,
     trust: Trust,
     freshness: Freshness,
@@ -118,16 +157,20 @@ pub(crate) struct Window {
     /// Probes that no receipt answered.
     receipts_owed: u32,
     throughput: Throughput,
-    trials: Trials,
-    /// Shortest delay of this stretch and the one before, in nanoseconds; when this one began.
-    floors: [u64; 2],
-    floor_at: u64,
-    /// The shortest delay is to be measured anew, whatever the time.
-    is_floor_due: bool,
-    /// The queue is being drained since then, to measure the path alone.
-    drain: Option<u64>,
+    /// Longest delay that is known to be the path's own, in nanoseconds; until when that is believed, and how often it
+    /// was confirmed.
+    path_ns: u64,
+    path_until: u64,
+    path_proofs: u8,
+    /// Longest delay and most bytes under way, of this stretch and the one before; when this one began.
+    delays: [u64; 2],
+    used: [u32; 2],
+    used_at: u64,
+    course: Option<Box<Course>>,
     /// Newest probe that a pong came for, whatever counts.
     ponged_to: u64,
+    /// Since when receipts are missing for what pongs came for; 0: they are not.
+    receiptless_since: u64,
     /// When the client last confirmed something, or had nothing to confirm.
     progress_at: u64,
 }
@@ -141,11 +184,15 @@ impl Window {
             limit: freshness.first_bytes.max(LEAST),
             marks: VecDeque::new(),
             throughput: Throughput::new(now),
-            trials: Trials::default(),
-            floors: [u64::MAX; 2],
-            floor_at: now,
-            is_floor_due: false,
-            drain: None,
+            aside: 0,
+            unprobed_aside: 0,
+            path_ns: 0,
+            path_until: 0,
+            path_proofs: 0,
+            delays: [0; 2],
+            used: [0; 2],
+            used_at: now,
+            course: None,
             is_tight: false,
             delay_ns: u64::MAX,
             trust: Trust::Unknown,
@@ -154,6 +201,7 @@ impl Window {
             probed: 0,
             receipts_owed: 0,
             ponged_to: 0,
+            receiptless_since: 0,
             progress_at: now,
         }
     }
@@ -170,8 +218,9 @@ impl Window {
 
     /// Bytes that may be written now. Above 0 one record always goes, whatever its size.
     pub(crate) fn room(&self) -> usize {
-        let room = self.limit().saturating_sub(self.in_flight());
-        if self.in_flight() == 0 || room >= self.step() { room.max(1) } else { 0 }
+        let counted = self.in_flight().saturating_sub(self.aside as usize);
+        let room = self.limit().saturating_sub(counted);
+        if counted == 0 || room >= self.step() { room.max(1) } else { 0 }
     }
 
     /// Whether anything may be written that can wait.
@@ -206,6 +255,16 @@ impl Window {
             self.throughput.begin(self.confirmed, now);
         }
         self.sent += bytes as u64;
+    }
+
+    /// A message without data was handed over. A short one that could not wait is not what keeps the window full: where
+    /// nothing else leaves, heartbeats alone would.
+    pub(crate) fn on_control(&mut self, bytes: usize, now: u64) {
+        if bytes > 0 && bytes <= ASIDE_BYTES && !self.is_open() {
+            self.unprobed_aside = self.unprobed_aside.saturating_add(bytes as u16);
+            self.aside += bytes as u32;
+        }
+        self.on_sent(bytes, now);
     }
 
     /// Whether a ping should follow what was just handed over.
@@ -255,7 +314,10 @@ impl Window {
         self.receipts_owed = (self.receipts_owed + 1).min(RECEIPTS_OWED_MAX);
         self.on_sent(bytes, now);
         if self.marks.len() < MARKS_MAX {
-            self.marks.push_back(Mark { time, sent: self.sent, in_flight: self.in_flight() });
+            let (in_flight, is_full) = (self.in_flight() as u32, !self.is_open());
+            let is_used = self.in_flight() >= self.limit / 2;
+            let aside = std::mem::take(&mut self.unprobed_aside);
+            self.marks.push_back(Mark { time, sent: self.sent, in_flight, aside, is_full, is_used });
         }
         self.probed_at = now;
         self.pongs_owed = self.pongs_owed.saturating_add(1);
@@ -273,12 +335,12 @@ impl Window {
         self.ponged_to = self.ponged_to.max(time);
         if self.trust == Trust::Receipts {
             // These say more.
+            if self.receiptless_since == 0 {
+                self.receiptless_since = now;
+            }
             return is_owed;
         }
-        if self.trust == Trust::Kernel {
-            // What the kernel confirmed was ahead of the client.
-            self.limit = self.freshness.first_bytes.max(LEAST);
-        }
+        self.greet(time, now);
         self.trust = Trust::Pongs;
         self.confirm(time, now);
         is_owed
@@ -293,7 +355,9 @@ impl Window {
         let is_recent = sent_time <= self.probed && now.saturating_sub(sent_time) < RECEIPT_AGE_MAX_NS;
         let names_ping = sent_time % 2 == 1 && is_recent;
         if names_ping {
+            self.greet(sent_time, now);
             self.trust = Trust::Receipts;
+            self.receiptless_since = 0;
         } else if self.trust != Trust::Receipts {
             return false;
         }
@@ -315,6 +379,10 @@ impl Window {
         if self.trust == Trust::Kernel && confirmed > self.confirmed {
             self.confirmed = confirmed;
             self.progress_at = now;
+            self.throughput.note(confirmed, now);
+            // A path of this length is filled; for longer the kernel of a reader that stopped is not filled either.
+            let filled = self.throughput.rate() * (4 * self.freshness.unanswered_ns) as f64 / 1e9;
+            self.limit = (filled as usize).clamp(KERNEL_BYTES, self.freshness.max_bytes.max(KERNEL_BYTES));
         }
     }
 
@@ -326,145 +394,103 @@ impl Window {
             self.is_tight = false;
             self.limit = KERNEL_BYTES;
         } else if self.trust == Trust::Receipts
-            && waits_ns > self.freshness.unanswered_ns
-            && self.marks.front().is_some_and(|mark| mark.time <= self.ponged_to)
+            && self.receiptless_since > 0
+            && now.saturating_sub(self.receiptless_since) > self.freshness.unanswered_ns
         {
             // It sent a receipt once and sends none any more, or its program stands still: the next receipt tells.
+            self.receiptless_since = 0;
             self.trust = Trust::Pongs;
             self.confirm(self.ponged_to, now);
         } else if matches!(self.trust, Trust::Pongs | Trust::Receipts)
             && waits_ns > self.late_ns().max(self.freshness.target_ns)
+            && !self.is_open()
         {
-            self.tighten();
+            self.is_tight = true;
         }
     }
 
     /// The session was not held back for a while.
     pub(crate) fn relax(&mut self) {
         self.is_tight = false;
-        (self.drain, self.trials) = (None, Trials::default());
+        if let Some(course) = &mut self.course {
+            (course.check, course.slow) = (None, None);
+        }
+    }
+
+    /// The first answer, to a ping that met nothing of ours on its way, is the path's delay as far as it is known.
+    fn greet(&mut self, time: u64, now: u64) {
+        if matches!(self.trust, Trust::Unknown | Trust::Kernel) {
+            let delay = now.saturating_sub(time);
+            (self.path_ns, self.path_until) = (delay, now + PATH_NS);
+            // As many bytes in the same time as on a short path.
+            let first = self.freshness.first_bytes.max(LEAST);
+            let times = delay as f64 / (self.freshness.target_ns / 2).max(1) as f64;
+            self.limit = ((first as f64 * times) as usize).clamp(first, FIRST_BYTES_MAX.max(first));
+            self.used[0] = (self.limit / 2) as u32;
+        }
     }
 
     fn confirm(&mut self, time: u64, now: u64) {
         let mut answered = None;
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.time <= time) {
+            self.aside = self.aside.saturating_sub(mark.aside.into());
             answered = Some(mark);
         }
         let Some(mark) = answered.filter(|mark| mark.sent > self.confirmed) else { return };
         let bytes = (mark.sent - self.confirmed) as usize;
+        let gap = now.saturating_sub(self.progress_at);
         self.confirmed = mark.sent;
         self.progress_at = now;
         self.throughput.note(self.confirmed, now);
         let delay = now.saturating_sub(mark.time);
-        self.note_floor(delay, &mark, now);
-        self.adjust(delay, bytes, &mark, now);
-    }
-
-    fn adjust(&mut self, delay: u64, bytes: usize, mark: &Mark, now: u64) {
-        let target = self.freshness.target_ns;
-        let is_used = mark.in_flight >= self.limit / 2;
         self.delay_ns = delay;
-        if delay > self.late_ns() {
-            self.tighten();
+        self.note_use(&mark, delay, now);
+        if mark.is_used && self.course.is_none() {
+            self.course = Some(Box::default());
         }
-        if self.is_tight && delay > target / 4 {
-            self.begin_drain_when_due(now);
-            let path = self.floor().saturating_mul(5) / 4;
-            let usual = target * 6 / 10;
-            let span = if self.drain.is_some() { usual } else { usual.max(path) };
-            let proven = (self.throughput.rate() * span as f64 / 1e9) as usize;
-            self.limit =
-                if self.drain.is_some() { proven } else { self.try_more(proven, delay, is_used, now) };
-        } else if is_used {
-            self.limit += bytes.min(self.limit);
-        } else {
-            self.limit -= self.limit.saturating_sub(self.freshness.first_bytes) / 16;
+        let is_long = mark.in_flight as usize > self.limit / 4 * 5;
+        // Taken out while it is worked on: `Window` has the rest.
+        if let Some(mut course) = self.course.take() {
+            if gap >= self.freshness.target_ns {
+                course.note_gap(gap);
+            }
+            let ended = course.round.note(&mark, self.probed, is_long, now);
+            if let Some(verdict) = course.check.as_mut().and_then(|check| check.note(&mark, delay)) {
+                self.conclude(&mut course, verdict, delay, now);
+            } else if course.check.is_none() {
+                if course.slow.is_some() {
+                    self.follow(&mut course, &mark, delay, now);
+                } else {
+                    if mark.is_used && delay <= self.late_ns() {
+                        self.grow(course.shape, bytes, delay);
+                    }
+                    if let Some(round) = ended {
+                        self.judge(&mut course, round, (mark.in_flight as usize, delay));
+                    }
+                }
+            }
+            self.course = Some(course);
         }
         self.limit = self.limit.clamp(LEAST, self.freshness.max_bytes.max(LEAST));
     }
 
-    /// The window that was proven, or a quarter more for a while: a window that is small because the rate was, and a rate
-    /// that is small because the window is, look the same until more is tried. It goes on as long as the rate follows.
-    fn try_more(&mut self, proven: usize, delay: u64, is_used: bool, now: u64) -> usize {
-        let Trials { since, confirmed, .. } = self.trials;
-        if since == 0 || now < self.trials.begins {
-            if since == 0 && now >= self.trials.begins {
-                (self.trials.since, self.trials.confirmed) = (now, self.confirmed);
-            }
-            return proven.max(self.trials.limit);
-        }
-        let bytes = self.confirmed - confirmed;
-        if now < since + RATE_SPAN_NS || bytes < TRIAL_BYTES.max(self.limit as u64) {
-            return proven.max(self.trials.limit);
-        }
-        let rate = bytes as f64 * 1e9 / (now - since) as f64;
-        let before = self.trials.rate;
-        let trials = &mut self.trials;
-        (trials.since, trials.begins, trials.rate) = (0, now, rate);
-        if trials.limit > 0 {
-            (trials.limit, trials.usual) =
-                if rate > before * 1.12 { (trials.limit / 4 * 5, 0) } else { (0, 0) };
-        } else {
-            trials.usual += 1;
-            if trials.usual >= TRIAL_EVERY && is_used && delay < self.freshness.target_ns {
-                trials.limit = proven / 4 * 5;
+    fn note_use(&mut self, mark: &Mark, delay: u64, now: u64) {
+        if now.saturating_sub(self.used_at) > USE_NS.max(2 * self.delays[0]) {
+            (self.used, self.delays, self.used_at) = ([0, self.used[0]], [0, self.delays[0]], now);
+            if let Some(course) = &mut self.course {
+                course.gaps = [0, 0, course.gaps[1]];
             }
         }
-        if trials.limit > 0 {
-            // What is measured begins when what is sent now has come back.
-            trials.begins = now + delay;
-        }
-        proven.max(trials.limit)
-    }
-
-    /// A receipt that takes longer is late.
-    fn late_ns(&self) -> u64 {
-        let path = if self.floor() == u64::MAX { 0 } else { self.floor() / 2 * 3 };
-        path.max(self.freshness.target_ns / 2)
-    }
-
-    fn tighten(&mut self) {
-        if !self.is_tight {
-            self.is_tight = true;
-            self.is_floor_due = true;
-        }
-    }
-
-    /// Shortest delay known.
-    fn floor(&self) -> u64 {
-        self.floors[0].min(self.floors[1])
-    }
-
-    fn note_floor(&mut self, delay: u64, mark: &Mark, now: u64) {
-        if let Some(since) = self.drain
-            && mark.time >= since
-            && mark.in_flight <= self.limit
-        {
-            // This one met no queue of ours.
-            self.drain = None;
-            self.floors = [delay, u64::MAX];
-            self.floor_at = now;
-            // What was held back for this measurement is no sign of a slower client.
-            self.throughput.hold(now);
-        }
-        self.floors[0] = self.floors[0].min(delay);
-    }
-
-    fn begin_drain_when_due(&mut self, now: u64) {
-        let is_due = self.is_floor_due || now.saturating_sub(self.floor_at) >= FLOOR_NS;
-        if !is_due || self.drain.is_some() {
-            return;
-        }
-        self.is_floor_due = false;
-        self.floor_at = now;
-        if self.floor().saturating_mul(5) / 4 > self.freshness.target_ns * 6 / 10 {
-            self.drain = Some(now);
-        } else {
-            self.floors = [u64::MAX, self.floors[0]];
-        }
+        self.used[0] = self.used[0].max(mark.in_flight);
+        self.delays[0] = self.delays[0].max(delay);
     }
 }
 
 #[cfg(test)]
-#[path = "window_tests.rs"]
+mod matrix;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod way;

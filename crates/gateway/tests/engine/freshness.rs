@@ -123,6 +123,25 @@ fn heartbeats_do_not_pile_up_before_a_stalled_client() {
 }
 
 #[test]
+fn heartbeats_under_way_keep_no_data_back() {
+    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    let before = rig.engine.in_flight();
+    let mut beats = 0;
+    for _ in 0..20 {
+        rig.now += SECOND;
+        // It is there; what it confirms is on its way.
+        rig.engine.on_pong(client.key, b"", rig.now);
+        rig.engine.tick(rig.now);
+        beats += said(&take(&mut rig, client), client).len();
+    }
+    assert!(beats >= 20 && rig.engine.in_flight() > before + 512, "{beats}");
+    rig.publish(0, 41, quote(41));
+    rig.engine.on_pong(client.key, &pings.last().expect("a ping").payload, rig.now);
+    let records = super::rig::records(said(&take(&mut rig, client), client));
+    assert_eq!(brief(&records), ["quote 41"]);
+}
+
+#[test]
 fn the_receipt_of_the_last_message_of_a_write_confirms_all_of_it() {
     let mut rig = Rig::new(EngineLimits { window_first_bytes: 8 << 10, ..fresh() });
     let client = rig.open(Encoding::Proto);

@@ -7,6 +7,8 @@
 
 mod crowd;
 mod distance;
+mod paths;
+mod picture;
 mod program;
 mod server;
 mod silent;

@@ -30,12 +30,14 @@ pub(crate) struct Plan {
     pub(crate) ping_ms: Option<u64>,
     /// As `EngineLimits::no_progress_ns`; none: the default.
     pub(crate) no_progress_ms: Option<u64>,
+    /// Without the freshness window.
+    pub(crate) is_windowless: bool,
 }
 
 impl Default for Plan {
     /// 10,000 quotes a second: about 404 KB/s.
     fn default() -> Self {
-        Self { instruments: 200, updates: 50, ping_ms: None, no_progress_ms: None }
+        Self { instruments: 200, updates: 50, ping_ms: None, no_progress_ms: None, is_windowless: false }
     }
 }
 
@@ -43,7 +45,7 @@ pub(crate) struct Server {
     pub(crate) program: Program,
     pub(crate) address: String,
     pub(crate) plan: Plan,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Server {
@@ -51,11 +53,21 @@ impl Server {
     pub(crate) async fn start(plan: Plan) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::start_with(plan, Some(alone)).await
+    }
+
+    /// Starts another beside this one.
+    pub(crate) async fn beside(&self, plan: Plan) -> Self {
+        Self::start_with(plan, None).await
+    }
+
+    async fn start_with(plan: Plan, alone: Option<MutexGuard<'static, ()>>) -> Self {
         let numbers = [
             u64::from(plan.instruments),
             u64::from(plan.updates),
             plan.ping_ms.unwrap_or(0),
             plan.no_progress_ms.unwrap_or(0),
+            u64::from(plan.is_windowless),
         ];
         let text = numbers.map(|number| number.to_string()).join(" ");
         let binary = std::env::current_exe().unwrap();
@@ -140,7 +152,9 @@ async fn open(address: &str, instruments: u32, pace: Pace, answers_pings: bool) 
 fn process_under_test() {
     let Ok(plan) = std::env::var(PLAN) else { return };
     let numbers: Vec<u64> = plan.split(' ').map(|number| number.parse().unwrap()).collect();
-    let [instruments, updates, ping_ms, no_progress_ms] = numbers[..] else { panic!("{plan}") };
+    let [instruments, updates, ping_ms, no_progress_ms, is_windowless] = numbers[..] else {
+        panic!("{plan}")
+    };
     let mut config = GatewayConfig::default();
     let free = ([127, 0, 0, 1], 0).into();
     (config.listen, config.admin_listen) = (free, free);
@@ -149,6 +163,9 @@ fn process_under_test() {
     }
     if no_progress_ms > 0 {
         config.limits.engine.no_progress_ns = no_progress_ms * MS;
+    }
+    if is_windowless > 0 {
+        config.limits.engine.freshness_ns = 0;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async move {

@@ -7,7 +7,7 @@ use super::{Freshness, Window};
 const MS: u64 = 1_000_000;
 const PING: usize = 10;
 
-fn freshness() -> Freshness {
+pub(super) fn freshness() -> Freshness {
     Freshness { target_ns: 200 * MS, first_bytes: 2048, max_bytes: 4 << 20, unanswered_ns: 2_000 * MS }
 }
 
@@ -22,16 +22,18 @@ struct Reader {
     detour_ns: u64,
     /// It takes nothing in this time.
     stall: (u64, u64),
+    /// Its beat is late by up to this, as that of a timer is.
+    late_ns: u64,
 }
 
 impl Reader {
     fn steady(bytes_per_second: usize, path_ns: u64) -> Self {
         let every_ns = MS;
-        Self { bytes: bytes_per_second / 1000, every_ns, path_ns, detour_ns: 0, stall: (0, 0) }
+        Self { bytes: bytes_per_second / 1000, every_ns, path_ns, detour_ns: 0, stall: (0, 0), late_ns: 0 }
     }
 
     fn bursty(bytes: usize, every_ns: u64) -> Self {
-        Self { bytes, every_ns, path_ns: 0, detour_ns: 0, stall: (0, 0) }
+        Self { bytes, every_ns, path_ns: 0, detour_ns: 0, stall: (0, 0), late_ns: 0 }
     }
 }
 
@@ -95,7 +97,9 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
         if is_stalled {
             outcome.stalled_in_flight = outcome.stalled_in_flight.max(window.in_flight());
         }
-        if !now.is_multiple_of(reader.every_ns) || is_stalled {
+        // Another lateness with each beat, in steps of the loop.
+        let late_ns = now / reader.every_ns * 7919 % (reader.late_ns * 4 / MS + 1) * (MS / 4);
+        if now % reader.every_ns != late_ns || is_stalled {
             continue;
         }
         credit = reader.bytes;
@@ -141,7 +145,10 @@ fn check(name: &str, reader: Reader, median_ms: u64, p99_ms: u64, used: f64) {
 
 #[test]
 fn a_reader_of_a_kilobyte_each_100_ms_reads_fresh_data() {
-    check("1 KiB each 100 ms", Reader::bursty(1024, 100 * MS), 125, 250, 0.9);
+    let reader = Reader::bursty(1024, 100 * MS);
+    check("1 KiB each 100 ms", reader, 125, 250, 0.9);
+    // A delay that is a little more than two beats proves nothing.
+    check("1 KiB each 100 ms, and a little", Reader { late_ns: MS * 3 / 2, ..reader }, 125, 250, 0.9);
 }
 
 #[test]
@@ -203,7 +210,54 @@ fn a_greeting_that_was_read_at_once_says_little_about_the_rate() {
     window.on_sent(10_088, 3 * MS);
     let grants = window.probe(PING, 3 * MS);
     window.on_pong(grants, 903 * MS);
-    // 11 KB/s, and 120 ms of that.
+    // One answer to more than a window says nothing about what the window should be.
     assert_eq!(window.in_flight(), 0);
-    assert!((500..2_000).contains(&window.room()), "{} bytes", window.room());
+    assert!((500..=2_048).contains(&window.room()), "{} bytes", window.room());
+}
+
+#[test]
+fn heartbeats_alone_do_not_keep_data_back() {
+    let mut window = Window::new(freshness(), 0);
+    window.on_sent(100, 0);
+    let greeting = window.probe(PING, 0);
+    window.on_pong(greeting, MS);
+    window.on_sent(window.room(), MS);
+    let data = window.probe(PING, MS);
+    assert!(!window.is_open());
+    // A path so long, or a reader so slow, that a heartbeat is always under way.
+    for second in 1..=40 {
+        let now = second * 1_000 * MS;
+        window.on_control(60, now);
+        window.probe(PING, now);
+        assert!(!window.is_open());
+    }
+    window.on_pong(data, 40_500 * MS);
+    assert!(window.in_flight() > 2_048);
+    assert!(window.is_open(), "nothing but heartbeats is under way");
+}
+
+#[test]
+fn a_delay_that_does_not_follow_what_is_under_way_shrinks_no_window() {
+    let mut window = Window::new(freshness(), 0);
+    window.on_sent(100, 0);
+    let greeting = window.probe(PING, 0);
+    window.on_pong(greeting, 10 * MS);
+    let (first, mut now) = (window.limit(), 10 * MS);
+    // From now on everything takes half a second, as much as it may be.
+    for _ in 0..20 {
+        let mut probes = Vec::new();
+        while window.is_open() {
+            window.on_sent(window.room().min(window.message_bytes()), now);
+            if window.wants_probe(now) {
+                probes.push(window.probe(PING, now));
+            }
+        }
+        now += 500 * MS;
+        for probe in probes {
+            window.on_pong(probe, now);
+        }
+        assert!(window.limit() >= first, "{}", window.limit());
+    }
+    assert!(window.limit() > 64 * first, "{}", window.limit());
+    assert!(!window.is_tight());
 }
