@@ -101,13 +101,17 @@ class Session {
   command({ op, id, channel, symbols, positions }) {
     if (op === 'ledger') return this.send([{ type: 'ledger', id, entries: [...this.channels].flatMap((name) => instruments.map((it) => { const published = it.sequence[name] ?? 0; return { instrument: it.id, channel: name, symbol: `sim:${it.symbol}`, published, delivered: published, conflated: 0, dropped: 0, filtered: 0 }; })) }]);
     if (op === 'unsubscribe') { this.book = null; return; }
-    if (op === 'resume') return this.send(positions.flatMap((one) => this.missed(one)));
+    if (op === 'resume') { this.resumed = positions; return; }
     if (op !== 'subscribe') return;
     const wanted = symbols[0].endsWith(':*') ? instruments : instruments.filter((it) => symbols.includes(`sim:${it.symbol}`));
     if (channel === 'book') [this.book] = symbols; else this.channels.add(channel);
-    const granted = wanted.map((it) => ({ channel, symbol: `sim:${it.symbol}`, instrument: it.id, price_decimals: it.price_decimals, size_decimals: it.size_decimals, max_rate: 0, epoch: EPOCH, sequence: it.sequence[channel] ?? 0 }));
+    const granted = wanted.map((it) => this.granted(it, channel));
     const refused = wanted.length ? [] : [{ channel, symbol: symbols[0], code: 'unknown_symbol', message: 'no such instrument', may_retry: false }];
-    this.send([{ type: 'subscribed', id, granted, refused }, ...wanted.flatMap((it) => this.snapshot(it, channel)), { type: 'heartbeat', time: nowNs(), feeds: [feed], positions: [] }]);
+    const missed = (this.resumed ?? []).filter((one) => one.channel === channel).flatMap((one) => this.missed(one));
+    this.send([{ type: 'subscribed', id, granted, refused }, ...missed, ...wanted.flatMap((it) => this.snapshot(it, channel)), { type: 'heartbeat', time: nowNs(), feeds: [feed], positions: [] }]);
+  }
+  granted(it, channel) {
+    return { channel, symbol: `sim:${it.symbol}`, instrument: it.id, price_decimals: it.price_decimals, size_decimals: it.size_decimals, max_rate: 0, epoch: EPOCH, sequence: it.sequence[channel] ?? 0 };
   }
   /** Keeps nothing to fill from: what was missed is a gap. */
   missed({ channel, symbol, sequence }) {
@@ -129,7 +133,7 @@ const setFeed = (state, reason) => { feed = { venue: 'sim', state, since: nowNs(
 setInterval(() => {
   const t = Date.now();
   if (!frozen) {
-    const records = instruments.flatMap((it) => (Math.random() < it.activity * 0.35 ? step(it) : []));
+    const records = instruments.flatMap((it) => (!it.paused && Math.random() < it.activity * 0.35 ? step(it) : []));
     if (corrupt) for (const one of records) if (one.type === 'book') one.checksum ^= 1;
     broadcast(records);
   }
@@ -138,12 +142,36 @@ setInterval(() => {
 
 // ---- Scenarios ---------------------------------------------------------------------------------------------------
 const gap = (it, channel, lost) => { const first = (it.sequence[channel] ?? 0) + 1; it.sequence[channel] = first + lost - 1; return { ...record(it, 'gap', { channel, cause: 'upstream', first_sequence: first, last_sequence: first + lost - 1, epoch: 0 }, 'none'), sequence: first + lost - 1 }; };
+/** Ends all subscriptions of an instrument, with their account. */
+function endOf(it, may_retry) {
+  const symbol = `sim:${it.symbol}`;
+  for (const session of sessions) {
+    const channels = [...session.channels, ...(session.book === symbol ? ['book'] : [])];
+    const refused = channels.map((channel) => ({ channel, symbol, code: 'ended', message: 'it expired', may_retry }));
+    const entries = channels.map((channel) => { const published = it.sequence[channel] ?? 0; return { instrument: it.id, channel, symbol, published, delivered: published, conflated: 0, dropped: 0, filtered: 0 }; });
+    session.send([{ type: 'subscribed', id: 0, granted: [], refused }, { type: 'ledger', id: 0, entries }]);
+    if (session.book === symbol) session.book = null;
+  }
+}
 const SCENARIOS = {
   down: () => setFeed('down', 'no beat from the ingester'),
   up: () => setFeed('live', ''),
   halt: () => broadcast(instruments.slice(0, 3).map((it) => record(it, 'status', { state: it.state = it.state === 'halted' ? 'open' : 'halted', reason: 'volatility pause' }))),
   gap: () => broadcast(instruments.slice(0, 4).flatMap((it) => [gap(it, 'trade', 1 + random(20)), gap(it, 'book', 3)])),
   bookgap: () => { for (const session of sessions) { const it = instruments.find((one) => `sim:${one.symbol}` === session.book); if (it) session.send([gap(it, 'book', 4)]); } },
+  quotegap: () => { for (const it of instruments.slice(0, 3)) it.paused = true; broadcast(instruments.slice(0, 3).map((it) => gap(it, 'quote', 2))); },
+  quoteback: () => { for (const it of instruments) it.paused = false; broadcast(instruments.slice(0, 3).map((it) => record(it, 'quote', quoteBody(it)))); },
+  // The last instrument ends, and its number passes to another symbol.
+  end: () => {
+    const it = instruments.pop(), fresh = { ...it, symbol: `FRESH${it.symbol}`, sequence: {}, mid: it.mid * 7, open: it.mid * 7, book: { bids: new Map(), asks: new Map() } };
+    endOf(it, false);
+    refill(fresh);
+    instruments.push(fresh);
+    for (const session of sessions) session.send([{ type: 'subscribed', id: 0, granted: [...session.channels].map((channel) => session.granted(fresh, channel)), refused: [] },
+      ...[...session.channels].flatMap((channel) => session.snapshot(fresh, channel))]);
+  },
+  endbook: () => { const [{ book }] = sessions, at = instruments.findIndex((one) => `sim:${one.symbol}` === book); endOf(instruments.splice(at, 1)[0], false); },
+  twice: () => { const [one, other] = instruments; for (const session of sessions) session.send([{ type: 'subscribed', id: 0, granted: [{ ...session.granted(other, 'quote'), instrument: one.id }], refused: [] }, record(one, 'quote', quoteBody(one))]); },
   silentloss: () => { for (const it of instruments.slice(0, 2)) it.sequence.trade = (it.sequence.trade ?? 0) + 5; },
   corrupt: () => { corrupt = !corrupt; },
   mute: () => { mute = !mute; },

@@ -61,6 +61,50 @@ test('an announced gap is listed, an unannounced one is called silent', async ()
   await until(page, (now) => now.totals.silent > 0);
 });
 
+test('a quote that was announced as lost is stale until the next one', async () => {
+  await fake.play('/fake/quotegap');
+  await until(page, (now) => now.rows.filter((row) => row.quote_stale).length === 3);
+  const lost = (await state(page)).rows.filter((row) => row.quote_stale);
+  assert.ok(lost.every((row) => !row.stale), 'what else is known of it is not');
+  await page.waitForFunction((symbol) => {
+    const row = document.querySelector(`.row[data-symbol="${symbol}"]`);
+    return row.dataset.quoteStale === 'true' && getComputedStyle(row.querySelector('.bid')).opacity < 0.6 && row.querySelector('.age').textContent === 'stale';
+  }, lost[0].symbol, WAIT);
+  await page.waitForFunction(() => document.body.textContent.includes('events of the venue did not reach the ingester; the quote is stale until the next one'), undefined, WAIT);
+  await fake.play('/fake/quoteback');
+  await until(page, (now) => now.rows.every((row) => !row.quote_stale));
+});
+
+test('an instrument that ended leaves the list, and its number means the next one', async () => {
+  const before = (await state(page)).rows, symbols = before.map((row) => row.symbol);
+  await fake.play('/fake/end');
+  await until(page, (now) => now.rows.some((row) => row.symbol.startsWith('sim:FRESH') && row.bid !== null));
+  const { rows, totals } = await state(page), fresh = rows.find((row) => row.symbol.startsWith('sim:FRESH'));
+  const [ended] = symbols.filter((symbol) => !rows.some((row) => row.symbol === symbol)), old = before.find((row) => row.symbol === ended);
+  assert.equal(fresh.symbol, `sim:FRESH${ended.slice(4)}`);
+  assert.ok(fresh.bid > 3 * old.bid, `${fresh.bid} is a price of its own, not ${old.bid}`);
+  assert.equal(await page.locator(`.row[data-symbol="${ended}"]`).count(), 0);
+  assert.equal(totals.undecodable, 0);
+  assert.equal((await state(page)).connection, 'live');
+});
+
+test('the selected instrument ends: its book is not live', async () => {
+  const { book } = await state(page);
+  await fake.play('/fake/endbook');
+  await until(page, (now, symbol) => !now.book.verified && !now.rows.some((row) => row.symbol === symbol), book.symbol);
+  await page.waitForFunction(() => document.querySelector('#bookState').textContent === 'ended' && document.querySelector('#book').dataset.verified === 'false', undefined, WAIT);
+  await page.locator('.row').first().click();
+  await until(page, live);
+});
+
+test('a number that is granted twice ends the connection, and no price passes over', async () => {
+  const { rows } = await state(page);
+  await fake.play('/fake/twice');
+  await bannerSays('the gateway granted one number twice');
+  await until(page, live);
+  assert.deepEqual((await state(page)).rows.map((row) => row.symbol).sort(), rows.map((row) => row.symbol).sort());
+});
+
 // The word that a feed is dead overtakes data: once, a page let rows live on that got such data.
 test('a feed that is said to be dead dims every row, whatever data still arrives', async () => {
   await fake.play('/fake/down');
