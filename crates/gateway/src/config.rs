@@ -18,6 +18,8 @@ pub struct GatewayConfig {
     pub shards: usize,
     /// Between two rounds of writing. The first update after silence leaves at once.
     pub pacing: Pacing,
+    /// A connection that has not sent a whole request for this long is ended; so is one that asks for no more.
+    pub handshake_timeout: Duration,
     /// Over how long sessions are closed at a graceful end.
     pub drain_window: Duration,
     /// A feed whose ingester is not heard for this long is down. Ingesters beat twice a second.
@@ -31,6 +33,10 @@ pub struct GatewayConfig {
 pub struct Limits {
     /// Sessions at the same time.
     pub sessions: usize,
+    /// Connections that have no session yet, or that ask for pages, at the same time.
+    pub handshakes: usize,
+    /// Connections to the admin listener at the same time.
+    pub admin_connections: usize,
     /// Venues that the gateway follows.
     pub venues: usize,
     /// Instruments that the gateway knows.
@@ -67,6 +73,7 @@ impl Default for GatewayConfig {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
             shards: 1,
             pacing: Pacing::default(),
+            handshake_timeout: Duration::from_secs(5),
             drain_window: Duration::from_secs(5),
             feed_down_after: Duration::from_millis(1250),
             limits: Limits::default(),
@@ -78,6 +85,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             sessions: 10_000,
+            handshakes: 1024,
+            admin_connections: 64,
             venues: 64,
             instruments: 65_536,
             topics: 65_536,

@@ -157,6 +157,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
             ratio: from.cork_percent as f64 / 100.0,
             wait_max: Duration::from_micros(from.cork_us),
         },
+        handshake_timeout: Duration::from_millis(from.handshake_ms),
         drain_window: Duration::from_millis(from.drain_ms),
         feed_down_after: Duration::from_millis(from.feed_down_ms),
         ..GatewayConfig::default()
@@ -169,6 +170,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     check.range("gateway.shards", from.shards, 0, 64);
     check.range("gateway.cork_us", from.cork_us, 0, 100_000);
     check.range("gateway.cork_percent", from.cork_percent, 0, 10_000);
+    check.range("gateway.handshake_ms", from.handshake_ms, 100, 60_000);
     check.range("gateway.drain_ms", from.drain_ms, 0, 600_000);
     check.range("gateway.feed_down_ms", from.feed_down_ms, 600, 60_000);
     check.range("gateway.heartbeat_ms", from.heartbeat_ms, 100, 60_000);
@@ -186,6 +188,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     for (place, value, low, high) in [
         ("memory_bytes", limits.memory_bytes, 16 << 20, 1 << 40),
         ("sessions", limits.sessions, 1, 1_000_000),
+        ("handshakes", limits.handshakes, 4, 65_536),
+        ("admin_connections", limits.admin_connections, 4, 1_024),
         ("subscriptions", limits.subscriptions, 1, 1 << 26),
         ("subscriptions_per_session", limits.subscriptions_per_session, 1, 65_536),
         ("command_bytes", limits.command_bytes, 256, 1 << 20),
@@ -229,6 +233,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     to.memory_bytes = limits.memory_bytes as usize;
     to.subscriptions = limits.subscriptions as usize;
     to.sessions = limits.sessions as usize;
+    to.handshakes = limits.handshakes as usize;
+    to.admin_connections = limits.admin_connections as usize;
     to.venues = limits.venues as usize;
     to.instruments = limits.instruments as usize;
     to.topics = limits.topics as usize;
