@@ -121,7 +121,7 @@ async fn answer(
         "/v1/hops" => json((200, Hops::of(stats).to_json())),
         "/v1/sessions" => json(shards.list(request.uri().query()).await),
         path => match path.strip_prefix("/v1/sessions/") {
-            Some(id) => json(shards.one(id).await),
+            Some(id) => json(shards.one(id, request.uri().query()).await),
             None => text(
                 StatusCode::NOT_FOUND,
                 "here are /healthz, /readyz, /metrics, /v1/hops and /v1/sessions[/ID]\n",

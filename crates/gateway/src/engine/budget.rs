@@ -21,8 +21,8 @@ const LOOKED_AT: usize = 8;
 const CRITICAL_KEPT: usize = 16;
 /// What one write may carry when the share of sessions is used up.
 const WRITE_BYTES_LEAST: usize = 1 << 10;
-/// A position of a resume vector beside its names.
-const POSITION_BYTES: usize = 128;
+/// Sessions that hold less are not among those that may be closed for what others need, while there are any that hold more.
+const HEAVY: usize = 4 << 10;
 
 /// The sum of all logs of a shard, and where they are.
 #[derive(Debug, Default)]
@@ -129,16 +129,9 @@ impl Engine {
         while self.private_bytes > self.limits.private_bytes {
             let fair = self.limits.private_bytes / self.sessions.len().max(1);
             let is_open = |session: &&Session| !session.is_ending();
-            let holds = |key| self.sessions.get(key).filter(is_open).map_or(0, |session| session.private);
-            let greedy = if holds(key) > fair {
-                Some(key)
-            } else {
-                let open = self.sessions.iter().filter(|(_, session)| !session.is_ending());
-                open.max_by_key(|(_, session)| session.private)
-                    .filter(|(_, session)| session.private > 0)
-                    .map(|(key, _)| key)
-            };
-            let Some(greedy) = greedy else { return };
+            let held = self.sessions.get(key).filter(is_open).map_or(0, |session| session.private);
+            let heaviest = self.heavy.last().map(|(_, key)| *key).filter(|_| held <= fair);
+            let Some(greedy) = heaviest.or((held > 0).then_some(key)) else { return };
             self.close(greedy, CloseCode::SlowConsumer);
         }
     }
@@ -146,12 +139,25 @@ impl Engine {
     /// Brings the sum up to date with one session.
     pub(super) fn note_session(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let names = |position: &tickwire_wire::ResumePosition| position.channel.len() + position.symbol.len();
-        let resume = session.resume.iter().map(|position| POSITION_BYTES + names(position)).sum::<usize>();
+        let resume = session.resume.as_ref().map_or(0, |positions| positions.bytes());
         let waits = session.control.len() + session.unsent_bytes + resume;
         let bytes = if session.is_ending() { 0 } else { waits };
         let before = std::mem::replace(&mut session.private, bytes);
-        self.private_bytes = self.private_bytes + bytes - before;
+        self.weighed(key, before, bytes);
+    }
+
+    /// What a session holds alone has changed.
+    pub(super) fn weighed(&mut self, key: SessionKey, before: usize, after: usize) {
+        self.private_bytes = self.private_bytes + after - before;
+        if before == after {
+            return;
+        }
+        if before >= HEAVY {
+            self.heavy.remove(&(before, key));
+        }
+        if after >= HEAVY {
+            self.heavy.insert((after, key));
+        }
     }
 
     /// What one write may carry now.

@@ -133,8 +133,8 @@ impl Engine {
             self.redefine(info);
         }
         let is_new = self.instruments[index].replace(Arc::clone(info)).is_none();
-        let symbols = self.names.entry(info.name.venue.clone()).or_default();
-        symbols.insert(info.name.symbol.clone(), info.index);
+        let names = self.names.entry(info.name.venue.clone()).or_default();
+        names.insert(&info.name.symbol, info.index);
         if is_new {
             self.extend_wildcards(info, now);
         }
@@ -152,7 +152,7 @@ impl Engine {
             self.forget_log(TopicId::new(info.index, channel));
             if let Some(topic) = &mut self.topics[at] {
                 let old = std::mem::replace(&mut **topic, Topic::new(Arc::clone(info), channel));
-                (topic.subscribers, topic.idle_since) = (old.subscribers, old.idle_since);
+                topic.inherit(old);
             }
         }
     }
@@ -162,16 +162,10 @@ impl Engine {
         if self.feeds.len() <= index {
             self.feeds.resize(index + 1, None);
         }
-        self.names.entry(feed.name.to_string()).or_default();
+        self.names.entry(feed.name.to_string()).or_default().venue = Some(feed.venue);
         self.feeds[index] = Some(Arc::clone(feed));
-        let concerned: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.venues.iter().any(|(v, _)| *v == feed.venue))
-            .map(|(k, _)| k)
-            .collect();
-        for key in concerned {
-            self.beat(key, now);
+        for key in self.index.viewers(feed.venue) {
+            self.tell_feeds(key, now);
         }
     }
 
@@ -202,6 +196,16 @@ impl Engine {
                 });
             }
         }
+        self.heartbeat(key, positions, now);
+    }
+
+    /// Tells feed states alone: what it costs does not depend on how many subscriptions there are.
+    pub(super) fn tell_feeds(&mut self, key: SessionKey, now: u64) {
+        self.heartbeat(key, Vec::new(), now);
+    }
+
+    fn heartbeat(&mut self, key: SessionKey, positions: Vec<Position>, now: u64) {
+        let Some(session) = self.sessions.get(key) else { return };
         let feeds =
             session.venues.iter().filter_map(|(venue, _)| self.feeds.get(usize::from(venue.0))?.as_deref());
         let feeds = feeds.map(|feed| tickwire_wire::Feed {

@@ -54,7 +54,7 @@ fn the_session_that_holds_most_is_closed_and_the_others_are_not() {
         rig.engine.unsent(client.key, 1_000, rig.now);
     }
     for _ in 0..1_000 {
-        rig.engine.on_flood(clients[2].key);
+        rig.engine.on_flood(clients[2].key, b"");
         assert!(rig.engine.private_bytes() <= 10_000, "{}", rig.engine.private_bytes());
     }
     assert_eq!(rig.engine.closing(clients[2].key), Some(CloseCode::SlowConsumer));
