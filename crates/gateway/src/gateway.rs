@@ -137,6 +137,7 @@ impl Gateway {
             venues: config.limits.venues,
             instruments: config.limits.instruments,
             topics: config.limits.topics,
+            waiting_bytes: config.limits.waiting_bytes,
             feed_down_ns: config.feed_down_after.as_nanos() as u64,
         };
         let inbox = InboxLimits {

@@ -28,6 +28,8 @@ const HEAVY: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct LogBudget {
     total: usize,
+    /// Levels of all books.
+    levels: usize,
     /// Topics whose logs were not empty when they were last weighed.
     held: Vec<TopicId>,
     hand: usize,
@@ -37,12 +39,17 @@ impl LogBudget {
     pub(crate) fn total(&self) -> usize {
         self.total
     }
+
+    pub(crate) fn levels(&self) -> usize {
+        self.levels
+    }
 }
 
 /// What a topic's log counts for, and its place among those that count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weighed {
     bytes: usize,
+    levels: usize,
     place: Option<u32>,
 }
 
@@ -81,6 +88,11 @@ impl Engine {
         let bytes = topic.log_bytes();
         let before = std::mem::replace(&mut topic.weighed.bytes, bytes);
         self.logs.total = self.logs.total + bytes - before;
+        if topic.channel == Channel::Book {
+            let levels = topic.book.bids().len() + topic.book.asks().len();
+            let before = std::mem::replace(&mut topic.weighed.levels, levels);
+            self.logs.levels = self.logs.levels + levels - before;
+        }
         if bytes > 0 && topic.weighed.place.is_none() {
             topic.weighed.place = Some(self.logs.held.len() as u32);
             self.logs.held.push(id);
@@ -92,6 +104,7 @@ impl Engine {
         let Some(topic) = self.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
         let weighed = std::mem::take(&mut topic.weighed);
         self.logs.total -= weighed.bytes;
+        self.logs.levels -= weighed.levels;
         let Some(place) = weighed.place else { return };
         self.logs.held.swap_remove(place as usize);
         if let Some(moved) = self.logs.held.get(place as usize).copied()
@@ -99,6 +112,25 @@ impl Engine {
         {
             moved.weighed.place = Some(place);
         }
+    }
+
+    /// A book has changed. Where all of them have grown far beyond what is granted, those who take this one are closed, and
+    /// it is given up: a part of it would be wrong.
+    pub(super) fn weigh_book(&mut self, id: TopicId) {
+        if self.logs.levels <= self.limits.book_levels_max() {
+            return;
+        }
+        let Some(topic) = self.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
+        topic.give_up_book();
+        for subscriber in topic.subscribers.clone() {
+            self.close(subscriber.at.session, CloseCode::Internal);
+        }
+        self.note_log(id);
+    }
+
+    /// Levels of all books.
+    pub fn book_levels(&self) -> usize {
+        self.logs.levels()
     }
 
     /// Of some logs, this one among them, the longest that can be cut.

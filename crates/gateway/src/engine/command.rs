@@ -29,6 +29,9 @@ pub(super) const ALREADY_SUBSCRIBED: &str = "this session has it already";
 pub(super) const FULL: &str =
     "this gateway holds all the subscriptions it may (gateway.limits.subscriptions); try another one";
 
+pub(super) const FULL_OF_BOOKS: &str =
+    "this gateway holds all the price levels it may (gateway.limits.book_levels); try another one";
+
 impl Engine {
     /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
     /// whether it answers one of our probes: these are not counted against the client.

@@ -41,6 +41,9 @@ impl Engine {
         let stood = (topic.epoch, topic.sequence);
         topic.append(update, self.stamp, limits);
         self.weigh_log(update.topic);
+        if update.topic.channel() == Channel::Book {
+            self.weigh_book(update.topic);
+        }
         let Some(topic) = self.topics.get_mut(update.topic.0 as usize).and_then(Option::as_deref_mut) else {
             return;
         };
@@ -117,6 +120,9 @@ impl Engine {
         topic.restart(state, &mut self.stamp, limits);
         let subscribers = topic.subscribers.clone();
         self.weigh_log(state.topic);
+        if state.topic.channel() == Channel::Book {
+            self.weigh_book(state.topic);
+        }
         for subscriber in subscribers {
             self.mark(subscriber.at);
         }

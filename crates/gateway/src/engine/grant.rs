@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
 use super::backfill::{Backfill, BackfillLimits};
-use super::command::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
+use super::command::{ALREADY_SUBSCRIBED, FULL, FULL_OF_BOOKS, over_limit, refused};
 use super::decision::Decision;
 use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey};
@@ -191,6 +191,11 @@ impl Engine {
             let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
+        // A book that somebody has costs nothing more.
+        let is_new_book = topic.channel == Channel::Book && topic.subscribers.is_empty();
+        if is_new_book && self.logs.levels() > self.limits.book_levels {
+            return refuse("limit", FULL_OF_BOOKS.to_owned());
+        }
         let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
         let mut sub = start(session, topic, id, self.now, self.desk.limits, snapshots);
         sub.rate = Rate::new(rate);

@@ -107,6 +107,8 @@ pub struct EngineLimits {
     pub private_bytes: usize,
     /// All sessions of the shard together.
     pub subscriptions: usize,
+    /// Price levels of all books of the shard together, above which no further book is granted.
+    pub book_levels: usize,
     /// Bytes that one write carries, about.
     pub write_bytes: usize,
 }
@@ -117,6 +119,12 @@ const NAMES_PER_COMMAND: u32 = 40;
 const NAMES_AT_ONCE: u32 = 4;
 
 impl EngineLimits {
+    /// Levels of all books of a shard, at most: those that were granted may grow by a quarter more, then those that grow are
+    /// given up.
+    pub fn book_levels_max(&self) -> usize {
+        self.book_levels.saturating_add(self.book_levels / 4)
+    }
+
     /// Names that a client's commands may cost in a second.
     pub fn names_per_second(&self) -> u32 {
         self.commands_per_second.saturating_mul(NAMES_PER_COMMAND)

@@ -428,7 +428,14 @@ impl Topic {
             return Some(Arc::clone(merged));
         }
         let merged = self.merge(first.first, stamp).or_else(|| self.book_snapshot())?;
-        if self.merged.len() == MERGED_MAX {
+        // All of them together are no larger than the book is.
+        let levels = |update: &Update| match &update.record().body {
+            Body::Book(book) => book.bids.len() + book.asks.len(),
+            _ => 0,
+        };
+        let kept: usize = self.merged.iter().map(|(_, merged)| levels(merged)).sum();
+        let most = self.book.bids().len() + self.book.asks().len();
+        if self.merged.len() == MERGED_MAX || kept + levels(&merged) > most {
             self.merged.clear();
         }
         self.merged.push((first.first, Arc::clone(&merged)));
@@ -465,6 +472,13 @@ impl Topic {
         let record =
             Record { instrument: self.info.id, sequence: self.sequence, event_time, receive_time, body };
         Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, first, record))
+    }
+
+    /// Forgets the book with all its levels; it is not followed before the topic starts again.
+    pub(super) fn give_up_book(&mut self) {
+        self.book = BookState::default();
+        self.live = false;
+        self.forget_made();
     }
 
     fn forget_made(&mut self) {

@@ -14,6 +14,7 @@ mod suspicion;
 mod tests;
 mod topics;
 mod venue;
+mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -30,6 +31,7 @@ use crate::engine::{Event, InstrumentInfo, TopicId, Update, VenueIndex, Wish};
 use follow::{Followed, Out};
 use topics::Topics;
 use venue::Venue;
+use waiting::Room;
 
 /// Beats come with this token.
 const BEATS: u64 = u64::MAX;
@@ -73,6 +75,8 @@ pub(crate) struct HubLimits {
     pub(crate) venues: usize,
     pub(crate) instruments: usize,
     pub(crate) topics: usize,
+    /// Of all records that wait for the states of their topics.
+    pub(crate) waiting_bytes: usize,
     /// An ingester that is not heard for this long is down.
     pub(crate) feed_down_ns: u64,
 }
@@ -91,6 +95,8 @@ pub(crate) struct Hub {
     /// Ids that two venues use, told once.
     conflicts: HashSet<u32>,
     topics: Topics,
+    /// For what waits until the states of topics are known.
+    room: Room,
     /// Questions to be asked.
     questions: Queue,
     /// Suspicions to be decided.
@@ -122,6 +128,7 @@ impl Hub {
             by_name: HashMap::new(),
             conflicts: HashSet::new(),
             topics: Topics::default(),
+            room: Room::new(limits.waiting_bytes),
             questions: Queue::new(),
             suspicions: Queue::new(),
             asking: 0,
@@ -302,7 +309,7 @@ impl Hub {
                         self.events.push((bit, Event::Unavailable { topic: id, reason }));
                         return;
                     }
-                    let topic = Followed::new(Arc::clone(info), id.channel());
+                    let topic = Followed::new(Arc::clone(info), id.channel(), &self.room);
                     let subject = subject(&topic);
                     self.actions.extend(subject.map(|subject| Action::Subscribe(subject, u64::from(id.0))));
                     self.topics.insert(id, topic);

@@ -265,7 +265,7 @@ impl Hub {
             self.recovered(id);
             if let Some(topic) = self.topics.get_mut(id) {
                 let shards = topic.shards;
-                *topic = Followed::new(Arc::clone(info), channel);
+                *topic = Followed::new(Arc::clone(info), channel, &self.room);
                 topic.shards = shards;
                 self.note(id);
             }

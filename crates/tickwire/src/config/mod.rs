@@ -207,6 +207,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         ("topics", limits.topics, 1, 1 << 22),
         ("bus_messages", limits.bus_messages, 64, 1 << 24),
         ("bus_bytes", limits.bus_bytes, 1 << 20, 1 << 36),
+        ("waiting_bytes", limits.waiting_bytes, 64 << 10, 1 << 36),
+        ("book_levels", limits.book_levels, 1_000, 1 << 32),
         ("socket_send_bytes", limits.socket_send_bytes, 0, 1 << 26),
         ("socket_unsent_bytes", limits.socket_unsent_bytes, 2048, 1 << 26),
     ] {
@@ -240,6 +242,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     to.topics = limits.topics as usize;
     to.bus_messages = limits.bus_messages as usize;
     to.bus_bytes = limits.bus_bytes as usize;
+    to.waiting_bytes = limits.waiting_bytes as usize;
     to.socket_send_bytes = limits.socket_send_bytes as usize;
     to.socket_unsent_bytes = limits.socket_unsent_bytes as usize;
     let (records_max, timeout_ns) = (limits.history_records, ns(from.history_ms));
@@ -249,6 +252,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     engine.rate_max = limits.rate_max;
     engine.command_bytes = limits.command_bytes as usize;
     engine.commands_per_second = limits.commands_per_second as u32;
+    engine.book_levels = limits.book_levels as usize;
     engine.shed_bytes = limits.shed_bytes as usize;
     engine.shed_end_bytes = limits.shed_end_bytes as usize;
     engine.window_first_bytes = limits.window_first_bytes as usize;

@@ -95,6 +95,8 @@ table!(GatewayLimits {
     topics: u64 = 65_536,
     bus_messages: u64 = 65_536,
     bus_bytes: u64 = 32 << 20,
+    waiting_bytes: u64 = 64 << 20,
+    book_levels: u64 = 2_000_000,
     socket_send_bytes: u64 = 0,
     socket_unsent_bytes: u64 = 16_384,
 });
