@@ -1,6 +1,8 @@
 //! What the benches have in common: the records that they work on, and how long they measure. What each measures, and
 //! figures, are in `docs/benches.md`.
 
+pub mod command_scene;
+
 use std::time::Duration;
 
 use criterion::Criterion;

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Instructions of the engine per delivered update, by valgrind's callgrind: the same on a busy machine as on a quiet one.
 # Without arguments: counts, prints a table, and fails where a shape takes a tenth more than benches/instructions.txt says.
+# Then commands of clients, at two sizes: fails where one grows faster than what it is about.
 # --write: keeps the counts there. (Counts change with the compiler: write them anew with a new one.)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [[ ${1:-} == --help ]]; then
-    sed -n '2,4s/^# //p' "$0"
+    sed -n '2,5s/^# //p' "$0"
     exit 0
 fi
 if ! command -v valgrind > /dev/null; then
@@ -34,6 +35,30 @@ for shape in dashboard dashboard-json dashboard-trades firehose-trades books; do
     printf '%s %d\n' "$shape" "$each" >> "$counts"
     if [[ ${1:-} != --write ]] && ((each * 10 > ${before:-0} * 11)); then
         echo "$shape: $each instructions per delivery, ${before:-none} were kept" >&2
+        failed=1
+    fi
+done
+
+# What a command costs must not grow with how much there is: per unit of work, with four times as many instruments.
+cargo build --quiet --release --package tickwire-benches --example commands
+program=${CARGO_TARGET_DIR:-target}/release/examples/commands
+count() {
+    local log units instructions
+    log=$(mktemp)
+    units=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*counted*' \
+        "$program" "$1" "$2" 2> "$log") || { cat "$log" >&2; exit 1; }
+    instructions=$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$log")
+    rm -f "$log"
+    [[ ${instructions:-0} -gt $units ]] || { echo "$1: nothing was counted" >&2; exit 1; }
+    echo $((instructions / units))
+}
+printf '\n%-18s %12s %14s\n' command '500 each' '2,000 each'
+for task in resume unknown churn one ledger set_rate wildcard appear pending; do
+    few=$(count "$task" 500)
+    many=$(count "$task" 2000)
+    printf '%-18s %12d %14d\n' "$task" "$few" "$many"
+    if ((many * 10 > few * 13)); then
+        echo "$task: $many instructions for one of 2,000, $few for one of 500" >&2
         failed=1
     fi
 done

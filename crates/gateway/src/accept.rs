@@ -12,37 +12,36 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use tickwire_wire::Encoding;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::WINDOW_MS_MAX;
+use crate::files::Seldom;
+use crate::lobby::{Guest, Lobby};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
 
-/// Longest wait for the head of a request, against clients that send it byte by byte.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
-/// Connections that have not shaken hands yet.
-const HANDSHAKES_MAX: usize = 1024;
 /// Wait after the system refused a connection, most likely for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What else the public listener serves beside `/v1/stream`: the demo's page.
 pub trait Pages: Send + Sync + 'static {
     /// The answer to a request, or `None` where there is nothing.
-    fn answer(&self, method: &Method, path: &str) -> Option<Page>;
+    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page>;
 }
 
 /// A small document.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Page {
+    pub status: StatusCode,
     pub content_type: &'static str,
     pub body: Bytes,
 }
@@ -52,7 +51,7 @@ pub struct Page {
 pub struct NoPages;
 
 impl Pages for NoPages {
-    fn answer(&self, _: &Method, _: &str) -> Option<Page> {
+    fn answer(&self, _: &Method, _: &str, _: &HeaderMap) -> Option<Page> {
         None
     }
 }
@@ -71,8 +70,13 @@ pub(crate) struct Acceptor {
 }
 
 /// Accepts until it is told to stop. An error on one connection, or of the system, never ends it.
-pub(crate) async fn run(listener: TcpListener, acceptor: Arc<Acceptor>, stop: CancellationToken) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+pub(crate) async fn run(
+    listener: TcpListener,
+    acceptor: Arc<Acceptor>,
+    lobby: Arc<Lobby>,
+    stop: CancellationToken,
+) {
+    let mut failures = Seldom::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -81,40 +85,45 @@ pub(crate) async fn run(listener: TcpListener, acceptor: Arc<Acceptor>, stop: Ca
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection; raise the limit of open files if this goes on");
+                if let Some(times) = failures.now() {
+                    tracing::warn!(
+                        %error, times,
+                        "cannot accept connections; raise the limit of open files if this goes on"
+                    );
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-            acceptor.stats.refused.fetch_add(1, Ordering::Relaxed);
-            continue;
+        let guest = tokio::select! {
+            () = stop.cancelled() => return,
+            guest = lobby.admit() => guest,
         };
-        let acceptor = Arc::clone(&acceptor);
-        tokio::spawn(async move {
-            acceptor.serve(stream, peer).await;
-            drop(permit);
-        });
+        if let Some(guest) = guest {
+            tokio::spawn(Arc::clone(&acceptor).serve(stream, peer, guest));
+        }
     }
 }
 
 impl Acceptor {
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, guest: Guest) {
         let _ = stream.set_nodelay(true);
         let service = service_fn(|request| {
+            guest.asked();
             let answer = self.answer(request, peer);
             async { Ok::<_, Infallible>(answer) }
         });
         let served = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(None)
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-            .await;
-        if let Err(error) = served {
-            tracing::debug!(%peer, %error, "a connection ended before its handshake");
+            .with_upgrades();
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::debug!(%peer, %error, "a connection ended before its handshake");
+            },
+            why = guest.over() => tracing::debug!(%peer, why, "a connection was ended before its handshake"),
         }
     }
 
@@ -123,9 +132,10 @@ impl Acceptor {
         if path == "/v1/stream" {
             return self.upgrade(request, peer);
         }
-        match self.pages.answer(request.method(), path) {
+        match self.pages.answer(request.method(), path, request.headers()) {
             Some(page) => {
                 let mut response = Response::new(Full::new(page.body));
+                *response.status_mut() = page.status;
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
                 response
             }

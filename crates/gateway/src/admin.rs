@@ -12,54 +12,97 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tickwire_wire::{CloseCode, FeedState};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::text;
+use crate::accept::{ACCEPT_PAUSE, text};
 use crate::admin_sessions::{Answer, Shards};
 use crate::engine::{Pressure, SessionState, Survey};
+use crate::files::{Seldom, Spares};
 use crate::hops::Hops;
 use crate::hub::FeedReport;
+use crate::lobby::{Guest, Lobby};
 use crate::stats::Stats;
 
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may stay without a question.
+const IDLE: Duration = Duration::from_secs(60);
+/// Open files that are given up one by one where nothing else is left: so many can ask at the same time even then.
+const SPARES: usize = 4;
 
 /// Serves until it is told to stop.
-pub(crate) async fn run(listener: TcpListener, stats: Arc<Stats>, shards: Shards, stop: CancellationToken) {
+pub(crate) async fn run(
+    listener: TcpListener,
+    stats: Arc<Stats>,
+    shards: Shards,
+    connections: usize,
+    stop: CancellationToken,
+) {
     let mut registry = Registry::with_prefix("tickwire");
     registry.register_collector(Box::new(Figures(Arc::clone(&stats))));
-    let registry = Arc::new(registry);
+    let asked = Arc::new(Asked { stats, registry, shards });
+    let lobby = Lobby::new(connections, IDLE);
+    let (mut spares, mut failures) = (Spares::new(SPARES), Seldom::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(_) if spares.give() => continue,
+            Err(error) => {
+                if let Some(times) = failures.now() {
+                    tracing::warn!(%error, times, "cannot accept admin connections");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                spares.take_back();
+                continue;
+            }
         };
-        let (stats, registry, shards) = (Arc::clone(&stats), Arc::clone(&registry), shards.clone());
-        tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let (stats, registry, shards) = (Arc::clone(&stats), Arc::clone(&registry), shards.clone());
-                async move { Ok::<_, Infallible>(answer(&request, &stats, &registry, &shards).await) }
-            });
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "an admin connection ended");
+        let guest = tokio::select! {
+            () = stop.cancelled() => return,
+            guest = lobby.admit() => guest,
+        };
+        spares.take_back();
+        if let Some(guest) = guest {
+            tokio::spawn(Arc::clone(&asked).serve(stream, guest));
+        }
+    }
+}
+
+/// What is asked about.
+struct Asked {
+    stats: Arc<Stats>,
+    registry: Registry,
+    shards: Shards,
+}
+
+impl Asked {
+    async fn serve(self: Arc<Self>, stream: TcpStream, guest: Guest) {
+        let service = service_fn(|request: Request<Incoming>| {
+            guest.asked();
+            let asked = Arc::clone(&self);
+            async move {
+                let answer = answer(&request, &asked.stats, &asked.registry, &asked.shards).await;
+                Ok::<_, Infallible>(answer)
             }
         });
+        let served = hyper::server::conn::http1::Builder::new()
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::debug!(%error, "an admin connection ended");
+            },
+            why = guest.over() => tracing::debug!(why, "an admin connection was ended"),
+        }
     }
 }
 
@@ -79,7 +122,7 @@ async fn answer(
         "/v1/hops" => json((200, Hops::of(stats).to_json())),
         "/v1/sessions" => json(shards.list(request.uri().query()).await),
         path => match path.strip_prefix("/v1/sessions/") {
-            Some(id) => json(shards.one(id).await),
+            Some(id) => json(shards.one(id, request.uri().query()).await),
             None => text(
                 StatusCode::NOT_FOUND,
                 "here are /healthz, /readyz, /metrics, /v1/hops and /v1/sessions[/ID]\n",
@@ -171,6 +214,7 @@ impl Collector for Figures {
             ("history_failures", "Questions that the history did not answer", load(&hub.history_failures)),
             ("sessions_accepted", "Sessions that were opened", load(&stats.accepted)),
             ("sessions_refused", "Connections refused because of a limit", load(&stats.refused)),
+            ("connections_evicted", "Connections without a session that had to go", stats.evicted()),
             ("records_published", "Numbers that passed the subscriptions", stats.sum(|s| &s.published)),
             ("records_delivered", "Records handed to sockets", stats.sum(|s| &s.delivered)),
             ("records_conflated", "Records superseded by newer ones", stats.sum(|s| &s.conflated)),

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{
-    Account, Decided, Decision, Fate, Run, SessionDetail, SessionPage, SessionQuery, SessionRow,
+    Account, Decided, Decision, DetailQuery, Fate, Run, SessionDetail, SessionPage, SessionQuery, SessionRow,
     SessionState, SubscriptionRow, TopicId,
 };
 use crate::shard::Order;
@@ -26,7 +26,7 @@ const QUERY_BYTES_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Look {
     Page(SessionQuery, oneshot::Sender<SessionPage>),
-    Detail(String, oneshot::Sender<Option<SessionDetail>>),
+    Detail(String, DetailQuery, oneshot::Sender<Option<SessionDetail>>),
 }
 
 /// An answer: HTTP status and JSON.
@@ -74,18 +74,21 @@ impl Shards {
         }
         // A page that was cut ends the whole one: what comes behind it is not known of that shard.
         let pages = || answers.iter().flatten();
-        let cut = pages().filter(|page| page.more).filter_map(|page| page.rows.last()).map(order).min();
+        let cut = pages().filter_map(|page| page.upto.as_deref()).map(order).min();
         let mut rows: Vec<_> = answers
             .iter()
             .enumerate()
             .filter_map(|(at, answer)| Some((at, answer.as_ref()?)))
             .flat_map(|(at, page)| page.rows.iter().map(move |row| (at, row)))
-            .filter(|(_, row)| cut.is_none_or(|cut| order(row) <= cut))
+            .filter(|(_, row)| cut.is_none_or(|cut| order(&row.id) <= cut))
             .collect();
-        rows.sort_unstable_by_key(|(_, row)| order(row));
-        let has_more = cut.is_some() || rows.len() > query.limit;
+        rows.sort_unstable_by_key(|(_, row)| order(&row.id));
+        let is_long = rows.len() > query.limit;
         rows.truncate(query.limit);
-        let next = rows.last().filter(|_| has_more).map(|(_, row)| row.id.clone());
+        let next = match rows.last() {
+            Some((_, row)) if is_long => Some(row.id.clone()),
+            _ => cut.map(|(_, id)| id.to_owned()),
+        };
         let now = now_ns();
         let sessions: Vec<_> = rows.into_iter().map(|(at, row)| session(at, row, now)).collect();
         (200, json!({ "sessions": sessions, "next": next, "silent_shards": silent }))
@@ -95,16 +98,20 @@ impl Shards {
     ///
     /// # Cancel safety
     /// Dropping it drops the question.
-    pub(crate) async fn one(&self, id: &str) -> Answer {
+    pub(crate) async fn one(&self, id: &str, query: Option<&str>) -> Answer {
+        let query = match parse_detail(query.unwrap_or_default()) {
+            Ok(query) => query,
+            Err(problem) => return error(400, "bad_query", &problem),
+        };
         let shown: String = id.chars().take(64).collect();
         if id.len() > QUERY_BYTES_MAX {
             return error(404, "unknown_session", &format!("there is no session `{shown}...`"));
         }
-        let answers = self.ask(|reply| Look::Detail(id.to_owned(), reply)).await;
+        let answers = self.ask(|reply| Look::Detail(id.to_owned(), query, reply)).await;
         let is_silent = answers.iter().any(Option::is_none);
         let found = answers.into_iter().enumerate().find_map(|(at, answer)| Some((at, answer??)));
         match found {
-            Some((at, detail)) => (200, whole(at, &detail, now_ns())),
+            Some((at, detail)) => (200, whole(at, &detail, query.limit, now_ns())),
             None if is_silent => error(503, "no_answer", "a shard did not answer within a second; retry"),
             None => {
                 let problem = format!(
@@ -121,23 +128,15 @@ fn error(status: u16, code: &str, message: &str) -> Answer {
     (status, json!({ "error": { "code": code, "message": message } }))
 }
 
-fn order(row: &SessionRow) -> (usize, &str) {
-    (row.id.len(), &row.id)
+fn order(id: &str) -> (usize, &str) {
+    (id.len(), id)
 }
 
 fn parse(query: &str) -> Result<SessionQuery, String> {
     let mut wanted = SessionQuery { limit: LIMIT_DEFAULT, ..SessionQuery::default() };
-    if query.len() > QUERY_BYTES_MAX {
-        return Err(format!("the query is longer than {QUERY_BYTES_MAX} bytes"));
-    }
-    for part in query.split('&').filter(|part| !part.is_empty()) {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+    for (name, value) in parts(query)? {
         match name {
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                wanted.limit =
-                    limit.ok_or_else(|| format!("limit `{value}` is no number from 1 to {LIMIT_MAX}"))?;
-            }
+            "limit" => wanted.limit = limit(value)?,
             "after" => wanted.after = Some(value.to_owned()),
             "state" => {
                 let names = SessionState::ALL.map(SessionState::name).join(", ");
@@ -148,6 +147,35 @@ fn parse(query: &str) -> Result<SessionQuery, String> {
         }
     }
     Ok(wanted)
+}
+
+fn parse_detail(query: &str) -> Result<DetailQuery, String> {
+    let mut wanted = DetailQuery { limit: LIMIT_DEFAULT, after: None };
+    for (name, value) in parts(query)? {
+        match name {
+            "limit" => wanted.limit = limit(value)?,
+            "after" => {
+                let after = value.parse().ok();
+                wanted.after =
+                    Some(after.ok_or_else(|| format!("after `{value}` is not what a page before said"))?);
+            }
+            _ => return Err(format!("`{name}` means nothing here; there are limit and after")),
+        }
+    }
+    Ok(wanted)
+}
+
+fn parts(query: &str) -> Result<impl Iterator<Item = (&str, &str)>, String> {
+    if query.len() > QUERY_BYTES_MAX {
+        return Err(format!("the query is longer than {QUERY_BYTES_MAX} bytes"));
+    }
+    let parts = query.split('&').filter(|part| !part.is_empty());
+    Ok(parts.map(|part| part.split_once('=').unwrap_or((part, ""))))
+}
+
+fn limit(value: &str) -> Result<usize, String> {
+    let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    limit.ok_or_else(|| format!("limit `{value}` is no number from 1 to {LIMIT_MAX}"))
 }
 
 fn now_ns() -> u64 {
@@ -195,7 +223,7 @@ fn session(shard: usize, row: &SessionRow, now: u64) -> Value {
     })
 }
 
-fn whole(shard: usize, detail: &SessionDetail, now: u64) -> Value {
+fn whole(shard: usize, detail: &SessionDetail, limit: usize, now: u64) -> Value {
     let mut whole = session(shard, &detail.row, now);
     let names: HashMap<_, _> = detail.names.iter().map(|(topic, name)| (*topic, name.as_str())).collect();
     let mut decisions: Vec<_> =
@@ -204,6 +232,9 @@ fn whole(shard: usize, detail: &SessionDetail, now: u64) -> Value {
         .extend(detail.runs.iter().map(|(topic, symbol, entry)| (entry.since, run(*topic, symbol, entry))));
     decisions.sort_by_key(|(since, _)| *since);
     let decisions = decisions.into_iter().map(|(_, decision)| decision).collect();
+    whole["subscription_count"] = detail.row.subscriptions.into();
+    let path = |after| format!("/v1/sessions/{}?limit={limit}&after={after}", detail.row.id);
+    whole["next"] = detail.next.map(path).into();
     whole["subscriptions"] = detail.subscriptions.iter().map(subscription).collect();
     whole["decisions"] = Value::Array(decisions);
     whole

@@ -18,6 +18,8 @@ pub struct GatewayConfig {
     pub shards: usize,
     /// Between two rounds of writing. The first update after silence leaves at once.
     pub pacing: Pacing,
+    /// A connection that has not sent a whole request for this long is ended; so is one that asks for no more.
+    pub handshake_timeout: Duration,
     /// Over how long sessions are closed at a graceful end.
     pub drain_window: Duration,
     /// A feed whose ingester is not heard for this long is down. Ingesters beat twice a second.
@@ -31,6 +33,10 @@ pub struct GatewayConfig {
 pub struct Limits {
     /// Sessions at the same time.
     pub sessions: usize,
+    /// Connections that have no session yet, or that ask for pages, at the same time.
+    pub handshakes: usize,
+    /// Connections to the admin listener at the same time.
+    pub admin_connections: usize,
     /// Venues that the gateway follows.
     pub venues: usize,
     /// Instruments that the gateway knows.
@@ -46,6 +52,8 @@ pub struct Limits {
     pub bus_messages: usize,
     /// Bytes of them.
     pub bus_bytes: usize,
+    /// Bytes of records that wait in the gateway until the states of their topics are known.
+    pub waiting_bytes: usize,
     /// Kernel send buffer of a session's socket; 0 leaves it to the kernel, which then gives a distant client as much as
     /// its path holds. A fixed one bounds the throughput to about this much per round trip.
     pub socket_send_bytes: usize,
@@ -67,6 +75,7 @@ impl Default for GatewayConfig {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
             shards: 1,
             pacing: Pacing::default(),
+            handshake_timeout: Duration::from_secs(5),
             drain_window: Duration::from_secs(5),
             feed_down_after: Duration::from_millis(1250),
             limits: Limits::default(),
@@ -78,6 +87,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             sessions: 10_000,
+            handshakes: 1024,
+            admin_connections: 64,
             venues: 64,
             instruments: 65_536,
             topics: 65_536,
@@ -85,6 +96,7 @@ impl Default for Limits {
             subscriptions: 500_000,
             bus_messages: 65_536,
             bus_bytes: 32 << 20,
+            waiting_bytes: 64 << 20,
             socket_send_bytes: 0,
             socket_unsent_bytes: 16 << 10,
             backfill: None,
@@ -113,6 +125,7 @@ impl Default for Limits {
                 log_bytes: 256 << 20,
                 private_bytes: 256 << 20,
                 subscriptions: 500_000,
+                book_levels: 2_000_000,
                 write_bytes: 64 << 10,
             },
         }
@@ -131,6 +144,7 @@ impl Limits {
             log_bytes: self.memory_bytes / 4 / shards,
             private_bytes: self.memory_bytes / 4 / shards,
             subscriptions: self.subscriptions.div_ceil(shards),
+            book_levels: self.engine.book_levels.div_ceil(shards),
             ..self.engine.clone()
         }
     }
@@ -140,16 +154,24 @@ impl Limits {
     pub fn worst_case_bytes(&self, shards: usize) -> usize {
         // What each takes beside what it is owed, measured generously: a session with its decisions and one record more
         // than its share; a subscription with its runs of decisions, its place in all indexes and its line of the ledger;
-        // a topic with its newest records, books aside.
+        // a topic with its newest records, at the shard and at the hub; a connection without a session.
         const SESSION: usize = 24 << 10;
         const SUBSCRIPTION: usize = 1 << 10;
         const TOPIC: usize = 2 << 10;
         const INSTRUMENT: usize = 1 << 10;
+        const CONNECTION: usize = 32 << 10;
+        // A level of a book, in a list that has room to grow; and what is made of books for sessions, as often again as
+        // their levels, decoded and in each encoding.
+        const LEVEL: usize = 32;
+        const LEVEL_MADE: usize = 160;
         let engine = self.of_shard(shards);
         // Sessions that are being closed may hold as much again until their connections are cut.
         let private = engine.private_bytes.saturating_mul(2);
         let shares = engine.log_bytes.saturating_mul(LOG_FACTOR).saturating_add(private);
-        let of_shards = shares.saturating_add(TOPIC.saturating_mul(self.topics)).saturating_mul(shards);
+        let levels = engine.book_levels_max();
+        let books = levels.saturating_mul(LEVEL + LEVEL_MADE);
+        let topics = TOPIC.saturating_mul(self.topics);
+        let of_shards = shares.saturating_add(topics).saturating_add(books).saturating_mul(shards);
         let backfill = self.backfill.map_or(0, |_| BACKFILL_PARTS_MAX * PART_MEMORY);
         let session = SESSION + engine.command_bytes + backfill;
         [
@@ -157,6 +179,9 @@ impl Limits {
             self.sessions.saturating_mul(session),
             self.subscriptions.saturating_mul(SUBSCRIPTION),
             self.instruments.saturating_mul(INSTRUMENT),
+            (self.handshakes + self.admin_connections).saturating_mul(CONNECTION),
+            self.engine.book_levels_max().saturating_mul(LEVEL),
+            self.waiting_bytes,
             self.bus_bytes,
         ]
         .into_iter()
@@ -173,10 +198,12 @@ mod tests {
         let limits = Limits::default();
         for shards in [1, 2, 8] {
             let worst = limits.worst_case_bytes(shards);
-            assert!(worst < 4 * limits.memory_bytes, "{} MiB with {shards} shards", worst >> 20);
+            assert!(worst < 5 * limits.memory_bytes, "{} MiB with {shards} shards", worst >> 20);
         }
-        let small =
+        let mut small =
             Limits { memory_bytes: 64 << 20, sessions: 100, subscriptions: 10_000, topics: 1_000, ..limits };
+        (small.handshakes, small.instruments, small.waiting_bytes) = (100, 1_000, 1 << 20);
+        small.engine.book_levels = 100_000;
         assert!(small.worst_case_bytes(1) < 4 * small.memory_bytes, "{}", small.worst_case_bytes(1) >> 20);
     }
 
@@ -187,5 +214,6 @@ mod tests {
         assert_eq!(of_one.log_bytes * 4, limits.memory_bytes / 4);
         assert_eq!(of_one.private_bytes * 4, limits.memory_bytes / 4);
         assert_eq!(of_one.subscriptions * 4, limits.subscriptions);
+        assert_eq!(of_one.book_levels * 4, limits.engine.book_levels);
     }
 }

@@ -1,8 +1,8 @@
 //! Starting a gateway and ending it in good order.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ use crate::admin;
 use crate::admin_sessions::Shards;
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, Limits};
+use crate::files::{Places, Shortage};
 use crate::hub::{self, HistorySetup, HubSetup, HubStats, Question, ShardLink};
+use crate::lobby::Lobby;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 
@@ -36,6 +38,11 @@ pub enum StartError {
     Listen { option: &'static str, address: SocketAddr, source: std::io::Error },
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    #[error(
+        "the limit of open files is {open_files}, which leaves nothing for sessions; this configuration needs {needed}: \
+         raise it (ulimit -n, LimitNOFILE=)"
+    )]
+    OpenFiles { open_files: u64, needed: usize },
 }
 
 fn remedy(error: &std::io::Error) -> &'static str {
@@ -78,11 +85,18 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let public = listen("--listen", config.listen).await?;
         let admin = listen("--admin-listen", config.admin_listen).await?;
+        let places = places(&config)?;
+        let lobby = Lobby::new(places.handshakes, config.handshake_timeout);
         let clock = Clock::start();
         let hub_stats = Arc::new(HubStats::default());
         let shard_stats: Vec<_> =
             (0..config.shards.clamp(1, 64)).map(|_| Arc::new(ShardStats::default())).collect();
-        let stats = Arc::new(Stats { hub: Arc::clone(&hub_stats), shards: shard_stats, ..Stats::default() });
+        let stats = Arc::new(Stats {
+            hub: Arc::clone(&hub_stats),
+            shards: shard_stats,
+            lobby: OnceLock::from(Arc::clone(&lobby)),
+            ..Stats::default()
+        });
         let (accepting, running) = (CancellationToken::new(), CancellationToken::new());
         let (wishes, wished) = mpsc::channel(WISHES_MAX);
         let mut gateway = Self {
@@ -124,6 +138,7 @@ impl Gateway {
             venues: config.limits.venues,
             instruments: config.limits.instruments,
             topics: config.limits.topics,
+            waiting_bytes: config.limits.waiting_bytes,
             feed_down_ns: config.feed_down_after.as_nanos() as u64,
         };
         let inbox = InboxLimits {
@@ -146,7 +161,7 @@ impl Gateway {
         gateway.spawn_all(shards, setup)?;
         let acceptor = Arc::new(Acceptor {
             shards: gateway.orders.clone(),
-            sessions: Arc::new(Semaphore::new(config.limits.sessions)),
+            sessions: Arc::new(Semaphore::new(places.sessions)),
             pages,
             stats: Arc::clone(&stats),
             send_bytes: config.limits.socket_send_bytes,
@@ -154,8 +169,9 @@ impl Gateway {
             instance: clock.now() / 1_000_000,
             next: AtomicU64::new(1),
         });
-        tokio::spawn(accept::run(public, acceptor, accepting));
-        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), running));
+        tokio::spawn(accept::run(public, acceptor, lobby, accepting));
+        let connections = config.limits.admin_connections;
+        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), connections, running));
         Ok(gateway)
     }
 
@@ -249,6 +265,25 @@ impl Gateway {
             tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         let _ = tokio::time::timeout(FAREWELL, joined).await;
     }
+}
+
+/// How many connections there may be; says so where that is less than what is configured.
+fn places(config: &GatewayConfig) -> Result<Places, StartError> {
+    // The shards, the hub, the history, and those that serve handshakes.
+    let threads = config.shards.clamp(1, 64) + 3;
+    let short = |Shortage { open_files, needed }| StartError::OpenFiles { open_files, needed };
+    let (places, shortage) = Places::now(&config.limits, threads).map_err(short)?;
+    if let Some(Shortage { open_files, needed }) = shortage {
+        tracing::warn!(
+            open_files,
+            needed,
+            sessions = places.sessions,
+            handshakes = places.handshakes,
+            "the limit of open files is below what gateway.limits.sessions and gateway.limits.handshakes need, so there \
+             will be fewer: raise it (ulimit -n, LimitNOFILE=), or lower them"
+        );
+    }
+    Ok(places)
 }
 
 async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

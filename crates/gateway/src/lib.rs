@@ -9,9 +9,11 @@ mod admin_sessions;
 mod clock;
 mod config;
 pub mod engine;
+mod files;
 mod gateway;
 mod hops;
 mod hub;
+mod lobby;
 mod shard;
 #[cfg(test)]
 mod sim;
@@ -19,6 +21,7 @@ mod stats;
 
 pub use accept::{NoPages, Page, Pages};
 pub use config::{GatewayConfig, Limits};
+pub use files::raise_open_files;
 pub use gateway::{Gateway, StartError};
-pub use hyper::Method;
+pub use hyper::{HeaderMap, Method, StatusCode, Uri};
 pub use shard::Pacing;

@@ -1,11 +1,12 @@
 //! Counts that the loops publish and the admin side reads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::engine::Survey;
 use crate::hops::Hops;
 use crate::hub::HubStats;
+use crate::lobby::Lobby;
 
 /// Of one shard. Written twice a second by its own thread, its sessions at each tick.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ pub(crate) struct Stats {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) draining: AtomicBool,
+    /// Of the public listener.
+    pub(crate) lobby: OnceLock<Arc<Lobby>>,
     /// Closed sessions, by the place of the code in `CloseCode::ALL`.
     pub(crate) closed: [AtomicU64; 8],
 }
@@ -47,6 +50,11 @@ impl Stats {
     /// Sum of one count over all shards.
     pub(crate) fn sum(&self, count: impl Fn(&ShardStats) -> &AtomicU64) -> u64 {
         self.shards.iter().map(|shard| count(shard).load(Ordering::Relaxed)).sum()
+    }
+
+    /// Connections that had to go for others before they were sessions.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.lobby.get().map_or(0, |lobby| lobby.evicted.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_ready(&self) -> bool {

@@ -135,6 +135,14 @@ impl Program {
         self.signal(Signal::TERM);
     }
 
+    /// Tells it that its terminal closed: SIGHUP.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Stops it with SIGSTOP: its sockets stay open and nobody reads them. Returns when all its threads stand still.
     ///
     /// # Panics

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use tickwire_bus::{Backplane, MemoryBus, MemoryLimits, NatsBus};
 use tickwire_feed::adapter::Adapter;
 use tickwire_feed::{IngestControl, IngestError, Ingester, Summary};
-use tickwire_gateway::{Gateway, Method, Page, Pages};
+use tickwire_gateway::{Gateway, HeaderMap, Method, Page, Pages, StatusCode, Uri};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DemoCommand, Settings};
 use crate::config::Config;
-use crate::gateway::log_bounds;
+use crate::gateway::prepare;
 use crate::ingest::{recorded, simulated};
 use crate::printing::say;
 use crate::stop;
@@ -46,7 +46,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     };
     let source = if is_replay { "replay" } else { "sim" };
     let pages = Arc::new(DemoPages { venue: feed.venue.clone(), source, control: feed.control });
-    log_bounds(&config.gateway);
+    prepare(&config.gateway);
     let gateway = Gateway::start(config.gateway, Arc::clone(&bus), pages).await?;
     say(format_args!(
         "Tickwire demo, {}: open http://{}/ in a browser",
@@ -102,22 +102,21 @@ struct DemoPages {
 }
 
 impl Pages for DemoPages {
-    fn answer(&self, method: &Method, path: &str) -> Option<Page> {
-        match (method, path) {
+    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page> {
+        let switch: fn(&IngestControl) = match (method, path) {
             (&Method::GET | &Method::HEAD, "/" | "/index.html") => {
-                Some(Page { content_type: "text/html; charset=utf-8", body: Bytes::from_static(PAGE) })
+                return Some(page(StatusCode::OK, "text/html; charset=utf-8", Bytes::from_static(PAGE)));
             }
-            (&Method::GET, "/demo.json") => Some(self.state()),
-            (&Method::POST, "/demo/freeze") => {
-                self.control.pause();
-                Some(self.state())
-            }
-            (&Method::POST, "/demo/resume") => {
-                self.control.resume();
-                Some(self.state())
-            }
-            _ => None,
+            (&Method::GET, "/demo.json") => return Some(self.state()),
+            (&Method::POST, "/demo/freeze") => IngestControl::pause,
+            (&Method::POST, "/demo/resume") => IngestControl::resume,
+            _ => return None,
+        };
+        if let Err(reason) = is_own(headers) {
+            return Some(page(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", reason.into()));
         }
+        switch(&self.control);
+        Some(self.state())
     }
 }
 
@@ -129,6 +128,71 @@ impl DemoPages {
             "source": self.source,
             "frozen": self.control.is_paused(),
         });
-        Page { content_type: "application/json", body: state.to_string().into() }
+        page(StatusCode::OK, "application/json", state.to_string().into())
+    }
+}
+
+fn page(status: StatusCode, content_type: &'static str, body: Bytes) -> Page {
+    Page { status, content_type, body }
+}
+
+/// Whether a request comes from the demo's own page: any page on the web can make a browser send one here.
+///
+/// Browsers name the page's origin with each POST. That it has the same name as this server is not enough: a name of
+/// somebody else's can be made to lead here. So the name must be an address, or `localhost`.
+fn is_own(headers: &HeaderMap) -> Result<(), &'static str> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(host) = text("host").and_then(|host| host.parse::<Uri>().ok()?.into_parts().authority) else {
+        return Err("this button is for the demo's own page: the request names no host\n");
+    };
+    let name = host.host().trim_matches(['[', ']']);
+    if name != "localhost" && name.parse::<std::net::IpAddr>().is_err() {
+        return Err("this button works where the demo is opened by its address or as localhost\n");
+    }
+    let origin = text("origin").and_then(|origin| origin.parse::<Uri>().ok()?.into_parts().authority);
+    match origin {
+        Some(origin) if origin == host => Ok(()),
+        Some(_) => {
+            Err("this button is for the demo's own page: the request comes from another one (Origin)\n")
+        }
+        None => {
+            Err("this button is for the demo's own page: the request does not say where it comes from; send \
+                     Origin: http://HOST:PORT of this server\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(host: &str, origin: Option<&str>, told: Option<&str>) {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", host.parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert("origin", origin.parse().unwrap());
+        }
+        match (is_own(&headers), told) {
+            (Ok(()), None) => {}
+            (Err(reason), Some(part)) => assert!(reason.contains(part), "{host} {origin:?}: {reason}"),
+            (got, _) => panic!("{host} {origin:?}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn buttons_are_for_the_own_page() {
+        check("127.0.0.1:7400", Some("http://127.0.0.1:7400"), None);
+        check("localhost:7400", Some("http://localhost:7400"), None);
+        check("[::1]:7400", Some("http://[::1]:7400"), None);
+        check("192.168.1.7", Some("http://192.168.1.7"), None);
+        check("127.0.0.1:7400", Some("https://news.example"), Some("another one"));
+        check("127.0.0.1:7400", Some("http://127.0.0.1:8080"), Some("another one"));
+        check("127.0.0.1:7400", Some("http://localhost:7400"), Some("another one"));
+        check("127.0.0.1:7400", Some("null"), Some("another one"));
+        check("127.0.0.1:7400", None, Some("does not say"));
+        check("127.0.0.1:7400", Some("?"), Some("does not say"));
+        check("evil.example:7400", Some("http://evil.example:7400"), Some("by its address"));
+        check("", Some("http://127.0.0.1:7400"), Some("names no host"));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     }
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
-    log_bounds(&config.gateway);
+    prepare(&config.gateway);
     let gateway = Gateway::start(config.gateway, Arc::clone(&bus), Arc::new(NoPages)).await?;
     say(format_args!("stream: ws://{}/v1/stream", gateway.listen_address()));
     say(format_args!("admin: http://{}/readyz", gateway.admin_address()));
@@ -29,8 +29,11 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     Ok(())
 }
 
-/// Says how much memory the limits allow.
-pub(crate) fn log_bounds(config: &GatewayConfig) {
+/// Lets the process have the files that it may have, and says how much memory the limits allow.
+pub(crate) fn prepare(config: &GatewayConfig) {
+    if let Err(error) = tickwire_gateway::raise_open_files() {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
     let worst_mib = config.limits.worst_case_bytes(config.shards) >> 20;
     tracing::info!(
         shards = config.shards,

@@ -12,9 +12,9 @@ pub(crate) fn say(line: impl Display) {
     }
 }
 
-/// Writes a line about what went wrong.
+/// Writes a line about what went wrong, where anybody can still read it.
 pub(crate) fn complain(line: impl Display) {
-    eprintln!("{line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Standard output for many lines at a time: what is written leaves with the next flush, or when 64 KiB are full.

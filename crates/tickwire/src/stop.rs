@@ -1,20 +1,55 @@
-//! Being asked to stop: Ctrl-C and SIGTERM. A second one ends the process at once.
+//! Being asked to stop: Ctrl-C, SIGTERM, and a terminal that closes (SIGHUP). A second Ctrl-C or SIGTERM ends the process at
+//! once; a second SIGHUP does not, because a terminal that closes may send two.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by the first signal.
+/// A token that is cancelled by the first signal. A process that was started to outlive its terminal (`nohup`) ignores
+/// SIGHUP as before.
 pub(crate) fn on_signal() -> anyhow::Result<CancellationToken> {
     let token = CancellationToken::new();
+    let ignores_hangup = ignores_hangup();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = if ignores_hangup { None } else { Some(signal(SignalKind::hangup())?) };
     let asked = token.clone();
     tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
-        tracing::info!("stopping; a second signal ends at once");
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} _ = hung_up => {} }
+        tracing::info!("stopping; a second SIGINT or SIGTERM ends at once");
         asked.cancel();
         tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
         std::process::exit(130);
     });
     Ok(token)
+}
+
+/// Whether this process was started with SIGHUP ignored. Elsewhere than on Linux nobody tells without unsafe code.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_ignored(&status, 1))
+}
+
+/// Reads the mask of ignored signals of `/proc/PID/status`.
+fn is_ignored(status: &str, signal: u32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals() {
+        let status = "Name:\ttickwire\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+        assert!(is_ignored(status, 1) && is_ignored(status, 13));
+        assert!(!is_ignored(status, 2) && !is_ignored(status, 15));
+        assert!(!is_ignored("Name:\tx\n", 1) && !is_ignored("SigIgn:\tzz\n", 1));
+    }
 }

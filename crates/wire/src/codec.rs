@@ -162,6 +162,15 @@ pub fn decode_command(encoding: Encoding, bytes: &[u8]) -> Result<Command, Decod
     decoded.and_then(check_rate).map_err(|reason| DecodeError::new(encoding, 0, reason))
 }
 
+/// The id of a command that cannot be read as a whole, where that much of it can be read.
+pub fn command_id(encoding: Encoding, bytes: &[u8]) -> Option<u64> {
+    match encoding {
+        Encoding::Proto => proto::command_id(bytes),
+        Encoding::MsgPack => msgpack::command_id(bytes),
+        Encoding::Json => json::command_id(bytes),
+    }
+}
+
 fn check_rate(command: Command) -> Result<Command, String> {
     let rate = match &command {
         Command::Subscribe(c) => c.max_rate,

@@ -50,6 +50,10 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
     command::read(bytes)
 }
 
+pub(crate) fn command_id(bytes: &[u8]) -> Option<u64> {
+    command::id(bytes)
+}
+
 /// Everything but market data, on its way out.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

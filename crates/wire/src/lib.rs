@@ -37,7 +37,8 @@ mod symbol;
 pub use book::{Applied, BookError, BookState};
 pub use close::{CloseCode, may_retry};
 pub use codec::{
-    Batch, DecodeError, Encoding, decode_command, encode_command, encode_message, encode_sent_time,
+    Batch, DecodeError, Encoding, command_id, decode_command, encode_command, encode_message,
+    encode_sent_time,
 };
 pub use message::{Command, Message};
 pub use number::InstrumentNumbers;

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use rmp::Marker;
-use rmp::decode::read_marker;
+use rmp::decode::{read_array_len, read_int, read_marker};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -71,6 +71,16 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
         return Err(format!("{} bytes follow the command", bytes.len() - used));
     }
     Ok(command)
+}
+
+pub(crate) fn command_id(mut bytes: &[u8]) -> Option<u64> {
+    read_array_len(&mut bytes).ok()?;
+    let op: u64 = read_int(&mut bytes).ok()?;
+    if !matches!(op, 1..=4 | 6) {
+        return None;
+    }
+    read_array_len(&mut bytes).ok()?;
+    read_int(&mut bytes).ok()
 }
 
 /// Length of the first value, found without decoding it. Refuses containers that claim more values than bytes follow,

@@ -55,6 +55,28 @@ pub(crate) fn record_length(bytes: &[u8]) -> Result<usize, String> {
     Ok(bytes.len() - rest.len())
 }
 
+pub(crate) fn command_id(mut bytes: &[u8]) -> Option<u64> {
+    loop {
+        match decode_key(&mut bytes).ok()? {
+            (1..=4 | 6, WireType::LengthDelimited) => {
+                let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
+                // A command that is cut off may still say whose it is.
+                return first_id(bytes.get(..length).unwrap_or(bytes));
+            }
+            (tag, wire_type) => skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).ok()?,
+        }
+    }
+}
+
+fn first_id(mut body: &[u8]) -> Option<u64> {
+    loop {
+        match decode_key(&mut body).ok()? {
+            (1, WireType::Varint) => return decode_varint(&mut body).ok(),
+            (tag, wire_type) => skip_field(wire_type, tag, &mut body, DecodeContext::default()).ok()?,
+        }
+    }
+}
+
 fn split_field<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
     let length = decode_varint(rest).map_err(|e| e.to_string())?;
     let (field, after) = usize::try_from(length)

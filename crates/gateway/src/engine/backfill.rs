@@ -74,7 +74,6 @@ enum Stage {
 pub(crate) struct Backfill {
     stage: Stage,
     ticket: u64,
-    deadline: u64,
     /// Counts among the session's parts.
     is_active: bool,
     records: VecDeque<Arc<Update>>,
@@ -93,7 +92,6 @@ impl Backfill {
         let backfill = Self {
             stage: Stage::Queued,
             ticket: 0,
-            deadline: 0,
             is_active: false,
             records: VecDeque::new(),
             upto: start,
@@ -128,10 +126,16 @@ impl Turns {
         self.queue.push_back(sub);
     }
 
-    /// A subscription ended.
-    pub(crate) fn forget(&mut self, index: u32, sub: &Sub) {
-        self.queue.retain(|queued| *queued != index);
-        self.active -= usize::from(sub.backfill.as_ref().is_some_and(|backfill| backfill.is_active));
+    /// A subscription ended. Returns whether it may be in the queue: see [`Turns::sweep`].
+    pub(crate) fn forget(&mut self, sub: &Sub) -> bool {
+        let Some(backfill) = &sub.backfill else { return false };
+        self.active -= usize::from(backfill.is_active);
+        backfill.stage == Stage::Queued
+    }
+
+    /// Takes those that ended out of the queue.
+    pub(crate) fn sweep(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.queue.retain(|index| is_there(*index));
     }
 
     /// Somebody waits, and there is room.
@@ -147,6 +151,8 @@ pub(super) struct Desk {
     tickets: u64,
     /// By ticket; may name a subscription that ended.
     open: HashMap<u64, SubRef>,
+    /// Deadlines of the questions, in order, because each may take the same time; also of those that were answered.
+    due: VecDeque<(u64, u64)>,
 }
 
 impl Engine {
@@ -174,10 +180,10 @@ impl Engine {
             self.desk.tickets += 1;
             backfill.stage = Stage::Asked;
             backfill.ticket = self.desk.tickets;
-            backfill.deadline = now + limits.timeout_ns;
             session.turns.active += usize::from(!std::mem::replace(&mut backfill.is_active, true));
             let (ticket, last, cursor) = (backfill.ticket, backfill.last, backfill.cursor);
             self.desk.open.insert(ticket, SubRef { session: key, sub: index });
+            self.desk.due.push_back((now + limits.timeout_ns, ticket));
             self.wishes.push(Wish::Backfill(BackfillAsk {
                 ticket,
                 topic,
@@ -209,21 +215,11 @@ impl Engine {
 
     /// Gives up what did not come in time, and asks for what may be asked now.
     pub(super) fn tick_backfills(&mut self, now: u64) {
-        if self.desk.open.is_empty() {
-            return;
-        }
-        let open: Vec<_> = self.desk.open.iter().map(|(ticket, place)| (*ticket, *place)).collect();
-        for (ticket, place) in open {
-            match self.open_backfill(place, ticket) {
-                Some(backfill) if now < backfill.deadline => {}
-                Some(backfill) => {
-                    backfill.give_up();
-                    self.desk.open.remove(&ticket);
-                    self.mark(place);
-                }
-                None => {
-                    self.desk.open.remove(&ticket);
-                }
+        while let Some((_, ticket)) = self.desk.due.pop_front_if(|(deadline, _)| *deadline <= now) {
+            let Some(place) = self.desk.open.remove(&ticket) else { continue };
+            if let Some(backfill) = self.open_backfill(place, ticket) {
+                backfill.give_up();
+                self.mark(place);
             }
             self.ask_backfills(place.session, now);
         }

@@ -21,13 +21,15 @@ const LOOKED_AT: usize = 8;
 const CRITICAL_KEPT: usize = 16;
 /// What one write may carry when the share of sessions is used up.
 const WRITE_BYTES_LEAST: usize = 1 << 10;
-/// A position of a resume vector beside its names.
-const POSITION_BYTES: usize = 128;
+/// Sessions that hold less are not among those that may be closed for what others need, while there are any that hold more.
+const HEAVY: usize = 4 << 10;
 
 /// The sum of all logs of a shard, and where they are.
 #[derive(Debug, Default)]
 pub(crate) struct LogBudget {
     total: usize,
+    /// Levels of all books.
+    levels: usize,
     /// Topics whose logs were not empty when they were last weighed.
     held: Vec<TopicId>,
     hand: usize,
@@ -37,12 +39,17 @@ impl LogBudget {
     pub(crate) fn total(&self) -> usize {
         self.total
     }
+
+    pub(crate) fn levels(&self) -> usize {
+        self.levels
+    }
 }
 
 /// What a topic's log counts for, and its place among those that count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weighed {
     bytes: usize,
+    levels: usize,
     place: Option<u32>,
 }
 
@@ -81,6 +88,11 @@ impl Engine {
         let bytes = topic.log_bytes();
         let before = std::mem::replace(&mut topic.weighed.bytes, bytes);
         self.logs.total = self.logs.total + bytes - before;
+        if topic.channel == Channel::Book {
+            let levels = topic.book.bids().len() + topic.book.asks().len();
+            let before = std::mem::replace(&mut topic.weighed.levels, levels);
+            self.logs.levels = self.logs.levels + levels - before;
+        }
         if bytes > 0 && topic.weighed.place.is_none() {
             topic.weighed.place = Some(self.logs.held.len() as u32);
             self.logs.held.push(id);
@@ -92,6 +104,7 @@ impl Engine {
         let Some(topic) = self.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
         let weighed = std::mem::take(&mut topic.weighed);
         self.logs.total -= weighed.bytes;
+        self.logs.levels -= weighed.levels;
         let Some(place) = weighed.place else { return };
         self.logs.held.swap_remove(place as usize);
         if let Some(moved) = self.logs.held.get(place as usize).copied()
@@ -99,6 +112,25 @@ impl Engine {
         {
             moved.weighed.place = Some(place);
         }
+    }
+
+    /// A book has changed. Where all of them have grown far beyond what is granted, those who take this one are closed, and
+    /// it is given up: a part of it would be wrong.
+    pub(super) fn weigh_book(&mut self, id: TopicId) {
+        if self.logs.levels <= self.limits.book_levels_max() {
+            return;
+        }
+        let Some(topic) = self.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
+        topic.give_up_book();
+        for subscriber in topic.subscribers.clone() {
+            self.close(subscriber.at.session, CloseCode::Internal);
+        }
+        self.note_log(id);
+    }
+
+    /// Levels of all books.
+    pub fn book_levels(&self) -> usize {
+        self.logs.levels()
     }
 
     /// Of some logs, this one among them, the longest that can be cut.
@@ -129,16 +161,9 @@ impl Engine {
         while self.private_bytes > self.limits.private_bytes {
             let fair = self.limits.private_bytes / self.sessions.len().max(1);
             let is_open = |session: &&Session| !session.is_ending();
-            let holds = |key| self.sessions.get(key).filter(is_open).map_or(0, |session| session.private);
-            let greedy = if holds(key) > fair {
-                Some(key)
-            } else {
-                let open = self.sessions.iter().filter(|(_, session)| !session.is_ending());
-                open.max_by_key(|(_, session)| session.private)
-                    .filter(|(_, session)| session.private > 0)
-                    .map(|(key, _)| key)
-            };
-            let Some(greedy) = greedy else { return };
+            let held = self.sessions.get(key).filter(is_open).map_or(0, |session| session.private);
+            let heaviest = self.heavy.last().map(|(_, key)| *key).filter(|_| held <= fair);
+            let Some(greedy) = heaviest.or((held > 0).then_some(key)) else { return };
             self.close(greedy, CloseCode::SlowConsumer);
         }
     }
@@ -146,12 +171,25 @@ impl Engine {
     /// Brings the sum up to date with one session.
     pub(super) fn note_session(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let names = |position: &tickwire_wire::ResumePosition| position.channel.len() + position.symbol.len();
-        let resume = session.resume.iter().map(|position| POSITION_BYTES + names(position)).sum::<usize>();
+        let resume = session.resume.as_ref().map_or(0, |positions| positions.bytes());
         let waits = session.control.len() + session.unsent_bytes + resume;
         let bytes = if session.is_ending() { 0 } else { waits };
         let before = std::mem::replace(&mut session.private, bytes);
-        self.private_bytes = self.private_bytes + bytes - before;
+        self.weighed(key, before, bytes);
+    }
+
+    /// What a session holds alone has changed.
+    pub(super) fn weighed(&mut self, key: SessionKey, before: usize, after: usize) {
+        self.private_bytes = self.private_bytes + after - before;
+        if before == after {
+            return;
+        }
+        if before >= HEAVY {
+            self.heavy.remove(&(before, key));
+        }
+        if after >= HEAVY {
+            self.heavy.insert((after, key));
+        }
     }
 
     /// What one write may carry now.

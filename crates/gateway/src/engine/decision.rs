@@ -289,9 +289,9 @@ impl Decisions {
         self.ring.iter()
     }
 
-    /// With their topics, in no order.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = (TopicId, &Run)> {
-        self.runs.iter().flat_map(|(topic, runs)| runs.iter().map(|run| (*topic, run)))
+    /// Of one topic, oldest first.
+    pub(crate) fn runs(&self, topic: TopicId) -> impl Iterator<Item = &Run> {
+        self.runs.get(&topic).into_iter().flatten()
     }
 
     /// How many of each of [`KINDS`]: entries of the ring, and numbers of runs.

@@ -42,14 +42,27 @@ impl Dirty {
         self.queue.is_empty()
     }
 
-    pub(crate) fn remove(&mut self, index: u32) {
-        if self.unmark(index) {
-            self.queue.retain(|marked| *marked != index);
+    /// Subscriptions end: however many, the queue is gone through once.
+    pub(crate) fn remove(&mut self, indexes: &[u32]) {
+        let mut was_marked = false;
+        for index in indexes {
+            was_marked |= self.unmark(*index);
+        }
+        if was_marked {
+            let mut queue = std::mem::take(&mut self.queue);
+            queue.retain(|index| self.is_marked(*index));
+            self.queue = queue;
         }
     }
 
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    fn is_marked(&self, index: u32) -> bool {
+        let far = |index: u32| self.far.get((index / u64::BITS - 1) as usize).copied().unwrap_or_default();
+        let marks = if index < u64::BITS { self.near } else { far(index) };
+        marks & bit(index) != 0
     }
 
     /// Returns whether it was marked.
@@ -92,11 +105,12 @@ mod tests {
         }
         assert_eq!(dirty.pop(), Some(3));
         dirty.mark(3);
-        dirty.remove(64);
-        dirty.remove(65);
-        dirty.remove(1_000);
+        dirty.remove(&[64, 65]);
+        dirty.remove(&[1_000]);
         dirty.mark(64);
-        assert_eq!(all(dirty), [200, 0, 3, 64]);
+        dirty.mark(65);
+        dirty.remove(&[0, 65]);
+        assert_eq!(all(dirty), [200, 3, 64]);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use tickwire_wire::{Channel, Ledger, Message, Refused, Subscribed};
 
 use super::command::refused;
 use super::session::SessionKey;
-use super::sub::ledger_entry;
 use super::update::{Ended, InstrumentInfo, TopicId};
 use super::{Engine, Wish, fill};
 
@@ -23,14 +22,14 @@ impl Engine {
             return;
         };
         self.endings.insert(index, Arc::clone(ended));
-        if let Some(symbols) = self.names.get_mut(&info.name.venue)
-            && symbols.get(&info.name.symbol) == Some(&index)
-        {
-            symbols.remove(&info.name.symbol);
+        if let Some(names) = self.names.get_mut(&info.name.venue) {
+            names.remove(&info.name.symbol, index);
         }
+        let refusal = self.refusal_of_ended(&info, Channel::Trade);
+        let refusal = |channel: Channel| Refused { channel: channel as i32, ..refusal.clone() };
+        self.refuse_instrument(index, refusal, now);
         for channel in Channel::ALL {
             let id = TopicId::new(index, channel);
-            self.refuse_waiters(id, &ended.reason, true, now);
             self.wake_all(id);
             let Some(topic) = self.topics.get(id.0 as usize).and_then(Option::as_deref) else { continue };
             for subscriber in topic.subscribers.clone() {
@@ -61,19 +60,14 @@ impl Engine {
         if settled.is_empty() {
             return false;
         }
+        let encoding = session.encoding;
         let (mut refusals, mut entries) = (Vec::new(), Vec::new());
-        for index in settled {
-            let Some(session) = self.sessions.get_mut(key) else { return false };
-            let Some(sub) = session.remove(index) else { continue };
-            session.lossless_bytes = session.lossless_bytes.saturating_sub(sub.waiting_bytes);
+        for sub in session.remove(&settled) {
             let id = sub.topic;
-            if let Some(topic) = self.topics[id.0 as usize].as_deref() {
-                entries.push(ledger_entry(&sub, topic));
-                let info = Arc::clone(&topic.info);
-                session.leave_venue(info.venue);
+            if let Some(info) = self.topics[id.0 as usize].as_deref().map(|topic| Arc::clone(&topic.info)) {
                 refusals.push(self.refusal_of_ended(&info, id.channel()));
             }
-            self.detach(&sub, now);
+            entries.extend(self.take_leave(key, &sub, encoding, now));
         }
         self.say(key, &Message::Subscribed(Subscribed { refused: refusals, ..Subscribed::default() }));
         self.say(key, &Message::Ledger(Ledger { id: 0, entries }));

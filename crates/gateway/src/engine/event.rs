@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{CloseCode, Heartbeat, Message, Position};
+use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::decision::Decision;
@@ -44,6 +44,9 @@ impl Engine {
         let stood = (topic.epoch, topic.sequence);
         topic.append(update, self.stamp, limits);
         self.weigh_log(update.topic);
+        if update.topic.channel() == Channel::Book {
+            self.weigh_book(update.topic);
+        }
         let Some(topic) = self.topics.get_mut(update.topic.0 as usize).and_then(Option::as_deref_mut) else {
             return;
         };
@@ -120,6 +123,9 @@ impl Engine {
         topic.restart(state, &mut self.stamp, limits);
         let subscribers = topic.subscribers.clone();
         self.weigh_log(state.topic);
+        if state.topic.channel() == Channel::Book {
+            self.weigh_book(state.topic);
+        }
         for subscriber in subscribers {
             self.mark(subscriber.at);
         }
@@ -133,8 +139,8 @@ impl Engine {
             self.topics.resize_with((index + 1) * 8, || None);
         }
         let is_new = self.instruments[index].replace(Arc::clone(info)).is_none();
-        let symbols = self.names.entry(info.name.venue.clone()).or_default();
-        symbols.insert(info.name.symbol.clone(), info.index);
+        let names = self.names.entry(info.name.venue.clone()).or_default();
+        names.insert(&info.name.symbol, info.index);
         if is_new {
             self.extend_wildcards(info, now);
         }
@@ -145,16 +151,10 @@ impl Engine {
         if self.feeds.len() <= index {
             self.feeds.resize(index + 1, None);
         }
-        self.names.entry(feed.name.to_string()).or_default();
+        self.names.entry(feed.name.to_string()).or_default().venue = Some(feed.venue);
         self.feeds[index] = Some(Arc::clone(feed));
-        let concerned: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.venues.iter().any(|(v, _)| *v == feed.venue))
-            .map(|(k, _)| k)
-            .collect();
-        for key in concerned {
-            self.beat(key, now);
+        for key in self.index.viewers(feed.venue) {
+            self.tell_feeds(key, now);
         }
     }
 
@@ -185,6 +185,16 @@ impl Engine {
                 });
             }
         }
+        self.heartbeat(key, positions, now);
+    }
+
+    /// Tells feed states alone: what it costs does not depend on how many subscriptions there are.
+    pub(super) fn tell_feeds(&mut self, key: SessionKey, now: u64) {
+        self.heartbeat(key, Vec::new(), now);
+    }
+
+    fn heartbeat(&mut self, key: SessionKey, positions: Vec<Position>, now: u64) {
+        let Some(session) = self.sessions.get(key) else { return };
         let feeds =
             session.venues.iter().filter_map(|(venue, _)| self.feeds.get(usize::from(venue.0))?.as_deref());
         let feeds = feeds.map(|feed| tickwire_wire::Feed {

@@ -1,11 +1,12 @@
 //! Granting subscriptions: waiting for topics, the state that a subscription starts with, resuming.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
 use super::backfill::{Backfill, BackfillLimits};
-use super::command::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
+use super::command::{ALREADY_SUBSCRIBED, FULL, FULL_OF_BOOKS, over_limit, refused};
 use super::decision::Decision;
 use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey};
@@ -26,11 +27,13 @@ impl Engine {
     ) {
         topics.sort_unstable();
         topics.dedup();
-        let mut unknown = Vec::new();
+        let number = self.next_pending;
+        self.next_pending = self.next_pending.wrapping_add(1);
+        let mut unknown = HashSet::new();
         for topic in &topics {
             if !self.hold(*topic, now) {
-                unknown.push(*topic);
-                self.waiters.entry(*topic).or_default().push(key);
+                unknown.insert(*topic);
+                self.index.waits(key, number, *topic);
             }
         }
         let deadline = now + self.limits.subscribe_timeout_ns;
@@ -40,7 +43,8 @@ impl Engine {
             self.grant_all(key, pending, now);
         } else if let Some(session) = self.sessions.get_mut(key) {
             self.asked += pending.waiting.len();
-            session.pending.push(pending);
+            session.asked += pending.waiting.len();
+            session.pending.insert(number, pending);
         }
     }
 
@@ -60,12 +64,13 @@ impl Engine {
 
     /// A topic became known or unobtainable: answers those who waited for it last.
     pub(super) fn resolve_waiters(&mut self, topic: TopicId, now: u64) {
-        for key in self.waiters.remove(&topic).unwrap_or_default() {
+        for (key, number) in self.index.take_waiters(topic) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
-            for pending in &mut session.pending {
-                pending.unknown.retain(|unknown| *unknown != topic);
+            let Some(pending) = session.pending.get_mut(&number) else { continue };
+            pending.unknown.remove(&topic);
+            if pending.unknown.is_empty() {
+                self.settle(key, number, now);
             }
-            self.settle_pending(key, now);
         }
         self.forget_unused(topic);
     }
@@ -75,80 +80,120 @@ impl Engine {
         let Some(info) = self.instruments.get(topic.instrument_index() as usize).cloned().flatten() else {
             return;
         };
-        for key in self.waiters.remove(&topic).unwrap_or_default() {
-            let Some(session) = self.sessions.get_mut(key) else { continue };
-            for pending in session.pending.iter_mut().filter(|pending| pending.unknown.contains(&topic)) {
-                pending.unknown.retain(|unknown| *unknown != topic);
-                pending.waiting.retain(|waiting| *waiting != topic);
-                self.asked -= 1;
-                let code = if is_unknown { "unknown_symbol" } else { "unavailable" };
-                let refusal = refused(topic.channel(), info.scale.symbol.clone(), code, reason.to_owned());
-                pending.answer.refused.push(Refused { may_retry: !is_unknown, ..refusal });
-            }
-            self.settle_pending(key, now);
+        let code = if is_unknown { "unknown_symbol" } else { "unavailable" };
+        let refusal = refused(topic.channel(), info.scale.symbol.clone(), code, reason.to_owned());
+        let refusal = Refused { may_retry: !is_unknown, ..refusal };
+        for (key, number) in self.index.take_waiters(topic) {
+            self.refuse_pending(key, number, |asked| asked == topic, |_| refusal.clone(), now);
         }
         self.forget_unused(topic);
     }
 
-    /// Answers the pending subscribes of a session that wait for nothing any more, or waited long enough.
-    pub(super) fn settle_pending(&mut self, key: SessionKey, now: u64) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let settled =
-            session.pending.extract_if(.., |pending| pending.unknown.is_empty() || now >= pending.deadline);
-        for pending in settled.collect::<Vec<_>>() {
-            self.asked -= pending.waiting.len();
-            self.forget_waiter(key, &pending.unknown);
-            self.grant_all(key, pending, now);
+    /// Nothing of an instrument can be granted any more, whatever was known of its topics.
+    pub(super) fn refuse_instrument(&mut self, index: u32, refusal: impl Fn(Channel) -> Refused, now: u64) {
+        if self.asked > 0 {
+            for (key, number) in self.index.waiting() {
+                let is_of = |topic: TopicId| topic.instrument_index() == index;
+                self.refuse_pending(key, number, is_of, &refusal, now);
+            }
         }
     }
 
-    /// Takes topics out of the pending subscribes of a session.
-    pub(super) fn withdraw(&mut self, key: SessionKey, channel: Channel, topics: &[TopicId]) {
+    /// Takes topics out of a pending subscribe, with a refusal for each.
+    fn refuse_pending(
+        &mut self,
+        key: SessionKey,
+        number: u32,
+        is_refused: impl Fn(TopicId) -> bool,
+        refusal: impl Fn(Channel) -> Refused,
+        now: u64,
+    ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let (instruments, mut withdrawn) = (&self.instruments, Vec::new());
-        for pending in &mut session.pending {
+        let Some(pending) = session.pending.get_mut(&number) else { return };
+        let taken: Vec<_> = pending.waiting.extract_if(.., |topic| is_refused(*topic)).collect();
+        if taken.is_empty() {
+            return;
+        }
+        self.asked -= taken.len();
+        session.asked -= taken.len();
+        for topic in taken {
+            pending.answer.refused.push(refusal(topic.channel()));
+            if pending.unknown.remove(&topic) {
+                self.index.waits_no_more(key, number, topic);
+            }
+        }
+        if pending.unknown.is_empty() {
+            self.settle(key, number, now);
+        }
+    }
+
+    /// Answers the pending subscribes of a session that wait for nothing any more, or waited long enough.
+    pub(super) fn settle_pending(&mut self, key: SessionKey, now: u64) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let is_due = |pending: &PendingSubscribe| pending.unknown.is_empty() || now >= pending.deadline;
+        let settled = session.pending.iter().filter(|(_, pending)| is_due(pending));
+        for number in settled.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.settle(key, number, now);
+        }
+    }
+
+    fn settle(&mut self, key: SessionKey, number: u32, now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(pending) = session.pending.remove(&number) else { return };
+        session.asked -= pending.waiting.len();
+        self.asked -= pending.waiting.len();
+        self.forget_waiter(key, number, &pending.unknown);
+        self.grant_all(key, pending, now);
+    }
+
+    /// Takes topics out of the pending subscribes of a session.
+    pub(super) fn withdraw(&mut self, key: SessionKey, topics: &HashSet<TopicId>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let instruments = &self.instruments;
+        for (number, pending) in &mut session.pending {
             let answer = &mut pending.answer;
             let before = pending.waiting.len();
             pending.waiting.retain(|topic| {
-                let stays = topics.binary_search(topic).is_err();
+                let stays = !topics.contains(topic);
                 if let (false, Some(Some(info))) = (stays, instruments.get(topic.instrument_index() as usize))
                 {
                     let message = "unsubscribed before it was granted".to_owned();
                     let symbol = info.scale.symbol.clone();
-                    answer.refused.push(refused(channel, symbol, "not_subscribed", message));
+                    answer.refused.push(refused(topic.channel(), symbol, "not_subscribed", message));
                 }
                 stays
             });
-            self.asked -= before - pending.waiting.len();
-            withdrawn.extend(pending.unknown.extract_if(.., |topic| topics.binary_search(topic).is_ok()));
+            let withdrawn = before - pending.waiting.len();
+            self.asked -= withdrawn;
+            session.asked -= withdrawn;
+            if withdrawn > 0 {
+                for topic in pending.unknown.extract_if(|topic| topics.contains(topic)) {
+                    self.index.waits_no_more(key, *number, topic);
+                }
+            }
         }
-        self.forget_waiter(key, &withdrawn);
     }
 
     /// Nothing is waited for any more by a session that ends.
     pub(super) fn stop_waiting(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        for pending in std::mem::take(&mut session.pending) {
+        session.asked = 0;
+        for (number, pending) in std::mem::take(&mut session.pending) {
             self.asked -= pending.waiting.len();
-            self.forget_waiter(key, &pending.unknown);
+            self.forget_waiter(key, number, &pending.unknown);
         }
     }
 
-    fn forget_waiter(&mut self, key: SessionKey, topics: &[TopicId]) {
+    fn forget_waiter(&mut self, key: SessionKey, number: u32, topics: &HashSet<TopicId>) {
         for topic in topics {
-            let Some(waiters) = self.waiters.get_mut(topic) else { continue };
-            if let Some(at) = waiters.iter().position(|waiter| *waiter == key) {
-                waiters.swap_remove(at);
-            }
-            if waiters.is_empty() {
-                self.waiters.remove(topic);
-            }
+            self.index.waits_no_more(key, number, *topic);
         }
     }
 
     fn grant_all(&mut self, key: SessionKey, pending: PendingSubscribe, now: u64) {
         let mut answer = pending.answer;
         let mut snapshots = Vec::new();
+        let venues = self.sessions.get(key).map_or(0, |session| session.venues.len());
         for topic in pending.waiting {
             match self.grant(key, topic, pending.rate, &mut snapshots) {
                 Ok(granted) => answer.granted.push(granted),
@@ -163,8 +208,9 @@ impl Engine {
             }
         }
         self.weigh_session(key);
-        if self.sessions.get(key).is_some_and(|session| !session.venues.is_empty()) {
-            self.beat(key, now);
+        // The states of feeds that it saw before were told.
+        if self.sessions.get(key).is_some_and(|session| session.venues.len() > venues) {
+            self.tell_feeds(key, now);
         }
     }
 
@@ -197,15 +243,24 @@ impl Engine {
             let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
+        // A book that somebody has costs nothing more.
+        let is_new_book = topic.channel == Channel::Book && topic.subscribers.is_empty();
+        if is_new_book && self.logs.levels() > self.limits.book_levels {
+            return refuse("limit", FULL_OF_BOOKS.to_owned());
+        }
         let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
         let mut sub = start(session, topic, id, self.now, self.desk.limits, snapshots);
         sub.rate = Rate::new(rate);
         sub.place = topic.subscribers.len() as u32;
         let (epoch, sequence, goes_back) = (topic.epoch, sub.sent, sub.backfill.is_some());
+        if sequence == topic.sequence {
+            // The grant says so already.
+            sub.told = topic.stamp;
+        }
         topic.idle_since = None;
         let index = session.add(sub);
         let at = SubRef { session: key, sub: index };
-        topic.want_tape(session.encoding);
+        topic.begin_taking(session.encoding);
         topic.subscribers.push(Subscriber { at, has_rate: rate > 0.0 });
         self.subscribed += 1;
         if goes_back {
@@ -213,7 +268,10 @@ impl Engine {
         }
         match session.venues.iter_mut().find(|(venue, _)| *venue == info.venue) {
             Some((_, count)) => *count += 1,
-            None => session.venues.push((info.venue, 1)),
+            None => {
+                session.venues.push((info.venue, 1));
+                self.index.sees(key, info.venue);
+            }
         }
         self.mark(at);
         Ok(Granted {
@@ -231,7 +289,8 @@ impl Engine {
     /// Subscribes those who asked for all of a venue to an instrument that just appeared.
     pub(super) fn extend_wildcards(&mut self, info: &InstrumentInfo, now: u64) {
         let mut asked = Vec::new();
-        for (key, session) in &self.sessions {
+        for key in self.index.wanting_all(&info.name.venue) {
+            let Some(session) = self.sessions.get(key) else { continue };
             let of_venue = session.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
             asked.extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel), all.rate)));
         }
@@ -252,7 +311,7 @@ impl Engine {
     fn forget_unused(&mut self, id: TopicId) {
         let topic = self.topics.get(id.0 as usize).and_then(Option::as_deref);
         if topic.is_some_and(|topic| !topic.live && topic.subscribers.is_empty())
-            && !self.waiters.contains_key(&id)
+            && !self.index.is_waited_for(id)
         {
             self.forget_log(id);
             self.topics[id.0 as usize] = None;
@@ -281,25 +340,27 @@ fn start(
         }
         return sub;
     }
-    let resume = session.resume.iter().position(|position| {
-        position.symbol == topic.info.scale.symbol && position.channel == topic.channel.name()
-    });
-    let Some(position) = resume.map(|at| session.resume.swap_remove(at)) else {
+    let position =
+        session.resume.as_mut().and_then(|positions| positions.take(topic.channel, &topic.info.scale.symbol));
+    if session.resume.as_ref().is_some_and(|positions| positions.is_empty()) {
+        session.resume = None;
+    }
+    let Some((epoch, sequence)) = position else {
         snapshots.extend(
             topic.latest.iter().filter(|_| topic.channel.is_critical()).map(|(_, e)| Arc::clone(&e.update)),
         );
         return sub;
     };
-    if position.epoch != topic.epoch {
+    if epoch != topic.epoch {
         // Nobody knows how many numbers the old numbering still had.
         let info = Arc::clone(&topic.info);
-        let (first, epoch) = (position.sequence.saturating_add(1), topic.epoch);
-        snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, epoch)));
+        let first = sequence.saturating_add(1);
+        snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, topic.epoch)));
         let from = resume_at(&mut sub, topic, 0, history, snapshots);
-        session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
-    } else if position.sequence < topic.sequence {
-        let from = resume_at(&mut sub, topic, position.sequence, history, snapshots);
-        session.decided(now, Decision::Resumed { topic: id, after: position.sequence, from });
+        session.decided(now, Decision::Resumed { topic: id, after: sequence, from });
+    } else if sequence < topic.sequence {
+        let from = resume_at(&mut sub, topic, sequence, history, snapshots);
+        session.decided(now, Decision::Resumed { topic: id, after: sequence, from });
     }
     sub
 }
@@ -313,8 +374,7 @@ fn resume_at(
     history: Option<BackfillLimits>,
     snapshots: &mut Vec<Arc<Update>>,
 ) -> u64 {
-    let oldest =
-        topic.log.iter().find(|entry| entry.update.epoch == topic.epoch && entry.update.last > number);
+    let oldest = topic.logged_behind(number);
     let (available, stamp) = match oldest {
         Some(entry) => (entry.update.first.max(number + 1), entry.stamp - 1),
         None => (topic.sequence + 1, topic.stamp),

@@ -2,17 +2,22 @@
 //! nothing else meanwhile.
 
 use std::net::SocketAddr;
+use std::ops::Bound;
 
 use tickwire_wire::{CloseCode, Encoding};
 
 use super::Engine;
 use super::decision::{Decided, KINDS, Run};
+use super::index::SessionId;
 use super::session::{Ending, Pace, Session, SessionKey};
 use super::sub::Account;
 use super::update::TopicId;
 
 /// Subscriptions that one page of sessions looks at, about: some milliseconds of a shard's time.
 const SUBSCRIPTIONS_PER_PAGE: usize = 50_000;
+
+/// Sessions that one page looks at, where few of them are in the state that is asked for.
+const SESSIONS_PER_PAGE: usize = 4_096;
 
 /// Where a session stands on the pressure ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,8 +135,23 @@ pub struct SessionRow {
 pub struct SessionPage {
     /// What was asked for, as far as it fitted.
     pub rows: Vec<SessionRow>,
-    /// There are more.
-    pub more: bool,
+    /// Where there are more: the id of the last one that was looked at, which need not be among `rows`.
+    pub upto: Option<String>,
+}
+
+/// Which part of a session's subscriptions is wanted: those behind a place, in the order of their places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct DetailQuery {
+    pub after: Option<u32>,
+    pub limit: usize,
+}
+
+impl Default for DetailQuery {
+    /// The first hundred.
+    fn default() -> Self {
+        Self { after: None, limit: 100 }
+    }
 }
 
 /// One subscription of a session.
@@ -157,10 +177,13 @@ pub struct SubscriptionRow {
 #[allow(missing_docs)]
 pub struct SessionDetail {
     pub row: SessionRow,
+    /// One page of them.
     pub subscriptions: Vec<SubscriptionRow>,
+    /// Where there are more: what the next page is behind.
+    pub next: Option<u32>,
     /// Oldest first.
     pub decisions: Vec<Decided>,
-    /// By topic with its symbol; in order of time.
+    /// Of the subscriptions on this page, by topic with its symbol; in order of time.
     pub runs: Vec<(TopicId, String, Run)>,
     /// Names of the topics in `decisions`.
     pub names: Vec<(TopicId, String)>,
@@ -187,40 +210,40 @@ impl Engine {
     /// A page of sessions. It may be shorter than asked for although there are more, which it says: the work for one
     /// page is bounded.
     pub fn session_page(&self, query: &SessionQuery) -> SessionPage {
-        let after = query.after.as_deref().map(order);
-        let mut found: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| after.is_none_or(|after| order(&session.id) > after))
-            .filter(|(_, session)| query.state.is_none_or(|state| SessionState::of(session) == state))
-            .collect();
-        let limit = query.limit.max(1);
-        let mut more = found.len() > limit;
-        if more {
-            found.select_nth_unstable_by(limit, |(_, a), (_, b)| order(&a.id).cmp(&order(&b.id)));
-            found.truncate(limit);
-        }
-        found.sort_unstable_by(|(_, a), (_, b)| order(&a.id).cmp(&order(&b.id)));
-        let (mut rows, mut seen) = (Vec::with_capacity(found.len()), 0);
-        for (key, session) in found {
-            seen += session.subs.len();
-            if seen > SUBSCRIPTIONS_PER_PAGE && !rows.is_empty() {
-                more = true;
-                break;
+        let after =
+            query.after.as_deref().map_or(Bound::Unbounded, |id| Bound::Excluded(SessionId(id.into())));
+        let (mut rows, mut subscriptions, mut upto) = (Vec::new(), 0, None);
+        for (at, (id, key)) in self.index.by_id.range((after, Bound::Unbounded)).enumerate() {
+            let Some(session) = self.sessions.get(*key) else { continue };
+            let is_wanted = query.state.is_none_or(|state| SessionState::of(session) == state);
+            let is_much = is_wanted && subscriptions + session.subs.len() > SUBSCRIPTIONS_PER_PAGE;
+            let is_full = rows.len() == query.limit.max(1) || (is_much && !rows.is_empty());
+            if at == SESSIONS_PER_PAGE || is_full {
+                return SessionPage { rows, upto };
             }
-            rows.push(row(key, session));
+            if is_wanted {
+                subscriptions += session.subs.len();
+                rows.push(row(*key, session));
+            }
+            upto = Some(id.0.to_string());
         }
-        SessionPage { rows, more }
+        SessionPage { rows, upto: None }
     }
 
-    /// Everything about one session, by its id.
-    pub fn session_detail(&self, id: &str) -> Option<SessionDetail> {
-        let (key, session) = self.sessions.iter().find(|(_, session)| &*session.id == id)?;
+    /// One session, by its id, with a page of its subscriptions.
+    pub fn session_detail(&self, id: &str, query: DetailQuery) -> Option<SessionDetail> {
+        let key = *self.index.by_id.get(&SessionId(id.into()))?;
+        let session = self.sessions.get(key)?;
         let symbol = |topic: TopicId| {
             let info = self.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
             info.map(|info| info.scale.symbol.clone()).unwrap_or_default()
         };
-        let subscriptions = session.subs.iter().flatten().map(|sub| {
+        let begin = query.after.map_or(0, |after| after as usize + 1);
+        let places = session.subs.iter().enumerate().skip(begin);
+        let mut held = places.filter_map(|(place, sub)| Some((place as u32, sub.as_ref()?)));
+        let page: Vec<_> = held.by_ref().take(query.limit.max(1)).collect();
+        let next = held.next().and_then(|_| page.last()).map(|(place, _)| *place);
+        let subscriptions = page.iter().map(|(_, sub)| {
             let topic = self.topics.get(sub.topic.0 as usize).and_then(Option::as_deref);
             SubscriptionRow {
                 topic: sub.topic,
@@ -233,17 +256,20 @@ impl Engine {
                 account: sub.account(),
             }
         });
-        let mut subscriptions: Vec<_> = subscriptions.collect();
-        subscriptions.sort_unstable_by_key(|sub| sub.topic);
+        let subscriptions: Vec<_> = subscriptions.collect();
         let decisions: Vec<_> = session.decisions.iter().flat_map(|d| d.ring().copied()).collect();
         let named = decisions.iter().filter_map(|decided| decided.decision.topic());
         let mut names: Vec<_> = named.map(|topic| (topic, symbol(topic))).collect();
         names.sort_unstable();
         names.dedup();
-        let runs = session.decisions.iter().flat_map(|d| d.runs());
-        let mut runs: Vec<_> = runs.map(|(topic, run)| (topic, symbol(topic), *run)).collect();
+        let kept = session.decisions.as_deref();
+        let runs = page.iter().flat_map(|(_, sub)| {
+            let runs = kept.into_iter().flat_map(|decisions| decisions.runs(sub.topic));
+            runs.map(|run| (sub.topic, symbol(sub.topic), *run))
+        });
+        let mut runs: Vec<_> = runs.collect();
         runs.sort_unstable_by_key(|(topic, _, run)| (run.since, *topic, run.first));
-        Some(SessionDetail { row: row(key, session), subscriptions, decisions, runs, names })
+        Some(SessionDetail { row: row(key, session), subscriptions, next, decisions, runs, names })
     }
 
     /// Looks at every session once.
@@ -281,9 +307,4 @@ fn row(key: SessionKey, session: &Session) -> SessionRow {
         subscriptions: session.by_topic.len(),
         account: session.totals(),
     }
-}
-
-/// Ids of one process differ by a number at their end, which grows: of two, the longer one is the later.
-fn order(id: &str) -> (usize, &str) {
-    (id.len(), id)
 }

@@ -19,9 +19,12 @@ mod ending;
 mod event;
 mod fill;
 mod grant;
+mod index;
 mod insight;
 mod passage;
+mod price;
 mod rate;
+mod resume;
 mod session;
 mod straight;
 mod sub;
@@ -32,7 +35,7 @@ mod topic;
 mod update;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use slotmap::SlotMap;
@@ -42,7 +45,8 @@ pub(crate) use backfill::PARTS_MAX as BACKFILL_PARTS_MAX;
 pub use backfill::{BackfillAsk, BackfillLimits, Backfilled};
 pub use decision::{Decided, Decision, Fate, Held, Run};
 pub use insight::{
-    Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState, SubscriptionRow, Survey,
+    DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
+    SubscriptionRow, Survey,
 };
 pub use passage::{PASSAGE_ONE_IN, Passage};
 pub use rate::{RATE_MIN, WINDOW_MS_MAX};
@@ -54,6 +58,8 @@ pub use update::{
 
 use budget::LogBudget;
 use fill::Noted;
+use index::{Index, Names, SessionId};
+use price::Price;
 use rate::Queues;
 use session::{Ending, Session};
 use sub::{Sub, SubRef};
@@ -104,11 +110,34 @@ pub struct EngineLimits {
     pub private_bytes: usize,
     /// All sessions of the shard together.
     pub subscriptions: usize,
+    /// Price levels of all books of the shard together, above which no further book is granted.
+    pub book_levels: usize,
     /// Bytes that one write carries, about.
     pub write_bytes: usize,
 }
 
+/// Names that a client may use for each command of its rate: see [`Engine::price`].
+const NAMES_PER_COMMAND: u32 = 40;
+/// Names that it may use at once, in so many times its subscriptions.
+const NAMES_AT_ONCE: u32 = 4;
+
 impl EngineLimits {
+    /// Levels of all books of a shard, at most: those that were granted may grow by a quarter more, then those that grow are
+    /// given up.
+    pub fn book_levels_max(&self) -> usize {
+        self.book_levels.saturating_add(self.book_levels / 4)
+    }
+
+    /// Names that a client's commands may cost in a second.
+    pub fn names_per_second(&self) -> u32 {
+        self.commands_per_second.saturating_mul(NAMES_PER_COMMAND)
+    }
+
+    /// Names that they may cost at once, after a pause.
+    pub fn names_at_once(&self) -> u32 {
+        (self.subscriptions_per_session as u32).saturating_mul(NAMES_AT_ONCE)
+    }
+
     fn freshness(&self) -> Freshness {
         Freshness {
             target_ns: self.freshness_ns,
@@ -148,8 +177,8 @@ pub struct Engine {
     server: String,
     topics: Vec<Option<Box<Topic>>>,
     instruments: Vec<Option<Arc<InstrumentInfo>>>,
-    /// Venue name, then symbol, to the instrument's index.
-    names: HashMap<String, HashMap<String, u32>>,
+    /// By the venue's name.
+    names: HashMap<String, Names>,
     feeds: Vec<Option<Arc<FeedStatus>>>,
     /// Instruments that ended, and that sessions still have.
     endings: HashMap<u32, Arc<Ended>>,
@@ -158,11 +187,14 @@ pub struct Engine {
     windowed: usize,
     ready: Vec<SessionKey>,
     wishes: Vec<Wish>,
-    /// Sessions with a `subscribe` that waits for the topic.
-    waiters: HashMap<TopicId, Vec<SessionKey>>,
+    index: Index,
+    /// Number of the next `subscribe` that has to wait.
+    next_pending: u32,
+    /// Of the last message of a client.
+    price: Price,
     stamp: Stamp,
-    /// Topics that nobody wants, and some that are wanted again.
-    idle: Vec<TopicId>,
+    /// Topics that nobody wants, and some that are wanted again, by when they are to be looked at.
+    idle: BTreeSet<(u64, TopicId)>,
     /// Sessions found above a threshold while an update was handed out.
     overfull: Vec<SessionKey>,
     /// Subscriptions that rest for their rate.
@@ -179,6 +211,8 @@ pub struct Engine {
     logs: LogBudget,
     /// Sum over all sessions.
     private_bytes: usize,
+    /// Sessions that hold much of it, by how much.
+    heavy: BTreeSet<(usize, SessionKey)>,
     /// Granted, and asked for and not granted yet.
     subscribed: usize,
     asked: usize,
@@ -201,9 +235,11 @@ impl Engine {
             windowed: 0,
             ready: Vec::new(),
             wishes: Vec::new(),
-            waiters: HashMap::new(),
+            index: Index::default(),
+            next_pending: 0,
+            price: Price::default(),
             stamp: 0,
-            idle: Vec::new(),
+            idle: BTreeSet::new(),
             overfull: Vec::new(),
             rates: Queues::new(),
             windows: Queues::new(),
@@ -214,6 +250,7 @@ impl Engine {
             now: 0,
             logs: LogBudget::default(),
             private_bytes: 0,
+            heavy: BTreeSet::new(),
             subscribed: 0,
             asked: 0,
             decided: [0; decision::KINDS.len()],
@@ -224,7 +261,8 @@ impl Engine {
     /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
     pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
         self.now = now;
-        let session = Session::new(id.clone().into(), encoding, window_ms, self.limits.freshness(), now);
+        let name: Arc<str> = id.as_str().into();
+        let session = Session::new(Arc::clone(&name), encoding, window_ms, self.limits.freshness(), now);
         let hello = Hello {
             session: id,
             protocol_version: PROTOCOL_VERSION,
@@ -243,6 +281,7 @@ impl Engine {
         };
         self.windowed += usize::from(session.delivery.ms() > 0);
         let key = self.sessions.insert(session);
+        self.index.by_id.insert(SessionId(name), key);
         self.say(key, &Message::Hello(hello));
         if self.draining {
             self.close(key, CloseCode::Draining);
@@ -254,16 +293,24 @@ impl Engine {
     pub fn ended(&mut self, key: SessionKey, now: u64) -> Option<Account> {
         self.stop_waiting(key);
         let mut session = self.sessions.remove(key)?;
-        self.private_bytes -= session.private;
+        self.weighed(key, session.private, 0);
+        if self.index.by_id.get(&SessionId(Arc::clone(&session.id))) == Some(&key) {
+            self.index.by_id.remove(&SessionId(Arc::clone(&session.id)));
+        }
+        for (venue, _) in &session.venues {
+            self.index.sees_no_more(key, *venue);
+        }
+        for wildcard in &session.wildcards {
+            self.index.wants_all_no_more(key, &wildcard.venue);
+        }
         self.windowed -= usize::from(session.delivery.ms() > 0);
         for (all, count) in self.decided.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts())) {
             *all += count;
         }
         session.dirty.clear();
-        for index in 0..session.subs.len() as u32 {
-            if let Some(sub) = session.remove(index) {
-                self.detach(&sub, now);
-            }
+        let all: Vec<_> = (0..session.subs.len() as u32).collect();
+        for sub in session.remove(&all) {
+            self.detach(&sub, session.encoding, now);
         }
         let totals = session.totals();
         self.ended = self.ended + totals;
@@ -421,6 +468,11 @@ impl Engine {
         self.topics.iter().flatten().count()
     }
 
+    /// Topics whose records are put on a tape in this encoding. Looks at every topic.
+    pub fn taped(&self, encoding: Encoding) -> usize {
+        self.topics.iter().flatten().filter(|topic| topic.is_taped(encoding)).count()
+    }
+
     /// Bytes that the recent records of all topics take.
     pub fn log_bytes(&self) -> usize {
         self.logs.total()
@@ -463,12 +515,13 @@ impl Engine {
         }
     }
 
-    fn detach(&mut self, sub: &Sub, now: u64) {
+    fn detach(&mut self, sub: &Sub, encoding: Encoding, now: u64) {
         if sub.rests() {
             self.rates.leave();
         }
         self.subscribed -= 1;
         let Some(topic) = self.topics[sub.topic.0 as usize].as_deref_mut() else { return };
+        topic.end_taking(encoding);
         topic.subscribers.swap_remove(sub.place as usize);
         if let Some(moved) = topic.subscribers.get(sub.place as usize).map(|moved| moved.at)
             && let Some(moved) = self.sessions.get_mut(moved.session).and_then(|s| s.sub_mut(moved.sub))
@@ -478,16 +531,6 @@ impl Engine {
         if topic.subscribers.is_empty() {
             self.let_idle(sub.topic, now);
             self.let_go(sub.topic.instrument_index());
-        }
-    }
-
-    /// Nobody wants the topic from now on: it is let go after the linger time.
-    fn let_idle(&mut self, id: TopicId, now: u64) {
-        if let Some(topic) = self.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut)
-            && topic.subscribers.is_empty()
-            && topic.idle_since.replace(now).is_none()
-        {
-            self.idle.push(id);
         }
     }
 }

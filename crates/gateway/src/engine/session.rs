@@ -1,13 +1,15 @@
 //! One client connection as the engine sees it: its subscriptions, its outbox and its account of every number.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Encoding, ResumePosition};
+use tickwire_wire::{Channel, CloseCode, Encoding};
 
 use super::backfill::Turns;
 use super::decision::{Decision, Decisions, Held};
 use super::dirty::Dirty;
 use super::rate::DeliveryWindow;
+use super::resume::Positions;
 use super::sub::{Account, Sub};
 use super::update::{TopicId, VenueIndex};
 use super::window::{Freshness, Window};
@@ -46,7 +48,7 @@ pub(crate) struct PendingSubscribe {
     /// Updates per second of each, as granted.
     pub(crate) rate: f64,
     /// Those of them that are neither live nor given up.
-    pub(crate) unknown: Vec<TopicId>,
+    pub(crate) unknown: HashSet<TopicId>,
     pub(crate) deadline: u64,
 }
 
@@ -98,7 +100,7 @@ pub(crate) struct Session {
     /// Bytes under way, and how many there may be.
     pub(crate) window: Window,
     /// Names it in answers and logs.
-    pub(crate) id: Box<str>,
+    pub(crate) id: Arc<str>,
     /// When it was opened.
     pub(crate) opened: u64,
     pub(crate) free: Vec<u32>,
@@ -113,8 +115,12 @@ pub(crate) struct Session {
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
     pub(crate) close_at: Option<u64>,
-    pub(crate) pending: Vec<PendingSubscribe>,
-    pub(crate) resume: Vec<ResumePosition>,
+    /// By their numbers, which count up.
+    pub(crate) pending: BTreeMap<u32, PendingSubscribe>,
+    /// Topics that they wait for, all together.
+    pub(crate) asked: usize,
+    /// Where the client left off before.
+    pub(crate) resume: Option<Box<Positions>>,
     /// Venues of its subscriptions, with how many.
     pub(crate) venues: Vec<(VenueIndex, u32)>,
     /// Subscriptions to instruments that ended: they are parted with when nothing is owed to them any more.
@@ -131,7 +137,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(
-        id: Box<str>,
+        id: Arc<str>,
         encoding: Encoding,
         window_ms: u16,
         freshness: Freshness,
@@ -165,8 +171,9 @@ impl Session {
             wrote: now,
             ending: Ending::No,
             close_at: None,
-            pending: Vec::new(),
-            resume: Vec::new(),
+            pending: BTreeMap::new(),
+            asked: 0,
+            resume: None,
             venues: Vec::new(),
             leaving: Vec::new(),
             wildcards: Vec::new(),
@@ -274,8 +281,24 @@ impl Session {
         index
     }
 
-    /// Takes a subscription out of the ring of its instrument and frees its place.
-    pub(crate) fn remove(&mut self, index: u32) -> Option<Sub> {
+    /// Ends subscriptions and frees their places. What is gone through once is gone through for all of them.
+    pub(crate) fn remove(&mut self, indexes: &[u32]) -> Vec<Sub> {
+        let removed: Vec<_> = indexes.iter().filter_map(|index| self.take_out(*index)).collect();
+        self.dirty.remove(indexes);
+        let subs = &self.subs;
+        self.leaving.retain(|index| subs.get(*index as usize).is_some_and(Option::is_some));
+        let mut may_be_queued = false;
+        for sub in &removed {
+            may_be_queued |= self.turns.forget(sub);
+        }
+        if may_be_queued {
+            self.turns.sweep(|index| subs.get(index as usize).is_some_and(Option::is_some));
+        }
+        removed
+    }
+
+    /// Takes a subscription out of the ring of its instrument.
+    fn take_out(&mut self, index: u32) -> Option<Sub> {
         let removed = self.subs.get_mut(index as usize)?.take()?;
         let mut before = removed.sibling;
         while before != index {
@@ -290,22 +313,20 @@ impl Session {
         }
         self.by_topic.remove(&removed.topic);
         self.forget_decisions(removed.topic);
-        self.dirty.remove(index);
-        self.leaving.retain(|leaving| *leaving != index);
-        self.turns.forget(index, &removed);
         self.free.push(index);
         self.ended = self.ended + removed.account();
         Some(removed)
     }
 
-    /// It has one subscription less of a venue.
-    pub(crate) fn leave_venue(&mut self, venue: VenueIndex) {
-        if let Some(at) = self.venues.iter().position(|(known, _)| *known == venue) {
-            self.venues[at].1 -= 1;
-            if self.venues[at].1 == 0 {
-                self.venues.swap_remove(at);
-            }
+    /// It has one subscription less of a venue. Returns whether that was its last one.
+    pub(crate) fn leave_venue(&mut self, venue: VenueIndex) -> bool {
+        let Some(at) = self.venues.iter().position(|(known, _)| *known == venue) else { return false };
+        self.venues[at].1 -= 1;
+        let was_last = self.venues[at].1 == 0;
+        if was_last {
+            self.venues.swap_remove(at);
         }
+        was_last
     }
 
     pub(crate) fn totals(&self) -> Account {

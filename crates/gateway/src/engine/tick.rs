@@ -4,6 +4,7 @@ use tickwire_wire::{CloseCode, Message, Notice};
 
 use super::decision::{Decision, Held};
 use super::session::{Pace, SessionKey};
+use super::update::TopicId;
 use super::{Engine, Wish};
 
 impl Engine {
@@ -68,7 +69,7 @@ impl Engine {
         }
         let Some(session) = self.sessions.get(key) else { return };
         let has_work = session.has_work();
-        if session.pending.iter().any(|pending| now >= pending.deadline) {
+        if session.pending.values().any(|pending| now >= pending.deadline) {
             self.settle_pending(key, now);
         }
         if has_work {
@@ -111,24 +112,39 @@ impl Engine {
         }
     }
 
+    /// Nobody wants the topic from now on: it is let go after the linger time.
+    pub(super) fn let_idle(&mut self, id: TopicId, now: u64) {
+        if let Some(topic) = self.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut)
+            && topic.subscribers.is_empty()
+        {
+            topic.idle_since = Some(now);
+            // Each stands there once, however often it comes and goes.
+            if !std::mem::replace(&mut topic.is_listed, true) {
+                self.idle.insert((now.saturating_add(self.limits.linger_ns), id));
+            }
+        }
+    }
+
     fn let_go_of_idle_topics(&mut self, now: u64) {
-        let Self { idle, topics, waiters, limits, .. } = self;
-        let mut gone = Vec::new();
-        idle.retain(|id| {
-            let Some(slot) = topics.get(id.0 as usize) else { return false };
-            let Some(since) = slot.as_deref().and_then(|topic| topic.idle_since) else { return false };
-            if now.saturating_sub(since) < limits.linger_ns || waiters.contains_key(id) {
-                return true;
+        while let Some((_, id)) = self.idle.first().copied().filter(|(due, _)| *due <= now) {
+            self.idle.pop_first();
+            let Some(topic) = self.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else {
+                continue;
+            };
+            topic.is_listed = false;
+            let Some(since) = topic.idle_since else { continue };
+            let mut due = since.saturating_add(self.limits.linger_ns);
+            if self.index.is_waited_for(id) {
+                due = due.max(now + 1);
             }
-            gone.push(*id);
-            false
-        });
-        for id in gone {
+            if due > now {
+                topic.is_listed = true;
+                self.idle.insert((due, id));
+                continue;
+            }
             self.forget_log(id);
-            // It may have been in the list twice.
-            if self.topics[id.0 as usize].take().is_some() {
-                self.wishes.push(Wish::Drop(id));
-            }
+            self.topics[id.0 as usize] = None;
+            self.wishes.push(Wish::Drop(id));
         }
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Topic {
     pub(crate) info: Arc<InstrumentInfo>,
     pub(crate) channel: Channel,
     pub(crate) epoch: u64,
+    /// When that numbering began, or this topic.
+    numbered_at: Stamp,
     /// Last number that passed.
     pub(crate) sequence: u64,
     pub(crate) live: bool,
@@ -62,6 +64,10 @@ pub(crate) struct Topic {
     breaks: VecDeque<u64>,
     /// Of a lossless channel: the log in the encodings that were asked for.
     tapes: [Option<Box<Tape>>; Encoding::ALL.len()],
+    /// Subscribers by their encodings.
+    takers: [u32; Encoding::ALL.len()],
+    /// Stands among the topics that are looked at when they have been idle for long.
+    pub(super) is_listed: bool,
     /// As the budget of all logs knows it.
     pub(super) weighed: Weighed,
     pub(crate) book: BookState,
@@ -83,6 +89,10 @@ const MERGED_MAX: usize = 8;
 
 /// Conflation keys of one topic: more intervals of bars than any venue has.
 const KEYS_MAX: usize = 64;
+
+/// Gaps that stay in the log of a conflated channel or a book: a session that is behind by more learns from the next record
+/// that the numbering is another one.
+const GAPS_MAX: usize = 8;
 
 /// So many entries from the end are looked at one by one before the whole log is searched.
 const NEAR: usize = 8;
@@ -106,6 +116,9 @@ impl Topic {
             cut: 0,
             breaks: VecDeque::new(),
             tapes: Default::default(),
+            takers: [0; Encoding::ALL.len()],
+            is_listed: false,
+            numbered_at: 0,
             weighed: Weighed::default(),
             book: BookState::default(),
             book_times: (0, 0),
@@ -126,7 +139,7 @@ impl Topic {
         *stamp += 1;
         self.live = true;
         self.forget_made();
-        self.epoch = state.epoch;
+        self.number(state.epoch, *stamp);
         self.sequence = state.sequence;
         if self.channel == Channel::Book {
             self.forget_changes(*stamp);
@@ -200,7 +213,7 @@ impl Topic {
     }
 
     fn note_gap(&mut self, update: &Update, stamp: Stamp) {
-        self.epoch = update.epoch;
+        self.number(update.epoch, stamp);
         self.sequence = update.last;
         self.broken = stamp;
         if update.last == 0 {
@@ -208,6 +221,12 @@ impl Topic {
         }
         if self.channel == Channel::Book {
             self.forget_changes(stamp);
+        }
+    }
+
+    fn number(&mut self, epoch: u64, stamp: Stamp) {
+        if self.epoch != epoch {
+            (self.epoch, self.numbered_at) = (epoch, stamp);
         }
     }
 
@@ -252,7 +271,14 @@ impl Topic {
                 tape.push(if entry.is_gap { &[] } else { entry.update.bytes(encoding) });
             }
         }
+        let is_gap = entry.is_gap;
         self.log.push_back(entry);
+        if is_gap && !self.channel.is_lossless() {
+            // Behind a gap a log of conflated records holds nothing but gaps.
+            while self.log.len() > GAPS_MAX {
+                self.cut_oldest();
+            }
+        }
         while self.log.len() > limits.records.max(1) || (self.log_bytes > limits.bytes && self.log.len() > 1)
         {
             self.cut_oldest();
@@ -286,6 +312,21 @@ impl Topic {
         self.log.back().is_none_or(|last| last.stamp <= stamp)
     }
 
+    /// The first entry of the numbering in force that goes beyond a number.
+    pub(super) fn logged_behind(&self, number: u64) -> Option<&Entry> {
+        let begin = self.log.partition_point(|entry| entry.stamp < self.numbered_at);
+        let (mut low, mut high) = (begin, self.log.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.log[middle].update.last > number {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        self.log.get(low)
+    }
+
     /// The log entries after a stamp.
     pub(crate) fn log_after(&self, stamp: Stamp) -> impl Iterator<Item = &Entry> {
         self.log_last(self.logged_after(stamp))
@@ -310,12 +351,27 @@ impl Topic {
         self.log.range(self.log.len() - count..)
     }
 
-    /// What is logged from now on is put on a tape in this encoding, too, where every record is sent.
-    pub(super) fn want_tape(&mut self, encoding: Encoding) {
+    /// One more takes it in this encoding: where every record is sent, what is logged from now on is put on a tape, too.
+    pub(super) fn begin_taking(&mut self, encoding: Encoding) {
+        self.takers[encoding as usize] += 1;
         if self.channel.is_lossless() {
             let next = self.cut + self.log.len() as u64;
             self.tapes[encoding as usize].get_or_insert_with(|| Box::new(Tape::new(next)));
         }
+    }
+
+    /// One less does. Behind the last one nothing is encoded so any more.
+    pub(super) fn end_taking(&mut self, encoding: Encoding) {
+        let takers = &mut self.takers[encoding as usize];
+        *takers -= 1;
+        if *takers == 0 {
+            self.tapes[encoding as usize] = None;
+        }
+    }
+
+    /// Whether what is logged is put on a tape in this encoding.
+    pub(super) fn is_taped(&self, encoding: Encoding) -> bool {
+        self.tapes[encoding as usize].is_some()
     }
 
     /// The records in the log from an index on and in front of a gap, the last of which begins within `room` bytes: their
@@ -376,7 +432,14 @@ impl Topic {
             return Some(Arc::clone(merged));
         }
         let merged = self.merge(first.first, stamp).or_else(|| self.book_snapshot())?;
-        if self.merged.len() == MERGED_MAX {
+        // All of them together are no larger than the book is.
+        let levels = |update: &Update| match &update.record().body {
+            Body::Book(book) => book.bids.len() + book.asks.len(),
+            _ => 0,
+        };
+        let kept: usize = self.merged.iter().map(|(_, merged)| levels(merged)).sum();
+        let most = self.book.bids().len() + self.book.asks().len();
+        if self.merged.len() == MERGED_MAX || kept + levels(&merged) > most {
             self.merged.clear();
         }
         self.merged.push((first.first, Arc::clone(&merged)));
@@ -413,6 +476,13 @@ impl Topic {
         let record =
             Record { instrument: self.info.id, sequence: self.sequence, event_time, receive_time, body };
         Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, first, record))
+    }
+
+    /// Forgets the book with all its levels; it is not followed before the topic starts again.
+    pub(super) fn give_up_book(&mut self) {
+        self.book = BookState::default();
+        self.live = false;
+        self.forget_made();
     }
 
     fn forget_made(&mut self) {

@@ -12,10 +12,8 @@ use tickwire_wire::{Body, BookState, Channel, GapCause, Record};
 
 use super::answered::Answered;
 use super::suspicion::{SUSPICION_NS, Suspicion};
+use super::waiting::{Room, Waiting};
 use crate::engine::{Event, InstrumentInfo, TopicId, TopicState, Update};
-
-/// Records that wait for a state, at most: what comes beyond makes the state be asked for again.
-pub(crate) const BUFFER_MAX: usize = 4096;
 
 /// Events, each with the shards, a bit each, that it is for.
 pub(crate) type Out = Vec<(u64, Event)>;
@@ -23,7 +21,7 @@ pub(crate) type Out = Vec<(u64, Event)>;
 #[derive(Debug)]
 enum Phase {
     /// No state is known, or the one that is known is broken; what comes waits.
-    Syncing(Vec<Arc<Update>>),
+    Syncing(Waiting),
     Live,
 }
 
@@ -58,6 +56,7 @@ pub(crate) struct Followed {
     sequence: u64,
     was_live: bool,
     phase: Phase,
+    room: Room,
     latest: Vec<(u64, Arc<Update>)>,
     book: BookState,
     /// Event and receive time of what the book contains last.
@@ -73,7 +72,7 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    pub(crate) fn new(info: Arc<InstrumentInfo>, channel: Channel) -> Self {
+    pub(crate) fn new(info: Arc<InstrumentInfo>, channel: Channel, room: &Room) -> Self {
         Self {
             info,
             channel,
@@ -82,7 +81,8 @@ impl Followed {
             epoch: 0,
             sequence: 0,
             was_live: false,
-            phase: Phase::Syncing(Vec::new()),
+            phase: Phase::Syncing(Waiting::new(room)),
+            room: room.clone(),
             latest: Vec::new(),
             book: BookState::new(),
             book_times: (0, 0),
@@ -182,9 +182,6 @@ impl Followed {
     /// A record came.
     pub(crate) fn on_update(&mut self, update: Arc<Update>, out: &mut Out) {
         if let Phase::Syncing(buffer) = &mut self.phase {
-            if buffer.len() == BUFFER_MAX {
-                buffer.clear();
-            }
             buffer.push(update);
             return;
         }
@@ -203,7 +200,7 @@ impl Followed {
             _ => update.is_gap(),
         };
         if is_jump && may_hide_newest {
-            self.resync(vec![update]);
+            self.resync(Some(update));
             return;
         }
         if is_jump && is_book {
@@ -213,7 +210,7 @@ impl Followed {
             // Every record of a book is decoded already.
             let is_start = matches!(&update.record().body, Body::Book(book) if book.snapshot);
             if !is_start && !update.is_gap() {
-                self.resync(vec![update]);
+                self.resync(Some(update));
                 return;
             }
         }
@@ -245,7 +242,7 @@ impl Followed {
                 // The ingester contradicts itself: announced as lost, and asked again.
                 self.sequence = update.first - 1;
                 self.lose(update.last, out);
-                self.resync(Vec::new());
+                self.resync(None);
                 return;
             }
         } else {
@@ -311,8 +308,12 @@ impl Followed {
         self.suspicion.settle((self.epoch, last));
     }
 
-    fn resync(&mut self, buffer: Vec<Arc<Update>>) {
-        self.phase = Phase::Syncing(buffer);
+    fn resync(&mut self, first: Option<Arc<Update>>) {
+        let mut waiting = Waiting::new(&self.room);
+        if let Some(update) = first {
+            waiting.push(update);
+        }
+        self.phase = Phase::Syncing(waiting);
         self.ask_now();
     }
 
@@ -348,7 +349,7 @@ impl Followed {
                 self.lose(number, out);
             }
             if self.channel != Channel::Trade {
-                self.resync(Vec::new());
+                self.resync(None);
             }
         }
     }
@@ -390,7 +391,7 @@ impl Followed {
     pub(crate) fn on_refusal(&mut self, epoch: u64, out: &mut Out) {
         if self.was_live && epoch != self.epoch {
             self.renumber(epoch, out);
-            self.phase = Phase::Syncing(Vec::new());
+            self.phase = Phase::Syncing(Waiting::new(&self.room));
         }
     }
 
@@ -442,7 +443,7 @@ impl Followed {
 
     fn go_live(&mut self) -> Vec<Arc<Update>> {
         match std::mem::replace(&mut self.phase, Phase::Live) {
-            Phase::Syncing(buffer) => buffer,
+            Phase::Syncing(buffer) => buffer.take(),
             Phase::Live => Vec::new(),
         }
     }

@@ -16,6 +16,7 @@ mod suspicion;
 mod tests;
 mod topics;
 mod venue;
+mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -38,6 +39,7 @@ use follow::{Followed, Out};
 use instruments::Instruments;
 use topics::Topics;
 use venue::Venue;
+use waiting::Room;
 
 /// Beats come with this token.
 const BEATS: u64 = u64::MAX;
@@ -105,6 +107,8 @@ pub(crate) struct HubLimits {
     pub(crate) venues: usize,
     pub(crate) instruments: usize,
     pub(crate) topics: usize,
+    /// Of all records that wait for the states of their topics.
+    pub(crate) waiting_bytes: usize,
     /// An ingester that is not heard for this long is down.
     pub(crate) feed_down_ns: u64,
 }
@@ -121,6 +125,8 @@ pub(crate) struct Hub {
     topics: Topics,
     /// Questions about topics under way, by their number.
     batches: HashMap<u64, Batch>,
+    /// For what waits until the states of topics are known.
+    room: Room,
     /// Questions to be asked.
     questions: Queue,
     /// Suspicions to be decided.
@@ -150,6 +156,7 @@ impl Hub {
             instruments: Instruments::default(),
             topics: Topics::default(),
             batches: HashMap::new(),
+            room: Room::new(limits.waiting_bytes),
             questions: Queue::new(),
             suspicions: Queue::new(),
             asking: 0,
@@ -352,7 +359,7 @@ impl Hub {
                         self.events.push((bit, Event::Unavailable { topic: id, reason, is_unknown: false }));
                         return;
                     }
-                    let topic = Followed::new(info, id.channel());
+                    let topic = Followed::new(info, id.channel(), &self.room);
                     let subject = subject(&topic);
                     self.actions.extend(subject.map(|subject| Action::Subscribe(subject, u64::from(id.0))));
                     self.topics.insert(id, topic);

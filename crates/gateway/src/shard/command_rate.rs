@@ -1,4 +1,6 @@
-//! How fast one client may send.
+//! How fast one client may send, and how much work it may make.
+
+use crate::engine::EngineLimits;
 
 /// Commands over the rate that are answered one after another; a client that goes on is closed.
 const FLOOD_MAX: u8 = 100;
@@ -14,21 +16,24 @@ pub(crate) enum Verdict {
     End,
 }
 
-/// The rate of one client, by the generic cell rate algorithm (ITU-T I.371): a second's worth may come at once. Sixteen
-/// bytes, because every session has one.
+/// The rates of one client, by the generic cell rate algorithm (ITU-T I.371): of commands, a second's worth may come at once;
+/// of their work, counted in names (see `Engine::price`), some times what a session may subscribe to. What a command costs is
+/// known when it is done, so one is taken while anything is left, and may leave a debt. Small, because every session has one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CommandRate {
-    /// When the client will have paid for everything that was taken.
+    /// When the client will have paid for every command that was taken.
     paid_at_ns: u64,
+    /// When it will have paid for the work.
+    worked_off_at_ns: u64,
     refused: u8,
 }
 
 impl CommandRate {
     /// One more frame came at `now`.
-    pub(crate) fn next(&mut self, now: u64, per_second: u32) -> Verdict {
-        let price_ns = SECOND_NS / u64::from(per_second.max(1));
-        let paid_at_ns = self.paid_at_ns.max(now) + price_ns;
-        if paid_at_ns <= now + SECOND_NS {
+    pub(crate) fn next(&mut self, now: u64, limits: &EngineLimits) -> Verdict {
+        let paid_at_ns = self.paid_at_ns.max(now) + per(limits.commands_per_second);
+        let credit_ns = per(limits.names_per_second()).saturating_mul(limits.names_at_once().into());
+        if paid_at_ns <= now + SECOND_NS && self.worked_off_at_ns < now.saturating_add(credit_ns) {
             (self.paid_at_ns, self.refused) = (paid_at_ns, 0);
             return Verdict::Take;
         }
@@ -36,22 +41,39 @@ impl CommandRate {
         if self.refused > FLOOD_MAX { Verdict::End } else { Verdict::Refuse }
     }
 
-    /// The frame that was taken last had been asked for: it is free.
-    pub(crate) fn refund(&mut self, per_second: u32) {
-        self.paid_at_ns = self.paid_at_ns.saturating_sub(SECOND_NS / u64::from(per_second.max(1)));
+    /// The frame that was taken last made so much work.
+    pub(crate) fn charge(&mut self, names: u32, now: u64, limits: &EngineLimits) {
+        let price_ns = per(limits.names_per_second()).saturating_mul(names.into());
+        self.worked_off_at_ns = self.worked_off_at_ns.max(now).saturating_add(price_ns);
     }
+
+    /// The frame that was taken last had been asked for: it is free.
+    pub(crate) fn refund(&mut self, limits: &EngineLimits) {
+        self.paid_at_ns = self.paid_at_ns.saturating_sub(per(limits.commands_per_second));
+    }
+}
+
+fn per(second: u32) -> u64 {
+    SECOND_NS / u64::from(second.max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
+
+    fn limits(commands_per_second: u32) -> EngineLimits {
+        EngineLimits { commands_per_second, ..Limits::default().engine }
+    }
 
     #[test]
     fn a_seconds_worth_at_once_then_the_rate() {
         let mut rate = CommandRate::default();
+        let limits = limits(50);
         let start = 1_000 * SECOND_NS;
-        let taken =
-            |rate: &mut CommandRate, now| (0..60).filter(|_| rate.next(now, 50) == Verdict::Take).count();
+        let taken = |rate: &mut CommandRate, now| {
+            (0..60).filter(|_| rate.next(now, &limits) == Verdict::Take).count()
+        };
         assert_eq!(taken(&mut rate, start), 50);
         assert_eq!(taken(&mut rate, start), 0);
         assert_eq!(taken(&mut rate, start + SECOND_NS / 10), 5);
@@ -62,20 +84,64 @@ mod tests {
     fn what_was_asked_for_is_free() {
         let mut rate = CommandRate::default();
         for _ in 0..1_000 {
-            assert_eq!(rate.next(7 * SECOND_NS, 2), Verdict::Take);
-            rate.refund(2);
+            assert_eq!(rate.next(7 * SECOND_NS, &limits(2)), Verdict::Take);
+            rate.refund(&limits(2));
         }
     }
 
     #[test]
     fn a_client_that_goes_on_is_ended_and_one_that_pauses_is_forgiven() {
         let mut rate = CommandRate::default();
-        assert_eq!(rate.next(0, 1), Verdict::Take);
+        let limits = limits(1);
+        assert_eq!(rate.next(0, &limits), Verdict::Take);
         for _ in 0..FLOOD_MAX {
-            assert_eq!(rate.next(0, 1), Verdict::Refuse);
+            assert_eq!(rate.next(0, &limits), Verdict::Refuse);
         }
-        assert_eq!(rate.next(0, 1), Verdict::End);
-        assert_eq!(rate.next(SECOND_NS, 1), Verdict::Take);
-        assert_eq!(rate.next(SECOND_NS, 1), Verdict::Refuse);
+        assert_eq!(rate.next(0, &limits), Verdict::End);
+        assert_eq!(rate.next(SECOND_NS, &limits), Verdict::Take);
+        assert_eq!(rate.next(SECOND_NS, &limits), Verdict::Refuse);
+    }
+
+    /// Commands that cost so much each and come so often, for a minute: how many names were taken.
+    fn names_in_a_minute(names: u32, each_ms: u64) -> u64 {
+        let (mut rate, limits, mut taken) = (CommandRate::default(), limits(50), 0);
+        for at in 0..60_000 / each_ms {
+            let now = SECOND_NS + at * each_ms * 1_000_000;
+            if rate.next(now, &limits) == Verdict::Take {
+                rate.charge(names, now, &limits);
+                taken += u64::from(names);
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn work_is_bounded_whatever_a_command_costs() {
+        let limits = limits(50);
+        let (rate, at_once) = (u64::from(limits.names_per_second()), u64::from(limits.names_at_once()));
+        for (names, each_ms) in [(1_000, 25), (4_096, 25), (65_536, 25), (100, 25), (1_000, 100)] {
+            let taken = names_in_a_minute(names, each_ms);
+            assert!(
+                taken <= 60 * rate + at_once + u64::from(names),
+                "{names} names each {each_ms} ms: {taken}"
+            );
+            assert!(
+                taken >= 60 * rate,
+                "{names} names each {each_ms} ms: {taken} is less than what is allowed"
+            );
+        }
+        // Small commands are bounded by their number alone.
+        assert_eq!(names_in_a_minute(40, 25), 40 * 40 * 60);
+    }
+
+    #[test]
+    fn everything_a_session_may_have_can_come_at_once() {
+        let (mut rate, limits) = (CommandRate::default(), limits(50));
+        // Its positions, its subscriptions, their rates.
+        for _ in 0..3 {
+            assert_eq!(rate.next(SECOND_NS, &limits), Verdict::Take);
+            rate.charge(limits.subscriptions_per_session as u32, SECOND_NS, &limits);
+        }
+        assert_eq!(rate.next(SECOND_NS, &limits), Verdict::Take);
     }
 }

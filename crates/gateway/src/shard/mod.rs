@@ -349,17 +349,16 @@ impl Shard {
                     if found.opcode == OpCode::Pong && self.engine.on_pong(key, payload, now) {
                         continue;
                     }
-                    let per_second = self.limits.commands_per_second;
-                    match connection.rate.next(now, per_second) {
+                    match connection.rate.next(now, &self.limits) {
                         Verdict::End => break Some(CloseCode::Flood),
-                        Verdict::Refuse => self.engine.on_flood(key),
+                        Verdict::Refuse => self.engine.on_flood(key, payload),
                         Verdict::Take => match found.opcode {
                             OpCode::Ping => self.engine.on_ping(key, payload, now),
                             OpCode::Pong => {}
                             _ if self.engine.on_message(key, payload, now) => {
-                                connection.rate.refund(per_second);
+                                connection.rate.refund(&self.limits);
                             }
-                            _ => {}
+                            _ => connection.rate.charge(self.engine.price(), now, &self.limits),
                         },
                     }
                 }

@@ -18,8 +18,8 @@ impl Shard {
                 }
                 drop(reply.send(page));
             }
-            Look::Detail(id, reply) => {
-                let mut detail = self.engine.session_detail(&id);
+            Look::Detail(id, query, reply) => {
+                let mut detail = self.engine.session_detail(&id, query);
                 if let Some(detail) = &mut detail {
                     detail.row.peer = peer(detail.row.key);
                 }

@@ -52,6 +52,7 @@ impl Gateway {
             venues: 4,
             instruments: 16,
             topics: 128,
+            waiting_bytes: 64 << 20,
             feed_down_ns: super::FEED_DOWN_MS * super::MS,
         };
         let shard = |_| Shard {

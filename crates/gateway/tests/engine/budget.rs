@@ -1,9 +1,11 @@
 //! What all topics and all sessions may hold together.
 
-use tickwire_gateway::engine::EngineLimits;
+use tickwire_gateway::engine::{EngineLimits, TopicId};
 use tickwire_wire::{Channel, CloseCode, Encoding, Message, TradingState};
 
-use super::rig::{Rig, answer, brief, limits, quote, status, trade};
+use super::rig::{
+    EPOCH, Rig, answer, brief, change, level, limits, quote, snapshot, status, subscribe, trade,
+};
 
 #[test]
 fn logs_together_stay_below_their_share_and_the_longest_give() {
@@ -54,7 +56,7 @@ fn the_session_that_holds_most_is_closed_and_the_others_are_not() {
         rig.engine.unsent(client.key, 1_000, rig.now);
     }
     for _ in 0..1_000 {
-        rig.engine.on_flood(clients[2].key);
+        rig.engine.on_flood(clients[2].key, b"");
         assert!(rig.engine.private_bytes() <= 10_000, "{}", rig.engine.private_bytes());
     }
     assert_eq!(rig.engine.closing(clients[2].key), Some(CloseCode::SlowConsumer));
@@ -82,4 +84,47 @@ fn subscriptions_together_are_limited_and_free_again() {
     rig.publish(1, 1, quote(1));
     assert_eq!(brief(&rig.records(two)), ["quote 1"]);
     assert_eq!(rig.engine.subscriptions(), 2);
+}
+
+/// A book with so many bids on the bus, wanted by a client.
+fn book(rig: &mut Rig, instrument: u32, levels: i64) {
+    let bids: Vec<_> = (1..=levels).map(|price| level(price, 1)).collect();
+    let update = rig.bus_update(instrument, EPOCH, 1, snapshot(&bids, &[]));
+    rig.state(TopicId::new(instrument, Channel::Book), 1, vec![update]);
+}
+
+#[test]
+fn books_together_are_limited() {
+    let mut rig = Rig::new(EngineLimits { book_levels: 100, ..limits() });
+    let (one, two) = (rig.open(Encoding::Proto), rig.open(Encoding::Proto));
+    let ask = |rig: &mut Rig, client, symbol: &str, instrument, levels| {
+        rig.send(client, &subscribe(1, "book", &[symbol]));
+        if rig.engine.take_wishes().count() > 0 {
+            book(rig, instrument, levels);
+        }
+        let messages = rig.read(client);
+        let told = answer(&messages);
+        told.refused.first().map(|refused| (refused.code.clone(), refused.message.clone()))
+    };
+    assert_eq!(ask(&mut rig, one, "sim:A", 0, 60), None);
+    let (code, message) = ask(&mut rig, one, "sim:B", 1, 60).expect("refused");
+    assert!(code == "limit" && message.contains("book_levels"), "{code} {message}");
+    assert_eq!(ask(&mut rig, two, "sim:A", 0, 60), None, "one that is there costs nothing more");
+    // When the other one is let go, there is room again.
+    rig.now += limits().linger_ns;
+    rig.engine.tick(rig.now);
+    assert_eq!(rig.engine.book_levels(), 60);
+    assert_eq!(ask(&mut rig, two, "sim:C", 2, 40), None);
+    rig.read(one);
+    // They grow: up to a quarter more, then the one that grows is given up, and the others are not.
+    for number in 2..=26 {
+        rig.publish(0, number, change(&[level(1_000 + number as i64, 1)], &[]));
+    }
+    assert_eq!((rig.engine.book_levels(), rig.engine.closing(one.key)), (125, None));
+    rig.publish(2, 2, change(&[level(2_000, 1)], &[]));
+    assert_eq!(rig.engine.book_levels(), 85);
+    assert_eq!(rig.engine.closing(two.key), Some(CloseCode::Internal));
+    assert_eq!(rig.engine.closing(one.key), None);
+    rig.publish(2, 3, change(&[level(2_001, 1)], &[]));
+    assert_eq!(rig.engine.book_levels(), 85, "what was given up grows no more");
 }

@@ -118,7 +118,7 @@ fn keys_and_topics_from_anywhere_do_no_harm() {
     rig.engine.on_message(client.key, b"?", rig.now);
     rig.engine.on_ping(client.key, b"?", rig.now);
     rig.engine.on_pong(client.key, b"", rig.now);
-    rig.engine.on_flood(client.key);
+    rig.engine.on_flood(client.key, b"");
     rig.engine.unsent(client.key, 9, rig.now);
     rig.engine.close(client.key, tickwire_wire::CloseCode::Full);
     assert!(rig.fill(client).0.is_empty());

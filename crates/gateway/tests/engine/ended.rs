@@ -92,10 +92,33 @@ fn nobody_gets_it_any_more() {
     let messages = rig.read(waiting);
     let told = answer(&messages);
     assert_eq!((told.granted.len(), told.refused.len()), (1, 1));
-    assert_eq!((told.refused[0].code.as_str(), told.refused[0].may_retry), ("unknown_symbol", false));
+    assert_eq!((told.refused[0].code.as_str(), told.refused[0].may_retry), ("ended", false));
     let late = rig.open(Encoding::Proto);
     let messages = rig.subscribe(late, Channel::Quote, &["sim:A"]);
     assert_eq!(answer(&messages).refused[0].code, "unknown_symbol");
+}
+
+#[test]
+fn who_waits_for_another_topic_is_not_granted_what_ended_meanwhile() {
+    let mut rig = Rig::new(limits());
+    let (first, waiting) = (rig.open(Encoding::Proto), rig.open(Encoding::Proto));
+    rig.subscribe(first, Channel::Quote, &["sim:A"]);
+    rig.send(waiting, &subscribe(1, "quote", &["sim:A", "sim:B"]));
+    end(&mut rig, 0, true);
+    rig.read(first);
+    assert!(rig.engine.take_wishes().any(|wish| wish == Wish::LetGo(0)), "who waits holds nothing back");
+    // Its index stands for another one before the answer.
+    let name = tickwire_wire::SymbolName { venue: "sim".to_owned(), symbol: "Z".to_owned() };
+    let scale = Scale { symbol: name.to_string(), ..rig.infos[0].scale.clone() };
+    let new = Arc::new(InstrumentInfo { id: 900, name, scale, ..(*rig.infos[0]).clone() });
+    rig.infos[0] = Arc::clone(&new);
+    rig.event(Event::Instrument(new));
+    rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
+    let messages = rig.read(waiting);
+    let told = answer(&messages);
+    assert_eq!(told.granted.iter().map(|granted| granted.symbol.as_str()).collect::<Vec<_>>(), ["sim:B"]);
+    let refused = &told.refused[0];
+    assert_eq!((refused.symbol.as_str(), refused.code.as_str(), refused.may_retry), ("sim:A", "ended", true));
 }
 
 #[test]

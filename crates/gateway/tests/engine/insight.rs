@@ -1,7 +1,7 @@
 //! What is kept of the engine's decisions, and what somebody who asks is told.
 
 use tickwire_gateway::engine::{
-    Decision, EngineLimits, Fate, Held, Run, SessionDetail, SessionQuery, SessionState,
+    Decision, DetailQuery, EngineLimits, Fate, Held, Run, SessionDetail, SessionQuery, SessionState,
 };
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, GapCause, Resume, ResumePosition, Subscribe, TradingState,
@@ -22,7 +22,7 @@ fn reader(limits: EngineLimits, channels: &[Channel]) -> (Rig, Client) {
 
 #[track_caller]
 fn detail(rig: &Rig) -> SessionDetail {
-    rig.engine.session_detail("s1").expect("it is open")
+    rig.engine.session_detail("s1", DetailQuery::default()).expect("it is open")
 }
 
 fn block(rig: &mut Rig, client: Client) {
@@ -192,18 +192,18 @@ fn resuming_is_told_and_unsubscribing_forgets() {
         ResumePosition { channel: "trade".to_owned(), symbol: "sim:A".to_owned(), epoch: EPOCH, sequence: 4 };
     rig.send(client, &Command::Resume(Resume { id: 1, positions: vec![position] }));
     rig.subscribe(client, Channel::Trade, &["sim:A"]);
-    let found = rig.engine.session_detail("s2").unwrap();
+    let found = rig.engine.session_detail("s2", DetailQuery::default()).unwrap();
     let Decision::Resumed { topic, after: 4, from: 5 } = found.decisions[0].decision else {
         panic!("{found:?}")
     };
     assert_eq!(found.names, [(topic, "sim:A".to_owned())]);
     rig.gap(0, Channel::Trade, GapCause::Bus, 10, 12, EPOCH);
     rig.read(client);
-    assert_eq!(rig.engine.session_detail("s2").unwrap().runs.len(), 1);
+    assert_eq!(rig.engine.session_detail("s2", DetailQuery::default()).unwrap().runs.len(), 1);
     let symbols = vec!["sim:A".to_owned()];
     let unsubscribe = tickwire_wire::Unsubscribe { id: 2, channel: "trade".to_owned(), symbols };
     rig.send(client, &Command::Unsubscribe(unsubscribe));
-    assert!(rig.engine.session_detail("s2").unwrap().runs.is_empty());
+    assert!(rig.engine.session_detail("s2", DetailQuery::default()).unwrap().runs.is_empty());
 }
 
 #[test]
@@ -220,8 +220,8 @@ fn sessions_are_listed_in_pages_and_by_state() {
         let page = rig.engine.session_page(&query);
         assert!(page.rows.len() <= 10);
         seen.extend(page.rows.iter().map(|row| row.id.clone()));
-        query.after = seen.last().cloned();
-        if !page.more {
+        query.after = page.upto;
+        if query.after.is_none() {
             break;
         }
     }
@@ -233,8 +233,8 @@ fn sessions_are_listed_in_pages_and_by_state() {
     let query = SessionQuery { limit: 10, state: Some(SessionState::Conflating), ..SessionQuery::default() };
     let page = rig.engine.session_page(&query);
     assert_eq!(page.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["00ab-8"]);
-    assert_eq!((page.more, page.rows[0].pressure.unsent), (false, 1));
-    assert!(rig.engine.session_detail("00ab-4").is_none());
+    assert_eq!((page.upto, page.rows[0].pressure.unsent), (None, 1));
+    assert!(rig.engine.session_detail("00ab-4", DetailQuery::default()).is_none());
 }
 
 #[test]
@@ -261,8 +261,74 @@ fn a_page_is_cut_where_its_sessions_have_very_many_subscriptions() {
         }
     }
     let page = rig.engine.session_page(&SessionQuery { limit: 100, ..SessionQuery::default() });
-    assert!(page.more && page.rows.len() < 12 && page.rows.len() >= 50_000 / 7_100, "{}", page.rows.len());
-    let after = page.rows.last().map(|row| row.id.clone());
-    let rest = rig.engine.session_page(&SessionQuery { after, limit: 100, state: None });
+    assert!(
+        page.upto.is_some() && page.rows.len() < 12 && page.rows.len() >= 50_000 / 7_100,
+        "{}",
+        page.rows.len()
+    );
+    let rest = rig.engine.session_page(&SessionQuery { after: page.upto, limit: 100, state: None });
     assert_eq!(page.rows.len() + rest.rows.len(), 12);
+}
+
+#[test]
+fn a_page_for_a_state_looks_at_so_many_sessions_only() {
+    let mut rig = Rig::new(limits());
+    for number in 1..=9_000 {
+        rig.engine.open(format!("y-{number}"), Encoding::Proto, 0, rig.now);
+    }
+    let last = rig.engine.open("y-9001".to_owned(), Encoding::Proto, 0, rig.now);
+    rig.engine.close(last, CloseCode::Internal);
+    let mut query = SessionQuery { limit: 10, state: Some(SessionState::Closing), ..SessionQuery::default() };
+    let mut pages = 0;
+    loop {
+        let page = rig.engine.session_page(&query);
+        pages += 1;
+        if page.upto.is_none() {
+            assert_eq!(page.rows.len(), 1);
+            break;
+        }
+        assert!(page.rows.is_empty(), "it is the last one");
+        query.after = page.upto;
+    }
+    assert_eq!(pages, 3, "9,001 sessions, 4,096 at a time");
+}
+
+#[test]
+fn subscriptions_of_a_session_come_in_pages() {
+    let mut rig = Rig::new(limits());
+    for index in 0..60 {
+        rig.instrument(&format!("N{index}"));
+    }
+    let client = rig.open(Encoding::Proto);
+    rig.subscribe(client, Channel::Quote, &["sim:*"]);
+    // A place in the middle is free.
+    let symbols = vec!["sim:N7".to_owned()];
+    let end = tickwire_wire::Unsubscribe { id: 2, channel: "quote".to_owned(), symbols };
+    rig.send(client, &Command::Unsubscribe(end));
+    block(&mut rig, client);
+    for index in 0..63 {
+        if index != 10 {
+            rig.publish(index, 1, quote(1));
+            rig.publish(index, 2, quote(1));
+        }
+    }
+    unblock(&mut rig, client);
+    let mut query = DetailQuery { after: None, limit: 20 };
+    let (mut symbols, mut pages, mut runs) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let detail = rig.engine.session_detail("s1", query).unwrap();
+        assert_eq!(detail.row.subscriptions, 62);
+        pages.push(detail.subscriptions.len());
+        symbols.extend(detail.subscriptions.iter().map(|row| row.symbol.clone()));
+        assert!(detail.runs.iter().all(|(topic, ..)| detail.subscriptions.iter().any(|s| s.topic == *topic)));
+        runs += detail.runs.len();
+        query.after = detail.next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((pages, runs), (vec![20, 20, 20, 2], 62), "a page tells of its own subscriptions");
+    symbols.sort_unstable();
+    symbols.dedup();
+    assert_eq!(symbols.len(), 62, "each once");
 }

@@ -6,6 +6,7 @@ mod backfill_schedule;
 mod budget;
 mod bytes;
 mod clock;
+mod commands;
 mod ended;
 mod fanout;
 mod freshness;

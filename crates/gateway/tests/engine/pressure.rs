@@ -147,7 +147,7 @@ fn critical_records_are_never_shed_and_end_the_session_at_last() {
 fn a_client_that_asks_and_does_not_read_is_closed_with_its_ledger() {
     let (mut rig, client) = blocked(narrow(), &[Channel::Quote]);
     for _ in 0..200 {
-        rig.engine.on_flood(client.key);
+        rig.engine.on_flood(client.key, b"");
         rig.engine.on_message(client.key, b"?", rig.now);
     }
     assert!(rig.engine.pressure().0 < 4_000 + 500, "{:?}", rig.engine.pressure());

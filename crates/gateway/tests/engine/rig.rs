@@ -40,6 +40,7 @@ pub(crate) fn limits() -> EngineLimits {
         log_bytes: 256 << 20,
         private_bytes: 256 << 20,
         subscriptions: 1 << 20,
+        book_levels: 1 << 20,
         write_bytes: 64 << 10,
     }
 }

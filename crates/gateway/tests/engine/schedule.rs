@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{Ended, Event, Fate, SessionQuery, TopicId, Wish};
+use tickwire_gateway::engine::{DetailQuery, Ended, Event, Fate, SessionQuery, TopicId, Wish};
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, FeedState, LedgerRequest, Resume, ResumePosition, SetRate,
     Unsubscribe,
@@ -420,7 +420,8 @@ impl Run {
         assert!(survey.pressure.total() >= pressure);
         let page = self.rig.engine.session_page(&SessionQuery { limit: 2, ..SessionQuery::default() });
         for row in page.rows {
-            let detail = self.rig.engine.session_detail(&row.id).expect("it is listed");
+            let detail =
+                self.rig.engine.session_detail(&row.id, DetailQuery::default()).expect("it is listed");
             assert!(detail.decisions.len() <= 128 && detail.runs.len() <= 6 * detail.subscriptions.len());
             let told = |is: fn(&Fate) -> bool| {
                 detail

@@ -360,7 +360,7 @@ fn hostile_commands_are_answered_and_cost_little() {
     assert_eq!(answer(&rig.read(client)).granted.len(), 3);
     rig.send(client, &subscribe(1, &"x".repeat(2_000), &["sim:A"]));
     assert!(answer(&rig.read(client)).refused[0].message.len() < 200);
-    rig.engine.on_flood(client.key);
+    rig.engine.on_flood(client.key, b"");
     assert!(matches!(&rig.read(client)[0], Message::Error(error) if error.code == "rate_limit"));
 }
 

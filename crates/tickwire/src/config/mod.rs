@@ -157,6 +157,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
             ratio: from.cork_percent as f64 / 100.0,
             wait_max: Duration::from_micros(from.cork_us),
         },
+        handshake_timeout: Duration::from_millis(from.handshake_ms),
         drain_window: Duration::from_millis(from.drain_ms),
         feed_down_after: Duration::from_millis(from.feed_down_ms),
         ..GatewayConfig::default()
@@ -169,6 +170,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     check.range("gateway.shards", from.shards, 0, 64);
     check.range("gateway.cork_us", from.cork_us, 0, 100_000);
     check.range("gateway.cork_percent", from.cork_percent, 0, 10_000);
+    check.range("gateway.handshake_ms", from.handshake_ms, 100, 60_000);
     check.range("gateway.drain_ms", from.drain_ms, 0, 600_000);
     check.range("gateway.feed_down_ms", from.feed_down_ms, 600, 60_000);
     check.range("gateway.heartbeat_ms", from.heartbeat_ms, 100, 60_000);
@@ -186,6 +188,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     for (place, value, low, high) in [
         ("memory_bytes", limits.memory_bytes, 16 << 20, 1 << 40),
         ("sessions", limits.sessions, 1, 1_000_000),
+        ("handshakes", limits.handshakes, 4, 65_536),
+        ("admin_connections", limits.admin_connections, 4, 1_024),
         ("subscriptions", limits.subscriptions, 1, 1 << 26),
         ("subscriptions_per_session", limits.subscriptions_per_session, 1, 65_536),
         ("command_bytes", limits.command_bytes, 256, 1 << 20),
@@ -203,6 +207,8 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         ("topics", limits.topics, 1, 1 << 22),
         ("bus_messages", limits.bus_messages, 64, 1 << 24),
         ("bus_bytes", limits.bus_bytes, 1 << 20, 1 << 36),
+        ("waiting_bytes", limits.waiting_bytes, 64 << 10, 1 << 36),
+        ("book_levels", limits.book_levels, 1_000, 1 << 32),
         ("socket_send_bytes", limits.socket_send_bytes, 0, 1 << 26),
         ("socket_unsent_bytes", limits.socket_unsent_bytes, 2048, 1 << 26),
     ] {
@@ -229,11 +235,14 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     to.memory_bytes = limits.memory_bytes as usize;
     to.subscriptions = limits.subscriptions as usize;
     to.sessions = limits.sessions as usize;
+    to.handshakes = limits.handshakes as usize;
+    to.admin_connections = limits.admin_connections as usize;
     to.venues = limits.venues as usize;
     to.instruments = limits.instruments as usize;
     to.topics = limits.topics as usize;
     to.bus_messages = limits.bus_messages as usize;
     to.bus_bytes = limits.bus_bytes as usize;
+    to.waiting_bytes = limits.waiting_bytes as usize;
     to.socket_send_bytes = limits.socket_send_bytes as usize;
     to.socket_unsent_bytes = limits.socket_unsent_bytes as usize;
     let (records_max, timeout_ns) = (limits.history_records, ns(from.history_ms));
@@ -243,6 +252,7 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     engine.rate_max = limits.rate_max;
     engine.command_bytes = limits.command_bytes as usize;
     engine.commands_per_second = limits.commands_per_second as u32;
+    engine.book_levels = limits.book_levels as usize;
     engine.shed_bytes = limits.shed_bytes as usize;
     engine.shed_end_bytes = limits.shed_end_bytes as usize;
     engine.window_first_bytes = limits.window_first_bytes as usize;

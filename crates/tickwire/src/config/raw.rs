@@ -57,6 +57,7 @@ table!(Gateway {
     shards: u64 = 0,
     cork_percent: u64 = 150,
     cork_us: u64 = 2_000,
+    handshake_ms: u64 = 5_000,
     drain_ms: u64 = 5_000,
     feed_down_ms: u64 = 1_250,
     heartbeat_ms: u64 = 1_000,
@@ -74,6 +75,8 @@ table!(Gateway {
 table!(GatewayLimits {
     memory_bytes: u64 = 1 << 30,
     sessions: u64 = 10_000,
+    handshakes: u64 = 1_024,
+    admin_connections: u64 = 64,
     subscriptions: u64 = 500_000,
     subscriptions_per_session: u64 = 4_096,
     rate_max: f64 = 1_000.0,
@@ -92,6 +95,8 @@ table!(GatewayLimits {
     topics: u64 = 65_536,
     bus_messages: u64 = 65_536,
     bus_bytes: u64 = 32 << 20,
+    waiting_bytes: u64 = 64 << 20,
+    book_levels: u64 = 2_000_000,
     socket_send_bytes: u64 = 0,
     socket_unsent_bytes: u64 = 16_384,
 });

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // figures for those who run it, and what was skipped
 
 mod bad_input;
+mod edges;
 mod faults;
 mod isolation;
 mod python;

@@ -1,6 +1,7 @@
 //! Commands in the JSON twin: typed by people, so everything that is misspelt is named, with what exists instead.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -34,6 +35,35 @@ pub(super) fn read(bytes: &[u8]) -> Result<Command, String> {
             ));
         }
     })
+}
+
+/// The first `id` of an object, whatever stands around it.
+pub(super) fn id(bytes: &[u8]) -> Option<u64> {
+    struct Seek<'a>(&'a Cell<Option<u64>>);
+
+    impl<'de> Visitor<'de> for Seek<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a command as an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(key) = map.next_key::<String>()? {
+                if key == "id" {
+                    self.0.set(Some(map.next_value()?));
+                    break;
+                }
+                map.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+
+    let found = Cell::new(None);
+    // What is wrong behind it was told already.
+    let _ = serde_json::Deserializer::from_slice(bytes).deserialize_map(Seek(&found));
+    found.get()
 }
 
 fn body<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {

@@ -2,7 +2,7 @@
 
 use tickwire_wire::{Bar, Body, Channel, Encoding};
 
-use super::super::follow::BUFFER_MAX;
+use super::super::waiting::BUFFER_MAX;
 use super::rig::{EPOCH, ID, MS, Rig, answer, body, frame, gap_body, head, record};
 
 /// A topic at 5 gets 6, then 9.

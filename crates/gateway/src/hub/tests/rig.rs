@@ -19,7 +19,14 @@ pub(super) const EPOCH: u64 = 7;
 pub(super) const ID: u32 = 101;
 
 pub(super) fn limits() -> HubLimits {
-    HubLimits { shards: 2, venues: 4, instruments: 100, topics: 1000, feed_down_ns: 1250 * MS }
+    HubLimits {
+        shards: 2,
+        venues: 4,
+        instruments: 100,
+        topics: 1000,
+        waiting_bytes: 64 << 20,
+        feed_down_ns: 1250 * MS,
+    }
 }
 
 pub(super) struct Rig {
