@@ -77,6 +77,18 @@ impl InstrumentState {
         })
     }
 
+    /// Last sequence numbers, by channel.
+    pub(crate) fn sequences(&self) -> [u64; 7] {
+        self.numberings.map(|numbering| numbering.sequence)
+    }
+
+    /// Its symbol was there before in this epoch.
+    pub(crate) fn go_on_behind(&mut self, sequences: [u64; 7]) {
+        for (numbering, sequence) in self.numberings.iter_mut().zip(sequences) {
+            numbering.sequence = sequence;
+        }
+    }
+
     pub(crate) fn numbering(&self, channel: Channel) -> &Numbering {
         &self.numberings[channel as usize - 1]
     }

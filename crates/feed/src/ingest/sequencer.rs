@@ -30,6 +30,9 @@ pub(crate) struct Sequencer<O> {
     pub(crate) catalogue: u64,
     /// Numbers of this epoch. One that an instrument had is not used again: what was said of it stays true.
     numbers: InstrumentNumbers,
+    /// Last sequence numbers of symbols that ended. One that is listed anew goes on behind them, so that a sequence number
+    /// of a symbol's channel means one record in an epoch.
+    ended: HashMap<String, [u64; 7]>,
     time: SourceTime,
 }
 
@@ -42,6 +45,7 @@ impl<O: Outlet> Sequencer<O> {
             by_symbol: HashMap::new(),
             catalogue: 0,
             numbers: InstrumentNumbers::default(),
+            ended: HashMap::new(),
             time: SourceTime::default(),
         }
     }
@@ -77,7 +81,11 @@ impl<O: Outlet> Sequencer<O> {
                 )
             })?;
             let state = InstrumentState::new(index, number, &definition);
-            self.instruments[at] = Some(state.map_err(|e| format!("`{}`: {e}", definition.symbol))?);
+            let mut state = state.map_err(|e| format!("`{}`: {e}", definition.symbol))?;
+            if let Some(sequences) = self.ended.remove(&definition.symbol) {
+                state.go_on_behind(sequences);
+            }
+            self.instruments[at] = Some(state);
             self.by_symbol.insert(definition.symbol.clone(), index);
         }
         let Some(state) = &mut self.instruments[at] else { return Ok(()) };
@@ -124,6 +132,9 @@ impl<O: Outlet> Sequencer<O> {
             self.publisher.emit(state, now, now, Body::Instrument(last));
         }
         self.publisher.close(state);
+        if let Some(Record { body: Body::Instrument(definition), .. }) = &state.definition {
+            self.ended.insert(definition.symbol.clone(), state.sequences());
+        }
         self.instruments[index as usize] = None;
     }
 

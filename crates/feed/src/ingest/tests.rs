@@ -692,7 +692,9 @@ fn an_instrument_ends_in_words_and_its_number_is_not_used_again() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(states, [(second, 1, false), (second, 2, true), (third, 1, false)]);
+    assert_eq!(states, [(second, 3, false), (second, 4, true), (third, 5, false)], "numbers go on");
+    let state = sequencer.instruments[0].as_ref().unwrap();
+    assert_eq!(state.numbering(Channel::Trade).sequence, 1, "also where nothing was published anew");
     assert_eq!(sequencer.catalogue, 5, "each change counts");
 }
 

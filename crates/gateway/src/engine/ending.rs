@@ -26,7 +26,10 @@ impl Engine {
             names.remove(&info.name.symbol, index);
         }
         let refusal = self.refusal_of_ended(&info, Channel::Trade);
-        let refusal = |channel: Channel| Refused { channel: channel as i32, ..refusal.clone() };
+        // `ended` is said of what was granted.
+        let code = "unknown_symbol";
+        let refusal =
+            |channel: Channel| Refused { channel: channel as i32, code: code.to_owned(), ..refusal.clone() };
         self.refuse_instrument(index, refusal, now);
         for channel in Channel::ALL {
             let id = TopicId::new(index, channel);

@@ -4,7 +4,7 @@
 //! which means something together with the epoch of its run only; the one that sessions see, which no other instrument has
 //! until all shards have let go of it; and a dense index, which is used again after that, too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tickwire_wire::{InstrumentNumbers, Scale, SymbolName};
@@ -16,10 +16,30 @@ pub(super) struct Slot {
     pub(super) info: Arc<InstrumentInfo>,
     /// Its number at the followed run; 0 while that did not say.
     pub(super) source: u32,
-    /// Which run named it last, and how: a run that comes back with another number for it means another one.
-    pub(super) named: (u64, u32),
+    /// Which runs named it, and how, the last one last: a run that comes back with another number for it means another one.
+    named: VecDeque<(u64, u32)>,
     /// It ended; shards that have not let go of it yet, a bit each.
     ended: Option<u64>,
+}
+
+/// Runs whose number for an instrument is remembered.
+const NAMED_MAX: usize = 8;
+
+impl Slot {
+    /// Whether a run that calls it by this number may mean the same instrument as before.
+    pub(super) fn may_be(&self, epoch: u64, source: u32) -> bool {
+        self.named.iter().all(|(run, number)| *run != epoch || *number == source)
+    }
+
+    /// The followed run calls it so.
+    pub(super) fn name(&mut self, epoch: u64, source: u32) {
+        self.source = source;
+        self.named.retain(|(run, _)| *run != epoch);
+        self.named.push_back((epoch, source));
+        if self.named.len() > NAMED_MAX {
+            self.named.pop_front();
+        }
+    }
 }
 
 /// See the module.
@@ -89,6 +109,7 @@ impl Instruments {
         });
         let info = Arc::new(InstrumentInfo { index, id, venue, name: name.clone(), scale });
         self.by_name.insert(name, index);
+        let named = VecDeque::from([named]);
         self.slots[index as usize] = Some(Slot { info: Arc::clone(&info), source, named, ended: None });
         Some(info)
     }

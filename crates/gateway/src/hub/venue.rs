@@ -253,34 +253,23 @@ impl Hub {
         venue.is_complete = answer.state() == FeedState::Live;
         let is_complete = venue.is_complete;
         let listed: HashSet<_> = definitions.iter().map(|record| record.instrument).collect();
-        // What ended goes first: its name and its number may be those of another one.
+        let named: HashSet<_> = definitions.iter().filter_map(symbol_of).collect();
+        // What ended goes first: its number may be that of another one.
         let gone = self
             .instruments
             .of_venue(index)
             .filter(|(_, source)| !listed.contains(source) && (is_complete || *source > 0));
-        for (instrument, source) in gone.collect::<Vec<_>>() {
-            // Another run may have it under another number.
-            let is_named = source == 0 && self.is_defined(instrument, &definitions);
-            if !is_named {
-                self.end(instrument, "its ingester does not list it any more", false);
+        for (instrument, _) in gone.collect::<Vec<_>>() {
+            // One that is listed under another number, or with other decimals, is dealt with where it is defined.
+            let slot = self.instruments.get(instrument);
+            if slot.is_some_and(|slot| !named.contains(&*slot.info.name.symbol)) {
+                self.end(instrument, "its ingester does not list it any more; the last that was published of it may be missing", false);
             }
         }
         for record in definitions {
             self.define(index, &record);
         }
         self.tell_feed(index);
-    }
-
-    /// Whether an instrument is among definitions, by its name and decimals.
-    fn is_defined(&self, instrument: u32, definitions: &[Record]) -> bool {
-        let Some(slot) = self.instruments.get(instrument) else { return false };
-        definitions.iter().any(|record| match &record.body {
-            Body::Instrument(definition) => {
-                definition.symbol == slot.info.name.symbol
-                    && scale_of(&slot.info.name, definition) == slot.info.scale
-            }
-            _ => false,
-        })
     }
 
     /// Definitions as they are published, all of a venue.
@@ -355,10 +344,9 @@ impl Hub {
         }
         if let Some(known) = self.instruments.find(&name) {
             let Some(slot) = self.instruments.alive_mut(known) else { return };
-            let is_other = slot.named.0 == epoch && slot.named.1 != source;
-            if slot.source == 0 && slot.info.scale == scale && !is_other {
+            if slot.source == 0 && slot.info.scale == scale && slot.may_be(epoch, source) {
                 // The run that is followed now has it, too.
-                (slot.source, slot.named) = (source, (epoch, source));
+                slot.name(epoch, source);
                 self.venues[at].numbers.insert(source, known);
                 self.ask_named(known);
                 return;
@@ -466,5 +454,13 @@ impl Hub {
         tracing::info!(venue = %venue.name, state = state.0.as_str_name(), reason = %state.1, "feed");
         venue.told = Some(state);
         self.events.push((ALL_SHARDS, Event::Feed(Arc::new(status))));
+    }
+}
+
+/// Of an instrument that is there.
+fn symbol_of(record: &Record) -> Option<&str> {
+    match &record.body {
+        Body::Instrument(definition) if !definition.ended => Some(&definition.symbol),
+        _ => None,
     }
 }

@@ -92,7 +92,7 @@ fn nobody_gets_it_any_more() {
     let messages = rig.read(waiting);
     let told = answer(&messages);
     assert_eq!((told.granted.len(), told.refused.len()), (1, 1));
-    assert_eq!((told.refused[0].code.as_str(), told.refused[0].may_retry), ("ended", false));
+    assert_eq!((told.refused[0].code.as_str(), told.refused[0].may_retry), ("unknown_symbol", false));
     let late = rig.open(Encoding::Proto);
     let messages = rig.subscribe(late, Channel::Quote, &["sim:A"]);
     assert_eq!(answer(&messages).refused[0].code, "unknown_symbol");
@@ -118,7 +118,10 @@ fn who_waits_for_another_topic_is_not_granted_what_ended_meanwhile() {
     let told = answer(&messages);
     assert_eq!(told.granted.iter().map(|granted| granted.symbol.as_str()).collect::<Vec<_>>(), ["sim:B"]);
     let refused = &told.refused[0];
-    assert_eq!((refused.symbol.as_str(), refused.code.as_str(), refused.may_retry), ("sim:A", "ended", true));
+    assert_eq!(
+        (refused.symbol.as_str(), refused.code.as_str(), refused.may_retry),
+        ("sim:A", "unknown_symbol", true)
+    );
 }
 
 #[test]

@@ -92,8 +92,10 @@ fn a_number_that_passes_to_another_symbol_carries_no_price_there() {
     rig.hub.ask_due(rig.now);
     rig.catalogue(3, &[definition(ID, "sim", "X", 2)]);
     let expected = [
-        "0 ended: its ingester does not list it any more".to_owned(),
-        "1 ended: its ingester does not list it any more".to_owned(),
+        "0 ended: its ingester does not list it any more; the last that was published of it may be missing"
+            .to_owned(),
+        "1 ended: its ingester does not list it any more; the last that was published of it may be missing"
+            .to_owned(),
         format!("sim:X is {} with 2", info(&rig, "X").1),
     ];
     assert_eq!(rig.told(), expected);
@@ -176,7 +178,10 @@ fn an_ingester_that_is_starting_ends_nothing() {
     rig.tick();
     assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
     rig.catalogue(3, &both()[..1]);
-    assert_eq!(rig.told(), ["1 ended: its ingester does not list it any more"]);
+    assert_eq!(
+        rig.told(),
+        ["1 ended: its ingester does not list it any more; the last that was published of it may be missing"]
+    );
 }
 
 #[test]

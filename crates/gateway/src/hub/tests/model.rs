@@ -166,7 +166,8 @@ impl World {
                 self.generation += 1;
                 self.inbox.push_back(BusEvent::Reconnected { generation: self.generation });
                 for run in &self.runs {
-                    for (number, truth) in run.truths.iter().enumerate() {
+                    let listed = |number: usize| run.numbers[number / 7] > 0;
+                    for (number, truth) in run.truths.iter().enumerate().filter(|(n, _)| listed(*n)) {
                         self.floors.insert((number, run.epoch), truth.sequence);
                     }
                 }
@@ -284,7 +285,13 @@ impl World {
         self.define(run, symbol, true, fate);
         if let Some(run) = self.run(run) {
             run.numbers[symbol] = 0;
-            run.truths[symbol * 7..symbol * 7 + 7].fill(Truth::default());
+            for truth in &mut run.truths[symbol * 7..symbol * 7 + 7] {
+                // Numbers go on where the symbol is listed anew.
+                *truth = Truth { sequence: truth.sequence, ..Truth::default() };
+            }
+            // What ended since the bus came back is caught up with otherwise.
+            let of = run.epoch;
+            self.floors.retain(|(number, epoch), _| *epoch != of || number / 7 != symbol);
         }
     }
 
@@ -503,15 +510,11 @@ impl World {
                 let symbol = usize::from(shard.instruments[&id.instrument_index()].name.symbol == "B");
                 let number = symbol * 7 + id.channel() as usize - 1;
                 let floor = self.floors.get(&(number, epoch)).copied().unwrap_or(0);
-                // An instrument that was listed anew since is numbered from 1.
-                let run = self.runs.iter().find(|run| run.epoch == epoch);
-                if run.is_some_and(|run| run.truths[number].sequence >= floor) {
-                    assert!(
-                        known.position.1 >= floor,
-                        "live, but {id:?} is at {:?}, not {floor}",
-                        known.position
-                    );
-                }
+                assert!(
+                    known.position.1 >= floor,
+                    "live, but {id:?} is at {:?}, not {floor}",
+                    known.position
+                );
             }
         }
     }
