@@ -37,7 +37,7 @@ pub(crate) const EPOCH: u64 = 71;
 
 impl World {
     /// Listens to everything before the ingester starts.
-    pub(crate) fn start<A: Adapter + 'static>(config: IngestConfig, adapter: A) -> Self {
+    pub(crate) fn start<A: Adapter + 'static>(mut config: IngestConfig, adapter: A) -> Self {
         let bus = MemoryBus::new(MemoryLimits::default());
         let limits = InboxLimits { messages_max: 1 << 20, bytes_max: 1 << 30, ..InboxLimits::default() };
         let (interest, inbox) = bus.inbox(limits);
@@ -47,7 +47,7 @@ impl World {
             let all = Subject::data_all_symbols(&venue, channel.name()).unwrap();
             interest.subscribe(&all, channel as u64).unwrap();
         }
-        let config = IngestConfig { epoch: Some(EPOCH), ..config };
+        config.epoch = Some(EPOCH);
         let ingester = Ingester::new(config, adapter, Arc::new(bus.clone()));
         let (stats, control) = (ingester.stats(), ingester.control());
         let shutdown = CancellationToken::new();

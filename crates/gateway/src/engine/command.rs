@@ -1,6 +1,6 @@
 //! What clients ask for: reading their commands, and answering those that take effect at once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, Error, FeedState, Granted, Ledger, LedgerEntry, LedgerRequest,
@@ -299,11 +299,16 @@ impl Engine {
             return (topics, wildcards, no_such_channel(asked, symbols));
         };
         let Some(session) = self.sessions.get(key) else { return (topics, wildcards, refusals) };
+        let leaving = self.leaving(session, channel);
         for (symbol, venue, named) in symbols.drain(..) {
             let is_held = |venue: &String| session.wildcards.iter().any(|known| known.is_of(venue, channel));
             let wildcard = venue.filter(is_held);
             let before = topics.len();
             topics.extend(named.into_iter().filter(|topic| session.by_topic.contains_key(topic)));
+            // What ended is held, too, while something is owed: under a name that may stand for another one already.
+            let of_name = leaving.get(&symbol).into_iter().flatten();
+            let of_venue = wildcard.iter().flat_map(|venue| leaving.get(venue)).flatten();
+            topics.extend(of_name.chain(of_venue));
             if topics.len() == before && wildcard.is_none() {
                 let name = channel.name();
                 let message = format!("this session has no subscription to `{symbol}` on channel `{name}`");
@@ -314,6 +319,19 @@ impl Engine {
         topics.sort_unstable();
         topics.dedup();
         (topics, wildcards, refusals)
+    }
+
+    /// Topics of a session's subscriptions to instruments that ended, by symbol and by venue.
+    fn leaving(&self, session: &Session, channel: Channel) -> HashMap<&String, Vec<TopicId>> {
+        let mut leaving: HashMap<_, Vec<_>> = HashMap::new();
+        for sub in session.leaving.iter().filter_map(|index| session.sub(*index)) {
+            let topic = self.topics[sub.topic.0 as usize].as_deref().filter(|topic| topic.channel == channel);
+            let Some(topic) = topic else { continue };
+            for name in [&topic.info.scale.symbol, &topic.info.name.venue] {
+                leaving.entry(name).or_default().push(sub.topic);
+            }
+        }
+        leaving
     }
 
     fn set_rate(&mut self, key: SessionKey, command: SetRate) {

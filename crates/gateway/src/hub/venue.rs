@@ -29,10 +29,7 @@ pub(super) struct Venue {
     revision: u64,
     /// Instruments by what the followed run calls them.
     numbers: HashMap<u32, u32>,
-    /// Its instruments were told once: a name that is not among them is none.
-    is_catalogued: bool,
-    /// The catalogue that is known was told by a run that was live: what is not in it ended.
-    is_complete: bool,
+    listing: Listing,
     /// Newest change of the followed run's catalogue that was heard of.
     announced: u64,
     attempts: u32,
@@ -54,6 +51,17 @@ enum Catalogue {
     },
 }
 
+/// What its instruments are known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    /// They were never told.
+    Unknown,
+    /// They were told: a name that is not among them is none. The run that is followed now may have more.
+    Some,
+    /// The followed run told them while it was live: what is not among them ended.
+    Whole,
+}
+
 impl Venue {
     fn new(name: &str) -> Self {
         Self {
@@ -65,8 +73,7 @@ impl Venue {
             catalogue: Catalogue::Known,
             revision: 0,
             numbers: HashMap::new(),
-            is_catalogued: false,
-            is_complete: false,
+            listing: Listing::Unknown,
             announced: 0,
             attempts: 0,
             told: None,
@@ -127,7 +134,7 @@ impl Hub {
             self.recover(Some(index));
         }
         let venue = &mut self.venues[at];
-        let is_complete = venue.is_complete || beat.state() != FeedState::Live;
+        let is_complete = venue.listing == Listing::Whole || beat.state() != FeedState::Live;
         venue.announced = venue.announced.max(beat.catalogue);
         let is_due = venue.announced > venue.revision || !is_complete;
         if is_due && matches!(venue.catalogue, Catalogue::Known) {
@@ -176,7 +183,10 @@ impl Hub {
         }
         let epoch = venue.claims.epoch();
         (venue.revision, venue.announced) = (0, 0);
-        (venue.attempts, venue.is_complete) = (0, false);
+        venue.attempts = 0;
+        if venue.listing == Listing::Whole {
+            venue.listing = Listing::Some;
+        }
         venue.numbers.clear();
         venue.ask_catalogue_now();
         tracing::info!(venue = %venue.name, epoch, before, "following a run of the ingester");
@@ -239,7 +249,7 @@ impl Hub {
                 return;
             }
         };
-        (venue.attempts, venue.is_catalogued) = (0, true);
+        venue.attempts = 0;
         if answer.catalogue < venue.revision {
             // Definitions overtook it.
             venue.ask_catalogue_now();
@@ -250,8 +260,8 @@ impl Hub {
             venue.ask_catalogue_now();
         }
         // An ingester that is starting may not know all of its instruments yet: it says so by not being live.
-        venue.is_complete = answer.state() == FeedState::Live;
-        let is_complete = venue.is_complete;
+        let is_complete = answer.state() == FeedState::Live;
+        venue.listing = if is_complete { Listing::Whole } else { Listing::Some };
         let listed: HashSet<_> = definitions.iter().map(|record| record.instrument).collect();
         let named: HashSet<_> = definitions.iter().filter_map(symbol_of).collect();
         // What ended goes first: its number may be that of another one.
@@ -436,7 +446,7 @@ impl Hub {
             (FeedState::Down, "the ingester is not heard".into())
         } else if (venue.recovering > 0 || venue.awaits_beat) && said == FeedState::Live {
             (FeedState::Stale, "catching up after an outage".into())
-        } else if !venue.is_catalogued && said == FeedState::Live {
+        } else if venue.listing == Listing::Unknown && said == FeedState::Live {
             (FeedState::Stale, "its instruments are not known yet".into())
         } else {
             (said, why)

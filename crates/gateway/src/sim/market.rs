@@ -238,7 +238,7 @@ impl Market {
         self.runs[at].events.try_send(event).expect("the ingester keeps up");
     }
 
-    fn market(&mut self, symbol: usize, now: u64, body: MarketBody) {
+    fn market(&mut self, symbol: usize, now: u64, body: &MarketBody) {
         for at in 0..self.runs.len() {
             self.market_to(at, symbol, now, body.clone());
         }
@@ -267,7 +267,7 @@ impl Market {
                 0..=6 => {
                     let level = |price| Some(Level { price, size: 1 + price as u64 % 7 });
                     let quote = Quote { bid: level(price), ask: level(price + 1) };
-                    self.market(at, now, MarketBody::Quote(quote));
+                    self.market(at, now, &MarketBody::Quote(quote));
                 }
                 7..=11 => {
                     let instrument = &mut self.instruments[at];
@@ -275,11 +275,11 @@ impl Market {
                     let (id, size) = (instrument.trades, 1 + self.dice.below(9));
                     let side = self.dice.pick(&[Side::Buy, Side::Sell]);
                     let trade = Trade { price, size, aggressor: side.into(), id, ..Trade::default() };
-                    self.market(at, now, MarketBody::Trade(trade));
+                    self.market(at, now, &MarketBody::Trade(trade));
                 }
                 12 if self.dice.percent(20) => {
                     let state = self.dice.pick(&[TradingState::Open, TradingState::Halted]);
-                    self.market(at, now, MarketBody::Status(status(state)));
+                    self.market(at, now, &MarketBody::Status(status(state)));
                 }
                 13 if self.dice.percent(20) => self.snapshot(at, now),
                 _ if self.instruments[at].is_book_broken => {
@@ -310,13 +310,13 @@ impl Market {
         } else {
             levels.asks = level;
         }
-        self.market(at, now, MarketBody::BookDelta(levels));
+        self.market(at, now, &MarketBody::BookDelta(levels));
     }
 
     fn snapshot(&mut self, at: usize, now: u64) {
         self.instruments[at].is_book_broken = false;
         let body = self.levels(at);
-        self.market(at, now, body);
+        self.market(at, now, &body);
     }
 
     fn levels(&self, at: usize) -> MarketBody {
@@ -333,7 +333,7 @@ impl Market {
         let channel = self.dice.pick(&[Channel::Trade, Channel::Book, Channel::Quote, Channel::Status]);
         let count = self.dice.percent(50).then(|| self.dice.range(1, 5));
         self.instruments[at].is_book_broken |= channel == Channel::Book;
-        self.market(at, now, MarketBody::UpstreamGap { channel, count });
+        self.market(at, now, &MarketBody::UpstreamGap { channel, count });
     }
 
     pub(super) fn set_source_stale(&mut self, is_stale: bool) {

@@ -19,8 +19,8 @@ pub(super) struct Truth {
     books: HashMap<(u32, Position), Vec<BookState>>,
     /// The book as it is now, by epoch and the ingester's number.
     book: HashMap<(u64, u32), BookState>,
-    /// When an ingester had published what: milliseconds, and the ingester's number of the instrument; ascending.
-    published: HashMap<(Key, u64), Vec<(u64, u32, u64)>>,
+    /// What an ingester had published when; ascending.
+    published: HashMap<(Key, u64), Vec<Published>>,
     /// Highest number that anybody outside the ingester can know of, by epoch.
     numbered: HashMap<(Key, u64), u64>,
     /// What ingesters call their instruments, by epoch.
@@ -28,6 +28,9 @@ pub(super) struct Truth {
     /// How often a symbol was listed, by epoch.
     listings: HashMap<(u64, u32), BTreeSet<u32>>,
 }
+
+/// Milliseconds, the ingester's number of the instrument, the last number.
+type Published = (u64, u32, u64);
 
 impl Truth {
     fn name(&mut self, epoch: u64, number: u32, symbol: u32) {
@@ -51,7 +54,8 @@ impl Truth {
         }
         self.on_number(key, (epoch, header.last_sequence));
         let published = self.published.entry((key, epoch)).or_default();
-        let last = published.iter().rev().find(|(_, of, _)| *of == number);
+        // Also where the symbol was listed anew under another number.
+        let last = published.last();
         assert!(last.is_none_or(|(_, _, last)| *last < header.last_sequence), "numbers ascend");
         published.push((now, number, header.last_sequence));
     }

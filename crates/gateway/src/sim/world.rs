@@ -178,7 +178,9 @@ impl World {
         let own = |encoding: &Encoding| Client::new(*encoding, tuning.instruments);
         let mut clients: Vec<_> = tuning.clients.iter().map(own).collect();
         let may_end = tuning.faults.iter().any(|fault| matches!(fault, Fault::Overlap | Fault::Listing));
-        clients.iter_mut().for_each(|client| client.may_end = may_end);
+        for client in &mut clients {
+            client.may_end = may_end;
+        }
         let mut world = Self {
             dice,
             tuning,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tickwire_gateway::engine::{Ended, Event, InstrumentInfo, TopicId, Wish};
-use tickwire_wire::{Channel, Encoding, Ledger, Message, Scale, Subscribed};
+use tickwire_wire::{Channel, Command, Encoding, Ledger, Message, Scale, Subscribed, Unsubscribe};
 
 use super::rig::{Rig, SECOND, answer, brief, limits, quote, records, subscribe, trade};
 
@@ -122,6 +122,37 @@ fn who_waits_for_another_topic_is_not_granted_what_ended_meanwhile() {
         (refused.symbol.as_str(), refused.code.as_str(), refused.may_retry),
         ("sim:A", "unknown_symbol", true)
     );
+}
+
+#[test]
+fn what_ended_can_be_unsubscribed_while_something_is_owed() {
+    for symbols in [&["sim:A"][..], &["sim:*"]] {
+        let mut rig = Rig::new(limits());
+        let client = rig.open(Encoding::Proto);
+        rig.subscribe(client, Channel::Trade, &["sim:*"]);
+        rig.read(client);
+        rig.publish(0, 1, trade(1));
+        rig.engine.unsent(client.key, 100, rig.now);
+        end(&mut rig, 0, true);
+        let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
+        rig.send(client, &Command::Unsubscribe(Unsubscribe { id: 5, channel: "trade".to_owned(), symbols }));
+        rig.engine.unsent(client.key, 0, rig.now);
+        let messages = rig.read(client);
+        let ledger = messages.iter().find_map(|message| match message {
+            Message::Ledger(ledger) if ledger.id == 5 => Some(ledger),
+            _ => None,
+        });
+        let entries = &ledger.expect("an account").entries;
+        let of_ended =
+            entries.iter().find(|entry| entry.symbol == "sim:A").expect("an account of what ended");
+        assert_eq!(
+            (of_ended.published, of_ended.delivered),
+            (0, 0),
+            "the account goes as far as was delivered"
+        );
+        assert_eq!(records(messages), [], "nothing comes after it");
+        assert!(rig.engine.take_wishes().any(|wish| wish == Wish::LetGo(0)));
+    }
 }
 
 #[test]

@@ -127,7 +127,6 @@ impl World {
                 self.begin_run(shape);
             }
             Op::Overlap { shape } if self.runs.len() < 2 => self.begin_run(shape),
-            Op::Overlap { .. } => {}
             Op::Stop { run, fate } => {
                 if self.runs.is_empty() {
                     return;
@@ -172,7 +171,7 @@ impl World {
                     }
                 }
             }
-            Op::BreakBus | Op::MendBus => {}
+            Op::Overlap { .. } | Op::BreakBus | Op::MendBus => {}
             Op::NoticeBus => {
                 let state = if self.is_up { Ok(self.generation) } else { Err(reason("the bus is down")) };
                 self.hub.on_bus_state(state, self.now);
@@ -251,8 +250,8 @@ impl World {
             next_beat: self.now,
         });
         let run = self.runs.len() as u8 - 1;
-        for symbol in 0..2 {
-            if numbers[symbol] > 0 {
+        for (symbol, number) in numbers.into_iter().enumerate() {
+            if number > 0 {
                 self.define(run, symbol, false, shape.wrapping_mul(7));
             }
         }
@@ -546,11 +545,11 @@ impl World {
         let run = &self.runs[0];
         for (at, shard) in self.shards.iter().enumerate() {
             assert_eq!(shard.feed, Some(FeedState::Live), "shard {at}");
-            for symbol in 0..2 {
-                let known = shard.index_of(SYMBOLS[symbol]).map(|index| &shard.instruments[&index]);
+            for (symbol, name) in SYMBOLS.into_iter().enumerate() {
+                let known = shard.index_of(name).map(|index| &shard.instruments[&index]);
                 let decimals = known.map(|info| info.scale.price_decimals);
                 let expected = (run.numbers[symbol] > 0).then_some(run.decimals[symbol]);
-                assert_eq!(decimals, expected, "shard {at}, {}", SYMBOLS[symbol]);
+                assert_eq!(decimals, expected, "shard {at}, {name}");
             }
             for (id, known) in &shard.topics {
                 let symbol = usize::from(shard.instruments[&id.instrument_index()].name.symbol == "B");
