@@ -119,8 +119,8 @@ impl Market {
 
     /// An ingester with all that the venue lists.
     pub(super) fn start(&mut self, now: u64) {
-        self.begin((0..self.instruments.len()).collect(), now);
         self.is_source_stale = false;
+        self.begin((0..self.instruments.len()).collect(), now);
     }
 
     /// A second ingester, with some symbols, which it knows in another order. Returns whether there is room for it.
