@@ -14,9 +14,9 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tickwire_client::wire::{
-    Body, Book, Channel, Command, Encoding, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello, Level,
-    Limits, Message, PROTOCOL_VERSION, Position, Quote, Record, Refused, Scale, Subscribe, Subscribed, Trade,
-    decode_command, encode_message, encode_sent_time,
+    Bar, Body, Book, Channel, Command, Encoding, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello,
+    Level, Limits, Message, PROTOCOL_VERSION, Position, Quote, Record, Refused, Scale, Subscribe, Subscribed,
+    Trade, decode_command, encode_message, encode_sent_time,
 };
 use tickwire_client::{BoxTransport, Builder, Client, Target};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadHalf, WriteHalf};
@@ -283,6 +283,11 @@ pub(crate) fn quote(sequence: u64) -> Message {
 
 pub(crate) fn trade(sequence: u64) -> Message {
     record(sequence, Body::Trade(Trade { price: 100, size: 2, ..Trade::default() }))
+}
+
+pub(crate) fn bar(sequence: u64, correction: bool) -> Message {
+    let interval = 60_000_000_000;
+    record(sequence, Body::Bar(Bar { interval, correction, closed: correction, ..Bar::default() }))
 }
 
 pub(crate) fn gap(channel: Channel, cause: GapCause, first: u64, last: u64, epoch: u64) -> Message {

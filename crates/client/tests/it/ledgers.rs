@@ -3,7 +3,7 @@
 use tickwire_client::wire::{Channel, Command, GapCause, Ledger, LedgerEntry, Message};
 use tickwire_client::{Client, Event, LedgerFault, State};
 
-use crate::fake_gateway::{FakeGateway, ID, SYMBOL, Session, gap, quote, trade};
+use crate::fake_gateway::{FakeGateway, ID, SYMBOL, Session, bar, gap, quote, trade};
 use crate::transcript::{next, until};
 
 fn entry(channel: Channel, [published, delivered, conflated, dropped, filtered]: [u64; 5]) -> LedgerEntry {
@@ -131,4 +131,31 @@ async fn the_sum_of_what_was_unsubscribed_is_checked_too() {
     };
     tokio::join!(answering, reading);
     asked.await.unwrap().unwrap();
+}
+
+/// Corrections are a key of their own, so a state may say the running bar again with a number below theirs. It is told, no
+/// numbers are missing for it, and it counts as the gateway counts it.
+#[tokio::test(start_paused = true)]
+async fn a_bar_with_a_number_below_the_newest_is_told_and_not_counted() {
+    let mut gateway = FakeGateway::new();
+    let (mut client, mut session) = gateway.session(gateway.client().subscribe(Channel::Bar, [SYMBOL])).await;
+    session.grant(1, 4).await;
+    // The states after the grant do not come by their numbers.
+    session.send(&[bar(4, true), bar(2, false), bar(5, false)]).await;
+    session.send(&[gap(Channel::Bar, GapCause::Bus, 6, 7, 1), bar(8, true), bar(7, false)]).await;
+    session.send(&[bar(11, false), bar(10, true), bar(12, false)]).await;
+    let lines = until(&mut client, "bar 12").await;
+    let gap = "gap bar sim:BTC-USD from 6 to 7, cause bus by Gateway in epoch 1";
+    let expected = ["bar 4", "bar 2", "bar 5", gap, "bar 8", "bar 7", "bar 11", "bar 10", "bar 12"];
+    let told = lines.iter().map(String::as_str).skip_while(|line| !line.starts_with("bar"));
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    let counters = client.counters();
+    assert_eq!((counters.violations, counters.duplicates, counters.ignored), (0, 0, 0));
+    // Numbers 5 to 12: 5, 8, 11 and 12 are new, 6 and 7 were announced, 9 and 10 were superseded by 11.
+    session
+        .send(&[Message::Ledger(Ledger { id: 0, entries: vec![entry(Channel::Bar, [8, 4, 2, 2, 0])] })])
+        .await;
+    session.close(4000, "drain").await;
+    let lines = until(&mut client, "disconnected").await;
+    assert_eq!(client.counters().ledger_faults, 0, "{lines:?}");
 }

@@ -1,12 +1,12 @@
 //! Which subscriptions of a session have something to be sent, in the order in which they began to.
 
-use std::collections::VecDeque;
-
 /// A queue in which each subscription stands once. The marks are kept apart from the subscriptions, because to mark one
 /// at each update must not touch its cache line.
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
-    queue: VecDeque<u32>,
+    queue: Vec<u32>,
+    /// So many of them are not in the queue any more: to join and to leave it is less work than with a ring.
+    gone: usize,
     /// Marks of the first 64: most sessions have no more.
     near: u64,
     far: Vec<u64>,
@@ -20,21 +20,29 @@ impl Dirty {
         let marks = if index < u64::BITS { &mut self.near } else { self.far_marks(index) };
         if *marks & bit == 0 {
             *marks |= bit;
-            self.queue.push_back(index);
+            if self.queue.len() == self.queue.capacity() {
+                self.make_room();
+            }
+            self.queue.push(index);
         }
     }
 
     /// The one that has waited longest, not marked any more.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<u32> {
-        let index = self.queue.pop_front()?;
+        let index = *self.queue.get(self.gone)?;
+        self.gone += 1;
+        if self.gone == self.queue.len() {
+            self.queue.clear();
+            self.gone = 0;
+        }
         self.unmark(index);
         Some(index)
     }
 
     /// The marked ones, longest waiting first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
-        self.queue.iter().copied()
+        self.queue[self.gone..].iter().copied()
     }
 
     #[inline]
@@ -49,10 +57,24 @@ impl Dirty {
             was_marked |= self.unmark(*index);
         }
         if was_marked {
+            self.forget_gone();
             let mut queue = std::mem::take(&mut self.queue);
             queue.retain(|index| self.is_marked(*index));
             self.queue = queue;
         }
+    }
+
+    /// Before the queue grows: where half of it is gone, that is room enough.
+    #[cold]
+    fn make_room(&mut self) {
+        if self.gone > 0 && self.gone >= self.queue.len() / 2 {
+            self.forget_gone();
+        }
+    }
+
+    fn forget_gone(&mut self) {
+        self.queue.drain(..self.gone);
+        self.gone = 0;
     }
 
     pub(crate) fn clear(&mut self) {
@@ -75,7 +97,6 @@ impl Dirty {
         was_marked
     }
 
-    #[inline]
     fn far_marks(&mut self, index: u32) -> &mut u64 {
         let at = (index / u64::BITS - 1) as usize;
         if at >= self.far.len() {
@@ -111,6 +132,29 @@ mod tests {
         dirty.mark(65);
         dirty.remove(&[0, 65]);
         assert_eq!(all(dirty), [200, 3, 64]);
+    }
+
+    #[test]
+    fn what_is_gone_takes_no_room() {
+        let mut dirty = Dirty::default();
+        let mut expected = std::collections::VecDeque::new();
+        for index in 0..100 {
+            dirty.mark(index);
+            expected.push_back(index);
+        }
+        for round in 0..10_000 {
+            let next = 100 + round % 100;
+            dirty.mark(next);
+            expected.push_back(next);
+            assert_eq!(dirty.pop(), expected.pop_front());
+            if round % 997 == 0 {
+                let ended = expected.pop_back().unwrap_or_default();
+                dirty.remove(&[ended]);
+            }
+            assert!(dirty.iter().eq(expected.iter().copied()));
+        }
+        assert!(dirty.queue.capacity() <= 512, "{} places", dirty.queue.capacity());
+        assert_eq!(all(dirty), Vec::from(expected));
     }
 
     #[test]

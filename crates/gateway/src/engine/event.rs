@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Heartbeat, Message, Position};
+use tickwire_wire::{Channel, CloseCode, Encoding, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::decision::Decision;
+use super::rate::Queues;
 use super::session::{Session, SessionKey};
 use super::sub::{SubRef, Subscriber};
 use super::topic::{LogLimits, Stamp};
-use super::update::{Event, FeedStatus, InstrumentInfo, TopicState, Update};
+use super::update::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
 
 impl Engine {
     /// Takes what the bus side has to say.
@@ -47,48 +48,71 @@ impl Engine {
         if update.topic.channel() == Channel::Book {
             self.weigh_book(update.topic);
         }
-        let Some(topic) = self.topics.get_mut(update.topic.0 as usize).and_then(Option::as_deref_mut) else {
-            return;
+        let Some(topic) = self.topics.get(update.topic.0 as usize).and_then(Option::as_deref) else { return };
+        let arrival = Arrival {
+            is_gap: update.is_gap(),
+            is_sheddable: !topic.channel.is_critical() && !update.is_gap(),
+            stood,
+            stamp: self.stamp,
+            now,
         };
-        let is_gap = update.is_gap();
-        let is_lossless = topic.channel.is_lossless();
-        let is_sheddable = is_lossless && !topic.channel.is_critical() && !is_gap;
+        if topic.channel.is_lossless() {
+            self.hand_out_each(update, &arrival);
+        } else {
+            self.hand_out_newest(update.topic, &arrival);
+        }
+    }
+
+    /// A conflatable record arrived: whoever takes it is marked. Apart from [`Engine::hand_out_each`], because nothing that
+    /// a mark does not need is to stand in this loop.
+    #[inline(never)]
+    fn hand_out_newest(&mut self, id: TopicId, arrival: &Arrival) {
+        let Self { topics, sessions, rates, ready, .. } = self;
+        let Some(topic) = topics.get(id.0 as usize).and_then(Option::as_deref) else { return };
         for Subscriber { at, has_rate } in &topic.subscribers {
-            let Some(session) = self.sessions.get_mut(at.session) else { continue };
-            if session.is_ending() {
+            let Some(session) = sessions.get_mut(at.session) else { continue };
+            if session.is_ending() || (*has_rate && arrival.is_held_back(session, at.sub, rates)) {
                 continue;
             }
-            if *has_rate
-                && let Some(sub) = session.sub_mut(at.sub)
-                && let Some(rate) = sub.rate.as_ref().filter(|rate| rate.rests())
-            {
-                if !is_gap && now < rate.due() {
-                    continue;
-                }
-                self.rates.leave();
-                sub.wake(stood.0, stood.1);
+            session.dirty.mark(at.sub);
+            if session.may_be_queued() {
+                session.queued = true;
+                ready.push(at.session);
+            }
+        }
+    }
+
+    /// A record that nobody may miss arrived: whoever takes it is marked, and owed its bytes.
+    #[inline(never)]
+    fn hand_out_each(&mut self, update: &Update, arrival: &Arrival) {
+        let Self { topics, sessions, rates, ready, overfull, limits, .. } = self;
+        let Some(topic) = topics.get(update.topic.0 as usize).and_then(Option::as_deref) else { return };
+        let least = limits.shed_bytes.min(limits.close_bytes);
+        let mut lengths = [None; Encoding::ALL.len()];
+        for Subscriber { at, has_rate } in &topic.subscribers {
+            let Some(session) = sessions.get_mut(at.session) else { continue };
+            if session.is_ending() || (*has_rate && arrival.is_held_back(session, at.sub, rates)) {
+                continue;
             }
             session.dirty.mark(at.sub);
-            if is_lossless && let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) {
-                let bytes = update.bytes(session.encoding).len();
-                sub.waiting_bytes += bytes;
-                session.lossless_bytes += bytes;
-                if session.shedding && is_sheddable {
-                    shed(session, at.sub, self.stamp);
-                }
-                if session.lossless_bytes >= self.limits.write_bytes {
-                    session.delivery.open_early();
-                }
-                let pressure = session.pressure();
-                if pressure > self.limits.close_bytes
-                    || (pressure > self.limits.shed_bytes && !session.shedding)
-                {
-                    self.overfull.push(at.session);
-                }
+            let encoding = session.encoding;
+            let bytes = *lengths[encoding as usize].get_or_insert_with(|| update.bytes(encoding).len());
+            let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) else { continue };
+            sub.waiting_bytes += bytes;
+            session.lossless_bytes += bytes;
+            if session.shedding && arrival.is_sheddable {
+                shed(session, at.sub, arrival.stamp);
             }
-            if !session.queued && !session.delivery.is_shut() && session.is_open() {
+            if session.lossless_bytes >= limits.write_bytes {
+                session.delivery.open_early();
+            }
+            let pressure = session.pressure();
+            if pressure > least && (pressure > limits.close_bytes || !session.shedding) {
+                overfull.push(at.session);
+            }
+            if session.may_be_queued() {
                 session.queued = true;
-                self.ready.push(at.session);
+                ready.push(at.session);
             }
         }
         while let Some(key) = self.overfull.pop() {
@@ -205,6 +229,32 @@ impl Engine {
         });
         let heartbeat = Heartbeat { time: now, feeds: feeds.collect(), positions };
         self.say(key, &Message::Heartbeat(heartbeat));
+    }
+}
+
+/// What there is to know of a record that just arrived, whoever takes it.
+struct Arrival {
+    is_gap: bool,
+    /// A session that sheds does without it.
+    is_sheddable: bool,
+    /// Numbering and number of its topic before it.
+    stood: (u64, u64),
+    stamp: Stamp,
+    now: u64,
+}
+
+impl Arrival {
+    /// Whether a subscription rests for its rate. It does not rest any more when it is due, and in front of a gap.
+    #[inline(never)]
+    fn is_held_back(&self, session: &mut Session, sub: u32, rates: &mut Queues<SubRef>) -> bool {
+        let Some(sub) = session.sub_mut(sub) else { return false };
+        let Some(rate) = sub.rate.as_ref().filter(|rate| rate.rests()) else { return false };
+        if !self.is_gap && self.now < rate.due() {
+            return true;
+        }
+        rates.leave();
+        sub.wake(self.stood.0, self.stood.1);
+        false
     }
 }
 

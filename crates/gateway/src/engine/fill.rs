@@ -104,7 +104,8 @@ fn message(
     }
     let data = out.len();
     look_ahead(session, topics);
-    while out.len() < end && !session.is_ending() && !session.delivery.is_shut() {
+    let may_leave = !session.is_ending() && !session.delivery.is_shut();
+    while may_leave && out.len() < end {
         let Some(index) = session.dirty.pop() else { break };
         let is_looked_at = noted.passages.is_turn();
         if is_looked_at {
@@ -198,16 +199,16 @@ pub(super) fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
         return backfill.is_here().then_some(0);
     }
     if topic.channel == Channel::Book {
-        return match topic.log_after(sub.stamp.max(sub.since)).next() {
+        return match topic.next_after(sub.stamp.max(sub.since)) {
             Some(entry) if entry.is_gap => Some(entry.stamp),
             _ => (topic.book.is_synced() && topic.stamp > sub.stamp && topic.stamp <= sub.horizon())
                 .then_some(topic.stamp),
         };
     }
     if topic.channel.is_lossless() {
-        return topic.log_after(sub.stamp).next().map(|entry| entry.stamp);
+        return topic.next_after(sub.stamp).map(|entry| entry.stamp);
     }
-    let gap = topic.log_after(sub.stamp.max(sub.since)).next().map(|entry| entry.stamp);
+    let gap = topic.next_after(sub.stamp.max(sub.since)).map(|entry| entry.stamp);
     let latest = topic.latest_after(sub.stamp).map(|entry| entry.stamp);
     let latest = latest.filter(|stamp| *stamp <= sub.horizon());
     gap.into_iter().chain(latest).min()
@@ -249,8 +250,8 @@ fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &
 
 /// Returns the record that it was, where it was no gap.
 fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) -> Option<Arc<Update>> {
-    let next = topic.log_after(sub.stamp.max(sub.since)).next().cloned();
-    if let Some(gap) = next.filter(|entry| entry.is_gap) {
+    let next = topic.next_after(sub.stamp.max(sub.since));
+    if let Some(gap) = next.filter(|entry| entry.is_gap).cloned() {
         emit_gap(sub, topic, &gap, encoding, out);
         sub.stamp = gap.stamp;
         return None;
@@ -305,7 +306,7 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec
 
 /// Emits the newest of one key, or a gap where that came first. Returns whether it was a record.
 fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> bool {
-    let gap = topic.log_after(sub.stamp.max(sub.since)).next();
+    let gap = topic.next_after(sub.stamp.max(sub.since));
     let latest = topic.latest_after(sub.stamp);
     if let Some(gap) = gap.filter(|gap| latest.is_none_or(|latest| gap.stamp < latest.stamp)) {
         emit_gap(sub, topic, gap, encoding, out);

@@ -370,14 +370,13 @@ impl Engine {
     /// except the last bytes of one that is being closed.
     pub fn fill(&mut self, key: SessionKey, now: u64, out: &mut Vec<u8>) -> Filled {
         self.now = now;
+        let budget = self.write_budget();
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         session.queued = false;
         if session.is_over() || session.is_held() {
             return Filled::default();
         }
         let has_leaving = !session.leaving.is_empty();
-        let budget = self.write_budget();
-        let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         let has_data = fill::fill(session, &mut self.topics, budget, now, &mut self.noted, out);
         if has_leaving && self.part(key, now) {
             // The word that something ended goes behind what was owed.

@@ -223,6 +223,13 @@ impl Session {
         }
     }
 
+    /// It has something to send from now on, and did not have before.
+    #[inline]
+    pub(crate) fn may_be_queued(&self) -> bool {
+        !self.queued && !self.delivery.is_shut() && self.is_open()
+    }
+
+    #[inline]
     pub(crate) fn is_ending(&self) -> bool {
         self.ending != Ending::No
     }

@@ -195,7 +195,7 @@ impl Topic {
         self.stamp = stamp;
         self.forget_made();
         let is_logged = self.channel.is_lossless() || self.channel == Channel::Book;
-        let entry = Entry::new(stamp, update, self.epoch);
+        let epoch_before = self.epoch;
         let is_gap = update.is_gap();
         if is_gap {
             self.note_gap(update, stamp);
@@ -208,7 +208,7 @@ impl Topic {
             }
         }
         if is_logged || is_gap {
-            self.log(entry, limits);
+            self.log(Entry::new(stamp, update, epoch_before), limits);
         }
     }
 
@@ -332,7 +332,13 @@ impl Topic {
         self.log_last(self.logged_after(stamp))
     }
 
-    /// How many those are.
+    /// The first of them.
+    #[inline]
+    pub(crate) fn next_after(&self, stamp: Stamp) -> Option<&Entry> {
+        self.log.get(self.log.len() - self.logged_after(stamp))
+    }
+
+    /// How many there are after a stamp.
     #[inline]
     pub(super) fn logged_after(&self, stamp: Stamp) -> usize {
         let length = self.log.len();

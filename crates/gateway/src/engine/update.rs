@@ -173,6 +173,7 @@ impl Came {
         }
     }
 
+    #[inline]
     fn get(&self) -> Option<&[u8]> {
         match self {
             Self::Not => None,
@@ -295,12 +296,17 @@ impl Update {
     }
 
     /// Its bytes: a message of its own in this encoding.
+    #[inline]
     pub fn bytes(&self, encoding: Encoding) -> &[u8] {
-        if let Some(bytes) = self.came.get()
-            && self.source == encoding
+        if self.source == encoding
+            && let Some(bytes) = self.came.get()
         {
             return bytes;
         }
+        self.made_in(encoding)
+    }
+
+    fn made_in(&self, encoding: Encoding) -> &[u8] {
         self.made.get_or_init(Default::default)[encoding as usize].get_or_init(|| {
             let mut out = Vec::new();
             let record = self.record.get().map_or_else(|| self.decode(), |record| Record::clone(record));

@@ -83,6 +83,30 @@ fn bars_are_the_newest_of_each_interval_with_rising_numbers() {
     assert_eq!(account(&mut rig, late), (0, 0, 0), "what was before the grant is in no account");
 }
 
+fn correction(interval: u64) -> Body {
+    Body::Bar(Bar { interval, correction: true, closed: true, ..Bar::default() })
+}
+
+/// A bar that was lost, and that a state brings after the correction behind it came, leaves with its lower number. A client
+/// counts as this does: by the highest number that it saw.
+#[test]
+fn a_bar_that_is_said_again_behind_a_later_one_counts_once() {
+    let (mut rig, client) = subscribed(&[Channel::Bar]);
+    rig.publish(0, 1, bar(60, 1));
+    assert_eq!(brief(&rig.records(client)), ["bar 1"]);
+    rig.gap(0, Channel::Bar, GapCause::Bus, 2, 3, EPOCH);
+    let corrected = rig.publish(0, 4, correction(60));
+    assert_eq!(brief(&rig.records(client)), ["bar gap bus 2-3", "bar 4"]);
+    let running = rig.bus_update(0, EPOCH, 3, bar(60, 3));
+    rig.state(TopicId::new(0, Channel::Bar), 4, vec![running, corrected]);
+    let got = rig.records(client);
+    assert_eq!(brief(&got), ["bar 3"], "the correction came already");
+    assert_eq!(got[0].body, bar(60, 3));
+    rig.publish(0, 5, bar(60, 5));
+    assert_eq!(brief(&rig.records(client)), ["bar 5"]);
+    assert_eq!(account(&mut rig, client), (3, 0, 2));
+}
+
 fn deep_book() -> Body {
     snapshot(
         &(0..20).rev().map(|price| level(price, 5)).collect::<Vec<_>>(),

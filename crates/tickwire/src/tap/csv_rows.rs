@@ -182,7 +182,19 @@ fn bar_cells(row: &mut Row, update: &Update, bar: &Bar) {
     row.set(Column::close, update.price_text(bar.close));
     row.set(Column::volume, update.size_text(bar.volume));
     row.set(Column::trades, bar.trades.to_string());
-    row.set(Column::state, if bar.closed { "closed" } else { "open" });
+    let state = match (bar.correction, bar.closed) {
+        (true, _) => "correction",
+        (false, true) => "closed",
+        (false, false) => "open",
+    };
+    row.set(Column::state, state);
+    incomplete_cell(row, bar.incomplete);
+}
+
+fn incomplete_cell(row: &mut Row, is_incomplete: bool) {
+    if is_incomplete {
+        row.set(Column::reason, "incomplete");
+    }
 }
 
 /// `close` is the last price so far, `open_time` since when the figures count.
@@ -195,6 +207,7 @@ fn stat_cells(row: &mut Row, update: &Update, stat: &Stat) {
     row.put(Column::close, price(stat.last));
     row.set(Column::volume, update.size_text(stat.volume));
     row.set(Column::trades, stat.trades.to_string());
+    incomplete_cell(row, stat.incomplete);
 }
 
 /// From `first_sequence` to `sequence`, which is empty where the end is not known.
@@ -242,7 +255,7 @@ fn state_row(state: &State, sent_time: Option<u64>) -> Option<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tap::recorder::tests::{every_kind_of_event, quote};
+    use crate::tap::recorder::tests::{every_kind_of_event, quote, record};
 
     struct Gone;
 
@@ -261,6 +274,24 @@ mod tests {
         let mut rows = CsvRows::new(Gone).unwrap();
         let errors = (0..1000).filter_map(|sequence| rows.write(&quote(sequence), None).err());
         assert_eq!(errors.last().unwrap().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn corrections_and_incomplete_bars_say_so() {
+        let ends = |correction, closed, incomplete| {
+            let bar = Bar { interval: 1, correction, closed, incomplete, ..Bar::default() };
+            let mut out = Vec::new();
+            let mut rows = CsvRows::new(&mut out).unwrap();
+            rows.write(&record(1, Body::Bar(bar)), None).unwrap();
+            drop(rows);
+            let text = String::from_utf8(out).unwrap();
+            let cells: Vec<_> = text.trim_end().rsplit(',').take(3).collect();
+            (cells[2].to_owned(), cells[1].to_owned())
+        };
+        let pair = |state: &str, reason: &str| (state.to_owned(), reason.to_owned());
+        assert_eq!(ends(false, false, false), pair("open", ""));
+        assert_eq!(ends(false, true, true), pair("closed", "incomplete"));
+        assert_eq!(ends(true, true, false), pair("correction", ""));
     }
 
     #[test]

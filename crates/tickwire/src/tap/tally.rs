@@ -7,17 +7,16 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use tickwire_client::{Event, GapEvent, State};
-use tickwire_wire::{Body, Channel, Granted, Ledger, LedgerEntry, Record};
+use tickwire_wire::{Channel, Granted, Ledger, LedgerEntry, Record};
 
 /// What came on one subscription of the present session.
 #[derive(Debug, Default)]
 struct Count {
     symbol: String,
     delivered: u64,
-    /// Last number that was counted or passed over; of bars for each interval.
-    last: HashMap<u64, u64>,
-    /// The numbers up to here had passed before.
-    base: u64,
+    /// Last number that was counted or passed over, or that had passed before: one for all keys of the channel, as the
+    /// gateway counts. A state that is said again behind a later number of another key counts nowhere.
+    last: u64,
     /// The book was subscribed anew by the SDK, and the gateway counts from there.
     is_renewed: bool,
 }
@@ -78,8 +77,7 @@ impl Tally {
     fn connected(&mut self) {
         self.ended.clear();
         for ((_, channel), count) in self.counts.drain().filter(|((_, channel), _)| channel.is_lossless()) {
-            let last = count.last.get(&0).copied().unwrap_or(count.base);
-            self.before.insert((count.symbol, channel), last);
+            self.before.insert((count.symbol, channel), count.last);
         }
     }
 
@@ -91,7 +89,7 @@ impl Tally {
         let before = self.before.remove(&(granted.symbol.clone(), granted.channel()));
         let count = Count {
             symbol: granted.symbol.clone(),
-            base: before.unwrap_or(granted.sequence),
+            last: before.unwrap_or(granted.sequence),
             ..Count::default()
         };
         self.counts.insert(key, count);
@@ -99,10 +97,8 @@ impl Tally {
 
     fn record(&mut self, record: &Record) {
         let Some(count) = self.counts.get_mut(&(record.instrument, record.channel())) else { return };
-        let kind = if let Body::Bar(bar) = &record.body { bar.interval } else { 0 };
-        let last = count.last.entry(kind).or_insert(count.base);
-        if record.sequence > *last {
-            *last = record.sequence;
+        if record.sequence > count.last {
+            count.last = record.sequence;
             count.delivered += 1;
         }
     }
@@ -110,17 +106,8 @@ impl Tally {
     fn gap(&mut self, gap: &GapEvent) {
         let (last, symbol) = (gap.last, gap.scale.symbol.clone());
         for count in self.of(&symbol, gap.channel) {
-            match last {
-                Some(last) => {
-                    count.base = count.base.max(last);
-                    count.last.values_mut().for_each(|number| *number = last.max(*number));
-                }
-                // The numbering starts anew, at 1.
-                None => {
-                    count.base = 0;
-                    count.last.clear();
-                }
-            }
+            // Without an end, the numbering starts anew, at 1.
+            count.last = last.map_or(0, |last| last.max(count.last));
         }
     }
 
@@ -200,7 +187,7 @@ pub(super) fn text(ledger: &Ledger) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tickwire_wire::{GapCause, Trade};
+    use tickwire_wire::{Bar, Body, GapCause, Trade};
 
     use super::*;
     use crate::tap::recorder::tests::{connected, gap, quote, record, subscribed};
@@ -247,6 +234,18 @@ mod tests {
             vec![entry(Quote, [0; 4]), entry(Trade, [0; 4])],
             &["trade sim:A B: is in the ledger, and was never granted"],
         );
+    }
+
+    /// The same as the gateway counts it: `a_bar_that_is_said_again_behind_a_later_one_counts_once` of its engine.
+    #[test]
+    fn a_bar_that_is_said_again_behind_a_later_one_counts_once() {
+        let bar = |sequence, correction| {
+            record(sequence, Body::Bar(Bar { interval: 60, correction, ..Bar::default() }))
+        };
+        let lost = gap(Channel::Bar, 8, Some(9), GapCause::Bus);
+        let events = vec![connected(), subscribed(&[Channel::Bar]), bar(7, false), lost];
+        let events = [events, vec![bar(10, true), bar(9, false), bar(11, false), bar(10, true)]].concat();
+        check(&events, vec![entry(Channel::Bar, [5, 3, 0, 2])], &[]);
     }
 
     #[test]
