@@ -392,7 +392,8 @@ impl Client {
                 session.asked.remove(&answer.id);
                 for granted in &answer.granted {
                     let view = session.views.get_mut(&(granted.instrument, granted.channel()));
-                    view.expect("a rate of something that is subscribed").max_rate = granted.max_rate;
+                    let view = view.expect("a rate of something that is subscribed");
+                    (view.max_rate, view.rated) = (granted.max_rate, now);
                 }
             }
             // The account follows and is the answer.

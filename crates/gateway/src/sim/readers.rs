@@ -121,7 +121,8 @@ impl World {
                 continue;
             };
             let key = (instrument, channel);
-            let Some(arrived) = known.arrival(key, position).filter(|at| *at > view.since) else {
+            let Some(arrived) = known.arrival(key, position).filter(|at| *at > view.since.max(view.rated))
+            else {
                 continue;
             };
             self.prompt_records += 1;

@@ -37,6 +37,8 @@ pub(super) struct View {
     pub(super) lost_on_bus: u64,
     /// When it was granted, by the client's time.
     pub(super) since: u64,
+    /// When its rate was set: what was held back until then comes late.
+    pub(super) rated: u64,
 }
 
 impl View {
@@ -60,6 +62,7 @@ impl View {
             has_ended: false,
             lost_on_bus: 0,
             since: now,
+            rated: now,
         }
     }
 
