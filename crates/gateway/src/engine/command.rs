@@ -307,7 +307,7 @@ impl Engine {
             topics.extend(named.into_iter().filter(|topic| session.by_topic.contains_key(topic)));
             // What ended is held, too, while something is owed: under a name that may stand for another one already.
             let of_name = leaving.get(&symbol).into_iter().flatten();
-            let of_venue = wildcard.iter().flat_map(|venue| leaving.get(venue)).flatten();
+            let of_venue = wildcard.iter().filter_map(|venue| leaving.get(venue)).flatten();
             topics.extend(of_name.chain(of_venue));
             if topics.len() == before && wildcard.is_none() {
                 let name = channel.name();
