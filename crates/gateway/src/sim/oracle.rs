@@ -82,7 +82,8 @@ impl World {
         }
         let settled = now.saturating_sub(STALE_MS);
         for view in session.views.values() {
-            if !view.is_current || view.max_rate > 0.0 || view.since > settled {
+            // Where nothing was ever published, nothing is shown.
+            if !view.is_current || view.max_rate > 0.0 || view.since > settled || view.at.1 == 0 {
                 continue;
             }
             assert!(

@@ -21,3 +21,10 @@ proptest! {
         drive(tuning, &steps);
     }
 }
+
+#[test]
+fn a_value_before_two_losses_is_no_state_for_who_came_between_them() {
+    let steps =
+        [[64, 6, 7, 107], [52, 91, 228, 2], [62, 98, 0, 140], [43, 112, 84, 254], [116, 22, 139, 161]];
+    drive([8, 5, 190, 25], &steps.map(Step));
+}

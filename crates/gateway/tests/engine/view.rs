@@ -353,8 +353,8 @@ impl View {
         for (key, told) in &truth.known_newest {
             if !id.channel().is_lossless() && id.channel() != Channel::Book {
                 // What came before a gap is no state for who came after it.
-                let is_later = self.granted.0 == truth.known_epoch && self.granted.1 >= truth.gap_last;
-                let is_lost = told.arrival < truth.gap_arrival && is_later;
+                let came_after = |last: u64| self.granted.0 == truth.known_epoch && self.granted.1 >= last;
+                let is_lost = truth.gaps.iter().any(|(at, last)| told.arrival < *at && came_after(*last));
                 assert_eq!(
                     self.newest.get(key),
                     Some(&told.arrival).filter(|_| !is_lost),

@@ -42,8 +42,8 @@ pub(crate) struct Truth {
     pub(crate) arrival: u64,
     /// When the engine was last told of a loss.
     pub(crate) gap_arrival: u64,
-    /// Last number of the last loss.
-    pub(crate) gap_last: u64,
+    /// Losses of the known numbering: when the engine was told of each, and its last number.
+    pub(crate) gaps: Vec<(u64, u64)>,
     /// Last number that it knew before that.
     pub(crate) before: u64,
     /// When it was last told of a loss, or of a state.
@@ -82,7 +82,7 @@ impl World {
                 ends: BTreeMap::new(),
                 arrival: 0,
                 gap_arrival: 0,
-                gap_last: 0,
+                gaps: Vec::new(),
                 before: 0,
                 broken: 0,
             };
@@ -142,6 +142,7 @@ impl World {
         truth.known_epoch = epoch;
         truth.known_sequence = 0;
         truth.known_newest.clear();
+        truth.gaps.clear();
         truth.known_book.reset();
         truth.ends.insert(epoch, 0);
         let gap = Update::gap(Arc::clone(&truth.info), truth.channel, GapCause::Ingest, first, 0, epoch);
@@ -226,7 +227,7 @@ impl World {
         let arrival = self.arrive(id);
         let truth = self.topic(id);
         (truth.gap_arrival, truth.broken) = (arrival, arrival);
-        truth.gap_last = truth.known_sequence;
+        truth.gaps.push((arrival, truth.known_sequence));
         Some(Event::Update(Arc::new(gap)))
     }
 
