@@ -16,7 +16,7 @@ use super::scale::Uses;
 const UNUSED_KINDS_MAX: usize = 64;
 
 /// Takes every message of a recording once. Scales come from `exchangeInfo` where the recording has it, else from what
-/// prices and quantities of the symbol really use; [`super::scale`] has the rule. Steps are then one unit.
+/// prices and quantities of the symbol really use; `scale.rs` has the rule. Steps are then one unit.
 #[derive(Debug, Default)]
 pub struct Scan {
     used: BTreeMap<String, Found>,
