@@ -7,7 +7,8 @@ use tickwire_wire::decimal::DECIMALS_MAX;
 
 use super::Market;
 use super::detect::Votes;
-use super::message::{Message, SymbolInfo, read};
+use super::info::SymbolInfo;
+use super::message::{Message, read};
 use super::number::Number;
 use super::parse::NormalizeError;
 use super::scale::Uses;
@@ -94,7 +95,7 @@ impl Scan {
         if !self.used.contains_key(symbol) {
             self.used.insert(symbol.to_owned(), Found::default());
         }
-        self.used.entry(symbol.to_owned()).or_default()
+        self.used.get_mut(symbol).expect("it is there now")
     }
 
     /// Symbols with trades, quotes or depth, in the order of their names.
