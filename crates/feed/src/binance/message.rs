@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Market;
+use super::info::{InfoText, info};
 use super::number::{Number, clip, text, whole};
 use super::parse::{Fields, LevelTexts, NormalizeError, levels};
+use super::stamp::Stamp;
 
 /// A message, or an element of an array of them.
 pub(crate) enum Message<'a> {
@@ -60,95 +61,6 @@ pub(crate) struct SnapshotText<'a> {
     pub(crate) asks: LevelTexts<'a>,
 }
 
-pub(crate) struct InfoText<'a> {
-    pub(crate) time: Stamp,
-    pub(crate) symbols: Vec<SymbolInfo<'a>>,
-}
-
-/// One instrument of `exchangeInfo`.
-#[derive(Deserialize)]
-pub(crate) struct SymbolInfo<'a> {
-    #[serde(borrow)]
-    symbol: Option<&'a RawValue>,
-    #[serde(borrow, rename = "baseAsset")]
-    base: Option<&'a RawValue>,
-    #[serde(borrow, rename = "quoteAsset")]
-    quote: Option<&'a RawValue>,
-    #[serde(borrow)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow, rename = "contractStatus")]
-    contract_status: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    filters: Vec<Filter<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Filter<'a> {
-    #[serde(borrow, rename = "filterType")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow, rename = "tickSize")]
-    tick_size: Option<&'a RawValue>,
-    #[serde(borrow, rename = "stepSize")]
-    step_size: Option<&'a RawValue>,
-}
-
-impl<'a> SymbolInfo<'a> {
-    pub(crate) fn name(&self) -> Option<Cow<'a, str>> {
-        self.symbol.and_then(text)
-    }
-
-    pub(crate) fn assets(&self) -> (Cow<'a, str>, Cow<'a, str>) {
-        let asset = |raw: Option<&'a RawValue>| raw.and_then(text).unwrap_or_default();
-        (asset(self.base), asset(self.quote))
-    }
-
-    /// Whether it trades, in the venue's word.
-    pub(crate) fn status(&self) -> Option<Cow<'a, str>> {
-        self.status.or(self.contract_status).and_then(text)
-    }
-
-    pub(crate) fn tick_size(&self) -> Option<Number<'a>> {
-        self.step("PRICE_FILTER", |filter| filter.tick_size)
-    }
-
-    pub(crate) fn lot_size(&self) -> Option<Number<'a>> {
-        self.step("LOT_SIZE", |filter| filter.step_size)
-    }
-
-    fn step(&self, kind: &str, step: fn(&Filter<'a>) -> Option<&'a RawValue>) -> Option<Number<'a>> {
-        let of_kind = |filter: &&Filter<'a>| filter.kind.and_then(text).as_deref() == Some(kind);
-        let step = self.filters.iter().find(of_kind).and_then(step)?;
-        Number::read("step", step).ok()
-    }
-}
-
-/// A time of the venue, in nanoseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stamp {
-    At(u64),
-    /// The message has none.
-    None,
-    /// What stands there is no time of these decades.
-    Odd,
-}
-
-impl Stamp {
-    /// The first that is a time.
-    fn read(places: [Option<&RawValue>; 2]) -> Self {
-        let stamp = |raw: &RawValue| {
-            let time = Number::read("time", raw).ok().and_then(|number| number.exact.nanoseconds());
-            time.map_or(Self::Odd, Self::At)
-        };
-        let stamps = places.map(|place| place.map_or(Self::None, stamp));
-        let best = stamps.into_iter().find(|stamp| matches!(stamp, Self::At(_)));
-        best.unwrap_or(if stamps.contains(&Self::Odd) { Self::Odd } else { Self::None })
-    }
-
-    pub(crate) fn or(self, receive_time: u64) -> u64 {
-        if let Self::At(time) = self { time } else { receive_time }
-    }
-}
-
 /// What a message says about the market that it is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hint {
@@ -171,6 +83,12 @@ pub(crate) fn read<'a>(
     if text.starts_with('[') {
         return elements(text, None, take);
     }
+    if let Some((stream, data)) = split_plain(text)
+        && let Ok(fields) = serde_json::from_str(data)
+    {
+        let (message, hint) = message(&fields, Some(stream))?;
+        return take(message, hint);
+    }
     let fields: Fields = serde_json::from_str(text)?;
     let stream = fields.stream.and_then(self::text);
     match fields.data.map(RawValue::get) {
@@ -184,6 +102,16 @@ pub(crate) fn read<'a>(
             take(message, hint)
         }
     }
+}
+
+/// `{"stream":"<stream>","data":{...}}`, which nearly all messages are, without reading what is in it twice. Where the
+/// data is one JSON object, the message has no other members.
+fn split_plain(text: &str) -> Option<(&str, &str)> {
+    let (stream, data) = text.strip_prefix(r#"{"stream":""#)?.split_once('"')?;
+    let data =
+        data.strip_prefix(r#","data":"#)?.trim_end_matches([' ', '\t', '\r', '\n']).strip_suffix('}')?;
+    let is_plain = stream.bytes().all(|byte| byte >= b' ' && byte != b'\\');
+    (is_plain && data.starts_with('{')).then_some((stream, data))
 }
 
 fn elements<'a>(
@@ -318,17 +246,19 @@ fn rest<'a>(
 fn hint(fields: &Fields, kind: Kind, symbol: &str) -> Hint {
     let has_time = fields.event_time.is_some() && fields.transaction_time.is_some();
     // `BTCUSD_PERP` and `BTCUSD_240927` are coin-margined, `BTCUSDT_240927` is not.
-    let is_coin = fields.pair.is_some() || symbol.contains("USD_");
-    let futures = if is_coin { Market::Cm } else { Market::Usdm };
+    let futures = || {
+        let is_coin = fields.pair.is_some() || symbol.contains("USD_");
+        if is_coin { Market::Cm } else { Market::Usdm }
+    };
     match kind {
-        Kind::Depth if fields.previous_update.is_some() => Hint::Sure(futures),
+        Kind::Depth if fields.previous_update.is_some() => Hint::Sure(futures()),
         Kind::Depth => match fields.first_update {
             Some(_) => Hint::Sure(Market::Spot),
             None => Hint::None,
         },
-        Kind::Ticker | Kind::Snapshot if has_time => Hint::Usual(futures),
+        Kind::Ticker | Kind::Snapshot if has_time => Hint::Usual(futures()),
         Kind::Snapshot | Kind::Ticker => Hint::Usual(Market::Spot),
-        Kind::Trade if fields.futures_mark.is_some() => Hint::Usual(futures),
+        Kind::Trade if fields.futures_mark.is_some() => Hint::Usual(futures()),
         Kind::Trade | Kind::Aggregate if fields.spot_mark.is_some() => Hint::Usual(Market::Spot),
         Kind::Trade | Kind::Aggregate => Hint::None,
         Kind::Info => match fields.futures_type.and_then(text).as_deref() {
@@ -351,7 +281,10 @@ impl Message<'_> {
     }
 }
 
-fn needed<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<&'a RawValue, NormalizeError> {
+pub(crate) fn needed<'a>(
+    field: &'static str,
+    raw: Option<&'a RawValue>,
+) -> Result<&'a RawValue, NormalizeError> {
     raw.ok_or(NormalizeError::Missing(field))
 }
 
@@ -418,114 +351,6 @@ fn snapshot<'a>(fields: &Fields<'a>, base: &str) -> Result<SnapshotText<'a>, Nor
     })
 }
 
-fn info<'a>(fields: &Fields<'a>) -> Result<InfoText<'a>, NormalizeError> {
-    let symbols: Vec<&RawValue> = serde_json::from_str(needed("symbols", fields.symbols)?.get())?;
-    let symbols = symbols.into_iter().filter(|symbol| symbol.get().starts_with('{'));
-    Ok(InfoText {
-        time: Stamp::read([fields.server_time, None]),
-        symbols: symbols.map(|raw| serde_json::from_str(raw.get())).collect::<Result<_, _>>()?,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(text: &str, expected: &str, expected_hint: Hint) {
-        let mut found = Vec::new();
-        read(text, &mut |message, hint| {
-            let name = match &message {
-                Message::Trade(_) => "trade",
-                Message::Aggregate(_) => "aggregate",
-                Message::Ticker(_) => "ticker",
-                Message::Depth(_) => "depth",
-                Message::Snapshot(_) => "snapshot",
-                Message::Info(_) => "info",
-                Message::Other(kind) => kind,
-                Message::Answer => "answer",
-            };
-            found.push(format!("{name} {}", message.symbol()).trim_end().to_owned());
-            assert_eq!(hint, expected_hint, "{text}");
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(found.join(", "), expected, "{text}");
-    }
-
-    const DEPTH: &str = r#""s":"AB","U":1,"u":2,"b":[],"a":[]"#;
-    const TICKER: &str = r#"{"u":1,"s":"AB","b":"1","B":"1","a":"2","A":"1"}"#;
-
-    #[test]
-    fn a_message_is_known_by_what_it_says() {
-        use Hint::{None, Sure, Usual};
-        let trade = r#"{"q":"1","p":"1","t":1,"s":"AB"}"#;
-        check(trade, "trade AB", None);
-        check(&format!(r#"{{"data":{trade},"stream":"x@y"}}"#), "trade AB", None);
-        check(
-            r#"{"e":"aggTrade","q":"1","p":"1","a":1,"f":1,"s":"AB","M":true}"#,
-            "aggregate AB",
-            Usual(Market::Spot),
-        );
-        check(&format!("[{TICKER},{TICKER}]"), "ticker AB, ticker AB", Usual(Market::Spot));
-        check(
-            &format!(r#"{{"stream":"!bookTicker@arr","data":[{TICKER}]}}"#),
-            "ticker AB",
-            Usual(Market::Spot),
-        );
-        check(&format!("{{{DEPTH}}}"), "depth AB", Sure(Market::Spot));
-        check(&format!(r#"{{"e" : "depthUpdate", "pu" : 1, {DEPTH}}}"#), "depth AB", Sure(Market::Usdm));
-        check(&format!(r#"{{{DEPTH},"ps":"A","pu":0}}"#), "depth AB", Sure(Market::Cm));
-        let coin = DEPTH.replace("AB", "ABUSD_PERP");
-        check(&format!(r#"{{{coin},"pu":0}}"#), "depth ABUSD_PERP", Sure(Market::Cm));
-        let partial =
-            format!(r#"{{"stream":"ab@depth20@100ms","data":{{"e":"depthUpdate","pu":1,{DEPTH}}}}}"#);
-        check(&partial, "depth20", Sure(Market::Usdm));
-        let snapshot = r#"{"lastUpdateId":1,"bids":[],"asks":[]}"#;
-        check(snapshot, "snapshot", Usual(Market::Spot));
-        check(&snapshot.replace('{', r#"{"E":1,"T":1,"#), "snapshot", Usual(Market::Usdm));
-        check(
-            &snapshot.replace('{', r#"{"E":1,"T":1,"pair":"x","symbol":"ABUSD_PERP","#),
-            "snapshot ABUSD_PERP",
-            Usual(Market::Cm),
-        );
-        check(
-            &format!(r#"{{"stream":"ab@depthSnapshot","data":{snapshot}}}"#),
-            "snapshot AB",
-            Usual(Market::Spot),
-        );
-        check(&format!(r#"{{"id":7,"status":200,"result":{snapshot}}}"#), "snapshot", Usual(Market::Spot));
-        check(r#"{"symbols":[],"futuresType":"U_MARGINED"}"#, "info", Usual(Market::Usdm));
-        check(r#"{"stream":"ab@kline_1m","data":{"e":"kline"}}"#, "kline", None);
-        check(r#"{"stream":"ab@kline_1m","data":{}}"#, "kline_1m", None);
-        check(r#"{"result":null,"id":1}"#, "answer", None);
-        check("[]", "", None);
-    }
-
-    #[test]
-    fn one_bad_element_costs_only_itself() {
-        let mut count = 0;
-        let array = format!(r#"[{TICKER},[1,2],{{"e":"trade"}},{TICKER}]"#);
-        let error = read(&array, &mut |_, _| {
-            count += 1;
-            Ok(())
-        });
-        assert_eq!(count, 2);
-        assert!(error.unwrap_err().to_string().starts_with("element 2 of the array: neither"));
-    }
-
-    #[test]
-    fn times_are_taken_where_they_are_ones() {
-        #[track_caller]
-        fn check(time: &str, event: &str, expected: Stamp) {
-            let [time, event] = [time, event].map(|text| serde_json::from_str::<&RawValue>(text).unwrap());
-            assert_eq!(Stamp::read([Some(time), Some(event)]), expected);
-        }
-        let at = Stamp::At(1_700_000_000_001_000_000);
-        check("1700000000001", "1600000000000", at);
-        check("1700000000001000000", "0", at);
-        check("\"x\"", "1700000000001.0", at);
-        check("0", "\"x\"", Stamp::Odd);
-        assert_eq!(Stamp::read([None, None]), Stamp::None);
-    }
-}
+#[path = "message_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@
 
 mod depth;
 mod detect;
+mod info;
 mod message;
 mod normalizer;
 mod notes;
@@ -18,6 +19,7 @@ mod numbering;
 mod parse;
 mod scale;
 mod scan;
+mod stamp;
 mod status;
 mod symbol;
 

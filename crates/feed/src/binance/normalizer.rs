@@ -6,11 +6,13 @@ use tickwire_wire::{Instrument, Quote};
 
 use super::Market;
 use super::depth::{Depth, Snapshot};
-use super::message::{DepthText, Hint, InfoText, Message, SnapshotText, Stamp, TickerText, TradeText, read};
+use super::info::InfoText;
+use super::message::{DepthText, Hint, Message, SnapshotText, TickerText, TradeText, read};
 use super::notes::{Counts, Notes};
 use super::number::clip;
 use super::numbering::Mark;
 use super::parse::NormalizeError;
+use super::stamp::Stamp;
 use super::symbol::Symbol;
 use crate::adapter::{FeedEvent, MarketBody};
 

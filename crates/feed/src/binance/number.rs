@@ -13,6 +13,18 @@ const SHOWN_CHARS: usize = 40;
 /// unit, because a thousand times as much is outside of it.
 const TIMES: std::ops::Range<u128> = 1_000_000_000_000_000_000..4_100_000_000_000_000_000;
 
+/// Any digits of this length fit into 64 bits.
+const PLAIN_BYTES_MAX: usize = 19;
+/// Powers of ten that 64 bits hold.
+const TENS: [u64; 20] = {
+    let (mut tens, mut at) = ([1; 20], 1);
+    while at < tens.len() {
+        tens[at] = tens[at - 1] * 10;
+        at += 1;
+    }
+    tens
+};
+
 /// A decimal number: `mantissa * 10^exponent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exact {
@@ -23,8 +35,47 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
+    const ZERO: Self = Self { is_negative: false, mantissa: Some(0), exponent: 0 };
+
     /// Reads digits with a sign, a point and a power of ten, each of them optional.
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::parse_plain(text.as_bytes()).or_else(|| Self::parse_any(text))
+    }
+
+    /// What nearly all numbers are: digits, with a point or not, that 64 bits hold. `None`: it is not such a one.
+    fn parse_plain(text: &[u8]) -> Option<Self> {
+        if text.len() > PLAIN_BYTES_MAX {
+            return None;
+        }
+        let trim = |text: &[u8]| text.len() - text.iter().rev().take_while(|byte| **byte == b'0').count();
+        let mut digits = &text[..trim(text)];
+        let (mut zeros, mut is_whole) = (text.len() - digits.len(), false);
+        if let Some(whole) = digits.strip_suffix(b".") {
+            digits = &whole[..trim(whole)];
+            (zeros, is_whole) = (whole.len() - digits.len(), true);
+            if text.len() == 1 {
+                return None;
+            }
+        }
+        let (mut mantissa, mut point) = (0u64, None);
+        for (at, byte) in digits.iter().enumerate() {
+            match byte {
+                b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
+                b'.' if point.is_none() && !is_whole => point = Some(at),
+                _ => return None,
+            }
+        }
+        if mantissa == 0 {
+            return (digits.is_empty() && !text.is_empty()).then_some(Self::ZERO);
+        }
+        let exponent = match point {
+            Some(at) => -((digits.len() - at - 1) as i64),
+            None => zeros as i64,
+        };
+        Some(Self { is_negative: false, mantissa: Some(mantissa), exponent })
+    }
+
+    fn parse_any(text: &str) -> Option<Self> {
         let (is_negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -52,7 +103,7 @@ impl Exact {
             }
         }
         if mantissa == Some(0) {
-            return Some(Self { is_negative: false, mantissa, exponent: 0 });
+            return Some(Self::ZERO);
         }
         let exponent = power + i64::from(zeros) - i64::try_from(fraction.len()).ok()?;
         Some(Self { is_negative, mantissa, exponent })
@@ -77,10 +128,10 @@ impl Exact {
 
     /// In units of a scale, without its sign; `None`: it has more decimals, or does not fit.
     fn magnitude(self, decimals: u32) -> Option<u64> {
-        let power = u32::try_from(self.exponent.saturating_add(i64::from(decimals))).ok()?;
+        let power = usize::try_from(self.exponent.saturating_add(i64::from(decimals))).ok()?;
         match self.mantissa? {
             0 => Some(0),
-            mantissa => mantissa.checked_mul(10u64.checked_pow(power)?),
+            mantissa => mantissa.checked_mul(*TENS.get(power)?),
         }
     }
 
@@ -91,11 +142,15 @@ impl Exact {
 
     /// As a time: nanoseconds since the Unix epoch, from nano-, micro-, milliseconds or seconds, told by its size.
     pub(crate) fn nanoseconds(self) -> Option<u64> {
-        let mantissa = u128::from(self.mantissa.filter(|_| !self.is_negative)?);
+        let mantissa = self.mantissa.filter(|_| !self.is_negative)?;
         let of_unit = |unit: i64| {
             let power = self.exponent + unit;
-            let scale = 10u128.checked_pow(u32::try_from(power.unsigned_abs()).ok()?)?;
-            if power < 0 { Some(mantissa / scale) } else { mantissa.checked_mul(scale) }
+            let scale = *TENS.get(usize::try_from(power.unsigned_abs()).ok()?)?;
+            Some(if power < 0 {
+                u128::from(mantissa / scale)
+            } else {
+                u128::from(mantissa) * u128::from(scale)
+            })
         };
         let time = [0, 3, 6, 9].into_iter().filter_map(of_unit).find(|time| TIMES.contains(time))?;
         u64::try_from(time).ok()
@@ -125,10 +180,13 @@ impl<'a> Number<'a> {
         let text = raw.get();
         // A string with escapes is a number to nobody.
         let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-        match Exact::parse(text) {
-            Some(exact) => Ok(Self { exact, text }),
-            None => Err(NormalizeError::Decimal { field, source: DecimalError::Malformed(clip(text)) }),
-        }
+        let malformed = || DecimalError::Malformed(clip(text));
+        Self::of(text).ok_or_else(|| NormalizeError::Decimal { field, source: malformed() })
+    }
+
+    /// Reads what stands in a string.
+    pub(crate) fn of(text: &'a str) -> Option<Self> {
+        Some(Self { exact: Exact::parse(text)?, text })
     }
 
     fn unfit(self, field: &'static str, decimals: u32) -> NormalizeError {
@@ -250,6 +308,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_short_way_reads_as_the_long_one(text in "[0-9.]{0,8}(0{0,4}|[-+eE.0-9]{0,14})") {
+            if let Some(plain) = Exact::parse_plain(text.as_bytes()) {
+                prop_assert_eq!(Some(plain), Exact::parse_any(&text), "{}", text);
+            }
+            let is_plain = text.len() <= PLAIN_BYTES_MAX && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            if is_plain && Exact::parse_any(&text).is_some() {
+                prop_assert!(Exact::parse_plain(text.as_bytes()).is_some_and(|plain| plain.mantissa.is_some()));
+            }
+        }
+
         #[test]
         fn decimals_are_as_the_wire_reads_them(value in any::<i64>(), decimals in 0u32..=18) {
             let mut text = String::new();

@@ -1,5 +1,7 @@
 //! What Binance's messages say, field by field, and what may be wrong with them.
 
+use std::marker::PhantomData;
+
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -122,18 +124,57 @@ pub(crate) type LevelTexts<'a> = Vec<(Number<'a>, Number<'a>)>;
 
 /// Reads `[["1.5","2"], ...]`; what stands behind the two numbers of a level is passed over.
 pub(crate) fn levels(raw: &RawValue) -> Result<LevelTexts<'_>, NormalizeError> {
-    let pairs: Vec<Pair> = serde_json::from_str(raw.get())?;
+    // Numbers nearly always are plain strings, which are read where they stand. What else there is, is read by its text.
+    if let Ok(Levels(levels)) = serde_json::from_str(raw.get()) {
+        return Ok(levels);
+    }
+    let pairs: Vec<Pair<&RawValue>> = serde_json::from_str(raw.get())?;
     let level = |Pair(price, size)| Ok((Number::read("price", price)?, Number::read("quantity", size)?));
     pairs.into_iter().map(level).collect()
 }
 
-struct Pair<'a>(&'a RawValue, &'a RawValue);
+/// Levels of which all numbers stand in strings.
+struct Levels<'a>(LevelTexts<'a>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Pair<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Levels<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Two;
-        impl<'de> Visitor<'de> for Two {
-            type Value = Pair<'de>;
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Levels<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("levels")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut levels = LevelTexts::new();
+                while let Some(Pair(Text(price), Text(size))) = seq.next_element()? {
+                    levels.push((price, size));
+                }
+                Ok(Levels(levels))
+            }
+        }
+        deserializer.deserialize_seq(All)
+    }
+}
+
+/// A number in a string.
+struct Text<'a>(Number<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        Number::of(text).map(Self).ok_or_else(|| D::Error::custom("no number"))
+    }
+}
+
+struct Pair<T>(T, T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pair<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Two<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Two<T> {
+            type Value = Pair<T>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("price and quantity")
@@ -146,7 +187,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pair<'a> {
                 Ok(Pair(price, size))
             }
         }
-        deserializer.deserialize_seq(Two)
+        deserializer.deserialize_seq(Two(PhantomData))
     }
 }
 

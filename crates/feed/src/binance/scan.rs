@@ -7,7 +7,8 @@ use tickwire_wire::decimal::DECIMALS_MAX;
 
 use super::Market;
 use super::detect::Votes;
-use super::message::{Message, SymbolInfo, read};
+use super::info::SymbolInfo;
+use super::message::{Message, read};
 use super::number::Number;
 use super::parse::NormalizeError;
 use super::scale::Uses;
@@ -16,7 +17,7 @@ use super::scale::Uses;
 const UNUSED_KINDS_MAX: usize = 64;
 
 /// Takes every message of a recording once. Scales come from `exchangeInfo` where the recording has it, else from what
-/// prices and quantities of the symbol really use; `scale` has the rule. Steps are then one unit.
+/// prices and quantities of the symbol really use; `scale.rs` has the rule. Steps are then one unit.
 #[derive(Debug, Default)]
 pub struct Scan {
     used: BTreeMap<String, Found>,
@@ -94,7 +95,7 @@ impl Scan {
         if !self.used.contains_key(symbol) {
             self.used.insert(symbol.to_owned(), Found::default());
         }
-        self.used.entry(symbol.to_owned()).or_default()
+        self.used.get_mut(symbol).expect("it is there now")
     }
 
     /// Symbols with trades, quotes or depth, in the order of their names.

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 use tickwire_feed::binance::Market;
 use tickwire_feed::replay::{Passes, Replay, ReplayConfig, Times};
-use tickwire_feed::{Clock, IngestConfig, Pace};
+use tickwire_feed::{Clock, EVENT_AHEAD_MAX, IngestConfig, Pace};
 use tickwire_wire::decimal::{write, write_unsigned};
 use tickwire_wire::{Body, Channel, FeedState, Instrument, Level};
 
@@ -37,6 +37,8 @@ struct Naive {
     book_records: u64,
     trades: u64,
     quotes: u64,
+    /// Of these, with an event time that is too far ahead of the receipt: the clock that recorded was slow.
+    ahead: u64,
 }
 
 fn trimmed(text: &str) -> String {
@@ -61,17 +63,26 @@ fn set(side: &mut Side, levels: &Value) {
 /// Applies the snapshot, then every change that ends after it. No check of continuity: that is the ingester's.
 fn read_naively(paths: &[PathBuf]) -> Naive {
     let mut naive = Naive::default();
-    let lines: Vec<Value> = paths
+    let lines: Vec<(u64, Value)> = paths
         .iter()
         .flat_map(|path| BufReader::new(MultiGzDecoder::new(File::open(path).unwrap())).lines())
-        .map(|line| serde_json::from_str(line.unwrap().split_once(' ').unwrap().1).unwrap())
+        .map(|line| {
+            let line = line.unwrap();
+            let (received, text) = line.split_once(' ').unwrap();
+            (received.parse().unwrap(), serde_json::from_str(text).unwrap())
+        })
         .collect();
-    let snapshot = lines.iter().find(|line| line["lastUpdateId"].is_u64()).unwrap();
+    let is_ahead = |received: u64, data: &Value| {
+        let event = data["T"].as_u64().or_else(|| data["E"].as_u64());
+        u64::from(event.is_some_and(|ms| ms * 1_000_000 > received + EVENT_AHEAD_MAX.as_nanos() as u64))
+    };
+    let (received, snapshot) = lines.iter().find(|(_, line)| line["lastUpdateId"].is_u64()).unwrap();
     let end = snapshot["lastUpdateId"].as_u64().unwrap();
     set(&mut naive.bids, &snapshot["bids"]);
     set(&mut naive.asks, &snapshot["asks"]);
     naive.book_records = 1;
-    for line in &lines {
+    naive.ahead = is_ahead(*received, snapshot);
+    for (received, line) in &lines {
         let (Some(stream), data) = (line["stream"].as_str(), &line["data"]) else { continue };
         match stream.split('@').nth(1).unwrap() {
             "trade" => naive.trades += 1,
@@ -81,8 +92,9 @@ fn read_naively(paths: &[PathBuf]) -> Naive {
                 set(&mut naive.asks, &data["a"]);
                 naive.book_records += 1;
             }
-            _ => {}
+            _ => continue,
         }
+        naive.ahead += is_ahead(*received, data);
     }
     naive
 }
@@ -125,8 +137,11 @@ async fn check(market: Market, files: &[&str], symbol: &str, trades: u64, quotes
     assert!(book.asks.is_sorted_by(|a, b| a.price < b.price));
     assert_eq!(heard.book(records[0].instrument).to_snapshot(), *book);
     heard.check_numbers();
-    let tally = world.stats.report().tally;
-    assert_eq!((tally.upstream_gaps, tally.crossed_books, tally.faults, tally.orphan_changes), (0, 0, 0, 0));
+    let report = world.stats.report();
+    let tally = report.tally;
+    let problems = (tally.upstream_gaps, tally.crossed_books, tally.faults, tally.orphan_changes);
+    assert_eq!(problems, (0, 0, naive.ahead, 0), "{:?}", report.last_fault);
+    assert_eq!(tally.replaced_times, naive.ahead);
     assert_eq!(tally.channel(Channel::Quote), quotes);
     assert_eq!(tally.channel(Channel::Book), naive.book_records);
     assert_eq!(tally.channel(Channel::Trade), trades);
