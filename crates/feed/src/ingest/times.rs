@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-/// A venue's clock may be ahead of ours by so much.
-pub const EVENT_AHEAD_MAX: Duration = Duration::from_secs(1);
+/// A venue's clock may be ahead of ours by so much: recorders whose clocks nobody sets are 1 to 2 s behind.
+pub const EVENT_AHEAD_MAX: Duration = Duration::from_secs(5);
 /// An event may have happened so long before it was received. A late trade corrects its bar within this time.
 pub const EVENT_BEHIND_MAX: Duration = Duration::from_secs(60);
 
@@ -123,10 +123,10 @@ mod tests {
 
     #[test]
     fn event_times_are_believed_within_bounds() {
-        for time in [NOW, NOW + SECOND, NOW - 60 * SECOND, NOW - 90_000_000] {
+        for time in [NOW, NOW + 5 * SECOND, NOW - 60 * SECOND, NOW - 90_000_000] {
             assert_eq!(believe(time, NOW), Ok(time));
         }
-        for time in [NOW + SECOND + 1, NOW + 3_600 * SECOND, u64::MAX] {
+        for time in [NOW + 5 * SECOND + 1, NOW + 3_600 * SECOND, u64::MAX] {
             assert!(matches!(believe(time, NOW), Err(TimeError::Ahead { .. })), "{time}");
         }
         for time in [NOW - 60 * SECOND - 1, NOW / 1_000, 0] {
