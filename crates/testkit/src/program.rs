@@ -59,7 +59,10 @@ impl Program {
     pub fn start_with(binary: impl AsRef<Path>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let binary = binary.as_ref();
         let name = format!("{} {}", binary.display(), arguments.join(" "));
-        let mut child = Command::new(binary)
+        // A test run that ignores SIGHUP, as under `nohup`, does not pass that on.
+        let mut child = Command::new("env")
+            .arg("--default-signal=HUP")
+            .arg(binary)
             .args(arguments)
             .env_remove("TICKWIRE_CONFIG")
             .envs(variables.iter().copied())
