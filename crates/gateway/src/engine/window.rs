@@ -22,7 +22,7 @@ mod doubt;
 use std::collections::VecDeque;
 
 use super::throughput::Throughput;
-use doubt::{Check, Round, Shape, Trials};
+use course::Course;
 
 /// Probes of one session that may be unanswered. More would say nothing more.
 const MARKS_MAX: usize = 64;
@@ -94,43 +94,6 @@ enum Trust {
     Receipts,
     /// It answers nothing; its kernel does.
     Kernel,
-}
-
-/// What is known of a session that uses its window. Most never do: it is made when half of the window is used.
-#[derive(Debug, Default)]
-struct Course {
-    round: Round,
-    /// How what was sent in the round before came back.
-    shape: Shape,
-    /// Longest time and the next to it without an answer though one was due, of this stretch; the latter of the one before.
-    gaps: [u64; 3],
-    /// What is being tried.
-    check: Option<Check>,
-    /// The reader is slow: there is a queue before it.
-    slow: Option<Slow>,
-}
-
-/// The window that a slow reader was proven with, and what else was tried.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slow {
-    /// The smallest window that is known to have made the delay shorter.
-    proven: usize,
-    trials: Trials,
-    /// When twice the window may be tried again, and how often that was in vain.
-    next_try: u64,
-    tries: u8,
-}
-
-impl Course {
-    /// Nothing was confirmed for so long, though something was under way.
-    fn note_gap(&mut self, gap: u64) {
-        let [longest, next, _] = &mut self.gaps;
-        if gap > *longest {
-            (*longest, *next) = (gap, *longest);
-        } else {
-            *next = (*next).max(gap);
-        }
-    }
 }
 
 /// See the module. In order of use, as in the session that it is part of.
@@ -431,8 +394,9 @@ impl Window {
     }
 
     fn confirm(&mut self, time: u64, now: u64) {
-        let mut answered = None;
+        let (mut answered, mut probes) = (None, 0);
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.time <= time) {
+            probes += 1;
             self.aside = self.aside.saturating_sub(mark.aside.into());
             answered = Some(mark);
         }
@@ -448,10 +412,17 @@ impl Window {
         if mark.is_used && self.course.is_none() {
             self.course = Some(Box::default());
         }
-        let is_long = mark.in_flight as usize > self.limit / 4 * 5;
+        // More than the window takes, or one message that is none of its parts. On a long path a round is too dear for that.
+        let is_whole = probes == 1 && bytes > 2 * self.message_bytes().max(PROBE_BYTES / 2);
+        let is_long = mark.in_flight as usize > self.limit / 4 * 5
+            || (is_whole && delay <= 2 * self.freshness.target_ns);
         // Taken out while it is worked on: `Window` has the rest.
         if let Some(mut course) = self.course.take() {
-            if gap >= self.freshness.target_ns {
+            if gap >= self.freshness.target_ns / 32 {
+                course.note_beat(gap);
+            }
+            // Where what came takes most of that time at this rate, it was no pause.
+            if gap >= self.freshness.target_ns && (bytes as f64) * 2e9 < self.throughput.rate() * gap as f64 {
                 course.note_gap(gap);
             }
             let ended = course.round.note(&mark, self.probed, is_long, now);

@@ -1,7 +1,58 @@
 //! What the window becomes: open, in doubt, or tight. See the module above.
 
-use super::doubt::{Check, Round, Shape, Verdict};
-use super::{Course, DOUBLINGS, LEAST, Mark, PATH_NS, Slow, TRY_NS, Window};
+use super::doubt::{Check, Round, Shape, Trials, Verdict};
+use super::{DOUBLINGS, LEAST, Mark, PATH_NS, TRY_NS, Window};
+
+/// What is known of a session that uses its window. Most never do: it is made when half of the window is used.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    pub(super) round: Round,
+    /// How what was sent in the round before came back.
+    pub(super) shape: Shape,
+    /// Longest time and the next to it without an answer though one was due, of this stretch; the latter of the one before.
+    pub(super) gaps: [u64; 3],
+    /// The last two times between answers that did not come together.
+    beats: [u64; 2],
+    /// What is being tried.
+    pub(super) check: Option<Check>,
+    /// The reader is slow: there is a queue before it.
+    pub(super) slow: Option<Slow>,
+}
+
+/// The window that a slow reader was proven with, and what else was tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slow {
+    /// The smallest window that is known to have made the delay shorter.
+    proven: usize,
+    trials: Trials,
+    /// When twice the window may be tried again, and how often that was in vain.
+    next_try: u64,
+    tries: u8,
+    /// A delay was longer than the window explains: the newest probe then, and the shortest such delay.
+    beyond: Option<(u64, u64)>,
+}
+
+impl Course {
+    /// An answer came so long after the one before it, and not with it.
+    pub(super) fn note_beat(&mut self, gap: u64) {
+        self.beats = [gap, self.beats[0]];
+    }
+
+    /// The shorter of the last two: answers come no more often than this.
+    fn beat(&self) -> u64 {
+        self.beats[0].min(self.beats[1])
+    }
+
+    /// Nothing was confirmed for so long, though something was under way.
+    pub(super) fn note_gap(&mut self, gap: u64) {
+        let [longest, next, _] = &mut self.gaps;
+        if gap > *longest {
+            (*longest, *next) = (gap, *longest);
+        } else {
+            *next = (*next).max(gap);
+        }
+    }
+}
 
 impl Window {
     /// An answer came in time: the window grows while it is used.
@@ -48,7 +99,7 @@ impl Window {
         let limit = limit.clamp(LEAST, self.freshness.max_bytes.max(LEAST));
         if limit < before.0 / 5 * 4 || limit > before.0 / 4 * 5 {
             let mut check = Check::new(self.probed, before, self.limit, limit);
-            check.is_of_slow = course.slow.is_some();
+            (check.is_of_slow, check.beat) = (course.slow.is_some(), course.beat());
             course.check = Some(check);
             self.limit = limit;
         }
@@ -80,6 +131,12 @@ impl Window {
             } else {
                 self.limit = wanted;
             }
+            return;
+        }
+        if !check.is_more() && delay <= course.beat() / 8 * 9 {
+            // It is the reader's beat, or the path's: with less it is no shorter. More tells.
+            self.limit = check.usual;
+            self.try_window(course, 2 * check.most(), check.before());
             return;
         }
         self.path_until = now + (PATH_NS << self.path_proofs);
@@ -123,17 +180,24 @@ impl Window {
         let (wanted, is_beyond) = (self.proven_bytes(course), delay > self.span(course) / 4 * 5 + target / 2);
         let under_way = (mark.in_flight as usize, delay);
         let Some(slow) = &mut course.slow else { return };
-        if is_beyond && mark.is_full && now >= slow.next_try {
-            // Longer than the queue is: the reader is slower than it was, or the path longer.
-            self.try_window(course, 2 * under_way.0, under_way);
-            return;
-        }
         if wanted < slow.proven / 10 * 6 {
             let limit = wanted.max(slow.proven / 2);
             if mark.is_full {
                 self.try_window(course, limit, under_way);
             }
             return;
+        }
+        if !is_beyond {
+            slow.beyond = None;
+        } else if mark.is_full && now >= slow.next_try {
+            // Longer than the queue is: the reader is slower than it was, or the path longer. Once may be a pause of either.
+            let (since, shortest) = *slow.beyond.get_or_insert((self.probed, delay));
+            if mark.time > since {
+                slow.beyond = None;
+                self.try_window(course, 2 * under_way.0, (under_way.0, delay.min(shortest)));
+                return;
+            }
+            slow.beyond = Some((since, delay.min(shortest)));
         }
         slow.proven = slow.proven.max(wanted);
         let may_try = is_used && delay < target;

@@ -28,7 +28,9 @@ pub(super) struct Round {
     /// The window was full, or half full.
     pub(super) is_full: bool,
     pub(super) is_used: bool,
-    /// It was one answer to more than the window takes: it says nothing about how what was sent came back.
+    /// Bytes sent up to its first answer, where that was to more than the window takes or to one long message.
+    long_to: Option<u64>,
+    /// Most of what was under way came with that one answer, which says nothing about how what was sent came back.
     is_single: bool,
 }
 
@@ -41,7 +43,7 @@ impl Round {
                 began: now,
                 first: mark.time,
                 last: now,
-                is_single: is_long,
+                long_to: is_long.then_some(mark.sent),
                 ..Self::default()
             };
         }
@@ -49,11 +51,11 @@ impl Round {
         self.last = now;
         self.is_full |= mark.is_full;
         self.is_used |= mark.is_used;
-        self.is_single &= now == self.began;
         if mark.time < self.end {
             return None;
         }
         (self.sent_ns, self.answered_ns) = (mark.time - self.first, now - self.began);
+        self.is_single = self.long_to.is_some_and(|to| mark.sent - to < u64::from(mark.in_flight) / 2);
         Some(std::mem::take(self))
     }
 
@@ -109,12 +111,19 @@ pub(super) struct Check {
     pub(super) shortest: u64,
     /// The reader is slow: only the path's delay is in question.
     pub(super) is_of_slow: bool,
+    /// Nanoseconds between two answers, when it began.
+    pub(super) beat: u64,
 }
 
 impl Check {
     /// `before` bytes were under way and took `delay`; now it is `limit` instead of `usual`.
     pub(super) fn new(since: u64, (before, delay): (usize, u64), usual: usize, limit: usize) -> Self {
-        Self { since, delay, before, limit, usual, shortest: u64::MAX, is_of_slow: false }
+        Self { since, delay, before, limit, usual, shortest: u64::MAX, is_of_slow: false, beat: 0 }
+    }
+
+    /// What was under way before, and its delay.
+    pub(super) fn before(&self) -> (usize, u64) {
+        (self.before, self.delay)
     }
 
     pub(super) fn is_more(&self) -> bool {
@@ -150,11 +159,18 @@ impl Check {
             return None;
         }
         self.shortest = self.shortest.min(delay);
+        let times = f64::from(mark.in_flight) / self.before as f64;
+        if self.is_more() && times >= 2.0 && delay as f64 >= self.delay as f64 * times {
+            // It followed in full: no need to wait until the window is full.
+            return Some(Verdict::Queue);
+        }
         if !mark.is_full || (!self.is_more() && mark.in_flight as usize > self.limit / 4 * 5) {
             return None;
         }
         // Half of what a queue would do.
         let follows = self.delay as f64 * (1.0 + self.limit as f64 / self.before as f64) / 2.0;
+        // Delays are whole beats: it may have been the last part of one.
+        let follows = if self.is_more() { follows - self.beat as f64 / 4.0 } else { follows };
         let is_queue = if self.is_more() { delay as f64 >= follows } else { (delay as f64) < follows };
         Some(if is_queue { Verdict::Queue } else { Verdict::Path })
     }
@@ -214,5 +230,38 @@ impl Trials {
             self.begins = now + delay;
         }
         proven.max(self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// What an answer after 2,000 bytes and 100 ms says, where 8,000 are tried.
+    fn more(in_flight: u32, is_full: bool, delay_ms: u64) -> Option<Verdict> {
+        let mut check = Check::new(10, (2_000, 100 * MS), 2_000, 8_000);
+        let mark = Mark { time: 11, sent: 20_000, in_flight, aside: 0, is_full, is_used: true };
+        check.note(&mark, delay_ms * MS)
+    }
+
+    #[test]
+    fn more_need_not_be_full_where_the_delay_followed_it() {
+        assert_eq!(more(4_000, false, 200), Some(Verdict::Queue));
+        assert_eq!(more(4_000, false, 190), None, "not in full");
+        assert_eq!(more(3_000, false, 200), None, "that little says nothing");
+        assert_eq!(more(8_000, true, 110), Some(Verdict::Path));
+        assert_eq!(more(8_000, true, 260), Some(Verdict::Queue));
+    }
+
+    #[test]
+    fn a_part_of_a_beat_does_not_make_a_queue_a_path() {
+        let mut check = Check::new(10, (2_000, 200 * MS), 2_000, 4_000);
+        check.beat = 100 * MS;
+        let mark = Mark { time: 11, sent: 20_000, in_flight: 4_000, aside: 0, is_full: true, is_used: true };
+        // Three beats, and the timer was a little early.
+        assert_eq!(check.note(&mark, 299 * MS), Some(Verdict::Queue));
+        assert_eq!(check.note(&mark, 210 * MS), Some(Verdict::Path));
     }
 }

@@ -6,6 +6,8 @@ use super::{Freshness, Window};
 
 const MS: u64 = 1_000_000;
 const PING: usize = 10;
+/// After this a session that is held back is told so.
+const NOTICE_AFTER_NS: u64 = 220 * MS;
 
 pub(super) fn freshness() -> Freshness {
     Freshness { target_ns: 200 * MS, first_bytes: 2048, max_bytes: 4 << 20, unanswered_ns: 2_000 * MS }
@@ -24,16 +26,38 @@ struct Reader {
     stall: (u64, u64),
     /// Its beat is late by up to this, as that of a timer is.
     late_ns: u64,
+    /// Until then it pauses now and then; only what is written 21 s later counts, when that is forgotten.
+    pauses_to: u64,
+    /// It reads the greeting at once, and subscribes: when the answer to that leaves, and its bytes.
+    grants: Option<(u64, usize)>,
 }
 
 impl Reader {
     fn steady(bytes_per_second: usize, path_ns: u64) -> Self {
         let every_ns = MS;
-        Self { bytes: bytes_per_second / 1000, every_ns, path_ns, detour_ns: 0, stall: (0, 0), late_ns: 0 }
+        Self {
+            bytes: bytes_per_second / 1000,
+            every_ns,
+            path_ns,
+            detour_ns: 0,
+            stall: (0, 0),
+            late_ns: 0,
+            pauses_to: 0,
+            grants: None,
+        }
     }
 
     fn bursty(bytes: usize, every_ns: u64) -> Self {
-        Self { bytes, every_ns, path_ns: 0, detour_ns: 0, stall: (0, 0), late_ns: 0 }
+        Self {
+            bytes,
+            every_ns,
+            path_ns: 0,
+            detour_ns: 0,
+            stall: (0, 0),
+            late_ns: 0,
+            pauses_to: 0,
+            grants: None,
+        }
     }
 }
 
@@ -64,23 +88,35 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
         Outcome { ages: Vec::new(), used: 0.0, most_in_flight: 0, stalled_in_flight: 0, was_tight: false };
     let end = seconds * 1000 * MS;
     let mut now = 0;
-    // The greeting, and the answer to a large subscription.
-    for bytes in [120, 12_000] {
-        window.on_sent(bytes, now);
-        pipe.push_back((now + reader.path_ns, now, bytes, None));
-        if window.wants_probe(now) {
-            let name = window.probe(PING, now);
-            pipe.push_back((now + reader.path_ns, now, PING, Some(name)));
-        }
-    }
+    // The greeting, and the answer to a large subscription; then what says that data are held back.
+    let subscribed = reader.grants.map_or(0, |(at, _)| at);
+    let opening = if let Some(grants) = reader.grants {
+        [(0, 120), grants, (subscribed + NOTICE_AFTER_NS, 92)]
+    } else {
+        [(0, 120), (0, 12_000), (u64::MAX, 0)]
+    };
+    let mut opening = VecDeque::from(opening);
+    let counts_from = if reader.pauses_to > 0 { reader.pauses_to + 21_000 * MS } else { subscribed };
     while now < end {
+        while let Some((_, bytes)) = opening.pop_front_if(|(at, _)| *at <= now) {
+            window.on_control(bytes, now);
+            pipe.push_back((now + reader.path_ns, now, bytes, None));
+            if window.wants_probe(now) {
+                let name = window.probe(PING, now);
+                pipe.push_back((now + reader.path_ns, now, PING, Some(name)));
+            }
+            if reader.grants.is_some() && now == 0 {
+                pipe.clear();
+                pongs.push_back((MS, window.probed));
+            }
+        }
         now += MS / 4;
         waiting = (waiting + offered / 4000).min(offered.max(90));
         while pongs.front().is_some_and(|(at, _)| *at <= now) {
             let (_, time) = pongs.pop_front().unwrap_or_default();
             window.on_pong(time, now);
         }
-        while window.is_open() && waiting >= 45 {
+        while window.is_open() && waiting >= 45 && now > subscribed {
             let bytes = window.room().min(window.message_bytes()).min(waiting).max(45) / 45 * 45 + 14;
             waiting -= bytes.min(waiting);
             window.on_sent(bytes, now);
@@ -93,7 +129,8 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
         window.tick(now);
         outcome.was_tight |= window.is_tight();
         outcome.most_in_flight = outcome.most_in_flight.max(window.in_flight());
-        let is_stalled = now >= reader.stall.0 && now < reader.stall.1;
+        let pauses = now < reader.pauses_to && now % (2_000 * MS) < 350 * MS;
+        let is_stalled = pauses || (now >= reader.stall.0 && now < reader.stall.1);
         if is_stalled {
             outcome.stalled_in_flight = outcome.stalled_in_flight.max(window.in_flight());
         }
@@ -113,8 +150,8 @@ fn run(reader: Reader, offered: usize, seconds: u64) -> Outcome {
             *bytes -= taken;
             read += taken;
             let age = (now - *written) / MS;
-            // The greeting's length is nobody's choice.
-            if *written > 0 {
+            // The length of the greeting and of what answers a subscription is nobody's choice, and no data.
+            if *written > counts_from {
                 outcome.ages.extend(std::iter::repeat_n(age, taken));
             }
             if *bytes == 0 {
@@ -149,6 +186,51 @@ fn a_reader_of_a_kilobyte_each_100_ms_reads_fresh_data() {
     check("1 KiB each 100 ms", reader, 125, 250, 0.9);
     // A delay that is a little more than two beats proves nothing.
     check("1 KiB each 100 ms, and a little", Reader { late_ns: MS * 3 / 2, ..reader }, 125, 250, 0.9);
+}
+
+#[test]
+fn a_long_answer_that_a_slow_reader_takes_whole_says_nothing_about_the_path() {
+    for (bytes, every_ms, median_ms, p99_ms) in
+        [(512, 50, 125, 250), (1024, 100, 125, 250), (2048, 200, 225, 650)]
+    {
+        for late_ns in [0, MS / 2, MS, MS * 3 / 2, 2 * MS] {
+            for grants in [(MS, 2_000), (MS, 6_356), (60 * MS, 6_356), (30 * MS, 12_000)] {
+                let slow = Reader { grants: Some(grants), late_ns, ..Reader::bursty(bytes, every_ms * MS) };
+                let name =
+                    format!("{bytes} bytes each {every_ms} ms, late by {late_ns} ns, grants {grants:?}");
+                check(&name, slow, median_ms, p99_ms, 0.9);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slow_reader_that_pauses_once_is_not_taken_for_a_long_path() {
+    for (bytes, every_ms) in [(512, 50), (1024, 100)] {
+        for pause_ms in [250, 400, 600] {
+            for at in [15_000 * MS, 15_020 * MS, 15_060 * MS] {
+                let stall = (at, at + pause_ms * MS);
+                let grants = Some((MS, 6_356));
+                let slow = Reader { grants, stall, late_ns: MS, ..Reader::bursty(bytes, every_ms * MS) };
+                check(&format!("{bytes} bytes each {every_ms} ms, pause {stall:?}"), slow, 125, 250, 0.9);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slow_reader_whose_pauses_are_forgotten_has_its_window_back() {
+    for (bytes, every_ms) in [(512, 50), (1024, 100)] {
+        for late_ns in [0, MS / 2, MS, MS * 3 / 2] {
+            for pauses_to in [5_000 * MS, 10_000 * MS, 15_000 * MS] {
+                let slow = Reader { late_ns, pauses_to, ..Reader::bursty(bytes, every_ms * MS) };
+                let slow = Reader { grants: Some((MS, 6_356)), ..slow };
+                let name =
+                    format!("{bytes} bytes each {every_ms} ms, late by {late_ns} ns, pauses to {pauses_to}");
+                check(&name, slow, 125, 250, 0.8);
+            }
+        }
+    }
 }
 
 #[test]
