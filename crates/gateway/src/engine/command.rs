@@ -263,14 +263,15 @@ impl Engine {
     ) -> Option<LedgerEntry> {
         let session = self.sessions.get_mut(key)?;
         session.lossless_bytes = session.lossless_bytes.saturating_sub(sub.waiting_bytes);
-        let topic = self.topics[sub.topic.0 as usize].as_deref()?;
-        let entry = ledger_entry(sub, topic);
-        let venue = topic.info.venue;
-        if session.leave_venue(venue) {
+        let topic = self.topics[sub.topic.0 as usize].as_deref();
+        let entry = topic.map(|topic| ledger_entry(sub, topic));
+        if let Some(venue) = topic.map(|topic| topic.info.venue)
+            && session.leave_venue(venue)
+        {
             self.index.sees_no_more(key, venue);
         }
         self.detach(sub, encoding, now);
-        Some(entry)
+        entry
     }
 
     /// What a command names, each symbol once. What nothing is known of stands for nothing.

@@ -25,14 +25,12 @@ impl Engine {
         if let Some(names) = self.names.get_mut(&info.name.venue) {
             names.remove(&info.name.symbol, index);
         }
-        let refusal = self.refusal_of_ended(&info, Channel::Trade);
-        // `ended` is said of what was granted.
-        let code = "unknown_symbol";
-        let refusal =
-            |channel: Channel| Refused { channel: channel as i32, code: code.to_owned(), ..refusal.clone() };
-        self.refuse_instrument(index, refusal, now);
         for channel in Channel::ALL {
             let id = TopicId::new(index, channel);
+            // `ended` is said of what was granted.
+            let code = "unknown_symbol".to_owned();
+            let refusal = Refused { code, ..self.refusal_of_ended(&info, channel) };
+            self.refuse_pending(id, &refusal, now);
             self.wake_all(id);
             let Some(topic) = self.topics.get(id.0 as usize).and_then(Option::as_deref) else { continue };
             for subscriber in topic.subscribers.clone() {

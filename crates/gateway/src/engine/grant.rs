@@ -29,13 +29,7 @@ impl Engine {
         topics.dedup();
         let number = self.next_pending;
         self.next_pending = self.next_pending.wrapping_add(1);
-        let mut unknown = HashSet::new();
-        for topic in &topics {
-            if !self.hold(*topic, now) {
-                unknown.insert(*topic);
-                self.index.waits(key, number, *topic);
-            }
-        }
+        let unknown: HashSet<_> = topics.iter().copied().filter(|topic| !self.hold(*topic, now)).collect();
         let deadline = now + self.limits.subscribe_timeout_ns;
         let is_known = unknown.is_empty();
         let pending = PendingSubscribe { answer, waiting: topics, rate, unknown, deadline };
@@ -44,6 +38,9 @@ impl Engine {
         } else if let Some(session) = self.sessions.get_mut(key) {
             self.asked += pending.waiting.len();
             session.asked += pending.waiting.len();
+            for topic in &pending.waiting {
+                self.index.waits(key, number, *topic);
+            }
             session.pending.insert(number, pending);
         }
     }
@@ -64,7 +61,7 @@ impl Engine {
 
     /// A topic became known or unobtainable: answers those who waited for it last.
     pub(super) fn resolve_waiters(&mut self, topic: TopicId, now: u64) {
-        for (key, number) in self.index.take_waiters(topic) {
+        for (key, number) in self.index.waiters(topic) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             let Some(pending) = session.pending.get_mut(&number) else { continue };
             pending.unknown.remove(&topic);
@@ -83,47 +80,25 @@ impl Engine {
         let code = if is_unknown { "unknown_symbol" } else { "unavailable" };
         let refusal = refused(topic.channel(), info.scale.symbol.clone(), code, reason.to_owned());
         let refusal = Refused { may_retry: !is_unknown, ..refusal };
-        for (key, number) in self.index.take_waiters(topic) {
-            self.refuse_pending(key, number, |asked| asked == topic, |_| refusal.clone(), now);
-        }
+        self.refuse_pending(topic, &refusal, now);
         self.forget_unused(topic);
     }
 
-    /// Nothing of an instrument can be granted any more, whatever was known of its topics.
-    pub(super) fn refuse_instrument(&mut self, index: u32, refusal: impl Fn(Channel) -> Refused, now: u64) {
-        if self.asked > 0 {
-            for (key, number) in self.index.waiting() {
-                let is_of = |topic: TopicId| topic.instrument_index() == index;
-                self.refuse_pending(key, number, is_of, &refusal, now);
+    /// Takes a topic out of all pending subscribes, with a refusal.
+    pub(super) fn refuse_pending(&mut self, topic: TopicId, refusal: &Refused, now: u64) {
+        for (key, number) in self.index.waiters(topic) {
+            self.index.waits_no_more(key, number, topic);
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            let Some(pending) = session.pending.get_mut(&number) else { continue };
+            let Ok(at) = pending.waiting.binary_search(&topic) else { continue };
+            pending.waiting.remove(at);
+            pending.unknown.remove(&topic);
+            pending.answer.refused.push(refusal.clone());
+            session.asked -= 1;
+            self.asked -= 1;
+            if pending.unknown.is_empty() {
+                self.settle(key, number, now);
             }
-        }
-    }
-
-    /// Takes topics out of a pending subscribe, with a refusal for each.
-    fn refuse_pending(
-        &mut self,
-        key: SessionKey,
-        number: u32,
-        is_refused: impl Fn(TopicId) -> bool,
-        refusal: impl Fn(Channel) -> Refused,
-        now: u64,
-    ) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(pending) = session.pending.get_mut(&number) else { return };
-        let taken: Vec<_> = pending.waiting.extract_if(.., |topic| is_refused(*topic)).collect();
-        if taken.is_empty() {
-            return;
-        }
-        self.asked -= taken.len();
-        session.asked -= taken.len();
-        for topic in taken {
-            pending.answer.refused.push(refusal(topic.channel()));
-            if pending.unknown.remove(&topic) {
-                self.index.waits_no_more(key, number, topic);
-            }
-        }
-        if pending.unknown.is_empty() {
-            self.settle(key, number, now);
         }
     }
 
@@ -142,7 +117,7 @@ impl Engine {
         let Some(pending) = session.pending.remove(&number) else { return };
         session.asked -= pending.waiting.len();
         self.asked -= pending.waiting.len();
-        self.forget_waiter(key, number, &pending.unknown);
+        self.forget_waiter(key, number, &pending.waiting);
         self.grant_all(key, pending, now);
     }
 
@@ -155,6 +130,10 @@ impl Engine {
             let before = pending.waiting.len();
             pending.waiting.retain(|topic| {
                 let stays = !topics.contains(topic);
+                if !stays {
+                    pending.unknown.remove(topic);
+                    self.index.waits_no_more(key, *number, *topic);
+                }
                 if let (false, Some(Some(info))) = (stays, instruments.get(topic.instrument_index() as usize))
                 {
                     let message = "unsubscribed before it was granted".to_owned();
@@ -166,11 +145,6 @@ impl Engine {
             let withdrawn = before - pending.waiting.len();
             self.asked -= withdrawn;
             session.asked -= withdrawn;
-            if withdrawn > 0 {
-                for topic in pending.unknown.extract_if(|topic| topics.contains(topic)) {
-                    self.index.waits_no_more(key, *number, topic);
-                }
-            }
         }
     }
 
@@ -180,11 +154,11 @@ impl Engine {
         session.asked = 0;
         for (number, pending) in std::mem::take(&mut session.pending) {
             self.asked -= pending.waiting.len();
-            self.forget_waiter(key, number, &pending.unknown);
+            self.forget_waiter(key, number, &pending.waiting);
         }
     }
 
-    fn forget_waiter(&mut self, key: SessionKey, number: u32, topics: &HashSet<TopicId>) {
+    fn forget_waiter(&mut self, key: SessionKey, number: u32, topics: &[TopicId]) {
         for topic in topics {
             self.index.waits_no_more(key, number, *topic);
         }

@@ -78,7 +78,7 @@ pub(super) struct Index {
     viewers: Vec<BTreeSet<SessionKey>>,
     /// Sessions that asked for all of a venue, whatever the channel.
     wildcards: HashMap<String, BTreeSet<SessionKey>>,
-    /// Sessions, and which of their pending subscribes, that wait for a topic.
+    /// Sessions, and which of their pending subscribes, that have not been granted a topic yet.
     waiters: HashMap<TopicId, BTreeSet<(SessionKey, u32)>>,
 }
 
@@ -138,13 +138,8 @@ impl Index {
         self.waiters.contains_key(&topic)
     }
 
-    /// All pending subscribes: each waits for some topic.
-    pub(super) fn waiting(&self) -> BTreeSet<(SessionKey, u32)> {
-        self.waiters.values().flatten().copied().collect()
-    }
-
-    /// Those who wait for a topic; nobody does any more.
-    pub(super) fn take_waiters(&mut self, topic: TopicId) -> BTreeSet<(SessionKey, u32)> {
-        self.waiters.remove(&topic).unwrap_or_default()
+    /// Those who wait for a topic.
+    pub(super) fn waiters(&self, topic: TopicId) -> Vec<(SessionKey, u32)> {
+        self.waiters.get(&topic).into_iter().flatten().copied().collect()
     }
 }

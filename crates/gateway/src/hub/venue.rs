@@ -51,6 +51,10 @@ enum Catalogue {
     },
 }
 
+/// An end that only the catalogue told: records that came just before it may have been lost without a gap.
+const UNLISTED: &str =
+    "its ingester does not list it any more; the last that was published of it may be missing";
+
 /// What its instruments are known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
@@ -273,7 +277,7 @@ impl Hub {
             // One that is listed under another number, or with other decimals, is dealt with where it is defined.
             let slot = self.instruments.get(instrument);
             if slot.is_some_and(|slot| !named.contains(&*slot.info.name.symbol)) {
-                self.end(instrument, "its ingester does not list it any more; the last that was published of it may be missing", false);
+                self.end(instrument, UNLISTED, false);
             }
         }
         for record in definitions {
@@ -467,7 +471,7 @@ impl Hub {
     }
 }
 
-/// Of an instrument that is there.
+/// The symbol that a definition is about; nothing where it tells an end.
 fn symbol_of(record: &Record) -> Option<&str> {
     match &record.body {
         Body::Instrument(definition) if !definition.ended => Some(&definition.symbol),
