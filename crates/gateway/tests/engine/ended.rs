@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tickwire_gateway::engine::{Ended, Event, InstrumentInfo, TopicId, Wish};
 use tickwire_wire::{Channel, Command, Encoding, Ledger, Message, Scale, Subscribed, Unsubscribe};
 
-use super::rig::{Rig, SECOND, answer, brief, limits, quote, records, subscribe, trade};
+use super::rig::{Client, Rig, SECOND, answer, brief, limits, quote, records, subscribe, trade};
 
 fn end(rig: &mut Rig, instrument: u32, may_retry: bool) {
     let ended = Ended { instrument, reason: "it expired".into(), may_retry };
@@ -124,16 +124,22 @@ fn who_waits_for_another_topic_is_not_granted_what_ended_meanwhile() {
     );
 }
 
+/// `sim:A` ended, and one trade of it is still owed to a session that subscribes to all.
+fn ended_with_a_trade_owed() -> (Rig, Client) {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    rig.subscribe(client, Channel::Trade, &["sim:*"]);
+    rig.read(client);
+    rig.publish(0, 1, trade(1));
+    rig.engine.unsent(client.key, 100, rig.now);
+    end(&mut rig, 0, true);
+    (rig, client)
+}
+
 #[test]
 fn what_ended_can_be_unsubscribed_while_something_is_owed() {
     for symbols in [&["sim:A"][..], &["sim:*"]] {
-        let mut rig = Rig::new(limits());
-        let client = rig.open(Encoding::Proto);
-        rig.subscribe(client, Channel::Trade, &["sim:*"]);
-        rig.read(client);
-        rig.publish(0, 1, trade(1));
-        rig.engine.unsent(client.key, 100, rig.now);
-        end(&mut rig, 0, true);
+        let (mut rig, client) = ended_with_a_trade_owed();
         let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
         rig.send(client, &Command::Unsubscribe(Unsubscribe { id: 5, channel: "trade".to_owned(), symbols }));
         rig.engine.unsent(client.key, 0, rig.now);
@@ -157,13 +163,7 @@ fn what_ended_can_be_unsubscribed_while_something_is_owed() {
 
 #[test]
 fn a_name_that_is_there_anew_is_granted_beside_what_is_still_owed_of_the_old() {
-    let mut rig = Rig::new(limits());
-    let client = rig.open(Encoding::Proto);
-    rig.subscribe(client, Channel::Trade, &["sim:*"]);
-    rig.read(client);
-    rig.publish(0, 1, trade(1));
-    rig.engine.unsent(client.key, 100, rig.now);
-    end(&mut rig, 0, true);
+    let (mut rig, client) = ended_with_a_trade_owed();
     let old = &rig.infos[0];
     let scale = Scale { price_decimals: 4, ..old.scale.clone() };
     let new = Arc::new(InstrumentInfo { index: 3, id: 103, scale, ..(**old).clone() });
