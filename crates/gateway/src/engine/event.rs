@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Encoding, Heartbeat, Message, Position};
+use tickwire_wire::{Channel, CloseCode, Encoding, FeedState, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::decision::Decision;
@@ -179,6 +179,10 @@ impl Engine {
         self.feeds[index] = Some(Arc::clone(feed));
         for key in self.index.viewers(feed.venue) {
             self.tell_feeds(key, now);
+            if feed.state == FeedState::Live {
+                // What was lost before that is told with it: until then old values would be shown as live.
+                self.open_window(key);
+            }
         }
     }
 

@@ -9,7 +9,8 @@
 //! - The first update after silence leaves at once.
 //! - A gap, a new numbering and a state after a loss end the rest of a subscription: what was held back leaves before
 //!   them, in order, and what mends a book after them at once.
-//! - Control messages know no windows.
+//! - Control messages know no windows. One that says that a feed is live opens them, so that it does not overtake what was
+//!   told of losses before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -311,6 +312,17 @@ impl Engine {
         sub.wake(topic.epoch, topic.sequence.saturating_sub(1));
         if topic.stamp > sub.stamp {
             self.mark(SubRef { session: key, sub: index });
+        }
+    }
+
+    /// Lets go what waits for a session's delivery window.
+    pub(super) fn open_window(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key).filter(|session| session.delivery.is_shut()) else {
+            return;
+        };
+        session.delivery.open_early();
+        if session.has_work() {
+            self.queue(key);
         }
     }
 

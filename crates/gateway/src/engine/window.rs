@@ -432,7 +432,10 @@ impl Window {
                 if course.slow.is_some() {
                     self.follow(&mut course, &mark, delay, now);
                 } else {
-                    if mark.is_used && delay <= self.late_ns() {
+                    if is_long && delay > self.late_ns() {
+                        course.is_wary = true;
+                    }
+                    if mark.is_used && delay <= self.late_ns() && !course.is_wary {
                         self.grow(course.shape, bytes, delay);
                     }
                     if let Some(round) = ended {

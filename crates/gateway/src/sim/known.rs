@@ -28,7 +28,7 @@ impl Known {
             Event::Update(update) => self.update(update, now),
             Event::State(state) => {
                 let key = (self.ids[&state.topic.instrument_index()], state.topic.channel());
-                self.newest.retain(|(known, _), _| *known != key);
+                self.forget(key);
                 self.at.insert(key, (state.epoch, state.sequence));
                 for update in &state.records {
                     self.record(key, update.epoch, update.record(), now);
@@ -45,10 +45,16 @@ impl Known {
         let key = (update.info().id, update.topic.channel());
         self.at.insert(key, (update.epoch, update.last));
         match &update.record().body {
-            Body::Gap(gap) if gap.last_sequence == 0 => self.newest.retain(|(known, _), _| *known != key),
+            Body::Gap(gap) if gap.last_sequence == 0 => self.forget(key),
             Body::Gap(_) => {}
             _ => self.record(key, update.epoch, update.record(), now),
         }
+    }
+
+    /// A topic starts anew. It may be in a run that was followed before: its records become known once more.
+    fn forget(&mut self, key: Key) {
+        self.newest.retain(|(known, _), _| *known != key);
+        self.arrived.retain(|(known, _), _| *known != key);
     }
 
     fn record(&mut self, key: Key, epoch: u64, record: &Record, now: u64) {

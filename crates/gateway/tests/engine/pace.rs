@@ -109,6 +109,11 @@ impl Window {
         }
     }
 
+    /// A feed is live again: what is held back leaves with the heartbeat that says so.
+    pub(crate) fn open(&mut self) {
+        self.is_shut = false;
+    }
+
     /// A message was read; states and answers to `resume` come with control.
     pub(crate) fn read(&mut self, message: &Message) {
         let Message::Record(record) = message else { return };

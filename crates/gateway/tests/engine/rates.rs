@@ -3,8 +3,8 @@
 
 use tickwire_gateway::engine::EngineLimits;
 use tickwire_wire::{
-    Bar, Body, Channel, Command, Encoding, GapCause, Granted, LedgerEntry, LedgerRequest, Message, SetRate,
-    Subscribed, Unsubscribe,
+    Bar, Body, Channel, Command, Encoding, FeedState, GapCause, Granted, LedgerEntry, LedgerRequest, Message,
+    SetRate, Subscribed, Unsubscribe,
 };
 
 use super::rig::{
@@ -327,6 +327,23 @@ fn a_window_gathers_data_and_lets_control_pass() {
     assert_eq!(account(&mut rig, client), (2, 1, 0, 0), "a window is no rate");
     publish(&mut rig, 4..=4);
     assert_eq!(brief(&rig.records(client)), ["quote 4"], "the first after silence leaves at once");
+}
+
+#[test]
+fn a_feed_that_is_live_again_does_not_overtake_what_was_lost_before() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open_with_window(Encoding::Proto, 250);
+    rig.subscribe(client, Channel::Quote, &["sim:A"]);
+    publish(&mut rig, 1..=1);
+    assert_eq!(brief(&rig.records(client)), ["quote 1"]);
+    rig.feed(FeedState::Stale);
+    publish(&mut rig, 2..=2);
+    assert_eq!(brief(&rig.records(client)), [""; 0], "a feed that is stale opens no window");
+    rig.feed(FeedState::Live);
+    assert_eq!(brief(&rig.records(client)), ["quote 2"]);
+    publish(&mut rig, 3..=3);
+    assert_eq!(after(&mut rig, client, 249 * MS), [""; 0], "it is shut again");
+    assert_eq!(after(&mut rig, client, MS), ["quote 3"]);
 }
 
 #[test]

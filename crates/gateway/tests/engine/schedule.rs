@@ -245,7 +245,11 @@ impl Run {
             }
             Op::Timer { millis } => self.timer(millis),
             Op::LateTimer { millis } => self.rig.now += millis * 1_000_000,
-            Op::Feed => self.rig.feed(if a.is_multiple_of(2) { FeedState::Live } else { FeedState::Stale }),
+            Op::Feed if a.is_multiple_of(2) => {
+                self.rig.feed(FeedState::Live);
+                self.slots.iter_mut().flatten().for_each(|slot| slot.window.open());
+            }
+            Op::Feed => self.rig.feed(FeedState::Stale),
             Op::Ping => {
                 if let Some(slot) = &self.slots[at] {
                     self.rig.engine.on_ping(slot.client.key, &[a], self.rig.now);

@@ -9,6 +9,8 @@ pub(super) struct Course {
     pub(super) round: Round,
     /// How what was sent in the round before came back.
     pub(super) shape: Shape,
+    /// One long message came late, which says nothing yet: nothing grows until a round has told how it came back.
+    pub(super) is_wary: bool,
     /// Longest time and the next to it without an answer though one was due, of this stretch; the latter of the one before.
     pub(super) gaps: [u64; 3],
     /// The last two times between answers that did not come together.
@@ -75,12 +77,17 @@ impl Window {
         let target = self.freshness.target_ns;
         let (in_flight, delay) = last;
         let before = std::mem::replace(&mut course.shape, round.shape(delay, target / 8));
-        if delay > self.late_ns() && round.is_full {
+        course.is_wary &= course.shape == Shape::Unknown;
+        // Within a beat a delay says nothing: with less under way it would be no shorter.
+        let late = self.late_ns().max((course.beat() / 8 * 9).min(target));
+        if delay > late && round.is_full {
             match course.shape {
                 Shape::Unknown => {}
                 // Where most of it is the path's, once may be a path that became longer just then.
                 Shape::Stretched if before != Shape::Stretched && delay < self.path() / 4 * 7 => {}
                 Shape::Stretched => self.try_window(course, in_flight / 2, last),
+                // A queue that stands comes back as it is fed: the round that made it did not.
+                Shape::Stream if before == Shape::Stretched => self.try_window(course, in_flight / 2, last),
                 Shape::Stream => self.try_window(course, self.limit.max(in_flight * 2), last),
                 Shape::Piece => self.try_window(course, self.limit.max(in_flight * 4), last),
             }
