@@ -207,7 +207,7 @@ impl Window {
             slow.beyond = Some((since, delay.min(shortest)));
         }
         slow.proven = slow.proven.max(wanted);
-        let may_try = is_used && delay < target;
+        let may_try = is_used && delay < target.max(self.path() / 2 * 3);
         self.limit = slow.trials.limit(wanted, self.limit, (self.confirmed, delay), may_try, now);
         if mark.is_full && now > self.path_until && self.path() > target / 10 * 6 {
             // What was taken for the path may have been a queue, or the path has become shorter.

@@ -94,10 +94,10 @@ fn judge(on: &Seen, off: &Seen, slack: &Slack) -> Vec<String> {
     let mut wrong = Vec::new();
     let amount = on.records as f64 / off.records.max(1) as f64;
     // Where data are much newer, they are fewer: old ones are left out, and probes take their part of a slow reader's rate.
-    // Where they are ten times as new, they may be 40 %: a slow program on a lumpy path is idle between the lumps.
+    // Where they are ten times as new, they may be 65 %: a slow program on a path of a second is idle now and then.
     let (age, age_off) = (on.age(0.5), off.age(0.5));
     let amount_min = match age_off {
-        _ if age * 10 <= age_off => 0.4,
+        _ if age * 10 <= age_off => 0.65,
         _ if age * 2 < age_off => 0.7,
         _ => 1.0 - slack.amount,
     };
