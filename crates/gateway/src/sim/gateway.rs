@@ -50,7 +50,7 @@ impl Gateway {
         let hub_limits = HubLimits {
             shards,
             venues: 4,
-            instruments: 16,
+            instruments: 256,
             topics: 128,
             waiting_bytes: 64 << 20,
             feed_down_ns: super::FEED_DOWN_MS * super::MS,

@@ -19,6 +19,7 @@ use super::dice::Dice;
 /// Events that wait for the ingester.
 const EVENTS_MAX: usize = 4096;
 const LEVELS: i64 = 6;
+const BYSTANDERS_FROM: usize = 1_000;
 
 #[derive(Debug)]
 struct Instruments {
@@ -63,6 +64,8 @@ pub(super) struct Market {
     is_source_stale: bool,
     /// Event times that are wrong, in percent.
     pub(super) wild_percent: u64,
+    /// Symbols that nobody asks for: with them a catalogue is longer than a small message.
+    bystanders: usize,
 }
 
 struct Source(mpsc::Receiver<FeedEvent>);
@@ -84,8 +87,12 @@ impl Adapter for Source {
     }
 }
 
+fn definition(symbol: usize, price_decimals: u32) -> Instrument {
+    Instrument { symbol: super::symbol(symbol), price_decimals, size_decimals: 3, ..Instrument::default() }
+}
+
 impl Market {
-    pub(super) fn new(seed: u64, instruments: usize, bus: MemoryBus) -> Self {
+    pub(super) fn new(seed: u64, instruments: usize, bystanders: usize, bus: MemoryBus) -> Self {
         let mut dice = Dice::new(seed);
         let encoding = dice.pick(&[Encoding::Proto, Encoding::MsgPack]);
         let instruments = (0..instruments).map(|_| Instruments::default()).collect();
@@ -99,6 +106,7 @@ impl Market {
             unlisted: BTreeSet::new(),
             is_source_stale: false,
             wild_percent: 0,
+            bystanders,
         }
     }
 
@@ -155,6 +163,12 @@ impl Market {
         let at = self.runs.len();
         self.runs.push(Run { epoch, skew, listed: BTreeSet::new(), events, shutdown, task });
         self.say_to(at, FeedEvent::Source(SourceState::Live));
+        for bystander in BYSTANDERS_FROM..BYSTANDERS_FROM + self.bystanders {
+            self.say_to(
+                at,
+                FeedEvent::Define { index: bystander as u32, definition: definition(bystander, 2) },
+            );
+        }
         for symbol in symbols {
             if !self.unlisted.contains(&symbol) {
                 self.define(at, symbol, now);
@@ -217,12 +231,7 @@ impl Market {
     }
 
     fn define(&mut self, at: usize, symbol: usize, now: u64) {
-        let definition = Instrument {
-            symbol: super::symbol(symbol),
-            price_decimals: self.instruments[symbol].decimals,
-            size_decimals: 3,
-            ..Instrument::default()
-        };
+        let definition = definition(symbol, self.instruments[symbol].decimals);
         self.say_to(at, FeedEvent::Define { index: symbol as u32, definition });
         self.runs[at].listed.insert(symbol);
         if self.dice.percent(80) {

@@ -66,7 +66,7 @@ fn symbol(at: usize) -> String {
         }
         names
     });
-    NAMES[at].clone()
+    NAMES.get(at).cloned().unwrap_or_else(|| format!("S{at}-0"))
 }
 
 /// Its number in the market, from 1.

@@ -8,6 +8,7 @@ use prost::Message as _;
 use tickwire_bus::{
     Backplane, BusEvent, Inbox, InboxLimits, Interest, MemoryBus, MemoryLimits, ParsedSubject, Subject,
 };
+use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Channel, Encoding, pb};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
@@ -162,19 +163,30 @@ const RECOVERY_MS: u64 = 4_000;
 const SETTLE_MS: u64 = 12_000;
 const ASK_TIMEOUT_MS: u64 = 2_000;
 const TICK_MS: u64 = 50;
+/// Instruments whose definitions take more than one small message.
+const BYSTANDERS: usize = 160;
 
 impl World {
     pub(super) fn new(seed: u64, is_traced: bool) -> Self {
         let mut dice = Dice::new(seed);
         let tuning = Tuning::new(&mut dice);
-        let ingester_bus = MemoryBus::new(MemoryLimits::default());
+        // One bus in four takes small messages only, and its venue lists more than one of them holds.
+        let is_narrow = seed % 4 == 3;
+        let payload_bytes_max =
+            if is_narrow { BusHeader::PAYLOAD_LEAST } else { MemoryLimits::default().payload_bytes_max };
+        let ingester_bus = MemoryBus::new(MemoryLimits { payload_bytes_max, ..MemoryLimits::default() });
         let tap = ingester_bus.inbox(InboxLimits::default());
         tap.0.subscribe(&Subject::beats_all(), 0).expect("room");
         for channel in Channel::ALL {
             let all = Subject::data_all_symbols(VENUE, channel.name()).expect("a venue");
             tap.0.subscribe(&all, channel as u64).expect("room");
         }
-        let market = Market::new(seed ^ 0x5eed, tuning.instruments, ingester_bus.clone());
+        let market = Market::new(
+            seed ^ 0x5eed,
+            tuning.instruments,
+            if is_narrow { BYSTANDERS } else { 0 },
+            ingester_bus.clone(),
+        );
         let own = |encoding: &Encoding| Client::new(*encoding, tuning.instruments);
         let mut clients: Vec<_> = tuning.clients.iter().map(own).collect();
         let may_end = tuning.faults.iter().any(|fault| matches!(fault, Fault::Overlap | Fault::Listing));
