@@ -177,6 +177,18 @@ mod tests {
         assert_eq!(none.needed, 20 + 64 + 32 + SPARE + 11_024);
     }
 
+    #[test]
+    fn spares_are_files_that_come_back() {
+        let open = || std::fs::read_dir("/dev/fd").map_or(0, Iterator::count);
+        let mut spares = Spares::new(3);
+        assert_eq!(spares.held.len(), 3);
+        let before = open();
+        assert!(spares.give() && spares.give() && spares.give() && !spares.give());
+        assert!(open() < before || before == 0, "the system has them back");
+        spares.take_back();
+        assert_eq!(spares.held.len(), 3);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_happens_often_is_told_seldom() {
         let mut seldom = Seldom::default();

@@ -20,6 +20,11 @@ use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, SourceState};
 const TICK: Duration = Duration::from_millis(50);
 /// How long a stop waits for the bus to take the last messages.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
+/// Events of one turn of the source that are taken without a pause.
+const PART_EVENTS: usize = 256;
+/// With more definitions than this in a part, the bus is waited for, for so long.
+const PART_DEFINITIONS: usize = 64;
+const PART_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The one loop of an ingester. All of its clocks are read in here.
 pub(super) struct MainLoop {
@@ -119,7 +124,7 @@ impl MainLoop {
                             is_running = false;
                         }
                     }
-                    self.take(&mut events);
+                    self.take_in_parts(&mut events).await;
                     if !is_running {
                         self.sequencer.source_ended();
                     }
@@ -154,6 +159,24 @@ impl MainLoop {
                 tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused an answer");
             }
         }
+    }
+
+    /// Takes a turn of the source. A long one goes in parts, so that the bus can keep up: a venue may define thousands of
+    /// instruments at once, each in a message of its own.
+    async fn take_in_parts(&mut self, events: &mut Vec<FeedEvent>) {
+        let mut is_bus_there = true;
+        while events.len() > PART_EVENTS {
+            let rest = events.split_off(PART_EVENTS);
+            let definitions = events.iter().filter(|event| matches!(event, FeedEvent::Define { .. })).count();
+            self.take(events);
+            *events = rest;
+            if definitions > PART_DEFINITIONS && is_bus_there {
+                is_bus_there = self.bus.flush(PART_DEADLINE).await.is_ok();
+            } else {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.take(events);
     }
 
     fn take(&mut self, events: &mut Vec<FeedEvent>) {

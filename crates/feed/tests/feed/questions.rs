@@ -168,6 +168,9 @@ async fn check_catalogue(bus: Arc<dyn Backplane>) {
         })
         .collect();
     assert_eq!(symbols, (0..LISTED).map(name).collect());
+    // Definitions leave in parts: the queue of the bus never overflows, and no answer is lost to it.
+    let tally = stats.report().tally;
+    assert_eq!((tally.refused_messages, tally.refused_answers, tally.refused_beats), (0, 0, 0));
     shutdown.cancel();
     run.await.unwrap().unwrap();
 }
