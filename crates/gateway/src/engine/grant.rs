@@ -41,7 +41,7 @@ impl Engine {
             for topic in &pending.waiting {
                 self.index.waits(key, number, *topic);
             }
-            session.pending.insert(number, pending);
+            session.pending.insert(number, Box::new(pending));
         }
     }
 
@@ -118,7 +118,7 @@ impl Engine {
         session.asked -= pending.waiting.len();
         self.asked -= pending.waiting.len();
         self.forget_waiter(key, number, &pending.waiting);
-        self.grant_all(key, pending, now);
+        self.grant_all(key, *pending, now);
     }
 
     /// Takes topics out of the pending subscribes of a session.

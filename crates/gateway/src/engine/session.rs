@@ -115,8 +115,8 @@ pub(crate) struct Session {
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
     pub(crate) close_at: Option<u64>,
-    /// By their numbers, which count up.
-    pub(crate) pending: BTreeMap<u32, PendingSubscribe>,
+    /// By their numbers, which count up. Most sessions have one, once: a node of the map holds eleven.
+    pub(crate) pending: BTreeMap<u32, Box<PendingSubscribe>>,
     /// Topics that they wait for, all together.
     pub(crate) asked: usize,
     /// Where the client left off before.
