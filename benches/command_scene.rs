@@ -3,11 +3,10 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
+use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, VenueIndex, Wish};
 use tickwire_gateway::Limits;
-use tickwire_gateway::engine::{
-    Engine, EngineLimits, Event, FeedStatus, InstrumentInfo, SessionKey, TopicId, TopicState, VenueIndex,
-    Wish,
-};
+use tickwire_gateway::WebSocket;
 use tickwire_wire::{
     Channel, Command, Encoding, FeedState, LedgerRequest, Resume, ResumePosition, Scale, SetRate, Subscribe,
     SymbolName, Unsubscribe, encode_command,
@@ -231,7 +230,7 @@ impl Commands {
             // Its answers leave, and it is as full as before.
             self.engine.unsent(self.client, 0, self.now);
             self.out.clear();
-            self.engine.fill(self.client, self.now, &mut self.out);
+            self.engine.fill(self.client, self.now, &WebSocket, &mut self.out);
             self.engine.unsent(self.client, 1, self.now);
         } else {
             self.deliver();
@@ -275,7 +274,7 @@ impl Commands {
             self.engine.take_ready(&mut self.ready);
             for key in std::mem::take(&mut self.ready) {
                 self.out.clear();
-                self.engine.fill(key, self.now, &mut self.out);
+                self.engine.fill(key, self.now, &WebSocket, &mut self.out);
                 black_box(&self.out);
                 self.engine.unsent(key, 0, self.now);
             }

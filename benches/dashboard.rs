@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
 use tickwire_benches::{criterion, quote, record, scale};
+use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
-use tickwire_gateway::engine::{
-    Engine, EngineLimits, Event, InstrumentInfo, SessionKey, TopicId, TopicState, Update, VenueIndex,
-};
+use tickwire_gateway::WebSocket;
 use tickwire_wire::{
     Channel, Command, Encoding, Message, Scale, Subscribe, SymbolName, encode_command, encode_message,
 };
@@ -112,7 +112,7 @@ impl Dashboard {
         self.engine.take_ready(&mut self.ready);
         for key in self.ready.drain(..) {
             self.out.clear();
-            self.engine.fill(key, self.now, &mut self.out);
+            self.engine.fill(key, self.now, &WebSocket, &mut self.out);
             black_box(&self.out);
             self.engine.unsent(key, 0, self.now);
         }

@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
 use tickwire_benches::{change, criterion, quote, record, scale, snapshot};
+use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
-use tickwire_gateway::engine::{
-    Engine, EngineLimits, Event, FeedStatus, InstrumentInfo, SessionKey, TopicId, TopicState, Update,
-    VenueIndex,
-};
+use tickwire_gateway::WebSocket;
 use tickwire_wire::{
     Body, Channel, Command, Encoding, FeedState, Message, Scale, SetRate, Subscribe, SymbolName,
     encode_command, encode_message,
@@ -113,7 +112,7 @@ impl Rig {
         self.engine.take_ready(&mut self.ready);
         for key in self.ready.drain(..) {
             self.out.clear();
-            self.engine.fill(key, NOW, &mut self.out);
+            self.engine.fill(key, NOW, &WebSocket, &mut self.out);
             written += usize::from(!black_box(&self.out).is_empty());
             self.engine.unsent(key, 0, NOW);
         }

@@ -4,4 +4,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 TICKWIRE_SIM_SEEDS=${1:-10000} TICKWIRE_SIM_FIRST=${2:-0} \
-    cargo test --quiet --release --package tickwire-gateway --lib sim::seeds -- --nocapture
+    cargo test --quiet --release --package tickwire-sim seeds -- --nocapture

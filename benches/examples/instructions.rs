@@ -7,10 +7,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use tickwire_benches::{change, quote, record, scale, snapshot};
+use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
-use tickwire_gateway::engine::{
-    Engine, EngineLimits, Event, InstrumentInfo, SessionKey, TopicId, TopicState, Update, VenueIndex,
-};
+use tickwire_gateway::WebSocket;
 use tickwire_wire::{
     Body, Channel, Command, Encoding, Message, Scale, Subscribe, SymbolName, Trade, encode_command,
     encode_message,
@@ -100,7 +100,7 @@ impl Scene {
             self.engine.take_ready(&mut self.ready);
             for key in self.ready.drain(..) {
                 self.out.clear();
-                self.engine.fill(key, self.now, &mut self.out);
+                self.engine.fill(key, self.now, &WebSocket, &mut self.out);
                 black_box(&self.out);
                 self.engine.unsent(key, 0, self.now);
             }

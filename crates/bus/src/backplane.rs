@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest};
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// A boxed future, so that `Arc<dyn Backplane>` works.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

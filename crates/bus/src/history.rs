@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::backplane::BoxFuture;
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// What a bus remembers of its messages, by subject, in the order of publishing.
 pub trait History: Send + Sync {

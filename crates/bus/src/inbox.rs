@@ -9,7 +9,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::queue::{ENTRY_BYTES, Queue, TOKEN_BYTES};
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// What one inbox may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,7 +26,6 @@ mod inbox;
 mod memory;
 mod nats;
 mod queue;
-mod subject;
 
 pub use backplane::{
     Backplane, BoxFuture, BusState, FlushError, PublishError, Question, Questions, RequestError, ServeError,
@@ -35,7 +34,7 @@ pub use history::{History, HistoryError, HistoryState, Place, Recall, Recalled};
 pub use inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, LostCause};
 pub use memory::{MemoryBus, MemoryLimits};
 pub use nats::{ConfigError, ConnectError, HistoryConfig, NatsBus, NatsConfig, Secret, TlsConfig};
-pub use subject::{CHANNEL_BYTES_MAX, NAME_BYTES_MAX, ParsedSubject, Subject, SubjectError};
+pub use tickwire_wire::subject::{CHANNEL_BYTES_MAX, NAME_BYTES_MAX, ParsedSubject, Subject, SubjectError};
 
 /// Directive for the log filter of a process that uses this crate: the client library logs every attempt and message,
 /// and this crate logs each change once.

@@ -26,7 +26,7 @@ use crate::backplane::{
 use crate::history::History;
 use crate::inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, InterestSink, pair};
 use crate::queue::{Arrival, Queue};
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// What a bus in memory may hold, beside its inboxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

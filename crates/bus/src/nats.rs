@@ -41,7 +41,7 @@ use crate::backplane::{
 };
 use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest, InterestSink, pair};
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// Commands that may wait inside the client. As few as keep it busy: after an outage that no one has noticed yet, they
 /// are delivered stale.

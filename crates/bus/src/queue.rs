@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::inbox::{BusEvent, InboxLimits, LostCause};
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// Events other than messages between two messages: one `Lost` per cause, a `Disconnected` and a `Reconnected`.
 const NOTES_MAX: usize = 5;

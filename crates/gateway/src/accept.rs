@@ -19,11 +19,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::WINDOW_MS_MAX;
 use crate::files::Seldom;
 use crate::lobby::{Guest, Lobby};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
+use tickwire_core::engine::WINDOW_MS_MAX;
 
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;

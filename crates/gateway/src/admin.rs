@@ -24,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::{ACCEPT_PAUSE, text};
 use crate::admin_sessions::{Answer, Shards};
-use crate::engine::{Pressure, SessionState, Survey};
 use crate::files::{Seldom, Spares};
 use crate::hops::Hops;
-use crate::hub::FeedReport;
 use crate::lobby::{Guest, Lobby};
 use crate::stats::Stats;
+use tickwire_core::engine::{Pressure, SessionState, Survey};
+use tickwire_core::hub::FeedReport;
 
 /// How long a connection may stay without a question.
 const IDLE: Duration = Duration::from_secs(60);

@@ -9,11 +9,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::{
-    Account, Decided, Decision, DetailQuery, Fate, Run, SessionDetail, SessionPage, SessionQuery, SessionRow,
-    SessionState, SubscriptionRow, TopicId,
-};
 use crate::shard::Order;
+use tickwire_core::engine::{
+    Account, Decided, Decision, DetailQuery, Fate, Run, SessionDetail, SessionPage, SessionQuery, SessionRow,
+    SessionState, SubscriptionRow,
+};
+use tickwire_core::vocabulary::TopicId;
 
 /// How long a shard may take to answer; one that is stuck is named, and does not hold up the others' answers.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(1);

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
 use crate::hub::PART_MEMORY;
 use crate::shard::Pacing;
+use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
 
 /// Settings of one gateway process. All of them are in force from start to end.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,13 +13,15 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use tickwire_core::hub::{HubLimits, LookUp};
+
 use crate::accept::{self, Acceptor, Pages};
 use crate::admin;
 use crate::admin_sessions::Shards;
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, Limits};
 use crate::files::{Places, Shortage};
-use crate::hub::{self, HistorySetup, HubSetup, HubStats, Question, ShardLink};
+use crate::hub::{self, HistorySetup, HubSetup, HubStats, ShardLink};
 use crate::lobby::Lobby;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
@@ -133,7 +135,7 @@ impl Gateway {
             };
             shards.push(setup);
         }
-        let hub_limits = hub::HubLimits {
+        let hub_limits = HubLimits {
             shards: stats.shards.len(),
             venues: config.limits.venues,
             instruments: config.limits.instruments,
@@ -182,7 +184,7 @@ impl Gateway {
         bus: &Arc<dyn Backplane>,
         shards: &[ShardLink],
         stop: &CancellationToken,
-    ) -> Result<Option<mpsc::Sender<(Instant, Question)>>, StartError> {
+    ) -> Result<Option<mpsc::Sender<(Instant, LookUp)>>, StartError> {
         let Some(limits) = limits.backfill.filter(|_| bus.history().is_some()) else { return Ok(None) };
         let (ask, questions) = mpsc::channel(hub::QUESTIONS_MAX);
         let setup = HistorySetup {

@@ -8,8 +8,8 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use serde_json::{Value, json};
 
-use crate::engine::{PASSAGE_ONE_IN, Pace, Passage};
 use crate::stats::Stats;
+use tickwire_core::engine::{PASSAGE_ONE_IN, Pace, Passage};
 
 /// What took longer counts as this long.
 const HIGHEST: Duration = Duration::from_secs(120);

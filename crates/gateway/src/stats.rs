@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::engine::Survey;
 use crate::hops::Hops;
 use crate::hub::HubStats;
 use crate::lobby::Lobby;
+use tickwire_core::engine::Survey;
 
 /// Of one shard. Written twice a second by its own thread, its sessions at each tick.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The wire contract of Tickwire: what travels on the bus and between gateways and clients.
 //!
-//! Owns the record types, their three encodings, the header of a bus message, the names of symbols and the table of
-//! close codes. A pure codec: no I/O, no runtime, no clock. The contract itself is `proto/tickwire/v1/*.proto`; the
+//! Owns the record types, their three encodings, the header of a bus message, the names of symbols, the
+//! subjects of the bus and the table of close codes. A pure codec: no I/O, no runtime, no clock. The contract itself is `proto/tickwire/v1/*.proto`; the
 //! bytes are pinned by `proto/vectors/`.
 //!
 //! # Memory
@@ -32,6 +32,7 @@ mod number;
 pub mod pb;
 mod proto;
 mod record;
+pub mod subject;
 mod symbol;
 
 pub use book::{Applied, BookError, BookState};
@@ -48,6 +49,7 @@ pub use pb::{
     Side, Stat, Status, Subscribe, Subscribed, Trade, TradingState, Unsubscribe,
 };
 pub use record::{Body, Book, Level, Quote, Record, Scale, book_checksum};
+pub use subject::Subject;
 pub use symbol::{SymbolError, SymbolName, is_venue};
 
 /// Of the wire rules, as `Hello::protocol_version` states it.

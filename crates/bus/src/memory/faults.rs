@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 pub(super) struct Faults {
     /// Whether any loss is planned, so that publishing pays one load for all of this.

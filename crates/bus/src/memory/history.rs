@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::backplane::BoxFuture;
 use crate::history::{History, HistoryError, HistoryState, Recall, Recalled};
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// Subjects whose messages are kept; what is published to further ones is not.
 const SUBJECTS_MAX: usize = 65_536;

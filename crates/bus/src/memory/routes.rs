@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::MemoryInbox;
 use crate::backplane::Question;
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// One inbox's subscription.
 #[derive(Clone)]

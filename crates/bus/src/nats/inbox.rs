@@ -22,7 +22,7 @@ use super::ready::{Mark, Ready};
 use super::wire;
 use crate::inbox::{BusEvent, InboxLimits, InterestError, InterestSink, LostCause};
 use crate::queue::{Arrival, Queue};
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 pub(super) struct NatsInbox {
     pub(super) queue: Arc<Queue>,

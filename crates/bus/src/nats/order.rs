@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::envelope::Place;
 use crate::queue::Arrival;
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// Publishers that are remembered per inbox. Beyond it, the one not heard of for the longest time is forgotten.
 const PUBLISHERS_MAX: usize = 1_024;

@@ -15,7 +15,7 @@ use super::envelope::Sealer;
 use super::link::{Link, while_up};
 use super::wire;
 use crate::backplane::{PublishError, Question, RequestError};
-use crate::subject::Subject;
+use tickwire_wire::Subject;
 
 /// Jobs taken at a time; changed interest is looked at between.
 const JOBS_PER_TURN: usize = 64;

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::run::{HubStats, ShardLink};
-use crate::engine::{BackfillAsk, Backfilled, Event, InstrumentInfo, Update};
+use tickwire_core::hub::{LookUp, read_message};
+use tickwire_core::vocabulary::{BackfillAsk, Event, Update};
 
 /// Questions that wait for one under way to end; further ones are answered with nothing.
 pub(crate) const QUESTIONS_MAX: usize = 4096;
@@ -30,31 +31,10 @@ pub(crate) const PART_MEMORY: usize = 8 * PART_BYTES;
 const TAIL_TRIES: usize = 3;
 const TAIL_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a shard asks for.
-#[derive(Clone, Debug)]
-pub(crate) struct Question {
-    pub(crate) shard: usize,
-    pub(crate) ask: BackfillAsk,
-    pub(crate) info: Arc<InstrumentInfo>,
-    /// The ingester's number of the instrument.
-    pub(crate) source: u32,
-}
-
-impl Question {
-    /// That nothing is to be had.
-    pub(crate) fn nothing(&self) -> Event {
-        answer(&self.ask, Vec::new(), self.ask.last, 0)
-    }
-}
-
-fn answer(ask: &BackfillAsk, updates: Vec<Arc<Update>>, upto: u64, cursor: u64) -> Event {
-    Event::Backfill(Arc::new(Backfilled { ticket: ask.ticket, updates, upto, cursor }))
-}
-
 /// What looking up needs to run.
 pub(crate) struct HistorySetup {
     pub(crate) bus: Arc<dyn Backplane>,
-    pub(crate) questions: mpsc::Receiver<(Instant, Question)>,
+    pub(crate) questions: mpsc::Receiver<(Instant, LookUp)>,
     pub(crate) shards: Vec<ShardLink>,
     pub(crate) timeout: Duration,
     pub(crate) stats: Arc<HubStats>,
@@ -86,7 +66,7 @@ pub(crate) async fn run(setup: HistorySetup) {
 }
 
 /// Finds a part, or as much of it as there is.
-async fn look_up(history: &dyn History, question: &Question, deadline: Instant, stats: &HubStats) -> Event {
+async fn look_up(history: &dyn History, question: &LookUp, deadline: Instant, stats: &HubStats) -> Event {
     let mut part = Part { question, updates: Vec::new(), next: question.ask.first };
     let mut cursor = question.ask.cursor;
     for pause in (0..TAIL_TRIES).map(Some).chain([None]) {
@@ -110,18 +90,18 @@ async fn look_up(history: &dyn History, question: &Question, deadline: Instant, 
         cursor = reached;
         if more || part.next > question.ask.last {
             stats.history_records.fetch_add(part.updates.len() as u64, Relaxed);
-            return answer(&question.ask, part.updates, part.next - 1, cursor);
+            return question.answer(part.updates, part.next - 1, cursor);
         }
         if pause.is_some() {
             tokio::time::sleep_until((Instant::now() + TAIL_PAUSE).min(deadline)).await;
         }
     }
     stats.history_records.fetch_add(part.updates.len() as u64, Relaxed);
-    answer(&question.ask, part.updates, question.ask.last, cursor)
+    question.answer(part.updates, question.ask.last, cursor)
 }
 
-fn recall(question: &Question, cursor: u64) -> Option<Recall> {
-    let Question { ask, info, .. } = question;
+fn recall(question: &LookUp, cursor: u64) -> Option<Recall> {
+    let LookUp { ask, info, .. } = question;
     let BackfillAsk { epoch, first, last, .. } = *ask;
     let subject = Subject::data(&info.name.venue, ask.topic.channel().name(), &info.name.symbol).ok()?;
     // Numberings have no order: a message of another one lies anywhere.
@@ -143,7 +123,7 @@ fn recall(question: &Question, cursor: u64) -> Option<Recall> {
 }
 
 struct Part<'a> {
-    question: &'a Question,
+    question: &'a LookUp,
     updates: Vec<Arc<Update>>,
     /// First number that is not there yet.
     next: u64,
@@ -152,14 +132,14 @@ struct Part<'a> {
 impl Part<'_> {
     /// Takes what is new of a message. One that is damaged, or of something else, is passed over: its numbers are missing.
     fn take(&mut self, message: &[u8]) {
-        let Question { ask, info, source, .. } = self.question;
+        let LookUp { ask, info, source, .. } = self.question;
         let Ok((header, records)) = BusHeader::parse(message) else { return };
         let channel = ask.topic.channel();
         if header.epoch != ask.epoch || header.instrument != *source || header.channel != channel {
             return;
         }
         let mut read = Vec::new();
-        if let Err(reason) = super::read(info, *source, channel, &header, (0, records), &mut read) {
+        if let Err(reason) = read_message(info, *source, channel, &header, (0, records), &mut read) {
             tracing::debug!(symbol = %info.scale.symbol, reason, "a message of the history is damaged");
             return;
         }

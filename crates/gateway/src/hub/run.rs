@@ -7,21 +7,18 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use prost::Message as _;
-use tickwire_bus::{Backplane, BusState, Inbox, InboxLimits, Interest, Subject};
+use tickwire_bus::{Backplane, BusEvent, BusState, Inbox, InboxLimits, Interest, Subject};
+use tickwire_core::hub::{Action, FeedReport, Fetch, Hub, HubLimits, LookUp, Pieces};
+use tickwire_core::vocabulary::{Event, Wish};
 use tickwire_wire::pb;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::history::Question;
-use super::{Action, FeedReport, Hub, HubLimits};
 use crate::clock::Clock;
-use crate::engine::{Event, Wish};
 
 const TICK: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes of one answer, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000 instruments.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Bus events that one turn takes, so that wishes and answers are not kept waiting.
 const TURN_EVENTS_MAX: usize = 1024;
 /// How long after the bus came up the first beats of all ingesters must have been heard: they beat twice a second.
@@ -67,7 +64,7 @@ pub(crate) struct HubSetup {
     pub(crate) shards: Vec<ShardLink>,
     pub(crate) wishes: mpsc::Receiver<(usize, Wish)>,
     /// To who looks up what was missed.
-    pub(crate) history: Option<mpsc::Sender<(Instant, Question)>>,
+    pub(crate) history: Option<mpsc::Sender<(Instant, LookUp)>>,
     pub(crate) stats: Arc<HubStats>,
     pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
@@ -103,7 +100,7 @@ pub(crate) async fn run(setup: HubSetup) {
                 is_full = turn.len() == TURN_EVENTS_MAX;
                 let now = clock.now();
                 for (at, event) in turn.drain(..) {
-                    hub.on_bus(event, clock.at(at), now);
+                    deliver(&mut hub, event, clock.at(at), now);
                 }
             }
             Some((shard, wish)) = wishes.recv() => {
@@ -148,7 +145,7 @@ pub(crate) async fn run(setup: HubSetup) {
                 }
                 Action::Ask(subject, ask, target) => {
                     let bus = Arc::clone(&bus);
-                    answers.push(async move { (target, fetch(&*bus, &subject, &ask, ASK_TIMEOUT).await) });
+                    answers.push(async move { (target, fetch(&*bus, &subject, ask, ASK_TIMEOUT).await) });
                 }
             }
         }
@@ -161,38 +158,31 @@ pub(crate) async fn run(setup: HubSetup) {
 }
 
 /// Asks, and fetches what does not fit into one message in its pieces. `timeout` is of each message.
-pub(crate) async fn fetch(
+async fn fetch(
     bus: &dyn Backplane,
     subject: &Subject,
-    ask: &pb::Ask,
+    mut ask: pb::Ask,
     timeout: Duration,
 ) -> Result<pb::Answer, String> {
-    let request = async |ask: &pb::Ask| {
+    let mut pieces = Pieces::default();
+    loop {
         let answer = bus.request(subject, ask.encode_to_vec().into(), timeout).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        pb::Answer::decode(answer).map_err(|error| format!("the answer cannot be read: {error}"))
-    };
-    let answer = request(ask).await?;
-    let Some(parts) = answer.parts else { return Ok(answer) };
-    if parts.bytes > ANSWER_BYTES_MAX {
-        return Err(format!("an answer of {} bytes; {ANSWER_BYTES_MAX} are taken", parts.bytes));
-    }
-    let mut whole = Vec::new();
-    for index in 0..parts.count {
-        let question = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index });
-        let part = request(&pb::Ask { question: Some(question) }).await?;
-        if !part.error.is_empty() {
-            return Err(part.error);
-        }
-        whole.extend_from_slice(&part.piece);
-        if whole.len() as u64 > parts.bytes {
-            break;
+        let answer = pb::Answer::decode(answer.map_err(|error| error.to_string())?);
+        match pieces.take(answer.map_err(|error| format!("the answer cannot be read: {error}"))?)? {
+            Fetch::Whole(answer) => return Ok(answer),
+            Fetch::Next(next) => ask = next,
         }
     }
-    if whole.len() as u64 != parts.bytes {
-        return Err(format!("an answer of {} bytes came as {}", parts.bytes, whole.len()));
+}
+
+/// Hands the hub what the inbox gave out.
+fn deliver(hub: &mut Hub, event: BusEvent, arrived: u64, now: u64) {
+    match event {
+        BusEvent::Message { token, payload, .. } => hub.on_message(token, &payload, arrived, now),
+        BusEvent::Lost { tokens, .. } => hub.on_lost(tokens),
+        BusEvent::Disconnected => {}
+        BusEvent::Reconnected { generation } => hub.on_connection(generation, now),
     }
-    pb::Answer::decode(whole.as_slice()).map_err(|error| format!("the answer cannot be read: {error}"))
 }
 
 /// Waits for a shard that is behind: the inbox then fills and drops, which is noticed, announced and repaired.

@@ -1,6 +1,6 @@
 //! How fast one client may send, and how much work it may make.
 
-use crate::engine::EngineLimits;
+use tickwire_core::engine::EngineLimits;
 
 /// Commands over the rate that are answered one after another; a client that goes on is closed.
 const FLOOD_MAX: u8 = 100;

@@ -31,13 +31,15 @@ pub use pacing::Pacing;
 
 use crate::admin_sessions::Look;
 use crate::clock::Clock;
-use crate::engine::{BackfillLimits, Engine, EngineLimits, Event, SessionKey, Wish};
+use crate::framing::WebSocket;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
 use client_frame::Fault;
 use command_rate::Verdict;
 use connection::{Connection, Phase};
 use sockets::Sockets;
+use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, SessionKey};
+use tickwire_core::vocabulary::{Event, Wish};
 
 const TICK: Duration = Duration::from_millis(50);
 /// How often counts are added up over all subscriptions: with many it takes milliseconds.
@@ -392,7 +394,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let now = self.clock.now();
         self.out.clear();
-        let filled = self.engine.fill(key, now, &mut self.out);
+        let filled = self.engine.fill(key, now, &WebSocket, &mut self.out);
         if self.out.is_empty() {
             return;
         }

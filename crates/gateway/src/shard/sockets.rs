@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use slotmap::{Key as _, KeyData};
 use tokio::io::unix::AsyncFd;
 
-use crate::engine::SessionKey;
+use tickwire_core::engine::SessionKey;
 
 /// Sockets that one look at the list brings.
 const EVENTS_MAX: usize = 1024;

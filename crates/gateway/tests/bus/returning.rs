@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tickwire_bus::MemoryBus;
 use tickwire_client::{Event, State};
-use tickwire_gateway::engine::BackfillLimits;
+use tickwire_core::engine::BackfillLimits;
 use tickwire_gateway::{Gateway, GatewayConfig};
 use tickwire_testkit::Relay;
 use tickwire_wire::{Channel, GapCause};

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{BackfillAsk, BackfillLimits, Backfilled, EngineLimits, Event, TopicId, Wish};
+use tickwire_core::engine::{BackfillLimits, EngineLimits};
+use tickwire_core::vocabulary::{BackfillAsk, Backfilled, Event, TopicId, Wish};
 use tickwire_wire::{
     Channel, Command, Encoding, GapCause, LedgerEntry, LedgerRequest, Message, Resume, ResumePosition,
     Unsubscribe,

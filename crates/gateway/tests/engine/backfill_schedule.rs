@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
-use tickwire_gateway::engine::{BackfillAsk, EngineLimits, Event};
+use tickwire_core::engine::EngineLimits;
+use tickwire_core::vocabulary::{BackfillAsk, Event};
 use tickwire_wire::{Body, Channel, GapCause, Record};
 
 use super::backfill::{asks, check_ledger, found, resume, rig, with_trades};

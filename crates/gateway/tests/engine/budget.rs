@@ -1,6 +1,7 @@
 //! What all topics and all sessions may hold together.
 
-use tickwire_gateway::engine::{EngineLimits, TopicId};
+use tickwire_core::engine::EngineLimits;
+use tickwire_core::vocabulary::TopicId;
 use tickwire_wire::{Channel, CloseCode, Encoding, Message, TradingState};
 
 use super::rig::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_gateway::engine::Update;
+use tickwire_core::vocabulary::Update;
 use tickwire_wire::{Body, Channel, Encoding, GapCause, Status, encode_sent_time};
 
 use super::rig::{EPOCH, Rig, bus_update, limits, parse_frames, quote};
@@ -91,7 +91,7 @@ fn a_record_that_cannot_be_read_becomes_a_gap() {
     rig.subscribe(client, Channel::Trade, &["sim:A"]);
     let info = Arc::clone(&rig.infos[0]);
     let update = Update::from_bus(info, Channel::Trade, EPOCH, (1, 1), Encoding::Proto, b"\xff\xff\xff");
-    rig.event(tickwire_gateway::engine::Event::Update(Arc::new(update)));
+    rig.event(tickwire_core::vocabulary::Event::Update(Arc::new(update)));
     assert_eq!(super::rig::brief(&rig.records(client)), ["trade gap bus 1-1"]);
     assert_eq!(rig.engine.totals().dropped, 1);
 }
@@ -123,9 +123,9 @@ fn keys_and_topics_from_anywhere_do_no_harm() {
     rig.engine.close(client.key, tickwire_wire::CloseCode::Full);
     assert!(rig.fill(client).0.is_empty());
     assert_eq!(rig.engine.closing(client.key), None);
-    let topic = tickwire_gateway::engine::TopicId(u32::MAX);
+    let topic = tickwire_core::vocabulary::TopicId(u32::MAX);
     rig.state(topic, 1, Vec::new());
-    rig.event(tickwire_gateway::engine::Event::Unavailable { topic, reason: "?".into(), is_unknown: false });
+    rig.event(tickwire_core::vocabulary::Event::Unavailable { topic, reason: "?".into(), is_unknown: false });
     rig.publish(0, 1, quote(1));
     assert_eq!(rig.engine.topics(), 0);
 }

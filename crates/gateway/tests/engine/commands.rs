@@ -1,6 +1,7 @@
 //! What commands cost, what they leave behind, and whose they are when they are wrong.
 
-use tickwire_gateway::engine::{EngineLimits, Wish};
+use tickwire_core::engine::EngineLimits;
+use tickwire_core::vocabulary::Wish;
 use tickwire_wire::{
     Channel, Command, Encoding, GapCause, LedgerRequest, Message, Resume, ResumePosition, SetRate,
     Unsubscribe, encode_command,
@@ -168,7 +169,7 @@ fn restarts_of_an_ingester_do_not_pile_up() {
     for epoch in 1..=500 {
         rig.gap(0, Channel::Quote, GapCause::Ingest, 2, 0, EPOCH + epoch);
         let update = rig.bus_update(0, EPOCH + epoch, 1, quote(epoch as i64));
-        rig.event(tickwire_gateway::engine::Event::Update(update));
+        rig.event(tickwire_core::vocabulary::Event::Update(update));
         assert_eq!(rig.records(prompt).len(), 2, "a gap and a quote each time");
         if epoch == 10 {
             kept = rig.engine.log_bytes();
@@ -245,7 +246,7 @@ fn a_channel_that_does_not_exist_is_named() {
 #[test]
 fn a_subscription_that_ends_makes_room_for_another_ones_history() {
     let mut rig = Rig::new(EngineLimits { log_records_per_topic: 1, ..limits() });
-    let history = tickwire_gateway::engine::BackfillLimits { records_max: 100, timeout_ns: 3 * SECOND };
+    let history = tickwire_core::engine::BackfillLimits { records_max: 100, timeout_ns: 3 * SECOND };
     rig.engine.set_backfill(history);
     for index in 0..5 {
         rig.instrument(&format!("N{index}"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{Ended, Event, InstrumentInfo, TopicId, Wish};
+use tickwire_core::vocabulary::{Ended, Event, InstrumentInfo, TopicId, Wish};
 use tickwire_wire::{Channel, Command, Encoding, Ledger, Message, Scale, Subscribed, Unsubscribe};
 
 use super::rig::{Client, Rig, SECOND, answer, brief, limits, quote, records, subscribe, trade};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{TopicId, TopicState};
+use tickwire_core::vocabulary::{TopicId, TopicState};
 use tickwire_wire::{
     Bar, Body, BookState, Channel, Command, Encoding, GapCause, LedgerRequest, Message, Record, TradingState,
 };
@@ -237,7 +237,7 @@ fn gaps_of_lossless_channels_come_in_order() {
     rig.publish(0, 5, trade(5));
     rig.gap(0, Channel::Trade, GapCause::Ingest, 6, 0, EPOCH + 1);
     let update = rig.bus_update(0, EPOCH + 1, 1, trade(1));
-    rig.event(tickwire_gateway::engine::Event::Update(update));
+    rig.event(tickwire_core::vocabulary::Event::Update(update));
     let expected = ["trade 1", "trade gap bus 2-4", "trade 5", "trade gap ingest 6-0", "trade 1"];
     assert_eq!(brief(&rig.records(client)), expected);
     assert_eq!(account(&mut rig, client), (3, 0, 3));
@@ -251,7 +251,7 @@ fn a_new_numbering_of_quotes_is_told_before_its_first_record() {
     rig.publish(0, 2, quote(2));
     rig.gap(0, Channel::Quote, GapCause::Ingest, 3, 0, EPOCH + 1);
     let update = rig.bus_update(0, EPOCH + 1, 4, quote(4));
-    rig.event(tickwire_gateway::engine::Event::Update(update));
+    rig.event(tickwire_core::vocabulary::Event::Update(update));
     assert_eq!(brief(&rig.records(client)), ["quote gap ingest 3-0", "quote 4"]);
     assert_eq!(
         account(&mut rig, client),
@@ -269,7 +269,7 @@ fn a_state_that_jumps_is_announced_as_what_it_is() {
     assert_eq!(brief(&rig.records(client)), ["trade 1", "trade gap bus 2-4", "trade 5"]);
     let state =
         TopicState { topic: TopicId::new(0, Channel::Trade), epoch: 99, sequence: 3, records: Vec::new() };
-    rig.event(tickwire_gateway::engine::Event::State(Arc::new(state)));
+    rig.event(tickwire_core::vocabulary::Event::State(Arc::new(state)));
     assert_eq!(brief(&rig.records(client)), ["trade gap ingest 6-0", "trade gap bus 1-3"]);
 }
 
@@ -317,11 +317,11 @@ fn a_client_further_behind_than_two_numberings_is_told_of_the_last() {
     rig.gap(0, Channel::Trade, GapCause::Ingest, 2, 0, EPOCH + 1);
     for number in 1..=5 {
         let update = rig.bus_update(0, EPOCH + 1, number, trade(1));
-        rig.event(tickwire_gateway::engine::Event::Update(update));
+        rig.event(tickwire_core::vocabulary::Event::Update(update));
     }
     rig.gap(0, Channel::Trade, GapCause::Ingest, 6, 0, EPOCH + 2);
     let update = rig.bus_update(0, EPOCH + 2, 1, trade(1));
-    rig.event(tickwire_gateway::engine::Event::Update(update));
+    rig.event(tickwire_core::vocabulary::Event::Update(update));
     assert_eq!(brief(&rig.records(client)), ["trade gap ingest 2-0", "trade 1"]);
     assert_eq!(
         account(&mut rig, client),

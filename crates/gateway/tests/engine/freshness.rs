@@ -1,6 +1,6 @@
 //! The freshness window in the engine: what clients have not confirmed holds data back, where it stays conflatable.
 
-use tickwire_gateway::engine::EngineLimits;
+use tickwire_core::engine::EngineLimits;
 use tickwire_wire::{Channel, CloseCode, Command, Encoding, Message, Receipt};
 
 use super::rig::{Client, PING, Rig, SECOND, WsFrame, brief, limits, parse_frames, quote, trade};

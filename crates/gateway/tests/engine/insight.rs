@@ -1,6 +1,6 @@
 //! What is kept of the engine's decisions, and what somebody who asks is told.
 
-use tickwire_gateway::engine::{
+use tickwire_core::engine::{
     Decision, DetailQuery, EngineLimits, Fate, Held, Run, SessionDetail, SessionQuery, SessionState,
 };
 use tickwire_wire::{

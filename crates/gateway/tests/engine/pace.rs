@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use tickwire_gateway::engine::WINDOW_MS_MAX;
+use tickwire_core::engine::WINDOW_MS_MAX;
 use tickwire_wire::{Body, Channel, GapCause, Message};
 
 const SECOND: f64 = 1e9;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{Event, PASSAGE_ONE_IN, Pace, Passage, TopicId, Update};
+use tickwire_core::engine::{PASSAGE_ONE_IN, Pace, Passage};
+use tickwire_core::vocabulary::{Event, TopicId, Update};
 use tickwire_wire::{Body, Channel, Encoding, GapCause, Message, encode_message};
 
 use super::rig::{Client, EPOCH, Rig, quote, subscribed, trade};

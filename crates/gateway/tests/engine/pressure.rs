@@ -1,6 +1,6 @@
 //! Blocked sockets, the pressure ladder, and the end of sessions.
 
-use tickwire_gateway::engine::EngineLimits;
+use tickwire_core::engine::EngineLimits;
 use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, Message, Status, TradingState};
 
 use super::rig::{
@@ -107,7 +107,7 @@ fn a_new_numbering_is_told_though_trades_around_it_are_shed() {
     rig.publish(0, 2, trade(1));
     rig.gap(0, Channel::Trade, GapCause::Ingest, 3, 0, EPOCH + 1);
     let update = rig.bus_update(0, EPOCH + 1, 1, trade(1));
-    rig.event(tickwire_gateway::engine::Event::Update(update));
+    rig.event(tickwire_core::vocabulary::Event::Update(update));
     rig.engine.unsent(client.key, 0, rig.now);
     let expected = ["trade gap shed 1-2", "trade gap ingest 3-0", "trade gap shed 1-1"];
     assert_eq!(brief(&rig.records(client)), expected);

@@ -1,7 +1,7 @@
 //! Requested rates and delivery windows: what is held back, until when, and how it is accounted for.
 #![allow(clippy::float_cmp)] // Rates are echoed to the last bit.
 
-use tickwire_gateway::engine::EngineLimits;
+use tickwire_core::engine::EngineLimits;
 use tickwire_wire::{
     Bar, Body, Channel, Command, Encoding, FeedState, GapCause, Granted, LedgerEntry, LedgerRequest, Message,
     SetRate, Subscribed, Unsubscribe,
@@ -126,7 +126,7 @@ fn a_gap_ends_the_rest() {
     assert_eq!(brief(&rig.records(client)), ["quote gap ingest 6-0"], "5 is of a numbering that is no more");
     assert_eq!(account(&mut rig, client), (2, 0, 1, 2));
     let update = rig.bus_update(0, EPOCH + 1, 1, quote(1));
-    rig.event(tickwire_gateway::engine::Event::Update(update));
+    rig.event(tickwire_core::vocabulary::Event::Update(update));
     assert_eq!(brief(&rig.records(client)), ["quote 1"], "the first of the new numbering");
 }
 
@@ -145,7 +145,7 @@ fn a_book_rests_as_one_change_and_is_mended_at_once() {
     rig.gap(0, Channel::Book, GapCause::Bus, 7, 8, EPOCH);
     assert_eq!(brief(&rig.records(client)), ["book gap bus 7-8"]);
     let repair = rig.bus_update(0, EPOCH, 9, snapshot(&levels, &[]));
-    rig.state(tickwire_gateway::engine::TopicId::new(0, Channel::Book), 9, vec![repair]);
+    rig.state(tickwire_core::vocabulary::TopicId::new(0, Channel::Book), 9, vec![repair]);
     assert_eq!(brief(&rig.records(client)), ["book 9 snapshot"]);
     assert_eq!(account(&mut rig, client), (3, 0, 2, 4));
 }

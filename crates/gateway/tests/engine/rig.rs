@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{
-    Engine, EngineLimits, Event, FeedStatus, Filled, InstrumentInfo, SessionKey, TopicId, TopicState, Update,
-    VenueIndex, Wish,
+use tickwire_core::engine::{Engine, EngineLimits, Filled, SessionKey};
+use tickwire_core::vocabulary::{
+    Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, Wish,
 };
+use tickwire_gateway::WebSocket;
 use tickwire_wire::{
     Batch, Body, Book, Channel, Command, Encoding, FeedState, GapCause, Level, Message, Quote, Record, Scale,
     Status, Subscribe, Subscribed, SymbolName, Trade, TradingState, encode_command, encode_message,
@@ -181,7 +182,7 @@ impl Rig {
 
     pub(crate) fn fill(&mut self, client: Client) -> (Vec<u8>, Filled) {
         let mut bytes = Vec::new();
-        let filled = self.engine.fill(client.key, self.now, &mut bytes);
+        let filled = self.engine.fill(client.key, self.now, &WebSocket, &mut bytes);
         (bytes, filled)
     }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{DetailQuery, Ended, Event, Fate, SessionQuery, TopicId, Wish};
+use tickwire_core::engine::{DetailQuery, Fate, SessionQuery};
+use tickwire_core::vocabulary::{Ended, Event, TopicId, Wish};
+use tickwire_gateway::WebSocket;
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, FeedState, LedgerRequest, Resume, ResumePosition, SetRate,
     Unsubscribe,
@@ -310,7 +312,7 @@ impl Run {
     fn fill(&mut self, at: usize, held: usize) -> bool {
         let Some(slot) = &mut self.slots[at] else { return false };
         let mut bytes = Vec::new();
-        let filled = self.rig.engine.fill(slot.client.key, self.rig.now, &mut bytes);
+        let filled = self.rig.engine.fill(slot.client.key, self.rig.now, &WebSocket, &mut bytes);
         assert!(!slot.closed || bytes.is_empty(), "something comes after the close frame");
         for frame in parse_frames(&bytes) {
             assert!(!slot.closed, "something comes after the close frame");

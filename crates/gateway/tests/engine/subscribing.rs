@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{EngineLimits, Event, TopicId, Wish};
+use tickwire_core::engine::EngineLimits;
+use tickwire_core::vocabulary::{Event, TopicId, Wish};
 use tickwire_wire::{
     Channel, Command, Encoding, FeedState, GapCause, Granted, LedgerRequest, Message, PROTOCOL_VERSION,
     Resume, ResumePosition, SCHEMA, SetRate, TradingState, Unsubscribe,

@@ -9,7 +9,7 @@ use tickwire_wire::{
 
 use super::pace::Pace;
 use super::world::{Told, Truth, World, key};
-use tickwire_gateway::engine::{Event, TopicId};
+use tickwire_core::vocabulary::{Event, TopicId};
 
 /// Where a client left off: numbering and number.
 pub(crate) type Position = (u64, u64);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tickwire_gateway::engine::{Event, InstrumentInfo, TopicId, TopicState, Update};
+use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update};
 use tickwire_wire::{
     Bar, Body, Book, BookState, Channel, Encoding, GapCause, Instrument, Record, Stat, TradingState,
 };

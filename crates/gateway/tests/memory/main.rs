@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use peak_alloc::PeakAlloc;
+use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicState, Update, VenueIndex, Wish};
 use tickwire_gateway::Limits;
-use tickwire_gateway::engine::{
-    Engine, EngineLimits, Event, InstrumentInfo, SessionKey, TopicState, Update, VenueIndex, Wish,
-};
+use tickwire_gateway::WebSocket;
 use tickwire_wire::{
     Bar, Body, Book, Channel, Command, Encoding, Level, Message, Quote, Record, Resume, ResumePosition,
     Scale, Status, Subscribe, SymbolName, Trade, encode_command, encode_message,
@@ -97,7 +97,7 @@ fn deliver(engine: &mut Engine, blocked: bool) {
         engine.take_ready(&mut ready);
         for key in ready.drain(..) {
             out.clear();
-            engine.fill(key, NOW, &mut out);
+            engine.fill(key, NOW, &WebSocket, &mut out);
             engine.unsent(key, usize::from(blocked), NOW);
         }
     }

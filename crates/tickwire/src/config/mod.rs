@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
+use tickwire_core::engine::BackfillLimits;
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
-use tickwire_gateway::engine::BackfillLimits;
 use tickwire_gateway::{GatewayConfig, Pacing};
 use tickwire_wire::{Channel, Encoding, is_venue};
 

@@ -1,0 +1,25 @@
+//! How what a session is sent becomes bytes of its connection.
+
+use tickwire_wire::CloseCode;
+
+/// Frames of a kind of connection: WebSocket, an event stream. The engine puts messages into it and says where probes stand
+/// and with which code a session ends; it knows no protocol of frames.
+pub trait Framing {
+    /// Begins a message: leaves room for what stands in front of it.
+    fn begin(&self, out: &mut Vec<u8>);
+
+    /// Ends the message that begins at `start`, and for which [`begin`](Self::begin) was called at `head`.
+    fn end(&self, head: usize, start: usize, is_text: bool, out: &mut Vec<u8>);
+
+    /// Bytes of a probe.
+    fn probe_bytes(&self) -> usize;
+
+    /// Appends a probe, which the client answers with its time when it has read what stands before.
+    fn probe(&self, time: u64, out: &mut Vec<u8>);
+
+    /// Appends the answer to a client's ping.
+    fn pong(&self, payload: &[u8], out: &mut Vec<u8>);
+
+    /// Appends the end, with its code and text.
+    fn close(&self, code: CloseCode, out: &mut Vec<u8>);
+}

@@ -1,0 +1,74 @@
+//! Reading what an ingester answered: all of it is checked before any of it is used.
+
+use std::sync::Arc;
+
+use tickwire_wire::{
+    Batch, Body, BookState, Channel, Encoding, Instrument, Message, Record, Scale, SymbolName, pb,
+};
+
+use crate::vocabulary::{InstrumentInfo, Update};
+
+/// The state of a topic, as its ingester answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) epoch: u64,
+    pub(crate) sequence: u64,
+    /// Without gaps: a book that is broken at its source has no state.
+    pub(crate) records: Vec<Arc<Update>>,
+    /// What the records of a book come to.
+    pub(crate) book: BookState,
+}
+
+impl Answered {
+    /// Fails when the records are not of this topic, contradict `sequence`, or cannot be read. `source` is the ingester's
+    /// number of the instrument.
+    pub(crate) fn read(
+        info: &Arc<InstrumentInfo>,
+        source: u32,
+        channel: Channel,
+        epoch: u64,
+        snapshot: &pb::Snapshot,
+    ) -> Result<Self, String> {
+        let sequence = snapshot.sequence;
+        let mut book = BookState::new();
+        let mut updates = Vec::new();
+        for record in records(&snapshot.frame)? {
+            if record.instrument != source || record.channel() != channel {
+                return Err(format!("record {} is of another topic", record.sequence));
+            }
+            if record.sequence > sequence {
+                return Err(format!("record {} is beyond the answer's {sequence}", record.sequence));
+            }
+            match &record.body {
+                Body::Gap(_) => continue,
+                Body::Book(body) => {
+                    book.apply(sequence, body).map_err(|error| error.to_string())?;
+                }
+                _ => {}
+            }
+            let number = record.sequence;
+            let record = Record { instrument: info.id, ..record };
+            updates.push(Arc::new(Update::from_record(Arc::clone(info), epoch, number, record)));
+        }
+        Ok(Self { epoch, sequence, records: updates, book })
+    }
+}
+
+/// The records of a frame.
+pub(crate) fn records(frame: &[u8]) -> Result<Vec<Record>, String> {
+    let mut records = Vec::new();
+    for message in Batch::new(Encoding::Proto, frame) {
+        match message {
+            Ok(Message::Record(record)) => records.push(record),
+            Ok(_) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(records)
+}
+
+/// The scale that a definition gives an instrument.
+pub(crate) fn scale_of(name: &SymbolName, definition: &Instrument) -> Scale {
+    let Instrument { price_decimals, size_decimals, .. } = *definition;
+    Scale { symbol: name.to_string(), price_decimals, size_decimals }
+}

@@ -1,0 +1,455 @@
+//! Following one topic: what is contiguous is passed on, what is lost is announced and repaired.
+//!
+//! Loss shows as a jump in the numbers of what comes, or as a position (from a beat, or from the ingester's answer)
+//! that lies ahead of what came (see `suspicion`).
+//!
+//! Invariants: the position never goes back within a numbering; while it is live, every shard that wants it was told a
+//! state, and what follows is told to those only.
+
+use std::sync::Arc;
+
+use tickwire_wire::{Body, BookState, Channel, GapCause, Record};
+
+use super::answered::Answered;
+use super::suspicion::{SUSPICION_NS, Suspicion};
+use super::waiting::{Room, Waiting};
+use crate::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update};
+
+/// Events, each with the shards, a bit each, that it is for.
+pub type Out = Vec<(u64, Event)>;
+
+#[derive(Debug)]
+enum Phase {
+    /// No state is known, or the one that is known is broken; what comes waits.
+    Syncing(Waiting),
+    Live,
+}
+
+/// Whether the ingester's state of the topic is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    No,
+    Due {
+        at: u64,
+        /// How often it was asked in vain.
+        attempts: u32,
+    },
+    Asked {
+        /// Tells its answer from those to other questions.
+        ticket: u64,
+        attempts: u32,
+        /// What happened since may not be in the answer.
+        again: bool,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) info: Arc<InstrumentInfo>,
+    pub(crate) channel: Channel,
+    /// Shards that want it, a bit each.
+    pub(crate) shards: u64,
+    /// Those of them that were told a state.
+    told: u64,
+    epoch: u64,
+    sequence: u64,
+    was_live: bool,
+    phase: Phase,
+    room: Room,
+    latest: Vec<(u64, Arc<Update>)>,
+    book: BookState,
+    /// Event and receive time of what the book contains last.
+    book_times: (u64, u64),
+    suspicion: Suspicion,
+    pub(crate) ask: Ask,
+    /// It is not yet known to be up to date after an outage.
+    pub(crate) recovering: bool,
+    /// Numbers that were lost on the bus.
+    pub(crate) lost: u64,
+    /// For which times it stands in the hub's queues: of questions, of suspicions.
+    pub(crate) queued: (Option<u64>, Option<u64>),
+}
+
+impl Followed {
+    pub(crate) fn new(info: Arc<InstrumentInfo>, channel: Channel, room: &Room) -> Self {
+        Self {
+            info,
+            channel,
+            shards: 0,
+            told: 0,
+            epoch: 0,
+            sequence: 0,
+            was_live: false,
+            phase: Phase::Syncing(Waiting::new(room)),
+            room: room.clone(),
+            latest: Vec::new(),
+            book: BookState::new(),
+            book_times: (0, 0),
+            suspicion: Suspicion::default(),
+            ask: Ask::Due { at: 0, attempts: 0 },
+            recovering: false,
+            lost: 0,
+            queued: (None, None),
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live)
+    }
+
+    pub(crate) fn was_live(&self) -> bool {
+        self.was_live
+    }
+
+    /// Nothing is open: what was passed on is all that there is.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_live() && self.ask == Ask::No && self.suspicion.is_empty()
+    }
+
+    /// When a suspicion is to be decided.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.suspicion.deadline().filter(|_| self.is_live())
+    }
+
+    /// A shard wants it: it is told the state now, or as soon as there is one.
+    pub(crate) fn want(&mut self, shard: u64, out: &mut Out) {
+        self.shards |= shard;
+        self.told &= !shard;
+        if self.is_live() {
+            self.tell_rest(out);
+        }
+    }
+
+    /// A shard does not want it any more.
+    pub(crate) fn unwant(&mut self, shard: u64) {
+        self.shards &= !shard;
+        self.told &= !shard;
+    }
+
+    /// Tells the state to the shards that were not told any.
+    fn tell_rest(&mut self, out: &mut Out) {
+        let rest = self.shards & !self.told;
+        if rest != 0 {
+            out.push((rest, self.state()));
+            self.told |= rest;
+        }
+    }
+
+    fn state(&self) -> Event {
+        let records = if self.channel == Channel::Book {
+            self.book_record().into_iter().collect()
+        } else {
+            self.latest.iter().map(|(_, update)| Arc::clone(update)).collect()
+        };
+        let topic = TopicId::new(self.info.index, self.channel);
+        Event::State(Arc::new(TopicState { topic, epoch: self.epoch, sequence: self.sequence, records }))
+    }
+
+    fn book_record(&self) -> Option<Arc<Update>> {
+        let record = self.book.is_synced().then(|| Record {
+            instrument: self.info.id,
+            sequence: self.sequence,
+            event_time: self.book_times.0,
+            receive_time: self.book_times.1,
+            body: Body::Book(self.book.to_snapshot()),
+        })?;
+        Some(Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, self.sequence, record)))
+    }
+
+    /// The ingester's state is needed, and an answer that is on its way may be too old.
+    pub(crate) fn ask_now(&mut self) {
+        match &mut self.ask {
+            Ask::No => self.ask = Ask::Due { at: 0, attempts: 0 },
+            Ask::Due { .. } => {}
+            Ask::Asked { again, .. } => *again = true,
+        }
+    }
+
+    /// As [`Followed::ask_now`], and whatever made earlier questions fail is over.
+    pub(crate) fn ask_anew(&mut self) {
+        self.ask_now();
+        if let Ask::Due { at, attempts } = &mut self.ask {
+            (*at, *attempts) = (0, 0);
+        }
+    }
+
+    /// It was asked for in vain and will be again.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.ask, Ask::Due { attempts: 1.., .. })
+    }
+
+    /// A record came.
+    pub(crate) fn on_update(&mut self, update: Arc<Update>, out: &mut Out) {
+        if let Phase::Syncing(buffer) = &mut self.phase {
+            buffer.push(update);
+            return;
+        }
+        if update.epoch != self.epoch {
+            self.renumber(update.epoch, out);
+        }
+        if update.last <= self.sequence {
+            return;
+        }
+        let is_book = self.channel == Channel::Book;
+        let is_jump = update.first > self.sequence + 1;
+        // What was lost may be the newest there is: of another interval, or in front of a gap.
+        let may_hide_newest = match self.channel {
+            Channel::Trade | Channel::Book => false,
+            Channel::Bar => true,
+            _ => update.is_gap(),
+        };
+        if is_jump && may_hide_newest {
+            self.resync(Some(update));
+            return;
+        }
+        if is_jump && is_book {
+            self.lose(update.first - 1, out);
+        }
+        if is_book && !self.book.is_synced() {
+            // Every record of a book is decoded already.
+            let is_start = matches!(&update.record().body, Body::Book(book) if book.snapshot);
+            if !is_start && !update.is_gap() {
+                self.resync(Some(update));
+                return;
+            }
+        }
+        self.append(&update, out);
+    }
+
+    /// Passes on the next record; what lies between it and the one before was lost.
+    fn append(&mut self, update: &Arc<Update>, out: &mut Out) {
+        if update.last <= self.sequence {
+            return;
+        }
+        let expected = self.sequence + 1;
+        if update.first > expected {
+            if self.channel.is_lossless() {
+                self.lose(update.first - 1, out);
+            } else {
+                self.lost += update.first - expected;
+            }
+        }
+        let update = if update.first < expected { self.cut(update) } else { Arc::clone(update) };
+        self.sequence = update.last;
+        if update.is_gap() {
+            self.forget_state();
+        } else if self.channel == Channel::Book
+            && let Body::Book(book) = &update.record().body
+        {
+            self.book_times = times(&update);
+            if self.book.apply(update.last, book).is_err() {
+                // The ingester contradicts itself: announced as lost, and asked again.
+                self.sequence = update.first - 1;
+                self.lose(update.last, out);
+                self.resync(None);
+                return;
+            }
+        } else {
+            self.keep_latest(&update);
+        }
+        self.suspicion.settle((self.epoch, self.sequence));
+        self.say(Event::Update(update), out);
+    }
+
+    /// A gap without the numbers that are known already.
+    fn cut(&self, update: &Update) -> Arc<Update> {
+        let cause = match &update.record().body {
+            Body::Gap(gap) => gap.cause(),
+            _ => GapCause::Bus,
+        };
+        let info = Arc::clone(&self.info);
+        Arc::new(Update::gap(info, self.channel, cause, self.sequence + 1, update.last, self.epoch))
+    }
+
+    fn say(&self, event: Event, out: &mut Out) {
+        if self.told != 0 {
+            out.push((self.told, event));
+        }
+    }
+
+    /// What was lost cannot be told from what is known: a book and what is conflated have no state until it is said anew.
+    fn forget_state(&mut self) {
+        self.book.reset();
+        if !self.channel.is_lossless() {
+            self.latest.clear();
+        }
+    }
+
+    fn keep_latest(&mut self, update: &Arc<Update>) {
+        let key = if self.channel == Channel::Bar { update.record().conflation_key() } else { 0 };
+        match self.latest.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, latest)) => *latest = Arc::clone(update),
+            None => self.latest.push((key, Arc::clone(update))),
+        }
+    }
+
+    /// Announces that the numbering starts again.
+    fn renumber(&mut self, epoch: u64, out: &mut Out) {
+        let info = Arc::clone(&self.info);
+        let gap =
+            Update::gap(info, self.channel, GapCause::Ingest, self.sequence.saturating_add(1), 0, epoch);
+        self.say(Event::Update(Arc::new(gap)), out);
+        self.epoch = epoch;
+        self.sequence = 0;
+        self.latest.clear();
+        self.book.reset();
+        self.suspicion.settle((epoch, 0));
+    }
+
+    /// Announces numbers that were lost on the bus, up to this one.
+    fn lose(&mut self, last: u64, out: &mut Out) {
+        let (info, first) = (Arc::clone(&self.info), self.sequence.saturating_add(1));
+        let gap = Update::gap(info, self.channel, GapCause::Bus, first, last, self.epoch);
+        self.say(Event::Update(Arc::new(gap)), out);
+        self.lost += last - self.sequence;
+        self.sequence = last;
+        self.forget_state();
+        self.suspicion.settle((self.epoch, last));
+    }
+
+    fn resync(&mut self, first: Option<Arc<Update>>) {
+        let mut waiting = Waiting::new(&self.room);
+        if let Some(update) = first {
+            waiting.push(update);
+        }
+        self.phase = Phase::Syncing(waiting);
+        self.ask_now();
+    }
+
+    /// The followed run says how far the topic is.
+    pub(crate) fn on_position(&mut self, epoch: u64, number: u64, now: u64) {
+        if epoch != self.epoch || number > self.sequence {
+            self.suspicion.add((epoch, number), now);
+        }
+    }
+
+    /// Another run is followed from now on: what waits is of the one before, and its state is needed anew.
+    pub(crate) fn on_takeover(&mut self) {
+        self.suspicion.clear();
+        if let Phase::Syncing(buffer) = &mut self.phase {
+            buffer.clear();
+        }
+        self.ask_anew();
+    }
+
+    /// Turns suspicions that stood long enough into losses.
+    pub(crate) fn on_time(&mut self, now: u64, out: &mut Out) {
+        while self.is_live()
+            && let Some((epoch, number)) = self.suspicion.take_due(now)
+        {
+            if epoch != self.epoch {
+                self.renumber(epoch, out);
+            }
+            if number <= self.sequence {
+                continue;
+            }
+            // The last of a critical channel is still to come, so it is not announced as lost before it was asked for.
+            if !self.channel.is_critical() {
+                self.lose(number, out);
+            }
+            if self.channel != Channel::Trade {
+                self.resync(None);
+            }
+        }
+    }
+
+    /// The answer of the followed run.
+    pub(crate) fn on_answer(&mut self, answer: Answered, now: u64, out: &mut Out) {
+        let is_again = matches!(self.ask, Ask::Asked { again: true, .. });
+        self.ask = if is_again { Ask::Due { at: 0, attempts: 0 } } else { Ask::No };
+        let is_new_epoch = answer.epoch != self.epoch;
+        if !self.is_live() && !is_new_epoch && answer.sequence < self.sequence {
+            // From before the loss.
+            if !is_again {
+                self.ask = Ask::Due { at: now + SUSPICION_NS, attempts: 0 };
+            }
+            return;
+        }
+        if self.is_live() {
+            let is_book = self.channel == Channel::Book;
+            if !is_new_epoch && answer.sequence <= self.sequence {
+                return;
+            }
+            if self.channel.is_lossless() || (is_book && !is_new_epoch) {
+                // The records are on their way, or lost.
+                self.on_position(answer.epoch, answer.sequence, now);
+                return;
+            }
+        }
+        if self.was_live && is_new_epoch {
+            self.renumber(answer.epoch, out);
+        }
+        if self.was_live && self.channel.is_lossless() {
+            self.catch_up(&answer, out);
+        } else {
+            self.load(answer, out);
+        }
+    }
+
+    /// The ingester says that there is no such topic. What was told of it under an older numbering is taken back.
+    pub(crate) fn on_refusal(&mut self, epoch: u64, out: &mut Out) {
+        if self.was_live && epoch != self.epoch {
+            self.renumber(epoch, out);
+            self.phase = Phase::Syncing(Waiting::new(&self.room));
+        }
+    }
+
+    /// Announces what a lossless channel missed; the last record, where it is a state, is passed on.
+    fn catch_up(&mut self, answer: &Answered, out: &mut Out) {
+        let buffer = self.go_live();
+        let mut buffer = buffer.into_iter().filter(|update| update.epoch == answer.epoch).peekable();
+        let states = if self.channel.is_critical() { &answer.records[..] } else { &[] };
+        for record in states {
+            while let Some(update) = buffer.next_if(|u| u.last < record.last) {
+                self.append(&update, out);
+            }
+            self.append(record, out);
+        }
+        while let Some(update) = buffer.next_if(|u| u.last <= answer.sequence) {
+            self.append(&update, out);
+        }
+        if answer.sequence > self.sequence {
+            self.lose(answer.sequence, out);
+        }
+        self.tell_rest(out);
+        for update in buffer {
+            self.on_update(update, out);
+        }
+    }
+
+    /// Starts from the answered state, then goes on with what came meanwhile.
+    fn load(&mut self, answer: Answered, out: &mut Out) {
+        let buffer = self.go_live();
+        self.was_live = true;
+        self.epoch = answer.epoch;
+        self.sequence = answer.sequence;
+        self.latest.clear();
+        self.book = answer.book;
+        for update in &answer.records {
+            if self.channel == Channel::Book {
+                self.book_times = times(update);
+            } else {
+                self.keep_latest(update);
+            }
+        }
+        self.suspicion.settle((self.epoch, self.sequence));
+        self.told = 0;
+        self.tell_rest(out);
+        for update in buffer {
+            self.on_update(update, out);
+        }
+    }
+
+    fn go_live(&mut self) -> Vec<Arc<Update>> {
+        match std::mem::replace(&mut self.phase, Phase::Live) {
+            Phase::Syncing(buffer) => buffer.take(),
+            Phase::Live => Vec::new(),
+        }
+    }
+}
+
+fn times(update: &Update) -> (u64, u64) {
+    let record = update.record();
+    (record.event_time, record.receive_time)
+}

@@ -1,0 +1,30 @@
+//! A shard's question for what lies in the bus's history.
+
+use std::sync::Arc;
+
+use crate::vocabulary::{BackfillAsk, Backfilled, Event, InstrumentInfo, Update};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct LookUp {
+    /// The shard that asks.
+    pub shard: usize,
+    /// What it asks for.
+    pub ask: BackfillAsk,
+    /// The instrument.
+    pub info: Arc<InstrumentInfo>,
+    /// The ingester's number of the instrument.
+    pub source: u32,
+}
+
+impl LookUp {
+    /// The answer that nothing is to be had.
+    pub fn nothing(&self) -> Event {
+        self.answer(Vec::new(), self.ask.last, 0)
+    }
+
+    /// The answer with what was found of all numbers up to `upto`; `cursor` is for the next question.
+    pub fn answer(&self, updates: Vec<Arc<Update>>, upto: u64, cursor: u64) -> Event {
+        Event::Backfill(Arc::new(Backfilled { ticket: self.ask.ticket, updates, upto, cursor }))
+    }
+}

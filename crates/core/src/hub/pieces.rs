@@ -1,0 +1,56 @@
+//! Putting together an answer that did not fit into one message of the bus.
+
+use prost::Message as _;
+use tickwire_wire::pb;
+
+/// Bytes of one answer, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000 instruments.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Fetch {
+    /// The answer is whole.
+    Whole(pb::Answer),
+    /// This is to be asked; what is answered goes into [`Pieces::take`].
+    Next(pb::Ask),
+}
+
+/// See the module. One for each question.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    parts: Option<pb::Parts>,
+    next: u32,
+    whole: Vec<u8>,
+}
+
+impl Pieces {
+    /// Takes what was answered to the question, and then to each [`Fetch::Next`].
+    ///
+    /// # Errors
+    /// When the ingester refuses a piece, or the pieces are not what was announced.
+    pub fn take(&mut self, answer: pb::Answer) -> Result<Fetch, String> {
+        match self.parts {
+            None => {
+                let Some(parts) = answer.parts else { return Ok(Fetch::Whole(answer)) };
+                if parts.bytes > ANSWER_BYTES_MAX {
+                    return Err(format!("an answer of {} bytes; {ANSWER_BYTES_MAX} are taken", parts.bytes));
+                }
+                self.parts = Some(parts);
+            }
+            Some(_) if !answer.error.is_empty() => return Err(answer.error),
+            Some(_) => self.whole.extend_from_slice(&answer.piece),
+        }
+        let Some(parts) = self.parts else { return Ok(Fetch::Whole(answer)) };
+        let length = self.whole.len() as u64;
+        if self.next < parts.count && length <= parts.bytes {
+            let question = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index: self.next });
+            self.next += 1;
+            return Ok(Fetch::Next(pb::Ask { question: Some(question) }));
+        }
+        if length != parts.bytes {
+            return Err(format!("an answer of {} bytes came as {length}", parts.bytes));
+        }
+        let whole = pb::Answer::decode(self.whole.as_slice());
+        Ok(Fetch::Whole(whole.map_err(|error| format!("the answer cannot be read: {error}"))?))
+    }
+}

@@ -1,0 +1,9 @@
+//! What a gateway decides: which records each session gets, when, and what it is told of the rest.
+//!
+//! Nothing in here has a socket, a clock, a task or a lock: input and the time come in, bytes and events go out. The
+//! `vocabulary` stands between the two halves. The `hub` follows the bus and finds what was lost; the `engine` hands out to
+//! the sessions of one shard what the hub tells.
+
+pub mod engine;
+pub mod hub;
+pub mod vocabulary;

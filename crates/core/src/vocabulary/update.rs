@@ -1,0 +1,252 @@
+//! A record that is shared by all sessions of all shards, with its bytes in each encoding.
+
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+
+use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, GapCause, Message, Record, encode_message};
+
+use super::ids::{InstrumentInfo, TopicId};
+
+/// One record with its bytes in each encoding, each made at most once and shared by all sessions of all shards.
+///
+/// One comes with each message of the bus, so it is small, and as a rule one allocation with all that a delivery reads.
+#[derive(Debug)]
+pub struct Update {
+    /// Where it belongs.
+    pub topic: TopicId,
+    source: Encoding,
+    /// Numbering in force.
+    pub epoch: u64,
+    /// First number that it stands for.
+    pub first: u64,
+    /// Last number that it stands for.
+    pub last: u64,
+    came: Came,
+    /// When it came, in nanoseconds since the Unix epoch; 0 where it did not come from the bus just now.
+    arrived: u64,
+    /// When its ingester received it, in nanoseconds since the Unix epoch.
+    received: u64,
+    info: Arc<InstrumentInfo>,
+    record: OnceLock<Box<Record>>,
+    /// In the encodings in which it did not come.
+    made: OnceLock<Box<Made>>,
+}
+
+type Made = [OnceLock<Box<[u8]>>; Encoding::ALL.len()];
+
+/// Bytes as they came over the bus.
+#[derive(Debug)]
+enum Came {
+    Not,
+    /// So many of these.
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+/// Room for quotes and trades of a usual size.
+const SHORT: usize = 62;
+
+const _: () = assert!(size_of::<Update>() <= 152);
+
+impl Came {
+    fn copy(bytes: &[u8]) -> Self {
+        let mut short = [0; SHORT];
+        match short.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                Self::Short(bytes.len() as u8, short)
+            }
+            None => Self::Long(bytes.into()),
+        }
+    }
+
+    #[inline]
+    fn get(&self) -> Option<&[u8]> {
+        match self {
+            Self::Not => None,
+            Self::Short(length, bytes) => bytes.get(..usize::from(*length)),
+            Self::Long(bytes) => Some(bytes),
+        }
+    }
+}
+
+impl Update {
+    /// A record as it came over the bus. What cannot be decoded is a gap. Copies the bytes: a slice of a bus message would
+    /// keep the whole read buffer alive.
+    pub fn from_bus(
+        info: Arc<InstrumentInfo>,
+        channel: Channel,
+        epoch: u64,
+        numbers: (u64, u64),
+        encoding: Encoding,
+        bytes: &[u8],
+    ) -> Self {
+        let checked =
+            Self::checked(info, channel, epoch, numbers, (encoding, bytes), |_| Ok::<_, Infallible>(()));
+        checked.unwrap_or_else(|never| match never {})
+    }
+
+    /// As [`Update::from_bus`], where the record passes a check.
+    pub(crate) fn checked<E>(
+        info: Arc<InstrumentInfo>,
+        channel: Channel,
+        epoch: u64,
+        (first, last): (u64, u64),
+        (source, bytes): (Encoding, &[u8]),
+        check: impl FnOnce(&Record) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let topic = TopicId::new(info.index, channel);
+        let mut update = Self {
+            topic,
+            source,
+            epoch,
+            first,
+            last,
+            came: Came::copy(bytes),
+            arrived: 0,
+            received: 0,
+            info,
+            record: OnceLock::new(),
+            made: OnceLock::new(),
+        };
+        let record = update.decode();
+        check(&record)?;
+        update.received = record.receive_time;
+        // Of the others, most sessions take the bytes.
+        if matches!(record.body, Body::Gap(_) | Body::Book(_) | Body::Bar(_)) {
+            update.record = OnceLock::from(Box::new(record));
+        }
+        Ok(update)
+    }
+
+    /// With the time at which it came, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn at(mut self, arrived: u64) -> Self {
+        self.arrived = arrived;
+        self
+    }
+
+    /// When it came; 0 where it did not come from the bus just now.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// A record that the gateway made or has decoded already. It stands for `first` to its own number.
+    pub fn from_record(info: Arc<InstrumentInfo>, epoch: u64, first: u64, record: Record) -> Self {
+        let topic = TopicId::new(info.index, record.channel());
+        Self {
+            topic,
+            source: Encoding::Proto,
+            epoch,
+            first,
+            last: record.sequence,
+            came: Came::Not,
+            arrived: 0,
+            received: record.receive_time,
+            info,
+            record: OnceLock::from(Box::new(record)),
+            made: OnceLock::new(),
+        }
+    }
+
+    /// A gap. `last` 0 says that the numbering is lost and starts again under `epoch`.
+    pub fn gap(
+        info: Arc<InstrumentInfo>,
+        channel: Channel,
+        cause: GapCause,
+        first: u64,
+        last: u64,
+        epoch: u64,
+    ) -> Self {
+        let record = gap_record(info.id, channel, cause, first, last, epoch);
+        Self::from_record(info, epoch, first, record)
+    }
+
+    /// The record. What cannot be decoded has become a gap, so that it is announced and not passed on.
+    pub fn record(&self) -> &Record {
+        self.record.get_or_init(|| Box::new(self.decode()))
+    }
+
+    fn decode(&self) -> Record {
+        match Batch::new(self.source, self.came.get().unwrap_or_default()).next() {
+            Some(Ok(Message::Record(record))) => record,
+            _ => {
+                let cause = GapCause::Bus;
+                gap_record(self.info.id, self.topic.channel(), cause, self.first, self.last, self.epoch)
+            }
+        }
+    }
+
+    /// When its ingester received it, in nanoseconds since the Unix epoch.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Its bytes: a message of its own in this encoding.
+    #[inline]
+    pub fn bytes(&self, encoding: Encoding) -> &[u8] {
+        if self.source == encoding
+            && let Some(bytes) = self.came.get()
+        {
+            return bytes;
+        }
+        self.made_in(encoding)
+    }
+
+    fn made_in(&self, encoding: Encoding) -> &[u8] {
+        self.made.get_or_init(Default::default)[encoding as usize].get_or_init(|| {
+            let mut out = Vec::new();
+            let record = self.record.get().map_or_else(|| self.decode(), |record| Record::clone(record));
+            encode_message(encoding, &Message::Record(record), &self.info.scale, &mut out);
+            out.into_boxed_slice()
+        })
+    }
+
+    /// Bytes as it came, for the accounting of memory; 0 where it was not from the bus.
+    pub(crate) fn source_bytes(&self) -> usize {
+        self.came.get().map_or(0, <[u8]>::len)
+    }
+
+    /// Announces a loss.
+    pub fn is_gap(&self) -> bool {
+        self.gap_cause().is_some()
+    }
+
+    /// Why it announces a loss, where it does.
+    pub(crate) fn gap_cause(&self) -> Option<GapCause> {
+        // A gap is kept when it is made.
+        match &self.record.get()?.body {
+            Body::Gap(gap) => Some(gap.cause()),
+            _ => None,
+        }
+    }
+
+    /// Is a whole book.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        matches!(&self.record().body, Body::Book(book) if book.snapshot)
+    }
+
+    /// Of which instrument.
+    pub fn info(&self) -> &Arc<InstrumentInfo> {
+        &self.info
+    }
+}
+
+/// A gap as a record. Its header carries the last number, so that the next record follows on it.
+pub fn gap_record(
+    instrument: u32,
+    channel: Channel,
+    cause: GapCause,
+    first: u64,
+    last: u64,
+    epoch: u64,
+) -> Record {
+    let gap = Gap {
+        channel: channel as i32,
+        cause: cause as i32,
+        first_sequence: first,
+        last_sequence: last,
+        epoch,
+    };
+    Record { instrument, sequence: last, event_time: 0, receive_time: 0, body: Body::Gap(gap) }
+}

@@ -1,0 +1,58 @@
+//! WebSocket frames of a server (RFC 6455), as the engine fills them.
+
+use fastwebsockets::{Frame, OpCode, Payload};
+use tickwire_core::engine::Framing;
+use tickwire_wire::CloseCode;
+
+/// Head of most frames: so much is left free for it. A shorter or longer one moves what is behind it.
+const HEAD_BYTES: usize = 4;
+
+/// A ping with a time.
+const PROBE_BYTES: usize = 2 + size_of::<u64>();
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct WebSocket;
+
+impl Framing for WebSocket {
+    #[inline]
+    fn begin(&self, out: &mut Vec<u8>) {
+        out.resize(out.len() + HEAD_BYTES, 0);
+    }
+
+    fn end(&self, head: usize, start: usize, is_text: bool, out: &mut Vec<u8>) {
+        let opcode = if is_text { OpCode::Text } else { OpCode::Binary };
+        let mut bytes = [0; 16];
+        let length = Frame::new(true, opcode, None, Payload::Borrowed(&out[start..])).fmt_head(&mut bytes);
+        if length == HEAD_BYTES {
+            out[head..start].copy_from_slice(&bytes[..length]);
+        } else {
+            out.splice(head..start, bytes[..length].iter().copied());
+        }
+    }
+
+    fn probe_bytes(&self) -> usize {
+        PROBE_BYTES
+    }
+
+    fn probe(&self, time: u64, out: &mut Vec<u8>) {
+        write_frame(OpCode::Ping, &time.to_le_bytes(), out);
+    }
+
+    fn pong(&self, payload: &[u8], out: &mut Vec<u8>) {
+        write_frame(OpCode::Pong, payload, out);
+    }
+
+    fn close(&self, code: CloseCode, out: &mut Vec<u8>) {
+        let mut payload = code.code().to_be_bytes().to_vec();
+        payload.extend_from_slice(code.text().as_bytes());
+        write_frame(OpCode::Close, &payload, out);
+    }
+}
+
+fn write_frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
+    let mut bytes = [0; 16];
+    let length = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut bytes);
+    out.extend_from_slice(&bytes[..length]);
+    out.extend_from_slice(payload);
+}

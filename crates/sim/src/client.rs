@@ -1,0 +1,441 @@
+//! A strict client: it subscribes, checks all that it reads, answers pings, reconnects and resumes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tickwire_wire::{
+    Batch, Channel, Command, Encoding, FeedState, Ledger, LedgerRequest, Message, Receipt, Refused, Resume,
+    ResumePosition, SetRate, Subscribe, Subscribed, Unsubscribe, encode_command,
+};
+
+use crate::frames::{BINARY, CLOSE, PING, PONG, TEXT, take_frame};
+use crate::truth::Truth;
+use crate::view::View;
+use crate::{Position, VENUE, symbol};
+
+/// As the SDK has it.
+const RECEIPT_EVERY_MS: u64 = 250;
+
+/// A channel of a symbol.
+pub(crate) type Want = (Channel, usize);
+
+/// What a client sends.
+#[derive(Debug)]
+pub(crate) enum Upward {
+    Command(Vec<u8>),
+    Pong(Vec<u8>),
+    Ping(Vec<u8>),
+    Close,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Subscribe(Vec<Want>),
+    Unsubscribe(Vec<Want>),
+    SetRate,
+    Ledger,
+}
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) encoding: Encoding,
+    /// Bytes a millisecond that it reads; `None`: all that comes.
+    pub(crate) rate: Option<usize>,
+    pub(crate) stalled_until: u64,
+    /// It never answers pings.
+    pub(crate) is_silent: bool,
+    pub(crate) sends_receipts: bool,
+    pub(crate) wanted: BTreeMap<Want, f64>,
+    left: BTreeMap<Want, Position>,
+    pub(crate) session: Option<Session>,
+    next_id: u64,
+    /// Since when it reads all that comes.
+    pub(crate) prompt_since: u64,
+    /// Instruments that were there from the start.
+    old_instruments: usize,
+    /// Instruments may end, or not be at every ingester.
+    pub(crate) may_end: bool,
+    pub(crate) counts: Counts,
+}
+
+/// What was seen, so that a run that tests nothing is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) records: u64,
+    pub(crate) gaps: u64,
+    pub(crate) ledgers: u64,
+    pub(crate) resumes: u64,
+    pub(crate) sessions: u64,
+    pub(crate) conflating: u64,
+    pub(crate) bytes: u64,
+    pub(crate) closed: u64,
+    pub(crate) ended: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.records += more.records;
+        self.gaps += more.gaps;
+        self.ledgers += more.ledgers;
+        self.resumes += more.resumes;
+        self.sessions += more.sessions;
+        self.conflating += more.conflating;
+        self.bytes += more.bytes;
+        self.closed += more.closed;
+        self.ended += more.ended;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) pipe: u64,
+    pub(crate) gateway: usize,
+    pub(crate) opened_at: u64,
+    bytes: Vec<u8>,
+    pub(crate) is_greeted: bool,
+    /// By the number that the session has for the instrument.
+    pub(crate) views: BTreeMap<(u32, Channel), View>,
+    asked: BTreeMap<u64, Asked>,
+    /// Subscriptions whose answer is to come.
+    waiting: BTreeSet<Want>,
+    retry: BTreeMap<Want, u64>,
+    resumes: BTreeMap<Want, Position>,
+    pub(crate) feed: FeedState,
+    /// When something was last read.
+    pub(crate) read_at: u64,
+    is_last_a_ledger: bool,
+    /// The close frame came, with this code.
+    pub(crate) closed: Option<u16>,
+    receipt_at: u64,
+    /// The records of the message that is being read: for measures of age.
+    pub(crate) fresh: Vec<(u32, Channel, Position)>,
+}
+
+impl Session {
+    fn told_of_ends(&mut self, answer: &Subscribed) {
+        assert!(answer.granted.is_empty() && !answer.refused.is_empty());
+        for refused in &answer.refused {
+            assert_eq!(refused.code, "ended", "{refused:?}");
+            let is_it = |view: &&mut View| {
+                refused.channel == view.key.1 as i32 && refused.symbol == name(view.symbol)
+            };
+            let view = self.views.values_mut().find(is_it);
+            let view = view.unwrap_or_else(|| panic!("what is not there ended: {refused:?}"));
+            assert!(!view.has_ended, "{refused:?} twice");
+            view.has_ended = true;
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(encoding: Encoding, old_instruments: usize) -> Self {
+        Self {
+            encoding,
+            rate: None,
+            stalled_until: 0,
+            is_silent: false,
+            sends_receipts: false,
+            wanted: BTreeMap::new(),
+            left: BTreeMap::new(),
+            session: None,
+            next_id: 1,
+            prompt_since: 0,
+            old_instruments,
+            may_end: false,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(crate) fn connected(&mut self, pipe: u64, gateway: usize, now: u64) {
+        self.counts.sessions += 1;
+        self.session = Some(Session {
+            pipe,
+            gateway,
+            opened_at: now,
+            bytes: Vec::new(),
+            is_greeted: false,
+            views: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            retry: BTreeMap::new(),
+            resumes: BTreeMap::new(),
+            feed: FeedState::Unknown,
+            read_at: now,
+            is_last_a_ledger: false,
+            closed: None,
+            receipt_at: now,
+            fresh: Vec::new(),
+        });
+    }
+
+    /// The connection is gone: what was had of lossless channels is kept for the next one.
+    pub(crate) fn disconnected(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        let Session { views, resumes, .. } = session;
+        self.left.extend(resumes);
+        for view in views.into_values().filter(|view| view.key.1.is_lossless()) {
+            let want = (view.key.1, view.symbol);
+            if self.wanted.contains_key(&want) && !view.is_leaving {
+                self.left.insert(want, view.position());
+            }
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn command(&self, command: &Command, out: &mut Vec<Upward>) {
+        let mut bytes = Vec::new();
+        encode_command(self.encoding, command, &mut bytes);
+        out.push(Upward::Command(bytes));
+    }
+
+    /// Takes what was read off the socket.
+    pub(crate) fn read(&mut self, bytes: &[u8], now: u64, truth: &Truth, out: &mut Vec<Upward>) {
+        let Some(session) = &mut self.session else { return };
+        session.bytes.extend_from_slice(bytes);
+        session.read_at = now;
+        self.counts.bytes += bytes.len() as u64;
+        while let Some(frame) = self.session.as_mut().and_then(|session| take_frame(&mut session.bytes)) {
+            let Some(session) = &mut self.session else { return };
+            assert!(session.closed.is_none(), "something comes after the close frame");
+            match frame.opcode {
+                TEXT | BINARY => {
+                    assert_eq!(frame.opcode == TEXT, self.encoding.is_text());
+                    for message in Batch::new(self.encoding, &frame.payload) {
+                        self.message(message.expect("a message that can be read"), now, truth, out);
+                    }
+                }
+                PING => {
+                    if !self.is_silent {
+                        // As the SDK does: its program took everything that came before the ping.
+                        let time = frame.payload[..].try_into().map(u64::from_le_bytes);
+                        out.push(Upward::Pong(frame.payload));
+                        if let (true, Ok(sent_time)) = (self.sends_receipts, time) {
+                            let receipt = Receipt { sent_time, reader_lag_ns: 1_000_000 };
+                            self.command(&Command::Receipt(receipt), out);
+                        }
+                    }
+                }
+                PONG => assert_eq!(frame.payload, b"hello?", "the answer to a ping"),
+                CLOSE => {
+                    assert!(session.is_last_a_ledger, "the ledger is the last record before a close frame");
+                    let code = frame.payload.first_chunk().expect("a close code");
+                    session.closed = Some(u16::from_be_bytes(*code));
+                    self.counts.closed += 1;
+                    out.push(Upward::Close);
+                }
+                other => panic!("a frame of kind {other}"),
+            }
+        }
+    }
+
+    fn message(&mut self, message: Message, now: u64, truth: &Truth, out: &mut Vec<Upward>) {
+        let encoding = self.encoding;
+        let Some(session) = &mut self.session else { return };
+        session.is_last_a_ledger = matches!(message, Message::Ledger(_))
+            || (session.is_last_a_ledger && matches!(message, Message::Sent(_)));
+        assert!(session.is_greeted || matches!(message, Message::Hello(_)), "first {message:?}");
+        match message {
+            Message::Hello(_) => {
+                assert!(!session.is_greeted, "greeted twice");
+                session.is_greeted = true;
+                self.resume(out);
+                self.reconcile(now, out);
+            }
+            Message::Record(record) => {
+                self.counts.records += 1;
+                self.counts.gaps += u64::from(matches!(record.body, tickwire_wire::Body::Gap(_)));
+                let key = (record.instrument, record.channel());
+                let view = session.views.get_mut(&key);
+                let view = view.unwrap_or_else(|| panic!("never granted: {record:?}"));
+                view.record(&record, encoding, truth);
+                session.fresh.push((key.0, key.1, (view.at.0, record.sequence)));
+            }
+            Message::Subscribed(answer) => self.subscribed(&answer, now, out),
+            Message::Heartbeat(heartbeat) => {
+                for feed in &heartbeat.feeds {
+                    assert_eq!(feed.venue, VENUE);
+                    session.feed = feed.state();
+                }
+            }
+            Message::Ledger(ledger) => self.ledger(&ledger, now, out),
+            Message::Notice(notice) => self.counts.conflating += u64::from(notice.code == "conflating"),
+            Message::Error(error) => panic!("{error:?}"),
+            Message::Sent(time) => {
+                // And for what brought records, four times a second at most.
+                let has_records = !session.fresh.is_empty();
+                if self.sends_receipts && has_records && now >= session.receipt_at + RECEIPT_EVERY_MS {
+                    session.receipt_at = now;
+                    let receipt = Receipt { sent_time: time, reader_lag_ns: 1_000_000 };
+                    self.command(&Command::Receipt(receipt), out);
+                }
+            }
+        }
+    }
+
+    fn resume(&mut self, out: &mut Vec<Upward>) {
+        let left = std::mem::take(&mut self.left);
+        let left: BTreeMap<_, _> = left.into_iter().filter(|(w, _)| self.wanted.contains_key(w)).collect();
+        if left.is_empty() {
+            return;
+        }
+        self.counts.resumes += 1;
+        let positions = left.iter().map(|((channel, at), (epoch, sequence))| ResumePosition {
+            channel: channel.name().to_owned(),
+            symbol: name(*at),
+            epoch: *epoch,
+            sequence: *sequence,
+        });
+        let command = Command::Resume(Resume { id: 0, positions: positions.collect() });
+        self.command(&command, out);
+        if let Some(session) = &mut self.session {
+            session.resumes = left;
+        }
+    }
+
+    /// Subscribes to what is wanted and not had, unsubscribes from what is had and not wanted.
+    pub(crate) fn reconcile(&mut self, now: u64, out: &mut Vec<Upward>) {
+        let Some(session) = self.session.as_mut().filter(|s| s.is_greeted && s.closed.is_none()) else {
+            return;
+        };
+        let mut commands = Vec::new();
+        let had: BTreeSet<Want> = session.views.values().map(|view| (view.key.1, view.symbol)).collect();
+        let mut fresh: BTreeMap<(Channel, u64), Vec<Want>> = BTreeMap::new();
+        for (want, rate) in &self.wanted {
+            if !had.contains(want)
+                && !session.waiting.contains(want)
+                && session.retry.get(want).is_none_or(|at| now >= *at)
+            {
+                fresh.entry((want.0, rate.to_bits())).or_default().push(*want);
+            }
+        }
+        for ((channel, rate), wants) in fresh {
+            session.waiting.extend(wants.iter().copied());
+            let symbols = wants.iter().map(|(_, at)| name(*at)).collect();
+            self.next_id += 1;
+            let (id, max_rate) = (self.next_id, f64::from_bits(rate));
+            session.asked.insert(id, Asked::Subscribe(wants));
+            let channel = channel.name().to_owned();
+            commands.push(Command::Subscribe(Subscribe { id, channel, symbols, max_rate }));
+        }
+        for view in session.views.values_mut() {
+            let want = (view.key.1, view.symbol);
+            if !self.wanted.contains_key(&want) && !view.is_leaving {
+                view.is_leaving = true;
+                self.next_id += 1;
+                let (id, channel) = (self.next_id, want.0.name().to_owned());
+                session.asked.insert(id, Asked::Unsubscribe(vec![want]));
+                commands.push(Command::Unsubscribe(Unsubscribe { id, channel, symbols: vec![name(want.1)] }));
+            }
+        }
+        for command in commands {
+            self.command(&command, out);
+        }
+    }
+
+    /// Asks for the account.
+    pub(crate) fn ask_ledger(&mut self, out: &mut Vec<Upward>) {
+        let id = self.id();
+        let Some(session) = self.session.as_mut().filter(|s| s.is_greeted && s.closed.is_none()) else {
+            return;
+        };
+        session.asked.insert(id, Asked::Ledger);
+        self.command(&Command::Ledger(LedgerRequest { id }), out);
+    }
+
+    pub(crate) fn set_rate(&mut self, want: Want, max_rate: f64, out: &mut Vec<Upward>) {
+        let id = self.id();
+        self.wanted.entry(want).and_modify(|rate| *rate = max_rate);
+        let Some(session) = self.session.as_mut().filter(|s| s.is_greeted && s.closed.is_none()) else {
+            return;
+        };
+        session.asked.insert(id, Asked::SetRate);
+        let (channel, symbols) = (want.0.name().to_owned(), vec![name(want.1)]);
+        self.command(&Command::SetRate(SetRate { id, channel, symbols, max_rate }), out);
+    }
+
+    fn subscribed(&mut self, answer: &Subscribed, now: u64, out: &mut Vec<Upward>) {
+        let Some(session) = &mut self.session else { return };
+        if answer.id == 0 {
+            session.told_of_ends(answer);
+            self.counts.ended += answer.refused.len() as u64;
+            return;
+        }
+        match session.asked.get(&answer.id) {
+            Some(Asked::Subscribe(_)) => {
+                let Some(Asked::Subscribe(wants)) = session.asked.remove(&answer.id) else { return };
+                for want in wants {
+                    let is_it =
+                        |channel: i32, symbol: &str| channel == want.0 as i32 && symbol == name(want.1);
+                    session.waiting.remove(&want);
+                    let granted: Vec<_> =
+                        answer.granted.iter().filter(|g| is_it(g.channel, &g.symbol)).collect();
+                    let refused: Vec<_> =
+                        answer.refused.iter().filter(|r| is_it(r.channel, &r.symbol)).collect();
+                    assert_eq!(granted.len() + refused.len(), 1, "{want:?} in {answer:?}");
+                    for granted in granted {
+                        let resumed = session.resumes.remove(&want);
+                        let view = View::new(granted, want.1, resumed, now);
+                        let key = (granted.instrument, granted.channel());
+                        let before = session.views.insert(key, view);
+                        assert!(before.is_none(), "granted twice: {granted:?}");
+                    }
+                    for refused in refused {
+                        check_refusal(refused, self.may_end || want.1 >= self.old_instruments);
+                        session.retry.insert(want, now + 400);
+                    }
+                }
+            }
+            Some(Asked::SetRate) => {
+                session.asked.remove(&answer.id);
+                for granted in &answer.granted {
+                    let view = session.views.get_mut(&(granted.instrument, granted.channel()));
+                    let view = view.expect("a rate of something that is subscribed");
+                    (view.max_rate, view.rated) = (granted.max_rate, now);
+                }
+            }
+            // The account follows and is the answer.
+            Some(Asked::Unsubscribe(_)) => assert!(answer.granted.is_empty()),
+            Some(Asked::Ledger) | None => panic!("{answer:?} answers nothing"),
+        }
+        self.reconcile(now, out);
+    }
+
+    fn ledger(&mut self, ledger: &Ledger, now: u64, out: &mut Vec<Upward>) {
+        self.counts.ledgers += 1;
+        let Some(session) = &mut self.session else { return };
+        for entry in &ledger.entries {
+            let view = session.views.get(&(entry.instrument, entry.channel()));
+            view.unwrap_or_else(|| panic!("an account of nothing: {entry:?}")).check_account(entry);
+        }
+        match session.asked.remove(&ledger.id) {
+            Some(Asked::Unsubscribe(wants)) => {
+                session.views.retain(|_, view| !wants.contains(&(view.key.1, view.symbol)));
+            }
+            Some(Asked::Ledger) => assert_eq!(ledger.entries.len(), session.views.len()),
+            Some(other) => panic!("{ledger:?} answers {other:?}"),
+            None if session.views.values().any(|view| view.has_ended) => {
+                // The account of what ended, directly behind the word that it did.
+                let ended = session.views.values().filter(|view| view.has_ended).count();
+                assert_eq!((ledger.id, ledger.entries.len()), (0, ended));
+                session.views.retain(|_, view| !view.has_ended);
+                session.is_last_a_ledger = false;
+            }
+            None => assert_eq!((ledger.id, ledger.entries.len()), (0, session.views.len())),
+        }
+        self.reconcile(now, out);
+    }
+}
+
+/// A symbol that was there from the start is never said to be unknown for good; one that is new may be.
+fn check_refusal(refused: &Refused, is_new: bool) {
+    let is_unknown = refused.code == "unknown_symbol" && is_new;
+    assert!(refused.may_retry || is_unknown, "{refused:?}, though it will be there again");
+}
+
+/// As commands name it.
+pub(crate) fn name(at: usize) -> String {
+    format!("{VENUE}:{}", symbol(at))
+}

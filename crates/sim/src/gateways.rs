@@ -1,0 +1,436 @@
+//! The loops of the gateways: what `hub/run.rs` and `shard.rs` do with tasks and sockets, done by happenings.
+
+use bytes::Bytes;
+use tickwire_bus::{Backplane as _, BusState, Subject};
+use tickwire_gateway::WebSocket;
+use tickwire_wire::{CloseCode, pb};
+
+use crate::client::Upward;
+use crate::gateway::Gateway;
+use crate::pipe::{Cable, Pipe};
+use crate::world::{Happening, World};
+use crate::{MS, START_NS};
+use tickwire_core::engine::SessionKey;
+use tickwire_core::hub::Action;
+use tickwire_core::vocabulary::{Event, Wish};
+
+/// How long a close frame may take to leave before the connection is cut, and how long a peer gets to answer it.
+const CLOSE_GRACE_MS: u64 = 2_000;
+const CLOSE_ANSWER_MS: u64 = 200;
+
+impl World {
+    pub(crate) fn start_gateway(&mut self, at: usize) {
+        if self.gateways[at].is_some() {
+            return;
+        }
+        let life = self.new_id();
+        let (limits, inbox) = (&self.tuning.limits, self.tuning.inbox);
+        let mut gateway = Gateway::new(life, self.tuning.shards[at], limits, inbox, self.now);
+        let (now, road) = (self.nanos(), &self.roads[at]);
+        if self.now < road.down_until {
+            gateway.bus.set_down(true);
+            gateway.is_bus_up = false;
+            gateway.hub.on_bus_state(Err("the bus is not connected yet".into()), now);
+        } else {
+            gateway.hub.on_bus_state(Ok(1), now);
+        }
+        self.trace(format_args!("gateway {at} starts with {} shards", gateway.shards.len()));
+        self.gateways[at] = Some(gateway);
+        self.pump(at);
+        self.at(self.now, Happening::HubTick { gateway: at, life });
+    }
+
+    /// Its process is killed: connections break.
+    pub(crate) fn kill_gateway(&mut self, at: usize) {
+        if self.gateways[at].take().is_none() {
+            return;
+        }
+        let ids: Vec<_> =
+            self.pipes.iter().filter(|(_, pipe)| pipe.gateway == at).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(pipe) = self.pipes.get_mut(&id) {
+                pipe.gateway_open = false;
+                pipe.pending.clear();
+                let latency = pipe.latency;
+                self.after(latency, Happening::Read { pipe: id });
+            }
+        }
+    }
+
+    pub(crate) fn tick_gateway(&mut self, at: usize) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let Some(gateway) = &mut self.gateways[at] else { return };
+        if now_ms >= gateway.hub_stalled_until {
+            gateway.bus.set_stalled(false);
+            gateway.drain_inbox(now_ms, now);
+            gateway.hub.tick(now);
+        }
+        for shard in &mut gateway.shards {
+            shard.engine.tick(now);
+            let mut silent = Vec::new();
+            shard.engine.wants_kernel_numbers(&mut silent);
+            for key in silent {
+                let pipe = shard.pipes.get(&key).and_then(|id| self.pipes.get(id));
+                let unacknowledged = pipe.map_or(0, Pipe::in_flight);
+                shard.engine.kernel_unacknowledged(key, unacknowledged, now);
+            }
+        }
+        let shards = gateway.shards.len();
+        self.pump(at);
+        for shard in 0..shards {
+            self.after_shard(at, shard);
+        }
+    }
+
+    pub(crate) fn on_arrival(&mut self, at: usize, life: u64, subject: &Subject, payload: Bytes) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let Some(gateway) = self.gateway(at, life) else { return };
+        // Refused while its bus is down.
+        let _ = gateway.bus.publish(subject, payload);
+        if now_ms >= gateway.hub_stalled_until {
+            gateway.drain_inbox(now_ms, now);
+            self.pump(at);
+        }
+    }
+
+    pub(crate) fn on_answered(&mut self, at: usize, life: u64, ask: u64, answer: Result<pb::Answer, String>) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let Some(gateway) = self.gateway(at, life) else { return };
+        if now_ms < gateway.hub_stalled_until {
+            let until = gateway.hub_stalled_until;
+            self.at(until, Happening::Answered { gateway: at, life, ask, answer });
+            return;
+        }
+        let Some(target) = gateway.asks.remove(&ask) else { return };
+        gateway.hub.on_answer(target, answer, now);
+        self.pump(at);
+    }
+
+    pub(crate) fn on_wishes(&mut self, at: usize, life: u64, shard: usize, wishes: Vec<Wish>) {
+        let now_ms = self.now;
+        let Some(gateway) = self.gateway(at, life) else { return };
+        if now_ms < gateway.hub_stalled_until {
+            let until = gateway.hub_stalled_until;
+            gateway.shards[shard].wishes_at = until;
+            self.at(until, Happening::ToHub { gateway: at, life, shard, wishes });
+            return;
+        }
+        for wish in wishes {
+            gateway.hub.on_wish(shard, wish);
+        }
+        self.pump(at);
+    }
+
+    /// The connection to the bus broke.
+    pub(crate) fn break_bus(&mut self, at: usize) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let is_told_first = self.dice.percent(50);
+        let Some(gateway) = self.gateways[at].as_mut().filter(|gateway| gateway.is_bus_up) else { return };
+        gateway.is_bus_up = false;
+        gateway.bus.set_down(true);
+        let life = gateway.life;
+        if is_told_first || now_ms < gateway.hub_stalled_until {
+            gateway.hub.on_bus_state(Err("taken down".into()), now);
+            gateway.drain_inbox(now_ms, now);
+        } else {
+            gateway.drain_inbox(now_ms, now);
+            gateway.hub.on_bus_state(Err("taken down".into()), now);
+        }
+        let open: Vec<_> = gateway.asks.keys().copied().collect();
+        for ask in open {
+            let answer = Err("the bus is down".to_owned());
+            self.at(self.now, Happening::Answered { gateway: at, life, ask, answer });
+        }
+        self.pump(at);
+    }
+
+    pub(crate) fn on_bus_up(&mut self, at: usize, life: u64) {
+        let (now, now_ms, until) = (self.nanos(), self.now, self.roads[at].down_until);
+        let is_told_first = self.dice.percent(50);
+        let Some(gateway) = self.gateway(at, life) else { return };
+        if now_ms < until || gateway.is_bus_up {
+            return;
+        }
+        gateway.is_bus_up = true;
+        gateway.bus.set_down(false);
+        let BusState::Up { generation } = *gateway.bus.state().borrow() else { return };
+        if is_told_first {
+            gateway.hub.on_bus_state(Ok(generation), now);
+            gateway.drain_inbox(now_ms, now);
+        } else {
+            gateway.drain_inbox(now_ms, now);
+            gateway.hub.on_bus_state(Ok(generation), now);
+        }
+        self.trace(format_args!("gateway {at}: the bus is up"));
+        self.pump(at);
+    }
+
+    /// Does what the hub wants done, and hands its events to the shards.
+    pub(crate) fn pump(&mut self, at: usize) {
+        let now = self.nanos();
+        let Some(gateway) = &mut self.gateways[at] else { return };
+        gateway.hub.ask_due(now);
+        let life = gateway.life;
+        let actions = std::mem::take(&mut gateway.hub.actions);
+        let events = std::mem::take(&mut gateway.hub.events);
+        for action in actions {
+            match action {
+                Action::Subscribe(subject, token) => {
+                    if let Some(gateway) = &self.gateways[at] {
+                        gateway.interest.subscribe(&subject, token).expect("room for a subject");
+                    }
+                }
+                Action::Unsubscribe(subject) => {
+                    if let Some(gateway) = &self.gateways[at] {
+                        gateway.interest.unsubscribe(&subject);
+                    }
+                }
+                Action::LookUp(question) => panic!("there is no history to look up {question:?} in"),
+                Action::Ask(subject, question, target) => {
+                    let ask = self.new_id();
+                    let Some(gateway) = &mut self.gateways[at] else { return };
+                    gateway.asks.insert(ask, target);
+                    if gateway.is_bus_up {
+                        self.ask(at, life, ask, subject, &question);
+                    } else {
+                        let answer = Err("the bus is down".to_owned());
+                        self.at(self.now, Happening::Answered { gateway: at, life, ask, answer });
+                    }
+                }
+            }
+        }
+        if events.is_empty() {
+            return;
+        }
+        let shards = self.gateways[at].as_ref().map_or(0, |gateway| gateway.shards.len());
+        for shard in 0..shards {
+            let of_shard: Vec<_> = events
+                .iter()
+                .filter(|(mask, _)| mask & (1 << shard) != 0)
+                .map(|(_, event)| event.clone())
+                .collect();
+            if of_shard.is_empty() {
+                continue;
+            }
+            let wait = if self.dice.percent(20) { self.dice.below(4) } else { 0 };
+            let earliest = self.now + wait;
+            let Some(gateway) = &mut self.gateways[at] else { return };
+            let events_at = &mut gateway.shards[shard].events_at;
+            *events_at = earliest.max(*events_at);
+            let when = *events_at;
+            self.at(when, Happening::ToShard { gateway: at, life, shard, events: of_shard });
+        }
+    }
+
+    pub(crate) fn on_events(&mut self, at: usize, life: u64, shard: usize, events: &[Event]) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let Some(gateway) = self.gateway(at, life) else { return };
+        for event in events {
+            let shard = &mut gateway.shards[shard];
+            shard.known.note(event, now_ms);
+            shard.engine.on_event(event, now);
+        }
+        if self.is_traced() {
+            for event in events {
+                self.trace_event(at, shard, event);
+            }
+        }
+        self.after_shard(at, shard);
+    }
+
+    /// What an engine wants once it was told something.
+    pub(crate) fn after_shard(&mut self, at: usize, shard: usize) {
+        let wait = if self.dice.percent(20) { self.dice.below(4) } else { 0 };
+        let (earliest, now) = (self.now + wait, self.now);
+        let Some(gateway) = &mut self.gateways[at] else { return };
+        let life = gateway.life;
+        let own = &mut gateway.shards[shard];
+        let wishes: Vec<_> = own.engine.take_wishes().collect();
+        let wishes_at = earliest.max(own.wishes_at);
+        if !wishes.is_empty() {
+            own.wishes_at = wishes_at;
+        }
+        let due = own.engine.next_due().map(|due| (due - START_NS).div_ceil(MS).max(now));
+        let timer = due.filter(|due| own.timer_at.is_none_or(|known| *due < known || known < now));
+        own.timer_at = timer.or(own.timer_at);
+        let write = (own.engine.has_ready() && !own.is_write_scheduled).then(|| own.write_at.max(now));
+        own.is_write_scheduled |= write.is_some();
+        if !wishes.is_empty() {
+            self.at(wishes_at, Happening::ToHub { gateway: at, life, shard, wishes });
+        }
+        if let Some(timer) = timer {
+            self.at(timer, Happening::Timer { gateway: at, life, shard });
+        }
+        if let Some(write) = write {
+            self.at(write, Happening::Write { gateway: at, life, shard });
+        }
+    }
+
+    /// Rates and delivery windows are due.
+    pub(crate) fn on_timer(&mut self, at: usize, life: u64, shard: usize) {
+        let now = self.nanos();
+        let Some(gateway) = self.gateway(at, life) else { return };
+        let own = &mut gateway.shards[shard];
+        own.timer_at = None;
+        own.engine.on_timer(now);
+        self.after_shard(at, shard);
+    }
+
+    pub(crate) fn on_write(&mut self, at: usize, life: u64, shard: usize) {
+        let (cork, now) = (self.tuning.cork, self.now);
+        let Some(gateway) = self.gateway(at, life) else { return };
+        let own = &mut gateway.shards[shard];
+        own.is_write_scheduled = false;
+        own.write_at = now + cork;
+        let mut ready = Vec::new();
+        own.engine.take_ready(&mut ready);
+        for key in ready {
+            self.write(at, shard, key);
+        }
+        self.after_shard(at, shard);
+    }
+
+    /// Writes what a session is owed now, with one call.
+    pub(crate) fn write(&mut self, at: usize, shard: usize, key: SessionKey) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let Some(gateway) = &mut self.gateways[at] else { return };
+        let own = &mut gateway.shards[shard];
+        let Some(id) = own.pipes.get(&key).copied() else { return };
+        let Some(pipe) = self.pipes.get_mut(&id) else { return };
+        let mut out = Vec::new();
+        let filled = own.engine.fill(key, now, &WebSocket, &mut out);
+        if out.is_empty() {
+            return;
+        }
+        own.known.judge(pipe.encoding, &out);
+        assert!(!pipe.is_closing, "something comes after the close frame");
+        assert!(pipe.pending.is_empty() || filled.closed, "a blocked session was written to");
+        let taken = if pipe.pending.is_empty() { pipe.write(&out, now_ms) } else { 0 };
+        pipe.pending.extend_from_slice(&out[taken..]);
+        own.engine.unsent(key, pipe.pending.len(), now);
+        pipe.is_closing |= filled.closed;
+        let pending = pipe.pending.len();
+        let read_at = pipe.next_arrival().filter(|_| !std::mem::replace(&mut pipe.is_read_scheduled, true));
+        if read_at.is_none() && pipe.next_arrival().is_none() {
+            pipe.is_read_scheduled = false;
+        }
+        if let Some(read_at) = read_at {
+            self.at(read_at, Happening::Read { pipe: id });
+        }
+        if pending > 0 && taken > 0 {
+            // One call took less than there is room for.
+            self.after(1, Happening::Writable { pipe: id });
+        }
+        if filled.closed {
+            let wait = if pending == 0 { CLOSE_ANSWER_MS } else { CLOSE_GRACE_MS };
+            self.after(wait, Happening::Ends { pipe: id });
+        }
+        self.digest(out.len() as u64 ^ now << 24 ^ id);
+        self.trace(format_args!("gateway {at}/{shard} wrote {} of {} to pipe {id}", taken, out.len()));
+    }
+
+    pub(crate) fn on_writable(&mut self, id: u64) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let Some(pipe) = self.pipes.get_mut(&id).filter(|pipe| pipe.gateway_open) else { return };
+        if pipe.pending.is_empty() || !pipe.write_pending(now_ms) {
+            return;
+        }
+        let (at, shard, key, left) = (pipe.gateway, pipe.shard, pipe.key, pipe.pending.len());
+        let read_at = pipe.next_arrival().filter(|_| !std::mem::replace(&mut pipe.is_read_scheduled, true));
+        let (more, is_closing) = (left > 0 && pipe.has_room(), pipe.is_closing);
+        if let Some(read_at) = read_at {
+            self.at(read_at, Happening::Read { pipe: id });
+        }
+        if more {
+            self.after(1, Happening::Writable { pipe: id });
+        }
+        if let Some(gateway) = &mut self.gateways[at] {
+            gateway.shards[shard].engine.unsent(key, left, now);
+        }
+        if is_closing && left == 0 {
+            self.after(CLOSE_ANSWER_MS, Happening::Ends { pipe: id });
+        }
+        self.after_shard(at, shard);
+    }
+
+    pub(crate) fn on_upward(&mut self, id: u64, message: Upward) {
+        let now = self.nanos();
+        let Some(pipe) = self.pipes.get(&id).filter(|pipe| pipe.gateway_open && !pipe.is_cut) else { return };
+        let (at, shard, key) = (pipe.gateway, pipe.shard, pipe.key);
+        let Some(gateway) = &mut self.gateways[at] else { return };
+        let engine = &mut gateway.shards[shard].engine;
+        match message {
+            Upward::Command(bytes) => {
+                engine.on_message(key, &bytes, now);
+            }
+            Upward::Pong(payload) => {
+                engine.on_pong(key, &payload, now);
+            }
+            Upward::Ping(payload) => engine.on_ping(key, &payload, now),
+            Upward::Close => {
+                self.end_at_gateway(id);
+                return;
+            }
+        }
+        // As the reader of a connection does.
+        self.write(at, shard, key);
+        self.after_shard(at, shard);
+    }
+
+    /// A client comes; the gateway refuses it while it is not ready.
+    pub(crate) fn open(&mut self, client: usize, at: usize) -> Option<u64> {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let gateway = self.gateways[at].as_ref()?;
+        if now_ms < gateway.ready_at || gateway.is_draining || !gateway.is_bus_up {
+            return None;
+        }
+        let shard = self.dice.index(gateway.shards.len());
+        let (id, cable) = (self.new_id(), Cable::draw(&mut self.dice));
+        let encoding = self.clients[client].encoding;
+        let own = &mut self.gateways[at].as_mut()?.shards[shard];
+        let key = own.engine.open(format!("s-{id}"), encoding, cable.window_ms, now);
+        own.pipes.insert(key, id);
+        self.pipes.insert(id, Pipe::new(client, (at, shard, key), encoding, cable));
+        self.after_shard(at, shard);
+        Some(id)
+    }
+
+    /// The gateway's side of a connection ends.
+    pub(crate) fn end_at_gateway(&mut self, id: u64) {
+        let now = self.nanos();
+        let Some(pipe) = self.pipes.get_mut(&id).filter(|pipe| pipe.gateway_open) else { return };
+        pipe.gateway_open = false;
+        pipe.pending.clear();
+        let (at, shard, key, latency) = (pipe.gateway, pipe.shard, pipe.key, pipe.latency);
+        if let Some(gateway) = &mut self.gateways[at] {
+            let own = &mut gateway.shards[shard];
+            own.pipes.remove(&key);
+            let code = own.engine.closing(key);
+            let account = own.engine.ended(key, now).expect("it was open");
+            let settled = account.delivered + account.conflated + account.dropped + account.filtered;
+            assert_eq!(account.published, settled);
+            assert!(code.is_none_or(CloseCode::may_retry), "closed with {code:?}");
+        }
+        self.after(latency, Happening::Read { pipe: id });
+        self.after_shard(at, shard);
+    }
+
+    fn trace_event(&self, at: usize, shard: usize, event: &Event) {
+        match event {
+            Event::Update(update) => {
+                let (id, channel) = (update.info().id, update.topic.channel());
+                let gap = if update.is_gap() { "gap " } else { "" };
+                let (epoch, first, last) = (update.epoch, update.first, update.last);
+                self.trace(format_args!("{at}/{shard} told {channel:?} {id} {gap}{epoch}:{first}-{last}"));
+            }
+            Event::State(state) => self.trace(format_args!(
+                "{at}/{shard} told the state of {:?}: {}:{} with {:?}",
+                state.topic,
+                state.epoch,
+                state.sequence,
+                state.records.iter().map(|update| update.last).collect::<Vec<_>>()
+            )),
+            other => self.trace(format_args!("{at}/{shard} told {other:?}")),
+        }
+    }
+}

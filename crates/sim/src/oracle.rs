@@ -1,0 +1,180 @@
+//! What must hold at any time, and at the end.
+
+use tickwire_bus::Subject;
+use tickwire_wire::{Body, BookState, Channel, FeedState, pb};
+use tokio::time::Duration;
+
+use crate::truth::Answer;
+use crate::view::View;
+use crate::world::World;
+use crate::world::fetch;
+use crate::{FEED_DOWN_MS, VENUE, id_of, symbol};
+use tickwire_core::hub::ASKS_MAX;
+
+/// A client is told that the ingester is not heard: ticks of hub and engine, ways and corks come on top.
+const TOLD_MS: u64 = 250;
+/// What is shown as live is at most so old, whatever is lost on the bus.
+const STALE_MS: u64 = 6_000;
+/// The longest silence of a living gateway, with ticks and corks.
+const SILENCE_MS: u64 = 1_150;
+/// Control and the last bytes of a session that is closed are reserved beside the limits.
+const RESERVED_BYTES: usize = 30_000;
+
+impl World {
+    pub(crate) fn check(&mut self) {
+        self.check_bounds();
+        for client in 0..self.clients.len() {
+            if self.is_prompt(client) {
+                self.check_liveness(client);
+            }
+        }
+    }
+
+    /// Promises 2, 3 and 6: sums and maxima.
+    fn check_bounds(&self) {
+        let limits = &self.tuning.limits;
+        for gateway in self.gateways.iter().flatten() {
+            assert!(gateway.inbox.waiting() <= self.tuning.inbox.messages_max);
+            assert!(gateway.asks.len() <= ASKS_MAX + 8, "{} questions under way", gateway.asks.len());
+            for shard in &gateway.shards {
+                let totals = shard.engine.totals();
+                let settled = totals.delivered + totals.conflated + totals.dropped + totals.filtered;
+                assert_eq!(totals.published, settled);
+                let sessions = shard.engine.sessions();
+                let most = sessions * (limits.close_bytes + RESERVED_BYTES);
+                let (pressure, _) = shard.engine.pressure();
+                assert!(pressure <= most, "pressure of {pressure} bytes in {sessions} sessions");
+                assert!(shard.engine.log_bytes() <= shard.engine.topics() * limits.log_bytes_per_topic);
+            }
+        }
+        for (id, pipe) in &self.pipes {
+            let most = limits.write_bytes + limits.close_bytes + RESERVED_BYTES;
+            assert!(pipe.pending.len() <= most, "pipe {id} holds {} bytes", pipe.pending.len());
+        }
+    }
+
+    /// Promise 4: what is broken is not shown as live.
+    fn check_liveness(&mut self, client: usize) {
+        let now = self.now;
+        let Some(session) = &self.clients[client].session else { return };
+        let (Some(pipe), Some(gateway)) = (self.pipes.get(&session.pipe), &self.gateways[session.gateway])
+        else {
+            return;
+        };
+        let on_the_way = pipe.latency + self.tuning.cork;
+        if pipe.is_wide() {
+            let silence = now - session.read_at;
+            assert!(silence <= SILENCE_MS + on_the_way, "client {client}: nothing for {silence} ms");
+        }
+        if session.views.is_empty() || !pipe.is_wide() || now < gateway.hub_stalled_until + 3_000 {
+            return;
+        }
+        self.stale_checks += 1;
+        let unheard = now - gateway.beat_at;
+        if unheard > FEED_DOWN_MS + TOLD_MS + on_the_way {
+            assert_ne!(
+                session.feed,
+                FeedState::Live,
+                "client {client}: live, though the ingester was not heard for {unheard} ms"
+            );
+        }
+        if session.feed != FeedState::Live {
+            return;
+        }
+        let settled = now.saturating_sub(STALE_MS);
+        for view in session.views.values() {
+            // Where nothing was ever published, nothing is shown.
+            if !view.is_current || view.max_rate > 0.0 || view.since > settled || view.at.1 == 0 {
+                continue;
+            }
+            assert!(
+                self.market.ended_at(view.at.0).is_none_or(|ended| ended > settled),
+                "client {client}: {:?} is shown as live at {:?}, whose ingester is gone for {STALE_MS} ms",
+                view.key,
+                view.at
+            );
+            let Some(published) = self.truth.published_at(view.key, view.at.0, settled) else { continue };
+            assert!(
+                view.at.1 >= published,
+                "client {client}: {:?} is shown as live at {:?}, and {published} was published {STALE_MS} ms ago",
+                view.key,
+                view.at
+            );
+        }
+    }
+
+    /// Everything was mended and is quiet: every client has what the ingester has.
+    pub(crate) async fn check_end(&mut self) {
+        for at in 0..self.tuning.instruments {
+            for channel in Channel::ALL {
+                let answer = self.ask_ingester(channel, at).await;
+                self.truth.on_answer((id_of(&symbol(at)), channel), &answer);
+                for client in 0..self.clients.len() {
+                    let own = &self.clients[client];
+                    let session =
+                        own.session.as_ref().unwrap_or_else(|| panic!("client {client} is not connected"));
+                    assert!(
+                        session.views.is_empty() || session.feed == FeedState::Live,
+                        "client {client}: {:?}",
+                        session.feed
+                    );
+                    let key = (id_of(&symbol(at)), channel);
+                    let is_wanted = own.wanted.contains_key(&(channel, at));
+                    match session.views.values().find(|view| view.key == key) {
+                        Some(view) => {
+                            assert!(is_wanted, "client {client} did not get rid of {key:?}");
+                            check_view(client, view, &answer);
+                        }
+                        None => assert!(!is_wanted, "client {client} wants {key:?} and does not have it"),
+                    }
+                }
+            }
+        }
+        if self.tuning.is_lossless() {
+            for (client, own) in self.clients.iter().enumerate() {
+                let views = own.session.iter().flat_map(|session| session.views.values());
+                let lost: u64 = views.map(|view| view.lost_on_bus).sum();
+                assert_eq!(lost, 0, "client {client}: the bus lost nothing");
+            }
+        }
+        for (id, pipe) in &self.pipes {
+            if !pipe.is_cut && pipe.client_open {
+                // A heartbeat may be under way.
+                assert!(pipe.in_flight() < 500, "pipe {id}: {} bytes were not read", pipe.in_flight());
+            }
+        }
+    }
+
+    async fn ask_ingester(&self, channel: Channel, at: usize) -> Answer {
+        let topics = vec![pb::Topic { channel: channel.into(), symbol: symbol(at) }];
+        let ask = pb::Ask { question: Some(pb::ask::Question::Snapshots(pb::Snapshots { topics })) };
+        let epoch = self.market.only_epoch();
+        let subject = Subject::ask(VENUE, epoch).expect("a venue");
+        let answer = fetch(&self.ingester_bus, &subject, ask, Duration::from_secs(1)).await;
+        let answer = answer.expect("the ingester answers");
+        assert_eq!((answer.error.as_str(), answer.snapshots[0].error.as_str()), ("", ""));
+        Answer::read(epoch, &answer.snapshots[0])
+    }
+}
+
+fn check_view(client: usize, view: &View, answer: &Answer) {
+    let end = (answer.epoch, answer.sequence);
+    assert_eq!(view.position(), end, "client {client}: {:?}: not everything came", view.key);
+    if view.key.1 == Channel::Book {
+        let mut book = BookState::new();
+        for record in &answer.records {
+            if let Body::Book(body) = &record.body {
+                book.apply(answer.sequence, body).expect("a snapshot");
+            }
+        }
+        assert_eq!(view.book.is_synced(), book.is_synced(), "client {client}: {:?}", view.key);
+        let is_same = view.book.bids().eq(book.bids()) && view.book.asks().eq(book.asks());
+        assert!(is_same, "client {client}: {:?} {:?} is not {book:?}", view.key, view.book);
+    } else if !view.key.1.is_lossless() {
+        for record in answer.records.iter().filter(|record| !matches!(record.body, Body::Gap(_))) {
+            let newest = view.newest.get(&record.conflation_key());
+            let expected = (answer.epoch, record.sequence);
+            assert_eq!(newest, Some(&expected), "client {client}: {:?}: the newest", view.key);
+        }
+    }
+}

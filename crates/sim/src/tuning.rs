@@ -1,0 +1,157 @@
+//! What a seed chooses before anything happens: limits, speeds, and which faults there are at all.
+
+use tickwire_bus::InboxLimits;
+use tickwire_wire::Encoding;
+
+use crate::dice::Dice;
+use crate::pipe::Cable;
+use tickwire_core::engine::EngineLimits;
+use tickwire_gateway::GatewayConfig;
+
+/// Kinds of faults. A seed has some of them: a bug that needs a few of one kind is drowned by all kinds at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    IngesterRestart,
+    IngesterOutage,
+    BusOutage,
+    Outage,
+    Partition,
+    SilentLoss,
+    AnswerLoss,
+    Notice,
+    HubStall,
+    GatewayRestart,
+    GatewayDrain,
+    ReaderStall,
+    ReaderSlow,
+    ReaderBreak,
+    ReaderVanish,
+    Flap,
+    Rate,
+    Ledger,
+    Ping,
+    UpstreamGap,
+    SourceStale,
+    NewInstrument,
+    /// A second ingester begins beside the first, with some of its symbols; later one of both ends.
+    Overlap,
+    /// An instrument ends, and is listed anew later, perhaps with other decimals.
+    Listing,
+    /// Event times are wrong.
+    WildTimes,
+    Lag,
+}
+
+const FAULTS: [Fault; 26] = [
+    Fault::IngesterRestart,
+    Fault::IngesterOutage,
+    Fault::BusOutage,
+    Fault::Outage,
+    Fault::Partition,
+    Fault::SilentLoss,
+    Fault::AnswerLoss,
+    Fault::Notice,
+    Fault::HubStall,
+    Fault::GatewayRestart,
+    Fault::GatewayDrain,
+    Fault::ReaderStall,
+    Fault::ReaderSlow,
+    Fault::ReaderBreak,
+    Fault::ReaderVanish,
+    Fault::Flap,
+    Fault::Rate,
+    Fault::Ledger,
+    Fault::Ping,
+    Fault::UpstreamGap,
+    Fault::SourceStale,
+    Fault::NewInstrument,
+    Fault::Overlap,
+    Fault::Listing,
+    Fault::WildTimes,
+    Fault::Lag,
+];
+
+impl Fault {
+    /// Whether records may be lost between ingester and gateways because of it.
+    fn loses(self) -> bool {
+        matches!(
+            self,
+            Self::IngesterRestart
+                | Self::IngesterOutage
+                | Self::BusOutage
+                | Self::Outage
+                | Self::Partition
+                | Self::SilentLoss
+                | Self::AnswerLoss
+                | Self::Notice
+                | Self::HubStall
+                | Self::Overlap
+        )
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Tuning {
+    pub(crate) limits: EngineLimits,
+    pub(crate) inbox: InboxLimits,
+    pub(crate) shards: [usize; 2],
+    pub(crate) clients: Vec<Encoding>,
+    pub(crate) instruments: usize,
+    pub(crate) faults: Vec<Fault>,
+    /// Milliseconds between two faults, on average.
+    pub(crate) fault_every: u64,
+    /// Milliseconds between two turns of the market, at most.
+    pub(crate) market_every: u64,
+    pub(crate) chaos_ms: u64,
+    pub(crate) cork: u64,
+}
+
+impl Tuning {
+    pub(crate) fn new(dice: &mut Dice) -> Self {
+        let mut limits = GatewayConfig::default().limits.engine;
+        limits.linger_ns = dice.pick(&[0, 500, 5_000]) * crate::MS;
+        limits.ping_after_ns = dice.pick(&[1_000, 2_000, 15_000]) * crate::MS;
+        limits.no_progress_ns = dice.pick(&[2_000, 5_000, 30_000]) * crate::MS;
+        limits.subscribe_timeout_ns = dice.pick(&[500, 3_000]) * crate::MS;
+        if dice.percent(50) {
+            limits.shed_bytes = dice.pick(&[500, 2_000, 20_000]);
+            limits.shed_end_bytes = limits.shed_bytes / 2;
+            limits.close_bytes = limits.shed_bytes * 4 + 20_000;
+            limits.write_bytes = dice.pick(&[64, 1_000, 64 << 10]);
+            limits.log_records_per_topic = dice.pick(&[3, 20, 4096]);
+        }
+        let mut faults: Vec<_> = FAULTS.into_iter().filter(|_| dice.percent(30)).collect();
+        if dice.percent(10) {
+            faults.retain(|fault| !fault.loses());
+        }
+        let messages_max = dice.pick(&[20, 200, 65_536]);
+        Self {
+            limits,
+            inbox: InboxLimits { messages_max, ..InboxLimits::default() },
+            shards: [dice.pick(&[1, 2]), dice.pick(&[1, 2])],
+            clients: (0..dice.range(2, 5)).map(|_| dice.pick(&Encoding::ALL)).collect(),
+            instruments: dice.range(1, 3) as usize,
+            faults,
+            fault_every: dice.pick(&[60, 150, 400]),
+            market_every: dice.pick(&[10, 30, 100]),
+            chaos_ms: dice.range(2_000, 8_000),
+            cork: dice.pick(&[1, 5, 16]),
+        }
+    }
+
+    /// Without these nothing is lost on the bus, and nothing may be called so.
+    pub(crate) fn is_lossless(&self) -> bool {
+        !self.faults.iter().any(|fault| fault.loses())
+    }
+}
+
+impl Cable {
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        Self {
+            window_ms: if dice.percent(80) { 0 } else { dice.pick(&[16, 250]) },
+            latency: dice.pick(&[0, 1, 10, 40]),
+            capacity: dice.pick(&[2_000, 16_000, 200_000]),
+            write_max: dice.pick(&[100, 3_000, usize::MAX]),
+        }
+    }
+}
