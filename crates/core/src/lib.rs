@@ -2,8 +2,9 @@
 //!
 //! Nothing in here has a socket, a clock, a task or a lock: input and the time come in, bytes and events go out. The
 //! `vocabulary` stands between the two halves. The `hub` follows the bus and finds what was lost; the `engine` hands out to
-//! the sessions of one shard what the hub tells.
+//! the sessions of one shard what the hub tells. The `schedule` says what the loops around both do next.
 
 pub mod engine;
 pub mod hub;
+pub mod schedule;
 pub mod vocabulary;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::hub::PART_MEMORY;
-use crate::shard::Pacing;
 use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
+use tickwire_core::schedule::Pacing;
 
 /// Settings of one gateway process. All of them are in force from start to end.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,4 +23,4 @@ pub use files::raise_open_files;
 pub use framing::WebSocket;
 pub use gateway::{Gateway, StartError};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
-pub use shard::Pacing;
+pub use tickwire_core::schedule::Pacing;

@@ -1,14 +1,17 @@
-//! One gateway: the hub, its shards with their engines, and the loops around them as `hub/run.rs` and `shard.rs` have
-//! them, driven by events.
+//! One gateway: the hub, its shards with their engines, and the schedules of the loops around them, driven by events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tickwire_bus::{Backplane as _, BusEvent, Inbox, InboxLimits, Interest, MemoryBus, MemoryLimits};
+use tickwire_bus::{Backplane as _, BusEvent, Inbox, Interest, MemoryBus, MemoryLimits};
 
 use crate::known::Known;
-use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
-use tickwire_core::hub::{Hub, HubLimits, Target};
+use crate::tuning::Tuning;
+use tickwire_core::engine::{Engine, SessionKey};
+use tickwire_core::hub::{BEATS, Hub, HubLimits, Target};
+use tickwire_core::schedule::{HubSchedule, Pacing, ShardSchedule, TURN_EVENTS_MAX};
+use tickwire_core::vocabulary::Event;
 
 pub(crate) struct Gateway {
     /// Tells events for it from those for the one before.
@@ -20,8 +23,11 @@ pub(crate) struct Gateway {
     pub(crate) shards: Vec<Shard>,
     /// Questions under way.
     pub(crate) asks: BTreeMap<u64, Target>,
-    /// From then on it takes sessions.
-    pub(crate) ready_at: u64,
+    pub(crate) schedule: HubSchedule,
+    /// When the hub looks into its inbox again, where that was planned.
+    pub(crate) wake_at: Option<u64>,
+    /// It takes sessions.
+    pub(crate) is_ready: bool,
     /// Its hub does nothing until then.
     pub(crate) hub_stalled_until: u64,
     pub(crate) is_bus_up: bool,
@@ -34,17 +40,23 @@ pub(crate) struct Shard {
     pub(crate) engine: Engine,
     pub(crate) known: Known,
     pub(crate) pipes: HashMap<SessionKey, u64>,
-    pub(crate) write_at: u64,
+    pub(crate) schedule: ShardSchedule,
+    /// What was handed over and is not taken yet.
+    pub(crate) waiting: VecDeque<Vec<Event>>,
     pub(crate) is_write_scheduled: bool,
-    /// When the engine's timer is looked at next, at the latest.
+    /// When the schedule is asked next, at the latest.
     pub(crate) timer_at: Option<u64>,
+    /// As its last plan allows the hub, in nanoseconds.
+    pub(crate) patience_ns: u64,
     /// Events and wishes keep their order.
     pub(crate) events_at: u64,
     pub(crate) wishes_at: u64,
 }
 
 impl Gateway {
-    pub(crate) fn new(life: u64, shards: usize, limits: &EngineLimits, inbox: InboxLimits, now: u64) -> Self {
+    pub(crate) fn new(life: u64, shards: usize, tuning: &Tuning, now: u64, now_ns: u64) -> Self {
+        let (limits, inbox) = (&tuning.limits, tuning.inbox);
+        let pacing = Pacing { wait_max: Duration::from_millis(tuning.cork), ..Pacing::default() };
         let bus = MemoryBus::new(MemoryLimits::default());
         let (interest, inbox) = bus.inbox(inbox);
         let hub_limits = HubLimits {
@@ -59,9 +71,11 @@ impl Gateway {
             engine: Engine::new(limits.clone(), "tickwire/sim"),
             known: Known::default(),
             pipes: HashMap::new(),
-            write_at: 0,
+            schedule: ShardSchedule::new(pacing, now_ns),
+            waiting: VecDeque::new(),
             is_write_scheduled: false,
             timer_at: None,
+            patience_ns: 0,
             events_at: 0,
             wishes_at: 0,
         };
@@ -73,7 +87,9 @@ impl Gateway {
             inbox,
             shards: (0..shards).map(shard).collect(),
             asks: BTreeMap::new(),
-            ready_at: now + crate::FIRST_BEATS_MS,
+            schedule: HubSchedule::default(),
+            wake_at: None,
+            is_ready: false,
             hub_stalled_until: 0,
             is_bus_up: true,
             beat_at: now,
@@ -81,15 +97,22 @@ impl Gateway {
         }
     }
 
-    /// The hub takes what waits in its inbox.
-    pub(crate) fn drain_inbox(&mut self, now_ms: u64, now: u64) {
-        let mut events = Vec::new();
-        while let Some(true) = self.inbox.recv_batch(&mut events, 64).now_or_never() {}
-        for event in events {
-            if matches!(event, BusEvent::Message { token: u64::MAX, .. }) {
-                self.beat_at = now_ms;
+    /// The hub takes what waits in its inbox, in turns as its schedule has them; all of it where `is_all`.
+    pub(crate) fn drain_inbox(&mut self, is_all: bool, now_ms: u64, now: u64) {
+        while is_all || self.schedule.takes_messages() {
+            let mut events = Vec::new();
+            self.inbox.recv_batch(&mut events, TURN_EVENTS_MAX).now_or_never();
+            if events.is_empty() {
+                break;
             }
-            self.tell_hub(event, now);
+            let patience = self.shards.iter().map(|shard| shard.patience_ns).min().unwrap_or_default();
+            self.schedule.on_turn(events.len(), patience, now);
+            for event in events {
+                if matches!(event, BusEvent::Message { token: BEATS, .. }) {
+                    self.beat_at = now_ms;
+                }
+                self.tell_hub(event, now);
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! The loops of the gateways: what `hub/run.rs` and `shard.rs` do with tasks and sockets, done by happenings.
+//! The loops of the gateways. What they do next is said by the schedules of the core, as in a real gateway; tasks, timers and
+//! sockets are happenings here.
 
 use bytes::Bytes;
 use tickwire_bus::{Backplane as _, BusState, Subject};
@@ -12,6 +13,7 @@ use crate::world::{Happening, World};
 use crate::{MS, START_NS};
 use tickwire_core::engine::SessionKey;
 use tickwire_core::hub::Action;
+use tickwire_core::schedule::{Step, by_shard};
 use tickwire_core::vocabulary::{Event, Wish};
 
 /// How long a close frame may take to leave before the connection is cut, and how long a peer gets to answer it.
@@ -24,8 +26,8 @@ impl World {
             return;
         }
         let life = self.new_id();
-        let (limits, inbox) = (&self.tuning.limits, self.tuning.inbox);
-        let mut gateway = Gateway::new(life, self.tuning.shards[at], limits, inbox, self.now);
+        let (now_ms, now_ns) = (self.now, self.nanos());
+        let mut gateway = Gateway::new(life, self.tuning.shards[at], &self.tuning, now_ms, now_ns);
         let (now, road) = (self.nanos(), &self.roads[at]);
         if self.now < road.down_until {
             gateway.bus.set_down(true);
@@ -62,7 +64,8 @@ impl World {
         let Some(gateway) = &mut self.gateways[at] else { return };
         if now_ms >= gateway.hub_stalled_until {
             gateway.bus.set_stalled(false);
-            gateway.drain_inbox(now_ms, now);
+            gateway.schedule.on_time(now);
+            gateway.drain_inbox(false, now_ms, now);
             gateway.hub.tick(now);
         }
         for shard in &mut gateway.shards {
@@ -88,7 +91,19 @@ impl World {
         // Refused while its bus is down.
         let _ = gateway.bus.publish(subject, payload);
         if now_ms >= gateway.hub_stalled_until {
-            gateway.drain_inbox(now_ms, now);
+            gateway.drain_inbox(false, now_ms, now);
+            self.pump(at);
+        }
+    }
+
+    /// The hub's schedule wakes it.
+    pub(crate) fn on_hub_wake(&mut self, at: usize, life: u64) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let Some(gateway) = self.gateway(at, life) else { return };
+        gateway.wake_at = None;
+        gateway.schedule.on_time(now);
+        if now_ms >= gateway.hub_stalled_until {
+            gateway.drain_inbox(false, now_ms, now);
             self.pump(at);
         }
     }
@@ -131,9 +146,9 @@ impl World {
         let life = gateway.life;
         if is_told_first || now_ms < gateway.hub_stalled_until {
             gateway.hub.on_bus_state(Err("taken down".into()), now);
-            gateway.drain_inbox(now_ms, now);
+            gateway.drain_inbox(true, now_ms, now);
         } else {
-            gateway.drain_inbox(now_ms, now);
+            gateway.drain_inbox(true, now_ms, now);
             gateway.hub.on_bus_state(Err("taken down".into()), now);
         }
         let open: Vec<_> = gateway.asks.keys().copied().collect();
@@ -156,9 +171,9 @@ impl World {
         let BusState::Up { generation } = *gateway.bus.state().borrow() else { return };
         if is_told_first {
             gateway.hub.on_bus_state(Ok(generation), now);
-            gateway.drain_inbox(now_ms, now);
+            gateway.drain_inbox(true, now_ms, now);
         } else {
-            gateway.drain_inbox(now_ms, now);
+            gateway.drain_inbox(true, now_ms, now);
             gateway.hub.on_bus_state(Ok(generation), now);
         }
         self.trace(format_args!("gateway {at}: the bus is up"));
@@ -170,9 +185,16 @@ impl World {
         let now = self.nanos();
         let Some(gateway) = &mut self.gateways[at] else { return };
         gateway.hub.ask_due(now);
+        gateway.is_ready = gateway.schedule.is_ready(gateway.is_bus_up, now);
         let life = gateway.life;
+        let wake_at = gateway.schedule.wake_at().map(|wake_at| (wake_at - START_NS).div_ceil(MS));
+        let is_new = wake_at.is_some() && gateway.wake_at.is_none();
+        gateway.wake_at = gateway.wake_at.or(wake_at);
         let actions = std::mem::take(&mut gateway.hub.actions);
         let events = std::mem::take(&mut gateway.hub.events);
+        if let Some(wake_at) = wake_at.filter(|_| is_new) {
+            self.at(wake_at, Happening::HubWake { gateway: at, life });
+        }
         for action in actions {
             match action {
                 Action::Subscribe(subject, token) => {
@@ -203,13 +225,8 @@ impl World {
             return;
         }
         let shards = self.gateways[at].as_ref().map_or(0, |gateway| gateway.shards.len());
-        for shard in 0..shards {
-            let of_shard: Vec<_> = events
-                .iter()
-                .filter(|(mask, _)| mask & (1 << shard) != 0)
-                .map(|(_, event)| event.clone())
-                .collect();
-            if of_shard.is_empty() {
+        for (shard, events) in by_shard(events, shards).into_iter().enumerate() {
+            if events.is_empty() {
                 continue;
             }
             let wait = if self.dice.percent(20) { self.dice.below(4) } else { 0 };
@@ -218,75 +235,111 @@ impl World {
             let events_at = &mut gateway.shards[shard].events_at;
             *events_at = earliest.max(*events_at);
             let when = *events_at;
-            self.at(when, Happening::ToShard { gateway: at, life, shard, events: of_shard });
+            self.at(when, Happening::ToShard { gateway: at, life, shard, events });
         }
     }
 
-    pub(crate) fn on_events(&mut self, at: usize, life: u64, shard: usize, events: &[Event]) {
-        let (now, now_ms) = (self.nanos(), self.now);
+    pub(crate) fn on_events(&mut self, at: usize, life: u64, shard: usize, events: Vec<Event>) {
         let Some(gateway) = self.gateway(at, life) else { return };
-        for event in events {
-            let shard = &mut gateway.shards[shard];
-            shard.known.note(event, now_ms);
-            shard.engine.on_event(event, now);
-        }
-        if self.is_traced() {
-            for event in events {
-                self.trace_event(at, shard, event);
-            }
-        }
+        gateway.shards[shard].waiting.push_back(events);
         self.after_shard(at, shard);
     }
 
-    /// What an engine wants once it was told something.
+    /// A shard takes what waits for it.
+    fn take_events(&mut self, at: usize, shard: usize) {
+        let (now, now_ms) = (self.nanos(), self.now);
+        let Some(gateway) = &mut self.gateways[at] else { return };
+        let own = &mut gateway.shards[shard];
+        let batches = std::mem::take(&mut own.waiting);
+        for event in batches.iter().flatten() {
+            own.known.note(event, now_ms);
+            own.engine.on_event(event, now);
+        }
+        if self.is_traced() {
+            for event in batches.iter().flatten() {
+                self.trace_event(at, shard, event);
+            }
+        }
+    }
+
+    /// What an engine wants once something happened, and what its schedule says.
     pub(crate) fn after_shard(&mut self, at: usize, shard: usize) {
         let wait = if self.dice.percent(20) { self.dice.below(4) } else { 0 };
-        let (earliest, now) = (self.now + wait, self.now);
+        let (earliest, now, now_ms) = (self.now + wait, self.nanos(), self.now);
         let Some(gateway) = &mut self.gateways[at] else { return };
         let life = gateway.life;
         let own = &mut gateway.shards[shard];
+        let mut plan = own.schedule.plan(&own.engine, now);
+        if plan.takes_events && !own.waiting.is_empty() {
+            self.take_events(at, shard);
+            let Some(gateway) = &mut self.gateways[at] else { return };
+            let own = &mut gateway.shards[shard];
+            own.schedule.on_events(&own.engine, now);
+            plan = own.schedule.plan(&own.engine, now);
+        }
+        let Some(gateway) = &mut self.gateways[at] else { return };
+        let own = &mut gateway.shards[shard];
+        own.patience_ns = plan.patience_ns;
         let wishes: Vec<_> = own.engine.take_wishes().collect();
         let wishes_at = earliest.max(own.wishes_at);
         if !wishes.is_empty() {
             own.wishes_at = wishes_at;
         }
-        let due = own.engine.next_due().map(|due| (due - START_NS).div_ceil(MS).max(now));
-        let timer = due.filter(|due| own.timer_at.is_none_or(|known| *due < known || known < now));
+        let due = plan.wake_at.map(|due| due.saturating_sub(START_NS).div_ceil(MS).max(now_ms));
+        let timer = due.filter(|due| own.timer_at.is_none_or(|known| *due < known || known < now_ms));
         own.timer_at = timer.or(own.timer_at);
-        let write = (own.engine.has_ready() && !own.is_write_scheduled).then(|| own.write_at.max(now));
-        own.is_write_scheduled |= write.is_some();
+        let writes = plan.writes && !own.is_write_scheduled;
+        own.is_write_scheduled |= writes;
         if !wishes.is_empty() {
             self.at(wishes_at, Happening::ToHub { gateway: at, life, shard, wishes });
         }
         if let Some(timer) = timer {
             self.at(timer, Happening::Timer { gateway: at, life, shard });
         }
-        if let Some(write) = write {
-            self.at(write, Happening::Write { gateway: at, life, shard });
+        if writes {
+            self.at(now_ms, Happening::Write { gateway: at, life, shard });
         }
     }
 
-    /// Rates and delivery windows are due.
+    /// Something is due by the clock.
     pub(crate) fn on_timer(&mut self, at: usize, life: u64, shard: usize) {
         let now = self.nanos();
         let Some(gateway) = self.gateway(at, life) else { return };
         let own = &mut gateway.shards[shard];
         own.timer_at = None;
-        own.engine.on_timer(now);
+        own.schedule.on_time(&mut own.engine, now);
         self.after_shard(at, shard);
     }
 
+    /// A round of writing. It takes no time here, but the schedule is told that it did.
     pub(crate) fn on_write(&mut self, at: usize, life: u64, shard: usize) {
-        let (cork, now) = (self.tuning.cork, self.now);
+        let took = self.dice.below(self.tuning.cork + 1) * MS;
+        let now = self.nanos();
         let Some(gateway) = self.gateway(at, life) else { return };
         let own = &mut gateway.shards[shard];
         own.is_write_scheduled = false;
-        own.write_at = now + cork;
-        let mut ready = Vec::new();
-        own.engine.take_ready(&mut ready);
-        for key in ready {
-            self.write(at, shard, key);
+        if !own.schedule.plan(&own.engine, now).writes {
+            // What was to be written left meanwhile.
+            return self.after_shard(at, shard);
         }
+        own.schedule.begin_round(now);
+        loop {
+            let Some(gateway) = self.gateway(at, life) else { return };
+            let own = &mut gateway.shards[shard];
+            match own.schedule.step(&mut own.engine) {
+                Some(Step::TakeEvents) => self.take_events(at, shard),
+                Some(Step::Write(sessions)) => {
+                    let keys = own.schedule.sessions()[sessions].to_vec();
+                    for key in keys {
+                        self.write(at, shard, key);
+                    }
+                }
+                Some(Step::Yield) => {}
+                None => break,
+            }
+        }
+        let Some(gateway) = self.gateway(at, life) else { return };
+        gateway.shards[shard].schedule.end_round(now + took);
         self.after_shard(at, shard);
     }
 
@@ -379,9 +432,9 @@ impl World {
 
     /// A client comes; the gateway refuses it while it is not ready.
     pub(crate) fn open(&mut self, client: usize, at: usize) -> Option<u64> {
-        let (now, now_ms) = (self.nanos(), self.now);
+        let now = self.nanos();
         let gateway = self.gateways[at].as_ref()?;
-        if now_ms < gateway.ready_at || gateway.is_draining || !gateway.is_bus_up {
+        if !gateway.is_ready || gateway.is_draining || !gateway.is_bus_up {
             return None;
         }
         let shard = self.dice.index(gateway.shards.len());

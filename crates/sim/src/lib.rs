@@ -40,8 +40,6 @@ const START_NS: u64 = 1_700_000_000_000 * MS;
 const VENUE: &str = "sim";
 /// As the gateway's configuration has it.
 const FEED_DOWN_MS: u64 = 1_250;
-/// After its start a gateway waits so long for the first beats.
-const FIRST_BEATS_MS: u64 = 700;
 
 /// Lines of the trace that are kept.
 const TRACE_MAX: usize = 200;

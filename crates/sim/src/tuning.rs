@@ -103,6 +103,7 @@ pub(crate) struct Tuning {
     /// Milliseconds between two turns of the market, at most.
     pub(crate) market_every: u64,
     pub(crate) chaos_ms: u64,
+    /// Longest wait between two rounds of writing, in milliseconds.
     pub(crate) cork: u64,
 }
 
@@ -125,6 +126,8 @@ impl Tuning {
             faults.retain(|fault| !fault.loses());
         }
         let messages_max = dice.pick(&[20, 200, 65_536]);
+        // While the hub gathers, a small inbox overflows.
+        let messages_max = if faults.iter().any(|fault| fault.loses()) { messages_max } else { 65_536 };
         Self {
             limits,
             inbox: InboxLimits { messages_max, ..InboxLimits::default() },

@@ -58,6 +58,10 @@ pub(crate) enum Happening {
         gateway: usize,
         life: u64,
     },
+    HubWake {
+        gateway: usize,
+        life: u64,
+    },
     GatewayUp {
         gateway: usize,
     },
@@ -380,10 +384,11 @@ impl World {
                     self.after(TICK_MS, Happening::HubTick { gateway, life });
                 }
             }
+            Happening::HubWake { gateway, life } => self.on_hub_wake(gateway, life),
             Happening::GatewayUp { gateway } => self.start_gateway(gateway),
             Happening::BusUp { gateway, life } => self.on_bus_up(gateway, life),
             Happening::ToShard { gateway, life, shard, events } => {
-                self.on_events(gateway, life, shard, &events);
+                self.on_events(gateway, life, shard, events);
             }
             Happening::ToHub { gateway, life, shard, wishes } => self.on_wishes(gateway, life, shard, wishes),
             Happening::Write { gateway, life, shard } => self.on_write(gateway, life, shard),

@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use prost::Message as _;
 use tickwire_bus::{Backplane, BusEvent, BusState, Inbox, InboxLimits, Interest, Subject};
 use tickwire_core::hub::{Action, FeedReport, Fetch, Hub, HubLimits, LookUp, Pieces};
+use tickwire_core::schedule::{HubSchedule, TURN_EVENTS_MAX, by_shard};
 use tickwire_core::vocabulary::{Event, Wish};
 use tickwire_wire::pb;
 use tokio::sync::mpsc;
@@ -19,11 +20,6 @@ use crate::clock::Clock;
 
 const TICK: Duration = Duration::from_millis(50);
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bus events that one turn takes, so that wishes and answers are not kept waiting.
-const TURN_EVENTS_MAX: usize = 1024;
-/// How long after the bus came up the first beats of all ingesters must have been heard: they beat twice a second.
-const FIRST_BEATS: Duration = Duration::from_millis(700);
-
 /// Where a shard takes its events.
 #[derive(Clone, Debug)]
 pub(crate) struct ShardLink {
@@ -79,26 +75,22 @@ pub(crate) async fn run(setup: HubSetup) {
     let mut answers = FuturesUnordered::new();
     let mut turn = Vec::new();
     let mut ticks = tokio::time::interval(TICK);
-    let mut up_since = None;
-    let (mut is_gathering, mut is_full, mut turn_at) = (false, false, Instant::now());
+    let (mut schedule, mut is_full) = (HubSchedule::default(), false);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
     loop {
+        let wake_in = schedule.wake_at().map(|at| Duration::from_nanos(at.saturating_sub(clock.now())));
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep_until(turn_at), if is_gathering => is_gathering = false,
-            open = inbox.recv_batch_timed(&mut turn, TURN_EVENTS_MAX), if !is_gathering => {
+            () = tokio::time::sleep(wake_in.unwrap_or_default()), if wake_in.is_some() => schedule.on_time(clock.now()),
+            open = inbox.recv_batch_timed(&mut turn, TURN_EVENTS_MAX), if schedule.takes_messages() => {
                 if !open {
                     tracing::warn!("the bus was closed");
                     break;
                 }
-                // To wake for each message costs more than the message where nobody could take it yet.
                 let patience = shards.iter().map(|shard| shard.patience.load(Ordering::Relaxed)).min();
-                let patience = Duration::from_micros(patience.unwrap_or_default().into());
-                is_gathering = !patience.is_zero();
-                turn_at = Instant::now() + patience;
-                is_full = turn.len() == TURN_EVENTS_MAX;
                 let now = clock.now();
+                is_full = schedule.on_turn(turn.len(), 1_000 * u64::from(patience.unwrap_or_default()), now);
                 for (at, event) in turn.drain(..) {
                     deliver(&mut hub, event, clock.at(at), now);
                 }
@@ -119,10 +111,7 @@ pub(crate) async fn run(setup: HubSetup) {
             }
         }
         hub.ask_due(clock.now());
-        if up_since.is_none() && state.borrow().is_up() {
-            up_since = Some(Instant::now());
-        }
-        if up_since.is_some_and(|since| since.elapsed() >= FIRST_BEATS) {
+        if schedule.is_ready(state.borrow().is_up(), clock.now()) {
             stats.is_ready.store(true, Ordering::Relaxed);
         }
         for action in hub.actions.drain(..) {
@@ -191,17 +180,9 @@ async fn hand_over(hub: &mut Hub, shards: &[ShardLink], wishes: &mut mpsc::Recei
     if hub.events.is_empty() {
         return;
     }
-    let mut events = std::mem::take(&mut hub.events);
-    let last = shards.len() - 1;
-    for (at, shard) in shards.iter().enumerate() {
-        let is_of_shard = |mask: u64| mask & (1 << at) != 0;
-        let of_shard: Vec<_> = if at == last {
-            let events = std::mem::take(&mut events).into_iter();
-            events.filter(|(mask, _)| is_of_shard(*mask)).map(|(_, event)| event).collect()
-        } else {
-            events.iter().filter(|(mask, _)| is_of_shard(*mask)).map(|(_, event)| event.clone()).collect()
-        };
-        if of_shard.is_empty() {
+    let told = by_shard(std::mem::take(&mut hub.events), shards.len());
+    for (at, (shard, events)) in shards.iter().zip(told).enumerate() {
+        if events.is_empty() {
             continue;
         }
         loop {
@@ -209,7 +190,7 @@ async fn hand_over(hub: &mut Hub, shards: &[ShardLink], wishes: &mut mpsc::Recei
                 biased;
                 room = shard.events.reserve() => {
                     match room {
-                        Ok(room) => room.send(of_shard),
+                        Ok(room) => room.send(events),
                         Err(_) => tracing::debug!(shard = at, "a shard has ended"),
                     }
                     break;

@@ -11,7 +11,6 @@ mod client_frame;
 mod command_rate;
 mod connection;
 mod kernel;
-mod pacing;
 mod sockets;
 mod tell;
 
@@ -26,9 +25,6 @@ use tickwire_wire::{CloseCode, Encoding};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use pacing::Pacer;
-pub use pacing::Pacing;
-
 use crate::admin_sessions::Look;
 use crate::clock::Clock;
 use crate::framing::WebSocket;
@@ -39,6 +35,7 @@ use command_rate::Verdict;
 use connection::{Connection, Phase};
 use sockets::Sockets;
 use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, SessionKey};
+use tickwire_core::schedule::{Pacing, ShardSchedule, Step};
 use tickwire_core::vocabulary::{Event, Wish};
 
 const TICK: Duration = Duration::from_millis(50);
@@ -53,12 +50,6 @@ const ANSWER_GRACE: Duration = Duration::from_millis(200);
 const SCRATCH_BYTES_MIN: usize = 64 << 10;
 /// Batches of events that wait for a shard, and that it takes at once.
 pub(crate) const EVENT_BATCHES_MAX: usize = 16;
-/// How long what cannot be written yet is collected before it is taken.
-const GATHER: Duration = Duration::from_micros(300);
-/// The same where all sessions have delivery windows and those who wanted what came last rest.
-const GATHER_RESTING: Duration = Duration::from_micros(1300);
-/// Sessions that are written to before events are taken again.
-const WRITES_TOGETHER: usize = 32;
 /// Reads of one session before the others get their turn.
 const READS_MAX: usize = 16;
 
@@ -172,24 +163,14 @@ pub(crate) async fn run(setup: ShardSetup) {
     };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut write_at = Instant::now();
-    let mut pacer = Pacer::new(pacing, write_at.into_std());
+    let mut schedule = ShardSchedule::new(pacing, clock.now());
     let mut readiness = Vec::new();
-    let mut ready = Vec::new();
-    let (mut is_paced, mut gathering, mut take_at) = (false, None, write_at);
     let mut open = true;
     while open || shard.engine.sessions() > 0 {
-        let now = Instant::now();
-        let due = shard.engine.next_due();
-        let due_in = due.map(|due| Duration::from_nanos(due.saturating_sub(clock.now())));
-        let has_ready = shard.engine.has_ready();
-        let takes_events = !has_ready && gathering.is_none();
-        // A timer of the runtime is up to a millisecond late: what is due is not left to it.
-        let may_write = write_at <= now;
-        is_paced &= has_ready || !may_write;
-        let may_gather = is_paced || shard.engine.sessions() == 0;
-        let wait = gathering.or(may_gather.then_some(GATHER)).unwrap_or_default();
-        patience.store(wait.as_micros() as u32, Ordering::Relaxed);
+        let now = clock.now();
+        let plan = schedule.plan(&shard.engine, now);
+        let wake_in = plan.wake_at.map(|at| Duration::from_nanos(at.saturating_sub(now)));
+        patience.store((plan.patience_ns / 1_000) as u32, Ordering::Relaxed);
         tokio::select! {
             biased;
             order = orders.recv(), if open => match order {
@@ -213,30 +194,25 @@ pub(crate) async fn run(setup: ShardSetup) {
                     }
                 }
             }
-            () = at_last(due_in), if due_in.is_some() => shard.engine.on_timer(clock.now()),
-            () = tokio::time::sleep_until(write_at), if has_ready && !may_write => {}
-            () = std::future::ready(()), if has_ready && may_write => {
-                shard.take_batches(&mut events);
-                let began = Instant::now();
-                shard.engine.take_ready(&mut ready);
-                for sessions in ready.chunks(WRITES_TOGETHER) {
-                    for key in sessions {
-                        shard.write(*key);
+            // A timer of the runtime is up to a millisecond late: what is due is not left to it.
+            () = at_last(wake_in), if wake_in.is_some() => schedule.on_time(&mut shard.engine, clock.now()),
+            () = std::future::ready(()), if plan.writes => {
+                schedule.begin_round(clock.now());
+                while let Some(step) = schedule.step(&mut shard.engine) {
+                    match step {
+                        Step::TakeEvents => shard.take_batches(&mut events),
+                        Step::Write(sessions) => {
+                            for at in sessions {
+                                shard.write(schedule.sessions()[at]);
+                            }
+                        }
+                        // The hub is a task of this thread, or a thread that may share this core.
+                        Step::Yield if has_hub => tokio::task::yield_now().await,
+                        Step::Yield => std::thread::yield_now(),
                     }
-                    // What comes meanwhile still goes to those whose turn is to come: the hub gets to hand it over, as
-                    // a task of this thread or as a thread that may share this core.
-                    if has_hub {
-                        tokio::task::yield_now().await;
-                    } else {
-                        std::thread::yield_now();
-                    }
-                    shard.take_batches(&mut events);
                 }
-                ready.clear();
                 shard.note_passages();
-                let ended = Instant::now();
-                let wait = pacer.wait_after(began.into_std(), ended.into_std());
-                (is_paced, write_at) = (!wait.is_zero(), ended + wait);
+                schedule.end_round(clock.now());
                 // Sockets get their turn between two rounds: only a loop that waits lets the runtime look at them.
                 tokio::task::yield_now().await;
             }
@@ -246,15 +222,11 @@ pub(crate) async fn run(setup: ShardSetup) {
                 }
                 tokio::task::yield_now().await;
             }
-            () = tokio::time::sleep_until(take_at), if gathering.is_some() => gathering = None,
             // While it waits to write it is not woken for events: they are taken together, before the round.
-            Some(batch) = events.recv(), if takes_events => {
+            Some(batch) = events.recv(), if plan.takes_events => {
                 shard.take_events(&batch);
                 shard.take_batches(&mut events);
-                // All that wanted them rest: the next may wait, too.
-                let wait = if shard.engine.has_windows_only() { GATHER_RESTING } else { GATHER };
-                gathering = (!shard.engine.has_ready()).then_some(wait);
-                take_at = Instant::now() + wait;
+                schedule.on_events(&shard.engine, clock.now());
             }
         }
         let asked: Vec<_> = shard.engine.take_wishes().collect();

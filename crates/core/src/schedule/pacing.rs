@@ -6,14 +6,14 @@
 //! writes, rounds wait and each write carries more. (A token bucket, in the form of the generic cell rate algorithm of
 //! ITU-T I.371: one number, the time up to which the share is spent.)
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Waits below this are not slept: the runtime's timers count milliseconds. What is due is written after the next batch
 /// of events.
-const SLEEP_MIN: Duration = Duration::from_micros(300);
+const SLEEP_MIN_NS: u64 = 300_000;
 
 /// More than any round costs, and little enough to be added to a time.
-const COST_MAX: Duration = Duration::from_secs(3600);
+const COST_MAX_NS: f64 = 3.6e12;
 
 /// How long to wait between rounds of writing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,27 +32,29 @@ impl Default for Pacing {
     }
 }
 
-/// See the module.
+/// See the module. Times are nanoseconds of one steady clock.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     pacing: Pacing,
     /// The share of the core is spent up to then.
-    spent_to: Instant,
+    spent_to: u64,
 }
 
 impl Pacer {
-    pub(crate) fn new(pacing: Pacing, now: Instant) -> Self {
+    pub(crate) fn new(pacing: Pacing, now: u64) -> Self {
         Self { pacing, spent_to: now }
     }
 
-    /// A round is over: how long to wait before the next; zero where it is not worth sleeping.
-    pub(crate) fn wait_after(&mut self, began: Instant, ended: Instant) -> Duration {
+    /// A round is over: nanoseconds to wait before the next; 0 where it is not worth sleeping.
+    pub(crate) fn wait_after(&mut self, began: u64, ended: u64) -> u64 {
         let Pacing { ratio, wait_max } = self.pacing;
-        let cost = (ended - began).as_secs_f64() * (1.0 + ratio);
-        let cost = Duration::try_from_secs_f64(cost).map_or(COST_MAX, |cost| cost.min(COST_MAX));
-        self.spent_to = (self.spent_to.max(began) + cost).min(ended + 2 * wait_max);
-        let wait = self.spent_to.saturating_duration_since(ended + wait_max);
-        if wait < SLEEP_MIN { Duration::ZERO } else { wait }
+        let wait_max = wait_max.as_nanos() as u64;
+        let cost = ended.saturating_sub(began) as f64 * (1.0 + ratio);
+        let cost = if cost.is_finite() { cost.clamp(0.0, COST_MAX_NS) } else { COST_MAX_NS } as u64;
+        self.spent_to =
+            (self.spent_to.max(began) + cost).min(ended.saturating_add(wait_max.saturating_mul(2)));
+        let wait = self.spent_to.saturating_sub(ended.saturating_add(wait_max));
+        if wait < SLEEP_MIN_NS { 0 } else { wait }
     }
 }
 
@@ -60,14 +62,14 @@ impl Pacer {
 mod tests {
     use super::*;
 
-    const MS: Duration = Duration::from_millis(1);
+    const US: u64 = 1_000;
+    const MS: u64 = 1_000 * US;
 
     /// Rounds of `took` that begin when they may, and not more often than one each `every`: the mean wait and the longest
     /// after each had its effect, in microseconds.
-    fn waits(pacing: Pacing, took: Duration, every: Duration) -> (u128, u128) {
-        let start = Instant::now();
-        let (mut now, mut pacer) = (start, Pacer::new(pacing, start));
-        let (mut sum, mut longest) = (Duration::ZERO, Duration::ZERO);
+    fn waits(pacing: Pacing, took: u64, every: u64) -> (u64, u64) {
+        let (mut now, mut pacer) = (MS, Pacer::new(pacing, MS));
+        let (mut sum, mut longest) = (0, 0);
         for round in 0..1_000 {
             let wait = pacer.wait_after(now, now + took);
             if round >= 500 {
@@ -75,51 +77,50 @@ mod tests {
             }
             now = (now + took + wait).max(now + every);
         }
-        (sum.as_micros() / 500, longest.as_micros())
+        (sum / 500 / US, longest / US)
     }
 
-    fn pacing(ratio: f64, wait_max: Duration) -> Pacing {
-        Pacing { ratio, wait_max }
+    fn pacing(ratio: f64, wait_max_ms: u64) -> Pacing {
+        Pacing { ratio, wait_max: Duration::from_millis(wait_max_ms) }
     }
 
     #[test]
     fn within_its_share_writing_never_waits() {
         for (took, every) in [(100, 1_000), (390, 1_000), (1_500, 4_000)] {
-            let (took, every) = (Duration::from_micros(took), Duration::from_micros(every));
-            assert_eq!(waits(Pacing::default(), took, every), (0, 0), "{took:?} of each {every:?}");
+            assert_eq!(waits(Pacing::default(), took * US, every * US), (0, 0), "{took} of each {every} us");
         }
     }
 
     #[test]
     fn beyond_it_rounds_wait_for_a_multiple_of_what_they_take() {
         for took in [200, 700, 1_300] {
-            let (mean, _) = waits(Pacing::default(), Duration::from_micros(took), Duration::ZERO);
-            let expected = u128::from(took) * 3 / 2;
+            let (mean, _) = waits(Pacing::default(), took * US, 0);
+            let expected = took * 3 / 2;
             assert!(mean.abs_diff(expected) < expected / 20, "{took}: {mean}");
         }
     }
 
     #[test]
     fn no_wait_is_longer_than_the_longest() {
-        assert_eq!(waits(Pacing::default(), 3 * MS, Duration::ZERO), (2_000, 2_000));
-        assert_eq!(waits(Pacing::default(), 10_000 * MS, Duration::ZERO), (2_000, 2_000));
+        assert_eq!(waits(Pacing::default(), 3 * MS, 0), (2_000, 2_000));
+        assert_eq!(waits(Pacing::default(), 10_000 * MS, 0), (2_000, 2_000));
         for ratio in [f64::INFINITY, f64::NAN] {
-            assert_eq!(waits(pacing(ratio, 4 * MS), 5 * MS, Duration::ZERO).1, 4_000, "{ratio}");
+            assert_eq!(waits(pacing(ratio, 4), 5 * MS, 0).1, 4_000, "{ratio}");
         }
     }
 
     #[test]
     fn without_a_ratio_or_a_longest_wait_it_does_not_wait() {
-        assert_eq!(waits(pacing(0.0, 4 * MS), 5 * MS, Duration::ZERO), (0, 0));
-        assert_eq!(waits(pacing(1.5, Duration::ZERO), 5 * MS, Duration::ZERO), (0, 0));
+        assert_eq!(waits(pacing(0.0, 4), 5 * MS, 0), (0, 0));
+        assert_eq!(waits(pacing(1.5, 0), 5 * MS, 0), (0, 0));
     }
 
     #[test]
     fn what_is_saved_is_bounded() {
-        let start = Instant::now();
+        let start = MS;
         let mut pacer = Pacer::new(Pacing::default(), start);
         let late = start + 60_000 * MS;
-        assert_eq!(pacer.wait_after(late, late + MS), Duration::ZERO);
+        assert_eq!(pacer.wait_after(late, late + MS), 0);
         assert_eq!(pacer.wait_after(late + MS, late + 5 * MS / 2), 7 * MS / 4);
     }
 }

@@ -1,0 +1,12 @@
+//! What the loops around hub and engine do next, decided without a runtime: when to write, to gather, to take events, and how
+//! long to wait. The loops of the gateway and the simulation both ask here, so what is simulated is what runs.
+//!
+//! All times are nanoseconds of one clock that never goes back, the one that hub and engine are told.
+
+mod hub;
+mod pacing;
+mod shard;
+
+pub use hub::{HubSchedule, TURN_EVENTS_MAX, by_shard};
+pub use pacing::Pacing;
+pub use shard::{Plan, ShardSchedule, Step};

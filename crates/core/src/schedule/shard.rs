@@ -1,0 +1,155 @@
+//! The order of a shard's work.
+//!
+//! What is ready is written in rounds. How soon the next one may begin is decided by the pacing. While nothing can be written,
+//! or nobody wants it yet, events are gathered: to wake a thread for each costs more than most of what it then does.
+
+use std::ops::Range;
+
+use super::pacing::{Pacer, Pacing};
+use crate::engine::{Engine, SessionKey};
+
+/// How long what cannot be written yet is gathered before it is taken.
+const GATHER_NS: u64 = 300_000;
+/// The same where all sessions have delivery windows, and those who wanted what came last rest.
+const GATHER_RESTING_NS: u64 = 1_300_000;
+/// Sessions that are written to before events are taken again.
+const WRITES_TOGETHER: usize = 32;
+
+/// What a shard does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Begin a round of writing.
+    pub writes: bool,
+    /// Take events as they come. Otherwise they wait for the round.
+    pub takes_events: bool,
+    /// When [`ShardSchedule::on_time`] has something to do, if nothing else happens before.
+    pub wake_at: Option<u64>,
+    /// Nobody here wants the next events before so many nanoseconds have passed: the hub may gather them.
+    pub patience_ns: u64,
+}
+
+/// The next step of a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Take the events that wait, without waiting for more.
+    TakeEvents,
+    /// Write to these sessions: places in [`ShardSchedule::sessions`].
+    Write(Range<usize>),
+    /// Let others have the processor: what comes meanwhile still goes to those whose turn is to come.
+    Yield,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Begins,
+    Writes,
+    Yields,
+    TakesEvents,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct ShardSchedule {
+    pacer: Pacer,
+    /// No round begins before.
+    write_at: u64,
+    /// The last round was followed by a wait.
+    is_paced: bool,
+    /// Events are gathered until then, for so long.
+    gathers: Option<(u64, u64)>,
+    /// The round: its sessions, how many of them were written to, and what comes next.
+    sessions: Vec<SessionKey>,
+    written: usize,
+    phase: Phase,
+    began: u64,
+}
+
+impl ShardSchedule {
+    /// A schedule that begins now.
+    pub fn new(pacing: Pacing, now: u64) -> Self {
+        Self {
+            pacer: Pacer::new(pacing, now),
+            write_at: now,
+            is_paced: false,
+            gathers: None,
+            sessions: Vec::new(),
+            written: 0,
+            phase: Phase::Begins,
+            began: now,
+        }
+    }
+
+    /// What to do now. Asked anew after everything that happened.
+    pub fn plan(&mut self, engine: &Engine, now: u64) -> Plan {
+        let has_ready = engine.has_ready();
+        let may_write = self.write_at <= now;
+        self.is_paced &= has_ready || !may_write;
+        let may_gather = self.is_paced || engine.sessions() == 0;
+        let gathers = self.gathers.map(|(_, length)| length);
+        let write_at = (has_ready && !may_write).then_some(self.write_at);
+        let take_at = self.gathers.map(|(until, _)| until);
+        Plan {
+            writes: has_ready && may_write,
+            takes_events: !has_ready && self.gathers.is_none(),
+            wake_at: engine.next_due().into_iter().chain(write_at).chain(take_at).min(),
+            patience_ns: gathers.or(may_gather.then_some(GATHER_NS)).unwrap_or_default(),
+        }
+    }
+
+    /// [`Plan::wake_at`] came.
+    pub fn on_time(&mut self, engine: &mut Engine, now: u64) {
+        if engine.next_due().is_some_and(|due| due <= now) {
+            engine.on_timer(now);
+        }
+        self.gathers.take_if(|(until, _)| *until <= now);
+    }
+
+    /// Events were taken as they came, outside of a round.
+    pub fn on_events(&mut self, engine: &Engine, now: u64) {
+        // All that wanted them rest: the next may wait, too.
+        let wait = if engine.has_windows_only() { GATHER_RESTING_NS } else { GATHER_NS };
+        self.gathers = (!engine.has_ready()).then_some((now + wait, wait));
+    }
+
+    /// A round begins.
+    pub fn begin_round(&mut self, now: u64) {
+        (self.began, self.written, self.phase) = (now, 0, Phase::Begins);
+        self.sessions.clear();
+    }
+
+    /// The next step of the round; `None` when it is over.
+    pub fn step(&mut self, engine: &mut Engine) -> Option<Step> {
+        match self.phase {
+            Phase::Begins => {
+                self.phase = Phase::Writes;
+                return Some(Step::TakeEvents);
+            }
+            Phase::Writes if self.written == 0 => engine.take_ready(&mut self.sessions),
+            Phase::Writes => {}
+            Phase::Yields => {
+                self.phase = Phase::TakesEvents;
+                return Some(Step::Yield);
+            }
+            Phase::TakesEvents => {
+                self.phase = Phase::Writes;
+                return Some(Step::TakeEvents);
+            }
+        }
+        let from = self.written;
+        self.written = (from + WRITES_TOGETHER).min(self.sessions.len());
+        self.phase = Phase::Yields;
+        (from < self.written).then_some(Step::Write(from..self.written))
+    }
+
+    /// The sessions of the round.
+    pub fn sessions(&self) -> &[SessionKey] {
+        &self.sessions
+    }
+
+    /// A round is over.
+    pub fn end_round(&mut self, now: u64) {
+        let wait = self.pacer.wait_after(self.began, now);
+        (self.is_paced, self.write_at) = (wait > 0, now + wait);
+        self.sessions.clear();
+    }
+}
