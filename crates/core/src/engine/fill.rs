@@ -36,7 +36,7 @@ pub(crate) fn fill(
     topics: &mut Topics,
     (budget, now): (usize, u64),
     noted: &mut Noted,
-    framing: &impl Framing,
+    framing: &dyn Framing,
     out: &mut Vec<u8>,
 ) -> bool {
     let begin = out.len();
@@ -86,7 +86,7 @@ fn message(
     topics: &mut Topics,
     (budget, now): (usize, u64),
     noted: &mut Noted,
-    framing: &impl Framing,
+    framing: &dyn Framing,
     out: &mut Vec<u8>,
 ) -> bool {
     let head = out.len();

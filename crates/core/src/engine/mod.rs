@@ -358,7 +358,7 @@ impl Engine {
 
     /// Appends to `out` what a session is to be sent now, as whole frames. A blocked session gets nothing, except the last
     /// bytes of one that is being closed.
-    pub fn fill(&mut self, key: SessionKey, now: u64, framing: &impl Framing, out: &mut Vec<u8>) -> Filled {
+    pub fn fill(&mut self, key: SessionKey, now: u64, framing: &dyn Framing, out: &mut Vec<u8>) -> Filled {
         self.now = now;
         let budget = self.write_budget();
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
