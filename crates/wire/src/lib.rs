@@ -21,6 +21,7 @@
 
 mod book;
 pub mod bus_frame;
+mod channel;
 mod close;
 mod codec;
 pub mod decimal;
@@ -36,6 +37,7 @@ pub mod subject;
 mod symbol;
 
 pub use book::{Applied, BookError, BookState};
+pub use channel::Class;
 pub use close::{CloseCode, may_retry};
 pub use codec::{
     Batch, DecodeError, Encoding, command_id, decode_command, encode_command, encode_message,

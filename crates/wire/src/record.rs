@@ -88,13 +88,9 @@ impl Record {
         }
     }
 
-    /// What "newest" is decided by within the record's channel: the newest record of each key is the state. Bars have a key
-    /// for each interval, and another for corrections of closed bars, which say nothing about the running one.
+    /// What "newest" is decided by within the record's channel: the newest record of each key is the state.
     pub fn conflation_key(&self) -> u64 {
-        match &self.body {
-            Body::Bar(bar) => bar.interval << 1 | u64::from(bar.correction),
-            _ => 0,
-        }
+        self.channel().conflation_key(&self.body)
     }
 
     pub(crate) fn receive_delay(&self) -> i64 {
@@ -113,39 +109,4 @@ pub fn book_checksum(bids: impl Iterator<Item = Level>, asks: impl Iterator<Item
         end += 16;
     }
     crc32fast::hash(&bytes[..end])
-}
-
-impl Channel {
-    /// All seven.
-    pub const ALL: [Self; 7] =
-        [Self::Quote, Self::Trade, Self::Book, Self::Bar, Self::Stat, Self::Status, Self::Instrument];
-
-    /// Its name, in commands, subjects and the JSON twin.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Quote => "quote",
-            Self::Trade => "trade",
-            Self::Book => "book",
-            Self::Bar => "bar",
-            Self::Stat => "stat",
-            Self::Status => "status",
-            Self::Instrument => "instrument",
-        }
-    }
-
-    /// The channel of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|channel| channel.name() == name)
-    }
-
-    /// Every record is delivered, or announced in a gap. Else the newest supersedes older ones.
-    pub fn is_lossless(self) -> bool {
-        matches!(self, Self::Trade | Self::Status | Self::Instrument)
-    }
-
-    /// Never dropped, whatever the pressure.
-    pub fn is_critical(self) -> bool {
-        matches!(self, Self::Status | Self::Instrument)
-    }
 }

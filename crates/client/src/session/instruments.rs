@@ -9,9 +9,6 @@ use super::account::Account;
 use super::books::SyncedBook;
 use super::numbering::Numbering;
 
-/// Channels are numbered from 1.
-const CHANNEL_SLOTS: usize = Channel::ALL.len() + 1;
-
 /// One channel of one instrument.
 #[derive(Debug, Default)]
 pub(crate) struct Subscription {
@@ -39,7 +36,7 @@ pub(crate) struct LastQuote {
 pub(crate) struct Instrument {
     pub(crate) scale: Arc<Scale>,
     pub(crate) venue: Arc<str>,
-    subscriptions: [Option<Subscription>; CHANNEL_SLOTS],
+    subscriptions: [Option<Subscription>; Channel::SLOTS],
     pub(crate) quote: Option<LastQuote>,
     pub(crate) book: Option<Box<SyncedBook>>,
 }

@@ -160,7 +160,7 @@ impl Engine {
         let index = info.index as usize;
         if self.instruments.len() <= index {
             self.instruments.resize(index + 1, None);
-            self.topics.resize_with((index + 1) * 8, || None);
+            self.topics.resize_with(TopicId::count(index + 1), || None);
         }
         let is_new = self.instruments[index].replace(Arc::clone(info)).is_none();
         let names = self.names.entry(info.name.venue.clone()).or_default();

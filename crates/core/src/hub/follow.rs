@@ -277,7 +277,7 @@ impl Followed {
     }
 
     fn keep_latest(&mut self, update: &Arc<Update>) {
-        let key = if self.channel == Channel::Bar { update.record().conflation_key() } else { 0 };
+        let key = update.record().conflation_key();
         match self.latest.iter_mut().find(|(known, _)| *known == key) {
             Some((_, latest)) => *latest = Arc::clone(update),
             None => self.latest.push((key, Arc::clone(update))),

@@ -10,23 +10,28 @@ pub struct VenueIndex(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u32);
 
-/// Numbers below this are taken by the channels of one instrument.
-const CHANNELS: u32 = 8;
+/// Numbers of topics that one instrument takes.
+const SLOTS: u32 = Channel::SLOTS as u32;
 
 impl TopicId {
     /// The topic of an instrument's channel.
     pub fn new(instrument_index: u32, channel: Channel) -> Self {
-        Self(instrument_index * CHANNELS + channel as u32)
+        Self(instrument_index * SLOTS + channel as u32)
+    }
+
+    /// Topics that so many instruments may have: all their ids are below.
+    pub fn count(instruments: usize) -> usize {
+        instruments * Channel::SLOTS
     }
 
     /// Dense index of the instrument.
     pub fn instrument_index(self) -> u32 {
-        self.0 / CHANNELS
+        self.0 / SLOTS
     }
 
     /// Its channel.
     pub fn channel(self) -> Channel {
-        Channel::try_from((self.0 % CHANNELS) as i32).unwrap_or_default()
+        Channel::try_from((self.0 % SLOTS) as i32).unwrap_or_default()
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct InstrumentState {
     pub(crate) book_gap: Option<Record>,
     /// Event and receive time of the last change of the book.
     pub(crate) book_times: (u64, u64),
-    numberings: [Numbering; 7],
-    subjects: [Subject; 7],
+    numberings: [Numbering; Channel::COUNT],
+    subjects: [Subject; Channel::COUNT],
 }
 
 /// Of one channel.
@@ -48,7 +48,7 @@ pub(crate) struct Numbering {
 impl InstrumentState {
     pub(crate) fn new(index: u32, id: u32, definition: &Instrument) -> Result<Self, SubjectError> {
         let subject = |channel: Channel| Subject::data(&definition.venue, channel.name(), &definition.symbol);
-        let [quote, trade, book, bar, stat, status, instrument] = Channel::ALL;
+        let subjects = Channel::ALL.into_iter().map(subject).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             index,
             id,
@@ -64,26 +64,18 @@ impl InstrumentState {
             status: None,
             book_gap: None,
             book_times: (0, 0),
-            numberings: [Numbering::default(); 7],
-            subjects: [
-                subject(quote)?,
-                subject(trade)?,
-                subject(book)?,
-                subject(bar)?,
-                subject(stat)?,
-                subject(status)?,
-                subject(instrument)?,
-            ],
+            numberings: [Numbering::default(); Channel::COUNT],
+            subjects: subjects.try_into().unwrap_or_else(|_| unreachable!("there is one for each channel")),
         })
     }
 
     /// Last sequence numbers, by channel.
-    pub(crate) fn sequences(&self) -> [u64; 7] {
+    pub(crate) fn sequences(&self) -> [u64; Channel::COUNT] {
         self.numberings.map(|numbering| numbering.sequence)
     }
 
     /// Its symbol was there before in this epoch.
-    pub(crate) fn go_on_behind(&mut self, sequences: [u64; 7]) {
+    pub(crate) fn go_on_behind(&mut self, sequences: [u64; Channel::COUNT]) {
         for (numbering, sequence) in self.numberings.iter_mut().zip(sequences) {
             numbering.sequence = sequence;
         }

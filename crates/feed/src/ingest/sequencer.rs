@@ -32,7 +32,7 @@ pub(crate) struct Sequencer<O> {
     numbers: InstrumentNumbers,
     /// Last sequence numbers of symbols that ended. One that is listed anew goes on behind them, so that a sequence number
     /// of a symbol's channel means one record in an epoch.
-    ended: HashMap<String, [u64; 7]>,
+    ended: HashMap<String, [u64; Channel::COUNT]>,
     time: SourceTime,
 }
 

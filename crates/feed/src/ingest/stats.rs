@@ -10,7 +10,7 @@ pub struct Tally {
     /// Records that got a number.
     pub records: u64,
     /// Of them by channel, in the order of [`Channel::ALL`]; gaps are not among these.
-    pub channels: [u64; 7],
+    pub channels: [u64; Channel::COUNT],
     /// Bus messages that the bus took.
     pub messages: u64,
     /// Bytes of them.
