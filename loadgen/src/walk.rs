@@ -92,6 +92,7 @@ fn market(record: &[u8]) -> Result<Option<Market>, Malformed> {
             0x62 => body(&mut found, Channel::Stat, &mut rest)?,
             0x6a => body(&mut found, Channel::Status, &mut rest)?,
             0x72 => body(&mut found, Channel::Instrument, &mut rest)?,
+            0xb2 => body(&mut found, Channel::Derivative, &mut rest)?,
             tag => skip(tag, &mut rest)?,
         }
     }

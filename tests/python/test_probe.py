@@ -15,8 +15,8 @@ import websockets
 FOLDER = codec.ROOT / "proto/vectors"
 FILES = {vector["name"]: vector["files"] for vector in json.loads((FOLDER / "manifest.json").read_text())["vectors"]}
 # Sequence numbers already used when a channel is granted, so that the vectors follow on them.
-USED = {"quote": 7, "trade": 76, "book": 40, "bar": 12, "stat": 5, "status": 2, "instrument": 1}
-STATE = ["quote", "book_snapshot", "bar", "stat", "status", "instrument"]
+USED = {"quote": 7, "trade": 76, "book": 40, "bar": 12, "stat": 5, "status": 2, "instrument": 1, "derivative": 21}
+STATE = ["quote", "book_snapshot", "bar", "stat", "status", "instrument", "derivative"]
 LIVE = ["quote_no_ask", "trade", "gap", "book_delta", "book_merged", "bar_closed", "heartbeat"]
 
 

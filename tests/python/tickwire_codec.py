@@ -21,7 +21,7 @@ BITS = 1 << 64
 
 PRICES = {"price", "open", "high", "low", "close", "last"}
 SIZES = {"size", "volume", "tick_size", "lot_size"}
-WIDE = {"event_time", "receive_time", "open_time", "since", "epoch", "time", "sent_time"}
+WIDE = {"event_time", "receive_time", "open_time", "since", "epoch", "time", "sent_time", "next_funding_time"}
 
 
 def _compile():
@@ -120,7 +120,7 @@ def _decode_proto(payload):
             bid_price = record.bid_price if record.HasField("bid_price") else None
             ask_offset = record.ask_offset if record.HasField("ask_offset") else None
             out.append(_record(kind, header, _quote(bid_price, record.bid_size, ask_offset, record.ask_size)))
-        elif field.number <= 15:
+        elif field.number <= 15 or kind == "derivative":
             out.append(_record(kind, header, _from_pb(field.message_type, getattr(record, kind))))
         else:
             out.append({"type": kind, **_from_pb(field.message_type, getattr(record, kind))})
@@ -141,7 +141,7 @@ def _decode_msgpack(payload):
             out.append(_record("quote", rest[:4], _quote(*rest[4:8])))
         elif number < 8 or field is None:
             continue
-        elif number <= 15:
+        elif number <= 15 or field.name == "derivative":
             out.append(_record(field.name, rest[:4], _from_array(field.message_type, rest[4])))
         else:
             out.append({"type": field.name, **_from_array(field.message_type, rest[0])})
@@ -151,6 +151,10 @@ def _decode_msgpack(payload):
 def digits(text):
     assert re.fullmatch(r"-?\d+(\.\d+)?", text), text
     return int(text.replace(".", ""))
+
+
+def _decimals(text):
+    return len(text.partition(".")[2])
 
 
 def _pair(price, size):
@@ -185,6 +189,12 @@ def from_twin(line):
         out = {"correction": False, "incomplete": False, **out}
     elif kind == "stat":
         out = {"incomplete": False, **out}
+    elif kind == "derivative":
+        prices = [out[field] for field in ("mark_price", "index_price") if out[field] is not None]
+        out["price_decimals"] = max(map(_decimals, prices), default=0)
+        out["rate_decimals"] = _decimals(out["funding_rate"] or "")
+        for field in ("mark_price", "index_price", "funding_rate", "open_interest"):
+            out[field] = None if out[field] is None else digits(out[field])
     elif kind == "trade":
         out = {"id_text": "", **out, "id": int(out.get("id", 0))}
     if kind in ("trade", "bar", "stat", "instrument"):

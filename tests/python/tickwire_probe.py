@@ -17,7 +17,7 @@ import zlib
 import tickwire_codec as codec
 import websockets
 
-CHANNELS = ["quote", "trade", "book", "bar", "stat", "status", "instrument"]
+CHANNELS = ["quote", "trade", "book", "bar", "stat", "status", "instrument", "derivative"]
 LOSSLESS = {"trade", "status", "instrument"}
 MARKET_DATA = {*CHANNELS, "gap"}
 

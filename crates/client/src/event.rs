@@ -139,6 +139,14 @@ impl fmt::Display for Update {
                 let last = stat.last.map_or_else(|| "-".to_owned(), price);
                 write!(f, "last {last} volume {} in {} trades", size(stat.volume), stat.trades)
             }
+            Body::Derivative(derivative) => {
+                let number = |value: Option<i64>, decimals| {
+                    value.map_or_else(|| "-".to_owned(), |value| decimal_text(value, decimals))
+                };
+                let mark = number(derivative.mark_price, derivative.price_decimals);
+                let rate = number(derivative.funding_rate, derivative.rate_decimals);
+                write!(f, "mark {mark} funding {rate}")
+            }
             Body::Status(status) => {
                 let state = status.state().as_str_name().trim_start_matches("TRADING_STATE_");
                 write!(f, "{} {}", state.to_ascii_lowercase(), status.reason)
@@ -149,6 +157,14 @@ impl fmt::Display for Update {
             Body::Gap(gap) => write!(f, "gap from {} to {}", gap.first_sequence, gap.last_sequence),
         }
     }
+}
+
+/// A decimal number as text: `value * 10^-decimals`, with all its decimals. For the fields of a record that have decimals of
+/// their own.
+pub fn decimal_text(value: i64, decimals: u32) -> String {
+    let mut text = String::new();
+    decimal::write(&mut text, value, decimals);
+    text
 }
 
 /// A price at a scale, exact, with all decimals.
@@ -209,13 +225,13 @@ impl GapEvent {
 /// Where records were lost, whether anything repairs that, and what comes next: by the cause of a gap and its channel.
 /// Nothing ever brings the records of a gap back; what is shown may become right again.
 pub fn explanation(cause: GapCause, channel: Channel) -> &'static str {
-    use Channel::{Bar, Book, Quote, Stat};
+    use Channel::{Bar, Book, Derivative, Quote, Stat};
     // One sentence for each pair, so that nobody has to put one together.
     macro_rules! after {
         ($lost:literal) => {
             match channel {
                 Book => concat!($lost, "; the book is wrong until its next snapshot, which comes by itself"),
-                Quote | Stat => {
+                Quote | Stat | Derivative => {
                     concat!($lost, "; what is shown is old until the next record, which is the newest")
                 }
                 Bar => concat!($lost, "; a bar may be missing or old, later ones are right"),

@@ -79,8 +79,8 @@ pub use builder::Builder;
 pub use client::Client;
 pub use error::{CommandError, ConnectError, Disconnect};
 pub use event::{
-    Batch, Event, GapEvent, LedgerFault, LedgerMismatch, NoticedBy, Outcome, State, Update, explanation,
-    price_text, size_text,
+    Batch, Event, GapEvent, LedgerFault, LedgerMismatch, NoticedBy, Outcome, State, Update, decimal_text,
+    explanation, price_text, size_text,
 };
 pub use handle::{Handle, Options};
 pub use handshake::{BoxTransport, Transport};

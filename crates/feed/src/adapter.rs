@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::Future;
 
-use tickwire_wire::{Channel, Instrument, Level, Quote, Status, Trade};
+use tickwire_wire::{Channel, Derivative, Instrument, Level, Quote, Status, Trade};
 
 /// A source of market data of one venue.
 pub trait Adapter: Send {
@@ -94,6 +94,8 @@ pub enum MarketBody {
     BookSnapshot(Levels),
     /// Changed levels, best first; size 0 removes.
     BookDelta(Levels),
+    /// What the venue says of a derivative beside its market.
+    Derivative(Derivative),
     /// Whether it trades.
     Status(Status),
     /// Events are missing between the venue and here. A book is broken from here on until a snapshot comes.

@@ -36,6 +36,7 @@ const ROWS: &[Row] = &[
     row(Channel::Stat, "stat", Class::Conflated),
     row(Channel::Status, "status", Class::Critical),
     row(Channel::Instrument, "instrument", Class::Critical),
+    row(Channel::Derivative, "derivative", Class::Conflated),
 ];
 
 /// Bars have a key for each interval, and another for corrections of closed bars, which say nothing about the running one.

@@ -46,9 +46,9 @@ pub use codec::{
 pub use message::{Command, Message};
 pub use number::InstrumentNumbers;
 pub use pb::{
-    Bar, Channel, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello, Instrument, Ledger,
-    LedgerEntry, LedgerRequest, Limits, Notice, Position, Receipt, Refused, Resume, ResumePosition, SetRate,
-    Side, Stat, Status, Subscribe, Subscribed, Trade, TradingState, Unsubscribe,
+    Bar, Channel, Derivative, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello, Instrument,
+    Ledger, LedgerEntry, LedgerRequest, Limits, Notice, Position, Receipt, Refused, Resume, ResumePosition,
+    SetRate, Side, Stat, Status, Subscribe, Subscribed, Trade, TradingState, Unsubscribe,
 };
 pub use record::{Body, Book, Level, Quote, Record, Scale, book_checksum};
 pub use subject::Subject;

@@ -37,6 +37,7 @@ const NOTICE: u8 = 18;
 const HEARTBEAT: u8 = 19;
 const LEDGER: u8 = 20;
 const ERROR: u8 = 21;
+const DERIVATIVE: u8 = 22;
 
 pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
     write(message, out);
@@ -177,6 +178,7 @@ impl Serialize for Record {
             Body::Stat(body) => (STAT, i, s, t, d, body).serialize(serializer),
             Body::Status(body) => (STATUS, i, s, t, d, body).serialize(serializer),
             Body::Instrument(body) => (INSTRUMENT, i, s, t, d, body).serialize(serializer),
+            Body::Derivative(body) => (DERIVATIVE, i, s, t, d, body).serialize(serializer),
             Body::Gap(body) => (GAP, i, s, t, d, body).serialize(serializer),
         }
     }
@@ -211,7 +213,7 @@ fn read_message<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<Option<Message>, 
     let kind: u64 = element(seq)?;
     Ok(Some(match u8::try_from(kind).unwrap_or(0) {
         SENT => Message::Sent(element(seq)?),
-        QUOTE..=GAP => Message::Record(read_record(kind as u8, seq)?),
+        QUOTE..=GAP | DERIVATIVE => Message::Record(read_record(kind as u8, seq)?),
         HELLO => Message::Hello(body(seq)?),
         SUBSCRIBED => Message::Subscribed(body(seq)?),
         NOTICE => Message::Notice(body(seq)?),
@@ -237,6 +239,7 @@ fn read_record<'de, A: SeqAccess<'de>>(kind: u8, seq: &mut A) -> Result<Record, 
         STAT => Body::Stat(body(seq)?),
         STATUS => Body::Status(body(seq)?),
         INSTRUMENT => Body::Instrument(body(seq)?),
+        DERIVATIVE => Body::Derivative(body(seq)?),
         _ => Body::Gap(body(seq)?),
     };
     let receive_time = u64::wrapping_add_signed(event_time, delay);

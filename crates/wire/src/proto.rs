@@ -125,6 +125,7 @@ fn record_to_pb(record: &Record) -> pb::Record {
         Body::Stat(body) => Pb::Stat(*body),
         Body::Status(body) => Pb::Status(body.clone()),
         Body::Instrument(body) => Pb::InstrumentDefinition(body.clone()),
+        Body::Derivative(body) => Pb::Derivative(*body),
         Body::Gap(body) => Pb::Gap(*body),
     });
     out
@@ -144,6 +145,7 @@ fn from_pb(pb: pb::Record) -> Result<Option<Message>, String> {
         Pb::Stat(body) => Body::Stat(body),
         Pb::Status(body) => Body::Status(body),
         Pb::InstrumentDefinition(body) => Body::Instrument(body),
+        Pb::Derivative(body) => Body::Derivative(body),
         Pb::Gap(body) => Body::Gap(body),
         Pb::Hello(m) => return Ok(Some(Message::Hello(m))),
         Pb::Subscribed(m) => return Ok(Some(Message::Subscribed(m))),

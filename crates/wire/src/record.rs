@@ -1,6 +1,6 @@
 //! Market data records, as programs use them.
 
-use crate::pb::{Bar, Channel, Gap, Instrument, Stat, Status, Trade};
+use crate::pb::{Bar, Channel, Derivative, Gap, Instrument, Stat, Status, Trade};
 
 /// One normalized event.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,7 @@ pub enum Body {
     Stat(Stat),
     Status(Status),
     Instrument(Instrument),
+    Derivative(Derivative),
     Gap(Gap),
 }
 
@@ -84,6 +85,7 @@ impl Record {
             Body::Stat(_) => Channel::Stat,
             Body::Status(_) => Channel::Status,
             Body::Instrument(_) => Channel::Instrument,
+            Body::Derivative(_) => Channel::Derivative,
             Body::Gap(gap) => gap.channel(),
         }
     }

@@ -120,7 +120,7 @@ impl ShardSchedule {
     /// The next step of the round; `None` when it is over.
     pub fn step(&mut self, engine: &mut Engine) -> Option<Step> {
         match self.phase {
-            Phase::Begins => {
+            Phase::Begins | Phase::TakesEvents => {
                 self.phase = Phase::Writes;
                 return Some(Step::TakeEvents);
             }
@@ -129,10 +129,6 @@ impl ShardSchedule {
             Phase::Yields => {
                 self.phase = Phase::TakesEvents;
                 return Some(Step::Yield);
-            }
-            Phase::TakesEvents => {
-                self.phase = Phase::Writes;
-                return Some(Step::TakeEvents);
             }
         }
         let from = self.written;

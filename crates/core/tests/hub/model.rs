@@ -16,6 +16,8 @@ use super::rig::{MS, body, catalogue, frame_bytes, frame_of, gap_body, limits, r
 use tickwire_core::hub::{Action, Hub, Target};
 use tickwire_core::vocabulary::{Event, TopicId, Wish};
 
+/// Channels.
+const COUNT: usize = Channel::COUNT;
 const STEP: u64 = 50 * MS;
 const BEAT: u64 = 500 * MS;
 /// A position is in so many beats.
@@ -74,7 +76,7 @@ pub(crate) struct World {
 
 /// Symbol and channel of a topic's number.
 fn parts(number: u8) -> (usize, Channel) {
-    (usize::from(number / 7), Channel::ALL[usize::from(number % 7)])
+    (usize::from(number) / COUNT, Channel::ALL[usize::from(number) % COUNT])
 }
 
 impl World {
@@ -165,7 +167,7 @@ impl World {
                 self.generation += 1;
                 self.inbox.push_back(BusEvent::Reconnected { generation: self.generation });
                 for run in &self.runs {
-                    let listed = |number: usize| run.numbers[number / 7] > 0;
+                    let listed = |number: usize| run.numbers[number / COUNT] > 0;
                     for (number, truth) in run.truths.iter().enumerate().filter(|(n, _)| listed(*n)) {
                         self.floors.insert((number, run.epoch), truth.sequence);
                     }
@@ -243,7 +245,7 @@ impl World {
             numbers,
             decimals,
             given: 200,
-            truths: vec![Truth::default(); 14],
+            truths: vec![Truth::default(); 2 * COUNT],
             catalogue: 0,
             beats: 0,
             started: self.now,
@@ -261,7 +263,7 @@ impl World {
         let Some(run) = self.run(run).filter(|run| run.numbers[symbol] > 0) else { return };
         let (number, epoch) = (run.numbers[symbol], run.epoch);
         run.catalogue += 1;
-        let truth = &mut run.truths[symbol * 7 + 6];
+        let truth = &mut run.truths[symbol * COUNT + Channel::Instrument as usize - 1];
         truth.sequence += 1;
         truth.beats = BEATS_PER_POSITION;
         let sequence = truth.sequence;
@@ -284,13 +286,13 @@ impl World {
         self.define(run, symbol, true, fate);
         if let Some(run) = self.run(run) {
             run.numbers[symbol] = 0;
-            for truth in &mut run.truths[symbol * 7..symbol * 7 + 7] {
+            for truth in &mut run.truths[symbol * COUNT..(symbol + 1) * COUNT] {
                 // Numbers go on where the symbol is listed anew.
                 *truth = Truth { sequence: truth.sequence, ..Truth::default() };
             }
             // What ended since the bus came back is caught up with otherwise.
             let of = run.epoch;
-            self.floors.retain(|(number, epoch), _| *epoch != of || number / 7 != symbol);
+            self.floors.retain(|(number, epoch), _| *epoch != of || number / COUNT != symbol);
         }
     }
 
@@ -379,7 +381,7 @@ impl World {
         run.next_beat = now + BEAT;
         run.beats += 1;
         let mut positions = Vec::new();
-        for number in 0..14 {
+        for number in 0..2 * COUNT as u8 {
             let (symbol, channel) = parts(number);
             let truth = &mut run.truths[usize::from(number)];
             if truth.beats > 0 {
@@ -425,7 +427,9 @@ impl World {
             _ => {
                 let definitions = (0..2).filter(|symbol| run.numbers[*symbol] > 0);
                 let definitions: Vec<_> = definitions
-                    .flat_map(|symbol| run.truths[symbol * 7 + 6].newest.values().cloned())
+                    .flat_map(|symbol| {
+                        run.truths[symbol * COUNT + Channel::Instrument as usize - 1].newest.values().cloned()
+                    })
                     .collect();
                 catalogue(run.epoch, run.catalogue, &definitions)
             }
@@ -506,7 +510,7 @@ impl World {
                 let Some(known) = known else { continue };
                 assert_eq!(known.position.0, epoch, "live, but {id:?} is of another run");
                 let symbol = usize::from(shard.instruments[&id.instrument_index()].name.symbol == "B");
-                let number = symbol * 7 + id.channel() as usize - 1;
+                let number = symbol * COUNT + id.channel() as usize - 1;
                 let floor = self.floors.get(&(number, epoch)).copied().unwrap_or(0);
                 assert!(
                     known.position.1 >= floor,
@@ -552,7 +556,7 @@ impl World {
             }
             for (id, known) in &shard.topics {
                 let symbol = usize::from(shard.instruments[&id.instrument_index()].name.symbol == "B");
-                let truth = &run.truths[symbol * 7 + id.channel() as usize - 1];
+                let truth = &run.truths[symbol * COUNT + id.channel() as usize - 1];
                 let name = format!("shard {at}, {:?} of {}", id.channel(), SYMBOLS[symbol]);
                 let known = known.as_ref().unwrap_or_else(|| panic!("{name} has no state"));
                 assert_eq!(known.position, (run.epoch, truth.sequence), "{name}");
@@ -576,7 +580,7 @@ impl Run {
             return pb::Snapshot { error, is_unknown: true, ..pb::Snapshot::default() };
         }
         let (number, channel) = (self.numbers[symbol], topic.channel());
-        let truth = &self.truths[symbol * 7 + channel as usize - 1];
+        let truth = &self.truths[symbol * COUNT + channel as usize - 1];
         let records: Vec<_> = match channel {
             Channel::Trade => Vec::new(),
             Channel::Book if truth.book.is_synced() => {

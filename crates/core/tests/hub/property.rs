@@ -1,6 +1,7 @@
 //! Whatever happens on the bus, the shards are told no lie, and in the end all there is.
 
 use proptest::prelude::*;
+use tickwire_wire::Channel;
 
 use super::model::World;
 
@@ -80,7 +81,8 @@ pub(crate) enum Op {
 
 /// On few topics, so that much happens to each.
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    prop::collection::vec(0..14_u8, 1..4).prop_flat_map(|topics| prop::collection::vec(op(topics), 1..150))
+    prop::collection::vec(0..2 * Channel::COUNT as u8, 1..4)
+        .prop_flat_map(|topics| prop::collection::vec(op(topics), 1..150))
 }
 
 fn op(topics: Vec<u8>) -> impl Strategy<Value = Op> {

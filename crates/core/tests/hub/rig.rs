@@ -6,8 +6,8 @@ use std::sync::Arc;
 use prost::Message as _;
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{
-    Bar, Body, Book, Channel, Encoding, FeedState, Gap, GapCause, Instrument, Level, Message, Position,
-    Quote, Record, Scale, Stat, Status, Trade, TradingState, encode_message, pb,
+    Bar, Body, Book, Channel, Derivative, Encoding, FeedState, Gap, GapCause, Instrument, Level, Message,
+    Position, Quote, Record, Scale, Stat, Status, Trade, TradingState, encode_message, pb,
 };
 
 use tickwire_core::hub::{Action, BEATS, DEFINITIONS, Hub, HubLimits, Target};
@@ -422,6 +422,9 @@ pub(crate) fn body(channel: Channel, number: u64, is_state: bool) -> Body {
         Channel::Book => Body::Book(Book { snapshot: is_state, bids: vec![level], ..Book::default() }),
         Channel::Bar => Body::Bar(Bar { interval: 1, open: number as i64, ..Bar::default() }),
         Channel::Stat => Body::Stat(Stat { trades: number, ..Stat::default() }),
+        Channel::Derivative => {
+            Body::Derivative(Derivative { open_interest: Some(number), ..Derivative::default() })
+        }
         Channel::Status => {
             Body::Status(Status { state: TradingState::Open as i32, reason: number.to_string() })
         }

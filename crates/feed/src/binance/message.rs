@@ -16,6 +16,8 @@ pub(crate) enum Message<'a> {
     /// Of `aggTrade`: trades of one order at one price, as one.
     Aggregate(TradeText<'a>),
     Ticker(TickerText<'a>),
+    /// Mark price, index price and funding of a future.
+    Mark(MarkText<'a>),
     Depth(DepthText<'a>),
     Snapshot(SnapshotText<'a>),
     Info(InfoText<'a>),
@@ -39,6 +41,16 @@ pub(crate) struct TickerText<'a> {
     pub(crate) update: u64,
     pub(crate) bid: (Number<'a>, Number<'a>),
     pub(crate) ask: (Number<'a>, Number<'a>),
+    pub(crate) time: Stamp,
+}
+
+pub(crate) struct MarkText<'a> {
+    pub(crate) symbol: Cow<'a, str>,
+    pub(crate) mark: Number<'a>,
+    pub(crate) index: Option<Number<'a>>,
+    /// Futures with a delivery have none.
+    pub(crate) rate: Option<Number<'a>>,
+    pub(crate) next_funding: Stamp,
     pub(crate) time: Stamp,
 }
 
@@ -142,6 +154,7 @@ enum Kind {
     Trade,
     Aggregate,
     Ticker,
+    Mark,
     Depth,
     Snapshot,
     Info,
@@ -153,6 +166,7 @@ fn kind_of(name: &str) -> Option<Kind> {
         "trade" => Kind::Trade,
         "aggTrade" => Kind::Aggregate,
         "bookTicker" => Kind::Ticker,
+        "markPrice" | "markPriceUpdate" => Kind::Mark,
         "depth" | "depthUpdate" => Kind::Depth,
         "depthSnapshot" => Kind::Snapshot,
         _ => return None,
@@ -188,6 +202,7 @@ fn message<'a>(fields: &Fields<'a>, stream: Option<&str>) -> Result<(Message<'a>
         Kind::Trade => Message::Trade(trade(fields, "t, the trade id,", fields.trade_id)?),
         Kind::Aggregate => Message::Aggregate(trade(fields, "a, the aggregate's id,", fields.a)?),
         Kind::Ticker => Message::Ticker(ticker(fields)?),
+        Kind::Mark => Message::Mark(mark(fields)?),
         Kind::Depth => Message::Depth(depth(fields)?),
         Kind::Snapshot => Message::Snapshot(snapshot(fields, base)?),
         Kind::Info => Message::Info(info(fields)?),
@@ -256,6 +271,7 @@ fn hint(fields: &Fields, kind: Kind, symbol: &str) -> Hint {
             Some(_) => Hint::Sure(Market::Spot),
             None => Hint::None,
         },
+        Kind::Mark => Hint::Usual(futures()),
         Kind::Ticker | Kind::Snapshot if has_time => Hint::Usual(futures()),
         Kind::Snapshot | Kind::Ticker => Hint::Usual(Market::Spot),
         Kind::Trade if fields.futures_mark.is_some() => Hint::Usual(futures()),
@@ -274,6 +290,7 @@ impl Message<'_> {
         match self {
             Self::Trade(text) | Self::Aggregate(text) => &text.symbol,
             Self::Ticker(text) => &text.symbol,
+            Self::Mark(text) => &text.symbol,
             Self::Depth(text) => &text.symbol,
             Self::Snapshot(text) => text.symbol.as_deref().unwrap_or_default(),
             Self::Info(_) | Self::Other(_) | Self::Answer => "",
@@ -323,6 +340,21 @@ fn ticker<'a>(fields: &Fields<'a>) -> Result<TickerText<'a>, NormalizeError> {
         bid: side(fields.b, fields.bid_size)?,
         ask: side(fields.a, fields.ask_size)?,
         time: Stamp::read([fields.transaction_time, fields.event_time]),
+    })
+}
+
+fn mark<'a>(fields: &Fields<'a>) -> Result<MarkText<'a>, NormalizeError> {
+    // What is not known stands as an empty text.
+    let known = |name, raw: Option<&'a RawValue>| {
+        raw.filter(|raw| !matches!(raw.get(), "\"\"" | "null")).map(|raw| Number::read(name, raw)).transpose()
+    };
+    Ok(MarkText {
+        symbol: symbol(fields)?,
+        mark: Number::read("mark price", needed("p, the mark price,", fields.price)?)?,
+        index: known("index price", fields.i)?,
+        rate: known("funding rate", fields.r)?,
+        next_funding: Stamp::read([fields.transaction_time, None]),
+        time: Stamp::read([fields.event_time, None]),
     })
 }
 

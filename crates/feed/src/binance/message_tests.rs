@@ -8,6 +8,7 @@ fn check(text: &str, expected: &str, expected_hint: Hint) {
             Message::Trade(_) => "trade",
             Message::Aggregate(_) => "aggregate",
             Message::Ticker(_) => "ticker",
+            Message::Mark(_) => "mark",
             Message::Depth(_) => "depth",
             Message::Snapshot(_) => "snapshot",
             Message::Info(_) => "info",
@@ -38,6 +39,10 @@ fn a_message_is_known_by_what_it_says() {
     );
     check(&format!("[{TICKER},{TICKER}]"), "ticker AB, ticker AB", Usual(Market::Spot));
     check(&format!(r#"{{"stream":"!bookTicker@arr","data":[{TICKER}]}}"#), "ticker AB", Usual(Market::Spot));
+    let mark = r#"{"e":"markPriceUpdate","E":1,"s":"AB","p":"1.5","i":"1","P":"1","r":"","T":0}"#;
+    check(mark, "mark AB", Usual(Market::Usdm));
+    let all = format!(r#"{{"stream":"!markPrice@arr@1s","data":[{mark},{}]}}"#, mark.replace("AB", "XY"));
+    check(&all, "mark AB, mark XY", Usual(Market::Usdm));
     check(&format!("{{{DEPTH}}}"), "depth AB", Sure(Market::Spot));
     check(&format!(r#"{{"e" : "depthUpdate", "pu" : 1, {DEPTH}}}"#), "depth AB", Sure(Market::Usdm));
     check(&format!(r#"{{{DEPTH},"ps":"A","pu":0}}"#), "depth AB", Sure(Market::Cm));

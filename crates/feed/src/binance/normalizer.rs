@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use tickwire_wire::{Instrument, Quote};
+use tickwire_wire::{Derivative, Instrument, Quote};
 
 use super::Market;
 use super::depth::{Depth, Snapshot};
 use super::info::InfoText;
-use super::message::{DepthText, Hint, Message, SnapshotText, TickerText, TradeText, read};
+use super::message::{DepthText, Hint, MarkText, Message, SnapshotText, TickerText, TradeText, read};
 use super::notes::{Counts, Notes};
 use super::number::clip;
 use super::numbering::Mark;
@@ -107,6 +107,7 @@ impl Normalizer {
             Message::Trade(text) => self.trade(receive_time, &text, false, events),
             Message::Aggregate(text) => self.trade(receive_time, &text, true, events),
             Message::Ticker(text) => self.ticker(receive_time, &text, events),
+            Message::Mark(text) => self.mark(receive_time, &text, events),
             Message::Depth(text) => self.depth(receive_time, &text, hint, events),
             Message::Snapshot(text) => self.snapshot(receive_time, &text, snapshot_symbol, events),
             Message::Info(text) => {
@@ -170,6 +171,37 @@ impl Normalizer {
         let symbol = &mut self.symbols[index];
         let quote = symbol.event(event_time, receive_time, MarketBody::Quote(quote));
         symbol.quote(mark, quote, &mut self.notes, events);
+        Ok(())
+    }
+
+    fn mark(
+        &mut self,
+        receive_time: u64,
+        text: &MarkText,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<(), NormalizeError> {
+        let index = self.index(&text.symbol)?;
+        let price_decimals =
+            text.index.map_or(0, |index| index.exact.decimals()).max(text.mark.exact.decimals());
+        let rate_decimals = text.rate.map_or(0, |rate| rate.exact.decimals());
+        let index_price = text.index.map(|index| index.signed("index price", price_decimals)).transpose()?;
+        let derivative = Derivative {
+            mark_price: Some(text.mark.signed("mark price", price_decimals)?),
+            index_price,
+            price_decimals,
+            funding_rate: text.rate.map(|rate| rate.signed("funding rate", rate_decimals)).transpose()?,
+            rate_decimals,
+            next_funding_time: if let Stamp::At(time) = text.next_funding { time } else { 0 },
+            open_interest: None,
+        };
+        let (event_time, _) = self.times(text.time, 0, receive_time);
+        let symbol = &mut self.symbols[index];
+        symbol.told += 1;
+        events.push(FeedEvent::Market(symbol.event(
+            event_time,
+            receive_time,
+            MarketBody::Derivative(derivative),
+        )));
         Ok(())
     }
 

@@ -69,6 +69,38 @@ fn levels(bids: &[(i64, u64)], asks: &[(i64, u64)]) -> Levels {
 }
 
 #[test]
+fn mark_prices_are_as_fine_as_they_stand() {
+    let mark = |rest: &str| {
+        stream(
+            "markPrice@1s",
+            &format!(r#"{{"e":"markPriceUpdate","E":1700000000100,"s":"ABUSD","p":"11794.15000000"{rest}}}"#),
+        )
+    };
+    let derivative = Derivative { mark_price: Some(1_179_415), price_decimals: 2, ..Derivative::default() };
+    let event = |derivative| at(0, 1_700_000_000_100_000_000, MarketBody::Derivative(derivative));
+    check(
+        Market::Usdm,
+        &[&mark(r#","i":"11784.62659091","P":"11784.25641265","r":"-0.00038167","T":1700006400000"#)],
+        &[event(Derivative {
+            mark_price: Some(1_179_415_000_000),
+            index_price: Some(1_178_462_659_091),
+            price_decimals: 8,
+            funding_rate: Some(-38_167),
+            rate_decimals: 8,
+            next_funding_time: 1_700_006_400_000_000_000,
+            open_interest: None,
+        })],
+    );
+    // A future with a delivery has no funding.
+    check(Market::Cm, &[&mark(r#","r":"","T":0"#)], &[event(derivative)]);
+    check(Market::Usdm, &[&mark("")], &[event(derivative)]);
+    let mut events = Vec::new();
+    let bad =
+        normalizer(Market::Usdm).message(RECEIVED, &mark(r#","r":"x""#), None, &mut events).unwrap_err();
+    assert_eq!((bad.to_string().contains("funding rate"), events.len()), (true, 0), "{bad}");
+}
+
+#[test]
 fn trades_are_contiguous_or_leave_a_gap() {
     let time = 1_700_000_000_100_000_000;
     let body = |id| {

@@ -66,6 +66,11 @@ pub(crate) struct Fields<'a> {
     pub(crate) trade_id: Option<&'a RawValue>,
     #[serde(borrow, rename = "p")]
     pub(crate) price: Option<&'a RawValue>,
+    /// Of mark prices: the index price, and the funding rate.
+    #[serde(borrow)]
+    pub(crate) i: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) r: Option<&'a RawValue>,
     #[serde(borrow, rename = "q")]
     pub(crate) size: Option<&'a RawValue>,
     #[serde(borrow, rename = "m")]

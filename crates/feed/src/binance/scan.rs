@@ -62,6 +62,8 @@ impl Scan {
                 found.uses.add(&[(text.price, text.size)]);
             }
             Message::Ticker(text) => self.found(&text.symbol).uses.add(&[text.bid, text.ask]),
+            // Its prices have decimals of their own.
+            Message::Mark(text) => drop(self.found(&text.symbol)),
             Message::Depth(text) => {
                 let found = self.found(&text.symbol);
                 found.uses.add(&text.bids);

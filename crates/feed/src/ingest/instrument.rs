@@ -26,6 +26,7 @@ pub(crate) struct InstrumentState {
     pub(crate) definition: Option<Record>,
     pub(crate) quote: Option<Record>,
     pub(crate) status: Option<Record>,
+    pub(crate) derivative: Option<Record>,
     /// While the book is broken.
     pub(crate) book_gap: Option<Record>,
     /// Event and receive time of the last change of the book.
@@ -62,6 +63,7 @@ impl InstrumentState {
             definition: None,
             quote: None,
             status: None,
+            derivative: None,
             book_gap: None,
             book_times: (0, 0),
             numberings: [Numbering::default(); Channel::COUNT],
@@ -104,6 +106,7 @@ impl InstrumentState {
             Body::Stat(_) => &mut self.stat.last,
             Body::Status(_) => &mut self.status,
             Body::Instrument(_) => &mut self.definition,
+            Body::Derivative(_) => &mut self.derivative,
             _ => return,
         };
         *place = Some(record);
@@ -115,6 +118,7 @@ impl InstrumentState {
             Channel::Quote => self.quote = None,
             Channel::Bar => self.bars.iter_mut().for_each(|bars| bars.last = [None, None]),
             Channel::Stat => self.stat.last = None,
+            Channel::Derivative => self.derivative = None,
             _ => {}
         }
     }
@@ -128,6 +132,7 @@ impl InstrumentState {
             Channel::Stat => self.stat.last.iter().cloned().collect(),
             Channel::Status => self.status.iter().cloned().collect(),
             Channel::Instrument => self.definition.iter().cloned().collect(),
+            Channel::Derivative => self.derivative.iter().cloned().collect(),
             Channel::Trade | Channel::Unknown => Vec::new(),
         }
     }

@@ -165,6 +165,9 @@ impl<O: Outlet> Sequencer<O> {
                 state.has_quotes = true;
                 publisher.emit(state, times.0, times.1, Body::Quote(quote));
             }
+            MarketBody::Derivative(derivative) => {
+                publisher.emit(state, times.0, times.1, Body::Derivative(derivative));
+            }
             MarketBody::BookSnapshot(levels) => book(publisher, state, times, levels, true),
             MarketBody::BookDelta(levels) => book(publisher, state, times, levels, false),
             MarketBody::Status(mut status) => {

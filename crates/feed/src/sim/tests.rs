@@ -45,6 +45,7 @@ impl Follower {
                     assert!(trade.size > 0 && trade.size <= best.size);
                     taken = Some((side, Level { size: best.size - trade.size, ..best }));
                 }
+                MarketBody::Derivative(derivative) => panic!("there are none here: {derivative:?}"),
                 MarketBody::BookSnapshot(levels) => apply(book, &levels),
                 MarketBody::BookDelta(levels) => {
                     apply(book, &levels);

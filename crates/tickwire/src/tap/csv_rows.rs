@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use tickwire_client::{Event, GapEvent, State, Update, price_text, size_text};
-use tickwire_wire::{Bar, Body, Book, Level, Quote, Stat, Trade};
+use tickwire_client::{Event, GapEvent, State, Update, decimal_text, price_text, size_text};
+use tickwire_wire::{Bar, Body, Book, Derivative, Level, Quote, Stat, Trade};
 
 use super::show::word;
 
@@ -21,7 +21,7 @@ macro_rules! columns {
 columns! {
     r#type, symbol, sequence, first_sequence, event_time, receive_time, sent_time, bid_price, bid_size, ask_price,
     ask_size, side, price, size, id, interval, open_time, open, high, low, close, volume, trades, state, reason,
-    explanation
+    explanation, mark_price, index_price, funding_rate, next_funding_time, open_interest
 }
 
 /// A row; what is not set stays empty.
@@ -109,6 +109,7 @@ impl<W: Write> CsvRows<W> {
             Body::Book(book) => return self.book(row, update, book),
             Body::Bar(bar) => bar_cells(&mut row, update, bar),
             Body::Stat(stat) => stat_cells(&mut row, update, stat),
+            Body::Derivative(derivative) => derivative_cells(&mut row, update, derivative),
             Body::Status(status) => {
                 row.set(Column::state, word(status.state().as_str_name(), "TRADING_STATE_"));
                 row.set(Column::reason, status.reason.clone());
@@ -210,6 +211,16 @@ fn stat_cells(row: &mut Row, update: &Update, stat: &Stat) {
     incomplete_cell(row, stat.incomplete);
 }
 
+fn derivative_cells(row: &mut Row, update: &Update, derivative: &Derivative) {
+    let number = |value: Option<i64>, decimals| value.map(|value| decimal_text(value, decimals));
+    row.put(Column::mark_price, number(derivative.mark_price, derivative.price_decimals));
+    row.put(Column::index_price, number(derivative.index_price, derivative.price_decimals));
+    row.put(Column::funding_rate, number(derivative.funding_rate, derivative.rate_decimals));
+    let time = derivative.next_funding_time;
+    row.put(Column::next_funding_time, (time > 0).then_some(time));
+    row.put(Column::open_interest, derivative.open_interest.map(|size| update.size_text(size)));
+}
+
 /// From `first_sequence` to `sequence`, which is empty where the end is not known.
 fn gap_row(gap: &GapEvent, sent_time: Option<u64>) -> Row {
     let mut row = Row::new("gap", &gap.scale.symbol, sent_time);
@@ -285,8 +296,8 @@ mod tests {
             rows.write(&record(1, Body::Bar(bar)), None).unwrap();
             drop(rows);
             let text = String::from_utf8(out).unwrap();
-            let cells: Vec<_> = text.trim_end().rsplit(',').take(3).collect();
-            (cells[2].to_owned(), cells[1].to_owned())
+            let cells: Vec<_> = text.lines().last().unwrap().split(',').collect();
+            (cells[Column::state as usize].to_owned(), cells[Column::reason as usize].to_owned())
         };
         let pair = |state: &str, reason: &str| (state.to_owned(), reason.to_owned());
         assert_eq!(ends(false, false, false), pair("open", ""));
@@ -305,24 +316,25 @@ mod tests {
         drop(rows);
         let expected = "\
 type,symbol,sequence,first_sequence,event_time,receive_time,sent_time,bid_price,bid_size,ask_price,ask_size,side,price,\
-size,id,interval,open_time,open,high,low,close,volume,trades,state,reason,explanation
-connection,,,,,,2000,,,,,,,,,,,,,,,,,connected,\"127.0.0.1:7400, session s-1\",
-refused,sim:NOPE,,,,,2000,,,,,,,,,,,,,,,,,unknown_symbol,there is no `NOPE`,
-feed,sim,,,,,2000,,,,,,,,,,,,,,,,,live,started,
-instrument,sim:A B,1,,1000,1500,2000,,,,,,0.05,0.010,,,,,,,,,,,price_decimals=2 size_decimals=3,
-quote,sim:A B,7,,1000,1500,2000,99.50,1.000,100.00,0.020,,,,,,,,,,,,,,,
-trade,sim:A B,8,,1000,1500,2000,,,,,sell,-0.37,12.345,t-1,,,,,,,,,,,
-book,sim:A B,9,4,1000,1500,2000,,,,,bid,99.50,1.000,,,,,,,,,,change,,
-book,sim:A B,9,4,1000,1500,2000,,,,,ask,100.00,0.000,,,,,,,,,,change,,
-bar,sim:A B,10,,1000,1500,2000,,,,,,,,,1000000000,5000,1.00,2.00,0.50,1.50,0.100,3,closed,,
-stat,sim:A B,11,,1000,1500,2000,,,,,,,,,,1,,,,1.50,0.100,3,,,
-status,sim:A B,12,,1000,1500,2000,,,,,,,,,,,,,,,,,halted,\"news, pending\",
-gap,sim:A B,20,13,,,2000,,,,,,,,,,,,,,,,,shed,trade,\"the gateway dropped records, because this client reads too slowly; nothing brings them back\"
-gap,sim:A B,,21,,,2000,,,,,,,,,,,,,,,,,ingest,quote,\"records were lost in the ingester, or it was replaced; what is shown is old until the next record, which is the newest\"
-ended,sim:A B,,,,,2000,,,,,,,,,,,,,,,,,trade,it expired,
-notice,,,,,,2000,,,,,,,,,,,,,,,,,conflating,slow,
-error,,,,,,2000,,,,,,,,,,,,,,,,,bad_command,no,
-connection,,,,,,2000,,,,,,,,,,,,,,,,,disconnected,\"closed by the gateway: code 4000, draining\",
+size,id,interval,open_time,open,high,low,close,volume,trades,state,reason,explanation,mark_price,index_price,funding_rate,next_funding_time,open_interest
+connection,,,,,,2000,,,,,,,,,,,,,,,,,connected,\"127.0.0.1:7400, session s-1\",,,,,,
+refused,sim:NOPE,,,,,2000,,,,,,,,,,,,,,,,,unknown_symbol,there is no `NOPE`,,,,,,
+feed,sim,,,,,2000,,,,,,,,,,,,,,,,,live,started,,,,,,
+instrument,sim:A B,1,,1000,1500,2000,,,,,,0.05,0.010,,,,,,,,,,,price_decimals=2 size_decimals=3,,,,,,
+quote,sim:A B,7,,1000,1500,2000,99.50,1.000,100.00,0.020,,,,,,,,,,,,,,,,,,,,
+trade,sim:A B,8,,1000,1500,2000,,,,,sell,-0.37,12.345,t-1,,,,,,,,,,,,,,,,
+book,sim:A B,9,4,1000,1500,2000,,,,,bid,99.50,1.000,,,,,,,,,,change,,,,,,,
+book,sim:A B,9,4,1000,1500,2000,,,,,ask,100.00,0.000,,,,,,,,,,change,,,,,,,
+bar,sim:A B,10,,1000,1500,2000,,,,,,,,,1000000000,5000,1.00,2.00,0.50,1.50,0.100,3,closed,,,,,,,
+stat,sim:A B,11,,1000,1500,2000,,,,,,,,,,1,,,,1.50,0.100,3,,,,,,,,
+status,sim:A B,12,,1000,1500,2000,,,,,,,,,,,,,,,,,halted,\"news, pending\",,,,,,
+derivative,sim:A B,13,,1000,1500,2000,,,,,,,,,,,,,,,,,,,,61838.32456789,61840.12300000,-0.00012500,1767628800000000000,1.000
+gap,sim:A B,20,13,,,2000,,,,,,,,,,,,,,,,,shed,trade,\"the gateway dropped records, because this client reads too slowly; nothing brings them back\",,,,,
+gap,sim:A B,,21,,,2000,,,,,,,,,,,,,,,,,ingest,quote,\"records were lost in the ingester, or it was replaced; what is shown is old until the next record, which is the newest\",,,,,
+ended,sim:A B,,,,,2000,,,,,,,,,,,,,,,,,trade,it expired,,,,,,
+notice,,,,,,2000,,,,,,,,,,,,,,,,,conflating,slow,,,,,,
+error,,,,,,2000,,,,,,,,,,,,,,,,,bad_command,no,,,,,,
+connection,,,,,,2000,,,,,,,,,,,,,,,,,disconnected,\"closed by the gateway: code 4000, draining\",,,,,,
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -176,6 +176,7 @@ mod tests {
                 "bar",
                 "stat",
                 "status",
+                "derivative",
                 "gap",
                 "gap",
                 "ended",

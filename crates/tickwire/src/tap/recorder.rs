@@ -173,8 +173,8 @@ pub(super) mod tests {
 
     use tickwire_client::{Disconnect, NoticedBy, Outcome, Update};
     use tickwire_wire::{
-        Bar, Book, Channel, Error, FeedState, GapCause, Granted, Hello, Instrument, Ledger, Level, Quote,
-        Side, Stat, Status, Trade, TradingState,
+        Bar, Book, Channel, Derivative, Error, FeedState, GapCause, Granted, Hello, Instrument, Ledger,
+        Level, Quote, Side, Stat, Status, Trade, TradingState,
     };
 
     use super::*;
@@ -291,6 +291,15 @@ pub(super) mod tests {
             id: 0,
             id_text: "t-1".to_owned(),
         };
+        let derivative = Derivative {
+            mark_price: Some(6_183_832_456_789),
+            index_price: Some(6_184_012_300_000),
+            price_decimals: 8,
+            funding_rate: Some(-12_500),
+            rate_decimals: 8,
+            next_funding_time: 1_767_628_800_000_000_000,
+            open_interest: Some(1_000),
+        };
         let stat = Stat { since: 1, last: Some(150), volume: 100, trades: 3, ..Stat::default() };
         let status = Status { state: TradingState::Halted as i32, reason: "news, pending".to_owned() };
         let mut outcome = Outcome { granted: Vec::new(), refused: vec![refused("sim:NOPE", false)] };
@@ -309,6 +318,7 @@ pub(super) mod tests {
             record(10, Body::Bar(bar)),
             record(11, Body::Stat(stat)),
             record(12, Body::Status(status)),
+            record(13, Body::Derivative(derivative)),
             gap(Channel::Trade, 13, Some(20), GapCause::Shed),
             gap(Channel::Quote, 21, None, GapCause::Ingest),
             ended(Channel::Trade, false),
@@ -342,10 +352,10 @@ pub(super) mod tests {
         recorder.flush().unwrap();
         let bytes = std::fs::read(recorder.path()).unwrap();
         assert_eq!(bytes.len() as u64, recorder.bytes());
-        assert_eq!(recorder.records(), 7);
+        assert_eq!(recorder.records(), 8);
         let messages: Vec<_> =
             tickwire_wire::Batch::new(Encoding::Proto, &bytes).map(Result::unwrap).collect();
-        assert_eq!(messages.len(), 17 * 2);
+        assert_eq!(messages.len(), 18 * 2);
         assert!(matches!(messages[0], Message::Hello(_)));
     }
 }

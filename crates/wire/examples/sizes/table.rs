@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use tickwire_wire::{
-    Bar, Body, Book, Channel, Encoding, Gap, GapCause, Heartbeat, Instrument, Level, Message, Position,
-    Quote, Record, Scale, Side, Stat, Status, Trade, TradingState, encode_message,
+    Bar, Body, Book, Channel, Derivative, Encoding, Gap, GapCause, Heartbeat, Instrument, Level, Message,
+    Position, Quote, Record, Scale, Side, Stat, Status, Trade, TradingState, encode_message,
 };
 
 const TIME: u64 = 1_767_623_400_123_456_789;
@@ -122,6 +122,15 @@ fn rows() -> Vec<(&'static str, Message)> {
         correction: false,
         incomplete: false,
     };
+    let derivative = Derivative {
+        mark_price: Some(6_183_832_456_789),
+        index_price: Some(6_184_012_300_000),
+        price_decimals: 8,
+        funding_rate: Some(-12_500),
+        rate_decimals: 8,
+        next_funding_time: TIME,
+        open_interest: None,
+    };
     let stat = Stat {
         since: 1_767_571_200_000_000_000,
         open: Some(6_100_000),
@@ -167,6 +176,7 @@ fn rows() -> Vec<(&'static str, Message)> {
         ("book snapshot, 1,000 levels a side", book(true, 1000)),
         ("bar", record(Body::Bar(bar))),
         ("stat", record(Body::Stat(stat))),
+        ("derivative", record(Body::Derivative(derivative))),
         ("status", record(Body::Status(Status { state: TradingState::Open.into(), reason: String::new() }))),
         ("instrument", record(Body::Instrument(instrument))),
         ("gap", record(Body::Gap(gap))),

@@ -1,10 +1,10 @@
 //! The golden vectors: every kind of message and command, with the corners that a decoder gets wrong first.
 
 use tickwire_wire::{
-    Bar, Body, Book, Channel, Command, Encoding, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat,
-    Hello, Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message, Notice, Position, Quote,
-    Receipt, Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat, Status, Subscribe,
-    Subscribed, Trade, TradingState, Unsubscribe, book_checksum, encode_command, encode_message,
+    Bar, Body, Book, Channel, Command, Derivative, Encoding, Error, Feed, FeedState, Gap, GapCause, Granted,
+    Heartbeat, Hello, Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message, Notice,
+    Position, Quote, Receipt, Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat, Status,
+    Subscribe, Subscribed, Trade, TradingState, Unsubscribe, book_checksum, encode_command, encode_message,
 };
 
 /// 2026-01-05 14:30:00.123456789 UTC.
@@ -132,6 +132,15 @@ fn market_data() -> Vec<Vector> {
         correction: false,
         incomplete: false,
     };
+    let derivative = Derivative {
+        mark_price: Some(6_183_832_456_789),
+        index_price: Some(6_184_012_300_000),
+        price_decimals: 8,
+        funding_rate: Some(-12_500),
+        rate_decimals: 8,
+        next_funding_time: 1_767_628_800_000_000_000,
+        open_interest: Some(81_234_567),
+    };
     let stat = Stat {
         since: 1_767_571_200_000_000_000,
         open: Some(6_100_000),
@@ -235,6 +244,16 @@ fn market_data() -> Vec<Vector> {
             "stat_incomplete",
             "trades are known to be missing",
             record(6, Body::Stat(Stat { incomplete: true, ..stat })),
+        ),
+        vector(
+            "derivative",
+            "mark and index price are finer than the instrument's prices",
+            record(21, Body::Derivative(derivative)),
+        ),
+        vector(
+            "derivative_unknown",
+            "nothing is known but what is open",
+            record(22, Body::Derivative(Derivative { open_interest: Some(0), ..Derivative::default() })),
         ),
         vector(
             "status",

@@ -17,6 +17,7 @@ pub(super) enum JsonRecord<'a> {
     Stat(Header<'a, JsonStat>),
     Status(Header<'a, JsonStatus>),
     Instrument(Header<'a, JsonInstrument>),
+    Derivative(Header<'a, JsonDerivative>),
     Gap(Header<'a, pb::Gap>),
 }
 
@@ -133,6 +134,17 @@ pub(super) struct JsonInstrument {
     revision: u64,
 }
 
+/// The numbers' own decimals are those of the texts.
+#[derive(Serialize, Deserialize)]
+pub(super) struct JsonDerivative {
+    mark_price: Option<Price>,
+    index_price: Option<Price>,
+    funding_rate: Option<Price>,
+    #[serde(with = "forms::wide")]
+    next_funding_time: u64,
+    open_interest: Option<Size>,
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(value: &u64) -> bool {
     *value == 0
@@ -221,6 +233,17 @@ pub(super) fn with_form<T>(record: &Record, scale: &Scale, write: impl FnOnce(&J
             let symbol = format!("{}:{}", i.venue, i.symbol);
             return write(&JsonRecord::Instrument(header(record, &symbol, body)));
         }
+        Body::Derivative(d) => {
+            let number = |value, decimals| Price { value, decimals };
+            let body = JsonDerivative {
+                mark_price: d.mark_price.map(|price| number(price, d.price_decimals)),
+                index_price: d.index_price.map(|price| number(price, d.price_decimals)),
+                funding_rate: d.funding_rate.map(|rate| number(rate, d.rate_decimals)),
+                next_funding_time: d.next_funding_time,
+                open_interest: d.open_interest.map(size),
+            };
+            JsonRecord::Derivative(header(record, &scale.symbol, body))
+        }
         Body::Gap(gap) => JsonRecord::Gap(header(record, &scale.symbol, *gap)),
     };
     write(&form)
@@ -295,11 +318,34 @@ pub(super) fn read(kind: &str, line: &[u8]) -> Result<Option<Record>, String> {
             Body::Status(pb::Status { state: s.state, reason: s.reason })
         }
         "instrument" => Body::Instrument(read_instrument(line)?),
+        "derivative" => Body::Derivative(read_derivative(&parse(line)?)?),
         "gap" => Body::Gap(parse(line)?),
         _ => return Ok(None),
     };
     let ReadHeader { instrument, sequence, event_time, receive_time } = parse(line)?;
     Ok(Some(Record { instrument, sequence, event_time, receive_time, body }))
+}
+
+fn read_derivative(d: &JsonDerivative) -> Result<pb::Derivative, String> {
+    // Both prices are of the finer one's decimals.
+    let price_decimals =
+        d.mark_price.iter().chain(&d.index_price).map(|price| price.decimals).max().unwrap_or(0);
+    let price = |price: Option<Price>| {
+        let finer = |price: Price| {
+            let times = 10i64.checked_pow(price_decimals - price.decimals);
+            times.and_then(|times| price.value.checked_mul(times)).ok_or("a price has too many digits")
+        };
+        price.map(finer).transpose()
+    };
+    Ok(pb::Derivative {
+        mark_price: price(d.mark_price)?,
+        index_price: price(d.index_price)?,
+        price_decimals,
+        funding_rate: d.funding_rate.map(|rate| rate.value),
+        rate_decimals: d.funding_rate.map_or(0, |rate| rate.decimals),
+        next_funding_time: d.next_funding_time,
+        open_interest: d.open_interest.map(|size| size.value),
+    })
 }
 
 fn read_instrument(line: &[u8]) -> Result<Instrument, String> {

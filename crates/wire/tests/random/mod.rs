@@ -9,10 +9,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use tickwire_wire::{
-    Bar, Body, Book, Channel, Command, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello,
-    Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message, Notice, Position, Quote, Receipt,
-    Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat, Status, Subscribe, Subscribed,
-    Trade, TradingState, Unsubscribe,
+    Bar, Body, Book, Channel, Command, Derivative, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat,
+    Hello, Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message, Notice, Position, Quote,
+    Receipt, Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat, Status, Subscribe,
+    Subscribed, Trade, TradingState, Unsubscribe,
 };
 
 /// How many cases a property runs: `TICKWIRE_PROPTEST_CASES`, or this many.
@@ -97,6 +97,28 @@ fn body() -> BoxedStrategy<Body> {
             .prop_map(|(since, [open, high, low, last], volume, trades, incomplete)| {
                 Body::Stat(Stat { since, open, high, low, last, volume, trades, incomplete })
             }),
+        (
+            [option::of(int()), option::of(int()), option::of(int())],
+            [0u32..19, 0u32..19],
+            uint(),
+            option::of(uint())
+        )
+            .prop_map(
+                |([mark_price, index_price, funding_rate], decimals, next_funding_time, open_interest)| {
+                    let is_known = [mark_price.or(index_price).is_some(), funding_rate.is_some()];
+                    let [price_decimals, rate_decimals] =
+                        [0, 1].map(|at| if is_known[at] { decimals[at] } else { 0 });
+                    Body::Derivative(Derivative {
+                        mark_price,
+                        index_price,
+                        price_decimals,
+                        funding_rate,
+                        rate_decimals,
+                        next_funding_time,
+                        open_interest,
+                    })
+                }
+            ),
         (0i32..6, text()).prop_map(|(state, reason)| {
             Body::Status(Status { state: TradingState::try_from(state).unwrap().into(), reason })
         }),
