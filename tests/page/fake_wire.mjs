@@ -2,7 +2,7 @@
 import { crc32 } from './crc32.mjs';
 
 const enumOf = (names) => (name) => names.indexOf(name);
-const channel = enumOf(['unknown', 'quote', 'trade', 'book', 'bar', 'stat', 'status', 'instrument']);
+const channel = enumOf(['unknown', 'quote', 'trade', 'book', 'bar', 'stat', 'status', 'instrument', 'derivative']);
 const cause = enumOf(['unknown', 'upstream', 'ingest', 'bus', 'shed', 'resume']);
 const feedState = enumOf(['unknown', 'live', 'stale', 'down']);
 const side = enumOf(['unknown', 'buy', 'sell']);
