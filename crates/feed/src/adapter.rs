@@ -83,6 +83,19 @@ pub struct MarketEvent {
     pub body: MarketBody,
 }
 
+impl MarketEvent {
+    /// Moves all of its times by so many nanoseconds, those that it speaks of included.
+    pub(crate) fn shift(&mut self, offset: i64) {
+        self.event_time = self.event_time.saturating_add_signed(offset);
+        self.receive_time = self.receive_time.saturating_add_signed(offset);
+        if let MarketBody::Derivative(derivative) = &mut self.body
+            && derivative.next_funding_time > 0
+        {
+            derivative.next_funding_time = derivative.next_funding_time.saturating_add_signed(offset);
+        }
+    }
+}
+
 /// What happened at an instrument.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MarketBody {

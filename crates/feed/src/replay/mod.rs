@@ -244,8 +244,7 @@ impl Replay {
         let offset = i64::try_from(offset).unwrap_or(0);
         for event in &mut events[from..] {
             if let FeedEvent::Market(event) = event {
-                event.event_time = event.event_time.saturating_add_signed(offset);
-                event.receive_time = event.receive_time.saturating_add_signed(offset);
+                event.shift(offset);
             }
         }
         self.lines += 1;

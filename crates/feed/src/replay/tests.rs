@@ -431,6 +431,31 @@ async fn rebased_times_are_now_and_keep_their_delay() {
     assert_eq!(clock.now(), 2 * START + 4 * SECOND);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_rebased_event_speaks_of_moves_with_it() {
+    let folder = Folder::new();
+    let mark = |second: u64, funding: u64| {
+        let time = START + second * SECOND;
+        let rest = format!(r#""s":"AB","p":"1.5","i":"1.25","r":"0.0001","T":{funding}"#);
+        format!(
+            "{time} {{\"stream\":\"ab@markPrice\",\"data\":{{\"e\":\"markPriceUpdate\",\"E\":{},{rest}}}}}\n",
+            time / 1_000_000
+        )
+    };
+    let text = mark(0, (START + 60 * SECOND) / 1_000_000) + &mark(1, 0);
+    let files = vec![folder.put("one", text.as_bytes())];
+    let config = ReplayConfig { pace: Pace::Speed(1.0), times: Times::Rebased, ..config(files) };
+    let mut replay = Replay::open(config).unwrap();
+    let events = market_events(&mut replay, 2).await;
+    let funding = events.iter().map(|(_, event)| match &event.body {
+        MarketBody::Derivative(derivative) => (derivative.next_funding_time, event.receive_time),
+        other => panic!("{other:?}"),
+    });
+    let funding: Vec<_> = funding.collect();
+    assert_eq!(funding[0].0, funding[0].1 + 60 * SECOND);
+    assert_eq!(funding[1].0, 0, "a time that is not known stays so");
+}
+
 #[tokio::test]
 async fn a_loop_keeps_times_increasing_and_begins_anew() {
     let folder = Folder::new();
