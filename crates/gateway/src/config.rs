@@ -173,6 +173,7 @@ impl Limits {
         let topics = TOPIC.saturating_mul(self.topics);
         let of_shards = shares.saturating_add(topics).saturating_add(books).saturating_mul(shards);
         let backfill = self.backfill.map_or(0, |_| BACKFILL_PARTS_MAX * PART_MEMORY);
+        // A command of which the end has not come.
         let session = SESSION + engine.command_bytes + backfill;
         [
             of_shards,

@@ -1,7 +1,7 @@
 //! Finding one frame of a client in the bytes that were read (RFC 6455, section 5.2). No I/O.
 //!
-//! Commands are small and are not split, so a fragment is refused like anything else that breaks the rules. What a frame
-//! claims about its length is checked before a byte of its payload is waited for.
+//! What a frame claims about its length is checked before a byte of its payload is waited for. Messages in several frames are put
+//! together by `fragments.rs`.
 
 use fastwebsockets::{Frame, OpCode, Payload};
 
@@ -14,6 +14,8 @@ pub(crate) const HEAD_BYTES_MAX: usize = 14;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) opcode: OpCode,
+    /// It ends its message.
+    pub(crate) is_last: bool,
     pub(crate) mask: [u8; 4],
     /// Bytes of the head; the payload begins behind them.
     pub(crate) head: usize,
@@ -51,8 +53,10 @@ pub(crate) fn find(bytes: &[u8], payload_max: usize) -> Result<Option<Found>, Fa
     let Ok(opcode) = OpCode::try_from(first & 0x0f) else {
         return Err(Fault::Protocol("unknown opcode"));
     };
-    if first & 0x80 == 0 || opcode == OpCode::Continuation {
-        return Err(Fault::Protocol("fragmented"));
+    let is_last = first & 0x80 != 0;
+    let is_control = matches!(opcode, OpCode::Ping | OpCode::Pong | OpCode::Close);
+    if is_control && !is_last {
+        return Err(Fault::Protocol("a control frame in fragments"));
     }
     if second & 0x80 == 0 {
         return Err(Fault::Protocol("not masked"));
@@ -68,7 +72,6 @@ pub(crate) fn find(bytes: &[u8], payload_max: usize) -> Result<Option<Found>, Fa
         },
         length => (u64::from(length), 2 + 4),
     };
-    let is_control = matches!(opcode, OpCode::Ping | OpCode::Pong | OpCode::Close);
     if is_control && length > CONTROL_BYTES_MAX as u64 {
         return Err(Fault::Protocol("a control frame above 125 bytes"));
     }
@@ -81,7 +84,7 @@ pub(crate) fn find(bytes: &[u8], payload_max: usize) -> Result<Option<Found>, Fa
     }
     let mut mask = [0; 4];
     mask.copy_from_slice(&bytes[head - 4..head]);
-    Ok(Some(Found { opcode, mask, head, end }))
+    Ok(Some(Found { opcode, is_last, mask, head, end }))
 }
 
 #[cfg(test)]
@@ -132,9 +135,9 @@ mod tests {
         check(&[0xff, 0xff], protocol("reserved bits are set"));
         check(&[0x83, 0x80], protocol("unknown opcode"));
         check(&[0x8f, 0x80], protocol("unknown opcode"));
-        check(&[0x01, 0x80], protocol("fragmented"));
-        check(&[0x80, 0x80], protocol("fragmented"));
-        check(&[0x09, 0x80], protocol("fragmented"));
+        check(&[0x09, 0x80], protocol("a control frame in fragments"));
+        check(&[0x01, 0x80], Ok(None));
+        check(&[0x80, 0x80], Ok(None));
         check(&[0x81, 0x02], protocol("not masked"));
         check(&[0x88, 0x00], protocol("not masked"));
         check(&[0x89, 0xfe, 0, 126], protocol("a control frame above 125 bytes"));

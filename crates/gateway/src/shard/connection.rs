@@ -7,6 +7,7 @@ use mio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::command_rate::CommandRate;
+use super::fragments::Fragments;
 use super::kernel;
 
 /// Where a connection stands.
@@ -23,6 +24,8 @@ pub(crate) struct Connection {
     stream: TcpStream,
     /// The beginning of a frame whose end has not come yet; empty as a rule.
     pub(crate) unread: Vec<u8>,
+    /// What came of a message in several frames.
+    pub(crate) fragments: Fragments,
     /// What the kernel has not taken yet; empty as a rule.
     unsent: Vec<u8>,
     pub(crate) rate: CommandRate,
@@ -37,6 +40,7 @@ impl Connection {
         Self {
             stream,
             unread,
+            fragments: Fragments::default(),
             unsent: Vec::new(),
             rate: CommandRate::default(),
             phase: Phase::Open,

@@ -10,10 +10,12 @@
 mod client_frame;
 mod command_rate;
 mod connection;
+mod fragments;
 mod kernel;
 mod sockets;
 mod tell;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -30,7 +32,7 @@ use crate::clock::Clock;
 use crate::framing::WebSocket;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
-use client_frame::Fault;
+use client_frame::{Fault, Found};
 use command_rate::Verdict;
 use connection::{Connection, Phase};
 use sockets::Sockets;
@@ -238,6 +240,16 @@ pub(crate) async fn run(setup: ShardSetup) {
     }
 }
 
+fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
+    match fault {
+        Fault::TooLarge => CloseCode::TooLarge,
+        Fault::Protocol(rule) => {
+            tracing::debug!(session = ?key, rule, "a client broke the rules of WebSocket");
+            CloseCode::Protocol
+        }
+    }
+}
+
 /// Waits that long; not at all where that is over, which a timer would be late to say.
 async fn at_last(wait: Option<Duration>) {
     match wait {
@@ -305,13 +317,11 @@ impl Shard {
         let now = self.clock.now();
         let mut at = 0;
         let ends = loop {
-            match client_frame::find(&self.scratch[at..length], self.limits.command_bytes) {
+            // Of a message in several frames, what came and what is to come are together no more than a command.
+            let came = self.connections.get(key).map_or(0, |connection| connection.fragments.bytes());
+            match client_frame::find(&self.scratch[at..length], self.limits.command_bytes - came) {
                 Ok(None) => break None,
-                Err(Fault::TooLarge) => break Some(CloseCode::TooLarge),
-                Err(Fault::Protocol(rule)) => {
-                    tracing::debug!(session = ?key, rule, "a client broke the rules of WebSocket");
-                    break Some(CloseCode::Protocol);
-                }
+                Err(fault) => break Some(code_of(key, fault)),
                 Ok(Some(found)) => {
                     let Some(connection) = self.connections.get_mut(key) else { return };
                     let payload = found.payload(&mut self.scratch[at..length]);
@@ -323,13 +333,30 @@ impl Shard {
                     if found.opcode == OpCode::Pong && self.engine.on_pong(key, payload, now) {
                         continue;
                     }
+                    let is_control = matches!(found.opcode, OpCode::Ping | OpCode::Pong);
+                    let message = if is_control {
+                        Some(Cow::Borrowed(payload))
+                    } else {
+                        let Found { opcode, is_last, .. } = found;
+                        match connection.fragments.take(opcode, is_last, payload, self.limits.command_bytes) {
+                            Ok(message) => message,
+                            Err(fault) => break Some(code_of(key, fault)),
+                        }
+                    };
+                    // A fragment is paid for with its message, and by itself where it brings nothing of it.
+                    let Some(message) = message else {
+                        if payload.is_empty() && connection.rate.next(now, &self.limits) == Verdict::End {
+                            break Some(CloseCode::Flood);
+                        }
+                        continue;
+                    };
                     match connection.rate.next(now, &self.limits) {
                         Verdict::End => break Some(CloseCode::Flood),
-                        Verdict::Refuse => self.engine.on_flood(key, payload),
+                        Verdict::Refuse => self.engine.on_flood(key, &message),
                         Verdict::Take => match found.opcode {
-                            OpCode::Ping => self.engine.on_ping(key, payload, now),
+                            OpCode::Ping => self.engine.on_ping(key, &message, now),
                             OpCode::Pong => {}
-                            _ if self.engine.on_message(key, payload, now) => {
+                            _ if self.engine.on_message(key, &message, now) => {
                                 connection.rate.refund(&self.limits);
                             }
                             _ => connection.rate.charge(self.engine.price(), now, &self.limits),

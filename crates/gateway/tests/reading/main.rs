@@ -180,6 +180,27 @@ async fn a_command_as_large_as_one_may_be() {
 }
 
 #[tokio::test]
+async fn a_command_in_fragments_is_joined_and_no_larger_than_another() {
+    const FIRST: u8 = 0x01;
+    const NEXT: u8 = 0x00;
+    const LAST: u8 = 0x80;
+    let rig = Rig::start().await;
+    let mut peer = rig.connect(b"").await;
+    let command = br#"{"op":"ledger","id":8}"#;
+    // As libraries do that write in pieces; a ping may come in between.
+    let (head, tail) = command.split_at(5);
+    let parts = [masked(FIRST, head), masked(PING, b"?"), masked(NEXT, tail), masked(LAST, b"")];
+    peer.send(&parts.concat()).await;
+    peer.told(r#""id":8"#).await;
+    peer.send(&ledger(9)).await;
+    peer.told(r#""id":9"#).await;
+    let max = GatewayConfig::default().limits.engine.command_bytes;
+    peer.send(&masked(FIRST, &vec![b' '; max])).await;
+    peer.send(&masked(LAST, b" ")).await;
+    assert_eq!(peer.close_code().await, Some(CloseCode::TooLarge.code()));
+}
+
+#[tokio::test]
 async fn what_breaks_the_rules_is_told_and_ends_the_connection() {
     let rig = Rig::start().await;
     let protocol = CloseCode::Protocol.code();
@@ -187,8 +208,8 @@ async fn what_breaks_the_rules_is_told_and_ends_the_connection() {
         ("not masked", &[0x81, 2, b'{', b'}'], protocol),
         ("reserved bits", &[0xf1, 0x80, 0, 0, 0, 0], protocol),
         ("unknown opcode", &[0x83, 0x80, 0, 0, 0, 0], protocol),
-        ("a first fragment", &[0x01, 0x80, 0, 0, 0, 0], protocol),
-        ("a last fragment", &[0x80, 0x80, 0, 0, 0, 0], protocol),
+        ("a message within another", &[0x01, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0], protocol),
+        ("a fragment of no message", &[0x80, 0x80, 0, 0, 0, 0], protocol),
         ("a long ping", &masked(PING, &[1; 126]), protocol),
         ("a long pong", &masked(PONG, &[1; 126]), protocol),
         ("claims 4 GiB", &[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4], CloseCode::TooLarge.code()),
@@ -206,7 +227,7 @@ async fn what_breaks_the_rules_is_told_and_ends_the_connection() {
 async fn commands_before_a_fault_are_answered() {
     let rig = Rig::start().await;
     let mut peer = rig.connect(b"").await;
-    peer.send(&[ledger(1), vec![0x01, 0x80]].concat()).await;
+    peer.send(&[ledger(1), vec![0x09, 0x80]].concat()).await;
     peer.told(r#""id":1"#).await;
     assert_eq!(peer.close_code().await, Some(CloseCode::Protocol.code()));
 }
