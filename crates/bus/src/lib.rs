@@ -39,3 +39,8 @@ pub use tickwire_wire::subject::{CHANNEL_BYTES_MAX, NAME_BYTES_MAX, ParsedSubjec
 /// Directive for the log filter of a process that uses this crate: the client library logs every attempt and message,
 /// and this crate logs each change once.
 pub const LOG_DIRECTIVE: &str = "async_nats=off";
+
+/// Compiles the examples of the README with the other examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

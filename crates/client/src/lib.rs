@@ -90,3 +90,8 @@ pub use view::{BookView, QuoteView};
 
 /// The records and names that events are made of.
 pub use tickwire_wire as wire;
+
+/// Compiles the examples of the README with the other examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,3 +8,8 @@ pub mod engine;
 pub mod hub;
 pub mod schedule;
 pub mod vocabulary;
+
+/// Compiles the examples of the README with the other examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -16,3 +16,8 @@ pub use ingest::{
     INSTRUMENTS_MAX, IngestConfig, IngestControl, IngestError, IngestReport, IngestStats, Ingester,
     STAT_PERIOD, Summary, TOPICS_PER_ASK_MAX, Tally,
 };
+
+/// Compiles the examples of the README with the other examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

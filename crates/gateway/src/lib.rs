@@ -24,3 +24,8 @@ pub use framing::WebSocket;
 pub use gateway::{Gateway, StartError};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
 pub use tickwire_core::schedule::Pacing;
+
+/// Compiles the examples of the README with the other examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

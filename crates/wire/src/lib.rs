@@ -59,3 +59,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 
 /// CRC-32 of the `.proto` files that this build speaks, as `Hello::schema` states it.
 pub const SCHEMA: &str = env!("TICKWIRE_SCHEMA");
+
+/// Compiles the examples of the README with the other examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
