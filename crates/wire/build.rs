@@ -48,6 +48,9 @@ const LISTS: [&str; 16] = [
 const COMMANDS: [&str; 7] =
     ["Subscribe", "Unsubscribe", "SetRate", "Resume", "ResumePosition", "Receipt", "LedgerRequest"];
 
+/// Enumerations that grow: to match on one needs an arm for what comes later.
+const CODES: [&str; 5] = ["Channel", "GapCause", "FeedState", "TradingState", "Side"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.join("tickwire").display());
@@ -76,6 +79,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.enum_attribute(".tickwire.v1.Record.body", "#[derive(serde::Serialize, serde::Deserialize)]");
     config.enum_attribute(".tickwire.v1.Command.op", "#[derive(serde::Serialize, serde::Deserialize)]");
     config.enum_attribute(".tickwire.v1.Ask.question", "#[derive(serde::Serialize, serde::Deserialize)]");
+    for code in CODES {
+        config.enum_attribute(format!(".tickwire.v1.{code}"), "#[non_exhaustive]");
+    }
     config.compile_fds(protox::compile(&files, [&root])?)?;
     Ok(())
 }

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut client = Client::builder(url)
         .subscribe(Channel::Trade, ["sim:BTC-USD"])
         // Programs keep the default, which waits longer where a gateway is down for longer.
-        .backoff(Backoff { min: Duration::from_secs(2), max: Duration::from_secs(2) })
+        .backoff(Backoff::new(Duration::from_secs(2), Duration::from_secs(2)))
         .connector(open_for_five_seconds)
         .start()?;
 

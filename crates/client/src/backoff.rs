@@ -5,6 +5,7 @@ use std::time::Duration;
 /// Exponential back-off with full jitter, after M. Brooker, "Exponential Backoff and Jitter" (AWS Architecture Blog,
 /// 2015): any time from zero to a ceiling that doubles with each attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backoff {
     /// Ceiling of the first wait.
     pub min: Duration,
@@ -20,6 +21,11 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// Waits below a ceiling that doubles from `min` to `max`.
+    pub fn new(min: Duration, max: Duration) -> Self {
+        Self { min, max }
+    }
+
     /// Longest wait before attempt number `attempt`, counted from 0.
     pub fn ceiling(self, attempt: u32) -> Duration {
         self.min.saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(self.max)

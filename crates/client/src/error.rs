@@ -9,6 +9,7 @@ use tickwire_wire::{CloseCode, Encoding, may_retry};
 /// Why a connection did not come about.
 #[derive(Clone, Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum ConnectError {
     #[error("`{url}` is not a gateway's URL, as in `ws://127.0.0.1:7400/v1/stream`: {reason}")]
     BadUrl { url: String, reason: String },
@@ -67,6 +68,7 @@ impl ConnectError {
 /// Why there is no connection now.
 #[derive(Clone, Debug, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Disconnect {
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -103,6 +105,7 @@ impl Disconnect {
 /// Why a command had no outcome. Refusals of single symbols are no errors, they are in the outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum CommandError {
     #[error("the client has ended")]
     Ended,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_wire::{
-    Body, Channel, Error, FeedState, GapCause, Granted, Hello, Ledger, Level, Notice, Record, Refused, Scale,
-    decimal,
+    Body, Channel, Error, FeedState, Gap, GapCause, Granted, Hello, Ledger, Level, Notice, Record, Refused,
+    Scale, decimal,
 };
 
 use crate::error::Disconnect;
@@ -80,6 +80,7 @@ pub enum Event {
 
 /// A record with what is needed to print it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Update {
     /// As decoded: prices and sizes are integers in units of the scale.
     pub record: Record,
@@ -88,6 +89,11 @@ pub struct Update {
 }
 
 impl Update {
+    /// An update as the client makes it, for tests of programs and for records that come from elsewhere.
+    pub fn new(record: Record, scale: Arc<Scale>) -> Self {
+        Self { record, scale }
+    }
+
     /// `venue:SYMBOL`.
     pub fn symbol(&self) -> &str {
         &self.scale.symbol
@@ -155,6 +161,7 @@ impl fmt::Display for Update {
                 write!(f, "{} price decimals, {} size decimals", i.price_decimals, i.size_decimals)
             }
             Body::Gap(gap) => write!(f, "gap from {} to {}", gap.first_sequence, gap.last_sequence),
+            other => write!(f, "{other:?}"),
         }
     }
 }
@@ -183,6 +190,7 @@ pub fn size_text(scale: &Scale, size: u64) -> String {
 
 /// A range of sequence numbers that this program will not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GapEvent {
     /// Of which instrument.
     pub scale: Arc<Scale>,
@@ -202,6 +210,7 @@ pub struct GapEvent {
 
 /// Who noticed a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NoticedBy {
     /// The gateway announced it.
     Gateway,
@@ -214,6 +223,19 @@ impl GapEvent {
     pub(crate) fn new(scale: Arc<Scale>, channel: Channel, missing: Missing, noticed_by: NoticedBy) -> Self {
         let Missing { first, last, epoch, cause } = missing;
         Self { scale, channel, first, last, epoch, cause, noticed_by }
+    }
+
+    /// A gap of this instrument as a gateway announces it.
+    pub fn announced(scale: Arc<Scale>, gap: &Gap) -> Self {
+        Self {
+            scale,
+            channel: gap.channel(),
+            first: gap.first_sequence,
+            last: (gap.last_sequence > 0).then_some(gap.last_sequence),
+            epoch: gap.epoch,
+            cause: gap.cause(),
+            noticed_by: NoticedBy::Gateway,
+        }
     }
 
     /// Where it was lost, whether anything repairs that, and what comes next, in words that follow a colon.
@@ -245,7 +267,7 @@ pub fn explanation(cause: GapCause, channel: Channel) -> &'static str {
         GapCause::Bus => after!("records were lost between ingester and gateway"),
         GapCause::Shed => after!("the gateway dropped records, because this client reads too slowly"),
         GapCause::Resume => after!("records came while this client was away, and are no longer kept"),
-        GapCause::Unknown => after!("records did not come, and the gateway did not say why"),
+        _ => after!("records did not come, and the gateway did not say why"),
     }
 }
 
@@ -260,6 +282,7 @@ impl fmt::Display for GapEvent {
 
 /// Where a ledger is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LedgerMismatch {
     /// Of which channel.
     pub channel: Channel,
@@ -376,9 +399,17 @@ pub enum State {
 
 /// What became of the symbols of a request: each one is in one of the lists.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Subscribed, or changed.
     pub granted: Vec<Granted>,
     /// Not. Those that may be retried are, until they are granted or unsubscribed.
     pub refused: Vec<Refused>,
+}
+
+impl Outcome {
+    /// An outcome with these lists.
+    pub fn new(granted: Vec<Granted>, refused: Vec<Refused>) -> Self {
+        Self { granted, refused }
+    }
 }

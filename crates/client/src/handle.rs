@@ -10,6 +10,7 @@ use crate::event::Outcome;
 
 /// Options of a subscription.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Options {
     /// Updates per second, at most, on conflated channels; 0: as many as the session can take.
     pub max_rate: f64,

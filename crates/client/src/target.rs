@@ -13,6 +13,7 @@ const PORT: u16 = 80;
 
 /// One gateway's address, parsed from its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Target {
     /// Name or IP address; IPv6 without brackets.
     pub host: String,

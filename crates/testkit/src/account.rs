@@ -139,8 +139,8 @@ impl Account {
                     self.conflating_notices += u64::from(notice.code == "conflating");
                 }
                 Ok(Message::Ledger(ledger)) => self.ledger(ledger),
-                Ok(Message::Hello(_) | Message::Heartbeat(_)) => {}
                 Ok(Message::Error(error)) => self.violations.push(format!("{error:?}")),
+                Ok(_) => {} // It concerns no record.
                 Err(error) => self.violations.push(error.to_string()),
             }
         }

@@ -33,6 +33,7 @@ pub enum Applied {
 /// Why a record does not apply. The book is not to be trusted until the next snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum BookError {
     #[error("no snapshot came before the change with number {got}")]
     NoSnapshot { got: u64 },

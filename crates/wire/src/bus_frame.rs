@@ -50,6 +50,7 @@ pub struct BusHeader {
 /// Why a bus message could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum BusFrameError {
     #[error("{0} bytes are too few for a header of {HEADER_BYTES}")]
     Short(usize),

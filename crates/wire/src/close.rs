@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// A close code with everything that the table says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CloseCode {
     /// The gateway is being shut down or replaced.
     Draining,

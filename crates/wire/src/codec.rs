@@ -61,6 +61,7 @@ impl fmt::Display for Encoding {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a {encoding} message at byte {offset}: {reason}")]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub struct DecodeError {
     pub encoding: Encoding,
     pub offset: usize,

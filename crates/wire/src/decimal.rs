@@ -8,6 +8,7 @@ pub const DECIMALS_MAX: u32 = 18;
 /// What is wrong with a decimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum DecimalError {
     #[error("`{0}` is not a decimal number")]
     Malformed(String),

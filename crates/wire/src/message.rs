@@ -11,6 +11,7 @@ use crate::record::Record;
 /// From a gateway to a client.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Message {
     Record(Record),
     Hello(Hello),

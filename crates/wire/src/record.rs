@@ -20,6 +20,7 @@ pub struct Record {
 /// What a record says.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Body {
     Quote(Quote),
     Trade(Trade),

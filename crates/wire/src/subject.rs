@@ -49,6 +49,7 @@ pub enum ParsedSubject {
 
 /// Why a name or a subject was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SubjectError {
     /// A venue, channel or symbol has no characters.
     #[error("empty name")]

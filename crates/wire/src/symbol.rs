@@ -13,6 +13,7 @@ pub struct SymbolName {
 /// What is wrong with the name of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub enum SymbolError {
     #[error("`{0}` has no venue; write `venue:SYMBOL`, as in `binance:BTCUSDT`")]
     NoVenue(String),

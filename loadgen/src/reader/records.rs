@@ -137,7 +137,7 @@ impl Session {
             Message::Error(error) => {
                 self.breaks(core, Rule::Protocol, || format!("{}: {}", error.code, error.message));
             }
-            Message::Heartbeat(_) | Message::Sent(_) => {}
+            _ => {}
         }
     }
 

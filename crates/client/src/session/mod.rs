@@ -29,6 +29,7 @@ use crate::event::{Event, State};
 
 /// What went wrong so far, and what was thrown away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counters {
     /// Times that a session was opened.
     pub connects: u64,
@@ -190,8 +191,8 @@ impl Session {
                 self.event(Event::Notice(notice));
             }
             Message::Sent(time) => self.sent(time),
-            // Looked at when the connection was opened.
-            Message::Hello(_) => {}
+            // `Hello` was looked at when the connection was opened.
+            _ => {}
         }
     }
 

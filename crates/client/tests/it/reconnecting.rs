@@ -116,7 +116,7 @@ async fn a_code_that_must_not_be_retried_ends_it() {
 /// How long the client stays away after this close.
 async fn absence(notice: Option<u32>, code: u16) -> Duration {
     let mut gateway = FakeGateway::new();
-    let jitter = Backoff { min: Duration::from_millis(100), max: Duration::from_millis(100) };
+    let jitter = Backoff::new(Duration::from_millis(100), Duration::from_millis(100));
     let builder = gateway.client().backoff(jitter);
     let (mut client, mut session) = gateway.session(builder).await;
     if let Some(retry_after_ms) = notice {

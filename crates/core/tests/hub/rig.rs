@@ -429,7 +429,7 @@ pub(crate) fn body(channel: Channel, number: u64, is_state: bool) -> Body {
             Body::Status(Status { state: TradingState::Open as i32, reason: number.to_string() })
         }
         Channel::Instrument => definition(ID, "sim", "A", 2).body,
-        Channel::Quote | Channel::Unknown => Body::Quote(Quote { bid: Some(level), ask: None }),
+        _ => Body::Quote(Quote { bid: Some(level), ask: None }),
     }
 }
 

@@ -133,7 +133,7 @@ impl InstrumentState {
             Channel::Status => self.status.iter().cloned().collect(),
             Channel::Instrument => self.definition.iter().cloned().collect(),
             Channel::Derivative => self.derivative.iter().cloned().collect(),
-            Channel::Trade | Channel::Unknown => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

@@ -127,7 +127,7 @@ async fn gateway(config: GatewayConfig, bus: Arc<dyn Backplane>) -> Gateway {
 /// A client with one channel that has been granted, and whose feed is live.
 pub(crate) async fn client(address: SocketAddr, channel: Channel) -> Watcher {
     let url = format!("ws://{address}/v1/stream");
-    let backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_millis(20) };
+    let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(20));
     let client = Client::builder(url).backoff(backoff).subscribe(channel, [SYMBOL]).start().unwrap();
     let mut watcher = Watcher { client, seen: Vec::new() };
     watcher.until("live", |watcher| watcher.client.is_live(SYMBOL)).await;

@@ -64,6 +64,7 @@ impl Reader {
             Message::Ledger(ledger) => self.ledger(ledger, world),
             Message::Heartbeat(_) | Message::Hello(_) | Message::Notice(_) | Message::Sent(_) => {}
             Message::Error(error) => assert_eq!(error.code, "rate_limit", "{error:?}"),
+            other => panic!("this check does not know {other:?}"),
         }
     }
 

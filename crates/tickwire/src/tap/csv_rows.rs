@@ -126,6 +126,7 @@ impl<W: Write> CsvRows<W> {
             }
             // Gaps are events of their own.
             Body::Gap(_) => return Ok(()),
+            _ => {}
         }
         self.row(&row)
     }

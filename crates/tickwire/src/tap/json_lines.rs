@@ -105,10 +105,7 @@ fn gap_line(gap: &GapEvent) -> GapLine<'_> {
         first_sequence: gap.first,
         last_sequence: gap.last,
         epoch: gap.epoch.to_string(),
-        noticed_by: match gap.noticed_by {
-            NoticedBy::Gateway => "gateway",
-            NoticedBy::Client => "client",
-        },
+        noticed_by: if gap.noticed_by == NoticedBy::Gateway { "gateway" } else { "client" },
         explanation: gap.explanation(),
     }
 }

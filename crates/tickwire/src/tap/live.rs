@@ -96,7 +96,7 @@ fn sort_out(symbols: &[String], channels: &[Channel]) -> (Vec<String>, Option<Ev
         false
     };
     let good = symbols.iter().filter(is_good).cloned().collect();
-    let outcome = Outcome { granted: Vec::new(), refused };
+    let outcome = Outcome::new(Vec::new(), refused);
     (good, (!outcome.refused.is_empty()).then_some(Event::Subscribed(outcome)))
 }
 

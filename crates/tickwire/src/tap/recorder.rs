@@ -171,9 +171,9 @@ fn notice(code: &str, message: String) -> Message {
 pub(super) mod tests {
     use std::sync::Arc;
 
-    use tickwire_client::{Disconnect, NoticedBy, Outcome, Update};
+    use tickwire_client::{Disconnect, Outcome, Update};
     use tickwire_wire::{
-        Bar, Book, Channel, Derivative, Error, FeedState, GapCause, Granted, Hello, Instrument, Ledger,
+        Bar, Book, Channel, Derivative, Error, FeedState, Gap, GapCause, Granted, Hello, Instrument, Ledger,
         Level, Quote, Side, Stat, Status, Trade, TradingState,
     };
 
@@ -185,7 +185,7 @@ pub(super) mod tests {
 
     pub(in crate::tap) fn record(sequence: u64, body: Body) -> Event {
         let record = Record { instrument: 3, sequence, event_time: 1000, receive_time: 1500, body };
-        Event::Record(Update { record, scale: scale() })
+        Event::Record(Update::new(record, scale()))
     }
 
     pub(in crate::tap) fn level(price: i64, size: u64) -> Level {
@@ -197,15 +197,9 @@ pub(super) mod tests {
     }
 
     pub(in crate::tap) fn gap(channel: Channel, first: u64, last: Option<u64>, cause: GapCause) -> Event {
-        Event::Gap(GapEvent {
-            scale: scale(),
-            channel,
-            first,
-            last,
-            epoch: 5,
-            cause,
-            noticed_by: NoticedBy::Gateway,
-        })
+        let (channel, cause, last_sequence) = (channel as i32, cause as i32, last.unwrap_or(0));
+        let gap = Gap { channel, cause, first_sequence: first, last_sequence, epoch: 5 };
+        Event::Gap(GapEvent::announced(scale(), &gap))
     }
 
     pub(in crate::tap) fn connected() -> Event {
@@ -233,7 +227,7 @@ pub(super) mod tests {
 
     pub(in crate::tap) fn subscribed(channels: &[Channel]) -> Event {
         let granted = channels.iter().map(|channel| granted(*channel, 6)).collect();
-        Event::Subscribed(Outcome { granted, refused: Vec::new() })
+        Event::Subscribed(Outcome::new(granted, Vec::new()))
     }
 
     pub(in crate::tap) fn refused(symbol: &str, may_retry: bool) -> Refused {
@@ -302,8 +296,10 @@ pub(super) mod tests {
         };
         let stat = Stat { since: 1, last: Some(150), volume: 100, trades: 3, ..Stat::default() };
         let status = Status { state: TradingState::Halted as i32, reason: "news, pending".to_owned() };
-        let mut outcome = Outcome { granted: Vec::new(), refused: vec![refused("sim:NOPE", false)] };
-        outcome.granted = Channel::ALL.map(|channel| granted(channel, 6)).to_vec();
+        let outcome = Outcome::new(
+            Channel::ALL.map(|channel| granted(channel, 6)).to_vec(),
+            vec![refused("sim:NOPE", false)],
+        );
         let notice =
             Notice { code: "conflating".to_owned(), message: "slow".to_owned(), ..Notice::default() };
         let error = Error { id: 0, code: "bad_command".to_owned(), message: "no".to_owned() };

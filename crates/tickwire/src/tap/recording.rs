@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tickwire_client::{Event, GapEvent, NoticedBy, Outcome, State, Update};
+use tickwire_client::{Event, GapEvent, Outcome, State, Update};
 use tickwire_wire::{Body, Encoding, FeedState, Message, Record, Scale};
 
 use super::recorder::ENDED;
@@ -263,7 +263,7 @@ impl<R: Read> Recording<R> {
                 }
                 let granted = subscribed.granted;
                 if !granted.is_empty() || !refused.is_empty() {
-                    out.push(Event::Subscribed(Outcome { granted, refused }));
+                    out.push(Event::Subscribed(Outcome::new(granted, refused)));
                 }
             }
             Message::Notice(notice) => out.push(Event::Notice(notice)),
@@ -278,7 +278,7 @@ impl<R: Read> Recording<R> {
                     }
                 }
             }
-            Message::Sent(_) => {}
+            _ => {}
         }
         Ok(())
     }
@@ -315,16 +315,8 @@ impl Instruments {
 }
 
 fn record_event(record: Record, scale: Arc<Scale>) -> Event {
-    let Body::Gap(gap) = &record.body else { return Event::Record(Update { record, scale }) };
-    Event::Gap(GapEvent {
-        scale,
-        channel: gap.channel(),
-        first: gap.first_sequence,
-        last: (gap.last_sequence > 0).then_some(gap.last_sequence),
-        epoch: gap.epoch,
-        cause: gap.cause(),
-        noticed_by: NoticedBy::Gateway,
-    })
+    let Body::Gap(gap) = &record.body else { return Event::Record(Update::new(record, scale)) };
+    Event::Gap(GapEvent::announced(scale, gap))
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ mod tests {
 
     fn refusing(symbols: &[(&str, bool)]) -> Outcome {
         let refused = symbols.iter().map(|(symbol, may_retry)| refused(symbol, *may_retry)).collect();
-        Outcome { granted: Vec::new(), refused }
+        Outcome::new(Vec::new(), refused)
     }
 
     fn asked() -> Refusals {
@@ -131,7 +131,7 @@ mod tests {
         check(&[refusing(&[("sim:A", false), ("sim:B", true)])], false, true);
         check(&[refusing(&[("sim:A", false), ("sim:B", true)])], true, false);
         check(&[refusing(&[("sim:A", false), ("sim:B", false)])], true, true);
-        let grant = Outcome { granted: vec![granted(Channel::Quote, 1)], refused: Vec::new() };
+        let grant = Outcome::new(vec![granted(Channel::Quote, 1)], Vec::new());
         check(&[grant, refusing(&[("sim:A", false), ("sim:B", false)])], false, false);
         check(&[], false, false);
     }

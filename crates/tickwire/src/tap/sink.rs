@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn it_fails_when_all_are_refused() {
-        let outcome = Outcome { granted: Vec::new(), refused: vec![refused("sim:NOPE", true)] };
+        let outcome = Outcome::new(Vec::new(), vec![refused("sim:NOPE", true)]);
         let event = Event::Subscribed(outcome);
         let error = sink(None).take([&event], None, 0).unwrap_err().to_string();
         assert!(error.contains("refused") && error.contains("--wait"), "{error}");
