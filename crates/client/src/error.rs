@@ -8,33 +8,99 @@ use tickwire_wire::{CloseCode, Encoding, may_retry};
 
 /// Why a connection did not come about.
 #[derive(Clone, Debug, thiserror::Error)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum ConnectError {
+    /// The URL cannot be right.
     #[error("`{url}` is not a gateway's URL, as in `ws://127.0.0.1:7400/v1/stream`: {reason}")]
-    BadUrl { url: String, reason: String },
+    BadUrl {
+        /// The URL as it was given, without credentials.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The URL asks for TLS, which this build does not speak.
     #[error("`{url}` asks for TLS: TLS comes later, use `ws://` for now")]
-    TlsLater { url: String },
+    TlsLater {
+        /// The URL as it was given, without credentials.
+        url: String,
+    },
+    /// The list of URLs is empty.
     #[error("no URL was given")]
     NoUrl,
+    /// The machine is there, and no program listens at the port.
     #[error(
         "nothing listens at {address}: start a gateway (`tickwire demo --listen {address}`) or mend the URL"
     )]
-    Refused { address: String },
+    Refused {
+        /// Host and port.
+        address: String,
+    },
+    /// The network or the name service failed.
     #[error("{address} cannot be reached: {source}")]
-    Unreachable { address: String, source: Arc<io::Error> },
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
+    /// Connection, handshake and `Hello` took too long; see [`crate::Builder::connect_timeout`].
     #[error("{address} did not complete the handshake within {}", seconds(*.waited))]
-    TimedOut { address: String, waited: Duration },
+    TimedOut {
+        /// Host and port.
+        address: String,
+        /// How long the client waited.
+        waited: Duration,
+    },
+    /// The server refused the WebSocket handshake.
     #[error("{address} answered with HTTP status {status} and not 101: {body}")]
-    Status { address: String, status: u16, body: String, retry_after: Option<Duration> },
+    Status {
+        /// Host and port.
+        address: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the server says, 2,048 bytes at most.
+        body: String,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Something else than a gateway listens there.
     #[error("{address} is no Tickwire gateway: {reason}")]
-    NotAGateway { address: String, reason: String },
+    NotAGateway {
+        /// Host and port.
+        address: String,
+        /// What it did that a gateway does not do.
+        reason: String,
+    },
+    /// The server does not speak the encoding that was asked for.
     #[error("{address} was asked for the subprotocol `{}` and chose {}", .asked.subprotocol(), chosen(.got.as_ref()))]
-    Subprotocol { address: String, asked: Encoding, got: Option<String> },
+    Subprotocol {
+        /// Host and port.
+        address: String,
+        /// The encoding whose subprotocol was asked for.
+        asked: Encoding,
+        /// The subprotocol that the server chose, if any.
+        got: Option<String>,
+    },
+    /// Gateway and client have no version of the protocol in common.
     #[error("{address} speaks version {theirs} of the protocol, this build version {ours}")]
-    Version { address: String, ours: u32, theirs: u32 },
+    Version {
+        /// Host and port.
+        address: String,
+        /// The version of this build.
+        ours: u32,
+        /// The version of the gateway.
+        theirs: u32,
+    },
+    /// The gateway closed the session before its `Hello`.
     #[error("{address} ended the session at once: {}", closed(*.code, .text))]
-    Closed { address: String, code: Option<u16>, text: String },
+    Closed {
+        /// Host and port.
+        address: String,
+        /// The close code; `None` where there was no close frame.
+        code: Option<u16>,
+        /// The text beside the code.
+        text: String,
+    },
 }
 
 impl ConnectError {
@@ -67,17 +133,29 @@ impl ConnectError {
 
 /// Why there is no connection now.
 #[derive(Clone, Debug, thiserror::Error)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum Disconnect {
+    /// The last attempt to connect failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The gateway ended the session.
     #[error("closed by the gateway: {}", closed(*.code, .text))]
-    Closed { code: Option<u16>, text: String },
+    Closed {
+        /// The close code; `None` where the connection ended without a close frame.
+        code: Option<u16>,
+        /// The text beside the code.
+        text: String,
+    },
+    /// Reading from the connection or writing to it failed.
     #[error("the connection broke: {0}")]
     Broken(Arc<io::Error>),
+    /// Nothing came for two heartbeats.
     #[error("not a byte for {}, although a living gateway says something twice in that time", seconds(*.silence))]
-    Mute { silence: Duration },
+    Mute {
+        /// How long nothing came.
+        silence: Duration,
+    },
+    /// The gateway sent what the protocol does not allow.
     #[error("the gateway broke the protocol: {0}")]
     Protocol(String),
 }
@@ -104,17 +182,28 @@ impl Disconnect {
 
 /// Why a command had no outcome. Refusals of single symbols are no errors, they are in the outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum CommandError {
+    /// The client was dropped, or makes no further attempt to connect.
     #[error("the client has ended")]
     Ended,
+    /// The command was sent, or waited to be sent, when the connection was lost.
     #[error("the connection was lost before the answer came")]
     Disconnected,
+    /// The gateway did not answer in time, or nobody called [`crate::Client::next`].
     #[error("no answer within {}", seconds(*.waited))]
-    TimedOut { waited: Duration },
+    TimedOut {
+        /// How long the command was waited for.
+        waited: Duration,
+    },
+    /// The gateway did not take the command as a whole.
     #[error("the gateway refused the command ({code}): {message}")]
-    Rejected { code: String, message: String },
+    Rejected {
+        /// The gateway's code, as in the table of `docs/protocol.md`.
+        code: String,
+        /// The gateway's words.
+        message: String,
+    },
 }
 
 fn close_retry_after(code: Option<u16>) -> Option<Duration> {

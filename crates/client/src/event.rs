@@ -295,20 +295,26 @@ pub struct LedgerMismatch {
 /// What is wrong with an entry of a ledger. `stated` by the gateway, `counted` here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum LedgerFault {
     /// Delivered, conflated, dropped and filtered do not add up to what was published.
     Sum {
+        /// Sequence numbers that passed since the subscription began.
         published: u64,
+        /// The sum of the four.
         parts: u64,
     },
+    /// The number of records that came.
     Delivered {
+        /// Records that the gateway counted.
         stated: u64,
+        /// Records that came.
         counted: u64,
     },
-    /// Numbers that were announced in gaps.
+    /// The number of sequence numbers that were announced in gaps.
     Dropped {
+        /// Sequence numbers that the gateway counted.
         stated: u64,
+        /// Sequence numbers in the gaps that came.
         counted: u64,
     },
     /// It is in the ledger, and is not granted.

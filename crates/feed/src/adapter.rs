@@ -122,9 +122,10 @@ pub enum MarketBody {
 
 /// Price levels of both sides, best first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Levels {
+    /// Bids, highest price first.
     pub bids: Vec<Level>,
+    /// Asks, lowest price first.
     pub asks: Vec<Level>,
 }
 

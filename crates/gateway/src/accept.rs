@@ -39,10 +39,12 @@ pub trait Pages: Send + Sync + 'static {
 
 /// A small document.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Page {
+    /// The HTTP status.
     pub status: StatusCode,
+    /// The value of the header `content-type`.
     pub content_type: &'static str,
+    /// What follows the headers.
     pub body: Bytes,
 }
 

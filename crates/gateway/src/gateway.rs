@@ -34,17 +34,31 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum StartError {
+    /// An address cannot be bound.
     #[error("cannot listen on {address} ({option}): {source}; {}", remedy(.source))]
-    Listen { option: &'static str, address: SocketAddr, source: std::io::Error },
+    Listen {
+        /// The command line option that sets the address.
+        option: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// The process may open too few files.
     #[error(
         "the limit of open files is {open_files}, which leaves nothing for sessions; this configuration needs {needed}: \
          raise it (ulimit -n, LimitNOFILE=)"
     )]
-    OpenFiles { open_files: u64, needed: usize },
+    OpenFiles {
+        /// How many files the process may open.
+        open_files: u64,
+        /// How many the configuration needs.
+        needed: usize,
+    },
 }
 
 fn remedy(error: &std::io::Error) -> &'static str {

@@ -32,15 +32,30 @@ pub enum Applied {
 
 /// Why a record does not apply. The book is not to be trusted until the next snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum BookError {
+    /// The book is empty and waits for a snapshot.
     #[error("no snapshot came before the change with number {got}")]
-    NoSnapshot { got: u64 },
+    NoSnapshot {
+        /// The sequence number of the change.
+        got: u64,
+    },
+    /// Changes before this one are missing.
     #[error("the book continues with number {expected}, the change begins with {got}")]
-    Gap { expected: u64, got: u64 },
+    Gap {
+        /// The sequence number that should have come.
+        expected: u64,
+        /// The first sequence number of the change.
+        got: u64,
+    },
+    /// The change was applied, and the book differs from the ingester's.
     #[error("the best levels have the checksum {computed:#010x}, the record says {stated:#010x}")]
-    ChecksumMismatch { stated: u32, computed: u32 },
+    ChecksumMismatch {
+        /// The checksum in the record.
+        stated: u32,
+        /// The checksum of the book after the change.
+        computed: u32,
+    },
 }
 
 impl BookState {

@@ -49,19 +49,43 @@ pub struct BusHeader {
 
 /// Why a bus message could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum BusFrameError {
+    /// The message ends before its header does.
     #[error("{0} bytes are too few for a header of {HEADER_BYTES}")]
     Short(usize),
+    /// The message is of something else, or of another version.
     #[error("not a Tickwire bus message of version {VERSION} (starts with {magic:#04x}, version {version})")]
-    Foreign { magic: u8, version: u8 },
+    Foreign {
+        /// The first byte.
+        magic: u8,
+        /// The second byte.
+        version: u8,
+    },
+    /// A byte of the header has no meaning.
     #[error("byte {at} of the header has the unknown value {value}")]
-    Unknown { at: usize, value: u8 },
+    Unknown {
+        /// Its place, from 0.
+        at: usize,
+        /// Its value.
+        value: u8,
+    },
+    /// The header names no sequence numbers.
     #[error("sequence numbers {first} to {last} are no range")]
-    Range { first: u64, last: u64 },
+    Range {
+        /// The first sequence number.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// A record cannot be found or read.
     #[error("record at byte {at}: {reason}")]
-    Record { at: usize, reason: String },
+    Record {
+        /// Where it begins, in bytes from the beginning of the message.
+        at: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl BusHeader {

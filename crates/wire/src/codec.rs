@@ -60,11 +60,13 @@ impl fmt::Display for Encoding {
 /// Why bytes could not be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a {encoding} message at byte {offset}: {reason}")]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub struct DecodeError {
+    /// The encoding in which the bytes were read.
     pub encoding: Encoding,
+    /// Where, in bytes from the beginning.
     pub offset: usize,
+    /// What is wrong there, [`DecodeError::REASON_MAX`] characters at most.
     pub reason: String,
 }
 

@@ -7,15 +7,23 @@ pub const DECIMALS_MAX: u32 = 18;
 
 /// What is wrong with a decimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum DecimalError {
+    /// The text is no number.
     #[error("`{0}` is not a decimal number")]
     Malformed(String),
+    /// The scale is too small to hold the value exactly.
     #[error("`{text}` has more than {decimals} decimals")]
-    TooPrecise { text: String, decimals: u32 },
+    TooPrecise {
+        /// The text.
+        text: String,
+        /// How many decimals the scale has.
+        decimals: u32,
+    },
+    /// The integer has more than 64 bits.
     #[error("`{0}` does not fit into 64 bits at this scale")]
     OutOfRange(String),
+    /// A size is below zero.
     #[error("`{0}` is negative, and sizes are not")]
     Negative(String),
 }

@@ -10,15 +10,21 @@ use crate::record::Record;
 
 /// From a gateway to a client.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum Message {
+    /// Market data, or a gap.
     Record(Record),
+    /// The first message of a session: its id, its limits, the version.
     Hello(Hello),
+    /// Which symbols were granted and which were refused.
     Subscribed(Subscribed),
+    /// Something about the session as a whole.
     Notice(Notice),
+    /// The gateway is there; it may tell states of feeds and positions of lossless channels.
     Heartbeat(Heartbeat),
+    /// What became of the records of subscriptions.
     Ledger(Ledger),
+    /// A command that was not taken.
     Error(Error),
     /// Nanoseconds since the Unix epoch at which the gateway handed the message to its socket; once per WebSocket
     /// message, after its records.
@@ -28,12 +34,17 @@ pub enum Message {
 /// From a client to a gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
-#[allow(missing_docs)]
 pub enum Command {
+    /// Asks for symbols of a channel.
     Subscribe(Subscribe),
+    /// Ends subscriptions.
     Unsubscribe(Unsubscribe),
+    /// Changes the rate of subscriptions.
     SetRate(SetRate),
+    /// Says what the client has of channels that it is about to subscribe to again.
     Resume(Resume),
+    /// Says what the program took.
     Receipt(Receipt),
+    /// Asks what became of the records of every subscription.
     Ledger(LedgerRequest),
 }

@@ -19,33 +19,43 @@ pub struct Record {
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum Body {
+    /// Best bid and offer.
     Quote(Quote),
+    /// An execution.
     Trade(Trade),
+    /// All price levels of a book, or those that changed.
     Book(Book),
+    /// Open, high, low, close and volume of an interval.
     Bar(Bar),
+    /// Ticker statistics since a time that it states.
     Stat(Stat),
+    /// Whether the instrument trades.
     Status(Status),
+    /// The definition of the instrument.
     Instrument(Instrument),
+    /// Mark price, index price, funding and open interest of a derivative.
     Derivative(Derivative),
+    /// Records of a channel that will not come.
     Gap(Gap),
 }
 
 /// Best bid and offer; `None` where that side is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Quote {
+    /// The best bid.
     pub bid: Option<Level>,
+    /// The best offer.
     pub ask: Option<Level>,
 }
 
 /// One price level: price and size in units of the instrument's scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub struct Level {
+    /// The price, as an integer.
     pub price: i64,
+    /// The size of all orders at this price, as an integer.
     pub size: u64,
 }
 

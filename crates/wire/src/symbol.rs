@@ -4,21 +4,24 @@ use std::fmt;
 
 /// A venue and a symbol in it. The symbol may hold any character; `*` alone means all of the venue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
 pub struct SymbolName {
+    /// The venue, as [`is_venue`] allows.
     pub venue: String,
+    /// The symbol, 1 to [`SymbolName::SYMBOL_BYTES_MAX`] bytes.
     pub symbol: String,
 }
 
 /// What is wrong with the name of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub enum SymbolError {
+    /// There is no colon.
     #[error("`{0}` has no venue; write `venue:SYMBOL`, as in `binance:BTCUSDT`")]
     NoVenue(String),
+    /// The part before the colon can be no venue.
     #[error("the venue in `{0}` may hold a to z, 0 to 9, `-` and `_` only, 32 at most")]
     BadVenue(String),
+    /// The part behind the colon can be no symbol.
     #[error("the symbol in `{0}` is empty or longer than 128 bytes")]
     BadSymbol(String),
 }

@@ -54,46 +54,59 @@ impl Held {
     }
 }
 
-/// What was decided for a session as a whole, or once for one of its subscriptions. Bytes, nanoseconds.
+/// What was decided for a session as a whole, or once for one of its subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)]
 pub enum Decision {
     /// The newest only from here on.
     Conflating {
+        /// What holds records back.
         because: Held,
     },
     /// Everything again.
     Prompt,
     /// As much was in flight as the window allows.
     WindowFull {
+        /// Bytes that were handed over and not confirmed by the client.
         in_flight: u64,
+        /// Bytes that the window allowed.
         window: u64,
     },
     /// A receipt or a pong took longer than the freshness target.
     ReceiptLate {
+        /// How long it took, in nanoseconds.
         after_ns: u64,
     },
     /// Non-critical lossless records are dropped from here on.
     Shedding {
+        /// Bytes that waited or were in flight.
         pressure: u64,
     },
+    /// Lossless records are delivered again.
     SheddingEnded,
-    /// A subscription goes on where the client left off: `after` is the client's number, `from` the first that follows.
+    /// A subscription goes on where the client left off.
     Resumed {
+        /// What the subscription is to.
         topic: TopicId,
+        /// The last sequence number that the client had.
         after: u64,
+        /// The first sequence number that follows.
         from: u64,
     },
-    /// Updates a second; 0 for no limit.
+    /// The rate of a subscription was set.
     Rate {
+        /// What the subscription is to.
         topic: TopicId,
+        /// Updates a second; 0 for no limit.
         max_rate: f64,
     },
-    /// The client was told something, by this code.
+    /// The client was told something.
     Notice {
+        /// The code of the notice.
         code: &'static str,
     },
+    /// The session is being closed.
     Closing {
+        /// The reason, as the client is told.
         code: CloseCode,
     },
 }
@@ -189,10 +202,10 @@ impl Fate {
 
 /// An entry of the ring.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)]
 pub struct Decided {
-    /// When it was decided first and last, in nanoseconds since the Unix epoch.
+    /// When it was decided first, in nanoseconds since the Unix epoch.
     pub since: u64,
+    /// When it was decided last, in nanoseconds since the Unix epoch.
     pub until: u64,
     /// How often.
     pub times: u64,
@@ -203,15 +216,20 @@ pub struct Decided {
 /// A range of numbers of one topic that shared a fate, within a range of time. Not every number within has it: `count`
 /// of them have, and `delivered` records went out with numbers of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Run {
+    /// When the run began, in nanoseconds since the Unix epoch.
     pub since: u64,
+    /// When it was last added to, in nanoseconds since the Unix epoch.
     pub until: u64,
+    /// The first sequence number of the range.
     pub first: u64,
-    /// For superseded ones the newest that went out instead; 0 where the end of a gap is not known.
+    /// The last one. For superseded ones it is the newest that went out instead; 0 where the end of a gap is not known.
     pub last: u64,
+    /// How many sequence numbers share the fate.
     pub count: u64,
+    /// How many records went out with sequence numbers of the range.
     pub delivered: u32,
+    /// What became of them.
     pub fate: Fate,
 }
 

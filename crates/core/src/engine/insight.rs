@@ -21,11 +21,14 @@ const SESSIONS_PER_PAGE: usize = 4_096;
 
 /// Where a session stands on the pressure ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum SessionState {
+    /// It gets every update as it comes.
     Prompt,
+    /// It gets the newest of each conflated topic when it can take something.
     Conflating,
+    /// Non-critical lossless records are dropped for it, and announced.
     Shedding,
+    /// It is being closed.
     Closing,
 }
 
@@ -63,7 +66,6 @@ impl SessionState {
 
 /// The parts of a session's pressure, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Pressure {
     /// Answers, notices, heartbeats that wait.
     pub control: usize,
@@ -103,30 +105,41 @@ impl Pressure {
 
 /// Which sessions are wanted: those behind `after`, in the order in which they were opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct SessionQuery {
+    /// Id of a session; `None` begins with the oldest.
     pub after: Option<String>,
+    /// How many at most; 0 counts as 1.
     pub limit: usize,
+    /// Only those in this state.
     pub state: Option<SessionState>,
 }
 
 /// One session. Times in nanoseconds since the Unix epoch.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct SessionRow {
+    /// The engine's own handle.
     pub key: SessionKey,
+    /// The name that its `Hello` stated.
     pub id: String,
     /// The engine does not know it: who asks fills it in.
     pub peer: Option<SocketAddr>,
+    /// How records are written for it.
     pub encoding: Encoding,
+    /// Where it stands on the pressure ladder.
     pub state: SessionState,
+    /// Why it is being closed.
     pub closing: Option<CloseCode>,
+    /// When it was opened.
     pub opened: u64,
+    /// When the client was heard last.
     pub heard: u64,
+    /// Bytes that wait or are in flight.
     pub pressure: Pressure,
     /// How far behind the client says that its program is, in nanoseconds; `None` while it says nothing.
     pub client_lag_ns: Option<u64>,
+    /// How many subscriptions it has.
     pub subscriptions: usize,
+    /// What became of the sequence numbers of all of them together.
     pub account: Account,
 }
 
@@ -141,9 +154,10 @@ pub struct SessionPage {
 
 /// Which part of a session's subscriptions is wanted: those behind a place, in the order of their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct DetailQuery {
+    /// A place, as [`SessionDetail::next`] says it; `None` begins with the first.
     pub after: Option<u32>,
+    /// How many subscriptions at most.
     pub limit: usize,
 }
 
@@ -156,12 +170,14 @@ impl Default for DetailQuery {
 
 /// One subscription of a session.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct SubscriptionRow {
+    /// What it is to.
     pub topic: TopicId,
+    /// `venue:SYMBOL`.
     pub symbol: String,
     /// Updates a second that were granted; 0 for no limit.
     pub max_rate: f64,
+    /// The numbering that `sequence` and `newest` belong to.
     pub epoch: u64,
     /// Last number that was sent or accounted for.
     pub sequence: u64,
@@ -169,13 +185,14 @@ pub struct SubscriptionRow {
     pub newest: u64,
     /// Bytes of lossless records that wait.
     pub waiting_bytes: usize,
+    /// What became of its sequence numbers.
     pub account: Account,
 }
 
 /// Everything about one session.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct SessionDetail {
+    /// What the list of sessions says of it.
     pub row: SessionRow,
     /// One page of them.
     pub subscriptions: Vec<SubscriptionRow>,
@@ -191,13 +208,14 @@ pub struct SessionDetail {
 
 /// Sums over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Survey {
-    /// By place in [`SessionState::ALL`].
+    /// Sessions in each state, by place in [`SessionState::ALL`].
     pub states: [usize; 4],
+    /// Bytes that wait or are in flight.
     pub pressure: Pressure,
-    /// By place in `Survey::KINDS`.
+    /// Decisions of each kind, by place in `Survey::KINDS`.
     pub decisions: [u64; KINDS.len()],
+    /// What became of all sequence numbers.
     pub totals: Account,
 }
 

@@ -25,12 +25,16 @@ pub(crate) struct Subscriber {
 
 /// What became of the numbers that passed a subscription: the first is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Account {
+    /// Sequence numbers that passed since the subscription began.
     pub published: u64,
+    /// Records that were handed over.
     pub delivered: u64,
+    /// Sequence numbers that a newer record superseded before they could be sent.
     pub conflated: u64,
+    /// Sequence numbers that were announced in gaps.
     pub dropped: u64,
+    /// Sequence numbers that were superseded while the rate of the subscription held them back.
     pub filtered: u64,
 }
 

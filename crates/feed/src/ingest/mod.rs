@@ -77,12 +77,19 @@ impl Default for IngestConfig {
 
 /// Why an ingester cannot start.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum IngestError {
+    /// The bus carries no JSON.
     #[error("records travel on the bus as proto or msgpack, not as {0}")]
     Encoding(Encoding),
+    /// The name of the venue cannot be part of a subject.
     #[error("venue `{venue}`: {source}")]
-    Venue { venue: String, source: SubjectError },
+    Venue {
+        /// The name.
+        venue: String,
+        /// What is wrong with it.
+        source: SubjectError,
+    },
+    /// The bus does not let the ingester answer requests for snapshots.
     #[error("cannot take questions: {0}")]
     Serve(#[from] ServeError),
 }

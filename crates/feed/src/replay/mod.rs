@@ -77,33 +77,62 @@ pub enum Times {
 
 /// Why nothing can be replayed.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum ReplayError {
+    /// The list of files is empty.
     #[error("no file to replay; name 1 to {FILES_MAX} recordings")]
     NoFiles,
+    /// There are more files than a replay takes.
     #[error("{0} files to replay are too many; name {FILES_MAX} at most")]
     TooManyFiles(usize),
+    /// The speed is zero, negative or no number.
     #[error("speed {0} is not above 0; write 1 for real time, 10 for ten times as fast")]
     Speed(f64),
+    /// The system does not let the file be read.
     #[error("cannot read `{path}`: {source}; check the name and the rights")]
-    Unreadable { path: PathBuf, source: io::Error },
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file has no bytes.
     #[error("`{0}` is empty; a recording has lines of `<nanoseconds since 1970> <json>`, plain or gzip")]
     Empty(PathBuf),
+    /// The file is something else.
     #[error(
         "`{path}` is not a recording: {reason}; a recording has lines of `<nanoseconds since 1970> <json>`, plain or \
          gzip"
     )]
-    Foreign { path: PathBuf, reason: String },
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What was found at its beginning.
+        reason: String,
+    },
+    /// Nothing in the file can be replayed.
     #[error("no trades, quotes or depth of {venue} in `{path}`: {found}")]
-    NoInstruments { venue: &'static str, path: PathBuf, found: String },
+    NoInstruments {
+        /// The venue that was looked for.
+        venue: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is in it instead.
+        found: String,
+    },
+    /// The recording is of spot and was taken as one of futures, or the reverse.
     #[error(
         "`{path}` is of {found}, as its {messages} messages of depth tell, and not of {market}; {remedy}"
     )]
     OtherMarket {
+        /// The file.
         path: PathBuf,
+        /// The market that it is of.
         found: &'static str,
+        /// How many changes of depth tell that.
         messages: u64,
+        /// The market that was asked for.
         market: &'static str,
+        /// What to do.
         remedy: &'static str,
     },
 }

@@ -62,10 +62,12 @@ impl Default for SimConfig {
 /// What cannot be simulated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("simulator: {field} is {value}, but must be {range}")]
-#[allow(missing_docs)]
 pub struct SimConfigError {
+    /// The field of [`SimConfig`].
     pub field: &'static str,
+    /// Its value, in the unit of the field.
     pub value: f64,
+    /// The values that it may have.
     pub range: &'static str,
 }
 

@@ -1,6 +1,5 @@
 //! An ingester, the bus in memory, a gateway and clients, in one process: what the bus loses is found, and
 //! what becomes of sessions can be looked at.
-#![allow(missing_docs)]
 
 mod returning;
 mod rig;

@@ -1,5 +1,4 @@
 //! The fan-out engine, from outside: events and commands in, WebSocket bytes out.
-#![allow(missing_docs)]
 
 mod backfill;
 mod backfill_schedule;

@@ -2,7 +2,6 @@
 //!
 //! Those that take long are ignored unless asked for: `scripts/test-sockets.sh`, which builds them for release. They
 //! run one at a time, print what they measured, and have the machine to themselves as far as it allows.
-#![allow(missing_docs)]
 #![allow(clippy::print_stdout)] // figures for those who run it
 
 mod crowd;

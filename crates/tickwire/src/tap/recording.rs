@@ -24,7 +24,6 @@ const SENT_TIME_KEY: u64 = 2 << 3 | 1;
 
 /// Why a file cannot be read any further. What came before was handed out.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub(super) enum Damage {
     #[error("{} cannot be read: {reason}; check the path and the rights", .path.display())]
     Unreadable { path: PathBuf, reason: io::Error },
