@@ -63,11 +63,11 @@ async fn rude_clients_harm_themselves_only() {
     let text = CloseCode::Protocol.text().as_bytes();
     assert!(told.windows(text.len()).any(|window| window == text), "no close frame with its text");
 
-    // Garbage in place of frames; a frame larger than any command; a fragment.
+    // Garbage in place of frames; a frame larger than any command; a fragment of no message.
     for bytes in [
         &[0xff; 64][..],
         &[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4][..],
-        &[0x01, 0x80, 1, 2, 3, 4][..],
+        &[0x80, 0x80, 1, 2, 3, 4][..],
     ] {
         let (mut stream, _) = upgrade(&gateway.listen, "").await;
         stream.write_all(bytes).await.unwrap();
