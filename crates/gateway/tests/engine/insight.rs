@@ -262,7 +262,9 @@ fn a_page_is_cut_where_its_sessions_have_very_many_subscriptions() {
     }
     let page = rig.engine.session_page(&SessionQuery { limit: 100, ..SessionQuery::default() });
     assert!(
-        page.upto.is_some() && page.rows.len() < 12 && page.rows.len() >= 50_000 / (Channel::COUNT * 1_000 + 100),
+        page.upto.is_some()
+            && page.rows.len() < 12
+            && page.rows.len() >= 50_000 / (Channel::COUNT * 1_000 + 100),
         "{}",
         page.rows.len()
     );
