@@ -1,6 +1,7 @@
 //! What goes wrong, by chance.
 
 use tickwire_bus::{BusEvent, LostCause};
+use tickwire_gateway::deliver;
 
 use crate::MS;
 use crate::client::Upward;
@@ -160,7 +161,7 @@ impl World {
         if let Some(gateway) = &mut self.gateways[at] {
             let tokens = token.map(|token| [token].into());
             let lost = BusEvent::Lost { tokens, messages: None, cause: LostCause::Upstream };
-            gateway.tell_hub(lost, now);
+            deliver(&mut gateway.hub, lost, now, now);
             self.pump(at);
         }
     }

@@ -12,6 +12,7 @@ use tickwire_core::engine::{Engine, SessionKey};
 use tickwire_core::hub::{BEATS, Hub, HubLimits, Target};
 use tickwire_core::schedule::{HubSchedule, Pacing, ShardSchedule, TURN_EVENTS_MAX};
 use tickwire_core::vocabulary::Event;
+use tickwire_gateway::deliver;
 
 pub(crate) struct Gateway {
     /// Tells events for it from those for the one before.
@@ -111,18 +112,8 @@ impl Gateway {
                 if matches!(event, BusEvent::Message { token: BEATS, .. }) {
                     self.beat_at = now_ms;
                 }
-                self.tell_hub(event, now);
+                deliver(&mut self.hub, event, now, now);
             }
-        }
-    }
-
-    /// The hub is told what the inbox gave out.
-    pub(crate) fn tell_hub(&mut self, event: BusEvent, now: u64) {
-        match event {
-            BusEvent::Message { token, payload, .. } => self.hub.on_message(token, &payload, now, now),
-            BusEvent::Lost { tokens, .. } => self.hub.on_lost(tokens),
-            BusEvent::Disconnected => {}
-            BusEvent::Reconnected { generation } => self.hub.on_connection(generation, now),
         }
     }
 }

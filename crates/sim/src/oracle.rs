@@ -7,9 +7,9 @@ use tokio::time::Duration;
 use crate::truth::Answer;
 use crate::view::View;
 use crate::world::World;
-use crate::world::fetch;
 use crate::{FEED_DOWN_MS, VENUE, id_of, symbol};
 use tickwire_core::hub::ASKS_MAX;
+use tickwire_gateway::fetch;
 
 /// A client is told that the ingester is not heard: ticks of hub and engine, ways and corks come on top.
 const TOLD_MS: u64 = 250;

@@ -8,7 +8,7 @@ use prost::Message as _;
 use tickwire_bus::{
     Backplane, BusEvent, Inbox, InboxLimits, Interest, MemoryBus, MemoryLimits, ParsedSubject, Subject,
 };
-use tickwire_core::hub::{Fetch, Pieces};
+use tickwire_gateway::fetch;
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Channel, Encoding, pb};
 use tokio::sync::mpsc;
@@ -506,23 +506,5 @@ impl World {
         }
         let answer = Err("no answer in time".to_owned());
         self.after(ASK_TIMEOUT_MS, Happening::Answered { gateway, life, ask, answer });
-    }
-}
-
-/// Asks, and fetches what does not fit into one message in its pieces.
-pub(crate) async fn fetch(
-    bus: &dyn Backplane,
-    subject: &Subject,
-    mut ask: pb::Ask,
-    timeout: Duration,
-) -> Result<pb::Answer, String> {
-    let mut pieces = Pieces::default();
-    loop {
-        let answer = bus.request(subject, ask.encode_to_vec().into(), timeout).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        match pieces.take(pb::Answer::decode(answer).map_err(|error| error.to_string())?)? {
-            Fetch::Whole(answer) => return Ok(answer),
-            Fetch::Next(next) => ask = next,
-        }
     }
 }

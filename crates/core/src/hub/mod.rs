@@ -1,7 +1,7 @@
 //! The bus side of a gateway: which venues and instruments exist, which topics the shards want, what of them was lost.
 //!
 //! [`Hub`] is a state machine: bus events, answers, wishes and the time go in; events for shards and actions on the bus
-//! come out. `run` drives it. Each record is decoded once, here: what cannot be read, or is not what its header says, goes no
+//! come out. The gateway's `hub/run.rs` drives it. Each record is decoded once, here: what cannot be read, or is not what its header says, goes no
 //! further. A turn costs what it touches, however many topics there are.
 
 mod answered;

@@ -5,3 +5,4 @@ mod run;
 
 pub(crate) use history::{HistorySetup, PART_MEMORY, QUESTIONS_MAX, run as run_history};
 pub(crate) use run::{HubSetup, HubStats, ShardLink, run};
+pub use run::{deliver, fetch};

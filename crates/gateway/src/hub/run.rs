@@ -147,7 +147,13 @@ pub(crate) async fn run(setup: HubSetup) {
 }
 
 /// Asks, and fetches what does not fit into one message in its pieces. `timeout` is of each message.
-async fn fetch(
+///
+/// # Errors
+/// What the bus or the ingester says, or what is wrong with the answer.
+///
+/// # Cancel safety
+/// The question was asked in vain.
+pub async fn fetch(
     bus: &dyn Backplane,
     subject: &Subject,
     mut ask: pb::Ask,
@@ -164,8 +170,8 @@ async fn fetch(
     }
 }
 
-/// Hands the hub what the inbox gave out.
-fn deliver(hub: &mut Hub, event: BusEvent, arrived: u64, now: u64) {
+/// Hands the hub what the inbox gave out; `arrived` is when that came, and both times are nanoseconds since the Unix epoch.
+pub fn deliver(hub: &mut Hub, event: BusEvent, arrived: u64, now: u64) {
     match event {
         BusEvent::Message { token, payload, .. } => hub.on_message(token, &payload, arrived, now),
         BusEvent::Lost { tokens, .. } => hub.on_lost(tokens),
