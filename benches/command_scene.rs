@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
-use tickwire_core::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, VenueIndex, Wish};
+use tickwire_core::vocabulary::{
+    Event, FeedStatus, InstrumentInfo, TopicId, TopicInterest, TopicState, VenueIndex,
+};
 use tickwire_gateway::Limits;
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{
@@ -131,7 +133,7 @@ impl Commands {
             scene.send(key, &subscribe(1, symbols));
         }
         if task != Task::Pending {
-            scene.answer();
+            scene.respond();
         }
         scene.deliver();
         scene.prepare();
@@ -145,7 +147,7 @@ impl Commands {
         let holds = matches!(self.task, Task::One | Task::Ledger | Task::SetRate);
         if holds || self.task == Task::Appear {
             self.send(self.client, &subscribe(1, if holds { all.clone() } else { whole.clone() }));
-            self.answer();
+            self.respond();
             self.deliver();
         }
         if self.task == Task::One {
@@ -177,7 +179,7 @@ impl Commands {
             }
             Task::Churn => vec![subscribe(6, all.clone()), end(all)],
             Task::Pending => {
-                // In parts: each is a question of its own.
+                // In parts: each is a request of its own.
                 let parts = all.chunks(self.instruments / 20).map(|part| subscribe(6, part.to_vec()));
                 parts.chain([end(all.clone())]).collect()
             }
@@ -199,7 +201,7 @@ impl Commands {
         self.turn();
     }
 
-    /// The task once: the commands, and the answers to them. Returns its units of work: names, positions, subscriptions, or
+    /// The task once: the commands, and the responses to them. Returns its units of work: names, positions, subscriptions, or
     /// instruments that appeared times sessions that got them.
     #[inline(never)]
     pub fn counted(&mut self) -> usize {
@@ -213,7 +215,7 @@ impl Commands {
             let sessions = ONLOOKERS / 10 + 1;
             for _ in 0..10 {
                 self.appear();
-                self.answer();
+                self.respond();
                 self.deliver();
             }
             return 10 * sessions;
@@ -227,7 +229,7 @@ impl Commands {
         }
         self.turn = turn;
         if self.task == Task::One {
-            // Its answers leave, and it is as full as before.
+            // Its responses leave, and it is as full as before.
             self.engine.unsent(self.client, 0, self.now);
             self.out.clear();
             self.engine.fill(self.client, self.now, &WebSocket, &mut self.out);
@@ -256,10 +258,10 @@ impl Commands {
         self.engine.on_event(&Event::Instrument(Arc::new(info)), self.now);
     }
 
-    fn answer(&mut self) {
-        let wishes: Vec<_> = self.engine.take_wishes().collect();
-        for wish in wishes {
-            if let Wish::Want(topic) = wish {
+    fn respond(&mut self) {
+        let interests: Vec<_> = self.engine.take_interests().collect();
+        for interest in interests {
+            if let TopicInterest::Want(topic) = interest {
                 let state = TopicState { topic, epoch: EPOCH, sequence: 1, records: Vec::new() };
                 self.engine.on_event(&Event::State(Arc::new(state)), self.now);
             }
@@ -268,7 +270,7 @@ impl Commands {
 
     fn deliver(&mut self) {
         if self.task != Task::Pending {
-            self.answer();
+            self.respond();
         }
         while self.engine.has_ready() {
             self.engine.take_ready(&mut self.ready);

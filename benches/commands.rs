@@ -1,4 +1,4 @@
-//! What commands of one client cost the engine: reading them, doing them, and the answers. The elements are names,
+//! What commands of one client cost the engine: reading them, doing them, and the responses. The elements are names,
 //! positions or subscriptions (instruments that appear times sessions that get them); the system call is not charged.
 
 use criterion::{Criterion, Throughput};

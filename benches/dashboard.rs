@@ -42,7 +42,7 @@ struct Dashboard {
 impl Dashboard {
     fn new(window_ms: u16, round_ns: u64) -> Self {
         let now = 1_767_623_400_000_000_000;
-        // Nobody answers here, so nothing is held back for answers.
+        // Nobody answers here, so nothing is held back for responses.
         let limits = EngineLimits { freshness_ns: 0, ..Limits::default().engine };
         let mut engine = Engine::new(limits, "tickwire/bench");
         let mut infos = Vec::new();
@@ -63,7 +63,7 @@ impl Dashboard {
             encode_command(Encoding::Proto, &command, &mut bytes);
             engine.on_message(key, &bytes, now);
         }
-        engine.take_wishes();
+        engine.take_interests();
         for index in 0..SYMBOLS {
             let topic = TopicId::new(index, Channel::Quote);
             let state = TopicState { topic, epoch: EPOCH, sequence: 0, records: Vec::new() };

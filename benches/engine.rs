@@ -39,7 +39,7 @@ struct Rig {
 
 impl Rig {
     fn new(channel: Channel, encoding: Encoding, sessions: usize) -> Self {
-        // Nobody answers here, so nothing is held back for answers.
+        // Nobody answers here, so nothing is held back for responses.
         let limits = EngineLimits { freshness_ns: 0, ..Limits::default().engine };
         let mut engine = Engine::new(limits, "tickwire/bench");
         let feed = FeedStatus {
@@ -63,7 +63,7 @@ impl Rig {
         for key in &sessions {
             engine.on_message(*key, &bytes, NOW);
         }
-        engine.take_wishes();
+        engine.take_interests();
         let mut rig = Self {
             engine,
             info,

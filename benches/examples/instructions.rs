@@ -61,7 +61,7 @@ struct Scene {
 
 impl Scene {
     fn new(shape: &Shape, infos: &[Arc<InstrumentInfo>]) -> Self {
-        // Nobody answers here, so nothing is held back for answers.
+        // Nobody answers here, so nothing is held back for responses.
         let limits = EngineLimits { freshness_ns: 0, ..Limits::default().engine };
         let mut engine = Engine::new(limits, "tickwire/count");
         for info in infos {
@@ -77,7 +77,7 @@ impl Scene {
             encode_command(shape.encoding, &command, &mut bytes);
             engine.on_message(key, &bytes, NOW);
         }
-        engine.take_wishes();
+        engine.take_interests();
         for info in infos {
             let records = match shape.channel {
                 Channel::Book => {
@@ -104,7 +104,7 @@ impl Scene {
                 black_box(&self.out);
                 self.engine.unsent(key, 0, self.now);
             }
-            black_box(self.engine.take_passages().count());
+            black_box(self.engine.take_latency_samples().count());
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Compiles the contract in `proto/` without a system `protoc`, and derives the serde forms that MessagePack and the
-//! JSON twin share with it.
+//! JSON encoding share with it.
 use std::path::Path;
 
 const FILES: [&str; 4] = ["record.proto", "control.proto", "command.proto", "bus.proto"];
@@ -39,9 +39,9 @@ const LISTS: [&str; 16] = [
     ".tickwire.v1.Unsubscribe.symbols",
     ".tickwire.v1.SetRate.symbols",
     ".tickwire.v1.Resume.positions",
-    ".tickwire.v1.Beat.positions",
+    ".tickwire.v1.FeedHeartbeat.positions",
     ".tickwire.v1.Snapshots.topics",
-    ".tickwire.v1.Answer.snapshots",
+    ".tickwire.v1.Response.snapshots",
 ];
 
 /// Read by people who type them: a misspelt field is an error that names it.
@@ -78,7 +78,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     config.enum_attribute(".tickwire.v1.Record.body", "#[derive(serde::Serialize, serde::Deserialize)]");
     config.enum_attribute(".tickwire.v1.Command.op", "#[derive(serde::Serialize, serde::Deserialize)]");
-    config.enum_attribute(".tickwire.v1.Ask.question", "#[derive(serde::Serialize, serde::Deserialize)]");
+    config.enum_attribute(
+        ".tickwire.v1.FeedRequest.request",
+        "#[derive(serde::Serialize, serde::Deserialize)]",
+    );
     for code in CODES {
         config.enum_attribute(format!(".tickwire.v1.{code}"), "#[non_exhaustive]");
     }

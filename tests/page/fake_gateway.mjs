@@ -154,7 +154,7 @@ function endOf(it, may_retry) {
   }
 }
 const SCENARIOS = {
-  down: () => setFeed('down', 'no beat from the ingester'),
+  down: () => setFeed('down', 'no heartbeat from the ingester'),
   up: () => setFeed('live', ''),
   halt: () => broadcast(instruments.slice(0, 3).map((it) => record(it, 'status', { state: it.state = it.state === 'halted' ? 'open' : 'halted', reason: 'volatility pause' }))),
   gap: () => broadcast(instruments.slice(0, 4).flatMap((it) => [gap(it, 'trade', 1 + random(20)), gap(it, 'book', 3)])),

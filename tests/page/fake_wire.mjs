@@ -1,4 +1,4 @@
-// Writes records as the fake gateway's sessions get them: Protobuf and the JSON twin. Reads commands.
+// Writes records as the fake gateway's sessions get them: Protobuf and the JSON encoding. Reads commands.
 import { crc32 } from './crc32.mjs';
 
 const enumOf = (names) => (name) => names.indexOf(name);
@@ -80,7 +80,7 @@ function fields(bytes) {
   return out;
 }
 
-// ---- JSON twin ---------------------------------------------------------------------------------------------------
+// ---- JSON encoding ---------------------------------------------------------------------------------------------------
 const decimal = (value, decimals) => {
   if (value === null) return null;
   const digits = String(Math.abs(value)).padStart(decimals + 1, '0'), sign = value < 0 ? '-' : '';

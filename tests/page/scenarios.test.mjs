@@ -109,7 +109,7 @@ test('a number that is granted twice ends the connection, and no price passes ov
 test('a feed that is said to be dead dims every row, whatever data still arrives', async () => {
   await fake.play('/fake/down');
   await until(page, (now) => now.connection === 'stale' && now.feeds[0].state === 'down');
-  await bannerSays('no beat from the ingester');
+  await bannerSays('no heartbeat from the ingester');
   const { records } = await state(page);
   await until(page, (now, before) => now.records > before + 200, records);
   assert.ok(allDead(await state(page)));

@@ -56,8 +56,8 @@ class Vectors(unittest.TestCase):
                 with self.subTest(vector["name"], encoding=encoding):
                     payload = (FOLDER / vector["files"][encoding]).read_bytes()
                     self.assertEqual(codec.encode_command(encoding, op, fields), payload)
-            twin = json.loads((FOLDER / vector["files"]["json"]).read_text())
-            self.assertEqual(twin, {"op": op, **expected})
+            encoded = json.loads((FOLDER / vector["files"]["json"]).read_text())
+            self.assertEqual(encoded, {"op": op, **expected})
         self.assertEqual(len(seen), len(codec.COMMAND.fields))
 
     def test_checksums(self):

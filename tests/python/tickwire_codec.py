@@ -171,7 +171,7 @@ def _plain(value):
 
 
 def from_twin(line):
-    """One object of the JSON twin."""
+    """One object of the JSON encoding."""
     out = _plain(line)
     kind = out["type"]
     name = out.pop("symbol", "") if "sequence" in out else ""

@@ -53,7 +53,7 @@ class Subscription:
         self.epoch, self.last = grant["epoch"], grant["sequence"]
         self.granted = self.last
         self.fresh = True  # nothing came since the grant
-        self.renumbered = False  # the numbering was lost: the next number is whatever comes
+        self.renumbered = False  # the sequence was lost: the next number is whatever comes
         self.keys = {}
         self.book = Book() if self.channel == "book" else None
 
@@ -137,7 +137,7 @@ class Probe:
             sub.book.valid = False
         if gap["last_sequence"] == 0:
             if gap["epoch"] == sub.epoch:
-                self.fault("a new numbering with the old epoch", gap)
+                self.fault("a new sequence with the old epoch", gap)
             sub.epoch, sub.last, sub.renumbered, sub.keys = gap["epoch"], 0, True, {}
             return
         if gap["last_sequence"] < gap["first_sequence"]:
@@ -210,8 +210,8 @@ class Probe:
 def check_grants(probe, options):
     """Rates are echoed, on channels that know them, and never above what was asked for or is allowed."""
     highest = min(options.max_rate, probe.hello["limits"]["max_rate"])
-    for answer in probe.answers.values():
-        for grant in answer["granted"]:
+    for response in probe.answers.values():
+        for grant in response["granted"]:
             probe.rates[grant["channel"]] = rate = grant["max_rate"]
             if grant["channel"] in LOSSLESS or options.max_rate == 0:
                 is_right = rate == 0
@@ -238,7 +238,7 @@ async def follow(probe, options):
         await read_until(probe, socket, options, 0, lambda: probe.ledger is not None)
     unanswered = set(range(1, len(options.channels) + 1)) - probe.answers.keys()
     if unanswered:
-        probe.violations.append(f"subscribes without an answer: {sorted(unanswered)}")
+        probe.violations.append(f"subscribes without a response: {sorted(unanswered)}")
     check_grants(probe, options)
 
 
@@ -258,7 +258,7 @@ async def read_until(probe, socket, options, seconds, is_done):
             probe.violations.append("text and binary mixed up")
         probe.on_payload(options.encoding, payload.encode() if isinstance(payload, str) else payload)
     if seconds == 0 and not is_done():
-        raise RuntimeError("no answer in 10 s")
+        raise RuntimeError("no response in 10 s")
 
 
 def main(arguments=None):

@@ -71,7 +71,7 @@ async fn session(
     stream.write_all(request.as_bytes()).await.expect("a handshake");
     let mut bytes = Vec::with_capacity(64 << 10);
     let head = loop {
-        stream.read_buf(&mut bytes).await.expect("an answer");
+        stream.read_buf(&mut bytes).await.expect("an response");
         if let Some(end) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
             break end + 4;
         }
@@ -89,7 +89,7 @@ async fn session(
         while let Some((begin, end)) = frame(&bytes[at..]) {
             let payload = &bytes[at + begin..at + end];
             if bytes[at] == PING {
-                // The answer is a receipt: without it the gateway goes by the kernel's word.
+                // The response is a receipt: without it the gateway goes by the kernel's word.
                 let pong = [&[0x8a, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat();
                 stream.try_write(&pong).expect("room for a pong");
             } else {
@@ -120,8 +120,8 @@ fn take(payload: &[u8], plan: &Plan, seen: &RefCell<Seen>) {
     let mut seen = seen.borrow_mut();
     for message in Batch::new(Encoding::Proto, payload).flatten() {
         match message {
-            Message::Subscribed(answer) => {
-                assert_eq!(answer.granted.len(), plan.each, "{:?}", answer.refused);
+            Message::Subscribed(response) => {
+                assert_eq!(response.granted.len(), plan.each, "{:?}", response.refused);
                 seen.granted += 1;
             }
             Message::Record(record) if seen.is_measuring => {

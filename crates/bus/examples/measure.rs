@@ -118,18 +118,18 @@ async fn many_subjects(bus: Arc<dyn Backplane>, subjects: &[Subject]) {
 }
 
 async fn round_trip(bus: &dyn Backplane) {
-    let ask = Subject::ask("sim", 7).unwrap();
-    let mut questions = bus.serve(&ask).await.unwrap();
+    let ask = Subject::request("sim", 7).unwrap();
+    let mut requests = bus.serve(&ask).await.unwrap();
     tokio::spawn(async move {
-        while let Some(question) = questions.next().await {
-            let _ = question.reply(Bytes::from_static(b"answer"));
+        while let Some(request) = requests.next().await {
+            let _ = request.reply(Bytes::from_static(b"response"));
         }
     });
     let started = Instant::now();
     for _ in 0..2_000 {
         bus.request(&ask, Bytes::new(), PATIENCE).await.unwrap();
     }
-    println!("question and answer: {:?}", started.elapsed() / 2_000);
+    println!("request and response: {:?}", started.elapsed() / 2_000);
 }
 
 fn rss_kib() -> u64 {

@@ -29,21 +29,21 @@ pub trait Backplane: Send + Sync + 'static {
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError>;
 
     /// Bytes that one message may have now: the largest payload that [`publish`](Self::publish) and
-    /// [`Question::reply`] take. It may change whenever the bus connects anew; while it is down, this is the last that
+    /// [`Request::reply`] take. It may change whenever the bus connects anew; while it is down, this is the last that
     /// was known, and before the first connection a guess (1 MiB, less the envelope).
     fn payload_max(&self) -> usize;
 
     /// Opens an inbox without subjects; `Interest` adds and removes them while it runs.
     fn inbox(&self, limits: InboxLimits) -> (Interest, Inbox);
 
-    /// Asks whoever serves `subject` and waits for the first answer. It comes after the subscriptions that were made
+    /// Asks whoever serves `subject` and waits for the first response. It comes after the subscriptions that were made
     /// through this handle before the call.
     ///
     /// # Errors
     /// See [`RequestError`]; a connection that breaks while waiting is `Down`.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the answer up; the question may have been sent.
+    /// Dropping the future gives the response up; the request may have been sent.
     fn request(
         &self,
         subject: &Subject,
@@ -51,16 +51,16 @@ pub trait Backplane: Send + Sync + 'static {
         timeout: Duration,
     ) -> BoxFuture<'_, Result<Bytes, RequestError>>;
 
-    /// Takes the questions to `subject` until the returned stream is dropped. When the bus is up, it returns after the
-    /// server knows; when it is not, at once, and questions come when it is. When a subject is served more than once,
-    /// all get the question, and the first answer counts.
+    /// Takes the requests to `subject` until the returned stream is dropped. When the bus is up, it returns after the
+    /// server knows; when it is not, at once, and requests come when it is. When a subject is served more than once,
+    /// all get the request, and the first response counts.
     ///
     /// # Errors
     /// When the bus is closed, or the subject is a wildcard.
     ///
     /// # Cancel safety
     /// Dropping the future serves nothing.
-    fn serve(&self, subject: &Subject) -> BoxFuture<'_, Result<Questions, ServeError>>;
+    fn serve(&self, subject: &Subject) -> BoxFuture<'_, Result<Requests, ServeError>>;
 
     /// The state of the connection now and from now on.
     fn state(&self) -> watch::Receiver<BusState>;
@@ -138,25 +138,25 @@ pub enum PublishError {
         /// Largest payload.
         bytes_max: usize,
     },
-    /// Published to a wildcard; a mistake of the caller.
+    /// Published to a wildcard; a error of the caller.
     #[error("cannot publish to a wildcard")]
     Wildcard,
 }
 
-/// Why a question has no answer.
+/// Why a request has no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RequestError {
     /// No one serves the subject.
-    #[error("no one answers here")]
+    #[error("no one responses here")]
     NoResponder,
-    /// No answer came in time; the question may have been taken.
-    #[error("no answer in time")]
+    /// No response came in time; the request may have been taken.
+    #[error("no response in time")]
     TimedOut,
     /// Not connected, or the connection broke while waiting.
     #[error("the bus is down")]
     Down,
-    /// The question is larger than the bus takes.
-    #[error("the question is larger than the bus takes")]
+    /// The request is larger than the bus takes.
+    #[error("the request is larger than the bus takes")]
     TooLarge,
 }
 
@@ -166,7 +166,7 @@ pub enum ServeError {
     /// The bus was closed.
     #[error("the bus is closed")]
     Closed,
-    /// Questions cannot be taken for a wildcard.
+    /// Requests cannot be taken for a wildcard.
     #[error("cannot serve a wildcard")]
     Wildcard,
 }
@@ -178,37 +178,37 @@ pub enum FlushError {
     #[error("the bus is down")]
     Down,
     /// The server did not answer in time.
-    #[error("the server did not answer in time")]
+    #[error("the server did not response in time")]
     TimedOut,
 }
 
-/// The questions to one subject; dropping it stops serving.
+/// The requests to one subject; dropping it stops serving.
 #[derive(Debug)]
-pub struct Questions {
-    receiver: mpsc::Receiver<Question>,
+pub struct Requests {
+    receiver: mpsc::Receiver<Request>,
 }
 
-impl Questions {
-    pub(crate) fn new(receiver: mpsc::Receiver<Question>) -> Self {
+impl Requests {
+    pub(crate) fn new(receiver: mpsc::Receiver<Request>) -> Self {
         Self { receiver }
     }
 
-    /// The next question, or `None` when the bus was closed.
+    /// The next request, or `None` when the bus was closed.
     ///
     /// # Cancel safety
-    /// Safe: no question is lost.
-    pub async fn next(&mut self) -> Option<Question> {
+    /// Safe: no request is lost.
+    pub async fn next(&mut self) -> Option<Request> {
         self.receiver.recv().await
     }
 }
 
-/// One question, to be answered once. Dropping it leaves the other side to its time-out.
-pub struct Question {
+/// One request, to be answered once. Dropping it leaves the other side to its time-out.
+pub struct Request {
     payload: Bytes,
     reply: Box<dyn FnOnce(Bytes) -> Result<(), PublishError> + Send>,
 }
 
-impl Question {
+impl Request {
     pub(crate) fn new(
         payload: Bytes,
         reply: impl FnOnce(Bytes) -> Result<(), PublishError> + Send + 'static,
@@ -221,17 +221,17 @@ impl Question {
         &self.payload
     }
 
-    /// Answers. Never waits. The answer keeps its place among the messages published by this handle.
+    /// Answers. Never waits. The response keeps its place among the messages published by this handle.
     ///
     /// # Errors
-    /// The answer is lost, as with [`Backplane::publish`]; it may be as large as [`Backplane::payload_max`].
-    pub fn reply(self, answer: Bytes) -> Result<(), PublishError> {
-        (self.reply)(answer)
+    /// The response is lost, as with [`Backplane::publish`]; it may be as large as [`Backplane::payload_max`].
+    pub fn reply(self, response: Bytes) -> Result<(), PublishError> {
+        (self.reply)(response)
     }
 }
 
-impl fmt::Debug for Question {
+impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Question").field("bytes", &self.payload.len()).finish_non_exhaustive()
+        f.debug_struct("Request").field("bytes", &self.payload.len()).finish_non_exhaustive()
     }
 }

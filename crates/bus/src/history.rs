@@ -16,8 +16,8 @@ pub trait History: Send + Sync {
     /// Finds messages of one subject, oldest first. What the bus never had, or has no more, is not among them, and
     /// nobody says so: the numbers in the payloads tell.
     ///
-    /// The cost is bounded: some thirty questions to find the first, then one for each two hundred and fifty messages.
-    /// Where messages lie that cannot tell their place, up to a hundred and thirty questions find the first, and what is wanted is
+    /// The cost is bounded: some thirty requests to find the first, then one for each two hundred and fifty messages.
+    /// Where messages lie that cannot tell their place, up to a hundred and thirty requests find the first, and what is wanted is
     /// found for certain only where it makes up more than a thirty-second of what is kept, or lies not much further
     /// from the end than it is long.
     ///
@@ -33,7 +33,7 @@ pub trait History: Send + Sync {
 }
 
 /// Where a payload lies: before what is wanted (`Less`), within (`Equal`) or behind (`Greater`). In the order of
-/// publishing it must never go back. `None` where it cannot tell, as with a message of another numbering, or a damaged
+/// publishing it must never go back. `None` where it cannot tell, as with a message of another sequence, or a damaged
 /// one: such messages may lie before, between and behind those that can, and are passed over.
 pub type Place = Arc<dyn Fn(&[u8]) -> Option<Ordering> + Send + Sync>;
 
@@ -44,11 +44,11 @@ pub struct Recall {
     pub subject: Subject,
     /// Tells what is wanted from its payload.
     pub place: Place,
-    /// 0, or what the answer before this one said: then its place is not searched for again.
+    /// 0, or what the response before this one said: then its place is not searched for again.
     pub cursor: u64,
-    /// Most messages in the answer.
+    /// Most messages in the response.
     pub messages_max: usize,
-    /// Most bytes of payloads in the answer, but always one message.
+    /// Most bytes of payloads in the response, but always one message.
     pub bytes_max: usize,
 }
 
@@ -102,7 +102,7 @@ pub enum HistoryError {
     /// Not connected.
     #[error("the bus is down")]
     Down,
-    /// There is no such history, or it does not answer such questions.
+    /// There is no such history, or it does not answer such requests.
     #[error("no history: {0}")]
     Unavailable(Arc<str>),
 }

@@ -8,7 +8,7 @@
 //!
 //! - **Order.** Messages of one bus handle come out of one inbox in the order of their `publish` calls, across
 //!   subjects. A message that could only be delivered out of order is dropped and reported as [`LostCause::Late`].
-//! - **Interest before questions.** What a handle publishes or asks after `Interest::subscribe` returned reaches the
+//! - **Interest before requests.** What a handle publishes or asks after `Interest::subscribe` returned reaches the
 //!   other side after that subscription is in force: subscribe, then ask for a snapshot, leaves no hole.
 //! - **Bounds.** Every queue has a maximum in [`InboxLimits`], [`NatsConfig`] or [`MemoryLimits`].
 //!
@@ -28,7 +28,7 @@ mod nats;
 mod queue;
 
 pub use backplane::{
-    Backplane, BoxFuture, BusState, FlushError, PublishError, Question, Questions, RequestError, ServeError,
+    Backplane, BoxFuture, BusState, FlushError, PublishError, Request, RequestError, Requests, ServeError,
 };
 pub use history::{History, HistoryError, HistoryState, Place, Recall, Recalled};
 pub use inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, LostCause};

@@ -21,7 +21,7 @@ use self::faults::Faults;
 use self::history::MemoryHistory;
 use self::routes::{Routes, Target};
 use crate::backplane::{
-    Backplane, BoxFuture, BusState, FlushError, PublishError, Question, Questions, RequestError, ServeError,
+    Backplane, BoxFuture, BusState, FlushError, PublishError, Request, RequestError, Requests, ServeError,
 };
 use crate::history::History;
 use crate::inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, InterestSink, pair};
@@ -33,13 +33,13 @@ use tickwire_wire::Subject;
 pub struct MemoryLimits {
     /// Largest payload, in bytes: what [`Backplane::payload_max`] says.
     pub payload_bytes_max: usize,
-    /// Most questions that wait at one server; further ones run into their time-out.
-    pub questions_max: usize,
+    /// Most requests that wait at one server; further ones run into their time-out.
+    pub requests_max: usize,
 }
 
 impl Default for MemoryLimits {
     fn default() -> Self {
-        Self { payload_bytes_max: 1 << 20, questions_max: 1_024 }
+        Self { payload_bytes_max: 1 << 20, requests_max: 1_024 }
     }
 }
 
@@ -128,7 +128,7 @@ impl MemoryBus {
         let _ = self.core.history.set(MemoryHistory::new(messages_max));
     }
 
-    /// Holds the answers of the history back, or lets them go.
+    /// Holds the responses of the history back, or lets them go.
     pub fn hold_history(&self, is_held: bool) {
         if let Some(history) = self.core.history.get() {
             history.hold(is_held);
@@ -240,19 +240,19 @@ impl Backplane for MemoryBus {
             let (sender, receiver) = oneshot::channel();
             let first = Arc::new(Mutex::new(Some(sender)));
             for server in servers {
-                let _ = server.try_send(question(payload.clone(), Arc::clone(&first), Arc::downgrade(core)));
+                let _ = server.try_send(request(payload.clone(), Arc::clone(&first), Arc::downgrade(core)));
             }
             let broken = state.wait_for(|now| now.generation() != generation);
             tokio::select! {
                 biased;
-                Ok(answer) = receiver => Ok(answer),
+                Ok(response) = receiver => Ok(response),
                 _ = broken => Err(RequestError::Down),
                 () = tokio::time::sleep(timeout) => Err(RequestError::TimedOut),
             }
         })
     }
 
-    fn serve(&self, subject: &Subject) -> BoxFuture<'_, Result<Questions, ServeError>> {
+    fn serve(&self, subject: &Subject) -> BoxFuture<'_, Result<Requests, ServeError>> {
         let subject = subject.clone();
         Box::pin(async move {
             if subject.is_wildcard() {
@@ -261,9 +261,9 @@ impl Backplane for MemoryBus {
             if self.core.is_closed.load(Ordering::Acquire) {
                 return Err(ServeError::Closed);
             }
-            let (sender, receiver) = mpsc::channel(self.core.limits.questions_max.max(1));
+            let (sender, receiver) = mpsc::channel(self.core.limits.requests_max.max(1));
             self.core.routes.add_server(&subject, sender);
-            Ok(Questions::new(receiver))
+            Ok(Requests::new(receiver))
         })
     }
 
@@ -295,14 +295,14 @@ impl Backplane for MemoryBus {
     }
 }
 
-type FirstAnswer = Arc<Mutex<Option<oneshot::Sender<Bytes>>>>;
+type FirstResponse = Arc<Mutex<Option<oneshot::Sender<Bytes>>>>;
 
-fn question(payload: Bytes, first: FirstAnswer, core: Weak<Core>) -> Question {
-    Question::new(payload, move |answer| {
+fn request(payload: Bytes, first: FirstResponse, core: Weak<Core>) -> Request {
+    Request::new(payload, move |response| {
         let core = core.upgrade().ok_or(PublishError::Down)?;
         let bytes_max = core.limits.payload_bytes_max;
-        if answer.len() > bytes_max {
-            return Err(PublishError::TooLarge { bytes: answer.len(), bytes_max });
+        if response.len() > bytes_max {
+            return Err(PublishError::TooLarge { bytes: response.len(), bytes_max });
         }
         if !core.is_up.load(Ordering::Acquire) {
             return Err(PublishError::Down);
@@ -310,7 +310,7 @@ fn question(payload: Bytes, first: FirstAnswer, core: Weak<Core>) -> Question {
         let sender = first.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(sender) = sender {
             // The other side may have given up, which is its own affair.
-            let _ = sender.send(answer);
+            let _ = sender.send(response);
         }
         Ok(())
     })

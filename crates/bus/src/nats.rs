@@ -37,7 +37,7 @@ use self::pump::{Job, Pump, refused};
 pub use self::validate::ConfigError;
 use self::validate::{Checked, SignIn};
 use crate::backplane::{
-    Backplane, BoxFuture, BusState, FlushError, PublishError, Questions, RequestError, ServeError,
+    Backplane, BoxFuture, BusState, FlushError, PublishError, RequestError, Requests, ServeError,
 };
 use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest, InterestSink, pair};
@@ -55,14 +55,14 @@ pub struct NatsBus {
     link: Arc<Link>,
     jobs: mpsc::Sender<Job>,
     requests: Semaphore,
-    questions_max: usize,
+    served_max: usize,
     history: Option<Arc<NatsHistory>>,
 }
 
 /// Why no connection was even tried.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The configuration has mistakes; these are all of them.
+    /// The configuration has errors; these are all of them.
     #[error("{}", join(.0))]
     Config(Vec<ConfigError>),
     /// The thread or its runtime could not be made.
@@ -75,7 +75,7 @@ impl NatsBus {
     /// and it is tried again until it works.
     ///
     /// # Errors
-    /// When the configuration has mistakes, or the thread cannot be started.
+    /// When the configuration has errors, or the thread cannot be started.
     pub fn connect(config: &NatsConfig) -> Result<Self, ConnectError> {
         let Checked { servers, sign_in } = config.check().map_err(ConnectError::Config)?;
         let link =
@@ -111,7 +111,7 @@ impl NatsBus {
             link,
             jobs,
             requests: Semaphore::new(config.requests_max),
-            questions_max: config.questions_max,
+            served_max: config.served_max,
             history,
         })
     }
@@ -230,8 +230,8 @@ impl Backplane for NatsBus {
             }
             let asked = async {
                 let _one_of_many = self.requests.acquire().await;
-                let (answer, receiver) = oneshot::channel();
-                let job = Job::Ask { subject, payload, answer };
+                let (response, receiver) = oneshot::channel();
+                let job = Job::Ask { subject, payload, response };
                 self.jobs.send(job).await.map_err(|_| RequestError::Down)?;
                 receiver.await.unwrap_or(Err(RequestError::Down))
             };
@@ -244,23 +244,23 @@ impl Backplane for NatsBus {
         })
     }
 
-    fn serve(&self, subject: &Subject) -> BoxFuture<'_, Result<Questions, ServeError>> {
+    fn serve(&self, subject: &Subject) -> BoxFuture<'_, Result<Requests, ServeError>> {
         let subject = subject.clone();
         Box::pin(async move {
             if subject.is_wildcard() {
                 return Err(ServeError::Wildcard);
             }
-            let (questions, receiver) = mpsc::channel(self.questions_max);
+            let (requests, receiver) = mpsc::channel(self.served_max);
             let (ready, is_ready) = oneshot::channel();
             let mut state = self.link.state();
-            let job = Job::Serve { subject, questions, ready };
+            let job = Job::Serve { subject, requests, ready };
             self.jobs.send(job).await.map_err(|_| ServeError::Closed)?;
             tokio::select! {
                 biased;
                 _ = is_ready => {}
                 _ = state.wait_for(|state| !state.is_up()) => {}
             }
-            if self.link.is_closed() { Err(ServeError::Closed) } else { Ok(Questions::new(receiver)) }
+            if self.link.is_closed() { Err(ServeError::Closed) } else { Ok(Requests::new(receiver)) }
         })
     }
 
@@ -314,7 +314,7 @@ fn wire(subject: &Subject) -> async_nats::Subject {
     async_nats::Subject::from(subject.as_str())
 }
 
-fn join(mistakes: &[ConfigError]) -> String {
-    let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+fn join(errors: &[ConfigError]) -> String {
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }

@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .connect()
         .await?;
 
-    // Answers arrive while `next` is called, so a handle is used in a task of its own.
+    // Responses arrive while `next` is called, so a handle is used in a task of its own.
     let handle = client.handle();
     tokio::spawn(async move {
         loop {

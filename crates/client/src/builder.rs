@@ -101,7 +101,7 @@ impl Builder {
         self
     }
 
-    /// How long a command may go without an answer. Default: 30 s.
+    /// How long a command may go without a response. Default: 30 s.
     pub fn command_timeout(mut self, duration: Duration) -> Self {
         self.command_timeout = duration;
         self

@@ -5,11 +5,11 @@ use tickwire_wire::{Encoding, Hello};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::batch_decoder::BatchDecoder;
 use crate::builder::Builder;
 use crate::error::{ConnectError, Disconnect};
 use crate::event::{Batch, Event, State};
 use crate::handle::{Handle, Request};
-use crate::handout::Handout;
 use crate::handshake::{AbortOnDrop, Established, Opener};
 use crate::link::{Item, Link};
 use crate::reconnect::Reconnect;
@@ -41,7 +41,7 @@ pub struct Client {
     session: Session,
     reconnect: Reconnect,
     opener: Opener,
-    handout: Handout,
+    decoder: BatchDecoder,
     requests: mpsc::Receiver<Request>,
     handle: Handle,
     encoding: Encoding,
@@ -69,7 +69,7 @@ impl Client {
             session,
             reconnect,
             opener: builder.opener(),
-            handout: Handout::new(builder.encoding, builder.batch_events_max, builder.receipt_interval),
+            decoder: BatchDecoder::new(builder.encoding, builder.batch_events_max, builder.receipt_interval),
             requests,
             handle: Handle::new(sender, builder.request_timeout()),
             encoding: builder.encoding,
@@ -116,10 +116,10 @@ impl Client {
     /// Cancel safe: in a `select!`, or under a time-out, nothing is lost.
     pub async fn next(&mut self) -> Option<Batch> {
         loop {
-            if let Some(batch) = self.handout.batch(&mut self.session) {
+            if let Some(batch) = self.decoder.batch(&mut self.session) {
                 return Some(batch);
             }
-            if let Some(reason) = self.session.take_fault().or_else(|| self.handout.failure()) {
+            if let Some(reason) = self.session.take_fault().or_else(|| self.decoder.failure()) {
                 self.ended(reason);
                 continue;
             }
@@ -131,7 +131,7 @@ impl Client {
                 Woken::Opened(Ok(established)) => self.opened(*established),
                 Woken::Opened(Err(error)) => self.ended(Disconnect::Connect(error)),
                 Woken::Item(Some(Item::Message { bytes, read_at, room })) => {
-                    self.handout.decode(&bytes, read_at, room);
+                    self.decoder.decode(&bytes, read_at, room);
                 }
                 Woken::Item(Some(Item::Ping { payload, .. })) => self.pinged(payload),
                 Woken::Item(Some(Item::Ended(reason))) => self.ended(reason),
@@ -269,17 +269,17 @@ impl Client {
             self.phase = Phase::Waiting { until: Instant::now() + wait };
         } else {
             (self.phase, self.end) = (Phase::Ended, Some(reason));
-            // Handles learn that no answer will come.
+            // Handles learn that no response will come.
             self.requests.close();
             while self.requests.try_recv().is_ok() {}
             self.session.end();
         }
-        self.handout.disconnected();
+        self.decoder.disconnected();
     }
 
     /// The program took what it was given: the gateway may know, and hears what is asked of it.
     fn confirm(&mut self) {
-        let (receipt, commands) = (self.handout.taken(), self.session.take_commands());
+        let (receipt, commands) = (self.decoder.taken(), self.session.take_commands());
         if let Phase::Connected { link, .. } = &self.phase {
             if let Some(receipt) = receipt {
                 link.outgoing.receipt(receipt, false);
@@ -292,7 +292,7 @@ impl Client {
 
     /// The program took everything that came before a ping.
     fn pinged(&mut self, payload: Bytes) {
-        let receipt = self.handout.passed(&payload);
+        let receipt = self.decoder.passed(&payload);
         let Phase::Connected { link, .. } = &self.phase else { return };
         if let Some(receipt) = receipt {
             link.outgoing.receipt(receipt, true);

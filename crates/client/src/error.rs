@@ -188,10 +188,10 @@ pub enum CommandError {
     #[error("the client has ended")]
     Ended,
     /// The command was sent, or waited to be sent, when the connection was lost.
-    #[error("the connection was lost before the answer came")]
+    #[error("the connection was lost before the response came")]
     Disconnected,
     /// The gateway did not answer in time, or nobody called [`crate::Client::next`].
-    #[error("no answer within {}", seconds(*.waited))]
+    #[error("no response within {}", seconds(*.waited))]
     TimedOut {
         /// How long the command was waited for.
         waited: Duration,

@@ -198,9 +198,9 @@ pub struct GapEvent {
     pub channel: Channel,
     /// First number that is missing.
     pub first: u64,
-    /// Last number that is missing. None: not known, because the numbering started anew, at 1, under `epoch`.
+    /// Last number that is missing. None: not known, because the sequence started anew, at 1, under `epoch`.
     pub last: Option<u64>,
-    /// The numbering that holds after the gap.
+    /// The sequence that holds after the gap.
     pub epoch: u64,
     /// Where it was lost; unknown where the gateway did not say.
     pub cause: GapCause,

@@ -33,19 +33,19 @@ pub(crate) enum Ask {
 
 /// What the client answers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) outcome: Outcome,
     pub(crate) ledger: Ledger,
 }
 
 pub(crate) struct Request {
     pub(crate) ask: Ask,
-    pub(crate) answer: oneshot::Sender<Result<Answer, CommandError>>,
+    pub(crate) response: oneshot::Sender<Result<Response, CommandError>>,
 }
 
 /// Sends commands for a [`crate::Client`] that somebody else reads. Cheap to clone.
 ///
-/// Answers travel in the stream of data, so they arrive while the client's `next` is being called: do not await a
+/// Responses travel in the stream of data, so they arrive while the client's `next` is being called: do not await a
 /// handle in the loop that reads, spawn it.
 #[derive(Clone, Debug)]
 pub struct Handle {
@@ -62,7 +62,7 @@ impl Handle {
     /// is no connection it waits for one. Granted symbols are subscribed again after each reconnect.
     ///
     /// # Errors
-    /// No answer in time, or the gateway rejected the command as a whole.
+    /// No response in time, or the gateway rejected the command as a whole.
     ///
     /// # Cancel safety
     /// The command may have been sent; its outcome is then an [`crate::Event::Subscribed`] only.
@@ -80,7 +80,7 @@ impl Handle {
     /// connection.
     ///
     /// # Errors
-    /// No answer in time, or the connection was lost before it came. The symbols are unsubscribed in any case.
+    /// No response in time, or the connection was lost before it came. The symbols are unsubscribed in any case.
     ///
     /// # Cancel safety
     /// The command may have been sent.
@@ -96,7 +96,7 @@ impl Handle {
     /// Changes the rate of subscriptions; `Granted::max_rate` of the outcome is what the gateway allows.
     ///
     /// # Errors
-    /// No answer in time, or the connection was lost before it came: the rate is then asked for after the reconnect.
+    /// No response in time, or the connection was lost before it came: the rate is then asked for after the reconnect.
     ///
     /// # Cancel safety
     /// The command may have been sent.
@@ -113,7 +113,7 @@ impl Handle {
     /// Asks what became of the records of every subscription.
     ///
     /// # Errors
-    /// There is no connection, it was lost, or no answer came in time.
+    /// There is no connection, it was lost, or no response came in time.
     ///
     /// # Cancel safety
     /// The command may have been sent.
@@ -121,10 +121,10 @@ impl Handle {
         Ok(self.ask(Ask::Ledger).await?.ledger)
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Answer, CommandError> {
-        let (answer, answered) = oneshot::channel();
+    async fn ask(&self, ask: Ask) -> Result<Response, CommandError> {
+        let (response, answered) = oneshot::channel();
         let ask = async {
-            self.requests.send(Request { ask, answer }).await.map_err(|_| CommandError::Ended)?;
+            self.requests.send(Request { ask, response }).await.map_err(|_| CommandError::Ended)?;
             answered.await.map_err(|_| CommandError::Ended)?
         };
         let waited = self.timeout;

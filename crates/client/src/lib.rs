@@ -53,17 +53,17 @@
 //!
 //! # What it does not do
 //!
-//! Nothing happens while nobody calls [`Client::next`]: no answer is read, no receipt is sent, nothing is reconnected.
+//! Nothing happens while nobody calls [`Client::next`]: no response is read, no receipt is sent, nothing is reconnected.
 //! A program that pauses for longer than the gateway waits (30 s by default) is disconnected, and reconnects when it
 //! comes back. TLS (`wss://`) comes later.
 
 mod backoff;
+mod batch_decoder;
 mod builder;
 mod client;
 mod error;
 mod event;
 mod handle;
-mod handout;
 mod handshake;
 mod link;
 mod outgoing;

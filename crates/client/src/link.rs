@@ -94,7 +94,7 @@ async fn read_all(
     mut reading: Reading,
     items: &mpsc::Sender<Item>,
     buffer_bytes: usize,
-    answering: Option<&Outgoing>,
+    responding: Option<&Outgoing>,
 ) -> Option<Disconnect> {
     let budget = Arc::new(Semaphore::new(buffer_bytes));
     loop {
@@ -102,7 +102,7 @@ async fn read_all(
             Ok(incoming) => incoming,
             Err(reason) => return Some(reason),
         };
-        if let (Incoming::Ping(payload), Some(outgoing)) = (&incoming, answering) {
+        if let (Incoming::Ping(payload), Some(outgoing)) = (&incoming, responding) {
             outgoing.pong(payload.clone());
         }
         let bytes = match &incoming {

@@ -34,7 +34,7 @@ struct Lanes {
     commands: VecDeque<Command>,
     receipt: Option<Receipt>,
     /// The receipt answers a ping.
-    is_answer: bool,
+    is_response: bool,
     /// When the next receipt may go.
     receipt_at: Option<Instant>,
     close: Option<u16>,
@@ -61,9 +61,9 @@ impl Outgoing {
     }
 
     /// Replaces a receipt that was not written yet.
-    pub(crate) fn receipt(&self, receipt: Receipt, is_answer: bool) {
+    pub(crate) fn receipt(&self, receipt: Receipt, is_response: bool) {
         let mut lanes = self.lanes();
-        lanes.is_answer = is_answer || (lanes.is_answer && lanes.receipt.is_some());
+        lanes.is_response = is_response || (lanes.is_response && lanes.receipt.is_some());
         lanes.receipt = Some(receipt);
         drop(lanes);
         self.0.changed.notify_one();
@@ -89,11 +89,11 @@ impl Outgoing {
         }
         let is_receipt_due = lanes.receipt_at.is_none_or(|at| now >= at);
         if is_receipt_due
-            && (may_command || lanes.is_answer)
+            && (may_command || lanes.is_response)
             && let Some(receipt) = lanes.receipt.take()
         {
             lanes.receipt_at = Some(now + RECEIPTS_APART);
-            return Some(Write::Receipt { receipt, counts: !lanes.is_answer });
+            return Some(Write::Receipt { receipt, counts: !lanes.is_response });
         }
         if lanes.commands.is_empty() { lanes.close.take().map(Write::Close) } else { None }
     }
@@ -104,7 +104,7 @@ impl Outgoing {
         let command = (!lanes.commands.is_empty()).then(|| pace.free_at());
         let receipt = lanes.receipt.as_ref().map(|_| {
             let at = lanes.receipt_at.unwrap_or_else(|| pace.free_at());
-            if lanes.is_answer { at } else { at.max(pace.free_at()) }
+            if lanes.is_response { at } else { at.max(pace.free_at()) }
         });
         command.into_iter().chain(receipt).min()
     }

@@ -18,7 +18,7 @@ pub trait Adapter: Send {
     ///
     /// # Cancel safety
     /// Must be cancel-safe: what was appended stays, and nothing is lost when the future is dropped at an `.await`,
-    /// which the ingester does at every beat and question. Where reading itself is not cancel-safe, as with frames of
+    /// which the ingester does at every heartbeat and request. Where reading itself is not cancel-safe, as with frames of
     /// a WebSocket, a task of the adapter's own reads, and hands over through a bounded channel.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ pub enum MarketBody {
     UpstreamGap {
         /// Where they are missing.
         channel: Channel,
-        /// How many, where the venue's numbering tells.
+        /// How many, where the venue's sequence tells.
         count: Option<u64>,
     },
 }

@@ -12,9 +12,9 @@ pub mod sim;
 
 pub use clock::{Clock, Pace};
 pub use ingest::{
-    AtEnd, BAR_PERIOD, BEAT_PERIOD, BEAT_POSITIONS_MAX, BOOK_LEVELS_MAX, EVENT_AHEAD_MAX, EVENT_BEHIND_MAX,
-    INSTRUMENTS_MAX, IngestConfig, IngestControl, IngestError, IngestReport, IngestStats, Ingester,
-    STAT_PERIOD, Summary, TOPICS_PER_ASK_MAX, Tally,
+    AtEnd, BAR_PERIOD, BOOK_LEVELS_MAX, EVENT_AHEAD_MAX, EVENT_BEHIND_MAX, HEARTBEAT_PERIOD,
+    HEARTBEAT_POSITIONS_MAX, INSTRUMENTS_MAX, IngestConfig, IngestControl, IngestError, IngestReport,
+    IngestStats, Ingester, STAT_PERIOD, Summary, TOPICS_PER_ASK_MAX, Tally,
 };
 
 /// Compiles the examples of the README with the other examples of this documentation.

@@ -33,8 +33,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What else the public listener serves beside `/v1/stream`: the demo's page.
 pub trait Pages: Send + Sync + 'static {
-    /// The answer to a request, or `None` where there is nothing.
-    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page>;
+    /// The response to a request, or `None` where there is nothing.
+    fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page>;
 }
 
 /// A small document.
@@ -53,7 +53,7 @@ pub struct Page {
 pub struct NoPages;
 
 impl Pages for NoPages {
-    fn answer(&self, _: &Method, _: &str, _: &HeaderMap) -> Option<Page> {
+    fn respond(&self, _: &Method, _: &str, _: &HeaderMap) -> Option<Page> {
         None
     }
 }
@@ -112,8 +112,8 @@ impl Acceptor {
         let _ = stream.set_nodelay(true);
         let service = service_fn(|request| {
             guest.asked();
-            let answer = self.answer(request, peer);
-            async { Ok::<_, Infallible>(answer) }
+            let response = self.respond(request, peer);
+            async { Ok::<_, Infallible>(response) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .header_read_timeout(None)
@@ -129,12 +129,12 @@ impl Acceptor {
         }
     }
 
-    fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    fn respond(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         if path == "/v1/stream" {
             return self.upgrade(request, peer);
         }
-        match self.pages.answer(request.method(), path, request.headers()) {
+        match self.pages.respond(request.method(), path, request.headers()) {
             Some(page) => {
                 let mut response = Response::new(Full::new(page.body));
                 *response.status_mut() = page.status;

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{ACCEPT_PAUSE, text};
-use crate::admin_sessions::{Answer, Shards};
+use crate::admin_sessions::{Reply, Shards};
 use crate::files::{Seldom, Spares};
 use crate::hops::Hops;
 use crate::lobby::{Guest, Lobby};
@@ -31,7 +31,7 @@ use crate::stats::Stats;
 use tickwire_core::engine::{Pressure, SessionState, Survey};
 use tickwire_core::hub::FeedReport;
 
-/// How long a connection may stay without a question.
+/// How long a connection may stay without a request.
 const IDLE: Duration = Duration::from_secs(60);
 /// Open files that are given up one by one where nothing else is left: so many can ask at the same time even then.
 const SPARES: usize = 4;
@@ -90,8 +90,8 @@ impl Asked {
             guest.asked();
             let asked = Arc::clone(&self);
             async move {
-                let answer = answer(&request, &asked.stats, &asked.registry, &asked.shards).await;
-                Ok::<_, Infallible>(answer)
+                let response = respond(&request, &asked.stats, &asked.registry, &asked.shards).await;
+                Ok::<_, Infallible>(response)
             }
         });
         let served = hyper::server::conn::http1::Builder::new()
@@ -106,7 +106,7 @@ impl Asked {
     }
 }
 
-async fn answer(
+async fn respond(
     request: &Request<Incoming>,
     stats: &Stats,
     registry: &Registry,
@@ -131,7 +131,7 @@ async fn answer(
     }
 }
 
-fn json((status, body): Answer) -> Response<Full<Bytes>> {
+fn json((status, body): Reply) -> Response<Full<Bytes>> {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = text(status, format!("{body}\n"));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -211,7 +211,7 @@ impl Collector for Figures {
             ("instruments_ended", "Instruments that ended", load(&hub.ended)),
             ("instruments_refused", "Definitions beyond the limit of instruments", load(&hub.over_limit)),
             ("history_records", "Records found in the history of the bus", load(&hub.history_records)),
-            ("history_failures", "Questions that the history did not answer", load(&hub.history_failures)),
+            ("history_failures", "Requests that the history did not response", load(&hub.history_failures)),
             ("sessions_accepted", "Sessions that were opened", load(&stats.accepted)),
             ("sessions_refused", "Connections refused because of a limit", load(&stats.refused)),
             ("connections_evicted", "Connections without a session that had to go", stats.evicted()),

@@ -16,7 +16,7 @@ use tickwire_core::engine::{
 };
 use tickwire_core::vocabulary::TopicId;
 
-/// How long a shard may take to answer; one that is stuck is named, and does not hold up the others' answers.
+/// How long a shard may take to answer; one that is stuck is named, and does not hold up the others' responses.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(1);
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
@@ -30,8 +30,8 @@ pub(crate) enum Look {
     Detail(String, DetailQuery, oneshot::Sender<Option<SessionDetail>>),
 }
 
-/// An answer: HTTP status and JSON.
-pub(crate) type Answer = (u16, Value);
+/// A response: HTTP status and JSON.
+pub(crate) type Reply = (u16, Value);
 
 /// The shards. Weak, so that an admin connection that stays open does not keep them from ending.
 #[derive(Clone, Debug)]
@@ -61,25 +61,29 @@ impl Shards {
     /// The list.
     ///
     /// # Cancel safety
-    /// Dropping it drops the question.
-    pub(crate) async fn list(&self, query: Option<&str>) -> Answer {
+    /// Dropping it drops the request.
+    pub(crate) async fn list(&self, query: Option<&str>) -> Reply {
         let query = match parse(query.unwrap_or_default()) {
             Ok(query) => query,
             Err(problem) => return error(400, "bad_query", &problem),
         };
-        let answers = self.ask(|reply| Look::Page(query.clone(), reply)).await;
-        let silent: Vec<_> =
-            answers.iter().enumerate().filter(|(_, answer)| answer.is_none()).map(|(at, _)| at).collect();
-        if silent.len() == answers.len() {
-            return error(503, "no_answer", "no shard answered within a second; retry");
-        }
-        // A page that was cut ends the whole one: what comes behind it is not known of that shard.
-        let pages = || answers.iter().flatten();
-        let cut = pages().filter_map(|page| page.upto.as_deref()).map(order).min();
-        let mut rows: Vec<_> = answers
+        let responses = self.ask(|reply| Look::Page(query.clone(), reply)).await;
+        let silent: Vec<_> = responses
             .iter()
             .enumerate()
-            .filter_map(|(at, answer)| Some((at, answer.as_ref()?)))
+            .filter(|(_, response)| response.is_none())
+            .map(|(at, _)| at)
+            .collect();
+        if silent.len() == responses.len() {
+            return error(503, "no_response", "no shard answered within a second; retry");
+        }
+        // A page that was cut ends the whole one: what comes behind it is not known of that shard.
+        let pages = || responses.iter().flatten();
+        let cut = pages().filter_map(|page| page.upto.as_deref()).map(order).min();
+        let mut rows: Vec<_> = responses
+            .iter()
+            .enumerate()
+            .filter_map(|(at, response)| Some((at, response.as_ref()?)))
             .flat_map(|(at, page)| page.rows.iter().map(move |row| (at, row)))
             .filter(|(_, row)| cut.is_none_or(|cut| order(&row.id) <= cut))
             .collect();
@@ -98,8 +102,8 @@ impl Shards {
     /// One session.
     ///
     /// # Cancel safety
-    /// Dropping it drops the question.
-    pub(crate) async fn one(&self, id: &str, query: Option<&str>) -> Answer {
+    /// Dropping it drops the request.
+    pub(crate) async fn one(&self, id: &str, query: Option<&str>) -> Reply {
         let query = match parse_detail(query.unwrap_or_default()) {
             Ok(query) => query,
             Err(problem) => return error(400, "bad_query", &problem),
@@ -108,12 +112,12 @@ impl Shards {
         if id.len() > QUERY_BYTES_MAX {
             return error(404, "unknown_session", &format!("there is no session `{shown}...`"));
         }
-        let answers = self.ask(|reply| Look::Detail(id.to_owned(), query, reply)).await;
-        let is_silent = answers.iter().any(Option::is_none);
-        let found = answers.into_iter().enumerate().find_map(|(at, answer)| Some((at, answer??)));
+        let responses = self.ask(|reply| Look::Detail(id.to_owned(), query, reply)).await;
+        let is_silent = responses.iter().any(Option::is_none);
+        let found = responses.into_iter().enumerate().find_map(|(at, response)| Some((at, response??)));
         match found {
             Some((at, detail)) => (200, whole(at, &detail, query.limit, now_ns())),
-            None if is_silent => error(503, "no_answer", "a shard did not answer within a second; retry"),
+            None if is_silent => error(503, "no_response", "a shard did not response within a second; retry"),
             None => {
                 let problem = format!(
                     "this gateway has no session `{shown}` now; /v1/sessions lists those that it has, and what became \
@@ -125,7 +129,7 @@ impl Shards {
     }
 }
 
-fn error(status: u16, code: &str, message: &str) -> Answer {
+fn error(status: u16, code: &str, message: &str) -> Reply {
     (status, json!({ "error": { "code": code, "message": message } }))
 }
 

@@ -22,7 +22,7 @@ pub struct GatewayConfig {
     pub handshake_timeout: Duration,
     /// Over how long sessions are closed at a graceful end.
     pub drain_window: Duration,
-    /// A feed whose ingester is not heard for this long is down. Ingesters beat twice a second.
+    /// A feed whose ingester is not heard for this long is down. Ingesters heartbeat twice a second.
     pub feed_down_after: Duration,
     /// Every maximum.
     pub limits: Limits,
@@ -133,7 +133,7 @@ impl Default for Limits {
 }
 
 /// Of the memory that logs and sessions may hold, a logged record takes up to so many times what it counts for: some are
-/// kept decoded, and all in each encoding that a session asked for, alone and on a tape.
+/// kept decoded, and all in each encoding that a session asked for, alone and in an encoded log.
 const LOG_FACTOR: usize = 4;
 
 impl Limits {

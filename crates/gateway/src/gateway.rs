@@ -28,7 +28,7 @@ use crate::stats::{ShardStats, Stats};
 
 /// Connections that wait for one shard.
 const SHARD_ORDERS_MAX: usize = 256;
-const WISHES_MAX: usize = 4096;
+const INTERESTS_MAX: usize = 4096;
 /// After the last session was closed, the connections get this long to end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -114,7 +114,7 @@ impl Gateway {
             ..Stats::default()
         });
         let (accepting, running) = (CancellationToken::new(), CancellationToken::new());
-        let (wishes, wished) = mpsc::channel(WISHES_MAX);
+        let (interests, interested) = mpsc::channel(INTERESTS_MAX);
         let mut gateway = Self {
             listen: local(&public, config.listen),
             admin: local(&admin, config.admin_listen),
@@ -142,7 +142,7 @@ impl Gateway {
                 events: evented,
                 patience,
                 orders: ordered,
-                wishes: wishes.clone(),
+                interests: interests.clone(),
                 stats: Arc::clone(shard_stats),
                 all: Arc::clone(&stats),
                 clock,
@@ -168,7 +168,7 @@ impl Gateway {
             limits: hub_limits,
             inbox,
             shards: links,
-            wishes: wished,
+            interests: interested,
             history,
             stats: hub_stats,
             clock,
@@ -200,10 +200,10 @@ impl Gateway {
         stop: &CancellationToken,
     ) -> Result<Option<mpsc::Sender<(Instant, LookUp)>>, StartError> {
         let Some(limits) = limits.backfill.filter(|_| bus.history().is_some()) else { return Ok(None) };
-        let (ask, questions) = mpsc::channel(hub::QUESTIONS_MAX);
+        let (ask, requests) = mpsc::channel(hub::QUESTIONS_MAX);
         let setup = HistorySetup {
             bus: Arc::clone(bus),
-            questions,
+            requests,
             shards: shards.to_vec(),
             timeout: Duration::from_nanos(limits.timeout_ns),
             stats: Arc::clone(&self.stats.hub),

@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use serde_json::{Value, json};
 
 use crate::stats::Stats;
-use tickwire_core::engine::{PASSAGE_ONE_IN, Pace, Passage};
+use tickwire_core::engine::{LATENCY_SAMPLE_ONE_IN, LatencySample, Pace};
 
 /// What took longer counts as this long.
 const HIGHEST: Duration = Duration::from_secs(120);
@@ -98,11 +98,11 @@ impl Hop {
 pub(crate) struct Hops([[Hop; NAMES.len()]; PACES.len()]);
 
 impl Hops {
-    pub(crate) fn add(&mut self, passage: &Passage) {
-        let at = PACES.iter().position(|(pace, _)| *pace == passage.pace).unwrap_or_default();
+    pub(crate) fn add(&mut self, latency_sample: &LatencySample) {
+        let at = PACES.iter().position(|(pace, _)| *pace == latency_sample.pace).unwrap_or_default();
         let [bus, inside] = &mut self.0[at];
-        bus.record(passage.received, passage.arrived);
-        inside.record(passage.arrived, passage.written);
+        bus.record(latency_sample.received, latency_sample.arrived);
+        inside.record(latency_sample.arrived, latency_sample.written);
     }
 
     /// Of all shards.
@@ -124,10 +124,10 @@ impl Hops {
     }
 
     /// `counts` are pairs of nanoseconds, within 1 %, and of how many took that long since the gateway started: the
-    /// difference of two answers is what happened between them.
+    /// difference of two responses is what happened between them.
     pub(crate) fn to_json(&self) -> Value {
         let hops: Vec<_> = self.each().map(|(hop, name, sessions)| hop.to_json(name, sessions)).collect();
-        json!({ "sampled_one_in": PASSAGE_ONE_IN, "hops": hops })
+        json!({ "sampled_one_in": LATENCY_SAMPLE_ONE_IN, "hops": hops })
     }
 
     pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
@@ -148,17 +148,17 @@ impl Hops {
 mod tests {
     use super::*;
 
-    fn passage(received: u64, arrived: u64, written: u64, pace: Pace) -> Passage {
-        Passage { received, arrived, written, pace }
+    fn latency_sample(received: u64, arrived: u64, written: u64, pace: Pace) -> LatencySample {
+        LatencySample { received, arrived, written, pace }
     }
 
     #[test]
     fn hops_are_told_apart_by_the_pace_of_the_session() {
         let mut hops = Hops::default();
         for _ in 0..3 {
-            hops.add(&passage(1_000_000, 1_500_000, 3_500_000, Pace::Prompt));
+            hops.add(&latency_sample(1_000_000, 1_500_000, 3_500_000, Pace::Prompt));
         }
-        hops.add(&passage(1_000_000, 900_000, 9_900_000, Pace::Conflating));
+        hops.add(&latency_sample(1_000_000, 900_000, 9_900_000, Pace::Conflating));
         let told = hops.to_json();
         let of = |at: usize, what: &str| told["hops"][at][what].as_u64().unwrap();
         assert_eq!((of(0, "count"), of(1, "count"), of(2, "count"), of(3, "count")), (3, 3, 0, 1));
@@ -172,7 +172,7 @@ mod tests {
     fn each_record_is_in_one_bucket_of_the_metric() {
         let mut hops = Hops::default();
         for took in [50_000, 150_000, 40_000_000, 90_000_000_000] {
-            hops.add(&passage(1, 1, 1 + took, Pace::Prompt));
+            hops.add(&latency_sample(1, 1, 1 + took, Pace::Prompt));
         }
         let buckets = hops.0[0][1].buckets();
         let filled: Vec<_> = buckets.iter().filter(|(_, count)| *count > 0).collect();

@@ -1,7 +1,7 @@
 //! Connections that are no sessions: those that have not asked yet, and those that were answered and stay.
 //!
 //! None of them holds its place against others. Each has to complete a request within a time, counted from when it came or
-//! from its last answer; when all places are taken, the one that has waited longest without a request goes, and of those
+//! from its last response; when all places are taken, the one that has waited longest without a request goes, and of those
 //! that were answered the one that was so first. Those that were answered have a quarter of the places at most.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ struct Guests {
     next: u64,
     /// In order of arrival; they have not asked for anything yet.
     silent: BTreeMap<u64, CancellationToken>,
-    /// In order of their last answer.
+    /// In order of their last response.
     kept: BTreeMap<u64, CancellationToken>,
 }
 

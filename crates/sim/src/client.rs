@@ -95,7 +95,7 @@ pub(crate) struct Session {
     /// By the number that the session has for the instrument.
     pub(crate) views: BTreeMap<(u32, Channel), View>,
     asked: BTreeMap<u64, Asked>,
-    /// Subscriptions whose answer is to come.
+    /// Subscriptions whose response is to come.
     waiting: BTreeSet<Want>,
     retry: BTreeMap<Want, u64>,
     resumes: BTreeMap<Want, Position>,
@@ -111,9 +111,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn told_of_ends(&mut self, answer: &Subscribed) {
-        assert!(answer.granted.is_empty() && !answer.refused.is_empty());
-        for refused in &answer.refused {
+    fn told_of_ends(&mut self, response: &Subscribed) {
+        assert!(response.granted.is_empty() && !response.refused.is_empty());
+        for refused in &response.refused {
             assert_eq!(refused.code, "ended", "{refused:?}");
             let is_it = |view: &&mut View| {
                 refused.channel == view.key.1 as i32 && refused.symbol == name(view.symbol)
@@ -218,7 +218,7 @@ impl Client {
                         }
                     }
                 }
-                PONG => assert_eq!(frame.payload, b"hello?", "the answer to a ping"),
+                PONG => assert_eq!(frame.payload, b"hello?", "the response to a ping"),
                 CLOSE => {
                     assert!(session.is_last_a_ledger, "the ledger is the last record before a close frame");
                     let code = frame.payload.first_chunk().expect("a close code");
@@ -253,7 +253,7 @@ impl Client {
                 view.record(&record, encoding, truth);
                 session.fresh.push((key.0, key.1, (view.at.0, record.sequence)));
             }
-            Message::Subscribed(answer) => self.subscribed(&answer, now, out),
+            Message::Subscribed(response) => self.subscribed(&response, now, out),
             Message::Heartbeat(heartbeat) => {
                 for feed in &heartbeat.feeds {
                     assert_eq!(feed.venue, VENUE);
@@ -357,25 +357,25 @@ impl Client {
         self.command(&Command::SetRate(SetRate { id, channel, symbols, max_rate }), out);
     }
 
-    fn subscribed(&mut self, answer: &Subscribed, now: u64, out: &mut Vec<Upward>) {
+    fn subscribed(&mut self, response: &Subscribed, now: u64, out: &mut Vec<Upward>) {
         let Some(session) = &mut self.session else { return };
-        if answer.id == 0 {
-            session.told_of_ends(answer);
-            self.counts.ended += answer.refused.len() as u64;
+        if response.id == 0 {
+            session.told_of_ends(response);
+            self.counts.ended += response.refused.len() as u64;
             return;
         }
-        match session.asked.get(&answer.id) {
+        match session.asked.get(&response.id) {
             Some(Asked::Subscribe(_)) => {
-                let Some(Asked::Subscribe(wants)) = session.asked.remove(&answer.id) else { return };
+                let Some(Asked::Subscribe(wants)) = session.asked.remove(&response.id) else { return };
                 for want in wants {
                     let is_it =
                         |channel: i32, symbol: &str| channel == want.0 as i32 && symbol == name(want.1);
                     session.waiting.remove(&want);
                     let granted: Vec<_> =
-                        answer.granted.iter().filter(|g| is_it(g.channel, &g.symbol)).collect();
+                        response.granted.iter().filter(|g| is_it(g.channel, &g.symbol)).collect();
                     let refused: Vec<_> =
-                        answer.refused.iter().filter(|r| is_it(r.channel, &r.symbol)).collect();
-                    assert_eq!(granted.len() + refused.len(), 1, "{want:?} in {answer:?}");
+                        response.refused.iter().filter(|r| is_it(r.channel, &r.symbol)).collect();
+                    assert_eq!(granted.len() + refused.len(), 1, "{want:?} in {response:?}");
                     for granted in granted {
                         let resumed = session.resumes.remove(&want);
                         let view = View::new(granted, want.1, resumed, now);
@@ -390,16 +390,16 @@ impl Client {
                 }
             }
             Some(Asked::SetRate) => {
-                session.asked.remove(&answer.id);
-                for granted in &answer.granted {
+                session.asked.remove(&response.id);
+                for granted in &response.granted {
                     let view = session.views.get_mut(&(granted.instrument, granted.channel()));
                     let view = view.expect("a rate of something that is subscribed");
                     (view.max_rate, view.rated) = (granted.max_rate, now);
                 }
             }
-            // The account follows and is the answer.
-            Some(Asked::Unsubscribe(_)) => assert!(answer.granted.is_empty()),
-            Some(Asked::Ledger) | None => panic!("{answer:?} answers nothing"),
+            // The account follows and is the response.
+            Some(Asked::Unsubscribe(_)) => assert!(response.granted.is_empty()),
+            Some(Asked::Ledger) | None => panic!("{response:?} responses nothing"),
         }
         self.reconcile(now, out);
     }
@@ -416,7 +416,7 @@ impl Client {
                 session.views.retain(|_, view| !wants.contains(&(view.key.1, view.symbol)));
             }
             Some(Asked::Ledger) => assert_eq!(ledger.entries.len(), session.views.len()),
-            Some(other) => panic!("{ledger:?} answers {other:?}"),
+            Some(other) => panic!("{ledger:?} responses {other:?}"),
             None if session.views.values().any(|view| view.has_ended) => {
                 // The account of what ended, directly behind the word that it did.
                 let ended = session.views.values().filter(|view| view.has_ended).count();

@@ -48,8 +48,8 @@ impl World {
                 self.roads[at].loss = self.dice.pick(&[1, 5, 30]);
                 self.after(lasts, Happening::FaultEnds(fault, at));
             }
-            Fault::AnswerLoss => {
-                self.roads[at].answer_loss = self.dice.pick(&[20, 100]);
+            Fault::ResponseLoss => {
+                self.roads[at].response_loss = self.dice.pick(&[20, 100]);
                 self.after(lasts, Happening::FaultEnds(fault, at));
             }
             Fault::Notice => self.notice_loss(at),
@@ -183,7 +183,7 @@ impl World {
     pub(crate) fn end_fault(&mut self, fault: Fault, at: usize) {
         match fault {
             Fault::SilentLoss => self.roads[at].loss = 0,
-            Fault::AnswerLoss => self.roads[at].answer_loss = 0,
+            Fault::ResponseLoss => self.roads[at].response_loss = 0,
             Fault::GatewayDrain if self.gateways[at].as_ref().is_some_and(|gateway| gateway.is_draining) => {
                 self.kill_gateway(at);
                 self.start_gateway(at);
@@ -222,7 +222,7 @@ impl World {
         self.market.heal(now, nanos);
         for at in 0..2 {
             let road = &mut self.roads[at];
-            (road.partitioned_until, road.down_until, road.loss, road.answer_loss) = (now, now, 0, 0);
+            (road.partitioned_until, road.down_until, road.loss, road.response_loss) = (now, now, 0, 0);
             if let Some(gateway) = &mut self.gateways[at] {
                 gateway.hub_stalled_until = gateway.hub_stalled_until.min(now);
                 let life = gateway.life;

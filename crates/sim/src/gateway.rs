@@ -9,7 +9,7 @@ use tickwire_bus::{Backplane as _, BusEvent, Inbox, Interest, MemoryBus, MemoryL
 use crate::known::Known;
 use crate::tuning::Tuning;
 use tickwire_core::engine::{Engine, SessionKey};
-use tickwire_core::hub::{BEATS, Hub, HubLimits, Target};
+use tickwire_core::hub::{HEARTBEATS, Hub, HubLimits, Target};
 use tickwire_core::schedule::{HubSchedule, Pacing, ShardSchedule, TURN_EVENTS_MAX};
 use tickwire_core::vocabulary::Event;
 use tickwire_gateway::deliver;
@@ -22,7 +22,7 @@ pub(crate) struct Gateway {
     pub(crate) interest: Interest,
     pub(crate) inbox: Inbox,
     pub(crate) shards: Vec<Shard>,
-    /// Questions under way.
+    /// Requests under way.
     pub(crate) asks: BTreeMap<u64, Target>,
     pub(crate) schedule: HubSchedule,
     /// When the hub looks into its inbox again, where that was planned.
@@ -32,8 +32,8 @@ pub(crate) struct Gateway {
     /// Its hub does nothing until then.
     pub(crate) hub_stalled_until: u64,
     pub(crate) is_bus_up: bool,
-    /// When the hub last was given a beat.
-    pub(crate) beat_at: u64,
+    /// When the hub last was given a heartbeat.
+    pub(crate) heartbeat_at: u64,
     pub(crate) is_draining: bool,
 }
 
@@ -49,9 +49,9 @@ pub(crate) struct Shard {
     pub(crate) timer_at: Option<u64>,
     /// As its last plan allows the hub, in nanoseconds.
     pub(crate) patience_ns: u64,
-    /// Events and wishes keep their order.
+    /// Events and interests keep their order.
     pub(crate) events_at: u64,
-    pub(crate) wishes_at: u64,
+    pub(crate) interests_at: u64,
 }
 
 impl Gateway {
@@ -78,7 +78,7 @@ impl Gateway {
             timer_at: None,
             patience_ns: 0,
             events_at: 0,
-            wishes_at: 0,
+            interests_at: 0,
         };
         Self {
             life,
@@ -93,7 +93,7 @@ impl Gateway {
             is_ready: false,
             hub_stalled_until: 0,
             is_bus_up: true,
-            beat_at: now,
+            heartbeat_at: now,
             is_draining: false,
         }
     }
@@ -109,8 +109,8 @@ impl Gateway {
             let patience = self.shards.iter().map(|shard| shard.patience_ns).min().unwrap_or_default();
             self.schedule.on_turn(events.len(), patience, now);
             for event in events {
-                if matches!(event, BusEvent::Message { token: BEATS, .. }) {
-                    self.beat_at = now_ms;
+                if matches!(event, BusEvent::Message { token: HEARTBEATS, .. }) {
+                    self.heartbeat_at = now_ms;
                 }
                 deliver(&mut self.hub, event, now, now);
             }

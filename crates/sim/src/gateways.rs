@@ -14,7 +14,7 @@ use crate::{MS, START_NS};
 use tickwire_core::engine::SessionKey;
 use tickwire_core::hub::Action;
 use tickwire_core::schedule::{Step, by_shard};
-use tickwire_core::vocabulary::{Event, Wish};
+use tickwire_core::vocabulary::{Event, TopicInterest};
 
 /// How long a close frame may take to leave before the connection is cut, and how long a peer gets to answer it.
 const CLOSE_GRACE_MS: u64 = 2_000;
@@ -108,30 +108,36 @@ impl World {
         }
     }
 
-    pub(crate) fn on_answered(&mut self, at: usize, life: u64, ask: u64, answer: Result<pb::Answer, String>) {
+    pub(crate) fn on_answered(
+        &mut self,
+        at: usize,
+        life: u64,
+        ask: u64,
+        response: Result<pb::FeedResponse, String>,
+    ) {
         let (now, now_ms) = (self.nanos(), self.now);
         let Some(gateway) = self.gateway(at, life) else { return };
         if now_ms < gateway.hub_stalled_until {
             let until = gateway.hub_stalled_until;
-            self.at(until, Happening::Answered { gateway: at, life, ask, answer });
+            self.at(until, Happening::Response { gateway: at, life, ask, response });
             return;
         }
         let Some(target) = gateway.asks.remove(&ask) else { return };
-        gateway.hub.on_answer(target, answer, now);
+        gateway.hub.on_response(target, response, now);
         self.pump(at);
     }
 
-    pub(crate) fn on_wishes(&mut self, at: usize, life: u64, shard: usize, wishes: Vec<Wish>) {
+    pub(crate) fn on_interests(&mut self, at: usize, life: u64, shard: usize, interests: Vec<TopicInterest>) {
         let now_ms = self.now;
         let Some(gateway) = self.gateway(at, life) else { return };
         if now_ms < gateway.hub_stalled_until {
             let until = gateway.hub_stalled_until;
-            gateway.shards[shard].wishes_at = until;
-            self.at(until, Happening::ToHub { gateway: at, life, shard, wishes });
+            gateway.shards[shard].interests_at = until;
+            self.at(until, Happening::ToHub { gateway: at, life, shard, interests });
             return;
         }
-        for wish in wishes {
-            gateway.hub.on_wish(shard, wish);
+        for interest in interests {
+            gateway.hub.on_interest(shard, interest);
         }
         self.pump(at);
     }
@@ -153,8 +159,8 @@ impl World {
         }
         let open: Vec<_> = gateway.asks.keys().copied().collect();
         for ask in open {
-            let answer = Err("the bus is down".to_owned());
-            self.at(self.now, Happening::Answered { gateway: at, life, ask, answer });
+            let response = Err("the bus is down".to_owned());
+            self.at(self.now, Happening::Response { gateway: at, life, ask, response });
         }
         self.pump(at);
     }
@@ -207,16 +213,16 @@ impl World {
                         gateway.interest.unsubscribe(&subject);
                     }
                 }
-                Action::LookUp(question) => panic!("there is no history to look up {question:?} in"),
-                Action::Ask(subject, question, target) => {
+                Action::LookUp(request) => panic!("there is no history to look up {request:?} in"),
+                Action::Ask(subject, request, target) => {
                     let ask = self.new_id();
                     let Some(gateway) = &mut self.gateways[at] else { return };
                     gateway.asks.insert(ask, target);
                     if gateway.is_bus_up {
-                        self.ask(at, life, ask, subject, &question);
+                        self.ask(at, life, ask, subject, &request);
                     } else {
-                        let answer = Err("the bus is down".to_owned());
-                        self.at(self.now, Happening::Answered { gateway: at, life, ask, answer });
+                        let response = Err("the bus is down".to_owned());
+                        self.at(self.now, Happening::Response { gateway: at, life, ask, response });
                     }
                 }
             }
@@ -280,18 +286,18 @@ impl World {
         let Some(gateway) = &mut self.gateways[at] else { return };
         let own = &mut gateway.shards[shard];
         own.patience_ns = plan.patience_ns;
-        let wishes: Vec<_> = own.engine.take_wishes().collect();
-        let wishes_at = earliest.max(own.wishes_at);
-        if !wishes.is_empty() {
-            own.wishes_at = wishes_at;
+        let interests: Vec<_> = own.engine.take_interests().collect();
+        let interests_at = earliest.max(own.interests_at);
+        if !interests.is_empty() {
+            own.interests_at = interests_at;
         }
         let due = plan.wake_at.map(|due| due.saturating_sub(START_NS).div_ceil(MS).max(now_ms));
         let timer = due.filter(|due| own.timer_at.is_none_or(|known| *due < known || known < now_ms));
         own.timer_at = timer.or(own.timer_at);
         let writes = plan.writes && !own.is_write_scheduled;
         own.is_write_scheduled |= writes;
-        if !wishes.is_empty() {
-            self.at(wishes_at, Happening::ToHub { gateway: at, life, shard, wishes });
+        if !interests.is_empty() {
+            self.at(interests_at, Happening::ToHub { gateway: at, life, shard, interests });
         }
         if let Some(timer) = timer {
             self.at(timer, Happening::Timer { gateway: at, life, shard });

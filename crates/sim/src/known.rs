@@ -13,7 +13,7 @@ use tickwire_core::vocabulary::{Event, Update};
 pub(crate) struct Known {
     /// Ids of instruments, by index.
     ids: HashMap<u32, u32>,
-    /// Numbering and last number, by topic.
+    /// Sequence and last number, by topic.
     at: HashMap<Key, Position>,
     /// The newest of each conflation key.
     newest: HashMap<(Key, u64), Position>,

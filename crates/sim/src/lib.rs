@@ -32,7 +32,7 @@ use tickwire_wire::InstrumentNumbers;
 
 use world::World;
 
-/// Numbering, and number in it.
+/// Sequence, and number in it.
 type Position = (u64, u64);
 
 const MS: u64 = 1_000_000;

@@ -4,7 +4,7 @@ use tickwire_bus::Subject;
 use tickwire_wire::{Body, BookState, Channel, FeedState, pb};
 use tokio::time::Duration;
 
-use crate::truth::Answer;
+use crate::truth::Response;
 use crate::view::View;
 use crate::world::World;
 use crate::{FEED_DOWN_MS, VENUE, id_of, symbol};
@@ -35,7 +35,7 @@ impl World {
         let limits = &self.tuning.limits;
         for gateway in self.gateways.iter().flatten() {
             assert!(gateway.inbox.waiting() <= self.tuning.inbox.messages_max);
-            assert!(gateway.asks.len() <= ASKS_MAX + 8, "{} questions under way", gateway.asks.len());
+            assert!(gateway.asks.len() <= ASKS_MAX + 8, "{} requests under way", gateway.asks.len());
             for shard in &gateway.shards {
                 let totals = shard.engine.totals();
                 let settled = totals.delivered + totals.conflated + totals.dropped + totals.filtered;
@@ -70,7 +70,7 @@ impl World {
             return;
         }
         self.stale_checks += 1;
-        let unheard = now - gateway.beat_at;
+        let unheard = now - gateway.heartbeat_at;
         if unheard > FEED_DOWN_MS + TOLD_MS + on_the_way {
             assert_ne!(
                 session.feed,
@@ -107,8 +107,8 @@ impl World {
     pub(crate) async fn check_end(&mut self) {
         for at in 0..self.tuning.instruments {
             for channel in Channel::ALL {
-                let answer = self.ask_ingester(channel, at).await;
-                self.truth.on_answer((id_of(&symbol(at)), channel), &answer);
+                let response = self.ask_ingester(channel, at).await;
+                self.truth.on_response((id_of(&symbol(at)), channel), &response);
                 for client in 0..self.clients.len() {
                     let own = &self.clients[client];
                     let session =
@@ -123,7 +123,7 @@ impl World {
                     match session.views.values().find(|view| view.key == key) {
                         Some(view) => {
                             assert!(is_wanted, "client {client} did not get rid of {key:?}");
-                            check_view(client, view, &answer);
+                            check_view(client, view, &response);
                         }
                         None => assert!(!is_wanted, "client {client} wants {key:?} and does not have it"),
                     }
@@ -145,35 +145,36 @@ impl World {
         }
     }
 
-    async fn ask_ingester(&self, channel: Channel, at: usize) -> Answer {
+    async fn ask_ingester(&self, channel: Channel, at: usize) -> Response {
         let topics = vec![pb::Topic { channel: channel.into(), symbol: symbol(at) }];
-        let ask = pb::Ask { question: Some(pb::ask::Question::Snapshots(pb::Snapshots { topics })) };
+        let ask =
+            pb::FeedRequest { request: Some(pb::feed_request::Request::Snapshots(pb::Snapshots { topics })) };
         let epoch = self.market.only_epoch();
-        let subject = Subject::ask(VENUE, epoch).expect("a venue");
-        let answer = fetch(&self.ingester_bus, &subject, ask, Duration::from_secs(1)).await;
-        let answer = answer.expect("the ingester answers");
-        assert_eq!((answer.error.as_str(), answer.snapshots[0].error.as_str()), ("", ""));
-        Answer::read(epoch, &answer.snapshots[0])
+        let subject = Subject::request(VENUE, epoch).expect("a venue");
+        let response = fetch(&self.ingester_bus, &subject, ask, Duration::from_secs(1)).await;
+        let response = response.expect("the ingester responses");
+        assert_eq!((response.error.as_str(), response.snapshots[0].error.as_str()), ("", ""));
+        Response::read(epoch, &response.snapshots[0])
     }
 }
 
-fn check_view(client: usize, view: &View, answer: &Answer) {
-    let end = (answer.epoch, answer.sequence);
+fn check_view(client: usize, view: &View, response: &Response) {
+    let end = (response.epoch, response.sequence);
     assert_eq!(view.position(), end, "client {client}: {:?}: not everything came", view.key);
     if view.key.1 == Channel::Book {
         let mut book = BookState::new();
-        for record in &answer.records {
+        for record in &response.records {
             if let Body::Book(body) = &record.body {
-                book.apply(answer.sequence, body).expect("a snapshot");
+                book.apply(response.sequence, body).expect("a snapshot");
             }
         }
         assert_eq!(view.book.is_synced(), book.is_synced(), "client {client}: {:?}", view.key);
         let is_same = view.book.bids().eq(book.bids()) && view.book.asks().eq(book.asks());
         assert!(is_same, "client {client}: {:?} {:?} is not {book:?}", view.key, view.book);
     } else if !view.key.1.is_lossless() {
-        for record in answer.records.iter().filter(|record| !matches!(record.body, Body::Gap(_))) {
+        for record in response.records.iter().filter(|record| !matches!(record.body, Body::Gap(_))) {
             let newest = view.newest.get(&record.conflation_key());
-            let expected = (answer.epoch, record.sequence);
+            let expected = (response.epoch, record.sequence);
             assert_eq!(newest, Some(&expected), "client {client}: {:?}: the newest", view.key);
         }
     }

@@ -82,40 +82,40 @@ impl Truth {
         }
     }
 
-    pub(crate) fn on_beat(&mut self, beat: &pb::Beat) {
-        for position in &beat.positions {
-            assert_eq!(position.epoch, beat.epoch);
-            if let Some(symbol) = self.names.get(&(beat.epoch, position.instrument)).copied() {
-                self.on_number((symbol, position.channel()), (beat.epoch, position.sequence));
+    pub(crate) fn on_heartbeat(&mut self, heartbeat: &pb::FeedHeartbeat) {
+        for position in &heartbeat.positions {
+            assert_eq!(position.epoch, heartbeat.epoch);
+            if let Some(symbol) = self.names.get(&(heartbeat.epoch, position.instrument)).copied() {
+                self.on_number((symbol, position.channel()), (heartbeat.epoch, position.sequence));
             }
         }
     }
 
     /// A catalogue may tell what the bus refused before.
-    pub(crate) fn on_catalogue(&mut self, answer: &pb::Answer) {
-        for record in read(&answer.frame) {
+    pub(crate) fn on_catalogue(&mut self, response: &pb::FeedResponse) {
+        for record in read(&response.frame) {
             let Body::Instrument(definition) = &record.body else { panic!("a definition: {record:?}") };
             let symbol = id_of(&definition.symbol);
-            self.name(answer.epoch, record.instrument, symbol);
-            let (key, position) = ((symbol, Channel::Instrument), (answer.epoch, record.sequence));
+            self.name(response.epoch, record.instrument, symbol);
+            let (key, position) = ((symbol, Channel::Instrument), (response.epoch, record.sequence));
             self.on_number(key, position);
             self.on_record(key, record.instrument, position, record);
         }
     }
 
-    /// An answer may tell what the bus refused before.
-    pub(crate) fn on_answer(&mut self, key: Key, answer: &Answer) {
-        let position = (answer.epoch, answer.sequence);
+    /// A response may tell what the bus refused before.
+    pub(crate) fn on_response(&mut self, key: Key, response: &Response) {
+        let position = (response.epoch, response.sequence);
         self.on_number(key, position);
-        for record in &answer.records {
-            self.name(answer.epoch, record.instrument, key.0);
+        for record in &response.records {
+            self.name(response.epoch, record.instrument, key.0);
             match &record.body {
                 Body::Gap(_) => {}
                 Body::Book(body) => {
                     let mut book = BookState::new();
-                    book.apply(answer.sequence, body).expect("a snapshot");
+                    book.apply(response.sequence, body).expect("a snapshot");
                     let known = self.books.entry((key.0, position)).or_default();
-                    let is_listed_once = self.listings[&(answer.epoch, key.0)].len() == 1;
+                    let is_listed_once = self.listings[&(response.epoch, key.0)].len() == 1;
                     assert!(
                         !is_listed_once || known.iter().all(|known| *known == book),
                         "it is the book as published"
@@ -125,7 +125,9 @@ impl Truth {
                     }
                 }
                 // What the bus had refused was announced as lost; the state that it led to is known still.
-                _ => self.on_record(key, record.instrument, (answer.epoch, record.sequence), record.clone()),
+                _ => {
+                    self.on_record(key, record.instrument, (response.epoch, record.sequence), record.clone())
+                }
             }
         }
     }
@@ -163,13 +165,13 @@ impl Truth {
 
 /// A state with its records read.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) epoch: u64,
     pub(crate) sequence: u64,
     pub(crate) records: Vec<Record>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn read(epoch: u64, snapshot: &pb::Snapshot) -> Self {
         Self { epoch, sequence: snapshot.sequence, records: read(&snapshot.frame) }
     }
@@ -179,7 +181,7 @@ fn read(frame: &[u8]) -> Vec<Record> {
     let records = Batch::new(Encoding::Proto, frame).filter_map(|message| match message {
         Ok(Message::Record(record)) => Some(record),
         Ok(_) => None,
-        Err(error) => panic!("an answer that cannot be read: {error}"),
+        Err(error) => panic!("an response that cannot be read: {error}"),
     });
     records.collect()
 }

@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     Outage,
     Partition,
     SilentLoss,
-    AnswerLoss,
+    ResponseLoss,
     Notice,
     HubStall,
     GatewayRestart,
@@ -49,7 +49,7 @@ const FAULTS: [Fault; 26] = [
     Fault::Outage,
     Fault::Partition,
     Fault::SilentLoss,
-    Fault::AnswerLoss,
+    Fault::ResponseLoss,
     Fault::Notice,
     Fault::HubStall,
     Fault::GatewayRestart,
@@ -82,7 +82,7 @@ impl Fault {
                 | Self::Outage
                 | Self::Partition
                 | Self::SilentLoss
-                | Self::AnswerLoss
+                | Self::ResponseLoss
                 | Self::Notice
                 | Self::HubStall
                 | Self::Overlap

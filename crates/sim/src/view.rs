@@ -15,7 +15,7 @@ pub(crate) struct View {
     pub(crate) key: Key,
     pub(crate) symbol: usize,
     granted: Position,
-    /// Numbering, and the last number that was delivered, announced or passed over.
+    /// Sequence, and the last number that was delivered, announced or passed over.
     pub(crate) at: Position,
     /// Where gaps of the cause `resume` lead, from where the client left off.
     resumed: Option<Position>,
@@ -215,7 +215,7 @@ impl View {
     }
 }
 
-/// The record as it reads in the twin, which writes the instrument's name into its definition.
+/// The record as it reads in the JSON encoding, which writes the instrument's name into its definition.
 fn through_json(published: &Record) -> Record {
     let symbol = match &published.body {
         Body::Instrument(definition) => format!("{VENUE}:{}", definition.symbol),

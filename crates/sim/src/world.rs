@@ -19,11 +19,11 @@ use crate::dice::Dice;
 use crate::gateway::Gateway;
 use crate::market::Market;
 use crate::pipe::Pipe;
-use crate::truth::{Answer, Key, Truth};
+use crate::truth::{Key, Response, Truth};
 use crate::tuning::{Fault, Tuning};
 use crate::{MS, START_NS, TRACE, VENUE};
 
-use tickwire_core::vocabulary::{Event, Wish};
+use tickwire_core::vocabulary::{Event, TopicInterest};
 
 /// What will happen.
 pub(crate) enum Happening {
@@ -39,7 +39,7 @@ pub(crate) enum Happening {
         subject: Subject,
         payload: Bytes,
     },
-    /// A question reaches the ingester.
+    /// A request reaches the ingester.
     Asked {
         gateway: usize,
         life: u64,
@@ -48,11 +48,11 @@ pub(crate) enum Happening {
         payload: Bytes,
         keys: Vec<Key>,
     },
-    Answered {
+    Response {
         gateway: usize,
         life: u64,
         ask: u64,
-        answer: Result<pb::Answer, String>,
+        response: Result<pb::FeedResponse, String>,
     },
     HubTick {
         gateway: usize,
@@ -79,7 +79,7 @@ pub(crate) enum Happening {
         gateway: usize,
         life: u64,
         shard: usize,
-        wishes: Vec<Wish>,
+        interests: Vec<TopicInterest>,
     },
     Write {
         gateway: usize,
@@ -127,12 +127,12 @@ pub(crate) struct Road {
     pub(crate) down_until: u64,
     /// In percent.
     pub(crate) loss: u64,
-    pub(crate) answer_loss: u64,
+    pub(crate) response_loss: u64,
     /// Messages stay in order.
     arrives_at: u64,
 }
 
-type IngesterAnswer = (usize, u64, u64, Vec<Key>, Result<pb::Answer, String>);
+type IngesterResponse = (usize, u64, u64, Vec<Key>, Result<pb::FeedResponse, String>);
 
 pub(crate) struct World {
     pub(crate) dice: Dice,
@@ -152,7 +152,7 @@ pub(crate) struct World {
     started: Instant,
     order: u64,
     ids: u64,
-    answers: (mpsc::Sender<IngesterAnswer>, mpsc::Receiver<IngesterAnswer>),
+    responses: (mpsc::Sender<IngesterResponse>, mpsc::Receiver<IngesterResponse>),
     pub(crate) is_healed: bool,
     is_quiet: bool,
     is_traced: bool,
@@ -181,7 +181,7 @@ impl World {
             if is_narrow { BusHeader::PAYLOAD_LEAST } else { MemoryLimits::default().payload_bytes_max };
         let ingester_bus = MemoryBus::new(MemoryLimits { payload_bytes_max, ..MemoryLimits::default() });
         let tap = ingester_bus.inbox(InboxLimits::default());
-        tap.0.subscribe(&Subject::beats_all(), 0).expect("room");
+        tap.0.subscribe(&Subject::heartbeats_all(), 0).expect("room");
         for channel in Channel::ALL {
             let all = Subject::data_all_symbols(VENUE, channel.name()).expect("a venue");
             tap.0.subscribe(&all, channel as u64).expect("room");
@@ -215,7 +215,7 @@ impl World {
             started: Instant::now(),
             order: 0,
             ids: 0,
-            answers: mpsc::channel(1024),
+            responses: mpsc::channel(1024),
             is_healed: false,
             is_quiet: false,
             is_traced,
@@ -316,9 +316,9 @@ impl World {
             loop {
                 tokio::select! {
                     biased;
-                    Some(answer) = self.answers.1.recv() => {
+                    Some(response) = self.responses.1.recv() => {
                         self.now = (Instant::now() - from).as_millis() as u64;
-                        self.on_ingester_answer(answer);
+                        self.on_ingester_response(response);
                     }
                     true = self.tap.1.recv_batch(&mut batch, 1_024) => {
                         self.now = (Instant::now() - from).as_millis() as u64;
@@ -329,7 +329,7 @@ impl World {
                     () = tokio::time::sleep_until(from + Duration::from_millis(at)) => break,
                 }
             }
-            // Answers and messages may have put something earlier into the queue.
+            // Responses and messages may have put something earlier into the queue.
             let Some(((at, _), what)) = self.queue.pop_first() else { break };
             self.now = at;
             self.steps += 1;
@@ -375,8 +375,8 @@ impl World {
             Happening::Asked { gateway, life, ask, subject, payload, keys } => {
                 self.on_asked((gateway, life, ask), subject, &payload, keys);
             }
-            Happening::Answered { gateway, life, ask, answer } => {
-                self.on_answered(gateway, life, ask, answer);
+            Happening::Response { gateway, life, ask, response } => {
+                self.on_answered(gateway, life, ask, response);
             }
             Happening::HubTick { gateway, life } => {
                 if self.gateway(gateway, life).is_some() {
@@ -390,7 +390,9 @@ impl World {
             Happening::ToShard { gateway, life, shard, events } => {
                 self.on_events(gateway, life, shard, events);
             }
-            Happening::ToHub { gateway, life, shard, wishes } => self.on_wishes(gateway, life, shard, wishes),
+            Happening::ToHub { gateway, life, shard, interests } => {
+                self.on_interests(gateway, life, shard, interests)
+            }
             Happening::Write { gateway, life, shard } => self.on_write(gateway, life, shard),
             Happening::Timer { gateway, life, shard } => self.on_timer(gateway, life, shard),
             Happening::Writable { pipe } => self.on_writable(pipe),
@@ -421,8 +423,8 @@ impl World {
         let BusEvent::Message { token, subject, payload } = event else { return };
         let subject = subject.expect("the tap's subjects are wildcards");
         if token == 0 {
-            let beat = pb::Beat::decode(&*payload).expect("a beat");
-            self.truth.on_beat(&beat);
+            let heartbeat = pb::FeedHeartbeat::decode(&*payload).expect("a heartbeat");
+            self.truth.on_heartbeat(&heartbeat);
         } else {
             let Ok(ParsedSubject::Data { symbol, .. }) = Subject::parse(subject.as_str()) else {
                 panic!("not a subject of data: {subject}");
@@ -447,7 +449,7 @@ impl World {
         }
     }
 
-    /// A question reached the ingester's side: the real one answers, or nobody does.
+    /// A request reached the ingester's side: the real one responds, or nobody does.
     fn on_asked(
         &mut self,
         (gateway, life, ask): (usize, u64, u64),
@@ -455,35 +457,35 @@ impl World {
         payload: &[u8],
         keys: Vec<Key>,
     ) {
-        let (bus, answers) = (self.ingester_bus.clone(), self.answers.0.clone());
-        let question = pb::Ask::decode(payload).expect("a question");
+        let (bus, responses) = (self.ingester_bus.clone(), self.responses.0.clone());
+        let request = pb::FeedRequest::decode(payload).expect("a request");
         tokio::spawn(async move {
             let timeout = Duration::from_millis(ASK_TIMEOUT_MS);
-            let answer = fetch(&bus, &subject, question, timeout).await;
-            let _ = answers.send((gateway, life, ask, keys, answer)).await;
+            let response = fetch(&bus, &subject, request, timeout).await;
+            let _ = responses.send((gateway, life, ask, keys, response)).await;
         });
     }
 
-    fn on_ingester_answer(&mut self, (gateway, life, ask, keys, answer): IngesterAnswer) {
-        if let Ok(answer) = &answer
-            && answer.error.is_empty()
+    fn on_ingester_response(&mut self, (gateway, life, ask, keys, response): IngesterResponse) {
+        if let Ok(response) = &response
+            && response.error.is_empty()
         {
             if keys.is_empty() {
-                self.truth.on_catalogue(answer);
+                self.truth.on_catalogue(response);
             }
-            for (key, snapshot) in keys.into_iter().zip(&answer.snapshots) {
+            for (key, snapshot) in keys.into_iter().zip(&response.snapshots) {
                 if snapshot.error.is_empty() {
-                    self.truth.on_answer(key, &Answer::read(answer.epoch, snapshot));
+                    self.truth.on_response(key, &Response::read(response.epoch, snapshot));
                 }
             }
         }
         let road = &self.roads[gateway];
-        if self.now < road.partitioned_until || self.dice.percent(road.answer_loss) {
+        if self.now < road.partitioned_until || self.dice.percent(road.response_loss) {
             // Its time-out is scheduled already.
             return;
         }
         let wait = self.dice.below(self.roads[gateway].lag + 1);
-        self.after(wait, Happening::Answered { gateway, life, ask, answer });
+        self.after(wait, Happening::Response { gateway, life, ask, response });
     }
 
     /// The gateway, if it is still the same one.
@@ -491,20 +493,27 @@ impl World {
         self.gateways[at].as_mut().filter(|gateway| gateway.life == life)
     }
 
-    pub(crate) fn ask(&mut self, gateway: usize, life: u64, ask: u64, subject: Subject, question: &pb::Ask) {
+    pub(crate) fn ask(
+        &mut self,
+        gateway: usize,
+        life: u64,
+        ask: u64,
+        subject: Subject,
+        request: &pb::FeedRequest,
+    ) {
         let key = |topic: &pb::Topic| (crate::id_of(&topic.symbol), topic.channel());
-        let keys = match &question.question {
-            Some(pb::ask::Question::Snapshots(asked)) => asked.topics.iter().map(key).collect(),
+        let keys = match &request.request {
+            Some(pb::feed_request::Request::Snapshots(asked)) => asked.topics.iter().map(key).collect(),
             _ => Vec::new(),
         };
-        let payload = question.encode_to_vec().into();
+        let payload = request.encode_to_vec().into();
         let road = &self.roads[gateway];
         let (lag, is_lost) = (road.lag, self.now < road.partitioned_until);
         if !is_lost {
             let wait = self.dice.below(lag + 1);
             self.after(wait, Happening::Asked { gateway, life, ask, subject, payload, keys });
         }
-        let answer = Err("no answer in time".to_owned());
-        self.after(ASK_TIMEOUT_MS, Happening::Answered { gateway, life, ask, answer });
+        let response = Err("no response in time".to_owned());
+        self.after(ASK_TIMEOUT_MS, Happening::Response { gateway, life, ask, response });
     }
 }

@@ -22,7 +22,7 @@ pub struct MessageSeen {
     pub read: u64,
     /// Of its payload.
     pub bytes: usize,
-    /// Event time of its oldest live record; none where it holds states and answers only.
+    /// Event time of its oldest live record; none where it holds states and responses only.
     pub oldest: Option<u64>,
 }
 
@@ -123,9 +123,9 @@ impl Account {
                     }
                 }
                 Ok(Message::Sent(time)) => sent = time,
-                Ok(Message::Subscribed(answer)) => {
-                    self.granted += answer.granted.len();
-                    for granted in answer.granted {
+                Ok(Message::Subscribed(response)) => {
+                    self.granted += response.granted.len();
+                    for granted in response.granted {
                         let numbers = Numbers {
                             granted: granted.sequence,
                             last: granted.sequence,
@@ -133,7 +133,7 @@ impl Account {
                         };
                         self.numbers.insert((granted.instrument, granted.channel()), numbers);
                     }
-                    self.violations.extend(answer.refused.iter().map(|refused| format!("{refused:?}")));
+                    self.violations.extend(response.refused.iter().map(|refused| format!("{refused:?}")));
                 }
                 Ok(Message::Notice(notice)) => {
                     self.conflating_notices += u64::from(notice.code == "conflating");
@@ -308,11 +308,11 @@ mod tests {
     fn an_age_is_from_the_event_to_the_read() {
         let mut account = Account::default();
         let granted = Granted { instrument: 7, channel: Channel::Quote as i32, ..Granted::default() };
-        let answer = Subscribed { granted: vec![granted], ..Subscribed::default() };
+        let response = Subscribed { granted: vec![granted], ..Subscribed::default() };
         let Message::Record(mut old) = record(1, Body::Quote(Quote::default())) else { unreachable!() };
         old.event_time -= 3_000_000_000;
         let mut bytes = Vec::new();
-        for message in [Message::Subscribed(answer), Message::Record(old)] {
+        for message in [Message::Subscribed(response), Message::Record(old)] {
             encode_message(Encoding::Proto, &message, &Scale::default(), &mut bytes);
         }
         account.message(&bytes);

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_word_and_its_answer_take_the_round_trip() {
+    async fn a_word_and_its_response_take_the_round_trip() {
         let round_trip = 40 * MS;
         let (_proxy, mut stream) = echo(Link::round_trip(round_trip)).await;
         let mut fastest = Duration::MAX;

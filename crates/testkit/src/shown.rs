@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 /// How often it is looked at, in nanoseconds.
 const LOOK_NS: u64 = 50_000_000;
 
-/// The newest value of each instrument, looked at on a fixed beat. What comes late or not at all is seen as age.
+/// The newest value of each instrument, looked at on a fixed heartbeat. What comes late or not at all is seen as age.
 #[derive(Debug)]
 pub struct Shown {
     /// Event time of the newest, and up to when it was looked at.
@@ -48,7 +48,7 @@ impl Shown {
     }
 }
 
-/// On each beat from `looked` to `now` the newest was this.
+/// On each heartbeat from `looked` to `now` the newest was this.
 fn look(ages: &mut Histogram<u64>, newest: u64, looked: &mut u64, now: u64) {
     while *looked <= now {
         ages.saturating_record(looked.saturating_sub(newest).max(1_000));

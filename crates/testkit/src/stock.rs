@@ -25,7 +25,7 @@ pub enum Pace {
     Throttled {
         /// Of one read.
         bytes: usize,
-        /// From one read to the next, on a fixed beat; a read that finds nothing waits for the first byte.
+        /// From one read to the next, on a fixed heartbeat; a read that finds nothing waits for the first byte.
         every: Duration,
     },
 }
@@ -77,7 +77,7 @@ impl StockClient {
         })
     }
 
-    /// Subscribes; the answer comes among the data.
+    /// Subscribes; the response comes among the data.
     ///
     /// # Errors
     /// When the connection broke.
@@ -141,14 +141,14 @@ impl StockClient {
             Pace::Prompt => (usize::MAX, None),
             Pace::Throttled { bytes, every } => (bytes, Some(every)),
         };
-        let mut beat = every.map(|every| {
-            let mut beat = tokio::time::interval(every);
-            beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            beat
+        let mut heartbeat = every.map(|every| {
+            let mut heartbeat = tokio::time::interval(every);
+            heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            heartbeat
         });
         while !is_so(&self.seen) {
-            if let Some(beat) = &mut beat {
-                beat.tick().await;
+            if let Some(heartbeat) = &mut heartbeat {
+                heartbeat.tick().await;
             }
             // What is awaited here may be dropped: only then are bytes taken that nothing can interrupt.
             let readable = tokio::time::timeout_at(end, self.stream.readable()).await;

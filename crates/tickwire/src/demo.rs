@@ -102,7 +102,7 @@ struct DemoPages {
 }
 
 impl Pages for DemoPages {
-    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page> {
+    fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page> {
         let switch: fn(&IngestControl) = match (method, path) {
             (&Method::GET | &Method::HEAD, "/" | "/index.html") => {
                 return Some(page(StatusCode::OK, "text/html; charset=utf-8", Bytes::from_static(PAGE)));

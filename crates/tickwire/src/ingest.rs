@@ -237,7 +237,7 @@ fn as_json(findings: &Findings) -> serde_json::Value {
     let unused: serde_json::Map<_, _> =
         findings.unused_kinds.iter().map(|(kind, count)| (kind.clone(), (*count).into())).collect();
     serde_json::json!({
-        "new_numberings": findings.counts.new_numberings,
+        "new_sequences": findings.counts.new_sequences,
         "unused_snapshots": findings.counts.unused_snapshots,
         "unused_changes": findings.unused_changes,
         "waiting_books": findings.waiting_books,
@@ -258,7 +258,7 @@ fn as_json(findings: &Findings) -> serde_json::Value {
 fn as_words(findings: &Findings) -> Vec<String> {
     let mut lines = Vec::new();
     let counted = [
-        (findings.counts.new_numberings, "numberings of the venue began anew"),
+        (findings.counts.new_sequences, "sequences of the venue began anew"),
         (findings.counts.unused_snapshots, "depth snapshots were of no use"),
         (findings.unused_changes, "changes of depth came to no book"),
         (findings.counts.odd_event_times, "times of the venue could not be used"),

@@ -7,7 +7,7 @@ use crate::record::{Book, Level, Quote, book_checksum};
 
 /// The levels of one instrument after a given sequence number.
 ///
-/// Knows one numbering: on a new epoch, or after a `Gap` on the channel, call [`BookState::reset`].
+/// Knows one sequence: on a new epoch, or after a `Gap` on the channel, call [`BookState::reset`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookState {
     /// Ascending.
@@ -118,12 +118,12 @@ impl BookState {
         Ok(applied)
     }
 
-    /// Sets one bid; size 0 removes it. For those who own the numbering.
+    /// Sets one bid; size 0 removes it. For those who own the sequence.
     pub fn set_bid(&mut self, level: Level) {
         set(&mut self.bids, level, |price| price);
     }
 
-    /// Sets one ask; size 0 removes it. For those who own the numbering.
+    /// Sets one ask; size 0 removes it. For those who own the sequence.
     pub fn set_ask(&mut self, level: Level) {
         set(&mut self.asks, level, flip);
     }

@@ -10,7 +10,7 @@
 //! | 2 | encoding: 0 Protobuf, 1 MessagePack |
 //! | 3 | channel's number |
 //! | 4..8 | instrument |
-//! | 8..16 | epoch of the ingester's numbering |
+//! | 8..16 | epoch of the ingester's sequence |
 //! | 16..24 | first sequence number |
 //! | 24..32 | last sequence number |
 //! | 32..40 | publish time, nanoseconds since the Unix epoch |
@@ -37,7 +37,7 @@ pub struct BusHeader {
     pub channel: Channel,
     /// Of every record in the message.
     pub instrument: u32,
-    /// Changes when an ingester lost its numbering.
+    /// Changes when an ingester lost its sequence.
     pub epoch: u64,
     /// Number of the first record.
     pub first_sequence: u64,

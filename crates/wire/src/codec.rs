@@ -13,7 +13,7 @@ pub enum Encoding {
     Proto,
     /// MessagePack, positional.
     MsgPack,
-    /// The JSON twin: one object a line.
+    /// The JSON encoding: one object a line.
     Json,
 }
 
@@ -85,7 +85,7 @@ impl DecodeError {
 
 /// Appends one message. What is appended one after another is a valid WebSocket message.
 ///
-/// `scale` is used by the JSON twin for market data only; other messages may pass the default.
+/// `scale` is used by the JSON encoding for market data only; other messages may pass the default.
 pub fn encode_message(encoding: Encoding, message: &Message, scale: &Scale, out: &mut Vec<u8>) {
     match encoding {
         Encoding::Proto => proto::encode(message, out),

@@ -1,4 +1,4 @@
-//! The JSON twin: one object a line, prices and sizes as exact decimal strings, times and epochs as strings of digits.
+//! The JSON encoding: one object a line, prices and sizes as exact decimal strings, times and epochs as strings of digits.
 
 mod command;
 mod record;

@@ -271,7 +271,7 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
     })
 }
 
-/// Protobuf merges or replaces repeated operations without a word; here every command must have its answer.
+/// Protobuf merges or replaces repeated operations without a word; here every command must have its response.
 fn count_ops(bytes: &[u8]) -> Result<usize, String> {
     let mut rest = bytes;
     let mut ops = 0;

@@ -74,7 +74,7 @@ pub struct Book {
     pub checksum: Option<u32>,
 }
 
-/// How the numbers of an instrument read, and its name: what the JSON twin needs to write a record.
+/// How the numbers of an instrument read, and its name: what the JSON encoding needs to write a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scale {
     /// `venue:SYMBOL`.

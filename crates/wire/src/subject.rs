@@ -33,13 +33,13 @@ pub enum ParsedSubject {
         /// Symbol at the venue.
         symbol: String,
     },
-    /// `tw.beat.v1.<venue>`: the beats of the venue's ingester.
-    Beat {
+    /// `tw.heartbeat.v1.<venue>`: the heartbeats of the venue's ingester.
+    Heartbeat {
         /// Venue.
         venue: String,
     },
-    /// `tw.ask.v1.<venue>.<epoch>`: questions to one run of the venue's ingester.
-    Ask {
+    /// `tw.request.v1.<venue>.<epoch>`: requests to one run of the venue's ingester.
+    Request {
         /// Venue.
         venue: String,
         /// The run's epoch.
@@ -87,46 +87,46 @@ impl Subject {
         Ok(Self(format!("tw.v1.{}.{channel}.*", escape(venue)?).into()))
     }
 
-    /// The beats of one venue's ingester, `tw.beat.v1.<venue>`.
+    /// The heartbeats of one venue's ingester, `tw.heartbeat.v1.<venue>`.
     ///
     /// # Errors
     /// When the venue is empty or too long.
-    pub fn beat(venue: &str) -> Result<Self, SubjectError> {
-        Ok(Self(format!("tw.beat.v1.{}", escape(venue)?).into()))
+    pub fn heartbeat(venue: &str) -> Result<Self, SubjectError> {
+        Ok(Self(format!("tw.heartbeat.v1.{}", escape(venue)?).into()))
     }
 
-    /// The beats of all ingesters, `tw.beat.v1.*`. For subscribing only.
-    pub fn beats_all() -> Self {
-        Self("tw.beat.v1.*".into())
+    /// The heartbeats of all ingesters, `tw.heartbeat.v1.*`. For subscribing only.
+    pub fn heartbeats_all() -> Self {
+        Self("tw.heartbeat.v1.*".into())
     }
 
-    /// Questions to one run of a venue's ingester, `tw.ask.v1.<venue>.<epoch>`: of two that run at the same time, the one
+    /// Requests to one run of a venue's ingester, `tw.request.v1.<venue>.<epoch>`: of two that run at the same time, the one
     /// that is meant answers.
     ///
     /// # Errors
     /// When the venue is empty or too long.
-    pub fn ask(venue: &str, epoch: u64) -> Result<Self, SubjectError> {
-        Ok(Self(format!("tw.ask.v1.{}.{epoch}", escape(venue)?).into()))
+    pub fn request(venue: &str, epoch: u64) -> Result<Self, SubjectError> {
+        Ok(Self(format!("tw.request.v1.{}.{epoch}", escape(venue)?).into()))
     }
 
-    /// Reads a subject back into names; the reverse of [`data`](Self::data), [`beat`](Self::beat) and
-    /// [`ask`](Self::ask).
+    /// Reads a subject back into names; the reverse of [`data`](Self::data), [`heartbeat`](Self::heartbeat) and
+    /// [`request`](Self::request).
     ///
     /// # Errors
     /// When the text has another layout, holds a wildcard, or is not in canonical form.
     pub fn parse(text: &str) -> Result<ParsedSubject, SubjectError> {
-        let rest = text.strip_prefix("tw.").ok_or(SubjectError::Layout)?;
-        if let Some(venue) = rest.strip_prefix("beat.v1.") {
-            return Ok(ParsedSubject::Beat { venue: unescape(venue)? });
+        let tail = text.strip_prefix("tw.").ok_or(SubjectError::Layout)?;
+        if let Some(venue) = tail.strip_prefix("heartbeat.v1.") {
+            return Ok(ParsedSubject::Heartbeat { venue: unescape(venue)? });
         }
-        if let Some((venue, epoch)) = rest.strip_prefix("ask.v1.").and_then(|rest| rest.split_once('.')) {
+        if let Some((venue, epoch)) = tail.strip_prefix("request.v1.").and_then(|rest| rest.split_once('.')) {
             let number = epoch.parse::<u64>().map_err(|_| SubjectError::Escape)?;
             if number.to_string() != epoch {
                 return Err(SubjectError::Escape);
             }
-            return Ok(ParsedSubject::Ask { venue: unescape(venue)?, epoch: number });
+            return Ok(ParsedSubject::Request { venue: unescape(venue)?, epoch: number });
         }
-        let mut tokens = rest.strip_prefix("v1.").ok_or(SubjectError::Layout)?.split('.');
+        let mut tokens = tail.strip_prefix("v1.").ok_or(SubjectError::Layout)?.split('.');
         let (Some(venue), Some(channel), Some(symbol), None) =
             (tokens.next(), tokens.next(), tokens.next(), tokens.next())
         else {

@@ -28,13 +28,13 @@ fn symbols_with_anything_in_them_are_reversible() {
 }
 
 #[test]
-fn beats_and_questions_are_reversible() {
-    let beat = Subject::beat("a.b").unwrap();
-    assert_eq!(beat.as_str(), "tw.beat.v1.a%2Eb");
-    assert_eq!(Subject::parse(beat.as_str()), Ok(ParsedSubject::Beat { venue: "a.b".into() }));
-    let ask = Subject::ask("a.b", 7).unwrap();
-    assert_eq!(ask.as_str(), "tw.ask.v1.a%2Eb.7");
-    assert_eq!(Subject::parse(ask.as_str()), Ok(ParsedSubject::Ask { venue: "a.b".into(), epoch: 7 }));
+fn heartbeats_and_requests_are_reversible() {
+    let heartbeat = Subject::heartbeat("a.b").unwrap();
+    assert_eq!(heartbeat.as_str(), "tw.heartbeat.v1.a%2Eb");
+    assert_eq!(Subject::parse(heartbeat.as_str()), Ok(ParsedSubject::Heartbeat { venue: "a.b".into() }));
+    let ask = Subject::request("a.b", 7).unwrap();
+    assert_eq!(ask.as_str(), "tw.request.v1.a%2Eb.7");
+    assert_eq!(Subject::parse(ask.as_str()), Ok(ParsedSubject::Request { venue: "a.b".into(), epoch: 7 }));
 }
 
 #[track_caller]
@@ -52,12 +52,12 @@ fn other_layouts_wildcards_and_second_spellings_are_refused() {
     refused("tw.v1.sim.Quote.A", SubjectError::Channel);
     refused("tw.v1.sim.quote.*", SubjectError::Escape);
     refused("tw.v1.sim.quote.>", SubjectError::Escape);
-    refused("tw.beat.v1.*", SubjectError::Escape);
-    refused("tw.beat.v1.", SubjectError::Empty);
-    refused("tw.ask.v1.a", SubjectError::Layout);
-    refused("tw.ask.v1.a.b", SubjectError::Escape);
-    refused("tw.ask.v1.a.07", SubjectError::Escape);
-    refused("tw.ask.v1.a.7.8", SubjectError::Escape);
+    refused("tw.heartbeat.v1.*", SubjectError::Escape);
+    refused("tw.heartbeat.v1.", SubjectError::Empty);
+    refused("tw.request.v1.a", SubjectError::Layout);
+    refused("tw.request.v1.a.b", SubjectError::Escape);
+    refused("tw.request.v1.a.07", SubjectError::Escape);
+    refused("tw.request.v1.a.7.8", SubjectError::Escape);
     refused("tw.v1.sim.quote.%2e", SubjectError::Escape);
     refused("tw.v1.sim.quote.%41", SubjectError::Escape);
     refused("tw.v1.sim.quote.%2", SubjectError::Escape);
@@ -79,7 +79,7 @@ fn names_are_limited() {
 
 #[test]
 fn wildcards_know_what_they_are() {
-    assert!(Subject::beats_all().is_wildcard());
+    assert!(Subject::heartbeats_all().is_wildcard());
     let all = Subject::data_all_symbols("sim", "quote").unwrap();
     assert!(all.is_wildcard());
     let star = Subject::data("sim", "quote", "*").unwrap();
@@ -109,12 +109,12 @@ proptest! {
     }
 
     #[test]
-    fn what_parses_is_what_would_be_built(text in "tw\\.(v1|beat\\.v1)\\.[a-z%0-9A-F.*]{1,12}(\\.q\\.[%0-9A-Fa-f]{1,9})?") {
+    fn what_parses_is_what_would_be_built(text in "tw\\.(v1|heartbeat\\.v1)\\.[a-z%0-9A-F.*]{1,12}(\\.q\\.[%0-9A-Fa-f]{1,9})?") {
         if let Ok(parsed) = Subject::parse(&text) {
             let again = match parsed {
                 ParsedSubject::Data { venue, channel, symbol } => Subject::data(&venue, &channel, &symbol),
-                ParsedSubject::Beat { venue } => Subject::beat(&venue),
-                ParsedSubject::Ask { venue, epoch } => Subject::ask(&venue, epoch),
+                ParsedSubject::Heartbeat { venue } => Subject::heartbeat(&venue),
+                ParsedSubject::Request { venue, epoch } => Subject::request(&venue, epoch),
             };
             let again = again.unwrap();
             prop_assert_eq!(again.as_str(), text);

@@ -1,4 +1,4 @@
-//! `venue:SYMBOL`, the way an instrument is named in commands and answers.
+//! `venue:SYMBOL`, the way an instrument is named in commands and responses.
 
 use std::fmt;
 

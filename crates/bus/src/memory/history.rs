@@ -1,4 +1,4 @@
-//! History of the bus in memory: the last messages of each subject, and ways to hold answers back.
+//! History of the bus in memory: the last messages of each subject, and ways to hold responses back.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};

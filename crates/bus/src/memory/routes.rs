@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Wea
 use tokio::sync::mpsc;
 
 use super::MemoryInbox;
-use crate::backplane::Question;
+use crate::backplane::Request;
 use tickwire_wire::Subject;
 
 /// One inbox's subscription.
@@ -32,7 +32,7 @@ struct Table {
     exact: HashMap<Subject, Targets>,
     /// Wildcards, by what stands before the `*`.
     wild: HashMap<String, Targets>,
-    servers: HashMap<Subject, Vec<mpsc::Sender<Question>>>,
+    servers: HashMap<Subject, Vec<mpsc::Sender<Request>>>,
     inboxes: Vec<Weak<MemoryInbox>>,
 }
 
@@ -80,12 +80,12 @@ impl Routes {
         table.exact.len() + table.wild.len()
     }
 
-    pub(super) fn add_server(&self, subject: &Subject, server: mpsc::Sender<Question>) {
+    pub(super) fn add_server(&self, subject: &Subject, server: mpsc::Sender<Request>) {
         self.write().servers.entry(subject.clone()).or_default().push(server);
     }
 
-    /// Who answers questions to `subject`; servers that went away are forgotten on the way.
-    pub(super) fn servers(&self, subject: &Subject) -> Vec<mpsc::Sender<Question>> {
+    /// Who answers requests to `subject`; servers that went away are forgotten on the way.
+    pub(super) fn servers(&self, subject: &Subject) -> Vec<mpsc::Sender<Request>> {
         let mut table = self.write();
         let Some(servers) = table.servers.get_mut(subject) else { return Vec::new() };
         servers.retain(|server| !server.is_closed());

@@ -77,10 +77,10 @@ pub struct NatsConfig {
     /// Messages of one subject that may wait between the connection task and its inbox. It takes up one burst of the
     /// socket; memory is used only while something waits.
     pub subscription_queue: usize,
-    /// Questions on their way at a time; further ones wait within their time-out.
+    /// Requests on their way at a time; further ones wait within their time-out.
     pub requests_max: usize,
-    /// Questions that wait at one server of questions; further ones run into their time-out.
-    pub questions_max: usize,
+    /// Requests that wait at one server of requests; further ones run into their time-out.
+    pub served_max: usize,
     /// Messages that can be looked up again; none: what is lost is lost.
     pub history: Option<HistoryConfig>,
 }
@@ -103,7 +103,7 @@ impl Default for NatsConfig {
             publish_queue: 1_024,
             subscription_queue: 65_536,
             requests_max: 1_024,
-            questions_max: 1_024,
+            served_max: 1_024,
             history: None,
         }
     }
@@ -128,7 +128,7 @@ impl fmt::Debug for NatsConfig {
             .field("publish_queue", &self.publish_queue)
             .field("subscription_queue", &self.subscription_queue)
             .field("requests_max", &self.requests_max)
-            .field("questions_max", &self.questions_max)
+            .field("served_max", &self.served_max)
             .field("history", &self.history)
             .finish()
     }

@@ -1,6 +1,6 @@
 //! History over JetStream: a stream that captures the subjects of some channels, and looking messages up in it.
 //!
-//! No consumer is made. A question goes to the stream's direct-get interface (nats-server ADR-31), which any replica
+//! No consumer is made. A request goes to the stream's direct-get interface (nats-server ADR-31), which any replica
 //! answers: the next message of a subject from a stream sequence on, or a batch of them ([`lookup`]). The first wanted
 //! message is found by halving the range of stream sequences ([`search`]). `DeliverLastPerSubject` and multi-subject
 //! gets are not used: they can pin a core of the server (nats-server #7821).
@@ -143,7 +143,7 @@ impl NatsHistory {
                 GetStreamErrorKind::JetStream(error) => return Err(format!("stream `{stream}`: {error}")),
                 _ => {
                     return Err(format!(
-                        "JetStream does not answer ({error}): switch it on at the server, and let this user \
+                        "JetStream does not response ({error}): switch it on at the server, and let this user \
                          publish to `$JS.API.>`"
                     ));
                 }
@@ -164,7 +164,7 @@ impl NatsHistory {
             }
         };
         if !found.allow_direct {
-            return Err(format!("stream `{stream}` does not answer look-ups: set its `allow_direct`"));
+            return Err(format!("stream `{stream}` does not response look-ups: set its `allow_direct`"));
         }
         for subject in self.config.subjects() {
             if !found.subjects.iter().any(|pattern| covers(pattern, &subject)) {

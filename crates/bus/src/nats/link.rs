@@ -20,7 +20,7 @@ use crate::inbox::{BusEvent, LostCause};
 /// What the server takes is not known before the first connection: its default.
 const MESSAGE_BYTES_GUESS: usize = 1 << 20;
 
-/// A server that takes less is told of as a mistake of its configuration.
+/// A server that takes less is told of as a error of its configuration.
 const MESSAGE_BYTES_LEAST: usize = 4_096;
 
 pub(super) struct Link {
@@ -76,7 +76,7 @@ impl Link {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Largest payload that the server takes beside the envelope, as the client knows it now. Answers go without an
+    /// Largest payload that the server takes beside the envelope, as the client knows it now. Responses go without an
     /// envelope and get no more, so that one limit holds for all that a process sends.
     pub(super) fn payload_max(&self) -> usize {
         self.client.get().map_or(MESSAGE_BYTES_GUESS, Client::max_payload).saturating_sub(ENVELOPE_BYTES)
@@ -219,7 +219,7 @@ fn too_small(max_payload: usize) -> Option<String> {
     (max_payload < MESSAGE_BYTES_LEAST).then(|| {
         format!(
             "the NATS server takes messages of {max_payload} bytes at most, and Tickwire needs \
-             {MESSAGE_BYTES_LEAST}: books, catalogues and beats will be missing; raise `max_payload` in its \
+             {MESSAGE_BYTES_LEAST}: books, catalogues and heartbeats will be missing; raise `max_payload` in its \
              configuration (its own default is 1048576)"
         )
     })

@@ -1,11 +1,11 @@
 //! The one task that hands work to the NATS client, so that everything goes out in the order in which it was asked for:
-//! subscriptions first, then messages and questions.
+//! subscriptions first, then messages and requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::client::PublishErrorKind;
-use async_nats::{Client, Message, Request, RequestErrorKind, Subscriber};
+use async_nats::{Client, Message, RequestErrorKind, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +14,7 @@ use tracing::debug;
 use super::envelope::Sealer;
 use super::link::{Link, while_up};
 use super::wire;
-use crate::backplane::{PublishError, Question, RequestError};
+use crate::backplane::{PublishError, Request, RequestError};
 use tickwire_wire::Subject;
 
 /// Jobs taken at a time; changed interest is looked at between.
@@ -28,9 +28,9 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) enum Job {
     Publish { subject: Subject, payload: Bytes },
-    Answer { subject: async_nats::Subject, payload: Bytes },
-    Ask { subject: Subject, payload: Bytes, answer: oneshot::Sender<Result<Bytes, RequestError>> },
-    Serve { subject: Subject, questions: mpsc::Sender<Question>, ready: oneshot::Sender<()> },
+    Response { subject: async_nats::Subject, payload: Bytes },
+    Ask { subject: Subject, payload: Bytes, response: oneshot::Sender<Result<Bytes, RequestError>> },
+    Serve { subject: Subject, requests: mpsc::Sender<Request>, ready: oneshot::Sender<()> },
     Flush { done: oneshot::Sender<()> },
     Close { done: oneshot::Sender<()> },
 }
@@ -39,7 +39,7 @@ pub(super) struct Pump {
     pub(super) client: Client,
     pub(super) link: Arc<Link>,
     pub(super) jobs: mpsc::Receiver<Job>,
-    /// For answers; weak, so that the last handle ends the pump.
+    /// For responses; weak, so that the last handle ends the pump.
     pub(super) back: mpsc::WeakSender<Job>,
     pub(super) sealer: Sealer,
 }
@@ -94,15 +94,15 @@ impl Pump {
                     self.publish("a message", wire(&subject), sealed).await;
                 }
             }
-            Job::Answer { subject, payload } => {
-                self.publish("an answer", subject, payload).await;
+            Job::Response { subject, payload } => {
+                self.publish("an response", subject, payload).await;
             }
-            Job::Ask { subject, payload, answer } => {
-                start(ask(self.client.clone(), subject, payload, answer));
+            Job::Ask { subject, payload, response } => {
+                start(ask(self.client.clone(), subject, payload, response));
             }
-            Job::Serve { subject, questions, ready } => {
+            Job::Serve { subject, requests, ready } => {
                 let back = self.back.clone();
-                start(serve(self.client.clone(), Arc::clone(&self.link), subject, questions, ready, back));
+                start(serve(self.client.clone(), Arc::clone(&self.link), subject, requests, ready, back));
             }
             Job::Flush { mut done } => {
                 let client = self.client.clone();
@@ -150,7 +150,7 @@ async fn send_request(
     subject: async_nats::Subject,
     payload: Bytes,
 ) -> Result<Message, async_nats::RequestError> {
-    let request = Request::new().payload(payload).inbox(client.new_inbox()).timeout(None);
+    let request = async_nats::Request::new().payload(payload).inbox(client.new_inbox()).timeout(None);
     client.send_request(subject, request).await
 }
 
@@ -158,12 +158,12 @@ async fn ask(
     client: Client,
     subject: Subject,
     payload: Bytes,
-    mut answer: oneshot::Sender<Result<Bytes, RequestError>>,
+    mut response: oneshot::Sender<Result<Bytes, RequestError>>,
 ) {
     let result = tokio::select! {
         result = send_request(&client, wire(&subject), payload) => result,
         // The caller keeps the time.
-        () = answer.closed() => return,
+        () = response.closed() => return,
     };
     let result = result.map(|message| message.payload).map_err(|error| match error.kind() {
         RequestErrorKind::NoResponders => RequestError::NoResponder,
@@ -171,7 +171,7 @@ async fn ask(
         RequestErrorKind::MaxPayloadExceeded => RequestError::TooLarge,
         _ => RequestError::Down,
     });
-    let _ = answer.send(result);
+    let _ = response.send(result);
 }
 
 /// The server has everything that was sent before, once it has said that no one listens here.
@@ -183,7 +183,7 @@ async fn serve(
     client: Client,
     link: Arc<Link>,
     subject: Subject,
-    questions: mpsc::Sender<Question>,
+    requests: mpsc::Sender<Request>,
     ready: oneshot::Sender<()>,
     back: mpsc::WeakSender<Job>,
 ) {
@@ -195,14 +195,15 @@ async fn serve(
     loop {
         let message = tokio::select! {
             message = subscriber.next() => message,
-            () = questions.closed() => break,
+            () = requests.closed() => break,
         };
         let Some(message) = message else { break };
         let Some(reply) = message.reply else { continue };
         let (link, back) = (Arc::clone(&link), back.clone());
-        let question = Question::new(message.payload, move |answer| send_answer(&link, &back, reply, answer));
-        if questions.try_send(question).is_err() {
-            debug!(%subject, "a question was dropped, as too many wait");
+        let request =
+            Request::new(message.payload, move |response| send_response(&link, &back, reply, response));
+        if requests.try_send(request).is_err() {
+            debug!(%subject, "a request was dropped, as too many wait");
         }
     }
     unsubscribe(&link, &mut subscriber).await;
@@ -212,7 +213,7 @@ async fn unsubscribe(link: &Link, subscriber: &mut Subscriber) {
     while_up(link, subscriber.unsubscribe()).await;
 }
 
-fn send_answer(
+fn send_response(
     link: &Link,
     back: &mpsc::WeakSender<Job>,
     subject: async_nats::Subject,
@@ -223,7 +224,7 @@ fn send_answer(
         return Err(PublishError::TooLarge { bytes: payload.len(), bytes_max });
     }
     let jobs = back.upgrade().filter(|_| link.is_up()).ok_or(PublishError::Down)?;
-    jobs.try_send(Job::Answer { subject, payload }).map_err(|error| refused(&error))
+    jobs.try_send(Job::Response { subject, payload }).map_err(|error| refused(&error))
 }
 
 pub(super) fn refused(error: &mpsc::error::TrySendError<Job>) -> PublishError {

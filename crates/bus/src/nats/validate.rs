@@ -1,4 +1,4 @@
-//! Checks a configuration, tells all its mistakes at once, and turns it into what `connect` needs.
+//! Checks a configuration, tells all its errors at once, and turns it into what `connect` needs.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use async_nats::ServerAddr;
 
 use super::config::{NatsConfig, Secret, without_secrets};
 
-/// One mistake in a configuration. Never holds a secret.
+/// One error in a configuration. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The field, as `tls.ca_file` or `servers[1]`.
@@ -45,25 +45,25 @@ impl NatsConfig {
     /// Checks everything that can be checked without a connection, files included.
     ///
     /// # Errors
-    /// All mistakes, not only the first.
+    /// All errors, not only the first.
     pub fn validate(&self) -> Result<(), Vec<ConfigError>> {
         self.check().map(drop)
     }
 
     pub(super) fn check(&self) -> Result<Checked, Vec<ConfigError>> {
-        let mut mistakes = Mistakes(Vec::new());
-        let (servers, from_addresses) = check_servers(&self.servers, &mut mistakes);
-        let sign_in = check_sign_in(self, from_addresses, &mut mistakes);
-        check_tls(self, &mut mistakes);
-        check_limits(self, &mut mistakes);
-        check_history(self, &mut mistakes);
-        if mistakes.0.is_empty() { Ok(Checked { servers, sign_in }) } else { Err(mistakes.0) }
+        let mut errors = ConfigErrors(Vec::new());
+        let (servers, from_addresses) = check_servers(&self.servers, &mut errors);
+        let sign_in = check_sign_in(self, from_addresses, &mut errors);
+        check_tls(self, &mut errors);
+        check_limits(self, &mut errors);
+        check_history(self, &mut errors);
+        if errors.0.is_empty() { Ok(Checked { servers, sign_in }) } else { Err(errors.0) }
     }
 }
 
-struct Mistakes(Vec<ConfigError>);
+struct ConfigErrors(Vec<ConfigError>);
 
-impl Mistakes {
+impl ConfigErrors {
     fn add(&mut self, field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) {
         self.0.push(ConfigError { field: field.into(), problem: problem.into(), remedy: remedy.into() });
     }
@@ -71,9 +71,9 @@ impl Mistakes {
 
 type UserPassword = (String, Secret);
 
-fn check_servers(addresses: &[String], mistakes: &mut Mistakes) -> (Vec<ServerAddr>, Option<UserPassword>) {
+fn check_servers(addresses: &[String], errors: &mut ConfigErrors) -> (Vec<ServerAddr>, Option<UserPassword>) {
     if addresses.is_empty() {
-        mistakes.add("servers", "no server is given", "give at least one, such as nats://127.0.0.1:4222");
+        errors.add("servers", "no server is given", "give at least one, such as nats://127.0.0.1:4222");
     }
     let mut servers = Vec::with_capacity(addresses.len());
     let mut users = Vec::new();
@@ -83,7 +83,7 @@ fn check_servers(addresses: &[String], mistakes: &mut Mistakes) -> (Vec<ServerAd
                 servers.push(server);
                 users.push(user);
             }
-            Err(problem) => mistakes.add(
+            Err(problem) => errors.add(
                 format!("servers[{index}]"),
                 format!("{problem} in {}", without_secrets(address)),
                 "write it as nats://host:port or tls://host:port",
@@ -92,7 +92,7 @@ fn check_servers(addresses: &[String], mistakes: &mut Mistakes) -> (Vec<ServerAd
     }
     let first = users.iter().flatten().next().cloned();
     if users.iter().any(|user| *user != first) {
-        mistakes.add(
+        errors.add(
             "servers",
             "the addresses hold different users or passwords",
             "use the same in all of them, or the fields user and password",
@@ -146,7 +146,7 @@ fn percent_decode(text: &str) -> Result<String, String> {
     String::from_utf8(decoded).map_err(|_| broken())
 }
 
-fn check_sign_in(config: &NatsConfig, in_address: Option<UserPassword>, mistakes: &mut Mistakes) -> SignIn {
+fn check_sign_in(config: &NatsConfig, in_address: Option<UserPassword>, errors: &mut ConfigErrors) -> SignIn {
     let mut ways = BTreeSet::new();
     let mut found = SignIn::Nothing;
     if let Some((user, password)) = in_address {
@@ -158,25 +158,25 @@ fn check_sign_in(config: &NatsConfig, in_address: Option<UserPassword>, mistakes
             ways.insert("user and password");
             found = SignIn::UserPassword(user.clone(), password.clone());
         }
-        (Some(_), None) => mistakes.add("password", "user is given without it", "give both, or neither"),
-        (None, Some(_)) => mistakes.add("user", "password is given without it", "give both, or neither"),
+        (Some(_), None) => errors.add("password", "user is given without it", "give both, or neither"),
+        (None, Some(_)) => errors.add("user", "password is given without it", "give both, or neither"),
         (None, None) => {}
     }
     if let Some(token) = &config.token {
         ways.insert("token");
         found = SignIn::Token(token.clone());
         if token.expose().is_empty() {
-            mistakes.add("token", "empty", "give the token, or leave the field out");
+            errors.add("token", "empty", "give the token, or leave the field out");
         }
     }
     if let Some(path) = &config.nkey_seed_file {
         ways.insert("nkey_seed_file");
-        if let Some(text) = read_text("nkey_seed_file", path, mistakes) {
+        if let Some(text) = read_text("nkey_seed_file", path, errors) {
             let seed = text.lines().map(str::trim).find(|line| line.starts_with('S')).unwrap_or_default();
             let is_base32 = seed.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
             if !(seed.starts_with("SU") && seed.len() == 58 && is_base32) {
                 let problem = format!("{} holds no seed of a user", path.display());
-                mistakes.add(
+                errors.add(
                     "nkey_seed_file",
                     problem,
                     "the seed is one line of 58 characters that begins with SU",
@@ -187,10 +187,10 @@ fn check_sign_in(config: &NatsConfig, in_address: Option<UserPassword>, mistakes
     }
     if let Some(path) = &config.credentials_file {
         ways.insert("credentials_file");
-        if let Some(text) = read_text("credentials_file", path, mistakes) {
+        if let Some(text) = read_text("credentials_file", path, errors) {
             if !(text.contains("BEGIN NATS USER JWT") && text.contains("BEGIN USER NKEY SEED")) {
                 let problem = format!("{} is not a credentials file", path.display());
-                mistakes.add("credentials_file", problem, "make one with: nsc generate creds");
+                errors.add("credentials_file", problem, "make one with: nsc generate creds");
             }
             found = SignIn::Credentials(Secret::new(text));
         }
@@ -198,12 +198,12 @@ fn check_sign_in(config: &NatsConfig, in_address: Option<UserPassword>, mistakes
     if ways.len() > 1 {
         let ways: Vec<_> = ways.into_iter().collect();
         let problem = format!("several ways to sign in: {}", ways.join(", "));
-        mistakes.add(ways[0], problem, "keep one of them");
+        errors.add(ways[0], problem, "keep one of them");
     }
     found
 }
 
-fn check_tls(config: &NatsConfig, mistakes: &mut Mistakes) {
+fn check_tls(config: &NatsConfig, errors: &mut ConfigErrors) {
     let tls = &config.tls;
     let files: [(&str, &Option<PathBuf>, &str); 3] = [
         ("tls.ca_file", &tls.ca_file, "CERTIFICATE-----"),
@@ -212,31 +212,31 @@ fn check_tls(config: &NatsConfig, mistakes: &mut Mistakes) {
     ];
     for (field, path, label) in files {
         let Some(path) = path else { continue };
-        if let Some(text) = read_text(field, path, mistakes)
+        if let Some(text) = read_text(field, path, errors)
             && !text.contains(label)
         {
             let problem =
                 format!("{} holds no {}", path.display(), label.trim_end_matches('-').to_lowercase());
-            mistakes.add(field, problem, "give a file in PEM format");
+            errors.add(field, problem, "give a file in PEM format");
         }
     }
     match (&tls.cert_file, &tls.key_file) {
-        (Some(_), None) => mistakes.add("tls.key_file", "tls.cert_file is given without it", "give both"),
-        (None, Some(_)) => mistakes.add("tls.cert_file", "tls.key_file is given without it", "give both"),
+        (Some(_), None) => errors.add("tls.key_file", "tls.cert_file is given without it", "give both"),
+        (None, Some(_)) => errors.add("tls.cert_file", "tls.key_file is given without it", "give both"),
         _ => {}
     }
 }
 
-fn check_limits(config: &NatsConfig, mistakes: &mut Mistakes) {
+fn check_limits(config: &NatsConfig, errors: &mut ConfigErrors) {
     let counts = [
         ("publish_queue", config.publish_queue),
         ("subscription_queue", config.subscription_queue),
         ("requests_max", config.requests_max),
-        ("questions_max", config.questions_max),
+        ("served_max", config.served_max),
     ];
     for (field, value) in counts {
         if !(1..=1 << 20).contains(&value) {
-            mistakes.add(field, format!("{value} is out of range"), "take 1 to 1048576");
+            errors.add(field, format!("{value} is out of range"), "take 1 to 1048576");
         }
     }
     let times = [
@@ -247,48 +247,48 @@ fn check_limits(config: &NatsConfig, mistakes: &mut Mistakes) {
     ];
     for (field, value, least) in times {
         if value < least || value > Duration::from_hours(1) {
-            mistakes.add(field, format!("{value:?} is out of range"), format!("take {least:?} to one hour"));
+            errors.add(field, format!("{value:?} is out of range"), format!("take {least:?} to one hour"));
         }
     }
     if config.reconnect_min > config.reconnect_max {
-        mistakes.add("reconnect_max", "less than reconnect_min", "raise it, or lower reconnect_min");
+        errors.add("reconnect_max", "less than reconnect_min", "raise it, or lower reconnect_min");
     }
     if config.name.len() > 128 || config.name.chars().any(char::is_control) {
-        mistakes.add("name", "too long, or with control characters", "take at most 128 bytes of plain text");
+        errors.add("name", "too long, or with control characters", "take at most 128 bytes of plain text");
     }
 }
 
-fn check_history(config: &NatsConfig, mistakes: &mut Mistakes) {
+fn check_history(config: &NatsConfig, errors: &mut ConfigErrors) {
     let Some(history) = &config.history else { return };
     let name = &history.stream;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if !(1..=32).contains(&name.len()) || !name.bytes().all(is_plain) {
         let problem = format!("`{name}` is no name of a stream");
-        mistakes.add("history.stream", problem, "take 1 to 32 of A-Z a-z 0-9 - _");
+        errors.add("history.stream", problem, "take 1 to 32 of A-Z a-z 0-9 - _");
     }
     if history.max_age < Duration::from_secs(1) || history.max_age > Duration::from_hours(24 * 366) {
         let problem = format!("{:?} is out of range", history.max_age);
-        mistakes.add("history.max_age", problem, "take one second to one year");
+        errors.add("history.max_age", problem, "take one second to one year");
     }
     if !(1 << 20..=1 << 50).contains(&history.max_bytes) {
         let problem = format!("{} is out of range", history.max_bytes);
-        mistakes.add("history.max_bytes", problem, "take 1048576 (1 MiB) to 2^50");
+        errors.add("history.max_bytes", problem, "take 1048576 (1 MiB) to 2^50");
     }
     if !(1..=5).contains(&history.replicas) {
         let problem = format!("{} is out of range", history.replicas);
-        mistakes.add("history.replicas", problem, "take 1, or 3 or 5 in a cluster");
+        errors.add("history.replicas", problem, "take 1, or 3 or 5 in a cluster");
     }
     if history.channels.is_empty() {
-        mistakes.add("history.channels", "no channel is given", "give at least one");
+        errors.add("history.channels", "no channel is given", "give at least one");
     }
 }
 
-fn read_text(field: &str, path: &Path, mistakes: &mut Mistakes) -> Option<String> {
+fn read_text(field: &str, path: &Path, errors: &mut ConfigErrors) -> Option<String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Some(text),
         Err(error) => {
             let problem = format!("cannot read {}: {error}", path.display());
-            mistakes.add(field, problem, "check the path and who may read it");
+            errors.add(field, problem, "check the path and who may read it");
             None
         }
     }

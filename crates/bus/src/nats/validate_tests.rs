@@ -2,13 +2,13 @@ use super::*;
 use crate::nats::config::TlsConfig;
 
 fn fields(config: &NatsConfig) -> Vec<String> {
-    config.validate().err().unwrap_or_default().into_iter().map(|mistake| mistake.field).collect()
+    config.validate().err().unwrap_or_default().into_iter().map(|error| error.field).collect()
 }
 
 #[track_caller]
 fn check_address(address: &str, problem: Option<&str>) {
     let config = NatsConfig { servers: vec![address.to_owned()], ..NatsConfig::default() };
-    let found = config.validate().err().map(|mistakes| mistakes[0].problem.clone());
+    let found = config.validate().err().map(|errors| errors[0].problem.clone());
     match (found, problem) {
         (None, None) => {}
         (Some(found), Some(problem)) => assert!(found.contains(problem), "{found}"),
@@ -49,7 +49,7 @@ fn user_and_password_are_taken_out_of_addresses() {
 }
 
 #[test]
-fn all_mistakes_come_at_once() {
+fn all_errors_come_at_once() {
     let config = NatsConfig {
         servers: vec!["nats://a".into(), "ftp://b".into()],
         credentials_file: Some("/nonexistent/creds".into()),
@@ -83,7 +83,7 @@ fn all_mistakes_come_at_once() {
 }
 
 #[test]
-fn no_server_or_different_users_are_mistakes() {
+fn no_server_or_different_users_are_errors() {
     let none = NatsConfig { servers: vec![], ..NatsConfig::default() };
     assert_eq!(fields(&none), ["servers"]);
     let two = vec!["nats://u:p@a".to_owned(), "nats://v:p@b".to_owned()];

@@ -40,16 +40,16 @@ both!(
     order_holds_across_subjects,
     small_batches_keep_the_order,
     loss_at_capacity_is_counted_exactly,
-    a_question_gets_an_answer,
+    a_request_gets_a_response,
     no_responder_is_told_at_once,
     a_slow_responder_times_out,
     a_responder_that_left_is_no_responder,
-    interest_is_in_force_before_a_question,
+    interest_is_in_force_before_a_request,
     big_payloads_pass_and_bigger_are_refused,
     wildcards_are_for_subscribing_only,
     an_outage_is_told_and_survived,
     interest_changed_while_down_counts_afterwards,
-    a_question_fails_when_the_bus_breaks,
+    a_request_fails_when_the_bus_breaks,
     ten_thousand_subjects,
     a_dropped_inbox_leaves_nothing,
     closing_ends_everything,
@@ -67,20 +67,20 @@ async fn a_message_arrives_with_its_token(bus: Fixture) {
 
 async fn a_wildcard_tells_the_subject(bus: Fixture) {
     let all = Subject::data_all_symbols("sim", "quote").unwrap();
-    let (_interest, mut inbox) = bus.inbox(&[(&all, 1), (&Subject::beats_all(), 2)]).await;
+    let (_interest, mut inbox) = bus.inbox(&[(&all, 1), (&Subject::heartbeats_all(), 2)]).await;
     let odd = data("a.*");
-    let beat = Subject::beat("sim").unwrap();
+    let heartbeat = Subject::heartbeat("sim").unwrap();
     bus.publish(&Subject::data("sim", "trade", "A").unwrap(), "other channel");
     bus.publish(&Subject::data("sim2", "quote", "A").unwrap(), "other venue");
     bus.publish(&odd, "1");
-    bus.publish(&beat, "2");
+    bus.publish(&heartbeat, "2");
     let events = take(&mut inbox, 2).await;
     let message = |token, subject: &Subject, payload: &'static str| BusEvent::Message {
         token,
         subject: Some(subject.clone()),
         payload: Bytes::from(payload),
     };
-    assert_eq!(events, [message(1, &odd, "1"), message(2, &beat, "2")]);
+    assert_eq!(events, [message(1, &odd, "1"), message(2, &heartbeat, "2")]);
 }
 
 async fn exact_and_wildcard_both_get_it(bus: Fixture) {
@@ -219,42 +219,42 @@ async fn loss_at_capacity_is_counted_exactly(bus: Fixture) {
     assert!(!numbers(&events).is_empty());
 }
 
-async fn a_question_gets_an_answer(bus: Fixture) {
-    let ask = Subject::ask("sim", 7).unwrap();
-    let mut questions = bus.publisher.serve(&ask).await.unwrap();
+async fn a_request_gets_a_response(bus: Fixture) {
+    let ask = Subject::request("sim", 7).unwrap();
+    let mut requests = bus.publisher.serve(&ask).await.unwrap();
     tokio::spawn(async move {
-        while let Some(question) = questions.next().await {
-            let answer = [question.payload().as_ref(), b"!"].concat();
-            question.reply(answer.into()).unwrap();
+        while let Some(request) = requests.next().await {
+            let response = [request.payload().as_ref(), b"!"].concat();
+            request.reply(response.into()).unwrap();
         }
     });
     for text in ["a", "b"] {
-        let answer = bus.consumer.request(&ask, Bytes::from(text), PATIENCE).await;
-        assert_eq!(answer, Ok(Bytes::from(format!("{text}!"))));
+        let response = bus.consumer.request(&ask, Bytes::from(text), PATIENCE).await;
+        assert_eq!(response, Ok(Bytes::from(format!("{text}!"))));
     }
     let many = (0..50_u8).map(|index| bus.consumer.request(&ask, vec![index].into(), PATIENCE));
-    for (index, answer) in futures_util::future::join_all(many).await.into_iter().enumerate() {
-        assert_eq!(answer.unwrap().as_ref(), [index as u8, b'!']);
+    for (index, response) in futures_util::future::join_all(many).await.into_iter().enumerate() {
+        assert_eq!(response.unwrap().as_ref(), [index as u8, b'!']);
     }
 }
 
 async fn no_responder_is_told_at_once(bus: Fixture) {
-    let ask = Subject::ask("nobody", 7).unwrap();
-    let answer = timeout(PATIENCE, bus.consumer.request(&ask, Bytes::new(), PATIENCE * 2)).await;
-    assert_eq!(answer.unwrap(), Err(RequestError::NoResponder));
+    let ask = Subject::request("nobody", 7).unwrap();
+    let response = timeout(PATIENCE, bus.consumer.request(&ask, Bytes::new(), PATIENCE * 2)).await;
+    assert_eq!(response.unwrap(), Err(RequestError::NoResponder));
 }
 
 async fn a_slow_responder_times_out(bus: Fixture) {
-    let ask = Subject::ask("sim", 7).unwrap();
-    let mut questions = bus.publisher.serve(&ask).await.unwrap();
-    let answer = bus.consumer.request(&ask, Bytes::new(), Duration::from_millis(50)).await;
-    assert_eq!(answer, Err(RequestError::TimedOut));
-    let question = timeout(PATIENCE, questions.next()).await.unwrap().unwrap();
-    assert_eq!(question.reply(Bytes::new()), Ok(()), "too late, and no one's fault");
+    let ask = Subject::request("sim", 7).unwrap();
+    let mut requests = bus.publisher.serve(&ask).await.unwrap();
+    let response = bus.consumer.request(&ask, Bytes::new(), Duration::from_millis(50)).await;
+    assert_eq!(response, Err(RequestError::TimedOut));
+    let request = timeout(PATIENCE, requests.next()).await.unwrap().unwrap();
+    assert_eq!(request.reply(Bytes::new()), Ok(()), "too late, and no one's fault");
 }
 
 async fn a_responder_that_left_is_no_responder(bus: Fixture) {
-    let ask = Subject::ask("sim", 7).unwrap();
+    let ask = Subject::request("sim", 7).unwrap();
     drop(bus.publisher.serve(&ask).await.unwrap());
     let left = async {
         while bus.consumer.request(&ask, Bytes::new(), Duration::from_millis(20)).await
@@ -264,16 +264,16 @@ async fn a_responder_that_left_is_no_responder(bus: Fixture) {
     timeout(PATIENCE, left).await.unwrap();
 }
 
-/// Subscribe first, then ask: what is published after the answer must arrive, without any flush between.
-async fn interest_is_in_force_before_a_question(bus: Fixture) {
-    let ask = Subject::ask("sim", 7).unwrap();
-    let mut questions = bus.publisher.serve(&ask).await.unwrap();
+/// Subscribe first, then ask: what is published after the response must arrive, without any flush between.
+async fn interest_is_in_force_before_a_request(bus: Fixture) {
+    let ask = Subject::request("sim", 7).unwrap();
+    let mut requests = bus.publisher.serve(&ask).await.unwrap();
     let publisher = std::sync::Arc::clone(&bus.publisher);
     tokio::spawn(async move {
-        while let Some(question) = questions.next().await {
-            let symbol = String::from_utf8(question.payload().to_vec()).unwrap();
+        while let Some(request) = requests.next().await {
+            let symbol = String::from_utf8(request.payload().to_vec()).unwrap();
             publisher.publish(&data(&symbol), Bytes::from("after the snapshot")).unwrap();
-            question.reply(Bytes::from("snapshot")).unwrap();
+            request.reply(Bytes::from("snapshot")).unwrap();
         }
     });
     let (interest, mut inbox) = bus.consumer.inbox(InboxLimits::default());
@@ -287,9 +287,9 @@ async fn interest_is_in_force_before_a_question(bus: Fixture) {
 
 async fn big_payloads_pass_and_bigger_are_refused(bus: Fixture) {
     let a = data("A");
-    let ask = Subject::ask("sim", 7).unwrap();
+    let ask = Subject::request("sim", 7).unwrap();
     let (_interest, mut inbox) = bus.inbox(&[(&a, 1)]).await;
-    let mut questions = bus.publisher.serve(&ask).await.unwrap();
+    let mut requests = bus.publisher.serve(&ask).await.unwrap();
     let payload_max = bus.publisher.payload_max();
     assert!((1_000_000..=1 << 20).contains(&payload_max), "{payload_max}");
     let largest = Bytes::from(vec![9; payload_max]);
@@ -301,32 +301,32 @@ async fn big_payloads_pass_and_bigger_are_refused(bus: Fixture) {
     assert_eq!(bus.publisher.publish(&a, bigger.clone()), Err(too_large));
     let asked = bus.consumer.request(&ask, bigger.clone(), PATIENCE).await;
     assert_eq!(asked, Err(RequestError::TooLarge));
-    let answering = async {
-        questions.next().await.unwrap().reply(largest.clone()).unwrap();
-        questions.next().await.unwrap().reply(bigger.clone())
+    let responding = async {
+        requests.next().await.unwrap().reply(largest.clone()).unwrap();
+        requests.next().await.unwrap().reply(bigger.clone())
     };
     let asking = async {
         let first = bus.consumer.request(&ask, largest.clone(), PATIENCE).await;
         let second = bus.consumer.request(&ask, Bytes::new(), Duration::from_millis(50)).await;
         (first, second)
     };
-    let ((first, second), refused) = futures_util::future::join(asking, answering).await;
+    let ((first, second), refused) = futures_util::future::join(asking, responding).await;
     assert!(first.as_ref() == Ok(&largest));
-    assert_eq!(refused, Err(too_large), "whoever answers is told");
+    assert_eq!(refused, Err(too_large), "whoever responses is told");
     assert_eq!(second, Err(RequestError::TimedOut));
 }
 
 async fn wildcards_are_for_subscribing_only(bus: Fixture) {
-    let all = Subject::beats_all();
+    let all = Subject::heartbeats_all();
     assert_eq!(bus.publisher.publish(&all, Bytes::new()), Err(PublishError::Wildcard));
     assert_eq!(bus.publisher.serve(&all).await.err(), Some(ServeError::Wildcard));
 }
 
 async fn an_outage_is_told_and_survived(mut bus: Fixture) {
     let a = data("A");
-    let ask = Subject::ask("sim", 7).unwrap();
+    let ask = Subject::request("sim", 7).unwrap();
     let (_interest, mut inbox) = bus.inbox(&[(&a, 1)]).await;
-    let mut questions = bus.publisher.serve(&ask).await.unwrap();
+    let mut requests = bus.publisher.serve(&ask).await.unwrap();
     let first = bus.consumer.state().borrow().generation().unwrap();
     bus.publish(&a, "before");
     take(&mut inbox, 1).await;
@@ -343,10 +343,10 @@ async fn an_outage_is_told_and_survived(mut bus: Fixture) {
     let events = take(&mut inbox, 1).await;
     assert_eq!(events[0], BusEvent::Reconnected { generation: second });
     assert_eq!(messages(&events), [(1, b"after".as_slice())]);
-    let answering = async { questions.next().await.unwrap().reply(Bytes::from("back")).unwrap() };
-    let (answer, ()) =
-        futures_util::future::join(bus.consumer.request(&ask, Bytes::new(), PATIENCE), answering).await;
-    assert_eq!(answer, Ok(Bytes::from("back")));
+    let responding = async { requests.next().await.unwrap().reply(Bytes::from("back")).unwrap() };
+    let (response, ()) =
+        futures_util::future::join(bus.consumer.request(&ask, Bytes::new(), PATIENCE), responding).await;
+    assert_eq!(response, Ok(Bytes::from("back")));
 }
 
 async fn interest_changed_while_down_counts_afterwards(mut bus: Fixture) {
@@ -365,18 +365,18 @@ async fn interest_changed_while_down_counts_afterwards(mut bus: Fixture) {
     assert_eq!(messages(&events), [(2, b"x".as_slice()), (3, b"x".as_slice())]);
 }
 
-async fn a_question_fails_when_the_bus_breaks(mut bus: Fixture) {
-    let ask = Subject::ask("sim", 7).unwrap();
-    let mut questions = bus.publisher.serve(&ask).await.unwrap();
+async fn a_request_fails_when_the_bus_breaks(mut bus: Fixture) {
+    let ask = Subject::request("sim", 7).unwrap();
+    let mut requests = bus.publisher.serve(&ask).await.unwrap();
     let consumer = std::sync::Arc::clone(&bus.consumer);
     let asking = tokio::spawn(async move {
-        let ask = Subject::ask("sim", 7).unwrap();
+        let ask = Subject::request("sim", 7).unwrap();
         consumer.request(&ask, Bytes::new(), PATIENCE * 2).await
     });
-    let question = timeout(PATIENCE, questions.next()).await.unwrap().unwrap();
+    let request = timeout(PATIENCE, requests.next()).await.unwrap().unwrap();
     bus.down().await;
     assert_eq!(timeout(PATIENCE, asking).await.unwrap().unwrap(), Err(RequestError::Down));
-    assert_eq!(question.reply(Bytes::new()), Err(PublishError::Down));
+    assert_eq!(request.reply(Bytes::new()), Err(PublishError::Down));
 }
 
 async fn ten_thousand_subjects(bus: Fixture) {
@@ -412,18 +412,21 @@ async fn a_dropped_inbox_leaves_nothing(bus: Fixture) {
 async fn closing_ends_everything(bus: Fixture) {
     let a = data("A");
     let (interest, mut inbox) = bus.inbox(&[(&a, 1)]).await;
-    let mut questions = bus.consumer.serve(&Subject::ask("sim", 7).unwrap()).await.unwrap();
+    let mut requests = bus.consumer.serve(&Subject::request("sim", 7).unwrap()).await.unwrap();
     bus.publish(&a, "x");
     let events = take(&mut inbox, 1).await;
     assert_eq!(messages(&events).len(), 1);
     timeout(PATIENCE, bus.consumer.close()).await.unwrap();
     assert!(!bus.consumer.state().borrow().is_up());
     assert!(!timeout(PATIENCE, inbox.recv_batch(&mut Vec::new(), 10)).await.unwrap());
-    assert!(timeout(PATIENCE, questions.next()).await.unwrap().is_none());
+    assert!(timeout(PATIENCE, requests.next()).await.unwrap().is_none());
     assert_eq!(bus.consumer.publish(&a, Bytes::new()), Err(PublishError::Down));
     assert_eq!(interest.subscribe(&data("B"), 2), Err(InterestError::Closed));
-    assert_eq!(bus.consumer.serve(&Subject::ask("sim", 7).unwrap()).await.err(), Some(ServeError::Closed));
-    let asked = bus.consumer.request(&Subject::ask("sim", 7).unwrap(), Bytes::new(), PATIENCE).await;
+    assert_eq!(
+        bus.consumer.serve(&Subject::request("sim", 7).unwrap()).await.err(),
+        Some(ServeError::Closed)
+    );
+    let asked = bus.consumer.request(&Subject::request("sim", 7).unwrap(), Bytes::new(), PATIENCE).await;
     assert_eq!(asked, Err(RequestError::Down));
     let (interest, mut inbox) = bus.consumer.inbox(InboxLimits::default());
     assert_eq!(interest.subscribe(&a, 1), Err(InterestError::Closed));

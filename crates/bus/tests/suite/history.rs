@@ -23,7 +23,7 @@ fn payload(number: u64) -> Bytes {
     payload.into()
 }
 
-/// One of a numbering.
+/// One of a sequence.
 fn payload_of(epoch: u64, number: u64) -> Bytes {
     [number.to_be_bytes(), epoch.to_be_bytes()].concat().into()
 }
@@ -44,7 +44,7 @@ fn recall(symbol: &str, first: u64, last: u64) -> Recall {
     recall_of(0, symbol, first, last)
 }
 
-/// Of one numbering; of another one, a payload cannot tell.
+/// Of one sequence; of another one, a payload cannot tell.
 fn recall_of(wanted: u64, symbol: &str, first: u64, last: u64) -> Recall {
     let place = move |payload: &[u8]| {
         (epoch(payload) == wanted).then(|| match number(payload) {
@@ -151,9 +151,9 @@ async fn check(bus: &dyn Backplane) {
     }
 }
 
-/// Several ingesters published the same subject, one after another and at the same time, each with a numbering of its
+/// Several ingesters published the same subject, one after another and at the same time, each with a sequence of its
 /// own; damaged messages lie between.
-async fn check_numberings(bus: &dyn Backplane) {
+async fn check_sequences(bus: &dyn Backplane) {
     const EPOCHS: [u64; 4] = [0xC0FF_EE00_0000_0001, 7, u64::MAX, 0x1234_5678_9ABC_DEF0];
     let mut last = [0; 4];
     let mut say = |at: usize, count: u64| {
@@ -201,19 +201,19 @@ async fn check_numberings(bus: &dyn Backplane) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_tells_numberings_apart() {
+async fn memory_tells_sequences_apart() {
     let bus = MemoryBus::default();
     bus.keep_history(100_000);
-    check_numberings(&bus).await;
+    check_sequences(&bus).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nats_tells_numberings_apart() {
+async fn nats_tells_sequences_apart() {
     let server = jetstream();
     let bus = connect(&with_history(&server, history(true)));
     up(bus.as_ref()).await;
     ready(bus.as_ref()).await;
-    check_numberings(bus.as_ref()).await;
+    check_sequences(bus.as_ref()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

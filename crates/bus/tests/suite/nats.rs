@@ -34,10 +34,10 @@ async fn connecting_does_not_wait_and_tells_why_it_fails() {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_is_refused_with_all_mistakes() {
+async fn a_bad_configuration_is_refused_with_all_errors() {
     let config = NatsConfig { servers: vec![], publish_queue: 0, ..NatsConfig::default() };
     let error = NatsBus::connect(&config).unwrap_err();
-    assert!(matches!(&error, ConnectError::Config(mistakes) if mistakes.len() == 2));
+    assert!(matches!(&error, ConnectError::Config(errors) if errors.len() == 2));
     assert_eq!(error.to_string().lines().count(), 2);
 }
 

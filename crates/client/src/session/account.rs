@@ -11,7 +11,7 @@ use crate::event::{Event, LedgerFault, LedgerMismatch};
 /// What came on one subscription since its grant.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Account {
-    /// Last number that was delivered or announced, in the present numbering.
+    /// Last number that was delivered or announced, in the present sequence.
     last: u64,
     delivered: u64,
     dropped: u64,
@@ -37,7 +37,7 @@ impl Account {
             self.is_uncertain = true;
         }
         if gap.last_sequence == 0 {
-            // The numbering starts anew, at 1.
+            // The sequence starts anew, at 1.
             self.last = 0;
         } else if gap.last_sequence > self.last {
             let passed = gap.last_sequence - self.last;

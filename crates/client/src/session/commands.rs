@@ -76,10 +76,10 @@ impl Session {
         let mut positions = Vec::new();
         for instrument in self.instruments.iter() {
             for (channel, subscription) in instrument.subscriptions() {
-                let Some(numbering) = &subscription.numbering else { continue };
+                let Some(tracker) = &subscription.tracker else { continue };
                 let symbol = &instrument.scale.symbol;
                 if !subscription.is_granted {
-                    let (epoch, sequence) = numbering.position();
+                    let (epoch, sequence) = tracker.position();
                     let (channel, symbol) = (channel.name().to_owned(), symbol.clone());
                     positions.push(ResumePosition { channel, symbol, epoch, sequence });
                 }

@@ -7,7 +7,7 @@ use tickwire_wire::{Channel, Granted, Quote, Scale};
 
 use super::account::Account;
 use super::books::SyncedBook;
-use super::numbering::Numbering;
+use super::sequence::SequenceTracker;
 
 /// One channel of one instrument.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Subscription {
     /// State is on its way: what is shown until then is old.
     pub(crate) awaits_snapshot: bool,
     /// Of lossless channels.
-    pub(crate) numbering: Option<Numbering>,
+    pub(crate) tracker: Option<SequenceTracker>,
     /// What came since it was granted.
     pub(crate) account: Account,
 }
@@ -171,14 +171,14 @@ impl Instruments {
         // Nothing happened yet: then there is nothing to wait for.
         subscription.awaits_snapshot = granted.sequence > 0;
         if channel.is_lossless() {
-            match &mut subscription.numbering {
-                Some(numbering) => numbering.resume(granted.epoch, granted.sequence),
-                numbering => *numbering = Some(Numbering::new(granted.epoch, granted.sequence)),
+            match &mut subscription.tracker {
+                Some(tracker) => tracker.resume(granted.epoch, granted.sequence),
+                tracker => *tracker = Some(SequenceTracker::new(granted.epoch, granted.sequence)),
             }
         }
         match channel {
             Channel::Book => instrument.book.get_or_insert_default().begin(),
-            // Of a numbering that is gone: the next quote is the first of the new one.
+            // Of a sequence that is gone: the next quote is the first of the new one.
             Channel::Quote if granted.sequence == 0 => instrument.quote = None,
             _ => {}
         }

@@ -2,13 +2,13 @@
 //! for the program and commands for the gateway come out.
 
 mod account;
-mod answers;
 mod books;
 mod commands;
 mod instruments;
-mod numbering;
 mod records;
 mod requests;
+mod responses;
+mod sequence;
 mod wanted;
 
 use std::collections::{HashMap, VecDeque};
@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use self::account::EndedAccount;
 use self::instruments::Instruments;
 pub(crate) use self::instruments::{Instrument, LastQuote};
-pub(crate) use self::numbering::Missing;
 use self::requests::Requests;
+pub(crate) use self::sequence::Missing;
 use self::wanted::Wanted;
 use crate::error::Disconnect;
 use crate::event::{Event, State};
@@ -266,16 +266,16 @@ impl Session {
         for position in heartbeat.positions {
             let channel = position.channel();
             let id = position.instrument;
-            let Some(numbering) = self
+            let Some(tracker) = self
                 .instruments
                 .granted_mut(id, channel)
-                .and_then(|instrument| instrument.granted_mut(id, channel)?.numbering.as_mut())
+                .and_then(|instrument| instrument.granted_mut(id, channel)?.tracker.as_mut())
             else {
                 continue;
             };
-            let was_owed = numbering.is_owed();
-            numbering.heartbeat(position.epoch, position.sequence);
-            if numbering.is_owed() && !was_owed {
+            let was_owed = tracker.is_owed();
+            tracker.heartbeat(position.epoch, position.sequence);
+            if tracker.is_owed() && !was_owed {
                 self.owe(id, channel, false);
             }
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Session;
 use super::books::BookEffect;
 use super::instruments::LastQuote;
-use super::numbering::{Missing, OWED_NS_MAX, Patience, Verdict};
+use super::sequence::{Missing, OWED_NS_MAX, Patience, Verdict};
 use crate::event::{Event, GapEvent, NoticedBy, State, Update};
 
 /// How often it is looked at what is owed, in nanoseconds of the gateway's send time.
@@ -32,9 +32,9 @@ impl Session {
         let Some(subscription) = instrument.granted_mut(id, channel) else { return };
         subscription.account.record(record.sequence);
         let mut missing = None;
-        if let Some(numbering) = &mut subscription.numbering {
-            self.is_filling |= numbering.is_filling();
-            match numbering.record(record.sequence) {
+        if let Some(tracker) = &mut subscription.tracker {
+            self.is_filling |= tracker.is_filling();
+            match tracker.record(record.sequence) {
                 Verdict::Take => {}
                 Verdict::TakeAfter(before) => missing = Some(before),
                 Verdict::Duplicate => {
@@ -103,9 +103,9 @@ impl Session {
         let scale = Arc::clone(&instrument.scale);
         let Some(subscription) = instrument.granted_mut(id, channel) else { return };
         subscription.account.gap(gap);
-        if let Some(numbering) = &mut subscription.numbering {
-            self.is_filling |= numbering.is_filling();
-            let (before, announced) = numbering.gap(gap);
+        if let Some(tracker) = &mut subscription.tracker {
+            self.is_filling |= tracker.is_filling();
+            let (before, announced) = tracker.gap(gap);
             if let Some(before) = before {
                 self.missing(&scale, channel, before);
             }
@@ -172,13 +172,12 @@ impl Session {
         for (id, channel) in std::mem::take(&mut self.owed) {
             let Some(instrument) = self.instruments.granted_mut(id, channel) else { continue };
             let scale = Arc::clone(&instrument.scale);
-            let Some(numbering) = instrument.granted_mut(id, channel).and_then(|s| s.numbering.as_mut())
-            else {
+            let Some(tracker) = instrument.granted_mut(id, channel).and_then(|s| s.tracker.as_mut()) else {
                 continue;
             };
             let mut lost = Vec::new();
-            lost.extend(std::iter::from_fn(|| numbering.settle(patience)));
-            if numbering.is_owed() {
+            lost.extend(std::iter::from_fn(|| tracker.settle(patience)));
+            if tracker.is_owed() {
                 self.owed.push((id, channel));
             }
             for missing in lost {

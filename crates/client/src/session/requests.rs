@@ -1,4 +1,4 @@
-//! What handles ask for, and who waits for which answer.
+//! What handles ask for, and who waits for which response.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::Session;
 use super::wanted::Group;
 use crate::error::CommandError;
-use crate::handle::{Answer, Ask, Options, Request};
+use crate::handle::{Ask, Options, Request, Response};
 
-/// Requests that may wait for an answer at the same time; further ones wait in their handles.
+/// Requests that may wait for a response at the same time; further ones wait in their handles.
 const OPEN_REQUESTS_MAX: usize = 256;
 
 /// Why a command was sent.
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Repair,
 }
 
-/// A command without its answer.
+/// A command without its response.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) kind: Kind,
@@ -39,12 +39,12 @@ pub(super) struct Pending {
 struct Open {
     /// To subscribe, on the next connection too.
     subscribe: Option<Group>,
-    /// Commands whose answers are still to come.
+    /// Commands whose responses are still to come.
     commands: usize,
     /// Refusals that did not come from the gateway.
     refused_here: usize,
-    answer: Answer,
-    sender: oneshot::Sender<Result<Answer, CommandError>>,
+    response: Response,
+    sender: oneshot::Sender<Result<Response, CommandError>>,
 }
 
 #[derive(Default)]
@@ -72,7 +72,7 @@ impl Requests {
         }
     }
 
-    /// No answer will come any more.
+    /// No response will come any more.
     pub(super) fn end(&mut self) {
         self.open.clear();
     }
@@ -84,8 +84,8 @@ impl Requests {
 
     pub(super) fn finish(&mut self, request: u64, error: Option<CommandError>) {
         if let Some(open) = self.open.remove(&request) {
-            // Who does not wait any more does not need the answer.
-            let _ = open.sender.send(error.map_or(Ok(open.answer), Err));
+            // Who does not wait any more does not need the response.
+            let _ = open.sender.send(error.map_or(Ok(open.response), Err));
         }
     }
 
@@ -96,11 +96,11 @@ impl Requests {
         }
     }
 
-    /// The answer to a command of this request came.
-    pub(super) fn answered(&mut self, request: Option<u64>, add: impl FnOnce(&mut Answer)) {
+    /// The response to a command of this request came.
+    pub(super) fn answered(&mut self, request: Option<u64>, add: impl FnOnce(&mut Response)) {
         let Some(request) = request else { return };
         let Some(open) = self.open.get_mut(&request) else { return };
-        add(&mut open.answer);
+        add(&mut open.response);
         open.commands = open.commands.saturating_sub(1);
         if open.commands == 0 {
             self.finish(request, None);
@@ -118,15 +118,15 @@ impl Session {
 
     pub(crate) fn request(&mut self, request: Request, now: Instant) {
         let id = self.requests.next_id();
-        let Request { ask, answer: sender } = request;
+        let Request { ask, response: sender } = request;
         let mut open =
-            Open { subscribe: None, commands: 0, refused_here: 0, answer: Answer::default(), sender };
+            Open { subscribe: None, commands: 0, refused_here: 0, response: Response::default(), sender };
         match ask {
             Ask::Subscribe { channel, symbols, options } => {
                 let (symbols, refused) = self.admit(channel, symbols);
                 self.want(channel, &symbols, options);
                 open.refused_here = refused.len();
-                open.answer.outcome.refused = refused;
+                open.response.outcome.refused = refused;
                 let group = Group { channel, max_rate: options.max_rate, symbols };
                 open.subscribe = (!group.symbols.is_empty()).then(|| group.clone());
                 self.requests.open.insert(id, open);
@@ -186,8 +186,8 @@ impl Session {
             if let Some(group) = &mut open.subscribe {
                 group.symbols.retain(|symbol| self.wanted.contains(group.channel, symbol));
                 open.commands = 0;
-                open.answer.outcome.granted.clear();
-                open.answer.outcome.refused.truncate(open.refused_here);
+                open.response.outcome.granted.clear();
+                open.response.outcome.refused.truncate(open.refused_here);
                 asked.push((*id, group.clone()));
             }
         }

@@ -12,14 +12,14 @@ use crate::fake_gateway::{FakeGateway, SYMBOL, Session, quote};
 use crate::transcript::{during, until};
 
 /// What `connect` says to a server that answers with these bytes.
-async fn answered(gateway: &mut FakeGateway, builder: Builder, answer: &str) -> ConnectError {
+async fn answered(gateway: &mut FakeGateway, builder: Builder, response: &str) -> ConnectError {
     let serve = async {
         let mut pipe = gateway.pipe().await;
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             request.push(pipe.read_u8().await.unwrap());
         }
-        pipe.write_all(answer.as_bytes()).await.unwrap();
+        pipe.write_all(response.as_bytes()).await.unwrap();
         pipe
     };
     let (client, _pipe) = tokio::join!(builder.connect(), serve);
@@ -36,8 +36,8 @@ fn assert_says(error: &ConnectError, text: &str, may_retry: bool) {
 async fn another_status_than_101_comes_with_its_body() {
     let mut gateway = FakeGateway::new();
     let builder = gateway.client();
-    let answer = "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 14\r\n\r\ntoo many here\n";
-    let error = answered(&mut gateway, builder, answer).await;
+    let response = "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 14\r\n\r\ntoo many here\n";
+    let error = answered(&mut gateway, builder, response).await;
     assert_says(&error, "fake:80 answered with HTTP status 503 and not 101: too many here", true);
     assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
     let builder = gateway.client();
@@ -75,9 +75,9 @@ async fn what_the_gateway_granted_can_be_asked() {
 async fn a_server_that_did_not_read_the_key_is_no_gateway() {
     let mut gateway = FakeGateway::new();
     let builder = gateway.client();
-    let answer = "HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    let response = "HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                   Sec-WebSocket-Accept: AAAA\r\nSec-WebSocket-Protocol: tickwire.v1.proto\r\n\r\n";
-    let error = answered(&mut gateway, builder, answer).await;
+    let error = answered(&mut gateway, builder, response).await;
     assert_says(&error, "`Sec-WebSocket-Accept` does not prove", true);
 }
 
@@ -93,11 +93,11 @@ async fn a_wrong_subprotocol_is_named() {
         }
         let key = request.lines().find_map(|l| l.strip_prefix("sec-websocket-key: ")).unwrap();
         let accept = accept(key);
-        let answer = format!(
+        let response = format!(
             "HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\
              Sec-WebSocket-Protocol: chat\r\n\r\n"
         );
-        pipe.write_all(answer.as_bytes()).await.unwrap();
+        pipe.write_all(response.as_bytes()).await.unwrap();
         pipe
     };
     let (client, _pipe) = tokio::join!(builder.connect(), serve);

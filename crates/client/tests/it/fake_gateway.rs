@@ -215,8 +215,8 @@ impl Session {
             sequence,
             ..granted(Channel::from_name(&subscribe.channel).unwrap(), symbol)
         });
-        let answer = Subscribed { id: subscribe.id, granted: granted.collect(), refused: Vec::new() };
-        self.send(&[Message::Subscribed(answer)]).await;
+        let response = Subscribed { id: subscribe.id, granted: granted.collect(), refused: Vec::new() };
+        self.send(&[Message::Subscribed(response)]).await;
         subscribe
     }
 }

@@ -44,7 +44,7 @@ async fn a_jump_on_a_conflated_channel_means_superseded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn numbering_may_start_anew() {
+async fn sequence_may_start_anew() {
     let messages = [trade(11), gap(Channel::Trade, GapCause::Ingest, 12, 0, 2), trade(3), trade(4)];
     let expected = [
         "trade 11",

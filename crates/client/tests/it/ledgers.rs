@@ -58,7 +58,7 @@ async fn faults_when_asked(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFau
     let (mut client, mut session) = served(&mut gateway).await;
     let handle = client.handle();
     let asked = tokio::spawn(async move { handle.ledger().await });
-    let answering = async {
+    let responding = async {
         let Command::Ledger(command) = session.command().await else { panic!("no ledger") };
         session.send(&[Message::Ledger(Ledger { id: command.id, entries })]).await;
     };
@@ -69,7 +69,7 @@ async fn faults_when_asked(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFau
         });
         faults.collect()
     };
-    let ((), faults) = tokio::join!(answering, reading);
+    let ((), faults) = tokio::join!(responding, reading);
     asked.await.unwrap().unwrap();
     faults
 }
@@ -119,7 +119,7 @@ async fn the_sum_of_what_was_unsubscribed_is_checked_too() {
     let (mut client, mut session) = served(&mut gateway).await;
     let handle = client.handle();
     let asked = tokio::spawn(async move { handle.unsubscribe(Channel::Trade, [SYMBOL]).await });
-    let answering = async {
+    let responding = async {
         let Command::Unsubscribe(command) = session.command().await else { panic!("no unsubscribe") };
         let entries = vec![entry(Channel::Trade, [5, 2, 0, 2, 0])];
         session.send(&[Message::Ledger(Ledger { id: command.id, entries })]).await;
@@ -129,7 +129,7 @@ async fn the_sum_of_what_was_unsubscribed_is_checked_too() {
         assert_eq!(lines.len(), 2, "the sum, and the ledger: {lines:?}");
         assert!(lines[0].contains("Sum { published: 5, parts: 4 }"), "{lines:?}");
     };
-    tokio::join!(answering, reading);
+    tokio::join!(responding, reading);
     asked.await.unwrap().unwrap();
 }
 

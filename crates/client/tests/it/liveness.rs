@@ -23,13 +23,13 @@ async fn live(gateway: &mut FakeGateway) -> (Client, Session) {
 async fn a_quiet_market_never_alarms() {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = live(&mut gateway).await;
-    let beats = async {
+    let heartbeats = async {
         for _ in 0..3600 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             session.send(&[heartbeat(FeedState::Live, &[])]).await;
         }
     };
-    let ((), lines) = during(&mut client, beats).await;
+    let ((), lines) = during(&mut client, heartbeats).await;
     assert_eq!(lines, ["feed sim Live"]);
     assert!(client.is_live(SYMBOL));
 }
@@ -53,7 +53,7 @@ async fn a_mute_connection_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quote_of_a_numbering_that_is_gone_is_not_shown() {
+async fn a_quote_of_a_sequence_that_is_gone_is_not_shown() {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = live(&mut gateway).await;
     session.close(4000, "").await;

@@ -22,7 +22,7 @@ async fn interrupted(gateway: &mut FakeGateway) -> Client {
     client
 }
 
-/// The next connection, up to the answer to the subscription to trades.
+/// The next connection, up to the response to the subscription to trades.
 async fn resumed(gateway: &mut FakeGateway, client: &mut Client, epoch: u64, sequence: u64) -> Session {
     let resume = async {
         let mut session = gateway.accept().await;
@@ -94,7 +94,7 @@ async fn a_hole_behind_which_nothing_comes_is_announced_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_numbering_while_away_is_a_gap_without_an_end() {
+async fn a_new_sequence_while_away_is_a_gap_without_an_end() {
     let noticed = "gap trade sim:BTC-USD from 13 to an unknown end, cause resume by Client in epoch 2";
     check(2, 3, &[trade(4), trade(5)], &[noticed, "trade 4", "trade 5"], 0).await;
 }

@@ -1,4 +1,4 @@
-//! Commands through a handle, answers for each symbol, and what happens when a gateway refuses.
+//! Commands through a handle, responses for each symbol, and what happens when a gateway refuses.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::fake_gateway::{FakeGateway, SYMBOL, Session, granted, quote, refused};
 use crate::transcript::{during, until};
 
-fn answer(subscribe: &Subscribe, granted: Vec<Granted>, refused: Vec<(&str, &str, bool)>) -> Message {
+fn respond(subscribe: &Subscribe, granted: Vec<Granted>, refused: Vec<(&str, &str, bool)>) -> Message {
     let channel = Channel::from_name(&subscribe.channel).unwrap();
     let refused = refused
         .into_iter()
@@ -37,8 +37,8 @@ async fn each_symbol_has_its_own_outcome() {
         assert_eq!((subscribe.channel.as_str(), subscribe.max_rate), ("quote", 10.0));
         assert_eq!(subscribe.symbols, [SYMBOL, "sim:NO"], "what is no symbol at all stays here");
         let granted = Granted { max_rate: 5.0, ..granted(Channel::Quote, SYMBOL) };
-        let answer = answer(&subscribe, vec![granted], vec![("sim:NO", "unknown_symbol", false)]);
-        session.send(&[answer, quote(1)]).await;
+        let response = respond(&subscribe, vec![granted], vec![("sim:NO", "unknown_symbol", false)]);
+        session.send(&[response, quote(1)]).await;
     };
     let ((outcome, ()), lines) = during(&mut client, async { tokio::join!(asked, answered) }).await;
     let outcome = outcome.unwrap();
@@ -69,7 +69,7 @@ async fn what_was_refused_for_now_is_asked_for_again() {
                 3 => (vec![granted(Channel::Quote, SYMBOL)], vec![]),
                 _ => (vec![], vec![(SYMBOL, "unavailable", true)]),
             };
-            session.send(&[answer(&subscribe, granted, refused)]).await;
+            session.send(&[respond(&subscribe, granted, refused)]).await;
             assert!(attempt == 0 || subscribe.symbols == [SYMBOL], "what was refused for good is left alone");
         }
         at
@@ -90,12 +90,12 @@ async fn a_part_of_a_venue_that_was_refused_for_now_is_asked_for_with_all_of_it(
     let script = async {
         let subscribe = session.subscribe().await;
         let refused = (0..50).map(|_| (SYMBOL, "unavailable", true)).collect();
-        session.send(&[answer(&subscribe, vec![granted(Channel::Quote, "sim:A")], refused)]).await;
+        session.send(&[respond(&subscribe, vec![granted(Channel::Quote, "sim:A")], refused)]).await;
         let start = Instant::now();
         let again = session.subscribe().await;
         assert_eq!((again.symbols.as_slice(), again.max_rate), (["sim:*".to_owned()].as_slice(), 3.0));
         assert!(start.elapsed() <= Duration::from_millis(1001), "one refusal, however many symbols");
-        session.send(&[answer(&again, vec![granted(Channel::Quote, SYMBOL)], vec![]), quote(1)]).await;
+        session.send(&[respond(&again, vec![granted(Channel::Quote, SYMBOL)], vec![]), quote(1)]).await;
     };
     during(&mut client, script).await;
     until(&mut client, "quote 1").await;
@@ -251,8 +251,8 @@ async fn all_of_a_venue_includes_what_appears_later() {
     let (mut client, mut session) = gateway.session(builder).await;
     let subscribe = session.subscribe().await;
     assert_eq!(subscribe.symbols, ["sim:*"]);
-    session.send(&[answer(&subscribe, vec![granted(Channel::Quote, "sim:A")], vec![])]).await;
-    session.send(&[answer(&subscribe, vec![granted(Channel::Quote, SYMBOL)], vec![]), quote(1)]).await;
+    session.send(&[respond(&subscribe, vec![granted(Channel::Quote, "sim:A")], vec![])]).await;
+    session.send(&[respond(&subscribe, vec![granted(Channel::Quote, SYMBOL)], vec![]), quote(1)]).await;
     until(&mut client, "quote 1").await;
     assert!(client.is_live("sim:A") && client.is_live(SYMBOL));
     let handle = client.handle();

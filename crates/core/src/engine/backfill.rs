@@ -4,7 +4,7 @@
 //! A part that does not come in time, or lacks numbers, becomes a gap with exactly these numbers.
 //!
 //! Invariants: a session holds the records of at most [`PARTS_MAX`] parts; every number behind the grant's is sent once
-//! or announced once, so a late answer is dropped.
+//! or announced once, so a late response is dropped.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::fill::write_gap;
 use super::session::{Session, SessionKey};
 use super::sub::{Sub, SubRef};
 use super::topic::Topic;
-use crate::vocabulary::{BackfillAsk, Backfilled, Update, Wish};
+use crate::vocabulary::{BackfillAsk, Backfilled, TopicInterest, Update};
 
 /// Parts of one session that are asked for or held at the same time.
 pub const PARTS_MAX: usize = 4;
@@ -121,7 +121,7 @@ pub(super) struct Desk {
     tickets: u64,
     /// By ticket; may name a subscription that ended.
     open: HashMap<u64, SubRef>,
-    /// Deadlines of the questions, in order, because each may take the same time; also of those that were answered.
+    /// Deadlines of the requests, in order, because each may take the same time; also of those that were answered.
     due: VecDeque<(u64, u64)>,
 }
 
@@ -154,7 +154,7 @@ impl Engine {
             let (ticket, last, cursor) = (backfill.ticket, backfill.last, backfill.cursor);
             self.desk.open.insert(ticket, SubRef { session: key, sub: index });
             self.desk.due.push_back((now + limits.timeout_ns, ticket));
-            self.wishes.push(Wish::Backfill(BackfillAsk {
+            self.interests.push(TopicInterest::Backfill(BackfillAsk {
                 ticket,
                 topic,
                 epoch,
@@ -166,15 +166,15 @@ impl Engine {
     }
 
     /// A part of history came. What nobody waits for any more is dropped.
-    pub(super) fn on_backfill(&mut self, answer: &Backfilled) {
-        let Some(place) = self.desk.open.remove(&answer.ticket) else { return };
-        let Some(backfill) = self.open_backfill(place, answer.ticket) else { return };
+    pub(super) fn on_backfill(&mut self, response: &Backfilled) {
+        let Some(place) = self.desk.open.remove(&response.ticket) else { return };
+        let Some(backfill) = self.open_backfill(place, response.ticket) else { return };
         backfill.stage = Stage::Here;
-        backfill.records = answer.updates.iter().cloned().collect();
-        // An answer without progress would be asked for again, for ever.
-        let is_stuck = answer.upto <= backfill.upto;
-        backfill.upto = if is_stuck { backfill.last } else { answer.upto.min(backfill.last) };
-        backfill.cursor = answer.cursor;
+        backfill.records = response.updates.iter().cloned().collect();
+        // A response without progress would be asked for again, for ever.
+        let is_stuck = response.upto <= backfill.upto;
+        backfill.upto = if is_stuck { backfill.last } else { response.upto.min(backfill.last) };
+        backfill.cursor = response.cursor;
         self.mark(place);
     }
 

@@ -59,7 +59,7 @@ impl Engine {
         false
     }
 
-    /// Notes that something was heard, and owes the answer to a ping.
+    /// Notes that something was heard, and owes the response to a ping.
     pub fn on_ping(&mut self, key: SessionKey, payload: &[u8], now: u64) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.heard = now;
@@ -68,7 +68,7 @@ impl Engine {
         }
     }
 
-    /// Takes the answer to a ping: everything sent before that ping was read. Returns whether
+    /// Takes the response to a ping: everything sent before that ping was read. Returns whether
     /// one was owed; one that names none of ours only shows that the client is there.
     pub fn on_pong(&mut self, key: SessionKey, payload: &[u8], now: u64) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
@@ -82,9 +82,9 @@ impl Engine {
     fn on_receipt(&mut self, key: SessionKey, receipt: Receipt, now: u64) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         session.reader_lag_ns = receipt.reader_lag_ns;
-        let is_answer = session.window.on_receipt(receipt.sent_time, now);
+        let is_response = session.window.on_receipt(receipt.sent_time, now);
         self.reopen(key, now);
-        is_answer
+        is_response
     }
 
     /// Tells a client that it sends commands too fast, or too much in them: this one was not read.
@@ -117,12 +117,12 @@ impl Engine {
     }
 
     fn subscribe(&mut self, key: SessionKey, command: Subscribe, now: u64) {
-        let mut answer = Subscribed { id: command.id, ..Subscribed::default() };
+        let mut response = Subscribed { id: command.id, ..Subscribed::default() };
         let symbols = without_repeats(command.symbols);
         let Some(channel) = Channel::from_name(&command.channel) else {
             self.price.add_names(symbols.len());
-            answer.refused = no_such_channel(&command.channel, symbols);
-            self.say(key, &Message::Subscribed(answer));
+            response.refused = no_such_channel(&command.channel, symbols);
+            self.say(key, &Message::Subscribed(response));
             return;
         };
         let rate = granted_rate(command.max_rate, self.limits.rate_max);
@@ -134,13 +134,13 @@ impl Engine {
                     let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
                     if let Some(refusal) = self.ask_for(key, channel, symbol, wildcard, topics, &mut waiting)
                     {
-                        answer.refused.push(refusal);
+                        response.refused.push(refusal);
                     }
                 }
-                Err(refusal) => answer.refused.push(refusal),
+                Err(refusal) => response.refused.push(refusal),
             }
         }
-        self.await_topics(key, answer, waiting, rate, now);
+        self.await_topics(key, response, waiting, rate, now);
     }
 
     /// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows.

@@ -3,7 +3,7 @@
 //! Two bounded stores, made with the first decision, so a session that takes everything has neither. What concerns the
 //! session as a whole is in a ring. What concerns one topic, and repeats with every write of a slow session, is kept as
 //! runs: few for each topic, each a range of numbers and of time, and where there are too many, two of the same kind
-//! become one. So a question for last hour's price has an answer, only less exact than one for the last second's.
+//! become one. So a request for last hour's price has a response, only less exact than one for the last second's.
 //!
 //! Nothing is recorded for a record that was superseded before the same write, or held back by the rate that the client
 //! asked for: that is what happens to every session, and it would cost every session. The account has their numbers.
@@ -288,7 +288,7 @@ impl Decisions {
     fn note_run(&mut self, topic: TopicId, run: Run) {
         self.counts[run.fate.kind()] += run.count;
         let runs = self.runs.entry(topic).or_default();
-        // A run goes on as long as it is short, is not interrupted by another fate, and stays within one numbering.
+        // A run goes on as long as it is short, is not interrupted by another fate, and stays within one sequence.
         if let Some(last) = runs.last_mut()
             && last.fate == run.fate
             && run.until.saturating_sub(last.since) < RUN_NS

@@ -11,7 +11,7 @@ use tickwire_wire::{Channel, Ledger, Message, Refused, Subscribed};
 use super::command::refused;
 use super::session::SessionKey;
 use super::{Engine, fill};
-use crate::vocabulary::Wish;
+use crate::vocabulary::TopicInterest;
 use crate::vocabulary::{Ended, InstrumentInfo, TopicId};
 
 impl Engine {
@@ -19,7 +19,7 @@ impl Engine {
         let index = ended.instrument;
         let Some(info) = self.instruments.get(index as usize).cloned().flatten() else {
             // It was never heard of here, so there is nothing to let go.
-            self.wishes.push(Wish::LetGo(index));
+            self.interests.push(TopicInterest::LetGo(index));
             return;
         };
         self.endings.insert(index, Arc::clone(ended));
@@ -104,7 +104,7 @@ impl Engine {
         if !is_wanted {
             self.endings.remove(&index);
             self.instruments[index as usize] = None;
-            self.wishes.push(Wish::LetGo(index));
+            self.interests.push(TopicInterest::LetGo(index));
         }
     }
 }

@@ -25,7 +25,7 @@ impl Engine {
             Event::Unavailable { topic, reason, is_unknown } => {
                 self.refuse_waiters(*topic, reason, *is_unknown, now);
             }
-            Event::Backfill(answer) => self.on_backfill(answer),
+            Event::Backfill(response) => self.on_backfill(response),
         }
     }
 
@@ -195,7 +195,7 @@ impl Engine {
     }
 
     /// Tells feed states, and positions that moved since the heartbeat before.
-    pub(super) fn beat(&mut self, key: SessionKey, now: u64) {
+    pub(super) fn heartbeat(&mut self, key: SessionKey, now: u64) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let mut positions = Vec::new();
         // A session that is held back has more to read than it can; positions every second would pile up before it.
@@ -213,15 +213,15 @@ impl Engine {
                 });
             }
         }
-        self.heartbeat(key, positions, now);
+        self.tell_heartbeat(key, positions, now);
     }
 
     /// Tells feed states alone: what it costs does not depend on how many subscriptions there are.
     pub(super) fn tell_feeds(&mut self, key: SessionKey, now: u64) {
-        self.heartbeat(key, Vec::new(), now);
+        self.tell_heartbeat(key, Vec::new(), now);
     }
 
-    fn heartbeat(&mut self, key: SessionKey, positions: Vec<Position>, now: u64) {
+    fn tell_heartbeat(&mut self, key: SessionKey, positions: Vec<Position>, now: u64) {
         let Some(session) = self.sessions.get(key) else { return };
         let feeds =
             session.venues.iter().filter_map(|(venue, _)| self.feeds.get(usize::from(venue.0))?.as_deref());
@@ -241,7 +241,7 @@ struct Arrival {
     is_gap: bool,
     /// A session that sheds does without it.
     is_sheddable: bool,
-    /// Numbering and number of its topic before it.
+    /// Sequence and number of its topic before it.
     stood: (u64, u64),
     stamp: Stamp,
     now: u64,

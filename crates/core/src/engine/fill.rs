@@ -7,7 +7,7 @@ use tickwire_wire::{Body, Channel, Encoding, GapCause, encode_sent_time};
 use super::backfill;
 use super::decision::Before;
 use super::framing::Framing;
-use super::passage::Passages;
+use super::latency_sample::LatencySamples;
 use super::session::{Ending, Session};
 use super::straight;
 use super::sub::Sub;
@@ -25,7 +25,7 @@ pub(crate) type Topics = [Option<Box<Topic>>];
 pub(crate) struct Noted {
     /// Subscriptions with a rate that were sent a record.
     pub(crate) rated: Vec<u32>,
-    pub(crate) passages: Passages,
+    pub(crate) latency_samples: LatencySamples,
 }
 
 /// Appends what the session is owed, up to about `budget` bytes and as far as its window is open, as whole
@@ -47,7 +47,7 @@ pub(crate) fn fill(
     loop {
         let before = out.len();
         let left = budget.max(1).saturating_sub(before - begin);
-        // Behind a long answer records would wait until that is read: they leave when there is room beside it.
+        // Behind a long response records would wait until that is read: they leave when there is room beside it.
         let room = session.window.room().saturating_sub(session.control.len());
         let data = left.min(room).min(session.window.message_bytes());
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
@@ -102,16 +102,16 @@ fn message(
     let may_leave = !session.is_ending() && !session.delivery.is_shut();
     while may_leave && out.len() < end {
         let Some(index) = session.dirty.pop() else { break };
-        let is_looked_at = noted.passages.is_turn();
+        let is_looked_at = noted.latency_samples.is_turn();
         if is_looked_at {
-            noted.passages.look_at(session, index);
+            noted.latency_samples.look_at(session, index);
         }
         let is_left = match straight::emit(session, topics, index, end, out) {
             Some(is_left) => is_left,
             None => emit_instrument(session, topics, index, end, now, &mut noted.rated, out),
         };
         if is_looked_at {
-            noted.passages.note(session, topics, now);
+            noted.latency_samples.note(session, topics, now);
         }
         if is_left {
             session.dirty.mark(index);
@@ -278,7 +278,7 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec
         follow_epoch(sub, topic, update.epoch, encoding, out);
     }
     if is_shed {
-        // Without a gap between them they are of one numbering. The records themselves are cache lines further.
+        // Without a gap between them they are of one sequence. The records themselves are cache lines further.
         let run = topic.log_after(sub.stamp).take_while(|entry| entry.stamp <= sub.shed_to && !entry.is_gap);
         let end = run.last().unwrap_or(entry);
         announce_shed(sub, topic, end.update.last, encoding, out);
@@ -319,7 +319,7 @@ fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u
     true
 }
 
-/// Announces a new numbering whose own announcement was cut off the log.
+/// Announces a new sequence whose own announcement was cut off the log.
 fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, encoding: Encoding, out: &mut Vec<u8>) {
     if sub.epoch != epoch {
         write_gap(topic, GapCause::Ingest, (sub.sent + 1, 0), epoch, encoding, out);
@@ -349,12 +349,12 @@ fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out
         }
         sub.announce(gap.first, gap.last);
     } else if sub.epoch == entry.epoch_before {
-        // The numbering starts again: what was held back of the old one is superseded, what follows counts from 1.
+        // The sequence starts again: what was held back of the old one is superseded, what follows counts from 1.
         out.extend_from_slice(gap.bytes(encoding));
         sub.superseded(gap.first.saturating_sub(1));
         sub.renumber(gap.epoch);
     } else {
-        // It ends a numbering that this subscription never saw.
+        // It ends a sequence that this subscription never saw.
         follow_epoch(sub, topic, gap.epoch, encoding, out);
     }
 }

@@ -17,7 +17,7 @@ pub trait Framing {
     /// Appends a probe, which the client answers with its time when it has read what stands before.
     fn probe(&self, time: u64, out: &mut Vec<u8>);
 
-    /// Appends the answer to a client's ping.
+    /// Appends the response to a client's ping.
     fn pong(&self, payload: &[u8], out: &mut Vec<u8>);
 
     /// Appends the end, with its code and text.

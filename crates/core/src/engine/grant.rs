@@ -13,15 +13,15 @@ use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey};
 use super::sub::{Sub, SubRef, Subscriber};
 use super::topic::Topic;
-use crate::vocabulary::Wish;
+use crate::vocabulary::TopicInterest;
 use crate::vocabulary::{InstrumentInfo, TopicId, Update};
 
 impl Engine {
-    /// Grants when the state of every topic is known, so that the answer comes before any of the data.
+    /// Grants when the state of every topic is known, so that the response comes before any of the data.
     pub(super) fn await_topics(
         &mut self,
         key: SessionKey,
-        answer: Subscribed,
+        response: Subscribed,
         mut topics: Vec<TopicId>,
         rate: f64,
         now: u64,
@@ -33,7 +33,7 @@ impl Engine {
         let unknown: HashSet<_> = topics.iter().copied().filter(|topic| !self.hold(*topic, now)).collect();
         let deadline = now + self.limits.subscribe_timeout_ns;
         let is_known = unknown.is_empty();
-        let pending = PendingSubscribe { answer, waiting: topics, rate, unknown, deadline };
+        let pending = PendingSubscribe { response, waiting: topics, rate, unknown, deadline };
         if is_known {
             self.grant_all(key, pending, now);
         } else if let Some(session) = self.sessions.get_mut(key) {
@@ -53,7 +53,7 @@ impl Engine {
         };
         let slot = &mut self.topics[id.0 as usize];
         if slot.is_none() {
-            self.wishes.push(Wish::Want(id));
+            self.interests.push(TopicInterest::Want(id));
         }
         let is_live = slot.get_or_insert_with(|| Box::new(Topic::new(info, id.channel()))).live;
         self.let_idle(id, now);
@@ -94,7 +94,7 @@ impl Engine {
             let Ok(at) = pending.waiting.binary_search(&topic) else { continue };
             pending.waiting.remove(at);
             pending.unknown.remove(&topic);
-            pending.answer.refused.push(refusal.clone());
+            pending.response.refused.push(refusal.clone());
             session.asked -= 1;
             self.asked -= 1;
             if pending.unknown.is_empty() {
@@ -127,7 +127,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let instruments = &self.instruments;
         for (number, pending) in &mut session.pending {
-            let answer = &mut pending.answer;
+            let response = &mut pending.response;
             let before = pending.waiting.len();
             pending.waiting.retain(|topic| {
                 let stays = !topics.contains(topic);
@@ -139,7 +139,7 @@ impl Engine {
                 {
                     let message = "unsubscribed before it was granted".to_owned();
                     let symbol = info.scale.symbol.clone();
-                    answer.refused.push(refused(topic.channel(), symbol, "not_subscribed", message));
+                    response.refused.push(refused(topic.channel(), symbol, "not_subscribed", message));
                 }
                 stays
             });
@@ -166,16 +166,16 @@ impl Engine {
     }
 
     fn grant_all(&mut self, key: SessionKey, pending: PendingSubscribe, now: u64) {
-        let mut answer = pending.answer;
+        let mut response = pending.response;
         let mut snapshots = Vec::new();
         let venues = self.sessions.get(key).map_or(0, |session| session.venues.len());
         for topic in pending.waiting {
             match self.grant(key, topic, pending.rate, &mut snapshots) {
-                Ok(granted) => answer.granted.push(granted),
-                Err(refusal) => answer.refused.push(refusal),
+                Ok(granted) => response.granted.push(granted),
+                Err(refusal) => response.refused.push(refusal),
             }
         }
-        self.say(key, &Message::Subscribed(answer));
+        self.say(key, &Message::Subscribed(response));
         self.ask_backfills(key, now);
         if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) {
             for snapshot in snapshots {
@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// Subscribes a session to a live topic. Last records of lossless channels, which are to follow the answer at once,
+    /// Subscribes a session to a live topic. Last records of lossless channels, which are to follow the response at once,
     /// are added to `snapshots`.
     fn grant(
         &mut self,
@@ -215,7 +215,7 @@ impl Engine {
             return refuse("limit", FULL.to_owned());
         }
         let Some(topic) = self.topics[id.0 as usize].as_deref_mut().filter(|topic| topic.live) else {
-            let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
+            let message = format!("the feed of `{}` does not response now; retry", info.name.venue);
             return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
         };
         // A book that somebody has costs nothing more.
@@ -290,7 +290,7 @@ impl Engine {
         {
             self.forget_log(id);
             self.topics[id.0 as usize] = None;
-            self.wishes.push(Wish::Drop(id));
+            self.interests.push(TopicInterest::Drop(id));
         }
     }
 }
@@ -327,7 +327,7 @@ fn start(
         return sub;
     };
     if epoch != topic.epoch {
-        // Nobody knows how many numbers the old numbering still had.
+        // Nobody knows how many numbers the old sequence still had.
         let info = Arc::clone(&topic.info);
         let first = sequence.saturating_add(1);
         snapshots.push(Arc::new(Update::gap(info, topic.channel, GapCause::Resume, first, 0, topic.epoch)));

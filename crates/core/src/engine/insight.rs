@@ -1,4 +1,4 @@
-//! What somebody who operates a gateway may ask of its sessions. Bounded work for each question, because a shard does
+//! What somebody who operates a gateway may ask of its sessions. Bounded work for each request, because a shard does
 //! nothing else meanwhile.
 
 use std::net::SocketAddr;
@@ -67,7 +67,7 @@ impl SessionState {
 /// The parts of a session's pressure, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
-    /// Answers, notices, heartbeats that wait.
+    /// Responses, notices, heartbeats that wait.
     pub control: usize,
     /// Lossless records that wait.
     pub lossless: usize,
@@ -177,7 +177,7 @@ pub struct SubscriptionRow {
     pub symbol: String,
     /// Updates a second that were granted; 0 for no limit.
     pub max_rate: f64,
-    /// The numbering that `sequence` and `newest` belong to.
+    /// The sequence that `sequence` and `newest` belong to.
     pub epoch: u64,
     /// Last number that was sent or accounted for.
     pub sequence: u64,

@@ -1,6 +1,6 @@
 //! The fan-out engine of one shard: a state machine without socket, clock or task.
 //!
-//! Events from the bus side, commands from clients and the time go in; bytes for sockets and wishes for topics come
+//! Events from the bus side, commands from clients and the time go in; bytes for sockets and interests for topics come
 //! out. It owns its sessions and topics outright, so there is no lock and no atomic per update.
 //!
 //! Invariants:
@@ -15,6 +15,7 @@ mod budget;
 mod command;
 mod decision;
 mod dirty;
+mod encoded_log;
 mod ending;
 mod event;
 mod fill;
@@ -22,14 +23,13 @@ mod framing;
 mod grant;
 mod index;
 mod insight;
-mod passage;
+mod latency_sample;
 mod price;
 mod rate;
 mod resume;
 mod session;
 mod straight;
 mod sub;
-mod tape;
 mod throughput;
 mod tick;
 mod topic;
@@ -48,13 +48,13 @@ pub use insight::{
     DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
     SubscriptionRow, Survey,
 };
-pub use passage::{PASSAGE_ONE_IN, Passage};
+pub use latency_sample::{LATENCY_SAMPLE_ONE_IN, LatencySample};
 pub use rate::{RATE_MIN, WINDOW_MS_MAX};
 pub use session::{Pace, SessionKey};
 pub use sub::Account;
 pub use window::{Freshness, Window};
 
-use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, Wish};
+use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
 use budget::LogBudget;
 use fill::Noted;
 use index::{Index, Names, SessionId};
@@ -176,7 +176,7 @@ pub struct Engine {
     /// Sessions with a delivery window.
     windowed: usize,
     ready: Vec<SessionKey>,
-    wishes: Vec<Wish>,
+    interests: Vec<TopicInterest>,
     index: Index,
     /// Number of the next `subscribe` that has to wait.
     next_pending: u32,
@@ -224,7 +224,7 @@ impl Engine {
             sessions: SlotMap::with_key(),
             windowed: 0,
             ready: Vec::new(),
-            wishes: Vec::new(),
+            interests: Vec::new(),
             index: Index::default(),
             next_pending: 0,
             price: Price::default(),
@@ -247,7 +247,7 @@ impl Engine {
         }
     }
 
-    /// Opens a session and greets it. `id` names it in answers and logs; `window_ms` is the delivery window that it
+    /// Opens a session and greets it. `id` names it in responses and logs; `window_ms` is the delivery window that it
     /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
     pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
         self.now = now;
@@ -342,18 +342,18 @@ impl Engine {
     }
 
     /// What the engine wants from the bus side since it was last asked.
-    pub fn take_wishes(&mut self) -> std::vec::Drain<'_, Wish> {
-        self.wishes.drain(..)
+    pub fn take_interests(&mut self) -> std::vec::Drain<'_, TopicInterest> {
+        self.interests.drain(..)
     }
 
     /// Whether there are times of records to be taken.
-    pub fn has_passages(&self) -> bool {
-        !self.noted.passages.is_empty()
+    pub fn has_latency_samples(&self) -> bool {
+        !self.noted.latency_samples.is_empty()
     }
 
     /// Times of about one record in [`PASSAGE_ONE_IN`] that were handed over since they were last taken.
-    pub fn take_passages(&mut self) -> std::vec::Drain<'_, Passage> {
-        self.noted.passages.take()
+    pub fn take_latency_samples(&mut self) -> std::vec::Drain<'_, LatencySample> {
+        self.noted.latency_samples.take()
     }
 
     /// Appends to `out` what a session is to be sent now, as whole frames. A blocked session gets nothing, except the last
@@ -457,9 +457,9 @@ impl Engine {
         self.topics.iter().flatten().count()
     }
 
-    /// Topics whose records are put on a tape in this encoding. Looks at every topic.
-    pub fn taped(&self, encoding: Encoding) -> usize {
-        self.topics.iter().flatten().filter(|topic| topic.is_taped(encoding)).count()
+    /// Topics whose records are put in an encoded log in this encoding. Looks at every topic.
+    pub fn encoded_logs(&self, encoding: Encoding) -> usize {
+        self.topics.iter().flatten().filter(|topic| topic.has_encoded_log(encoding)).count()
     }
 
     /// Bytes that the recent records of all topics take.

@@ -7,7 +7,7 @@
 //! the earliest of the queues' heads, serves all.
 //!
 //! - The first update after silence leaves at once.
-//! - A gap, a new numbering and a state after a loss end the rest of a subscription: what was held back leaves before
+//! - A gap, a new sequence and a state after a loss end the rest of a subscription: what was held back leaves before
 //!   them, in order, and what mends a book after them at once.
 //! - Control messages know no windows. One that says that a feed is live opens them, so that it does not overtake what was
 //!   told of losses before.
@@ -86,7 +86,7 @@ impl Rate {
         self.held_to
     }
 
-    /// The numbering starts again.
+    /// The sequence starts again.
     pub(super) fn forget_held(&mut self) {
         self.held_to = 0;
     }

@@ -43,7 +43,7 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct PendingSubscribe {
     /// With the id of the command, and what was refused at once.
-    pub(crate) answer: tickwire_wire::Subscribed,
+    pub(crate) response: tickwire_wire::Subscribed,
     pub(crate) waiting: Vec<TopicId>,
     /// Updates per second of each, as granted.
     pub(crate) rate: f64,
@@ -99,7 +99,7 @@ pub(crate) struct Session {
     pub(crate) pong: Option<Vec<u8>>,
     /// Bytes under way, and how many there may be.
     pub(crate) window: Window,
-    /// Names it in answers and logs.
+    /// Names it in responses and logs.
     pub(crate) id: Arc<str>,
     /// When it was opened.
     pub(crate) opened: u64,

@@ -1,5 +1,5 @@
 //! The usual case of emptying an outbox, without what only unusual ones need: one subscription alone on its instrument,
-//! nothing announced, nothing shed, no new numbering, no rate. It does what `fill` does in that case; the property tests
+//! nothing announced, nothing shed, no new sequence, no rate. It does what `fill` does in that case; the property tests
 //! hold both to the same model.
 
 use tickwire_wire::{Channel, Encoding};
@@ -9,8 +9,8 @@ use super::session::Session;
 use super::sub::Sub;
 use super::topic::{Entry, Topic};
 
-/// So many records that wait are taken from the tape. The newest few are in a cache as they are.
-const FROM_TAPE: usize = 4;
+/// So many records that wait are taken from the encoded log. The newest few are in a cache as they are.
+const FROM_ENCODED_LOG: usize = 4;
 
 /// Emits what the subscription has pending. Returns whether something is left; `None` where, or as far as, this is not
 /// the usual case: then nothing more is emitted here.
@@ -37,8 +37,8 @@ pub(crate) fn emit(
     let topic = topics.get(sub.topic.0 as usize)?.as_deref()?;
     if sub.channel.is_lossless() {
         let waiting = topic.logged_after(sub.stamp);
-        if waiting >= FROM_TAPE {
-            let (settled, is_left) = from_tape(sub, topic, waiting, end, encoding, out)?;
+        if waiting >= FROM_ENCODED_LOG {
+            let (settled, is_left) = from_encoded_log(sub, topic, waiting, end, encoding, out)?;
             session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
             return is_left;
         }
@@ -91,8 +91,8 @@ fn is_usual(entry: &Entry, sub: &Sub) -> bool {
 }
 
 /// As far as the log goes without a gap, by one copy. Returns how many waiting bytes that settles, and what `emit` does;
-/// `None` where not even the first record is usual and on a tape.
-fn from_tape(
+/// `None` where not even the first record is usual and in an encoded log.
+fn from_encoded_log(
     sub: &mut Sub,
     topic: &Topic,
     waiting: usize,

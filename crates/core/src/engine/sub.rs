@@ -58,7 +58,7 @@ impl std::ops::Add for Account {
 pub(crate) struct Sub {
     /// Everything that arrived up to here was sent or accounted for.
     pub(crate) stamp: Stamp,
-    /// Last number that was sent or accounted for, in the numbering of `epoch`.
+    /// Last number that was sent or accounted for, in the sequence of `epoch`.
     pub(crate) sent: u64,
     pub(crate) epoch: u64,
     /// `None` where every update is wanted.
@@ -73,7 +73,7 @@ pub(crate) struct Sub {
     pub(crate) sibling: u32,
     /// Its place among the topic's subscribers.
     pub(crate) place: u32,
-    /// What to add to `sent` for how many numbers passed: what passed in earlier numberings, less where it began. It wraps.
+    /// What to add to `sent` for how many numbers passed: what passed in earlier sequences, less where it began. It wraps.
     passed_before: u64,
     conflated: u64,
     dropped: u64,
@@ -168,7 +168,7 @@ impl Sub {
         self.sent += dropped;
     }
 
-    /// The numbering starts again.
+    /// The sequence starts again.
     pub(crate) fn renumber(&mut self, epoch: u64) {
         self.passed_before = self.passed_before.wrapping_add(self.sent);
         (self.epoch, self.sent) = (epoch, 0);

@@ -6,7 +6,7 @@ use super::Engine;
 use super::decision::{Decision, Held};
 use super::session::{Pace, SessionKey};
 use crate::vocabulary::TopicId;
-use crate::vocabulary::Wish;
+use crate::vocabulary::TopicInterest;
 
 impl Engine {
     /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
@@ -66,7 +66,7 @@ impl Engine {
             self.notify(key, "conflating_ended", "reading fast enough again");
         } else if !is_blocked && now.saturating_sub(session.wrote) >= limits.heartbeat_ns {
             session.wrote = now;
-            self.beat(key, now);
+            self.heartbeat(key, now);
         }
         let Some(session) = self.sessions.get(key) else { return };
         let has_work = session.has_work();
@@ -145,7 +145,7 @@ impl Engine {
             }
             self.forget_log(id);
             self.topics[id.0 as usize] = None;
-            self.wishes.push(Wish::Drop(id));
+            self.interests.push(TopicInterest::Drop(id));
         }
     }
 }

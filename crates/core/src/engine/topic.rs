@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tickwire_wire::{Body, Book, BookState, Channel, Encoding, GapCause, Level, Record};
 
 use super::budget::Weighed;
+use super::encoded_log::EncodedLog;
 use super::sub::Subscriber;
-use super::tape::Tape;
 use crate::vocabulary::{InstrumentInfo, TopicState, Update};
 
 /// Order of arrival at the shard, over all topics.
@@ -18,7 +18,7 @@ pub(crate) type Stamp = u64;
 pub(crate) struct Entry {
     pub(crate) stamp: Stamp,
     pub(crate) update: Arc<Update>,
-    /// The numbering that was in force before it.
+    /// The sequence that was in force before it.
     pub(crate) epoch_before: u64,
     /// It announces a loss. Kept, because the record itself is a cache line further.
     pub(crate) is_gap: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Topic {
     pub(crate) info: Arc<InstrumentInfo>,
     pub(crate) channel: Channel,
     pub(crate) epoch: u64,
-    /// When that numbering began, or this topic.
+    /// When that sequence began, or this topic.
     numbered_at: Stamp,
     /// Last number that passed.
     pub(crate) sequence: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Topic {
     /// Of a lossless channel: where in the log gaps are, counted from the first entry that ever was in it.
     breaks: VecDeque<u64>,
     /// Of a lossless channel: the log in the encodings that were asked for.
-    tapes: [Option<Box<Tape>>; Encoding::ALL.len()],
+    encoded_logs: [Option<Box<EncodedLog>>; Encoding::ALL.len()],
     /// Subscribers by their encodings.
     takers: [u32; Encoding::ALL.len()],
     /// Stands among the topics that are looked at when they have been idle for long.
@@ -91,7 +91,7 @@ const MERGED_MAX: usize = 8;
 const KEYS_MAX: usize = 64;
 
 /// Gaps that stay in the log of a conflated channel or a book: a session that is behind by more learns from the next record
-/// that the numbering is another one.
+/// that the sequence is another one.
 const GAPS_MAX: usize = 8;
 
 /// So many entries from the end are looked at one by one before the whole log is searched.
@@ -115,7 +115,7 @@ impl Topic {
             log_bytes: 0,
             cut: 0,
             breaks: VecDeque::new(),
-            tapes: Default::default(),
+            encoded_logs: Default::default(),
             takers: [0; Encoding::ALL.len()],
             is_listed: false,
             numbered_at: 0,
@@ -173,7 +173,7 @@ impl Topic {
         self.log.back().is_none_or(|last| last.stamp <= known).then_some(known)
     }
 
-    /// Announces what a state passes over without a gap before it: two wishes for a topic may overtake each other, and
+    /// Announces what a state passes over without a gap before it: two interests for a topic may overtake each other, and
     /// the newest that an ingester knows may be a gap.
     fn note_jump(&mut self, state: &TopicState, stamp: &mut Stamp, limits: LogLimits) {
         let mut note = |topic: &mut Self, cause, last| {
@@ -266,9 +266,9 @@ impl Topic {
         if entry.is_gap && self.channel.is_lossless() {
             self.breaks.push_back(self.cut + self.log.len() as u64);
         }
-        for (tape, encoding) in self.tapes.iter_mut().zip(Encoding::ALL) {
-            if let Some(tape) = tape {
-                tape.push(if entry.is_gap { &[] } else { entry.update.bytes(encoding) });
+        for (encoded_log, encoding) in self.encoded_logs.iter_mut().zip(Encoding::ALL) {
+            if let Some(encoded_log) = encoded_log {
+                encoded_log.push(if entry.is_gap { &[] } else { entry.update.bytes(encoding) });
             }
         }
         let is_gap = entry.is_gap;
@@ -291,7 +291,7 @@ impl Topic {
             self.log_bytes -= old.bytes;
             self.cut += 1;
             self.breaks.pop_front_if(|at| *at < self.cut);
-            self.tapes.iter_mut().flatten().for_each(|tape| tape.cut(self.cut));
+            self.encoded_logs.iter_mut().flatten().for_each(|encoded_log| encoded_log.cut(self.cut));
             // Gaps stay in the log when it starts again; to cut them off does not bring back what was before.
             self.log_start = self.log_start.max(old.stamp + 1);
         }
@@ -312,7 +312,7 @@ impl Topic {
         self.log.back().is_none_or(|last| last.stamp <= stamp)
     }
 
-    /// The first entry of the numbering in force that goes beyond a number.
+    /// The first entry of the sequence in force that goes beyond a number.
     pub(super) fn logged_behind(&self, number: u64) -> Option<&Entry> {
         let begin = self.log.partition_point(|entry| entry.stamp < self.numbered_at);
         let (mut low, mut high) = (begin, self.log.len());
@@ -357,12 +357,12 @@ impl Topic {
         self.log.range(self.log.len() - count..)
     }
 
-    /// One more takes it in this encoding: where every record is sent, what is logged from now on is put on a tape, too.
+    /// One more takes it in this encoding: where every record is sent, what is logged from now on is put in an encoded log, too.
     pub(super) fn begin_taking(&mut self, encoding: Encoding) {
         self.takers[encoding as usize] += 1;
         if self.channel.is_lossless() {
             let next = self.cut + self.log.len() as u64;
-            self.tapes[encoding as usize].get_or_insert_with(|| Box::new(Tape::new(next)));
+            self.encoded_logs[encoding as usize].get_or_insert_with(|| Box::new(EncodedLog::new(next)));
         }
     }
 
@@ -371,22 +371,22 @@ impl Topic {
         let takers = &mut self.takers[encoding as usize];
         *takers -= 1;
         if *takers == 0 {
-            self.tapes[encoding as usize] = None;
+            self.encoded_logs[encoding as usize] = None;
         }
     }
 
-    /// Whether what is logged is put on a tape in this encoding.
-    pub(super) fn is_taped(&self, encoding: Encoding) -> bool {
-        self.tapes[encoding as usize].is_some()
+    /// Whether what is logged is put in an encoded log in this encoding.
+    pub(super) fn has_encoded_log(&self, encoding: Encoding) -> bool {
+        self.encoded_logs[encoding as usize].is_some()
     }
 
     /// The records in the log from an index on and in front of a gap, the last of which begins within `room` bytes: their
-    /// bytes, and the index behind them. `None` where the first is not on a tape.
+    /// bytes, and the index behind them. `None` where the first is not in an encoded log.
     pub(super) fn stretch(&self, index: usize, room: usize, encoding: Encoding) -> Option<(&[u8], usize)> {
         let from = self.cut + index as u64;
         let end = self.cut + self.log.len() as u64;
         let gap = self.breaks.get(self.breaks.partition_point(|at| *at < from)).copied().unwrap_or(end);
-        let (bytes, count) = self.tapes[encoding as usize].as_deref()?.stretch(from, gap, room)?;
+        let (bytes, count) = self.encoded_logs[encoding as usize].as_deref()?.stretch(from, gap, room)?;
         Some((bytes, index + count as usize))
     }
 

@@ -1,4 +1,4 @@
-//! Questions to ingesters: when they are asked, how many at a time, what becomes of the answers.
+//! Requests to ingesters: when they are asked, how many at a time, what becomes of the responses.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tickwire_wire::Subject;
 use tickwire_wire::pb;
 
-use super::answered::Answered;
 use super::follow::Ask;
+use super::responded::Response;
 use super::{Action, Hub, Target};
 use crate::vocabulary::{Event, TopicId, VenueIndex};
 
-/// Topics in one question. Most of the cost of a question does not depend on how many they are.
+/// Topics in one request. Most of the cost of a request does not depend on how many they are.
 pub const BATCH_TOPICS_MAX: usize = 64;
 /// Topics that are asked for at the same time.
 pub const ASKS_MAX: usize = 4 * BATCH_TOPICS_MAX;
@@ -25,29 +25,29 @@ pub fn retry_ns(attempts: u32) -> u64 {
     (RETRY_NS_MIN << attempts.min(16)).min(RETRY_NS_MAX)
 }
 
-/// The topics of one question, each with its ticket, in the order of the question.
+/// The topics of one request, each with its ticket, in the order of the request.
 pub(crate) type Batch = Vec<(TopicId, u64)>;
 
 impl Hub {
-    /// Asks what is due, within the limit of questions under way.
+    /// Asks what is due, within the limit of requests under way.
     pub fn ask_due(&mut self, now: u64) {
         if self.bus_down.is_some() {
             return;
         }
         for at in 0..self.venues.len() {
             if self.venues[at].take_catalogue_due(now) {
-                let question = pb::ask::Question::Catalogue(pb::Catalogue {});
+                let request = pb::feed_request::Request::Catalogue(pb::Catalogue {});
                 let epoch = self.venues[at].claims.epoch();
-                self.ask(at, epoch, question, Target::Catalogue(VenueIndex(at as u16), epoch));
+                self.ask(at, epoch, request, Target::Catalogue(VenueIndex(at as u16), epoch));
             }
         }
         // One batch for each venue is open at a time.
         let mut batches: Vec<Option<(Vec<pb::Topic>, Batch)>> = vec![None; self.venues.len()];
         while self.asking < ASKS_MAX
-            && let Some(Reverse((at, id))) = self.questions.peek().copied()
+            && let Some(Reverse((at, id))) = self.requests.peek().copied()
             && at <= now
         {
-            self.questions.pop();
+            self.requests.pop();
             let is_known = self.source(id).is_some();
             let Some(topic) = self.topics.get_mut(id) else { continue };
             topic.queued.0.take_if(|queued| *queued == at);
@@ -81,35 +81,37 @@ impl Hub {
         let epoch = self.venues[venue].claims.epoch();
         self.tickets += 1;
         self.batches.insert(self.tickets, batch);
-        let question = pb::ask::Question::Snapshots(pb::Snapshots { topics });
-        self.ask(venue, epoch, question, Target::Topics(self.tickets, epoch));
+        let request = pb::feed_request::Request::Snapshots(pb::Snapshots { topics });
+        self.ask(venue, epoch, request, Target::Topics(self.tickets, epoch));
     }
 
-    fn ask(&mut self, venue: usize, epoch: u64, question: pb::ask::Question, target: Target) {
-        if let Ok(subject) = Subject::ask(&self.venues[venue].name, epoch) {
-            self.actions.push(Action::Ask(subject, pb::Ask { question: Some(question) }, target));
+    fn ask(&mut self, venue: usize, epoch: u64, request: pb::feed_request::Request, target: Target) {
+        if let Ok(subject) = Subject::request(&self.venues[venue].name, epoch) {
+            self.actions.push(Action::Ask(subject, pb::FeedRequest { request: Some(request) }, target));
         }
     }
 
-    /// The answer to an [`Action::Ask`]; `Err` says why there is none.
-    pub fn on_answer(&mut self, target: Target, answer: Result<pb::Answer, String>, now: u64) {
+    /// The response to an [`Action::Ask`]; `Err` says why there is none.
+    pub fn on_response(&mut self, target: Target, response: Result<pb::FeedResponse, String>, now: u64) {
         let epoch = match target {
             Target::Catalogue(_, epoch) | Target::Topics(_, epoch) => epoch,
         };
-        let answer = answer.and_then(|answer| match answer.error.as_str() {
-            "" if answer.epoch == epoch => Ok(answer),
-            "" => Err("the answer is of another run of the ingester".to_owned()),
+        let response = response.and_then(|response| match response.error.as_str() {
+            "" if response.epoch == epoch => Ok(response),
+            "" => Err("the response is of another run of the ingester".to_owned()),
             error => Err(error.to_owned()),
         });
         match target {
-            Target::Catalogue(venue, _) => self.on_catalogue(venue, epoch, answer, now),
+            Target::Catalogue(venue, _) => self.on_catalogue(venue, epoch, response, now),
             Target::Topics(batch, _) => {
                 let Some(batch) = self.batches.remove(&batch) else { return };
                 self.asking -= batch.len();
-                let mut snapshots = answer.map(|answer| answer.snapshots.into_iter());
+                let mut snapshots = response.map(|response| response.snapshots.into_iter());
                 for (id, ticket) in batch {
                     let snapshot = match &mut snapshots {
-                        Ok(snapshots) => snapshots.next().ok_or_else(|| "the answer is too short".to_owned()),
+                        Ok(snapshots) => {
+                            snapshots.next().ok_or_else(|| "the response is too short".to_owned())
+                        }
                         Err(reason) => Err(reason.clone()),
                     };
                     self.on_snapshot(id, ticket, epoch, snapshot, now);
@@ -140,18 +142,18 @@ impl Hub {
             return;
         }
         let is_unknown = snapshot.as_ref().is_ok_and(|snapshot| snapshot.is_unknown);
-        let answer = snapshot.and_then(|snapshot| {
+        let response = snapshot.and_then(|snapshot| {
             if !snapshot.error.is_empty() {
                 topic.on_refusal(epoch, &mut self.events);
                 return Err(snapshot.error);
             }
             let source = source.ok_or("the ingester does not say what it calls the instrument")?;
-            let read = Answered::read(&topic.info, source, topic.channel, epoch, &snapshot);
+            let read = Response::read(&topic.info, source, topic.channel, epoch, &snapshot);
             self.counts.malformed += u64::from(read.is_err());
             read
         });
-        match answer {
-            Ok(answer) => topic.on_answer(answer, now, &mut self.events),
+        match response {
+            Ok(response) => topic.on_response(response, now, &mut self.events),
             Err(reason) => {
                 let at = if again { 0 } else { now + retry_ns(attempts) };
                 topic.ask = Ask::Due { at, attempts: attempts.saturating_add(1) };

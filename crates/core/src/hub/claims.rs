@@ -1,6 +1,6 @@
 //! Which run of an ingester speaks for a venue.
 //!
-//! Each run has an epoch, and epochs have no order: nothing in a beat says which run is newer, and no clock is asked. So
+//! Each run has an epoch, and epochs have no order: nothing in a heartbeat says which run is newer, and no clock is asked. So
 //! the rule is:
 //! - The run that is followed stays followed while it is heard and its source is live.
 //! - Another one takes over when the followed one said its last word, was not heard for [`TAKEOVER_NS`] while the other
@@ -15,13 +15,13 @@ use tickwire_wire::{FeedState, pb};
 
 /// Runs of one venue that are remembered.
 const CLAIMS_MAX: usize = 8;
-/// One and a half periods of beats.
+/// One and a half periods of heartbeats.
 const TAKEOVER_NS: u64 = 750_000_000;
 const SETTLE_NS: u64 = 700_000_000;
-/// Beats in a row that may be lost: each position is said in three.
+/// Heartbeats in a row that may be lost: each position is said in three.
 const BEATS_LOST_MAX: u64 = 2;
 
-/// One run, as its beats say.
+/// One run, as its heartbeats say.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) epoch: u64,
@@ -29,7 +29,7 @@ pub(super) struct Claim {
     pub(super) reason: Arc<str>,
     pub(super) heard: u64,
     uptime_ns: u64,
-    /// Number of the last beat.
+    /// Number of the last heartbeat.
     number: u64,
     /// It said its last word.
     is_over: bool,
@@ -62,12 +62,12 @@ pub(super) struct Claims {
     first_heard: u64,
 }
 
-/// What a beat brought.
+/// What a heartbeat brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// Of a run that is not followed.
     Other,
-    /// Of the followed run; so many beats in a row were lost before it that positions may be unknown.
+    /// Of the followed run; so many heartbeats in a row were lost before it that positions may be unknown.
     Followed { has_missed: bool },
 }
 
@@ -85,30 +85,30 @@ impl Claims {
         self.all.iter().filter(|claim| claim.epoch != self.followed && claim.is_heard(now, within)).count()
     }
 
-    /// Takes a beat.
-    pub(super) fn hear(&mut self, beat: &pb::Beat, now: u64) -> Heard {
+    /// Takes a heartbeat.
+    pub(super) fn hear(&mut self, heartbeat: &pb::FeedHeartbeat, now: u64) -> Heard {
         if self.first_heard == 0 {
             self.first_heard = now;
         }
-        let at = match self.all.iter().position(|claim| claim.epoch == beat.epoch) {
+        let at = match self.all.iter().position(|claim| claim.epoch == heartbeat.epoch) {
             Some(at) => at,
-            None => self.admit(beat, now),
+            None => self.admit(heartbeat, now),
         };
         let followed = self.followed;
         let claim = &mut self.all[at];
-        let has_missed = beat.number > claim.number + 1 + BEATS_LOST_MAX;
-        claim.number = claim.number.max(beat.number);
-        (claim.heard, claim.state) = (now, beat.state());
-        claim.uptime_ns = beat.uptime_ns;
-        claim.is_over |= beat.last;
+        let has_missed = heartbeat.number > claim.number + 1 + BEATS_LOST_MAX;
+        claim.number = claim.number.max(heartbeat.number);
+        (claim.heard, claim.state) = (now, heartbeat.state());
+        claim.uptime_ns = heartbeat.uptime_ns;
+        claim.is_over |= heartbeat.last;
         claim.stale_since = if claim.is_live() { None } else { claim.stale_since.or(Some(now)) };
-        if *claim.reason != *beat.reason {
-            claim.reason = beat.reason.as_str().into();
+        if *claim.reason != *heartbeat.reason {
+            claim.reason = heartbeat.reason.as_str().into();
         }
         if claim.epoch == followed { Heard::Followed { has_missed } } else { Heard::Other }
     }
 
-    fn admit(&mut self, beat: &pb::Beat, now: u64) -> usize {
+    fn admit(&mut self, heartbeat: &pb::FeedHeartbeat, now: u64) -> usize {
         if self.all.len() == CLAIMS_MAX {
             let others = self.all.iter().enumerate().filter(|(_, claim)| claim.epoch != self.followed);
             if let Some((oldest, _)) = others.min_by_key(|(_, claim)| claim.heard) {
@@ -116,12 +116,12 @@ impl Claims {
             }
         }
         self.all.push(Claim {
-            epoch: beat.epoch,
+            epoch: heartbeat.epoch,
             state: FeedState::Unknown,
             reason: "".into(),
             heard: now,
             uptime_ns: 0,
-            number: beat.number.saturating_sub(1),
+            number: heartbeat.number.saturating_sub(1),
             is_over: false,
             stale_since: None,
         });
@@ -171,8 +171,14 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn beat(epoch: u64, state: FeedState, uptime_ms: u64, number: u64) -> pb::Beat {
-        pb::Beat { epoch, state: state as i32, uptime_ns: uptime_ms * MS, number, ..pb::Beat::default() }
+    fn heartbeat(epoch: u64, state: FeedState, uptime_ms: u64, number: u64) -> pb::FeedHeartbeat {
+        pb::FeedHeartbeat {
+            epoch,
+            state: state as i32,
+            uptime_ns: uptime_ms * MS,
+            number,
+            ..pb::FeedHeartbeat::default()
+        }
     }
 
     /// Each step: milliseconds, what is heard then (epoch, `L`ive or `S`tale or `X` for the last word, uptime in seconds), who is
@@ -187,9 +193,9 @@ mod tests {
                 let (state, uptime) = rest.split_at(1);
                 let live = if state == "L" { FeedState::Live } else { FeedState::Stale };
                 let uptime = uptime.parse::<u64>().unwrap() * 1_000;
-                let mut beat = beat(epoch.parse().unwrap(), live, uptime, at + number as u64);
-                beat.last = state == "X";
-                claims.hear(&beat, now);
+                let mut heartbeat = heartbeat(epoch.parse().unwrap(), live, uptime, at + number as u64);
+                heartbeat.last = state == "X";
+                claims.hear(&heartbeat, now);
             }
             claims.choose(now);
             assert_eq!(claims.epoch(), *expected, "at {at} ms of {steps:?}");
@@ -233,16 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn lost_beats_are_counted_and_claims_are_bounded() {
+    fn lost_heartbeats_are_counted_and_claims_are_bounded() {
         let mut claims = Claims::default();
-        claims.hear(&beat(5, FeedState::Live, 1, 10), MS);
+        claims.hear(&heartbeat(5, FeedState::Live, 1, 10), MS);
         claims.choose(MS);
         for (number, has_missed) in [(11, false), (14, false), (18, true), (18, false), (2, false)] {
-            let heard = claims.hear(&beat(5, FeedState::Live, 1, number), MS);
+            let heard = claims.hear(&heartbeat(5, FeedState::Live, 1, number), MS);
             assert_eq!(heard, Heard::Followed { has_missed }, "{number}");
         }
         for epoch in 100..200 {
-            assert_eq!(claims.hear(&beat(epoch, FeedState::Live, 1, 1), 2 * MS), Heard::Other);
+            assert_eq!(claims.hear(&heartbeat(epoch, FeedState::Live, 1, 1), 2 * MS), Heard::Other);
         }
         assert_eq!((claims.all.len(), claims.epoch()), (CLAIMS_MAX, 5));
         assert_eq!(claims.rivals(3 * MS, 10 * MS), CLAIMS_MAX - 1);

@@ -1,17 +1,17 @@
 //! Following one topic: what is contiguous is passed on, what is lost is announced and repaired.
 //!
-//! Loss shows as a jump in the numbers of what comes, or as a position (from a beat, or from the ingester's answer)
-//! that lies ahead of what came (see `suspicion`).
+//! Loss shows as a jump in the numbers of what comes, or as a position (from a heartbeat, or from the ingester's response)
+//! that lies ahead of what came (see `pending gap`).
 //!
-//! Invariants: the position never goes back within a numbering; while it is live, every shard that wants it was told a
+//! Invariants: the position never goes back within a sequence; while it is live, every shard that wants it was told a
 //! state, and what follows is told to those only.
 
 use std::sync::Arc;
 
 use tickwire_wire::{Body, BookState, Channel, GapCause, Record};
 
-use super::answered::Answered;
-use super::suspicion::{SUSPICION_NS, Suspicion};
+use super::pending_gaps::{PENDING_GAP_NS, PendingGaps};
+use super::responded::Response;
 use super::waiting::{Room, Waiting};
 use crate::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update};
 
@@ -35,10 +35,10 @@ pub(crate) enum Ask {
         attempts: u32,
     },
     Asked {
-        /// Tells its answer from those to other questions.
+        /// Tells its response from those to other requests.
         ticket: u64,
         attempts: u32,
-        /// What happened since may not be in the answer.
+        /// What happened since may not be in the response.
         again: bool,
     },
 }
@@ -61,13 +61,13 @@ pub(crate) struct Followed {
     book: BookState,
     /// Event and receive time of what the book contains last.
     book_times: (u64, u64),
-    suspicion: Suspicion,
+    pending_gaps: PendingGaps,
     pub(crate) ask: Ask,
     /// It is not yet known to be up to date after an outage.
     pub(crate) recovering: bool,
     /// Numbers that were lost on the bus.
     pub(crate) lost: u64,
-    /// For which times it stands in the hub's queues: of questions, of suspicions.
+    /// For which times it stands in the hub's queues: of requests, of pending gaps.
     pub(crate) queued: (Option<u64>, Option<u64>),
 }
 
@@ -86,7 +86,7 @@ impl Followed {
             latest: Vec::new(),
             book: BookState::new(),
             book_times: (0, 0),
-            suspicion: Suspicion::default(),
+            pending_gaps: PendingGaps::default(),
             ask: Ask::Due { at: 0, attempts: 0 },
             recovering: false,
             lost: 0,
@@ -104,12 +104,12 @@ impl Followed {
 
     /// Nothing is open: what was passed on is all that there is.
     pub(crate) fn is_settled(&self) -> bool {
-        self.is_live() && self.ask == Ask::No && self.suspicion.is_empty()
+        self.is_live() && self.ask == Ask::No && self.pending_gaps.is_empty()
     }
 
-    /// When a suspicion is to be decided.
+    /// When a pending gap is to be decided.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.suspicion.deadline().filter(|_| self.is_live())
+        self.pending_gaps.deadline().filter(|_| self.is_live())
     }
 
     /// A shard wants it: it is told the state now, or as soon as there is one.
@@ -157,7 +157,7 @@ impl Followed {
         Some(Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, self.sequence, record)))
     }
 
-    /// The ingester's state is needed, and an answer that is on its way may be too old.
+    /// The ingester's state is needed, and a response that is on its way may be too old.
     pub(crate) fn ask_now(&mut self) {
         match &mut self.ask {
             Ask::No => self.ask = Ask::Due { at: 0, attempts: 0 },
@@ -166,7 +166,7 @@ impl Followed {
         }
     }
 
-    /// As [`Followed::ask_now`], and whatever made earlier questions fail is over.
+    /// As [`Followed::ask_now`], and whatever made earlier requests fail is over.
     pub(crate) fn ask_anew(&mut self) {
         self.ask_now();
         if let Ask::Due { at, attempts } = &mut self.ask {
@@ -248,7 +248,7 @@ impl Followed {
         } else {
             self.keep_latest(&update);
         }
-        self.suspicion.settle((self.epoch, self.sequence));
+        self.pending_gaps.settle((self.epoch, self.sequence));
         self.say(Event::Update(update), out);
     }
 
@@ -284,7 +284,7 @@ impl Followed {
         }
     }
 
-    /// Announces that the numbering starts again.
+    /// Announces that the sequence starts again.
     fn renumber(&mut self, epoch: u64, out: &mut Out) {
         let info = Arc::clone(&self.info);
         let gap =
@@ -294,7 +294,7 @@ impl Followed {
         self.sequence = 0;
         self.latest.clear();
         self.book.reset();
-        self.suspicion.settle((epoch, 0));
+        self.pending_gaps.settle((epoch, 0));
     }
 
     /// Announces numbers that were lost on the bus, up to this one.
@@ -305,7 +305,7 @@ impl Followed {
         self.lost += last - self.sequence;
         self.sequence = last;
         self.forget_state();
-        self.suspicion.settle((self.epoch, last));
+        self.pending_gaps.settle((self.epoch, last));
     }
 
     fn resync(&mut self, first: Option<Arc<Update>>) {
@@ -320,23 +320,23 @@ impl Followed {
     /// The followed run says how far the topic is.
     pub(crate) fn on_position(&mut self, epoch: u64, number: u64, now: u64) {
         if epoch != self.epoch || number > self.sequence {
-            self.suspicion.add((epoch, number), now);
+            self.pending_gaps.add((epoch, number), now);
         }
     }
 
     /// Another run is followed from now on: what waits is of the one before, and its state is needed anew.
     pub(crate) fn on_takeover(&mut self) {
-        self.suspicion.clear();
+        self.pending_gaps.clear();
         if let Phase::Syncing(buffer) = &mut self.phase {
             buffer.clear();
         }
         self.ask_anew();
     }
 
-    /// Turns suspicions that stood long enough into losses.
+    /// Turns pending gaps that stood long enough into losses.
     pub(crate) fn on_time(&mut self, now: u64, out: &mut Out) {
         while self.is_live()
-            && let Some((epoch, number)) = self.suspicion.take_due(now)
+            && let Some((epoch, number)) = self.pending_gaps.take_due(now)
         {
             if epoch != self.epoch {
                 self.renumber(epoch, out);
@@ -354,40 +354,40 @@ impl Followed {
         }
     }
 
-    /// The answer of the followed run.
-    pub(crate) fn on_answer(&mut self, answer: Answered, now: u64, out: &mut Out) {
+    /// The response of the followed run.
+    pub(crate) fn on_response(&mut self, response: Response, now: u64, out: &mut Out) {
         let is_again = matches!(self.ask, Ask::Asked { again: true, .. });
         self.ask = if is_again { Ask::Due { at: 0, attempts: 0 } } else { Ask::No };
-        let is_new_epoch = answer.epoch != self.epoch;
-        if !self.is_live() && !is_new_epoch && answer.sequence < self.sequence {
+        let is_new_epoch = response.epoch != self.epoch;
+        if !self.is_live() && !is_new_epoch && response.sequence < self.sequence {
             // From before the loss.
             if !is_again {
-                self.ask = Ask::Due { at: now + SUSPICION_NS, attempts: 0 };
+                self.ask = Ask::Due { at: now + PENDING_GAP_NS, attempts: 0 };
             }
             return;
         }
         if self.is_live() {
             let is_book = self.channel == Channel::Book;
-            if !is_new_epoch && answer.sequence <= self.sequence {
+            if !is_new_epoch && response.sequence <= self.sequence {
                 return;
             }
             if self.channel.is_lossless() || (is_book && !is_new_epoch) {
                 // The records are on their way, or lost.
-                self.on_position(answer.epoch, answer.sequence, now);
+                self.on_position(response.epoch, response.sequence, now);
                 return;
             }
         }
         if self.was_live && is_new_epoch {
-            self.renumber(answer.epoch, out);
+            self.renumber(response.epoch, out);
         }
         if self.was_live && self.channel.is_lossless() {
-            self.catch_up(&answer, out);
+            self.catch_up(&response, out);
         } else {
-            self.load(answer, out);
+            self.load(response, out);
         }
     }
 
-    /// The ingester says that there is no such topic. What was told of it under an older numbering is taken back.
+    /// The ingester says that there is no such topic. What was told of it under an older sequence is taken back.
     pub(crate) fn on_refusal(&mut self, epoch: u64, out: &mut Out) {
         if self.was_live && epoch != self.epoch {
             self.renumber(epoch, out);
@@ -396,21 +396,21 @@ impl Followed {
     }
 
     /// Announces what a lossless channel missed; the last record, where it is a state, is passed on.
-    fn catch_up(&mut self, answer: &Answered, out: &mut Out) {
+    fn catch_up(&mut self, response: &Response, out: &mut Out) {
         let buffer = self.go_live();
-        let mut buffer = buffer.into_iter().filter(|update| update.epoch == answer.epoch).peekable();
-        let states = if self.channel.is_critical() { &answer.records[..] } else { &[] };
+        let mut buffer = buffer.into_iter().filter(|update| update.epoch == response.epoch).peekable();
+        let states = if self.channel.is_critical() { &response.records[..] } else { &[] };
         for record in states {
             while let Some(update) = buffer.next_if(|u| u.last < record.last) {
                 self.append(&update, out);
             }
             self.append(record, out);
         }
-        while let Some(update) = buffer.next_if(|u| u.last <= answer.sequence) {
+        while let Some(update) = buffer.next_if(|u| u.last <= response.sequence) {
             self.append(&update, out);
         }
-        if answer.sequence > self.sequence {
-            self.lose(answer.sequence, out);
+        if response.sequence > self.sequence {
+            self.lose(response.sequence, out);
         }
         self.tell_rest(out);
         for update in buffer {
@@ -419,21 +419,21 @@ impl Followed {
     }
 
     /// Starts from the answered state, then goes on with what came meanwhile.
-    fn load(&mut self, answer: Answered, out: &mut Out) {
+    fn load(&mut self, response: Response, out: &mut Out) {
         let buffer = self.go_live();
         self.was_live = true;
-        self.epoch = answer.epoch;
-        self.sequence = answer.sequence;
+        self.epoch = response.epoch;
+        self.sequence = response.sequence;
         self.latest.clear();
-        self.book = answer.book;
-        for update in &answer.records {
+        self.book = response.book;
+        for update in &response.records {
             if self.channel == Channel::Book {
                 self.book_times = times(update);
             } else {
                 self.keep_latest(update);
             }
         }
-        self.suspicion.settle((self.epoch, self.sequence));
+        self.pending_gaps.settle((self.epoch, self.sequence));
         self.told = 0;
         self.tell_rest(out);
         for update in buffer {

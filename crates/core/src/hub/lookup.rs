@@ -1,4 +1,4 @@
-//! A shard's question for what lies in the bus's history.
+//! A shard's request for what lies in the bus's history.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ pub struct LookUp {
 }
 
 impl LookUp {
-    /// The answer that nothing is to be had.
+    /// The response that nothing is to be had.
     pub fn nothing(&self) -> Event {
-        self.answer(Vec::new(), self.ask.last, 0)
+        self.respond(Vec::new(), self.ask.last, 0)
     }
 
-    /// The answer with what was found of all numbers up to `upto`; `cursor` is for the next question.
-    pub fn answer(&self, updates: Vec<Arc<Update>>, upto: u64, cursor: u64) -> Event {
+    /// The response with what was found of all numbers up to `upto`; `cursor` is for the next request.
+    pub fn respond(&self, updates: Vec<Arc<Update>>, upto: u64, cursor: u64) -> Event {
         Event::Backfill(Arc::new(Backfilled { ticket: self.ask.ticket, updates, upto, cursor }))
     }
 }

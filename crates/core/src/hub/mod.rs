@@ -1,17 +1,17 @@
 //! The bus side of a gateway: which venues and instruments exist, which topics the shards want, what of them was lost.
 //!
-//! [`Hub`] is a state machine: bus events, answers, wishes and the time go in; events for shards and actions on the bus
+//! [`Hub`] is a state machine: bus events, responses, interests and the time go in; events for shards and actions on the bus
 //! come out. The gateway's `hub/run.rs` drives it. Each record is decoded once, here: what cannot be read, or is not what its header says, goes no
 //! further. A turn costs what it touches, however many topics there are.
 
-mod answered;
 mod ask;
 mod claims;
 mod follow;
 mod instruments;
 mod lookup;
+mod pending_gaps;
 mod pieces;
-mod suspicion;
+mod responded;
 mod topics;
 mod venue;
 mod waiting;
@@ -31,7 +31,7 @@ pub use lookup::LookUp;
 pub use pieces::{Fetch, Pieces};
 pub use waiting::BUFFER_MAX;
 
-use crate::vocabulary::{Event, InstrumentInfo, TopicId, Update, VenueIndex, Wish};
+use crate::vocabulary::{Event, InstrumentInfo, TopicId, TopicInterest, Update, VenueIndex};
 use ask::Batch;
 use follow::Followed;
 use instruments::Instruments;
@@ -39,8 +39,8 @@ use topics::Topics;
 use venue::Venue;
 use waiting::Room;
 
-/// Beats come with this token.
-pub const BEATS: u64 = u64::MAX;
+/// Heartbeats come with this token.
+pub const HEARTBEATS: u64 = u64::MAX;
 /// Instrument definitions of all symbols of a venue come with this bit and the venue's index.
 pub const DEFINITIONS: u64 = 1 << 40;
 
@@ -51,13 +51,13 @@ pub enum Action {
     Subscribe(Subject, u64),
     /// Nobody wants this subject any more.
     Unsubscribe(Subject),
-    /// Ask the ingester; the answer comes back with this target.
-    Ask(Subject, pb::Ask, Target),
+    /// Ask the ingester; the response comes back with this target.
+    Ask(Subject, pb::FeedRequest, Target),
     /// Look something up in the bus's history.
     LookUp(LookUp),
 }
 
-/// What a question was about.
+/// What a request was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// With the epoch of the run that is asked.
@@ -133,14 +133,14 @@ pub struct Hub {
     venues: Vec<Venue>,
     instruments: Instruments,
     topics: Topics,
-    /// Questions about topics under way, by their number.
+    /// Requests about topics under way, by their number.
     batches: HashMap<u64, Batch>,
     /// For what waits until the states of topics are known.
     room: Room,
-    /// Questions to be asked.
-    questions: Queue,
-    /// Suspicions to be decided.
-    suspicions: Queue,
+    /// Requests to be asked.
+    requests: Queue,
+    /// Pending gaps to be decided.
+    pending_gap_deadlines: Queue,
     /// Topics in them.
     asking: usize,
     tickets: u64,
@@ -171,14 +171,14 @@ impl Hub {
             topics: Topics::default(),
             batches: HashMap::new(),
             room: Room::new(limits.waiting_bytes),
-            questions: Queue::new(),
-            suspicions: Queue::new(),
+            requests: Queue::new(),
+            pending_gap_deadlines: Queue::new(),
             asking: 0,
             tickets: 0,
             bus_down: None,
             generation: 0,
             counts: HubCounts::default(),
-            actions: vec![Action::Subscribe(Subject::beats_all(), BEATS)],
+            actions: vec![Action::Subscribe(Subject::heartbeats_all(), HEARTBEATS)],
             events: Vec::new(),
             scratch: Vec::new(),
         }
@@ -188,7 +188,7 @@ impl Hub {
     /// the inbox, in nanoseconds since the Unix epoch, as `now` is.
     pub fn on_message(&mut self, token: u64, payload: &[u8], arrived: u64, now: u64) {
         match token {
-            BEATS => self.on_beat(payload, now),
+            HEARTBEATS => self.on_heartbeat(payload, now),
             token if token >= DEFINITIONS => {
                 let venue = VenueIndex((token - DEFINITIONS) as u16);
                 self.on_definitions(venue, payload, arrived, now);
@@ -202,8 +202,8 @@ impl Hub {
         let Some(tokens) = tokens else { return self.recover(None) };
         for token in tokens {
             match token {
-                // Beats are numbered: where more were lost than a position is repeated in, that is seen by the next one.
-                BEATS => {}
+                // Heartbeats are numbered: where more were lost than a position is repeated in, that is seen by the next one.
+                HEARTBEATS => {}
                 token if token >= DEFINITIONS => {
                     if let Some(venue) = self.venues.get_mut((token - DEFINITIONS) as usize) {
                         venue.ask_catalogue_now();
@@ -268,13 +268,13 @@ impl Hub {
             && topic.queued.0 != Some(at)
         {
             topic.queued.0 = Some(at);
-            self.questions.push(Reverse((at, id)));
+            self.requests.push(Reverse((at, id)));
         }
         if let Some(deadline) = topic.deadline()
             && topic.queued.1 != Some(deadline)
         {
             topic.queued.1 = Some(deadline);
-            self.suspicions.push(Reverse((deadline, id)));
+            self.pending_gap_deadlines.push(Reverse((deadline, id)));
         }
         if topic.recovering && topic.is_settled() {
             self.recovered(id);
@@ -351,10 +351,10 @@ impl Hub {
     }
 
     /// A shard wants a topic, or does not want it any more.
-    pub fn on_wish(&mut self, shard: usize, wish: Wish) {
+    pub fn on_interest(&mut self, shard: usize, interest: TopicInterest) {
         let bit = 1 << shard;
-        match wish {
-            Wish::Want(id) => {
+        match interest {
+            TopicInterest::Want(id) => {
                 let Some(slot) = self.instruments.alive_mut(id.instrument_index()) else {
                     let reason = "the instrument ended".into();
                     self.events.push((bit, Event::Unavailable { topic: id, reason, is_unknown: true }));
@@ -377,14 +377,14 @@ impl Hub {
                 }
                 self.note(id);
             }
-            Wish::Backfill(ask) => {
+            TopicInterest::Backfill(ask) => {
                 if let Some(slot) = self.instruments.get(ask.topic.instrument_index()) {
                     let (info, source) = (Arc::clone(&slot.info), slot.source);
                     self.actions.push(Action::LookUp(LookUp { shard, ask, info, source }));
                 }
             }
-            Wish::LetGo(index) => self.instruments.let_go(index, bit),
-            Wish::Drop(id) => {
+            TopicInterest::LetGo(index) => self.instruments.let_go(index, bit),
+            TopicInterest::Drop(id) => {
                 let Some(topic) = self.topics.get_mut(id) else { return };
                 topic.unwant(bit);
                 if topic.shards == 0 {
@@ -409,10 +409,10 @@ impl Hub {
             venue.on_time(now, self.limits.feed_down_ns);
         }
         self.tell_feeds();
-        while let Some(Reverse((at, id))) = self.suspicions.peek().copied()
+        while let Some(Reverse((at, id))) = self.pending_gap_deadlines.peek().copied()
             && at <= now
         {
-            self.suspicions.pop();
+            self.pending_gap_deadlines.pop();
             let Some(topic) = self.topics.get_mut(id) else { continue };
             topic.queued.1.take_if(|queued| *queued == at);
             topic.on_time(now, &mut self.events);
@@ -448,7 +448,7 @@ impl Hub {
 
     /// Topics that stand in line to be asked about, and those of which something is suspected to be lost.
     pub fn queued(&self) -> (usize, usize) {
-        (self.questions.len(), self.suspicions.len())
+        (self.requests.len(), self.pending_gap_deadlines.len())
     }
 
     /// Other limits from now on; what is there beyond them stays.

@@ -1,21 +1,21 @@
-//! Putting together an answer that did not fit into one message of the bus.
+//! Putting together a response that did not fit into one message of the bus.
 
 use prost::Message as _;
 use tickwire_wire::pb;
 
-/// Bytes of one answer, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000 instruments.
+/// Bytes of one response, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000 instruments.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// What is to be done next.
 #[derive(Debug)]
 pub enum Fetch {
-    /// The answer is whole.
-    Whole(pb::Answer),
+    /// The response is whole.
+    Whole(pb::FeedResponse),
     /// This is to be asked; what is answered goes into [`Pieces::take`].
-    Next(pb::Ask),
+    Next(pb::FeedRequest),
 }
 
-/// See the module. One for each question.
+/// See the module. One for each request.
 #[derive(Debug, Default)]
 pub struct Pieces {
     parts: Option<pb::Parts>,
@@ -24,33 +24,37 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Takes what was answered to the question, and then to each [`Fetch::Next`].
+    /// Takes what was answered to the request, and then to each [`Fetch::Next`].
     ///
     /// # Errors
     /// When the ingester refuses a piece, or the pieces are not what was announced.
-    pub fn take(&mut self, answer: pb::Answer) -> Result<Fetch, String> {
+    pub fn take(&mut self, response: pb::FeedResponse) -> Result<Fetch, String> {
         match self.parts {
             None => {
-                let Some(parts) = answer.parts else { return Ok(Fetch::Whole(answer)) };
+                let Some(parts) = response.parts else { return Ok(Fetch::Whole(response)) };
                 if parts.bytes > ANSWER_BYTES_MAX {
-                    return Err(format!("an answer of {} bytes; {ANSWER_BYTES_MAX} are taken", parts.bytes));
+                    return Err(format!(
+                        "an response of {} bytes; {ANSWER_BYTES_MAX} are taken",
+                        parts.bytes
+                    ));
                 }
                 self.parts = Some(parts);
             }
-            Some(_) if !answer.error.is_empty() => return Err(answer.error),
-            Some(_) => self.whole.extend_from_slice(&answer.piece),
+            Some(_) if !response.error.is_empty() => return Err(response.error),
+            Some(_) => self.whole.extend_from_slice(&response.piece),
         }
-        let Some(parts) = self.parts else { return Ok(Fetch::Whole(answer)) };
+        let Some(parts) = self.parts else { return Ok(Fetch::Whole(response)) };
         let length = self.whole.len() as u64;
         if self.next < parts.count && length <= parts.bytes {
-            let question = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index: self.next });
+            let request =
+                pb::feed_request::Request::Part(pb::Part { ticket: parts.ticket, index: self.next });
             self.next += 1;
-            return Ok(Fetch::Next(pb::Ask { question: Some(question) }));
+            return Ok(Fetch::Next(pb::FeedRequest { request: Some(request) }));
         }
         if length != parts.bytes {
-            return Err(format!("an answer of {} bytes came as {length}", parts.bytes));
+            return Err(format!("an response of {} bytes came as {length}", parts.bytes));
         }
-        let whole = pb::Answer::decode(self.whole.as_slice());
-        Ok(Fetch::Whole(whole.map_err(|error| format!("the answer cannot be read: {error}"))?))
+        let whole = pb::FeedResponse::decode(self.whole.as_slice());
+        Ok(Fetch::Whole(whole.map_err(|error| format!("the response cannot be read: {error}"))?))
     }
 }

@@ -1,4 +1,4 @@
-//! Venues: their beats, their catalogues, and what clients are told of their feeds.
+//! Venues: their heartbeats, their catalogues, and what clients are told of their feeds.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use tickwire_wire::Subject;
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Batch, Body, Channel, FeedState, Message, Record, SymbolName, is_venue, pb};
 
-use super::answered::{records, scale_of};
 use super::ask::retry_ns;
 use super::claims::{Claims, Heard};
+use super::responded::{records, scale_of};
 use super::{ALL_SHARDS, Action, DEFINITIONS, Hub};
 use crate::vocabulary::{Ended, Event, FeedStatus, TopicId, VenueIndex};
 
@@ -21,7 +21,7 @@ pub(super) struct Venue {
     pub(super) claims: Claims,
     is_down: bool,
     /// It was not heard since the bus came back.
-    awaits_beat: bool,
+    awaits_heartbeat: bool,
     /// Topics that are not yet known to be up to date after an outage.
     pub(super) recovering: usize,
     catalogue: Catalogue,
@@ -72,7 +72,7 @@ impl Venue {
             name: name.into(),
             claims: Claims::default(),
             is_down: false,
-            awaits_beat: false,
+            awaits_heartbeat: false,
             recovering: 0,
             catalogue: Catalogue::Known,
             revision: 0,
@@ -94,7 +94,7 @@ impl Venue {
     /// The bus came back: the ingester gets its time to be heard again.
     pub(super) fn on_connection(&mut self, now: u64) {
         self.claims.excuse(now);
-        (self.is_down, self.awaits_beat) = (false, true);
+        (self.is_down, self.awaits_heartbeat) = (false, true);
     }
 
     pub(super) fn ask_catalogue_now(&mut self) {
@@ -115,42 +115,42 @@ impl Venue {
 }
 
 impl Hub {
-    pub(super) fn on_beat(&mut self, payload: &[u8], now: u64) {
-        let Ok(beat) = pb::Beat::decode(payload) else {
+    pub(super) fn on_heartbeat(&mut self, payload: &[u8], now: u64) {
+        let Ok(heartbeat) = pb::FeedHeartbeat::decode(payload) else {
             self.counts.malformed += 1;
             return;
         };
-        let Some(at) = self.venue(&beat.venue).filter(|_| beat.epoch != 0) else {
-            self.counts.malformed += u64::from(beat.epoch == 0);
+        let Some(at) = self.venue(&heartbeat.venue).filter(|_| heartbeat.epoch != 0) else {
+            self.counts.malformed += u64::from(heartbeat.epoch == 0);
             return;
         };
         let index = VenueIndex(at as u16);
-        let heard = self.venues[at].claims.hear(&beat, now);
+        let heard = self.venues[at].claims.hear(&heartbeat, now);
         let is_other = self.choose_run(index, now);
         let venue = &mut self.venues[at];
-        if venue.claims.epoch() != beat.epoch {
+        if venue.claims.epoch() != heartbeat.epoch {
             return;
         }
         let is_back = std::mem::take(&mut venue.is_down) && !is_other;
-        venue.awaits_beat = false;
+        venue.awaits_heartbeat = false;
         if is_back || heard == (Heard::Followed { has_missed: true }) {
-            // Its beats were lost, and with them what they said of the ends of topics.
+            // Its heartbeats were lost, and with them what they said of the ends of topics.
             self.recover(Some(index));
         }
         let venue = &mut self.venues[at];
-        let is_complete = venue.listing == Listing::Whole || beat.state() != FeedState::Live;
-        venue.announced = venue.announced.max(beat.catalogue);
+        let is_complete = venue.listing == Listing::Whole || heartbeat.state() != FeedState::Live;
+        venue.announced = venue.announced.max(heartbeat.catalogue);
         let is_due = venue.announced > venue.revision || !is_complete;
         if is_due && matches!(venue.catalogue, Catalogue::Known) {
             // A definition did not come, or the run has only now come to know its instruments.
             venue.ask_catalogue_now();
         }
-        for position in &beat.positions {
+        for position in &heartbeat.positions {
             let Some(instrument) = self.venues[at].numbers.get(&position.instrument).copied() else {
                 // Its definition is on its way, or it ended.
                 continue;
             };
-            if position.epoch != beat.epoch || position.channel() == Channel::Unknown {
+            if position.epoch != heartbeat.epoch || position.channel() == Channel::Unknown {
                 self.counts.malformed += 1;
                 continue;
             }
@@ -225,7 +225,7 @@ impl Hub {
         &mut self,
         index: VenueIndex,
         epoch: u64,
-        answer: Result<pb::Answer, String>,
+        response: Result<pb::FeedResponse, String>,
         now: u64,
     ) {
         let at = usize::from(index.0);
@@ -237,8 +237,8 @@ impl Hub {
             venue.ask_catalogue_now();
             return;
         }
-        let read = answer.and_then(|answer| Ok((records(&answer.frame)?, answer)));
-        let (definitions, answer) = match read {
+        let read = response.and_then(|response| Ok((records(&response.frame)?, response)));
+        let (definitions, response) = match read {
             Ok(read) => read,
             Err(reason) => {
                 if venue.attempts == 0 {
@@ -254,17 +254,17 @@ impl Hub {
             }
         };
         venue.attempts = 0;
-        if answer.catalogue < venue.revision {
+        if response.catalogue < venue.revision {
             // Definitions overtook it.
             venue.ask_catalogue_now();
             return;
         }
-        venue.revision = answer.catalogue;
+        venue.revision = response.catalogue;
         if venue.announced > venue.revision {
             venue.ask_catalogue_now();
         }
         // An ingester that is starting may not know all of its instruments yet: it says so by not being live.
-        let is_complete = answer.state() == FeedState::Live;
+        let is_complete = response.state() == FeedState::Live;
         venue.listing = if is_complete { Listing::Whole } else { Listing::Some };
         let listed: HashSet<_> = definitions.iter().map(|record| record.instrument).collect();
         let named: HashSet<_> = definitions.iter().filter_map(symbol_of).collect();
@@ -448,7 +448,7 @@ impl Hub {
             (FeedState::Down, reason)
         } else if venue.is_down {
             (FeedState::Down, "the ingester is not heard".into())
-        } else if (venue.recovering > 0 || venue.awaits_beat) && said == FeedState::Live {
+        } else if (venue.recovering > 0 || venue.awaits_heartbeat) && said == FeedState::Live {
             (FeedState::Stale, "catching up after an outage".into())
         } else if venue.listing == Listing::Unknown && said == FeedState::Live {
             (FeedState::Stale, "its instruments are not known yet".into())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tickwire_wire::FeedState;
 
 use super::ids::{InstrumentInfo, TopicId, VenueIndex};
+use super::interests::Backfilled;
 use super::update::Update;
-use super::wishes::Backfilled;
 
 /// The state of a venue's feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct FeedStatus {
 pub struct TopicState {
     /// Of which topic.
     pub topic: TopicId,
-    /// Numbering in force.
+    /// Sequence in force.
     pub epoch: u64,
     /// Last number that `records` contain.
     pub sequence: u64,
@@ -60,7 +60,7 @@ pub enum Event {
     /// The next record of a topic.
     Update(Arc<Update>),
     /// An instrument ended: nothing more of it comes, and no new subscription is granted. Answer with
-    /// [`Wish::LetGo`](super::Wish::LetGo) when nobody has it any more.
+    /// [`TopicInterest::LetGo`](super::TopicInterest::LetGo) when nobody has it any more.
     Ended(Arc<Ended>),
     /// A topic that was asked for cannot be had now.
     Unavailable {

@@ -46,6 +46,6 @@ pub struct InstrumentInfo {
     pub venue: VenueIndex,
     /// `venue:SYMBOL`, taken apart.
     pub name: SymbolName,
-    /// Its name and decimals, for the JSON twin and for grants.
+    /// Its name and decimals, for the JSON encoding and for grants.
     pub scale: Scale,
 }

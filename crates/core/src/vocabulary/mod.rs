@@ -2,10 +2,10 @@
 
 mod events;
 mod ids;
+mod interests;
 mod update;
-mod wishes;
 
 pub use events::{Ended, Event, FeedStatus, TopicState};
 pub use ids::{InstrumentInfo, TopicId, VenueIndex};
+pub use interests::{BackfillAsk, Backfilled, TopicInterest};
 pub use update::{Update, gap_record};
-pub use wishes::{BackfillAsk, Backfilled, Wish};

@@ -15,7 +15,7 @@ pub struct Update {
     /// Where it belongs.
     pub topic: TopicId,
     source: Encoding,
-    /// Numbering in force.
+    /// Sequence in force.
     pub epoch: u64,
     /// First number that it stands for.
     pub first: u64,
@@ -149,7 +149,7 @@ impl Update {
         }
     }
 
-    /// A gap. `last` 0 says that the numbering is lost and starts again under `epoch`.
+    /// A gap. `last` 0 says that the sequence is lost and starts again under `epoch`.
     pub fn gap(
         info: Arc<InstrumentInfo>,
         channel: Channel,

@@ -4,7 +4,7 @@ use super::rig::BusEvent;
 use tickwire_wire::{Channel, FeedState, Position};
 
 use super::rig::{Asked, EPOCH, ID, MS, Rig, both, reason, unknown};
-use tickwire_core::hub::{BEATS, DEFINITIONS};
+use tickwire_core::hub::{DEFINITIONS, HEARTBEATS};
 use tickwire_core::vocabulary::VenueIndex;
 
 const CATCHING_UP: &str = "sim Stale catching up after an outage";
@@ -16,10 +16,10 @@ fn a_feed_that_is_not_heard_is_down_and_then_compared() {
     assert!(rig.feeds().is_empty());
     rig.wait(50);
     assert_eq!(rig.feeds(), ["sim Down the ingester is not heard"]);
-    // What the beats said that did not come is not known.
-    rig.beat("sim", EPOCH, &[]);
+    // What the heartbeats said that did not come is not known.
+    rig.heartbeat("sim", EPOCH, &[]);
     assert_eq!(rig.feeds(), [CATCHING_UP]);
-    rig.answer(EPOCH, 6);
+    rig.respond(EPOCH, 6);
     assert_eq!(rig.told(), ["state 6@7 [6]"]);
     assert_eq!(rig.feeds(), ["sim Live"]);
 }
@@ -28,18 +28,18 @@ fn a_feed_that_is_not_heard_is_down_and_then_compared() {
 fn a_feed_is_what_its_ingester_says() {
     let mut rig = Rig::new(Channel::Quote);
     rig.wait_heard(1_000);
-    rig.beat_in(FeedState::Stale, "sim", EPOCH, &[]);
-    rig.beat_in(FeedState::Stale, "sim", EPOCH, &[]);
-    rig.beat("sim", EPOCH - 1, &[]);
+    rig.heartbeat_in(FeedState::Stale, "sim", EPOCH, &[]);
+    rig.heartbeat_in(FeedState::Stale, "sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH - 1, &[]);
     assert_eq!(rig.feeds(), ["sim Stale"], "once, and another ingester has no say");
-    rig.beat("sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH, &[]);
     assert_eq!(rig.feeds(), ["sim Live"]);
 }
 
 #[test]
 fn without_a_bus_all_feeds_are_down_at_once() {
     let mut rig = Rig::new(Channel::Quote);
-    rig.beat("other", EPOCH, &[]);
+    rig.heartbeat("other", EPOCH, &[]);
     rig.feeds();
     rig.hub.on_bus_state(Err(reason("gone")), rig.now);
     assert_eq!(rig.feeds(), ["sim Down gone", "other Down gone"]);
@@ -61,19 +61,19 @@ fn check_outage(channel: Channel, inbox: bool, state_first: bool, expected: &[&s
     }
     rig.hub.on_bus_state(Ok(2), rig.now);
     assert_eq!(rig.feeds(), [CATCHING_UP]);
-    let question = rig.question();
+    let request = rig.request();
     if inbox && state_first {
         rig.bus(back);
     }
-    rig.beat("sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH, &[]);
     assert!(rig.feeds().is_empty(), "heard, but not compared");
-    rig.answer_to(question, EPOCH, 8);
+    rig.respond_to(request, EPOCH, 8);
     if channel.is_lossless() || channel == Channel::Book {
         assert!(rig.feeds().is_empty(), "the records may be on their way");
         rig.wait_heard(300);
         if channel != Channel::Trade {
             assert!(rig.feeds().is_empty(), "the state is not there yet");
-            rig.answer(EPOCH, 8);
+            rig.respond(EPOCH, 8);
         }
     }
     assert_eq!(rig.feeds(), ["sim Live"]);
@@ -101,36 +101,36 @@ fn after_an_outage_a_feed_without_topics_is_live_when_it_is_heard() {
     rig.hub.on_bus_state(Ok(2), rig.now);
     rig.tick();
     assert_eq!(rig.feeds(), [CATCHING_UP]);
-    rig.beat("sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH, &[]);
     assert_eq!(rig.feeds(), ["sim Live"]);
 }
 
 #[test]
-fn an_answer_from_before_the_outage_proves_nothing() {
+fn a_response_from_before_the_outage_proves_nothing() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.lost(Some(u64::from(rig.topic().0)));
-    let question = rig.question();
+    let request = rig.request();
     rig.bus(BusEvent::Reconnected { generation: 2 });
-    rig.beat("sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH, &[]);
     rig.feeds();
-    rig.answer_to(question, EPOCH, 5);
+    rig.respond_to(request, EPOCH, 5);
     assert!(rig.feeds().is_empty());
-    rig.answer(EPOCH, 8);
+    rig.respond(EPOCH, 8);
     assert_eq!((rig.told(), rig.feeds()), (vec!["state 8@7 [8]".to_owned()], vec!["sim Live".to_owned()]));
 }
 
 #[test]
-fn an_outage_ends_the_wait_of_questions_that_failed() {
+fn an_outage_ends_the_wait_of_requests_that_failed() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.lost(Some(u64::from(rig.topic().0)));
     for attempt in 0..6 {
-        let question = rig.question();
-        rig.fail(question, "no answer in time");
+        let request = rig.request();
+        rig.fail(request, "no response in time");
         rig.now += tickwire_core::hub::retry_ns(attempt);
     }
     rig.now -= 2000 * MS;
     rig.bus(BusEvent::Reconnected { generation: 2 });
-    rig.answer(EPOCH, 5);
+    rig.respond(EPOCH, 5);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_loss_of_one_topic_asks_about_it_only() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.channel = Channel::Trade;
     rig.want(0);
-    rig.answer(EPOCH, 5);
+    rig.respond(EPOCH, 5);
     rig.told();
     rig.lost(Some(u64::from(rig.topic().0)));
     rig.hub.ask_due(rig.now);
@@ -155,17 +155,17 @@ fn a_loss_of_unknown_topics_asks_about_all() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.lost(None);
     assert_eq!(rig.feeds(), [CATCHING_UP]);
-    rig.answer(EPOCH, 5);
+    rig.respond(EPOCH, 5);
     assert_eq!(rig.feeds(), ["sim Live"]);
 }
 
 #[test]
-fn so_many_lost_beats_that_a_position_may_be_unknown_ask_about_all() {
+fn so_many_lost_heartbeats_that_a_position_may_be_unknown_ask_about_all() {
     let mut rig = Rig::live(Channel::Quote, 5);
     for lost in 0..4 {
-        rig.lost(Some(BEATS));
-        rig.skip_beats(lost);
-        rig.beat("sim", EPOCH, &[]);
+        rig.lost(Some(HEARTBEATS));
+        rig.skip_heartbeats(lost);
+        rig.heartbeat("sim", EPOCH, &[]);
         rig.tick();
         if lost < 3 {
             assert!(rig.asked().is_empty() && rig.feeds().is_empty(), "{lost} lost");
@@ -187,15 +187,15 @@ fn what_is_broken_and_cannot_be_mended_is_not_live() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.position(EPOCH, 8);
     rig.wait_heard(300);
-    let question = rig.question();
-    rig.fail(question, "no answer in time");
+    let request = rig.request();
+    rig.fail(request, "no response in time");
     assert!(rig.feeds().is_empty(), "once is chance");
     rig.wait_heard(100);
-    let question = rig.question();
-    rig.fail(question, "no answer in time");
+    let request = rig.request();
+    rig.fail(request, "no response in time");
     assert_eq!(rig.feeds(), [CATCHING_UP]);
     rig.wait_heard(200);
-    rig.answer(EPOCH, 8);
+    rig.respond(EPOCH, 8);
     assert_eq!(rig.feeds(), ["sim Live"]);
 }
 
@@ -204,8 +204,8 @@ fn an_instrument_that_is_gone_holds_nothing_up() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.replace(EPOCH + 1);
     assert_eq!(rig.feeds(), ["sim Stale", CATCHING_UP]);
-    let question = rig.question();
-    rig.hub.on_answer(question, Ok(unknown(EPOCH + 1, "unknown symbol")), rig.now);
+    let request = rig.request();
+    rig.hub.on_response(request, Ok(unknown(EPOCH + 1, "unknown symbol")), rig.now);
     assert_eq!(rig.feeds(), ["sim Live"]);
     assert_eq!(
         rig.told(),
@@ -216,7 +216,7 @@ fn an_instrument_that_is_gone_holds_nothing_up() {
     rig.tick();
     assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
     rig.catalogue(EPOCH + 1, &both());
-    rig.answer(EPOCH + 1, 1);
+    rig.respond(EPOCH + 1, 1);
     assert_eq!(rig.told(), ["state 1@8 [1]"]);
 }
 
@@ -226,23 +226,23 @@ fn a_topic_that_is_let_go_holds_nothing_up() {
     rig.replace(EPOCH + 1);
     rig.feeds();
     let topic = rig.topic();
-    rig.hub.on_wish(0, tickwire_core::vocabulary::Wish::Drop(topic));
+    rig.hub.on_interest(0, tickwire_core::vocabulary::TopicInterest::Drop(topic));
     assert_eq!(rig.feeds(), ["sim Live"]);
 }
 
 #[test]
-fn malformed_beats_are_counted_and_harmless() {
+fn malformed_heartbeats_are_counted_and_harmless() {
     let mut rig = Rig::live(Channel::Quote, 5);
     let before = rig.hub.counts.malformed;
-    rig.message(BEATS, b"\xff\xff\xff".to_vec());
-    rig.beat("not a venue!", EPOCH, &[]);
+    rig.message(HEARTBEATS, b"\xff\xff\xff".to_vec());
+    rig.heartbeat("not a venue!", EPOCH, &[]);
     let channel = Channel::Quote as i32;
     let foreign = Position { instrument: ID, channel, epoch: EPOCH + 5, sequence: 1 };
     let unknown = Position { instrument: 9999, channel: 77, epoch: EPOCH, sequence: 1 };
-    rig.beat("sim", EPOCH, &[foreign, unknown]);
+    rig.heartbeat("sim", EPOCH, &[foreign, unknown]);
     assert_eq!(rig.hub.counts.malformed, before + 3);
     for number in 0..10 {
-        rig.beat(&format!("v{number}"), EPOCH, &[]);
+        rig.heartbeat(&format!("v{number}"), EPOCH, &[]);
     }
     assert_eq!(rig.hub.counts.malformed, before + 10, "no more venues than the limit says");
     rig.wait(500);
@@ -255,7 +255,7 @@ fn an_ingester_has_no_say_in_the_instruments_of_another() {
     let mut rig = Rig::live(Channel::Quote, 5);
     let channel = Channel::Quote as i32;
     let position = Position { instrument: ID, channel, epoch: EPOCH + 9, sequence: 70 };
-    rig.beat("other", EPOCH + 9, &[position]);
+    rig.heartbeat("other", EPOCH + 9, &[position]);
     rig.wait(500);
     rig.records(EPOCH, 6, 6);
     assert_eq!(rig.told(), ["6"]);
@@ -269,15 +269,15 @@ fn an_ingester_that_is_replaced_is_followed_whatever_its_epoch() {
         // Killed: it is not heard any more, and the one in its place is.
         for _ in 0..14 {
             rig.now += 50 * MS;
-            rig.beat("sim", next, &[]);
+            rig.heartbeat("sim", next, &[]);
             rig.tick();
             assert_eq!(rig.hub.feeds(rig.now).next().map(|feed| (feed.epoch, feed.rivals)), Some((EPOCH, 1)));
         }
         rig.now += 100 * MS;
-        rig.beat("sim", next, &[]);
+        rig.heartbeat("sim", next, &[]);
         rig.hub.ask_due(rig.now);
         rig.catalogue(next, &both());
-        rig.answer(next, 3);
+        rig.respond(next, 3);
         assert_eq!(rig.told(), [format!("gap ingest 6-0 @{next}"), format!("state 3@{next} [3]")]);
         assert_eq!(rig.feeds(), [CATCHING_UP, "sim Live"]);
         rig.records(EPOCH, 6, 6);
@@ -291,8 +291,8 @@ fn of_two_ingesters_at_a_time_one_is_followed_and_the_other_is_told_of() {
     rig.wait_heard(1_000);
     for step in 0..100 {
         rig.now += 50 * MS;
-        rig.beat("sim", EPOCH, &[]);
-        rig.beat("sim", 3, &[]);
+        rig.heartbeat("sim", EPOCH, &[]);
+        rig.heartbeat("sim", 3, &[]);
         rig.records(3, 70 + step, 70 + step);
         rig.tick();
     }

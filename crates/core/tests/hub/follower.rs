@@ -79,7 +79,7 @@ impl Follower {
         let slot = self.topics.get_mut(&state.topic).expect("told of wanted topics only");
         let position = (state.epoch, state.sequence);
         if let Some(known) = slot {
-            assert_eq!(known.position.0, state.epoch, "a new numbering is announced");
+            assert_eq!(known.position.0, state.epoch, "a new sequence is announced");
             assert!(known.position.1 <= position.1, "{:?} leads back from {:?}", position, known.position);
             if state.topic.channel().is_lossless() {
                 assert_eq!(known.position, position, "a lossless channel does not jump");
@@ -121,7 +121,7 @@ impl Follower {
                 return;
             }
         }
-        assert_eq!(update.epoch, epoch, "a new numbering is announced");
+        assert_eq!(update.epoch, epoch, "a new sequence is announced");
         assert!(update.first <= update.last);
         if keeps_numbers {
             assert_eq!(update.first, sequence + 1, "{channel:?} is told without holes");

@@ -4,7 +4,7 @@ use tickwire_wire::{Body, Channel, Instrument, Record};
 
 use super::rig::{Asked, EPOCH, ID, Rig, body, both, definition, frame_of, limits, record};
 use tickwire_core::hub::{DEFINITIONS, Hub, HubLimits};
-use tickwire_core::vocabulary::{TopicId, VenueIndex, Wish};
+use tickwire_core::vocabulary::{TopicId, TopicInterest, VenueIndex};
 
 /// A definition with a sequence number.
 fn numbered(sequence: u64, definition: Record) -> Record {
@@ -45,16 +45,16 @@ fn an_index_is_used_again_when_every_shard_let_go_of_it() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.define(&ended(2, definition(ID, "sim", "A", 2)));
     rig.define(&definition(ID + 7, "sim", "C", 2));
-    rig.hub.on_wish(0, Wish::LetGo(0));
+    rig.hub.on_interest(0, TopicInterest::LetGo(0));
     rig.define(&definition(ID + 8, "sim", "D", 2));
-    rig.hub.on_wish(1, Wish::LetGo(0));
+    rig.hub.on_interest(1, TopicInterest::LetGo(0));
     // The number of A was given back with the index; a number that is in use is not given out.
     rig.define(&numbered(1, definition(ID, "sim", "E", 2)));
     let infos: Vec<_> = ["C", "D", "E"].map(|symbol| info(&rig, symbol)).to_vec();
     assert_eq!(infos, [(2, ID + 7), (3, ID + 8), (0, ID)]);
     // What of the old one was still on its way is not taken for the new one.
-    rig.hub.on_wish(0, Wish::Want(TopicId::new(0, Channel::Quote)));
-    rig.answer_empty();
+    rig.hub.on_interest(0, TopicInterest::Want(TopicId::new(0, Channel::Quote)));
+    rig.respond_empty();
     rig.told();
     rig.message(
         u64::from(rig.topic().0),
@@ -86,8 +86,8 @@ fn another_scale_is_another_instrument() {
 fn a_number_that_passes_to_another_symbol_carries_no_price_there() {
     // A is followed. Then an ingester with other symbols, which gives the number of A to another one.
     let mut rig = Rig::live(Channel::Quote, 5);
-    rig.last_beat(EPOCH);
-    rig.beat("sim", 3, &[]);
+    rig.last_heartbeat(EPOCH);
+    rig.heartbeat("sim", 3, &[]);
     rig.records(3, 6, 6);
     rig.hub.ask_due(rig.now);
     rig.catalogue(3, &[definition(ID, "sim", "X", 2)]);
@@ -102,8 +102,8 @@ fn a_number_that_passes_to_another_symbol_carries_no_price_there() {
     assert_ne!(info(&rig, "X").1, ID, "sessions know that number as A");
     // What X brings has the number that sessions know it by.
     let x = TopicId::new(info(&rig, "X").0, Channel::Trade);
-    rig.hub.on_wish(0, Wish::Want(x));
-    rig.answer_empty();
+    rig.hub.on_interest(0, TopicInterest::Want(x));
+    rig.respond_empty();
     rig.message(
         u64::from(x.0),
         frame_of(
@@ -128,15 +128,15 @@ fn a_number_that_passes_to_another_symbol_carries_no_price_there() {
 #[test]
 fn the_same_symbols_under_other_numbers_go_on() {
     let mut rig = Rig::live(Channel::Quote, 5);
-    rig.last_beat(EPOCH);
-    rig.beat("sim", 3, &[]);
+    rig.last_heartbeat(EPOCH);
+    rig.heartbeat("sim", 3, &[]);
     rig.hub.ask_due(rig.now);
     // The numbers of A and B are swapped.
     rig.catalogue(3, &[definition(ID + 1, "sim", "A", 2), definition(ID, "sim", "B", 2)]);
     assert!(rig.told().is_empty(), "nothing new for sessions");
-    let target = rig.question();
+    let target = rig.request();
     let records = [record(ID + 1, 2, body(Channel::Quote, 2, true))];
-    rig.hub.on_answer(target, Ok(super::rig::answer(3, 2, &records)), rig.now);
+    rig.hub.on_response(target, Ok(super::rig::response(3, 2, &records)), rig.now);
     let token = u64::from(rig.topic().0);
     rig.message(token, frame_of(ID + 1, Channel::Quote, 3, (3, 3), &[body(Channel::Quote, 3, false)]));
     // A message that says B's number on A's subject is nobody's.
@@ -153,30 +153,30 @@ fn the_same_symbols_under_other_numbers_go_on() {
 #[test]
 fn nothing_of_an_instrument_is_used_before_its_definition() {
     let mut rig = Rig::live(Channel::Quote, 5);
-    rig.last_beat(EPOCH);
-    rig.beat("sim", 3, &[]);
+    rig.last_heartbeat(EPOCH);
+    rig.heartbeat("sim", 3, &[]);
     rig.records(3, 1, 4);
     rig.tick();
     assert!(rig.told().is_empty());
     assert!(rig.asked_topics().is_empty(), "it is asked behind its definition");
     rig.catalogue(3, &both());
-    rig.answer(3, 4);
+    rig.respond(3, 4);
     assert_eq!(rig.told(), ["gap ingest 6-0 @3", "state 4@3 [4]"], "not a loss of the bus");
 }
 
 #[test]
 fn an_ingester_that_is_starting_ends_nothing() {
     let mut rig = Rig::live(Channel::Quote, 5);
-    rig.last_beat(EPOCH);
-    rig.beat_in(tickwire_wire::FeedState::Stale, "sim", 3, &[]);
+    rig.last_heartbeat(EPOCH);
+    rig.heartbeat_in(tickwire_wire::FeedState::Stale, "sim", 3, &[]);
     rig.hub.ask_due(rig.now);
     let mut empty = super::rig::catalogue(3, 0, &[]);
     empty.state = tickwire_wire::FeedState::Stale as i32;
-    rig.hub.on_answer(super::rig::catalogue_of(3), Ok(empty), rig.now);
+    rig.hub.on_response(super::rig::catalogue_of(3), Ok(empty), rig.now);
     assert!(rig.told().is_empty());
     rig.asked();
     // Live, it is asked again, and what it does not list then ended.
-    rig.beat("sim", 3, &[]);
+    rig.heartbeat("sim", 3, &[]);
     rig.tick();
     assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
     rig.catalogue(3, &both()[..1]);
@@ -196,10 +196,10 @@ fn a_catalogue_that_a_definition_overtook_is_not_believed_about_it() {
     rig.define(&ended(2, definition(ID, "sim", "A", 2)));
     rig.told();
     // Taken before both.
-    let answer = super::rig::catalogue(EPOCH, 2, &both());
-    rig.hub.on_answer(super::rig::catalogue_of(EPOCH), Ok(answer), rig.now);
+    let response = super::rig::catalogue(EPOCH, 2, &both());
+    rig.hub.on_response(super::rig::catalogue_of(EPOCH), Ok(response), rig.now);
     assert!(rig.told().is_empty(), "C stays, A does not come back");
-    rig.beat("sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH, &[]);
     rig.tick();
     assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))], "it is compared once more");
 }
@@ -207,12 +207,12 @@ fn a_catalogue_that_a_definition_overtook_is_not_believed_about_it() {
 #[test]
 fn two_venues_with_the_same_numbers_do_not_meet() {
     let mut rig = Rig::live(Channel::Quote, 5);
-    rig.beat("other", EPOCH, &[]);
+    rig.heartbeat("other", EPOCH, &[]);
     rig.tick();
     rig.asked();
     let stranger = definition(ID, "other", "X", 2);
-    let answer = super::rig::catalogue(EPOCH, 1, &[stranger]);
-    rig.hub.on_answer(tickwire_core::hub::Target::Catalogue(VenueIndex(1), EPOCH), Ok(answer), rig.now);
+    let response = super::rig::catalogue(EPOCH, 1, &[stranger]);
+    rig.hub.on_response(tickwire_core::hub::Target::Catalogue(VenueIndex(1), EPOCH), Ok(response), rig.now);
     let told = rig.told();
     assert!(told.len() == 1 && told[0].starts_with("other:X is ") && !told[0].contains(" 101 "), "{told:?}");
     rig.records(EPOCH, 6, 6);
@@ -232,7 +232,7 @@ fn there_is_a_limit_to_instruments_and_ended_ones_make_room() {
         rig.define(&definition(ID + 2 + day, "sim", &name(day + 1), 2));
         for shard in 0..2 {
             for index in 0..3 {
-                rig.hub.on_wish(shard, Wish::LetGo(index));
+                rig.hub.on_interest(shard, TopicInterest::LetGo(index));
             }
         }
     }
@@ -248,11 +248,11 @@ fn name(day: u32) -> String {
 fn a_definition_that_was_lost_is_asked_for() {
     let mut rig = Rig::new(Channel::Quote);
     rig.catalogue += 1;
-    rig.beat("sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH, &[]);
     rig.tick();
     assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
     rig.catalogue(EPOCH, &both());
-    rig.beat("sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH, &[]);
     rig.tick();
     assert!(rig.asked().is_empty(), "once");
 }
@@ -261,7 +261,7 @@ fn a_definition_that_was_lost_is_asked_for() {
 fn a_feed_is_not_live_before_its_instruments_are_known() {
     let mut rig = Rig::of(Hub::new(limits()), Channel::Quote);
     rig.hub.on_bus_state(Ok(1), rig.now);
-    rig.beat("sim", EPOCH, &[]);
+    rig.heartbeat("sim", EPOCH, &[]);
     rig.tick();
     let before = rig.feeds();
     assert!(before.last().is_some_and(|last| last.contains("not known yet")), "{before:?}");

@@ -2,7 +2,7 @@
 
 use tickwire_wire::{Bar, Body, Channel, Encoding};
 
-use super::rig::{EPOCH, ID, MS, Rig, answer, body, frame, gap_body, head, record};
+use super::rig::{EPOCH, ID, MS, Rig, body, frame, gap_body, head, record, response};
 use tickwire_core::hub::BUFFER_MAX;
 
 /// A topic at 5 gets 6, then 9.
@@ -16,9 +16,9 @@ fn check_hole(channel: Channel, expected: &[&str], answered: Option<&[&str]>) {
     match answered {
         None => assert!(rig.asked().is_empty(), "{channel:?}"),
         Some(answered) => {
-            let question = rig.question();
+            let request = rig.request();
             rig.records(EPOCH, 10, 10);
-            rig.answer_to(question, EPOCH, 9);
+            rig.respond_to(request, EPOCH, 9);
             assert_eq!(rig.told(), answered, "{channel:?}");
         }
     }
@@ -36,7 +36,7 @@ fn a_hole_is_announced_or_superseded_or_mended() {
 }
 
 #[test]
-fn a_book_goes_on_with_a_snapshot_without_a_question() {
+fn a_book_goes_on_with_a_snapshot_without_a_request() {
     let mut rig = Rig::live(Channel::Book, 5);
     rig.frame(EPOCH, 8, 8, &[body(Channel::Book, 8, true)]);
     rig.records(EPOCH, 9, 9);
@@ -49,10 +49,10 @@ fn a_book_goes_on_with_a_snapshot_without_a_question() {
 fn a_bar_of_another_interval_is_not_lost() {
     let mut rig = Rig::live(Channel::Bar, 5);
     rig.records(EPOCH, 7, 7);
-    let question = rig.question();
+    let request = rig.request();
     let minute = Body::Bar(Bar { interval: 60, ..Bar::default() });
     let records = [record(ID, 6, minute), record(ID, 7, body(Channel::Bar, 7, true))];
-    rig.hub.on_answer(question, Ok(answer(EPOCH, 7, &records)), rig.now);
+    rig.hub.on_response(request, Ok(response(EPOCH, 7, &records)), rig.now);
     assert_eq!(rig.told(), ["state 7@7 [6, 7]"]);
 }
 
@@ -94,9 +94,9 @@ fn a_broken_book_has_no_state() {
     assert_eq!(rig.told_to(1), ["state 6@7 []"]);
     let mut rig = Rig::new(Channel::Book);
     rig.want(0);
-    let question = rig.question();
+    let request = rig.request();
     let gap = record(ID, 6, gap_body(Channel::Book, 6, 6));
-    rig.hub.on_answer(question, Ok(answer(EPOCH, 6, &[gap])), rig.now);
+    rig.hub.on_response(request, Ok(response(EPOCH, 6, &[gap])), rig.now);
     assert_eq!(rig.told(), ["state 6@7 []"]);
 }
 
@@ -112,7 +112,7 @@ fn check_tail(channel: Channel, at_once: &[&str], answered: Option<&[&str]>) {
     match answered {
         None => assert!(rig.asked().is_empty()),
         Some(answered) => {
-            rig.answer(EPOCH, 8);
+            rig.respond(EPOCH, 8);
             assert_eq!(rig.told(), answered, "{channel:?}");
         }
     }
@@ -159,15 +159,15 @@ fn a_position_that_comes_while_another_is_open_is_not_forgotten() {
 fn a_position_that_comes_before_the_state_is_not_forgotten() {
     let mut rig = Rig::new(Channel::Trade);
     rig.want(0);
-    let question = rig.question();
+    let request = rig.request();
     rig.position(EPOCH, 7);
-    rig.answer_to(question, EPOCH, 6);
+    rig.respond_to(request, EPOCH, 6);
     rig.wait(350);
     assert_eq!(rig.told(), ["state 6@7 []", "gap bus 7-7"]);
 }
 
 #[test]
-fn a_new_numbering_is_told_however_it_is_found() {
+fn a_new_sequence_is_told_however_it_is_found() {
     let next = EPOCH + 1;
     for (channel, expected) in [
         (Channel::Trade, ["gap ingest 6-0 @8", "1"]),
@@ -183,26 +183,26 @@ fn a_new_numbering_is_told_however_it_is_found() {
     let mut rig = Rig::live(Channel::Trade, 5);
     rig.replace(next);
     rig.position(next, 3);
-    rig.answer(next, 3);
+    rig.respond(next, 3);
     rig.wait(300);
     assert_eq!(rig.told(), ["gap ingest 6-0 @8", "gap bus 1-3"], "by a position");
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.replace(next);
-    rig.answer(next, 3);
-    assert_eq!(rig.told(), ["gap ingest 6-0 @8", "state 3@8 [3]"], "by an answer");
+    rig.respond(next, 3);
+    assert_eq!(rig.told(), ["gap ingest 6-0 @8", "state 3@8 [3]"], "by an response");
     let mut rig = Rig::live(Channel::Book, 5);
     rig.replace(next);
-    rig.answer(next, 3);
+    rig.respond(next, 3);
     rig.records(next, 3, 4);
     assert_eq!(rig.told(), ["gap ingest 6-0 @8", "state 3@8 [3]", "4"]);
 }
 
 #[test]
-fn records_that_the_answer_of_a_new_ingester_overtakes_are_not_lost() {
+fn records_that_the_response_of_a_new_ingester_overtakes_are_not_lost() {
     for channel in [Channel::Trade, Channel::Status] {
         let mut rig = Rig::live(channel, 5);
         rig.replace(EPOCH + 1);
-        rig.answer(EPOCH + 1, 2);
+        rig.respond(EPOCH + 1, 2);
         rig.records(EPOCH + 1, 1, 2);
         rig.wait(1000);
         assert_eq!(rig.told(), ["gap ingest 6-0 @8", "1", "2"], "{channel:?}");
@@ -210,31 +210,31 @@ fn records_that_the_answer_of_a_new_ingester_overtakes_are_not_lost() {
 }
 
 #[test]
-fn the_answer_of_an_ingester_that_was_replaced_is_not_believed() {
+fn the_response_of_an_ingester_that_was_replaced_is_not_believed() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.lost(Some(u64::from(rig.topic().0)));
-    let question = rig.question();
+    let request = rig.request();
     rig.replace(EPOCH + 1);
     rig.records(EPOCH + 1, 1, 1);
-    rig.answer_to(question, EPOCH, 9);
+    rig.respond_to(request, EPOCH, 9);
     assert_eq!(rig.told(), ["gap ingest 6-0 @8", "1"]);
-    rig.answer(EPOCH + 1, 1);
+    rig.respond(EPOCH + 1, 1);
     rig.wait(1000);
     assert!(rig.asked().is_empty() && rig.told().is_empty());
 }
 
 #[test]
-fn an_answer_from_before_the_loss_does_not_lead_back() {
+fn a_response_from_before_the_loss_does_not_lead_back() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.lost(Some(u64::from(rig.topic().0)));
-    let question = rig.question();
+    let request = rig.request();
     rig.records(EPOCH, 6, 6);
     rig.position(EPOCH, 8);
     rig.wait(300);
     assert_eq!(rig.told(), ["6", "gap bus 7-8"]);
-    rig.answer_to(question, EPOCH, 5);
+    rig.respond_to(request, EPOCH, 5);
     assert!(rig.told().is_empty());
-    rig.answer(EPOCH, 8);
+    rig.respond(EPOCH, 8);
     assert_eq!(rig.told(), ["state 8@7 [8]"]);
 }
 
@@ -244,11 +244,11 @@ fn a_full_buffer_leads_to_the_right_state() {
     for channel in [Channel::Trade, Channel::Quote, Channel::Book] {
         let mut rig = Rig::new(channel);
         rig.want(0);
-        let question = rig.question();
+        let request = rig.request();
         for number in 1..=end {
             rig.records(EPOCH, number, number);
         }
-        rig.answer_to(question, EPOCH, 2);
+        rig.respond_to(request, EPOCH, 2);
         let told = rig.told();
         let kept = BUFFER_MAX as u64 + 1;
         match channel {
@@ -261,7 +261,7 @@ fn a_full_buffer_leads_to_the_right_state() {
             Channel::Quote => assert_eq!(told[..2], ["state 2@7 [2]", &kept.to_string()]),
             _ => {
                 assert_eq!(told, ["state 2@7 [2]", &format!("gap bus 3-{}", kept - 1)]);
-                rig.answer(EPOCH, end - 1);
+                rig.respond(EPOCH, end - 1);
                 assert_eq!(rig.told(), [format!("state {0}@7 [{0}]", end - 1), end.to_string()]);
             }
         }
@@ -273,16 +273,16 @@ fn a_full_buffer_leads_to_the_right_state() {
 fn the_newest_of_a_critical_channel_arrives_though_a_gap_came_after_it() {
     let mut rig = Rig::live(Channel::Status, 5);
     rig.gap(EPOCH, 7, 7);
-    let question = rig.question();
+    let request = rig.request();
     let newest = record(ID, 6, body(Channel::Status, 6, true));
-    rig.hub.on_answer(question, Ok(answer(EPOCH, 7, std::slice::from_ref(&newest))), rig.now);
+    rig.hub.on_response(request, Ok(response(EPOCH, 7, std::slice::from_ref(&newest))), rig.now);
     assert_eq!(rig.told(), ["6", "gap upstream 7-7"]);
     // The same, with nothing that came after it.
     let mut rig = Rig::live(Channel::Status, 5);
     rig.position(EPOCH, 7);
     rig.wait(300);
-    let question = rig.question();
-    rig.hub.on_answer(question, Ok(answer(EPOCH, 7, &[newest])), rig.now);
+    let request = rig.request();
+    rig.hub.on_response(request, Ok(response(EPOCH, 7, &[newest])), rig.now);
     assert_eq!(rig.told(), ["6", "gap bus 7-7"]);
 }
 
@@ -291,9 +291,9 @@ fn what_was_kept_of_a_critical_channel_is_not_announced_as_lost() {
     let mut rig = Rig::live(Channel::Status, 5);
     rig.position(EPOCH, 6);
     rig.wait(300);
-    let question = rig.question();
+    let request = rig.request();
     rig.records(EPOCH, 7, 8);
-    rig.answer_to(question, EPOCH, 8);
+    rig.respond_to(request, EPOCH, 8);
     assert_eq!(rig.told(), ["gap bus 6-6", "7", "8"]);
 }
 

@@ -1,4 +1,4 @@
-//! The hub without a bus: events, answers, wishes and time go in.
+//! The hub without a bus: events, responses, interests and time go in.
 
 mod feeds;
 mod follower;
@@ -6,6 +6,6 @@ mod instruments;
 mod loss;
 mod model;
 mod property;
-mod questions;
+mod requests;
 mod rig;
 mod starting;

@@ -14,14 +14,14 @@ use super::follower::{Follower, Published};
 use super::property::Op;
 use super::rig::{MS, body, catalogue, frame_bytes, frame_of, gap_body, limits, reason, record};
 use tickwire_core::hub::{Action, Hub, Target};
-use tickwire_core::vocabulary::{Event, TopicId, Wish};
+use tickwire_core::vocabulary::{Event, TopicId, TopicInterest};
 
 /// Channels.
 const COUNT: usize = Channel::COUNT;
 const STEP: u64 = 50 * MS;
-const BEAT: u64 = 500 * MS;
-/// A position is in so many beats.
-const BEATS_PER_POSITION: u8 = 3;
+const HEARTBEAT: u64 = 500 * MS;
+/// A position is in so many heartbeats.
+const HEARTBEATS_PER_POSITION: u8 = 3;
 const SYMBOLS: [&str; 2] = ["A", "B"];
 
 /// One topic at its ingester.
@@ -30,7 +30,7 @@ struct Truth {
     sequence: u64,
     newest: BTreeMap<u64, Record>,
     book: BookState,
-    beats: u8,
+    heartbeats: u8,
 }
 
 /// One run of an ingester.
@@ -43,18 +43,18 @@ struct Run {
     given: u32,
     truths: Vec<Truth>,
     catalogue: u64,
-    beats: u64,
+    heartbeats: u64,
     started: u64,
-    next_beat: u64,
+    next_heartbeat: u64,
 }
 
 #[derive(Debug)]
-struct Question {
+struct Request {
     target: Target,
-    ask: pb::Ask,
+    ask: pb::FeedRequest,
     epoch: u64,
     /// Once the ingester, or the end of the connection, has decided.
-    answer: Option<Result<pb::Answer, String>>,
+    response: Option<Result<pb::FeedResponse, String>>,
 }
 
 pub(crate) struct World {
@@ -68,7 +68,7 @@ pub(crate) struct World {
     inbox: VecDeque<BusEvent>,
     /// Tokens by subject.
     subscribed: HashMap<String, u64>,
-    questions: Vec<Question>,
+    requests: Vec<Request>,
     shards: [Follower; 2],
     /// Where topics of a run stood when the bus last came back, and what a live feed must have reached.
     floors: HashMap<(usize, u64), u64>,
@@ -91,7 +91,7 @@ impl World {
             generation: 1,
             inbox: VecDeque::new(),
             subscribed: HashMap::new(),
-            questions: Vec::new(),
+            requests: Vec::new(),
             shards: Default::default(),
             floors: HashMap::new(),
         };
@@ -114,7 +114,7 @@ impl World {
                 let truth = &mut run.truths[usize::from(topic)];
                 let first = truth.sequence + 1;
                 truth.sequence += u64::from(count);
-                truth.beats = BEATS_PER_POSITION;
+                truth.heartbeats = HEARTBEATS_PER_POSITION;
                 truth.book.reset();
                 if !channel.is_lossless() {
                     truth.newest.clear();
@@ -156,9 +156,9 @@ impl World {
             Op::BreakBus if self.is_up => {
                 self.is_up = false;
                 self.inbox.push_back(BusEvent::Disconnected);
-                for question in &mut self.questions {
-                    if question.answer.is_none() {
-                        question.answer = Some(Err("the bus is down".to_owned()));
+                for request in &mut self.requests {
+                    if request.response.is_none() {
+                        request.response = Some(Err("the bus is down".to_owned()));
                     }
                 }
             }
@@ -185,13 +185,13 @@ impl World {
                     self.settle();
                 }
             }
-            Op::Answer { question } => self.answer(question),
-            Op::Arrive { question, fails } => self.arrive(question, fails),
+            Op::Response { request } => self.respond(request),
+            Op::Arrive { request, fails } => self.arrive(request, fails),
             Op::Pass { steps, fate } => {
                 for _ in 0..steps {
                     self.now += STEP;
                     for at in 0..self.runs.len() {
-                        if self.now >= self.runs[at].next_beat {
+                        if self.now >= self.runs[at].next_heartbeat {
                             self.say(at, false, fate);
                         }
                     }
@@ -206,7 +206,7 @@ impl World {
                 let id = TopicId::new(index, channel);
                 if let Entry::Vacant(entry) = self.shards[at].topics.entry(id) {
                     entry.insert(None);
-                    self.hub.on_wish(at, Wish::Want(id));
+                    self.hub.on_interest(at, TopicInterest::Want(id));
                 }
             }
             Op::Drop { shard, topic } => {
@@ -215,7 +215,7 @@ impl World {
                 let Some(index) = self.shards[at].index_of(SYMBOLS[symbol]) else { return };
                 let id = TopicId::new(index, channel);
                 if self.shards[at].topics.remove(&id).is_some() {
-                    self.hub.on_wish(at, Wish::Drop(id));
+                    self.hub.on_interest(at, TopicInterest::Drop(id));
                 }
             }
         }
@@ -247,9 +247,9 @@ impl World {
             given: 200,
             truths: vec![Truth::default(); 2 * COUNT],
             catalogue: 0,
-            beats: 0,
+            heartbeats: 0,
             started: self.now,
-            next_beat: self.now,
+            next_heartbeat: self.now,
         });
         let run = self.runs.len() as u8 - 1;
         for (symbol, number) in numbers.into_iter().enumerate() {
@@ -265,7 +265,7 @@ impl World {
         run.catalogue += 1;
         let truth = &mut run.truths[symbol * COUNT + Channel::Instrument as usize - 1];
         truth.sequence += 1;
-        truth.beats = BEATS_PER_POSITION;
+        truth.heartbeats = HEARTBEATS_PER_POSITION;
         let sequence = truth.sequence;
         let body = Body::Instrument(Instrument {
             venue: "sim".to_owned(),
@@ -337,7 +337,7 @@ impl World {
             bodies.push((number, body));
         }
         truth.sequence += u64::from(count);
-        truth.beats = BEATS_PER_POSITION;
+        truth.heartbeats = HEARTBEATS_PER_POSITION;
         let last = truth.sequence;
         for (number, body) in &bodies {
             let key = (SYMBOLS[symbol].to_owned(), channel, epoch, instrument, *number);
@@ -375,54 +375,54 @@ impl World {
         }
     }
 
-    /// A run beats.
+    /// A run heartbeats.
     fn say(&mut self, at: usize, last: bool, fate: u8) {
         let (now, run) = (self.now, &mut self.runs[at]);
-        run.next_beat = now + BEAT;
-        run.beats += 1;
+        run.next_heartbeat = now + HEARTBEAT;
+        run.heartbeats += 1;
         let mut positions = Vec::new();
         for number in 0..2 * COUNT as u8 {
             let (symbol, channel) = parts(number);
             let truth = &mut run.truths[usize::from(number)];
-            if truth.beats > 0 {
-                truth.beats -= 1;
+            if truth.heartbeats > 0 {
+                truth.heartbeats -= 1;
                 let (instrument, channel) = (run.numbers[symbol], channel as i32);
                 positions.push(Position { instrument, channel, epoch: run.epoch, sequence: truth.sequence });
             }
         }
-        let beat = pb::Beat {
+        let heartbeat = pb::FeedHeartbeat {
             venue: "sim".to_owned(),
             epoch: run.epoch,
             state: FeedState::Live as i32,
             // Clocks are wrong.
             time: run.epoch,
             positions,
-            number: run.beats,
+            number: run.heartbeats,
             catalogue: run.catalogue,
             uptime_ns: now - run.started,
             last,
-            ..pb::Beat::default()
+            ..pb::FeedHeartbeat::default()
         };
-        if let Some(token) = self.subscribed.get("tw.beat.v1.*").copied() {
-            self.deliver(token, beat.encode_to_vec(), fate);
+        if let Some(token) = self.subscribed.get("tw.heartbeat.v1.*").copied() {
+            self.deliver(token, heartbeat.encode_to_vec(), fate);
         }
     }
 
-    fn answer(&mut self, question: u8) {
-        let open = self.questions.len();
+    fn respond(&mut self, request: u8) {
+        let open = self.requests.len();
         if open == 0 || !self.is_up {
             return;
         }
-        let question = &mut self.questions[usize::from(question) % open];
-        let Some(run) = self.runs.iter().find(|run| run.epoch == question.epoch) else { return };
-        if question.answer.is_some() {
+        let request = &mut self.requests[usize::from(request) % open];
+        let Some(run) = self.runs.iter().find(|run| run.epoch == request.epoch) else { return };
+        if request.response.is_some() {
             return;
         }
-        question.answer = Some(Ok(match &question.ask.question {
-            Some(pb::ask::Question::Snapshots(asked)) => pb::Answer {
+        request.response = Some(Ok(match &request.ask.request {
+            Some(pb::feed_request::Request::Snapshots(asked)) => pb::FeedResponse {
                 epoch: run.epoch,
                 snapshots: asked.topics.iter().map(|topic| run.snapshot(topic)).collect(),
-                ..pb::Answer::default()
+                ..pb::FeedResponse::default()
             },
             _ => {
                 let definitions = (0..2).filter(|symbol| run.numbers[*symbol] > 0);
@@ -436,18 +436,18 @@ impl World {
         }));
     }
 
-    fn arrive(&mut self, question: u8, fails: bool) {
-        let open = self.questions.len();
+    fn arrive(&mut self, request: u8, fails: bool) {
+        let open = self.requests.len();
         if open == 0 {
             return;
         }
-        let at = usize::from(question) % open;
-        if self.questions[at].answer.is_none() && !fails {
+        let at = usize::from(request) % open;
+        if self.requests[at].response.is_none() && !fails {
             return;
         }
-        let question = self.questions.swap_remove(at);
-        let answer = question.answer.filter(|_| !fails).unwrap_or(Err("no answer in time".to_owned()));
-        self.hub.on_answer(question.target, answer, self.now);
+        let request = self.requests.swap_remove(at);
+        let response = request.response.filter(|_| !fails).unwrap_or(Err("no response in time".to_owned()));
+        self.hub.on_response(request.target, response, self.now);
     }
 
     /// Does what the hub wants on the bus, and tells the shards.
@@ -464,15 +464,15 @@ impl World {
                     Action::Ask(subject, ask, target) => {
                         let epoch =
                             subject.to_string().rsplit('.').next().and_then(|epoch| epoch.parse().ok());
-                        let answer = (!self.is_up).then(|| Err("the bus is down".to_owned()));
-                        self.questions.push(Question {
+                        let response = (!self.is_up).then(|| Err("the bus is down".to_owned()));
+                        self.requests.push(Request {
                             target,
                             ask,
                             epoch: epoch.expect("an epoch"),
-                            answer,
+                            response,
                         });
                     }
-                    Action::LookUp(question) => panic!("nobody asked for {question:?}"),
+                    Action::LookUp(request) => panic!("nobody asked for {request:?}"),
                 }
             }
             let events = std::mem::take(&mut self.hub.events);
@@ -484,7 +484,7 @@ impl World {
                     if mask & (1 << at) != 0 {
                         shard.take(&event, &self.published);
                         if let Event::Ended(ended) = &event {
-                            self.hub.on_wish(at, Wish::LetGo(ended.instrument));
+                            self.hub.on_interest(at, TopicInterest::LetGo(ended.instrument));
                         }
                     }
                 }
@@ -533,12 +533,12 @@ impl World {
             self.step(Op::Pass { steps: 1, fate: 0 });
             for _ in 0..4 {
                 self.step(Op::Deliver { count: 255 });
-                for question in (0..self.questions.len() as u8).rev() {
-                    self.step(Op::Answer { question });
+                for request in (0..self.requests.len() as u8).rev() {
+                    self.step(Op::Response { request });
                 }
-                while !self.questions.is_empty() {
-                    self.step(Op::Answer { question: 0 });
-                    self.step(Op::Arrive { question: 0, fails: self.questions[0].answer.is_none() });
+                while !self.requests.is_empty() {
+                    self.step(Op::Response { request: 0 });
+                    self.step(Op::Arrive { request: 0, fails: self.requests[0].response.is_none() });
                 }
             }
         }

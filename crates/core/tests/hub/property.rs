@@ -56,13 +56,13 @@ pub(crate) enum Op {
     Deliver {
         count: u8,
     },
-    /// The ingester takes a question.
-    Answer {
-        question: u8,
+    /// The ingester takes a request.
+    Response {
+        request: u8,
     },
-    /// An answer arrives, or a question runs into its time-out.
+    /// A response arrives, or a request runs into its time-out.
     Arrive {
-        question: u8,
+        request: u8,
         fails: bool,
     },
     Pass {
@@ -102,17 +102,17 @@ fn op(topics: Vec<u8>) -> impl Strategy<Value = Op> {
         2 => Just(Op::MendBus),
         3 => Just(Op::NoticeBus),
         8 => (1..12_u8).prop_map(|count| Op::Deliver { count }),
-        8 => any::<u8>().prop_map(|question| Op::Answer { question }),
+        8 => any::<u8>().prop_map(|request| Op::Response { request }),
         8 => (any::<u8>(), prop::bool::weighted(0.15))
-            .prop_map(|(question, fails)| Op::Arrive { question, fails }),
+            .prop_map(|(request, fails)| Op::Arrive { request, fails }),
         6 => (1..12_u8, any::<u8>()).prop_map(|(steps, fate)| Op::Pass { steps, fate }),
         5 => (0..2_u8, topic.clone()).prop_map(|(shard, topic)| Op::Want { shard, topic }),
         1 => (0..2_u8, topic).prop_map(|(shard, topic)| Op::Drop { shard, topic }),
     ]
 }
 
-/// How long a working bus takes to bring everything up to date: the longest pause between two questions, the time in
-/// which an ingester that was lost is heard again, and a suspicion.
+/// How long a working bus takes to bring everything up to date: the longest pause between two requests, the time in
+/// which an ingester that was lost is heard again, and a pending gap.
 const CONVERGENCE_MS: u64 = 5_000 + 1_500 + 1_000;
 
 proptest! {

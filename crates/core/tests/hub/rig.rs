@@ -10,8 +10,8 @@ use tickwire_wire::{
     Position, Quote, Record, Scale, Stat, Status, Trade, TradingState, encode_message, pb,
 };
 
-use tickwire_core::hub::{Action, BEATS, DEFINITIONS, Hub, HubLimits, Target};
-use tickwire_core::vocabulary::{Event, TopicId, VenueIndex, Wish};
+use tickwire_core::hub::{Action, DEFINITIONS, HEARTBEATS, Hub, HubLimits, Target};
+use tickwire_core::vocabulary::{Event, TopicId, TopicInterest, VenueIndex};
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const EPOCH: u64 = 7;
@@ -64,12 +64,12 @@ pub(crate) struct Rig {
     pub(crate) channel: Channel,
     told: [Vec<String>; 2],
     feeds: Vec<String>,
-    beats: u64,
+    heartbeats: u64,
     /// Changes of the catalogue that the ingester made.
     pub(crate) catalogue: u64,
 }
 
-/// A question that the hub asks.
+/// A request that the hub asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Catalogue(VenueIndex),
@@ -86,7 +86,7 @@ impl Rig {
     pub(crate) fn new(channel: Channel) -> Self {
         let mut rig = Self::of(Hub::new(limits()), channel);
         rig.hub.on_bus_state(Ok(1), rig.now);
-        rig.beat("sim", EPOCH, &[]);
+        rig.heartbeat("sim", EPOCH, &[]);
         rig.tick();
         assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
         rig.catalogue(EPOCH, &both());
@@ -97,7 +97,7 @@ impl Rig {
 
     pub(crate) fn of(hub: Hub, channel: Channel) -> Self {
         let (told, feeds) = Default::default();
-        Self { hub, now: 1_000_000 * MS, channel, told, feeds, beats: 0, catalogue: 2 }
+        Self { hub, now: 1_000_000 * MS, channel, told, feeds, heartbeats: 0, catalogue: 2 }
     }
 
     /// With the topic of `sim:A` live at a number.
@@ -105,7 +105,7 @@ impl Rig {
         let mut rig = Self::new(channel);
         rig.want(0);
         rig.tick();
-        rig.answer(EPOCH, sequence);
+        rig.respond(EPOCH, sequence);
         rig.forget();
         assert!(rig.asked().is_empty());
         rig
@@ -116,7 +116,7 @@ impl Rig {
     }
 
     pub(crate) fn want(&mut self, shard: usize) {
-        self.hub.on_wish(shard, Wish::Want(self.topic()));
+        self.hub.on_interest(shard, TopicInterest::Want(self.topic()));
     }
 
     pub(crate) fn tick(&mut self) {
@@ -131,11 +131,11 @@ impl Rig {
         }
     }
 
-    /// As [`Rig::wait`], while the ingester beats.
+    /// As [`Rig::wait`], while the ingester heartbeats.
     pub(crate) fn wait_heard(&mut self, ms: u64) {
         for _ in 0..ms / 50 {
             self.now += 50 * MS;
-            self.beat("sim", EPOCH, &[]);
+            self.heartbeat("sim", EPOCH, &[]);
             self.tick();
         }
     }
@@ -168,55 +168,55 @@ impl Rig {
         self.message(u64::from(self.topic().0), payload);
     }
 
-    pub(crate) fn beat(&mut self, venue: &str, epoch: u64, positions: &[Position]) {
-        self.beat_in(FeedState::Live, venue, epoch, positions);
+    pub(crate) fn heartbeat(&mut self, venue: &str, epoch: u64, positions: &[Position]) {
+        self.heartbeat_in(FeedState::Live, venue, epoch, positions);
     }
 
-    pub(crate) fn beat_in(&mut self, state: FeedState, venue: &str, epoch: u64, positions: &[Position]) {
+    pub(crate) fn heartbeat_in(&mut self, state: FeedState, venue: &str, epoch: u64, positions: &[Position]) {
         self.say(venue, epoch, state, positions, false);
     }
 
-    /// So many beats did not come.
-    pub(crate) fn skip_beats(&mut self, count: u64) {
-        self.beats += count;
+    /// So many heartbeats did not come.
+    pub(crate) fn skip_heartbeats(&mut self, count: u64) {
+        self.heartbeats += count;
     }
 
     /// The last word of a run.
-    pub(crate) fn last_beat(&mut self, epoch: u64) {
+    pub(crate) fn last_heartbeat(&mut self, epoch: u64) {
         self.say("sim", epoch, FeedState::Stale, &[], true);
     }
 
     fn say(&mut self, venue: &str, epoch: u64, state: FeedState, positions: &[Position], last: bool) {
-        self.beats += 1;
-        let beat = pb::Beat {
+        self.heartbeats += 1;
+        let heartbeat = pb::FeedHeartbeat {
             venue: venue.to_owned(),
             epoch,
             state: state as i32,
             time: self.now,
             positions: positions.to_vec(),
-            number: self.beats,
+            number: self.heartbeats,
             catalogue: self.catalogue,
             last,
-            ..pb::Beat::default()
+            ..pb::FeedHeartbeat::default()
         };
-        self.message(BEATS, beat.encode_to_vec());
+        self.message(HEARTBEATS, heartbeat.encode_to_vec());
     }
 
     /// Another run takes over in good order, with the same instruments under the same numbers.
     pub(crate) fn replace(&mut self, epoch: u64) {
-        self.last_beat(EPOCH);
-        self.beat("sim", epoch, &[]);
+        self.last_heartbeat(EPOCH);
+        self.heartbeat("sim", epoch, &[]);
         self.hub.ask_due(self.now);
         self.catalogue(epoch, &both());
     }
 
-    /// A beat that says where the topic is.
+    /// A heartbeat that says where the topic is.
     pub(crate) fn position(&mut self, epoch: u64, sequence: u64) {
         let channel = self.channel as i32;
-        self.beat("sim", epoch, &[Position { instrument: ID, channel, epoch, sequence }]);
+        self.heartbeat("sim", epoch, &[Position { instrument: ID, channel, epoch, sequence }]);
     }
 
-    /// Questions since the last look.
+    /// Requests since the last look.
     pub(crate) fn asked(&mut self) -> Vec<Asked> {
         let actions = std::mem::take(&mut self.hub.actions).into_iter();
         let asked = actions.filter_map(|action| match action {
@@ -230,7 +230,7 @@ impl Rig {
         asked.collect()
     }
 
-    /// Questions about topics since the last look.
+    /// Requests about topics since the last look.
     pub(crate) fn asked_topics(&mut self) -> Vec<Target> {
         let asked = self.asked().into_iter();
         asked
@@ -238,48 +238,48 @@ impl Rig {
             .collect()
     }
 
-    /// The one question about the topic.
+    /// The one request about the topic.
     #[track_caller]
-    pub(crate) fn question(&mut self) -> Target {
+    pub(crate) fn request(&mut self) -> Target {
         self.hub.ask_due(self.now);
         let asked = self.asked_topics();
-        let [target] = asked[..] else { panic!("one question was expected: {asked:?}") };
+        let [target] = asked[..] else { panic!("one request was expected: {asked:?}") };
         target
     }
 
-    /// Answers the one question with the state after a number.
+    /// Answers the one request with the state after a number.
     #[track_caller]
-    pub(crate) fn answer(&mut self, epoch: u64, sequence: u64) {
-        let target = self.question();
-        self.answer_to(target, epoch, sequence);
+    pub(crate) fn respond(&mut self, epoch: u64, sequence: u64) {
+        let target = self.request();
+        self.respond_to(target, epoch, sequence);
     }
 
-    pub(crate) fn answer_to(&mut self, target: Target, epoch: u64, sequence: u64) {
+    pub(crate) fn respond_to(&mut self, target: Target, epoch: u64, sequence: u64) {
         let body = body(self.channel, sequence, true);
         let is_empty = sequence == 0 || self.channel == Channel::Trade;
         let records = if is_empty { Vec::new() } else { vec![record(ID, sequence, body)] };
-        let Target::Topics(batch, _) = target else { panic!("a question about topics") };
-        let mut answer = answer(epoch, sequence, &records);
+        let Target::Topics(batch, _) = target else { panic!("a request about topics") };
+        let mut response = response(epoch, sequence, &records);
         let topics = self.hub.asked(batch).count().max(1);
-        answer.snapshots = vec![answer.snapshots[0].clone(); topics];
-        self.hub.on_answer(target, Ok(answer), self.now);
+        response.snapshots = vec![response.snapshots[0].clone(); topics];
+        self.hub.on_response(target, Ok(response), self.now);
     }
 
-    /// Answers the one question: nothing happened yet.
+    /// Answers the one request: nothing happened yet.
     #[track_caller]
-    pub(crate) fn answer_empty(&mut self) {
-        let target = self.question();
-        let Target::Topics(_, epoch) = target else { panic!("a question about topics") };
-        self.hub.on_answer(target, Ok(answer(epoch, 0, &[])), self.now);
+    pub(crate) fn respond_empty(&mut self) {
+        let target = self.request();
+        let Target::Topics(_, epoch) = target else { panic!("a request about topics") };
+        self.hub.on_response(target, Ok(response(epoch, 0, &[])), self.now);
     }
 
     pub(crate) fn fail(&mut self, target: Target, reason: &str) {
-        self.hub.on_answer(target, Err(reason.to_owned()), self.now);
+        self.hub.on_response(target, Err(reason.to_owned()), self.now);
     }
 
     pub(crate) fn catalogue(&mut self, epoch: u64, definitions: &[Record]) {
-        let answer = catalogue(epoch, self.catalogue, definitions);
-        self.hub.on_answer(catalogue_of(epoch), Ok(answer), self.now);
+        let response = catalogue(epoch, self.catalogue, definitions);
+        self.hub.on_response(catalogue_of(epoch), Ok(response), self.now);
     }
 
     pub(crate) fn define(&mut self, definition: &Record) {
@@ -367,7 +367,7 @@ pub(crate) fn brief(event: &Event) -> String {
             let again = if ended.may_retry { ", and is there anew" } else { "" };
             format!("{} ended: {}{again}", ended.instrument, ended.reason)
         }
-        Event::Backfill(answer) => format!("backfill {}", answer.ticket),
+        Event::Backfill(response) => format!("backfill {}", response.ticket),
         Event::Feed(feed) => format!("{:?}", feed.state),
     }
 }
@@ -458,25 +458,25 @@ pub(crate) fn frame_bytes(records: &[Record]) -> Vec<u8> {
 }
 
 /// The state of one topic.
-pub(crate) fn answer(epoch: u64, sequence: u64, records: &[Record]) -> pb::Answer {
+pub(crate) fn response(epoch: u64, sequence: u64, records: &[Record]) -> pb::FeedResponse {
     let snapshot = pb::Snapshot { sequence, frame: frame_bytes(records), ..pb::Snapshot::default() };
     let state = FeedState::Live as i32;
-    pb::Answer { epoch, state, snapshots: vec![snapshot], ..pb::Answer::default() }
+    pb::FeedResponse { epoch, state, snapshots: vec![snapshot], ..pb::FeedResponse::default() }
 }
 
-pub(crate) fn catalogue(epoch: u64, catalogue: u64, definitions: &[Record]) -> pb::Answer {
+pub(crate) fn catalogue(epoch: u64, catalogue: u64, definitions: &[Record]) -> pb::FeedResponse {
     let (frame, state) = (frame_bytes(definitions), FeedState::Live as i32);
-    pb::Answer { epoch, frame, catalogue, state, ..pb::Answer::default() }
+    pb::FeedResponse { epoch, frame, catalogue, state, ..pb::FeedResponse::default() }
 }
 
 /// That there is no such topic.
-pub(crate) fn unknown(epoch: u64, error: &str) -> pb::Answer {
+pub(crate) fn unknown(epoch: u64, error: &str) -> pb::FeedResponse {
     let snapshot = pb::Snapshot { error: error.to_owned(), is_unknown: true, ..pb::Snapshot::default() };
-    pb::Answer { epoch, snapshots: vec![snapshot], ..pb::Answer::default() }
+    pb::FeedResponse { epoch, snapshots: vec![snapshot], ..pb::FeedResponse::default() }
 }
 
-pub(crate) fn refusal(epoch: u64, error: &str) -> pb::Answer {
-    pb::Answer { epoch, error: error.to_owned(), ..pb::Answer::default() }
+pub(crate) fn refusal(epoch: u64, error: &str) -> pb::FeedResponse {
+    pb::FeedResponse { epoch, error: error.to_owned(), ..pb::FeedResponse::default() }
 }
 
 /// Of an outage.

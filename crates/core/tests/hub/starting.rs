@@ -4,24 +4,24 @@ use tickwire_wire::Channel;
 
 use super::rig::{EPOCH, Rig, limits};
 use tickwire_core::hub::HubLimits;
-use tickwire_core::vocabulary::Wish;
+use tickwire_core::vocabulary::TopicInterest;
 
-/// Records that came before the answer (to 9), an answer that contains some of them, and records after it.
+/// Records that came before the response (to 9), a response that contains some of them, and records after it.
 #[track_caller]
 fn check_first(channel: Channel, answered: u64, expected: &[&str]) {
     let mut rig = Rig::new(channel);
     rig.want(0);
-    let question = rig.question();
+    let request = rig.request();
     rig.records(EPOCH, 7, 9);
     assert!(rig.told().is_empty(), "nothing is told before the state is known");
-    rig.answer_to(question, EPOCH, answered);
+    rig.respond_to(request, EPOCH, answered);
     rig.records(EPOCH, 10, 10);
     assert_eq!(rig.told(), expected, "{channel:?}");
     assert!(rig.asked().is_empty());
 }
 
 #[test]
-fn what_came_before_the_answer_is_neither_lost_nor_told_twice() {
+fn what_came_before_the_response_is_neither_lost_nor_told_twice() {
     check_first(Channel::Trade, 8, &["state 8@7 []", "9", "10"]);
     check_first(Channel::Trade, 9, &["state 9@7 []", "10"]);
     check_first(Channel::Trade, 6, &["state 6@7 []", "7", "8", "9", "10"]);
@@ -54,9 +54,9 @@ fn a_shard_that_comes_while_the_state_is_broken_gets_it_when_it_is_mended() {
     let mut rig = Rig::live(Channel::Status, 5);
     rig.position(EPOCH, 8);
     rig.wait(300);
-    let question = rig.question();
+    let request = rig.request();
     rig.want(1);
-    rig.answer_to(question, EPOCH, 8);
+    rig.respond_to(request, EPOCH, 8);
     assert_eq!(rig.told_to(0), ["gap bus 6-7", "8"]);
     assert_eq!(rig.told_to(1), ["state 8@7 [8]"]);
 }
@@ -67,27 +67,27 @@ fn a_topic_is_let_go_when_no_shard_wants_it() {
     rig.want(1);
     rig.told_to(1);
     let topic = rig.topic();
-    rig.hub.on_wish(0, Wish::Drop(topic));
+    rig.hub.on_interest(0, TopicInterest::Drop(topic));
     rig.records(EPOCH, 6, 6);
     assert_eq!((rig.told_to(0), rig.told_to(1)), (vec![], vec!["6".to_owned()]));
-    rig.hub.on_wish(1, Wish::Drop(topic));
+    rig.hub.on_interest(1, TopicInterest::Drop(topic));
     assert_eq!(rig.hub.topics(), 0);
     rig.records(EPOCH, 7, 7);
     assert!(rig.hub.events.is_empty());
 }
 
 #[test]
-fn an_answer_to_a_topic_that_was_let_go_is_no_answer_to_the_next_one() {
+fn a_response_to_a_topic_that_was_let_go_is_no_response_to_the_next_one() {
     let mut rig = Rig::new(Channel::Trade);
     rig.want(0);
-    let old = rig.question();
+    let old = rig.request();
     let topic = rig.topic();
-    rig.hub.on_wish(0, Wish::Drop(topic));
+    rig.hub.on_interest(0, TopicInterest::Drop(topic));
     rig.want(0);
-    let new = rig.question();
-    rig.answer_to(old, EPOCH, 3);
+    let new = rig.request();
+    rig.respond_to(old, EPOCH, 3);
     assert!(rig.told().is_empty(), "3 may be from before the subscription");
-    rig.answer_to(new, EPOCH, 5);
+    rig.respond_to(new, EPOCH, 5);
     assert_eq!(rig.told(), ["state 5@7 []"]);
 }
 

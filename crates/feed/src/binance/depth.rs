@@ -11,9 +11,9 @@ use crate::adapter::Levels;
 
 /// Changes kept while there is no snapshot: 100 s at ten a second, and 10 s at the most that the futures send.
 pub(crate) const PENDING_MAX: usize = 1_024;
-/// A snapshot that contains what is received so long after it, in nanoseconds, is of another numbering.
+/// A snapshot that contains what is received so long after it, in nanoseconds, is of another sequence.
 const AHEAD_MAX: u64 = 10_000_000_000;
-/// Snapshots older than the book that follow each other, without a change between them, and are a new numbering.
+/// Snapshots older than the book that follow each other, without a change between them, and are a new sequence.
 const OLDER_MAX: u32 = 3;
 
 /// One message of the depth stream.
@@ -69,7 +69,7 @@ pub(crate) enum Joined {
 pub(crate) struct DepthSync {
     state: State,
     pending: VecDeque<Depth>,
-    /// The last snapshot that was of no use: a new numbering may have begun with it.
+    /// The last snapshot that was of no use: a new sequence may have begun with it.
     spare: Option<Snapshot>,
     /// Ids of snapshots older than the book: the last one, and how many followed each other.
     older: (u64, u32),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_of_another_numbering_does_not_freeze_the_book() {
+    fn a_snapshot_of_another_sequence_does_not_freeze_the_book() {
         let mut sync = DepthSync::default();
         let late = |n, receive_time| Depth { receive_time, ..depth(n, n, None) };
         assert!(matches!(sync.snapshot(Market::Spot, snapshot(1_000_000, 0)), Joined::Book(..)));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_numbering_begins_with_the_snapshot_that_came_with_it() {
+    fn a_new_sequence_begins_with_the_snapshot_that_came_with_it() {
         let changes = || vec![depth(6, 6, None), depth(7, 7, None), depth(8, 8, None)];
         let old_book = || {
             let mut sync = DepthSync::default();
@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(sync.snapshot(Market::Spot, snapshot(5, 4)), Joined::Older);
         let joined = Joined::Book(snapshot(5, 4), changes());
         assert_eq!(sync.restart(Market::Spot, changes(), 3), (true, Some(joined)));
-        // Of the numbering before, or received before it ended: not believed.
+        // Of the sequence before, or received before it ended: not believed.
         for (last_update, receive_time) in [(800, 4), (5, 2)] {
             let mut sync = old_book();
             sync.snapshot(Market::Spot, snapshot(last_update, receive_time));

@@ -23,8 +23,8 @@ pub(crate) enum Message<'a> {
     Info(InfoText<'a>),
     /// Nobody here has a use for it: its kind.
     Other(Cow<'a, str>),
-    /// The answer to a subscription.
-    Answer,
+    /// The response to a subscription.
+    Response,
 }
 
 pub(crate) struct TradeText<'a> {
@@ -244,16 +244,16 @@ fn rest<'a>(
     }
     // The venue's API over WebSocket answers so.
     if let Some(result) = fields.result.map(RawValue::get).filter(|result| result.starts_with('{')) {
-        let answer: Fields = serde_json::from_str(result)?;
-        if kind_of_fields(&answer).is_some() {
-            return message(&answer, None);
+        let response: Fields = serde_json::from_str(result)?;
+        if kind_of_fields(&response).is_some() {
+            return message(&response, None);
         }
     }
     if let Some(error) = fields.error.or(fields.error_text) {
         return Err(NormalizeError::Venue(clip(error.get())));
     }
     if fields.id.is_some() {
-        return Ok((Message::Answer, Hint::None));
+        return Ok((Message::Response, Hint::None));
     }
     Err(NormalizeError::Foreign)
 }
@@ -293,7 +293,7 @@ impl Message<'_> {
             Self::Mark(text) => &text.symbol,
             Self::Depth(text) => &text.symbol,
             Self::Snapshot(text) => text.symbol.as_deref().unwrap_or_default(),
-            Self::Info(_) | Self::Other(_) | Self::Answer => "",
+            Self::Info(_) | Self::Other(_) | Self::Response => "",
         }
     }
 }

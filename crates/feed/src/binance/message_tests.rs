@@ -13,7 +13,7 @@ fn check(text: &str, expected: &str, expected_hint: Hint) {
             Message::Snapshot(_) => "snapshot",
             Message::Info(_) => "info",
             Message::Other(kind) => kind,
-            Message::Answer => "answer",
+            Message::Response => "response",
         };
         found.push(format!("{name} {}", message.symbol()).trim_end().to_owned());
         assert_eq!(hint, expected_hint, "{text}");
@@ -67,7 +67,7 @@ fn a_message_is_known_by_what_it_says() {
     check(r#"{"symbols":[],"futuresType":"U_MARGINED"}"#, "info", Usual(Market::Usdm));
     check(r#"{"stream":"ab@kline_1m","data":{"e":"kline"}}"#, "kline", None);
     check(r#"{"stream":"ab@kline_1m","data":{}}"#, "kline_1m", None);
-    check(r#"{"result":null,"id":1}"#, "answer", None);
+    check(r#"{"result":null,"id":1}"#, "response", None);
     check("[]", "", None);
 }
 

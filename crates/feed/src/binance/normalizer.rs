@@ -10,8 +10,8 @@ use super::info::InfoText;
 use super::message::{DepthText, Hint, MarkText, Message, SnapshotText, TickerText, TradeText, read};
 use super::notes::{Counts, Notes};
 use super::number::clip;
-use super::numbering::Mark;
 use super::parse::NormalizeError;
+use super::sequence::Mark;
 use super::stamp::Stamp;
 use super::symbol::Symbol;
 use crate::adapter::{FeedEvent, MarketBody};
@@ -114,7 +114,7 @@ impl Normalizer {
                 self.info(receive_time, &text, events);
                 Ok(())
             }
-            Message::Other(_) | Message::Answer => Ok(()),
+            Message::Other(_) | Message::Response => Ok(()),
         })
     }
 
@@ -123,7 +123,7 @@ impl Normalizer {
         index.ok_or_else(|| NormalizeError::UnknownSymbol(clip(name)))
     }
 
-    /// The time of an event, and what its numbering goes by.
+    /// The time of an event, and what its sequence goes by.
     fn times(&mut self, stamp: Stamp, id: u64, receive_time: u64) -> (u64, Mark) {
         if stamp == Stamp::Odd {
             let words = || {

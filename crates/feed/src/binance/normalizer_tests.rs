@@ -389,7 +389,7 @@ fn a_book_that_waits_is_told_until_it_is_there() {
 }
 
 #[test]
-fn a_numbering_that_starts_again_is_a_gap_and_then_the_new_one() {
+fn a_sequence_that_starts_again_is_a_gap_and_then_the_new_one() {
     let late = |text: String, second: u64| {
         let time =
             |text: String, from: u64| text.replace(&from.to_string(), &(from + second * 1_000).to_string());
@@ -410,12 +410,12 @@ fn a_numbering_that_starts_again_is_a_gap_and_then_the_new_one() {
         events.iter().map(name).collect()
     };
     assert_eq!(ids(&others), ["7", "8", "None", "1", "2", "Some(1)", "4"]);
-    assert_eq!(normalizer.counts().new_numberings, 1);
+    assert_eq!(normalizer.counts().new_sequences, 1);
     // Quotes of spot have no time: the distance tells.
     let quotes: Vec<_> = [5_000, 5_001, 3, 5, 6].map(|id| ticker(id, "2", "")).into();
     let (_, _, others) = played(&quotes.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ids(&others), ["Quote(Quo", "Quote(Quo", "None", "Quote(Quo", "Quote(Quo", "Quote(Quo"]);
-    // The book goes on from the snapshot that came with the new numbering.
+    // The book goes on from the snapshot that came with the new sequence.
     let change = |n: u64, second| late(depth(&format!("{n}-{n}"), NO_LEVELS), second);
     let messages = [
         SNAPSHOT.replace("10,", "900,"),

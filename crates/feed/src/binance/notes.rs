@@ -3,8 +3,8 @@
 /// Counts since a normalizer was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Numberings of the venue that began anew, each told as a gap.
-    pub new_numberings: u64,
+    /// Sequences of the venue that began anew, each told as a gap.
+    pub new_sequences: u64,
     /// Snapshots that helped no book: too old for it.
     pub unused_snapshots: u64,
     /// Times of the venue that were none; the receive time stands for them.

@@ -149,7 +149,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) server_time: Option<&'a RawValue>,
     #[serde(borrow, rename = "futuresType")]
     pub(crate) futures_type: Option<&'a RawValue>,
-    /// The answer to a subscription or a question.
+    /// The response to a subscription or a request.
     #[serde(borrow)]
     pub(crate) id: Option<&'a RawValue>,
     #[serde(borrow)]

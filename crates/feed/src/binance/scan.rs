@@ -89,7 +89,7 @@ impl Scan {
                     *self.unused.entry(super::number::clip(&kind)).or_default() += 1;
                 }
             }
-            Message::Answer => {}
+            Message::Response => {}
         }
     }
 

@@ -5,8 +5,8 @@ use tickwire_wire::{Channel, Instrument, Status};
 use super::Market;
 use super::depth::{Depth, DepthSync, Joined, Snapshot, Verdict};
 use super::notes::Notes;
-use super::numbering::{Mark, Numbering, Order};
 use super::parse::Decimals;
+use super::sequence::{Mark, Order, Sequence};
 use super::status::StatusBoard;
 use crate::adapter::{FeedEvent, MarketBody, MarketEvent};
 
@@ -21,9 +21,9 @@ pub(crate) struct Symbol {
     /// `aggTrade` stands for the trades, because there are no others.
     pub(crate) uses_aggregates: bool,
     /// `None` stands for a number that is no trade.
-    pub(crate) trades: Numbering<Option<MarketEvent>>,
-    pub(crate) quotes: Numbering<MarketEvent>,
-    changes: Numbering<Depth>,
+    pub(crate) trades: Sequence<Option<MarketEvent>>,
+    pub(crate) quotes: Sequence<MarketEvent>,
+    changes: Sequence<Depth>,
     pub(crate) depth: DepthSync,
     pub(crate) has_depth: bool,
     /// There was a book, at least once.
@@ -43,9 +43,9 @@ impl Symbol {
             name: definition.symbol.clone(),
             decimals: Decimals { price: definition.price_decimals, size: definition.size_decimals },
             uses_aggregates: false,
-            trades: Numbering::default(),
-            quotes: Numbering::default(),
-            changes: Numbering::default(),
+            trades: Sequence::default(),
+            quotes: Sequence::default(),
+            changes: Sequence::default(),
             depth: DepthSync::default(),
             has_depth: false,
             has_book: false,
@@ -58,8 +58,8 @@ impl Symbol {
 
     /// The source begins anew: nothing that was is compared with what comes. What was told stays told.
     pub(crate) fn restart(&mut self) {
-        (self.trades, self.quotes) = (Numbering::default(), Numbering::default());
-        self.changes = Numbering::default();
+        (self.trades, self.quotes) = (Sequence::default(), Sequence::default());
+        self.changes = Sequence::default();
         self.depth.reset();
         self.waits_since = None;
     }
@@ -160,7 +160,7 @@ impl Symbol {
             Order::Restart(held) => {
                 let changes = held.into_iter().map(|(_, change)| change).collect();
                 let (was_whole, joined) = self.depth.restart(market, changes, before);
-                notes.add(|counts| &mut counts.new_numberings, || self.renumbered(Channel::Book));
+                notes.add(|counts| &mut counts.new_sequences, || self.renumbered(Channel::Book));
                 if was_whole {
                     events.push(self.gap(Channel::Book, None, event_time, mark.receive_time));
                 }
@@ -233,7 +233,7 @@ impl Symbol {
                 self.tell_waiting(receive_time, notes, events);
             }
             Joined::Anew(snapshot) => {
-                notes.add(|counts| &mut counts.new_numberings, || self.renumbered(Channel::Book));
+                notes.add(|counts| &mut counts.new_sequences, || self.renumbered(Channel::Book));
                 events.push(self.gap(Channel::Book, None, snapshot.event_time, receive_time));
                 self.show(snapshot, Vec::new(), events);
             }
@@ -310,7 +310,7 @@ impl Symbol {
         notes: &mut Notes,
         events: &mut Vec<FeedEvent>,
     ) {
-        notes.add(|counts| &mut counts.new_numberings, || self.renumbered(channel));
+        notes.add(|counts| &mut counts.new_sequences, || self.renumbered(channel));
         events.push(self.gap(channel, None, event_time, receive_time));
     }
 

@@ -31,17 +31,17 @@ pub(crate) struct InstrumentState {
     pub(crate) book_gap: Option<Record>,
     /// Event and receive time of the last change of the book.
     pub(crate) book_times: (u64, u64),
-    numberings: [Numbering; Channel::COUNT],
+    sequences: [ChannelSequence; Channel::COUNT],
     subjects: [Subject; Channel::COUNT],
 }
 
-/// Of one channel.
+/// Where the sequence of one channel stands.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Numbering {
-    /// Last number that was used.
-    pub(crate) sequence: u64,
-    /// How many beats are still to say where it stands.
-    pub(crate) beats_due: u8,
+pub(crate) struct ChannelSequence {
+    /// The last sequence number that was used.
+    pub(crate) last: u64,
+    /// How many heartbeats are still to say where it stands.
+    pub(crate) heartbeats_due: u8,
     /// Numbers that the bus refused and that nothing made good for.
     pub(crate) missed: Option<(u64, u64)>,
 }
@@ -66,29 +66,29 @@ impl InstrumentState {
             derivative: None,
             book_gap: None,
             book_times: (0, 0),
-            numberings: [Numbering::default(); Channel::COUNT],
+            sequences: [ChannelSequence::default(); Channel::COUNT],
             subjects: subjects.try_into().unwrap_or_else(|_| unreachable!("there is one for each channel")),
         })
     }
 
     /// Last sequence numbers, by channel.
     pub(crate) fn sequences(&self) -> [u64; Channel::COUNT] {
-        self.numberings.map(|numbering| numbering.sequence)
+        self.sequences.map(|sequence| sequence.last)
     }
 
     /// Its symbol was there before in this epoch.
     pub(crate) fn go_on_behind(&mut self, sequences: [u64; Channel::COUNT]) {
-        for (numbering, sequence) in self.numberings.iter_mut().zip(sequences) {
-            numbering.sequence = sequence;
+        for (sequence, last) in self.sequences.iter_mut().zip(sequences) {
+            sequence.last = last;
         }
     }
 
-    pub(crate) fn numbering(&self, channel: Channel) -> &Numbering {
-        &self.numberings[channel as usize - 1]
+    pub(crate) fn sequence(&self, channel: Channel) -> &ChannelSequence {
+        &self.sequences[channel as usize - 1]
     }
 
-    pub(crate) fn numbering_mut(&mut self, channel: Channel) -> &mut Numbering {
-        &mut self.numberings[channel as usize - 1]
+    pub(crate) fn sequence_mut(&mut self, channel: Channel) -> &mut ChannelSequence {
+        &mut self.sequences[channel as usize - 1]
     }
 
     pub(crate) fn subject(&self, channel: Channel) -> &Subject {
@@ -162,7 +162,7 @@ impl InstrumentState {
             book.bids.truncate(BOOK_LEVELS_MAX);
             book.asks.truncate(BOOK_LEVELS_MAX);
         }
-        let sequence = self.numbering(Channel::Book).sequence + 1;
+        let sequence = self.sequence(Channel::Book).last + 1;
         if !book.snapshot {
             book.first_sequence = 0;
         }

@@ -1,22 +1,22 @@
-//! The loop around the sequencer: source, questions, ticks, beats, pause and stop.
+//! The loop around the sequencer: source, requests, ticks, heartbeats, pause and stop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickwire_bus::{Backplane, BusState, Question, Questions, Subject};
+use tickwire_bus::{Backplane, BusState, Request, Requests, Subject};
 use tickwire_wire::FeedState;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::answer::Desk;
-use super::beat::{self, BEAT_PERIOD, Condition, Word};
+use super::heartbeat::{self, Condition, HEARTBEAT_PERIOD, Word};
 use super::publisher::Outlet;
+use super::respond::Desk;
 use super::sequencer::Sequencer;
 use super::{AtEnd, IngestConfig, IngestStats, Summary};
 use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, SourceState};
 
-/// How often it is looked for what is due: bars, running figures, repairs, beats.
+/// How often it is looked for what is due: bars, running figures, repairs, heartbeats.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a stop waits for the bus to take the last messages.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -35,16 +35,16 @@ pub(super) struct MainLoop {
     condition: Condition,
     desk: Desk,
     started: Instant,
-    /// Beats so far.
-    beats: u64,
-    /// What the last beat said.
+    /// Heartbeats so far.
+    heartbeats: u64,
+    /// What the last heartbeat said.
     told: (FeedState, String),
-    next_beat: Instant,
+    next_heartbeat: Instant,
     last_input: Instant,
-    beat_subject: Subject,
+    heartbeat_subject: Subject,
     bus_state: watch::Receiver<BusState>,
-    /// Positions in a beat that the bus refused.
-    has_lost_beat: bool,
+    /// Positions in a heartbeat that the bus refused.
+    has_lost_heartbeat: bool,
 }
 
 impl MainLoop {
@@ -53,7 +53,7 @@ impl MainLoop {
         bus: Arc<dyn Backplane>,
         stats: IngestStats,
         sequencer: Sequencer<Arc<dyn Backplane>>,
-        beat_subject: Subject,
+        heartbeat_subject: Subject,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -63,13 +63,13 @@ impl MainLoop {
             condition: Condition::default(),
             desk: Desk::default(),
             started: now,
-            beats: 0,
+            heartbeats: 0,
             told: (FeedState::Unknown, String::new()),
-            next_beat: now,
+            next_heartbeat: now,
             last_input: now,
-            beat_subject,
+            heartbeat_subject,
             bus_state: bus.state(),
-            has_lost_beat: false,
+            has_lost_heartbeat: false,
             bus,
         }
     }
@@ -77,16 +77,16 @@ impl MainLoop {
     pub(super) async fn run<A: Adapter>(
         mut self,
         mut adapter: A,
-        questions: Questions,
+        requests: Requests,
         mut paused: watch::Receiver<bool>,
         shutdown: CancellationToken,
     ) -> Summary {
-        let mut questions = Some(questions);
+        let mut requests = Some(requests);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::new();
         let mut is_running = true;
-        // Source and questions take turns: neither a source that always has data nor gateways that ask after thousands of
+        // Source and requests take turns: neither a source that always has data nor gateways that ask after thousands of
         // topics at once leave the other waiting for longer than one turn.
         let mut prefers_source = true;
         loop {
@@ -98,7 +98,7 @@ impl MainLoop {
                 () = shutdown.cancelled() => break,
                 _ = paused.changed() => Turn::Paused,
                 _ = ticks.tick() => Turn::Tick,
-                turn = source_or_question(prefers_source, source, next_question(&mut questions)) => turn,
+                turn = source_or_request(prefers_source, source, next_request(&mut requests)) => turn,
             };
             match turn {
                 Turn::Paused => {
@@ -106,11 +106,11 @@ impl MainLoop {
                     self.last_input = Instant::now();
                 }
                 Turn::Tick => self.tick(),
-                Turn::Question(Some(question)) => {
-                    self.answer(question);
+                Turn::Request(Some(request)) => {
+                    self.respond(request);
                     prefers_source = true;
                 }
-                Turn::Question(None) => questions = None,
+                Turn::Request(None) => requests = None,
                 Turn::Source(flow) => {
                     match flow {
                         Ok(Flow::More) => {}
@@ -132,7 +132,7 @@ impl MainLoop {
                     tokio::task::yield_now().await;
                 }
             }
-            self.beat_if_due();
+            self.heartbeat_if_due();
             if !is_running && self.config.at_end == AtEnd::Stop {
                 break;
             }
@@ -141,22 +141,22 @@ impl MainLoop {
         self.take(&mut events);
         self.tick();
         self.condition.is_stopped = true;
-        self.beat_if_due();
+        self.heartbeat_if_due();
         if let Err(error) = self.bus.flush(STOP_DEADLINE).await {
             tracing::warn!(venue = self.sequencer.venue, %error, "stopped without the bus confirming all");
         }
         Summary { report: self.stats.report(), lost: self.condition.lost }
     }
 
-    fn answer(&mut self, question: Question) {
+    fn respond(&mut self, request: Request) {
         let now = self.config.clock.now();
-        let answer = self.desk.answer(&self.sequencer, question.payload(), self.told.0, now);
-        self.sequencer.publisher.tally.answers += 1;
-        if let Err(error) = question.reply(answer.into()) {
-            let refused = &mut self.sequencer.publisher.tally.refused_answers;
+        let response = self.desk.respond(&self.sequencer, request.payload(), self.told.0, now);
+        self.sequencer.publisher.tally.responses += 1;
+        if let Err(error) = request.reply(response.into()) {
+            let refused = &mut self.sequencer.publisher.tally.refused_responses;
             *refused += 1;
             if refused.is_power_of_two() {
-                tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused an answer");
+                tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused an response");
             }
         }
     }
@@ -230,34 +230,34 @@ impl MainLoop {
         self.report();
     }
 
-    fn beat_if_due(&mut self) {
+    fn heartbeat_if_due(&mut self) {
         let state = self.condition.state();
         let now = Instant::now();
-        if state == self.told && now < self.next_beat {
+        if state == self.told && now < self.next_heartbeat {
             return;
         }
         let is_bus_new =
             self.bus_state.has_changed().unwrap_or(false) && self.bus_state.borrow_and_update().is_up();
-        if std::mem::take(&mut self.has_lost_beat) || is_bus_new {
+        if std::mem::take(&mut self.has_lost_heartbeat) || is_bus_new {
             self.sequencer.move_all();
         }
-        self.beats += 1;
+        self.heartbeats += 1;
         let word = Word {
             state: state.0,
             reason: state.1.clone(),
             time: self.config.clock.now(),
-            number: self.beats,
+            number: self.heartbeats,
             uptime_ns: self.started.elapsed().as_nanos() as u64,
             last: self.condition.is_stopped,
         };
-        for beat in beat::beats(&mut self.sequencer, &word) {
-            if let Err(error) = Outlet::publish(&self.bus, &self.beat_subject, beat.into()) {
-                let refused = &mut self.sequencer.publisher.tally.refused_beats;
+        for heartbeat in heartbeat::heartbeats(&mut self.sequencer, &word) {
+            if let Err(error) = Outlet::publish(&self.bus, &self.heartbeat_subject, heartbeat.into()) {
+                let refused = &mut self.sequencer.publisher.tally.refused_heartbeats;
                 *refused += 1;
                 if refused.is_power_of_two() {
-                    tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused a beat");
+                    tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused a heartbeat");
                 }
-                self.has_lost_beat = true;
+                self.has_lost_heartbeat = true;
             }
         }
         if state != self.told {
@@ -269,7 +269,7 @@ impl MainLoop {
             );
         }
         self.told = state;
-        self.next_beat = now + BEAT_PERIOD;
+        self.next_heartbeat = now + HEARTBEAT_PERIOD;
         self.report();
     }
 
@@ -289,38 +289,38 @@ enum Turn {
     Paused,
     Tick,
     Source(Result<Flow, AdapterError>),
-    Question(Option<Question>),
+    Request(Option<Request>),
 }
 
 /// The first of both that is there; of two that are there, the preferred one.
 ///
 /// # Cancel safety
 /// As its parts, which both are cancel-safe.
-async fn source_or_question(
+async fn source_or_request(
     prefers_source: bool,
     source: impl Future<Output = Result<Flow, AdapterError>>,
-    question: impl Future<Output = Option<Question>>,
+    request: impl Future<Output = Option<Request>>,
 ) -> Turn {
-    tokio::pin!(source, question);
+    tokio::pin!(source, request);
     if prefers_source {
         tokio::select! {
             biased;
             flow = &mut source => Turn::Source(flow),
-            question = &mut question => Turn::Question(question),
+            request = &mut request => Turn::Request(request),
         }
     } else {
         tokio::select! {
             biased;
-            question = &mut question => Turn::Question(question),
+            request = &mut request => Turn::Request(request),
             flow = &mut source => Turn::Source(flow),
         }
     }
 }
 
 /// Never ends where there is no one to ask any more.
-async fn next_question(questions: &mut Option<Questions>) -> Option<Question> {
-    match questions {
-        Some(questions) => questions.next().await,
+async fn next_request(requests: &mut Option<Requests>) -> Option<Request> {
+    match requests {
+        Some(requests) => requests.next().await,
         None => std::future::pending().await,
     }
 }

@@ -1,15 +1,15 @@
 //! The ingester: owns the truth of one venue and publishes it.
 //!
-//! Invariants: a record is published by the turn of the loop that took its event; an answer is taken between turns; of
+//! Invariants: a record is published by the turn of the loop that took its event; a response is taken between turns; of
 //! each instrument, records leave in the order in which they got their numbers, across channels. There is no queue in
 //! here: what the bus does not take is made good for by a gap or by a later state, never kept.
 
-mod answer;
-mod beat;
 mod derived;
+mod heartbeat;
 mod instrument;
 mod main_loop;
 mod publisher;
+mod respond;
 mod sequencer;
 mod stats;
 #[cfg(test)]
@@ -25,10 +25,10 @@ use tickwire_wire::Encoding;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::answer::TOPICS_PER_ASK_MAX;
-pub use self::beat::{BEAT_PERIOD, BEAT_POSITIONS_MAX};
 pub use self::derived::{BAR_PERIOD, STAT_PERIOD};
+pub use self::heartbeat::{HEARTBEAT_PERIOD, HEARTBEAT_POSITIONS_MAX};
 pub use self::instrument::BOOK_LEVELS_MAX;
+pub use self::respond::TOPICS_PER_ASK_MAX;
 pub use self::sequencer::INSTRUMENTS_MAX;
 pub use self::stats::{IngestReport, IngestStats, Tally};
 pub use self::times::{EVENT_AHEAD_MAX, EVENT_BEHIND_MAX};
@@ -50,14 +50,14 @@ pub struct IngestConfig {
     pub stall_after: Duration,
     /// What happens when the source ended.
     pub at_end: AtEnd,
-    /// Receive, publish and beat times.
+    /// Receive, publish and heartbeat times.
     pub clock: Clock,
 }
 
 /// What happens when the source ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtEnd {
-    /// Beats and answers go on, with state stale.
+    /// Heartbeats and responses go on, with state stale.
     Stay,
     /// The ingester stops.
     Stop,
@@ -90,11 +90,11 @@ pub enum IngestError {
         source: SubjectError,
     },
     /// The bus does not let the ingester answer requests for snapshots.
-    #[error("cannot take questions: {0}")]
+    #[error("cannot take requests: {0}")]
     Serve(#[from] ServeError),
 }
 
-/// Freezes and thaws a running ingester. Frozen, its source is not read, and beats say `paused`.
+/// Freezes and thaws a running ingester. Frozen, its source is not read, and heartbeats say `paused`.
 #[derive(Clone, Debug)]
 pub struct IngestControl(Arc<watch::Sender<bool>>);
 
@@ -160,7 +160,7 @@ impl<A: Adapter> Ingester<A> {
         IngestControl(Arc::clone(&self.paused))
     }
 
-    /// Publishes until `shutdown`, or until the source ended where the configuration says so. The last beat says that
+    /// Publishes until `shutdown`, or until the source ended where the configuration says so. The last heartbeat says that
     /// the ingester stopped.
     ///
     /// # Errors
@@ -168,7 +168,7 @@ impl<A: Adapter> Ingester<A> {
     /// is waited for.
     ///
     /// # Cancel safety
-    /// Dropping the future stops without the last beat.
+    /// Dropping the future stops without the last heartbeat.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, IngestError> {
         let venue = self.adapter.venue().to_owned();
         if self.config.encoding == Encoding::Json {
@@ -179,12 +179,12 @@ impl<A: Adapter> Ingester<A> {
         let subject = |subject: Result<Subject, SubjectError>| {
             subject.map_err(|source| IngestError::Venue { venue: venue.clone(), source })
         };
-        let (beat_subject, ask_subject) =
-            (subject(Subject::beat(&venue))?, subject(Subject::ask(&venue, epoch))?);
-        let questions = self.bus.serve(&ask_subject).await?;
+        let (heartbeat_subject, ask_subject) =
+            (subject(Subject::heartbeat(&venue))?, subject(Subject::request(&venue, epoch))?);
+        let requests = self.bus.serve(&ask_subject).await?;
         let publisher = Publisher::new(Arc::clone(&self.bus), epoch, self.config.encoding);
         let sequencer = Sequencer::new(venue, publisher);
-        let main_loop = MainLoop::new(self.config, self.bus, self.stats, sequencer, beat_subject);
-        Ok(main_loop.run(self.adapter, questions, self.paused.subscribe(), shutdown).await)
+        let main_loop = MainLoop::new(self.config, self.bus, self.stats, sequencer, heartbeat_subject);
+        Ok(main_loop.run(self.adapter, requests, self.paused.subscribe(), shutdown).await)
     }
 }

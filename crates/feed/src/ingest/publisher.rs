@@ -31,9 +31,9 @@ pub(crate) const RUN_RECORDS_MAX: usize = 64;
 /// A run is closed when it is longer; one record may make it as much longer as it is itself.
 pub(crate) const RUN_BYTES_MAX: usize = 16 * 1024;
 
-/// A position that moved is in so many beats: a gateway that gets none of them in a row has found the feed mute, and
+/// A position that moved is in so many heartbeats: a gateway that gets none of them in a row has found the feed mute, and
 /// asks.
-pub(crate) const BEATS_PER_MOVE: u8 = 3;
+pub(crate) const HEARTBEATS_PER_MOVE: u8 = 3;
 
 /// Records of one (instrument, channel) that will share a bus message.
 #[derive(Debug)]
@@ -158,20 +158,20 @@ impl<O: Outlet> Publisher<O> {
     }
 
     fn take_numbers(&mut self, state: &mut InstrumentState, channel: Channel, count: u64) -> u64 {
-        state.numbering_mut(channel).sequence += count;
+        state.sequence_mut(channel).last += count;
         self.mark_moved(state, channel);
-        state.numbering(channel).sequence
+        state.sequence(channel).last
     }
 
-    /// The next beats say where this channel stands.
+    /// The next heartbeats say where this channel stands.
     pub(crate) fn mark_moved(&mut self, state: &mut InstrumentState, channel: Channel) {
-        if std::mem::replace(&mut state.numbering_mut(channel).beats_due, BEATS_PER_MOVE) == 0 {
+        if std::mem::replace(&mut state.sequence_mut(channel).heartbeats_due, HEARTBEATS_PER_MOVE) == 0 {
             self.moved.push((state.index, channel));
         }
     }
 
     fn send(&mut self, state: &mut InstrumentState, channel: Channel, range: (u64, u64), bytes: Vec<u8>) {
-        if let Some(missed) = state.numbering(channel).missed {
+        if let Some(missed) = state.sequence(channel).missed {
             // A lossless channel goes on behind the gap only, a book behind a fresh snapshot only (see `repair`).
             // What else there is says everything anew with each record.
             if channel == Channel::Book || (channel.is_lossless() && !self.announce(state, channel, missed)) {
@@ -180,7 +180,7 @@ impl<O: Outlet> Publisher<O> {
             }
         }
         if self.publish(state, channel, range, bytes) {
-            state.numbering_mut(channel).missed = None;
+            state.sequence_mut(channel).missed = None;
         } else {
             self.miss(state, channel, range);
         }
@@ -209,7 +209,7 @@ impl<O: Outlet> Publisher<O> {
         let bytes = self.single(&record);
         let is_announced = self.publish(state, channel, missed, bytes);
         if is_announced {
-            state.numbering_mut(channel).missed = None;
+            state.sequence_mut(channel).missed = None;
         }
         is_announced
     }
@@ -254,7 +254,7 @@ impl<O: Outlet> Publisher<O> {
 
     fn miss(&mut self, state: &mut InstrumentState, channel: Channel, (first, last): (u64, u64)) {
         self.tally.missed_numbers += last + 1 - first;
-        let missed = &mut state.numbering_mut(channel).missed;
+        let missed = &mut state.sequence_mut(channel).missed;
         *missed = Some((missed.map_or(first, |(first, _)| first), last));
         if !std::mem::replace(&mut state.is_damaged, true) {
             self.damaged.push(state.index);
@@ -281,7 +281,7 @@ impl<O: Outlet> Publisher<O> {
 
     fn repair_one(&mut self, state: &mut InstrumentState) -> bool {
         for channel in Channel::ALL {
-            let Some(missed) = state.numbering(channel).missed else { continue };
+            let Some(missed) = state.sequence(channel).missed else { continue };
             if channel == Channel::Book {
                 if !self.repair_book(state, missed) {
                     return false;
@@ -299,7 +299,7 @@ impl<O: Outlet> Publisher<O> {
                 self.emit(state, last.event_time, last.receive_time, last.body);
             }
             self.close(state);
-            if state.numbering(channel).missed.is_some() {
+            if state.sequence(channel).missed.is_some() {
                 return false;
             }
         }
@@ -325,7 +325,7 @@ impl<O: Outlet> Publisher<O> {
                 self.miss(state, channel, (sequence, sequence));
                 return false;
             }
-            state.numbering_mut(channel).missed = None;
+            state.sequence_mut(channel).missed = None;
         }
         true
     }

@@ -17,10 +17,10 @@ const CURRENCY_BYTES_MAX: usize = 64;
 /// Bytes of a venue's words and of a trade's name; what is longer is cut. Only books may be long on the bus.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// Events in one upstream gap at most; a jump beyond it is no count but a broken numbering, and takes one number.
+/// Events in one upstream gap at most; a jump beyond it is no count but a broken sequence, and takes one number.
 const GAP_COUNT_MAX: u64 = 1_000_000_000;
 
-/// Owns the truth of one venue: books, last values, numbering.
+/// Owns the truth of one venue: books, last values, sequence.
 pub(crate) struct Sequencer<O> {
     pub(crate) venue: String,
     pub(crate) publisher: Publisher<O>,
@@ -211,11 +211,11 @@ impl<O: Outlet> Sequencer<O> {
         self.publisher.repair(&mut self.instruments);
     }
 
-    /// The next beats say all positions: what the bus accepted may be lost all the same.
+    /// The next heartbeats say all positions: what the bus accepted may be lost all the same.
     pub(crate) fn move_all(&mut self) {
         for state in self.instruments.iter_mut().flatten() {
             for channel in Channel::ALL {
-                if state.numbering(channel).sequence > 0 {
+                if state.sequence(channel).last > 0 {
                     self.publisher.mark_moved(state, channel);
                 }
             }

@@ -31,12 +31,12 @@ pub struct Tally {
     pub orphan_changes: u64,
     /// Changes after which the best bid was not below the best ask.
     pub crossed_books: u64,
-    /// Questions of gateways that were answered.
-    pub answers: u64,
-    /// Answers that the bus refused.
-    pub refused_answers: u64,
-    /// Beats that the bus refused.
-    pub refused_beats: u64,
+    /// Requests of gateways that were answered.
+    pub responses: u64,
+    /// Responses that the bus refused.
+    pub refused_responses: u64,
+    /// Heartbeats that the bus refused.
+    pub refused_heartbeats: u64,
 }
 
 impl Tally {
@@ -53,7 +53,7 @@ pub struct IngestReport {
     pub tally: Tally,
     /// Instruments that are defined.
     pub instruments: usize,
-    /// As the last beat said.
+    /// As the last heartbeat said.
     pub state: FeedState,
     /// Why it is not live.
     pub reason: String,

@@ -11,11 +11,11 @@ use tickwire_wire::{
     Record, Status, Trade, TradingState, pb,
 };
 
-use super::answer::{Desk, TOPICS_PER_ASK_MAX};
-use super::beat::{Word, beats};
-use super::publisher::{BEATS_PER_MOVE, Outlet, Publisher, RUN_BYTES_MAX, RUN_RECORDS_MAX};
+use super::heartbeat::{Word, heartbeats};
+use super::publisher::{HEARTBEATS_PER_MOVE, Outlet, Publisher, RUN_BYTES_MAX, RUN_RECORDS_MAX};
+use super::respond::{Desk, TOPICS_PER_ASK_MAX};
 use super::sequencer::Sequencer;
-use super::{BEAT_POSITIONS_MAX, BOOK_LEVELS_MAX};
+use super::{BOOK_LEVELS_MAX, HEARTBEAT_POSITIONS_MAX};
 use crate::adapter::{FeedEvent, Levels, MarketBody, MarketEvent};
 use crate::sim::{Sim, SimConfig};
 
@@ -135,34 +135,38 @@ fn bid(price: i64, size: u64) -> MarketBody {
 }
 
 /// Asks as a gateway does: what does not fit into one message is fetched in pieces.
-fn question(desk: &mut Desk, sequencer: &Sequencer<Shelf>, question: pb::ask::Question) -> pb::Answer {
-    let mut raw = |question: pb::ask::Question| {
-        let ask = pb::Ask { question: Some(question) }.encode_to_vec();
-        let answer = desk.answer(sequencer, &ask, FeedState::Live, 0);
-        assert!(answer.len() <= sequencer.publisher.outlet.payload_max());
-        pb::Answer::decode(answer.as_slice()).unwrap()
+fn request(
+    desk: &mut Desk,
+    sequencer: &Sequencer<Shelf>,
+    request: pb::feed_request::Request,
+) -> pb::FeedResponse {
+    let mut raw = |request: pb::feed_request::Request| {
+        let ask = pb::FeedRequest { request: Some(request) }.encode_to_vec();
+        let response = desk.respond(sequencer, &ask, FeedState::Live, 0);
+        assert!(response.len() <= sequencer.publisher.outlet.payload_max());
+        pb::FeedResponse::decode(response.as_slice()).unwrap()
     };
-    let answer = raw(question);
-    let Some(parts) = answer.parts else { return answer };
-    let piece = |index| raw(pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index })).piece;
+    let response = raw(request);
+    let Some(parts) = response.parts else { return response };
+    let piece = |index| raw(pb::feed_request::Request::Part(pb::Part { ticket: parts.ticket, index })).piece;
     let whole: Vec<u8> = (0..parts.count).flat_map(piece).collect();
     assert_eq!(whole.len() as u64, parts.bytes);
-    pb::Answer::decode(whole.as_slice()).unwrap()
+    pb::FeedResponse::decode(whole.as_slice()).unwrap()
 }
 
-fn ask_all(sequencer: &Sequencer<Shelf>, topics: &[(Channel, &str)]) -> pb::Answer {
+fn ask_all(sequencer: &Sequencer<Shelf>, topics: &[(Channel, &str)]) -> pb::FeedResponse {
     let topic = |(channel, symbol): &(Channel, &str)| pb::Topic {
         channel: (*channel).into(),
         symbol: (*symbol).to_owned(),
     };
     let topics = topics.iter().map(topic).collect();
-    question(&mut Desk::default(), sequencer, pb::ask::Question::Snapshots(pb::Snapshots { topics }))
+    request(&mut Desk::default(), sequencer, pb::feed_request::Request::Snapshots(pb::Snapshots { topics }))
 }
 
 fn ask(sequencer: &Sequencer<Shelf>, channel: Channel, symbol: &str) -> pb::Snapshot {
-    let mut answer = ask_all(sequencer, &[(channel, symbol)]);
-    assert_eq!((answer.epoch, answer.error.as_str(), answer.state()), (EPOCH, "", FeedState::Live));
-    answer.snapshots.pop().unwrap()
+    let mut response = ask_all(sequencer, &[(channel, symbol)]);
+    assert_eq!((response.epoch, response.error.as_str(), response.state()), (EPOCH, "", FeedState::Live));
+    response.snapshots.pop().unwrap()
 }
 
 fn records_of(frame: &[u8]) -> Vec<Record> {
@@ -304,7 +308,7 @@ fn a_gap_that_no_market_can_have_takes_one_number() {
 }
 
 #[test]
-fn answers_say_where_each_channel_stands() {
+fn responses_say_where_each_channel_stands() {
     let (mut sequencer, _shelf) = one_instrument();
     assert!(ask(&sequencer, Channel::Quote, "A/B").frame.is_empty());
     happens(&mut sequencer, snapshot());
@@ -336,31 +340,31 @@ fn answers_say_where_each_channel_stands() {
 }
 
 #[track_caller]
-fn check_error(answer: &pb::Answer, expected: &str) {
-    assert!(answer.error.contains(expected), "{}", answer.error);
-    assert_eq!(answer.epoch, EPOCH);
+fn check_error(response: &pb::FeedResponse, expected: &str) {
+    assert!(response.error.contains(expected), "{}", response.error);
+    assert_eq!(response.epoch, EPOCH);
 }
 
 #[test]
-fn questions_without_an_answer_say_why() {
+fn requests_without_a_response_say_why() {
     let (sequencer, _shelf) = one_instrument();
-    let answer =
+    let response =
         ask_all(&sequencer, &[(Channel::Quote, "NOPE"), (Channel::Unknown, "A/B"), (Channel::Trade, "A/B")]);
-    let errors: Vec<_> = answer.snapshots.iter().map(|s| (s.error.as_str(), s.is_unknown)).collect();
+    let errors: Vec<_> = response.snapshots.iter().map(|s| (s.error.as_str(), s.is_unknown)).collect();
     let expected = [("unknown symbol `NOPE` at venue `sim`", true), ("unknown channel", false), ("", false)];
     assert_eq!(errors, expected, "one bad topic never spoils the others");
     let mut desk = Desk::default();
     let mut raw = |bytes: &[u8]| {
-        pb::Answer::decode(desk.answer(&sequencer, bytes, FeedState::Live, 0).as_slice()).unwrap()
+        pb::FeedResponse::decode(desk.respond(&sequencer, bytes, FeedState::Live, 0).as_slice()).unwrap()
     };
-    check_error(&raw(b"\xff\xff"), "not a question");
-    check_error(&raw(b""), "no question in it");
+    check_error(&raw(b"\xff\xff"), "not a request");
+    check_error(&raw(b""), "no request in it");
     let topics = vec![pb::Topic::default(); TOPICS_PER_ASK_MAX + 1];
-    let many = pb::ask::Question::Snapshots(pb::Snapshots { topics });
-    check_error(&raw(&pb::Ask { question: Some(many) }.encode_to_vec()), "ask for 64 at most");
-    let part = pb::ask::Question::Part(pb::Part { ticket: 9, index: 0 });
-    check_error(&raw(&pb::Ask { question: Some(part) }.encode_to_vec()), "not kept any more");
-    let catalogue = pb::Ask { question: Some(pb::ask::Question::Catalogue(pb::Catalogue {})) };
+    let many = pb::feed_request::Request::Snapshots(pb::Snapshots { topics });
+    check_error(&raw(&pb::FeedRequest { request: Some(many) }.encode_to_vec()), "ask for 64 at most");
+    let part = pb::feed_request::Request::Part(pb::Part { ticket: 9, index: 0 });
+    check_error(&raw(&pb::FeedRequest { request: Some(part) }.encode_to_vec()), "not kept any more");
+    let catalogue = pb::FeedRequest { request: Some(pb::feed_request::Request::Catalogue(pb::Catalogue {})) };
     let definitions = records_of(&raw(&catalogue.encode_to_vec()).frame);
     assert!(
         matches!(&definitions[..], [Record { body: Body::Instrument(i), .. }] if i.symbol == "A/B" && i.venue == "sim")
@@ -387,14 +391,14 @@ fn definitions_are_published_when_they_change_and_refused_when_they_are_wrong() 
 }
 
 #[test]
-fn beats_carry_what_moved_in_bounded_messages() {
+fn heartbeats_carry_what_moved_in_bounded_messages() {
     let (mut sequencer, _shelf) = sequencer(Encoding::Proto);
-    let count = BEAT_POSITIONS_MAX as u32 + 5;
+    let count = HEARTBEAT_POSITIONS_MAX as u32 + 5;
     for index in 0..count {
         sequencer.define(index, definition(&format!("S{index}"))).unwrap();
     }
     sequencer.end_turn();
-    let next = |sequencer: &mut Sequencer<Shelf>| -> Vec<pb::Beat> {
+    let next = |sequencer: &mut Sequencer<Shelf>| -> Vec<pb::FeedHeartbeat> {
         let word = Word {
             state: FeedState::Stale,
             reason: "why".to_owned(),
@@ -403,24 +407,27 @@ fn beats_carry_what_moved_in_bounded_messages() {
             uptime_ns: 11,
             last: false,
         };
-        let beats = beats(sequencer, &word);
-        beats.iter().map(|beat| pb::Beat::decode(beat.as_slice()).unwrap()).collect()
+        let heartbeats = heartbeats(sequencer, &word);
+        heartbeats.iter().map(|heartbeat| pb::FeedHeartbeat::decode(heartbeat.as_slice()).unwrap()).collect()
     };
-    for _ in 0..BEATS_PER_MOVE {
-        let counts: Vec<_> = next(&mut sequencer).iter().map(|beat| beat.positions.len()).collect();
-        assert_eq!(counts, [BEAT_POSITIONS_MAX, 5]);
+    for _ in 0..HEARTBEATS_PER_MOVE {
+        let counts: Vec<_> = next(&mut sequencer).iter().map(|heartbeat| heartbeat.positions.len()).collect();
+        assert_eq!(counts, [HEARTBEAT_POSITIONS_MAX, 5]);
     }
     happens(&mut sequencer, trade(1));
     happens(&mut sequencer, trade(2));
-    for _ in 0..BEATS_PER_MOVE {
-        let [beat] = next(&mut sequencer).try_into().unwrap();
+    for _ in 0..HEARTBEATS_PER_MOVE {
+        let [heartbeat] = next(&mut sequencer).try_into().unwrap();
         assert_eq!(
-            (beat.venue.as_str(), beat.state(), beat.reason.as_str()),
+            (heartbeat.venue.as_str(), heartbeat.state(), heartbeat.reason.as_str()),
             ("sim", FeedState::Stale, "why")
         );
-        assert_eq!((beat.epoch, beat.time, beat.positions.len()), (EPOCH, 7, 1));
-        assert_eq!((beat.number, beat.uptime_ns, beat.catalogue), (3, 11, u64::from(count)));
-        assert_eq!((beat.positions[0].instrument, beat.positions[0].sequence), (id(&sequencer, 0), 2));
+        assert_eq!((heartbeat.epoch, heartbeat.time, heartbeat.positions.len()), (EPOCH, 7, 1));
+        assert_eq!((heartbeat.number, heartbeat.uptime_ns, heartbeat.catalogue), (3, 11, u64::from(count)));
+        assert_eq!(
+            (heartbeat.positions[0].instrument, heartbeat.positions[0].sequence),
+            (id(&sequencer, 0), 2)
+        );
     }
     let [quiet] = next(&mut sequencer).try_into().unwrap();
     assert!(quiet.positions.is_empty());
@@ -522,7 +529,7 @@ proptest! {
         for state in sequencer.instruments.iter().flatten() {
             prop_assert_eq!(&mirror.books[&state.id], &state.book);
             for channel in Channel::ALL {
-                let published = state.numbering(channel).sequence;
+                let published = state.sequence(channel).last;
                 let seen = mirror.last.get(&(state.id, channel)).copied().unwrap_or(0);
                 prop_assert_eq!(seen, published, "{:?}", channel);
                 if channel == Channel::Book { continue; }
@@ -694,7 +701,7 @@ fn an_instrument_ends_in_words_and_its_number_is_not_used_again() {
         .collect();
     assert_eq!(states, [(second, 3, false), (second, 4, true), (third, 5, false)], "numbers go on");
     let state = sequencer.instruments[0].as_ref().unwrap();
-    assert_eq!(state.numbering(Channel::Trade).sequence, 1, "also where nothing was published anew");
+    assert_eq!(state.sequence(Channel::Trade).last, 1, "also where nothing was published anew");
     assert_eq!(sequencer.catalogue, 5, "each change counts");
 }
 
@@ -722,7 +729,7 @@ fn nothing_that_can_outgrow_a_message_is_one_message() {
             sequencer.end_turn();
             let word =
                 Word { state: FeedState::Stale, reason: text, time: 7, number: 1, uptime_ns: 1, last: false };
-            assert!(beats(&mut sequencer, &word).iter().all(|beat| beat.len() <= payload_max));
+            assert!(heartbeats(&mut sequencer, &word).iter().all(|heartbeat| heartbeat.len() <= payload_max));
             let mut book = BookState::new();
             for (_, records) in shelf.take() {
                 for record in records {
@@ -744,9 +751,9 @@ fn nothing_that_can_outgrow_a_message_is_one_message() {
                 }
             }
             assert_eq!(book, sequencer.instruments[0].as_ref().unwrap().book);
-            let catalogue = pb::ask::Question::Catalogue(pb::Catalogue {});
-            let answer = question(&mut Desk::default(), &sequencer, catalogue);
-            assert_eq!((records_of(&answer.frame).len(), answer.catalogue), (1_500, 1_500));
+            let catalogue = pb::feed_request::Request::Catalogue(pb::Catalogue {});
+            let response = request(&mut Desk::default(), &sequencer, catalogue);
+            assert_eq!((records_of(&response.frame).len(), response.catalogue), (1_500, 1_500));
             let symbol = format!("{}0", "X".repeat(120));
             let [Record { body: Body::Book(answered), .. }] =
                 &records_of(&ask(&sequencer, Channel::Book, &symbol).frame)[..]
@@ -759,29 +766,29 @@ fn nothing_that_can_outgrow_a_message_is_one_message() {
 }
 
 #[test]
-fn an_answer_in_pieces_is_the_state_of_one_moment_and_is_not_kept_for_ever() {
+fn a_response_in_pieces_is_the_state_of_one_moment_and_is_not_kept_for_ever() {
     let (mut sequencer, shelf) = one_instrument();
     shelf.0.lock().unwrap().payload_max = BusHeader::PAYLOAD_LEAST;
     let side = |sign: i64| (1..2_000).map(|n| level(sign * n, 1)).collect();
     happens(&mut sequencer, MarketBody::BookSnapshot(Levels { bids: side(-1), asks: side(1) }));
-    let before = sequencer.instruments[0].as_ref().unwrap().numbering(Channel::Book).sequence;
+    let before = sequencer.instruments[0].as_ref().unwrap().sequence(Channel::Book).last;
     let mut desk = Desk::default();
-    let ask = |desk: &mut Desk, sequencer: &Sequencer<Shelf>, question, now| {
-        let ask = pb::Ask { question: Some(question) }.encode_to_vec();
-        pb::Answer::decode(desk.answer(sequencer, &ask, FeedState::Live, now).as_slice()).unwrap()
+    let ask = |desk: &mut Desk, sequencer: &Sequencer<Shelf>, request, now| {
+        let ask = pb::FeedRequest { request: Some(request) }.encode_to_vec();
+        pb::FeedResponse::decode(desk.respond(sequencer, &ask, FeedState::Live, now).as_slice()).unwrap()
     };
     let topics = vec![pb::Topic { channel: Channel::Book.into(), symbol: "A/B".to_owned() }];
-    let book = pb::ask::Question::Snapshots(pb::Snapshots { topics });
+    let book = pb::feed_request::Request::Snapshots(pb::Snapshots { topics });
     let parts = ask(&mut desk, &sequencer, book, 0).parts.unwrap();
     let mut whole = Vec::new();
     for index in 0..parts.count {
         happens(&mut sequencer, bid(-1, 7));
-        let part = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index });
+        let part = pb::feed_request::Request::Part(pb::Part { ticket: parts.ticket, index });
         whole.extend(ask(&mut desk, &sequencer, part, 1).piece);
     }
-    let answer = pb::Answer::decode(whole.as_slice()).unwrap();
-    assert_eq!(answer.snapshots[0].sequence, before, "before the changes");
-    let part = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index: 0 });
+    let response = pb::FeedResponse::decode(whole.as_slice()).unwrap();
+    assert_eq!(response.snapshots[0].sequence, before, "before the changes");
+    let part = pb::feed_request::Request::Part(pb::Part { ticket: parts.ticket, index: 0 });
     let late = ask(&mut desk, &sequencer, part, 11_000_000_000);
     assert!(late.error.contains("not kept any more"), "{late:?}");
 }

@@ -73,7 +73,7 @@ pub struct SimConfigError {
 
 impl SimConfig {
     /// Everything about it that cannot be simulated.
-    pub fn mistakes(&self) -> Vec<SimConfigError> {
+    pub fn config_errors(&self) -> Vec<SimConfigError> {
         let checks = [
             ("instruments", self.instruments as f64, 1.0, 16_383.0, "1 to 16383"),
             ("events_per_second", self.events_per_second, 0.001, 1e8, "0.001 to 100000000"),
@@ -117,8 +117,8 @@ impl Sim {
     /// # Errors
     /// When a figure in the configuration is out of its range.
     pub fn new(config: SimConfig) -> Result<Self, SimConfigError> {
-        if let Some(mistake) = config.mistakes().into_iter().next() {
-            return Err(mistake);
+        if let Some(error) = config.config_errors().into_iter().next() {
+            return Err(error);
         }
         let mut dice = Dice::new(config.seed);
         let mut sum = 0.0;

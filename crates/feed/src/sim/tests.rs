@@ -149,7 +149,7 @@ fn every_channel_of_a_venue_occurs() {
 }
 
 #[test]
-fn figures_out_of_range_are_named() {
+fn values_out_of_range_are_named() {
     #[track_caller]
     fn check(config: SimConfig, expected: &str) {
         assert_eq!(Sim::new(config).unwrap_err().to_string(), expected);

@@ -1,4 +1,4 @@
-//! The running ingester: beats, answers, pause, stop, an outage of the bus, sources that end.
+//! The running ingester: heartbeats, responses, pause, stop, an outage of the bus, sources that end.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tickwire_feed::adapter::{
     Adapter, AdapterError, Fault, FeedEvent, Flow, MarketBody, MarketEvent, SourceState,
 };
 use tickwire_feed::sim::{Sim, SimAdapter, SimConfig};
-use tickwire_feed::{AtEnd, BEAT_PERIOD, Clock, IngestConfig, IngestError, Ingester, Pace};
+use tickwire_feed::{AtEnd, Clock, HEARTBEAT_PERIOD, IngestConfig, IngestError, Ingester, Pace};
 use tickwire_wire::{Body, Channel, Encoding, FeedState, Instrument, Quote, Trade, pb};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -69,8 +69,8 @@ fn script(then: Then) -> Script {
     Script { events, then }
 }
 
-fn is(state: FeedState, reason: &str) -> impl Fn(&pb::Beat) -> bool {
-    move |beat| beat.state() == state && beat.reason == reason
+fn is(state: FeedState, reason: &str) -> impl Fn(&pb::FeedHeartbeat) -> bool {
+    move |heartbeat| heartbeat.state() == state && heartbeat.reason == reason
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +81,7 @@ async fn the_simulator_arrives_on_the_bus_whole_and_in_order() {
     let before = world.ask_topic(Channel::Book, "BTC-USD").await;
     world.shutdown.cancel();
     world
-        .hear_until(&mut heard, |heard| heard.beats.iter().any(is(FeedState::Stale, "ingester stopped")))
+        .hear_until(&mut heard, |heard| heard.heartbeats.iter().any(is(FeedState::Stale, "ingester stopped")))
         .await;
     let summary = world.run.await.unwrap().unwrap();
     let last = heard.check_numbers();
@@ -100,18 +100,18 @@ async fn the_simulator_arrives_on_the_bus_whole_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beats_come_regularly_and_know_every_last_number() {
+async fn heartbeats_come_regularly_and_know_every_last_number() {
     let mut world = World::start(config(), script(Then::Wait));
     let mut heard = Heard::default();
     let began = Instant::now();
-    world.hear_until(&mut heard, |heard| heard.beats.len() >= 20).await;
+    world.hear_until(&mut heard, |heard| heard.heartbeats.len() >= 20).await;
     let passed = began.elapsed();
-    assert!(passed >= BEAT_PERIOD * 17 && passed <= BEAT_PERIOD * 22, "{passed:?}");
-    let positions = heard.beats.iter().flat_map(|beat| &beat.positions);
+    assert!(passed >= HEARTBEAT_PERIOD * 17 && passed <= HEARTBEAT_PERIOD * 22, "{passed:?}");
+    let positions = heard.heartbeats.iter().flat_map(|heartbeat| &heartbeat.positions);
     let last: std::collections::HashMap<_, _> =
         positions.map(|position| ((position.instrument, position.channel()), position.sequence)).collect();
     assert_eq!(last, heard.check_numbers());
-    assert!(heard.beats.iter().all(|beat| beat.venue == "sim" && beat.epoch == EPOCH));
+    assert!(heard.heartbeats.iter().all(|heartbeat| heartbeat.venue == "sim" && heartbeat.epoch == EPOCH));
     let tally = world.stats.report().tally;
     assert_eq!((tally.faults, tally.repeats, tally.channel(Channel::Trade)), (1, 1, 1));
     assert_eq!(world.stats.report().last_fault.as_deref(), Some("x, line 3: bad"));
@@ -120,31 +120,31 @@ async fn beats_come_regularly_and_know_every_last_number() {
 #[tokio::test(start_paused = true)]
 async fn the_catalogue_names_every_instrument() {
     let mut world = World::start(config(), script(Then::Wait));
-    world.hear_beat(is(FeedState::Live, "")).await;
-    let answer = world.ask(pb::ask::Question::Catalogue(pb::Catalogue {})).await;
-    assert_eq!((answer.epoch, answer.catalogue, answer.state()), (EPOCH, 1, FeedState::Live));
-    let definitions = records(Encoding::Proto, &answer.frame);
+    world.hear_heartbeat(is(FeedState::Live, "")).await;
+    let response = world.ask(pb::feed_request::Request::Catalogue(pb::Catalogue {})).await;
+    assert_eq!((response.epoch, response.catalogue, response.state()), (EPOCH, 1, FeedState::Live));
+    let definitions = records(Encoding::Proto, &response.frame);
     assert!(matches!(&definitions[0].body, Body::Instrument(i) if i.symbol == "A B.>*" && i.venue == "sim"));
-    let (answer, _) = world.ask_topic(Channel::Trade, "NOPE").await;
-    assert_eq!(answer.error, "unknown symbol `NOPE` at venue `sim`");
+    let (response, _) = world.ask_topic(Channel::Trade, "NOPE").await;
+    assert_eq!(response.error, "unknown symbol `NOPE` at venue `sim`");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_ingester_says_so_and_publishes_nothing() {
     let mut world = World::start(config(), sim(Pace::Speed(1.0)));
-    world.hear_beat(is(FeedState::Live, "")).await;
+    world.hear_heartbeat(is(FeedState::Live, "")).await;
     world.control.pause();
     let began = Instant::now();
-    world.hear_beat(is(FeedState::Stale, "paused")).await;
-    assert!(began.elapsed() < BEAT_PERIOD, "a change of state is told at once");
+    world.hear_heartbeat(is(FeedState::Stale, "paused")).await;
+    assert!(began.elapsed() < HEARTBEAT_PERIOD, "a change of state is told at once");
     // What was on its way when it paused settles: bars and figures of the trades before.
     let mut heard = Heard::default();
-    world.hear_until(&mut heard, |heard| heard.beats.len() >= 4).await;
+    world.hear_until(&mut heard, |heard| heard.heartbeats.len() >= 4).await;
     let mut heard = Heard::default();
-    world.hear_until(&mut heard, |heard| heard.beats.len() >= 10).await;
+    world.hear_until(&mut heard, |heard| heard.heartbeats.len() >= 10).await;
     assert!(heard.records.is_empty(), "{:?}", heard.records);
     world.control.resume();
-    let heard = world.hear_beat(is(FeedState::Live, "")).await;
+    let heard = world.hear_heartbeat(is(FeedState::Live, "")).await;
     let mut later = Heard::default();
     world.hear_until(&mut later, |heard| heard.records.len() > 100).await;
     let times: Vec<_> = heard.records.iter().chain(&later.records).map(|record| record.event_time).collect();
@@ -154,14 +154,14 @@ async fn a_paused_ingester_says_so_and_publishes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn the_state_follows_the_source() {
     let mut world = World::start(config(), script(Then::Wait));
-    world.hear_beat(is(FeedState::Live, "")).await;
-    world.hear_beat(is(FeedState::Stale, "no data for 30 s")).await;
+    world.hear_heartbeat(is(FeedState::Live, "")).await;
+    world.hear_heartbeat(is(FeedState::Stale, "no data for 30 s")).await;
     let mut world = World::start(config(), script(Then::End));
-    world.hear_beat(is(FeedState::Stale, "source ended")).await;
-    let (answer, _) = world.ask_topic(Channel::Trade, "A B.>*").await;
-    assert_eq!(answer.sequence, 1);
+    world.hear_heartbeat(is(FeedState::Stale, "source ended")).await;
+    let (response, _) = world.ask_topic(Channel::Trade, "A B.>*").await;
+    assert_eq!(response.sequence, 1);
     let mut world = World::start(config(), script(Then::Fail));
-    world.hear_beat(is(FeedState::Stale, "the line is dead")).await;
+    world.hear_heartbeat(is(FeedState::Stale, "the line is dead")).await;
     world.shutdown.cancel();
     assert_eq!(world.run.await.unwrap().unwrap().lost.as_deref(), Some("the line is dead"));
 }
@@ -169,7 +169,7 @@ async fn the_state_follows_the_source() {
 #[tokio::test(start_paused = true)]
 async fn an_ended_source_stops_the_ingester_where_asked() {
     let mut world = World::start(IngestConfig { at_end: AtEnd::Stop, ..config() }, script(Then::End));
-    let heard = world.hear_beat(is(FeedState::Stale, "ingester stopped")).await;
+    let heard = world.hear_heartbeat(is(FeedState::Stale, "ingester stopped")).await;
     assert!(heard.records.iter().any(|record| record.channel() == Channel::Stat), "nothing is left behind");
     assert_eq!(world.run.await.unwrap().unwrap().report.state, FeedState::Stale);
 }
@@ -199,7 +199,7 @@ async fn an_outage_of_the_bus_is_made_good_for() {
     assert!(world.stats.report().tally.missed_numbers > 0);
     world.shutdown.cancel();
     world
-        .hear_until(&mut heard, |heard| heard.beats.iter().any(is(FeedState::Stale, "ingester stopped")))
+        .hear_until(&mut heard, |heard| heard.heartbeats.iter().any(is(FeedState::Stale, "ingester stopped")))
         .await;
     let id = heard.id("BTC-USD");
     // Changes after the hole do not apply until the fresh snapshot; then all do.
@@ -215,20 +215,20 @@ async fn an_outage_of_the_bus_is_made_good_for() {
 
 /// What the bus accepted before it broke may be lost all the same, and then only positions tell.
 #[tokio::test(start_paused = true)]
-async fn after_an_outage_beats_say_every_position() {
+async fn after_an_outage_heartbeats_say_every_position() {
     let mut world = World::start(config(), script(Then::Wait));
     let mut before = Heard::default();
     // Bars close within two seconds.
-    world.hear_until(&mut before, |heard| heard.beats.len() >= 16).await;
-    assert!(before.beats[15].positions.is_empty(), "nothing moves any more");
-    // So short that no beat was refused, and longer.
-    for length in [Duration::ZERO, BEAT_PERIOD * 2] {
+    world.hear_until(&mut before, |heard| heard.heartbeats.len() >= 16).await;
+    assert!(before.heartbeats[15].positions.is_empty(), "nothing moves any more");
+    // So short that no heartbeat was refused, and longer.
+    for length in [Duration::ZERO, HEARTBEAT_PERIOD * 2] {
         world.bus.set_down(true);
         tokio::time::sleep(length).await;
         world.bus.set_down(false);
         let mut heard = Heard::default();
-        world.hear_until(&mut heard, |heard| heard.beats.len() >= 3).await;
-        let positions = heard.beats.iter().flat_map(|beat| &beat.positions);
+        world.hear_until(&mut heard, |heard| heard.heartbeats.len() >= 3).await;
+        let positions = heard.heartbeats.iter().flat_map(|heartbeat| &heartbeat.positions);
         let said: std::collections::HashSet<_> = positions.map(|p| (p.instrument, p.channel)).collect();
         assert_eq!(said.len(), before.check_numbers().len());
     }
@@ -239,7 +239,7 @@ async fn the_same_seed_publishes_the_same_records() {
     async fn records() -> Vec<tickwire_wire::Record> {
         let adapter = sim(Pace::FlatOut).with_steps(2_000);
         let mut world = World::start(IngestConfig { encoding: Encoding::MsgPack, ..config() }, adapter);
-        let mut heard = world.hear_beat(is(FeedState::Stale, "source ended")).await;
+        let mut heard = world.hear_heartbeat(is(FeedState::Stale, "source ended")).await;
         heard.records.retain(|record| {
             matches!(record.channel(), Channel::Quote | Channel::Trade | Channel::Book | Channel::Status)
         });

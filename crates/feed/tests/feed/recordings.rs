@@ -126,11 +126,12 @@ async fn check(market: Market, files: &[&str], symbol: &str, trades: u64, quotes
     let progress = replay.progress();
     let scale = replay.definitions()[0].clone();
     let mut world = World::start(IngestConfig::default(), replay);
-    let ended =
-        |beat: &tickwire_wire::pb::Beat| beat.state() == FeedState::Stale && beat.reason == "source ended";
-    let heard = world.hear_beat(ended).await;
-    let (answer, records) = world.ask_topic(Channel::Book, symbol).await;
-    let Body::Book(book) = &records[0].body else { panic!("{answer:?}") };
+    let ended = |heartbeat: &tickwire_wire::pb::FeedHeartbeat| {
+        heartbeat.state() == FeedState::Stale && heartbeat.reason == "source ended"
+    };
+    let heard = world.hear_heartbeat(ended).await;
+    let (response, records) = world.ask_topic(Channel::Book, symbol).await;
+    let Body::Book(book) = &records[0].body else { panic!("{response:?}") };
     assert_eq!(side_of(&book.bids, &scale), naive.bids);
     assert_eq!(side_of(&book.asks, &scale), naive.asks);
     assert!(book.bids.is_sorted_by(|a, b| a.price > b.price));

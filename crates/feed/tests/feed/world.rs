@@ -26,12 +26,12 @@ pub(crate) struct World {
 /// What came over the bus.
 #[derive(Default)]
 pub(crate) struct Heard {
-    pub(crate) beats: Vec<pb::Beat>,
+    pub(crate) heartbeats: Vec<pb::FeedHeartbeat>,
     pub(crate) records: Vec<Record>,
     pub(crate) headers: Vec<BusHeader>,
 }
 
-const BEATS: u64 = 0;
+const HEARTBEATS: u64 = 0;
 /// Of the run.
 pub(crate) const EPOCH: u64 = 71;
 
@@ -42,7 +42,7 @@ impl World {
         let limits = InboxLimits { messages_max: 1 << 20, bytes_max: 1 << 30, ..InboxLimits::default() };
         let (interest, inbox) = bus.inbox(limits);
         let venue = adapter.venue().to_owned();
-        interest.subscribe(&Subject::beat(&venue).unwrap(), BEATS).unwrap();
+        interest.subscribe(&Subject::heartbeat(&venue).unwrap(), HEARTBEATS).unwrap();
         for channel in Channel::ALL {
             let all = Subject::data_all_symbols(&venue, channel.name()).unwrap();
             interest.subscribe(&all, channel as u64).unwrap();
@@ -64,23 +64,23 @@ impl World {
         }
     }
 
-    pub(crate) async fn hear_beat(&mut self, is_it: impl Fn(&pb::Beat) -> bool) -> Heard {
+    pub(crate) async fn hear_heartbeat(&mut self, is_it: impl Fn(&pb::FeedHeartbeat) -> bool) -> Heard {
         let mut heard = Heard::default();
-        self.hear_until(&mut heard, |heard| heard.beats.iter().any(&is_it)).await;
+        self.hear_until(&mut heard, |heard| heard.heartbeats.iter().any(&is_it)).await;
         heard
     }
 
-    pub(crate) async fn ask(&self, question: pb::ask::Question) -> pb::Answer {
-        let ask = pb::Ask { question: Some(question) }.encode_to_vec();
-        let subject = Subject::ask(&self.venue, EPOCH).unwrap();
-        let answer = self.bus.request(&subject, ask.into(), Duration::from_secs(5)).await.unwrap();
-        pb::Answer::decode(answer).unwrap()
+    pub(crate) async fn ask(&self, request: pb::feed_request::Request) -> pb::FeedResponse {
+        let ask = pb::FeedRequest { request: Some(request) }.encode_to_vec();
+        let subject = Subject::request(&self.venue, EPOCH).unwrap();
+        let response = self.bus.request(&subject, ask.into(), Duration::from_secs(5)).await.unwrap();
+        pb::FeedResponse::decode(response).unwrap()
     }
 
     pub(crate) async fn ask_topic(&self, channel: Channel, symbol: &str) -> (pb::Snapshot, Vec<Record>) {
         let topics = vec![pb::Topic { channel: channel.into(), symbol: symbol.to_owned() }];
-        let mut answer = self.ask(pb::ask::Question::Snapshots(pb::Snapshots { topics })).await;
-        let snapshot = answer.snapshots.pop().unwrap();
+        let mut response = self.ask(pb::feed_request::Request::Snapshots(pb::Snapshots { topics })).await;
+        let snapshot = response.snapshots.pop().unwrap();
         let records = records(Encoding::Proto, &snapshot.frame);
         (snapshot, records)
     }
@@ -89,8 +89,8 @@ impl World {
 impl Heard {
     fn take(&mut self, event: BusEvent) {
         let BusEvent::Message { token, payload, .. } = event else { return };
-        if token == BEATS {
-            self.beats.push(pb::Beat::decode(payload).unwrap());
+        if token == HEARTBEATS {
+            self.heartbeats.push(pb::FeedHeartbeat::decode(payload).unwrap());
             return;
         }
         let (header, rest) = BusHeader::parse(&payload).unwrap();

@@ -18,11 +18,11 @@ use super::run::{HubStats, ShardLink};
 use tickwire_core::hub::{LookUp, read_message};
 use tickwire_core::vocabulary::{BackfillAsk, Event, Update};
 
-/// Questions that wait for one under way to end; further ones are answered with nothing.
+/// Requests that wait for one under way to end; further ones are answered with nothing.
 pub(crate) const QUESTIONS_MAX: usize = 4096;
-/// Questions under way.
+/// Requests under way.
 const LOOKUPS_MAX: usize = 32;
-/// Bytes of bus messages in one answer, about.
+/// Bytes of bus messages in one response, about.
 const PART_BYTES: usize = 32 << 10;
 const PART_MESSAGES: usize = 1024;
 /// What one part takes in memory, generously: records are small, and each has its own head.
@@ -34,16 +34,16 @@ const TAIL_PAUSE: Duration = Duration::from_millis(100);
 /// What looking up needs to run.
 pub(crate) struct HistorySetup {
     pub(crate) bus: Arc<dyn Backplane>,
-    pub(crate) questions: mpsc::Receiver<(Instant, LookUp)>,
+    pub(crate) requests: mpsc::Receiver<(Instant, LookUp)>,
     pub(crate) shards: Vec<ShardLink>,
     pub(crate) timeout: Duration,
     pub(crate) stats: Arc<HubStats>,
     pub(crate) stop: CancellationToken,
 }
 
-/// Answers questions until it is cancelled.
+/// Answers requests until it is cancelled.
 pub(crate) async fn run(setup: HistorySetup) {
-    let HistorySetup { bus, mut questions, shards, timeout, stats, stop } = setup;
+    let HistorySetup { bus, mut requests, shards, timeout, stats, stop } = setup;
     let Some(history) = bus.history() else { return };
     let mut state = history.state();
     let mut lookups = FuturesUnordered::new();
@@ -54,11 +54,11 @@ pub(crate) async fn run(setup: HistorySetup) {
             () = stop.cancelled() => return,
             Ok(()) = state.changed() => {}
             Some(()) = lookups.next(), if !lookups.is_empty() => {}
-            Some((asked, question)) = questions.recv(), if lookups.len() < LOOKUPS_MAX => {
+            Some((asked, request)) = requests.recv(), if lookups.len() < LOOKUPS_MAX => {
                 let (shards, stats) = (&shards, &stats);
                 lookups.push(async move {
-                    let event = look_up(history, &question, asked + timeout, stats).await;
-                    let _ = shards[question.shard].events.send(vec![event]).await;
+                    let event = look_up(history, &request, asked + timeout, stats).await;
+                    let _ = shards[request.shard].events.send(vec![event]).await;
                 });
             }
         }
@@ -66,19 +66,19 @@ pub(crate) async fn run(setup: HistorySetup) {
 }
 
 /// Finds a part, or as much of it as there is.
-async fn look_up(history: &dyn History, question: &LookUp, deadline: Instant, stats: &HubStats) -> Event {
-    let mut part = Part { question, updates: Vec::new(), next: question.ask.first };
-    let mut cursor = question.ask.cursor;
+async fn look_up(history: &dyn History, request: &LookUp, deadline: Instant, stats: &HubStats) -> Event {
+    let mut part = Part { request, updates: Vec::new(), next: request.ask.first };
+    let mut cursor = request.ask.cursor;
     for pause in (0..TAIL_TRIES).map(Some).chain([None]) {
-        let Some(recall) = recall(question, cursor).filter(|_| Instant::now() < deadline) else { break };
+        let Some(recall) = recall(request, cursor).filter(|_| Instant::now() < deadline) else { break };
         let found = tokio::time::timeout_at(deadline, history.recall(recall)).await;
-        let found = found.unwrap_or(Err(HistoryError::Unavailable("no answer in time".into())));
+        let found = found.unwrap_or(Err(HistoryError::Unavailable("no response in time".into())));
         let Recalled { messages, more, cursor: reached } = match found {
             Ok(found) => found,
             Err(error) => {
                 let failures = stats.history_failures.fetch_add(1, Relaxed) + 1;
                 if failures.is_power_of_two() {
-                    let symbol = &question.info.scale.symbol;
+                    let symbol = &request.info.scale.symbol;
                     tracing::warn!(%symbol, %error, failures, "history was asked in vain");
                 }
                 break;
@@ -88,23 +88,23 @@ async fn look_up(history: &dyn History, question: &LookUp, deadline: Instant, st
             part.take(message);
         }
         cursor = reached;
-        if more || part.next > question.ask.last {
+        if more || part.next > request.ask.last {
             stats.history_records.fetch_add(part.updates.len() as u64, Relaxed);
-            return question.answer(part.updates, part.next - 1, cursor);
+            return request.respond(part.updates, part.next - 1, cursor);
         }
         if pause.is_some() {
             tokio::time::sleep_until((Instant::now() + TAIL_PAUSE).min(deadline)).await;
         }
     }
     stats.history_records.fetch_add(part.updates.len() as u64, Relaxed);
-    question.answer(part.updates, question.ask.last, cursor)
+    request.respond(part.updates, request.ask.last, cursor)
 }
 
-fn recall(question: &LookUp, cursor: u64) -> Option<Recall> {
-    let LookUp { ask, info, .. } = question;
+fn recall(request: &LookUp, cursor: u64) -> Option<Recall> {
+    let LookUp { ask, info, .. } = request;
     let BackfillAsk { epoch, first, last, .. } = *ask;
     let subject = Subject::data(&info.name.venue, ask.topic.channel().name(), &info.name.symbol).ok()?;
-    // Numberings have no order: a message of another one lies anywhere.
+    // Sequences have no order: a message of another one lies anywhere.
     let place = move |payload: &[u8]| {
         let (header, _) = BusHeader::parse(payload).ok().filter(|(header, _)| header.epoch == epoch)?;
         Some(match header {
@@ -123,7 +123,7 @@ fn recall(question: &LookUp, cursor: u64) -> Option<Recall> {
 }
 
 struct Part<'a> {
-    question: &'a LookUp,
+    request: &'a LookUp,
     updates: Vec<Arc<Update>>,
     /// First number that is not there yet.
     next: u64,
@@ -132,7 +132,7 @@ struct Part<'a> {
 impl Part<'_> {
     /// Takes what is new of a message. One that is damaged, or of something else, is passed over: its numbers are missing.
     fn take(&mut self, message: &[u8]) {
-        let LookUp { ask, info, source, .. } = self.question;
+        let LookUp { ask, info, source, .. } = self.request;
         let Ok((header, records)) = BusHeader::parse(message) else { return };
         let channel = ask.topic.channel();
         if header.epoch != ask.epoch || header.instrument != *source || header.channel != channel {
@@ -160,7 +160,7 @@ impl Part<'_> {
             Body::Gap(gap) => gap.cause(),
             _ => GapCause::Resume,
         };
-        let info = Arc::clone(&self.question.info);
+        let info = Arc::clone(&self.request.info);
         Update::gap(info, update.topic.channel(), cause, first, last, update.epoch)
     }
 }

@@ -1,4 +1,4 @@
-//! Driving the hub: one task that owns the inbox, asks the questions and hands events to the shards in batches.
+//! Driving the hub: one task that owns the inbox, asks the requests and hands events to the shards in batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use prost::Message as _;
 use tickwire_bus::{Backplane, BusEvent, BusState, Inbox, InboxLimits, Interest, Subject};
 use tickwire_core::hub::{Action, FeedReport, Fetch, Hub, HubLimits, LookUp, Pieces};
 use tickwire_core::schedule::{HubSchedule, TURN_EVENTS_MAX, by_shard};
-use tickwire_core::vocabulary::{Event, Wish};
+use tickwire_core::vocabulary::{Event, TopicInterest};
 use tickwire_wire::pb;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ pub(crate) struct HubStats {
     pub(crate) bus: std::sync::Mutex<String>,
     /// State of the bus's history; empty where there is none.
     pub(crate) history: std::sync::Mutex<String>,
-    /// Records that were found in it, and questions that it did not answer.
+    /// Records that were found in it, and requests that it did not answer.
     pub(crate) history_records: AtomicU64,
     pub(crate) history_failures: AtomicU64,
 }
@@ -58,7 +58,7 @@ pub(crate) struct HubSetup {
     pub(crate) limits: HubLimits,
     pub(crate) inbox: InboxLimits,
     pub(crate) shards: Vec<ShardLink>,
-    pub(crate) wishes: mpsc::Receiver<(usize, Wish)>,
+    pub(crate) interests: mpsc::Receiver<(usize, TopicInterest)>,
     /// To who looks up what was missed.
     pub(crate) history: Option<mpsc::Sender<(Instant, LookUp)>>,
     pub(crate) stats: Arc<HubStats>,
@@ -68,11 +68,11 @@ pub(crate) struct HubSetup {
 
 /// Runs the hub until it is cancelled or the bus is closed.
 pub(crate) async fn run(setup: HubSetup) {
-    let HubSetup { bus, limits, inbox, shards, mut wishes, history, stats, clock, stop } = setup;
+    let HubSetup { bus, limits, inbox, shards, mut interests, history, stats, clock, stop } = setup;
     let mut hub = Hub::new(limits);
     let (interest, mut inbox): (Interest, Inbox) = bus.inbox(inbox);
     let mut state = bus.state();
-    let mut answers = FuturesUnordered::new();
+    let mut responses = FuturesUnordered::new();
     let mut turn = Vec::new();
     let mut ticks = tokio::time::interval(TICK);
     let (mut schedule, mut is_full) = (HubSchedule::default(), false);
@@ -95,13 +95,13 @@ pub(crate) async fn run(setup: HubSetup) {
                     deliver(&mut hub, event, clock.at(at), now);
                 }
             }
-            Some((shard, wish)) = wishes.recv() => {
-                hub.on_wish(shard, wish);
-                while let Ok((shard, wish)) = wishes.try_recv() {
-                    hub.on_wish(shard, wish);
+            Some((shard, interest)) = interests.recv() => {
+                hub.on_interest(shard, interest);
+                while let Ok((shard, interest)) = interests.try_recv() {
+                    hub.on_interest(shard, interest);
                 }
             }
-            Some((target, answer)) = answers.next(), if !answers.is_empty() => hub.on_answer(target, answer, clock.now()),
+            Some((target, response)) = responses.next(), if !responses.is_empty() => hub.on_response(target, response, clock.now()),
             Ok(()) = state.changed() => {
                 note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
             }
@@ -122,23 +122,23 @@ pub(crate) async fn run(setup: HubSetup) {
                     }
                 }
                 Action::Unsubscribe(subject) => interest.unsubscribe(&subject),
-                Action::LookUp(question) => {
+                Action::LookUp(request) => {
                     let refused = match &history {
                         Some(history) => {
-                            let asked = history.try_send((Instant::now(), question));
+                            let asked = history.try_send((Instant::now(), request));
                             asked.err().map(|refused| refused.into_inner().1)
                         }
-                        None => Some(question),
+                        None => Some(request),
                     };
-                    hub.events.extend(refused.map(|question| (1 << question.shard, question.nothing())));
+                    hub.events.extend(refused.map(|request| (1 << request.shard, request.nothing())));
                 }
                 Action::Ask(subject, ask, target) => {
                     let bus = Arc::clone(&bus);
-                    answers.push(async move { (target, fetch(&*bus, &subject, ask, ASK_TIMEOUT).await) });
+                    responses.push(async move { (target, fetch(&*bus, &subject, ask, ASK_TIMEOUT).await) });
                 }
             }
         }
-        hand_over(&mut hub, &shards, &mut wishes).await;
+        hand_over(&mut hub, &shards, &mut interests).await;
         if std::mem::take(&mut is_full) {
             // A shard on the same thread gets its turn, however much waits here.
             tokio::task::yield_now().await;
@@ -149,22 +149,22 @@ pub(crate) async fn run(setup: HubSetup) {
 /// Asks, and fetches what does not fit into one message in its pieces. `timeout` is of each message.
 ///
 /// # Errors
-/// What the bus or the ingester says, or what is wrong with the answer.
+/// What the bus or the ingester says, or what is wrong with the response.
 ///
 /// # Cancel safety
-/// The question was asked in vain.
+/// The request was asked in vain.
 pub async fn fetch(
     bus: &dyn Backplane,
     subject: &Subject,
-    mut ask: pb::Ask,
+    mut ask: pb::FeedRequest,
     timeout: Duration,
-) -> Result<pb::Answer, String> {
+) -> Result<pb::FeedResponse, String> {
     let mut pieces = Pieces::default();
     loop {
-        let answer = bus.request(subject, ask.encode_to_vec().into(), timeout).await;
-        let answer = pb::Answer::decode(answer.map_err(|error| error.to_string())?);
-        match pieces.take(answer.map_err(|error| format!("the answer cannot be read: {error}"))?)? {
-            Fetch::Whole(answer) => return Ok(answer),
+        let response = bus.request(subject, ask.encode_to_vec().into(), timeout).await;
+        let response = pb::FeedResponse::decode(response.map_err(|error| error.to_string())?);
+        match pieces.take(response.map_err(|error| format!("the response cannot be read: {error}"))?)? {
+            Fetch::Whole(response) => return Ok(response),
             Fetch::Next(next) => ask = next,
         }
     }
@@ -181,8 +181,12 @@ pub fn deliver(hub: &mut Hub, event: BusEvent, arrived: u64, now: u64) {
 }
 
 /// Waits for a shard that is behind: the inbox then fills and drops, which is noticed, announced and repaired.
-/// Meanwhile wishes are taken, because the shard may be waiting for room among them.
-async fn hand_over(hub: &mut Hub, shards: &[ShardLink], wishes: &mut mpsc::Receiver<(usize, Wish)>) {
+/// Meanwhile interests are taken, because the shard may be waiting for room among them.
+async fn hand_over(
+    hub: &mut Hub,
+    shards: &[ShardLink],
+    interests: &mut mpsc::Receiver<(usize, TopicInterest)>,
+) {
     if hub.events.is_empty() {
         return;
     }
@@ -201,7 +205,7 @@ async fn hand_over(hub: &mut Hub, shards: &[ShardLink], wishes: &mut mpsc::Recei
                     }
                     break;
                 }
-                Some((shard, wish)) = wishes.recv() => hub.on_wish(shard, wish),
+                Some((shard, interest)) = interests.recv() => hub.on_interest(shard, interest),
             }
         }
     }

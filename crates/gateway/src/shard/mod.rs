@@ -38,7 +38,7 @@ use connection::{Connection, Phase};
 use sockets::Sockets;
 use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, SessionKey};
 use tickwire_core::schedule::{Pacing, ShardSchedule, Step};
-use tickwire_core::vocabulary::{Event, Wish};
+use tickwire_core::vocabulary::{Event, TopicInterest};
 
 const TICK: Duration = Duration::from_millis(50);
 /// How often counts are added up over all subscriptions: with many it takes milliseconds.
@@ -90,7 +90,7 @@ pub(crate) struct ShardSetup {
     /// Told to the hub, in microseconds: nobody wants the next events before.
     pub(crate) patience: Arc<AtomicU32>,
     pub(crate) orders: mpsc::Receiver<Order>,
-    pub(crate) wishes: mpsc::Sender<(usize, Wish)>,
+    pub(crate) interests: mpsc::Sender<(usize, TopicInterest)>,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) all: Arc<Stats>,
     pub(crate) clock: Clock,
@@ -129,7 +129,7 @@ pub(crate) async fn run(setup: ShardSetup) {
         mut events,
         patience,
         mut orders,
-        wishes,
+        interests,
         stats,
         all,
         clock,
@@ -213,7 +213,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                         Step::Yield => std::thread::yield_now(),
                     }
                 }
-                shard.note_passages();
+                shard.note_latency_samples();
                 schedule.end_round(clock.now());
                 // Sockets get their turn between two rounds: only a loop that waits lets the runtime look at them.
                 tokio::task::yield_now().await;
@@ -231,9 +231,9 @@ pub(crate) async fn run(setup: ShardSetup) {
                 schedule.on_events(&shard.engine, clock.now());
             }
         }
-        let asked: Vec<_> = shard.engine.take_wishes().collect();
-        for wish in asked {
-            if wishes.send((at, wish)).await.is_err() {
+        let asked: Vec<_> = shard.engine.take_interests().collect();
+        for interest in asked {
+            if interests.send((at, interest)).await.is_err() {
                 return;
             }
         }
@@ -328,7 +328,7 @@ impl Shard {
                     at += found.end;
                     if found.opcode == OpCode::Close {
                         let code = payload.first_chunk::<2>().map_or(1000, |code| u16::from_be_bytes(*code));
-                        return self.answer_close(key, code);
+                        return self.echo_close(key, code);
                     }
                     if found.opcode == OpCode::Pong && self.engine.on_pong(key, payload, now) {
                         continue;
@@ -377,7 +377,7 @@ impl Shard {
     }
 
     /// Echoes the client's close code and ends the connection.
-    fn answer_close(&mut self, key: SessionKey, code: u16) {
+    fn echo_close(&mut self, key: SessionKey, code: u16) {
         if let Some(connection) = self.connections.get_mut(key)
             && connection.unsent() == 0
             && connection.phase == Phase::Open
@@ -433,7 +433,7 @@ impl Shard {
     }
 
     fn tick(&mut self) {
-        self.note_passages();
+        self.note_latency_samples();
         self.engine.tick(self.clock.now());
         self.tell_kernel_numbers();
         let now = Instant::now();

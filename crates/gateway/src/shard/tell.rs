@@ -29,10 +29,10 @@ impl Shard {
     }
 
     /// Adds up what the engine saw of the way of records.
-    pub(super) fn note_passages(&mut self) {
-        if self.engine.has_passages() {
+    pub(super) fn note_latency_samples(&mut self) {
+        if self.engine.has_latency_samples() {
             let mut hops = self.stats.hops.lock().unwrap_or_else(PoisonError::into_inner);
-            self.engine.take_passages().for_each(|passage| hops.add(&passage));
+            self.engine.take_latency_samples().for_each(|latency_sample| hops.add(&latency_sample));
         }
     }
 

@@ -102,7 +102,7 @@ fn what_the_bus_forgot_is_announced_exactly() {
 }
 
 #[test]
-fn a_history_that_does_not_answer_costs_a_gap_and_nothing_else() {
+fn a_history_that_does_not_response_costs_a_gap_and_nothing_else() {
     run(async {
         let mut config = config();
         let backfill = config.limits.backfill.as_mut().unwrap();
@@ -123,7 +123,7 @@ fn a_history_that_does_not_answer_costs_a_gap_and_nothing_else() {
 }
 
 #[test]
-fn another_numbering_is_announced_and_followed_from_its_start() {
+fn another_sequence_is_announced_and_followed_from_its_start() {
     run(async {
         let mut away = Away::start(100_000, config()).await;
         away.rig.replace_ingester().await;
@@ -131,7 +131,7 @@ fn another_numbering_is_announced_and_followed_from_its_start() {
         away.come_back();
         let is_over = |client: &Watcher| client.gaps().len() == 1 && client.numbers().last() == Some(&60);
         away.client.until("the end", is_over).await;
-        assert_eq!(away.client.gaps(), [(11, None)], "nobody knows where the old numbering ended");
+        assert_eq!(away.client.gaps(), [(11, None)], "nobody knows where the old sequence ended");
         assert!(away.client.numbers().into_iter().eq((2..=10).chain(1..=60)), "{:?}", away.client.numbers());
         away.end().await;
     });

@@ -24,15 +24,15 @@ async fn raw(rig: &Rig, path: &str) -> String {
     let mut stream = TcpStream::connect(rig.gateway.admin_address()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response
 }
 
 /// Status and body.
 async fn get(rig: &Rig, path: &str) -> (u16, Value) {
-    let answer = raw(rig, path).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let response = raw(rig, path).await;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     assert!(head.to_ascii_lowercase().contains("content-type: application/json"), "{head}");
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
 }

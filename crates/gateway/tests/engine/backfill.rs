@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tickwire_core::engine::{BackfillLimits, EngineLimits};
-use tickwire_core::vocabulary::{BackfillAsk, Backfilled, Event, TopicId, Wish};
+use tickwire_core::vocabulary::{BackfillAsk, Backfilled, Event, TopicId, TopicInterest};
 use tickwire_wire::{
     Channel, Command, Encoding, GapCause, LedgerEntry, LedgerRequest, Message, Resume, ResumePosition,
     Unsubscribe,
 };
 
-use super::rig::{Client, EPOCH, Rig, SECOND, answer, brief, limits, quote, records, subscribe, trade};
+use super::rig::{Client, EPOCH, Rig, SECOND, brief, limits, quote, records, response, subscribe, trade};
 
 const TIMEOUT: u64 = 3 * SECOND;
 
@@ -66,8 +66,8 @@ pub(crate) fn resume(rig: &mut Rig, symbols: &[&str], epoch: u64, sequence: u64)
 }
 
 pub(crate) fn asks(rig: &mut Rig) -> Vec<BackfillAsk> {
-    let ask = |wish| if let Wish::Backfill(ask) = wish { Some(ask) } else { None };
-    rig.engine.take_wishes().filter_map(ask).collect()
+    let ask = |interest| if let TopicInterest::Backfill(ask) = interest { Some(ask) } else { None };
+    rig.engine.take_interests().filter_map(ask).collect()
 }
 
 #[track_caller]
@@ -114,7 +114,7 @@ fn what_the_log_lacks_comes_from_history_and_before_what_is_newer() {
     let mut rig = rig(small_log(), 1000);
     with_trades(&mut rig, 0, 10);
     let (client, told) = resume(&mut rig, &["sim:A"], EPOCH, 2);
-    assert_eq!(answer(&told).granted[0].sequence, 2, "the numbering goes on where the client left off");
+    assert_eq!(response(&told).granted[0].sequence, 2, "the sequence goes on where the client left off");
     assert!(records(told).is_empty(), "the log waits for the history");
     let ask = the_ask(&mut rig);
     assert_eq!((ask.topic, ask.epoch, ask.first, ask.last, ask.cursor), (topic(0), EPOCH, 3, 6, 0));
@@ -130,7 +130,7 @@ fn a_quiet_topic_that_is_new_here_comes_whole() {
     let mut rig = rig(small_log(), 1000);
     let (client, _) = resume(&mut rig, &["sim:A"], EPOCH, 2);
     rig.state(topic(0), 5, Vec::new());
-    assert_eq!(answer(&rig.read(client)).granted[0].sequence, 2);
+    assert_eq!(response(&rig.read(client)).granted[0].sequence, 2);
     let ask = the_ask(&mut rig);
     assert_eq!((ask.first, ask.last), (3, 5));
     found(&mut rig, &ask, 3..=5, 5);
@@ -220,7 +220,7 @@ fn no_more_is_asked_for_than_may_be() {
     let mut rig = rig(small_log(), 3);
     with_trades(&mut rig, 0, 10);
     let (client, told) = resume(&mut rig, &["sim:A"], EPOCH, 1);
-    assert_eq!(answer(&told).granted[0].sequence, 3);
+    assert_eq!(response(&told).granted[0].sequence, 3);
     assert_eq!(brief(&records(told)), ["trade gap resume 2-3"]);
     let ask = the_ask(&mut rig);
     assert_eq!((ask.first, ask.last), (4, 6));
@@ -246,11 +246,11 @@ fn the_log_may_move_on_meanwhile() {
 }
 
 #[test]
-fn another_numbering_is_announced_and_followed_from_its_start() {
+fn another_sequence_is_announced_and_followed_from_its_start() {
     let mut rig = rig(small_log(), 1000);
     with_trades(&mut rig, 0, 6);
     let (client, told) = resume(&mut rig, &["sim:A"], EPOCH - 1, 40);
-    assert_eq!(answer(&told).granted[0].sequence, 0);
+    assert_eq!(response(&told).granted[0].sequence, 0);
     assert_eq!(brief(&records(told)), ["trade gap resume 41-0"]);
     let ask = the_ask(&mut rig);
     assert_eq!((ask.epoch, ask.first, ask.last), (EPOCH, 1, 2));
@@ -260,7 +260,7 @@ fn another_numbering_is_announced_and_followed_from_its_start() {
 }
 
 #[test]
-fn the_numbering_may_change_meanwhile() {
+fn the_sequence_may_change_meanwhile() {
     let mut rig = rig(small_log(), 1000);
     with_trades(&mut rig, 0, 8);
     let (client, _) = resume(&mut rig, &["sim:A"], EPOCH, 2);
@@ -287,7 +287,7 @@ fn unsubscribed_and_ended_meanwhile() {
     let symbols = vec!["sim:A".to_owned()];
     rig.send(client, &Command::Unsubscribe(Unsubscribe { id: 3, channel: "trade".to_owned(), symbols }));
     assert!(rig.records(client).is_empty());
-    // The place is taken by another subscription, which must not get the old answer.
+    // The place is taken by another subscription, which must not get the old response.
     let again = the_resumed(&mut rig, client);
     rig.event(Event::Backfill(Arc::new(Backfilled {
         ticket: ask.ticket,

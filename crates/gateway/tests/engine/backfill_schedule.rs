@@ -8,7 +8,7 @@ use tickwire_core::vocabulary::{BackfillAsk, Event};
 use tickwire_wire::{Body, Channel, GapCause, Record};
 
 use super::backfill::{asks, check_ledger, found, resume, rig, with_trades};
-use super::rig::{Client, EPOCH, Rig, answer, limits, records, trade};
+use super::rig::{Client, EPOCH, Rig, limits, records, response, trade};
 
 /// What happens in a random schedule.
 #[derive(Clone, Copy, Debug)]
@@ -18,11 +18,11 @@ enum Op {
     Leave,
     Return,
     /// All that was asked for.
-    Answer,
+    Response,
     /// Up to here only.
-    AnswerPart(u8),
+    ResponsePart(u8),
     /// Without these numbers.
-    AnswerHoles(u8),
+    ResponseHoles(u8),
     Nothing,
     Fill {
         held: bool,
@@ -39,9 +39,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Restart),
         2 => Just(Op::Leave),
         4 => Just(Op::Return),
-        3 => Just(Op::Answer),
-        2 => any::<u8>().prop_map(Op::AnswerPart),
-        2 => any::<u8>().prop_map(Op::AnswerHoles),
+        3 => Just(Op::Response),
+        2 => any::<u8>().prop_map(Op::ResponsePart),
+        2 => any::<u8>().prop_map(Op::ResponseHoles),
         1 => Just(Op::Nothing),
         6 => any::<bool>().prop_map(|held| Op::Fill { held }),
         3 => Just(Op::Unblock),
@@ -54,7 +54,7 @@ struct Model {
     rig: Rig,
     keeper: Client,
     epoch: u64,
-    /// Last number of each numbering.
+    /// Last number of each sequence.
     ends: BTreeMap<u64, u64>,
     client: Option<Client>,
     blocked: bool,
@@ -63,7 +63,7 @@ struct Model {
     /// What this subscription's account must say.
     delivered: u64,
     dropped: u64,
-    /// No numbering ended meanwhile: then nobody knows what of it was never sent.
+    /// No sequence ended meanwhile: then nobody knows what of it was never sent.
     is_counted: bool,
     open: VecDeque<BackfillAsk>,
 }
@@ -107,13 +107,13 @@ impl Model {
             }
             Op::Leave => self.leave(),
             Op::Return => self.come_back(),
-            Op::Answer => self.answer(|ask, number| number <= ask.last, |ask| ask.last),
-            Op::AnswerPart(count) => {
+            Op::Response => self.respond(|ask, number| number <= ask.last, |ask| ask.last),
+            Op::ResponsePart(count) => {
                 let upto = move |ask: &BackfillAsk| ask.last.min(ask.first + u64::from(count % 8));
-                self.answer(move |ask, number| number <= upto(ask), upto);
+                self.respond(move |ask, number| number <= upto(ask), upto);
             }
-            Op::AnswerHoles(holes) => {
-                self.answer(move |_, number| holes >> (number % 8) & 1 == 0, |ask| ask.last);
+            Op::ResponseHoles(holes) => {
+                self.respond(move |_, number| holes >> (number % 8) & 1 == 0, |ask| ask.last);
             }
             Op::Nothing => drop(self.open.pop_front()),
             Op::Fill { held } => {
@@ -141,7 +141,7 @@ impl Model {
     fn come_back(&mut self) {
         self.leave();
         let (client, told) = resume(&mut self.rig, &["sim:A"], self.at.0, self.at.1);
-        let granted = &answer(&told).granted[0];
+        let granted = &response(&told).granted[0];
         let start = (granted.epoch, granted.sequence);
         (self.delivered, self.dropped, self.is_counted) = (0, 0, true);
         self.client = Some(client);
@@ -153,7 +153,7 @@ impl Model {
         assert!(start >= position, "granted {start:?} at {position:?}");
     }
 
-    fn answer(&mut self, is_there: impl Fn(&BackfillAsk, u64) -> bool, upto: impl Fn(&BackfillAsk) -> u64) {
+    fn respond(&mut self, is_there: impl Fn(&BackfillAsk, u64) -> bool, upto: impl Fn(&BackfillAsk) -> u64) {
         let Some(ask) = self.open.pop_front() else { return };
         let upto = upto(&ask);
         let there: Vec<_> = (ask.first..=upto).filter(|number| is_there(&ask, *number)).collect();
@@ -185,7 +185,7 @@ impl Model {
             Body::Gap(gap) if gap.last_sequence == 0 => {
                 assert_eq!(gap.first_sequence, self.at.1 + 1);
                 assert!(gap.epoch > self.at.0);
-                // Numbers behind the position that a numbering still had are not counted by anyone.
+                // Numbers behind the position that a sequence still had are not counted by anyone.
                 self.is_counted &= granted.is_some();
                 self.at = (gap.epoch, 0);
             }
@@ -216,7 +216,7 @@ impl Model {
             let asks = asks(&mut self.rig);
             self.open.extend(asks);
             let is_open = !self.open.is_empty();
-            self.answer(|_, _| true, |ask| ask.last);
+            self.respond(|_, _| true, |ask| ask.last);
             if !more && !is_open {
                 break;
             }
@@ -228,7 +228,7 @@ impl Model {
             let asks = asks(&mut self.rig);
             self.open.extend(asks);
             let is_open = !self.open.is_empty();
-            self.answer(|_, _| true, |ask| ask.last);
+            self.respond(|_, _| true, |ask| ask.last);
             if !more && !is_open {
                 break;
             }
@@ -272,13 +272,13 @@ proptest! {
     ) {
         let mut model = Model::new(log, 1 << 40);
         let is_kind = |op: &Op| !matches!(
-            op, Op::Restart | Op::AnswerHoles(_) | Op::Nothing | Op::Wait { .. } | Op::Fill { held: true }
+            op, Op::Restart | Op::ResponseHoles(_) | Op::Nothing | Op::Wait { .. } | Op::Fill { held: true }
         );
         for op in ops.into_iter().filter(is_kind) {
             model.step(op);
             model.step(Op::Fill { held: false });
             while !model.open.is_empty() {
-                model.step(Op::AnswerPart(3));
+                model.step(Op::ResponsePart(3));
                 model.step(Op::Fill { held: false });
             }
         }

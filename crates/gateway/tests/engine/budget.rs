@@ -5,7 +5,7 @@ use tickwire_core::vocabulary::TopicId;
 use tickwire_wire::{Channel, CloseCode, Encoding, Message, TradingState};
 
 use super::rig::{
-    EPOCH, Rig, answer, brief, change, level, limits, quote, snapshot, status, subscribe, trade,
+    EPOCH, Rig, brief, change, level, limits, quote, response, snapshot, status, subscribe, trade,
 };
 
 #[test]
@@ -74,13 +74,13 @@ fn subscriptions_together_are_limited_and_free_again() {
     let (one, two) = (rig.open(Encoding::Proto), rig.open(Encoding::Proto));
     rig.subscribe(one, Channel::Quote, &["sim:A", "sim:B"]);
     let messages = rig.subscribe(two, Channel::Quote, &["sim:A", "sim:B"]);
-    let told = answer(&messages);
+    let told = response(&messages);
     assert_eq!((told.granted.len(), told.refused.len()), (1, 1));
     assert_eq!(told.refused[0].code, "limit");
     assert!(told.refused[0].message.contains("another"), "{}", told.refused[0].message);
     rig.engine.ended(one.key, rig.now);
     let messages = rig.subscribe(two, Channel::Quote, &["sim:B"]);
-    assert_eq!(answer(&messages).granted.len(), 1);
+    assert_eq!(response(&messages).granted.len(), 1);
     assert!(!messages.iter().any(|message| matches!(message, Message::Error(_))));
     rig.publish(1, 1, quote(1));
     assert_eq!(brief(&rig.records(two)), ["quote 1"]);
@@ -100,11 +100,11 @@ fn books_together_are_limited() {
     let (one, two) = (rig.open(Encoding::Proto), rig.open(Encoding::Proto));
     let ask = |rig: &mut Rig, client, symbol: &str, instrument, levels| {
         rig.send(client, &subscribe(1, "book", &[symbol]));
-        if rig.engine.take_wishes().count() > 0 {
+        if rig.engine.take_interests().count() > 0 {
             book(rig, instrument, levels);
         }
         let messages = rig.read(client);
-        let told = answer(&messages);
+        let told = response(&messages);
         told.refused.first().map(|refused| (refused.code.clone(), refused.message.clone()))
     };
     assert_eq!(ask(&mut rig, one, "sim:A", 0, 60), None);

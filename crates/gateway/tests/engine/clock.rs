@@ -4,36 +4,37 @@ use tickwire_wire::{Channel, Command, Encoding, FeedState, Heartbeat, Message, U
 
 use super::rig::{CLOSE, Client, EPOCH, PING, Rig, SECOND, limits, quote, trade};
 
-fn beats(messages: Vec<Message>) -> Vec<Heartbeat> {
-    let beat = |message| if let Message::Heartbeat(beat) = message { Some(beat) } else { None };
-    messages.into_iter().filter_map(beat).collect()
+fn heartbeats(messages: Vec<Message>) -> Vec<Heartbeat> {
+    let heartbeat =
+        |message| if let Message::Heartbeat(heartbeat) = message { Some(heartbeat) } else { None };
+    messages.into_iter().filter_map(heartbeat).collect()
 }
 
 fn tick(rig: &mut Rig, client: Client, millis: u64) -> Vec<Heartbeat> {
     rig.now += millis * 1_000_000;
     rig.engine.tick(rig.now);
-    beats(rig.read(client))
+    heartbeats(rig.read(client))
 }
 
 #[test]
 fn a_second_of_silence_brings_a_heartbeat_with_what_moved() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
-    let first = beats(rig.subscribe(client, Channel::Trade, &["sim:A", "sim:B"]));
+    let first = heartbeats(rig.subscribe(client, Channel::Trade, &["sim:A", "sim:B"]));
     assert_eq!(first[0].feeds[0].venue, "sim");
     rig.publish(0, 1, trade(1));
     rig.read(client);
     assert_eq!(tick(&mut rig, client, 999), []);
-    let beat = &tick(&mut rig, client, 1)[0];
-    assert_eq!((beat.time, beat.feeds[0].state()), (rig.now, FeedState::Live));
-    let [position] = beat.positions.as_slice() else { panic!("{beat:?}") };
+    let heartbeat = &tick(&mut rig, client, 1)[0];
+    assert_eq!((heartbeat.time, heartbeat.feeds[0].state()), (rig.now, FeedState::Live));
+    let [position] = heartbeat.positions.as_slice() else { panic!("{heartbeat:?}") };
     assert_eq!((position.instrument, position.epoch, position.sequence), (100, EPOCH, 1));
     assert_eq!(tick(&mut rig, client, 500), []);
     rig.publish(1, 1, trade(1));
     rig.read(client);
     assert_eq!(tick(&mut rig, client, 999), [], "data breaks the silence");
-    let beat = &tick(&mut rig, client, 1)[0];
-    assert_eq!(beat.positions.iter().map(|p| p.instrument).collect::<Vec<_>>(), [101]);
+    let heartbeat = &tick(&mut rig, client, 1)[0];
+    assert_eq!(heartbeat.positions.iter().map(|p| p.instrument).collect::<Vec<_>>(), [101]);
     assert_eq!(tick(&mut rig, client, 1_000)[0].positions, [], "nothing moved");
 }
 
@@ -52,8 +53,8 @@ fn a_feed_that_changes_is_told_at_once_to_those_concerned() {
     rig.send(client, &unsubscribe(Channel::Trade));
     rig.read(client);
     rig.feed(FeedState::Down);
-    let beat = &beats(rig.read(client))[0];
-    assert_eq!((beat.feeds[0].state(), beat.feeds[0].since), (FeedState::Down, rig.now));
+    let heartbeat = &heartbeats(rig.read(client))[0];
+    assert_eq!((heartbeat.feeds[0].state(), heartbeat.feeds[0].since), (FeedState::Down, rig.now));
     assert_eq!(rig.read(stranger), []);
     rig.send(client, &unsubscribe(Channel::Quote));
     rig.read(client);

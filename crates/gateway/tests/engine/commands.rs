@@ -1,13 +1,13 @@
 //! What commands cost, what they leave behind, and whose they are when they are wrong.
 
 use tickwire_core::engine::EngineLimits;
-use tickwire_core::vocabulary::Wish;
+use tickwire_core::vocabulary::TopicInterest;
 use tickwire_wire::{
     Channel, Command, Encoding, GapCause, LedgerRequest, Message, Resume, ResumePosition, SetRate,
     Unsubscribe, encode_command,
 };
 
-use super::rig::{Client, EPOCH, Rig, SECOND, answer, brief, limits, quote, records, subscribe, trade};
+use super::rig::{Client, EPOCH, Rig, SECOND, brief, limits, quote, records, response, subscribe, trade};
 
 fn unsubscribe(channel: &str, symbols: &[&str]) -> Command {
     let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
@@ -22,7 +22,7 @@ fn position(symbol: &str, sequence: u64) -> ResumePosition {
 fn check_price(rig: &mut Rig, client: Client, command: &Command, price: u32) {
     rig.send(client, command);
     assert_eq!(rig.engine.price(), price, "{command:?}");
-    rig.answer_wishes();
+    rig.grant_interests();
     rig.read(client);
 }
 
@@ -72,7 +72,7 @@ fn what_sessions_asked_for_leaves_nothing_behind() {
             rig.read(client);
         }
         rig.engine.ended(client.key, rig.now);
-        rig.answer_wishes();
+        rig.grant_interests();
     }
     assert_eq!((rig.engine.sessions(), rig.engine.subscriptions()), (1, 1));
     assert_eq!(rig.engine.private_bytes(), 0);
@@ -86,7 +86,7 @@ fn what_sessions_asked_for_leaves_nothing_behind() {
     ready.clear();
     rig.feed(tickwire_wire::FeedState::Stale);
     rig.instrument("LATER");
-    rig.answer_wishes();
+    rig.grant_interests();
     rig.engine.take_ready(&mut ready);
     assert_eq!(ready, [stays.key]);
 }
@@ -107,7 +107,8 @@ fn a_topic_that_comes_and_goes_is_let_go_once_and_in_time() {
     assert_eq!(rig.engine.topics(), 1, "not before its time");
     rig.now += 1;
     rig.engine.tick(rig.now);
-    let drops = rig.engine.take_wishes().filter(|wish| matches!(wish, Wish::Drop(_))).count();
+    let drops =
+        rig.engine.take_interests().filter(|interest| matches!(interest, TopicInterest::Drop(_))).count();
     assert_eq!((rig.engine.topics(), drops), (0, 1));
 }
 
@@ -119,15 +120,15 @@ fn two_subscribes_that_wait_for_one_topic_are_both_answered() {
         rig.send(client, &subscribe(id, "quote", &["sim:A", "sim:B"]));
     }
     rig.send(client, &unsubscribe("quote", &["sim:B"]));
-    rig.answer_wishes();
+    rig.grant_interests();
     let messages = rig.read(client);
-    let answers: Vec<_> = messages
+    let responses: Vec<_> = messages
         .iter()
-        .filter_map(|message| if let Message::Subscribed(answer) = message { Some(answer) } else { None })
-        .filter(|answer| answer.id != 2)
-        .map(|answer| (answer.id, answer.granted.len(), answer.refused.len()))
+        .filter_map(|message| if let Message::Subscribed(response) = message { Some(response) } else { None })
+        .filter(|response| response.id != 2)
+        .map(|response| (response.id, response.granted.len(), response.refused.len()))
         .collect();
-    assert_eq!(answers, [(7, 1, 1), (8, 0, 2)], "{messages:?}");
+    assert_eq!(responses, [(7, 1, 1), (8, 0, 2)], "{messages:?}");
     assert_eq!(rig.engine.subscriptions(), 1);
 }
 
@@ -138,12 +139,12 @@ fn an_encoding_that_nobody_takes_any_more_is_not_made_any_more() {
     for client in [proto, first, second] {
         rig.subscribe(client, Channel::Trade, &["sim:A", "sim:B"]);
     }
-    let taped = |rig: &Rig| Encoding::ALL.map(|encoding| rig.engine.taped(encoding));
-    assert_eq!(taped(&rig), [2, 0, 2]);
+    let encoded_logs = |rig: &Rig| Encoding::ALL.map(|encoding| rig.engine.encoded_logs(encoding));
+    assert_eq!(encoded_logs(&rig), [2, 0, 2]);
     rig.send(first, &unsubscribe("trade", &["sim:A"]));
-    assert_eq!(taped(&rig), [2, 0, 2], "one more takes it");
+    assert_eq!(encoded_logs(&rig), [2, 0, 2], "one more takes it");
     rig.engine.ended(second.key, rig.now);
-    assert_eq!(taped(&rig), [2, 0, 1], "of one the last one has gone");
+    assert_eq!(encoded_logs(&rig), [2, 0, 1], "of one the last one has gone");
     rig.publish(0, 1, trade(1));
     // It begins anew where somebody takes it again, and nothing is lost or doubled.
     rig.subscribe(first, Channel::Trade, &["sim:A"]);
@@ -153,7 +154,7 @@ fn an_encoding_that_nobody_takes_any_more_is_not_made_any_more() {
     let expected: Vec<_> = (2..=12).map(|number| format!("trade {number}")).collect();
     assert_eq!(brief(&rig.records(first)), expected);
     rig.engine.ended(first.key, rig.now);
-    assert_eq!(taped(&rig), [2, 0, 0]);
+    assert_eq!(encoded_logs(&rig), [2, 0, 0]);
     assert_eq!(rig.records(proto).len(), 12);
 }
 
@@ -237,7 +238,7 @@ fn a_channel_that_does_not_exist_is_named() {
     {
         rig.send(client, &command);
         let messages = rig.read(client);
-        let refused = &answer(&messages).refused[0];
+        let refused = &response(&messages).refused[0];
         assert_eq!((refused.code.as_str(), refused.symbol.as_str()), ("unknown_channel", "sim:A"));
         assert!(refused.message.contains("`quotes`") && refused.message.contains("quote,"), "{refused:?}");
     }
@@ -263,8 +264,9 @@ fn a_subscription_that_ends_makes_room_for_another_ones_history() {
     let positions = symbols.iter().map(|symbol| position(symbol, 1)).collect();
     rig.send(client, &Command::Resume(Resume { id: 1, positions }));
     rig.send(client, &subscribe(1, "trade", &["sim:*"]));
-    let asked =
-        |rig: &mut Rig| rig.engine.take_wishes().filter(|wish| matches!(wish, Wish::Backfill(_))).count();
+    let asked = |rig: &mut Rig| {
+        rig.engine.take_interests().filter(|interest| matches!(interest, TopicInterest::Backfill(_))).count()
+    };
     assert_eq!(asked(&mut rig), 4);
     let ended: Vec<_> = symbols[..3].iter().map(String::as_str).collect();
     rig.send(client, &unsubscribe("trade", &ended));

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tickwire_core::vocabulary::{Ended, Event, InstrumentInfo, TopicId, Wish};
+use tickwire_core::vocabulary::{Ended, Event, InstrumentInfo, TopicId, TopicInterest};
 use tickwire_wire::{Channel, Command, Encoding, Ledger, Message, Scale, Subscribed, Unsubscribe};
 
-use super::rig::{Client, Rig, SECOND, answer, brief, limits, quote, records, subscribe, trade};
+use super::rig::{Client, Rig, SECOND, brief, limits, quote, records, response, subscribe, trade};
 
 fn end(rig: &mut Rig, instrument: u32, may_retry: bool) {
     let ended = Ended { instrument, reason: "it expired".into(), may_retry };
@@ -58,7 +58,7 @@ fn what_is_owed_comes_first_then_the_word_then_the_account() {
     // The other one goes on; the index is free.
     rig.publish(1, 1, trade(1));
     assert_eq!(brief(&rig.records(client)), ["trade 1"]);
-    assert!(rig.engine.take_wishes().any(|wish| wish == Wish::LetGo(0)));
+    assert!(rig.engine.take_interests().any(|interest| interest == TopicInterest::LetGo(0)));
 }
 
 #[test]
@@ -73,12 +73,15 @@ fn a_session_that_takes_nothing_keeps_the_instrument_until_it_goes() {
     rig.publish(0, 1, trade(1));
     end(&mut rig, 0, false);
     assert_eq!(farewell(&rig.read(prompt)).1.entries.len(), 1);
-    assert!(!rig.engine.take_wishes().any(|wish| wish == Wish::LetGo(0)), "somebody still has it");
+    assert!(
+        !rig.engine.take_interests().any(|interest| interest == TopicInterest::LetGo(0)),
+        "somebody still has it"
+    );
     rig.engine.unsent(slow.key, 0, rig.now);
     let messages = rig.read(slow);
     farewell(&messages);
     assert_eq!(brief(&records(messages)), ["trade 1"]);
-    assert!(rig.engine.take_wishes().any(|wish| wish == Wish::LetGo(0)));
+    assert!(rig.engine.take_interests().any(|interest| interest == TopicInterest::LetGo(0)));
     assert_eq!(rig.engine.topics(), 0);
 }
 
@@ -90,12 +93,12 @@ fn nobody_gets_it_any_more() {
     end(&mut rig, 0, false);
     rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
     let messages = rig.read(waiting);
-    let told = answer(&messages);
+    let told = response(&messages);
     assert_eq!((told.granted.len(), told.refused.len()), (1, 1));
     assert_eq!((told.refused[0].code.as_str(), told.refused[0].may_retry), ("unknown_symbol", false));
     let late = rig.open(Encoding::Proto);
     let messages = rig.subscribe(late, Channel::Quote, &["sim:A"]);
-    assert_eq!(answer(&messages).refused[0].code, "unknown_symbol");
+    assert_eq!(response(&messages).refused[0].code, "unknown_symbol");
 }
 
 #[test]
@@ -106,8 +109,11 @@ fn who_waits_for_another_topic_is_not_granted_what_ended_meanwhile() {
     rig.send(waiting, &subscribe(1, "quote", &["sim:A", "sim:B"]));
     end(&mut rig, 0, true);
     rig.read(first);
-    assert!(rig.engine.take_wishes().any(|wish| wish == Wish::LetGo(0)), "who waits holds nothing back");
-    // Its index stands for another one before the answer.
+    assert!(
+        rig.engine.take_interests().any(|interest| interest == TopicInterest::LetGo(0)),
+        "who waits holds nothing back"
+    );
+    // Its index stands for another one before the response.
     let name = tickwire_wire::SymbolName { venue: "sim".to_owned(), symbol: "Z".to_owned() };
     let scale = Scale { symbol: name.to_string(), ..rig.infos[0].scale.clone() };
     let new = Arc::new(InstrumentInfo { id: 900, name, scale, ..(*rig.infos[0]).clone() });
@@ -115,7 +121,7 @@ fn who_waits_for_another_topic_is_not_granted_what_ended_meanwhile() {
     rig.event(Event::Instrument(new));
     rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
     let messages = rig.read(waiting);
-    let told = answer(&messages);
+    let told = response(&messages);
     assert_eq!(told.granted.iter().map(|granted| granted.symbol.as_str()).collect::<Vec<_>>(), ["sim:B"]);
     let refused = &told.refused[0];
     assert_eq!(
@@ -157,7 +163,7 @@ fn what_ended_can_be_unsubscribed_while_something_is_owed() {
             "the account goes as far as was delivered"
         );
         assert_eq!(records(messages), [], "nothing comes after it");
-        assert!(rig.engine.take_wishes().any(|wish| wish == Wish::LetGo(0)));
+        assert!(rig.engine.take_interests().any(|interest| interest == TopicInterest::LetGo(0)));
     }
 }
 
@@ -192,7 +198,7 @@ fn an_index_that_is_used_again_has_nothing_of_the_one_before() {
     rig.read(client);
     end(&mut rig, 0, false);
     rig.read(client);
-    rig.engine.take_wishes();
+    rig.engine.take_interests();
     let name = tickwire_wire::SymbolName { venue: "sim".to_owned(), symbol: "Z".to_owned() };
     let scale = Scale { symbol: name.to_string(), ..rig.infos[0].scale.clone() };
     let new = Arc::new(InstrumentInfo { id: 100, name, scale, ..(*rig.infos[0]).clone() });
@@ -201,7 +207,7 @@ fn an_index_that_is_used_again_has_nothing_of_the_one_before() {
     rig.send(client, &subscribe(1, "quote", &["sim:Z", "sim:A"]));
     rig.state(TopicId::new(0, Channel::Quote), 0, Vec::new());
     let messages = rig.read(client);
-    let told = answer(&messages);
+    let told = response(&messages);
     assert_eq!((told.granted[0].symbol.as_str(), told.granted[0].sequence), ("sim:Z", 0));
     assert_eq!(told.refused[0].code, "unknown_symbol");
     assert_eq!(records(messages), []);

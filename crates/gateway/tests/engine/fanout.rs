@@ -244,7 +244,7 @@ fn gaps_of_lossless_channels_come_in_order() {
 }
 
 #[test]
-fn a_new_numbering_of_quotes_is_told_before_its_first_record() {
+fn a_new_sequence_of_quotes_is_told_before_its_first_record() {
     let (mut rig, client) = subscribed(&[Channel::Quote]);
     rig.publish(0, 1, quote(1));
     rig.read(client);
@@ -306,7 +306,7 @@ fn a_client_further_behind_than_the_log_is_told_so() {
 }
 
 #[test]
-fn a_client_further_behind_than_two_numberings_is_told_of_the_last() {
+fn a_client_further_behind_than_two_sequences_is_told_of_the_last() {
     let mut limits = limits();
     limits.log_records_per_topic = 2;
     let mut rig = Rig::new(limits);
@@ -323,11 +323,7 @@ fn a_client_further_behind_than_two_numberings_is_told_of_the_last() {
     let update = rig.bus_update(0, EPOCH + 2, 1, trade(1));
     rig.event(tickwire_core::vocabulary::Event::Update(update));
     assert_eq!(brief(&rig.records(client)), ["trade gap ingest 2-0", "trade 1"]);
-    assert_eq!(
-        account(&mut rig, client),
-        (2, 0, 0),
-        "how many the lost numbering had, nobody knows any more"
-    );
+    assert_eq!(account(&mut rig, client), (2, 0, 0), "how many the lost sequence had, nobody knows any more");
 }
 
 #[test]
@@ -367,7 +363,7 @@ fn one_instrument_that_never_rests_starves_nobody() {
     let mut rig = Rig::new(limits);
     let client = rig.open(Encoding::Json);
     rig.send(client, &subscribe(1, "trade", &["sim:A", "sim:B"]));
-    rig.answer_wishes();
+    rig.grant_interests();
     rig.read(client);
     let mut number = 0;
     let mut hot = |rig: &mut Rig| {

@@ -117,8 +117,7 @@ fn heartbeats_do_not_pile_up_before_a_stalled_client() {
     rig.now += SECOND;
     rig.engine.tick(rig.now);
     let after = said(&take(&mut rig, client), client);
-    let is_whole =
-        |message: &Message| matches!(message, Message::Heartbeat(beat) if !beat.positions.is_empty());
+    let is_whole = |message: &Message| matches!(message, Message::Heartbeat(heartbeat) if !heartbeat.positions.is_empty());
     assert!(after.iter().any(is_whole), "{after:?}");
 }
 
@@ -126,15 +125,15 @@ fn heartbeats_do_not_pile_up_before_a_stalled_client() {
 fn heartbeats_under_way_keep_no_data_back() {
     let (mut rig, client, pings) = held(&[Channel::Quote]);
     let before = rig.engine.in_flight();
-    let mut beats = 0;
+    let mut heartbeats = 0;
     for _ in 0..20 {
         rig.now += SECOND;
         // It is there; what it confirms is on its way.
         rig.engine.on_pong(client.key, b"", rig.now);
         rig.engine.tick(rig.now);
-        beats += said(&take(&mut rig, client), client).len();
+        heartbeats += said(&take(&mut rig, client), client).len();
     }
-    assert!(beats >= 20 && rig.engine.in_flight() > before + 512, "{beats}");
+    assert!(heartbeats >= 20 && rig.engine.in_flight() > before + 512, "{heartbeats}");
     rig.publish(0, 41, quote(41));
     rig.engine.on_pong(client.key, &pings.last().expect("a ping").payload, rig.now);
     let records = super::rig::records(said(&take(&mut rig, client), client));
@@ -166,7 +165,7 @@ fn the_receipt_of_the_last_message_of_a_write_confirms_all_of_it() {
 }
 
 #[test]
-fn answers_that_name_no_probe_confirm_nothing() {
+fn responses_that_name_no_probe_confirm_nothing() {
     let (mut rig, client, pings) = held(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();
     for payload in [&b""[..], b"x", &u64::MAX.to_le_bytes(), &[0; 8], &[0; 9]] {
@@ -238,13 +237,13 @@ fn time_of(ping: &WsFrame) -> u64 {
 }
 
 #[test]
-fn receipts_that_answer_pings_count_and_pongs_do_not_any_more() {
+fn receipts_that_response_pings_count_and_pongs_do_not_any_more() {
     let (mut rig, client, pings) = held(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();
     rig.now += 10 * MS;
     rig.send(client, &Command::Receipt(Receipt { sent_time: 1, reader_lag_ns: 5 }));
     rig.send(client, &Command::Receipt(Receipt { sent_time: rig.now, reader_lag_ns: 5 }));
-    assert_eq!(rig.engine.in_flight(), under_way, "these answer no ping");
+    assert_eq!(rig.engine.in_flight(), under_way, "these response no ping");
     rig.send(client, &Command::Receipt(Receipt { sent_time: time_of(&pings[0]), reader_lag_ns: 5 }));
     assert!(rig.engine.in_flight() < under_way);
     let pings = refill(&mut rig, client);
@@ -328,7 +327,7 @@ fn for_a_client_without_pongs_the_kernel_speaks() {
     rig.engine.on_pong(client.key, &pings[0].payload, rig.now);
     silent.clear();
     rig.engine.wants_kernel_numbers(&mut silent);
-    assert!(silent.is_empty(), "it answers after all");
+    assert!(silent.is_empty(), "it responses after all");
 }
 
 #[test]
@@ -339,13 +338,13 @@ fn trades_wait_in_order_for_the_window() {
         assert!(take(&mut rig, client).is_empty());
     }
     let mut got = Vec::new();
-    let mut answers: Vec<_> = pings.into_iter().map(|ping| ping.payload).collect();
-    while let Some(answer) = answers.pop() {
+    let mut responses: Vec<_> = pings.into_iter().map(|ping| ping.payload).collect();
+    while let Some(response) = responses.pop() {
         rig.now += MS;
-        rig.engine.on_pong(client.key, &answer, rig.now);
+        rig.engine.on_pong(client.key, &response, rig.now);
         let frames = take(&mut rig, client);
         got.extend(brief(&super::rig::records(said(&frames, client))));
-        answers.extend(frames.into_iter().filter(|frame| frame.opcode == PING).map(|frame| frame.payload));
+        responses.extend(frames.into_iter().filter(|frame| frame.opcode == PING).map(|frame| frame.payload));
     }
     let expected: Vec<_> = (1..=300).map(|number| format!("trade {number}")).collect();
     let trades: Vec<_> = got.into_iter().filter(|record| record.starts_with("trade")).collect();

@@ -257,7 +257,7 @@ fn a_page_is_cut_where_its_sessions_have_very_many_subscriptions() {
                 max_rate: 0.0,
             };
             rig.send(client, &Command::Subscribe(subscribe));
-            rig.answer_wishes();
+            rig.grant_interests();
         }
     }
     let page = rig.engine.session_page(&SessionQuery { limit: 100, ..SessionQuery::default() });

@@ -22,13 +22,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// A rate was granted, by the answer that the client read.
+    /// A rate was granted, by the response that the client read.
     pub(crate) fn granted(&mut self, rate: f64) {
         self.rate = rate;
         self.was_rated |= rate > 0.0;
     }
 
-    /// A rate was asked for; the answer is read later.
+    /// A rate was asked for; the response is read later.
     pub(crate) fn set(&mut self, asked: f64) {
         let rate = asked.min(1000.0);
         if (rate - self.rate).abs() > 0.0 {
@@ -80,7 +80,7 @@ impl Pace {
         if from > to { 0 } else { self.held.range(from..=to).count() as u64 }
     }
 
-    /// The numbering starts again.
+    /// The sequence starts again.
     pub(crate) fn renumber(&mut self) {
         self.held.clear();
     }
@@ -114,7 +114,7 @@ impl Window {
         self.is_shut = false;
     }
 
-    /// A message was read; states and answers to `resume` come with control.
+    /// A message was read; states and responses to `resume` come with control.
     pub(crate) fn read(&mut self, message: &Message) {
         let Message::Record(record) = message else { return };
         let is_resumed = matches!(&record.body, Body::Gap(gap) if gap.cause() == GapCause::Resume);

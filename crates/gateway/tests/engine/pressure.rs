@@ -100,7 +100,7 @@ fn trades_are_shed_above_the_threshold_and_flow_again_below_half_of_it() {
 }
 
 #[test]
-fn a_new_numbering_is_told_though_trades_around_it_are_shed() {
+fn a_new_sequence_is_told_though_trades_around_it_are_shed() {
     let (mut rig, client) = blocked(narrow(), &[Channel::Trade]);
     rig.engine.unsent(client.key, 2_000, rig.now);
     rig.publish(0, 1, trade(1));

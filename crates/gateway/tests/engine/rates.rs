@@ -8,7 +8,7 @@ use tickwire_wire::{
 };
 
 use super::rig::{
-    Client, EPOCH, Rig, answer, brief, change, level, limits, quote, records, snapshot, subscribe_at, trade,
+    Client, EPOCH, Rig, brief, change, level, limits, quote, records, response, snapshot, subscribe_at, trade,
 };
 
 const MS: u64 = 1_000_000;
@@ -22,19 +22,19 @@ fn rated(channel: Channel, max_rate: f64) -> (Rig, Client) {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
     rig.send(client, &asked(channel, &["sim:A"], max_rate));
-    rig.answer_wishes();
-    assert_eq!(answer(&rig.read(client)).granted[0].max_rate, max_rate);
+    rig.grant_interests();
+    assert_eq!(response(&rig.read(client)).granted[0].max_rate, max_rate);
     (rig, client)
 }
 
-/// The answer, and what is read with it.
+/// The response, and what is read with it.
 fn set_rate(rig: &mut Rig, client: Client, channel: Channel, max_rate: f64) -> (Subscribed, Vec<String>) {
     let symbols = vec!["sim:A".to_owned()];
     let command = SetRate { id: 7, channel: channel.name().to_owned(), symbols, max_rate };
     rig.send(client, &Command::SetRate(command));
     let messages = rig.read(client);
-    assert!(matches!(messages[0], Message::Subscribed(_)), "the answer comes before what it sets free");
-    (answer(&messages).clone(), brief(&records(messages)))
+    assert!(matches!(messages[0], Message::Subscribed(_)), "the response comes before what it sets free");
+    (response(&messages).clone(), brief(&records(messages)))
 }
 
 /// What is read after this time.
@@ -123,11 +123,11 @@ fn a_gap_ends_the_rest() {
     publish(&mut rig, 5..=5);
     assert_eq!(after(&mut rig, client, 0), Vec::<String>::new(), "3 began another rest");
     rig.gap(0, Channel::Quote, GapCause::Ingest, 6, 0, EPOCH + 1);
-    assert_eq!(brief(&rig.records(client)), ["quote gap ingest 6-0"], "5 is of a numbering that is no more");
+    assert_eq!(brief(&rig.records(client)), ["quote gap ingest 6-0"], "5 is of a sequence that is no more");
     assert_eq!(account(&mut rig, client), (2, 0, 1, 2));
     let update = rig.bus_update(0, EPOCH + 1, 1, quote(1));
     rig.event(tickwire_core::vocabulary::Event::Update(update));
-    assert_eq!(brief(&rig.records(client)), ["quote 1"], "the first of the new numbering");
+    assert_eq!(brief(&rig.records(client)), ["quote 1"], "the first of the new sequence");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn each_key_of_a_turn_leaves_once_however_many_writes_it_takes() {
     let mut rig = Rig::new(EngineLimits { write_bytes: 1, ..limits() });
     let client = rig.open(Encoding::Proto);
     rig.send(client, &asked(Channel::Bar, &["sim:A"], 10.0));
-    rig.answer_wishes();
+    rig.grant_interests();
     rig.read(client);
     let bar = |rig: &mut Rig, number, interval| {
         rig.publish(0, number, Body::Bar(Bar { interval, close: number as i64, ..Bar::default() }));
@@ -192,8 +192,8 @@ fn check_granted(channel: Channel, asked_rate: f64, granted: f64) {
     let mut rig = Rig::new(EngineLimits { rate_max: 100.0, ..limits() });
     let client = rig.open(Encoding::Json);
     rig.send(client, &asked(channel, &["sim:A"], asked_rate));
-    rig.answer_wishes();
-    assert_eq!(answer(&rig.read(client)).granted[0].max_rate, granted);
+    rig.grant_interests();
+    assert_eq!(response(&rig.read(client)).granted[0].max_rate, granted);
     let (again, _) = set_rate(&mut rig, client, channel, asked_rate);
     assert_eq!((again.id, again.granted[0].max_rate), (7, granted), "set_rate says the same");
 }
@@ -236,8 +236,8 @@ fn a_rate_changes_live() {
     publish(&mut rig, 2..=3);
     let (_, freed) = set_rate(&mut rig, client, Channel::Quote, 1.0);
     assert_eq!(freed, Vec::<String>::new(), "the same rate changes nothing");
-    let (answer, freed) = set_rate(&mut rig, client, Channel::Quote, 10.0);
-    let Granted { max_rate, sequence, .. } = answer.granted[0];
+    let (response, freed) = set_rate(&mut rig, client, Channel::Quote, 10.0);
+    let Granted { max_rate, sequence, .. } = response.granted[0];
     assert_eq!((max_rate, sequence), (10.0, 1), "where it stands, not where it will");
     assert_eq!(freed, ["quote 3"], "what was held back leaves at once");
     publish(&mut rig, 4..=4);
@@ -260,19 +260,19 @@ fn all_of_a_venue_has_the_rate_later_symbols_too() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
     rig.send(client, &asked(Channel::Quote, &["sim:*"], 2.0));
-    rig.answer_wishes();
-    let granted = answer(&rig.read(client)).granted.clone();
+    rig.grant_interests();
+    let granted = response(&rig.read(client)).granted.clone();
     assert_eq!(granted.iter().map(|granted| granted.max_rate).collect::<Vec<_>>(), [2.0; 3]);
     rig.instrument("D");
-    rig.answer_wishes();
-    assert_eq!(answer(&rig.read(client)).granted[0].max_rate, 2.0);
+    rig.grant_interests();
+    assert_eq!(response(&rig.read(client)).granted[0].max_rate, 2.0);
     let symbols = vec!["sim:*".to_owned()];
     let command = SetRate { id: 7, channel: "quote".to_owned(), symbols, max_rate: 3.0 };
     rig.send(client, &Command::SetRate(command));
-    assert_eq!(answer(&rig.read(client)).granted.len(), 4);
+    assert_eq!(response(&rig.read(client)).granted.len(), 4);
     rig.instrument("E");
-    rig.answer_wishes();
-    assert_eq!(answer(&rig.read(client)).granted[0].max_rate, 3.0);
+    rig.grant_interests();
+    assert_eq!(response(&rig.read(client)).granted[0].max_rate, 3.0);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn those_who_left_are_not_woken() {
     let command = Unsubscribe { id: 2, channel: "quote".to_owned(), symbols: vec!["sim:A".to_owned()] };
     rig.send(client, &Command::Unsubscribe(command));
     rig.send(client, &asked(Channel::Stat, &["sim:A"], 0.5));
-    rig.answer_wishes();
+    rig.grant_interests();
     rig.read(client);
     // In the place of the one that left, and resting for longer.
     rig.publish(0, 1, Body::Stat(tickwire_wire::Stat::default()));
@@ -316,7 +316,7 @@ fn a_window_gathers_data_and_lets_control_pass() {
     rig.publish(0, 2, trade(2));
     assert!(!rig.engine.has_ready());
     assert_eq!(rig.engine.next_due(), Some(rig.now + 16 * MS));
-    assert_eq!(account(&mut rig, client), (1, 0, 0, 0), "an answer leaves, and nothing with it");
+    assert_eq!(account(&mut rig, client), (1, 0, 0, 0), "an response leaves, and nothing with it");
     rig.engine.on_ping(client.key, b"?", rig.now);
     let (bytes, filled) = rig.fill(client);
     assert!(!bytes.is_empty() && !filled.more);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tickwire_core::engine::{Engine, EngineLimits, Filled, SessionKey};
 use tickwire_core::vocabulary::{
-    Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, Wish,
+    Event, FeedStatus, InstrumentInfo, TopicId, TopicInterest, TopicState, Update, VenueIndex,
 };
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{
@@ -128,18 +128,18 @@ impl Rig {
         self.engine.on_message(client.key, &bytes, self.now);
     }
 
-    /// Subscribes, starts the topics that are new, and returns the answer and what came with it.
+    /// Subscribes, starts the topics that are new, and returns the response and what came with it.
     pub(crate) fn subscribe(&mut self, client: Client, channel: Channel, symbols: &[&str]) -> Vec<Message> {
         self.send(client, &subscribe(1, channel.name(), symbols));
-        self.answer_wishes();
+        self.grant_interests();
         self.read(client)
     }
 
-    /// Answers every wish with an empty topic.
-    pub(crate) fn answer_wishes(&mut self) {
-        let wishes: Vec<_> = self.engine.take_wishes().collect();
-        for wish in wishes {
-            if let Wish::Want(topic) = wish {
+    /// Answers every interest with an empty topic.
+    pub(crate) fn grant_interests(&mut self) {
+        let interests: Vec<_> = self.engine.take_interests().collect();
+        for interest in interests {
+            if let TopicInterest::Want(topic) = interest {
                 self.state(topic, 0, Vec::new());
             }
         }
@@ -281,10 +281,11 @@ pub(crate) fn snapshot(bids: &[Level], asks: &[Level]) -> Body {
 }
 
 #[track_caller]
-pub(crate) fn answer(messages: &[Message]) -> &Subscribed {
-    let answer =
-        messages.iter().find_map(|m| if let Message::Subscribed(answer) = m { Some(answer) } else { None });
-    answer.unwrap_or_else(|| panic!("no answer in {messages:?}"))
+pub(crate) fn response(messages: &[Message]) -> &Subscribed {
+    let response = messages
+        .iter()
+        .find_map(|m| if let Message::Subscribed(response) = m { Some(response) } else { None });
+    response.unwrap_or_else(|| panic!("no response in {messages:?}"))
 }
 
 /// A WebSocket frame of a server.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tickwire_core::engine::{DetailQuery, Fate, SessionQuery};
-use tickwire_core::vocabulary::{Ended, Event, TopicId, Wish};
+use tickwire_core::vocabulary::{Ended, Event, TopicId, TopicInterest};
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, FeedState, LedgerRequest, Resume, ResumePosition, SetRate,
@@ -119,7 +119,7 @@ impl Run {
                     }
                 }
             }
-            run.take_wishes();
+            run.take_interests();
             for id in std::mem::take(&mut run.wants) {
                 let event = run.world.state(id);
                 run.event(event);
@@ -208,7 +208,7 @@ impl Run {
                 let channel = channel.name().to_owned();
                 self.send(at, &Command::SetRate(SetRate { id: RATE_SET, channel, symbols, max_rate }));
             }
-            Op::Answer => {
+            Op::Response => {
                 let count = self.wants.len().min(1 + usize::from(a) % 4);
                 for id in self.wants.drain(..count).collect::<Vec<_>>() {
                     let event = self.world.state(id);
@@ -219,7 +219,7 @@ impl Run {
                 if let Some(id) = self.wants.first() {
                     self.rig.event(Event::Unavailable {
                         topic: *id,
-                        reason: "no answer".into(),
+                        reason: "no response".into(),
                         is_unknown: false,
                     });
                 }
@@ -284,26 +284,26 @@ impl Run {
                 }
             }
         }
-        self.take_wishes();
+        self.take_interests();
     }
 
-    fn take_wishes(&mut self) {
-        for wish in self.rig.engine.take_wishes() {
-            match wish {
-                Wish::Want(id) => {
+    fn take_interests(&mut self) {
+        for interest in self.rig.engine.take_interests() {
+            match interest {
+                TopicInterest::Want(id) => {
                     assert!(!self.world.topic(id).wanted, "wanted twice");
                     self.world.topic(id).wanted = true;
                     self.wants.push(id);
                 }
-                Wish::Drop(id) => {
+                TopicInterest::Drop(id) => {
                     assert!(self.world.topic(id).wanted, "dropped and never wanted");
                     self.world.drop_topic(id);
                     self.wants.retain(|want| *want != id);
                 }
-                Wish::LetGo(index) => {
+                TopicInterest::LetGo(index) => {
                     assert!(self.ended.contains(&index) && self.let_go.insert(index), "{index} was let go");
                 }
-                Wish::Backfill(ask) => panic!("this engine has no history: {ask:?}"),
+                TopicInterest::Backfill(ask) => panic!("this engine has no history: {ask:?}"),
             }
         }
     }
@@ -456,7 +456,7 @@ impl Run {
 
     /// Everything that was lost is repaired, everything that waits is read.
     fn finish(mut self) {
-        self.take_wishes();
+        self.take_interests();
         for id in std::mem::take(&mut self.wants) {
             let event = self.world.state(id);
             self.event(event);
@@ -475,7 +475,7 @@ impl Run {
         }
         for at in 0..SESSIONS {
             self.read_all(at);
-            // No window and no rate holds an answer back.
+            // No window and no rate holds a response back.
             self.send(at, &Command::Ledger(LedgerRequest { id: 7 }));
             self.read_all(at);
         }
@@ -507,7 +507,7 @@ impl Run {
         assert_eq!(self.rig.engine.topics(), 0, "of {held} topics some are held for nobody");
         assert_eq!(self.rig.engine.log_bytes(), 0);
         assert_eq!((self.rig.engine.private_bytes(), self.rig.engine.subscriptions()), (0, 0));
-        self.take_wishes();
+        self.take_interests();
         assert_eq!(self.let_go, self.ended, "all that ended is let go");
         let totals = self.rig.engine.totals();
         assert_eq!(totals.published, totals.delivered + totals.conflated + totals.dropped + totals.filtered);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use tickwire_core::engine::EngineLimits;
-use tickwire_core::vocabulary::{Event, TopicId, Wish};
+use tickwire_core::vocabulary::{Event, TopicId, TopicInterest};
 use tickwire_wire::{
     Channel, Command, Encoding, FeedState, GapCause, Granted, LedgerRequest, Message, PROTOCOL_VERSION,
     Resume, ResumePosition, SCHEMA, SetRate, TradingState, Unsubscribe,
 };
 
 use super::rig::{
-    Client, EPOCH, Rig, SECOND, answer, brief, limits, quote, records, status, subscribe, trade,
+    Client, EPOCH, Rig, SECOND, brief, limits, quote, records, response, status, subscribe, trade,
 };
 
 #[test]
@@ -35,12 +35,12 @@ fn hello_comes_first_and_states_the_limits() {
 #[track_caller]
 fn check(rig: &mut Rig, client: Client, channel: &str, symbols: &[&str], expected: &[(&str, &str)]) {
     rig.send(client, &subscribe(42, channel, symbols));
-    rig.answer_wishes();
+    rig.grant_interests();
     let messages = rig.read(client);
-    let answer = answer(&messages);
-    assert_eq!(answer.id, 42);
-    let granted = answer.granted.iter().map(|g| (g.symbol.as_str(), "granted".to_owned()));
-    let refused = answer.refused.iter().map(|r| {
+    let response = response(&messages);
+    assert_eq!(response.id, 42);
+    let granted = response.granted.iter().map(|g| (g.symbol.as_str(), "granted".to_owned()));
+    let refused = response.refused.iter().map(|r| {
         assert!(!r.message.is_empty(), "{r:?} says nothing");
         (r.symbol.as_str(), format!("{}{}", r.code, if r.may_retry { "+" } else { "" }))
     });
@@ -92,22 +92,22 @@ fn a_wrong_name_is_answered_with_the_right_one() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Json);
     let messages = rig.subscribe(client, Channel::Quote, &["sim:a", "sim:X", "nowhere:A"]);
-    let texts: Vec<_> = answer(&messages).refused.iter().map(|refused| refused.message.as_str()).collect();
+    let texts: Vec<_> = response(&messages).refused.iter().map(|refused| refused.message.as_str()).collect();
     assert!(texts[0].contains("did you mean `sim:A`?"), "{texts:?}");
     assert!(texts[1].contains("subscribe to `sim:*` on channel `instrument`"), "{texts:?}");
     assert!(texts[2].contains("known: sim"), "{texts:?}");
 }
 
 #[test]
-fn the_answer_comes_before_the_data_and_names_the_number_that_it_follows() {
+fn the_response_comes_before_the_data_and_names_the_number_that_it_follows() {
     for encoding in Encoding::ALL {
         let mut rig = Rig::new(limits());
         let client = rig.open(encoding);
         rig.send(client, &subscribe(1, "quote", &["sim:B"]));
-        let wishes: Vec<_> = rig.engine.take_wishes().collect();
+        let interests: Vec<_> = rig.engine.take_interests().collect();
         let topic = TopicId::new(1, Channel::Quote);
-        assert_eq!(wishes, [Wish::Want(topic)]);
-        assert_eq!(rig.read(client).len(), 2, "no answer before the state is known");
+        assert_eq!(interests, [TopicInterest::Want(topic)]);
+        assert_eq!(rig.read(client).len(), 2, "no response before the state is known");
         let newest = rig.bus_update(1, EPOCH, 9, quote(77));
         rig.state(topic, 9, vec![newest]);
         rig.publish(1, 10, quote(78));
@@ -123,7 +123,7 @@ fn the_answer_comes_before_the_data_and_names_the_number_that_it_follows() {
             sequence: 9,
         };
         assert!(matches!(messages[0], Message::Subscribed(_)), "{messages:?}");
-        assert_eq!(answer(&messages).granted, [expected]);
+        assert_eq!(response(&messages).granted, [expected]);
         assert_eq!(
             brief(&records(messages)),
             ["quote 10"],
@@ -133,14 +133,14 @@ fn the_answer_comes_before_the_data_and_names_the_number_that_it_follows() {
 }
 
 #[test]
-fn one_answer_waits_for_all_its_topics() {
+fn one_response_waits_for_all_its_topics() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
     rig.send(client, &subscribe(1, "quote", &["sim:A", "sim:B"]));
     rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
     assert!(!rig.read(client).iter().any(|m| matches!(m, Message::Subscribed(_))));
     rig.state(TopicId::new(0, Channel::Quote), 0, Vec::new());
-    assert_eq!(answer(&rig.read(client)).granted.len(), 2);
+    assert_eq!(response(&rig.read(client)).granted.len(), 2);
 }
 
 #[test]
@@ -156,13 +156,16 @@ fn a_topic_that_stays_silent_is_refused_after_the_time_out_and_let_go() {
     rig.now += 1;
     rig.engine.tick(rig.now);
     let messages = rig.read(client);
-    let answer = answer(&messages);
-    assert_eq!(answer.granted[0].symbol, "sim:A");
-    assert_eq!((answer.refused[0].code.as_str(), answer.refused[0].may_retry), ("unavailable", true));
-    rig.engine.take_wishes();
+    let response = response(&messages);
+    assert_eq!(response.granted[0].symbol, "sim:A");
+    assert_eq!((response.refused[0].code.as_str(), response.refused[0].may_retry), ("unavailable", true));
+    rig.engine.take_interests();
     rig.now += 10 * SECOND;
     rig.engine.tick(rig.now);
-    assert_eq!(rig.engine.take_wishes().collect::<Vec<_>>(), [Wish::Drop(TopicId::new(1, Channel::Quote))]);
+    assert_eq!(
+        rig.engine.take_interests().collect::<Vec<_>>(),
+        [TopicInterest::Drop(TopicId::new(1, Channel::Quote))]
+    );
     assert_eq!(rig.engine.topics(), 1);
 }
 
@@ -171,15 +174,15 @@ fn what_the_bus_side_cannot_have_is_refused_at_once() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
     rig.send(client, &subscribe(1, "quote", &["sim:A", "sim:B"]));
-    rig.engine.take_wishes();
+    rig.engine.take_interests();
     let topic = TopicId::new(0, Channel::Quote);
-    let reason = "no answer".into();
+    let reason = "no response".into();
     rig.event(Event::Unavailable { topic, reason, is_unknown: false });
-    assert_eq!(rig.engine.take_wishes().collect::<Vec<_>>(), [Wish::Drop(topic)]);
+    assert_eq!(rig.engine.take_interests().collect::<Vec<_>>(), [TopicInterest::Drop(topic)]);
     rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
     let messages = rig.read(client);
-    let answer = answer(&messages);
-    assert_eq!((answer.granted.len(), answer.refused[0].code.as_str()), (1, "unavailable"));
+    let response = response(&messages);
+    assert_eq!((response.granted.len(), response.refused[0].code.as_str()), (1, "unavailable"));
 }
 
 #[test]
@@ -203,16 +206,19 @@ fn topics_linger_and_are_taken_up_again() {
     unsubscribe(&mut rig, client, Channel::Quote, "sim:A");
     rig.now += 9 * SECOND;
     rig.engine.tick(rig.now);
-    assert_eq!(rig.engine.take_wishes().count(), 0);
+    assert_eq!(rig.engine.take_interests().count(), 0);
     rig.send(client, &subscribe(2, "quote", &["sim:A"]));
-    assert_eq!(answer(&rig.read(client)).granted.len(), 1, "without another question to the bus");
+    assert_eq!(response(&rig.read(client)).granted.len(), 1, "without another request to the bus");
     rig.now += 20 * SECOND;
     rig.engine.tick(rig.now);
-    assert_eq!(rig.engine.take_wishes().count(), 0);
+    assert_eq!(rig.engine.take_interests().count(), 0);
     unsubscribe(&mut rig, client, Channel::Quote, "sim:A");
     rig.now += 10 * SECOND;
     rig.engine.tick(rig.now);
-    assert_eq!(rig.engine.take_wishes().collect::<Vec<_>>(), [Wish::Drop(TopicId::new(0, Channel::Quote))]);
+    assert_eq!(
+        rig.engine.take_interests().collect::<Vec<_>>(),
+        [TopicInterest::Drop(TopicId::new(0, Channel::Quote))]
+    );
 }
 
 fn unsubscribe(rig: &mut Rig, client: Client, channel: Channel, symbol: &str) -> Vec<Message> {
@@ -226,23 +232,23 @@ fn all_of_a_venue_includes_what_appears_later() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
     let messages = rig.subscribe(client, Channel::Trade, &["sim:*"]);
-    assert_eq!(answer(&messages).granted.len(), 3);
+    assert_eq!(response(&messages).granted.len(), 3);
     let set_rate =
         SetRate { id: 2, channel: "trade".to_owned(), symbols: vec!["sim:*".to_owned()], max_rate: 3.0 };
     rig.send(client, &Command::SetRate(set_rate));
-    assert_eq!(answer(&rig.read(client)).granted.len(), 3, "asking for a rate is no unsubscribing");
+    assert_eq!(response(&rig.read(client)).granted.len(), 3, "asking for a rate is no unsubscribing");
     let index = rig.instrument("D");
-    rig.answer_wishes();
+    rig.grant_interests();
     rig.publish(index, 1, trade(5));
     let messages = rig.read(client);
-    assert_eq!((answer(&messages).id, answer(&messages).granted[0].symbol.as_str()), (0, "sim:D"));
+    assert_eq!((response(&messages).id, response(&messages).granted[0].symbol.as_str()), (0, "sim:D"));
     assert_eq!(brief(&records(messages)), ["trade 1"]);
 
     let messages = unsubscribe(&mut rig, client, Channel::Trade, "sim:*");
     let Message::Ledger(ledger) = &messages[0] else { panic!("{messages:?}") };
     assert_eq!((ledger.id, ledger.entries.len()), (8, 4));
     rig.instrument("E");
-    assert_eq!(rig.engine.take_wishes().count(), 0, "after it ended nothing is added any more");
+    assert_eq!(rig.engine.take_interests().count(), 0, "after it ended nothing is added any more");
 }
 
 #[test]
@@ -266,7 +272,7 @@ fn unsubscribing_ends_the_data_and_states_the_account() {
     let records = rig.records(client);
     assert_eq!((records.len(), records[0].instrument), (1, 101));
     let messages = unsubscribe(&mut rig, client, Channel::Quote, "sim:A");
-    assert_eq!(answer(&messages).refused[0].code, "not_subscribed");
+    assert_eq!(response(&messages).refused[0].code, "not_subscribed");
 }
 
 #[test]
@@ -274,17 +280,20 @@ fn a_subscription_that_is_ended_before_it_was_granted_is_not_granted() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
     rig.send(client, &subscribe(1, "quote", &["sim:A", "sim:B"]));
-    rig.engine.take_wishes();
+    rig.engine.take_interests();
     unsubscribe(&mut rig, client, Channel::Quote, "sim:A");
     rig.state(TopicId::new(1, Channel::Quote), 0, Vec::new());
     rig.now += 10 * SECOND;
     rig.engine.tick(rig.now);
-    assert_eq!(rig.engine.take_wishes().collect::<Vec<_>>(), [Wish::Drop(TopicId::new(0, Channel::Quote))]);
-    let messages = rig.read(client);
-    let answer = answer(&messages);
-    assert_eq!((answer.id, answer.granted.len(), answer.granted[0].symbol.as_str()), (1, 1, "sim:B"));
     assert_eq!(
-        (answer.refused[0].symbol.as_str(), answer.refused[0].code.as_str()),
+        rig.engine.take_interests().collect::<Vec<_>>(),
+        [TopicInterest::Drop(TopicId::new(0, Channel::Quote))]
+    );
+    let messages = rig.read(client);
+    let response = response(&messages);
+    assert_eq!((response.id, response.granted.len(), response.granted[0].symbol.as_str()), (1, 1, "sim:B"));
+    assert_eq!(
+        (response.refused[0].symbol.as_str(), response.refused[0].code.as_str()),
         ("sim:A", "not_subscribed")
     );
 }
@@ -298,7 +307,7 @@ fn a_new_client_learns_the_trading_state_at_once() {
     rig.publish(0, 2, status(TradingState::Halted));
     let late = rig.open(Encoding::Proto);
     let messages = rig.subscribe(late, Channel::Status, &["sim:A"]);
-    assert_eq!(answer(&messages).granted[0].sequence, 2);
+    assert_eq!(response(&messages).granted[0].sequence, 2);
     assert_eq!(brief(&records(messages)), ["status 2"]);
     rig.publish(0, 3, status(TradingState::Open));
     assert_eq!(brief(&rig.records(late)), ["status 3"]);
@@ -319,7 +328,7 @@ fn check_resume(log_records: usize, position: (u64, u64), granted: u64, expected
     let position = ResumePosition { channel, symbol, epoch: position.0, sequence: position.1 };
     rig.send(client, &Command::Resume(Resume { id: 1, positions: vec![position] }));
     let messages = rig.subscribe(client, Channel::Trade, &["sim:A"]);
-    assert_eq!(answer(&messages).granted[0].sequence, granted);
+    assert_eq!(response(&messages).granted[0].sequence, granted);
     rig.publish(0, 7, trade(7));
     let got: Vec<_> = records(messages).into_iter().chain(rig.records(client)).collect();
     assert_eq!(brief(&got), expected);
@@ -357,10 +366,10 @@ fn hostile_commands_are_answered_and_cost_little() {
         assert!(error.message.contains(r#"write {"op":"subscribe""#), "{error:?}");
     }
     rig.send(client, &subscribe(1, "quote", &["sim:*"; 300]));
-    rig.answer_wishes();
-    assert_eq!(answer(&rig.read(client)).granted.len(), 3);
+    rig.grant_interests();
+    assert_eq!(response(&rig.read(client)).granted.len(), 3);
     rig.send(client, &subscribe(1, &"x".repeat(2_000), &["sim:A"]));
-    assert!(answer(&rig.read(client)).refused[0].message.len() < 200);
+    assert!(response(&rig.read(client)).refused[0].message.len() < 200);
     rig.engine.on_flood(client.key, b"");
     assert!(matches!(&rig.read(client)[0], Message::Error(error) if error.code == "rate_limit"));
 }
@@ -398,7 +407,7 @@ fn a_name_is_wrong_for_good_only_while_the_feed_is_live() {
         rig.feed(feed);
         let client = rig.open(Encoding::Proto);
         let messages = rig.subscribe(client, Channel::Quote, &["sim:LATER"]);
-        let refused = &answer(&messages).refused[0];
+        let refused = &response(&messages).refused[0];
         assert_eq!((refused.code.as_str(), refused.may_retry), ("unknown_symbol", may_retry), "{feed:?}");
     }
 }

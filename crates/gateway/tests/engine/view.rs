@@ -11,7 +11,7 @@ use super::pace::Pace;
 use super::world::{Told, Truth, World, key};
 use tickwire_core::vocabulary::{Event, TopicId};
 
-/// Where a client left off: numbering and number.
+/// Where a client left off: sequence and number.
 pub(crate) type Position = (u64, u64);
 
 /// One subscription, by what the client read.
@@ -26,7 +26,7 @@ pub(crate) struct View {
     delivered: u64,
     conflated: u64,
     dropped: u64,
-    /// Numbers of a numbering whose end it was not told.
+    /// Numbers of a sequence whose end it was not told.
     uncounted: u64,
     pub(crate) book: BookState,
     /// Arrival of the newest record that it has, for each key.
@@ -35,7 +35,7 @@ pub(crate) struct View {
     pace: Pace,
     /// Of the superseded ones, those that the rate held back.
     filtered: u64,
-    /// Changes of the rate whose answers are still to come.
+    /// Changes of the rate whose responses are still to come.
     unanswered: u32,
     /// It was told that its instrument ended: the account follows.
     has_ended: bool,
@@ -60,7 +60,7 @@ impl Reader {
             || (self.last_is_ledger && matches!(message, Message::Sent(_)));
         match message {
             Message::Record(record) => self.record(record, encoding, world, now),
-            Message::Subscribed(answer) => self.granted(answer, world),
+            Message::Subscribed(response) => self.granted(response, world),
             Message::Ledger(ledger) => self.ledger(ledger, world),
             Message::Heartbeat(_) | Message::Hello(_) | Message::Notice(_) | Message::Sent(_) => {}
             Message::Error(error) => assert_eq!(error.code, "rate_limit", "{error:?}"),
@@ -68,9 +68,9 @@ impl Reader {
         }
     }
 
-    fn granted(&mut self, answer: &Subscribed, world: &mut World) {
-        for refused in answer.refused.iter().filter(|refused| refused.code == "ended") {
-            assert_eq!((answer.id, answer.granted.len()), (0, 0), "{answer:?}");
+    fn granted(&mut self, response: &Subscribed, world: &mut World) {
+        for refused in response.refused.iter().filter(|refused| refused.code == "ended") {
+            assert_eq!((response.id, response.granted.len()), (0, 0), "{response:?}");
             let is_it = |(id, _): &(&u32, &mut View)| {
                 let id = TopicId(**id);
                 id.channel() as i32 == refused.channel && *world.topic(id).symbol() == *refused.symbol
@@ -78,11 +78,11 @@ impl Reader {
             let (_, view) = self.views.iter_mut().find(is_it).expect("a subscription that ended was granted");
             assert!(!std::mem::replace(&mut view.has_ended, true), "{refused:?} twice");
         }
-        for granted in &answer.granted {
+        for granted in &response.granted {
             let id = topic_of(granted.instrument, granted.channel);
             self.had_lossless |= id.channel().is_lossless();
             assert!(!id.channel().is_lossless() || granted.max_rate == 0.0, "{granted:?}");
-            if answer.id == RATE_SET {
+            if response.id == RATE_SET {
                 let view = self.views.get_mut(&id.0).expect("a rate of what was granted");
                 match view.unanswered.checked_sub(1) {
                     Some(left) => view.unanswered = left,
@@ -272,9 +272,9 @@ impl View {
         if last == 0 {
             assert!(gap.epoch > self.at.0);
             if is_lossless {
-                assert_eq!(first, self.at.1 + 1, "numbers before a new numbering were passed over");
+                assert_eq!(first, self.at.1 + 1, "numbers before a new sequence were passed over");
             }
-            // Where the log was cut across a change of numbering, nobody knows any more how far the old one went.
+            // Where the log was cut across a change of sequence, nobody knows any more how far the old one went.
             for (epoch, end) in truth.ends.range(self.at.0..gap.epoch) {
                 let told = if *epoch == self.at.0 { (first - 1).max(self.at.1) } else { 0 };
                 self.uncounted += end - told;
@@ -330,7 +330,7 @@ impl View {
     }
 
     fn newest(&mut self, record: &Record, encoding: Encoding, truth: &Truth) -> u64 {
-        assert_eq!(self.at.0, truth.known_epoch, "a record of a numbering that was not announced");
+        assert_eq!(self.at.0, truth.known_epoch, "a record of a sequence that was not announced");
         let told = &truth.known_newest.get(&key(record)).expect("a record that was published");
         assert_eq!(*record, through(encoding, told), "not the newest of its key");
         let before = self.newest.insert(key(record), told.arrival);
@@ -374,7 +374,7 @@ fn through(encoding: Encoding, told: &Told) -> Record {
     encode_message(encoding, &Message::Record(told.record.clone()), &scale, &mut bytes);
     match Batch::new(encoding, &bytes).next() {
         Some(Ok(Message::Record(mut record))) => {
-            // The twin writes the instrument's name into its definition.
+            // The JSON encoding writes the instrument's name into its definition.
             if let (Body::Instrument(read), Body::Instrument(original)) =
                 (&mut record.body, &told.record.body)
             {

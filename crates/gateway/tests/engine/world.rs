@@ -34,15 +34,15 @@ pub(crate) struct Truth {
     pub(crate) known_sequence: u64,
     pub(crate) known_book: BookState,
     pub(crate) known_newest: BTreeMap<u64, Told>,
-    /// Lossless records by numbering and number.
+    /// Lossless records by sequence and number.
     pub(crate) known_records: HashMap<(u64, u64), Told>,
-    /// Highest number of each numbering.
+    /// Highest number of each sequence.
     pub(crate) ends: BTreeMap<u64, u64>,
     /// When the engine was last told something.
     pub(crate) arrival: u64,
     /// When the engine was last told of a loss.
     pub(crate) gap_arrival: u64,
-    /// Losses of the known numbering: when the engine was told of each, and its last number.
+    /// Losses of the known sequence: when the engine was told of each, and its last number.
     pub(crate) gaps: Vec<(u64, u64)>,
     /// Last number that it knew before that.
     pub(crate) before: u64,
@@ -127,7 +127,7 @@ impl World {
         event
     }
 
-    /// The ingester lost its numbering.
+    /// The ingester lost its sequence.
     pub(crate) fn restart(&mut self, id: TopicId) -> Option<Event> {
         let truth = self.topic(id);
         truth.epoch += 1;

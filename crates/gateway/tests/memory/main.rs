@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use peak_alloc::PeakAlloc;
 use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
-use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicState, Update, VenueIndex, Wish};
+use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicInterest, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{
@@ -118,9 +118,9 @@ fn filled(limits: &Limits, infos: &[Arc<InstrumentInfo>]) -> Engine {
             let channel = channel.name().to_owned();
             let command = Subscribe { id: 1, channel, symbols: symbols.collect(), max_rate: 0.0 };
             send(&mut engine, key, encoding, &Command::Subscribe(command));
-            let wishes: Vec<_> = engine.take_wishes().collect();
-            for wish in wishes {
-                let Wish::Want(topic) = wish else { continue };
+            let interests: Vec<_> = engine.take_interests().collect();
+            for interest in interests {
+                let TopicInterest::Want(topic) = interest else { continue };
                 let info = &infos[topic.instrument_index() as usize];
                 let first = update(info, topic.channel(), 1);
                 let state = TopicState { topic, epoch: EPOCH, sequence: 1, records: vec![first] };

@@ -44,7 +44,7 @@ impl Crowd {
         Self { clients }
     }
 
-    /// All at once, each on a beat of its own.
+    /// All at once, each on a heartbeat of its own.
     async fn read(&mut self, pace: Pace, time: Duration) {
         let reading = self.clients.drain(..).enumerate().map(|(at, mut client)| {
             tokio::task::spawn_local(async move {

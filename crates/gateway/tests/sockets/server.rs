@@ -137,7 +137,7 @@ async fn open(address: &str, instruments: u32, pace: Pace, answers_pings: bool) 
         let all = instruments as usize;
         let answered = |seen: &tickwire_testkit::Account| seen.granted == all || !seen.violations.is_empty();
         let answered = client.read_until(pace, PATIENCE, answered).await.unwrap();
-        assert!(answered, "no answer to a subscription");
+        assert!(answered, "no response to a subscription");
         if client.seen.granted == all {
             client.seen.take_ages();
             return client;

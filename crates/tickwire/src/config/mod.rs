@@ -304,7 +304,7 @@ fn sim(raw: &Raw, check: &mut Check) -> SimConfig {
         halt_seconds: from.halt_seconds,
         ..SimConfig::default()
     };
-    for error in sim.mistakes() {
+    for error in sim.config_errors() {
         let problem = format!("{} is not within {}", error.value, error.range);
         check.that(false, &format!("ingest.sim.{}", error.field), problem);
     }

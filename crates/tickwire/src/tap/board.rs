@@ -233,7 +233,7 @@ impl Board {
         row.channels |= 1 << granted.channel() as u32;
         row.is_ended = false;
         match granted.channel() {
-            // Nothing happened in this numbering: then there is nothing to wait for.
+            // Nothing happened in this sequence: then there is nothing to wait for.
             Channel::Quote if granted.sequence == 0 => row.quote_doubt = Doubt::None,
             Channel::Book => {
                 row.book_doubt = if granted.sequence == 0 { Doubt::None } else { row.book_doubt };

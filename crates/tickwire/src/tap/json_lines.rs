@@ -1,4 +1,4 @@
-//! One JSON object a line: records and the gateway's messages as in the JSON twin, and beside them what the client knows.
+//! One JSON object a line: records and the gateway's messages as in the JSON encoding, and beside them what the client knows.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 use tickwire_client::{Event, GapEvent, NoticedBy, State};
 use tickwire_wire::{Encoding, Message, Scale, Subscribed, encode_message};
 
-/// What the twin has no word for. Times and epochs are text, as in the twin.
+/// What the JSON encoding has no word for. Times and epochs are text, as in the JSON encoding.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
@@ -26,7 +26,7 @@ struct GapLine<'a> {
     channel: &'static str,
     cause: String,
     first_sequence: u64,
-    /// Null: not known, because the numbering started anew under `epoch`.
+    /// Null: not known, because the sequence started anew under `epoch`.
     last_sequence: Option<u64>,
     epoch: String,
     noticed_by: &'static str,
@@ -36,16 +36,16 @@ struct GapLine<'a> {
 
 /// Writes an event: none, one or two lines.
 pub(super) fn write(out: &mut impl Write, event: &Event) -> io::Result<()> {
-    let twin = |message: &Message, scale: &Scale| {
+    let json = |message: &Message, scale: &Scale| {
         let mut line = Vec::with_capacity(256);
         encode_message(Encoding::Json, message, scale, &mut line);
         line
     };
-    let plain = |message: &Message| twin(message, &Scale::default());
+    let plain = |message: &Message| json(message, &Scale::default());
     let line = match event {
         Event::Record(update) => {
-            // The copy is of one record, and the twin's writer takes no less.
-            twin(&Message::Record(update.record.clone()), &update.scale)
+            // The copy is of one record, and the JSON encoding's writer takes no less.
+            json(&Message::Record(update.record.clone()), &update.scale)
         }
         Event::Gap(gap) => own(&Line::Gap(gap_line(gap)))?,
         Event::Subscribed(outcome) => {

@@ -234,7 +234,7 @@ fn draw(sink: &mut Sink, client: &Client) -> anyhow::Result<()> {
 async fn ask_ledger(client: &mut Client, tally: &mut Tally) -> anyhow::Result<Ledger> {
     let handle = client.handle();
     let mut asked = tokio::spawn(async move { handle.ledger().await });
-    let answer = async {
+    let response = async {
         loop {
             tokio::select! {
                 batch = client.next() => {
@@ -251,10 +251,10 @@ async fn ask_ledger(client: &mut Client, tally: &mut Tally) -> anyhow::Result<Le
             }
         }
     };
-    let answer: anyhow::Result<Ledger> = tokio::time::timeout(LEDGER_WAIT, answer)
+    let response: anyhow::Result<Ledger> = tokio::time::timeout(LEDGER_WAIT, response)
         .await
-        .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
-    answer.context("no ledger")
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("no response in time")));
+    response.context("no ledger")
 }
 
 fn tell_ledger(ledger: Ledger, findings: &[String], form: Form, sink: &mut Sink) -> anyhow::Result<()> {

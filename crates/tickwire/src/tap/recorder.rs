@@ -1,6 +1,6 @@
 //! Writes a stream as Protobuf frames, one after another. Frames concatenate, so the file is one valid `Frame`.
 //!
-//! Every session begins with its `Hello`, and the `Subscribed` answers tell names and scales, so the file explains
+//! Every session begins with its `Hello`, and the `Subscribed` responses tell names and scales, so the file explains
 //! itself. What the wire has no message for becomes a `Notice` of a code that gateways do not use: `disconnected`,
 //! `book_broken`, `book_repaired`.
 //!

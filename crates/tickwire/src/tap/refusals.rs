@@ -7,7 +7,7 @@ use tickwire_wire::{Channel, Refused};
 
 /// What became of what was asked for.
 pub(super) struct Refusals {
-    /// Without an answer so far, or refused.
+    /// Without a response so far, or refused.
     open: HashSet<(Channel, String)>,
     /// By whether the same request may succeed later.
     refused: HashMap<(Channel, String), bool>,

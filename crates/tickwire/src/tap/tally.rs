@@ -106,7 +106,7 @@ impl Tally {
     fn gap(&mut self, gap: &GapEvent) {
         let (last, symbol) = (gap.last, gap.scale.symbol.clone());
         for count in self.of(&symbol, gap.channel) {
-            // Without an end, the numbering starts anew, at 1.
+            // Without an end, the sequence starts anew, at 1.
             count.last = last.map_or(0, |last| last.max(count.last));
         }
     }

@@ -178,8 +178,8 @@ async fn wrong_credentials_are_named_and_waited_for() {
     let admin = program.line_with("admin: http://");
     let admin = admin.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();
     let told = crate::world::until(|| async {
-        let answer = crate::world::get(&admin, "/readyz").await;
-        answer.is_some_and(|(status, body)| status == 503 && body.to_lowercase().contains("credentials"))
+        let response = crate::world::get(&admin, "/readyz").await;
+        response.is_some_and(|(status, body)| status == 503 && body.to_lowercase().contains("credentials"))
     });
     assert!(told.await, "{:?}\n{}", crate::world::get(&admin, "/readyz").await, program.output());
     program.line_with("credentials");

@@ -66,9 +66,9 @@ impl Demo {
             self.listen
         );
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        (response.split(' ').nth(1).unwrap().parse().unwrap(), response)
     }
 }
 
@@ -83,14 +83,14 @@ async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Opens so many connections that send this, and reads the answer where one is expected.
+/// Opens so many connections that send this, and reads the response where one is expected.
 async fn crowd(address: &str, count: usize, said: &[u8], answered: bool) -> Vec<TcpStream> {
     let mut all = Vec::new();
     for _ in 0..count {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(said).await.unwrap();
         if answered {
-            assert!(head(&mut stream).await.starts_with("HTTP/1.1 "), "no answer");
+            assert!(head(&mut stream).await.starts_with("HTTP/1.1 "), "no response");
         }
         all.push(stream);
     }
@@ -222,15 +222,15 @@ async fn a_process_without_a_terminal_does_not_care_for_one() {
 async fn foreign_pages_press_no_buttons() {
     let demo = Demo::start(&[]).await;
     for headers in ["", "Origin: https://news.example\r\n", "Origin: null\r\n"] {
-        let (status, answer) = demo.post("/demo/freeze", headers).await;
-        assert_eq!(status, 403, "{answer}");
-        assert!(answer.contains("the demo's own page"), "{answer}");
+        let (status, response) = demo.post("/demo/freeze", headers).await;
+        assert_eq!(status, 403, "{response}");
+        assert!(response.contains("the demo's own page"), "{response}");
     }
     let state = get(&demo.listen, "/demo.json").await.unwrap().1;
     assert!(state.contains("\"frozen\":false"), "{state}");
     let own = format!("Origin: http://{}\r\n", demo.listen);
-    let (status, answer) = demo.post("/demo/freeze", &own).await;
-    assert!(status == 200 && answer.contains("\"frozen\":true"), "{answer}");
-    let (status, answer) = demo.post("/demo/resume", &own).await;
-    assert!(status == 200 && answer.contains("\"frozen\":false"), "{answer}");
+    let (status, response) = demo.post("/demo/freeze", &own).await;
+    assert!(status == 200 && response.contains("\"frozen\":true"), "{response}");
+    let (status, response) = demo.post("/demo/resume", &own).await;
+    assert!(status == 200 && response.contains("\"frozen\":false"), "{response}");
 }

@@ -124,7 +124,7 @@ async fn gateway_killed_and_restarted() {
     }
 }
 
-/// As [`is_over`], but of the second ingester: its numbering is another one.
+/// As [`is_over`], but of the second ingester: its sequence is another one.
 fn second_is_over(seen: &Seen) -> bool {
     seen.epochs.len() >= 2 && is_over(seen)
 }
@@ -144,7 +144,7 @@ async fn ingester_killed_and_restarted() {
     assert!(stream.ingester.ended().success(), "{}", stream.ingester.output());
     for seen in stream.finish().await {
         assert_eq!(seen.connections, 1, "an ingester's death must not cost sessions");
-        assert!(seen.all_gaps.iter().any(|gap| gap.last.is_none()), "the new numbering was not announced");
+        assert!(seen.all_gaps.iter().any(|gap| gap.last.is_none()), "the new sequence was not announced");
         assert!(
             seen.feed_states.contains(&FeedState::Down),
             "prices were dead meanwhile: {:?}",

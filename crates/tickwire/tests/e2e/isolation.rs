@@ -66,7 +66,7 @@ impl Seen {
             }
             Event::Gap(gap) => {
                 assert_eq!(gap.noticed_by, NoticedBy::Gateway, "{gap:?}");
-                let last = gap.last.expect("the numbering stays");
+                let last = gap.last.expect("the sequence stays");
                 *self.announced.entry(gap.cause).or_default() += last + 1 - gap.first;
                 if gap.channel == Channel::Trade {
                     let at = self.trades.get_mut(&gap.scale.symbol).unwrap();

@@ -61,7 +61,7 @@ async fn a_rate_is_kept_and_changes_live() {
     assert!((asked.granted[0].max_rate - 1000.0).abs() < f64::EPSILON, "clamped: {asked:?}");
     let asked = handle.set_rate(Channel::Quote, SYMBOL, 4.0).await.unwrap();
     assert!((asked.granted[0].max_rate - 4.0).abs() < f64::EPSILON, "{asked:?}");
-    // What came before the answer may still be in the queue of this test.
+    // What came before the response may still be in the queue of this test.
     while times.try_recv().is_ok() {}
     times.recv().await.unwrap();
     assert_paced(&mut times, 250_000_000, 8).await;
@@ -83,7 +83,7 @@ async fn a_delivery_window_is_kept() {
         builder.subscribe(Channel::Quote, SYMBOL).subscribe(Channel::Trade, SYMBOL).connect().await.unwrap();
     assert_eq!(client.hello().unwrap().window_ms, 200);
     let mut times = send_times(client);
-    // The state that a subscription starts with comes with its answer.
+    // The state that a subscription starts with comes with its response.
     times.recv().await.unwrap();
     assert_paced(&mut times, 200_000_000, 15).await;
 

@@ -17,7 +17,7 @@ const SYMBOL: &str = "sim:BTC-USD";
 /// A client that keeps every trade.
 struct Collector {
     client: Client,
-    /// By number, of the numbering in force.
+    /// By number, of the sequence in force.
     trades: BTreeMap<u64, i64>,
     before: Option<u64>,
     gaps: Vec<GapEvent>,
@@ -194,7 +194,7 @@ async fn every_trade_arrives_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_numbering_during_the_absence_is_announced_and_whole() {
+async fn a_new_sequence_during_the_absence_is_announced_and_whole() {
     let nats = jetstream();
     let mut ingester = ingest(&nats);
     let first = Gateway::start_with(&nats.url(), &HISTORY).await;
@@ -212,7 +212,7 @@ async fn a_new_numbering_during_the_absence_is_announced_and_whole() {
     let now = watching.last();
     client.until("caught up, and live", |client| client.before == Some(0) && client.last() > now + 100).await;
     let endless = client.gaps.iter().filter(|gap| gap.last.is_none()).count();
-    assert_eq!(endless, 1, "nobody knows where the old numbering ended: {:?}", client.gaps);
+    assert_eq!(endless, 1, "nobody knows where the old sequence ended: {:?}", client.gaps);
     client.assert_whole(end(ingester));
 }
 
@@ -225,7 +225,7 @@ async fn a_history_that_is_not_there_is_named_and_costs_only_gaps() {
     let gateway = Gateway::start_with(&nats.url(), &HISTORY).await;
     let is_told = until(|| async {
         let (status, body) = gateway.get("/readyz").await.unwrap();
-        status == 200 && body.contains("unavailable: JetStream does not answer")
+        status == 200 && body.contains("unavailable: JetStream does not response")
     });
     assert!(is_told.await, "{:?}", gateway.get("/readyz").await);
     let relay = Relay::start(address(&gateway)).await;

@@ -9,7 +9,7 @@ use tickwire_client::{Client, Event, GapEvent, NoticedBy, State};
 /// Everything that a client was told of one symbol.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Number to id, price, size, whether a seller took liquidity; of the numbering in force last.
+    /// Number to id, price, size, whether a seller took liquidity; of the sequence in force last.
     pub(crate) trades: BTreeMap<u64, (u64, i64, u64, bool)>,
     /// Last number before the subscription.
     pub(crate) trades_before: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Every number of the trade channel since the subscription was delivered once or announced, in this numbering.
+    /// Every number of the trade channel since the subscription was delivered once or announced, in this sequence.
     pub(crate) fn assert_contiguous(&self) {
         let mut expected = self.trades_before + 1;
         let mut announced: Vec<_> =

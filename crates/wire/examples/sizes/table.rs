@@ -17,7 +17,7 @@ pub(crate) fn markdown() -> String {
          Written by `cargo run -p tickwire-wire --example sizes`; a test fails when this file is stale.\n\n\
          One record as it stands in a WebSocket message, with its key and length (Protobuf), array header (MessagePack) \
          or line end (JSON). Values as BTCUSDT at a venue with 2 price and 5 size decimals, after some 270 million \
-         records of the channel. In brackets: share of the JSON twin's bytes.\n\n\
+         records of the channel. In brackets: share of the JSON json's bytes.\n\n\
          | record | Protobuf | MessagePack | JSON |\n|---|---:|---:|---:|\n",
     );
     for (name, message) in rows() {

@@ -18,7 +18,7 @@ pub(crate) fn files(all: &[Vector]) -> Vec<(String, Vec<u8>)> {
 
 fn manifest(all: &[Vector]) -> Value {
     json!({
-        "about": "Golden vectors of tickwire.v1. `expected` is what the bytes say, in the form of the JSON twin.",
+        "about": "Golden vectors of tickwire.v1. `expected` is what the bytes say, in the form of the JSON json.",
         "vectors": all.iter().map(entry).collect::<Vec<_>>(),
         "checksums": [checksum()],
     })
@@ -27,11 +27,11 @@ fn manifest(all: &[Vector]) -> Value {
 fn entry(vector: &Vector) -> Value {
     let files =
         Encoding::ALL.map(|encoding| (encoding.name().to_owned(), Value::from(vector.file(encoding))));
-    let twin = vector.encode(Encoding::Json);
-    let expected: Vec<Value> = twin
+    let json = vector.encode(Encoding::Json);
+    let expected: Vec<Value> = json
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).expect("the twin is JSON"))
+        .map(|line| serde_json::from_slice(line).expect("the json is JSON"))
         .collect();
     let mut entry = json!({
         "name": vector.name,

@@ -291,7 +291,7 @@ fn market_data() -> Vec<Vector> {
         vector("gap", "a gap of known end", record(80, gap(80, EPOCH, GapCause::Shed))),
         vector(
             "gap_open",
-            "a gap of unknown end: the numbering is new",
+            "a gap of unknown end: the sequence is new",
             record(0, gap(0, EPOCH + 1, GapCause::Ingest)),
         ),
         vector("sent", "the send time, alone", vec![Message::Sent(TIME + 450_000)]),
@@ -411,7 +411,7 @@ fn control() -> Vec<Vector> {
         ),
         vector(
             "subscribed_empty",
-            "an answer without symbols",
+            "an response without symbols",
             vec![Message::Subscribed(Subscribed { id: 4, ..Subscribed::default() })],
         ),
         vector(

@@ -1,4 +1,4 @@
-//! Commands in the JSON twin: typed by people, so everything that is misspelt is named, with what exists instead.
+//! Commands in the JSON encoding: typed by people, so everything that is misspelt is named, with what exists instead.
 
 use std::borrow::Cow;
 use std::cell::Cell;

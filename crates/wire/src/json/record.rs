@@ -1,4 +1,4 @@
-//! Market data in the JSON twin.
+//! Market data in the JSON encoding.
 
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +119,7 @@ pub(super) struct JsonStatus {
     reason: String,
 }
 
-/// The definition's own venue and symbol are the header's `symbol`, which the twin writes as `venue:SYMBOL`.
+/// The definition's own venue and symbol are the header's `symbol`, which the JSON encoding writes as `venue:SYMBOL`.
 #[derive(Serialize, Deserialize)]
 pub(super) struct JsonInstrument {
     price_decimals: u32,

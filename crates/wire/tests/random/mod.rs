@@ -2,8 +2,8 @@
 //!
 //! Strategies are boxed: side by side they overflow the stack of a test in a debug build.
 //!
-//! Texts may hold any character; venues hold what venues may, because the JSON twin splits `venue:SYMBOL` at the first
-//! colon; enums hold known values, because the twin has a name only for those.
+//! Texts may hold any character; venues hold what venues may, because the JSON encoding splits `venue:SYMBOL` at the first
+//! colon; enums hold known values, because the JSON encoding has a name only for those.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -275,7 +275,7 @@ pub(crate) fn message() -> BoxedStrategy<Message> {
     .boxed()
 }
 
-/// Any scale that the JSON twin may write with.
+/// Any scale that the JSON encoding may write with.
 pub(crate) fn scale() -> impl Strategy<Value = Scale> {
     (text(), 0u32..19, 0u32..19).prop_map(|(symbol, price_decimals, size_decimals)| Scale {
         symbol,

@@ -59,9 +59,9 @@ async fn accept(socket: TcpStream, topics: Topics) -> anyhow::Result<()> {
 async fn serve(upgraded: UpgradeFut, topics: Topics) -> Result<(), WebSocketError> {
     let (reader, mut writer) = upgraded.await?.split(tokio::io::split);
     let mut reader = FragmentCollectorRead::new(reader);
-    // Answers to pings are left out: this naive server ends a connection when its reader ends.
-    let mut no_answers = |_: Frame<'_>| async { Ok::<(), WebSocketError>(()) };
-    let symbols = reader.read_frame(&mut no_answers).await?;
+    // Responses to pings are left out: this naive server ends a connection when its reader ends.
+    let mut no_responses = |_: Frame<'_>| async { Ok::<(), WebSocketError>(()) };
+    let symbols = reader.read_frame(&mut no_responses).await?;
     let mut updates = topics.subscribe(&symbols.payload);
     writer.write_frame(Frame::text(Payload::Borrowed(b"ok"))).await?;
     let mut reading = tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Asking the stream: the direct-get interface and its answers.
+//! Asking the stream: the direct-get interface and its responses.
 
 use std::time::Duration;
 
@@ -9,44 +9,44 @@ use super::super::envelope;
 use super::search::{Found, Kept, NEAR, Part};
 use crate::history::{HistoryError, Recall};
 
-/// Messages of one question. They wait in the client until they are taken.
+/// Messages of one request. They wait in the client until they are taken.
 const BATCH: u64 = 256;
-/// Longest wait for one answer of the server.
+/// Longest wait for one response of the server.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// One looking up: its questions are asked one after another and answered to one inbox.
+/// One looking up: its requests are asked one after another and answered to one inbox.
 pub(super) struct Lookup {
     client: Client,
     stream: String,
     recall: Recall,
     inbox: async_nats::Subject,
-    answers: Subscriber,
+    responses: Subscriber,
 }
 
 impl Lookup {
     pub(super) async fn new(client: Client, stream: &str, recall: Recall) -> Result<Self, HistoryError> {
         let inbox: async_nats::Subject = client.new_inbox().into();
-        let answers = client.subscribe(inbox.clone()).await.map_err(|_| HistoryError::Down)?;
-        Ok(Self { client, stream: stream.to_owned(), recall, inbox, answers })
+        let responses = client.subscribe(inbox.clone()).await.map_err(|_| HistoryError::Down)?;
+        Ok(Self { client, stream: stream.to_owned(), recall, inbox, responses })
     }
 
-    async fn ask(&self, question: String) -> Result<(), HistoryError> {
+    async fn ask(&self, request: String) -> Result<(), HistoryError> {
         let subject = format!("$JS.API.DIRECT.GET.{}", self.stream);
-        let asked = self.client.publish_with_reply(subject, self.inbox.clone(), question.into());
+        let asked = self.client.publish_with_reply(subject, self.inbox.clone(), request.into());
         asked.await.map_err(|_| HistoryError::Down)
     }
 
-    async fn answer(&mut self) -> Result<Message, HistoryError> {
-        match tokio::time::timeout(ANSWER_MAX, self.answers.next()).await {
+    async fn respond(&mut self) -> Result<Message, HistoryError> {
+        match tokio::time::timeout(ANSWER_MAX, self.responses.next()).await {
             Ok(Some(message)) => Ok(message),
             Ok(None) => Err(HistoryError::Down),
-            Err(_) => Err(HistoryError::Unavailable("the server does not answer in time".into())),
+            Err(_) => Err(HistoryError::Unavailable("the server does not response in time".into())),
         }
     }
 
-    async fn get(&mut self, question: String) -> Result<Option<Found>, HistoryError> {
-        self.ask(question).await?;
-        let message = self.answer().await?;
+    async fn get(&mut self, request: String) -> Result<Option<Found>, HistoryError> {
+        self.ask(request).await?;
+        let message = self.respond().await?;
         self.read_message(message)
     }
 
@@ -58,7 +58,7 @@ impl Lookup {
         .await?;
         let mut found = Vec::new();
         let is_end = loop {
-            let message = self.answer().await?;
+            let message = self.respond().await?;
             // The end of a batch has no sequence; it says how many messages there are behind it.
             if message.status.is_some_and(|status| status.as_u16() == 204) {
                 break found.is_empty() || pending(&message) == 0;
@@ -71,12 +71,14 @@ impl Lookup {
         Ok(Part { found, is_end })
     }
 
-    /// `None` where the server has no message to this question.
+    /// `None` where the server has no message to this request.
     fn read_message(&self, message: Message) -> Result<Option<Found>, HistoryError> {
         if let Some(status) = message.status.filter(|status| status.as_u16() >= 300) {
             return match status.as_u16() {
                 404 => Ok(None),
-                503 => Err(HistoryError::Unavailable(format!("no stream `{}` answers", self.stream).into())),
+                503 => {
+                    Err(HistoryError::Unavailable(format!("no stream `{}` responses", self.stream).into()))
+                }
                 code => {
                     let reason = message.description.unwrap_or_default();
                     Err(HistoryError::Unavailable(format!("the server says {code} {reason}").into()))
@@ -84,7 +86,7 @@ impl Lookup {
             };
         }
         let sequence = number(&message, "Nats-Sequence")
-            .ok_or_else(|| HistoryError::Unavailable("an answer without a sequence".into()))?;
+            .ok_or_else(|| HistoryError::Unavailable("an response without a sequence".into()))?;
         // What was not published by this bus lies nowhere.
         let Some((_, payload)) = envelope::open(&message.payload) else {
             return Ok(Some(Found { sequence, place: None, payload: bytes::Bytes::new() }));

@@ -1,6 +1,6 @@
 //! Finding what is wanted among the messages of a stream, without I/O of its own.
 //!
-//! Messages that cannot tell their place belong to another numbering of the same subject, and numberings have no order:
+//! Messages that cannot tell their place belong to another sequence of the same subject, and sequences have no order:
 //! such messages may lie before, between or behind those that can tell. So halving needs a message that can tell to go
 //! by, and [`find`] looks for one where it meets none. What it may assume, and what that costs, is said at each step.
 //!
@@ -21,11 +21,11 @@ pub(super) const NEAR: u64 = 64;
 const DEPTH: u32 = 5;
 /// The same, before a stretch that cannot tell is taken to lie before all that is wanted.
 const DEPTH_BEFORE: u32 = 3;
-/// Questions of the latter kind in one search.
+/// Requests of the latter kind in one search.
 const BEFORE_MAX: u32 = 42;
 /// Messages in a row that are not wanted, before the next wanted one is searched for instead of read towards.
 const PASSED_MAX: usize = 256;
-/// Searches in one answer, beside the first.
+/// Searches in one response, beside the first.
 const JUMPS_MAX: usize = 8;
 
 /// A message of the stream.
@@ -52,11 +52,11 @@ pub(super) trait Kept {
     async fn last(&mut self) -> Result<Option<Found>, HistoryError>;
     /// The messages from a stream sequence on, at most [`NEAR`].
     async fn near(&mut self, from: u64) -> Result<Part, HistoryError>;
-    /// The messages from a stream sequence on, as many as one question brings.
+    /// The messages from a stream sequence on, as many as one request brings.
     async fn read(&mut self, from: u64) -> Result<Part, HistoryError>;
 }
 
-/// What one answer may hold, and where it goes on.
+/// What one response may hold, and where it goes on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     cursor: u64,
@@ -227,7 +227,7 @@ async fn find(kept: &mut impl Kept, from: u64) -> Result<Option<u64>, HistoryErr
             Look::Empty => range.high = middle,
             // Either what is wanted went before and ended, or more of it follows: to begin here is right for both.
             Look::Silent(_) if range.is_low_told => range.high = middle,
-            // Another numbering before the wanted one, or between two stretches of it.
+            // Another sequence before the wanted one, or between two stretches of it.
             Look::Silent(upto) => {
                 let places = halves(range.low, middle, DEPTH_BEFORE);
                 let is_told = asked < BEFORE_MAX && range.ask(kept, places, middle).await?;

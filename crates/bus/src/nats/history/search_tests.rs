@@ -5,16 +5,16 @@ use super::*;
 
 const WANTED: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Messages as (stream sequence, epoch, number), and the questions that were asked.
+/// Messages as (stream sequence, epoch, number), and the requests that were asked.
 struct Store {
     messages: Vec<(u64, u64, u64)>,
     wanted: (u64, u64),
-    questions: usize,
+    requests: usize,
     looked_at: usize,
 }
 
 impl Store {
-    /// Stretches of numberings, one after another; every numbering counts from 1.
+    /// Stretches of sequences, one after another; every sequence counts from 1.
     fn new(stretches: &[(u64, u64)], every: u64, wanted: (u64, u64)) -> Self {
         let mut numbers = std::collections::HashMap::<u64, u64>::new();
         let epochs =
@@ -24,7 +24,7 @@ impl Store {
             *number += 1;
             (1 + at as u64 * every, epoch, *number)
         });
-        Self { messages: messages.collect(), wanted, questions: 0, looked_at: 0 }
+        Self { messages: messages.collect(), wanted, requests: 0, looked_at: 0 }
     }
 
     fn found(&self, (sequence, epoch, number): (u64, u64, u64)) -> Found {
@@ -37,7 +37,7 @@ impl Store {
     }
 
     fn part(&mut self, from: u64, count: usize) -> Part {
-        self.questions += 1;
+        self.requests += 1;
         let start = self.messages.partition_point(|message| message.0 < from);
         let end = (start + count).min(self.messages.len());
         self.looked_at += end - start;
@@ -76,7 +76,7 @@ impl Kept for Store {
     }
 
     async fn last(&mut self) -> Result<Option<Found>, HistoryError> {
-        self.questions += 1;
+        self.requests += 1;
         Ok(self.messages.last().map(|message| self.found(*message)))
     }
 
@@ -90,16 +90,16 @@ impl Kept for Store {
 }
 
 #[test]
-fn one_numbering_costs_as_few_questions_as_halving_takes() {
+fn one_sequence_costs_as_few_requests_as_halving_takes() {
     let mut store = Store::new(&[(WANTED, 1_000_000)], 3, (700_001, 700_100));
     assert_eq!(store.recall(1_000), store.all());
-    assert!(store.questions <= 20, "{}", store.questions);
+    assert!(store.requests <= 20, "{}", store.requests);
     assert!(store.looked_at <= 400, "{}", store.looked_at);
 }
 
-/// Each of these hid what is there as long as numberings were taken to follow each other by size.
+/// Each of these hid what is there as long as sequences were taken to follow each other by size.
 #[test]
-fn a_numbering_between_before_and_behind_others_is_found() {
+fn a_sequence_between_before_and_behind_others_is_found() {
     let others: Vec<_> = (1..6).map(|epoch| (epoch * 0x5555_5555_5555, 10_000)).collect();
     for at in 0..=others.len() {
         let mut stretches = others.clone();
@@ -108,9 +108,9 @@ fn a_numbering_between_before_and_behind_others_is_found() {
         {
             let mut store = Store::new(&stretches, 2, wanted);
             assert_eq!(store.recall(700), store.all(), "{wanted:?} at {at}");
-            store.questions = 0;
+            store.requests = 0;
             find(&mut store, 1).now_or_never().unwrap().unwrap();
-            assert!(store.questions <= 130, "{} for {wanted:?} at {at}", store.questions);
+            assert!(store.requests <= 130, "{} for {wanted:?} at {at}", store.requests);
         }
     }
 }
@@ -133,11 +133,11 @@ fn what_is_not_there_ends_soon() {
     {
         let mut store = Store::new(&stretches, 1, (10, 20));
         assert_eq!(store.recall(100), [0; 0]);
-        assert!(store.questions <= 130, "{}", store.questions);
+        assert!(store.requests <= 130, "{}", store.requests);
     }
 }
 
-/// Ingesters that follow and overlap each other: stretches of one numbering, and of several that take turns.
+/// Ingesters that follow and overlap each other: stretches of one sequence, and of several that take turns.
 fn stretches() -> impl Strategy<Value = Vec<(u64, u64)>> {
     let epoch = || prop_oneof![Just(WANTED), any::<u64>(), 1..4_u64];
     let alone = (epoch(), 1..3_000_u64).prop_map(|stretch| vec![stretch]);
@@ -149,7 +149,7 @@ fn stretches() -> impl Strategy<Value = Vec<(u64, u64)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Nothing that is not wanted is brought, in order, and all of it where the numbering is not a rare one.
+    /// Nothing that is not wanted is brought, in order, and all of it where the sequence is not a rare one.
     #[test]
     fn what_is_wanted_is_found_in_order(
         stretches in stretches(),

@@ -10,7 +10,7 @@ use crate::vocabulary::{InstrumentInfo, Update};
 
 /// The state of a topic, as its ingester answered.
 #[derive(Debug)]
-pub(crate) struct Answered {
+pub(crate) struct Response {
     pub(crate) epoch: u64,
     pub(crate) sequence: u64,
     /// Without gaps: a book that is broken at its source has no state.
@@ -19,7 +19,7 @@ pub(crate) struct Answered {
     pub(crate) book: BookState,
 }
 
-impl Answered {
+impl Response {
     /// Fails when the records are not of this topic, contradict `sequence`, or cannot be read. `source` is the ingester's
     /// number of the instrument.
     pub(crate) fn read(
@@ -37,7 +37,7 @@ impl Answered {
                 return Err(format!("record {} is of another topic", record.sequence));
             }
             if record.sequence > sequence {
-                return Err(format!("record {} is beyond the answer's {sequence}", record.sequence));
+                return Err(format!("record {} is beyond the response's {sequence}", record.sequence));
             }
             match &record.body {
                 Body::Gap(_) => continue,

@@ -1,6 +1,6 @@
-//! Tells messages that repeat or come late from a numbering that starts again.
+//! Tells messages that repeat or come late from a sequence that starts again.
 //!
-//! A message whose number is not above the highest so far is late, repeated, or of a new numbering. It is of a new one
+//! A message whose number is not above the highest so far is late, repeated, or of a new sequence. It is of a new one
 //! when messages go on from there: numbers that increase, none above the highest in between, and
 //! - the venue's time moved on while the numbers fell ([`TIMED`] messages; what is late or repeated is not newer), or
 //! - where there is no such time: they are far below, less than half ([`FAR`] messages), or there are [`UNTIMED`] of
@@ -8,7 +8,7 @@
 //!
 //! Until it is sure, messages are held; then they are given out, so that none is lost.
 
-/// Messages that prove a new numbering where the venue's time tells.
+/// Messages that prove a new sequence where the venue's time tells.
 pub(crate) const TIMED: usize = 3;
 /// Where only the distance tells.
 pub(crate) const FAR: usize = 3;
@@ -28,9 +28,9 @@ pub(crate) struct Mark {
     pub(crate) receive_time: u64,
 }
 
-/// The numbering of one channel of one symbol; `T` is what is held.
+/// The sequence of one channel of one symbol; `T` is what is held.
 #[derive(Debug)]
-pub(crate) struct Numbering<T> {
+pub(crate) struct Sequence<T> {
     highest: Option<Mark>,
     held: Vec<(u64, T)>,
 }
@@ -38,23 +38,23 @@ pub(crate) struct Numbering<T> {
 /// What a message is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Order<T> {
-    /// The next; `repeats` that were held are none of a new numbering.
+    /// The next; `repeats` that were held are none of a new sequence.
     Next { message: T, previous: Option<u64>, repeats: usize },
     /// Repeated or late, as so many are.
     Repeat { repeats: usize },
     /// Not known yet.
     Held,
-    /// A new numbering began with the first of these.
+    /// A new sequence began with the first of these.
     Restart(Vec<(u64, T)>),
 }
 
-impl<T> Default for Numbering<T> {
+impl<T> Default for Sequence<T> {
     fn default() -> Self {
         Self { highest: None, held: Vec::new() }
     }
 }
 
-impl<T> Numbering<T> {
+impl<T> Sequence<T> {
     pub(crate) fn take(&mut self, mark: Mark, message: T) -> Order<T> {
         let mark = Mark {
             time: mark.time.filter(|time| time.abs_diff(mark.receive_time) <= CLOCKS_APART_MAX),
@@ -122,12 +122,12 @@ mod tests {
         Mark { id, time: is_timed.then_some(receive_time - 5_000_000), receive_time }
     }
 
-    /// Takes numbers, one each millisecond; says at which of them a new numbering was found, and with which numbers.
+    /// Takes numbers, one each millisecond; says at which of them a new sequence was found, and with which numbers.
     fn restarts(ids: impl IntoIterator<Item = u64>, is_timed: bool) -> Vec<(usize, Vec<u64>)> {
-        let mut numbering = Numbering::default();
+        let mut sequence = Sequence::default();
         let mut found = Vec::new();
         for (at, id) in ids.into_iter().enumerate() {
-            if let Order::Restart(held) = numbering.take(mark(id, at as u64, is_timed), ()) {
+            if let Order::Restart(held) = sequence.take(mark(id, at as u64, is_timed), ()) {
                 found.push((at, held.into_iter().map(|(id, ())| id).collect()));
             }
         }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_numbering_that_goes_on_from_below_is_new() {
+    fn a_sequence_that_goes_on_from_below_is_new() {
         assert_eq!(restarts([500, 501, 1, 2, 3, 4], true), [(4, vec![1, 2, 3])]);
         assert_eq!(restarts([500, 501, 300, 300, 301, 301, 302], true), [(6, vec![300, 301, 302])]);
         assert_eq!(restarts([50_000, 1, 2, 3], false), [(3, vec![1, 2, 3])]);
@@ -148,24 +148,21 @@ mod tests {
 
     #[test]
     fn what_was_held_is_counted_when_it_was_nothing() {
-        let mut numbering = Numbering::default();
-        let take = |numbering: &mut Numbering<()>, id, at| numbering.take(mark(id, at, true), ());
-        assert_eq!(take(&mut numbering, 500, 0), Order::Next { message: (), previous: None, repeats: 0 });
-        assert_eq!(take(&mut numbering, 7, 1), Order::Held);
-        assert_eq!(take(&mut numbering, 8, 2), Order::Held);
-        assert_eq!(take(&mut numbering, 3, 3), Order::Repeat { repeats: 2 });
-        assert_eq!(
-            take(&mut numbering, 501, 4),
-            Order::Next { message: (), previous: Some(500), repeats: 1 }
-        );
-        assert_eq!(numbering.held(), 0);
+        let mut sequence = Sequence::default();
+        let take = |sequence: &mut Sequence<()>, id, at| sequence.take(mark(id, at, true), ());
+        assert_eq!(take(&mut sequence, 500, 0), Order::Next { message: (), previous: None, repeats: 0 });
+        assert_eq!(take(&mut sequence, 7, 1), Order::Held);
+        assert_eq!(take(&mut sequence, 8, 2), Order::Held);
+        assert_eq!(take(&mut sequence, 3, 3), Order::Repeat { repeats: 2 });
+        assert_eq!(take(&mut sequence, 501, 4), Order::Next { message: (), previous: Some(500), repeats: 1 });
+        assert_eq!(sequence.held(), 0);
     }
 
     proptest! {
         /// Each number comes up to `REACH` places late, and some come again. Without a time of the venue; with one they
         /// carry the time of their first coming.
         #[test]
-        fn late_and_repeated_messages_are_never_a_new_numbering(
+        fn late_and_repeated_messages_are_never_a_new_sequence(
             from in 1u64..10_000,
             moves in prop::collection::vec((0u64..7, 0u64..4), 1..300),
             is_timed in any::<bool>(),
@@ -173,19 +170,19 @@ mod tests {
             let mut sent: Vec<(u64, u64)> = moves.iter().zip(0..).map(|((late, _), at)| (at + late, at)).collect();
             sent.extend(moves.iter().zip(0..).filter(|((_, again), _)| *again == 0).map(|((late, _), at)| (at + late + 5, at)));
             sent.sort_unstable();
-            let mut numbering = Numbering::default();
+            let mut sequence = Sequence::default();
             let (mut next, mut repeats) = (0, 0);
             for (now, (_, at)) in (0..).zip(&sent) {
                 let time = is_timed.then_some(START + at * 1_000_000);
                 let mark = Mark { id: from + at, time, receive_time: START + now * 1_000_000 };
-                match numbering.take(mark, ()) {
+                match sequence.take(mark, ()) {
                     Order::Next { repeats: more, .. } => (next, repeats) = (next + 1, repeats + more),
                     Order::Repeat { repeats: more } => repeats += more,
                     Order::Held => {}
                     Order::Restart(held) => prop_assert!(false, "taken for new: {held:?} of {sent:?}"),
                 }
             }
-            prop_assert_eq!(next + repeats + numbering.held(), sent.len());
+            prop_assert_eq!(next + repeats + sequence.held(), sent.len());
         }
 
         /// Whatever was before, a true reset is found after a known count, and nothing of it is lost.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_core::engine::{PASSAGE_ONE_IN, Pace, Passage};
+use tickwire_core::engine::{LATENCY_SAMPLE_ONE_IN, LatencySample, Pace};
 use tickwire_core::vocabulary::{Event, TopicId, Update};
 use tickwire_wire::{Body, Channel, Encoding, GapCause, Message, encode_message};
 
@@ -23,9 +23,9 @@ fn publish(rig: &mut Rig, number: u64, body: Body, ago: u64) -> Arc<Update> {
     update
 }
 
-fn taken(rig: &mut Rig) -> Vec<Passage> {
-    let taken = rig.engine.take_passages().collect();
-    assert!(!rig.engine.has_passages());
+fn taken(rig: &mut Rig) -> Vec<LatencySample> {
+    let taken = rig.engine.take_latency_samples().collect();
+    assert!(!rig.engine.has_latency_samples());
     taken
 }
 
@@ -36,11 +36,11 @@ fn up_to_the_turn(rig: &mut Rig, client: Client, mut number: u64) -> u64 {
         publish(rig, number, quote(1), MS);
         rig.read(client);
     };
-    while !rig.engine.has_passages() {
+    while !rig.engine.has_latency_samples() {
         write(rig);
     }
     assert_eq!(taken(rig).len(), 1);
-    (1..PASSAGE_ONE_IN).for_each(|_| write(rig));
+    (1..LATENCY_SAMPLE_ONE_IN).for_each(|_| write(rig));
     assert_eq!(taken(rig), []);
     number
 }
@@ -49,15 +49,15 @@ fn up_to_the_turn(rig: &mut Rig, client: Client, mut number: u64) -> u64 {
 fn one_write_in_so_many_is_looked_at_with_the_time_of_its_message() {
     let (mut rig, client) = subscribed(&[Channel::Quote]);
     let mut sent_times = Vec::new();
-    for number in 1..=3 * u64::from(PASSAGE_ONE_IN) {
+    for number in 1..=3 * u64::from(LATENCY_SAMPLE_ONE_IN) {
         rig.now += MS;
         publish(&mut rig, number, quote(number as i64), 7 * MS);
         let messages = rig.read(client);
         let Some(Message::Sent(sent)) = messages.last() else { panic!("{messages:?}") };
-        if rig.engine.has_passages() {
+        if rig.engine.has_latency_samples() {
             sent_times.push((rig.now - 7 * MS, *sent));
             let (arrived, written) = sent_times[sent_times.len() - 1];
-            let expected = Passage { received: RECEIVED, arrived, written, pace: Pace::Prompt };
+            let expected = LatencySample { received: RECEIVED, arrived, written, pace: Pace::Prompt };
             assert_eq!(taken(&mut rig), [expected]);
         }
     }
@@ -74,7 +74,8 @@ fn all_records_of_that_turn_count_and_no_superseded_one() {
     publish(&mut rig, 2, trade(2), 6 * MS);
     publish(&mut rig, number + 3, quote(3), 5 * MS);
     rig.read(client);
-    let mut ago: Vec<_> = taken(&mut rig).iter().map(|passage| (rig.now - passage.arrived) / MS).collect();
+    let mut ago: Vec<_> =
+        taken(&mut rig).iter().map(|latency_sample| (rig.now - latency_sample.arrived) / MS).collect();
     ago.sort_unstable();
     assert_eq!(ago, [5, 6, 8], "both trades and the newest quote");
 }
@@ -99,8 +100,8 @@ fn nobody_who_takes_them_costs_no_memory_for_ever() {
     let kept: usize = (0..2)
         .map(|_| {
             quotes = up_to_the_turn(&mut rig, client, quotes);
-            for turn in 0..10 * PASSAGE_ONE_IN {
-                for _ in 0..if turn % PASSAGE_ONE_IN == 0 { 1_000 } else { 1 } {
+            for turn in 0..10 * LATENCY_SAMPLE_ONE_IN {
+                for _ in 0..if turn % LATENCY_SAMPLE_ONE_IN == 0 { 1_000 } else { 1 } {
                     trades += 1;
                     publish(&mut rig, trades, trade(1), MS);
                 }

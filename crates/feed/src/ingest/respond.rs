@@ -1,6 +1,6 @@
-//! Answers to the questions of gateways: the state between two published records.
+//! Responses to the requests of gateways: the state between two published records.
 //!
-//! An answer may be of any length. One that does not fit into a message of the bus is kept for a while, and fetched in
+//! A response may be of any length. One that does not fit into a message of the bus is kept for a while, and fetched in
 //! pieces.
 
 use std::collections::VecDeque;
@@ -12,18 +12,18 @@ use tickwire_wire::{Channel, Encoding, FeedState, Message, Record, Scale, encode
 use super::publisher::Outlet;
 use super::sequencer::Sequencer;
 
-/// Topics in one question.
+/// Topics in one request.
 pub const TOPICS_PER_ASK_MAX: usize = 64;
 /// Bytes of one piece: a large message holds up those behind it.
 const PIECE_BYTES_MAX: usize = 128 * 1024;
-/// Bytes of an answer beside its piece.
+/// Bytes of a response beside its piece.
 const ENVELOPE_BYTES: usize = 64;
-/// How long an answer in pieces can be fetched, in nanoseconds.
+/// How long a response in pieces can be fetched, in nanoseconds.
 const KEPT_NS: u64 = 10_000_000_000;
-/// Bytes of all answers that are kept.
+/// Bytes of all responses that are kept.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
-/// Answers questions, and keeps those answers that are fetched in pieces.
+/// Answers requests, and keeps those responses that are fetched in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     tickets: u64,
@@ -41,51 +41,51 @@ struct Kept {
 }
 
 impl Desk {
-    /// Answers one `Ask`. To be called when no run is open.
-    pub(crate) fn answer<O: Outlet>(
+    /// Answers one `FeedRequest`. To be called when no run is open.
+    pub(crate) fn respond<O: Outlet>(
         &mut self,
         sequencer: &Sequencer<O>,
-        question: &[u8],
+        request: &[u8],
         state: FeedState,
         now: u64,
     ) -> Vec<u8> {
-        use pb::ask::Question;
+        use pb::feed_request::Request;
         let epoch = sequencer.publisher.epoch;
         let piece_max = sequencer.publisher.outlet.payload_max().min(PIECE_BYTES_MAX) - ENVELOPE_BYTES;
         self.forget(now);
-        let mut answer = pb::Answer { epoch, state: state.into(), ..pb::Answer::default() };
+        let mut response = pb::FeedResponse { epoch, state: state.into(), ..pb::FeedResponse::default() };
         let mut catalogue = None;
-        match pb::Ask::decode(question).map(|ask| ask.question) {
-            Err(error) => answer.error = format!("not a question: {error}"),
+        match pb::FeedRequest::decode(request).map(|ask| ask.request) {
+            Err(error) => response.error = format!("not a request: {error}"),
             Ok(None) => {
-                "no question in it, or one that this version does not know".clone_into(&mut answer.error);
+                "no request in it, or one that this version does not know".clone_into(&mut response.error);
             }
-            Ok(Some(Question::Part(part))) => match self.piece(&part, piece_max) {
-                Some(piece) => answer.piece = piece.to_vec(),
-                None => "that answer is not kept any more; ask again".clone_into(&mut answer.error),
+            Ok(Some(Request::Part(part))) => match self.piece(&part, piece_max) {
+                Some(piece) => response.piece = piece.to_vec(),
+                None => "that response is not kept any more; ask again".clone_into(&mut response.error),
             },
-            Ok(Some(Question::Catalogue(_))) => {
+            Ok(Some(Request::Catalogue(_))) => {
                 let known = self.kept.iter().find(|kept| kept.catalogue == Some(sequencer.catalogue));
                 if let Some(kept) = known {
-                    answer.parts = Some(parts(kept.ticket, kept.bytes.len(), piece_max));
-                    return answer.encode_to_vec();
+                    response.parts = Some(parts(kept.ticket, kept.bytes.len(), piece_max));
+                    return response.encode_to_vec();
                 }
                 catalogue = Some(sequencer.catalogue);
-                answer.catalogue = sequencer.catalogue;
+                response.catalogue = sequencer.catalogue;
                 let definitions = sequencer.instruments.iter().flatten();
-                answer.frame = frame(definitions.filter_map(|state| state.definition.clone()));
+                response.frame = frame(definitions.filter_map(|state| state.definition.clone()));
             }
-            Ok(Some(Question::Snapshots(asked))) if asked.topics.len() > TOPICS_PER_ASK_MAX => {
-                answer.error = format!(
-                    "{} topics in one question; ask for {TOPICS_PER_ASK_MAX} at most",
+            Ok(Some(Request::Snapshots(asked))) if asked.topics.len() > TOPICS_PER_ASK_MAX => {
+                response.error = format!(
+                    "{} topics in one request; ask for {TOPICS_PER_ASK_MAX} at most",
                     asked.topics.len()
                 );
             }
-            Ok(Some(Question::Snapshots(asked))) => {
-                answer.snapshots = asked.topics.iter().map(|topic| snapshot(sequencer, topic)).collect();
+            Ok(Some(Request::Snapshots(asked))) => {
+                response.snapshots = asked.topics.iter().map(|topic| snapshot(sequencer, topic)).collect();
             }
         }
-        let bytes = answer.encode_to_vec();
+        let bytes = response.encode_to_vec();
         if bytes.len() <= piece_max + ENVELOPE_BYTES {
             return bytes;
         }
@@ -93,7 +93,7 @@ impl Desk {
         let ticket = self.tickets;
         let parts = Some(parts(ticket, bytes.len(), piece_max));
         self.keep(Kept { ticket, at: now, bytes: bytes.into(), catalogue });
-        pb::Answer { epoch, state: state.into(), parts, ..pb::Answer::default() }.encode_to_vec()
+        pb::FeedResponse { epoch, state: state.into(), parts, ..pb::FeedResponse::default() }.encode_to_vec()
     }
 
     fn piece(&self, part: &pb::Part, piece_max: usize) -> Option<Bytes> {
@@ -136,7 +136,7 @@ fn snapshot<O: Outlet>(sequencer: &Sequencer<O>, topic: &pb::Topic) -> pb::Snaps
         let error = format!("unknown symbol `{}` at venue `{}`", topic.symbol, sequencer.venue);
         return pb::Snapshot { is_unknown: true, ..failed(error) };
     };
-    let sequence = state.numbering(channel).sequence;
+    let sequence = state.sequence(channel).last;
     pb::Snapshot { sequence, frame: frame(state.last_records(channel)), ..pb::Snapshot::default() }
 }
 

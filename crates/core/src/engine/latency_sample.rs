@@ -9,13 +9,13 @@ use crate::vocabulary::Update;
 use tickwire_wire::Channel;
 
 /// Subscriptions that are emptied for each that is looked at. A prime, which no rhythm of messages has.
-pub const PASSAGE_ONE_IN: u32 = 61;
-/// Passages that wait to be taken; what comes beyond is not kept.
-const PASSAGES_MAX: usize = 4096;
+pub const LATENCY_SAMPLE_ONE_IN: u32 = 61;
+/// Latency samples that wait to be taken; what comes beyond is not kept.
+const LATENCY_SAMPLES_MAX: usize = 4096;
 
 /// Times of one record that was handed over, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passage {
+pub struct LatencySample {
     /// By the ingester, from the venue.
     pub received: u64,
     /// In this gateway's inbox.
@@ -28,27 +28,27 @@ pub struct Passage {
 
 /// Decides what is looked at, and keeps what was seen.
 #[derive(Debug)]
-pub(crate) struct Passages {
+pub(crate) struct LatencySamples {
     until: u32,
     /// Where the subscriptions to the instrument that is looked at were before they were emptied.
     stood: Vec<(u32, Stamp)>,
-    seen: Vec<Passage>,
+    seen: Vec<LatencySample>,
 }
 
-impl Default for Passages {
+impl Default for LatencySamples {
     fn default() -> Self {
-        Self { until: PASSAGE_ONE_IN, stood: Vec::new(), seen: Vec::new() }
+        Self { until: LATENCY_SAMPLE_ONE_IN, stood: Vec::new(), seen: Vec::new() }
     }
 }
 
-impl Passages {
+impl LatencySamples {
     /// Whether the subscription that is emptied now is one to be looked at.
     pub(crate) fn is_turn(&mut self) -> bool {
         self.until -= 1;
         if self.until == 0 {
-            self.until = PASSAGE_ONE_IN;
+            self.until = LATENCY_SAMPLE_ONE_IN;
         }
-        self.until == PASSAGE_ONE_IN
+        self.until == LATENCY_SAMPLE_ONE_IN
     }
 
     /// A subscription and its siblings are about to be emptied.
@@ -81,7 +81,7 @@ impl Passages {
         self.seen.is_empty()
     }
 
-    pub(crate) fn take(&mut self) -> std::vec::Drain<'_, Passage> {
+    pub(crate) fn take(&mut self) -> std::vec::Drain<'_, LatencySample> {
         self.seen.drain(..)
     }
 
@@ -89,8 +89,8 @@ impl Passages {
         let arrived = update.arrived();
         let received = if arrived == 0 { 0 } else { update.received() };
         // What the gateway or a state made has no way behind it.
-        if received != 0 && self.seen.len() < PASSAGES_MAX {
-            self.seen.push(Passage { received, arrived, written, pace });
+        if received != 0 && self.seen.len() < LATENCY_SAMPLES_MAX {
+            self.seen.push(LatencySample { received, arrived, written, pace });
         }
     }
 }

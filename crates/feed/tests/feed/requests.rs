@@ -62,32 +62,32 @@ impl Adapter for Source {
     }
 }
 
-async fn ask(bus: &dyn Backplane, question: pb::ask::Question) -> pb::Answer {
-    try_ask(bus, question, Duration::from_secs(20)).await.unwrap()
+async fn ask(bus: &dyn Backplane, request: pb::feed_request::Request) -> pb::FeedResponse {
+    try_ask(bus, request, Duration::from_secs(20)).await.unwrap()
 }
 
-/// Asks as a gateway does: again where no answer came. A bus whose queue is full of records refuses an answer, too.
-async fn ask_again(bus: &dyn Backplane, question: &pb::ask::Question) -> pb::Answer {
+/// Asks as a gateway does: again where no response came. A bus whose queue is full of records refuses a response, too.
+async fn ask_again(bus: &dyn Backplane, request: &pb::feed_request::Request) -> pb::FeedResponse {
     for _ in 0..20 {
-        match try_ask(bus, question.clone(), Duration::from_secs(1)).await {
-            Ok(answer) => return answer,
+        match try_ask(bus, request.clone(), Duration::from_secs(1)).await {
+            Ok(response) => return response,
             Err(error) => assert_eq!(error, RequestError::TimedOut),
         }
     }
-    panic!("no answer to {question:?}");
+    panic!("no response to {request:?}");
 }
 
 async fn try_ask(
     bus: &dyn Backplane,
-    question: pb::ask::Question,
+    request: pb::feed_request::Request,
     timeout: Duration,
-) -> Result<pb::Answer, RequestError> {
-    let ask = pb::Ask { question: Some(question) }.encode_to_vec();
+) -> Result<pb::FeedResponse, RequestError> {
+    let ask = pb::FeedRequest { request: Some(request) }.encode_to_vec();
     assert!(ask.len() <= bus.payload_max());
-    let subject = Subject::ask(VENUE, EPOCH).unwrap();
-    let answer = bus.request(&subject, ask.into(), timeout).await?;
-    assert!(answer.len() <= bus.payload_max());
-    Ok(pb::Answer::decode(answer).unwrap())
+    let subject = Subject::request(VENUE, EPOCH).unwrap();
+    let response = bus.request(&subject, ask.into(), timeout).await?;
+    assert!(response.len() <= bus.payload_max());
+    Ok(pb::FeedResponse::decode(response).unwrap())
 }
 
 fn bid(records: &[Record]) -> i64 {
@@ -110,19 +110,19 @@ async fn the_source_is_read_between_any_two_answers() {
     // Each batch asks after the busy one, too.
     let batches: Vec<Vec<u32>> =
         (0..TOPICS).collect::<Vec<_>>().chunks(TOPICS_PER_ASK_MAX - 1).map(<[u32]>::to_vec).collect();
-    let questions = (0..GATEWAYS).flat_map(|gateway| batches.iter().map(move |batch| (gateway, batch)));
-    let answers = join_all(questions.map(async |(gateway, batch)| {
+    let requests = (0..GATEWAYS).flat_map(|gateway| batches.iter().map(move |batch| (gateway, batch)));
+    let responses = join_all(requests.map(async |(gateway, batch)| {
         let topics = batch.iter().copied().chain([BUSY]).map(topic).collect();
-        let answer = ask(&bus, pb::ask::Question::Snapshots(pb::Snapshots { topics })).await;
-        assert!(answer.error.is_empty() && answer.parts.is_none(), "{}", answer.error);
-        (gateway, batch, answer.snapshots)
+        let response = ask(&bus, pb::feed_request::Request::Snapshots(pb::Snapshots { topics })).await;
+        assert!(response.error.is_empty() && response.parts.is_none(), "{}", response.error);
+        (gateway, batch, response.snapshots)
     }))
     .await;
     shutdown.cancel();
     run.await.unwrap().unwrap();
-    assert_eq!(stats.report().tally.answers, answers.len() as u64);
+    assert_eq!(stats.report().tally.responses, responses.len() as u64);
     let (mut answered, mut turns) = (BTreeSet::new(), BTreeSet::new());
-    for (gateway, batch, mut snapshots) in answers {
+    for (gateway, batch, mut snapshots) in responses {
         turns.insert(snapshots.pop().unwrap().sequence);
         assert_eq!(snapshots.len(), batch.len());
         for (index, snapshot) in batch.iter().zip(snapshots) {
@@ -131,12 +131,12 @@ async fn the_source_is_read_between_any_two_answers() {
         }
     }
     assert_eq!(answered.len(), GATEWAYS * TOPICS as usize);
-    // Two answers of one number of turns would be two questions with no turn of the source between them.
+    // Two responses of one number of turns would be two requests with no turn of the source between them.
     let asked = GATEWAYS * batches.len();
     assert_eq!(turns.len(), asked);
-    // Nor does the source keep the questions waiting.
+    // Nor does the source keep the requests waiting.
     let passed = turns.last().unwrap() - turns.first().unwrap();
-    assert!(passed <= 2 * asked as u64, "{passed} turns of the source for {asked} questions");
+    assert!(passed <= 2 * asked as u64, "{passed} turns of the source for {asked} requests");
 }
 
 /// As many instruments as a large venue has.
@@ -151,16 +151,16 @@ async fn check_catalogue(bus: Arc<dyn Backplane>) {
     while stats.report().instruments < LISTED as usize {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let question = pb::ask::Question::Catalogue(pb::Catalogue {});
-    let parts = ask_again(bus.as_ref(), &question).await.parts.expect("pieces");
+    let request = pb::feed_request::Request::Catalogue(pb::Catalogue {});
+    let parts = ask_again(bus.as_ref(), &request).await.parts.expect("pieces");
     let mut whole = Vec::new();
     for index in 0..parts.count {
-        let part = pb::ask::Question::Part(pb::Part { ticket: parts.ticket, index });
+        let part = pb::feed_request::Request::Part(pb::Part { ticket: parts.ticket, index });
         whole.extend(ask_again(bus.as_ref(), &part).await.piece);
     }
     assert_eq!(whole.len() as u64, parts.bytes);
-    let answer = pb::Answer::decode(whole.as_slice()).unwrap();
-    let symbols: BTreeSet<_> = records(Encoding::Proto, &answer.frame)
+    let response = pb::FeedResponse::decode(whole.as_slice()).unwrap();
+    let symbols: BTreeSet<_> = records(Encoding::Proto, &response.frame)
         .into_iter()
         .map(|record| match record.body {
             Body::Instrument(instrument) => instrument.symbol,
@@ -168,9 +168,9 @@ async fn check_catalogue(bus: Arc<dyn Backplane>) {
         })
         .collect();
     assert_eq!(symbols, (0..LISTED).map(name).collect());
-    // Definitions leave in parts: the queue of the bus never overflows, and no answer is lost to it.
+    // Definitions leave in parts: the queue of the bus never overflows, and no response is lost to it.
     let tally = stats.report().tally;
-    assert_eq!((tally.refused_messages, tally.refused_answers, tally.refused_beats), (0, 0, 0));
+    assert_eq!((tally.refused_messages, tally.refused_responses, tally.refused_heartbeats), (0, 0, 0));
     shutdown.cancel();
     run.await.unwrap().unwrap();
 }

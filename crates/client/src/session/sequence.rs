@@ -33,9 +33,9 @@ pub(crate) enum Verdict {
 enum Owed {
     /// Numbers up to this one.
     Until { sequence: u64, cause: GapCause },
-    /// All of a numbering that this client never saw the end of: after a reconnect.
+    /// All of a sequence that this client never saw the end of: after a reconnect.
     Restart { epoch: u64 },
-    /// A heartbeat knows another numbering. What is still to come of this one comes first, then a gap says so.
+    /// A heartbeat knows another sequence. What is still to come of this one comes first, then a gap says so.
     Renumbered { epoch: u64 },
 }
 
@@ -59,9 +59,9 @@ pub(crate) struct Patience {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Numbering {
+pub(crate) struct SequenceTracker {
     epoch: u64,
-    /// Last number that was delivered or announced, or that had passed when the subscription began. None: numbering
+    /// Last number that was delivered or announced, or that had passed when the subscription began. None: sequence
     /// started anew, and the next record says where.
     position: Option<u64>,
     /// Last number that was delivered or announced: a snapshot may repeat the position once.
@@ -71,7 +71,7 @@ pub(crate) struct Numbering {
     later: Option<Claim>,
 }
 
-impl Numbering {
+impl SequenceTracker {
     /// A subscription begins here.
     pub(crate) fn new(epoch: u64, sequence: u64) -> Self {
         Self { epoch, position: Some(sequence), shown: 0, owed: None, later: None }
@@ -199,7 +199,7 @@ impl Numbering {
         let claim = Some(Claim { owed, since: None });
         match (self.owed, self.later) {
             (None, _) => self.owed = claim,
-            // The new numbering is told of on the way there.
+            // The new sequence is told of on the way there.
             (Some(Claim { owed: Owed::Restart { .. }, .. }), _) => {}
             (Some(known), _) if known.owed.covers(owed) => {}
             (_, Some(known)) if known.owed.covers(owed) => {}
@@ -261,5 +261,5 @@ impl Owed {
 }
 
 #[cfg(test)]
-#[path = "numbering_tests.rs"]
+#[path = "sequence_tests.rs"]
 mod tests;

@@ -5,9 +5,9 @@
 //! only would forget a last number that was named meanwhile; raising the first would cut the other's time short.
 
 /// How long records may lag behind a position that names them.
-pub(crate) const SUSPICION_NS: u64 = 300_000_000;
+pub(crate) const PENDING_GAP_NS: u64 = 300_000_000;
 
-/// Somebody who knows says that a numbering has come so far.
+/// Somebody who knows says that a sequence has come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Claim {
     epoch: u64,
@@ -17,12 +17,12 @@ struct Claim {
 
 /// See the module. All of it is about one epoch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Suspicion {
+pub(crate) struct PendingGaps {
     first: Option<Claim>,
     farthest: Option<Claim>,
 }
 
-impl Suspicion {
+impl PendingGaps {
     pub(crate) fn add(&mut self, (epoch, number): (u64, u64), now: u64) {
         let claim = Some(Claim { epoch, number, since: now });
         match self.first {
@@ -31,7 +31,7 @@ impl Suspicion {
                     self.farthest = claim;
                 }
             }
-            // Of a numbering that is over there is nothing to be found any more.
+            // Of a sequence that is over there is nothing to be found any more.
             _ => *self = Self { first: claim, farthest: None },
         }
     }
@@ -45,14 +45,14 @@ impl Suspicion {
         }
     }
 
-    /// Another numbering is followed.
+    /// Another sequence is followed.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// When the first one is decided.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        self.first.map(|first| first.since.saturating_add(SUSPICION_NS))
+        self.first.map(|first| first.since.saturating_add(PENDING_GAP_NS))
     }
 
     /// A position that stood long enough: epoch and number.

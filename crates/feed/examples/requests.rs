@@ -1,5 +1,5 @@
 //! Prints how long the source of an ingester waits while four gateways ask after 5,000 topics each, all at once:
-//! `cargo run --release -p tickwire-feed --example questions`. The bus is in memory.
+//! `cargo run --release -p tickwire-feed --example requests`. The bus is in memory.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -31,7 +31,7 @@ struct Waits {
 /// Has a quote whenever it is asked.
 struct Source {
     waits: Arc<Waits>,
-    /// The last reading, and whether it counted. A wait that began before the questions did does not count.
+    /// The last reading, and whether it counted. A wait that began before the requests did does not count.
     last: Option<(Instant, bool)>,
     next: u32,
 }
@@ -85,27 +85,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let topic = |index: &u32| pb::Topic { channel: Channel::Quote.into(), symbol: format!("S{index}") };
     let topics: Vec<_> = (0..TOPICS).collect();
-    let questions: Vec<Vec<u8>> = topics
+    let requests: Vec<Vec<u8>> = topics
         .chunks(TOPICS_PER_ASK_MAX)
         .map(|batch| pb::Snapshots { topics: batch.iter().map(topic).collect() })
-        .map(|batch| pb::Ask { question: Some(pb::ask::Question::Snapshots(batch)) }.encode_to_vec())
+        .map(|batch| {
+            pb::FeedRequest { request: Some(pb::feed_request::Request::Snapshots(batch)) }.encode_to_vec()
+        })
         .collect();
-    let subject = Subject::ask("sim", EPOCH)?;
-    let all = questions.iter().cycle().take(GATEWAYS * questions.len());
+    let subject = Subject::request("sim", EPOCH)?;
+    let all = requests.iter().cycle().take(GATEWAYS * requests.len());
     waits.counts.store(true, Ordering::Relaxed);
     let began = Instant::now();
-    let answers =
+    let responses =
         try_join_all(all.map(|ask| bus.request(&subject, ask.clone().into(), Duration::from_secs(20))))
             .await?;
     let took = began.elapsed();
     waits.counts.store(false, Ordering::Relaxed);
     let mut answered = 0;
-    for answer in &answers {
-        answered += pb::Answer::decode(answer.as_ref())?.snapshots.len();
+    for response in &responses {
+        answered += pb::FeedResponse::decode(response.as_ref())?.snapshots.len();
     }
     println!(
-        "{answered} topics in {} answers took {took:.1?}; {} turns of the source meanwhile, the longest wait {:.2?}",
-        answers.len(),
+        "{answered} topics in {} responses took {took:.1?}; {} turns of the source meanwhile, the longest wait {:.2?}",
+        responses.len(),
         waits.turns.load(Ordering::Relaxed),
         Duration::from_nanos(waits.longest_ns.load(Ordering::Relaxed))
     );

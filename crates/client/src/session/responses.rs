@@ -1,4 +1,4 @@
-//! The gateway's answers to commands, and what to do when there is none.
+//! The gateway's responses to commands, and what to do when there is none.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::account::{EndedAccount, Scope};
-use super::numbering::Numbering;
 use super::requests::Kind;
+use super::sequence::SequenceTracker;
 use super::wanted::Group;
 use crate::error::{CommandError, Disconnect};
 use crate::event::{Event, Outcome, State};
@@ -23,7 +23,7 @@ impl Session {
         let Subscribed { id, granted, mut refused } = subscribed;
         let kind = self.requests.pending.get(&id).map_or(Kind::Subscribe, |pending| pending.kind);
         if matches!(kind, Kind::Unsubscribe | Kind::RepairUnsubscribe) {
-            // Names that were not subscribed. The account follows and is the answer.
+            // Names that were not subscribed. The account follows and is the response.
             return;
         }
         if id == 0 {
@@ -46,9 +46,9 @@ impl Session {
                 }
                 self.wanted.granted(channel, &granted.symbol);
                 let instrument = self.instruments.grant(granted);
-                let numbering = instrument.subscription(channel).and_then(|s| s.numbering);
-                if let Some(numbering) = numbering.filter(Numbering::is_owed) {
-                    self.owe(granted.instrument, channel, numbering.is_filling());
+                let tracker = instrument.subscription(channel).and_then(|s| s.tracker);
+                if let Some(tracker) = tracker.filter(SequenceTracker::is_owed) {
+                    self.owe(granted.instrument, channel, tracker.is_filling());
                 }
             }
             for refused in &refused {
@@ -59,9 +59,9 @@ impl Session {
         if kind != Kind::Repair || !outcome.refused.is_empty() {
             self.event(Event::Subscribed(outcome.clone()));
         }
-        self.requests.answered(request, |answer| {
-            answer.outcome.granted.extend(outcome.granted);
-            answer.outcome.refused.extend(outcome.refused);
+        self.requests.answered(request, |response| {
+            response.outcome.granted.extend(outcome.granted);
+            response.outcome.refused.extend(outcome.refused);
         });
     }
 
@@ -91,7 +91,7 @@ impl Session {
             let scale = self.instruments.get(&symbol).map(|instrument| Arc::clone(&instrument.scale));
             let of_wildcard = !self.wanted.contains(channel, &symbol);
             if let (Some(scale), Some(mut over)) = (scale, self.instruments.remove(&symbol, channel)) {
-                let owed = over.numbering.as_mut().and_then(Numbering::give_up);
+                let owed = over.tracker.as_mut().and_then(SequenceTracker::give_up);
                 if let Some(missing) = owed {
                     self.missing(&scale, channel, missing);
                 }
@@ -150,9 +150,9 @@ impl Session {
             self.forget(channel, &gone);
         }
         self.event(Event::Ledger(ledger.clone()));
-        self.requests.answered(pending.and_then(|pending| pending.request), |answer| {
-            answer.ledger.id = ledger.id;
-            answer.ledger.entries.extend(ledger.entries);
+        self.requests.answered(pending.and_then(|pending| pending.request), |response| {
+            response.ledger.id = ledger.id;
+            response.ledger.entries.extend(ledger.entries);
         });
     }
 
@@ -199,7 +199,7 @@ impl Session {
         }
     }
 
-    /// Commands without an answer for too long: their handles gave up by themselves, subscriptions are asked for again.
+    /// Commands without a response for too long: their handles gave up by themselves, subscriptions are asked for again.
     pub(super) fn expire(&mut self, now: Instant) {
         let timeout = self.settings.command_timeout;
         let pending = std::mem::take(&mut self.requests.pending);

@@ -16,7 +16,7 @@ use crate::session::Session;
 const PING_TIME_OFF_MAX_NS: u64 = 3_600_000_000_000;
 
 /// The message that is being handed out.
-pub(crate) struct Handout {
+pub(crate) struct BatchDecoder {
     encoding: Encoding,
     batch_events_max: usize,
     receipt_interval: Option<Duration>,
@@ -41,7 +41,7 @@ pub(crate) struct Handout {
     newest_sent: u64,
 }
 
-impl Handout {
+impl BatchDecoder {
     pub(crate) fn new(
         encoding: Encoding,
         batch_events_max: usize,

@@ -7,7 +7,7 @@ use super::update::Update;
 
 /// What the engine wants from the bus side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum TopicInterest {
     /// Send me its state and everything after it.
     Want(TopicId),
     /// Nobody here wants it any more.
@@ -21,29 +21,29 @@ pub enum Wish {
 /// A part of history that a session needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackfillAsk {
-    /// Tells its answer from others of this engine.
+    /// Tells its response from others of this engine.
     pub ticket: u64,
     /// Of which topic.
     pub topic: TopicId,
-    /// In which numbering.
+    /// In which sequence.
     pub epoch: u64,
     /// First number that is needed.
     pub first: u64,
-    /// Last number that is needed. An answer may end before.
+    /// Last number that is needed. A response may end before.
     pub last: u64,
-    /// What the answer before this one said; 0 for the first part.
+    /// What the response before this one said; 0 for the first part.
     pub cursor: u64,
 }
 
-/// The answer to a [`BackfillAsk`].
+/// The response to a [`BackfillAsk`].
 #[derive(Clone, Debug)]
 pub struct Backfilled {
-    /// Of the question.
+    /// Of the request.
     pub ticket: u64,
-    /// Records and gaps of the asked numbering, by number, each number once, all within what was asked.
+    /// Records and gaps of the asked sequence, by number, each number once, all within what was asked.
     pub updates: Vec<Arc<Update>>,
     /// All numbers up to here are answered: one that is not among `updates` cannot be had.
     pub upto: u64,
-    /// For the next question.
+    /// For the next request.
     pub cursor: u64,
 }

@@ -1,28 +1,28 @@
 //! The logged records of a lossless topic one behind the other, as the bytes that leave.
 //!
 //! Sessions that are not at the end of a log would find each of its records in three places of memory, none of which is
-//! near: under an overload that costs ten times what copying does, and makes the overload last. On a tape what a session is
+//! near: under an overload that costs ten times what copying does, and makes the overload last. On an encoded log what a session is
 //! sent is one stretch of bytes, however many records.
 
 use std::collections::VecDeque;
 
-/// Bytes in front of what is still on the tape, before they are given back.
+/// Bytes in front of what is still in the encoded log, before they are given back.
 const SPENT_MIN: usize = 16 << 10;
 
 /// Positions count the records that a topic ever logged.
 #[derive(Debug)]
-pub(crate) struct Tape {
+pub(crate) struct EncodedLog {
     /// Position of the first record on it.
     first: u64,
-    /// Where each record ends, counted from the first byte that ever was on the tape; where the first begins stands before.
+    /// Where each record ends, counted from the first byte that ever was in the encoded log; where the first begins stands before.
     ends: VecDeque<u64>,
     bytes: Vec<u8>,
-    /// Of `bytes`, what is not on the tape any more.
+    /// Of `bytes`, what is not in the encoded log any more.
     spent: usize,
 }
 
-impl Tape {
-    /// A tape for the records from a position on.
+impl EncodedLog {
+    /// An encoded log for the records from a position on.
     pub(crate) fn new(first: u64) -> Self {
         Self { first, ends: VecDeque::from([0]), bytes: Vec::new(), spent: 0 }
     }
@@ -48,7 +48,7 @@ impl Tape {
     }
 
     /// The records from `from` up to `to`, the last of which begins within `room` bytes: their bytes, and how many they
-    /// are. `None` where the first is not on the tape.
+    /// are. `None` where the first is not in the encoded log.
     pub(crate) fn stretch(&self, from: u64, to: u64, room: usize) -> Option<(&[u8], u64)> {
         let at = from.checked_sub(self.first)? as usize;
         let most = (to - from) as usize;
@@ -99,19 +99,19 @@ mod tests {
     proptest! {
         #[test]
         fn it_holds_what_a_list_of_records_holds(first in 0..5_u64, ops in proptest::collection::vec(op(), 1..2_000)) {
-            let mut tape = Tape::new(first);
+            let mut encoded_log = EncodedLog::new(first);
             let (mut records, mut cut, mut next) = (VecDeque::<(u64, Vec<u8>)>::new(), first, first);
             for (number, op) in ops.into_iter().enumerate() {
                 match op {
                     Op::Push(length) => {
                         let record = vec![number as u8; length.into()];
-                        tape.push(&record);
+                        encoded_log.push(&record);
                         records.push_back((next, record));
                         next += 1;
                     }
                     Op::Cut(by) => {
                         cut = (cut + u64::from(by)).min(next);
-                        tape.cut(cut);
+                        encoded_log.cut(cut);
                         records.retain(|(at, _)| *at >= cut);
                     }
                     Op::Look { from, count, room } => {
@@ -126,9 +126,9 @@ mod tests {
                                 bytes.extend_from_slice(record);
                                 taken += 1;
                             }
-                            prop_assert_eq!(tape.stretch(from, to, room.into()), Some((&bytes[..], taken)));
+                            prop_assert_eq!(encoded_log.stretch(from, to, room.into()), Some((&bytes[..], taken)));
                         } else if from < cut {
-                            prop_assert_eq!(tape.stretch(from, from + 1, room.into()), None);
+                            prop_assert_eq!(encoded_log.stretch(from, from + 1, room.into()), None);
                         }
                     }
                 }

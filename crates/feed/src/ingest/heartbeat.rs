@@ -1,4 +1,4 @@
-//! Beats: what an ingester says about itself, whether or not the market moves.
+//! Heartbeats: what an ingester says about itself, whether or not the market moves.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use super::publisher::Outlet;
 use super::sequencer::Sequencer;
 use crate::adapter::SourceState;
 
-/// Between two beats of an ingester.
-pub const BEAT_PERIOD: Duration = Duration::from_millis(500);
-/// Positions in one beat, where the bus takes messages of that length.
-pub const BEAT_POSITIONS_MAX: usize = 2_048;
+/// Between two heartbeats of an ingester.
+pub const HEARTBEAT_PERIOD: Duration = Duration::from_millis(500);
+/// Positions in one heartbeat, where the bus takes messages of that length.
+pub const HEARTBEAT_POSITIONS_MAX: usize = 2_048;
 /// What a position takes at most.
 const POSITION_BYTES_MAX: usize = 32;
-/// What a beat takes at most beside its positions.
-const BEAT_BYTES_MAX: usize = 512;
-/// Bytes of the reason in a beat; what is longer is cut.
+/// What a heartbeat takes at most beside its positions.
+const HEARTBEAT_BYTES_MAX: usize = 512;
+/// Bytes of the reason in a heartbeat; what is longer is cut.
 const REASON_BYTES_MAX: usize = 256;
 
 /// Why the feed is, or is not, live. The first that holds counts: stopped, paused, lost, stalled, what the source says.
@@ -31,7 +31,7 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// State and reason, as the beat says them.
+    /// State and reason, as the heartbeat says them.
     pub(crate) fn state(&self) -> (FeedState, String) {
         let stale = |reason: &str| (FeedState::Stale, reason.to_owned());
         if self.is_stopped {
@@ -55,7 +55,7 @@ impl Condition {
     }
 }
 
-/// What a beat says about the run as a whole.
+/// What a heartbeat says about the run as a whole.
 #[derive(Debug)]
 pub(crate) struct Word {
     pub(crate) state: FeedState,
@@ -66,29 +66,29 @@ pub(crate) struct Word {
     pub(crate) last: bool,
 }
 
-/// The beats that are due now: one, or several when many positions moved lately.
-pub(crate) fn beats<O: Outlet>(sequencer: &mut Sequencer<O>, word: &Word) -> Vec<Vec<u8>> {
+/// The heartbeats that are due now: one, or several when many positions moved lately.
+pub(crate) fn heartbeats<O: Outlet>(sequencer: &mut Sequencer<O>, word: &Word) -> Vec<Vec<u8>> {
     let moved = std::mem::take(&mut sequencer.publisher.moved);
     let epoch = sequencer.publisher.epoch;
     let mut positions = Vec::with_capacity(moved.len());
     for (index, channel) in moved {
         let Some(Some(instrument)) = sequencer.instruments.get_mut(index as usize) else { continue };
         let id = instrument.id;
-        let numbering = instrument.numbering_mut(channel);
-        if numbering.sequence == 0 {
+        let sequence = instrument.sequence_mut(channel);
+        if sequence.last == 0 {
             // It moved as a channel of an instrument that ended.
             continue;
         }
-        numbering.beats_due = numbering.beats_due.saturating_sub(1);
-        if numbering.beats_due > 0 {
+        sequence.heartbeats_due = sequence.heartbeats_due.saturating_sub(1);
+        if sequence.heartbeats_due > 0 {
             sequencer.publisher.moved.push((index, channel));
         }
-        let sequence = numbering.sequence;
+        let sequence = sequence.last;
         positions.push(Position { instrument: id, channel: channel.into(), epoch, sequence });
     }
     let reason = &word.reason[..word.reason.floor_char_boundary(REASON_BYTES_MAX)];
-    let beat = |positions: &[Position]| {
-        let beat = pb::Beat {
+    let heartbeat = |positions: &[Position]| {
+        let heartbeat = pb::FeedHeartbeat {
             venue: sequencer.venue.clone(),
             epoch,
             state: word.state.into(),
@@ -100,11 +100,12 @@ pub(crate) fn beats<O: Outlet>(sequencer: &mut Sequencer<O>, word: &Word) -> Vec
             uptime_ns: word.uptime_ns,
             last: word.last,
         };
-        beat.encode_to_vec()
+        heartbeat.encode_to_vec()
     };
     if positions.is_empty() {
-        return vec![beat(&[])];
+        return vec![heartbeat(&[])];
     }
-    let room = sequencer.publisher.outlet.payload_max().saturating_sub(BEAT_BYTES_MAX) / POSITION_BYTES_MAX;
-    positions.chunks(room.clamp(1, BEAT_POSITIONS_MAX)).map(beat).collect()
+    let room =
+        sequencer.publisher.outlet.payload_max().saturating_sub(HEARTBEAT_BYTES_MAX) / POSITION_BYTES_MAX;
+    positions.chunks(room.clamp(1, HEARTBEAT_POSITIONS_MAX)).map(heartbeat).collect()
 }
