@@ -9,7 +9,10 @@ if ! cargo deny --version >/dev/null 2>&1; then
     export PATH=$PWD/.cache/tools/bin:$PATH
     if ! cargo deny --version >/dev/null 2>&1; then
         echo 'deny: installing cargo-deny into .cache/tools' >&2
-        CARGO_TARGET_DIR=$PWD/.cache/tools/target cargo install --quiet --locked --root .cache/tools "cargo-deny@$version"
+        # Not optimised: it runs for two seconds, and would be compiled for minutes.
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_DEBUG=false \
+            CARGO_PROFILE_RELEASE_CODEGEN_UNITS=64 \
+            CARGO_TARGET_DIR=$PWD/.cache/tools/target cargo install --quiet --locked --root .cache/tools "cargo-deny@$version"
         rm -rf .cache/tools/target
     fi
 fi

@@ -1,10 +1,10 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Fuzzes everything that reads bytes from strangers, with coverage guidance: scripts/fuzz.sh [SECONDS IN ALL] [TARGET]
 # The target `engine` drives the fan-out engine with schedules made of bytes; it runs only where it is named.
 # Needs a C++ compiler (for libFuzzer, which cargo builds) and stable Rust; nothing is installed. Keeps what it finds
 # interesting in fuzz/target/corpus, and what fails in fuzz/target/failures. Ends with status 1 at the first failure.
-set -eu
-cd "$(dirname "$0")/../fuzz"
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 seconds=${1:-60}
 targets="decode_proto decode_msgpack decode_json decode_command bus_frame"
 chosen=${2:-$targets}
@@ -23,13 +23,21 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 cargo build --quiet --release --bins --features "$features" --target "$host"
 mkdir -p target/failures
-each=$((seconds / $(echo "$chosen" | wc -w)))
-for target in $chosen; do
-    mkdir -p "target/corpus/$target" "target/seeds/$target"
-    echo "== $target"
-    "target/$host/release/$target" "target/corpus/$target" "target/seeds/$target" \
+# Each core takes one target at a time.
+cores=$(nproc)
+count=$(echo "$chosen" | wc -w)
+each=$((seconds / ((count + cores - 1) / cores)))
+one() {
+    mkdir -p "target/corpus/$1" "target/seeds/$1"
+    "target/$host/release/$1" "target/corpus/$1" "target/seeds/$1" \
         -max_total_time="$each" -max_len=4096 -rss_limit_mb=512 -timeout=5 -print_final_stats=1 \
-        -artifact_prefix="target/failures/$target-" >"target/$target.log" 2>&1 ||
-        { tail -40 "target/$target.log"; exit 1; }
-    grep -E 'DONE|number_of_executed_units|peak_rss_mb' "target/$target.log"
-done
+        -artifact_prefix="target/failures/$1-" >"target/$1.log" 2>&1 || {
+        tail -40 "target/$1.log"
+        return 1
+    }
+    echo "== $1"
+    grep -E 'DONE|number_of_executed_units|peak_rss_mb' "target/$1.log"
+}
+export -f one
+export host each
+echo "$chosen" | tr ' ' '\n' | xargs -P "$cores" -I TARGET bash -c 'one TARGET'

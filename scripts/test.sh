@@ -17,7 +17,7 @@ for argument in "$@"; do
 done
 
 scripts/setup-tests.sh
-cargo test --workspace --quiet
+python3 scripts/run_tests.py
 
 # Real servers that the load generator drives beside Tickwire.
 if command -v npm >/dev/null; then
