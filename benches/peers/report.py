@@ -1,4 +1,4 @@
-"""docs/benchmarks.md with its pictures and figures, from the runs that run.py kept."""
+"""docs/benchmarks.md with its pictures and results, from the runs that run.py kept."""
 
 import json
 import statistics

@@ -49,7 +49,7 @@ LEFT_OUT = {
     "most-firehose": {"floor-5ms", "tickwire-16ms"},
 }
 SERVER_CPU, OTHERS_CPU = 0, 1
-# Its figures are seconds of age, and a server has a twentieth of a core to do.
+# Its results are seconds of age, and a server has a twentieth of a core to do.
 TOGETHER = "slow-readers"
 OVERHEAD_SECONDS = 4
 READY_SECONDS = 20
