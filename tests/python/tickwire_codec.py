@@ -170,7 +170,7 @@ def _plain(value):
     return value
 
 
-def from_twin(line):
+def from_json(line):
     """One object of the JSON encoding."""
     out = _plain(line)
     kind = out["type"]
@@ -211,7 +211,7 @@ def decode(encoding, payload):
         return _decode_msgpack(payload)
     known = set(RECORD.fields_by_name) | {"quote", "instrument", "sent"}
     lines = [json.loads(line) for line in payload.splitlines() if line.strip()]
-    return [from_twin(line) for line in lines if line["type"] in known]
+    return [from_json(line) for line in lines if line["type"] in known]
 
 
 def _to_pb(message, fields):
