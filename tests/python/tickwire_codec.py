@@ -40,7 +40,7 @@ COMMAND = command_pb2.Command.DESCRIPTOR
 
 
 def signed(value):
-    """What is left of a number after it wrapped at 64 bits."""
+    """Returns what is left of a number after it wrapped at 64 bits."""
     value %= BITS
     return value - BITS if value >= BITS // 2 else value
 
@@ -73,7 +73,7 @@ def _from_pb(descriptor, message):
 
 
 def _from_array(descriptor, array):
-    """Positional: fields in the order of their numbers; what follows the known ones is newer than this reader."""
+    """Reads fields by position, in the order of their numbers; what follows the known ones is newer than this reader."""
     out = {}
     for field, value in zip(sorted(descriptor.fields, key=lambda field: field.number), array, strict=False):
         if field.is_repeated:
@@ -162,7 +162,7 @@ def _pair(price, size):
 
 
 def _plain(value):
-    """Times and epochs as numbers, wherever they stand."""
+    """Reads times and epochs as numbers, wherever they stand."""
     if isinstance(value, list):
         return [_plain(each) for each in value]
     if isinstance(value, dict):
@@ -171,7 +171,7 @@ def _plain(value):
 
 
 def from_json(line):
-    """One object of the JSON encoding."""
+    """Reads one object of the JSON encoding."""
     out = _plain(line)
     kind = out["type"]
     name = out.pop("symbol", "") if "sequence" in out else ""
@@ -204,7 +204,7 @@ def from_json(line):
 
 
 def decode(encoding, payload):
-    """The messages in one WebSocket message."""
+    """Reads the messages in one WebSocket message."""
     if encoding == "proto":
         return _decode_proto(payload)
     if encoding == "msgpack":
@@ -238,7 +238,7 @@ def _to_array(descriptor, fields):
 
 
 def encode_command(encoding, op, fields):
-    """One command; returns bytes, or text for JSON. `fields` as in command.proto."""
+    """Writes one command; returns bytes, or text for JSON. `fields` are those of command.proto."""
     field = COMMAND.fields_by_name[op]
     if encoding == "proto":
         command = command_pb2.Command()
