@@ -12,9 +12,10 @@ demo *FLAGS:
 test *FLAGS:
     scripts/test.sh {{FLAGS}}
 
-# Checks formatting, lints, documentation, and who may depend on what.
+# Checks formatting, words, lints, documentation, and who may depend on what.
 lint:
     cargo fmt --all -- --check
+    scripts/words.py
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
     scripts/deny.sh

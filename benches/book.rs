@@ -34,7 +34,7 @@ fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-/// Each record continues the book; none may be refused.
+/// Applies the records in turn: each continues the book; none may be refused.
 fn apply_in_turn(b: &mut criterion::Bencher<'_>, records: &[Book; 2]) {
     let mut state = BookState::new();
     assert!(state.apply(1, &snapshot()).is_ok());

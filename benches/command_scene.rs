@@ -17,35 +17,35 @@ use tickwire_wire::{
 const NOW: u64 = 1_767_623_400_000_000_000;
 const MS: u64 = 1_000_000;
 const EPOCH: u64 = 7;
-/// Sessions that look on, with so many subscriptions each.
+/// The number of sessions that look on, and the subscriptions of each.
 const ONLOOKERS: usize = 1_000;
 const WATCHED: usize = 10;
 
-/// What a client may do again and again, as often as its limits allow.
+/// A task that a client may do again and again, as often as its limits allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Positions of all instruments, which the session has told before.
+    /// It sends positions of all instruments, which the session has told before.
     Resume,
-    /// A subscribe with as many names that do not exist.
+    /// It subscribes with as many names that do not exist.
     Unknown,
-    /// Subscribes to all instruments by name, and ends that.
+    /// It subscribes to all instruments by name, and ends that.
     Churn,
-    /// The same one at a time, beside records of all that wait.
+    /// It does the same one at a time, beside records of all that wait.
     One,
-    /// Asks for the account of all subscriptions.
+    /// It asks for the account of all subscriptions.
     Ledger,
-    /// Changes the rate of all subscriptions.
+    /// It changes the rate of all subscriptions.
     SetRate,
-    /// `venue:*`, and its end.
+    /// It subscribes to `venue:*`, and ends that.
     Wildcard,
-    /// An instrument appears that a tenth of the sessions and this one have asked for by `venue:*`.
+    /// An instrument appears that a tenth of the sessions and this one subscribed to by `venue:*`.
     Appear,
-    /// Subscribes again and again before the ingester has answered, and ends that.
+    /// It subscribes again and again before the ingester has answered, and ends that.
     Pending,
 }
 
 impl Task {
-    /// All of them.
+    /// All tasks.
     pub const ALL: [Self; 9] = [
         Self::Resume,
         Self::Unknown,
@@ -58,7 +58,7 @@ impl Task {
         Self::Pending,
     ];
 
-    /// As commands and benches are called.
+    /// Returns its name, as commands and benches have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Resume => "resume",
@@ -74,13 +74,13 @@ impl Task {
     }
 }
 
-/// See the module.
+/// The scene; see the module.
 pub struct Commands {
     engine: Engine,
     client: SessionKey,
     task: Task,
     instruments: usize,
-    /// What one turn sends.
+    /// The commands that one turn sends.
     turn: Vec<Vec<u8>>,
     turns: usize,
     ready: Vec<SessionKey>,
@@ -89,7 +89,7 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// With so many instruments, and as many subscriptions where the task takes them.
+    /// Makes a scene with so many instruments, and as many subscriptions where the task takes them.
     pub fn new(task: Task, instruments: usize) -> Self {
         let engine = EngineLimits {
             freshness_ns: 0,
@@ -179,7 +179,7 @@ impl Commands {
             }
             Task::Churn => vec![subscribe(6, all.clone()), end(all)],
             Task::Pending => {
-                // In parts: each is a request of its own.
+                // It goes in parts: each is a request of its own.
                 let parts = all.chunks(self.instruments / 20).map(|part| subscribe(6, part.to_vec()));
                 parts.chain([end(all.clone())]).collect()
             }
@@ -197,12 +197,12 @@ impl Commands {
             bytes
         });
         self.turn = encoded.collect();
-        // What is made at first only is made.
+        // The first turn makes what is made at first only.
         self.turn();
     }
 
-    /// The task once: the commands, and the responses to them. Returns its units of work: names, positions, subscriptions, or
-    /// instruments that appeared times sessions that got them.
+    /// Does the task once: the commands, and the responses to them. Returns its units of work: names, positions,
+    /// subscriptions, or instruments that appeared times sessions that got them.
     #[inline(never)]
     pub fn counted(&mut self) -> usize {
         self.turn()

@@ -1,5 +1,6 @@
-//! What commands of one client cost the engine: reading them, doing them, and the responses. The elements are names,
-//! positions or subscriptions (instruments that appear times sessions that get them); the system call is not charged.
+//! The cost of one client's commands for the engine: reading them, doing them, and the responses. The elements are
+//! names, positions or subscriptions (instruments that appear times sessions that get them); the system call is not
+//! charged.
 
 use criterion::{Criterion, Throughput};
 use tickwire_benches::command_scene::{Commands, Task};

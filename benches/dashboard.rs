@@ -2,7 +2,7 @@
 //! turn. The elements are deliveries.
 //!
 //! Other than in `engine`, hardly anything is in the first cache when its turn comes: 25,000 subscriptions, of which a
-//! write meets eight. Charged and not charged is the same. Time is simulated.
+//! write meets eight. The time includes the same as there. Time is simulated.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -23,16 +23,17 @@ const SYMBOLS: u32 = 500;
 const SYMBOLS_EACH: u32 = 50;
 const QUOTES_PER_SECOND: u64 = 5_000;
 const EPOCH: u64 = 7;
-/// Simulated time of one measurement.
+/// The simulated time of one measurement.
 const SPAN_NS: u64 = 200_000_000;
 
 struct Dashboard {
     engine: Engine,
     infos: Vec<Arc<InstrumentInfo>>,
     now: u64,
-    /// Quotes that came so far.
+    /// The number of quotes that came so far.
     count: u64,
-    /// When sessions without a delivery window are written to next, and how often they are; 0: as soon as they can.
+    /// The time at which sessions without a delivery window are written to next, and how often they are; 0: as soon as
+    /// they can.
     round_at: u64,
     round_ns: u64,
     ready: Vec<SessionKey>,

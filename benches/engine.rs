@@ -1,9 +1,9 @@
 //! The fan-out engine: from a record of the bus to the bytes for every socket, without the sockets. The elements are
 //! deliveries, except where a comment says otherwise.
 //!
-//! Charged: copying the record off the bus, keeping and indexing it, marking each subscriber, decoding and encoding
-//! where they are needed, and for each session the fill of its buffer (frame head and send time included) and the
-//! report that the kernel took it. Not charged: the system call.
+//! The time includes copying the record off the bus, keeping and indexing it, marking each subscriber, decoding and
+//! encoding where they are needed, and for each session the fill of its buffer (frame head and send time included) and
+//! the report that the kernel took it. It does not include the system call.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -33,7 +33,7 @@ struct Rig {
     sessions: Vec<SessionKey>,
     ready: Vec<SessionKey>,
     out: Vec<u8>,
-    /// Last number that the bus carried.
+    /// The last sequence number that the bus carried.
     sequence: Cell<u64>,
 }
 
@@ -85,7 +85,7 @@ impl Rig {
         rig
     }
 
-    /// The next number and the record's bytes, as the ingester puts them on the bus.
+    /// Returns the next sequence number and the record's bytes, as the ingester puts them on the bus.
     fn on_bus(&self, body: Body) -> (u64, Vec<u8>) {
         let sequence = self.sequence.get() + 1;
         self.sequence.set(sequence);
@@ -106,7 +106,7 @@ impl Rig {
         self.engine.on_event(&Event::Update(update), NOW);
     }
 
-    /// What a shard does at a wake-up, but for the system call. Returns how many sessions got bytes.
+    /// Does what a shard does at a wake-up, but for the system call. Returns how many sessions got bytes.
     fn deliver(&mut self) -> usize {
         let mut written = 0;
         self.engine.take_ready(&mut self.ready);
@@ -149,7 +149,8 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-/// One iteration: `records` records arrive, then `written` sessions, no more and no fewer, are sent what they are owed.
+/// Runs one iteration: `records` records arrive, then `written` sessions, no more and no fewer, are sent what they are
+/// owed.
 fn in_turn(b: &mut Bencher<'_>, rig: Rig, records: usize, next: impl Fn() -> Body, written: usize) {
     let rig = RefCell::new(rig);
     b.iter_batched(
@@ -165,7 +166,7 @@ fn in_turn(b: &mut Bencher<'_>, rig: Rig, records: usize, next: impl Fn() -> Bod
     );
 }
 
-/// What a subscriber costs before anything is written; the elements are subscribers.
+/// Measures what a subscriber costs before anything is written; the elements are subscribers.
 fn marks(c: &mut Criterion) {
     let mut group = c.benchmark_group("engine/mark");
     let subscribers = 500;
@@ -194,7 +195,7 @@ fn marks(c: &mut Criterion) {
         in_turn(b, rig, 1, quote, 0);
     });
     // Everybody asked for a rate and was just sent something: the newer quote is held back.
-    group.bench_function(format!("resting/{subscribers}"), |b| {
+    group.bench_function(format!("throttled/{subscribers}"), |b| {
         let mut rig = Rig::new(Channel::Quote, Encoding::Proto, subscribers);
         let symbols = vec!["binance:BTCUSDT".to_owned()];
         let command = SetRate { id: 2, channel: "quote".to_owned(), symbols, max_rate: 10.0 };

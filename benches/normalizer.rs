@@ -1,5 +1,5 @@
-//! Text of Binance to events. One iteration is 1000 messages; each is an element. What a reader of a recording does
-//! before (splitting lines, receive times) is not in it.
+//! The normalizer: text of Binance becomes events. One iteration is 1000 messages; each is an element. The work that a
+//! reader of a recording does before (splitting lines, receive times) is not in it.
 
 use std::hint::black_box;
 
@@ -25,7 +25,7 @@ fn ticker(id: u64) -> String {
     )
 }
 
-/// Five levels a side, as they come ten times a second.
+/// Makes a change of five levels a side, as they come ten times a second.
 fn depth(id: u64) -> String {
     let side = |sign: i64| {
         let level = |at: i64| {
@@ -48,7 +48,7 @@ fn depth(id: u64) -> String {
 const SNAPSHOT: &str =
     r#"{"lastUpdateId":10,"bids":[["61837.63","1.00000"]],"asks":[["61837.64","3.00000"]]}"#;
 
-/// A normalizer whose book is in step up to number 10.
+/// Makes a normalizer whose book is in step up to update 10.
 fn normalizer() -> Normalizer {
     let definition = Instrument {
         symbol: "BTCUSDT".to_owned(),

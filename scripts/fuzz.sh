@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes everything that reads bytes from strangers, with coverage guidance: scripts/fuzz.sh [SECONDS IN ALL] [TARGET]
 # The target `engine` drives the fan-out engine with schedules made of bytes; it runs only where it is named.
-# Needs a C++ compiler (for libFuzzer, which cargo builds) and stable Rust; nothing is installed. Keeps what it finds
-# interesting in fuzz/target/corpus, and what fails in fuzz/target/failures. Ends with status 1 at the first failure.
+# It needs a C++ compiler (for libFuzzer, which cargo builds) and stable Rust; nothing is installed. It keeps what it finds
+# interesting in fuzz/target/corpus, and what fails in fuzz/target/failures. It ends with status 1 at the first failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
 seconds=${1:-60}

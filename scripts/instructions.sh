@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Instructions of the engine per delivered update, by valgrind's callgrind: the same on a busy machine as on a quiet one.
-# Without arguments: counts, prints a table, and fails where a shape takes a tenth more than benches/instructions.txt says.
-# Then commands of clients, at two sizes: fails where one grows faster than what it is about.
-# --write: keeps the counts there. (Counts change with the compiler: write them anew with a new one.)
+# Counts the engine's instructions per delivered update, by valgrind's callgrind: the same on a busy machine as on a quiet one.
+# Without arguments it counts, prints a table, and fails where a shape takes a tenth more than benches/instructions.txt says.
+# Then it counts commands of clients, at two sizes, and fails where one grows faster than what it is about.
+# With --write it keeps the counts there. (Counts change with the compiler: write them anew with a new one.)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -39,7 +39,7 @@ for shape in dashboard dashboard-json dashboard-trades firehose-trades books; do
     fi
 done
 
-# What a command costs must not grow with how much there is: per unit of work, with four times as many instruments.
+# The cost of a command must not grow with how much there is: per unit of work, with four times as many instruments.
 cargo build --quiet --release --package tickwire-benches --example commands
 program=${CARGO_TARGET_DIR:-target}/release/examples/commands
 count() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests of the demo page need: Chromium and playwright-core. May be run again at any time.
+# Installs what the tests of the demo page need: Chromium and playwright-core. It may be run again at any time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

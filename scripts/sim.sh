@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Simulates the whole path with many seeds: scripts/sim.sh [SEEDS] [FIRST SEED]. A release build; each core takes its part of
-# the seeds, and one core takes some 5 minutes for 10,000. Ends with status 1 when a seed failed, after it printed the trace and
+# Simulates the whole path with many seeds: scripts/sim.sh [SEEDS] [FIRST SEED]. It is a release build; each core takes its part of
+# the seeds, and one core takes some 5 minutes for 10,000. It ends with status 1 when a seed failed, after it printed the trace and
 # the command that runs the seed again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

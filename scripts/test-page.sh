@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demo page in headless Chromium: against scripted gateways, then against the real demo. Set-up:
+# Tests the demo page in headless Chromium: against scripted gateways, then against the real demo. It needs
 # scripts/setup-page-tests.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that tests need, then all tests: the README's second command.
+# Installs everything that tests need, then runs all tests: this is the README's second command.
 #
 #   scripts/test.sh             all
 #   scripts/test.sh --no-page   without the browser (Chromium is not installed then)
@@ -19,7 +19,7 @@ done
 scripts/setup-tests.sh
 python3 scripts/run_tests.py
 
-# Real servers that the load generator drives beside Tickwire.
+# These are real servers that the load generator drives beside Tickwire.
 if command -v npm >/dev/null; then
     (cd benches/peers && npm ci --no-audit --no-fund --loglevel=error >/dev/null)
     cargo test -p tickwire-loadgen --test peers --quiet -- --ignored

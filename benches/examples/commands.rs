@@ -1,6 +1,6 @@
 //! Commands of one client, for counting instructions: run it by `scripts/instructions.sh`.
 //!
-//! Two arguments: the task and how many instruments there are. Sets the scene, then does the task inside
+//! It takes two arguments, the task and how many instruments there are. It sets the scene, then does the task inside
 //! `Commands::counted`, the only function whose instructions count, and prints how many units of work that was.
 
 use std::io::Write as _;

@@ -1,6 +1,6 @@
 //! The engine under a known load, for counting instructions: run it by `scripts/instructions.sh`.
 //!
-//! One argument: the shape. Sets the scene, then runs rounds inside [`counted`], the only function whose instructions
+//! It takes one argument, the shape. It sets the scene, then runs rounds inside [`counted`], the only function whose instructions
 //! count, and prints how many deliveries these were.
 
 use std::hint::black_box;
@@ -20,7 +20,7 @@ const NOW: u64 = 1_767_623_400_000_000_000;
 const MS: u64 = 1_000_000;
 const EPOCH: u64 = 7;
 
-/// Sessions, instruments, subscriptions of each session, records of each instrument in a round, rounds.
+/// The number of sessions, instruments, subscriptions of each session, records of each instrument in a round, rounds.
 struct Shape {
     channel: Channel,
     encoding: Encoding,
@@ -118,7 +118,7 @@ fn update(info: &Arc<InstrumentInfo>, channel: Channel, sequence: u64, body: Bod
     Arc::new(update.at(NOW))
 }
 
-/// What is counted: records arrive, then every session is handed what it is owed.
+/// Does the work that is counted: records arrive, then every session is handed what it is owed.
 #[inline(never)]
 fn counted(scene: &mut Scene, arriving: &[Event]) {
     for event in arriving {

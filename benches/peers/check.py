@@ -23,7 +23,7 @@ LISTEN, PUBLISH = "127.0.0.1:17500", "127.0.0.1:17501"
 
 
 class Socket:
-    """As much of a WebSocket client as the check needs."""
+    """A WebSocket client, as far as the check needs one."""
 
     def __init__(self, reader, writer):
         self.reader, self.writer = reader, writer
@@ -102,7 +102,7 @@ async def updates(peer: Peer, socket: Socket):
 
 
 async def publish(peer: Peer, sent: list[bytes]) -> None:
-    """In batches, with pauses, some cut in the middle of an update where the protocol allows it."""
+    """Sends in batches, with pauses, some cut in the middle of an update where the protocol allows it."""
     batches = [sent[at : at + 100] for at in range(0, len(sent), 100)]
     if peer.publish == "ws":
         socket = await Socket.open("/publish")

@@ -1,4 +1,4 @@
-"""Who is measured: how each server is started and what it speaks. One place for checks, runner and tables."""
+"""The servers that are measured: how each is started and what it speaks. Checks, runner and tables share this place."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ PYTHON = ROOT / ".cache" / "peers-venv" / "bin" / "python"
 
 @dataclass(frozen=True)
 class Peer:
-    """One server. `kind` and `publish` are words of `tickwire-loadgen`: what a session speaks, how updates go in."""
+    """One server. `kind` and `publish` are words of `tickwire-loadgen`: they say what a session speaks and how updates go in."""
 
     key: str
     name: str
@@ -24,9 +24,9 @@ class Peer:
     publish: str
     command: tuple[str, ...]
     path: str = "/"
-    # What a slow consumer meets when nothing is configured.
+    # The lot of a slow consumer when nothing is configured.
     slow: str = ""
-    # Of Tickwire: what differs from the scenario. `{bus}` is the address of a nats-server that is started for it.
+    # The settings of Tickwire that differ from the scenario. `{bus}` is the address of a nats-server that is started for it.
     extra: dict = field(default_factory=dict)
 
     def argv(self, listen: str, publish: str) -> list[str]:

@@ -35,7 +35,7 @@ def save(figure, file: Path) -> None:
 
 
 def bars(axes, rows: list, unit: str) -> None:
-    """Horizontal bars from zero, with whiskers from lowest to highest: (name, color, values, note)."""
+    """Draws horizontal bars from zero, with whiskers from lowest to highest: (name, color, values, note)."""
     for at, (_, shade, values, note) in enumerate(rows):
         if not values:
             axes.text(0.01, at, note, transform=axes.get_yaxis_transform(), va="center", color="#991b1b", fontsize=8)
@@ -73,7 +73,7 @@ def costs(found: dict, shapes: dict, file: Path) -> None:
 
 
 def latencies(servers: dict, file: Path) -> None:
-    """Percentile curves: the nines on the x axis are even steps."""
+    """Draws percentile curves: the nines on the x axis are even steps."""
     figure, axes = plt.subplots(figsize=(9, 4.5))
     styles = ["-", "--", ":", "-."]
     seen = {OURS: 0, THEIRS: 0, FLOOR: 0}

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md with its pictures and figures, from the runs that run.py kept."""
+"""docs/benchmarks.md with its pictures and results, from the runs that run.py kept."""
 
 import json
 import statistics
@@ -90,7 +90,7 @@ def number(value: float) -> str:
 
 
 def spread(values: list[float], scale: float = 1.0) -> str:
-    """Median, and the range where there is one to tell."""
+    """Returns the median, and the range where there is one to tell."""
     if not values:
         return "–"
     scaled = sorted(value * scale for value in values)
@@ -159,7 +159,7 @@ def shape(servers: dict[str, Runs]) -> str:
 
 
 def where_any(runs: Runs, *path: str) -> list[float]:
-    """Of runs in which anything was delivered: where nothing was, there is no latency, not one of 0."""
+    """Returns values of runs in which anything was delivered: where nothing was, there is no latency, not one of 0."""
     return Runs([run for run in runs.runs if run["flow"]["records"]], []).values(*path)
 
 
@@ -171,7 +171,7 @@ HOPS = {
 
 
 def hops(servers: dict[str, Runs]) -> str:
-    """Where the time goes inside Tickwire, with the bus in memory and with a broker."""
+    """Tells where the time goes inside Tickwire, with the bus in memory and with a broker."""
     rows = []
     for key in ("tickwire", "tickwire-nats"):
         hops = [{f"{hop['from']}-{hop['to']}": hop["latency"] for hop in run["hops"]} for run in servers[key].runs]

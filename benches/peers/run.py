@@ -33,15 +33,15 @@ from peers import ALL, HERE, ROOT, TARGET, Peer, is_installed
 
 SCENARIOS = ["dashboard-25k", "dashboard-250k", "firehose", "wide-idle", "slow-readers"]
 OPTIONAL = ["most-dashboard", "most-firehose"]
-# The most without loss is asked for: of Tickwire with trades, because quotes it merges where several wait for one write.
+# The search is for the highest rate without loss: Tickwire sends trades there, because it merges quotes where several wait for one write.
 LOSSLESS = {"source": {"trades": 1.0}, "sessions": {"channels": ["trade"]}}
 QUICK_PEERS = ["ws", "nats", "socket.io", "uwebsockets", "floor-1ms", "tickwire"]
-# Seconds that are measured where the command line does not say. Slow readers need time to fall behind.
+# The seconds that are measured where the command line does not say. Slow readers need time to fall behind.
 SECONDS = {"wide-idle": 2, "slow-readers": 40}
 SECONDS_OTHERS = 8
 QUICK_SECONDS = {"slow-readers": 5}
 QUICK_SECONDS_OTHERS = 2
-# What is only a floor has no queue worth reading slowly from, and a window that a client asks for changes nothing there.
+# A peer that is only a floor has no queue worth reading slowly from, and a window that a client asks for changes nothing there.
 LEFT_OUT = {
     "slow-readers": {"floor-1ms", "floor-5ms", "floor-16ms", "tickwire-16ms", "tickwire-nats"},
     "wide-idle": {"floor-5ms", "floor-16ms", "tickwire-16ms", "tickwire-nats"},
@@ -49,13 +49,13 @@ LEFT_OUT = {
     "most-firehose": {"floor-5ms", "tickwire-16ms"},
 }
 SERVER_CPU, OTHERS_CPU = 0, 1
-# Its figures are seconds of age, and a server has a twentieth of a core to do.
+# Its results are seconds of age, and a server has a twentieth of a core to do.
 TOGETHER = "slow-readers"
 OVERHEAD_SECONDS = 4
 READY_SECONDS = 20
-# Share of the machine that others may take before a run begins.
+# The share of the machine that others may take before a run begins.
 QUIET = 0.15
-# A run that hangs, on top of what it measures: connecting, warming up, settling, or a search for the highest rate.
+# The seconds after which a run hangs, on top of what it measures: connecting, warming up, settling, or a search for the highest rate.
 RUN_SECONDS_MAX = 240
 LOADGEN = TARGET / "release" / "tickwire-loadgen"
 
@@ -68,7 +68,7 @@ def free_address() -> str:
 
 @contextmanager
 def process(argv: list[str], cpu: int, ready: str | None):
-    """A program on one core; gone when this ends, with all that it started."""
+    """Runs a program on one core; it is gone when this ends, with all that it started."""
     child = subprocess.Popen(
         ["taskset", "-c", str(cpu), *argv],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
@@ -95,7 +95,7 @@ def process(argv: list[str], cpu: int, ready: str | None):
 
 
 def busy_share(seconds: float = 0.5) -> float:
-    """Of all cores, what is at work while nothing of ours runs."""
+    """Returns the share of all cores that is at work while nothing of ours runs."""
 
     def times() -> tuple[int, int]:
         numbers = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
@@ -121,7 +121,7 @@ def merged(into: dict, more: dict) -> dict:
 
 
 def as_toml(table: dict, path: str = "") -> str:
-    """What scenarios hold: scalars, lists of scalars, tables, lists of tables."""
+    """Writes what scenarios hold: scalars, lists of scalars, tables, lists of tables."""
     lines, tables = [], []
     for key, value in table.items():
         name = f"{path}{key}"
@@ -136,7 +136,7 @@ def as_toml(table: dict, path: str = "") -> str:
 
 
 def measure(scenario: str, peer: Peer, seconds: float) -> dict:
-    """One run. Raises where there is no report."""
+    """Makes one run. Raises where there is no report."""
     plan = tomllib.loads((HERE / "scenarios" / f"{scenario}.toml").read_text())
     plan["duration"] = f"{seconds}s"
     pins = {"server_cpus": [SERVER_CPU], "source_cpus": [OTHERS_CPU], "generator_cpus": [OTHERS_CPU]}
@@ -185,7 +185,7 @@ def run_loadgen(plan: dict, seconds: float) -> dict:
 
 
 def allow_files() -> None:
-    """As many open files as the system lets us have: servers inherit it."""
+    """Takes as many open files as the system lets us have: servers inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -238,7 +238,7 @@ def main() -> int:
 
 
 def is_done(file: Path) -> bool:
-    """A run without a report is tried again."""
+    """Makes a run, and tries again where it has no report."""
     return file.exists() and "failed" not in json.loads(file.read_text())
 
 

@@ -1,4 +1,5 @@
-//! What must hold for any bytes: no panic, and what was read once reads the same after it was written again.
+//! The checks of what must hold for any bytes: no panic, and what was read once reads the same after it was written
+//! again.
 
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{
@@ -7,7 +8,7 @@ use tickwire_wire::{
 
 const BINARY: [Encoding; 2] = [Encoding::Proto, Encoding::MsgPack];
 
-/// One WebSocket message.
+/// Checks one WebSocket message.
 pub fn messages(encoding: Encoding, bytes: &[u8]) {
     let mut at_error = false;
     for message in Batch::new(encoding, bytes) {
@@ -27,7 +28,8 @@ pub fn messages(encoding: Encoding, bytes: &[u8]) {
     }
 }
 
-/// Compared by bytes and not by value, because a rate may be NaN.
+/// Checks that a message reads the same through another encoding. It compares by bytes and not by value, because a rate
+/// may be NaN.
 fn same_again(home: Encoding, through: Encoding, message: &Message) {
     let written = write(through, message);
     let read: Vec<_> = Batch::new(through, &written).map(|read| read.expect("own bytes read back")).collect();
@@ -41,7 +43,7 @@ fn write(encoding: Encoding, message: &Message) -> Vec<u8> {
     bytes
 }
 
-/// The first byte chooses the encoding.
+/// Checks a command; the first byte chooses the encoding.
 pub fn command(bytes: &[u8]) {
     let Some((first, bytes)) = bytes.split_first() else { return };
     let Ok(command) = decode_command(Encoding::ALL[usize::from(first % 3)], bytes) else { return };
@@ -53,7 +55,8 @@ pub fn command(bytes: &[u8]) {
     }
 }
 
-/// A bus message: every byte after the header belongs to exactly one record, numbers are in order and complete.
+/// Checks a bus message: every byte after the header belongs to exactly one record, sequence numbers are in order and
+/// complete.
 pub fn bus(bytes: &[u8]) {
     let Ok((header, records)) = BusHeader::parse(bytes) else { return };
     let mut again = Vec::new();
@@ -90,8 +93,8 @@ mod model {
     pub(crate) mod world;
 }
 
-/// A schedule of operations on the fan-out engine: four bytes choose its limits, every further four are one operation.
-/// After each of them everything is checked that the property tests check.
+/// Runs a schedule of operations on the fan-out engine: four bytes choose its limits, every further four are one
+/// operation. After each of them everything is checked that the property tests check.
 #[cfg(feature = "engine")]
 pub fn engine(bytes: &[u8]) {
     model::schedule::drive_bytes(bytes);

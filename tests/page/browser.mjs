@@ -11,7 +11,7 @@ const ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '
   '--disable-component-update', '--disable-sync'];
 export const WAIT = { timeout: 60_000 };   // generous: what is waited for is a condition, never a time
 
-/** A page at `url` with the errors that its console showed. `close` ends the browser. */
+/** Opens a page at `url` with the errors that its console showed. `close` ends the browser. */
 export async function openPage(url) {
   const profile = await mkdtemp(join(tmpdir(), 'tickwire-page-'));
   const context = await chromium.launchPersistentContext(profile, {
@@ -22,7 +22,7 @@ export async function openPage(url) {
   await page.goto(url);
   return { page, errors, close: async () => { await context.close(); await rm(profile, { recursive: true, force: true }); } };
 }
-/** Waits until `condition` holds of `tickwire.state()`; the milliseconds that it took. */
+/** Waits until `condition` holds of `tickwire.state()`; returns the milliseconds that it took. */
 export async function until(page, condition, argument) {
   const start = performance.now();
   await page.waitForFunction(`(${condition})(window.tickwire.state(), ${JSON.stringify(argument)})`, undefined, { ...WAIT, polling: 20 });   // not with the frames: a busy machine paints few
@@ -30,7 +30,7 @@ export async function until(page, condition, argument) {
 }
 export const state = (page) => page.evaluate(() => window.tickwire.state());
 
-/** A fake gateway on a port that the system chose. */
+/** Starts a fake gateway on a port that the system chose. */
 export async function startFake(instruments) {
   const script = fileURLToPath(new URL('fake_gateway.mjs', import.meta.url));
   const child = spawn(process.execPath, [script, '0', String(instruments)], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -4,7 +4,7 @@
 //   curl -X POST http://127.0.0.1:<port>/demo/freeze            and resume, as in the demo
 //   curl -X POST http://127.0.0.1:<port>/fake/<scenario>        see SCENARIOS below
 //
-// No dependencies. It knows nothing of conflation or limits; it exists to show every state that the page has.
+// It has no dependencies. It knows nothing of conflation or limits; it exists to show every state that the page has.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -51,7 +51,7 @@ const quoteBody = (it) => { const [bid] = levels(it, 'bids'), [ask] = levels(it,
 const statBody = (it) => ({ since: EPOCH, open: it.open * it.unit, high: it.high * it.unit, low: it.low * it.unit, last: it.mid * it.unit, volume: it.volume, trades: it.trades });
 const checksum = (it) => crc32Of(levels(it, 'bids'), levels(it, 'asks'));
 
-/** One event of one instrument: the records that it makes. */
+/** Makes one event of one instrument; returns its records. */
 function step(it) {
   const out = [], before = { bids: new Map(it.book.bids), asks: new Map(it.book.asks) }, drift = Math.random() < 0.4 ? 0 : random(3) - 1;
   it.mid = Math.max(60, it.mid + drift);
@@ -81,7 +81,7 @@ let frozen = false, mute = false, corrupt = false, feed = { venue: 'sim', state:
 
 class Session {
   constructor(socket, encoding) { Object.assign(this, { socket, encoding, channels: new Set(), book: null, lastSent: 0 }); }
-  /** One WebSocket message. */
+  /** Sends one WebSocket message. */
   send(records) {
     if (mute || !records.length || this.socket.destroyed) return;
     this.lastSent = Date.now();
@@ -211,7 +211,7 @@ server.on('upgrade', (request, socket) => {
   session.send([{ type: 'hello', session: `fake-${createHash('md5').update(accept).digest('hex').slice(0, 8)}`, protocol_version: 1, schema: '00000000', heartbeat_ms: HEARTBEAT_MS,
     limits: { subscriptions: 4096, command_bytes: 4096, commands_per_second: 20, shed_bytes: 1 << 20, close_bytes: 4 << 20 }, server: 'fake gateway' }]);
 });
-/** A masked client frame shorter than 64 KiB, or nothing while it is incomplete. */
+/** Reads a masked client frame shorter than 64 KiB; returns nothing while it is incomplete. */
 function takeFrame(bytes) {
   if (bytes.length < 6) return null;
   const short = bytes[1] & 127, head = short < 126 ? 6 : 8, length = short < 126 ? short : bytes.readUInt16BE(2), mask = bytes.subarray(head - 4, head);

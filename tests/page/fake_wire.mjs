@@ -97,7 +97,7 @@ export function toJson({ scale, name, ...m }) {
   return JSON.stringify(m, (key, value) => (typeof value === 'bigint' ? String(value) : value));
 }
 
-/** Of the best ten levels: price and size as eight little-endian bytes each. */
+/** Returns the checksum of the best ten levels: price and size as eight little-endian bytes each. */
 export function crc32Of(bids, asks) {
   const bytes = Buffer.concat([...bids.slice(0, 10), ...asks.slice(0, 10)].flat().map((value) => { const eight = Buffer.alloc(8); eight.writeBigInt64LE(BigInt(value)); return eight; }));
   return crc32(bytes);

@@ -1,4 +1,4 @@
-// What a healthy demo never does, played by the fake gateway: the page must say so at once and never show a dead price as live.
+// The things that a healthy demo never does, played by the fake gateway: the page must say so at once and never show a dead price as live.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { openPage, startFake, state, until, WAIT } from './browser.mjs';

@@ -1,4 +1,4 @@
-// The page's Protobuf reader, JSON reader and command writer against the golden vectors of the contract.
+// The page's Protobuf reader, JSON reader and command writer are tested against the golden vectors of the contract.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';

@@ -14,7 +14,7 @@ import websockets
 
 FOLDER = codec.ROOT / "proto/vectors"
 FILES = {vector["name"]: vector["files"] for vector in json.loads((FOLDER / "manifest.json").read_text())["vectors"]}
-# Sequence numbers already used when a channel is granted, so that the vectors follow on them.
+# The sequence numbers already used when a channel is granted, so that the vectors follow on them.
 USED = {"quote": 7, "trade": 76, "book": 40, "bar": 12, "stat": 5, "status": 2, "instrument": 1, "derivative": 21}
 STATE = ["quote", "book_snapshot", "bar", "stat", "status", "instrument", "derivative"]
 LIVE = ["quote_no_ask", "trade", "gap", "book_delta", "book_merged", "bar_closed", "heartbeat"]
@@ -43,7 +43,7 @@ def subscribed(encoding, number, channel):
 
 
 def play(encoding, state=STATE, live=LIVE, channels=probe.CHANNELS):
-    """What one session gets: hello; then, after the last subscribe, answers and state in one message, then live records."""
+    """Sends what one session gets: hello; then, after the last subscribe, responses and state in one message, then live records."""
 
     async def session(socket):
         def out(*parts):
@@ -65,7 +65,7 @@ def play(encoding, state=STATE, live=LIVE, channels=probe.CHANNELS):
 
 
 def run_probe(encoding, **script):
-    """Exit status and summary of the probe against a server on a port of its own."""
+    """Returns exit status and summary of the probe against a server on a port of its own."""
     ready, port, stop = threading.Event(), [], []
 
     async def serve():

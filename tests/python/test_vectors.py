@@ -16,7 +16,7 @@ class Vectors(unittest.TestCase):
         for vector in MANIFEST["vectors"]:
             if vector["kind"] != "message":
                 continue
-            expected = [codec.from_twin(line) for line in vector["expected"]]
+            expected = [codec.from_json(line) for line in vector["expected"]]
             seen.update(message["type"] for message in expected)
             for encoding in codec.ENCODINGS:
                 with self.subTest(vector["name"], encoding=encoding):
@@ -28,7 +28,7 @@ class Vectors(unittest.TestCase):
         messages = [vector for vector in MANIFEST["vectors"] if vector["kind"] == "message"]
         for encoding in codec.ENCODINGS:
             parts = [(FOLDER / vector["files"][encoding]).read_bytes() for vector in messages]
-            expected = [codec.from_twin(line) for vector in messages for line in vector["expected"]]
+            expected = [codec.from_json(line) for vector in messages for line in vector["expected"]]
             if encoding == "proto":  # the send time is a field of the frame: the last one counts, and it comes last
                 sent = [message for message in expected if message["type"] == "sent"]
                 expected = [message for message in expected if message["type"] != "sent"] + sent[-1:]

@@ -40,7 +40,7 @@ COMMAND = command_pb2.Command.DESCRIPTOR
 
 
 def signed(value):
-    """What is left of a number after it wrapped at 64 bits."""
+    """Returns what is left of a number after it wrapped at 64 bits."""
     value %= BITS
     return value - BITS if value >= BITS // 2 else value
 
@@ -73,7 +73,7 @@ def _from_pb(descriptor, message):
 
 
 def _from_array(descriptor, array):
-    """Positional: fields in the order of their numbers; what follows the known ones is newer than this reader."""
+    """Reads fields by position, in the order of their numbers; what follows the known ones is newer than this reader."""
     out = {}
     for field, value in zip(sorted(descriptor.fields, key=lambda field: field.number), array, strict=False):
         if field.is_repeated:
@@ -162,7 +162,7 @@ def _pair(price, size):
 
 
 def _plain(value):
-    """Times and epochs as numbers, wherever they stand."""
+    """Reads times and epochs as numbers, wherever they stand."""
     if isinstance(value, list):
         return [_plain(each) for each in value]
     if isinstance(value, dict):
@@ -170,8 +170,8 @@ def _plain(value):
     return value
 
 
-def from_twin(line):
-    """One object of the JSON encoding."""
+def from_json(line):
+    """Reads one object of the JSON encoding."""
     out = _plain(line)
     kind = out["type"]
     name = out.pop("symbol", "") if "sequence" in out else ""
@@ -204,14 +204,14 @@ def from_twin(line):
 
 
 def decode(encoding, payload):
-    """The messages in one WebSocket message."""
+    """Reads the messages in one WebSocket message."""
     if encoding == "proto":
         return _decode_proto(payload)
     if encoding == "msgpack":
         return _decode_msgpack(payload)
     known = set(RECORD.fields_by_name) | {"quote", "instrument", "sent"}
     lines = [json.loads(line) for line in payload.splitlines() if line.strip()]
-    return [from_twin(line) for line in lines if line["type"] in known]
+    return [from_json(line) for line in lines if line["type"] in known]
 
 
 def _to_pb(message, fields):
@@ -238,7 +238,7 @@ def _to_array(descriptor, fields):
 
 
 def encode_command(encoding, op, fields):
-    """One command; returns bytes, or text for JSON. `fields` as in command.proto."""
+    """Writes one command; returns bytes, or text for JSON. `fields` are those of command.proto."""
     field = COMMAND.fields_by_name[op]
     if encoding == "proto":
         command = command_pb2.Command()

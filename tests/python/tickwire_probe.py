@@ -156,7 +156,7 @@ class Probe:
                 self.fault(f"lossless record out of order, expected {sub.last + 1}", record)
             sub.last = max(sub.last, sequence)
         else:
-            # The state after the grant repeats old numbers once for each key; from then on they grow.
+            # The state after the grant repeats old sequence numbers once for each key; from then on they grow.
             key = record.get("interval", 0)
             last = sub.keys.get(key, 0)
             if sequence <= last:
@@ -208,7 +208,7 @@ class Probe:
 
 
 def check_grants(probe, options):
-    """Rates are echoed, on channels that know them, and never above what was asked for or is allowed."""
+    """Checks that rates are echoed, on channels that know them, and never above what was asked for or is allowed."""
     highest = min(options.max_rate, probe.hello["limits"]["max_rate"])
     for response in probe.answers.values():
         for grant in response["granted"]:

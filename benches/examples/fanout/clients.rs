@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::Plan;
 
-/// Handshakes at the same time.
+/// The most handshakes at the same time.
 const OPENING_MAX: usize = 64;
 
 const PING: u8 = 0x89;
@@ -71,7 +71,7 @@ async fn session(
     stream.write_all(request.as_bytes()).await.expect("a handshake");
     let mut bytes = Vec::with_capacity(64 << 10);
     let head = loop {
-        stream.read_buf(&mut bytes).await.expect("an response");
+        stream.read_buf(&mut bytes).await.expect("a response");
         if let Some(end) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
             break end + 4;
         }
@@ -134,7 +134,7 @@ fn take(payload: &[u8], plan: &Plan, seen: &RefCell<Seen>) {
     }
 }
 
-/// Begin and end of the payload of the first frame, if it is whole.
+/// Returns begin and end of the payload of the first frame, if it is whole.
 fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
     let (length, head) = match bytes.get(1)? {
         126 => (usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)), 4),

@@ -1,4 +1,4 @@
-//! What a whole gateway costs: one process with a gateway, its bus and a source of quotes, another with the clients.
+//! The cost of a whole gateway: one process with a gateway, its bus and a source of quotes, another with the clients.
 //!
 //! CPU is told of the gateway, without the source, and memory as the process's. Where there are two cores the gateway has
 //! the first, source and clients the second. Latency is from the source's own time of each quote to the client's read.
@@ -24,7 +24,7 @@ use std::time::Duration;
 use tickwire_bus::{Backplane, MemoryBus};
 use tickwire_gateway::{Gateway, GatewayConfig, NoPages, Pacing};
 
-/// What the command line says.
+/// The options of the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     sessions: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     channel: String,
     cork_percent: f64,
     cork_us: u64,
-    /// Of the gateway, in the process of the clients.
+    /// The address of the gateway, in the process of the clients.
     connect: String,
 }
 
@@ -97,7 +97,7 @@ async fn serve(plan: Plan) {
     config.limits.sessions = plan.sessions + 1;
     source::start(&plan, Arc::clone(&bus));
     let gateway = Gateway::start(config, bus, Arc::new(NoPages)).await.expect("a gateway");
-    // Until the bus was heard for long enough.
+    // It waits until the bus was heard for long enough.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let before = usage::Usage::now();
     let mut child = Command::new(std::env::current_exe().expect("own path"))

@@ -14,7 +14,7 @@ pub(crate) fn pin(core: usize) {
 
 pub(crate) struct Usage {
     at: Instant,
-    /// Nanoseconds on a core, by the thread's name.
+    /// The nanoseconds on a core, by the thread's name.
     threads: BTreeMap<String, u64>,
     rss_kib: u64,
 }
@@ -33,7 +33,7 @@ impl Usage {
         Self { at: Instant::now(), threads, rss_kib }
     }
 
-    /// One report: `told` is the clients' line, whose first word is what was delivered.
+    /// Prints one report: `told` is the clients' line, whose first word is what was delivered.
     pub(crate) fn print(&self, idle: &Self, start: &Self, told: &str, sessions: usize) {
         let seconds = (self.at - start.at).as_secs_f64();
         let delivered: f64 = told.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Centrifugo 6 with NATS as its broker, raw mode: a message on subject u.<symbol> goes to the channel of that name as
-# it is. The nats-server runs beside it; only Centrifugo's process is measured. Written from its documentation and
-# configuration types; not run where no `centrifugo` is on the PATH.
+# it is. The nats-server runs beside it; only Centrifugo's process is measured. This is written from its documentation and
+# configuration types, and is not run where no `centrifugo` is on the PATH.
 #
 #   centrifugo.sh --listen HOST:PORT --publish HOST:PORT     the second takes core NATS from the publisher
 set -euo pipefail

@@ -1,4 +1,4 @@
-// What the Node servers have in common: where to listen, and updates from the publisher. An update is 40 bytes, the
+// The common parts of the Node servers: where to listen, and updates from the publisher. An update is 40 bytes, the
 // first eight are the symbol's number, little-endian; see ../README.md.
 import net from 'node:net'
 import { parseArgs } from 'node:util'

@@ -29,7 +29,7 @@ def main() -> None:
     waiting = []
 
     def on_updates(_socket, message, _opcode):
-        # Not published at once: inside a message's handler the library's one cork buffer is taken by the publisher's
+        # It is not published at once: inside a message's handler the library's one cork buffer is taken by the publisher's
         # socket, and every update that it has to write then costs a system call of its own.
         waiting.append(message)
 
@@ -50,7 +50,7 @@ def main() -> None:
     app.ws("/publish", {"message": on_updates, "max_payload_length": 16 << 20})
     app.ws("/", {"message": on_symbols})
     app.listen(AppListenOptions(port=int(port), host=host), lambda _options: print("ready", flush=True))
-    # Runs after each turn's reading and, since libuv calls the youngest first, before the library writes what it has.
+    # This runs after each turn's reading and, since libuv calls the youngest first, before the library writes what it has.
     check = app.loop.uv_loop.create_check(publish_waiting, None)
     app.loop.uv_loop.run()
     check.stop()

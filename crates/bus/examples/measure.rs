@@ -37,7 +37,7 @@ async fn connect(config: &NatsConfig) -> Arc<dyn Backplane> {
     Arc::new(bus)
 }
 
-/// 64 subjects from one publisher to one inbox, as fast as it goes.
+/// Sends over 64 subjects from one publisher to one inbox, as fast as it goes.
 async fn flow(
     kind: &str,
     publisher: Arc<dyn Backplane>,
@@ -92,7 +92,7 @@ async fn flow(
     );
 }
 
-/// 10,000 subjects in one inbox: to set up, to idle, to tear down.
+/// Sets up 10,000 subjects in one inbox, lets them idle, and tears them down.
 async fn many_subjects(bus: Arc<dyn Backplane>, subjects: &[Subject]) {
     let before = rss_kib();
     let (interest, inbox) = bus.inbox(InboxLimits::default());
@@ -138,7 +138,7 @@ fn rss_kib() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// CPU time of this process, user and system, in seconds; it comes in ticks of 10 ms.
+/// Returns the CPU time of this process, user and system, in seconds; it comes in ticks of 10 ms.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();

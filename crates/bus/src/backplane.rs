@@ -1,4 +1,4 @@
-//! What a backplane is, whichever carries it.
+//! The backplane: what every kind of bus does.
 
 use std::fmt;
 use std::future::Future;
@@ -17,18 +17,18 @@ use tickwire_wire::Subject;
 /// A boxed future, so that `Arc<dyn Backplane>` works.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What carries payloads from ingesters to gateways.
+/// A bus that carries payloads from ingesters to gateways.
 pub trait Backplane: Send + Sync + 'static {
-    /// Hands one message to the bus. Never blocks, never waits.
+    /// Hands one message to the bus. It never blocks and never waits.
     ///
     /// Order holds between calls that happen one after another. `Ok` means accepted, not delivered: what was accepted
     /// just before an outage may be lost without a word, which consumers find by the sequence numbers in it.
     ///
     /// # Errors
-    /// The message is lost; the caller counts and announces it.
+    /// Returns an error when the message is lost; the caller counts and announces it.
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError>;
 
-    /// Bytes that one message may have now: the largest payload that [`publish`](Self::publish) and
+    /// Returns how many bytes one message may have now: the largest payload that [`publish`](Self::publish) and
     /// [`Request::reply`] take. It may change whenever the bus connects anew; while it is down, this is the last that
     /// was known, and before the first connection a guess (1 MiB, less the envelope).
     fn payload_max(&self) -> usize;
@@ -36,11 +36,11 @@ pub trait Backplane: Send + Sync + 'static {
     /// Opens an inbox without subjects; `Interest` adds and removes them while it runs.
     fn inbox(&self, limits: InboxLimits) -> (Interest, Inbox);
 
-    /// Asks whoever serves `subject` and waits for the first response. It comes after the subscriptions that were made
-    /// through this handle before the call.
+    /// Sends a request to whoever serves `subject` and waits for the first response. The request comes after the
+    /// subscriptions that were made through this handle before the call.
     ///
     /// # Errors
-    /// See [`RequestError`]; a connection that breaks while waiting is `Down`.
+    /// Returns a [`RequestError`]; a connection that breaks while waiting is `Down`.
     ///
     /// # Cancel safety
     /// Dropping the future gives the response up; the request may have been sent.
@@ -56,25 +56,25 @@ pub trait Backplane: Send + Sync + 'static {
     /// all get the request, and the first response counts.
     ///
     /// # Errors
-    /// When the bus is closed, or the subject is a wildcard.
+    /// Returns an error when the bus is closed, or when the subject is a wildcard.
     ///
     /// # Cancel safety
     /// Dropping the future serves nothing.
     fn serve(&self, subject: &Subject) -> BoxFuture<'_, Result<Requests, ServeError>>;
 
-    /// The state of the connection now and from now on.
+    /// Returns the state of the connection, now and from now on.
     fn state(&self) -> watch::Receiver<BusState>;
 
     /// Waits until the server has everything that was accepted before this call, published and subscribed.
     ///
     /// # Errors
-    /// When the bus is or goes down, or the time is over.
+    /// Returns an error when the bus is or goes down, or when the time is over.
     ///
     /// # Cancel safety
-    /// Safe: it changes nothing.
+    /// It is safe, because it changes nothing.
     fn flush(&self, timeout: Duration) -> BoxFuture<'_, Result<(), FlushError>>;
 
-    /// What the bus remembers, where it was told to.
+    /// Returns what the bus remembers, where it was told to.
     fn history(&self) -> Option<&dyn History> {
         None
     }
@@ -91,28 +91,28 @@ pub trait Backplane: Send + Sync + 'static {
 /// The connection to whatever carries the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusState {
-    /// Never connected yet, and no attempt has failed.
+    /// The bus was never connected yet, and no attempt has failed.
     Connecting,
-    /// Connected.
+    /// The bus is connected.
     Up {
-        /// Number of this connection, from 1; it increases at each reconnect. Watchers may miss a short outage, but
+        /// The number of this connection, from 1; it increases at each reconnect. Watchers may miss a short outage, but
         /// never that this number changed.
         generation: u64,
     },
-    /// Not connected; it is being tried again, unless the bus was closed.
+    /// The bus is not connected; it tries again, unless it was closed.
     Down {
-        /// Why, for people, without secrets.
+        /// The reason, for people, without secrets.
         reason: Arc<str>,
     },
 }
 
 impl BusState {
-    /// Whether messages are taken.
+    /// Returns whether messages are taken.
     pub fn is_up(&self) -> bool {
         matches!(self, Self::Up { .. })
     }
 
-    /// The number of the connection, when there is one.
+    /// Returns the number of the connection, when there is one.
     pub fn generation(&self) -> Option<u64> {
         match self {
             Self::Up { generation } => Some(*generation),
@@ -121,38 +121,38 @@ impl BusState {
     }
 }
 
-/// Why a message was not taken. It is lost.
+/// The reason why a message was not taken. The message is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PublishError {
-    /// The queue to the bus is full; recoverable.
+    /// The queue to the bus is full; this is recoverable.
     #[error("the queue to the bus is full")]
     Full,
-    /// Not connected; recoverable.
+    /// The bus is not connected; this is recoverable.
     #[error("the bus is down")]
     Down,
-    /// Larger than the bus takes; never recoverable with this payload.
-    #[error("payload of {bytes} bytes, and the bus takes {bytes_max}")]
+    /// The payload is larger than the bus takes; this is never recoverable with this payload.
+    #[error("the payload has {bytes} bytes, and the bus takes {bytes_max}")]
     TooLarge {
-        /// Size of the payload.
+        /// The size of the payload.
         bytes: usize,
-        /// Largest payload.
+        /// The size of the largest payload.
         bytes_max: usize,
     },
-    /// Published to a wildcard; a error of the caller.
-    #[error("cannot publish to a wildcard")]
+    /// The subject is a wildcard; that is a fault of the caller.
+    #[error("a wildcard cannot be published to")]
     Wildcard,
 }
 
-/// Why a request has no response.
+/// The reason why a request has no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RequestError {
     /// No one serves the subject.
-    #[error("no one responses here")]
+    #[error("no one serves this subject")]
     NoResponder,
     /// No response came in time; the request may have been taken.
-    #[error("no response in time")]
+    #[error("no response came in time")]
     TimedOut,
-    /// Not connected, or the connection broke while waiting.
+    /// The bus is not connected, or the connection broke while waiting.
     #[error("the bus is down")]
     Down,
     /// The request is larger than the bus takes.
@@ -160,25 +160,25 @@ pub enum RequestError {
     TooLarge,
 }
 
-/// Why a subject is not served.
+/// The reason why a subject is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ServeError {
     /// The bus was closed.
     #[error("the bus is closed")]
     Closed,
     /// Requests cannot be taken for a wildcard.
-    #[error("cannot serve a wildcard")]
+    #[error("a wildcard cannot be served")]
     Wildcard,
 }
 
-/// Why a flush did not come through.
+/// The reason why a flush did not come through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum FlushError {
-    /// Not connected.
+    /// The bus is not connected.
     #[error("the bus is down")]
     Down,
     /// The server did not answer in time.
-    #[error("the server did not response in time")]
+    #[error("the server did not answer in time")]
     TimedOut,
 }
 
@@ -193,16 +193,16 @@ impl Requests {
         Self { receiver }
     }
 
-    /// The next request, or `None` when the bus was closed.
+    /// Returns the next request, or `None` when the bus was closed.
     ///
     /// # Cancel safety
-    /// Safe: no request is lost.
+    /// It is safe: no request is lost.
     pub async fn next(&mut self) -> Option<Request> {
         self.receiver.recv().await
     }
 }
 
-/// One request, to be answered once. Dropping it leaves the other side to its time-out.
+/// One request, which is answered once. Dropping it leaves the other side to its time-out.
 pub struct Request {
     payload: Bytes,
     reply: Box<dyn FnOnce(Bytes) -> Result<(), PublishError> + Send>,
@@ -216,15 +216,16 @@ impl Request {
         Self { payload, reply: Box::new(reply) }
     }
 
-    /// What was asked.
+    /// Returns the content of the request.
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
-    /// Answers. Never waits. The response keeps its place among the messages published by this handle.
+    /// Sends the response. It never waits. The response keeps its place among the messages published by this handle.
     ///
     /// # Errors
-    /// The response is lost, as with [`Backplane::publish`]; it may be as large as [`Backplane::payload_max`].
+    /// Returns an error when the response is lost, as with [`Backplane::publish`]; it may be as large as
+    /// [`Backplane::payload_max`].
     pub fn reply(self, response: Bytes) -> Result<(), PublishError> {
         (self.reply)(response)
     }

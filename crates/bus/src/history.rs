@@ -1,4 +1,4 @@
-//! Looking up what was published before: the part of a bus that may be missing.
+//! Looking up messages that were published before: the part of a bus that may be missing.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,44 +11,44 @@ use tokio::sync::watch;
 use crate::backplane::BoxFuture;
 use tickwire_wire::Subject;
 
-/// What a bus remembers of its messages, by subject, in the order of publishing.
+/// The messages that a bus remembers, by subject, in the order of publishing.
 pub trait History: Send + Sync {
     /// Finds messages of one subject, oldest first. What the bus never had, or has no more, is not among them, and
-    /// nobody says so: the numbers in the payloads tell.
+    /// nobody says so: the sequence numbers in the payloads tell.
     ///
-    /// The cost is bounded: some thirty requests to find the first, then one for each two hundred and fifty messages.
-    /// Where messages lie that cannot tell their place, up to a hundred and thirty requests find the first, and what is wanted is
-    /// found for certain only where it makes up more than a thirty-second of what is kept, or lies not much further
-    /// from the end than it is long.
+    /// The cost is bounded: some thirty requests find the first, then one is made for each two hundred and fifty
+    /// messages. Where messages lie that cannot tell their place, up to a hundred and thirty requests find the first,
+    /// and what is wanted is found for certain only where it makes up more than a thirty-second of what is kept, or
+    /// lies not much further from the end than it is long.
     ///
     /// # Errors
-    /// See [`HistoryError`].
+    /// Returns a [`HistoryError`].
     ///
     /// # Cancel safety
-    /// Safe: it changes nothing.
+    /// It is safe, because it changes nothing.
     fn recall(&self, recall: Recall) -> BoxFuture<'_, Result<Recalled, HistoryError>>;
 
-    /// Whether it can be used, now and from now on.
+    /// Returns whether it can be used, now and from now on.
     fn state(&self) -> watch::Receiver<HistoryState>;
 }
 
-/// Where a payload lies: before what is wanted (`Less`), within (`Equal`) or behind (`Greater`). In the order of
-/// publishing it must never go back. `None` where it cannot tell, as with a message of another sequence, or a damaged
-/// one: such messages may lie before, between and behind those that can, and are passed over.
+/// A function that says where a payload lies: before what is wanted (`Less`), within (`Equal`) or behind (`Greater`).
+/// In the order of publishing it must never go back. It says `None` where it cannot tell, as with a message of another
+/// sequence, or a damaged one: such messages may lie before, between and behind those that can, and are passed over.
 pub type Place = Arc<dyn Fn(&[u8]) -> Option<Ordering> + Send + Sync>;
 
-/// Which messages are wanted.
+/// The messages that are wanted.
 #[derive(Clone)]
 pub struct Recall {
-    /// Of which subject; never a wildcard.
+    /// The subject; never a wildcard.
     pub subject: Subject,
-    /// Tells what is wanted from its payload.
+    /// The function that tells what is wanted from its payload.
     pub place: Place,
-    /// 0, or what the response before this one said: then its place is not searched for again.
+    /// The cursor of the response before this one, so that its place is not searched for again; 0 at first.
     pub cursor: u64,
-    /// Most messages in the response.
+    /// The most messages in the response.
     pub messages_max: usize,
-    /// Most bytes of payloads in the response, but always one message.
+    /// The most bytes of payloads in the response, but always one message.
     pub bytes_max: usize,
 }
 
@@ -61,27 +61,27 @@ impl fmt::Debug for Recall {
     }
 }
 
-/// What was found.
+/// The messages that were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recalled {
-    /// Payloads.
+    /// The payloads.
     pub messages: Vec<Bytes>,
-    /// The limits ended it: ask again from `cursor`.
+    /// Whether the limits ended it: request again from `cursor`.
     pub more: bool,
-    /// Behind the last message that was looked at.
+    /// The place behind the last message that was looked at.
     pub cursor: u64,
 }
 
-/// Whether a history can be used.
+/// The state of a history: whether it can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryState {
-    /// Not known yet.
+    /// The state is not known yet.
     Checking,
     /// It was there when it was last looked at.
     Ready,
     /// It cannot be used; it is looked at again from time to time.
     Unavailable {
-        /// Why, and what to do, for people.
+        /// The reason, and what to do, for people.
         reason: Arc<str>,
     },
 }
@@ -96,13 +96,13 @@ impl fmt::Display for HistoryState {
     }
 }
 
-/// Why nothing could be looked up.
+/// The reason why nothing could be looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HistoryError {
-    /// Not connected.
+    /// The bus is not connected.
     #[error("the bus is down")]
     Down,
     /// There is no such history, or it does not answer such requests.
-    #[error("no history: {0}")]
+    #[error("there is no history: {0}")]
     Unavailable(Arc<str>),
 }

@@ -11,14 +11,14 @@ use thiserror::Error;
 use crate::queue::{ENTRY_BYTES, Queue, TOKEN_BYTES};
 use tickwire_wire::Subject;
 
-/// What one inbox may hold.
+/// The maxima of one inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxLimits {
-    /// Most messages that wait to be taken.
+    /// The most messages that wait to be taken.
     pub messages_max: usize,
-    /// Most payload bytes that wait to be taken.
+    /// The most payload bytes that wait to be taken.
     pub bytes_max: usize,
-    /// Most subjects at a time.
+    /// The most subjects at a time.
     pub subjects_max: usize,
 }
 
@@ -29,40 +29,41 @@ impl Default for InboxLimits {
 }
 
 impl InboxLimits {
-    /// Most bytes that the queue of such an inbox takes, without its subscriptions.
+    /// Returns the most bytes that the queue of such an inbox takes, without its subscriptions.
     pub fn worst_case_bytes(&self) -> usize {
         let entries = self.messages_max.saturating_add(1).saturating_mul(ENTRY_BYTES);
         let tokens = self.tokens_max().saturating_mul(TOKEN_BYTES);
         self.bytes_max.saturating_add(entries).saturating_add(tokens)
     }
 
-    /// Most tokens that all waiting [`BusEvent::Lost`] name together: each subject once for what did not fit, and as
-    /// many again for other losses and for subjects that were given up since.
+    /// Returns the most tokens that all waiting [`BusEvent::Lost`] name together: each subject once for what did not
+    /// fit, and as many again for other losses and for subjects that were given up since.
     pub(crate) fn tokens_max(&self) -> usize {
         self.subjects_max.saturating_mul(2)
     }
 }
 
-/// What an inbox gives out.
+/// An event that an inbox gives out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusEvent {
     /// One message.
     Message {
-        /// The number given with the subscription that it came by.
+        /// The token of the subscription that it came by.
         token: u64,
         /// The subject, for a wildcard subscription only.
         subject: Option<Subject>,
-        /// What was published. It may share memory with its neighbours: copy what is kept.
+        /// The content that was published. It may share memory with its neighbours: copy what is kept.
         payload: Bytes,
     },
     /// Messages were lost at this place in the order, as far as anyone noticed.
     Lost {
-        /// The subscriptions that lost something, and no other did; `None` when nobody knows. What was lost upstream of
-        /// the inbox is not known, nor what would need more tokens than the inbox may remember (twice its subjects).
+        /// The subscriptions that lost something, and no other did; `None` when nobody knows. It is not known what was
+        /// lost upstream of the inbox, nor what would need more tokens than the inbox may remember (twice its
+        /// subjects).
         tokens: Option<BTreeSet<u64>>,
-        /// How many of all of them together, when that is known.
+        /// The number of messages that all of them lost together, when that is known.
         messages: Option<u64>,
-        /// Where they were lost.
+        /// The place where they were lost.
         cause: LostCause,
     },
     /// The connection broke. What is published until `Reconnected` will not come.
@@ -70,24 +71,24 @@ pub enum BusEvent {
     /// The connection is back and all subscriptions are in force again. Several outages that follow each other with
     /// no message between may appear as one.
     Reconnected {
-        /// Number of the new connection, as in [`BusState`](crate::BusState).
+        /// The number of the new connection, as in [`BusState`](crate::BusState).
         generation: u64,
     },
 }
 
-/// Where messages were lost.
+/// The place where messages were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostCause {
     /// The inbox was full because it was not read; the oldest half was dropped, and the count is exact.
     InboxFull,
     /// They came after a newer message of the same publisher, as may happen when a publisher or this process moves to
-    /// another server of a cluster. Exact.
+    /// another server of a cluster. The count is exact.
     Late,
     /// The client library or the server dropped some; neither says how many or of which subject.
     Upstream,
 }
 
-/// Why interest was refused.
+/// The reason why interest was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InterestError {
     /// The inbox has as many subjects as it may.
@@ -98,14 +99,14 @@ pub enum InterestError {
     Closed,
 }
 
-/// What the two kinds of bus do with interest. No call waits.
+/// The side of a bus that takes interest, for both kinds of bus. No call waits.
 pub(crate) trait InterestSink: Send + Sync {
     fn subscribe(&self, subject: &Subject, token: u64) -> Result<(), InterestError>;
     fn unsubscribe(&self, subject: &Subject);
     fn close(&self);
 }
 
-/// Adds subjects to one inbox and removes them. Cheap to clone.
+/// A handle that adds subjects to one inbox and removes them. It is cheap to clone.
 #[derive(Clone)]
 pub struct Interest {
     sink: Arc<dyn InterestSink>,
@@ -113,18 +114,18 @@ pub struct Interest {
 
 impl Interest {
     /// Adds a subject; its messages will carry `token`. Does nothing when it is there already with this token; with
-    /// another, it takes the new one. Never waits.
+    /// another, it takes the new one. It never waits.
     ///
     /// A message that matches two subjects of one inbox, one of them a wildcard, comes once for each.
     ///
     /// # Errors
-    /// When the inbox has all the subjects it may have, or is closed.
+    /// Returns an error when the inbox has all the subjects it may have, or is closed.
     pub fn subscribe(&self, subject: &Subject, token: u64) -> Result<(), InterestError> {
         self.sink.subscribe(subject, token)
     }
 
-    /// Removes a subject; does nothing when it is not there. Never waits. What is in the inbox already still comes out,
-    /// so tokens should not be used again at once.
+    /// Removes a subject; does nothing when it is not there. It never waits. What is in the inbox already still comes
+    /// out, so tokens should not be used again at once.
     pub fn unsubscribe(&self, subject: &Subject) {
         self.sink.unsubscribe(subject);
     }
@@ -136,7 +137,7 @@ impl fmt::Debug for Interest {
     }
 }
 
-/// Takes what was published to the subjects of interest. Dropping it ends all its subscriptions.
+/// The consumer's end: it takes what was published to the subjects of interest. Dropping it ends all its subscriptions.
 pub struct Inbox {
     queue: Arc<Queue>,
     sink: Arc<dyn InterestSink>,
@@ -149,20 +150,20 @@ impl Inbox {
     /// Events are in their final order already: taking fewer than are there costs nothing but another call.
     ///
     /// # Cancel safety
-    /// Safe: an event is either in `out` or still in the inbox.
+    /// It is safe: an event is either in `out` or still in the inbox.
     pub async fn recv_batch(&mut self, out: &mut Vec<BusEvent>, max: usize) -> bool {
         self.queue.take(out, max, |(_, event)| event).await
     }
 
-    /// As [`Inbox::recv_batch`], each event with the time at which it came into this inbox.
+    /// Does what [`Inbox::recv_batch`] does, and gives each event the time at which it came into this inbox.
     ///
     /// # Cancel safety
-    /// Safe: an event is either in `out` or still in the inbox.
+    /// It is safe: an event is either in `out` or still in the inbox.
     pub async fn recv_batch_timed(&mut self, out: &mut Vec<(Instant, BusEvent)>, max: usize) -> bool {
         self.queue.take(out, max, |timed| timed).await
     }
 
-    /// Messages that wait to be taken.
+    /// Returns how many events wait to be taken.
     pub fn waiting(&self) -> usize {
         self.queue.waiting()
     }

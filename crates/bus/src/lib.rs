@@ -36,8 +36,8 @@ pub use memory::{MemoryBus, MemoryLimits};
 pub use nats::{ConfigError, ConnectError, HistoryConfig, NatsBus, NatsConfig, Secret, TlsConfig};
 pub use tickwire_wire::subject::{CHANNEL_BYTES_MAX, NAME_BYTES_MAX, ParsedSubject, Subject, SubjectError};
 
-/// Directive for the log filter of a process that uses this crate: the client library logs every attempt and message,
-/// and this crate logs each change once.
+/// The directive for the log filter of a process that uses this crate: the client library logs every attempt and
+/// message, and this crate logs each change once.
 pub const LOG_DIRECTIVE: &str = "async_nats=off";
 
 /// Compiles the examples of the README with the other examples of this documentation.

@@ -1,4 +1,4 @@
-//! A bus inside one process: for the demo, and for tests, which can break it in the ways a real one breaks.
+//! A bus inside one process: it serves the demo, and tests, which can break it in the ways a real one breaks.
 //!
 //! A publisher's call puts the message straight into every inbox that wants it, so order is that of the calls. No lock
 //! is held while a consumer is woken. Invariant: a subject is in an inbox's list exactly when that inbox is in the
@@ -28,12 +28,12 @@ use crate::inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, Intere
 use crate::queue::{Arrival, Queue};
 use tickwire_wire::Subject;
 
-/// What a bus in memory may hold, beside its inboxes.
+/// The maxima of a bus in memory, beside its inboxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryLimits {
-    /// Largest payload, in bytes: what [`Backplane::payload_max`] says.
+    /// The largest payload, in bytes: what [`Backplane::payload_max`] says.
     pub payload_bytes_max: usize,
-    /// Most requests that wait at one server; further ones run into their time-out.
+    /// The most requests that wait at one server; further ones run into their time-out.
     pub requests_max: usize,
 }
 
@@ -63,14 +63,14 @@ struct MemoryInbox {
     core: Weak<Core>,
     queue: Arc<Queue>,
     limits: InboxLimits,
-    /// `None` once closed.
+    /// The subjects with their tokens; `None` once closed.
     subjects: Mutex<Option<HashMap<Subject, u64>>>,
-    /// Itself, for the routes.
+    /// A handle to itself, for the routes.
     me: Weak<MemoryInbox>,
 }
 
 impl MemoryBus {
-    /// A bus that is up, in generation 1.
+    /// Makes a bus that is up, in generation 1.
     pub fn new(limits: MemoryLimits) -> Self {
         let core = Core {
             limits,
@@ -85,7 +85,7 @@ impl MemoryBus {
     }
 
     /// Breaks the bus, or mends it with the next generation, as if the server were gone for a while. Publishing and
-    /// asking fail meanwhile, and every inbox gets `Disconnected`, then `Reconnected`.
+    /// requests fail meanwhile, and every inbox gets `Disconnected`, then `Reconnected`.
     pub fn set_down(&self, is_down: bool) {
         let core = &self.core;
         if core.is_closed.load(Ordering::Acquire) || core.is_up.load(Ordering::Acquire) != is_down {
@@ -106,7 +106,8 @@ impl MemoryBus {
         }
     }
 
-    /// Stalls every inbox that exists now, as if its reader had stopped: it fills up and overflows. Or lets them go on.
+    /// Stalls every inbox that exists now, as if its reader had stopped, so that it fills up and overflows; or lets
+    /// them go on.
     pub fn set_stalled(&self, is_stalled: bool) {
         for inbox in self.core.routes.inboxes() {
             inbox.queue.set_stalled(is_stalled);
@@ -123,24 +124,24 @@ impl MemoryBus {
         self.core.faults.drop_nth_on(subject, nth);
     }
 
-    /// From now on, keeps the last messages of each subject, so many, for [`Backplane::history`].
+    /// Keeps the last messages of each subject from now on, so many, for [`Backplane::history`].
     pub fn keep_history(&self, messages_max: usize) {
         let _ = self.core.history.set(MemoryHistory::new(messages_max));
     }
 
-    /// Holds the responses of the history back, or lets them go.
+    /// Delays the responses of the history, or lets them go.
     pub fn hold_history(&self, is_held: bool) {
         if let Some(history) = self.core.history.get() {
             history.hold(is_held);
         }
     }
 
-    /// Inboxes that are open.
+    /// Returns how many inboxes are open.
     pub fn inbox_count(&self) -> usize {
         self.core.routes.inboxes().len()
     }
 
-    /// Subjects, with wildcards, that some inbox wants.
+    /// Returns how many subjects, with wildcards, some inbox wants.
     pub fn subject_count(&self) -> usize {
         self.core.routes.subject_count()
     }

@@ -43,11 +43,11 @@ use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest, InterestSink, pair};
 use tickwire_wire::Subject;
 
-/// Commands that may wait inside the client. As few as keep it busy: after an outage that no one has noticed yet, they
-/// are delivered stale.
+/// The number of commands that may wait inside the client. It is as few as keep the client busy: after an outage that
+/// no one has noticed yet, they are delivered stale.
 const CLIENT_QUEUE: usize = 128;
 
-/// How often the connection is looked at, beside its events, which the client drops when there are many.
+/// The time between two looks at the connection, beside its events, which the client drops when there are many.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A bus over NATS. Dropping it ends the connection at once; [`Backplane::close`] sends first what was accepted.
@@ -59,7 +59,7 @@ pub struct NatsBus {
     history: Option<Arc<NatsHistory>>,
 }
 
-/// Why no connection was even tried.
+/// The reason why no connection was even tried.
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// The configuration has errors; these are all of them.
@@ -155,7 +155,7 @@ fn options(config: &NatsConfig, sign_in: SignIn, link: &Arc<Link>) -> Result<Con
             std::future::ready(())
         })
         .reconnect_delay_callback(move |_| on_wait.next_wait())
-        // Chooses nothing: it is the only place where the client tells why attempts failed.
+        // This chooses nothing: it is the only place where the client tells why attempts failed.
         .reconnect_to_server_callback(move |servers, _| {
             on_attempt.attempts_failed(&servers);
             std::future::ready(None)
@@ -309,7 +309,7 @@ impl fmt::Debug for NatsBus {
     }
 }
 
-/// A subject as the client wants it; a copy of some fifty bytes.
+/// Makes a subject as the client wants it; it is a copy of some fifty bytes.
 fn wire(subject: &Subject) -> async_nats::Subject {
     async_nats::Subject::from(subject.as_str())
 }

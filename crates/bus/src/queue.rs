@@ -15,18 +15,19 @@ use tokio::sync::Notify;
 use crate::inbox::{BusEvent, InboxLimits, LostCause};
 use tickwire_wire::Subject;
 
-/// Events other than messages between two messages: one `Lost` per cause, a `Disconnected` and a `Reconnected`.
+/// The most events other than messages between two messages: one `Lost` per cause, a `Disconnected` and a
+/// `Reconnected`.
 const NOTES_MAX: usize = 5;
 
-/// Memory of one waiting message without its payload, with the most notes that may follow it; as many may stand in front
-/// of the first.
+/// The memory of one waiting message without its payload, with the most notes that may follow it; as many may stand in
+/// front of the first.
 pub(crate) const ENTRY_BYTES: usize = (1 + NOTES_MAX) * size_of::<Timed>();
 
-/// Memory of one token of a `Lost`: a node of the set holds eleven and is never less than half full, but a set of one
-/// token takes a node for itself.
+/// The memory of one token of a `Lost`: a node of the set holds eleven and is never less than half full, but a set of
+/// one token takes a node for itself.
 pub(crate) const TOKEN_BYTES: usize = 112;
 
-/// An event and when it came into the queue.
+/// An event and the time at which it came into the queue.
 pub(crate) type Timed = (Instant, BusEvent);
 
 /// One message on its way into a queue.
@@ -48,7 +49,7 @@ struct State {
     events: VecDeque<Timed>,
     messages: usize,
     bytes: usize,
-    /// What the `Lost` among the events name together.
+    /// The number of tokens that the `Lost` among the events name together.
     tokens: usize,
     is_closed: bool,
     is_stalled: bool,
@@ -84,7 +85,8 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Moves up to `max` events to `out`, each as `form` makes it; waits for the first. False when closed and empty.
+    /// Moves up to `max` events to `out`, each as `form` makes it; waits for the first. Returns false when closed and
+    /// empty.
     pub(crate) async fn take<T>(&self, out: &mut Vec<T>, max: usize, form: impl Fn(Timed) -> T) -> bool {
         loop {
             {
@@ -110,7 +112,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// For tests of slow consumers: while stalled, nothing comes out.
+    /// Stalls the queue, for tests of slow consumers: while stalled, nothing comes out.
     pub(crate) fn set_stalled(&self, is_stalled: bool) {
         self.lock().is_stalled = is_stalled;
         self.filled.notify_one();
@@ -125,7 +127,7 @@ fn lost(token: u64) -> BusEvent {
     BusEvent::Lost { tokens: Some(BTreeSet::from([token])), messages: Some(1), cause: LostCause::InboxFull }
 }
 
-/// Tokens that an event names, when it tells of a loss.
+/// Returns how many tokens an event names, when it tells of a loss.
 fn named(event: &BusEvent) -> usize {
     match event {
         BusEvent::Lost { tokens: Some(tokens), .. } => tokens.len(),
@@ -133,7 +135,7 @@ fn named(event: &BusEvent) -> usize {
     }
 }
 
-/// The tokens of both, when both are known and there is room.
+/// Returns the tokens of both, when both are known and there is room.
 fn union(a: Option<BTreeSet<u64>>, b: Option<BTreeSet<u64>>, room: usize) -> Option<BTreeSet<u64>> {
     let (a, b) = a.zip(b)?;
     let (mut larger, smaller) = if a.len() < b.len() { (b, a) } else { (a, b) };
@@ -156,10 +158,10 @@ impl State {
         self.events.push_back((now, BusEvent::Message { token, subject, payload }));
     }
 
-    /// Drops the messages that came first, until no more than that are left. All at once and not one for each that comes:
-    /// each stretch that is missing has to be announced, and what stays is not as old as all that fits.
+    /// Drops the messages that came first, until no more than that are left. They go all at once and not one for each
+    /// that comes: each stretch that is missing has to be announced, and what stays is not as old as all that fits.
     fn drop_oldest(&mut self, messages: usize, bytes: usize, now: Instant, tokens_max: usize) {
-        // Notes that stand in front of the first message that stays, merged as if they had just come.
+        // These notes stand in front of the first message that stays, merged as if they had just come.
         let mut notes = Self::default();
         while let Some((at, event)) = self.events.pop_front() {
             match event {

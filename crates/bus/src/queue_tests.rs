@@ -134,7 +134,7 @@ fn what_was_in_it_comes_out_after_closing() {
     assert_eq!(queue.take(&mut Vec::new(), 10, |timed| timed).now_or_never(), Some(false));
 }
 
-/// What a test does with a queue.
+/// One thing that a test does with a queue.
 #[derive(Clone, Debug)]
 enum Step {
     Push { token: u64, bytes: usize },
@@ -191,7 +191,7 @@ impl Naive {
         (bytes.clone().count(), bytes.sum())
     }
 
-    /// Tokens that the losses name at present.
+    /// Returns how many tokens the losses name at present.
     fn named(&self) -> usize {
         let places = self.0.split(|line| matches!(line, Line::There { .. }));
         places.map(|place| losses(place).iter().map(|(_, tokens)| set(tokens).len()).sum::<usize>()).sum()

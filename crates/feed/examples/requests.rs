@@ -1,5 +1,5 @@
-//! Prints how long the source of an ingester waits while four gateways ask after 5,000 topics each, all at once:
-//! `cargo run --release -p tickwire-feed --example requests`. The bus is in memory.
+//! Prints how long the source of an ingester waits while four gateways request 5,000 topics each, all at once: `cargo
+//! run --release -p tickwire-feed --example requests`. The bus is in memory.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use prost::Message as _;
 use tickwire_bus::{Backplane, MemoryBus, MemoryLimits, Subject};
 use tickwire_feed::adapter::{Adapter, AdapterError, FeedEvent, Flow, MarketBody, MarketEvent};
-use tickwire_feed::{IngestConfig, Ingester, TOPICS_PER_ASK_MAX};
+use tickwire_feed::{IngestConfig, Ingester, TOPICS_PER_REQUEST_MAX};
 use tickwire_wire::{Channel, Instrument, Level, Quote, pb};
 use tokio_util::sync::CancellationToken;
 
@@ -19,16 +19,16 @@ const GATEWAYS: usize = 4;
 const TOPICS: u32 = 5_000;
 const EPOCH: u64 = 1;
 
-/// Between two readings of the source.
+/// The waits between two readings of the source.
 #[derive(Default)]
 struct Waits {
-    /// The gateways are asking.
+    /// Whether the gateways are sending requests.
     counts: AtomicBool,
     longest_ns: AtomicU64,
     turns: AtomicU64,
 }
 
-/// Has a quote whenever it is asked.
+/// A source that has a quote whenever it is read.
 struct Source {
     waits: Arc<Waits>,
     /// The last reading, and whether it counted. A wait that began before the requests did does not count.
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let topic = |index: &u32| pb::Topic { channel: Channel::Quote.into(), symbol: format!("S{index}") };
     let topics: Vec<_> = (0..TOPICS).collect();
     let requests: Vec<Vec<u8>> = topics
-        .chunks(TOPICS_PER_ASK_MAX)
+        .chunks(TOPICS_PER_REQUEST_MAX)
         .map(|batch| pb::Snapshots { topics: batch.iter().map(topic).collect() })
         .map(|batch| {
             pb::FeedRequest { request: Some(pb::feed_request::Request::Snapshots(batch)) }.encode_to_vec()

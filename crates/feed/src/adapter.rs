@@ -1,4 +1,4 @@
-//! What every source of market data looks like to the ingester.
+//! The interface of every source of market data to the ingester.
 //!
 //! An adapter is two parts. The *transport* moves bytes and time: a recording, a simulator's clock, a WebSocket. The
 //! *normalizer* is free of I/O: bytes and a receive time go in, [`FeedEvent`]s come out. A further transport for a
@@ -11,18 +11,18 @@ use tickwire_wire::{Channel, Derivative, Instrument, Level, Quote, Status, Trade
 
 /// A source of market data of one venue.
 pub trait Adapter: Send {
-    /// The venue's name, as [`tickwire_wire::is_venue`] allows.
+    /// Returns the venue's name, as [`tickwire_wire::is_venue`] allows.
     fn venue(&self) -> &str;
 
     /// Waits for input and appends what it says, a bounded number of events per call.
     ///
     /// # Cancel safety
-    /// Must be cancel-safe: what was appended stays, and nothing is lost when the future is dropped at an `.await`,
-    /// which the ingester does at every heartbeat and request. Where reading itself is not cancel-safe, as with frames of
-    /// a WebSocket, a task of the adapter's own reads, and hands over through a bounded channel.
+    /// It must be cancel-safe: what was appended stays, and nothing is lost when the future is dropped at an `.await`,
+    /// which the ingester does at every heartbeat and request. Where reading itself is not cancel-safe, as with frames
+    /// of a WebSocket, a task of the adapter's own reads, and hands over through a bounded channel.
     ///
     /// # Errors
-    /// When the source is lost for good. What it can get over, an adapter tells by events:
+    /// Returns an error when the source is lost for good. What it can get over, an adapter tells by events:
     /// [`FeedEvent::Fault`], [`FeedEvent::Source`].
     fn next(
         &mut self,
@@ -33,26 +33,26 @@ pub trait Adapter: Send {
 /// Whether an adapter has more to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Call again.
+    /// There may be more: call again.
     More,
     /// The source ended in good order, and will not say more.
     Ended,
 }
 
-/// A source that is lost for good: which, why, and what helps.
+/// The loss of a source for good: a text that says which, why, and what helps.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AdapterError(pub String);
 
-/// What a source says.
+/// A statement of a source.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeedEvent {
-    /// Defines an instrument, or defines it anew. `index` is the adapter's own number: dense, from 0, and the same symbol
-    /// until that ended.
+    /// An instrument is defined, or defined anew. `index` is the adapter's own number: dense, from 0, and the same
+    /// symbol until that ended.
     Define {
         /// The adapter's number of the instrument.
         index: u32,
-        /// Name and scale; `venue` is filled in by the ingester.
+        /// The name and scale; `venue` is filled in by the ingester.
         definition: Instrument,
     },
     /// An instrument ended: it expired, or the venue does not list it any more. Its number may be used again.
@@ -64,9 +64,9 @@ pub enum FeedEvent {
     Market(MarketEvent),
     /// The source's own state changed.
     Source(SourceState),
-    /// Input that could not be used. It was passed over.
+    /// Input could not be used and was passed over.
     Fault(Fault),
-    /// Input that repeats what was already said; it was passed over. Only counted.
+    /// Input repeated what was already said and was passed over. It is only counted.
     Repeat,
 }
 
@@ -75,16 +75,17 @@ pub enum FeedEvent {
 pub struct MarketEvent {
     /// The adapter's number of the instrument.
     pub index: u32,
-    /// Nanoseconds since the Unix epoch, by the venue's clock; where it gives none, the receive time.
+    /// The time of the event, in nanoseconds since the Unix epoch, by the venue's clock; where it gives none, the
+    /// receive time.
     pub event_time: u64,
-    /// Nanoseconds since the Unix epoch, by the clock of who received it.
+    /// The time of receipt, in nanoseconds since the Unix epoch, by the clock of who received it.
     pub receive_time: u64,
-    /// What happened.
+    /// The content of the event.
     pub body: MarketBody,
 }
 
 impl MarketEvent {
-    /// Moves all of its times by so many nanoseconds, those that it speaks of included.
+    /// Moves all of its times by so many nanoseconds, those in its content included.
     pub(crate) fn shift(&mut self, offset: i64) {
         self.event_time = self.event_time.saturating_add_signed(offset);
         self.receive_time = self.receive_time.saturating_add_signed(offset);
@@ -96,26 +97,26 @@ impl MarketEvent {
     }
 }
 
-/// What happened at an instrument.
+/// The content of an event at an instrument.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MarketBody {
     /// An execution.
     Trade(Trade),
-    /// Best bid and offer. From the first one on, quotes are no longer derived from the book.
+    /// The best bid and offer. From the first one on, quotes are no longer derived from the book.
     Quote(Quote),
     /// All levels, best first.
     BookSnapshot(Levels),
     /// Changed levels, best first; size 0 removes.
     BookDelta(Levels),
-    /// What the venue says of a derivative beside its market.
+    /// A statement of the venue about a derivative beside its market.
     Derivative(Derivative),
-    /// Whether it trades.
+    /// The trading state.
     Status(Status),
     /// Events are missing between the venue and here. A book is broken from here on until a snapshot comes.
     UpstreamGap {
-        /// Where they are missing.
+        /// The channel on which they are missing.
         channel: Channel,
-        /// How many, where the venue's sequence tells.
+        /// The number of missing events, where the venue's sequence tells.
         count: Option<u64>,
     },
 }
@@ -123,34 +124,34 @@ pub enum MarketBody {
 /// Price levels of both sides, best first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
-    /// Bids, highest price first.
+    /// The bids, highest price first.
     pub bids: Vec<Level>,
-    /// Asks, lowest price first.
+    /// The asks, lowest price first.
     pub asks: Vec<Level>,
 }
 
-/// Whether data flows from the source.
+/// The state of a source: whether data flows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceState {
     /// Data flows, or would flow if the market moved.
     Live,
     /// The source is not there: prices are dead until it is live again.
     Stale {
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
     /// The source is over: prices are dead for good.
     Ended,
 }
 
-/// Input that could not be used: where it stands, and what is wrong with it.
+/// A fault of the input: where it stands, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// File or connection.
+    /// The file or connection.
     pub source: String,
-    /// Line, or message since the connection opened, from 1; 0 where it is the source as a whole.
+    /// The line, or the message since the connection opened, from 1; 0 where it is the source as a whole.
     pub line: u64,
-    /// What is wrong, and the remedy where there is one.
+    /// A text that says what is wrong, and the remedy where there is one.
     pub reason: String,
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// Where the time comes from: nanoseconds since the Unix epoch.
+/// A source of the time: nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Source);
 
@@ -15,17 +15,17 @@ enum Source {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Makes the machine's clock.
     pub fn system() -> Self {
         Self(Source::System)
     }
 
-    /// Starts at the given time and runs with the runtime's clock, which a test can pause.
+    /// Makes a clock that starts at the given time and runs with the runtime's clock, which a test can pause.
     pub fn starting_at(start_time: u64) -> Self {
         Self(Source::Runtime { started: Instant::now(), start_time })
     }
 
-    /// Nanoseconds since the Unix epoch.
+    /// Returns the time, in nanoseconds since the Unix epoch.
     pub fn now(&self) -> u64 {
         match self.0 {
             Source::System => {
@@ -36,19 +36,20 @@ impl Clock {
     }
 }
 
-/// How fast the times of a source pass.
+/// The speed at which the times of a source pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// As recorded times this factor; 1 is real time. Must be above 0.
+    /// The recorded speed times this factor; 1 is real time. It must be above 0.
     Speed(f64),
-    /// As fast as it goes.
+    /// The highest speed: no time is waited for.
     FlatOut,
 }
 
-/// Longer silence is passed over: a recording with a hole of days, or one wrong time, would play no more.
+/// The longest silence that is waited for. Longer ones are passed over: a recording with a hole of days, or one wrong
+/// time, would play no more.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_mins(10);
 
-/// Says when an event of a source is due.
+/// A pacer, which says when an event of a source is due.
 #[derive(Clone, Debug)]
 pub(crate) struct Pacer {
     pace: Pace,
@@ -57,15 +58,15 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// Further behind than this the source is not caught up with but continued: after a pause, a suspended machine, or
-    /// on one that is too slow, a storm of late events would help nobody.
+    /// The longest lag that the source catches up with. Further behind it is continued instead: after a pause, a
+    /// suspended machine, or on one that is too slow, a storm of late events would help nobody.
     const LAG_MAX: Duration = Duration::from_secs(1);
 
     pub(crate) fn new(pace: Pace) -> Self {
         Self { pace, anchor: None }
     }
 
-    /// How long until an event of this time is due.
+    /// Returns how long it is until an event of this time is due.
     pub(crate) fn wait(&mut self, time: u64, now: u64) -> Duration {
         let Pace::Speed(_) = self.pace else { return Duration::ZERO };
         let due = self.place(time, now);
@@ -78,7 +79,7 @@ impl Pacer {
         wait
     }
 
-    /// When an event of this time is, or was, due by the clock; flat out: now.
+    /// Returns when an event of this time is, or was, due by the clock; flat out that is now.
     pub(crate) fn place(&mut self, time: u64, now: u64) -> u64 {
         let Pace::Speed(speed) = self.pace else { return now };
         let (from, at) = *self.anchor.get_or_insert((time, now));

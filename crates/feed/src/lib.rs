@@ -1,7 +1,7 @@
 //! Feed adapters, normalizing, books, sequencing, publishing.
 //!
-//! The way of a record: an [`adapter`] says what happened, the [`Ingester`] keeps books, derives bars and figures,
-//! numbers, encodes and publishes.
+//! The way of a record: an [`adapter`] says what happened; the [`Ingester`] keeps books, derives bars and ticker
+//! statistics, gives sequence numbers, encodes and publishes.
 
 pub mod adapter;
 pub mod binance;
@@ -14,7 +14,7 @@ pub use clock::{Clock, Pace};
 pub use ingest::{
     AtEnd, BAR_PERIOD, BOOK_LEVELS_MAX, EVENT_AHEAD_MAX, EVENT_BEHIND_MAX, HEARTBEAT_PERIOD,
     HEARTBEAT_POSITIONS_MAX, INSTRUMENTS_MAX, IngestConfig, IngestControl, IngestError, IngestReport,
-    IngestStats, Ingester, STAT_PERIOD, Summary, TOPICS_PER_ASK_MAX, Tally,
+    IngestStats, Ingester, STAT_PERIOD, Summary, TOPICS_PER_REQUEST_MAX, Tally,
 };
 
 /// Compiles the examples of the README with the other examples of this documentation.

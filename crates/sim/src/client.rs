@@ -12,15 +12,15 @@ use crate::truth::Truth;
 use crate::view::View;
 use crate::{Position, VENUE, symbol};
 
-/// As the SDK has it.
+/// The time between two receipts, as the SDK has it.
 const RECEIPT_EVERY_MS: u64 = 250;
 
 /// A channel of a symbol.
 pub(crate) type Want = (Channel, usize);
 
-/// What a client sends.
+/// A message that a client sends.
 #[derive(Debug)]
-pub(crate) enum Upward {
+pub(crate) enum ClientMessage {
     Command(Vec<u8>),
     Pong(Vec<u8>),
     Ping(Vec<u8>),
@@ -28,7 +28,7 @@ pub(crate) enum Upward {
 }
 
 #[derive(Debug)]
-enum Asked {
+enum PendingCommand {
     Subscribe(Vec<Want>),
     Unsubscribe(Vec<Want>),
     SetRate,
@@ -38,26 +38,26 @@ enum Asked {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) encoding: Encoding,
-    /// Bytes a millisecond that it reads; `None`: all that comes.
+    /// The bytes a millisecond that it reads; `None`: all that comes.
     pub(crate) rate: Option<usize>,
     pub(crate) stalled_until: u64,
-    /// It never answers pings.
+    /// Whether it never answers pings.
     pub(crate) is_silent: bool,
     pub(crate) sends_receipts: bool,
     pub(crate) wanted: BTreeMap<Want, f64>,
     left: BTreeMap<Want, Position>,
     pub(crate) session: Option<Session>,
     next_id: u64,
-    /// Since when it reads all that comes.
+    /// The time since when it reads all that comes.
     pub(crate) prompt_since: u64,
-    /// Instruments that were there from the start.
+    /// The number of instruments that were there from the start.
     old_instruments: usize,
-    /// Instruments may end, or not be at every ingester.
+    /// Whether instruments may end, or not be at every ingester.
     pub(crate) may_end: bool,
     pub(crate) counts: Counts,
 }
 
-/// What was seen, so that a run that tests nothing is noticed.
+/// Counts of what was seen, so that a run that tests nothing is noticed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) records: u64,
@@ -92,18 +92,18 @@ pub(crate) struct Session {
     pub(crate) opened_at: u64,
     bytes: Vec<u8>,
     pub(crate) is_greeted: bool,
-    /// By the number that the session has for the instrument.
+    /// The subscriptions, by the number that the session has for the instrument.
     pub(crate) views: BTreeMap<(u32, Channel), View>,
-    asked: BTreeMap<u64, Asked>,
-    /// Subscriptions whose response is to come.
+    pending_commands: BTreeMap<u64, PendingCommand>,
+    /// The subscriptions whose response is to come.
     waiting: BTreeSet<Want>,
     retry: BTreeMap<Want, u64>,
     resumes: BTreeMap<Want, Position>,
     pub(crate) feed: FeedState,
-    /// When something was last read.
+    /// The time at which something was last read.
     pub(crate) read_at: u64,
     is_last_a_ledger: bool,
-    /// The close frame came, with this code.
+    /// The code of the close frame, once it came.
     pub(crate) closed: Option<u16>,
     receipt_at: u64,
     /// The records of the message that is being read: for measures of age.
@@ -154,7 +154,7 @@ impl Client {
             bytes: Vec::new(),
             is_greeted: false,
             views: BTreeMap::new(),
-            asked: BTreeMap::new(),
+            pending_commands: BTreeMap::new(),
             waiting: BTreeSet::new(),
             retry: BTreeMap::new(),
             resumes: BTreeMap::new(),
@@ -167,7 +167,7 @@ impl Client {
         });
     }
 
-    /// The connection is gone: what was had of lossless channels is kept for the next one.
+    /// Takes in that the connection is gone: what was had of lossless channels is kept for the next one.
     pub(crate) fn disconnected(&mut self) {
         let Some(session) = self.session.take() else { return };
         let Session { views, resumes, .. } = session;
@@ -185,21 +185,21 @@ impl Client {
         self.next_id
     }
 
-    fn command(&self, command: &Command, out: &mut Vec<Upward>) {
+    fn command(&self, command: &Command, out: &mut Vec<ClientMessage>) {
         let mut bytes = Vec::new();
         encode_command(self.encoding, command, &mut bytes);
-        out.push(Upward::Command(bytes));
+        out.push(ClientMessage::Command(bytes));
     }
 
     /// Takes what was read off the socket.
-    pub(crate) fn read(&mut self, bytes: &[u8], now: u64, truth: &Truth, out: &mut Vec<Upward>) {
+    pub(crate) fn read(&mut self, bytes: &[u8], now: u64, truth: &Truth, out: &mut Vec<ClientMessage>) {
         let Some(session) = &mut self.session else { return };
         session.bytes.extend_from_slice(bytes);
         session.read_at = now;
         self.counts.bytes += bytes.len() as u64;
         while let Some(frame) = self.session.as_mut().and_then(|session| take_frame(&mut session.bytes)) {
             let Some(session) = &mut self.session else { return };
-            assert!(session.closed.is_none(), "something comes after the close frame");
+            assert!(session.closed.is_none(), "something came after the close frame");
             match frame.opcode {
                 TEXT | BINARY => {
                     assert_eq!(frame.opcode == TEXT, self.encoding.is_text());
@@ -209,9 +209,9 @@ impl Client {
                 }
                 PING => {
                     if !self.is_silent {
-                        // As the SDK does: its program took everything that came before the ping.
+                        // The SDK does the same: its program took everything that came before the ping.
                         let time = frame.payload[..].try_into().map(u64::from_le_bytes);
-                        out.push(Upward::Pong(frame.payload));
+                        out.push(ClientMessage::Pong(frame.payload));
                         if let (true, Ok(sent_time)) = (self.sends_receipts, time) {
                             let receipt = Receipt { sent_time, reader_lag_ns: 1_000_000 };
                             self.command(&Command::Receipt(receipt), out);
@@ -224,14 +224,14 @@ impl Client {
                     let code = frame.payload.first_chunk().expect("a close code");
                     session.closed = Some(u16::from_be_bytes(*code));
                     self.counts.closed += 1;
-                    out.push(Upward::Close);
+                    out.push(ClientMessage::Close);
                 }
                 other => panic!("a frame of kind {other}"),
             }
         }
     }
 
-    fn message(&mut self, message: Message, now: u64, truth: &Truth, out: &mut Vec<Upward>) {
+    fn message(&mut self, message: Message, now: u64, truth: &Truth, out: &mut Vec<ClientMessage>) {
         let encoding = self.encoding;
         let Some(session) = &mut self.session else { return };
         session.is_last_a_ledger = matches!(message, Message::Ledger(_))
@@ -263,7 +263,7 @@ impl Client {
             Message::Ledger(ledger) => self.ledger(&ledger, now, out),
             Message::Notice(notice) => self.counts.conflating += u64::from(notice.code == "conflating"),
             Message::Sent(time) => {
-                // And for what brought records, four times a second at most.
+                // It is sent for what brought records, too, four times a second at most.
                 let has_records = !session.fresh.is_empty();
                 if self.sends_receipts && has_records && now >= session.receipt_at + RECEIPT_EVERY_MS {
                     session.receipt_at = now;
@@ -271,12 +271,12 @@ impl Client {
                     self.command(&Command::Receipt(receipt), out);
                 }
             }
-            // An error, or what this check does not know.
+            // This is an error, or something that this check does not know.
             other => panic!("{other:?}"),
         }
     }
 
-    fn resume(&mut self, out: &mut Vec<Upward>) {
+    fn resume(&mut self, out: &mut Vec<ClientMessage>) {
         let left = std::mem::take(&mut self.left);
         let left: BTreeMap<_, _> = left.into_iter().filter(|(w, _)| self.wanted.contains_key(w)).collect();
         if left.is_empty() {
@@ -297,7 +297,7 @@ impl Client {
     }
 
     /// Subscribes to what is wanted and not had, unsubscribes from what is had and not wanted.
-    pub(crate) fn reconcile(&mut self, now: u64, out: &mut Vec<Upward>) {
+    pub(crate) fn reconcile(&mut self, now: u64, out: &mut Vec<ClientMessage>) {
         let Some(session) = self.session.as_mut().filter(|s| s.is_greeted && s.closed.is_none()) else {
             return;
         };
@@ -317,7 +317,7 @@ impl Client {
             let symbols = wants.iter().map(|(_, at)| name(*at)).collect();
             self.next_id += 1;
             let (id, max_rate) = (self.next_id, f64::from_bits(rate));
-            session.asked.insert(id, Asked::Subscribe(wants));
+            session.pending_commands.insert(id, PendingCommand::Subscribe(wants));
             let channel = channel.name().to_owned();
             commands.push(Command::Subscribe(Subscribe { id, channel, symbols, max_rate }));
         }
@@ -327,7 +327,7 @@ impl Client {
                 view.is_leaving = true;
                 self.next_id += 1;
                 let (id, channel) = (self.next_id, want.0.name().to_owned());
-                session.asked.insert(id, Asked::Unsubscribe(vec![want]));
+                session.pending_commands.insert(id, PendingCommand::Unsubscribe(vec![want]));
                 commands.push(Command::Unsubscribe(Unsubscribe { id, channel, symbols: vec![name(want.1)] }));
             }
         }
@@ -337,36 +337,39 @@ impl Client {
     }
 
     /// Asks for the account.
-    pub(crate) fn ask_ledger(&mut self, out: &mut Vec<Upward>) {
+    pub(crate) fn ask_ledger(&mut self, out: &mut Vec<ClientMessage>) {
         let id = self.id();
         let Some(session) = self.session.as_mut().filter(|s| s.is_greeted && s.closed.is_none()) else {
             return;
         };
-        session.asked.insert(id, Asked::Ledger);
+        session.pending_commands.insert(id, PendingCommand::Ledger);
         self.command(&Command::Ledger(LedgerRequest { id }), out);
     }
 
-    pub(crate) fn set_rate(&mut self, want: Want, max_rate: f64, out: &mut Vec<Upward>) {
+    pub(crate) fn set_rate(&mut self, want: Want, max_rate: f64, out: &mut Vec<ClientMessage>) {
         let id = self.id();
         self.wanted.entry(want).and_modify(|rate| *rate = max_rate);
         let Some(session) = self.session.as_mut().filter(|s| s.is_greeted && s.closed.is_none()) else {
             return;
         };
-        session.asked.insert(id, Asked::SetRate);
+        session.pending_commands.insert(id, PendingCommand::SetRate);
         let (channel, symbols) = (want.0.name().to_owned(), vec![name(want.1)]);
         self.command(&Command::SetRate(SetRate { id, channel, symbols, max_rate }), out);
     }
 
-    fn subscribed(&mut self, response: &Subscribed, now: u64, out: &mut Vec<Upward>) {
+    fn subscribed(&mut self, response: &Subscribed, now: u64, out: &mut Vec<ClientMessage>) {
         let Some(session) = &mut self.session else { return };
         if response.id == 0 {
             session.told_of_ends(response);
             self.counts.ended += response.refused.len() as u64;
             return;
         }
-        match session.asked.get(&response.id) {
-            Some(Asked::Subscribe(_)) => {
-                let Some(Asked::Subscribe(wants)) = session.asked.remove(&response.id) else { return };
+        match session.pending_commands.get(&response.id) {
+            Some(PendingCommand::Subscribe(_)) => {
+                let Some(PendingCommand::Subscribe(wants)) = session.pending_commands.remove(&response.id)
+                else {
+                    return;
+                };
                 for want in wants {
                     let is_it =
                         |channel: i32, symbol: &str| channel == want.0 as i32 && symbol == name(want.1);
@@ -389,8 +392,8 @@ impl Client {
                     }
                 }
             }
-            Some(Asked::SetRate) => {
-                session.asked.remove(&response.id);
+            Some(PendingCommand::SetRate) => {
+                session.pending_commands.remove(&response.id);
                 for granted in &response.granted {
                     let view = session.views.get_mut(&(granted.instrument, granted.channel()));
                     let view = view.expect("a rate of something that is subscribed");
@@ -398,27 +401,27 @@ impl Client {
                 }
             }
             // The account follows and is the response.
-            Some(Asked::Unsubscribe(_)) => assert!(response.granted.is_empty()),
-            Some(Asked::Ledger) | None => panic!("{response:?} responses nothing"),
+            Some(PendingCommand::Unsubscribe(_)) => assert!(response.granted.is_empty()),
+            Some(PendingCommand::Ledger) | None => panic!("{response:?} answers nothing"),
         }
         self.reconcile(now, out);
     }
 
-    fn ledger(&mut self, ledger: &Ledger, now: u64, out: &mut Vec<Upward>) {
+    fn ledger(&mut self, ledger: &Ledger, now: u64, out: &mut Vec<ClientMessage>) {
         self.counts.ledgers += 1;
         let Some(session) = &mut self.session else { return };
         for entry in &ledger.entries {
             let view = session.views.get(&(entry.instrument, entry.channel()));
             view.unwrap_or_else(|| panic!("an account of nothing: {entry:?}")).check_account(entry);
         }
-        match session.asked.remove(&ledger.id) {
-            Some(Asked::Unsubscribe(wants)) => {
+        match session.pending_commands.remove(&ledger.id) {
+            Some(PendingCommand::Unsubscribe(wants)) => {
                 session.views.retain(|_, view| !wants.contains(&(view.key.1, view.symbol)));
             }
-            Some(Asked::Ledger) => assert_eq!(ledger.entries.len(), session.views.len()),
-            Some(other) => panic!("{ledger:?} responses {other:?}"),
+            Some(PendingCommand::Ledger) => assert_eq!(ledger.entries.len(), session.views.len()),
+            Some(other) => panic!("{ledger:?} answers {other:?}"),
             None if session.views.values().any(|view| view.has_ended) => {
-                // The account of what ended, directly behind the word that it did.
+                // This is the account of what ended, directly behind the word that it did.
                 let ended = session.views.values().filter(|view| view.has_ended).count();
                 assert_eq!((ledger.id, ledger.entries.len()), (0, ended));
                 session.views.retain(|_, view| !view.has_ended);
@@ -430,13 +433,14 @@ impl Client {
     }
 }
 
-/// A symbol that was there from the start is never said to be unknown for good; one that is new may be.
+/// Checks a refusal: a symbol that was there from the start is never said to be unknown for good; one that is new may
+/// be.
 fn check_refusal(refused: &Refused, is_new: bool) {
     let is_unknown = refused.code == "unknown_symbol" && is_new;
     assert!(refused.may_retry || is_unknown, "{refused:?}, though it will be there again");
 }
 
-/// As commands name it.
+/// Returns the name of a symbol in commands.
 pub(crate) fn name(at: usize) -> String {
     format!("{VENUE}:{}", symbol(at))
 }

@@ -1,12 +1,12 @@
-//! What goes wrong, by chance.
+//! Faults, made by chance.
 
 use tickwire_bus::{BusEvent, LostCause};
 use tickwire_gateway::deliver;
 
 use crate::MS;
-use crate::client::Upward;
+use crate::client::ClientMessage;
 use crate::tuning::Fault;
-use crate::world::{Happening, World};
+use crate::world::{SimEvent, World};
 
 impl World {
     pub(crate) fn chaos(&mut self) {
@@ -14,43 +14,43 @@ impl World {
             return;
         }
         if !self.tuning.faults.is_empty() {
-            let fault = self.dice.pick(&self.tuning.faults);
+            let fault = self.rng.pick(&self.tuning.faults);
             self.fault(fault);
         }
-        let wait = self.dice.range(1, 2 * self.tuning.fault_every);
-        self.after(wait, Happening::Chaos);
+        let wait = self.rng.range(1, 2 * self.tuning.fault_every);
+        self.after(wait, SimEvent::Chaos);
     }
 
     fn fault(&mut self, fault: Fault) {
         let (now, nanos) = (self.now, self.nanos());
-        let at = self.dice.index(2);
-        let client = self.dice.index(self.clients.len());
-        let long = self.dice.pick(&[100, 400, 1_000, 2_500, 4_000]);
-        let lasts = self.dice.range(1, long);
+        let at = self.rng.index(2);
+        let client = self.rng.index(self.clients.len());
+        let long = self.rng.pick(&[100, 400, 1_000, 2_500, 4_000]);
+        let lasts = self.rng.range(1, long);
         self.trace(format_args!("fault {fault:?}, gateway {at}, client {client}, {lasts} ms"));
         match fault {
             Fault::IngesterRestart => {
-                let in_good_order = self.dice.percent(30);
+                let in_good_order = self.rng.percent(30);
                 self.market.stop(now, in_good_order);
-                self.after(lasts, Happening::IngesterUp);
+                self.after(lasts, SimEvent::IngesterUp);
             }
             Fault::IngesterOutage => self.break_ingester_bus(lasts),
             Fault::BusOutage => {
                 self.break_ingester_bus(lasts);
                 for at in 0..2 {
-                    let differs = self.dice.below(200);
+                    let differs = self.rng.below(200);
                     self.outage(at, lasts + differs);
                 }
             }
             Fault::Outage => self.outage(at, lasts),
-            Fault::Partition => self.roads[at].partitioned_until = now + lasts,
+            Fault::Partition => self.links[at].partitioned_until = now + lasts,
             Fault::SilentLoss => {
-                self.roads[at].loss = self.dice.pick(&[1, 5, 30]);
-                self.after(lasts, Happening::FaultEnds(fault, at));
+                self.links[at].loss = self.rng.pick(&[1, 5, 30]);
+                self.after(lasts, SimEvent::FaultEnds(fault, at));
             }
             Fault::ResponseLoss => {
-                self.roads[at].response_loss = self.dice.pick(&[20, 100]);
-                self.after(lasts, Happening::FaultEnds(fault, at));
+                self.links[at].response_loss = self.rng.pick(&[20, 100]);
+                self.after(lasts, SimEvent::FaultEnds(fault, at));
             }
             Fault::Notice => self.notice_loss(at),
             Fault::HubStall => {
@@ -62,26 +62,26 @@ impl World {
             }
             Fault::GatewayRestart => {
                 self.kill_gateway(at);
-                self.after(lasts, Happening::GatewayUp { gateway: at });
+                self.after(lasts, SimEvent::GatewayUp { gateway: at });
             }
             Fault::GatewayDrain => {
-                let window = self.dice.below(1_000) * MS;
+                let window = self.rng.below(1_000) * MS;
                 if let Some(gateway) = self.gateways[at].as_mut().filter(|gateway| !gateway.is_draining) {
                     gateway.is_draining = true;
                     for shard in &mut gateway.shards {
                         shard.engine.drain(window, nanos);
                     }
-                    self.after(3_500, Happening::FaultEnds(fault, at));
+                    self.after(3_500, SimEvent::FaultEnds(fault, at));
                 }
             }
             Fault::ReaderStall => {
                 let own = &mut self.clients[client];
                 own.stalled_until = own.stalled_until.max(now + lasts);
-                self.after(lasts, Happening::FaultEnds(fault, client));
+                self.after(lasts, SimEvent::FaultEnds(fault, client));
             }
             Fault::ReaderSlow => {
-                self.clients[client].rate = Some(self.dice.pick(&[1, 3, 20]));
-                self.after(lasts * 2, Happening::FaultEnds(fault, client));
+                self.clients[client].rate = Some(self.rng.pick(&[1, 3, 20]));
+                self.after(lasts * 2, SimEvent::FaultEnds(fault, client));
             }
             Fault::ReaderBreak => self.disconnect(client, true),
             Fault::ReaderVanish => self.disconnect(client, false),
@@ -90,7 +90,7 @@ impl World {
                 let wanted: Vec<_> = self.clients[client].wanted.keys().copied().collect();
                 let mut out = Vec::new();
                 if !wanted.is_empty() {
-                    let (want, rate) = (self.dice.pick(&wanted), self.dice.pick(&[0.0, 2.0, 20.0]));
+                    let (want, rate) = (self.rng.pick(&wanted), self.rng.pick(&[0.0, 2.0, 20.0]));
                     self.clients[client].set_rate(want, rate, &mut out);
                 }
                 self.send(client, out);
@@ -100,7 +100,7 @@ impl World {
                 self.clients[client].ask_ledger(&mut out);
                 self.send(client, out);
             }
-            Fault::Ping => self.send(client, vec![Upward::Ping(b"hello?".to_vec())]),
+            Fault::Ping => self.send(client, vec![ClientMessage::Ping(b"hello?".to_vec())]),
             Fault::UpstreamGap => {
                 if self.market.is_up() {
                     self.market.lose(nanos);
@@ -109,7 +109,7 @@ impl World {
             Fault::SourceStale => {
                 if self.market.is_up() {
                     self.market.set_source_stale(true);
-                    self.after(lasts, Happening::FaultEnds(fault, 0));
+                    self.after(lasts, SimEvent::FaultEnds(fault, 0));
                 }
             }
             Fault::NewInstrument => {
@@ -120,44 +120,44 @@ impl World {
             }
             Fault::Overlap => {
                 if self.market.overlap(nanos) {
-                    self.after(lasts, Happening::FaultEnds(fault, 0));
+                    self.after(lasts, SimEvent::FaultEnds(fault, 0));
                 }
             }
             Fault::Listing => {
-                let at = self.dice.index(self.tuning.instruments);
+                let at = self.rng.index(self.tuning.instruments);
                 self.market.unlist(at);
-                self.after(lasts, Happening::FaultEnds(fault, at));
+                self.after(lasts, SimEvent::FaultEnds(fault, at));
             }
             Fault::WildTimes => {
                 self.market.wild_percent = 20;
-                self.after(lasts, Happening::FaultEnds(fault, 0));
+                self.after(lasts, SimEvent::FaultEnds(fault, 0));
             }
-            Fault::Lag => self.roads[at].lag = self.dice.pick(&[0, 5, 30, 100]),
+            Fault::Lag => self.links[at].lag = self.rng.pick(&[0, 5, 30, 100]),
         }
     }
 
     fn break_ingester_bus(&mut self, lasts: u64) {
         self.ingester_bus_down_until = self.ingester_bus_down_until.max(self.now + lasts);
         let until = self.ingester_bus_down_until;
-        self.at(self.now, Happening::IngesterBus { is_up: false });
-        self.at(until, Happening::IngesterBus { is_up: true });
+        self.at(self.now, SimEvent::IngesterBus { is_up: false });
+        self.at(until, SimEvent::IngesterBus { is_up: true });
     }
 
     fn outage(&mut self, at: usize, lasts: u64) {
-        let road = &mut self.roads[at];
-        road.down_until = road.down_until.max(self.now + lasts);
-        let until = road.down_until;
+        let link = &mut self.links[at];
+        link.down_until = link.down_until.max(self.now + lasts);
+        let until = link.down_until;
         self.break_bus(at);
         if let Some(life) = self.gateways[at].as_ref().map(|gateway| gateway.life) {
-            self.at(until, Happening::BusUp { gateway: at, life });
+            self.at(until, SimEvent::BusUp { gateway: at, life });
         }
     }
 
-    /// The bus says that something was lost, which may be so or not.
+    /// Makes the bus say that something was lost, which may be so or not.
     fn notice_loss(&mut self, at: usize) {
         let now = self.nanos();
         let tokens = [None, Some(u64::MAX), Some(1 << 40), Some(1), Some(2), Some(3), Some(9)];
-        let token = self.dice.pick(&tokens);
+        let token = self.rng.pick(&tokens);
         if let Some(gateway) = &mut self.gateways[at] {
             let tokens = token.map(|token| [token].into());
             let lost = BusEvent::Lost { tokens, messages: None, cause: LostCause::Upstream };
@@ -168,13 +168,13 @@ impl World {
 
     fn flap(&mut self, client: usize) {
         let wanted: Vec<_> = self.clients[client].wanted.keys().copied().collect();
-        for _ in 0..self.dice.range(0, 2) {
+        for _ in 0..self.rng.range(0, 2) {
             if !wanted.is_empty() {
-                let want = self.dice.pick(&wanted);
+                let want = self.rng.pick(&wanted);
                 self.clients[client].wanted.remove(&want);
             }
         }
-        for _ in 0..self.dice.range(0, 2) {
+        for _ in 0..self.rng.range(0, 2) {
             self.want_something(client);
         }
         self.housekeep(client);
@@ -182,8 +182,8 @@ impl World {
 
     pub(crate) fn end_fault(&mut self, fault: Fault, at: usize) {
         match fault {
-            Fault::SilentLoss => self.roads[at].loss = 0,
-            Fault::ResponseLoss => self.roads[at].response_loss = 0,
+            Fault::SilentLoss => self.links[at].loss = 0,
+            Fault::ResponseLoss => self.links[at].response_loss = 0,
             Fault::GatewayDrain if self.gateways[at].as_ref().is_some_and(|gateway| gateway.is_draining) => {
                 self.kill_gateway(at);
                 self.start_gateway(at);
@@ -195,12 +195,12 @@ impl World {
                 }
                 own.prompt_since = self.now;
                 if let Some(pipe) = own.session.as_ref().map(|session| session.pipe) {
-                    self.at(self.now, Happening::Read { pipe });
+                    self.at(self.now, SimEvent::Read { pipe });
                 }
             }
             Fault::SourceStale if self.market.is_up() => self.market.set_source_stale(false),
             Fault::Overlap => {
-                let (now, in_good_order) = (self.now, self.dice.percent(50));
+                let (now, in_good_order) = (self.now, self.rng.percent(50));
                 self.market.end_overlap(now, in_good_order);
             }
             Fault::Listing => {
@@ -212,7 +212,7 @@ impl World {
         }
     }
 
-    /// Everything works from here on.
+    /// Heals everything: it works from here on.
     pub(crate) fn heal(&mut self) {
         self.trace(format_args!("everything is healed"));
         let (now, nanos) = (self.now, self.nanos());
@@ -221,8 +221,8 @@ impl World {
         self.ingester_bus.set_down(false);
         self.market.heal(now, nanos);
         for at in 0..2 {
-            let road = &mut self.roads[at];
-            (road.partitioned_until, road.down_until, road.loss, road.response_loss) = (now, now, 0, 0);
+            let link = &mut self.links[at];
+            (link.partitioned_until, link.down_until, link.loss, link.response_loss) = (now, now, 0, 0);
             if let Some(gateway) = &mut self.gateways[at] {
                 gateway.hub_stalled_until = gateway.hub_stalled_until.min(now);
                 let life = gateway.life;
@@ -238,7 +238,7 @@ impl World {
             }
             (own.rate, own.stalled_until, own.is_silent) = (None, own.stalled_until.min(now), false);
             if let Some(pipe) = own.session.as_ref().map(|session| session.pipe) {
-                self.at(now, Happening::Read { pipe });
+                self.at(now, SimEvent::Read { pipe });
             }
         }
     }

@@ -12,7 +12,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// The next whole frame, taken off the front.
+/// Takes the next whole frame off the front.
 pub(crate) fn take_frame(bytes: &mut Vec<u8>) -> Option<Frame> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(first & 0xf0, 0x80, "final, no extension bits");

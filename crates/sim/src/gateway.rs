@@ -15,24 +15,24 @@ use tickwire_core::vocabulary::Event;
 use tickwire_gateway::deliver;
 
 pub(crate) struct Gateway {
-    /// Tells events for it from those for the one before.
+    /// The number that tells events for it from those for the one before.
     pub(crate) life: u64,
     pub(crate) hub: Hub,
     pub(crate) bus: MemoryBus,
     pub(crate) interest: Interest,
     pub(crate) inbox: Inbox,
     pub(crate) shards: Vec<Shard>,
-    /// Requests under way.
-    pub(crate) asks: BTreeMap<u64, Target>,
+    /// The requests under way.
+    pub(crate) requests: BTreeMap<u64, Target>,
     pub(crate) schedule: HubSchedule,
-    /// When the hub looks into its inbox again, where that was planned.
+    /// The time at which the hub looks into its inbox again, where that was planned.
     pub(crate) wake_at: Option<u64>,
-    /// It takes sessions.
+    /// Whether it takes sessions.
     pub(crate) is_ready: bool,
-    /// Its hub does nothing until then.
+    /// The time until which its hub does nothing.
     pub(crate) hub_stalled_until: u64,
     pub(crate) is_bus_up: bool,
-    /// When the hub last was given a heartbeat.
+    /// The time at which the hub was last given a heartbeat.
     pub(crate) heartbeat_at: u64,
     pub(crate) is_draining: bool,
 }
@@ -42,14 +42,14 @@ pub(crate) struct Shard {
     pub(crate) known: Known,
     pub(crate) pipes: HashMap<SessionKey, u64>,
     pub(crate) schedule: ShardSchedule,
-    /// What was handed over and is not taken yet.
+    /// The events that were handed over and are not taken yet.
     pub(crate) waiting: VecDeque<Vec<Event>>,
     pub(crate) is_write_scheduled: bool,
-    /// When the schedule is asked next, at the latest.
+    /// The time at which the schedule is run next, at the latest.
     pub(crate) timer_at: Option<u64>,
-    /// As its last plan allows the hub, in nanoseconds.
+    /// The time that its last plan allows the hub, in nanoseconds.
     pub(crate) patience_ns: u64,
-    /// Events and interests keep their order.
+    /// The time of the last event: events and interests keep their order.
     pub(crate) events_at: u64,
     pub(crate) interests_at: u64,
 }
@@ -87,7 +87,7 @@ impl Gateway {
             interest,
             inbox,
             shards: (0..shards).map(shard).collect(),
-            asks: BTreeMap::new(),
+            requests: BTreeMap::new(),
             schedule: HubSchedule::default(),
             wake_at: None,
             is_ready: false,
@@ -98,7 +98,7 @@ impl Gateway {
         }
     }
 
-    /// The hub takes what waits in its inbox, in turns as its schedule has them; all of it where `is_all`.
+    /// Takes what waits in the hub's inbox, in turns as its schedule has them; all of it where `is_all`.
     pub(crate) fn drain_inbox(&mut self, is_all: bool, now_ms: u64, now: u64) {
         while is_all || self.schedule.takes_messages() {
             let mut events = Vec::new();

@@ -1,24 +1,25 @@
-//! The loops of the gateways. What they do next is said by the schedules of the core, as in a real gateway; tasks, timers and
-//! sockets are happenings here.
+//! The loops of the gateways. The schedules of the core say what they do next, as in a real gateway; tasks, timers and
+//! sockets are simulated events here.
 
 use bytes::Bytes;
 use tickwire_bus::{Backplane as _, BusState, Subject};
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{CloseCode, pb};
 
-use crate::client::Upward;
+use crate::client::ClientMessage;
 use crate::gateway::Gateway;
-use crate::pipe::{Cable, Pipe};
-use crate::world::{Happening, World};
+use crate::pipe::{Connection, Pipe};
+use crate::world::{SimEvent, World};
 use crate::{MS, START_NS};
 use tickwire_core::engine::SessionKey;
 use tickwire_core::hub::Action;
 use tickwire_core::schedule::{Step, by_shard};
 use tickwire_core::vocabulary::{Event, TopicInterest};
 
-/// How long a close frame may take to leave before the connection is cut, and how long a peer gets to answer it.
+/// The time that a close frame may take to leave before the connection is cut.
 const CLOSE_GRACE_MS: u64 = 2_000;
-const CLOSE_ANSWER_MS: u64 = 200;
+/// The time after which a peer answers a close frame.
+const CLOSE_REPLY_MS: u64 = 200;
 
 impl World {
     pub(crate) fn start_gateway(&mut self, at: usize) {
@@ -28,8 +29,8 @@ impl World {
         let life = self.new_id();
         let (now_ms, now_ns) = (self.now, self.nanos());
         let mut gateway = Gateway::new(life, self.tuning.shards[at], &self.tuning, now_ms, now_ns);
-        let (now, road) = (self.nanos(), &self.roads[at]);
-        if self.now < road.down_until {
+        let (now, link) = (self.nanos(), &self.links[at]);
+        if self.now < link.down_until {
             gateway.bus.set_down(true);
             gateway.is_bus_up = false;
             gateway.hub.on_bus_state(Err("the bus is not connected yet".into()), now);
@@ -39,10 +40,10 @@ impl World {
         self.trace(format_args!("gateway {at} starts with {} shards", gateway.shards.len()));
         self.gateways[at] = Some(gateway);
         self.pump(at);
-        self.at(self.now, Happening::HubTick { gateway: at, life });
+        self.at(self.now, SimEvent::HubTick { gateway: at, life });
     }
 
-    /// Its process is killed: connections break.
+    /// Kills its process: connections break.
     pub(crate) fn kill_gateway(&mut self, at: usize) {
         if self.gateways[at].take().is_none() {
             return;
@@ -54,7 +55,7 @@ impl World {
                 pipe.gateway_open = false;
                 pipe.pending.clear();
                 let latency = pipe.latency;
-                self.after(latency, Happening::Read { pipe: id });
+                self.after(latency, SimEvent::Read { pipe: id });
             }
         }
     }
@@ -88,7 +89,7 @@ impl World {
     pub(crate) fn on_arrival(&mut self, at: usize, life: u64, subject: &Subject, payload: Bytes) {
         let (now, now_ms) = (self.nanos(), self.now);
         let Some(gateway) = self.gateway(at, life) else { return };
-        // Refused while its bus is down.
+        // The bus refuses it while it is down.
         let _ = gateway.bus.publish(subject, payload);
         if now_ms >= gateway.hub_stalled_until {
             gateway.drain_inbox(false, now_ms, now);
@@ -96,7 +97,7 @@ impl World {
         }
     }
 
-    /// The hub's schedule wakes it.
+    /// Wakes the hub, as its schedule said.
     pub(crate) fn on_hub_wake(&mut self, at: usize, life: u64) {
         let (now, now_ms) = (self.nanos(), self.now);
         let Some(gateway) = self.gateway(at, life) else { return };
@@ -108,21 +109,21 @@ impl World {
         }
     }
 
-    pub(crate) fn on_answered(
+    pub(crate) fn on_response(
         &mut self,
         at: usize,
         life: u64,
-        ask: u64,
+        request_id: u64,
         response: Result<pb::FeedResponse, String>,
     ) {
         let (now, now_ms) = (self.nanos(), self.now);
         let Some(gateway) = self.gateway(at, life) else { return };
         if now_ms < gateway.hub_stalled_until {
             let until = gateway.hub_stalled_until;
-            self.at(until, Happening::Response { gateway: at, life, ask, response });
+            self.at(until, SimEvent::Response { gateway: at, life, request_id, response });
             return;
         }
-        let Some(target) = gateway.asks.remove(&ask) else { return };
+        let Some(target) = gateway.requests.remove(&request_id) else { return };
         gateway.hub.on_response(target, response, now);
         self.pump(at);
     }
@@ -133,7 +134,7 @@ impl World {
         if now_ms < gateway.hub_stalled_until {
             let until = gateway.hub_stalled_until;
             gateway.shards[shard].interests_at = until;
-            self.at(until, Happening::ToHub { gateway: at, life, shard, interests });
+            self.at(until, SimEvent::ToHub { gateway: at, life, shard, interests });
             return;
         }
         for interest in interests {
@@ -142,10 +143,10 @@ impl World {
         self.pump(at);
     }
 
-    /// The connection to the bus broke.
+    /// Breaks the connection to the bus.
     pub(crate) fn break_bus(&mut self, at: usize) {
         let (now, now_ms) = (self.nanos(), self.now);
-        let is_told_first = self.dice.percent(50);
+        let is_told_first = self.rng.percent(50);
         let Some(gateway) = self.gateways[at].as_mut().filter(|gateway| gateway.is_bus_up) else { return };
         gateway.is_bus_up = false;
         gateway.bus.set_down(true);
@@ -157,17 +158,17 @@ impl World {
             gateway.drain_inbox(true, now_ms, now);
             gateway.hub.on_bus_state(Err("taken down".into()), now);
         }
-        let open: Vec<_> = gateway.asks.keys().copied().collect();
-        for ask in open {
+        let open: Vec<_> = gateway.requests.keys().copied().collect();
+        for request_id in open {
             let response = Err("the bus is down".to_owned());
-            self.at(self.now, Happening::Response { gateway: at, life, ask, response });
+            self.at(self.now, SimEvent::Response { gateway: at, life, request_id, response });
         }
         self.pump(at);
     }
 
     pub(crate) fn on_bus_up(&mut self, at: usize, life: u64) {
-        let (now, now_ms, until) = (self.nanos(), self.now, self.roads[at].down_until);
-        let is_told_first = self.dice.percent(50);
+        let (now, now_ms, until) = (self.nanos(), self.now, self.links[at].down_until);
+        let is_told_first = self.rng.percent(50);
         let Some(gateway) = self.gateway(at, life) else { return };
         if now_ms < until || gateway.is_bus_up {
             return;
@@ -199,7 +200,7 @@ impl World {
         let actions = std::mem::take(&mut gateway.hub.actions);
         let events = std::mem::take(&mut gateway.hub.events);
         if let Some(wake_at) = wake_at.filter(|_| is_new) {
-            self.at(wake_at, Happening::HubWake { gateway: at, life });
+            self.at(wake_at, SimEvent::HubWake { gateway: at, life });
         }
         for action in actions {
             match action {
@@ -215,14 +216,14 @@ impl World {
                 }
                 Action::LookUp(request) => panic!("there is no history to look up {request:?} in"),
                 Action::Ask(subject, request, target) => {
-                    let ask = self.new_id();
+                    let request_id = self.new_id();
                     let Some(gateway) = &mut self.gateways[at] else { return };
-                    gateway.asks.insert(ask, target);
+                    gateway.requests.insert(request_id, target);
                     if gateway.is_bus_up {
-                        self.ask(at, life, ask, subject, &request);
+                        self.send_request(at, life, request_id, subject, &request);
                     } else {
                         let response = Err("the bus is down".to_owned());
-                        self.at(self.now, Happening::Response { gateway: at, life, ask, response });
+                        self.at(self.now, SimEvent::Response { gateway: at, life, request_id, response });
                     }
                 }
             }
@@ -235,13 +236,13 @@ impl World {
             if events.is_empty() {
                 continue;
             }
-            let wait = if self.dice.percent(20) { self.dice.below(4) } else { 0 };
+            let wait = if self.rng.percent(20) { self.rng.below(4) } else { 0 };
             let earliest = self.now + wait;
             let Some(gateway) = &mut self.gateways[at] else { return };
             let events_at = &mut gateway.shards[shard].events_at;
             *events_at = earliest.max(*events_at);
             let when = *events_at;
-            self.at(when, Happening::ToShard { gateway: at, life, shard, events });
+            self.at(when, SimEvent::ToShard { gateway: at, life, shard, events });
         }
     }
 
@@ -251,7 +252,7 @@ impl World {
         self.after_shard(at, shard);
     }
 
-    /// A shard takes what waits for it.
+    /// Makes a shard take what waits for it.
     fn take_events(&mut self, at: usize, shard: usize) {
         let (now, now_ms) = (self.nanos(), self.now);
         let Some(gateway) = &mut self.gateways[at] else { return };
@@ -268,9 +269,9 @@ impl World {
         }
     }
 
-    /// What an engine wants once something happened, and what its schedule says.
+    /// Does what an engine wants once something happened, and what its schedule says.
     pub(crate) fn after_shard(&mut self, at: usize, shard: usize) {
-        let wait = if self.dice.percent(20) { self.dice.below(4) } else { 0 };
+        let wait = if self.rng.percent(20) { self.rng.below(4) } else { 0 };
         let (earliest, now, now_ms) = (self.now + wait, self.nanos(), self.now);
         let Some(gateway) = &mut self.gateways[at] else { return };
         let life = gateway.life;
@@ -297,17 +298,17 @@ impl World {
         let writes = plan.writes && !own.is_write_scheduled;
         own.is_write_scheduled |= writes;
         if !interests.is_empty() {
-            self.at(interests_at, Happening::ToHub { gateway: at, life, shard, interests });
+            self.at(interests_at, SimEvent::ToHub { gateway: at, life, shard, interests });
         }
         if let Some(timer) = timer {
-            self.at(timer, Happening::Timer { gateway: at, life, shard });
+            self.at(timer, SimEvent::Timer { gateway: at, life, shard });
         }
         if writes {
-            self.at(now_ms, Happening::Write { gateway: at, life, shard });
+            self.at(now_ms, SimEvent::Write { gateway: at, life, shard });
         }
     }
 
-    /// Something is due by the clock.
+    /// Runs what is due by the clock.
     pub(crate) fn on_timer(&mut self, at: usize, life: u64, shard: usize) {
         let now = self.nanos();
         let Some(gateway) = self.gateway(at, life) else { return };
@@ -317,15 +318,15 @@ impl World {
         self.after_shard(at, shard);
     }
 
-    /// A round of writing. It takes no time here, but the schedule is told that it did.
+    /// Runs a round of writing. It takes no time here, but the schedule is told that it did.
     pub(crate) fn on_write(&mut self, at: usize, life: u64, shard: usize) {
-        let took = self.dice.below(self.tuning.cork + 1) * MS;
+        let took = self.rng.below(self.tuning.cork + 1) * MS;
         let now = self.nanos();
         let Some(gateway) = self.gateway(at, life) else { return };
         let own = &mut gateway.shards[shard];
         own.is_write_scheduled = false;
         if !own.schedule.plan(&own.engine, now).writes {
-            // What was to be written left meanwhile.
+            // The data to be written left meanwhile.
             return self.after_shard(at, shard);
         }
         own.schedule.begin_round(now);
@@ -362,7 +363,7 @@ impl World {
             return;
         }
         own.known.judge(pipe.encoding, &out);
-        assert!(!pipe.is_closing, "something comes after the close frame");
+        assert!(!pipe.is_closing, "something came after the close frame");
         assert!(pipe.pending.is_empty() || filled.closed, "a blocked session was written to");
         let taken = if pipe.pending.is_empty() { pipe.write(&out, now_ms) } else { 0 };
         pipe.pending.extend_from_slice(&out[taken..]);
@@ -374,15 +375,15 @@ impl World {
             pipe.is_read_scheduled = false;
         }
         if let Some(read_at) = read_at {
-            self.at(read_at, Happening::Read { pipe: id });
+            self.at(read_at, SimEvent::Read { pipe: id });
         }
         if pending > 0 && taken > 0 {
             // One call took less than there is room for.
-            self.after(1, Happening::Writable { pipe: id });
+            self.after(1, SimEvent::Writable { pipe: id });
         }
         if filled.closed {
-            let wait = if pending == 0 { CLOSE_ANSWER_MS } else { CLOSE_GRACE_MS };
-            self.after(wait, Happening::Ends { pipe: id });
+            let wait = if pending == 0 { CLOSE_REPLY_MS } else { CLOSE_GRACE_MS };
+            self.after(wait, SimEvent::Ends { pipe: id });
         }
         self.digest(out.len() as u64 ^ now << 24 ^ id);
         self.trace(format_args!("gateway {at}/{shard} wrote {} of {} to pipe {id}", taken, out.len()));
@@ -398,63 +399,63 @@ impl World {
         let read_at = pipe.next_arrival().filter(|_| !std::mem::replace(&mut pipe.is_read_scheduled, true));
         let (more, is_closing) = (left > 0 && pipe.has_room(), pipe.is_closing);
         if let Some(read_at) = read_at {
-            self.at(read_at, Happening::Read { pipe: id });
+            self.at(read_at, SimEvent::Read { pipe: id });
         }
         if more {
-            self.after(1, Happening::Writable { pipe: id });
+            self.after(1, SimEvent::Writable { pipe: id });
         }
         if let Some(gateway) = &mut self.gateways[at] {
             gateway.shards[shard].engine.unsent(key, left, now);
         }
         if is_closing && left == 0 {
-            self.after(CLOSE_ANSWER_MS, Happening::Ends { pipe: id });
+            self.after(CLOSE_REPLY_MS, SimEvent::Ends { pipe: id });
         }
         self.after_shard(at, shard);
     }
 
-    pub(crate) fn on_upward(&mut self, id: u64, message: Upward) {
+    pub(crate) fn on_client_message(&mut self, id: u64, message: ClientMessage) {
         let now = self.nanos();
         let Some(pipe) = self.pipes.get(&id).filter(|pipe| pipe.gateway_open && !pipe.is_cut) else { return };
         let (at, shard, key) = (pipe.gateway, pipe.shard, pipe.key);
         let Some(gateway) = &mut self.gateways[at] else { return };
         let engine = &mut gateway.shards[shard].engine;
         match message {
-            Upward::Command(bytes) => {
+            ClientMessage::Command(bytes) => {
                 engine.on_message(key, &bytes, now);
             }
-            Upward::Pong(payload) => {
+            ClientMessage::Pong(payload) => {
                 engine.on_pong(key, &payload, now);
             }
-            Upward::Ping(payload) => engine.on_ping(key, &payload, now),
-            Upward::Close => {
+            ClientMessage::Ping(payload) => engine.on_ping(key, &payload, now),
+            ClientMessage::Close => {
                 self.end_at_gateway(id);
                 return;
             }
         }
-        // As the reader of a connection does.
+        // The reader of a connection does the same.
         self.write(at, shard, key);
         self.after_shard(at, shard);
     }
 
-    /// A client comes; the gateway refuses it while it is not ready.
+    /// Opens a connection of a client; the gateway refuses it while it is not ready.
     pub(crate) fn open(&mut self, client: usize, at: usize) -> Option<u64> {
         let now = self.nanos();
         let gateway = self.gateways[at].as_ref()?;
         if !gateway.is_ready || gateway.is_draining || !gateway.is_bus_up {
             return None;
         }
-        let shard = self.dice.index(gateway.shards.len());
-        let (id, cable) = (self.new_id(), Cable::draw(&mut self.dice));
+        let shard = self.rng.index(gateway.shards.len());
+        let (id, connection) = (self.new_id(), Connection::draw(&mut self.rng));
         let encoding = self.clients[client].encoding;
         let own = &mut self.gateways[at].as_mut()?.shards[shard];
-        let key = own.engine.open(format!("s-{id}"), encoding, cable.window_ms, now);
+        let key = own.engine.open(format!("s-{id}"), encoding, connection.window_ms, now);
         own.pipes.insert(key, id);
-        self.pipes.insert(id, Pipe::new(client, (at, shard, key), encoding, cable));
+        self.pipes.insert(id, Pipe::new(client, (at, shard, key), encoding, connection));
         self.after_shard(at, shard);
         Some(id)
     }
 
-    /// The gateway's side of a connection ends.
+    /// Ends the gateway's side of a connection.
     pub(crate) fn end_at_gateway(&mut self, id: u64) {
         let now = self.nanos();
         let Some(pipe) = self.pipes.get_mut(&id).filter(|pipe| pipe.gateway_open) else { return };
@@ -470,7 +471,7 @@ impl World {
             assert_eq!(account.published, settled);
             assert!(code.is_none_or(CloseCode::may_retry), "closed with {code:?}");
         }
-        self.after(latency, Happening::Read { pipe: id });
+        self.after(latency, SimEvent::Read { pipe: id });
         self.after_shard(at, shard);
     }
 

@@ -1,4 +1,4 @@
-//! What an engine was told, noted beside it: by this is judged what it hands to sockets.
+//! The records that an engine was told, noted beside it: what it hands to sockets is judged by them.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use tickwire_core::vocabulary::{Event, Update};
 
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// Ids of instruments, by index.
+    /// The ids of instruments, by index.
     ids: HashMap<u32, u32>,
-    /// Sequence and last number, by topic.
+    /// The epoch and last sequence number, by topic.
     at: HashMap<Key, Position>,
-    /// The newest of each conflation key.
+    /// The newest record of each conflation key.
     newest: HashMap<(Key, u64), Position>,
-    /// When a record became known, in milliseconds.
+    /// The time at which a record became known, in milliseconds.
     arrived: HashMap<(Key, Position), u64>,
     pub(crate) judged: u64,
 }
@@ -51,7 +51,8 @@ impl Known {
         }
     }
 
-    /// A topic starts anew. It may be in a run that was followed before: its records become known once more.
+    /// Forgets a topic, which starts anew. It may be in a run that was followed before: its records become known once
+    /// more.
     fn forget(&mut self, key: Key) {
         self.newest.retain(|(known, _), _| *known != key);
         self.arrived.retain(|(known, _), _| *known != key);
@@ -63,7 +64,7 @@ impl Known {
         self.arrived.entry((key, position)).or_insert(now);
     }
 
-    /// Promise 1: of what is conflated, only the newest may be handed over.
+    /// Judges promise 1: of what is conflated, only the newest may be handed over.
     pub(crate) fn judge(&mut self, encoding: Encoding, handed_over: &[u8]) {
         let mut bytes = handed_over.to_vec();
         while let Some(frame) = take_frame(&mut bytes) {
@@ -92,7 +93,7 @@ impl Known {
         assert!(bytes.is_empty(), "whole frames");
     }
 
-    /// When the engine was told of a record.
+    /// Returns when the engine was told of a record.
     pub(crate) fn arrival(&self, key: Key, position: Position) -> Option<u64> {
         self.arrived.get(&(key, position)).copied()
     }

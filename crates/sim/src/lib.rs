@@ -8,7 +8,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // What was run, and how to run it again.
 
 mod client;
-mod dice;
 mod faults;
 mod frames;
 mod gateway;
@@ -18,6 +17,7 @@ mod market;
 mod oracle;
 mod pipe;
 mod readers;
+mod rng;
 mod truth;
 mod tuning;
 mod view;
@@ -32,27 +32,27 @@ use tickwire_wire::InstrumentNumbers;
 
 use world::World;
 
-/// Sequence, and number in it.
+/// The epoch, and a sequence number in it.
 type Position = (u64, u64);
 
 const MS: u64 = 1_000_000;
 const START_NS: u64 = 1_700_000_000_000 * MS;
 const VENUE: &str = "sim";
-/// As the gateway's configuration has it.
+/// The silence after which a feed is down, as the gateway's configuration has it.
 const FEED_DOWN_MS: u64 = 1_250;
 
-/// Lines of the trace that are kept.
+/// The number of lines of the trace that are kept.
 const TRACE_MAX: usize = 200;
 
 thread_local! {
     static TRACE: RefCell<VecDeque<String>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Instruments of the market, at most.
+/// The most instruments of the market.
 const SYMBOLS_MAX: usize = 6;
 
-/// An instrument's name, by its number in the market. Each second one would have the number of the one before at an
-/// ingester, so that what ingesters call their instruments depends on which they know first.
+/// Returns an instrument's name, by its number in the market. Each second one would have the number of the one before
+/// at an ingester, so that what ingesters call their instruments depends on which they know first.
 fn symbol(at: usize) -> String {
     static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
         let number = |symbol: &str| InstrumentNumbers::default().take(&format!("{VENUE}:{symbol}"));
@@ -68,7 +68,7 @@ fn symbol(at: usize) -> String {
     NAMES.get(at).cloned().unwrap_or_else(|| format!("S{at}-0"))
 }
 
-/// Its number in the market, from 1.
+/// Returns its number in the market, from 1.
 fn id_of(symbol: &str) -> u32 {
     let (at, _) = symbol[1..].split_once('-').expect("a symbol of this market");
     at.parse::<u32>().expect("a symbol of this market") + 1

@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::VENUE;
-use crate::dice::Dice;
+use crate::rng::SeededRng;
 
-/// Events that wait for the ingester.
+/// The most events that wait for the ingester.
 const EVENTS_MAX: usize = 4096;
 const LEVELS: i64 = 6;
 const BYSTANDERS_FROM: usize = 1_000;
@@ -27,7 +27,7 @@ struct Instruments {
     bids: BTreeMap<i64, u64>,
     asks: BTreeMap<i64, u64>,
     trades: u64,
-    /// The source lost its place: the next that is said of the book is a snapshot.
+    /// Whether the source lost its place: the next that is said of the book is a snapshot.
     is_book_broken: bool,
 }
 
@@ -38,12 +38,12 @@ impl Default for Instruments {
     }
 }
 
-/// An ingester that listens to the market.
+/// A run of an ingester that listens to the market.
 struct Run {
     epoch: u64,
-    /// How wrong its host's clock is, in nanoseconds.
+    /// The error of its host's clock, in nanoseconds.
     skew: i64,
-    /// Symbols that it has.
+    /// The symbols that it has.
     listed: BTreeSet<usize>,
     events: mpsc::Sender<FeedEvent>,
     shutdown: CancellationToken,
@@ -52,19 +52,19 @@ struct Run {
 
 /// The market, and whoever listens to it now.
 pub(crate) struct Market {
-    dice: Dice,
+    rng: SeededRng,
     instruments: Vec<Instruments>,
     encoding: Encoding,
     bus: MemoryBus,
     runs: Vec<Run>,
-    /// When runs ended, by epoch; in milliseconds.
+    /// The times at which runs ended, by epoch; in milliseconds.
     ended: HashMap<u64, u64>,
-    /// Symbols that the venue does not list now.
+    /// The symbols that the venue does not list now.
     unlisted: BTreeSet<usize>,
     is_source_stale: bool,
-    /// Event times that are wrong, in percent.
+    /// The share of event times that are wrong, in percent.
     pub(crate) wild_percent: u64,
-    /// Symbols that nobody asks for: with them a catalogue is longer than a small message.
+    /// The symbols that nobody subscribes to: with them a catalogue is longer than a small message.
     bystanders: usize,
 }
 
@@ -93,11 +93,11 @@ fn definition(symbol: usize, price_decimals: u32) -> Instrument {
 
 impl Market {
     pub(crate) fn new(seed: u64, instruments: usize, bystanders: usize, bus: MemoryBus) -> Self {
-        let mut dice = Dice::new(seed);
-        let encoding = dice.pick(&[Encoding::Proto, Encoding::MsgPack]);
+        let mut rng = SeededRng::new(seed);
+        let encoding = rng.pick(&[Encoding::Proto, Encoding::MsgPack]);
         let instruments = (0..instruments).map(|_| Instruments::default()).collect();
         Self {
-            dice,
+            rng,
             instruments,
             encoding,
             bus,
@@ -114,39 +114,40 @@ impl Market {
         !self.runs.is_empty()
     }
 
-    /// When a run ended, if it did.
+    /// Returns when a run ended, if it did.
     pub(crate) fn ended_at(&self, epoch: u64) -> Option<u64> {
         self.ended.get(&epoch).copied()
     }
 
-    /// Of the one ingester that there is.
+    /// Returns the epoch of the one ingester that there is.
     pub(crate) fn only_epoch(&self) -> u64 {
         assert_eq!(self.runs.len(), 1);
         self.runs[0].epoch
     }
 
-    /// An ingester with all that the venue lists.
+    /// Starts an ingester with all that the venue lists.
     pub(crate) fn start(&mut self, now: u64) {
         self.is_source_stale = false;
         self.begin((0..self.instruments.len()).collect(), now);
     }
 
-    /// A second ingester, with some symbols, which it knows in another order. Returns whether there is room for it.
+    /// Starts a second ingester, with some symbols, which it knows in another order. Returns whether there is room for
+    /// it.
     pub(crate) fn overlap(&mut self, now: u64) -> bool {
         if self.runs.len() != 1 {
             return false;
         }
         let mut symbols: Vec<_> = (0..self.instruments.len()).rev().collect();
-        symbols.retain(|_| self.dice.percent(75));
+        symbols.retain(|_| self.rng.percent(75));
         self.begin(symbols, now);
         true
     }
 
-    /// Epochs have no order, and hosts have wrong clocks.
+    /// Begins a run. Epochs have no order, and hosts have wrong clocks.
     fn begin(&mut self, symbols: Vec<usize>, now: u64) {
         let (events, source) = mpsc::channel(EVENTS_MAX);
-        let epoch = self.dice.below(1 << 60) + 1;
-        let skew = self.dice.pick(&[0, 0, -20, 20, -3_600, 3_600]) * 1_000_000_000;
+        let epoch = self.rng.below(1 << 60) + 1;
+        let skew = self.rng.pick(&[0, 0, -20, 20, -3_600, 3_600]) * 1_000_000_000;
         let config = IngestConfig {
             epoch: Some(epoch),
             encoding: self.encoding,
@@ -179,12 +180,12 @@ impl Market {
         }
     }
 
-    /// One of the ingesters ends, with or without its last words.
+    /// Ends one of the ingesters, with or without its last words.
     pub(crate) fn stop(&mut self, now_ms: u64, in_good_order: bool) {
         if self.runs.is_empty() {
             return;
         }
-        let at = self.dice.index(self.runs.len());
+        let at = self.rng.index(self.runs.len());
         let run = self.runs.remove(at);
         self.ended.insert(run.epoch, now_ms);
         if in_good_order {
@@ -194,7 +195,7 @@ impl Market {
         }
     }
 
-    /// Of two ingesters one ends.
+    /// Ends one of two ingesters.
     pub(crate) fn end_overlap(&mut self, now_ms: u64, in_good_order: bool) {
         if self.runs.len() > 1 {
             self.stop(now_ms, in_good_order);
@@ -209,7 +210,7 @@ impl Market {
         }
     }
 
-    /// The venue does not list a symbol any more.
+    /// Takes a symbol off the venue's list.
     pub(crate) fn unlist(&mut self, symbol: usize) {
         self.unlisted.insert(symbol);
         for at in 0..self.runs.len() {
@@ -219,12 +220,12 @@ impl Market {
         }
     }
 
-    /// It lists it anew, as something else perhaps.
+    /// Lists a symbol anew, as something else perhaps.
     pub(crate) fn list(&mut self, symbol: usize, now: u64) {
         if !self.unlisted.remove(&symbol) {
             return;
         }
-        self.instruments[symbol].decimals = self.dice.pick(&[2, 2, 3]);
+        self.instruments[symbol].decimals = self.rng.pick(&[2, 2, 3]);
         for at in 0..self.runs.len() {
             self.define(at, symbol, now);
         }
@@ -234,11 +235,11 @@ impl Market {
         let definition = definition(symbol, self.instruments[symbol].decimals);
         self.say_to(at, FeedEvent::Define { index: symbol as u32, definition });
         self.runs[at].listed.insert(symbol);
-        if self.dice.percent(80) {
+        if self.rng.percent(80) {
             let body = self.levels(symbol);
             self.market_to(at, symbol, now, body);
         }
-        if self.dice.percent(80) {
+        if self.rng.percent(80) {
             self.market_to(at, symbol, now, MarketBody::Status(status(TradingState::Open)));
         }
     }
@@ -258,21 +259,21 @@ impl Market {
             return;
         }
         let receive_time = now.saturating_add_signed(self.runs[at].skew);
-        let event_time = if self.dice.percent(self.wild_percent) {
-            self.dice.pick(&[receive_time + 3_600_000_000_000, receive_time / 1_000, u64::MAX, 0])
+        let event_time = if self.rng.percent(self.wild_percent) {
+            self.rng.pick(&[receive_time + 3_600_000_000_000, receive_time / 1_000, u64::MAX, 0])
         } else {
-            receive_time - self.dice.below(1_000_000)
+            receive_time - self.rng.below(1_000_000)
         };
         let event = MarketEvent { index: symbol as u32, event_time, receive_time, body };
         self.say_to(at, FeedEvent::Market(event));
     }
 
-    /// A few things happen.
+    /// Makes a few things happen.
     pub(crate) fn step(&mut self, now: u64) {
-        for _ in 0..self.dice.range(1, 6) {
-            let at = self.dice.index(self.instruments.len());
-            let price = 10_000 + self.dice.below(200) as i64;
-            match self.dice.below(20) {
+        for _ in 0..self.rng.range(1, 6) {
+            let at = self.rng.index(self.instruments.len());
+            let price = 10_000 + self.rng.below(200) as i64;
+            match self.rng.below(20) {
                 0..=6 => {
                     let level = |price| Some(Level { price, size: 1 + price as u64 % 7 });
                     let quote = Quote { bid: level(price), ask: level(price + 1) };
@@ -281,18 +282,18 @@ impl Market {
                 7..=11 => {
                     let instrument = &mut self.instruments[at];
                     instrument.trades += 1;
-                    let (id, size) = (instrument.trades, 1 + self.dice.below(9));
-                    let side = self.dice.pick(&[Side::Buy, Side::Sell]);
+                    let (id, size) = (instrument.trades, 1 + self.rng.below(9));
+                    let side = self.rng.pick(&[Side::Buy, Side::Sell]);
                     let trade = Trade { price, size, aggressor: side.into(), id, ..Trade::default() };
                     self.market(at, now, &MarketBody::Trade(trade));
                 }
-                12 if self.dice.percent(20) => {
-                    let state = self.dice.pick(&[TradingState::Open, TradingState::Halted]);
+                12 if self.rng.percent(20) => {
+                    let state = self.rng.pick(&[TradingState::Open, TradingState::Halted]);
                     self.market(at, now, &MarketBody::Status(status(state)));
                 }
-                13 if self.dice.percent(20) => self.snapshot(at, now),
+                13 if self.rng.percent(20) => self.snapshot(at, now),
                 _ if self.instruments[at].is_book_broken => {
-                    if self.dice.percent(10) {
+                    if self.rng.percent(10) {
                         self.snapshot(at, now);
                     }
                 }
@@ -302,8 +303,8 @@ impl Market {
     }
 
     fn change(&mut self, at: usize, now: u64) {
-        let (offset, size) = (self.dice.below(LEVELS as u64) as i64, self.dice.below(4));
-        let is_bid = self.dice.percent(50);
+        let (offset, size) = (self.rng.below(LEVELS as u64) as i64, self.rng.below(4));
+        let is_bid = self.rng.percent(50);
         let price = if is_bid { 10_000 - offset } else { 10_001 + offset };
         let instrument = &mut self.instruments[at];
         let side = if is_bid { &mut instrument.bids } else { &mut instrument.asks };
@@ -336,11 +337,11 @@ impl Market {
         MarketBody::BookSnapshot(Levels { bids, asks })
     }
 
-    /// The source loses events.
+    /// Makes the source lose events.
     pub(crate) fn lose(&mut self, now: u64) {
-        let at = self.dice.index(self.instruments.len());
-        let channel = self.dice.pick(&[Channel::Trade, Channel::Book, Channel::Quote, Channel::Status]);
-        let count = self.dice.percent(50).then(|| self.dice.range(1, 5));
+        let at = self.rng.index(self.instruments.len());
+        let channel = self.rng.pick(&[Channel::Trade, Channel::Book, Channel::Quote, Channel::Status]);
+        let count = self.rng.percent(50).then(|| self.rng.range(1, 5));
         self.instruments[at].is_book_broken |= channel == Channel::Book;
         self.market(at, now, &MarketBody::UpstreamGap { channel, count });
     }
@@ -354,7 +355,7 @@ impl Market {
         }
     }
 
-    /// All is well from here on: one ingester has everything.
+    /// Heals the market: one ingester has everything from here on.
     pub(crate) fn heal(&mut self, now_ms: u64, now: u64) {
         self.wild_percent = 0;
         while self.runs.len() > 1 {

@@ -1,4 +1,4 @@
-//! What must hold at any time, and at the end.
+//! The checks of what must hold at any time, and at the end.
 
 use tickwire_bus::Subject;
 use tickwire_wire::{Body, BookState, Channel, FeedState, pb};
@@ -11,13 +11,14 @@ use crate::{FEED_DOWN_MS, VENUE, id_of, symbol};
 use tickwire_core::hub::ASKS_MAX;
 use tickwire_gateway::fetch;
 
-/// A client is told that the ingester is not heard: ticks of hub and engine, ways and corks come on top.
+/// The time within which a client is told that the ingester is not heard: ticks of hub and engine, ways and corks come
+/// on top.
 const TOLD_MS: u64 = 250;
-/// What is shown as live is at most so old, whatever is lost on the bus.
+/// The greatest age of what is shown as live, whatever is lost on the bus.
 const STALE_MS: u64 = 6_000;
 /// The longest silence of a living gateway, with ticks and corks.
 const SILENCE_MS: u64 = 1_150;
-/// Control and the last bytes of a session that is closed are reserved beside the limits.
+/// The bytes that are reserved beside the limits, for control and the last bytes of a session that is closed.
 const RESERVED_BYTES: usize = 30_000;
 
 impl World {
@@ -30,12 +31,12 @@ impl World {
         }
     }
 
-    /// Promises 2, 3 and 6: sums and maxima.
+    /// Checks promises 2, 3 and 6: sums and maxima.
     fn check_bounds(&self) {
         let limits = &self.tuning.limits;
         for gateway in self.gateways.iter().flatten() {
             assert!(gateway.inbox.waiting() <= self.tuning.inbox.messages_max);
-            assert!(gateway.asks.len() <= ASKS_MAX + 8, "{} requests under way", gateway.asks.len());
+            assert!(gateway.requests.len() <= ASKS_MAX + 8, "{} requests under way", gateway.requests.len());
             for shard in &gateway.shards {
                 let totals = shard.engine.totals();
                 let settled = totals.delivered + totals.conflated + totals.dropped + totals.filtered;
@@ -53,7 +54,7 @@ impl World {
         }
     }
 
-    /// Promise 4: what is broken is not shown as live.
+    /// Checks promise 4: what is broken is not shown as live.
     fn check_liveness(&mut self, client: usize) {
         let now = self.now;
         let Some(session) = &self.clients[client].session else { return };
@@ -103,7 +104,7 @@ impl World {
         }
     }
 
-    /// Everything was mended and is quiet: every client has what the ingester has.
+    /// Checks that every client has what the ingester has, once everything was mended and is quiet.
     pub(crate) async fn check_end(&mut self) {
         for at in 0..self.tuning.instruments {
             for channel in Channel::ALL {
@@ -147,12 +148,12 @@ impl World {
 
     async fn ask_ingester(&self, channel: Channel, at: usize) -> Response {
         let topics = vec![pb::Topic { channel: channel.into(), symbol: symbol(at) }];
-        let ask =
+        let request =
             pb::FeedRequest { request: Some(pb::feed_request::Request::Snapshots(pb::Snapshots { topics })) };
         let epoch = self.market.only_epoch();
         let subject = Subject::request(VENUE, epoch).expect("a venue");
-        let response = fetch(&self.ingester_bus, &subject, ask, Duration::from_secs(1)).await;
-        let response = response.expect("the ingester responses");
+        let response = fetch(&self.ingester_bus, &subject, request, Duration::from_secs(1)).await;
+        let response = response.expect("the ingester responds");
         assert_eq!((response.error.as_str(), response.snapshots[0].error.as_str()), ("", ""));
         Response::read(epoch, &response.snapshots[0])
     }

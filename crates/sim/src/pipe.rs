@@ -15,32 +15,32 @@ pub(crate) struct Pipe {
     pub(crate) key: SessionKey,
     pub(crate) encoding: Encoding,
     pub(crate) window_ms: u16,
-    /// One way, milliseconds.
+    /// The time of one way, in milliseconds.
     pub(crate) latency: u64,
-    /// What both kernels hold together, at most.
+    /// The most bytes that both kernels hold together.
     capacity: usize,
-    /// Most bytes that one write takes.
+    /// The most bytes that one write takes.
     write_max: usize,
-    /// With the time at which they can be read.
+    /// The bytes under way, each part with the time at which it can be read.
     bytes: VecDeque<(u64, Vec<u8>)>,
-    held: usize,
-    /// What the gateway's kernel did not take yet.
+    unread: usize,
+    /// The bytes that the gateway's kernel did not take yet.
     pub(crate) pending: Vec<u8>,
-    /// The side is still there.
+    /// Whether the gateway's side is still there.
     pub(crate) gateway_open: bool,
     pub(crate) client_open: bool,
-    /// The close frame was handed over.
+    /// Whether the close frame was handed over.
     pub(crate) is_closing: bool,
-    /// The client is gone and the gateway does not know.
+    /// Whether the client is gone and the gateway does not know.
     pub(crate) is_cut: bool,
     pub(crate) is_read_scheduled: bool,
-    /// What the client sends arrives in order.
+    /// The time of the last arrival at the gateway: what the client sends arrives in order.
     pub(crate) upward_at: u64,
 }
 
-/// What a connection is like.
+/// The properties of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cable {
+pub(crate) struct Connection {
     /// The delivery window that the client asks for.
     pub(crate) window_ms: u16,
     pub(crate) latency: u64,
@@ -53,9 +53,9 @@ impl Pipe {
         client: usize,
         (gateway, shard, key): (usize, usize, SessionKey),
         encoding: Encoding,
-        cable: Cable,
+        connection: Connection,
     ) -> Self {
-        let Cable { window_ms, latency, capacity, write_max } = cable;
+        let Connection { window_ms, latency, capacity, write_max } = connection;
         Self {
             client,
             gateway,
@@ -67,7 +67,7 @@ impl Pipe {
             capacity,
             write_max,
             bytes: VecDeque::new(),
-            held: 0,
+            unread: 0,
             pending: Vec::new(),
             gateway_open: true,
             client_open: true,
@@ -78,17 +78,17 @@ impl Pipe {
         }
     }
 
-    /// The kernel takes what it has room for.
+    /// Writes bytes; the kernel takes what it has room for, and the count of it is returned.
     pub(crate) fn write(&mut self, bytes: &[u8], now: u64) -> usize {
-        let taken = bytes.len().min(self.capacity - self.held).min(self.write_max);
+        let taken = bytes.len().min(self.capacity - self.unread).min(self.write_max);
         if taken > 0 {
-            self.held += taken;
+            self.unread += taken;
             self.bytes.push_back((now + self.latency, bytes[..taken].to_vec()));
         }
         taken
     }
 
-    /// The kernel takes more of what waits; returns whether it took anything.
+    /// Writes what is pending, as far as the kernel takes it; returns whether it took anything.
     pub(crate) fn write_pending(&mut self, now: u64) -> bool {
         let pending = std::mem::take(&mut self.pending);
         let taken = self.write(&pending, now);
@@ -96,7 +96,7 @@ impl Pipe {
         taken > 0
     }
 
-    /// The client reads at most so many bytes of what has arrived.
+    /// Reads, for the client, at most so many bytes of what has arrived.
     pub(crate) fn read(&mut self, most: usize, now: u64, into: &mut Vec<u8>) -> usize {
         let mut read = 0;
         while read < most
@@ -110,26 +110,26 @@ impl Pipe {
                 self.bytes.pop_front();
             }
         }
-        self.held -= read;
+        self.unread -= read;
         read
     }
 
-    /// When there is something to read.
+    /// Returns when there is something to read.
     pub(crate) fn next_arrival(&self) -> Option<u64> {
         self.bytes.front().map(|(at, _)| *at)
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.held < self.capacity
+        self.unread < self.capacity
     }
 
-    /// It holds nobody up by itself.
+    /// Returns whether it holds nobody up by itself.
     pub(crate) fn is_wide(&self) -> bool {
         self.capacity >= 200_000 && self.write_max == usize::MAX
     }
 
-    /// Bytes that were handed over and not read.
+    /// Returns how many bytes were handed over and not read.
     pub(crate) fn in_flight(&self) -> usize {
-        self.held + self.pending.len()
+        self.unread + self.pending.len()
     }
 }

@@ -1,14 +1,14 @@
 //! The clients' side of the connections: connecting, reading at their pace, going away.
 
-use crate::client::Upward;
-use crate::world::{Happening, World};
+use crate::client::ClientMessage;
+use crate::world::{SimEvent, World};
 
-/// How often a slow reader reads.
+/// The time between two reads of a slow reader.
 const READ_EVERY_MS: u64 = 20;
-/// What a prompt client may wait for a record that its gateway has, beside the way there and back and the cork.
+/// The longest wait of a prompt client for a record that its gateway has, beside the way there and back and the cork.
 const PROMPT_MS: u64 = 100;
 
-/// A client that was slow and is prompt now got what it had missed after so long.
+/// The time after which a client that was slow and is prompt now has got what it had missed.
 const RECOVERED_MS: u64 = 8_000;
 
 impl World {
@@ -16,27 +16,27 @@ impl World {
         if self.clients[client].session.is_some() {
             return;
         }
-        let gateway = self.dice.index(2);
+        let gateway = self.rng.index(2);
         match self.open(client, gateway) {
             Some(pipe) => {
                 self.trace(format_args!("client {client} connects to {gateway}: pipe {pipe}"));
                 self.clients[client].connected(pipe, gateway, self.now);
             }
             None => {
-                let wait = self.dice.range(50, 300);
-                self.after(wait, Happening::Connect { client });
+                let wait = self.rng.range(50, 300);
+                self.after(wait, SimEvent::Connect { client });
             }
         }
     }
 
-    /// The connection is over for the client.
+    /// Ends the connection for the client.
     pub(crate) fn disconnect(&mut self, client: usize, tells_gateway: bool) {
         let Some(session) = &self.clients[client].session else { return };
         let id = session.pipe;
         self.trace(format_args!("client {client} leaves pipe {id}"));
         self.clients[client].disconnected();
-        let wait = self.dice.range(10, 500);
-        self.after(wait, Happening::Connect { client });
+        let wait = self.rng.range(10, 500);
+        self.after(wait, SimEvent::Connect { client });
         let Some(pipe) = self.pipes.get_mut(&id) else { return };
         pipe.client_open = false;
         pipe.is_cut = !tells_gateway;
@@ -44,18 +44,18 @@ impl World {
             self.pipes.remove(&id);
         } else if tells_gateway {
             let latency = pipe.latency;
-            self.after(latency, Happening::Ends { pipe: id });
+            self.after(latency, SimEvent::Ends { pipe: id });
         }
     }
 
-    pub(crate) fn send(&mut self, client: usize, messages: Vec<Upward>) {
+    pub(crate) fn send(&mut self, client: usize, messages: Vec<ClientMessage>) {
         let Some(session) = &self.clients[client].session else { return };
         let id = session.pipe;
         for message in messages {
             let Some(pipe) = self.pipes.get_mut(&id) else { return };
             pipe.upward_at = pipe.upward_at.max(self.now + pipe.latency);
             let at = pipe.upward_at;
-            self.at(at, Happening::Upward { pipe: id, message });
+            self.at(at, SimEvent::ClientMessage { pipe: id, message });
         }
     }
 
@@ -84,10 +84,10 @@ impl World {
         pipe.is_read_scheduled = next.is_some();
         let is_over = next.is_none() && !pipe.gateway_open;
         if let Some(next) = next {
-            self.at(next, Happening::Read { pipe: id });
+            self.at(next, SimEvent::Read { pipe: id });
         }
         if read > 0 && is_waiting {
-            self.after(latency, Happening::Writable { pipe: id });
+            self.after(latency, SimEvent::Writable { pipe: id });
         }
         if read > 0 {
             let mut out = Vec::new();
@@ -103,10 +103,10 @@ impl World {
         }
     }
 
-    /// Promise 3: whatever others do, a client that reads gets what its gateway has.
+    /// Checks promise 3: whatever others do, a client that reads gets what its gateway has.
     fn measure(&mut self, client: usize, id: u64) {
         let (now, cork, write_bytes) = (self.now, self.tuning.cork, self.tuning.limits.write_bytes);
-        // Who was slow before is caught up with at the pace that its window finds.
+        // A client that was slow before is caught up with at the pace that its window finds.
         let was_slow_at = self.clients[client].prompt_since.max(self.clients[client].stalled_until);
         let is_recovered = was_slow_at == 0 || now >= was_slow_at + RECOVERED_MS;
         let is_measured = write_bytes == 64 << 10 && is_recovered && self.is_prompt(client);
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// It has been reading all that comes, on a connection that works.
+    /// Returns whether it has been reading all that comes, on a connection that works.
     pub(crate) fn is_prompt(&self, client: usize) -> bool {
         const LONG_ENOUGH_MS: u64 = 1_000;
         let (own, now) = (&self.clients[client], self.now);

@@ -1,4 +1,4 @@
-//! What the ingesters said, by everything that left them: the measure of all that clients read.
+//! The truth of the ingesters, by everything that left them: it is the measure of all that clients read.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,29 +7,30 @@ use tickwire_wire::{Batch, Body, BookState, Channel, Encoding, Message, Record, 
 
 use crate::{Position, id_of};
 
-/// Number of a symbol in the market, and a channel of it.
+/// The number of a symbol in the market, and a channel of it.
 pub(crate) type Key = (u32, Channel);
 
-/// All records name the instrument by its number in the market. A symbol that ended and was listed anew is numbered from 1
-/// again, under another number at the ingester: so there may be several records of one position.
+/// The records of all ingesters. They name the instrument by its number in the market. A symbol that ended and was
+/// listed anew has sequence numbers from 1 again, under another number at the ingester: so there may be several records
+/// of one position.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    /// By channel and full number. Without books, which are compared as a whole.
+    /// The records by channel and position, without books, which are compared as a whole.
     records: HashMap<(Key, Position), Vec<Record>>,
     books: HashMap<(u32, Position), Vec<BookState>>,
     /// The book as it is now, by epoch and the ingester's number.
     book: HashMap<(u64, u32), BookState>,
-    /// What an ingester had published when; ascending.
+    /// The last sequence numbers that an ingester had published, with when; ascending.
     published: HashMap<(Key, u64), Vec<Published>>,
-    /// Highest number that anybody outside the ingester can know of, by epoch.
-    numbered: HashMap<(Key, u64), u64>,
-    /// What ingesters call their instruments, by epoch.
+    /// The highest sequence number that anybody outside the ingester can know of, by epoch.
+    highest: HashMap<(Key, u64), u64>,
+    /// The numbers that ingesters give their instruments, by epoch.
     names: HashMap<(u64, u32), u32>,
-    /// How often a symbol was listed, by epoch.
+    /// The numbers under which a symbol was listed, by epoch.
     listings: HashMap<(u64, u32), BTreeSet<u32>>,
 }
 
-/// Milliseconds, the ingester's number of the instrument, the last number.
+/// The time in milliseconds, the ingester's number of the instrument, the last sequence number.
 type Published = (u64, u32, u64);
 
 impl Truth {
@@ -39,24 +40,24 @@ impl Truth {
         self.listings.entry((epoch, symbol)).or_default().insert(number);
     }
 
-    /// A message that the bus took from an ingester.
+    /// Takes a message that the bus took from an ingester.
     pub(crate) fn on_data(&mut self, symbol: &str, payload: &[u8], now: u64) {
         let (header, records) = BusHeader::parse(payload).expect("an ingester's message");
         let (epoch, number) = (header.epoch, header.instrument);
         self.name(epoch, number, id_of(symbol));
         let key = (id_of(symbol), header.channel);
         for part in header.split(records) {
-            let (_, last, bytes) = part.expect("records for all numbers");
+            let (_, last, bytes) = part.expect("records for all sequence numbers");
             let message = Batch::new(header.encoding, bytes).next();
             let Some(Ok(Message::Record(record))) = message else { panic!("not a record: {message:?}") };
             assert_eq!(record.instrument, number);
             self.on_record(key, number, (epoch, last), record);
         }
-        self.on_number(key, (epoch, header.last_sequence));
+        self.on_sequence(key, (epoch, header.last_sequence));
         let published = self.published.entry((key, epoch)).or_default();
-        // Also where the symbol was listed anew under another number.
+        // This holds also where the symbol was listed anew under another number.
         let last = published.last();
-        assert!(last.is_none_or(|(_, _, last)| *last < header.last_sequence), "numbers ascend");
+        assert!(last.is_none_or(|(_, _, last)| *last < header.last_sequence), "sequence numbers ascend");
         published.push((now, number, header.last_sequence));
     }
 
@@ -86,27 +87,27 @@ impl Truth {
         for position in &heartbeat.positions {
             assert_eq!(position.epoch, heartbeat.epoch);
             if let Some(symbol) = self.names.get(&(heartbeat.epoch, position.instrument)).copied() {
-                self.on_number((symbol, position.channel()), (heartbeat.epoch, position.sequence));
+                self.on_sequence((symbol, position.channel()), (heartbeat.epoch, position.sequence));
             }
         }
     }
 
-    /// A catalogue may tell what the bus refused before.
+    /// Takes a catalogue, which may tell what the bus refused before.
     pub(crate) fn on_catalogue(&mut self, response: &pb::FeedResponse) {
         for record in read(&response.frame) {
             let Body::Instrument(definition) = &record.body else { panic!("a definition: {record:?}") };
             let symbol = id_of(&definition.symbol);
             self.name(response.epoch, record.instrument, symbol);
             let (key, position) = ((symbol, Channel::Instrument), (response.epoch, record.sequence));
-            self.on_number(key, position);
+            self.on_sequence(key, position);
             self.on_record(key, record.instrument, position, record);
         }
     }
 
-    /// A response may tell what the bus refused before.
+    /// Takes a response, which may tell what the bus refused before.
     pub(crate) fn on_response(&mut self, key: Key, response: &Response) {
         let position = (response.epoch, response.sequence);
-        self.on_number(key, position);
+        self.on_sequence(key, position);
         for record in &response.records {
             self.name(response.epoch, record.instrument, key.0);
             match &record.body {
@@ -124,7 +125,8 @@ impl Truth {
                         known.push(book);
                     }
                 }
-                // What the bus had refused was announced as lost; the state that it led to is known still.
+                // The records that the bus had refused were announced as lost; the state that they led to is known
+                // still.
                 _ => {
                     self.on_record(key, record.instrument, (response.epoch, record.sequence), record.clone())
                 }
@@ -132,9 +134,9 @@ impl Truth {
         }
     }
 
-    fn on_number(&mut self, key: Key, (epoch, number): Position) {
-        let numbered = self.numbered.entry((key, epoch)).or_default();
-        *numbered = number.max(*numbered);
+    fn on_sequence(&mut self, key: Key, (epoch, sequence): Position) {
+        let highest = self.highest.entry((key, epoch)).or_default();
+        *highest = sequence.max(*highest);
     }
 
     pub(crate) fn records(&self, key: Key, position: Position) -> &[Record] {
@@ -147,12 +149,13 @@ impl Truth {
         books.unwrap_or_else(|| panic!("there was no book of {symbol} at {position:?}"))
     }
 
-    /// Highest number that exists.
-    pub(crate) fn numbered(&self, key: Key, epoch: u64) -> u64 {
-        self.numbered.get(&(key, epoch)).copied().unwrap_or_default()
+    /// Returns the highest sequence number that exists.
+    pub(crate) fn highest_sequence(&self, key: Key, epoch: u64) -> u64 {
+        self.highest.get(&(key, epoch)).copied().unwrap_or_default()
     }
 
-    /// What was published up to a time, in milliseconds. `None` where it cannot be said: nothing, or the symbol was listed anew.
+    /// Returns what was published up to a time, in milliseconds; `None` where it cannot be said: nothing was, or the
+    /// symbol was listed anew.
     pub(crate) fn published_at(&self, key: Key, epoch: u64, at: u64) -> Option<u64> {
         if self.listings.get(&(epoch, key.0))?.len() > 1 {
             return None;
@@ -181,7 +184,7 @@ fn read(frame: &[u8]) -> Vec<Record> {
     let records = Batch::new(Encoding::Proto, frame).filter_map(|message| match message {
         Ok(Message::Record(record)) => Some(record),
         Ok(_) => None,
-        Err(error) => panic!("an response that cannot be read: {error}"),
+        Err(error) => panic!("a response that cannot be read: {error}"),
     });
     records.collect()
 }

@@ -1,14 +1,14 @@
-//! What a seed chooses before anything happens: limits, speeds, and which faults there are at all.
+//! The choices of a seed before anything happens: limits, speeds, and which faults there are at all.
 
 use tickwire_bus::InboxLimits;
 use tickwire_wire::Encoding;
 
-use crate::dice::Dice;
-use crate::pipe::Cable;
+use crate::pipe::Connection;
+use crate::rng::SeededRng;
 use tickwire_core::engine::EngineLimits;
 use tickwire_gateway::GatewayConfig;
 
-/// Kinds of faults. A seed has some of them: a bug that needs a few of one kind is drowned by all kinds at once.
+/// The kinds of faults. A seed has some of them: a bug that needs a few of one kind is drowned by all kinds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     IngesterRestart,
@@ -72,7 +72,7 @@ const FAULTS: [Fault; 26] = [
 ];
 
 impl Fault {
-    /// Whether records may be lost between ingester and gateways because of it.
+    /// Returns whether records may be lost between ingester and gateways because of it.
     fn loses(self) -> bool {
         matches!(
             self,
@@ -98,63 +98,63 @@ pub(crate) struct Tuning {
     pub(crate) clients: Vec<Encoding>,
     pub(crate) instruments: usize,
     pub(crate) faults: Vec<Fault>,
-    /// Milliseconds between two faults, on average.
+    /// The milliseconds between two faults, on average.
     pub(crate) fault_every: u64,
-    /// Milliseconds between two turns of the market, at most.
+    /// The milliseconds between two turns of the market, at most.
     pub(crate) market_every: u64,
     pub(crate) chaos_ms: u64,
-    /// Longest wait between two rounds of writing, in milliseconds.
+    /// The longest wait between two rounds of writing, in milliseconds.
     pub(crate) cork: u64,
 }
 
 impl Tuning {
-    pub(crate) fn new(dice: &mut Dice) -> Self {
+    pub(crate) fn new(rng: &mut SeededRng) -> Self {
         let mut limits = GatewayConfig::default().limits.engine;
-        limits.linger_ns = dice.pick(&[0, 500, 5_000]) * crate::MS;
-        limits.ping_after_ns = dice.pick(&[1_000, 2_000, 15_000]) * crate::MS;
-        limits.no_progress_ns = dice.pick(&[2_000, 5_000, 30_000]) * crate::MS;
-        limits.subscribe_timeout_ns = dice.pick(&[500, 3_000]) * crate::MS;
-        if dice.percent(50) {
-            limits.shed_bytes = dice.pick(&[500, 2_000, 20_000]);
+        limits.linger_ns = rng.pick(&[0, 500, 5_000]) * crate::MS;
+        limits.ping_after_ns = rng.pick(&[1_000, 2_000, 15_000]) * crate::MS;
+        limits.no_progress_ns = rng.pick(&[2_000, 5_000, 30_000]) * crate::MS;
+        limits.subscribe_timeout_ns = rng.pick(&[500, 3_000]) * crate::MS;
+        if rng.percent(50) {
+            limits.shed_bytes = rng.pick(&[500, 2_000, 20_000]);
             limits.shed_end_bytes = limits.shed_bytes / 2;
             limits.close_bytes = limits.shed_bytes * 4 + 20_000;
-            limits.write_bytes = dice.pick(&[64, 1_000, 64 << 10]);
-            limits.log_records_per_topic = dice.pick(&[3, 20, 4096]);
+            limits.write_bytes = rng.pick(&[64, 1_000, 64 << 10]);
+            limits.log_records_per_topic = rng.pick(&[3, 20, 4096]);
         }
-        let mut faults: Vec<_> = FAULTS.into_iter().filter(|_| dice.percent(30)).collect();
-        if dice.percent(10) {
+        let mut faults: Vec<_> = FAULTS.into_iter().filter(|_| rng.percent(30)).collect();
+        if rng.percent(10) {
             faults.retain(|fault| !fault.loses());
         }
-        let messages_max = dice.pick(&[20, 200, 65_536]);
+        let messages_max = rng.pick(&[20, 200, 65_536]);
         // While the hub gathers, a small inbox overflows.
         let messages_max = if faults.iter().any(|fault| fault.loses()) { messages_max } else { 65_536 };
         Self {
             limits,
             inbox: InboxLimits { messages_max, ..InboxLimits::default() },
-            shards: [dice.pick(&[1, 2]), dice.pick(&[1, 2])],
-            clients: (0..dice.range(2, 5)).map(|_| dice.pick(&Encoding::ALL)).collect(),
-            instruments: dice.range(1, 3) as usize,
+            shards: [rng.pick(&[1, 2]), rng.pick(&[1, 2])],
+            clients: (0..rng.range(2, 5)).map(|_| rng.pick(&Encoding::ALL)).collect(),
+            instruments: rng.range(1, 3) as usize,
             faults,
-            fault_every: dice.pick(&[60, 150, 400]),
-            market_every: dice.pick(&[10, 30, 100]),
-            chaos_ms: dice.range(2_000, 8_000),
-            cork: dice.pick(&[1, 5, 16]),
+            fault_every: rng.pick(&[60, 150, 400]),
+            market_every: rng.pick(&[10, 30, 100]),
+            chaos_ms: rng.range(2_000, 8_000),
+            cork: rng.pick(&[1, 5, 16]),
         }
     }
 
-    /// Without these nothing is lost on the bus, and nothing may be called so.
+    /// Returns whether nothing is lost on the bus, so that nothing may be called so.
     pub(crate) fn is_lossless(&self) -> bool {
         !self.faults.iter().any(|fault| fault.loses())
     }
 }
 
-impl Cable {
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+impl Connection {
+    pub(crate) fn draw(rng: &mut SeededRng) -> Self {
         Self {
-            window_ms: if dice.percent(80) { 0 } else { dice.pick(&[16, 250]) },
-            latency: dice.pick(&[0, 1, 10, 40]),
-            capacity: dice.pick(&[2_000, 16_000, 200_000]),
-            write_max: dice.pick(&[100, 3_000, usize::MAX]),
+            window_ms: if rng.percent(80) { 0 } else { rng.pick(&[16, 250]) },
+            latency: rng.pick(&[0, 1, 10, 40]),
+            capacity: rng.pick(&[2_000, 16_000, 200_000]),
+            write_max: rng.pick(&[100, 3_000, usize::MAX]),
         }
     }
 }

@@ -15,29 +15,29 @@ pub(crate) struct View {
     pub(crate) key: Key,
     pub(crate) symbol: usize,
     granted: Position,
-    /// Sequence, and the last number that was delivered, announced or passed over.
+    /// The epoch, and the last sequence number that was delivered, announced or passed over.
     pub(crate) at: Position,
-    /// Where gaps of the cause `resume` lead, from where the client left off.
+    /// The position to which gaps of the cause `resume` lead, from where the client left off.
     resumed: Option<Position>,
     pub(crate) max_rate: f64,
     delivered: u64,
-    /// Superseded, or held back by the rate.
+    /// The number of records that were superseded, or held back by the rate.
     skipped: u64,
     dropped: u64,
     pub(crate) book: BookState,
     /// The newest record, by conflation key.
     pub(crate) newest: BTreeMap<u64, Position>,
     records: u64,
-    /// Nothing was lost since the last record: what is shown is current, if the feed is live.
+    /// Whether nothing was lost since the last record, so that what is shown is current, if the feed is live.
     pub(crate) is_current: bool,
-    /// An unsubscribe is under way.
+    /// Whether an unsubscribe is under way.
     pub(crate) is_leaving: bool,
-    /// It was told that its instrument ended: the account follows.
+    /// Whether it was told that its instrument ended: the account follows.
     pub(crate) has_ended: bool,
     pub(crate) lost_on_bus: u64,
-    /// When it was granted, by the client's time.
+    /// The time at which it was granted, by the client's time.
     pub(crate) since: u64,
-    /// When its rate was set: what was held back until then comes late.
+    /// The time at which its rate was set: what was held back until then comes late.
     pub(crate) rated: u64,
 }
 
@@ -66,7 +66,7 @@ impl View {
         }
     }
 
-    /// What the client says after a reconnect.
+    /// Returns the position that the client says after a reconnect.
     pub(crate) fn position(&self) -> Position {
         match self.resumed {
             Some(resumed) if !self.is_caught_up() => resumed,
@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// The gap between where the client left off and the grant was announced.
+    /// Returns whether the gap between where the client left off and the grant was announced.
     fn is_caught_up(&self) -> bool {
         self.resumed.is_none_or(|at| at.0 == self.granted.0 && at.1 >= self.granted.1)
     }
@@ -141,9 +141,9 @@ impl View {
         if gap.cause() == GapCause::Bus {
             self.lost_on_bus += 1;
         }
-        let numbered = truth.numbered(self.key, self.at.0);
-        assert!(self.at.1 <= numbered, "{:?}: {gap:?}, and such numbers never were", self.key);
-        // What is shown of it may be old: the newest is said once more.
+        let highest = truth.highest_sequence(self.key, self.at.0);
+        assert!(self.at.1 <= highest, "{:?}: {gap:?}, and such sequence numbers never were", self.key);
+        // The state that is shown of it may be old: the newest is said once more.
         self.newest.clear();
         self.book.reset();
         self.is_current = is_lossless;
@@ -193,7 +193,8 @@ impl View {
         self.deliver(record.sequence);
     }
 
-    /// An instrument that was listed anew is numbered from 1 again: it is one of those that had the number.
+    /// Compares a record with what was published. An instrument that was listed anew has sequence numbers from 1 again:
+    /// the record is one of those that had the sequence number.
     fn compare(&self, record: &Record, published: &[Record], encoding: Encoding) {
         let is_it = |published: &Record| match encoding {
             Encoding::Json => *record == through_json(published),
@@ -202,7 +203,7 @@ impl View {
         assert!(published.iter().any(is_it), "{:?}: {record:?} is none of {published:?}", self.key);
     }
 
-    /// The gateway's account equals the client's.
+    /// Checks that the gateway's account equals the client's.
     pub(crate) fn check_account(&self, entry: &LedgerEntry) {
         let LedgerEntry { published, delivered, conflated, dropped, filtered, .. } = *entry;
         assert_eq!(published, delivered + conflated + dropped + filtered, "{entry:?}");
@@ -215,7 +216,7 @@ impl View {
     }
 }
 
-/// The record as it reads in the JSON encoding, which writes the instrument's name into its definition.
+/// Returns the record as it reads in the JSON encoding, which writes the instrument's name into its definition.
 fn through_json(published: &Record) -> Record {
     let symbol = match &published.body {
         Body::Instrument(definition) => format!("{VENUE}:{}", definition.symbol),

@@ -14,19 +14,19 @@ use tickwire_wire::{Channel, Encoding, pb};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
-use crate::client::{Client, Upward, Want};
-use crate::dice::Dice;
+use crate::client::{Client, ClientMessage, Want};
 use crate::gateway::Gateway;
 use crate::market::Market;
 use crate::pipe::Pipe;
+use crate::rng::SeededRng;
 use crate::truth::{Key, Response, Truth};
 use crate::tuning::{Fault, Tuning};
 use crate::{MS, START_NS, TRACE, VENUE};
 
 use tickwire_core::vocabulary::{Event, TopicInterest};
 
-/// What will happen.
-pub(crate) enum Happening {
+/// A simulated event: what will happen.
+pub(crate) enum SimEvent {
     Market,
     IngesterUp,
     IngesterBus {
@@ -40,10 +40,10 @@ pub(crate) enum Happening {
         payload: Bytes,
     },
     /// A request reaches the ingester.
-    Asked {
+    Request {
         gateway: usize,
         life: u64,
-        ask: u64,
+        request_id: u64,
         subject: Subject,
         payload: Bytes,
         keys: Vec<Key>,
@@ -51,7 +51,7 @@ pub(crate) enum Happening {
     Response {
         gateway: usize,
         life: u64,
-        ask: u64,
+        request_id: u64,
         response: Result<pb::FeedResponse, String>,
     },
     HubTick {
@@ -95,9 +95,9 @@ pub(crate) enum Happening {
     Writable {
         pipe: u64,
     },
-    Upward {
+    ClientMessage {
         pipe: u64,
-        message: Upward,
+        message: ClientMessage,
     },
     Read {
         pipe: u64,
@@ -119,23 +119,23 @@ pub(crate) enum Happening {
     Quiet,
 }
 
-/// What the network between the ingester and a gateway is like.
+/// The properties of the network between the ingester and a gateway.
 #[derive(Debug, Default)]
-pub(crate) struct Road {
+pub(crate) struct BusLink {
     pub(crate) lag: u64,
     pub(crate) partitioned_until: u64,
     pub(crate) down_until: u64,
-    /// In percent.
+    /// The share of messages that are lost, in percent.
     pub(crate) loss: u64,
     pub(crate) response_loss: u64,
-    /// Messages stay in order.
+    /// The time of the last arrival: messages stay in order.
     arrives_at: u64,
 }
 
 type IngesterResponse = (usize, u64, u64, Vec<Key>, Result<pb::FeedResponse, String>);
 
 pub(crate) struct World {
-    pub(crate) dice: Dice,
+    pub(crate) rng: SeededRng,
     pub(crate) tuning: Tuning,
     pub(crate) truth: Truth,
     pub(crate) market: Market,
@@ -143,11 +143,11 @@ pub(crate) struct World {
     pub(crate) ingester_bus_down_until: u64,
     tap: (Interest, Inbox),
     pub(crate) gateways: [Option<Gateway>; 2],
-    pub(crate) roads: [Road; 2],
+    pub(crate) links: [BusLink; 2],
     pub(crate) clients: Vec<Client>,
     pub(crate) pipes: BTreeMap<u64, Pipe>,
-    queue: BTreeMap<(u64, u64), Happening>,
-    /// Milliseconds since the start.
+    queue: BTreeMap<(u64, u64), SimEvent>,
+    /// The milliseconds since the start.
     pub(crate) now: u64,
     started: Instant,
     order: u64,
@@ -156,25 +156,26 @@ pub(crate) struct World {
     pub(crate) is_healed: bool,
     is_quiet: bool,
     is_traced: bool,
-    /// Of everything that happened: two runs of a seed are the same run.
+    /// A digest of everything that happened: two runs of a seed are the same run.
     pub(crate) digest: u64,
     pub(crate) steps: u64,
     pub(crate) prompt_records: u64,
     pub(crate) stale_checks: u64,
 }
 
-/// After the faults: how long the market goes on, and how long everything has to settle then.
+/// The time for which the market goes on after the faults.
 const RECOVERY_MS: u64 = 4_000;
+/// The time that everything has to settle after that.
 const SETTLE_MS: u64 = 12_000;
-const ASK_TIMEOUT_MS: u64 = 2_000;
+const REQUEST_TIMEOUT_MS: u64 = 2_000;
 const TICK_MS: u64 = 50;
-/// Instruments whose definitions take more than one small message.
+/// The number of instruments whose definitions take more than one small message.
 const BYSTANDERS: usize = 160;
 
 impl World {
     pub(crate) fn new(seed: u64, is_traced: bool) -> Self {
-        let mut dice = Dice::new(seed);
-        let tuning = Tuning::new(&mut dice);
+        let mut rng = SeededRng::new(seed);
+        let tuning = Tuning::new(&mut rng);
         // One bus in four takes small messages only, and its venue lists more than one of them holds.
         let is_narrow = seed % 4 == 3;
         let payload_bytes_max =
@@ -199,7 +200,7 @@ impl World {
             client.may_end = may_end;
         }
         let mut world = Self {
-            dice,
+            rng,
             tuning,
             truth: Truth::default(),
             market,
@@ -207,7 +208,7 @@ impl World {
             ingester_bus_down_until: 0,
             tap,
             gateways: [None, None],
-            roads: [Road::default(), Road::default()],
+            links: [BusLink::default(), BusLink::default()],
             clients,
             pipes: BTreeMap::new(),
             queue: BTreeMap::new(),
@@ -230,26 +231,26 @@ impl World {
     }
 
     fn plan(&mut self) {
-        let (first_gateway, chaos) = (self.dice.below(300), self.tuning.chaos_ms);
-        self.after(self.now, Happening::IngesterUp);
-        self.after(first_gateway, Happening::GatewayUp { gateway: 0 });
-        self.after(300 - first_gateway, Happening::GatewayUp { gateway: 1 });
+        let (first_gateway, chaos) = (self.rng.below(300), self.tuning.chaos_ms);
+        self.after(self.now, SimEvent::IngesterUp);
+        self.after(first_gateway, SimEvent::GatewayUp { gateway: 0 });
+        self.after(300 - first_gateway, SimEvent::GatewayUp { gateway: 1 });
         for client in 0..self.clients.len() {
             let own = &mut self.clients[client];
-            own.sends_receipts = self.dice.percent(30);
-            own.is_silent = self.dice.percent(10);
-            let wait = self.dice.below(2_000);
-            self.after(wait, Happening::Connect { client });
-            self.after(wait + 500, Happening::Housekeeping { client });
-            for _ in 0..self.dice.range(3, 8) {
+            own.sends_receipts = self.rng.percent(30);
+            own.is_silent = self.rng.percent(10);
+            let wait = self.rng.below(2_000);
+            self.after(wait, SimEvent::Connect { client });
+            self.after(wait + 500, SimEvent::Housekeeping { client });
+            for _ in 0..self.rng.range(3, 8) {
                 self.want_something(client);
             }
         }
-        self.after(500, Happening::Market);
-        self.after(1_500, Happening::Chaos);
-        self.after(0, Happening::Check);
-        self.after(1_500 + chaos, Happening::Heal);
-        self.after(1_500 + chaos + RECOVERY_MS, Happening::Quiet);
+        self.after(500, SimEvent::Market);
+        self.after(1_500, SimEvent::Chaos);
+        self.after(0, SimEvent::Check);
+        self.after(1_500 + chaos, SimEvent::Heal);
+        self.after(1_500 + chaos + RECOVERY_MS, SimEvent::Quiet);
     }
 
     pub(crate) fn want_something(&mut self, client: usize) {
@@ -265,9 +266,9 @@ impl World {
             Channel::Status,
             Channel::Instrument,
         ];
-        let want: Want = (self.dice.pick(&BUSY), self.dice.index(self.tuning.instruments));
-        let has_rate = !want.0.is_lossless() && self.dice.percent(20);
-        let rate = if has_rate { self.dice.pick(&[2.0, 10.0]) } else { 0.0 };
+        let want: Want = (self.rng.pick(&BUSY), self.rng.index(self.tuning.instruments));
+        let has_rate = !want.0.is_lossless() && self.rng.percent(20);
+        let rate = if has_rate { self.rng.pick(&[2.0, 10.0]) } else { 0.0 };
         self.clients[client].wanted.insert(want, rate);
     }
 
@@ -286,17 +287,17 @@ impl World {
         }
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the time in nanoseconds since the epoch.
     pub(crate) fn nanos(&self) -> u64 {
         START_NS + self.now * MS
     }
 
-    pub(crate) fn at(&mut self, at: u64, what: Happening) {
+    pub(crate) fn at(&mut self, at: u64, what: SimEvent) {
         self.order += 1;
         self.queue.insert((at.max(self.now), self.order), what);
     }
 
-    pub(crate) fn after(&mut self, wait: u64, what: Happening) {
+    pub(crate) fn after(&mut self, wait: u64, what: SimEvent) {
         self.at(self.now + wait, what);
     }
 
@@ -329,7 +330,7 @@ impl World {
                     () = tokio::time::sleep_until(from + Duration::from_millis(at)) => break,
                 }
             }
-            // Responses and messages may have put something earlier into the queue.
+            // The responses and messages may have put something earlier into the queue.
             let Some(((at, _), what)) = self.queue.pop_first() else { break };
             self.now = at;
             self.steps += 1;
@@ -343,25 +344,25 @@ impl World {
         self.digest = (self.digest ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn happen(&mut self, what: SimEvent) {
         match what {
-            Happening::Market => {
+            SimEvent::Market => {
                 if self.is_quiet {
                     return;
                 }
                 if self.market.is_up() {
                     self.market.step(self.nanos());
                 }
-                let wait = self.dice.range(1, self.tuning.market_every);
-                self.after(wait, Happening::Market);
+                let wait = self.rng.range(1, self.tuning.market_every);
+                self.after(wait, SimEvent::Market);
             }
-            Happening::IngesterUp => {
+            SimEvent::IngesterUp => {
                 if !self.market.is_up() {
                     self.trace(format_args!("an ingester starts"));
                     self.market.start(self.nanos());
                 }
             }
-            Happening::IngesterBus { is_up } => {
+            SimEvent::IngesterBus { is_up } => {
                 if is_up && self.now >= self.ingester_bus_down_until {
                     self.trace(format_args!("the ingester's bus is up"));
                     self.ingester_bus.set_down(false);
@@ -369,56 +370,56 @@ impl World {
                     self.ingester_bus.set_down(true);
                 }
             }
-            Happening::Arrive { gateway, life, subject, payload } => {
+            SimEvent::Arrive { gateway, life, subject, payload } => {
                 self.on_arrival(gateway, life, &subject, payload);
             }
-            Happening::Asked { gateway, life, ask, subject, payload, keys } => {
-                self.on_asked((gateway, life, ask), subject, &payload, keys);
+            SimEvent::Request { gateway, life, request_id, subject, payload, keys } => {
+                self.on_request((gateway, life, request_id), subject, &payload, keys);
             }
-            Happening::Response { gateway, life, ask, response } => {
-                self.on_answered(gateway, life, ask, response);
+            SimEvent::Response { gateway, life, request_id, response } => {
+                self.on_response(gateway, life, request_id, response);
             }
-            Happening::HubTick { gateway, life } => {
+            SimEvent::HubTick { gateway, life } => {
                 if self.gateway(gateway, life).is_some() {
                     self.tick_gateway(gateway);
-                    self.after(TICK_MS, Happening::HubTick { gateway, life });
+                    self.after(TICK_MS, SimEvent::HubTick { gateway, life });
                 }
             }
-            Happening::HubWake { gateway, life } => self.on_hub_wake(gateway, life),
-            Happening::GatewayUp { gateway } => self.start_gateway(gateway),
-            Happening::BusUp { gateway, life } => self.on_bus_up(gateway, life),
-            Happening::ToShard { gateway, life, shard, events } => {
+            SimEvent::HubWake { gateway, life } => self.on_hub_wake(gateway, life),
+            SimEvent::GatewayUp { gateway } => self.start_gateway(gateway),
+            SimEvent::BusUp { gateway, life } => self.on_bus_up(gateway, life),
+            SimEvent::ToShard { gateway, life, shard, events } => {
                 self.on_events(gateway, life, shard, events);
             }
-            Happening::ToHub { gateway, life, shard, interests } => {
+            SimEvent::ToHub { gateway, life, shard, interests } => {
                 self.on_interests(gateway, life, shard, interests)
             }
-            Happening::Write { gateway, life, shard } => self.on_write(gateway, life, shard),
-            Happening::Timer { gateway, life, shard } => self.on_timer(gateway, life, shard),
-            Happening::Writable { pipe } => self.on_writable(pipe),
-            Happening::Upward { pipe, message } => self.on_upward(pipe, message),
-            Happening::Read { pipe } => self.on_read(pipe),
-            Happening::Ends { pipe } => self.end_at_gateway(pipe),
-            Happening::Connect { client } => self.connect(client),
-            Happening::Housekeeping { client } => {
+            SimEvent::Write { gateway, life, shard } => self.on_write(gateway, life, shard),
+            SimEvent::Timer { gateway, life, shard } => self.on_timer(gateway, life, shard),
+            SimEvent::Writable { pipe } => self.on_writable(pipe),
+            SimEvent::ClientMessage { pipe, message } => self.on_client_message(pipe, message),
+            SimEvent::Read { pipe } => self.on_read(pipe),
+            SimEvent::Ends { pipe } => self.end_at_gateway(pipe),
+            SimEvent::Connect { client } => self.connect(client),
+            SimEvent::Housekeeping { client } => {
                 self.housekeep(client);
-                self.after(100, Happening::Housekeeping { client });
+                self.after(100, SimEvent::Housekeeping { client });
             }
-            Happening::Chaos => self.chaos(),
-            Happening::FaultEnds(fault, at) => self.end_fault(fault, at),
-            Happening::Check => {
+            SimEvent::Chaos => self.chaos(),
+            SimEvent::FaultEnds(fault, at) => self.end_fault(fault, at),
+            SimEvent::Check => {
                 self.check();
-                self.after(TICK_MS, Happening::Check);
+                self.after(TICK_MS, SimEvent::Check);
             }
-            Happening::Heal => self.heal(),
-            Happening::Quiet => {
+            SimEvent::Heal => self.heal(),
+            SimEvent::Quiet => {
                 self.trace(format_args!("the market is quiet"));
                 self.is_quiet = true;
             }
         }
     }
 
-    /// Everything that the bus takes from the ingester goes on its way to the gateways.
+    /// Sends everything that the bus takes from the ingester on its way to the gateways.
     fn on_tap(&mut self, event: BusEvent) {
         let BusEvent::Message { token, subject, payload } = event else { return };
         let subject = subject.expect("the tap's subjects are wildcards");
@@ -433,26 +434,26 @@ impl World {
         }
         self.digest(payload.len() as u64 ^ self.now << 20);
         for gateway in 0..2 {
-            let road = &mut self.roads[gateway];
-            let is_lost = self.now < road.partitioned_until || self.dice.percent(road.loss);
+            let link = &mut self.links[gateway];
+            let is_lost = self.now < link.partitioned_until || self.rng.percent(link.loss);
             if is_lost {
                 self.trace(format_args!("lost on the way to {gateway}: {subject}"));
                 continue;
             }
-            let road = &mut self.roads[gateway];
-            road.arrives_at = road.arrives_at.max(self.now + self.dice.below(road.lag + 1));
-            let at = road.arrives_at;
+            let link = &mut self.links[gateway];
+            link.arrives_at = link.arrives_at.max(self.now + self.rng.below(link.lag + 1));
+            let at = link.arrives_at;
             if let Some(life) = self.gateways[gateway].as_ref().map(|gateway| gateway.life) {
                 let (subject, payload) = (subject.clone(), payload.clone());
-                self.at(at, Happening::Arrive { gateway, life, subject, payload });
+                self.at(at, SimEvent::Arrive { gateway, life, subject, payload });
             }
         }
     }
 
-    /// A request reached the ingester's side: the real one responds, or nobody does.
-    fn on_asked(
+    /// Takes a request that reached the ingester's side: the real one responds, or nobody does.
+    fn on_request(
         &mut self,
-        (gateway, life, ask): (usize, u64, u64),
+        (gateway, life, request_id): (usize, u64, u64),
         subject: Subject,
         payload: &[u8],
         keys: Vec<Key>,
@@ -460,13 +461,13 @@ impl World {
         let (bus, responses) = (self.ingester_bus.clone(), self.responses.0.clone());
         let request = pb::FeedRequest::decode(payload).expect("a request");
         tokio::spawn(async move {
-            let timeout = Duration::from_millis(ASK_TIMEOUT_MS);
+            let timeout = Duration::from_millis(REQUEST_TIMEOUT_MS);
             let response = fetch(&bus, &subject, request, timeout).await;
-            let _ = responses.send((gateway, life, ask, keys, response)).await;
+            let _ = responses.send((gateway, life, request_id, keys, response)).await;
         });
     }
 
-    fn on_ingester_response(&mut self, (gateway, life, ask, keys, response): IngesterResponse) {
+    fn on_ingester_response(&mut self, (gateway, life, request_id, keys, response): IngesterResponse) {
         if let Ok(response) = &response
             && response.error.is_empty()
         {
@@ -479,25 +480,25 @@ impl World {
                 }
             }
         }
-        let road = &self.roads[gateway];
-        if self.now < road.partitioned_until || self.dice.percent(road.response_loss) {
+        let link = &self.links[gateway];
+        if self.now < link.partitioned_until || self.rng.percent(link.response_loss) {
             // Its time-out is scheduled already.
             return;
         }
-        let wait = self.dice.below(self.roads[gateway].lag + 1);
-        self.after(wait, Happening::Response { gateway, life, ask, response });
+        let wait = self.rng.below(self.links[gateway].lag + 1);
+        self.after(wait, SimEvent::Response { gateway, life, request_id, response });
     }
 
-    /// The gateway, if it is still the same one.
+    /// Returns the gateway, if it is still the same one.
     pub(crate) fn gateway(&mut self, at: usize, life: u64) -> Option<&mut Gateway> {
         self.gateways[at].as_mut().filter(|gateway| gateway.life == life)
     }
 
-    pub(crate) fn ask(
+    pub(crate) fn send_request(
         &mut self,
         gateway: usize,
         life: u64,
-        ask: u64,
+        request_id: u64,
         subject: Subject,
         request: &pb::FeedRequest,
     ) {
@@ -507,13 +508,13 @@ impl World {
             _ => Vec::new(),
         };
         let payload = request.encode_to_vec().into();
-        let road = &self.roads[gateway];
-        let (lag, is_lost) = (road.lag, self.now < road.partitioned_until);
+        let link = &self.links[gateway];
+        let (lag, is_lost) = (link.lag, self.now < link.partitioned_until);
         if !is_lost {
-            let wait = self.dice.below(lag + 1);
-            self.after(wait, Happening::Asked { gateway, life, ask, subject, payload, keys });
+            let wait = self.rng.below(lag + 1);
+            self.after(wait, SimEvent::Request { gateway, life, request_id, subject, payload, keys });
         }
         let response = Err("no response in time".to_owned());
-        self.after(ASK_TIMEOUT_MS, Happening::Response { gateway, life, ask, response });
+        self.after(REQUEST_TIMEOUT_MS, SimEvent::Response { gateway, life, request_id, response });
     }
 }

@@ -1,4 +1,4 @@
-//! What one session saw: ages, numbers, and whether the gateway's ledger agrees.
+//! The account of one session: ages, sequence numbers, and whether the gateway's ledger agrees.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, Ledger, LedgerEntry, Me
 
 use crate::Shown;
 
-/// Nanoseconds since the Unix epoch.
+/// Returns the time in nanoseconds since the Unix epoch.
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }
@@ -16,57 +16,57 @@ pub fn unix_now() -> u64 {
 /// One WebSocket message with data, as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageSeen {
-    /// When the gateway handed it to its socket; nanoseconds since the Unix epoch.
+    /// The time at which the gateway handed it to its socket; nanoseconds since the Unix epoch.
     pub sent: u64,
-    /// When its last byte was read.
+    /// The time at which its last byte was read.
     pub read: u64,
-    /// Of its payload.
+    /// The bytes of its payload.
     pub bytes: usize,
-    /// Event time of its oldest live record; none where it holds states and responses only.
+    /// The event time of its oldest live record; none where it holds states and responses only.
     pub oldest: Option<u64>,
 }
 
-/// Numbers of one subscription.
+/// The sequence numbers of one subscription.
 #[derive(Debug, Default)]
-struct Numbers {
+struct SequenceCounts {
     granted: u64,
     last: u64,
     delivered: u64,
     dropped: u64,
 }
 
-/// What a session saw. All channels but `book` are checked by number.
+/// The account of what a session saw. All channels but `book` are checked by sequence number.
 #[derive(Debug)]
 pub struct Account {
-    /// Nanoseconds between a live record's event time and the moment at which its message was read as a whole.
+    /// The nanoseconds between a live record's event time and the moment at which its message was read as a whole.
     pub ages: Histogram<u64>,
-    /// Of everything, frame heads and control frames included.
+    /// The bytes of everything, frame heads and control frames included.
     pub bytes: u64,
-    /// Live records.
+    /// The live records.
     pub records: u64,
-    /// WebSocket messages.
+    /// The WebSocket messages.
     pub messages: u64,
-    /// Of the largest message.
+    /// The bytes of the largest message.
     pub message_bytes_max: usize,
-    /// Pings that came.
+    /// The pings that came.
     pub pings: u64,
-    /// `conflating` notices.
+    /// The `conflating` notices.
     pub conflating_notices: u64,
-    /// Numbers that were announced as lost.
+    /// The sequence numbers that were announced as lost.
     pub announced: u64,
-    /// What broke the rules of the protocol: numbers, sums, refusals.
+    /// The violations of the protocol: in sequence numbers, sums, refusals.
     pub violations: Vec<String>,
-    /// Code and text of the gateway's close frame.
+    /// The code and text of the gateway's close frame.
     pub closed: Option<(u16, String)>,
     /// The newest ledger.
     pub ledger: Option<Ledger>,
     /// Every message, where this is wanted.
     pub log: Option<Vec<MessageSeen>>,
-    /// What is shown at each moment, where this is wanted.
+    /// The values that are shown at each moment, where this is wanted.
     pub shown: Option<Shown>,
-    /// Symbols that were granted.
+    /// The number of symbols that were granted.
     pub granted: usize,
-    numbers: HashMap<(u32, Channel), Numbers>,
+    sequences: HashMap<(u32, Channel), SequenceCounts>,
 }
 
 impl Default for Account {
@@ -86,25 +86,25 @@ impl Default for Account {
             log: None,
             shown: None,
             granted: 0,
-            numbers: HashMap::new(),
+            sequences: HashMap::new(),
         }
     }
 }
 
 fn empty() -> Histogram<u64> {
-    // One microsecond to a quarter of an hour, to a percent or better.
+    // The bounds are one microsecond to a quarter of an hour, to a percent or better.
     let mut ages = Histogram::new_with_bounds(1_000, 1_000_000_000_000, 2).expect("good bounds");
     ages.auto(false);
     ages
 }
 
 impl Account {
-    /// The ages since it was last asked; they are counted anew from here on.
+    /// Takes the ages since the last call; they are counted anew from here on.
     pub fn take_ages(&mut self) -> Histogram<u64> {
         std::mem::replace(&mut self.ages, empty())
     }
 
-    /// One WebSocket message, read as a whole just now.
+    /// Takes one WebSocket message, read as a whole just now.
     pub(crate) fn message(&mut self, bytes: &[u8]) {
         let read = unix_now();
         let (mut sent, mut oldest) = (0, None);
@@ -126,12 +126,12 @@ impl Account {
                 Ok(Message::Subscribed(response)) => {
                     self.granted += response.granted.len();
                     for granted in response.granted {
-                        let numbers = Numbers {
+                        let sequences = SequenceCounts {
                             granted: granted.sequence,
                             last: granted.sequence,
-                            ..Numbers::default()
+                            ..SequenceCounts::default()
                         };
-                        self.numbers.insert((granted.instrument, granted.channel()), numbers);
+                        self.sequences.insert((granted.instrument, granted.channel()), sequences);
                     }
                     self.violations.extend(response.refused.iter().map(|refused| format!("{refused:?}")));
                 }
@@ -149,52 +149,52 @@ impl Account {
         }
     }
 
-    /// Returns whether it is news, and not what was known at the grant.
+    /// Takes a record. Returns whether it is news, and not what was known at the grant.
     fn record(&mut self, record: &Record) -> bool {
         let channel = record.channel();
-        let Some(numbers) = self.numbers.get_mut(&(record.instrument, channel)) else {
+        let Some(sequences) = self.sequences.get_mut(&(record.instrument, channel)) else {
             self.violations.push(format!("unasked: {record:?}"));
             return false;
         };
         if let Body::Gap(gap) = &record.body {
-            self.announced += numbers.gap(gap);
+            self.announced += sequences.gap(gap);
             return false;
         }
         let sequence = record.sequence;
-        if sequence <= numbers.granted && numbers.delivered == 0 {
+        if sequence <= sequences.granted && sequences.delivered == 0 {
             return false;
         }
         let is_right = match channel {
             Channel::Book | Channel::Bar => true,
-            channel if channel.is_lossless() => sequence == numbers.last + 1,
-            _ => sequence > numbers.last,
+            channel if channel.is_lossless() => sequence == sequences.last + 1,
+            _ => sequence > sequences.last,
         };
         if !is_right {
-            self.violations.push(format!("{sequence} came after {} of {channel:?}", numbers.last));
+            self.violations.push(format!("{sequence} came after {} of {channel:?}", sequences.last));
         }
-        if sequence > numbers.last {
-            numbers.last = sequence;
-            numbers.delivered += 1;
+        if sequence > sequences.last {
+            sequences.last = sequence;
+            sequences.delivered += 1;
         }
         true
     }
 
     fn ledger(&mut self, ledger: Ledger) {
         for entry in &ledger.entries {
-            match self.numbers.get(&(entry.instrument, entry.channel())) {
-                Some(numbers) => self.violations.extend(numbers.check(entry)),
+            match self.sequences.get(&(entry.instrument, entry.channel())) {
+                Some(sequences) => self.violations.extend(sequences.check(entry)),
                 None => self.violations.push(format!("not granted: {entry:?}")),
             }
         }
-        if ledger.entries.len() != self.numbers.len() {
+        if ledger.entries.len() != self.sequences.len() {
             let entries = ledger.entries.len();
-            self.violations.push(format!("{entries} entries for {} subscriptions", self.numbers.len()));
+            self.violations.push(format!("{entries} entries for {} subscriptions", self.sequences.len()));
         }
         self.ledger = Some(ledger);
     }
 }
 
-impl Numbers {
+impl SequenceCounts {
     fn gap(&mut self, gap: &Gap) -> u64 {
         let passed = gap.last_sequence.saturating_sub(self.last);
         let announced = passed.min((gap.last_sequence + 1).saturating_sub(gap.first_sequence));
@@ -203,7 +203,7 @@ impl Numbers {
         announced
     }
 
-    /// What is wrong with the gateway's account of them.
+    /// Returns what is wrong with the gateway's account of them.
     fn check(&self, entry: &LedgerEntry) -> Option<String> {
         let sum = entry.delivered + entry.conflated + entry.dropped + entry.filtered;
         let agrees = entry.published == sum
@@ -214,7 +214,7 @@ impl Numbers {
     }
 }
 
-/// Percentiles as text, in milliseconds.
+/// Returns percentiles as text, in milliseconds.
 pub fn in_ms(ages: &Histogram<u64>) -> String {
     let ms = |q| ages.value_at_quantile(q) as f64 / 1e6;
     let max = ages.max() as f64 / 1e6;
@@ -228,7 +228,7 @@ pub fn in_ms(ages: &Histogram<u64>) -> String {
     )
 }
 
-/// One percentile, `quantile` within 0 to 1.
+/// Returns one percentile, `quantile` within 0 to 1.
 pub fn age_at(ages: &Histogram<u64>, quantile: f64) -> Duration {
     Duration::from_nanos(ages.value_at_quantile(quantile))
 }
@@ -239,7 +239,8 @@ mod tests {
 
     use super::*;
 
-    /// `5` a record, `!3-5` a gap, `=4/2+1+1` a ledger: published, delivered, conflated, dropped. Granted at 2.
+    /// Checks a session granted at 2: `5` is a record, `!3-5` a gap, `=4/2+1+1` a ledger of published, delivered,
+    /// conflated, dropped.
     #[track_caller]
     fn check(channel: Channel, said: &str, live: u64, violations: usize) {
         let mut account = Account::default();
@@ -247,9 +248,9 @@ mod tests {
         let mut messages =
             vec![Message::Subscribed(Subscribed { granted: vec![granted], ..Subscribed::default() })];
         for text in said.split(' ') {
-            let numbers: Vec<u64> =
+            let sequences: Vec<u64> =
                 text.split(['!', '-', '=', '/', '+']).filter_map(|number| number.parse().ok()).collect();
-            messages.push(match numbers[..] {
+            messages.push(match sequences[..] {
                 [sequence] => {
                     let body = match channel {
                         Channel::Trade => Body::Trade(Trade::default()),

@@ -12,7 +12,7 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// Cuts a server's bytes into frames, however they are split up.
+/// A reader that cuts a server's bytes into frames, however they are split up.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     bytes: Vec<u8>,
@@ -25,7 +25,7 @@ impl Frames {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next frame that is there as a whole.
+    /// Returns the next frame that is there as a whole.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         let rest = &self.bytes[self.start..];
         let (head, length): (usize, usize) = match (*rest.get(1)?, rest) {
@@ -40,13 +40,13 @@ impl Frames {
         Some(Frame { opcode, payload })
     }
 
-    /// Bytes of a frame of which the rest has not come.
+    /// Returns how many bytes are there of a frame that has not come as a whole.
     pub(crate) fn partial_bytes(&self) -> usize {
         self.bytes.len() - self.start
     }
 }
 
-/// A client's frame: masked, as clients must.
+/// Makes a client's frame: masked, as clients must.
 pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut out = vec![0x80 | opcode];
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_masked_frame_is_the_one_of_the_standard() {
-        // RFC 6455, section 5.7.
+        // The example is of RFC 6455, section 5.7.
         let expected = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
         assert_eq!(masked(1, b"Hello"), expected);
     }

@@ -1,4 +1,4 @@
-//! Test doubles and helpers. Never a dependency of what ships.
+//! Test doubles and helpers. What ships never depends on them.
 
 mod account;
 mod frames;

@@ -1,4 +1,4 @@
-//! A real nats-server for one test: own port, own files, gone when dropped.
+//! A real nats-server for one test: it has its own port and its own files, and is gone when dropped.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
-/// Log lines of the server that are kept for messages of failed tests.
+/// The number of log lines of the server that are kept for messages of failed tests.
 const LOG_LINES_MAX: usize = 200;
 
-/// What to start. The default is a plain server on a free port of 127.0.0.1.
+/// The server to start. The default is a plain server on a free port of 127.0.0.1.
 #[derive(Debug, Default)]
 pub struct NatsServerConfig {
-    /// Port to listen on; `None` takes a free one, which later restarts keep.
+    /// The port to listen on; `None` takes a free one, which later restarts keep.
     pub port: Option<u16>,
-    /// Text of a nats-server configuration file: authorization, TLS, limits.
+    /// The text of a nats-server configuration file: authorization, TLS, limits.
     pub text: String,
     /// Whether JetStream is on, with its store in a directory that goes away with the server.
     pub jetstream: bool,
@@ -40,7 +40,7 @@ impl NatsServer {
     /// Starts a server and returns when it accepts connections.
     ///
     /// # Panics
-    /// When no nats-server is found, or when it does not start.
+    /// Panics when no nats-server is found, or when it does not start.
     pub fn start(config: NatsServerConfig) -> Self {
         let files = tempfile::tempdir().expect("a temporary directory");
         let log = Arc::new(Mutex::new(VecDeque::new()));
@@ -50,22 +50,22 @@ impl NatsServer {
         server
     }
 
-    /// The address for clients, `nats://127.0.0.1:<port>`.
+    /// Returns the address for clients, `nats://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// The port that the server listens on; restarts keep it.
+    /// Returns the port that the server listens on; restarts keep it.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// A directory that lives as long as this server, for keys and certificates.
+    /// Returns a directory that lives as long as this server, for keys and certificates.
     pub fn dir(&self) -> &Path {
         self.files.path()
     }
 
-    /// The last lines that the server logged.
+    /// Returns the last lines that the server logged.
     pub fn log(&self) -> String {
         let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
@@ -82,7 +82,7 @@ impl NatsServer {
     /// Starts a stopped server, or replaces a running one, on the same port.
     ///
     /// # Panics
-    /// When the server does not start.
+    /// Panics when the server does not start.
     pub fn restart(&mut self) {
         self.stop();
         self.launch();
@@ -97,7 +97,7 @@ impl NatsServer {
     /// still; sending the signal alone leaves them a moment, in which the server may still greet someone.
     ///
     /// # Panics
-    /// When the server is not running.
+    /// Panics when the server is not running.
     pub fn pause(&self) {
         let pid = self.signal(Signal::STOP);
         let stopped =
@@ -108,7 +108,7 @@ impl NatsServer {
     /// Lets a paused process go on.
     ///
     /// # Panics
-    /// When the server is not running.
+    /// Panics when the server is not running.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
@@ -181,7 +181,7 @@ fn remember(log: &Mutex<VecDeque<String>>, line: String) {
     log.push_back(line);
 }
 
-/// `TICKWIRE_NATS_SERVER`, then `.cache/nats-server` of this checkout, then `PATH`.
+/// Finds the server: `TICKWIRE_NATS_SERVER`, then `.cache/nats-server` of this checkout, then `PATH`.
 fn find_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("TICKWIRE_NATS_SERVER") {
         return PathBuf::from(path);

@@ -1,4 +1,4 @@
-//! A program under test: its own process, its output kept, gone when dropped.
+//! A program under test: it is a process of its own whose output is kept, and is gone when dropped.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-/// Longest wait for a line or an end, generous because test machines are shared.
+/// The longest wait for a line or an end, generous because test machines are shared.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running program. It is killed by its process id when this is dropped.
@@ -47,15 +47,15 @@ impl Program {
     /// Starts a program without the settings that the tests' own environment may hold.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics when it cannot be started.
     pub fn start(binary: impl AsRef<Path>, arguments: &[&str]) -> Self {
         Self::start_with(binary, arguments, &[])
     }
 
-    /// As [`Program::start`], with variables in its environment.
+    /// Starts a program as [`Program::start`] does, with variables in its environment.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics when it cannot be started.
     pub fn start_with(binary: impl AsRef<Path>, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let binary = binary.as_ref();
         let name = format!("{} {}", binary.display(), arguments.join(" "));
@@ -80,7 +80,7 @@ impl Program {
     /// Waits for a line, on either output, that holds `text`, and returns it.
     ///
     /// # Panics
-    /// When it does not come within a minute.
+    /// Panics when it does not come within a minute.
     pub fn line_with(&self, text: &str) -> String {
         let until = Instant::now() + PATIENCE;
         let mut lines = self.output.lines();
@@ -94,15 +94,15 @@ impl Program {
         }
     }
 
-    /// Everything that it wrote so far.
+    /// Returns everything that it wrote so far.
     pub fn output(&self) -> String {
         self.output.lines().join("\n")
     }
 
-    /// Bytes of memory that it holds at the moment, shared code included (Linux only).
+    /// Returns how many bytes of memory it holds at the moment, shared code included (Linux only).
     ///
     /// # Panics
-    /// When it is gone already.
+    /// Panics when it is gone already.
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).unwrap_or_default();
@@ -112,10 +112,10 @@ impl Program {
         kib.unwrap_or_else(|| panic!("{} is gone:\n{}", self.name, self.output())) << 10
     }
 
-    /// For how long its threads ran and for how long they waited for a processor, up to now (Linux only).
+    /// Returns for how long its threads ran and for how long they waited for a processor, up to now (Linux only).
     ///
     /// # Panics
-    /// When it is gone already.
+    /// Panics when it is gone already.
     pub fn ran_and_waited(&self) -> (Duration, Duration) {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
         let tasks = tasks.unwrap_or_else(|error| panic!("{} is gone: {error}\n{}", self.name, self.output()));
@@ -133,7 +133,7 @@ impl Program {
     /// Asks it to stop: SIGTERM.
     ///
     /// # Panics
-    /// When it is gone already.
+    /// Panics when it is gone already.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
@@ -141,7 +141,7 @@ impl Program {
     /// Tells it that its terminal closed: SIGHUP.
     ///
     /// # Panics
-    /// When it is gone already.
+    /// Panics when it is gone already.
     pub fn hang_up(&self) {
         self.signal(Signal::HUP);
     }
@@ -149,7 +149,7 @@ impl Program {
     /// Stops it with SIGSTOP: its sockets stay open and nobody reads them. Returns when all its threads stand still.
     ///
     /// # Panics
-    /// When it is gone already.
+    /// Panics when it is gone already.
     pub fn pause(&self) {
         let pid = self.signal(Signal::STOP);
         let stopped = waitpid(Some(pid), WaitOptions::UNTRACED).expect("it is a child of this process");
@@ -163,7 +163,7 @@ impl Program {
     /// Lets it go on after [`Program::pause`].
     ///
     /// # Panics
-    /// When it is gone already.
+    /// Panics when it is gone already.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
@@ -184,7 +184,7 @@ impl Program {
     /// Waits until it ends by itself.
     ///
     /// # Panics
-    /// When it does not within a minute.
+    /// Panics when it does not within a minute.
     pub fn ended(&mut self) -> ExitStatus {
         self.ended_within(PATIENCE)
     }
@@ -192,7 +192,7 @@ impl Program {
     /// Waits until it ends by itself.
     ///
     /// # Panics
-    /// When it does not within the time.
+    /// Panics when it does not within the time.
     pub fn ended_within(&mut self, patience: Duration) -> ExitStatus {
         let until = Instant::now() + patience;
         let (lock, pause) = (Mutex::new(()), Condvar::new());

@@ -1,5 +1,5 @@
-//! A long way between two sockets of one machine: a TCP proxy that delays what passes, evenly or not, and a bottleneck if
-//! wanted.
+//! A long way between two sockets of one machine: a TCP proxy that delays what passes, evenly or not, with a bottleneck
+//! if wanted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-/// Payload of a packet on an Ethernet: how finely a bottleneck serves.
+/// The payload of a packet on an Ethernet: how finely a bottleneck serves.
 const PACKET_BYTES: usize = 1448;
-/// Receive buffer of the proxy's sockets. What a kernel holds in front of the bottleneck should be little beside the
-/// bottleneck's own buffer; much less than this makes loopback, with its packets of 64 KiB, stutter.
+/// The receive buffer of the proxy's sockets. The bytes that a kernel holds in front of the bottleneck should be few
+/// beside the bottleneck's own buffer; much less than this makes loopback, with its packets of 64 KiB, stutter.
 const RECEIVE_BYTES: u32 = 32 << 10;
 
-/// What the way towards the client does beside its delay. Nothing overtakes.
+/// The variation of the way towards the client, beside its delay. Nothing overtakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variation {
-    /// Nothing.
+    /// There is no variation.
     None,
-    /// What has come is let go each so often, all at once.
+    /// The bytes that have come are let go each so often, all at once.
     Lumps(Duration),
-    /// What was read at once comes later by anything up to this.
+    /// The bytes that were read at once come later by anything up to this.
     Jitter(Duration),
     /// The delay goes up to the first and down again within the second.
     Wave(Duration, Duration),
@@ -33,26 +33,26 @@ pub enum Variation {
     Lossy(u32, Duration),
 }
 
-/// What lies between the two ends.
+/// The way between the two ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
-    /// From the server to the client.
+    /// The delay from the server to the client.
     pub delay: Duration,
-    /// From the client to the server.
+    /// The delay from the client to the server.
     pub back: Duration,
-    /// Towards the client.
+    /// The variation towards the client.
     pub variation: Variation,
-    /// Of the bottleneck in each direction; `None`: there is none.
+    /// The rate of the bottleneck in each direction; `None`: there is none.
     pub bytes_per_second: Option<u64>,
-    /// Bytes that wait at the bottleneck, at most; the sender is stopped then, as by a full send buffer. Without a
-    /// bottleneck: bytes on their way.
+    /// The bytes that wait at the bottleneck, at most; the sender is stopped then, as by a full send buffer. Without a
+    /// bottleneck these are bytes on their way.
     pub buffer_bytes: usize,
-    /// There is neither delay nor variation before a connection is so old.
+    /// The age of a connection before which there is neither delay nor variation.
     pub begins: Duration,
 }
 
 impl Link {
-    /// As long a way as this round trip, and as wide as the machine is fast.
+    /// Makes a way as long as this round trip, and as wide as the machine is fast.
     pub fn round_trip(time: Duration) -> Self {
         Self {
             delay: time / 2,
@@ -64,31 +64,31 @@ impl Link {
         }
     }
 
-    /// With another delay back to the server.
+    /// Sets another delay back to the server.
     #[must_use]
     pub fn back(self, back: Duration) -> Self {
         Self { back, ..self }
     }
 
-    /// With a way towards the client that is not even.
+    /// Sets a variation of the way towards the client.
     #[must_use]
     pub fn varied(self, variation: Variation) -> Self {
         Self { variation, ..self }
     }
 
-    /// Short and even before the connection is so old.
+    /// Makes the way short and even before the connection is so old.
     #[must_use]
     pub fn after(self, begins: Duration) -> Self {
         Self { begins, ..self }
     }
 
-    /// With a bottleneck on the way.
+    /// Sets a bottleneck on the way.
     #[must_use]
     pub fn limited(self, bytes_per_second: u64, buffer_bytes: usize) -> Self {
         Self { bytes_per_second: Some(bytes_per_second), buffer_bytes, ..self }
     }
 
-    /// What fits on the way at the same time.
+    /// Returns how many bytes fit on the way at the same time.
     fn capacity_bytes(&self) -> usize {
         let delay = self.delay.max(self.back);
         let moving = self.bytes_per_second.map_or(0.0, |rate| rate as f64 * delay.as_secs_f64());
@@ -110,7 +110,7 @@ impl DelayProxy {
     /// Starts a proxy in front of `target`.
     ///
     /// # Errors
-    /// When no port can be bound.
+    /// Returns an error when no port can be bound.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -121,7 +121,7 @@ impl DelayProxy {
         Ok(Self { address, accepting })
     }
 
-    /// Where to connect.
+    /// Returns where to connect.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -134,7 +134,7 @@ impl Drop for DelayProxy {
 }
 
 async fn accept(listener: TcpListener, target: SocketAddr, link: Link) {
-    // Aborted with this task.
+    // The connections are aborted with this task.
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
         connections.spawn(connect(near, target, link));
@@ -156,26 +156,26 @@ async fn connect(near: TcpStream, target: SocketAddr, link: Link) -> std::io::Re
     Ok(())
 }
 
-/// When things come through one direction.
+/// The times at which things come through one direction.
 struct Timing {
     link: Link,
     opened: Instant,
-    dice: u64,
+    random: u64,
 }
 
 impl Timing {
     fn new(link: Link) -> Self {
-        Self { link, opened: Instant::now(), dice: 0x9e37_79b9_7f4a_7c15 }
+        Self { link, opened: Instant::now(), random: 0x9e37_79b9_7f4a_7c15 }
     }
 
-    fn dice(&mut self) -> u64 {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        self.dice
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
     }
 
-    /// Of what leaves the bottleneck then.
+    /// Returns when that arrives which leaves the bottleneck then.
     fn arrival(&mut self, leaves: Instant) -> Instant {
         let age = leaves.saturating_duration_since(self.opened);
         if age < self.link.begins {
@@ -188,13 +188,13 @@ impl Timing {
                 let since = arrives.saturating_duration_since(self.opened).as_nanos() as u64;
                 self.opened + Duration::from_nanos((since + 1).next_multiple_of(every.as_nanos() as u64))
             }
-            Variation::Jitter(most) => arrives + most.mul_f64((self.dice() % 1_000) as f64 / 1e3),
+            Variation::Jitter(most) => arrives + most.mul_f64((self.random() % 1_000) as f64 / 1e3),
             Variation::Wave(most, period) => {
                 let at = age.as_secs_f64() / period.as_secs_f64() % 1.0;
                 arrives + most.mul_f64(1.0 - (2.0 * at - 1.0).abs())
             }
             Variation::Lossy(one_in, again) => {
-                let is_lost = self.dice().is_multiple_of(u64::from(one_in));
+                let is_lost = self.random().is_multiple_of(u64::from(one_in));
                 arrives + if is_lost { again } else { Duration::ZERO }
             }
         }
@@ -250,7 +250,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A server that sends back what it gets, behind a link.
+    /// Starts a server that sends back what it gets, behind a link.
     async fn echo(link: Link) -> (DelayProxy, TcpStream) {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = DelayProxy::start(server.local_addr().unwrap(), link).await.unwrap();
@@ -264,7 +264,7 @@ mod tests {
         (proxy, stream)
     }
 
-    /// Bytes that say where they belong.
+    /// Makes bytes that say where they belong.
     fn numbered(count: usize) -> Vec<u8> {
         (0..count as u32 / 4).flat_map(u32::to_le_bytes).collect()
     }
@@ -278,7 +278,7 @@ mod tests {
             let (mut read, mut write) = stream.into_split();
             let bytes = sent.clone();
             let writing = tokio::spawn(async move {
-                // Uneven pieces, and the end of the stream behind them.
+                // The pieces are uneven, and the end of the stream is behind them.
                 for piece in bytes.chunks(3_001) {
                     write.write_all(piece).await.unwrap();
                 }

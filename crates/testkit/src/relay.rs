@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Relays connections to where it was last told to. Ends when it is dropped.
+/// A relay of connections to where it was last told to. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -17,7 +17,7 @@ impl Relay {
     /// Listens on a free port of 127.0.0.1 and relays to `target`.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// Panics when there is no free port.
     pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
@@ -26,7 +26,7 @@ impl Relay {
         Self { address, target }
     }
 
-    /// Where clients connect.
+    /// Returns where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

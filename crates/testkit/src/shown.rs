@@ -1,35 +1,31 @@
-//! What a client has on its screen at each moment, and how old that is.
+//! The values that a client has on its screen at each moment, and how old they are.
 
 use std::collections::HashMap;
 
 use hdrhistogram::Histogram;
 
-/// How often it is looked at, in nanoseconds.
+/// The time between two looks, in nanoseconds.
 const LOOK_NS: u64 = 50_000_000;
 
-/// The newest value of each instrument, looked at on a fixed heartbeat. What comes late or not at all is seen as age.
+/// The newest value of each instrument, looked at at fixed times. A value that comes late or not at all is seen as age.
 #[derive(Debug)]
 pub struct Shown {
-    /// Event time of the newest, and up to when it was looked at.
+    /// The event time of the newest, and up to when it was looked at.
     newest: HashMap<u32, (u64, u64)>,
     ages: Histogram<u64>,
     from: u64,
-    /// Values that were shown since then.
+    /// The number of values that were shown since then.
     pub values: u64,
 }
 
 impl Shown {
-    /// Of a client that subscribes to so many instruments, numbered or not yet; ages count from a time on, in nanoseconds
-    /// since the Unix epoch.
-    ///
-    /// # Panics
-    /// Never.
+    /// Makes the screen of a client; ages count from a time on, in nanoseconds since the Unix epoch.
     pub fn new(from: u64) -> Self {
         let ages = Histogram::new_with_bounds(1_000, 1_000_000_000_000, 2).expect("good bounds");
         Self { newest: HashMap::new(), ages, from, values: 0 }
     }
 
-    /// A value came.
+    /// Takes a value that came.
     pub fn note(&mut self, instrument: u32, event_time: u64, now: u64) {
         let from = self.from;
         let (newest, looked) = self.newest.entry(instrument).or_insert((event_time, from));
@@ -38,7 +34,7 @@ impl Shown {
         self.values += u64::from(now >= from);
     }
 
-    /// The ages up to a time, in nanoseconds, and how many instruments were ever shown.
+    /// Returns the ages up to a time, in nanoseconds, and how many instruments were ever shown.
     #[must_use]
     pub fn ages(mut self, now: u64) -> (Histogram<u64>, usize) {
         for (newest, looked) in self.newest.values_mut() {
@@ -48,7 +44,7 @@ impl Shown {
     }
 }
 
-/// On each heartbeat from `looked` to `now` the newest was this.
+/// Counts the age of the newest at each fixed time from `looked` to `now`.
 fn look(ages: &mut Histogram<u64>, newest: u64, looked: &mut u64, now: u64) {
     while *looked <= now {
         ages.saturating_record(looked.saturating_sub(newest).max(1_000));
@@ -68,7 +64,7 @@ mod tests {
         shown.note(1, 900 * MS, 950 * MS);
         shown.note(1, 1_900 * MS, 2_000 * MS - 1);
         let (ages, instruments) = shown.ages(2_000 * MS);
-        // 1.00 s to 1.95 s with what is of 0.90 s, then one look at what is of 1.90 s.
+        // From 1.00 s to 1.95 s the value of 0.90 s is seen, then there is one look at the value of 1.90 s.
         assert_eq!((instruments, ages.len()), (1, 21));
         assert!(ages.max().abs_diff(1_050 * MS) < 20 * MS, "{}", ages.max());
         assert!(ages.min().abs_diff(100 * MS) < 2 * MS, "{}", ages.min());

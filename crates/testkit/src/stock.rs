@@ -1,4 +1,5 @@
-//! A plain WebSocket client: kernel's default buffers, no library of ours but the codec, and a reader of any pace.
+//! A plain WebSocket client: it has the kernel's default buffers, no library of ours but the codec, and a reader of any
+//! pace.
 
 use std::io;
 use std::time::Duration;
@@ -12,20 +13,20 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::account::Account;
 use crate::frames::{BINARY, CLOSE, Frames, PING, PONG, masked};
 
-/// Payload of a packet on an Ethernet. Loopback's own packets of 64 KiB are larger than a receive window that was full
-/// once; the sender then waits for its persist timer, many seconds after a stall, as on no network.
+/// The payload of a packet on an Ethernet. Loopback's own packets of 64 KiB are larger than a receive window that was
+/// full once; the sender then waits for its persist timer, many seconds after a stall, as on no network.
 const PACKET_BYTES: u32 = 1448;
 
-/// How a client reads.
+/// The pace of a reader.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// Whatever is there, at once.
+    /// It reads whatever is there, at once.
     Prompt,
-    /// One read of at most so many bytes each time.
+    /// It makes one read of at most so many bytes each time.
     Throttled {
-        /// Of one read.
+        /// The most bytes of one read.
         bytes: usize,
-        /// From one read to the next, on a fixed heartbeat; a read that finds nothing waits for the first byte.
+        /// The time from one read to the next, at fixed times; a read that finds nothing waits for the first byte.
         every: Duration,
     },
 }
@@ -33,9 +34,9 @@ pub enum Pace {
 /// A session as any standard WebSocket client would have it: whole messages, pings answered the moment they were read.
 #[derive(Debug)]
 pub struct StockClient {
-    /// What it saw.
+    /// The account of what it saw.
     pub seen: Account,
-    /// Off: pings are read and not answered.
+    /// Whether pings are answered; else they are only read.
     pub answers_pings: bool,
     stream: TcpStream,
     frames: Frames,
@@ -47,7 +48,7 @@ impl StockClient {
     /// Opens a session at an IPv4 address with its port, in Protobuf.
     ///
     /// # Errors
-    /// When there is no connection, or it is not answered with 101.
+    /// Returns an error when there is no connection, or when it is not answered with 101.
     ///
     /// # Cancel safety
     /// Dropping it drops the connection.
@@ -80,10 +81,10 @@ impl StockClient {
     /// Subscribes; the response comes among the data.
     ///
     /// # Errors
-    /// When the connection broke.
+    /// Returns an error when the connection broke.
     ///
     /// # Cancel safety
-    /// Not cancel safe: half a frame may have left.
+    /// It is not cancel-safe: half a frame may have left.
     pub async fn subscribe(&mut self, channel: Channel, symbols: Vec<String>) -> io::Result<()> {
         let (id, channel) = (self.next_id, channel.name().to_owned());
         self.next_id += 1;
@@ -93,10 +94,10 @@ impl StockClient {
     /// Reads once, at most `bytes_max`, and deals with what came. Returns the bytes; 0: the connection is over.
     ///
     /// # Errors
-    /// When the connection broke.
+    /// Returns an error when the connection broke.
     ///
     /// # Cancel safety
-    /// Not cancel safe: half a pong may have left.
+    /// It is not cancel-safe: half a pong may have left.
     pub async fn read(&mut self, bytes_max: usize) -> io::Result<usize> {
         let room = bytes_max.min(self.buffer.len());
         let count = self.stream.read(&mut self.buffer[..room]).await?;
@@ -126,10 +127,10 @@ impl StockClient {
     /// Reads at a pace until something is so, or the time is over. Returns whether it is so.
     ///
     /// # Errors
-    /// When the connection broke or ended.
+    /// Returns an error when the connection broke or ended.
     ///
     /// # Cancel safety
-    /// Not cancel safe: half a pong may have left.
+    /// It is not cancel-safe: half a pong may have left.
     pub async fn read_until(
         &mut self,
         pace: Pace,
@@ -150,7 +151,7 @@ impl StockClient {
             if let Some(heartbeat) = &mut heartbeat {
                 heartbeat.tick().await;
             }
-            // What is awaited here may be dropped: only then are bytes taken that nothing can interrupt.
+            // The future that is awaited here may be dropped: only then are bytes taken that nothing can interrupt.
             let readable = tokio::time::timeout_at(end, self.stream.readable()).await;
             if Instant::now() >= end {
                 return Ok(false);
@@ -168,10 +169,10 @@ impl StockClient {
     /// Reads at a pace for a time.
     ///
     /// # Errors
-    /// When the connection broke or ended.
+    /// Returns an error when the connection broke or ended.
     ///
     /// # Cancel safety
-    /// Not cancel safe: half a pong may have left.
+    /// It is not cancel-safe: half a pong may have left.
     pub async fn read_for(&mut self, pace: Pace, time: Duration) -> io::Result<()> {
         self.read_until(pace, time, |_| false).await.map(drop)
     }
@@ -179,10 +180,10 @@ impl StockClient {
     /// Asks for the ledger, and reads until it came and was compared. [`Account::violations`] says what is wrong.
     ///
     /// # Errors
-    /// When the connection broke, or no ledger came in time.
+    /// Returns an error when the connection broke, or when no ledger came in time.
     ///
     /// # Cancel safety
-    /// Not cancel safe: half a frame may have left.
+    /// It is not cancel-safe: half a frame may have left.
     pub async fn ask_ledger(&mut self, pace: Pace, time: Duration) -> io::Result<()> {
         let id = self.next_id;
         self.next_id += 1;
@@ -191,7 +192,7 @@ impl StockClient {
         if self.read_until(pace, time, came).await? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
 
-    /// Bytes of a frame of which the rest has not been read.
+    /// Returns how many bytes are there of a frame that has not been read as a whole.
     pub fn partial_bytes(&self) -> usize {
         self.frames.partial_bytes()
     }

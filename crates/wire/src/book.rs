@@ -7,19 +7,19 @@ use crate::record::{Book, Level, Quote, book_checksum};
 
 /// The levels of one instrument after a given sequence number.
 ///
-/// Knows one sequence: on a new epoch, or after a `Gap` on the channel, call [`BookState::reset`].
+/// It knows one sequence: on a new epoch, or after a `Gap` on the channel, call [`BookState::reset`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookState {
-    /// Ascending.
+    /// The bids in ascending order.
     bids: Vec<Level>,
-    /// Descending.
+    /// The asks in descending order.
     asks: Vec<Level>,
-    /// 0 before anything was applied.
+    /// The last sequence number that was applied; 0 before the first.
     sequence: u64,
     is_synced: bool,
 }
 
-/// What became of a record.
+/// The outcome of applying a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// The book is now what the record says.
@@ -30,18 +30,18 @@ pub enum Applied {
     Known,
 }
 
-/// Why a record does not apply. The book is not to be trusted until the next snapshot.
+/// The reason why a record does not apply. The book is not to be trusted until the next snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BookError {
     /// The book is empty and waits for a snapshot.
-    #[error("no snapshot came before the change with number {got}")]
+    #[error("no snapshot came before the change with sequence number {got}")]
     NoSnapshot {
         /// The sequence number of the change.
         got: u64,
     },
     /// Changes before this one are missing.
-    #[error("the book continues with number {expected}, the change begins with {got}")]
+    #[error("the book continues with sequence number {expected}, the change begins with {got}")]
     Gap {
         /// The sequence number that should have come.
         expected: u64,
@@ -59,7 +59,7 @@ pub enum BookError {
 }
 
 impl BookState {
-    /// An empty book that waits for a snapshot.
+    /// Makes an empty book that waits for a snapshot.
     pub fn new() -> Self {
         Self::default()
     }
@@ -72,14 +72,14 @@ impl BookState {
         self.is_synced = false;
     }
 
-    /// Applies the record with this number.
+    /// Applies the record with this sequence number.
     ///
-    /// A snapshot always replaces the book; who asked for one drops it when the book is newer. A change that overlaps
-    /// with what the book contains applies too, because it carries the sizes after its last number.
+    /// A snapshot always replaces the book; whoever requested one drops it when the book is newer. A change that
+    /// overlaps with what the book contains applies too, because it carries the sizes after its last sequence number.
     ///
     /// # Errors
-    /// When changes are missing before this one, or the outcome differs from the checksum in the record. The book then
-    /// waits for a snapshot ([`BookState::is_synced`] is false).
+    /// Returns an error when changes are missing before this one, or when the outcome differs from the checksum in the
+    /// record. The book then waits for a snapshot ([`BookState::is_synced`] is false).
     pub fn apply(&mut self, sequence: u64, book: &Book) -> Result<Applied, BookError> {
         let applied = if book.snapshot {
             load(&mut self.bids, &book.bids, |price| price);
@@ -118,62 +118,63 @@ impl BookState {
         Ok(applied)
     }
 
-    /// Sets one bid; size 0 removes it. For those who own the sequence.
+    /// Sets one bid; size 0 removes it. It is for those who own the sequence.
     pub fn set_bid(&mut self, level: Level) {
         set(&mut self.bids, level, |price| price);
     }
 
-    /// Sets one ask; size 0 removes it. For those who own the sequence.
+    /// Sets one ask; size 0 removes it. It is for those who own the sequence.
     pub fn set_ask(&mut self, level: Level) {
         set(&mut self.asks, level, flip);
     }
 
-    /// Last number that was applied.
+    /// Returns the last sequence number that was applied.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// A snapshot came, and everything after it applied.
+    /// Returns whether a snapshot came, and everything after it applied.
     pub fn is_synced(&self) -> bool {
         self.is_synced
     }
 
-    /// Bids, highest price first.
+    /// Returns the bids, highest price first.
     pub fn bids(&self) -> impl DoubleEndedIterator<Item = Level> + ExactSizeIterator + '_ {
         self.bids.iter().rev().copied()
     }
 
-    /// Asks, lowest price first.
+    /// Returns the asks, lowest price first.
     pub fn asks(&self) -> impl DoubleEndedIterator<Item = Level> + ExactSizeIterator + '_ {
         self.asks.iter().rev().copied()
     }
 
-    /// Best bid and offer.
+    /// Returns the best bid and offer.
     pub fn best(&self) -> Quote {
         Quote { bid: self.bids.last().copied(), ask: self.asks.last().copied() }
     }
 
-    /// Size at a bid price; 0 when there is none.
+    /// Returns the size at a bid price; 0 when there is none.
     pub fn bid_size(&self, price: i64) -> u64 {
         size_at(&self.bids, price, |price| price)
     }
 
-    /// Size at an ask price; 0 when there is none.
+    /// Returns the size at an ask price; 0 when there is none.
     pub fn ask_size(&self, price: i64) -> u64 {
         size_at(&self.asks, price, flip)
     }
 
-    /// The best bid is at or above the best ask. Some venues send such books, before an auction for one.
+    /// Returns whether the best bid is at or above the best ask. Some venues send such books, before an auction for
+    /// one.
     pub fn is_crossed(&self) -> bool {
         matches!(self.best(), Quote { bid: Some(bid), ask: Some(ask) } if bid.price >= ask.price)
     }
 
-    /// Of the best ten levels: [`book_checksum`].
+    /// Returns the [`book_checksum`] of the best ten levels.
     pub fn checksum(&self) -> u32 {
         book_checksum(self.bids(), self.asks())
     }
 
-    /// All levels as a snapshot record's body, with checksum; it goes with [`BookState::sequence`].
+    /// Returns all levels as a snapshot record's body, with checksum; it goes with [`BookState::sequence`].
     pub fn to_snapshot(&self) -> Book {
         Book {
             snapshot: true,
@@ -185,7 +186,7 @@ impl BookState {
     }
 }
 
-/// Order of asks: the lowest price is the best. Unlike negation it has no price that it cannot turn around.
+/// Orders asks: the lowest price is the best. Unlike negation it has no price that it cannot turn around.
 fn flip(price: i64) -> i64 {
     !price
 }

@@ -16,7 +16,7 @@
 //! | 32..40 | publish time, nanoseconds since the Unix epoch |
 //! | 40.. | records |
 //!
-//! Either there is one record for each number, or exactly one record, a gap, that stands for all of them.
+//! Either there is one record for each sequence number, or exactly one record, a gap, that stands for all of them.
 
 use crate::codec::Encoding;
 use crate::pb::Channel;
@@ -28,26 +28,26 @@ pub const HEADER_BYTES: usize = 40;
 const MAGIC: u8 = b'T';
 const VERSION: u8 = 1;
 
-/// What the header says.
+/// The header of a bus message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusHeader {
     /// Protobuf or MessagePack, never JSON.
     pub encoding: Encoding,
-    /// Of every record in the message.
+    /// The channel of every record in the message.
     pub channel: Channel,
-    /// Of every record in the message.
+    /// The instrument id of every record in the message.
     pub instrument: u32,
-    /// Changes when an ingester lost its sequence.
+    /// The epoch of the run. It changes when an ingester lost its sequence.
     pub epoch: u64,
-    /// Number of the first record.
+    /// The sequence number of the first record.
     pub first_sequence: u64,
-    /// Number of the last record.
+    /// The sequence number of the last record.
     pub last_sequence: u64,
-    /// Nanoseconds since the Unix epoch, by the ingester's clock.
+    /// The time of publishing, in nanoseconds since the Unix epoch, by the ingester's clock.
     pub publish_time: u64,
 }
 
-/// Why a bus message could not be read.
+/// The reason why a bus message could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusFrameError {
@@ -55,7 +55,9 @@ pub enum BusFrameError {
     #[error("{0} bytes are too few for a header of {HEADER_BYTES}")]
     Short(usize),
     /// The message is of something else, or of another version.
-    #[error("not a Tickwire bus message of version {VERSION} (starts with {magic:#04x}, version {version})")]
+    #[error(
+        "this is not a Tickwire bus message of version {VERSION} (it starts with {magic:#04x}, version {version})"
+    )]
     Foreign {
         /// The first byte.
         magic: u8,
@@ -65,9 +67,9 @@ pub enum BusFrameError {
     /// A byte of the header has no meaning.
     #[error("byte {at} of the header has the unknown value {value}")]
     Unknown {
-        /// Its place, from 0.
+        /// The place of the byte, from 0.
         at: usize,
-        /// Its value.
+        /// The value of the byte.
         value: u8,
     },
     /// The header names no sequence numbers.
@@ -79,17 +81,18 @@ pub enum BusFrameError {
         last: u64,
     },
     /// A record cannot be found or read.
-    #[error("record at byte {at}: {reason}")]
+    #[error("the record at byte {at} is damaged: {reason}")]
     Record {
-        /// Where it begins, in bytes from the beginning of the message.
+        /// The place where it begins, in bytes from the beginning of the message.
         at: usize,
-        /// What is wrong with it.
+        /// A text that says what is wrong with it.
         reason: String,
     },
 }
 
 impl BusHeader {
-    /// Bytes that a bus must take in one message, at least: header, a record of any kind but books, and some levels.
+    /// The bytes that a bus must take in one message, at least: header, a record of any kind but books, and some
+    /// levels.
     pub const PAYLOAD_LEAST: usize = 4096;
 
     /// Appends the header.
@@ -104,7 +107,7 @@ impl BusHeader {
     /// Reads the header; returns it and the bytes of the records.
     ///
     /// # Errors
-    /// When the bytes are too few, of another version, or contradict themselves.
+    /// Returns an error when the bytes are too few, of another version, or contradict themselves.
     pub fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), BusFrameError> {
         let Some((header, records)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Err(BusFrameError::Short(bytes.len()));
@@ -139,8 +142,8 @@ impl BusHeader {
         Ok((header, records))
     }
 
-    /// The records, each as the bytes of a message of its own, with its sequence numbers (first, last). Ends after the
-    /// first error; numbers without a record are one.
+    /// Returns the records, each as the bytes of a message of its own, with its sequence numbers (first, last). The
+    /// iterator ends after the first error; sequence numbers without a record are one.
     pub fn split<'a>(&self, records: &'a [u8]) -> Split<'a> {
         Split {
             encoding: self.encoding,
@@ -152,19 +155,19 @@ impl BusHeader {
     }
 }
 
-/// Iterator over the records of a bus message: see [`BusHeader::split`].
+/// An iterator over the records of a bus message: see [`BusHeader::split`].
 #[derive(Clone, Debug)]
 pub struct Split<'a> {
     encoding: Encoding,
     records: &'a [u8],
     at: usize,
-    /// The number of the next record; nothing when every number had its record.
+    /// The sequence number of the next record; nothing when every sequence number had its record.
     next_sequence: Option<u64>,
     last_sequence: u64,
 }
 
 impl<'a> Iterator for Split<'a> {
-    /// First and last sequence number, and bytes.
+    /// The first and last sequence number, and the bytes.
     type Item = Result<(u64, u64, &'a [u8]), BusFrameError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -173,7 +176,8 @@ impl<'a> Iterator for Split<'a> {
         if rest.is_empty() {
             let first = self.next_sequence?;
             self.next_sequence = None;
-            let reason = format!("no records for the numbers {first} to {}", self.last_sequence);
+            let reason =
+                format!("there are no records for the sequence numbers {first} to {}", self.last_sequence);
             return Some(Err(self.fail(at, reason)));
         }
         let length = match self.encoding {
@@ -185,9 +189,10 @@ impl<'a> Iterator for Split<'a> {
             Err(reason) => return Some(Err(self.fail(at, reason))),
         };
         let Some(first) = self.next_sequence else {
-            return Some(Err(
-                self.fail(at, format!("more records than numbers up to {}", self.last_sequence))
-            ));
+            return Some(Err(self.fail(
+                at,
+                format!("there are more records than sequence numbers up to {}", self.last_sequence),
+            )));
         };
         self.at += length;
         let is_only = at == 0 && self.at == self.records.len();

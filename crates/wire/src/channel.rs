@@ -1,25 +1,25 @@
-//! The channels: one row each. Everything else that depends on what channels there are is derived from this table.
+//! The channels: each is one row. Everything else that depends on what channels there are is derived from this table.
 
 use crate::pb::Channel;
 use crate::record::Body;
 
-/// How records of a channel are handed out.
+/// The way in which records of a channel are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// The newest of each conflation key supersedes older ones.
     Conflated,
     /// Every record is delivered, or announced in a gap.
     Lossless,
-    /// As lossless, and never dropped, whatever the pressure.
+    /// Every record is delivered or announced, as on a lossless channel, and none is dropped, whatever the pressure.
     Critical,
 }
 
 struct Row {
     channel: Channel,
-    /// In commands, subjects and JSON.
+    /// The name in commands, subjects and JSON.
     name: &'static str,
     class: Class,
-    /// What "newest" is decided by, where that is not the whole channel of an instrument.
+    /// The key that "newest" is decided by, where that is not the whole channel of an instrument.
     key: fn(&Body) -> u64,
 }
 
@@ -27,7 +27,7 @@ const fn row(channel: Channel, name: &'static str, class: Class) -> Row {
     Row { channel, name, class, key: |_| 0 }
 }
 
-/// By number.
+/// The channels in the order of their numbers.
 const ROWS: &[Row] = &[
     row(Channel::Quote, "quote", Class::Conflated),
     row(Channel::Trade, "trade", Class::Lossless),
@@ -48,13 +48,13 @@ fn bar_key(body: &Body) -> u64 {
 }
 
 impl Channel {
-    /// How many there are.
+    /// The number of channels.
     pub const COUNT: usize = ROWS.len();
 
-    /// Places that an array needs to be indexed by the number of a channel; that of no channel is 0.
+    /// The places that an array needs to be indexed by the number of a channel; that of no channel is 0.
     pub const SLOTS: usize = Self::COUNT + 1;
 
-    /// All, by number.
+    /// All channels in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = {
         let mut all = [Self::Unknown; Self::COUNT];
         let mut at = 0;
@@ -70,29 +70,29 @@ impl Channel {
         ROWS.get((self as usize).wrapping_sub(1))
     }
 
-    /// Its name, in commands, subjects and JSON.
+    /// Returns its name, in commands, subjects and JSON.
     pub fn name(self) -> &'static str {
         self.row().map_or("unknown", |row| row.name)
     }
 
-    /// The channel of this name.
+    /// Returns the channel of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|channel| channel.name() == name)
     }
 
-    /// How its records are handed out.
+    /// Returns how its records are handed out.
     #[inline]
     pub const fn class(self) -> Class {
         CLASSES[self as usize]
     }
 
-    /// Every record is delivered, or announced in a gap. Else the newest supersedes older ones.
+    /// Returns whether every record is delivered, or announced in a gap. Else the newest supersedes older ones.
     #[inline]
     pub const fn is_lossless(self) -> bool {
         matches!(self.class(), Class::Lossless | Class::Critical)
     }
 
-    /// Never dropped, whatever the pressure.
+    /// Returns whether its records are never dropped, whatever the pressure.
     #[inline]
     pub const fn is_critical(self) -> bool {
         matches!(self.class(), Class::Critical)

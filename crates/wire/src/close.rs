@@ -1,4 +1,4 @@
-//! Why a gateway ends a session: the public table of close codes.
+//! The close codes: a public table of why a gateway ends a session.
 //!
 //! 4000 to 4499 may reconnect; 4500 to 4999 must not, because the same would happen again.
 
@@ -27,7 +27,7 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
-    /// The whole table.
+    /// The whole table of close codes.
     pub const ALL: [Self; 8] = [
         Self::Draining,
         Self::Internal,
@@ -39,7 +39,7 @@ impl CloseCode {
         Self::Flood,
     ];
 
-    /// The number in the close frame.
+    /// Returns the number in the close frame.
     pub fn code(self) -> u16 {
         match self {
             Self::Draining => 4000,
@@ -53,12 +53,12 @@ impl CloseCode {
         }
     }
 
-    /// The name of this number.
+    /// Returns the name of this number.
     pub fn from_code(code: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.code() == code)
     }
 
-    /// A word for it, in metrics and logs.
+    /// Returns a word for it, as metrics and logs use it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Draining => "draining",
@@ -72,7 +72,8 @@ impl CloseCode {
         }
     }
 
-    /// The text in the close frame: what happened and what to do. At most 123 bytes, as a close frame allows.
+    /// Returns the text in the close frame: what happened and what to do. It has 123 bytes at most, as a close frame
+    /// allows.
     pub fn text(self) -> &'static str {
         match self {
             Self::Draining => "draining: the gateway is going away; reconnect",
@@ -88,12 +89,12 @@ impl CloseCode {
         }
     }
 
-    /// Whether reconnecting makes sense.
+    /// Returns whether reconnecting makes sense.
     pub fn may_retry(self) -> bool {
         may_retry(self.code())
     }
 
-    /// How long to wait at least before reconnecting, unless a `Notice` said otherwise.
+    /// Returns how long to wait at least before reconnecting, unless a `Notice` said otherwise.
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Draining => Some(Duration::ZERO),
@@ -104,7 +105,8 @@ impl CloseCode {
     }
 }
 
-/// Whether a session that was closed with this code may be opened again, for codes that this build does not know too.
+/// Returns whether a session that was closed with this code may be opened again, for codes that this build does not
+/// know too.
 pub fn may_retry(code: u16) -> bool {
     !(4500..5000).contains(&code)
 }

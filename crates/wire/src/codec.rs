@@ -6,12 +6,12 @@ use crate::message::{Command, Message};
 use crate::record::Scale;
 use crate::{json, msgpack, proto};
 
-/// How records are written.
+/// The way in which records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Protobuf.
     Proto,
-    /// MessagePack, positional.
+    /// MessagePack, with fields by position.
     MsgPack,
     /// The JSON encoding: one object a line.
     Json,
@@ -21,7 +21,7 @@ impl Encoding {
     /// All three; `encoding as usize` is the index into this.
     pub const ALL: [Self; 3] = [Self::Proto, Self::MsgPack, Self::Json];
 
-    /// As the WebSocket handshake names it.
+    /// Returns its name in the WebSocket handshake.
     pub fn subprotocol(self) -> &'static str {
         match self {
             Self::Proto => "tickwire.v1.proto",
@@ -30,22 +30,22 @@ impl Encoding {
         }
     }
 
-    /// The encoding of a subprotocol's name.
+    /// Returns the encoding of a subprotocol's name.
     pub fn from_subprotocol(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|encoding| encoding.subprotocol() == name)
     }
 
-    /// As configuration and command line name it: `proto`, `msgpack`, `json`.
+    /// Returns its name in the configuration and on the command line: `proto`, `msgpack`, `json`.
     pub fn name(self) -> &'static str {
         self.subprotocol().rsplit('.').next().unwrap_or_default()
     }
 
-    /// The encoding of a name.
+    /// Returns the encoding of a name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|encoding| encoding.name() == name)
     }
 
-    /// Whether its WebSocket messages are text.
+    /// Returns whether its WebSocket messages are text.
     pub fn is_text(self) -> bool {
         self == Self::Json
     }
@@ -57,21 +57,21 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Why bytes could not be read, and where.
+/// The reason why bytes could not be read, and the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a {encoding} message at byte {offset}: {reason}")]
+#[error("this is not a {encoding} message at byte {offset}: {reason}")]
 #[non_exhaustive]
 pub struct DecodeError {
     /// The encoding in which the bytes were read.
     pub encoding: Encoding,
-    /// Where, in bytes from the beginning.
+    /// The place of the fault, in bytes from the beginning.
     pub offset: usize,
-    /// What is wrong there, [`DecodeError::REASON_MAX`] characters at most.
+    /// A text that says what is wrong there, [`DecodeError::REASON_MAX`] characters at most.
     pub reason: String,
 }
 
 impl DecodeError {
-    /// Longest reason that is kept, in characters: parsers quote what they did not expect, however long it is.
+    /// The longest reason that is kept, in characters: parsers quote what they did not expect, however long it is.
     pub const REASON_MAX: usize = 300;
 
     fn new(encoding: Encoding, offset: usize, mut reason: String) -> Self {
@@ -83,7 +83,7 @@ impl DecodeError {
     }
 }
 
-/// Appends one message. What is appended one after another is a valid WebSocket message.
+/// Appends one message. Messages that are appended one after another are a valid WebSocket message.
 ///
 /// `scale` is used by the JSON encoding for market data only; other messages may pass the default.
 pub fn encode_message(encoding: Encoding, message: &Message, scale: &Scale, out: &mut Vec<u8>) {
@@ -100,7 +100,7 @@ pub fn encode_sent_time(encoding: Encoding, time: u64, out: &mut Vec<u8>) {
 }
 
 /// The messages in the bytes of one WebSocket message or bus frame, in order. Kinds that this build does not know are
-/// passed over. Ends after the first error, because what follows it cannot be trusted.
+/// passed over. The iterator ends after the first error, because what follows it cannot be trusted.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
     encoding: Encoding,
@@ -155,7 +155,7 @@ pub fn encode_command(encoding: Encoding, command: &Command, out: &mut Vec<u8>) 
 /// Reads one command: one WebSocket message from a client.
 ///
 /// # Errors
-/// When the bytes are not exactly one command, or the rate in it is negative or not finite.
+/// Returns an error when the bytes are not exactly one command, or when the rate in it is negative or not finite.
 pub fn decode_command(encoding: Encoding, bytes: &[u8]) -> Result<Command, DecodeError> {
     let decoded = match encoding {
         Encoding::Proto => proto::decode_command(bytes),
@@ -165,7 +165,7 @@ pub fn decode_command(encoding: Encoding, bytes: &[u8]) -> Result<Command, Decod
     decoded.and_then(check_rate).map_err(|reason| DecodeError::new(encoding, 0, reason))
 }
 
-/// The id of a command that cannot be read as a whole, where that much of it can be read.
+/// Returns the id of a command that cannot be read as a whole, where that much of it can be read.
 pub fn command_id(encoding: Encoding, bytes: &[u8]) -> Option<u64> {
     match encoding {
         Encoding::Proto => proto::command_id(bytes),

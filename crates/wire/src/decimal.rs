@@ -2,10 +2,10 @@
 //!
 //! Text always carries all decimals of the scale, so that removing the point gives the integer back.
 
-/// Most decimals that a scale may have: 10^18 is the largest power of ten below 2^63.
+/// The most decimals that a scale may have: 10^18 is the largest power of ten below 2^63.
 pub const DECIMALS_MAX: u32 = 18;
 
-/// What is wrong with a decimal.
+/// The reason why a text is no decimal, or does not fit its scale.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecimalError {
@@ -17,7 +17,7 @@ pub enum DecimalError {
     TooPrecise {
         /// The text.
         text: String,
-        /// How many decimals the scale has.
+        /// The number of decimals that the scale has.
         decimals: u32,
     },
     /// The integer has more than 64 bits.
@@ -36,7 +36,7 @@ pub fn write(out: &mut String, value: i64, decimals: u32) {
     write_unsigned(out, value.unsigned_abs(), decimals);
 }
 
-/// As [`write()`], for sizes.
+/// Appends a size as [`write()`] appends a price.
 pub fn write_unsigned(out: &mut String, value: u64, decimals: u32) {
     let mut digits = [b'0'; 40];
     let mut at = digits.len();
@@ -59,17 +59,17 @@ pub fn write_unsigned(out: &mut String, value: u64, decimals: u32) {
 /// Reads text at a given scale; fewer decimals are filled up, zeros beyond the scale are ignored.
 ///
 /// # Errors
-/// When the text is not a decimal, has more decimals than the scale, or is too large.
+/// Returns an error when the text is not a decimal, has more decimals than the scale, or is too large.
 pub fn parse(text: &str, decimals: u32) -> Result<i64, DecimalError> {
     let (negative, magnitude) = scan(text, decimals)?;
     let value = if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() };
     value.ok_or_else(|| DecimalError::OutOfRange(text.to_owned()))
 }
 
-/// As [`parse`], for sizes.
+/// Reads a size as [`parse`] reads a price.
 ///
 /// # Errors
-/// As [`parse`], and when the number is negative.
+/// Returns the errors of [`parse`], and one when the number is negative.
 pub fn parse_unsigned(text: &str, decimals: u32) -> Result<u64, DecimalError> {
     match scan(text, decimals)? {
         (true, 1..) => Err(DecimalError::Negative(text.to_owned())),
@@ -77,7 +77,7 @@ pub fn parse_unsigned(text: &str, decimals: u32) -> Result<u64, DecimalError> {
     }
 }
 
-/// Sign and magnitude.
+/// Reads sign and magnitude.
 fn scan(text: &str, decimals: u32) -> Result<(bool, u64), DecimalError> {
     let malformed = || DecimalError::Malformed(text.to_owned());
     let out_of_range = || DecimalError::OutOfRange(text.to_owned());
@@ -111,23 +111,23 @@ fn scan(text: &str, decimals: u32) -> Result<(bool, u64), DecimalError> {
     Ok((negative, magnitude))
 }
 
-/// How many decimals a text really uses: `61837.6300` uses 2.
+/// Returns how many decimals a text really uses: `61837.6300` uses 2.
 pub fn used_decimals(text: &str) -> u32 {
     text.split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len() as u32)
 }
 
-/// The integer in a text that carries all decimals of its scale: what stands there without its point.
+/// Reads the integer in a text that carries all decimals of its scale: what stands there without its point.
 ///
 /// # Errors
-/// When the text is not a decimal or is too large.
+/// Returns an error when the text is not a decimal or is too large.
 pub fn digits(text: &str) -> Result<i64, DecimalError> {
     parse(text, written_decimals(text))
 }
 
-/// As [`digits`], for sizes.
+/// Reads a size as [`digits`] reads a price.
 ///
 /// # Errors
-/// As [`digits`], and when the number is negative.
+/// Returns the errors of [`digits`], and one when the number is negative.
 pub fn digits_unsigned(text: &str) -> Result<u64, DecimalError> {
     parse_unsigned(text, written_decimals(text))
 }

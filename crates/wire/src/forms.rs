@@ -1,5 +1,5 @@
-//! How single fields read and write in the serde encodings: names and text in JSON, numbers in MessagePack; and lists
-//! and nested messages that grow no faster than the bytes that are really there.
+//! The ways in which single fields read and write in the serde encodings: names and text in JSON, numbers in
+//! MessagePack; and lists and nested messages that grow no faster than the bytes that are really there.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -44,7 +44,7 @@ named!(feed_state, crate::pb::FeedState, "FEED_STATE_");
 named!(side, crate::pb::Side, "SIDE_");
 named!(trading_state, crate::pb::TradingState, "TRADING_STATE_");
 
-/// Times and epochs, which use more than 53 bits: text in JSON, because JavaScript's numbers end there.
+/// Times and epochs, which use more than 53 bits: they are text in JSON, because JavaScript's numbers end there.
 pub(crate) mod wide {
     use super::{Deserialize, Deserializer, Serializer, Visitor, de, fmt};
 
@@ -83,7 +83,7 @@ pub(crate) mod wide {
     }
 }
 
-/// Declares a decimal number with all its decimals, as text.
+/// Declares the form of a decimal number: text with all its decimals.
 macro_rules! decimal {
     ($name:ident, $value:ty, $write:path, $digits:path) => {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,8 +127,8 @@ macro_rules! decimal {
 decimal!(Price, i64, crate::decimal::write, crate::decimal::digits);
 decimal!(Size, u64, crate::decimal::write_unsigned, crate::decimal::digits_unsigned);
 
-/// A list. Room is set aside for what a MessagePack header claims, which is safe because every claimed element was
-/// counted as at least one byte before (`msgpack::record_length`).
+/// Reads a list. Room is set aside for what a MessagePack header claims, which is safe because every claimed element
+/// was counted as at least one byte before (`msgpack::record_length`).
 pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -153,14 +153,14 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_seq(ListVisitor(PhantomData))
 }
 
-/// A nested message that may be absent.
+/// Reads a nested message that may be absent.
 pub(crate) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Ok(Option::<Tolerant<T>>::deserialize(deserializer)?.map(|Tolerant(value)| value))
 }
 
-/// Reads a positional message of which a newer sender may have sent more elements than this build knows.
+/// A positional message that is read although a newer sender may have sent more elements than this build knows.
 pub(crate) struct Tolerant<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tolerant<T> {

@@ -54,7 +54,7 @@ pub(crate) fn command_id(bytes: &[u8]) -> Option<u64> {
     command::id(bytes)
 }
 
-/// Everything but market data, on its way out.
+/// A message other than market data, on its way out.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum JsonControl<'a> {
@@ -73,7 +73,7 @@ struct Sent {
     sent_time: u64,
 }
 
-/// What the line is, read before the rest. An enum tagged by serde would copy the line into a tree first.
+/// The type of the line, read before the other keys. An enum tagged by serde would copy the line into a tree first.
 #[derive(Deserialize)]
 struct Kind<'a> {
     #[serde(borrow, rename = "type")]

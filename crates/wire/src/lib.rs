@@ -54,10 +54,10 @@ pub use record::{Body, Book, Level, Quote, Record, Scale, book_checksum};
 pub use subject::Subject;
 pub use symbol::{SymbolError, SymbolName, is_venue};
 
-/// Of the wire rules, as `Hello::protocol_version` states it.
+/// The version of the wire rules, as `Hello::protocol_version` states it.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// CRC-32 of the `.proto` files that this build speaks, as `Hello::schema` states it.
+/// The CRC-32 of the `.proto` files that this build speaks, as `Hello::schema` states it.
 pub const SCHEMA: &str = env!("TICKWIRE_SCHEMA");
 
 /// Compiles the examples of the README with the other examples of this documentation.

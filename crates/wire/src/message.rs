@@ -1,4 +1,4 @@
-//! What one side says to the other: everything that a session can carry.
+//! The messages from one side to the other: everything that a session can carry.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::pb::{
 };
 use crate::record::Record;
 
-/// From a gateway to a client.
+/// A message from a gateway to a client.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Message {
@@ -16,22 +16,22 @@ pub enum Message {
     Record(Record),
     /// The first message of a session: its id, its limits, the version.
     Hello(Hello),
-    /// Which symbols were granted and which were refused.
+    /// The symbols that were granted and those that were refused.
     Subscribed(Subscribed),
-    /// Something about the session as a whole.
+    /// A notice about the session as a whole.
     Notice(Notice),
     /// The gateway is there; it may tell states of feeds and positions of lossless channels.
     Heartbeat(Heartbeat),
-    /// What became of the records of subscriptions.
+    /// A statement of what became of the records of subscriptions.
     Ledger(Ledger),
     /// A command that was not taken.
     Error(Error),
-    /// Nanoseconds since the Unix epoch at which the gateway handed the message to its socket; once per WebSocket
-    /// message, after its records.
+    /// The time at which the gateway handed the message to its socket, in nanoseconds since the Unix epoch; once per
+    /// WebSocket message, after its records.
     Sent(u64),
 }
 
-/// From a client to a gateway.
+/// A command from a client to a gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Command {

@@ -2,9 +2,9 @@
 //! `tickwire.v1.Record` (and of the operation in `tickwire.v1.Command`). Messages one after another concatenate.
 //!
 //! A quote is `[8, instrument, sequence, event_time, receive_delay, bid_price, bid_size, ask_offset, ask_size]`; other
-//! market data `[kind, instrument, sequence, event_time, receive_delay, [body]]`; control `[kind, [body]]`; the send
-//! time `[2, time]`. A body lists its fields in the order of their numbers. Readers ignore elements beyond those that
-//! they know.
+//! market data is `[kind, instrument, sequence, event_time, receive_delay, [body]]`; control is `[kind, [body]]`; the
+//! send time is `[2, time]`. A body lists its fields in the order of their numbers. Readers ignore elements beyond
+//! those that they know.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::pb;
 use crate::proto::QuoteParts;
 use crate::record::{Body, Record};
 
-/// Arrays inside each other, at most: a message holds a list of messages and no more.
+/// The depth of arrays inside each other, at most: a message holds a list of messages and no more.
 const DEPTH_MAX: usize = 8;
 
 const SENT: u8 = 2;
@@ -84,8 +84,8 @@ pub(crate) fn command_id(mut bytes: &[u8]) -> Option<u64> {
     read_int(&mut bytes).ok()
 }
 
-/// Length of the first value, found without decoding it. Refuses containers that claim more values than bytes follow,
-/// so that whoever reads the value afterwards may trust its counts.
+/// Returns the length of the first value, found without decoding it. Refuses containers that claim more values than
+/// bytes follow, so that whoever reads the value afterwards may trust its counts.
 pub(crate) fn record_length(bytes: &[u8]) -> Result<usize, String> {
     let mut rest = bytes;
     let mut pending: usize = 1;
@@ -134,7 +134,7 @@ fn value_head(rest: &mut &[u8]) -> Result<(usize, usize), String> {
     })
 }
 
-/// A length of `N` bytes, big-endian.
+/// Reads a length of `N` bytes, big-endian.
 fn number<const N: usize>(rest: &mut &[u8]) -> Result<usize, String> {
     let (number, after) = rest.split_first_chunk::<N>().ok_or("a length is cut off")?;
     *rest = after;

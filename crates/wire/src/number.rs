@@ -1,14 +1,14 @@
 //! Instrument numbers: short stand-ins for names, taken from the name itself.
 //!
-//! A number is a hint and never an identity: an instrument is its `venue:SYMBOL`, and who gives out a number ties it to a
-//! name in words (a catalogue, a grant). Taken from the name, the same instrument has the same number at every ingester
-//! and after every restart, as a rule, so that gateways can pass records on as they came.
+//! A number is a hint and never an identity: an instrument is its `venue:SYMBOL`, and who gives out a number ties it to
+//! a name in words (a catalogue, a grant). Because it is taken from the name, the same instrument has the same number
+//! at every ingester and after every restart, as a rule, so that gateways can pass records on as they came.
 
 use std::collections::HashSet;
 
-/// Numbers up to here take two bytes as a variable-length integer.
+/// The largest number that takes two bytes as a variable-length integer.
 const SHORT_MAX: u32 = (1 << 14) - 1;
-/// Numbers up to here take three.
+/// The largest number that takes three.
 const MAX: u32 = (1 << 21) - 1;
 
 /// The numbers that somebody gave out.
@@ -18,10 +18,10 @@ pub struct InstrumentNumbers {
 }
 
 impl InstrumentNumbers {
-    /// A free number for the instrument of this name, from 1 to 2,097,151. `None` when all are taken.
+    /// Takes a free number for the instrument of this name, from 1 to 2,097,151. Returns `None` when all are taken.
     ///
-    /// The first choice is the CRC-32 of the name, from 1 to 16,383. When it is taken, the search begins at the CRC-32 modulo
-    /// 2,097,151 and goes upwards.
+    /// The first choice is the CRC-32 of the name, from 1 to 16,383. When it is taken, the search begins at the CRC-32
+    /// modulo 2,097,151 and goes upwards.
     pub fn take(&mut self, name: &str) -> Option<u32> {
         let hash = crc32fast::hash(name.as_bytes());
         let short = hash % SHORT_MAX + 1;
@@ -37,7 +37,7 @@ impl InstrumentNumbers {
         self.taken.insert(number)
     }
 
-    /// Nobody uses the number any more.
+    /// Frees a number that nobody uses any more.
     pub fn give_back(&mut self, number: u32) {
         self.taken.remove(&number);
     }

@@ -45,12 +45,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Option<Message>, usize), String> {
     Ok((message, bytes.len() - rest.len()))
 }
 
-/// Length of the first `Frame.records` field with its key.
+/// Returns the length of the first `Frame.records` field with its key.
 pub(crate) fn record_length(bytes: &[u8]) -> Result<usize, String> {
     let mut rest = bytes;
     match decode_key(&mut rest).map_err(|e| e.to_string())? {
         (RECORDS, WireType::LengthDelimited) => split_field(&mut rest)?,
-        (tag, _) => return Err(format!("field {tag} where a record was expected")),
+        (tag, _) => return Err(format!("there is field {tag} where a record was expected")),
     };
     Ok(bytes.len() - rest.len())
 }
@@ -60,7 +60,7 @@ pub(crate) fn command_id(mut bytes: &[u8]) -> Option<u64> {
         match decode_key(&mut bytes).ok()? {
             (1..=4 | 6, WireType::LengthDelimited) => {
                 let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
-                // A command that is cut off may still say whose it is.
+                // A command that is cut off may still carry its id.
                 return first_id(bytes.get(..length).unwrap_or(bytes));
             }
             (tag, wire_type) => skip_field(wire_type, tag, &mut bytes, DecodeContext::default()).ok()?,
@@ -257,9 +257,9 @@ pub(crate) fn encode_command(command: &Command, out: &mut Vec<u8>) {
 
 pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
     let command = pb::Command::decode(bytes).map_err(|e| e.to_string())?;
-    let op = command.op.ok_or("no command in it, or one that this version does not know")?;
+    let op = command.op.ok_or("there is no command in it, or one that this version does not know")?;
     if count_ops(bytes)? > 1 {
-        return Err("more than one command in one message".to_owned());
+        return Err("there is more than one command in one message".to_owned());
     }
     Ok(match op {
         Op::Subscribe(c) => Command::Subscribe(c),

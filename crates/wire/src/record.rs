@@ -5,23 +5,23 @@ use crate::pb::{Bar, Channel, Derivative, Gap, Instrument, Stat, Status, Trade};
 /// One normalized event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// Id of the instrument, as granted.
+    /// The id of the instrument, as granted.
     pub instrument: u32,
-    /// Contiguous per (instrument, channel), from 1 in every epoch.
+    /// The sequence number: contiguous per (instrument, channel), from 1 in every epoch.
     pub sequence: u64,
-    /// Nanoseconds since the Unix epoch, by the venue's clock.
+    /// The time of the event, in nanoseconds since the Unix epoch, by the venue's clock.
     pub event_time: u64,
-    /// Nanoseconds since the Unix epoch, by the ingester's clock.
+    /// The time at which the ingester received it, in nanoseconds since the Unix epoch, by the ingester's clock.
     pub receive_time: u64,
-    /// What happened.
+    /// The content of the record.
     pub body: Body,
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Body {
-    /// Best bid and offer.
+    /// The best bid and offer.
     Quote(Quote),
     /// An execution.
     Trade(Trade),
@@ -31,7 +31,7 @@ pub enum Body {
     Bar(Bar),
     /// Ticker statistics since a time that it states.
     Stat(Stat),
-    /// Whether the instrument trades.
+    /// The trading state of the instrument.
     Status(Status),
     /// The definition of the instrument.
     Instrument(Instrument),
@@ -41,7 +41,7 @@ pub enum Body {
     Gap(Gap),
 }
 
-/// Best bid and offer; `None` where that side is empty.
+/// The best bid and offer; `None` where that side is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quote {
     /// The best bid.
@@ -62,31 +62,31 @@ pub struct Level {
 /// Price levels, best first: all of them, or the changed ones (size 0 removes).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Book {
-    /// These are all levels; forget what was there.
+    /// Whether these are all levels, so that what was there is forgotten.
     pub snapshot: bool,
-    /// First sequence number that the change covers, when it covers more than its own; else 0.
+    /// The first sequence number that the change covers, when it covers more than its own; else 0.
     pub first_sequence: u64,
-    /// Bids, highest price first.
+    /// The bids, highest price first.
     pub bids: Vec<Level>,
-    /// Asks, lowest price first.
+    /// The asks, lowest price first.
     pub asks: Vec<Level>,
-    /// [`book_checksum`] after this record.
+    /// The [`book_checksum`] after this record.
     pub checksum: Option<u32>,
 }
 
-/// How the numbers of an instrument read, and its name: what the JSON encoding needs to write a record.
+/// The scale of an instrument's prices and sizes, and its name: the JSON encoding needs them to write a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scale {
-    /// `venue:SYMBOL`.
+    /// The name, `venue:SYMBOL`.
     pub symbol: String,
-    /// The real price is the integer times 10 to minus this.
+    /// The decimals of prices: the real price is the integer times 10 to minus this.
     pub price_decimals: u32,
-    /// The real size is the integer times 10 to minus this.
+    /// The decimals of sizes: the real size is the integer times 10 to minus this.
     pub size_decimals: u32,
 }
 
 impl Record {
-    /// The channel that the record belongs to.
+    /// Returns the channel that the record belongs to.
     pub fn channel(&self) -> Channel {
         match &self.body {
             Body::Quote(_) => Channel::Quote,
@@ -101,7 +101,8 @@ impl Record {
         }
     }
 
-    /// What "newest" is decided by within the record's channel: the newest record of each key is the state.
+    /// Returns the key that "newest" is decided by within the record's channel: the newest record of each key is the
+    /// state.
     pub fn conflation_key(&self) -> u64 {
         self.channel().conflation_key(&self.body)
     }
@@ -111,8 +112,8 @@ impl Record {
     }
 }
 
-/// CRC-32 (IEEE) of the best ten levels: bids best first, then asks best first, each as price (signed) and size
-/// (unsigned), 8 bytes little-endian each.
+/// Returns the CRC-32 (IEEE) of the best ten levels: bids best first, then asks best first, each as price (signed) and
+/// size (unsigned), 8 bytes little-endian each.
 pub fn book_checksum(bids: impl Iterator<Item = Level>, asks: impl Iterator<Item = Level>) -> u32 {
     let mut bytes = [0; 20 * 16];
     let mut end = 0;

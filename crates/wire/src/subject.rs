@@ -1,4 +1,4 @@
-//! Where a message goes: subjects, and the reversible mapping between them and names.
+//! Subjects of the bus, and the reversible mapping between them and names.
 //!
 //! A subject is made of tokens with dots between them. Venue and symbol are escaped, so that a name may hold anything:
 //! each byte of its UTF-8 outside `[A-Za-z0-9_-]` becomes `%` and two upper-case hex digits. Each name has exactly one
@@ -10,44 +10,44 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-/// Longest venue or symbol, in bytes of UTF-8 before escaping. Escaped three for one, two of them and the rest of a
-/// subject stay below 1 KiB, a quarter of the line that nats-server takes.
+/// The longest venue or symbol, in bytes of UTF-8 before escaping. Where each byte becomes three, two of them and the
+/// other parts of a subject stay below 1 KiB, a quarter of the line that nats-server takes.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// Longest channel name, in bytes.
+/// The longest channel name, in bytes.
 pub const CHANNEL_BYTES_MAX: usize = 32;
 
-/// A checked subject. Cheap to clone: the text is shared.
+/// A checked subject. It is cheap to clone: the text is shared.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject(Arc<str>);
 
-/// What a subject says, with venue and symbol as they were before escaping.
+/// The parts of a subject, with venue and symbol as they were before escaping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParsedSubject {
     /// `tw.v1.<venue>.<channel>.<symbol>`: frames of one instrument and channel.
     Data {
-        /// Venue.
+        /// The venue.
         venue: String,
-        /// Channel, never escaped.
+        /// The channel, which is never escaped.
         channel: String,
-        /// Symbol at the venue.
+        /// The symbol at the venue.
         symbol: String,
     },
     /// `tw.heartbeat.v1.<venue>`: the heartbeats of the venue's ingester.
     Heartbeat {
-        /// Venue.
+        /// The venue.
         venue: String,
     },
     /// `tw.request.v1.<venue>.<epoch>`: requests to one run of the venue's ingester.
     Request {
-        /// Venue.
+        /// The venue.
         venue: String,
         /// The run's epoch.
         epoch: u64,
     },
 }
 
-/// Why a name or a subject was refused.
+/// The reason why a name or a subject was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SubjectError {
@@ -55,65 +55,66 @@ pub enum SubjectError {
     #[error("empty name")]
     Empty,
     /// A name is longer than [`NAME_BYTES_MAX`], or a channel than [`CHANNEL_BYTES_MAX`].
-    #[error("name of {0} bytes is too long")]
+    #[error("a name of {0} bytes is too long")]
     TooLong(usize),
     /// A channel may hold `[a-z0-9_-]` only.
-    #[error("channel holds characters outside [a-z0-9_-]")]
+    #[error("the channel holds characters outside [a-z0-9_-]")]
     Channel,
     /// A token is not in the one escaped form that its name has.
-    #[error("token is not in canonical escaped form")]
+    #[error("a token is not in canonical escaped form")]
     Escape,
-    /// None of the known layouts; wildcards are among these.
-    #[error("not a subject of this bus")]
+    /// The subject has none of the known layouts; wildcards are among these.
+    #[error("this is not a subject of the bus")]
     Layout,
 }
 
 impl Subject {
-    /// The subject of one instrument and channel, `tw.v1.<venue>.<channel>.<symbol>`.
+    /// Makes the subject of one instrument and channel, `tw.v1.<venue>.<channel>.<symbol>`.
     ///
     /// # Errors
-    /// When a name is empty or too long, or the channel holds characters outside `[a-z0-9_-]`.
+    /// Returns an error when a name is empty or too long, or when the channel holds characters outside `[a-z0-9_-]`.
     pub fn data(venue: &str, channel: &str, symbol: &str) -> Result<Self, SubjectError> {
         check_channel(channel)?;
         Ok(Self(format!("tw.v1.{}.{channel}.{}", escape(venue)?, escape(symbol)?).into()))
     }
 
-    /// All symbols of one venue and channel, `tw.v1.<venue>.<channel>.*`. For subscribing only.
+    /// Makes the wildcard of all symbols of one venue and channel, `tw.v1.<venue>.<channel>.*`. It is for subscribing
+    /// only.
     ///
     /// # Errors
-    /// As [`data`](Self::data).
+    /// Returns the errors of [`data`](Self::data).
     pub fn data_all_symbols(venue: &str, channel: &str) -> Result<Self, SubjectError> {
         check_channel(channel)?;
         Ok(Self(format!("tw.v1.{}.{channel}.*", escape(venue)?).into()))
     }
 
-    /// The heartbeats of one venue's ingester, `tw.heartbeat.v1.<venue>`.
+    /// Makes the subject of the heartbeats of one venue's ingester, `tw.heartbeat.v1.<venue>`.
     ///
     /// # Errors
-    /// When the venue is empty or too long.
+    /// Returns an error when the venue is empty or too long.
     pub fn heartbeat(venue: &str) -> Result<Self, SubjectError> {
         Ok(Self(format!("tw.heartbeat.v1.{}", escape(venue)?).into()))
     }
 
-    /// The heartbeats of all ingesters, `tw.heartbeat.v1.*`. For subscribing only.
+    /// Makes the wildcard of the heartbeats of all ingesters, `tw.heartbeat.v1.*`. It is for subscribing only.
     pub fn heartbeats_all() -> Self {
         Self("tw.heartbeat.v1.*".into())
     }
 
-    /// Requests to one run of a venue's ingester, `tw.request.v1.<venue>.<epoch>`: of two that run at the same time, the one
-    /// that is meant answers.
+    /// Makes the subject of requests to one run of a venue's ingester, `tw.request.v1.<venue>.<epoch>`: of two that run
+    /// at the same time, the one that is meant answers.
     ///
     /// # Errors
-    /// When the venue is empty or too long.
+    /// Returns an error when the venue is empty or too long.
     pub fn request(venue: &str, epoch: u64) -> Result<Self, SubjectError> {
         Ok(Self(format!("tw.request.v1.{}.{epoch}", escape(venue)?).into()))
     }
 
-    /// Reads a subject back into names; the reverse of [`data`](Self::data), [`heartbeat`](Self::heartbeat) and
+    /// Reads a subject back into names; it is the reverse of [`data`](Self::data), [`heartbeat`](Self::heartbeat) and
     /// [`request`](Self::request).
     ///
     /// # Errors
-    /// When the text has another layout, holds a wildcard, or is not in canonical form.
+    /// Returns an error when the text has another layout, holds a wildcard, or is not in canonical form.
     pub fn parse(text: &str) -> Result<ParsedSubject, SubjectError> {
         let tail = text.strip_prefix("tw.").ok_or(SubjectError::Layout)?;
         if let Some(venue) = tail.strip_prefix("heartbeat.v1.") {
@@ -140,22 +141,23 @@ impl Subject {
         })
     }
 
-    /// The text as it goes over the bus: ASCII, no whitespace.
+    /// Returns the text as it goes over the bus: ASCII, without whitespace.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this matches many subjects; such a subject can be subscribed to but not published to.
+    /// Returns whether this matches many subjects; such a subject can be subscribed to but not published to.
     pub fn is_wildcard(&self) -> bool {
         self.0.ends_with('*')
     }
 
-    /// Everything before the last token: what a wildcard and the subjects that it matches have in common.
+    /// Returns everything before the last token: what a wildcard and the subjects that it matches have in common.
     pub fn stem(&self) -> &str {
         self.0.rsplit_once('.').map_or("", |(stem, _)| stem)
     }
 
-    /// A subject that came from the bus itself, where a publisher already checked it: it is not checked here.
+    /// Makes a subject of a text that came from the bus itself, where a publisher already checked it: it is not checked
+    /// here.
     pub fn from_bus(text: &str) -> Self {
         Self(text.into())
     }
@@ -189,7 +191,7 @@ fn check_channel(channel: &str) -> Result<(), SubjectError> {
     if channel.bytes().all(fine) { Ok(()) } else { Err(SubjectError::Channel) }
 }
 
-/// The bytes that stand for themselves in an escaped name.
+/// Returns whether a byte stands for itself in an escaped name.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }

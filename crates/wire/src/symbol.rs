@@ -11,7 +11,7 @@ pub struct SymbolName {
     pub symbol: String,
 }
 
-/// What is wrong with the name of a symbol.
+/// The reason why a text is no name of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SymbolError {
@@ -27,13 +27,13 @@ pub enum SymbolError {
 }
 
 impl SymbolName {
-    /// Longest symbol, in bytes: the subject of a record must stay well below what a NATS server takes.
+    /// The longest symbol, in bytes: the subject of a record must stay well below what a NATS server takes.
     pub const SYMBOL_BYTES_MAX: usize = 128;
 
     /// Reads `venue:SYMBOL`.
     ///
     /// # Errors
-    /// Says what is wrong with the name and how to write it.
+    /// Returns an error that says what is wrong with the name and how to write it.
     pub fn parse(name: &str) -> Result<Self, SymbolError> {
         let (venue, symbol) = name.split_once(':').ok_or_else(|| SymbolError::NoVenue(shorten(name)))?;
         if !is_venue(venue) {
@@ -45,19 +45,19 @@ impl SymbolName {
         Ok(Self { venue: venue.to_owned(), symbol: symbol.to_owned() })
     }
 
-    /// Stands for every symbol of its venue.
+    /// Returns whether it stands for every symbol of its venue.
     pub fn is_all(&self) -> bool {
         self.symbol == "*"
     }
 }
 
-/// Whether this can name a venue: 1 to 32 of `a` to `z`, `0` to `9`, `-`, `_`.
+/// Returns whether this can name a venue: 1 to 32 of `a` to `z`, `0` to `9`, `-`, `_`.
 pub fn is_venue(venue: &str) -> bool {
     (1..=32).contains(&venue.len())
         && venue.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
-/// What was typed, cut to a length that an error message can carry.
+/// Cuts what was typed to a length that an error message can carry.
 fn shorten(name: &str) -> String {
     if name.chars().count() <= 160 {
         name.to_owned()

@@ -1,4 +1,4 @@
-//! What the Rust peers have in common: where to listen, a topic map, updates from the publisher.
+//! The common parts of the Rust peers: where to listen, a topic map, updates from the publisher.
 //!
 //! The topic map is what many people write first: a lock around a map from symbol to the channels of its subscribers,
 //! one bounded channel and one task for each connection. A connection whose channel is full misses the update.
@@ -14,32 +14,32 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// Bytes of an update: symbol (u64, little-endian), sequence, intended time, payload.
+/// The bytes of an update: symbol (u64, little-endian), sequence number, intended time, payload.
 pub const UPDATE_BYTES: usize = 40;
 
-/// Updates that may wait for one connection; 1024 is what most examples take.
+/// The number of updates that may wait for one connection; 1024 is what most examples take.
 pub const CHANNEL_CAPACITY: usize = 1024;
 
-/// Updates that one flush takes at most.
+/// The most updates that one flush takes.
 pub const BATCH_MAX: usize = 64;
 
-/// Where a peer listens.
+/// The addresses on which a peer listens.
 #[derive(Parser)]
 pub struct Addresses {
-    /// For subscribers, by WebSocket.
+    /// The address for subscribers, by WebSocket.
     #[arg(long)]
     pub listen: SocketAddr,
-    /// For the publisher, by plain TCP.
+    /// The address for the publisher, by plain TCP.
     #[arg(long)]
     pub publish: SocketAddr,
 }
 
-/// Subscribers of each symbol.
+/// The subscribers of each symbol.
 #[derive(Clone, Default)]
 pub struct Topics(Arc<RwLock<HashMap<u64, Vec<Sender<Bytes>>>>>);
 
 impl Topics {
-    /// A channel that gets the updates of `symbols`, which are u32 one after another.
+    /// Makes a channel that gets the updates of `symbols`, which are u32 one after another.
     pub fn subscribe(&self, symbols: &[u8]) -> Receiver<Bytes> {
         let (sender, receiver) = channel(CHANNEL_CAPACITY);
         let mut topics = self.0.write().expect("no panic under the lock");
@@ -54,7 +54,7 @@ impl Topics {
         let mut somebody_left = false;
         if let Some(subscribers) = self.0.read().expect("no panic under the lock").get(&symbol) {
             for subscriber in subscribers {
-                // Full: this one misses the update. Closed: nobody is there any more.
+                // Where the channel is full, this one misses the update; where it is closed, nobody is there any more.
                 somebody_left |= subscriber.try_send(update.clone()).is_err() && subscriber.is_closed();
             }
         }
@@ -66,7 +66,7 @@ impl Topics {
     /// Takes updates by plain TCP, for as long as this program runs.
     ///
     /// # Errors
-    /// When `address` cannot be listened on.
+    /// Returns an error when `address` cannot be listened on.
     pub async fn listen(self, address: SocketAddr) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await?;
         tokio::spawn(async move {
@@ -88,10 +88,10 @@ impl Topics {
     }
 }
 
-/// A listener with room for a few thousand clients that come at once; the standard library takes 128.
+/// Makes a listener with room for a few thousand clients that come at once; the standard library takes 128.
 ///
 /// # Errors
-/// When `address` cannot be listened on.
+/// Returns an error when `address` cannot be listened on.
 pub fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -100,10 +100,10 @@ pub fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// The same for the asynchronous servers.
+/// Makes the same listener for the asynchronous servers.
 ///
 /// # Errors
-/// When `address` cannot be listened on.
+/// Returns an error when `address` cannot be listened on.
 pub fn listen_async(address: SocketAddr) -> std::io::Result<TcpListener> {
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;

@@ -15,7 +15,7 @@ pub(super) struct Faults {
 
 #[derive(Default)]
 struct Plan {
-    /// Messages to go until one is lost, whatever its subject.
+    /// The messages to go until one is lost, whatever its subject.
     any: Option<u64>,
     /// The same for messages to one subject.
     on: HashMap<Subject, u64>,

@@ -1,4 +1,4 @@
-//! History of the bus in memory: the last messages of each subject, and ways to hold responses back.
+//! The history of the bus in memory: the last messages of each subject, and ways to delay responses.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
@@ -11,19 +11,19 @@ use crate::backplane::BoxFuture;
 use crate::history::{History, HistoryError, HistoryState, Recall, Recalled};
 use tickwire_wire::Subject;
 
-/// Subjects whose messages are kept; what is published to further ones is not.
+/// The number of subjects whose messages are kept; what is published to further ones is not.
 const SUBJECTS_MAX: usize = 65_536;
 
 pub(super) struct MemoryHistory {
     messages_max: usize,
-    kept: Mutex<HashMap<Subject, Kept>>,
+    kept: Mutex<HashMap<Subject, SubjectHistory>>,
     is_held: watch::Sender<bool>,
     state: watch::Sender<HistoryState>,
 }
 
 #[derive(Default)]
-struct Kept {
-    /// Messages that are gone.
+struct SubjectHistory {
+    /// The number of messages that are gone.
     gone: u64,
     messages: VecDeque<Bytes>,
 }

@@ -1,5 +1,5 @@
-//! Who wants what. Lists are replaced, never changed in place, so that a publisher copies a pointer under the lock and
-//! delivers without it.
+//! The routes from subjects to inboxes. Lists are replaced, never changed in place, so that a publisher copies a
+//! pointer under the lock and delivers without it.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -30,14 +30,14 @@ pub(super) struct Routes {
 #[derive(Default)]
 struct Table {
     exact: HashMap<Subject, Targets>,
-    /// Wildcards, by what stands before the `*`.
+    /// The wildcards, by what stands before the `*`.
     wild: HashMap<String, Targets>,
     servers: HashMap<Subject, Vec<mpsc::Sender<Request>>>,
     inboxes: Vec<Weak<MemoryInbox>>,
 }
 
 impl Routes {
-    /// Who gets a message to `subject`: by its own name, and by wildcards.
+    /// Returns who gets a message to `subject`: by its own name, and by wildcards.
     pub(super) fn find(&self, subject: &Subject) -> (Option<Targets>, Option<Targets>) {
         let table = self.read();
         let wild = if table.wild.is_empty() { None } else { table.wild.get(subject.stem()).cloned() };
@@ -84,7 +84,7 @@ impl Routes {
         self.write().servers.entry(subject.clone()).or_default().push(server);
     }
 
-    /// Who answers requests to `subject`; servers that went away are forgotten on the way.
+    /// Returns who answers requests to `subject`; servers that went away are forgotten on the way.
     pub(super) fn servers(&self, subject: &Subject) -> Vec<mpsc::Sender<Request>> {
         let mut table = self.write();
         let Some(servers) = table.servers.get_mut(subject) else { return Vec::new() };

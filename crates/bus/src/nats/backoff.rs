@@ -1,15 +1,15 @@
-//! How long to wait before the next attempt to connect: exponential, full jitter, reset only by a stable connection.
+//! The wait before the next attempt to connect: exponential, with full jitter, reset only by a stable connection.
 
 use std::time::{Duration, Instant};
 
-/// A connection that held this long was not part of the trouble.
+/// The age from which on a lost connection was not part of the trouble.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Backoff {
     min: Duration,
     max: Duration,
-    /// Attempts that make one round: a round tries each server once.
+    /// The number of attempts that make one round: a round tries each server once.
     servers: u32,
     attempts: u32,
     connected_at: Option<Instant>,
@@ -25,7 +25,7 @@ impl Backoff {
         self.connected_at = Some(now);
     }
 
-    /// The wait before the next attempt; `share` in 0..1 is the jitter. The very first attempt does not wait.
+    /// Returns the wait before the next attempt; `share` in 0..1 is the jitter. The very first attempt does not wait.
     pub(super) fn next(&mut self, now: Instant, share: f64) -> Duration {
         if let Some(connected_at) = self.connected_at.take()
             && now.saturating_duration_since(connected_at) >= STABLE_AFTER

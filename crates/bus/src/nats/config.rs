@@ -1,4 +1,5 @@
-//! How to reach NATS. Plain data: nothing is read from files or the environment before `connect`.
+//! The configuration of a connection to NATS. It is plain data: nothing is read from files or the environment before
+//! `connect`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,61 +28,62 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// TLS towards NATS.
+/// The TLS settings of connections to NATS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// Certificates to trust (PEM); none takes those of the system.
+    /// The file of certificates to trust (PEM); without it those of the system are trusted.
     pub ca_file: Option<PathBuf>,
-    /// Own certificate chain (PEM), for servers that verify clients.
+    /// The file of the own certificate chain (PEM), for servers that verify clients.
     pub cert_file: Option<PathBuf>,
-    /// Key of the own certificate (PEM).
+    /// The file of the own certificate's key (PEM).
     pub key_file: Option<PathBuf>,
-    /// Whether to refuse servers without TLS; `tls://` in a server's address says it for that server.
+    /// Whether servers without TLS are refused; `tls://` in a server's address says it for that server.
     pub required: bool,
 }
 
-/// How to reach NATS. At most one way to sign in may be given.
+/// The configuration of a connection to NATS. At most one way to sign in may be given.
 ///
 /// The user needs to publish to `tw.>` and `_INBOX.>`, and to subscribe to both.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NatsConfig {
-    /// Addresses, `nats://host:port` or `tls://host:port`, tried in random order. They may hold `user:password@`, the
-    /// same in all of them.
+    /// The addresses, `nats://host:port` or `tls://host:port`, tried in random order. They may hold `user:password@`,
+    /// the same in all of them.
     pub servers: Vec<String>,
-    /// File with a user's JWT and seed, as `nsc` writes it.
+    /// The file with a user's JWT and seed, as `nsc` writes it.
     pub credentials_file: Option<PathBuf>,
-    /// File with the seed of a user's nkey.
+    /// The file with the seed of a user's nkey.
     pub nkey_seed_file: Option<PathBuf>,
-    /// User name, with `password`.
+    /// The user name, with `password`.
     pub user: Option<String>,
-    /// Password, with `user`.
+    /// The password, with `user`.
     pub password: Option<Secret>,
-    /// Token.
+    /// The token to sign in with.
     pub token: Option<Secret>,
-    /// TLS.
+    /// The TLS settings.
     pub tls: TlsConfig,
-    /// Name of this connection, shown by the server.
+    /// The name of this connection, as the server shows it.
     pub name: String,
-    /// Longest wait before the first new attempt after a lost connection; waits are random up to it (full jitter).
+    /// The longest wait before the first new attempt after a lost connection; waits are random up to it (full jitter).
     pub reconnect_min: Duration,
-    /// Longest wait between attempts.
+    /// The longest wait between attempts.
     pub reconnect_max: Duration,
-    /// Longest time for one attempt to connect.
+    /// The longest time for one attempt to connect.
     pub connect_timeout: Duration,
-    /// Silence after which the server is probed. A server that has gone mute is noticed within three of these. A server
-    /// that is only busy answers late: at 200 ms, connections at full load broke on a machine without a free core.
+    /// The silence after which the server is probed. A server that has gone mute is noticed within three of these. A
+    /// server that is only busy answers late: at 200 ms, connections at full load broke on a machine without a free
+    /// core.
     pub ping_interval: Duration,
-    /// Messages that may wait for the connection task; beyond that `publish` says `Full`. Small, as what waits here is
-    /// stale when the connection returns.
+    /// The number of messages that may wait for the connection task; beyond that `publish` says `Full`. It is small, as
+    /// what waits here is stale when the connection returns.
     pub publish_queue: usize,
-    /// Messages of one subject that may wait between the connection task and its inbox. It takes up one burst of the
-    /// socket; memory is used only while something waits.
+    /// The number of messages of one subject that may wait between the connection task and its inbox. It takes up one
+    /// burst of the socket; memory is used only while something waits.
     pub subscription_queue: usize,
-    /// Requests on their way at a time; further ones wait within their time-out.
+    /// The most requests on their way at a time; further ones wait within their time-out.
     pub requests_max: usize,
-    /// Requests that wait at one server of requests; further ones run into their time-out.
+    /// The most requests that wait at one server of requests; further ones run into their time-out.
     pub served_max: usize,
-    /// Messages that can be looked up again; none: what is lost is lost.
+    /// The messages that can be looked up again; without it, what is lost is lost.
     pub history: Option<HistoryConfig>,
 }
 
@@ -134,7 +136,7 @@ impl fmt::Debug for NatsConfig {
     }
 }
 
-/// An address without what stands before its last `@`, whether or not it is a good address.
+/// Returns an address without what stands before its last `@`, whether or not it is a good address.
 pub(super) fn without_secrets(address: &str) -> String {
     match address.rsplit_once('@') {
         None => address.to_owned(),

@@ -1,4 +1,5 @@
-//! What this crate puts before each payload on NATS, so that the receiving side can restore the publisher's order.
+//! The envelope that this crate puts before each payload on NATS, so that the receiving side can restore the
+//! publisher's order.
 //!
 //! ```text
 //! byte 0      version, 1
@@ -12,17 +13,17 @@ pub(super) const ENVELOPE_BYTES: usize = 16;
 
 const VERSION: u64 = 1;
 
-/// Memory asked for at once for outgoing messages, so that small ones share an allocation.
+/// The memory that is taken at once for outgoing messages, so that small ones share an allocation.
 const ARENA_BYTES: usize = 64 * 1_024;
 
-/// A message's place in the order of its publisher.
+/// The place of a message in the order of its publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) publisher: u64,
     pub(super) counter: u64,
 }
 
-/// Puts envelopes before payloads, with one counter.
+/// The state that puts envelopes before payloads, with one counter.
 pub(super) struct Sealer {
     publisher: u64,
     counter: u64,
@@ -47,7 +48,7 @@ impl Sealer {
     }
 }
 
-/// Splits a message into its place and its payload; `None` when it was not sealed by this version.
+/// Splits a message into its place and its payload; returns `None` when it was not sealed by this version.
 pub(super) fn open(message: &Bytes) -> Option<(Place, Bytes)> {
     let (head, rest) = message.split_first_chunk::<8>()?;
     let (counter, _) = rest.split_first_chunk::<8>()?;

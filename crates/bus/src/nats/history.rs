@@ -1,4 +1,4 @@
-//! History over JetStream: a stream that captures the subjects of some channels, and looking messages up in it.
+//! History over JetStream: a stream captures the subjects of some channels, and messages are looked up in it.
 //!
 //! No consumer is made. A request goes to the stream's direct-get interface (nats-server ADR-31), which any replica
 //! answers: the next message of a subject from a stream sequence on, or a batch of them ([`lookup`]). The first wanted
@@ -17,30 +17,30 @@ use async_nats::jetstream::stream::Config as StreamConfig;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use self::lookup::{ANSWER_MAX, Lookup};
+use self::lookup::{Lookup, RESPONSE_TIME_MAX};
 use self::search::Limits;
 use super::link::Link;
 use crate::backplane::{BoxFuture, BusState};
 use crate::history::{History, HistoryError, HistoryState, Recall, Recalled};
 
-/// Between two looks at a stream that cannot be used; doubles up to the second.
+/// The first wait between two looks at a stream that cannot be used; it doubles up to the second.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_mins(1);
 
 /// The stream that captures what is to be found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryConfig {
-    /// Its name: 1 to 32 of `A-Z a-z 0-9 - _`.
+    /// The name of the stream: 1 to 32 of `A-Z a-z 0-9 - _`.
     pub stream: String,
-    /// Channels whose messages it captures, of all venues and symbols.
+    /// The channels whose messages it captures, of all venues and symbols.
     pub channels: Vec<String>,
-    /// Make the stream, and keep its settings as they are here. Otherwise somebody else does.
+    /// Whether this process makes the stream, and keeps its settings as they are here. Otherwise somebody else does.
     pub make: bool,
-    /// What is older goes.
+    /// The age beyond which messages are deleted.
     pub max_age: Duration,
-    /// What is more goes, oldest first. Bytes on disk.
+    /// The bytes on disk beyond which messages are deleted, oldest first.
     pub max_bytes: u64,
-    /// Copies in a cluster, 1 to 5.
+    /// The number of copies in a cluster, 1 to 5.
     pub replicas: usize,
 }
 
@@ -125,7 +125,7 @@ impl NatsHistory {
         }
     }
 
-    /// Makes the stream where that was asked for, and checks that it serves.
+    /// Makes the stream where the configuration says so, and checks that it serves.
     async fn check(&self, client: &Client) -> Result<(), String> {
         if !client.is_server_compatible(2, 11, 0) {
             let version = client.server_info().version;
@@ -134,7 +134,7 @@ impl NatsHistory {
             ));
         }
         let mut context = async_nats::jetstream::new(client.clone());
-        context.set_timeout(ANSWER_MAX);
+        context.set_timeout(RESPONSE_TIME_MAX);
         let stream = &self.config.stream;
         let found = match context.get_stream(stream).await {
             Ok(found) => Some(found.cached_info().config.clone()),
@@ -143,7 +143,7 @@ impl NatsHistory {
                 GetStreamErrorKind::JetStream(error) => return Err(format!("stream `{stream}`: {error}")),
                 _ => {
                     return Err(format!(
-                        "JetStream does not response ({error}): switch it on at the server, and let this user \
+                        "JetStream does not answer ({error}): switch it on at the server, and let this user \
                          publish to `$JS.API.>`"
                     ));
                 }
@@ -164,7 +164,7 @@ impl NatsHistory {
             }
         };
         if !found.allow_direct {
-            return Err(format!("stream `{stream}` does not response look-ups: set its `allow_direct`"));
+            return Err(format!("stream `{stream}` does not answer look-ups: set its `allow_direct`"));
         }
         for subject in self.config.subjects() {
             if !found.subjects.iter().any(|pattern| covers(pattern, &subject)) {
@@ -184,13 +184,13 @@ fn explain(stream: &str, error: &async_nats::jetstream::context::CreateStreamErr
     }
 }
 
-/// As far as this crate cares.
+/// Returns whether two settings are the same, as far as this crate cares.
 fn is_same(found: &StreamConfig, wanted: &StreamConfig) -> bool {
     (found.max_age, found.max_bytes, found.num_replicas, found.allow_direct, &found.subjects)
         == (wanted.max_age, wanted.max_bytes, wanted.num_replicas, wanted.allow_direct, &wanted.subjects)
 }
 
-/// Whether every subject that matches `subject` matches `pattern`, by the rules of NATS.
+/// Returns whether every subject that matches `subject` matches `pattern`, by the rules of NATS.
 fn covers(pattern: &str, subject: &str) -> bool {
     let (mut patterns, mut tokens) = (pattern.split('.'), subject.split('.'));
     loop {

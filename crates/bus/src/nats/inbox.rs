@@ -1,4 +1,4 @@
-//! One inbox on NATS: what the consumer wants, what the server was told, and the draining of its subscriptions.
+//! One inbox on NATS: it knows what the consumer wants and what the server was told, and drains its subscriptions.
 //!
 //! Invariants: a subject is in `dirty` whenever `wanted` and `actual` may differ about it; `slots` are touched by the
 //! bus thread only, so their lock is never waited for.
@@ -36,7 +36,7 @@ pub(super) struct NatsInbox {
 #[derive(Default)]
 struct Desired {
     wanted: HashMap<Subject, u64>,
-    /// Slots of the subscriptions that exist.
+    /// The slots of the subscriptions that exist.
     actual: HashMap<Subject, usize>,
     dirty: HashSet<Subject>,
     is_closed: bool,
@@ -80,7 +80,7 @@ impl NatsInbox {
         self.ready.poke();
     }
 
-    /// Tells the server what changed. False when the connection broke before all was told.
+    /// Tells the server what changed. Returns false when the connection broke before all was told.
     pub(super) async fn apply(self: &Arc<Self>, client: &Client) -> bool {
         let dirty = std::mem::take(&mut self.desired().dirty);
         let mut dirty = dirty.into_iter();
@@ -111,7 +111,8 @@ impl NatsInbox {
             Change::Subscribe { token } => {
                 let subscribed = while_up(&self.link, client.subscribe(wire(subject))).await;
                 let Some(Ok(subscriber)) = subscribed else { return false };
-                // No await from here on: the slot is there before the connection task can put anything into it.
+                // There is no await from here on: the slot is there before the connection task can put anything into
+                // it.
                 let mut desired = self.desired();
                 if desired.is_closed {
                     return true;
@@ -144,8 +145,8 @@ impl NatsInbox {
         }
     }
 
-    /// Moves everything that the connection task has put into the channels to the inbox, until the inbox is closed.
-    /// To be spawned on the runtime of the client. How order is kept is told in [`order`](super::order).
+    /// Moves everything that the connection task has put into the channels to the inbox, until the inbox is closed. It
+    /// has to be spawned on the runtime of the client. How order is kept is told in [`order`](super::order).
     pub(super) async fn drain(self: Arc<Self>, client: Client) {
         let statistics = client.statistics();
         let mut generation = statistics.connects.load(Ordering::Relaxed);
@@ -154,7 +155,7 @@ impl NatsInbox {
         let mut drained = Vec::new();
         let mut woken = Vec::new();
         loop {
-            // Unconstrained, as the budget of a task would end a drain early.
+            // It is unconstrained, as the budget of a task would end a drain early.
             unconstrained(poll_fn(|context| self.poll_drain(context, &mut woken, &mut drained))).await;
             if self.desired().is_closed {
                 break;
@@ -285,7 +286,7 @@ impl InterestSink for NatsInbox {
             drop(desired);
             self.link.interest_changed();
         } else {
-            // Keeps `dirty` bounded by the subjects of `wanted` and `actual`, however long the bus is down.
+            // This keeps `dirty` bounded by the subjects of `wanted` and `actual`, however long the bus is down.
             desired.dirty.remove(subject);
         }
     }

@@ -1,4 +1,4 @@
-//! What is known about the connection, in one place: state, reason, back-off, and who is to be told.
+//! The state of the connection, known in one place: reason, back-off, and who is to be told.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,10 +17,10 @@ use super::inbox::NatsInbox;
 use crate::backplane::BusState;
 use crate::inbox::{BusEvent, LostCause};
 
-/// What the server takes is not known before the first connection: its default.
+/// The largest message that a server is taken to accept before the first connection: its default.
 const MESSAGE_BYTES_GUESS: usize = 1 << 20;
 
-/// A server that takes less is told of as a error of its configuration.
+/// The least that a server must take: one that takes less is reported as an error of its configuration.
 const MESSAGE_BYTES_LEAST: usize = 4_096;
 
 pub(super) struct Link {
@@ -30,9 +30,9 @@ pub(super) struct Link {
     backoff: Mutex<Backoff>,
     inboxes: Mutex<Vec<Weak<NatsInbox>>>,
     is_interest_changed: AtomicBool,
-    /// Wakes the pump for changed interest.
+    /// A signal that wakes the pump for changed interest.
     pub(super) interest: Notify,
-    /// Wakes the bus thread for inboxes that are to be drained.
+    /// The inboxes that are to be drained and that the bus thread does not have yet.
     new_inboxes: Mutex<Vec<Arc<NatsInbox>>>,
     client: OnceLock<Client>,
     complaints: AtomicU64,
@@ -59,7 +59,7 @@ impl Link {
         self.refresh();
     }
 
-    /// The client, once there is one.
+    /// Returns the client, once there is one.
     pub(super) fn client(&self) -> Option<&Client> {
         self.client.get()
     }
@@ -76,8 +76,8 @@ impl Link {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    /// Largest payload that the server takes beside the envelope, as the client knows it now. Responses go without an
-    /// envelope and get no more, so that one limit holds for all that a process sends.
+    /// Returns the largest payload that the server takes beside the envelope, as the client knows it now. Responses go
+    /// without an envelope and get no more, so that one limit holds for all that a process sends.
     pub(super) fn payload_max(&self) -> usize {
         self.client.get().map_or(MESSAGE_BYTES_GUESS, Client::max_payload).saturating_sub(ENVELOPE_BYTES)
     }
@@ -104,7 +104,7 @@ impl Link {
         self.interest.notify_one();
     }
 
-    /// As [`interest_changed`](Self::interest_changed), for when the pump is woken by something else anyway.
+    /// Notes what [`interest_changed`](Self::interest_changed) notes, when the pump is woken by something else anyway.
     pub(super) fn interest_remains(&self) {
         self.is_interest_changed.store(true, Ordering::Release);
     }
@@ -113,7 +113,7 @@ impl Link {
         self.is_interest_changed.swap(false, Ordering::AcqRel)
     }
 
-    /// The wait before the next attempt to connect.
+    /// Returns the wait before the next attempt to connect.
     pub(super) fn next_wait(&self) -> Duration {
         lock(&self.backoff).next(Instant::now(), rand::random::<f64>())
     }
@@ -132,7 +132,7 @@ impl Link {
                 (false, Some(_)) => *state = BusState::Down { reason: "connection lost".into() },
                 _ => return false,
             }
-            // Before anyone is told, so that who waits for `Up` can publish.
+            // This comes before anyone is told, so that whoever waits for `Up` can publish.
             self.is_up.store(is_connected, Ordering::Release);
             true
         });
@@ -154,7 +154,7 @@ impl Link {
         }
     }
 
-    /// Before each round of attempts to connect: says why the last round failed, once for each reason.
+    /// Says why the last round of attempts to connect failed, once for each reason. It is called before each round.
     pub(super) fn attempts_failed(&self, servers: &[Server]) {
         self.refresh();
         let Some(reason) = reason(servers) else { return };
@@ -192,14 +192,20 @@ impl Link {
         }
     }
 
-    /// A message was accepted, and the server of a new connection takes less than the one before it.
+    /// Notes that a message was accepted, and that the server of a new connection takes less than the one before it.
     pub(super) fn refused_by_client(&self, what: &str, bytes: usize) {
         if self.is_worth_a_line() {
-            warn!(what, bytes, payload_max = self.payload_max(), "too large for this server, and dropped");
+            warn!(
+                what,
+                bytes,
+                payload_max = self.payload_max(),
+                "this is too large for the server and was dropped"
+            );
         }
     }
 
-    /// Complaints may come by the thousand: each time that their number has doubled is enough.
+    /// Returns whether a complaint is logged. Complaints may come by the thousand: each time that their number has
+    /// doubled is enough.
     fn is_worth_a_line(&self) -> bool {
         (self.complaints.fetch_add(1, Ordering::Relaxed) + 1).is_power_of_two()
     }
@@ -214,7 +220,7 @@ impl Link {
     }
 }
 
-/// What is wrong with a server that takes messages of so many bytes, if anything is.
+/// Returns what is wrong with a server that takes messages of so many bytes, if anything is.
 fn too_small(max_payload: usize) -> Option<String> {
     (max_payload < MESSAGE_BYTES_LEAST).then(|| {
         format!(
@@ -225,7 +231,7 @@ fn too_small(max_payload: usize) -> Option<String> {
     })
 }
 
-/// Runs `work` unless the connection breaks; `None` then, or when it is down already and `work` has to wait.
+/// Runs `work` unless the connection breaks; returns `None` then, or when it is down already and `work` has to wait.
 pub(super) async fn while_up<T>(link: &Link, work: impl Future<Output = T>) -> Option<T> {
     let mut state = link.state();
     tokio::select! {
@@ -235,7 +241,7 @@ pub(super) async fn while_up<T>(link: &Link, work: impl Future<Output = T>) -> O
     }
 }
 
-/// Why each server could not be reached, in stable order, without secrets. `None` when none failed.
+/// Returns why each server could not be reached, in stable order, without secrets; `None` when none failed.
 fn reason(servers: &[Server]) -> Option<String> {
     let failed: BTreeMap<_, _> = servers
         .iter()

@@ -19,7 +19,8 @@ use super::envelope::Place;
 use crate::queue::Arrival;
 use tickwire_wire::Subject;
 
-/// Publishers that are remembered per inbox. Beyond it, the one not heard of for the longest time is forgotten.
+/// The number of publishers that are remembered per inbox. Beyond it, the one not heard of for the longest time is
+/// forgotten.
 const PUBLISHERS_MAX: usize = 1_024;
 
 /// One message as drained.
@@ -58,7 +59,8 @@ impl Order {
         });
     }
 
-    /// The same place again is fine: a message that matches two subscriptions comes twice.
+    /// Moves a publisher on to this place and returns whether it may. The same place again is fine: a message that
+    /// matches two subscriptions comes twice.
     fn advance(&mut self, place: Place) -> bool {
         if let Some(last) = self.last.get_mut(&place.publisher) {
             if place.counter < last.counter {

@@ -1,5 +1,5 @@
-//! The one task that hands work to the NATS client, so that everything goes out in the order in which it was asked for:
-//! subscriptions first, then messages and requests.
+//! The one task that hands work to the NATS client, so that everything goes out in the order in which it was handed
+//! over: subscriptions first, then messages and requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::wire;
 use crate::backplane::{PublishError, Request, RequestError};
 use tickwire_wire::Subject;
 
-/// Jobs taken at a time; changed interest is looked at between.
+/// The number of jobs taken at a time; changed interest is looked at between.
 const JOBS_PER_TURN: usize = 64;
 
-/// No one serves this subject, and the server says so at once: a round trip that needs no partner.
+/// A subject that no one serves, and the server says so at once: a round trip that needs no partner.
 const SYNC_SUBJECT: &str = "tw.sync.v1";
 
-/// Longest time that closing waits for what was accepted.
+/// The longest time that closing waits for what was accepted.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) enum Job {
@@ -39,7 +39,7 @@ pub(super) struct Pump {
     pub(super) client: Client,
     pub(super) link: Arc<Link>,
     pub(super) jobs: mpsc::Receiver<Job>,
-    /// For responses; weak, so that the last handle ends the pump.
+    /// The way back for responses; it is weak, so that the last handle ends the pump.
     pub(super) back: mpsc::WeakSender<Job>,
     pub(super) sealer: Sealer,
 }
@@ -57,7 +57,7 @@ impl Pump {
                     if taken == 0 {
                         return None;
                     }
-                    // Whoever asked for one of these may have subscribed just before.
+                    // Whoever handed one of these over may have subscribed just before.
                     self.look_at_interest().await;
                     for job in batch.drain(..) {
                         if let Some(done) = self.work(job).await {
@@ -78,7 +78,7 @@ impl Pump {
         }
         for inbox in self.link.inboxes() {
             if !inbox.apply(&self.client).await {
-                // The rest is done when the connection is back, which wakes the pump.
+                // What is left is done when the connection is back, which wakes the pump.
                 self.link.interest_remains();
                 return;
             }
@@ -95,7 +95,7 @@ impl Pump {
                 }
             }
             Job::Response { subject, payload } => {
-                self.publish("an response", subject, payload).await;
+                self.publish("a response", subject, payload).await;
             }
             Job::Ask { subject, payload, response } => {
                 start(ask(self.client.clone(), subject, payload, response));
@@ -144,7 +144,7 @@ fn start(work: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// A request with its own reply subject: the client's shared one keeps a map entry for each time-out, forever.
+/// Sends a request with its own reply subject: the client's shared one keeps a map entry for each time-out, forever.
 async fn send_request(
     client: &Client,
     subject: async_nats::Subject,
@@ -174,7 +174,7 @@ async fn ask(
     let _ = response.send(result);
 }
 
-/// The server has everything that was sent before, once it has said that no one listens here.
+/// Waits until the server has everything that was sent before: it has once it said that no one listens here.
 async fn round_trip(client: &Client) {
     let _ = send_request(client, async_nats::Subject::from_static(SYNC_SUBJECT), Bytes::new()).await;
 }

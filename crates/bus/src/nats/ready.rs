@@ -1,4 +1,4 @@
-//! Which subscriptions have something, told by their wakers.
+//! The subscriptions that have something, told by their wakers.
 //!
 //! The stock ways to poll many streams may answer "nothing" while something is there, to be fair to other tasks. Order
 //! depends on a drain that takes everything, so this one is exact: a subscription is in the list from the moment that
@@ -29,7 +29,7 @@ impl Ready {
         self.task.wake();
     }
 
-    /// Whether it was poked since the last call.
+    /// Returns whether it was poked since the last call.
     pub(super) fn take_poke(&self) -> bool {
         self.is_poked.swap(false, Ordering::AcqRel)
     }
@@ -41,7 +41,7 @@ impl Ready {
     }
 }
 
-/// Lists one slot when its subscription is woken.
+/// A waker that lists one slot when its subscription is woken.
 pub(super) struct Mark {
     slot: usize,
     is_listed: AtomicBool,
@@ -53,7 +53,7 @@ impl Mark {
         Arc::new(Self { slot, is_listed: AtomicBool::new(false), ready: Arc::clone(ready) })
     }
 
-    /// To be called before polling: what wakes it from now on lists it again.
+    /// Marks the slot as not listed. It is called before polling: what wakes the slot from now on lists it again.
     pub(super) fn clear(&self) {
         self.is_listed.store(false, Ordering::Release);
     }

@@ -9,14 +9,14 @@ use async_nats::ServerAddr;
 
 use super::config::{NatsConfig, Secret, without_secrets};
 
-/// One error in a configuration. Never holds a secret.
+/// One error in a configuration. It never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The field, as `tls.ca_file` or `servers[1]`.
     pub field: String,
-    /// What is wrong.
+    /// A text that says what is wrong.
     pub problem: String,
-    /// What to do about it.
+    /// A text that says what to do about it.
     pub remedy: String,
 }
 
@@ -26,9 +26,9 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// What a good configuration comes to, with files read.
+/// The content of a good configuration, with files read.
 pub(super) struct Checked {
-    /// Addresses without user and password.
+    /// The addresses without user and password.
     pub(super) servers: Vec<ServerAddr>,
     pub(super) sign_in: SignIn,
 }
@@ -45,7 +45,7 @@ impl NatsConfig {
     /// Checks everything that can be checked without a connection, files included.
     ///
     /// # Errors
-    /// All errors, not only the first.
+    /// Returns all errors, not only the first.
     pub fn validate(&self) -> Result<(), Vec<ConfigError>> {
         self.check().map(drop)
     }
@@ -102,9 +102,9 @@ fn check_servers(addresses: &[String], errors: &mut ConfigErrors) -> (Vec<Server
 }
 
 fn check_server(address: &str) -> Result<(ServerAddr, Option<UserPassword>), String> {
-    let server: ServerAddr = address.trim().parse().map_err(|_| "not an address".to_owned())?;
+    let server: ServerAddr = address.trim().parse().map_err(|_| "there is no address".to_owned())?;
     if !matches!(server.scheme(), "nats" | "tls") {
-        return Err(format!("scheme {} is not supported", server.scheme()));
+        return Err(format!("the scheme {} is not supported", server.scheme()));
     }
     if server.host().is_empty() {
         return Err("no host".to_owned());
@@ -115,21 +115,21 @@ fn check_server(address: &str) -> Result<(ServerAddr, Option<UserPassword>), Str
     let user = match (server.username(), server.password()) {
         (None, None) => None,
         (Some(user), Some(password)) => Some((percent_decode(user)?, Secret::new(percent_decode(password)?))),
-        (Some(_), None) => return Err("a user without password".to_owned()),
-        (None, Some(_)) => return Err("a password without user".to_owned()),
+        (Some(_), None) => return Err("there is a user without password".to_owned()),
+        (None, Some(_)) => return Err("there is a password without user".to_owned()),
     };
     let mut url = server.into_inner();
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err("something behind the port".to_owned());
+        return Err("there is something behind the port".to_owned());
     }
     let cleared = url.set_username("").and_then(|()| url.set_password(None));
-    cleared.map_err(|()| "not an address".to_owned())?;
-    let server = ServerAddr::from_url(url).map_err(|_| "not an address".to_owned())?;
+    cleared.map_err(|()| "there is no address".to_owned())?;
+    let server = ServerAddr::from_url(url).map_err(|_| "there is no address".to_owned())?;
     Ok((server, user))
 }
 
 fn percent_decode(text: &str) -> Result<String, String> {
-    let broken = || "a broken escape in user or password".to_owned();
+    let broken = || "there is a broken escape in user or password".to_owned();
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -166,7 +166,7 @@ fn check_sign_in(config: &NatsConfig, in_address: Option<UserPassword>, errors: 
         ways.insert("token");
         found = SignIn::Token(token.clone());
         if token.expose().is_empty() {
-            errors.add("token", "empty", "give the token, or leave the field out");
+            errors.add("token", "it is empty", "give the token, or leave the field out");
         }
     }
     if let Some(path) = &config.nkey_seed_file {
@@ -251,10 +251,14 @@ fn check_limits(config: &NatsConfig, errors: &mut ConfigErrors) {
         }
     }
     if config.reconnect_min > config.reconnect_max {
-        errors.add("reconnect_max", "less than reconnect_min", "raise it, or lower reconnect_min");
+        errors.add("reconnect_max", "it is less than reconnect_min", "raise it, or lower reconnect_min");
     }
     if config.name.len() > 128 || config.name.chars().any(char::is_control) {
-        errors.add("name", "too long, or with control characters", "take at most 128 bytes of plain text");
+        errors.add(
+            "name",
+            "it is too long, or has control characters",
+            "take at most 128 bytes of plain text",
+        );
     }
 }
 

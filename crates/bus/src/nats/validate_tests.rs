@@ -29,8 +29,8 @@ fn addresses() {
     check_address("nats://[::1]:4222", None);
     check_address("nats://u:p%40ss@a:4222", None);
     check_address("ws://a:80", Some("scheme ws"));
-    check_address("http://a:80", Some("not an address"));
-    check_address("nats://a:99999", Some("not an address"));
+    check_address("http://a:80", Some("there is no address"));
+    check_address("nats://a:99999", Some("there is no address"));
     check_address("nats://a:0", Some("port 0"));
     check_address("nats://u@a", Some("a user without password"));
     check_address("nats://:p@a", Some("a password without user"));

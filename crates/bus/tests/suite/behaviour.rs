@@ -1,4 +1,4 @@
-//! What both kinds of bus do alike.
+//! The behaviour that both kinds of bus share.
 
 use std::time::Duration;
 
@@ -264,7 +264,7 @@ async fn a_responder_that_left_is_no_responder(bus: Fixture) {
     timeout(PATIENCE, left).await.unwrap();
 }
 
-/// Subscribe first, then ask: what is published after the response must arrive, without any flush between.
+/// Subscribes first, then makes a request: what is published after the response must arrive, without any flush between.
 async fn interest_is_in_force_before_a_request(bus: Fixture) {
     let ask = Subject::request("sim", 7).unwrap();
     let mut requests = bus.publisher.serve(&ask).await.unwrap();
@@ -312,7 +312,7 @@ async fn big_payloads_pass_and_bigger_are_refused(bus: Fixture) {
     };
     let ((first, second), refused) = futures_util::future::join(asking, responding).await;
     assert!(first.as_ref() == Ok(&largest));
-    assert_eq!(refused, Err(too_large), "whoever responses is told");
+    assert_eq!(refused, Err(too_large), "whoever responds is told");
     assert_eq!(second, Err(RequestError::TimedOut));
 }
 

@@ -10,7 +10,7 @@ use tickwire_bus::{
 use tickwire_testkit::{NatsServer, NatsServerConfig};
 use tokio::time::timeout;
 
-/// Longest wait for anything that must happen.
+/// The longest wait for anything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A publisher's and a consumer's handle: the same bus in memory, two connections with NATS.
@@ -65,7 +65,7 @@ impl Fixture {
         }
     }
 
-    /// An inbox of the consumer with these subjects, in force at the server.
+    /// Opens an inbox of the consumer with these subjects, in force at the server.
     pub(crate) async fn inbox(&self, subjects: &[(&Subject, u64)]) -> (Interest, Inbox) {
         self.inbox_with(InboxLimits::default(), subjects).await
     }
@@ -134,7 +134,7 @@ pub(crate) async fn take_until(inbox: &mut Inbox, done: impl Fn(&[BusEvent]) -> 
     events
 }
 
-/// Tokens and payloads of the messages.
+/// Returns tokens and payloads of the messages.
 pub(crate) fn messages(events: &[BusEvent]) -> Vec<(u64, &[u8])> {
     let message = |event| match event {
         &BusEvent::Message { token, ref payload, .. } => Some((token, payload.as_ref())),

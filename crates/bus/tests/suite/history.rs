@@ -1,4 +1,4 @@
-//! Looking up what was published before: the same of both kinds, and what only NATS can do wrong.
+//! Looking up what was published before: both kinds do the same, and NATS alone can go wrong in ways of its own.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ fn subject(symbol: &str) -> Subject {
     Subject::data("sim", "trade", symbol).unwrap()
 }
 
-/// A payload that says its number.
+/// Makes a payload that says its sequence number.
 fn payload(number: u64) -> Bytes {
     let mut payload = number.to_be_bytes().to_vec();
     payload.resize(40, 0);
     payload.into()
 }
 
-/// One of a sequence.
+/// Makes a payload of one sequence.
 fn payload_of(epoch: u64, number: u64) -> Bytes {
     [number.to_be_bytes(), epoch.to_be_bytes()].concat().into()
 }
@@ -44,7 +44,7 @@ fn recall(symbol: &str, first: u64, last: u64) -> Recall {
     recall_of(0, symbol, first, last)
 }
 
-/// Of one sequence; of another one, a payload cannot tell.
+/// Makes a request for part of one sequence; a payload of another one cannot tell.
 fn recall_of(wanted: u64, symbol: &str, first: u64, last: u64) -> Recall {
     let place = move |payload: &[u8]| {
         (epoch(payload) == wanted).then(|| match number(payload) {
@@ -87,7 +87,7 @@ async fn ready(bus: &dyn Backplane) {
     state(bus, |state| *state == HistoryState::Ready).await;
 }
 
-/// Publishes numbers 1 to `count` to `A`, and others between them.
+/// Publishes sequence numbers 1 to `count` to `A`, and others between them.
 async fn publish(bus: &dyn Backplane, count: u64) {
     for at in 1..=count {
         bus.publish(&subject("A"), payload(at)).unwrap();
@@ -102,7 +102,7 @@ async fn publish(bus: &dyn Backplane, count: u64) {
     bus.flush(PATIENCE).await.unwrap();
 }
 
-/// Waits until the history keeps number `last` of `A`: a flush says that the server has a message, and a
+/// Waits until the history keeps sequence number `last` of `A`: a flush says that the server has a message, and a
 /// stream stores it behind that.
 async fn settled(bus: &dyn Backplane, last: u64) {
     let history = bus.history().unwrap();
@@ -114,7 +114,7 @@ async fn settled(bus: &dyn Backplane, last: u64) {
     tokio::time::timeout(PATIENCE, is_settled).await.expect("everything is kept");
 }
 
-/// What must hold of both kinds.
+/// Checks what must hold of both kinds.
 async fn check(bus: &dyn Backplane) {
     const COUNT: u64 = 3000;
     publish(bus, COUNT).await;
@@ -131,7 +131,7 @@ async fn check(bus: &dyn Backplane) {
     assert!(behind.messages.is_empty() && !behind.more);
     let unknown = history.recall(recall("Z", 1, 9)).await.unwrap();
     assert!(unknown.messages.is_empty() && !unknown.more);
-    // In parts, by number of messages and by bytes.
+    // It comes in parts, by number of messages and by bytes.
     for limits in [(700, 100 << 20), (100_000, 40 * 450)] {
         let (mut cursor, mut all, mut parts) = (0, Vec::new(), 0);
         loop {
@@ -151,8 +151,8 @@ async fn check(bus: &dyn Backplane) {
     }
 }
 
-/// Several ingesters published the same subject, one after another and at the same time, each with a sequence of its
-/// own; damaged messages lie between.
+/// Checks that several ingesters may publish the same subject, one after another and at the same time, each with a
+/// sequence of its own; damaged messages lie between.
 async fn check_sequences(bus: &dyn Backplane) {
     const EPOCHS: [u64; 4] = [0xC0FF_EE00_0000_0001, 7, u64::MAX, 0x1234_5678_9ABC_DEF0];
     let mut last = [0; 4];
@@ -164,7 +164,7 @@ async fn check_sequences(bus: &dyn Backplane) {
     };
     say(0, 700);
     say(1, 300);
-    // Overlapping for a while: alone, in turns, and one silent for longer than a search looks ahead.
+    // They overlap for a while: alone, in turns, and one silent for longer than a search looks ahead.
     for turn in 0..60 {
         say(1, 1 + turn % 7);
         say(2, 1 + turn % 11);
@@ -258,7 +258,7 @@ async fn it_outlives_the_server_and_is_found_by_others() {
     assert!(numbers(&found).into_iter().eq(3..=100), "{:?}", numbers(&found));
 }
 
-/// A reason that says what to do, and no failure of anything else.
+/// Checks that a reason says what to do, and that nothing else failed.
 #[track_caller]
 fn assert_unavailable(state: &HistoryState, parts: &[&str]) {
     let HistoryState::Unavailable { reason } = state else { panic!("{state:?}") };
@@ -292,7 +292,7 @@ async fn what_is_not_there_is_named() {
     more.channels.push("instrument".to_owned());
     let other = connect(&with_history(&server, more.clone()));
     assert_unavailable(&state(other.as_ref(), is_told).await, &["tw.v1.*.instrument.*", "add it"]);
-    // Who makes it may change it.
+    // The one that makes it may change it.
     let maker = connect(&with_history(&server, HistoryConfig { make: true, ..more }));
     ready(maker.as_ref()).await;
     ready(other.as_ref()).await;

@@ -1,4 +1,5 @@
-//! Behaviour of the bus. `behaviour` holds for both kinds and runs against both; the rest is of one kind only.
+//! The behaviour of the bus. `behaviour` holds for both kinds and runs against both; the other modules are of one kind
+//! only.
 
 mod behaviour;
 mod fixture;

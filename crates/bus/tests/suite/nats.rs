@@ -1,4 +1,4 @@
-//! What only a real server can do: not be there, die, hang, and come back.
+//! Tests of what only a real server can do: not be there, die, hang, and come back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,7 +116,7 @@ async fn nothing_stale_is_delivered_after_an_outage() {
     assert_eq!(messages(&events), [(1, b"fresh".as_slice())]);
 }
 
-/// What a message may have is what this server says, and another number when another server answers.
+/// The largest message is what this server says, and changes when another server answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_largest_payload_is_what_the_server_takes_now() {
     const ENVELOPE: usize = 16;
@@ -211,7 +211,7 @@ async fn messages_without_envelope_are_ignored() {
         foreign.publish(data("A").to_string(), text.into()).await.unwrap();
     }
     foreign.flush().await.unwrap();
-    // A round trip on the foreign connection, so that its messages are before ours.
+    // A round trip on the foreign connection makes sure that its messages are before ours.
     let _ = foreign.request("nobody", Bytes::new()).await;
     bus.publish(&data("A"), Bytes::from("ours")).unwrap();
     assert_eq!(messages(&take(&mut inbox, 1).await), [(1, b"ours".as_slice())]);

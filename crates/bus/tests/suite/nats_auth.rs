@@ -91,7 +91,7 @@ fn base64url(bytes: &[u8]) -> String {
     bytes.chunks(3).map(group).collect()
 }
 
-/// A JWT as NATS wants it, for `subject`, signed by `issuer`.
+/// Makes a JWT as NATS wants it, for `subject`, signed by `issuer`.
 fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, nats: &str) -> String {
     let head = base64url(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
     let (iss, sub) = (issuer.public_key(), subject.public_key());

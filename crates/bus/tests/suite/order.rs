@@ -1,4 +1,4 @@
-//! Order across subjects over NATS, under everything that might break it.
+//! The order across subjects over NATS, under everything that might break it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ async fn publish_all(bus: Arc<dyn Backplane>, publisher: u8, count: u32) {
     }
 }
 
-/// Checks that each publisher's numbers rise; returns how many came.
+/// A check that each publisher's numbers rise, and a count of how many came.
 #[derive(Default)]
 struct Checker {
     next: [u32; 4],
@@ -58,8 +58,8 @@ impl Checker {
     }
 }
 
-/// Three publishers as fast as they can, a consumer that takes odd batches and other consumers that keep the bus
-/// threads busy: all of it arrives, and in order.
+/// Three publishers send as fast as they can; a consumer takes odd batches, and other consumers keep the bus threads
+/// busy: all of it arrives, and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn holds_at_full_speed_with_several_publishers() {
     const COUNT: u32 = 60_000;
@@ -187,7 +187,7 @@ async fn holds_through_reconnects() {
             while !is_done.load(Ordering::Acquire) {
                 let mut payload = vec![0];
                 payload.extend(number.to_be_bytes());
-                // Down or full: this one is lost.
+                // The bus is down or full, so this one is lost.
                 let _ = publisher.publish(&subjects[number as usize % SUBJECTS], payload.into());
                 number += 1;
                 if number.is_multiple_of(50) {

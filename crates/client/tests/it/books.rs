@@ -61,7 +61,7 @@ async fn a_broken_book_is_marked_at_once_and_subscribed_anew() {
     let breaking = [
         (
             book(7, false, &[(99, 3)], None),
-            "broken (the book continues with number 6, the change begins with 7; it is asked for again)",
+            "broken (the book continues with sequence number 6, the change begins with 7; it is asked for again)",
         ),
         (book(6, false, &[(99, 3)], Some(1)), "broken (the best levels have the checksum"),
     ];

@@ -144,7 +144,10 @@ async fn a_message_that_cannot_be_read_ends_the_connection_and_is_named() {
     let (mut client, mut session) = gateway.session(gateway.client()).await;
     assert!(session.frame(fastwebsockets::OpCode::Binary, vec![0xff; 9]).await);
     let lines = until(&mut client, "disconnected for now").await;
-    assert!(lines.last().unwrap().contains("broke the protocol: not a proto message at byte 0"), "{lines:?}");
+    assert!(
+        lines.last().unwrap().contains("broke the protocol: this is not a proto message at byte 0"),
+        "{lines:?}"
+    );
     during(&mut client, gateway.accept()).await;
 }
 

@@ -1,9 +1,9 @@
-//! What is told of feeds: nothing broken is shown as live.
+//! The states of feeds that are told: nothing broken is shown as live.
 
 use super::rig::BusEvent;
 use tickwire_wire::{Channel, FeedState, Position};
 
-use super::rig::{Asked, EPOCH, ID, MS, Rig, both, reason, unknown};
+use super::rig::{EPOCH, HubRequest, ID, MS, Rig, both, reason, unknown};
 use tickwire_core::hub::{DEFINITIONS, HEARTBEATS};
 use tickwire_core::vocabulary::VenueIndex;
 
@@ -16,7 +16,7 @@ fn a_feed_that_is_not_heard_is_down_and_then_compared() {
     assert!(rig.feeds().is_empty());
     rig.wait(50);
     assert_eq!(rig.feeds(), ["sim Down the ingester is not heard"]);
-    // What the heartbeats said that did not come is not known.
+    // The positions in the heartbeats that did not come are not known.
     rig.heartbeat("sim", EPOCH, &[]);
     assert_eq!(rig.feeds(), [CATCHING_UP]);
     rig.respond(EPOCH, 6);
@@ -45,7 +45,8 @@ fn without_a_bus_all_feeds_are_down_at_once() {
     assert_eq!(rig.feeds(), ["sim Down gone", "other Down gone"]);
 }
 
-/// The bus is away while 6 to 8 are published. Its return is told by the inbox, by the state, or by both.
+/// Checks an outage: the bus is away while 6 to 8 are published. Its return is told by the inbox, by the state, or by
+/// both.
 #[track_caller]
 fn check_outage(channel: Channel, inbox: bool, state_first: bool, expected: &[&str]) {
     let mut rig = Rig::live(channel, 5);
@@ -79,7 +80,7 @@ fn check_outage(channel: Channel, inbox: bool, state_first: bool, expected: &[&s
     assert_eq!(rig.feeds(), ["sim Live"]);
     assert_eq!(rig.told(), expected);
     rig.tick();
-    assert!(rig.asked_topics().is_empty(), "compared once");
+    assert!(rig.topic_requests().is_empty(), "compared once");
 }
 
 #[test]
@@ -142,12 +143,12 @@ fn a_loss_of_one_topic_asks_about_it_only() {
     rig.told();
     rig.lost(Some(u64::from(rig.topic().0)));
     rig.hub.ask_due(rig.now);
-    let asked = rig.asked();
-    assert!(matches!(&asked[..], [Asked::Topics(topics, _)] if *topics == [rig.topic()]), "{asked:?}");
-    // Of a topic that was let go, of one that never was: nothing.
+    let asked = rig.take_requests();
+    assert!(matches!(&asked[..], [HubRequest::Topics(topics, _)] if *topics == [rig.topic()]), "{asked:?}");
+    // Nothing comes of a topic that was let go, or of one that never was.
     rig.lost(Some(999));
     rig.tick();
-    assert!(rig.asked().is_empty() && rig.feeds().is_empty());
+    assert!(rig.take_requests().is_empty() && rig.feeds().is_empty());
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn so_many_lost_heartbeats_that_a_position_may_be_unknown_ask_about_all() {
         rig.heartbeat("sim", EPOCH, &[]);
         rig.tick();
         if lost < 3 {
-            assert!(rig.asked().is_empty() && rig.feeds().is_empty(), "{lost} lost");
+            assert!(rig.take_requests().is_empty() && rig.feeds().is_empty(), "{lost} lost");
         }
     }
     assert_eq!(rig.feeds(), [CATCHING_UP]);
@@ -179,7 +180,7 @@ fn a_loss_of_definitions_asks_for_the_catalogue() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.lost(Some(DEFINITIONS));
     rig.tick();
-    assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+    assert_eq!(rig.take_requests(), [HubRequest::Catalogue(VenueIndex(0))]);
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn an_instrument_that_is_gone_holds_nothing_up() {
     );
     // The catalogue may be out of date.
     rig.tick();
-    assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+    assert_eq!(rig.take_requests(), [HubRequest::Catalogue(VenueIndex(0))]);
     rig.catalogue(EPOCH + 1, &both());
     rig.respond(EPOCH + 1, 1);
     assert_eq!(rig.told(), ["state 1@8 [1]"]);

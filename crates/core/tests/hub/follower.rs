@@ -7,10 +7,10 @@ use tickwire_wire::{Body, BookState, Channel, FeedState};
 
 use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update};
 
-/// Everything that any ingester ever published: symbol, channel, epoch, its number of the instrument, sequence number.
+/// The records that any ingester ever published: symbol, channel, epoch, its number of the instrument, sequence number.
 pub(crate) type Published = HashMap<(String, Channel, u64, u32, u64), Body>;
 
-/// What is known of one topic.
+/// The known state of one topic.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) position: (u64, u64),
@@ -20,10 +20,10 @@ pub(crate) struct Known {
 
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    /// Wanted topics; nothing while their first state is waited for.
+    /// The topics that are wanted; nothing while their first state is waited for.
     pub(crate) topics: HashMap<TopicId, Option<Known>>,
     pub(crate) feed: Option<FeedState>,
-    /// By index.
+    /// The instruments by index.
     pub(crate) instruments: HashMap<u32, Arc<InstrumentInfo>>,
 }
 
@@ -58,7 +58,7 @@ impl Follower {
         self.instruments.values().find(|info| info.name.symbol == symbol).map(|info| info.index)
     }
 
-    /// What is told of an instrument was published of that one, under the decimals that it has here.
+    /// Checks that what is told of an instrument was published of that one, under the decimals that it has here.
     fn check(&self, id: TopicId, update: &Update, published: &Published) {
         let info = &self.instruments[&id.instrument_index()];
         assert_eq!((update.topic, update.record().instrument), (id, info.id));

@@ -1,12 +1,12 @@
-//! Definitions: new ones, changed ones, ends, numbers that others have, and what takeovers make of them.
+//! Definitions: new ones, changed ones, ends, instrument numbers that others have, and what takeovers make of them.
 
 use tickwire_wire::{Body, Channel, Instrument, Record};
 
-use super::rig::{Asked, EPOCH, ID, Rig, body, both, definition, frame_of, limits, record};
+use super::rig::{EPOCH, HubRequest, ID, Rig, body, both, definition, frame_of, limits, record};
 use tickwire_core::hub::{DEFINITIONS, Hub, HubLimits};
 use tickwire_core::vocabulary::{TopicId, TopicInterest, VenueIndex};
 
-/// A definition with a sequence number.
+/// Gives a definition a sequence number.
 fn numbered(sequence: u64, definition: Record) -> Record {
     Record { sequence, ..definition }
 }
@@ -35,7 +35,7 @@ fn an_end_is_told_behind_everything_before_it() {
     rig.frame(EPOCH, 2, 2, &[super::rig::revised(&last, 3).body]);
     assert_eq!(rig.told(), ["2", "0 ended: the venue does not list it any more"]);
     assert_eq!((rig.hub.topics(), rig.hub.instruments()), (0, 1));
-    // Who wants it all the same is told.
+    // A shard that wants it all the same is told.
     rig.want(1);
     assert_eq!(rig.told_to(1)[1..], ["unavailable the instrument ended"]);
 }
@@ -52,7 +52,7 @@ fn an_index_is_used_again_when_every_shard_let_go_of_it() {
     rig.define(&numbered(1, definition(ID, "sim", "E", 2)));
     let infos: Vec<_> = ["C", "D", "E"].map(|symbol| info(&rig, symbol)).to_vec();
     assert_eq!(infos, [(2, ID + 7), (3, ID + 8), (0, ID)]);
-    // What of the old one was still on its way is not taken for the new one.
+    // The messages of the old one that were still on their way are not taken for the new one.
     rig.hub.on_interest(0, TopicInterest::Want(TopicId::new(0, Channel::Quote)));
     rig.respond_empty();
     rig.told();
@@ -72,7 +72,7 @@ fn info(rig: &Rig, symbol: &str) -> (u32, u32) {
 #[test]
 fn another_scale_is_another_instrument() {
     let mut rig = Rig::live(Channel::Quote, 5);
-    // As an ingester says it, and with the end lost.
+    // It happens as an ingester says it, and with the end lost.
     rig.define(&ended(2, definition(ID, "sim", "A", 2)));
     rig.define(&definition(ID + 9, "sim", "A", 3));
     assert_eq!(rig.told(), ["0 ended: the venue does not list it any more", "sim:A is 110 with 3"]);
@@ -84,7 +84,7 @@ fn another_scale_is_another_instrument() {
 
 #[test]
 fn a_number_that_passes_to_another_symbol_carries_no_price_there() {
-    // A is followed. Then an ingester with other symbols, which gives the number of A to another one.
+    // A is followed. Then an ingester with other symbols comes, which gives the number of A to another one.
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.last_heartbeat(EPOCH);
     rig.heartbeat("sim", 3, &[]);
@@ -100,7 +100,7 @@ fn a_number_that_passes_to_another_symbol_carries_no_price_there() {
     ];
     assert_eq!(rig.told(), expected);
     assert_ne!(info(&rig, "X").1, ID, "sessions know that number as A");
-    // What X brings has the number that sessions know it by.
+    // The records that X brings have the number that sessions know it by.
     let x = TopicId::new(info(&rig, "X").0, Channel::Trade);
     rig.hub.on_interest(0, TopicInterest::Want(x));
     rig.respond_empty();
@@ -158,7 +158,7 @@ fn nothing_of_an_instrument_is_used_before_its_definition() {
     rig.records(3, 1, 4);
     rig.tick();
     assert!(rig.told().is_empty());
-    assert!(rig.asked_topics().is_empty(), "it is asked behind its definition");
+    assert!(rig.topic_requests().is_empty(), "it is asked behind its definition");
     rig.catalogue(3, &both());
     rig.respond(3, 4);
     assert_eq!(rig.told(), ["gap ingest 6-0 @3", "state 4@3 [4]"], "not a loss of the bus");
@@ -174,11 +174,11 @@ fn an_ingester_that_is_starting_ends_nothing() {
     empty.state = tickwire_wire::FeedState::Stale as i32;
     rig.hub.on_response(super::rig::catalogue_of(3), Ok(empty), rig.now);
     assert!(rig.told().is_empty());
-    rig.asked();
+    rig.take_requests();
     // Live, it is asked again, and what it does not list then ended.
     rig.heartbeat("sim", 3, &[]);
     rig.tick();
-    assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+    assert_eq!(rig.take_requests(), [HubRequest::Catalogue(VenueIndex(0))]);
     rig.catalogue(3, &both()[..1]);
     assert_eq!(
         rig.told(),
@@ -191,17 +191,17 @@ fn a_catalogue_that_a_definition_overtook_is_not_believed_about_it() {
     let mut rig = Rig::new(Channel::Quote);
     rig.lost(Some(DEFINITIONS));
     rig.tick();
-    assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+    assert_eq!(rig.take_requests(), [HubRequest::Catalogue(VenueIndex(0))]);
     rig.define(&definition(ID + 2, "sim", "C", 2));
     rig.define(&ended(2, definition(ID, "sim", "A", 2)));
     rig.told();
-    // Taken before both.
+    // This response was taken before both.
     let response = super::rig::catalogue(EPOCH, 2, &both());
     rig.hub.on_response(super::rig::catalogue_of(EPOCH), Ok(response), rig.now);
     assert!(rig.told().is_empty(), "C stays, A does not come back");
     rig.heartbeat("sim", EPOCH, &[]);
     rig.tick();
-    assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))], "it is compared once more");
+    assert_eq!(rig.take_requests(), [HubRequest::Catalogue(VenueIndex(0))], "it is compared once more");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn two_venues_with_the_same_numbers_do_not_meet() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.heartbeat("other", EPOCH, &[]);
     rig.tick();
-    rig.asked();
+    rig.take_requests();
     let stranger = definition(ID, "other", "X", 2);
     let response = super::rig::catalogue(EPOCH, 1, &[stranger]);
     rig.hub.on_response(tickwire_core::hub::Target::Catalogue(VenueIndex(1), EPOCH), Ok(response), rig.now);
@@ -250,11 +250,11 @@ fn a_definition_that_was_lost_is_asked_for() {
     rig.catalogue += 1;
     rig.heartbeat("sim", EPOCH, &[]);
     rig.tick();
-    assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+    assert_eq!(rig.take_requests(), [HubRequest::Catalogue(VenueIndex(0))]);
     rig.catalogue(EPOCH, &both());
     rig.heartbeat("sim", EPOCH, &[]);
     rig.tick();
-    assert!(rig.asked().is_empty(), "once");
+    assert!(rig.take_requests().is_empty(), "once");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn a_feed_is_not_live_before_its_instruments_are_known() {
     rig.tick();
     let before = rig.feeds();
     assert!(before.last().is_some_and(|last| last.contains("not known yet")), "{before:?}");
-    rig.asked();
+    rig.take_requests();
     rig.catalogue(EPOCH, &both()[..1]);
     assert_eq!(rig.feeds().len(), 1, "live");
 }

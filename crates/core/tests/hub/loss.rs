@@ -5,7 +5,7 @@ use tickwire_wire::{Bar, Body, Channel, Encoding};
 use super::rig::{EPOCH, ID, MS, Rig, body, frame, gap_body, head, record, response};
 use tickwire_core::hub::BUFFER_MAX;
 
-/// A topic at 5 gets 6, then 9.
+/// Checks a hole: a topic at 5 gets 6, then 9.
 #[track_caller]
 fn check_hole(channel: Channel, expected: &[&str], answered: Option<&[&str]>) {
     let mut rig = Rig::live(channel, 5);
@@ -14,7 +14,7 @@ fn check_hole(channel: Channel, expected: &[&str], answered: Option<&[&str]>) {
     assert_eq!(rig.told(), expected, "{channel:?}");
     rig.tick();
     match answered {
-        None => assert!(rig.asked().is_empty(), "{channel:?}"),
+        None => assert!(rig.take_requests().is_empty(), "{channel:?}"),
         Some(answered) => {
             let request = rig.request();
             rig.records(EPOCH, 10, 10);
@@ -42,7 +42,7 @@ fn a_book_goes_on_with_a_snapshot_without_a_request() {
     rig.records(EPOCH, 9, 9);
     assert_eq!(rig.told(), ["gap bus 6-7", "8", "9"]);
     rig.tick();
-    assert!(rig.asked().is_empty());
+    assert!(rig.take_requests().is_empty());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_broken_book_has_no_state() {
     assert_eq!(rig.told(), ["state 6@7 []"]);
 }
 
-/// The last of a topic at 5, number 6 to 8, were lost: only a position tells.
+/// Checks that a position alone tells that the last of a topic at 5, sequence numbers 6 to 8, were lost.
 #[track_caller]
 fn check_tail(channel: Channel, at_once: &[&str], answered: Option<&[&str]>) {
     let mut rig = Rig::live(channel, 5);
@@ -110,7 +110,7 @@ fn check_tail(channel: Channel, at_once: &[&str], answered: Option<&[&str]>) {
     rig.wait(50);
     assert_eq!(rig.told(), at_once, "{channel:?}");
     match answered {
-        None => assert!(rig.asked().is_empty()),
+        None => assert!(rig.take_requests().is_empty()),
         Some(answered) => {
             rig.respond(EPOCH, 8);
             assert_eq!(rig.told(), answered, "{channel:?}");
@@ -141,7 +141,7 @@ fn a_position_that_overtakes_its_records_is_no_loss() {
         rig.records(EPOCH, 7, 7);
         rig.wait(1000);
         assert_eq!(rig.told(), ["6", "7"], "{channel:?}");
-        assert!(rig.asked().is_empty());
+        assert!(rig.take_requests().is_empty());
     }
 }
 
@@ -189,7 +189,7 @@ fn a_new_sequence_is_told_however_it_is_found() {
     let mut rig = Rig::live(Channel::Quote, 5);
     rig.replace(next);
     rig.respond(next, 3);
-    assert_eq!(rig.told(), ["gap ingest 6-0 @8", "state 3@8 [3]"], "by an response");
+    assert_eq!(rig.told(), ["gap ingest 6-0 @8", "state 3@8 [3]"], "by a response");
     let mut rig = Rig::live(Channel::Book, 5);
     rig.replace(next);
     rig.respond(next, 3);
@@ -220,7 +220,7 @@ fn the_response_of_an_ingester_that_was_replaced_is_not_believed() {
     assert_eq!(rig.told(), ["gap ingest 6-0 @8", "1"]);
     rig.respond(EPOCH + 1, 1);
     rig.wait(1000);
-    assert!(rig.asked().is_empty() && rig.told().is_empty());
+    assert!(rig.take_requests().is_empty() && rig.told().is_empty());
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn the_newest_of_a_critical_channel_arrives_though_a_gap_came_after_it() {
     let newest = record(ID, 6, body(Channel::Status, 6, true));
     rig.hub.on_response(request, Ok(response(EPOCH, 7, std::slice::from_ref(&newest))), rig.now);
     assert_eq!(rig.told(), ["6", "gap upstream 7-7"]);
-    // The same, with nothing that came after it.
+    // This is the same, with nothing that came after it.
     let mut rig = Rig::live(Channel::Status, 5);
     rig.position(EPOCH, 7);
     rig.wait(300);
@@ -297,7 +297,7 @@ fn what_was_kept_of_a_critical_channel_is_not_announced_as_lost() {
     assert_eq!(rig.told(), ["gap bus 6-6", "7", "8"]);
 }
 
-/// A message that contradicts itself, in place of 6 to 7, and its loss.
+/// Checks a message that contradicts itself, in place of 6 to 7, and its loss.
 #[track_caller]
 fn check_damage(channel: Channel, payload: Vec<u8>) {
     let mut rig = Rig::live(channel, 5);

@@ -16,11 +16,11 @@ use super::rig::{MS, body, catalogue, frame_bytes, frame_of, gap_body, limits, r
 use tickwire_core::hub::{Action, Hub, Target};
 use tickwire_core::vocabulary::{Event, TopicId, TopicInterest};
 
-/// Channels.
+/// The number of channels.
 const COUNT: usize = Channel::COUNT;
 const STEP: u64 = 50 * MS;
 const HEARTBEAT: u64 = 500 * MS;
-/// A position is in so many heartbeats.
+/// The number of heartbeats that a position is in.
 const HEARTBEATS_PER_POSITION: u8 = 3;
 const SYMBOLS: [&str; 2] = ["A", "B"];
 
@@ -37,7 +37,7 @@ struct Truth {
 #[derive(Debug)]
 struct Run {
     epoch: u64,
-    /// What it calls its instruments; 0: it has no such instrument.
+    /// The numbers of its instruments; 0: it has no such instrument.
     numbers: [u32; 2],
     decimals: [u32; 2],
     given: u32,
@@ -53,7 +53,7 @@ struct Request {
     target: Target,
     ask: pb::FeedRequest,
     epoch: u64,
-    /// Once the ingester, or the end of the connection, has decided.
+    /// The response, once the ingester, or the end of the connection, has decided.
     response: Option<Result<pb::FeedResponse, String>>,
 }
 
@@ -66,15 +66,15 @@ pub(crate) struct World {
     is_up: bool,
     generation: u64,
     inbox: VecDeque<BusEvent>,
-    /// Tokens by subject.
+    /// The tokens by subject.
     subscribed: HashMap<String, u64>,
     requests: Vec<Request>,
     shards: [Follower; 2],
-    /// Where topics of a run stood when the bus last came back, and what a live feed must have reached.
+    /// The positions of a run's topics when the bus last came back, and what a live feed must have reached.
     floors: HashMap<(usize, u64), u64>,
 }
 
-/// Symbol and channel of a topic's number.
+/// Returns symbol and channel of a topic's number.
 fn parts(number: u8) -> (usize, Channel) {
     (usize::from(number) / COUNT, Channel::ALL[usize::from(number) % COUNT])
 }
@@ -228,7 +228,7 @@ impl World {
         self.runs.get_mut(usize::from(run) % count.max(1))
     }
 
-    /// Another ingester begins: `shape` chooses its symbols and what it calls them. Epochs have no order.
+    /// Begins another ingester: `shape` chooses its symbols and what it calls them. Epochs have no order.
     fn begin_run(&mut self, shape: u8) {
         self.runs_begun += 1;
         let epoch = (self.runs_begun.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 3) | 1;
@@ -287,10 +287,10 @@ impl World {
         if let Some(run) = self.run(run) {
             run.numbers[symbol] = 0;
             for truth in &mut run.truths[symbol * COUNT..(symbol + 1) * COUNT] {
-                // Numbers go on where the symbol is listed anew.
+                // The sequence numbers go on where the symbol is listed anew.
                 *truth = Truth { sequence: truth.sequence, ..Truth::default() };
             }
-            // What ended since the bus came back is caught up with otherwise.
+            // The topics that ended since the bus came back are caught up with otherwise.
             let of = run.epoch;
             self.floors.retain(|(number, epoch), _| *epoch != of || number / COUNT != symbol);
         }
@@ -348,7 +348,7 @@ impl World {
         self.send(channel, SYMBOLS[symbol], &payload, fate);
     }
 
-    /// To everybody who subscribed to the subject.
+    /// Sends a message to everybody who subscribed to the subject.
     fn send(&mut self, channel: Channel, symbol: &str, payload: &[u8], fate: u8) {
         let subject = format!("tw.v1.sim.{}.", channel.name());
         for (at, name) in [symbol, "*"].into_iter().enumerate() {
@@ -375,7 +375,7 @@ impl World {
         }
     }
 
-    /// A run heartbeats.
+    /// Makes a run say its heartbeat.
     fn say(&mut self, at: usize, last: bool, fate: u8) {
         let (now, run) = (self.now, &mut self.runs[at]);
         run.next_heartbeat = now + HEARTBEAT;
@@ -497,7 +497,8 @@ impl World {
         }
     }
 
-    /// A feed that is live is of the run that is followed, and has nothing open from before the bus came back.
+    /// Checks that a feed that is live is of the run that is followed, and has nothing open from before the bus came
+    /// back.
     fn check_live(&self) {
         if !self.is_up {
             // It is down, and that is about to be noticed.
@@ -521,7 +522,7 @@ impl World {
         }
     }
 
-    /// Nothing new happens, the bus works, and one ingester is left.
+    /// Calms everything down: nothing new happens, the bus works, and one ingester is left.
     pub(crate) fn calm_down(&mut self, ms: u64) {
         self.step(Op::MendBus);
         self.step(Op::NoticeBus);

@@ -1,4 +1,4 @@
-//! Whatever happens on the bus, the shards are told no lie, and in the end all there is.
+//! Random schedules: whatever happens on the bus, the shards are told no lie, and in the end all there is.
 
 use proptest::prelude::*;
 use tickwire_wire::Channel;
@@ -8,7 +8,7 @@ use super::model::World;
 /// One thing that happens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    /// Some records of a topic; what becomes of their message.
+    /// Some records of a topic are published; `fate` says what becomes of their message.
     Publish {
         run: u8,
         topic: u8,
@@ -52,7 +52,7 @@ pub(crate) enum Op {
     MendBus,
     /// The hub's driver looks at the state of the bus.
     NoticeBus,
-    /// So many events come out of the inbox.
+    /// Some events come out of the inbox.
     Deliver {
         count: u8,
     },
@@ -79,7 +79,7 @@ pub(crate) enum Op {
     },
 }
 
-/// On few topics, so that much happens to each.
+/// Makes operations on few topics, so that much happens to each.
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(0..2 * Channel::COUNT as u8, 1..4)
         .prop_flat_map(|topics| prop::collection::vec(op(topics), 1..150))
@@ -111,8 +111,8 @@ fn op(topics: Vec<u8>) -> impl Strategy<Value = Op> {
     ]
 }
 
-/// How long a working bus takes to bring everything up to date: the longest pause between two requests, the time in
-/// which an ingester that was lost is heard again, and a pending gap.
+/// The time that a working bus takes to bring everything up to date: the longest pause between two requests, the time
+/// in which an ingester that was lost is heard again, and a pending gap.
 const CONVERGENCE_MS: u64 = 5_000 + 1_500 + 1_000;
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use tickwire_wire::Channel;
 
-use super::rig::{Asked, EPOCH, ID, Rig, catalogue_of, definition, limits, record, refusal};
+use super::rig::{EPOCH, HubRequest, ID, Rig, catalogue_of, definition, limits, record, refusal};
 use tickwire_core::hub::{ASKS_MAX, BATCH_TOPICS_MAX, Hub, HubLimits, RETRY_NS_MAX, retry_ns};
 use tickwire_core::vocabulary::{TopicId, TopicInterest, VenueIndex};
 
@@ -12,7 +12,7 @@ fn a_request_that_fails_is_asked_again_after_growing_waits() {
     rig.want(0);
     for attempt in 0..8 {
         let request = rig.request();
-        let reason = if attempt % 2 == 0 { "no one responses here" } else { "no response in time" };
+        let reason = if attempt % 2 == 0 { "no one serves this subject" } else { "no response in time" };
         rig.fail(request, reason);
         let told = rig.told();
         assert_eq!(told.len(), usize::from(attempt > 0), "the first failure may be chance: {told:?}");
@@ -20,7 +20,7 @@ fn a_request_that_fails_is_asked_again_after_growing_waits() {
         assert!(wait <= RETRY_NS_MAX);
         rig.now += wait - 1;
         rig.tick();
-        assert!(rig.asked_topics().is_empty(), "too soon");
+        assert!(rig.topic_requests().is_empty(), "too soon");
         rig.now += 1;
     }
     rig.respond(EPOCH, 3);
@@ -45,7 +45,7 @@ fn a_response_that_cannot_be_used_is_as_good_as_none() {
     }
 }
 
-/// A hub with many instruments, all of whose quotes are wanted.
+/// Makes a hub with many instruments, all of whose quotes are wanted.
 fn many(count: u32) -> Hub {
     let limits = HubLimits { instruments: count as usize, topics: count as usize, ..limits() };
     let mut rig = Rig::of(Hub::new(limits), Channel::Quote);
@@ -62,14 +62,14 @@ fn many(count: u32) -> Hub {
 #[test]
 fn few_requests_are_under_way_at_a_time_and_each_response_makes_room() {
     let mut rig = Rig::of(many(600), Channel::Quote);
-    rig.asked();
+    rig.take_requests();
     let mut asked = 0;
     let mut open = Vec::new();
     loop {
         rig.hub.ask_due(rig.now);
-        open.extend(rig.asked().into_iter().filter_map(|asked| match asked {
-            Asked::Topics(topics, target) => Some((topics.len(), target)),
-            Asked::Catalogue(_) => None,
+        open.extend(rig.take_requests().into_iter().filter_map(|asked| match asked {
+            HubRequest::Topics(topics, target) => Some((topics.len(), target)),
+            HubRequest::Catalogue(_) => None,
         }));
         assert!(open.iter().all(|(topics, _)| *topics <= BATCH_TOPICS_MAX));
         assert!(open.iter().map(|(topics, _)| topics).sum::<usize>() <= ASKS_MAX);
@@ -79,15 +79,15 @@ fn few_requests_are_under_way_at_a_time_and_each_response_makes_room() {
     }
     assert_eq!(asked, 600);
     rig.wait(1000);
-    assert!(rig.asked_topics().is_empty());
+    assert!(rig.topic_requests().is_empty());
 }
 
 #[test]
 fn requests_about_topics_that_were_let_go_count_until_they_are_answered() {
     let mut rig = Rig::of(many(300), Channel::Quote);
-    rig.asked();
+    rig.take_requests();
     rig.hub.ask_due(rig.now);
-    let open = rig.asked_topics();
+    let open = rig.topic_requests();
     for index in 0..300 {
         let id = TopicId::new(index, Channel::Quote);
         rig.hub.on_interest(0, TopicInterest::Drop(id));
@@ -95,8 +95,9 @@ fn requests_about_topics_that_were_let_go_count_until_they_are_answered() {
     }
     let asks = |rig: &mut Rig| {
         rig.hub.ask_due(rig.now);
-        let asked = rig.asked().into_iter();
-        let topics = asked.map(|asked| if let Asked::Topics(topics, _) = asked { topics.len() } else { 0 });
+        let asked = rig.take_requests().into_iter();
+        let topics =
+            asked.map(|asked| if let HubRequest::Topics(topics, _) = asked { topics.len() } else { 0 });
         topics.sum::<usize>()
     };
     assert_eq!(asks(&mut rig), 0, "no more than {ASKS_MAX} at a time");
@@ -110,10 +111,10 @@ fn requests_about_topics_that_were_let_go_count_until_they_are_answered() {
 fn a_turn_costs_what_it_touches() {
     let count = 10_000;
     let mut rig = Rig::of(many(count), Channel::Quote);
-    rig.asked();
+    rig.take_requests();
     for _ in 0..count {
         rig.hub.ask_due(rig.now);
-        let asked = rig.asked_topics();
+        let asked = rig.topic_requests();
         if asked.is_empty() {
             break;
         }
@@ -126,7 +127,7 @@ fn a_turn_costs_what_it_touches() {
     rig.heartbeat("sim", EPOCH, &[]);
     rig.records(EPOCH, 1, 1);
     assert_eq!(rig.hub.queued(), (0, 0));
-    // And what is queued is queued once.
+    // Each that is queued is queued once.
     for _ in 0..100 {
         rig.hub.on_lost(Some([u64::from(rig.topic().0)]));
     }
@@ -140,9 +141,9 @@ fn the_catalogue_is_asked_for_until_it_comes() {
     rig.heartbeat("sim", EPOCH, &[]);
     for attempt in 0..3 {
         rig.tick();
-        assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+        assert_eq!(rig.take_requests(), [HubRequest::Catalogue(VenueIndex(0))]);
         rig.tick();
-        assert!(rig.asked().is_empty(), "one at a time");
+        assert!(rig.take_requests().is_empty(), "one at a time");
         if attempt == 1 {
             rig.hub.on_response(catalogue_of(EPOCH), Ok(refusal(EPOCH, "not now")), rig.now);
         } else {
@@ -150,15 +151,15 @@ fn the_catalogue_is_asked_for_until_it_comes() {
         }
         rig.now += retry_ns(attempt) - 1;
         rig.tick();
-        assert!(rig.asked().is_empty(), "too soon");
+        assert!(rig.take_requests().is_empty(), "too soon");
         rig.now += 1;
     }
     rig.tick();
     rig.catalogue(EPOCH, &[definition(ID, "sim", "A", 2)]);
     assert_eq!(rig.told(), ["sim:A is 101 with 2"]);
-    rig.asked();
+    rig.take_requests();
     rig.wait(10_000);
-    assert!(rig.asked().is_empty());
+    assert!(rig.take_requests().is_empty());
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn nothing_is_asked_while_the_bus_is_down() {
     rig.hub.on_bus_state(Err(super::rig::reason("gone")), rig.now);
     rig.want(0);
     rig.wait(1000);
-    assert!(rig.asked().is_empty());
+    assert!(rig.take_requests().is_empty());
     rig.hub.on_bus_state(Ok(2), rig.now);
     rig.respond(EPOCH, 3);
     assert_eq!(rig.told(), ["state 3@7 [3]"]);
@@ -180,8 +181,8 @@ fn one_bad_topic_of_a_batch_never_spoils_the_others() {
     rig.channel = Channel::Trade;
     rig.want(0);
     rig.hub.ask_due(rig.now);
-    let asked = rig.asked();
-    let [Asked::Topics(topics, target)] = &asked[..] else { panic!("one request: {asked:?}") };
+    let asked = rig.take_requests();
+    let [HubRequest::Topics(topics, target)] = &asked[..] else { panic!("one request: {asked:?}") };
     assert_eq!(topics.len(), 2);
     let mut response = super::rig::unknown(EPOCH, "unknown symbol");
     response.snapshots.push(super::rig::response(EPOCH, 4, &[]).snapshots[0].clone());

@@ -15,7 +15,7 @@ use tickwire_core::vocabulary::{Event, TopicId, TopicInterest, VenueIndex};
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const EPOCH: u64 = 7;
-/// Of `sim:A`.
+/// The instrument number of `sim:A`.
 pub(crate) const ID: u32 = 101;
 
 pub(crate) fn limits() -> HubLimits {
@@ -29,14 +29,14 @@ pub(crate) fn limits() -> HubLimits {
     }
 }
 
-/// What comes out of an inbox.
+/// An event that comes out of an inbox.
 #[derive(Clone, Debug)]
 pub(crate) enum BusEvent {
     Message {
         token: u64,
         payload: Vec<u8>,
     },
-    /// Of which subscriptions, where that is known.
+    /// Messages were lost, of these subscriptions where that is known.
     Lost {
         tokens: Option<BTreeSet<u64>>,
     },
@@ -60,35 +60,35 @@ impl BusEvent {
 pub(crate) struct Rig {
     pub(crate) hub: Hub,
     pub(crate) now: u64,
-    /// What most steps are about.
+    /// The channel that most steps are about.
     pub(crate) channel: Channel,
     told: [Vec<String>; 2],
     feeds: Vec<String>,
     heartbeats: u64,
-    /// Changes of the catalogue that the ingester made.
+    /// The number of changes of the catalogue that the ingester made.
     pub(crate) catalogue: u64,
 }
 
-/// A request that the hub asks.
+/// A request that the hub makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum HubRequest {
     Catalogue(VenueIndex),
     Topics(Vec<TopicId>, Target),
 }
 
-/// Of the catalogue of `sim`.
+/// Returns the target of a request for the catalogue of `sim`.
 pub(crate) fn catalogue_of(epoch: u64) -> Target {
     Target::Catalogue(VenueIndex(0), epoch)
 }
 
 impl Rig {
-    /// Connected, with `sim:A` and `sim:B`, whose feed is live.
+    /// Makes a hub that is connected, with `sim:A` and `sim:B`, whose feed is live.
     pub(crate) fn new(channel: Channel) -> Self {
         let mut rig = Self::of(Hub::new(limits()), channel);
         rig.hub.on_bus_state(Ok(1), rig.now);
         rig.heartbeat("sim", EPOCH, &[]);
         rig.tick();
-        assert_eq!(rig.asked(), [Asked::Catalogue(VenueIndex(0))]);
+        assert_eq!(rig.take_requests(), [HubRequest::Catalogue(VenueIndex(0))]);
         rig.catalogue(EPOCH, &both());
         rig.forget();
         rig.hub.actions.clear();
@@ -100,14 +100,14 @@ impl Rig {
         Self { hub, now: 1_000_000 * MS, channel, told, feeds, heartbeats: 0, catalogue: 2 }
     }
 
-    /// With the topic of `sim:A` live at a number.
+    /// Makes one with the topic of `sim:A` live at a sequence number.
     pub(crate) fn live(channel: Channel, sequence: u64) -> Self {
         let mut rig = Self::new(channel);
         rig.want(0);
         rig.tick();
         rig.respond(EPOCH, sequence);
         rig.forget();
-        assert!(rig.asked().is_empty());
+        assert!(rig.take_requests().is_empty());
         rig
     }
 
@@ -131,7 +131,7 @@ impl Rig {
         }
     }
 
-    /// As [`Rig::wait`], while the ingester heartbeats.
+    /// Lets time pass as [`Rig::wait`] does, while the ingester sends heartbeats.
     pub(crate) fn wait_heard(&mut self, ms: u64) {
         for _ in 0..ms / 50 {
             self.now += 50 * MS;
@@ -152,7 +152,7 @@ impl Rig {
         self.bus(BusEvent::Message { token, payload });
     }
 
-    /// One record a number.
+    /// Publishes one record for each sequence number.
     pub(crate) fn records(&mut self, epoch: u64, first: u64, last: u64) {
         let bodies: Vec<_> = (first..=last).map(|number| body(self.channel, number, false)).collect();
         self.frame(epoch, first, last, &bodies);
@@ -176,12 +176,12 @@ impl Rig {
         self.say(venue, epoch, state, positions, false);
     }
 
-    /// So many heartbeats did not come.
+    /// Counts so many heartbeats that did not come.
     pub(crate) fn skip_heartbeats(&mut self, count: u64) {
         self.heartbeats += count;
     }
 
-    /// The last word of a run.
+    /// Sends the last heartbeat of a run.
     pub(crate) fn last_heartbeat(&mut self, epoch: u64) {
         self.say("sim", epoch, FeedState::Stale, &[], true);
     }
@@ -202,7 +202,7 @@ impl Rig {
         self.message(HEARTBEATS, heartbeat.encode_to_vec());
     }
 
-    /// Another run takes over in good order, with the same instruments under the same numbers.
+    /// Makes another run take over in good order, with the same instruments under the same numbers.
     pub(crate) fn replace(&mut self, epoch: u64) {
         self.last_heartbeat(EPOCH);
         self.heartbeat("sim", epoch, &[]);
@@ -210,44 +210,44 @@ impl Rig {
         self.catalogue(epoch, &both());
     }
 
-    /// A heartbeat that says where the topic is.
+    /// Sends a heartbeat that says where the topic is.
     pub(crate) fn position(&mut self, epoch: u64, sequence: u64) {
         let channel = self.channel as i32;
         self.heartbeat("sim", epoch, &[Position { instrument: ID, channel, epoch, sequence }]);
     }
 
-    /// Requests since the last look.
-    pub(crate) fn asked(&mut self) -> Vec<Asked> {
+    /// Returns the requests since the last look.
+    pub(crate) fn take_requests(&mut self) -> Vec<HubRequest> {
         let actions = std::mem::take(&mut self.hub.actions).into_iter();
         let asked = actions.filter_map(|action| match action {
-            Action::Ask(_, _, Target::Catalogue(venue, _)) => Some(Asked::Catalogue(venue)),
+            Action::Ask(_, _, Target::Catalogue(venue, _)) => Some(HubRequest::Catalogue(venue)),
             Action::Ask(_, _, target @ Target::Topics(batch, _)) => {
                 let topics = self.hub.asked(batch).collect();
-                Some(Asked::Topics(topics, target))
+                Some(HubRequest::Topics(topics, target))
             }
             _ => None,
         });
         asked.collect()
     }
 
-    /// Requests about topics since the last look.
-    pub(crate) fn asked_topics(&mut self) -> Vec<Target> {
-        let asked = self.asked().into_iter();
+    /// Returns the requests about topics since the last look.
+    pub(crate) fn topic_requests(&mut self) -> Vec<Target> {
+        let asked = self.take_requests().into_iter();
         asked
-            .filter_map(|asked| if let Asked::Topics(_, target) = asked { Some(target) } else { None })
+            .filter_map(|asked| if let HubRequest::Topics(_, target) = asked { Some(target) } else { None })
             .collect()
     }
 
-    /// The one request about the topic.
+    /// Returns the one request about the topic.
     #[track_caller]
     pub(crate) fn request(&mut self) -> Target {
         self.hub.ask_due(self.now);
-        let asked = self.asked_topics();
+        let asked = self.topic_requests();
         let [target] = asked[..] else { panic!("one request was expected: {asked:?}") };
         target
     }
 
-    /// Answers the one request with the state after a number.
+    /// Answers the one request with the state after a sequence number.
     #[track_caller]
     pub(crate) fn respond(&mut self, epoch: u64, sequence: u64) {
         let target = self.request();
@@ -309,7 +309,7 @@ impl Rig {
         self.message(DEFINITIONS, payload);
     }
 
-    /// What shard 0 was told since the last look, feeds left out.
+    /// Returns what shard 0 was told since the last look, feeds left out.
     pub(crate) fn told(&mut self) -> Vec<String> {
         self.told_to(0)
     }
@@ -319,7 +319,7 @@ impl Rig {
         std::mem::take(&mut self.told[shard])
     }
 
-    /// States of feeds that were told since the last look.
+    /// Returns the states of feeds that were told since the last look.
     pub(crate) fn feeds(&mut self) -> Vec<String> {
         self.sort();
         std::mem::take(&mut self.feeds)
@@ -392,7 +392,7 @@ pub(crate) fn frame_of(
     payload
 }
 
-/// A message without its records.
+/// Makes a message without its records.
 pub(crate) fn head(
     encoding: Encoding,
     instrument: u32,
@@ -438,13 +438,13 @@ pub(crate) fn definition(id: u32, venue: &str, symbol: &str, price_decimals: u32
     record(id, 1, Body::Instrument(Instrument { venue, symbol, price_decimals, ..Instrument::default() }))
 }
 
-/// A definition that is this change of the catalogue.
+/// Makes a definition that is this change of the catalogue.
 pub(crate) fn revised(definition: &Record, revision: u64) -> Record {
     let Body::Instrument(of) = definition.body.clone() else { panic!("a definition") };
     Record { body: Body::Instrument(Instrument { revision, ..of }), ..definition.clone() }
 }
 
-/// `sim:A` and `sim:B`.
+/// Makes the definitions of `sim:A` and `sim:B`.
 pub(crate) fn both() -> [Record; 2] {
     [definition(ID, "sim", "A", 2), definition(ID + 1, "sim", "B", 2)]
 }
@@ -457,7 +457,7 @@ pub(crate) fn frame_bytes(records: &[Record]) -> Vec<u8> {
     bytes
 }
 
-/// The state of one topic.
+/// Makes the state of one topic.
 pub(crate) fn response(epoch: u64, sequence: u64, records: &[Record]) -> pb::FeedResponse {
     let snapshot = pb::Snapshot { sequence, frame: frame_bytes(records), ..pb::Snapshot::default() };
     let state = FeedState::Live as i32;
@@ -469,7 +469,7 @@ pub(crate) fn catalogue(epoch: u64, catalogue: u64, definitions: &[Record]) -> p
     pb::FeedResponse { epoch, frame, catalogue, state, ..pb::FeedResponse::default() }
 }
 
-/// That there is no such topic.
+/// Makes the response that there is no such topic.
 pub(crate) fn unknown(epoch: u64, error: &str) -> pb::FeedResponse {
     let snapshot = pb::Snapshot { error: error.to_owned(), is_unknown: true, ..pb::Snapshot::default() };
     pb::FeedResponse { epoch, snapshots: vec![snapshot], ..pb::FeedResponse::default() }
@@ -479,7 +479,7 @@ pub(crate) fn refusal(epoch: u64, error: &str) -> pb::FeedResponse {
     pb::FeedResponse { epoch, error: error.to_owned(), ..pb::FeedResponse::default() }
 }
 
-/// Of an outage.
+/// Makes the reason of an outage.
 pub(crate) fn reason(text: &str) -> Arc<str> {
     text.into()
 }

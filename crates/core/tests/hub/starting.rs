@@ -6,7 +6,8 @@ use super::rig::{EPOCH, Rig, limits};
 use tickwire_core::hub::HubLimits;
 use tickwire_core::vocabulary::TopicInterest;
 
-/// Records that came before the response (to 9), a response that contains some of them, and records after it.
+/// Checks the first state: records come before the response (to 9), then a response that contains some of them, and
+/// records after it.
 #[track_caller]
 fn check_first(channel: Channel, answered: u64, expected: &[&str]) {
     let mut rig = Rig::new(channel);
@@ -17,7 +18,7 @@ fn check_first(channel: Channel, answered: u64, expected: &[&str]) {
     rig.respond_to(request, EPOCH, answered);
     rig.records(EPOCH, 10, 10);
     assert_eq!(rig.told(), expected, "{channel:?}");
-    assert!(rig.asked().is_empty());
+    assert!(rig.take_requests().is_empty());
 }
 
 #[test]

@@ -9,11 +9,14 @@ use std::collections::VecDeque;
 use super::Market;
 use crate::adapter::Levels;
 
-/// Changes kept while there is no snapshot: 100 s at ten a second, and 10 s at the most that the futures send.
+/// The number of changes kept while there is no snapshot: 100 s at ten a second, and 10 s at the most that the futures
+/// send.
 pub(crate) const PENDING_MAX: usize = 1_024;
-/// A snapshot that contains what is received so long after it, in nanoseconds, is of another sequence.
+/// The time by which a snapshot may be ahead of what is received, in nanoseconds: one that contains what is received
+/// later than that is of another sequence.
 const AHEAD_MAX: u64 = 10_000_000_000;
-/// Snapshots older than the book that follow each other, without a change between them, and are a new sequence.
+/// The number of snapshots older than the book that make a new sequence when they follow each other without a change
+/// between them.
 const OLDER_MAX: u32 = 3;
 
 /// One message of the depth stream.
@@ -21,14 +24,14 @@ const OLDER_MAX: u32 = 3;
 pub(crate) struct Depth {
     pub(crate) first_update: u64,
     pub(crate) last_update: u64,
-    /// Futures only: where the message before ended.
+    /// The update id at which the message before ended, which only futures say.
     pub(crate) previous_update: Option<u64>,
     pub(crate) event_time: u64,
     pub(crate) receive_time: u64,
     pub(crate) levels: Levels,
 }
 
-/// All levels, up to an update.
+/// All levels of a book, up to an update.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) last_update: u64,
@@ -37,25 +40,25 @@ pub(crate) struct Snapshot {
     pub(crate) levels: Levels,
 }
 
-/// What becomes of a change.
+/// The outcome of a change.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Verdict {
     /// It changes the book.
     Apply(Depth),
     /// The book contains it.
     Known,
-    /// Kept for the snapshot to come.
-    Kept,
-    /// The book is broken: changes are missing before it. It is kept for the next snapshot.
+    /// It is buffered for the snapshot to come.
+    Buffered,
+    /// The book is broken: changes are missing before it. It is buffered for the next snapshot.
     Broken,
 }
 
-/// What becomes of a snapshot.
+/// The outcome of a snapshot.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Joined {
     /// It is the book, with these changes to it at once.
     Book(Snapshot, Vec<Depth>),
-    /// As `Book`, but the update ids began anew: what was before has nothing to do with it.
+    /// It is the book, but the update ids began anew: what was before has nothing to do with it.
     Anew(Snapshot),
     /// The book is newer.
     Older,
@@ -71,23 +74,23 @@ pub(crate) struct DepthSync {
     pending: VecDeque<Depth>,
     /// The last snapshot that was of no use: a new sequence may have begun with it.
     spare: Option<Snapshot>,
-    /// Ids of snapshots older than the book: the last one, and how many followed each other.
+    /// The ids of snapshots older than the book: the last one, and how many followed each other.
     older: (u64, u32),
-    /// Changes that were given up.
+    /// The number of changes that were given up.
     lost: u64,
 }
 
 #[derive(Debug, Default)]
 enum State {
-    /// Waits for a snapshot.
+    /// The book waits for a snapshot.
     #[default]
     Waiting,
     /// The book contains all up to `end`.
     Whole {
         end: u64,
-        /// Where the last change ended that the book contains.
+        /// The update id at which the last change ended that the book contains.
         last_change: Option<u64>,
-        /// When the snapshot was received, until a change continues it.
+        /// The time at which the snapshot was received, until a change continues it.
         ahead_since: Option<u64>,
     },
 }
@@ -97,12 +100,12 @@ impl DepthSync {
         matches!(self.state, State::Waiting)
     }
 
-    /// Changes that no book has, or will have as it looks.
+    /// Returns how many changes no book has, or will have as it looks.
     pub(crate) fn unused(&self) -> u64 {
         self.lost + self.pending.len() as u64
     }
 
-    /// The source begins anew. What is counted stays counted.
+    /// Begins anew, as the source does. What is counted stays counted.
     pub(crate) fn reset(&mut self) {
         *self = Self { lost: self.unused(), ..Self::default() };
     }
@@ -110,7 +113,7 @@ impl DepthSync {
     pub(crate) fn change(&mut self, market: Market, depth: Depth) -> Verdict {
         let State::Whole { end, last_change, ahead_since } = &mut self.state else {
             self.keep(depth);
-            return Verdict::Kept;
+            return Verdict::Buffered;
         };
         // A book that ends with a change contains that change; one that ends with a snapshot of the futures may lack
         // a part of the change that it ends with.
@@ -179,7 +182,7 @@ impl DepthSync {
         self.state = State::Whole { end: last_update, last_change, ahead_since: Some(snapshot.receive_time) };
         let mut applicable = Vec::with_capacity(self.pending.len());
         for depth in std::mem::take(&mut self.pending) {
-            // Where what was kept has a hole itself, the book would break at once: it does not begin.
+            // Where the buffered changes have a hole themselves, the book would break at once, so it does not begin.
             if let Verdict::Apply(depth) = self.change(market, depth) {
                 applicable.push(depth);
             }
@@ -191,8 +194,8 @@ impl DepthSync {
         Joined::Book(snapshot, applicable)
     }
 
-    /// The update ids began anew with these changes; changes before were received until then. Says whether a book is
-    /// broken by that, and what of a snapshot that was too old for the book before.
+    /// Takes in that the update ids began anew with these changes; changes before were received until then. Returns
+    /// whether a book is broken by that, and what of a snapshot that was too old for the book before.
     pub(crate) fn restart(
         &mut self,
         market: Market,
@@ -225,7 +228,7 @@ fn is_contained(market: Market, depth: &Depth, end: u64) -> bool {
     }
 }
 
-/// Whether this is the first change after a snapshot that ends with `end`.
+/// Returns whether this is the first change after a snapshot that ends with `end`.
 fn starts(market: Market, depth: &Depth, end: u64) -> bool {
     match market {
         Market::Spot => depth.first_update <= end.saturating_add(1) && end < depth.last_update,
@@ -236,7 +239,7 @@ fn starts(market: Market, depth: &Depth, end: u64) -> bool {
     }
 }
 
-/// Whether this change goes on where another one ended.
+/// Returns whether this change goes on where another one ended.
 fn follows(market: Market, depth: &Depth, end: u64) -> bool {
     match market {
         Market::Spot => depth.first_update <= end.saturating_add(1),
@@ -257,7 +260,7 @@ mod tests {
         Snapshot { last_update, event_time: 0, receive_time, levels: Levels::default() }
     }
 
-    /// `S100` is a snapshot, `5-9` a change, `5-9<4` one with `pu`; the outcome of each after `=`.
+    /// Checks steps: `S100` is a snapshot, `5-9` a change, `5-9<4` one with `pu`; the outcome of each stands after `=`.
     #[track_caller]
     fn check(market: Market, steps: &[&str]) {
         let mut sync = DepthSync::default();
@@ -291,10 +294,16 @@ mod tests {
     fn spot_books_continue_by_first_update() {
         check(Market::Spot, &["S10=0 applied", "5-10=known", "9-12=apply", "13-13=apply", "15-16=broken"]);
         check(Market::Spot, &["S10=0 applied", "11-12=apply", "11-12=known", "12-14=apply", "16-17=broken"]);
-        check(Market::Spot, &["S10=0 applied", "12-14=broken", "15-15=kept", "S14=1 applied", "16-16=apply"]);
-        check(Market::Spot, &["3-5=kept", "6-9=kept", "10-12=kept", "S9=1 applied", "13-14=apply"]);
-        check(Market::Spot, &["10-12=kept", "S8=too old for 10", "S9=1 applied", "S11=older"]);
-        check(Market::Spot, &["10-12=kept", "14-15=kept", "S11=hole", "S13=1 applied"]);
+        check(
+            Market::Spot,
+            &["S10=0 applied", "12-14=broken", "15-15=buffered", "S14=1 applied", "16-16=apply"],
+        );
+        check(
+            Market::Spot,
+            &["3-5=buffered", "6-9=buffered", "10-12=buffered", "S9=1 applied", "13-14=apply"],
+        );
+        check(Market::Spot, &["10-12=buffered", "S8=too old for 10", "S9=1 applied", "S11=older"]);
+        check(Market::Spot, &["10-12=buffered", "14-15=buffered", "S11=hole", "S13=1 applied"]);
     }
 
     #[test]
@@ -310,8 +319,8 @@ mod tests {
         check(usdm, &["S10=0 applied", "9-12<8=apply", "S15=0 applied", "18-20<12=apply", "22-23<20=apply"]);
         check(usdm, &["S10=0 applied", "9-12<8=apply", "S15=0 applied", "13-14<12=known", "18-20<14=apply"]);
         check(usdm, &["S10=0 applied", "9-12<8=apply", "S12=0 applied", "14-15<12=apply", "14-20<13=broken"]);
-        check(usdm, &["5-8<4=kept", "12-14<8=kept", "S10=1 applied", "16-17<14=apply"]);
-        // Snapshots alone, whose ids begin anew.
+        check(usdm, &["5-8<4=buffered", "12-14<8=buffered", "S10=1 applied", "16-17<14=apply"]);
+        // These are snapshots alone, whose ids begin anew.
         check(spot, &["S900=0 applied", "S5=older", "S6=older", "S7=anew", "S8=0 applied"]);
         check(spot, &["S900=0 applied", "S5=older", "S6=older", "901-901=apply", "S7=older"]);
     }
@@ -338,7 +347,7 @@ mod tests {
         assert_eq!(sync.snapshot(Market::Spot, snapshot(5, 4)), Joined::Older);
         let joined = Joined::Book(snapshot(5, 4), changes());
         assert_eq!(sync.restart(Market::Spot, changes(), 3), (true, Some(joined)));
-        // Of the sequence before, or received before it ended: not believed.
+        // These are of the sequence before, or received before it ended, so they are not believed.
         for (last_update, receive_time) in [(800, 4), (5, 2)] {
             let mut sync = old_book();
             sync.snapshot(Market::Spot, snapshot(last_update, receive_time));
@@ -355,20 +364,20 @@ mod tests {
         check(usdm, &["S10=0 applied", "5-9<4=known", "8-12<7=apply", "15-20<12=apply", "25-30<21=broken"]);
         check(usdm, &["S10=0 applied", "5-10<4=apply", "12-14<10=apply", "12-14<10=known"]);
         check(usdm, &["S10=0 applied", "13-14<10=apply"]);
-        check(usdm, &["S10=0 applied", "13-14<12=broken", "15-18<14=kept", "S16=1 applied"]);
-        check(Market::Cm, &["8-9<7=kept", "12-15<9=kept", "S13=1 applied", "19-19<15=apply"]);
+        check(usdm, &["S10=0 applied", "13-14<12=broken", "15-18<14=buffered", "S16=1 applied"]);
+        check(Market::Cm, &["8-9<7=buffered", "12-15<9=buffered", "S13=1 applied", "19-19<15=apply"]);
     }
 
     #[test]
     fn waiting_changes_are_bounded() {
         let mut sync = DepthSync::default();
         for n in 1..=PENDING_MAX as u64 + 10 {
-            assert_eq!(sync.change(Market::Spot, depth(n, n, None)), Verdict::Kept);
+            assert_eq!(sync.change(Market::Spot, depth(n, n, None)), Verdict::Buffered);
         }
         assert_eq!(sync.pending.len(), PENDING_MAX);
         assert_eq!(sync.unused(), PENDING_MAX as u64 + 10);
         let given_up = sync.snapshot(Market::Spot, snapshot(9, 0));
-        assert_eq!(given_up, Joined::TooOld(11), "the change with number 10 was given up");
+        assert_eq!(given_up, Joined::TooOld(11), "the change with update id 10 was given up");
         let joined = sync.snapshot(Market::Spot, snapshot(10, 0));
         assert!(matches!(joined, Joined::Book(_, changes) if changes.len() == PENDING_MAX));
         assert_eq!(sync.unused(), 10);

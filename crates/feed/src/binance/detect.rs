@@ -1,9 +1,9 @@
-//! Telling which of Binance's markets messages are of.
+//! The market that messages are of, told from the messages themselves.
 
 use super::Market;
 use super::message::Hint;
 
-/// What messages said about the market that they are of.
+/// The votes of messages for the market that they are of.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Votes {
     usual: [u64; 3],
@@ -25,18 +25,18 @@ impl Votes {
         }
     }
 
-    /// As most of the depth says, which cannot be mistaken, and how many messages say so.
+    /// Returns the market that most of the depth says, which cannot be mistaken, and how many messages say so.
     pub(crate) fn sure(&self) -> Option<(Market, u64)> {
         most(&self.sure)
     }
 
-    /// As most messages say; spot where none says anything.
+    /// Returns the market that most messages say; spot where none says anything.
     pub(crate) fn market(&self) -> Market {
         self.sure().or_else(|| most(&self.usual)).map_or(Market::Spot, |(market, _)| market)
     }
 }
 
-/// The first of those with the most.
+/// Returns the first of those with the most votes.
 fn most(votes: &[u64; 3]) -> Option<(Market, u64)> {
     let counted = Market::ALL.into_iter().map(|market| (market, votes[market as usize]));
     counted.rev().max_by_key(|(_, votes)| *votes).filter(|(_, votes)| *votes > 0)

@@ -1,4 +1,4 @@
-//! `exchangeInfo`: what the venue says of its instruments.
+//! The content of `exchangeInfo`: what the venue says of its instruments.
 
 use std::borrow::Cow;
 
@@ -52,7 +52,7 @@ impl<'a> SymbolInfo<'a> {
         (asset(self.base), asset(self.quote))
     }
 
-    /// Whether it trades, in the venue's word.
+    /// Returns the trading state, in the venue's word.
     pub(crate) fn status(&self) -> Option<Cow<'a, str>> {
         self.status.or(self.contract_status).and_then(text)
     }

@@ -13,15 +13,15 @@ use super::stamp::Stamp;
 /// A message, or an element of an array of them.
 pub(crate) enum Message<'a> {
     Trade(TradeText<'a>),
-    /// Of `aggTrade`: trades of one order at one price, as one.
+    /// Trades of one order at one price, as one: `aggTrade`.
     Aggregate(TradeText<'a>),
     Ticker(TickerText<'a>),
-    /// Mark price, index price and funding of a future.
+    /// The mark price, index price and funding of a future.
     Mark(MarkText<'a>),
     Depth(DepthText<'a>),
     Snapshot(SnapshotText<'a>),
     Info(InfoText<'a>),
-    /// Nobody here has a use for it: its kind.
+    /// A kind that nobody here has a use for, by its name.
     Other(Cow<'a, str>),
     /// The response to a subscription.
     Response,
@@ -48,7 +48,7 @@ pub(crate) struct MarkText<'a> {
     pub(crate) symbol: Cow<'a, str>,
     pub(crate) mark: Number<'a>,
     pub(crate) index: Option<Number<'a>>,
-    /// Futures with a delivery have none.
+    /// The funding rate, which futures with a delivery do not have.
     pub(crate) rate: Option<Number<'a>>,
     pub(crate) next_funding: Stamp,
     pub(crate) time: Stamp,
@@ -65,7 +65,7 @@ pub(crate) struct DepthText<'a> {
 }
 
 pub(crate) struct SnapshotText<'a> {
-    /// `None`: it does not say.
+    /// The symbol; `None` when it does not say.
     pub(crate) symbol: Option<Cow<'a, str>>,
     pub(crate) last_update: u64,
     pub(crate) time: Stamp,
@@ -73,20 +73,20 @@ pub(crate) struct SnapshotText<'a> {
     pub(crate) asks: LevelTexts<'a>,
 }
 
-/// What a message says about the market that it is of.
+/// A hint of a message at the market that it is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hint {
     None,
-    /// Members that this market has.
+    /// It has members that this market has.
     Usual(Market),
-    /// Depth: only this market's books continue so.
+    /// It is depth, and only this market's books continue so.
     Sure(Market),
 }
 
 /// Reads a text that is one message or an array of them, and hands each over.
 ///
 /// # Errors
-/// The first error; the other elements of an array are handed over all the same.
+/// Returns the first error; the other elements of an array are handed over all the same.
 pub(crate) fn read<'a>(
     text: &'a str,
     take: &mut dyn FnMut(Message<'a>, Hint) -> Result<(), NormalizeError>,
@@ -116,8 +116,8 @@ pub(crate) fn read<'a>(
     }
 }
 
-/// `{"stream":"<stream>","data":{...}}`, which nearly all messages are, without reading what is in it twice. Where the
-/// data is one JSON object, the message has no other members.
+/// Splits `{"stream":"<stream>","data":{...}}`, which nearly all messages are, without reading what is in it twice.
+/// Where the data is one JSON object, the message has no other members.
 fn split_plain(text: &str) -> Option<(&str, &str)> {
     let (stream, data) = text.strip_prefix(r#"{"stream":""#)?.split_once('"')?;
     let data =
@@ -160,7 +160,7 @@ enum Kind {
     Info,
 }
 
-/// What a stream's name or an event's name stands for.
+/// Returns what a stream's name or an event's name stands for.
 fn kind_of(name: &str) -> Option<Kind> {
     Some(match name {
         "trade" => Kind::Trade,
@@ -173,7 +173,8 @@ fn kind_of(name: &str) -> Option<Kind> {
     })
 }
 
-/// `btcusdt@depth@100ms` is a stream of `depth` of `btcusdt`, and `!bookTicker` one of all symbols.
+/// Splits a stream's name: `btcusdt@depth@100ms` is a stream of `depth` of `btcusdt`, and `!bookTicker` one of all
+/// symbols.
 fn split_stream(stream: &str) -> (&str, &str) {
     match stream.strip_prefix('!') {
         Some(all) => ("", all.split('@').next().unwrap_or_default()),
@@ -187,7 +188,7 @@ fn split_stream(stream: &str) -> (&str, &str) {
 fn message<'a>(fields: &Fields<'a>, stream: Option<&str>) -> Result<(Message<'a>, Hint), NormalizeError> {
     let (base, streamed) = stream.map_or(("", ""), split_stream);
     let event = fields.e.and_then(text);
-    // Pieces of a book at its best end, which futures call `depthUpdate` too: no snapshot, and no changes.
+    // These are pieces of a book at its best end, which futures call `depthUpdate` too: no snapshot, and no changes.
     if streamed.strip_prefix("depth").is_some_and(|levels| levels.parse::<u32>().is_ok()) {
         return Ok((Message::Other(Cow::Owned(streamed.to_owned())), hint(fields, Kind::Depth, "")));
     }
@@ -196,7 +197,7 @@ fn message<'a>(fields: &Fields<'a>, stream: Option<&str>) -> Result<(Message<'a>
         None => kind_of_fields(fields).or_else(|| kind_of(streamed)),
     };
     let Some(kind) = kind else {
-        return rest(fields, event, streamed);
+        return read_other(fields, event, streamed);
     };
     let message = match kind {
         Kind::Trade => Message::Trade(trade(fields, "t, the trade id,", fields.trade_id)?),
@@ -230,8 +231,8 @@ fn kind_of_fields(fields: &Fields) -> Option<Kind> {
     }
 }
 
-/// What is of none of the kinds that are used.
-fn rest<'a>(
+/// Reads a message that is of none of the kinds that are used.
+fn read_other<'a>(
     fields: &Fields<'a>,
     event: Option<Cow<'a, str>>,
     streamed: &str,
@@ -344,7 +345,7 @@ fn ticker<'a>(fields: &Fields<'a>) -> Result<TickerText<'a>, NormalizeError> {
 }
 
 fn mark<'a>(fields: &Fields<'a>) -> Result<MarkText<'a>, NormalizeError> {
-    // What is not known stands as an empty text.
+    // A value that is not known stands as an empty text.
     let known = |name, raw: Option<&'a RawValue>| {
         raw.filter(|raw| !matches!(raw.get(), "\"\"" | "null")).map(|raw| Number::read(name, raw)).transpose()
     };

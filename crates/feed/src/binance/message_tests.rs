@@ -124,5 +124,5 @@ fn one_bad_element_costs_only_itself() {
         Ok(())
     });
     assert_eq!(count, 2);
-    assert!(error.unwrap_err().to_string().starts_with("element 2 of the array: neither"));
+    assert!(error.unwrap_err().to_string().starts_with("element 2 of the array: this is neither"));
 }

@@ -4,7 +4,7 @@
 //! `exchangeInfo`, from wherever they come. A live adapter adds a WebSocket, and asks the REST service for what
 //! [`Normalizer::wanting_snapshot`] names.
 //!
-//! Formats and the procedure for books: <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams>
+//! Formats and the procedure for books are described at <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams>
 //! and <https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams>, "How to manage a
 //! local order book correctly".
 
@@ -30,7 +30,7 @@ pub use notes::Counts;
 pub use parse::NormalizeError;
 pub use scan::Scan;
 
-/// Which of Binance's markets. They differ in how books continue and in where times stand.
+/// One of Binance's markets. They differ in how books continue and in where times stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Market {
     /// `binance`
@@ -42,10 +42,10 @@ pub enum Market {
 }
 
 impl Market {
-    /// All of them.
+    /// All markets.
     pub const ALL: [Self; 3] = [Self::Spot, Self::Usdm, Self::Cm];
 
-    /// The venue's name.
+    /// Returns the venue's name.
     pub fn venue(self) -> &'static str {
         match self {
             Self::Spot => "binance",
@@ -54,7 +54,7 @@ impl Market {
         }
     }
 
-    /// The market of a venue's name.
+    /// Returns the market of a venue's name.
     pub fn from_venue(venue: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|market| market.venue() == venue)
     }

@@ -1,4 +1,4 @@
-//! Text of Binance in, events out.
+//! The normalizer of Binance: text goes in, events come out.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use super::message::{DepthText, Hint, MarkText, Message, SnapshotText, TickerTex
 use super::notes::{Counts, Notes};
 use super::number::clip;
 use super::parse::NormalizeError;
-use super::sequence::Mark;
+use super::sequence::SequenceMark;
 use super::stamp::Stamp;
 use super::symbol::Symbol;
 use crate::adapter::{FeedEvent, MarketBody};
 
-/// Turns messages of one market into events. No I/O, no clock.
+/// A state machine that turns messages of one market into events. It has no I/O and no clock.
 #[derive(Debug)]
 pub struct Normalizer {
     market: Market,
@@ -26,7 +26,7 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
-    /// For these instruments; the index of each is the index of its events.
+    /// Makes a normalizer of these instruments; the index of each is the index of its events.
     pub fn new(market: Market, definitions: &[Instrument]) -> Self {
         let symbols = (0..).zip(definitions).map(|(index, definition)| Symbol::new(index, definition));
         let symbols: Vec<_> = symbols.collect();
@@ -34,68 +34,68 @@ impl Normalizer {
         Self { market, symbols, by_name, notes: Notes::default() }
     }
 
-    /// Takes `aggTrade` for the trades of a symbol. Only for one whose trades do not come themselves: they would come
-    /// twice.
+    /// Takes `aggTrade` for the trades of a symbol. It is only for one whose trades do not come themselves: they would
+    /// come twice.
     pub fn use_aggregates(&mut self, symbol: &str) {
         if let Ok(index) = self.index(symbol) {
             self.symbols[index].uses_aggregates = true;
         }
     }
 
-    /// The connection was lost and is back: books are broken until a snapshot, and the numbers of the next trades tell
-    /// what was missed.
+    /// Takes in that the connection was lost and is back: books are broken until a snapshot, and the ids of the next
+    /// trades tell what was missed.
     pub fn reconnected(&mut self, receive_time: u64, events: &mut Vec<FeedEvent>) {
         self.symbols.iter_mut().for_each(|symbol| symbol.reconnected(receive_time, events));
     }
 
-    /// The source begins anew, perhaps in the past: nothing that was is compared with what comes.
+    /// Begins anew, as the source does, perhaps in the past: nothing that was is compared with what comes.
     pub fn restart(&mut self) {
         self.symbols.iter_mut().for_each(Symbol::restart);
     }
 
-    /// The source has ended: books that wait for a snapshot still are told, where that was not done.
+    /// Takes in that the source has ended: books that still wait for a snapshot are told, where that was not done.
     pub fn finish(&mut self, events: &mut Vec<FeedEvent>) {
         let notes = &mut self.notes;
         self.symbols.iter_mut().for_each(|symbol| symbol.finish(notes, events));
     }
 
-    /// Symbols whose changes come in, but whose book waits for a REST snapshot.
+    /// Returns the symbols whose changes come in, but whose book waits for a REST snapshot.
     pub fn wanting_snapshot(&self) -> impl Iterator<Item = &str> {
         self.symbols.iter().filter(|symbol| symbol.is_book_waiting()).map(|symbol| symbol.name.as_str())
     }
 
-    /// Symbols of which there was no trade, quote or book so far.
+    /// Returns the symbols of which there was no trade, quote or book so far.
     pub fn silent(&self) -> impl Iterator<Item = &str> {
         self.symbols.iter().filter(|symbol| symbol.told == 0).map(|symbol| symbol.name.as_str())
     }
 
-    /// Symbols whose changes came in, without any book so far.
+    /// Returns the symbols whose changes came in, without any book so far.
     pub fn bookless(&self) -> impl Iterator<Item = &str> {
         self.symbols.iter().filter(|symbol| symbol.is_bookless()).map(|symbol| symbol.name.as_str())
     }
 
-    /// Changes of depth that came to no book.
+    /// Returns how many changes of depth came to no book.
     pub fn unused_changes(&self) -> u64 {
         self.symbols.iter().map(|symbol| symbol.depth.unused()).sum()
     }
 
-    /// What there was besides events.
+    /// Returns the counts of what there was besides events.
     pub fn counts(&self) -> Counts {
         self.notes.counts
     }
 
-    /// Words for the log since the last call; each kind is put into words more and more seldom.
+    /// Takes the words for the log since the last call; each kind is put into words more and more seldom.
     pub fn take_notes(&mut self) -> Vec<String> {
         self.notes.take_words()
     }
 
-    /// Takes one message, or an array of them: of a combined stream, of a single one, or a REST depth snapshot, which is
-    /// of `snapshot_symbol` where it does not say itself. Times are in nanoseconds since the Unix epoch. Streams of
+    /// Takes one message, or an array of them: of a combined stream, of a single one, or a REST depth snapshot, which
+    /// is of `snapshot_symbol` where it does not say itself. Times are in nanoseconds since the Unix epoch. Streams of
     /// other kinds are passed over.
     ///
     /// # Errors
-    /// When the message cannot be read; then no event was appended and nothing changed. Of an array this holds for each
-    /// element, and the first error is returned.
+    /// Returns an error when the message cannot be read; then no event was appended and nothing changed. Of an array
+    /// this holds for each element, and the first error is returned.
     pub fn message(
         &mut self,
         receive_time: u64,
@@ -123,8 +123,8 @@ impl Normalizer {
         index.ok_or_else(|| NormalizeError::UnknownSymbol(clip(name)))
     }
 
-    /// The time of an event, and what its sequence goes by.
-    fn times(&mut self, stamp: Stamp, id: u64, receive_time: u64) -> (u64, Mark) {
+    /// Returns the time of an event, and what its sequence goes by.
+    fn times(&mut self, stamp: Stamp, id: u64, receive_time: u64) -> (u64, SequenceMark) {
         if stamp == Stamp::Odd {
             let words = || {
                 format!(
@@ -134,7 +134,7 @@ impl Normalizer {
             self.notes.add(|counts| &mut counts.odd_event_times, words);
         }
         let time = if let Stamp::At(time) = stamp { Some(time) } else { None };
-        (stamp.or(receive_time), Mark { id, time, receive_time })
+        (stamp.or(receive_time), SequenceMark { id, time, receive_time })
     }
 
     fn trade(
@@ -151,7 +151,7 @@ impl Normalizer {
         }
         let (event_time, mark) = self.times(text.time, text.id, receive_time);
         let symbol = &mut self.symbols[index];
-        // The futures give a number to what is no trade (`"X":"NA"`): without size.
+        // The futures give an id to what is no trade (`"X":"NA"`): it has no size.
         let is_trade = trade.size > 0;
         let trade = is_trade.then(|| symbol.event(event_time, receive_time, MarketBody::Trade(trade)));
         symbol.trade(mark, trade, &mut self.notes, events);
@@ -250,7 +250,7 @@ impl Normalizer {
         Ok(())
     }
 
-    /// What the venue says of whether its symbols trade.
+    /// Takes what the venue says of whether its symbols trade.
     fn info(&mut self, receive_time: u64, text: &InfoText, events: &mut Vec<FeedEvent>) {
         let event_time = text.time.or(receive_time);
         for info in &text.symbols {

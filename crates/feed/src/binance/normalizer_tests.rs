@@ -46,7 +46,7 @@ const NO_LEVELS: &str = r#""b":[],"a":[]"#;
 const SNAPSHOT: &str =
     r#"{"lastUpdateId":10,"bids":[["10.00","1.000"],["9.99","2.5"]],"asks":[["10.01","3"]]}"#;
 
-/// What the messages come to; of the last one, when several.
+/// Checks what the messages come to; of the last one, when there are several.
 #[track_caller]
 fn check(market: Market, messages: &[&str], expected: &[FeedEvent]) {
     let mut normalizer = normalizer(market);
@@ -114,7 +114,7 @@ fn trades_are_contiguous_or_leave_a_gap() {
     check(Market::Spot, &[&trade(7), &trade(11)], &[gap(3), body(11)]);
     check(Market::Spot, &[&trade(7), &trade(7)], &[FeedEvent::Repeat]);
     check(Market::Spot, &[&trade(7), &trade(3)], &[FeedEvent::Repeat]);
-    // A number that is no trade leaves no gap behind.
+    // An id that is no trade leaves no gap behind.
     let none = trade(8).replace("0.25000000", "0.0");
     check(Market::Usdm, &[&trade(7), &none], &[]);
     check(Market::Usdm, &[&trade(7), &none, &trade(9)], &[body(9)]);
@@ -190,7 +190,7 @@ fn a_lost_connection_breaks_books_and_is_seen_in_the_trades() {
 }
 
 #[test]
-fn other_streams_and_answers_are_passed_over() {
+fn other_streams_and_responses_are_passed_over() {
     check(Market::Spot, &[&stream("kline_1m", "{}")], &[]);
     check(Market::Spot, &[&stream("depth20@100ms", "{}")], &[]);
     check(Market::Spot, &[r#"{"result":null,"id":1}"#], &[]);
@@ -273,7 +273,7 @@ fn numbers_and_texts_may_be_written_in_every_way() {
         other => panic!("{other:?}"),
     };
     assert_eq!(price_and_time(&odd), price_and_time(&plain));
-    // No time of the venue at all.
+    // There is no time of the venue at all.
     let text = trade(3).replace("1700000000100", "null").replace("1700000000200", "null");
     assert_eq!(price_and_time(&take(&text)).0, RECEIVED);
     assert_eq!(normalizer.counts().odd_event_times, 0);
@@ -337,7 +337,7 @@ fn exchange_info_says_whether_symbols_trade() {
     check(Market::Spot, &[&info("TRADING"), &info("BREAK")], &[status(TradingState::Halted, "BREAK")]);
 }
 
-/// Each message a second after the one before; the reasons of the status records, and the other events.
+/// Plays each message a second after the one before; returns the reasons of the status records, and the other events.
 fn played(messages: &[&str]) -> (Normalizer, Vec<String>, Vec<FeedEvent>) {
     let mut normalizer = normalizer(Market::Spot);
     let mut events = Vec::new();
@@ -366,9 +366,9 @@ fn a_book_that_waits_is_told_until_it_is_there() {
     assert_eq!((normalizer.unused_changes(), normalizer.counts().waiting_books), (3, 1));
     assert_eq!(normalizer.silent().collect::<Vec<_>>(), ["ABUSD", "XYUSD"]);
     assert_eq!(normalizer.bookless().collect::<Vec<_>>(), ["ABUSD"]);
-    // Even if the recording ends at once.
+    // It is told even if the recording ends at once.
     assert_eq!(played(&[&change(20)]).1, [WAITS]);
-    // A snapshot too old for what came.
+    // This snapshot is too old for what came.
     let (mut normalizer, reasons, _) = played(&[&change(20), SNAPSHOT, &change(21)]);
     assert_eq!((reasons, normalizer.counts().unused_snapshots), (vec![WAITS.to_owned()], 1));
     let notes = normalizer.take_notes();
@@ -377,7 +377,7 @@ fn a_book_that_waits_is_told_until_it_is_there() {
             .contains("ABUSD: a depth snapshot is too old to be of use: the changes that came begin with 20")
     );
     assert!(notes[1].contains("ABUSD: the book waits for a snapshot"), "{notes:?}");
-    // What helps clears it, and leaves the venue's words.
+    // A snapshot that helps clears it, and leaves the venue's words.
     let late = SNAPSHOT.replace("10,", "21,");
     let info = r#"{"symbols":[{"symbol":"ABUSD","status":"TRADING"}]}"#;
     let (normalizer, reasons, _) = played(&[info, &change(20), &change(21), &late, &change(22)]);

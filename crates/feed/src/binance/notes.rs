@@ -1,19 +1,19 @@
-//! What a normalizer had to say besides events: counted always, put into words seldom.
+//! The notes of a normalizer besides events: they are counted always and put into words seldom.
 
-/// Counts since a normalizer was made.
+/// The counts since a normalizer was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Sequences of the venue that began anew, each told as a gap.
+    /// The sequences of the venue that began anew, each told as a gap.
     pub new_sequences: u64,
-    /// Snapshots that helped no book: too old for it.
+    /// The snapshots that helped no book, because they were too old for it.
     pub unused_snapshots: u64,
-    /// Times of the venue that were none; the receive time stands for them.
+    /// The times of the venue that were none; the receive time stands for them.
     pub odd_event_times: u64,
-    /// Times that a status said that a book waits for a snapshot.
+    /// The number of times that a status said that a book waits for a snapshot.
     pub waiting_books: u64,
 }
 
-/// Counts, and words for those who read a log.
+/// The counts, and words for those who read a log.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) counts: Counts,
@@ -21,7 +21,7 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Counts; the first, second, fourth and so on is put into words.
+    /// Counts one; the first, second, fourth and so on is put into words.
     pub(crate) fn add(&mut self, count: fn(&mut Counts) -> &mut u64, words: impl FnOnce() -> String) {
         let count = count(&mut self.counts);
         *count += 1;

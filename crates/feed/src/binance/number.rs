@@ -7,15 +7,15 @@ use tickwire_wire::decimal::{DECIMALS_MAX, DecimalError};
 
 use super::parse::NormalizeError;
 
-/// How much of a text is shown in an error.
+/// The number of characters of a text that an error shows.
 const SHOWN_CHARS: usize = 40;
-/// Times are believed from the year 2001 on and until the year 2099, in nanoseconds: so the size of a number tells its
-/// unit, because a thousand times as much is outside of it.
+/// The range of times that are believed: from the year 2001 on and until the year 2099, in nanoseconds. So the size of
+/// a number tells its unit, because a thousand times as much is outside of it.
 const TIMES: std::ops::Range<u128> = 1_000_000_000_000_000_000..4_100_000_000_000_000_000;
 
-/// Any digits of this length fit into 64 bits.
+/// The length up to which any digits fit into 64 bits.
 const PLAIN_BYTES_MAX: usize = 19;
-/// Powers of ten that 64 bits hold.
+/// The powers of ten that 64 bits hold.
 const TENS: [u64; 20] = {
     let (mut tens, mut at) = ([1; 20], 1);
     while at < tens.len() {
@@ -29,7 +29,7 @@ const TENS: [u64; 20] = {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exact {
     is_negative: bool,
-    /// Without zeros at its end; `None`: more digits than 64 bits hold.
+    /// The digits without zeros at their end; `None` where there are more than 64 bits hold.
     mantissa: Option<u64>,
     exponent: i64,
 }
@@ -42,7 +42,8 @@ impl Exact {
         Self::parse_plain(text.as_bytes()).or_else(|| Self::parse_any(text))
     }
 
-    /// What nearly all numbers are: digits, with a point or not, that 64 bits hold. `None`: it is not such a one.
+    /// Parses what nearly all numbers are: digits, with a point or not, that 64 bits hold. Returns `None` when it is
+    /// not such a one.
     fn parse_plain(text: &[u8]) -> Option<Self> {
         if text.len() > PLAIN_BYTES_MAX {
             return None;
@@ -109,24 +110,24 @@ impl Exact {
         Some(Self { is_negative, mantissa, exponent })
     }
 
-    /// Decimals that it needs.
+    /// Returns how many decimals it needs.
     pub(crate) fn decimals(self) -> u32 {
         u32::try_from(-self.exponent.min(0)).unwrap_or(u32::MAX)
     }
 
-    /// Digits that are not zeros at its beginning or end.
+    /// Returns how many digits it has that are not zeros at its beginning or end.
     pub(crate) fn digits(self) -> u32 {
         self.mantissa.map_or(u64::MAX.ilog10() + 2, |mantissa| mantissa.max(1).ilog10() + 1)
     }
 
-    /// The finest scale at which it surely fits into 63 bits, if there is any at which it can be told.
+    /// Returns the finest scale at which it surely fits into 63 bits, if there is any at which it can be told.
     pub(crate) fn finest_scale(self) -> Option<u32> {
         let whole_digits = i64::from(self.digits()).saturating_add(self.exponent).max(0);
         let finest = u32::try_from(i64::from(DECIMALS_MAX) - whole_digits).ok()?;
         (self.mantissa.is_some() && self.decimals() <= finest).then_some(finest)
     }
 
-    /// In units of a scale, without its sign; `None`: it has more decimals, or does not fit.
+    /// Returns it in units of a scale, without its sign; `None` when it has more decimals, or does not fit.
     fn magnitude(self, decimals: u32) -> Option<u64> {
         let power = usize::try_from(self.exponent.saturating_add(i64::from(decimals))).ok()?;
         match self.mantissa? {
@@ -135,12 +136,13 @@ impl Exact {
         }
     }
 
-    /// The whole number that it is, if it is one.
+    /// Returns the whole number that it is, if it is one.
     fn whole(self) -> Option<u64> {
         self.magnitude(0).filter(|_| !self.is_negative)
     }
 
-    /// As a time: nanoseconds since the Unix epoch, from nano-, micro-, milliseconds or seconds, told by its size.
+    /// Reads it as a time: nanoseconds since the Unix epoch, from nano-, micro-, milliseconds or seconds, told by its
+    /// size.
     pub(crate) fn nanoseconds(self) -> Option<u64> {
         let mantissa = self.mantissa.filter(|_| !self.is_negative)?;
         let of_unit = |unit: i64| {
@@ -162,7 +164,7 @@ fn parse_power(text: &str) -> Option<i64> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // Beyond this no number can be told anyway.
+    // No number beyond this can be told anyway.
     let power = digits.parse::<i64>().unwrap_or(i64::MAX).min(1_000_000);
     Some(if text.starts_with('-') { -power } else { power })
 }
@@ -220,13 +222,13 @@ impl<'a> Number<'a> {
     }
 }
 
-/// A whole number, also where it stands in quotes or has a point.
+/// Reads a whole number, also where it stands in quotes or has a point.
 pub(crate) fn whole(field: &'static str, raw: &RawValue) -> Result<u64, NormalizeError> {
     let number = Number::read(field, raw).ok().and_then(|number| number.exact.whole());
     number.ok_or_else(|| NormalizeError::Whole { field, text: clip(raw.get()) })
 }
 
-/// The text in a JSON string.
+/// Returns the text in a JSON string.
 pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -235,7 +237,7 @@ pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(inner))
 }
 
-/// As much of a text as an error shows.
+/// Cuts a text to as much as an error shows.
 pub(crate) fn clip(text: &str) -> String {
     text.chars().take(SHOWN_CHARS).collect()
 }

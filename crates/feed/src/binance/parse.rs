@@ -1,4 +1,4 @@
-//! What Binance's messages say, field by field, and what may be wrong with them.
+//! The members of Binance's messages, field by field, and what may be wrong with them.
 
 use std::marker::PhantomData;
 
@@ -11,18 +11,18 @@ use tickwire_wire::{Level, Side, Trade};
 use super::message::TradeText;
 use super::number::Number;
 
-/// What is wrong with a message.
+/// The fault of a message.
 #[derive(Debug, thiserror::Error)]
 pub enum NormalizeError {
     /// The bytes are no JSON, or not of the shape that the message should have.
-    #[error("not the JSON that was expected: {0}")]
+    #[error("this is not the JSON that was expected: {0}")]
     Json(#[from] serde_json::Error),
     /// A price or a size cannot be read, or does not fit the scale of the instrument.
     #[error("{field}: {source}")]
     Decimal {
         /// The member of the message.
         field: &'static str,
-        /// What is wrong with it.
+        /// The fault of its value.
         source: DecimalError,
     },
     /// An id or a time is not a whole number.
@@ -30,7 +30,7 @@ pub enum NormalizeError {
     Whole {
         /// The member of the message.
         field: &'static str,
-        /// What stands there.
+        /// The text that stands there.
         text: String,
     },
     /// A member that should be text is something else.
@@ -41,7 +41,7 @@ pub enum NormalizeError {
     UnknownSymbol(String),
     /// A depth snapshot does not name its symbol, and there are several.
     #[error(
-        "a depth snapshot that does not say of which symbol, and the recording has several; keep the snapshots of each \
+        "a depth snapshot does not say of which symbol it is, and the recording has several; keep the snapshots of each \
          symbol in a file with its stream"
     )]
     WhoseSnapshot,
@@ -56,12 +56,14 @@ pub enum NormalizeError {
     /// A member that is needed is not there.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// Spot and futures number changes of depth differently, and this is the other one.
-    #[error("a change of depth of {found}, and the recording is taken as one of {market}; see --venue")]
+    /// The change of depth is of another market: spot and futures number them differently.
+    #[error(
+        "this is a change of depth of {found}, and the recording is taken as one of {market}; see --venue"
+    )]
     OtherMarket {
         /// The market that the message is of.
         found: &'static str,
-        /// The market that was asked for.
+        /// The market that the recording is taken for.
         market: &'static str,
     },
     /// The recording holds an error message of the venue.
@@ -70,18 +72,18 @@ pub enum NormalizeError {
     /// One element of an array of messages cannot be used.
     #[error("element {at} of the array: {source}")]
     Element {
-        /// Its place, from 0.
+        /// The place of the element, from 0.
         at: usize,
-        /// What is wrong with it.
+        /// The fault of the element.
         source: Box<NormalizeError>,
     },
     /// The JSON is of no kind that is known here.
-    #[error("neither a stream message nor a depth snapshot nor exchangeInfo")]
+    #[error("this is neither a stream message nor a depth snapshot nor exchangeInfo")]
     Foreign,
 }
 
-/// The members of a message that mean something to anybody here, whatever kind it is of. Which kind that is, is decided
-/// by what it says; spaces, order and unknown members do not matter.
+/// The members of a message that mean something to anybody here, whatever kind it is of. What they say decides which
+/// kind that is; spaces, order and unknown members do not matter.
 #[derive(Deserialize)]
 pub(crate) struct Fields<'a> {
     #[serde(borrow)]
@@ -102,7 +104,7 @@ pub(crate) struct Fields<'a> {
     pub(crate) trade_id: Option<&'a RawValue>,
     #[serde(borrow, rename = "p")]
     pub(crate) price: Option<&'a RawValue>,
-    /// Of mark prices: the index price, and the funding rate.
+    /// The index price of mark prices, and the funding rate.
     #[serde(borrow)]
     pub(crate) i: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -111,10 +113,10 @@ pub(crate) struct Fields<'a> {
     pub(crate) size: Option<&'a RawValue>,
     #[serde(borrow, rename = "m")]
     pub(crate) is_buyer_maker: Option<&'a RawValue>,
-    /// Of trades at spot.
+    /// The buyer-is-maker mark of trades at spot.
     #[serde(borrow, rename = "M")]
     pub(crate) spot_mark: Option<&'a RawValue>,
-    /// Of trades of the futures.
+    /// The mark of trades of the futures.
     #[serde(borrow, rename = "X")]
     pub(crate) futures_mark: Option<&'a RawValue>,
     #[serde(borrow, rename = "f")]
@@ -139,17 +141,17 @@ pub(crate) struct Fields<'a> {
     pub(crate) bids: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) asks: Option<&'a RawValue>,
-    /// Coin-margined snapshots name it.
+    /// The symbol, which coin-margined snapshots name.
     #[serde(borrow, rename = "symbol")]
     pub(crate) snapshot_symbol: Option<&'a RawValue>,
-    /// Of `exchangeInfo`.
+    /// The symbols of `exchangeInfo`.
     #[serde(borrow)]
     pub(crate) symbols: Option<&'a RawValue>,
     #[serde(borrow, rename = "serverTime")]
     pub(crate) server_time: Option<&'a RawValue>,
     #[serde(borrow, rename = "futuresType")]
     pub(crate) futures_type: Option<&'a RawValue>,
-    /// The response to a subscription or a request.
+    /// The id in the response to a subscription or a request.
     #[serde(borrow)]
     pub(crate) id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -160,12 +162,13 @@ pub(crate) struct Fields<'a> {
     pub(crate) error_text: Option<&'a RawValue>,
 }
 
-/// Price and size of levels, as they stand in the text.
+/// The price and size of levels, as they stand in the text.
 pub(crate) type LevelTexts<'a> = Vec<(Number<'a>, Number<'a>)>;
 
 /// Reads `[["1.5","2"], ...]`; what stands behind the two numbers of a level is passed over.
 pub(crate) fn levels(raw: &RawValue) -> Result<LevelTexts<'_>, NormalizeError> {
-    // Numbers nearly always are plain strings, which are read where they stand. What else there is, is read by its text.
+    // The numbers nearly always are plain strings, which are read where they stand. Everything else is read by its
+    // text.
     if let Ok(Levels(levels)) = serde_json::from_str(raw.get()) {
         return Ok(levels);
     }
@@ -174,7 +177,7 @@ pub(crate) fn levels(raw: &RawValue) -> Result<LevelTexts<'_>, NormalizeError> {
     pairs.into_iter().map(level).collect()
 }
 
-/// Levels of which all numbers stand in strings.
+/// The levels of which all numbers stand in strings.
 struct Levels<'a>(LevelTexts<'a>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Levels<'a> {
@@ -232,7 +235,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pair<T> {
     }
 }
 
-/// Decimals of one instrument.
+/// The decimals of one instrument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decimals {
     pub(crate) price: u32,
@@ -244,13 +247,13 @@ impl Decimals {
         Ok(Level { price: price.signed("price", self.price)?, size: size.unsigned("quantity", self.size)? })
     }
 
-    /// One side of a quote; an empty side stands as zeros.
+    /// Reads one side of a quote; an empty side stands as zeros.
     pub(crate) fn side(self, (price, size): (Number, Number)) -> Result<Option<Level>, NormalizeError> {
         let level = self.level(price, size)?;
         Ok((level.size > 0).then_some(level))
     }
 
-    /// Both sides, best first; where a price is said twice, the last one counts.
+    /// Reads both sides, best first; where a price is said twice, the last one counts.
     pub(crate) fn levels(
         self,
         bids: &LevelTexts,

@@ -10,27 +10,28 @@ use tickwire_wire::decimal::DECIMALS_MAX;
 use super::number::{Exact, Number};
 
 const SCALES: usize = DECIMALS_MAX as usize + 1;
-/// More decimals than this are noise where they are rare: Binance writes eight.
+/// The most decimals that are usual: more are noise where they are rare, as Binance writes eight.
 const USUAL_DECIMALS_MAX: u32 = 12;
-/// So many digits are noise where they are rare: a binary fraction of 64 bits has 15 to 17 that say something.
+/// The digits from which on a value is noise where it is rare: a binary fraction of 64 bits has 15 to 17 that say
+/// something.
 const NOISE_DIGITS: u32 = 15;
 
-/// How many decimals the values of one kind need.
+/// The decimals that the values of one kind need.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Use {
+pub(crate) struct DecimalsNeeded {
     usual: Counts,
     noise: Counts,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
-    /// Values by the decimals that they need.
+    /// The values by the decimals that they need.
     needed: [u64; SCALES],
-    /// Values by the finest scale at which they fit.
+    /// The values by the finest scale at which they fit.
     finest: [u64; SCALES],
 }
 
-impl Use {
+impl DecimalsNeeded {
     pub(crate) fn add(&mut self, value: Exact) {
         let Some(finest) = value.finest_scale() else { return };
         let is_noise = value.decimals() > USUAL_DECIMALS_MAX || value.digits() >= NOISE_DIGITS;
@@ -44,14 +45,14 @@ impl Use {
         self.noise.join(&other.noise);
     }
 
-    /// The scale that tells the most, not coarser than the one that is announced.
+    /// Returns the scale that tells the most, not coarser than the one that is announced.
     pub(crate) fn decimals(&self, announced: u32) -> u32 {
         let mut counts = self.usual;
         if self.noise.total() > self.usual.total() {
             counts.join(&self.noise);
         }
         let scales = announced..=DECIMALS_MAX;
-        scales.min_by_key(|scale| counts.untold(*scale as usize)).unwrap_or(announced)
+        scales.min_by_key(|scale| counts.unrepresentable(*scale as usize)).unwrap_or(announced)
     }
 }
 
@@ -66,20 +67,20 @@ impl Counts {
         self.needed.iter().sum()
     }
 
-    /// Values that need a finer scale, and values that do not fit at this one.
-    fn untold(&self, scale: usize) -> u64 {
+    /// Returns how many values need a finer scale, or do not fit at this one.
+    fn unrepresentable(&self, scale: usize) -> u64 {
         self.needed[scale + 1..].iter().sum::<u64>() + self.finest[..scale].iter().sum::<u64>()
     }
 }
 
-/// Of one instrument.
+/// The decimals that the prices and quantities of one instrument need.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Uses {
-    pub(crate) price: Use,
-    pub(crate) size: Use,
+pub(crate) struct InstrumentDecimals {
+    pub(crate) price: DecimalsNeeded,
+    pub(crate) size: DecimalsNeeded,
 }
 
-impl Uses {
+impl InstrumentDecimals {
     pub(crate) fn add(&mut self, levels: &[(Number, Number)]) {
         for (price, size) in levels {
             self.price.add(price.exact);
@@ -97,10 +98,10 @@ impl Uses {
 mod tests {
     use super::*;
 
-    /// Values with how often they come.
+    /// Checks the scale for values with how often they come.
     #[track_caller]
     fn check(values: &[(&str, usize)], announced: u32, expected: u32) {
-        let mut used = Use::default();
+        let mut used = DecimalsNeeded::default();
         for (text, count) in values {
             (0..*count).for_each(|_| used.add(Exact::parse(text).unwrap()));
         }
@@ -121,10 +122,11 @@ mod tests {
         check(&[("1e-8", 1), ("0.5", 1)], 0, 8);
         check(&[("1e-10", 1), ("1000000", 3)], 0, 10);
         check(&[("0.00000000000000123", 9), ("0.5", 3)], 0, 17);
-        // What fits but would push others out does not count, nor does what would be pushed out by all others.
+        // A value that fits but would push others out does not count, nor does one that would be pushed out by all
+        // others.
         check(&[("123456789012", 9), ("0.12345678", 1)], 0, 0);
         check(&[("1.12345678", 9), ("123456789012345", 1), ("400000000000", 1)], 0, 8);
-        // Announced, and finer only for what really occurs.
+        // The scale is as announced, and finer only for what really occurs.
         check(&[("1.5", 3)], 2, 2);
         check(&[("1.505", 1), ("1.5", 3)], 2, 3);
         check(&[("1.5", 3), ("0.30000000000000004", 2)], 2, 2);

@@ -1,4 +1,5 @@
-//! Finds out which instruments a recording has, their scales and their market, before it is played.
+//! The scan of a recording: it finds out which instruments there are, their scales and their market, before anything is
+//! played.
 
 use std::collections::BTreeMap;
 
@@ -11,27 +12,27 @@ use super::info::SymbolInfo;
 use super::message::{Message, read};
 use super::number::Number;
 use super::parse::NormalizeError;
-use super::scale::Uses;
+use super::scale::InstrumentDecimals;
 
-/// Kinds of messages without a use that are told by name.
+/// The number of kinds of messages without a use that are told by name.
 const UNUSED_KINDS_MAX: usize = 64;
 
-/// Takes every message of a recording once. Scales come from `exchangeInfo` where the recording has it, else from what
-/// prices and quantities of the symbol really use; `scale.rs` has the rule. Steps are then one unit.
+/// A scan, which takes every message of a recording once. Scales come from `exchangeInfo` where the recording has it,
+/// else from what prices and quantities of the symbol really use; `scale.rs` has the rule. Steps are then one unit.
 #[derive(Debug, Default)]
 pub struct Scan {
     used: BTreeMap<String, Found>,
-    /// In snapshots that do not say of which symbol they are.
-    nameless: Option<Uses>,
+    /// The decimals in snapshots that do not say of which symbol they are.
+    nameless: Option<InstrumentDecimals>,
     infos: BTreeMap<String, Instrument>,
     votes: Votes,
     unused: BTreeMap<String, u64>,
 }
 
-/// What there is of a symbol.
+/// The findings about a symbol.
 #[derive(Debug, Default)]
 struct Found {
-    uses: Uses,
+    decimals: InstrumentDecimals,
     trades: u64,
     aggregates: u64,
 }
@@ -40,7 +41,7 @@ impl Scan {
     /// Takes one message, or an array of them.
     ///
     /// # Errors
-    /// When it cannot be read; the normalizer will say the same.
+    /// Returns an error when it cannot be read; the normalizer will say the same.
     pub fn message(&mut self, text: &str) -> Result<(), NormalizeError> {
         read(text, &mut |message, hint| {
             self.votes.add(hint);
@@ -54,28 +55,28 @@ impl Scan {
             Message::Trade(text) => {
                 let found = self.found(&text.symbol);
                 found.trades += 1;
-                found.uses.add(&[(text.price, text.size)]);
+                found.decimals.add(&[(text.price, text.size)]);
             }
             Message::Aggregate(text) => {
                 let found = self.found(&text.symbol);
                 found.aggregates += 1;
-                found.uses.add(&[(text.price, text.size)]);
+                found.decimals.add(&[(text.price, text.size)]);
             }
-            Message::Ticker(text) => self.found(&text.symbol).uses.add(&[text.bid, text.ask]),
+            Message::Ticker(text) => self.found(&text.symbol).decimals.add(&[text.bid, text.ask]),
             // Its prices have decimals of their own.
             Message::Mark(text) => drop(self.found(&text.symbol)),
             Message::Depth(text) => {
                 let found = self.found(&text.symbol);
-                found.uses.add(&text.bids);
-                found.uses.add(&text.asks);
+                found.decimals.add(&text.bids);
+                found.decimals.add(&text.asks);
             }
             Message::Snapshot(text) => {
-                let uses = match &text.symbol {
-                    Some(symbol) => &mut self.found(symbol).uses,
+                let decimals = match &text.symbol {
+                    Some(symbol) => &mut self.found(symbol).decimals,
                     None => self.nameless.get_or_insert_default(),
                 };
-                uses.add(&text.bids);
-                uses.add(&text.asks);
+                decimals.add(&text.bids);
+                decimals.add(&text.asks);
             }
             Message::Info(text) => {
                 for info in &text.symbols {
@@ -100,53 +101,53 @@ impl Scan {
         self.used.get_mut(symbol).expect("it is there now")
     }
 
-    /// Symbols with trades, quotes or depth, in the order of their names.
+    /// Returns the symbols with trades, quotes or depth, in the order of their names.
     pub fn symbols(&self) -> impl Iterator<Item = &str> {
         self.used.keys().map(String::as_str)
     }
 
-    /// There are snapshots that do not say of which symbol they are.
+    /// Returns whether there are snapshots that do not say of which symbol they are.
     pub fn has_nameless_snapshots(&self) -> bool {
         self.nameless.is_some()
     }
 
-    /// There is `exchangeInfo`.
+    /// Returns whether there is `exchangeInfo`.
     pub fn has_infos(&self) -> bool {
         !self.infos.is_empty()
     }
 
-    /// Kinds of messages that nobody here has a use for, with how many there are.
+    /// Returns the kinds of messages that nobody here has a use for, with how many there are.
     pub fn unused(&self) -> impl Iterator<Item = (&str, u64)> {
         self.unused.iter().map(|(kind, count)| (kind.as_str(), *count))
     }
 
-    /// Messages of `aggTrade` of symbols whose trades are there too.
+    /// Returns how many messages of `aggTrade` are of symbols whose trades are there too.
     pub fn doubled_aggregates(&self) -> u64 {
         self.used.values().filter(|found| found.trades > 0).map(|found| found.aggregates).sum()
     }
 
-    /// Symbols whose trades are there as `aggTrade` only.
+    /// Returns the symbols whose trades are there as `aggTrade` only.
     pub fn aggregated(&self) -> impl Iterator<Item = &str> {
         let aggregated = self.used.iter().filter(|(_, found)| found.trades == 0 && found.aggregates > 0);
         aggregated.map(|(symbol, _)| symbol.as_str())
     }
 
-    /// The market that most messages are of.
+    /// Returns the market that most messages are of.
     pub fn market(&self) -> Market {
         self.votes.market()
     }
 
-    /// The market that depth messages are of, which cannot be mistaken, with how many there are.
+    /// Returns the market that depth messages are of, which cannot be mistaken, with how many there are.
     pub fn sure_market(&self) -> Option<(Market, u64)> {
         self.votes.sure()
     }
 
-    /// At the end of a file: snapshots without a symbol are of the only symbol in it.
+    /// Ends the scan of a file: snapshots without a symbol are of the only symbol in it.
     pub fn finish(&mut self) {
         if self.used.len() == 1
             && let Some(nameless) = self.nameless.take()
         {
-            self.used.values_mut().for_each(|only| only.uses.join(&nameless));
+            self.used.values_mut().for_each(|only| only.decimals.join(&nameless));
         }
     }
 
@@ -154,7 +155,7 @@ impl Scan {
     pub fn merge(&mut self, other: Self) {
         for (symbol, found) in other.used {
             let to = self.used.entry(symbol).or_default();
-            to.uses.join(&found.uses);
+            to.decimals.join(&found.decimals);
             to.trades += found.trades;
             to.aggregates += found.aggregates;
         }
@@ -168,27 +169,27 @@ impl Scan {
         self.infos.extend(other.infos);
     }
 
-    /// The instruments that occur, in the order of their names.
+    /// Returns the instruments that occur, in the order of their names.
     pub fn definitions(&self) -> Vec<Instrument> {
-        self.used.iter().map(|(symbol, found)| self.definition(symbol, &found.uses)).collect()
+        self.used.iter().map(|(symbol, found)| self.definition(symbol, &found.decimals)).collect()
     }
 
-    fn definition(&self, symbol: &str, uses: &Uses) -> Instrument {
+    fn definition(&self, symbol: &str, decimals: &InstrumentDecimals) -> Instrument {
         let Some(info) = self.infos.get(symbol) else {
             return Instrument {
                 symbol: symbol.to_owned(),
-                price_decimals: uses.price.decimals(0),
-                size_decimals: uses.size.decimals(0),
+                price_decimals: decimals.price.decimals(0),
+                size_decimals: decimals.size.decimals(0),
                 tick_size: 1,
                 lot_size: 1,
                 ..Instrument::default()
             };
         };
-        // What really occurs may be finer than what is announced.
+        // The scale that really occurs may be finer than what is announced.
         let mut info = info.clone();
         let finer = |announced: u32, used: u32| 10u64.saturating_pow(used.saturating_sub(announced));
         let (price, size) =
-            (uses.price.decimals(info.price_decimals), uses.size.decimals(info.size_decimals));
+            (decimals.price.decimals(info.price_decimals), decimals.size.decimals(info.size_decimals));
         info.tick_size = info.tick_size.saturating_mul(finer(info.price_decimals, price));
         info.lot_size = info.lot_size.saturating_mul(finer(info.size_decimals, size));
         (info.price_decimals, info.size_decimals) = (price, size);
@@ -259,7 +260,7 @@ mod tests {
     fn scales_are_what_exchange_info_says_or_finer() {
         check(&[INFO, QUOTE], &[("ABUSD", 3, 3, 50, 1)]);
         check(&[INFO], &[]);
-        // Numbers in place of strings, and a step that is none.
+        // This has numbers in place of strings, and a step that is none.
         let numbers = INFO.replace("\"0.05000000\"", "5e-2").replace("\"0.00100000\"", "1e-30");
         check(&[&numbers, QUOTE], &[("ABUSD", 3, 1, 50, 0)]);
     }

@@ -10,12 +10,12 @@ pub(crate) enum Stamp {
     At(u64),
     /// The message has none.
     None,
-    /// What stands there is no time of these decades.
+    /// The text that stands there is no time of these decades.
     Odd,
 }
 
 impl Stamp {
-    /// The first that is a time.
+    /// Reads the first that is a time.
     pub(crate) fn read(places: [Option<&RawValue>; 2]) -> Self {
         let stamp = |raw: &RawValue| {
             let time = Number::read("time", raw).ok().and_then(|number| number.exact.nanoseconds());

@@ -1,21 +1,21 @@
-//! Whether a symbol trades, and whether its book can be had: one status record says both.
+//! The status of a symbol: one record says whether it trades and whether its book can be had.
 
 use tickwire_wire::{Status, TradingState};
 
-/// Said of a book that cannot be shown.
+/// The words of a status when a book cannot be shown.
 const BOOK_WAITS: &str = "the book waits for a snapshot";
 
-/// What the last status record of a symbol said, and what the next one would say.
+/// The last status record of a symbol, and what the next one would say.
 #[derive(Debug, Default)]
 pub(crate) struct StatusBoard {
     state: TradingState,
-    /// The venue's.
+    /// The venue's words.
     words: String,
     is_waiting: bool,
 }
 
 impl StatusBoard {
-    /// What the venue says; the record where that is new.
+    /// Takes what the venue says; returns the record where that is new.
     pub(crate) fn venue_says(&mut self, words: &str) -> Option<Status> {
         let state = trading_state(words);
         if (self.state, self.words.as_str()) == (state, words) {
@@ -26,7 +26,8 @@ impl StatusBoard {
         Some(self.status())
     }
 
-    /// Whether the book is told as waiting; the record where that is new. The state of trading stays as it is.
+    /// Takes whether the book is told as waiting; returns the record where that is new. The state of trading stays as
+    /// it is.
     pub(crate) fn book_waits(&mut self, is_waiting: bool) -> Option<Status> {
         (std::mem::replace(&mut self.is_waiting, is_waiting) != is_waiting).then(|| self.status())
     }
@@ -41,7 +42,7 @@ impl StatusBoard {
     }
 }
 
-/// `status` and `contractStatus` of `exchangeInfo`.
+/// Reads `status` and `contractStatus` of `exchangeInfo`.
 fn trading_state(words: &str) -> TradingState {
     match words {
         "TRADING" => TradingState::Open,

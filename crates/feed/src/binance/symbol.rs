@@ -1,4 +1,4 @@
-//! Everything a normalizer knows of one symbol.
+//! The state of one symbol in a normalizer.
 
 use tickwire_wire::{Channel, Instrument, Status};
 
@@ -6,11 +6,11 @@ use super::Market;
 use super::depth::{Depth, DepthSync, Joined, Snapshot, Verdict};
 use super::notes::Notes;
 use super::parse::Decimals;
-use super::sequence::{Mark, Order, Sequence};
+use super::sequence::{Arrival, Sequence, SequenceMark};
 use super::status::StatusBoard;
 use crate::adapter::{FeedEvent, MarketBody, MarketEvent};
 
-/// So long a book may wait before a status says so, in nanoseconds: snapshots come after the first changes.
+/// The time that a book may wait before a status says so, in nanoseconds: snapshots come after the first changes.
 const PATIENCE: u64 = 1_000_000_000;
 
 #[derive(Debug)]
@@ -18,20 +18,20 @@ pub(crate) struct Symbol {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) decimals: Decimals,
-    /// `aggTrade` stands for the trades, because there are no others.
+    /// Whether `aggTrade` stands for the trades, because there are no others.
     pub(crate) uses_aggregates: bool,
-    /// `None` stands for a number that is no trade.
+    /// The sequence of trades; `None` stands for an id that is no trade.
     pub(crate) trades: Sequence<Option<MarketEvent>>,
     pub(crate) quotes: Sequence<MarketEvent>,
     changes: Sequence<Depth>,
     pub(crate) depth: DepthSync,
     pub(crate) has_depth: bool,
-    /// There was a book, at least once.
+    /// Whether there was a book, at least once.
     has_book: bool,
-    /// When the book began to wait.
+    /// The time at which the book began to wait.
     waits_since: Option<u64>,
     pub(crate) status: StatusBoard,
-    /// Trades, quotes and states of the book that it came to.
+    /// The number of trades, quotes and states of the book that it came to.
     pub(crate) told: u64,
     last_received: u64,
 }
@@ -56,7 +56,7 @@ impl Symbol {
         }
     }
 
-    /// The source begins anew: nothing that was is compared with what comes. What was told stays told.
+    /// Begins anew, as the source does: nothing that was is compared with what comes. What was told stays told.
     pub(crate) fn restart(&mut self) {
         (self.trades, self.quotes) = (Sequence::default(), Sequence::default());
         self.changes = Sequence::default();
@@ -64,7 +64,7 @@ impl Symbol {
         self.waits_since = None;
     }
 
-    /// The connection is a new one.
+    /// Takes in that the connection is a new one.
     pub(crate) fn reconnected(&mut self, receive_time: u64, events: &mut Vec<FeedEvent>) {
         let is_broken = !self.depth.is_waiting();
         self.depth.reset();
@@ -87,25 +87,25 @@ impl Symbol {
 
     pub(crate) fn trade(
         &mut self,
-        mark: Mark,
+        mark: SequenceMark,
         trade: Option<MarketEvent>,
         notes: &mut Notes,
         events: &mut Vec<FeedEvent>,
     ) {
         let event_time = mark.time.unwrap_or(mark.receive_time);
-        let (held, mut last) = match self.trades.take(mark, trade) {
-            Order::Next { message, previous, repeats } => {
+        let (pending, mut last) = match self.trades.take(mark, trade) {
+            Arrival::Next { message, previous, repeats } => {
                 repeat(repeats, events);
                 (vec![(mark.id, message)], previous)
             }
-            Order::Repeat { repeats } => return repeat(repeats, events),
-            Order::Held => return,
-            Order::Restart(held) => {
+            Arrival::Repeat { repeats } => return repeat(repeats, events),
+            Arrival::Pending => return,
+            Arrival::Restart(pending) => {
                 self.restarted(Channel::Trade, event_time, mark.receive_time, notes, events);
-                (held, None)
+                (pending, None)
             }
         };
-        for (id, message) in held {
+        for (id, message) in pending {
             if let Some(missing) = last.map(|last| id - last - 1).filter(|count| *count > 0) {
                 events.push(self.gap(Channel::Trade, Some(missing), event_time, mark.receive_time));
             }
@@ -117,23 +117,23 @@ impl Symbol {
 
     pub(crate) fn quote(
         &mut self,
-        mark: Mark,
+        mark: SequenceMark,
         quote: MarketEvent,
         notes: &mut Notes,
         events: &mut Vec<FeedEvent>,
     ) {
         let event_time = quote.event_time;
         match self.quotes.take(mark, quote) {
-            Order::Next { message, repeats, .. } => {
+            Arrival::Next { message, repeats, .. } => {
                 repeat(repeats, events);
                 self.told += 1;
                 events.push(FeedEvent::Market(message));
             }
-            Order::Repeat { repeats } => repeat(repeats, events),
-            Order::Held => {}
-            Order::Restart(held) => {
+            Arrival::Repeat { repeats } => repeat(repeats, events),
+            Arrival::Pending => {}
+            Arrival::Restart(pending) => {
                 self.restarted(Channel::Quote, event_time, mark.receive_time, notes, events);
-                events.extend(held.into_iter().map(|(_, quote)| FeedEvent::Market(quote)));
+                events.extend(pending.into_iter().map(|(_, quote)| FeedEvent::Market(quote)));
             }
         }
     }
@@ -141,7 +141,7 @@ impl Symbol {
     pub(crate) fn change(
         &mut self,
         market: Market,
-        mark: Mark,
+        mark: SequenceMark,
         change: Depth,
         notes: &mut Notes,
         events: &mut Vec<FeedEvent>,
@@ -151,14 +151,14 @@ impl Symbol {
         let before = self.changes.receive_time().unwrap_or(0);
         let event_time = change.event_time;
         match self.changes.take(mark, change) {
-            Order::Next { message, repeats, .. } => {
+            Arrival::Next { message, repeats, .. } => {
                 repeat(repeats, events);
                 self.apply(market, message, notes, events);
             }
-            Order::Repeat { repeats } => repeat(repeats, events),
-            Order::Held => {}
-            Order::Restart(held) => {
-                let changes = held.into_iter().map(|(_, change)| change).collect();
+            Arrival::Repeat { repeats } => repeat(repeats, events),
+            Arrival::Pending => {}
+            Arrival::Restart(pending) => {
+                let changes = pending.into_iter().map(|(_, change)| change).collect();
                 let (was_whole, joined) = self.depth.restart(market, changes, before);
                 notes.add(|counts| &mut counts.new_sequences, || self.renumbered(Channel::Book));
                 if was_whole {
@@ -184,7 +184,7 @@ impl Symbol {
                 events.push(self.delta(change));
             }
             Verdict::Known => events.push(FeedEvent::Repeat),
-            Verdict::Kept => self.waits(receive_time, notes, events),
+            Verdict::Buffered => self.waits(receive_time, notes, events),
             Verdict::Broken => {
                 events.push(self.gap(Channel::Book, None, event_time, receive_time));
                 self.waits(receive_time, notes, events);
@@ -241,7 +241,7 @@ impl Symbol {
         }
     }
 
-    /// The book is whole with this.
+    /// Shows the book, which is whole with this.
     fn show(&mut self, snapshot: Snapshot, changes: Vec<Depth>, events: &mut Vec<FeedEvent>) {
         let (event_time, receive_time) = (snapshot.event_time, snapshot.receive_time);
         self.waits_since = None;
@@ -266,7 +266,7 @@ impl Symbol {
         FeedEvent::Market(self.event(change.event_time, change.receive_time, body))
     }
 
-    /// A change came and there is no book for it.
+    /// Takes in that a change came and there is no book for it.
     fn waits(&mut self, receive_time: u64, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
         let since = *self.waits_since.get_or_insert(receive_time);
         if receive_time.abs_diff(since) >= PATIENCE {
@@ -284,20 +284,20 @@ impl Symbol {
         }
     }
 
-    /// The source has ended: what is still held or waiting is told.
+    /// Takes in that the source has ended: what is still pending or waiting is told.
     pub(crate) fn finish(&mut self, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
-        repeat(self.trades.held() + self.quotes.held() + self.changes.held(), events);
+        repeat(self.trades.pending() + self.quotes.pending() + self.changes.pending(), events);
         if self.is_book_waiting() {
             self.tell_waiting(self.last_received, notes, events);
         }
     }
 
-    /// Changes come in, and there is no book.
+    /// Returns whether changes come in, and there is no book.
     pub(crate) fn is_book_waiting(&self) -> bool {
         self.has_depth && self.depth.is_waiting()
     }
 
-    /// Changes came in, and there never was a book.
+    /// Returns whether changes came in, and there never was a book.
     pub(crate) fn is_bookless(&self) -> bool {
         self.has_depth && !self.has_book
     }
@@ -315,7 +315,7 @@ impl Symbol {
     }
 
     fn renumbered(&self, channel: Channel) -> String {
-        format!("{}: the venue numbers its {} messages anew; a gap was told", self.name, channel.name())
+        format!("{}: the venue numbers its {} messages anew; a gap was announced", self.name, channel.name())
     }
 }
 

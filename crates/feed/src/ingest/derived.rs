@@ -6,9 +6,9 @@ use tickwire_wire::{Bar, Record, Stat};
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
-/// The running bar is published at most this often, in nanoseconds.
+/// The least time between two records of a running bar, in nanoseconds.
 pub const BAR_PERIOD: u64 = SECOND / 4;
-/// Ticker statistics are published at most this often, in nanoseconds.
+/// The least time between two records of ticker statistics, in nanoseconds.
 pub const STAT_PERIOD: u64 = SECOND / 2;
 
 /// The bars of one interval. An interval without trades has no bar.
@@ -18,11 +18,11 @@ pub const STAT_PERIOD: u64 = SECOND / 2;
 #[derive(Debug)]
 pub(crate) struct BarSeries {
     pub(crate) interval: u64,
-    /// Open ones, and closed ones that may still be corrected; by time.
+    /// The bars that are open, and closed ones that may still be corrected; by time.
     bars: VecDeque<Slot>,
-    /// Everything that opened before is closed.
+    /// The time before which all bars are closed.
     closed_to: u64,
-    /// Trades are missing up to this time: a bar that opened before is incomplete.
+    /// The time up to which trades are missing: a bar that opened before is incomplete.
     lost_to: u64,
     published: u64,
     /// The last record of the running or closed bars, and the last correction.
@@ -32,8 +32,9 @@ pub(crate) struct BarSeries {
 #[derive(Debug)]
 struct Slot {
     bar: Bar,
-    /// Event times of the trades that gave the open and the close.
+    /// The event time of the trade that gave the open.
     opened: u64,
+    /// The event time of the trade that gave the close.
     closed: u64,
     is_changed: bool,
 }
@@ -68,7 +69,7 @@ impl BarSeries {
     }
 
     fn slot(&mut self, open_time: u64, time: u64, price: i64) -> &mut Slot {
-        // The last one, as a rule.
+        // It is the last bar, as a rule.
         let behind = self.bars.iter().rev().take_while(|slot| slot.bar.open_time > open_time).count();
         let at = self.bars.len() - behind;
         if at == 0 || self.bars[at - 1].bar.open_time != open_time {
@@ -89,7 +90,7 @@ impl BarSeries {
         &mut self.bars[at - 1]
     }
 
-    /// Trades are missing somewhere between two times, both included.
+    /// Marks bars as incomplete: trades are missing somewhere between two times, both included.
     pub(crate) fn lose(&mut self, from: u64, to: u64) {
         self.lost_to = self.lost_to.max(to);
         let interval = self.interval;
@@ -133,7 +134,7 @@ impl BarSeries {
     }
 }
 
-/// Ticker statistics of the UTC day, or since the first trade seen.
+/// The ticker statistics of the UTC day, or since the first trade seen.
 #[derive(Debug, Default)]
 pub(crate) struct StatSeries {
     stat: Stat,
@@ -173,7 +174,7 @@ impl StatSeries {
         self.is_changed = true;
     }
 
-    /// Trades are missing.
+    /// Takes in that trades are missing.
     pub(crate) fn lose(&mut self) {
         self.is_changed |= self.stat.trades > 0 && !self.stat.incomplete;
         self.stat.incomplete = true;

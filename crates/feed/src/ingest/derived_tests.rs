@@ -55,7 +55,7 @@ fn a_late_trade_corrects_its_bar_and_says_so() {
     bars.trade(5 * SECOND, 20, 1);
     due(&mut bars, 5 * SECOND, SECOND);
     bars.trade(4 * SECOND + 1, 12, 1);
-    // Even where there was no trade before.
+    // The interval is incomplete even where there was no trade before.
     bars.trade(2 * SECOND, 7, 1);
     let published = due(&mut bars, 5 * SECOND + 1, SECOND + 1);
     let brief: Vec<_> =
@@ -82,25 +82,25 @@ fn a_bar_with_missing_trades_says_so() {
 
 #[test]
 fn statistics_begin_anew_each_day() {
-    let mut figures = StatSeries::default();
-    figures.trade(DAY - 5, 10, 1);
-    figures.trade(DAY - 4, 7, 1);
-    let stat = figures.due(SECOND).unwrap();
+    let mut stats = StatSeries::default();
+    stats.trade(DAY - 5, 10, 1);
+    stats.trade(DAY - 4, 7, 1);
+    let stat = stats.due(SECOND).unwrap();
     assert_eq!((stat.since, stat.open, stat.low, stat.trades), (DAY - 5, Some(10), Some(7), 2));
-    assert_eq!(figures.due(9 * SECOND), None, "nothing new");
-    figures.lose();
-    assert!(figures.due(9 * SECOND).unwrap().incomplete);
-    figures.trade(DAY + 1, 20, 3);
-    figures.trade(DAY - 1, 1, 1);
-    assert_eq!(figures.due(9 * SECOND + STAT_PERIOD - 1), None, "too soon");
-    let stat = figures.due(9 * SECOND + STAT_PERIOD).unwrap();
+    assert_eq!(stats.due(9 * SECOND), None, "nothing new");
+    stats.lose();
+    assert!(stats.due(9 * SECOND).unwrap().incomplete);
+    stats.trade(DAY + 1, 20, 3);
+    stats.trade(DAY - 1, 1, 1);
+    assert_eq!(stats.due(9 * SECOND + STAT_PERIOD - 1), None, "too soon");
+    let stat = stats.due(9 * SECOND + STAT_PERIOD).unwrap();
     assert_eq!((stat.since, stat.open, stat.low, stat.trades), (DAY, Some(20), Some(20), 1));
     assert!(!stat.incomplete);
 }
 
 proptest! {
-    /// Whatever the order and the delays: each interval is closed once, what is published last of it is the bar of all of
-    /// its trades, and everything behind the close is a correction.
+    /// Checks bars whatever the order and the delays: each interval is closed once, what is published last of it is the
+    /// bar of all of its trades, and everything behind the close is a correction.
     #[test]
     fn every_bar_is_closed_once_and_right_in_the_end(
         trades in prop::collection::vec((0..20_000_u64, 0..3_000_u64, 1..100_i64), 1..200),
@@ -108,7 +108,7 @@ proptest! {
     ) {
         const MS: u64 = 1_000_000;
         let mut bars = BarSeries::new(1);
-        // By receipt; the event was so many milliseconds before.
+        // They are in the order of receipt; the event was so many milliseconds before.
         let mut received: Vec<_> =
             trades.iter().map(|(at, delay, price)| (at + 3_000, at + 3_000 - delay, *price)).collect();
         received.sort_unstable();
@@ -136,7 +136,7 @@ proptest! {
             own.sort_by_key(|(at, event, _)| (*event, *at));
             let last = of.last().expect("it was published");
             prop_assert!(last.closed);
-            // One that was over before its first trade came is told by a correction only.
+            // An interval that was over before its first trade came is told by a correction only.
             prop_assert!(closes == 1 || (closes == 0 && of.iter().all(|bar| bar.correction)));
             let first = of.iter().position(|bar| bar.closed).expect("it is closed");
             prop_assert!(of[..first].iter().all(|bar| !bar.correction));

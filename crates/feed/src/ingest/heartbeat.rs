@@ -1,26 +1,27 @@
-//! Heartbeats: what an ingester says about itself, whether or not the market moves.
+//! The heartbeats of an ingester: what it says about itself, whether or not the market moves.
 
 use std::time::Duration;
 
 use prost::Message as _;
 use tickwire_wire::{FeedState, Position, pb};
 
-use super::publisher::Outlet;
+use super::publisher::BusSink;
 use super::sequencer::Sequencer;
 use crate::adapter::SourceState;
 
-/// Between two heartbeats of an ingester.
+/// The time between two heartbeats of an ingester.
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_millis(500);
-/// Positions in one heartbeat, where the bus takes messages of that length.
+/// The most positions in one heartbeat, where the bus takes messages of that length.
 pub const HEARTBEAT_POSITIONS_MAX: usize = 2_048;
-/// What a position takes at most.
+/// The most bytes that a position takes.
 const POSITION_BYTES_MAX: usize = 32;
-/// What a heartbeat takes at most beside its positions.
+/// The most bytes that a heartbeat takes beside its positions.
 const HEARTBEAT_BYTES_MAX: usize = 512;
-/// Bytes of the reason in a heartbeat; what is longer is cut.
+/// The most bytes of the reason in a heartbeat; what is longer is cut.
 const REASON_BYTES_MAX: usize = 256;
 
-/// Why the feed is, or is not, live. The first that holds counts: stopped, paused, lost, stalled, what the source says.
+/// The condition of the feed: why it is, or is not, live. The first that holds counts: stopped, paused, lost, stalled,
+/// what the source says.
 #[derive(Debug, Default)]
 pub(crate) struct Condition {
     pub(crate) is_stopped: bool,
@@ -31,7 +32,7 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// State and reason, as the heartbeat says them.
+    /// Returns state and reason, as the heartbeat says them.
     pub(crate) fn state(&self) -> (FeedState, String) {
         let stale = |reason: &str| (FeedState::Stale, reason.to_owned());
         if self.is_stopped {
@@ -55,9 +56,9 @@ impl Condition {
     }
 }
 
-/// What a heartbeat says about the run as a whole.
+/// The content of a heartbeat about the run as a whole.
 #[derive(Debug)]
-pub(crate) struct Word {
+pub(crate) struct RunStatus {
     pub(crate) state: FeedState,
     pub(crate) reason: String,
     pub(crate) time: u64,
@@ -66,8 +67,8 @@ pub(crate) struct Word {
     pub(crate) last: bool,
 }
 
-/// The heartbeats that are due now: one, or several when many positions moved lately.
-pub(crate) fn heartbeats<O: Outlet>(sequencer: &mut Sequencer<O>, word: &Word) -> Vec<Vec<u8>> {
+/// Makes the heartbeats that are due now: one, or several when many positions moved lately.
+pub(crate) fn heartbeats<O: BusSink>(sequencer: &mut Sequencer<O>, status: &RunStatus) -> Vec<Vec<u8>> {
     let moved = std::mem::take(&mut sequencer.publisher.moved);
     let epoch = sequencer.publisher.epoch;
     let mut positions = Vec::with_capacity(moved.len());
@@ -86,26 +87,25 @@ pub(crate) fn heartbeats<O: Outlet>(sequencer: &mut Sequencer<O>, word: &Word) -
         let sequence = sequence.last;
         positions.push(Position { instrument: id, channel: channel.into(), epoch, sequence });
     }
-    let reason = &word.reason[..word.reason.floor_char_boundary(REASON_BYTES_MAX)];
+    let reason = &status.reason[..status.reason.floor_char_boundary(REASON_BYTES_MAX)];
     let heartbeat = |positions: &[Position]| {
         let heartbeat = pb::FeedHeartbeat {
             venue: sequencer.venue.clone(),
             epoch,
-            state: word.state.into(),
+            state: status.state.into(),
             reason: reason.to_owned(),
-            time: word.time,
+            time: status.time,
             positions: positions.to_vec(),
-            number: word.number,
+            number: status.number,
             catalogue: sequencer.catalogue,
-            uptime_ns: word.uptime_ns,
-            last: word.last,
+            uptime_ns: status.uptime_ns,
+            last: status.last,
         };
         heartbeat.encode_to_vec()
     };
     if positions.is_empty() {
         return vec![heartbeat(&[])];
     }
-    let room =
-        sequencer.publisher.outlet.payload_max().saturating_sub(HEARTBEAT_BYTES_MAX) / POSITION_BYTES_MAX;
+    let room = sequencer.publisher.bus.payload_max().saturating_sub(HEARTBEAT_BYTES_MAX) / POSITION_BYTES_MAX;
     positions.chunks(room.clamp(1, HEARTBEAT_POSITIONS_MAX)).map(heartbeat).collect()
 }

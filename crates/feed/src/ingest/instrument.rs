@@ -1,4 +1,4 @@
-//! Everything the ingester knows of one instrument.
+//! The state of one instrument in the ingester.
 
 use tickwire_bus::{Subject, SubjectError};
 use tickwire_wire::{Body, Book, BookState, Channel, Instrument, Level, Record};
@@ -6,7 +6,7 @@ use tickwire_wire::{Body, Book, BookState, Channel, Instrument, Level, Record};
 use super::derived::{BarSeries, StatSeries};
 use super::publisher::Run;
 
-/// Levels per side that a book keeps; worse ones are dropped.
+/// The number of levels per side that a book keeps; worse ones are dropped.
 pub const BOOK_LEVELS_MAX: usize = 20_000;
 
 #[derive(Debug)]
@@ -15,9 +15,9 @@ pub(crate) struct InstrumentState {
     pub(crate) index: u32,
     pub(crate) id: u32,
     pub(crate) book: BookState,
-    /// The venue gives quotes of its own; else they are derived from the book, and end with it.
+    /// Whether the venue gives quotes of its own; else they are derived from the book, and end with it.
     pub(crate) has_quotes: bool,
-    /// Event time of the newest trade.
+    /// The event time of the newest trade.
     pub(crate) traded: u64,
     pub(crate) bars: [BarSeries; 2],
     pub(crate) stat: StatSeries,
@@ -27,22 +27,22 @@ pub(crate) struct InstrumentState {
     pub(crate) quote: Option<Record>,
     pub(crate) status: Option<Record>,
     pub(crate) derivative: Option<Record>,
-    /// While the book is broken.
+    /// The gap that stands for the book while it is broken.
     pub(crate) book_gap: Option<Record>,
-    /// Event and receive time of the last change of the book.
+    /// The event and receive time of the last change of the book.
     pub(crate) book_times: (u64, u64),
     sequences: [ChannelSequence; Channel::COUNT],
     subjects: [Subject; Channel::COUNT],
 }
 
-/// Where the sequence of one channel stands.
+/// The position of one channel's sequence.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ChannelSequence {
-    /// The last sequence number that was used.
+    /// The last sequence number that was published.
     pub(crate) last: u64,
-    /// How many heartbeats are still to say where it stands.
+    /// The number of heartbeats that are still to say its position.
     pub(crate) heartbeats_due: u8,
-    /// Numbers that the bus refused and that nothing made good for.
+    /// The first and last sequence number that the bus refused and that nothing made good for.
     pub(crate) missed: Option<(u64, u64)>,
 }
 
@@ -71,12 +71,12 @@ impl InstrumentState {
         })
     }
 
-    /// Last sequence numbers, by channel.
+    /// Returns the last sequence numbers, by channel.
     pub(crate) fn sequences(&self) -> [u64; Channel::COUNT] {
         self.sequences.map(|sequence| sequence.last)
     }
 
-    /// Its symbol was there before in this epoch.
+    /// Goes on behind these sequence numbers, because its symbol was there before in this epoch.
     pub(crate) fn go_on_behind(&mut self, sequences: [u64; Channel::COUNT]) {
         for (sequence, last) in self.sequences.iter_mut().zip(sequences) {
             sequence.last = last;
@@ -95,7 +95,7 @@ impl InstrumentState {
         &self.subjects[channel as usize - 1]
     }
 
-    /// A record was published: where its channel stands now. Books and trades are kept, or not, on their own.
+    /// Keeps a record that was published as the state of its channel. Books and trades are kept, or not, on their own.
     pub(crate) fn keep(&mut self, record: Record) {
         let place = match &record.body {
             Body::Quote(_) => &mut self.quote,
@@ -112,7 +112,8 @@ impl InstrumentState {
         *place = Some(record);
     }
 
-    /// What was lost of a conflated channel cannot be told from what is known: it has no state until the next record.
+    /// Forgets the state of a conflated channel: what was lost cannot be told from what is known, so there is none
+    /// until the next record.
     pub(crate) fn forget(&mut self, channel: Channel) {
         match channel {
             Channel::Quote => self.quote = None,
@@ -123,7 +124,7 @@ impl InstrumentState {
         }
     }
 
-    /// The records that say where a channel stands, as they were published last. Trades have no such thing.
+    /// Returns the records that are the state of a channel, as they were published last. Trades have no such thing.
     pub(crate) fn last_records(&self, channel: Channel) -> Vec<Record> {
         match channel {
             Channel::Quote => self.quote.iter().cloned().collect(),
@@ -137,7 +138,7 @@ impl InstrumentState {
         }
     }
 
-    /// All levels under the last number, where there is a book.
+    /// Makes a record of all levels under the last sequence number, where there is a book.
     pub(crate) fn book_record(&self) -> Option<Record> {
         self.book.is_synced().then(|| Record {
             instrument: self.id,
@@ -148,15 +149,15 @@ impl InstrumentState {
         })
     }
 
-    /// The book as it is stands for this number too.
-    pub(crate) fn number_book(&mut self, sequence: u64) {
-        // A change of nothing applies to any book that is complete up to the number before.
+    /// Makes the book as it is stand for this sequence number too.
+    pub(crate) fn carry_book_to(&mut self, sequence: u64) {
+        // A change of nothing applies to any book that is complete up to the sequence number before.
         let unchanged = Book { first_sequence: self.book.sequence() + 1, ..Book::default() };
         let _ = self.book.apply(sequence, &unchanged);
     }
 
-    /// Applies a record's body under its number-to-be and completes it: levels too far away are taken out, the
-    /// checksum is put in. False: there is no book to change.
+    /// Applies a record's body under its sequence number to be and completes it: levels too far away are taken out, the
+    /// checksum is put in. Returns false when there is no book to change.
     pub(crate) fn apply_book(&mut self, book: &mut Book) -> bool {
         if book.snapshot {
             book.bids.truncate(BOOK_LEVELS_MAX);

@@ -9,21 +9,22 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::heartbeat::{self, Condition, HEARTBEAT_PERIOD, Word};
-use super::publisher::Outlet;
-use super::respond::Desk;
+use super::heartbeat::{self, Condition, HEARTBEAT_PERIOD, RunStatus};
+use super::publisher::BusSink;
+use super::respond::Responder;
 use super::sequencer::Sequencer;
 use super::{AtEnd, IngestConfig, IngestStats, Summary};
 use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, SourceState};
 
-/// How often it is looked for what is due: bars, running figures, repairs, heartbeats.
+/// The time between two looks for what is due: bars, ticker statistics, repairs, heartbeats.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a stop waits for the bus to take the last messages.
+/// The time that a stop waits for the bus to take the last messages.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
-/// Events of one turn of the source that are taken without a pause.
+/// The most events of one turn of the source that are taken without a pause.
 const PART_EVENTS: usize = 256;
-/// With more definitions than this in a part, the bus is waited for, for so long.
+/// The number of definitions in a part beyond which the bus is waited for.
 const PART_DEFINITIONS: usize = 64;
+/// The longest time that the bus is waited for after a part with that many definitions.
 const PART_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The one loop of an ingester. All of its clocks are read in here.
@@ -33,17 +34,17 @@ pub(super) struct MainLoop {
     stats: IngestStats,
     sequencer: Sequencer<Arc<dyn Backplane>>,
     condition: Condition,
-    desk: Desk,
+    desk: Responder,
     started: Instant,
-    /// Heartbeats so far.
+    /// The number of heartbeats so far.
     heartbeats: u64,
-    /// What the last heartbeat said.
+    /// The state and reason of the last heartbeat.
     told: (FeedState, String),
     next_heartbeat: Instant,
     last_input: Instant,
     heartbeat_subject: Subject,
     bus_state: watch::Receiver<BusState>,
-    /// Positions in a heartbeat that the bus refused.
+    /// Whether the bus refused a heartbeat with positions.
     has_lost_heartbeat: bool,
 }
 
@@ -61,7 +62,7 @@ impl MainLoop {
             stats,
             sequencer,
             condition: Condition::default(),
-            desk: Desk::default(),
+            desk: Responder::default(),
             started: now,
             heartbeats: 0,
             told: (FeedState::Unknown, String::new()),
@@ -137,7 +138,7 @@ impl MainLoop {
                 break;
             }
         }
-        // What a cancelled `next` appended belongs to this run.
+        // The events that a cancelled `next` appended belong to this run.
         self.take(&mut events);
         self.tick();
         self.condition.is_stopped = true;
@@ -156,7 +157,7 @@ impl MainLoop {
             let refused = &mut self.sequencer.publisher.tally.refused_responses;
             *refused += 1;
             if refused.is_power_of_two() {
-                tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused an response");
+                tracing::warn!(venue = self.sequencer.venue, refused = *refused, %error, "bus refused a response");
             }
         }
     }
@@ -216,7 +217,7 @@ impl MainLoop {
     fn fault(&mut self, fault: &str) {
         let faults = &mut self.sequencer.publisher.tally.faults;
         *faults += 1;
-        // One a power of two: a source that is all faults does not flood the log.
+        // It logs one for each power of two, so that a source that is all faults does not flood the log.
         if faults.is_power_of_two() {
             tracing::warn!(venue = self.sequencer.venue, faults = *faults, "{fault}");
         }
@@ -242,7 +243,7 @@ impl MainLoop {
             self.sequencer.move_all();
         }
         self.heartbeats += 1;
-        let word = Word {
+        let status = RunStatus {
             state: state.0,
             reason: state.1.clone(),
             time: self.config.clock.now(),
@@ -250,8 +251,8 @@ impl MainLoop {
             uptime_ns: self.started.elapsed().as_nanos() as u64,
             last: self.condition.is_stopped,
         };
-        for heartbeat in heartbeat::heartbeats(&mut self.sequencer, &word) {
-            if let Err(error) = Outlet::publish(&self.bus, &self.heartbeat_subject, heartbeat.into()) {
+        for heartbeat in heartbeat::heartbeats(&mut self.sequencer, &status) {
+            if let Err(error) = BusSink::publish(&self.bus, &self.heartbeat_subject, heartbeat.into()) {
                 let refused = &mut self.sequencer.publisher.tally.refused_heartbeats;
                 *refused += 1;
                 if refused.is_power_of_two() {
@@ -284,7 +285,7 @@ impl MainLoop {
     }
 }
 
-/// What one turn of the loop is about.
+/// The subject of one turn of the loop.
 enum Turn {
     Paused,
     Tick,
@@ -292,10 +293,10 @@ enum Turn {
     Request(Option<Request>),
 }
 
-/// The first of both that is there; of two that are there, the preferred one.
+/// Waits for the first of both that is there; of two that are there, returns the preferred one.
 ///
 /// # Cancel safety
-/// As its parts, which both are cancel-safe.
+/// It is cancel-safe, as both of its parts are.
 async fn source_or_request(
     prefers_source: bool,
     source: impl Future<Output = Result<Flow, AdapterError>>,
@@ -317,7 +318,7 @@ async fn source_or_request(
     }
 }
 
-/// Never ends where there is no one to ask any more.
+/// Waits for the next request. Never ends where there is no one to make requests any more.
 async fn next_request(requests: &mut Option<Requests>) -> Option<Request> {
     match requests {
         Some(requests) => requests.next().await,

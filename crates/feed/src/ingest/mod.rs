@@ -1,8 +1,8 @@
-//! The ingester: owns the truth of one venue and publishes it.
+//! The ingester: it owns the truth of one venue and publishes it.
 //!
 //! Invariants: a record is published by the turn of the loop that took its event; a response is taken between turns; of
-//! each instrument, records leave in the order in which they got their numbers, across channels. There is no queue in
-//! here: what the bus does not take is made good for by a gap or by a later state, never kept.
+//! each instrument, records leave in the order in which they got their sequence numbers, across channels. There is no
+//! queue in here: what the bus does not take is made good for by a gap or by a later state, never kept.
 
 mod derived;
 mod heartbeat;
@@ -28,33 +28,34 @@ use tokio_util::sync::CancellationToken;
 pub use self::derived::{BAR_PERIOD, STAT_PERIOD};
 pub use self::heartbeat::{HEARTBEAT_PERIOD, HEARTBEAT_POSITIONS_MAX};
 pub use self::instrument::BOOK_LEVELS_MAX;
-pub use self::respond::TOPICS_PER_ASK_MAX;
+pub use self::respond::TOPICS_PER_REQUEST_MAX;
 pub use self::sequencer::INSTRUMENTS_MAX;
 pub use self::stats::{IngestReport, IngestStats, Tally};
 pub use self::times::{EVENT_AHEAD_MAX, EVENT_BEHIND_MAX};
 
 use self::main_loop::MainLoop;
-use self::publisher::{Outlet, Publisher};
+use self::publisher::{BusSink, Publisher};
 use self::sequencer::Sequencer;
 use crate::adapter::Adapter;
 use crate::clock::Clock;
 
-/// How to ingest.
+/// The configuration of an ingester.
 #[derive(Clone, Debug)]
 pub struct IngestConfig {
-    /// Names this run: a number that no other run has. `None`: a random one. Gateways compare it for equality only.
+    /// The epoch of this run: a number that no other run has. `None` takes a random one. Gateways compare it for
+    /// equality only.
     pub epoch: Option<u64>,
-    /// How records travel on the bus: Protobuf or MessagePack.
+    /// The encoding of records on the bus: Protobuf or MessagePack.
     pub encoding: Encoding,
-    /// A live source that says nothing for so long is called stale.
+    /// The silence after which a live source is called stale.
     pub stall_after: Duration,
-    /// What happens when the source ended.
+    /// The action when the source ended.
     pub at_end: AtEnd,
-    /// Receive, publish and heartbeat times.
+    /// The clock of receive, publish and heartbeat times.
     pub clock: Clock,
 }
 
-/// What happens when the source ended.
+/// The action when the source ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtEnd {
     /// Heartbeats and responses go on, with state stale.
@@ -75,7 +76,7 @@ impl Default for IngestConfig {
     }
 }
 
-/// Why an ingester cannot start.
+/// The reason why an ingester cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The bus carries no JSON.
@@ -84,9 +85,9 @@ pub enum IngestError {
     /// The name of the venue cannot be part of a subject.
     #[error("venue `{venue}`: {source}")]
     Venue {
-        /// The name.
+        /// The name of the venue.
         venue: String,
-        /// What is wrong with it.
+        /// The fault of the name.
         source: SubjectError,
     },
     /// The bus does not let the ingester answer requests for snapshots.
@@ -94,7 +95,7 @@ pub enum IngestError {
     Serve(#[from] ServeError),
 }
 
-/// Freezes and thaws a running ingester. Frozen, its source is not read, and heartbeats say `paused`.
+/// A control that freezes and thaws a running ingester. Frozen, its source is not read, and heartbeats say `paused`.
 #[derive(Clone, Debug)]
 pub struct IngestControl(Arc<watch::Sender<bool>>);
 
@@ -109,22 +110,22 @@ impl IngestControl {
         self.0.send_replace(false);
     }
 
-    /// Whether it is frozen.
+    /// Returns whether it is frozen.
     pub fn is_paused(&self) -> bool {
         *self.0.borrow()
     }
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// Figures at the end.
+    /// The report of the run at its end.
     pub report: IngestReport,
-    /// Why the source was lost, if it was.
+    /// The reason why the source was lost, if it was.
     pub lost: Option<String>,
 }
 
-/// Takes one venue from its adapter to the bus.
+/// An ingester, which takes one venue from its adapter to the bus.
 pub struct Ingester<A> {
     config: IngestConfig,
     adapter: A,
@@ -133,7 +134,7 @@ pub struct Ingester<A> {
     paused: Arc<watch::Sender<bool>>,
 }
 
-impl Outlet for Arc<dyn Backplane> {
+impl BusSink for Arc<dyn Backplane> {
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError> {
         self.as_ref().publish(subject, payload)
     }
@@ -150,22 +151,22 @@ impl<A: Adapter> Ingester<A> {
         Self { config, adapter, bus, stats: IngestStats::default(), paused }
     }
 
-    /// The figures of the run, from now on.
+    /// Returns a handle to the statistics of the run, from now on.
     pub fn stats(&self) -> IngestStats {
         self.stats.clone()
     }
 
-    /// Freezes and thaws the run.
+    /// Returns a control that freezes and thaws the run.
     pub fn control(&self) -> IngestControl {
         IngestControl(Arc::clone(&self.paused))
     }
 
-    /// Publishes until `shutdown`, or until the source ended where the configuration says so. The last heartbeat says that
-    /// the ingester stopped.
+    /// Publishes until `shutdown`, or until the source ended where the configuration says so. The last heartbeat says
+    /// that the ingester stopped.
     ///
     /// # Errors
-    /// Only before anything is published. A source that is lost later makes the feed stale, and a bus that is down
-    /// is waited for.
+    /// Returns errors only before anything is published. A source that is lost later makes the feed stale, and a bus
+    /// that is down is waited for.
     ///
     /// # Cancel safety
     /// Dropping the future stops without the last heartbeat.

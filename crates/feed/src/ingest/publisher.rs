@@ -1,7 +1,8 @@
-//! Numbers records, packs them into bus messages, and makes good for what the bus refused.
+//! The publisher gives records their sequence numbers, packs them into bus messages, and makes good for what the bus
+//! refused.
 //!
-//! Each number is used once and accounted for once: published in a record, covered by a gap, or (on a conflated
-//! channel) superseded by a later record that says everything it said.
+//! Each sequence number is used once and accounted for once: published in a record, covered by a gap, or (on a
+//! conflated channel) superseded by a later record that says everything it said.
 
 use bytes::Bytes;
 use tickwire_bus::{PublishError, Subject};
@@ -12,27 +13,27 @@ use super::instrument::InstrumentState;
 use super::sequencer::split_book;
 use super::stats::Tally;
 
-/// Where bus messages go.
-pub(crate) trait Outlet: Send {
-    /// Never waits.
+/// The place where bus messages go.
+pub(crate) trait BusSink: Send {
+    /// Publishes a message. It never waits.
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError>;
 
-    /// Bytes that one message may have.
+    /// Returns how many bytes one message may have.
     fn payload_max(&self) -> usize;
 }
 
-/// What one level of a book takes at most: price and size, each as the longest variable-length integer.
+/// The most bytes that one level of a book takes: price and size, each as the longest variable-length integer.
 const LEVEL_BYTES_MAX: usize = 20;
-/// What a record takes at most beside levels of a book: texts are bounded where they come in.
+/// The most bytes that a record takes beside levels of a book: texts are bounded where they come in.
 const RECORD_BYTES_MAX: usize = 1_024;
 
-/// Records in one bus message at most: beyond this a message is no cheaper per record.
+/// The most records in one bus message: beyond this a message is no cheaper per record.
 pub(crate) const RUN_RECORDS_MAX: usize = 64;
-/// A run is closed when it is longer; one record may make it as much longer as it is itself.
+/// The bytes beyond which a run is closed; one record may make it as much longer as it is itself.
 pub(crate) const RUN_BYTES_MAX: usize = 16 * 1024;
 
-/// A position that moved is in so many heartbeats: a gateway that gets none of them in a row has found the feed mute, and
-/// asks.
+/// The number of heartbeats that say a position that moved: a gateway that gets none of them in a row has found the
+/// feed mute, and makes requests.
 pub(crate) const HEARTBEATS_PER_MOVE: u8 = 3;
 
 /// Records of one (instrument, channel) that will share a bus message.
@@ -42,29 +43,29 @@ pub(crate) struct Run {
     first_sequence: u64,
     last_sequence: u64,
     records: usize,
-    /// Begins with room for the header.
+    /// The bytes of the message, which begin with room for the header.
     bytes: Vec<u8>,
 }
 
 pub(crate) struct Publisher<O> {
-    pub(crate) outlet: O,
+    pub(crate) bus: O,
     pub(crate) epoch: u64,
     pub(crate) encoding: Encoding,
-    /// Of this turn of the main loop, in nanoseconds since the Unix epoch.
+    /// The time of this turn of the main loop, in nanoseconds since the Unix epoch.
     pub(crate) now: u64,
     pub(crate) tally: Tally,
-    /// Instruments with an open run, by index; may name one twice.
+    /// The instruments with an open run, by index; it may name one twice.
     open: Vec<u32>,
-    /// (instrument, channel) whose number moved lately.
+    /// The (instrument, channel) whose sequence moved lately.
     pub(crate) moved: Vec<(u32, Channel)>,
-    /// Instruments with numbers that the bus refused.
+    /// The instruments with sequence numbers that the bus refused.
     damaged: Vec<u32>,
 }
 
-impl<O: Outlet> Publisher<O> {
-    pub(crate) fn new(outlet: O, epoch: u64, encoding: Encoding) -> Self {
+impl<O: BusSink> Publisher<O> {
+    pub(crate) fn new(bus: O, epoch: u64, encoding: Encoding) -> Self {
         Self {
-            outlet,
+            bus,
             epoch,
             encoding,
             now: epoch,
@@ -75,7 +76,7 @@ impl<O: Outlet> Publisher<O> {
         }
     }
 
-    /// Gives the record the next number of its channel and adds it to the instrument's run.
+    /// Gives the record the next sequence number of its channel and adds it to the instrument's run.
     pub(crate) fn emit(
         &mut self,
         state: &mut InstrumentState,
@@ -85,7 +86,7 @@ impl<O: Outlet> Publisher<O> {
     ) {
         let mut record = Record { instrument: state.id, sequence: 0, event_time, receive_time, body };
         let channel = record.channel();
-        record.sequence = self.take_numbers(state, channel, 1);
+        record.sequence = self.take_sequence_numbers(state, channel, 1);
         let fits = state.run.as_ref().is_some_and(|run| {
             run.channel == channel && run.records < RUN_RECORDS_MAX && run.bytes.len() < RUN_BYTES_MAX
         });
@@ -114,15 +115,15 @@ impl<O: Outlet> Publisher<O> {
     }
 
     fn payload_max(&self) -> usize {
-        self.outlet.payload_max().max(BusHeader::PAYLOAD_LEAST)
+        self.bus.payload_max().max(BusHeader::PAYLOAD_LEAST)
     }
 
-    /// Levels of a book, of both sides together, that fit into one message whatever their values.
+    /// Returns how many levels of a book, of both sides together, fit into one message whatever their values.
     pub(crate) fn book_levels_max(&self) -> usize {
         (self.payload_max() - HEADER_BYTES - RECORD_BYTES_MAX) / LEVEL_BYTES_MAX
     }
 
-    /// Uses up `count` numbers of a channel for events that never came, and says so. Returns the gap.
+    /// Uses up `count` sequence numbers of a channel for events that never came, and says so. Returns the gap.
     pub(crate) fn emit_gap(
         &mut self,
         state: &mut InstrumentState,
@@ -132,7 +133,7 @@ impl<O: Outlet> Publisher<O> {
         count: u64,
     ) -> Record {
         self.close(state);
-        let last = self.take_numbers(state, channel, count);
+        let last = self.take_sequence_numbers(state, channel, count);
         let range = (last + 1 - count, last);
         let record = gap(state.id, event_time, receive_time, channel, GapCause::Upstream, range);
         self.tally.records += 1;
@@ -148,7 +149,7 @@ impl<O: Outlet> Publisher<O> {
         }
     }
 
-    /// Publishes all open runs: the end of a turn.
+    /// Publishes all open runs, at the end of a turn.
     pub(crate) fn close_all(&mut self, instruments: &mut [Option<InstrumentState>]) {
         for index in std::mem::take(&mut self.open) {
             if let Some(state) = &mut instruments[index as usize] {
@@ -157,13 +158,13 @@ impl<O: Outlet> Publisher<O> {
         }
     }
 
-    fn take_numbers(&mut self, state: &mut InstrumentState, channel: Channel, count: u64) -> u64 {
+    fn take_sequence_numbers(&mut self, state: &mut InstrumentState, channel: Channel, count: u64) -> u64 {
         state.sequence_mut(channel).last += count;
         self.mark_moved(state, channel);
         state.sequence(channel).last
     }
 
-    /// The next heartbeats say where this channel stands.
+    /// Makes the next heartbeats say the position of this channel.
     pub(crate) fn mark_moved(&mut self, state: &mut InstrumentState, channel: Channel) {
         if std::mem::replace(&mut state.sequence_mut(channel).heartbeats_due, HEARTBEATS_PER_MOVE) == 0 {
             self.moved.push((state.index, channel));
@@ -172,8 +173,8 @@ impl<O: Outlet> Publisher<O> {
 
     fn send(&mut self, state: &mut InstrumentState, channel: Channel, range: (u64, u64), bytes: Vec<u8>) {
         if let Some(missed) = state.sequence(channel).missed {
-            // A lossless channel goes on behind the gap only, a book behind a fresh snapshot only (see `repair`).
-            // What else there is says everything anew with each record.
+            // A lossless channel goes on behind the gap only, a book behind a fresh snapshot only (see `repair`). Every
+            // other channel says everything anew with each record.
             if channel == Channel::Book || (channel.is_lossless() && !self.announce(state, channel, missed)) {
                 self.miss(state, channel, range);
                 return;
@@ -203,7 +204,7 @@ impl<O: Outlet> Publisher<O> {
         bytes
     }
 
-    /// Publishes the gap for numbers that the bus refused.
+    /// Publishes the gap for sequence numbers that the bus refused.
     fn announce(&mut self, state: &mut InstrumentState, channel: Channel, missed: (u64, u64)) -> bool {
         let record = gap(state.id, self.now, self.now, channel, GapCause::Ingest, missed);
         let bytes = self.single(&record);
@@ -234,7 +235,7 @@ impl<O: Outlet> Publisher<O> {
         header.write(&mut front);
         bytes[..HEADER_BYTES].copy_from_slice(&front);
         let length = bytes.len() as u64;
-        match self.outlet.publish(state.subject(channel), bytes.into()) {
+        match self.bus.publish(state.subject(channel), bytes.into()) {
             Ok(()) => {
                 self.tally.messages += 1;
                 self.tally.bytes += length;
@@ -243,7 +244,7 @@ impl<O: Outlet> Publisher<O> {
             Err(error) => {
                 let refused = &mut self.tally.refused_messages;
                 *refused += 1;
-                // One a power of two: an outage does not flood the log.
+                // It logs one for each power of two, so that an outage does not flood the log.
                 if refused.is_power_of_two() {
                     tracing::warn!(subject = %state.subject(channel), refused = *refused, %error, "bus refused");
                 }
@@ -306,7 +307,7 @@ impl<O: Outlet> Publisher<O> {
         true
     }
 
-    /// A fresh snapshot under numbers of its own; where the book is broken, the gap that says so.
+    /// Publishes a fresh snapshot under sequence numbers of its own; where the book is broken, the gap that says so.
     fn repair_book(&mut self, state: &mut InstrumentState, missed: (u64, u64)) -> bool {
         let channel = Channel::Book;
         if !state.book.is_synced() {
@@ -314,13 +315,13 @@ impl<O: Outlet> Publisher<O> {
         }
         let (times, levels) = (state.book_times, state.book.to_snapshot());
         for part in split_book(levels, self.book_levels_max()) {
-            let sequence = self.take_numbers(state, channel, 1);
+            let sequence = self.take_sequence_numbers(state, channel, 1);
             let (event_time, receive_time) = times;
             let record =
                 Record { instrument: state.id, sequence, event_time, receive_time, body: Body::Book(part) };
             let bytes = self.single(&record);
             self.tally.records += 1;
-            state.number_book(sequence);
+            state.carry_book_to(sequence);
             if !self.publish(state, channel, (sequence, sequence), bytes) {
                 self.miss(state, channel, (sequence, sequence));
                 return false;

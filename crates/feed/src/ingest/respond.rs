@@ -9,40 +9,40 @@ use bytes::Bytes;
 use prost::Message as _;
 use tickwire_wire::{Channel, Encoding, FeedState, Message, Record, Scale, encode_message, pb};
 
-use super::publisher::Outlet;
+use super::publisher::BusSink;
 use super::sequencer::Sequencer;
 
-/// Topics in one request.
-pub const TOPICS_PER_ASK_MAX: usize = 64;
-/// Bytes of one piece: a large message holds up those behind it.
+/// The most topics in one request.
+pub const TOPICS_PER_REQUEST_MAX: usize = 64;
+/// The most bytes of one piece: a large message holds up those behind it.
 const PIECE_BYTES_MAX: usize = 128 * 1024;
-/// Bytes of a response beside its piece.
+/// The bytes of a response beside its piece.
 const ENVELOPE_BYTES: usize = 64;
-/// How long a response in pieces can be fetched, in nanoseconds.
+/// The time for which a response in pieces can be fetched, in nanoseconds.
 const KEPT_NS: u64 = 10_000_000_000;
-/// Bytes of all responses that are kept.
+/// The most bytes of all responses that are kept.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
-/// Answers requests, and keeps those responses that are fetched in pieces.
+/// A responder, which answers requests, and keeps those responses that are fetched in pieces.
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
+pub(crate) struct Responder {
     tickets: u64,
-    kept: VecDeque<Kept>,
+    kept: VecDeque<KeptResponse>,
     kept_bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct KeptResponse {
     ticket: u64,
     at: u64,
     bytes: Bytes,
-    /// A catalogue, by its number: asked for again, it is the same one.
+    /// The number of the catalogue in it: a second request for that gets the same one.
     catalogue: Option<u64>,
 }
 
-impl Desk {
-    /// Answers one `FeedRequest`. To be called when no run is open.
-    pub(crate) fn respond<O: Outlet>(
+impl Responder {
+    /// Answers one `FeedRequest`. It must not be called while a run is open.
+    pub(crate) fn respond<O: BusSink>(
         &mut self,
         sequencer: &Sequencer<O>,
         request: &[u8],
@@ -51,18 +51,21 @@ impl Desk {
     ) -> Vec<u8> {
         use pb::feed_request::Request;
         let epoch = sequencer.publisher.epoch;
-        let piece_max = sequencer.publisher.outlet.payload_max().min(PIECE_BYTES_MAX) - ENVELOPE_BYTES;
+        let piece_max = sequencer.publisher.bus.payload_max().min(PIECE_BYTES_MAX) - ENVELOPE_BYTES;
         self.forget(now);
         let mut response = pb::FeedResponse { epoch, state: state.into(), ..pb::FeedResponse::default() };
         let mut catalogue = None;
         match pb::FeedRequest::decode(request).map(|ask| ask.request) {
-            Err(error) => response.error = format!("not a request: {error}"),
+            Err(error) => response.error = format!("this is not a request: {error}"),
             Ok(None) => {
-                "no request in it, or one that this version does not know".clone_into(&mut response.error);
+                "there is no request in it, or one that this version does not know"
+                    .clone_into(&mut response.error);
             }
             Ok(Some(Request::Part(part))) => match self.piece(&part, piece_max) {
                 Some(piece) => response.piece = piece.to_vec(),
-                None => "that response is not kept any more; ask again".clone_into(&mut response.error),
+                None => {
+                    "that response is not kept any more; request it again".clone_into(&mut response.error);
+                }
             },
             Ok(Some(Request::Catalogue(_))) => {
                 let known = self.kept.iter().find(|kept| kept.catalogue == Some(sequencer.catalogue));
@@ -75,9 +78,9 @@ impl Desk {
                 let definitions = sequencer.instruments.iter().flatten();
                 response.frame = frame(definitions.filter_map(|state| state.definition.clone()));
             }
-            Ok(Some(Request::Snapshots(asked))) if asked.topics.len() > TOPICS_PER_ASK_MAX => {
+            Ok(Some(Request::Snapshots(asked))) if asked.topics.len() > TOPICS_PER_REQUEST_MAX => {
                 response.error = format!(
-                    "{} topics in one request; ask for {TOPICS_PER_ASK_MAX} at most",
+                    "{} topics in one request; name {TOPICS_PER_REQUEST_MAX} at most",
                     asked.topics.len()
                 );
             }
@@ -92,7 +95,7 @@ impl Desk {
         self.tickets += 1;
         let ticket = self.tickets;
         let parts = Some(parts(ticket, bytes.len(), piece_max));
-        self.keep(Kept { ticket, at: now, bytes: bytes.into(), catalogue });
+        self.keep(KeptResponse { ticket, at: now, bytes: bytes.into(), catalogue });
         pb::FeedResponse { epoch, state: state.into(), parts, ..pb::FeedResponse::default() }.encode_to_vec()
     }
 
@@ -102,7 +105,7 @@ impl Desk {
         Some(kept.bytes.slice(from..kept.bytes.len().min(from + piece_max)))
     }
 
-    fn keep(&mut self, kept: Kept) {
+    fn keep(&mut self, kept: KeptResponse) {
         self.kept_bytes += kept.bytes.len();
         self.kept.push_back(kept);
         while self.kept_bytes > KEPT_BYTES_MAX && self.kept.len() > 1 {
@@ -125,7 +128,7 @@ fn parts(ticket: u64, bytes: usize, piece_max: usize) -> pb::Parts {
     pb::Parts { ticket, count: bytes.div_ceil(piece_max) as u32, bytes: bytes as u64 }
 }
 
-fn snapshot<O: Outlet>(sequencer: &Sequencer<O>, topic: &pb::Topic) -> pb::Snapshot {
+fn snapshot<O: BusSink>(sequencer: &Sequencer<O>, topic: &pb::Topic) -> pb::Snapshot {
     let failed = |error: String| pb::Snapshot { error, ..pb::Snapshot::default() };
     let channel = topic.channel();
     if channel == Channel::Unknown {

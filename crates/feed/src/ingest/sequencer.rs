@@ -1,4 +1,4 @@
-//! Events go in, numbered records come out: the ingester without its loop.
+//! The sequencer: events go in, records with sequence numbers come out. It is the ingester without its loop.
 
 use std::collections::HashMap;
 
@@ -6,37 +6,39 @@ use tickwire_wire::decimal::DECIMALS_MAX;
 use tickwire_wire::{Body, Book, Channel, Instrument, InstrumentNumbers, Level, Quote, Record, SymbolName};
 
 use super::instrument::InstrumentState;
-use super::publisher::{Outlet, Publisher};
+use super::publisher::{BusSink, Publisher};
 use super::times::{self, SourceTime, TimeError};
 use crate::adapter::{Levels, MarketBody, MarketEvent};
 
-/// Instruments that a venue may have at the same time.
+/// The most instruments that a venue may have at the same time.
 pub const INSTRUMENTS_MAX: u32 = 65_536;
-/// Bytes of the names of what is bought and what it is paid in.
+/// The most bytes in the names of what is bought and what it is paid in.
 const CURRENCY_BYTES_MAX: usize = 64;
-/// Bytes of a venue's words and of a trade's name; what is longer is cut. Only books may be long on the bus.
+/// The most bytes of a venue's words and of a trade's name; what is longer is cut. Only books may be long on the bus.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// Events in one upstream gap at most; a jump beyond it is no count but a broken sequence, and takes one number.
+/// The most events in one upstream gap; a jump beyond it is no count but a broken sequence, and takes one sequence
+/// number.
 const GAP_COUNT_MAX: u64 = 1_000_000_000;
 
-/// Owns the truth of one venue: books, last values, sequence.
+/// The owner of one venue's truth: books, last values, sequences.
 pub(crate) struct Sequencer<O> {
     pub(crate) venue: String,
     pub(crate) publisher: Publisher<O>,
     pub(crate) instruments: Vec<Option<InstrumentState>>,
     pub(crate) by_symbol: HashMap<String, u32>,
-    /// Counts the changes of the catalogue.
+    /// The number of changes of the catalogue.
     pub(crate) catalogue: u64,
-    /// Numbers of this epoch. One that an instrument had is not used again: what was said of it stays true.
+    /// The instrument numbers of this epoch. One that an instrument had is not used again: what was said of it stays
+    /// true.
     numbers: InstrumentNumbers,
-    /// Last sequence numbers of symbols that ended. One that is listed anew goes on behind them, so that a sequence number
-    /// of a symbol's channel means one record in an epoch.
+    /// The last sequence numbers of symbols that ended. One that is listed anew goes on behind them, so that a sequence
+    /// number of a symbol's channel means one record in an epoch.
     ended: HashMap<String, [u64; Channel::COUNT]>,
     time: SourceTime,
 }
 
-impl<O: Outlet> Sequencer<O> {
+impl<O: BusSink> Sequencer<O> {
     pub(crate) fn new(venue: String, publisher: Publisher<O>) -> Self {
         Self {
             venue,
@@ -50,7 +52,8 @@ impl<O: Outlet> Sequencer<O> {
         }
     }
 
-    /// Takes a definition; says what is wrong with it when it cannot be used. Events of such an instrument are ignored.
+    /// Takes a definition; returns what is wrong with it when it cannot be used. Events of such an instrument are
+    /// ignored.
     pub(crate) fn define(&mut self, index: u32, definition: Instrument) -> Result<(), String> {
         let definition = Instrument { venue: self.venue.clone(), ended: false, revision: 0, ..definition };
         self.check(index, &definition)?;
@@ -121,7 +124,7 @@ impl<O: Outlet> Sequencer<O> {
         Ok(())
     }
 
-    /// An instrument ended: its last record says so, and its place is free.
+    /// Ends an instrument: its last record says so, and its place is free.
     pub(crate) fn end(&mut self, index: u32) {
         let Some(state) = self.instruments.get_mut(index as usize).and_then(Option::as_mut) else { return };
         if let Some(Record { body: Body::Instrument(definition), .. }) = state.definition.clone() {
@@ -154,7 +157,7 @@ impl<O: Outlet> Sequencer<O> {
                 let (price, size) = (trade.price, trade.size);
                 publisher.emit(state, times.0, times.1, Body::Trade(trade));
                 if state.traded == 0 {
-                    // What was traded before in the interval in which the source began is not known.
+                    // The trades before in the interval in which the source began are not known.
                     state.bars.iter_mut().for_each(|bars| bars.lose(times.0, times.0));
                 }
                 state.traded = state.traded.max(times.0);
@@ -184,12 +187,12 @@ impl<O: Outlet> Sequencer<O> {
         believed.map(drop)
     }
 
-    /// The source is over: so is every interval of bars.
+    /// Ends every interval of bars, because the source is over.
     pub(crate) fn source_ended(&mut self) {
         self.time.end();
     }
 
-    /// What is due by the clock: bars, ticker statistics, repairs.
+    /// Publishes what is due by the clock: bars, ticker statistics, repairs.
     pub(crate) fn tick(&mut self, now: u64) {
         self.publisher.now = now;
         let (over_to, latest) = (self.time.over_to(now), self.time.latest());
@@ -211,7 +214,7 @@ impl<O: Outlet> Sequencer<O> {
         self.publisher.repair(&mut self.instruments);
     }
 
-    /// The next heartbeats say all positions: what the bus accepted may be lost all the same.
+    /// Makes the next heartbeats say all positions: what the bus accepted may be lost all the same.
     pub(crate) fn move_all(&mut self) {
         for state in self.instruments.iter_mut().flatten() {
             for channel in Channel::ALL {
@@ -229,7 +232,7 @@ impl<O: Outlet> Sequencer<O> {
 }
 
 /// Announces that events of a channel were lost before they came here. What is derived from them is no better.
-fn lose<O: Outlet>(
+fn lose<O: BusSink>(
     publisher: &mut Publisher<O>,
     state: &mut InstrumentState,
     times: (u64, u64),
@@ -256,7 +259,7 @@ fn lose<O: Outlet>(
     }
 }
 
-fn book<O: Outlet>(
+fn book<O: BusSink>(
     publisher: &mut Publisher<O>,
     state: &mut InstrumentState,
     times: (u64, u64),

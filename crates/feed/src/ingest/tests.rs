@@ -11,9 +11,9 @@ use tickwire_wire::{
     Record, Status, Trade, TradingState, pb,
 };
 
-use super::heartbeat::{Word, heartbeats};
-use super::publisher::{HEARTBEATS_PER_MOVE, Outlet, Publisher, RUN_BYTES_MAX, RUN_RECORDS_MAX};
-use super::respond::{Desk, TOPICS_PER_ASK_MAX};
+use super::heartbeat::{RunStatus, heartbeats};
+use super::publisher::{BusSink, HEARTBEATS_PER_MOVE, Publisher, RUN_BYTES_MAX, RUN_RECORDS_MAX};
+use super::respond::{Responder, TOPICS_PER_REQUEST_MAX};
 use super::sequencer::Sequencer;
 use super::{BOOK_LEVELS_MAX, HEARTBEAT_POSITIONS_MAX};
 use crate::adapter::{FeedEvent, Levels, MarketBody, MarketEvent};
@@ -22,25 +22,25 @@ use crate::sim::{Sim, SimConfig};
 const EPOCH: u64 = 1_000;
 const NATS_PAYLOAD_MAX: usize = 1 << 20;
 
-/// Keeps what it takes, or refuses.
+/// A bus that keeps what it takes, or refuses.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<ShelfState>>);
+struct FakeBus(Arc<Mutex<FakeBusState>>);
 
 #[derive(Default)]
-struct ShelfState {
+struct FakeBusState {
     is_full: bool,
-    /// 0: as NATS has it.
+    /// The largest payload; 0 stands for the one that NATS has.
     payload_max: usize,
     messages: Vec<(String, Bytes)>,
 }
 
-impl ShelfState {
+impl FakeBusState {
     fn payload_max(&self) -> usize {
         if self.payload_max == 0 { NATS_PAYLOAD_MAX } else { self.payload_max }
     }
 }
 
-impl Shelf {
+impl FakeBus {
     fn set_full(&self, is_full: bool) {
         self.0.lock().unwrap().is_full = is_full;
     }
@@ -55,14 +55,14 @@ impl Shelf {
     }
 }
 
-impl Outlet for Shelf {
+impl BusSink for FakeBus {
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError> {
-        let mut shelf = self.0.lock().unwrap();
-        if shelf.is_full {
+        let mut bus = self.0.lock().unwrap();
+        if bus.is_full {
             return Err(PublishError::Full);
         }
-        assert!(payload.len() <= shelf.payload_max(), "{} bytes for {subject}", payload.len());
-        shelf.messages.push((subject.as_str().to_owned(), payload));
+        assert!(payload.len() <= bus.payload_max(), "{} bytes for {subject}", payload.len());
+        bus.messages.push((subject.as_str().to_owned(), payload));
         Ok(())
     }
 
@@ -90,23 +90,23 @@ fn read(subject: &str, bytes: &[u8]) -> (BusHeader, Vec<Record>) {
     (header, records)
 }
 
-fn sequencer(encoding: Encoding) -> (Sequencer<Shelf>, Shelf) {
-    let shelf = Shelf::default();
-    let publisher = Publisher::new(shelf.clone(), EPOCH, encoding);
-    (Sequencer::new("sim".to_owned(), publisher), shelf)
+fn sequencer(encoding: Encoding) -> (Sequencer<FakeBus>, FakeBus) {
+    let bus = FakeBus::default();
+    let publisher = Publisher::new(bus.clone(), EPOCH, encoding);
+    (Sequencer::new("sim".to_owned(), publisher), bus)
 }
 
-/// One instrument, `A/B`, with its definition already published.
-fn one_instrument() -> (Sequencer<Shelf>, Shelf) {
-    let (mut sequencer, shelf) = sequencer(Encoding::Proto);
+/// Makes one instrument, `A/B`, with its definition already published.
+fn one_instrument() -> (Sequencer<FakeBus>, FakeBus) {
+    let (mut sequencer, bus) = sequencer(Encoding::Proto);
     sequencer.define(0, definition("A/B")).unwrap();
     sequencer.end_turn();
-    let [record] = shelf.take_records().try_into().unwrap();
+    let [record] = bus.take_records().try_into().unwrap();
     assert_eq!((record.instrument, record.sequence), (id(&sequencer, 0), 1));
-    (sequencer, shelf)
+    (sequencer, bus)
 }
 
-fn id(sequencer: &Sequencer<Shelf>, index: usize) -> u32 {
+fn id(sequencer: &Sequencer<FakeBus>, index: usize) -> u32 {
     sequencer.instruments[index].as_ref().unwrap().id
 }
 
@@ -114,7 +114,7 @@ fn definition(symbol: &str) -> Instrument {
     Instrument { symbol: symbol.to_owned(), price_decimals: 2, size_decimals: 3, ..Instrument::default() }
 }
 
-fn happens(sequencer: &mut Sequencer<Shelf>, body: MarketBody) {
+fn happens(sequencer: &mut Sequencer<FakeBus>, body: MarketBody) {
     sequencer.event(MarketEvent { index: 0, event_time: 5_000, receive_time: 5_010, body }).unwrap();
 }
 
@@ -134,16 +134,16 @@ fn bid(price: i64, size: u64) -> MarketBody {
     MarketBody::BookDelta(Levels { bids: vec![level(price, size)], asks: vec![] })
 }
 
-/// Asks as a gateway does: what does not fit into one message is fetched in pieces.
+/// Makes a request as a gateway does: what does not fit into one message is fetched in pieces.
 fn request(
-    desk: &mut Desk,
-    sequencer: &Sequencer<Shelf>,
+    responder: &mut Responder,
+    sequencer: &Sequencer<FakeBus>,
     request: pb::feed_request::Request,
 ) -> pb::FeedResponse {
     let mut raw = |request: pb::feed_request::Request| {
         let ask = pb::FeedRequest { request: Some(request) }.encode_to_vec();
-        let response = desk.respond(sequencer, &ask, FeedState::Live, 0);
-        assert!(response.len() <= sequencer.publisher.outlet.payload_max());
+        let response = responder.respond(sequencer, &ask, FeedState::Live, 0);
+        assert!(response.len() <= sequencer.publisher.bus.payload_max());
         pb::FeedResponse::decode(response.as_slice()).unwrap()
     };
     let response = raw(request);
@@ -154,16 +154,20 @@ fn request(
     pb::FeedResponse::decode(whole.as_slice()).unwrap()
 }
 
-fn ask_all(sequencer: &Sequencer<Shelf>, topics: &[(Channel, &str)]) -> pb::FeedResponse {
+fn ask_all(sequencer: &Sequencer<FakeBus>, topics: &[(Channel, &str)]) -> pb::FeedResponse {
     let topic = |(channel, symbol): &(Channel, &str)| pb::Topic {
         channel: (*channel).into(),
         symbol: (*symbol).to_owned(),
     };
     let topics = topics.iter().map(topic).collect();
-    request(&mut Desk::default(), sequencer, pb::feed_request::Request::Snapshots(pb::Snapshots { topics }))
+    request(
+        &mut Responder::default(),
+        sequencer,
+        pb::feed_request::Request::Snapshots(pb::Snapshots { topics }),
+    )
 }
 
-fn ask(sequencer: &Sequencer<Shelf>, channel: Channel, symbol: &str) -> pb::Snapshot {
+fn ask(sequencer: &Sequencer<FakeBus>, channel: Channel, symbol: &str) -> pb::Snapshot {
     let mut response = ask_all(sequencer, &[(channel, symbol)]);
     assert_eq!((response.epoch, response.error.as_str(), response.state()), (EPOCH, "", FeedState::Live));
     response.snapshots.pop().unwrap()
@@ -179,38 +183,38 @@ fn records_of(frame: &[u8]) -> Vec<Record> {
 
 #[test]
 fn consecutive_records_of_a_channel_share_a_message_and_keep_their_order() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     for body in [trade(1), trade(2), snapshot(), bid(8, 1), trade(3), bid(7, 1)] {
         happens(&mut sequencer, body);
     }
-    assert_eq!(shelf.take_records().last().unwrap().channel(), Channel::Trade, "the last run is still open");
+    assert_eq!(bus.take_records().last().unwrap().channel(), Channel::Trade, "the last run is still open");
     happens(&mut sequencer, bid(6, 1));
     sequencer.end_turn();
-    let (header, records) = shelf.take().pop().unwrap();
+    let (header, records) = bus.take().pop().unwrap();
     assert_eq!((header.channel, header.first_sequence, header.last_sequence), (Channel::Book, 3, 4));
     assert_eq!((header.epoch, records.len()), (EPOCH, 2));
 }
 
 #[test]
 fn order_across_channels_holds() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     for body in [trade(1), trade(2), snapshot(), bid(8, 1), trade(3)] {
         happens(&mut sequencer, body);
     }
     sequencer.end_turn();
-    let channels: Vec<_> = shelf.take().iter().map(|(header, _)| header.channel).collect();
+    let channels: Vec<_> = bus.take().iter().map(|(header, _)| header.channel).collect();
     // The quote comes from the book, as long as the venue gives none.
     assert_eq!(channels, [Channel::Trade, Channel::Book, Channel::Quote, Channel::Book, Channel::Trade]);
 }
 
 #[test]
 fn runs_are_bounded() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     for id in 0..200 {
         happens(&mut sequencer, trade(id));
     }
     sequencer.end_turn();
-    let counts: Vec<_> = shelf.take().iter().map(|(_, records)| records.len()).collect();
+    let counts: Vec<_> = bus.take().iter().map(|(_, records)| records.len()).collect();
     assert_eq!(counts, [64, 64, 64, 8]);
     let levels = |side: i64| (1..=1_000).map(|n| level(side * n * 1_000_000, 1 << 40)).collect();
     happens(&mut sequencer, MarketBody::BookSnapshot(Levels { bids: levels(-1), asks: levels(1) }));
@@ -218,7 +222,7 @@ fn runs_are_bounded() {
         happens(&mut sequencer, MarketBody::BookDelta(Levels { bids: levels(-1), asks: vec![] }));
     }
     sequencer.end_turn();
-    for (header, _) in shelf.take() {
+    for (header, _) in bus.take() {
         assert!(header.last_sequence - header.first_sequence < (RUN_BYTES_MAX / 1_000) as u64);
     }
 }
@@ -226,9 +230,9 @@ fn runs_are_bounded() {
 #[test]
 fn the_largest_book_fits_into_a_message_of_nats() {
     for encoding in [Encoding::Proto, Encoding::MsgPack] {
-        let (mut sequencer, shelf) = sequencer(encoding);
+        let (mut sequencer, bus) = sequencer(encoding);
         sequencer.define(0, definition("A/B")).unwrap();
-        // Steps so wide that every price takes the most bytes.
+        // The steps are so wide that every price takes the most bytes.
         let step = i64::MAX / (BOOK_LEVELS_MAX as i64 * 2);
         let side = |sign: i64| {
             let price = |n: usize| sign * (i64::MAX - step * (BOOK_LEVELS_MAX * 2 - n) as i64);
@@ -236,9 +240,9 @@ fn the_largest_book_fits_into_a_message_of_nats() {
         };
         happens(&mut sequencer, MarketBody::BookSnapshot(Levels { bids: side(-1), asks: side(1) }));
         sequencer.end_turn();
-        let largest = shelf.0.lock().unwrap().messages.iter().map(|(_, bytes)| bytes.len()).max().unwrap();
+        let largest = bus.0.lock().unwrap().messages.iter().map(|(_, bytes)| bytes.len()).max().unwrap();
         assert!(largest > NATS_PAYLOAD_MAX / 2, "{largest} bytes: not the worst case");
-        let records = shelf.take_records();
+        let records = bus.take_records();
         let book = records.iter().find_map(|record| match &record.body {
             Body::Book(book) => Some(book),
             _ => None,
@@ -251,13 +255,13 @@ fn the_largest_book_fits_into_a_message_of_nats() {
 
 #[test]
 fn a_book_that_grows_too_deep_loses_its_far_levels_with_everyone() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     let bids = (0..BOOK_LEVELS_MAX as i64).map(|n| level(1_000_000 - n, 1)).collect();
     happens(&mut sequencer, MarketBody::BookSnapshot(Levels { bids, asks: vec![] }));
     happens(&mut sequencer, bid(1_000_001, 5));
     sequencer.end_turn();
     let mut book = BookState::new();
-    for record in shelf.take_records() {
+    for record in bus.take_records() {
         if let Body::Book(body) = &record.body {
             book.apply(record.sequence, body).unwrap();
         }
@@ -268,14 +272,14 @@ fn a_book_that_grows_too_deep_loses_its_far_levels_with_everyone() {
 
 #[test]
 fn upstream_gaps_use_up_numbers() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     let gap = |channel, count| MarketBody::UpstreamGap { channel, count };
     happens(&mut sequencer, snapshot());
     for body in [trade(1), gap(Channel::Trade, Some(7)), trade(9), gap(Channel::Book, None), bid(8, 1)] {
         happens(&mut sequencer, body);
     }
     sequencer.end_turn();
-    let messages = shelf.take();
+    let messages = bus.take();
     let (header, records) = &messages[3];
     assert_eq!((header.channel, header.first_sequence, header.last_sequence), (Channel::Trade, 2, 8));
     let Body::Gap(gap) = &records[0].body else { panic!("{records:?}") };
@@ -290,26 +294,26 @@ fn upstream_gaps_use_up_numbers() {
     assert_eq!(broken.sequence, 2);
     happens(&mut sequencer, snapshot());
     sequencer.end_turn();
-    let records = shelf.take_records();
+    let records = bus.take_records();
     assert!(matches!(&records[0].body, Body::Book(book) if book.snapshot && records[0].sequence == 3));
     assert_eq!(channels(&records[1..]), [(Channel::Quote, 3, false)]);
 }
 
 #[test]
 fn a_gap_that_no_market_can_have_takes_one_number() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     for (channel, count) in [(Channel::Trade, u64::MAX), (Channel::Trade, 0), (Channel::Unknown, 3)] {
         happens(&mut sequencer, MarketBody::UpstreamGap { channel, count: Some(count) });
     }
     sequencer.end_turn();
     let ranges: Vec<_> =
-        shelf.take().iter().map(|(header, _)| (header.first_sequence, header.last_sequence)).collect();
+        bus.take().iter().map(|(header, _)| (header.first_sequence, header.last_sequence)).collect();
     assert_eq!(ranges, [(1, 1), (2, 2)]);
 }
 
 #[test]
 fn responses_say_where_each_channel_stands() {
-    let (mut sequencer, _shelf) = one_instrument();
+    let (mut sequencer, _bus) = one_instrument();
     assert!(ask(&sequencer, Channel::Quote, "A/B").frame.is_empty());
     happens(&mut sequencer, snapshot());
     happens(&mut sequencer, bid(10, 4));
@@ -347,21 +351,21 @@ fn check_error(response: &pb::FeedResponse, expected: &str) {
 
 #[test]
 fn requests_without_a_response_say_why() {
-    let (sequencer, _shelf) = one_instrument();
+    let (sequencer, _bus) = one_instrument();
     let response =
         ask_all(&sequencer, &[(Channel::Quote, "NOPE"), (Channel::Unknown, "A/B"), (Channel::Trade, "A/B")]);
     let errors: Vec<_> = response.snapshots.iter().map(|s| (s.error.as_str(), s.is_unknown)).collect();
     let expected = [("unknown symbol `NOPE` at venue `sim`", true), ("unknown channel", false), ("", false)];
     assert_eq!(errors, expected, "one bad topic never spoils the others");
-    let mut desk = Desk::default();
+    let mut responder = Responder::default();
     let mut raw = |bytes: &[u8]| {
-        pb::FeedResponse::decode(desk.respond(&sequencer, bytes, FeedState::Live, 0).as_slice()).unwrap()
+        pb::FeedResponse::decode(responder.respond(&sequencer, bytes, FeedState::Live, 0).as_slice()).unwrap()
     };
     check_error(&raw(b"\xff\xff"), "not a request");
-    check_error(&raw(b""), "no request in it");
-    let topics = vec![pb::Topic::default(); TOPICS_PER_ASK_MAX + 1];
+    check_error(&raw(b""), "there is no request in it");
+    let topics = vec![pb::Topic::default(); TOPICS_PER_REQUEST_MAX + 1];
     let many = pb::feed_request::Request::Snapshots(pb::Snapshots { topics });
-    check_error(&raw(&pb::FeedRequest { request: Some(many) }.encode_to_vec()), "ask for 64 at most");
+    check_error(&raw(&pb::FeedRequest { request: Some(many) }.encode_to_vec()), "name 64 at most");
     let part = pb::feed_request::Request::Part(pb::Part { ticket: 9, index: 0 });
     check_error(&raw(&pb::FeedRequest { request: Some(part) }.encode_to_vec()), "not kept any more");
     let catalogue = pb::FeedRequest { request: Some(pb::feed_request::Request::Catalogue(pb::Catalogue {})) };
@@ -373,11 +377,11 @@ fn requests_without_a_response_say_why() {
 
 #[test]
 fn definitions_are_published_when_they_change_and_refused_when_they_are_wrong() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     sequencer.define(0, definition("A/B")).unwrap();
     sequencer.define(0, Instrument { tick_size: 5, ..definition("A/B") }).unwrap();
     sequencer.end_turn();
-    let [record] = shelf.take_records().try_into().unwrap();
+    let [record] = bus.take_records().try_into().unwrap();
     assert_eq!((record.sequence, record.instrument), (2, id(&sequencer, 0)));
     let mut refused = |index, definition| sequencer.define(index, definition).unwrap_err();
     assert!(refused(1, definition("")).contains("empty"));
@@ -392,14 +396,14 @@ fn definitions_are_published_when_they_change_and_refused_when_they_are_wrong() 
 
 #[test]
 fn heartbeats_carry_what_moved_in_bounded_messages() {
-    let (mut sequencer, _shelf) = sequencer(Encoding::Proto);
+    let (mut sequencer, _bus) = sequencer(Encoding::Proto);
     let count = HEARTBEAT_POSITIONS_MAX as u32 + 5;
     for index in 0..count {
         sequencer.define(index, definition(&format!("S{index}"))).unwrap();
     }
     sequencer.end_turn();
-    let next = |sequencer: &mut Sequencer<Shelf>| -> Vec<pb::FeedHeartbeat> {
-        let word = Word {
+    let next = |sequencer: &mut Sequencer<FakeBus>| -> Vec<pb::FeedHeartbeat> {
+        let status = RunStatus {
             state: FeedState::Stale,
             reason: "why".to_owned(),
             time: 7,
@@ -407,7 +411,7 @@ fn heartbeats_carry_what_moved_in_bounded_messages() {
             uptime_ns: 11,
             last: false,
         };
-        let heartbeats = heartbeats(sequencer, &word);
+        let heartbeats = heartbeats(sequencer, &status);
         heartbeats.iter().map(|heartbeat| pb::FeedHeartbeat::decode(heartbeat.as_slice()).unwrap()).collect()
     };
     for _ in 0..HEARTBEATS_PER_MOVE {
@@ -435,33 +439,33 @@ fn heartbeats_carry_what_moved_in_bounded_messages() {
 
 #[test]
 fn what_the_bus_refused_is_announced_before_anything_else() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     happens(&mut sequencer, snapshot());
     happens(&mut sequencer, trade(1));
     sequencer.end_turn();
-    shelf.take();
-    shelf.set_full(true);
+    bus.take();
+    bus.set_full(true);
     for body in [trade(2), trade(3), bid(8, 3)] {
         happens(&mut sequencer, body);
     }
     sequencer.end_turn();
     sequencer.tick(1);
-    shelf.set_full(false);
+    bus.set_full(false);
     happens(&mut sequencer, trade(4));
     sequencer.end_turn();
-    let [(gap_header, gap), (next, _)] = shelf.take().try_into().unwrap();
+    let [(gap_header, gap), (next, _)] = bus.take().try_into().unwrap();
     assert_eq!((gap_header.first_sequence, gap_header.last_sequence), (2, 3));
     assert!(matches!(&gap[0].body, Body::Gap(gap) if gap.cause() == GapCause::Ingest));
     assert_eq!((next.first_sequence, next.channel), (4, Channel::Trade));
     sequencer.tick(2);
-    let records = shelf.take_records();
+    let records = bus.take_records();
     assert!(
         records.iter().any(|r| matches!(&r.body, Body::Book(book) if book.snapshot && book.bids.len() == 2))
     );
     assert!(sequencer.publisher.tally.missed_numbers >= 3);
 }
 
-/// Follows the bus as a gateway would.
+/// A follower of the bus as a gateway would be.
 #[derive(Default)]
 struct Mirror {
     last: HashMap<(u32, Channel), u64>,
@@ -498,21 +502,21 @@ impl Mirror {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
-    /// Whatever the bus refuses, and when: who follows it ends with the ingester's state, and every number of a
-    /// lossless channel is accounted for.
+    /// Checks that whatever the bus refuses, and when, who follows it ends with the ingester's state, and every
+    /// sequence number of a lossless channel is accounted for.
     #[test]
     fn followers_converge_whatever_the_bus_refuses(
         seed in any::<u64>(),
         turns in prop::collection::vec((any::<bool>(), 1usize..20), 1..60),
     ) {
-        let (mut sequencer, shelf) = sequencer(Encoding::MsgPack);
+        let (mut sequencer, bus) = sequencer(Encoding::MsgPack);
         let config = SimConfig { seed, instruments: 3, halts_per_hour: 3_600.0, ..SimConfig::default() };
         let mut sim = Sim::new(config).unwrap();
         let mut mirror = Mirror::default();
         let mut events = Vec::new();
         let mut now = EPOCH;
         for (is_full, steps) in turns.into_iter().chain([(false, 1)]) {
-            shelf.set_full(is_full);
+            bus.set_full(is_full);
             (0..steps).for_each(|_| { sim.next_event(&mut events); });
             for event in events.drain(..) {
                 match event {
@@ -524,7 +528,7 @@ proptest! {
             sequencer.end_turn();
             now += 1_000_000_000;
             sequencer.tick(now);
-            shelf.take().into_iter().for_each(|(header, records)| mirror.take(header, records));
+            bus.take().into_iter().for_each(|(header, records)| mirror.take(header, records));
         }
         for state in sequencer.instruments.iter().flatten() {
             prop_assert_eq!(&mirror.books[&state.id], &state.book);
@@ -544,11 +548,11 @@ proptest! {
 
 #[test]
 fn an_empty_change_still_is_a_record() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     happens(&mut sequencer, snapshot());
     happens(&mut sequencer, MarketBody::BookDelta(Levels::default()));
     sequencer.end_turn();
-    let last = shelf.take_records().pop().unwrap();
+    let last = bus.take_records().pop().unwrap();
     let Body::Book(Book { snapshot: false, checksum: Some(_), .. }) = last.body else { panic!("{last:?}") };
 }
 
@@ -558,7 +562,7 @@ fn channels(records: &[Record]) -> Vec<(Channel, u64, bool)> {
 
 #[test]
 fn a_quote_that_comes_from_the_book_is_lost_with_it() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     let broken = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
     happens(&mut sequencer, snapshot());
     happens(&mut sequencer, broken.clone());
@@ -569,23 +573,23 @@ fn a_quote_that_comes_from_the_book_is_lost_with_it() {
         (Channel::Book, 2, true),
         (Channel::Quote, 2, true),
     ];
-    assert_eq!(channels(&shelf.take_records()), expected);
+    assert_eq!(channels(&bus.take_records()), expected);
     let state = ask(&sequencer, Channel::Quote, "A/B");
     assert_eq!((state.sequence, state.frame.len()), (2, 0), "nobody is told a quote of a broken book");
     happens(&mut sequencer, snapshot());
     sequencer.end_turn();
-    assert_eq!(channels(&shelf.take_records()), [(Channel::Book, 3, false), (Channel::Quote, 3, false)]);
+    assert_eq!(channels(&bus.take_records()), [(Channel::Book, 3, false), (Channel::Quote, 3, false)]);
     // The venue's own quotes are no worse for it.
     happens(&mut sequencer, MarketBody::Quote(Quote { bid: Some(level(9, 1)), ask: None }));
     happens(&mut sequencer, broken);
     sequencer.end_turn();
-    assert_eq!(channels(&shelf.take_records()), [(Channel::Quote, 4, false), (Channel::Book, 4, true)]);
+    assert_eq!(channels(&bus.take_records()), [(Channel::Quote, 4, false), (Channel::Book, 4, true)]);
     assert!(!ask(&sequencer, Channel::Quote, "A/B").frame.is_empty());
 }
 
 #[test]
 fn what_was_lost_of_a_conflated_channel_leaves_no_state() {
-    let (mut sequencer, _shelf) = one_instrument();
+    let (mut sequencer, _bus) = one_instrument();
     happens(&mut sequencer, MarketBody::Quote(Quote { bid: Some(level(9, 1)), ask: None }));
     happens(&mut sequencer, MarketBody::UpstreamGap { channel: Channel::Quote, count: Some(1) });
     let state = ask(&sequencer, Channel::Quote, "A/B");
@@ -594,11 +598,11 @@ fn what_was_lost_of_a_conflated_channel_leaves_no_state() {
 
 #[test]
 fn missing_trades_make_bars_and_statistics_incomplete() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     happens(&mut sequencer, trade(1));
     happens(&mut sequencer, MarketBody::UpstreamGap { channel: Channel::Trade, count: Some(3) });
     sequencer.tick(1 << 60);
-    let records = shelf.take_records();
+    let records = bus.take_records();
     let is_incomplete = |record: &Record| match &record.body {
         Body::Bar(bar) => Some(bar.incomplete),
         Body::Stat(stat) => Some(stat.incomplete),
@@ -611,7 +615,7 @@ fn missing_trades_make_bars_and_statistics_incomplete() {
 fn one_wrong_time_is_replaced_and_harms_no_bar() {
     const SECOND: u64 = 1_000_000_000;
     const START: u64 = 1_700_000_000 * SECOND;
-    let (mut sequencer, shelf) = sequencer(Encoding::Proto);
+    let (mut sequencer, bus) = sequencer(Encoding::Proto);
     for (index, symbol) in ["A", "B"].into_iter().enumerate() {
         sequencer.define(index as u32, definition(symbol)).unwrap();
     }
@@ -635,7 +639,7 @@ fn one_wrong_time_is_replaced_and_harms_no_bar() {
     sequencer.tick(START + 20 * SECOND);
     assert_eq!((told.len(), sequencer.publisher.tally.replaced_times), (4, 4));
     assert!(told[0].contains("is 3600 s ahead of its receipt") && told[3].contains("before its receipt"));
-    let records = shelf.take_records();
+    let records = bus.take_records();
     let mut trades = records.iter().filter(|record| record.channel() == Channel::Trade);
     assert!(trades.all(|trade| trade.event_time.abs_diff(trade.receive_time) < SECOND));
     for index in 0..2 {
@@ -673,25 +677,25 @@ fn one_wrong_time_is_replaced_and_harms_no_bar() {
 
 #[test]
 fn an_instrument_ends_in_words_and_its_number_is_not_used_again() {
-    let (mut sequencer, shelf) = one_instrument();
+    let (mut sequencer, bus) = one_instrument();
     let first = id(&sequencer, 0);
     happens(&mut sequencer, trade(1));
     sequencer.end(0);
-    let records = shelf.take_records();
+    let records = bus.take_records();
     let Body::Instrument(last) = &records.last().unwrap().body else { panic!("{records:?}") };
     assert!(last.ended && last.symbol == "A/B");
     assert!(ask(&sequencer, Channel::Trade, "A/B").is_unknown);
     happens(&mut sequencer, trade(2));
     sequencer.end_turn();
-    assert!(shelf.take_records().is_empty(), "nothing follows");
-    // The same name again, and another scale of a name that is there: other numbers.
+    assert!(bus.take_records().is_empty(), "nothing follows");
+    // The same name again, and another scale of a name that is there, get other numbers.
     sequencer.define(0, definition("A/B")).unwrap();
     let second = id(&sequencer, 0);
     sequencer.define(0, Instrument { price_decimals: 4, ..definition("A/B") }).unwrap();
     let third = id(&sequencer, 0);
     sequencer.end_turn();
     assert!(first != second && second != third && third != first);
-    let states: Vec<_> = shelf
+    let states: Vec<_> = bus
         .take_records()
         .iter()
         .map(|record| match &record.body {
@@ -699,7 +703,7 @@ fn an_instrument_ends_in_words_and_its_number_is_not_used_again() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(states, [(second, 3, false), (second, 4, true), (third, 5, false)], "numbers go on");
+    assert_eq!(states, [(second, 3, false), (second, 4, true), (third, 5, false)], "sequences go on");
     let state = sequencer.instruments[0].as_ref().unwrap();
     assert_eq!(state.sequence(Channel::Trade).last, 1, "also where nothing was published anew");
     assert_eq!(sequencer.catalogue, 5, "each change counts");
@@ -709,8 +713,8 @@ fn an_instrument_ends_in_words_and_its_number_is_not_used_again() {
 fn nothing_that_can_outgrow_a_message_is_one_message() {
     for payload_max in [BusHeader::PAYLOAD_LEAST, 10_000, NATS_PAYLOAD_MAX] {
         for encoding in [Encoding::Proto, Encoding::MsgPack] {
-            let (mut sequencer, shelf) = sequencer(encoding);
-            shelf.0.lock().unwrap().payload_max = payload_max;
+            let (mut sequencer, bus) = sequencer(encoding);
+            bus.0.lock().unwrap().payload_max = payload_max;
             for index in 0..1_500 {
                 sequencer.define(index, definition(&format!("{}{index}", "X".repeat(120)))).unwrap();
             }
@@ -727,11 +731,19 @@ fn nothing_that_can_outgrow_a_message_is_one_message() {
             let status = Status { state: TradingState::Halted.into(), reason: text.clone() };
             happens(&mut sequencer, MarketBody::Status(status));
             sequencer.end_turn();
-            let word =
-                Word { state: FeedState::Stale, reason: text, time: 7, number: 1, uptime_ns: 1, last: false };
-            assert!(heartbeats(&mut sequencer, &word).iter().all(|heartbeat| heartbeat.len() <= payload_max));
+            let status = RunStatus {
+                state: FeedState::Stale,
+                reason: text,
+                time: 7,
+                number: 1,
+                uptime_ns: 1,
+                last: false,
+            };
+            assert!(
+                heartbeats(&mut sequencer, &status).iter().all(|heartbeat| heartbeat.len() <= payload_max)
+            );
             let mut book = BookState::new();
-            for (_, records) in shelf.take() {
+            for (_, records) in bus.take() {
                 for record in records {
                     if let Body::Book(body) = &record.body {
                         book.apply(record.sequence, body).expect("each part follows on the one before");
@@ -739,20 +751,20 @@ fn nothing_that_can_outgrow_a_message_is_one_message() {
                 }
             }
             assert_eq!(book, sequencer.instruments[0].as_ref().unwrap().book);
-            // What the bus refused meanwhile is mended in parts, too.
-            shelf.set_full(true);
+            // The state that the bus refused meanwhile is mended in parts, too.
+            bus.set_full(true);
             happens(&mut sequencer, bid(1, 1));
             sequencer.end_turn();
-            shelf.set_full(false);
+            bus.set_full(false);
             sequencer.tick(1);
-            for record in shelf.take_records() {
+            for record in bus.take_records() {
                 if let Body::Book(body) = &record.body {
                     book.apply(record.sequence, body).unwrap();
                 }
             }
             assert_eq!(book, sequencer.instruments[0].as_ref().unwrap().book);
             let catalogue = pb::feed_request::Request::Catalogue(pb::Catalogue {});
-            let response = request(&mut Desk::default(), &sequencer, catalogue);
+            let response = request(&mut Responder::default(), &sequencer, catalogue);
             assert_eq!((records_of(&response.frame).len(), response.catalogue), (1_500, 1_500));
             let symbol = format!("{}0", "X".repeat(120));
             let [Record { body: Body::Book(answered), .. }] =
@@ -767,28 +779,28 @@ fn nothing_that_can_outgrow_a_message_is_one_message() {
 
 #[test]
 fn a_response_in_pieces_is_the_state_of_one_moment_and_is_not_kept_for_ever() {
-    let (mut sequencer, shelf) = one_instrument();
-    shelf.0.lock().unwrap().payload_max = BusHeader::PAYLOAD_LEAST;
+    let (mut sequencer, bus) = one_instrument();
+    bus.0.lock().unwrap().payload_max = BusHeader::PAYLOAD_LEAST;
     let side = |sign: i64| (1..2_000).map(|n| level(sign * n, 1)).collect();
     happens(&mut sequencer, MarketBody::BookSnapshot(Levels { bids: side(-1), asks: side(1) }));
     let before = sequencer.instruments[0].as_ref().unwrap().sequence(Channel::Book).last;
-    let mut desk = Desk::default();
-    let ask = |desk: &mut Desk, sequencer: &Sequencer<Shelf>, request, now| {
+    let mut responder = Responder::default();
+    let ask = |responder: &mut Responder, sequencer: &Sequencer<FakeBus>, request, now| {
         let ask = pb::FeedRequest { request: Some(request) }.encode_to_vec();
-        pb::FeedResponse::decode(desk.respond(sequencer, &ask, FeedState::Live, now).as_slice()).unwrap()
+        pb::FeedResponse::decode(responder.respond(sequencer, &ask, FeedState::Live, now).as_slice()).unwrap()
     };
     let topics = vec![pb::Topic { channel: Channel::Book.into(), symbol: "A/B".to_owned() }];
     let book = pb::feed_request::Request::Snapshots(pb::Snapshots { topics });
-    let parts = ask(&mut desk, &sequencer, book, 0).parts.unwrap();
+    let parts = ask(&mut responder, &sequencer, book, 0).parts.unwrap();
     let mut whole = Vec::new();
     for index in 0..parts.count {
         happens(&mut sequencer, bid(-1, 7));
         let part = pb::feed_request::Request::Part(pb::Part { ticket: parts.ticket, index });
-        whole.extend(ask(&mut desk, &sequencer, part, 1).piece);
+        whole.extend(ask(&mut responder, &sequencer, part, 1).piece);
     }
     let response = pb::FeedResponse::decode(whole.as_slice()).unwrap();
     assert_eq!(response.snapshots[0].sequence, before, "before the changes");
     let part = pb::feed_request::Request::Part(pb::Part { ticket: parts.ticket, index: 0 });
-    let late = ask(&mut desk, &sequencer, part, 11_000_000_000);
+    let late = ask(&mut responder, &sequencer, part, 11_000_000_000);
     assert!(late.error.contains("not kept any more"), "{late:?}");
 }

@@ -1,30 +1,33 @@
-//! How far times are believed.
+//! The bounds within which times are believed.
 //!
 //! Two rules keep one wrong clock from spoiling anything beside its own record:
+//!
 //! - An event time is used when it lies within [`EVENT_AHEAD_MAX`] ahead and [`EVENT_BEHIND_MAX`] behind the time of
 //!   receipt. Another one is counted, told, and replaced by the time of receipt.
 //! - What ends by the clock (bars) ends by the time of the *source*: the latest time of receipt, never an event time.
 
 use std::time::Duration;
 
-/// A venue's clock may be ahead of ours by so much: recorders whose clocks nobody sets are 1 to 2 s behind.
+/// The time by which a venue's clock may be ahead of ours: recorders whose clocks nobody sets are 1 to 2 s behind.
 pub const EVENT_AHEAD_MAX: Duration = Duration::from_secs(5);
-/// An event may have happened so long before it was received. A late trade corrects its bar within this time.
+/// The time by which an event may have happened before it was received. A late trade corrects its bar within this time.
 pub const EVENT_BEHIND_MAX: Duration = Duration::from_secs(60);
 
-/// Bars wait at most so long for late trades before they close.
+/// The longest time that bars wait for late trades before they close.
 const DELAY_MAX: u64 = 2_000_000_000;
-/// And at least so long.
+/// The shortest time that bars wait for late trades.
 const DELAY_MIN: u64 = 50_000_000;
-/// As long as less than this much of the source was seen, bars wait for [`DELAY_FIRST`] at least.
+/// The time for which a source must have been seen before its delays are known; until then, bars wait for
+/// [`DELAY_FIRST`] at least.
 const LEARNING: u64 = 5_000_000_000;
+/// The shortest time that bars wait for late trades of a source that was seen for less than that.
 const DELAY_FIRST: u64 = 1_000_000_000;
-/// The longest delay of one to two of these counts.
+/// The length of a span: the longest delay of the last one to two spans counts.
 const DELAY_SPAN: u64 = 10_000_000_000;
-/// A source whose times of receipt are so close to our clock runs by it.
+/// The distance between a source's times of receipt and our clock within which the source runs by our clock.
 const OWN_CLOCK: u64 = 2_000_000_000;
 
-/// An event time that is not believed.
+/// The fault of an event time that is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TimeError {
     #[error(
@@ -52,21 +55,21 @@ pub(crate) fn believe(event: u64, receive: u64) -> Result<u64, TimeError> {
     }
 }
 
-/// The time that a source has reached, and how late its trades come. Nanoseconds.
+/// The time that a source has reached, and how late its trades come, in nanoseconds.
 #[derive(Debug, Default)]
 pub(crate) struct SourceTime {
     first: u64,
     latest: u64,
-    /// Own clock when `latest` was received.
+    /// The own clock when `latest` was received.
     latest_at: u64,
-    /// Longest delay of this span and of the one before; when this span began.
+    /// The longest delay of this span and of the one before; `span_from` is when this span began.
     delays: [u64; 2],
     span_from: u64,
     is_over: bool,
 }
 
 impl SourceTime {
-    /// Something was received; `now` is our own clock.
+    /// Takes in that something was received; `now` is our own clock.
     pub(crate) fn received(&mut self, receive: u64, now: u64) {
         self.is_over = false;
         if self.first == 0 {
@@ -81,17 +84,18 @@ impl SourceTime {
         }
     }
 
-    /// A trade was received so long after it happened.
+    /// Takes in that a trade was received so long after it happened.
     pub(crate) fn trade_delay(&mut self, delay: u64) {
         self.delays[0] = self.delays[0].max(delay);
     }
 
-    /// Nothing more will come: every interval is over.
+    /// Takes in that nothing more will come: every interval is over.
     pub(crate) fn end(&mut self) {
         self.is_over = true;
     }
 
-    /// Intervals that end at this time or before are over: their trades have come, as far as can be known.
+    /// Returns the time up to which intervals are over: those that end there or before have their trades, as far as can
+    /// be known.
     pub(crate) fn over_to(&self, now: u64) -> u64 {
         if self.is_over {
             return self.latest.saturating_add(EVENT_AHEAD_MAX.as_nanos() as u64 + DAY);
@@ -105,13 +109,13 @@ impl SourceTime {
         time.saturating_sub(if is_learning { delay.max(DELAY_FIRST) } else { delay })
     }
 
-    /// The latest time of receipt.
+    /// Returns the latest time of receipt.
     pub(crate) fn latest(&self) -> u64 {
         self.latest
     }
 }
 
-/// Longer than any interval of bars.
+/// A time longer than any interval of bars.
 const DAY: u64 = 86_400_000_000_000;
 
 #[cfg(test)]

@@ -1,44 +1,44 @@
-//! What a replay found besides records: for its summary, and for the exit status of who runs it.
+//! The findings of a replay besides records: they serve its summary, and the exit status of who runs it.
 
 use std::fmt::Write as _;
 
 use crate::binance::Counts;
 
-/// Symbols that are told by name.
+/// The number of symbols that are told by name.
 const NAMES_MAX: usize = 16;
 
-/// What a replay found besides records, so far.
+/// The findings of a replay besides records, so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Of the venue's messages.
+    /// The counts of the venue's messages.
     pub counts: Counts,
-    /// Changes of depth that came to no book.
+    /// The changes of depth that came to no book.
     pub unused_changes: u64,
-    /// Symbols whose book waits for a snapshot, as of the last turn.
+    /// The symbols whose book waits for a snapshot, as of the last turn.
     pub waiting_books: Vec<String>,
-    /// Symbols of which there was no trade, quote or book; known at the end of a pass.
+    /// The symbols of which there was no trade, quote or book; known at the end of a pass.
     pub silent: Vec<String>,
-    /// Symbols whose changes of depth came to no book at all; known at the end of a pass.
+    /// The symbols whose changes of depth came to no book at all; known at the end of a pass.
     pub bookless: Vec<String>,
-    /// Receive times that were of one line alone: the time before stands for each.
+    /// The receive times that were of one line alone: the time before stands for each.
     pub replaced_times: u64,
-    /// Places from which on receive times are earlier.
+    /// The places from which on receive times are earlier.
     pub steps_back: u64,
-    /// Silences that were passed over because they are too long.
+    /// The silences that were passed over because they are too long.
     pub silences: u64,
-    /// Places where something of a file could not be read.
+    /// The places where something of a file could not be read.
     pub damaged_parts: u64,
-    /// Kinds of messages in the recordings that nobody here has a use for, with how many there are.
+    /// The kinds of messages in the recordings that nobody here has a use for, with how many there are.
     pub unused_kinds: Vec<(String, u64)>,
-    /// Messages of `aggTrade` that repeat the trades.
+    /// The messages of `aggTrade` that repeat the trades.
     pub doubled_aggregates: u64,
-    /// Symbols whose trades are those of `aggTrade`.
+    /// The symbols whose trades are those of `aggTrade`.
     pub aggregated: Vec<String>,
 }
 
 impl Findings {
-    /// Why a replay that ended did not give all that is in its recordings; empty where it did. Single lines that could
-    /// not be used are no such reason: they are counted as faults.
+    /// Returns why a replay that ended did not give all that is in its recordings; empty where it did. Single lines
+    /// that could not be used are no such reason: they are counted as faults.
     pub fn losses(&self) -> Vec<String> {
         let mut losses = Vec::new();
         if self.damaged_parts > 0 {
@@ -57,7 +57,7 @@ impl Findings {
     }
 }
 
-/// Some names, and how many more.
+/// Puts some names into words, and how many more there are.
 pub(crate) fn names<T: AsRef<str>>(names: &[T]) -> String {
     let mut text = names.iter().take(NAMES_MAX).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if names.len() > NAMES_MAX {

@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::GzDecoder;
 
 const BUFFER_BYTES: usize = 64 * 1024;
-/// So much of a member is read to see that it is one.
+/// The bytes of a member that are read to see that it is one.
 const PROBE_BYTES: usize = 512;
-/// Magic, and the only method that there is.
+/// The magic number, and the only method that there is.
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
-/// Flags that no header has.
+/// The flags that no header has.
 const FLAGS_RESERVED: u8 = 0xe0;
 
-/// From where to where a member goes, in bytes of the file.
+/// The range of a member, in bytes of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     start: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Part {
 
 pub(crate) type Source = BufReader<Counted>;
 
-/// A file that is read at a place of its own, and how much of it was read.
+/// A file that is read at a place of its own, with a count of how much of it was read.
 #[derive(Clone)]
 pub(crate) struct Counted {
     file: Arc<File>,
@@ -62,10 +62,10 @@ impl Seek for Counted {
     }
 }
 
-/// The text in all members.
+/// A reader of the text in all members.
 pub(crate) struct Members {
     state: State,
-    /// Where damage is known: what is to be read, the next first.
+    /// The parts that are to be read where damage is known, the next first.
     parts: Option<std::vec::IntoIter<Part>>,
 }
 
@@ -80,12 +80,12 @@ impl Members {
         Self { state: State::Between(source), parts: parts.map(|parts| Vec::from(parts).into_iter()) }
     }
 
-    /// After an error: whether there is more to read.
+    /// Returns, after an error, whether there is more to read.
     pub(crate) fn goes_on(&self) -> bool {
         self.parts.as_ref().is_some_and(|parts| parts.len() > 0)
     }
 
-    /// Begins the next member; `None` at the end.
+    /// Begins the next member; returns `None` at the end.
     fn begin(&mut self, mut source: Source) -> io::Result<State> {
         let Some(parts) = &mut self.parts else {
             return Ok(match skip_zeros(&mut source)? {
@@ -128,7 +128,7 @@ impl Read for Members {
     }
 }
 
-/// Passes over zeros, with which some fill up a file, and says what comes then.
+/// Passes over zeros, with which some fill up a file, and returns what comes then.
 fn skip_zeros(source: &mut Source) -> io::Result<Option<u8>> {
     loop {
         let buffer = source.fill_buf()?;
@@ -141,7 +141,7 @@ fn skip_zeros(source: &mut Source) -> io::Result<Option<u8>> {
     }
 }
 
-/// Where the members of a file are, sound or not. Reads the whole file.
+/// Finds where the members of a file are, sound or not. It reads the whole file.
 pub(crate) fn map(file: &Arc<File>) -> io::Result<Vec<Part>> {
     let length = file.metadata()?.len();
     let (mut parts, mut start) = (Vec::new(), 0);
@@ -162,14 +162,14 @@ fn source_at(file: &Arc<File>, at: u64) -> Source {
     Counted::source(Arc::clone(file), at, Arc::default())
 }
 
-/// Where a member that begins here ends; `None`: it is damaged.
+/// Returns where a member that begins here ends; `None` when it is damaged.
 fn end_of_member(file: &Arc<File>, start: u64) -> Option<u64> {
     let mut decoder = GzDecoder::new(source_at(file, start));
     io::copy(&mut decoder, &mut io::sink()).ok()?;
     decoder.into_inner().stream_position().ok()
 }
 
-/// The next place where text begins that was packed.
+/// Returns the next place where text begins that was packed.
 fn find_member(file: &Arc<File>, from: u64) -> io::Result<Option<u64>> {
     let mut window = [0u8; 4];
     for (byte, at) in source_at(file, from).bytes().zip(from + 1..) {
@@ -183,7 +183,7 @@ fn find_member(file: &Arc<File>, from: u64) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// Whether what is unpacked from here on is text. The magic alone comes by chance in each 16 MB.
+/// Returns whether what is unpacked from here on is text. The magic alone comes by chance in each 16 MB.
 fn begins_with_text(file: &Arc<File>, at: u64) -> bool {
     let mut decoder = GzDecoder::new(source_at(file, at)).take(PROBE_BYTES as u64);
     let mut text = Vec::with_capacity(PROBE_BYTES);
@@ -223,7 +223,7 @@ mod tests {
         range.map(|n| n.wrapping_mul(2_654_435_761)).map(line).collect()
     }
 
-    /// The text between errors, once members are known where there is damage.
+    /// Returns the text between errors, once members are known where there is damage.
     fn read_all(bytes: &[u8]) -> Vec<String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Where a recording comes from: a file, which is read twice, or a pipe, which cannot be and is copied first.
+//! The input of a replay: a file, which is read twice, or a pipe, which cannot be and is copied first.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// A pipe may bring so many bytes; they lie in the folder for temporary files until the replay ends.
+/// The most bytes that a pipe may bring; they lie in the folder for temporary files until the replay ends.
 const SPOOL_BYTES_MAX: u64 = 16 << 30;
 
 /// A recording that can be opened again and again.
 #[derive(Debug)]
 pub(crate) struct Input {
     path: PathBuf,
-    /// What a pipe brought.
+    /// The copy of what a pipe brought.
     spool: Option<NamedTempFile>,
 }
 
 impl Input {
-    /// `-` is the standard input. A pipe is read to its end here, which waits for who writes it.
+    /// Prepares an input; `-` is the standard input. A pipe is read to its end here, which waits for who writes it.
     pub(crate) fn prepare(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         if path.as_os_str() == "-" {

@@ -27,59 +27,60 @@ use self::findings::names;
 use self::open::{Recording, open_all};
 pub use self::progress::{Progress, ReplayProgress};
 use self::reader::CUT;
-use self::timeline::{Oddity, Step, Timeline};
+use self::timeline::{Step, TimeAnomaly, Timeline};
 use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, SourceState};
 use crate::binance::{Market, Normalizer};
 use crate::clock::{Clock, Pace, Pacer};
 
-/// Lines per call: a few milliseconds of work at the most usual sizes.
+/// The number of lines per call: a few milliseconds of work at the most usual sizes.
 const LINES_MAX: usize = 256;
-/// Files that play together.
+/// The most files that play together.
 pub const FILES_MAX: usize = 64;
-/// Between two passes of a loop, in nanoseconds.
+/// The time between two passes of a loop, in nanoseconds.
 const LOOP_PAUSE: u64 = 1_000_000_000;
 
-/// What to replay, and how.
+/// The configuration of a replay.
 #[derive(Clone, Debug)]
 pub struct ReplayConfig {
-    /// Where it was recorded; `None`: as the recordings tell, all of them together.
+    /// The market where it was recorded; `None` takes what the recordings tell, all of them together.
     pub market: Option<Market>,
-    /// The recordings, 1 to [`FILES_MAX`]. What is no file, such as a pipe, is read to its end before it plays; `-` is
-    /// the standard input.
+    /// The recordings, 1 to [`FILES_MAX`]. A path that is no file, such as a pipe, is read to its end before it plays;
+    /// `-` is the standard input.
     pub files: Vec<PathBuf>,
-    /// How fast.
+    /// The pace of playing.
     pub pace: Pace,
-    /// How often.
+    /// The number of passes.
     pub passes: Passes,
-    /// Which times the events carry.
+    /// The times that the events carry.
     pub times: Times,
-    /// What the pace is kept by.
+    /// The clock that the pace is kept by.
     pub clock: Clock,
 }
 
-/// How often a recording plays.
+/// The number of times that a recording plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passes {
-    /// Then the source has ended.
+    /// The recording plays once; then the source has ended.
     Once,
-    /// Again and again.
+    /// The recording plays again and again.
     Endless,
 }
 
-/// Which times the events carry.
+/// The times that the events carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// Those of the recording.
+    /// The times are those of the recording.
     Recorded,
-    /// Now: recorded times are shifted to when the event is played. The delay between event and receipt stays.
+    /// The times are now: recorded times are shifted to when the event is played. The delay between event and receipt
+    /// stays.
     Rebased,
 }
 
-/// Why nothing can be replayed.
+/// The reason why nothing can be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The list of files is empty.
-    #[error("no file to replay; name 1 to {FILES_MAX} recordings")]
+    #[error("there is no file to replay; name 1 to {FILES_MAX} recordings")]
     NoFiles,
     /// There are more files than a replay takes.
     #[error("{0} files to replay are too many; name {FILES_MAX} at most")]
@@ -90,9 +91,9 @@ pub enum ReplayError {
     /// The system does not let the file be read.
     #[error("cannot read `{path}`: {source}; check the name and the rights")]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file has no bytes.
@@ -104,19 +105,19 @@ pub enum ReplayError {
          gzip"
     )]
     Foreign {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What was found at its beginning.
+        /// A text that says what was found at its beginning.
         reason: String,
     },
     /// Nothing in the file can be replayed.
-    #[error("no trades, quotes or depth of {venue} in `{path}`: {found}")]
+    #[error("there are no trades, quotes or depth of {venue} in `{path}`: {found}")]
     NoInstruments {
         /// The venue that was looked for.
         venue: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is in it instead.
+        /// A text that says what is in it instead.
         found: String,
     },
     /// The recording is of spot and was taken as one of futures, or the reverse.
@@ -124,20 +125,20 @@ pub enum ReplayError {
         "`{path}` is of {found}, as its {messages} messages of depth tell, and not of {market}; {remedy}"
     )]
     OtherMarket {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The market that it is of.
         found: &'static str,
-        /// How many changes of depth tell that.
+        /// The number of changes of depth that tell that.
         messages: u64,
-        /// The market that was asked for.
+        /// The market that the configuration names.
         market: &'static str,
-        /// What to do.
+        /// A text that says what to do.
         remedy: &'static str,
     },
 }
 
-/// Plays recordings.
+/// A source that plays recordings.
 pub struct Replay {
     config: ReplayConfig,
     market: Market,
@@ -147,12 +148,12 @@ pub struct Replay {
     sources: Vec<Source>,
     pacer: Pacer,
     progress: ReplayProgress,
-    /// Added to the recorded times, because of the passes before this one.
+    /// The nanoseconds that are added to the recorded times, because of the passes before this one.
     shift: u64,
     is_started: bool,
-    /// Lines that were played in this pass.
+    /// The lines that were played in this pass.
     lines: u64,
-    /// The end of this pass was told.
+    /// Whether the end of this pass was told.
     is_finished: bool,
 }
 
@@ -168,7 +169,8 @@ impl Replay {
     /// reported when it is played.
     ///
     /// # Errors
-    /// When a file cannot be read, or nothing in it can be used, or the files are of several markets.
+    /// Returns an error when a file cannot be read, when nothing in it can be used, or when the files are of several
+    /// markets.
     pub fn open(config: ReplayConfig) -> Result<Self, ReplayError> {
         if config.files.is_empty() {
             return Err(ReplayError::NoFiles);
@@ -204,17 +206,17 @@ impl Replay {
         })
     }
 
-    /// The instruments in the recordings, in the order of their names.
+    /// Returns the instruments in the recordings, in the order of their names.
     pub fn definitions(&self) -> &[Instrument] {
         &self.definitions
     }
 
-    /// Where they were recorded.
+    /// Returns the market where they were recorded.
     pub fn market(&self) -> Market {
         self.market
     }
 
-    /// How far the replay is, from now on.
+    /// Returns a handle to how far the replay is, from now on.
     pub fn progress(&self) -> ReplayProgress {
         self.progress.clone()
     }
@@ -261,8 +263,8 @@ impl Replay {
             }
             events.push(FeedEvent::Fault(source.timeline.fault(reason)));
         }
-        if let Some(oddity) = source.timeline.oddity() {
-            self.tell_oddity(at, oddity);
+        if let Some(anomaly) = source.timeline.anomaly() {
+            self.log_anomaly(at, anomaly);
         }
         let offset = match self.config.times {
             Times::Recorded => i128::from(self.shift),
@@ -281,24 +283,24 @@ impl Replay {
     }
 
     /// Counts what is odd with the time of a line; the first, second, fourth and so on goes into the log.
-    fn tell_oddity(&self, at: usize, oddity: Oddity) {
-        let words = match oddity {
-            Oddity::Replaced { read } => {
+    fn log_anomaly(&self, at: usize, anomaly: TimeAnomaly) {
+        let words = match anomaly {
+            TimeAnomaly::Replaced { read } => {
                 format!(
                     "the receive time {read} ns fits to no other line: the time of the line before stands for it"
                 )
             }
-            Oddity::Back { by } => {
+            TimeAnomaly::Back { by } => {
                 format!("receive times go back by {by:?} here; they are played on from here")
             }
-            Oddity::Silence { of } => format!("nothing was received for {of:?}: this is passed over"),
+            TimeAnomaly::Silence { of } => format!("nothing was received for {of:?}: this is passed over"),
         };
         let mut count = 0;
         self.progress.find(|findings| {
-            let counter = match oddity {
-                Oddity::Replaced { .. } => &mut findings.replaced_times,
-                Oddity::Back { .. } => &mut findings.steps_back,
-                Oddity::Silence { .. } => &mut findings.silences,
+            let counter = match anomaly {
+                TimeAnomaly::Replaced { .. } => &mut findings.replaced_times,
+                TimeAnomaly::Back { .. } => &mut findings.steps_back,
+                TimeAnomaly::Silence { .. } => &mut findings.silences,
             };
             *counter += 1;
             count = *counter;
@@ -324,7 +326,7 @@ impl Replay {
         });
     }
 
-    /// The end of a pass: what waits still is told.
+    /// Ends a pass: what waits still is told.
     fn finish(&mut self, events: &mut Vec<FeedEvent>) {
         self.is_finished = true;
         let from = events.len();
@@ -358,7 +360,7 @@ impl Replay {
 
     fn restart(&mut self) -> Result<(), AdapterError> {
         if self.lines == 0 {
-            // To begin anew would come back here at once, for ever.
+            // A new beginning would come back here at once, for ever.
             return Err(AdapterError("no line of the recordings can be played".to_owned()));
         }
         self.shift = self.shift.saturating_add(self.progress.span()).saturating_add(LOOP_PAUSE);
@@ -370,7 +372,7 @@ impl Replay {
         Ok(())
     }
 
-    /// A bounded number of lines.
+    /// Plays a bounded number of lines.
     async fn turn(&mut self, events: &mut Vec<FeedEvent>) -> Result<Flow, AdapterError> {
         for _ in 0..LINES_MAX {
             let Some((at, recorded)) = self.next_line(events) else {

@@ -1,4 +1,4 @@
-//! The first reading of recordings: what is in them.
+//! The first reading of recordings, which finds what is in them.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,31 +16,31 @@ use super::{ReplayConfig, ReplayError, ReplayProgress, Source, unreadable};
 use crate::adapter::Fault;
 use crate::binance::{Market, Scan};
 
-/// So many lines that are none, and no other one before: it is no recording.
+/// The number of lines that are none, without any other one before, after which it is no recording.
 const BAD_LINES_MAX: u64 = 1_000;
 
-/// One recording, to be opened again and again.
+/// One recording, which can be opened again and again.
 pub(super) struct Recording {
     input: Input,
-    /// Its members, where it is packed and damaged.
+    /// The members of the file, where it is packed and damaged.
     parts: Option<Vec<Part>>,
     /// The only symbol in it, if it has only one.
     pub(super) only_symbol: Option<String>,
 }
 
-/// What is in all recordings.
+/// The content of all recordings.
 pub(super) struct Found {
     pub(super) market: Market,
     pub(super) definitions: Vec<Instrument>,
     pub(super) recordings: Vec<Recording>,
 }
 
-/// What the first reading of one recording came to.
+/// The outcome of the first reading of one recording.
 struct FileScan {
     scan: Scan,
     lines: u64,
     bytes: u64,
-    /// Of the first and the last line.
+    /// The times of the first and the last line.
     times: Option<(u64, u64)>,
     first_fault: Option<Fault>,
     is_damaged: bool,
@@ -130,7 +130,7 @@ pub(super) fn find(config: &ReplayConfig, progress: &ReplayProgress) -> Result<F
     Ok(Found { market, definitions, recordings })
 }
 
-/// Goes through one recording.
+/// Scans one recording.
 fn scan(recording: &Recording) -> io::Result<FileScan> {
     let bytes = Arc::new(AtomicU64::new(0));
     let mut timeline = recording.timeline(Arc::clone(&bytes))?;
@@ -162,7 +162,7 @@ fn scan(recording: &Recording) -> io::Result<FileScan> {
             Step::Damaged(fault) => {
                 found.is_damaged = timeline.is_gzip();
                 found.first_fault.get_or_insert(fault);
-                // Behind unknown damage nothing comes: it is looked for, and all is read again.
+                // Nothing comes behind unknown damage: it is looked for, and all is read again.
             }
             Step::End => break,
         }
@@ -171,7 +171,7 @@ fn scan(recording: &Recording) -> io::Result<FileScan> {
     Ok(found)
 }
 
-/// A recording with lines, and nothing in them that could be played.
+/// Makes the error for a recording with lines, and nothing in them that could be played.
 fn nothing(config: &ReplayConfig, path: &std::path::Path, found: &FileScan) -> ReplayError {
     let mut words = format!("{} lines", found.lines);
     let unused = kinds(&found.scan);
@@ -190,7 +190,7 @@ fn kinds(scan: &Scan) -> Vec<String> {
     scan.unused().map(|(kind, count)| format!("{count} of `{kind}`")).collect()
 }
 
-/// Says what of the recordings is not used, and why.
+/// Logs what of the recordings is not used, and why.
 fn tell(all: &Scan, market: Market, progress: &ReplayProgress) {
     let venue = market.venue();
     let aggregated: Vec<_> = all.aggregated().map(str::to_owned).collect();

@@ -1,32 +1,32 @@
-//! How far a replay is: written by the replay, read by whoever draws it.
+//! The progress of a replay: it is written by the replay and read by whoever draws it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::findings::Findings;
 
-/// A handle to the progress of a replay. Cheap to clone and to read.
+/// A handle to the progress of a replay. It is cheap to clone and to read.
 #[derive(Clone, Debug, Default)]
 pub struct ReplayProgress(Arc<Counters>);
 
-/// How far a replay is.
+/// The progress of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Passes begun, from 1.
+    /// The number of passes begun, from 1.
     pub pass: u64,
-    /// Lines played, or passed over, in this pass.
+    /// The lines played, or passed over, in this pass.
     pub lines: u64,
-    /// Lines in all files.
+    /// The lines in all files.
     pub lines_total: u64,
-    /// Bytes read in this pass, as they lie on the disk; some ahead of the lines.
+    /// The bytes read in this pass, as they lie on the disk; some are ahead of the lines.
     pub bytes: u64,
-    /// Bytes of all files.
+    /// The bytes of all files.
     pub bytes_total: u64,
-    /// Recorded time of the last line that was played; 0 before the first.
+    /// The recorded time of the last line that was played; 0 before the first.
     pub recorded_time: u64,
-    /// Recorded time of the first line.
+    /// The recorded time of the first line.
     pub first_time: u64,
-    /// Recorded time of the last line.
+    /// The recorded time of the last line.
     pub last_time: u64,
 }
 
@@ -38,14 +38,14 @@ struct Counters {
     bytes: Arc<AtomicU64>,
     bytes_total: AtomicU64,
     recorded_time: AtomicU64,
-    /// `u64::MAX` minus the time, so that 0 means none yet.
+    /// The time of the first line as `u64::MAX` minus the time, so that 0 means none yet.
     first_time_inverted: AtomicU64,
     last_time: AtomicU64,
     findings: Mutex<Findings>,
 }
 
 impl ReplayProgress {
-    /// The figures now.
+    /// Returns the progress as of now.
     pub fn get(&self) -> Progress {
         let counters = &*self.0;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -64,7 +64,7 @@ impl ReplayProgress {
         }
     }
 
-    /// What the replay found besides records, as of its last turn.
+    /// Returns what the replay found besides records, as of its last turn.
     pub fn findings(&self) -> Findings {
         self.0.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -99,7 +99,7 @@ impl ReplayProgress {
         self.0.bytes.store(0, Ordering::Relaxed);
     }
 
-    /// From the first to the last line, in nanoseconds.
+    /// Returns the time from the first to the last line, in nanoseconds.
     pub(crate) fn span(&self) -> u64 {
         let progress = self.get();
         progress.last_time.saturating_sub(progress.first_time)

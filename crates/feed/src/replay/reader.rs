@@ -1,4 +1,4 @@
-//! Reads one recording, line by line: `<receive time> <json>`, plain or gzip.
+//! A reader of one recording, line by line: `<receive time> <json>`, plain or gzip.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read as _};
@@ -10,9 +10,9 @@ use super::gzip::{Counted, Members, Part};
 use crate::adapter::Fault;
 use crate::binance::Exact;
 
-/// Longest line, in bytes: Binance's `exchangeInfo` has about 15 MB.
+/// The longest line, in bytes: Binance's `exchangeInfo` has about 15 MB.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// How much of a line is shown in an error.
+/// The number of characters of a line that an error shows.
 const SHOWN_CHARS: usize = 60;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -37,7 +37,7 @@ pub(crate) struct Line {
     number: u64,
 }
 
-/// What was read.
+/// The outcome of reading on.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Taken {
     /// A line with this time, in nanoseconds since the Unix epoch; it is [`LineReader::line`].
@@ -55,12 +55,12 @@ impl Line {
         std::str::from_utf8(&self.bytes[self.json_from..]).unwrap_or_default().trim_end()
     }
 
-    /// It has no end: it is the file's last, perhaps not all of it.
+    /// Returns whether it has no end: it is the file's last line, perhaps not all of it.
     pub(crate) fn is_cut(&self) -> bool {
         self.bytes.last() != Some(&b'\n')
     }
 
-    /// Without a byte-order mark: files that were put together may have several.
+    /// Returns its text without a byte-order mark: files that were put together may have several.
     fn text(&self) -> &[u8] {
         self.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.bytes)
     }
@@ -71,8 +71,8 @@ impl Line {
 }
 
 impl LineReader {
-    /// Reads a file; `bytes_read` counts what is taken from it, as it lies on the disk. `parts`: its members, where it
-    /// is known to be damaged.
+    /// Reads a file; `bytes_read` counts what is taken from it, as it lies on the disk. `parts` are its members, where
+    /// it is known to be damaged.
     pub(crate) fn new(
         path: &Path,
         file: Arc<File>,
@@ -80,7 +80,7 @@ impl LineReader {
         bytes_read: Arc<AtomicU64>,
     ) -> io::Result<Self> {
         let mut plain = Counted::source(file, 0, bytes_read);
-        // By what is in it, because names lie.
+        // This goes by what is in it, because names lie.
         let is_gzip = plain.fill_buf()?.starts_with(&[0x1f, 0x8b]);
         let source = if is_gzip {
             Lines::Gzip(BufReader::with_capacity(64 * 1024, Members::new(plain, parts)))
@@ -136,7 +136,7 @@ impl LineReader {
         }
     }
 
-    /// The line read last, which may be exchanged for another one to be used again.
+    /// Returns the line read last, which may be exchanged for another one to be used again.
     pub(crate) fn line(&mut self) -> &mut Line {
         &mut self.line
     }
@@ -158,7 +158,7 @@ fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize>
     source.take(LINE_BYTES_MAX).read_until(b'\n', line)
 }
 
-/// Added to what is wrong with a last line that has no end.
+/// The words that are added to what is wrong with a last line that has no end.
 pub(crate) const CUT: &str =
     "the recording ends in the middle of this line, so it is cut off: everything before it was used";
 
@@ -178,9 +178,9 @@ fn damage(error: &io::Error, goes_on: bool) -> String {
     }
 }
 
-/// The time, and how many bytes at the end are the JSON.
+/// Splits a line into the time, and how many bytes at the end are the JSON.
 fn split(line: &[u8]) -> Result<(u64, usize), String> {
-    let text = std::str::from_utf8(line).map_err(|_| "not a line of text".to_owned())?;
+    let text = std::str::from_utf8(line).map_err(|_| "this is not a line of text".to_owned())?;
     let wanted = || {
         let shown: String = text.trim_end().chars().take(SHOWN_CHARS).collect();
         format!("expected `<nanoseconds since 1970> <json>`, found `{shown}`")

@@ -39,7 +39,7 @@ fn line(time: u64, symbol: &str, id: u64) -> String {
     )
 }
 
-/// Trades 1 to `count`, a second apart.
+/// Makes a recording of trades 1 to `count`, a second apart.
 fn recording(symbol: &str, count: u64) -> String {
     (0..count).map(|n| line(n * SECOND, symbol, n + 1)).collect()
 }
@@ -78,7 +78,7 @@ async fn play_all(replay: &mut Replay) -> (Vec<u64>, Vec<String>) {
     }
 }
 
-/// The faults must each contain what is expected, with the file's name before and the line.
+/// Checks a recording: the faults must each contain what is expected, with the file's name before and the line.
 async fn check(bytes: &[u8], expected_ids: &[u64], expected_faults: &[&str]) {
     let folder = Folder::new();
     let path = folder.put("some.gz", bytes);
@@ -116,8 +116,12 @@ async fn damage_costs_only_what_is_damaged() {
         &[", line 2: quantity: `x` is not a decimal number"],
     )
     .await;
-    check(&whole.as_bytes()[..whole.len() - 9], &[1, 2, 3], &[", line 4: not the JSON that was expected"])
-        .await;
+    check(
+        &whole.as_bytes()[..whole.len() - 9],
+        &[1, 2, 3],
+        &[", line 4: this is not the JSON that was expected"],
+    )
+    .await;
     check(
         &whole.as_bytes()[..whole.len() - 9],
         &[1, 2, 3],
@@ -126,7 +130,7 @@ async fn damage_costs_only_what_is_damaged() {
     .await;
     let mut not_text = recording("AB", 2).into_bytes();
     not_text.extend_from_slice(b"\xff\xfe\n");
-    check(&not_text, &[1, 2], &[", line 3: not a line of text"]).await;
+    check(&not_text, &[1, 2], &[", line 3: this is not a line of text"]).await;
 }
 
 #[tokio::test]
@@ -290,7 +294,7 @@ async fn what_is_not_used_is_counted() {
 
 #[tokio::test]
 async fn damaged_gzip_gives_everything_before_the_damage() {
-    // Long enough that much of it comes out of the decoder before the end.
+    // It is long enough that much of it comes out of the decoder before the end.
     let packed = gzip(&recording("AB", 5_000));
     let folder = Folder::new();
     let path = folder.put("cut.gz", &packed[..packed.len() / 2]);

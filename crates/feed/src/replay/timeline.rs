@@ -10,37 +10,38 @@ use super::reader::{Line, LineReader, Taken};
 use crate::adapter::Fault;
 use crate::clock::SILENCE_MAX;
 
-/// Lines of one connection may overtake each other by as much.
+/// The time by which lines of one connection may overtake each other.
 const DISORDER_MAX: u64 = 1_000_000_000;
-/// Nobody knows whether the first or the last line of a recording is right: this far from its neighbour it is not.
+/// The distance from its neighbour beyond which the first or the last line of a recording is taken to be wrong: nobody
+/// knows whether it is right.
 const EDGE_MAX: u64 = 86_400_000_000_000;
 
 pub(crate) struct Timeline {
     reader: LineReader,
     line: Line,
-    /// Read, and not given out before the next one is known.
-    held: Option<u64>,
-    held_line: Line,
+    /// The time of a line that was read, and is not given out before the next one is known.
+    pending: Option<u64>,
+    pending_line: Line,
     ahead: Option<u64>,
     ahead_line: Line,
     /// The time given out last.
     before: Option<u64>,
     is_over: bool,
-    oddity: Option<Oddity>,
+    anomaly: Option<TimeAnomaly>,
 }
 
-/// What is odd with the time of a line; it plays all the same.
+/// An anomaly in the time of a line; it plays all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Oddity {
-    /// It was of this line alone, so the one before stands for it.
+pub(crate) enum TimeAnomaly {
+    /// The time was of this line alone, so the one before stands for it.
     Replaced { read: u64 },
-    /// From here on times are earlier.
+    /// The times are earlier from here on.
     Back { by: Duration },
     /// A silence too long to be waited for.
     Silence { of: Duration },
 }
 
-/// What comes next.
+/// The next step of playing.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
     /// A line with its time, in nanoseconds since the Unix epoch.
@@ -52,17 +53,17 @@ pub(crate) enum Step {
 
 impl Timeline {
     pub(crate) fn new(reader: LineReader) -> Self {
-        let (line, held_line, ahead_line) = Default::default();
+        let (line, pending_line, ahead_line) = Default::default();
         Self {
             reader,
             line,
-            held: None,
-            held_line,
+            pending: None,
+            pending_line,
             ahead: None,
             ahead_line,
             before: None,
             is_over: false,
-            oddity: None,
+            anomaly: None,
         }
     }
 
@@ -79,17 +80,17 @@ impl Timeline {
                     Taken::End => self.is_over = true,
                 }
             }
-            if let Some(read) = self.held.take() {
-                let (time, oddity) = judge(self.before, read, self.ahead);
-                self.oddity = oddity;
+            if let Some(read) = self.pending.take() {
+                let (time, anomaly) = judge(self.before, read, self.ahead);
+                self.anomaly = anomaly;
                 self.before = Some(time);
-                std::mem::swap(&mut self.line, &mut self.held_line);
+                std::mem::swap(&mut self.line, &mut self.pending_line);
                 return Step::Line(time);
             }
             match self.ahead.take() {
                 Some(time) => {
-                    self.held = Some(time);
-                    std::mem::swap(&mut self.held_line, &mut self.ahead_line);
+                    self.pending = Some(time);
+                    std::mem::swap(&mut self.pending_line, &mut self.ahead_line);
                 }
                 None if self.is_over => return Step::End,
                 None => {}
@@ -101,31 +102,31 @@ impl Timeline {
         self.reader.is_gzip()
     }
 
-    /// The line that was just told as bad has no end.
+    /// Returns whether the line that was just told as bad has no end.
     pub(crate) fn is_bad_cut(&mut self) -> bool {
         self.reader.line().is_cut()
     }
 
-    /// The line given out last.
+    /// Returns the line given out last.
     pub(crate) fn line(&self) -> &Line {
         &self.line
     }
 
-    /// What is odd with its time.
-    pub(crate) fn oddity(&self) -> Option<Oddity> {
-        self.oddity
+    /// Returns what is odd with its time.
+    pub(crate) fn anomaly(&self) -> Option<TimeAnomaly> {
+        self.anomaly
     }
 
-    /// What is wrong with it.
+    /// Makes a fault of the line.
     pub(crate) fn fault(&self, reason: String) -> Fault {
         Fault { source: self.reader.path().display().to_string(), line: self.line.number(), reason }
     }
 }
 
-/// The time of a line between its neighbours.
-fn judge(before: Option<u64>, read: u64, next: Option<u64>) -> (u64, Option<Oddity>) {
+/// Judges the time of a line between its neighbours.
+fn judge(before: Option<u64>, read: u64, next: Option<u64>) -> (u64, Option<TimeAnomaly>) {
     let is_later = |time: u64, than: u64| time > than.saturating_add(DISORDER_MAX);
-    let replaced = |time| (time, Some(Oddity::Replaced { read }));
+    let replaced = |time| (time, Some(TimeAnomaly::Replaced { read }));
     match (before, next) {
         (Some(before), Some(next))
             if !is_later(before, next) && (is_later(read, next) || is_later(before, read)) =>
@@ -140,35 +141,35 @@ fn judge(before: Option<u64>, read: u64, next: Option<u64>) -> (u64, Option<Oddi
         }
         _ => {}
     }
-    let oddity = before.and_then(|before| {
+    let anomaly = before.and_then(|before| {
         let (back, ahead) = (before.saturating_sub(read), read.saturating_sub(before));
         let (back, ahead) = (Duration::from_nanos(back), Duration::from_nanos(ahead));
         if is_later(before, read) {
-            Some(Oddity::Back { by: back })
+            Some(TimeAnomaly::Back { by: back })
         } else {
-            (ahead > SILENCE_MAX).then_some(Oddity::Silence { of: ahead })
+            (ahead > SILENCE_MAX).then_some(TimeAnomaly::Silence { of: ahead })
         }
     });
-    (read, oddity)
+    (read, anomaly)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// In seconds; `!` marks a time that was replaced, `<` a step back, `>` a long silence.
+    /// Checks times in seconds; `!` marks a time that was replaced, `<` a step back, `>` a long silence.
     #[track_caller]
     fn check(times: &[u64], expected: &str) {
         let at = |second: u64| 1_700_000_000_000_000_000 + second * 1_000_000_000;
         let (mut before, mut found) = (None, Vec::new());
         for (n, read) in times.iter().enumerate() {
-            let (time, oddity) = judge(before, at(*read), times.get(n + 1).map(|next| at(*next)));
+            let (time, anomaly) = judge(before, at(*read), times.get(n + 1).map(|next| at(*next)));
             before = Some(time);
-            let mark = match oddity {
+            let mark = match anomaly {
                 None => "",
-                Some(Oddity::Replaced { .. }) => "!",
-                Some(Oddity::Back { .. }) => "<",
-                Some(Oddity::Silence { .. }) => ">",
+                Some(TimeAnomaly::Replaced { .. }) => "!",
+                Some(TimeAnomaly::Back { .. }) => "<",
+                Some(TimeAnomaly::Silence { .. }) => ">",
             };
             found.push(format!("{}{mark}", (time - at(0)) / 1_000_000_000));
         }

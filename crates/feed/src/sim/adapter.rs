@@ -1,4 +1,4 @@
-//! The simulator as a source: its own time against the clock.
+//! The simulator as a source: its own time is paced by the clock.
 
 use tokio::time::sleep;
 
@@ -6,7 +6,7 @@ use super::Sim;
 use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, SourceState};
 use crate::clock::{Clock, Pace, Pacer};
 
-/// Paces a [`Sim`].
+/// An adapter that paces a [`Sim`].
 ///
 /// At a speed, event and receive times are the clock's. Flat out they are the simulator's own, so that the same seed
 /// gives the same bytes.
@@ -16,21 +16,21 @@ pub struct SimAdapter {
     clock: Clock,
     pace: Pace,
     pacer: Pacer,
-    /// Steps still to go.
+    /// The number of steps still to go.
     steps: u64,
     is_started: bool,
 }
 
-/// Steps per call: about a third of a millisecond of work.
+/// The number of steps per call: about a third of a millisecond of work.
 const STEPS_MAX: usize = 512;
 
 impl SimAdapter {
-    /// An endless simulation.
+    /// Makes an endless simulation.
     pub fn new(sim: Sim, pace: Pace, clock: Clock) -> Self {
         Self { sim, clock, pace, pacer: Pacer::new(pace), steps: u64::MAX, is_started: false }
     }
 
-    /// Ends after so many calls of [`Sim::next_event`].
+    /// Makes it end after so many calls of [`Sim::next_event`].
     #[must_use]
     pub fn with_steps(mut self, steps: u64) -> Self {
         self.steps = steps;

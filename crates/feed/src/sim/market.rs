@@ -2,16 +2,16 @@
 
 use tickwire_wire::{BookState, Level, Quote, Side, Trade};
 
-use super::dice::Dice;
 use super::names::Listing;
+use super::rng::SeededRng;
 use crate::adapter::{Levels, MarketBody};
 
-/// Levels that a side may have above the wanted depth before the far ones are taken away.
+/// The number of levels that a side may have above the wanted depth before the far ones are taken away.
 const DEPTH_SLACK: usize = 10;
-/// Spread in steps above which orders come in between rather than elsewhere.
+/// The spread in steps above which orders come in between rather than elsewhere.
 const SPREAD_WIDE: i64 = 6;
 
-/// Invariants: never crossed, at least `depth` levels on each side.
+/// One simulated market. Invariants: it is never crossed, and has at least `depth` levels on each side.
 #[derive(Clone, Debug)]
 pub(crate) struct Market {
     pub(crate) is_halted: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Market {
 }
 
 impl Market {
-    pub(crate) fn new(listing: &Listing, depth: usize, dice: &mut Dice) -> Self {
+    pub(crate) fn new(listing: &Listing, depth: usize, rng: &mut SeededRng) -> Self {
         let mut market = Self {
             is_halted: false,
             book: BookState::new(),
@@ -33,10 +33,10 @@ impl Market {
             trades: 0,
         };
         let mut unused = Levels::default();
-        let size = market.size(dice);
+        let size = market.size(rng);
         market.book.set_bid(Level { price: listing.anchor, size });
         market.book.set_ask(Level { price: listing.anchor + 1, size });
-        market.keep_depth(dice, &mut unused);
+        market.keep_depth(rng, &mut unused);
         market
     }
 
@@ -48,21 +48,22 @@ impl Market {
         self.book.best()
     }
 
-    /// Something happens: a trade, an order or a cancellation. Emits in the order trade, change of the book, quote.
-    pub(crate) fn step(&mut self, dice: &mut Dice, mut emit: impl FnMut(MarketBody)) {
+    /// Makes something happen: a trade, an order or a cancellation. Emits in the order trade, change of the book,
+    /// quote.
+    pub(crate) fn step(&mut self, rng: &mut SeededRng, mut emit: impl FnMut(MarketBody)) {
         let before = self.book.best();
         let (Some(bid), Some(ask)) = (before.bid, before.ask) else { return };
         let spread = ask.price - bid.price;
-        let buys = dice.chance(self.buy_probability(bid.price));
+        let buys = rng.chance(self.buy_probability(bid.price));
         let mut change = Levels::default();
-        match dice.below(100) {
-            _ if spread > SPREAD_WIDE && dice.chance(0.5) => self.improve(buys, bid, ask, dice, &mut change),
-            0..22 => emit(MarketBody::Trade(self.take(buys, bid, ask, dice, &mut change))),
-            22..34 if spread > 1 => self.improve(buys, bid, ask, dice, &mut change),
-            34..46 => self.cancel(buys, dice, &mut change),
-            _ => self.resize(buys, dice, &mut change),
+        match rng.below(100) {
+            _ if spread > SPREAD_WIDE && rng.chance(0.5) => self.improve(buys, bid, ask, rng, &mut change),
+            0..22 => emit(MarketBody::Trade(self.take(buys, bid, ask, rng, &mut change))),
+            22..34 if spread > 1 => self.improve(buys, bid, ask, rng, &mut change),
+            34..46 => self.cancel(buys, rng, &mut change),
+            _ => self.resize(buys, rng, &mut change),
         }
-        self.keep_depth(dice, &mut change);
+        self.keep_depth(rng, &mut change);
         emit(MarketBody::BookDelta(change));
         let after = self.book.best();
         if after != before {
@@ -70,15 +71,23 @@ impl Market {
         }
     }
 
-    /// Pulls the price back to where it started: half at the anchor, at 5 % off all but sure.
+    /// Returns the probability of a buy, which pulls the price back to where it started: half at the anchor, at 5 % off
+    /// all but sure.
     fn buy_probability(&self, bid: i64) -> f64 {
         let distance = (bid - self.anchor) as f64 / self.anchor as f64;
         (0.5 - distance * 10.0).clamp(0.02, 0.98)
     }
 
-    fn take(&mut self, buys: bool, bid: Level, ask: Level, dice: &mut Dice, change: &mut Levels) -> Trade {
+    fn take(
+        &mut self,
+        buys: bool,
+        bid: Level,
+        ask: Level,
+        rng: &mut SeededRng,
+        change: &mut Levels,
+    ) -> Trade {
         let best = if buys { ask } else { bid };
-        let size = self.size(dice).min(best.size);
+        let size = self.size(rng).min(best.size);
         self.set(!buys, Level { price: best.price, size: best.size - size }, change);
         self.trades += 1;
         let aggressor = if buys { Side::Buy } else { Side::Sell };
@@ -91,37 +100,37 @@ impl Market {
         }
     }
 
-    fn improve(&mut self, is_bid: bool, bid: Level, ask: Level, dice: &mut Dice, change: &mut Levels) {
+    fn improve(&mut self, is_bid: bool, bid: Level, ask: Level, rng: &mut SeededRng, change: &mut Levels) {
         let between = (ask.price - bid.price - 1).min(3) as u64;
-        let step = 1 + dice.below(between) as i64;
+        let step = 1 + rng.below(between) as i64;
         let price = if is_bid { bid.price + step } else { ask.price - step };
-        let size = self.size(dice);
+        let size = self.size(rng);
         self.set(is_bid, Level { price, size }, change);
     }
 
-    fn cancel(&mut self, is_bid: bool, dice: &mut Dice, change: &mut Levels) {
-        if let Some(level) = self.pick(is_bid, dice) {
+    fn cancel(&mut self, is_bid: bool, rng: &mut SeededRng, change: &mut Levels) {
+        if let Some(level) = self.pick(is_bid, rng) {
             self.set(is_bid, Level { size: 0, ..level }, change);
         }
     }
 
-    fn resize(&mut self, is_bid: bool, dice: &mut Dice, change: &mut Levels) {
-        let size = self.size(dice);
-        if let Some(level) = self.pick(is_bid, dice) {
+    fn resize(&mut self, is_bid: bool, rng: &mut SeededRng, change: &mut Levels) {
+        let size = self.size(rng);
+        if let Some(level) = self.pick(is_bid, rng) {
             let size = if size == level.size { size + 1 } else { size };
             self.set(is_bid, Level { size, ..level }, change);
         }
     }
 
-    /// A level, the nearer to the touch the likelier.
-    fn pick(&mut self, is_bid: bool, dice: &mut Dice) -> Option<Level> {
-        let near = dice.fraction() * dice.fraction();
+    /// Picks a level; the nearer to the touch it is, the likelier.
+    fn pick(&mut self, is_bid: bool, rng: &mut SeededRng) -> Option<Level> {
+        let near = rng.fraction() * rng.fraction();
         let at = (near * self.depth as f64) as usize;
         if is_bid { self.book.bids().nth(at) } else { self.book.asks().nth(at) }
     }
 
-    fn size(&self, dice: &mut Dice) -> u64 {
-        self.typical_size / 20 + 1 + dice.below(self.typical_size * 2)
+    fn size(&self, rng: &mut SeededRng) -> u64 {
+        self.typical_size / 20 + 1 + rng.below(self.typical_size * 2)
     }
 
     fn set(&mut self, is_bid: bool, level: Level, change: &mut Levels) {
@@ -134,8 +143,8 @@ impl Market {
         }
     }
 
-    /// Far levels come and go so that each side has about `depth` of them.
-    fn keep_depth(&mut self, dice: &mut Dice, change: &mut Levels) {
+    /// Makes far levels come and go so that each side has about `depth` of them.
+    fn keep_depth(&mut self, rng: &mut SeededRng, change: &mut Levels) {
         for is_bid in [true, false] {
             loop {
                 let (count, worst) = if is_bid {
@@ -146,9 +155,9 @@ impl Market {
                 // Neither side is ever empty: a trade or a cancellation leaves the other `depth - 1` levels.
                 let Some(worst) = worst else { break };
                 if count < self.depth {
-                    let step = 1 + dice.below(3) as i64;
+                    let step = 1 + rng.below(3) as i64;
                     let price = if is_bid { worst.price - step } else { worst.price + step };
-                    let size = self.size(dice);
+                    let size = self.size(rng);
                     self.set(is_bid, Level { price, size }, change);
                 } else if count > self.depth + DEPTH_SLACK {
                     self.set(is_bid, Level { size: 0, ..worst }, change);

@@ -1,11 +1,12 @@
-//! A simulated venue: from one seed always the same market.
+//! A simulated venue: one seed always gives the same market.
 //!
-//! [`Sim`] has no I/O and no clock: each call makes the next thing happen, at a time of its own. [`SimAdapter`] paces it.
+//! [`Sim`] has no I/O and no clock: each call makes the next thing happen, at a time of its own. [`SimAdapter`] paces
+//! it.
 
 mod adapter;
-mod dice;
 mod market;
 mod names;
+mod rng;
 #[cfg(test)]
 mod tests;
 
@@ -15,31 +16,31 @@ use std::collections::BinaryHeap;
 use tickwire_wire::{Status, TradingState};
 
 pub use self::adapter::SimAdapter;
-use self::dice::Dice;
 use self::market::Market;
 use self::names::Listing;
+use self::rng::SeededRng;
 use crate::adapter::{FeedEvent, MarketBody, MarketEvent};
 
-/// What to simulate. The same configuration always gives the same events.
+/// The configuration of a simulation. The same configuration always gives the same events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimConfig {
-    /// Where all chance comes from.
+    /// The seed of everything random.
     pub seed: u64,
-    /// How many instruments, 1 to 16,383. The first ones are the busiest: activity falls as n^-0.7.
+    /// The number of instruments, 1 to 16,383. The first ones are the busiest: activity falls as n^-0.7.
     pub instruments: usize,
-    /// Mean of the events per second, over all instruments and in the long run. Each trade, book change and quote
+    /// The mean of the events per second, over all instruments and in the long run. Each trade, book change and quote
     /// counts as one.
     pub events_per_second: f64,
-    /// Levels that each side of a book has at least, 20 to 1,000.
+    /// The number of levels that each side of a book has at least, 20 to 1,000.
     pub depth: usize,
-    /// Rate in a burst over the mean rate, 1 to 5. A sixth of the time is bursts, the rest is the quieter for it;
-    /// 1: always the same.
+    /// The rate in a burst over the mean rate, 1 to 5. A sixth of the time is bursts, the other time is the quieter for
+    /// it; with 1 it is always the same.
     pub burst_factor: f64,
-    /// Trading halts per hour, over all instruments; 0: none.
+    /// The trading halts per hour, over all instruments; with 0 there are none.
     pub halts_per_hour: f64,
-    /// Mean length of a halt, in seconds.
+    /// The mean length of a halt, in seconds.
     pub halt_seconds: f64,
-    /// Time of the first event, in nanoseconds since the Unix epoch.
+    /// The time of the first event, in nanoseconds since the Unix epoch.
     pub start_time: u64,
 }
 
@@ -59,20 +60,20 @@ impl Default for SimConfig {
     }
 }
 
-/// What cannot be simulated.
+/// A fault in the configuration of a simulation.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("simulator: {field} is {value}, but must be {range}")]
 pub struct SimConfigError {
     /// The field of [`SimConfig`].
     pub field: &'static str,
-    /// Its value, in the unit of the field.
+    /// The value of the field, in its unit.
     pub value: f64,
     /// The values that it may have.
     pub range: &'static str,
 }
 
 impl SimConfig {
-    /// Everything about it that cannot be simulated.
+    /// Returns everything about it that cannot be simulated.
     pub fn config_errors(&self) -> Vec<SimConfigError> {
         let checks = [
             ("instruments", self.instruments as f64, 1.0, 16_383.0, "1 to 16383"),
@@ -88,26 +89,26 @@ impl SimConfig {
 }
 
 const SECOND: f64 = 1e9;
-/// Of a burst and of the quiet after it, in seconds: one to five, as `burst_factor` says.
+/// The length of a burst and of the quiet after it, in seconds: one to five, as `burst_factor` says.
 const BURST_SECONDS: f64 = 0.8;
 const QUIET_SECONDS: f64 = 4.0;
-/// How often another instrument is looked for when the one drawn is halted.
+/// The number of times that another instrument is looked for when the one drawn is halted.
 const DRAWS: usize = 8;
 
 /// The simulated venue.
 #[derive(Clone, Debug)]
 pub struct Sim {
     config: SimConfig,
-    dice: Dice,
+    rng: SeededRng,
     listings: Vec<Listing>,
     markets: Vec<Market>,
-    /// Running sum of the activity, to draw an instrument from.
+    /// The running sum of the activity, to draw an instrument from.
     activity: Vec<f64>,
     next_step: f64,
     is_burst: bool,
     regime_ends: f64,
     next_halt: f64,
-    /// When halted instruments resume.
+    /// The times at which halted instruments resume.
     resumes: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
@@ -115,12 +116,12 @@ impl Sim {
     /// Prepares the market; nothing happened yet.
     ///
     /// # Errors
-    /// When a figure in the configuration is out of its range.
+    /// Returns an error when a value in the configuration is out of its range.
     pub fn new(config: SimConfig) -> Result<Self, SimConfigError> {
         if let Some(error) = config.config_errors().into_iter().next() {
             return Err(error);
         }
-        let mut dice = Dice::new(config.seed);
+        let mut rng = SeededRng::new(config.seed);
         let mut sum = 0.0;
         let activity = (0..config.instruments).map(|n| {
             sum += (n as f64 + 1.0).powf(-0.7);
@@ -133,15 +134,15 @@ impl Sim {
             markets: Vec::with_capacity(config.instruments),
             next_step: start,
             is_burst: false,
-            regime_ends: start + dice.interval(QUIET_SECONDS * SECOND),
-            next_halt: start + halt_interval(&config, &mut dice),
+            regime_ends: start + rng.interval(QUIET_SECONDS * SECOND),
+            next_halt: start + halt_interval(&config, &mut rng),
             resumes: BinaryHeap::new(),
-            dice,
+            rng,
             config,
         })
     }
 
-    /// When the next event is: nanoseconds since the Unix epoch.
+    /// Returns when the next event is, in nanoseconds since the Unix epoch.
     pub fn next_time(&self) -> u64 {
         let resume = self.resumes.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
         self.time(self.next_step.min(self.next_halt)).min(resume)
@@ -165,7 +166,7 @@ impl Sim {
         time
     }
 
-    /// Relative to the start, because 2^53 ns are 104 days but only 1970.
+    /// Returns the time of a moment relative to the start, because 2^53 ns are 104 days but only 1970.
     fn time(&self, since_start: f64) -> u64 {
         self.config.start_time + since_start.min(9e18) as u64
     }
@@ -173,7 +174,7 @@ impl Sim {
     fn open(&mut self, time: u64, events: &mut Vec<FeedEvent>) {
         let index = self.markets.len();
         let listing = &self.listings[index];
-        let market = Market::new(listing, self.config.depth, &mut self.dice);
+        let market = Market::new(listing, self.config.depth, &mut self.rng);
         events.push(FeedEvent::Define { index: index as u32, definition: listing.definition.clone() });
         let bodies = [
             status(TradingState::Open, "simulated open"),
@@ -185,9 +186,9 @@ impl Sim {
     }
 
     fn halt(&mut self, time: u64, events: &mut Vec<FeedEvent>) {
-        let index = self.dice.below(self.markets.len() as u64) as u32;
-        let length = self.dice.interval(self.config.halt_seconds * SECOND);
-        self.next_halt += halt_interval(&self.config, &mut self.dice);
+        let index = self.rng.below(self.markets.len() as u64) as u32;
+        let length = self.rng.interval(self.config.halt_seconds * SECOND);
+        self.next_halt += halt_interval(&self.config, &mut self.rng);
         let market = &mut self.markets[index as usize];
         if !market.is_halted {
             market.is_halted = true;
@@ -205,33 +206,33 @@ impl Sim {
         let before = events.len();
         if let Some(index) = self.draw() {
             let emit = |body| events.push(event(index as u32, time, body));
-            self.markets[index].step(&mut self.dice, emit);
+            self.markets[index].step(&mut self.rng, emit);
         }
         let emitted = (events.len() - before).max(1) as f64;
         self.next_step += self.pause(emitted);
         while self.next_step >= self.regime_ends {
-            // What was drawn at the old rate is drawn again from the change on: arrivals have no memory.
+            // The pause that was drawn at the old rate is drawn again from the change on: arrivals have no memory.
             self.next_step = self.regime_ends;
             self.is_burst = !self.is_burst;
             let seconds = if self.is_burst { BURST_SECONDS } else { QUIET_SECONDS };
-            self.regime_ends += self.dice.interval(seconds * SECOND);
+            self.regime_ends += self.rng.interval(seconds * SECOND);
             self.next_step += self.pause(emitted);
         }
     }
 
-    /// Until the next step, after one with so many events.
+    /// Returns the pause until the next step, after one with so many events.
     fn pause(&mut self, emitted: f64) -> f64 {
         let factor = if self.is_burst { self.config.burst_factor } else { quiet_factor(&self.config) };
         // At the highest burst factor the quiet is nearly silent.
-        self.dice.interval(emitted * SECOND / (self.config.events_per_second * factor.max(1e-3)))
+        self.rng.interval(emitted * SECOND / (self.config.events_per_second * factor.max(1e-3)))
     }
 
-    /// An instrument by its activity; `None` when only halted ones came up.
+    /// Draws an instrument by its activity; returns `None` when only halted ones came up.
     fn draw(&mut self) -> Option<usize> {
         let total = self.activity.last()?;
         (0..DRAWS)
             .map(|_| {
-                let wanted = self.dice.fraction() * total;
+                let wanted = self.rng.fraction() * total;
                 self.activity.partition_point(|sum| *sum <= wanted).min(self.activity.len() - 1)
             })
             .find(|index| !self.markets[*index].is_halted)
@@ -244,11 +245,11 @@ fn quiet_factor(config: &SimConfig) -> f64 {
     (1.0 - config.burst_factor * bursts) / (1.0 - bursts)
 }
 
-fn halt_interval(config: &SimConfig, dice: &mut Dice) -> f64 {
+fn halt_interval(config: &SimConfig, rng: &mut SeededRng) -> f64 {
     if config.halts_per_hour == 0.0 {
         return f64::INFINITY;
     }
-    dice.interval(3_600.0 * SECOND / config.halts_per_hour)
+    rng.interval(3_600.0 * SECOND / config.halts_per_hour)
 }
 
 fn status(state: TradingState, reason: &str) -> MarketBody {

@@ -1,11 +1,12 @@
-//! What the simulated instruments are called and what they roughly cost.
+//! The names of the simulated instruments, and what they roughly cost.
 
 use tickwire_wire::Instrument;
 
-/// Symbol, price in dollars, price decimals, size decimals, typical size in units.
+/// The symbol, price in dollars, price decimals, size decimals, typical size in units.
 type Listed = (&'static str, &'static str, f64, u32, u32, u64);
 
-/// Prices have at least 20,000 steps of the last decimal, so that a deep book has room above zero.
+/// The well-known instruments. Prices have at least 20,000 steps of the last decimal, so that a deep book has room
+/// above zero.
 const LISTED: [Listed; 24] = [
     ("BTC", "USD", 61_840.0, 1, 5, 25_000),
     ("ETH", "USD", 2_683.8, 2, 4, 12_000),
@@ -37,13 +38,13 @@ const LISTED: [Listed; 24] = [
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Listing {
     pub(crate) definition: Instrument,
-    /// In price units.
+    /// The price at which it starts, in price units.
     pub(crate) anchor: i64,
-    /// In size units.
+    /// The typical size, in size units.
     pub(crate) typical_size: u64,
 }
 
-/// The listing with this number: the well-known ones first, then made-up codes of four letters.
+/// Returns the listing with this number: the well-known ones come first, then made-up codes of four letters.
 pub(crate) fn listing(number: usize) -> Listing {
     let (base, quote, price, price_decimals, size_decimals, typical_size) = match LISTED.get(number) {
         Some((base, quote, price, price_decimals, size_decimals, size)) => {
@@ -73,13 +74,13 @@ fn made_up(number: usize) -> (String, &'static str, f64, u32, u32, u64) {
     const CONSONANTS: &[u8] = b"BCDFGHKLMNPRSTVZ";
     const VOWELS: &[u8] = b"AEIOU";
     let letter = |letters: &[u8], n: usize| char::from(letters[n % letters.len()]);
-    // Consonant, vowel, consonant, vowel: 6,400 codes, then a number behind them.
+    // The code is consonant, vowel, consonant, vowel: 6,400 codes, then a number behind them.
     let mut code = String::with_capacity(8);
     code.push(letter(CONSONANTS, number * 7 + number / 80));
     code.push(letter(VOWELS, number / 16));
     code.push(letter(CONSONANTS, number / 80 * 3 + number));
     code.push(letter(VOWELS, number / 1_280));
-    // The walk above may meet a code twice, so the number always follows.
+    // The steps above may meet a code twice, so the number always follows.
     code.push_str(&(number + 1).to_string());
     let price = 0.25 * (1.0 + (number * 37 % 997) as f64);
     (code, "USD", price, 5, 1, 500 + (number as u64 * 131) % 5_000)

@@ -4,7 +4,7 @@ use tickwire_wire::{BookState, Channel, Level, Side, TradingState};
 use super::*;
 use crate::adapter::Levels;
 
-/// Applies what the simulator says, and checks that it makes sense.
+/// A follower that applies what the simulator says, and checks that it makes sense.
 #[derive(Default)]
 struct Follower {
     books: Vec<BookState>,

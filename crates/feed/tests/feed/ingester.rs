@@ -24,7 +24,7 @@ fn sim(pace: Pace) -> SimAdapter {
     SimAdapter::new(Sim::new(config).unwrap(), pace, Clock::starting_at(START))
 }
 
-/// Says what it is told to, then waits for ever, ends or fails.
+/// A source that says what it is told to, then waits for ever, ends or fails.
 struct Script {
     events: Vec<FeedEvent>,
     then: Then,
@@ -92,7 +92,7 @@ async fn the_simulator_arrives_on_the_bus_whole_and_in_order() {
     for channel in Channel::ALL.into_iter().filter(|channel| *channel != Channel::Derivative) {
         assert!(last.contains_key(&(id, channel)), "{channel:?} of BTC-USD");
     }
-    // The book that was answered is the one that came over the bus up to that number.
+    // The book that was answered is the one that came over the bus up to that sequence number.
     let Body::Book(answered) = &before.1[0].body else { panic!("{before:?}") };
     heard.records.retain(|record| record.sequence <= before.0.sequence);
     let followed = heard.book(id);
@@ -137,7 +137,7 @@ async fn a_paused_ingester_says_so_and_publishes_nothing() {
     let began = Instant::now();
     world.hear_heartbeat(is(FeedState::Stale, "paused")).await;
     assert!(began.elapsed() < HEARTBEAT_PERIOD, "a change of state is told at once");
-    // What was on its way when it paused settles: bars and figures of the trades before.
+    // The records that were on their way when it paused settle: bars and ticker statistics of the trades before.
     let mut heard = Heard::default();
     world.hear_until(&mut heard, |heard| heard.heartbeats.len() >= 4).await;
     let mut heard = Heard::default();
@@ -213,7 +213,8 @@ async fn an_outage_of_the_bus_is_made_good_for() {
     assert_eq!(world.run.await.unwrap().unwrap().report.tally.crossed_books, 0);
 }
 
-/// What the bus accepted before it broke may be lost all the same, and then only positions tell.
+/// Checks that heartbeats say every position: what the bus accepted before it broke may be lost all the same, and then
+/// only positions tell.
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_heartbeats_say_every_position() {
     let mut world = World::start(config(), script(Then::Wait));
@@ -221,7 +222,7 @@ async fn after_an_outage_heartbeats_say_every_position() {
     // Bars close within two seconds.
     world.hear_until(&mut before, |heard| heard.heartbeats.len() >= 16).await;
     assert!(before.heartbeats[15].positions.is_empty(), "nothing moves any more");
-    // So short that no heartbeat was refused, and longer.
+    // The outage is so short that no heartbeat was refused, and longer.
     for length in [Duration::ZERO, HEARTBEAT_PERIOD * 2] {
         world.bus.set_down(true);
         tokio::time::sleep(length).await;

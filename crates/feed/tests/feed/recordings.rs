@@ -1,4 +1,5 @@
-//! Real recordings, against a naive reading of the same files. Switched on by `TICKWIRE_DATA`, which names the folder.
+//! Real recordings, against a naive reading of the same files. They are switched on by `TICKWIRE_DATA`, which names the
+//! folder.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,7 +27,7 @@ fn data(file: &str) -> Option<PathBuf> {
     Some(Path::new(&folder).join(file))
 }
 
-/// Price text to size text, without trailing zeros.
+/// The prices and sizes of a side as text, without trailing zeros.
 type Side = BTreeMap<String, String>;
 
 #[derive(Default)]
@@ -37,7 +38,7 @@ struct Naive {
     book_records: u64,
     trades: u64,
     quotes: u64,
-    /// Of these, with an event time that is too far ahead of the receipt: the clock that recorded was slow.
+    /// The number of these with an event time that is too far ahead of the receipt: the clock that recorded was slow.
     ahead: u64,
 }
 
@@ -60,7 +61,7 @@ fn set(side: &mut Side, levels: &Value) {
     }
 }
 
-/// Applies the snapshot, then every change that ends after it. No check of continuity: that is the ingester's.
+/// Applies the snapshot, then every change that ends after it. It does not check continuity: that is the ingester's.
 fn read_naively(paths: &[PathBuf]) -> Naive {
     let mut naive = Naive::default();
     let lines: Vec<(u64, Value)> = paths

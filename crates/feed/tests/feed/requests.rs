@@ -1,5 +1,5 @@
-//! Many gateways that ask for thousands of topics at once, beside a source that always has data; and a catalogue of many
-//! instruments over buses with small messages.
+//! Many gateways that request thousands of topics at once, beside a source that always has data; and a catalogue of
+//! many instruments over buses with small messages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tickwire_bus::{
     Backplane, BusState, MemoryBus, MemoryLimits, NatsBus, NatsConfig, RequestError, Subject,
 };
 use tickwire_feed::adapter::{Adapter, AdapterError, FeedEvent, Flow, MarketBody, MarketEvent};
-use tickwire_feed::{IngestConfig, Ingester, TOPICS_PER_ASK_MAX};
+use tickwire_feed::{IngestConfig, Ingester, TOPICS_PER_REQUEST_MAX};
 use tickwire_testkit::{NatsServer, NatsServerConfig};
 use tickwire_wire::{Body, Channel, Encoding, Instrument, Level, Quote, Record, pb};
 use tokio_util::sync::CancellationToken;
@@ -21,14 +21,15 @@ use crate::world::{EPOCH, records};
 const VENUE: &str = "sim";
 const GATEWAYS: usize = 4;
 const TOPICS: u32 = 5_000;
-/// Its sequence number counts the turns of the source.
+/// The instrument whose sequence number counts the turns of the source.
 const BUSY: u32 = TOPICS;
 
 fn name(index: u32) -> String {
     format!("S{index}")
 }
 
-/// Defines instruments with one quote each; then each turn is one more quote of the last one, or there are no more turns.
+/// A source that defines instruments with one quote each; then each turn is one more quote of the last one, or there
+/// are no more turns.
 struct Source {
     instruments: u32,
     is_defined: bool,
@@ -66,7 +67,8 @@ async fn ask(bus: &dyn Backplane, request: pb::feed_request::Request) -> pb::Fee
     try_ask(bus, request, Duration::from_secs(20)).await.unwrap()
 }
 
-/// Asks as a gateway does: again where no response came. A bus whose queue is full of records refuses a response, too.
+/// Makes a request as a gateway does: again where no response came. A bus whose queue is full of records refuses a
+/// response, too.
 async fn ask_again(bus: &dyn Backplane, request: &pb::feed_request::Request) -> pb::FeedResponse {
     for _ in 0..20 {
         match try_ask(bus, request.clone(), Duration::from_secs(1)).await {
@@ -96,7 +98,7 @@ fn bid(records: &[Record]) -> i64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_source_is_read_between_any_two_answers() {
+async fn the_source_is_read_between_any_two_responses() {
     let bus = MemoryBus::new(MemoryLimits::default());
     let source = Source { instruments: TOPICS + 1, is_defined: false, is_busy: true };
     let config = IngestConfig { epoch: Some(EPOCH), ..IngestConfig::default() };
@@ -107,9 +109,9 @@ async fn the_source_is_read_between_any_two_answers() {
         tokio::task::yield_now().await;
     }
     let topic = |index| pb::Topic { channel: Channel::Quote.into(), symbol: name(index) };
-    // Each batch asks after the busy one, too.
+    // Each batch requests the busy one, too.
     let batches: Vec<Vec<u32>> =
-        (0..TOPICS).collect::<Vec<_>>().chunks(TOPICS_PER_ASK_MAX - 1).map(<[u32]>::to_vec).collect();
+        (0..TOPICS).collect::<Vec<_>>().chunks(TOPICS_PER_REQUEST_MAX - 1).map(<[u32]>::to_vec).collect();
     let requests = (0..GATEWAYS).flat_map(|gateway| batches.iter().map(move |batch| (gateway, batch)));
     let responses = join_all(requests.map(async |(gateway, batch)| {
         let topics = batch.iter().copied().chain([BUSY]).map(topic).collect();
@@ -139,7 +141,7 @@ async fn the_source_is_read_between_any_two_answers() {
     assert!(passed <= 2 * asked as u64, "{passed} turns of the source for {asked} requests");
 }
 
-/// As many instruments as a large venue has.
+/// The number of instruments that a large venue has.
 const LISTED: u32 = 15_400;
 
 async fn check_catalogue(bus: Arc<dyn Backplane>) {

@@ -17,7 +17,7 @@ const LINES: [&str; 7] = [
     r#"1700000001500 {"result":null,"id":1}"#,
 ];
 
-/// What a number or a text may be replaced by.
+/// The texts by which a number or a text may be replaced.
 const WILD: [&str; 16] = [
     "",
     "0",

@@ -23,7 +23,7 @@ pub(crate) struct World {
     inbox: Inbox,
 }
 
-/// What came over the bus.
+/// The messages that came over the bus.
 #[derive(Default)]
 pub(crate) struct Heard {
     pub(crate) heartbeats: Vec<pb::FeedHeartbeat>,
@@ -32,7 +32,7 @@ pub(crate) struct Heard {
 }
 
 const HEARTBEATS: u64 = 0;
-/// Of the run.
+/// The epoch of the run.
 pub(crate) const EPOCH: u64 = 71;
 
 impl World {
@@ -99,13 +99,13 @@ impl Heard {
         self.records.extend(records(header.encoding, rest));
     }
 
-    /// The number of a symbol.
+    /// Returns the instrument number of a symbol.
     pub(crate) fn id(&self, symbol: &str) -> u32 {
         let is_it = |record: &&Record| matches!(&record.body, Body::Instrument(i) if i.symbol == symbol);
         self.records.iter().find(is_it).expect("it was defined").instrument
     }
 
-    /// Of each (instrument, channel) all numbers came, in order; returns the last ones.
+    /// Checks that of each (instrument, channel) all sequence numbers came, in order; returns the last ones.
     pub(crate) fn check_numbers(&self) -> HashMap<(u32, Channel), u64> {
         let mut last = HashMap::new();
         for header in &self.headers {
@@ -116,7 +116,7 @@ impl Heard {
         last
     }
 
-    /// The book of an instrument after all records, each of which applied with its checksum.
+    /// Returns the book of an instrument after all records, each of which applied with its checksum.
     pub(crate) fn book(&self, instrument: u32) -> BookState {
         let mut state = BookState::new();
         for record in self.records.iter().filter(|record| record.instrument == instrument) {

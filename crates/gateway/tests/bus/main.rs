@@ -1,5 +1,5 @@
-//! An ingester, the bus in memory, a gateway and clients, in one process: what the bus loses is found, and
-//! what becomes of sessions can be looked at.
+//! An ingester, the bus in memory, a gateway and clients, in one process: the tests show that what the bus loses is
+//! found, and that what becomes of sessions can be looked at.
 
 mod returning;
 mod rig;

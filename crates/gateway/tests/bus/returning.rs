@@ -13,7 +13,7 @@ use super::rig::{Rig, Watcher, client, trade};
 
 const AWAY: u64 = 500;
 
-/// A log of few records, so that the history is needed.
+/// Makes a log of few records, so that the history is needed.
 fn config() -> GatewayConfig {
     let mut config = GatewayConfig::default();
     config.limits.engine.log_records_per_topic = 16;
@@ -38,7 +38,7 @@ impl Away {
         let relay = Relay::start(rig.gateway.listen_address()).await;
         let mut client = client(relay.address(), Channel::Trade).await;
         trades(&rig, 2, 10).await;
-        client.until("the first", |client| client.numbers().contains(&10)).await;
+        client.until("the first", |client| client.sequences().contains(&10)).await;
         relay.cut();
         client.until("away", |client| !is_connected(client)).await;
         trades(&rig, 11, AWAY).await;
@@ -59,7 +59,7 @@ async fn trades(rig: &Rig, from: u64, to: u64) {
     for number in from..=to {
         rig.happens(number, trade(number as i64)).await;
     }
-    rig.numbered(Channel::Trade, to).await;
+    rig.published(Channel::Trade, to).await;
 }
 
 fn is_connected(client: &Watcher) -> bool {
@@ -80,11 +80,11 @@ fn everything_that_was_missed_comes_once_and_in_order() {
     run(async {
         let mut away = Away::start(100_000, config()).await;
         away.come_back();
-        away.client.until("live", |client| client.numbers().contains(&AWAY)).await;
+        away.client.until("live", |client| client.sequences().contains(&AWAY)).await;
         trades(&away.rig, AWAY + 1, AWAY + 8).await;
-        away.client.until("the end", |client| client.numbers().contains(&(AWAY + 8))).await;
+        away.client.until("the end", |client| client.sequences().contains(&(AWAY + 8))).await;
         assert!(away.client.gaps().is_empty(), "{:?}", away.client.gaps());
-        assert!(away.client.numbers().into_iter().eq(2..=AWAY + 8), "{:?}", away.client.numbers());
+        assert!(away.client.sequences().into_iter().eq(2..=AWAY + 8), "{:?}", away.client.sequences());
         away.end().await;
     });
 }
@@ -94,9 +94,9 @@ fn what_the_bus_forgot_is_announced_exactly() {
     run(async {
         let mut away = Away::start(100, config()).await;
         away.come_back();
-        away.client.until("the end", |client| client.numbers().contains(&AWAY)).await;
+        away.client.until("the end", |client| client.sequences().contains(&AWAY)).await;
         assert_eq!(away.client.gaps(), [(11, Some(AWAY - 100))]);
-        assert!(away.client.numbers().into_iter().eq((2..=10).chain(AWAY - 99..=AWAY)));
+        assert!(away.client.sequences().into_iter().eq((2..=10).chain(AWAY - 99..=AWAY)));
         away.end().await;
     });
 }
@@ -112,12 +112,12 @@ fn a_history_that_does_not_response_costs_a_gap_and_nothing_else() {
         away.come_back();
         away.client.until("announced", |client| !client.gaps().is_empty()).await;
         trades(&away.rig, AWAY + 1, AWAY + 8).await;
-        away.client.until("the end", |client| client.numbers().contains(&(AWAY + 8))).await;
+        away.client.until("the end", |client| client.sequences().contains(&(AWAY + 8))).await;
         away.rig.bus.hold_history(false);
         trades(&away.rig, AWAY + 9, AWAY + 16).await;
-        away.client.until("the end", |client| client.numbers().contains(&(AWAY + 16))).await;
+        away.client.until("the end", |client| client.sequences().contains(&(AWAY + 16))).await;
         assert_eq!(away.client.gaps(), [(11, Some(AWAY))]);
-        assert!(away.client.numbers().into_iter().eq((2..=10).chain(AWAY + 1..=AWAY + 16)));
+        assert!(away.client.sequences().into_iter().eq((2..=10).chain(AWAY + 1..=AWAY + 16)));
         away.end().await;
     });
 }
@@ -129,10 +129,14 @@ fn another_sequence_is_announced_and_followed_from_its_start() {
         away.rig.replace_ingester().await;
         trades(&away.rig, 1, 60).await;
         away.come_back();
-        let is_over = |client: &Watcher| client.gaps().len() == 1 && client.numbers().last() == Some(&60);
+        let is_over = |client: &Watcher| client.gaps().len() == 1 && client.sequences().last() == Some(&60);
         away.client.until("the end", is_over).await;
         assert_eq!(away.client.gaps(), [(11, None)], "nobody knows where the old sequence ended");
-        assert!(away.client.numbers().into_iter().eq((2..=10).chain(1..=60)), "{:?}", away.client.numbers());
+        assert!(
+            away.client.sequences().into_iter().eq((2..=10).chain(1..=60)),
+            "{:?}",
+            away.client.sequences()
+        );
         away.end().await;
     });
 }
@@ -145,15 +149,15 @@ fn a_bus_without_memory_announces_everything() {
         let relay = Relay::start(rig.gateway.listen_address()).await;
         let mut client = client(relay.address(), Channel::Trade).await;
         trades(&rig, 2, 10).await;
-        client.until("the first", |client| client.numbers().contains(&10)).await;
+        client.until("the first", |client| client.sequences().contains(&10)).await;
         relay.cut();
         client.until("away", |client| !is_connected(client)).await;
         trades(&rig, 11, AWAY).await;
-        let heard = |witness: &Watcher| witness.numbers().last() == Some(&AWAY);
+        let heard = |witness: &Watcher| witness.sequences().last() == Some(&AWAY);
         witness.until("all is in the log that the client comes back to", heard).await;
         let address: SocketAddr = rig.gateway.listen_address();
         relay.lead_to(address);
-        client.until("the end", |client| client.numbers().contains(&AWAY)).await;
+        client.until("the end", |client| client.sequences().contains(&AWAY)).await;
         assert_eq!(client.gaps(), [(11, Some(AWAY - 16))], "the log of this gateway has the last 16");
         let causes: Vec<_> = client
             .seen

@@ -15,7 +15,7 @@ use tickwire_wire::{Channel, Instrument, Level, Quote, Status, Trade, TradingSta
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Ends a test that would wait for ever; nothing is measured by it.
+/// The time after which a test ends that would wait for ever; nothing is measured by it.
 const HANG: Duration = Duration::from_mins(1);
 pub(crate) const SYMBOL: &str = "sim:A";
 
@@ -47,7 +47,7 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// With `sim:A`, and a state on every channel.
+    /// Starts everything with `sim:A`, and a state on every channel.
     pub(crate) async fn start(config: GatewayConfig) -> Self {
         Self::start_on(MemoryBus::default(), config).await
     }
@@ -66,7 +66,7 @@ impl Rig {
         rig
     }
 
-    /// Another ingester takes the place of this one, and numbers from 1 again.
+    /// Puts another ingester in the place of this one, whose sequences begin at 1 again.
     pub(crate) async fn replace_ingester(&mut self) {
         self.stop.cancel();
         self.script.closed().await;
@@ -85,19 +85,19 @@ impl Rig {
         self.say(FeedEvent::Market(event)).await;
     }
 
-    /// Waits until the ingester has numbered so many records of a channel.
-    pub(crate) async fn numbered(&self, channel: Channel, count: u64) {
+    /// Waits until the ingester has published so many records of a channel.
+    pub(crate) async fn published(&self, channel: Channel, count: u64) {
         while self.ingester.report().tally.channels[channel as usize - 1] < count {
             tokio::task::yield_now().await;
         }
     }
 
-    /// A client with one channel that has been granted, and whose feed is live.
+    /// Opens a client with one channel that has been granted, and whose feed is live.
     pub(crate) async fn client(&self, channel: Channel) -> Watcher {
         client(self.gateway.listen_address(), channel).await
     }
 
-    /// One more gateway on the same bus.
+    /// Starts one more gateway on the same bus.
     pub(crate) async fn second(&self, config: GatewayConfig) -> Gateway {
         gateway(config, Arc::new(self.bus.clone())).await
     }
@@ -117,14 +117,14 @@ fn ingester(bus: &MemoryBus) -> (mpsc::Sender<FeedEvent>, CancellationToken, Ing
     (script, stop, stats)
 }
 
-/// A gateway on free ports.
+/// Starts a gateway on free ports.
 async fn gateway(config: GatewayConfig, bus: Arc<dyn Backplane>) -> Gateway {
     let free = ([127, 0, 0, 1], 0).into();
     let config = GatewayConfig { listen: free, admin_listen: free, drain_window: Duration::ZERO, ..config };
     Gateway::start(config, bus, Arc::new(NoPages)).await.unwrap()
 }
 
-/// A client with one channel that has been granted, and whose feed is live.
+/// Opens a client with one channel that has been granted, and whose feed is live.
 pub(crate) async fn client(address: SocketAddr, channel: Channel) -> Watcher {
     let url = format!("ws://{address}/v1/stream");
     let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(20));
@@ -152,15 +152,15 @@ impl Watcher {
         assert_eq!(self.client.counters().violations, 0, "no loss that nobody announced");
     }
 
-    /// Numbers that were announced as lost.
+    /// Returns the sequence numbers that were announced as lost.
     pub(crate) fn gaps(&self) -> Vec<(u64, Option<u64>)> {
         let gaps =
             self.seen.iter().filter_map(|event| if let Event::Gap(gap) = event { Some(gap) } else { None });
         gaps.map(|gap| (gap.first, gap.last)).collect()
     }
 
-    /// Numbers of the records that came.
-    pub(crate) fn numbers(&self) -> Vec<u64> {
+    /// Returns the sequence numbers of the records that came.
+    pub(crate) fn sequences(&self) -> Vec<u64> {
         let numbers = self.seen.iter().filter_map(|event| match event {
             Event::Record(update) => Some(update.record.sequence),
             _ => None,

@@ -11,7 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::rig::{Rig, SYMBOL, Watcher, quote, trade};
 
-/// Ends a test that would wait for ever; nothing is measured by it.
+/// The time after which a test ends that would wait for ever; nothing is measured by it.
 const HANG: Duration = Duration::from_mins(1);
 
 #[track_caller]
@@ -29,7 +29,7 @@ async fn raw(rig: &Rig, path: &str) -> String {
     response
 }
 
-/// Status and body.
+/// Returns status and body.
 async fn get(rig: &Rig, path: &str) -> (u16, Value) {
     let response = raw(rig, path).await;
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
@@ -118,7 +118,7 @@ fn a_session_tells_why_it_did_not_get_a_price() {
             });
         let mut watcher = Watcher { client: builder.start().unwrap(), seen: Vec::new() };
         watcher.until("live", |watcher| watcher.client.is_live(SYMBOL)).await;
-        watcher.until("a quote", |watcher| !watcher.numbers().is_empty()).await;
+        watcher.until("a quote", |watcher| !watcher.sequences().is_empty()).await;
         // The program reads nothing now, until its session is a conflating one and newer quotes supersede older ones.
         let mut price = 2;
         while list(&rig, "?state=conflating").await.0.is_empty() {
@@ -132,7 +132,7 @@ fn a_session_tells_why_it_did_not_get_a_price() {
             rig.happens(1, quote(price)).await;
             price += 1;
         }
-        rig.numbered(Channel::Quote, price as u64 - 1).await;
+        rig.published(Channel::Quote, price as u64 - 1).await;
         let id = loop {
             let (ids, body) = list(&rig, "?state=conflating").await;
             let parts = &body["sessions"][0]["pressure_bytes"];
@@ -150,7 +150,7 @@ fn a_session_tells_why_it_did_not_get_a_price() {
         let decisions = detail["decisions"].as_array().unwrap();
         let find = |kind: &str| decisions.iter().find(|entry| entry["kind"] == kind);
         let conflating = find("conflating").unwrap_or_else(|| panic!("{detail}"));
-        // Which of them comes first depends on how much the kernels hold.
+        // The reason that comes first depends on how much the kernels hold.
         let is_known = |why: &Value| *why == "socket_blocked" || *why == "window_full";
         assert!(conflating["because"].as_array().unwrap().iter().any(is_known), "{detail}");
         let superseded = find("superseded").unwrap_or_else(|| panic!("{detail}"));
@@ -185,7 +185,7 @@ fn hops_are_told_with_what_was_counted_since_the_start() {
         let told = loop {
             number += 1;
             rig.happens(number, trade(number as i64)).await;
-            watcher.until("it came", |watcher| watcher.numbers().last() >= Some(&number)).await;
+            watcher.until("it came", |watcher| watcher.sequences().last() >= Some(&number)).await;
             let (_, told) = get(&rig, "/v1/hops").await;
             if told["hops"][1]["count"] != 0 {
                 break told;

@@ -7,7 +7,7 @@ use tickwire_wire::{Body, Channel};
 
 use super::rig::{Rig, SYMBOL, Watcher, definition, levels, quote, status, subject, trade};
 
-/// What happens on a channel for the `number`th time.
+/// Makes something happen on a channel for the `number`th time.
 async fn happens(rig: &Rig, channel: Channel, number: u64) {
     let price = number as i64;
     let body = match channel {
@@ -22,7 +22,7 @@ async fn happens(rig: &Rig, channel: Channel, number: u64) {
     rig.happens(number, body).await;
 }
 
-/// Whether the newest is what happened for the `number`th time.
+/// Returns whether the newest is what happened for the `number`th time.
 fn is_newest(watcher: &Watcher, channel: Channel, number: u64) -> bool {
     let price = number as i64;
     if channel == Channel::Book {
@@ -44,7 +44,7 @@ fn is_newest(watcher: &Watcher, channel: Channel, number: u64) -> bool {
     }
 }
 
-/// The very last message of a topic is lost, and nothing more happens on it.
+/// Checks that the loss of the very last message of a topic is found, though nothing more happens on it.
 #[track_caller]
 fn check_last(channel: Channel) {
     run(async move {
@@ -93,7 +93,7 @@ fn the_last_bar_of_a_quiet_topic() {
 }
 
 #[test]
-fn the_last_figures_of_a_quiet_topic() {
+fn the_last_ticker_statistics_of_a_quiet_topic() {
     check_last(Channel::Stat);
 }
 
@@ -119,7 +119,7 @@ fn one_in_the_middle() {
             happens(&rig, Channel::Book, number).await;
         }
         trades.until("the end", |watcher| is_newest(watcher, Channel::Trade, 5)).await;
-        assert_eq!((trades.numbers(), trades.gaps()), (vec![2, 4, 5], vec![(3, Some(3))]));
+        assert_eq!((trades.sequences(), trades.gaps()), (vec![2, 4, 5], vec![(3, Some(3))]));
         book.until("the end", |watcher| is_newest(watcher, Channel::Book, 5)).await;
         rig.end().await;
     });
@@ -136,12 +136,12 @@ fn an_outage() {
             happens(&rig, Channel::Trade, number).await;
             happens(&rig, Channel::Book, number).await;
         }
-        rig.numbered(Channel::Trade, 5).await;
-        rig.numbered(Channel::Book, 5).await;
+        rig.published(Channel::Trade, 5).await;
+        rig.published(Channel::Book, 5).await;
         rig.bus.set_down(false);
         book.until("the end", |watcher| is_newest(watcher, Channel::Book, 5)).await;
         trades.until("live", |watcher| watcher.client.is_live(SYMBOL) && !watcher.gaps().is_empty()).await;
-        assert_eq!((trades.numbers(), trades.gaps()), (vec![], vec![(2, Some(5))]));
+        assert_eq!((trades.sequences(), trades.gaps()), (vec![], vec![(2, Some(5))]));
         rig.end().await;
     });
 }

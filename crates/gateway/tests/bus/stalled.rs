@@ -21,12 +21,12 @@ fn costs_the_ingester_nothing_and_loses_nothing_silently() {
         rig.bus.set_stalled(false);
         let is_whole = |watcher: &super::rig::Watcher| {
             let gaps = watcher.gaps();
-            let end = gaps.iter().filter_map(|(_, last)| *last).chain(watcher.numbers()).max();
+            let end = gaps.iter().filter_map(|(_, last)| *last).chain(watcher.sequences()).max();
             end == Some(TRADES)
         };
         watcher.until("all of them are there or announced", is_whole).await;
         let announced: u64 = watcher.gaps().iter().map(|(first, last)| last.unwrap_or(0) + 1 - first).sum();
-        assert_eq!(announced + watcher.numbers().len() as u64, TRADES - 1, "{:?}", watcher.gaps());
+        assert_eq!(announced + watcher.sequences().len() as u64, TRADES - 1, "{:?}", watcher.gaps());
         assert!(announced > 0, "the inbox took less than what was published");
         rig.end().await;
     };

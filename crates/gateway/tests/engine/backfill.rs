@@ -40,7 +40,7 @@ pub(crate) fn with_trades(rig: &mut Rig, instrument: u32, count: u64) -> Client 
     keeper
 }
 
-/// Subscribes once more, from number 2 on; returns what that asks for.
+/// Subscribes once more, from sequence number 2 on; returns what that asks for.
 fn the_resumed(rig: &mut Rig, client: Client) -> BackfillAsk {
     let (channel, symbol) = ("trade".to_owned(), "sim:A".to_owned());
     let positions = vec![ResumePosition { channel, symbol, epoch: EPOCH, sequence: 2 }];
@@ -77,7 +77,7 @@ fn the_ask(rig: &mut Rig) -> BackfillAsk {
     asks[0]
 }
 
-/// Answers with these numbers; everything up to `upto` is settled.
+/// Answers with these sequence numbers; everything up to `upto` is settled.
 pub(crate) fn found(rig: &mut Rig, ask: &BackfillAsk, numbers: impl IntoIterator<Item = u64>, upto: u64) {
     let instrument = ask.topic.instrument_index();
     let update = |number| rig.bus_update(instrument, ask.epoch, number, trade(number as i64));
@@ -269,7 +269,7 @@ fn the_sequence_may_change_meanwhile() {
     let update = rig.bus_update(0, EPOCH + 1, 1, trade(1));
     rig.event(Event::Update(update));
     found(&mut rig, &ask, 3..=4, 4);
-    // Two of the log's four places are taken by what came meanwhile: 5 and 6 are asked for too.
+    // The records that came meanwhile took two of the log's four places: 5 and 6 are asked for too.
     assert_eq!(brief(&rig.records(client)), ["trade 3", "trade 4"]);
     let more = the_ask(&mut rig);
     assert_eq!((more.epoch, more.first, more.last), (EPOCH, 5, 6));
@@ -323,7 +323,7 @@ fn a_session_has_few_parts_at_a_time() {
     open.extend(asks(&mut rig));
     while let Some(ask) = open.pop_front() {
         assert!(open.len() < 4, "{} parts under way", open.len() + 1);
-        // In two parts, so that those who go on and those who wait take turns.
+        // They come in two parts, so that those who go on and those who wait take turns.
         let upto = ask.last.min(ask.first + 1);
         found(&mut rig, &ask, ask.first..=upto, upto);
         seen += rig.records(client).len();

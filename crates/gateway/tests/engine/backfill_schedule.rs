@@ -10,22 +10,22 @@ use tickwire_wire::{Body, Channel, GapCause, Record};
 use super::backfill::{asks, check_ledger, found, resume, rig, with_trades};
 use super::rig::{Client, EPOCH, Rig, limits, records, response, trade};
 
-/// What happens in a random schedule.
+/// One thing that happens in a random schedule.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Publish(u8),
     Restart,
     Leave,
     Return,
-    /// All that was asked for.
+    /// The history answers with all that was asked for.
     Response,
-    /// Up to here only.
+    /// The history answers up to here only.
     ResponsePart(u8),
-    /// Without these numbers.
+    /// The history answers without these sequence numbers.
     ResponseHoles(u8),
     Nothing,
     Fill {
-        held: bool,
+        blocks: bool,
     },
     Unblock,
     Wait {
@@ -43,7 +43,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any::<u8>().prop_map(Op::ResponsePart),
         2 => any::<u8>().prop_map(Op::ResponseHoles),
         1 => Just(Op::Nothing),
-        6 => any::<bool>().prop_map(|held| Op::Fill { held }),
+        6 => any::<bool>().prop_map(|blocks| Op::Fill { blocks }),
         3 => Just(Op::Unblock),
         2 => (0..4000_u16).prop_map(|millis| Op::Wait { millis }),
     ]
@@ -54,16 +54,16 @@ struct Model {
     rig: Rig,
     keeper: Client,
     epoch: u64,
-    /// Last number of each sequence.
+    /// The last sequence number of each epoch.
     ends: BTreeMap<u64, u64>,
     client: Option<Client>,
     blocked: bool,
-    /// Where the client is.
+    /// The position of the client.
     at: (u64, u64),
-    /// What this subscription's account must say.
+    /// The counts that this subscription's account must say.
     delivered: u64,
     dropped: u64,
-    /// No sequence ended meanwhile: then nobody knows what of it was never sent.
+    /// Whether no sequence ended meanwhile: else nobody knows what of it was never sent.
     is_counted: bool,
     open: VecDeque<BackfillAsk>,
 }
@@ -116,8 +116,8 @@ impl Model {
                 self.respond(move |_, number| holes >> (number % 8) & 1 == 0, |ask| ask.last);
             }
             Op::Nothing => drop(self.open.pop_front()),
-            Op::Fill { held } => {
-                self.fill(held);
+            Op::Fill { blocks } => {
+                self.fill(blocks);
             }
             Op::Unblock => self.unblock(),
             Op::Wait { millis } => {
@@ -147,7 +147,7 @@ impl Model {
         self.client = Some(client);
         let position = self.at;
         for record in records(told) {
-            // What is announced in front of the grant's number is not in the account.
+            // A gap that is announced in front of the grant's sequence number is not in the account.
             self.read(&record, Some(start));
         }
         assert!(start >= position, "granted {start:?} at {position:?}");
@@ -167,25 +167,25 @@ impl Model {
         }
     }
 
-    fn fill(&mut self, held: bool) -> bool {
+    fn fill(&mut self, blocks: bool) -> bool {
         let Some(client) = self.client.filter(|_| !self.blocked) else { return false };
         let (bytes, filled) = self.rig.fill(client);
         let frames = super::rig::parse_frames(&bytes);
         for record in records(frames.iter().flat_map(|frame| frame.messages(client.encoding)).collect()) {
             self.read(&record, None);
         }
-        self.blocked = held && !bytes.is_empty();
+        self.blocked = blocks && !bytes.is_empty();
         self.rig.engine.unsent(client.key, usize::from(self.blocked) * 10, self.rig.now);
         filled.more && !self.blocked
     }
 
-    /// Every number once, in order; nothing announced that could be had.
+    /// Reads a record: every sequence number comes once, in order, and nothing is announced that could be had.
     fn read(&mut self, record: &Record, granted: Option<(u64, u64)>) {
         match &record.body {
             Body::Gap(gap) if gap.last_sequence == 0 => {
                 assert_eq!(gap.first_sequence, self.at.1 + 1);
                 assert!(gap.epoch > self.at.0);
-                // Numbers behind the position that a sequence still had are not counted by anyone.
+                // The sequence numbers behind the position that a sequence still had are not counted by anyone.
                 self.is_counted &= granted.is_some();
                 self.at = (gap.epoch, 0);
             }
@@ -207,7 +207,7 @@ impl Model {
         assert!(self.at.1 <= self.ends[&self.at.0], "{:?} beyond {:?}", self.at, self.ends);
     }
 
-    /// Answers everything, reads everything.
+    /// Answers everything and reads everything.
     fn finish(mut self) {
         self.come_back_if_away();
         for _ in 0..10_000 {
@@ -221,7 +221,7 @@ impl Model {
                 break;
             }
         }
-        // What was asked for and never answered.
+        // The requests that were never answered run into their time-out.
         self.step(Op::Wait { millis: 4000 });
         for _ in 0..10_000 {
             let more = self.fill(false);
@@ -264,7 +264,7 @@ proptest! {
         model.finish();
     }
 
-    /// Where history has everything and answers in time, nothing is announced as lost.
+    /// Checks that nothing is announced as lost where history has everything and answers in time.
     #[test]
     fn nothing_is_lost_where_history_has_it(
         log in 8_usize..16,
@@ -272,14 +272,14 @@ proptest! {
     ) {
         let mut model = Model::new(log, 1 << 40);
         let is_kind = |op: &Op| !matches!(
-            op, Op::Restart | Op::ResponseHoles(_) | Op::Nothing | Op::Wait { .. } | Op::Fill { held: true }
+            op, Op::Restart | Op::ResponseHoles(_) | Op::Nothing | Op::Wait { .. } | Op::Fill { blocks: true }
         );
         for op in ops.into_iter().filter(is_kind) {
             model.step(op);
-            model.step(Op::Fill { held: false });
+            model.step(Op::Fill { blocks: false });
             while !model.open.is_empty() {
                 model.step(Op::ResponsePart(3));
-                model.step(Op::Fill { held: false });
+                model.step(Op::Fill { blocks: false });
             }
         }
         assert_eq!(model.dropped, 0);

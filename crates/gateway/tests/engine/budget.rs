@@ -1,4 +1,4 @@
-//! What all topics and all sessions may hold together.
+//! The budgets that all topics and all sessions share.
 
 use tickwire_core::engine::EngineLimits;
 use tickwire_core::vocabulary::TopicId;
@@ -87,7 +87,7 @@ fn subscriptions_together_are_limited_and_free_again() {
     assert_eq!(rig.engine.subscriptions(), 2);
 }
 
-/// A book with so many bids on the bus, wanted by a client.
+/// Publishes a book with so many bids on the bus, wanted by a client.
 fn book(rig: &mut Rig, instrument: u32, levels: i64) {
     let bids: Vec<_> = (1..=levels).map(|price| level(price, 1)).collect();
     let update = rig.bus_update(instrument, EPOCH, 1, snapshot(&bids, &[]));

@@ -1,4 +1,4 @@
-//! Frames, budgets, and that every update is encoded once.
+//! Frames and budgets, and the promise that every update is encoded once.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tickwire_wire::{Body, Channel, Encoding, GapCause, Status, encode_sent_time}
 use super::rig::{EPOCH, Rig, bus_update, limits, parse_frames, quote};
 use super::schedule::drive_bytes;
 
-/// A status whose record fills a WebSocket message of exactly this payload.
+/// Checks a status whose record fills a WebSocket message of exactly this payload.
 #[track_caller]
 fn check_head(payload: usize, head: usize) {
     let mut limits = limits();

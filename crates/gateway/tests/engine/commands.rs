@@ -1,4 +1,4 @@
-//! What commands cost, what they leave behind, and whose they are when they are wrong.
+//! Commands: their cost, what they leave behind, and whose they are when they are wrong.
 
 use tickwire_core::engine::EngineLimits;
 use tickwire_core::vocabulary::TopicInterest;
@@ -58,7 +58,7 @@ fn what_sessions_asked_for_leaves_nothing_behind() {
     for turn in 0..200 {
         let client = rig.open(Encoding::Json);
         rig.send(client, &Command::Resume(Resume { id: 5, positions: vec![position("sim:A", turn)] }));
-        // One is granted, one waits for its topic, all of a venue are wanted.
+        // One subscription is granted, one waits for its topic, and one wants all of a venue.
         rig.subscribe(client, Channel::Trade, &["sim:A"]);
         rig.send(client, &subscribe(1, "stat", &["sim:B"]));
         rig.send(client, &subscribe(1, "bar", &["sim:*"]));

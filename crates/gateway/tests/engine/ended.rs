@@ -12,7 +12,7 @@ fn end(rig: &mut Rig, instrument: u32, may_retry: bool) {
     rig.event(Event::Ended(Arc::new(ended)));
 }
 
-/// The word that something ended, and the account behind it.
+/// Finds the word that something ended, and the account behind it.
 #[track_caller]
 fn farewell(messages: &[Message]) -> (&Subscribed, &Ledger) {
     let is_word = |message: &Message| matches!(message, Message::Subscribed(s) if !s.refused.is_empty());
@@ -130,7 +130,7 @@ fn who_waits_for_another_topic_is_not_granted_what_ended_meanwhile() {
     );
 }
 
-/// `sim:A` ended, and one trade of it is still owed to a session that subscribes to all.
+/// Makes a rig in which `sim:A` ended, and one trade of it is still owed to a session that subscribes to all.
 fn ended_with_a_trade_owed() -> (Rig, Client) {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
@@ -211,7 +211,7 @@ fn an_index_that_is_used_again_has_nothing_of_the_one_before() {
     assert_eq!((told.granted[0].symbol.as_str(), told.granted[0].sequence), ("sim:Z", 0));
     assert_eq!(told.refused[0].code, "unknown_symbol");
     assert_eq!(records(messages), []);
-    // What lingered of the old one does not end the new one.
+    // The old one that lingered does not end the new one.
     rig.now += 12 * SECOND;
     rig.engine.tick(rig.now);
     rig.publish(0, 1, quote(9));

@@ -1,4 +1,4 @@
-//! What leaves, in which order, of which records: the newest, all, merged, and gaps.
+//! The fan-out: what leaves, in which order, of which records; the newest, all, merged, and gaps.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ fn bar(interval: u64, close: i64) -> Body {
     Body::Bar(Bar { interval, close, ..Bar::default() })
 }
 
-/// delivered, conflated, dropped of the only subscription; the sum is checked.
+/// Returns delivered, conflated, dropped of the only subscription; the sum is checked.
 #[track_caller]
 fn account(rig: &mut Rig, client: Client) -> (u64, u64, u64) {
     rig.send(client, &Command::Ledger(LedgerRequest { id: 1 }));
@@ -87,8 +87,8 @@ fn correction(interval: u64) -> Body {
     Body::Bar(Bar { interval, correction: true, closed: true, ..Bar::default() })
 }
 
-/// A bar that was lost, and that a state brings after the correction behind it came, leaves with its lower number. A client
-/// counts as this does: by the highest number that it saw.
+/// A bar that was lost, and that a state brings after the correction behind it came, leaves with its lower sequence
+/// number. A client counts as this does: by the highest sequence number that it saw.
 #[test]
 fn a_bar_that_is_said_again_behind_a_later_one_counts_once() {
     let (mut rig, client) = subscribed(&[Channel::Bar]);

@@ -1,4 +1,5 @@
-//! The freshness window in the engine: what clients have not confirmed holds data back, where it stays conflatable.
+//! The freshness window in the engine: data that clients have not confirmed holds more back, where it stays
+//! conflatable.
 
 use tickwire_core::engine::EngineLimits;
 use tickwire_wire::{Channel, CloseCode, Command, Encoding, Message, Receipt};
@@ -11,8 +12,9 @@ fn fresh() -> EngineLimits {
     EngineLimits { freshness_ns: 200 * MS, window_first_bytes: 512, ..limits() }
 }
 
-/// A session that was given more than its window takes and has confirmed nothing of it; the pings it was sent.
-fn held(channels: &[Channel]) -> (Rig, Client, Vec<WsFrame>) {
+/// Makes a session that was given more than its window takes and has confirmed nothing of it; returns the pings it was
+/// sent, too.
+fn with_full_window(channels: &[Channel]) -> (Rig, Client, Vec<WsFrame>) {
     let mut rig = Rig::new(fresh());
     let client = rig.open(Encoding::Proto);
     for channel in channels {
@@ -28,7 +30,7 @@ fn held(channels: &[Channel]) -> (Rig, Client, Vec<WsFrame>) {
     (rig, client, pings)
 }
 
-/// One fill, if the session is ready.
+/// Fills once, if the session is ready.
 fn take(rig: &mut Rig, client: Client) -> Vec<WsFrame> {
     let mut ready = Vec::new();
     rig.engine.take_ready(&mut ready);
@@ -69,7 +71,7 @@ fn a_probe_stands_behind_what_it_confirms() {
 
 #[test]
 fn what_a_stalled_client_reads_first_is_the_newest() {
-    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();
     assert!(under_way < 512 + 100, "{under_way}");
     for number in 41..=9_000 {
@@ -85,7 +87,7 @@ fn what_a_stalled_client_reads_first_is_the_newest() {
 
 #[test]
 fn heartbeats_do_not_pile_up_before_a_stalled_client() {
-    let (mut rig, client, mut pings) = held(&[Channel::Quote]);
+    let (mut rig, client, mut pings) = with_full_window(&[Channel::Quote]);
     // It answers pings, until it stalls.
     rig.engine.on_pong(client.key, &pings[0].payload, rig.now);
     let mut number = 40;
@@ -123,7 +125,7 @@ fn heartbeats_do_not_pile_up_before_a_stalled_client() {
 
 #[test]
 fn heartbeats_under_way_keep_no_data_back() {
-    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote]);
     let before = rig.engine.in_flight();
     let mut heartbeats = 0;
     for _ in 0..20 {
@@ -145,7 +147,7 @@ fn the_receipt_of_the_last_message_of_a_write_confirms_all_of_it() {
     let mut rig = Rig::new(EngineLimits { window_first_bytes: 8 << 10, ..fresh() });
     let client = rig.open(Encoding::Proto);
     rig.subscribe(client, Channel::Trade, &["sim:A"]);
-    // More than the window takes: its end is probed.
+    // These are more than the window takes: its end is probed.
     for number in 1..=400 {
         rig.publish(0, number, trade(number as i64));
     }
@@ -166,7 +168,7 @@ fn the_receipt_of_the_last_message_of_a_write_confirms_all_of_it() {
 
 #[test]
 fn responses_that_name_no_probe_confirm_nothing() {
-    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();
     for payload in [&b""[..], b"x", &u64::MAX.to_le_bytes(), &[0; 8], &[0; 9]] {
         rig.engine.on_pong(client.key, payload, rig.now);
@@ -182,7 +184,7 @@ fn responses_that_name_no_probe_confirm_nothing() {
 
 #[test]
 fn control_leaves_though_the_window_is_full() {
-    let (mut rig, client, _) = held(&[Channel::Quote]);
+    let (mut rig, client, _) = with_full_window(&[Channel::Quote]);
     rig.send(client, &Command::Ledger(tickwire_wire::LedgerRequest { id: 3 }));
     rig.engine.on_ping(client.key, b"x", rig.now);
     let frames = take(&mut rig, client);
@@ -195,7 +197,7 @@ fn control_leaves_though_the_window_is_full() {
 
 #[test]
 fn a_late_client_is_told_that_it_conflates_and_is_closed_when_it_takes_nothing() {
-    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote]);
     rig.engine.on_pong(client.key, &pings[0].payload, rig.now);
     take(&mut rig, client);
     let mut notices = Vec::new();
@@ -220,7 +222,7 @@ fn a_late_client_is_told_that_it_conflates_and_is_closed_when_it_takes_nothing()
     assert!((30_000..32_500).contains(&waited), "30 s after it was found slow: {waited} ms");
 }
 
-/// Publishes until the window is full again; the pings that came.
+/// Publishes until the window is full again; returns the pings that came.
 fn refill(rig: &mut Rig, client: Client) -> Vec<WsFrame> {
     let mut pings = Vec::new();
     for number in 1_000..1_400 {
@@ -231,19 +233,19 @@ fn refill(rig: &mut Rig, client: Client) -> Vec<WsFrame> {
     pings
 }
 
-/// The time that a ping names.
+/// Returns the time that a ping names.
 fn time_of(ping: &WsFrame) -> u64 {
     u64::from_le_bytes(ping.payload[..].try_into().expect("eight bytes"))
 }
 
 #[test]
 fn receipts_that_response_pings_count_and_pongs_do_not_any_more() {
-    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();
     rig.now += 10 * MS;
     rig.send(client, &Command::Receipt(Receipt { sent_time: 1, reader_lag_ns: 5 }));
     rig.send(client, &Command::Receipt(Receipt { sent_time: rig.now, reader_lag_ns: 5 }));
-    assert_eq!(rig.engine.in_flight(), under_way, "these response no ping");
+    assert_eq!(rig.engine.in_flight(), under_way, "these answer no ping");
     rig.send(client, &Command::Receipt(Receipt { sent_time: time_of(&pings[0]), reader_lag_ns: 5 }));
     assert!(rig.engine.in_flight() < under_way);
     let pings = refill(&mut rig, client);
@@ -259,8 +261,8 @@ fn receipts_that_response_pings_count_and_pongs_do_not_any_more() {
 
 #[test]
 fn a_receipt_behind_the_pong_of_the_same_ping_counts() {
-    let (mut rig, client, pings) = held(&[Channel::Quote]);
-    // As the SDK does it: a pong when the ping is read, a receipt when the program comes to it.
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote]);
+    // The SDK does the same: a pong when the ping is read, a receipt when the program comes to it.
     rig.engine.on_pong(client.key, &pings[0].payload, rig.now);
     let mut bytes = Vec::new();
     let receipt = Receipt { sent_time: time_of(&pings[0]), reader_lag_ns: 5 };
@@ -274,9 +276,9 @@ fn a_receipt_behind_the_pong_of_the_same_ping_counts() {
 
 #[test]
 fn receipts_at_times_of_their_own_do_not_hold_a_window_shut() {
-    let (mut rig, client, mut pings) = held(&[Channel::Quote]);
+    let (mut rig, client, mut pings) = with_full_window(&[Channel::Quote]);
     for number in 100..400 {
-        // As the page does it: pongs at once, a receipt each second.
+        // The page does the same: pongs at once, a receipt each second.
         rig.now += 10 * MS;
         if number % 100 == 0 {
             rig.send(client, &Command::Receipt(Receipt { sent_time: rig.now - 5 * MS, reader_lag_ns: 5 }));
@@ -293,7 +295,7 @@ fn receipts_at_times_of_their_own_do_not_hold_a_window_shut() {
 
 #[test]
 fn a_client_that_sends_one_receipt_and_then_none_is_not_held_for_ever() {
-    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote]);
     rig.send(client, &Command::Receipt(Receipt { sent_time: time_of(&pings[0]), reader_lag_ns: 5 }));
     let pings = refill(&mut rig, client);
     let under_way = rig.engine.in_flight();
@@ -311,7 +313,7 @@ fn a_client_that_sends_one_receipt_and_then_none_is_not_held_for_ever() {
 
 #[test]
 fn for_a_client_without_pongs_the_kernel_speaks() {
-    let (mut rig, client, pings) = held(&[Channel::Quote]);
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote]);
     let under_way = rig.engine.in_flight();
     let mut silent = Vec::new();
     rig.engine.wants_kernel_numbers(&mut silent);
@@ -327,12 +329,12 @@ fn for_a_client_without_pongs_the_kernel_speaks() {
     rig.engine.on_pong(client.key, &pings[0].payload, rig.now);
     silent.clear();
     rig.engine.wants_kernel_numbers(&mut silent);
-    assert!(silent.is_empty(), "it responses after all");
+    assert!(silent.is_empty(), "it answers after all");
 }
 
 #[test]
 fn trades_wait_in_order_for_the_window() {
-    let (mut rig, client, pings) = held(&[Channel::Quote, Channel::Trade]);
+    let (mut rig, client, pings) = with_full_window(&[Channel::Quote, Channel::Trade]);
     for number in 1..=300 {
         rig.publish(0, number, trade(1));
         assert!(take(&mut rig, client).is_empty());

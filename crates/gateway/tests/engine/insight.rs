@@ -1,4 +1,4 @@
-//! What is kept of the engine's decisions, and what somebody who asks is told.
+//! The engine's decisions that are kept, and what somebody who looks at them is told.
 
 use tickwire_core::engine::{
     Decision, DetailQuery, EngineLimits, Fate, Held, Run, SessionDetail, SessionQuery, SessionState,
@@ -34,7 +34,7 @@ fn unblock(rig: &mut Rig, client: Client) {
     rig.read(client);
 }
 
-/// Fate, first, last, count, and milliseconds since the beginning.
+/// Returns fate, first, last, count, and milliseconds since the beginning.
 fn runs(rig: &Rig, start: u64) -> Vec<(Fate, u64, u64, u64, u64, u64)> {
     let line = |run: &Run| {
         let (since, until) = ((run.since - start) / MS, (run.until - start) / MS);
@@ -101,7 +101,11 @@ fn runs_of_one_second_are_one_and_old_ones_lose_detail_before_they_are_lost() {
     jump(&mut rig, 990);
     let kept = runs(&rig, start);
     assert_eq!(kept.len(), 6, "bounded");
-    assert_eq!(kept.iter().map(|run| run.3).sum::<u64>(), 2000, "every superseded number is in one of them");
+    assert_eq!(
+        kept.iter().map(|run| run.3).sum::<u64>(),
+        2000,
+        "every superseded sequence number is in one of them"
+    );
     assert_eq!((kept[0].1, kept[0].4), (1, 0), "from the first on");
     assert_eq!(kept[5].5, 99_900, "to the last");
     assert!(kept[5].5 - kept[5].4 < 1000, "the newest is exact");

@@ -1,4 +1,4 @@
-//! Times of records on their way through: which records are looked at, and what is told of them.
+//! Latency samples, the times of records on their way through: which records are sampled, and what is told of them.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::rig::{Client, EPOCH, Rig, quote, subscribed, trade};
 const MS: u64 = 1_000_000;
 const RECEIVED: u64 = 9;
 
-/// A record that came into the gateway a while ago.
+/// Publishes a record that came into the gateway a while ago.
 fn publish(rig: &mut Rig, number: u64, body: Body, ago: u64) -> Arc<Update> {
     let record = rig.record(0, number, body);
     let mut bytes = Vec::new();
@@ -29,7 +29,8 @@ fn taken(rig: &mut Rig) -> Vec<LatencySample> {
     taken
 }
 
-/// Writes quotes behind a number until the next write is one that is looked at; returns the last number.
+/// Writes quotes behind a sequence number until the next write is one that is sampled; returns the last sequence
+/// number.
 fn up_to_the_turn(rig: &mut Rig, client: Client, mut number: u64) -> u64 {
     let mut write = |rig: &mut Rig| {
         number += 1;

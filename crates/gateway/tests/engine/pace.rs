@@ -1,4 +1,4 @@
-//! A naive model of rates and delivery windows: when something may come at all, and what the rate supersedes.
+//! A naive model of rates and delivery windows: it knows when something may come at all, and what the rate supersedes.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,60 +10,62 @@ const SECOND: f64 = 1e9;
 /// The rate of one subscription.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// Updates per second, as granted; 0: all.
+    /// The updates per second, as granted; 0: all.
     rate: f64,
     pub(crate) was_rated: bool,
-    /// Of each key: when it was sent last, and what the engine had been told of the topic by then.
+    /// The time of the last record of each key, and what the engine had been told of the topic by then.
     sent: HashMap<u64, (u64, u64)>,
-    /// It rests until then.
-    rests_until: Option<u64>,
-    /// Numbers that were superseded while it rested, or would have been had they not been sent before.
-    held: BTreeSet<u64>,
+    /// The time until which it is throttled.
+    throttled_until: Option<u64>,
+    /// The sequence numbers that were superseded while it was throttled, or would have been had they not been sent
+    /// before.
+    held_back: BTreeSet<u64>,
 }
 
 impl Pace {
-    /// A rate was granted, by the response that the client read.
+    /// Takes a rate that was granted, by the response that the client read.
     pub(crate) fn granted(&mut self, rate: f64) {
         self.rate = rate;
         self.was_rated |= rate > 0.0;
     }
 
-    /// A rate was asked for; the response is read later.
+    /// Takes a rate that the client asked for; the response is read later.
     pub(crate) fn set(&mut self, asked: f64) {
         let rate = asked.min(1000.0);
         if (rate - self.rate).abs() > 0.0 {
             self.granted(rate);
-            self.rests_until = None;
+            self.throttled_until = None;
             self.sent.clear();
         }
     }
 
-    /// The timer ran.
+    /// Takes that the timer ran.
     pub(crate) fn timer(&mut self, now: u64) {
-        if self.rests_until.is_some_and(|until| until <= now) {
-            self.rests_until = None;
+        if self.throttled_until.is_some_and(|until| until <= now) {
+            self.throttled_until = None;
         }
     }
 
-    /// The topic went on from a number to another, before a client was written to.
+    /// Takes that the topic went on from a sequence number to another, before a client was written to.
     pub(crate) fn advanced(&mut self, from: u64, to: u64, now: u64) {
-        if self.rests_until.is_some_and(|until| now >= until) {
-            // The timer is late. What was lost on the bus in between was never held.
-            self.held.insert(from);
-        } else if self.rests_until.is_some() {
-            self.held.extend(from..to);
+        if self.throttled_until.is_some_and(|until| now >= until) {
+            // The timer is late. A record that was lost on the bus in between was never held back.
+            self.held_back.insert(from);
+        } else if self.throttled_until.is_some() {
+            self.held_back.extend(from..to);
         }
         self.timer(now);
     }
 
-    /// The topic stood at a number when a gap or a new state ended the rest.
+    /// Takes that the topic stood at a sequence number when a gap or a new state ended the throttling.
     pub(crate) fn broken(&mut self, stood: u64) {
-        if self.rests_until.take().is_some() {
-            self.held.insert(stood);
+        if self.throttled_until.take().is_some() {
+            self.held_back.insert(stood);
         }
     }
 
-    /// A record came; `told` is what the engine has been told of the topic, `broken` when it was told of a loss last.
+    /// Checks a record that came; `told` is what the engine has been told of the topic, `broken` when it was told of a
+    /// loss last.
     pub(crate) fn record(&mut self, key: u64, told: u64, broken: u64, now: u64) {
         if self.rate == 0.0 {
             return;
@@ -72,17 +74,17 @@ impl Pace {
             let is_early = (now - at) as f64 * self.rate < SECOND * (1.0 - 1e-9);
             assert!(!is_early || broken > told_then, "{} ns after the one before at {}", now - at, self.rate);
         }
-        self.rests_until = Some(now + (SECOND / self.rate).ceil() as u64);
+        self.throttled_until = Some(now + (SECOND / self.rate).ceil() as u64);
     }
 
-    /// How many of these superseded numbers the rate held back.
+    /// Returns how many of these superseded sequence numbers the rate held back.
     pub(crate) fn filtered(&self, from: u64, to: u64) -> u64 {
-        if from > to { 0 } else { self.held.range(from..=to).count() as u64 }
+        if from > to { 0 } else { self.held_back.range(from..=to).count() as u64 }
     }
 
-    /// The sequence starts again.
+    /// Begins anew, as the sequence does.
     pub(crate) fn renumber(&mut self) {
-        self.held.clear();
+        self.held_back.clear();
     }
 }
 
@@ -90,9 +92,9 @@ impl Pace {
 #[derive(Debug)]
 pub(crate) struct Window {
     length_ns: u64,
-    /// When the first data of this window was written.
+    /// The time at which the first data of this window was written.
     since: Option<u64>,
-    /// All that was due was written: nothing more before the end of the window.
+    /// Whether all that was due was written: nothing more comes before the end of the window.
     is_shut: bool,
     has_data: bool,
 }
@@ -109,19 +111,19 @@ impl Window {
         }
     }
 
-    /// A feed is live again: what is held back leaves with the heartbeat that says so.
+    /// Opens the window, because a feed is live again: what is held back leaves with the heartbeat that says so.
     pub(crate) fn open(&mut self) {
         self.is_shut = false;
     }
 
-    /// A message was read; states and responses to `resume` come with control.
+    /// Takes a message that was read; states and responses to `resume` come with control.
     pub(crate) fn read(&mut self, message: &Message) {
         let Message::Record(record) = message else { return };
         let is_resumed = matches!(&record.body, Body::Gap(gap) if gap.cause() == GapCause::Resume);
         self.has_data |= !is_resumed && !matches!(record.channel(), Channel::Status | Channel::Instrument);
     }
 
-    /// A write is over. `may_pass_early`: there may be more lossless data than a window holds back.
+    /// Takes the end of a write. `may_pass_early`: there may be more lossless data than a window holds back.
     pub(crate) fn wrote(&mut self, has_more: bool, may_pass_early: bool, now: u64) {
         if !std::mem::take(&mut self.has_data) || self.length_ns == 0 {
             return;

@@ -15,7 +15,7 @@ fn narrow() -> EngineLimits {
     limits
 }
 
-/// A client whose socket takes nothing any more.
+/// Makes a client whose socket takes nothing any more.
 fn blocked(limits: EngineLimits, channels: &[Channel]) -> (Rig, Client) {
     let mut rig = Rig::new(limits);
     let client = rig.open(Encoding::Proto);

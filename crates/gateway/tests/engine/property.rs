@@ -1,4 +1,5 @@
-//! Random schedules against the model: 2000 by default, about 12 s unoptimized; `PROPTEST_CASES` says how many else.
+//! Random schedules against the model: 2000 run by default, which takes about 12 s unoptimized; `PROPTEST_CASES` says
+//! how many else.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Requested rates and delivery windows: what is held back, until when, and how it is accounted for.
+//! Requested rates and delivery windows: the tests show what is held back, until when, and how it is accounted for.
 #![allow(clippy::float_cmp)] // Rates are echoed to the last bit.
 
 use tickwire_core::engine::EngineLimits;
@@ -17,7 +17,7 @@ fn asked(channel: Channel, symbols: &[&str], max_rate: f64) -> Command {
     subscribe_at(1, channel.name(), symbols, max_rate)
 }
 
-/// A rig, and a client with this channel of `sim:A` at a rate.
+/// Makes a rig, and a client with this channel of `sim:A` at a rate.
 fn rated(channel: Channel, max_rate: f64) -> (Rig, Client) {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
@@ -27,7 +27,7 @@ fn rated(channel: Channel, max_rate: f64) -> (Rig, Client) {
     (rig, client)
 }
 
-/// The response, and what is read with it.
+/// Sets a rate; returns the response, and what is read with it.
 fn set_rate(rig: &mut Rig, client: Client, channel: Channel, max_rate: f64) -> (Subscribed, Vec<String>) {
     let symbols = vec!["sim:A".to_owned()];
     let command = SetRate { id: 7, channel: channel.name().to_owned(), symbols, max_rate };
@@ -37,7 +37,7 @@ fn set_rate(rig: &mut Rig, client: Client, channel: Channel, max_rate: f64) -> (
     (response(&messages).clone(), brief(&records(messages)))
 }
 
-/// What is read after this time.
+/// Returns what is read after this time.
 fn after(rig: &mut Rig, client: Client, ns: u64) -> Vec<String> {
     rig.now += ns;
     let now = rig.now;
@@ -46,7 +46,7 @@ fn after(rig: &mut Rig, client: Client, ns: u64) -> Vec<String> {
     brief(&rig.records(client))
 }
 
-/// delivered, conflated, dropped, filtered of the only subscription; the sum is checked.
+/// Returns delivered, conflated, dropped, filtered of the only subscription; the sum is checked.
 #[track_caller]
 fn account(rig: &mut Rig, client: Client) -> (u64, u64, u64, u64) {
     rig.send(client, &Command::Ledger(LedgerRequest { id: 1 }));
@@ -71,7 +71,7 @@ fn the_newest_leaves_once_in_an_interval() {
     assert_eq!(brief(&rig.records(client)), ["quote 1"], "the first leaves at once");
     rig.engine.take_ready(&mut Vec::new());
     publish(&mut rig, 2..=4);
-    assert!(!rig.engine.has_ready(), "who rests is not looked at");
+    assert!(!rig.engine.has_ready(), "a throttled one is not looked at");
     assert_eq!(rig.engine.next_due(), Some(rig.now + 100 * MS));
     assert_eq!(after(&mut rig, client, 100 * MS - 1), Vec::<String>::new());
     assert_eq!(after(&mut rig, client, 1), ["quote 4"]);
@@ -92,7 +92,11 @@ fn an_update_after_the_interval_needs_no_timer() {
     publish(&mut rig, 3..=3);
     assert_eq!(brief(&rig.records(client)), ["quote 3"]);
     publish(&mut rig, 4..=4);
-    assert_eq!(after(&mut rig, client, 0), Vec::<String>::new(), "the old timer does not end the new rest");
+    assert_eq!(
+        after(&mut rig, client, 0),
+        Vec::<String>::new(),
+        "the old timer does not end the new throttling"
+    );
     assert_eq!(after(&mut rig, client, 100 * MS), ["quote 4"]);
     assert_eq!(account(&mut rig, client), (3, 0, 0, 1));
 }
@@ -109,7 +113,11 @@ fn what_a_slow_socket_supersedes_is_conflated_and_not_filtered() {
     publish(&mut rig, 5..=7);
     rig.engine.unsent(client.key, 0, rig.now);
     assert_eq!(brief(&rig.records(client)), ["quote 7"]);
-    assert_eq!(account(&mut rig, client), (2, 3, 0, 2), "2 and 3 rested; 4, 5 and 6 waited for the socket");
+    assert_eq!(
+        account(&mut rig, client),
+        (2, 3, 0, 2),
+        "2 and 3 were throttled; 4, 5 and 6 waited for the socket"
+    );
 }
 
 #[test]
@@ -121,7 +129,7 @@ fn a_gap_ends_the_rest() {
     rig.gap(0, Channel::Quote, GapCause::Upstream, 4, 4, EPOCH);
     assert_eq!(brief(&rig.records(client)), ["quote 3", "quote gap upstream 4-4"]);
     publish(&mut rig, 5..=5);
-    assert_eq!(after(&mut rig, client, 0), Vec::<String>::new(), "3 began another rest");
+    assert_eq!(after(&mut rig, client, 0), Vec::<String>::new(), "3 began another throttling");
     rig.gap(0, Channel::Quote, GapCause::Ingest, 6, 0, EPOCH + 1);
     assert_eq!(brief(&rig.records(client)), ["quote gap ingest 6-0"], "5 is of a sequence that is no more");
     assert_eq!(account(&mut rig, client), (2, 0, 1, 2));
@@ -252,7 +260,7 @@ fn a_rate_changes_live() {
     assert_eq!(after(&mut rig, client, 0), ["quote 8"]);
     publish(&mut rig, 9..=9);
     assert_eq!(after(&mut rig, client, 0), Vec::<String>::new());
-    assert_eq!(account(&mut rig, client), (6, 0, 0, 2), "2 and 5 rested");
+    assert_eq!(account(&mut rig, client), (6, 0, 0, 2), "2 and 5 were throttled");
 }
 
 #[test]
@@ -291,7 +299,7 @@ fn those_who_left_are_not_woken() {
     rig.send(client, &asked(Channel::Stat, &["sim:A"], 0.5));
     rig.grant_interests();
     rig.read(client);
-    // In the place of the one that left, and resting for longer.
+    // It takes the place of the one that left, and is throttled for longer.
     rig.publish(0, 1, Body::Stat(tickwire_wire::Stat::default()));
     assert_eq!(brief(&rig.records(client)), ["stat 1"]);
     rig.publish(0, 2, Body::Stat(tickwire_wire::Stat::default()));
@@ -316,7 +324,7 @@ fn a_window_gathers_data_and_lets_control_pass() {
     rig.publish(0, 2, trade(2));
     assert!(!rig.engine.has_ready());
     assert_eq!(rig.engine.next_due(), Some(rig.now + 16 * MS));
-    assert_eq!(account(&mut rig, client), (1, 0, 0, 0), "an response leaves, and nothing with it");
+    assert_eq!(account(&mut rig, client), (1, 0, 0, 0), "a response leaves, and nothing with it");
     rig.engine.on_ping(client.key, b"?", rig.now);
     let (bytes, filled) = rig.fill(client);
     assert!(!bytes.is_empty() && !filled.more);

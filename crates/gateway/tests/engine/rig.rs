@@ -15,7 +15,7 @@ use tickwire_wire::{
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const EPOCH: u64 = 7;
 
-/// Without the freshness window: clients confirm nothing.
+/// Returns limits without the freshness window, because clients confirm nothing.
 pub(crate) fn limits() -> EngineLimits {
     EngineLimits {
         subscriptions_per_session: 100,
@@ -60,7 +60,7 @@ pub(crate) struct Client {
     pub(crate) encoding: Encoding,
 }
 
-/// A rig, and a client with these channels of `sim:A`.
+/// Makes a rig, and a client with these channels of `sim:A`.
 pub(super) fn subscribed(channels: &[Channel]) -> (Rig, Client) {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
@@ -71,7 +71,7 @@ pub(super) fn subscribed(channels: &[Channel]) -> (Rig, Client) {
 }
 
 impl Rig {
-    /// With `sim:A`, `sim:B` and `sim:C`, whose feed is live.
+    /// Makes a rig with `sim:A`, `sim:B` and `sim:C`, whose feed is live.
     pub(crate) fn new(limits: EngineLimits) -> Self {
         let mut rig = Self {
             engine: Engine::new(limits, "tickwire/test"),
@@ -149,7 +149,7 @@ impl Rig {
         self.event(Event::State(Arc::new(TopicState { topic, epoch: EPOCH, sequence, records })));
     }
 
-    /// One record over the bus; returns it with its bytes.
+    /// Publishes one record over the bus; returns it with its bytes.
     pub(crate) fn publish(&mut self, instrument: u32, sequence: u64, body: Body) -> Arc<Update> {
         let update = self.bus_update(instrument, EPOCH, sequence, body);
         self.event(Event::Update(Arc::clone(&update)));
@@ -186,7 +186,7 @@ impl Rig {
         (bytes, filled)
     }
 
-    /// Everything that the client is owed, over a socket that takes everything.
+    /// Reads everything that the client is owed, over a socket that takes everything.
     pub(crate) fn read(&mut self, client: Client) -> Vec<Message> {
         self.read_frames(client).iter().flat_map(|frame| frame.messages(client.encoding)).collect()
     }
@@ -205,7 +205,7 @@ impl Rig {
         panic!("`fill` does not come to an end");
     }
 
-    /// Market data only.
+    /// Reads market data only.
     pub(crate) fn records(&mut self, client: Client) -> Vec<Record> {
         records(self.read(client))
     }
@@ -216,7 +216,7 @@ pub(crate) fn records(messages: Vec<Message>) -> Vec<Record> {
     messages.into_iter().filter_map(record).collect()
 }
 
-/// Channel, number and, of a gap, its cause and range: how a list of records reads at a glance.
+/// Returns channel, sequence number and, of a gap, its cause and range: how a list of records reads at a glance.
 pub(crate) fn brief(records: &[Record]) -> Vec<String> {
     records
         .iter()
@@ -250,7 +250,7 @@ pub(crate) fn subscribe(id: u64, channel: &str, symbols: &[&str]) -> Command {
     subscribe_at(id, channel, symbols, 0.0)
 }
 
-/// With a rate.
+/// Makes a subscribe command with a rate.
 pub(crate) fn subscribe_at(id: u64, channel: &str, symbols: &[&str], max_rate: f64) -> Command {
     let symbols = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
     Command::Subscribe(Subscribe { id, channel: channel.to_owned(), symbols, max_rate })
@@ -302,7 +302,7 @@ pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
 impl WsFrame {
-    /// What it says, where it is a data frame.
+    /// Returns what it says, where it is a data frame.
     pub(crate) fn messages(&self, encoding: Encoding) -> Vec<Message> {
         if self.opcode >= CLOSE {
             return Vec::new();

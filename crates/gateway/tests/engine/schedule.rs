@@ -24,7 +24,7 @@ struct Slot {
     reader: Reader,
     blocked: usize,
     closed: bool,
-    /// Pings that it did not answer yet.
+    /// The pings that it did not answer yet.
     pings: VecDeque<Vec<u8>>,
     window: Window,
 }
@@ -34,15 +34,15 @@ struct Run {
     world: World,
     wants: Vec<TopicId>,
     slots: Vec<Option<Slot>>,
-    /// Where the last session in a slot left off.
+    /// The positions where the last session in a slot left off.
     left: HashMap<usize, HashMap<u32, (u64, u64)>>,
-    /// Instruments that ended, and those of them that the engine let go.
+    /// The instruments that ended, and those of them that the engine let go.
     ended: BTreeSet<u32>,
     let_go: BTreeSet<u32>,
     close_bytes: usize,
-    /// Bytes of all logs and of all sessions, and subscriptions.
+    /// The bytes of all logs and of all sessions, and subscriptions.
     bounds: (usize, usize, usize),
-    /// By the freshness window: what it holds back does not end a delivery.
+    /// Whether the freshness window holds something back, which does not end a delivery.
     is_held_back: bool,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn drive(tuning: [u8; 4], steps: &[Step]) {
     run.finish();
 }
 
-/// As [`drive`], from any bytes.
+/// Does as [`drive`] does, with any bytes as steps.
 pub(crate) fn drive_bytes(bytes: &[u8]) {
     let (steps, _) = bytes.as_chunks::<4>();
     let Some((tuning, steps)) = steps.split_first() else { return };
@@ -308,8 +308,8 @@ impl Run {
         }
     }
 
-    /// Hands over once; the kernel takes all but `held` bytes of it.
-    fn fill(&mut self, at: usize, held: usize) -> bool {
+    /// Hands over once; the kernel takes all but `left` bytes of it.
+    fn fill(&mut self, at: usize, left: usize) -> bool {
         let Some(slot) = &mut self.slots[at] else { return false };
         let mut bytes = Vec::new();
         let filled = self.rig.engine.fill(slot.client.key, self.rig.now, &WebSocket, &mut bytes);
@@ -334,7 +334,7 @@ impl Run {
         slot.window.wrote(filled.more, may_pass_early, self.rig.now);
         assert!(slot.blocked == 0 || bytes.is_empty() || slot.closed, "a blocked session was written to");
         if !bytes.is_empty() {
-            slot.blocked = (slot.blocked + bytes.len()).min(slot.blocked + held);
+            slot.blocked = (slot.blocked + bytes.len()).min(slot.blocked + left);
             self.rig.engine.unsent(slot.client.key, slot.blocked, self.rig.now);
         }
         assert!(!filled.more || slot.blocked > 0 || !bytes.is_empty(), "more without end");
@@ -412,7 +412,7 @@ impl Run {
 
     fn check_bounds(&self) {
         let (pressure, _) = self.rig.engine.pressure();
-        // One message more than the limit for each, and its ledger.
+        // The bound has one message more than the limit for each, and its ledger.
         assert!(pressure <= SESSIONS * (self.close_bytes + 20_000), "pressure of {pressure} bytes");
         let engine = &self.rig.engine;
         let (log, private, subscriptions) = self.bounds;
@@ -447,14 +447,14 @@ impl Run {
                 if runs.len() < 6 && runs.iter().all(|run| run.last > 0) {
                     assert_eq!(
                         dropped, subscription.account.dropped,
-                        "each dropped number has its cause: {detail:?}"
+                        "each dropped sequence number has its cause: {detail:?}"
                     );
                 }
             }
         }
     }
 
-    /// Everything that was lost is repaired, everything that waits is read.
+    /// Ends the schedule: everything that was lost is repaired, everything that waits is read.
     fn finish(mut self) {
         self.take_interests();
         for id in std::mem::take(&mut self.wants) {
@@ -495,16 +495,16 @@ impl Run {
                 view.assert_converged(id, self.world.topic(id));
             }
         }
-        // Of what was read, less than a probe is worth may be unconfirmed.
+        // The bytes that were read may be unconfirmed, less than a probe is worth.
         let (pressure, in_flight) = (self.rig.engine.pressure().0, self.rig.engine.in_flight());
         assert!(pressure <= in_flight, "bytes are accounted for that nobody waits for");
-        let held = self.rig.engine.topics();
+        let topics = self.rig.engine.topics();
         for at in 0..SESSIONS {
             self.end(at);
         }
         self.rig.now += 100 * SECOND;
         self.rig.engine.tick(self.rig.now);
-        assert_eq!(self.rig.engine.topics(), 0, "of {held} topics some are held for nobody");
+        assert_eq!(self.rig.engine.topics(), 0, "of {topics} topics some stay for nobody");
         assert_eq!(self.rig.engine.log_bytes(), 0);
         assert_eq!((self.rig.engine.private_bytes(), self.rig.engine.subscriptions()), (0, 0));
         self.take_interests();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tickwire_wire::Channel;
 
-/// Four bytes: what, and three arguments.
+/// An operation in four bytes: what it is, and three arguments.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Step(pub(crate) [u8; 4]);
 
@@ -100,7 +100,7 @@ impl fmt::Debug for Step {
     }
 }
 
-/// Busy channels come more often.
+/// The channels of a schedule; busy ones come more often.
 pub(crate) const CHANNELS: [Channel; 12] = [
     Channel::Quote,
     Channel::Trade,
@@ -116,8 +116,8 @@ pub(crate) const CHANNELS: [Channel; 12] = [
     Channel::Book,
 ];
 
-/// Rates that are asked for: none, and some that steps of time come to the middle of.
+/// The rates that are asked for: none, and some that steps of time come to the middle of.
 pub(crate) const RATES: [f64; 8] = [0.0, 0.0, 0.5, 4.0, 4.0, 33.3, 250.0, 1e9];
 
-/// Delivery windows, in milliseconds.
+/// The delivery windows, in milliseconds.
 pub(crate) const WINDOWS: [u16; 4] = [0, 0, 16, 250];

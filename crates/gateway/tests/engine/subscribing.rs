@@ -31,7 +31,7 @@ fn hello_comes_first_and_states_the_limits() {
     }
 }
 
-/// What became of each symbol: `granted`, or the refusal's code with `+` where a retry may help.
+/// Checks what became of each symbol: `granted`, or the refusal's code with `+` where a retry may help.
 #[track_caller]
 fn check(rig: &mut Rig, client: Client, channel: &str, symbols: &[&str], expected: &[(&str, &str)]) {
     rig.send(client, &subscribe(42, channel, symbols));
@@ -51,7 +51,7 @@ fn check(rig: &mut Rig, client: Client, channel: &str, symbols: &[&str], expecte
 }
 
 #[test]
-fn each_symbol_has_its_answer() {
+fn each_symbol_has_its_response() {
     for encoding in Encoding::ALL {
         let mut limits = limits();
         limits.subscriptions_per_session = 3;

@@ -1,4 +1,4 @@
-//! What a client makes of what it reads, and whether it may be so.
+//! The view that a client has of what it reads, and whether it may be so.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,33 +11,33 @@ use super::pace::Pace;
 use super::world::{Told, Truth, World, key};
 use tickwire_core::vocabulary::{Event, TopicId};
 
-/// Where a client left off: sequence and number.
+/// The position where a client left off: epoch and sequence number.
 pub(crate) type Position = (u64, u64);
 
 /// One subscription, by what the client read.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) granted: Position,
-    /// When the engine granted it, in the model's order of arrival.
+    /// The time at which the engine granted it, in the model's order of arrival.
     pub(crate) granted_at: u64,
     pub(crate) at: Position,
-    /// Where gaps of the cause `resume` lead, from where the client left off.
+    /// The position to which gaps of the cause `resume` lead, from where the client left off.
     resumed: Option<Position>,
     delivered: u64,
     conflated: u64,
     dropped: u64,
-    /// Numbers of a sequence whose end it was not told.
+    /// The sequence numbers of a sequence whose end it was not told.
     uncounted: u64,
     pub(crate) book: BookState,
-    /// Arrival of the newest record that it has, for each key.
+    /// The arrival of the newest record that it has, for each key.
     newest: HashMap<u64, u64>,
     pub(crate) records: u64,
     pace: Pace,
-    /// Of the superseded ones, those that the rate held back.
+    /// The superseded records that the rate held back.
     filtered: u64,
-    /// Changes of the rate whose responses are still to come.
+    /// The changes of the rate whose responses are still to come.
     unanswered: u32,
-    /// It was told that its instrument ended: the account follows.
+    /// Whether it was told that its instrument ended: the account follows.
     has_ended: bool,
 }
 
@@ -45,12 +45,12 @@ pub(crate) struct View {
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) views: BTreeMap<u32, View>,
-    /// Newest arrival that was read, for each instrument.
+    /// The newest arrival that was read, for each instrument.
     order: HashMap<u32, u64>,
     pub(crate) resume: HashMap<u32, Position>,
     pub(crate) ledgers: u64,
     pub(crate) last_is_ledger: bool,
-    /// A lossless channel was granted at some time.
+    /// Whether a lossless channel was granted at some time.
     pub(crate) had_lossless: bool,
 }
 
@@ -96,13 +96,13 @@ impl Reader {
         }
     }
 
-    /// The engine is about to be told this.
+    /// Takes what the engine is about to be told.
     pub(crate) fn told(&mut self, event: &Event, world: &mut World, now: u64) {
         let (id, is_broken) = match event {
             Event::Update(update) => (update.topic, update.is_gap()),
             Event::State(state) => (state.topic, true),
             Event::Ended(ended) => {
-                // What a rate held back leaves before the end.
+                // The records that a rate held back leave before the end.
                 for (id, view) in &mut self.views {
                     if TopicId(*id).instrument_index() == ended.instrument {
                         let truth = world.topic(TopicId(*id));
@@ -127,7 +127,7 @@ impl Reader {
         self.views.values_mut().for_each(|view| view.pace.timer(now));
     }
 
-    /// The client asks for another rate.
+    /// Takes another rate that the client asks for.
     pub(crate) fn set_rate(&mut self, id: TopicId, asked: f64) {
         if let Some(view) = self.views.get_mut(&id.0).filter(|_| !id.channel().is_lossless()) {
             view.unanswered += 1;
@@ -160,7 +160,7 @@ impl Reader {
         };
         if arrival > view.granted_at {
             let order = self.order.entry(id.instrument_index()).or_default();
-            // What a rate held back comes when it may.
+            // A record that a rate held back comes when it may.
             assert!(
                 arrival >= *order || view.pace.was_rated,
                 "{record:?} arrived before what was sent before it"
@@ -169,7 +169,7 @@ impl Reader {
         }
     }
 
-    /// The gateway's account equals the client's.
+    /// Checks that the gateway's account equals the client's.
     fn ledger(&mut self, ledger: &Ledger, world: &mut World) {
         self.ledgers += 1;
         for entry in &ledger.entries {
@@ -190,7 +190,7 @@ impl Reader {
         }
         let ended = self.views.values().filter(|view| view.has_ended).count();
         if ended > 0 {
-            // The account of what ended, directly behind the word that it did; nothing was owed any more.
+            // This is the account of what ended, directly behind the word that it did; nothing was owed any more.
             assert_eq!((ledger.id, ledger.entries.len()), (0, ended));
             for (id, view) in self.views.extract_if(.., |_, view| view.has_ended) {
                 view.assert_converged(TopicId(id), world.topic(TopicId(id)));
@@ -272,7 +272,7 @@ impl View {
         if last == 0 {
             assert!(gap.epoch > self.at.0);
             if is_lossless {
-                assert_eq!(first, self.at.1 + 1, "numbers before a new sequence were passed over");
+                assert_eq!(first, self.at.1 + 1, "sequence numbers before a new sequence were passed over");
             }
             // Where the log was cut across a change of sequence, nobody knows any more how far the old one went.
             for (epoch, end) in truth.ends.range(self.at.0..gap.epoch) {
@@ -339,7 +339,7 @@ impl View {
         told.arrival
     }
 
-    /// After everything was read, the client has what the engine has.
+    /// Checks that after everything was read, the client has what the engine has.
     pub(crate) fn assert_converged(&self, id: TopicId, truth: &Truth) {
         let known = (truth.known_epoch, truth.known_sequence);
         assert_eq!(self.at, known, "{:?}: not everything came", id.channel());
@@ -347,13 +347,18 @@ impl View {
         for (epoch, end) in truth.ends.range(self.granted.0..) {
             published += if *epoch == self.granted.0 { end - self.granted.1 } else { *end };
         }
-        assert_eq!(self.published() + self.uncounted, published, "{:?}: numbers that passed", id.channel());
+        assert_eq!(
+            self.published() + self.uncounted,
+            published,
+            "{:?}: sequence numbers that passed",
+            id.channel()
+        );
         if id.channel() == Channel::Book && truth.known_book.is_synced() {
             assert_eq!(self.book, truth.known_book);
         }
         for (key, told) in &truth.known_newest {
             if !id.channel().is_lossless() && id.channel() != Channel::Book {
-                // What came before a gap is no state for who came after it.
+                // The state before a gap is no state for who came after it.
                 let came_after = |last: u64| self.granted.0 == truth.known_epoch && self.granted.1 >= last;
                 let is_lost = truth.gaps.iter().any(|(at, last)| told.arrival < *at && came_after(*last));
                 assert_eq!(
@@ -367,7 +372,7 @@ impl View {
     }
 }
 
-/// The record as it reads after it was written in this encoding.
+/// Returns the record as it reads after it was written in this encoding.
 fn through(encoding: Encoding, told: &Told) -> Record {
     let scale = Scale { symbol: "sim:A".to_owned(), price_decimals: 2, size_decimals: 3 };
     let mut bytes = Vec::new();

@@ -22,31 +22,31 @@ pub(crate) struct Told {
 pub(crate) struct Truth {
     info: Arc<InstrumentInfo>,
     channel: Channel,
-    /// The ingester's side.
+    /// The epoch at the ingester.
     epoch: u64,
     sequence: u64,
     book: BookState,
     newest: BTreeMap<u64, Record>,
-    /// The gateway's side: wanted, and in step with the ingester.
+    /// Whether the gateway wants it and is in step with the ingester.
     pub(crate) wanted: bool,
     pub(crate) live: bool,
     pub(crate) known_epoch: u64,
     pub(crate) known_sequence: u64,
     pub(crate) known_book: BookState,
     pub(crate) known_newest: BTreeMap<u64, Told>,
-    /// Lossless records by sequence and number.
+    /// The lossless records by epoch and sequence number.
     pub(crate) known_records: HashMap<(u64, u64), Told>,
-    /// Highest number of each sequence.
+    /// The highest sequence number of each epoch.
     pub(crate) ends: BTreeMap<u64, u64>,
-    /// When the engine was last told something.
+    /// The arrival at which the engine was last told something.
     pub(crate) arrival: u64,
-    /// When the engine was last told of a loss.
+    /// The arrival at which the engine was last told of a loss.
     pub(crate) gap_arrival: u64,
-    /// Losses of the known sequence: when the engine was told of each, and its last number.
+    /// The losses of the known sequence: when the engine was told of each, and its last sequence number.
     pub(crate) gaps: Vec<(u64, u64)>,
-    /// Last number that it knew before that.
+    /// The last sequence number that it knew before that.
     pub(crate) before: u64,
-    /// When it was last told of a loss, or of a state.
+    /// The time at which it was last told of a loss, or of a state.
     pub(crate) broken: u64,
 }
 
@@ -94,13 +94,13 @@ impl World {
         self.topics.get_mut(&id.0).expect("a topic of an instrument that exists")
     }
 
-    /// The next record of a topic.
+    /// Publishes the next record of a topic.
     pub(crate) fn publish(&mut self, id: TopicId, a: u8, b: u8) -> Option<Event> {
         let record = self.topic(id).advance(a, b);
         self.pass_on(id, &record, a)
     }
 
-    /// The ingester missed something of its source: one number stands for it.
+    /// Makes the ingester miss something of its source: one sequence number stands for it.
     pub(crate) fn upstream_gap(&mut self, id: TopicId) -> Option<Event> {
         let truth = self.topic(id);
         truth.sequence += 1;
@@ -109,7 +109,7 @@ impl World {
         self.gap(id, GapCause::Upstream, number, number)
     }
 
-    /// Records are lost between ingester and gateway.
+    /// Loses records between ingester and gateway.
     pub(crate) fn lose(&mut self, id: TopicId, count: u8, a: u8) -> Option<Event> {
         for at in 0..=count % 4 {
             self.topic(id).advance(a.wrapping_add(at), a);
@@ -127,7 +127,7 @@ impl World {
         event
     }
 
-    /// The ingester lost its sequence.
+    /// Makes the ingester lose its sequence.
     pub(crate) fn restart(&mut self, id: TopicId) -> Option<Event> {
         let truth = self.topic(id);
         truth.epoch += 1;
@@ -152,7 +152,7 @@ impl World {
         Some(Event::Update(Arc::new(gap)))
     }
 
-    /// The ingester's state, for a topic that is wanted.
+    /// Returns the ingester's state, for a topic that is wanted.
     pub(crate) fn state(&mut self, id: TopicId) -> Option<Event> {
         let mut arrival = self.arrival;
         let truth = self.topic(id);
@@ -180,7 +180,7 @@ impl World {
         } else {
             for (key, record) in newest {
                 arrival += 1;
-                // What is told again keeps its place, unless a loss was told since.
+                // A record that is told again keeps its place, unless a loss was told since.
                 let is_it = |told: &&Told| told.record == *record && told.arrival > truth.gap_arrival;
                 let known = before.get(key).filter(is_it).map(|told| told.arrival);
                 let told = Told { arrival: known.unwrap_or(arrival), record: record.clone() };
@@ -199,7 +199,7 @@ impl World {
         Some(Event::State(Arc::new(state)))
     }
 
-    /// Nobody at the gateway wants it any more.
+    /// Drops a topic that nobody at the gateway wants any more.
     pub(crate) fn drop_topic(&mut self, id: TopicId) {
         let truth = self.topic(id);
         (truth.wanted, truth.live) = (false, false);
@@ -219,7 +219,7 @@ impl World {
             return None;
         }
         truth.before = truth.known_sequence;
-        // What a conflated channel lost on the bus before shows as a jump only.
+        // The records that a conflated channel lost on the bus before show as a jump only.
         truth.known_sequence = last;
         truth.known_book.reset();
         truth.ends.insert(truth.epoch, last);
@@ -257,7 +257,7 @@ impl World {
     }
 }
 
-/// Of a bar, its interval.
+/// Returns the conflation key: of a bar, its interval.
 pub(crate) fn key(record: &Record) -> u64 {
     if let Body::Bar(bar) = &record.body { bar.interval } else { 0 }
 }

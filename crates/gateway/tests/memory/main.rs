@@ -1,7 +1,7 @@
-//! What an engine that is filled to its limits holds, against what its limits say.
+//! The memory of an engine that is filled to its limits, against what its limits say.
 //!
-//! A binary of its own with a single test, because it counts every allocation of its process.
-#![allow(clippy::print_stdout)] // figures for those who run it
+//! This is a binary of its own with a single test, because it counts every allocation of its process.
+#![allow(clippy::print_stdout)] // It prints results for those who run it.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ const SESSIONS: usize = 60;
 const LEVELS: usize = 50;
 const CHANNELS: [Channel; 5] = [Channel::Quote, Channel::Trade, Channel::Book, Channel::Bar, Channel::Status];
 
-/// Small ones, all of which can be used up. What an engine does not hold is left out.
+/// Makes small limits, all of which can be used up. Limits of what an engine does not hold are left out.
 fn limits() -> Limits {
     let limits = Limits::default();
     let engine = EngineLimits {
@@ -151,7 +151,7 @@ fn filled(limits: &Limits, infos: &[Arc<InstrumentInfo>]) -> Engine {
             engine.unsent(key, 1, NOW + number);
         }
     }
-    // And what waits for sessions alone, to the last byte.
+    // The bytes that wait for sessions alone are filled, too, to the last byte.
     let share = limits.of_shard(1).private_bytes;
     'all: loop {
         for (key, _) in &sessions {

@@ -1,4 +1,5 @@
-//! What clients send, byte by byte, over real sockets: how a gateway reads it and when it ends the connection.
+//! The reading of what clients send, byte by byte, over real sockets: how a gateway reads it and when it ends the
+//! connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tickwire_wire::CloseCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Ends a test that would wait for ever; nothing is measured by it.
+/// The time after which a test ends that would wait for ever; nothing is measured by it.
 const HANG: Duration = Duration::from_secs(30);
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
@@ -33,7 +34,7 @@ impl Rig {
         Self { gateway: Gateway::start(config, bus, Arc::new(NoPages)).await.unwrap() }
     }
 
-    /// A session whose client sends these bytes behind its handshake, in the same write.
+    /// Opens a session whose client sends these bytes behind its handshake, in the same write.
     async fn connect(&self, behind: &[u8]) -> Peer {
         let request = b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -46,7 +47,7 @@ impl Rig {
                 while !head.ends_with(b"\r\n\r\n") {
                     head.push(stream.read_u8().await.unwrap());
                 }
-                // Not ready before the bus has been heard.
+                // It is not ready before the bus has been heard.
                 if !head.starts_with(b"HTTP/1.1 503") {
                     assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
                     return Peer(stream);
@@ -65,7 +66,7 @@ impl Peer {
         self.0.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame: its first byte and its payload. `None` at the end of the connection.
+    /// Returns the next frame: its first byte and its payload; `None` at the end of the connection.
     async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let reading = async {
             let mut head = [0; 2];
@@ -104,7 +105,7 @@ impl Peer {
         }
     }
 
-    /// Reads to the end of the connection, which must come; the code of the close frame before it.
+    /// Reads to the end of the connection, which must come; returns the code of the close frame before it.
     async fn close_code(&mut self) -> Option<u16> {
         let mut code = None;
         while let Some((kind, payload)) = self.frame().await {
@@ -187,7 +188,7 @@ async fn a_command_in_fragments_is_joined_and_no_larger_than_another() {
     let rig = Rig::start().await;
     let mut peer = rig.connect(b"").await;
     let command = br#"{"op":"ledger","id":8}"#;
-    // As libraries do that write in pieces; a ping may come in between.
+    // Libraries that write in pieces do this; a ping may come in between.
     let (head, tail) = command.split_at(5);
     let parts = [masked(FIRST, head), masked(PING, b"?"), masked(NEXT, tail), masked(LAST, b"")];
     peer.send(&parts.concat()).await;
@@ -217,7 +218,7 @@ async fn what_breaks_the_rules_is_told_and_ends_the_connection() {
     for (name, bytes, code) in cases {
         let mut peer = rig.connect(b"").await;
         peer.send(bytes).await;
-        // More than the kernel would throw away in silence: it must not turn the close frame into a reset.
+        // These are more than the kernel would throw away in silence: it must not turn the close frame into a reset.
         peer.send(&[0x81; 5000]).await;
         assert_eq!(peer.close_code().await, Some(code), "{name}");
     }

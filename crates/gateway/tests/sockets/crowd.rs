@@ -11,16 +11,16 @@ use super::slow::{SLOW, SLOW_BYTES_PER_SECOND, unchanged};
 
 const SLOW_SESSIONS: usize = 1_000;
 const FAST_SESSIONS: usize = 100;
-/// Instruments of a fast session; the slow ones have all.
+/// The number of instruments of a fast session; the slow ones have all.
 const FAST_INSTRUMENTS: u32 = 10;
 const ALONE: Duration = Duration::from_secs(15);
 const WARM_UP: Duration = Duration::from_secs(10);
 const TOGETHER: Duration = Duration::from_secs(30);
-/// Growth of the server in the last half minute, 32 KiB for each slow session: what it notes of its decisions, six runs for
-/// each of a session's hundred topics, fills up in the first minute and is bounded then.
+/// The growth of the server that is allowed in the last half minute, 32 KiB for each slow session: what it notes of its
+/// decisions, six runs for each of a session's hundred topics, fills up in the first minute and is bounded then.
 const MEMORY_MIB: f64 = 32.0;
 
-/// Share of the time for which the server may wait for a processor that others have.
+/// The share of the time for which the server may wait for a processor that others have.
 const WAITED_MAX: f64 = 0.2;
 
 struct Crowd {
@@ -30,7 +30,7 @@ struct Crowd {
 impl Crowd {
     async fn open(address: &str, sessions: usize, instruments: u32, pace: Pace) -> Self {
         let mut clients = Vec::new();
-        // A few at a time: a throttled one takes a second to read its grants.
+        // They come a few at a time: a throttled one takes a second to read its grants.
         for _ in 0..sessions / 50 {
             let open = (0..50).map(|_| {
                 let address = address.to_owned();
@@ -44,7 +44,7 @@ impl Crowd {
         Self { clients }
     }
 
-    /// All at once, each on a heartbeat of its own.
+    /// Reads with all at once, each at times of its own.
     async fn read(&mut self, pace: Pace, time: Duration) {
         let reading = self.clients.drain(..).enumerate().map(|(at, mut client)| {
             tokio::task::spawn_local(async move {
@@ -92,7 +92,7 @@ impl Crowd {
     }
 }
 
-/// The fast ones have a thread of their own: what the slow ones cost this process is not to be seen in their ages.
+/// Runs the fast ones on a thread of their own: what the slow ones cost this process is not to be seen in their ages.
 fn fast(
     address: String,
     joined: oneshot::Receiver<()>,

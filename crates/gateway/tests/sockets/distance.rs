@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::server::{Plan, Server, client};
 
-/// Bytes per second of a plain socket through the link, whose sender always has something.
+/// Returns the bytes per second of a plain socket through the link, whose sender always has something.
 async fn plain(link: Link, time: Duration) -> f64 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = DelayProxy::start(listener.local_addr().unwrap(), link).await.unwrap();
@@ -34,7 +34,7 @@ async fn plain(link: Link, time: Duration) -> f64 {
     rate
 }
 
-/// Bytes per second and ages of a session on all quotes.
+/// Returns the bytes per second and ages of a session on all quotes.
 async fn session(
     server: &Server,
     address: SocketAddr,

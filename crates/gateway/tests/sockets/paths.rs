@@ -10,18 +10,18 @@ use tickwire_testkit::{DelayProxy, Link, Pace, Shown, StockClient, Variation, ag
 use super::picture;
 use super::server::{Plan, Server, client};
 
-/// From the opening of a session; ages count from `WARM_UP` on.
+/// The length of a session; ages count from `WARM_UP` on.
 const TIME: Duration = Duration::from_secs(50);
 const WARM_UP: Duration = Duration::from_secs(15);
 const CHANGE: Duration = Duration::from_secs(25);
-/// Until it stalls, for how long, and afterwards.
+/// The time until it stalls, for how long, and afterwards.
 const STALL: [Duration; 3] = [Duration::from_secs(25), Duration::from_secs(5), Duration::from_secs(20)];
-/// Where to write the table and the picture; see `scripts/paths.sh`.
+/// The variable that says where to write the table and the picture; see `scripts/paths.sh`.
 const WRITE: &str = "TICKWIRE_WRITE_PATHS";
 
 const MS: Duration = Duration::from_millis(1);
 
-/// The paths: names, links, and by what a path that changes in mid-session may be worse once.
+/// Returns the paths: names, links, and by what a path that changes in mid-session may be worse once.
 fn paths() -> Vec<(&'static str, Link, Duration)> {
     let near = Link::round_trip(Duration::ZERO);
     let varied = |variation| near.varied(variation);
@@ -69,14 +69,14 @@ impl Reader {
     }
 }
 
-/// What one session was shown.
+/// The values that one session was shown.
 pub(crate) struct Seen {
     pub(crate) ages: Histogram<u64>,
     pub(crate) values: u64,
     instruments: usize,
 }
 
-/// With the window, and without.
+/// The outcome of one path and reader, with the window and without.
 pub(crate) struct Cell {
     pub(crate) path: &'static str,
     pub(crate) reader: &'static str,
@@ -107,7 +107,7 @@ async fn read(client: &mut StockClient, reader: Reader) {
     }
 }
 
-/// One path: the same link twice.
+/// Measures one path: the same link twice.
 async fn cell(
     (path, link): (&'static str, Link),
     (reader, how): (&'static str, Reader),
@@ -123,7 +123,7 @@ async fn cell(
     Cell { path, reader, on: on_seen, off: off_seen }
 }
 
-/// What is wrong with it.
+/// Returns what is wrong with it.
 fn judge(cell: &Cell, once: Duration, longest: Duration) -> Vec<String> {
     let mut wrong = Vec::new();
     let (on, off) = (&cell.on, &cell.off);

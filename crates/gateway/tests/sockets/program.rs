@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::server::{Plan, Server};
 
 const TIME: Duration = Duration::from_secs(30);
-/// The SDK's numbers settle first.
+/// The time for which the SDK's estimates settle first.
 const WARM_UP: Duration = Duration::from_secs(5);
 const WORK_PER_RECORD: Duration = Duration::from_millis(1);
 

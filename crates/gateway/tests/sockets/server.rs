@@ -12,30 +12,30 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::Metronome;
 
-/// Set for the process under test: what it is to be, as numbers.
+/// The variable that is set for the process under test: what it is to be, as numbers.
 const PLAN: &str = "TICKWIRE_TEST_SERVER";
-/// It ends by itself, also when the test was killed.
+/// The time after which it ends by itself, also when the test was killed.
 const LIFETIME: Duration = Duration::from_mins(10);
 const MS: u64 = 1_000_000;
-/// For what takes no time on a healthy machine.
+/// The longest wait for what takes no time on a healthy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the process under test is to be.
+/// The plan of the process under test: what it is to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) instruments: u32,
-    /// Of each instrument, per second.
+    /// The updates of each instrument, per second.
     pub(crate) updates: u32,
-    /// As `EngineLimits::ping_after_ns`; none: the default.
+    /// The time of `EngineLimits::ping_after_ns`; none: the default.
     pub(crate) ping_ms: Option<u64>,
-    /// As `EngineLimits::no_progress_ns`; none: the default.
+    /// The time of `EngineLimits::no_progress_ns`; none: the default.
     pub(crate) no_progress_ms: Option<u64>,
-    /// Without the freshness window.
+    /// Whether it is without the freshness window.
     pub(crate) is_windowless: bool,
 }
 
 impl Default for Plan {
-    /// 10,000 quotes a second: about 404 KB/s.
+    /// Makes a plan of 10,000 quotes a second: about 404 KB/s.
     fn default() -> Self {
         Self { instruments: 200, updates: 50, ping_ms: None, no_progress_ms: None, is_windowless: false }
     }
@@ -87,12 +87,12 @@ impl Server {
         client(&self.address, instruments, Pace::Prompt).await
     }
 
-    /// One that never read faster than this.
+    /// Opens a session that never read faster than this.
     pub(crate) async fn client_at(&self, pace: Pace) -> StockClient {
         client(&self.address, self.plan.instruments, pace).await
     }
 
-    /// One that never answers a ping.
+    /// Opens a session that never answers a ping.
     pub(crate) async fn silent_client(&self) -> StockClient {
         open(&self.address, self.plan.instruments, Pace::Prompt, false).await
     }

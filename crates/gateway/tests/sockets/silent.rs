@@ -20,7 +20,7 @@ async fn gets_its_data_and_is_closed_after_the_time_out() {
     );
     assert_eq!((code, text.as_str()), (CloseCode::Silent.code(), CloseCode::Silent.text()));
     assert_eq!(silent.seen.violations, [""; 0]);
-    // Of six seconds at 1,000 quotes a second it waited for two, until its kernel's word was taken.
+    // It waited for two of six seconds at 1,000 quotes a second, until its kernel's word was taken.
     assert!(silent.seen.records > 1_000, "{} records before it was closed", silent.seen.records);
     assert!(silent.seen.ledger.is_some(), "no account before the end");
 }

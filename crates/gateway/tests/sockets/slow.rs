@@ -9,7 +9,7 @@ use super::server::{Plan, Server};
 pub(crate) const SLOW: Pace = Pace::Throttled { bytes: 1 << 10, every: Duration::from_millis(100) };
 pub(crate) const SLOW_BYTES_PER_SECOND: f64 = 10_240.0;
 const TIME: Duration = Duration::from_secs(40);
-/// How much of the server's memory may come and go with 40 s of a slow reader.
+/// The memory of the server that may come and go with 40 s of a slow reader.
 const MEMORY_MIB: f64 = 8.0;
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn reads_what_is_new_and_costs_nobody_else() {
     assert!(unchanged(before, after), "p99 of a prompt client went from {before:?} to {after:?}");
 }
 
-/// The highest age in each 5 s of the run, in milliseconds.
+/// Returns the highest age in each 5 s of the run, in milliseconds.
 fn oldest(seen: &Account, start: u64) -> String {
     let mut oldest = vec![0; 1 + TIME.as_secs() as usize / 5];
     for message in seen.log.iter().flatten() {
@@ -89,7 +89,8 @@ fn oldest(seen: &Account, start: u64) -> String {
     oldest.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") + " ms"
 }
 
-/// Within the noise of a machine that others use too: measured runs of one and the same load differ by as much.
+/// Returns whether two ages differ within the noise of a machine that others use too: measured runs of one and the same
+/// load differ by as much.
 pub(crate) fn unchanged(before: Duration, after: Duration) -> bool {
     after <= before * 2 + Duration::from_millis(5)
 }

@@ -6,15 +6,15 @@ use tickwire_feed::adapter::{Adapter, AdapterError, FeedEvent, Flow, MarketBody,
 use tickwire_wire::{Instrument, Level, Quote};
 
 const SECOND: u64 = 1_000_000_000;
-/// Events per call; the rest is due at once and comes with the next.
+/// The most events per call; those left over are due at once and come with the next.
 const EVENTS_MAX: usize = 1_024;
 
 pub(crate) struct Metronome {
     instruments: u32,
-    /// Between two events of the whole venue, in nanoseconds.
+    /// The time between two events of the whole venue, in nanoseconds.
     period: u64,
     started: u64,
-    /// Events so far.
+    /// The number of events so far.
     count: u64,
 }
 
@@ -53,7 +53,7 @@ impl Adapter for Metronome {
                 break;
             }
             let index = (self.count % u64::from(self.instruments)) as u32;
-            // As an exchange's numbers are: a quote of about 40 bytes.
+            // The values are as an exchange's are: a quote has about 40 bytes.
             let price = 6_183_763_000 + (self.count % 1_000) as i64;
             let bid = Some(Level { price, size: 150_000_000 + self.count % 1_000 });
             let ask = Some(Level { price: price + 1, size: 200_000_000 + self.count % 1_000 });

@@ -9,9 +9,9 @@ use super::slow::SLOW;
 
 const STALL: Duration = Duration::from_secs(30);
 
-/// What came after the stall.
+/// The messages that came after the stall.
 struct Resumed {
-    /// Sent before it ended, and read after.
+    /// The bytes that were sent before it ended, and read after.
     in_flight_bytes: usize,
     /// The first message with data that was sent later.
     first: MessageSeen,
@@ -29,7 +29,7 @@ impl Resumed {
         }
     }
 
-    /// Of the oldest record in it, when it was read.
+    /// Returns the age of the oldest record in it, when it was read.
     fn age(&self) -> Duration {
         Duration::from_nanos(self.first.read - self.first.oldest.unwrap())
     }

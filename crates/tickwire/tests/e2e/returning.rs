@@ -225,7 +225,7 @@ async fn a_history_that_is_not_there_is_named_and_costs_only_gaps() {
     let gateway = Gateway::start_with(&nats.url(), &HISTORY).await;
     let is_told = until(|| async {
         let (status, body) = gateway.get("/readyz").await.unwrap();
-        status == 200 && body.contains("unavailable: JetStream does not response")
+        status == 200 && body.contains("unavailable: JetStream does not answer")
     });
     assert!(is_told.await, "{:?}", gateway.get("/readyz").await);
     let relay = Relay::start(address(&gateway)).await;

@@ -10,14 +10,14 @@ use tickwire_wire::{
 const TIME: u64 = 1_767_623_400_123_456_789;
 const MINUTE: u64 = 60_000_000_000;
 
-/// The content of `docs/wire-sizes.md`.
+/// Returns the content of `docs/wire-sizes.md`.
 pub(crate) fn markdown() -> String {
     let mut out = String::from(
         "# Bytes per record\n\n\
          Written by `cargo run -p tickwire-wire --example sizes`; a test fails when this file is stale.\n\n\
-         One record as it stands in a WebSocket message, with its key and length (Protobuf), array header (MessagePack) \
-         or line end (JSON). Values as BTCUSDT at a venue with 2 price and 5 size decimals, after some 270 million \
-         records of the channel. In brackets: share of the JSON json's bytes.\n\n\
+         Each cell is one record as it stands in a WebSocket message, with its key and length (Protobuf), array header \
+         (MessagePack) or line end (JSON). The values are those of BTCUSDT at a venue with 2 price and 5 size decimals, \
+         after some 270 million records of the channel. In brackets is the share of the JSON encoding's bytes.\n\n\
          | record | Protobuf | MessagePack | JSON |\n|---|---:|---:|---:|\n",
     );
     for (name, message) in rows() {
@@ -47,7 +47,7 @@ pub(crate) fn markdown() -> String {
     out
 }
 
-/// Bytes of one record in a message.
+/// Returns how many bytes one record takes in a message.
 pub(crate) fn bytes(encoding: Encoding, message: &Message) -> usize {
     let scale = Scale { symbol: "binance:BTCUSDT".to_owned(), price_decimals: 2, size_decimals: 5 };
     let mut out = Vec::new();
@@ -55,12 +55,12 @@ pub(crate) fn bytes(encoding: Encoding, message: &Message) -> usize {
     out.len()
 }
 
-/// The largest quote within the bounds that the text states.
+/// Returns the largest quote within the bounds that the text states.
 pub(crate) fn quote_at_the_bounds() -> Message {
     quote(16_383, (1 << 35) - 1, (1 << 27) - 1, (1 << 27) - 1, (1 << 21) - 1, 63)
 }
 
-/// A quote of these numbers.
+/// Makes a quote of these values.
 pub(crate) fn quote(instrument: u32, sequence: u64, delay: i64, bid: i64, size: u64, spread: i64) -> Message {
     let body =
         Quote { bid: Some(Level { price: bid, size }), ask: Some(Level { price: bid + spread, size }) };
@@ -78,7 +78,7 @@ fn record(body: Body) -> Message {
     })
 }
 
-/// `count` levels away from the best price, in steps as they occur.
+/// Makes `count` levels away from the best price, in steps as they occur.
 fn levels(best: i64, step: i64, count: u64) -> Vec<Level> {
     (0..count)
         .map(|i| Level { price: best + step * (i * i) as i64, size: 150_000 * (i + 1) / (i + 2) })

@@ -7,7 +7,7 @@ use tickwire_wire::{Encoding, Level, book_checksum};
 
 use crate::set::{Content, Vector, checksum_example};
 
-/// Every file of `proto/vectors`: name and bytes.
+/// Returns the name and bytes of every file of `proto/vectors`.
 pub(crate) fn files(all: &[Vector]) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![("manifest.json".to_owned(), text(&manifest(all)))];
     for vector in all {
@@ -18,7 +18,7 @@ pub(crate) fn files(all: &[Vector]) -> Vec<(String, Vec<u8>)> {
 
 fn manifest(all: &[Vector]) -> Value {
     json!({
-        "about": "Golden vectors of tickwire.v1. `expected` is what the bytes say, in the form of the JSON json.",
+        "about": "Golden vectors of tickwire.v1. `expected` is what the bytes say, in the form of the JSON encoding.",
         "vectors": all.iter().map(entry).collect::<Vec<_>>(),
         "checksums": [checksum()],
     })
@@ -31,7 +31,7 @@ fn entry(vector: &Vector) -> Value {
     let expected: Vec<Value> = json
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).expect("the json is JSON"))
+        .map(|line| serde_json::from_slice(line).expect("the JSON encoding is JSON"))
         .collect();
     let mut entry = json!({
         "name": vector.name,
@@ -52,7 +52,7 @@ fn entry(vector: &Vector) -> Value {
     entry
 }
 
-/// The worked example of `docs/protocol.md`.
+/// Makes the worked example of `docs/protocol.md`.
 fn checksum() -> Value {
     let (bids, asks) = checksum_example();
     let pairs =

@@ -9,14 +9,14 @@ use tickwire_wire::{
 
 /// 2026-01-05 14:30:00.123456789 UTC.
 const TIME: u64 = 1_767_623_400_123_456_789;
-/// The epoch of the examples: the nanosecond at which an ingester began to number.
+/// The epoch of the examples: any number that no other run has.
 const EPOCH: u64 = 1_767_600_000_000_000_001;
 const INSTRUMENT: u32 = 1042;
 
 /// One vector: its file names start with `name`.
 pub(crate) struct Vector {
     pub(crate) name: &'static str,
-    /// What a reader can learn from it.
+    /// The lesson of this vector for a reader.
     pub(crate) about: &'static str,
     pub(crate) scale: Scale,
     pub(crate) content: Content,
@@ -29,7 +29,7 @@ pub(crate) enum Content {
 }
 
 impl Vector {
-    /// Its bytes in one encoding.
+    /// Encodes it as bytes of one encoding.
     pub(crate) fn encode(&self, encoding: Encoding) -> Vec<u8> {
         let mut bytes = Vec::new();
         match &self.content {
@@ -43,14 +43,14 @@ impl Vector {
         bytes
     }
 
-    /// Its file in `proto/vectors`.
+    /// Returns the name of its file in `proto/vectors`.
     pub(crate) fn file(&self, encoding: Encoding) -> String {
         let extension = if encoding.is_text() { "json".to_owned() } else { format!("{encoding}.bin") };
         format!("{}.{extension}", self.name)
     }
 }
 
-/// All of them.
+/// Makes all vectors.
 pub(crate) fn all() -> Vec<Vector> {
     let mut all = market_data();
     all.extend(books());
@@ -66,7 +66,7 @@ pub(crate) fn all() -> Vec<Vector> {
     all
 }
 
-/// The levels of the worked checksum example, bids then asks, best first.
+/// Makes the levels of the worked checksum example, bids then asks, best first.
 pub(crate) fn checksum_example() -> (Vec<Level>, Vec<Level>) {
     (
         levels(&[(6_183_763, 150_000), (6_183_762, 4_000), (6_183_700, 25_500_000)]),
@@ -208,10 +208,10 @@ fn market_data() -> Vec<Vector> {
                 body: quote(level(i64::MIN, u64::MAX), level(i64::MAX, u64::MAX)),
             })],
         ),
-        vector("trade", "a trade with the venue's number", record(77, Body::Trade(trade.clone()))),
+        vector("trade", "a trade with the venue's id", record(77, Body::Trade(trade.clone()))),
         vector(
             "trade_text_id",
-            "a trade whose name is no number",
+            "a trade whose id is no number",
             record(
                 78,
                 Body::Trade(Trade {
@@ -234,7 +234,7 @@ fn market_data() -> Vec<Vector> {
             "a closed bar, stated anew after a late trade; others of its interval are missing",
             record(14, Body::Bar(Bar { closed: true, correction: true, incomplete: true, ..bar })),
         ),
-        vector("stat", "running figures", record(5, Body::Stat(stat))),
+        vector("stat", "ticker statistics", record(5, Body::Stat(stat))),
         vector(
             "stat_empty",
             "before the first trade",
@@ -411,7 +411,7 @@ fn control() -> Vec<Vector> {
         ),
         vector(
             "subscribed_empty",
-            "an response without symbols",
+            "a response without symbols",
             vec![Message::Subscribed(Subscribed { id: 4, ..Subscribed::default() })],
         ),
         vector(

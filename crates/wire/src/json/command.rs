@@ -1,4 +1,4 @@
-//! Commands in the JSON encoding: typed by people, so everything that is misspelt is named, with what exists instead.
+//! Commands in the JSON encoding: people type them, so everything that is misspelt is named, with what exists instead.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -37,7 +37,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Command, String> {
     })
 }
 
-/// The first `id` of an object, whatever stands around it.
+/// Returns the first `id` of an object, whatever stands around it.
 pub(super) fn id(bytes: &[u8]) -> Option<u64> {
     struct Seek<'a>(&'a Cell<Option<u64>>);
 
@@ -61,7 +61,7 @@ pub(super) fn id(bytes: &[u8]) -> Option<u64> {
     }
 
     let found = Cell::new(None);
-    // What is wrong behind it was told already.
+    // The caller told already what is wrong behind the id.
     let _ = serde_json::Deserializer::from_slice(bytes).deserialize_map(Seek(&found));
     found.get()
 }

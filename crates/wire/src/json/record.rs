@@ -60,7 +60,7 @@ pub(super) struct JsonTrade {
     size: Size,
     #[serde(with = "forms::side")]
     aggressor: i32,
-    /// The venue's number or name of the trade.
+    /// The venue's id of the trade, a number or a text.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     id: String,
     #[serde(skip_serializing_if = "String::is_empty", default)]
@@ -260,7 +260,7 @@ fn header<'a, T>(record: &Record, symbol: &'a str, body: T) -> Header<'a, T> {
     }
 }
 
-/// Reads a record of a type; nothing when the type is unknown.
+/// Reads a record of a type; returns nothing when the type is unknown.
 pub(super) fn read(kind: &str, line: &[u8]) -> Result<Option<Record>, String> {
     let body = match kind {
         "quote" => {
@@ -327,7 +327,7 @@ pub(super) fn read(kind: &str, line: &[u8]) -> Result<Option<Record>, String> {
 }
 
 fn read_derivative(d: &JsonDerivative) -> Result<pb::Derivative, String> {
-    // Both prices are of the finer one's decimals.
+    // Both prices have the decimals of the finer one.
     let price_decimals =
         d.mark_price.iter().chain(&d.index_price).map(|price| price.decimals).max().unwrap_or(0);
     let price = |price: Option<Price>| {

@@ -1,7 +1,7 @@
-//! Bytes from strangers: never a panic, and never memory out of proportion to the message.
+//! Bytes from strangers: they never cause a panic, and never take memory out of proportion to the message.
 //!
-//! A binary of its own with a single test, because it counts every allocation of its process: a second test would
-//! allocate while the first is measured.
+//! This is a binary of its own with a single test, because it counts every allocation of its process: a second test
+//! would allocate while the first is measured.
 
 #[path = "../random/mod.rs"]
 mod random;
@@ -44,7 +44,7 @@ fn hostile_bytes_neither_panic_nor_cost_memory() {
     property("mutated", 6000, (messages, random::command(), changes), |(messages, command, changes)| {
         mutated(&messages, &command, &changes);
     });
-    // Fewer: each case reads every beginning of six encodings.
+    // There are fewer cases, because each reads every beginning of six encodings.
     let one = (random::message(), random::command(), random::scale());
     property("cut anywhere", 600, one, |(message, command, scale)| cut_anywhere(&message, &command, &scale));
 }
@@ -62,7 +62,7 @@ fn property<S: Strategy>(name: &str, cases: u32, values: S, check: impl Fn(S::Va
 
 fn garbage(bytes: &[u8]) {
     check_all(bytes);
-    // As records of a bus message with a sound header.
+    // The same bytes are the records of a bus message with a sound header.
     let header =
         [b"T\x01", &[bytes.len() as u8 % 2, 1][..], &[0; 12], &[1], &[0; 7], &[3], &[0; 15]].concat();
     check_bus(&[&header, bytes].concat());
@@ -113,7 +113,7 @@ fn bombs(n: usize) -> Vec<Vec<u8>> {
         [&[0x92, 99][..], &nested(&[0x91]), &[0xc0]].concat(),
         nested(&[0x0b]),
         groups,
-        // A record whose length takes in the rest, in which groups open.
+        // This is a record whose length takes in all that follows, in which groups open.
         [&[0x0a][..], &varint(n), &nested(&[0x0b])].concat(),
     ]
 }
@@ -132,7 +132,7 @@ fn nested_bombs() {
     }
 }
 
-/// Containers, texts and bytes that claim 2^32 and more, in every place where one may stand.
+/// Makes containers, texts and bytes that claim 2^32 and more, in every place where one may stand.
 fn claimed_lengths() {
     let most = [0xff, 0xff, 0xff, 0xff];
     let claims: Vec<Vec<u8>> =
@@ -154,7 +154,8 @@ fn claimed_lengths() {
     for length in
         [vec![0xff, 0xff, 0xff, 0xff, 0x0f], vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]]
     {
-        // A frame's record; in it a trade's text, a book's packed prices, a heartbeat's feed, a command's symbols.
+        // The outer field is a frame's record; in it are a trade's text, a book's packed prices, a heartbeat's feed, a
+        // command's symbols.
         let outer = |inner: &[u8]| [&[0x0a, 40][..], inner, &length, &[1; 40]].concat();
         for bytes in [
             outer(&[]),

@@ -1,4 +1,4 @@
-//! How much memory reading may take.
+//! The memory that reading may take.
 
 use peak_alloc::PeakAlloc;
 use tickwire_wire::bus_frame::BusHeader;
@@ -7,10 +7,10 @@ use tickwire_wire::{Batch, DecodeError, Encoding, decode_command};
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
 
-/// For error texts and the like, whatever the length of the message.
+/// The bytes for error texts and the like, whatever the length of the message.
 const FIXED: usize = 2048;
 
-/// Bytes of memory for a byte of message, at most; see the crate's documentation for why.
+/// Returns how many bytes of memory a byte of message may take; the crate's documentation says why.
 fn factor(encoding: Encoding) -> usize {
     match encoding {
         Encoding::Proto => 120,
@@ -19,7 +19,7 @@ fn factor(encoding: Encoding) -> usize {
     }
 }
 
-/// The most memory that was held at one time while `run` ran, above what was held before.
+/// Returns the most memory that was allocated at one time while `run` ran, above what was there before.
 pub(crate) fn peak(run: impl FnOnce()) -> usize {
     let before = ALLOCATED.current_usage();
     ALLOCATED.reset_peak_usage();
@@ -70,7 +70,7 @@ fn check_error(error: &DecodeError, bytes: &[u8]) {
     assert!(error.reason.chars().count() <= DecodeError::REASON_MAX + 1);
 }
 
-/// Nothing is allocated in proportion: the records stay where they are.
+/// Checks that nothing is allocated in proportion: the records stay where they are.
 #[track_caller]
 pub(crate) fn check_bus(bytes: &[u8]) -> usize {
     check_peak("bus message", 0, bytes, || {
@@ -91,14 +91,14 @@ pub(crate) fn check_all(bytes: &[u8]) {
     check_bus(bytes);
 }
 
-/// `[head] part part … [tail]`, with one part more than a doubling list holds: the worst moment of its growth.
+/// Makes `[head] part part … [tail]`, with one part more than a doubling list holds: the worst moment of its growth.
 fn repeated(head: &[u8], part: &[u8], tail: &[u8], count: usize) -> Vec<u8> {
     [head, &part.repeat(count), tail].concat()
 }
 
 const WORST_COUNT: usize = (1 << 14) + 1;
 
-/// The inputs that cost most for their length. Were a factor smaller, one of these would show it.
+/// Checks the inputs that cost most for their length. Were a factor smaller, one of these would show it.
 pub(crate) fn factors_cannot_be_smaller() {
     // A `Refused` without fields takes 2 bytes of Protobuf, 3 of JSON, and 2 of MessagePack with one nil-like field.
     let refused = repeated(&[], &[0x1a, 0], &[], WORST_COUNT);
@@ -126,7 +126,7 @@ fn field(tag: u32, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Other lists of small things, which cost less.
+/// Checks other lists of small things, which cost less.
 pub(crate) fn dense_lists_stay_below() {
     let count = (WORST_COUNT as u32).to_be_bytes();
     let msgpack =

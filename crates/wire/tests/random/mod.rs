@@ -15,14 +15,14 @@ use tickwire_wire::{
     Subscribed, Trade, TradingState, Unsubscribe,
 };
 
-/// How many cases a property runs: `TICKWIRE_PROPTEST_CASES`, or this many.
+/// Returns how many cases a property runs: `TICKWIRE_PROPTEST_CASES`, or this many.
 pub(crate) fn cases(default: u32) -> ProptestConfig {
     let asked = std::env::var("TICKWIRE_PROPTEST_CASES").ok();
     let cases = asked.map_or(default, |text| text.parse().expect("TICKWIRE_PROPTEST_CASES is a number"));
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Small numbers and the ends of the range as often as any others.
+/// Makes small numbers and the ends of the range as often as any others.
 fn int() -> impl Strategy<Value = i64> {
     prop_oneof![any::<i64>(), -300i64..300, Just(i64::MIN), Just(i64::MAX)]
 }
@@ -253,7 +253,7 @@ fn ledger() -> BoxedStrategy<Message> {
     (uint(), vec(entry, 0..5)).prop_map(|(id, entries)| Message::Ledger(Ledger { id, entries })).boxed()
 }
 
-/// Any message of a gateway.
+/// Makes any message of a gateway.
 pub(crate) fn message() -> BoxedStrategy<Message> {
     let notice = (text(), text(), uint(), uint(), any::<u32>()).prop_map(
         |(code, message, conflated, dropped, retry_after_ms)| {
@@ -275,7 +275,7 @@ pub(crate) fn message() -> BoxedStrategy<Message> {
     .boxed()
 }
 
-/// Any scale that the JSON encoding may write with.
+/// Makes any scale that the JSON encoding may write with.
 pub(crate) fn scale() -> impl Strategy<Value = Scale> {
     (text(), 0u32..19, 0u32..19).prop_map(|(symbol, price_decimals, size_decimals)| Scale {
         symbol,
@@ -284,7 +284,7 @@ pub(crate) fn scale() -> impl Strategy<Value = Scale> {
     })
 }
 
-/// Any command of a client.
+/// Makes any command of a client.
 pub(crate) fn command() -> BoxedStrategy<Command> {
     let target = || (uint(), text(), vec(text(), 0..6));
     let position = (text(), text(), uint(), uint())

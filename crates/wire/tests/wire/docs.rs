@@ -40,7 +40,7 @@ fn close_texts_fit_into_a_close_frame() {
     }
 }
 
-/// Every line of JSON on the page, in code blocks and in the table of commands.
+/// Reads every line of JSON on the page, in code blocks and in the table of commands.
 #[test]
 fn the_examples_are_valid() {
     let page = page();

@@ -1,4 +1,4 @@
-//! Newer senders: what this build does not know is passed over. And commands, which are not: people type them.
+//! Newer senders: what this build does not know is passed over. Commands are not passed over, because people type them.
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 use tickwire_wire::bus_frame::{BusFrameError, BusHeader};
@@ -21,7 +21,7 @@ fn encode(encoding: Encoding, message: &Message) -> Vec<u8> {
     bytes
 }
 
-/// A length-delimited Protobuf field.
+/// Makes a length-delimited Protobuf field.
 fn field(tag: u32, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_key(tag, WireType::LengthDelimited, &mut bytes);
@@ -46,7 +46,7 @@ fn unknown_kinds_are_passed_over() {
     }
 }
 
-/// Every message, its outer array and the body in it made longer by elements of all kinds.
+/// Reads every message after its outer array and the body in it were made longer by elements of all kinds.
 #[test]
 fn longer_arrays_are_read() {
     let more = [0xc0, 0xa1, b'x', 0x92, 1, 2, 0x81, 1, 2, 0xd4, 5, 6, 0xcb, 0, 0, 0, 0, 0, 0, 0, 0]; // 6 elements
@@ -63,7 +63,7 @@ fn longer_arrays_are_read() {
         }
         if let Content::Command(command) = &vector.content {
             let bytes = vector.encode(Encoding::MsgPack);
-            // [op, body]: the body longer too.
+            // In [op, body] the body is longer too.
             let bytes = [&[0x92, bytes[1]], longer(&bytes[2..]).as_slice()].concat();
             for bytes in [longer(&bytes), bytes] {
                 assert_eq!(
@@ -75,7 +75,7 @@ fn longer_arrays_are_read() {
             }
         }
     }
-    // A body, and an element of a list in it: [19, [time, [], [[1, 2, 3, 4, nil]], nil]].
+    // This is a body, and an element of a list in it: [19, [time, [], [[1, 2, 3, 4, nil]], nil]].
     let bytes = [0x92, 19, 0x94, 5, 0x90, 0x91, 0x95, 1, 2, 3, 4, 0xc0, 0xc0];
     let [Message::Heartbeat(heartbeat)] = &decode_all(Encoding::MsgPack, &bytes)[..] else { panic!() };
     assert_eq!((heartbeat.time, heartbeat.positions[0].sequence), (5, 4));
@@ -108,7 +108,7 @@ fn unknown_fields_are_passed_over() {
     assert_eq!(subscribed.granted[0].symbol, "sim:A");
 }
 
-/// The content of the first field.
+/// Returns the content of the first field.
 fn decode_varint_frame(mut bytes: &[u8]) -> (u32, &[u8]) {
     let (tag, _) = prost::encoding::decode_key(&mut bytes).unwrap();
     let length = prost::encoding::decode_varint(&mut bytes).unwrap();

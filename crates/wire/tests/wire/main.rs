@@ -1,4 +1,4 @@
-//! The contract, proven: one integration binary.
+//! The contract, proven in one integration binary.
 
 #[path = "../../examples/vectors/manifest.rs"]
 mod manifest;

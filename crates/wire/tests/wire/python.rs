@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::vectors::root;
 
-/// `TICKWIRE_PYTHON`, or what `scripts/setup-tests.sh` made.
+/// Returns `TICKWIRE_PYTHON`, or what `scripts/setup-tests.sh` made.
 fn python() -> PathBuf {
     let python = match std::env::var_os("TICKWIRE_PYTHON") {
         Some(named) => PathBuf::from(named),

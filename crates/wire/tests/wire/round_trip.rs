@@ -1,4 +1,4 @@
-//! What is written reads back exactly, whatever it is.
+//! Round trips: what is written reads back exactly, whatever it is.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

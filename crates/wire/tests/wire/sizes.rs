@@ -34,7 +34,7 @@ fn a_quote_takes_at_most_40_bytes_within_the_bounds() {
 }
 
 #[test]
-fn a_quote_is_at_least_70_percent_smaller_than_its_twin() {
+fn a_quote_is_at_least_70_percent_smaller_than_its_json_encoding() {
     for quote in
         [quote_at_the_bounds(), quote(1, 1, 0, 1, 1, 1), quote(1042, 7, 38_250_000, 6_183_763, 150_000, 1)]
     {

@@ -59,7 +59,7 @@ fn vectors_read_back_exactly() {
     }
 }
 
-/// Every pair of messages, written one after another.
+/// Writes every pair of messages one after another and reads both back.
 #[test]
 fn messages_concatenate() {
     let all = set::all();

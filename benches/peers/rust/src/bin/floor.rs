@@ -18,13 +18,13 @@ const WAITING_MAX: usize = 1 << 20;
 
 #[derive(Parser)]
 struct Options {
-    /// For subscribers, by WebSocket.
+    /// The address for subscribers, by WebSocket.
     #[arg(long)]
     listen: SocketAddr,
-    /// For the publisher, by plain TCP.
+    /// The address for the publisher, by plain TCP.
     #[arg(long)]
     publish: SocketAddr,
-    /// Milliseconds from one round of writes to the next.
+    /// The milliseconds from one round of writes to the next.
     #[arg(long, default_value_t = 1)]
     tick_ms: u64,
 }
@@ -35,7 +35,7 @@ struct Client {
 }
 
 impl Client {
-    /// Writes what waits. False when the client is gone.
+    /// Writes what waits. Returns false when the client is gone.
     fn write(&mut self) -> bool {
         if self.waiting.is_empty() {
             return true;
@@ -118,7 +118,7 @@ fn serve(
                             if let Some(client) = &mut clients[at]
                                 && client.waiting.len() < WAITING_MAX
                             {
-                                // A final binary frame of 40 bytes, not masked.
+                                // This is the head of a final binary frame of 40 bytes, not masked.
                                 client.waiting.extend_from_slice(&[0x82, UPDATE_BYTES as u8]);
                                 client.waiting.extend_from_slice(update);
                             }

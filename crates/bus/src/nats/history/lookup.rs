@@ -1,4 +1,4 @@
-//! Asking the stream: the direct-get interface and its responses.
+//! Requests to the stream: the direct-get interface and its responses.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt as _;
 
 use super::super::envelope;
-use super::search::{Found, Kept, NEAR, Part};
+use super::search::{Found, NEAR, Part, StoredMessages};
 use crate::history::{HistoryError, Recall};
 
-/// Messages of one request. They wait in the client until they are taken.
+/// The most messages that one request brings. They wait in the client until they are taken.
 const BATCH: u64 = 256;
-/// Longest wait for one response of the server.
-pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// The longest wait for one response of the server.
+pub(super) const RESPONSE_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// One looking up: its requests are asked one after another and answered to one inbox.
+/// One look-up: its requests are made one after another and answered to one inbox.
 pub(super) struct Lookup {
     client: Client,
     stream: String,
@@ -37,10 +37,10 @@ impl Lookup {
     }
 
     async fn respond(&mut self) -> Result<Message, HistoryError> {
-        match tokio::time::timeout(ANSWER_MAX, self.responses.next()).await {
+        match tokio::time::timeout(RESPONSE_TIME_MAX, self.responses.next()).await {
             Ok(Some(message)) => Ok(message),
             Ok(None) => Err(HistoryError::Down),
-            Err(_) => Err(HistoryError::Unavailable("the server does not response in time".into())),
+            Err(_) => Err(HistoryError::Unavailable("the server does not answer in time".into())),
         }
     }
 
@@ -71,14 +71,12 @@ impl Lookup {
         Ok(Part { found, is_end })
     }
 
-    /// `None` where the server has no message to this request.
+    /// Reads a message; returns `None` where the server has no message for this request.
     fn read_message(&self, message: Message) -> Result<Option<Found>, HistoryError> {
         if let Some(status) = message.status.filter(|status| status.as_u16() >= 300) {
             return match status.as_u16() {
                 404 => Ok(None),
-                503 => {
-                    Err(HistoryError::Unavailable(format!("no stream `{}` responses", self.stream).into()))
-                }
+                503 => Err(HistoryError::Unavailable(format!("no stream `{}` answers", self.stream).into())),
                 code => {
                     let reason = message.description.unwrap_or_default();
                     Err(HistoryError::Unavailable(format!("the server says {code} {reason}").into()))
@@ -86,8 +84,8 @@ impl Lookup {
             };
         }
         let sequence = number(&message, "Nats-Sequence")
-            .ok_or_else(|| HistoryError::Unavailable("an response without a sequence".into()))?;
-        // What was not published by this bus lies nowhere.
+            .ok_or_else(|| HistoryError::Unavailable("a response without a sequence".into()))?;
+        // A message that was not published by this bus has no place.
         let Some((_, payload)) = envelope::open(&message.payload) else {
             return Ok(Some(Found { sequence, place: None, payload: bytes::Bytes::new() }));
         };
@@ -95,7 +93,7 @@ impl Lookup {
     }
 }
 
-impl Kept for Lookup {
+impl StoredMessages for Lookup {
     async fn next(&mut self, from: u64) -> Result<Option<Found>, HistoryError> {
         self.get(format!(r#"{{"seq":{from},"next_by_subj":"{}"}}"#, self.recall.subject)).await
     }

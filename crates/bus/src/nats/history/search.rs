@@ -1,4 +1,4 @@
-//! Finding what is wanted among the messages of a stream, without I/O of its own.
+//! The search for wanted messages in a stream, without I/O of its own.
 //!
 //! Messages that cannot tell their place belong to another sequence of the same subject, and sequences have no order:
 //! such messages may lie before, between or behind those that can tell. So halving needs a message that can tell to go
@@ -14,18 +14,19 @@ use bytes::Bytes;
 
 use crate::history::{HistoryError, Recall, Recalled};
 
-/// When the first wanted message is known to be within so many stream sequences, they are read instead of halved. Also
-/// how many messages behind one that cannot tell its place are asked instead of it.
+/// The number of stream sequences that are read instead of halved when the first wanted message is known to be within
+/// them. It is also how many messages behind one that cannot tell its place are tried instead of it.
 pub(super) const NEAR: u64 = 64;
-/// Places at which a message that can tell is looked for: the halves, quarters and so on of the range, so often.
+/// The depth to which a message that can tell is looked for: at the halves, quarters and so on of the range, so often.
 const DEPTH: u32 = 5;
-/// The same, before a stretch that cannot tell is taken to lie before all that is wanted.
+/// The same depth, before a stretch that cannot tell is taken to lie before all that is wanted.
 const DEPTH_BEFORE: u32 = 3;
-/// Requests of the latter kind in one search.
+/// The most requests of the latter kind in one search.
 const BEFORE_MAX: u32 = 42;
-/// Messages in a row that are not wanted, before the next wanted one is searched for instead of read towards.
+/// The number of messages in a row that are not wanted, before the next wanted one is searched for instead of read
+/// towards.
 const PASSED_MAX: usize = 256;
-/// Searches in one response, beside the first.
+/// The most searches in one response, beside the first.
 const JUMPS_MAX: usize = 8;
 
 /// A message of the stream.
@@ -40,23 +41,23 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Part {
     pub(super) found: Vec<Found>,
-    /// There is none behind them.
+    /// Whether there is none behind them.
     pub(super) is_end: bool,
 }
 
-/// What the stream keeps of one subject.
-pub(super) trait Kept {
-    /// The first message from a stream sequence on.
+/// The messages that the stream keeps of one subject.
+pub(super) trait StoredMessages {
+    /// Returns the first message from a stream sequence on.
     async fn next(&mut self, from: u64) -> Result<Option<Found>, HistoryError>;
-    /// The last message.
+    /// Returns the last message.
     async fn last(&mut self) -> Result<Option<Found>, HistoryError>;
-    /// The messages from a stream sequence on, at most [`NEAR`].
+    /// Returns the messages from a stream sequence on, at most [`NEAR`].
     async fn near(&mut self, from: u64) -> Result<Part, HistoryError>;
-    /// The messages from a stream sequence on, as many as one request brings.
+    /// Returns the messages from a stream sequence on, as many as one request brings.
     async fn read(&mut self, from: u64) -> Result<Part, HistoryError>;
 }
 
-/// What one response may hold, and where it goes on.
+/// The limits of one response, and the place from which it goes on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     cursor: u64,
@@ -72,9 +73,12 @@ impl Limits {
 }
 
 /// Finds what is wanted and reads it, up to the limits.
-pub(super) async fn recall(kept: &mut impl Kept, limits: Limits) -> Result<Recalled, HistoryError> {
+pub(super) async fn recall(
+    stored: &mut impl StoredMessages,
+    limits: Limits,
+) -> Result<Recalled, HistoryError> {
     let mut from = match limits.cursor {
-        0 => match find(kept, 1).await? {
+        0 => match find(stored, 1).await? {
             Some(from) => from,
             None => return Ok(Recalled::default()),
         },
@@ -83,7 +87,7 @@ pub(super) async fn recall(kept: &mut impl Kept, limits: Limits) -> Result<Recal
     let mut recalled = Recalled { cursor: from, ..Recalled::default() };
     let (mut bytes, mut passed, mut jumps) = (0, 0, 0);
     loop {
-        let part = kept.read(from).await?;
+        let part = stored.read(from).await?;
         for found in part.found {
             let is_full = recalled.messages.len() >= limits.messages_max
                 || (bytes + found.payload.len() > limits.bytes_max && !recalled.messages.is_empty());
@@ -112,41 +116,41 @@ pub(super) async fn recall(kept: &mut impl Kept, limits: Limits) -> Result<Recal
                 return Ok(recalled);
             }
             (jumps, passed) = (jumps + 1, 0);
-            let Some(next) = find(kept, from).await? else { return Ok(recalled) };
+            let Some(next) = find(stored, from).await? else { return Ok(recalled) };
             from = next;
         }
     }
 }
 
-/// What lies from a place on.
+/// The finding of a look from a place on.
 enum Look {
-    /// Nothing of the subject.
+    /// There is nothing of the subject.
     Empty,
-    /// Messages that cannot tell, and nothing else up to this one.
+    /// There are messages that cannot tell, and nothing else up to this one.
     Silent(u64),
     /// The first message that can tell.
     Told(u64, Ordering),
 }
 
-/// Where the first wanted message may be: behind `low`, and before `high` or at it.
+/// The range in which the first wanted message may be: behind `low`, and before `high` or at it.
 struct Range {
     low: u64,
     high: u64,
-    /// A message at `low` or before it said that it lies before what is wanted.
+    /// Whether a message at `low` or before it said that it lies before what is wanted.
     is_low_told: bool,
-    /// A message at `high` or behind it said that it does not.
+    /// Whether a message at `high` or behind it said that it does not.
     is_high_told: bool,
 }
 
 impl Range {
     /// Looks at what lies from `at` on, before `high`: at the first message, and further where that cannot tell.
-    async fn look(&self, kept: &mut impl Kept, at: u64) -> Result<Look, HistoryError> {
-        let Some(first) = kept.next(at).await?.filter(|first| first.sequence < self.high) else {
+    async fn look(&self, stored: &mut impl StoredMessages, at: u64) -> Result<Look, HistoryError> {
+        let Some(first) = stored.next(at).await?.filter(|first| first.sequence < self.high) else {
             return Ok(Look::Empty);
         };
         match first.place {
             Some(place) => Ok(Look::Told(first.sequence, place)),
-            None => Ok(match look_near(kept, first.sequence + 1, self.high).await? {
+            None => Ok(match look_near(stored, first.sequence + 1, self.high).await? {
                 Look::Empty => Look::Silent(first.sequence),
                 look => look,
             }),
@@ -163,15 +167,15 @@ impl Range {
         }
     }
 
-    /// Looks at these places until a message can tell; true when one did.
-    async fn ask(
+    /// Looks at these places until a message can tell; returns true when one did.
+    async fn try_places(
         &mut self,
-        kept: &mut impl Kept,
+        stored: &mut impl StoredMessages,
         places: impl Iterator<Item = u64>,
         high: u64,
     ) -> Result<bool, HistoryError> {
         for at in places {
-            if let Look::Told(sequence, place) = look_near(kept, at, high).await? {
+            if let Look::Told(sequence, place) = look_near(stored, at, high).await? {
                 self.told(at, sequence, place);
                 return Ok(true);
             }
@@ -181,9 +185,9 @@ impl Range {
 }
 
 /// Looks at what lies from `at` on, before `high`, where messages are expected that cannot tell.
-async fn look_near(kept: &mut impl Kept, at: u64, high: u64) -> Result<Look, HistoryError> {
+async fn look_near(stored: &mut impl StoredMessages, at: u64, high: u64) -> Result<Look, HistoryError> {
     let mut look = Look::Empty;
-    for found in kept.near(at).await?.found {
+    for found in stored.near(at).await?.found {
         if found.sequence >= high {
             break;
         }
@@ -195,16 +199,16 @@ async fn look_near(kept: &mut impl Kept, at: u64, high: u64) -> Result<Look, His
     Ok(look)
 }
 
-/// The stream sequence from which on to read; `None` when nothing of the subject is wanted. What lies between it and the
-/// first wanted message can tell, at most [`NEAR`] messages aside.
-async fn find(kept: &mut impl Kept, from: u64) -> Result<Option<u64>, HistoryError> {
-    let Some(first) = kept.next(from).await? else { return Ok(None) };
+/// Returns the stream sequence from which on to read; `None` when nothing of the subject is wanted. What lies between
+/// it and the first wanted message can tell, at most [`NEAR`] messages aside.
+async fn find(stored: &mut impl StoredMessages, from: u64) -> Result<Option<u64>, HistoryError> {
+    let Some(first) = stored.next(from).await? else { return Ok(None) };
     match first.place {
         Some(Ordering::Equal) => return Ok(Some(first.sequence)),
         Some(Ordering::Greater) => return Ok(None),
         Some(Ordering::Less) | None => {}
     }
-    let last = kept.last().await?.filter(|last| last.sequence > first.sequence);
+    let last = stored.last().await?.filter(|last| last.sequence > first.sequence);
     let Some(last) = last.filter(|last| last.place != Some(Ordering::Less)) else { return Ok(None) };
     let mut range = Range {
         low: first.sequence,
@@ -215,22 +219,22 @@ async fn find(kept: &mut impl Kept, from: u64) -> Result<Option<u64>, HistoryErr
     if !range.is_low_told && !range.is_high_told {
         let places = backwards(range.low, range.high).chain(halves(range.low, range.high, DEPTH));
         let high = range.high;
-        if !range.ask(kept, places, high).await? {
+        if !range.try_places(stored, places, high).await? {
             return Ok(None);
         }
     }
     let mut asked = 0;
     while range.high - range.low > NEAR {
         let middle = range.low + (range.high - range.low) / 2;
-        match range.look(kept, middle).await? {
+        match range.look(stored, middle).await? {
             Look::Told(sequence, place) => range.told(middle, sequence, place),
             Look::Empty => range.high = middle,
             // Either what is wanted went before and ended, or more of it follows: to begin here is right for both.
             Look::Silent(_) if range.is_low_told => range.high = middle,
-            // Another sequence before the wanted one, or between two stretches of it.
+            // This is another sequence before the wanted one, or between two stretches of it.
             Look::Silent(upto) => {
                 let places = halves(range.low, middle, DEPTH_BEFORE);
-                let is_told = asked < BEFORE_MAX && range.ask(kept, places, middle).await?;
+                let is_told = asked < BEFORE_MAX && range.try_places(stored, places, middle).await?;
                 asked += (1 << DEPTH_BEFORE) - 1;
                 if !is_told {
                     range.low = upto;
@@ -241,13 +245,13 @@ async fn find(kept: &mut impl Kept, from: u64) -> Result<Option<u64>, HistoryErr
     Ok(Some(range.low + 1))
 }
 
-/// Places between, further and further from the end: what is looked for is mostly young.
+/// Returns places between, further and further from the end: what is looked for is mostly young.
 fn backwards(low: u64, high: u64) -> impl Iterator<Item = u64> {
     let distances = std::iter::successors(Some(NEAR / 2), |distance| distance.checked_mul(2));
     distances.take_while(move |distance| *distance < high - low).map(move |distance| high - distance)
 }
 
-/// Places between: the half, the quarters that are no halves, and so on.
+/// Returns places between: the half, the quarters that are no halves, and so on.
 fn halves(low: u64, high: u64, depth: u32) -> impl Iterator<Item = u64> {
     (1..=depth).flat_map(move |power| {
         (1..1_u64 << power).step_by(2).map(move |part| low + ((high - low) >> power) * part)

@@ -5,7 +5,7 @@ use super::*;
 
 const WANTED: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Messages as (stream sequence, epoch, number), and the requests that were asked.
+/// Messages as (stream sequence, epoch, sequence number), and the requests that were made.
 struct Store {
     messages: Vec<(u64, u64, u64)>,
     wanted: (u64, u64),
@@ -14,7 +14,7 @@ struct Store {
 }
 
 impl Store {
-    /// Stretches of sequences, one after another; every sequence counts from 1.
+    /// Makes stretches of sequences, one after another; every sequence counts from 1.
     fn new(stretches: &[(u64, u64)], every: u64, wanted: (u64, u64)) -> Self {
         let mut numbers = std::collections::HashMap::<u64, u64>::new();
         let epochs =
@@ -45,7 +45,7 @@ impl Store {
         Part { found, is_end: end == self.messages.len() }
     }
 
-    /// What there is of the wanted numbers.
+    /// Returns what there is of the wanted sequence numbers.
     fn all(&self) -> Vec<u64> {
         let is_wanted = |(_, epoch, number): &(u64, u64, u64)| {
             *epoch == WANTED && (self.wanted.0..=self.wanted.1).contains(number)
@@ -70,7 +70,7 @@ impl Store {
     }
 }
 
-impl Kept for Store {
+impl StoredMessages for Store {
     async fn next(&mut self, from: u64) -> Result<Option<Found>, HistoryError> {
         Ok(self.part(from, 1).found.pop())
     }
@@ -137,7 +137,7 @@ fn what_is_not_there_ends_soon() {
     }
 }
 
-/// Ingesters that follow and overlap each other: stretches of one sequence, and of several that take turns.
+/// Makes ingesters that follow and overlap each other: stretches of one sequence, and of several that take turns.
 fn stretches() -> impl Strategy<Value = Vec<(u64, u64)>> {
     let epoch = || prop_oneof![Just(WANTED), any::<u64>(), 1..4_u64];
     let alone = (epoch(), 1..3_000_u64).prop_map(|stretch| vec![stretch]);
