@@ -1,4 +1,4 @@
-//! From the bytes of one message to the batches that a program takes, and the receipt for them.
+//! The way from the bytes of one message to the batches that a program takes, and to the receipt for them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,16 +22,16 @@ pub(crate) struct BatchDecoder {
     receipt_interval: Option<Duration>,
     /// Decoded, and not handed out.
     decoded: VecDeque<Message>,
-    /// Why nothing can follow what is decoded.
+    /// The reason why nothing can follow what is decoded.
     failure: Option<Disconnect>,
-    /// What the message takes up; given back when the program took it.
+    /// The room that the message takes up. It is given back when the program took the message.
     room: Option<Room>,
     read_at: Instant,
     sent_time: Option<u64>,
     /// All of it was handed out, and there was data in it.
     receipt: Option<Receipt>,
     last_receipt: Option<Instant>,
-    /// How far the last message's first record lay behind, when the program took it.
+    /// The age of the last message's first record when the program took it.
     lag_ns: u64,
     /// Up to when the gateway was told that the program took everything.
     confirmed: u64,
@@ -104,12 +104,12 @@ impl BatchDecoder {
         (!events.is_empty()).then_some(Batch { events, sent_time })
     }
 
-    /// After all of the message: what was wrong with it.
+    /// Returns what was wrong with the message, after all that could be read of it.
     pub(crate) fn failure(&mut self) -> Option<Disconnect> {
         if self.decoded.is_empty() { self.failure.take() } else { None }
     }
 
-    /// The program came back: it took what it was given, and there is room again. Returns the receipt that is due.
+    /// Notes that the program came back: it took what it was given, and there is room again. Returns the receipt that is due.
     pub(crate) fn taken(&mut self) -> Option<Receipt> {
         self.room = None;
         let (receipt, interval) = (self.receipt.take()?, self.receipt_interval?);

@@ -1,4 +1,4 @@
-//! What a client is told before it starts.
+//! The settings that a client has before it starts.
 
 use std::future::Future;
 use std::io;
@@ -55,13 +55,13 @@ impl Builder {
         }
     }
 
-    /// One more gateway. They are tried in turn.
+    /// Adds one more gateway. Gateways are tried in turn.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.urls.push(url.into());
         self
     }
 
-    /// How records travel. Default: Protobuf.
+    /// Sets the encoding in which records travel. Default: Protobuf.
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.encoding = encoding;
         self
@@ -95,13 +95,13 @@ impl Builder {
         self
     }
 
-    /// From the first packet to the gateway's `Hello`. Default: 10 s.
+    /// Sets the time from the first packet to the gateway's `Hello`. Default: 10 s.
     pub fn connect_timeout(mut self, duration: Duration) -> Self {
         self.connect_timeout = duration;
         self
     }
 
-    /// How long a command may go without a response. Default: 30 s.
+    /// Sets how long a command may go without a response. Default: 30 s.
     pub fn command_timeout(mut self, duration: Duration) -> Self {
         self.command_timeout = duration;
         self

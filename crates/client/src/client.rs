@@ -100,7 +100,7 @@ impl Client {
         }
     }
 
-    /// For commands from elsewhere while this client is being read.
+    /// Returns a handle for commands from elsewhere while this client is being read.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -145,7 +145,7 @@ impl Client {
         }
     }
 
-    /// Why there is nothing more to come.
+    /// Returns the reason why there is nothing more to come.
     pub fn end(&self) -> Option<&Disconnect> {
         self.end.as_ref()
     }
@@ -155,12 +155,12 @@ impl Client {
         self.session.is_connected()
     }
 
-    /// What the gateway said of the session that is open: limits in force, delivery window, version.
+    /// Returns what the gateway said of the session that is open: limits in force, delivery window, version.
     pub fn hello(&self) -> Option<&Hello> {
         self.session.hello()
     }
 
-    /// What is known of this symbol is what the gateway knows: there is a connection, the venue's feed is live, at
+    /// Returns whether what is known of this symbol is what the gateway knows: there is a connection, the venue's feed is live, at
     /// least one channel is granted, and neither its quote nor its book is older than the connection or broken.
     pub fn is_live(&self, symbol: &str) -> bool {
         self.session.instrument(symbol).is_some_and(|instrument| {
@@ -173,7 +173,7 @@ impl Client {
         BookView::of(&self.session, symbol)
     }
 
-    /// The quote after the last batch, if one came.
+    /// Returns the quote after the last batch, if one came.
     pub fn quote(&self, symbol: &str) -> Option<QuoteView<'_>> {
         QuoteView::of(&self.session, symbol)
     }
@@ -183,7 +183,7 @@ impl Client {
         self.session.symbols()
     }
 
-    /// What went wrong so far, and what was thrown away.
+    /// Counts what went wrong so far, and what was thrown away.
     pub fn counters(&self) -> Counters {
         self.session.counters()
     }
@@ -290,7 +290,7 @@ impl Client {
         }
     }
 
-    /// The program took everything that came before a ping.
+    /// Notes that the program took everything that came before a ping.
     fn pinged(&mut self, payload: Bytes) {
         let receipt = self.decoder.passed(&payload);
         let Phase::Connected { link, .. } = &self.phase else { return };

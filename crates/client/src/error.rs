@@ -1,4 +1,4 @@
-//! What can go wrong, whose doing it is, and what to do about it.
+//! The errors of a client: each says what went wrong, whose doing it is, and what to do about it.
 
 use std::io;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tickwire_wire::{CloseCode, Encoding, may_retry};
 
-/// Why a connection did not come about.
+/// The reason why a connection did not come about.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -15,7 +15,7 @@ pub enum ConnectError {
     BadUrl {
         /// The URL as it was given, without credentials.
         url: String,
-        /// What is wrong with it.
+        /// The fault in the URL.
         reason: String,
     },
     /// The URL asks for TLS, which this build does not speak.
@@ -40,7 +40,7 @@ pub enum ConnectError {
     Unreachable {
         /// Host and port.
         address: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: Arc<io::Error>,
     },
     /// Connection, handshake and `Hello` took too long; see [`crate::Builder::connect_timeout`].
@@ -48,7 +48,7 @@ pub enum ConnectError {
     TimedOut {
         /// Host and port.
         address: String,
-        /// How long the client waited.
+        /// The time that the client waited.
         waited: Duration,
     },
     /// The server refused the WebSocket handshake.
@@ -58,9 +58,9 @@ pub enum ConnectError {
         address: String,
         /// The HTTP status.
         status: u16,
-        /// What the server says, 2,048 bytes at most.
+        /// The text of the server's response, 2,048 bytes at most.
         body: String,
-        /// How long the server asks to wait.
+        /// The time that the server asks to wait.
         retry_after: Option<Duration>,
     },
     /// Something else than a gateway listens there.
@@ -68,7 +68,7 @@ pub enum ConnectError {
     NotAGateway {
         /// Host and port.
         address: String,
-        /// What it did that a gateway does not do.
+        /// The thing it did that a gateway does not do.
         reason: String,
     },
     /// The server does not speak the encoding that was asked for.
@@ -121,7 +121,7 @@ impl ConnectError {
         }
     }
 
-    /// What the gateway asked to wait.
+    /// Returns the time that the gateway asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
@@ -131,7 +131,7 @@ impl ConnectError {
     }
 }
 
-/// Why there is no connection now.
+/// The reason why there is no connection now.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Disconnect {
@@ -152,7 +152,7 @@ pub enum Disconnect {
     /// Nothing came for two heartbeats.
     #[error("not a byte for {}, although a living gateway says something twice in that time", seconds(*.silence))]
     Mute {
-        /// How long nothing came.
+        /// The time in which nothing came.
         silence: Duration,
     },
     /// The gateway sent what the protocol does not allow.
@@ -170,7 +170,7 @@ impl Disconnect {
         }
     }
 
-    /// What the gateway asked to wait, by the table of close codes or by `Retry-After`.
+    /// Returns the time that the gateway asked to wait, by the table of close codes or by `Retry-After`.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Connect(error) => error.retry_after(),
@@ -180,7 +180,7 @@ impl Disconnect {
     }
 }
 
-/// Why a command had no outcome. Refusals of single symbols are no errors, they are in the outcome.
+/// The reason why a command had no outcome. Refusals of single symbols are no errors, they are in the outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
@@ -193,7 +193,7 @@ pub enum CommandError {
     /// The gateway did not answer in time, or nobody called [`crate::Client::next`].
     #[error("no response within {}", seconds(*.waited))]
     TimedOut {
-        /// How long the command was waited for.
+        /// The time that the command was waited for.
         waited: Duration,
     },
     /// The gateway did not take the command as a whole.

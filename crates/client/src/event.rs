@@ -1,4 +1,4 @@
-//! What a program gets to see, in the order in which it happened.
+//! The events that a program gets to see, in the order in which they happened.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ impl Batch {
         self.sent_time
     }
 
-    /// In order.
+    /// Returns the events in order.
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// In order.
+    /// Goes through the events in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Event> {
         self.events.iter()
     }
@@ -63,7 +63,7 @@ pub enum Event {
     Record(Update),
     /// Records that this program will not get.
     Gap(GapEvent),
-    /// What can be relied on has changed.
+    /// The state of the connection, a feed, a book or a subscription changed: what can be relied on is different now.
     State(State),
     /// Symbols were granted or refused: the outcome of a request, of a reconnect, or of a new instrument of a venue.
     Subscribed(Outcome),
@@ -94,7 +94,7 @@ impl Update {
         Self { record, scale }
     }
 
-    /// `venue:SYMBOL`.
+    /// Returns the instrument as `venue:SYMBOL`.
     pub fn symbol(&self) -> &str {
         &self.scale.symbol
     }
@@ -110,7 +110,7 @@ impl Update {
     }
 }
 
-/// One line: channel, symbol, number, figures.
+/// One line: channel, symbol, sequence number, content.
 impl fmt::Display for Update {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (price, size) = (|value| self.price_text(value), |value| self.size_text(value));
@@ -192,9 +192,9 @@ pub fn size_text(scale: &Scale, size: u64) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GapEvent {
-    /// Of which instrument.
+    /// The instrument's name and scale.
     pub scale: Arc<Scale>,
-    /// Of which channel.
+    /// The channel that misses records.
     pub channel: Channel,
     /// First number that is missing.
     pub first: u64,
@@ -202,13 +202,13 @@ pub struct GapEvent {
     pub last: Option<u64>,
     /// The sequence that holds after the gap.
     pub epoch: u64,
-    /// Where it was lost; unknown where the gateway did not say.
+    /// The place where it was lost; unknown where the gateway did not say.
     pub cause: GapCause,
-    /// Who noticed.
+    /// The side that noticed it.
     pub noticed_by: NoticedBy,
 }
 
-/// Who noticed a gap.
+/// The side that noticed a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoticedBy {
@@ -280,19 +280,19 @@ impl fmt::Display for GapEvent {
     }
 }
 
-/// Where a ledger is wrong.
+/// A place where a ledger is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LedgerMismatch {
-    /// Of which channel.
+    /// The channel of the entry.
     pub channel: Channel,
     /// `venue:SYMBOL`.
     pub symbol: String,
-    /// What is wrong.
+    /// The fault of the entry.
     pub fault: LedgerFault,
 }
 
-/// What is wrong with an entry of a ledger. `stated` by the gateway, `counted` here.
+/// A fault in an entry of a ledger: `stated` by the gateway, `counted` here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LedgerFault {
@@ -348,48 +348,48 @@ impl fmt::Display for LedgerMismatch {
 pub enum State {
     /// A session is open. Subscriptions follow.
     Connected {
-        /// Where.
+        /// The address of the gateway.
         address: String,
         /// Session id, limits, version.
         hello: Arc<Hello>,
     },
     /// There is no session: nothing is live.
     Disconnected {
-        /// Why.
+        /// The reason for it.
         reason: Disconnect,
         /// When the next attempt starts, from now. None: there will be none, and the stream ends.
         retry_in: Option<Duration>,
     },
-    /// Not a byte came for two heartbeats: the connection is dead, and nothing is live.
+    /// The connection is dead, and nothing is live: not a byte came for two heartbeats.
     Mute {
-        /// How long nothing came.
+        /// The time in which nothing came.
         silence: Duration,
     },
     /// The feed of a venue changed: unless live, none of its symbols is.
     Feed {
-        /// Which one.
+        /// The name of the venue.
         venue: Arc<str>,
-        /// What it is now.
+        /// The state that it has now.
         state: FeedState,
-        /// Since when, in nanoseconds since the Unix epoch.
+        /// The time since which it has it, in nanoseconds since the Unix epoch.
         since: u64,
         /// The ingester's words, or empty.
         reason: String,
     },
     /// A book does not agree with its records any more: it is not live until it is repaired.
     BookBroken {
-        /// Whose.
+        /// The instrument's name and scale.
         scale: Arc<Scale>,
-        /// What was wrong.
+        /// The fault that was found in the book.
         reason: String,
     },
     /// A subscription is over, because the instrument ended: it expired, was delisted, or was defined anew. Everything
     /// that was owed came before. Neither its quote nor its book is shown any more. A wildcard stays, and brings what
     /// appears later.
     Ended {
-        /// Whose.
+        /// The instrument's name and scale.
         scale: Arc<Scale>,
-        /// Which of its channels.
+        /// The channel of the subscription.
         channel: Channel,
         /// The gateway's words.
         reason: String,
@@ -398,18 +398,18 @@ pub enum State {
     },
     /// A book that was broken is right again.
     BookRepaired {
-        /// Whose.
+        /// The instrument's name and scale.
         scale: Arc<Scale>,
     },
 }
 
-/// What became of the symbols of a request: each one is in one of the lists.
+/// The outcome of a request for symbols: each one is in one of the lists.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// Subscribed, or changed.
     pub granted: Vec<Granted>,
-    /// Not. Those that may be retried are, until they are granted or unsubscribed.
+    /// The symbols that were not granted. Those that may be retried are, until they are granted or unsubscribed.
     pub refused: Vec<Refused>,
 }
 

@@ -17,13 +17,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// At most so many updates a second.
+    /// Returns options for at most so many updates a second.
     pub fn max_rate(max_rate: f64) -> Self {
         Self { max_rate }
     }
 }
 
-/// What a handle asks the client for.
+/// A request of a handle to its client.
 pub(crate) enum Ask {
     Subscribe { channel: Channel, symbols: Vec<String>, options: Options },
     Unsubscribe { channel: Channel, symbols: Vec<String> },
@@ -31,7 +31,7 @@ pub(crate) enum Ask {
     Ledger,
 }
 
-/// What the client answers.
+/// The client's response to a handle.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Response {
     pub(crate) outcome: Outcome,

@@ -1,4 +1,4 @@
-//! What waits to be written to the gateway, and its pace.
+//! The messages that wait to be written to the gateway, and their pace.
 //!
 //! Pongs and receipts need no queue: the newest says all that the older ones said. Receipts that answer a ping do not
 //! count against the gateway's limit of commands, so they know only a pace of their own.
@@ -176,7 +176,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// For `commands_per_second` of the gateway's limits; 0: no limit.
+    /// Makes one for `commands_per_second` of the gateway's limits; 0 is no limit.
     pub(crate) fn new(commands_per_second: u32, now: Instant) -> Self {
         let interval = Duration::from_secs(2).checked_div(commands_per_second).unwrap_or_default();
         Self { interval, burst: interval * (commands_per_second / 2).max(1), due: now }

@@ -1,4 +1,4 @@
-//! Where to connect next, and when.
+//! The choice of where to connect next, and when.
 
 use std::time::Duration;
 

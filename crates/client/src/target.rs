@@ -1,4 +1,4 @@
-//! Where a gateway is: `ws://host:port/v1/stream`.
+//! The address of a gateway: `ws://host:port/v1/stream`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a program sees of a quote or a book between two batches.
+//! Views of a quote or a book between two batches, for programs.
 
 use std::ops::Deref;
 
@@ -68,7 +68,7 @@ impl<'a> QuoteView<'a> {
         self.is_live
     }
 
-    /// Best bid and offer.
+    /// Returns the best bid and offer.
     pub fn quote(&self) -> Quote {
         self.last.quote
     }

@@ -24,7 +24,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What every command takes.
+/// The options that every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// Configuration file (TOML); see `tickwire config --print-default`
@@ -33,10 +33,10 @@ pub(crate) struct Settings {
     /// Any setting by its path, as in `--set gateway.limits.sessions=100`; may be given several times
     #[arg(long = "set", global = true, value_name = "PATH=VALUE", help_heading = "Settings")]
     set: Vec<String>,
-    /// How much to log: error, warn, info, debug, trace, or a filter
+    /// Log level: error, warn, info, debug, trace, or a filter
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Settings")]
     log_level: Option<String>,
-    /// How to log: text, json
+    /// Log format: text, json
     #[arg(long, global = true, value_name = "FORMAT", help_heading = "Settings")]
     log_format: Option<String>,
 }
@@ -115,10 +115,10 @@ impl BusFlags {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListenFlags {
-    /// Where sessions connect
+    /// Address where sessions connect
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where health and metrics are
+    /// Address of health and metrics
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
 }
@@ -240,10 +240,10 @@ pub(crate) enum IngestSource {
 pub(crate) struct IngestFlags {
     #[command(flatten)]
     pub(crate) bus: BusFlags,
-    /// How records travel on the bus: proto, msgpack
+    /// Encoding of records on the bus: proto, msgpack
     #[arg(long)]
     pub(crate) encoding: Option<String>,
-    /// Print the figures of the run as JSON when it ends
+    /// Print the results of the run as JSON when it ends
     #[arg(long)]
     pub(crate) json: bool,
 }

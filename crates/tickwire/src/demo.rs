@@ -136,7 +136,7 @@ fn page(status: StatusCode, content_type: &'static str, body: Bytes) -> Page {
     Page { status, content_type, body }
 }
 
-/// Whether a request comes from the demo's own page: any page on the web can make a browser send one here.
+/// Returns whether a request comes from the demo's own page: any page on the web can make a browser send one here.
 ///
 /// Browsers name the page's origin with each POST. That it has the same name as this server is not enough: a name of
 /// somebody else's can be made to lead here. So the name must be an address, or `localhost`.

@@ -21,11 +21,11 @@ use crate::printing::say;
 use crate::stop;
 
 const PROGRESS_PERIOD: Duration = Duration::from_millis(100);
-/// How often a run without a terminal says how far it is.
+/// The period at which a run without a terminal says how far it is.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 /// Symbols that a summary names.
 const NAMES_MAX: usize = 16;
-/// How long a recording waits for the history to be made.
+/// The time that a recording waits for the history to be made.
 const HISTORY_WAIT: Duration = Duration::from_secs(5);
 
 /// Publishes until the source ends or it is asked to stop.
@@ -254,7 +254,7 @@ fn as_json(findings: &Findings) -> serde_json::Value {
     })
 }
 
-/// What is worth a line: all that is not as usual.
+/// Returns the lines for all that is not as usual.
 fn as_words(findings: &Findings) -> Vec<String> {
     let mut lines = Vec::new();
     let counted = [

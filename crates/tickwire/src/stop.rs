@@ -29,7 +29,7 @@ pub(crate) fn on_signal() -> anyhow::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Whether this process was started with SIGHUP ignored. Elsewhere than on Linux nobody tells without unsafe code.
+/// Returns whether this process was started with SIGHUP ignored. Elsewhere than on Linux nobody tells without unsafe code.
 fn ignores_hangup() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_ignored(&status, 1))
 }

@@ -62,11 +62,11 @@ Exit status:
      retried, a damaged file, or a ledger that does not add up
   2  wrong command line";
 
-/// What `tickwire tap` takes.
+/// The options of `tickwire tap`.
 #[derive(Debug, Args)]
 #[command(after_help = FORMS)]
 pub(crate) struct TapCommand {
-    /// What to subscribe to: `venue:SYMBOL`, or `venue:*` for all of a venue; with --read: what to show of the file
+    /// Symbols to subscribe to: `venue:SYMBOL`, or `venue:*` for all of a venue; with --read: symbols to show of the file
     #[arg(value_name = "SYMBOL", required_unless_present = "read")]
     pub(crate) symbols: Vec<String>,
     /// Gateway; may be given several times: they are tried in turn
@@ -81,7 +81,7 @@ pub(crate) struct TapCommand {
     /// quote, trade, book, bar, stat, status, instrument; several with commas [default: quote; with --read: all]
     #[arg(long = "channel", value_name = "CHANNEL", value_delimiter = ',', value_parser = channel)]
     pub(crate) channels: Vec<Channel>,
-    /// How records travel: proto, msgpack, json
+    /// Encoding of records: proto, msgpack, json
     #[arg(long, value_name = "ENCODING", default_value = "proto", value_parser = encoding)]
     pub(crate) encoding: Encoding,
     /// Updates per second of each subscription, at most, on conflated channels
@@ -104,7 +104,7 @@ pub(crate) struct TapCommand {
     /// Show a file that --record wrote; no gateway is needed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "wait", "max_rate", "window_ms"])]
     pub(crate) read: Option<PathBuf>,
-    /// At the end, ask the gateway what became of every record, and check it against what came
+    /// Ask the gateway at the end what became of every record, and check it against what came
     #[arg(long)]
     pub(crate) ledger: bool,
     /// Wait for the gateway, and for symbols that it will have later
@@ -112,7 +112,7 @@ pub(crate) struct TapCommand {
     pub(crate) wait: bool,
 }
 
-/// How it is shown.
+/// The ways to show a stream.
 #[derive(Debug, Args)]
 struct FormFlags {
     /// One JSON object a line
@@ -124,7 +124,7 @@ struct FormFlags {
 }
 
 impl TapCommand {
-    /// How it is shown.
+    /// Returns the form in which the stream is shown.
     fn form(&self, is_terminal: bool) -> Form {
         match (self.shown.json, self.shown.csv) {
             (true, _) => Form::Json,

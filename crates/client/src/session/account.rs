@@ -8,7 +8,7 @@ use tickwire_wire::{Channel, Gap, GapCause, Ledger, LedgerEntry};
 use super::Session;
 use crate::event::{Event, LedgerFault, LedgerMismatch};
 
-/// What came on one subscription since its grant.
+/// The counts of what came on one subscription since its grant.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Account {
     /// Last number that was delivered or announced, in the present sequence.
@@ -73,7 +73,7 @@ pub(crate) struct EndedAccount {
     pub(super) account: Account,
 }
 
-/// What a ledger has to have.
+/// The entries that a ledger has to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// Every subscription of the session: it was asked for.

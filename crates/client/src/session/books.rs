@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 
-/// Between two repairs of one book: from at once to a minute, so that a book that cannot be right costs little.
+/// The wait between two repairs of one book: from one second to a minute, so that a book that cannot be right costs little.
 const REPAIR: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_mins(1) };
-/// After an announced gap the gateway sends a snapshot of its own accord; this long it gets for that.
+/// The time that the gateway gets to send a snapshot of its own accord after it announced a gap.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(2);
 /// A book that was right for so long starts again with the shortest wait.
 const STABLE_AFTER: Duration = Duration::from_mins(1);
 
-/// What a record did to a book.
+/// The effect of a record on a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BookEffect {
     /// The book is right.

@@ -1,4 +1,4 @@
-//! What is known of each instrument: its name and scale, its subscriptions, its quote and its book.
+//! The state of each instrument: its name and scale, its subscriptions, its quote and its book.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::sequence::SequenceTracker;
 pub(crate) struct Subscription {
     /// The instrument's number, as its last grant says. It means nothing on another connection.
     pub(crate) id: u32,
-    /// On the present connection.
+    /// Whether it is granted on the present connection.
     pub(crate) is_granted: bool,
     /// State is on its way: what is shown until then is old.
     pub(crate) awaits_snapshot: bool,
-    /// Of lossless channels.
+    /// The sequence of a lossless channel.
     pub(crate) tracker: Option<SequenceTracker>,
-    /// What came since it was granted.
+    /// The counts of what came since it was granted.
     pub(crate) account: Account,
 }
 
@@ -126,7 +126,7 @@ impl Instruments {
         instrument.granted_mut(id, channel).is_some().then_some(instrument)
     }
 
-    /// Under this number something of another symbol is granted: whose.
+    /// Returns the other symbol of which something is granted under this number, if there is one.
     pub(crate) fn is_taken(&self, id: u32, symbol: &str) -> Option<&str> {
         let instrument = self.slots[*self.by_id.get(&id)?].as_ref()?;
         let is_other = instrument.scale.symbol != symbol && instrument.has(|s| s.is_granted && s.id == id);

@@ -1,4 +1,4 @@
-//! What a connection means: a plain state machine without socket or clock. Messages, requests and `now` go in; events
+//! The meaning of a connection: a plain state machine without socket or clock. Messages, requests and `now` go in; events
 //! for the program and commands for the gateway come out.
 
 mod account;
@@ -27,7 +27,7 @@ use self::wanted::Wanted;
 use crate::error::Disconnect;
 use crate::event::{Event, State};
 
-/// What went wrong so far, and what was thrown away.
+/// The counts of what went wrong so far, and of what was thrown away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -50,7 +50,7 @@ pub struct Counters {
     pub ledger_faults: u64,
 }
 
-/// What the session needs to know of the configuration.
+/// The part of the configuration that the session needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionSettings {
     pub(crate) encoding: Encoding,
@@ -81,7 +81,7 @@ pub(crate) struct Session {
     ended: Vec<EndedAccount>,
     /// The message before this one, when it was a ledger that nobody asked for.
     unasked: Option<Ledger>,
-    /// Why nothing more of this connection can be understood.
+    /// The reason why nothing more of this connection can be understood.
     fault: Option<Disconnect>,
     draining: Option<Duration>,
     next_tick: Option<Instant>,

@@ -11,7 +11,7 @@ use super::instruments::LastQuote;
 use super::sequence::{Missing, OWED_NS_MAX, Patience, Verdict};
 use crate::event::{Event, GapEvent, NoticedBy, State, Update};
 
-/// How often it is looked at what is owed, in nanoseconds of the gateway's send time.
+/// The period at which what is owed is looked at, in nanoseconds of the gateway's send time.
 const LOOK_NS: u64 = OWED_NS_MAX / 20;
 /// While the gateway says that it holds this session back, what it owes may wait behind what it sends: for at most so
 /// long, as it sheds or closes before that.

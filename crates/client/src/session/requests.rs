@@ -1,4 +1,4 @@
-//! What handles ask for, and who waits for which response.
+//! The requests of handles, and who waits for which response.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::handle::{Ask, Options, Request, Response};
 /// Requests that may wait for a response at the same time; further ones wait in their handles.
 const OPEN_REQUESTS_MAX: usize = 256;
 
-/// Why a command was sent.
+/// The reason why a command was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Subscribe,
@@ -37,7 +37,7 @@ pub(super) struct Pending {
 }
 
 struct Open {
-    /// To subscribe, on the next connection too.
+    /// The symbols to subscribe to, on the next connection too.
     subscribe: Option<Group>,
     /// Commands whose responses are still to come.
     commands: usize,
@@ -178,7 +178,7 @@ impl Session {
         }
     }
 
-    /// After a connect: the resume vector first, then all that is wanted.
+    /// Asks for everything after a connect: the resume vector goes first, then all that is wanted.
     pub(super) fn subscribe_all(&mut self, now: Instant) {
         self.resume();
         let mut asked: Vec<(u64, Group)> = Vec::new();

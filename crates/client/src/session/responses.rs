@@ -179,7 +179,7 @@ impl Session {
         }
     }
 
-    /// What is being unsubscribed may be in a ledger or not.
+    /// Returns whether something is being unsubscribed: that may be in a ledger or not.
     pub(super) fn is_changing(&self) -> bool {
         let is_changing = |kind| matches!(kind, Kind::Unsubscribe | Kind::RepairUnsubscribe | Kind::Repair);
         self.requests.pending.values().any(|pending| is_changing(pending.kind))

@@ -5,7 +5,7 @@
 
 use tickwire_wire::{Gap, GapCause};
 
-/// How long something that is owed may fail to come, in nanoseconds of the gateway's send time: five heartbeats. It
+/// The time that something owed may fail to come, in nanoseconds of the gateway's send time: five heartbeats. It
 /// counts from when it was owed, or from the last record of this subscription on the way to it.
 pub(crate) const OWED_NS_MAX: u64 = 5_000_000_000;
 
@@ -19,7 +19,7 @@ pub(crate) struct Missing {
     pub(crate) cause: GapCause,
 }
 
-/// What to do with a record.
+/// The verdict on a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Take,
@@ -28,7 +28,7 @@ pub(crate) enum Verdict {
     Duplicate,
 }
 
-/// What the gateway has, and this client does not have yet.
+/// A claim of records that the gateway has and this client does not have yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owed {
     /// Numbers up to this one.
@@ -47,12 +47,12 @@ struct Claim {
     since: Option<u64>,
 }
 
-/// How long is too long.
+/// The time after which what is owed counts as lost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// Now, by the gateway's send time in nanoseconds.
     pub(crate) time: u64,
-    /// For what a heartbeat knows.
+    /// The limit for records that only a heartbeat told of.
     pub(crate) ns_max: u64,
     /// When any subscription last got something of what it is owed since the reconnect: back-fills come in turns.
     pub(crate) filled_at: u64,
@@ -67,7 +67,7 @@ pub(crate) struct SequenceTracker {
     /// Last number that was delivered or announced: a snapshot may repeat the position once.
     shown: u64,
     owed: Option<Claim>,
-    /// What became owed while something was owed already.
+    /// The claim that came while something was owed already.
     later: Option<Claim>,
 }
 
@@ -87,7 +87,7 @@ impl SequenceTracker {
         }
     }
 
-    /// For the resume vector.
+    /// Returns epoch and sequence number for the resume vector.
     pub(crate) fn position(&self) -> (u64, u64) {
         (self.epoch, self.position.unwrap_or(0))
     }
@@ -163,7 +163,7 @@ impl SequenceTracker {
         }
     }
 
-    /// What is owed and was waited for too long will not come: to be asked again until it returns None.
+    /// Gives up what is owed and was waited for too long; to be called again until it returns `None`.
     pub(crate) fn settle(&mut self, patience: Patience) -> Option<Missing> {
         let Patience { time, ns_max, filled_at } = patience;
         for claim in self.owed.iter_mut().chain(&mut self.later) {
@@ -179,7 +179,7 @@ impl SequenceTracker {
         if time.saturating_sub(since) >= ns_max { self.give_up() } else { None }
     }
 
-    /// What is owed will not come.
+    /// Gives up all that is owed, because it will not come.
     pub(crate) fn give_up(&mut self) -> Option<Missing> {
         match self.owed?.owed {
             Owed::Restart { epoch } => Some(self.restart(epoch, GapCause::Resume)),
@@ -233,7 +233,7 @@ impl SequenceTracker {
         Missing { first, last: None, epoch, cause }
     }
 
-    /// What is missing before this number was lost while away if that is what the gateway owed.
+    /// Returns why what is missing before this sequence number is missing: it was lost while away if the gateway owed that.
     fn cause_before(&self, sequence: u64) -> GapCause {
         match self.owed {
             Some(Claim { owed: Owed::Until { sequence: owed, cause }, .. })
@@ -251,7 +251,7 @@ impl Owed {
         matches!(self, Self::Restart { .. } | Self::Until { cause: GapCause::Resume, .. })
     }
 
-    /// What has this has the other too.
+    /// Returns whether whoever has this has the other too.
     fn covers(self, other: Self) -> bool {
         match (self, other) {
             (Self::Until { sequence, .. }, Self::Until { sequence: other, .. }) => sequence >= other,

@@ -1,4 +1,4 @@
-//! What the program wants to be subscribed to, whatever becomes of connections.
+//! The subscriptions that the program wants, whatever becomes of connections.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 
-/// Between two attempts at a symbol that was refused for now.
+/// The wait between two attempts at a symbol that was refused for now.
 const RETRY: Backoff =
     Backoff { min: std::time::Duration::from_secs(1), max: std::time::Duration::from_mins(1) };
 
@@ -99,7 +99,7 @@ impl Wanted {
         }
     }
 
-    /// All of it, but what `is_asked_elsewhere`.
+    /// Returns all that is wanted, but what `is_asked_elsewhere`.
     pub(crate) fn groups(&self, is_asked_elsewhere: impl Fn(Channel, &str) -> bool) -> Vec<Group> {
         let mut groups = Vec::new();
         for ((channel, symbol), want) in &self.0 {
@@ -110,7 +110,7 @@ impl Wanted {
         groups
     }
 
-    /// What is due to be asked for again, and when the next one is.
+    /// Returns what is due to be asked for again, and when the next one is.
     pub(crate) fn due(&mut self, now: Instant) -> (Vec<Group>, Option<Instant>) {
         let (mut groups, mut next) = (Vec::new(), None);
         for ((channel, symbol), want) in &mut self.0 {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::fake_gateway::{FakeGateway, SYMBOL, Session, book, gap};
 use crate::transcript::{during, take, until};
 
-/// A client with a live book of number 5.
+/// Returns a client with a live book of sequence number 5.
 async fn with_book(gateway: &mut FakeGateway) -> (Client, Session) {
     let builder = gateway.client().subscribe(Channel::Book, [SYMBOL]);
     let (mut client, mut session) = gateway.session(builder).await;

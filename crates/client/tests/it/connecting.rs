@@ -1,4 +1,4 @@
-//! What can go wrong before there is a session, said so that the reader knows what to do.
+//! Faults before there is a session: each is said so that the reader knows what to do.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::fake_gateway::{FakeGateway, SYMBOL, Session, quote};
 use crate::transcript::{during, until};
 
-/// What `connect` says to a server that answers with these bytes.
+/// Returns what `connect` says to a server that answers with these bytes.
 async fn answered(gateway: &mut FakeGateway, builder: Builder, response: &str) -> ConnectError {
     let serve = async {
         let mut pipe = gateway.pipe().await;

@@ -15,7 +15,7 @@ fn ended(channel: Channel, symbol: &str, may_retry: bool) -> Refused {
     Refused { channel: channel.into(), symbol, code, message, may_retry }
 }
 
-/// What the gateway says of subscriptions that are over, with their figures: published and delivered.
+/// Builds the gateway's messages about subscriptions that are over, with their counts: published and delivered.
 fn end(endings: &[(Refused, [u64; 2])]) -> [Message; 2] {
     let refused = endings.iter().map(|(refused, _)| refused.clone()).collect();
     let entry = |(refused, [published, delivered]): &(Refused, [u64; 2])| LedgerEntry {
@@ -70,14 +70,14 @@ async fn what_ended_is_told_and_never_shown_as_live() {
 
 #[tokio::test(start_paused = true)]
 async fn the_final_account_is_checked_for_exactly_what_ended() {
-    for (figures, lists_trades, expected) in [
+    for (counts, lists_trades, expected) in [
         ([1, 1], true, None),
         ([3, 2], true, Some(LedgerFault::Delivered { stated: 2, counted: 1 })),
         ([1, 1], false, Some(LedgerFault::Missing)),
     ] {
         let mut gateway = FakeGateway::new();
         let (mut client, mut session) = served(&mut gateway, SYMBOL).await;
-        let [subscribed, mut ledger] = end(&[(ended(Channel::Trade, SYMBOL, false), figures)]);
+        let [subscribed, mut ledger] = end(&[(ended(Channel::Trade, SYMBOL, false), counts)]);
         if let (Message::Ledger(ledger), false) = (&mut ledger, lists_trades) {
             ledger.entries.clear();
         }

@@ -69,7 +69,7 @@ impl FakeGateway {
         (client.expect("the fake gateway takes every client"), session)
     }
 
-    /// The next connection, with `Hello` sent.
+    /// Accepts the next connection and sends `Hello`.
     pub(crate) async fn accept(&mut self) -> Session {
         let pipe = self.pipes.recv().await.expect("this gateway holds a sender itself");
         let mut session = Session::upgrade(pipe).await;
@@ -83,7 +83,7 @@ impl FakeGateway {
     }
 }
 
-/// What a client said.
+/// A message of a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Said {
     Command(Command),
@@ -101,7 +101,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The WebSocket handshake on any stream.
+    /// Does the WebSocket handshake on any stream.
     pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> Self {
         let (sender, mut upgraded) = mpsc::channel(1);
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -167,12 +167,12 @@ impl Session {
         self.write.write_frame(frame).await.is_ok() && self.write.flush().await.is_ok()
     }
 
-    /// What the client says next, receipts included.
+    /// Returns what the client says next, receipts included.
     pub(crate) async fn said(&mut self) -> Option<Said> {
         self.said.recv().await
     }
 
-    /// What the client says next, or nothing within this time.
+    /// Returns what the client says next, or nothing within this time.
     pub(crate) async fn said_within(&mut self, time: Duration) -> Option<Said> {
         tokio::time::timeout(time, self.said.recv()).await.ok().flatten()
     }

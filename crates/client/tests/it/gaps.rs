@@ -14,7 +14,7 @@ async fn subscribed(gateway: &mut FakeGateway, channel: Channel, sequence: u64) 
     (client, session)
 }
 
-/// What becomes of these messages on this channel after number 10, and how many violations there are.
+/// Checks what becomes of these messages on this channel after sequence number 10, and how many violations there are.
 async fn check(channel: Channel, messages: &[Message], expected: &[&str], violations: u64) {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = subscribed(&mut gateway, channel, 10).await;

@@ -52,7 +52,7 @@ async fn faults(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
     }
 }
 
-/// The same figures in a ledger that was asked for.
+/// The same counts in a ledger that was asked for.
 async fn faults_when_asked(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = served(&mut gateway).await;

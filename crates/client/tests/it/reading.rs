@@ -217,7 +217,7 @@ async fn a_ping_of_somebody_else_says_nothing_about_the_program() {
     assert_eq!(receipt(session.said().await).0, session.time, "receipts go on");
 }
 
-/// What lies in this library is stale for the program: by default that is no more than a fraction of a second of a
+/// Records that lie in this library are stale for the program: by default that is no more than a fraction of a second of a
 /// stream of 100,000 records a second, whatever the program takes of it.
 #[tokio::test(start_paused = true)]
 async fn little_is_read_ahead_by_default() {

@@ -113,7 +113,7 @@ async fn a_code_that_must_not_be_retried_ends_it() {
     assert_eq!(outcome, Err(CommandError::Ended));
 }
 
-/// How long the client stays away after this close.
+/// Returns how long the client stays away after this close.
 async fn absence(notice: Option<u32>, code: u16) -> Duration {
     let mut gateway = FakeGateway::new();
     let jitter = Backoff::new(Duration::from_millis(100), Duration::from_millis(100));

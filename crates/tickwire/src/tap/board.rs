@@ -1,4 +1,4 @@
-//! What the table shows: the newest state of every symbol, and whether it may be believed. Events and `now` go in;
+//! The state behind the table: the newest of every symbol, and whether it may be believed. Events and `now` go in;
 //! `view` draws it.
 
 use std::collections::{HashMap, VecDeque};
@@ -15,7 +15,7 @@ const NOTICES_MAX: usize = 4;
 /// Rows of instruments that ended.
 const ENDED_MAX: usize = 50;
 
-/// How far a price can be trusted.
+/// The degree to which a price can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Live,
@@ -27,7 +27,7 @@ pub(super) enum Life {
     Gap,
     /// No connection, a dead feed, or older than the connection.
     Stale,
-    /// From a file.
+    /// It comes from a file.
     Recorded,
     /// There is no more of it.
     Ended,
@@ -40,7 +40,7 @@ impl Life {
     }
 }
 
-/// What stands between a channel's state and the truth.
+/// The faults that stand between a channel's state and the truth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Doubt {
     #[default]
@@ -99,7 +99,7 @@ impl Row {
         }
     }
 
-    /// Best bid and offer: the quote, or the book's where there is none.
+    /// Returns the best bid and offer: the quote, or the book's where there is none.
     pub(super) fn best(&self) -> Quote {
         self.quote.or_else(|| self.book.as_ref().map(BookState::best)).unwrap_or_default()
     }
@@ -111,7 +111,7 @@ impl Row {
     }
 }
 
-/// What the table shows.
+/// The state behind the table.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     rows: Vec<Row>,
@@ -280,7 +280,7 @@ impl Board {
         }
     }
 
-    /// What has ended is not shown as if it could move. The rows of what ended long ago go.
+    /// Marks what has ended, so that it is not shown as if it could move. The rows of what ended long ago go.
     fn ended(&mut self, scale: &Arc<Scale>, channel: Channel) {
         let row = self.row(scale);
         row.channels &= !(1 << channel as u32);
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_counted() {
+    fn rates_and_losses_are_counted() {
         let mut board = Board { bytes: Some(0), ..Board::default() };
         for sequence in 0..6 {
             board.event(&quote(sequence), Some(1400), 2000);

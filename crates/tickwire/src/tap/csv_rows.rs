@@ -131,7 +131,7 @@ impl<W: Write> CsvRows<W> {
         self.row(&row)
     }
 
-    /// A row for each level. A record without levels is a row too: an empty snapshot says that the book is empty.
+    /// Writes a row for each level. A record without levels is a row too: an empty snapshot says that the book is empty.
     fn book(&mut self, mut row: Row, update: &Update, book: &Book) -> io::Result<()> {
         row.set(Column::state, if book.snapshot { "snapshot" } else { "change" });
         row.put(Column::first_sequence, (book.first_sequence > 0).then_some(book.first_sequence));
@@ -151,7 +151,7 @@ impl<W: Write> CsvRows<W> {
     }
 }
 
-/// What the writer said, so that a reader that went away is told from a full disk.
+/// Returns the writer's own error, so that a reader that went away is told from a full disk.
 fn reason(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -199,7 +199,7 @@ fn incomplete_cell(row: &mut Row, is_incomplete: bool) {
     }
 }
 
-/// `close` is the last price so far, `open_time` since when the figures count.
+/// `close` is the last price so far, `open_time` the time from which the statistics count.
 fn stat_cells(row: &mut Row, update: &Update, stat: &Stat) {
     let price = |price: Option<i64>| price.map(|price| update.price_text(price));
     row.set(Column::open_time, stat.since.to_string());

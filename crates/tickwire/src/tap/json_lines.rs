@@ -6,7 +6,7 @@ use serde::Serialize;
 use tickwire_client::{Event, GapEvent, NoticedBy, State};
 use tickwire_wire::{Encoding, Message, Scale, Subscribed, encode_message};
 
-/// What the JSON encoding has no word for. Times and epochs are text, as in the JSON encoding.
+/// The lines that the JSON encoding has no word for. Times and epochs are text, as in the JSON encoding.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
@@ -30,7 +30,7 @@ struct GapLine<'a> {
     last_sequence: Option<u64>,
     epoch: String,
     noticed_by: &'static str,
-    /// Where it was lost, whether anything repairs that, what comes next.
+    /// The place where it was lost, whether anything repairs that, and what comes next.
     explanation: &'static str,
 }
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_as_in_the_twin() {
+    fn records_are_as_in_the_json_encoding() {
         check(
             &quote(7),
             concat!(

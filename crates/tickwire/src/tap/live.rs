@@ -24,11 +24,11 @@ use super::sink::{Flow, Sink, is_gone};
 use super::tally::{self, Tally};
 use crate::printing::{complain, say};
 
-/// Between two drawings of the table.
+/// The time between two drawings of the table.
 const TICK: Duration = Duration::from_millis(100);
-/// Between two measurements, and two writes of a slow recording.
+/// The time between two measurements, and between two writes of a slow recording.
 const SECOND: Duration = Duration::from_secs(1);
-/// How long the gateway has for its ledger.
+/// The time that the gateway has for its ledger.
 const LEDGER_WAIT: Duration = Duration::from_secs(10);
 
 /// Connects, and takes what comes until it is enough.
@@ -100,7 +100,7 @@ fn sort_out(symbols: &[String], channels: &[Channel]) -> (Vec<String>, Option<Ev
     (good, (!outcome.refused.is_empty()).then_some(Event::Subscribed(outcome)))
 }
 
-/// None: the user did not want to wait any longer.
+/// Connects. It returns `None` when the user did not want to wait any longer.
 async fn connect(
     command: &TapCommand,
     channels: &[Channel],

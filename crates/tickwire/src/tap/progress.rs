@@ -1,4 +1,4 @@
-//! How far a recording is, on standard error.
+//! The progress of a recording, on standard error.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl Progress {
 
     pub(super) fn show(&self, recorder: &Recorder) {
         if let Some(bar) = &self.0 {
-            bar.set_message(figures(recorder));
+            bar.set_message(summary(recorder));
             bar.tick();
         }
     }
@@ -43,11 +43,11 @@ impl Progress {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
-        let (figures, took) = (figures(recorder), HumanDuration(elapsed));
-        crate::printing::complain(format_args!("{}: {figures} in {took}", recorder.path().display()));
+        let (summary, took) = (summary(recorder), HumanDuration(elapsed));
+        crate::printing::complain(format_args!("{}: {summary} in {took}", recorder.path().display()));
     }
 }
 
-fn figures(recorder: &Recorder) -> String {
+fn summary(recorder: &Recorder) -> String {
     format!("{} records, {}", HumanCount(recorder.records()), HumanBytes(recorder.bytes()))
 }

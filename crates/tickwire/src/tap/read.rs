@@ -16,7 +16,7 @@ use super::screen::{Pressed, Screen};
 use super::show::{Form, Show};
 use super::sink::{Flow, Sink};
 
-/// Between two drawings while a long file is read.
+/// The time between two drawings while a long file is read.
 const DRAW_PERIOD: Duration = Duration::from_millis(100);
 
 /// Shows a file to its end, or up to its first damage.
@@ -110,7 +110,7 @@ fn draw(screen: &mut Screen, now: u64) -> anyhow::Result<()> {
     screen.draw(now).context("the terminal cannot be written")
 }
 
-/// What is to be shown of a file; empty: all.
+/// The part of a file that is to be shown; an empty one shows all.
 struct Filter<'a> {
     symbols: &'a [String],
     channels: &'a [Channel],

@@ -73,7 +73,7 @@ impl Recorder {
         &self.path
     }
 
-    /// Of the file, those included that wait.
+    /// Returns the bytes of the file, those that wait included.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes + self.waiting.len() as u64
     }
@@ -335,7 +335,7 @@ pub(super) mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     }
 
-    /// What makes a recording readable by anything that reads Protobuf.
+    /// A recording is readable by anything that reads Protobuf.
     #[test]
     fn the_file_is_one_frame() {
         let folder = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ const BATCH_EVENTS_MAX: usize = 4096;
 const RECORDS_KEY: u64 = 1 << 3 | 2;
 const SENT_TIME_KEY: u64 = 2 << 3 | 1;
 
-/// Why a file cannot be read any further. What came before was handed out.
+/// The reason why a file cannot be read any further. What came before was handed out.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Damage {
     #[error("{} cannot be read: {reason}; check the path and the rights", .path.display())]
@@ -61,7 +61,7 @@ pub(super) struct Recorded {
 pub(super) struct Recording<R> {
     path: PathBuf,
     input: R,
-    /// Where the field that was read last begins, and where the next one does.
+    /// The place where the field that was read last begins; the next one begins behind it.
     start: u64,
     offset: u64,
     instruments: Instruments,
@@ -231,7 +231,7 @@ impl<R: Read> Recording<R> {
         }
     }
 
-    /// What a message means to a program.
+    /// Appends the events that a message means to a program.
     fn events(&mut self, message: Message, out: &mut Vec<Event>) -> Result<(), Damage> {
         match message {
             Message::Record(record) => {
@@ -283,7 +283,7 @@ impl<R: Read> Recording<R> {
     }
 }
 
-/// What a session told about ids.
+/// The names that a session gave to ids.
 #[derive(Default)]
 struct Instruments {
     scales: HashMap<u32, Arc<Scale>>,

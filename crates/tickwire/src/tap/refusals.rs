@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use tickwire_client::Outcome;
 use tickwire_wire::{Channel, Refused};
 
-/// What became of what was asked for.
+/// The outcome of what was asked for.
 pub(super) struct Refusals {
-    /// Without a response so far, or refused.
+    /// The symbols without a response so far, and those that were refused.
     open: HashSet<(Channel, String)>,
-    /// By whether the same request may succeed later.
+    /// The refused ones, and whether the same request may succeed later.
     refused: HashMap<(Channel, String), bool>,
     said: HashSet<(Channel, String, String)>,
     is_any_granted: bool,

@@ -9,7 +9,7 @@ use ratatui::DefaultTerminal;
 use super::board::Board;
 use super::view;
 
-/// What the user wants.
+/// A key command of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pressed {
     Quit,

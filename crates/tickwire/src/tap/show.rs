@@ -1,4 +1,4 @@
-//! Where events go to be seen.
+//! The ways in which events are shown.
 
 use std::io::{self, Write as _};
 
@@ -9,7 +9,7 @@ use super::json_lines;
 use super::screen::Screen;
 use crate::printing::Output;
 
-/// How a stream is shown.
+/// The form in which a stream is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Table,
@@ -58,13 +58,13 @@ impl Show {
         }
     }
 
-    /// Only a table covers what is written to standard error.
+    /// Returns whether it is a table: only that covers what is written to standard error.
     pub(super) fn is_table(&self) -> bool {
         matches!(self, Self::Table(_))
     }
 }
 
-/// The word for an enum's value: `halted` for `TRADING_STATE_HALTED`.
+/// Returns the word for an enum's value: `halted` for `TRADING_STATE_HALTED`.
 pub(super) fn word(name: &str, prefix: &str) -> String {
     name.trim_start_matches(prefix).to_ascii_lowercase()
 }

@@ -1,4 +1,4 @@
-//! What a batch goes through: shown, recorded, counted.
+//! The steps that a batch goes through: it is shown, recorded and counted.
 
 use std::io;
 
@@ -31,7 +31,7 @@ pub(super) struct Sink {
     pub(super) waits: bool,
     /// Updates per second that were asked for; 0, also once it was said that they were not granted: all.
     pub(super) rate: f64,
-    /// Why there is no connection, as it was said.
+    /// The reason why there is no connection, as it was said.
     pub(super) trouble: Option<String>,
     /// Lines for standard error that a table hides.
     pub(super) hidden: Vec<String>,
@@ -165,7 +165,7 @@ impl Sink {
     }
 }
 
-/// Whether the reader of standard output went away, which ends it quietly.
+/// Returns whether the reader of standard output went away, which ends it quietly.
 pub(super) fn is_gone(written: io::Result<()>) -> anyhow::Result<bool> {
     match written {
         Ok(()) => Ok(false),

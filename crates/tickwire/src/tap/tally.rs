@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use tickwire_client::{Event, GapEvent, State};
 use tickwire_wire::{Channel, Granted, Ledger, LedgerEntry, Record};
 
-/// What came on one subscription of the present session.
+/// The counts of what came on one subscription of the present session.
 #[derive(Debug, Default)]
 struct Count {
     symbol: String,
@@ -25,11 +25,11 @@ struct Count {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: HashMap<(u32, Channel), Count>,
-    /// Where lossless subscriptions stood when the session before ended: they go on from there.
+    /// The sequence numbers at which lossless subscriptions stood when the session before ended: they go on from there.
     before: HashMap<(String, Channel), u64>,
-    /// What ended, until its account comes.
+    /// The subscriptions that ended, until their accounts come.
     ended: HashMap<(u32, Channel), Count>,
-    /// What the SDK found, by its own count, and what was wrong with accounts of what ended.
+    /// The faults that the SDK found by its own count, and those in accounts of what ended.
     found: Vec<String>,
 }
 
@@ -111,7 +111,7 @@ impl Tally {
         }
     }
 
-    /// What is wrong with the account, a line for each finding.
+    /// Returns what is wrong with the account, a line for each finding.
     pub(super) fn check(&self, ledger: &Ledger) -> Vec<String> {
         let mut findings = self.found.clone();
         for entry in &ledger.entries {
@@ -136,7 +136,7 @@ impl Tally {
 }
 
 impl Count {
-    /// What is wrong with an account of it.
+    /// Returns what is wrong with one entry.
     fn findings(&self, entry: &LedgerEntry) -> impl Iterator<Item = String> {
         let (theirs, ours) = (entry.delivered, self.delivered);
         let is_other = theirs != ours && !self.is_renewed;
@@ -157,7 +157,7 @@ fn sum_finding(entry: &LedgerEntry) -> Option<String> {
         .then(|| format!("{}: published is {published}, the parts add up to {sum}", name(entry)))
 }
 
-/// The ledger for people.
+/// Writes the ledger for people.
 pub(super) fn text(ledger: &Ledger) -> String {
     let mut entries: Vec<_> = ledger.entries.iter().collect();
     entries.sort_by(|a, b| (&a.symbol, a.channel).cmp(&(&b.symbol, b.channel)));
@@ -167,19 +167,19 @@ pub(super) fn text(ledger: &Ledger) -> String {
         "{:width$}  channel     published  = delivered  + conflated  +   dropped  +  filtered",
         "symbol"
     );
-    let figures = |e: &LedgerEntry| [e.published, e.delivered, e.conflated, e.dropped, e.filtered];
-    let mut row = |symbol: &str, channel: &str, figures: [u64; 5]| {
-        let [published, delivered, conflated, dropped, filtered] = figures;
+    let counts = |e: &LedgerEntry| [e.published, e.delivered, e.conflated, e.dropped, e.filtered];
+    let mut row = |symbol: &str, channel: &str, counts: [u64; 5]| {
+        let [published, delivered, conflated, dropped, filtered] = counts;
         let _ = write!(
             text,
             "\n{symbol:width$}  {channel:10}  {published:>9}  {delivered:>11}  {conflated:>11}  {dropped:>11}  {filtered:>11}"
         );
     };
     for entry in &entries {
-        row(&entry.symbol, entry.channel().name(), figures(entry));
+        row(&entry.symbol, entry.channel().name(), counts(entry));
     }
     if entries.len() > 1 {
-        let all = entries.iter().map(|entry| figures(entry));
+        let all = entries.iter().map(|entry| counts(entry));
         row("all", "", all.fold([0; 5], |sum, of| std::array::from_fn(|at| sum[at] + of[at])));
     }
     text
@@ -196,9 +196,9 @@ mod tests {
         record(sequence, Body::Trade(Trade::default()))
     }
 
-    /// `figures`: published, delivered, conflated, dropped.
-    fn entry(channel: Channel, figures: [u64; 4]) -> LedgerEntry {
-        let [published, delivered, conflated, dropped] = figures;
+    /// `counts`: published, delivered, conflated, dropped.
+    fn entry(channel: Channel, counts: [u64; 4]) -> LedgerEntry {
+        let [published, delivered, conflated, dropped] = counts;
         let (instrument, symbol, channel) = (3, "sim:A B".to_owned(), channel as i32);
         LedgerEntry { instrument, channel, symbol, published, delivered, conflated, dropped, filtered: 0 }
     }
@@ -264,10 +264,9 @@ mod tests {
     #[test]
     fn what_ended_has_an_account_of_its_own() {
         use crate::tap::recorder::tests::ended;
-        let account =
-            |figures| Event::Ledger(Ledger { id: 0, entries: vec![entry(Channel::Trade, figures)] });
+        let account = |counts| Event::Ledger(Ledger { id: 0, entries: vec![entry(Channel::Trade, counts)] });
         let start = || vec![connected(), subscribed(&[Channel::Quote, Channel::Trade]), trade(7), quote(7)];
-        let end = |figures| vec![ended(Channel::Trade, false), account(figures), quote(8)];
+        let end = |counts| vec![ended(Channel::Trade, false), account(counts), quote(8)];
         let quotes = || vec![entry(Channel::Quote, [2, 2, 0, 0])];
         check(&[start(), end([1, 1, 0, 0])].concat(), quotes(), &[]);
         check(

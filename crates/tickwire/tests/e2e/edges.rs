@@ -20,7 +20,7 @@ impl Demo {
         Self::of(Program::start(TICKWIRE, &arguments)).await
     }
 
-    /// Under what a shell does before it becomes the demo.
+    /// Starts the demo after this command of a shell, in the same process.
     async fn start_after(shell: &str) -> Self {
         let script = format!(
             "{shell}\nexec \"$0\" demo --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --set gateway.shards=1"

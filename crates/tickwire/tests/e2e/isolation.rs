@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::world::{Gateway, TICKWIRE, root, until};
 
-/// How long the gateway stands still.
+/// The time that the gateway stands still.
 const STOPPED: Duration = Duration::from_secs(15);
 const INSTRUMENTS: usize = 40;
 const TAKEN: &str = "tickwire_bus_records_total ";
@@ -28,15 +28,15 @@ fn nats() -> NatsServer {
     NatsServer::start(NatsServerConfig { text: text.join("\n"), ..NatsServerConfig::default() })
 }
 
-/// What one client saw of everything.
+/// The things that one client saw.
 #[derive(Debug, Default)]
 struct Seen {
     records: u64,
     /// Longest time without any record.
     longest_silence: Duration,
-    /// By symbol: last number of its trades that came or was announced.
+    /// The last sequence number of trades that came or was announced, by symbol.
     trades: HashMap<String, u64>,
-    /// By (symbol, channel): the grant's number, delivered records, announced numbers; for lossless channels.
+    /// The grant's sequence number, delivered records and announced numbers of lossless channels, by (symbol, channel).
     counted: HashMap<String, (u64, u64, u64)>,
     announced: HashMap<GapCause, u64>,
     connections: usize,

@@ -15,7 +15,7 @@ use crate::watcher::{assert_equals, watch};
 use crate::world::{Gateway, TICKWIRE, nats, until};
 
 const START_MS: u64 = 1_700_000_000_000;
-/// Of 100 ms each: two minutes, which is longer than any of these tests waits.
+/// The rounds of 100 ms: two minutes, which is longer than any of these tests waits.
 const ROUNDS: u64 = 1_200;
 
 /// The prices of a symbol are within ten units above this.
@@ -55,7 +55,7 @@ fn ingest(file: &Path, bus: &str) -> Program {
     Program::start(TICKWIRE, &["ingest", "replay", file.to_str().unwrap(), "--bus", bus])
 }
 
-/// What `tap` printed up to now, of complete lines.
+/// Returns what `tap` printed up to now, of complete lines.
 fn lines(tap: &Program) -> Vec<Value> {
     tap.output().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
@@ -64,7 +64,7 @@ fn is(line: &Value, kind: &str, symbol: &str) -> bool {
     line["type"] == kind && line["symbol"] == format!("binance:{symbol}")
 }
 
-/// Where in the lines it is said that a subscription ended or that numbers are missing.
+/// Returns where in the lines it is said that a subscription ended or that records are missing.
 fn breaks(lines: &[Value], channel: &str, symbol: &str) -> Vec<usize> {
     let is_it =
         |line: &Value| (is(line, "ended", symbol) || is(line, "gap", symbol)) && line["channel"] == channel;

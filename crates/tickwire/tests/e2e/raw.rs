@@ -9,14 +9,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// What a recording of one symbol comes to.
+/// The content of a recording of one symbol.
 #[derive(Debug, Default)]
 pub(crate) struct Raw {
-    /// In the order of the file: id, price, size, whether the buyer was the maker.
+    /// The trades in the order of the file: id, price, size, whether the buyer was the maker.
     pub(crate) trades: Vec<(u64, i64, u64, bool)>,
     pub(crate) bids: BTreeMap<i64, u64>,
     pub(crate) asks: BTreeMap<i64, u64>,
-    /// Of the last bookTicker: bid, bid size, ask, ask size.
+    /// The last bookTicker: bid, bid size, ask, ask size.
     pub(crate) quote: (i64, u64, i64, u64),
 }
 

@@ -17,7 +17,7 @@ const SYMBOL: &str = "sim:BTC-USD";
 /// A client that keeps every trade.
 struct Collector {
     client: Client,
-    /// By number, of the sequence in force.
+    /// The prices of trades by sequence number, of the sequence in force.
     trades: BTreeMap<u64, i64>,
     before: Option<u64>,
     gaps: Vec<GapEvent>,
@@ -26,7 +26,7 @@ struct Collector {
     /// Trades and announced numbers behind the last grant's number.
     counted: (u64, u64),
     granted: u64,
-    /// With what was counted when it came: records may stand behind it in the same batch.
+    /// The ledger with what was counted when it came: records may stand behind it in the same batch.
     ledger: Option<(LedgerEntry, (u64, u64))>,
 }
 
@@ -102,7 +102,7 @@ impl Collector {
         self.trades.last_key_value().map_or(0, |(number, _)| *number)
     }
 
-    /// Every number since the subscription, once. Only what the ingester could not publish, on a busy machine, is missing,
+    /// Checks that every sequence number since the subscription came once. Only what the ingester could not publish, on a busy machine, is missing,
     /// and announced.
     fn assert_whole(&self, missed: u64) {
         let first = self.before.unwrap() + 1;

@@ -165,7 +165,7 @@ async fn draining_spreads_the_closes_and_says_when_to_come_back() {
     assert!(gateway.program.ended().success(), "{}", gateway.program.output());
 }
 
-/// What a session is told at its end: the notice's wait, and why it was closed.
+/// Returns what a session is told at its end: the notice's wait, and why it was closed.
 async fn farewell(mut client: Client) -> (u32, Disconnect) {
     let mut wait = None;
     while let Some(batch) = client.next().await {

@@ -6,7 +6,7 @@ use tickwire_testkit::{NatsServer, NatsServerConfig, Program};
 
 pub(crate) const TICKWIRE: &str = env!("CARGO_BIN_EXE_tickwire");
 
-/// The root of the checkout.
+/// Returns the root of the checkout.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
@@ -81,7 +81,7 @@ impl Gateway {
     }
 }
 
-/// A plain HTTP request.
+/// Makes a plain HTTP request.
 pub(crate) async fn get(address: &str, path: &str) -> Option<(u16, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
