@@ -28,7 +28,6 @@ NOT_DONE = (
     "crates/feed/",
     "crates/gateway/src/",
     "crates/tickwire/",
-    "dashboard/",
     "docs/",
     "loadgen/",
 )
