@@ -14,11 +14,7 @@ test *FLAGS:
 
 # Checks formatting, words, lints, documentation, and who may depend on what.
 lint:
-    cargo fmt --all -- --check
-    scripts/words.py
-    cargo clippy --workspace --all-targets -- -D warnings
-    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-    scripts/deny.sh
+    scripts/lint.sh
 
 # Simulates the whole path with many seeds: `just sim 3000 0` runs 3,000 from seed 0 on.
 sim *SEEDS:

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Checks all that needs no test: formatting, words, who knows what, lints, documentation, licences.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n== %s (%(%H:%M:%S)T)\n' "$1" -1; }
+
+step 'formatting'
+cargo fmt --all -- --check
+
+step 'words of the field, and sentences'
+scripts/words.py
+
+step 'wire and core know no runtime'
+for crate in tickwire-wire tickwire-core; do
+    if cargo tree --package "$crate" --edges normal --prefix none | grep -E '^(tokio|mio|async-nats|hyper|fastwebsockets) '; then
+        echo "$crate decides and encodes: it must not depend on these" >&2
+        exit 1
+    fi
+done
+
+step 'clippy'
+cargo clippy --workspace --all-targets -- -D warnings
+
+step 'documentation'
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+
+step 'who may depend on what'
+scripts/deny.sh
