@@ -51,7 +51,10 @@ enum Catalogue {
     },
 }
 
-/// An end that only the catalogue told: records that came just before it may have been lost without a gap.
+/// An end that its ingester told, with the last sequence numbers.
+const DELISTED: &str = "the venue does not list it any more";
+/// An end that is known only because the instrument is not listed: it ended under another run, or long ago. Records that came
+/// just before it may have been lost without a gap.
 const UNLISTED: &str =
     "its ingester does not list it any more; the last that was published of it may be missing";
 
@@ -266,6 +269,13 @@ impl Hub {
         // An ingester that is starting may not know all of its instruments yet: it says so by not being live.
         let is_complete = response.state() == FeedState::Live;
         venue.listing = if is_complete { Listing::Whole } else { Listing::Some };
+        let (ends, definitions): (Vec<_>, Vec<_>) = definitions.into_iter().partition(is_end);
+        for record in &ends {
+            if let Some(known) = self.venues[at].numbers.get(&record.instrument).copied() {
+                self.settle_end(known, epoch, record);
+            }
+        }
+        let ended: HashSet<_> = ends.iter().map(|record| record.instrument).collect();
         let listed: HashSet<_> = definitions.iter().map(|record| record.instrument).collect();
         let named: HashSet<_> = definitions.iter().filter_map(symbol_of).collect();
         // What ended goes first: its number may be that of another one.
@@ -273,11 +283,11 @@ impl Hub {
             .instruments
             .of_venue(index)
             .filter(|(_, source)| !listed.contains(source) && (is_complete || *source > 0));
-        for (instrument, _) in gone.collect::<Vec<_>>() {
+        for (instrument, source) in gone.collect::<Vec<_>>() {
             // One that is listed under another number, or with other decimals, is dealt with where it is defined.
             let slot = self.instruments.get(instrument);
             if slot.is_some_and(|slot| !named.contains(&*slot.info.name.symbol)) {
-                self.end(instrument, UNLISTED, false);
+                self.end(instrument, if ended.contains(&source) { DELISTED } else { UNLISTED }, false);
             }
         }
         for record in definitions {
@@ -342,7 +352,8 @@ impl Hub {
             let slot = self.instruments.get(known);
             let is_it = slot.is_some_and(|slot| slot.info.name == name && slot.info.scale == scale);
             if definition.ended {
-                self.end(known, "the venue does not list it any more", false);
+                self.settle_end(known, epoch, record);
+                self.end(known, DELISTED, false);
                 return;
             }
             if is_it {
@@ -383,6 +394,18 @@ impl Hub {
         if let Some(info) = self.instruments.add(index, name, scale, (epoch, source)) {
             self.venues[at].numbers.insert(source, info.index);
             self.events.push((ALL_SHARDS, Event::Instrument(info)));
+        }
+    }
+
+    /// Announces what was lost of an instrument before its end: the last definition says how far each channel went.
+    fn settle_end(&mut self, instrument: u32, epoch: u64, last: &Record) {
+        let Body::Instrument(definition) = &last.body else { return };
+        for (channel, last) in Channel::ALL.into_iter().zip(&definition.last_sequences) {
+            if let Some(topic) = self.topics.get_mut(TopicId::new(instrument, channel)).filter(|_| *last > 0)
+            {
+                topic.on_end(epoch, *last, &mut self.events);
+                self.counts.lost += std::mem::take(&mut topic.lost);
+            }
         }
     }
 
@@ -471,10 +494,15 @@ impl Hub {
     }
 }
 
-/// The symbol that a definition is about; nothing where it tells an end.
+/// Whether a definition is the last one of its instrument.
+fn is_end(record: &Record) -> bool {
+    matches!(&record.body, Body::Instrument(definition) if definition.ended)
+}
+
+/// Returns the symbol that a definition is about.
 fn symbol_of(record: &Record) -> Option<&str> {
     match &record.body {
-        Body::Instrument(definition) if !definition.ended => Some(&definition.symbol),
+        Body::Instrument(definition) => Some(&definition.symbol),
         _ => None,
     }
 }
