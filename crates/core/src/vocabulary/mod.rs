@@ -6,6 +6,6 @@ mod interests;
 mod update;
 
 pub use events::{Ended, Event, FeedStatus, TopicState};
-pub use ids::{InstrumentInfo, TopicId, VenueIndex};
+pub use ids::{InstrumentInfo, TopicId, VenueIndex, View};
 pub use interests::{BackfillAsk, Backfilled, TopicInterest};
 pub use update::{Update, gap_record};
