@@ -10,7 +10,7 @@ use super::rate::Queues;
 use super::session::{Session, SessionKey};
 use super::sub::{SubRef, Subscriber};
 use super::topic::{LogLimits, Stamp};
-use crate::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
+use crate::vocabulary::{Event, FeedStatus, Form, InstrumentInfo, TopicId, TopicState, Update};
 
 impl Engine {
     /// Takes what the bus side has to say.
@@ -95,8 +95,10 @@ impl Engine {
                 continue;
             }
             session.dirty.mark(at.sub);
-            let encoding = session.encoding;
-            let bytes = *lengths[encoding as usize].get_or_insert_with(|| update.bytes(encoding).len());
+            let bytes = match lengths.get_mut(usize::from(session.form.slot())) {
+                Some(known) => *known.get_or_insert_with(|| length_in(update, &session.form)),
+                None => length_in(update, &session.form),
+            };
             let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) else { continue };
             sub.waiting_bytes += bytes;
             session.lossless_bytes += bytes;
@@ -234,6 +236,13 @@ impl Engine {
         let heartbeat = Heartbeat { time: now, feeds: feeds.collect(), positions };
         self.say(key, &Message::Heartbeat(heartbeat));
     }
+}
+
+/// Apart from the loop that asks for it, where it would stand in the way.
+#[cold]
+#[inline(never)]
+fn length_in(update: &Update, form: &Form) -> usize {
+    update.bytes(form).len()
 }
 
 /// What there is to know of a record that just arrived, whoever takes it.
