@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Encoding, FeedState, Heartbeat, Message, Position};
+use tickwire_wire::{Channel, CloseCode, FeedState, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::decision::Decision;
@@ -88,17 +88,17 @@ impl Engine {
         let Self { topics, sessions, rates, ready, overfull, limits, .. } = self;
         let Some(topic) = topics.get(update.topic.0 as usize).and_then(Option::as_deref) else { return };
         let least = limits.shed_bytes.min(limits.close_bytes);
-        let mut lengths = [None; Encoding::ALL.len()];
+        // Of the form of the subscriber before: most have the same.
+        let (mut slot, mut bytes) = (u8::MAX, 0);
         for Subscriber { at, has_rate } in &topic.subscribers {
             let Some(session) = sessions.get_mut(at.session) else { continue };
             if session.is_ending() || (*has_rate && arrival.is_held_back(session, at.sub, rates)) {
                 continue;
             }
             session.dirty.mark(at.sub);
-            let bytes = match lengths.get_mut(usize::from(session.form.slot())) {
-                Some(known) => *known.get_or_insert_with(|| length_in(update, &session.form)),
-                None => length_in(update, &session.form),
-            };
+            if session.form.slot() != slot {
+                (slot, bytes) = (session.form.slot(), length_in(update, &session.form));
+            }
             let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) else { continue };
             sub.waiting_bytes += bytes;
             session.lossless_bytes += bytes;
@@ -239,7 +239,6 @@ impl Engine {
 }
 
 /// Apart from the loop that asks for it, where it would stand in the way.
-#[cold]
 #[inline(never)]
 fn length_in(update: &Update, form: &Form) -> usize {
     update.bytes(form).len()
