@@ -199,18 +199,18 @@ impl Engine {
 /// Emits the next record of what history brought, or what is missing before it; at the end of a part the subscription
 /// goes on with its log, or needs another part. Returns the cause of what was announced.
 pub(super) fn emit(session: &mut Session, index: u32, topic: &Topic, out: &mut Vec<u8>) -> Option<GapCause> {
-    let encoding = session.encoding;
+    let form = &session.form;
     let sub = session.subs.get_mut(index as usize).and_then(Option::as_mut)?;
     let mut backfill = sub.backfill.take()?;
     let next = backfill.records.front().map_or(backfill.upto + 1, |update| update.first);
     if next > sub.sent + 1 {
-        write_gap(topic, GapCause::Resume, (sub.sent + 1, next - 1), sub.epoch, encoding, out);
+        write_gap(topic, GapCause::Resume, (sub.sent + 1, next - 1), sub.epoch, form, out);
         sub.announce(sub.sent + 1, next - 1);
         sub.backfill = Some(backfill);
         return Some(GapCause::Resume);
     }
     if let Some(update) = backfill.records.pop_front() {
-        out.extend_from_slice(update.bytes(encoding));
+        out.extend_from_slice(update.bytes(form));
         let cause = update.gap_cause();
         if cause.is_some() {
             sub.announce(update.first, update.last);

@@ -1,19 +1,19 @@
-//! What clients ask for: reading their commands, and answering those that take effect at once.
+//! What clients ask for: taking their messages, and answering commands that take effect at once.
 
 use std::collections::{HashMap, HashSet};
 
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Error, FeedState, Granted, Ledger, LedgerEntry, LedgerRequest,
-    Message, Receipt, Refused, Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, command_id,
-    decode_command,
+    Channel, CloseCode, Command, Error, FeedState, Granted, Ledger, LedgerEntry, LedgerRequest, Message,
+    Receipt, Refused, Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe,
 };
 
 use super::Engine;
+use super::dialect::Request;
 use super::price::Price;
 use super::rate::granted_rate;
 use super::session::{Session, SessionKey, Wildcard};
 use super::sub::{Sub, ledger_entry};
-use crate::vocabulary::TopicId;
+use crate::vocabulary::{Form, TopicId};
 
 /// Clients that a refusal asks to look at the names that exist see so many of them.
 const NAMES_SHOWN: usize = 5;
@@ -47,23 +47,57 @@ impl Engine {
             self.close(key, CloseCode::TooLarge);
             return false;
         }
-        let encoding = session.encoding;
-        match decode_command(encoding, bytes) {
-            Ok(Command::Receipt(receipt)) => return self.on_receipt(key, receipt, now),
-            Ok(command) => self.on_command(key, command, now),
-            Err(error) => {
-                let id = command_id(encoding, bytes).unwrap_or_default();
-                self.complain(key, id, "bad_command", explain(encoding, &error.reason));
+        let mut requests = std::mem::take(&mut self.requests);
+        session.dialect.read(bytes, &mut requests);
+        let is_response = self.on_requests(key, &mut requests, now);
+        self.requests = requests;
+        is_response
+    }
+
+    /// Takes what a session asked for before its first message.
+    pub(super) fn begin(&mut self, key: SessionKey, now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut requests = std::mem::take(&mut self.requests);
+        session.dialect.begin(&mut requests);
+        self.on_requests(key, &mut requests, now);
+        self.requests = requests;
+    }
+
+    /// Takes what one message asks for. Returns whether all of it answers probes.
+    fn on_requests(&mut self, key: SessionKey, requests: &mut Vec<Request>, now: u64) -> bool {
+        let mut is_response = !requests.is_empty();
+        for request in requests.drain(..) {
+            if self.sessions.get(key).is_none_or(Session::is_ending) {
+                return false;
             }
+            is_response &= match request {
+                Request::Command(Command::Receipt(receipt)) => self.on_receipt(key, receipt, now),
+                Request::Command(command) => {
+                    self.on_command(key, command, now);
+                    false
+                }
+                Request::Wrong(error) => {
+                    self.say(key, &Message::Error(error));
+                    false
+                }
+                Request::Reply(bytes) => {
+                    self.reply(key, &bytes);
+                    false
+                }
+                Request::Close(code) => {
+                    self.close(key, code);
+                    false
+                }
+            };
         }
-        false
+        is_response
     }
 
     /// Notes that something was heard, and owes the response to a ping.
     pub fn on_ping(&mut self, key: SessionKey, payload: &[u8], now: u64) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.heard = now;
-            session.pong = Some(payload.to_vec());
+            session.pong = Some(payload.into());
             self.queue(key);
         }
     }
@@ -90,7 +124,7 @@ impl Engine {
     /// Tells a client that it sends commands too fast, or too much in them: this one was not read.
     pub fn on_flood(&mut self, key: SessionKey, bytes: &[u8]) {
         let Some(session) = self.sessions.get(key) else { return };
-        let id = command_id(session.encoding, &bytes[..bytes.len().min(ID_WITHIN)]).unwrap_or_default();
+        let id = session.dialect.id_of(&bytes[..bytes.len().min(ID_WITHIN)]);
         let (commands, names) = (self.limits.commands_per_second, self.limits.names_per_second());
         let text = format!(
             "command ignored: more than {commands} commands or {names} names a second; put several symbols into one \
@@ -125,7 +159,8 @@ impl Engine {
             self.say(key, &Message::Subscribed(response));
             return;
         };
-        let rate = granted_rate(command.max_rate, self.limits.rate_max);
+        let Some(session) = self.sessions.get(key) else { return };
+        let rate = granted_rate(command.max_rate, session.principal.rate_of(self.limits.rate_max));
         let mut waiting = Vec::new();
         let mut hints = NAMES_SHOWN;
         for symbol in symbols {
@@ -153,9 +188,14 @@ impl Engine {
         topics: Vec<TopicId>,
         waiting: &mut Vec<TopicId>,
     ) -> Option<Refused> {
-        let limit = self.limits.subscriptions_per_session;
+        let venue = wildcard.as_ref().map(|wildcard| wildcard.venue.as_str());
+        let topics = match self.permitted(key, channel, &symbol, venue, topics) {
+            Ok(topics) => topics,
+            Err(refusal) => return Some(refusal),
+        };
         let left = self.subscriptions_left();
         let session = self.sessions.get_mut(key)?;
+        let limit = session.principal.subscriptions_of(self.limits.subscriptions_per_session);
         if let Some(wildcard) = wildcard {
             self.index.wants_all(key, &wildcard.venue);
             match session.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
@@ -240,10 +280,10 @@ impl Engine {
             }
         }
         let indexes: Vec<_> = topics.iter().filter_map(|id| session.by_topic.get(id).copied()).collect();
-        let encoding = session.encoding;
+        let form = session.form;
         let mut entries = Vec::new();
         for sub in session.remove(&indexes) {
-            entries.extend(self.take_leave(key, &sub, encoding, now));
+            entries.extend(self.take_leave(key, &sub, &form, now));
         }
         if !refused.is_empty() {
             self.say(key, &Message::Subscribed(Subscribed { id: command.id, granted: Vec::new(), refused }));
@@ -258,7 +298,7 @@ impl Engine {
         &mut self,
         key: SessionKey,
         sub: &Sub,
-        encoding: Encoding,
+        form: &Form,
         now: u64,
     ) -> Option<LedgerEntry> {
         let session = self.sessions.get_mut(key)?;
@@ -270,7 +310,7 @@ impl Engine {
         {
             self.index.sees_no_more(key, venue);
         }
-        self.detach(sub, encoding, now);
+        self.detach(sub, form, now);
         entry
     }
 
@@ -338,8 +378,8 @@ impl Engine {
     fn set_rate(&mut self, key: SessionKey, command: SetRate) {
         let Named { channel, mut symbols } = self.named(&command.channel, command.symbols);
         let (topics, wildcards, refused) = self.held_topics(key, &command.channel, channel, &mut symbols);
-        let rate = granted_rate(command.max_rate, self.limits.rate_max);
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let rate = granted_rate(command.max_rate, session.principal.rate_of(self.limits.rate_max));
         for known in &mut session.wildcards {
             if wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)) {
                 known.rate = rate;
@@ -368,8 +408,8 @@ impl Engine {
 
     /// Takes positions, beside those of earlier commands: a long vector may come in parts.
     fn resume(&mut self, key: SessionKey, command: Resume) {
-        let limit = self.limits.subscriptions_per_session;
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let limit = session.principal.subscriptions_of(self.limits.subscriptions_per_session);
         self.price.add_names(command.positions.len());
         let mut positions = session.resume.take().unwrap_or_default();
         let merged = positions.merge(command.positions, limit);
@@ -424,14 +464,4 @@ pub(super) fn over_limit(limit: usize) -> String {
 
 pub(super) fn refused(channel: Channel, symbol: String, code: &str, message: String) -> Refused {
     Refused { channel: channel as i32, symbol, code: code.to_owned(), message, may_retry: false }
-}
-
-/// What was wrong with a command, and what a right one looks like.
-fn explain(encoding: Encoding, reason: &str) -> String {
-    let remedy = match encoding {
-        Encoding::Json => r#"write {"op":"subscribe","id":1,"channel":"quote","symbols":["venue:SYMBOL"]}"#,
-        Encoding::Proto => "send one tickwire.v1.Command per message",
-        Encoding::MsgPack => "send one array [operation, [fields]] per message",
-    };
-    format!("{reason}; {remedy}")
 }

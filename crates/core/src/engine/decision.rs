@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::{CloseCode, GapCause};
 
+use super::dialect::Loss;
 use super::session::Session;
 use super::sub::Sub;
 use super::topic::Topic;
@@ -401,6 +402,13 @@ impl Before {
         sub.account().dropped != self.dropped
             || sub.epoch != self.epoch
             || (!held.is_empty() && sub.account().conflated != self.conflated)
+    }
+
+    /// What its session lost since.
+    pub(super) fn loss(&self, sub: &Sub) -> Option<Loss> {
+        let is_restart = sub.epoch != self.epoch;
+        let is_loss = is_restart || sub.account().dropped != self.dropped;
+        is_loss.then_some(Loss { channel: sub.channel, is_restart })
     }
 
     /// Numbers that were announced, for one cause, in front of what the log holds.

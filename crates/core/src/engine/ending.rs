@@ -62,14 +62,14 @@ impl Engine {
         if settled.is_empty() {
             return false;
         }
-        let encoding = session.encoding;
+        let form = session.form;
         let (mut refusals, mut entries) = (Vec::new(), Vec::new());
         for sub in session.remove(&settled) {
             let id = sub.topic;
             if let Some(info) = self.topics[id.0 as usize].as_deref().map(|topic| Arc::clone(&topic.info)) {
                 refusals.push(self.refusal_of_ended(&info, id.channel()));
             }
-            entries.extend(self.take_leave(key, &sub, encoding, now));
+            entries.extend(self.take_leave(key, &sub, &form, now));
         }
         self.say(key, &Message::Subscribed(Subscribed { refused: refusals, ..Subscribed::default() }));
         self.say(key, &Message::Ledger(Ledger { id: 0, entries }));

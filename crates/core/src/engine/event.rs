@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Encoding, FeedState, Heartbeat, Message, Position};
+use tickwire_wire::{Channel, CloseCode, FeedState, Heartbeat, Message, Position};
 
 use super::Engine;
 use super::decision::Decision;
@@ -10,7 +10,7 @@ use super::rate::Queues;
 use super::session::{Session, SessionKey};
 use super::sub::{SubRef, Subscriber};
 use super::topic::{LogLimits, Stamp};
-use crate::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
+use crate::vocabulary::{Event, FeedStatus, Form, InstrumentInfo, TopicId, TopicState, Update};
 
 impl Engine {
     /// Takes what the bus side has to say.
@@ -88,15 +88,17 @@ impl Engine {
         let Self { topics, sessions, rates, ready, overfull, limits, .. } = self;
         let Some(topic) = topics.get(update.topic.0 as usize).and_then(Option::as_deref) else { return };
         let least = limits.shed_bytes.min(limits.close_bytes);
-        let mut lengths = [None; Encoding::ALL.len()];
+        // Of the form of the subscriber before: most have the same.
+        let (mut slot, mut bytes) = (u8::MAX, 0);
         for Subscriber { at, has_rate } in &topic.subscribers {
             let Some(session) = sessions.get_mut(at.session) else { continue };
             if session.is_ending() || (*has_rate && arrival.is_held_back(session, at.sub, rates)) {
                 continue;
             }
             session.dirty.mark(at.sub);
-            let encoding = session.encoding;
-            let bytes = *lengths[encoding as usize].get_or_insert_with(|| update.bytes(encoding).len());
+            if session.form.slot() != slot {
+                (slot, bytes) = (session.form.slot(), length_in(update, &session.form));
+            }
             let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) else { continue };
             sub.waiting_bytes += bytes;
             session.lossless_bytes += bytes;
@@ -234,6 +236,12 @@ impl Engine {
         let heartbeat = Heartbeat { time: now, feeds: feeds.collect(), positions };
         self.say(key, &Message::Heartbeat(heartbeat));
     }
+}
+
+/// Apart from the loop that asks for it, where it would stand in the way.
+#[inline(never)]
+fn length_in(update: &Update, form: &Form) -> usize {
+    update.bytes(form).len()
 }
 
 /// What there is to know of a record that just arrived, whoever takes it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Body, Channel, Encoding, GapCause, encode_sent_time};
+use tickwire_wire::{Body, Channel, CloseCode, GapCause};
 
 use super::backfill;
 use super::decision::Before;
@@ -12,7 +12,7 @@ use super::session::{Ending, Session};
 use super::straight;
 use super::sub::Sub;
 use super::topic::{Entry, Stamp, Topic};
-use crate::vocabulary::{TopicId, Update};
+use crate::vocabulary::{Form, TopicId, Update};
 
 /// Subscriptions that are touched before the first is sent.
 const LOOK_AHEAD: usize = 16;
@@ -25,6 +25,8 @@ pub(crate) type Topics = [Option<Box<Topic>>];
 pub(crate) struct Noted {
     /// Subscriptions with a rate that were sent a record.
     pub(crate) rated: Vec<u32>,
+    /// The session lost something that its dialect has no word for, and is to be closed so.
+    pub(crate) ends: Option<CloseCode>,
     pub(crate) latency_samples: LatencySamples,
 }
 
@@ -73,7 +75,8 @@ pub(crate) fn fill(
         }
     }
     if let Ending::Asked(code) = session.ending {
-        framing.close(code, out);
+        let (number, text) = session.dialect.close(code);
+        framing.close(number, text, out);
         session.ending = Ending::Told(code);
     }
     has_data
@@ -108,7 +111,7 @@ fn message(
         }
         let is_left = match straight::emit(session, topics, index, end, out) {
             Some(is_left) => is_left,
-            None => emit_instrument(session, topics, index, end, now, &mut noted.rated, out),
+            None => emit_instrument(session, topics, index, end, now, noted, out),
         };
         if is_looked_at {
             noted.latency_samples.note(session, topics, now);
@@ -119,8 +122,7 @@ fn message(
     }
     let has_data = out.len() > data;
     if out.len() > start {
-        encode_sent_time(session.encoding, now, out);
-        framing.end(head, start, session.encoding.is_text(), out);
+        session.dialect.end(framing, head, start, now, out);
     } else {
         out.truncate(head);
     }
@@ -143,7 +145,7 @@ fn emit_instrument(
     index: u32,
     end: usize,
     now: u64,
-    rated: &mut Vec<u32>,
+    noted: &mut Noted,
     out: &mut Vec<u8>,
 ) -> bool {
     loop {
@@ -151,8 +153,10 @@ fn emit_instrument(
         if out.len() >= end {
             return session.sub(index).is_some_and(|sub| pending(sub, topics).is_some());
         }
-        if emit(session, topics, oldest, now, out) {
-            rated.push(oldest);
+        match emit(session, topics, oldest, now, noted, out) {
+            Emitted::Other => {}
+            Emitted::Rated => noted.rated.push(oldest),
+            Emitted::Last => return false,
         }
         // What follows may be usual again, and much.
         if session.sub(index).is_some_and(|sub| sub.channel.is_lossless())
@@ -209,52 +213,77 @@ pub(super) fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     gap.into_iter().chain(latest).min()
 }
 
-/// Emits the next record of one subscription. Returns whether that counts for a rate of it.
-fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &mut Vec<u8>) -> bool {
-    let encoding = session.encoding;
-    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return false };
+/// What was emitted for a subscription.
+enum Emitted {
+    /// A record that counts for the rate of it.
+    Rated,
+    /// Something else, or nothing.
+    Other,
+    /// What the session may not lose is lost: it gets nothing more.
+    Last,
+}
+
+/// Emits the next record of one subscription.
+fn emit(
+    session: &mut Session,
+    topics: &mut Topics,
+    index: u32,
+    now: u64,
+    noted: &mut Noted,
+    out: &mut Vec<u8>,
+) -> Emitted {
+    let form = &session.form;
+    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else {
+        return Emitted::Other;
+    };
     let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else {
-        return false;
+        return Emitted::Other;
     };
     if sub.backfill.is_some() {
         let before = Before::of(sub);
         if let Some(cause) = backfill::emit(session, index, topic, out) {
             before.note_missing(session, index, cause, now);
         }
-        return false;
+        return Emitted::Other;
     }
     let before = Before::of(sub);
     let mut is_snapshot = false;
     let is_record = if topic.channel == Channel::Book {
-        let changes = emit_book(sub, topic, encoding, out);
+        let changes = emit_book(sub, topic, form, out);
         is_snapshot = changes.as_ref().is_some_and(|update| update.is_snapshot());
         changes.is_some()
     } else if topic.channel.is_lossless() {
-        let settled = emit_lossless(sub, topic, encoding, out);
+        let settled = emit_lossless(sub, topic, form, out);
         session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
         false
     } else {
-        emit_latest(sub, topic, encoding, out)
+        emit_latest(sub, topic, form, out)
     };
-    let counts = is_record && sub.rate.is_some();
+    let emitted = if is_record && sub.rate.is_some() { Emitted::Rated } else { Emitted::Other };
     if before.is_notable(session.held, sub) {
+        let code = before.loss(sub).and_then(|loss| session.dialect.on_loss(loss));
         before.note(session, topic, index, is_snapshot, now);
+        if code.is_some() {
+            noted.ends = code;
+            session.dirty.clear();
+            return Emitted::Last;
+        }
     }
-    counts
+    emitted
 }
 
 /// Returns the record that it was, where it was no gap.
-fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) -> Option<Arc<Update>> {
+fn emit_book(sub: &mut Sub, topic: &mut Topic, form: &Form, out: &mut Vec<u8>) -> Option<Arc<Update>> {
     let next = topic.next_after(sub.stamp.max(sub.since));
     if let Some(gap) = next.filter(|entry| entry.is_gap).cloned() {
-        emit_gap(sub, topic, &gap, encoding, out);
+        emit_gap(sub, topic, &gap, form, out);
         sub.stamp = gap.stamp;
         return None;
     }
-    follow_epoch(sub, topic, topic.epoch, encoding, out);
+    follow_epoch(sub, topic, topic.epoch, form, out);
     let changes = topic.book_changes(sub.stamp);
     if let Some(update) = &changes {
-        out.extend_from_slice(update.bytes(encoding));
+        out.extend_from_slice(update.bytes(form));
         sub.deliver(update.last);
     }
     sub.stamp = topic.stamp;
@@ -262,7 +291,7 @@ fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec
 }
 
 /// Emits the next logged record, or announces those that are shed; returns how many waiting bytes that settles.
-fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> usize {
+fn emit_lossless(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -> usize {
     let mut logged = topic.log_after(sub.stamp);
     let Some(entry) = logged.next() else { return std::mem::take(&mut sub.waiting_bytes) };
     let update = &entry.update;
@@ -271,40 +300,40 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec
     let settled = match logged.next() {
         None => sub.waiting_bytes,
         Some(_) if entry.stamp <= sub.shed_to => 0,
-        Some(_) => update.bytes(encoding).len().min(sub.waiting_bytes),
+        Some(_) => update.bytes(form).len().min(sub.waiting_bytes),
     };
     sub.waiting_bytes -= settled;
     if update.last != 0 {
-        follow_epoch(sub, topic, update.epoch, encoding, out);
+        follow_epoch(sub, topic, update.epoch, form, out);
     }
     if is_shed {
         // Without a gap between them they are of one sequence. The records themselves are cache lines further.
         let run = topic.log_after(sub.stamp).take_while(|entry| entry.stamp <= sub.shed_to && !entry.is_gap);
         let end = run.last().unwrap_or(entry);
-        announce_shed(sub, topic, end.update.last, encoding, out);
+        announce_shed(sub, topic, end.update.last, form, out);
         sub.stamp = end.stamp;
         return settled;
     }
     sub.stamp = entry.stamp;
     if update.first > sub.sent + 1 && (update.last != 0 || sub.epoch == entry.epoch_before) {
         // The log was cut behind this subscription's back: it lagged by more than the log holds.
-        announce_shed(sub, topic, update.first - 1, encoding, out);
+        announce_shed(sub, topic, update.first - 1, form, out);
     }
     if update.is_gap() {
-        emit_gap(sub, topic, entry, encoding, out);
+        emit_gap(sub, topic, entry, form, out);
     } else {
-        out.extend_from_slice(update.bytes(encoding));
+        out.extend_from_slice(update.bytes(form));
         sub.deliver(update.last);
     }
     settled
 }
 
 /// Emits the newest of one key, or a gap where that came first. Returns whether it was a record.
-fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> bool {
+fn emit_latest(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -> bool {
     let gap = topic.next_after(sub.stamp.max(sub.since));
     let latest = topic.latest_after(sub.stamp);
     if let Some(gap) = gap.filter(|gap| latest.is_none_or(|latest| gap.stamp < latest.stamp)) {
-        emit_gap(sub, topic, gap, encoding, out);
+        emit_gap(sub, topic, gap, form, out);
         sub.stamp = gap.stamp;
         return false;
     }
@@ -312,50 +341,50 @@ fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u
         sub.stamp = topic.stamp;
         return false;
     };
-    follow_epoch(sub, topic, entry.update.epoch, encoding, out);
-    out.extend_from_slice(entry.update.bytes(encoding));
+    follow_epoch(sub, topic, entry.update.epoch, form, out);
+    out.extend_from_slice(entry.update.bytes(form));
     sub.deliver(entry.update.last);
     sub.stamp = entry.stamp;
     true
 }
 
 /// Announces a new sequence whose own announcement was cut off the log.
-fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, encoding: Encoding, out: &mut Vec<u8>) {
+fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, form: &Form, out: &mut Vec<u8>) {
     if sub.epoch != epoch {
-        write_gap(topic, GapCause::Ingest, (sub.sent + 1, 0), epoch, encoding, out);
+        write_gap(topic, GapCause::Ingest, (sub.sent + 1, 0), epoch, form, out);
         sub.renumber(epoch);
     }
 }
 
 /// Announces that the numbers up to `to` are not sent, and goes on behind them.
-fn announce_shed(sub: &mut Sub, topic: &Topic, to: u64, encoding: Encoding, out: &mut Vec<u8>) {
-    write_gap(topic, GapCause::Shed, (sub.sent + 1, to), sub.epoch, encoding, out);
+fn announce_shed(sub: &mut Sub, topic: &Topic, to: u64, form: &Form, out: &mut Vec<u8>) {
+    write_gap(topic, GapCause::Shed, (sub.sent + 1, to), sub.epoch, form, out);
     sub.announce(sub.sent + 1, to);
 }
 
-fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out: &mut Vec<u8>) {
+fn emit_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, form: &Form, out: &mut Vec<u8>) {
     let gap = &entry.update;
     if gap.last != 0 {
-        follow_epoch(sub, topic, gap.epoch, encoding, out);
+        follow_epoch(sub, topic, gap.epoch, form, out);
         if gap.first > sub.sent {
-            out.extend_from_slice(gap.bytes(encoding));
+            out.extend_from_slice(gap.bytes(form));
         } else if gap.last > sub.sent {
             // It resumed in the middle.
             let cause = match &gap.record().body {
                 Body::Gap(gap) => gap.cause(),
                 _ => GapCause::Unknown,
             };
-            write_gap(topic, cause, (sub.sent + 1, gap.last), gap.epoch, encoding, out);
+            write_gap(topic, cause, (sub.sent + 1, gap.last), gap.epoch, form, out);
         }
         sub.announce(gap.first, gap.last);
     } else if sub.epoch == entry.epoch_before {
         // The sequence starts again: what was held back of the old one is superseded, what follows counts from 1.
-        out.extend_from_slice(gap.bytes(encoding));
+        out.extend_from_slice(gap.bytes(form));
         sub.superseded(gap.first.saturating_sub(1));
         sub.renumber(gap.epoch);
     } else {
         // It ends a sequence that this subscription never saw.
-        follow_epoch(sub, topic, gap.epoch, encoding, out);
+        follow_epoch(sub, topic, gap.epoch, form, out);
     }
 }
 
@@ -364,9 +393,9 @@ pub(crate) fn write_gap(
     cause: GapCause,
     numbers: (u64, u64),
     epoch: u64,
-    encoding: Encoding,
+    form: &Form,
     out: &mut Vec<u8>,
 ) {
     let gap = Update::gap(Arc::clone(&topic.info), topic.channel, cause, numbers.0, numbers.1, epoch);
-    out.extend_from_slice(gap.bytes(encoding));
+    out.extend_from_slice(gap.bytes(form));
 }

@@ -9,6 +9,7 @@ use super::Engine;
 use super::backfill::{Backfill, BackfillLimits};
 use super::command::{ALREADY_SUBSCRIBED, FULL, FULL_OF_BOOKS, over_limit, refused};
 use super::decision::Decision;
+use super::principal::Permit;
 use super::rate::Rate;
 use super::session::{PendingSubscribe, Session, SessionKey};
 use super::sub::{Sub, SubRef, Subscriber};
@@ -46,6 +47,40 @@ impl Engine {
         }
     }
 
+    /// Of the topics that a symbol stands for, those that the session may have. Where it stands for all of a venue, these may
+    /// be some or none: what appears later may be among them. The principal is asked here and nowhere else, before anything
+    /// is held for it.
+    pub(super) fn permitted(
+        &self,
+        key: SessionKey,
+        channel: Channel,
+        symbol: &str,
+        venue: Option<&str>,
+        mut topics: Vec<TopicId>,
+    ) -> Result<Vec<TopicId>, Refused> {
+        let Some(session) = self.sessions.get(key).filter(|session| !session.principal.sees_all()) else {
+            return Ok(topics);
+        };
+        let principal = &session.principal;
+        let mut best = Permit::Nothing;
+        topics.retain(|topic| {
+            let info = self.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
+            let permit = info.map_or(Permit::Nothing, |info| principal.permit(&info.name, channel));
+            best = best.min(permit);
+            permit == Permit::Live
+        });
+        if let Some(venue) = venue {
+            best = best.min(principal.permit_venue(venue, channel));
+        }
+        let why = match best {
+            Permit::Live => return Ok(topics),
+            Permit::Delayed(_) => "has to be delayed for this session, and this gateway has no delayed data",
+            Permit::Nothing => "is not among what this session may see",
+        };
+        let message = format!("`{symbol}` on channel `{}` {why}", channel.name());
+        Err(refused(channel, symbol.to_owned(), "not_entitled", message))
+    }
+
     /// Makes sure that the topic is there or asked for; returns whether its state is known.
     fn hold(&mut self, id: TopicId, now: u64) -> bool {
         let Some(info) = self.instruments.get(id.instrument_index() as usize).cloned().flatten() else {
@@ -53,7 +88,7 @@ impl Engine {
         };
         let slot = &mut self.topics[id.0 as usize];
         if slot.is_none() {
-            self.interests.push(TopicInterest::Want(id));
+            self.interests.push(TopicInterest::Want(id.live()));
         }
         let is_live = slot.get_or_insert_with(|| Box::new(Topic::new(info, id.channel()))).live;
         self.let_idle(id, now);
@@ -179,7 +214,7 @@ impl Engine {
         self.ask_backfills(key, now);
         if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) {
             for snapshot in snapshots {
-                session.control.extend_from_slice(snapshot.bytes(session.encoding));
+                session.control.extend_from_slice(snapshot.bytes(&session.form));
             }
         }
         self.weigh_session(key);
@@ -204,10 +239,10 @@ impl Engine {
         let symbol = info.scale.symbol.clone();
         let refuse = |code: &str, message: String| Err(refused(id.channel(), symbol.clone(), code, message));
         let Some(session) = self.sessions.get_mut(key) else { return refuse("unavailable", String::new()) };
+        let limit = session.principal.subscriptions_of(self.limits.subscriptions_per_session);
         if session.by_topic.contains_key(&id) {
             return refuse("already_subscribed", ALREADY_SUBSCRIBED.to_owned());
         }
-        let limit = self.limits.subscriptions_per_session;
         if session.by_topic.len() >= limit {
             return refuse("limit", over_limit(limit));
         }
@@ -235,7 +270,7 @@ impl Engine {
         topic.idle_since = None;
         let index = session.add(sub);
         let at = SubRef { session: key, sub: index };
-        topic.begin_taking(session.encoding);
+        topic.begin_taking(&session.form);
         topic.subscribers.push(Subscriber { at, has_rate: rate > 0.0 });
         self.subscribed += 1;
         if goes_back {
@@ -270,6 +305,10 @@ impl Engine {
             asked.extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel), all.rate)));
         }
         for (key, topic, rate) in asked {
+            let (symbol, venue) = (&info.scale.symbol, Some(info.name.venue.as_str()));
+            if !self.permitted(key, topic.channel(), symbol, venue, vec![topic]).is_ok_and(|t| t == [topic]) {
+                continue;
+            }
             if self.subscriptions_left() == 0 {
                 let refusal = refused(topic.channel(), info.scale.symbol.clone(), "limit", FULL.to_owned());
                 self.say(

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::ops::Bound;
 
-use tickwire_wire::{CloseCode, Encoding};
+use tickwire_wire::CloseCode;
 
 use super::Engine;
 use super::decision::{Decided, KINDS, Run};
@@ -123,8 +123,10 @@ pub struct SessionRow {
     pub id: String,
     /// The engine does not know it: who asks fills it in.
     pub peer: Option<SocketAddr>,
-    /// How records are written for it.
-    pub encoding: Encoding,
+    /// The name of its dialect: of ours, the encoding.
+    pub dialect: &'static str,
+    /// Whom it belongs to.
+    pub principal: String,
     /// Where it stands on the pressure ladder.
     pub state: SessionState,
     /// Why it is being closed.
@@ -312,7 +314,8 @@ fn row(key: SessionKey, session: &Session) -> SessionRow {
         key,
         id: session.id.to_string(),
         peer: None,
-        encoding: session.encoding,
+        dialect: session.dialect.name(),
+        principal: session.principal.name.clone(),
         state: SessionState::of(session),
         closing: match session.ending {
             Ending::No => None,

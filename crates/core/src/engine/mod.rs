@@ -14,6 +14,7 @@ mod backfill;
 mod budget;
 mod command;
 mod decision;
+mod dialect;
 mod dirty;
 mod encoded_log;
 mod ending;
@@ -24,7 +25,10 @@ mod grant;
 mod index;
 mod insight;
 mod latency_sample;
+mod opening;
+mod own;
 mod price;
+mod principal;
 mod rate;
 mod resume;
 mod session;
@@ -39,22 +43,26 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use slotmap::SlotMap;
-use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA, Scale, encode_message};
+use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA};
 
 pub use backfill::{BackfillLimits, PARTS_MAX as BACKFILL_PARTS_MAX};
 pub use decision::{Decided, Decision, Fate, Held, Run};
+pub use dialect::{Dialect, Loss, Request};
 pub use framing::Framing;
 pub use insight::{
     DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
     SubscriptionRow, Survey,
 };
 pub use latency_sample::{LATENCY_SAMPLE_ONE_IN, LatencySample};
+pub use opening::Opening;
+pub use own::own_dialect;
+pub use principal::{Entitlement, Pattern, Permit, Principal};
 pub use rate::{RATE_MIN, WINDOW_MS_MAX};
 pub use session::{Pace, SessionKey};
 pub use sub::Account;
 pub use window::{Freshness, Window};
 
-use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
+use crate::vocabulary::{Ended, FeedStatus, Form, InstrumentInfo, TopicId, TopicInterest};
 use budget::LogBudget;
 use fill::Noted;
 use index::{Index, Names, SessionId};
@@ -192,6 +200,8 @@ pub struct Engine {
     /// Sessions that rest for their delivery window.
     windows: Queues<SessionKey>,
     noted: Noted,
+    /// What the message at hand asks for.
+    requests: Vec<Request>,
     /// Of sessions that ended.
     ended: Account,
     draining: bool,
@@ -234,6 +244,7 @@ impl Engine {
             rates: Queues::new(),
             windows: Queues::new(),
             noted: Noted::default(),
+            requests: Vec::new(),
             ended: Account::default(),
             draining: false,
             desk: backfill::Desk::default(),
@@ -247,35 +258,37 @@ impl Engine {
         }
     }
 
-    /// Opens a session and greets it. `id` names it in responses and logs; `window_ms` is the delivery window that it
-    /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
-    pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
+    /// Opens a session, greets it, and takes what it asked for before its first message.
+    pub fn open(&mut self, opening: Opening, now: u64) -> SessionKey {
         self.now = now;
-        let name: Arc<str> = id.as_str().into();
-        let session = Session::new(Arc::clone(&name), encoding, window_ms, self.limits.freshness(), now);
+        let id = opening.id.clone();
+        let session = Session::new(opening, self.limits.freshness(), now);
         let hello = Hello {
             session: id,
             protocol_version: PROTOCOL_VERSION,
             schema: SCHEMA.to_owned(),
             heartbeat_ms: (self.limits.heartbeat_ns / 1_000_000) as u32,
             limits: Some(tickwire_wire::Limits {
-                subscriptions: self.limits.subscriptions_per_session as u32,
+                subscriptions: session.principal.subscriptions_of(self.limits.subscriptions_per_session)
+                    as u32,
                 command_bytes: self.limits.command_bytes as u32,
                 commands_per_second: self.limits.commands_per_second,
                 shed_bytes: self.limits.shed_bytes as u64,
                 close_bytes: self.limits.close_bytes as u64,
-                max_rate: self.limits.rate_max,
+                max_rate: session.principal.rate_of(self.limits.rate_max),
             }),
             server: self.server.clone(),
             window_ms: session.delivery.ms().into(),
         };
         self.windowed += usize::from(session.delivery.ms() > 0);
+        let name = Arc::clone(&session.id);
         let key = self.sessions.insert(session);
         self.index.by_id.insert(SessionId(name), key);
         self.say(key, &Message::Hello(hello));
         if self.draining {
             self.close(key, CloseCode::Draining);
         }
+        self.begin(key, now);
         key
     }
 
@@ -300,7 +313,7 @@ impl Engine {
         session.dirty.clear();
         let all: Vec<_> = (0..session.subs.len() as u32).collect();
         for sub in session.remove(&all) {
-            self.detach(&sub, session.encoding, now);
+            self.detach(&sub, &session.form, now);
         }
         let totals = session.totals();
         self.ended = self.ended + totals;
@@ -313,7 +326,7 @@ impl Engine {
         let ledger = self.ledger(session, 0);
         let Some(session) = self.sessions.get_mut(key) else { return };
         // Not by `say`: these bytes are reserved, whatever the pressure.
-        encode_message(session.encoding, &Message::Ledger(ledger), &Scale::default(), &mut session.control);
+        session.dialect.say(&Message::Ledger(ledger), &mut session.control);
         session.ending = Ending::Asked(code);
         session.decided(self.now, Decision::Closing { code });
         session.dirty.clear();
@@ -387,6 +400,9 @@ impl Engine {
         if self.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
             self.ask_backfills(key, now);
         }
+        if let Some(code) = self.noted.ends.take() {
+            self.close(key, code);
+        }
         let Some(session) = self.sessions.get_mut(key) else { return Filled::default() };
         Filled { closed: session.is_over(), more: session.has_work() }
     }
@@ -459,7 +475,7 @@ impl Engine {
 
     /// Topics whose records are put in an encoded log in this encoding. Looks at every topic.
     pub fn encoded_logs(&self, encoding: Encoding) -> usize {
-        self.topics.iter().flatten().filter(|topic| topic.has_encoded_log(encoding)).count()
+        self.topics.iter().flatten().filter(|topic| topic.has_encoded_log(&Form::own(encoding))).count()
     }
 
     /// Bytes that the recent records of all topics take.
@@ -488,7 +504,20 @@ impl Engine {
         if session.is_ending() {
             return;
         }
-        encode_message(session.encoding, message, &Scale::default(), &mut session.control);
+        session.dialect.say(message, &mut session.control);
+        self.on_said(key);
+    }
+
+    /// Says what a dialect answers by itself.
+    fn reply(&mut self, key: SessionKey, bytes: &[u8]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.control.extend_from_slice(bytes);
+        self.on_said(key);
+    }
+
+    /// Something was added to the control lane of a session.
+    fn on_said(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
         if session.control.len() + session.unsent_bytes > self.limits.close_bytes {
             self.close(key, CloseCode::SlowConsumer);
         }
@@ -504,13 +533,13 @@ impl Engine {
         }
     }
 
-    fn detach(&mut self, sub: &Sub, encoding: Encoding, now: u64) {
+    fn detach(&mut self, sub: &Sub, form: &Form, now: u64) {
         if sub.rests() {
             self.rates.leave();
         }
         self.subscribed -= 1;
         let Some(topic) = self.topics[sub.topic.0 as usize].as_deref_mut() else { return };
-        topic.end_taking(encoding);
+        topic.end_taking(form);
         topic.subscribers.swap_remove(sub.place as usize);
         if let Some(moved) = topic.subscribers.get(sub.place as usize).map(|moved| moved.at)
             && let Some(moved) = self.sessions.get_mut(moved.session).and_then(|s| s.sub_mut(moved.sub))

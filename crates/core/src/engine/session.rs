@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Encoding};
+use tickwire_wire::{Channel, CloseCode};
 
 use super::backfill::Turns;
 use super::decision::{Decision, Decisions, Held};
+use super::dialect::Dialect;
 use super::dirty::Dirty;
+use super::opening::Opening;
+use super::principal::Principal;
 use super::rate::DeliveryWindow;
 use super::resume::Positions;
 use super::sub::{Account, Sub};
 use super::window::{Freshness, Window};
-use crate::vocabulary::{TopicId, VenueIndex};
+use crate::vocabulary::{Form, TopicId, VenueIndex};
 
 slotmap::new_key_type! {
     /// A session of a shard. A key that outlived its session resolves to nothing.
@@ -75,7 +78,7 @@ pub(crate) struct Session {
     /// Waits in the list of sessions that have something to send.
     pub(crate) queued: bool,
     pub(crate) ending: Ending,
-    pub(crate) encoding: Encoding,
+    pub(crate) pace: Pace,
     pub(crate) shedding: bool,
     pub(crate) ping_due: bool,
     pub(crate) delivery: DeliveryWindow,
@@ -86,6 +89,8 @@ pub(crate) struct Session {
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
     pub(crate) unsent_bytes: usize,
+    /// How records are written for it.
+    pub(crate) form: Form,
     /// What waits for it alone, as the budget of all sessions knows it.
     pub(crate) private: usize,
     /// What held it back since it last got everything.
@@ -96,9 +101,13 @@ pub(crate) struct Session {
     /// Encoded control messages, sent before anything else.
     pub(crate) control: Vec<u8>,
     /// A pong that is owed: its payload.
-    pub(crate) pong: Option<Vec<u8>>,
+    pub(crate) pong: Option<Box<[u8]>>,
     /// Bytes under way, and how many there may be.
     pub(crate) window: Window,
+    /// How it is spoken with.
+    pub(crate) dialect: Box<dyn Dialect>,
+    /// Whom it belongs to.
+    pub(crate) principal: Arc<Principal>,
     /// Names it in responses and logs.
     pub(crate) id: Arc<str>,
     /// When it was opened.
@@ -111,7 +120,6 @@ pub(crate) struct Session {
     pub(crate) eased_at: u64,
     /// How far the client's program lags behind what it was sent, as it says, in nanoseconds.
     pub(crate) reader_lag_ns: u64,
-    pub(crate) pace: Pace,
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
     pub(crate) close_at: Option<u64>,
@@ -135,18 +143,18 @@ pub(crate) struct Session {
     pub(crate) decisions: Option<Box<Decisions>>,
 }
 
+// A gateway has ten thousands of them, most of them idle.
+const _: () = assert!(size_of::<Session>() <= 14 * 64);
+
 impl Session {
-    pub(crate) fn new(
-        id: Arc<str>,
-        encoding: Encoding,
-        window_ms: u16,
-        freshness: Freshness,
-        now: u64,
-    ) -> Self {
+    pub(crate) fn new(opening: Opening, freshness: Freshness, now: u64) -> Self {
+        let Opening { id, dialect, principal, window_ms } = opening;
         Self {
-            id,
+            id: id.into(),
             opened: now,
-            encoding,
+            form: dialect.form(),
+            dialect,
+            principal,
             delivery: DeliveryWindow::new(window_ms),
             control: Vec::new(),
             pong: None,

@@ -4,7 +4,7 @@ use tickwire_wire::{Body, Channel, Instrument, Record};
 
 use super::rig::{EPOCH, HubRequest, ID, Rig, body, both, definition, frame_of, limits, record};
 use tickwire_core::hub::{DEFINITIONS, Hub, HubLimits};
-use tickwire_core::vocabulary::{TopicId, TopicInterest, VenueIndex};
+use tickwire_core::vocabulary::{Form, TopicId, TopicInterest, VenueIndex};
 
 /// Gives a definition a sequence number.
 fn numbered(sequence: u64, definition: Record) -> Record {
@@ -176,7 +176,7 @@ fn a_number_that_passes_to_another_symbol_carries_no_price_there() {
     };
     assert_eq!((update.record().instrument, update.last), (info(&rig, "X").1, 2));
     for encoding in tickwire_wire::Encoding::ALL {
-        let message = tickwire_wire::Batch::new(encoding, update.bytes(encoding)).next();
+        let message = tickwire_wire::Batch::new(encoding, update.bytes(&Form::own(encoding))).next();
         let Some(Ok(tickwire_wire::Message::Record(read))) = message else { panic!("{message:?}") };
         assert_eq!((read.instrument, read.sequence), (info(&rig, "X").1, 2), "{encoding:?}");
     }
