@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tickwire_config::ConfigErrors;
 
-use crate::config::{self, Config, Mistakes, Sources};
+use crate::config::{self, Config, Flag, Sources};
 use crate::logs;
 use crate::tap::TapCommand;
 
@@ -43,37 +44,23 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads the whole configuration, with a command's own flags on top, and starts logging.
-    pub(crate) fn load(&self, flags: &[(&str, Option<String>)]) -> Result<Config, Mistakes> {
-        let mut set = Vec::new();
-        let mut mistakes = Vec::new();
-        for pair in &self.set {
-            match pair.split_once('=') {
-                Some((path, value)) => set.push((path.trim().to_owned(), value.trim().to_owned())),
-                None => mistakes.push(config::Mistake {
-                    place: format!("--set {pair}"),
-                    problem: "has no `=`; write --set gateway.listen=127.0.0.1:7400".to_owned(),
-                }),
-            }
+    pub(crate) fn load(&self, flags: &[Flag]) -> Result<Config, ConfigErrors> {
+        let mut named: Vec<Flag> = vec![
+            ("--log-level", "log.level", self.log_level.clone()),
+            ("--log-format", "log.format", self.log_format.clone()),
+        ];
+        named.extend_from_slice(flags);
+        let (file, sets) = (self.config.clone(), self.set.clone());
+        let sources = Sources { file, environment: std::env::vars().collect(), sets, flags: named };
+        let config = config::load(&sources)?;
+        logs::start(&config.raw);
+        for name in config::ignored(&sources.environment) {
+            tracing::warn!(
+                name,
+                "not a setting: levels are joined by two underscores, as in TICKWIRE_GATEWAY__LISTEN"
+            );
         }
-        let own = [("log.level", self.log_level.clone()), ("log.format", self.log_format.clone())];
-        let named = own.iter().chain(flags);
-        set.extend(named.filter_map(|(path, value)| Some(((*path).to_owned(), value.clone()?))));
-        let environment: Vec<_> = std::env::vars().collect();
-        let sources = Sources { file: self.config.clone(), environment, flags: set };
-        match config::load(&sources) {
-            Ok(config) if mistakes.is_empty() => {
-                logs::start(&config.raw);
-                for name in config::ignored(&sources.environment) {
-                    tracing::warn!(
-                        name,
-                        "not a setting: levels are joined by two underscores, as in TICKWIRE_GATEWAY__LISTEN"
-                    );
-                }
-                Ok(config)
-            }
-            Ok(_) => Err(Mistakes(mistakes)),
-            Err(Mistakes(more)) => Err(Mistakes(mistakes.into_iter().chain(more).collect())),
-        }
+        Ok(config)
     }
 }
 
@@ -108,8 +95,8 @@ pub(crate) struct BusFlags {
 }
 
 impl BusFlags {
-    pub(crate) fn setting(&self) -> (&'static str, Option<String>) {
-        ("bus.servers", (!self.servers.is_empty()).then(|| self.servers.join(",")))
+    pub(crate) fn setting(&self) -> Flag {
+        ("--bus", "bus.servers", (!self.servers.is_empty()).then(|| self.servers.join(",")))
     }
 }
 
@@ -124,8 +111,11 @@ pub(crate) struct ListenFlags {
 }
 
 impl ListenFlags {
-    pub(crate) fn settings(&self) -> [(&'static str, Option<String>); 2] {
-        [("gateway.listen", self.listen.clone()), ("gateway.admin_listen", self.admin_listen.clone())]
+    pub(crate) fn settings(&self) -> [Flag; 2] {
+        [
+            ("--listen", "gateway.listen", self.listen.clone()),
+            ("--admin-listen", "gateway.admin_listen", self.admin_listen.clone()),
+        ]
     }
 }
 
@@ -146,12 +136,12 @@ pub(crate) struct SimFlags {
 }
 
 impl SimFlags {
-    pub(crate) fn settings(&self) -> [(&'static str, Option<String>); 4] {
+    pub(crate) fn settings(&self) -> [Flag; 4] {
         [
-            ("ingest.sim.seed", self.seed.map(|value| value.to_string())),
-            ("ingest.sim.instruments", self.instruments.map(|value| value.to_string())),
-            ("ingest.sim.events_per_second", self.rate.map(|value| value.to_string())),
-            ("ingest.sim.depth", self.depth.map(|value| value.to_string())),
+            ("--seed", "ingest.sim.seed", self.seed.map(|value| value.to_string())),
+            ("--instruments", "ingest.sim.instruments", self.instruments.map(|value| value.to_string())),
+            ("--rate", "ingest.sim.events_per_second", self.rate.map(|value| value.to_string())),
+            ("--depth", "ingest.sim.depth", self.depth.map(|value| value.to_string())),
         ]
     }
 }
@@ -173,12 +163,12 @@ pub(crate) struct ReplayFlags {
 }
 
 impl ReplayFlags {
-    pub(crate) fn settings(&self) -> [(&'static str, Option<String>); 4] {
+    pub(crate) fn settings(&self) -> [Flag; 4] {
         [
-            ("ingest.replay.speed", self.speed.map(|value| value.to_string())),
-            ("ingest.replay.looped", self.looped.then(|| "true".to_owned())),
-            ("ingest.replay.rebase", self.rebase.then(|| "true".to_owned())),
-            ("ingest.replay.venue", self.venue.clone()),
+            ("--speed", "ingest.replay.speed", self.speed.map(|value| value.to_string())),
+            ("--loop", "ingest.replay.looped", self.looped.then(|| "true".to_owned())),
+            ("--rebase", "ingest.replay.rebase", self.rebase.then(|| "true".to_owned())),
+            ("--venue", "ingest.replay.venue", self.venue.clone()),
         ]
     }
 }
@@ -249,8 +239,8 @@ pub(crate) struct IngestFlags {
 }
 
 impl IngestFlags {
-    pub(crate) fn settings(&self) -> [(&'static str, Option<String>); 2] {
-        [self.bus.setting(), ("ingest.encoding", self.encoding.clone())]
+    pub(crate) fn settings(&self) -> [Flag; 2] {
+        [self.bus.setting(), ("--encoding", "ingest.encoding", self.encoding.clone())]
     }
 }
 

@@ -25,10 +25,10 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     let is_replay = !command.replay.is_empty();
     let mut flags: Vec<_> = command.listen.settings().into_iter().chain(command.sim.settings()).collect();
     flags.push(command.bus.setting());
-    flags.push(("ingest.replay.speed", command.speed.map(|speed| speed.to_string())));
+    flags.push(("--speed", "ingest.replay.speed", command.speed.map(|speed| speed.to_string())));
     if is_replay {
-        flags.push(("ingest.replay.looped", Some("true".to_owned())));
-        flags.push(("ingest.replay.rebase", Some("true".to_owned())));
+        flags.push(("--replay", "ingest.replay.looped", Some("true".to_owned())));
+        flags.push(("--replay", "ingest.replay.rebase", Some("true".to_owned())));
     }
     let config = settings.load(&flags)?;
     let stop = stop::on_signal()?;

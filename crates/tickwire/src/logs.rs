@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::Raw;
+use crate::config::{LogFormat, Raw};
 
 /// Starts logging as configured. Later calls change nothing.
 pub(crate) fn start(raw: &Raw) {
@@ -17,5 +17,9 @@ pub(crate) fn start(raw: &Raw) {
         .with_ansi(colour)
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
-    let _ = if raw.log.format == "json" { builder.json().try_init() } else { builder.compact().try_init() };
+    let _ = if raw.log.format == LogFormat::Json {
+        builder.json().try_init()
+    } else {
+        builder.compact().try_init()
+    };
 }

@@ -18,7 +18,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use cli::{Cli, Command};
-use config::Mistakes;
 use printing::{complain, say};
 
 fn main() -> ExitCode {
@@ -36,8 +35,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("error: {error:#}"));
-            let is_usage =
-                error.downcast_ref::<Mistakes>().is_some() || error.downcast_ref::<cli::Usage>().is_some();
+            let is_usage = error.downcast_ref::<tickwire_config::ConfigErrors>().is_some()
+                || error.downcast_ref::<cli::Usage>().is_some();
             let is_incomplete = error.downcast_ref::<ingest::Incomplete>().is_some();
             ExitCode::from(if is_usage {
                 2
@@ -54,7 +53,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Config(command) => {
             if command.print_default {
-                say(config::DEFAULT.trim_end());
+                say(config::template().trim_end());
                 return Ok(());
             }
             let config = cli.settings.load(&[])?;

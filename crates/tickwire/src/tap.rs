@@ -2,7 +2,6 @@
 
 mod board;
 mod csv_rows;
-mod duration;
 mod json_lines;
 mod live;
 mod progress;
@@ -94,7 +93,7 @@ pub(crate) struct TapCommand {
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// End after this time since the connection: 500ms, 10s, 5m, 1h30m
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse, conflicts_with = "read")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration, conflicts_with = "read")]
     pub(crate) duration: Option<Duration>,
     #[command(flatten)]
     shown: FormFlags,
@@ -156,6 +155,16 @@ fn encoding(name: &str) -> Result<Encoding, String> {
         .ok_or_else(|| format!("known: {}", Encoding::ALL.map(Encoding::name).join(", ")))
 }
 
+/// Reads numbers with their units: `500ms`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let remedy = "write a number and a unit, as in 500ms, 10s, 5m or 1h30m";
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err(format!("no time at all; {remedy}")),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; {remedy}")),
+    }
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
@@ -198,7 +207,10 @@ mod tests {
         check("sim:A --channel quotes", Err("known: quote, trade"));
         check("sim:A --encoding xml", Err("known: proto, msgpack, json"));
         check("sim:A --max-rate=-1", Err("updates per second"));
-        check("sim:A --for 10", Err("unit"));
+        check("sim:A --for 1h30m", Ok((Form::Table, Form::Csv)));
+        for time in ["10", "s", "1.2.3s", "99999999999999999999h", "0s"] {
+            check(&format!("sim:A --for {time}"), Err("write a number and a unit"));
+        }
         check("sim:A --count 0", Err("--count"));
         check("--read f --record g", Err("cannot be used with"));
     }

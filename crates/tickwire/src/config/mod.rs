@@ -1,57 +1,51 @@
 //! Configuration: read from file, environment and flags, checked whole, then turned into what the crates take.
 
-mod layers;
-mod raw;
+mod settings;
+#[cfg(test)]
+mod tests;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
+use tickwire_config::{ConfigErrors, Layers, Place};
 use tickwire_core::engine::BackfillLimits;
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
 use tickwire_gateway::{GatewayConfig, Pacing};
 use tickwire_wire::{Channel, Encoding, is_venue};
 
-pub(crate) use layers::{Sources, ignored, load};
-use raw::BusHistory;
-pub(crate) use raw::Raw;
+use settings::{BusEncoding, BusHistory};
+pub(crate) use settings::{LogFormat, Raw};
+
+/// Prefix of the environment variables. Levels of a path are joined by two underscores; every setting is in a table, so a
+/// variable without them is none: a service of that name in Kubernetes makes such variables.
+const PREFIX: &str = "TICKWIRE_";
+
+/// Variables without levels that have a meaning: the command line's own, and those of the project's tests.
+const OTHERS: [&str; 8] = [
+    "TICKWIRE_CONFIG",
+    "TICKWIRE_DATA",
+    "TICKWIRE_DEMO_URL",
+    "TICKWIRE_NATS_SERVER",
+    "TICKWIRE_PROPTEST_CASES",
+    "TICKWIRE_PYTHON",
+    "TICKWIRE_URL",
+    "TICKWIRE_VECTORS",
+];
 
 /// The defaults with their explanations, as `tickwire config --print-default` prints them.
-pub(crate) const DEFAULT: &str = include_str!("default.toml");
-
-/// One mistake in the configuration: where, what, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mistake {
-    pub(crate) place: String,
-    pub(crate) problem: String,
+pub(crate) fn template() -> String {
+    tickwire_config::template::<Raw>()
 }
 
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)
-    }
+/// Variables that look like settings and are none.
+pub(crate) fn ignored(environment: &[(String, String)]) -> impl Iterator<Item = &str> {
+    let names = environment.iter().map(|(name, _)| name.as_str());
+    names.filter(|name| name.starts_with(PREFIX) && !name.contains("__") && !OTHERS.contains(name))
 }
 
-/// All mistakes of a configuration.
-#[derive(Debug)]
-pub(crate) struct Mistakes(pub(crate) Vec<Mistake>);
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
-        write!(f, "the configuration has {count} mistake{}:", if count == 1 { "" } else { "s" })?;
-        for mistake in &self.0 {
-            write!(f, "\n  {mistake}")?;
-        }
-        f.write_str("\n`tickwire config --print-default` shows every line with its default")
-    }
-}
-
-impl std::error::Error for Mistakes {}
-
-/// A configuration without mistakes.
+/// A configuration without errors.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) raw: Raw,
@@ -61,53 +55,60 @@ pub(crate) struct Config {
     pub(crate) sim: SimConfig,
 }
 
-/// Collects mistakes while values are turned into what they mean.
-struct Check {
-    mistakes: Vec<Mistake>,
+/// A flag, the setting that it stands for, and its value: `--listen`, `gateway.listen`, `127.0.0.1:7400`.
+pub(crate) type Flag = (&'static str, &'static str, Option<String>);
+
+/// Where values come from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    pub(crate) file: Option<PathBuf>,
+    /// Name and value.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Of `--set`: `gateway.listen=127.0.0.1:7400`.
+    pub(crate) sets: Vec<String>,
+    pub(crate) flags: Vec<Flag>,
 }
 
-impl Check {
-    fn that(&mut self, good: bool, place: &str, problem: impl fmt::Display) {
-        if !good {
-            self.mistakes.push(Mistake { place: place.to_owned(), problem: problem.to_string() });
-        }
-    }
-
-    fn address(&mut self, place: &str, text: &str) -> std::net::SocketAddr {
-        text.parse().unwrap_or_else(|_| {
-            self.that(false, place, format_args!("`{text}` is no address; write it as 127.0.0.1:7400"));
-            std::net::SocketAddr::from(([127, 0, 0, 1], 0))
-        })
-    }
-
-    fn range(&mut self, place: &str, value: u64, low: u64, high: u64) {
-        self.that(
-            (low..=high).contains(&value),
-            place,
-            format_args!("{value} is not within {low} to {high}"),
-        );
-    }
-}
-
-/// Turns raw values into a configuration.
+/// Reads and checks everything.
 ///
 /// # Errors
-/// All mistakes, not only the first.
-pub(crate) fn check(raw: Raw) -> Result<Config, Mistakes> {
-    let mut check = Check { mistakes: Vec::new() };
-    let nats = nats(&raw, &mut check);
-    let gateway = gateway(&raw, &mut check);
-    let ingest = ingest(&raw, &mut check);
-    let sim = sim(&raw, &mut check);
-    log(&raw, &mut check);
-    if check.mistakes.is_empty() {
-        Ok(Config { raw, nats, gateway, ingest, sim })
-    } else {
-        Err(Mistakes(check.mistakes))
+/// All errors of all layers.
+pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
+    let mut layers = Layers::of::<Raw>();
+    if let Some(file) = &sources.file {
+        let name = file.display().to_string();
+        match std::fs::read_to_string(file) {
+            Ok(text) => layers.file(&name, &text),
+            Err(error) => {
+                let problem = format!("cannot be read: {error}; check the path given with --config");
+                layers.note(Place::Whole(name), problem);
+            }
+        }
     }
+    for (name, value) in &sources.environment {
+        layers.variable(PREFIX, name, value);
+    }
+    for pair in &sources.sets {
+        layers.pair("--set", pair);
+    }
+    for (flag, path, value) in &sources.flags {
+        if let Some(value) = value {
+            layers.flag(flag, path, value);
+        }
+    }
+    let raw: Raw = layers.read();
+    let nats = nats(&raw, &mut layers);
+    let gateway = gateway(&raw, &mut layers);
+    let ingest = ingest(&raw, &mut layers);
+    let sim = sim(&raw, &mut layers);
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {
+        layers.wrong("log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
+    }
+    layers.finish("configuration", "`tickwire config --print-default` shows every line with its default")?;
+    Ok(Config { raw, nats, gateway, ingest, sim })
 }
 
-fn nats(raw: &Raw, check: &mut Check) -> NatsConfig {
+fn nats(raw: &Raw, layers: &mut Layers) -> NatsConfig {
     let bus = &raw.bus;
     let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -131,7 +132,7 @@ fn nats(raw: &Raw, check: &mut Check) -> NatsConfig {
     };
     for error in nats.validate().err().into_iter().flatten() {
         let field = error.field.replace("tls.", "").replace("max_age", "max_age_s");
-        check.that(false, &format!("bus.{field}"), format_args!("{}; {}", error.problem, error.remedy));
+        layers.wrong(&format!("bus.{field}"), format_args!("{}; {}", error.problem, error.remedy));
     }
     nats
 }
@@ -144,15 +145,15 @@ fn history(from: &BusHistory) -> HistoryConfig {
         make: from.make,
         max_age: Duration::from_secs(from.max_age_s),
         max_bytes: from.max_bytes,
-        replicas: from.replicas as usize,
+        replicas: from.replicas,
     }
 }
 
-fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
+fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
     let from = &raw.gateway;
     let mut gateway = GatewayConfig {
-        listen: check.address("gateway.listen", &from.listen),
-        admin_listen: check.address("gateway.admin_listen", &from.admin_listen),
+        listen: from.listen,
+        admin_listen: from.admin_listen,
         pacing: Pacing {
             ratio: from.cork_percent as f64 / 100.0,
             wait_max: Duration::from_micros(from.cork_us),
@@ -163,103 +164,55 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
         ..GatewayConfig::default()
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    gateway.shards = if from.shards == 0 { cores.div_ceil(2).min(64) } else { from.shards as usize };
+    gateway.shards = if from.shards == 0 { cores.div_ceil(2).min(64) } else { from.shards };
     if gateway.listen == gateway.admin_listen && gateway.listen.port() != 0 {
-        check.that(false, "gateway.admin_listen", "is the same as gateway.listen; give it a port of its own");
+        layers.wrong("gateway.admin_listen", "is the same as gateway.listen; give it a port of its own");
     }
-    check.range("gateway.shards", from.shards, 0, 64);
-    check.range("gateway.cork_us", from.cork_us, 0, 100_000);
-    check.range("gateway.cork_percent", from.cork_percent, 0, 10_000);
-    check.range("gateway.handshake_ms", from.handshake_ms, 100, 60_000);
-    check.range("gateway.drain_ms", from.drain_ms, 0, 600_000);
-    check.range("gateway.feed_down_ms", from.feed_down_ms, 600, 60_000);
-    check.range("gateway.heartbeat_ms", from.heartbeat_ms, 100, 60_000);
-    check.range("gateway.ping_ms", from.ping_ms, 100, 600_000);
-    check.range("gateway.conflating_after_ms", from.conflating_after_ms, 50, 60_000);
-    if from.freshness_ms > 0 {
-        check.range("gateway.freshness_ms", from.freshness_ms, 10, 60_000);
+    if (1..10).contains(&from.freshness_ms) {
+        layers.wrong(
+            "gateway.freshness_ms",
+            format_args!("has to be 0, or 10 at least, not {}", from.freshness_ms),
+        );
     }
-    check.range("gateway.prompt_after_ms", from.prompt_after_ms, 50, 60_000);
-    check.range("gateway.unanswered_ms", from.unanswered_ms, 100, 60_000);
-    check.range("gateway.no_progress_ms", from.no_progress_ms, 1_000, 600_000);
-    check.range("gateway.linger_ms", from.linger_ms, 0, 3_600_000);
-    check.range("gateway.history_ms", from.history_ms, 100, 4_000);
     let limits = &from.limits;
-    for (place, value, low, high) in [
-        ("memory_bytes", limits.memory_bytes, 16 << 20, 1 << 40),
-        ("sessions", limits.sessions, 1, 1_000_000),
-        ("handshakes", limits.handshakes, 4, 65_536),
-        ("admin_connections", limits.admin_connections, 4, 1_024),
-        ("subscriptions", limits.subscriptions, 1, 1 << 26),
-        ("subscriptions_per_session", limits.subscriptions_per_session, 1, 65_536),
-        ("command_bytes", limits.command_bytes, 256, 1 << 20),
-        ("commands_per_second", limits.commands_per_second, 1, 100_000),
-        ("window_first_bytes", limits.window_first_bytes, 64, 1 << 20),
-        ("window_max_bytes", limits.window_max_bytes, 4 << 10, 1 << 30),
-        ("shed_end_bytes", limits.shed_end_bytes, 0, 1 << 30),
-        ("shed_bytes", limits.shed_bytes, 16 << 10, 1 << 30),
-        ("close_bytes", limits.close_bytes, 64 << 10, 1 << 30),
-        ("log_records", limits.log_records, 16, 1 << 20),
-        ("log_bytes", limits.log_bytes, 16 << 10, 1 << 30),
-        ("history_records", limits.history_records, 1, 1 << 32),
-        ("venues", limits.venues, 1, 4096),
-        ("instruments", limits.instruments, 1, 1 << 22),
-        ("topics", limits.topics, 1, 1 << 22),
-        ("bus_messages", limits.bus_messages, 64, 1 << 24),
-        ("bus_bytes", limits.bus_bytes, 1 << 20, 1 << 36),
-        ("waiting_bytes", limits.waiting_bytes, 64 << 10, 1 << 36),
-        ("book_levels", limits.book_levels, 1_000, 1 << 32),
-        ("socket_send_bytes", limits.socket_send_bytes, 0, 1 << 26),
-        ("socket_unsent_bytes", limits.socket_unsent_bytes, 2048, 1 << 26),
-    ] {
-        check.range(&format!("gateway.limits.{place}"), value, low, high);
+    if limits.close_bytes <= limits.shed_bytes {
+        let problem = "has to be above `gateway.limits.shed_bytes`, so that dropping comes before closing";
+        layers.wrong("gateway.limits.close_bytes", problem);
     }
-    check.that(
-        (0.01..=1e6).contains(&limits.rate_max),
-        "gateway.limits.rate_max",
-        "must be from 0.01 to 1000000 updates per second",
-    );
-    let above = limits.close_bytes > limits.shed_bytes;
-    check.that(
-        above,
-        "gateway.limits.close_bytes",
-        "must be above shed_bytes, so that dropping comes before closing",
-    );
-    check.that(
-        limits.shed_end_bytes < limits.shed_bytes,
-        "gateway.limits.shed_end_bytes",
-        "must be below shed_bytes, so that trades do not begin and cease to flow at every record",
-    );
+    if limits.shed_end_bytes >= limits.shed_bytes {
+        let problem = "has to be below `gateway.limits.shed_bytes`, so that trades do not begin and cease to flow at every record";
+        layers.wrong("gateway.limits.shed_end_bytes", problem);
+    }
     let ns = |ms: u64| ms.saturating_mul(1_000_000);
     let to = &mut gateway.limits;
-    to.memory_bytes = limits.memory_bytes as usize;
-    to.subscriptions = limits.subscriptions as usize;
-    to.sessions = limits.sessions as usize;
-    to.handshakes = limits.handshakes as usize;
-    to.admin_connections = limits.admin_connections as usize;
-    to.venues = limits.venues as usize;
-    to.instruments = limits.instruments as usize;
-    to.topics = limits.topics as usize;
-    to.bus_messages = limits.bus_messages as usize;
-    to.bus_bytes = limits.bus_bytes as usize;
-    to.waiting_bytes = limits.waiting_bytes as usize;
-    to.socket_send_bytes = limits.socket_send_bytes as usize;
-    to.socket_unsent_bytes = limits.socket_unsent_bytes as usize;
+    to.memory_bytes = limits.memory_bytes;
+    to.subscriptions = limits.subscriptions;
+    to.sessions = limits.sessions;
+    to.handshakes = limits.handshakes;
+    to.admin_connections = limits.admin_connections;
+    to.venues = limits.venues;
+    to.instruments = limits.instruments;
+    to.topics = limits.topics;
+    to.bus_messages = limits.bus_messages;
+    to.bus_bytes = limits.bus_bytes;
+    to.waiting_bytes = limits.waiting_bytes;
+    to.socket_send_bytes = limits.socket_send_bytes;
+    to.socket_unsent_bytes = limits.socket_unsent_bytes;
     let (records_max, timeout_ns) = (limits.history_records, ns(from.history_ms));
     to.backfill = raw.bus.history.enabled.then_some(BackfillLimits { records_max, timeout_ns });
     let engine = &mut to.engine;
-    engine.subscriptions_per_session = limits.subscriptions_per_session as usize;
+    engine.subscriptions_per_session = limits.subscriptions_per_session;
     engine.rate_max = limits.rate_max;
-    engine.command_bytes = limits.command_bytes as usize;
-    engine.commands_per_second = limits.commands_per_second as u32;
-    engine.book_levels = limits.book_levels as usize;
-    engine.shed_bytes = limits.shed_bytes as usize;
-    engine.shed_end_bytes = limits.shed_end_bytes as usize;
-    engine.window_first_bytes = limits.window_first_bytes as usize;
-    engine.window_max_bytes = limits.window_max_bytes as usize;
-    engine.close_bytes = limits.close_bytes as usize;
-    engine.log_records_per_topic = limits.log_records as usize;
-    engine.log_bytes_per_topic = limits.log_bytes as usize;
+    engine.command_bytes = limits.command_bytes;
+    engine.commands_per_second = limits.commands_per_second;
+    engine.book_levels = limits.book_levels;
+    engine.shed_bytes = limits.shed_bytes;
+    engine.shed_end_bytes = limits.shed_end_bytes;
+    engine.window_first_bytes = limits.window_first_bytes;
+    engine.window_max_bytes = limits.window_max_bytes;
+    engine.close_bytes = limits.close_bytes;
+    engine.log_records_per_topic = limits.log_records;
+    engine.log_bytes_per_topic = limits.log_bytes;
     engine.heartbeat_ns = ns(from.heartbeat_ms);
     engine.ping_after_ns = ns(from.ping_ms);
     engine.conflating_after_ns = ns(from.conflating_after_ms);
@@ -271,95 +224,37 @@ fn gateway(raw: &Raw, check: &mut Check) -> GatewayConfig {
     gateway
 }
 
-fn ingest(raw: &Raw, check: &mut Check) -> IngestConfig {
+fn ingest(raw: &Raw, layers: &mut Layers) -> IngestConfig {
     let from = &raw.ingest;
-    let encoding = Encoding::from_name(&from.encoding).filter(|encoding| *encoding != Encoding::Json);
-    check.that(
-        encoding.is_some(),
-        "ingest.encoding",
-        format_args!("`{}` is not proto or msgpack", from.encoding),
-    );
-    check.range("ingest.stall_ms", from.stall_ms, 1_000, 86_400_000);
     let replay = &from.replay;
-    let venue = replay.venue.is_empty() || is_venue(&replay.venue);
-    check.that(venue, "ingest.replay.venue", format_args!("`{}` cannot name a venue", replay.venue));
-    let speed = (0.0..=1e6).contains(&replay.speed);
-    check.that(speed, "ingest.replay.speed", format_args!("{} is not within 0 to 1000000", replay.speed));
+    if !replay.venue.is_empty() && !is_venue(&replay.venue) {
+        layers.wrong("ingest.replay.venue", format_args!("`{}` cannot name a venue", replay.venue));
+    }
     IngestConfig {
-        encoding: encoding.unwrap_or(Encoding::Proto),
+        encoding: match from.encoding {
+            BusEncoding::Proto => Encoding::Proto,
+            BusEncoding::Msgpack => Encoding::MsgPack,
+        },
         stall_after: Duration::from_millis(from.stall_ms),
         ..IngestConfig::default()
     }
 }
 
-fn sim(raw: &Raw, check: &mut Check) -> SimConfig {
+fn sim(raw: &Raw, layers: &mut Layers) -> SimConfig {
     let from = &raw.ingest.sim;
     let sim = SimConfig {
         seed: from.seed,
-        instruments: from.instruments as usize,
+        instruments: from.instruments,
         events_per_second: from.events_per_second,
-        depth: from.depth as usize,
+        depth: from.depth,
         burst_factor: from.burst_factor,
         halts_per_hour: from.halts_per_hour,
         halt_seconds: from.halt_seconds,
         ..SimConfig::default()
     };
     for error in sim.config_errors() {
-        let problem = format!("{} is not within {}", error.value, error.range);
-        check.that(false, &format!("ingest.sim.{}", error.field), problem);
+        let problem = format_args!("{} is not within {}", error.value, error.range);
+        layers.wrong(&format!("ingest.sim.{}", error.field), problem);
     }
     sim
-}
-
-fn log(raw: &Raw, check: &mut Check) {
-    let format = &raw.log.format;
-    check.that(
-        matches!(format.as_str(), "text" | "json"),
-        "log.format",
-        format_args!("`{format}` is not text or json"),
-    );
-    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {
-        check.that(false, "log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_printed_defaults_are_the_defaults() {
-        let printed: Raw = toml::from_str(DEFAULT).unwrap();
-        assert_eq!(printed, Raw::default());
-        let config = check(Raw::default()).unwrap();
-        let expected = GatewayConfig { shards: config.gateway.shards, ..GatewayConfig::default() };
-        assert_eq!(config.gateway, expected);
-    }
-
-    #[test]
-    fn all_mistakes_are_told_at_once() {
-        let mut raw = Raw::default();
-        raw.gateway.listen = "everywhere".to_owned();
-        raw.gateway.limits.sessions = 0;
-        raw.gateway.limits.close_bytes = 65_536;
-        raw.bus.servers = vec!["http://x".to_owned()];
-        raw.ingest.encoding = "json".to_owned();
-        raw.ingest.sim.depth = 3;
-        raw.ingest.sim.burst_factor = 99.0;
-        raw.log.format = "xml".to_owned();
-        let Err(Mistakes(mistakes)) = check(raw) else { panic!("taken for good") };
-        let places: Vec<_> = mistakes.iter().map(|mistake| mistake.place.as_str()).collect();
-        for place in [
-            "bus.servers[0]",
-            "gateway.listen",
-            "gateway.limits.sessions",
-            "gateway.limits.close_bytes",
-            "ingest.encoding",
-            "ingest.sim.depth",
-            "ingest.sim.burst_factor",
-            "log.format",
-        ] {
-            assert!(places.contains(&place), "{place} is missing in {places:?}");
-        }
-    }
 }

@@ -1,0 +1,135 @@
+//! Layers, errors and defaults of the configuration.
+
+use super::*;
+
+fn file(text: &str) -> (tempfile::TempDir, Sources) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tickwire.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, Sources { file: Some(path), ..Sources::default() })
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+fn set(sets: &[(&str, &str)]) -> Vec<String> {
+    sets.iter().map(|(path, value)| format!("{path} = {value}")).collect()
+}
+
+#[track_caller]
+fn check_told(sources: &Sources, parts: &[&str]) {
+    let told = load(sources).unwrap_err().to_string();
+    for part in parts {
+        assert!(told.contains(part), "missing: {part}\nin: {told}");
+    }
+}
+
+#[test]
+fn the_printed_defaults_are_the_defaults() {
+    let (_folder, sources) = file(&template());
+    let printed = load(&sources).unwrap();
+    assert_eq!(printed.raw, Raw::default());
+    let expected = GatewayConfig { shards: printed.gateway.shards, ..GatewayConfig::default() };
+    assert_eq!(printed.gateway, expected);
+    assert!(
+        template().contains("\n# Longest silence towards a client.\nheartbeat_ms = 1000\n"),
+        "{}",
+        template()
+    );
+    assert!(
+        template().contains("\n[gateway.limits]\n") && template().starts_with("# Configuration of Tickwire")
+    );
+}
+
+#[test]
+fn later_layers_win() {
+    let (_folder, mut sources) = file("[gateway]\nheartbeat_ms = 2000\nping_ms = 2000\nlinger_ms = 2000\n");
+    sources.environment = pairs(&[
+        ("TICKWIRE_GATEWAY__PING_MS", "3000"),
+        ("TICKWIRE_GATEWAY__LINGER_MS", "3000"),
+        ("HOME", "/"),
+    ]);
+    sources.sets = set(&[("gateway.linger_ms", "4000"), ("bus.servers", "nats://a:1,nats://b:2")]);
+    let raw = load(&sources).unwrap().raw;
+    assert_eq!((raw.gateway.heartbeat_ms, raw.gateway.ping_ms, raw.gateway.linger_ms), (2000, 3000, 4000));
+    assert_eq!(raw.gateway.no_progress_ms, Raw::default().gateway.no_progress_ms);
+    assert_eq!(raw.bus.servers, ["nats://a:1", "nats://b:2"]);
+}
+
+#[test]
+fn errors_of_all_layers_are_listed_with_their_places() {
+    let (_folder, mut sources) = file(
+        "[gateway]\nlisten = 7400\nheartbeat = 5\n\n[gateway.limits]\nsessions = \"many\"\n[nats]\nurl = 1\n",
+    );
+    sources.environment = pairs(&[("TICKWIRE_GATEWAY__SHARD", "2"), ("TICKWIRE_LOG__FORMAT", "xml")]);
+    sources.sets = set(&[("gateway.cork_us", "soon"), ("ingest.sim.depth", "-1")]);
+    check_told(
+        &sources,
+        &[
+            "line 2, column 1: `gateway.listen`: has to be an address with a port, as in \"127.0.0.1:7400\", not 7400",
+            "line 3, column 1: `gateway.heartbeat`: does not exist; did you mean `gateway.heartbeat_ms`?",
+            "line 6, column 1: `gateway.limits.sessions`: has to be a whole number from 1 to 1000000, not \"many\"",
+            "line 7, column 2: `nats`: does not exist; here are: log, bus, gateway, ingest",
+            "TICKWIRE_GATEWAY__SHARD: `gateway.shard`: does not exist; did you mean `gateway.shards`?",
+            "TICKWIRE_LOG__FORMAT: `log.format`: has to be one of text, json, not \"xml\"",
+            "--set: `gateway.cork_us`: has to be a whole number from 0 to 100000, not \"soon\"",
+            "--set: `ingest.sim.depth`: has to be a whole number from 0 on, not -1",
+        ],
+    );
+}
+
+#[test]
+fn what_settings_mean_together_is_checked_and_told_at_once() {
+    let (_folder, mut sources) =
+        file("[bus]\nservers = [\"http://x\"]\ntoken = 5\n[gateway.limits]\nclose_bytes = 65536\n");
+    sources.environment = pairs(&[("TICKWIRE_INGEST__ENCODING", "json"), ("TICKWIRE_LOG__LEVEL", "a=b=c")]);
+    sources.sets = set(&[
+        ("gateway.freshness_ms", "5"),
+        ("gateway.limits.rate_max", "0"),
+        ("ingest.sim.depth", "3"),
+        ("ingest.sim.burst_factor", "99"),
+        ("ingest.replay.venue", "a b"),
+        ("ingest.replay.speed", "-1"),
+    ]);
+    sources.sets.push("gateway.shards".to_owned());
+    sources.flags.push(("--listen", "gateway.listen", Some("127.0.0.1:7401".to_owned())));
+    check_told(
+        &sources,
+        &[
+            "13 errors in the configuration:",
+            "line 2, column 1: `bus.servers[0]`: ",
+            "line 3, column 1: `bus.token`: has to be a text in quotes\n",
+            "line 5, column 1: `gateway.limits.close_bytes`: has to be above `gateway.limits.shed_bytes`",
+            "`gateway.admin_listen`: is the same as gateway.listen",
+            "TICKWIRE_INGEST__ENCODING: `ingest.encoding`: has to be one of proto, msgpack, not \"json\"",
+            "TICKWIRE_LOG__LEVEL: `log.level`: `a=b=c` is no filter",
+            "--set: `gateway.freshness_ms`: has to be 0, or 10 at least, not 5",
+            "--set: `gateway.limits.rate_max`: has to be a number from 0.01 to 1000000, not 0",
+            "--set: `ingest.sim.depth`: 3 is not within 20 to 1000",
+            "--set: `ingest.sim.burst_factor`: 99 is not within 1 to 5",
+            "--set: `ingest.replay.venue`: `a b` cannot name a venue",
+            "--set: `gateway.shards`: has no `=`: write NAME=VALUE",
+            "--set: `ingest.replay.speed`: has to be a number from 0 to 1000000, not -1",
+            "\n`tickwire config --print-default` shows",
+        ],
+    );
+}
+
+#[test]
+fn variables_that_are_no_settings_are_told_apart() {
+    let environment = pairs(&[
+        ("TICKWIRE_GATEWAY_PORT", "tcp://10.0.0.1:80"),
+        ("TICKWIRE_URL", "ws://x"),
+        ("TICKWIRE_LOG__LEVEL", "debug"),
+        ("HOME", "/"),
+    ]);
+    assert_eq!(ignored(&environment).collect::<Vec<_>>(), ["TICKWIRE_GATEWAY_PORT"]);
+    assert_eq!(load(&Sources { environment, ..Sources::default() }).unwrap().raw.log.level, "debug");
+}
+
+#[test]
+fn a_half_written_file_names_the_line() {
+    let (_folder, sources) = file("[gateway]\nheartbeat_ms = 2000\nlisten = \"127.0.0");
+    check_told(&sources, &["line 3, column", "is not TOML", "cut off"]);
+}
