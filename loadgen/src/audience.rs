@@ -66,17 +66,12 @@ impl Audience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::fields::Fields;
-    use crate::scenario::{Url, read};
+    use crate::scenario::{Url, tests::scenario};
     use crate::source::Turns;
 
     fn audience(text: &str) -> (Plan, Audience) {
-        let mut fields = Fields::default();
-        fields.add_file("x", text);
-        let scenario = read(&mut fields, 2);
-        assert_eq!(fields.mistakes(), [""; 0]);
         let url = Url { address: "127.0.0.1:7400".to_owned(), path: String::new(), is_tls: false };
-        let plan = Plan::new(scenario, &url).unwrap();
+        let plan = Plan::new(scenario(text), &url).unwrap();
         let audience = Audience::new(&plan);
         (plan, audience)
     }

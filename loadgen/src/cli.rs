@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::layers::Layers;
 
@@ -63,66 +63,8 @@ pub(crate) struct RunOptions {
     /// Any field of the scenario: `sessions.window=16ms`, `readers[0].share=0.5`
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
-    /// How long to measure, instead of what the scenario says: 20s, 5m. Opening and warming up come before it
-    #[arg(long = "for", value_name = "TIME", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) measure: Option<String>,
-    /// Sessions to open
-    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) sessions: Option<String>,
-    /// Updates per second that the own source publishes over all symbols
-    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) rate: Option<String>,
-    /// Chooses symbols, readers and times
-    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) seed: Option<String>,
-    /// Channels, separated by commas
-    #[arg(long, value_name = "CHANNELS")]
-    pub(crate) channels: Option<String>,
-    /// proto, msgpack or json, for all sessions
-    #[arg(long, value_name = "ENCODING")]
-    pub(crate) encoding: Option<String>,
-    /// The server to load, instead of a gateway of its own
-    #[arg(long, value_name = "URL")]
-    pub(crate) url: Option<String>,
-    /// Takes what the running ingester sends of these, separated by commas: sim:*, binance:BTCUSDT
-    #[arg(long, value_name = "SYMBOLS")]
-    pub(crate) symbols: Option<String>,
-    /// NATS servers that the own source publishes on, separated by commas
-    #[arg(long, value_name = "SERVERS")]
-    pub(crate) bus: Option<String>,
-    /// Admin address of the server, for its pressure: 127.0.0.1:7401
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) admin: Option<String>,
-    /// The server's process, for its processors and memory
-    #[arg(long, value_name = "PID", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) server_pid: Option<String>,
-    /// Starts the server first, waits until it says `ready`, and ends it at last
-    #[arg(long, value_name = "COMMAND")]
-    pub(crate) spawn: Option<String>,
-    /// The server is a peer of this kind
-    #[arg(long, value_name = "KIND")]
-    pub(crate) peer: Option<String>,
-    /// What the peer is called in reports
-    #[arg(long, value_name = "NAME")]
-    pub(crate) peer_name: Option<String>,
-    /// Where the peer takes updates: tcp://127.0.0.1:7501
-    #[arg(long, value_name = "URL")]
-    pub(crate) publish: Option<String>,
-    /// Processors for the own gateway
-    #[arg(long, value_name = "NUMBERS", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) server_cpus: Option<String>,
-    /// Processors for the own source
-    #[arg(long, value_name = "NUMBERS", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) source_cpus: Option<String>,
-    /// Processors for reading
-    #[arg(long, value_name = "NUMBERS", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) generator_cpus: Option<String>,
-    /// Threads that read, in each process
-    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) threads: Option<String>,
-    /// Processes that read
-    #[arg(long, value_name = "NUMBER", value_parser = value, allow_hyphen_values = true)]
-    pub(crate) processes: Option<String>,
+    #[command(flatten)]
+    fields: Fields,
     /// Directory for report.json and .hgrm files
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) out: Option<PathBuf>,
@@ -135,6 +77,64 @@ pub(crate) struct RunOptions {
     /// Judges the assertions even where the generator could not keep up (which is status 3 otherwise)
     #[arg(long)]
     pub(crate) allow_bottleneck: bool,
+}
+
+/// Flags that set a field of the scenario: flag, field, what is written behind it, and what it does.
+#[rustfmt::skip]
+const FIELDS: [(&str, &str, &str, &str); 20] = [
+    ("for", "duration", "TIME", "How long to measure, instead of what the scenario says: 20s, 5m. Opening and warming up come before it"),
+    ("sessions", "sessions.count", "NUMBER", "Sessions to open"),
+    ("rate", "source.rate", "NUMBER", "Updates per second that the own source publishes over all symbols"),
+    ("seed", "seed", "NUMBER", "Chooses symbols, readers and times"),
+    ("channels", "sessions.channels", "CHANNELS", "Channels, separated by commas"),
+    ("encoding", "sessions.encodings", "ENCODING", "proto, msgpack or json, for all sessions"),
+    ("url", "target.url", "URL", "The server to load, instead of a gateway of its own"),
+    ("symbols", "sessions.symbols", "SYMBOLS", "Takes what the running ingester sends of these, separated by commas: sim:*, binance:BTCUSDT"),
+    ("bus", "target.bus", "SERVERS", "NATS servers that the own source publishes on, separated by commas"),
+    ("admin", "target.admin", "ADDRESS", "Admin address of the server, for its pressure: 127.0.0.1:7401"),
+    ("server-pid", "target.server_pid", "PID", "The server's process, for its processors and memory"),
+    ("spawn", "target.spawn", "COMMAND", "Starts the server first, waits until it says `ready`, and ends it at last"),
+    ("peer", "peer.kind", "KIND", "The server is a peer of this kind"),
+    ("peer-name", "peer.name", "NAME", "What the peer is called in reports"),
+    ("publish", "peer.publish", "URL", "Where the peer takes updates: tcp://127.0.0.1:7501"),
+    ("server-cpus", "target.server_cpus", "NUMBERS", "Processors for the own gateway"),
+    ("source-cpus", "target.source_cpus", "NUMBERS", "Processors for the own source"),
+    ("generator-cpus", "target.generator_cpus", "NUMBERS", "Processors for reading"),
+    ("threads", "threads", "NUMBER", "Threads that read, in each process"),
+    ("processes", "processes", "NUMBER", "Processes that read"),
+];
+
+/// Those of `FIELDS` that were given: flag, field and value.
+#[derive(Clone, Debug)]
+struct Fields(Vec<(&'static str, &'static str, String)>);
+
+impl Args for Fields {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(FIELDS.map(|(flag, _, name, help)| {
+            Arg::new(flag)
+                .long(flag)
+                .value_name(name)
+                .help(help)
+                .value_parser(value)
+                .allow_hyphen_values(true)
+        }))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Fields {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |(flag, field, _, _)| Some((flag, field, matches.get_one::<String>(flag)?.clone()));
+        Ok(Self(FIELDS.into_iter().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -189,7 +189,7 @@ impl Files {
     }
 }
 
-/// What stands behind a flag: a number below 0 is one that is too low, and another flag is none at all.
+/// Takes what stands behind a flag: a number below 0 is one that is too low, and another flag is none at all.
 fn value(text: &str) -> Result<String, String> {
     if text.starts_with("--") {
         return Err("a value is missing: this is the next option".to_owned());
@@ -221,35 +221,11 @@ impl RunOptions {
     /// When there is no such scenario, or a flag has no value.
     pub(crate) fn layers(&self) -> anyhow::Result<Layers> {
         let mut layers = Layers::open(self.scenario.as_deref())?;
-        let flags = [
-            ("--for", "duration", &self.measure),
-            ("--sessions", "sessions.count", &self.sessions),
-            ("--seed", "seed", &self.seed),
-            ("--rate", "source.rate", &self.rate),
-            ("--channels", "sessions.channels", &self.channels),
-            ("--encoding", "sessions.encodings", &self.encoding),
-            ("--url", "target.url", &self.url),
-            ("--symbols", "sessions.symbols", &self.symbols),
-            ("--bus", "target.bus", &self.bus),
-            ("--admin", "target.admin", &self.admin),
-            ("--server-pid", "target.server_pid", &self.server_pid),
-            ("--spawn", "target.spawn", &self.spawn),
-            ("--peer", "peer.kind", &self.peer),
-            ("--peer-name", "peer.name", &self.peer_name),
-            ("--publish", "peer.publish", &self.publish),
-            ("--server-cpus", "target.server_cpus", &self.server_cpus),
-            ("--source-cpus", "target.source_cpus", &self.source_cpus),
-            ("--generator-cpus", "target.generator_cpus", &self.generator_cpus),
-            ("--threads", "threads", &self.threads),
-            ("--processes", "processes", &self.processes),
-        ];
-        for (flag, field, value) in flags {
-            if let Some(value) = value {
-                layers.flag(flag, field, value);
+        for (flag, field, value) in &self.fields.0 {
+            layers.flag(&format!("--{flag}"), field, value);
+            if *flag == "symbols" {
+                layers.flag("--symbols", "source.kind", "running");
             }
-        }
-        if self.symbols.is_some() {
-            layers.flag("--symbols", "source.kind", "running");
         }
         for set in &self.set {
             let (field, value) = set.split_once('=').ok_or_else(|| {
@@ -262,76 +238,5 @@ impl RunOptions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layers(arguments: &str) -> anyhow::Result<Layers> {
-        let arguments = ["tickwire-loadgen", "run"].into_iter().chain(arguments.split_whitespace());
-        match Cli::try_parse_from(arguments)?.command {
-            Command::Run(options) => options.layers(),
-            _ => unreachable!("it is `run`"),
-        }
-    }
-
-    #[track_caller]
-    fn check_refused(arguments: &str, expected: &str) {
-        let error = layers(arguments).and_then(|layers| layers.read()).expect_err("it is wrong");
-        let error = format!("{error:#}");
-        assert!(error.contains(expected), "{arguments}: {error}");
-    }
-
-    #[test]
-    fn flags_stand_over_the_scenario() {
-        let scenario =
-            layers("dashboard --for 3s --sessions 7 --rate 9 --set sessions.window=16ms --encoding json");
-        let scenario = scenario.unwrap().read().unwrap();
-        assert_eq!((scenario.name.as_str(), scenario.sessions.count), ("dashboard", 7));
-        assert_eq!(scenario.duration.as_secs(), 3);
-        assert_eq!(scenario.sessions.window.as_millis(), 16);
-        assert_eq!(scenario.source.shape, crate::scenario::Shape::Fixed(9.0));
-        assert!(scenario.text.contains("# --for: duration = 3s"));
-    }
-
-    #[test]
-    fn one_encoding_stands_over_weights_and_weights_over_one() {
-        let encodings = |flags: &str| layers(flags).unwrap().read().unwrap().sessions.encodings;
-        assert_eq!(encodings("soak --encoding json"), [(tickwire_wire::Encoding::Json, 1.0)]);
-        let both = encodings("--encoding json --set sessions.encodings.msgpack=2");
-        assert_eq!(both, [(tickwire_wire::Encoding::MsgPack, 2.0)]);
-    }
-
-    #[test]
-    fn a_running_source_needs_no_file() {
-        let scenario = layers(
-            "--url ws://127.0.0.1:7400/v1/stream --symbols sim:*,binance:BTCUSDT --channels quote,trade",
-        );
-        let scenario = scenario.unwrap().read().unwrap();
-        assert!(scenario.source.is_running);
-        assert_eq!(scenario.sessions.symbols, ["sim:*", "binance:BTCUSDT"]);
-        assert_eq!(scenario.sessions.channels.len(), 2);
-    }
-
-    #[test]
-    fn mistakes_name_the_flag_and_the_remedy() {
-        check_refused("nosuch", "there are dashboard, firehose");
-        check_refused("--set x", "FIELD=VALUE");
-        check_refused("--set sessions.cuont=1", "did you mean `sessions.count`");
-        check_refused("--sessions many --for 20", "--sessions: `sessions.count`: has to be a whole number");
-        check_refused("--sessions many --for 20", "--for: `duration`: has to be a time");
-        for rate in ["0", "-5", "-1e3", "nan", "-inf"] {
-            let expected = "--rate: `source.rate`: has to be a number above 0, at most 50000000";
-            check_refused(&format!("--rate {rate}"), expected);
-            check_refused(&format!("--rate={rate}"), expected);
-        }
-        check_refused("--for -5s --sessions -1", "--for: `duration`: has to be a time");
-        check_refused("--rate --sessions 5", "a value is missing: this is the next option");
-        check_refused("--set readers[3].share=0.5", "there is no `readers` yet; with `readers[0].kind`");
-        check_refused("--set =5", "names no field: write FIELD=VALUE");
-        check_refused(
-            "--generator-cpus 100000",
-            "--generator-cpus: `target.generator_cpus`: there is no processor 100000",
-        );
-        check_refused("--encoding cbor", "proto, msgpack, json");
-        check_refused("--url ws://127.0.0.1:1/", "--symbols");
-    }
-}
+#[path = "../tests/unit/cli.rs"]
+mod tests;

@@ -6,9 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::machine;
 use crate::scenario::access::{REDACTED, SECRET};
-use crate::scenario::fields::Fields;
 use crate::scenario::{self, Scenario, ready};
 
 /// Name and text of the file; flags as flag, field, value.
@@ -48,27 +46,21 @@ impl Layers {
     }
 
     /// # Errors
-    /// With all mistakes at once, a line each.
+    /// With all errors of the scenario at once, a line each.
     pub(crate) fn read(&self) -> anyhow::Result<Scenario> {
-        let mut fields = Fields::default();
-        fields.add_file(&self.name, &self.text);
+        let mut layers = tickwire_config::Layers::of::<Scenario>();
+        layers.file(&self.name, &self.text);
         for (flag, field, value) in &self.flags {
-            fields.add_flag(flag, field, value);
+            layers.flag(flag, field, value);
         }
-        let mut scenario = scenario::read(&mut fields, machine::cores());
+        let mut scenario = layers.read();
+        scenario::complete(&mut layers, &mut scenario);
+        layers.finish("scenario", "`tickwire-loadgen scenarios --fields` lists all settings")?;
         if scenario.name.is_empty() {
             let stem = Path::new(&self.file).file_stem();
             scenario.name = stem.map_or("own".to_owned(), |stem| stem.to_string_lossy().into_owned());
         }
-        let mistakes = fields.mistakes();
-        if !mistakes.is_empty() {
-            let many = match mistakes.len() {
-                1 => "1 mistake".to_owned(),
-                many => format!("{many} mistakes"),
-            };
-            bail!("the scenario has {many}:\n  {}", mistakes.join("\n  "));
-        }
-        scenario.text = fields.redacted(&self.text);
+        scenario.text = layers.shown(REDACTED);
         scenario.file.clone_from(&self.file);
         for (flag, field, value) in &self.flags {
             let value = if field == SECRET { REDACTED } else { value };

@@ -4,7 +4,7 @@
 //! a server that stands still is charged for everything that it kept waiting.
 //!
 //! Exit status: 0 every assertion holds, 1 one does not, 2 wrong command line or scenario, or nothing could be measured,
-//! 3 no verdict, because the generator itself was the bottleneck. 2 also where the figures could not be written where they were
+//! 3 no verdict, because the generator itself was the bottleneck. 2 also where the result could not be written where it was
 //! asked for.
 
 mod audience;
@@ -27,13 +27,13 @@ mod progress;
 mod reader;
 mod report;
 mod run;
+mod scan;
 mod scenario;
 mod serve;
 mod server;
 mod source;
 mod support;
 mod tls;
-mod walk;
 mod ws;
 
 use std::fmt::Write as _;
@@ -45,22 +45,32 @@ use clap::Parser as _;
 use cli::{Cli, Command, RunOptions, ScenariosOptions};
 use compare::Comparison;
 use report::model::Report;
+use scenario::Scenario;
 
+/// What stands above the list of all fields of a scenario.
+const FIELDS: &str = "\
+Fields of a scenario: name, what is written there, its default in square brackets, and what it means. Times have a unit: \"200us\",
+\"16ms\", \"20s\", \"5m\", \"1h\". Braces list words of which one stands there. What has `[]` in its name is in a list of tables:
+[[readers]] in a file, `readers[0].share` with --set. --set FIELD=VALUE sets any of them over a file.
+";
 const WRONG: u8 = 2;
 const NO_VERDICT: u8 = 3;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Run(options) => match run(&options) {
-            Ok(report) => shown(&options, &report),
-            Err(error) => failed(&error),
-        },
-        Command::Scenarios(options) => ended(scenarios(&options)),
-        Command::Compare(options) => compared(compare::run(&options)),
-        Command::Html(options) => ended(html::run(&options)),
-        Command::Serve => serve::run().unwrap_or_else(|error| failed(&error)),
-        Command::Read => crew::run().map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
-    }
+    let outcome = match Cli::parse().command {
+        Command::Run(options) => run(&options).and_then(|report| shown(&options, &report)),
+        Command::Scenarios(options) => scenarios(&options).and_then(|text| print(&text)),
+        Command::Compare(options) => {
+            compare::run(&options).and_then(|(text, comparison)| compared(&text, &comparison))
+        }
+        Command::Html(options) => html::run(&options).and_then(|text| print(&text)),
+        Command::Serve => serve::run(),
+        Command::Read => crew::run().map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        ExitCode::from(WRONG)
+    })
 }
 
 fn run(options: &RunOptions) -> anyhow::Result<Report> {
@@ -78,29 +88,30 @@ fn run(options: &RunOptions) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Files first, and the figures in any case: a disk that is full by now takes nobody's result away.
-fn shown(options: &RunOptions, report: &Report) -> ExitCode {
+/// Writes the files first, and prints the result in any case: a disk that is full by now takes nobody's result away.
+fn shown(options: &RunOptions, report: &Report) -> anyhow::Result<ExitCode> {
     let files = options.out.as_deref().map(|directory| report.write(directory));
     let page = options.html.as_deref().map(|path| output::write(path, &html::page(report)));
     let text = if options.json { report.to_json() } else { report.to_text() };
-    let printed = Some(print(&text));
-    let mut missing = [files, page, printed].into_iter().flatten().filter_map(Result::err).peekable();
-    if missing.peek().is_some() {
-        missing.for_each(|error| {
-            failed(&error);
-        });
-        return ExitCode::from(WRONG);
+    let printed = print(&text).map(drop);
+    let missing: Vec<_> =
+        [files, page, Some(printed)].into_iter().flatten().filter_map(Result::err).collect();
+    if !missing.is_empty() {
+        let lines: Vec<_> = missing.iter().map(|error| format!("{error:#}")).collect();
+        anyhow::bail!(lines.join("\nerror: "));
     }
-    match (&report.refused, report.passed) {
+    Ok(match (&report.refused, report.passed) {
         (Some(_), _) => ExitCode::from(NO_VERDICT),
         (None, true) => ExitCode::SUCCESS,
         (None, false) => ExitCode::FAILURE,
-    }
+    })
 }
 
 fn scenarios(options: &ScenariosOptions) -> anyhow::Result<String> {
     if options.fields {
-        return Ok(if options.json { scenario::describe::to_json() } else { scenario::describe::to_text() });
+        let (text, json) =
+            (tickwire_config::describe::<Scenario>, tickwire_config::describe_json::<Scenario>);
+        return Ok(if options.json { json() } else { format!("{FIELDS}\n{}", text()) });
     }
     if let Some(name) = &options.name {
         return scenario::ready::text(name).map(str::to_owned).ok_or_else(|| {
@@ -115,40 +126,23 @@ fn scenarios(options: &ScenariosOptions) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Prints what came of a command that measures nothing.
-fn ended(outcome: anyhow::Result<String>) -> ExitCode {
-    match outcome {
-        Ok(text) => print(&text).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
-        Err(error) => failed(&error),
-    }
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
+fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
         // Whoever reads, as `head` does, has seen enough.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(anyhow::anyhow!("cannot print the result: {error}"))
         }
-        _ => Ok(()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 
-/// Prints a comparison; says by the status whether anything is worse, and whether that can be said.
-fn compared(outcome: anyhow::Result<(String, Comparison)>) -> ExitCode {
-    let (text, comparison) = match outcome {
-        Ok(compared) => compared,
-        Err(error) => return failed(&error),
-    };
-    match print(&text) {
-        Ok(()) if comparison.refused.is_some() => ExitCode::from(NO_VERDICT),
-        Ok(()) if comparison.is_worse => ExitCode::FAILURE,
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
-}
-
-fn failed(error: &anyhow::Error) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
-    ExitCode::from(WRONG)
+/// Prints a comparison; the status says whether anything is worse, and whether that can be said.
+fn compared(text: &str, comparison: &Comparison) -> anyhow::Result<ExitCode> {
+    print(text)?;
+    Ok(match comparison {
+        Comparison { refused: Some(_), .. } => ExitCode::from(NO_VERDICT),
+        Comparison { is_worse: true, .. } => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
 }

@@ -1,4 +1,4 @@
-//! What one reading thread saw: counts, histograms, the first texts of each kind of mistake. Threads keep one each,
+//! A part is what one reading thread saw: counts, histograms, the first texts of each kind of error. Each thread keeps one,
 //! processes send theirs as JSON, and all are merged into one.
 
 use std::collections::BTreeMap;
@@ -9,9 +9,9 @@ use tickwire_wire::Channel;
 use crate::latency::Latencies;
 use crate::report::model::{Accounts, Gaps, Noted, SessionAccount};
 
-/// First texts that are kept of each kind.
+/// How many first texts are kept of each kind.
 const TEXTS_MAX: usize = 5;
-/// Sessions whose accounts are kept.
+/// How many sessions' accounts are kept.
 const SESSIONS_MAX: usize = 20;
 
 impl Noted {
@@ -43,7 +43,7 @@ impl Accounts {
 /// A rule that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// A number neither came nor was announced.
+    /// A sequence number neither came nor was announced.
     Lost,
     /// A record came behind a newer one, or twice.
     Order,
@@ -75,14 +75,14 @@ pub(crate) struct ReaderPart {
     pub(crate) sessions: u64,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// Of these, those that were read while it was measured.
+    /// The part of `bytes` that was read in measuring.
     pub(crate) measured_bytes: u64,
-    /// From the intended time to when the program has it, by channel.
+    /// Times from the intended time to when the program has the record, by channel.
     pub(crate) ages: BTreeMap<u8, Latencies>,
     pub(crate) accounts: Accounts,
 }
 
-/// Last value of an instrument's quote: numbering, number, digest.
+/// Last value of an instrument's quote: epoch, sequence number, digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Last {
     pub(crate) epoch: u64,
@@ -165,7 +165,7 @@ impl Part {
         reader.ages.entry(channel as u8).or_default().record(from, to);
     }
 
-    /// Takes in a session's last value; returns the one of another session that it contradicts.
+    /// Takes in a session's last value; returns that of another session which it contradicts.
     pub(crate) fn last(&mut self, instrument: u32, last: Last) -> Option<Last> {
         let known = self.lasts.entry(instrument).or_insert(last);
         let is_same_place = (known.epoch, known.sequence) == (last.epoch, last.sequence);
@@ -263,47 +263,5 @@ impl Part {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn part(event_time: u64) -> Part {
-        let mut part = Part::new(2);
-        (part.messages, part.bytes) = (1, 3);
-        part.age(1, Channel::Quote, event_time, 10_000_000);
-        part.gaps.insert("bus".to_owned(), Gaps { announced: 1, numbers: 4 });
-        part.readers[1].accounts = Accounts { checked: 1, published: 9, ..Accounts::default() };
-        for _ in 0..8 {
-            part.breaks(Rule::Lost, || "wrong".to_owned());
-        }
-        part.cpu_share.push(0.5);
-        part
-    }
-
-    #[test]
-    fn parts_are_merged_into_one_account() {
-        let mut whole = part(5_000_000);
-        let sent = serde_json::to_string(&part(2_000_000)).unwrap();
-        whole.merge(serde_json::from_str(&sent).unwrap());
-        assert_eq!((whole.messages, whole.bytes), (2, 6));
-        assert_eq!(whole.readers[1].ages[&(Channel::Quote as u8)].summary().count, 2);
-        assert_eq!(whole.readers[1].accounts.published, 18);
-        assert_eq!(whole.gaps["bus"], Gaps { announced: 2, numbers: 8 });
-        assert_eq!((whole.broken["lost"].count, whole.broken["lost"].first.len()), (16, TEXTS_MAX));
-        assert_eq!(whole.cpu_share, [0.5, 0.5]);
-    }
-
-    #[test]
-    fn last_values_of_different_sessions_have_to_agree() {
-        let last = |sequence, value| Last { epoch: 1, sequence, value };
-        let mut part = Part::new(1);
-        assert_eq!(part.last(7, last(5, 1)), None);
-        assert_eq!(part.last(7, last(5, 1)), None);
-        assert_eq!(part.last(7, last(4, 9)), None);
-        assert_eq!(part.last(7, last(6, 2)), None);
-        assert_eq!(part.last(7, last(6, 3)), Some(last(6, 2)));
-        let mut other = Part::new(1);
-        other.last(7, last(6, 4));
-        part.merge(other);
-        assert_eq!(part.final_values_wrong.count, 1);
-    }
-}
+#[path = "../tests/unit/part.rs"]
+mod tests;

@@ -1,5 +1,5 @@
 //! A reading thread: an event loop of its own over the sockets of its sessions. One buffer for all reads, frames and
-//! records walked in place, nothing allocated per record.
+//! records scanned in place, nothing allocated per record.
 
 mod closing;
 mod doing;
@@ -170,7 +170,7 @@ pub(crate) fn run(plan: &Arc<Plan>, shared: Arc<Shared>, at: usize, threads: usi
         },
         sessions: numbers.clone().map(|number| Session::new(plan, number)).collect(),
     };
-    let (begin, ramp) = (now(), plan.scenario.sessions.ramp);
+    let (begin, ramp) = (now(), plan.scenario.sessions.ramp());
     for (slot, number) in numbers.enumerate() {
         let due = ramp.mul_f64(number as f64 / plan.scenario.sessions.count as f64);
         all.core.timers.add(begin + due.as_nanos() as u64, slot, Due::Connect);

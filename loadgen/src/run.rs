@@ -208,7 +208,7 @@ impl Run {
     /// Until all sessions are open, and warm.
     async fn open(&mut self, crew: &mut Crew, wait: Duration) -> anyhow::Result<()> {
         let asked = self.scenario.sessions.count as u64;
-        let until = Instant::now() + self.scenario.sessions.ramp + wait;
+        let until = Instant::now() + self.scenario.sessions.ramp() + wait;
         let counts = loop {
             let (counts, _) = crew.now();
             self.progress.opening(counts, asked);

@@ -1,168 +1,286 @@
 //! What a run does: read from a file, checked as a whole before anything is opened, all in force from start to end.
+//!
+//! The comment above a setting is its description in `tickwire-loadgen scenarios --fields`.
 
 pub(crate) mod access;
 mod check;
-pub(crate) mod describe;
-pub(crate) mod fields;
-mod read;
+mod forms;
+mod readers;
 pub(crate) mod ready;
-mod unknown;
-mod url;
+mod source;
+#[cfg(test)]
+#[path = "../tests/unit/scenario.rs"]
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tickwire_config::settings;
 use tickwire_gateway::Pacing;
 use tickwire_wire::{Channel, Encoding};
 
-use self::access::{Tokens, Trust};
+use self::access::{Authorities, Token, TokenPlace, Tokens};
+use crate::machine;
 use crate::peer::PeerKind;
 
-pub(crate) use read::read;
+pub(crate) use check::complete;
+pub(crate) use forms::{Publish, Url};
+pub(crate) use readers::{Reader, ReaderKind};
+pub(crate) use source::{Shape, Source};
 
 /// Venue of the own source.
 pub(crate) const VENUE: &str = "load";
+const RATE_MAX: f64 = 50e6;
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// Sessions that are opened per second where the scenario does not say: a part of what one core shakes hands with.
+const OPENED_PER_SECOND: f64 = 1000.0;
 
-/// See the module.
-#[derive(Clone, Debug)]
-pub(crate) struct Scenario {
-    /// Empty: the file's name, or `own` where there is none.
-    pub(crate) name: String,
-    /// Where it was read from; empty: it comes with the program, or there are flags only.
-    pub(crate) file: String,
-    pub(crate) about: String,
-    pub(crate) seed: u64,
-    pub(crate) duration: Duration,
-    /// Between the last session's opening and measuring.
-    pub(crate) warm_up: Duration,
-    /// Longest wait for last values, after the source stopped.
-    pub(crate) settle: Duration,
-    pub(crate) target: Target,
-    pub(crate) gateway: Gateway,
-    pub(crate) peer: Option<Peer>,
-    pub(crate) sessions: Sessions,
-    /// What is left of 1 reads promptly.
-    pub(crate) readers: Vec<Reader>,
-    pub(crate) churn: Churn,
-    pub(crate) source: Source,
-    pub(crate) bounds: Bounds,
-    pub(crate) saturation: Option<Search>,
-    /// One of so many records gives its times at each hop.
-    pub(crate) hop_sampling: u32,
-    pub(crate) threads: usize,
-    pub(crate) processes: usize,
-    /// The whole, as it was read: file, then flags.
-    pub(crate) text: String,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Target {
-    /// None: a gateway of its own.
-    pub(crate) url: Option<Url>,
-    pub(crate) admin: Option<String>,
-    /// NATS servers; empty: in memory.
-    pub(crate) bus: Vec<String>,
-    pub(crate) server_pid: Option<u32>,
-    /// A command that is started first and ended last.
-    pub(crate) spawn: Vec<String>,
-    pub(crate) server_cpus: Vec<usize>,
-    pub(crate) source_cpus: Vec<usize>,
-    pub(crate) generator_cpus: Vec<usize>,
-}
-
-/// Where sessions connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Url {
-    /// `host:port`.
-    pub(crate) address: String,
-    pub(crate) path: String,
-    pub(crate) is_tls: bool,
-}
-
-impl Url {
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.is_tls { "wss" } else { "ws" }
+settings! {
+    /// A scenario.
+    pub(crate) struct Scenario {
+        /// what the run is called in reports; not given: the file's name
+        name: String = String::new(),
+        /// what it is for; stands in the list of scenarios and on the page
+        about: String = String::new(),
+        /// chooses symbols, readers and times: the same seed is the same run
+        seed: u64 = 1 => 0..=(1_u64 << 52),
+        /// how long is measured (--for)
+        duration: Duration = 20 * SECOND,
+        /// between the last session's opening and measuring
+        warm_up: Duration = 2 * SECOND,
+        /// longest wait for last values, after the source stopped
+        settle: Duration = 10 * SECOND,
+        /// one of so many records gives its times at the ingester and the gateway's write
+        hop_sampling: u32 = 8 => 1..=1_000_000,
+        /// threads that read, in each process; not given: half of the processors
+        threads: usize = (machine::cores() / 2).max(1) => 1..=256,
+        /// processes that read
+        processes: usize = 1 => 1..=64,
+        target: Target = Target::default(),
+        gateway: Gateway = Gateway::default(),
+        peer: Option<Peer> = None,
+        source: Source = Source::default(),
+        sessions: Sessions = Sessions::default(),
+        /// what is left of all sessions reads promptly
+        readers: Vec<Reader> = Vec::new(),
+        churn: Churn = Churn::default(),
+        #[serde(rename = "assert")]
+        bounds: Bounds = Bounds::default(),
+        saturation: Option<Search> = None,
+        /// Where it was read from; empty: it comes with the program, or there are flags only.
+        #[serde(skip)]
+        file: String = String::new(),
+        /// The whole, as it was read: file, then flags.
+        #[serde(skip)]
+        text: String = String::new(),
     }
-}
 
-/// Of the own gateway.
-#[derive(Clone, Debug)]
-pub(crate) struct Gateway {
-    /// Where it listens; None: wherever there is room. With this, `target.url` may name a proxy in front of it.
-    pub(crate) listen: Option<SocketAddr>,
-    pub(crate) shards: usize,
-    pub(crate) pacing: Pacing,
-    pub(crate) drain: Duration,
-    /// Recent records of each symbol and channel that it keeps; None: its own default.
-    pub(crate) log_records: Option<usize>,
-}
+    pub(crate) struct Target {
+        /// the server to load: "ws://HOST:7400/v1/stream", or wss:// for TLS; not given: a gateway of its own
+        url: Option<Url> = None,
+        /// admin address, for pressure and readiness: "HOST:7401"; not given: the own gateway's
+        admin: Option<String> = None,
+        /// NATS servers that the own source publishes on; none: a bus in memory
+        bus: Vec<String> = Vec::new(),
+        /// the server's process, for its processors and memory; not given: the own gateway's
+        server_pid: Option<u32> = None => 1..=(1 << 22),
+        /// a command that starts the server, as a text or a list; it says `ready`, and is ended at last
+        #[serde(deserialize_with = "forms::command")]
+        spawn: Vec<String> = Vec::new(),
+        /// processors for the own gateway; none: all
+        server_cpus: Vec<usize> = Vec::new(),
+        /// processors for the own source; none: all
+        source_cpus: Vec<usize> = Vec::new(),
+        /// processors for reading; none: all
+        generator_cpus: Vec<usize> = Vec::new(),
+    }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) kind: PeerKind,
-    pub(crate) name: String,
-    pub(crate) publish: Publish,
-}
+    /// The own gateway.
+    pub(crate) struct Gateway {
+        /// where the own gateway listens; with it, `target.url` may name a proxy before it; not given: any free port
+        #[schemars(extend("format" = "address"))]
+        listen: Option<SocketAddr> = None,
+        /// threads of the own gateway that write
+        shards: usize = 1 => 1..=64,
+        /// waits between rounds of writing, as a multiple of what a round costs
+        pace_ratio: f64 = Pacing::default().ratio => 0..=1000,
+        /// longest such wait
+        pace_wait_max: Duration = Pacing::default().wait_max,
+        /// how long the own gateway takes leave of its sessions when it is restarted
+        drain: Duration = SECOND,
+        /// recent records that the own gateway keeps of each symbol and channel, for sessions that come back; not given: the
+        /// gateway's own default
+        log_records: Option<usize> = None => 1..=(1 << 20),
+    }
 
-/// How a peer gets its updates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Publish {
-    Tcp(String),
-    WebSocket(Url),
-    Nats(String),
-}
+    /// Another server than a Tickwire gateway.
+    #[schemars(extend("required" = ["kind", "publish"]))]
+    pub(crate) struct Peer {
+        /// what another server speaks; not given, as all of `peer`: it is a Tickwire gateway
+        kind: PeerKind = PeerKind::Raw40,
+        /// what it is called in reports; not given: its kind
+        name: String = String::new(),
+        /// where it takes updates: "tcp://HOST:PORT", "ws://HOST:PORT/publish" or "nats://HOST:PORT"
+        publish: Publish = Publish::Tcp(String::new()),
+    }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Sessions {
-    pub(crate) count: usize,
-    pub(crate) ramp: Duration,
-    pub(crate) encodings: Vec<(Encoding, f64)>,
-    pub(crate) channels: Vec<Channel>,
-    /// Symbols of each session, from the own source; 0: all.
-    pub(crate) symbols_each: usize,
-    /// Exponent of Zipf's law by which a session chooses its symbols; 0: all alike.
-    pub(crate) skew: f64,
-    /// Of a source that is not the own one.
-    pub(crate) symbols: Vec<String>,
-    pub(crate) max_rate: f64,
-    /// Delivery window asked for at the handshake; zero: none.
-    pub(crate) window: Duration,
-    /// Of the socket; 0: the system's default.
-    pub(crate) receive_buffer: usize,
-    /// Sends receipts, as the SDKs do.
-    pub(crate) receipts: bool,
-    pub(crate) trust: Trust,
-    pub(crate) tokens: Tokens,
-}
+    pub(crate) struct Sessions {
+        /// sessions to open (--sessions); beyond 1,000,000 one address has too few ports towards one server
+        count: usize = 100 => 1..=1_000_000,
+        /// from the first session's opening to the last's; not given: 1s for each 1,000
+        ramp: Option<Duration> = None,
+        /// weight of this encoding, or one for all: encodings = "json"; not given: proto only
+        #[serde(deserialize_with = "forms::encodings")]
+        #[schemars(with = "forms::Encodings")]
+        encodings: Vec<(Encoding, f64)> = vec![(Encoding::Proto, 1.0)],
+        /// what sessions subscribe to; not given: quote
+        #[serde(deserialize_with = "forms::channels")]
+        #[schemars(schema_with = "forms::channel_names")]
+        channels: Vec<Channel> = vec![Channel::Quote],
+        /// symbols of the own source that a session subscribes to; 0: all
+        symbols_each: usize = 0 => 0..=65_536,
+        /// Zipf's exponent by which sessions choose them; 0: all alike
+        skew: f64 = 0.0 => 0..=10,
+        /// of a running source: ["sim:*", "binance:BTCUSDT"]
+        symbols: Vec<String> = Vec::new(),
+        /// asked for, per subscription; 0: all
+        #[schemars(extend("unit" = "updates/s"))]
+        max_rate: f64 = 0.0 => 0..=1e6,
+        /// delivery window asked for at the handshake; 0s: none
+        window: Duration = Duration::ZERO,
+        /// of the socket; 0: the system's default
+        #[schemars(extend("unit" = "bytes"))]
+        receive_buffer: usize = 0 => 0..=(64 << 20),
+        /// tells the gateway what was taken, as the SDKs do
+        receipts: bool = false,
+        #[serde(rename = "tls")]
+        trust: Trust = Trust::default(),
+        /// sent by every session; reports do not show it
+        #[schemars(extend("writeOnly" = true))]
+        token: Option<Token> = None,
+        /// file with one token a line; each session sends the next
+        tokens_file: Option<String> = None,
+        /// header: `Authorization: Bearer`; query: a parameter of the URL
+        token_in: TokenPlace = TokenPlace::Header,
+        /// its name in the query; not given: token
+        token_parameter: Option<String> = None,
+        /// All of them, from the four settings before.
+        #[serde(skip)]
+        tokens: Tokens = Tokens::default(),
+    }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Reader {
-    pub(crate) kind: ReaderKind,
-    /// Of all sessions.
-    pub(crate) share: f64,
-}
+    /// Whom sessions trust.
+    pub(crate) struct Trust {
+        /// file of authorities in PEM, trusted beside the system's; for wss://
+        #[serde(rename = "ca")]
+        authorities: Authorities = Authorities::default(),
+        /// takes any certificate; the report says so
+        insecure: bool = false,
+        /// name that the server's certificate has to be for; not given: the URL's host
+        server_name: Option<String> = None,
+    }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum ReaderKind {
-    Prompt,
-    /// Reads so many bytes each period.
-    Throttled {
-        bytes_per_second: f64,
-        period: Duration,
-    },
-    /// Reads nothing from `at` into measuring, for so long.
-    Stalled {
-        at: Duration,
-        lasting: Duration,
-    },
-    /// Empties its socket, and works off so many records per second.
-    SlowProgram {
-        records_per_second: f64,
-    },
-    /// Neither reads nor answers once it has subscribed.
-    HalfOpen,
-    /// Reads, and answers no ping.
-    Silent,
+    pub(crate) struct Churn {
+        /// sessions that drop a symbol and take it again
+        #[schemars(extend("unit" = "sessions/s"))]
+        flaps_per_second: f64 = 0.0 => 0..=1e6,
+        storms: Vec<Storm> = Vec::new(),
+        restarts: Vec<Restart> = Vec::new(),
+    }
+
+    pub(crate) struct Storm {
+        /// sessions lose their connection here in measuring
+        at: Duration = 5 * SECOND,
+        /// of all sessions
+        share: f64 = 1.0 => 0..=1,
+        /// they come back within this, at random times
+        within: Duration = 2 * SECOND,
+    }
+
+    pub(crate) struct Restart {
+        /// the gateway ends here in measuring, and comes back
+        at: Duration = 5 * SECOND,
+        /// restarts a gateway that is not the own one, as a text or a list
+        #[serde(deserialize_with = "forms::command")]
+        command: Vec<String> = Vec::new(),
+    }
+
+    /// What the result is held against; what is not given is not checked.
+    pub(crate) struct Bounds {
+        /// bounds of latency, of age, and of the hops to the gateway's write count from the end of `sessions.window`
+        beyond_window: bool = false,
+        /// at least
+        #[schemars(extend("unit" = "records/s"))]
+        deliveries_per_second: Option<f64> = None => 0..=1e15,
+        /// at least; of what the published updates come to at all sessions
+        delivered_share: Option<f64> = None => 0..=1e15,
+        /// at most; of the ledgers' published
+        conflated_share: Option<f64> = None => 0..=1e15,
+        /// at most; sequence numbers that neither came nor were announced
+        lost: Option<u64> = None,
+        /// at most; sequence numbers that were announced as dropped
+        dropped: Option<u64> = None,
+        /// at most; sessions that ended against the plan; not given: 0
+        ended_early: Option<u64> = None,
+        /// at most; of the server, per million delivered records
+        #[schemars(extend("unit" = "seconds"))]
+        cpu_seconds_per_million: Option<f64> = None => 0..=1e15,
+        /// at most; memory of the server
+        #[schemars(extend("unit" = "MiB"))]
+        resident_mib: Option<f64> = None => 0..=1e15,
+        /// at most; of that memory, by least squares
+        #[schemars(extend("unit" = "KiB/s"))]
+        growth_kib_per_second: Option<f64> = None => 0..=1e15,
+        /// growth counts from here in measuring: what fills up to a bound has to be full by then; it is not judged where less
+        /// than 20s are left
+        growth_after: Duration = Duration::ZERO,
+        /// at most; growth of that memory by opening the sessions
+        #[schemars(extend("unit" = "KiB"))]
+        kib_per_session: Option<f64> = None => 0..=1e15,
+        /// at least; of what throttled readers could have read
+        used_share: Option<f64> = None => 0..=1e15,
+        /// at most; intended → read, of prompt readers
+        latency: Quantiles = Quantiles::default(),
+        /// at most; from the loss of a session to its subscriptions' answers
+        reconnect: Quantiles = Quantiles::default(),
+        /// at most; age of what the program of such a reader gets
+        #[serde(rename = "age", deserialize_with = "forms::by_name")]
+        #[schemars(schema_with = "forms::ages")]
+        ages: Vec<(String, Quantiles)> = Vec::new(),
+        /// at most; of this part of the way
+        #[serde(rename = "hop", deserialize_with = "forms::by_name")]
+        #[schemars(schema_with = "forms::hops")]
+        hops: Vec<(String, Quantiles)> = Vec::new(),
+    }
+
+    #[derive(Copy)]
+    pub(crate) struct Quantiles {
+        p50: Option<Duration> = None,
+        p99: Option<Duration> = None,
+        p999: Option<Duration> = None,
+        max: Option<Duration> = None,
+    }
+
+    /// A search for the highest rate that holds, where there is a table `saturation`.
+    pub(crate) struct Search {
+        /// the search begins with this rate
+        #[schemars(extend("unit" = "updates/s"))]
+        from: f64 = 1000.0 => 1..=RATE_MAX,
+        /// it tries no more
+        #[schemars(extend("unit" = "updates/s"))]
+        to: f64 = RATE_MAX => 1..=RATE_MAX,
+        /// at most, for a rate to hold
+        p99: Duration = 100 * MS,
+        /// at least, for a rate to hold
+        delivered_share: f64 = 0.99 => 0..=1,
+        /// how long each rate is measured; at least 100ms
+        step: Duration = 4 * SECOND,
+        /// between setting a rate and measuring it
+        settle: Duration = SECOND,
+        /// it ends when the rate is known to within this
+        precision: f64 = 0.05 => 0.001..=1,
+    }
 }
 
 impl Scenario {
@@ -172,47 +290,18 @@ impl Scenario {
     }
 }
 
-impl ReaderKind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Prompt => "prompt",
-            Self::Throttled { .. } => "throttled",
-            Self::Stalled { .. } => "stalled",
-            Self::SlowProgram { .. } => "slow-program",
-            Self::HalfOpen => "half-open",
-            Self::Silent => "silent",
-        }
-    }
-
-    /// The gateway may close it, and the run goes on.
-    pub(crate) fn may_be_closed(self) -> bool {
-        matches!(self, Self::HalfOpen | Self::Silent)
+impl Gateway {
+    /// How updates come to share writes.
+    pub(crate) fn pacing(&self) -> Pacing {
+        Pacing { ratio: self.pace_ratio, wait_max: self.pace_wait_max }
     }
 }
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Churn {
-    /// Sessions that drop one symbol and take it again, per second.
-    pub(crate) flaps_per_second: f64,
-    pub(crate) storms: Vec<Storm>,
-    pub(crate) restarts: Vec<Restart>,
-}
-
-/// Sessions lose their connections at once.
-#[derive(Clone, Debug)]
-pub(crate) struct Storm {
-    pub(crate) at: Duration,
-    pub(crate) share: f64,
-    /// They come back within this, at random times.
-    pub(crate) within: Duration,
-}
-
-/// The gateway ends and comes back.
-#[derive(Clone, Debug)]
-pub(crate) struct Restart {
-    pub(crate) at: Duration,
-    /// Empty: the own gateway.
-    pub(crate) command: Vec<String>,
+impl Sessions {
+    /// From the first session's opening to the last's.
+    pub(crate) fn ramp(&self) -> Duration {
+        self.ramp.unwrap_or_else(|| Duration::from_secs_f64(self.count as f64 / OPENED_PER_SECOND))
+    }
 }
 
 impl Churn {
@@ -220,108 +309,4 @@ impl Churn {
     pub(crate) fn reconnects(&self) -> bool {
         !self.storms.is_empty() || !self.restarts.is_empty()
     }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Source {
-    /// Whatever the running ingester sends.
-    pub(crate) is_running: bool,
-    pub(crate) symbols: usize,
-    pub(crate) shape: Shape,
-    /// Of all updates, those that are trades.
-    pub(crate) trades: f64,
-    /// Exponent of Zipf's law by which updates choose their symbol; 0: in turn.
-    pub(crate) skew: f64,
-}
-
-/// Updates per second over time.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Shape {
-    Fixed(f64),
-    /// Each rate for so long, and from the start again.
-    Stepped(Vec<(Duration, f64)>),
-    /// `rate`, and `burst` for `lasting` each `every`.
-    Bursty {
-        rate: f64,
-        burst: f64,
-        every: Duration,
-        lasting: Duration,
-    },
-}
-
-impl Shape {
-    /// Updates per second at the start.
-    pub(crate) fn first(&self) -> f64 {
-        match self {
-            Self::Fixed(rate) | Self::Bursty { rate, .. } => *rate,
-            Self::Stepped(steps) => steps.first().map_or(0.0, |(_, rate)| *rate),
-        }
-    }
-
-    /// Updates per second over a whole round.
-    pub(crate) fn mean(&self) -> f64 {
-        match self {
-            Self::Fixed(rate) => *rate,
-            Self::Bursty { rate, burst, every, lasting } => {
-                let share = lasting.as_secs_f64() / every.as_secs_f64();
-                rate + (burst - rate) * share.min(1.0)
-            }
-            Self::Stepped(steps) => {
-                let all: f64 = steps.iter().map(|(lasting, _)| lasting.as_secs_f64()).sum();
-                let updates: f64 = steps.iter().map(|(lasting, rate)| lasting.as_secs_f64() * rate).sum();
-                updates / all.max(1e-9)
-            }
-        }
-    }
-}
-
-/// What the result is held against. None: not looked at.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Bounds {
-    /// Times count from the end of the delivery window that sessions ask for, where a window is in them.
-    pub(crate) beyond_window: bool,
-    pub(crate) latency: Quantiles,
-    /// By reader kind.
-    pub(crate) ages: Vec<(String, Quantiles)>,
-    /// By `from-to`.
-    pub(crate) hops: Vec<(String, Quantiles)>,
-    pub(crate) reconnect: Quantiles,
-    pub(crate) deliveries_per_second: Option<f64>,
-    pub(crate) delivered_share: Option<f64>,
-    pub(crate) conflated_share: Option<f64>,
-    /// Numbers that neither came nor were announced.
-    pub(crate) lost: Option<u64>,
-    /// Numbers that were announced as dropped.
-    pub(crate) dropped: Option<u64>,
-    pub(crate) ended_early: Option<u64>,
-    pub(crate) cpu_seconds_per_million: Option<f64>,
-    pub(crate) resident_mib: Option<f64>,
-    /// KiB per second, from the least squares of resident memory.
-    pub(crate) growth_kib_per_second: Option<f64>,
-    /// Growth counts from here in measuring.
-    pub(crate) growth_after: Duration,
-    pub(crate) kib_per_session: Option<f64>,
-    pub(crate) used_share: Option<f64>,
-}
-
-/// Longest times that are allowed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Quantiles {
-    pub(crate) p50: Option<Duration>,
-    pub(crate) p99: Option<Duration>,
-    pub(crate) p999: Option<Duration>,
-    pub(crate) max: Option<Duration>,
-}
-
-/// A search for the highest rate that holds.
-#[derive(Clone, Debug)]
-pub(crate) struct Search {
-    pub(crate) from: f64,
-    pub(crate) to: f64,
-    pub(crate) p99: Duration,
-    pub(crate) delivered_share: f64,
-    pub(crate) step: Duration,
-    pub(crate) settle: Duration,
-    /// It ends when the rate is known to within this share.
-    pub(crate) precision: f64,
 }

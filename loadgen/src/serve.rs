@@ -167,7 +167,7 @@ fn config(scenario: &Scenario) -> GatewayConfig {
         listen: scenario.gateway.listen.unwrap_or(local),
         admin_listen: local,
         shards: scenario.gateway.shards,
-        pacing: scenario.gateway.pacing,
+        pacing: scenario.gateway.pacing(),
         drain_window: scenario.gateway.drain,
         ..GatewayConfig::default()
     };

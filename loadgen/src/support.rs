@@ -13,8 +13,9 @@ use crate::layers::Layers;
 use crate::serve::{Begin, Said, Told};
 use crate::source::Published;
 
-const START_WAIT: Duration = Duration::from_secs(30);
+/// Longest wait for a process to start, or to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
+const UNEXPECTED: &str = "the source says something unexpected";
 const END_WAIT: Duration = Duration::from_secs(5);
 
 /// `tickwire-loadgen serve`.
@@ -45,9 +46,7 @@ impl Served {
         let output = BufReader::new(child.stdout.take().context("it has no standard output")?).lines();
         let mut served = Self { child, input, output, listen: None, admin: None };
         served.write(&Begin { layers: layers.clone(), has_gateway }).await?;
-        let Said::Ready { listen, admin } = served.said(START_WAIT).await? else {
-            bail!("the source says something unexpected");
-        };
+        let Said::Ready { listen, admin } = served.said().await? else { bail!(UNEXPECTED) };
         (served.listen, served.admin) = (listen, admin);
         Ok(served)
     }
@@ -71,8 +70,8 @@ impl Served {
         self.write(told).await
     }
 
-    async fn said(&mut self, wait: Duration) -> anyhow::Result<Said> {
-        let line = tokio::time::timeout(wait, self.output.next_line()).await;
+    async fn said(&mut self) -> anyhow::Result<Said> {
+        let line = tokio::time::timeout(ANSWER_WAIT, self.output.next_line()).await;
         let line = line.context("the source does not answer")??;
         let line = line.context("the source ended before it answered")?;
         match serde_json::from_str(&line)? {
@@ -81,7 +80,7 @@ impl Served {
         }
     }
 
-    /// What was published.
+    /// Asks what was published.
     ///
     /// # Errors
     /// When the source failed.
@@ -90,10 +89,8 @@ impl Served {
     /// Not cancel-safe.
     pub(crate) async fn published(&mut self) -> anyhow::Result<Published> {
         self.tell(&Told::Report).await?;
-        match self.said(ANSWER_WAIT).await? {
-            Said::Published(published) => Ok(*published),
-            _ => bail!("the source says something unexpected"),
-        }
+        let Said::Published(published) = self.said().await? else { bail!(UNEXPECTED) };
+        Ok(*published)
     }
 
     /// Restarts the gateway.
@@ -105,10 +102,8 @@ impl Served {
     /// Not cancel-safe.
     pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
         self.tell(&Told::Restart).await?;
-        match self.said(ANSWER_WAIT).await? {
-            Said::Restarted => Ok(()),
-            _ => bail!("the source says something unexpected"),
-        }
+        let Said::Restarted = self.said().await? else { bail!(UNEXPECTED) };
+        Ok(())
     }
 
     /// Ends it.
@@ -124,7 +119,7 @@ impl Served {
     }
 }
 
-/// A server that is started by a command.
+/// A server that a command starts.
 #[derive(Debug)]
 pub(crate) struct Spawned {
     child: Child,
@@ -157,9 +152,9 @@ impl Spawned {
             }
             bail!("`{name}` ended before it said `ready`")
         };
-        tokio::time::timeout(START_WAIT, is_ready)
+        tokio::time::timeout(ANSWER_WAIT, is_ready)
             .await
-            .with_context(|| format!("`{name}` did not say `ready` within {START_WAIT:?}"))??;
+            .with_context(|| format!("`{name}` did not say `ready` within {ANSWER_WAIT:?}"))??;
         // Its output is read on, so that it never waits for somebody to do so.
         tokio::spawn(async move { while let Ok(Some(_)) = output.next_line().await {} });
         Ok(Self { child })

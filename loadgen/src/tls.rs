@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use crate::html::moment;
-use crate::scenario::access::Trust;
+use crate::scenario::Trust;
 
 /// See the module.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Tls {
 fn roots(trust: &Trust) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for authority in &trust.authorities {
+    for authority in trust.authorities.iter() {
         roots.add(authority.clone()).context("`sessions.tls.ca`: a certificate in there cannot be read")?;
     }
     ensure!(

@@ -160,16 +160,13 @@ fn the_highest_rate_that_holds_is_found_and_measured() {
 }
 
 #[test]
-fn mistakes_come_all_at_once() {
+fn config_errors_come_all_at_once() {
     let output = run(&["dashboard", "--sessions", "0", "--set", "sessions.chanels=quote", "--for", "soon"]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
-    for part in [
-        "3 mistakes",
-        "--sessions: `sessions.count`",
-        "did you mean `sessions.channels`",
-        "--for: `duration`",
-    ] {
+    for part in
+        ["3 errors", "--sessions: `sessions.count`", "did you mean `sessions.channels`", "--for: `duration`"]
+    {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
 }
@@ -230,7 +227,7 @@ fn what_cannot_start_is_said_once() {
     for (arguments, expected) in [
         (["--set", &listen], "cannot listen on"),
         (["--server-cpus", "1000"], "there is no processor 1000"),
-        (["--rate", "-5"], "has to be a number above 0"),
+        (["--rate", "-5"], "has to be a number from 0"),
     ] {
         let output = short(&arguments);
         let said = String::from_utf8_lossy(&output.stderr).to_lowercase();

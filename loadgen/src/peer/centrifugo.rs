@@ -3,7 +3,7 @@
 //! server yet: none is in the registries that the tests use.
 
 use super::{Progress, UPDATE_BYTES, Update};
-use crate::walk::{Malformed, bytes, skip, varint};
+use crate::scan::{Malformed, bytes, skip, varint};
 use crate::ws::{self, Opcode};
 
 // Fields of `Command` and `Reply`, as tags: number times 8, plus 0 for a varint and 2 for bytes.

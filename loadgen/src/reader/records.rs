@@ -11,9 +11,9 @@ use crate::clock::now;
 use crate::numbering::{Numbered, Numbering, Verdict};
 use crate::part::{Last, Rule};
 use crate::report::model::{Accounts, SessionAccount};
+use crate::scan::{self, Item, Market};
 use crate::scenario::ReaderKind;
 use crate::source;
-use crate::walk::{self, Item, Market};
 use crate::ws::Opcode;
 
 /// What a message is measured against.
@@ -45,13 +45,13 @@ impl Session {
         let (records, measured) = (core.seconds.records, core.measured_records(self.reader));
         let sent = match self.encoding(core) {
             Encoding::Proto => {
-                let sent = walk::sent_time(payload);
+                let sent = scan::sent_time(payload);
                 let times = self.times(core, sent, read);
-                let walked = walk::walk(payload, |item| match item {
+                let scanned = scan::scan(payload, |item| match item {
                     Item::Market(market) => self.market(core, &market, times),
                     Item::Other(bytes) => self.others(core, slot, Encoding::Proto, bytes, times),
                 });
-                walked.map_err(|_| End::Broken("a message is no frame".to_owned()))?
+                scanned.map_err(|_| End::Broken("a message is no frame".to_owned()))?
             }
             encoding => self.decoded(core, slot, encoding, payload, read)?,
         };
@@ -84,7 +84,7 @@ impl Session {
         Times { read, sent: sent.map(|sent| sent.wrapping_add_signed(-core.clock_offset)) }
     }
 
-    /// The encodings that are not walked are decoded as a whole.
+    /// The encodings that are not scanned are decoded as a whole.
     fn decoded(
         &mut self,
         core: &mut Core,
@@ -433,7 +433,7 @@ impl Session {
     }
 }
 
-/// A decoded record as the walk would have shown it; None: a gap.
+/// A decoded record as the scan would have shown it; None: a gap.
 fn market(record: &Record) -> Option<Market> {
     let zigzag = |value: i64| ((value << 1) ^ (value >> 63)) as u64;
     let mut market = Market {

@@ -215,11 +215,7 @@ mod tests {
 
     #[test]
     fn a_search_that_is_at_its_end_may_be_late_and_says_so() {
-        let max = |text: &str| {
-            let mut fields = crate::scenario::fields::Fields::default();
-            fields.add_file("x", text);
-            late_max(&crate::scenario::read(&mut fields, 2))
-        };
+        let max = |text: &str| late_max(&crate::scenario::tests::scenario(text));
         assert_eq!((max(""), max("[saturation]\np99 = \"2ms\"\n")), (LATE_P99_MAX_NS, LATE_P99_MAX_NS));
         let late = Late { reading: 21_000_000, publishing: 0, max: max("[saturation]\np99 = \"100ms\"\n") };
         let of = |late| doubts(&[0.5], late, 0.0, &Load::default(), 0);
@@ -231,11 +227,7 @@ mod tests {
     #[test]
     fn who_is_under_test_and_not_known_is_named() {
         let hold = |text: &str, is_watched, is_same_host| {
-            let mut fields = crate::scenario::fields::Fields::default();
-            fields.add_file("x", text);
-            let scenario = crate::scenario::read(&mut fields, 2);
-            assert_eq!(fields.mistakes(), [""; 0]);
-            others_hold(&scenario, is_watched, is_same_host)
+            others_hold(&crate::scenario::tests::scenario(text), is_watched, is_same_host)
         };
         assert_eq!(hold("", true, true), [""; 0]);
         let proxied = "gateway.listen = \"127.0.0.1:7400\"\ntarget.url = \"ws://127.0.0.1:80\"\n";

@@ -201,14 +201,11 @@ mod tests {
     use super::*;
     use crate::report::model::Noted;
     use crate::report::model::tests::sample;
-    use crate::scenario::fields::Fields;
+    use crate::scenario::tests::scenario;
 
     #[track_caller]
     fn check(bounds: &str, change: impl FnOnce(&mut Report), broken: &[&str]) {
-        let mut fields = Fields::default();
-        fields.add_file("x", bounds);
-        let scenario = crate::scenario::read(&mut fields, 2);
-        assert_eq!(fields.mistakes(), [""; 0]);
+        let scenario = scenario(bounds);
         let mut report = sample();
         change(&mut report);
         let verdicts = verdicts(&report, &scenario);
@@ -271,9 +268,7 @@ mod tests {
 
     #[track_caller]
     fn check_growth(fields: &str, change: fn(&mut Report), held: bool, hint: &str) {
-        let mut all = Fields::default();
-        all.add_file("x", &format!("assert.growth_kib_per_second = 2\n{fields}"));
-        let scenario = crate::scenario::read(&mut all, 2);
+        let scenario = scenario(&format!("assert.growth_kib_per_second = 2\n{fields}"));
         let mut report = sample();
         change(&mut report);
         let verdicts = verdicts(&report, &scenario);
@@ -290,10 +285,7 @@ mod tests {
 
     #[track_caller]
     fn check_window(fields: &str, held: bool, limit: &str, hint: Option<&str>) {
-        let mut all = Fields::default();
-        all.add_file("x", &format!("{fields}\n[assert.latency]\np50 = \"1ms\"\n"));
-        let scenario = crate::scenario::read(&mut all, 2);
-        assert_eq!(all.mistakes(), [""; 0]);
+        let scenario = scenario(&format!("{fields}\n[assert.latency]\np50 = \"1ms\"\n"));
         let verdicts = verdicts(&sample(), &scenario);
         let found = verdicts.iter().find(|verdict| verdict.name == "latency.p50").unwrap();
         assert_eq!((found.held, found.limit.as_str()), (held, limit));

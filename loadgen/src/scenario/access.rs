@@ -1,15 +1,18 @@
-//! What sessions show of themselves and whom they trust: tokens and TLS.
+//! Tokens that sessions show, and authorities that they trust.
 
 use std::fmt::{self, Debug, Formatter, Write as _};
 use std::fs;
+use std::ops::Deref;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tickwire_config::Layers;
 
-use super::Scenario;
-use super::fields::Fields;
+use super::{Scenario, Sessions};
 
-/// Field whose value no report shows.
+/// Setting whose value no report shows.
 pub(crate) const SECRET: &str = "sessions.token";
 /// What stands there instead.
 pub(crate) const REDACTED: &str = "<token>";
@@ -17,20 +20,48 @@ pub(crate) const REDACTED: &str = "<token>";
 const PARAMETERS: [&str; 3] = ["token", "access_token", "jwt"];
 const TRUST: [&str; 3] = ["sessions.tls.ca", "sessions.tls.insecure", "sessions.tls.server_name"];
 
-/// Whom sessions trust.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Trust {
-    /// Beside the system's.
-    pub(crate) authorities: Vec<CertificateDer<'static>>,
-    /// Anybody.
-    pub(crate) insecure: bool,
-    /// Asked for, instead of the URL's host.
-    pub(crate) server_name: Option<String>,
+/// Authorities of a file, which are trusted beside the system's.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub(crate) struct Authorities(Vec<CertificateDer<'static>>);
+
+impl Deref for Authorities {
+    type Target = [CertificateDer<'static>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Authorities {
+    type Error = String;
+
+    fn try_from(file: String) -> Result<Self, String> {
+        let bytes = fs::read(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        match found {
+            Ok(found) if found.is_empty() => Err(format!("{file} holds no certificate in PEM")),
+            Ok(found) => Ok(Self(found)),
+            Err(error) => Err(format!("{file} is no file of certificates in PEM: {error}")),
+        }
+    }
 }
 
 /// Visible ASCII that only the server gets to see.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub(crate) struct Token(String);
+
+impl TryFrom<String> for Token {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_visible.then_some(Self(text)).ok_or("has to be visible ASCII without spaces")
+    }
+}
 
 impl Debug for Token {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -39,17 +70,12 @@ impl Debug for Token {
 }
 
 impl Token {
-    fn new(text: &str) -> Option<Self> {
-        let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        is_visible.then(|| Self(text.to_owned()))
-    }
-
-    /// For a header.
+    /// Returns the line of a header.
     pub(crate) fn bearer(&self) -> String {
         format!("Authorization: Bearer {}\r\n", self.0)
     }
 
-    /// For a query (RFC 3986, section 2.3).
+    /// Returns the token as it stands in a query (RFC 3986, section 2.3).
     pub(crate) fn escaped(&self) -> String {
         let mut text = String::new();
         for byte in self.0.bytes() {
@@ -62,7 +88,7 @@ impl Token {
         text
     }
 
-    /// What a server said, without the token that it may have repeated.
+    /// Returns what a server said, without the token that it may have repeated.
     pub(crate) fn redact(&self, text: &str) -> String {
         text.replace(&self.0, REDACTED).replace(&self.escaped(), REDACTED)
     }
@@ -72,7 +98,7 @@ impl Token {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tokens {
     pub(crate) all: Vec<Token>,
-    /// None: in a header.
+    /// None: the token goes into a header.
     pub(crate) parameter: Option<String>,
 }
 
@@ -82,77 +108,53 @@ impl Tokens {
     }
 }
 
-pub(super) fn trust(f: &mut Fields) -> Trust {
-    let mut authorities = Vec::new();
-    if let Some(file) = f.text(TRUST[0]) {
-        match read_authorities(&file) {
-            Ok(found) => authorities = found,
-            Err(reason) => f.wrong(TRUST[0], reason),
-        }
-    }
-    Trust { authorities, insecure: f.flag(TRUST[1]).unwrap_or(false), server_name: f.text(TRUST[2]) }
+/// Where a token is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TokenPlace {
+    Header,
+    Query,
 }
 
-fn read_authorities(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = fs::read(file).map_err(|error| format!("cannot read {file}: {error}"))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err(format!("{file} holds no certificate in PEM")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(format!("{file} is no file of certificates in PEM: {error}")),
-    }
-}
-
-pub(super) fn tokens(f: &mut Fields) -> Tokens {
-    let mut all = Vec::new();
-    if let Some(text) = f.text(SECRET) {
-        match Token::new(&text) {
-            Some(token) => all.push(token),
-            None => f.wrong(SECRET, "has to be visible ASCII without spaces"),
-        }
-    }
-    if let Some(file) = f.text("sessions.tokens_file") {
+pub(super) fn tokens(layers: &mut Layers, sessions: &Sessions) -> Tokens {
+    let mut all: Vec<_> = sessions.token.clone().into_iter().collect();
+    if let Some(file) = &sessions.tokens_file {
         if !all.is_empty() {
-            f.wrong("sessions.tokens_file", "stands beside `sessions.token`; take one of them out");
+            layers.wrong("sessions.tokens_file", "stands beside `sessions.token`; take one of them out");
         }
-        match read_tokens(&file) {
+        match read_tokens(file) {
             Ok(found) => all.extend(found),
-            Err(reason) => f.wrong("sessions.tokens_file", reason),
+            Err(reason) => layers.wrong("sessions.tokens_file", reason),
         }
     }
-    let is_query = f.choice("sessions.token_in", &[("header", false), ("query", true)]);
-    let name = f.text("sessions.token_parameter");
-    let has_tokens = f.has(SECRET) || f.has("sessions.tokens_file");
-    if is_query == Some(true) && !has_tokens {
-        f.wrong("sessions.token_in", "there are no tokens: `sessions.token` or `sessions.tokens_file`");
+    let is_query = sessions.token_in == TokenPlace::Query;
+    if is_query && !layers.has(SECRET) && sessions.tokens_file.is_none() {
+        layers.wrong("sessions.token_in", "there are no tokens: `sessions.token` or `sessions.tokens_file`");
     }
-    if let Some(name) = &name {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if is_query != Some(true) {
-            f.wrong("sessions.token_parameter", "is for `sessions.token_in` = \"query\"");
-        } else if name.is_empty() || !name.bytes().all(is_plain) {
-            f.wrong("sessions.token_parameter", "has to be a name of letters, digits, and -._~");
-        }
+    let name = sessions.token_parameter.as_deref();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if name.is_some() && !is_query {
+        layers.wrong("sessions.token_parameter", "is for `sessions.token_in` = \"query\"");
+    } else if name.is_some_and(|name| !name.bytes().all(is_plain)) {
+        layers.wrong("sessions.token_parameter", "has to be a name of letters, digits, and -._~");
     }
-    let parameter = is_query.unwrap_or(false).then(|| name.unwrap_or_else(|| PARAMETERS[0].to_owned()));
-    Tokens { all, parameter }
+    Tokens { all, parameter: is_query.then(|| name.unwrap_or(PARAMETERS[0]).to_owned()) }
 }
 
-/// One a line; empty lines are none.
+/// Reads one token from each line; empty lines are none.
 fn read_tokens(file: &str) -> Result<Vec<Token>, String> {
     let text = fs::read(file).map_err(|error| format!("cannot read {file}: {error}"))?;
     let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let mut found = Vec::new();
-    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let token = Token::new(line.trim());
-        found.push(token.ok_or_else(|| {
-            format!("{file}, line {}: a token has to be visible ASCII without spaces", at + 1)
-        })?);
+    for (at, line) in lines {
+        let token = Token::try_from(line.trim().to_owned());
+        found.push(token.map_err(|what| format!("{file}, line {}: a token {what}", at + 1))?);
     }
     if found.is_empty() { Err(format!("{file} is empty; write one token a line")) } else { Ok(found) }
 }
 
-/// What a run with tokens does not show, because nobody looks at them.
+/// Says what a run with tokens does not show, because nobody looks at them.
 pub(crate) fn unchecked(scenario: &Scenario) -> Option<String> {
     let is_own = scenario.has_gateway() && !scenario.sessions.tokens.all.is_empty();
     let who = match &scenario.target.url {
@@ -162,13 +164,13 @@ pub(crate) fn unchecked(scenario: &Scenario) -> Option<String> {
     is_own.then(|| format!("sessions showed tokens, and the gateway of this run looks at no tokens: {who}"))
 }
 
-/// Mistakes that show only beside the URL.
-pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
+/// Notes errors that show only beside the URL.
+pub(super) fn check(layers: &mut Layers, scenario: &Scenario) {
     let url = scenario.target.url.as_ref();
     if !url.is_some_and(|url| url.is_tls)
         && let Some(field) = TRUST
             .into_iter()
-            .find(|field| f.has(field) && (*field != TRUST[1] || scenario.sessions.trust.insecure))
+            .find(|field| layers.has(field) && (*field != TRUST[1] || scenario.sessions.trust.insecure))
     {
         let what = match url {
             Some(_) => "is for TLS, and `target.url` is plain: write wss://, or take it out",
@@ -177,7 +179,7 @@ pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
                  `target.url`, or take it out"
             }
         };
-        f.wrong(field, what);
+        layers.wrong(field, what);
     }
     let query = url.and_then(|url| url.path.split_once('?')).map_or("", |(_, query)| query);
     let own = scenario.sessions.tokens.parameter.as_deref();
@@ -185,118 +187,10 @@ pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
         own == Some(name) || PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
     });
     if shows {
-        f.wrong(
+        layers.wrong(
             "target.url",
             "has a token in its query, and reports would show it: put it into `sessions.token`, with `sessions.token_in` = \
              \"query\" and, where the parameter is not called token, `sessions.token_parameter`",
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::layers::Layers;
-
-    fn file(text: &[u8]) -> tempfile::NamedTempFile {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(&file, text).unwrap();
-        file
-    }
-
-    fn layers(text: &str) -> Layers {
-        Layers { name: "x.toml".to_owned(), text: text.to_owned(), ..Layers::default() }
-    }
-
-    #[track_caller]
-    fn check_refused(text: &str, expected: &str) {
-        let error = layers(text).read().expect_err("it is wrong").to_string();
-        assert!(error.contains(expected), "{text}: {error}");
-        assert!(!error.contains("SECRET"), "{error}");
-    }
-
-    #[test]
-    fn mistakes_name_the_remedy_and_no_token() {
-        check_refused(
-            "[sessions.tls]\ninsecure = true",
-            "x.toml, line 2: `sessions.tls.insecure`: is for TLS",
-        );
-        check_refused(
-            "[sessions.tls]\nserver_name = \"x\"\n[target]\nurl = \"ws://h:1/\"\nbus = \"nats://h:1\"",
-            "write wss://",
-        );
-        check_refused("[sessions.tls]\nca = \"/no/such/file\"", "cannot read /no/such/file: No such file");
-        check_refused(
-            "[sessions]\ntokens_file = \"/no/such/file\"",
-            "cannot read /no/such/file: No such file",
-        );
-        check_refused("[sessions]\ntoken = \"SECRET SECRET\"", "visible ASCII");
-        check_refused("[sessions]\ntoken_in = \"query\"", "there are no tokens");
-        check_refused("[sessions]\ntoken = \"SECRET\"\ntoken_in = \"cookie\"", "one of header, query");
-        check_refused(
-            "[sessions]\ntoken = \"SECRET\"\ntoken_parameter = \"t\"",
-            "`sessions.token_in` = \"query\"",
-        );
-        check_refused(
-            "[target]\nurl = \"ws://h:1/?a=b&token=SECRET\"\nbus = \"nats://h:1\"",
-            "sessions.token_in",
-        );
-        for (bytes, expected) in [
-            (&b""[..], "is empty; write one token a line"),
-            (b"good\r\n\nSECRET\xff\n", "line 3: a token has to be visible ASCII"),
-            (b"SECRET SECRET\n", "line 1: a token"),
-        ] {
-            let file = file(bytes);
-            check_refused(&format!("[sessions]\ntokens_file = {:?}", file.path()), expected);
-        }
-        let file = file(b"nothing of the kind");
-        check_refused(&format!("[sessions.tls]\nca = {:?}", file.path()), "holds no certificate in PEM");
-    }
-
-    #[test]
-    fn each_session_has_the_next_token() {
-        let file = file(b"one\n two\t\r\n\nthree");
-        let scenario = layers(&format!("[sessions]\ntokens_file = {:?}", file.path())).read().unwrap();
-        let of = |session| scenario.sessions.tokens.of(session).unwrap().bearer();
-        assert_eq!(of(0), "Authorization: Bearer one\r\n");
-        assert_eq!((of(4), of(5)), (of(1), of(2)));
-        assert_eq!(Tokens::default().of(7), None);
-    }
-
-    #[test]
-    fn a_gateway_that_looks_at_no_tokens_is_named() {
-        let said = |text: &str| unchecked(&layers(text).read().unwrap());
-        let own = said("[sessions]\ntoken = \"SECRET\"").unwrap();
-        assert!(own.contains("was not tested") && !own.contains("SECRET"), "{own}");
-        let proxy = "[gateway]\nlisten = \"127.0.0.1:7400\"\n[target]\nurl = \"ws://h:1/\"\n[sessions]\ntoken = \"a\"";
-        assert!(said(proxy).unwrap().contains("only what stands in front of it"));
-        assert_eq!(said("[sessions]\ncount = 5"), None);
-        let theirs = "[target]\nurl = \"ws://h:1/\"\nbus = \"nats://h:1\"\n[sessions]\ntoken = \"a\"";
-        assert_eq!(said(theirs), None);
-    }
-
-    #[track_caller]
-    fn check_hidden(text: &str, flags: &[(&str, &str)]) {
-        let mut layers = layers(text);
-        for (field, value) in flags {
-            layers.flag("--set", field, value);
-        }
-        let scenario = layers.read().unwrap();
-        assert_eq!(scenario.sessions.tokens.all.len(), 1);
-        let (shown, all) = (&scenario.text, format!("{scenario:?}"));
-        assert!(shown.contains(REDACTED) && !shown.contains("SE"), "{shown}");
-        assert!(!all.contains("SECRET"), "{all}");
-        assert!(shown.contains("count = 7"), "{shown}");
-    }
-
-    #[test]
-    fn tokens_are_shown_to_nobody() {
-        check_hidden("[sessions]\ntoken = \"SECRET\" # it\ncount = 7\n", &[]);
-        check_hidden("sessions = { token = 'SECRET', count = 7 }\n", &[]);
-        check_hidden("sessions.\"token\" = \"SE\\u0043RET\"\nsessions.count = 7\n", &[]);
-        check_hidden("# count = 7\n[sessions]\ntoken = \"SECRET0\"\n", &[("sessions.token", "SECRET")]);
-        let token = Token::new("SE/CRET+=").unwrap();
-        assert_eq!(token.escaped(), "SE%2FCRET%2B%3D");
-        assert_eq!(token.redact("no SE/CRET+= and SE%2FCRET%2B%3D"), "no <token> and <token>");
     }
 }

@@ -1,165 +1,129 @@
-//! Mistakes that only the whole of a scenario shows.
+//! Completes a scenario that was read, and finds the errors that only the whole of it shows.
 
 use std::time::Duration;
 
-use super::fields::Fields;
-use super::{ReaderKind, Scenario, access};
+use tickwire_config::Layers;
+use tickwire_wire::is_venue;
+
+use super::{MS, ReaderKind, Scenario, Shape, access};
 use crate::machine;
 
-const MEASURE_MIN: Duration = Duration::from_millis(100);
+/// Adds what follows from several settings, and notes errors, each at its setting.
+pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
+    scenario.sessions.tokens = access::tokens(layers, &scenario.sessions);
+    if let Some(peer) = scenario.peer.as_mut().filter(|peer| peer.name.is_empty()) {
+        peer.kind.name().clone_into(&mut peer.name);
+    }
+    if let Some(search) = &mut scenario.saturation {
+        search.step = search.step.max(100 * MS);
+    }
+    rules(layers, scenario);
+    lists(layers, scenario);
+    processors(layers, scenario, &machine::allowed());
+    access::check(layers, scenario);
+}
 
-/// Fields that say when something happens in measuring, with their times.
+/// Notes settings that do not go together.
+#[rustfmt::skip]
+fn rules(layers: &mut Layers, scenario: &Scenario) {
+    let Scenario { sessions, source, target, peer, saturation, .. } = scenario;
+    let (from, to) = saturation.as_ref().map_or((0.0, 0.0), |search| (search.from, search.to));
+    let share: f64 = scenario.readers.iter().map(|reader| reader.share).sum();
+    let shares = format!("their shares add up to {share}; together they are at most 1");
+    let before = format!("is {to}, and the search begins with {from} (`saturation.from`): a higher rate here, or a lower one there");
+    let each = format!("is {}, and the source has {} symbols (`source.symbols`)", sessions.symbols_each, source.symbols);
+    let processes = format!("is {}, and there are {} sessions", scenario.processes, sessions.count);
+    let is_without_bus = peer.is_none() && !scenario.has_gateway() && target.bus.is_empty();
+    let silent = match &source.shape {
+        Shape::Stepped(steps) => steps.iter().all(|(_, rate)| *rate == 0.0),
+        _ => false,
+    };
+    for (is_wrong, setting, problem) in [
+        (source.shape == Shape::Fixed(0.0), "source.rate", "is 0, and without updates nothing is measured; for sessions that get \
+            little take a low rate, as 1, or `run wide-idle`"),
+        (silent, "source.steps", "all rates are 0: one has to be above it, or nothing is measured"),
+        (share > 1.0 + 1e-9, "readers", shares.as_str()),
+        (scenario.duration < 100 * MS, "duration", "measure for at least 100ms"),
+        (to < from, "saturation.to", before.as_str()),
+        (saturation.is_some() && source.is_running, "saturation", "needs the own source, because it sets the rate: `source.kind` = \
+            \"own\""),
+        (sessions.symbols_each > source.symbols && !source.is_running, "sessions.symbols_each", each.as_str()),
+        (source.is_running && target.url.is_none(), "source.kind", "with \"running\" the gateway runs too: say where, in `target.url`"),
+        (source.is_running && sessions.symbols.is_empty(), "source.kind", "with \"running\" say what to subscribe to, in \
+            `sessions.symbols`: [\"sim:*\"]"),
+        (!source.is_running && !sessions.symbols.is_empty(), "sessions.symbols", "is for `source.kind` = \"running\"; with the own \
+            source use `symbols_each`"),
+        (!source.is_running && sessions.symbols.is_empty() && is_without_bus, "target.url", "the own source needs the bus of that \
+            gateway, in `target.bus` (--bus nats://127.0.0.1:4222); or take what its ingester sends, with `sessions.symbols` and \
+            `source.kind` = \"running\" (--symbols sim:*); or leave it out, for a gateway of its own"),
+        (peer.is_some() && target.url.is_none(), "peer.kind", "say where the peer listens, in `target.url`"),
+        (peer.is_some() && (source.is_running || source.trades > 0.0), "peer.kind", "a peer gets quotes of the own source only: no \
+            `source.kind`, no `source.trades`"),
+        (peer.is_some() && scenario.churn.flaps_per_second > 0.0, "churn.flaps_per_second", "peers have no unsubscribing here; leave \
+            it out"),
+        (scenario.processes > sessions.count, "processes", processes.as_str()),
+    ] {
+        if is_wrong {
+            layers.wrong(setting, problem);
+        }
+    }
+}
+
+/// Notes entries of lists that cannot be.
+fn lists(layers: &mut Layers, scenario: &Scenario) {
+    for symbol in &scenario.sessions.symbols {
+        if !symbol.split_once(':').is_some_and(|(venue, name)| is_venue(venue) && !name.is_empty()) {
+            let problem = format_args!("`{symbol}`: write venue:SYMBOL, or venue:* for all of a venue");
+            layers.wrong("sessions.symbols", problem);
+        }
+    }
+    if let Shape::Stepped(steps) = &scenario.source.shape {
+        for (at, _) in steps.iter().enumerate().filter(|(_, (lasting, _))| lasting.is_zero()) {
+            layers.wrong(&format!("source.steps[{at}].lasting"), "has to be a time above 0");
+        }
+    }
+    for (at, restart) in scenario.churn.restarts.iter().enumerate() {
+        if restart.command.is_empty() && !scenario.has_gateway() {
+            let setting = format!("churn.restarts[{at}].at");
+            layers.wrong(&setting, "say how to restart that gateway, in `command`");
+        }
+    }
+    let measured = scenario.duration;
+    for (setting, at) in events(scenario).into_iter().filter(|(_, at)| *at >= measured) {
+        let remedy = "so it would not happen: an earlier time, or a longer `duration` (--for)";
+        layers.wrong(&setting, format_args!("is {at:?}, and {measured:?} are measured, {remedy}"));
+    }
+}
+
+/// Settings that say when something happens in measuring, with their times.
 fn events(scenario: &Scenario) -> Vec<(String, Duration)> {
-    let churn = &scenario.churn;
-    let storms =
-        churn.storms.iter().enumerate().map(|(i, storm)| (format!("churn.storms[{i}].at"), storm.at));
-    let restarts =
-        churn.restarts.iter().enumerate().map(|(i, restart)| (format!("churn.restarts[{i}].at"), restart.at));
-    let readers = scenario.readers.iter().enumerate();
-    let stalls = readers.filter_map(|(i, reader)| match reader.kind {
-        ReaderKind::Stalled { at, .. } => Some((format!("readers[{i}].at"), at)),
+    let name = |list: &str, number: usize, at| (format!("{list}[{number}].at"), at);
+    let storms = scenario.churn.storms.iter().enumerate();
+    let restarts = scenario.churn.restarts.iter().enumerate();
+    let stalls = scenario.readers.iter().enumerate().filter_map(|(number, reader)| match reader.kind {
+        ReaderKind::Stalled { at, .. } => Some(name("readers", number, at)),
         _ => None,
     });
+    let storms = storms.map(|(number, storm)| name("churn.storms", number, storm.at));
+    let restarts = restarts.map(|(number, restart)| name("churn.restarts", number, restart.at));
     storms.chain(restarts).chain(stalls).collect()
 }
 
-/// Processors that this process may not use.
-fn processors(f: &mut Fields, scenario: &Scenario, allowed: &[usize]) {
+/// Notes processors that this process may not use.
+pub(super) fn processors(layers: &mut Layers, scenario: &Scenario, allowed: &[usize]) {
+    let list = |numbers: &[usize]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let target = &scenario.target;
-    for (name, asked) in [
+    for (setting, asked) in [
         ("target.server_cpus", &target.server_cpus),
         ("target.source_cpus", &target.source_cpus),
         ("target.generator_cpus", &target.generator_cpus),
     ] {
-        let missing: Vec<_> =
-            asked.iter().filter(|cpu| !allowed.contains(cpu)).map(ToString::to_string).collect();
+        let missing: Vec<_> = asked.iter().copied().filter(|cpu| !allowed.contains(cpu)).collect();
         if !missing.is_empty() && !allowed.is_empty() {
-            let there: Vec<_> = allowed.iter().map(ToString::to_string).collect();
-            f.wrong(
-                name,
-                format!(
-                    "there is no processor {} that this program may use; there are {}",
-                    missing.join(", "),
-                    there.join(", ")
-                ),
-            );
+            let (missing, there) = (list(&missing), list(allowed));
+            let problem =
+                format_args!("there is no processor {missing} that this program may use; there are {there}");
+            layers.wrong(setting, problem);
         }
-    }
-}
-
-/// Notes each at its field.
-pub(super) fn check(f: &mut Fields, scenario: &Scenario) {
-    let sum: f64 = scenario.readers.iter().map(|reader| reader.share).sum();
-    if sum > 1.0 + 1e-9 {
-        f.wrong("readers", format!("their shares add up to {sum}; together they are at most 1"));
-    }
-    if scenario.duration < MEASURE_MIN {
-        f.wrong("duration", "measure for at least 100ms");
-    }
-    for (name, at) in events(scenario) {
-        if at >= scenario.duration {
-            f.wrong(
-                &name,
-                format!(
-                    "is {at:?}, and {:?} are measured, so it would not happen: an earlier time, or a longer `duration` (--for)",
-                    scenario.duration
-                ),
-            );
-        }
-    }
-    if let Some(search) = scenario.saturation.as_ref().filter(|search| search.to < search.from) {
-        f.wrong(
-            "saturation.to",
-            format!(
-                "is {}, and the search begins with {} (`saturation.from`): a higher rate here, or a lower one there",
-                search.to, search.from
-            ),
-        );
-    }
-    processors(f, scenario, &machine::allowed());
-    let (sessions, source) = (&scenario.sessions, &scenario.source);
-    if sessions.symbols_each > source.symbols && !source.is_running {
-        f.wrong(
-            "sessions.symbols_each",
-            format!(
-                "is {}, and the source has {} symbols (`source.symbols`)",
-                sessions.symbols_each, source.symbols
-            ),
-        );
-    }
-    if source.is_running {
-        if scenario.target.url.is_none() {
-            f.wrong("source.kind", "with \"running\" the gateway runs too: say where, in `target.url`");
-        }
-        if sessions.symbols.is_empty() {
-            f.wrong(
-                "source.kind",
-                "with \"running\" say what to subscribe to, in `sessions.symbols`: [\"sim:*\"]",
-            );
-        }
-        if scenario.saturation.is_some() {
-            f.wrong("saturation", "needs the own source, because it sets the rate: `source.kind` = \"own\"");
-        }
-    } else if !sessions.symbols.is_empty() {
-        f.wrong(
-            "sessions.symbols",
-            "is for `source.kind` = \"running\"; with the own source use `symbols_each`",
-        );
-    } else if scenario.peer.is_none() && !scenario.has_gateway() && scenario.target.bus.is_empty() {
-        f.wrong(
-            "target.url",
-            "the own source needs the bus of that gateway, in `target.bus` (--bus nats://127.0.0.1:4222); or take what its \
-             ingester sends, with `sessions.symbols` and `source.kind` = \"running\" (--symbols sim:*); or leave it out, for \
-             a gateway of its own",
-        );
-    }
-    if scenario.peer.is_some() {
-        if scenario.target.url.is_none() {
-            f.wrong("peer.kind", "say where the peer listens, in `target.url`");
-        }
-        if source.is_running || source.trades > 0.0 {
-            f.wrong(
-                "peer.kind",
-                "a peer gets quotes of the own source only: no `source.kind`, no `source.trades`",
-            );
-        }
-        if scenario.churn.flaps_per_second > 0.0 {
-            f.wrong("churn.flaps_per_second", "peers have no unsubscribing here; leave it out");
-        }
-    }
-    access::check(f, scenario);
-    let own_gateway = scenario.has_gateway();
-    for (at, restart) in scenario.churn.restarts.iter().enumerate() {
-        if restart.command.is_empty() && !own_gateway {
-            f.wrong(&format!("churn.restarts[{at}].at"), "say how to restart that gateway, in `command`");
-        }
-    }
-    if scenario.processes > sessions.count {
-        f.wrong("processes", format!("is {}, and there are {} sessions", scenario.processes, sessions.count));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processors_that_do_not_exist_are_named_with_those_that_do() {
-        let mut fields = Fields::default();
-        fields.add_flag("--server-cpus", "target.server_cpus", "0,7,9");
-        fields.add_flag("--source-cpus", "target.source_cpus", "1");
-        let scenario = super::super::read(&mut Fields::default(), 2);
-        let target = super::super::Target {
-            server_cpus: vec![0, 7, 9],
-            source_cpus: vec![1],
-            ..scenario.target.clone()
-        };
-        processors(&mut fields, &Scenario { target, ..scenario }, &[0, 1]);
-        assert_eq!(
-            fields.mistakes(),
-            [
-                "--server-cpus: `target.server_cpus`: there is no processor 7, 9 that this program may use; there are 0, 1"
-            ]
-        );
     }
 }

@@ -16,22 +16,3 @@ pub(crate) const READY: [(&str, &str); 8] = [
 pub(crate) fn text(name: &str) -> Option<&'static str> {
     READY.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scenario::fields::Fields;
-    use crate::scenario::read;
-
-    #[test]
-    fn all_are_right_and_say_what_they_are() {
-        for (name, text) in READY {
-            let mut fields = Fields::default();
-            fields.add_file(name, text);
-            let scenario = read(&mut fields, 2);
-            assert_eq!(fields.mistakes(), [""; 0], "{name}");
-            assert_eq!(scenario.name, name);
-            assert!(!scenario.about.is_empty(), "{name}");
-        }
-    }
-}
