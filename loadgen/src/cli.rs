@@ -29,7 +29,7 @@ pub(crate) enum Command {
         1  one does not\n  \
         2  the command line or the scenario is wrong, nothing could be measured, or the result\n     \
         could not be written\n  \
-        3  no verdict: the generator could not keep up, and its figures say more of it than of\n     \
+        3  no verdict: the generator could not keep up, and its results say more of it than of\n     \
         the server. Give it a free core, more --threads or a lower --rate; or take the risk\n     \
         with --allow-bottleneck, which makes it 0 or 1")]
     Run(Box<RunOptions>),
@@ -158,7 +158,7 @@ pub(crate) struct CompareOptions {
     /// Reports of the other runs, separated by commas
     #[arg(value_name = "B.json[,...]", value_parser = Files::parse)]
     pub(crate) after: Files,
-    /// From which change on a figure is worse
+    /// A result is worse from this change on
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = share)]
     pub(crate) worse_by: f64,
     /// Prints the comparison as JSON
@@ -209,7 +209,7 @@ pub(crate) struct HtmlOptions {
     /// The report
     #[arg(value_name = "REPORT.json")]
     pub(crate) report: PathBuf,
-    /// Where the page goes; `-` prints it
+    /// The page goes here; `-` prints it
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     pub(crate) out: PathBuf,
 }

@@ -47,7 +47,7 @@ use compare::Comparison;
 use report::model::Report;
 use scenario::Scenario;
 
-/// What stands above the list of all fields of a scenario.
+/// This stands above the list of all fields of a scenario.
 const FIELDS: &str = "\
 Fields of a scenario: name, what is written there, its default in square brackets, and what it means. Times have a unit: \"200us\",
 \"16ms\", \"20s\", \"5m\", \"1h\". Braces list words of which one stands there. What has `[]` in its name is in a list of tables:

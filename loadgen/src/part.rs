@@ -9,9 +9,9 @@ use tickwire_wire::Channel;
 use crate::latency::Latencies;
 use crate::report::model::{Accounts, Gaps, Noted, SessionAccount};
 
-/// How many first texts are kept of each kind.
+/// So many first texts are kept of each kind.
 const TEXTS_MAX: usize = 5;
-/// How many sessions' accounts are kept.
+/// So many sessions' accounts are kept.
 const SESSIONS_MAX: usize = 20;
 
 impl Noted {
@@ -98,7 +98,7 @@ pub(crate) struct Part {
     pub(crate) bytes: u64,
     pub(crate) reads: u64,
     pub(crate) records_by_channel: BTreeMap<u8, u64>,
-    /// By place in the scenario's list of readers; the last one is for prompt ones.
+    /// One for each entry in the scenario's list of readers; the last one is for prompt ones.
     pub(crate) readers: Vec<ReaderPart>,
     /// Intended time to ingester, to gateway's write, to read, to decoded.
     pub(crate) hops: [Latencies; 4],

@@ -17,9 +17,9 @@ use crate::tls::Tls;
 const NAMED_MAX: usize = 4096;
 /// Most bytes of a handshake with its certificates.
 const SHAKE_BYTES: usize = 16 << 10;
-/// Most bytes of one symbol in the answer to a subscription, and of its state.
-const ANSWER_BYTES: usize = 512;
-/// How many symbols a running ingester is taken to have, because that is not known.
+/// Most bytes of one symbol in the response to a subscription, and of its state.
+const RESPONSE_BYTES: usize = 512;
+/// A running ingester is taken to have so many symbols, because that is not known.
 const RUNNING_SYMBOLS: usize = 4096;
 
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl Plan {
     }
 
     /// Returns how long the opening of a session may take: a throttled reader needs more than at full speed for its handshake
-    /// and the answers to its subscriptions.
+    /// and the responses to its subscriptions.
     pub(crate) fn open_wait(&self, session: usize, at_full_speed: Duration) -> Duration {
         let ReaderKind::Throttled { bytes_per_second, .. } = self.kinds[self.reader(session)] else {
             return at_full_speed;
@@ -151,8 +151,8 @@ impl Plan {
             (false, 0) => scenario.source.symbols,
             (false, each) => each,
         };
-        let answers = symbols * scenario.sessions.channels.len() * ANSWER_BYTES;
-        at_full_speed + Duration::from_secs_f64((SHAKE_BYTES + answers) as f64 / bytes_per_second)
+        let responses = symbols * scenario.sessions.channels.len() * RESPONSE_BYTES;
+        at_full_speed + Duration::from_secs_f64((SHAKE_BYTES + responses) as f64 / bytes_per_second)
     }
 
     /// Returns the longest opening of all sessions.

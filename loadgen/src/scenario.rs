@@ -1,4 +1,5 @@
-//! What a run does: read from a file, checked as a whole before anything is opened, all in force from start to end.
+//! A scenario says what a run does. It is read from a file, checked as a whole before anything is opened, and in force from
+//! start to end.
 //!
 //! The comment above a setting is its description in `tickwire-loadgen scenarios --fields`.
 
@@ -68,7 +69,7 @@ settings! {
         #[serde(rename = "assert")]
         bounds: Bounds = Bounds::default(),
         saturation: Option<Search> = None,
-        /// Where it was read from; empty: it comes with the program, or there are flags only.
+        /// The file that it was read from; empty: it comes with the program, or there are flags only.
         #[serde(skip)]
         file: String = String::new(),
         /// The whole, as it was read: file, then flags.
@@ -206,7 +207,7 @@ settings! {
         command: Vec<String> = Vec::new(),
     }
 
-    /// What the result is held against; what is not given is not checked.
+    /// The result is held against these; what is not given is not checked.
     pub(crate) struct Bounds {
         /// bounds of latency, of age, and of the hops to the gateway's write count from the end of `sessions.window`
         beyond_window: bool = false,
@@ -284,28 +285,28 @@ settings! {
 }
 
 impl Scenario {
-    /// Whether the run starts a gateway of its own.
+    /// Returns whether the run starts a gateway of its own.
     pub(crate) fn has_gateway(&self) -> bool {
         self.peer.is_none() && (self.target.url.is_none() || self.gateway.listen.is_some())
     }
 }
 
 impl Gateway {
-    /// How updates come to share writes.
+    /// Returns how updates come to share writes.
     pub(crate) fn pacing(&self) -> Pacing {
         Pacing { ratio: self.pace_ratio, wait_max: self.pace_wait_max }
     }
 }
 
 impl Sessions {
-    /// From the first session's opening to the last's.
+    /// Returns the time from the first session's opening to the last's.
     pub(crate) fn ramp(&self) -> Duration {
         self.ramp.unwrap_or_else(|| Duration::from_secs_f64(self.count as f64 / OPENED_PER_SECOND))
     }
 }
 
 impl Churn {
-    /// Whether sessions that lose their connection come back.
+    /// Returns whether sessions that lose their connection come back.
     pub(crate) fn reconnects(&self) -> bool {
         !self.storms.is_empty() || !self.restarts.is_empty()
     }

@@ -13,8 +13,8 @@ use crate::layers::Layers;
 use crate::serve::{Begin, Said, Told};
 use crate::source::Published;
 
-/// Longest wait for a process to start, or to answer.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// Longest wait for a process to start, or to respond.
+const RESPONSE_WAIT: Duration = Duration::from_secs(30);
 const UNEXPECTED: &str = "the source says something unexpected";
 const END_WAIT: Duration = Duration::from_secs(5);
 
@@ -71,7 +71,7 @@ impl Served {
     }
 
     async fn said(&mut self) -> anyhow::Result<Said> {
-        let line = tokio::time::timeout(ANSWER_WAIT, self.output.next_line()).await;
+        let line = tokio::time::timeout(RESPONSE_WAIT, self.output.next_line()).await;
         let line = line.context("the source does not answer")??;
         let line = line.context("the source ended before it answered")?;
         match serde_json::from_str(&line)? {
@@ -152,9 +152,9 @@ impl Spawned {
             }
             bail!("`{name}` ended before it said `ready`")
         };
-        tokio::time::timeout(ANSWER_WAIT, is_ready)
+        tokio::time::timeout(RESPONSE_WAIT, is_ready)
             .await
-            .with_context(|| format!("`{name}` did not say `ready` within {ANSWER_WAIT:?}"))??;
+            .with_context(|| format!("`{name}` did not say `ready` within {RESPONSE_WAIT:?}"))??;
         // Its output is read on, so that it never waits for somebody to do so.
         tokio::spawn(async move { while let Ok(Some(_)) = output.next_line().await {} });
         Ok(Self { child })

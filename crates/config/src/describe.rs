@@ -1,4 +1,4 @@
-//! All settings, for people and programs.
+//! Descriptions of all settings, for people and programs.
 
 use std::fmt::Write as _;
 
@@ -18,8 +18,8 @@ struct Described {
     about: String,
 }
 
-/// Two lines for each setting: name, kind, default in square brackets; description. Settings that differ by their name alone
-/// share them, with the names in braces.
+/// Writes two lines for each setting: name, kind, default in square brackets; description. Settings that differ by their
+/// name alone share them, with the names in braces.
 pub fn describe<T: JsonSchema>() -> String {
     let mut text = String::new();
     let mut section = None;
@@ -34,7 +34,7 @@ pub fn describe<T: JsonSchema>() -> String {
     text
 }
 
-/// A list of all settings: `name`, `kind`, `default`, `about`.
+/// Writes a JSON list of all settings, each with `name`, `kind`, `default` and `about`.
 pub fn describe_json<T: JsonSchema>() -> String {
     serde_json::to_string_pretty(&all::<T>(false)).unwrap_or_default()
 }
@@ -75,7 +75,7 @@ fn collect(table: &Setting, path: &str, about: &str, in_braces: bool, all: &mut 
     }
 }
 
-/// The default as it would be written.
+/// Returns the default as it would be written.
 fn default(setting: &Setting) -> Option<String> {
     if let (Kind::Time, default @ Value::Object(_)) = (&setting.kind, &setting.default) {
         let time = serde_json::from_value(default.clone()).ok()?;
@@ -84,7 +84,7 @@ fn default(setting: &Setting) -> Option<String> {
     toml::Value::try_from(&setting.default).ok().map(|default| default.to_string())
 }
 
-/// A file with all defaults, and what they mean.
+/// Writes a file with all defaults, and what they mean.
 pub fn template<T: JsonSchema>() -> String {
     let root = Setting::of::<T>();
     let mut text = String::new();

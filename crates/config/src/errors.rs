@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 
-/// Where something is said. Errors are listed in this order: by line of the file, then what nobody said anywhere, then
-/// variables of the environment, then flags as they were given.
+/// A place where a setting is given. Errors are listed in the order of their places: by line of the file, then those of
+/// settings that nobody gave, then variables of the environment, then flags as they were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// In a file; lines and columns count from 1, columns in characters.
+    /// A key in a file. Lines and columns count from 1, and columns are characters.
     File {
         /// Line of the key.
         line: usize,
@@ -18,12 +18,12 @@ pub enum Place {
     },
     /// The file as a whole.
     Whole(String),
-    /// Nobody said it: a default, or something that is missing.
+    /// Nobody gave it: it is a default, or it is missing.
     #[default]
     Nowhere,
     /// A variable of the environment.
     Variable(String),
-    /// A flag of the command line: how many came before it, and its name.
+    /// A flag of the command line: its number among the flags, and its name.
     Flag(usize, String),
 }
 
@@ -39,7 +39,7 @@ impl Place {
     }
 }
 
-/// Writes what stands before an error: `wide.toml, line 7, column 1: ` or `--rate: `; nothing where nobody said it.
+/// Writes what stands before an error: `wide.toml, line 7, column 1: ` or `--rate: `; nothing where nobody gave the setting.
 impl Display for Place {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {

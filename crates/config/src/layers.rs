@@ -19,11 +19,11 @@ use crate::setting::{Kind, Setting};
 /// Joins the levels of a path in the name of a variable.
 const LEVELS: &str = "__";
 
-/// What was said of all settings, and all errors in it.
+/// All layers with the place of each value, and all errors that were found in them.
 #[derive(Clone, Debug)]
 pub struct Layers {
     root: Setting,
-    /// As serde takes it; what nobody said is not in it.
+    /// The values as serde takes them; what nobody gave is not in it.
     values: Value,
     places: BTreeMap<String, Place>,
     errors: Vec<(Place, String)>,
@@ -36,7 +36,7 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Nothing said yet, of the settings of `T`.
+    /// Begins with no layer, for the settings of `T`.
     pub fn of<T: JsonSchema>() -> Self {
         Self {
             root: Setting::of::<T>(),
@@ -216,7 +216,7 @@ impl Layers {
         self.set_in(field, &mut into[name], &join(done, name), rest, text, place)
     }
 
-    /// Puts a value in its place, over what was said before.
+    /// Puts a value in its place, over that of an earlier layer.
     fn put(&mut self, setting: &Setting, value: &Value, into: &mut Value, path: &str, place: Place) {
         self.places.retain(|known, _| !is_within(known, path));
         if setting.is_optional && *value == "" {
@@ -230,7 +230,7 @@ impl Layers {
         self.places.insert(path.to_owned(), place);
     }
 
-    /// Makes a `T` of what was said. What is wrong is noted, and has its default in there.
+    /// Makes a `T` of all layers. What is wrong is noted, and has its default in there.
     pub fn read<T: DeserializeOwned + Default>(&mut self) -> T {
         remove_nulls(&mut self.values);
         let (root, values) = (self.root.clone(), self.values.clone());
@@ -244,7 +244,7 @@ impl Layers {
             let mut path = String::new();
             let mut at = Some(&mut self.values);
             for segment in error.path() {
-                // What a text in a list says is told of the list.
+                // An error in an item that is no table is told of its list.
                 let is_item = |at: &Option<&mut Value>, index: usize| {
                     at.as_ref().is_some_and(|at| at[index].is_object())
                 };
@@ -292,7 +292,7 @@ impl Layers {
         }
     }
 
-    /// Notes an error of a setting: at its place or, where nobody said it, at that of its table.
+    /// Notes an error of a setting: at its place or, where nobody gave it, at that of its table.
     pub fn wrong(&mut self, path: &str, what: impl Display) {
         self.note(self.place(path), format!("`{path}`: {what}"));
     }
@@ -319,7 +319,7 @@ impl Layers {
         }
     }
 
-    /// Whether a setting, or anything in a table, was said.
+    /// Returns whether a setting, or anything in a table, was given.
     pub fn has(&self, path: &str) -> bool {
         self.places.keys().any(|known| is_within(known, path))
     }
@@ -348,7 +348,7 @@ impl Layers {
     }
 }
 
-/// A value of a file. A number that JSON cannot hold, and a date, are texts.
+/// Returns a value of a file as JSON. A number that JSON cannot hold, and a date, become texts.
 fn plain(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => text.as_ref().into(),
@@ -376,7 +376,7 @@ fn remove_nulls(value: &mut Value) {
     }
 }
 
-/// The JSON pointer of a path.
+/// Returns the JSON pointer of a path.
 fn pointer(path: &str) -> String {
     let steps = path.split(['.', '[']).filter(|step| !step.is_empty());
     steps.fold(String::new(), |pointer, step| pointer + "/" + step.trim_end_matches(']'))

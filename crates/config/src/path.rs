@@ -9,18 +9,18 @@ pub(crate) fn join(table: &str, name: &str) -> String {
     if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") }
 }
 
-/// The table or list that a setting is in.
+/// Returns the table or list that a setting is in.
 pub(crate) fn parent(path: &str) -> Option<&str> {
     path.rfind(['.', '[']).map(|at| &path[..at])
 }
 
-/// Whether a path is this one, or of something in it.
+/// Returns whether a path is this one, or of something in it.
 pub(crate) fn is_within(path: &str, table: &str) -> bool {
     path.strip_prefix(table)
         .is_some_and(|rest| rest.is_empty() || table.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// The setting of this name in a table, or what to say where there is none.
+/// Finds the setting of this name in a table; says what was meant where there is none.
 pub(crate) fn find<'a>(table: &'a Setting, path: &str, name: &str) -> Result<&'a Setting, String> {
     let fields = table.table().unwrap_or_default();
     if let Some((_, field)) = fields.iter().find(|(known, _)| known == name) {
@@ -41,7 +41,7 @@ pub(crate) fn find<'a>(table: &'a Setting, path: &str, name: &str) -> Result<&'a
     })
 }
 
-/// What to say of the path of a table, where a single setting was to be set.
+/// Says that a path is a table, where a single setting was to be set.
 pub(crate) fn is_a_table(setting: &Setting, path: &str) -> String {
     let first = setting.table().and_then(|fields| fields.first()).map_or("…", |(name, _)| name);
     match &setting.kind {
@@ -50,13 +50,13 @@ pub(crate) fn is_a_table(setting: &Setting, path: &str) -> String {
     }
 }
 
-/// What to say of a path into a list of tables that is not written as one.
+/// Says how a path into a list of tables is written.
 pub(crate) fn is_a_list(item: &Setting, path: &str) -> String {
     let example = entry(item, path, 0);
     format!("is a list of tables, and each setting is named with its entry's number, from 0: `{example}`")
 }
 
-/// What to say of an entry that is not the next one.
+/// Says which entries there are, where one was named that is not the next one.
 pub(crate) fn is_no_entry(item: &Setting, path: &str, count: usize) -> String {
     let there = match count {
         0 => format!("there is no `{path}` yet"),
@@ -69,7 +69,7 @@ pub(crate) fn is_no_entry(item: &Setting, path: &str, count: usize) -> String {
     )
 }
 
-/// The first setting of an entry: `readers[0].kind`.
+/// Returns the path of the first setting of an entry: `readers[0].kind`.
 fn entry(item: &Setting, path: &str, at: usize) -> String {
     let first = item.table().and_then(|fields| fields.first()).map_or("…", |(name, _)| name);
     format!("{path}[{at}].{first}")

@@ -1,4 +1,4 @@
-//! What may be configured, as the types of a program say it: a tree, made from their JSON schema.
+//! A setting is what may be configured. All of them are a tree, made from the JSON schema of a program's types.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct Setting {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kind {
-    /// By name, in the order in which they were declared.
+    /// The settings by name, in the order in which they were declared.
     Table(Vec<(String, Setting)>),
     /// A list of tables.
     Tables(Box<Setting>),
@@ -95,7 +95,7 @@ impl Setting {
         setting
     }
 
-    /// The settings of a table.
+    /// Returns the settings of a table.
     pub(crate) fn table(&self) -> Option<&[(String, Self)]> {
         match &self.kind {
             Kind::Table(fields) => Some(fields),
@@ -104,7 +104,7 @@ impl Setting {
         }
     }
 
-    /// A value as serde takes it; None where it is of another kind or out of bounds.
+    /// Returns a value as serde takes it; None where it is of another kind or out of bounds.
     pub(crate) fn take(&self, value: &Value) -> Option<Value> {
         match (&self.kind, value) {
             (Kind::Either(one, _), value) => one.take(value),
@@ -126,7 +126,7 @@ impl Setting {
         }
     }
 
-    /// The value that a text of a flag or a variable stands for, as it would be in a file.
+    /// Returns the value that a text of a flag or a variable stands for, as it would be in a file.
     pub(crate) fn parse(&self, text: &str) -> Value {
         let is_text = match &self.kind {
             Kind::Text | Kind::Words(_) | Kind::Time | Kind::Address => true,
@@ -138,7 +138,7 @@ impl Setting {
         parsed.and_then(|mut table| Some(table.get_mut("v")?.take())).unwrap_or_else(|| text.into())
     }
 
-    /// What is wrong with a value that was not taken.
+    /// Says what is wrong with a value that was not taken.
     pub(crate) fn refusal(&self, value: &Value) -> String {
         let shown = match value {
             _ if self.is_secret => String::new(),
@@ -152,7 +152,7 @@ impl Setting {
         format!("has to be {}{shown}{}", self.expected(), self.hint)
     }
 
-    /// `a whole number from 1 to 64 (bytes)`.
+    /// Writes what is allowed: `a whole number from 1 to 64 (bytes)`.
     fn expected(&self) -> String {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", self.unit) };
         let what = match &self.kind {
@@ -177,7 +177,7 @@ impl Setting {
         what + &unit
     }
 
-    /// What is written there, for a list of all settings.
+    /// Returns what is written there, for a list of all settings.
     pub(crate) fn kind_name(&self) -> String {
         let what = match &self.kind {
             Kind::Text => "text".to_owned(),

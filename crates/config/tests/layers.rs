@@ -31,7 +31,7 @@ settings! {
     }
 
     struct Limits {
-        /// Of all together.
+        /// It counts all together.
         sessions: u64 = 10 => 1..=100,
     }
 
@@ -65,7 +65,11 @@ impl TryFrom<u64> for Even {
     type Error = String;
 
     fn try_from(number: u64) -> Result<Self, String> {
-        if number.is_multiple_of(2) { Ok(Self(number)) } else { Err(format!("{number} is odd; take {}", number + 1)) }
+        if number.is_multiple_of(2) {
+            Ok(Self(number))
+        } else {
+            Err(format!("{number} is odd; take {}", number + 1))
+        }
     }
 }
 
@@ -260,7 +264,7 @@ fn errors_of_the_program_stand_where_the_setting_was_said() {
 #[test]
 fn a_file_with_all_defaults_can_be_read() {
     let template = tickwire_config::template::<Deep>();
-    assert_eq!(template, "count = 0\n\n[limits]\n# Of all together.\nsessions = 10\n");
+    assert_eq!(template, "count = 0\n\n[limits]\n# It counts all together.\nsessions = 10\n");
     let mut layers = Layers::of::<Deep>();
     layers.file("template", &template);
     let read: Deep = layers.read();

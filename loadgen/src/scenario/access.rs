@@ -14,7 +14,7 @@ use super::{Scenario, Sessions};
 
 /// Setting whose value no report shows.
 pub(crate) const SECRET: &str = "sessions.token";
-/// What stands there instead.
+/// This stands there instead.
 pub(crate) const REDACTED: &str = "<token>";
 /// Names of parameters by which a token would come into reports.
 const PARAMETERS: [&str; 3] = ["token", "access_token", "jwt"];
@@ -108,7 +108,7 @@ impl Tokens {
     }
 }
 
-/// Where a token is shown.
+/// The place of a token in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TokenPlace {

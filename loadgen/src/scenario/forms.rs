@@ -23,7 +23,7 @@ const HOPS: [&str; 6] = [
     "read-decoded",
 ];
 
-/// Where sessions connect.
+/// The address that sessions connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
@@ -66,7 +66,7 @@ impl TryFrom<String> for Url {
     }
 }
 
-/// How a peer gets its updates.
+/// The way by which a peer gets its updates.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
@@ -89,7 +89,7 @@ impl TryFrom<String> for Publish {
     }
 }
 
-/// A command: a list, or a text that is split at spaces.
+/// Reads a command: a list, or a text that is split at spaces.
 pub(super) fn command<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let parts = Vec::<String>::deserialize(from)?;
     Ok(match parts.as_slice() {

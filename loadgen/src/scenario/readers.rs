@@ -1,4 +1,4 @@
-//! How sessions read.
+//! Kinds of readers.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ enum ReaderWord {
 #[schemars(with = "ReaderSettings")]
 pub(crate) struct Reader {
     pub(crate) kind: ReaderKind,
-    /// Of all sessions.
+    /// The part of all sessions that reads so.
     pub(crate) share: f64,
 }
 

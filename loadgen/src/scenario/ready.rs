@@ -12,7 +12,7 @@ pub(crate) const READY: [(&str, &str); 8] = [
     ("latency", include_str!("../../scenarios/latency.toml")),
 ];
 
-/// The text of a scenario.
+/// Returns the text of a scenario.
 pub(crate) fn text(name: &str) -> Option<&'static str> {
     READY.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }

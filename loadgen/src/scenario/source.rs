@@ -1,4 +1,4 @@
-//! What the own source publishes, and how fast.
+//! Settings of the source: what it publishes, and how fast.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub(crate) struct Source {
     pub(crate) is_running: bool,
     pub(crate) symbols: usize,
     pub(crate) shape: Shape,
-    /// Of all updates, those that are trades.
+    /// The part of all updates that are trades.
     pub(crate) trades: f64,
     /// Exponent of Zipf's law by which updates choose their symbol; 0: in turn.
     pub(crate) skew: f64,

@@ -292,7 +292,7 @@ fn described() -> BTreeMap<String, Value> {
     all.into_iter().map(|one| (one["name"].as_str().unwrap().to_owned(), one)).collect()
 }
 
-/// What is written as a default changes nothing, of the settings that begin so; `around` opens their table, if any.
+/// Checks that a described default changes nothing, for the settings that begin so; `around` opens their table, if any.
 #[track_caller]
 fn check_defaults(around: &str, head: &str) {
     let all = described();

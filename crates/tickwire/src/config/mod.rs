@@ -58,13 +58,13 @@ pub(crate) struct Config {
 /// A flag, the setting that it stands for, and its value: `--listen`, `gateway.listen`, `127.0.0.1:7400`.
 pub(crate) type Flag = (&'static str, &'static str, Option<String>);
 
-/// Where values come from.
+/// The layers of the configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
     pub(crate) file: Option<PathBuf>,
     /// Name and value.
     pub(crate) environment: Vec<(String, String)>,
-    /// Of `--set`: `gateway.listen=127.0.0.1:7400`.
+    /// The values of `--set`: `gateway.listen=127.0.0.1:7400`.
     pub(crate) sets: Vec<String>,
     pub(crate) flags: Vec<Flag>,
 }

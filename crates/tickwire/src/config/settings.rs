@@ -50,7 +50,7 @@ settings! {
     pub(crate) struct Bus {
         /// NATS servers, nats:// or tls://; several are tried in random order.
         servers: Vec<String> = vec!["nats://127.0.0.1:4222".to_owned()],
-        /// At most one way to sign in; empty: not set.
+        /// There is at most one way to sign in; empty: not set.
         credentials_file: String = String::new(),
         nkey_seed_file: String = String::new(),
         user: String = String::new(),
@@ -64,13 +64,13 @@ settings! {
         key_file: String = String::new(),
         /// Refuse servers without TLS.
         tls_required: bool = false,
-        /// How this connection is named at the server.
+        /// The server shows this connection by this name.
         name: String = "tickwire".to_owned(),
         history: BusHistory = BusHistory::default(),
     }
 
-    /// What gateways look up for clients that were away for longer than the gateways' own logs reach: a JetStream stream with the
-    /// lossless channels (trade, status, instrument). Off: such a client gets an exact gap. The same in ingesters and gateways.
+    /// A JetStream stream with the lossless channels (trade, status, instrument): gateways look there for what clients missed that
+    /// were away for longer than the gateways' own logs reach. Off: such a client gets an exact gap. The same in ingesters and gateways.
     /// Needs nats-server 2.11 or later.
     #[derive(PartialEq, Serialize)]
     pub(crate) struct BusHistory {
@@ -79,7 +79,7 @@ settings! {
         stream: String = "TICKWIRE".to_owned(),
         /// Ingesters make the stream at their start and keep its settings as they are here. false: somebody else does.
         make: bool = true,
-        /// What is older or more than this is forgotten, oldest first.
+        /// Records that are older or more than this are forgotten, oldest first.
         max_age_s: u64 = 3_600,
         max_bytes: u64 = 1 << 30,
         /// Copies in a NATS cluster: 1, 3 or 5.
@@ -88,7 +88,7 @@ settings! {
 
     #[derive(PartialEq, Serialize)]
     pub(crate) struct Gateway {
-        /// Where sessions connect: ws://ADDRESS/v1/stream
+        /// Sessions connect here: ws://ADDRESS/v1/stream
         #[schemars(extend("format" = "address"))]
         listen: SocketAddr = ([127, 0, 0, 1], 7400).into(),
         /// Health, readiness, metrics. Not for the public.
@@ -96,14 +96,14 @@ settings! {
         admin_listen: SocketAddr = ([127, 0, 0, 1], 7401).into(),
         /// Threads that own sessions; 0: one for each two cores. With more than one, another thread takes what comes from the bus.
         shards: usize = 0 => 0..=64,
-        /// Where writing takes more of the core than 100 / (100 + this), rounds of writing wait, so that more updates share the next
+        /// Rounds of writing wait where writing takes more of the core than 100 / (100 + this), so that more updates share the next
         /// writes; below that every update goes at once. More is cheaper and later; 0 never waits.
         cork_percent: u64 = 150 => 0..=10_000,
         /// Longest of those waits, in microseconds.
         cork_us: u64 = 2_000 => 0..=100_000,
         /// A connection that has not sent a whole request for this long is ended; so is one that was answered and asks no more.
         handshake_ms: u64 = 5_000 => 100..=60_000,
-        /// Over how long sessions are closed at the end.
+        /// Sessions are closed over this time at the end.
         drain_ms: u64 = 5_000 => 0..=600_000,
         /// A feed whose ingester is not heard for this long is down. Ingesters send heartbeats every 500 ms.
         feed_down_ms: u64 = 1_250 => 600..=60_000,
@@ -111,7 +111,7 @@ settings! {
         heartbeat_ms: u64 = 1_000 => 100..=60_000,
         /// A client that was silent for this long is pinged; after three times as long it is closed.
         ping_ms: u64 = 15_000 => 100..=600_000,
-        /// How old data may be when a client reads it: no more is under way to it than it takes in this time. 0: no such limit.
+        /// Data may be this old when a client reads it: no more is under way to it than it takes in this time. 0: no such limit.
         freshness_ms: u64 = 200 => 0..=60_000,
         /// A session for which something has waited this long is told that it conflates; after so long without waiting, that it
         /// does not any more.
@@ -121,17 +121,17 @@ settings! {
         unanswered_ms: u64 = 2_000 => 100..=60_000,
         /// A conflating session whose client takes nothing for this long is closed.
         no_progress_ms: u64 = 30_000 => 1_000..=600_000,
-        /// How long a topic stays subscribed on the bus when nobody wants it any more.
+        /// A topic stays subscribed on the bus for this long when nobody wants it any more.
         linger_ms: u64 = 30_000 => 0..=3_600_000,
-        /// How long a returning client's missed records are waited for when they are looked up (bus.history), before they are announced
-        /// as a gap. Clients wait 5 s.
+        /// A returning client's missed records are waited for this long when they are looked up (bus.history), before they are
+        /// announced as a gap. Clients wait 5 s.
         history_ms: u64 = 3_000 => 100..=4_000,
         limits: GatewayLimits = GatewayLimits::default(),
     }
 
     #[derive(PartialEq, Serialize)]
     pub(crate) struct GatewayLimits {
-        /// What the process may hold for its sessions together, about: a quarter for recent records, of which the longest logs are
+        /// The process may hold about this much for its sessions together: a quarter for recent records, of which the longest logs are
         /// cut; a quarter for what waits for single sessions, of which those that hold most are closed; the rest for what records
         /// grow to in several encodings. Each shard has its part. 16 MiB to 1 TiB.
         memory_bytes: usize = 1 << 30 => (16 << 20)..=(1_u64 << 40),
@@ -140,13 +140,13 @@ settings! {
         handshakes: usize = 1_024 => 4..=65_536,
         /// Connections to admin_listen, by the same rule.
         admin_connections: usize = 64 => 4..=1_024,
-        /// Of all sessions together; each shard has its part.
+        /// All sessions together may have this many; each shard has its part.
         subscriptions: usize = 500_000 => 1..=(1_u64 << 26),
         subscriptions_per_session: usize = 4_096 => 1..=65_536,
         /// Fastest rate that a subscription is granted which asks for one, in updates per second; one that asks for none gets all.
         rate_max: f64 = 1_000.0 => 0.01..=1e6,
         command_bytes: usize = 65_536 => 256..=(1_u64 << 20),
-        /// Of one session; and 40 times as many names in them. A second's worth of commands and 4 * subscriptions_per_session names may come
+        /// One session may send this many, and 40 times as many names in them. A second's worth of commands and 4 * subscriptions_per_session names may come
         /// at once (docs/protocol.md, "What commands cost").
         commands_per_second: u32 = 50 => 1..=100_000,
         /// Bytes under way to a client before it confirmed anything, and at most.
@@ -165,7 +165,7 @@ settings! {
         venues: usize = 64 => 1..=4096,
         instruments: usize = 65_536 => 1..=(1_u64 << 22),
         topics: usize = 65_536 => 1..=(1_u64 << 22),
-        /// What may wait between the bus and the gateway.
+        /// This much may wait between the bus and the gateway.
         bus_messages: usize = 65_536 => 64..=(1_u64 << 24),
         bus_bytes: usize = 32 << 20 => (1 << 20)..=(1_u64 << 36),
         /// Records that wait in the gateway until the states of their topics are known; at most 4,096 of a topic.
@@ -174,7 +174,7 @@ settings! {
         book_levels: usize = 2_000_000 => 1_000..=(1_u64 << 32),
         /// Kernel send buffer of each session; 0 leaves it to the kernel. A fixed one bounds a session to about this much per round trip.
         socket_send_bytes: usize = 0 => 0..=(1_u64 << 26),
-        /// Of it, so much may be unsent: what is not with the kernel is still newest when it leaves.
+        /// This much of it may be unsent: what is not with the kernel is still newest when it leaves.
         socket_unsent_bytes: usize = 16_384 => 2048..=(1_u64 << 26),
     }
 
@@ -217,7 +217,7 @@ settings! {
 }
 
 impl Raw {
-    /// For showing: secrets are replaced, and so is what stands before the `@` of an address.
+    /// Returns the settings for showing: secrets are replaced, and so is what stands before the `@` of an address.
     pub(crate) fn without_secrets(&self) -> Self {
         let mut shown = self.clone();
         for secret in [&mut shown.bus.password, &mut shown.bus.token] {
