@@ -78,7 +78,7 @@ pub fn bus(bytes: &[u8]) {
     assert_eq!(next, header.last_sequence.checked_add(1));
 }
 
-/// What came on a connection. The first byte chooses the sender and how large a message may be. Frames lie one behind the other,
+/// Reads bytes as those of a connection. The first byte chooses the sender and how large a message may be. Frames lie one behind the other,
 /// nothing is found in the half of one, and no message is larger than allowed.
 pub fn websocket(bytes: &[u8]) {
     let Some((first, bytes)) = bytes.split_first() else { return };

@@ -1,4 +1,4 @@
-//! How long to wait before trying again.
+//! The wait before something is tried again.
 
 use std::time::Duration;
 
@@ -29,12 +29,12 @@ impl Backoff {
         Self { min, max }
     }
 
-    /// Longest wait before attempt number `attempt`, counted from 0.
+    /// Returns the longest wait before attempt number `attempt`, counted from 0.
     pub fn ceiling(self, attempt: u32) -> Duration {
         self.min.saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(self.max)
     }
 
-    /// The wait before attempt number `attempt` for a random number in `0.0..1.0`.
+    /// Returns the wait before attempt number `attempt` for a random number in `0.0..1.0`.
     pub fn delay(self, attempt: u32, random: f64) -> Duration {
         self.ceiling(attempt).mul_f64(random.clamp(0.0, 1.0))
     }
@@ -73,7 +73,7 @@ impl Attempts {
         wait
     }
 
-    /// Longest wait before the next attempt, unless a stable connection comes before it.
+    /// Returns the longest wait before the next attempt, unless a stable connection comes before it.
     pub fn ceiling(&self) -> Duration {
         self.backoff.ceiling(self.count / self.servers)
     }

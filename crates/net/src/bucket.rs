@@ -1,8 +1,8 @@
-//! How often something may happen.
+//! A limit on how often something may happen.
 
 use std::time::Duration;
 
-/// How a bucket fills: the time that one token takes, and the time that an empty bucket takes until it is full. Both are in
+/// The pace at which a bucket fills: the time that one token takes, and the time that an empty bucket takes until it is full, in
 /// nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refill {
@@ -11,13 +11,13 @@ pub struct Refill {
 }
 
 impl Refill {
-    /// So many tokens each `period`, of which at most `saved` are saved up. Without a rate (0) tokens cost nothing.
+    /// Gives so many tokens each `period`, of which at most `saved` are saved up. Without a rate (0) tokens cost nothing.
     pub fn per(period: Duration, tokens: u32, saved: u32) -> Self {
         let token_ns = (period.as_nanos() as u64).checked_div(tokens.into()).unwrap_or(0);
         Self { token_ns, full_ns: token_ns.saturating_mul(saved.into()) }
     }
 
-    /// So many tokens each second, at least one, of which a second's worth is saved up.
+    /// Gives so many tokens each second, at least one, of which a second's worth is saved up.
     pub fn each_second(tokens: u32) -> Self {
         let second = Duration::from_secs(1);
         Self { full_ns: second.as_nanos() as u64, ..Self::per(second, tokens.max(1), 0) }

@@ -2,11 +2,11 @@
 
 use crate::frame::{Fault, Found, OpCode};
 
-/// What came of a message so far. Most messages are one frame, so most connections never have any.
+/// The part of a message that has come so far. Most messages are one frame, so most connections never have any.
 #[derive(Debug, Default)]
 pub struct Fragments(Option<Vec<u8>>);
 
-/// What a frame brought.
+/// The outcome of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Joined {
     /// The frame is a whole message: its payload.

@@ -15,7 +15,7 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 /// Longest head of a frame: two bytes, eight of length, four of mask.
 pub const HEAD_BYTES_MAX: usize = 14;
 
-/// Who sent a frame: clients mask what they send, servers do not (section 5.1).
+/// The side that sent a frame: clients mask what they send, servers do not (section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     /// Its frames are masked.
@@ -24,7 +24,7 @@ pub enum Sender {
     Server,
 }
 
-/// Which rule a peer broke.
+/// The rule that a peer broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// A rule of WebSocket: which.
@@ -35,14 +35,14 @@ pub enum Fault {
     TooLarge,
 }
 
-/// Where a whole frame lies in the bytes that were read.
+/// The place of a whole frame in the bytes that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What kind of frame it is.
+    /// The kind of frame.
     pub opcode: OpCode,
     /// It ends its message.
     pub is_last: bool,
-    /// Of a client's frame.
+    /// The mask of a client's frame; a server's has none.
     pub mask: Option<[u8; 4]>,
     /// Bytes of the head; the payload begins behind them.
     pub head: usize,
@@ -51,7 +51,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Where the payload lies.
+    /// Returns the place of the payload.
     pub fn range(&self) -> Range<usize> {
         self.head..self.end
     }
@@ -149,7 +149,7 @@ pub fn write_masked(opcode: OpCode, mask: [u8; 4], payload: &[u8], out: &mut Vec
     Frame::new(true, opcode, Some(mask), Payload::BorrowedMut(&mut out[start..])).mask();
 }
 
-/// What a close frame says (section 5.5.1).
+/// The content of a close frame (section 5.5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close<'p> {
     /// The code; none where the payload has no room for one.

@@ -73,7 +73,7 @@ impl<'o> Opening<'o> {
     }
 }
 
-/// Why a server's response opens no connection.
+/// The reason why a server's response opens no connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseFault {
     /// It has another status than 101.
@@ -116,7 +116,7 @@ pub fn check_response<B>(
     Ok(())
 }
 
-/// Why bytes are no head of a response.
+/// The reason why bytes are no head of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadFault {
     /// They are no HTTP.
@@ -147,7 +147,7 @@ pub fn read_response(bytes: &[u8]) -> Result<Option<(Response<()>, usize)>, Head
     Ok(Some((response, length)))
 }
 
-/// What a server looks at of a request's head.
+/// The part of a request's head that a server looks at.
 #[derive(Clone, Copy, Debug)]
 struct Head<'r> {
     method: &'r Method,
@@ -158,9 +158,9 @@ struct Head<'r> {
 #[derive(Debug)]
 pub struct Rule {
     holds: fn(Head<'_>) -> bool,
-    /// Of the response to a request that breaks the rule.
+    /// The status of the response to a request that breaks the rule.
     pub status: StatusCode,
-    /// What is wrong with such a request.
+    /// The fault of such a request, for people.
     pub fault: &'static str,
 }
 

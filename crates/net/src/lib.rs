@@ -1,4 +1,4 @@
-//! What everything in Tickwire that connects shares, and nothing that is Tickwire's own.
+//! The connection kit: all that connect use it, and it knows nothing of Tickwire.
 //!
 //! | module | feature | what it has |
 //! |---|---|---|

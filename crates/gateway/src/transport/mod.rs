@@ -1,7 +1,7 @@
-//! What carries the bytes of a session: TCP, or a pipe in memory. TLS will be one more file beside these two.
+//! The carriers of a session's bytes: TCP, or a pipe in memory. TLS will be one more file beside these two.
 //!
 //! The listener reads the handshake from a [`Carrier`] with the runtime's means. After it the carrier becomes a [`Transport`],
-//! which a shard reads and writes when its readiness list ([`Sockets`](crate::shard::Sockets)) says so.
+//! which a shard reads and writes when its readiness list (`shard/sockets.rs`) says so.
 
 mod kernel;
 mod pipe;

@@ -1,11 +1,11 @@
-//! What went wrong with TLS, in plain words, and the remedy.
+//! Plain words for what went wrong with TLS, and the remedy.
 
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// How a program's settings are called, for the remedies.
+/// The names of a program's settings, for the remedies.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Names certificates of authorities.

@@ -32,7 +32,7 @@ pub struct Trust {
     pub server_name: Option<String>,
 }
 
-/// Why a client cannot speak TLS at all.
+/// The reason why a client cannot speak TLS at all.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TrustError {
     /// The host's name is none that a certificate can have.
@@ -48,7 +48,7 @@ pub enum TrustError {
     Authority {
         /// The setting that names it.
         setting: &'static str,
-        /// What is wrong with it.
+        /// The fault that the library found.
         source: Error,
     },
     /// There is nobody to trust.
@@ -62,7 +62,7 @@ pub enum TrustError {
     Library(#[from] Error),
 }
 
-/// What all connections to one server share.
+/// The part that all connections to one server share.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
@@ -70,7 +70,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// For a server at `host:port`. `settings` are named in errors.
+    /// Prepares connections to a server at `host:port`. `settings` are named in errors.
     ///
     /// # Errors
     /// When there is nobody to trust, or the host's name is none that a certificate can have.

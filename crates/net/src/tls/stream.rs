@@ -15,12 +15,12 @@ pub struct Secured<S> {
     connection: Connection,
 }
 
-/// What a read brought, in bytes.
+/// The outcome of a read, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Brought {
-    /// From the socket; 0: the connection ended.
+    /// The number of bytes from the socket; 0: the connection ended.
     pub sealed: usize,
-    /// For the program.
+    /// The number of bytes for the program.
     pub plain: usize,
 }
 
@@ -30,7 +30,7 @@ impl<S: Read + Write> Secured<S> {
         Self { socket, connection: connection.into() }
     }
 
-    /// The socket below.
+    /// Returns the socket below.
     pub fn socket(&self) -> &S {
         &self.socket
     }

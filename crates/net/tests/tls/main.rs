@@ -122,7 +122,7 @@ async fn everything_passes_between_readiness_and_tokio() {
     their.await.unwrap();
 }
 
-/// What two sides over readiness come to: how the client's handshake ended.
+/// Lets two sides over readiness shake hands; returns how the client's handshake ended.
 fn shaken(trust: &Trust, name: &str) -> io::Result<()> {
     let (config, _) = server(name);
     let (near, far) = tokio::io::duplex(PIPE_BYTES);

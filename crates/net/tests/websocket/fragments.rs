@@ -1,7 +1,7 @@
 use tickwire_net::fragments::{Fragments, Joined};
 use tickwire_net::frame::{Fault, Found, OpCode};
 
-/// Each step: `T`ext or a `-` for a continuation, `.` where it is the last, then the payload.
+/// Takes steps: each is `T`ext or a `-` for a continuation, `.` where it is the last, then the payload.
 #[track_caller]
 fn check(steps: &[&str], expected: Result<&[&str], Fault>) {
     let (mut fragments, mut messages) = (Fragments::default(), Vec::new());

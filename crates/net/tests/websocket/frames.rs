@@ -127,7 +127,7 @@ fn close_frames_say_why() {
 }
 
 proptest! {
-    /// What is written is found and unmasked, byte for byte, at whichever place the reads are cut.
+    /// A frame that is written is found and unmasked, byte for byte, at whichever place the reads are cut.
     #[test]
     fn what_is_written_is_found(
         payload in proptest::collection::vec(any::<u8>(), 0..300),
