@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::report::model::Summary;
 use crate::report::model::{Latency, Point};
 
 /// Finer than a microsecond is noise of the clock.
@@ -18,49 +19,36 @@ const CURVE_STEPS: u32 = 5;
 
 /// How long things took, in nanoseconds: to within 0.1 %, and half a microsecond.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(into = "Sent", try_from = "Sent")]
 pub(crate) struct Latencies {
+    #[serde(rename = "hdr", serialize_with = "write", deserialize_with = "read")]
     histogram: Histogram<u64>,
     /// Ended before they began: the two clocks differ. Not in the histogram.
     backwards: u64,
 }
 
-/// Nanoseconds; all 0 where nothing was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Summary {
-    pub(crate) count: u64,
-    pub(crate) backwards: u64,
-    pub(crate) min_ns: u64,
-    pub(crate) mean_ns: u64,
-    pub(crate) p50_ns: u64,
-    pub(crate) p90_ns: u64,
-    pub(crate) p99_ns: u64,
-    pub(crate) p999_ns: u64,
-    pub(crate) p9999_ns: u64,
-    pub(crate) max_ns: u64,
+fn write<S: serde::Serializer>(histogram: &Histogram<u64>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&to_base64(histogram))
 }
 
-/// As it travels between processes.
-#[derive(Serialize, Deserialize)]
-struct Sent {
-    hdr: String,
-    backwards: u64,
+fn read<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Histogram<u64>, D::Error> {
+    let read = from_base64(&String::deserialize(from)?);
+    read.ok_or_else(|| serde::de::Error::custom("not a histogram with the bounds of this program"))
 }
 
-impl From<Latencies> for Sent {
-    fn from(latencies: Latencies) -> Self {
-        Self { hdr: latencies.to_base64(), backwards: latencies.backwards }
-    }
+/// Writes HdrHistogram V2, not compressed.
+fn to_base64(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2Serializer::new().serialize(histogram, &mut bytes).expect("memory takes all bytes");
+    STANDARD.encode(bytes)
 }
 
-impl TryFrom<Sent> for Latencies {
-    type Error = &'static str;
-
-    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
-        let read = Self::from_base64(&sent.hdr, sent.backwards);
-        read.ok_or("not a histogram with the bounds of this program")
-    }
+/// None where it is not a histogram with these bounds.
+fn from_base64(text: &str) -> Option<Histogram<u64>> {
+    let bytes = STANDARD.decode(text).ok()?;
+    let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
+    let mut histogram = Latencies::new().histogram;
+    histogram.add(&read).ok()?;
+    Some(histogram)
 }
 
 impl Default for Latencies {
@@ -117,24 +105,7 @@ impl Latencies {
             let count = curve.last().map_or(0, |point| point.count) + step.count_since_last_iteration();
             curve.push(Point { q, ns, count });
         }
-        Latency { summary: self.summary(), curve, hdr: self.to_base64() }
-    }
-
-    /// HdrHistogram V2, not compressed.
-    pub(crate) fn to_base64(&self) -> String {
-        let mut bytes = Vec::new();
-        V2Serializer::new().serialize(&self.histogram, &mut bytes).expect("memory takes all bytes");
-        STANDARD.encode(bytes)
-    }
-
-    /// None where it is not a histogram with these bounds.
-    pub(crate) fn from_base64(text: &str, backwards: u64) -> Option<Self> {
-        let bytes = STANDARD.decode(text).ok()?;
-        let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
-        let mut latencies = Self::new();
-        latencies.histogram.add(&read).ok()?;
-        latencies.backwards = backwards;
-        Some(latencies)
+        Latency { summary: self.summary(), curve, hdr: to_base64(&self.histogram) }
     }
 
     pub(crate) fn summary(&self) -> Summary {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::crew::CountsNow;
+use crate::report::metric::Unit;
 use crate::report::model::Second;
 use crate::run::watch::Watch;
 
@@ -94,22 +95,16 @@ impl Progress {
 fn measuring(counts: CountsNow, left: Duration, watch: &Watch) -> Vec<String> {
     let mut first = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
     if let Some(pressure) = watch.pressure {
-        let _ = write!(first, ", pressure now {:.0} KiB", pressure as f64 / 1024.0);
+        let _ = write!(first, ", pressure now {}", Unit::Bytes.show(pressure as f64));
     }
     if counts.violations > 0 {
         let _ = write!(first, ", {} BROKEN", counts.violations);
     }
     let results = |name: &str, second: &Second| {
-        let ms = |ns: u64| ns as f64 / 1e6;
-        format!(
-            "{name}: {} records/s, {:.1} MB/s, p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2} ms",
-            second.records,
-            second.bytes as f64 / 1e6,
-            ms(second.p50_ns),
-            ms(second.p99_ns),
-            ms(second.p999_ns),
-            ms(second.max_ns)
-        )
+        let Second { records, bytes, p50_ns, p99_ns, p999_ns, max_ns, .. } = *second;
+        let times = [("p50", p50_ns), ("p99", p99_ns), ("p99.9", p999_ns), ("max", max_ns)];
+        let times = times.map(|(of, ns)| format!("{of} {}", Unit::Nanoseconds.show(ns as f64)));
+        format!("{name}: {records} records/s, {}/s, {}", Unit::Bytes.show(bytes as f64), times.join(", "))
     };
     let last = watch.last().map(|second| results("last second", &second));
     let whole = watch.so_far().map(|(second, count)| results(&format!("all {count} s so far"), &second));

@@ -89,20 +89,17 @@ impl Kind {
 
     /// The text, with the range of each number.
     fn text(&self, words: &str) -> String {
+        let value = |number: &str| number.parse().unwrap_or(0.0);
         let mut places = 0..;
         let range = |found: &Captures<'_>| {
             let at = places.next().unwrap_or_default();
             let mut all: Vec<_> = self.numbers.iter().map(|numbers| numbers[at].as_str()).collect();
-            all.sort_by(|a, b| value(a).total_cmp(&value(b)));
+            all.sort_by(|a, b| f64::total_cmp(&value(a), &value(b)));
             let (low, high) = (all[0], all[all.len() - 1]);
             if low == high { format!("{}{low}", &found[1]) } else { format!("{}{low} to {high}", &found[1]) }
         };
         NUMBER.replace_all(words, range).into_owned()
     }
-}
-
-fn value(number: &str) -> f64 {
-    number.parse().unwrap_or(0.0)
 }
 
 /// In what the two sides are not alike beside what they measured.

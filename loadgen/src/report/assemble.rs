@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tickwire_wire::{Channel, PROTOCOL_VERSION, SCHEMA};
 
-use super::cautions::{Load, generator, late_max};
+use super::cautions::{add_cautions, generator, late_max, others_hold};
 use super::model::{
     Accounts, Checks, Clock, Event, FORMAT, Flow, Hop, Latency, Machine, Readers, Report, Saturation, Second,
     Server, Sessions, Versions,
@@ -72,9 +72,9 @@ pub(crate) fn report(measured: Measured) -> Report {
     let readers: Vec<_> = parts.map(|(part, kind)| readers(part, kind, seconds)).collect();
     let mut accounts = Accounts::default();
     part.readers.iter().for_each(|reader| accounts.add(reader.accounts));
-    let backwards = all.summary().backwards;
-    let load = Load::new(machine_busy, &scenario, watch.pid().is_some(), is_same_host);
-    let mut generator = generator(&part, &published, load, (records, backwards), late_max(&scenario));
+    let hold = others_hold(&scenario, watch.pid().is_some(), is_same_host);
+    let mut generator = generator(&part, &published, machine_busy.as_ref(), hold, records);
+    add_cautions(&mut generator, late_max(&scenario), all.summary().backwards);
     generator.cautions.extend(access::unchecked(&scenario));
     let peer = scenario.peer.as_ref();
     let mut report = Report {

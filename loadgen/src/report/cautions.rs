@@ -1,6 +1,6 @@
 //! How far the results of a run can be trusted: what the generator, and the machine, did meanwhile.
 
-use super::model::{Generator, Program};
+use super::model::Generator;
 use crate::machine::Busy;
 use crate::part::Part;
 use crate::processes::{Used, named};
@@ -17,38 +17,6 @@ const MACHINE_BUSY_MAX: f64 = 0.9;
 const OTHERS_BUSY_MAX: f64 = 0.1;
 /// Above this share of the time, the generator stood in line for a processor.
 const WAITED_SHARE_MAX: f64 = 0.1;
-
-/// What the machine did, as shares of all processors.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Load {
-    all: Option<f64>,
-    /// What the run did not start and does not watch, and the busiest of it.
-    others: Option<f64>,
-    programs: Vec<Program>,
-    /// Who of those that are under test is among the others.
-    hold: Vec<String>,
-}
-
-impl Load {
-    /// Of what the machine told of the window, where it did.
-    pub(super) fn new(
-        machine: Option<(Busy, Used)>,
-        scenario: &Scenario,
-        is_watched: bool,
-        is_same_host: bool,
-    ) -> Self {
-        Self {
-            all: machine.as_ref().map(|(busy, _)| busy.share),
-            others: machine.as_ref().map(|(busy, used)| others(*busy, used)),
-            programs: machine.map_or(Vec::new(), |(busy, used)| used.busiest(busy.processor_seconds())),
-            hold: others_hold(scenario, is_watched, is_same_host),
-        }
-    }
-}
-
-fn others(busy: Busy, used: &Used) -> f64 {
-    (busy.share - used.own_seconds / busy.processor_seconds().max(1e-9)).max(0.0)
-}
 
 /// Processes of this machine that are under test, and that the run does not know.
 pub(super) fn others_hold(scenario: &Scenario, is_watched: bool, is_same_host: bool) -> Vec<String> {
@@ -71,33 +39,35 @@ pub(super) fn late_max(scenario: &Scenario) -> u64 {
     of_search.max(LATE_P99_MAX_NS)
 }
 
+/// What the generator did, and the machine, where it tells; `others_hold` names those under test whom the run does not know.
 pub(super) fn generator(
     part: &Part,
     published: &Published,
-    load: Load,
-    (records, backwards): (u64, u64),
-    late_max_ns: u64,
+    machine: Option<&(Busy, Used)>,
+    others_hold: Vec<String>,
+    records: u64,
 ) -> Generator {
     let cpu_seconds: f64 = part.cpu_seconds.iter().sum();
     let sessions: u64 = part.readers.iter().map(|reader| reader.sessions).sum();
     let own_bytes = part.resident_bytes.saturating_sub(part.resident_bytes_before);
-    let mut generator = Generator {
+    let others = |(busy, used): &(Busy, Used)| {
+        (busy.share - used.own_seconds / busy.processor_seconds().max(1e-9)).max(0.0)
+    };
+    Generator {
         cpu_share: part.cpu_share.clone(),
         cpu_seconds,
         records_per_cpu_second: if cpu_seconds > 0.0 { records as f64 / cpu_seconds } else { 0.0 },
         lag: part.lag.read_off(),
         source_lag: published.lag.read_off(),
         waited_share: part.waited_share,
-        machine_busy: load.all,
-        machine_busy_others: load.others,
-        others: load.programs,
-        others_hold: load.hold,
+        machine_busy: machine.map(|(busy, _)| busy.share),
+        machine_busy_others: machine.map(others),
+        others: machine.map_or(Vec::new(), |(busy, used)| used.busiest(busy.processor_seconds())),
+        others_hold,
         resident_bytes: part.resident_bytes,
         bytes_per_session: own_bytes as f64 / sessions.max(1) as f64,
         ..Generator::default()
-    };
-    add_cautions(&mut generator, late_max_ns, backwards);
-    generator
+    }
 }
 
 /// Adds all that limits how far the results can be trusted, and which of it made the generator the bottleneck.

@@ -111,9 +111,6 @@ pub(crate) const QUANTILES: [Quantile; 7] = [
     ("p9999", "p99.99", |summary| summary.p9999_ns),
     ("max", "max", |summary| summary.max_ns),
 ];
-/// Comparisons judge these, and show those of `SHOWN`: beyond, few records decide.
-const JUDGED: [&str; 2] = ["p50", "p99"];
-const SHOWN: [&str; 3] = ["p90", "p999", "max"];
 
 /// Something that took time, and was measured many times.
 pub(crate) struct Timing<'a> {
@@ -125,37 +122,35 @@ pub(crate) struct Timing<'a> {
     pub(crate) latency: &'a Latency,
 }
 
+fn timing<'a>(name: &str, title: &str, worse: Worse, latency: &'a Latency) -> Timing<'a> {
+    Timing { name: name.to_owned(), title: title.to_owned(), worse, latency }
+}
+
+fn of_channel<'a>(of: &str, channel: &str, latency: &'a Latency) -> Timing<'a> {
+    timing(&format!("{of}.{channel}"), &format!("  of channel {channel}"), Worse::Never, latency)
+}
+
 impl Report {
     /// All timings of this run, with those that measured nothing.
     pub(crate) fn timings(&self) -> Vec<Timing<'_>> {
-        let mut all = Vec::new();
-        let mut add = |name: String, title: String, worse, latency| {
-            all.push(Timing { name, title, worse, latency });
-        };
-        add("latency".to_owned(), "intended → read".to_owned(), Worse::Higher, &self.latency);
-        for (channel, latency) in self.by_channel.iter().filter(|_| self.by_channel.len() > 1) {
-            add(format!("latency.{channel}"), format!("  of channel {channel}"), Worse::Never, latency);
-        }
-        for hop in &self.hops {
-            add(format!("hop.{}", hop.name()), format!("  {}", hop.title()), Worse::Shown, &hop.latency);
-        }
+        use Worse::{Higher, Never, Shown};
+        let mut all = vec![timing("latency", "intended → read", Higher, &self.latency)];
+        let channels = self.by_channel.iter().filter(|_| self.by_channel.len() > 1);
+        all.extend(channels.map(|(channel, latency)| of_channel("latency", channel, latency)));
+        let hops = self.hops.iter();
+        all.extend(hops.map(|hop| timing(&format!("hop.{}", hop.name()), &hop.title(), Shown, &hop.latency)));
         for readers in self.slow_readers() {
-            let (kind, sessions) = (&readers.kind, readers.sessions);
-            let title = format!("age at {kind} readers ({sessions})");
-            add(format!("age.{kind}"), title, Worse::Higher, &readers.age);
-            for (channel, age) in &readers.by_channel {
-                add(format!("age.{kind}.{channel}"), format!("  of channel {channel}"), Worse::Never, age);
-            }
+            let name = format!("age.{}", readers.kind);
+            let title = format!("age at {} readers ({})", readers.kind, readers.sessions);
+            all.push(timing(&name, &title, Higher, &readers.age));
+            all.extend(readers.by_channel.iter().map(|(channel, age)| of_channel(&name, channel, age)));
         }
-        let others = [
-            ("open", "open a session", Worse::Never, &self.sessions.open),
-            ("reconnect", "lost → open again", Worse::Higher, &self.sessions.reconnect),
-            ("generator.lag", "generator's own lag", Worse::Shown, &self.generator.lag),
-            ("generator.source_lag", "source's lag", Worse::Never, &self.generator.source_lag),
-        ];
-        for (name, title, worse, latency) in others {
-            add(name.to_owned(), title.to_owned(), worse, latency);
-        }
+        all.extend([
+            timing("open", "open a session", Never, &self.sessions.open),
+            timing("reconnect", "lost → open again", Higher, &self.sessions.reconnect),
+            timing("generator.lag", "generator's own lag", Shown, &self.generator.lag),
+            timing("generator.source_lag", "source's lag", Never, &self.generator.source_lag),
+        ]);
         all
     }
 
@@ -167,9 +162,9 @@ impl Report {
 }
 
 impl Hop {
-    /// For people: a part of another hop is marked, and what is counted is named.
+    /// Its name for people: a part of another hop is marked, and what is counted is named.
     fn title(&self) -> String {
-        let mark = if self.is_part() { "· " } else { "" };
+        let mark = if self.part_of.is_empty() { "  " } else { "  · " };
         let of = match (self.of.as_str(), self.sampled_one_in) {
             ("", _) => String::new(),
             (of, 0 | 1) => format!(" (all {of})"),
@@ -346,10 +341,10 @@ pub(crate) fn metrics(reports: &[&Report]) -> Vec<Metric> {
     };
     for timing in reports.iter().flat_map(|report| report.timings()) {
         for (quantile, _, read) in QUANTILES {
+            // Beyond p99 few records decide.
             let worse = match quantile {
-                _ if timing.worse == Worse::Never => Worse::Never,
-                name if JUDGED.contains(&name) => timing.worse,
-                name if SHOWN.contains(&name) => Worse::Shown,
+                "p50" | "p99" => timing.worse,
+                "p90" | "p999" | "max" if timing.worse != Worse::Never => Worse::Shown,
                 _ => Worse::Never,
             };
             let of = timing.name.clone();

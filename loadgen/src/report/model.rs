@@ -9,8 +9,6 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::latency::Summary;
-
 /// Of this model. Raised when a field changes its meaning; new fields do not raise it.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -130,6 +128,15 @@ parts! {
         let_go: u64,
         /// Of those that are due, those that were delivered; 0: not known.
         delivered_share: f64,
+    }
+
+    /// All 0 where nothing was measured.
+    #[derive(Copy)]
+    struct Summary {
+        count: u64,
+        /// Ended before they began: the two clocks differ. Not in the rest.
+        backwards: u64,
+        min_ns: u64, mean_ns: u64, p50_ns: u64, p90_ns: u64, p99_ns: u64, p999_ns: u64, p9999_ns: u64, max_ns: u64,
     }
 
     /// A histogram, read off: values for people, points for a curve, and all of it for who wants to merge or compare.
@@ -360,10 +367,6 @@ impl Scenario {
 impl Hop {
     pub(crate) fn name(&self) -> String {
         format!("{}-{}", self.from, self.to)
-    }
-
-    pub(crate) fn is_part(&self) -> bool {
-        !self.part_of.is_empty()
     }
 }
 

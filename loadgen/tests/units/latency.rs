@@ -43,9 +43,13 @@ fn a_histogram_travels_as_text() {
     let mut latencies = of(1..=1000);
     latencies.record(7, 6);
     let read = latencies.read_off();
-    let back = Latencies::from_base64(&read.hdr, read.summary.backwards).unwrap();
+    let sent = serde_json::to_value(&latencies).unwrap();
+    assert_eq!(sent["hdr"], read.hdr.as_str());
+    let back: Latencies = serde_json::from_value(sent).unwrap();
     assert_eq!(back.summary(), latencies.summary());
-    assert!(Latencies::from_base64("bm90aGluZw==", 0).is_none());
+    let other = serde_json::json!({"hdr": "bm90aGluZw==", "backwards": 0});
+    let error = serde_json::from_value::<Latencies>(other).unwrap_err().to_string();
+    assert!(error.contains("not a histogram"), "{error}");
     assert!(read.curve.windows(2).all(|two| two[0].q <= two[1].q && two[0].count <= two[1].count));
     assert_eq!(read.curve.last().map(|point| (point.q, point.count)), Some((1.0, 1000)));
 }

@@ -12,7 +12,7 @@ async fn what_is_of_the_last_second_and_what_of_all_is_named() {
     watch.pressure = Some(2048);
     let lines = measuring(CountsNow { live: 3, ..CountsNow::default() }, Duration::from_secs(8), &watch);
     let starts = [
-        "measuring, 8 s left: 3 sessions, pressure now 2 KiB",
+        "measuring, 8 s left: 3 sessions, pressure now 2.00 KiB",
         "last second: 200 records/s",
         "all 2 s so far: 150 records/s",
     ];
