@@ -1,4 +1,4 @@
-//! How runs differ: metric by metric, how sure that is, and whether anything is worse.
+//! This tells how runs differ: metric by metric, how sure that is, and whether anything is worse.
 
 mod broken;
 mod cautions;
@@ -26,17 +26,17 @@ const RUNS_ENOUGH: usize = 4;
 /// Runs of A and of B.
 type Sides<'a> = [&'a [Report]; 2];
 
-/// What `--json` prints. Changes are shares of the first side's median: 0.1 is 10 % more.
+/// `--json` prints this. Changes are shares of the first side's median: 0.1 is 10 % more.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) is_worse: bool,
-    /// Why nothing is judged: runs that have no verdict themselves. Absent: everything is.
+    /// This says why nothing is judged: runs that have no verdict themselves. Absent: everything is.
     pub(crate) refused: Option<String>,
-    /// From here on a change counts.
+    /// A change counts from here on.
     worse_by: f64,
     before: Vec<String>,
     after: Vec<String>,
-    /// What limits how far this can be trusted; one line a kind.
+    /// These limit how far this can be trusted; each kind has one line.
     cautions: Vec<String>,
     differences: Vec<Difference>,
     /// Assertions that broke in a run of either side.
@@ -54,7 +54,7 @@ struct Difference {
     /// Absent where there are too few runs, and too few seconds to resample.
     interval: Option<Interval>,
     judgement: Judgement,
-    /// What the judgement rests on; absent where there is none.
+    /// The judgement rests on this; absent where there is none.
     grounds: Option<Grounds>,
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn moment(ns: u64) -> String {
     whole_seconds.ok().and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{ns} ns"))
 }
 
-/// The page of a report or a comparison.
+/// Returns the page of a report or a comparison.
 pub(crate) fn page(document: &Document) -> String {
     let policy = "default-src 'none'; style-src 'unsafe-inline'";
     let (tone, outcome) = &document.outcome;

@@ -11,13 +11,13 @@ use crate::report::model::{Latency, Point};
 
 /// Finer than a microsecond is noise of the clock.
 const LOWEST_NS: u64 = 1_000;
-/// What took longer counts as this long.
+/// A longer time counts as this long.
 const HIGHEST_NS: u64 = 120_000_000_000;
 const DIGITS: u8 = 3;
 /// Points of a curve for each halving of the distance to 1.
 const CURVE_STEPS: u32 = 5;
 
-/// How long things took, in nanoseconds: to within 0.1 %, and half a microsecond.
+/// This holds how long things took, in nanoseconds: to within 0.1 %, and half a microsecond.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Latencies {
     #[serde(rename = "hdr", serialize_with = "write", deserialize_with = "read")]
@@ -42,7 +42,7 @@ fn to_base64(histogram: &Histogram<u64>) -> String {
     STANDARD.encode(bytes)
 }
 
-/// None where it is not a histogram with these bounds.
+/// Returns None where it is not a histogram with these bounds.
 fn from_base64(text: &str) -> Option<Histogram<u64>> {
     let bytes = STANDARD.decode(text).ok()?;
     let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;

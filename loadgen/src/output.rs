@@ -1,4 +1,4 @@
-//! Where results go. What cannot be written is found before a run begins, and a file is replaced as a whole or stays what it was.
+//! Results are written here. What cannot be written is found before a run begins, and a file is replaced as a whole or stays what it was.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};

@@ -15,7 +15,7 @@ const SHOW_PERIOD: Duration = Duration::from_millis(200);
 /// Elsewhere than on a terminal.
 const LINE_PERIOD: Duration = Duration::from_secs(10);
 
-/// On standard error.
+/// Progress goes to standard error.
 pub(crate) struct Progress {
     is_terminal: bool,
     phase: String,
@@ -33,7 +33,7 @@ impl Progress {
         Self { is_terminal, phase: String::new(), line, shown: None }
     }
 
-    /// Whether it is time to show something.
+    /// Returns whether it is time to show something.
     fn is_due(&mut self, phase: &str, now: Instant) -> bool {
         let is_new = self.phase != phase;
         if is_new {
@@ -91,7 +91,7 @@ impl Progress {
     }
 }
 
-/// What the last second brought and what the whole, each with its name.
+/// Returns what the last second brought and what the whole, each with its name.
 fn measuring(counts: CountsNow, left: Duration, watch: &Watch) -> Vec<String> {
     let mut first = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
     if let Some(pressure) = watch.pressure {

@@ -1,4 +1,4 @@
-//! What came of a run.
+//! A report says what came of a run.
 
 pub(crate) mod assemble;
 mod cautions;

@@ -1,4 +1,4 @@
-//! Which assertions broke, and in which runs.
+//! Assertions that broke are named, with the runs in which they did.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use super::Sides;
 #[derive(Debug, Default, Serialize)]
 pub(super) struct BrokenAssertion {
     name: String,
-    /// What each run that broke it measured; empty: it held there, or was not asserted.
+    /// Each run that broke it says what it measured; empty: it held there, or was not asserted.
     before: Vec<BrokenRun>,
     after: Vec<BrokenRun>,
 }
 
 #[derive(Debug, Serialize)]
 struct BrokenRun {
-    /// From 1, in the order of the command line.
+    /// Runs count from 1, in the order of the command line.
     run: usize,
     measured: String,
     limit: String,
 }
 
-/// By name.
+/// Returns all that broke, by name.
 pub(super) fn assertions([before, after]: Sides<'_>) -> Vec<BrokenAssertion> {
     let mut all: BTreeMap<&str, BrokenAssertion> = BTreeMap::new();
     let runs = before.iter().enumerate().chain(after.iter().enumerate());
@@ -40,7 +40,7 @@ pub(super) fn assertions([before, after]: Sides<'_>) -> Vec<BrokenAssertion> {
 }
 
 impl BrokenAssertion {
-    /// `latency.p99: A no run; B run 1 (9 ms, has to be at most 8 ms)`.
+    /// Returns `latency.p99: A no run; B run 1 (9 ms, has to be at most 8 ms)`.
     pub(super) fn text(&self) -> String {
         let [a, b] = [&self.before, &self.after].map(|runs| {
             let text =

@@ -1,4 +1,4 @@
-//! What limits how far a comparison can be trusted: a line for each kind, with the runs that it is about.
+//! Cautions limit how far a comparison can be trusted: each kind has a line, with the runs that it is about.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -12,14 +12,14 @@ use super::{RUNS_ENOUGH, RUNS_MIN, Sides};
 use crate::report::metric::Unit;
 use crate::report::model::Report;
 
-/// One line a kind.
+/// Returns one line for each kind.
 pub(super) fn cautions(sides: Sides<'_>) -> Vec<String> {
     let own = said_of(sides, |report| report.generator.cautions.clone());
     let own = own.into_iter().map(|(runs, caution)| format!("{runs}: {caution}"));
     few(sides).into_iter().chain(own).chain(differing(sides)).collect()
 }
 
-/// Runs that have no verdict, and why; None: all have one.
+/// Returns which runs have no verdict, and why; None: all have one.
 pub(super) fn without_verdict(sides: Sides<'_>) -> Option<String> {
     let refused = said_of(sides, |report| report.refused.iter().cloned().collect());
     let refused = refused.into_iter().map(|(runs, reason)| format!("{runs} without a verdict: {reason}"));
@@ -54,7 +54,7 @@ static NUMBER: LazyLock<Regex> =
 struct Kind {
     /// As they were written, for each text.
     numbers: Vec<Vec<String>>,
-    /// From 1, of A and of B.
+    /// Runs count from 1, of A and of B.
     runs: [BTreeSet<usize>; 2],
 }
 
@@ -87,7 +87,7 @@ impl Kind {
         named.collect::<Vec<_>>().join("; ")
     }
 
-    /// The text, with the range of each number.
+    /// Returns the text, with the range of each number.
     fn text(&self, words: &str) -> String {
         let value = |number: &str| number.parse().unwrap_or(0.0);
         let mut places = 0..;
@@ -102,7 +102,7 @@ impl Kind {
     }
 }
 
-/// In what the two sides are not alike beside what they measured.
+/// Returns in what the two sides are not alike beside what they measured.
 fn differing(sides: Sides<'_>) -> Option<String> {
     let mut found = Vec::new();
     let mut differs = |what: &str, read: fn(&Report) -> String| {

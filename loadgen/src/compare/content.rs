@@ -1,4 +1,4 @@
-//! What there is to tell people of a comparison.
+//! A comparison is told to people.
 
 use std::fmt::Write as _;
 
@@ -124,7 +124,7 @@ impl Comparison {
         Picture { rows: rows.collect(), rules, ..picture }
     }
 
-    /// What is compared by second, and the percentiles, with a line for each run.
+    /// Draws what is compared by second, and the percentiles, with a line for each run.
     fn pictures(sides: Sides<'_>) -> Vec<Picture> {
         // Only the first run of a side names it.
         let lines = |draw: &dyn Fn(&str, usize, &Report) -> Line| -> Vec<Line> {

@@ -6,7 +6,7 @@ use super::statistics::{Interval, SECONDS_MIN};
 use crate::report::metric::{Metric, Worse};
 use crate::report::statistics::median;
 
-/// How many times a metric has to grow (or fall) to be judged without an interval, where no second of one side is among
+/// A metric has to grow (or fall) so many times to be judged without an interval, where no second of one side is among
 /// the other's. Equal runs of 5 s on a machine with nothing else to do differ by up to a half, apart in every second.
 pub(super) const GROSS_SECONDS: f64 = 2.0;
 /// The same, where there are only whole runs: a few of them lie apart by chance.
@@ -14,7 +14,7 @@ pub(super) const GROSS_RUNS: f64 = 3.0;
 /// Seconds of a side, and fewer are as good as none.
 const APART_MIN: usize = 3;
 
-/// Why a metric is judged as it is.
+/// A metric is judged as it is because of this.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "by")]
 pub(super) enum Grounds {
@@ -35,7 +35,7 @@ pub(super) enum Grounds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Judgement {
-    /// Beyond the bound, and the interval leaves no change out; or grossly so, where there is no interval.
+    /// The change is beyond the bound, and the interval leaves no change out; or grossly so, where there is no interval.
     Worse,
     Better,
     /// Within the bound, and so is the interval.
@@ -48,10 +48,10 @@ pub(super) enum Judgement {
     Absent,
 }
 
-/// What A and B measured.
+/// A and B measured these.
 pub(super) struct Values {
     pub(super) runs: [Vec<f64>; 2],
-    /// By run; empty where the metric has none.
+    /// These are by run; empty where the metric has none.
     pub(super) seconds: [Vec<Vec<f64>>; 2],
 }
 

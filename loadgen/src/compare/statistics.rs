@@ -1,4 +1,4 @@
-//! How sure a difference is.
+//! Intervals say how sure a difference is.
 //!
 //! All changes are shares of the first side: 0.1 is 10 % more.
 
@@ -9,18 +9,18 @@ use statrs::statistics::{Data, OrderStatistics as _};
 
 use crate::report::statistics::median;
 
-/// Between 2.5 % and 97.5 % of resamples.
+/// An interval lies between 2.5 % and 97.5 % of resamples.
 pub(super) const LEVEL: f64 = 0.95;
 const RESAMPLES: usize = 2_000;
 /// Fewer have too few blocks to resample.
 pub(super) const SECONDS_MIN: usize = 10;
 
-/// Where the change lies.
+/// The change lies in this interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Interval {
     pub(super) low: f64,
     pub(super) high: f64,
-    /// How often such an interval holds the change, 0 to 1.
+    /// Such an interval holds the change so often, 0 to 1.
     pub(super) level: f64,
     pub(super) method: Method,
 }
@@ -28,10 +28,10 @@ pub(super) struct Interval {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Method {
-    /// Between runs: quotients of all pairs of runs, cut by the exact distribution of Mann and Whitney's U (Hodges and
+    /// It is between runs: quotients of all pairs of runs, cut by the exact distribution of Mann and Whitney's U (Hodges and
     /// Lehmann 1963). Assumes nothing of the shape, and that runs are independent.
     Ranks,
-    /// Within runs: circular block bootstrap (Politis and Romano 1992) of the median over seconds, blocks of n^(1/3)
+    /// It is within runs: circular block bootstrap (Politis and Romano 1992) of the median over seconds, blocks of n^(1/3)
     /// seconds. Knows nothing of how runs differ from one another.
     Seconds,
 }
@@ -45,7 +45,7 @@ impl Method {
     }
 }
 
-/// None where there is nothing to divide by.
+/// Returns None where there is nothing to divide by.
 pub(super) fn change(before: f64, after: f64) -> Option<f64> {
     if before.total_cmp(&after).is_eq() {
         return Some(0.0);

@@ -34,12 +34,12 @@ pub(crate) struct Picture {
     pub(crate) title: String,
     pub(crate) note: &'static str,
     pub(crate) x: Axis,
-    /// Of the lines.
+    /// This is the axis of the lines.
     pub(crate) y: Axis,
     pub(crate) lines: Vec<Line>,
     /// Moments at which something happened.
     pub(crate) marks: Vec<(f64, String)>,
-    /// From the top.
+    /// The first row is at the top.
     pub(crate) rows: Vec<Row>,
     /// Values at which a line goes through all rows.
     pub(crate) rules: Vec<f64>,
@@ -49,7 +49,7 @@ pub(crate) struct Picture {
 pub(crate) struct Axis {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
-    /// Of base 10; what has no place there is left out.
+    /// Its base is 10; what has no place there is left out.
     pub(crate) is_log: bool,
 }
 
@@ -116,7 +116,7 @@ impl Picture {
         Self::new(title, note, x, Axis { name: "", unit, is_log: unit == Unit::Nanoseconds }, lines)
     }
 
-    /// What its colours mean, where there are several.
+    /// Returns what its colours mean, where there are several.
     pub(crate) fn keys(&self) -> Vec<(RGBColor, &str)> {
         let named = self.lines.iter().filter(|line| !line.name.is_empty());
         let keys: Vec<_> = named.map(|line| (tint(line.tint), line.name.as_str())).collect();
@@ -219,12 +219,12 @@ impl Axis {
     }
 }
 
-/// Where values stand, and where labels.
+/// A scale says where values and labels stand.
 enum Scale {
-    /// With labels at round numbers of a unit that is worth so much.
+    /// Labels stand at round numbers of a unit that is worth so much.
     Linear(RangedCoordf64, f64),
     Log(LogCoord<f64>),
-    /// So many rows, from the top.
+    /// There are so many rows, from the top.
     Rows(usize, RangedCoordf64),
 }
 

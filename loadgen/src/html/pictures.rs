@@ -4,7 +4,7 @@ use super::chart::{Axis, Line, Picture, Row, TIME};
 use crate::report::metric::{Topic, Unit, charts};
 use crate::report::model::{Report, Saturation, SaturationStep};
 
-/// What took less is drawn as this long: there is no 0 on a logarithmic axis.
+/// A shorter time is drawn as this long: there is no 0 on a logarithmic axis.
 const NS_MIN: f64 = 1e3;
 
 impl Report {

@@ -1,4 +1,4 @@
-//! From what was seen to a report.
+//! A report is made of what was seen.
 
 use std::collections::BTreeMap;
 

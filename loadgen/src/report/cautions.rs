@@ -1,4 +1,4 @@
-//! How far the results of a run can be trusted: what the generator, and the machine, did meanwhile.
+//! Cautions limit how far the results of a run can be trusted: they say what the generator, and the machine, did meanwhile.
 
 use super::model::Generator;
 use crate::machine::Busy;
@@ -7,18 +7,18 @@ use crate::processes::{Used, named};
 use crate::scenario::Scenario;
 use crate::source::Published;
 
-/// Above this share of a core, a reading thread has no room for bursts.
+/// A reading thread has no room for bursts above this share of a core.
 const CPU_SHARE_MAX: f64 = 0.8;
-/// Above this, at p99, reading or publishing late is a visible part of what is measured.
+/// Reading or publishing late is a visible part of what is measured above this, at p99.
 pub(super) const LATE_P99_MAX_NS: u64 = 5_000_000;
-/// Above this share of all processors, whoever measures and whoever is measured wait for each other.
+/// Whoever measures and whoever is measured wait for each other above this share of all processors.
 const MACHINE_BUSY_MAX: f64 = 0.9;
-/// Above this share of all processors, what else runs there may show in the latencies.
+/// Other programs may show in the latencies above this share of all processors.
 const OTHERS_BUSY_MAX: f64 = 0.1;
-/// Above this share of the time, the generator stood in line for a processor.
+/// The generator stood in line for a processor above this share of the time.
 const WAITED_SHARE_MAX: f64 = 0.1;
 
-/// Processes of this machine that are under test, and that the run does not know.
+/// Names processes of this machine that are under test, and that the run does not know.
 pub(super) fn others_hold(scenario: &Scenario, is_watched: bool, is_same_host: bool) -> Vec<String> {
     let mut hold = Vec::new();
     if is_same_host && scenario.has_gateway() && scenario.target.url.is_some() && scenario.peer.is_none() {
@@ -32,14 +32,14 @@ pub(super) fn others_hold(scenario: &Scenario, is_watched: bool, is_same_host: b
     hold
 }
 
-/// How late the generator may read and publish. A search looks for where a p99 breaks that is far above what matters
+/// Returns how late the generator may read and publish. A search looks for where a p99 breaks that is far above what matters
 /// elsewhere, and at its end everything is at its limit.
 pub(super) fn late_max(scenario: &Scenario) -> u64 {
     let of_search = scenario.saturation.as_ref().map_or(0, |search| search.p99.as_nanos() as u64 / 2);
     of_search.max(LATE_P99_MAX_NS)
 }
 
-/// What the generator did, and the machine, where it tells; `others_hold` names those under test whom the run does not know.
+/// Tells what the generator did, and the machine, where it is known; `others_hold` names those under test whom the run does not know.
 pub(super) fn generator(
     part: &Part,
     published: &Published,

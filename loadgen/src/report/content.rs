@@ -1,4 +1,4 @@
-//! What there is to tell people of a run.
+//! A report is told to people.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::processes::named;
 const THREADS_MAX: usize = 6;
 /// Other programs that took less of all processors are not named.
 const OTHERS_NAMED_MIN: f64 = 0.01;
-/// Before the names of what is always checked of every record.
+/// Names of what is always checked of every record begin with this.
 const ALWAYS: &str = "broken.";
 const HOPS: &str = "Hops are of prompt readers; each begins where the one before it ends, and read → decoded is not in intended → \
                     read. Parts (·) are as the gateway tells them of all sessions that keep up. Percentiles of hops do not add up.";
@@ -161,7 +161,7 @@ impl Report {
         scalars.chain(times).collect()
     }
 
-    /// What of the published updates did not come, and why.
+    /// Tells which of the published updates did not come, and why.
     fn missing(&self) -> Vec<(&'static str, String)> {
         let (flow, accounts) = (&self.flow, &self.checks.accounts);
         let mut facts = Vec::new();

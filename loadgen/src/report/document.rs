@@ -16,9 +16,9 @@ use crate::html::chart::Picture;
 pub(crate) struct Document {
     pub(crate) title: String,
     pub(crate) about: Vec<Block>,
-    /// How it came out, in one sentence; pages have it near the top, terminals at the end.
+    /// One sentence says how it came out; pages have it near the top, terminals at the end.
     pub(crate) outcome: (Tone, String),
-    /// What the outcome rests on.
+    /// The outcome rests on these.
     pub(crate) reasons: Vec<Block>,
     pub(crate) body: Vec<Block>,
 }
@@ -105,7 +105,7 @@ fn table() -> comfy_table::Table {
     table
 }
 
-/// Whether a column holds numbers: they stand at its right.
+/// Returns whether a column holds numbers: they stand at its right.
 pub(crate) fn are_numbers(rows: &[Named], column: &str) -> bool {
     let cells = rows.iter().flatten().filter(|(name, _)| name == column);
     cells
@@ -140,7 +140,7 @@ fn shown(name: &str, value: &Value) -> Option<String> {
     }
 }
 
-/// The same in a sentence: `opened 40, reconnects 0`.
+/// Writes the same as a sentence: `opened 40, reconnects 0`.
 pub(crate) fn described(part: &impl Serialize) -> String {
     let values = values(part).into_iter().filter(|(_, value)| !["", "no", "–"].contains(&value.as_str()));
     values.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")

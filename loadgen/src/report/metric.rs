@@ -1,4 +1,4 @@
-//! What a run measures, each metric once: its name, its unit, which change is for the worse, and how it is read from a
+//! All metrics of a run are described here, each once: its name, its unit, which change is for the worse, and how it is read from a
 //! report. Texts, pages, assertions and comparisons go by these lists.
 
 use std::collections::BTreeSet;
@@ -86,7 +86,7 @@ impl Unit {
     }
 }
 
-/// Which change of a metric is for the worse.
+/// This says which change of a metric is for the worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Worse {
     Higher,
@@ -177,7 +177,7 @@ impl Hop {
 type OfRun = Box<dyn Fn(&Report) -> Option<f64>>;
 type OfSecond = Rc<dyn Fn(&Second) -> Option<f64>>;
 
-/// What a chart is about, which is the section of a page that it stands in.
+/// A chart is about this, and stands in the section of a page that has its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Topic {
     Latency,
@@ -274,12 +274,12 @@ pub(crate) fn charts(reports: &[&Report]) -> Vec<Chart> {
     all.0
 }
 
-/// What is compared.
+/// A metric is compared.
 pub(crate) struct Metric {
     pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) worse: Worse,
-    /// Where there is no interval, the difference alone is judged.
+    /// The difference alone is judged where there is no interval.
     pub(crate) is_steady: bool,
     /// Reads it from a run; None where it was not measured.
     pub(crate) value: OfRun,

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
-/// Of this model. Raised when a field changes its meaning; new fields do not raise it.
+/// This is the format of this model. It is raised when a field changes its meaning; new fields do not raise it.
 pub(crate) const FORMAT: u32 = 1;
 
 /// Defines the parts of a report: plain data, of which a file may lack any.
@@ -29,20 +29,20 @@ parts! {
         format: u32,
         /// Everything held: no broken promise, every assertion, and the generator was fast enough.
         passed: bool,
-        /// Why there is no verdict: the generator itself was the bottleneck. Results are shown and not to be trusted.
+        /// This says why there is no verdict: the generator itself was the bottleneck. Results are shown and not to be trusted.
         refused: Option<String>,
         /// When measuring began.
         started_ns: u64,
-        /// How long was measured.
+        /// Measuring took so long.
         seconds: f64,
         versions: Versions, machine: Machine, scenario: Scenario, sessions: Sessions, flow: Flow,
-        /// From the intended time to the read, of readers that read as fast as they can.
+        /// It lasts from the intended time to the read, at readers that read as fast as they can.
         latency: Latency,
         /// The same, by channel.
         by_channel: BTreeMap<String, Latency>,
-        /// Where the time goes, in the order of the way.
+        /// The time goes here, in the order of the way.
         hops: Vec<Hop>,
-        /// By kind of reader; `prompt` is among them.
+        /// There is one for each kind of reader; `prompt` is among them.
         readers: Vec<Readers>,
         checks: Checks,
         /// Absent where the server's process is not known.
@@ -55,7 +55,7 @@ parts! {
 
     struct Versions {
         loadgen: String, protocol: u32, schema: String,
-        /// What the server calls itself.
+        /// The server calls itself so.
         server: String,
     }
 
@@ -67,7 +67,7 @@ parts! {
 
     struct Scenario {
         name: String,
-        /// Where it was read from; empty: it comes with the program, or there were flags only.
+        /// It was read from here; empty: it comes with the program, or there were flags only.
         file: String,
         about: String,
         /// The whole scenario as it was run, flags included, as TOML.
@@ -77,10 +77,10 @@ parts! {
         is_unverified: bool,
         /// `tickwire`, or the kind of the peer.
         kind: String,
-        /// Of the server, for tables: `Tickwire`, `uWebSockets`.
+        /// The server is called so in tables: `Tickwire`, `uWebSockets`.
         server: String,
         symbols: u64,
-        /// Of the source's plan at the begin of measuring; 0: a source that this run does not own.
+        /// The source's plan has this at the begin of measuring; 0: a source that this run does not own.
         updates_per_second: f64,
         /// Processes and threads that read.
         processes: usize,
@@ -89,33 +89,33 @@ parts! {
 
     struct Sessions {
         asked: u64, opened: u64, subscriptions: u64,
-        /// Handshakes that the server dropped without an answer, and that were tried again.
+        /// Handshakes that the server dropped without a response, and that were tried again.
         open_retries: u64,
         not_opened: Noted,
-        /// Against the plan. What the scenario closes itself, or has the gateway close, is not among them.
+        /// These ended against the plan. What the scenario closes itself, or has the gateway close, is not among them.
         ended_early: Noted,
         /// Closed as the scenario expects: half-open and silent ones.
         closed_as_expected: u64,
         reconnects: u64,
-        /// From the loss of a session to its subscriptions' answers.
+        /// It lasts from the loss of a session to the responses to its subscriptions.
         reconnect: Latency,
-        /// From the connect to the last answer of a subscription.
+        /// It lasts from the connect to the last response to a subscription.
         open: Latency,
     }
 
-    /// How often something happened, and the first texts.
+    /// Something happened so often; the first texts are kept.
     #[derive(Eq)]
     struct Noted {
         count: u64, first: Vec<String>,
     }
 
-    /// What was read while it was measured.
+    /// This was read while it was measured.
     struct Flow {
         /// WebSocket messages.
         messages: u64,
         /// Delivered updates.
         records: u64,
-        /// Of WebSocket messages with their heads.
+        /// WebSocket messages count with their heads.
         bytes: u64,
         reads: u64, records_by_channel: BTreeMap<String, u64>, records_per_second: f64,
         messages_per_second: f64, bytes_per_second: f64,
@@ -124,9 +124,9 @@ parts! {
         /// Records that these come to at all sessions, by what each one subscribes to; 0: not known. Sessions that are away for a
         /// while, or drop a symbol for a moment, count for the whole time.
         due: u64,
-        /// Of these, those that throttled readers got only when they were let go, after measuring; not among the records.
+        /// Throttled readers got so many of these only when they were let go, after measuring; they are not among the records.
         let_go: u64,
-        /// Of those that are due, those that were delivered; 0: not known.
+        /// This share of those that are due was delivered; 0: not known.
         delivered_share: f64,
     }
 
@@ -165,7 +165,7 @@ parts! {
         to: String,
         /// One of so many was measured.
         sampled_one_in: u32,
-        /// Of what: `records`; `messages`, or nothing, in older reports.
+        /// This is counted: `records`; `messages`, or nothing, in older reports.
         of: String,
         /// The hop (`from-to`) that this is a part of, as the gateway tells of all its sessions that keep up; empty: a hop as the
         /// readers measure it.
@@ -182,7 +182,7 @@ parts! {
         age: Latency,
         /// The same by channel, where there are several: lossless ones wait in line where conflated ones are replaced.
         by_channel: BTreeMap<String, Latency>,
-        /// Of the bytes that a throttled reader could have taken, those that it got; 0: not throttled.
+        /// A throttled reader got this share of the bytes that it could have taken; 0: not throttled.
         used_share: f64,
         accounts: Accounts,
     }
@@ -213,7 +213,7 @@ parts! {
         /// Last values that were compared with what the source published last, or with other sessions'.
         final_values: u64,
         final_values_wrong: Noted,
-        /// By the rule that was broken: `lost`, `order`, `ledger`, `value`, `final`, `protocol`.
+        /// They stand under the rule that was broken: `lost`, `order`, `ledger`, `value`, `final`, `protocol`.
         broken: BTreeMap<String, Noted>,
         /// Sessions by what became of their records: the worst ones, and some ordinary ones.
         sessions: Vec<SessionAccount>,
@@ -233,9 +233,9 @@ parts! {
         pid: u32, command: String,
         /// While it was measured; the threads of a source in the same process are not counted in.
         cpu_seconds: f64,
-        /// Of the source's threads in the server's process, beyond `cpu_seconds`.
+        /// The source's threads in the server's process took this beyond `cpu_seconds`.
         source_cpu_seconds: f64,
-        /// By name of the thread, the source's among them; those that ended (a restart) up to the last look at them.
+        /// They stand under the name of the thread, the source's among them; those that ended (a restart) up to the last look at them.
         cpu_by_thread: BTreeMap<String, f64>,
         /// CPU seconds per million delivered updates, without the source.
         cpu_seconds_per_million: f64,
@@ -248,7 +248,7 @@ parts! {
     }
 
     struct Generator {
-        /// Of a core, by reading thread.
+        /// Each reading thread took this share of a core.
         cpu_share: Vec<f64>,
         /// CPU seconds of all its reading threads while it was measured.
         cpu_seconds: f64,
@@ -256,22 +256,22 @@ parts! {
         records_per_cpu_second: f64,
         /// The most that each record can have waited for its read, since it came; and how late the thread was for its own clock, each 10 ms.
         lag: Latency,
-        /// How late the own source published, where it runs here or tells.
+        /// The own source published so late, where it runs here or tells.
         source_lag: Latency,
         /// Its threads' wait for a processor, as a share of the time.
         waited_share: f64,
-        /// Of all cores, everything that runs there; absent where the system does not tell.
+        /// Everything that runs there took this share of all cores; absent where the system does not tell.
         machine_busy: Option<f64>,
         /// The part of it that the run did not start and does not watch; absent where the system does not tell.
         machine_busy_others: Option<f64>,
         /// The busiest of them.
         others: Vec<Program>,
-        /// Who of those that are under test is among them, because the run does not know their processes; empty: nobody.
+        /// These of those that are under test are among them, because the run does not know their processes; empty: nobody.
         others_hold: Vec<String>,
         resident_bytes: u64, bytes_per_session: f64, was_bottleneck: bool,
         /// Those of the cautions that made it one.
         bottlenecks: Vec<String>,
-        /// What limits how far the results can be trusted.
+        /// These limit how far the results can be trusted.
         #[serde(rename = "doubts")]
         cautions: Vec<String>,
     }
@@ -279,7 +279,7 @@ parts! {
     /// A process that does not belong to the run.
     struct Program {
         name: String, pid: u32,
-        /// Of all processors, while it was measured.
+        /// It took this share of all processors while it was measured.
         share: f64,
     }
 
@@ -294,19 +294,19 @@ parts! {
         round_trip_ns: u64,
     }
 
-    /// What happened in one second.
+    /// One second brought this.
     struct Second {
         /// Seconds since measuring began, at the end of this one.
         at: f64,
         sessions: u64, records: u64, messages: u64, bytes: u64,
-        /// Of prompt readers.
+        /// These are of prompt readers.
         p50_ns: u64, p99_ns: u64, p999_ns: u64, max_ns: u64,
         /// Age of what other kinds of readers get, by kind.
         ages: BTreeMap<String, Age>,
         /// Share of one core, without a source in the same process; absent where it is not known.
         server_cpu: Option<f64>,
         server_resident_bytes: Option<u64>,
-        /// Of the busiest reading thread.
+        /// The busiest reading thread took this share of a core.
         generator_cpu: f64,
         /// Bytes that the gateway has not seen confirmed, all sessions; absent where its admin address is not known.
         pressure_bytes: Option<u64>,
@@ -333,10 +333,10 @@ parts! {
     struct Verdict {
         /// As in the scenario: `latency.p99`, `hop.gateway_write-read.p99`, `deliveries_per_second`.
         name: String,
-        /// For people: `at most 8ms`.
+        /// People read it as `at most 8ms`.
         limit: String,
         measured: String, held: bool,
-        /// Of one that broke: what may lie behind it.
+        /// This may lie behind it, where it broke.
         hint: Option<String>,
     }
 
@@ -345,7 +345,7 @@ parts! {
         updates_per_second: f64,
         /// Delivered at that rate.
         deliveries_per_second: f64,
-        /// What stood in the way of more.
+        /// This stood in the way of more.
         limited_by: String,
         steps: Vec<SaturationStep>,
     }

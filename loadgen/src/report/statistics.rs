@@ -1,8 +1,8 @@
-//! What many values come to.
+//! Many values come to one.
 
 use statrs::statistics::{Data, OrderStatistics as _, Statistics as _};
 
-/// None for no values.
+/// Returns None for no values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| Data::new(values.to_vec()).median())
 }

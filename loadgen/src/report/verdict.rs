@@ -62,12 +62,12 @@ pub(super) fn verdicts(report: &Report, scenario: &Scenario) -> Vec<Verdict> {
 /// Growth over a shorter time tells nothing.
 const GROWTH_SECONDS_MIN: f64 = 20.0;
 
-/// For how long the gateway holds records back because sessions asked for it.
+/// The gateway holds records back for so long because sessions asked for it.
 #[derive(Clone, Debug, Default)]
 struct Waiting {
     /// Bounds are later by this.
     allowed: Duration,
-    /// What else is in the times, for people.
+    /// This is in the times, too.
     hint: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl Verdicts {
         self.0.push(Verdict { name: name.to_owned(), limit, measured, held, hint: None });
     }
 
-    /// What is not a number was not measured, and does not hold.
+    /// Adds an upper bound. A value that is not a number was not measured, and does not hold.
     fn most(&mut self, name: &str, unit: Unit, value: f64, limit: Option<f64>) {
         if let Some(limit) = limit {
             self.add(name, format!("at most {}", unit.exact(limit)), unit.exact(value), value <= limit);

@@ -1,4 +1,4 @@
-//! What limits how far the results of a run can be trusted.
+//! Cautions limit how far the results of a run can be trusted.
 
 use super::super::cautions::{LATE_P99_MAX_NS, add_cautions, late_max, others_hold};
 use super::super::model::{Generator, Latency, Program};

@@ -107,7 +107,7 @@ fn every_rate_that_was_tried_is_named() {
     check(&report, &["limited by p99 134ms is above 100ms"]);
 }
 
-/// What is added to the model shows without another line of code.
+/// A field that is added to the model shows without another line of code.
 #[test]
 fn every_value_of_the_model_has_a_name_and_a_value() {
     let text = sample().document().to_text();

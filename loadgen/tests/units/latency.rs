@@ -4,7 +4,7 @@ use super::*;
 
 const MS: u64 = 1_000_000;
 
-/// Within 0.1 % and a microsecond.
+/// Checks a value to within 0.1 % and a microsecond.
 #[track_caller]
 fn check(got: u64, expected: u64) {
     assert!(got.abs_diff(expected) <= expected / 1000 + 1000, "{got} is not {expected}");

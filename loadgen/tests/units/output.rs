@@ -1,4 +1,4 @@
-//! Where results go.
+//! Results are written here.
 
 use super::*;
 

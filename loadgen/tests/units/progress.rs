@@ -1,4 +1,4 @@
-//! What a run says while it goes on.
+//! A run says how it goes.
 
 use super::*;
 use crate::reader::SecondPart;

@@ -1,4 +1,4 @@
-//! How sure a difference is.
+//! Intervals say how sure a difference is.
 
 use super::super::statistics::*;
 
