@@ -80,8 +80,8 @@ fn run(options: &RunOptions) -> anyhow::Result<Report> {
 /// Files first, and the figures in any case: a disk that is full by now takes nobody's result away.
 fn shown(options: &RunOptions, report: &Report) -> ExitCode {
     let files = options.out.as_deref().map(|directory| report.write(directory));
-    let page = options.html.as_deref().map(|path| output::write(path, &html::page(report)));
-    let text = if options.json { report.to_json() } else { report.to_text() };
+    let page = options.html.as_deref().map(|path| output::write(path, &html::page(&report.document())));
+    let text = if options.json { report.to_json() } else { report.document().to_text() };
     let printed = Some(print(&text));
     let mut missing = [files, page, printed].into_iter().flatten().filter_map(Result::err).peekable();
     if missing.peek().is_some() {
