@@ -238,5 +238,5 @@ impl RunOptions {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/cli.rs"]
+#[path = "../tests/units/cli.rs"]
 mod tests;

@@ -33,7 +33,6 @@ mod serve;
 mod server;
 mod source;
 mod support;
-mod tls;
 mod ws;
 
 use std::fmt::Write as _;
@@ -91,8 +90,8 @@ fn run(options: &RunOptions) -> anyhow::Result<Report> {
 /// Writes the files first, and prints the result in any case: a disk that is full by now takes nobody's result away.
 fn shown(options: &RunOptions, report: &Report) -> anyhow::Result<ExitCode> {
     let files = options.out.as_deref().map(|directory| report.write(directory));
-    let page = options.html.as_deref().map(|path| output::write(path, &html::page(report)));
-    let text = if options.json { report.to_json() } else { report.to_text() };
+    let page = options.html.as_deref().map(|path| output::write(path, &html::page(&report.document())));
+    let text = if options.json { report.to_json() } else { report.document().to_text() };
     let printed = print(&text).map(drop);
     let missing: Vec<_> =
         [files, page, Some(printed)].into_iter().flatten().filter_map(Result::err).collect();

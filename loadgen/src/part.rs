@@ -263,5 +263,5 @@ impl Part {
 }
 
 #[cfg(test)]
-#[path = "../tests/unit/part.rs"]
+#[path = "../tests/units/part.rs"]
 mod tests;

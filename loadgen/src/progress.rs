@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::crew::CountsNow;
+use crate::report::metric::Unit;
 use crate::report::model::Second;
 use crate::run::watch::Watch;
 
@@ -14,7 +15,7 @@ const SHOW_PERIOD: Duration = Duration::from_millis(200);
 /// Elsewhere than on a terminal.
 const LINE_PERIOD: Duration = Duration::from_secs(10);
 
-/// On standard error.
+/// Progress goes to standard error.
 pub(crate) struct Progress {
     is_terminal: bool,
     phase: String,
@@ -32,7 +33,7 @@ impl Progress {
         Self { is_terminal, phase: String::new(), line, shown: None }
     }
 
-    /// Whether it is time to show something.
+    /// Returns whether it is time to show something.
     fn is_due(&mut self, phase: &str, now: Instant) -> bool {
         let is_new = self.phase != phase;
         if is_new {
@@ -90,60 +91,26 @@ impl Progress {
     }
 }
 
-/// What the last second brought and what the whole, each with its name.
+/// Returns what the last second brought and what the whole, each with its name.
 fn measuring(counts: CountsNow, left: Duration, watch: &Watch) -> Vec<String> {
     let mut first = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
     if let Some(pressure) = watch.pressure {
-        let _ = write!(first, ", pressure now {:.0} KiB", pressure as f64 / 1024.0);
+        let _ = write!(first, ", pressure now {}", Unit::Bytes.show(pressure as f64));
     }
     if counts.violations > 0 {
         let _ = write!(first, ", {} BROKEN", counts.violations);
     }
-    let figures = |name: &str, second: &Second| {
-        let ms = |ns: u64| ns as f64 / 1e6;
-        format!(
-            "{name}: {} records/s, {:.1} MB/s, p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2} ms",
-            second.records,
-            second.bytes as f64 / 1e6,
-            ms(second.p50_ns),
-            ms(second.p99_ns),
-            ms(second.p999_ns),
-            ms(second.max_ns)
-        )
+    let results = |name: &str, second: &Second| {
+        let Second { records, bytes, p50_ns, p99_ns, p999_ns, max_ns, .. } = *second;
+        let times = [("p50", p50_ns), ("p99", p99_ns), ("p99.9", p999_ns), ("max", max_ns)];
+        let times = times.map(|(of, ns)| format!("{of} {}", Unit::Nanoseconds.show(ns as f64)));
+        format!("{name}: {records} records/s, {}/s, {}", Unit::Bytes.show(bytes as f64), times.join(", "))
     };
-    let last = watch.last().map(|second| figures("last second", &second));
-    let whole = watch.so_far().map(|(second, count)| figures(&format!("all {count} s so far"), &second));
+    let last = watch.last().map(|second| results("last second", &second));
+    let whole = watch.so_far().map(|(second, count)| results(&format!("all {count} s so far"), &second));
     std::iter::once(first).chain(last).chain(whole).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reader::SecondPart;
-
-    #[tokio::test]
-    async fn what_is_of_the_last_second_and_what_of_all_is_named() {
-        let mut watch = Watch::new(None, None, 1);
-        let from = crate::clock::now();
-        let part = |at, records| SecondPart { at: Some((from, at)), records, ..SecondPart::default() };
-        watch.look(&[part(0, 100), part(1, 200)], (from, from + 10_000_000_000), 0.0).await;
-        watch.pressure = Some(2048);
-        let lines = measuring(CountsNow { live: 3, ..CountsNow::default() }, Duration::from_secs(8), &watch);
-        let starts = [
-            "measuring, 8 s left: 3 sessions, pressure now 2 KiB",
-            "last second: 200 records/s",
-            "all 2 s so far: 150 records/s",
-        ];
-        assert_eq!(lines.len(), 3);
-        assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{lines:?}");
-    }
-
-    #[test]
-    fn elsewhere_than_on_a_terminal_there_is_a_line_for_each_phase_and_one_now_and_then() {
-        let mut progress = Progress { is_terminal: false, ..Progress::new() };
-        let began = Instant::now();
-        let mut due = |phase, seconds| progress.is_due(phase, began + Duration::from_secs(seconds));
-        assert!(due("opening", 0) && !due("opening", 9) && due("opening", 10) && !due("opening", 11));
-        assert!(due("measuring", 12) && !due("measuring", 21) && due("measuring", 22));
-    }
-}
+#[path = "../tests/units/progress.rs"]
+mod tests;

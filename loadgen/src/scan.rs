@@ -9,7 +9,7 @@ use prost::encoding::{DecodeContext, WireType, decode_varint, skip_field};
 use tickwire_wire::Channel;
 
 #[cfg(test)]
-#[path = "../tests/unit/scan.rs"]
+#[path = "../tests/units/scan.rs"]
 mod tests;
 
 /// One record, or what else a message holds.

@@ -10,7 +10,7 @@ mod readers;
 pub(crate) mod ready;
 mod source;
 #[cfg(test)]
-#[path = "../tests/unit/scenario.rs"]
+#[path = "../tests/units/scenario.rs"]
 pub(crate) mod tests;
 
 use std::net::SocketAddr;
@@ -302,6 +302,14 @@ impl Sessions {
     /// Returns the time from the first session's opening to the last's.
     pub(crate) fn ramp(&self) -> Duration {
         self.ramp.unwrap_or_else(|| Duration::from_secs_f64(self.count as f64 / OPENED_PER_SECOND))
+    }
+}
+
+impl Trust {
+    /// Returns the same as connections take it.
+    pub(crate) fn for_connections(&self) -> tickwire_net::tls::Trust {
+        let (authorities, server_name) = (self.authorities.to_vec(), self.server_name.clone());
+        tickwire_net::tls::Trust { authorities, insecure: self.insecure, server_name }
     }
 }
 

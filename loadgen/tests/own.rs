@@ -211,7 +211,7 @@ fn a_disk_that_is_full_at_the_end_takes_no_figures_away() {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("error: cannot write /dev/full: No space left"), "{stderr}");
-    assert!(stdout.contains("delivered   ") && stdout.contains("intended → read"), "{stdout}");
+    assert!(stdout.contains("delivered ") && stdout.contains("intended → read"), "{stdout}");
     // The same where standard output is that disk.
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let output = Command::new(LOADGEN).arg("scenarios").stdout(full).output().unwrap();

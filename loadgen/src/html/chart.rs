@@ -1,392 +1,268 @@
-//! Pictures as SVG inside the page. Plotters draws them; the page's style gives its colours their light and dark shades, by
-//! matching the attributes that Plotters writes.
+//! Pictures as SVG inside the page, drawn by Plotters.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use maud::{Markup, PreEscaped, html};
-use plotters::coord::Shift;
+use plotters::coord::combinators::{IntoLogRange as _, LogCoord};
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-/// By tint: as drawn and on white, on black. Okabe and Ito's, told apart by colour-blind people too.
-const TINTS: [(RGBColor, &str); 6] = [
-    (RGBColor(0, 114, 178), "#56b4e9"),
-    (RGBColor(213, 94, 0), "#ff9a4d"),
-    (RGBColor(0, 138, 101), "#2fd0a0"),
-    (RGBColor(178, 60, 130), "#f08cc4"),
-    (RGBColor(138, 106, 0), "#e6c229"),
-    (RGBColor(90, 80, 200), "#a79cff"),
+use crate::report::metric::Unit;
+use crate::report::model::{Latency, Report, Second};
+
+/// Okabe and Ito's colours, which colour-blind people tell apart. The page's style inverts them on black.
+const TINTS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 138, 101),
+    RGBColor(178, 60, 130),
+    RGBColor(138, 106, 0),
+    RGBColor(90, 80, 200),
 ];
-const INK: RGBColor = RGBColor(17, 17, 17);
 const SOFT: RGBColor = RGBColor(102, 102, 102);
-const RULE: RGBColor = RGBColor(204, 204, 204);
-/// Plotters takes 1.24 of it for a pixel.
-const TEXT_SIZE: i32 = 15;
+const RULE: RGBColor = RGBColor(210, 210, 210);
+const TEXT: (&str, i32) = ("sans-serif", 15);
+/// Pixels.
+const HEIGHT: u32 = 300;
+const ROW_HEIGHT: u32 = 28;
+const ROWS_HEIGHT_MAX: u32 = 4000;
 
-pub(crate) enum Scale {
-    Linear,
-    /// Linear, with labels at round numbers of KiB, MiB and so on.
-    Binary,
-    /// Of base 10; values at or below 0 are left out.
-    Log,
+/// A picture with its title, and a sentence on what it shows: lines, or intervals in rows.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    pub(crate) title: String,
+    pub(crate) note: &'static str,
+    pub(crate) x: Axis,
+    /// This is the axis of the lines.
+    pub(crate) y: Axis,
+    pub(crate) lines: Vec<Line>,
+    /// Moments at which something happened.
+    pub(crate) marks: Vec<(f64, String)>,
+    /// The first row is at the top.
+    pub(crate) rows: Vec<Row>,
+    /// Values at which a line goes through all rows.
+    pub(crate) rules: Vec<f64>,
 }
 
-pub(crate) struct Axis<'a> {
-    pub(crate) scale: Scale,
-    pub(crate) name: &'a str,
-    pub(crate) format: &'a dyn Fn(f64) -> String,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Axis {
+    pub(crate) name: &'static str,
+    pub(crate) unit: Unit,
+    /// Its base is 10; what has no place there is left out.
+    pub(crate) is_log: bool,
 }
 
+/// Times on a logarithmic axis.
+pub(crate) const TIME: Axis = Axis { name: "", unit: Unit::Nanoseconds, is_log: true };
+
+#[derive(Debug)]
 pub(crate) struct Line {
-    /// Empty: not among the keys.
+    /// Empty: it is not among the keys.
     pub(crate) name: String,
     pub(crate) tint: usize,
-    /// Where one is not finite, the line is broken.
+    /// The line is broken where a value is not finite.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// A moment at which something happened.
-pub(crate) struct Mark {
-    pub(crate) at: f64,
-    pub(crate) text: String,
-}
-
-/// Something in a row, from the top.
-pub(crate) struct Bar {
-    pub(crate) row: usize,
-    /// Where in the row, and of how many.
-    pub(crate) slot: (usize, usize),
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
     pub(crate) tint: usize,
-    pub(crate) shape: Shape,
+    /// Its begin, a point in it, and its end.
+    pub(crate) interval: [f64; 3],
 }
 
-pub(crate) enum Shape {
-    /// From 0 to here.
-    Filled(f64),
-    /// A point, with an interval where there is one.
-    Interval(f64, Option<(f64, f64)>),
-}
-
-/// Rules of the page's style for what is drawn here.
-pub(crate) fn style() -> String {
-    let mut light = String::from(":root{");
-    let mut dark = String::from("@media (prefers-color-scheme:dark){:root{");
-    let mut rules = String::new();
-    let mut rule = |color: RGBColor, value: &str| {
-        let RGBColor(r, g, b) = color;
-        let hex = format!("#{r:02X}{g:02X}{b:02X}");
-        let _ = write!(rules, "svg [stroke=\"{hex}\"]{{stroke:{value}}}svg [fill=\"{hex}\"]{{fill:{value}}}");
-    };
-    for (at, (color, on_black)) in TINTS.into_iter().enumerate() {
-        let RGBColor(r, g, b) = color;
-        let _ = write!(light, "--tint{at}:rgb({r},{g},{b});");
-        let _ = write!(dark, "--tint{at}:{on_black};");
-        rule(color, &format!("var(--tint{at})"));
+impl Line {
+    /// A histogram over 1/(1-q); its maximum stands at the number of values.
+    pub(crate) fn curve(name: &str, tint: usize, latency: &Latency) -> Self {
+        let last = latency.summary.count.max(1) as f64;
+        let points = latency.curve.iter().map(|point| ((1.0 / (1.0 - point.q)).min(last), point.ns as f64));
+        Self { name: name.to_owned(), tint, points: points.collect() }
     }
-    rule(INK, "var(--ink)");
-    rule(SOFT, "var(--soft)");
-    rule(RULE, "var(--rule)");
-    format!("{light}}}{dark}}}}}{rules}")
-}
 
-/// A picture with its title, a note, and what its colours mean.
-pub(crate) fn figure(title: &str, note: &str, keys: &[(usize, String)], drawing: &Markup) -> Markup {
-    html! {
-        figure {
-            figcaption {
-                b { (title) } " " (note)
-                @if keys.len() > 1 {
-                    ul { @for (tint, name) in keys {
-                        li { i.key style={"background:var(--tint" (tint % TINTS.len()) ")"} {} (name) }
-                    } }
-                }
-            }
-            (drawing)
+    /// A metric of each second; it has no points where no second has it.
+    pub(crate) fn by_second(
+        name: &str,
+        tint: usize,
+        report: &Report,
+        read: &dyn Fn(&Second) -> Option<f64>,
+    ) -> Self {
+        let points = report.series.iter().map(|second| (second.at, read(second).unwrap_or(f64::NAN)));
+        let mut points: Vec<_> = points.collect();
+        if points.iter().all(|point| point.1.is_nan()) {
+            points.clear();
         }
+        Self { name: name.to_owned(), tint, points }
     }
 }
 
-/// Lines with their title; a sentence where there is nothing to draw.
-pub(crate) fn lines(title: &str, note: &str, x: &Axis, y: &Axis, lines: &[Line], marks: &[Mark]) -> Markup {
-    let named = lines.iter().filter(|line| !line.name.is_empty());
-    let keys: Vec<_> = named.map(|line| (line.tint, line.name.clone())).collect();
-    let lines: Vec<_> = lines
-        .iter()
-        .map(|line| {
-            let points = line.points.iter().map(|(px, py)| (x.place(*px), y.place(*py)));
-            (tint(line.tint), points.collect::<Vec<_>>())
-        })
-        .collect();
-    let drawing = drawn((620, 300), |area| {
-        let all = || lines.iter().flat_map(|(_, points)| points);
-        if !all().any(has_place) {
-            return Ok(false);
+impl Picture {
+    pub(crate) fn new(title: &str, note: &'static str, x: Axis, y: Axis, lines: Vec<Line>) -> Self {
+        let title = title.to_owned();
+        let mut picture = Self { title, note, x, y, lines, marks: vec![], rows: vec![], rules: vec![] };
+        picture.lines.retain(|line| !line.points.is_empty());
+        picture
+    }
+
+    /// Percentile curves.
+    pub(crate) fn curves(title: &str, note: &'static str, lines: Vec<Line>) -> Self {
+        Self::new(title, note, Axis { name: "percentile", unit: Unit::Nines, is_log: true }, TIME, lines)
+    }
+
+    /// Metrics of each second; times are drawn logarithmically.
+    pub(crate) fn by_second(title: &str, note: &'static str, unit: Unit, lines: Vec<Line>) -> Self {
+        let x = Axis { name: "seconds of measuring", unit: Unit::Number, is_log: false };
+        Self::new(title, note, x, Axis { name: "", unit, is_log: unit == Unit::Nanoseconds }, lines)
+    }
+
+    /// Returns what its colours mean, where there are several.
+    pub(crate) fn keys(&self) -> Vec<(RGBColor, &str)> {
+        let named = self.lines.iter().filter(|line| !line.name.is_empty());
+        let keys: Vec<_> = named.map(|line| (tint(line.tint), line.name.as_str())).collect();
+        if keys.len() > 1 { keys } else { Vec::new() }
+    }
+
+    pub(crate) fn is_wide(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// Draws it; a sentence stands where there is nothing to draw.
+    pub(crate) fn to_svg(&self) -> Markup {
+        let rows_height = (60 + ROW_HEIGHT * self.rows.len() as u32).min(ROWS_HEIGHT_MAX);
+        let height = if self.rows.is_empty() { HEIGHT } else { rows_height };
+        let mut svg = String::new();
+        match self.draw(SVGBackend::with_string(&mut svg, (if self.is_wide() { 900 } else { 620 }, height))) {
+            // Plotters escapes every text that it writes.
+            Ok(true) => PreEscaped(svg),
+            Ok(false) => html! { p.soft { "Nothing was measured." } },
+            Err(error) => html! { p.bad { "This picture could not be drawn: " (error.to_string()) } },
         }
-        let Some((x_range, x_ticks)) = x.range(all().map(|point| point.0)) else { return Ok(false) };
-        let Some((y_range, y_ticks)) = y.range(all().filter(|point| has_place(point)).map(|point| point.1))
-        else {
-            return Ok(false);
+    }
+
+    /// Returns false where there is nothing to draw.
+    fn draw(&self, backend: SVGBackend<'_>) -> Result<bool, DrawingAreaErrorKind<std::io::Error>> {
+        let area = backend.into_drawing_area();
+        let has_place = |(x, y): &(f64, f64)| self.x.has(*x) && self.y.has(*y);
+        let points = || self.lines.iter().flat_map(|line| line.points.iter().copied());
+        let ends = self.rows.iter().flat_map(|row| row.interval).chain(self.rules.iter().copied());
+        let x = self.x.scale(points().map(|point| point.0).chain(ends));
+        let (y, labels_width) = match self.rows.len() {
+            0 => (self.y.scale(points().filter(has_place).map(|point| point.1)), 78),
+            count => (Some(Scale::Rows(count, (count as f64..0.0).into())), 290),
         };
-        let mut chart = ChartBuilder::on(area)
+        let (Some(x), Some(y)) = (x, y) else { return Ok(false) };
+        let Range { start: from, end: to } = y.range();
+        let mut chart = ChartBuilder::on(&area)
             .margin(8)
             .margin_right(34)
             .x_label_area_size(38)
-            .y_label_area_size(78)
-            .build_cartesian_2d(Ticked::new(&x_range, x_ticks), Ticked::new(&y_range, y_ticks))?;
+            .y_label_area_size(labels_width)
+            .build_cartesian_2d(x, y)?;
+        let row = |at: f64| self.rows.get(at as usize).map_or(String::new(), |row| row.name.clone());
         chart
             .configure_mesh()
             .axis_style(SOFT)
             .bold_line_style(RULE)
             .light_line_style(TRANSPARENT)
-            .label_style(("sans-serif", TEXT_SIZE, &SOFT))
-            .axis_desc_style(("sans-serif", TEXT_SIZE, &SOFT))
-            .x_desc(x.name)
-            .x_label_formatter(&|at| x.label(*at))
-            .y_label_formatter(&|at| y.label(*at))
+            .label_style((TEXT.0, TEXT.1, &SOFT))
+            .x_labels(if self.x.unit == Unit::Nines { 5 } else { 8 })
+            .y_labels(7)
+            .x_desc(self.x.name)
+            .x_label_formatter(&|at| self.x.unit.tick(*at))
+            .y_label_formatter(&|at| if self.rows.is_empty() { self.y.unit.tick(*at) } else { row(*at) })
             .draw()?;
-        for mark in marks.iter().filter(|mark| x_range.contains(&x.place(mark.at))) {
-            let at = x.place(mark.at);
-            chart.draw_series([PathElement::new(vec![(at, y_range.start), (at, y_range.end)], SOFT)])?;
-            let place = (at, y_range.end);
-            let style = ("sans-serif", TEXT_SIZE).into_font().color(&INK);
-            chart.draw_series([Text::new(mark.text.clone(), place, style)])?;
-        }
-        for (color, points) in &lines {
-            for joined in points.split(|point| !has_place(point)) {
-                match joined {
-                    [] => {}
-                    [point] => {
-                        chart.draw_series([Circle::new(*point, 3, color.filled())])?;
-                    }
-                    _ => {
-                        chart.draw_series(LineSeries::new(joined.iter().copied(), color.stroke_width(2)))?;
-                    }
-                }
+        let upright = |at: f64| PathElement::new([(at, from), (at, to)], SOFT);
+        chart.draw_series(self.rules.iter().map(|at| upright(*at)))?;
+        chart.draw_series(self.marks.iter().map(|(at, _)| upright(*at)))?;
+        chart.draw_series(self.marks.iter().map(|(at, text)| Text::new(text.clone(), (*at, to), TEXT)))?;
+        for line in &self.lines {
+            for joined in line.points.split(|point| !has_place(point)) {
+                let series = LineSeries::new(joined.iter().copied(), tint(line.tint).stroke_width(2));
+                chart.draw_series(series.point_size(if joined.len() == 1 { 3 } else { 0 }))?;
             }
         }
-        Ok(true)
-    });
-    figure(title, note, &keys, &drawing)
-}
-
-fn has_place(point: &(f64, f64)) -> bool {
-    point.0.is_finite() && point.1.is_finite()
-}
-
-/// Rows with bars or intervals; `rules` are drawn through all rows.
-pub(crate) fn rows(width: u32, names: &[String], x: &Axis, bars: &[Bar], rules: &[f64]) -> Markup {
-    let height = 60 + 34 * names.len() as u32;
-    drawn((width, height.min(4000)), |area| {
-        let values = bars.iter().flat_map(|bar| match bar.shape {
-            Shape::Filled(value) => [0.0, value, value],
-            Shape::Interval(value, None) => [value; 3],
-            Shape::Interval(value, Some((low, high))) => [low, value, high],
-        });
-        let Some((x_range, x_ticks)) = x.range(values.chain(rules.iter().copied())) else { return Ok(false) };
-        let count = names.len() as f64;
-        let row_ticks: Vec<_> = (0..names.len()).map(|row| row as f64 + 0.5).collect();
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .margin_right(34)
-            .x_label_area_size(38)
-            .y_label_area_size(230)
-            .build_cartesian_2d(Ticked::new(&x_range, x_ticks), Ticked::new(&(count..0.0), row_ticks))?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .axis_style(SOFT)
-            .bold_line_style(RULE)
-            .light_line_style(TRANSPARENT)
-            .label_style(("sans-serif", TEXT_SIZE, &SOFT))
-            .axis_desc_style(("sans-serif", TEXT_SIZE, &SOFT))
-            .x_desc(x.name)
-            .x_label_formatter(&|at| x.label(*at))
-            .y_label_formatter(&|at| names.get(at.max(0.0) as usize).cloned().unwrap_or_default())
-            .draw()?;
-        for at in rules {
-            chart.draw_series([PathElement::new(vec![(*at, 0.0), (*at, count)], SOFT)])?;
-        }
-        for bar in bars {
-            let (slot, slots) = bar.slot;
-            let height = 0.8 / slots.max(1) as f64;
-            let top = bar.row as f64 + 0.1 + slot as f64 * height;
-            let (middle, color) = (top + height / 2.0, tint(bar.tint));
-            match bar.shape {
-                Shape::Filled(value) => {
-                    let corners = [(0.0, top), (value, top + height * 0.9)];
-                    chart.draw_series([Rectangle::new(corners, color.filled())])?;
-                }
-                Shape::Interval(value, interval) => {
-                    if let Some((low, high)) = interval {
-                        let ends = vec![(low, middle), (high, middle)];
-                        chart.draw_series([PathElement::new(ends, color.stroke_width(3))])?;
-                    }
-                    chart.draw_series([Circle::new((value, middle), 5, color.filled())])?;
-                }
-            }
-        }
-        Ok(true)
-    })
-}
-
-type Drawn = Result<bool, DrawingAreaErrorKind<std::io::Error>>;
-
-fn drawn(size: (u32, u32), draw: impl Fn(&DrawingArea<SVGBackend<'_>, Shift>) -> Drawn) -> Markup {
-    let mut svg = String::new();
-    let outcome = {
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        draw(&area).and_then(|is_drawn| area.present().map(|()| is_drawn))
-    };
-    match outcome {
-        // Plotters escapes every text that it writes.
-        Ok(true) => PreEscaped(svg),
-        Ok(false) => html! { p.soft { "Nothing was measured." } },
-        Err(error) => html! { p.bad { "This picture could not be drawn: " (error.to_string()) } },
-    }
-}
-
-/// A range whose labels stand where we say.
-struct Ticked {
-    range: RangedCoordf64,
-    ticks: Vec<f64>,
-}
-
-impl Ticked {
-    fn new(range: &Range<f64>, ticks: Vec<f64>) -> Self {
-        Self { range: range.clone().into(), ticks }
-    }
-}
-
-impl Ranged for Ticked {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        self.range.map(value, limit)
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.ticks.clone()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.range.range()
+        chart.draw_series(self.rows.iter().enumerate().map(|(at, row)| {
+            let ([low, value, high], style) = (row.interval, tint(row.tint).filled().stroke_width(2));
+            ErrorBar::new_horizontal(at as f64 + 0.5, low, value, high, style, 9)
+        }))?;
+        area.present().map(|()| true)
     }
 }
 
 fn tint(number: usize) -> RGBColor {
-    TINTS[number % TINTS.len()].0
+    TINTS[number % TINTS.len()]
 }
 
-impl Axis<'_> {
-    /// Of a value on the axis; not finite where it has no place there.
-    fn place(&self, value: f64) -> f64 {
-        match self.scale {
-            Scale::Linear | Scale::Binary => value,
-            Scale::Log => value.log10(),
-        }
+impl Axis {
+    fn has(&self, value: f64) -> bool {
+        value.is_finite() && (value > 0.0 || !self.is_log)
     }
 
-    fn label(&self, place: f64) -> String {
-        match self.scale {
-            Scale::Linear | Scale::Binary => (self.format)(place),
-            Scale::Log => (self.format)(10_f64.powf(place)),
-        }
-    }
-
-    /// Holds all places, with where to write labels; nothing where there are no places.
-    fn range(&self, places: impl Iterator<Item = f64>) -> Option<(Range<f64>, Vec<f64>)> {
-        let places = places.filter(|place| place.is_finite());
-        let (low, high) = places
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), place| (low.min(place), high.max(place)));
+    /// Returns a scale that holds all values; None where there are none that it can hold.
+    fn scale(&self, values: impl Iterator<Item = f64>) -> Option<Scale> {
+        let values = values.filter(|value| self.has(*value));
+        let (low, high) = values
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         if !(high - low).is_finite() {
             return None;
         }
-        match self.scale {
-            Scale::Log => {
-                let (low, high) = (low.floor(), high.ceil().max(low.floor() + 1.0));
-                let decades = low as i64..=high as i64;
-                let steps: &[f64] = if high - low <= 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-                let ticks =
-                    decades.flat_map(|decade| steps.iter().map(move |step| decade as f64 + step.log10()));
-                Some((low..high, ticks.filter(|tick| *tick <= high).collect()))
-            }
-            Scale::Linear | Scale::Binary => {
-                let (low, high) = (low.min(0.0), high.max(0.0));
-                let span = if high > low { high - low } else { 1.0 };
-                let range =
-                    (if low < 0.0 { low - span * 0.05 } else { 0.0 })..high.max(low + span) + span * 0.05;
-                let unit = match self.scale {
-                    Scale::Binary => 1024_f64.powf(range.end.log(1024.0).floor().max(0.0)),
-                    _ => 1.0,
-                };
-                let in_units = RangedCoordf64::from(range.start / unit..range.end / unit);
-                let ticks = in_units.key_points(6_usize).into_iter().map(|tick| tick * unit).collect();
-                Some((range, ticks))
-            }
+        if self.is_log {
+            let low = low.log10().floor();
+            let range = 10_f64.powf(low)..10_f64.powf(high.log10().ceil().max(low + 1.0));
+            return Some(Scale::Log(range.log_scale().into()));
         }
+        let (low, high) = (low.min(0.0), high.max(0.0));
+        let room = if high > low { (high - low) * 0.05 } else { 1.0 };
+        let range = if low < 0.0 { low - room } else { 0.0 }..high + room;
+        Some(Scale::Linear(range.clone().into(), self.unit.suiting(range.end).0))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A scale says where values and labels stand.
+enum Scale {
+    /// Labels stand at round numbers of a unit that is worth so much.
+    Linear(RangedCoordf64, f64),
+    Log(LogCoord<f64>),
+    /// There are so many rows, from the top.
+    Rows(usize, RangedCoordf64),
+}
 
-    fn axis(scale: Scale) -> Axis<'static> {
-        Axis { scale, name: "x", format: &|value| format!("{value}") }
-    }
+impl Ranged for Scale {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
 
-    fn drawn(points: Vec<(f64, f64)>, mark: &str) -> String {
-        let line = Line { name: "a".to_owned(), tint: 0, points };
-        let marks = [Mark { at: 1.0, text: mark.to_owned() }];
-        lines("title", "", &axis(Scale::Linear), &axis(Scale::Log), &[line], &marks).into_string()
-    }
-
-    #[test]
-    fn a_line_has_all_its_points_and_text_is_escaped() {
-        let page = drawn(vec![(0.0, 1.0), (1.0, 10.0), (2.0, 1000.0)], "<b onclick='x'>");
-        let line = page.lines().find(|line| line.contains("stroke-width=\"2\"")).expect("a line");
-        assert_eq!(line.matches(',').count(), 3, "{line}");
-        assert!(page.contains("&lt;b onclick=&apos;x&apos;&gt;") && !page.contains("<b onclick"), "{page}");
-    }
-
-    #[test]
-    fn a_line_is_broken_where_nothing_was_measured() {
-        let page =
-            drawn(vec![(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 0.0), (4.0, 5.0), (9.0, f64::NAN)], "");
-        assert_eq!(page.lines().filter(|line| line.contains("stroke-width=\"2\"")).count(), 1);
-        assert_eq!(page.matches("<circle").count(), 1);
-        assert!(page.contains("\n8\n"), "the axis holds all seconds:\n{page}");
-    }
-
-    #[test]
-    fn what_cannot_be_drawn_is_left_out() {
-        assert!(drawn(vec![], "").contains("Nothing was measured"));
-        assert!(drawn(vec![(0.0, 0.0), (f64::NAN, 1.0)], "").contains("Nothing was measured"));
-        assert!(drawn(vec![(-1e308, 1.0), (1e308, 1.0)], "").contains("Nothing was measured"));
-        assert!(drawn(vec![(0.0, 5.0)], "").contains("<circle"));
-    }
-
-    #[test]
-    fn axes_hold_what_is_drawn_and_few_labels() {
-        let (range, ticks) = axis(Scale::Log).range([0.3, 2.4].into_iter()).unwrap();
-        assert_eq!((range, ticks), (0.0..3.0, vec![0.0, 1.0, 2.0, 3.0]));
-        let (range, ticks) = axis(Scale::Linear).range([-3.0, 40.0].into_iter()).unwrap();
-        assert!(
-            range.start < -3.0 && range.end > 40.0 && (3..=8).contains(&ticks.len()),
-            "{range:?} {ticks:?}"
-        );
-        assert!(axis(Scale::Linear).range([0.0, 0.0].into_iter()).is_some());
-    }
-
-    #[test]
-    fn every_colour_has_a_shade_for_light_and_dark() {
-        let style = style();
-        for at in 0..TINTS.len() {
-            assert_eq!(style.matches(&format!("--tint{at}:")).count(), 2);
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        match self {
+            Self::Linear(coord, _) | Self::Rows(_, coord) => coord.map(value, limit),
+            Self::Log(coord) => coord.map(value, limit),
         }
-        assert!(style.contains("svg [stroke=\"#0072B2\"]{stroke:var(--tint0)}"));
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        let Range { start, end } = self.range();
+        match self {
+            Self::Linear(_, worth) => {
+                let in_units = RangedCoordf64::from(start / worth..end / worth);
+                in_units.key_points(hint).into_iter().map(|at| at * worth).collect()
+            }
+            Self::Log(coord) => {
+                // One or two decades have labels at 1, 2 and 5.
+                let mut points =
+                    coord.key_points(if end / start < 101.0 { 40 } else { hint.max_num_points() });
+                let first_digit = |at: f64| (at / 10_f64.powf(at.log10().floor())).round() as u32;
+                points.retain(|at| [1, 2, 5, 10].contains(&first_digit(*at)));
+                points.dedup();
+                points
+            }
+            Self::Rows(count, _) => (0..*count).map(|row| row as f64 + 0.5).collect(),
+        }
+    }
+
+    fn range(&self) -> Range<f64> {
+        match self {
+            Self::Linear(coord, _) | Self::Rows(_, coord) => coord.range(),
+            Self::Log(coord) => coord.range(),
+        }
     }
 }

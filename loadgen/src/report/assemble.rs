@@ -1,14 +1,15 @@
-//! From what was seen to a report.
+//! A report is made of what was seen.
 
 use std::collections::BTreeMap;
 
 use tickwire_wire::{Channel, PROTOCOL_VERSION, SCHEMA};
 
-use super::doubts::{Load, generator, late_max};
+use super::cautions::{add_cautions, generator, late_max, others_hold};
 use super::model::{
-    Accounts, Checks, Clock, Event, FORMAT, Flow, Hop, Machine, Readers, Report, Saturation, Second, Server,
-    Sessions, Versions,
+    Accounts, Checks, Clock, Event, FORMAT, Flow, Hop, Latency, Machine, Readers, Report, Saturation, Second,
+    Server, Sessions, Versions,
 };
+use super::statistics::slope;
 use super::{model, verdict};
 use crate::crew::CountsNow;
 use crate::latency::Latencies;
@@ -46,25 +47,16 @@ pub(crate) fn report(measured: Measured) -> Report {
         scenario, url, is_same_host, part, watch, published, window, counts, machine_busy, ..
     } = measured;
     let seconds = (window.1 - window.0) as f64 / 1e9;
-    let names: Vec<_> = scenario
-        .readers
-        .iter()
-        .map(|reader| reader.kind)
-        .chain([ReaderKind::Prompt])
-        .map(ReaderKind::name)
-        .collect();
-    let series = watch.series(&names);
+    let kinds: Vec<_> =
+        scenario.readers.iter().map(|reader| reader.kind).chain([ReaderKind::Prompt]).collect();
+    let series = watch.series(&kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>());
     let records: u64 = part.records_by_channel.values().sum();
     let flow = Flow {
         messages: part.messages,
         records,
         bytes: part.bytes,
         reads: part.reads,
-        records_by_channel: part
-            .records_by_channel
-            .iter()
-            .map(|(channel, count)| (name(*channel), *count))
-            .collect(),
+        records_by_channel: part.records_by_channel.iter().map(|(of, count)| (name(*of), *count)).collect(),
         records_per_second: records as f64 / seconds,
         messages_per_second: part.messages as f64 / seconds,
         bytes_per_second: part.bytes as f64 / seconds,
@@ -75,22 +67,15 @@ pub(crate) fn report(measured: Measured) -> Report {
     };
     let prompt = part.readers.last();
     let all = prompt.map(ReaderPart::all).unwrap_or_default();
-    let by_channel = prompt.into_iter().flat_map(|prompt| &prompt.ages);
-    let by_channel = by_channel.map(|(channel, ages)| (name(*channel), ages.read_off())).collect();
-    let readers: Vec<_> = part
-        .readers
-        .iter()
-        .zip(&names)
-        .zip(kinds(&scenario))
-        .filter(|((part, _), _)| part.sessions > 0)
-        .map(|((part, name), kind)| readers(part, name, kind, seconds))
-        .collect();
+    let by_channel = prompt.map(ReaderPart::by_channel).unwrap_or_default();
+    let parts = part.readers.iter().zip(kinds).filter(|(part, _)| part.sessions > 0);
+    let readers: Vec<_> = parts.map(|(part, kind)| readers(part, kind, seconds)).collect();
     let mut accounts = Accounts::default();
     part.readers.iter().for_each(|reader| accounts.add(reader.accounts));
-    let backwards = all.summary().backwards;
-    let load = Load::new(machine_busy, &scenario, watch.pid().is_some(), is_same_host);
-    let mut generator = generator(&part, &published, load, (records, backwards), late_max(&scenario));
-    generator.doubts.extend(access::unchecked(&scenario));
+    let hold = others_hold(&scenario, watch.pid().is_some(), is_same_host);
+    let mut generator = generator(&part, &published, machine_busy.as_ref(), hold, records);
+    add_cautions(&mut generator, late_max(&scenario), all.summary().backwards);
+    generator.cautions.extend(access::unchecked(&scenario));
     let peer = scenario.peer.as_ref();
     let mut report = Report {
         format: FORMAT,
@@ -133,7 +118,7 @@ pub(crate) fn report(measured: Measured) -> Report {
         flow,
         latency: all.read_off(),
         by_channel,
-        hops: hops(&part, scenario.hop_sampling, peer.is_some(), measured.gateway_hops),
+        hops: hops(&part, scenario.hop_sampling, measured.gateway_hops),
         readers,
         server: server(&watch, records, counts.opened, &series),
         generator,
@@ -161,64 +146,56 @@ impl ReaderPart {
         self.ages.values().for_each(|ages| all.merge(ages));
         all
     }
-}
 
-fn kinds(scenario: &Scenario) -> impl Iterator<Item = ReaderKind> {
-    scenario.readers.iter().map(|reader| reader.kind).chain([ReaderKind::Prompt])
+    fn by_channel(&self) -> BTreeMap<String, Latency> {
+        self.ages.iter().map(|(channel, ages)| (name(*channel), ages.read_off())).collect()
+    }
 }
 
 fn name(channel: u8) -> String {
     Channel::try_from(i32::from(channel)).unwrap_or(Channel::Unknown).name().to_owned()
 }
 
-fn readers(part: &ReaderPart, name: &str, kind: ReaderKind, seconds: f64) -> Readers {
+fn readers(part: &ReaderPart, kind: ReaderKind, seconds: f64) -> Readers {
     let could = match kind {
         ReaderKind::Throttled { bytes_per_second, .. } => bytes_per_second * seconds * part.sessions as f64,
         _ => 0.0,
     };
+    let has_channels = part.ages.len() > 1 && kind != ReaderKind::Prompt;
     Readers {
-        kind: name.to_owned(),
+        kind: kind.name().to_owned(),
         sessions: part.sessions,
         records: part.records,
         bytes: part.bytes,
         age: part.all().read_off(),
-        by_channel: if part.ages.len() > 1 && kind != ReaderKind::Prompt {
-            part.ages.iter().map(|(channel, ages)| (self::name(*channel), ages.read_off())).collect()
-        } else {
-            BTreeMap::new()
-        },
+        by_channel: if has_channels { part.by_channel() } else { BTreeMap::new() },
         used_share: if could > 0.0 { part.measured_bytes as f64 / could } else { 0.0 },
         accounts: part.accounts,
     }
 }
 
-fn hops(part: &Part, sampled_one_in: u32, is_peer: bool, inside: GatewayHops) -> Vec<Hop> {
-    let legs = [
-        ("intended", "ingester", sampled_one_in, "records"),
-        ("ingester", "gateway_write", sampled_one_in, "records"),
-        ("gateway_write", "read", 1, "records"),
-        ("read", "decoded", 1, "records"),
-    ];
-    let legs = legs.into_iter().zip(&part.hops).filter(|(_, hop)| !hop.is_empty());
-    let hop = |((from, to, sampled_one_in, of), latencies): ((&str, &str, u32, &str), &Latencies)| Hop {
-        from: if is_peer && from == "intended" { "intended".to_owned() } else { from.to_owned() },
+fn hops(part: &Part, sampled_one_in: u32, inside: GatewayHops) -> Vec<Hop> {
+    let hop = |from: &str, to: &str, sampled_one_in, part_of: &str, took: &Latencies| Hop {
+        from: from.to_owned(),
         to: to.to_owned(),
         sampled_one_in,
-        of: of.to_owned(),
-        part_of: String::new(),
-        latency: latencies.read_off(),
-    };
-    let mut hops: Vec<_> = legs.map(hop).collect();
-    let Some(whole) = hops.iter().position(Hop::is_divided) else { return hops };
-    let (part_of, sampled_one_in) = (hops[whole].name(), inside.sampled_one_in);
-    let parts = inside.into_legs().map(|((from, to), latencies)| Hop {
-        from,
-        to,
-        sampled_one_in,
         of: "records".to_owned(),
-        part_of: part_of.clone(),
-        latency: latencies.read_off(),
-    });
+        part_of: part_of.to_owned(),
+        latency: took.read_off(),
+    };
+    let legs = [
+        ("intended", "ingester", sampled_one_in),
+        ("ingester", "gateway_write", sampled_one_in),
+        ("gateway_write", "read", 1),
+        ("read", "decoded", 1),
+    ];
+    let legs = legs.into_iter().zip(&part.hops).filter(|(_, took)| !took.is_empty());
+    let mut hops: Vec<_> =
+        legs.map(|((from, to, sampled_one_in), took)| hop(from, to, sampled_one_in, "", took)).collect();
+    // The gateway tells the parts of this one.
+    let Some(whole) = hops.iter().position(|hop| hop.to == "gateway_write") else { return hops };
+    let (part_of, sampled_one_in) = (hops[whole].name(), inside.sampled_one_in);
+    let parts = inside.into_legs().map(|((from, to), took)| hop(&from, &to, sampled_one_in, &part_of, &took));
     hops.splice(whole + 1..=whole, parts);
     hops
 }
@@ -245,20 +222,6 @@ fn server(watch: &Watch, records: u64, sessions: u64, series: &[Second]) -> Opti
     })
 }
 
-/// By least squares; 0 for less than three points.
-pub(super) fn slope(points: impl Iterator<Item = (f64, f64)>) -> f64 {
-    let points: Vec<_> = points.collect();
-    if points.len() < 3 {
-        return 0.0;
-    }
-    let count = points.len() as f64;
-    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
-    let (over, under) = points.iter().fold((0.0, 0.0), |(over, under), point| {
-        (over + (point.0 - x) * (point.1 - y), under + (point.0 - x).powi(2))
-    });
-    if under > 0.0 { over / under } else { 0.0 }
-}
-
 fn checks(part: Part, accounts: Accounts) -> Checks {
     Checks {
         accounts,
@@ -274,17 +237,5 @@ fn checks(part: Part, accounts: Accounts) -> Checks {
         final_values_wrong: part.final_values_wrong,
         broken: part.broken,
         sessions: part.sessions,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_leak_has_a_slope() {
-        let line = (0..10).map(|at| (f64::from(at), 100.0 + 3.0 * f64::from(at)));
-        assert!((slope(line) - 3.0).abs() < 1e-9);
-        assert!(slope([(1.0, 5.0), (2.0, 9.0)].into_iter()) == 0.0);
     }
 }

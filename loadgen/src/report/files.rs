@@ -43,26 +43,3 @@ fn hgrm(latency: &Latency) -> String {
     let _ = writeln!(text, "#[Total count    = {:>12}]", s.count);
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::model::tests::sample;
-
-    #[test]
-    fn all_files_are_there_and_read_back() {
-        let directory = std::env::temp_dir().join(format!("tickwire-loadgen-{}", std::process::id()));
-        let report = sample();
-        report.write(&directory).unwrap();
-        assert_eq!(Report::load(&directory.join("report.json")).unwrap(), report);
-        let text = std::fs::read_to_string(directory.join("latency.hgrm")).unwrap();
-        assert!(
-            text.contains("1/(1-Percentile)") && text.contains("#[Total count    =         2901]"),
-            "{text}"
-        );
-        let last = text.lines().rfind(|line| line.contains("1.000000000000")).unwrap();
-        assert!(last.trim_start().starts_with("3.0"), "{last}");
-        assert!(directory.join("age-throttled.hgrm").is_file());
-        std::fs::remove_dir_all(directory).unwrap();
-    }
-}

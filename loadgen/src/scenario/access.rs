@@ -4,11 +4,12 @@ use std::fmt::{self, Debug, Formatter, Write as _};
 use std::fs;
 use std::ops::Deref;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tickwire_config::Layers;
+use tickwire_net::tls::Settings;
+use tickwire_net::tls::rustls::pki_types::CertificateDer;
+use tickwire_net::tls::rustls::pki_types::pem::PemObject as _;
 
 use super::{Scenario, Sessions};
 
@@ -19,6 +20,10 @@ pub(crate) const REDACTED: &str = "<token>";
 /// Names of parameters by which a token would come into reports.
 const PARAMETERS: [&str; 3] = ["token", "access_token", "jwt"];
 const TRUST: [&str; 3] = ["sessions.tls.ca", "sessions.tls.insecure", "sessions.tls.server_name"];
+
+/// The settings of trust, which errors of TLS name.
+pub(crate) const TLS_SETTINGS: Settings =
+    Settings { authorities: TRUST[0], insecure: TRUST[1], server_name: TRUST[2] };
 
 /// Authorities of a file, which are trusted beside the system's.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
