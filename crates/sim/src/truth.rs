@@ -62,6 +62,12 @@ impl Truth {
     }
 
     fn on_record(&mut self, key: Key, number: u32, position: Position, record: Record) {
+        if let Body::Instrument(definition) = &record.body {
+            // An end tells how far each channel went, with what the bus refused.
+            for (channel, last) in Channel::ALL.into_iter().zip(definition.last_sequences.clone()) {
+                self.on_sequence((key.0, channel), (position.0, last));
+            }
+        }
         let record = Record { instrument: key.0, ..record };
         if key.1 != Channel::Book {
             let known = self.records.entry((key, position)).or_default();
