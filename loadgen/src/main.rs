@@ -7,17 +7,15 @@
 //! 3 no verdict, because the generator itself was the bottleneck. 2 also where the figures could not be written where they were
 //! asked for.
 
-mod audience;
 mod cli;
 mod clock;
 mod compare;
-mod crew;
+mod expected;
 mod handshake;
 mod html;
 mod latency;
 mod layers;
 mod machine;
-mod numbering;
 mod output;
 mod part;
 mod peer;
@@ -29,10 +27,10 @@ mod report;
 mod run;
 mod scenario;
 mod serve;
-mod server;
 mod source;
 mod support;
 mod walk;
+mod workers;
 mod ws;
 
 use std::fmt::Write as _;
@@ -58,7 +56,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compared(compare::run(&options)),
         Command::Html(options) => ended(html::run(&options)),
         Command::Serve => serve::run().unwrap_or_else(|error| failed(&error)),
-        Command::Read => crew::run().map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
+        Command::Read => workers::run().map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
     }
 }
 

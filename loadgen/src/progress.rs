@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::crew::CountsNow;
 use crate::report::model::Second;
 use crate::run::watch::Watch;
+use crate::workers::Counts;
 
 const SHOW_PERIOD: Duration = Duration::from_millis(200);
 /// Elsewhere than on a terminal.
@@ -54,7 +54,7 @@ impl Progress {
         }
     }
 
-    pub(crate) fn opening(&mut self, counts: CountsNow, asked: u64) {
+    pub(crate) fn opening(&mut self, counts: Counts, asked: u64) {
         let is_open = counts.opened + counts.not_opened >= asked;
         let phase = if is_open { "warming up" } else { "opening" };
         if self.is_due(phase, Instant::now()) {
@@ -62,7 +62,7 @@ impl Progress {
         }
     }
 
-    pub(crate) fn measuring(&mut self, counts: CountsNow, left: Duration, watch: &Watch) {
+    pub(crate) fn measuring(&mut self, counts: Counts, left: Duration, watch: &Watch) {
         if !self.is_due("measuring", Instant::now()) {
             return;
         }
@@ -70,7 +70,7 @@ impl Progress {
         self.show(&lines.join(if self.is_terminal { "\n  " } else { "; " }));
     }
 
-    pub(crate) fn phase(&mut self, phase: &str, counts: CountsNow) {
+    pub(crate) fn phase(&mut self, phase: &str, counts: Counts) {
         if self.is_due(phase, Instant::now()) {
             self.show(&format!("{phase}: {} sessions", counts.live));
         }
@@ -91,7 +91,7 @@ impl Progress {
 }
 
 /// What the last second brought and what the whole, each with its name.
-fn measuring(counts: CountsNow, left: Duration, watch: &Watch) -> Vec<String> {
+fn measuring(counts: Counts, left: Duration, watch: &Watch) -> Vec<String> {
     let mut first = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
     if let Some(pressure) = watch.pressure {
         let _ = write!(first, ", pressure now {:.0} KiB", pressure as f64 / 1024.0);
@@ -128,7 +128,7 @@ mod tests {
         let part = |at, records| SecondPart { at: Some((from, at)), records, ..SecondPart::default() };
         watch.look(&[part(0, 100), part(1, 200)], (from, from + 10_000_000_000), 0.0).await;
         watch.pressure = Some(2048);
-        let lines = measuring(CountsNow { live: 3, ..CountsNow::default() }, Duration::from_secs(8), &watch);
+        let lines = measuring(Counts { live: 3, ..Counts::default() }, Duration::from_secs(8), &watch);
         let starts = [
             "measuring, 8 s left: 3 sessions, pressure now 2 KiB",
             "last second: 200 records/s",

@@ -71,7 +71,7 @@ pub(crate) struct Target {
 }
 
 /// Where sessions connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Url {
     /// `host:port`.
     pub(crate) address: String,
