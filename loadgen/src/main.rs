@@ -7,17 +7,15 @@
 //! 3 no verdict, because the generator itself was the bottleneck. 2 also where the result could not be written where it was
 //! asked for.
 
-mod audience;
 mod cli;
 mod clock;
 mod compare;
-mod crew;
+mod expected;
 mod handshake;
 mod html;
 mod latency;
 mod layers;
 mod machine;
-mod numbering;
 mod output;
 mod part;
 mod peer;
@@ -30,9 +28,9 @@ mod run;
 mod scan;
 mod scenario;
 mod serve;
-mod server;
 mod source;
 mod support;
+mod workers;
 mod ws;
 
 use std::fmt::Write as _;
@@ -64,7 +62,7 @@ fn main() -> ExitCode {
         }
         Command::Html(options) => html::run(&options).and_then(|text| print(&text)),
         Command::Serve => serve::run(),
-        Command::Read => crew::run().map(|()| ExitCode::SUCCESS),
+        Command::Read => workers::run().map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::crew::CountsNow;
 use crate::report::metric::Unit;
 use crate::report::model::Second;
 use crate::run::watch::Watch;
+use crate::workers::Counts;
 
 const SHOW_PERIOD: Duration = Duration::from_millis(200);
 /// Elsewhere than on a terminal.
@@ -55,7 +55,7 @@ impl Progress {
         }
     }
 
-    pub(crate) fn opening(&mut self, counts: CountsNow, asked: u64) {
+    pub(crate) fn opening(&mut self, counts: Counts, asked: u64) {
         let is_open = counts.opened + counts.not_opened >= asked;
         let phase = if is_open { "warming up" } else { "opening" };
         if self.is_due(phase, Instant::now()) {
@@ -63,7 +63,7 @@ impl Progress {
         }
     }
 
-    pub(crate) fn measuring(&mut self, counts: CountsNow, left: Duration, watch: &Watch) {
+    pub(crate) fn measuring(&mut self, counts: Counts, left: Duration, watch: &Watch) {
         if !self.is_due("measuring", Instant::now()) {
             return;
         }
@@ -71,7 +71,7 @@ impl Progress {
         self.show(&lines.join(if self.is_terminal { "\n  " } else { "; " }));
     }
 
-    pub(crate) fn phase(&mut self, phase: &str, counts: CountsNow) {
+    pub(crate) fn phase(&mut self, phase: &str, counts: Counts) {
         if self.is_due(phase, Instant::now()) {
             self.show(&format!("{phase}: {} sessions", counts.live));
         }
@@ -92,7 +92,7 @@ impl Progress {
 }
 
 /// Returns what the last second brought and what the whole, each with its name.
-fn measuring(counts: CountsNow, left: Duration, watch: &Watch) -> Vec<String> {
+fn measuring(counts: Counts, left: Duration, watch: &Watch) -> Vec<String> {
     let mut first = format!("measuring, {:.0} s left: {} sessions", left.as_secs_f64(), counts.live);
     if let Some(pressure) = watch.pressure {
         let _ = write!(first, ", pressure now {}", Unit::Bytes.show(pressure as f64));

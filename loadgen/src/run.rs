@@ -13,28 +13,29 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::time::Instant;
 
-use crate::audience::Audience;
 use crate::clock::now;
-use crate::crew::Crew;
+use crate::expected::Expected;
 use crate::layers::Layers;
 use crate::machine::{Busy, Idle};
+use crate::part::Part;
 use crate::plan::Plan;
-use crate::processes::{Processes, Used};
+use crate::processes::{Processes, Used, Watched};
 use crate::progress::Progress;
 use crate::reader::Phase;
 use crate::report::assemble::{self, Measured};
-use crate::report::model::{Event, Report, Saturation};
+use crate::report::model::{Event, Report};
 use crate::scenario::{Scenario, Url};
 use crate::serve::Told;
-use crate::server::Watched;
+use crate::source::Published;
 use crate::support::{Served, Spawned};
+use crate::workers::{Counts, Signal, WorkerPool};
 
 use self::admin::readiness;
 use self::hops::GatewayHops;
 use self::watch::Watch;
 
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
-/// From telling all of a window to its begin.
+/// A window begins so long after all were told of it.
 const WINDOW_AHEAD: Duration = Duration::from_millis(50);
 /// The last second is told a little after its end; nanoseconds.
 const TOLD_WITHIN: u64 = 200_000_000;
@@ -42,12 +43,12 @@ const TOLD_WITHIN: u64 = 200_000_000;
 const OPEN_WAIT: Duration = Duration::from_secs(60);
 const END_WAIT: Duration = Duration::from_secs(60);
 const READY_WAIT: Duration = Duration::from_secs(30);
-/// Who waits longer is told for what.
+/// A wait that is longer is explained.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// A gateway whose admin address is not known gets this long to hear the source.
 const BLIND_WAIT: Duration = Duration::from_secs(3);
 
-/// What a run consists of while it goes on.
+/// The parts of a run while it goes on.
 struct Run {
     layers: Layers,
     scenario: Scenario,
@@ -60,7 +61,7 @@ struct Run {
     events: Vec<Event>,
     hops: GatewayHops,
     plan: Arc<Plan>,
-    audience: Audience,
+    expected: Expected,
 }
 
 /// # Errors
@@ -93,32 +94,24 @@ impl Run {
         let has_gateway = scenario.has_gateway();
         let served =
             if scenario.source.is_running { None } else { Some(Served::start(&layers, has_gateway).await?) };
-        let own = |address: &Served| {
-            let listen = address.listen?;
-            Some(Url { address: listen.to_string(), path: String::new(), is_tls: false })
-        };
-        let url = target
-            .url
-            .clone()
-            .or_else(|| served.as_ref().and_then(own))
-            .context("there is no server to load")?;
-        let admin = target.admin.clone();
-        let admin = admin.or_else(|| served.as_ref()?.admin.map(|address| address.to_string()));
+        let own = served.as_ref().and_then(|served| served.listen);
+        let own = own.map(|listen| Url { address: listen.to_string(), path: String::new(), is_tls: false });
+        let url = target.url.clone().or(own).context("there is no server to load")?;
+        let admin = served.as_ref().and_then(|served| served.admin).map(|address| address.to_string());
         let pid = target.server_pid.or_else(|| spawned.as_ref().and_then(Spawned::pid));
         let pid = pid.or_else(|| served.as_ref().filter(|_| has_gateway).and_then(Served::pid));
-        let watched = pid.map(|pid| Watched { pid });
         let plan = Arc::new(Plan::new(scenario.clone(), &url)?);
         let run = Self {
             layers,
             url,
-            admin,
+            admin: target.admin.clone().or(admin),
             spawned,
             served,
-            watched,
+            watched: pid.map(|pid| Watched { pid }),
             progress: Progress::new(),
             events: Vec::new(),
             hops: GatewayHops::default(),
-            audience: Audience::new(&plan),
+            expected: Expected::new(&plan),
             plan,
             scenario,
         };
@@ -126,67 +119,61 @@ impl Run {
         Ok(run)
     }
 
-    /// Until the gateway hears the source: before that, subscriptions are refused.
+    /// Returns when the gateway hears the source: before that, subscriptions are refused.
     async fn wait_ready(&self) -> anyhow::Result<()> {
         if self.scenario.peer.is_some() || self.scenario.source.is_running {
             return Ok(());
         }
-        match &self.admin {
-            Some(admin) => {
-                let mut ready = pin!(readiness(admin));
-                if tokio::time::timeout(SILENCE_MAX, &mut ready).await.is_ok() {
-                    return Ok(());
-                }
-                self.progress.note(&format!(
-                    "waiting for the gateway to hear the source, for {READY_WAIT:?} at most ({admin}/readyz)"
-                ));
-                tokio::time::timeout(READY_WAIT, ready).await.with_context(|| {
-                    format!("the gateway does not hear the source within {READY_WAIT:?} ({admin}/readyz)")
-                })
-            }
-            None => {
-                tokio::time::sleep(BLIND_WAIT).await;
-                Ok(())
-            }
+        let Some(admin) = &self.admin else {
+            tokio::time::sleep(BLIND_WAIT).await;
+            return Ok(());
+        };
+        let mut ready = pin!(readiness(admin));
+        if tokio::time::timeout(SILENCE_MAX, &mut ready).await.is_ok() {
+            return Ok(());
         }
+        self.progress.note(&format!(
+            "waiting for the gateway to hear the source, for {READY_WAIT:?} at most ({admin}/readyz)"
+        ));
+        tokio::time::timeout(READY_WAIT, ready).await.with_context(|| {
+            format!("the gateway does not hear the source within {READY_WAIT:?} ({admin}/readyz)")
+        })
     }
 
     async fn measure(&mut self) -> anyhow::Result<Measured> {
         let plan = Arc::clone(&self.plan);
-        let resident_before = self.watched.and_then(Watched::resident_bytes).unwrap_or(0);
-        let mut crew = Crew::start(&self.layers, &plan, &self.url)?;
-        let opened = self.open(&mut crew, plan.open_wait_max(OPEN_WAIT)).await;
-        if let Err(error) = opened {
-            crew.tell(Phase::Finish, (0, 0), None);
-            let part = self.ended(crew).await?;
+        let mut watch = Watch::new(self.watched, self.admin.clone(), plan.kinds.len());
+        watch.resident_before = watch.resident();
+        let mut workers = WorkerPool::start(&self.layers, &plan, &self.url)?;
+        if let Err(error) = self.open(&workers).await {
+            workers.tell(&Signal { phase: Phase::Finish, window: (0, 0), finals: None });
+            let part = self.ended(workers).await?;
             return match part.not_opened.first.first() {
                 Some(reason) => Err(anyhow::anyhow!("{}: {reason}", self.url.address)),
                 None => Err(error),
             };
         }
-        let mut watch = Watch::new(self.watched, self.admin.clone(), plan.kinds.len());
-        watch.resident_before = resident_before;
-        watch.resident_open = self.watched.and_then(Watched::resident_bytes).unwrap_or(0);
-        let saturation = self.search(&mut crew).await?;
-        let window = window_from_now(self.scenario.duration);
-        self.tell_source(&Told::Window(window.0, window.1)).await?;
-        crew.tell(Phase::Measure, window, None);
-        let rate =
-            saturation.as_ref().map_or_else(|| self.scenario.source.shape.first(), |s| s.updates_per_second);
-        // By the plan, on average; a search sets one of its own.
-        let offered = saturation.as_ref().map_or_else(|| offered(&self.scenario), |_| rate);
-        let machine_busy = self.watch_window(&mut crew, &mut watch, window, offered).await?;
-        let published = self.settle(&mut crew, window).await?;
-        crew.tell(Phase::Finish, window, None);
-        let counts = crew.now().0;
-        let part = self.ended(crew).await?;
+        watch.resident_open = watch.resident();
+        let saturation = match self.scenario.saturation.clone() {
+            Some(search) => Some(search::run(self, &mut workers, &search).await?),
+            None => None,
+        };
+        let window = self.tell_window(&mut workers, self.scenario.duration).await?;
+        let found = saturation.as_ref().map(|found| found.updates_per_second);
+        // By the plan, on average; a search sets a rate of its own.
+        let offered = found.unwrap_or_else(|| offered(&self.scenario));
+        let machine_busy = self.watch_window(&workers, &mut watch, window, offered).await?;
+        let published = self.settle(&mut workers, window).await?;
+        workers.tell(&Signal { phase: Phase::Finish, window, finals: None });
+        let counts = workers.now().0;
+        let part = self.ended(workers).await?;
         Ok(Measured {
             scenario: self.scenario.clone(),
             url: format!("{}://{}{}", self.url.scheme(), self.url.address, plan.path),
             is_same_host: plan.address.ip().is_loopback(),
             part,
             watch,
-            due: self.audience.due(&published),
+            due: self.expected.due(&published),
             published,
             window,
             counts,
@@ -194,7 +181,7 @@ impl Run {
             events: std::mem::take(&mut self.events),
             gateway_hops: std::mem::take(&mut self.hops),
             saturation,
-            rate,
+            rate: found.unwrap_or_else(|| self.scenario.source.shape.first()),
         })
     }
 
@@ -205,41 +192,62 @@ impl Run {
         }
     }
 
-    /// Until all sessions are open, and warm.
-    async fn open(&mut self, crew: &mut Crew, wait: Duration) -> anyhow::Result<()> {
-        let asked = self.scenario.sessions.count as u64;
-        let until = Instant::now() + self.scenario.sessions.ramp() + wait;
-        let counts = loop {
-            let (counts, _) = crew.now();
-            self.progress.opening(counts, asked);
-            if counts.opened + counts.not_opened >= asked || crew.has_ended() || Instant::now() > until {
-                break counts;
+    /// Tells everybody of the next window of measuring: early enough that all hear of it before it begins.
+    async fn tell_window(
+        &mut self,
+        workers: &mut WorkerPool,
+        lasting: Duration,
+    ) -> anyhow::Result<(u64, u64)> {
+        let from = now() + WINDOW_AHEAD.as_nanos() as u64;
+        let window = (from, from + lasting.as_nanos() as u64);
+        self.tell_source(&Told::Window(window.0, window.1)).await?;
+        workers.tell(&Signal { phase: Phase::Measure, window, finals: None });
+        Ok(window)
+    }
+
+    /// Looks again and again until `is_done`; shows the progress each time.
+    async fn look_until(
+        &mut self,
+        workers: &WorkerPool,
+        mut is_done: impl FnMut(Counts) -> bool,
+        show: impl Fn(&mut Progress, Counts),
+    ) -> anyhow::Result<Counts> {
+        loop {
+            let (counts, _) = workers.now();
+            show(&mut self.progress, counts);
+            if is_done(counts) {
+                return Ok(counts);
             }
             pause(LOOK_PERIOD).await?;
+        }
+    }
+
+    /// Returns when all sessions are open, and warm.
+    async fn open(&mut self, workers: &WorkerPool) -> anyhow::Result<()> {
+        let asked = self.scenario.sessions.count as u64;
+        let until = Instant::now() + self.scenario.sessions.ramp() + self.plan.open_wait_max(OPEN_WAIT);
+        let show = |progress: &mut Progress, counts| progress.opening(counts, asked);
+        let is_done = |counts: Counts| {
+            counts.opened + counts.not_opened >= asked || workers.has_ended() || Instant::now() > until
         };
+        let counts = self.look_until(workers, is_done, show).await?;
         if counts.opened == 0 {
             bail!("no session was opened");
         }
         let warm = Instant::now() + self.scenario.warm_up;
-        while Instant::now() < warm {
-            let (counts, _) = crew.now();
-            self.progress.opening(counts, asked);
-            pause(LOOK_PERIOD).await?;
-        }
+        self.look_until(workers, |_| Instant::now() >= warm, show).await?;
         Ok(())
     }
 
-    /// The window; restarts fall into it. Returns what the machine did in it, where the system tells.
+    /// Watches the window, into which restarts fall. Returns what the machine did in it, where the system tells.
     async fn watch_window(
         &mut self,
-        crew: &mut Crew,
+        workers: &WorkerPool,
         watch: &mut Watch,
         window: (u64, u64),
         offered: f64,
     ) -> anyhow::Result<Option<(Busy, Used)>> {
-        while now() < window.0 {
-            pause(Duration::from_millis(1)).await?;
-        }
+        begin_of(window).await?;
         let (programs, idle) = (Processes::now(), Idle::now());
         watch.begin();
         self.hops.begin(self.admin.as_deref()).await;
@@ -252,19 +260,17 @@ impl Run {
         restarts.sort_by_key(|restart| std::cmp::Reverse(restart.at));
         while now() < window.1 {
             let passed = Duration::from_nanos(now().saturating_sub(window.0));
-            if restarts.last().is_some_and(|restart| restart.at <= passed)
-                && let Some(restart) = restarts.pop()
-            {
+            if let Some(restart) = restarts.pop_if(|restart| restart.at <= passed) {
                 self.restart(&restart.command, passed, watch).await?;
             }
-            let (counts, seconds) = crew.now();
+            let (counts, seconds) = workers.now();
             watch.look(&seconds, window, offered).await;
             let left = Duration::from_nanos(window.1.saturating_sub(now()));
             self.progress.measuring(counts, left, watch);
-            if counts.live == 0 && counts.ended_early > 0 || crew.has_ended() {
-                break;
-            }
-            if pause(LOOK_PERIOD.min(left)).await.is_err() {
+            if counts.live == 0 && counts.ended_early > 0
+                || workers.has_ended()
+                || pause(LOOK_PERIOD.min(left)).await.is_err()
+            {
                 break;
             }
         }
@@ -274,8 +280,7 @@ impl Run {
         let used = Processes::now().since(&programs, own);
         self.hops.end(self.admin.as_deref()).await;
         while (window.1..window.1 + TOLD_WITHIN).contains(&now()) && pause(LOOK_PERIOD).await.is_ok() {
-            let (_, seconds) = crew.now();
-            watch.look(&seconds, window, offered).await;
+            watch.look(&workers.now().1, window, offered).await;
         }
         Ok(busy.map(|busy| (busy, used)))
     }
@@ -286,7 +291,6 @@ impl Run {
         passed: Duration,
         watch: &mut Watch,
     ) -> anyhow::Result<()> {
-        let at = passed.as_secs_f64();
         self.hops.end(self.admin.as_deref()).await;
         match (command, &mut self.served) {
             ([], Some(served)) => {
@@ -310,62 +314,52 @@ impl Run {
             }
             ([], None) => bail!("there is no gateway of this run to restart"),
         }
-        self.events.push(Event { at, text: "the gateway restarts".to_owned() });
+        let text = "the gateway restarts".to_owned();
+        self.events.push(Event { at: passed.as_secs_f64(), text });
         Ok(())
     }
 
     /// The source stops, and everybody gets what was published last.
-    async fn settle(
-        &mut self,
-        crew: &mut Crew,
-        window: (u64, u64),
-    ) -> anyhow::Result<crate::source::Published> {
-        let Some(served) = &mut self.served else { return Ok(crate::source::Published::default()) };
+    async fn settle(&mut self, workers: &mut WorkerPool, window: (u64, u64)) -> anyhow::Result<Published> {
+        let Some(served) = &mut self.served else { return Ok(Published::default()) };
         served.tell(&Told::Stop).await?;
         // What the source had begun when it was told to stop.
         pause(LOOK_PERIOD).await?;
         let published = served.published().await?;
-        crew.tell(Phase::Settle, window, Some(published.last.clone()));
+        workers.tell(&Signal { phase: Phase::Settle, window, finals: Some(published.last.clone()) });
         let until = Instant::now() + self.scenario.settle;
         let all = (self.scenario.processes * self.scenario.threads) as u64;
-        loop {
-            let (counts, _) = crew.now();
-            let is_back =
-                !self.scenario.churn.reconnects() || counts.live + counts.ended_early >= counts.opened;
-            let is_settled = counts.settled >= all && counts.behind == 0 && is_back;
-            if is_settled || crew.has_ended() || Instant::now() > until {
-                return Ok(published);
-            }
-            self.progress.phase("waiting for last values", counts);
-            pause(LOOK_PERIOD).await?;
-        }
+        let reconnects = self.scenario.churn.reconnects();
+        let is_settled = |counts: Counts| {
+            let is_back = !reconnects || counts.live + counts.ended_early >= counts.opened;
+            let has_all = counts.settled >= all && counts.behind == 0 && is_back;
+            has_all || workers.has_ended() || Instant::now() > until
+        };
+        self.look_until(workers, is_settled, |progress, counts| {
+            progress.phase("waiting for last values", counts);
+        })
+        .await?;
+        Ok(published)
     }
 
-    async fn ended(&mut self, crew: Crew) -> anyhow::Result<crate::part::Part> {
+    async fn ended(&mut self, workers: WorkerPool) -> anyhow::Result<Part> {
         let until = Instant::now() + END_WAIT;
-        while !crew.has_ended() {
-            let (counts, _) = crew.now();
-            self.progress.phase("asking for ledgers", counts);
-            if Instant::now() > until {
-                bail!("sessions did not end within {END_WAIT:?}");
-            }
-            pause(LOOK_PERIOD).await?;
+        let is_done = |_| workers.has_ended() || Instant::now() > until;
+        self.look_until(&workers, is_done, |progress, counts| progress.phase("asking for ledgers", counts))
+            .await?;
+        if !workers.has_ended() {
+            bail!("sessions did not end within {END_WAIT:?}");
         }
-        tokio::task::spawn_blocking(|| crew.join()).await?
-    }
-
-    async fn search(&mut self, crew: &mut Crew) -> anyhow::Result<Option<Saturation>> {
-        match self.scenario.saturation.clone() {
-            Some(search) => search::run(self, crew, &search).await.map(Some),
-            None => Ok(None),
-        }
+        tokio::task::spawn_blocking(|| workers.join()).await?
     }
 }
 
-/// The next window of measuring: early enough that all hear of it before it begins.
-fn window_from_now(lasting: Duration) -> (u64, u64) {
-    let from = now() + WINDOW_AHEAD.as_nanos() as u64;
-    (from, from + lasting.as_nanos() as u64)
+/// Waits until a window begins.
+async fn begin_of(window: (u64, u64)) -> anyhow::Result<()> {
+    while now() < window.0 {
+        pause(Duration::from_millis(1)).await?;
+    }
+    Ok(())
 }
 
 /// Waits; Ctrl-C ends the run.
@@ -379,7 +373,7 @@ async fn pause(time: Duration) -> anyhow::Result<()> {
     }
 }
 
-/// Updates per second that the plan asks for, on average.
+/// Returns how many updates per second the plan asks for, on average.
 fn offered(scenario: &Scenario) -> f64 {
     if scenario.source.is_running { 0.0 } else { scenario.source.shape.mean() }
 }

@@ -21,9 +21,9 @@ use crate::scenario::Scenario;
 use crate::source::adapter::OpenLoop;
 use crate::source::{Orders, Published, publisher};
 
-/// Commands that wait.
+/// So many commands may wait.
 const COMMANDS_MAX: usize = 64;
-/// Connections beside sessions: those that come back before the old ones are gone.
+/// Room for connections that come back before the old ones are gone.
 const SESSIONS_SPARE: usize = 1000;
 /// Longest wait for a bus to connect.
 const BUS_WAIT: Duration = Duration::from_secs(8);
@@ -47,13 +47,13 @@ pub(crate) enum Told {
     Window(u64, u64),
     /// No more updates.
     Stop,
-    /// What was published; answered.
+    /// The source says what it published.
     Report,
-    /// The gateway ends and comes back at the same address; answered.
+    /// The gateway ends, comes back at the same address, and says so.
     Restart,
 }
 
-/// What it answers.
+/// It responds with one of these.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Said {
@@ -65,7 +65,7 @@ pub(crate) enum Said {
 
 /// Serves until standard input ends.
 ///
-/// Why it cannot start, or go on, the run is told, and nobody twice.
+/// The run is told why it cannot start, or go on, and nobody is told twice.
 ///
 /// # Errors
 /// When nobody is there to be told.
@@ -129,7 +129,7 @@ fn bus(scenario: &Scenario) -> anyhow::Result<Option<Arc<dyn Backplane>>> {
     }))
 }
 
-/// The source's thread.
+/// Plays the source, on a thread of its own.
 fn play(
     scenario: &Scenario,
     orders: watch::Receiver<Orders>,
@@ -178,7 +178,7 @@ fn config(scenario: &Scenario) -> GatewayConfig {
     config
 }
 
-/// Until the bus is connected; what hinders it is said when it is known, on standard error, which is the run's.
+/// Returns when the bus is connected. What hinders it is said when it is known, on standard error, which is the run's.
 async fn wait_for_bus(bus: &Arc<dyn Backplane>, servers: &[String]) -> anyhow::Result<()> {
     let servers = servers.iter().map(|server| without_sign_in(server)).collect::<Vec<_>>().join(", ");
     let mut state = bus.state();
@@ -213,7 +213,7 @@ async fn wait_for_bus(bus: &Arc<dyn Backplane>, servers: &[String]) -> anyhow::R
     )
 }
 
-/// A server's address, without what it may hold of user and password.
+/// Returns a server's address without what it may hold of user and password.
 fn without_sign_in(server: &str) -> String {
     let (scheme, rest) = server.split_once("://").unwrap_or(("nats", server));
     format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, address)| address))
@@ -275,12 +275,5 @@ async fn answer(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::without_sign_in;
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        assert_eq!(without_sign_in("nats://me:secret@host:4222"), "nats://host:4222");
-        assert_eq!(without_sign_in("host:4222"), "nats://host:4222");
-    }
-}
+#[path = "../tests/units/serve.rs"]
+mod tests;

@@ -4,10 +4,14 @@
 //! time. What it says follows from symbol and intended time, so that a reader can check every value without being told.
 
 pub(crate) mod adapter;
+mod pace;
 pub(crate) mod publisher;
-pub(crate) mod schedule;
-pub(crate) mod wait;
+mod schedule;
+mod wait;
 
+use rand::distr::Distribution as _;
+use rand::distr::weighted::WeightedIndex;
+use rand::seq::index::sample_weighted;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -15,19 +19,19 @@ use tickwire_wire::{Level, Quote};
 
 use crate::latency::Latencies;
 
-/// Name of a symbol of the own source, without its venue.
+/// Returns the name of a symbol of the own source, without its venue.
 pub(crate) fn symbol_name(index: u32) -> String {
     format!("S{index:05}")
 }
 
-/// The index of a symbol of the own source, from its name with or without a venue. `None` where it is none.
+/// Returns the index of a symbol of the own source, from its name with or without a venue. `None` where it is none.
 pub(crate) fn symbol_index(name: &str) -> Option<u32> {
     let symbol = name.rsplit_once(':').map_or(name, |(_, symbol)| symbol);
     let index = symbol.strip_prefix('S')?.parse().ok()?;
     (symbol_name(index) == symbol).then_some(index)
 }
 
-/// What the source says of a symbol at a time.
+/// Returns what the source says of a symbol at a time.
 pub(crate) fn quote(symbol: u32, event_time: u64) -> Quote {
     let mixed = mix(event_time ^ u64::from(symbol) << 40);
     let bid = 1_000_000 + (mixed & 0xffff) as i64;
@@ -39,14 +43,14 @@ pub(crate) fn quote(symbol: u32, event_time: u64) -> Quote {
     }
 }
 
-/// The same, as its fields are on the wire: bid price (zigzag), bid size, ask offset (zigzag), ask size.
+/// Returns the same as its fields are on the wire: bid price (zigzag), bid size, ask offset (zigzag), ask size.
 pub(crate) fn quote_on_wire(symbol: u32, event_time: u64) -> [u64; 4] {
     let quote = quote(symbol, event_time);
     let (bid, ask) = (quote.bid.unwrap_or_default(), quote.ask.unwrap_or_default());
     [bid.price as u64 * 2, bid.size, (ask.price - bid.price) as u64 * 2, ask.size]
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): every bit of the result depends on every bit of the input.
+/// Returns the SplitMix64 of a value (Steele, Lea, Flood 2014): every bit of it depends on every bit of the input.
 pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -54,66 +58,48 @@ pub(crate) fn mix(value: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// How often each symbol is chosen, by Zipf's law: the weight of rank r is r to the power of minus `skew`.
+/// Symbols are chosen by Zipf's law: the weight of rank r is r to the power of minus `skew`.
 #[derive(Clone, Debug)]
 pub(crate) struct Popularity {
-    /// Sums of weights up to each symbol, 0 to 1.
-    sums: Vec<f64>,
+    weights: Vec<f64>,
+    index: WeightedIndex<f64>,
 }
 
 impl Popularity {
     pub(crate) fn new(symbols: usize, skew: f64) -> Self {
-        let mut sum = 0.0;
-        let mut sums: Vec<f64> = (1..=symbols)
-            .map(|rank| {
-                sum += (rank as f64).powf(-skew);
-                sum
-            })
-            .collect();
-        for part in &mut sums {
-            *part /= sum;
-        }
-        Self { sums }
+        let weights: Vec<_> =
+            (1..=symbols).map(|rank| (rank as f64).powf(-skew).max(f64::MIN_POSITIVE)).collect();
+        let index = WeightedIndex::new(&weights).expect("there are symbols, and their weights are above 0");
+        Self { weights, index }
     }
 
     pub(crate) fn choose(&self, rng: &mut ChaCha8Rng) -> u32 {
-        let at: f64 = rng.random();
-        self.sums.partition_point(|sum| *sum <= at).min(self.sums.len() - 1) as u32
+        self.index.sample(rng) as u32
     }
 
-    /// Its part of all choices.
+    /// Returns the symbol's part of all choices.
     pub(crate) fn share(&self, symbol: u32) -> f64 {
-        let at = symbol as usize;
-        self.sums[at] - if at == 0 { 0.0 } else { self.sums[at - 1] }
+        self.weights[symbol as usize] / self.index.total_weight()
     }
 
-    /// So many different symbols, in order.
+    /// Chooses so many different symbols, in order.
     pub(crate) fn choose_some(&self, count: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
-        let all = self.sums.len();
+        let all = self.weights.len();
         if count == 0 || count >= all {
             return (0..all as u32).collect();
         }
-        let mut chosen = vec![false; all];
-        let mut left = count;
-        // The rarest ones could take for ever to be chosen: after a while the next free one is taken.
-        for attempt in 0.. {
-            if left == 0 {
-                break;
-            }
-            let mut at = self.choose(rng) as usize;
-            while chosen[at] && attempt > 20 * count {
-                at = (at + 1) % all;
-            }
-            left -= usize::from(!std::mem::replace(&mut chosen[at], true));
-        }
-        (0..all as u32).filter(|at| chosen[*at as usize]).collect()
+        let chosen = sample_weighted(rng, all, |at| self.weights[at], count);
+        let mut chosen: Vec<_> =
+            chosen.expect("the weights are above 0").into_iter().map(|at| at as u32).collect();
+        chosen.sort_unstable();
+        chosen
     }
 }
 
-/// Which symbol the next update is of.
+/// Turns say which symbol the next update is of.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    /// In turn, in a random order; empty: by popularity.
+    /// Symbols have their turn in this random order. Where it is empty, they are chosen by popularity.
     order: Vec<u32>,
     at: usize,
     popularity: Popularity,
@@ -137,7 +123,7 @@ impl Turns {
         symbol
     }
 
-    /// Whether this update, of all, is a trade.
+    /// Returns whether this update, of all, is a trade.
     pub(crate) fn is_trade(&mut self, share: f64) -> bool {
         share > 0.0 && self.rng.random::<f64>() < share
     }
@@ -149,7 +135,7 @@ pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     }
 }
 
-/// What the source published, told when it was stopped or asked.
+/// The source tells what it published when it was stopped or is asked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Published {
@@ -158,9 +144,9 @@ pub(crate) struct Published {
     /// The same, by symbol: quotes, and trades.
     pub(crate) by_symbol: Vec<[u64; 2]>,
     pub(crate) total: u64,
-    /// Last quote of each symbol: its number and intended time; 0: none.
+    /// Last quote of each symbol: its sequence number and intended time; 0: none.
     pub(crate) last: Vec<(u64, u64)>,
-    /// How late updates were published.
+    /// Updates were published so late.
     pub(crate) lag: Latencies,
 }
 
@@ -175,7 +161,7 @@ impl Published {
         self.by_symbol.fill([0; 2]);
     }
 
-    /// An update is published now. Returns the number of a quote among its symbol's.
+    /// An update is published now. Returns the sequence number of a quote.
     pub(crate) fn add(&mut self, symbol: u32, is_trade: bool, due: u64, now: u64, window: (u64, u64)) -> u64 {
         let symbol = symbol as usize;
         self.total += 1;
@@ -192,7 +178,7 @@ impl Published {
     }
 }
 
-/// What a running source is told.
+/// A running source is told this.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Orders {
     /// Updates per second from now on, instead of the plan's.
@@ -203,44 +189,5 @@ pub(crate) struct Orders {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn popularity_follows_the_law() {
-        let popularity = Popularity::new(100, 1.0);
-        let total: f64 = (0..100).map(|symbol| popularity.share(symbol)).sum();
-        assert!((total - 1.0).abs() < 1e-9);
-        assert!((popularity.share(0) / popularity.share(9) - 10.0).abs() < 1e-6);
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let first = (0..10_000).filter(|_| popularity.choose(&mut rng) == 0).count();
-        assert!((first as f64 / 10_000.0 - popularity.share(0)).abs() < 0.02, "{first}");
-    }
-
-    #[test]
-    fn some_are_different_and_as_many_as_asked() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        for (all, count, skew) in [(100, 10, 0.0), (100, 99, 3.0), (5, 5, 0.0), (5, 0, 1.0), (1, 1, 1.0)] {
-            let mut chosen = Popularity::new(all, skew).choose_some(count, &mut rng);
-            chosen.dedup();
-            assert_eq!(chosen.len(), if count == 0 { all } else { count });
-        }
-    }
-
-    #[test]
-    fn without_skew_every_symbol_has_its_turn() {
-        let mut turns = Turns::new(10, 0.0, 3);
-        let mut seen: Vec<u32> = (0..10).map(|_| turns.next()).collect();
-        assert_eq!(seen[0], turns.next());
-        seen.sort_unstable();
-        assert_eq!(seen, (0..10).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn what_a_quote_says_depends_on_symbol_and_time() {
-        let wire = quote_on_wire(3, 1_767_623_400_123_456_789);
-        assert_eq!(wire, quote_on_wire(3, 1_767_623_400_123_456_789));
-        assert_ne!(wire, quote_on_wire(4, 1_767_623_400_123_456_789));
-        assert_ne!(wire, quote_on_wire(3, 1_767_623_400_123_456_790));
-    }
-}
+#[path = "../tests/units/source.rs"]
+mod tests;

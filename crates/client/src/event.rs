@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_wire::{
-    Body, Channel, Error, FeedState, Gap, GapCause, Granted, Hello, Ledger, Level, Notice, Record, Refused,
-    Scale, decimal,
+    Body, Channel, Error, FeedState, Gap, GapCause, Granted, Hello, Ledger, LedgerFault, Level, Missing,
+    Notice, Record, Refused, Scale, decimal,
 };
 
 use crate::error::Disconnect;
-use crate::session::Missing;
 
 /// The events of one WebSocket message, or a part of them where there are very many.
 #[derive(Debug, Default)]
@@ -292,53 +291,9 @@ pub struct LedgerMismatch {
     pub fault: LedgerFault,
 }
 
-/// A fault in an entry of a ledger: `stated` by the gateway, `counted` here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LedgerFault {
-    /// Delivered, conflated, dropped and filtered do not add up to what was published.
-    Sum {
-        /// Sequence numbers that passed since the subscription began.
-        published: u64,
-        /// The sum of the four.
-        parts: u64,
-    },
-    /// The number of records that came.
-    Delivered {
-        /// Records that the gateway counted.
-        stated: u64,
-        /// Records that came.
-        counted: u64,
-    },
-    /// The number of sequence numbers that were announced in gaps.
-    Dropped {
-        /// Sequence numbers that the gateway counted.
-        stated: u64,
-        /// Sequence numbers in the gaps that came.
-        counted: u64,
-    },
-    /// It is in the ledger, and is not granted.
-    Unknown,
-    /// It is granted or just ended, and not in the ledger that should have it.
-    Missing,
-}
-
 impl fmt::Display for LedgerMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: ", self.channel.name(), self.symbol)?;
-        match self.fault {
-            LedgerFault::Sum { published, parts } => {
-                write!(f, "published is {published}, the parts add up to {parts}")
-            }
-            LedgerFault::Delivered { stated, counted } => {
-                write!(f, "the gateway delivered {stated}, {counted} came")
-            }
-            LedgerFault::Dropped { stated, counted } => {
-                write!(f, "the gateway dropped {stated}, {counted} were announced")
-            }
-            LedgerFault::Unknown => f.write_str("is in the ledger, and was never granted"),
-            LedgerFault::Missing => f.write_str("is not in the ledger"),
-        }
+        write!(f, "{} {}: {}", self.channel.name(), self.symbol, self.fault)
     }
 }
 

@@ -67,6 +67,7 @@ mod handshake;
 mod link;
 mod outgoing;
 mod reading;
+pub mod receipts;
 mod reconnect;
 mod session;
 mod silence;
@@ -77,8 +78,8 @@ pub use builder::Builder;
 pub use client::Client;
 pub use error::{CommandError, ConnectError, Disconnect};
 pub use event::{
-    Batch, Event, GapEvent, LedgerFault, LedgerMismatch, NoticedBy, Outcome, State, Update, decimal_text,
-    explanation, price_text, size_text,
+    Batch, Event, GapEvent, LedgerMismatch, NoticedBy, Outcome, State, Update, decimal_text, explanation,
+    price_text, size_text,
 };
 pub use handle::{Handle, Options};
 pub use handshake::{BoxTransport, Transport};
@@ -86,6 +87,9 @@ pub use session::Counters;
 pub use target::Target;
 pub use tickwire_net::Backoff;
 pub use view::{BookView, QuoteView};
+
+/// What is wrong with an entry of a ledger.
+pub use tickwire_wire::LedgerFault;
 
 /// The records and names that events are made of.
 pub use tickwire_wire as wire;

@@ -1,7 +1,7 @@
 //! The wire contract of Tickwire: what travels on the bus and between gateways and clients.
 //!
-//! Owns the record types, their three encodings, the header of a bus message, the names of symbols, the
-//! subjects of the bus and the table of close codes. A pure codec: no I/O, no runtime, no clock. The contract itself is `proto/tickwire/v1/*.proto`; the
+//! Owns the record types, their three encodings, the rules of sequence numbers and accounts, the header of a bus message, the names
+//! of symbols, the subjects of the bus and the table of close codes. A pure codec: no I/O, no runtime, no clock. The contract itself is `proto/tickwire/v1/*.proto`; the
 //! bytes are pinned by `proto/vectors/`.
 //!
 //! # Memory
@@ -19,6 +19,7 @@
 //! [`bus_frame::BusHeader::parse`] and `split` allocate nothing but the text of an error. `tests/hostile` counts
 //! allocations, checks these bounds, and shows that no factor can be 5 % smaller.
 
+mod account;
 mod book;
 pub mod bus_frame;
 mod channel;
@@ -33,9 +34,11 @@ mod number;
 pub mod pb;
 mod proto;
 mod record;
+mod sequence;
 pub mod subject;
 mod symbol;
 
+pub use account::{Account, LedgerFault};
 pub use book::{Applied, BookError, BookState};
 pub use channel::Class;
 pub use close::{CloseCode, may_retry};
@@ -51,6 +54,7 @@ pub use pb::{
     SetRate, Side, Stat, Status, Subscribe, Subscribed, Trade, TradingState, Unsubscribe,
 };
 pub use record::{Body, Book, Level, Quote, Record, Scale, book_checksum};
+pub use sequence::{Missing, Numbered, Sequence, Verdict};
 pub use subject::Subject;
 pub use symbol::{SymbolError, SymbolName, is_venue};
 

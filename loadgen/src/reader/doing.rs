@@ -1,21 +1,22 @@
-//! What a session does beside reading: works off slowly, sends receipts, drops a symbol and takes it again.
+//! A session does more than reading: it works off slowly, sends receipts, drops a symbol and takes it again.
 
 use rand::RngExt as _;
+use tickwire_client::receipts::ping_time;
 use tickwire_wire::{Command, Subscribe, Unsubscribe};
 
 use super::Core;
 use super::session::{Extra, Session, State, WORK_PERIOD};
-use super::slow::{Waiting, ping_time};
+use super::slow::Waiting;
 use super::timers::Due;
 use crate::clock::now;
 use crate::scenario::ReaderKind;
 
-/// Commands beyond those of the opening.
+/// Ids of commands beyond those of the opening.
 const FLAP_ID: u64 = 1 << 20;
 
 impl Session {
     /// The program works until now, and goes on later.
-    pub(super) fn work(&mut self, core: &mut Core, slot: usize) {
+    pub(super) fn work(&mut self, core: &mut Core) {
         let ReaderKind::SlowProgram { records_per_second } = self.kind(core) else { return };
         let rate = if self.is_settled { 1e12 } else { records_per_second };
         let reader = usize::from(self.reader);
@@ -33,50 +34,50 @@ impl Session {
             _ => {}
         });
         program.due = time + WORK_PERIOD;
-        core.timers.add(program.due, slot, Due::Work);
-        self.send_receipt(core, slot);
+        core.timers.add(program.due, self.slot, Due::Work);
+        self.send_receipt(core);
     }
 
     /// A message with records was read.
-    pub(super) fn message_read(&mut self, core: &mut Core, slot: usize, sent_time: u64, read_at: u64) {
+    pub(super) fn message_read(&mut self, core: &mut Core, sent_time: u64, read_at: u64) {
         match self.extra.as_deref_mut() {
             Some(Extra { program: Some(program), .. }) => program.end(sent_time, read_at),
             Some(Extra { receipts: Some(receipts), .. }) => {
                 let time = now();
                 receipts.taken(sent_time, time.saturating_sub(read_at), time);
-                self.send_receipt(core, slot);
+                self.send_receipt(core);
             }
             _ => {}
         }
     }
 
     /// A ping was read: its receipt is due when the program comes to it.
-    pub(super) fn ping_read(&mut self, core: &mut Core, slot: usize, payload: &[u8]) {
+    pub(super) fn ping_read(&mut self, core: &mut Core, payload: &[u8]) {
         match self.extra.as_deref_mut() {
             Some(Extra { program: Some(program), .. }) => program.read(Waiting::Ping(ping_time(payload))),
             Some(Extra { receipts: Some(receipts), .. }) => {
                 receipts.passed(ping_time(payload), now());
-                self.send_receipt(core, slot);
+                self.send_receipt(core);
             }
             _ => {}
         }
     }
 
     /// Sends the receipt that waits, or sees to it that it is sent later.
-    pub(super) fn send_receipt(&mut self, core: &mut Core, slot: usize) {
+    pub(super) fn send_receipt(&mut self, core: &mut Core) {
         let Some(Extra { receipts: Some(receipts), .. }) = self.extra.as_deref_mut() else { return };
         if let Some(receipt) = receipts.due(now()) {
             self.command(core, &Command::Receipt(receipt));
-            self.flush(core, slot);
+            self.flush(core);
         } else if let Some(next) = receipts.next()
             && !std::mem::replace(&mut receipts.is_timed, true)
         {
-            core.timers.add(next, slot, Due::Receipt);
+            core.timers.add(next, self.slot, Due::Receipt);
         }
     }
 
     /// Drops one symbol and takes it again.
-    pub(super) fn flap(&mut self, core: &mut Core, slot: usize) {
+    pub(super) fn flap(&mut self, core: &mut Core) {
         if self.state != State::Open
             || core.plan.scenario.peer.is_some()
             || core.plan.scenario.source.is_running
@@ -84,17 +85,18 @@ impl Session {
             return;
         }
         let symbols = core.plan.symbols(self.number());
-        let symbol = crate::plan::name(symbols[core.rng.random_range(0..symbols.len())]);
-        let channel = core.plan.scenario.sessions.channels[0].name().to_owned();
+        let symbols = vec![crate::plan::name(symbols[core.rng.random_range(0..symbols.len())])];
+        let sessions = &core.plan.scenario.sessions;
+        let (channel, max_rate) = (sessions.channels[0].name().to_owned(), sessions.max_rate);
         let extra = self.extra();
         extra.flaps += 1;
         let id = FLAP_ID + 2 * extra.flaps;
-        let symbols = vec![symbol];
-        let max_rate = core.plan.scenario.sessions.max_rate;
-        let (again, again_symbols) = (channel.clone(), symbols.clone());
+        let (again, same) = (channel.clone(), symbols.clone());
         self.command(core, &Command::Unsubscribe(Unsubscribe { id, channel, symbols }));
-        let subscribe = Subscribe { id: id + 1, channel: again, symbols: again_symbols, max_rate };
-        self.command(core, &Command::Subscribe(subscribe));
-        self.flush(core, slot);
+        self.command(
+            core,
+            &Command::Subscribe(Subscribe { id: id + 1, channel: again, symbols: same, max_rate }),
+        );
+        self.flush(core);
     }
 }

@@ -1,7 +1,6 @@
-//! How a session opens: connect, shake hands, subscribe.
+//! A session opens: it connects, shakes hands and subscribes.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -9,14 +8,13 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use tickwire_wire::{Command, Resume, ResumePosition, Subscribe};
 
-use super::session::{Account, End, Numberings, OPEN_WAIT, Session, State};
-use super::slow::{Program, Receipts};
+use super::session::{Account, End, OPEN_WAIT, Session, State};
+use super::slow::{Paced, Program};
 use super::stream::Stream;
 use super::timers::Due;
 use super::{Core, Phase};
 use crate::clock::now;
 use crate::handshake;
-use crate::numbering::Numbering;
 use crate::scenario::ReaderKind;
 
 /// Sessions of one loopback address: it has about 28,000 ports for connections.
@@ -25,7 +23,7 @@ const PER_ADDRESS: usize = 20_000;
 const NAMES_MAX: usize = 2000;
 
 impl Session {
-    pub(super) fn connect(&mut self, core: &mut Core, slot: usize) {
+    pub(super) fn connect(&mut self, core: &mut Core) {
         self.began = now();
         self.is_paused = false;
         self.out.clear();
@@ -33,22 +31,23 @@ impl Session {
         if let Some(extra) = &mut self.extra {
             (extra.program, extra.receipts) = (None, None);
         }
-        match open(core, slot, self.number()) {
+        match open(core, self.slot, self.number()) {
             Ok(stream) => {
                 self.stream = Some(stream);
+                self.watched = Some(EventFlags::OUT);
                 self.state = State::Connecting;
-                core.timers.add(self.began + self.open_wait(core).as_nanos() as u64, slot, Due::Late);
+                core.timers.add(self.began + self.open_wait(core).as_nanos() as u64, self.slot, Due::Late);
             }
-            Err(error) => self.lost(core, slot, End::Broken(format!("cannot connect: {error}"))),
+            Err(error) => self.lost(core, End::Broken(format!("cannot connect: {error}"))),
         }
     }
 
-    /// From the connect to the last answer of a subscription.
+    /// Returns how long it may take from the connect to the last answer of a subscription.
     pub(super) fn open_wait(&self, core: &Core) -> Duration {
         core.plan.open_wait(self.number(), OPEN_WAIT)
     }
 
-    pub(super) fn shake(&mut self, core: &mut Core, slot: usize) {
+    pub(super) fn shake(&mut self, core: &mut Core) {
         self.state = State::Shaking;
         if let ReaderKind::Throttled { period, .. } = self.kind(core)
             && core.phase < Phase::Settle
@@ -57,92 +56,83 @@ impl Session {
             self.is_paused = true;
             let first = core.rng.random_range(0..=period.as_nanos() as u64);
             self.extra().read_due = now() + first;
-            core.timers.add(self.extra().read_due, slot, Due::Read);
+            core.timers.add(self.extra().read_due, self.slot, Due::Read);
         }
         let key = handshake::key(u64::from(self.number));
         let encoding = core.plan.encoding(self.number());
         let (path, authorization) = core.plan.admission(self.number());
         self.out = handshake::request(&core.plan.host, &path, &key, encoding, &authorization).into_bytes();
-        self.is_writing = true;
-        self.flush(core, slot);
+        self.flush(core);
     }
 
-    pub(super) fn subscribe(&mut self, core: &mut Core, slot: usize) {
+    pub(super) fn subscribe(&mut self, core: &mut Core) {
         self.state = State::Subscribing;
-        self.numberings = Numberings::default();
+        self.subscriptions.clear();
         self.account = Account::Owed;
         let kind = self.kind(core);
         if matches!(kind, ReaderKind::SlowProgram { .. }) {
             self.extra().program = Some(Program::new(now()));
-            self.work(core, slot);
+            self.work(core);
         }
         if let Some(peer) = core.plan.scenario.peer.as_ref() {
             let mut session = peer.kind.session();
             let symbols = core.plan.symbols(self.number());
             session.open(&symbols, &mut self.out);
             self.extra().peer = Some(session);
-            self.is_writing = true;
-            return self.flush(core, slot);
+            return self.flush(core);
         }
         let answers = !matches!(kind, ReaderKind::HalfOpen | ReaderKind::Silent);
         if answers && (self.program().is_some() || core.plan.scenario.sessions.receipts) {
-            self.extra().receipts = Some(Receipts::default());
+            self.extra().receipts = Some(Paced::default());
         }
         let names = core.plan.names(self.number());
-        let before = self.extra.as_ref().map_or(Vec::new(), |extra| {
-            let position = |(symbol, epoch, numbering): &(String, u64, Numbering)| ResumePosition {
-                channel: numbering.channel().name().to_owned(),
-                symbol: symbol.clone(),
-                epoch: *epoch,
-                sequence: numbering.position().1,
-            };
-            extra.before.iter().map(position).collect()
+        let before = self.extra.iter().flat_map(|extra| &extra.before);
+        let before = before.map(|((symbol, channel), sequence)| {
+            let (channel, symbol) = (channel.name().to_owned(), symbol.clone());
+            let (epoch, sequence) = sequence.position();
+            ResumePosition { channel, symbol, epoch, sequence }
         });
-        for positions in before.chunks(NAMES_MAX / 2) {
+        for positions in before.collect::<Vec<_>>().chunks(NAMES_MAX / 2) {
             self.command(core, &Command::Resume(Resume { id: 0, positions: positions.to_vec() }));
         }
-        let max_rate = core.plan.scenario.sessions.max_rate;
-        let channels: Vec<_> =
-            core.plan.scenario.sessions.channels.iter().map(|channel| channel.name()).collect();
+        let sessions = &core.plan.scenario.sessions;
         self.unanswered = 0;
-        for channel in channels {
+        for channel in &sessions.channels {
             for symbols in names.chunks(NAMES_MAX) {
                 self.unanswered += 1;
-                let (id, channel, symbols) =
-                    (u64::from(self.unanswered), channel.to_owned(), symbols.to_vec());
+                let (id, channel) = (self.unanswered.into(), channel.name().to_owned());
+                let (symbols, max_rate) = (symbols.to_vec(), sessions.max_rate);
                 self.command(core, &Command::Subscribe(Subscribe { id, channel, symbols, max_rate }));
             }
         }
-        self.flush(core, slot);
+        self.flush(core);
     }
 
     /// All subscriptions were answered.
-    pub(super) fn opened(&mut self, core: &mut Core, slot: usize, time: u64) {
+    pub(super) fn opened(&mut self, core: &mut Core, time: u64) {
         self.state = State::Open;
-        core.open += 1;
-        let counts = &core.shared.counts;
-        counts.live.fetch_add(1, Ordering::Relaxed);
+        core.counts.live += 1;
         let lost_at = self.extra.as_mut().map_or(0, |extra| std::mem::take(&mut extra.lost_at));
         if lost_at > 0 {
             core.part.reconnects += 1;
             core.part.reconnect.record(lost_at, time);
             self.extra().attempts = 0;
         } else {
-            counts.opened.fetch_add(1, Ordering::Relaxed);
+            core.counts.opened += 1;
             core.part.open.record(self.began, time);
             core.part.subscriptions += match core.plan.scenario.peer {
                 Some(_) => core.plan.symbols(self.number()).len(),
-                None => self.numberings.len(),
+                None => self.subscriptions.len(),
             } as u64;
         }
         if self.kind(core) == ReaderKind::HalfOpen {
-            self.pause(core, slot, true);
+            self.pause(core, true);
         }
-        if slot == 0 {
-            core.timers.add(time, slot, Due::Probe);
+        if self.slot == 0 {
+            core.timers.add(time, self.slot, Due::Probe);
         }
         if core.phase > Phase::Measure {
-            self.enter(core, slot, core.phase);
+            self.enter(core, core.phase);
         }
     }
 }

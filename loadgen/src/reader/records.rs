@@ -1,14 +1,14 @@
-//! What a session makes of a message: numbers checked, times taken, values compared.
+//! A session takes a message: it checks sequence numbers, takes times, and compares values and ledgers.
 
-use std::sync::atomic::Ordering;
+use tickwire_wire::{
+    Batch, Body, Channel, Encoding, Gap, Ledger, LedgerFault, Message, Missing, Numbered, Record, Sequence,
+    Subscribed, Verdict,
+};
 
-use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, Ledger, Message, Record, Subscribed};
-
-use super::Core;
-use super::session::{Account, End, LEDGER_ID, Session, State, key};
+use super::session::{Account, End, LEDGER_ID, Session, State, Subscription};
 use super::slow::Waiting;
+use super::{Core, Phase};
 use crate::clock::now;
-use crate::numbering::{Numbered, Numbering, Verdict};
 use crate::part::{Last, Rule};
 use crate::report::model::{Accounts, SessionAccount};
 use crate::scan::{self, Item, Market};
@@ -16,11 +16,11 @@ use crate::scenario::ReaderKind;
 use crate::source;
 use crate::ws::Opcode;
 
-/// What a message is measured against.
+/// Messages are measured against these times.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     pub(super) read: u64,
-    /// By our clock; None where the message does not say.
+    /// The send time by our clock; None where the message does not say.
     pub(super) sent: Option<u64>,
 }
 
@@ -28,48 +28,64 @@ impl Session {
     pub(super) fn message(
         &mut self,
         core: &mut Core,
-        slot: usize,
         opcode: Opcode,
         payload: &[u8],
         read: u64,
     ) -> Result<(), End> {
-        if core.phase == super::Phase::Measure {
+        if core.phase == Phase::Measure {
             core.part.messages += 1;
             core.part.bytes += payload.len() as u64;
         }
         core.seconds.messages += 1;
         core.seconds.bytes += payload.len() as u64;
         if self.extra.as_ref().is_some_and(|extra| extra.peer.is_some()) {
-            return self.peer_message(core, slot, opcode, payload, read);
+            return self.peer_message(core, opcode, payload, read);
         }
         let (records, measured) = (core.seconds.records, core.measured_records(self.reader));
         let sent = match self.encoding(core) {
             Encoding::Proto => {
-                let sent = scan::sent_time(payload);
-                let times = self.times(core, sent, read);
+                let times = self.times(core, scan::sent_time(payload), read);
                 let scanned = scan::scan(payload, |item| match item {
                     Item::Market(market) => self.market(core, &market, times),
-                    Item::Other(bytes) => self.others(core, slot, Encoding::Proto, bytes, times),
+                    Item::Other(bytes) => {
+                        for message in Batch::new(Encoding::Proto, bytes) {
+                            match message {
+                                Ok(message) => self.other(core, message, times),
+                                Err(error) => self.breaks(core, Rule::Protocol, || error.to_string()),
+                            }
+                        }
+                    }
                 });
                 scanned.map_err(|_| End::Broken("a message is no frame".to_owned()))?
             }
-            encoding => self.decoded(core, slot, encoding, payload, read)?,
-        };
-        if sent.is_none() {
-            self.breaks(core, Rule::Protocol, || "a message without a send time".to_owned());
-        } else if self.is_prompt(core) {
-            // A message is written, read and worked through as a whole, and each record in it with it.
-            let measured = core.measured_records(self.reader) - measured;
-            if measured > 0 {
+            // The other encodings are decoded as a whole, because the send time stands at the end.
+            encoding => {
+                let messages = Batch::new(encoding, payload).collect::<Result<Vec<_>, _>>();
+                let messages = messages.map_err(|error| End::Broken(error.to_string()))?;
+                let sent = messages.iter().find_map(|message| match message {
+                    Message::Sent(time) => Some(*time),
+                    _ => None,
+                });
                 let times = self.times(core, sent, read);
-                core.part.hops[2].record_n(times.sent.unwrap_or(read), read, measured);
-                core.part.hops[3].record_n(read, now(), measured);
+                for message in messages {
+                    self.other(core, message, times);
+                }
+                sent
             }
+        };
+        let Some(sent_time) = sent else {
+            self.breaks(core, Rule::Protocol, || "a message without a send time".to_owned());
+            return Ok(());
+        };
+        // A message is written, read and worked through as a whole, and each record in it with it.
+        let measured = core.measured_records(self.reader) - measured;
+        if measured > 0 && self.is_prompt(core) {
+            let sent = self.times(core, sent, read).sent;
+            core.part.hops[2].record_n(sent.unwrap_or(read), read, measured);
+            core.part.hops[3].record_n(read, now(), measured);
         }
-        if core.seconds.records > records
-            && let Some(sent) = sent
-        {
-            self.message_read(core, slot, sent, read);
+        if core.seconds.records > records {
+            self.message_read(core, sent_time, read);
         }
         Ok(())
     }
@@ -78,61 +94,21 @@ impl Session {
         if let Some(sent) = sent {
             core.nearest = core.nearest.min(read as i64 - sent as i64);
             if let Some(receipts) = self.extra.as_mut().and_then(|extra| extra.receipts.as_mut()) {
-                receipts.newest_sent = sent;
+                receipts.receipts.sent(sent);
             }
         }
         Times { read, sent: sent.map(|sent| sent.wrapping_add_signed(-core.clock_offset)) }
     }
 
-    /// The encodings that are not scanned are decoded as a whole.
-    fn decoded(
-        &mut self,
-        core: &mut Core,
-        slot: usize,
-        encoding: Encoding,
-        payload: &[u8],
-        read: u64,
-    ) -> Result<Option<u64>, End> {
-        let mut messages = Vec::new();
-        let mut sent = None;
-        for message in Batch::new(encoding, payload) {
-            match message.map_err(|error| End::Broken(error.to_string()))? {
-                Message::Sent(time) => sent = Some(time),
-                message => messages.push(message),
-            }
-        }
-        let times = self.times(core, sent, read);
-        for message in messages {
-            match message {
-                Message::Record(record) => match market(&record) {
-                    Some(market) => self.market(core, &market, times),
-                    None => self.other(core, slot, Message::Record(record), times),
-                },
-                message => self.other(core, slot, message, times),
-            }
-        }
-        Ok(sent)
-    }
-
-    fn others(&mut self, core: &mut Core, slot: usize, encoding: Encoding, bytes: &[u8], times: Times) {
-        for message in Batch::new(encoding, bytes) {
-            match message {
-                Ok(message) => self.other(core, slot, message, times),
-                Err(error) => self.breaks(core, Rule::Protocol, || error.to_string()),
-            }
-        }
-    }
-
-    fn other(&mut self, core: &mut Core, slot: usize, message: Message, times: Times) {
+    fn other(&mut self, core: &mut Core, message: Message, times: Times) {
         match message {
-            Message::Record(record) => {
-                if let Body::Gap(gap) = &record.body {
-                    self.gap(core, record.instrument, gap);
-                }
+            Message::Record(Record { instrument, body: Body::Gap(gap), .. }) => {
+                self.gap(core, instrument, &gap);
             }
+            Message::Record(record) => self.market(core, &market(&record), times),
             Message::Hello(hello) => core.part.server = hello.server,
-            Message::Subscribed(answer) => self.granted(core, slot, answer, times.read),
-            Message::Ledger(ledger) => self.ledger(core, slot, &ledger),
+            Message::Subscribed(answer) => self.granted(core, answer, times.read),
+            Message::Ledger(ledger) => self.ledger(core, &ledger),
             Message::Notice(notice) => core.part.conflating_notices += u64::from(notice.code == "conflating"),
             Message::Error(error) => {
                 self.breaks(core, Rule::Protocol, || format!("{}: {}", error.code, error.message));
@@ -142,51 +118,51 @@ impl Session {
     }
 
     fn market(&mut self, core: &mut Core, market: &Market, times: Times) {
-        let channel = channel(market.channel);
-        let Some(numbering) = self.numberings.get_mut(&key(market.instrument, market.channel)) else {
-            return self.unasked(core, || format!("a {} of {}", channel.name(), market.instrument));
+        let channel = Channel::try_from(i32::from(market.channel)).unwrap_or(Channel::Unknown);
+        let (instrument, sequence) = (market.instrument, market.sequence);
+        let Some(subscription) = self.subscriptions.get_mut(&(instrument, channel)) else {
+            return self.unasked(core, || format!("a {} of {instrument}", channel.name()));
         };
-        let (before, own_symbol) = (numbering.position().1, numbering.own_symbol());
-        let numbered = Numbered {
-            sequence: market.sequence,
-            first_sequence: market.first_sequence,
-            is_snapshot: market.is_snapshot,
-        };
-        let verdict = numbering.record(numbered);
+        let before = subscription.sequence.position().1;
+        let (first_sequence, is_snapshot) = (market.first_sequence, market.is_snapshot);
+        let verdict = subscription.sequence.record(Numbered { sequence, first_sequence, is_snapshot });
         let mut is_older = false;
-        if channel == Channel::Quote && (verdict != Verdict::State || numbering.last_value().0 == 0) {
-            is_older = numbering.says(market.event_time, digest(&market.quote));
+        if channel == Channel::Quote && (verdict != Verdict::State || subscription.value == 0) {
+            is_older = subscription.says(market.event_time, digest(&market.quote));
         }
+        let symbol = subscription.symbol;
+        let out_of_line =
+            |due: u64| format!("{} of {instrument}: {sequence} came where {due} was due", channel.name());
         match verdict {
-            Verdict::Live => self.live(core, channel, market.event_time, Some(market.receive_time), times),
+            Verdict::News => self.live(core, channel, market.event_time, Some(market.receive_time), times),
             Verdict::State => {
                 if let Some(program) = self.program() {
                     program.read(Waiting::Record { channel, event_time: market.event_time, counts: false });
                 }
             }
-            Verdict::Violation { expected } => self.out_of_line(core, market, before, expected),
-        }
-        if channel == Channel::Quote
-            && !core.plan.scenario.source.is_running
-            && let Some(symbol) = own_symbol
-        {
-            if market.quote != source::quote_on_wire(symbol, market.event_time) {
-                let sequence = market.sequence;
-                self.breaks(core, Rule::Value, || {
-                    format!("quote {sequence} of symbol {symbol} says something else than the source did")
-                });
-            } else if is_older && verdict == Verdict::Live {
-                let sequence = market.sequence;
-                self.breaks(core, Rule::Value, || {
-                    format!(
-                        "quote {sequence} of symbol {symbol} is older than the one before it: it is stale"
-                    )
-                });
+            Verdict::After(missing) => {
+                core.part.lost += missing.count().unwrap_or(0);
+                self.breaks(core, Rule::Lost, || out_of_line(missing.first));
             }
+            Verdict::Repeated => {
+                core.repeated(sequence == before);
+                self.breaks(core, Rule::Order, || out_of_line(before + 1));
+            }
+        }
+        let Some(symbol) = symbol else { return };
+        if channel != Channel::Quote || core.plan.scenario.source.is_running {
+            return;
+        }
+        let quote = || format!("quote {sequence} of symbol {symbol}");
+        if market.quote != source::quote_on_wire(symbol, market.event_time) {
+            self.breaks(core, Rule::Value, || format!("{} says something else than the source did", quote()));
+        } else if is_older && verdict == Verdict::News {
+            let text = || format!("{} is older than the one before it: it is stale", quote());
+            self.breaks(core, Rule::Value, text);
         }
     }
 
-    /// A record that is news.
+    /// Takes a record that is news.
     pub(super) fn live(
         &mut self,
         core: &mut Core,
@@ -198,18 +174,18 @@ impl Session {
         core.seconds.records += 1;
         // Let go after measuring, a throttled reader takes at once what it would have read slowly: that is no age.
         let is_let_go = self.is_settled && matches!(self.kind(core), ReaderKind::Throttled { .. });
-        let counts = !is_let_go && core.is_measured(event_time);
-        let own_time = event_time.wrapping_add_signed(-core.clock_offset);
+        let is_measured = core.is_measured(event_time);
+        let counts = is_measured && !is_let_go;
+        let event_time = event_time.wrapping_add_signed(-core.clock_offset);
         if let Some(program) = self.program() {
-            program.read(Waiting::Record { channel, event_time: own_time, counts });
+            program.read(Waiting::Record { channel, event_time, counts });
         }
         if !counts {
-            core.part.let_go += u64::from(is_let_go && core.is_measured(event_time));
+            core.part.let_go += u64::from(is_measured);
             return;
         }
-        *core.part.records_by_channel.entry(channel as u8).or_default() += 1;
+        core.records_by_channel[channel as usize] += 1;
         let reader = usize::from(self.reader);
-        let event_time = own_time;
         if self.program().is_none() {
             core.part.age(reader, channel, event_time, times.read);
             core.seconds.age(reader, event_time, times.read);
@@ -230,24 +206,7 @@ impl Session {
         }
     }
 
-    /// A number that must not come here.
-    fn out_of_line(&mut self, core: &mut Core, market: &Market, before: u64, expected: u64) {
-        let (sequence, instrument) = (market.sequence, market.instrument);
-        let channel = channel(market.channel);
-        let text = || format!("{} of {instrument}: {sequence} came where {expected} was due", channel.name());
-        if sequence > expected && (channel.is_lossless() || channel == Channel::Book) {
-            core.part.lost += sequence - expected;
-            return self.breaks(core, Rule::Lost, text);
-        }
-        if sequence == before {
-            core.part.duplicates += 1;
-        } else {
-            core.part.out_of_order += 1;
-        }
-        self.breaks(core, Rule::Order, text);
-    }
-
-    /// What is in a message behind the ledger that ends the session is beyond its account.
+    /// Something came that was not granted. Behind the ledger that ends the session, it is beyond the account.
     fn unasked(&mut self, core: &mut Core, what: impl FnOnce() -> String) {
         if self.state != State::Gone {
             self.breaks(core, Rule::Protocol, || format!("{} came unasked", what()));
@@ -256,42 +215,41 @@ impl Session {
 
     fn gap(&mut self, core: &mut Core, instrument: u32, gap: &Gap) {
         self.gaps += 1;
-        let Some(numbering) = self.numberings.get_mut(&key(instrument, gap.channel as u8)) else {
+        let Some(subscription) = self.subscriptions.get_mut(&(instrument, gap.channel())) else {
             return self.unasked(core, || format!("a gap of {instrument}"));
         };
-        let settled = numbering.gap(gap);
+        let due = subscription.sequence.due();
+        let (_, announced) = subscription.sequence.gap(gap);
         let cause = gap.cause().as_str_name().trim_start_matches("GAP_CAUSE_").to_ascii_lowercase();
         let gaps = core.part.gaps.entry(cause).or_default();
         gaps.announced += 1;
-        match settled {
-            Ok(numbers) => gaps.numbers += numbers,
-            Err(Verdict::Violation { expected }) => {
-                let first = gap.first_sequence;
-                core.part.lost += first.saturating_sub(expected);
-                self.breaks(core, Rule::Lost, || {
-                    format!("a gap of {instrument} begins with {first} where {expected} was due")
-                });
-            }
-            Err(_) => {}
+        gaps.numbers += announced.and_then(Missing::count).unwrap_or(0);
+        let first = gap.first_sequence;
+        if let Some(due) = due.filter(|due| *due != first) {
+            core.part.lost += first.saturating_sub(due);
+            let text = || format!("a gap of {instrument} begins with {first} where {due} was due");
+            self.breaks(core, Rule::Lost, text);
         }
     }
 
-    fn granted(&mut self, core: &mut Core, slot: usize, answer: Subscribed, read: u64) {
+    fn granted(&mut self, core: &mut Core, answer: Subscribed, read: u64) {
         for granted in answer.granted {
-            let channel = granted.channel();
-            let mut numbering = Numbering::new(channel, granted.epoch, granted.sequence)
-                .of_own(source::symbol_index(&granted.symbol));
-            let before = self.extra.as_mut().and_then(|extra| {
-                let same = |(symbol, _, known): &(String, u64, Numbering)| {
-                    *symbol == granted.symbol && known.channel() == channel
-                };
-                let at = extra.before.iter().position(same)?;
-                Some(extra.before.swap_remove(at))
-            });
-            if let Some((_, epoch, known)) = before {
-                numbering.resumed(epoch, known.position().1);
+            let (channel, epoch, at) = (granted.channel(), granted.epoch, granted.sequence);
+            let mut subscription = Subscription {
+                sequence: Sequence::new(channel, epoch, at),
+                event_time: 0,
+                value: 0,
+                symbol: source::symbol_index(&granted.symbol),
+            };
+            let before = self.extra.as_mut().map(|extra| &mut extra.before);
+            if let Some(mut known) =
+                before.and_then(|before| before.remove(&(granted.symbol.clone(), channel)))
+                && (known.position().0 != epoch || known.position().1 < at)
+            {
+                known.resume(epoch, at);
+                subscription.sequence = known;
             }
-            self.numberings.insert(key(granted.instrument, channel as u8), numbering);
+            self.subscriptions.insert((granted.instrument, channel), subscription);
             core.names.entry(granted.instrument).or_insert(granted.symbol);
         }
         for refused in answer.refused {
@@ -299,26 +257,25 @@ impl Session {
             let text = || format!("{name} of {}: {}: {}", refused.symbol, refused.code, refused.message);
             core.part.refused.note(text);
         }
-        if answer.id != 0 && self.state == State::Subscribing {
-            self.unanswered = self.unanswered.saturating_sub(1);
-            if self.unanswered > 0 {
-                return;
-            }
-            if self.numberings.is_empty() {
-                return self.lost(core, slot, End::Broken("nothing was granted".to_owned()));
-            }
-            self.opened(core, slot, read);
+        if answer.id == 0 || self.state != State::Subscribing {
+            return;
+        }
+        self.unanswered = self.unanswered.saturating_sub(1);
+        match (self.unanswered, self.subscriptions.is_empty()) {
+            (0, true) => self.lost(core, End::Broken("nothing was granted".to_owned())),
+            (0, false) => self.opened(core, read),
+            _ => {}
         }
     }
 
-    fn ledger(&mut self, core: &mut Core, slot: usize, ledger: &Ledger) {
+    fn ledger(&mut self, core: &mut Core, ledger: &Ledger) {
         let is_last = ledger.id == LEDGER_ID;
         let mut accounts = Accounts::default();
         for entry in &ledger.entries {
-            let at = key(entry.instrument, entry.channel as u8);
-            let outcome = match self.numberings.get(&at) {
-                Some(numbering) => numbering.check(entry),
-                None => Err(format!("the ledger names {}, which was not granted", entry.symbol)),
+            let at = (entry.instrument, entry.channel());
+            let faults: Vec<_> = match self.subscriptions.get(&at) {
+                Some(subscription) => subscription.sequence.account().faults(entry).collect(),
+                None => vec![LedgerFault::Unknown],
             };
             accounts.add(Accounts {
                 checked: 1,
@@ -328,11 +285,12 @@ impl Session {
                 dropped: entry.dropped,
                 filtered: entry.filtered,
             });
-            if let Err(reason) = outcome {
-                self.breaks(core, Rule::Ledger, || reason);
+            for fault in faults {
+                let text = || format!("the ledger, {} of {}: {fault}", at.1.name(), entry.symbol);
+                self.breaks(core, Rule::Ledger, text);
             }
             if ledger.id != 0 && !is_last {
-                self.numberings.remove(&at);
+                self.subscriptions.remove(&at);
             }
         }
         core.part.readers[usize::from(self.reader)].accounts.add(accounts);
@@ -343,11 +301,10 @@ impl Session {
         if !is_last {
             return;
         }
-        let (checked, granted) = (ledger.entries.len(), self.numberings.len());
+        let (checked, granted) = (ledger.entries.len(), self.subscriptions.len());
         if checked != granted {
-            self.breaks(core, Rule::Ledger, || {
-                format!("the ledger has {checked} entries for {granted} subscriptions")
-            });
+            let text = || format!("the ledger has {checked} entries for {granted} subscriptions");
+            self.breaks(core, Rule::Ledger, text);
         }
         self.check_finals(core);
         core.part.keep(SessionAccount {
@@ -359,82 +316,65 @@ impl Session {
             gaps: self.gaps.into(),
             violations: self.violations.into(),
         });
-        self.end(core, slot);
+        self.end(core);
     }
 
     /// Compares the last quotes with what the source published last, or with those of other sessions.
     pub(super) fn check_finals(&mut self, core: &mut Core) {
         let is_peer = core.plan.scenario.peer.is_some();
         let mut wrong = Vec::new();
-        for (at, numbering) in &self.numberings {
-            if numbering.channel() != Channel::Quote {
-                continue;
-            }
-            let instrument = (at >> 3) as u32;
-            let (epoch, sequence) = numbering.position();
-            let (event_time, value) = numbering.last_value();
-            let symbol = numbering.own_symbol();
-            let published =
-                core.shared.finals.get().zip(symbol).and_then(|(finals, symbol)| finals.get(symbol as usize));
-            match published {
-                Some(published) => {
-                    core.part.final_values += 1;
-                    // An ingester that repairs says the same again under a further number.
-                    let is_last = event_time == published.1 && sequence >= published.0;
-                    if !is_last && published.0 > 0 {
-                        let lost = published.0.saturating_sub(sequence);
-                        wrong.push((instrument, lost, format!(
-                            "symbol {}: last came number {sequence} of {event_time}, and last was published number {} of {}",
-                            symbol.unwrap_or_default(), published.0, published.1
-                        )));
-                    }
+        for ((instrument, _), known) in self.subscriptions.iter().filter(|((_, c), _)| *c == Channel::Quote) {
+            let (epoch, sequence) = known.sequence.position();
+            if let Some((symbol, published)) = known.published(core.finals.as_deref()) {
+                core.part.final_values += 1;
+                // An ingester that repairs says the same again under a further sequence number.
+                let is_last = known.event_time == published.1 && sequence >= published.0;
+                if !is_last && published.0 > 0 {
+                    let lost = if is_peer { published.0.saturating_sub(sequence) } else { 0 };
+                    wrong.push((lost, format!(
+                        "symbol {symbol}: last came number {sequence} of {}, and last was published number {} of {}",
+                        known.event_time, published.0, published.1
+                    )));
                 }
-                None if value != 0 => {
-                    core.part.final_values += 1;
-                    let last = Last { epoch, sequence, value };
-                    if let Some(other) = core.part.last(instrument, last) {
-                        wrong.push((
-                            instrument,
-                            0,
-                            format!("instrument {instrument}: {last:?}, and at another session {other:?}"),
-                        ));
-                    }
+            } else if known.value != 0 {
+                core.part.final_values += 1;
+                let last = Last { epoch, sequence, value: known.value };
+                if let Some(other) = core.part.last(*instrument, last) {
+                    let text = format!("instrument {instrument}: {last:?}, and at another session {other:?}");
+                    wrong.push((0, text));
                 }
-                None => {}
             }
         }
-        for (_, lost, text) in wrong {
-            core.part.lost += if is_peer { lost } else { 0 };
+        for (lost, text) in wrong {
+            core.part.lost += lost;
             core.part.final_values_wrong.note(|| text.clone());
             self.breaks(core, Rule::Final, || text);
         }
     }
 
-    /// Subscriptions to quotes that have not what was published last.
+    /// Counts subscriptions to quotes that have not got what was published last.
     pub(super) fn behind(&self, finals: &[(u64, u64)]) -> u64 {
         if self.state != State::Open || !self.is_settled {
             return 0;
         }
-        let behind = self.numberings.values().filter(|numbering| {
-            numbering.channel() == Channel::Quote
-                && numbering
-                    .own_symbol()
-                    .and_then(|symbol| finals.get(symbol as usize))
-                    .is_some_and(|(sequence, _)| numbering.position().1 < *sequence)
+        let quotes = self.subscriptions.iter().filter(|((_, channel), _)| *channel == Channel::Quote);
+        let behind = quotes.filter(|(_, known)| {
+            let published = known.published(Some(finals));
+            published.is_some_and(|(_, (sequence, _))| known.sequence.position().1 < sequence)
         });
         behind.count() as u64
     }
 
     fn breaks(&mut self, core: &mut Core, rule: Rule, text: impl FnOnce() -> String) {
         self.violations += 1;
+        core.counts.violations += 1;
         let number = self.number;
         core.part.breaks(rule, || format!("session {number}: {}", text()));
-        core.shared.counts.violations.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A decoded record as the scan would have shown it; None: a gap.
-fn market(record: &Record) -> Option<Market> {
+/// Returns a decoded record as the scan would have shown it.
+fn market(record: &Record) -> Market {
     let zigzag = |value: i64| ((value << 1) ^ (value >> 63)) as u64;
     let mut market = Market {
         instrument: record.instrument,
@@ -446,10 +386,9 @@ fn market(record: &Record) -> Option<Market> {
         ..Market::default()
     };
     match &record.body {
-        Body::Gap(_) => return None,
         Body::Quote(quote) => {
-            let base = quote.bid.map_or(0, |bid| bid.price);
             let (bid, ask) = (quote.bid, quote.ask);
+            let base = bid.map_or(0, |bid| bid.price);
             market.quote = [
                 bid.map_or(u64::MAX, |bid| zigzag(bid.price)),
                 bid.map_or(u64::MAX, |bid| bid.size),
@@ -462,11 +401,7 @@ fn market(record: &Record) -> Option<Market> {
         }
         _ => {}
     }
-    Some(market)
-}
-
-fn channel(number: u8) -> Channel {
-    Channel::try_from(i32::from(number)).unwrap_or(Channel::Unknown)
+    market
 }
 
 fn digest(quote: &[u64; 4]) -> u64 {

@@ -1,4 +1,4 @@
-//! What happened in each second: for the picture over time and for the line on the terminal.
+//! Each second is counted by itself, for the picture over time and for the line on the terminal.
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
@@ -20,11 +20,11 @@ pub(crate) struct SecondPart {
     pub(crate) bytes: u64,
     /// CPU seconds of this thread.
     pub(crate) cpu: f64,
-    /// By kind of reader: a histogram in microseconds, two digits, HdrHistogram V2.
+    /// Ages by kind of reader: a histogram in microseconds, two digits, HdrHistogram V2.
     pub(crate) ages: Vec<Vec<u8>>,
 }
 
-/// A histogram of a second: to within a hundredth.
+/// Returns an empty histogram of a second: it is right to within a hundredth.
 pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 120_000_000, 2).expect("the bounds are right")
 }
@@ -51,14 +51,12 @@ pub(crate) struct Seconds {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     ages: Vec<Histogram<u64>>,
-    /// What this thread said last of how many subscriptions wait for their last value.
-    pub(crate) behind: Option<u64>,
 }
 
 impl Seconds {
     pub(crate) fn new(kinds: usize) -> Self {
         let ages = (0..kinds).map(|_| histogram()).collect();
-        Self { from: None, ends: 0, cpu: 0.0, records: 0, messages: 0, bytes: 0, ages, behind: None }
+        Self { from: None, ends: 0, cpu: 0.0, records: 0, messages: 0, bytes: 0, ages }
     }
 
     /// Seconds count from here, which is a little ahead; what comes before it is of no second.
@@ -104,28 +102,5 @@ impl Seconds {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_are_cut_at_their_ends() {
-        let mut seconds = Seconds::new(2);
-        seconds.start(5 * SECOND);
-        // Sessions are told of the window before it begins.
-        seconds.records = 3;
-        let before = seconds.turn(5 * SECOND, 1).unwrap();
-        assert_eq!((before.at, before.records), (None, 3));
-        seconds.records = 7;
-        seconds.age(1, SECOND, SECOND + 3_000_000);
-        assert!(seconds.turn(6 * SECOND - 1, 1).is_none());
-        let part = seconds.turn(6 * SECOND, 1).unwrap();
-        assert_eq!((part.at, part.records, part.sessions), (Some((5 * SECOND, 0)), 7, 1));
-        let mut ages = histogram();
-        part.add_ages(0, &mut ages);
-        assert!(ages.is_empty());
-        part.add_ages(1, &mut ages);
-        assert!(ages.max().abs_diff(3000) <= 30);
-        let next = seconds.turn(7 * SECOND, 1).unwrap();
-        assert_eq!((next.at, next.records), (Some((5 * SECOND, 1)), 0));
-    }
-}
+#[path = "../../tests/units/second.rs"]
+mod tests;

@@ -1,40 +1,40 @@
-//! One session: its socket, and how far it is. Small, because there are ten thousands of them.
+//! One session: its socket, and how far it is. It is small, because there are ten thousands of them.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use tickwire_net::frame::{self, Close, Sender};
 use tickwire_net::tls;
-use tickwire_wire::{Command, Encoding, encode_command};
+use tickwire_wire::{Channel, Command, Encoding, Sequence, encode_command};
 
-use super::slow::{Program, Receipts};
+use super::slow::{Paced, Program};
 use super::stream::{Brought, Stream};
 use super::timers::Due;
 use super::{Core, MS, Phase};
 use crate::clock::now;
 use crate::handshake;
-use crate::numbering::Numbering;
 use crate::peer::PeerSession;
 use crate::plan::Plan;
 use crate::scenario::ReaderKind;
 use crate::scenario::access::TLS_SETTINGS;
 use crate::ws::{self, Opcode};
 
-/// From the connect to the last answer of a subscription.
+/// Longest time from the connect to the last answer of a subscription.
 pub(super) const OPEN_WAIT: Duration = Duration::from_secs(30);
 /// The ledger comes before anything else that waits, but behind what is under way.
 pub(super) const LEDGER_WAIT: Duration = Duration::from_secs(20);
-/// Of the command that asks for the ledger. Those of subscriptions count from 1.
+/// Id of the command that asks for the ledger. Those of subscriptions count from 1.
 pub(super) const LEDGER_ID: u64 = 1 << 40;
 pub(super) const WORK_PERIOD: u64 = 5 * MS;
 const PROBE_PERIOD: u64 = 100 * MS;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
-    /// Not connected, and will be.
+    /// The session is not connected, and will be.
+    #[default]
     Waiting,
     Connecting,
     Shaking,
@@ -46,43 +46,50 @@ pub(super) enum State {
 }
 
 /// The gateway's ledger of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Account {
+    #[default]
     Owed,
     /// Nothing follows.
     Given,
 }
 
-/// Subscriptions by instrument and channel.
-pub(super) type Numberings = HashMap<u64, Numbering, BuildHasherDefault<KeyHasher>>;
+/// One subscription of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Subscription {
+    pub(super) sequence: Sequence,
+    /// Event time of the last quote, and a digest of what it said. 0 where none came.
+    pub(super) event_time: u64,
+    pub(super) value: u64,
+    /// Index of the symbol at the own source.
+    pub(super) symbol: Option<u32>,
+}
 
-/// Keys are small numbers of our own: one multiplication spreads them.
-#[derive(Debug, Default)]
-pub(super) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
+impl Subscription {
+    /// Takes what the last record said. Returns whether it is older than the one before it.
+    pub(super) fn says(&mut self, event_time: u64, value: u64) -> bool {
+        let is_older = event_time < self.event_time;
+        (self.event_time, self.value) = (event_time, value);
+        is_older
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        let product = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ product >> 32;
+    /// The symbol, with the sequence number and the intended time of what the own source published last.
+    pub(super) fn published(&self, finals: Option<&[(u64, u64)]>) -> Option<(u32, (u64, u64))> {
+        let symbol = self.symbol?;
+        Some((symbol, *finals?.get(symbol as usize)?))
     }
 }
 
 /// See the module.
+#[derive(Default)]
 pub(super) struct Session {
     pub(super) number: u32,
+    /// Its place among the sessions of its thread.
+    pub(super) slot: usize,
     pub(super) reader: u8,
     pub(super) state: State,
-    pub(super) is_writing: bool,
+    /// Something is left that the kernel has not taken.
+    is_writing: bool,
     /// Nothing is read until it is told to.
     pub(super) is_paused: bool,
     pub(super) is_settled: bool,
@@ -91,33 +98,36 @@ pub(super) struct Session {
     pub(super) violations: u32,
     pub(super) gaps: u32,
     pub(super) stream: Option<Stream>,
-    /// What was read of a frame that is not whole yet.
+    /// The socket is watched for this.
+    pub(super) watched: Option<EventFlags>,
+    /// Bytes of a frame that is not whole yet.
     pub(super) partial: Vec<u8>,
-    /// What the kernel has not taken yet.
+    /// Bytes that the kernel has not taken yet.
     pub(super) out: Vec<u8>,
-    pub(super) numberings: Numberings,
+    /// Subscriptions by the instrument's number and the channel.
+    pub(super) subscriptions: FxHashMap<(u32, Channel), Subscription>,
     pub(super) began: u64,
     pub(super) extra: Option<Box<Extra>>,
 }
 
-/// What few sessions need.
+/// Few sessions need this.
 #[derive(Default)]
 pub(super) struct Extra {
-    pub(super) peer: Option<PeerSession>,
+    pub(super) peer: Option<Box<dyn PeerSession>>,
     pub(super) program: Option<Program>,
-    pub(super) receipts: Option<Receipts>,
+    pub(super) receipts: Option<Paced>,
     /// When a throttled reader reads next.
     pub(super) read_due: u64,
-    /// What it had before it lost its connection.
-    pub(super) before: Vec<(String, u64, Numbering)>,
+    /// Lossless subscriptions that it had before it lost its connection.
+    pub(super) before: HashMap<(String, Channel), Sequence>,
     pub(super) lost_at: u64,
     pub(super) attempts: u32,
     pub(super) flaps: u64,
     /// When the last probe left.
-    pub(super) probed_at: u64,
+    probed_at: u64,
 }
 
-/// Why a session ended.
+/// Sessions end for one of these reasons.
 pub(super) enum End {
     Closed(u16, String),
     Broken(String),
@@ -126,25 +136,8 @@ pub(super) enum End {
 }
 
 impl Session {
-    pub(super) fn new(plan: &Plan, number: usize) -> Self {
-        Self {
-            number: number as u32,
-            reader: plan.reader(number) as u8,
-            state: State::Waiting,
-            is_writing: false,
-            is_paused: false,
-            is_settled: false,
-            account: Account::Owed,
-            unanswered: 0,
-            violations: 0,
-            gaps: 0,
-            stream: None,
-            partial: Vec::new(),
-            out: Vec::new(),
-            numberings: Numberings::default(),
-            began: 0,
-            extra: None,
-        }
+    pub(super) fn new(plan: &Plan, number: usize, slot: usize) -> Self {
+        Self { number: number as u32, slot, reader: plan.reader(number) as u8, ..Self::default() }
     }
 
     pub(super) fn number(&self) -> usize {
@@ -155,7 +148,7 @@ impl Session {
         self.extra.get_or_insert_default()
     }
 
-    /// A program that works slowly.
+    /// Returns the program that works slowly, where it has one.
     pub(super) fn program(&mut self) -> Option<&mut Program> {
         self.extra.as_mut()?.program.as_mut()
     }
@@ -164,7 +157,7 @@ impl Session {
         core.plan.kinds[usize::from(self.reader)]
     }
 
-    /// Reads as fast as it can, from begin to end.
+    /// Returns whether it reads as fast as it can, from begin to end.
     pub(super) fn is_prompt(&self, core: &Core) -> bool {
         self.kind(core) == ReaderKind::Prompt
     }
@@ -174,97 +167,90 @@ impl Session {
     }
 
     /// Something is due.
-    pub(super) fn due(&mut self, core: &mut Core, slot: usize, what: Due, due: u64) {
+    pub(super) fn due(&mut self, core: &mut Core, what: Due, due: u64) {
         match (what, self.state) {
-            (Due::Connect, State::Waiting) => self.connect(core, slot),
-            (Due::Late, State::Connecting | State::Shaking | State::Subscribing)
-                if due == self.began + self.open_wait(core).as_nanos() as u64 =>
-            {
+            (Due::Connect, State::Waiting) => self.connect(core),
+            (Due::Late, State::Connecting | State::Shaking | State::Subscribing) => {
                 let wait = self.open_wait(core);
-                self.lost(core, slot, End::Broken(format!("no answer within {wait:?}")));
+                if due == self.began + wait.as_nanos() as u64 {
+                    self.lost(core, End::Broken(format!("no answer within {wait:?}")));
+                }
             }
             (Due::Read, State::Shaking | State::Subscribing | State::Open)
                 if self.is_paused && self.extra().read_due == due =>
             {
                 if let ReaderKind::Throttled { bytes_per_second, period } = self.kind(core) {
                     self.extra().read_due = due + period.as_nanos() as u64;
-                    core.timers.add(self.extra().read_due, slot, Due::Read);
-                    self.read(core, slot, (bytes_per_second * period.as_secs_f64()).max(1.0) as usize);
+                    core.timers.add(self.extra().read_due, self.slot, Due::Read);
+                    self.read(core, (bytes_per_second * period.as_secs_f64()).max(1.0) as usize);
                 }
             }
-            (Due::Stall, State::Open) if !self.is_settled => self.pause(core, slot, true),
-            (Due::Resume, State::Open | State::Ending) => self.pause(core, slot, false),
+            (Due::Stall, State::Open) if !self.is_settled => self.pause(core, true),
+            (Due::Resume, State::Open | State::Ending) => self.pause(core, false),
             (Due::Work, State::Subscribing | State::Open)
                 if self.program().is_some_and(|program| program.due == due) =>
             {
-                self.work(core, slot);
+                self.work(core);
             }
             (Due::Receipt, State::Subscribing | State::Open) => {
                 if let Some(receipts) = &mut self.extra().receipts {
                     receipts.is_timed = false;
                 }
-                self.send_receipt(core, slot);
+                self.send_receipt(core);
             }
             (Due::Storm(at), State::Open) => {
                 let within = core.plan.scenario.churn.storms[usize::from(at)].within;
-                self.come_back(core, slot, within);
+                self.come_back(core, within);
             }
             (Due::NoLedger, State::Ending) => {
-                self.lost(core, slot, End::Broken(format!("no ledger within {LEDGER_WAIT:?}")));
+                self.lost(core, End::Broken(format!("no ledger within {LEDGER_WAIT:?}")));
             }
             (Due::Probe, State::Open) => {
-                core.timers.add(due.max(now()) + PROBE_PERIOD, slot, Due::Probe);
+                core.timers.add(due.max(now()) + PROBE_PERIOD, self.slot, Due::Probe);
                 self.extra().probed_at = now();
-                self.send(core, slot, Opcode::Ping, b"probe");
+                self.send(core, Opcode::Ping, b"probe");
             }
             _ => {}
         }
     }
 
     /// The socket can be read or written, or has failed.
-    pub(super) fn ready(&mut self, core: &mut Core, slot: usize, flags: EventFlags) {
-        if self.stream.is_none() {
-            return;
-        }
+    pub(super) fn ready(&mut self, core: &mut Core, flags: EventFlags) {
+        let Some(stream) = self.stream.as_ref() else { return };
         if self.state == State::Connecting {
-            let error = self.stream.as_ref().and_then(|stream| stream.socket().take_error().ok().flatten());
-            if let Some(error) = error {
-                return self.lost(core, slot, End::Broken(format!("cannot connect: {error}")));
-            }
-            if flags.contains(EventFlags::OUT) {
-                self.shake(core, slot);
+            if let Some(error) = stream.socket().take_error().ok().flatten() {
+                self.lost(core, End::Broken(format!("cannot connect: {error}")));
+            } else if flags.contains(EventFlags::OUT) {
+                self.shake(core);
             }
             return;
         }
         if flags.contains(EventFlags::OUT) {
-            self.flush(core, slot);
+            self.flush(core);
         }
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP) {
-            self.read(core, slot, usize::MAX);
+            self.read(core, usize::MAX);
         }
     }
 
     /// Reads once, at most so many bytes, and takes what is whole.
-    fn read(&mut self, core: &mut Core, slot: usize, most: usize) {
+    fn read(&mut self, core: &mut Core, most: usize) {
+        let Some(stream) = self.stream.as_mut() else { return };
         let mut scratch = std::mem::take(&mut core.scratch);
         let kept = self.partial.len();
         if scratch.len() < kept * 2 {
             scratch.resize(kept * 2, 0);
         }
         scratch[..kept].copy_from_slice(&self.partial);
-        let (mut is_agreeing, mut read) = (false, Err(ErrorKind::WouldBlock.into()));
-        if let Some(stream) = self.stream.as_mut() {
-            is_agreeing = stream.is_agreeing();
-            read = stream.read(&mut scratch[kept..], most, &mut core.sealed);
-        }
-        match read {
+        let is_agreeing = stream.is_agreeing();
+        match stream.read(&mut scratch[kept..], most, &mut core.sealed) {
             Ok(Brought { wire: 0, .. }) => {
                 let text = if is_agreeing {
                     "the server ended the connection before TLS was agreed on, as one does that speaks none (ws://)"
                 } else {
                     "the server ended the connection without a word"
                 };
-                self.lost(core, slot, End::Broken(text.to_owned()));
+                self.lost(core, End::Broken(text.to_owned()));
             }
             Ok(Brought { wire, plain, wants_write }) => {
                 let time = now();
@@ -274,31 +260,26 @@ impl Session {
                 reader.bytes += wire as u64;
                 reader.measured_bytes += if core.phase == Phase::Measure { wire as u64 } else { 0 };
                 if wants_write {
-                    self.flush(core, slot);
+                    self.flush(core);
                 }
                 let bytes = &scratch[..kept + plain];
-                match self.take(core, slot, bytes, time) {
-                    Ok(used) if self.stream.is_some() => {
-                        let rest = &bytes[used..];
-                        if rest.is_empty() {
-                            self.partial = Vec::new();
-                        } else {
-                            self.partial.clear();
-                            self.partial.extend_from_slice(rest);
-                        }
+                match self.take(core, bytes, time) {
+                    Ok(used) if self.stream.is_some() && used < bytes.len() => {
+                        self.partial.clear();
+                        self.partial.extend_from_slice(&bytes[used..]);
                     }
                     Ok(_) => self.partial = Vec::new(),
-                    Err(end) => self.lost(core, slot, end),
+                    Err(end) => self.lost(core, end),
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => self.lost(core, slot, broken(core, &error, is_agreeing)),
+            Err(error) => self.lost(core, broken(core, &error, is_agreeing)),
         }
         core.scratch = scratch;
     }
 
     /// Takes all that is whole; returns how many bytes that is.
-    fn take(&mut self, core: &mut Core, slot: usize, bytes: &[u8], time: u64) -> Result<usize, End> {
+    fn take(&mut self, core: &mut Core, bytes: &[u8], time: u64) -> Result<usize, End> {
         let mut used = 0;
         if self.state == State::Shaking {
             if handshake::is_tls(bytes) {
@@ -306,8 +287,9 @@ impl Session {
             }
             let read = handshake::read_response(bytes).map_err(|fault| End::Broken(fault.to_string()))?;
             let Some((response, end)) = read else { return Ok(0) };
+            used = end;
             // Before it is cut short: half a token is one too.
-            let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
+            let body = String::from_utf8_lossy(&bytes[used..]).into_owned();
             let body = core.plan.redacted(self.number(), body);
             let key = handshake::key(u64::from(self.number));
             let encoding = core.plan.encoding(self.number());
@@ -316,37 +298,32 @@ impl Session {
                 let text = format!("{error:#}");
                 if handshake::is_refusal(&response) { End::Refused(text) } else { End::Broken(text) }
             })?;
-            used = end;
-            self.subscribe(core, slot);
+            self.subscribe(core);
         }
-        loop {
+        while self.stream.is_some() {
             let found = frame::find(&bytes[used..], Sender::Server, ws::PAYLOAD_BYTES_MAX);
             let found =
                 found.map_err(|fault| End::Broken(format!("it broke the rules of WebSocket: {fault}")))?;
-            let Some(found) = found else { return Ok(used) };
+            let Some(found) = found else { break };
             let payload = &bytes[used..][found.range()];
             used += found.end;
-            self.frame(core, slot, (found.opcode, found.is_last), payload, time)?;
-            if self.stream.is_none() {
-                return Ok(used);
-            }
+            self.frame(core, (found.opcode, found.is_last), payload, time)?;
         }
+        Ok(used)
     }
 
     fn frame(
         &mut self,
         core: &mut Core,
-        slot: usize,
         (opcode, is_final): (Opcode, bool),
         payload: &[u8],
         time: u64,
     ) -> Result<(), End> {
         match opcode {
+            Opcode::Ping if self.kind(core) == ReaderKind::Silent => {}
             Opcode::Ping => {
-                if self.kind(core) != ReaderKind::Silent {
-                    self.send(core, slot, Opcode::Pong, payload);
-                    self.ping_read(core, slot, payload);
-                }
+                self.send(core, Opcode::Pong, payload);
+                self.ping_read(core, payload);
             }
             Opcode::Pong => {
                 let took = time.saturating_sub(self.extra().probed_at);
@@ -361,54 +338,45 @@ impl Session {
                 let Close { code, text } = Close::read(payload);
                 return Err(End::Closed(code.unwrap_or(1005), text.into_owned()));
             }
-            Opcode::Text | Opcode::Binary if is_final => self.message(core, slot, opcode, payload, time)?,
+            Opcode::Text | Opcode::Binary if is_final => self.message(core, opcode, payload, time)?,
             _ => return Err(End::Broken("a message came in fragments".to_owned())),
         }
         Ok(())
     }
 
+    /// Appends a command; a flush sends it.
     pub(super) fn command(&mut self, core: &Core, command: &Command) {
         let encoding = self.encoding(core);
         let mut payload = Vec::new();
         encode_command(encoding, command, &mut payload);
         let opcode = if encoding.is_text() { Opcode::Text } else { Opcode::Binary };
         ws::put(&mut self.out, opcode, &payload);
-        self.is_writing = true;
     }
 
-    pub(super) fn send(&mut self, core: &mut Core, slot: usize, opcode: Opcode, payload: &[u8]) {
+    pub(super) fn send(&mut self, core: &mut Core, opcode: Opcode, payload: &[u8]) {
         ws::put(&mut self.out, opcode, payload);
-        self.is_writing = true;
-        self.flush(core, slot);
+        self.flush(core);
     }
 
-    /// Appends what was answered to a message already.
-    pub(super) fn answer(&mut self, core: &mut Core, slot: usize, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
-        self.is_writing = true;
-        self.flush(core, slot);
-    }
-
-    pub(super) fn flush(&mut self, core: &mut Core, slot: usize) {
+    pub(super) fn flush(&mut self, core: &Core) {
         let Some(stream) = self.stream.as_mut() else { return };
-        let is_writing = stream.write(&mut self.out);
-        if is_writing || self.is_writing {
-            self.is_writing = is_writing;
-            self.watch(core, slot);
-        }
+        self.is_writing = stream.write(&mut self.out);
+        self.watch(core);
     }
 
-    pub(super) fn pause(&mut self, core: &mut Core, slot: usize, is_paused: bool) {
+    pub(super) fn pause(&mut self, core: &Core, is_paused: bool) {
         self.is_paused = is_paused;
-        self.watch(core, slot);
+        self.watch(core);
     }
 
-    fn watch(&self, core: &Core, slot: usize) {
+    fn watch(&mut self, core: &Core) {
         let Some(stream) = self.stream.as_ref() else { return };
         let mut flags = EventFlags::empty();
         flags.set(EventFlags::IN, !self.is_paused);
         flags.set(EventFlags::OUT, self.is_writing);
-        let _ = epoll::modify(&core.epoll, stream.socket(), EventData::new_u64(slot as u64), flags);
+        if self.watched.replace(flags) != Some(flags) {
+            let _ = epoll::modify(&core.epoll, stream.socket(), EventData::new_u64(self.slot as u64), flags);
+        }
     }
 }
 
@@ -419,9 +387,4 @@ fn broken(core: &Core, error: &io::Error, is_agreeing: bool) -> End {
         Some(error) => End::Refused(tls::explain(error, &core.plan.host, is_agreeing, &TLS_SETTINGS)),
         None => End::Broken(format!("the connection broke: {error}")),
     }
-}
-
-/// Key of a subscription.
-pub(super) fn key(instrument: u32, channel: u8) -> u64 {
-    u64::from(instrument) << 3 | u64::from(channel)
 }

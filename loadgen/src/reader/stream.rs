@@ -1,4 +1,4 @@
-//! What a session reads and writes: a socket, or TLS over one.
+//! A session reads and writes a stream: a socket, or TLS over one.
 //!
 //! Readiness is of the socket, and the loop asks again as long as it has bytes (level-triggered).
 
@@ -12,11 +12,11 @@ pub(super) enum Stream {
     Tls(Box<Secured<TcpStream>>),
 }
 
-/// What a read brought, in bytes.
+/// A read brought so many bytes.
 pub(super) struct Brought {
-    /// From the socket; 0: the connection ended.
+    /// Bytes from the socket; 0: the connection ended.
     pub(super) wire: usize,
-    /// For the session.
+    /// Bytes for the session.
     pub(super) plain: usize,
     /// Something is to be written, whatever the session wants.
     pub(super) wants_write: bool,

@@ -1,9 +1,9 @@
-//! What a thread has to do later.
+//! A thread has things to do later.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// What is due at a session.
+/// Something is due at a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
     Connect,
@@ -36,7 +36,7 @@ impl Timers {
         self.0.peek().map(|Reverse((due, ..))| *due)
     }
 
-    /// What is due by now, the earliest first.
+    /// Returns what is due by now, the earliest first.
     pub(crate) fn pop(&mut self, now: u64) -> Option<(u64, usize, Due)> {
         if self.next()? > now {
             return None;
@@ -46,19 +46,5 @@ impl Timers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_earliest_comes_first_and_nothing_before_its_time() {
-        let mut timers = Timers::default();
-        timers.add(20, 1, Due::Read);
-        timers.add(10, 2, Due::Connect);
-        timers.add(30, 3, Due::Work);
-        assert_eq!(timers.next(), Some(10));
-        assert_eq!(timers.pop(9), None);
-        assert_eq!(timers.pop(25), Some((10, 2, Due::Connect)));
-        assert_eq!(timers.pop(25), Some((20, 1, Due::Read)));
-        assert_eq!(timers.pop(25), None);
-    }
-}
+#[path = "../../tests/units/timers.rs"]
+mod tests;

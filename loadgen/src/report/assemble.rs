@@ -11,7 +11,6 @@ use super::model::{
 };
 use super::statistics::slope;
 use super::{model, verdict};
-use crate::crew::CountsNow;
 use crate::latency::Latencies;
 use crate::machine::Busy;
 use crate::part::{Part, ReaderPart};
@@ -20,6 +19,7 @@ use crate::run::hops::GatewayHops;
 use crate::run::watch::Watch;
 use crate::scenario::{ReaderKind, Scenario, access};
 use crate::source::Published;
+use crate::workers::Counts;
 
 /// Everything that was seen.
 pub(crate) struct Measured {
@@ -32,7 +32,7 @@ pub(crate) struct Measured {
     /// Records that this comes to at all sessions; 0: not known.
     pub(crate) due: u64,
     pub(crate) window: (u64, u64),
-    pub(crate) counts: CountsNow,
+    pub(crate) counts: Counts,
     /// None where the system does not tell.
     pub(crate) machine_busy: Option<(Busy, Used)>,
     pub(crate) events: Vec<Event>,

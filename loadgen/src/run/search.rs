@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use super::{LOOK_PERIOD, Run, TOLD_WITHIN, pause, window_from_now};
+use super::{LOOK_PERIOD, Run, TOLD_WITHIN, begin_of, pause};
 use crate::clock::now;
-use crate::crew::Crew;
-use crate::reader::Phase;
 use crate::report::model::{Event, Saturation, SaturationStep};
-use crate::run::watch::Watch;
+use crate::run::watch::{Watch, ns};
 use crate::scenario::Search;
 use crate::serve::Told;
+use crate::source::Published;
+use crate::workers::WorkerPool;
 
-/// Of the lowest rate, so that what has piled up can drain between two steps.
+/// The source has this part of the lowest rate between two steps, so that what has piled up can drain.
 const REST_SHARE: f64 = 0.1;
 const STEPS_MAX: usize = 40;
 
-/// Which rate is next, from what has held and what has not.
+/// The next rate follows from what has held and what has not.
 #[derive(Clone, Copy, Debug)]
 struct Bracket {
     held: f64,
@@ -36,12 +36,16 @@ impl Bracket {
     }
 }
 
-pub(super) async fn run(run: &mut Run, crew: &mut Crew, search: &Search) -> anyhow::Result<Saturation> {
+pub(super) async fn run(
+    run: &mut Run,
+    workers: &mut WorkerPool,
+    search: &Search,
+) -> anyhow::Result<Saturation> {
     let mut bracket =
         Bracket { held: 0.0, broken: f64::INFINITY, to: search.to, precision: search.precision };
     let mut found = Saturation::default();
     while let Some(rate) = bracket.next(search.from).filter(|_| found.steps.len() < STEPS_MAX) {
-        let step = step(run, crew, search, rate).await?;
+        let step = step(run, workers, search, rate).await?;
         if step.held {
             bracket.held = rate;
             found.updates_per_second = rate;
@@ -74,19 +78,20 @@ pub(super) async fn run(run: &mut Run, crew: &mut Crew, search: &Search) -> anyh
     Ok(found)
 }
 
-async fn step(run: &mut Run, crew: &mut Crew, search: &Search, rate: f64) -> anyhow::Result<SaturationStep> {
+async fn step(
+    run: &mut Run,
+    workers: &mut WorkerPool,
+    search: &Search,
+    rate: f64,
+) -> anyhow::Result<SaturationStep> {
     run.tell_source(&Told::Rate(rate)).await?;
     pause(search.settle).await?;
-    let window = window_from_now(search.step);
-    run.tell_source(&Told::Window(window.0, window.1)).await?;
-    crew.tell(Phase::Measure, window, None);
+    let window = run.tell_window(workers, search.step).await?;
     let mut watch = Watch::new(run.watched, None, run.scenario.readers.len() + 1);
-    while now() < window.0 {
-        pause(Duration::from_millis(1)).await?;
-    }
+    begin_of(window).await?;
     watch.begin();
     while now() < window.1 + TOLD_WITHIN {
-        let (counts, seconds) = crew.now();
+        let (counts, seconds) = workers.now();
         watch.look(&seconds, window, rate).await;
         run.progress.measuring(counts, Duration::from_nanos(window.1.saturating_sub(now())), &watch);
         pause(LOOK_PERIOD).await?;
@@ -94,12 +99,12 @@ async fn step(run: &mut Run, crew: &mut Crew, search: &Search, rate: f64) -> any
     watch.end();
     let published = match &mut run.served {
         Some(served) => served.published().await?,
-        None => crate::source::Published::default(),
+        None => Published::default(),
     };
     let seconds = search.step.as_secs_f64().floor().max(1.0);
     let (ages, records) = watch.sum();
-    let ns = |q| if ages.is_empty() { 0 } else { ages.value_at_quantile(q) * 1000 };
-    let per_update = run.audience.per_update(&published);
+    let ns = |quantile| ns(ages, quantile);
+    let per_update = run.expected.per_update(&published);
     // What was published is of the whole window, what was read of its whole seconds.
     let expected = published.in_window as f64 * per_update * seconds / search.step.as_secs_f64();
     let offered = rate * seconds * per_update;
@@ -133,36 +138,5 @@ async fn step(run: &mut Run, crew: &mut Crew, search: &Search, rate: f64) -> any
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_is_found_to_within_the_precision() {
-        let mut bracket = Bracket { held: 0.0, broken: f64::INFINITY, to: 1e9, precision: 0.02 };
-        let mut steps = 0;
-        while let Some(rate) = bracket.next(100.0) {
-            if rate <= 31_415.0 {
-                bracket.held = rate;
-            } else {
-                bracket.broken = rate;
-            }
-            steps += 1;
-        }
-        assert!((bracket.held / 31_415.0 - 1.0).abs() < 0.02, "{bracket:?}");
-        assert!(steps < 20, "{steps}");
-    }
-
-    #[test]
-    fn it_ends_at_the_highest_rate_that_may_be_tried_and_when_nothing_holds() {
-        let mut bracket = Bracket { held: 0.0, broken: f64::INFINITY, to: 1000.0, precision: 0.02 };
-        while let Some(rate) = bracket.next(300.0) {
-            bracket.held = rate;
-        }
-        assert!((bracket.held - 1000.0).abs() < 1e-9);
-        let mut bracket = Bracket { held: 0.0, broken: f64::INFINITY, to: 1e9, precision: 0.02 };
-        while let Some(rate) = bracket.next(300.0) {
-            bracket.broken = rate;
-        }
-        assert!(bracket.held == 0.0);
-    }
-}
+#[path = "../../tests/units/search.rs"]
+mod tests;

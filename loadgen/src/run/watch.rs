@@ -1,4 +1,4 @@
-//! What is seen of a run while it goes on: the seconds of those who read, and the server's processors and memory.
+//! A run is watched while it goes on: the seconds of those who read, and the server's processors and memory.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,18 @@ use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
 use super::admin;
+use crate::processes::{Cpu, Threads, Watched};
 use crate::reader::{SecondPart, histogram};
 use crate::report::model::{Age, Second};
-use crate::server::{Cpu, Threads, Watched};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A second of all who read.
+/// A second of all who read; quantiles are read off the ages at the end.
 #[derive(Debug)]
 struct Whole {
-    sessions: u64,
-    records: u64,
-    messages: u64,
-    bytes: u64,
-    cpu: f64,
+    second: Second,
+    /// Ages by kind of reader, in microseconds.
     ages: Vec<Histogram<u64>>,
-    server_cpu: Option<f64>,
-    resident: Option<u64>,
-    pressure: Option<u64>,
-    logs: Option<u64>,
-    offered: f64,
 }
 
 /// See the module.
@@ -80,24 +72,31 @@ impl Watch {
         self.watched.map(|watched| watched.pid)
     }
 
+    /// Returns the server's memory in bytes; 0 where it is not known.
+    pub(super) fn resident(&self) -> u64 {
+        self.watched.and_then(Watched::resident_bytes).unwrap_or(0)
+    }
+
+    fn cpu(&self) -> Cpu {
+        self.watched.map(Watched::cpu).unwrap_or_default()
+    }
+
     pub(crate) fn begin(&mut self) {
-        self.begin = self.watched.map(Watched::cpu).unwrap_or_default();
+        self.begin = self.cpu();
         self.last_cpu = Some((Instant::now(), self.begin.own()));
         self.threads = Threads::from(&self.begin);
     }
 
-    /// What threads did so far, before some of them end.
+    /// Counts what threads did so far, before some of them end.
     pub(crate) fn look_at_threads(&mut self) {
-        if let Some(watched) = self.watched {
-            self.threads.look(&watched.cpu());
-        }
+        self.threads.look(&self.cpu());
     }
 
     pub(crate) fn end(&mut self) {
-        let cpu = self.watched.map(Watched::cpu).unwrap_or_default();
+        let cpu = self.cpu();
         self.threads.look(&cpu);
         self.cpu = cpu.since(&self.begin);
-        self.resident_end = self.watched.and_then(Watched::resident_bytes).unwrap_or(0);
+        self.resident_end = self.resident();
     }
 
     /// Takes in seconds of this window, and looks at the server once a second.
@@ -113,11 +112,9 @@ impl Watch {
             }
         }
         let running = crate::clock::now().saturating_sub(window.0) / SECOND;
-        if self.looked == Some(running) {
+        if self.looked.replace(running) == Some(running) || running == 0 {
             return;
         }
-        self.looked = Some(running);
-        let Some(ended) = running.checked_sub(1) else { return };
         let resident = self.watched.and_then(Watched::resident_bytes);
         let cpu = self.watched.map(Watched::cpu);
         let time = Instant::now();
@@ -136,113 +133,85 @@ impl Watch {
             (self.pressure, logs) = (read("tickwire_pressure_bytes"), read("tickwire_log_bytes"));
         }
         let pressure = self.pressure;
-        let whole = self.whole(ended, offered);
-        (whole.resident, whole.server_cpu, whole.pressure, whole.logs) = (resident, share, pressure, logs);
+        let second = &mut self.whole(running - 1, offered).second;
+        (second.server_resident_bytes, second.server_cpu) = (resident, share);
+        (second.pressure_bytes, second.log_bytes) = (pressure, logs);
     }
 
     fn whole(&mut self, at: u64, offered: f64) -> &mut Whole {
         let kinds = self.kinds;
         self.seconds.entry(at).or_insert_with(|| Whole {
-            sessions: 0,
-            records: 0,
-            messages: 0,
-            bytes: 0,
-            cpu: 0.0,
+            second: Second { at: (at + 1) as f64, offered, ..Second::default() },
             ages: (0..kinds).map(|_| histogram()).collect(),
-            server_cpu: None,
-            resident: None,
-            pressure: None,
-            logs: None,
-            offered,
         })
     }
 
     fn add(&mut self, at: u64, part: &SecondPart, offered: f64) {
-        let whole = self.whole(at, offered);
-        whole.sessions += part.sessions;
-        whole.records += part.records;
-        whole.messages += part.messages;
-        whole.bytes += part.bytes;
-        whole.cpu = whole.cpu.max(part.cpu);
-        for (kind, ages) in whole.ages.iter_mut().enumerate() {
+        let Whole { second, ages } = self.whole(at, offered);
+        second.sessions += part.sessions;
+        second.records += part.records;
+        second.messages += part.messages;
+        second.bytes += part.bytes;
+        second.generator_cpu = second.generator_cpu.max(part.cpu);
+        for (kind, ages) in ages.iter_mut().enumerate() {
             part.add_ages(kind, ages);
         }
         part.add_ages(self.kinds.saturating_sub(1), &mut self.ages);
         (self.records, self.bytes) = (self.records + part.records, self.bytes + part.bytes);
     }
 
-    /// The last second that is there: records per second, and the prompt readers' ages in nanoseconds.
+    /// Returns the last second that has records, with the prompt readers' ages.
     pub(crate) fn last(&self) -> Option<Second> {
-        let (at, whole) = self.seconds.iter().rev().find(|(_, whole)| whole.records > 0)?;
-        Some(whole.second(*at, &[]))
+        let last = self.seconds.values().rev().find(|whole| whole.second.records > 0);
+        last.map(|whole| whole.read_off(&[]))
     }
 
-    /// All seconds; `names` are those of the kinds of readers, prompt last.
+    /// Returns all seconds; `names` are those of the kinds of readers, prompt last.
     pub(crate) fn series(&self, names: &[&str]) -> Vec<Second> {
-        self.seconds.iter().map(|(at, whole)| whole.second(*at, names)).collect()
+        self.seconds.values().map(|whole| whole.read_off(names)).collect()
     }
 
-    /// All ages of prompt readers, in microseconds, and all records.
+    /// Returns all ages of prompt readers, in microseconds, and all records.
     pub(crate) fn sum(&self) -> (&Histogram<u64>, u64) {
         (&self.ages, self.records)
     }
 
-    /// What all seconds that are there come to, as one of average records and bytes; and how many they are.
+    /// Returns what all seconds come to, as one of average records and bytes; and how many they are.
     pub(crate) fn so_far(&self) -> Option<(Second, u64)> {
         let count = self.seconds.keys().next_back()? + 1;
-        let ns = |q| if self.ages.is_empty() { 0 } else { self.ages.value_at_quantile(q) * 1000 };
-        let second = Second {
-            records: self.records / count,
-            bytes: self.bytes / count,
-            p50_ns: ns(0.5),
-            p99_ns: ns(0.99),
-            p999_ns: ns(0.999),
-            max_ns: ns(1.0),
-            ..Second::default()
-        };
-        Some((second, count))
+        let (records, bytes) = (self.records / count, self.bytes / count);
+        let second = Second { records, bytes, ..Second::default() };
+        Some((with_ages(second, &self.ages), count))
     }
 }
 
 impl Whole {
-    fn second(&self, at: u64, names: &[&str]) -> Second {
-        let ns =
-            |ages: &Histogram<u64>, q| if ages.is_empty() { 0 } else { ages.value_at_quantile(q) * 1000 };
-        let age = |ages: &Histogram<u64>| Age {
-            p50_ns: ns(ages, 0.5),
-            p99_ns: ns(ages, 0.99),
-            max_ns: ns(ages, 1.0),
-        };
-        let prompt = self.ages.last();
-        let prompt = |q| prompt.map_or(0, |ages| ns(ages, q));
-        let mut ages = BTreeMap::new();
-        for (name, kind) in names.iter().zip(&self.ages) {
-            if *name != "prompt" && !kind.is_empty() {
-                ages.insert((*name).to_owned(), age(kind));
+    fn read_off(&self, names: &[&str]) -> Second {
+        let mut second = self.second.clone();
+        for (name, ages) in names.iter().zip(&self.ages) {
+            if *name != "prompt" && !ages.is_empty() {
+                let age = Age { p50_ns: ns(ages, 0.5), p99_ns: ns(ages, 0.99), max_ns: ns(ages, 1.0) };
+                second.ages.insert((*name).to_owned(), age);
             }
         }
-        Second {
-            at: (at + 1) as f64,
-            sessions: self.sessions,
-            records: self.records,
-            messages: self.messages,
-            bytes: self.bytes,
-            p50_ns: prompt(0.5),
-            p99_ns: prompt(0.99),
-            p999_ns: prompt(0.999),
-            max_ns: prompt(1.0),
-            ages,
-            server_cpu: self.server_cpu,
-            server_resident_bytes: self.resident,
-            generator_cpu: self.cpu,
-            pressure_bytes: self.pressure,
-            log_bytes: self.logs,
-            offered: self.offered,
+        match self.ages.last() {
+            Some(prompt) => with_ages(second, prompt),
+            None => second,
         }
     }
 }
 
-/// The sum of the lines `name 123` and `name{label="x"} 123` of a page of metrics; None where there is none.
+fn with_ages(second: Second, ages: &Histogram<u64>) -> Second {
+    let [p50_ns, p99_ns, p999_ns, max_ns] = [0.5, 0.99, 0.999, 1.0].map(|q| ns(ages, q));
+    Second { p50_ns, p99_ns, p999_ns, max_ns, ..second }
+}
+
+/// Returns a quantile of ages, in nanoseconds; 0 where there are none.
+pub(super) fn ns(ages: &Histogram<u64>, quantile: f64) -> u64 {
+    if ages.is_empty() { 0 } else { ages.value_at_quantile(quantile) * 1000 }
+}
+
+/// Returns the sum of the lines `name 123` and `name{label="x"} 123` of a page of metrics; None where there is none.
 fn gauge(text: &str, name: &str) -> Option<u64> {
     let of = |line: &str| {
         let (key, value) = line.rsplit_once(' ')?;
@@ -252,33 +221,5 @@ fn gauge(text: &str, name: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gauge_is_the_sum_over_its_labels() {
-        let text = "# HELP tickwire_pressure_bytes x\n# TYPE tickwire_pressure_bytes gauge\ntickwire_log_bytes 3\n\
-                    tickwire_pressure_bytes{part=\"control\"} 40\ntickwire_pressure_bytes{part=\"in_flight\"} 2\n\
-                    tickwire_pressure_bytes_max 9\n";
-        assert_eq!(gauge(text, "tickwire_pressure_bytes"), Some(42));
-        assert_eq!(gauge(text, "tickwire_log_bytes"), Some(3));
-        assert_eq!(gauge(text, "tickwire_sessions"), None);
-    }
-
-    #[tokio::test]
-    async fn parts_of_a_second_are_one_second() {
-        let mut watch = Watch::new(None, None, 1);
-        let now = crate::clock::now();
-        let part = |at| SecondPart { at, records: 5, sessions: 2, cpu: 0.5, ..SecondPart::default() };
-        let window = (now, now + SECOND);
-        watch
-            .look(&[part(Some((now, 0))), part(Some((now, 0))), part(None), part(Some((1, 0)))], window, 7.0)
-            .await;
-        let series = watch.series(&["prompt"]);
-        assert_eq!(series.len(), 1);
-        assert_eq!((series[0].records, series[0].sessions, series[0].offered), (10, 4, 7.0));
-        watch.look(&[part(Some((now, 1)))], window, 7.0).await;
-        let (so_far, seconds) = watch.so_far().unwrap();
-        assert_eq!((so_far.records, seconds, watch.sum().1), (7, 2, 15));
-    }
-}
+#[path = "../../tests/units/watch.rs"]
+mod tests;

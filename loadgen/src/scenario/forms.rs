@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use tickwire_config::settings;
 use tickwire_wire::{Channel, Encoding};
@@ -24,8 +24,8 @@ const HOPS: [&str; 6] = [
 ];
 
 /// The address that sessions connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub(crate) struct Url {
     /// `host:port`.
@@ -37,6 +37,12 @@ pub(crate) struct Url {
 impl Url {
     pub(crate) fn scheme(&self) -> &'static str {
         if self.is_tls { "wss" } else { "ws" }
+    }
+}
+
+impl From<Url> for String {
+    fn from(url: Url) -> Self {
+        format!("{}://{}{}", url.scheme(), url.address, url.path)
     }
 }
 

@@ -10,7 +10,7 @@ async fn what_is_of_the_last_second_and_what_of_all_is_named() {
     let part = |at, records| SecondPart { at: Some((from, at)), records, ..SecondPart::default() };
     watch.look(&[part(0, 100), part(1, 200)], (from, from + 10_000_000_000), 0.0).await;
     watch.pressure = Some(2048);
-    let lines = measuring(CountsNow { live: 3, ..CountsNow::default() }, Duration::from_secs(8), &watch);
+    let lines = measuring(Counts { live: 3, ..Counts::default() }, Duration::from_secs(8), &watch);
     let starts = [
         "measuring, 8 s left: 3 sessions, pressure now 2.00 KiB",
         "last second: 200 records/s",

@@ -76,10 +76,9 @@ impl Session {
         let mut positions = Vec::new();
         for instrument in self.instruments.iter() {
             for (channel, subscription) in instrument.subscriptions() {
-                let Some(tracker) = &subscription.tracker else { continue };
                 let symbol = &instrument.scale.symbol;
-                if !subscription.is_granted {
-                    let (epoch, sequence) = tracker.position();
+                if channel.is_lossless() && !subscription.is_granted {
+                    let (epoch, sequence) = subscription.tracked.sequence.position();
                     let (channel, symbol) = (channel.name().to_owned(), symbol.clone());
                     positions.push(ResumePosition { channel, symbol, epoch, sequence });
                 }

@@ -1,27 +1,24 @@
-//! The state of each instrument: its name and scale, its subscriptions, its quote and its book.
+//! Each instrument, as far as it is known: its name and scale, its subscriptions, its quote and its book.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use tickwire_wire::{Channel, Granted, Quote, Scale};
 
-use super::account::Account;
 use super::books::SyncedBook;
-use super::sequence::SequenceTracker;
+use super::pending_gaps::Tracked;
 
 /// One channel of one instrument.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Subscription {
     /// The instrument's number, as its last grant says. It means nothing on another connection.
     pub(crate) id: u32,
-    /// Whether it is granted on the present connection.
+    /// It is granted on the present connection.
     pub(crate) is_granted: bool,
     /// State is on its way: what is shown until then is old.
     pub(crate) awaits_snapshot: bool,
-    /// The sequence of a lossless channel.
-    pub(crate) tracker: Option<SequenceTracker>,
-    /// The counts of what came since it was granted.
-    pub(crate) account: Account,
+    /// Its sequence: what came, and what is to come.
+    pub(crate) tracked: Tracked,
 }
 
 /// The newest quote.
@@ -126,7 +123,7 @@ impl Instruments {
         instrument.granted_mut(id, channel).is_some().then_some(instrument)
     }
 
-    /// Returns the other symbol of which something is granted under this number, if there is one.
+    /// Returns another symbol of which something is granted under this number.
     pub(crate) fn is_taken(&self, id: u32, symbol: &str) -> Option<&str> {
         let instrument = self.slots[*self.by_id.get(&id)?].as_ref()?;
         let is_other = instrument.scale.symbol != symbol && instrument.has(|s| s.is_granted && s.id == id);
@@ -164,21 +161,21 @@ impl Instruments {
         let instrument = self.slots[at].get_or_insert_with(|| Instrument::new(granted));
         instrument.set_scale(granted.price_decimals, granted.size_decimals);
         let slot = &mut instrument.subscriptions[channel as usize];
-        let subscription = slot.get_or_insert_with(Subscription::default);
-        let before = std::mem::replace(&mut subscription.id, id);
-        subscription.is_granted = true;
-        subscription.account = Account::new(granted.sequence);
-        // Nothing happened yet: then there is nothing to wait for.
-        subscription.awaits_snapshot = granted.sequence > 0;
-        if channel.is_lossless() {
-            match &mut subscription.tracker {
-                Some(tracker) => tracker.resume(granted.epoch, granted.sequence),
-                tracker => *tracker = Some(SequenceTracker::new(granted.epoch, granted.sequence)),
+        let (epoch, sequence) = (granted.epoch, granted.sequence);
+        let known = slot.take();
+        let before = known.as_ref().map_or(0, |known| known.id);
+        let tracked = match known {
+            Some(Subscription { mut tracked, .. }) => {
+                tracked.resume(epoch, sequence);
+                tracked
             }
-        }
+            None => Tracked::new(channel, epoch, sequence),
+        };
+        // Nothing happened yet where the sequence is 0: then there is nothing to wait for.
+        *slot = Some(Subscription { id, is_granted: true, awaits_snapshot: sequence > 0, tracked });
         match channel {
             Channel::Book => instrument.book.get_or_insert_default().begin(),
-            // Of a sequence that is gone: the next quote is the first of the new one.
+            // It is of an epoch that is gone: the next quote is the first of the new one.
             Channel::Quote if granted.sequence == 0 => instrument.quote = None,
             _ => {}
         }

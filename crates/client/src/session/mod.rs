@@ -1,14 +1,14 @@
 //! The meaning of a connection: a plain state machine without socket or clock. Messages, requests and `now` go in; events
 //! for the program and commands for the gateway come out.
 
-mod account;
 mod books;
 mod commands;
 mod instruments;
+mod ledgers;
+mod pending_gaps;
 mod records;
 mod requests;
 mod responses;
-mod sequence;
 mod wanted;
 
 use std::collections::{HashMap, VecDeque};
@@ -18,11 +18,10 @@ use std::time::Duration;
 use tickwire_wire::{Channel, Command, Encoding, Feed, FeedState, Heartbeat, Hello, Ledger, Limits, Message};
 use tokio::time::Instant;
 
-use self::account::EndedAccount;
 use self::instruments::Instruments;
 pub(crate) use self::instruments::{Instrument, LastQuote};
+use self::ledgers::EndedAccount;
 use self::requests::Requests;
-pub(crate) use self::sequence::Missing;
 use self::wanted::Wanted;
 use crate::error::Disconnect;
 use crate::event::{Event, State};
@@ -266,16 +265,15 @@ impl Session {
         for position in heartbeat.positions {
             let channel = position.channel();
             let id = position.instrument;
-            let Some(tracker) = self
-                .instruments
-                .granted_mut(id, channel)
-                .and_then(|instrument| instrument.granted_mut(id, channel)?.tracker.as_mut())
+            let instrument = self.instruments.granted_mut(id, channel);
+            let Some(subscription) = instrument.and_then(|instrument| instrument.granted_mut(id, channel))
             else {
                 continue;
             };
-            let was_owed = tracker.is_owed();
-            tracker.heartbeat(position.epoch, position.sequence);
-            if tracker.is_owed() && !was_owed {
+            let tracked = &mut subscription.tracked;
+            let was_owed = tracked.is_owed();
+            tracked.heartbeat(position.epoch, position.sequence);
+            if tracked.is_owed() && !was_owed {
                 self.owe(id, channel, false);
             }
         }

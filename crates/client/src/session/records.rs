@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Body, Channel, Gap, GapCause, Record, Scale};
+use tickwire_wire::{Body, Channel, Gap, GapCause, Missing, Numbered, Record, Scale, Verdict};
 use tokio::time::Instant;
 
 use super::Session;
 use super::books::BookEffect;
 use super::instruments::LastQuote;
-use super::sequence::{Missing, OWED_NS_MAX, Patience, Verdict};
+use super::pending_gaps::{OWED_NS_MAX, Patience};
 use crate::event::{Event, GapEvent, NoticedBy, State, Update};
 
 /// The period at which what is owed is looked at, in nanoseconds of the gateway's send time.
@@ -30,19 +30,16 @@ impl Session {
             return;
         };
         let Some(subscription) = instrument.granted_mut(id, channel) else { return };
-        subscription.account.record(record.sequence);
-        let mut missing = None;
-        if let Some(tracker) = &mut subscription.tracker {
-            self.is_filling |= tracker.is_filling();
-            match tracker.record(record.sequence) {
-                Verdict::Take => {}
-                Verdict::TakeAfter(before) => missing = Some(before),
-                Verdict::Duplicate => {
-                    self.counters.duplicates += 1;
-                    return;
-                }
+        self.is_filling |= subscription.tracked.is_filling();
+        let missing = match subscription.tracked.record(Numbered::from(&record)) {
+            Verdict::After(missing) if channel.is_lossless() => Some(missing),
+            // What comes again on other channels says what is shown, and a book looks after its changes itself.
+            Verdict::Repeated if channel.is_lossless() => {
+                self.counters.duplicates += 1;
+                return;
             }
-        }
+            _ => None,
+        };
         match &record.body {
             Body::Book(book) => {
                 let effect = instrument.book.get_or_insert_default().apply(record.sequence, book, now);
@@ -102,10 +99,9 @@ impl Session {
         };
         let scale = Arc::clone(&instrument.scale);
         let Some(subscription) = instrument.granted_mut(id, channel) else { return };
-        subscription.account.gap(gap);
-        if let Some(tracker) = &mut subscription.tracker {
-            self.is_filling |= tracker.is_filling();
-            let (before, announced) = tracker.gap(gap);
+        self.is_filling |= subscription.tracked.is_filling();
+        let (before, announced) = subscription.tracked.gap(gap);
+        if channel.is_lossless() {
             if let Some(before) = before {
                 self.missing(&scale, channel, before);
             }
@@ -139,7 +135,7 @@ impl Session {
         }
     }
 
-    /// Numbers that nobody announced.
+    /// Sequence numbers that nobody announced.
     pub(super) fn missing(&mut self, scale: &Arc<Scale>, channel: Channel, missing: Missing) {
         if missing.cause != GapCause::Resume {
             self.counters.violations += 1;
@@ -172,12 +168,11 @@ impl Session {
         for (id, channel) in std::mem::take(&mut self.owed) {
             let Some(instrument) = self.instruments.granted_mut(id, channel) else { continue };
             let scale = Arc::clone(&instrument.scale);
-            let Some(tracker) = instrument.granted_mut(id, channel).and_then(|s| s.tracker.as_mut()) else {
-                continue;
-            };
+            let Some(subscription) = instrument.granted_mut(id, channel) else { continue };
+            let tracked = &mut subscription.tracked;
             let mut lost = Vec::new();
-            lost.extend(std::iter::from_fn(|| tracker.settle(patience)));
-            if tracker.is_owed() {
+            lost.extend(std::iter::from_fn(|| tracked.settle(patience)));
+            if tracked.is_owed() {
                 self.owed.push((id, channel));
             }
             for missing in lost {

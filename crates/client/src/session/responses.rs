@@ -6,9 +6,9 @@ use tickwire_wire::{Channel, Error, Ledger, Refused, Subscribed};
 use tokio::time::Instant;
 
 use super::Session;
-use super::account::{EndedAccount, Scope};
+use super::ledgers::{EndedAccount, Scope};
+use super::pending_gaps::Tracked;
 use super::requests::Kind;
-use super::sequence::SequenceTracker;
 use super::wanted::Group;
 use crate::error::{CommandError, Disconnect};
 use crate::event::{Event, Outcome, State};
@@ -46,9 +46,9 @@ impl Session {
                 }
                 self.wanted.granted(channel, &granted.symbol);
                 let instrument = self.instruments.grant(granted);
-                let tracker = instrument.subscription(channel).and_then(|s| s.tracker);
-                if let Some(tracker) = tracker.filter(SequenceTracker::is_owed) {
-                    self.owe(granted.instrument, channel, tracker.is_filling());
+                let tracked = instrument.subscription(channel).map(|subscription| subscription.tracked);
+                if let Some(tracked) = tracked.filter(Tracked::is_owed) {
+                    self.owe(granted.instrument, channel, tracked.is_filling());
                 }
             }
             for refused in &refused {
@@ -91,15 +91,14 @@ impl Session {
             let scale = self.instruments.get(&symbol).map(|instrument| Arc::clone(&instrument.scale));
             let of_wildcard = !self.wanted.contains(channel, &symbol);
             if let (Some(scale), Some(mut over)) = (scale, self.instruments.remove(&symbol, channel)) {
-                let owed = over.tracker.as_mut().and_then(SequenceTracker::give_up);
-                if let Some(missing) = owed {
+                if let Some(missing) = over.tracked.give_up() {
                     self.missing(&scale, channel, missing);
                 }
                 // Their ledger follows at once; a gateway that owes it must not fill this.
                 if self.ended.len() >= self.settings.subscriptions_max {
                     self.ended.clear();
                 }
-                let (symbol, id, account) = (symbol.clone(), over.id, over.account);
+                let (symbol, id, account) = (symbol.clone(), over.id, *over.tracked.sequence.account());
                 self.ended.push(EndedAccount { id, channel, symbol, account });
                 let state = State::Ended { scale, channel, reason: message, returns: may_retry };
                 self.event(Event::State(state));

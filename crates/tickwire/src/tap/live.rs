@@ -73,7 +73,7 @@ pub(super) async fn run(command: &TapCommand, form: Form, stop: &CancellationTok
         && let Some(mut tally) = sink.tally.take()
     {
         let ledger = ask_ledger(&mut client, &mut tally).await?;
-        let findings = tally.check(&ledger);
+        let findings = tally.findings();
         tell_ledger(ledger, &findings, form, &mut sink)?;
         outcome = if findings.is_empty() { Ok(()) } else { Err(disagreement(&client)) };
     }
@@ -230,7 +230,7 @@ fn draw(sink: &mut Sink, client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Counts on until the ledger comes, which comes in order.
+/// Reads on until the ledger comes, which comes in order, and what is wrong with it before it.
 async fn ask_ledger(client: &mut Client, tally: &mut Tally) -> anyhow::Result<Ledger> {
     let handle = client.handle();
     let mut asked = tokio::spawn(async move { handle.ledger().await });

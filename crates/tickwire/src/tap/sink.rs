@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_with_the_last_record_asked_for_and_counts_on() {
+    fn it_ends_with_the_last_record_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let mut sink = sink(Some(2));
         sink.recorder = Some(Recorder::create(&folder.path().join("a.tw")).unwrap());
@@ -206,15 +206,6 @@ mod tests {
         assert_eq!(sink.take(&events, Some(1), 2).unwrap(), Flow::Go);
         assert_eq!(sink.take(&[quote(8), quote(9)], Some(3), 4).unwrap(), Flow::End);
         assert_eq!(sink.recorder.unwrap().records(), 2);
-        let entry = tickwire_wire::LedgerEntry {
-            instrument: 3,
-            channel: Channel::Quote as i32,
-            published: 3,
-            delivered: 3,
-            ..tickwire_wire::LedgerEntry::default()
-        };
-        let ledger = tickwire_wire::Ledger { id: 1, entries: vec![entry] };
-        assert_eq!(sink.tally.unwrap().check(&ledger), [""; 0]);
     }
 
     #[test]
