@@ -1,0 +1,114 @@
+//! What returning sessions still need from the bus's history: of one subscription, of one session, of the engine.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::key::SubRef;
+use crate::vocabulary::Update;
+
+/// Parts of one session that are asked for or held at the same time.
+pub const PARTS_MAX: usize = 4;
+
+/// Limits of going back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackfillLimits {
+    /// Numbers that one resumed subscription is sent from history, at most; those before are announced as a gap.
+    pub records_max: u64,
+    /// How long a part may take to come, in nanoseconds. Below the 5 s after which clients stop waiting by themselves.
+    pub timeout_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Is to be asked, when the session's turn comes.
+    Queued,
+    Asked,
+    /// `records` are to be sent, then everything up to `upto` is settled.
+    Here,
+}
+
+/// What a subscription still needs from history.
+#[derive(Debug)]
+pub(crate) struct Backfill {
+    pub(crate) stage: Stage,
+    pub(crate) ticket: u64,
+    /// Counts among the session's parts.
+    pub(crate) is_active: bool,
+    pub(crate) records: VecDeque<Arc<Update>>,
+    pub(crate) upto: u64,
+    /// What comes behind this number is in the log.
+    pub(crate) last: u64,
+    pub(crate) cursor: u64,
+    /// Numbers that may still be added to `last`.
+    pub(crate) spare: u64,
+}
+
+impl Backfill {
+    /// Goes back from `last`, as far as the limit allows; returns it with the number behind which it starts.
+    pub(crate) fn new(behind: u64, last: u64, limits: BackfillLimits) -> (Box<Self>, u64) {
+        let start = behind.max(last.saturating_sub(limits.records_max));
+        let backfill = Self {
+            stage: Stage::Queued,
+            ticket: 0,
+            is_active: false,
+            records: VecDeque::new(),
+            upto: start,
+            last,
+            cursor: 0,
+            spare: limits.records_max - (last - start),
+        };
+        (Box::new(backfill), start)
+    }
+
+    /// Whether the subscription can go on.
+    pub(crate) fn is_here(&self) -> bool {
+        self.stage == Stage::Here
+    }
+
+    pub(crate) fn give_up(&mut self) {
+        self.stage = Stage::Here;
+        self.upto = self.last;
+    }
+}
+
+/// Of one session: how many parts it has, and which subscriptions wait for their turn.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    pub(crate) active: usize,
+    pub(crate) queue: VecDeque<u32>,
+}
+
+impl Turns {
+    /// A subscription needs its next part.
+    pub(crate) fn queue(&mut self, sub: u32) {
+        self.queue.push_back(sub);
+    }
+
+    /// A subscription ended. Returns whether it may be in the queue: see [`Turns::sweep`].
+    pub(crate) fn forget(&mut self, backfill: Option<&Backfill>) -> bool {
+        let Some(backfill) = backfill else { return false };
+        self.active -= usize::from(backfill.is_active);
+        backfill.stage == Stage::Queued
+    }
+
+    /// Takes those that ended out of the queue.
+    pub(crate) fn sweep(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.queue.retain(|index| is_there(*index));
+    }
+
+    /// Somebody waits, and there is room.
+    pub(crate) fn is_due(&self) -> bool {
+        self.active < PARTS_MAX && !self.queue.is_empty()
+    }
+}
+
+/// Of one engine: what is open.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    pub(crate) limits: Option<BackfillLimits>,
+    pub(crate) tickets: u64,
+    /// By ticket; may name a subscription that ended.
+    pub(crate) open: HashMap<u64, SubRef>,
+    /// Deadlines of the requests, in order, because each may take the same time; also of those that were answered.
+    pub(crate) due: VecDeque<(u64, u64)>,
+}

@@ -1,0 +1,111 @@
+//! How long records take to this gateway and through it: every so often a subscription that is emptied is looked at, and
+//! all its records count, so that no place in a message counts more than another.
+
+use tickwire_wire::Channel;
+
+use super::entry::{Entry, Stamp};
+use super::session::{Pace, Session};
+use super::sub::Sub;
+use super::topic::{Topic, Topics, topic_of};
+use crate::vocabulary::Update;
+
+/// Subscriptions that are emptied for each that is looked at. A prime, which no rhythm of messages has.
+pub const LATENCY_SAMPLE_ONE_IN: u32 = 61;
+
+/// Latency samples that wait to be taken; what comes beyond is not kept.
+const LATENCY_SAMPLES_MAX: usize = 4096;
+
+/// Times of one record that was handed over, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LatencySample {
+    /// By the ingester, from the venue.
+    pub received: u64,
+    /// In this gateway's inbox.
+    pub arrived: u64,
+    /// Of the message that it left in.
+    pub written: u64,
+    /// Of its session.
+    pub pace: Pace,
+}
+
+/// Decides what is looked at, and keeps what was seen.
+#[derive(Debug)]
+pub(crate) struct LatencySamples {
+    until: u32,
+    /// Where the subscriptions to the instrument that is looked at were before they were emptied.
+    stood: Vec<(u32, Stamp)>,
+    seen: Vec<LatencySample>,
+}
+
+impl Default for LatencySamples {
+    fn default() -> Self {
+        Self { until: LATENCY_SAMPLE_ONE_IN, stood: Vec::new(), seen: Vec::new() }
+    }
+}
+
+impl LatencySamples {
+    /// Whether the subscription that is emptied now is one to be looked at.
+    pub(crate) fn is_turn(&mut self) -> bool {
+        self.until -= 1;
+        if self.until == 0 {
+            self.until = LATENCY_SAMPLE_ONE_IN;
+        }
+        self.until == LATENCY_SAMPLE_ONE_IN
+    }
+
+    /// A subscription and its siblings are about to be emptied.
+    #[cold]
+    pub(crate) fn look_at(&mut self, session: &Session, index: u32) {
+        self.stood.clear();
+        let mut at = index;
+        while let Some(sub) = session.sub(at) {
+            self.stood.push((at, sub.stamp));
+            at = sub.sibling;
+            if at == index {
+                break;
+            }
+        }
+    }
+
+    /// They were: keeps the times of what was sent.
+    #[cold]
+    pub(crate) fn note(&mut self, session: &Session, topics: &Topics, written: u64) {
+        let stood = std::mem::take(&mut self.stood);
+        for (index, stamp) in &stood {
+            let Some(sub) = session.sub(*index) else { continue };
+            let Some(topic) = topic_of(topics, sub.topic) else { continue };
+            sent(sub, topic, *stamp, |entry| self.add(&entry.update, written, session.pace));
+        }
+        self.stood = stood;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    pub(crate) fn take(&mut self) -> std::vec::Drain<'_, LatencySample> {
+        self.seen.drain(..)
+    }
+
+    fn add(&mut self, update: &Update, written: u64, pace: Pace) {
+        let arrived = update.arrived();
+        let received = if arrived == 0 { 0 } else { update.received() };
+        // What the gateway or a state made has no way behind it.
+        if received != 0 && self.seen.len() < LATENCY_SAMPLES_MAX {
+            self.seen.push(LatencySample { received, arrived, written, pace });
+        }
+    }
+}
+
+/// The records that a subscription was sent since it stood at a stamp. Of merged changes of a book, the last.
+fn sent(sub: &Sub, topic: &Topic, stood: Stamp, take: impl FnMut(&Entry)) {
+    let is_sent = |entry: &&Entry| entry.stamp > stood && entry.stamp <= sub.stamp && !entry.is_gap;
+    if topic.channel == Channel::Book {
+        topic.log.back().filter(is_sent).into_iter().for_each(take);
+    } else if topic.channel.is_lossless() {
+        let logged = topic.log_after(stood).take_while(|entry| entry.stamp <= sub.stamp);
+        logged.filter(|entry| !entry.is_gap && entry.stamp > sub.shed_to).for_each(take);
+    } else {
+        topic.latest.iter().map(|(_, entry)| entry).filter(is_sent).for_each(take);
+    }
+}

@@ -1,0 +1,61 @@
+//! What history brought for a subscription that goes back further than its log.
+
+use tickwire_wire::GapCause;
+
+use super::gap::write_gap;
+use crate::engine::data::backfill::{Backfill, Stage};
+use crate::engine::data::session::Session;
+use crate::engine::data::sub::Sub;
+use crate::engine::data::topic::Topic;
+
+/// Emits the next record of what history brought, or what is missing before it; at the end of a part the subscription
+/// goes on with its log, or needs another part. Returns the cause of what was announced.
+pub(crate) fn emit(session: &mut Session, index: u32, topic: &Topic, out: &mut Vec<u8>) -> Option<GapCause> {
+    let encoding = session.encoding;
+    let sub = session.subs.get_mut(index as usize).and_then(Option::as_mut)?;
+    let mut backfill = sub.backfill.take()?;
+    let next = backfill.records.front().map_or(backfill.upto + 1, |update| update.first);
+    if next > sub.sent + 1 {
+        write_gap(topic, GapCause::Resume, (sub.sent + 1, next - 1), sub.epoch, encoding, out);
+        sub.announce(sub.sent + 1, next - 1);
+        sub.backfill = Some(backfill);
+        return Some(GapCause::Resume);
+    }
+    if let Some(update) = backfill.records.pop_front() {
+        out.extend_from_slice(update.bytes(encoding));
+        let cause = update.gap_cause();
+        if cause.is_some() {
+            sub.announce(update.first, update.last);
+        } else {
+            sub.deliver(update.last);
+        }
+        sub.backfill = Some(backfill);
+        return cause;
+    }
+    if backfill.upto >= backfill.last {
+        extend(&mut backfill, sub, topic);
+    }
+    if backfill.upto < backfill.last {
+        backfill.stage = Stage::Queued;
+        session.turns.active -= usize::from(std::mem::take(&mut backfill.is_active));
+        sub.backfill = Some(backfill);
+        session.turns.queue.push_back(index);
+    } else {
+        session.turns.active -= usize::from(backfill.is_active);
+    }
+    None
+}
+
+/// The log may have moved on meanwhile: what it does not hold any more is needed too.
+fn extend(backfill: &mut Backfill, sub: &Sub, topic: &Topic) {
+    let Some(next) = topic.log_after(sub.stamp).next() else { return };
+    let missing = next.update.first.saturating_sub(sub.sent + 1);
+    if next.update.epoch == sub.epoch
+        && next.update.last != 0
+        && next.stamp > sub.shed_to
+        && missing <= backfill.spare
+    {
+        backfill.last += missing;
+        backfill.spare -= missing;
+    }
+}

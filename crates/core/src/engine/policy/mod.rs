@@ -1,0 +1,4 @@
+//! Rules that look at numbers only: they know no session and no topic.
+
+pub(crate) mod price;
+pub(crate) mod rate;
