@@ -8,9 +8,10 @@
 //! methods calls an operation or reads a count. `scripts/circles.py` keeps the files free of circles.
 //!
 //! Invariants:
-//! - Conflatable data is never queued. A subscription that is behind has a mark in its session's dirty ring; what is
+//! - Conflatable data is never queued. A subscription that is behind has a mark in its session's dirty queue; what is
 //!   newest is read when the session is written to.
-//! - Every number of a topic that passes a subscription is delivered, conflated, dropped or filtered: exactly once.
+//! - Every sequence number of a topic that passes a subscription is delivered, conflated, dropped or filtered:
+//!   exactly once.
 //! - Records of one instrument leave in the order of their arrival, whatever their channel.
 //! - Control messages, pongs and close frames leave first and always fit.
 
@@ -25,18 +26,18 @@ use tickwire_wire::{CloseCode, Encoding};
 
 pub use data::account::Account;
 pub use data::backfill::{BackfillLimits, PARTS_MAX as BACKFILL_PARTS_MAX};
-pub use data::decisions::{Decided, Decision, Fate, Held, Run};
+pub use data::decisions::{BlockedBy, Decided, Decision, Fate, Run};
 pub use data::delivery::WINDOW_MS_MAX;
 pub use data::key::SessionKey;
 pub use data::latency_samples::{LATENCY_SAMPLE_ONE_IN, LatencySample};
-pub use data::limits::EngineLimits;
-pub use data::session::Pace;
 pub use framing::Framing;
 pub use ops::fill::Filled;
 pub use ops::insight::{
     DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
     SubscriptionRow, Survey,
 };
+pub use policy::limits::EngineLimits;
+pub use policy::pace::Pace;
 pub use policy::rate::RATE_MIN;
 pub use window::{Freshness, Window};
 
@@ -44,14 +45,14 @@ use crate::vocabulary::{Event, TopicInterest};
 use data::fanout::Fanout;
 use data::session::Session;
 
-/// See the module.
+/// The fan-out engine of one shard; see the module.
 #[derive(Debug)]
 pub struct Engine {
     fanout: Fanout,
 }
 
 impl Engine {
-    /// An engine without sessions and topics. `server` is name and version for the hello.
+    /// Makes an engine without sessions and topics. `server` is name and version for the hello.
     pub fn new(limits: EngineLimits, server: impl Into<String>) -> Self {
         Self { fanout: Fanout::new(limits, server.into()) }
     }
@@ -72,7 +73,7 @@ impl Engine {
         ops::close::close(&mut self.fanout, key, code);
     }
 
-    /// Why a session is being closed, if it is.
+    /// Returns why a session is being closed, if it is.
     pub fn closing(&self, key: SessionKey) -> Option<CloseCode> {
         ops::close::closing(&self.fanout, key)
     }
@@ -104,7 +105,7 @@ impl Engine {
         self.fanout.on_flood(key, bytes);
     }
 
-    /// What the last message of a client cost, in names.
+    /// Returns what the last message of a client cost, in names.
     pub fn price(&self) -> u32 {
         self.fanout.price.names()
     }
@@ -121,37 +122,38 @@ impl Engine {
         ops::session::unsent(&mut self.fanout, key, bytes, now);
     }
 
-    /// Sessions that have something to send and a socket that takes it.
+    /// Takes the sessions that have something to send and a socket that takes it.
     pub fn take_ready(&mut self, into: &mut Vec<SessionKey>) {
         into.append(&mut self.fanout.ready);
     }
 
-    /// Whether any session has something to send.
+    /// Returns whether any session has something to send.
     pub fn has_ready(&self) -> bool {
         !self.fanout.ready.is_empty()
     }
 
-    /// What the engine wants from the bus side since it was last asked.
+    /// Takes what the engine wants from the bus side since it was last asked.
     pub fn take_interests(&mut self) -> std::vec::Drain<'_, TopicInterest> {
         self.fanout.interests.drain(..)
     }
 
-    /// Whether there are times of records to be taken.
+    /// Returns whether there are latency samples to be taken.
     pub fn has_latency_samples(&self) -> bool {
         !self.fanout.noted.latency_samples.is_empty()
     }
 
-    /// Times of about one record in [`PASSAGE_ONE_IN`] that were handed over since they were last taken.
+    /// Takes the times of about one record in [`LATENCY_SAMPLE_ONE_IN`] that was handed over since they were last
+    /// taken.
     pub fn take_latency_samples(&mut self) -> std::vec::Drain<'_, LatencySample> {
         self.fanout.noted.latency_samples.take()
     }
 
-    /// When [`Engine::on_timer`] has something to do, in nanoseconds since the Unix epoch.
+    /// Returns when [`Engine::on_timer`] has something to do, in nanoseconds since the Unix epoch.
     pub fn next_due(&self) -> Option<u64> {
         ops::throttle::next_due(&self.fanout)
     }
 
-    /// Lets go what rested until now: subscriptions with a rate, sessions with a delivery window.
+    /// Lets those go on that waited until now: throttled subscriptions, and sessions with a delivery window.
     pub fn on_timer(&mut self, now: u64) {
         ops::throttle::on_timer(&mut self.fanout, now);
     }
@@ -166,7 +168,8 @@ impl Engine {
         ops::tick::drain(&mut self.fanout, window_ns, now);
     }
 
-    /// Sessions whose clients do not answer pings: for these the shell is to tell what the kernel has not confirmed.
+    /// Finds the sessions whose clients do not answer pings: for these the driver tells what the kernel has not
+    /// confirmed.
     pub fn wants_kernel_numbers(&self, into: &mut Vec<SessionKey>) {
         ops::session::wants_kernel_numbers(&self.fanout, into);
     }
@@ -181,80 +184,81 @@ impl Engine {
         self.fanout.desk.limits = Some(limits);
     }
 
-    /// Parts of history that are asked for and not there yet.
+    /// Returns how many parts of history are asked for and not there yet.
     pub fn backfills(&self) -> usize {
         self.fanout.desk.open.len()
     }
 
-    /// Number of sessions.
+    /// Returns the number of sessions.
     pub fn sessions(&self) -> usize {
         self.fanout.sessions.len()
     }
 
-    /// Whether every session has a delivery window.
+    /// Returns whether every session has a delivery window.
     pub fn has_windows_only(&self) -> bool {
         self.fanout.windowed == self.fanout.sessions.len()
     }
 
-    /// Number of topics held.
+    /// Returns the number of topics that it holds.
     pub fn topics(&self) -> usize {
         self.fanout.topics.iter().flatten().count()
     }
 
-    /// Topics whose records are put in an encoded log in this encoding. Looks at every topic.
+    /// Returns how many topics have an encoded log in this encoding. It looks at every topic.
     pub fn encoded_logs(&self, encoding: Encoding) -> usize {
         self.fanout.topics.iter().flatten().filter(|topic| topic.has_encoded_log(encoding)).count()
     }
 
-    /// Bytes that the recent records of all topics take.
+    /// Returns how many bytes the recent records of all topics take.
     pub fn log_bytes(&self) -> usize {
         self.fanout.logs.total()
     }
 
-    /// Bytes of all logs, counted anew, and those of them that stay whatever the budget. Looks at every topic.
+    /// Returns the bytes of all logs, counted anew, and those of them that stay whatever the budget. It looks at
+    /// every topic.
     pub fn count_log_bytes(&self) -> (usize, usize) {
         ops::budget::count_log_bytes(&self.fanout)
     }
 
-    /// Levels of all books.
+    /// Returns the number of price levels of all books.
     pub fn book_levels(&self) -> usize {
         self.fanout.logs.levels()
     }
 
-    /// Bytes that wait for single sessions, those that are being closed excepted.
+    /// Returns how many bytes wait for single sessions, those that are being closed excepted.
     pub fn private_bytes(&self) -> usize {
         self.fanout.private_bytes
     }
 
-    /// Subscriptions, those that are not granted yet included.
+    /// Returns the number of subscriptions, those that are not granted yet included.
     pub fn subscriptions(&self) -> usize {
         self.fanout.subscribed + self.fanout.asked
     }
 
-    /// What became of all records of all subscriptions, ended ones included.
+    /// Returns what became of all records of all subscriptions, ended ones included.
     pub fn totals(&self) -> Account {
         self.fanout.sessions.values().fold(self.fanout.ended, |total, session| total + session.totals())
     }
 
-    /// Bytes of all sessions that were handed over and not confirmed.
+    /// Returns how many bytes of all sessions were handed over and not confirmed.
     pub fn in_flight(&self) -> usize {
         self.fanout.sessions.values().map(|session| session.window.in_flight()).sum()
     }
 
-    /// Sum of the pressure of all sessions, in bytes, and how many are conflating.
+    /// Returns the sum of the pressure of all sessions, in bytes, and how many are conflating.
     pub fn pressure(&self) -> (usize, usize) {
         let conflating =
             self.fanout.sessions.values().filter(|session| session.pace == Pace::Conflating).count();
         (self.fanout.sessions.values().map(Session::pressure).sum(), conflating)
     }
 
-    /// A page of sessions. It may be shorter than asked for although there are more, which it says: the work for one
-    /// page is bounded.
+    /// Returns a page of sessions. It may be shorter than asked for although there are more, which it says: the work
+    /// for one page is bounded.
     pub fn session_page(&self, query: &SessionQuery) -> SessionPage {
         ops::insight::session_page(&self.fanout, query)
     }
 
-    /// One session, by its id, with a page of its subscriptions.
+    /// Returns one session, by its id, with a page of its subscriptions.
     pub fn session_detail(&self, id: &str, query: DetailQuery) -> Option<SessionDetail> {
         ops::insight::session_detail(&self.fanout, id, query)
     }

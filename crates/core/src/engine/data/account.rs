@@ -1,6 +1,6 @@
 //! What became of the sequence numbers that passed a subscription.
 
-/// What became of the numbers that passed a subscription: the first is the sum of the others.
+/// What became of the sequence numbers that passed a subscription: the first count is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Sequence numbers that passed since the subscription began.
@@ -11,7 +11,7 @@ pub struct Account {
     pub conflated: u64,
     /// Sequence numbers that were announced in gaps.
     pub dropped: u64,
-    /// Sequence numbers that were superseded while the rate of the subscription held them back.
+    /// Sequence numbers that were superseded while the subscription was throttled by its rate.
     pub filtered: u64,
 }
 

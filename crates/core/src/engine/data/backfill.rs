@@ -1,4 +1,5 @@
-//! What returning sessions still need from the bus's history: of one subscription, of one session, of the engine.
+//! What returning sessions still need from the bus's history. [`Backfill`] belongs to a subscription, [`Turns`] to a
+//! session, [`Desk`] to the engine.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,21 +7,22 @@ use std::sync::Arc;
 use super::key::SubRef;
 use crate::vocabulary::Update;
 
-/// Parts of one session that are asked for or held at the same time.
+/// Most parts of one session that are asked for or kept at the same time.
 pub const PARTS_MAX: usize = 4;
 
-/// Limits of going back.
+/// How far a session may go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackfillLimits {
-    /// Numbers that one resumed subscription is sent from history, at most; those before are announced as a gap.
+    /// Most sequence numbers that one resumed subscription is sent from history; those before are announced as a gap.
     pub records_max: u64,
-    /// How long a part may take to come, in nanoseconds. Below the 5 s after which clients stop waiting by themselves.
+    /// How long a part may take to come, in nanoseconds. It is below the 5 s after which clients stop waiting by
+    /// themselves.
     pub timeout_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Is to be asked, when the session's turn comes.
+    /// The next part is asked for when the session's turn comes.
     Queued,
     Asked,
     /// `records` are to be sent, then everything up to `upto` is settled.
@@ -32,19 +34,19 @@ pub(crate) enum Stage {
 pub(crate) struct Backfill {
     pub(crate) stage: Stage,
     pub(crate) ticket: u64,
-    /// Counts among the session's parts.
+    /// Whether it counts among the session's parts.
     pub(crate) is_active: bool,
     pub(crate) records: VecDeque<Arc<Update>>,
     pub(crate) upto: u64,
-    /// What comes behind this number is in the log.
+    /// The log has what comes behind this sequence number.
     pub(crate) last: u64,
     pub(crate) cursor: u64,
-    /// Numbers that may still be added to `last`.
+    /// How many sequence numbers may still be added to `last`.
     pub(crate) spare: u64,
 }
 
 impl Backfill {
-    /// Goes back from `last`, as far as the limit allows; returns it with the number behind which it starts.
+    /// Goes back from `last`, as far as the limit allows. Returns it with the sequence number behind which it starts.
     pub(crate) fn new(behind: u64, last: u64, limits: BackfillLimits) -> (Box<Self>, u64) {
         let start = behind.max(last.saturating_sub(limits.records_max));
         let backfill = Self {
@@ -60,7 +62,7 @@ impl Backfill {
         (Box::new(backfill), start)
     }
 
-    /// Whether the subscription can go on.
+    /// Returns whether the subscription can go on.
     pub(crate) fn is_here(&self) -> bool {
         self.stage == Stage::Here
     }
@@ -71,7 +73,7 @@ impl Backfill {
     }
 }
 
-/// Of one session: how many parts it has, and which subscriptions wait for their turn.
+/// How many parts a session has, and which of its subscriptions wait for their turn.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     pub(crate) active: usize,
@@ -79,12 +81,12 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// A subscription needs its next part.
+    /// Notes that a subscription needs its next part.
     pub(crate) fn queue(&mut self, sub: u32) {
         self.queue.push_back(sub);
     }
 
-    /// A subscription ended. Returns whether it may be in the queue: see [`Turns::sweep`].
+    /// Forgets a subscription that ended. Returns whether it may be in the queue: see [`Turns::sweep`].
     pub(crate) fn forget(&mut self, backfill: Option<&Backfill>) -> bool {
         let Some(backfill) = backfill else { return false };
         self.active -= usize::from(backfill.is_active);
@@ -96,19 +98,20 @@ impl Turns {
         self.queue.retain(|index| is_there(*index));
     }
 
-    /// Somebody waits, and there is room.
+    /// Returns whether a subscription waits and there is room for its part.
     pub(crate) fn is_due(&self) -> bool {
         self.active < PARTS_MAX && !self.queue.is_empty()
     }
 }
 
-/// Of one engine: what is open.
+/// The requests for history that are open.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     pub(crate) limits: Option<BackfillLimits>,
     pub(crate) tickets: u64,
-    /// By ticket; may name a subscription that ended.
+    /// Who waits for each ticket. The subscription may have ended.
     pub(crate) open: HashMap<u64, SubRef>,
-    /// Deadlines of the requests, in order, because each may take the same time; also of those that were answered.
+    /// Deadlines of the requests, those included that have a response. They are in order, because each request may
+    /// take the same time.
     pub(crate) due: VecDeque<(u64, u64)>,
 }

@@ -1,12 +1,14 @@
 //! Why a session did not get something: what the engine decided for it, kept as long as there is room.
 //!
-//! Two bounded stores, made with the first decision, so a session that takes everything has neither. What concerns the
-//! session as a whole is in a ring. What concerns one topic, and repeats with every write of a slow session, is kept as
-//! runs: few for each topic, each a range of numbers and of time, and where there are too many, two of the same kind
-//! become one. So a request for last hour's price has a response, only less exact than one for the last second's.
+//! There are two bounded stores, made with the first decision, so a session that takes everything has neither. What
+//! concerns the session as a whole is in a ring. What concerns one topic, and repeats with every write of a slow
+//! session, is kept as runs. Each topic has a few; each is a range of sequence numbers and of time; where there are
+//! too many, two of the same kind become one. So a request about last hour's price has a response, only less exact
+//! than one about the last second's.
 //!
-//! Nothing is recorded for a record that was superseded before the same write, or held back by the rate that the client
-//! asked for: that is what happens to every session, and it would cost every session. The account has their numbers.
+//! Nothing is kept of a record that was superseded before the same write, or while the rate that the client asked for
+//! throttled the subscription: that happens to every session, and it would cost every session. The account counts
+//! those.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,10 +16,10 @@ use tickwire_wire::{CloseCode, GapCause};
 
 use crate::vocabulary::TopicId;
 
-/// Entries of a session's ring.
+/// Most entries of a session's ring.
 pub(crate) const RING_MAX: usize = 128;
 
-/// Runs of one topic.
+/// Most runs of one topic.
 pub(crate) const RUNS_MAX: usize = 6;
 
 /// A decision that repeats itself is counted with its like among so many of the last ones.
@@ -26,28 +28,28 @@ const REPEATS_AMONG: usize = 3;
 /// How long a run goes on before the next one begins.
 const RUN_NS: u64 = 1_000_000_000;
 
-/// What held records back. Several may have.
+/// What blocked a session, so that records waited. Several things may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held(u8);
+pub struct BlockedBy(u8);
 
-impl Held {
+impl BlockedBy {
     /// The kernel did not take what it was given.
     pub const SOCKET: Self = Self(1);
     /// As much was in flight as the client confirms within its freshness target.
     pub const WINDOW: Self = Self(2);
 
-    /// Whether nothing did.
+    /// Returns whether nothing did.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Both.
+    /// Returns what blocked it in either case.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The names of its parts.
+    /// Returns the names of its parts.
     pub fn names(self) -> Vec<&'static str> {
         let named = [(Self::SOCKET, "socket_blocked"), (Self::WINDOW, "window_full")];
         named.into_iter().filter(|(part, _)| self.0 & part.0 != 0).map(|(_, name)| name).collect()
@@ -57,12 +59,12 @@ impl Held {
 /// What was decided for a session as a whole, or once for one of its subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decision {
-    /// The newest only from here on.
+    /// The session gets the newest only from here on.
     Conflating {
-        /// What holds records back.
-        because: Held,
+        /// What blocks the session.
+        because: BlockedBy,
     },
-    /// Everything again.
+    /// The session gets everything again.
     Prompt,
     /// As much was in flight as the window allows.
     WindowFull {
@@ -111,15 +113,15 @@ pub enum Decision {
     },
 }
 
-/// What a run of numbers of a topic became.
+/// What a run of sequence numbers of a topic became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// A newer one went out instead, because the session was held back.
-    Superseded(Held),
+    /// A newer one went out instead, because the session was blocked.
+    Superseded(BlockedBy),
     /// They were announced as lost.
     Gap(GapCause),
     /// Changes of a book: the whole book went out instead, because that was smaller or the log was cut.
-    Snapshot(Held),
+    Snapshot(BlockedBy),
 }
 
 /// Kinds of decisions, for counting; see [`Decisions::counts`].
@@ -140,7 +142,7 @@ pub(crate) const KINDS: [&str; 13] = [
 ];
 
 impl Decision {
-    /// Its place in [`KINDS`].
+    /// Returns its place in [`KINDS`].
     fn kind(self) -> usize {
         match self {
             Self::Conflating { .. } => 0,
@@ -156,12 +158,12 @@ impl Decision {
         }
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         KINDS[self.kind()]
     }
 
-    /// Of which topic, where it is of one.
+    /// Returns the topic that it is about, where it is about one.
     pub fn topic(self) -> Option<TopicId> {
         match self {
             Self::Resumed { topic, .. } | Self::Rate { topic, .. } => Some(topic),
@@ -169,7 +171,7 @@ impl Decision {
         }
     }
 
-    /// Repeats itself with every write of a slow session, so that repetitions are counted and not listed.
+    /// Returns whether it repeats itself with every write of a slow session: repetitions are counted and not listed.
     fn repeats(self) -> bool {
         matches!(self, Self::WindowFull { .. } | Self::ReceiptLate { .. })
     }
@@ -184,12 +186,12 @@ impl Fate {
         }
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         KINDS[self.kind()]
     }
 
-    /// One fate for two runs, where they are of one kind.
+    /// Returns one fate for two runs, where they are of one kind.
     fn merge(self, other: Self) -> Option<Self> {
         match (self, other) {
             (Self::Superseded(a), Self::Superseded(b)) => Some(Self::Superseded(a.and(b))),
@@ -207,14 +209,14 @@ pub struct Decided {
     pub since: u64,
     /// When it was decided last, in nanoseconds since the Unix epoch.
     pub until: u64,
-    /// How often.
+    /// How often it was decided.
     pub times: u64,
-    /// What, the last time.
+    /// What was decided the last time.
     pub decision: Decision,
 }
 
-/// A range of numbers of one topic that shared a fate, within a range of time. Not every number within has it: `count`
-/// of them have, and `delivered` records went out with numbers of the range.
+/// A range of sequence numbers of one topic that shared a fate, within a range of time. Not all of the range shared
+/// it: `count` did, and `delivered` records went out with sequence numbers of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// When the run began, in nanoseconds since the Unix epoch.
@@ -223,7 +225,8 @@ pub struct Run {
     pub until: u64,
     /// The first sequence number of the range.
     pub first: u64,
-    /// The last one. For superseded ones it is the newest that went out instead; 0 where the end of a gap is not known.
+    /// The last sequence number of the range. For superseded ones it is the newest that went out instead; 0 where the
+    /// end of a gap is not known.
     pub last: u64,
     /// How many sequence numbers share the fate.
     pub count: u64,
@@ -236,7 +239,7 @@ pub struct Run {
 impl Run {
     fn join(&mut self, next: Self) -> bool {
         let Some(fate) = self.fate.merge(next.fate) else { return false };
-        // Numbers of a new epoch may be smaller: such a run has none that is smaller than its first.
+        // Sequence numbers of a new epoch may be smaller: a run has none that is smaller than its first.
         if next.first < self.first || self.last == 0 || next.last == 0 {
             return false;
         }
@@ -259,7 +262,7 @@ pub(crate) struct Decisions {
     ring: VecDeque<Decided>,
     runs: HashMap<TopicId, Vec<Run>>,
     counts: [u64; KINDS.len()],
-    /// It was noted that receipts come late.
+    /// Whether it was noted that receipts come late.
     pub(crate) is_late: bool,
 }
 
@@ -302,17 +305,17 @@ impl Decisions {
         runs.push(run);
     }
 
-    /// Oldest first.
+    /// Returns what concerns the session as a whole, the oldest first.
     pub(crate) fn ring(&self) -> impl Iterator<Item = &Decided> {
         self.ring.iter()
     }
 
-    /// Of one topic, oldest first.
+    /// Returns the runs of one topic, the oldest first.
     pub(crate) fn runs(&self, topic: TopicId) -> impl Iterator<Item = &Run> {
         self.runs.get(&topic).into_iter().flatten()
     }
 
-    /// How many of each of [`KINDS`]: entries of the ring, and numbers of runs.
+    /// Returns how often each of [`KINDS`] was decided: entries of the ring, and sequence numbers of runs.
     pub(crate) fn counts(&self) -> &[u64; KINDS.len()] {
         &self.counts
     }

@@ -7,14 +7,14 @@ pub const WINDOW_MS_MAX: u16 = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryWindow {
     pub(crate) ms: u16,
-    /// Nothing but control leaves.
+    /// Whether nothing but control leaves.
     pub(crate) shut: bool,
     /// When it opens next; 0 where nothing was written since it opened last.
     pub(crate) due: u64,
 }
 
 impl DeliveryWindow {
-    /// 0: none.
+    /// Makes a window of so many milliseconds; 0 for none.
     pub(crate) fn new(ms: u16) -> Self {
         Self { ms: ms.min(WINDOW_MS_MAX), ..Self::default() }
     }
@@ -27,7 +27,7 @@ impl DeliveryWindow {
         self.shut
     }
 
-    /// So much waits that it is worth a write, and held back it would only look like slowness.
+    /// Opens before its time: so much waits that it is worth a write, and waiting would only look like slowness.
     pub(crate) fn open_early(&mut self) {
         self.shut = false;
     }

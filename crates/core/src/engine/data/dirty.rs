@@ -5,7 +5,8 @@
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     queue: Vec<u32>,
-    /// So many of them are not in the queue any more: to join and to leave it is less work than with a ring.
+    /// How many at the beginning have left the queue already: to join and to leave it so is less work than with a
+    /// ring.
     gone: usize,
     /// Marks of the first 64: most sessions have no more.
     near: u64,
@@ -13,7 +14,7 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
-    /// A subscription has something to be sent.
+    /// Marks a subscription: it has something to be sent.
     #[inline]
     pub(crate) fn mark(&mut self, index: u32) {
         let bit = bit(index);
@@ -27,7 +28,7 @@ impl Dirty {
         }
     }
 
-    /// The one that has waited longest, not marked any more.
+    /// Takes out the one that has waited longest; it is not marked any more.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<u32> {
         let index = *self.queue.get(self.gone)?;
@@ -40,7 +41,7 @@ impl Dirty {
         Some(index)
     }
 
-    /// The marked ones, longest waiting first.
+    /// Returns the marked ones, the longest waiting first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
         self.queue[self.gone..].iter().copied()
     }
@@ -50,7 +51,7 @@ impl Dirty {
         self.queue.is_empty()
     }
 
-    /// Subscriptions end: however many, the queue is gone through once.
+    /// Forgets subscriptions that end. However many they are, the queue is scanned once.
     pub(crate) fn remove(&mut self, indexes: &[u32]) {
         let mut was_marked = false;
         for index in indexes {
@@ -64,7 +65,7 @@ impl Dirty {
         }
     }
 
-    /// Before the queue grows: where half of it is gone, that is room enough.
+    /// Makes room before the queue grows: where half of it has left already, that is room enough.
     #[cold]
     fn make_room(&mut self) {
         if self.gone > 0 && self.gone >= self.queue.len() / 2 {

@@ -1,33 +1,34 @@
-//! The logged records of a lossless topic one behind the other, as the bytes that leave.
+//! The logged records of a lossless topic, one behind the other, as the bytes that leave.
 //!
-//! Sessions that are not at the end of a log would find each of its records in three places of memory, none of which is
-//! near: under an overload that costs ten times what copying does, and makes the overload last. On an encoded log what a session is
-//! sent is one stretch of bytes, however many records.
+//! A session that is not at the end of a log would find each of its records in three places of memory, none of which
+//! is near: under an overload that costs ten times what copying does, and makes the overload last. From an encoded
+//! log a session is sent one stretch of bytes, however many records it has.
 
 use std::collections::VecDeque;
 
-/// Bytes in front of what is still in the encoded log, before they are given back.
+/// Most bytes of forgotten records that are kept before they are given back.
 const SPENT_MIN: usize = 16 << 10;
 
-/// Positions count the records that a topic ever logged.
+/// The encoded log of one topic in one encoding. Positions count the records that the topic ever logged.
 #[derive(Debug)]
 pub(crate) struct EncodedLog {
-    /// Position of the first record on it.
+    /// Position of the first record in it.
     first: u64,
-    /// Where each record ends, counted from the first byte that ever was in the encoded log; where the first begins stands before.
+    /// The place where each record ends, counted from the first byte that ever was in the encoded log. The place
+    /// where the first record begins stands before them.
     ends: VecDeque<u64>,
     bytes: Vec<u8>,
-    /// Of `bytes`, what is not in the encoded log any more.
+    /// How many of `bytes` belong to forgotten records.
     spent: usize,
 }
 
 impl EncodedLog {
-    /// An encoded log for the records from a position on.
+    /// Makes an encoded log for the records from a position on.
     pub(crate) fn new(first: u64) -> Self {
         Self { first, ends: VecDeque::from([0]), bytes: Vec::new(), spent: 0 }
     }
 
-    /// Appends the next record; of a gap, nothing: no stretch that is asked for has one in it.
+    /// Appends the next record. For a gap `bytes` is empty: no stretch that is asked for has one in it.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.ends.push_back(self.end() + bytes.len() as u64);
@@ -47,8 +48,8 @@ impl EncodedLog {
         }
     }
 
-    /// The records from `from` up to `to`, the last of which begins within `room` bytes: their bytes, and how many they
-    /// are. `None` where the first is not in the encoded log.
+    /// Returns the bytes of the records from `from` up to `to`, the last of which begins within `room` bytes, and how
+    /// many they are. `None` where the first is not in the encoded log.
     pub(crate) fn stretch(&self, from: u64, to: u64, room: usize) -> Option<(&[u8], u64)> {
         let at = from.checked_sub(self.first)? as usize;
         let most = (to - from) as usize;
@@ -58,7 +59,7 @@ impl EncodedLog {
         let count = if whole <= room {
             most
         } else {
-            // The first always goes.
+            // The first record always goes.
             self.ends.partition_point(|end| *end < begin + room).saturating_sub(at).clamp(1, most)
         };
         let start = self.spent + (begin - self.ends[0]) as usize;

@@ -17,9 +17,9 @@ pub(crate) struct Entry {
     pub(crate) update: Arc<Update>,
     /// The sequence that was in force before it.
     pub(crate) epoch_before: u64,
-    /// It announces a loss. Kept, because the record itself is a cache line further.
+    /// Whether it announces a loss. It is kept here, because the record itself is a cache line further.
     pub(crate) is_gap: bool,
-    /// What it costs in the log. Kept, because a record grows when it is encoded once more.
+    /// What it costs in the log. It is kept here, because a record grows when it is encoded once more.
     pub(crate) bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! All that the engine of one shard holds. What is done with it is in `ops`.
+//! All that the engine of one shard holds. The files in `ops` say what is done with it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use super::entry::Stamp;
 use super::index::{Index, Names};
 use super::key::{SessionKey, SubRef};
 use super::latency_samples::LatencySamples;
-use super::limits::EngineLimits;
 use super::log_budget::LogBudget;
 use super::queues::Queues;
 use super::session::Session;
 use super::topic::Topic;
+use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
 
-/// What is noted beside the bytes.
+/// What a fill notes beside the bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     /// Subscriptions with a rate that were sent a record.
@@ -28,17 +28,17 @@ pub(crate) struct Noted {
     pub(crate) latency_samples: LatencySamples,
 }
 
-/// See the module.
+/// The data of one engine; see the module.
 #[derive(Debug)]
 pub(crate) struct Fanout {
     pub(crate) limits: EngineLimits,
     pub(crate) server: String,
     pub(crate) topics: Vec<Option<Box<Topic>>>,
     pub(crate) instruments: Vec<Option<Arc<InstrumentInfo>>>,
-    /// By the venue's name.
+    /// The instruments of each venue, by the venue's name.
     pub(crate) names: HashMap<String, Names>,
     pub(crate) feeds: Vec<Option<Arc<FeedStatus>>>,
-    /// Instruments that ended, and that sessions still have.
+    /// Instruments that ended and that sessions still have.
     pub(crate) endings: HashMap<u32, Arc<Ended>>,
     pub(crate) sessions: SlotMap<SessionKey, Session>,
     /// Sessions with a delivery window.
@@ -48,38 +48,38 @@ pub(crate) struct Fanout {
     pub(crate) index: Index,
     /// Number of the next `subscribe` that has to wait.
     pub(crate) next_pending: u32,
-    /// Of the last message of a client.
+    /// What the last message of a client cost.
     pub(crate) price: Price,
     pub(crate) stamp: Stamp,
-    /// Topics that nobody wants, and some that are wanted again, by when they are to be looked at.
+    /// Topics that nobody wants, and some that are wanted again, with the time at which each is looked at.
     pub(crate) idle: BTreeSet<(u64, TopicId)>,
-    /// Sessions found above a threshold while an update was handed out.
+    /// Sessions that were found above a threshold while an update was handed out.
     pub(crate) overfull: Vec<SessionKey>,
-    /// Subscriptions that rest for their rate.
+    /// Subscriptions that are throttled by their rates.
     pub(crate) rates: Queues<SubRef>,
-    /// Sessions that rest for their delivery window.
+    /// Sessions whose delivery windows are shut.
     pub(crate) windows: Queues<SessionKey>,
     pub(crate) noted: Noted,
-    /// Of sessions that ended.
+    /// What became of the sequence numbers of sessions that ended.
     pub(crate) ended: Account,
     pub(crate) draining: bool,
     pub(crate) desk: Desk,
-    /// The latest time that it was told.
+    /// The latest time that the engine was told.
     pub(crate) now: u64,
     pub(crate) logs: LogBudget,
-    /// Sum over all sessions.
+    /// What waits for single sessions, summed over all of them.
     pub(crate) private_bytes: usize,
-    /// Sessions that hold much of it, by how much.
+    /// Sessions that hold much of that, ordered by how much.
     pub(crate) heavy: BTreeSet<(usize, SessionKey)>,
-    /// Granted, and asked for and not granted yet.
+    /// Subscriptions that are granted, and those that are asked for and not granted yet.
     pub(crate) subscribed: usize,
     pub(crate) asked: usize,
-    /// Decisions for sessions that ended.
+    /// How often each kind was decided for sessions that ended.
     pub(crate) decided: [u64; KINDS.len()],
 }
 
 impl Fanout {
-    /// An engine without sessions and topics. `server` is name and version for the hello.
+    /// Begins without sessions and topics. `server` is name and version for the hello.
     pub(crate) fn new(limits: EngineLimits, server: String) -> Self {
         Self {
             limits,

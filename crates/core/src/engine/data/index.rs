@@ -1,5 +1,5 @@
-//! What is looked for by name or by venue, so that nothing has to be gone through: symbols of a venue, sessions by their ids,
-//! sessions that see a venue, sessions that wait for a topic.
+//! Indexes, so that nothing has to be scanned: symbols of a venue, sessions by their ids, sessions that see a venue,
+//! sessions that wait for a topic.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,12 +11,12 @@ use crate::vocabulary::{TopicId, VenueIndex};
 /// The names of one venue.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// Set once its feed was heard of.
+    /// Its place among the venues, once its feed was heard of.
     pub(crate) venue: Option<VenueIndex>,
     by_symbol: HashMap<String, u32>,
-    /// By the symbol in small letters, for those who misspell it.
+    /// Instruments by the symbol in small letters, for those who misspell it.
     folded: HashMap<String, u32>,
-    /// All instruments, by index.
+    /// The indexes of all instruments.
     all: BTreeSet<u32>,
 }
 
@@ -42,18 +42,19 @@ impl Names {
         self.by_symbol.get(symbol).copied()
     }
 
-    /// One that is written alike.
+    /// Returns an instrument whose symbol is written alike.
     pub(crate) fn alike(&self, symbol: &str) -> Option<u32> {
         self.folded.get(&symbol.to_ascii_lowercase()).copied()
     }
 
-    /// Indexes of all, in order.
+    /// Returns the indexes of all instruments, in order.
     pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = u32> {
         self.all.iter().copied()
     }
 }
 
-/// Ids of one process differ by a number at their end, which grows: of two, the longer one is the later.
+/// The id of a session. Ids of one process differ by a number at their end, which grows: of two, the longer one is
+/// the later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionId(pub(crate) Arc<str>);
 
@@ -72,9 +73,9 @@ impl PartialOrd for SessionId {
 /// Sessions by what they have to do with something.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// In the order in which they were opened.
+    /// All sessions, in the order in which they were opened.
     pub(crate) by_id: BTreeMap<SessionId, SessionKey>,
-    /// By place of the venue: sessions that have subscriptions to it.
+    /// Sessions that have subscriptions to a venue, by the place of the venue.
     viewers: Vec<BTreeSet<SessionKey>>,
     /// Sessions that asked for all of a venue, whatever the channel.
     wildcards: HashMap<String, BTreeSet<SessionKey>>,
@@ -138,7 +139,7 @@ impl Index {
         self.waiters.contains_key(&topic)
     }
 
-    /// Those who wait for a topic.
+    /// Returns the pending subscribes that wait for a topic.
     pub(crate) fn waiters(&self, topic: TopicId) -> Vec<(SessionKey, u32)> {
         self.waiters.get(&topic).into_iter().flatten().copied().collect()
     }

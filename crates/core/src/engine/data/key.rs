@@ -5,7 +5,7 @@ slotmap::new_key_type! {
     pub struct SessionKey;
 }
 
-/// Where a subscription is.
+/// The place of a subscription: its session, and its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SubRef {
     pub(crate) session: SessionKey,
@@ -16,6 +16,6 @@ pub(crate) struct SubRef {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subscriber {
     pub(crate) at: SubRef,
-    /// It may rest. Kept here, because an update for one that has no rate need not touch it.
+    /// Whether it may be throttled. That is kept here, because an update for one that has no rate need not touch it.
     pub(crate) has_rate: bool,
 }

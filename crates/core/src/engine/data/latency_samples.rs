@@ -1,38 +1,39 @@
-//! How long records take to this gateway and through it: every so often a subscription that is emptied is looked at, and
-//! all its records count, so that no place in a message counts more than another.
+//! How long records take to this gateway and through it. Every so often a subscription is sampled while it is
+//! emptied, and all its records count, so that no place in a message counts more than another.
 
 use tickwire_wire::Channel;
 
 use super::entry::{Entry, Stamp};
-use super::session::{Pace, Session};
+use super::session::Session;
 use super::sub::Sub;
 use super::topic::{Topic, Topics, topic_of};
+use crate::engine::policy::pace::Pace;
 use crate::vocabulary::Update;
 
-/// Subscriptions that are emptied for each that is looked at. A prime, which no rhythm of messages has.
+/// How many subscriptions are emptied for each that is sampled. It is a prime, which no rhythm of messages has.
 pub const LATENCY_SAMPLE_ONE_IN: u32 = 61;
 
-/// Latency samples that wait to be taken; what comes beyond is not kept.
+/// Most latency samples that wait to be taken; what comes beyond is not kept.
 const LATENCY_SAMPLES_MAX: usize = 4096;
 
 /// Times of one record that was handed over, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatencySample {
-    /// By the ingester, from the venue.
+    /// When the ingester received it from the venue.
     pub received: u64,
-    /// In this gateway's inbox.
+    /// When it arrived in this gateway's inbox.
     pub arrived: u64,
-    /// Of the message that it left in.
+    /// The time of the message that it left in.
     pub written: u64,
-    /// Of its session.
+    /// The pace of its session.
     pub pace: Pace,
 }
 
-/// Decides what is looked at, and keeps what was seen.
+/// Decides what is sampled, and keeps what was seen.
 #[derive(Debug)]
 pub(crate) struct LatencySamples {
     until: u32,
-    /// Where the subscriptions to the instrument that is looked at were before they were emptied.
+    /// Where the subscriptions to the sampled instrument stood before they were emptied.
     stood: Vec<(u32, Stamp)>,
     seen: Vec<LatencySample>,
 }
@@ -44,7 +45,7 @@ impl Default for LatencySamples {
 }
 
 impl LatencySamples {
-    /// Whether the subscription that is emptied now is one to be looked at.
+    /// Returns whether the subscription that is emptied now is sampled.
     pub(crate) fn is_turn(&mut self) -> bool {
         self.until -= 1;
         if self.until == 0 {
@@ -53,7 +54,7 @@ impl LatencySamples {
         self.until == LATENCY_SAMPLE_ONE_IN
     }
 
-    /// A subscription and its siblings are about to be emptied.
+    /// Notes where a subscription and its siblings stand before they are emptied.
     #[cold]
     pub(crate) fn look_at(&mut self, session: &Session, index: u32) {
         self.stood.clear();
@@ -67,7 +68,7 @@ impl LatencySamples {
         }
     }
 
-    /// They were: keeps the times of what was sent.
+    /// Keeps the times of what was sent when they were emptied.
     #[cold]
     pub(crate) fn note(&mut self, session: &Session, topics: &Topics, written: u64) {
         let stood = std::mem::take(&mut self.stood);
@@ -90,14 +91,14 @@ impl LatencySamples {
     fn add(&mut self, update: &Update, written: u64, pace: Pace) {
         let arrived = update.arrived();
         let received = if arrived == 0 { 0 } else { update.received() };
-        // What the gateway or a state made has no way behind it.
+        // A record that the gateway or a state made has no way behind it.
         if received != 0 && self.seen.len() < LATENCY_SAMPLES_MAX {
             self.seen.push(LatencySample { received, arrived, written, pace });
         }
     }
 }
 
-/// The records that a subscription was sent since it stood at a stamp. Of merged changes of a book, the last.
+/// Takes the records that a subscription was sent since it stood at a stamp; of merged changes of a book, the last.
 fn sent(sub: &Sub, topic: &Topic, stood: Stamp, take: impl FnMut(&Entry)) {
     let is_sent = |entry: &&Entry| entry.stamp > stood && entry.stamp <= sub.stamp && !entry.is_gap;
     if topic.channel == Channel::Book {

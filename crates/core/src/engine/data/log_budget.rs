@@ -6,10 +6,11 @@ use crate::vocabulary::TopicId;
 #[derive(Debug, Default)]
 pub(crate) struct LogBudget {
     pub(crate) total: usize,
-    /// Levels of all books.
+    /// Price levels of all books.
     pub(crate) levels: usize,
     /// Topics whose logs were not empty when they were last weighed.
-    pub(crate) held: Vec<TopicId>,
+    pub(crate) topics: Vec<TopicId>,
+    /// Where the last search for a long log stopped.
     pub(crate) hand: usize,
 }
 

@@ -13,7 +13,6 @@ pub(crate) mod fanout;
 pub(crate) mod index;
 pub(crate) mod key;
 pub(crate) mod latency_samples;
-pub(crate) mod limits;
 pub(crate) mod log_budget;
 pub(crate) mod queues;
 pub(crate) mod rate;

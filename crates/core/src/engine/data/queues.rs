@@ -6,19 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Who rests, by when it ends.
+/// Those who wait, by the time at which that ends.
 #[derive(Debug)]
 pub(crate) struct Queues<T> {
-    /// By interval, in nanoseconds; none is empty, each is sorted.
+    /// The queues by their intervals, in nanoseconds; none is empty, and each is sorted.
     by_interval: BTreeMap<u64, VecDeque<(u64, T)>>,
-    /// Due time and interval of each queue's head.
+    /// The due time and the interval of each queue's head.
     heads: BTreeSet<(u64, u64)>,
     len: usize,
-    /// Entries whose owner does not wait for them any more, about.
+    /// About how many entries have an owner that does not wait for them any more.
     stale: usize,
 }
 
-/// Stale entries that are not worth looking for.
+/// So few stale entries are not worth looking for.
 const STALE_MIN: usize = 1024;
 
 impl<T: Copy> Queues<T> {
@@ -26,7 +26,7 @@ impl<T: Copy> Queues<T> {
         Self { by_interval: BTreeMap::new(), heads: BTreeSet::new(), len: 0, stale: 0 }
     }
 
-    /// Adds one that rests from `now` on; returns when it is due.
+    /// Adds one that waits from `now` on. Returns when it is due.
     pub(crate) fn push(&mut self, interval: u64, now: u64, entry: T) -> u64 {
         let queue = self.by_interval.entry(interval).or_default();
         let due = queue.back().map_or(0, |(last, _)| *last).max(now.saturating_add(interval));
@@ -55,12 +55,12 @@ impl<T: Copy> Queues<T> {
         popped
     }
 
-    /// One entry's owner waits for it no more.
+    /// Notes that one entry's owner waits for it no more.
     pub(crate) fn leave(&mut self) {
         self.stale += 1;
     }
 
-    /// An entry came out that nobody waited for any more.
+    /// Notes that an entry came out that nobody waited for any more.
     pub(crate) fn passed_by(&mut self) {
         self.stale = self.stale.saturating_sub(1);
     }

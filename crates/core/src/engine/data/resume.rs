@@ -10,7 +10,7 @@ const POSITION_BYTES: usize = 128;
 /// Positions that no subscription has taken yet. Those of other channels mean nothing and are not kept.
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
-    /// Epoch and number, by channel and symbol.
+    /// Epoch and sequence number, by channel and symbol.
     by_name: HashMap<(Channel, String), (u64, u64)>,
     bytes: usize,
 }
@@ -19,7 +19,7 @@ impl Positions {
     /// Takes positions beside those that are there, or instead of those of the same name.
     ///
     /// # Errors
-    /// When that would be more than `limit`: how many. Then none is taken.
+    /// Where that would be more than `limit`, it says how many that would be, and takes none.
     pub(crate) fn merge(&mut self, positions: Vec<ResumePosition>, limit: usize) -> Result<(), usize> {
         let known = positions.into_iter().filter_map(|position| {
             let channel = Channel::from_name(&position.channel).filter(|channel| channel.is_lossless())?;
@@ -36,7 +36,7 @@ impl Positions {
         Ok(())
     }
 
-    /// The epoch and the number of a subscription that begins.
+    /// Takes out the epoch and the sequence number of a subscription that begins.
     pub(crate) fn take(&mut self, channel: Channel, symbol: &str) -> Option<(u64, u64)> {
         let name = (channel, symbol.to_owned());
         let taken = self.by_name.remove(&name)?;
@@ -48,7 +48,7 @@ impl Positions {
         self.by_name.is_empty()
     }
 
-    /// What they count for, in bytes.
+    /// Returns what they count for, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -7,23 +7,14 @@ use tickwire_wire::{Channel, CloseCode, Encoding};
 
 use super::account::Account;
 use super::backfill::Turns;
-use super::decisions::{Decision, Decisions, Held};
+use super::decisions::{BlockedBy, Decision, Decisions};
 use super::delivery::DeliveryWindow;
 use super::dirty::Dirty;
 use super::resume::Positions;
 use super::sub::Sub;
+use crate::engine::policy::pace::Pace;
 use crate::engine::window::{Freshness, Window};
 use crate::vocabulary::{TopicId, VenueIndex};
-
-/// Where a session stands on the pressure ladder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
-    /// It takes everything.
-    #[default]
-    Prompt,
-    /// It gets the newest only, and was told so.
-    Conflating,
-}
 
 /// How far the end of a session has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +22,19 @@ pub(crate) enum Ending {
     No,
     /// The close frame is to be written.
     Asked(CloseCode),
-    /// It was handed over: nothing comes after it.
+    /// The close frame was handed over: nothing comes after it.
     Told(CloseCode),
 }
 
 /// A `subscribe` whose topics are not all known yet.
 #[derive(Debug)]
 pub(crate) struct PendingSubscribe {
-    /// With the id of the command, and what was refused at once.
+    /// The response, with the id of the command and what was refused at once.
     pub(crate) response: tickwire_wire::Subscribed,
     pub(crate) waiting: Vec<TopicId>,
-    /// Updates per second of each, as granted.
+    /// The granted updates per second of each.
     pub(crate) rate: f64,
-    /// Those of them that are neither live nor given up.
+    /// Those of `waiting` that are neither live nor given up.
     pub(crate) unknown: HashSet<TopicId>,
     pub(crate) deadline: u64,
 }
@@ -53,7 +44,7 @@ pub(crate) struct PendingSubscribe {
 pub(crate) struct Wildcard {
     pub(crate) venue: String,
     pub(crate) channel: Channel,
-    /// Updates per second of each subscription, as granted.
+    /// The granted updates per second of each subscription.
     pub(crate) rate: f64,
 }
 
@@ -63,12 +54,13 @@ impl Wildcard {
     }
 }
 
-/// In order of use: marking a session for an update and writing to it should meet few cache lines.
+/// One session. The fields are in order of use: marking a session for an update and writing to it should meet few
+/// cache lines.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Session {
     pub(crate) dirty: Dirty,
-    /// Waits in the list of sessions that have something to send.
+    /// Whether it waits in the list of sessions that have something to send.
     pub(crate) queued: bool,
     pub(crate) ending: Ending,
     pub(crate) encoding: Encoding,
@@ -76,58 +68,59 @@ pub(crate) struct Session {
     pub(crate) ping_due: bool,
     pub(crate) delivery: DeliveryWindow,
     pub(crate) subs: Vec<Option<Sub>>,
-    /// Since when there is something that the kernel has not taken, in nanoseconds.
-    pub(crate) blocked_since: Option<u64>,
+    /// The time since which its socket is blocked: there is something that the kernel has not taken. In nanoseconds.
+    pub(crate) socket_blocked_since: Option<u64>,
     /// Bytes of lossless records that wait.
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
     pub(crate) unsent_bytes: usize,
     /// What waits for it alone, as the budget of all sessions knows it.
     pub(crate) private: usize,
-    /// What held it back since it last got everything.
-    pub(crate) held: Held,
-    /// Since when something has waited all the time, for the window or for the kernel.
-    pub(crate) held_since: Option<u64>,
+    /// What blocked it since it last got everything.
+    pub(crate) blocked_by: BlockedBy,
+    /// The time since which it is behind: something has waited all the time, for the window or for the kernel.
+    pub(crate) behind_since: Option<u64>,
     pub(crate) wrote: u64,
     /// Encoded control messages, sent before anything else.
     pub(crate) control: Vec<u8>,
-    /// A pong that is owed: its payload.
+    /// The payload of a pong that is owed.
     pub(crate) pong: Option<Vec<u8>>,
     /// Bytes under way, and how many there may be.
     pub(crate) window: Window,
-    /// Names it in responses and logs.
+    /// Its name in responses and logs.
     pub(crate) id: Arc<str>,
     /// When it was opened.
     pub(crate) opened: u64,
     pub(crate) free: Vec<u32>,
     pub(crate) by_topic: HashMap<TopicId, u32>,
-    /// While it is blocked: when the kernel last took something.
+    /// When the kernel last took something, while the socket is blocked.
     pub(crate) progress_at: u64,
-    /// When nothing waited last, after something had.
-    pub(crate) eased_at: u64,
+    /// When it last caught up: nothing waited any more, after something had.
+    pub(crate) caught_up_at: u64,
     /// How far the client's program lags behind what it was sent, as it says, in nanoseconds.
     pub(crate) reader_lag_ns: u64,
     pub(crate) pace: Pace,
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
     pub(crate) close_at: Option<u64>,
-    /// By their numbers, which count up. Most sessions have one, once: a node of the map holds eleven.
+    /// Pending subscribes by their numbers, which count up. They are boxed, because most sessions have one, once, and
+    /// a node of the map holds eleven.
     pub(crate) pending: BTreeMap<u32, Box<PendingSubscribe>>,
-    /// Topics that they wait for, all together.
+    /// How many topics these wait for, all together.
     pub(crate) asked: usize,
-    /// Where the client left off before.
+    /// The positions at which the client left off before.
     pub(crate) resume: Option<Box<Positions>>,
     /// Venues of its subscriptions, with how many.
     pub(crate) venues: Vec<(VenueIndex, u32)>,
-    /// Subscriptions to instruments that ended: they are parted with when nothing is owed to them any more.
+    /// Subscriptions to instruments that ended: they end when nothing is owed to them any more.
     pub(crate) leaving: Vec<u32>,
-    /// What appears later is subscribed too.
+    /// Subscriptions to all of a venue: what appears later is subscribed, too.
     pub(crate) wildcards: Vec<Wildcard>,
-    /// Of subscriptions that ended.
+    /// What became of the sequence numbers of subscriptions that ended.
     pub(crate) ended: Account,
     /// Its subscriptions that go back further than their logs.
     pub(crate) turns: Turns,
-    /// Made with the first decision.
+    /// What was decided for it; made with the first decision.
     pub(crate) decisions: Option<Box<Decisions>>,
 }
 
@@ -153,11 +146,11 @@ impl Session {
             dirty: Dirty::default(),
             lossless_bytes: 0,
             unsent_bytes: 0,
-            blocked_since: None,
+            socket_blocked_since: None,
             progress_at: 0,
             window: Window::new(freshness, now),
-            held_since: None,
-            eased_at: 0,
+            behind_since: None,
+            caught_up_at: 0,
             reader_lag_ns: 0,
             shedding: false,
             pace: Pace::default(),
@@ -175,51 +168,52 @@ impl Session {
             wildcards: Vec::new(),
             ended: Account::default(),
             turns: Turns::default(),
-            held: Held::default(),
+            blocked_by: BlockedBy::default(),
             private: 0,
             decisions: None,
         }
     }
 
-    /// Bytes that are owed to the client and not with it: what the ladder looks at. Bytes in flight count from the
-    /// moment that receipts are late: before, they are a path and not a backlog.
+    /// Returns how many bytes are owed to the client and not with it: the pressure ladder looks at these. Bytes in
+    /// flight count from the moment that receipts are late: before, they are a path and not a backlog.
     pub(crate) fn pressure(&self) -> usize {
         let late = if self.window.is_tight() { self.window.in_flight() } else { 0 };
         self.lossless_bytes + self.control.len() + self.unsent_bytes.max(late)
     }
 
-    /// Whether it can be given what may wait: neither its socket nor its window is full.
+    /// Returns whether it can be given what may wait: neither its socket nor its window is full.
     pub(crate) fn is_open(&self) -> bool {
-        self.blocked_since.is_none() && self.window.is_open()
+        self.socket_blocked_since.is_none() && self.window.is_open()
     }
 
-    /// Since when the client has taken nothing though something waits: not before it is late by `after_ns`.
+    /// Returns the time since which the client has taken nothing though something waits, and at the earliest the time
+    /// at which that is late by `after_ns`.
     pub(crate) fn stuck_since(&self, after_ns: u64) -> Option<u64> {
-        let taken = if self.blocked_since.is_some() { self.progress_at } else { 0 };
-        Some(taken.max(self.window.progress_at()).max(self.held_since? + after_ns))
+        let taken = if self.socket_blocked_since.is_some() { self.progress_at } else { 0 };
+        Some(taken.max(self.window.progress_at()).max(self.behind_since? + after_ns))
     }
 
-    /// Something may have begun, or ceased, to wait.
-    pub(crate) fn note_held(&mut self, now: u64) {
-        if self.dirty.is_empty() && self.blocked_since.is_none() {
-            if self.held_since.take().is_some() {
-                self.eased_at = now;
+    /// Notes whether it is behind, and what blocks it: something may have begun, or ceased, to wait.
+    pub(crate) fn note_blocked(&mut self, now: u64) {
+        if self.dirty.is_empty() && self.socket_blocked_since.is_none() {
+            if self.behind_since.take().is_some() {
+                self.caught_up_at = now;
             }
         } else if !self.is_open() {
-            self.held_since.get_or_insert(now);
+            self.behind_since.get_or_insert(now);
         }
-        self.note_why_held(now);
+        self.note_blocked_by(now);
     }
 
     /// Stops shedding below a pressure.
-    pub(crate) fn ease(&mut self, low: usize, now: u64) {
-        if self.shedding && self.pressure() < low {
+    pub(crate) fn end_shedding(&mut self, below: usize, now: u64) {
+        if self.shedding && self.pressure() < below {
             self.shedding = false;
             self.decided(now, Decision::SheddingEnded);
         }
     }
 
-    /// It has something to send from now on, and did not have before.
+    /// Returns whether it joins the ready list when it gets something to send.
     #[inline]
     pub(crate) fn may_be_queued(&self) -> bool {
         !self.queued && !self.delivery.is_shut() && self.is_open()
@@ -234,9 +228,9 @@ impl Session {
         matches!(self.ending, Ending::Told(_))
     }
 
-    /// Its socket takes nothing, and what it is owed can wait.
-    pub(crate) fn is_held(&self) -> bool {
-        self.blocked_since.is_some() && !matches!(self.ending, Ending::Asked(_))
+    /// Returns whether its socket takes nothing, and what it is owed can wait.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.socket_blocked_since.is_some() && !matches!(self.ending, Ending::Asked(_))
     }
 
     pub(crate) fn has_work(&self) -> bool {
@@ -264,7 +258,7 @@ impl Session {
             index
         } else {
             if self.subs.len() == self.subs.capacity() {
-                // Not twice as many: most sessions have a few, and what is not used counts too.
+                // The room does not double: most sessions have a few, and places that are not used count, too.
                 self.subs.reserve_exact((self.subs.len() / 4).max(1));
             }
             self.subs.push(Some(sub));
@@ -284,7 +278,7 @@ impl Session {
         index
     }
 
-    /// Ends subscriptions and frees their places. What is gone through once is gone through for all of them.
+    /// Ends subscriptions and frees their places. Lists are scanned once for all of them.
     pub(crate) fn remove(&mut self, indexes: &[u32]) -> Vec<Sub> {
         let removed: Vec<_> = indexes.iter().filter_map(|index| self.take_out(*index)).collect();
         self.dirty.remove(indexes);
@@ -323,7 +317,7 @@ impl Session {
         Some(removed)
     }
 
-    /// It has one subscription less of a venue. Returns whether that was its last one.
+    /// Notes that it has one subscription less of a venue. Returns whether that was its last one.
     pub(crate) fn leave_venue(&mut self, venue: VenueIndex) -> bool {
         let Some(at) = self.venues.iter().position(|(known, _)| *known == venue) else { return false };
         self.venues[at].1 -= 1;
@@ -342,12 +336,12 @@ impl Session {
         self.decisions.get_or_insert_default().note(now, decision);
     }
 
-    /// Keeps what holds it back now, and that receipts began to come late.
-    fn note_why_held(&mut self, now: u64) {
-        if self.blocked_since.is_some() {
-            self.held = self.held.and(Held::SOCKET);
+    /// Keeps what blocks it now, and that receipts began to come late.
+    fn note_blocked_by(&mut self, now: u64) {
+        if self.socket_blocked_since.is_some() {
+            self.blocked_by = self.blocked_by.and(BlockedBy::SOCKET);
         } else if !self.window.is_open() {
-            self.held = self.held.and(Held::WINDOW);
+            self.blocked_by = self.blocked_by.and(BlockedBy::WINDOW);
         }
         let is_late = self.window.is_tight();
         let is_noted = self.decisions.as_ref().is_some_and(|decisions| decisions.is_late);
@@ -358,7 +352,7 @@ impl Session {
         if let Some(decisions) = &mut self.decisions {
             decisions.is_late = is_late;
         }
-        if is_late && !self.window.is_open() && self.held_since == Some(now) {
+        if is_late && !self.window.is_open() && self.behind_since == Some(now) {
             let (in_flight, window) = (self.window.in_flight() as u64, self.window.limit() as u64);
             self.decided(now, Decision::WindowFull { in_flight, window });
         }

@@ -1,4 +1,4 @@
-//! One subscription: how far it is, and its account of every number.
+//! One subscription: how far it is, and its account of every sequence number.
 
 use tickwire_wire::Channel;
 
@@ -8,47 +8,59 @@ use super::entry::Stamp;
 use super::rate::Rate;
 use crate::vocabulary::TopicId;
 
-/// In order of use: each delivery to thousands of these is a cache miss or two, so what it reads is in the first line.
+/// One subscription. The fields are in order of use: each delivery to thousands of these is a cache miss or two, so
+/// what it reads is in the first line.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Sub {
     /// Everything that arrived up to here was sent or accounted for.
     pub(crate) stamp: Stamp,
-    /// Last number that was sent or accounted for, in the sequence of `epoch`.
+    /// Last sequence number that was sent or accounted for, in the sequence of `epoch`.
     pub(crate) sent: u64,
     pub(crate) epoch: u64,
-    /// `None` where every update is wanted.
+    /// Its rate; `None` where every update is wanted.
     pub(crate) rate: Option<Box<Rate>>,
-    /// What it needs from history before its log; the log waits.
+    /// What it needs from history before its log; the log waits meanwhile.
     pub(crate) backfill: Option<Box<Backfill>>,
     delivered: u64,
     pub(crate) topic: TopicId,
-    /// Of its topic.
+    /// The channel of its topic.
     pub(crate) channel: Channel,
     /// Next subscription of the session to the same instrument: a ring.
     pub(crate) sibling: u32,
     /// Its place among the topic's subscribers.
     pub(crate) place: u32,
-    /// What to add to `sent` for how many numbers passed: what passed in earlier sequences, less where it began. It wraps.
+    /// Added to `sent`, this is how many sequence numbers passed: those of earlier sequences, less the one behind
+    /// which it began. It wraps.
     passed_before: u64,
     conflated: u64,
     dropped: u64,
     filtered: u64,
     /// Bytes of lossless records that wait.
     pub(crate) waiting_bytes: usize,
-    /// Gaps that arrived up to here were before its time.
+    /// Gaps that arrived up to here were announced before it began.
     pub(crate) since: Stamp,
     /// Lossless records that arrived up to here will not be sent but announced as shed.
     pub(crate) shed_to: Stamp,
-    /// When what a heartbeat told of it had changed last.
+    /// The topic's last change when a heartbeat told of it.
     pub(crate) told: Stamp,
 }
 
-// Two cache lines, the place for a subscription that ended included.
+/// Where a subscription stands, between two records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) stamp: Stamp,
+    pub(crate) sent: u64,
+    pub(crate) epoch: u64,
+    pub(crate) conflated: u64,
+    pub(crate) dropped: u64,
+}
+
+// It has two cache lines, the place for a subscription that ended included.
 const _: () = assert!(size_of::<Option<Sub>>() == 128);
 
 impl Sub {
-    /// A subscription whose first number is the one behind `sent`.
+    /// Begins a subscription whose first sequence number is the one behind `sent`.
     pub(crate) fn new(topic: TopicId, epoch: u64, sent: u64, stamp: Stamp) -> Self {
         Self {
             stamp,
@@ -72,12 +84,13 @@ impl Sub {
         }
     }
 
-    /// It begins behind another number, and before anything was sent.
+    /// Lets it begin behind another sequence number, before anything was sent.
     pub(crate) fn begin_behind(&mut self, sent: u64) {
         (self.sent, self.passed_before) = (sent, sent.wrapping_neg());
     }
 
-    /// What became of the numbers that passed. How many that were is counted apart from what became of them.
+    /// Returns what became of the sequence numbers that passed. How many those are is counted apart from what became
+    /// of them.
     pub(crate) fn account(&self) -> Account {
         Account {
             published: self.passed_before.wrapping_add(self.sent),
@@ -88,7 +101,7 @@ impl Sub {
         }
     }
 
-    /// Numbers up to `to` are settled by one delivered record.
+    /// Settles the sequence numbers up to `to` by one delivered record.
     #[inline]
     pub(crate) fn deliver(&mut self, to: u64) {
         if to > self.sent {
@@ -100,23 +113,24 @@ impl Sub {
         }
     }
 
-    /// The next `count` numbers are settled by as many delivered records.
+    /// Settles the next `count` sequence numbers by as many delivered records.
     pub(crate) fn deliver_next(&mut self, count: u64) {
         self.delivered += count;
         self.sent += count;
     }
 
-    /// Numbers up to `to` were superseded: by the rate as far as they passed while the subscription rested.
+    /// Settles the sequence numbers up to `to` as superseded: as filtered, as far as they passed while the
+    /// subscription was throttled.
     pub(crate) fn superseded(&mut self, to: u64) {
         let passed = to.saturating_sub(self.sent);
-        let held_to = self.rate.as_ref().map_or(0, |rate| rate.held_to());
-        let filtered = held_to.min(to).saturating_sub(self.sent);
+        let throttled_to = self.rate.as_ref().map_or(0, |rate| rate.throttled_to());
+        let filtered = throttled_to.min(to).saturating_sub(self.sent);
         self.filtered += filtered;
         self.conflated += passed - filtered;
         self.sent += passed;
     }
 
-    /// Numbers `first` to `last` are settled by announcing them; what lies before was superseded.
+    /// Settles the sequence numbers `first` to `last` as announced; what lies before was superseded.
     pub(crate) fn announce(&mut self, first: u64, last: u64) {
         self.superseded(first.saturating_sub(1).min(last));
         let dropped = last.saturating_sub(self.sent);
@@ -124,28 +138,35 @@ impl Sub {
         self.sent += dropped;
     }
 
-    /// The sequence starts again.
-    pub(crate) fn renumber(&mut self, epoch: u64) {
+    /// Begins a new sequence.
+    pub(crate) fn begin_sequence(&mut self, epoch: u64) {
         self.passed_before = self.passed_before.wrapping_add(self.sent);
         (self.epoch, self.sent) = (epoch, 0);
         if let Some(rate) = &mut self.rate {
-            rate.forget_held();
+            rate.forget_throttled();
         }
     }
-    /// What arrived up to here may be sent.
+
+    /// Returns where it stands now, so that it can be told what becomes of the next sequence numbers.
+    pub(crate) fn standing(&self) -> Standing {
+        let Self { stamp, sent, epoch, conflated, dropped, .. } = *self;
+        Standing { stamp, sent, epoch, conflated, dropped }
+    }
+
+    /// Returns up to which arrival records may be sent.
     pub(crate) fn horizon(&self) -> Stamp {
         self.rate.as_ref().map_or(Stamp::MAX, |rate| rate.horizon)
     }
 
-    pub(crate) fn rests(&self) -> bool {
-        self.rate.as_ref().is_some_and(|rate| rate.rests())
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.rate.as_ref().is_some_and(|rate| rate.is_throttled())
     }
 
-    /// Ends the rest, if there is one, when the topic stood at `number` of `epoch`.
-    pub(crate) fn wake(&mut self, epoch: u64, number: u64) {
-        let held_to = if self.epoch == epoch { number } else { u64::MAX };
-        if let Some(rate) = self.rate.as_mut().filter(|rate| rate.rests()) {
-            rate.wake(held_to);
+    /// The subscription is not throttled any more; the topic stands at `sequence` of `epoch`.
+    pub(crate) fn release(&mut self, epoch: u64, sequence: u64) {
+        let throttled_to = if self.epoch == epoch { sequence } else { u64::MAX };
+        if let Some(rate) = self.rate.as_mut().filter(|rate| rate.is_throttled()) {
+            rate.release(throttled_to);
         }
     }
 }

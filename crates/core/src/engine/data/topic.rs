@@ -1,4 +1,4 @@
-//! What a shard holds of one (instrument, channel): the newest state, the recent records, who wants them.
+//! What a shard holds of one (instrument, channel): the newest state, the recent records, and who wants them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -30,38 +30,39 @@ pub(crate) struct Topic {
     pub(crate) info: Arc<InstrumentInfo>,
     pub(crate) channel: Channel,
     pub(crate) epoch: u64,
-    /// When that sequence began, or this topic.
-    numbered_at: Stamp,
-    /// Last number that passed.
+    /// When that sequence began, or this topic did.
+    sequence_began_at: Stamp,
+    /// Last sequence number that passed.
     pub(crate) sequence: u64,
     pub(crate) live: bool,
     pub(crate) subscribers: Vec<Subscriber>,
-    /// Since when nobody wants it, in nanoseconds.
+    /// The time since which nobody wants it, in nanoseconds.
     pub(crate) idle_since: Option<u64>,
-    /// Conflated channels: one entry for each key, in order of arrival. Lossless ones: the last, for new sessions.
+    /// The newest entry of each conflation key, in order of arrival. On a lossless channel it is the last record, for
+    /// new sessions.
     pub(crate) latest: Vec<(u64, Entry)>,
-    /// Lossless channels and books; and for every channel the gaps.
+    /// The recent records of lossless channels and books, and for every channel the gaps.
     pub(crate) log: VecDeque<Entry>,
     log_bytes: usize,
     /// How many entries were cut off the log.
     cut: u64,
-    /// Of a lossless channel: where in the log gaps are, counted from the first entry that ever was in it.
+    /// Where in the log of a lossless channel gaps are, counted from the first entry that ever was in it.
     breaks: VecDeque<u64>,
-    /// Of a lossless channel: the log in the encodings that were asked for.
+    /// The log of a lossless channel in the encodings that were asked for.
     encoded_logs: [Option<Box<EncodedLog>>; Encoding::ALL.len()],
-    /// Subscribers by their encodings.
+    /// How many subscribers each encoding has.
     takers: [u32; Encoding::ALL.len()],
-    /// Stands among the topics that are looked at when they have been idle for long.
+    /// Whether it stands among the topics that are looked at when they have been idle for long.
     pub(crate) is_listed: bool,
-    /// As the budget of all logs knows it.
+    /// What the budget of all logs knows of it.
     pub(crate) weighed: Weighed,
     pub(crate) book: BookState,
-    /// Event and receive time of what the book contains last.
+    /// Event and receive time of the last change that the book contains.
     book_times: (u64, u64),
-    /// Merged changes and the snapshot, made for the state as it is now.
+    /// Merged changes that were made for the state as it is now, and the snapshot.
     merged: Vec<(u64, Arc<Update>)>,
     snapshot: Option<Arc<Update>>,
-    /// First stamp that the log still holds everything from.
+    /// The stamp from which on the log holds everything.
     log_start: Stamp,
     /// When the last gap arrived.
     broken: Stamp,
@@ -69,14 +70,14 @@ pub(crate) struct Topic {
     pub(crate) stamp: Stamp,
 }
 
-/// Merged changes that one state of a book keeps: sessions that lag by the same distance share one.
+/// Most merged changes that one state of a book keeps: sessions that lag by the same distance share one.
 const MERGED_MAX: usize = 8;
 
-/// Conflation keys of one topic: more intervals of bars than any venue has.
+/// Most conflation keys of one topic: no venue has as many intervals of bars.
 const KEYS_MAX: usize = 64;
 
-/// Gaps that stay in the log of a conflated channel or a book: a session that is behind by more learns from the next record
-/// that the sequence is another one.
+/// Most gaps that stay in the log of a conflated channel or a book: a session that is behind by more learns from the
+/// next record that the sequence is another one.
 const GAPS_MAX: usize = 8;
 
 /// So many entries from the end are looked at one by one before the whole log is searched.
@@ -100,7 +101,7 @@ impl Topic {
             encoded_logs: Default::default(),
             takers: [0; Encoding::ALL.len()],
             is_listed: false,
-            numbered_at: 0,
+            sequence_began_at: 0,
             weighed: Weighed::default(),
             book: BookState::default(),
             book_times: (0, 0),
@@ -121,7 +122,7 @@ impl Topic {
         *stamp += 1;
         self.live = true;
         self.forget_made();
-        self.number(state.epoch, *stamp);
+        self.begin_sequence(state.epoch, *stamp);
         self.sequence = state.sequence;
         if self.channel == Channel::Book {
             self.forget_changes(*stamp);
@@ -133,7 +134,7 @@ impl Topic {
             if self.channel == Channel::Book
                 && let Body::Book(book) = &update.record().body
             {
-                // A snapshot that does not apply leaves the book unsynced, which is what is asked everywhere below.
+                // A snapshot that does not apply leaves the book unsynced, and everything below asks for that.
                 let _ = self.book.apply(state.sequence, book);
                 self.book_times = (update.record().event_time, update.record().receive_time);
             } else {
@@ -145,8 +146,8 @@ impl Topic {
         self.stamp = *stamp;
     }
 
-    /// When a record of a state arrived before, so that nobody gets it twice. After a gap it is said once more: until
-    /// then it counts as lost.
+    /// Returns when a record of a state arrived before, so that nobody gets it twice. After a gap it is sent once
+    /// more: until then it counts as lost.
     fn arrival(&self, before: &[(u64, Entry)], update: &Update) -> Option<Stamp> {
         let is_it = |entry: &&Entry| {
             (entry.update.epoch, entry.update.last) == (update.epoch, update.last) && !entry.update.is_gap()
@@ -195,7 +196,7 @@ impl Topic {
     }
 
     fn note_gap(&mut self, update: &Update, stamp: Stamp) {
-        self.number(update.epoch, stamp);
+        self.begin_sequence(update.epoch, stamp);
         self.sequence = update.last;
         self.broken = stamp;
         if update.last == 0 {
@@ -206,9 +207,9 @@ impl Topic {
         }
     }
 
-    fn number(&mut self, epoch: u64, stamp: Stamp) {
+    fn begin_sequence(&mut self, epoch: u64, stamp: Stamp) {
         if self.epoch != epoch {
-            (self.epoch, self.numbered_at) = (epoch, stamp);
+            (self.epoch, self.sequence_began_at) = (epoch, stamp);
         }
     }
 
@@ -220,7 +221,7 @@ impl Topic {
         }
     }
 
-    /// Of a book only gaps stay: nothing that was logged before leads to what comes.
+    /// Forgets the changes of a book; only gaps stay. Nothing that was logged before leads to what comes.
     fn forget_changes(&mut self, stamp: Stamp) {
         self.book.reset();
         self.log.retain(|entry| entry.update.is_gap());
@@ -279,7 +280,7 @@ impl Topic {
         }
     }
 
-    /// Of so many of the newest entries of the log.
+    /// Returns the bytes of so many of the newest entries of the log.
     pub(crate) fn newest_bytes(&self, count: usize) -> usize {
         self.log.iter().rev().take(count).map(|entry| entry.bytes).sum()
     }
@@ -288,15 +289,16 @@ impl Topic {
         self.log_bytes
     }
 
-    /// Whether nothing was logged after a stamp: the usual case of conflated channels, whose logs hold gaps only.
+    /// Returns whether nothing was logged after a stamp: the usual case of conflated channels, whose logs hold gaps
+    /// only.
     #[inline]
     pub(crate) fn is_logged_up_to(&self, stamp: Stamp) -> bool {
         self.log.back().is_none_or(|last| last.stamp <= stamp)
     }
 
-    /// The first entry of the sequence in force that goes beyond a number.
+    /// Returns the first entry of the current sequence that goes beyond a sequence number.
     pub(crate) fn logged_behind(&self, number: u64) -> Option<&Entry> {
-        let begin = self.log.partition_point(|entry| entry.stamp < self.numbered_at);
+        let begin = self.log.partition_point(|entry| entry.stamp < self.sequence_began_at);
         let (mut low, mut high) = (begin, self.log.len());
         while low < high {
             let middle = usize::midpoint(low, high);
@@ -309,22 +311,22 @@ impl Topic {
         self.log.get(low)
     }
 
-    /// The log entries after a stamp.
+    /// Returns the log entries after a stamp.
     pub(crate) fn log_after(&self, stamp: Stamp) -> impl Iterator<Item = &Entry> {
         self.log_last(self.logged_after(stamp))
     }
 
-    /// The first of them.
+    /// Returns the first log entry after a stamp.
     #[inline]
     pub(crate) fn next_after(&self, stamp: Stamp) -> Option<&Entry> {
         self.log.get(self.log.len() - self.logged_after(stamp))
     }
 
-    /// How many there are after a stamp.
+    /// Returns how many log entries there are after a stamp.
     #[inline]
     pub(crate) fn logged_after(&self, stamp: Stamp) -> usize {
         let length = self.log.len();
-        // Who asks is near the end, as a rule.
+        // As a rule the stamp is near the end.
         for near in 0..NEAR.min(length) {
             if self.log[length - 1 - near].stamp <= stamp {
                 return near;
@@ -333,13 +335,14 @@ impl Topic {
         length - self.log.partition_point(|entry| entry.stamp <= stamp)
     }
 
-    /// The last entries of the log.
+    /// Returns the last entries of the log.
     #[inline]
     pub(crate) fn log_last(&self, count: usize) -> impl Iterator<Item = &Entry> {
         self.log.range(self.log.len() - count..)
     }
 
-    /// One more takes it in this encoding: where every record is sent, what is logged from now on is put in an encoded log, too.
+    /// Notes one more subscriber with this encoding. On a lossless channel what is logged from now on is put in an
+    /// encoded log, too.
     pub(crate) fn begin_taking(&mut self, encoding: Encoding) {
         self.takers[encoding as usize] += 1;
         if self.channel.is_lossless() {
@@ -348,7 +351,7 @@ impl Topic {
         }
     }
 
-    /// One less does. Behind the last one nothing is encoded so any more.
+    /// Notes one subscriber less with this encoding. After the last one nothing is encoded so any more.
     pub(crate) fn end_taking(&mut self, encoding: Encoding) {
         let takers = &mut self.takers[encoding as usize];
         *takers -= 1;
@@ -357,13 +360,13 @@ impl Topic {
         }
     }
 
-    /// Whether what is logged is put in an encoded log in this encoding.
+    /// Returns whether what is logged is put in an encoded log in this encoding.
     pub(crate) fn has_encoded_log(&self, encoding: Encoding) -> bool {
         self.encoded_logs[encoding as usize].is_some()
     }
 
-    /// The records in the log from an index on and in front of a gap, the last of which begins within `room` bytes: their
-    /// bytes, and the index behind them. `None` where the first is not in an encoded log.
+    /// Returns the bytes of the log's records from an index on and in front of a gap, the last of which begins within
+    /// `room` bytes, and the index behind them. `None` where the first is not in an encoded log.
     pub(crate) fn stretch(&self, index: usize, room: usize, encoding: Encoding) -> Option<(&[u8], usize)> {
         let from = self.cut + index as u64;
         let end = self.cut + self.log.len() as u64;
@@ -372,23 +375,23 @@ impl Topic {
         Some((bytes, index + count as usize))
     }
 
-    /// The first of the newest records that arrived after a stamp.
+    /// Returns the first of the newest records that arrived after a stamp.
     pub(crate) fn latest_after(&self, stamp: Stamp) -> Option<&Entry> {
         self.latest.iter().map(|(_, entry)| entry).find(|entry| entry.stamp > stamp)
     }
 
-    /// The oldest of the newest records that no gap came after. What came before a gap is owed to who waits for it, and no
-    /// state for anybody new: what was lost may be newer.
+    /// Returns the oldest of the newest records that no gap came after. What came before a gap is owed to those who
+    /// wait for it, and is no state for anybody new: what was lost may be newer.
     pub(crate) fn oldest_current(&self) -> Option<&Entry> {
         self.latest_after(self.broken)
     }
 
-    /// Whether the log holds everything after a stamp.
+    /// Returns whether the log holds everything after a stamp.
     pub(crate) fn log_reaches(&self, stamp: Stamp) -> bool {
         stamp + 1 >= self.log_start
     }
 
-    /// The book as one record. `None` while it is not known.
+    /// Returns the book as one record; `None` while it is not known.
     pub(crate) fn book_snapshot(&mut self) -> Option<Arc<Update>> {
         if !self.book.is_synced() {
             return None;
@@ -400,8 +403,8 @@ impl Topic {
         self.snapshot.clone()
     }
 
-    /// Everything that changed in the book after a stamp, as one record: merged changes, or a snapshot where that is
-    /// smaller or the only way. `None` while the book is not known.
+    /// Returns everything that changed in the book after a stamp as one record: merged changes, or a snapshot where
+    /// that is smaller or the only way. `None` while the book is not known.
     pub(crate) fn book_changes(&mut self, stamp: Stamp) -> Option<Arc<Update>> {
         if !self.book.is_synced() {
             return None;
@@ -420,7 +423,7 @@ impl Topic {
             return Some(Arc::clone(merged));
         }
         let merged = self.merge(first.first, stamp).or_else(|| self.book_snapshot())?;
-        // All of them together are no larger than the book is.
+        // All merged changes together stay no larger than the book is.
         let levels = |update: &Update| match &update.record().body {
             Body::Book(book) => book.bids.len() + book.asks.len(),
             _ => 0,
@@ -458,7 +461,7 @@ impl Topic {
         Some(self.make(first, Body::Book(book)))
     }
 
-    /// The book of this topic as it is now, or what leads to it.
+    /// Makes a record of the book as it is now, or of what leads to it.
     fn make(&self, first: u64, body: Body) -> Arc<Update> {
         let (event_time, receive_time) = self.book_times;
         let record =

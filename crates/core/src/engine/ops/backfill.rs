@@ -1,10 +1,10 @@
 //! Going further back than the log reaches: what a returning session missed is asked of the bus's history, in parts.
 //!
 //! Until a part is there, the lossless records of that subscription wait in the topic's log; everything else goes on.
-//! A part that does not come in time, or lacks numbers, becomes a gap with exactly these numbers.
+//! A part that does not come in time, or lacks sequence numbers, becomes a gap with exactly these numbers.
 //!
-//! Invariants: a session holds the records of at most [`PARTS_MAX`] parts; every number behind the grant's is sent once
-//! or announced once, so a late response is dropped.
+//! Invariants: a session holds the records of at most [`PARTS_MAX`](crate::engine::BACKFILL_PARTS_MAX) parts; every
+//! sequence number behind the grant's is sent once or announced once, so a late response is dropped.
 
 use super::ready::mark;
 use crate::engine::data::backfill::{Backfill, Stage};
@@ -41,7 +41,7 @@ pub(crate) fn ask_backfills(fanout: &mut Fanout, key: SessionKey, now: u64) {
     }
 }
 
-/// A part of history came. What nobody waits for any more is dropped.
+/// Takes a part of history. What nobody waits for any more is dropped.
 pub(crate) fn on_backfill(fanout: &mut Fanout, response: &Backfilled) {
     let Some(place) = fanout.desk.open.remove(&response.ticket) else { return };
     let Some(backfill) = open_backfill(fanout, place, response.ticket) else { return };

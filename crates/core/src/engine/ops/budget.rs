@@ -1,12 +1,13 @@
-//! What all topics and all sessions of a shard may hold together: its share of the process's memory.
+//! The memory that all topics and all sessions of a shard may hold together: its share of the process's memory.
 //!
-//! Logs: the sum is kept, and while it is above the share the longest of a few logs is cut, the one that grew among them.
-//! So every step ends below the share, but for the newest records of each log, which stay. What a session still waited
-//! for is announced as shed, as it is when it lags by more than one log holds.
+//! Logs: their sum is kept, and while it is above the share the longest of a few logs is cut, the one that grew among
+//! them. So every step ends below the share, but for the newest records of each log, which stay. What a session still
+//! waited for is announced as shed, as it is when the session lags by more than one log holds.
 //!
-//! Private bytes: what waits for one session alone, its control lane, what its socket did not take, its resume vector.
-//! The sum over sessions that are not being closed is kept; above the share, a session that holds more than its part of
-//! it is closed. What that one still holds is gone soon: it is sent, or its connection is cut after a grace of seconds.
+//! Private bytes: these wait for one session alone, in its control lane, behind its socket, in its resume vector.
+//! Their sum over the sessions that are not being closed is kept; above the share, a session that holds more than its
+//! part of it is closed (`close`). What that session still holds is gone soon: it is sent, or the connection is cut
+//! after a grace of seconds.
 
 use tickwire_wire::Channel;
 
@@ -16,7 +17,7 @@ use crate::engine::data::log_budget::LogBudget;
 use crate::engine::data::topic::Topic;
 use crate::vocabulary::TopicId;
 
-/// Logs that are looked at for one cut.
+/// How many logs are looked at for one cut.
 const LOOKED_AT: usize = 8;
 
 /// Entries that stay in the log of a critical channel, whatever the budget.
@@ -25,10 +26,10 @@ const CRITICAL_KEPT: usize = 16;
 /// What one write may carry when the share of sessions is used up.
 const WRITE_BYTES_LEAST: usize = 1 << 10;
 
-/// Sessions that hold less are not among those that may be closed for what others need, while there are any that hold more.
+/// Sessions that hold less are not closed for what others need while there are any that hold more.
 const HEAVY: usize = 4 << 10;
 
-/// A topic's log may have grown: others, or it, may have to give.
+/// Cuts logs where their sum is above the share: a topic's log may have grown.
 pub(crate) fn weigh_log(fanout: &mut Fanout, id: TopicId) {
     note_log(fanout, id);
     while fanout.logs.total > fanout.limits.log_bytes {
@@ -52,36 +53,36 @@ pub(crate) fn note_log(fanout: &mut Fanout, id: TopicId) {
         fanout.logs.levels = fanout.logs.levels + levels - before;
     }
     if bytes > 0 && topic.weighed.place.is_none() {
-        topic.weighed.place = Some(fanout.logs.held.len() as u32);
-        fanout.logs.held.push(id);
+        topic.weighed.place = Some(fanout.logs.topics.len() as u32);
+        fanout.logs.topics.push(id);
     }
 }
 
-/// The log of a topic is about to go.
+/// Takes the log of a topic, which is about to go, out of the sum.
 pub(crate) fn forget_log(fanout: &mut Fanout, id: TopicId) {
     let Some(topic) = fanout.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
     let weighed = std::mem::take(&mut topic.weighed);
     fanout.logs.total -= weighed.bytes;
     fanout.logs.levels -= weighed.levels;
     let Some(place) = weighed.place else { return };
-    fanout.logs.held.swap_remove(place as usize);
-    if let Some(moved) = fanout.logs.held.get(place as usize).copied()
+    fanout.logs.topics.swap_remove(place as usize);
+    if let Some(moved) = fanout.logs.topics.get(place as usize).copied()
         && let Some(moved) = fanout.topics[moved.0 as usize].as_deref_mut()
     {
         moved.weighed.place = Some(place);
     }
 }
 
-/// Of some logs, this one among them, the longest that can be cut.
+/// Finds, of some logs and this one among them, the longest that can be cut.
 fn longest_log(fanout: &mut Fanout, id: TopicId) -> Option<TopicId> {
     let mut longest: Option<(usize, TopicId)> = None;
-    let LogBudget { held, hand, .. } = &mut fanout.logs;
-    for at in 0..=LOOKED_AT.min(held.len()) {
+    let LogBudget { topics, hand, .. } = &mut fanout.logs;
+    for at in 0..=LOOKED_AT.min(topics.len()) {
         let candidate = if at == 0 {
             id
         } else {
-            *hand = (*hand + 1) % held.len();
-            held[*hand]
+            *hand = (*hand + 1) % topics.len();
+            topics[*hand]
         };
         let Some(topic) = fanout.topics.get(candidate.0 as usize).and_then(Option::as_deref) else {
             continue;
@@ -104,7 +105,7 @@ pub(crate) fn note_session(fanout: &mut Fanout, key: SessionKey) {
     weighed(fanout, key, before, bytes);
 }
 
-/// What a session holds alone has changed.
+/// Brings the sum up to date where what one session holds has changed.
 pub(crate) fn weighed(fanout: &mut Fanout, key: SessionKey, before: usize, after: usize) {
     fanout.private_bytes = fanout.private_bytes + after - before;
     if before == after {
@@ -118,18 +119,19 @@ pub(crate) fn weighed(fanout: &mut Fanout, key: SessionKey, before: usize, after
     }
 }
 
-/// What one write may carry now.
+/// Returns how many bytes one write may carry now.
 pub(crate) fn write_budget(fanout: &Fanout) -> usize {
     let left = fanout.limits.private_bytes.saturating_sub(fanout.private_bytes);
     fanout.limits.write_bytes.min(left.max(WRITE_BYTES_LEAST))
 }
 
-/// Subscriptions that may still be asked for.
+/// Returns how many subscriptions may still be asked for.
 pub(crate) fn subscriptions_left(fanout: &Fanout) -> usize {
     fanout.limits.subscriptions.saturating_sub(fanout.subscribed + fanout.asked)
 }
 
-/// Bytes of all logs, counted anew, and those of them that stay whatever the budget. Looks at every topic.
+/// Returns the bytes of all logs, counted anew, and those of them that stay whatever the budget. It looks at every
+/// topic.
 pub(crate) fn count_log_bytes(fanout: &Fanout) -> (usize, usize) {
     let topics = fanout.topics.iter().flatten();
     topics.fold((0, 0), |(all, staying), topic| {
@@ -137,10 +139,10 @@ pub(crate) fn count_log_bytes(fanout: &Fanout) -> (usize, usize) {
     })
 }
 
-/// How many entries of a topic's log stay, whatever the budget.
+/// Returns how many entries of a topic's log stay, whatever the budget.
 fn kept(topic: &Topic) -> usize {
     match topic.channel {
-        // The book itself is kept beside the log; that it is lost is not.
+        // The book itself is kept beside the log, but a gap that says that the book is lost is not.
         Channel::Book => usize::from(topic.log.back().is_some_and(|newest| newest.update.is_gap())),
         channel if channel.is_critical() => CRITICAL_KEPT,
         _ => 1,

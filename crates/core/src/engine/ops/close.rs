@@ -1,4 +1,4 @@
-//! The end of a session that the engine decides, also for what others need.
+//! Sessions are closed: because somebody says so, or because they hold what others need.
 
 use tickwire_wire::{CloseCode, Message, Scale, encode_message};
 
@@ -17,7 +17,7 @@ pub(crate) fn close(fanout: &mut Fanout, key: SessionKey, code: CloseCode) {
     let Some(session) = fanout.sessions.get(key).filter(|session| !session.is_ending()) else { return };
     let ledger = ledger(fanout, session, 0);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    // Not by `say`: these bytes are reserved, whatever the pressure.
+    // This does not go by `say`: these bytes are reserved, whatever the pressure.
     encode_message(session.encoding, &Message::Ledger(ledger), &Scale::default(), &mut session.control);
     session.ending = Ending::Asked(code);
     session.decided(fanout.now, Decision::Closing { code });
@@ -28,7 +28,7 @@ pub(crate) fn close(fanout: &mut Fanout, key: SessionKey, code: CloseCode) {
     note_session(fanout, key);
 }
 
-/// Why a session is being closed, if it is.
+/// Returns why a session is being closed, if it is.
 pub(crate) fn closing(fanout: &Fanout, key: SessionKey) -> Option<CloseCode> {
     match fanout.sessions.get(key)?.ending {
         Ending::No => None,
@@ -36,7 +36,7 @@ pub(crate) fn closing(fanout: &Fanout, key: SessionKey) -> Option<CloseCode> {
     }
 }
 
-/// What a session holds alone may have changed. Above the share of all sessions, some are closed.
+/// Closes sessions while all of them hold more than their share: what this one holds may have changed.
 pub(crate) fn weigh_session(fanout: &mut Fanout, key: SessionKey) {
     note_session(fanout, key);
     while fanout.private_bytes > fanout.limits.private_bytes {
@@ -49,8 +49,8 @@ pub(crate) fn weigh_session(fanout: &mut Fanout, key: SessionKey) {
     }
 }
 
-/// A book has changed. Where all of them have grown far beyond what is granted, those who take this one are closed, and
-/// it is given up: a part of it would be wrong.
+/// Gives up a book that has changed where all books together have grown far beyond what is granted. Those who take it
+/// are closed: a part of it would be wrong.
 pub(crate) fn weigh_book(fanout: &mut Fanout, id: TopicId) {
     if fanout.logs.levels <= fanout.limits.book_levels_max() {
         return;

@@ -1,8 +1,8 @@
 //! The end of an instrument, as sessions see it.
 //!
-//! Whoever subscribes to one that ended is sent what is still owed, then told that the subscription is over and what became
-//! of its numbers. Until the last one was told, the instrument keeps its index and its number; so nothing that a client
-//! was granted ever comes to stand for another instrument.
+//! Whoever subscribes to an instrument that ended is sent what is still owed, and is then told that the subscription
+//! is over and what became of its sequence numbers (`fill/leaving.rs`). Until the last one was told, the instrument
+//! keeps its index and its number; so nothing that a client was granted ever comes to stand for another instrument.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use tickwire_wire::{Channel, Refused};
 use super::ready::mark;
 use super::refusal::refusal_of_ended;
 use super::release::let_go;
-use super::throttle::wake_all;
+use super::throttle::release_all;
 use crate::engine::data::fanout::Fanout;
 use crate::vocabulary::{Ended, TopicId, TopicInterest};
 
-/// An instrument ended.
+/// Marks the subscriptions to an instrument that ended, and refuses those that are not granted yet.
 pub(crate) fn on_ended(fanout: &mut Fanout, ended: &Arc<Ended>, now: u64) {
     let index = ended.instrument;
     let Some(info) = fanout.instruments.get(index as usize).cloned().flatten() else {
@@ -29,11 +29,11 @@ pub(crate) fn on_ended(fanout: &mut Fanout, ended: &Arc<Ended>, now: u64) {
     }
     for channel in Channel::ALL {
         let id = TopicId::new(index, channel);
-        // `ended` is said of what was granted.
+        // The code `ended` is for what was granted.
         let code = "unknown_symbol".to_owned();
         let refusal = Refused { code, ..refusal_of_ended(fanout, &info, channel) };
         fanout.refuse_pending(id, &refusal, now);
-        wake_all(fanout, id);
+        release_all(fanout, id);
         let Some(topic) = fanout.topics.get(id.0 as usize).and_then(Option::as_deref) else { continue };
         for subscriber in topic.subscribers.clone() {
             if let Some(session) = fanout.sessions.get_mut(subscriber.at.session) {

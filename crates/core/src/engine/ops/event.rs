@@ -1,4 +1,4 @@
-//! What comes from the bus side.
+//! Events from the bus side, and what each of them changes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::hand_out::Arrival;
 use super::hand_out::{hand_out_each, hand_out_newest};
 use super::heartbeat::tell_feeds;
 use super::ready::mark;
-use super::throttle::{open_window, wake_all};
+use super::throttle::{open_window, release_all};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::topic::LogLimits;
 use crate::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
@@ -69,7 +69,7 @@ fn on_update(fanout: &mut Fanout, update: &Arc<Update>, now: u64) {
 
 fn on_state(fanout: &mut Fanout, state: &TopicState, now: u64) {
     let limits = log_limits(fanout);
-    wake_all(fanout, state.topic);
+    release_all(fanout, state.topic);
     let Some(topic) = fanout.topics.get_mut(state.topic.0 as usize).and_then(Option::as_deref_mut) else {
         return;
     };
@@ -109,7 +109,7 @@ fn on_feed(fanout: &mut Fanout, feed: &Arc<FeedStatus>, now: u64) {
     for key in fanout.index.viewers(feed.venue) {
         tell_feeds(fanout, key, now);
         if feed.state == FeedState::Live {
-            // What was lost before that is told with it: until then old values would be shown as live.
+            // The losses before it are told with it: until then old values would be shown as live.
             open_window(fanout, key);
         }
     }

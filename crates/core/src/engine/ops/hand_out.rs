@@ -1,8 +1,8 @@
-//! A record that arrived is marked for those who take it.
+//! Records that arrived are marked for the subscriptions that take them.
 
 use tickwire_wire::Encoding;
 
-use super::shed::{relieve, shed};
+use super::shed::{shed_session, shed_sub};
 use crate::engine::data::entry::Stamp;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::{SubRef, Subscriber};
@@ -10,15 +10,15 @@ use crate::engine::data::queues::Queues;
 use crate::engine::data::session::Session;
 use crate::vocabulary::{TopicId, Update};
 
-/// A conflatable record arrived: whoever takes it is marked. Apart from [`hand_out_each`], because nothing that
-/// a mark does not need is to stand in this loop.
+/// Marks all subscriptions that take a conflatable record. It stands apart from [`hand_out_each`], because nothing
+/// that a mark does not need is to stand in this loop.
 #[inline(never)]
 pub(crate) fn hand_out_newest(fanout: &mut Fanout, id: TopicId, arrival: &Arrival) {
     let Fanout { topics, sessions, rates, ready, .. } = fanout;
     let Some(topic) = topics.get(id.0 as usize).and_then(Option::as_deref) else { return };
     for Subscriber { at, has_rate } in &topic.subscribers {
         let Some(session) = sessions.get_mut(at.session) else { continue };
-        if session.is_ending() || (*has_rate && arrival.is_held_back(session, at.sub, rates)) {
+        if session.is_ending() || (*has_rate && arrival.is_throttled(session, at.sub, rates)) {
             continue;
         }
         session.dirty.mark(at.sub);
@@ -29,7 +29,7 @@ pub(crate) fn hand_out_newest(fanout: &mut Fanout, id: TopicId, arrival: &Arriva
     }
 }
 
-/// A record that nobody may miss arrived: whoever takes it is marked, and owed its bytes.
+/// Marks all subscriptions that take a record of a lossless channel, and counts its bytes as owed to them.
 #[inline(never)]
 pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arrival) {
     let Fanout { topics, sessions, rates, ready, overfull, limits, .. } = fanout;
@@ -38,7 +38,7 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arri
     let mut lengths = [None; Encoding::ALL.len()];
     for Subscriber { at, has_rate } in &topic.subscribers {
         let Some(session) = sessions.get_mut(at.session) else { continue };
-        if session.is_ending() || (*has_rate && arrival.is_held_back(session, at.sub, rates)) {
+        if session.is_ending() || (*has_rate && arrival.is_throttled(session, at.sub, rates)) {
             continue;
         }
         session.dirty.mark(at.sub);
@@ -48,7 +48,7 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arri
         sub.waiting_bytes += bytes;
         session.lossless_bytes += bytes;
         if session.shedding && arrival.is_sheddable {
-            shed(session, at.sub, arrival.stamp);
+            shed_sub(session, at.sub, arrival.stamp);
         }
         if session.lossless_bytes >= limits.write_bytes {
             session.delivery.open_early();
@@ -63,32 +63,33 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arri
         }
     }
     while let Some(key) = fanout.overfull.pop() {
-        relieve(fanout, key);
+        shed_session(fanout, key);
     }
 }
 
-/// What there is to know of a record that just arrived, whoever takes it.
+/// What there is to know of a record that just arrived, whichever subscriptions take it.
 pub(crate) struct Arrival {
     pub(crate) is_gap: bool,
-    /// A session that sheds does without it.
+    /// Whether a session that sheds does without it.
     pub(crate) is_sheddable: bool,
-    /// Sequence and number of its topic before it.
+    /// Epoch and sequence number of its topic before it.
     pub(crate) stood: (u64, u64),
     pub(crate) stamp: Stamp,
     pub(crate) now: u64,
 }
 
 impl Arrival {
-    /// Whether a subscription rests for its rate. It does not rest any more when it is due, and in front of a gap.
+    /// Returns whether a subscription is throttled by its rate. It is not any more when it is due, and in front of a
+    /// gap.
     #[inline(never)]
-    fn is_held_back(&self, session: &mut Session, sub: u32, rates: &mut Queues<SubRef>) -> bool {
+    fn is_throttled(&self, session: &mut Session, sub: u32, rates: &mut Queues<SubRef>) -> bool {
         let Some(sub) = session.sub_mut(sub) else { return false };
-        let Some(rate) = sub.rate.as_ref().filter(|rate| rate.rests()) else { return false };
+        let Some(rate) = sub.rate.as_ref().filter(|rate| rate.is_throttled()) else { return false };
         if !self.is_gap && self.now < rate.due() {
             return true;
         }
         rates.leave();
-        sub.wake(self.stood.0, self.stood.1);
+        sub.release(self.stood.0, self.stood.1);
         false
     }
 }

@@ -1,4 +1,4 @@
-//! What sessions are told of feeds and of positions.
+//! Heartbeats: they tell sessions the states of feeds, and the positions of topics.
 
 use tickwire_wire::{Heartbeat, Message, Position};
 
@@ -6,11 +6,11 @@ use super::say::say;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 
-/// Tells feed states, and positions that moved since the heartbeat before.
+/// Tells a session the feed states, and the positions that moved since the heartbeat before.
 pub(crate) fn heartbeat(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let mut positions = Vec::new();
-    // A session that is held back has more to read than it can; positions every second would pile up before it.
+    // A session that is blocked has more to read than it can; positions every second would pile up before it.
     let told = if session.window.is_open() { &mut session.subs[..] } else { &mut [] };
     for sub in told.iter_mut().flatten() {
         let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref() else { continue };
@@ -23,7 +23,7 @@ pub(crate) fn heartbeat(fanout: &mut Fanout, key: SessionKey, now: u64) {
     tell_heartbeat(fanout, key, positions, now);
 }
 
-/// Tells feed states alone: what it costs does not depend on how many subscriptions there are.
+/// Tells a session the feed states alone: what that costs does not depend on how many subscriptions there are.
 pub(crate) fn tell_feeds(fanout: &mut Fanout, key: SessionKey, now: u64) {
     tell_heartbeat(fanout, key, Vec::new(), now);
 }

@@ -1,5 +1,5 @@
-//! What somebody who operates a gateway may ask of its sessions. Bounded work for each request, because a shard does
-//! nothing else meanwhile.
+//! What somebody who operates a gateway may ask about its sessions. The work for each request is bounded, because a
+//! shard does nothing else meanwhile.
 
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -11,13 +11,14 @@ use crate::engine::data::decisions::{Decided, KINDS, Run};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::index::SessionId;
 use crate::engine::data::key::SessionKey;
-use crate::engine::data::session::{Ending, Pace, Session};
+use crate::engine::data::session::{Ending, Session};
+use crate::engine::policy::pace::Pace;
 use crate::vocabulary::TopicId;
 
-/// Subscriptions that one page of sessions looks at, about: some milliseconds of a shard's time.
+/// About how many subscriptions one page of sessions looks at: these are some milliseconds of a shard's time.
 const SUBSCRIPTIONS_PER_PAGE: usize = 50_000;
 
-/// Sessions that one page looks at, where few of them are in the state that is asked for.
+/// Most sessions that one page looks at, where few of them are in the state that is asked for.
 const SESSIONS_PER_PAGE: usize = 4_096;
 
 /// Where a session stands on the pressure ladder.
@@ -34,10 +35,10 @@ pub enum SessionState {
 }
 
 impl SessionState {
-    /// From the best to the worst.
+    /// All states, from the best to the worst.
     pub const ALL: [Self; 4] = [Self::Prompt, Self::Conflating, Self::Shedding, Self::Closing];
 
-    /// In JSON and in metrics.
+    /// Returns its name in JSON and in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Prompt => "prompt",
@@ -47,7 +48,7 @@ impl SessionState {
         }
     }
 
-    /// The state of this name.
+    /// Returns the state of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
@@ -72,17 +73,17 @@ pub struct Pressure {
     pub control: usize,
     /// Lossless records that wait.
     pub lossless: usize,
-    /// Handed over, and not taken by the kernel.
+    /// Bytes that were handed over and not taken by the kernel.
     pub unsent: usize,
-    /// Taken by the kernel, and not confirmed by the client.
+    /// Bytes that the kernel took and the client has not confirmed.
     pub in_flight: usize,
 }
 
 impl Pressure {
-    /// Of its parts, in order.
+    /// The names of its parts, in order.
     pub const NAMES: [&'static str; 4] = ["control", "lossless", "unsent", "in_flight"];
 
-    /// Sum of the parts.
+    /// Returns the sum of the parts.
     pub fn total(&self) -> usize {
         self.control + self.lossless + self.unsent + self.in_flight
     }
@@ -109,13 +110,13 @@ impl Pressure {
 pub struct SessionQuery {
     /// Id of a session; `None` begins with the oldest.
     pub after: Option<String>,
-    /// How many at most; 0 counts as 1.
+    /// How many are returned at most; 0 counts as 1.
     pub limit: usize,
-    /// Only those in this state.
+    /// The state of those that are wanted; `None` for all.
     pub state: Option<SessionState>,
 }
 
-/// One session. Times in nanoseconds since the Unix epoch.
+/// One session. Times are nanoseconds since the Unix epoch.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
     /// The engine's own handle.
@@ -149,7 +150,7 @@ pub struct SessionRow {
 pub struct SessionPage {
     /// What was asked for, as far as it fitted.
     pub rows: Vec<SessionRow>,
-    /// Where there are more: the id of the last one that was looked at, which need not be among `rows`.
+    /// The id of the last session that was looked at, where there are more. It need not be among `rows`.
     pub upto: Option<String>,
 }
 
@@ -158,12 +159,12 @@ pub struct SessionPage {
 pub struct DetailQuery {
     /// A place, as [`SessionDetail::next`] says it; `None` begins with the first.
     pub after: Option<u32>,
-    /// How many subscriptions at most.
+    /// How many subscriptions are returned at most.
     pub limit: usize,
 }
 
 impl Default for DetailQuery {
-    /// The first hundred.
+    /// Asks for the first hundred.
     fn default() -> Self {
         Self { after: None, limit: 100 }
     }
@@ -180,9 +181,9 @@ pub struct SubscriptionRow {
     pub max_rate: f64,
     /// The sequence that `sequence` and `newest` belong to.
     pub epoch: u64,
-    /// Last number that was sent or accounted for.
+    /// Last sequence number that was sent or accounted for.
     pub sequence: u64,
-    /// Last number of the topic.
+    /// Last sequence number of the topic.
     pub newest: u64,
     /// Bytes of lossless records that wait.
     pub waiting_bytes: usize,
@@ -195,13 +196,13 @@ pub struct SubscriptionRow {
 pub struct SessionDetail {
     /// What the list of sessions says of it.
     pub row: SessionRow,
-    /// One page of them.
+    /// One page of its subscriptions.
     pub subscriptions: Vec<SubscriptionRow>,
-    /// Where there are more: what the next page is behind.
+    /// The place behind which the next page begins, where there are more.
     pub next: Option<u32>,
-    /// Oldest first.
+    /// What was decided for it as a whole, the oldest first.
     pub decisions: Vec<Decided>,
-    /// Of the subscriptions on this page, by topic with its symbol; in order of time.
+    /// The runs of the subscriptions on this page, each with its topic and symbol, in order of time.
     pub runs: Vec<(TopicId, String, Run)>,
     /// Names of the topics in `decisions`.
     pub names: Vec<(TopicId, String)>,
@@ -225,8 +226,8 @@ impl Survey {
     pub const KINDS: [&'static str; KINDS.len()] = KINDS;
 }
 
-/// A page of sessions. It may be shorter than asked for although there are more, which it says: the work for one
-/// page is bounded.
+/// Returns a page of sessions. It may be shorter than asked for although there are more, which it says: the work for
+/// one page is bounded.
 pub(crate) fn session_page(fanout: &Fanout, query: &SessionQuery) -> SessionPage {
     let after = query.after.as_deref().map_or(Bound::Unbounded, |id| Bound::Excluded(SessionId(id.into())));
     let (mut rows, mut subscriptions, mut upto) = (Vec::new(), 0, None);
@@ -247,7 +248,7 @@ pub(crate) fn session_page(fanout: &Fanout, query: &SessionQuery) -> SessionPage
     SessionPage { rows, upto: None }
 }
 
-/// One session, by its id, with a page of its subscriptions.
+/// Returns one session, by its id, with a page of its subscriptions.
 pub(crate) fn session_detail(fanout: &Fanout, id: &str, query: DetailQuery) -> Option<SessionDetail> {
     let key = *fanout.index.by_id.get(&SessionId(id.into()))?;
     let session = fanout.sessions.get(key)?;

@@ -1,4 +1,4 @@
-//! Subscriptions that end: what their topics and their sessions keep of them is taken away.
+//! Subscriptions that end are taken out of their topics and their sessions.
 
 use tickwire_wire::{Encoding, LedgerEntry};
 
@@ -10,7 +10,7 @@ use crate::engine::data::sub::Sub;
 
 /// Takes a subscription that its session does not have any more out of its topic.
 pub(crate) fn detach(fanout: &mut Fanout, sub: &Sub, encoding: Encoding, now: u64) {
-    if sub.rests() {
+    if sub.is_throttled() {
         fanout.rates.leave();
     }
     fanout.subscribed -= 1;

@@ -1,4 +1,4 @@
-//! The account of a session's subscriptions, as its client is told.
+//! Ledgers: the accounts of subscriptions, as clients are told them.
 
 use tickwire_wire::{Ledger, LedgerEntry};
 
@@ -7,7 +7,7 @@ use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::Topic;
 
-/// The account of every subscription of a session.
+/// Returns the account of every subscription of a session.
 pub(crate) fn ledger(fanout: &Fanout, session: &Session, id: u64) -> Ledger {
     let entries = session.subs.iter().flatten().filter_map(|sub| {
         let topic = fanout.topics[sub.topic.0 as usize].as_deref()?;
@@ -16,7 +16,7 @@ pub(crate) fn ledger(fanout: &Fanout, session: &Session, id: u64) -> Ledger {
     Ledger { id, entries: entries.collect() }
 }
 
-/// What became of one subscription's numbers, for the client. What still waits is not part of any of them.
+/// Returns what became of one subscription's sequence numbers. What still waits is not part of any count.
 pub(crate) fn ledger_entry(sub: &Sub, topic: &Topic) -> LedgerEntry {
     let account = sub.account();
     LedgerEntry {

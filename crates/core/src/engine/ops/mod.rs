@@ -1,4 +1,7 @@
-//! What the engine does, by what happens to it. Each file imports only those that it calls, and none of them calls it.
+//! What the engine does, a file for each thing that happens. An operation is a function over [`Fanout`]; what it calls stands in
+//! its imports, and no file imports one that imports it.
+//!
+//! [`Fanout`]: super::data::fanout::Fanout
 
 pub(crate) mod backfill;
 pub(crate) mod budget;

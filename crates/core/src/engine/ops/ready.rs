@@ -3,7 +3,7 @@
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::{SessionKey, SubRef};
 
-/// A subscription has something to send.
+/// Marks a subscription that has something to send.
 pub(crate) fn mark(fanout: &mut Fanout, subscriber: SubRef) {
     let Some(session) = fanout.sessions.get_mut(subscriber.session) else { return };
     session.dirty.mark(subscriber.sub);
@@ -12,10 +12,10 @@ pub(crate) fn mark(fanout: &mut Fanout, subscriber: SubRef) {
     }
 }
 
-/// A session has something to send: it is ready, unless its socket takes nothing.
+/// Puts a session that has something to send into the ready list, unless its socket is blocked.
 pub(crate) fn queue(fanout: &mut Fanout, key: SessionKey) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    if !session.queued && !session.is_held() && !session.is_over() {
+    if !session.queued && !session.is_blocked() && !session.is_over() {
         session.queued = true;
         fanout.ready.push(key);
     }

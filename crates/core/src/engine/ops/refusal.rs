@@ -1,4 +1,4 @@
-//! Why a subscription is refused, in words for the client.
+//! Refusals: why a subscription is not granted, in words for the client.
 
 use tickwire_wire::{Channel, Refused};
 
@@ -21,7 +21,7 @@ pub(crate) fn refused(channel: Channel, symbol: String, code: &str, message: Str
     Refused { channel: channel as i32, symbol, code: code.to_owned(), message, may_retry: false }
 }
 
-/// The refusal of a subscription to an instrument that ended.
+/// Makes the refusal of a subscription to an instrument that ended.
 pub(crate) fn refusal_of_ended(fanout: &Fanout, info: &InstrumentInfo, channel: Channel) -> Refused {
     let ended = fanout.endings.get(&info.index);
     let reason = ended.map_or("it is over", |ended| &ended.reason);

@@ -6,13 +6,13 @@ use super::budget::forget_log;
 use crate::engine::data::fanout::Fanout;
 use crate::vocabulary::{TopicId, TopicInterest};
 
-/// Nobody wants the topic from now on: it is let go after the linger time.
+/// Notes that nobody wants a topic from now on: it is let go after the linger time.
 pub(crate) fn let_idle(fanout: &mut Fanout, id: TopicId, now: u64) {
     if let Some(topic) = fanout.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut)
         && topic.subscribers.is_empty()
     {
         topic.idle_since = Some(now);
-        // Each stands there once, however often it comes and goes.
+        // Each topic stands there once, however often it comes and goes.
         if !std::mem::replace(&mut topic.is_listed, true) {
             fanout.idle.insert((now.saturating_add(fanout.limits.linger_ns), id));
         }

@@ -1,4 +1,4 @@
-//! Messages for one session beside its data.
+//! Control messages for one session. They leave before its data.
 
 use tickwire_wire::{CloseCode, Message, Notice, Scale, encode_message};
 

@@ -1,4 +1,4 @@
-//! Sessions that begin and end, and what their sockets take.
+//! Sessions begin and end, and their sockets take what they were sent.
 
 use std::sync::Arc;
 
@@ -88,28 +88,29 @@ pub(crate) fn unsent(fanout: &mut Fanout, key: SessionKey, bytes: usize, now: u6
     fanout.now = now;
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     if bytes > 0 {
-        if session.blocked_since.is_none() {
-            session.blocked_since = Some(now);
+        if session.socket_blocked_since.is_none() {
+            session.socket_blocked_since = Some(now);
             session.progress_at = now;
         } else if bytes < session.unsent_bytes {
             session.progress_at = now;
         }
         session.unsent_bytes = bytes;
-        session.note_held(now);
+        session.note_blocked(now);
         weigh_session(fanout, key);
         return;
     }
     session.unsent_bytes = 0;
-    session.blocked_since = None;
-    session.note_held(now);
-    session.ease(fanout.limits.shed_end_bytes, now);
+    session.socket_blocked_since = None;
+    session.note_blocked(now);
+    session.end_shedding(fanout.limits.shed_end_bytes, now);
     if session.has_work() {
         queue(fanout, key);
     }
     weigh_session(fanout, key);
 }
 
-/// Sessions whose clients do not answer pings: for these the shell is to tell what the kernel has not confirmed.
+/// Finds the sessions whose clients do not answer pings: for these the driver tells what the kernel has not
+/// confirmed.
 pub(crate) fn wants_kernel_numbers(fanout: &Fanout, into: &mut Vec<SessionKey>) {
     let silent = fanout.sessions.iter().filter(|(_, session)| session.window.wants_kernel_numbers());
     into.extend(silent.map(|(key, _)| key));
@@ -123,11 +124,11 @@ pub(crate) fn kernel_unacknowledged(fanout: &mut Fanout, key: SessionKey, bytes:
     }
 }
 
-/// The window of a session may have opened.
+/// Goes on with a session whose window may have opened.
 pub(crate) fn reopen(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    session.note_held(now);
-    session.ease(fanout.limits.shed_end_bytes, now);
+    session.note_blocked(now);
+    session.end_shedding(fanout.limits.shed_end_bytes, now);
     if session.has_work() {
         queue(fanout, key);
     }

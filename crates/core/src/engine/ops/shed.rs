@@ -1,4 +1,4 @@
-//! Sessions that are too far behind: what may be dropped for them is dropped.
+//! Shedding: for sessions that are too far behind, what may be dropped is dropped and announced.
 
 use tickwire_wire::CloseCode;
 
@@ -9,8 +9,8 @@ use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::Session;
 
-/// Sheds what a session waits for, and closes it where that is not enough.
-pub(crate) fn relieve(fanout: &mut Fanout, key: SessionKey) {
+/// Sheds what a session waits for, and closes the session where that is not enough.
+pub(crate) fn shed_session(fanout: &mut Fanout, key: SessionKey) {
     if let Some(session) = fanout.sessions.get_mut(key).filter(|session| !session.shedding) {
         session.shedding = true;
         session.decided(fanout.now, Decision::Shedding { pressure: session.pressure() as u64 });
@@ -18,7 +18,7 @@ pub(crate) fn relieve(fanout: &mut Fanout, key: SessionKey) {
             let Some(sub) = session.sub(index).filter(|sub| sub.waiting_bytes > 0) else { continue };
             let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref() else { continue };
             if topic.channel.is_lossless() && !topic.channel.is_critical() {
-                shed(session, index, topic.stamp);
+                shed_sub(session, index, topic.stamp);
             }
         }
     }
@@ -27,8 +27,8 @@ pub(crate) fn relieve(fanout: &mut Fanout, key: SessionKey) {
     }
 }
 
-/// Gives up the lossless records of one subscription up to a stamp; they will be announced.
-pub(crate) fn shed(session: &mut Session, index: u32, stamp: Stamp) {
+/// Gives up the lossless records of one subscription up to a stamp. They will be announced.
+pub(crate) fn shed_sub(session: &mut Session, index: u32, stamp: Stamp) {
     let Some(sub) = session.sub_mut(index) else { return };
     sub.shed_to = stamp;
     let settled = std::mem::take(&mut sub.waiting_bytes);

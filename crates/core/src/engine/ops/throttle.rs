@@ -1,16 +1,14 @@
-//! Requested rates and delivery windows: what may leave only at certain times, and the timer work that it takes.
+//! Requested rates and delivery windows: some records may leave only at certain times.
 //!
-//! A subscription with a rate *rests* for one interval after each record that it was sent; a session with a delivery
-//! window rests for one window after each write. Who rests is not marked as dirty, so an update for it costs the same
-//! as for one that is behind. All that rest for the same time stand in one queue, which is sorted because each of them
-//! joins it at the time of its sending: joining and leaving cost the same however many there are, and one timer, for
-//! the earliest of the queues' heads, serves all.
+//! A subscription with a rate is *throttled* for one interval after each record that it was sent; the delivery window
+//! of a session is *shut* for its length after each write. A throttled subscription is not marked as dirty, so an
+//! update for it costs the same as for one that is behind.
 //!
 //! - The first update after silence leaves at once.
-//! - A gap, a new sequence and a state after a loss end the rest of a subscription: what was held back leaves before
-//!   them, in order, and what mends a book after them at once.
-//! - Control messages know no windows. One that says that a feed is live opens them, so that it does not overtake what was
-//!   told of losses before.
+//! - A gap, a new sequence and a state after a loss end the throttling of a subscription: what waited leaves before
+//!   them, in order, and what mends a book leaves after them at once.
+//! - Control messages know no windows. One that says that a feed is live opens them, so that it does not overtake the
+//!   losses before it.
 
 use super::ready::{mark, queue};
 use crate::engine::data::decisions::Decision;
@@ -21,20 +19,20 @@ use crate::engine::data::session::Session;
 use crate::engine::policy::rate::interval_ns;
 use crate::vocabulary::TopicId;
 
-/// When [`on_timer`] has something to do, in nanoseconds since the Unix epoch.
+/// Returns when [`on_timer`] has something to do, in nanoseconds since the Unix epoch.
 pub(crate) fn next_due(fanout: &Fanout) -> Option<u64> {
     fanout.rates.next_due().into_iter().chain(fanout.windows.next_due()).min()
 }
 
-/// Lets go what rested until now: subscriptions with a rate, sessions with a delivery window.
+/// Lets those go on that waited until now: throttled subscriptions, and sessions with a delivery window.
 pub(crate) fn on_timer(fanout: &mut Fanout, now: u64) {
     while let Some((due, at)) = fanout.rates.pop(now) {
         let sub = fanout.sessions.get_mut(at.session).and_then(|session| session.sub_mut(at.sub));
         match sub.filter(|sub| sub.rate.as_ref().is_some_and(|rate| rate.due() == due)) {
             Some(sub) => {
                 let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref() else { continue };
-                // The newest is not superseded yet.
-                sub.wake(topic.epoch, topic.sequence.saturating_sub(1));
+                // The newest record is not superseded yet.
+                sub.release(topic.epoch, topic.sequence.saturating_sub(1));
                 if topic.stamp > sub.stamp {
                     mark(fanout, at);
                 }
@@ -61,8 +59,9 @@ pub(crate) fn sweep_rates(fanout: &mut Fanout) {
     });
 }
 
-/// After a write: the subscriptions that were sent a record (`sent`), and the session, rest.
-pub(crate) fn rest(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_data: bool, now: u64) {
+/// Throttles, after a write, the subscriptions with a rate that were `sent` a record, and shuts the session's
+/// delivery window.
+pub(crate) fn throttle(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_data: bool, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     for index in sent {
         let Some(sub) = session.sub_mut(*index) else { continue };
@@ -71,7 +70,7 @@ pub(crate) fn rest(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_data:
         if rate.interval_ns == 0 || rate.due == now.saturating_add(rate.interval_ns) {
             continue;
         }
-        if rate.rests() {
+        if rate.is_throttled() {
             fanout.rates.leave();
         } else {
             rate.horizon = topic.stamp;
@@ -83,13 +82,13 @@ pub(crate) fn rest(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_data:
         if delivery.due == 0 {
             delivery.due = fanout.windows.push(u64::from(delivery.ms) * 1_000_000, now, key);
         }
-        // What is too much for one write goes on in the next.
+        // What was too much for one write goes on in the next.
         delivery.shut = dirty.is_empty();
     }
 }
 
-/// Changes the rate of a subscription, from now on: it does not rest any more, and rests for the new interval after
-/// what it is sent next.
+/// Changes the rate of a subscription, from now on: it is not throttled any more, and is throttled for the new
+/// interval after what it is sent next.
 pub(crate) fn set_sub_rate(fanout: &mut Fanout, key: SessionKey, id: TopicId, per_second: f64) {
     let Some(topic) = fanout.topics[id.0 as usize].as_deref_mut() else { return };
     let Some(session) = fanout.sessions.get_mut(key) else { return };
@@ -108,16 +107,16 @@ pub(crate) fn set_sub_rate(fanout: &mut Fanout, key: SessionKey, id: TopicId, pe
     if std::mem::replace(&mut rate.interval_ns, interval_ns) == interval_ns {
         return;
     }
-    if rate.rests() {
+    if rate.is_throttled() {
         fanout.rates.leave();
     }
-    sub.wake(topic.epoch, topic.sequence.saturating_sub(1));
+    sub.release(topic.epoch, topic.sequence.saturating_sub(1));
     if topic.stamp > sub.stamp {
         mark(fanout, SubRef { session: key, sub: index });
     }
 }
 
-/// Lets go what waits for a session's delivery window.
+/// Opens a session's delivery window before its time.
 pub(crate) fn open_window(fanout: &mut Fanout, key: SessionKey) {
     let Some(session) = fanout.sessions.get_mut(key).filter(|session| session.delivery.is_shut()) else {
         return;
@@ -128,14 +127,14 @@ pub(crate) fn open_window(fanout: &mut Fanout, key: SessionKey) {
     }
 }
 
-/// A topic starts again: nobody rests.
-pub(crate) fn wake_all(fanout: &mut Fanout, id: TopicId) {
+/// Ends the throttling of all subscriptions to a topic, which starts again.
+pub(crate) fn release_all(fanout: &mut Fanout, id: TopicId) {
     let Some(topic) = fanout.topics.get(id.0 as usize).and_then(Option::as_deref) else { return };
     for Subscriber { at, .. } in topic.subscribers.iter().filter(|subscriber| subscriber.has_rate) {
         let sub = fanout.sessions.get_mut(at.session).and_then(|session| session.sub_mut(at.sub));
-        if let Some(sub) = sub.filter(|sub| sub.rests()) {
+        if let Some(sub) = sub.filter(|sub| sub.is_throttled()) {
             fanout.rates.leave();
-            sub.wake(topic.epoch, topic.sequence);
+            sub.release(topic.epoch, topic.sequence);
         }
     }
 }

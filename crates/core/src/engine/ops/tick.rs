@@ -1,6 +1,6 @@
-//! What happens by the clock: heartbeats, pings, time-outs, draining.
+//! What is done by the clock: heartbeats, pings, time-outs, draining.
 
-use tickwire_wire::{CloseCode, Message, Notice};
+use tickwire_wire::{Message, Notice};
 
 use super::backfill::tick_backfills;
 use super::close::close;
@@ -9,10 +9,10 @@ use super::ready::queue;
 use super::release::let_go_of_idle_topics;
 use super::say::{notify, say};
 use super::throttle::{on_timer, sweep_rates};
-use crate::engine::data::decisions::{Decision, Held};
+use crate::engine::data::decisions::{BlockedBy, Decision};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
-use crate::engine::data::session::Pace;
+use crate::engine::policy::pace::{Pace, Step, Times};
 
 /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
 pub(crate) fn tick(fanout: &mut Fanout, now: u64) {
@@ -30,48 +30,52 @@ pub(crate) fn tick(fanout: &mut Fanout, now: u64) {
 fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let limits = &fanout.limits;
     let Some(session) = fanout.sessions.get_mut(key).filter(|session| !session.is_ending()) else { return };
-    let silent_ns = now.saturating_sub(session.heard);
     session.window.tick(now);
-    session.note_held(now);
-    let is_blocked = session.blocked_since.is_some();
-    let stuck_since = session.stuck_since(limits.conflating_after_ns);
-    let is_due = session.close_at.is_some_and(|at| now >= at);
-    let end = if is_due {
-        Some(CloseCode::Draining)
-    } else if stuck_since.is_some_and(|since| now.saturating_sub(since) > limits.no_progress_ns) {
-        Some(CloseCode::SlowConsumer)
-    } else if silent_ns > 3 * limits.ping_after_ns {
-        Some(CloseCode::Silent)
-    } else {
-        None
+    session.note_blocked(now);
+    let since = |then: u64| now.saturating_sub(then);
+    let times = Times {
+        silent: since(session.heard),
+        unpinged: since(session.pinged),
+        unwritten: since(session.wrote),
+        stuck: session.stuck_since(limits.conflating_after_ns).map_or(0, since),
+        behind: session.behind_since.map_or(0, since),
+        caught_up: since(session.caught_up_at),
     };
-    if let Some(code) = end {
+    let is_due = session.close_at.is_some_and(|at| now >= at);
+    if let Some(code) = times.end(is_due, limits) {
         close(fanout, key, code);
         return;
     }
-    let unpinged_ns = now.saturating_sub(session.pinged);
-    if !is_blocked && silent_ns > limits.ping_after_ns && unpinged_ns > limits.ping_after_ns {
+    let is_blocked = session.socket_blocked_since.is_some();
+    if !is_blocked && times.wants_ping(limits) {
         session.ping_due = true;
         session.pinged = now;
     }
-    let held_ns = session.held_since.map_or(0, |since| now.saturating_sub(since));
-    let eased_ns = now.saturating_sub(session.eased_at);
-    if held_ns == 0 && eased_ns > limits.prompt_after_ns {
+    if times.keeps_up(limits) {
         session.window.relax();
     }
-    let is_slow = is_blocked || session.window.is_tight();
-    if session.pace == Pace::Prompt && is_slow && held_ns > limits.conflating_after_ns {
-        session.pace = Pace::Conflating;
-        let because = if is_blocked { Held::SOCKET } else { Held::WINDOW };
-        session.decided(now, Decision::Conflating { because });
-        notify(fanout, key, "conflating", "reading too slowly: conflatable channels bring the newest only");
-    } else if session.pace == Pace::Conflating && held_ns == 0 && eased_ns > limits.prompt_after_ns {
-        session.pace = Pace::Prompt;
-        session.decided(now, Decision::Prompt);
-        notify(fanout, key, "conflating_ended", "reading fast enough again");
-    } else if !is_blocked && now.saturating_sub(session.wrote) >= limits.heartbeat_ns {
-        session.wrote = now;
-        heartbeat(fanout, key, now);
+    match times.step(session.pace, is_blocked, session.window.is_tight(), limits) {
+        Step::Conflate => {
+            session.pace = Pace::Conflating;
+            let because = if is_blocked { BlockedBy::SOCKET } else { BlockedBy::WINDOW };
+            session.decided(now, Decision::Conflating { because });
+            notify(
+                fanout,
+                key,
+                "conflating",
+                "reading too slowly: conflatable channels bring the newest only",
+            );
+        }
+        Step::Resume => {
+            session.pace = Pace::Prompt;
+            session.decided(now, Decision::Prompt);
+            notify(fanout, key, "conflating_ended", "reading fast enough again");
+        }
+        Step::Heartbeat => {
+            session.wrote = now;
+            heartbeat(fanout, key, now);
+        }
+        Step::None => {}
     }
     let Some(session) = fanout.sessions.get(key) else { return };
     let has_work = session.has_work();

@@ -1,10 +1,10 @@
-//! Pending subscribes that are given up.
+//! Pending subscribes are given up.
 
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::vocabulary::TopicId;
 
-/// Nothing is waited for any more by a session that ends.
+/// Gives up what a session waits for, because it ends.
 pub(crate) fn stop_waiting(fanout: &mut Fanout, key: SessionKey) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     session.asked = 0;

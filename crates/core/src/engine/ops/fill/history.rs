@@ -2,24 +2,32 @@
 
 use tickwire_wire::GapCause;
 
-use super::gap::write_gap;
+use super::reason::Emitted;
+use super::record::write_gap;
 use crate::engine::data::backfill::{Backfill, Stage};
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::Topic;
 
-/// Emits the next record of what history brought, or what is missing before it; at the end of a part the subscription
-/// goes on with its log, or needs another part. Returns the cause of what was announced.
-pub(crate) fn emit(session: &mut Session, index: u32, topic: &Topic, out: &mut Vec<u8>) -> Option<GapCause> {
+/// Emits the next record of what history brought, or announces what is missing before it. At the end of a part the
+/// subscription goes on with its log, or needs another part.
+pub(super) fn emit_from_history(
+    session: &mut Session,
+    index: u32,
+    topic: &Topic,
+    out: &mut Vec<u8>,
+) -> Emitted {
     let encoding = session.encoding;
-    let sub = session.subs.get_mut(index as usize).and_then(Option::as_mut)?;
-    let mut backfill = sub.backfill.take()?;
+    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else {
+        return Emitted::Nothing;
+    };
+    let Some(mut backfill) = sub.backfill.take() else { return Emitted::Nothing };
     let next = backfill.records.front().map_or(backfill.upto + 1, |update| update.first);
     if next > sub.sent + 1 {
         write_gap(topic, GapCause::Resume, (sub.sent + 1, next - 1), sub.epoch, encoding, out);
         sub.announce(sub.sent + 1, next - 1);
         sub.backfill = Some(backfill);
-        return Some(GapCause::Resume);
+        return Emitted::Missing(GapCause::Resume);
     }
     if let Some(update) = backfill.records.pop_front() {
         out.extend_from_slice(update.bytes(encoding));
@@ -30,7 +38,7 @@ pub(crate) fn emit(session: &mut Session, index: u32, topic: &Topic, out: &mut V
             sub.deliver(update.last);
         }
         sub.backfill = Some(backfill);
-        return cause;
+        return cause.map_or(Emitted::FromHistory, Emitted::Missing);
     }
     if backfill.upto >= backfill.last {
         extend(&mut backfill, sub, topic);
@@ -43,10 +51,10 @@ pub(crate) fn emit(session: &mut Session, index: u32, topic: &Topic, out: &mut V
     } else {
         session.turns.active -= usize::from(backfill.is_active);
     }
-    None
+    Emitted::FromHistory
 }
 
-/// The log may have moved on meanwhile: what it does not hold any more is needed too.
+/// Needs from history, too, what the log does not hold any more because it has moved on meanwhile.
 fn extend(backfill: &mut Backfill, sub: &Sub, topic: &Topic) {
     let Some(next) = topic.log_after(sub.stamp).next() else { return };
     let missing = next.update.first.saturating_sub(sub.sent + 1);

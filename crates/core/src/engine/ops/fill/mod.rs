@@ -1,29 +1,36 @@
-//! Emptying an outbox: what is newest at this moment, in the order of arrival per instrument, into one message.
+//! Emptying the outbox of one session: what is newest at this moment, in the order of arrival per instrument, as messages.
+//!
+//! The way goes through these files from top to bottom, and none of them calls one that stands before it:
+//! - this one: messages, and probes behind them;
+//! - `message`: one message, with the control lane and records;
+//! - `instrument`: the records of one instrument, but for the usual case;
+//! - `straight`: the usual case; `pending`: what arrived first;
+//! - `next`: the next record of one subscription, from `history` or from the topic (`record`, with announcements);
+//! - `reason`: why something was not sent.
 
-use tickwire_wire::{Channel, encode_sent_time};
+mod history;
+mod instrument;
+mod leaving;
+mod message;
+mod next;
+mod pending;
+mod reason;
+mod record;
+mod straight;
 
-use crate::engine::data::decisions::Held;
+use leaving::end_settled;
+use message::append_message;
+
+use super::backfill::ask_backfills;
+use super::budget::write_budget;
+use super::close::weigh_session;
+use super::throttle::throttle;
+use crate::engine::data::decisions::BlockedBy;
 use crate::engine::data::fanout::{Fanout, Noted};
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::{Ending, Session};
 use crate::engine::data::topic::Topics;
 use crate::engine::framing::Framing;
-use crate::engine::ops::backfill::ask_backfills;
-use crate::engine::ops::budget::write_budget;
-use crate::engine::ops::close::weigh_session;
-use crate::engine::ops::throttle::rest;
-use parting::part;
-use pending::{look_ahead, oldest_pending, pending};
-use reason::Before;
-use record::{emit_book, emit_latest, emit_lossless};
-
-mod gap;
-mod history;
-mod parting;
-mod pending;
-mod reason;
-mod record;
-mod straight;
 
 /// What one `fill` handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,24 +54,24 @@ pub(crate) fn fill(
     let budget = write_budget(fanout);
     let Some(session) = fanout.sessions.get_mut(key) else { return Filled::default() };
     session.queued = false;
-    if session.is_over() || session.is_held() {
+    if session.is_over() || session.is_blocked() {
         return Filled::default();
     }
     let has_leaving = !session.leaving.is_empty();
     let has_data = write(session, &mut fanout.topics, (budget, now), &mut fanout.noted, framing, out);
-    if has_leaving && part(fanout, key, now) {
+    if has_leaving && end_settled(fanout, key, now) {
         // The word that something ended goes behind what was owed.
         let Some(session) = fanout.sessions.get_mut(key) else { return Filled::default() };
         write(session, &mut fanout.topics, (0, now), &mut fanout.noted, framing, out);
     }
     let Some(session) = fanout.sessions.get_mut(key) else { return Filled::default() };
     if session.dirty.is_empty() {
-        session.held = Held::default();
+        session.blocked_by = BlockedBy::default();
     }
-    session.note_held(now);
-    session.ease(fanout.limits.shed_end_bytes, now);
+    session.note_blocked(now);
+    session.end_shedding(fanout.limits.shed_end_bytes, now);
     let mut rated = std::mem::take(&mut fanout.noted.rated);
-    rest(fanout, key, &rated, has_data, now);
+    throttle(fanout, key, &rated, has_data, now);
     weigh_session(fanout, key);
     rated.clear();
     fanout.noted.rated = rated;
@@ -76,8 +83,8 @@ pub(crate) fn fill(
 }
 
 /// Appends what the session is owed, up to about `budget` bytes and as far as its window is open, as whole
-/// frames. Control first: it always fits, whatever the budget. Probes go behind what they are to confirm. Returns whether
-/// there was anything but control.
+/// frames. Control goes first: it always fits, whatever the budget. Probes go behind what they are to confirm. Returns
+/// whether there was anything but control.
 fn write(
     session: &mut Session,
     topics: &mut Topics,
@@ -99,7 +106,7 @@ fn write(
         let data = left.min(room).min(session.window.message_bytes());
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
         let time = session.window.stamp(now);
-        let is_data = message(session, topics, (data, time), noted, framing, out);
+        let is_data = append_message(session, topics, (data, time), noted, framing, out);
         has_data |= is_data;
         if out.len() > before {
             session.wrote = now;
@@ -124,114 +131,4 @@ fn write(
         session.ending = Ending::Told(code);
     }
     has_data
-}
-
-/// One message with the control lane and about `budget` bytes of records; none where there is nothing. Returns whether
-/// there are records.
-fn message(
-    session: &mut Session,
-    topics: &mut Topics,
-    (budget, now): (usize, u64),
-    noted: &mut Noted,
-    framing: &dyn Framing,
-    out: &mut Vec<u8>,
-) -> bool {
-    let head = out.len();
-    framing.begin(out);
-    let start = out.len();
-    let end = start + budget;
-    if !session.control.is_empty() {
-        // A session that has nothing to say keeps no buffer.
-        out.append(&mut std::mem::take(&mut session.control));
-    }
-    let data = out.len();
-    look_ahead(session, topics);
-    let may_leave = !session.is_ending() && !session.delivery.is_shut();
-    while may_leave && out.len() < end {
-        let Some(index) = session.dirty.pop() else { break };
-        let is_looked_at = noted.latency_samples.is_turn();
-        if is_looked_at {
-            noted.latency_samples.look_at(session, index);
-        }
-        let is_left = match straight::emit(session, topics, index, end, out) {
-            Some(is_left) => is_left,
-            None => emit_instrument(session, topics, index, end, now, &mut noted.rated, out),
-        };
-        if is_looked_at {
-            noted.latency_samples.note(session, topics, now);
-        }
-        if is_left {
-            session.dirty.mark(index);
-        }
-    }
-    let has_data = out.len() > data;
-    if out.len() > start {
-        encode_sent_time(session.encoding, now, out);
-        framing.end(head, start, session.encoding.is_text(), out);
-    } else {
-        out.truncate(head);
-    }
-    has_data
-}
-
-/// Emits what the subscription and its siblings on the same instrument have pending, oldest arrival first. Returns
-/// whether this subscription still has something.
-fn emit_instrument(
-    session: &mut Session,
-    topics: &mut Topics,
-    index: u32,
-    end: usize,
-    now: u64,
-    rated: &mut Vec<u32>,
-    out: &mut Vec<u8>,
-) -> bool {
-    loop {
-        let Some((_, oldest)) = oldest_pending(session, topics, index) else { return false };
-        if out.len() >= end {
-            return session.sub(index).is_some_and(|sub| pending(sub, topics).is_some());
-        }
-        if emit(session, topics, oldest, now, out) {
-            rated.push(oldest);
-        }
-        // What follows may be usual again, and much.
-        if session.sub(index).is_some_and(|sub| sub.channel.is_lossless())
-            && let Some(is_left) = straight::emit(session, topics, index, end, out)
-        {
-            return is_left;
-        }
-    }
-}
-
-/// Emits the next record of one subscription. Returns whether that counts for a rate of it.
-fn emit(session: &mut Session, topics: &mut Topics, index: u32, now: u64, out: &mut Vec<u8>) -> bool {
-    let encoding = session.encoding;
-    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return false };
-    let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else {
-        return false;
-    };
-    if sub.backfill.is_some() {
-        let before = Before::of(sub);
-        if let Some(cause) = history::emit(session, index, topic, out) {
-            before.note_missing(session, index, cause, now);
-        }
-        return false;
-    }
-    let before = Before::of(sub);
-    let mut is_snapshot = false;
-    let is_record = if topic.channel == Channel::Book {
-        let changes = emit_book(sub, topic, encoding, out);
-        is_snapshot = changes.as_ref().is_some_and(|update| update.is_snapshot());
-        changes.is_some()
-    } else if topic.channel.is_lossless() {
-        let settled = emit_lossless(sub, topic, encoding, out);
-        session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
-        false
-    } else {
-        emit_latest(sub, topic, encoding, out)
-    };
-    let counts = is_record && sub.rate.is_some();
-    if before.is_notable(session.held, sub) {
-        before.note(session, topic, index, is_snapshot, now);
-    }
-    counts
 }

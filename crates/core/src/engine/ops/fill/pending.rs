@@ -1,4 +1,4 @@
-//! What a session is to be sent next.
+//! What a subscription is to be sent next.
 
 use tickwire_wire::Channel;
 
@@ -7,24 +7,13 @@ use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::{Topics, topic_of};
 
-/// Subscriptions that are touched before the first is sent.
-const LOOK_AHEAD: usize = 16;
-
-/// Touches what the next records are found by. One after another each would be waited for: the system call before has
-/// taken the caches.
-pub(crate) fn look_ahead(session: &Session, topics: &Topics) {
-    let subs = session.dirty.iter().take(LOOK_AHEAD).filter_map(|index| session.sub(index));
-    let stamps = subs.map(|sub| sub.stamp ^ topic_of(topics, sub.topic).map_or(0, |topic| topic.stamp));
-    std::hint::black_box(stamps.fold(0, |all, stamp| all ^ stamp));
-}
-
-/// Of the subscriptions to the same instrument, the one whose next record arrived first.
-pub(crate) fn oldest_pending(session: &Session, topics: &Topics, index: u32) -> Option<(Stamp, u32)> {
+/// Finds, of the subscriptions to the same instrument, the one whose next record arrived first.
+pub(super) fn oldest_pending(session: &Session, topics: &Topics, index: u32) -> Option<(Stamp, u32)> {
     let mut oldest: Option<(Stamp, u32)> = None;
     let mut at = index;
     loop {
         let sub = session.sub(at)?;
-        if let Some(stamp) = pending(sub, topics)
+        if let Some(stamp) = pending_stamp(sub, topics)
             && oldest.is_none_or(|(known, _)| stamp < known)
         {
             oldest = Some((stamp, at));
@@ -36,12 +25,12 @@ pub(crate) fn oldest_pending(session: &Session, topics: &Topics, index: u32) -> 
     }
 }
 
-/// Arrival of the record that the subscription is to be sent next. What a rate holds back is not it, for its siblings
-/// neither.
-pub(crate) fn pending(sub: &Sub, topics: &Topics) -> Option<Stamp> {
+/// Returns when the record arrived that the subscription is to be sent next. A record that a rate holds back does not
+/// count, and does not hold back the siblings' records either.
+pub(super) fn pending_stamp(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topic_of(topics, sub.topic)?;
     if let Some(backfill) = &sub.backfill {
-        // Older than anything that is known here.
+        // History is older than anything that is known here.
         return backfill.is_here().then_some(0);
     }
     if topic.channel == Channel::Book {

@@ -1,39 +1,59 @@
-//! The next record of a subscription, in the unusual cases too.
+//! The next record of what a topic holds, in the unusual cases too, and announcements of what a subscription is not sent: its
+//! account and its stream say the same.
 
 use std::sync::Arc;
 
-use tickwire_wire::Encoding;
+use tickwire_wire::{Body, Channel, Encoding, GapCause};
 
-use super::gap::{announce_shed, emit_gap, follow_epoch};
+use super::reason::Emitted;
+use crate::engine::data::entry::Entry;
+use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::Topic;
 use crate::vocabulary::Update;
 
-/// Returns the record that it was, where it was no gap.
-pub(crate) fn emit_book(
-    sub: &mut Sub,
+/// Emits the next record of a subscription that waits for no history.
+#[inline]
+pub(super) fn emit_record(
+    session: &mut Session,
+    index: u32,
     topic: &mut Topic,
-    encoding: Encoding,
     out: &mut Vec<u8>,
-) -> Option<Arc<Update>> {
+) -> Emitted {
+    let encoding = session.encoding;
+    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else {
+        return Emitted::Nothing;
+    };
+    if topic.channel == Channel::Book {
+        emit_book(sub, topic, encoding, out)
+    } else if topic.channel.is_lossless() {
+        let settled = emit_lossless(sub, topic, encoding, out);
+        session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
+        Emitted::Logged
+    } else {
+        emit_latest(sub, topic, encoding, out)
+    }
+}
+
+/// Emits what changed in a book, or a gap where that came first.
+fn emit_book(sub: &mut Sub, topic: &mut Topic, encoding: Encoding, out: &mut Vec<u8>) -> Emitted {
     let next = topic.next_after(sub.stamp.max(sub.since));
     if let Some(gap) = next.filter(|entry| entry.is_gap).cloned() {
-        emit_gap(sub, topic, &gap, encoding, out);
+        announce_gap(sub, topic, &gap, encoding, out);
         sub.stamp = gap.stamp;
-        return None;
+        return Emitted::Gap;
     }
     follow_epoch(sub, topic, topic.epoch, encoding, out);
     let changes = topic.book_changes(sub.stamp);
-    if let Some(update) = &changes {
-        out.extend_from_slice(update.bytes(encoding));
-        sub.deliver(update.last);
-    }
     sub.stamp = topic.stamp;
-    changes
+    let Some(update) = changes else { return Emitted::Nothing };
+    out.extend_from_slice(update.bytes(encoding));
+    sub.deliver(update.last);
+    if update.is_snapshot() { Emitted::Snapshot } else { Emitted::Record }
 }
 
-/// Emits the next logged record, or announces those that are shed; returns how many waiting bytes that settles.
-pub(crate) fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> usize {
+/// Emits the next logged record, or announces those that are shed. Returns how many waiting bytes that settles.
+fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> usize {
     let mut logged = topic.log_after(sub.stamp);
     let Some(entry) = logged.next() else { return std::mem::take(&mut sub.waiting_bytes) };
     let update = &entry.update;
@@ -49,7 +69,7 @@ pub(crate) fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, ou
         follow_epoch(sub, topic, update.epoch, encoding, out);
     }
     if is_shed {
-        // Without a gap between them they are of one sequence. The records themselves are cache lines further.
+        // Where no gap lies between them, they are of one sequence. The records themselves would be further cache lines.
         let run = topic.log_after(sub.stamp).take_while(|entry| entry.stamp <= sub.shed_to && !entry.is_gap);
         let end = run.last().unwrap_or(entry);
         announce_shed(sub, topic, end.update.last, encoding, out);
@@ -62,7 +82,7 @@ pub(crate) fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, ou
         announce_shed(sub, topic, update.first - 1, encoding, out);
     }
     if update.is_gap() {
-        emit_gap(sub, topic, entry, encoding, out);
+        announce_gap(sub, topic, entry, encoding, out);
     } else {
         out.extend_from_slice(update.bytes(encoding));
         sub.deliver(update.last);
@@ -70,22 +90,76 @@ pub(crate) fn emit_lossless(sub: &mut Sub, topic: &Topic, encoding: Encoding, ou
     settled
 }
 
-/// Emits the newest of one key, or a gap where that came first. Returns whether it was a record.
-pub(crate) fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> bool {
+/// Emits the newest record of one key, or a gap where that came first.
+fn emit_latest(sub: &mut Sub, topic: &Topic, encoding: Encoding, out: &mut Vec<u8>) -> Emitted {
     let gap = topic.next_after(sub.stamp.max(sub.since));
     let latest = topic.latest_after(sub.stamp);
     if let Some(gap) = gap.filter(|gap| latest.is_none_or(|latest| gap.stamp < latest.stamp)) {
-        emit_gap(sub, topic, gap, encoding, out);
+        announce_gap(sub, topic, gap, encoding, out);
         sub.stamp = gap.stamp;
-        return false;
+        return Emitted::Gap;
     }
     let Some(entry) = latest else {
         sub.stamp = topic.stamp;
-        return false;
+        return Emitted::Nothing;
     };
     follow_epoch(sub, topic, entry.update.epoch, encoding, out);
     out.extend_from_slice(entry.update.bytes(encoding));
     sub.deliver(entry.update.last);
     sub.stamp = entry.stamp;
-    true
+    Emitted::Record
+}
+
+/// Announces a new sequence whose own announcement was cut off the log.
+fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, encoding: Encoding, out: &mut Vec<u8>) {
+    if sub.epoch != epoch {
+        write_gap(topic, GapCause::Ingest, (sub.sent + 1, 0), epoch, encoding, out);
+        sub.begin_sequence(epoch);
+    }
+}
+
+/// Announces that the sequence numbers up to `to` are not sent, and goes on behind them.
+fn announce_shed(sub: &mut Sub, topic: &Topic, to: u64, encoding: Encoding, out: &mut Vec<u8>) {
+    write_gap(topic, GapCause::Shed, (sub.sent + 1, to), sub.epoch, encoding, out);
+    sub.announce(sub.sent + 1, to);
+}
+
+/// Announces a logged gap, as far as it concerns this subscription.
+fn announce_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, encoding: Encoding, out: &mut Vec<u8>) {
+    let gap = &entry.update;
+    if gap.last != 0 {
+        follow_epoch(sub, topic, gap.epoch, encoding, out);
+        if gap.first > sub.sent {
+            out.extend_from_slice(gap.bytes(encoding));
+        } else if gap.last > sub.sent {
+            // The client resumed in the middle of the gap.
+            let cause = match &gap.record().body {
+                Body::Gap(gap) => gap.cause(),
+                _ => GapCause::Unknown,
+            };
+            write_gap(topic, cause, (sub.sent + 1, gap.last), gap.epoch, encoding, out);
+        }
+        sub.announce(gap.first, gap.last);
+    } else if sub.epoch == entry.epoch_before {
+        // The sequence starts again: what waited of the old one is superseded, and what follows counts from 1.
+        out.extend_from_slice(gap.bytes(encoding));
+        sub.superseded(gap.first.saturating_sub(1));
+        sub.begin_sequence(gap.epoch);
+    } else {
+        // It ends a sequence that this subscription never saw.
+        follow_epoch(sub, topic, gap.epoch, encoding, out);
+    }
+}
+
+/// Writes a gap that is made for one subscription.
+pub(super) fn write_gap(
+    topic: &Topic,
+    cause: GapCause,
+    (first, last): (u64, u64),
+    epoch: u64,
+    encoding: Encoding,
+    out: &mut Vec<u8>,
+) {
+    let gap = Update::gap(Arc::clone(&topic.info), topic.channel, cause, first, last, epoch);
+    out.extend_from_slice(gap.bytes(encoding));
 }

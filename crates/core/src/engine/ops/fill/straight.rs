@@ -1,6 +1,6 @@
 //! The usual case of emptying an outbox, without what only unusual ones need: one subscription alone on its instrument,
-//! nothing announced, nothing shed, no new sequence, no rate. It does what the other steps do in that case; the property tests
-//! hold both to the same model.
+//! nothing announced, nothing shed, no new sequence, no rate. It does what the steps for unusual cases would do; the
+//! property tests hold both to the same model.
 
 use tickwire_wire::{Channel, Encoding};
 
@@ -9,7 +9,7 @@ use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::{Topic, Topics};
 
-/// So many records that wait are taken from the encoded log. The newest few are in a cache as they are.
+/// From so many waiting records on, they are taken from the encoded log. The newest few are in a cache as they are.
 const FROM_ENCODED_LOG: usize = 4;
 
 /// Emits what the subscription has pending. Returns whether something is left; `None` where, or as far as, this is not
@@ -17,19 +17,19 @@ const FROM_ENCODED_LOG: usize = 4;
 // A tenth of all instructions of a delivery; the compiler's own choice changes with what stands beside the call.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(crate) fn emit(
+pub(super) fn emit_usual(
     session: &mut Session,
     topics: &Topics,
     index: u32,
     end: usize,
     out: &mut Vec<u8>,
 ) -> Option<bool> {
-    let (encoding, is_held) = (session.encoding, !session.held.is_empty());
+    let (encoding, is_blocked) = (session.encoding, !session.blocked_by.is_empty());
     let sub = session.subs.get_mut(index as usize)?.as_mut()?;
     if sub.backfill.is_some()
         || sub.sibling != index
         || sub.rate.is_some()
-        || is_held
+        || is_blocked
         || sub.channel == Channel::Book
     {
         return None;
@@ -83,15 +83,15 @@ pub(crate) fn emit(
     Some(false)
 }
 
-/// It is the record that follows on what was sent, and nothing has to be announced before it.
+/// Whether this is the record that follows on what was sent, and nothing has to be announced before it.
 #[inline]
 fn is_usual(entry: &Entry, sub: &Sub) -> bool {
     let is_next = entry.update.first == sub.sent + 1 && entry.update.epoch == sub.epoch;
     is_next && !entry.is_gap && entry.stamp > sub.shed_to
 }
 
-/// As far as the log goes without a gap, by one copy. Returns how many waiting bytes that settles, and what `emit` does;
-/// `None` where not even the first record is usual and in an encoded log.
+/// Emits the log as far as it goes without a gap, by one copy. Returns how many waiting bytes that settles, and what `emit`
+/// returns; `None` where the first record is not usual, or not in an encoded log.
 fn from_encoded_log(
     sub: &mut Sub,
     topic: &Topic,
@@ -115,6 +115,6 @@ fn from_encoded_log(
     // What was cut off the log while it waited is settled with the last record.
     let settled = if is_left { bytes.len().min(sub.waiting_bytes) } else { sub.waiting_bytes };
     sub.waiting_bytes -= settled;
-    // Where it stopped in front of a gap, that is next.
+    // Where the copy stopped in front of a gap, the gap is next.
     Some((settled, (!is_left || out.len() >= end).then_some(is_left)))
 }

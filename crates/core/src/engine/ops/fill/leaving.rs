@@ -1,10 +1,10 @@
-//! Subscriptions to instruments that ended are told so when nothing is owed to them.
+//! Subscriptions to instruments that ended are over when nothing is owed to them any more.
 
 use std::sync::Arc;
 
 use tickwire_wire::{Ledger, Message, Subscribed};
 
-use super::pending::pending;
+use super::pending::pending_stamp;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::ops::leave::take_leave;
@@ -13,7 +13,7 @@ use crate::engine::ops::say::say;
 
 /// Ends the subscriptions of a session that are over and have nothing owed to them any more. Returns whether there are
 /// any.
-pub(crate) fn part(fanout: &mut Fanout, key: SessionKey, now: u64) -> bool {
+pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> bool {
     let Some(session) = fanout.sessions.get_mut(key).filter(|session| !session.is_ending()) else {
         return false;
     };
@@ -23,7 +23,7 @@ pub(crate) fn part(fanout: &mut Fanout, key: SessionKey, now: u64) -> bool {
             .subs
             .get(*index as usize)
             .and_then(Option::as_ref)
-            .is_none_or(|sub| sub.backfill.is_none() && pending(sub, topics).is_none())
+            .is_none_or(|sub| sub.backfill.is_none() && pending_stamp(sub, topics).is_none())
     };
     let settled: Vec<_> = session.leaving.extract_if(.., is_settled).collect();
     if settled.is_empty() {

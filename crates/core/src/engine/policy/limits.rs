@@ -1,17 +1,17 @@
-//! What the engine keeps to, for one session, one topic and the whole shard.
+//! The limits that the engine keeps, for one session, one topic and the whole shard.
 
 use crate::engine::window::Freshness;
 
-/// Limits that the engine keeps. Bytes, nanoseconds, counts.
+/// Limits that the engine keeps, in bytes, nanoseconds and counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineLimits {
-    /// Subscriptions of one session.
+    /// Most subscriptions of one session.
     pub subscriptions_per_session: usize,
     /// Fastest rate that is granted where one is asked for, in updates per second.
     pub rate_max: f64,
-    /// Bytes of one command.
+    /// Most bytes of one command.
     pub command_bytes: usize,
-    /// Commands of one session in a second.
+    /// Most commands of one session in a second.
     pub commands_per_second: u32,
     /// Pressure above which trades are dropped.
     pub shed_bytes: usize,
@@ -23,7 +23,7 @@ pub struct EngineLimits {
     pub no_progress_ns: u64,
     /// A session for which something has waited for this long is a conflating one.
     pub conflating_after_ns: u64,
-    /// A conflating session that was never held back for this long is a prompt one again.
+    /// A conflating session that was not behind for this long is a prompt one again.
     pub prompt_after_ns: u64,
     /// How old data may be when a client reads it; 0 sends without looking at what the client confirms.
     pub freshness_ns: u64,
@@ -41,15 +41,15 @@ pub struct EngineLimits {
     pub subscribe_timeout_ns: u64,
     /// How long a topic stays subscribed on the bus when nobody wants it any more.
     pub linger_ns: u64,
-    /// Recent records that are kept of a topic.
+    /// Most recent records that are kept of a topic.
     pub log_records_per_topic: usize,
-    /// Bytes of these.
+    /// Most bytes of these.
     pub log_bytes_per_topic: usize,
-    /// All logs of the shard together.
+    /// Most bytes of all logs of the shard together.
     pub log_bytes: usize,
-    /// What waits for single sessions, all of the shard together.
+    /// Most bytes that wait for single sessions, all of the shard together.
     pub private_bytes: usize,
-    /// All sessions of the shard together.
+    /// Most subscriptions of all sessions of the shard together.
     pub subscriptions: usize,
     /// Price levels of all books of the shard together, above which no further book is granted.
     pub book_levels: usize,
@@ -57,25 +57,25 @@ pub struct EngineLimits {
     pub write_bytes: usize,
 }
 
-/// Names that a client may use for each command of its rate: see [`Engine::price`].
+/// Names that a client may use for each command of its rate.
 const NAMES_PER_COMMAND: u32 = 40;
 
-/// Names that it may use at once, in so many times its subscriptions.
+/// How many times its subscriptions a client may name at once.
 const NAMES_AT_ONCE: u32 = 4;
 
 impl EngineLimits {
-    /// Levels of all books of a shard, at most: those that were granted may grow by a quarter more, then those that grow are
-    /// given up.
+    /// Returns how many levels all books of a shard may have: those that were granted may grow by a quarter more,
+    /// then those that grow are given up.
     pub fn book_levels_max(&self) -> usize {
         self.book_levels.saturating_add(self.book_levels / 4)
     }
 
-    /// Names that a client's commands may cost in a second.
+    /// Returns how many names a client's commands may cost in a second.
     pub fn names_per_second(&self) -> u32 {
         self.commands_per_second.saturating_mul(NAMES_PER_COMMAND)
     }
 
-    /// Names that they may cost at once, after a pause.
+    /// Returns how many names they may cost at once, after a pause.
     pub fn names_at_once(&self) -> u32 {
         (self.subscriptions_per_session as u32).saturating_mul(NAMES_AT_ONCE)
     }
