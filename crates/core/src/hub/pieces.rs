@@ -1,9 +1,10 @@
-//! Putting together a response that did not fit into one message of the bus.
+//! Responses that did not fit into one message of the bus are put together.
 
 use prost::Message as _;
 use tickwire_wire::pb;
 
-/// Bytes of one response, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000 instruments.
+/// Most bytes of one response, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000
+/// instruments.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// What is to be done next.
@@ -11,11 +12,11 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 pub enum Fetch {
     /// The response is whole.
     Whole(pb::FeedResponse),
-    /// This is to be asked; what is answered goes into [`Pieces::take`].
+    /// This is the next request; its response goes into [`Pieces::take`].
     Next(pb::FeedRequest),
 }
 
-/// See the module. One for each request.
+/// The pieces of the response to one request.
 #[derive(Debug, Default)]
 pub struct Pieces {
     parts: Option<pb::Parts>,
@@ -24,7 +25,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Takes what was answered to the request, and then to each [`Fetch::Next`].
+    /// Takes the response to the request, and then to each [`Fetch::Next`].
     ///
     /// # Errors
     /// When the ingester refuses a piece, or the pieces are not what was announced.
