@@ -1,4 +1,4 @@
-//! How many bytes per second a client takes, measured by what it confirmed and when.
+//! The throughput of a client: the bytes per second that it takes, measured by what it confirmed and when.
 
 use std::collections::VecDeque;
 

@@ -15,8 +15,7 @@ use super::retry::retry_ns;
 use super::venue::{Catalogue, Listing};
 use crate::vocabulary::{Ended, Event, TopicId, VenueIndex};
 
-/// Why an instrument ended where only the catalogue told: records that came just before may have been lost without a
-/// gap.
+/// The reason of an end that only the catalogue told: records that came just before may have been lost without a gap.
 const UNLISTED: &str =
     "its ingester does not list it any more; the last that was published of it may be missing";
 

@@ -15,11 +15,11 @@ use tickwire_wire::{FeedState, pb};
 
 /// Most runs of one venue that are remembered.
 const CLAIMS_MAX: usize = 8;
-/// How long a run counts as heard: one and a half periods of heartbeats.
+/// The time for which a run counts as heard: one and a half periods of heartbeats.
 const TAKEOVER_NS: u64 = 750_000_000;
 const SETTLE_NS: u64 = 700_000_000;
-/// How many heartbeats in a row may be lost: each position is told in three.
-const BEATS_LOST_MAX: u64 = 2;
+/// The count of heartbeats in a row that may be lost: each position is told in three.
+const HEARTBEATS_LOST_MAX: u64 = 2;
 
 /// One run, as its heartbeats describe it.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub(super) struct Claims {
     first_heard: u64,
 }
 
-/// What a heartbeat brought.
+/// The outcome of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// It was of a run that is not followed.
@@ -97,7 +97,7 @@ impl Claims {
         };
         let followed = self.followed;
         let claim = &mut self.all[at];
-        let has_missed = heartbeat.number > claim.number + 1 + BEATS_LOST_MAX;
+        let has_missed = heartbeat.number > claim.number + 1 + HEARTBEATS_LOST_MAX;
         claim.number = claim.number.max(heartbeat.number);
         (claim.heard, claim.state) = (now, heartbeat.state());
         claim.uptime_ns = heartbeat.uptime_ns;

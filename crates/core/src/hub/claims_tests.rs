@@ -12,7 +12,7 @@ fn heartbeat(epoch: u64, state: FeedState, uptime_ms: u64, number: u64) -> pb::F
     }
 }
 
-/// Each step: milliseconds, what is heard then (epoch, `L`ive or `S`tale or `X` for the last word, uptime in seconds), who is
+/// Checks steps: each has milliseconds, what is heard then (epoch, `L`ive or `S`tale or `X` for the last word, uptime in seconds), who is
 /// followed afterwards.
 #[track_caller]
 fn check(steps: &[(u64, &str, u64)]) {

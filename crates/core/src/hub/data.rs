@@ -1,4 +1,4 @@
-//! What the hub holds, and what it wants done on the bus.
+//! The data of the hub, and the actions that it wants done on the bus.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -23,7 +23,7 @@ pub const DEFINITIONS: u64 = 1 << 40;
 /// Stands for every shard.
 pub(super) const ALL_SHARDS: u64 = u64::MAX;
 
-/// What the hub wants done on the bus.
+/// An action that the hub wants done on the bus.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Subscribe to this; messages come back with the token.
@@ -36,7 +36,7 @@ pub enum Action {
     LookUp(LookUp),
 }
 
-/// What a request was about.
+/// The target of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The catalogue of a venue, with the epoch of the run that is asked.
@@ -45,7 +45,7 @@ pub enum Target {
     Topics(u64, u64),
 }
 
-/// What the hub counts, for metrics.
+/// The counts of the hub, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HubCounts {
     /// Messages of topics.
@@ -60,7 +60,7 @@ pub struct HubCounts {
     pub foreign: u64,
     /// Sequence numbers that were lost on the bus.
     pub lost: u64,
-    /// How often another run of a venue's ingester was followed.
+    /// Changes to another run of a venue's ingester.
     pub takeovers: u64,
     /// Definitions that were refused because the gateway knows as many instruments as it may.
     pub over_limit: u64,
@@ -68,14 +68,14 @@ pub struct HubCounts {
     pub ended: u64,
 }
 
-/// How a feed is doing, for people.
+/// The state of a feed, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedReport {
     /// The venue's name.
     pub venue: String,
     /// The state that shards were told last.
     pub state: FeedState,
-    /// Why it is not live.
+    /// The reason why it is not live.
     pub reason: String,
     /// The epoch of the run that is followed; 0 for none.
     pub epoch: u64,
@@ -88,7 +88,7 @@ pub struct FeedReport {
 /// Limits of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HubLimits {
-    /// How many shards there are, at most 64.
+    /// The count of shards, at most 64.
     pub shards: usize,
     /// Most venues that are followed.
     pub venues: usize,
@@ -123,18 +123,18 @@ pub struct Hub {
     pub(super) requests: Queue,
     /// Pending gaps that are still to be decided.
     pub(super) pending_gap_deadlines: Queue,
-    /// How many topics the requests under way are about.
+    /// The count of topics that the requests under way are about.
     pub(super) asking: usize,
     pub(super) tickets: u64,
-    /// Why the bus is not there, while it is not.
+    /// The reason why the bus is not there, while it is not.
     pub(super) bus_down: Option<Arc<str>>,
     /// Number of the connection to the bus that all topics were compared on; 0 before the first.
     pub(super) generation: u64,
     /// Counts of all that happened since the start.
     pub counts: HubCounts,
-    /// What is to be done on the bus. Who drives the hub takes them out.
+    /// Actions that are to be done on the bus. The driver of the hub takes them out.
     pub actions: Vec<Action>,
-    /// What the shards are to be told. Who drives the hub takes them out.
+    /// Events that the shards are to be told. The driver of the hub takes them out.
     pub events: Out,
     /// Records of one message.
     pub(super) scratch: Vec<Arc<Update>>,

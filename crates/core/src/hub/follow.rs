@@ -31,7 +31,7 @@ pub(crate) enum Ask {
     No,
     Due {
         at: u64,
-        /// How often it was asked in vain.
+        /// The count of requests in vain.
         attempts: u32,
     },
     Asked {
@@ -65,7 +65,7 @@ pub(crate) struct Followed {
     pub(crate) ask: Ask,
     /// Whether it is not yet known to be up to date after an outage.
     pub(crate) recovering: bool,
-    /// How many sequence numbers were lost on the bus since that was last taken.
+    /// The count of sequence numbers that were lost on the bus since it was last taken.
     pub(crate) lost: u64,
     /// The times for which it stands in the hub's queues of requests and of pending gaps.
     pub(crate) queued: (Option<u64>, Option<u64>),

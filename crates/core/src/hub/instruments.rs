@@ -16,7 +16,8 @@ pub(super) struct Slot {
     pub(super) info: Arc<InstrumentInfo>,
     /// Its number at the followed run; 0 while that run did not say.
     pub(super) source: u32,
-    /// Which runs named it, and how, the last one last: a run that comes back with another number for it means another one.
+    /// The runs that named it, each with its number, the last one last: a run that comes back with another number for
+    /// it means another instrument.
     named: VecDeque<(u64, u32)>,
     /// The shards that have not let go of it since it ended, a bit for each.
     ended: Option<u64>,
@@ -59,7 +60,7 @@ impl Instruments {
         self.by_name.len()
     }
 
-    /// Also one that ended.
+    /// Returns an instrument, also one that ended.
     pub(super) fn get(&self, index: u32) -> Option<&Slot> {
         self.slots.get(index as usize)?.as_ref()
     }

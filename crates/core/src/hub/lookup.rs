@@ -9,7 +9,7 @@ use crate::vocabulary::{BackfillAsk, Backfilled, Event, InstrumentInfo, Update};
 pub struct LookUp {
     /// The shard that asks.
     pub shard: usize,
-    /// What it asks for.
+    /// The part of history that it asks for.
     pub ask: BackfillAsk,
     /// The instrument.
     pub info: Arc<InstrumentInfo>,

@@ -5,7 +5,7 @@
 //! only the first would forget a last sequence number that was named meanwhile; to raise the first would cut the
 //! other's time short.
 
-/// How long records may lag behind a position that names them.
+/// The time by which records may lag behind a position that names them.
 pub(crate) const PENDING_GAP_NS: u64 = 300_000_000;
 
 /// Somebody who knows says that a sequence has come so far.

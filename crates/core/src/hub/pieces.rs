@@ -5,9 +5,9 @@ use tickwire_wire::pb;
 
 /// Most bytes of one response, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000
 /// instruments.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 
-/// What is to be done next.
+/// The next step.
 #[derive(Debug)]
 pub enum Fetch {
     /// The response is whole.
@@ -33,9 +33,9 @@ impl Pieces {
         match self.parts {
             None => {
                 let Some(parts) = response.parts else { return Ok(Fetch::Whole(response)) };
-                if parts.bytes > ANSWER_BYTES_MAX {
+                if parts.bytes > RESPONSE_BYTES_MAX {
                     return Err(format!(
-                        "an response of {} bytes; {ANSWER_BYTES_MAX} are taken",
+                        "a response of {} bytes; {RESPONSE_BYTES_MAX} are taken",
                         parts.bytes
                     ));
                 }
@@ -53,7 +53,7 @@ impl Pieces {
             return Ok(Fetch::Next(pb::FeedRequest { request: Some(request) }));
         }
         if length != parts.bytes {
-            return Err(format!("an response of {} bytes came as {length}", parts.bytes));
+            return Err(format!("a response of {} bytes came as {length}", parts.bytes));
         }
         let whole = pb::FeedResponse::decode(self.whole.as_slice());
         Ok(Fetch::Whole(whole.map_err(|error| format!("the response cannot be read: {error}"))?))

@@ -1,4 +1,4 @@
-//! How long a request waits after attempts that failed.
+//! Retries: the time that a request waits after attempts that failed.
 
 /// The shortest time between two attempts to ask; it doubles up to [`RETRY_NS_MAX`].
 const RETRY_NS_MIN: u64 = 100_000_000;

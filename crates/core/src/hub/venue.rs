@@ -1,4 +1,4 @@
-//! What is known of one venue: the runs of its ingester, its catalogue, and what clients were told of its feed.
+//! One venue: the runs of its ingester, its catalogue, and what clients were told of its feed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Venue {
     /// Topics that are not yet known to be up to date after an outage.
     pub(super) recovering: usize,
     pub(super) catalogue: Catalogue,
-    /// How many changes of the followed run's catalogue are known; 0 while none was told.
+    /// The count of known changes of the followed run's catalogue; 0 while none was told.
     pub(super) revision: u64,
     /// Instruments by what the followed run calls them.
     pub(super) numbers: HashMap<u32, u32>,
@@ -26,9 +26,9 @@ pub(super) struct Venue {
     /// Newest change of the followed run's catalogue that was heard of.
     pub(super) announced: u64,
     pub(super) attempts: u32,
-    /// What the shards were told last.
+    /// The state that the shards were told last.
     pub(super) told: Option<(FeedState, Arc<str>)>,
-    /// How many other runs there are, as the log was told last.
+    /// The count of other runs, as the log was told last.
     pub(super) told_rivals: usize,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Catalogue {
     },
 }
 
-/// How the instruments of a venue came to be known.
+/// The source of what is known of a venue's instruments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listing {
     /// They were never told.

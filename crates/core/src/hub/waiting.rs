@@ -8,7 +8,8 @@ use crate::vocabulary::Update;
 /// Most records that wait for one state: where more come, the state is asked for again.
 pub const BUFFER_MAX: usize = 4096;
 
-/// What a record takes beside its bytes, and how many times those bytes it takes: books are kept decoded.
+/// The memory that a record takes: so many bytes beside its own, and so many times its own, because books are kept
+/// decoded.
 const RECORD: usize = 256;
 const BYTES_TIMES: usize = 4;
 

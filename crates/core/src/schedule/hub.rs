@@ -5,8 +5,9 @@ use crate::vocabulary::Event;
 
 /// Most bus events that one turn takes, so that interests of shards and responses of ingesters do not wait.
 pub const TURN_EVENTS_MAX: usize = 1024;
-/// How long after the bus came up the first heartbeats of all ingesters must have been heard: they come twice a second.
-const FIRST_BEATS_NS: u64 = 700_000_000;
+/// The time after the bus came up until which the first heartbeats of all ingesters must have been heard: they come
+/// twice a second.
+const FIRST_HEARTBEATS_NS: u64 = 700_000_000;
 
 /// When the hub takes what is in its inbox, and when it knows enough for clients to be let in.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ impl HubSchedule {
         if self.up_since.is_none() && is_bus_up {
             self.up_since = Some(now);
         }
-        self.up_since.is_some_and(|since| now.saturating_sub(since) >= FIRST_BEATS_NS)
+        self.up_since.is_some_and(|since| now.saturating_sub(since) >= FIRST_HEARTBEATS_NS)
     }
 }
 

@@ -15,11 +15,11 @@ const SLEEP_MIN_NS: u64 = 300_000;
 /// A cost that is more than that of any round, and little enough to be added to a time.
 const COST_MAX_NS: f64 = 3.6e12;
 
-/// How long to wait between rounds of writing.
+/// The settings of the pacing: how long a shard waits between rounds of writing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pacing {
-    /// How many times as long as writing took a shard waits, once it used more than its share. 0 writes as fast as it
-    /// can; 1 spends at most about half of a core on writing before updates begin to share writes.
+    /// The time that a shard waits for each time that writing took, once it used more than its share. 0 writes as
+    /// fast as it can; 1 spends at most about half of a core on writing before updates begin to share writes.
     pub ratio: f64,
     /// The longest wait, which is also how much of an unused share is saved, in nanoseconds. An update is not kept
     /// longer than this and the time that a round takes.

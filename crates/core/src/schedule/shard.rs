@@ -9,14 +9,14 @@ use std::ops::Range;
 use super::pacing::{Pacer, Pacing};
 use crate::engine::{Engine, SessionKey};
 
-/// How long events that cannot be written yet are gathered before they are taken.
+/// The time that events are gathered before they are taken, while nothing can be written.
 const GATHER_NS: u64 = 300_000;
 /// The same where all sessions have delivery windows, and those of the sessions that wanted the last events are shut.
 const GATHER_RESTING_NS: u64 = 1_300_000;
 /// Most sessions that are written to before events are taken again.
 const WRITES_TOGETHER: usize = 32;
 
-/// What a shard does now.
+/// The plan of a shard for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Whether to begin a round of writing.
@@ -25,7 +25,7 @@ pub struct Plan {
     pub takes_events: bool,
     /// When [`ShardSchedule::on_time`] has something to do, if nothing else happens before.
     pub wake_at: Option<u64>,
-    /// How many nanoseconds have to pass before anybody here wants the next events: the hub may gather them.
+    /// The nanoseconds that have to pass before anybody here wants the next events: the hub may gather them.
     pub patience_ns: u64,
 }
 
@@ -56,7 +56,7 @@ pub struct ShardSchedule {
     write_at: u64,
     /// Whether the last round was followed by a wait.
     is_paced: bool,
-    /// Until when events are gathered, and for how long.
+    /// The time until which events are gathered, and the length of that.
     gathers: Option<(u64, u64)>,
     /// The round: its sessions, how many of them were written to, and what comes next.
     sessions: Vec<SessionKey>,

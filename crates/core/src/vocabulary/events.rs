@@ -19,11 +19,11 @@ pub struct FeedStatus {
     pub state: FeedState,
     /// The time since which it is so, in nanoseconds since the Unix epoch.
     pub since: u64,
-    /// Why it is not live, where it is not.
+    /// The reason why it is not live, where it is not.
     pub reason: Arc<str>,
 }
 
-/// Where a topic starts, or starts again after a loss.
+/// The state from which a topic starts, or starts again after a loss.
 #[derive(Clone, Debug)]
 pub struct TopicState {
     /// The topic that starts.
@@ -41,7 +41,7 @@ pub struct TopicState {
 pub struct Ended {
     /// Its dense index.
     pub instrument: u32,
-    /// Why it ended, for clients.
+    /// The reason why it ended, for clients.
     pub reason: Arc<str>,
     /// Whether an instrument of the same name was defined anew.
     pub may_retry: bool,
@@ -66,11 +66,11 @@ pub enum Event {
     Unavailable {
         /// The topic.
         topic: TopicId,
-        /// Why it cannot be had, for the client.
+        /// The reason why it cannot be had, for the client.
         reason: Arc<str>,
         /// Whether there is no such instrument.
         is_unknown: bool,
     },
-    /// What was found in history, for one shard.
+    /// A part of history that one shard asked for.
     Backfill(Arc<Backfilled>),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ids::TopicId;
 use super::update::Update;
 
-/// What the engine wants from the bus side.
+/// An interest of the engine in something of the bus side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicInterest {
     /// The engine wants the topic's state and everything after it.

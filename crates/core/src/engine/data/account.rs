@@ -1,6 +1,6 @@
-//! What became of the sequence numbers that passed a subscription.
+//! The account of a subscription: what became of the sequence numbers that passed it.
 
-/// What became of the sequence numbers that passed a subscription: the first count is the sum of the others.
+/// The account of the sequence numbers that passed a subscription: the first count is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Sequence numbers that passed since the subscription began.

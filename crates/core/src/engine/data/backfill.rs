@@ -1,4 +1,4 @@
-//! What returning sessions still need from the bus's history. [`Backfill`] belongs to a subscription, [`Turns`] to a
+//! Returning sessions may need records of the bus's history. [`Backfill`] belongs to a subscription, [`Turns`] to a
 //! session, [`Desk`] to the engine.
 
 use std::collections::{HashMap, VecDeque};
@@ -10,13 +10,13 @@ use crate::vocabulary::Update;
 /// Most parts of one session that are asked for or kept at the same time.
 pub const PARTS_MAX: usize = 4;
 
-/// How far a session may go back.
+/// The limits of going back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackfillLimits {
     /// Most sequence numbers that one resumed subscription is sent from history; those before are announced as a gap.
     pub records_max: u64,
-    /// How long a part may take to come, in nanoseconds. It is below the 5 s after which clients stop waiting by
-    /// themselves.
+    /// The longest time that a part may take to come, in nanoseconds. It is below the 5 s after which clients stop
+    /// waiting by themselves.
     pub timeout_ns: u64,
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum Stage {
     Here,
 }
 
-/// What a subscription still needs from history.
+/// The part of history that a subscription still needs.
 #[derive(Debug)]
 pub(crate) struct Backfill {
     pub(crate) stage: Stage,
@@ -41,7 +41,7 @@ pub(crate) struct Backfill {
     /// The log has what comes behind this sequence number.
     pub(crate) last: u64,
     pub(crate) cursor: u64,
-    /// How many sequence numbers may still be added to `last`.
+    /// The count of sequence numbers that may still be added to `last`.
     pub(crate) spare: u64,
 }
 
@@ -73,7 +73,7 @@ impl Backfill {
     }
 }
 
-/// How many parts a session has, and which of its subscriptions wait for their turn.
+/// The parts of one session: their count, and the subscriptions that wait for their turn.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     pub(crate) active: usize,
@@ -109,7 +109,7 @@ impl Turns {
 pub(crate) struct Desk {
     pub(crate) limits: Option<BackfillLimits>,
     pub(crate) tickets: u64,
-    /// Who waits for each ticket. The subscription may have ended.
+    /// The subscription that waits for each ticket. It may have ended.
     pub(crate) open: HashMap<u64, SubRef>,
     /// Deadlines of the requests, those included that have a response. They are in order, because each request may
     /// take the same time.

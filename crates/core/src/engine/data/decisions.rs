@@ -1,4 +1,4 @@
-//! Why a session did not get something: what the engine decided for it, kept as long as there is room.
+//! The reasons why a session did not get something: what the engine decided for it is kept as long as there is room.
 //!
 //! There are two bounded stores, made with the first decision, so a session that takes everything has neither. What
 //! concerns the session as a whole is in a ring. What concerns one topic, and repeats with every write of a slow
@@ -25,10 +25,10 @@ pub(crate) const RUNS_MAX: usize = 6;
 /// A decision that repeats itself is counted with its like among so many of the last ones.
 const REPEATS_AMONG: usize = 3;
 
-/// How long a run goes on before the next one begins.
+/// The longest time that a run goes on before the next one begins.
 const RUN_NS: u64 = 1_000_000_000;
 
-/// What blocked a session, so that records waited. Several things may have.
+/// The things that blocked a session, so that records waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockedBy(u8);
 
@@ -56,12 +56,12 @@ impl BlockedBy {
     }
 }
 
-/// What was decided for a session as a whole, or once for one of its subscriptions.
+/// A decision for a session as a whole, or once for one of its subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Decision {
     /// The session gets the newest only from here on.
     Conflating {
-        /// What blocks the session.
+        /// The things that block the session.
         because: BlockedBy,
     },
     /// The session gets everything again.
@@ -75,7 +75,7 @@ pub enum Decision {
     },
     /// A receipt or a pong took longer than the freshness target.
     ReceiptLate {
-        /// How long it took, in nanoseconds.
+        /// The time that it took, in nanoseconds.
         after_ns: u64,
     },
     /// Non-critical lossless records are dropped from here on.
@@ -87,7 +87,7 @@ pub enum Decision {
     SheddingEnded,
     /// A subscription goes on where the client left off.
     Resumed {
-        /// What the subscription is to.
+        /// The topic of the subscription.
         topic: TopicId,
         /// The last sequence number that the client had.
         after: u64,
@@ -96,7 +96,7 @@ pub enum Decision {
     },
     /// The rate of a subscription was set.
     Rate {
-        /// What the subscription is to.
+        /// The topic of the subscription.
         topic: TopicId,
         /// Updates a second; 0 for no limit.
         max_rate: f64,
@@ -113,7 +113,7 @@ pub enum Decision {
     },
 }
 
-/// What a run of sequence numbers of a topic became.
+/// The fate of a run of sequence numbers of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// A newer one went out instead, because the session was blocked.
@@ -209,9 +209,9 @@ pub struct Decided {
     pub since: u64,
     /// When it was decided last, in nanoseconds since the Unix epoch.
     pub until: u64,
-    /// How often it was decided.
+    /// The count of times that it was decided.
     pub times: u64,
-    /// What was decided the last time.
+    /// The decision, as it was the last time.
     pub decision: Decision,
 }
 
@@ -228,11 +228,11 @@ pub struct Run {
     /// The last sequence number of the range. For superseded ones it is the newest that went out instead; 0 where the
     /// end of a gap is not known.
     pub last: u64,
-    /// How many sequence numbers share the fate.
+    /// The count of sequence numbers that share the fate.
     pub count: u64,
-    /// How many records went out with sequence numbers of the range.
+    /// The count of records that went out with sequence numbers of the range.
     pub delivered: u32,
-    /// What became of them.
+    /// The fate that they share.
     pub fate: Fate,
 }
 
@@ -256,7 +256,7 @@ impl Run {
     }
 }
 
-/// What was decided for one session.
+/// The decisions for one session.
 #[derive(Debug)]
 pub(crate) struct Decisions {
     ring: VecDeque<Decided>,

@@ -1,12 +1,12 @@
-//! Which subscriptions of a session have something to be sent, in the order in which they began to.
+//! The subscriptions of a session that have something to be sent, in the order in which they began to.
 
 /// A queue in which each subscription stands once. The marks are kept apart from the subscriptions, because to mark one
 /// at each update must not touch its cache line.
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     queue: Vec<u32>,
-    /// How many at the beginning have left the queue already: to join and to leave it so is less work than with a
-    /// ring.
+    /// The count of those at the beginning that have left the queue already: to join and to leave it so is less work
+    /// than with a ring.
     gone: usize,
     /// Marks of the first 64: most sessions have no more.
     near: u64,

@@ -18,7 +18,7 @@ pub(crate) struct EncodedLog {
     /// where the first record begins stands before them.
     ends: VecDeque<u64>,
     bytes: Vec<u8>,
-    /// How many of `bytes` belong to forgotten records.
+    /// The count of bytes, at the beginning of `bytes`, that belong to forgotten records.
     spent: usize,
 }
 

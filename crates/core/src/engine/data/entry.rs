@@ -7,7 +7,7 @@ use crate::vocabulary::Update;
 /// Order of arrival at the shard, over all topics.
 pub(crate) type Stamp = u64;
 
-/// What an entry costs beside its bytes.
+/// The cost of an entry beside its bytes.
 const ENTRY_OVERHEAD: usize = 256;
 
 /// A record and when it arrived.
@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     pub(crate) epoch_before: u64,
     /// Whether it announces a loss. It is kept here, because the record itself is a cache line further.
     pub(crate) is_gap: bool,
-    /// What it costs in the log. It is kept here, because a record grows when it is encoded once more.
+    /// The bytes that it costs in the log. They are kept here, because a record grows when it is encoded once more.
     pub(crate) bytes: usize,
 }
 

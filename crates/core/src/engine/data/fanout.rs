@@ -20,7 +20,7 @@ use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
 
-/// What a fill notes beside the bytes.
+/// The notes of a fill, beside the bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     /// Subscriptions with a rate that were sent a record.
@@ -48,7 +48,7 @@ pub(crate) struct Fanout {
     pub(crate) index: Index,
     /// Number of the next `subscribe` that has to wait.
     pub(crate) next_pending: u32,
-    /// What the last message of a client cost.
+    /// The price of the last message of a client.
     pub(crate) price: Price,
     pub(crate) stamp: Stamp,
     /// Topics that nobody wants, and some that are wanted again, with the time at which each is looked at.
@@ -60,21 +60,21 @@ pub(crate) struct Fanout {
     /// Sessions whose delivery windows are shut.
     pub(crate) windows: Queues<SessionKey>,
     pub(crate) noted: Noted,
-    /// What became of the sequence numbers of sessions that ended.
+    /// The account of sessions that ended.
     pub(crate) ended: Account,
     pub(crate) draining: bool,
     pub(crate) desk: Desk,
     /// The latest time that the engine was told.
     pub(crate) now: u64,
     pub(crate) logs: LogBudget,
-    /// What waits for single sessions, summed over all of them.
+    /// The bytes that wait for single sessions, summed over all of them.
     pub(crate) private_bytes: usize,
     /// Sessions that hold much of that, ordered by how much.
     pub(crate) heavy: BTreeSet<(usize, SessionKey)>,
     /// Subscriptions that are granted, and those that are asked for and not granted yet.
     pub(crate) subscribed: usize,
     pub(crate) asked: usize,
-    /// How often each kind was decided for sessions that ended.
+    /// The counts of decisions of each kind for sessions that ended.
     pub(crate) decided: [u64; KINDS.len()],
 }
 

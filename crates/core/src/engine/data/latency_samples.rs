@@ -1,5 +1,5 @@
-//! How long records take to this gateway and through it. Every so often a subscription is sampled while it is
-//! emptied, and all its records count, so that no place in a message counts more than another.
+//! Latency samples: the times that records take to this gateway and through it. Every so often a subscription is
+//! sampled while it is emptied, and all its records count, so that no place in a message counts more than another.
 
 use tickwire_wire::Channel;
 
@@ -10,7 +10,8 @@ use super::topic::{Topic, Topics, topic_of};
 use crate::engine::policy::pace::Pace;
 use crate::vocabulary::Update;
 
-/// How many subscriptions are emptied for each that is sampled. It is a prime, which no rhythm of messages has.
+/// The count of subscriptions that are emptied for each that is sampled. It is a prime, which no rhythm of messages
+/// has.
 pub const LATENCY_SAMPLE_ONE_IN: u32 = 61;
 
 /// Most latency samples that wait to be taken; what comes beyond is not kept.
@@ -33,7 +34,7 @@ pub struct LatencySample {
 #[derive(Debug)]
 pub(crate) struct LatencySamples {
     until: u32,
-    /// Where the subscriptions to the sampled instrument stood before they were emptied.
+    /// The stamps at which the subscriptions to the sampled instrument stood before they were emptied.
     stood: Vec<(u32, Stamp)>,
     seen: Vec<LatencySample>,
 }

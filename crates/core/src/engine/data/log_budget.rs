@@ -10,7 +10,7 @@ pub(crate) struct LogBudget {
     pub(crate) levels: usize,
     /// Topics whose logs were not empty when they were last weighed.
     pub(crate) topics: Vec<TopicId>,
-    /// Where the last search for a long log stopped.
+    /// The place where the last search for a long log stopped.
     pub(crate) hand: usize,
 }
 
@@ -24,7 +24,7 @@ impl LogBudget {
     }
 }
 
-/// What a topic's log counts for, and its place among those that count.
+/// The bytes and levels that a topic counts for, and its place among those that count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weighed {
     pub(crate) bytes: usize,

@@ -1,4 +1,5 @@
-//! What a shard holds: sessions with their subscriptions, topics with their logs, and the sums that limits are kept by.
+//! The data of a shard: sessions with their subscriptions, topics with their logs, and the sums that limits are kept
+//! by.
 //!
 //! These types keep their own parts together and know nothing of what is done with several of them.
 

@@ -10,7 +10,7 @@ pub(crate) struct Rate {
     pub(crate) interval_ns: u64,
     /// When the subscription may be sent something again; 0 while it is not throttled.
     pub(crate) due: u64,
-    /// What arrived up to here belongs to the turn after which the subscription was throttled: a turn of several keys
+    /// The last arrival that belongs to the turn after which the subscription was throttled: a turn of several keys
     /// may take several writes.
     pub(crate) horizon: Stamp,
     pub(crate) throttled_to: u64,

@@ -1,10 +1,10 @@
-//! Where a client left off on lossless channels, as it says before it subscribes.
+//! The positions at which a client left off on lossless channels, as it says before it subscribes.
 
 use std::collections::HashMap;
 
 use tickwire_wire::{Channel, ResumePosition};
 
-/// What a position counts for beside its name, in bytes.
+/// The bytes that a position counts for beside its name.
 const POSITION_BYTES: usize = 128;
 
 /// Positions that no subscription has taken yet. Those of other channels mean nothing and are not kept.

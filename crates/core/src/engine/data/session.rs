@@ -16,7 +16,7 @@ use crate::engine::policy::pace::Pace;
 use crate::engine::window::{Freshness, Window};
 use crate::vocabulary::{TopicId, VenueIndex};
 
-/// How far the end of a session has come.
+/// The progress of the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     No,
@@ -74,9 +74,9 @@ pub(crate) struct Session {
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
     pub(crate) unsent_bytes: usize,
-    /// What waits for it alone, as the budget of all sessions knows it.
+    /// The bytes that wait for it alone, as the budget of all sessions knows them.
     pub(crate) private: usize,
-    /// What blocked it since it last got everything.
+    /// The things that blocked it since it last got everything.
     pub(crate) blocked_by: BlockedBy,
     /// The time since which it is behind: something has waited all the time, for the window or for the kernel.
     pub(crate) behind_since: Option<u64>,
@@ -97,7 +97,7 @@ pub(crate) struct Session {
     pub(crate) progress_at: u64,
     /// When it last caught up: nothing waited any more, after something had.
     pub(crate) caught_up_at: u64,
-    /// How far the client's program lags behind what it was sent, as it says, in nanoseconds.
+    /// The time by which the client's program lags behind what it was sent, as it says, in nanoseconds.
     pub(crate) reader_lag_ns: u64,
     pub(crate) pace: Pace,
     pub(crate) heard: u64,
@@ -106,7 +106,7 @@ pub(crate) struct Session {
     /// Pending subscribes by their numbers, which count up. They are boxed, because most sessions have one, once, and
     /// a node of the map holds eleven.
     pub(crate) pending: BTreeMap<u32, Box<PendingSubscribe>>,
-    /// How many topics these wait for, all together.
+    /// The count of topics that these wait for, all together.
     pub(crate) asked: usize,
     /// The positions at which the client left off before.
     pub(crate) resume: Option<Box<Positions>>,
@@ -116,11 +116,11 @@ pub(crate) struct Session {
     pub(crate) leaving: Vec<u32>,
     /// Subscriptions to all of a venue: what appears later is subscribed, too.
     pub(crate) wildcards: Vec<Wildcard>,
-    /// What became of the sequence numbers of subscriptions that ended.
+    /// The account of subscriptions that ended.
     pub(crate) ended: Account,
     /// Its subscriptions that go back further than their logs.
     pub(crate) turns: Turns,
-    /// What was decided for it; made with the first decision.
+    /// The decisions for it; they are made with the first one.
     pub(crate) decisions: Option<Box<Decisions>>,
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Sub {
     pub(crate) epoch: u64,
     /// Its rate; `None` where every update is wanted.
     pub(crate) rate: Option<Box<Rate>>,
-    /// What it needs from history before its log; the log waits meanwhile.
+    /// The part of history that it needs before its log; the log waits meanwhile.
     pub(crate) backfill: Option<Box<Backfill>>,
     delivered: u64,
     pub(crate) topic: TopicId,
@@ -46,7 +46,7 @@ pub(crate) struct Sub {
     pub(crate) told: Stamp,
 }
 
-/// Where a subscription stands, between two records.
+/// The standing of a subscription, between two records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) stamp: Stamp,

@@ -1,4 +1,4 @@
-//! What a shard holds of one (instrument, channel): the newest state, the recent records, and who wants them.
+//! One (instrument, channel) at a shard: the newest state, the recent records, and who wants them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
     topics.get(topic.0 as usize).and_then(Option::as_deref)
 }
 
-/// How many records, and how many bytes of them, one topic keeps for slow and returning sessions.
+/// The most records, and the most bytes of them, that one topic keeps for slow and returning sessions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogLimits {
     pub(crate) records: usize,
@@ -44,17 +44,17 @@ pub(crate) struct Topic {
     /// The recent records of lossless channels and books, and for every channel the gaps.
     pub(crate) log: VecDeque<Entry>,
     log_bytes: usize,
-    /// How many entries were cut off the log.
+    /// The count of entries that were cut off the log.
     cut: u64,
-    /// Where in the log of a lossless channel gaps are, counted from the first entry that ever was in it.
+    /// The places of gaps in the log of a lossless channel, counted from the first entry that ever was in it.
     breaks: VecDeque<u64>,
     /// The log of a lossless channel in the encodings that were asked for.
     encoded_logs: [Option<Box<EncodedLog>>; Encoding::ALL.len()],
-    /// How many subscribers each encoding has.
+    /// The count of subscribers of each encoding.
     takers: [u32; Encoding::ALL.len()],
     /// Whether it stands among the topics that are looked at when they have been idle for long.
     pub(crate) is_listed: bool,
-    /// What the budget of all logs knows of it.
+    /// The part of the budget of all logs that it counts for.
     pub(crate) weighed: Weighed,
     pub(crate) book: BookState,
     /// Event and receive time of the last change that the book contains.

@@ -17,13 +17,13 @@ use crate::engine::data::log_budget::LogBudget;
 use crate::engine::data::topic::Topic;
 use crate::vocabulary::TopicId;
 
-/// How many logs are looked at for one cut.
+/// The count of logs that are looked at for one cut.
 const LOOKED_AT: usize = 8;
 
 /// Entries that stay in the log of a critical channel, whatever the budget.
 const CRITICAL_KEPT: usize = 16;
 
-/// What one write may carry when the share of sessions is used up.
+/// The bytes that one write may carry when the share of sessions is used up.
 const WRITE_BYTES_LEAST: usize = 1 << 10;
 
 /// Sessions that hold less are not closed for what others need while there are any that hold more.

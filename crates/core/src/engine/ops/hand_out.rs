@@ -67,7 +67,7 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arri
     }
 }
 
-/// What there is to know of a record that just arrived, whichever subscriptions take it.
+/// A record that just arrived, as far as that does not depend on who takes it.
 pub(crate) struct Arrival {
     pub(crate) is_gap: bool,
     /// Whether a session that sheds does without it.

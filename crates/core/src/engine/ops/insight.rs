@@ -1,5 +1,5 @@
-//! What somebody who operates a gateway may ask about its sessions. The work for each request is bounded, because a
-//! shard does nothing else meanwhile.
+//! Requests of those who operate a gateway about its sessions. The work for each is bounded, because a shard does
+//! nothing else meanwhile.
 
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -21,7 +21,7 @@ const SUBSCRIPTIONS_PER_PAGE: usize = 50_000;
 /// Most sessions that one page looks at, where few of them are in the state that is asked for.
 const SESSIONS_PER_PAGE: usize = 4_096;
 
-/// Where a session stands on the pressure ladder.
+/// The place of a session on the pressure ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SessionState {
     /// It gets every update as it comes.
@@ -105,12 +105,12 @@ impl Pressure {
     }
 }
 
-/// Which sessions are wanted: those behind `after`, in the order in which they were opened.
+/// A request for sessions: those behind `after`, in the order in which they were opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionQuery {
     /// Id of a session; `None` begins with the oldest.
     pub after: Option<String>,
-    /// How many are returned at most; 0 counts as 1.
+    /// The most that are returned; 0 counts as 1.
     pub limit: usize,
     /// The state of those that are wanted; `None` for all.
     pub state: Option<SessionState>,
@@ -125,11 +125,11 @@ pub struct SessionRow {
     pub id: String,
     /// The engine does not know it: who asks fills it in.
     pub peer: Option<SocketAddr>,
-    /// How records are written for it.
+    /// The encoding of its records.
     pub encoding: Encoding,
-    /// Where it stands on the pressure ladder.
+    /// Its place on the pressure ladder.
     pub state: SessionState,
-    /// Why it is being closed.
+    /// The reason for which it is being closed.
     pub closing: Option<CloseCode>,
     /// When it was opened.
     pub opened: u64,
@@ -137,29 +137,29 @@ pub struct SessionRow {
     pub heard: u64,
     /// Bytes that wait or are in flight.
     pub pressure: Pressure,
-    /// How far behind the client says that its program is, in nanoseconds; `None` while it says nothing.
+    /// The time by which its program is behind, as the client says, in nanoseconds; `None` while it says nothing.
     pub client_lag_ns: Option<u64>,
-    /// How many subscriptions it has.
+    /// The count of its subscriptions.
     pub subscriptions: usize,
-    /// What became of the sequence numbers of all of them together.
+    /// The account of all of them together.
     pub account: Account,
 }
 
 /// Sessions in the order in which they were opened.
 #[derive(Clone, Debug, Default)]
 pub struct SessionPage {
-    /// What was asked for, as far as it fitted.
+    /// The sessions that were asked for, as far as they fitted.
     pub rows: Vec<SessionRow>,
     /// The id of the last session that was looked at, where there are more. It need not be among `rows`.
     pub upto: Option<String>,
 }
 
-/// Which part of a session's subscriptions is wanted: those behind a place, in the order of their places.
+/// A request for a part of a session's subscriptions: those behind a place, in the order of their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DetailQuery {
     /// A place, as [`SessionDetail::next`] says it; `None` begins with the first.
     pub after: Option<u32>,
-    /// How many subscriptions are returned at most.
+    /// The most subscriptions that are returned.
     pub limit: usize,
 }
 
@@ -173,7 +173,7 @@ impl Default for DetailQuery {
 /// One subscription of a session.
 #[derive(Clone, Debug)]
 pub struct SubscriptionRow {
-    /// What it is to.
+    /// Its topic.
     pub topic: TopicId,
     /// `venue:SYMBOL`.
     pub symbol: String,
@@ -187,20 +187,20 @@ pub struct SubscriptionRow {
     pub newest: u64,
     /// Bytes of lossless records that wait.
     pub waiting_bytes: usize,
-    /// What became of its sequence numbers.
+    /// The account of its sequence numbers.
     pub account: Account,
 }
 
 /// Everything about one session.
 #[derive(Clone, Debug)]
 pub struct SessionDetail {
-    /// What the list of sessions says of it.
+    /// The session's entry in the list of sessions.
     pub row: SessionRow,
     /// One page of its subscriptions.
     pub subscriptions: Vec<SubscriptionRow>,
     /// The place behind which the next page begins, where there are more.
     pub next: Option<u32>,
-    /// What was decided for it as a whole, the oldest first.
+    /// The decisions for it as a whole, the oldest first.
     pub decisions: Vec<Decided>,
     /// The runs of the subscriptions on this page, each with its topic and symbol, in order of time.
     pub runs: Vec<(TopicId, String, Run)>,
@@ -217,7 +217,7 @@ pub struct Survey {
     pub pressure: Pressure,
     /// Decisions of each kind, by place in `Survey::KINDS`.
     pub decisions: [u64; KINDS.len()],
-    /// What became of all sequence numbers.
+    /// The account of all sequence numbers.
     pub totals: Account,
 }
 

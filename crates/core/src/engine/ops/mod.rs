@@ -1,5 +1,5 @@
-//! What the engine does, a file for each thing that happens. An operation is a function over [`Fanout`]; what it calls stands in
-//! its imports, and no file imports one that imports it.
+//! The operations of the engine, a file for each thing that happens. An operation is a function over [`Fanout`]; what
+//! it calls stands in its imports, and no file imports one that imports it.
 //!
 //! [`Fanout`]: super::data::fanout::Fanout
 

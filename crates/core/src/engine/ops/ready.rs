@@ -1,4 +1,4 @@
-//! Which sessions have something to send: marks of subscriptions, and the list of sessions that are ready.
+//! Sessions that have something to send: marks of subscriptions, and the list of sessions that are ready.
 
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::{SessionKey, SubRef};

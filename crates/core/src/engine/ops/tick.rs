@@ -1,4 +1,4 @@
-//! What is done by the clock: heartbeats, pings, time-outs, draining.
+//! The clock's work: heartbeats, pings, time-outs, draining.
 
 use tickwire_wire::{Message, Notice};
 

@@ -25,7 +25,7 @@ pub struct EngineLimits {
     pub conflating_after_ns: u64,
     /// A conflating session that was not behind for this long is a prompt one again.
     pub prompt_after_ns: u64,
-    /// How old data may be when a client reads it; 0 sends without looking at what the client confirms.
+    /// The age that data may have when a client reads it; 0 sends without looking at what the client confirms.
     pub freshness_ns: u64,
     /// Bytes under way before a client confirmed anything.
     pub window_first_bytes: usize,
@@ -37,9 +37,9 @@ pub struct EngineLimits {
     pub heartbeat_ns: u64,
     /// A session that was not heard for this long is pinged, and closed after three times as long.
     pub ping_after_ns: u64,
-    /// How long a `subscribe` waits for topics that this gateway does not hold yet.
+    /// The time that a `subscribe` waits for topics that this gateway does not hold yet.
     pub subscribe_timeout_ns: u64,
-    /// How long a topic stays subscribed on the bus when nobody wants it any more.
+    /// The time that a topic stays subscribed on the bus when nobody wants it any more.
     pub linger_ns: u64,
     /// Most recent records that are kept of a topic.
     pub log_records_per_topic: usize,
@@ -60,7 +60,7 @@ pub struct EngineLimits {
 /// Names that a client may use for each command of its rate.
 const NAMES_PER_COMMAND: u32 = 40;
 
-/// How many times its subscriptions a client may name at once.
+/// The names that a client may use at once, as a multiple of its subscriptions.
 const NAMES_AT_ONCE: u32 = 4;
 
 impl EngineLimits {

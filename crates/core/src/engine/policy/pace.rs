@@ -1,11 +1,11 @@
-//! What the clock alone changes for a session: whether it gets everything or the newest only, when it is pinged, and when it
-//! is closed.
+//! Rules that the clock alone decides for a session: whether it gets everything or the newest only, when it is
+//! pinged, and when it is closed.
 
 use tickwire_wire::CloseCode;
 
 use super::limits::EngineLimits;
 
-/// Where a session stands on the pressure ladder.
+/// The pace of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
     /// It takes everything.
@@ -15,7 +15,7 @@ pub enum Pace {
     Conflating,
 }
 
-/// How long a session has been in its present condition, in nanoseconds.
+/// The times for which a session has been in its present condition, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     /// The time since the client was last heard.
@@ -32,7 +32,7 @@ pub(crate) struct Times {
     pub(crate) caught_up: u64,
 }
 
-/// What changes for a session that goes on.
+/// A change for a session that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// It gets the newest only from here on.

@@ -1,4 +1,4 @@
-//! What a command costs, in names: it costs one for each symbol or position that it names, for each symbol that
+//! The price of a command, in names: it costs one for each symbol or position that it names, for each symbol that
 //! `venue:*` stands for, and so on. The shard that owns the session charges it: see the gateway's
 //! `shard/command_rate.rs`, and `docs/protocol.md` for clients.
 

@@ -1,4 +1,4 @@
-//! What history brought for a subscription that goes back further than its log.
+//! Records of the bus's history leave for a subscription that goes back further than its log.
 
 use tickwire_wire::GapCause;
 

@@ -32,7 +32,7 @@ use crate::engine::data::session::{Ending, Session};
 use crate::engine::data::topic::Topics;
 use crate::engine::framing::Framing;
 
-/// What one `fill` handed over.
+/// The outcome of one `fill`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
     /// The bytes end with a close frame: write them and end the connection.

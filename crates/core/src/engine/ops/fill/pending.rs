@@ -1,4 +1,4 @@
-//! What a subscription is to be sent next.
+//! Pending records: the one that a subscription is to be sent next.
 
 use tickwire_wire::Channel;
 

@@ -1,4 +1,4 @@
-//! Why a subscription was not sent something: what was passed over is kept with its reason.
+//! The reasons why a subscription was not sent something: what was passed over is kept with its reason.
 
 use tickwire_wire::GapCause;
 
@@ -7,7 +7,7 @@ use crate::engine::data::session::Session;
 use crate::engine::data::sub::{Standing, Sub};
 use crate::engine::data::topic::Topic;
 
-/// What was emitted for a subscription.
+/// The kind of what was emitted for a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Emitted {
     /// There was nothing to emit.

@@ -9,7 +9,7 @@ use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::{Topic, Topics};
 
-/// From so many waiting records on, they are taken from the encoded log. The newest few are in a cache as they are.
+/// The least count of waiting records that are taken from the encoded log. The newest few are in a cache as they are.
 const FROM_ENCODED_LOG: usize = 4;
 
 /// Emits what the subscription has pending. Returns whether something is left; `None` where, or as far as, this is not
@@ -83,7 +83,7 @@ pub(super) fn emit_usual(
     Some(false)
 }
 
-/// Whether this is the record that follows on what was sent, and nothing has to be announced before it.
+/// Returns whether this is the record that follows on what was sent, and nothing has to be announced before it.
 #[inline]
 fn is_usual(entry: &Entry, sub: &Sub) -> bool {
     let is_next = entry.update.first == sub.sent + 1 && entry.update.epoch == sub.epoch;
