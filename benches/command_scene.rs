@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::engine::{Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::vocabulary::{
     Event, FeedStatus, InstrumentInfo, TopicId, TopicInterest, TopicState, VenueIndex,
 };
@@ -108,7 +108,7 @@ impl Commands {
             reason: "".into(),
         };
         engine.on_event(&Event::Feed(Arc::new(feed)), NOW);
-        let client = engine.open("s0".to_owned(), Encoding::Proto, 0, NOW);
+        let client = engine.open(Opening::anonymous("s0", Encoding::Proto), NOW);
         let mut scene = Self {
             engine,
             client,
@@ -124,7 +124,7 @@ impl Commands {
             scene.appear();
         }
         for at in 0..ONLOOKERS {
-            let key = scene.engine.open(format!("s{}", at + 1), Encoding::Proto, 0, NOW);
+            let key = scene.engine.open(Opening::anonymous(format!("s{}", at + 1), Encoding::Proto), NOW);
             let symbols = if task == Task::Appear && at % 10 == 0 {
                 vec!["sim:*".to_owned()]
             } else {

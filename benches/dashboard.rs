@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
 use tickwire_benches::{criterion, quote, record, scale};
-use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::engine::{Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
 use tickwire_gateway::WebSocket;
@@ -55,7 +55,8 @@ impl Dashboard {
             infos.push(info);
         }
         for at in 0..SESSIONS {
-            let key = engine.open(format!("s{at}"), Encoding::Proto, window_ms, now);
+            let key = engine
+                .open(Opening::anonymous(format!("s{at}"), Encoding::Proto).with_window(window_ms), now);
             let symbols =
                 (0..SYMBOLS_EACH).map(|each| format!("load:S{}", (at + 37 * each) % SYMBOLS)).collect();
             let channel = Channel::Quote.name().to_owned();

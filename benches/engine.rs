@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
 use tickwire_benches::{change, criterion, quote, record, scale, snapshot};
-use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::engine::{Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
 use tickwire_gateway::WebSocket;
@@ -58,8 +58,9 @@ impl Rig {
         let command = Subscribe { id: 1, channel: channel.name().to_owned(), symbols, max_rate: 0.0 };
         let mut bytes = Vec::new();
         encode_command(encoding, &Command::Subscribe(command), &mut bytes);
-        let sessions: Vec<_> =
-            (0..sessions).map(|at| engine.open(format!("s{at}"), encoding, 0, NOW)).collect();
+        let sessions: Vec<_> = (0..sessions)
+            .map(|at| engine.open(Opening::anonymous(format!("s{at}"), encoding), NOW))
+            .collect();
         for key in &sessions {
             engine.on_message(*key, &bytes, NOW);
         }

@@ -19,22 +19,22 @@ SUFFIXES = {".rs", ".proto", ".py", ".sh", ".toml", ".md", ".mjs", ".html", ".ym
 LEFT_OUT = ("docs/adr/", "docs/benchmarks/", "proto/vectors/", "CHANGELOG.md", "scripts/words.py", "docs/glossary.md")
 # Parts that still have the old words: a line goes when its part is done.
 NOT_DONE = (
-    "ARCHITECTURE.md",
-    "README.md",
-    "crates/bus/",
     "crates/client/",
+    "crates/core/src/engine/dialect.rs",
     "crates/core/src/engine/framing.rs",
+    "crates/core/src/engine/opening.rs",
     "crates/core/src/engine/ops/calls.rs",
     "crates/core/src/engine/ops/command.rs",
     "crates/core/src/engine/ops/grant.rs",
+    "crates/core/src/engine/own.rs",
+    "crates/core/src/engine/principal.rs",
     "crates/core/src/engine/window",
+    "crates/core/src/vocabulary/form.rs",
     "crates/core/src/vocabulary/ids.rs",
     "crates/core/src/vocabulary/update.rs",
     "crates/core/tests/window/",
-    "crates/feed/",
     "crates/gateway/src/",
     "crates/tickwire/",
-    "docs/",
     "loadgen/",
 )
 
@@ -80,8 +80,8 @@ RIGHT = (
     ("question", re.compile(r"\bquestion marks?\b")),
 )
 
-# The page's list of trades is a tape to those who trade.
-RIGHT_IN = {"tape": ("dashboard/", "tests/page/")}
+# The page's list of trades is a tape to those who trade, and a test of the load generator is called figures.
+RIGHT_IN = {"tape": ("dashboard/", "tests/page/"), "figures": ("scripts/run_tests.py",)}
 
 # An answer is a verb in prose ("the gateway answers pings"), and a response where it is a thing.
 ANSWER = re.compile(r"\b(?:an|the|its|old|late|empty|whole) answers?\b|[a-z]_answers?\b|\banswer_[a-z]|\banswer[A-Z]|[a-z]Answers?\b|\bAnswer\b|_ANSWER\b|\bANSWER_|_ANSWER_")

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use tickwire_benches::{change, quote, record, scale, snapshot};
-use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::engine::{Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
 use tickwire_gateway::WebSocket;
@@ -68,7 +68,7 @@ impl Scene {
             engine.on_event(&Event::Instrument(Arc::clone(info)), NOW);
         }
         for at in 0..shape.sessions {
-            let key = engine.open(format!("s{at}"), shape.encoding, 0, NOW);
+            let key = engine.open(Opening::anonymous(format!("s{at}"), shape.encoding), NOW);
             let wanted = (0..shape.subscriptions).map(|n| &infos[(at * 7 + n) % infos.len()]);
             let symbols = wanted.map(|info| info.name.to_string()).collect();
             let channel = shape.channel.name().to_owned();

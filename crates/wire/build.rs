@@ -25,7 +25,7 @@ const JSON_FORMS: [(&str, &str); 16] = [
 ];
 
 /// Lists, read without trusting the length that the sender claims, and open to longer elements.
-const LISTS: [&str; 16] = [
+const LISTS: [&str; 17] = [
     ".tickwire.v1.Book.bid_prices",
     ".tickwire.v1.Book.bid_sizes",
     ".tickwire.v1.Book.ask_prices",
@@ -41,7 +41,8 @@ const LISTS: [&str; 16] = [
     ".tickwire.v1.Resume.positions",
     ".tickwire.v1.FeedHeartbeat.positions",
     ".tickwire.v1.Snapshots.topics",
-    ".tickwire.v1.Response.snapshots",
+    ".tickwire.v1.FeedResponse.snapshots",
+    ".tickwire.v1.Instrument.last_sequences",
 ];
 
 /// Read by people who type them: a misspelt field is an error that names it.

@@ -184,7 +184,7 @@ def from_json(line):
             out[side] = [_pair(*level) for level in out[side]]
     elif kind == "instrument":
         out["venue"], out["symbol"] = name.split(":", 1)
-        out = {"ended": False, "revision": 0, **out}
+        out = {"ended": False, "revision": 0, "last_sequences": [], **out}
     elif kind == "bar":
         out = {"correction": False, "incomplete": False, **out}
     elif kind == "stat":

@@ -23,7 +23,7 @@ use crate::files::Seldom;
 use crate::lobby::{Guest, Lobby};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
-use tickwire_core::engine::WINDOW_MS_MAX;
+use tickwire_core::engine::{Opening, WINDOW_MS_MAX};
 
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -189,8 +189,8 @@ impl Acceptor {
             };
             match upgraded {
                 Ok(parts) => {
-                    let asked = (encoding, window_ms);
-                    acceptor.hand_over(id, parts.io.into_inner(), parts.read_buf, asked, permit).await;
+                    let opening = Opening::anonymous(id, encoding).with_window(window_ms);
+                    acceptor.hand_over(opening, parts.io.into_inner(), parts.read_buf, permit).await;
                 }
                 Err(_) => tracing::error!(%peer, "the connection is of an unexpected kind"),
             }
@@ -204,10 +204,9 @@ impl Acceptor {
 
     async fn hand_over(
         &self,
-        id: String,
+        opening: Opening,
         stream: TcpStream,
         read: Bytes,
-        (encoding, window_ms): (Encoding, u16),
         permit: tokio::sync::OwnedSemaphorePermit,
     ) {
         let socket = socket2::SockRef::from(&stream);
@@ -215,12 +214,12 @@ impl Acceptor {
         #[cfg(target_os = "linux")]
         let tuned = tuned.and(socket.set_tcp_notsent_lowat(self.unsent_bytes as u32));
         if let Err(error) = tuned {
-            tracing::debug!(session = id, %error, "socket not tuned");
+            tracing::debug!(session = opening.id, %error, "socket not tuned");
         }
         let stream = match stream.into_std() {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::error!(session = id, %error, "cannot hand over a connection");
+                tracing::error!(session = opening.id, %error, "cannot hand over a connection");
                 return;
             }
         };
@@ -230,7 +229,7 @@ impl Acceptor {
         self.stats.accepted.fetch_add(1, Ordering::Relaxed);
         self.stats.sessions.fetch_add(1, Ordering::Relaxed);
         self.stats.shards[at].sessions.fetch_add(1, Ordering::Relaxed);
-        let arrival = Arrival { id, stream, read, encoding, window_ms, permit };
+        let arrival = Arrival { opening, stream, read, permit };
         if self.shards[at].send(Order::Arrive(arrival)).await.is_err() {
             self.stats.sessions.fetch_sub(1, Ordering::Relaxed);
         }

@@ -206,7 +206,8 @@ fn session(shard: usize, row: &SessionRow, now: u64) -> Value {
     json!({
         "id": row.id,
         "peer": row.peer.map(|peer| peer.to_string()),
-        "encoding": row.encoding.name(),
+        "encoding": row.dialect,
+        "principal": row.principal,
         "state": row.state.name(),
         "closing": row.closing.map(CloseCode::name),
         "shard": shard,

@@ -2,7 +2,6 @@
 
 use fastwebsockets::{Frame, OpCode, Payload};
 use tickwire_core::engine::Framing;
-use tickwire_wire::CloseCode;
 
 /// Head of most frames: so much is left free for it. A shorter or longer one moves what is behind it.
 const HEAD_BYTES: usize = 4;
@@ -43,9 +42,9 @@ impl Framing for WebSocket {
         write_frame(OpCode::Pong, payload, out);
     }
 
-    fn close(&self, code: CloseCode, out: &mut Vec<u8>) {
-        let mut payload = code.code().to_be_bytes().to_vec();
-        payload.extend_from_slice(code.text().as_bytes());
+    fn close(&self, code: u16, text: &str, out: &mut Vec<u8>) {
+        let mut payload = code.to_be_bytes().to_vec();
+        payload.extend_from_slice(text.as_bytes());
         write_frame(OpCode::Close, &payload, out);
     }
 }

@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::pipe::{Connection, Pipe};
 use crate::world::{SimEvent, World};
 use crate::{MS, START_NS};
-use tickwire_core::engine::SessionKey;
+use tickwire_core::engine::{Opening, SessionKey};
 use tickwire_core::hub::Action;
 use tickwire_core::schedule::{Step, by_shard};
 use tickwire_core::vocabulary::{Event, TopicInterest};
@@ -448,7 +448,8 @@ impl World {
         let (id, connection) = (self.new_id(), Connection::draw(&mut self.rng));
         let encoding = self.clients[client].encoding;
         let own = &mut self.gateways[at].as_mut()?.shards[shard];
-        let key = own.engine.open(format!("s-{id}"), encoding, connection.window_ms, now);
+        let opening = Opening::anonymous(format!("s-{id}"), encoding).with_window(connection.window_ms);
+        let key = own.engine.open(opening, now);
         own.pipes.insert(key, id);
         self.pipes.insert(id, Pipe::new(client, (at, shard, key), encoding, connection));
         self.after_shard(at, shard);

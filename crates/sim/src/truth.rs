@@ -128,7 +128,7 @@ impl Truth {
                 // The records that the bus had refused were announced as lost; the state that they led to is known
                 // still.
                 _ => {
-                    self.on_record(key, record.instrument, (response.epoch, record.sequence), record.clone())
+                    self.on_record(key, record.instrument, (response.epoch, record.sequence), record.clone());
                 }
             }
         }

@@ -392,7 +392,7 @@ impl World {
                 self.on_events(gateway, life, shard, events);
             }
             SimEvent::ToHub { gateway, life, shard, interests } => {
-                self.on_interests(gateway, life, shard, interests)
+                self.on_interests(gateway, life, shard, interests);
             }
             SimEvent::Write { gateway, life, shard } => self.on_write(gateway, life, shard),
             SimEvent::Timer { gateway, life, shard } => self.on_timer(gateway, life, shard),

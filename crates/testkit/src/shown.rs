@@ -20,6 +20,9 @@ pub struct Shown {
 
 impl Shown {
     /// Makes the screen of a client; ages count from a time on, in nanoseconds since the Unix epoch.
+    ///
+    /// # Panics
+    /// It never panics, because the bounds of its histogram are good.
     pub fn new(from: u64) -> Self {
         let ages = Histogram::new_with_bounds(1_000, 1_000_000_000_000, 2).expect("good bounds");
         Self { newest: HashMap::new(), ages, from, values: 0 }

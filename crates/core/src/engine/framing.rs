@@ -1,7 +1,5 @@
 //! How what a session is sent becomes bytes of its connection.
 
-use tickwire_wire::CloseCode;
-
 /// Frames of a kind of connection: WebSocket, an event stream. The engine puts messages into it and says where probes stand
 /// and with which code a session ends; it knows no protocol of frames.
 pub trait Framing {
@@ -20,6 +18,6 @@ pub trait Framing {
     /// Appends the response to a client's ping.
     fn pong(&self, payload: &[u8], out: &mut Vec<u8>);
 
-    /// Appends the end, with its code and text.
-    fn close(&self, code: CloseCode, out: &mut Vec<u8>);
+    /// Appends the end, with the code and the words of the session's dialect.
+    fn close(&self, code: u16, text: &str, out: &mut Vec<u8>);
 }

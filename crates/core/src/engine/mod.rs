@@ -16,9 +16,13 @@
 //! - Control messages, pongs and close frames leave first and always fit.
 
 mod data;
+mod dialect;
 mod framing;
+mod opening;
 mod ops;
+mod own;
 mod policy;
+mod principal;
 mod throughput;
 mod window;
 
@@ -30,18 +34,22 @@ pub use data::decisions::{BlockedBy, Decided, Decision, Fate, Run};
 pub use data::delivery::WINDOW_MS_MAX;
 pub use data::key::SessionKey;
 pub use data::latency_samples::{LATENCY_SAMPLE_ONE_IN, LatencySample};
+pub use dialect::{Dialect, Loss, Request};
 pub use framing::Framing;
+pub use opening::Opening;
 pub use ops::fill::Filled;
 pub use ops::insight::{
     DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
     SubscriptionRow, Survey,
 };
+pub use own::own_dialect;
 pub use policy::limits::EngineLimits;
 pub use policy::pace::Pace;
 pub use policy::rate::RATE_MIN;
+pub use principal::{Entitlement, Pattern, Permit, Principal};
 pub use window::{Freshness, Window};
 
-use crate::vocabulary::{Event, TopicInterest};
+use crate::vocabulary::{Event, Form, TopicInterest};
 use data::fanout::Fanout;
 use data::session::Session;
 
@@ -57,10 +65,11 @@ impl Engine {
         Self { fanout: Fanout::new(limits, server.into()) }
     }
 
-    /// Opens a session and greets it. `id` names it in responses and logs; `window_ms` is the delivery window that it
-    /// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
-    pub fn open(&mut self, id: String, encoding: Encoding, window_ms: u16, now: u64) -> SessionKey {
-        ops::session::open(&mut self.fanout, id, encoding, window_ms, now)
+    /// Opens a session, greets it, and takes what it asked for before its first message.
+    pub fn open(&mut self, opening: Opening, now: u64) -> SessionKey {
+        let key = ops::session::open(&mut self.fanout, opening, now);
+        self.fanout.begin(key, now);
+        key
     }
 
     /// Forgets a session whose connection ended, and returns what became of its records.
@@ -206,7 +215,12 @@ impl Engine {
 
     /// Returns how many topics have an encoded log in this encoding. It looks at every topic.
     pub fn encoded_logs(&self, encoding: Encoding) -> usize {
-        self.fanout.topics.iter().flatten().filter(|topic| topic.has_encoded_log(encoding)).count()
+        self.fanout
+            .topics
+            .iter()
+            .flatten()
+            .filter(|topic| topic.has_encoded_log(&Form::own(encoding)))
+            .count()
     }
 
     /// Returns how many bytes the recent records of all topics take.

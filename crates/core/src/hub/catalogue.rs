@@ -15,7 +15,11 @@ use super::retry::retry_ns;
 use super::venue::{Catalogue, Listing};
 use crate::vocabulary::{Ended, Event, TopicId, VenueIndex};
 
-/// The reason of an end that only the catalogue told: records that came just before may have been lost without a gap.
+/// The reason of an end that its ingester told, with the last sequence numbers.
+const DELISTED: &str = "the venue does not list it any more";
+
+/// The reason of an end that is known only because the instrument is not listed: it ended under another run, or long ago.
+/// Records that came just before it may have been lost without a gap.
 const UNLISTED: &str =
     "its ingester does not list it any more; the last that was published of it may be missing";
 
@@ -65,6 +69,13 @@ pub(super) fn on_catalogue(
     // An ingester that is starting may not know all of its instruments yet: it says so by not being live.
     let is_complete = response.state() == FeedState::Live;
     venue.listing = if is_complete { Listing::Whole } else { Listing::Some };
+    let (ends, definitions): (Vec<_>, Vec<_>) = definitions.into_iter().partition(is_end);
+    for record in &ends {
+        if let Some(known) = hub.venues[at].numbers.get(&record.instrument).copied() {
+            settle_end(hub, known, epoch, record);
+        }
+    }
+    let ended: HashSet<_> = ends.iter().map(|record| record.instrument).collect();
     let listed: HashSet<_> = definitions.iter().map(|record| record.instrument).collect();
     let named: HashSet<_> = definitions.iter().filter_map(symbol_of).collect();
     // Instruments that ended go first: their numbers may be those of others now.
@@ -72,12 +83,12 @@ pub(super) fn on_catalogue(
         .instruments
         .of_venue(index)
         .filter(|(_, source)| !listed.contains(source) && (is_complete || *source > 0));
-    for (instrument, _) in gone.collect::<Vec<_>>() {
+    for (instrument, source) in gone.collect::<Vec<_>>() {
         // An instrument that is listed under another number, or with other decimals, is dealt with where it is
         // defined.
         let slot = hub.instruments.get(instrument);
         if slot.is_some_and(|slot| !named.contains(&*slot.info.name.symbol)) {
-            end(hub, instrument, UNLISTED, false);
+            end(hub, instrument, if ended.contains(&source) { DELISTED } else { UNLISTED }, false);
         }
     }
     for record in definitions {
@@ -143,7 +154,8 @@ fn define(hub: &mut Hub, index: VenueIndex, record: &Record) {
         let slot = hub.instruments.get(known);
         let is_it = slot.is_some_and(|slot| slot.info.name == name && slot.info.scale == scale);
         if definition.ended {
-            end(hub, known, "the venue does not list it any more", false);
+            settle_end(hub, known, epoch, record);
+            end(hub, known, DELISTED, false);
             return;
         }
         if is_it {
@@ -184,6 +196,17 @@ fn define(hub: &mut Hub, index: VenueIndex, record: &Record) {
     if let Some(info) = hub.instruments.add(index, name, scale, (epoch, source)) {
         hub.venues[at].numbers.insert(source, info.index);
         hub.events.push((ALL_SHARDS, Event::Instrument(info)));
+    }
+}
+
+/// Announces what was lost of an instrument before its end: the last definition says how far each channel went.
+fn settle_end(hub: &mut Hub, instrument: u32, epoch: u64, last: &Record) {
+    let Body::Instrument(definition) = &last.body else { return };
+    for (channel, last) in Channel::ALL.into_iter().zip(&definition.last_sequences) {
+        if let Some(topic) = hub.topics.get_mut(TopicId::new(instrument, channel)).filter(|_| *last > 0) {
+            topic.on_end(epoch, *last, &mut hub.events);
+            hub.counts.lost += std::mem::take(&mut topic.lost);
+        }
     }
 }
 
@@ -229,10 +252,15 @@ fn ask_waiting(hub: &mut Hub, instrument: u32) {
     }
 }
 
-/// Returns the symbol that a definition is about, but for a definition that tells an end.
+/// Returns whether a definition is the last one of its instrument.
+fn is_end(record: &Record) -> bool {
+    matches!(&record.body, Body::Instrument(definition) if definition.ended)
+}
+
+/// Returns the symbol that a definition is about.
 fn symbol_of(record: &Record) -> Option<&str> {
     match &record.body {
-        Body::Instrument(definition) if !definition.ended => Some(&definition.symbol),
+        Body::Instrument(definition) => Some(&definition.symbol),
         _ => None,
     }
 }

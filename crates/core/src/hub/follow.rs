@@ -389,6 +389,26 @@ impl Followed {
         }
     }
 
+    /// Announces what did not come by now as lost, up to the last sequence number of the topic: its instrument ends.
+    pub(crate) fn on_end(&mut self, epoch: u64, last: u64, out: &mut Out) {
+        if !self.was_live {
+            // Nobody was told anything of it.
+            return;
+        }
+        let waiting = self.go_live();
+        if epoch != self.epoch {
+            self.renumber(epoch, out);
+        }
+        if self.channel.is_lossless() {
+            for update in waiting.iter().filter(|update| update.epoch == epoch) {
+                self.append(update, out);
+            }
+        }
+        if last > self.sequence {
+            self.lose(last, out);
+        }
+    }
+
     /// Notes that there is no such topic, as the ingester says. What was told of it under an older sequence is taken
     /// back.
     pub(crate) fn on_refusal(&mut self, epoch: u64, out: &mut Out) {

@@ -6,32 +6,84 @@ use tickwire_wire::{Channel, Scale, SymbolName};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VenueIndex(pub u16);
 
-/// A channel of an instrument, by its dense index at this gateway.
+/// How a topic is seen: live, or as something that the engine makes of the live one, as a delayed or a shallower one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct View(u8);
+
+impl View {
+    /// As it comes.
+    pub const LIVE: Self = Self(0);
+
+    /// Views beside the live one that an instrument's channel may have.
+    pub const OTHERS_MAX: u8 = 15;
+
+    /// A view beside the live one, from 1 to [`OTHERS_MAX`](Self::OTHERS_MAX); `None` beyond.
+    pub const fn other(number: u8) -> Option<Self> {
+        if number == 0 || number > Self::OTHERS_MAX { None } else { Some(Self(number)) }
+    }
+
+    /// Whether it is the live one.
+    pub fn is_live(self) -> bool {
+        self == Self::LIVE
+    }
+}
+
+/// A view of a channel of an instrument, by its dense index at this gateway.
+///
+/// The upper four bits name the view, the others the instrument and its channel. So live topics count from 0 without holes,
+/// and the ids of views lie beyond all of them: who looks for one among live topics finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u32);
 
 /// Numbers of topics that one instrument takes.
 const SLOTS: u32 = Channel::SLOTS as u32;
 
+/// Where the view stands.
+const VIEW_SHIFT: u32 = 28;
+const LIVE_BITS: u32 = (1 << VIEW_SHIFT) - 1;
+
+const _: () = assert!(View::OTHERS_MAX as u32 == u32::MAX >> VIEW_SHIFT);
+
 impl TopicId {
-    /// The topic of an instrument's channel.
+    /// Instruments that a gateway may know: more than its configuration allows.
+    pub const INSTRUMENTS_MAX: u32 = LIVE_BITS / SLOTS;
+
+    /// The live topic of an instrument's channel.
     pub fn new(instrument_index: u32, channel: Channel) -> Self {
+        debug_assert!(instrument_index < Self::INSTRUMENTS_MAX, "beyond are the ids of views");
         Self(instrument_index * SLOTS + channel as u32)
     }
 
-    /// Topics that so many instruments may have: all their ids are below.
+    /// Live topics that so many instruments may have: all their ids are below.
     pub fn count(instruments: usize) -> usize {
         instruments * Channel::SLOTS
     }
 
+    /// Another view of the same channel.
+    #[must_use]
+    pub fn seen_as(self, view: View) -> Self {
+        Self(self.live().0 | u32::from(view.0) << VIEW_SHIFT)
+    }
+
+    /// How it is seen.
+    pub fn view(self) -> View {
+        View((self.0 >> VIEW_SHIFT) as u8)
+    }
+
+    /// The live topic that it is a view of: what the hub follows.
+    #[must_use]
+    pub fn live(self) -> Self {
+        Self(self.0 & LIVE_BITS)
+    }
+
     /// Dense index of the instrument.
     pub fn instrument_index(self) -> u32 {
-        self.0 / SLOTS
+        self.live().0 / SLOTS
     }
 
     /// Its channel.
     pub fn channel(self) -> Channel {
-        Channel::try_from((self.0 % SLOTS) as i32).unwrap_or_default()
+        Channel::try_from((self.live().0 % SLOTS) as i32).unwrap_or_default()
     }
 }
 
@@ -48,4 +100,28 @@ pub struct InstrumentInfo {
     pub name: SymbolName,
     /// Its name and decimals, for the JSON encoding and for grants.
     pub scale: Scale,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_of_the_same_channel_and_lies_beyond_all_live_topics() {
+        let last = TopicId::INSTRUMENTS_MAX - 1;
+        for (instrument, channel) in [(0, Channel::Quote), (7, Channel::Derivative), (last, Channel::Book)] {
+            let live = TopicId::new(instrument, channel);
+            assert_eq!((live.view(), live.live()), (View::LIVE, live));
+            for number in 1..=View::OTHERS_MAX {
+                let view = View::other(number).unwrap();
+                let seen = live.seen_as(view);
+                assert_eq!((seen.instrument_index(), seen.channel()), (instrument, channel));
+                assert_eq!((seen.view(), seen.live()), (view, live));
+                assert_eq!(seen.seen_as(View::LIVE), live);
+                assert!(seen.0 as usize >= TopicId::count(TopicId::INSTRUMENTS_MAX as usize));
+                assert!(!view.is_live());
+            }
+        }
+        assert_eq!([View::other(0), View::other(View::OTHERS_MAX + 1)], [None, None]);
+    }
 }

@@ -1,13 +1,14 @@
-//! A record that is shared by all sessions of all shards, with its bytes in each encoding.
+//! A record that is shared by all sessions of all shards, with its bytes in each form.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
-use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, GapCause, Message, Record, encode_message};
+use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, GapCause, Message, Record};
 
+use super::form::{Form, Origin};
 use super::ids::{InstrumentInfo, TopicId};
 
-/// One record with its bytes in each encoding, each made at most once and shared by all sessions of all shards.
+/// One record with its bytes in each form, each made at most once and shared by all sessions of all shards.
 ///
 /// One comes with each message of the bus, so it is small, and as a rule one allocation with all that a delivery reads.
 #[derive(Debug)]
@@ -28,11 +29,18 @@ pub struct Update {
     received: u64,
     info: Arc<InstrumentInfo>,
     record: OnceLock<Box<Record>>,
-    /// In the encodings in which it did not come.
+    /// In the forms in which it did not come.
     made: OnceLock<Box<Made>>,
 }
 
-type Made = [OnceLock<Box<[u8]>>; Encoding::ALL.len()];
+/// Bytes in one form, and in others that were asked for later. It is a list, because most records are needed in one form
+/// beside the one in which they came.
+#[derive(Debug)]
+struct Made {
+    slot: u8,
+    bytes: Box<[u8]>,
+    next: OnceLock<Box<Made>>,
+}
 
 /// Bytes as they came over the bus.
 #[derive(Debug)]
@@ -182,24 +190,45 @@ impl Update {
         self.received
     }
 
-    /// Its bytes: a message of its own in this encoding.
+    /// Its bytes in this form.
     #[inline]
-    pub fn bytes(&self, encoding: Encoding) -> &[u8] {
-        if self.source == encoding
+    pub fn bytes(&self, form: &Form) -> &[u8] {
+        if self.source as u8 == form.slot()
             && let Some(bytes) = self.came.get()
         {
             return bytes;
         }
-        self.made_in(encoding)
+        self.made_in(form)
     }
 
-    fn made_in(&self, encoding: Encoding) -> &[u8] {
-        self.made.get_or_init(Default::default)[encoding as usize].get_or_init(|| {
-            let mut out = Vec::new();
-            let record = self.record.get().map_or_else(|| self.decode(), |record| Record::clone(record));
-            encode_message(encoding, &Message::Record(record), &self.info.scale, &mut out);
-            out.into_boxed_slice()
-        })
+    /// Apart from [`Update::bytes`], which stands in the loops of records that came in the form at hand.
+    #[inline(never)]
+    fn made_in(&self, form: &Form) -> &[u8] {
+        match self.made.get() {
+            Some(made) if made.slot == form.slot() => &made.bytes,
+            _ => self.make_in(form),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_in(&self, form: &Form) -> &[u8] {
+        let mut place = &self.made;
+        loop {
+            let made = place.get_or_init(|| Box::new(self.make(form)));
+            if made.slot == form.slot() {
+                return &made.bytes;
+            }
+            place = &made.next;
+        }
+    }
+
+    fn make(&self, form: &Form) -> Made {
+        let mut out = Vec::new();
+        let record = self.record.get().map_or_else(|| self.decode(), |record| Record::clone(record));
+        let origin = Origin { topic: self.topic, info: &self.info, first: self.first };
+        form.write(&origin, record, &mut out);
+        Made { slot: form.slot(), bytes: out.into_boxed_slice(), next: OnceLock::new() }
     }
 
     /// Bytes as it came, for the accounting of memory; 0 where it was not from the bus.

@@ -4,7 +4,7 @@ use tickwire_wire::{Body, Channel, Instrument, Record};
 
 use super::rig::{EPOCH, HubRequest, ID, Rig, body, both, definition, frame_of, limits, record};
 use tickwire_core::hub::{DEFINITIONS, Hub, HubLimits};
-use tickwire_core::vocabulary::{TopicId, TopicInterest, VenueIndex};
+use tickwire_core::vocabulary::{Form, TopicId, TopicInterest, VenueIndex};
 
 /// Gives a definition a sequence number.
 fn numbered(sequence: u64, definition: Record) -> Record {
@@ -38,6 +38,63 @@ fn an_end_is_told_behind_everything_before_it() {
     // A shard that wants it all the same is told.
     rig.want(1);
     assert_eq!(rig.told_to(1)[1..], ["unavailable the instrument ended"]);
+}
+
+/// The last definition of A, which says where each of these channels ended.
+fn ended_at(last: &[(Channel, u64)]) -> Record {
+    let mut record = ended(2, definition(ID, "sim", "A", 2));
+    let Body::Instrument(definition) = &mut record.body else { panic!("a definition") };
+    definition.last_sequences = vec![0; Channel::COUNT];
+    for (channel, last) in last {
+        definition.last_sequences[*channel as usize - 1] = *last;
+    }
+    record
+}
+
+#[test]
+fn what_was_lost_just_before_an_end_is_announced() {
+    const END: &str = "0 ended: the venue does not list it any more";
+    for channel in [Channel::Trade, Channel::Quote, Channel::Book, Channel::Bar, Channel::Status] {
+        // Records 6 and 7 were lost, and nothing comes behind them that would show it.
+        let end = ended_at(&[(channel, 7)]);
+        let mut rig = Rig::live(channel, 5);
+        rig.define(&end);
+        assert_eq!(rig.told(), ["gap bus 6-7", END], "{channel:?}");
+        assert_eq!(rig.hub.counts.lost, 2, "{channel:?}");
+        // The end itself was lost, too, and the catalogue tells it.
+        let mut rig = Rig::live(channel, 5);
+        rig.lost(Some(DEFINITIONS));
+        rig.tick();
+        rig.take_requests();
+        rig.catalogue(EPOCH, &[super::rig::revised(&end, 3), both()[1].clone()]);
+        assert_eq!(rig.told(), ["gap bus 6-7", END], "{channel:?}");
+        // Nothing was lost.
+        let mut rig = Rig::live(channel, 5);
+        rig.records(EPOCH, 6, 7);
+        rig.define(&end);
+        assert_eq!(rig.told(), ["6", "7", END], "{channel:?}");
+    }
+}
+
+#[test]
+fn records_that_wait_for_a_state_are_not_lost_by_an_end() {
+    // The state is asked for, because 6 did not come; 7 waits for it.
+    let mut rig = Rig::live(Channel::Status, 5);
+    rig.position(EPOCH, 6);
+    rig.wait(300);
+    rig.records(EPOCH, 7, 7);
+    assert!(rig.told().is_empty());
+    rig.define(&ended_at(&[(Channel::Status, 8)]));
+    let expected = ["gap bus 6-6", "7", "gap bus 8-8", "0 ended: the venue does not list it any more"];
+    assert_eq!(rig.told(), expected);
+}
+
+#[test]
+fn an_end_that_was_never_live_here_tells_nothing_but_the_end() {
+    let mut rig = Rig::new(Channel::Trade);
+    rig.want(0);
+    rig.define(&ended_at(&[(Channel::Trade, 7)]));
+    assert_eq!(rig.told(), ["0 ended: the venue does not list it any more"]);
 }
 
 #[test]
@@ -119,7 +176,7 @@ fn a_number_that_passes_to_another_symbol_carries_no_price_there() {
     };
     assert_eq!((update.record().instrument, update.last), (info(&rig, "X").1, 2));
     for encoding in tickwire_wire::Encoding::ALL {
-        let message = tickwire_wire::Batch::new(encoding, update.bytes(encoding)).next();
+        let message = tickwire_wire::Batch::new(encoding, update.bytes(&Form::own(encoding))).next();
         let Some(Ok(tickwire_wire::Message::Record(read))) = message else { panic!("{message:?}") };
         assert_eq!((read.instrument, read.sequence), (info(&rig, "X").1, 2), "{encoding:?}");
     }

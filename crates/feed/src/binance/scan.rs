@@ -218,6 +218,7 @@ fn from_info(info: &SymbolInfo) -> Option<Instrument> {
         quote: quote.into_owned(),
         ended: false,
         revision: 0,
+        last_sequences: Vec::new(),
     })
 }
 

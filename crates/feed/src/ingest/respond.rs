@@ -76,7 +76,8 @@ impl Responder {
                 catalogue = Some(sequencer.catalogue);
                 response.catalogue = sequencer.catalogue;
                 let definitions = sequencer.instruments.iter().flatten();
-                response.frame = frame(definitions.filter_map(|state| state.definition.clone()));
+                let definitions = definitions.filter_map(|state| state.definition.clone());
+                response.frame = frame(sequencer.ends.iter().cloned().chain(definitions));
             }
             Ok(Some(Request::Snapshots(asked))) if asked.topics.len() > TOPICS_PER_REQUEST_MAX => {
                 response.error = format!(

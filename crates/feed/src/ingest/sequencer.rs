@@ -1,6 +1,6 @@
 //! The sequencer: events go in, records with sequence numbers come out. It is the ingester without its loop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use tickwire_wire::decimal::DECIMALS_MAX;
 use tickwire_wire::{Body, Book, Channel, Instrument, InstrumentNumbers, Level, Quote, Record, SymbolName};
@@ -21,6 +21,9 @@ const TEXT_BYTES_MAX: usize = 256;
 /// number.
 const GAP_COUNT_MAX: u64 = 1_000_000_000;
 
+/// The most ended instruments that a catalogue lists.
+const ENDS_MAX: usize = 1024;
+
 /// The owner of one venue's truth: books, last values, sequences.
 pub(crate) struct Sequencer<O> {
     pub(crate) venue: String,
@@ -35,6 +38,9 @@ pub(crate) struct Sequencer<O> {
     /// The last sequence numbers of symbols that ended. One that is listed anew goes on behind them, so that a sequence
     /// number of a symbol's channel means one record in an epoch.
     ended: HashMap<String, [u64; Channel::COUNT]>,
+    /// The definitions of instruments that ended lately, with their last sequence numbers: a catalogue lists them, so that
+    /// the loss of the last records before an end is found however the end is learned.
+    pub(crate) ends: VecDeque<Record>,
     time: SourceTime,
 }
 
@@ -48,6 +54,7 @@ impl<O: BusSink> Sequencer<O> {
             catalogue: 0,
             numbers: InstrumentNumbers::default(),
             ended: HashMap::new(),
+            ends: VecDeque::new(),
             time: SourceTime::default(),
         }
     }
@@ -55,7 +62,13 @@ impl<O: BusSink> Sequencer<O> {
     /// Takes a definition; returns what is wrong with it when it cannot be used. Events of such an instrument are
     /// ignored.
     pub(crate) fn define(&mut self, index: u32, definition: Instrument) -> Result<(), String> {
-        let definition = Instrument { venue: self.venue.clone(), ended: false, revision: 0, ..definition };
+        let definition = Instrument {
+            venue: self.venue.clone(),
+            ended: false,
+            revision: 0,
+            last_sequences: Vec::new(),
+            ..definition
+        };
         self.check(index, &definition)?;
         let at = index as usize;
         if self.instruments.len() <= at {
@@ -131,12 +144,27 @@ impl<O: BusSink> Sequencer<O> {
             let now = self.publisher.now;
             self.by_symbol.remove(&definition.symbol);
             self.catalogue += 1;
-            let last = Instrument { ended: true, revision: self.catalogue, ..definition };
+            let mut last_sequences = state.sequences();
+            // This definition is the last record of its channel.
+            last_sequences[Channel::Instrument as usize - 1] += 1;
+            let last = Instrument {
+                ended: true,
+                revision: self.catalogue,
+                last_sequences: last_sequences.to_vec(),
+                ..definition
+            };
             self.publisher.emit(state, now, now, Body::Instrument(last));
         }
         self.publisher.close(state);
-        if let Some(Record { body: Body::Instrument(definition), .. }) = &state.definition {
-            self.ended.insert(definition.symbol.clone(), state.sequences());
+        let sequences = state.sequences();
+        if let Some(record) = state.definition.take() {
+            if let Body::Instrument(definition) = &record.body {
+                self.ended.insert(definition.symbol.clone(), sequences);
+            }
+            if self.ends.len() == ENDS_MAX {
+                self.ends.pop_front();
+            }
+            self.ends.push_back(record);
         }
         self.instruments[index as usize] = None;
     }

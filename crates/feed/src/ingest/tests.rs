@@ -684,6 +684,15 @@ fn an_instrument_ends_in_words_and_its_number_is_not_used_again() {
     let records = bus.take_records();
     let Body::Instrument(last) = &records.last().unwrap().body else { panic!("{records:?}") };
     assert!(last.ended && last.symbol == "A/B");
+    // Behind it a gateway knows whether something was lost: trades, bars, statistics and this definition have ended so far.
+    let of = |channel: Channel| last.last_sequences[channel as usize - 1];
+    assert_eq!((of(Channel::Trade), of(Channel::Quote), of(Channel::Instrument)), (1, 0, 2));
+    for channel in Channel::ALL {
+        let newest =
+            records.iter().filter(|record| record.channel() == channel).map(|record| record.sequence).max();
+        assert!(newest.is_none_or(|newest| newest == of(channel)), "{channel:?}: {records:?}");
+    }
+    assert_eq!(sequencer.ends.back(), records.last(), "the catalogue tells the end, too");
     assert!(ask(&sequencer, Channel::Trade, "A/B").is_unknown);
     happens(&mut sequencer, trade(2));
     sequencer.end_turn();

@@ -64,6 +64,7 @@ pub(crate) fn listing(number: usize) -> Listing {
             quote: quote.to_owned(),
             ended: false,
             revision: 0,
+            last_sequences: Vec::new(),
         },
         anchor: (price * 10f64.powi(price_decimals as i32)).round() as i64,
         typical_size,

@@ -23,7 +23,7 @@ use std::time::Duration;
 use fastwebsockets::OpCode;
 use mio::net::TcpStream;
 use slotmap::SecondaryMap;
-use tickwire_wire::{CloseCode, Encoding};
+use tickwire_wire::CloseCode;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ use client_frame::{Fault, Found};
 use command_rate::Verdict;
 use connection::{Connection, Phase};
 use sockets::Sockets;
-use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, SessionKey};
+use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::schedule::{Pacing, ShardSchedule, Step};
 use tickwire_core::vocabulary::{Event, TopicInterest};
 
@@ -57,14 +57,11 @@ const READS_MAX: usize = 16;
 
 /// A connection that has shaken hands.
 pub(crate) struct Arrival {
-    pub(crate) id: String,
+    pub(crate) opening: Opening,
     /// Not blocking.
     pub(crate) stream: std::net::TcpStream,
     /// What the client sent behind its handshake.
     pub(crate) read: bytes::Bytes,
-    pub(crate) encoding: Encoding,
-    /// Delivery window, in milliseconds; 0: none.
-    pub(crate) window_ms: u16,
     /// Held while the session lives.
     pub(crate) permit: tokio::sync::OwnedSemaphorePermit,
 }
@@ -260,9 +257,9 @@ async fn at_last(wait: Option<Duration>) {
 
 impl Shard {
     fn arrive(&mut self, arrival: Arrival, sockets: &Sockets) {
-        let Arrival { id, stream, read, encoding, window_ms, permit } = arrival;
+        let Arrival { opening, stream, read, permit } = arrival;
         let mut stream = TcpStream::from_std(stream);
-        let key = self.engine.open(id, encoding, window_ms, self.clock.now());
+        let key = self.engine.open(opening, self.clock.now());
         let watched = sockets.add(&mut stream, key);
         self.connections.insert(key, Connection::new(stream, read.to_vec(), permit));
         if let Err(error) = watched {

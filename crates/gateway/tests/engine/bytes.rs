@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_core::vocabulary::Update;
+use tickwire_core::vocabulary::{Form, Update};
 use tickwire_wire::{Body, Channel, Encoding, GapCause, Status, encode_sent_time};
 
 use super::rig::{EPOCH, Rig, bus_update, limits, parse_frames, quote};
@@ -19,8 +19,9 @@ fn check_head(payload: usize, head: usize) {
     let mut sent = Vec::new();
     encode_sent_time(Encoding::MsgPack, rig.now, &mut sent);
     let body = |fill: usize| Body::Status(Status { state: 2, reason: "x".repeat(fill) });
-    let size =
-        |rig: &Rig, fill| rig.bus_update(0, EPOCH, 1, body(fill)).bytes(Encoding::MsgPack).len() + sent.len();
+    let size = |rig: &Rig, fill| {
+        rig.bus_update(0, EPOCH, 1, body(fill)).bytes(&Form::own(Encoding::MsgPack)).len() + sent.len()
+    };
     let fill = (0..=payload).rev().find(|fill| size(&rig, *fill) <= payload).expect("small enough");
     assert_eq!(size(&rig, fill), payload, "no record has this size");
     rig.publish(0, 1, body(fill));
@@ -46,7 +47,7 @@ fn a_write_keeps_its_budget() {
         let client = rig.open(Encoding::Json);
         rig.subscribe(client, Channel::Trade, &["sim:A"]);
         let size = (1..=100)
-            .map(|n| rig.publish(0, n, super::rig::trade(1)).bytes(Encoding::Json).len())
+            .map(|n| rig.publish(0, n, super::rig::trade(1)).bytes(&Form::own(Encoding::Json)).len())
             .max()
             .unwrap();
         loop {
@@ -70,15 +71,15 @@ fn bytes_are_made_once_for_each_encoding() {
         let update = bus_update(&rig.infos[0], source, EPOCH, &record);
         let other_face = Arc::clone(&update);
         for encoding in Encoding::ALL {
-            let bytes = update.bytes(encoding);
-            assert!(std::ptr::eq(bytes, other_face.bytes(encoding)), "made again for {encoding}");
+            let bytes = update.bytes(&Form::own(encoding));
+            assert!(std::ptr::eq(bytes, other_face.bytes(&Form::own(encoding))), "made again for {encoding}");
         }
     }
     let odd = [0x0a, 0x02, 0x08, 0x64];
     let info = Arc::clone(&rig.infos[0]);
     let update = Update::from_bus(info, Channel::Quote, EPOCH, (1, 1), Encoding::Proto, &odd);
     assert_eq!(
-        update.bytes(Encoding::Proto),
+        update.bytes(&Form::own(Encoding::Proto)),
         odd,
         "in the encoding of the bus they pass untouched, even unread"
     );

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_core::vocabulary::{TopicId, TopicState};
+use tickwire_core::vocabulary::{Form, TopicId, TopicState};
 use tickwire_wire::{
     Bar, Body, BookState, Channel, Command, Encoding, GapCause, LedgerRequest, Message, Record, TradingState,
 };
@@ -131,7 +131,7 @@ fn one_change_passes_through_and_several_become_one() {
 
     let update = rig.publish(0, 2, change(&[level(19, 0)], &[]));
     let (bytes, _) = rig.fill(client);
-    let passed = update.bytes(Encoding::Proto);
+    let passed = update.bytes(&Form::own(Encoding::Proto));
     assert!(bytes.windows(passed.len()).any(|window| window == passed), "the change left as it came");
     rig.engine.unsent(client.key, 0, rig.now);
     apply(&mut book, update.record());

@@ -1,7 +1,7 @@
 //! The engine's decisions that are kept, and what somebody who looks at them is told.
 
 use tickwire_core::engine::{
-    BlockedBy, Decision, DetailQuery, EngineLimits, Fate, Run, SessionDetail, SessionQuery, SessionState,
+    BlockedBy, Decision, DetailQuery, EngineLimits, Fate, Opening, Run, SessionDetail, SessionQuery, SessionState,
 };
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, GapCause, Resume, ResumePosition, Subscribe, TradingState,
@@ -190,7 +190,7 @@ fn resuming_is_told_and_unsubscribing_forgets() {
     for number in 1..=9 {
         rig.publish(0, number, trade(1));
     }
-    let key = rig.engine.open("s2".to_owned(), Encoding::Proto, 0, rig.now);
+    let key = rig.engine.open(Opening::anonymous("s2", Encoding::Proto), rig.now);
     let client = Client { key, encoding: Encoding::Proto };
     let position =
         ResumePosition { channel: "trade".to_owned(), symbol: "sim:A".to_owned(), epoch: EPOCH, sequence: 4 };
@@ -215,7 +215,7 @@ fn sessions_are_listed_in_pages_and_by_state() {
     let mut rig = Rig::new(limits());
     let mut keys = Vec::new();
     for number in 1..=25 {
-        keys.push(rig.engine.open(format!("00ab-{number}"), Encoding::Json, 0, rig.now));
+        keys.push(rig.engine.open(Opening::anonymous(format!("00ab-{number}"), Encoding::Json), rig.now));
     }
     rig.engine.ended(keys[3], rig.now);
     let mut seen = Vec::new();
@@ -251,7 +251,7 @@ fn a_page_is_cut_where_its_sessions_have_very_many_subscriptions() {
         rig.instrument(&format!("N{index}"));
     }
     for number in 1..=12 {
-        let key = rig.engine.open(format!("x-{number}"), Encoding::Proto, 0, rig.now);
+        let key = rig.engine.open(Opening::anonymous(format!("x-{number}"), Encoding::Proto), rig.now);
         let client = Client { key, encoding: Encoding::Proto };
         for channel in Channel::ALL {
             let subscribe = Subscribe {
@@ -280,9 +280,9 @@ fn a_page_is_cut_where_its_sessions_have_very_many_subscriptions() {
 fn a_page_for_a_state_looks_at_so_many_sessions_only() {
     let mut rig = Rig::new(limits());
     for number in 1..=9_000 {
-        rig.engine.open(format!("y-{number}"), Encoding::Proto, 0, rig.now);
+        rig.engine.open(Opening::anonymous(format!("y-{number}"), Encoding::Proto), rig.now);
     }
-    let last = rig.engine.open("y-9001".to_owned(), Encoding::Proto, 0, rig.now);
+    let last = rig.engine.open(Opening::anonymous("y-9001", Encoding::Proto), rig.now);
     rig.engine.close(last, CloseCode::Internal);
     let mut query = SessionQuery { limit: 10, state: Some(SessionState::Closing), ..SessionQuery::default() };
     let mut pages = 0;

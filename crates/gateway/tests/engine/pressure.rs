@@ -1,6 +1,7 @@
 //! Blocked sockets, the pressure ladder, and the end of sessions.
 
 use tickwire_core::engine::EngineLimits;
+use tickwire_core::vocabulary::Form;
 use tickwire_wire::{Body, Channel, CloseCode, Encoding, GapCause, Message, Status, TradingState};
 
 use super::rig::{
@@ -72,7 +73,7 @@ fn a_blocked_session_gets_nothing_before_its_socket_takes_everything() {
 fn trades_are_shed_above_the_threshold_and_flow_again_below_half_of_it() {
     let (mut rig, client) = blocked(narrow(), &[Channel::Trade, Channel::Status]);
     rig.publish(0, 1, status(TradingState::Halted));
-    let size = rig.publish(0, 1, trade(1)).bytes(Encoding::Proto).len() as u64;
+    let size = rig.publish(0, 1, trade(1)).bytes(&Form::own(Encoding::Proto)).len() as u64;
     let (mut number, mut before) = (1, 0);
     while rig.engine.pressure().0 > before {
         number += 1;

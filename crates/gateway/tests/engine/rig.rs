@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_core::engine::{Engine, EngineLimits, Filled, SessionKey};
+use tickwire_core::engine::{Dialect, Engine, EngineLimits, Filled, Opening, Principal, SessionKey};
 use tickwire_core::vocabulary::{
     Event, FeedStatus, InstrumentInfo, TopicId, TopicInterest, TopicState, Update, VenueIndex,
 };
@@ -117,9 +117,25 @@ impl Rig {
     }
 
     pub(crate) fn open_with_window(&mut self, encoding: Encoding, window_ms: u16) -> Client {
+        let opening = self.opening(encoding).with_window(window_ms);
+        Client { key: self.engine.open(opening, self.now), encoding }
+    }
+
+    /// A session of somebody.
+    pub(crate) fn open_as(&mut self, principal: Principal) -> Client {
+        let opening = Opening { principal: Arc::new(principal), ..self.opening(Encoding::Proto) };
+        Client { key: self.engine.open(opening, self.now), encoding: Encoding::Proto }
+    }
+
+    /// A session of a foreign protocol.
+    pub(crate) fn open_foreign(&mut self, dialect: impl Dialect + 'static) -> SessionKey {
+        let opening = Opening { dialect: Box::new(dialect), ..self.opening(Encoding::Proto) };
+        self.engine.open(opening, self.now)
+    }
+
+    fn opening(&mut self, encoding: Encoding) -> Opening {
         self.opened += 1;
-        let key = self.engine.open(format!("s{}", self.opened), encoding, window_ms, self.now);
-        Client { key, encoding }
+        Opening::anonymous(format!("s{}", self.opened), encoding)
     }
 
     pub(crate) fn send(&mut self, client: Client, command: &Command) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use peak_alloc::PeakAlloc;
-use tickwire_core::engine::{Engine, EngineLimits, SessionKey};
+use tickwire_core::engine::{Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicInterest, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
 use tickwire_gateway::WebSocket;
@@ -111,7 +111,7 @@ fn filled(limits: &Limits, infos: &[Arc<InstrumentInfo>]) -> Engine {
     let mut sessions = Vec::new();
     for at in 0..SESSIONS {
         let encoding = Encoding::ALL[at % 3];
-        let key = engine.open(format!("0badcafe-{at}"), encoding, 0, NOW);
+        let key = engine.open(Opening::anonymous(format!("0badcafe-{at}"), encoding), NOW);
         for (place, channel) in CHANNELS.into_iter().enumerate() {
             let begin = (at * 10 + place) % infos.len();
             let symbols = (0..10).map(|n| infos[(begin + n) % infos.len()].name.to_string());

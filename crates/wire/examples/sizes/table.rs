@@ -152,6 +152,7 @@ fn rows() -> Vec<(&'static str, Message)> {
         quote: "USDT".to_owned(),
         ended: false,
         revision: 0,
+        last_sequences: Vec::new(),
     };
     let gap = Gap {
         channel: Channel::Trade.into(),

@@ -162,6 +162,7 @@ fn market_data() -> Vec<Vector> {
         quote: "USDT".to_owned(),
         ended: false,
         revision: 0,
+        last_sequences: Vec::new(),
     };
     let gap = |last_sequence, epoch, cause: GapCause| {
         Body::Gap(Gap {
@@ -267,7 +268,15 @@ fn market_data() -> Vec<Vector> {
         vector(
             "instrument_ended",
             "an instrument that is not listed any more",
-            record(2, Body::Instrument(Instrument { ended: true, revision: 7, ..instrument.clone() })),
+            record(
+                2,
+                Body::Instrument(Instrument {
+                    ended: true,
+                    revision: 7,
+                    last_sequences: vec![9_000, 77, 8_000, 61, 0, 3, 2, 0],
+                    ..instrument.clone()
+                }),
+            ),
         ),
         vector(
             "instrument_odd",
@@ -285,6 +294,7 @@ fn market_data() -> Vec<Vector> {
                     quote: String::new(),
                     ended: false,
                     revision: 0,
+                    last_sequences: Vec::new(),
                 }),
             ),
         ),

@@ -132,6 +132,8 @@ pub(super) struct JsonInstrument {
     ended: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     revision: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    last_sequences: Vec<u64>,
 }
 
 /// The numbers' own decimals are those of the texts.
@@ -229,6 +231,7 @@ pub(super) fn with_form<T>(record: &Record, scale: &Scale, write: impl FnOnce(&J
                 quote: i.quote.clone(),
                 ended: i.ended,
                 revision: i.revision,
+                last_sequences: i.last_sequences.clone(),
             };
             let symbol = format!("{}:{}", i.venue, i.symbol);
             return write(&JsonRecord::Instrument(header(record, &symbol, body)));
@@ -367,6 +370,7 @@ fn read_instrument(line: &[u8]) -> Result<Instrument, String> {
         quote: i.quote,
         ended: i.ended,
         revision: i.revision,
+        last_sequences: i.last_sequences,
     })
 }
 

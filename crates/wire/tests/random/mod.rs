@@ -130,7 +130,7 @@ fn body() -> BoxedStrategy<Body> {
             uint(),
             uint(),
             [text(), text()],
-            (any::<bool>(), uint())
+            (any::<bool>(), uint(), vec(uint(), 0..10))
         )
             .prop_map(
                 |(
@@ -141,7 +141,7 @@ fn body() -> BoxedStrategy<Body> {
                     tick_size,
                     lot_size,
                     [base, quote],
-                    (ended, revision),
+                    (ended, revision, last_sequences),
                 )| {
                     let instrument = Instrument {
                         venue,
@@ -154,6 +154,7 @@ fn body() -> BoxedStrategy<Body> {
                         quote,
                         ended,
                         revision,
+                        last_sequences,
                     };
                     Body::Instrument(instrument)
                 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use slotmap::SlotMap;
+use tickwire_wire::CloseCode;
 
 use super::account::Account;
 use super::backfill::Desk;
@@ -16,6 +17,7 @@ use super::log_budget::LogBudget;
 use super::queues::Queues;
 use super::session::Session;
 use super::topic::Topic;
+use crate::engine::dialect::Request;
 use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
@@ -25,6 +27,8 @@ use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInteres
 pub(crate) struct Noted {
     /// Subscriptions with a rate that were sent a record.
     pub(crate) rated: Vec<u32>,
+    /// The session lost something that its dialect has no word for, and is to be closed so.
+    pub(crate) ends: Option<CloseCode>,
     pub(crate) latency_samples: LatencySamples,
 }
 
@@ -60,6 +64,8 @@ pub(crate) struct Fanout {
     /// Sessions whose delivery windows are shut.
     pub(crate) windows: Queues<SessionKey>,
     pub(crate) noted: Noted,
+    /// The requests of the message that is taken.
+    pub(crate) requests: Vec<Request>,
     /// The account of sessions that ended.
     pub(crate) ended: Account,
     pub(crate) draining: bool,
@@ -102,6 +108,7 @@ impl Fanout {
             rates: Queues::new(),
             windows: Queues::new(),
             noted: Noted::default(),
+            requests: Vec::new(),
             ended: Account::default(),
             draining: false,
             desk: Desk::default(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, CloseCode, Encoding};
+use tickwire_wire::{Channel, CloseCode};
 
 use super::account::Account;
 use super::backfill::Turns;
@@ -12,9 +12,12 @@ use super::delivery::DeliveryWindow;
 use super::dirty::Dirty;
 use super::resume::Positions;
 use super::sub::Sub;
+use crate::engine::dialect::Dialect;
+use crate::engine::opening::Opening;
 use crate::engine::policy::pace::Pace;
+use crate::engine::principal::Principal;
 use crate::engine::window::{Freshness, Window};
-use crate::vocabulary::{TopicId, VenueIndex};
+use crate::vocabulary::{Form, TopicId, VenueIndex};
 
 /// The progress of the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub(crate) struct Session {
     /// Whether it waits in the list of sessions that have something to send.
     pub(crate) queued: bool,
     pub(crate) ending: Ending,
-    pub(crate) encoding: Encoding,
+    pub(crate) pace: Pace,
     pub(crate) shedding: bool,
     pub(crate) ping_due: bool,
     pub(crate) delivery: DeliveryWindow,
@@ -74,6 +77,8 @@ pub(crate) struct Session {
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
     pub(crate) unsent_bytes: usize,
+    /// The form of its records.
+    pub(crate) form: Form,
     /// The bytes that wait for it alone, as the budget of all sessions knows them.
     pub(crate) private: usize,
     /// The things that blocked it since it last got everything.
@@ -84,9 +89,13 @@ pub(crate) struct Session {
     /// Encoded control messages, sent before anything else.
     pub(crate) control: Vec<u8>,
     /// The payload of a pong that is owed.
-    pub(crate) pong: Option<Vec<u8>>,
+    pub(crate) pong: Option<Box<[u8]>>,
     /// Bytes under way, and how many there may be.
     pub(crate) window: Window,
+    /// The dialect that it is spoken with.
+    pub(crate) dialect: Box<dyn Dialect>,
+    /// The principal that it belongs to.
+    pub(crate) principal: Arc<Principal>,
     /// Its name in responses and logs.
     pub(crate) id: Arc<str>,
     /// When it was opened.
@@ -99,7 +108,6 @@ pub(crate) struct Session {
     pub(crate) caught_up_at: u64,
     /// The time by which the client's program lags behind what it was sent, as it says, in nanoseconds.
     pub(crate) reader_lag_ns: u64,
-    pub(crate) pace: Pace,
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
     pub(crate) close_at: Option<u64>,
@@ -124,18 +132,18 @@ pub(crate) struct Session {
     pub(crate) decisions: Option<Box<Decisions>>,
 }
 
+// A gateway has ten thousands of them, most of them idle.
+const _: () = assert!(size_of::<Session>() <= 14 * 64);
+
 impl Session {
-    pub(crate) fn new(
-        id: Arc<str>,
-        encoding: Encoding,
-        window_ms: u16,
-        freshness: Freshness,
-        now: u64,
-    ) -> Self {
+    pub(crate) fn new(opening: Opening, freshness: Freshness, now: u64) -> Self {
+        let Opening { id, dialect, principal, window_ms } = opening;
         Self {
-            id,
+            id: id.into(),
             opened: now,
-            encoding,
+            form: dialect.form(),
+            dialect,
+            principal,
             delivery: DeliveryWindow::new(window_ms),
             control: Vec::new(),
             pong: None,

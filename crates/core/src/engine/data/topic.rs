@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tickwire_wire::{Body, Book, BookState, Channel, Encoding, GapCause, Level, Record};
+use tickwire_wire::{Body, Book, BookState, Channel, GapCause, Level, Record};
 
 use super::encoded_log::EncodedLog;
 use super::entry::{Entry, Stamp};
 use super::key::Subscriber;
 use super::log_budget::Weighed;
-use crate::vocabulary::{InstrumentInfo, TopicId, TopicState, Update};
+use crate::vocabulary::{Form, InstrumentInfo, TopicId, TopicState, Update};
 
 /// Topics by id.
 pub(crate) type Topics = [Option<Box<Topic>>];
@@ -23,6 +23,15 @@ pub(crate) fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
 pub(crate) struct LogLimits {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
+}
+
+/// Subscribers that take a topic in one form.
+#[derive(Debug)]
+struct Takers {
+    form: Form,
+    count: u32,
+    /// The log of a lossless channel in this form.
+    encoded_log: Option<Box<EncodedLog>>,
 }
 
 #[derive(Debug)]
@@ -48,10 +57,8 @@ pub(crate) struct Topic {
     cut: u64,
     /// The places of gaps in the log of a lossless channel, counted from the first entry that ever was in it.
     breaks: VecDeque<u64>,
-    /// The log of a lossless channel in the encodings that were asked for.
-    encoded_logs: [Option<Box<EncodedLog>>; Encoding::ALL.len()],
-    /// The count of subscribers of each encoding.
-    takers: [u32; Encoding::ALL.len()],
+    /// The forms in which its subscribers take it.
+    takers: Vec<Takers>,
     /// Whether it stands among the topics that are looked at when they have been idle for long.
     pub(crate) is_listed: bool,
     /// The part of the budget of all logs that it counts for.
@@ -98,8 +105,7 @@ impl Topic {
             log_bytes: 0,
             cut: 0,
             breaks: VecDeque::new(),
-            encoded_logs: Default::default(),
-            takers: [0; Encoding::ALL.len()],
+            takers: Vec::new(),
             is_listed: false,
             sequence_began_at: 0,
             weighed: Weighed::default(),
@@ -249,9 +255,9 @@ impl Topic {
         if entry.is_gap && self.channel.is_lossless() {
             self.breaks.push_back(self.cut + self.log.len() as u64);
         }
-        for (encoded_log, encoding) in self.encoded_logs.iter_mut().zip(Encoding::ALL) {
+        for Takers { form, encoded_log, .. } in &mut self.takers {
             if let Some(encoded_log) = encoded_log {
-                encoded_log.push(if entry.is_gap { &[] } else { entry.update.bytes(encoding) });
+                encoded_log.push(if entry.is_gap { &[] } else { entry.update.bytes(form) });
             }
         }
         let is_gap = entry.is_gap;
@@ -274,7 +280,8 @@ impl Topic {
             self.log_bytes -= old.bytes;
             self.cut += 1;
             self.breaks.pop_front_if(|at| *at < self.cut);
-            self.encoded_logs.iter_mut().flatten().for_each(|encoded_log| encoded_log.cut(self.cut));
+            let logs = self.takers.iter_mut().filter_map(|takers| takers.encoded_log.as_deref_mut());
+            logs.for_each(|encoded_log| encoded_log.cut(self.cut));
             // Gaps stay in the log when it starts again; to cut them off does not bring back what was before.
             self.log_start = self.log_start.max(old.stamp + 1);
         }
@@ -341,37 +348,45 @@ impl Topic {
         self.log.range(self.log.len() - count..)
     }
 
-    /// Notes one more subscriber with this encoding. On a lossless channel what is logged from now on is put in an
-    /// encoded log, too.
-    pub(crate) fn begin_taking(&mut self, encoding: Encoding) {
-        self.takers[encoding as usize] += 1;
-        if self.channel.is_lossless() {
-            let next = self.cut + self.log.len() as u64;
-            self.encoded_logs[encoding as usize].get_or_insert_with(|| Box::new(EncodedLog::new(next)));
+    /// Notes one more subscriber with this form. On a lossless channel what is logged from now on is put in an encoded log,
+    /// too.
+    pub(crate) fn begin_taking(&mut self, form: &Form) {
+        if let Some(takers) = self.takers.iter_mut().find(|takers| takers.form == *form) {
+            takers.count += 1;
+            return;
+        }
+        let next = self.cut + self.log.len() as u64;
+        let encoded_log = self.channel.is_lossless().then(|| Box::new(EncodedLog::new(next)));
+        // Most topics are taken in one form.
+        self.takers.reserve_exact(1);
+        self.takers.push(Takers { form: *form, count: 1, encoded_log });
+    }
+
+    /// Notes one subscriber less with this form. After the last one nothing is encoded so any more.
+    pub(crate) fn end_taking(&mut self, form: &Form) {
+        let Some(at) = self.takers.iter().position(|takers| takers.form == *form) else { return };
+        self.takers[at].count -= 1;
+        if self.takers[at].count == 0 {
+            self.takers.swap_remove(at);
         }
     }
 
-    /// Notes one subscriber less with this encoding. After the last one nothing is encoded so any more.
-    pub(crate) fn end_taking(&mut self, encoding: Encoding) {
-        let takers = &mut self.takers[encoding as usize];
-        *takers -= 1;
-        if *takers == 0 {
-            self.encoded_logs[encoding as usize] = None;
-        }
+    fn encoded_log(&self, form: &Form) -> Option<&EncodedLog> {
+        self.takers.iter().find(|takers| takers.form == *form)?.encoded_log.as_deref()
     }
 
-    /// Returns whether what is logged is put in an encoded log in this encoding.
-    pub(crate) fn has_encoded_log(&self, encoding: Encoding) -> bool {
-        self.encoded_logs[encoding as usize].is_some()
+    /// Returns whether what is logged is put in an encoded log in this form.
+    pub(crate) fn has_encoded_log(&self, form: &Form) -> bool {
+        self.encoded_log(form).is_some()
     }
 
     /// Returns the bytes of the log's records from an index on and in front of a gap, the last of which begins within
     /// `room` bytes, and the index behind them. `None` where the first is not in an encoded log.
-    pub(crate) fn stretch(&self, index: usize, room: usize, encoding: Encoding) -> Option<(&[u8], usize)> {
+    pub(crate) fn stretch(&self, index: usize, room: usize, form: &Form) -> Option<(&[u8], usize)> {
         let from = self.cut + index as u64;
         let end = self.cut + self.log.len() as u64;
         let gap = self.breaks.get(self.breaks.partition_point(|at| *at < from)).copied().unwrap_or(end);
-        let (bytes, count) = self.encoded_logs[encoding as usize].as_deref()?.stretch(from, gap, room)?;
+        let (bytes, count) = self.encoded_log(form)?.stretch(from, gap, room)?;
         Some((bytes, index + count as usize))
     }
 

@@ -1,6 +1,6 @@
 //! Operations as methods, for commands and grants.
 
-use tickwire_wire::{CloseCode, Encoding, Ledger, LedgerEntry, Message};
+use tickwire_wire::{CloseCode, Ledger, LedgerEntry, Message};
 
 use super::{
     backfill, budget, close, heartbeat, leave, ledger, ready, release, say, session, throttle, waiting,
@@ -9,7 +9,7 @@ use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::{SessionKey, SubRef};
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
-use crate::vocabulary::TopicId;
+use crate::vocabulary::{Form, TopicId};
 
 impl Fanout {
     pub(crate) fn close(&mut self, key: SessionKey, code: CloseCode) {
@@ -22,6 +22,10 @@ impl Fanout {
 
     pub(crate) fn mark(&mut self, at: SubRef) {
         ready::mark(self, at);
+    }
+
+    pub(crate) fn reply(&mut self, key: SessionKey, bytes: &[u8]) {
+        say::reply(self, key, bytes);
     }
 
     pub(crate) fn say(&mut self, key: SessionKey, message: &Message) {
@@ -72,9 +76,9 @@ impl Fanout {
         &mut self,
         key: SessionKey,
         sub: &Sub,
-        encoding: Encoding,
+        form: &Form,
         now: u64,
     ) -> Option<LedgerEntry> {
-        leave::take_leave(self, key, sub, encoding, now)
+        leave::take_leave(self, key, sub, form, now)
     }
 }

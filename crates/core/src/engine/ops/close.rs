@@ -1,6 +1,6 @@
 //! Sessions are closed: because somebody says so, or because they hold what others need.
 
-use tickwire_wire::{CloseCode, Message, Scale, encode_message};
+use tickwire_wire::{CloseCode, Message};
 
 use super::budget::{note_log, note_session};
 use super::ledger::ledger;
@@ -18,7 +18,7 @@ pub(crate) fn close(fanout: &mut Fanout, key: SessionKey, code: CloseCode) {
     let ledger = ledger(fanout, session, 0);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     // This does not go by `say`: these bytes are reserved, whatever the pressure.
-    encode_message(session.encoding, &Message::Ledger(ledger), &Scale::default(), &mut session.control);
+    session.dialect.say(&Message::Ledger(ledger), &mut session.control);
     session.ending = Ending::Asked(code);
     session.decided(fanout.now, Decision::Closing { code });
     session.dirty.clear();

@@ -1,17 +1,17 @@
-//! What clients ask for: reading their commands, and answering those that take effect at once.
+//! What clients ask for: taking their messages, and answering commands that take effect at once.
 
 use std::collections::{HashMap, HashSet};
 
 use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Error, FeedState, Granted, Ledger, LedgerRequest, Message,
-    Receipt, Refused, Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe, command_id,
-    decode_command,
+    Channel, CloseCode, Command, Error, FeedState, Granted, Ledger, LedgerRequest, Message, Receipt, Refused,
+    Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe,
 };
 
 use super::refusal::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::{Session, Wildcard};
+use crate::engine::dialect::Request;
 use crate::engine::policy::price::Price;
 use crate::engine::policy::rate::granted_rate;
 use crate::vocabulary::TopicId;
@@ -40,23 +40,57 @@ impl Fanout {
             self.close(key, CloseCode::TooLarge);
             return false;
         }
-        let encoding = session.encoding;
-        match decode_command(encoding, bytes) {
-            Ok(Command::Receipt(receipt)) => return self.on_receipt(key, receipt, now),
-            Ok(command) => self.on_command(key, command, now),
-            Err(error) => {
-                let id = command_id(encoding, bytes).unwrap_or_default();
-                self.complain(key, id, "bad_command", explain(encoding, &error.reason));
+        let mut requests = std::mem::take(&mut self.requests);
+        session.dialect.read(bytes, &mut requests);
+        let is_response = self.on_requests(key, &mut requests, now);
+        self.requests = requests;
+        is_response
+    }
+
+    /// Takes what a session asked for before its first message.
+    pub(crate) fn begin(&mut self, key: SessionKey, now: u64) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut requests = std::mem::take(&mut self.requests);
+        session.dialect.begin(&mut requests);
+        self.on_requests(key, &mut requests, now);
+        self.requests = requests;
+    }
+
+    /// Takes what one message asks for. Returns whether all of it answers probes.
+    fn on_requests(&mut self, key: SessionKey, requests: &mut Vec<Request>, now: u64) -> bool {
+        let mut is_response = !requests.is_empty();
+        for request in requests.drain(..) {
+            if self.sessions.get(key).is_none_or(Session::is_ending) {
+                return false;
             }
+            is_response &= match request {
+                Request::Command(Command::Receipt(receipt)) => self.on_receipt(key, receipt, now),
+                Request::Command(command) => {
+                    self.on_command(key, command, now);
+                    false
+                }
+                Request::Wrong(error) => {
+                    self.say(key, &Message::Error(error));
+                    false
+                }
+                Request::Reply(bytes) => {
+                    self.reply(key, &bytes);
+                    false
+                }
+                Request::Close(code) => {
+                    self.close(key, code);
+                    false
+                }
+            };
         }
-        false
+        is_response
     }
 
     /// Notes that something was heard, and owes the response to a ping.
     pub(crate) fn on_ping(&mut self, key: SessionKey, payload: &[u8], now: u64) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.heard = now;
-            session.pong = Some(payload.to_vec());
+            session.pong = Some(payload.into());
             self.queue(key);
         }
     }
@@ -83,7 +117,7 @@ impl Fanout {
     /// Tells a client that it sends commands too fast, or too much in them: this one was not read.
     pub(crate) fn on_flood(&mut self, key: SessionKey, bytes: &[u8]) {
         let Some(session) = self.sessions.get(key) else { return };
-        let id = command_id(session.encoding, &bytes[..bytes.len().min(ID_WITHIN)]).unwrap_or_default();
+        let id = session.dialect.id_of(&bytes[..bytes.len().min(ID_WITHIN)]);
         let (commands, names) = (self.limits.commands_per_second, self.limits.names_per_second());
         let text = format!(
             "command ignored: more than {commands} commands or {names} names a second; put several symbols into one \
@@ -118,7 +152,8 @@ impl Fanout {
             self.say(key, &Message::Subscribed(response));
             return;
         };
-        let rate = granted_rate(command.max_rate, self.limits.rate_max);
+        let Some(session) = self.sessions.get(key) else { return };
+        let rate = granted_rate(command.max_rate, session.principal.rate_of(self.limits.rate_max));
         let mut waiting = Vec::new();
         let mut hints = NAMES_SHOWN;
         for symbol in symbols {
@@ -146,9 +181,14 @@ impl Fanout {
         topics: Vec<TopicId>,
         waiting: &mut Vec<TopicId>,
     ) -> Option<Refused> {
-        let limit = self.limits.subscriptions_per_session;
+        let venue = wildcard.as_ref().map(|wildcard| wildcard.venue.as_str());
+        let topics = match self.permitted(key, channel, &symbol, venue, topics) {
+            Ok(topics) => topics,
+            Err(refusal) => return Some(refusal),
+        };
         let left = self.subscriptions_left();
         let session = self.sessions.get_mut(key)?;
+        let limit = session.principal.subscriptions_of(self.limits.subscriptions_per_session);
         if let Some(wildcard) = wildcard {
             self.index.wants_all(key, &wildcard.venue);
             match session.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
@@ -233,10 +273,10 @@ impl Fanout {
             }
         }
         let indexes: Vec<_> = topics.iter().filter_map(|id| session.by_topic.get(id).copied()).collect();
-        let encoding = session.encoding;
+        let form = session.form;
         let mut entries = Vec::new();
         for sub in session.remove(&indexes) {
-            entries.extend(self.take_leave(key, &sub, encoding, now));
+            entries.extend(self.take_leave(key, &sub, &form, now));
         }
         if !refused.is_empty() {
             self.say(key, &Message::Subscribed(Subscribed { id: command.id, granted: Vec::new(), refused }));
@@ -310,8 +350,8 @@ impl Fanout {
     fn set_rate(&mut self, key: SessionKey, command: SetRate) {
         let Named { channel, mut symbols } = self.named(&command.channel, command.symbols);
         let (topics, wildcards, refused) = self.held_topics(key, &command.channel, channel, &mut symbols);
-        let rate = granted_rate(command.max_rate, self.limits.rate_max);
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let rate = granted_rate(command.max_rate, session.principal.rate_of(self.limits.rate_max));
         for known in &mut session.wildcards {
             if wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)) {
                 known.rate = rate;
@@ -340,8 +380,8 @@ impl Fanout {
 
     /// Takes positions, beside those of earlier commands: a long vector may come in parts.
     fn resume(&mut self, key: SessionKey, command: Resume) {
-        let limit = self.limits.subscriptions_per_session;
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let limit = session.principal.subscriptions_of(self.limits.subscriptions_per_session);
         self.price.add_names(command.positions.len());
         let mut positions = session.resume.take().unwrap_or_default();
         let merged = positions.merge(command.positions, limit);
@@ -379,14 +419,4 @@ fn no_such_channel(asked: &str, symbols: Vec<String>) -> Vec<Refused> {
     let message = format!("there is no channel `{asked}`; channels: {}", names.join(", "));
     let refuse = |symbol| refused(Channel::Unknown, symbol, "unknown_channel", message.clone());
     symbols.into_iter().map(refuse).collect()
-}
-
-/// What was wrong with a command, and what a right one looks like.
-fn explain(encoding: Encoding, reason: &str) -> String {
-    let remedy = match encoding {
-        Encoding::Json => r#"write {"op":"subscribe","id":1,"channel":"quote","symbols":["venue:SYMBOL"]}"#,
-        Encoding::Proto => "send one tickwire.v1.Command per message",
-        Encoding::MsgPack => "send one array [operation, [fields]] per message",
-    };
-    format!("{reason}; {remedy}")
 }

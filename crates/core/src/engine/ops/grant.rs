@@ -14,6 +14,7 @@ use crate::engine::data::rate::Rate;
 use crate::engine::data::session::{PendingSubscribe, Session};
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::Topic;
+use crate::engine::principal::Permit;
 use crate::vocabulary::TopicInterest;
 use crate::vocabulary::{InstrumentInfo, TopicId, Update};
 
@@ -47,6 +48,40 @@ impl Fanout {
         }
     }
 
+    /// Of the topics that a symbol stands for, those that the session may have. Where it stands for all of a venue, these may
+    /// be some or none: what appears later may be among them. The principal is asked here and nowhere else, before anything
+    /// is held for it.
+    pub(crate) fn permitted(
+        &self,
+        key: SessionKey,
+        channel: Channel,
+        symbol: &str,
+        venue: Option<&str>,
+        mut topics: Vec<TopicId>,
+    ) -> Result<Vec<TopicId>, Refused> {
+        let Some(session) = self.sessions.get(key).filter(|session| !session.principal.sees_all()) else {
+            return Ok(topics);
+        };
+        let principal = &session.principal;
+        let mut best = Permit::Nothing;
+        topics.retain(|topic| {
+            let info = self.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
+            let permit = info.map_or(Permit::Nothing, |info| principal.permit(&info.name, channel));
+            best = best.min(permit);
+            permit == Permit::Live
+        });
+        if let Some(venue) = venue {
+            best = best.min(principal.permit_venue(venue, channel));
+        }
+        let why = match best {
+            Permit::Live => return Ok(topics),
+            Permit::Delayed(_) => "has to be delayed for this session, and this gateway has no delayed data",
+            Permit::Nothing => "is not among what this session may see",
+        };
+        let message = format!("`{symbol}` on channel `{}` {why}", channel.name());
+        Err(refused(channel, symbol.to_owned(), "not_entitled", message))
+    }
+
     /// Makes sure that the topic is there or asked for; returns whether its state is known.
     fn hold(&mut self, id: TopicId, now: u64) -> bool {
         let Some(info) = self.instruments.get(id.instrument_index() as usize).cloned().flatten() else {
@@ -54,7 +89,7 @@ impl Fanout {
         };
         let slot = &mut self.topics[id.0 as usize];
         if slot.is_none() {
-            self.interests.push(TopicInterest::Want(id));
+            self.interests.push(TopicInterest::Want(id.live()));
         }
         let is_live = slot.get_or_insert_with(|| Box::new(Topic::new(info, id.channel()))).live;
         self.let_idle(id, now);
@@ -164,7 +199,7 @@ impl Fanout {
         self.ask_backfills(key, now);
         if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.is_ending()) {
             for snapshot in snapshots {
-                session.control.extend_from_slice(snapshot.bytes(session.encoding));
+                session.control.extend_from_slice(snapshot.bytes(&session.form));
             }
         }
         self.weigh_session(key);
@@ -189,10 +224,10 @@ impl Fanout {
         let symbol = info.scale.symbol.clone();
         let refuse = |code: &str, message: String| Err(refused(id.channel(), symbol.clone(), code, message));
         let Some(session) = self.sessions.get_mut(key) else { return refuse("unavailable", String::new()) };
+        let limit = session.principal.subscriptions_of(self.limits.subscriptions_per_session);
         if session.by_topic.contains_key(&id) {
             return refuse("already_subscribed", ALREADY_SUBSCRIBED.to_owned());
         }
-        let limit = self.limits.subscriptions_per_session;
         if session.by_topic.len() >= limit {
             return refuse("limit", over_limit(limit));
         }
@@ -220,7 +255,7 @@ impl Fanout {
         topic.idle_since = None;
         let index = session.add(sub);
         let at = SubRef { session: key, sub: index };
-        topic.begin_taking(session.encoding);
+        topic.begin_taking(&session.form);
         topic.subscribers.push(Subscriber { at, has_rate: rate > 0.0 });
         self.subscribed += 1;
         if goes_back {
@@ -255,6 +290,10 @@ impl Fanout {
             asked.extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel), all.rate)));
         }
         for (key, topic, rate) in asked {
+            let (symbol, venue) = (&info.scale.symbol, Some(info.name.venue.as_str()));
+            if !self.permitted(key, topic.channel(), symbol, venue, vec![topic]).is_ok_and(|t| t == [topic]) {
+                continue;
+            }
             if self.subscriptions_left() == 0 {
                 let refusal = refused(topic.channel(), info.scale.symbol.clone(), "limit", FULL.to_owned());
                 self.say(

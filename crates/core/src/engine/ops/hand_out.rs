@@ -1,14 +1,12 @@
 //! Records that arrived are marked for the subscriptions that take them.
 
-use tickwire_wire::Encoding;
-
 use super::shed::{shed_session, shed_sub};
 use crate::engine::data::entry::Stamp;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::{SubRef, Subscriber};
 use crate::engine::data::queues::Queues;
 use crate::engine::data::session::Session;
-use crate::vocabulary::{TopicId, Update};
+use crate::vocabulary::{Form, TopicId, Update};
 
 /// Marks all subscriptions that take a conflatable record. It stands apart from [`hand_out_each`], because nothing
 /// that a mark does not need is to stand in this loop.
@@ -35,15 +33,17 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arri
     let Fanout { topics, sessions, rates, ready, overfull, limits, .. } = fanout;
     let Some(topic) = topics.get(update.topic.0 as usize).and_then(Option::as_deref) else { return };
     let least = limits.shed_bytes.min(limits.close_bytes);
-    let mut lengths = [None; Encoding::ALL.len()];
+    // The form of the subscriber before, and the length in it: most have the same.
+    let (mut slot, mut bytes) = (u8::MAX, 0);
     for Subscriber { at, has_rate } in &topic.subscribers {
         let Some(session) = sessions.get_mut(at.session) else { continue };
         if session.is_ending() || (*has_rate && arrival.is_throttled(session, at.sub, rates)) {
             continue;
         }
         session.dirty.mark(at.sub);
-        let encoding = session.encoding;
-        let bytes = *lengths[encoding as usize].get_or_insert_with(|| update.bytes(encoding).len());
+        if session.form.slot() != slot {
+            (slot, bytes) = (session.form.slot(), length_in(update, &session.form));
+        }
         let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) else { continue };
         sub.waiting_bytes += bytes;
         session.lossless_bytes += bytes;
@@ -65,6 +65,12 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arri
     while let Some(key) = fanout.overfull.pop() {
         shed_session(fanout, key);
     }
+}
+
+/// Returns the length of a record in a form. It is apart from the loop that asks for it, where it would stand in the way.
+#[inline(never)]
+fn length_in(update: &Update, form: &Form) -> usize {
+    update.bytes(form).len()
 }
 
 /// A record that just arrived, as far as that does not depend on who takes it.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::ops::Bound;
 
-use tickwire_wire::{CloseCode, Encoding};
+use tickwire_wire::CloseCode;
 
 use crate::engine::data::account::Account;
 use crate::engine::data::decisions::{Decided, KINDS, Run};
@@ -125,8 +125,10 @@ pub struct SessionRow {
     pub id: String,
     /// The engine does not know it: who asks fills it in.
     pub peer: Option<SocketAddr>,
-    /// The encoding of its records.
-    pub encoding: Encoding,
+    /// The name of its dialect: of ours, the encoding.
+    pub dialect: &'static str,
+    /// The name of the principal that it belongs to.
+    pub principal: String,
     /// Its place on the pressure ladder.
     pub state: SessionState,
     /// The reason for which it is being closed.
@@ -310,7 +312,8 @@ fn row(key: SessionKey, session: &Session) -> SessionRow {
         key,
         id: session.id.to_string(),
         peer: None,
-        encoding: session.encoding,
+        dialect: session.dialect.name(),
+        principal: session.principal.name.clone(),
         state: SessionState::of(session),
         closing: match session.ending {
             Ending::No => None,

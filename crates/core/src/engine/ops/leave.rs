@@ -1,21 +1,22 @@
 //! Subscriptions that end are taken out of their topics and their sessions.
 
-use tickwire_wire::{Encoding, LedgerEntry};
+use tickwire_wire::LedgerEntry;
 
 use super::ledger::ledger_entry;
 use super::release::{let_go, let_idle};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::sub::Sub;
+use crate::vocabulary::Form;
 
 /// Takes a subscription that its session does not have any more out of its topic.
-pub(crate) fn detach(fanout: &mut Fanout, sub: &Sub, encoding: Encoding, now: u64) {
+pub(crate) fn detach(fanout: &mut Fanout, sub: &Sub, form: &Form, now: u64) {
     if sub.is_throttled() {
         fanout.rates.leave();
     }
     fanout.subscribed -= 1;
     let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref_mut() else { return };
-    topic.end_taking(encoding);
+    topic.end_taking(form);
     topic.subscribers.swap_remove(sub.place as usize);
     if let Some(moved) = topic.subscribers.get(sub.place as usize).map(|moved| moved.at)
         && let Some(moved) = fanout.sessions.get_mut(moved.session).and_then(|s| s.sub_mut(moved.sub))
@@ -33,7 +34,7 @@ pub(crate) fn take_leave(
     fanout: &mut Fanout,
     key: SessionKey,
     sub: &Sub,
-    encoding: Encoding,
+    form: &Form,
     now: u64,
 ) -> Option<LedgerEntry> {
     let session = fanout.sessions.get_mut(key)?;
@@ -45,6 +46,6 @@ pub(crate) fn take_leave(
     {
         fanout.index.sees_no_more(key, venue);
     }
-    detach(fanout, sub, encoding, now);
+    detach(fanout, sub, form, now);
     entry
 }

@@ -1,6 +1,6 @@
 //! Control messages for one session. They leave before its data.
 
-use tickwire_wire::{CloseCode, Message, Notice, Scale, encode_message};
+use tickwire_wire::{CloseCode, Message, Notice};
 
 use super::close::{close, weigh_session};
 use super::ready::queue;
@@ -13,7 +13,20 @@ pub(crate) fn say(fanout: &mut Fanout, key: SessionKey, message: &Message) {
     if session.is_ending() {
         return;
     }
-    encode_message(session.encoding, message, &Scale::default(), &mut session.control);
+    session.dialect.say(message, &mut session.control);
+    on_said(fanout, key);
+}
+
+/// Puts what a dialect answers by itself into the control lane of a session.
+pub(crate) fn reply(fanout: &mut Fanout, key: SessionKey, bytes: &[u8]) {
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    session.control.extend_from_slice(bytes);
+    on_said(fanout, key);
+}
+
+/// Sends what was added to the control lane of a session, and closes the session where that is too much.
+fn on_said(fanout: &mut Fanout, key: SessionKey) {
+    let Some(session) = fanout.sessions.get(key) else { return };
     if session.control.len() + session.unsent_bytes > fanout.limits.close_bytes {
         close(fanout, key, CloseCode::SlowConsumer);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{CloseCode, Encoding, Hello, Message, PROTOCOL_VERSION, SCHEMA};
+use tickwire_wire::{CloseCode, Hello, Message, PROTOCOL_VERSION, SCHEMA};
 
 use super::budget::weighed;
 use super::close::{close, weigh_session};
@@ -15,36 +15,31 @@ use crate::engine::data::fanout::Fanout;
 use crate::engine::data::index::SessionId;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::Session;
+use crate::engine::opening::Opening;
 
-/// Opens a session and greets it. `id` names it in responses and logs; `window_ms` is the delivery window that it
-/// asks for, 0 for none, at most [`WINDOW_MS_MAX`].
-pub(crate) fn open(
-    fanout: &mut Fanout,
-    id: String,
-    encoding: Encoding,
-    window_ms: u16,
-    now: u64,
-) -> SessionKey {
+/// Opens a session and greets it.
+pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKey {
     fanout.now = now;
-    let name: Arc<str> = id.as_str().into();
-    let session = Session::new(Arc::clone(&name), encoding, window_ms, fanout.limits.freshness(), now);
+    let id = opening.id.clone();
+    let session = Session::new(opening, fanout.limits.freshness(), now);
     let hello = Hello {
         session: id,
         protocol_version: PROTOCOL_VERSION,
         schema: SCHEMA.to_owned(),
         heartbeat_ms: (fanout.limits.heartbeat_ns / 1_000_000) as u32,
         limits: Some(tickwire_wire::Limits {
-            subscriptions: fanout.limits.subscriptions_per_session as u32,
+            subscriptions: session.principal.subscriptions_of(fanout.limits.subscriptions_per_session) as u32,
             command_bytes: fanout.limits.command_bytes as u32,
             commands_per_second: fanout.limits.commands_per_second,
             shed_bytes: fanout.limits.shed_bytes as u64,
             close_bytes: fanout.limits.close_bytes as u64,
-            max_rate: fanout.limits.rate_max,
+            max_rate: session.principal.rate_of(fanout.limits.rate_max),
         }),
         server: fanout.server.clone(),
         window_ms: session.delivery.ms().into(),
     };
     fanout.windowed += usize::from(session.delivery.ms() > 0);
+    let name = Arc::clone(&session.id);
     let key = fanout.sessions.insert(session);
     fanout.index.by_id.insert(SessionId(name), key);
     say(fanout, key, &Message::Hello(hello));
@@ -75,7 +70,7 @@ pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Ac
     session.dirty.clear();
     let all: Vec<_> = (0..session.subs.len() as u32).collect();
     for sub in session.remove(&all) {
-        detach(fanout, &sub, session.encoding, now);
+        detach(fanout, &sub, &session.form, now);
     }
     let totals = session.totals();
     fanout.ended = fanout.ended + totals;

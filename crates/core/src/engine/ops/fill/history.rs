@@ -17,20 +17,20 @@ pub(super) fn emit_from_history(
     topic: &Topic,
     out: &mut Vec<u8>,
 ) -> Emitted {
-    let encoding = session.encoding;
+    let form = &session.form;
     let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else {
         return Emitted::Nothing;
     };
     let Some(mut backfill) = sub.backfill.take() else { return Emitted::Nothing };
     let next = backfill.records.front().map_or(backfill.upto + 1, |update| update.first);
     if next > sub.sent + 1 {
-        write_gap(topic, GapCause::Resume, (sub.sent + 1, next - 1), sub.epoch, encoding, out);
+        write_gap(topic, GapCause::Resume, (sub.sent + 1, next - 1), sub.epoch, form, out);
         sub.announce(sub.sent + 1, next - 1);
         sub.backfill = Some(backfill);
         return Emitted::Missing(GapCause::Resume);
     }
     if let Some(update) = backfill.records.pop_front() {
-        out.extend_from_slice(update.bytes(encoding));
+        out.extend_from_slice(update.bytes(form));
         let cause = update.gap_cause();
         if cause.is_some() {
             sub.announce(update.first, update.last);

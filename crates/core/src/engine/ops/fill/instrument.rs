@@ -1,8 +1,9 @@
 //! The records of one instrument that a session is to be sent, the oldest arrival first, whatever their channel.
 
-use super::next::emit_next;
+use super::next::{Next, emit_next};
 use super::pending::{oldest_pending, pending_stamp};
 use super::straight::emit_usual;
+use crate::engine::data::fanout::Noted;
 use crate::engine::data::session::Session;
 use crate::engine::data::topic::Topics;
 
@@ -14,7 +15,7 @@ pub(super) fn emit_instrument(
     index: u32,
     end: usize,
     now: u64,
-    rated: &mut Vec<u32>,
+    noted: &mut Noted,
     out: &mut Vec<u8>,
 ) -> bool {
     loop {
@@ -22,8 +23,10 @@ pub(super) fn emit_instrument(
         if out.len() >= end {
             return session.sub(index).is_some_and(|sub| pending_stamp(sub, topics).is_some());
         }
-        if emit_next(session, topics, oldest, now, out) {
-            rated.push(oldest);
+        match emit_next(session, topics, oldest, now, noted, out) {
+            Next::Other => {}
+            Next::Rated => noted.rated.push(oldest),
+            Next::Last => return false,
         }
         // What follows may be usual again, and much.
         if session.sub(index).is_some_and(|sub| sub.channel.is_lossless())

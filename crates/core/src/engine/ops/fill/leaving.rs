@@ -29,14 +29,14 @@ pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> boo
     if settled.is_empty() {
         return false;
     }
-    let encoding = session.encoding;
+    let form = session.form;
     let (mut refusals, mut entries) = (Vec::new(), Vec::new());
     for sub in session.remove(&settled) {
         let id = sub.topic;
         if let Some(info) = fanout.topics[id.0 as usize].as_deref().map(|topic| Arc::clone(&topic.info)) {
             refusals.push(refusal_of_ended(fanout, &info, id.channel()));
         }
-        entries.extend(take_leave(fanout, key, &sub, encoding, now));
+        entries.extend(take_leave(fanout, key, &sub, &form, now));
     }
     say(fanout, key, &Message::Subscribed(Subscribed { refused: refusals, ..Subscribed::default() }));
     say(fanout, key, &Message::Ledger(Ledger { id: 0, entries }));

@@ -1,7 +1,5 @@
 //! One message: the control lane, and records as far as there is room.
 
-use tickwire_wire::encode_sent_time;
-
 use super::instrument::emit_instrument;
 use super::straight::emit_usual;
 use crate::engine::data::fanout::Noted;
@@ -42,7 +40,7 @@ pub(super) fn append_message(
         }
         let is_left = match emit_usual(session, topics, index, end, out) {
             Some(is_left) => is_left,
-            None => emit_instrument(session, topics, index, end, now, &mut noted.rated, out),
+            None => emit_instrument(session, topics, index, end, now, noted, out),
         };
         if is_sampled {
             noted.latency_samples.note(session, topics, now);
@@ -53,8 +51,7 @@ pub(super) fn append_message(
     }
     let has_data = out.len() > data;
     if out.len() > start {
-        encode_sent_time(session.encoding, now, out);
-        framing.end(head, start, session.encoding.is_text(), out);
+        session.dialect.end(framing, head, start, now, out);
     } else {
         out.truncate(head);
     }

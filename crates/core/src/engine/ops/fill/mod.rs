@@ -23,7 +23,7 @@ use message::append_message;
 
 use super::backfill::ask_backfills;
 use super::budget::write_budget;
-use super::close::weigh_session;
+use super::close::{close, weigh_session};
 use super::throttle::throttle;
 use crate::engine::data::decisions::BlockedBy;
 use crate::engine::data::fanout::{Fanout, Noted};
@@ -78,6 +78,9 @@ pub(crate) fn fill(
     if fanout.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
         ask_backfills(fanout, key, now);
     }
+    if let Some(code) = fanout.noted.ends.take() {
+        close(fanout, key, code);
+    }
     let Some(session) = fanout.sessions.get_mut(key) else { return Filled::default() };
     Filled { closed: session.is_over(), more: session.has_work() }
 }
@@ -127,7 +130,8 @@ fn write(
         }
     }
     if let Ending::Asked(code) = session.ending {
-        framing.close(code, out);
+        let (number, text) = session.dialect.close(code);
+        framing.close(number, text, out);
         session.ending = Ending::Told(code);
     }
     has_data

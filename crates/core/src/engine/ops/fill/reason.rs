@@ -1,11 +1,12 @@
 //! The reasons why a subscription was not sent something: what was passed over is kept with its reason.
 
-use tickwire_wire::GapCause;
+use tickwire_wire::{CloseCode, GapCause};
 
 use crate::engine::data::decisions::{BlockedBy, Fate, Run};
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::{Standing, Sub};
 use crate::engine::data::topic::Topic;
+use crate::engine::dialect::Loss;
 
 /// The kind of what was emitted for a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(super) enum Emitted {
 }
 
 /// Keeps what became of the sequence numbers that were passed since the subscription stood `before`, where that is worth
-/// an entry.
+/// an entry. Returns the code with which the session ends where its dialect has no word for a loss.
 #[inline]
 pub(super) fn note_reason(
     session: &mut Session,
@@ -36,14 +37,27 @@ pub(super) fn note_reason(
     before: Standing,
     emitted: Emitted,
     now: u64,
-) {
+) -> Option<CloseCode> {
     let is_notable = session.sub(index).is_some_and(|sub| is_notable(before, session.blocked_by, sub));
     match emitted {
         Emitted::FromHistory => {}
         Emitted::Missing(cause) => note_missing(session, index, before, cause, now),
-        _ if is_notable => note_passed(session, topic, index, before, emitted == Emitted::Snapshot, now),
+        _ if is_notable => {
+            let loss = session.sub(index).and_then(|sub| loss(before, sub));
+            let code = loss.and_then(|loss| session.dialect.on_loss(loss));
+            note_passed(session, topic, index, before, emitted == Emitted::Snapshot, now);
+            return code;
+        }
         _ => {}
     }
+    None
+}
+
+/// Returns what the session lost since.
+fn loss(before: Standing, sub: &Sub) -> Option<Loss> {
+    let is_restart = sub.epoch != before.epoch;
+    let is_loss = is_restart || sub.standing().dropped != before.dropped;
+    is_loss.then_some(Loss { channel: sub.channel, is_restart })
 }
 
 /// Returns whether what became of the sequence numbers since is worth an entry.

@@ -2,12 +2,13 @@
 //! nothing announced, nothing shed, no new sequence, no rate. It does what the steps for unusual cases would do; the
 //! property tests hold both to the same model.
 
-use tickwire_wire::{Channel, Encoding};
+use tickwire_wire::Channel;
 
 use crate::engine::data::entry::Entry;
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::{Topic, Topics};
+use crate::vocabulary::Form;
 
 /// The least count of waiting records that are taken from the encoded log. The newest few are in a cache as they are.
 const FROM_ENCODED_LOG: usize = 4;
@@ -24,7 +25,7 @@ pub(super) fn emit_usual(
     end: usize,
     out: &mut Vec<u8>,
 ) -> Option<bool> {
-    let (encoding, is_blocked) = (session.encoding, !session.blocked_by.is_empty());
+    let (form, is_blocked) = (&session.form, !session.blocked_by.is_empty());
     let sub = session.subs.get_mut(index as usize)?.as_mut()?;
     if sub.backfill.is_some()
         || sub.sibling != index
@@ -38,7 +39,7 @@ pub(super) fn emit_usual(
     if sub.channel.is_lossless() {
         let waiting = topic.logged_after(sub.stamp);
         if waiting >= FROM_ENCODED_LOG {
-            let (settled, is_left) = from_encoded_log(sub, topic, waiting, end, encoding, out)?;
+            let (settled, is_left) = from_encoded_log(sub, topic, waiting, end, form, out)?;
             session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
             return is_left;
         }
@@ -54,7 +55,7 @@ pub(super) fn emit_usual(
                 session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
                 return None;
             }
-            let bytes = update.bytes(encoding);
+            let bytes = update.bytes(form);
             out.extend_from_slice(bytes);
             sub.deliver(update.last);
             sub.stamp = entry.stamp;
@@ -77,7 +78,7 @@ pub(super) fn emit_usual(
     if out.len() >= end {
         return Some(true);
     }
-    out.extend_from_slice(latest.update.bytes(encoding));
+    out.extend_from_slice(latest.update.bytes(form));
     sub.deliver(latest.update.last);
     sub.stamp = latest.stamp;
     Some(false)
@@ -97,7 +98,7 @@ fn from_encoded_log(
     topic: &Topic,
     waiting: usize,
     end: usize,
-    encoding: Encoding,
+    form: &Form,
     out: &mut Vec<u8>,
 ) -> Option<(usize, Option<bool>)> {
     let first = topic.log.len() - waiting;
@@ -107,7 +108,7 @@ fn from_encoded_log(
     if out.len() >= end {
         return Some((0, Some(true)));
     }
-    let (bytes, behind) = topic.stretch(first, end - out.len(), encoding)?;
+    let (bytes, behind) = topic.stretch(first, end - out.len(), form)?;
     out.extend_from_slice(bytes);
     sub.deliver_next((behind - first) as u64);
     sub.stamp = topic.log[behind - 1].stamp;
