@@ -68,7 +68,7 @@ impl Engine {
     /// Opens a session, greets it, and takes what it asked for before its first message.
     pub fn open(&mut self, opening: Opening, now: u64) -> SessionKey {
         let key = ops::session::open(&mut self.fanout, opening, now);
-        self.fanout.begin(key, now);
+        ops::command::begin(&mut self.fanout, key, now);
         key
     }
 
@@ -95,23 +95,23 @@ impl Engine {
     /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
     /// whether it answers one of our probes: these are not counted against the client.
     pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) -> bool {
-        self.fanout.on_message(key, bytes, now)
+        ops::command::on_message(&mut self.fanout, key, bytes, now)
     }
 
     /// Notes that something was heard, and owes the response to a ping.
     pub fn on_ping(&mut self, key: SessionKey, payload: &[u8], now: u64) {
-        self.fanout.on_ping(key, payload, now);
+        ops::command::on_ping(&mut self.fanout, key, payload, now);
     }
 
     /// Takes the response to a ping: everything sent before that ping was read. Returns whether
     /// one was owed; one that names none of ours only shows that the client is there.
     pub fn on_pong(&mut self, key: SessionKey, payload: &[u8], now: u64) -> bool {
-        self.fanout.on_pong(key, payload, now)
+        ops::command::on_pong(&mut self.fanout, key, payload, now)
     }
 
     /// Tells a client that it sends commands too fast, or too much in them: this one was not read.
     pub fn on_flood(&mut self, key: SessionKey, bytes: &[u8]) {
-        self.fanout.on_flood(key, bytes);
+        ops::command::on_flood(&mut self.fanout, key, bytes);
     }
 
     /// Returns what the last message of a client cost, in names.

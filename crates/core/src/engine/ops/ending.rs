@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tickwire_wire::{Channel, Refused};
 
+use super::grant::refuse_pending;
 use super::ready::mark;
 use super::refusal::refusal_of_ended;
 use super::release::let_go;
@@ -32,7 +33,7 @@ pub(crate) fn on_ended(fanout: &mut Fanout, ended: &Arc<Ended>, now: u64) {
         // The code `ended` is for what was granted.
         let code = "unknown_symbol".to_owned();
         let refusal = Refused { code, ..refusal_of_ended(fanout, &info, channel) };
-        fanout.refuse_pending(id, &refusal, now);
+        refuse_pending(fanout, id, &refusal, now);
         release_all(fanout, id);
         let Some(topic) = fanout.topics.get(id.0 as usize).and_then(Option::as_deref) else { continue };
         for subscriber in topic.subscribers.clone() {

@@ -8,6 +8,7 @@ use super::backfill::on_backfill;
 use super::budget::weigh_log;
 use super::close::weigh_book;
 use super::ending::on_ended;
+use super::grant::{extend_wildcards, refuse_waiters, resolve_waiters};
 use super::hand_out::Arrival;
 use super::hand_out::{hand_out_each, hand_out_newest};
 use super::heartbeat::tell_feeds;
@@ -27,7 +28,7 @@ pub(crate) fn on_event(fanout: &mut Fanout, event: &Event, now: u64) {
         Event::Feed(feed) => on_feed(fanout, feed, now),
         Event::Ended(ended) => on_ended(fanout, ended, now),
         Event::Unavailable { topic, reason, is_unknown } => {
-            fanout.refuse_waiters(*topic, reason, *is_unknown, now);
+            refuse_waiters(fanout, *topic, reason, *is_unknown, now);
         }
         Event::Backfill(response) => on_backfill(fanout, response),
     }
@@ -82,7 +83,7 @@ fn on_state(fanout: &mut Fanout, state: &TopicState, now: u64) {
     for subscriber in subscribers {
         mark(fanout, subscriber.at);
     }
-    fanout.resolve_waiters(state.topic, now);
+    resolve_waiters(fanout, state.topic, now);
 }
 
 fn on_instrument(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, now: u64) {
@@ -95,7 +96,7 @@ fn on_instrument(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, now: u64) {
     let names = fanout.names.entry(info.name.venue.clone()).or_default();
     names.insert(&info.name.symbol, info.index);
     if is_new {
-        fanout.extend_wildcards(info, now);
+        extend_wildcards(fanout, info, now);
     }
 }
 

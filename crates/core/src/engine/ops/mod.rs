@@ -5,7 +5,6 @@
 
 pub(crate) mod backfill;
 pub(crate) mod budget;
-pub(crate) mod calls;
 pub(crate) mod close;
 pub(crate) mod command;
 pub(crate) mod ending;

@@ -4,6 +4,7 @@ use tickwire_wire::{Message, Notice};
 
 use super::backfill::tick_backfills;
 use super::close::close;
+use super::grant::settle_pending;
 use super::heartbeat::heartbeat;
 use super::ready::queue;
 use super::release::let_go_of_idle_topics;
@@ -80,7 +81,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(session) = fanout.sessions.get(key) else { return };
     let has_work = session.has_work();
     if session.pending.values().any(|pending| now >= pending.deadline) {
-        fanout.settle_pending(key, now);
+        settle_pending(fanout, key, now);
     }
     if has_work {
         queue(fanout, key);
