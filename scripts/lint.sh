@@ -13,7 +13,7 @@ scripts/words.py
 
 step 'wire and core know no runtime'
 for crate in tickwire-wire tickwire-core; do
-    if cargo tree --package "$crate" --edges normal --prefix none | grep -E '^(tokio|mio|async-nats|hyper|fastwebsockets) '; then
+    if cargo tree --package "$crate" --edges normal --prefix none | grep -E '^(tokio|mio|async-nats|hyper|fastwebsockets|rustls|tickwire-net) '; then
         echo "$crate decides and encodes: it must not depend on these" >&2
         exit 1
     fi

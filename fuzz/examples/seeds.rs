@@ -5,6 +5,7 @@ mod set;
 
 use std::path::Path;
 
+use tickwire_net::frame::{self, OpCode};
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Encoding, Message};
 
@@ -19,7 +20,14 @@ fn main() -> std::io::Result<()> {
                 std::fs::write(folder.join(vector.file(encoding)), bytes)
             };
             match vector.content.messages() {
-                [] => save("decode_command", &[&[encoding as u8], bytes.as_slice()].concat())?,
+                [] => {
+                    save("decode_command", &[&[encoding as u8], bytes.as_slice()].concat())?;
+                    // Of a client, with messages of up to 1,016 bytes.
+                    let mut framed = vec![0xfe];
+                    frame::write_masked(OpCode::Binary, [7, 1, 9, 3], &bytes, &mut framed);
+                    frame::write_masked(OpCode::Ping, [7, 1, 9, 3], b"?", &mut framed);
+                    save("websocket", &framed)?;
+                }
                 messages => {
                     save(&format!("decode_{encoding}"), &bytes)?;
                     if let ([Message::Record(record)], false) = (messages, encoding.is_text()) {

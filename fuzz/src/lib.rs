@@ -1,6 +1,9 @@
 //! The checks of what must hold for any bytes: no panic, and what was read once reads the same after it was written
 //! again.
 
+use tickwire_net::fragments::{Fragments, Joined};
+use tickwire_net::frame::{self, CONTROL_BYTES_MAX, Sender};
+use tickwire_net::handshake;
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{
     Batch, Encoding, Message, Scale, decode_command, encode_command, encode_message,
@@ -73,6 +76,42 @@ pub fn bus(bytes: &[u8]) {
     }
     assert_eq!(taken, records.len());
     assert_eq!(next, header.last_sequence.checked_add(1));
+}
+
+/// Reads bytes as those of a connection. The first byte chooses the sender and how large a message may be. Frames lie one behind the other,
+/// nothing is found in the half of one, and no message is larger than allowed.
+pub fn websocket(bytes: &[u8]) {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    head(bytes);
+    let sender = if first & 1 == 0 { Sender::Client } else { Sender::Server };
+    let most = usize::from(first >> 1) * 8;
+    let (mut bytes, mut at, mut fragments) = (bytes.to_vec(), 0, Fragments::default());
+    while let Ok(Some(found)) = frame::find(&bytes[at..], sender, most.saturating_sub(fragments.bytes())) {
+        assert!(found.range().len() <= most.max(CONTROL_BYTES_MAX));
+        for cut in [found.head.saturating_sub(1), found.end - 1] {
+            let part = frame::find(&bytes[at..at + cut], sender, most.saturating_sub(fragments.bytes()));
+            assert_eq!(part, Ok(None));
+        }
+        let payload = found.payload(&mut bytes[at..]);
+        if !found.is_control() {
+            match fragments.take(&found, payload, most) {
+                Ok(Joined::Message(message)) => assert!(message.len() <= most && fragments.bytes() == 0),
+                Ok(Joined::Whole) => assert_eq!(fragments.bytes(), 0),
+                Ok(Joined::More) => assert!(fragments.bytes() <= most),
+                Err(_) => return,
+            }
+        }
+        at += found.end;
+    }
+}
+
+/// The head of a response, which does not change when more comes behind it.
+fn head(bytes: &[u8]) {
+    let Ok(Some((response, length))) = handshake::read_response(bytes) else { return };
+    assert!(length <= bytes.len());
+    let (again, _) = handshake::read_response(&bytes[..length]).unwrap().expect("it is complete");
+    assert_eq!(again.headers(), response.headers());
+    let _ = handshake::check_response(&response, "dGhlIHNhbXBsZSBub25jZQ==", Some("tickwire.v1.proto"));
 }
 
 /// The engine's own model of the world and of its clients: the modules of its tests, which are no public interface.

@@ -1,18 +1,14 @@
-//! The WebSocket handshake (RFC 6455, section 4), as text: ten thousand sessions should not each keep an HTTP library's
-//! buffers.
+//! The handshake of a session: what it asks for, and what is said of the answer.
 
-use anyhow::{bail, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest as _, Sha1};
+use anyhow::bail;
+use hyper::Response;
+pub(crate) use tickwire_net::handshake::read_response;
+use tickwire_net::handshake::{self, Opening, ResponseFault};
 use tickwire_wire::Encoding;
 
-/// An answer longer than this is not a server's under test.
-pub(crate) const HEAD_BYTES_MAX: usize = 8192;
-
-/// The key of a session (section 4.1: 16 bytes in Base64).
+/// The key of a session.
 pub(crate) fn key(number: u64) -> String {
-    STANDARD.encode([number.to_le_bytes(), 0x7469_636b_7769_7265_u64.to_be_bytes()].concat())
+    handshake::key((u128::from(number) << 64 | 0x7469_636b_7769_7265).to_be_bytes())
 }
 
 /// The request that opens a session. `authorization` is a whole header, or nothing.
@@ -23,19 +19,9 @@ pub(crate) fn request(
     encoding: Option<Encoding>,
     authorization: &str,
 ) -> String {
-    let protocol = encoding.map_or_else(String::new, |encoding| {
-        format!("Sec-WebSocket-Protocol: {}\r\n", encoding.subprotocol())
-    });
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tickwire-loadgen/{}\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{protocol}{authorization}\r\n",
-        env!("CARGO_PKG_VERSION"),
-    )
-}
-
-/// Where the head of an answer ends.
-pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+    let agent = concat!("tickwire-loadgen/", env!("CARGO_PKG_VERSION"));
+    let protocol = encoding.map(Encoding::subprotocol);
+    Opening { host, path, agent, key, protocol }.write(authorization)
 }
 
 /// The bytes are the begin of a TLS record: an alert, or a handshake (RFC 8446, section 5.1).
@@ -44,52 +30,33 @@ pub(crate) fn is_tls(answer: &[u8]) -> bool {
 }
 
 /// Asking once more would come to the same answer.
-pub(crate) fn is_refusal(head: &str) -> bool {
-    status(head).starts_with('4') && status(head) != "429"
-}
-
-fn status(head: &str) -> &str {
-    head.split("\r\n").next().unwrap_or_default().split(' ').nth(1).unwrap_or_default()
+pub(crate) fn is_refusal(response: &Response<()>) -> bool {
+    response.status().is_client_error() && response.status() != 429
 }
 
 /// # Errors
 /// When the answer opens no session as asked; the text is for people.
-pub(crate) fn verify(head: &str, body: &str, key: &str, encoding: Option<Encoding>) -> anyhow::Result<()> {
-    let status = status(head);
+pub(crate) fn verify(
+    response: &Response<()>,
+    body: &str,
+    key: &str,
+    encoding: Option<Encoding>,
+) -> anyhow::Result<()> {
+    let fault = match handshake::check_response(response, key, encoding.map(Encoding::subprotocol)) {
+        Ok(()) => return Ok(()),
+        Err(fault) => fault,
+    };
     let said: String = body.trim().chars().take(200).collect();
-    match status {
-        "101" => {}
-        "401" | "403" => bail!(
+    match (fault, response.status().as_u16()) {
+        (ResponseFault::Status(_), status @ (401 | 403)) => bail!(
             "it refuses the handshake with HTTP {status}: {said}; `sessions.token` or `sessions.tokens_file` say who asks"
         ),
-        _ if body.to_ascii_lowercase().contains("https") => {
+        (ResponseFault::Status(_), status) if body.to_ascii_lowercase().contains("https") => {
             bail!("it answers with HTTP {status}: {said}; if it speaks TLS, write wss://")
         }
-        _ => bail!("it answers with HTTP {status}: {said}"),
+        (ResponseFault::Status(_), status) => bail!("it answers with HTTP {status}: {said}"),
+        (fault, _) => bail!(fault),
     }
-    let lines = head.split("\r\n").skip(1);
-    let header = |name: &str| {
-        let mut fields = lines.clone().filter_map(|line| line.split_once(':'));
-        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    };
-    let accepted = header("sec-websocket-accept");
-    ensure!(accepted == Some(&accept_key(key)), "it does not prove that it read our key");
-    let protocol = header("sec-websocket-protocol");
-    let asked = encoding.map(Encoding::subprotocol);
-    ensure!(
-        protocol == asked || asked.is_none(),
-        "it speaks {protocol:?}, not {}",
-        asked.unwrap_or_default()
-    );
-    Ok(())
-}
-
-/// Section 4.2.2, step 5.4.
-fn accept_key(key: &str) -> String {
-    let mut hash = Sha1::new();
-    hash.update(key.as_bytes());
-    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    STANDARD.encode(hash.finalize())
 }
 
 #[cfg(test)]
@@ -101,7 +68,9 @@ mod tests {
 
     #[track_caller]
     fn check(head: &str, body: &str, expected: Result<(), &str>) {
-        let got = verify(&head.replace('\n', "\r\n"), body, KEY, Some(Encoding::Proto));
+        let head = head.replace('\n', "\r\n");
+        let (response, _) = read_response(head.as_bytes()).unwrap().expect("a whole head");
+        let got = verify(&response, body, KEY, Some(Encoding::Proto));
         match (got.map_err(|error| error.to_string()), expected) {
             (Ok(()), Ok(())) => {}
             (Err(got), Err(expected)) => assert!(got.contains(expected), "{got}"),
@@ -111,21 +80,23 @@ mod tests {
 
     #[test]
     fn answers_are_checked() {
-        let good = "HTTP/1.1 101 Switching Protocols\nsec-websocket-ACCEPT: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n\
+        let good = "HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: upgrade\n\
+                    sec-websocket-ACCEPT: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n\
                     Sec-WebSocket-Protocol: tickwire.v1.proto\n\n";
         check(good, "", Ok(()));
         check(&good.replace("s3pP", "s3pX"), "", Err("our key"));
-        check(&good.replace("proto\n", "json\n"), "", Err("tickwire.v1.proto"));
+        check(&good.replace("proto\n", "json\n"), "", Err("tickwire.v1.json"));
         check("HTTP/1.1 503 Service Unavailable\n\n", "draining\n", Err("HTTP 503: draining"));
         check("HTTP/1.1 401 Unauthorized\n\n", "who?", Err("HTTP 401: who?; `sessions.token`"));
         check("HTTP/1.1 403 Forbidden\n\n", "", Err("HTTP 403"));
         check("HTTP/1.1 400 Bad Request\n\n", "sent to HTTPS port", Err("write wss://"));
-        check("", "", Err("HTTP"));
-        let refused =
-            ["401", "404", "429", "503"].map(|status| is_refusal(&format!("HTTP/1.1 {status} x\r\n")));
+        let refused = [401, 404, 429, 503].map(|status| {
+            let mut response = Response::new(());
+            *response.status_mut() = status.try_into().unwrap();
+            is_refusal(&response)
+        });
         assert_eq!(refused, [true, true, false, false]);
         assert!(is_tls(&[0x15, 3, 3, 0, 2]) && !is_tls(good.as_bytes()));
-        assert_eq!(STANDARD.decode(key(7)).unwrap().len(), 16);
         assert_ne!(key(7), key(8));
     }
 }

@@ -32,7 +32,6 @@ mod serve;
 mod server;
 mod source;
 mod support;
-mod tls;
 mod walk;
 mod ws;
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
+use tickwire_net::tls::ClientTls;
 use tickwire_wire::Encoding;
 
+use crate::scenario::access::TLS_SETTINGS;
 use crate::scenario::{ReaderKind, Scenario, Url, VENUE};
 use crate::source::{self, Popularity};
-use crate::tls::Tls;
 
 /// More symbols than this are asked for as `venue:*`.
 const NAMED_MAX: usize = 4096;
@@ -29,7 +30,7 @@ pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     pub(crate) path: String,
     /// None: plain.
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<ClientTls>,
     /// Kinds of readers; the last one is prompt.
     pub(crate) kinds: Vec<ReaderKind>,
     /// Of each session: place in `kinds`.
@@ -53,7 +54,10 @@ impl Plan {
         if window > 0 {
             path = format!("{path}{}window_ms={window}", if path.contains('?') { '&' } else { '?' });
         }
-        let tls = url.is_tls.then(|| Tls::new(&scenario.sessions.trust, &url.address)).transpose()?;
+        let trust = &scenario.sessions.trust;
+        let tls = url.is_tls.then(|| ClientTls::new(trust, &url.address, &TLS_SETTINGS)).transpose()?;
+        // Sessions stand for clients that know nothing of each other: each handshake costs the server its whole price.
+        let tls = tls.map(ClientTls::without_resumption);
         let count = scenario.sessions.count;
         let mut kinds: Vec<_> = scenario.readers.iter().map(|reader| reader.kind).collect();
         kinds.push(ReaderKind::Prompt);

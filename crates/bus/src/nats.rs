@@ -22,11 +22,12 @@ use std::time::Duration;
 use async_nats::ConnectOptions;
 use bytes::Bytes;
 use thiserror::Error;
+use tickwire_net::Backoff;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::error;
 
-use self::backoff::Backoff;
+use self::backoff::Waits;
 pub use self::config::{NatsConfig, Secret, TlsConfig};
 use self::envelope::Sealer;
 pub use self::history::HistoryConfig;
@@ -78,8 +79,8 @@ impl NatsBus {
     /// When the configuration has errors, or the thread cannot be started.
     pub fn connect(config: &NatsConfig) -> Result<Self, ConnectError> {
         let Checked { servers, sign_in } = config.check().map_err(ConnectError::Config)?;
-        let link =
-            Arc::new(Link::new(Backoff::new(config.reconnect_min, config.reconnect_max, servers.len())));
+        let backoff = Backoff::new(config.reconnect_min, config.reconnect_max);
+        let link = Arc::new(Link::new(Waits::new(backoff, servers.len())));
         let options = options(config, sign_in, &link)?;
         let (jobs, receiver) = mpsc::channel(config.publish_queue);
         let back = jobs.downgrade();

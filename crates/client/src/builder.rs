@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tickwire_net::Backoff;
 use tickwire_wire::{Channel, Encoding};
 
-use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::ConnectError;
 use crate::handle::Options;

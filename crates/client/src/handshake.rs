@@ -6,20 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fastwebsockets::handshake::generate_key;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
-};
+use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use sha1::{Digest, Sha1};
+use tickwire_net::handshake::{self, Opening, ResponseFault};
 use tickwire_wire::{Batch, Encoding, Hello, Message, PROTOCOL_VERSION};
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::net::TcpStream;
@@ -36,10 +30,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 /// A stream of any kind.
 pub type BoxTransport = Box<dyn Transport>;
 
-type Opening = Pin<Box<dyn Future<Output = io::Result<BoxTransport>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = io::Result<BoxTransport>> + Send>>;
 
 /// Opens the stream to a target: the place for TLS, proxies and tests.
-pub(crate) type Connector = Arc<dyn Fn(Target) -> Opening + Send + Sync>;
+pub(crate) type Connector = Arc<dyn Fn(Target) -> Connecting + Send + Sync>;
 
 /// Most of an error page that is read and shown.
 const ERROR_BODY_BYTES_MAX: usize = 2048;
@@ -96,55 +90,49 @@ impl Opener {
         let stream = (self.connector)(target.clone()).await.map_err(unreachable)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let connection = AbortOnDrop(tokio::spawn(connection.with_upgrades()));
-        let key = generate_key();
+        let key = handshake::key(rand::random());
         let request = self.request(target, &key);
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refusal(address, response).await);
         }
-        self.verify(&address, response.headers(), &key)?;
+        self.verify(&address, &response, &key)?;
         let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
         drop(connection);
         let parts = upgraded
             .downcast::<TokioIo<BoxTransport>>()
             .map_err(|_| unreachable(io::Error::other("hyper handed back another stream")))?;
         let (read, write) = tokio::io::split(parts.io.into_inner());
-        let mut reading = Reading::new(parts.read_buf, read, self.message_bytes_max);
+        let mut reading = Reading::new(&parts.read_buf, read, self.message_bytes_max);
         let (first, hello) = self.hello(&address, &mut reading).await?;
         reading.expect_within(heartbeat(&hello) * 2);
         Ok(Established { address, hello, first, reading, write })
     }
 
     fn request(&self, target: &Target, key: &str) -> Request<Empty<Bytes>> {
-        Request::get(&target.path)
-            .header(HOST, target.address())
-            .header(USER_AGENT, concat!("tickwire-client/", env!("CARGO_PKG_VERSION")))
-            .header(CONNECTION, "upgrade")
-            .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_VERSION, "13")
-            .header(SEC_WEBSOCKET_KEY, key)
-            .header(SEC_WEBSOCKET_PROTOCOL, self.encoding.subprotocol())
-            .body(Empty::new())
-            .expect("a parsed target makes a valid request")
+        let opening = Opening {
+            host: &target.address(),
+            path: &target.path,
+            agent: concat!("tickwire-client/", env!("CARGO_PKG_VERSION")),
+            key,
+            protocol: Some(self.encoding.subprotocol()),
+        };
+        let mut request = Request::get(opening.path);
+        for (name, value) in opening.headers() {
+            request = request.header(name, value);
+        }
+        request.body(Empty::new()).expect("a parsed target makes a valid request")
     }
 
-    /// fastwebsockets checks neither the proof of the key nor the subprotocol.
-    fn verify(&self, address: &str, headers: &HeaderMap, key: &str) -> Result<(), ConnectError> {
-        let not = |reason: &str| {
-            Err(ConnectError::NotAGateway { address: address.to_owned(), reason: reason.to_owned() })
-        };
-        if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
-            return not("it switched to something else than WebSocket");
-        }
-        if text(headers, &SEC_WEBSOCKET_ACCEPT) != Some(accept_key(key).as_str()) {
-            return not("`Sec-WebSocket-Accept` does not prove that it read our key; a cache in between?");
-        }
-        let got = text(headers, &SEC_WEBSOCKET_PROTOCOL);
-        if got != Some(self.encoding.subprotocol()) {
-            let (address, got) = (address.to_owned(), got.map(str::to_owned));
-            return Err(ConnectError::Subprotocol { address, asked: self.encoding, got });
-        }
-        Ok(())
+    fn verify(&self, address: &str, response: &Response<Incoming>, key: &str) -> Result<(), ConnectError> {
+        let asked = self.encoding;
+        handshake::check_response(response, key, Some(asked.subprotocol())).map_err(|fault| {
+            let address = address.to_owned();
+            match fault {
+                ResponseFault::Protocol(got) => ConnectError::Subprotocol { address, asked, got },
+                fault => ConnectError::NotAGateway { address, reason: fault.to_string() },
+            }
+        })
     }
 
     async fn hello(&self, address: &str, reading: &mut Reading) -> Result<(Bytes, Hello), ConnectError> {
@@ -190,39 +178,11 @@ fn heartbeat(hello: &Hello) -> Duration {
 
 async fn refusal(address: String, response: Response<Incoming>) -> ConnectError {
     let status = response.status().as_u16();
-    let retry_after = text(response.headers(), &RETRY_AFTER)
-        .and_then(|seconds| seconds.trim().parse().ok())
-        .map(Duration::from_secs);
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok());
+    let retry_after = retry_after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
     let body = match Limited::new(response.into_body(), ERROR_BODY_BYTES_MAX).collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
         Err(_) => "(with a page that is too long to show)".to_owned(),
     };
     ConnectError::Status { address, status, body, retry_after }
-}
-
-/// RFC 6455, section 4.2.2, step 5.4.
-fn accept_key(key: &str) -> String {
-    let mut hash = Sha1::new();
-    hash.update(key.as_bytes());
-    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    STANDARD.encode(hash.finalize())
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    text(headers, name)
-        .is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_example_of_the_rfc() {
-        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
 }

@@ -57,7 +57,6 @@
 //! A program that pauses for longer than the gateway waits (30 s by default) is disconnected, and reconnects when it
 //! comes back. TLS (`wss://`) comes later.
 
-mod backoff;
 mod batch_decoder;
 mod builder;
 mod client;
@@ -74,7 +73,6 @@ mod silence;
 mod target;
 mod view;
 
-pub use backoff::Backoff;
 pub use builder::Builder;
 pub use client::Client;
 pub use error::{CommandError, ConnectError, Disconnect};
@@ -86,6 +84,7 @@ pub use handle::{Handle, Options};
 pub use handshake::{BoxTransport, Transport};
 pub use session::Counters;
 pub use target::Target;
+pub use tickwire_net::Backoff;
 pub use view::{BookView, QuoteView};
 
 /// The records and names that events are made of.

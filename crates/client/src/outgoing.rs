@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastwebsockets::{Frame, OpCode, Payload};
+use tickwire_net::frame::{self, Close, OpCode};
+use tickwire_net::{Refill, TokenBucket};
 use tickwire_wire::{Command, Encoding, Receipt, encode_command};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -150,13 +151,13 @@ impl Outgoing {
                     (if encoding.is_text() { OpCode::Text } else { OpCode::Binary }, false)
                 }
                 Write::Close(code) => {
-                    payload.extend_from_slice(&code.to_be_bytes());
+                    payload.extend_from_slice(&Close::payload(code, ""));
                     (OpCode::Close, true)
                 }
             };
-            let mut head = Frame::new(true, opcode, None, Payload::BorrowedMut(&mut payload));
-            head.mask();
-            socket.write_all(head.write(&mut frame)).await?;
+            frame.clear();
+            frame::write_masked(opcode, rand::random(), &payload, &mut frame);
+            socket.write_all(&frame).await?;
             socket.flush().await?;
             if is_last {
                 return socket.shutdown().await;
@@ -165,33 +166,38 @@ impl Outgoing {
     }
 }
 
-/// Keeps commands below the gateway's limit, receipts included: who exceeds it is closed and must not come back.
-///
-/// A token bucket in the form of one time stamp (GCRA). It uses half of what the gateway allows: the two clocks differ,
-/// and commands that were apart when written may arrive together.
+/// Keeps commands below the gateway's limit, receipts included: who exceeds it is closed and must not come back. It uses half
+/// of what the gateway allows: the two clocks differ, and commands that were apart when written may arrive together.
 pub(crate) struct Pace {
-    interval: Duration,
-    burst: Duration,
-    due: Instant,
+    bucket: TokenBucket,
+    refill: Refill,
+    /// Where the bucket's clock begins.
+    start: Instant,
 }
 
 impl Pace {
     /// Makes one for `commands_per_second` of the gateway's limits; 0 is no limit.
     pub(crate) fn new(commands_per_second: u32, now: Instant) -> Self {
-        let interval = Duration::from_secs(2).checked_div(commands_per_second).unwrap_or_default();
-        Self { interval, burst: interval * (commands_per_second / 2).max(1), due: now }
+        let refill =
+            Refill::per(Duration::from_secs(2), commands_per_second, (commands_per_second / 2).max(1));
+        Self { bucket: TokenBucket::default(), refill, start: now }
     }
 
     fn free_at(&self) -> Instant {
-        (self.due + self.interval).checked_sub(self.burst).unwrap_or(self.due)
+        self.start + Duration::from_nanos(self.bucket.has_at(1, self.refill))
     }
 
     fn is_free(&self, now: Instant) -> bool {
-        now >= self.free_at()
+        self.bucket.has(1, self.elapsed_ns(now), self.refill)
     }
 
     fn spend(&mut self, now: Instant) {
-        self.due = self.due.max(now) + self.interval;
+        let now = self.elapsed_ns(now);
+        self.bucket.take(1, now, self.refill);
+    }
+
+    fn elapsed_ns(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_nanos() as u64
     }
 }
 

@@ -1,22 +1,21 @@
 //! Whole messages from the socket.
-//!
-//! fastwebsockets' `read_frame` loses bytes when it is dropped half-way, so one task owns a [`Reading`] for the life of
-//! the connection and never polls it beside a timer.
 
-use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use fastwebsockets::{OpCode, Payload, Role, WebSocketError, WebSocketRead, after_handshake_split};
-use tokio::io::{AsyncReadExt, Chain, ReadHalf};
+use bytes::{Buf as _, Bytes, BytesMut};
+use tickwire_net::fragments::{Fragments, Joined};
+use tickwire_net::frame::{self, Close, Fault, OpCode, Sender};
+use tokio::io::{AsyncReadExt, ReadHalf};
 
 use crate::error::Disconnect;
 use crate::handshake::BoxTransport;
 use crate::silence::{SilenceLimit, SilenceWatch, is_silence};
 
-type Source = SilenceWatch<Chain<Cursor<Bytes>, ReadHalf<BoxTransport>>>;
-
+/// What is read at once, in bytes. Messages are slices of it, so the last of them that is kept keeps all of it.
+const READ_BYTES: usize = 8 << 10;
+/// With less room than this a new buffer is taken. Not before: of messages that come one by one each would keep its own.
+const ROOM_BYTES_MIN: usize = 1 << 10;
 /// Before `Hello` has said how often the gateway speaks.
 const SILENCE_BEFORE_HELLO: Duration = Duration::from_mins(1);
 
@@ -29,23 +28,23 @@ pub(crate) enum Incoming {
 
 /// The reading half of a connection.
 pub(crate) struct Reading {
-    socket: WebSocketRead<Source>,
+    source: SilenceWatch<ReadHalf<BoxTransport>>,
     silence: SilenceLimit,
-    /// Fragments so far. The gateway sends none, but a proxy may cut messages up.
-    partial: Option<BytesMut>,
+    /// What was read and not taken yet.
+    buffer: BytesMut,
+    /// The gateway sends none, but a proxy may cut messages up.
+    fragments: Fragments,
     message_bytes_max: usize,
 }
 
 impl Reading {
     /// Reads what the handshake already took off the stream, then the stream.
-    pub(crate) fn new(taken: Bytes, stream: ReadHalf<BoxTransport>, message_bytes_max: usize) -> Self {
+    pub(crate) fn new(taken: &[u8], stream: ReadHalf<BoxTransport>, message_bytes_max: usize) -> Self {
         let silence = SilenceLimit::new(SILENCE_BEFORE_HELLO);
-        let source = SilenceWatch::new(Cursor::new(taken).chain(stream), silence.clone());
-        let (mut socket, _) = after_handshake_split(source, tokio::io::sink(), Role::Client);
-        socket.set_auto_close(false);
-        socket.set_auto_pong(false);
-        socket.set_max_message_size(message_bytes_max);
-        Self { socket, silence, partial: None, message_bytes_max }
+        let source = SilenceWatch::new(stream, silence.clone());
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        buffer.extend_from_slice(taken);
+        Self { source, silence, buffer, fragments: Fragments::default(), message_bytes_max }
     }
 
     /// From now on, no byte for this long means that the connection is dead.
@@ -56,68 +55,68 @@ impl Reading {
     /// The next message. After an error the stream is out of step and must be dropped.
     ///
     /// # Cancel safety
-    /// Not cancel safe: bytes are lost.
+    /// What was read and not returned is there for the next call.
     pub(crate) async fn next(&mut self) -> Result<Incoming, Disconnect> {
-        let max = self.message_bytes_max;
         loop {
-            let frame = self
-                .socket
-                .read_frame(&mut |_| std::future::ready(Ok::<(), io::Error>(())))
-                .await
-                .map_err(|error| explain(error, &self.silence, max))?;
-            match frame.opcode {
-                OpCode::Ping => return Ok(Incoming::Ping(owned(frame.payload))),
+            let Some((opcode, payload)) = self.message().map_err(|fault| self.refuse(fault))? else {
+                self.read().await?;
+                continue;
+            };
+            match opcode {
+                OpCode::Ping => return Ok(Incoming::Ping(payload)),
                 OpCode::Pong => {}
-                OpCode::Close => return Ok(closed(&frame.payload)),
-                OpCode::Text | OpCode::Binary if self.partial.is_some() => {
-                    return Err(Disconnect::Protocol("a message begins inside another".to_owned()));
+                OpCode::Close => {
+                    let Close { code, text } = Close::read(&payload);
+                    return Ok(Incoming::Closed { code, text: text.into_owned() });
                 }
-                OpCode::Text | OpCode::Binary if frame.fin => {
-                    return Ok(Incoming::Message(owned(frame.payload)));
+                OpCode::Text if std::str::from_utf8(&payload).is_err() => {
+                    return Err(Disconnect::Protocol("a text that is not UTF-8".to_owned()));
                 }
-                OpCode::Text | OpCode::Binary => self.partial = Some(BytesMut::from(&frame.payload[..])),
-                OpCode::Continuation => {
-                    let Some(message) = &mut self.partial else {
-                        return Err(Disconnect::Protocol("a fragment without a message".to_owned()));
-                    };
-                    if message.len() + frame.payload.len() >= max {
-                        return Err(explain(WebSocketError::FrameTooLarge, &self.silence, max));
-                    }
-                    message.extend_from_slice(&frame.payload);
-                    if frame.fin {
-                        return Ok(Incoming::Message(self.partial.take().unwrap_or_default().freeze()));
-                    }
+                OpCode::Text | OpCode::Binary | OpCode::Continuation => {
+                    return Ok(Incoming::Message(payload));
                 }
             }
         }
     }
-}
 
-fn explain(error: WebSocketError, silence: &SilenceLimit, message_bytes_max: usize) -> Disconnect {
-    match error {
-        WebSocketError::IoError(error) if is_silence(&error) => Disconnect::Mute { silence: silence.get() },
-        WebSocketError::IoError(error) => Disconnect::Broken(Arc::new(error)),
-        WebSocketError::UnexpectedEOF => Disconnect::Closed { code: None, text: String::new() },
-        WebSocketError::FrameTooLarge => {
-            Disconnect::Protocol(format!("a message reached {message_bytes_max} bytes"))
+    /// The message or control frame that is complete in the buffer. One that came in fragments has the last one's opcode.
+    fn message(&mut self) -> Result<Option<(OpCode, Bytes)>, Fault> {
+        let most = self.message_bytes_max.saturating_sub(1);
+        while let Some(frame) =
+            frame::find(&self.buffer, Sender::Server, most.saturating_sub(self.fragments.bytes()))?
+        {
+            let mut payload = self.buffer.split_to(frame.end);
+            payload.advance(frame.head);
+            let joined = if frame.is_control() {
+                Joined::Whole
+            } else {
+                self.fragments.take(&frame, &payload, most)?
+            };
+            match joined {
+                Joined::Whole => return Ok(Some((frame.opcode, payload.freeze()))),
+                Joined::Message(message) => return Ok(Some((frame.opcode, message.into()))),
+                Joined::More => {}
+            }
         }
-        other => Disconnect::Protocol(other.to_string()),
+        Ok(None)
     }
-}
 
-fn owned(payload: Payload<'_>) -> Bytes {
-    match payload {
-        Payload::Bytes(bytes) => bytes.freeze(),
-        other => Bytes::copy_from_slice(&other),
+    async fn read(&mut self) -> Result<(), Disconnect> {
+        if self.buffer.capacity() - self.buffer.len() < ROOM_BYTES_MIN {
+            self.buffer.reserve(READ_BYTES);
+        }
+        match self.source.read_buf(&mut self.buffer).await {
+            Ok(0) => Err(Disconnect::Closed { code: None, text: String::new() }),
+            Ok(_) => Ok(()),
+            Err(error) if is_silence(&error) => Err(Disconnect::Mute { silence: self.silence.get() }),
+            Err(error) => Err(Disconnect::Broken(Arc::new(error))),
+        }
     }
-}
 
-fn closed(payload: &[u8]) -> Incoming {
-    match payload {
-        [high, low, text @ ..] => Incoming::Closed {
-            code: Some(u16::from_be_bytes([*high, *low])),
-            text: String::from_utf8_lossy(text).into_owned(),
-        },
-        _ => Incoming::Closed { code: None, text: String::new() },
+    fn refuse(&self, fault: Fault) -> Disconnect {
+        Disconnect::Protocol(match fault {
+            Fault::TooLarge => format!("a message reached {} bytes", self.message_bytes_max),
+            Fault::Protocol(rule) => rule.to_owned(),
+        })
     }
 }

@@ -2,29 +2,28 @@
 
 use std::time::Duration;
 
-use crate::backoff::Backoff;
+use tickwire_net::{Attempts, Backoff};
+
 use crate::error::Disconnect;
 use crate::target::Target;
 
 /// Longest wait that a gateway, or what stands before it, may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// The gateways, tried in turn, and the state of the back-off.
+/// The gateways, tried in turn, and the attempts so far.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
     targets: Vec<Target>,
     /// Whether the last attempt at each target failed in a way that trying again does not mend.
     is_hopeless: Vec<bool>,
     at: usize,
-    attempt: u32,
-    backoff: Backoff,
-    stable_after: Duration,
+    attempts: Attempts,
 }
 
 impl Reconnect {
     pub(crate) fn new(targets: Vec<Target>, backoff: Backoff, stable_after: Duration) -> Self {
         let is_hopeless = vec![false; targets.len()];
-        Self { targets, is_hopeless, at: 0, attempt: 0, backoff, stable_after }
+        Self { targets, is_hopeless, at: 0, attempts: Attempts::new(backoff, stable_after) }
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -53,14 +52,9 @@ impl Reconnect {
         if is_session_final || self.is_hopeless.iter().all(|hopeless| *hopeless) {
             return None;
         }
-        if up_for.is_some_and(|up_for| up_for >= self.stable_after) {
-            self.attempt = 0;
-        }
         self.skip();
         let asked = asked.or(reason.retry_after()).unwrap_or_default().min(RETRY_AFTER_MAX);
-        let wait = self.backoff.draw(self.attempt);
-        self.attempt = self.attempt.saturating_add(1);
-        Some(asked + wait)
+        Some(asked + self.attempts.next(up_for, rand::random()))
     }
 }
 
@@ -75,7 +69,7 @@ mod tests {
 
     fn reconnect(urls: &[&str]) -> Reconnect {
         let targets = urls.iter().map(|url| Target::parse(url).unwrap()).collect();
-        let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(8) };
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
         Reconnect::new(targets, backoff, Duration::from_secs(10))
     }
 
@@ -100,11 +94,11 @@ mod tests {
     fn only_a_stable_connection_resets_the_back_off() {
         let mut reconnect = reconnect(&["ws://a"]);
         for ceiling in [1, 2, 4, 8, 8] {
-            assert_eq!(reconnect.backoff.ceiling(reconnect.attempt).as_secs(), ceiling);
+            assert_eq!(reconnect.attempts.ceiling().as_secs(), ceiling);
             check(reconnect.after(&closed(1001), Some(Duration::from_secs(9)), None), 0, ceiling);
         }
         check(reconnect.after(&closed(1001), Some(Duration::from_secs(10)), None), 0, 1);
-        assert_eq!(reconnect.attempt, 1);
+        assert_eq!(reconnect.attempts.ceiling().as_secs(), 2);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The public listener: HTTP up to the WebSocket handshake, then the bare socket goes to a shard.
+//! The public listener: HTTP up to the WebSocket handshake, then the bare connection goes to a shard.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -10,11 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tickwire_net::handshake;
 use tickwire_wire::Encoding;
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ use crate::files::Seldom;
 use crate::lobby::{Guest, Lobby};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
+use crate::transport::{Buffers, Carrier};
 use tickwire_core::engine::{Opening, WINDOW_MS_MAX};
 
 /// Largest head of a request, in bytes.
@@ -63,17 +66,17 @@ pub(crate) struct Acceptor {
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) pages: Arc<dyn Pages>,
     pub(crate) stats: Arc<Stats>,
-    /// 0: as the kernel likes.
-    pub(crate) send_bytes: usize,
-    pub(crate) unsent_bytes: usize,
+    pub(crate) buffers: Buffers,
     /// Distinguishes the sessions of this process from those of others and of earlier runs.
     pub(crate) instance: u64,
     pub(crate) next: AtomicU64,
 }
 
-/// Accepts until it is told to stop. An error on one connection, or of the system, never ends it.
+/// Accepts connections of the network, and pipes of this process, until it is told to stop. An error on one connection, or of
+/// the system, never ends it.
 pub(crate) async fn run(
     listener: TcpListener,
+    mut pipes: mpsc::Receiver<DuplexStream>,
     acceptor: Arc<Acceptor>,
     lobby: Arc<Lobby>,
     stop: CancellationToken,
@@ -82,10 +85,11 @@ pub(crate) async fn run(
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept() => accepted.map(Visitor::Network),
+            Some(pipe) = pipes.recv() => Ok(Visitor::Pipe(pipe)),
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+        let visitor = match accepted {
+            Ok(visitor) => visitor,
             Err(error) => {
                 if let Some(times) = failures.now() {
                     tracing::warn!(
@@ -101,18 +105,31 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
             guest = lobby.admit() => guest,
         };
-        if let Some(guest) = guest {
-            tokio::spawn(Arc::clone(&acceptor).serve(stream, peer, guest));
+        let Some(guest) = guest else { continue };
+        let acceptor = Arc::clone(&acceptor);
+        match visitor {
+            Visitor::Network((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(acceptor.serve(stream, Some(peer), guest));
+            }
+            Visitor::Pipe(pipe) => {
+                tokio::spawn(acceptor.serve(pipe, None, guest));
+            }
         }
     }
 }
 
+/// Who came to the listener.
+enum Visitor {
+    Network((TcpStream, SocketAddr)),
+    Pipe(DuplexStream),
+}
+
 impl Acceptor {
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, guest: Guest) {
-        let _ = stream.set_nodelay(true);
+    async fn serve<C: Carrier>(self: Arc<Self>, stream: C, peer: Option<SocketAddr>, guest: Guest) {
         let service = service_fn(|request| {
             guest.asked();
-            let response = self.respond(request, peer);
+            let response = self.respond::<C>(request, peer);
             async { Ok::<_, Infallible>(response) }
         });
         let served = hyper::server::conn::http1::Builder::new()
@@ -123,16 +140,22 @@ impl Acceptor {
             .with_upgrades();
         tokio::select! {
             served = served => if let Err(error) = served {
-                tracing::debug!(%peer, %error, "a connection ended before its handshake");
+                tracing::debug!(peer = peer.map(display), %error, "a connection ended before its handshake");
             },
-            why = guest.over() => tracing::debug!(%peer, why, "a connection was ended before its handshake"),
+            why = guest.over() => {
+                tracing::debug!(peer = peer.map(display), why, "a connection was ended before its handshake");
+            }
         }
     }
 
-    fn respond(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    fn respond<C: Carrier>(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         if path == "/v1/stream" {
-            return self.upgrade(request, peer);
+            return self.upgrade::<C>(request, peer);
         }
         match self.pages.respond(request.method(), path, request.headers()) {
             Some(page) => {
@@ -145,10 +168,22 @@ impl Acceptor {
         }
     }
 
-    fn upgrade(self: &Arc<Self>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
-        if !fastwebsockets::upgrade::is_upgrade_request(&request) || request.method() != Method::GET {
-            let hint = "this is a WebSocket endpoint: connect with ws:// and subprotocol tickwire.v1.json\n";
-            return text(StatusCode::UPGRADE_REQUIRED, hint);
+    fn upgrade<C: Carrier>(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> Response<Full<Bytes>> {
+        if let Err(broken) = handshake::check_request(&request) {
+            return text(
+                broken.status,
+                match broken.status {
+                    StatusCode::UPGRADE_REQUIRED => {
+                        "this is a WebSocket endpoint: connect with ws:// and subprotocol tickwire.v1.json\n"
+                            .to_owned()
+                    }
+                    _ => format!("not a WebSocket handshake: {}\n", broken.fault),
+                },
+            );
         }
         let Some((encoding, is_named)) = choose(&request) else {
             let mut known = "none of the offered subprotocols is known; known:".to_owned();
@@ -171,65 +206,42 @@ impl Acceptor {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
             return later(5, "full: this gateway holds all the sessions it may; try later or another one\n");
         };
-        let (response, upgrade) = match fastwebsockets::upgrade::upgrade(&mut request) {
-            Ok(upgrade) => upgrade,
-            Err(error) => {
-                return text(StatusCode::BAD_REQUEST, format!("not a WebSocket handshake: {error}\n"));
-            }
-        };
+        let upgrade = hyper::upgrade::on(&mut request);
         let id = format!("{:08x}-{}", self.instance as u32, self.next.fetch_add(1, Ordering::Relaxed));
         let acceptor = Arc::clone(self);
         tokio::spawn(async move {
             let upgraded = match upgrade.await {
-                Ok(socket) => socket.into_inner().into_inner().downcast::<TokioIo<TcpStream>>(),
+                Ok(upgraded) => upgraded.downcast::<TokioIo<C>>(),
                 Err(error) => {
-                    tracing::debug!(%peer, %error, "handshake not completed");
+                    tracing::debug!(peer = peer.map(display), %error, "handshake not completed");
                     return;
                 }
             };
-            match upgraded {
-                Ok(parts) => {
-                    let opening = Opening::anonymous(id, encoding).with_window(window_ms);
-                    acceptor.hand_over(opening, parts.io.into_inner(), parts.read_buf, permit).await;
+            let Ok(parts) = upgraded else {
+                tracing::error!(peer = peer.map(display), "the connection is of an unexpected kind");
+                return;
+            };
+            let transport = match parts.io.into_inner().into_transport(acceptor.buffers) {
+                Ok(transport) => transport,
+                Err(error) => {
+                    tracing::error!(session = id, %error, "cannot hand over a connection");
+                    return;
                 }
-                Err(_) => tracing::error!(%peer, "the connection is of an unexpected kind"),
-            }
+            };
+            let read = parts.read_buf;
+            let opening = Opening::anonymous(id, encoding).with_window(window_ms);
+            acceptor.hand_over(Arrival { opening, transport, read, permit }).await;
         });
-        let (mut parts, _) = response.into_parts();
-        if is_named {
-            parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(encoding.subprotocol()));
-        }
-        Response::from_parts(parts, Full::default())
+        handshake::accept(request.headers(), is_named.then(|| encoding.subprotocol()))
     }
 
-    async fn hand_over(
-        &self,
-        opening: Opening,
-        stream: TcpStream,
-        read: Bytes,
-        permit: tokio::sync::OwnedSemaphorePermit,
-    ) {
-        let socket = socket2::SockRef::from(&stream);
-        let tuned = if self.send_bytes == 0 { Ok(()) } else { socket.set_send_buffer_size(self.send_bytes) };
-        #[cfg(target_os = "linux")]
-        let tuned = tuned.and(socket.set_tcp_notsent_lowat(self.unsent_bytes as u32));
-        if let Err(error) = tuned {
-            tracing::debug!(session = opening.id, %error, "socket not tuned");
-        }
-        let stream = match stream.into_std() {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::error!(session = opening.id, %error, "cannot hand over a connection");
-                return;
-            }
-        };
+    async fn hand_over(&self, arrival: Arrival) {
         // The emptiest shard: sessions are long-lived, so nothing balances them later.
         let count = |at: usize| self.stats.shards[at].sessions.load(Ordering::Relaxed);
         let at = (0..self.shards.len()).min_by_key(|at| count(*at)).unwrap_or(0);
         self.stats.accepted.fetch_add(1, Ordering::Relaxed);
         self.stats.sessions.fetch_add(1, Ordering::Relaxed);
         self.stats.shards[at].sessions.fetch_add(1, Ordering::Relaxed);
-        let arrival = Arrival { opening, stream, read, permit };
         if self.shards[at].send(Order::Arrive(arrival)).await.is_err() {
             self.stats.sessions.fetch_sub(1, Ordering::Relaxed);
         }
@@ -238,13 +250,11 @@ impl Acceptor {
 
 /// The first subprotocol of the client's list that is known, and whether there was a list; JSON where there was none.
 fn choose<B>(request: &Request<B>) -> Option<(Encoding, bool)> {
-    let offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
-    let mut names =
-        offers.iter().filter_map(|offer| offer.to_str().ok()).flat_map(|offer| offer.split(',')).peekable();
+    let mut names = handshake::offered_protocols(request.headers()).peekable();
     if names.peek().is_none() {
         return Some((Encoding::Json, false));
     }
-    names.find_map(|name| Encoding::from_subprotocol(name.trim())).map(|encoding| (encoding, true))
+    names.find_map(Encoding::from_subprotocol).map(|encoding| (encoding, true))
 }
 
 /// The delivery window that a query asks for, in milliseconds; 0 where it asks for none.

@@ -1,7 +1,7 @@
 //! WebSocket frames of a server (RFC 6455), as the engine fills them.
 
-use fastwebsockets::{Frame, OpCode, Payload};
 use tickwire_core::engine::Framing;
+use tickwire_net::frame::{self, Close, HEAD_BYTES_MAX, OpCode};
 
 /// Head of most frames: so much is left free for it. A shorter or longer one moves what is behind it.
 const HEAD_BYTES: usize = 4;
@@ -21,8 +21,8 @@ impl Framing for WebSocket {
 
     fn end(&self, head: usize, start: usize, is_text: bool, out: &mut Vec<u8>) {
         let opcode = if is_text { OpCode::Text } else { OpCode::Binary };
-        let mut bytes = [0; 16];
-        let length = Frame::new(true, opcode, None, Payload::Borrowed(&out[start..])).fmt_head(&mut bytes);
+        let mut bytes = [0; HEAD_BYTES_MAX];
+        let length = frame::write_head(opcode, &out[start..], &mut bytes);
         if length == HEAD_BYTES {
             out[head..start].copy_from_slice(&bytes[..length]);
         } else {
@@ -35,23 +35,14 @@ impl Framing for WebSocket {
     }
 
     fn probe(&self, time: u64, out: &mut Vec<u8>) {
-        write_frame(OpCode::Ping, &time.to_le_bytes(), out);
+        frame::write(OpCode::Ping, &time.to_le_bytes(), out);
     }
 
     fn pong(&self, payload: &[u8], out: &mut Vec<u8>) {
-        write_frame(OpCode::Pong, payload, out);
+        frame::write(OpCode::Pong, payload, out);
     }
 
     fn close(&self, code: u16, text: &str, out: &mut Vec<u8>) {
-        let mut payload = code.to_be_bytes().to_vec();
-        payload.extend_from_slice(text.as_bytes());
-        write_frame(OpCode::Close, &payload, out);
+        frame::write(OpCode::Close, &Close::payload(code, text), out);
     }
-}
-
-fn write_frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
-    let mut bytes = [0; 16];
-    let length = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut bytes);
-    out.extend_from_slice(&bytes[..length]);
-    out.extend_from_slice(payload);
 }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tickwire_bus::{Backplane, InboxLimits};
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc};
@@ -25,10 +26,13 @@ use crate::hub::{self, HistorySetup, HubSetup, HubStats, ShardLink};
 use crate::lobby::Lobby;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
+use crate::transport::Buffers;
 
 /// Connections that wait for one shard.
 const SHARD_ORDERS_MAX: usize = 256;
 const INTERESTS_MAX: usize = 4096;
+/// Pipes that wait to be accepted.
+const PIPES_MAX: usize = 16;
 /// After the last session was closed, the connections get this long to end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -79,6 +83,7 @@ pub struct Gateway {
     admin: SocketAddr,
     drain_window: Duration,
     orders: Vec<mpsc::Sender<Order>>,
+    pipes: mpsc::Sender<DuplexStream>,
     threads: Vec<JoinHandle<()>>,
     accepting: CancellationToken,
     running: CancellationToken,
@@ -115,11 +120,13 @@ impl Gateway {
         });
         let (accepting, running) = (CancellationToken::new(), CancellationToken::new());
         let (interests, interested) = mpsc::channel(INTERESTS_MAX);
+        let (pipes, piped) = mpsc::channel(PIPES_MAX);
         let mut gateway = Self {
             listen: local(&public, config.listen),
             admin: local(&admin, config.admin_listen),
             drain_window: config.drain_window,
             orders: Vec::new(),
+            pipes,
             threads: Vec::new(),
             accepting: accepting.clone(),
             running: running.clone(),
@@ -180,12 +187,14 @@ impl Gateway {
             sessions: Arc::new(Semaphore::new(places.sessions)),
             pages,
             stats: Arc::clone(&stats),
-            send_bytes: config.limits.socket_send_bytes,
-            unsent_bytes: config.limits.socket_unsent_bytes,
+            buffers: Buffers {
+                send_bytes: config.limits.socket_send_bytes,
+                unsent_bytes: config.limits.socket_unsent_bytes,
+            },
             instance: clock.now() / 1_000_000,
             next: AtomicU64::new(1),
         });
-        tokio::spawn(accept::run(public, acceptor, lobby, accepting));
+        tokio::spawn(accept::run(public, piped, acceptor, lobby, accepting));
         let connections = config.limits.admin_connections;
         tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), connections, running));
         Ok(gateway)
@@ -252,6 +261,18 @@ impl Gateway {
     /// Where health and metrics are.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Opens a connection in memory that holds so many bytes each way, at least one: for programs that run a gateway inside, and
+    /// for tests. It is accepted as one of the network is, and speaks HTTP and WebSocket; where the gateway drains, it ends.
+    ///
+    /// # Cancel safety
+    /// At most, a connection was opened in vain.
+    pub async fn open_pipe(&self, bytes: usize) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(bytes.max(1));
+        // Who drains drops the pipe, and the other end is told.
+        let _ = self.pipes.send(ours).await;
+        theirs
     }
 
     /// Number of open sessions.

@@ -1,7 +1,8 @@
 //! The edge of Tickwire: sessions, subscription index, outbox, fan-out.
 //!
 //! What each session gets and is told is decided by `tickwire-core`, which has no socket, clock or task in it. Around it:
-//! `hub` drives the bus side, `shard` owns sockets and threads, `accept` speaks HTTP, `admin` tells how it goes.
+//! `hub` drives the bus side, `shard` owns connections and threads, `transport` carries their bytes, `accept` speaks HTTP,
+//! `admin` tells how it goes.
 
 mod accept;
 mod admin;
@@ -16,6 +17,7 @@ mod hub;
 mod lobby;
 mod shard;
 mod stats;
+mod transport;
 
 pub use accept::{NoPages, Page, Pages};
 pub use config::{GatewayConfig, Limits};

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tickwire_net::Backoff;
 use tickwire_wire::{Command, LedgerRequest};
 
 use super::session::{Account, End, LEDGER_ID, LEDGER_WAIT, Numberings, Session, State};
@@ -13,8 +14,8 @@ use crate::clock::now;
 use crate::scenario::ReaderKind;
 use crate::ws::Opcode;
 
-/// First wait before a lost session connects again; a random part of it is waited, and it doubles.
-const BACK_OFF: Duration = Duration::from_millis(500);
+/// Before a lost session connects again.
+const BACK_OFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
 /// A session that is dropped in its handshake so often was not opened.
 const ATTEMPTS_MAX: u32 = 4;
 
@@ -96,7 +97,7 @@ impl Session {
         if may_return && (was_open || self.extra.as_ref().is_some_and(|extra| extra.lost_at > 0)) {
             let attempts = self.extra().attempts;
             self.extra().attempts += 1;
-            return self.come_back(core, slot, BACK_OFF * (1 << attempts.min(3)));
+            return self.come_back(core, slot, BACK_OFF.ceiling(attempts));
         }
         // A server that has too many handshakes under way drops some before it reads them.
         if self.state == State::Shaking
@@ -107,7 +108,7 @@ impl Session {
             let attempts = self.extra().attempts;
             self.extra().attempts += 1;
             core.part.open_retries += 1;
-            return self.connect_again(core, slot, BACK_OFF * (1 << attempts));
+            return self.connect_again(core, slot, BACK_OFF.ceiling(attempts));
         }
         let text = match end {
             End::Closed(code, text) => format!("closed by the server: {code} {text}"),

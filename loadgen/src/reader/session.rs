@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
+use tickwire_net::frame::{self, Close, Sender};
+use tickwire_net::tls;
 use tickwire_wire::{Command, Encoding, encode_command};
 
 use super::slow::{Program, Receipts};
@@ -18,8 +20,8 @@ use crate::numbering::Numbering;
 use crate::peer::PeerSession;
 use crate::plan::Plan;
 use crate::scenario::ReaderKind;
-use crate::tls;
-use crate::ws::{self, Front, Opcode};
+use crate::scenario::access::TLS_SETTINGS;
+use crate::ws::{self, Opcode};
 
 /// From the connect to the last answer of a subscription.
 pub(super) const OPEN_WAIT: Duration = Duration::from_secs(30);
@@ -302,39 +304,31 @@ impl Session {
             if handshake::is_tls(bytes) {
                 return Err(End::Refused("the server speaks TLS: write wss://".to_owned()));
             }
-            let Some(end) = handshake::head_end(bytes) else {
-                return if bytes.len() < handshake::HEAD_BYTES_MAX {
-                    Ok(0)
-                } else {
-                    Err(End::Broken("it answers with too long a head".to_owned()))
-                };
-            };
-            let head = String::from_utf8_lossy(&bytes[..end]);
+            let read = handshake::read_response(bytes).map_err(|fault| End::Broken(fault.to_string()))?;
+            let Some((response, end)) = read else { return Ok(0) };
             // Before it is cut short: half a token is one too.
             let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
             let body = core.plan.redacted(self.number(), body);
             let key = handshake::key(u64::from(self.number));
             let encoding = core.plan.encoding(self.number());
-            let verified = handshake::verify(&head, &body, &key, encoding);
+            let verified = handshake::verify(&response, &body, &key, encoding);
             verified.map_err(|error| {
                 let text = format!("{error:#}");
-                if handshake::is_refusal(&head) { End::Refused(text) } else { End::Broken(text) }
+                if handshake::is_refusal(&response) { End::Refused(text) } else { End::Broken(text) }
             })?;
             used = end;
             self.subscribe(core, slot);
         }
         loop {
-            match ws::front(&bytes[used..]) {
-                Front::Frame { opcode, is_final, head, length } => {
-                    let payload = &bytes[used + head..used + head + length];
-                    used += head + length;
-                    self.frame(core, slot, (opcode, is_final), payload, time)?;
-                    if self.stream.is_none() {
-                        return Ok(used);
-                    }
-                }
-                Front::Part { .. } => return Ok(used),
-                Front::Wrong(reason) => return Err(End::Broken(reason.to_owned())),
+            let found = frame::find(&bytes[used..], Sender::Server, ws::PAYLOAD_BYTES_MAX);
+            let found =
+                found.map_err(|fault| End::Broken(format!("it broke the rules of WebSocket: {fault}")))?;
+            let Some(found) = found else { return Ok(used) };
+            let payload = &bytes[used..][found.range()];
+            used += found.end;
+            self.frame(core, slot, (found.opcode, found.is_last), payload, time)?;
+            if self.stream.is_none() {
+                return Ok(used);
             }
         }
     }
@@ -349,9 +343,6 @@ impl Session {
     ) -> Result<(), End> {
         match opcode {
             Opcode::Ping => {
-                if payload.len() > ws::CONTROL_BYTES_MAX {
-                    return Err(End::Broken("a ping of more than 125 bytes".to_owned()));
-                }
                 if self.kind(core) != ReaderKind::Silent {
                     self.send(core, slot, Opcode::Pong, payload);
                     self.ping_read(core, slot, payload);
@@ -367,13 +358,8 @@ impl Session {
                 }
             }
             Opcode::Close => {
-                return Err(match payload {
-                    [high, low, text @ ..] => End::Closed(
-                        u16::from_be_bytes([*high, *low]),
-                        String::from_utf8_lossy(text).into_owned(),
-                    ),
-                    _ => End::Closed(1005, String::new()),
-                });
+                let Close { code, text } = Close::read(payload);
+                return Err(End::Closed(code.unwrap_or(1005), text.into_owned()));
             }
             Opcode::Text | Opcode::Binary if is_final => self.message(core, slot, opcode, payload, time)?,
             _ => return Err(End::Broken("a message came in fragments".to_owned())),
@@ -430,7 +416,7 @@ impl Session {
 fn broken(core: &Core, error: &io::Error, is_agreeing: bool) -> End {
     let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
     match of_tls {
-        Some(error) => End::Refused(tls::explain(error, &core.plan.host, is_agreeing)),
+        Some(error) => End::Refused(tls::explain(error, &core.plan.host, is_agreeing, &TLS_SETTINGS)),
         None => End::Broken(format!("the connection broke: {error}")),
     }
 }

@@ -3,8 +3,10 @@
 use std::fmt::{self, Debug, Formatter, Write as _};
 use std::fs;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use tickwire_net::tls::Settings;
+pub(crate) use tickwire_net::tls::Trust;
+use tickwire_net::tls::rustls::pki_types::CertificateDer;
+use tickwire_net::tls::rustls::pki_types::pem::PemObject as _;
 
 use super::Scenario;
 use super::fields::Fields;
@@ -17,16 +19,9 @@ pub(crate) const REDACTED: &str = "<token>";
 const PARAMETERS: [&str; 3] = ["token", "access_token", "jwt"];
 const TRUST: [&str; 3] = ["sessions.tls.ca", "sessions.tls.insecure", "sessions.tls.server_name"];
 
-/// Whom sessions trust.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Trust {
-    /// Beside the system's.
-    pub(crate) authorities: Vec<CertificateDer<'static>>,
-    /// Anybody.
-    pub(crate) insecure: bool,
-    /// Asked for, instead of the URL's host.
-    pub(crate) server_name: Option<String>,
-}
+/// How whom sessions trust is set, for what is said of errors.
+pub(crate) const TLS_SETTINGS: Settings =
+    Settings { authorities: TRUST[0], insecure: TRUST[1], server_name: TRUST[2] };
 
 /// Visible ASCII that only the server gets to see.
 #[derive(Clone, PartialEq, Eq)]

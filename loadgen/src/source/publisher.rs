@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -111,11 +111,13 @@ async fn connect(publish: &Publish) -> anyhow::Result<(OwnedReadHalf, OwnedWrite
             let key = handshake::key(u64::MAX);
             stream.write_all(handshake::request(address, path, &key, None, "").as_bytes()).await?;
             let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                ensure!(head.len() < handshake::HEAD_BYTES_MAX, "it answers with too long a head");
+            let response = loop {
+                if let Some((response, _)) = handshake::read_response(&head)? {
+                    break response;
+                }
                 head.push(stream.read_u8().await.context("it ended the connection before it answered")?);
-            }
-            handshake::verify(&String::from_utf8_lossy(&head), "", &key, None)?;
+            };
+            handshake::verify(&response, "", &key, None)?;
         }
     }
     Ok(stream.into_split())

@@ -10,7 +10,7 @@ use async_nats::{Client, Event, Server, ServerError};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::backoff::Backoff;
+use super::backoff::Waits;
 use super::config::without_secrets;
 use super::envelope::ENVELOPE_BYTES;
 use super::inbox::NatsInbox;
@@ -27,7 +27,7 @@ pub(super) struct Link {
     state: watch::Sender<BusState>,
     is_up: AtomicBool,
     is_closed: AtomicBool,
-    backoff: Mutex<Backoff>,
+    waits: Mutex<Waits>,
     inboxes: Mutex<Vec<Weak<NatsInbox>>>,
     is_interest_changed: AtomicBool,
     /// A signal that wakes the pump for changed interest.
@@ -39,12 +39,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(backoff: Backoff) -> Self {
+    pub(super) fn new(waits: Waits) -> Self {
         Self {
             state: watch::Sender::new(BusState::Connecting),
             is_up: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
-            backoff: Mutex::new(backoff),
+            waits: Mutex::new(waits),
             inboxes: Mutex::default(),
             is_interest_changed: AtomicBool::new(false),
             interest: Notify::new(),
@@ -115,7 +115,7 @@ impl Link {
 
     /// Returns the wait before the next attempt to connect.
     pub(super) fn next_wait(&self) -> Duration {
-        lock(&self.backoff).next(Instant::now(), rand::random::<f64>())
+        lock(&self.waits).next(Instant::now(), rand::random::<f64>())
     }
 
     /// Takes over what the client says about its connection. Events only hasten this: they may be lost.
@@ -140,7 +140,7 @@ impl Link {
             return;
         }
         if is_connected {
-            lock(&self.backoff).connected(Instant::now());
+            lock(&self.waits).connected(Instant::now());
             info!(generation, payload_max = self.payload_max(), "bus up");
             if let Some(complaint) = too_small(client.max_payload()) {
                 warn!("{complaint}");

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use tickwire_net::Backoff;
 use tickwire_wire::{Applied, Book, BookError, BookState};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-
 /// The wait between two repairs of one book: from one second to a minute, so that a book that cannot be right costs little.
-const REPAIR: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_mins(1) };
+const REPAIR: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 /// The time that the gateway gets to send a snapshot of its own accord after it announced a gap.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(2);
 /// A book that was right for so long starts again with the shortest wait.

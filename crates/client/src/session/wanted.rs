@@ -1,15 +1,14 @@
 //! The subscriptions that the program wants, whatever becomes of connections.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use tickwire_net::Backoff;
 use tickwire_wire::Channel;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-
 /// The wait between two attempts at a symbol that was refused for now.
-const RETRY: Backoff =
-    Backoff { min: std::time::Duration::from_secs(1), max: std::time::Duration::from_mins(1) };
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Want {
@@ -86,7 +85,7 @@ impl Wanted {
         let want = self.0.get_mut(&key)?;
         if want.retry_at.is_none() {
             // At least half of the ceiling: unlike a connect, an attempt on an open session has a gateway to spare.
-            let wait = RETRY.ceiling(want.refusals) / 2 + RETRY.draw(want.refusals) / 2;
+            let wait = RETRY.ceiling(want.refusals) / 2 + RETRY.delay(want.refusals, rand::random()) / 2;
             want.refusals = want.refusals.saturating_add(1);
             want.retry_at = Some(now + wait);
         }

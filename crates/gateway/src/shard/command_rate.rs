@@ -1,10 +1,13 @@
 //! How fast one client may send, and how much work it may make.
 
+use std::time::Duration;
+
 use tickwire_core::engine::EngineLimits;
+use tickwire_net::{Refill, TokenBucket};
 
 /// Commands over the rate that are answered one after another; a client that goes on is closed.
 const FLOOD_MAX: u8 = 100;
-const SECOND_NS: u64 = 1_000_000_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,25 +19,23 @@ pub(crate) enum Verdict {
     End,
 }
 
-/// The rates of one client, by the generic cell rate algorithm (ITU-T I.371): of commands, a second's worth may come at once;
-/// of their work, counted in names (see `Engine::price`), some times what a session may subscribe to. What a command costs is
-/// known when it is done, so one is taken while anything is left, and may leave a debt. Small, because every session has one.
+/// The rates of one client: of commands, a second's worth may come at once; of their work, counted in names (see
+/// `Engine::price`), some times what a session may subscribe to. What a command costs is known when it is done, so one is taken
+/// while anything is left, and may leave a debt. Small, because every session has one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CommandRate {
-    /// When the client will have paid for every command that was taken.
-    paid_at_ns: u64,
-    /// When it will have paid for the work.
-    worked_off_at_ns: u64,
+    commands: TokenBucket,
+    names: TokenBucket,
     refused: u8,
 }
 
 impl CommandRate {
     /// One more frame came at `now`.
     pub(crate) fn next(&mut self, now: u64, limits: &EngineLimits) -> Verdict {
-        let paid_at_ns = self.paid_at_ns.max(now) + per(limits.commands_per_second);
-        let credit_ns = per(limits.names_per_second()).saturating_mul(limits.names_at_once().into());
-        if paid_at_ns <= now + SECOND_NS && self.worked_off_at_ns < now.saturating_add(credit_ns) {
-            (self.paid_at_ns, self.refused) = (paid_at_ns, 0);
+        let rate = commands(limits);
+        if self.commands.has(1, now, rate) && self.names.has_some(now, names(limits)) {
+            self.commands.take(1, now, rate);
+            self.refused = 0;
             return Verdict::Take;
         }
         self.refused = self.refused.saturating_add(1);
@@ -42,25 +43,30 @@ impl CommandRate {
     }
 
     /// The frame that was taken last made so much work.
-    pub(crate) fn charge(&mut self, names: u32, now: u64, limits: &EngineLimits) {
-        let price_ns = per(limits.names_per_second()).saturating_mul(names.into());
-        self.worked_off_at_ns = self.worked_off_at_ns.max(now).saturating_add(price_ns);
+    pub(crate) fn charge(&mut self, work: u32, now: u64, limits: &EngineLimits) {
+        self.names.take(work, now, names(limits));
     }
 
     /// The frame that was taken last had been asked for: it is free.
     pub(crate) fn refund(&mut self, limits: &EngineLimits) {
-        self.paid_at_ns = self.paid_at_ns.saturating_sub(per(limits.commands_per_second));
+        self.commands.put_back(1, commands(limits));
     }
 }
 
-fn per(second: u32) -> u64 {
-    SECOND_NS / u64::from(second.max(1))
+fn commands(limits: &EngineLimits) -> Refill {
+    Refill::each_second(limits.commands_per_second)
+}
+
+fn names(limits: &EngineLimits) -> Refill {
+    Refill::per(SECOND, limits.names_per_second().max(1), limits.names_at_once())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Limits;
+
+    const SECOND_NS: u64 = 1_000_000_000;
 
     fn limits(commands_per_second: u32) -> EngineLimits {
         EngineLimits { commands_per_second, ..Limits::default().engine }

@@ -1,14 +1,13 @@
-//! One socket, with what was read and not understood yet and what was written and not taken yet.
+//! One connection, with what was read and not understood yet and what was written and not taken yet.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 
-use mio::net::TcpStream;
+use tickwire_net::fragments::Fragments;
 use tokio::time::Instant;
 
 use super::command_rate::CommandRate;
-use super::fragments::Fragments;
-use super::kernel;
+use crate::transport::{Came, Transport};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +20,12 @@ pub(crate) enum Phase {
 }
 
 pub(crate) struct Connection {
-    stream: TcpStream,
+    transport: Transport,
     /// The beginning of a frame whose end has not come yet; empty as a rule.
     pub(crate) unread: Vec<u8>,
     /// What came of a message in several frames.
     pub(crate) fragments: Fragments,
-    /// What the kernel has not taken yet; empty as a rule.
+    /// What the transport has not taken yet; empty as a rule.
     unsent: Vec<u8>,
     pub(crate) rate: CommandRate,
     pub(crate) phase: Phase,
@@ -36,9 +35,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, unread: Vec<u8>, permit: tokio::sync::OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        unread: Vec<u8>,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) -> Self {
         Self {
-            stream,
+            transport,
             unread,
             fragments: Fragments::default(),
             unsent: Vec::new(),
@@ -49,26 +52,25 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, at most what has room; `None` where nothing is.
-    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        retried(|| self.stream.read(into))
+    /// Reads what is there, at most what has room.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Came> {
+        self.transport.read(into)
     }
 
-    /// Hands bytes to the kernel, behind those that it has not taken yet; returns how many it took now.
+    /// Hands bytes over, behind those that were not taken yet; returns how many were taken now.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken =
-            if self.unsent.is_empty() { retried(|| self.stream.write(bytes))?.unwrap_or(0) } else { 0 };
+        let taken = if self.unsent.is_empty() { self.transport.write(bytes)? } else { 0 };
         self.unsent.extend_from_slice(&bytes[taken..]);
         Ok(taken)
     }
 
-    /// Hands the kernel what it did not take at first; returns how much it took now.
+    /// Hands over what was not taken at first; returns how much was taken now.
     pub(crate) fn write_rest(&mut self) -> io::Result<usize> {
         let mut taken = 0;
         while taken < self.unsent.len() {
-            match retried(|| self.stream.write(&self.unsent[taken..]))? {
-                Some(more) if more > 0 => taken += more,
-                _ => break,
+            match self.transport.write(&self.unsent[taken..])? {
+                0 => break,
+                more => taken += more,
             }
         }
         self.unsent.drain(..taken);
@@ -78,36 +80,23 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Bytes that the kernel has not taken yet.
+    /// Bytes that were not taken yet.
     pub(crate) fn unsent(&self) -> usize {
         self.unsent.len()
     }
 
-    /// Bytes that the peer's kernel has not acknowledged, those that wait here included. Where the system does not
-    /// tell, only these.
+    /// Bytes that the peer's kernel has not acknowledged, those that wait here included. Where nobody tells, only these.
     pub(crate) fn unacknowledged(&self) -> usize {
-        self.unsent.len() + kernel::unacknowledged(&self.stream).unwrap_or(0)
+        self.unsent.len() + self.transport.unacknowledged()
     }
 
-    /// Who is at the other end, while it is there.
+    /// Who is at the other end, while it is there and has an address.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+        self.transport.peer()
     }
 
     /// Nothing is written from now on.
-    pub(crate) fn shut_write(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
-    }
-}
-
-/// `None` where the socket would block.
-fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
-    loop {
-        match call() {
-            Ok(done) => return Ok(Some(done)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    pub(crate) fn shut_write(&mut self) {
+        self.transport.shut_write();
     }
 }

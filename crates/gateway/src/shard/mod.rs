@@ -1,4 +1,4 @@
-//! One thread with its sessions: sockets on one side, the engine on the other.
+//! One thread with its sessions: transports on one side, the engine on the other.
 //!
 //! There is one task for all of it. A session that is quiet has no buffer, no task and no timer here: its socket is in
 //! the shard's own readiness list, and what it sends is read into one buffer that all share. Writing fills one buffer per
@@ -7,11 +7,8 @@
 //!
 //! It never awaits between reading bytes and keeping what is left of them, so no read can be lost by a cancellation.
 
-mod client_frame;
 mod command_rate;
 mod connection;
-mod fragments;
-mod kernel;
 mod sockets;
 mod tell;
 
@@ -20,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use fastwebsockets::OpCode;
-use mio::net::TcpStream;
 use slotmap::SecondaryMap;
+use tickwire_net::fragments::Joined;
+use tickwire_net::frame::{self, Close, Fault, HEAD_BYTES_MAX, OpCode, Sender};
 use tickwire_wire::CloseCode;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -32,7 +29,7 @@ use crate::clock::Clock;
 use crate::framing::WebSocket;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
-use client_frame::{Fault, Found};
+use crate::transport::{Came, Transport};
 use command_rate::Verdict;
 use connection::{Connection, Phase};
 use sockets::Sockets;
@@ -58,8 +55,7 @@ const READS_MAX: usize = 16;
 /// A connection that has shaken hands.
 pub(crate) struct Arrival {
     pub(crate) opening: Opening,
-    /// Not blocking.
-    pub(crate) stream: std::net::TcpStream,
+    pub(crate) transport: Transport,
     /// What the client sent behind its handshake.
     pub(crate) read: bytes::Bytes,
     /// Held while the session lives.
@@ -149,7 +145,7 @@ pub(crate) async fn run(setup: ShardSetup) {
     let mut shard = Shard {
         engine,
         connections: SecondaryMap::new(),
-        scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + client_frame::HEAD_BYTES_MAX)],
+        scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + HEAD_BYTES_MAX)],
         out: Vec::new(),
         unread: Vec::new(),
         ending: Vec::new(),
@@ -173,7 +169,7 @@ pub(crate) async fn run(setup: ShardSetup) {
         tokio::select! {
             biased;
             order = orders.recv(), if open => match order {
-                Some(Order::Arrive(arrival)) => shard.arrive(arrival, &sockets),
+                Some(Order::Arrive(arrival)) => shard.arrive(arrival, &mut sockets),
                 Some(Order::Drain(window)) => shard.engine.drain(window.as_nanos() as u64, clock.now()),
                 Some(Order::Look(look)) => shard.look(look),
                 None => open = false,
@@ -256,12 +252,11 @@ async fn at_last(wait: Option<Duration>) {
 }
 
 impl Shard {
-    fn arrive(&mut self, arrival: Arrival, sockets: &Sockets) {
-        let Arrival { opening, stream, read, permit } = arrival;
-        let mut stream = TcpStream::from_std(stream);
+    fn arrive(&mut self, arrival: Arrival, sockets: &mut Sockets) {
+        let Arrival { opening, mut transport, read, permit } = arrival;
         let key = self.engine.open(opening, self.clock.now());
-        let watched = sockets.add(&mut stream, key);
-        self.connections.insert(key, Connection::new(stream, read.to_vec(), permit));
+        let watched = sockets.add(&mut transport, key);
+        self.connections.insert(key, Connection::new(transport, read.to_vec(), permit));
         if let Err(error) = watched {
             tracing::error!(%error, "cannot take over a connection");
             self.end(key);
@@ -292,17 +287,16 @@ impl Shard {
             let Some(connection) = self.connections.get_mut(key) else { return };
             let begun = connection.unread.len();
             self.scratch[..begun].copy_from_slice(&connection.unread);
-            let room = self.scratch.len() - begun;
-            let read = match connection.read(&mut self.scratch[begun..]) {
-                Ok(None) if begun > 0 => return self.take_frames(key, begun),
-                Ok(None) => return,
-                Ok(Some(0)) | Err(_) => return self.end(key),
-                Ok(Some(read)) => read,
+            let (count, is_all) = match connection.read(&mut self.scratch[begun..]) {
+                Ok(Came::Nothing) if begun > 0 => return self.take_frames(key, begun),
+                Ok(Came::Nothing) => return,
+                Ok(Came::End) | Err(_) => return self.end(key),
+                Ok(Came::Bytes { count, is_all }) => (count, is_all),
             };
             if !connection.is_deaf {
-                self.take_frames(key, begun + read);
+                self.take_frames(key, begun + count);
             }
-            if read < room && !ended {
+            if is_all && !ended {
                 return;
             }
         }
@@ -316,7 +310,7 @@ impl Shard {
         let ends = loop {
             // Of a message in several frames, what came and what is to come are together no more than a command.
             let came = self.connections.get(key).map_or(0, |connection| connection.fragments.bytes());
-            match client_frame::find(&self.scratch[at..length], self.limits.command_bytes - came) {
+            match frame::find(&self.scratch[at..length], Sender::Client, self.limits.command_bytes - came) {
                 Ok(None) => break None,
                 Err(fault) => break Some(code_of(key, fault)),
                 Ok(Some(found)) => {
@@ -324,28 +318,29 @@ impl Shard {
                     let payload = found.payload(&mut self.scratch[at..length]);
                     at += found.end;
                     if found.opcode == OpCode::Close {
-                        let code = payload.first_chunk::<2>().map_or(1000, |code| u16::from_be_bytes(*code));
-                        return self.echo_close(key, code);
+                        let code = Close::read(payload).code;
+                        return self.echo_close(key, code.unwrap_or(1000));
                     }
                     if found.opcode == OpCode::Pong && self.engine.on_pong(key, payload, now) {
                         continue;
                     }
-                    let is_control = matches!(found.opcode, OpCode::Ping | OpCode::Pong);
-                    let message = if is_control {
-                        Some(Cow::Borrowed(payload))
+                    let joined = if found.is_control() {
+                        Ok(Joined::Whole)
                     } else {
-                        let Found { opcode, is_last, .. } = found;
-                        match connection.fragments.take(opcode, is_last, payload, self.limits.command_bytes) {
-                            Ok(message) => message,
-                            Err(fault) => break Some(code_of(key, fault)),
-                        }
+                        connection.fragments.take(&found, payload, self.limits.command_bytes)
                     };
-                    // A fragment is paid for with its message, and by itself where it brings nothing of it.
-                    let Some(message) = message else {
-                        if payload.is_empty() && connection.rate.next(now, &self.limits) == Verdict::End {
+                    let message = match joined {
+                        Ok(Joined::Whole) => Cow::Borrowed(payload),
+                        Ok(Joined::Message(message)) => Cow::Owned(message),
+                        // A fragment is paid for with its message, and by itself where it brings nothing of it.
+                        Ok(Joined::More)
+                            if payload.is_empty()
+                                && connection.rate.next(now, &self.limits) == Verdict::End =>
+                        {
                             break Some(CloseCode::Flood);
                         }
-                        continue;
+                        Ok(Joined::More) => continue,
+                        Err(fault) => break Some(code_of(key, fault)),
                     };
                     match connection.rate.next(now, &self.limits) {
                         Verdict::End => break Some(CloseCode::Flood),
@@ -379,8 +374,9 @@ impl Shard {
             && connection.unsent() == 0
             && connection.phase == Phase::Open
         {
-            let [high, low] = code.to_be_bytes();
-            let _ = connection.write(&[0x88, 2, high, low]);
+            let mut echo = Vec::new();
+            frame::write(OpCode::Close, &Close::payload(code, ""), &mut echo);
+            let _ = connection.write(&echo);
         }
         self.end(key);
     }
@@ -406,7 +402,7 @@ impl Shard {
         }
     }
 
-    /// Hands the kernel what it did not take at once.
+    /// Hands over what was not taken at once.
     fn write_rest(&mut self, key: SessionKey) {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.unsent() > 0)
         else {

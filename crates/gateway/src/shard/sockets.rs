@@ -1,16 +1,19 @@
 //! The sockets of one shard, watched by one readiness list of their own.
 //!
 //! The list (epoll, kqueue) is itself one descriptor that the runtime watches, so a session needs no task, no waker and
-//! no entry in the runtime: a quiet one costs the kernel's entry and nothing here.
+//! no entry in the runtime: a quiet one costs the kernel's entry and nothing here. A transport without a descriptor rings a
+//! bell, which is in the list as one more descriptor as soon as there is such a transport.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slotmap::{Key as _, KeyData};
 use tokio::io::unix::AsyncFd;
 
+use crate::transport::{Transport, Watched};
 use tickwire_core::engine::SessionKey;
 
 /// Sockets that one look at the list brings.
@@ -18,6 +21,8 @@ const EVENTS_MAX: usize = 1024;
 
 // A key with its generation is the token of its socket.
 const _: () = assert!(usize::BITS >= 64, "tokens hold session keys of 64 bits");
+/// The bell's token; no session has this key, because its slot would be that of no session.
+const BELL: Token = Token(usize::MAX);
 
 /// What happened to one socket.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +39,28 @@ pub(crate) struct Readiness {
 pub(crate) struct Sockets {
     poll: AsyncFd<Poll>,
     events: Events,
+    bell: Option<Arc<Bell>>,
+}
+
+/// Wakes the list for transports that have no descriptor.
+struct Bell {
+    list: mio::Waker,
+    /// Bounded by the sessions: each rings once for a read and once for a write that were in vain.
+    rung: Mutex<Vec<SessionKey>>,
+}
+
+/// The bell, in the hand of one session.
+struct Rope {
+    bell: Arc<Bell>,
+    key: SessionKey,
+}
+
+impl Wake for Rope {
+    fn wake(self: Arc<Self>) {
+        self.bell.rung.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
+        // The list has room for it: the system counts how often it was woken, and refuses nothing.
+        let _ = self.bell.list.wake();
+    }
 }
 
 impl Sockets {
@@ -45,17 +72,34 @@ impl Sockets {
             reason = "its successor is unsafe; `Poll` owns its descriptor and never replaces it"
         )]
         let poll = AsyncFd::new(Poll::new()?)?;
-        Ok(Self { poll, events: Events::with_capacity(EVENTS_MAX) })
+        Ok(Self { poll, events: Events::with_capacity(EVENTS_MAX), bell: None })
     }
 
-    /// Watches a socket until it is closed.
+    /// Watches a transport until it is dropped.
     ///
     /// # Errors
     /// When the system has no room for it.
-    pub(crate) fn add(&self, stream: &mut TcpStream, key: SessionKey) -> io::Result<()> {
-        let token = Token(key.data().as_ffi() as usize);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll.get_ref().registry().register(stream, token, both)
+    pub(crate) fn add(&mut self, transport: &mut Transport, key: SessionKey) -> io::Result<()> {
+        let registry = self.poll.get_ref().registry();
+        match transport.watched() {
+            Watched::Descriptor(stream) => {
+                let token = Token(key.data().as_ffi() as usize);
+                registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)
+            }
+            Watched::Waker(waker) => {
+                let bell = match &self.bell {
+                    Some(bell) => Arc::clone(bell),
+                    None => {
+                        let bell = Bell { list: mio::Waker::new(registry, BELL)?, rung: Mutex::default() };
+                        Arc::clone(self.bell.insert(Arc::new(bell)))
+                    }
+                };
+                *waker = Waker::from(Arc::new(Rope { bell, key }));
+                // As the system tells at first what a socket has already.
+                waker.wake_by_ref();
+                Ok(())
+            }
+        }
     }
 
     /// Waits until something happened to sockets, and appends what. Each change is told once: read until nothing is
@@ -75,15 +119,22 @@ impl Sockets {
         if self.events.iter().count() < EVENTS_MAX {
             guard.clear_ready();
         }
-        into.extend(self.events.iter().map(|event| {
+        for event in &self.events {
+            if event.token() == BELL {
+                let Some(bell) = &self.bell else { continue };
+                let mut rung = bell.rung.lock().unwrap_or_else(PoisonError::into_inner);
+                let both = |key| Readiness { key, readable: true, ended: false, writable: true };
+                into.extend(rung.drain(..).map(both));
+                continue;
+            }
             let ended = event.is_read_closed() || event.is_error();
-            Readiness {
+            into.push(Readiness {
                 key: KeyData::from_ffi(event.token().0 as u64).into(),
                 readable: event.is_readable() || ended,
                 ended,
                 writable: event.is_writable(),
-            }
-        }));
+            });
+        }
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! The engine's decisions that are kept, and what somebody who looks at them is told.
 
 use tickwire_core::engine::{
-    BlockedBy, Decision, DetailQuery, EngineLimits, Fate, Opening, Run, SessionDetail, SessionQuery, SessionState,
+    BlockedBy, Decision, DetailQuery, EngineLimits, Fate, Opening, Run, SessionDetail, SessionQuery,
+    SessionState,
 };
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, GapCause, Resume, ResumePosition, Subscribe, TradingState,

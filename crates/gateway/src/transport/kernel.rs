@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 /// # Errors
 /// When the socket has no connection, and where the system is not Linux.
 #[cfg(target_os = "linux")]
-pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
+pub(super) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
     let info = nix::sys::socket::getsockopt(socket, linux::Info)?;
     // Sent counts what was sent again, too.
     let first_sent = info.bytes_sent.saturating_sub(info.bytes_retrans);
@@ -21,7 +21,7 @@ pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
 
 /// See above.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn unacknowledged(_: &impl AsFd) -> io::Result<usize> {
+pub(super) fn unacknowledged(_: &impl AsFd) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

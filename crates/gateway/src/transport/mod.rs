@@ -1,0 +1,115 @@
+//! The carriers of a session's bytes: TCP, or a pipe in memory. TLS will be one more file beside these two.
+//!
+//! The listener reads the handshake from a [`Carrier`] with the runtime's means. After it the carrier becomes a [`Transport`],
+//! which a shard reads and writes when its readiness list (`shard/sockets.rs`) says so.
+
+mod kernel;
+mod pipe;
+mod tcp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::pipe::Pipe;
+use self::tcp::Tcp;
+
+/// What a listener speaks HTTP with, and what becomes a transport afterwards.
+pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// # Errors
+    /// When the system does not hand the connection over.
+    fn into_transport(self, buffers: Buffers) -> io::Result<Transport>;
+}
+
+/// What kernels may hold of one session, in bytes; see [`Limits`](crate::Limits).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Buffers {
+    /// 0: as the kernel likes.
+    pub(crate) send_bytes: usize,
+    pub(crate) unsent_bytes: usize,
+}
+
+/// See the module. Nothing here waits.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Tcp(Tcp),
+    Pipe(Box<Pipe>),
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// Nothing is there now.
+    Nothing,
+    /// So many bytes, at least one. `is_all`: nothing more was there, unless the list told of the end too.
+    Bytes { count: usize, is_all: bool },
+    /// The peer sends no more.
+    End,
+}
+
+/// How a transport tells that it can be read or written.
+pub(crate) enum Watched<'t> {
+    /// The system says so.
+    Descriptor(&'t mut mio::net::TcpStream),
+    /// It wakes this, after a read or a write that was in vain.
+    Waker(&'t mut Waker),
+}
+
+impl Transport {
+    /// For the readiness list.
+    pub(crate) fn watched(&mut self) -> Watched<'_> {
+        match self {
+            Self::Tcp(tcp) => Watched::Descriptor(tcp.stream()),
+            Self::Pipe(pipe) => Watched::Waker(pipe.waker()),
+        }
+    }
+
+    /// Reads what is there, at most what has room.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Came> {
+        match self {
+            Self::Tcp(tcp) => tcp.read(into),
+            Self::Pipe(pipe) => pipe.read(into),
+        }
+    }
+
+    /// Writes what is taken; returns how many bytes that is.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.write(bytes),
+            Self::Pipe(pipe) => pipe.write(bytes),
+        }
+    }
+
+    /// Bytes that were taken and that the peer's kernel has not acknowledged. Where nobody tells, none.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        match self {
+            Self::Tcp(tcp) => tcp.unacknowledged(),
+            // There is no kernel between the two ends.
+            Self::Pipe(_) => 0,
+        }
+    }
+
+    /// Nothing is written from now on.
+    pub(crate) fn shut_write(&mut self) {
+        match self {
+            Self::Tcp(tcp) => tcp.shut_write(),
+            Self::Pipe(pipe) => pipe.shut_write(),
+        }
+    }
+
+    /// Who is at the other end, while it is there and has an address.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(tcp) => tcp.peer(),
+            Self::Pipe(_) => None,
+        }
+    }
+}

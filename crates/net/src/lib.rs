@@ -1,0 +1,30 @@
+//! The connection kit: all that connect use it, and it knows nothing of Tickwire.
+//!
+//! | module | feature | what it has |
+//! |---|---|---|
+//! | [`frame`], [`fragments`] | `websocket` | WebSocket frames of clients and of servers: written, found in bytes, joined |
+//! | [`handshake`] | `websocket` | the WebSocket handshake from both sides: what is sent and what is checked |
+//! | [`tls`] | `tls` | whom a client trusts, TLS over readiness and over tokio, and what went wrong in plain words |
+//! | [`Backoff`], [`Attempts`] | | how long to wait before trying again |
+//! | [`TokenBucket`] | | how often something may happen |
+//!
+//! Frames, back-off and rate limits do no I/O and read no clock: bytes, times and random numbers come in as arguments.
+
+mod backoff;
+mod bucket;
+#[cfg(feature = "websocket")]
+pub mod fragments;
+#[cfg(feature = "websocket")]
+pub mod frame;
+#[cfg(feature = "websocket")]
+pub mod handshake;
+#[cfg(feature = "tls")]
+pub mod tls;
+
+pub use backoff::{Attempts, Backoff};
+pub use bucket::{Refill, TokenBucket};
+
+/// Compiles the examples of the README with the other examples of this documentation.
+#[cfg(all(doctest, feature = "websocket"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

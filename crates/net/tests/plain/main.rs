@@ -1,0 +1,4 @@
+//! Back-off and rate limits.
+
+mod backoff;
+mod bucket;

@@ -1,0 +1,5 @@
+//! WebSocket frames and handshakes.
+
+mod fragments;
+mod frames;
+mod handshake;
