@@ -16,6 +16,10 @@ test *FLAGS:
 lint:
     scripts/lint.sh
 
+# Prints the circles of files that import each other, of every crate or of the folders that are named.
+circles *FOLDERS:
+    scripts/circles.py {{FOLDERS}}
+
 # Simulates the whole path with many seeds: `just sim 3000 0` runs 3,000 from seed 0 on.
 sim *SEEDS:
     scripts/sim.sh {{SEEDS}}

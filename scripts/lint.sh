@@ -19,6 +19,9 @@ for crate in tickwire-wire tickwire-core; do
     fi
 done
 
+step 'files import each other in no new circles'
+scripts/circles.py | grep --invert-match '^ '
+
 step 'clippy'
 cargo clippy --workspace --all-targets -- -D warnings
 

@@ -1,4 +1,4 @@
-//! What a gateway decides: which records each session gets, when, and what it is told of the rest.
+//! The decisions of a gateway: which records each session gets, when, and what it is told of the others.
 //!
 //! Nothing in here has a socket, a clock, a task or a lock: input and the time come in, bytes and events go out. The
 //! `vocabulary` stands between the two halves. The `hub` follows the bus and finds what was lost; the `engine` hands out to

@@ -1,23 +1,23 @@
-//! What a client takes, in bytes per second, from what it confirmed and when.
+//! The throughput of a client: the bytes per second that it takes, measured by what it confirmed and when.
 
 use std::collections::VecDeque;
 
 /// Shortest stretch that a rate is taken over.
 pub(super) const RATE_SPAN_NS: u64 = 300_000_000;
-/// The highest rate of one to two of these counts.
+/// The highest rate of the last one to two of these stretches counts.
 const PEAK_NS: u64 = 1_000_000_000;
-/// Points from which the rate is taken.
+/// Most points from which the rate is taken.
 const SAMPLES_MAX: usize = 32;
 
 /// The highest rate of the last seconds.
 #[derive(Debug)]
 pub(super) struct Throughput {
-    /// Time and confirmed bytes, at receipts of the last second.
+    /// The time and the confirmed bytes, at receipts of the last second.
     samples: VecDeque<(u64, u64)>,
-    /// Highest rate, in bytes per second, of this stretch and the one before; when this one began.
+    /// The highest rate of this stretch and of the one before, in bytes per second, and when this one began.
     peaks: [f64; 2],
     peak_at: u64,
-    /// The rate was taken over a stretch that says little.
+    /// Whether the rate was taken over a stretch that says little.
     is_rough: bool,
 }
 
@@ -26,17 +26,17 @@ impl Throughput {
         Self { samples: VecDeque::new(), peaks: [0.0; 2], peak_at: now, is_rough: true }
     }
 
-    /// Bytes per second that the client takes, as it has proven lately.
+    /// Returns how many bytes per second the client takes, as it has proven lately.
     pub(super) fn rate(&self) -> f64 {
         self.peaks[0].max(self.peaks[1])
     }
 
-    /// The same, once it was measured over a stretch that says something; 0 before.
+    /// Returns the same, once it was measured over a stretch that says something; 0 before.
     pub(super) fn sure_rate(&self) -> f64 {
         if self.is_rough { 0.0 } else { self.rate() }
     }
 
-    /// The client had nothing under way and gets something now; `confirmed` bytes so far.
+    /// Notes that the client had nothing under way and gets something now; it confirmed `confirmed` bytes so far.
     pub(super) fn begin(&mut self, confirmed: u64, now: u64) {
         if self.samples.back().is_none_or(|(at, _)| now.saturating_sub(*at) > RATE_SPAN_NS) {
             // What was not asked of the client says nothing about its rate.
@@ -45,7 +45,7 @@ impl Throughput {
         self.note(confirmed, now);
     }
 
-    /// The client has confirmed so many bytes.
+    /// Notes that the client has confirmed so many bytes.
     pub(super) fn note(&mut self, confirmed: u64, now: u64) {
         let span = self.samples.iter().rev().find(|(at, _)| now.saturating_sub(*at) >= RATE_SPAN_NS);
         if let Some((at, before)) = span.or(self.samples.front())

@@ -18,11 +18,17 @@
 
 mod course;
 mod doubt;
+mod known;
+mod mark;
+mod state;
 
 use std::collections::VecDeque;
 
 use super::throughput::Throughput;
-use course::Course;
+use mark::Mark;
+use state::{LEAST, PATH_NS, Trust};
+
+pub use state::{Freshness, Window};
 
 /// Probes of one session that may be unanswered. More would say nothing more.
 const MARKS_MAX: usize = 64;
@@ -30,8 +36,6 @@ const MARKS_MAX: usize = 64;
 const RECEIPT_AGE_MAX_NS: u64 = 60_000_000_000;
 /// Probes whose receipts are not charged as commands, at most.
 const RECEIPTS_OWED_MAX: u32 = 256;
-/// Smallest window, in bytes: one message always goes.
-const LEAST: usize = 256;
 /// Fewest bytes worth a probe of a session that keeps up.
 const PROBE_BYTES: usize = 1024;
 /// Less than this between two probes is a light load.
@@ -44,101 +48,12 @@ const PROBE_BYTES_MAX: usize = 64 << 10;
 const KERNEL_BYTES: usize = 64 << 10;
 /// What a write should carry at least, where there is room for that.
 const STEP_MAX: usize = 1400;
-/// For how long the delay of a path is believed, the first time, before it is measured anew; then twice as long, and so on.
-const PATH_NS: u64 = 10_000_000_000;
-/// When twice the window did not help a slow reader, it is tried again after this time, and then after twice that.
-const TRY_NS: u64 = 2_000_000_000;
-/// So many times, at most, these are doubled.
-const DOUBLINGS: u8 = 3;
 /// Most bytes under way of this and the last stretch of time are what a session needs.
 const USE_NS: u64 = 10_000_000_000;
 /// Control messages up to this size, sent though the window was full, do not fill it.
 const ASIDE_BYTES: usize = 256;
 /// First window of a session on a long path, at most.
 const FIRST_BYTES_MAX: usize = 64 << 10;
-
-/// What the window is told about freshness. Nanoseconds, bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Freshness {
-    /// How old data may be when it is read; 0: no window.
-    pub target_ns: u64,
-    /// Bytes under way before the client confirmed anything.
-    pub first_bytes: usize,
-    /// Most bytes under way.
-    pub max_bytes: usize,
-    /// A client that answered nothing for so long does not answer pings.
-    pub unanswered_ns: u64,
-}
-
-/// A probe that is not answered yet.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
-    pub(super) time: u64,
-    /// Bytes sent up to and with it.
-    sent: u64,
-    /// Under way at that time.
-    pub(super) in_flight: u32,
-    /// Bytes since the probe before that the window does not count.
-    aside: u16,
-    /// The window was full then.
-    pub(super) is_full: bool,
-    /// At least half of it was used.
-    pub(super) is_used: bool,
-}
-
-/// By what bytes are confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Nothing came yet.
-    Unknown,
-    Pongs,
-    /// The client says what its program took: pongs say less.
-    Receipts,
-    /// It answers nothing; its kernel does.
-    Kernel,
-}
-
-/// See the module. In order of use, as in the session that it is part of.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Window {
-    sent: u64,
-    confirmed: u64,
-    limit: usize,
-    /// Bytes under way that it does not count, and those of them that no probe stands behind.
-    aside: u32,
-    unprobed_aside: u16,
-    is_tight: bool,
-    trust: Trust,
-    freshness: Freshness,
-    marks: VecDeque<Mark>,
-    probed_at: u64,
-    /// Time of the newest probe.
-    probed: u64,
-    /// Of the last answer.
-    delay_ns: u64,
-    /// Pings that were not answered, whatever that answer says.
-    pongs_owed: u32,
-    /// Probes that no receipt answered.
-    receipts_owed: u32,
-    throughput: Throughput,
-    /// Longest delay that is known to be the path's own, in nanoseconds; until when that is believed, and how often it
-    /// was confirmed.
-    path_ns: u64,
-    path_until: u64,
-    path_proofs: u8,
-    /// Longest delay and most bytes under way, of this stretch and the one before; when this one began.
-    delays: [u64; 2],
-    used: [u32; 2],
-    used_at: u64,
-    course: Option<Box<Course>>,
-    /// Newest probe that a pong came for, whatever counts.
-    ponged_to: u64,
-    /// Since when receipts are missing for what pongs came for; 0: they are not.
-    receiptless_since: u64,
-    /// When the client last confirmed something, or had nothing to confirm.
-    progress_at: u64,
-}
 
 impl Window {
     /// A window of a session that begins now.

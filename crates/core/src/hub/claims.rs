@@ -1,4 +1,4 @@
-//! Which run of an ingester speaks for a venue.
+//! Claims: which run of an ingester speaks for a venue.
 //!
 //! Each run has an epoch, and epochs have no order: nothing in a heartbeat says which run is newer, and no clock is asked. So
 //! the rule is:
@@ -13,15 +13,15 @@ use std::sync::Arc;
 
 use tickwire_wire::{FeedState, pb};
 
-/// Runs of one venue that are remembered.
+/// Most runs of one venue that are remembered.
 const CLAIMS_MAX: usize = 8;
-/// One and a half periods of heartbeats.
+/// The time for which a run counts as heard: one and a half periods of heartbeats.
 const TAKEOVER_NS: u64 = 750_000_000;
 const SETTLE_NS: u64 = 700_000_000;
-/// Heartbeats in a row that may be lost: each position is said in three.
-const BEATS_LOST_MAX: u64 = 2;
+/// The count of heartbeats in a row that may be lost: each position is told in three.
+const HEARTBEATS_LOST_MAX: u64 = 2;
 
-/// One run, as its heartbeats say.
+/// One run, as its heartbeats describe it.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) epoch: u64,
@@ -31,9 +31,9 @@ pub(super) struct Claim {
     uptime_ns: u64,
     /// Number of the last heartbeat.
     number: u64,
-    /// It said its last word.
+    /// Whether it said its last word.
     is_over: bool,
-    /// Since when its source is not live.
+    /// The time since which its source is not live.
     stale_since: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ impl Claim {
         !self.is_over && now.saturating_sub(self.heard) <= within
     }
 
-    /// The greatest one is chosen.
+    /// Returns what runs are ordered by: the greatest one is chosen.
     fn rank(&self, now: u64) -> (bool, u64, std::cmp::Reverse<u64>) {
         let uptime = self.uptime_ns.saturating_add(now.saturating_sub(self.heard));
         (self.is_live(), uptime, std::cmp::Reverse(self.epoch))
@@ -57,17 +57,18 @@ impl Claim {
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     all: Vec<Claim>,
-    /// 0: none.
+    /// The epoch of the followed run; 0 for none.
     followed: u64,
     first_heard: u64,
 }
 
-/// What a heartbeat brought.
+/// The outcome of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Of a run that is not followed.
+    /// It was of a run that is not followed.
     Other,
-    /// Of the followed run; so many heartbeats in a row were lost before it that positions may be unknown.
+    /// It was of the followed run. `has_missed` says that so many heartbeats in a row were lost before it that
+    /// positions may be unknown.
     Followed { has_missed: bool },
 }
 
@@ -80,7 +81,7 @@ impl Claims {
         self.all.iter().find(|claim| claim.epoch == self.followed)
     }
 
-    /// Other runs that are heard.
+    /// Returns how many other runs are heard.
     pub(super) fn rivals(&self, now: u64, within: u64) -> usize {
         self.all.iter().filter(|claim| claim.epoch != self.followed && claim.is_heard(now, within)).count()
     }
@@ -96,7 +97,7 @@ impl Claims {
         };
         let followed = self.followed;
         let claim = &mut self.all[at];
-        let has_missed = heartbeat.number > claim.number + 1 + BEATS_LOST_MAX;
+        let has_missed = heartbeat.number > claim.number + 1 + HEARTBEATS_LOST_MAX;
         claim.number = claim.number.max(heartbeat.number);
         (claim.heard, claim.state) = (now, heartbeat.state());
         claim.uptime_ns = heartbeat.uptime_ns;
@@ -128,14 +129,14 @@ impl Claims {
         self.all.len() - 1
     }
 
-    /// The bus was away: nobody is blamed for not having been heard.
+    /// Blames nobody for not having been heard: the bus was away.
     pub(super) fn excuse(&mut self, now: u64) {
         for claim in self.all.iter_mut().filter(|claim| !claim.is_over) {
             claim.heard = now;
         }
     }
 
-    /// Follows another run where the rule says so; returns whether it did.
+    /// Follows another run where the rule says so. Returns whether it did.
     pub(super) fn choose(&mut self, now: u64) -> bool {
         let is_settling = now.saturating_sub(self.first_heard) < SETTLE_NS;
         let best = self.all.iter().filter(|claim| claim.is_heard(now, TAKEOVER_NS));
@@ -166,93 +167,5 @@ impl Claims {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn heartbeat(epoch: u64, state: FeedState, uptime_ms: u64, number: u64) -> pb::FeedHeartbeat {
-        pb::FeedHeartbeat {
-            epoch,
-            state: state as i32,
-            uptime_ns: uptime_ms * MS,
-            number,
-            ..pb::FeedHeartbeat::default()
-        }
-    }
-
-    /// Each step: milliseconds, what is heard then (epoch, `L`ive or `S`tale or `X` for the last word, uptime in seconds), who is
-    /// followed afterwards.
-    #[track_caller]
-    fn check(steps: &[(u64, &str, u64)]) {
-        let mut claims = Claims::default();
-        for (at, heard, expected) in steps {
-            let now = 1_000_000 * MS + at * MS;
-            for (number, word) in heard.split_whitespace().enumerate() {
-                let (epoch, rest) = word.split_at(1);
-                let (state, uptime) = rest.split_at(1);
-                let live = if state == "L" { FeedState::Live } else { FeedState::Stale };
-                let uptime = uptime.parse::<u64>().unwrap() * 1_000;
-                let mut heartbeat = heartbeat(epoch.parse().unwrap(), live, uptime, at + number as u64);
-                heartbeat.last = state == "X";
-                claims.hear(&heartbeat, now);
-            }
-            claims.choose(now);
-            assert_eq!(claims.epoch(), *expected, "at {at} ms of {steps:?}");
-        }
-    }
-
-    #[test]
-    fn who_is_followed_stays_followed() {
-        check(&[(0, "5L9", 5), (2_000, "5L11 3L0", 5), (2_500, "5L12 3L1", 5), (9_000, "3L7 5L18", 5)]);
-    }
-
-    #[test]
-    fn a_last_word_ends_it_at_once() {
-        check(&[(0, "5L9", 5), (2_000, "5L11 3L0", 5), (2_010, "5X11", 3), (9_000, "3L7", 3)]);
-        // And who comes later is followed when it is heard.
-        check(&[(0, "5L9", 5), (2_000, "5X11", 5), (2_300, "9L0", 9)]);
-    }
-
-    #[test]
-    fn silence_and_a_dead_source_end_it_soon() {
-        check(&[
-            (0, "5L9", 5),
-            (2_000, "5L9", 5),
-            (2_500, "3L0", 5),
-            (2_751, "3L0", 3),
-            (3_000, "5L9 3L1", 3),
-        ]);
-        check(&[(0, "5L9", 5), (2_000, "5S9 3L0", 5), (2_700, "5S9 3L0", 5), (2_750, "5S9 3L0", 3)]);
-        check(&[(0, "5L9", 5), (2_000, "5S9 3S0", 5), (9_000, "5S9 3S0", 5)]);
-    }
-
-    #[test]
-    fn a_gateway_that_starts_chooses_as_the_others_did() {
-        check(&[(0, "3L2", 3), (300, "7L9", 7), (400, "8S99", 7), (500, "1L10", 1), (2_000, "1L11 4L50", 1)]);
-    }
-
-    #[test]
-    fn a_restart_with_any_epoch_and_a_rollback_are_followed() {
-        // Killed and replaced; then a rolling deployment that is rolled back.
-        check(&[(0, "9L9", 9), (900, "2L0", 2), (2_000, "2L1 8L0", 2), (2_100, "8X0", 2), (9_000, "2L9", 2)]);
-    }
-
-    #[test]
-    fn lost_heartbeats_are_counted_and_claims_are_bounded() {
-        let mut claims = Claims::default();
-        claims.hear(&heartbeat(5, FeedState::Live, 1, 10), MS);
-        claims.choose(MS);
-        for (number, has_missed) in [(11, false), (14, false), (18, true), (18, false), (2, false)] {
-            let heard = claims.hear(&heartbeat(5, FeedState::Live, 1, number), MS);
-            assert_eq!(heard, Heard::Followed { has_missed }, "{number}");
-        }
-        for epoch in 100..200 {
-            assert_eq!(claims.hear(&heartbeat(epoch, FeedState::Live, 1, 1), 2 * MS), Heard::Other);
-        }
-        assert_eq!((claims.all.len(), claims.epoch()), (CLAIMS_MAX, 5));
-        assert_eq!(claims.rivals(3 * MS, 10 * MS), CLAIMS_MAX - 1);
-        claims.forget_lost(50 * MS, 10 * MS);
-        assert_eq!(claims.all.len(), 1);
-    }
-}
+#[path = "claims_tests.rs"]
+mod tests;

@@ -1,10 +1,10 @@
 //! Following one topic: what is contiguous is passed on, what is lost is announced and repaired.
 //!
-//! Loss shows as a jump in the numbers of what comes, or as a position (from a heartbeat, or from the ingester's response)
-//! that lies ahead of what came (see `pending gap`).
+//! A loss shows as a jump in the sequence numbers, or as a position (from a heartbeat, or from the ingester's
+//! response) that lies ahead of what came (see `pending_gaps`).
 //!
-//! Invariants: the position never goes back within a sequence; while it is live, every shard that wants it was told a
-//! state, and what follows is told to those only.
+//! Invariants: the position never goes back within a sequence; while the topic is live, every shard that wants it was
+//! told a state, and what follows is told to those only.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::responded::Response;
 use super::waiting::{Room, Waiting};
 use crate::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update};
 
-/// Events, each with the shards, a bit each, that it is for.
+/// Events, each with the shards that it is for, a bit for each.
 pub type Out = Vec<(u64, Event)>;
 
 #[derive(Debug)]
@@ -25,32 +25,32 @@ enum Phase {
     Live,
 }
 
-/// Whether the ingester's state of the topic is needed.
+/// Whether the ingester's state of the topic is needed, and how far that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     No,
     Due {
         at: u64,
-        /// How often it was asked in vain.
+        /// The count of requests in vain.
         attempts: u32,
     },
     Asked {
         /// Tells its response from those to other requests.
         ticket: u64,
         attempts: u32,
-        /// What happened since may not be in the response.
+        /// Whether it must be asked once more: what happened since may not be in the response.
         again: bool,
     },
 }
 
-/// See the module.
+/// A topic that is followed; see the module.
 #[derive(Debug)]
 pub(crate) struct Followed {
     pub(crate) info: Arc<InstrumentInfo>,
     pub(crate) channel: Channel,
-    /// Shards that want it, a bit each.
+    /// The shards that want it, a bit for each.
     pub(crate) shards: u64,
-    /// Those of them that were told a state.
+    /// Those shards that were told a state.
     told: u64,
     epoch: u64,
     sequence: u64,
@@ -59,15 +59,15 @@ pub(crate) struct Followed {
     room: Room,
     latest: Vec<(u64, Arc<Update>)>,
     book: BookState,
-    /// Event and receive time of what the book contains last.
+    /// Event and receive time of the last change that the book contains.
     book_times: (u64, u64),
     pending_gaps: PendingGaps,
     pub(crate) ask: Ask,
-    /// It is not yet known to be up to date after an outage.
+    /// Whether it is not yet known to be up to date after an outage.
     pub(crate) recovering: bool,
-    /// Numbers that were lost on the bus.
+    /// The count of sequence numbers that were lost on the bus since it was last taken.
     pub(crate) lost: u64,
-    /// For which times it stands in the hub's queues: of requests, of pending gaps.
+    /// The times for which it stands in the hub's queues of requests and of pending gaps.
     pub(crate) queued: (Option<u64>, Option<u64>),
 }
 
@@ -102,17 +102,17 @@ impl Followed {
         self.was_live
     }
 
-    /// Nothing is open: what was passed on is all that there is.
+    /// Returns whether nothing is open: what was passed on is all that there is.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_live() && self.ask == Ask::No && self.pending_gaps.is_empty()
     }
 
-    /// When a pending gap is to be decided.
+    /// Returns when a pending gap is to be decided.
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.pending_gaps.deadline().filter(|_| self.is_live())
     }
 
-    /// A shard wants it: it is told the state now, or as soon as there is one.
+    /// Adds a shard that wants it, which is told the state now or as soon as there is one.
     pub(crate) fn want(&mut self, shard: u64, out: &mut Out) {
         self.shards |= shard;
         self.told &= !shard;
@@ -121,7 +121,7 @@ impl Followed {
         }
     }
 
-    /// A shard does not want it any more.
+    /// Removes a shard that does not want it any more.
     pub(crate) fn unwant(&mut self, shard: u64) {
         self.shards &= !shard;
         self.told &= !shard;
@@ -157,7 +157,7 @@ impl Followed {
         Some(Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, self.sequence, record)))
     }
 
-    /// The ingester's state is needed, and a response that is on its way may be too old.
+    /// Asks for the ingester's state; a response that is on its way may be too old.
     pub(crate) fn ask_now(&mut self) {
         match &mut self.ask {
             Ask::No => self.ask = Ask::Due { at: 0, attempts: 0 },
@@ -166,7 +166,7 @@ impl Followed {
         }
     }
 
-    /// As [`Followed::ask_now`], and whatever made earlier requests fail is over.
+    /// Asks as [`Followed::ask_now`] does, and whatever made earlier requests fail is over.
     pub(crate) fn ask_anew(&mut self) {
         self.ask_now();
         if let Ask::Due { at, attempts } = &mut self.ask {
@@ -174,12 +174,12 @@ impl Followed {
         }
     }
 
-    /// It was asked for in vain and will be again.
+    /// Returns whether it was asked for in vain and will be again.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.ask, Ask::Due { attempts: 1.., .. })
     }
 
-    /// A record came.
+    /// Takes the next record.
     pub(crate) fn on_update(&mut self, update: Arc<Update>, out: &mut Out) {
         if let Phase::Syncing(buffer) = &mut self.phase {
             buffer.push(update);
@@ -193,7 +193,7 @@ impl Followed {
         }
         let is_book = self.channel == Channel::Book;
         let is_jump = update.first > self.sequence + 1;
-        // What was lost may be the newest there is: of another interval, or in front of a gap.
+        // The lost record may be the newest that there is, of another interval or in front of a gap.
         let may_hide_newest = match self.channel {
             Channel::Trade | Channel::Book => false,
             Channel::Bar => true,
@@ -239,7 +239,7 @@ impl Followed {
         {
             self.book_times = times(&update);
             if self.book.apply(update.last, book).is_err() {
-                // The ingester contradicts itself: announced as lost, and asked again.
+                // The ingester contradicts itself: the record is announced as lost, and the state asked for again.
                 self.sequence = update.first - 1;
                 self.lose(update.last, out);
                 self.resync(None);
@@ -252,7 +252,7 @@ impl Followed {
         self.say(Event::Update(update), out);
     }
 
-    /// A gap without the numbers that are known already.
+    /// Makes a gap without the sequence numbers that are known already.
     fn cut(&self, update: &Update) -> Arc<Update> {
         let cause = match &update.record().body {
             Body::Gap(gap) => gap.cause(),
@@ -268,7 +268,8 @@ impl Followed {
         }
     }
 
-    /// What was lost cannot be told from what is known: a book and what is conflated have no state until it is said anew.
+    /// Forgets the state of a book or of a conflated channel after a loss: what was lost cannot be told from what is
+    /// known, so there is no state until the ingester tells it anew.
     fn forget_state(&mut self) {
         self.book.reset();
         if !self.channel.is_lossless() {
@@ -297,7 +298,7 @@ impl Followed {
         self.pending_gaps.settle((epoch, 0));
     }
 
-    /// Announces numbers that were lost on the bus, up to this one.
+    /// Announces the sequence numbers up to this one as lost on the bus.
     fn lose(&mut self, last: u64, out: &mut Out) {
         let (info, first) = (Arc::clone(&self.info), self.sequence.saturating_add(1));
         let gap = Update::gap(info, self.channel, GapCause::Bus, first, last, self.epoch);
@@ -317,14 +318,14 @@ impl Followed {
         self.ask_now();
     }
 
-    /// The followed run says how far the topic is.
+    /// Notes how far the topic is, as the followed run says.
     pub(crate) fn on_position(&mut self, epoch: u64, number: u64, now: u64) {
         if epoch != self.epoch || number > self.sequence {
             self.pending_gaps.add((epoch, number), now);
         }
     }
 
-    /// Another run is followed from now on: what waits is of the one before, and its state is needed anew.
+    /// Follows another run from now on: what waits is of the one before, and its state is needed anew.
     pub(crate) fn on_takeover(&mut self) {
         self.pending_gaps.clear();
         if let Phase::Syncing(buffer) = &mut self.phase {
@@ -344,7 +345,8 @@ impl Followed {
             if number <= self.sequence {
                 continue;
             }
-            // The last of a critical channel is still to come, so it is not announced as lost before it was asked for.
+            // The last record of a critical channel is still to come, so it is not announced as lost before it was
+            // asked for.
             if !self.channel.is_critical() {
                 self.lose(number, out);
             }
@@ -354,13 +356,13 @@ impl Followed {
         }
     }
 
-    /// The response of the followed run.
+    /// Takes the response of the followed run.
     pub(crate) fn on_response(&mut self, response: Response, now: u64, out: &mut Out) {
         let is_again = matches!(self.ask, Ask::Asked { again: true, .. });
         self.ask = if is_again { Ask::Due { at: 0, attempts: 0 } } else { Ask::No };
         let is_new_epoch = response.epoch != self.epoch;
         if !self.is_live() && !is_new_epoch && response.sequence < self.sequence {
-            // From before the loss.
+            // The response is from before the loss.
             if !is_again {
                 self.ask = Ask::Due { at: now + PENDING_GAP_NS, attempts: 0 };
             }
@@ -387,7 +389,7 @@ impl Followed {
         }
     }
 
-    /// The instrument ends, and this is the last sequence number of the topic: what did not come by now is announced as lost.
+    /// Announces what did not come by now as lost, up to the last sequence number of the topic: its instrument ends.
     pub(crate) fn on_end(&mut self, epoch: u64, last: u64, out: &mut Out) {
         if !self.was_live {
             // Nobody was told anything of it.
@@ -407,7 +409,8 @@ impl Followed {
         }
     }
 
-    /// The ingester says that there is no such topic. What was told of it under an older sequence is taken back.
+    /// Notes that there is no such topic, as the ingester says. What was told of it under an older sequence is taken
+    /// back.
     pub(crate) fn on_refusal(&mut self, epoch: u64, out: &mut Out) {
         if self.was_live && epoch != self.epoch {
             self.renumber(epoch, out);
@@ -438,7 +441,7 @@ impl Followed {
         }
     }
 
-    /// Starts from the answered state, then goes on with what came meanwhile.
+    /// Starts from the state in the response, then goes on with what came meanwhile.
     fn load(&mut self, response: Response, out: &mut Out) {
         let buffer = self.go_live();
         self.was_live = true;

@@ -14,24 +14,25 @@ use crate::vocabulary::{InstrumentInfo, TopicId, VenueIndex};
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) info: Arc<InstrumentInfo>,
-    /// Its number at the followed run; 0 while that did not say.
+    /// Its number at the followed run; 0 while that run did not say.
     pub(super) source: u32,
-    /// Which runs named it, and how, the last one last: a run that comes back with another number for it means another one.
+    /// The runs that named it, each with its number, the last one last: a run that comes back with another number for
+    /// it means another instrument.
     named: VecDeque<(u64, u32)>,
-    /// It ended; shards that have not let go of it yet, a bit each.
+    /// The shards that have not let go of it since it ended, a bit for each.
     ended: Option<u64>,
 }
 
-/// Runs whose number for an instrument is remembered.
+/// Most runs whose number for an instrument is remembered.
 const NAMED_MAX: usize = 8;
 
 impl Slot {
-    /// Whether a run that calls it by this number may mean the same instrument as before.
+    /// Returns whether a run that calls it by this number may mean the same instrument as before.
     pub(super) fn may_be(&self, epoch: u64, source: u32) -> bool {
         self.named.iter().all(|(run, number)| *run != epoch || *number == source)
     }
 
-    /// The followed run calls it so.
+    /// Notes that the followed run calls it by this number.
     pub(super) fn name(&mut self, epoch: u64, source: u32) {
         self.source = source;
         self.named.retain(|(run, _)| *run != epoch);
@@ -42,14 +43,14 @@ impl Slot {
     }
 }
 
-/// See the module.
+/// All instruments of a gateway; see the module.
 #[derive(Debug, Default)]
 pub(super) struct Instruments {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     /// Those that have not ended.
     by_name: HashMap<SymbolName, u32>,
-    /// What sessions see.
+    /// The numbers that sessions see.
     numbers: InstrumentNumbers,
 }
 
@@ -59,7 +60,7 @@ impl Instruments {
         self.by_name.len()
     }
 
-    /// Also one that ended.
+    /// Returns an instrument, also one that ended.
     pub(super) fn get(&self, index: u32) -> Option<&Slot> {
         self.slots.get(index as usize)?.as_ref()
     }
@@ -72,19 +73,20 @@ impl Instruments {
         self.by_name.get(name).copied()
     }
 
-    /// The number at the followed run of a topic's instrument.
+    /// Returns the number that the followed run gave a topic's instrument.
     pub(super) fn source(&self, id: TopicId) -> Option<u32> {
         let slot = self.get(id.instrument_index())?;
         (slot.ended.is_none() && slot.source > 0).then_some(slot.source)
     }
 
-    /// Instruments of a venue that have not ended, each with its number at the followed run: 0 while that did not say.
+    /// Returns the instruments of a venue that have not ended, each with its number at the followed run: 0 while that
+    /// run did not say.
     pub(super) fn of_venue(&self, venue: VenueIndex) -> impl Iterator<Item = (u32, u32)> {
         let alive = self.slots.iter().flatten().filter(move |s| s.ended.is_none() && s.info.venue == venue);
         alive.map(|slot| (slot.info.index, slot.source))
     }
 
-    /// Another run of a venue's ingester is followed: what it calls its instruments is not known yet.
+    /// Forgets what the run before called a venue's instruments: another run is followed, and has not said yet.
     pub(super) fn forget_sources(&mut self, venue: VenueIndex) {
         for slot in self.slots.iter_mut().flatten().filter(|slot| slot.info.venue == venue) {
             slot.source = 0;
@@ -100,7 +102,8 @@ impl Instruments {
         named: (u64, u32),
     ) -> Option<Arc<InstrumentInfo>> {
         let source = named.1;
-        // The ingester's own number, so that records can be passed on as they are, unless another instrument has it here.
+        // It keeps the ingester's own number, so that records can be passed on as they are, unless another instrument
+        // has it here.
         let id =
             if self.numbers.take_this(source) { source } else { self.numbers.take(&name.to_string())? };
         let index = self.free.pop().unwrap_or_else(|| {
@@ -114,7 +117,7 @@ impl Instruments {
         Some(info)
     }
 
-    /// An instrument ended; these shards are to let go of it.
+    /// Ends an instrument; these shards are to let go of it.
     pub(super) fn end(&mut self, index: u32, shards: u64) {
         let Some(slot) = self.alive_mut(index) else { return };
         slot.ended = Some(shards);
@@ -123,7 +126,7 @@ impl Instruments {
         self.free_if_let_go(index);
     }
 
-    /// A shard has let go of an instrument that ended: nothing that it says is about that one any more.
+    /// Notes that a shard has let go of an instrument that ended: nothing that it says is about that one any more.
     pub(super) fn let_go(&mut self, index: u32, shard: u64) {
         if let Some(Some(Slot { ended: Some(shards), .. })) = self.slots.get_mut(index as usize) {
             *shards &= !shard;

@@ -1,15 +1,15 @@
-//! A shard's request for what lies in the bus's history.
+//! Requests of shards for what lies in the bus's history.
 
 use std::sync::Arc;
 
 use crate::vocabulary::{BackfillAsk, Backfilled, Event, InstrumentInfo, Update};
 
-/// See the module.
+/// A request of a shard; see the module.
 #[derive(Clone, Debug)]
 pub struct LookUp {
     /// The shard that asks.
     pub shard: usize,
-    /// What it asks for.
+    /// The part of history that it asks for.
     pub ask: BackfillAsk,
     /// The instrument.
     pub info: Arc<InstrumentInfo>,
@@ -18,12 +18,12 @@ pub struct LookUp {
 }
 
 impl LookUp {
-    /// The response that nothing is to be had.
+    /// Makes the response that nothing is to be had.
     pub fn nothing(&self) -> Event {
         self.respond(Vec::new(), self.ask.last, 0)
     }
 
-    /// The response with what was found of all numbers up to `upto`; `cursor` is for the next request.
+    /// Makes the response with what was found of all sequence numbers up to `upto`; `cursor` is for the next request.
     pub fn respond(&self, updates: Vec<Arc<Update>>, upto: u64, cursor: u64) -> Event {
         Event::Backfill(Arc::new(Backfilled { ticket: self.ask.ticket, updates, upto, cursor }))
     }

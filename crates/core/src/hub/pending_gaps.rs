@@ -1,10 +1,11 @@
-//! Positions ahead of what came.
+//! Pending gaps: positions ahead of what came.
 //!
-//! A position may overtake records that are still on their way, so it counts as loss only when the records did not come
-//! within [`SUSPICION_NS`]. Two are kept: the one that will be decided first, and the farthest one. Keeping the first
-//! only would forget a last number that was named meanwhile; raising the first would cut the other's time short.
+//! A position may overtake records that are still on their way, so it counts as a loss only when the records did not
+//! come within [`PENDING_GAP_NS`]. Two are kept: the one that will be decided first, and the farthest one. To keep
+//! only the first would forget a last sequence number that was named meanwhile; to raise the first would cut the
+//! other's time short.
 
-/// How long records may lag behind a position that names them.
+/// The time by which records may lag behind a position that names them.
 pub(crate) const PENDING_GAP_NS: u64 = 300_000_000;
 
 /// Somebody who knows says that a sequence has come so far.
@@ -15,7 +16,7 @@ struct Claim {
     since: u64,
 }
 
-/// See the module. All of it is about one epoch.
+/// The pending gaps of one topic. All of them are about one epoch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PendingGaps {
     first: Option<Claim>,
@@ -31,12 +32,12 @@ impl PendingGaps {
                     self.farthest = claim;
                 }
             }
-            // Of a sequence that is over there is nothing to be found any more.
+            // Nothing is to be found any more of a sequence that is over.
             _ => *self = Self { first: claim, farthest: None },
         }
     }
 
-    /// What was named up to this position came.
+    /// Forgets what was named up to this position: it came.
     pub(crate) fn settle(&mut self, (epoch, number): (u64, u64)) {
         for _ in 0..2 {
             if self.first.is_some_and(|first| first.epoch == epoch && first.number <= number) {
@@ -45,17 +46,17 @@ impl PendingGaps {
         }
     }
 
-    /// Another sequence is followed.
+    /// Forgets everything: another sequence is followed.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// When the first one is decided.
+    /// Returns when the first one is decided.
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.first.map(|first| first.since.saturating_add(PENDING_GAP_NS))
     }
 
-    /// A position that stood long enough: epoch and number.
+    /// Takes out a position that stood long enough: epoch and sequence number.
     pub(crate) fn take_due(&mut self, now: u64) -> Option<(u64, u64)> {
         self.deadline().filter(|deadline| now >= *deadline)?;
         let due = self.first.take()?;

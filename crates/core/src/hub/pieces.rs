@@ -1,21 +1,22 @@
-//! Putting together a response that did not fit into one message of the bus.
+//! Responses that did not fit into one message of the bus are put together.
 
 use prost::Message as _;
 use tickwire_wire::pb;
 
-/// Bytes of one response, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000 instruments.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Most bytes of one response, whatever it claims: some 64 books of 20,000 levels a side, or a catalogue of 100,000
+/// instruments.
+const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 
-/// What is to be done next.
+/// The next step.
 #[derive(Debug)]
 pub enum Fetch {
     /// The response is whole.
     Whole(pb::FeedResponse),
-    /// This is to be asked; what is answered goes into [`Pieces::take`].
+    /// This is the next request; its response goes into [`Pieces::take`].
     Next(pb::FeedRequest),
 }
 
-/// See the module. One for each request.
+/// The pieces of the response to one request.
 #[derive(Debug, Default)]
 pub struct Pieces {
     parts: Option<pb::Parts>,
@@ -24,7 +25,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Takes what was answered to the request, and then to each [`Fetch::Next`].
+    /// Takes the response to the request, and then to each [`Fetch::Next`].
     ///
     /// # Errors
     /// When the ingester refuses a piece, or the pieces are not what was announced.
@@ -32,9 +33,9 @@ impl Pieces {
         match self.parts {
             None => {
                 let Some(parts) = response.parts else { return Ok(Fetch::Whole(response)) };
-                if parts.bytes > ANSWER_BYTES_MAX {
+                if parts.bytes > RESPONSE_BYTES_MAX {
                     return Err(format!(
-                        "an response of {} bytes; {ANSWER_BYTES_MAX} are taken",
+                        "a response of {} bytes; {RESPONSE_BYTES_MAX} are taken",
                         parts.bytes
                     ));
                 }
@@ -52,7 +53,7 @@ impl Pieces {
             return Ok(Fetch::Next(pb::FeedRequest { request: Some(request) }));
         }
         if length != parts.bytes {
-            return Err(format!("an response of {} bytes came as {length}", parts.bytes));
+            return Err(format!("a response of {} bytes came as {length}", parts.bytes));
         }
         let whole = pb::FeedResponse::decode(self.whole.as_slice());
         Ok(Fetch::Whole(whole.map_err(|error| format!("the response cannot be read: {error}"))?))

@@ -1,4 +1,4 @@
-//! Reading what an ingester answered: all of it is checked before any of it is used.
+//! Responses of ingesters are read: all of a response is checked before any of it is used.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tickwire_wire::{
 
 use crate::vocabulary::{InstrumentInfo, Update};
 
-/// The state of a topic, as its ingester answered.
+/// The state of a topic, as its ingester told it.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) epoch: u64,
     pub(crate) sequence: u64,
-    /// Without gaps: a book that is broken at its source has no state.
+    /// The records of the state without gaps: a book that is broken at its source has no state.
     pub(crate) records: Vec<Arc<Update>>,
-    /// What the records of a book come to.
+    /// The book that the records come to.
     pub(crate) book: BookState,
 }
 
@@ -54,7 +54,7 @@ impl Response {
     }
 }
 
-/// The records of a frame.
+/// Returns the records of a frame.
 pub(crate) fn records(frame: &[u8]) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
     for message in Batch::new(Encoding::Proto, frame) {
@@ -67,7 +67,7 @@ pub(crate) fn records(frame: &[u8]) -> Result<Vec<Record>, String> {
     Ok(records)
 }
 
-/// The scale that a definition gives an instrument.
+/// Returns the scale that a definition gives an instrument.
 pub(crate) fn scale_of(name: &SymbolName, definition: &Instrument) -> Scale {
     let Instrument { price_decimals, size_decimals, .. } = *definition;
     Scale { symbol: name.to_string(), price_decimals, size_decimals }

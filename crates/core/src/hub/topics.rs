@@ -1,9 +1,9 @@
-//! The topics that are followed, by their dense ids: looked up for every message.
+//! The topics that are followed, by their dense ids: one is looked up for every message.
 
 use super::follow::Followed;
 use crate::vocabulary::TopicId;
 
-/// See the module.
+/// All followed topics; see the module.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     slots: Vec<Option<Box<Followed>>>,
@@ -15,7 +15,7 @@ impl Topics {
         self.slots.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
-    /// In place of the one that may be there.
+    /// Inserts a topic in place of the one that may be there.
     pub(super) fn insert(&mut self, id: TopicId, topic: Followed) {
         let at = id.0 as usize;
         if self.slots.len() <= at {

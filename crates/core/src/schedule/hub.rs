@@ -1,56 +1,57 @@
-//! The order of the hub's work.
+//! The order of the hub's work: when it looks into its inbox, and when clients may be let in.
 
 use crate::hub::Out;
 use crate::vocabulary::Event;
 
-/// Bus events that one turn takes, so that what shards want and what ingesters answer is not kept waiting.
+/// Most bus events that one turn takes, so that interests of shards and responses of ingesters do not wait.
 pub const TURN_EVENTS_MAX: usize = 1024;
-/// How long after the bus came up the first heartbeats of all ingesters must have been heard: they come twice a second.
-const FIRST_BEATS_NS: u64 = 700_000_000;
+/// The time after the bus came up until which the first heartbeats of all ingesters must have been heard: they come
+/// twice a second.
+const FIRST_HEARTBEATS_NS: u64 = 700_000_000;
 
 /// When the hub takes what is in its inbox, and when it knows enough for clients to be let in.
 #[derive(Debug, Default)]
 pub struct HubSchedule {
     /// Messages are left in the inbox until then.
     gathers_until: Option<u64>,
-    /// Since when the bus is there, the first time.
+    /// The time since which the bus is there, the first time.
     up_since: Option<u64>,
 }
 
 impl HubSchedule {
-    /// Whether to take what is in the inbox now.
+    /// Returns whether to take what is in the inbox now.
     pub fn takes_messages(&self) -> bool {
         self.gathers_until.is_none()
     }
 
-    /// When [`on_time`](Self::on_time) has something to do.
+    /// Returns when [`on_time`](Self::on_time) has something to do.
     pub fn wake_at(&self) -> Option<u64> {
         self.gathers_until
     }
 
-    /// [`wake_at`](Self::wake_at) came.
+    /// Notes that [`wake_at`](Self::wake_at) came.
     pub fn on_time(&mut self, now: u64) {
         self.gathers_until.take_if(|until| *until <= now);
     }
 
-    /// A turn of so many messages was taken. `patience_ns` is the least that any shard allows. Returns whether a shard on the
-    /// same thread is to get its turn before the next, however much waits here.
+    /// Notes that a turn of so many messages was taken. `patience_ns` is the least that any shard allows. Returns
+    /// whether a shard on the same thread is to get its turn before the next, however much waits here.
     pub fn on_turn(&mut self, messages: usize, patience_ns: u64, now: u64) -> bool {
         // To wake for each message costs more than the message where nobody could take it yet.
         self.gathers_until = (patience_ns > 0).then_some(now + patience_ns);
         messages >= TURN_EVENTS_MAX
     }
 
-    /// Whether all ingesters that there are must have been heard. Once true, it stays so.
+    /// Returns whether all ingesters that there are must have been heard. Once true, it stays so.
     pub fn is_ready(&mut self, is_bus_up: bool, now: u64) -> bool {
         if self.up_since.is_none() && is_bus_up {
             self.up_since = Some(now);
         }
-        self.up_since.is_some_and(|since| now.saturating_sub(since) >= FIRST_BEATS_NS)
+        self.up_since.is_some_and(|since| now.saturating_sub(since) >= FIRST_HEARTBEATS_NS)
     }
 }
 
-/// What each of so many shards is told, in order; nothing for those that are told nothing.
+/// Deals out what each of so many shards is told, in order.
 pub fn by_shard(events: Out, shards: usize) -> Vec<Vec<Event>> {
     let mut told = vec![Vec::new(); shards];
     for (mask, event) in events {

@@ -1,30 +1,31 @@
-//! The order of a shard's work.
+//! The order of a shard's work: when it writes, and when it takes events.
 //!
-//! What is ready is written in rounds. How soon the next one may begin is decided by the pacing. While nothing can be written,
-//! or nobody wants it yet, events are gathered: to wake a thread for each costs more than most of what it then does.
+//! Ready sessions are written to in rounds. The pacing decides how soon the next round may begin. While nothing can
+//! be written, or nobody wants it yet, events are gathered: to wake a thread for each costs more than most of what it
+//! then does.
 
 use std::ops::Range;
 
 use super::pacing::{Pacer, Pacing};
 use crate::engine::{Engine, SessionKey};
 
-/// How long what cannot be written yet is gathered before it is taken.
+/// The time that events are gathered before they are taken, while nothing can be written.
 const GATHER_NS: u64 = 300_000;
-/// The same where all sessions have delivery windows, and those who wanted what came last rest.
+/// The same where all sessions have delivery windows, and those of the sessions that wanted the last events are shut.
 const GATHER_RESTING_NS: u64 = 1_300_000;
-/// Sessions that are written to before events are taken again.
+/// Most sessions that are written to before events are taken again.
 const WRITES_TOGETHER: usize = 32;
 
-/// What a shard does now.
+/// The plan of a shard for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Begin a round of writing.
+    /// Whether to begin a round of writing.
     pub writes: bool,
-    /// Take events as they come. Otherwise they wait for the round.
+    /// Whether to take events as they come. Otherwise they wait for the round.
     pub takes_events: bool,
     /// When [`ShardSchedule::on_time`] has something to do, if nothing else happens before.
     pub wake_at: Option<u64>,
-    /// Nobody here wants the next events before so many nanoseconds have passed: the hub may gather them.
+    /// The nanoseconds that have to pass before anybody here wants the next events: the hub may gather them.
     pub patience_ns: u64,
 }
 
@@ -47,15 +48,15 @@ enum Phase {
     TakesEvents,
 }
 
-/// See the module.
+/// The state of a shard's loop; see the module.
 #[derive(Debug)]
 pub struct ShardSchedule {
     pacer: Pacer,
-    /// No round begins before.
+    /// The time before which no round begins.
     write_at: u64,
-    /// The last round was followed by a wait.
+    /// Whether the last round was followed by a wait.
     is_paced: bool,
-    /// Events are gathered until then, for so long.
+    /// The time until which events are gathered, and the length of that.
     gathers: Option<(u64, u64)>,
     /// The round: its sessions, how many of them were written to, and what comes next.
     sessions: Vec<SessionKey>,
@@ -65,7 +66,7 @@ pub struct ShardSchedule {
 }
 
 impl ShardSchedule {
-    /// A schedule that begins now.
+    /// Makes a schedule that begins now.
     pub fn new(pacing: Pacing, now: u64) -> Self {
         Self {
             pacer: Pacer::new(pacing, now),
@@ -79,7 +80,7 @@ impl ShardSchedule {
         }
     }
 
-    /// What to do now. Asked anew after everything that happened.
+    /// Returns what to do now. It is asked for anew after everything that happened.
     pub fn plan(&mut self, engine: &Engine, now: u64) -> Plan {
         let has_ready = engine.has_ready();
         let may_write = self.write_at <= now;
@@ -96,7 +97,7 @@ impl ShardSchedule {
         }
     }
 
-    /// [`Plan::wake_at`] came.
+    /// Notes that [`Plan::wake_at`] came.
     pub fn on_time(&mut self, engine: &mut Engine, now: u64) {
         if engine.next_due().is_some_and(|due| due <= now) {
             engine.on_timer(now);
@@ -104,20 +105,20 @@ impl ShardSchedule {
         self.gathers.take_if(|(until, _)| *until <= now);
     }
 
-    /// Events were taken as they came, outside of a round.
+    /// Notes that events were taken as they came, outside of a round.
     pub fn on_events(&mut self, engine: &Engine, now: u64) {
-        // All that wanted them rest: the next may wait, too.
+        // The windows of all that wanted them are shut: the next events may wait, too.
         let wait = if engine.has_windows_only() { GATHER_RESTING_NS } else { GATHER_NS };
         self.gathers = (!engine.has_ready()).then_some((now + wait, wait));
     }
 
-    /// A round begins.
+    /// Begins a round.
     pub fn begin_round(&mut self, now: u64) {
         (self.began, self.written, self.phase) = (now, 0, Phase::Begins);
         self.sessions.clear();
     }
 
-    /// The next step of the round; `None` when it is over.
+    /// Returns the next step of the round; `None` when it is over.
     pub fn step(&mut self, engine: &mut Engine) -> Option<Step> {
         match self.phase {
             Phase::Begins | Phase::TakesEvents => {
@@ -137,12 +138,12 @@ impl ShardSchedule {
         (from < self.written).then_some(Step::Write(from..self.written))
     }
 
-    /// The sessions of the round.
+    /// Returns the sessions of the round.
     pub fn sessions(&self) -> &[SessionKey] {
         &self.sessions
     }
 
-    /// A round is over.
+    /// Notes that a round is over.
     pub fn end_round(&mut self, now: u64) {
         let wait = self.pacer.wait_after(self.began, now);
         (self.is_paced, self.write_at) = (wait > 0, now + wait);

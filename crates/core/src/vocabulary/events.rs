@@ -1,4 +1,4 @@
-//! What the hub tells the shards.
+//! Events: what the hub tells the shards.
 
 use std::sync::Arc;
 
@@ -11,26 +11,26 @@ use super::update::Update;
 /// The state of a venue's feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedStatus {
-    /// Dense index.
+    /// Its dense index.
     pub venue: VenueIndex,
     /// Its name.
     pub name: Arc<str>,
     /// Live, stale or down.
     pub state: FeedState,
-    /// Nanoseconds since the Unix epoch.
+    /// The time since which it is so, in nanoseconds since the Unix epoch.
     pub since: u64,
-    /// Why, where it is not live.
+    /// The reason why it is not live, where it is not.
     pub reason: Arc<str>,
 }
 
-/// Where a topic starts, or starts again after a loss.
+/// The state from which a topic starts, or starts again after a loss.
 #[derive(Clone, Debug)]
 pub struct TopicState {
-    /// Of which topic.
+    /// The topic that starts.
     pub topic: TopicId,
-    /// Sequence in force.
+    /// The current sequence.
     pub epoch: u64,
-    /// Last number that `records` contain.
+    /// The last sequence number that `records` contain.
     pub sequence: u64,
     /// The last record, or one for each conflation key, or a book snapshot; nothing where nothing happened yet.
     pub records: Vec<Arc<Update>>,
@@ -41,14 +41,14 @@ pub struct TopicState {
 pub struct Ended {
     /// Its dense index.
     pub instrument: u32,
-    /// Why, for clients.
+    /// The reason why it ended, for clients.
     pub reason: Arc<str>,
-    /// An instrument of the same name was defined anew.
+    /// Whether an instrument of the same name was defined anew.
     pub may_retry: bool,
 }
 
-/// From the bus side to a shard. For each topic, in order and without holes: the numbers of an `Update` follow on the
-/// number before, unless a gap record or a `State` says otherwise.
+/// An event from the bus side for a shard. For each topic events come in order and without holes: the sequence
+/// numbers of an `Update` follow on the one before, unless a gap record or a `State` says otherwise.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A new instrument, or one whose definition changed.
@@ -59,18 +59,18 @@ pub enum Event {
     State(Arc<TopicState>),
     /// The next record of a topic.
     Update(Arc<Update>),
-    /// An instrument ended: nothing more of it comes, and no new subscription is granted. Answer with
+    /// An instrument ended: nothing more of it comes, and no new subscription is granted. The engine responds with
     /// [`TopicInterest::LetGo`](super::TopicInterest::LetGo) when nobody has it any more.
     Ended(Arc<Ended>),
     /// A topic that was asked for cannot be had now.
     Unavailable {
-        /// Which.
+        /// The topic.
         topic: TopicId,
-        /// Why, for the client.
+        /// The reason why it cannot be had, for the client.
         reason: Arc<str>,
-        /// There is no such instrument.
+        /// Whether there is no such instrument.
         is_unknown: bool,
     },
-    /// What was found in history; to one shard.
+    /// A part of history that one shard asked for.
     Backfill(Arc<Backfilled>),
 }

@@ -1,18 +1,19 @@
-//! What the shards want of the hub.
+//! Interests: what the shards want of the hub.
 
 use std::sync::Arc;
 
 use super::ids::TopicId;
 use super::update::Update;
 
-/// What the engine wants from the bus side.
+/// An interest of the engine in something of the bus side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicInterest {
-    /// Send me its state and everything after it.
+    /// The engine wants the topic's state and everything after it.
     Want(TopicId),
     /// Nobody here wants it any more.
     Drop(TopicId),
-    /// Look this up in the bus's history; answer with [`Event::Backfill`](super::Event::Backfill).
+    /// The engine wants this looked up in the bus's history; the response is an
+    /// [`Event::Backfill`](super::Event::Backfill).
     Backfill(BackfillAsk),
     /// Nobody here has anything of the instrument with this index, which ended: the index may be used again.
     LetGo(u32),
@@ -21,29 +22,29 @@ pub enum TopicInterest {
 /// A part of history that a session needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackfillAsk {
-    /// Tells its response from others of this engine.
+    /// A number that tells its response from others of this engine.
     pub ticket: u64,
-    /// Of which topic.
+    /// The topic.
     pub topic: TopicId,
-    /// In which sequence.
+    /// The sequence.
     pub epoch: u64,
-    /// First number that is needed.
+    /// First sequence number that is needed.
     pub first: u64,
-    /// Last number that is needed. A response may end before.
+    /// Last sequence number that is needed. A response may end before.
     pub last: u64,
-    /// What the response before this one said; 0 for the first part.
+    /// The cursor of the response before this one; 0 for the first part.
     pub cursor: u64,
 }
 
 /// The response to a [`BackfillAsk`].
 #[derive(Clone, Debug)]
 pub struct Backfilled {
-    /// Of the request.
+    /// The ticket of the request.
     pub ticket: u64,
-    /// Records and gaps of the asked sequence, by number, each number once, all within what was asked.
+    /// Records and gaps of the asked sequence, in order, each sequence number once, all within what was asked.
     pub updates: Vec<Arc<Update>>,
-    /// All numbers up to here are answered: one that is not among `updates` cannot be had.
+    /// All sequence numbers up to here are settled: one that is not among `updates` cannot be had.
     pub upto: u64,
-    /// For the next request.
+    /// The cursor for the next request.
     pub cursor: u64,
 }

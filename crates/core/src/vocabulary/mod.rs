@@ -1,4 +1,4 @@
-//! What hub and shards say to each other. It stands before both and knows neither.
+//! The vocabulary of hub and shards. It stands before both and knows neither.
 
 mod events;
 mod form;

@@ -1,7 +1,8 @@
 //! The engine's decisions that are kept, and what somebody who looks at them is told.
 
 use tickwire_core::engine::{
-    Decision, DetailQuery, EngineLimits, Fate, Held, Opening, Run, SessionDetail, SessionQuery, SessionState,
+    BlockedBy, Decision, DetailQuery, EngineLimits, Fate, Opening, Run, SessionDetail, SessionQuery,
+    SessionState,
 };
 use tickwire_wire::{
     Channel, CloseCode, Command, Encoding, GapCause, Resume, ResumePosition, Subscribe, TradingState,
@@ -72,7 +73,7 @@ fn a_price_that_did_not_go_out_is_found_with_time_and_cause() {
     unblock(&mut rig, client);
     rig.publish(0, 6, quote(1));
     rig.read(client);
-    let blocked = Fate::Superseded(Held::SOCKET);
+    let blocked = Fate::Superseded(BlockedBy::SOCKET);
     assert_eq!(runs(&rig, start), [(blocked, 1, 5, 4, 50, 50)], "1 to 4 were superseded by 5");
     let found = detail(&rig);
     assert_eq!((found.runs[0].0.channel(), found.runs[0].1.as_str()), (Channel::Quote, "sim:A"));
@@ -96,7 +97,7 @@ fn runs_of_one_second_are_one_and_old_ones_lose_detail_before_they_are_lost() {
         }
     };
     jump(&mut rig, 10);
-    let blocked = Fate::Superseded(Held::SOCKET);
+    let blocked = Fate::Superseded(BlockedBy::SOCKET);
     assert_eq!(runs(&rig, start), [(blocked, 1, 30, 20, 0, 900)]);
     jump(&mut rig, 990);
     let kept = runs(&rig, start);
@@ -136,7 +137,7 @@ fn shedding_gaps_and_the_ladder_are_kept_in_order() {
     let found = detail(&rig);
     let names: Vec<_> = found.decisions.iter().map(|entry| entry.decision.name()).collect();
     assert_eq!(names, ["shedding", "conflating", "shedding_ended", "prompt", "closing"]);
-    assert_eq!(found.decisions[1].decision, Decision::Conflating { because: Held::SOCKET });
+    assert_eq!(found.decisions[1].decision, Decision::Conflating { because: BlockedBy::SOCKET });
     assert_eq!(found.decisions[4].decision, Decision::Closing { code: CloseCode::Draining });
     assert_eq!(runs(&rig, start)[1..], [(Fate::Gap(GapCause::Shed), 5, 6, 2, 300, 300)]);
     assert_eq!((found.row.state, found.row.closing), (SessionState::Closing, Some(CloseCode::Draining)));
@@ -181,7 +182,7 @@ fn a_snapshot_instead_of_changes_is_told() {
         rig.publish(0, number, super::rig::change(&[level(1, number)], &[]));
     }
     unblock(&mut rig, client);
-    assert_eq!(runs(&rig, start), [(Fate::Snapshot(Held::SOCKET), 2, 6, 4, 0, 0)]);
+    assert_eq!(runs(&rig, start), [(Fate::Snapshot(BlockedBy::SOCKET), 2, 6, 4, 0, 0)]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whether a late receipt is the reader's doing or the path's: what is tried with the window, and what it says.
 
-use super::Mark;
+use super::mark::Mark;
 use crate::engine::throughput::RATE_SPAN_NS;
 
 /// Legs with the proven window before a larger one is tried.

@@ -1,0 +1,146 @@
+//! Indexes, so that nothing has to be scanned: symbols of a venue, sessions by their ids, sessions that see a venue,
+//! sessions that wait for a topic.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::key::SessionKey;
+use crate::vocabulary::{TopicId, VenueIndex};
+
+/// The names of one venue.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// Its place among the venues, once its feed was heard of.
+    pub(crate) venue: Option<VenueIndex>,
+    by_symbol: HashMap<String, u32>,
+    /// Instruments by the symbol in small letters, for those who misspell it.
+    folded: HashMap<String, u32>,
+    /// The indexes of all instruments.
+    all: BTreeSet<u32>,
+}
+
+impl Names {
+    pub(crate) fn insert(&mut self, symbol: &str, index: u32) {
+        self.folded.insert(symbol.to_ascii_lowercase(), index);
+        self.all.insert(index);
+        self.by_symbol.insert(symbol.to_owned(), index);
+    }
+
+    pub(crate) fn remove(&mut self, symbol: &str, index: u32) {
+        if self.by_symbol.get(symbol) == Some(&index) {
+            self.by_symbol.remove(symbol);
+        }
+        let folded = symbol.to_ascii_lowercase();
+        if self.folded.get(&folded) == Some(&index) {
+            self.folded.remove(&folded);
+        }
+        self.all.remove(&index);
+    }
+
+    pub(crate) fn get(&self, symbol: &str) -> Option<u32> {
+        self.by_symbol.get(symbol).copied()
+    }
+
+    /// Returns an instrument whose symbol is written alike.
+    pub(crate) fn alike(&self, symbol: &str) -> Option<u32> {
+        self.folded.get(&symbol.to_ascii_lowercase()).copied()
+    }
+
+    /// Returns the indexes of all instruments, in order.
+    pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.all.iter().copied()
+    }
+}
+
+/// The id of a session. Ids of one process differ by a number at their end, which grows: of two, the longer one is
+/// the later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionId(pub(crate) Arc<str>);
+
+impl Ord for SessionId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.0.len(), &self.0).cmp(&(other.0.len(), &other.0))
+    }
+}
+
+impl PartialOrd for SessionId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Sessions by what they have to do with something.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// All sessions, in the order in which they were opened.
+    pub(crate) by_id: BTreeMap<SessionId, SessionKey>,
+    /// Sessions that have subscriptions to a venue, by the place of the venue.
+    viewers: Vec<BTreeSet<SessionKey>>,
+    /// Sessions that asked for all of a venue, whatever the channel.
+    wildcards: HashMap<String, BTreeSet<SessionKey>>,
+    /// Sessions, and which of their pending subscribes, that have not been granted a topic yet.
+    waiters: HashMap<TopicId, BTreeSet<(SessionKey, u32)>>,
+}
+
+impl Index {
+    pub(crate) fn sees(&mut self, key: SessionKey, venue: VenueIndex) {
+        let at = usize::from(venue.0);
+        if self.viewers.len() <= at {
+            self.viewers.resize_with(at + 1, BTreeSet::new);
+        }
+        self.viewers[at].insert(key);
+    }
+
+    pub(crate) fn sees_no_more(&mut self, key: SessionKey, venue: VenueIndex) {
+        if let Some(viewers) = self.viewers.get_mut(usize::from(venue.0)) {
+            viewers.remove(&key);
+        }
+    }
+
+    pub(crate) fn viewers(&self, venue: VenueIndex) -> Vec<SessionKey> {
+        self.viewers.get(usize::from(venue.0)).into_iter().flatten().copied().collect()
+    }
+
+    pub(crate) fn wants_all(&mut self, key: SessionKey, venue: &str) {
+        match self.wildcards.get_mut(venue) {
+            Some(sessions) => drop(sessions.insert(key)),
+            None => drop(self.wildcards.insert(venue.to_owned(), BTreeSet::from([key]))),
+        }
+    }
+
+    pub(crate) fn wants_all_no_more(&mut self, key: SessionKey, venue: &str) {
+        if let Some(sessions) = self.wildcards.get_mut(venue) {
+            sessions.remove(&key);
+            if sessions.is_empty() {
+                self.wildcards.remove(venue);
+            }
+        }
+    }
+
+    pub(crate) fn wanting_all(&self, venue: &str) -> Vec<SessionKey> {
+        self.wildcards.get(venue).into_iter().flatten().copied().collect()
+    }
+
+    pub(crate) fn waits(&mut self, key: SessionKey, pending: u32, topic: TopicId) {
+        self.waiters.entry(topic).or_default().insert((key, pending));
+    }
+
+    pub(crate) fn waits_no_more(&mut self, key: SessionKey, pending: u32, topic: TopicId) {
+        if let Some(waiters) = self.waiters.get_mut(&topic) {
+            waiters.remove(&(key, pending));
+            if waiters.is_empty() {
+                self.waiters.remove(&topic);
+            }
+        }
+    }
+
+    pub(crate) fn is_waited_for(&self, topic: TopicId) -> bool {
+        self.waiters.contains_key(&topic)
+    }
+
+    /// Returns the pending subscribes that wait for a topic.
+    pub(crate) fn waiters(&self, topic: TopicId) -> Vec<(SessionKey, u32)> {
+        self.waiters.get(&topic).into_iter().flatten().copied().collect()
+    }
+}

@@ -1,0 +1,23 @@
+//! The data of a shard: sessions with their subscriptions, topics with their logs, and the sums that limits are kept
+//! by.
+//!
+//! These types keep their own parts together and know nothing of what is done with several of them.
+
+pub(crate) mod account;
+pub(crate) mod backfill;
+pub(crate) mod decisions;
+pub(crate) mod delivery;
+pub(crate) mod dirty;
+pub(crate) mod encoded_log;
+pub(crate) mod entry;
+pub(crate) mod fanout;
+pub(crate) mod index;
+pub(crate) mod key;
+pub(crate) mod latency_samples;
+pub(crate) mod log_budget;
+pub(crate) mod queues;
+pub(crate) mod rate;
+pub(crate) mod resume;
+pub(crate) mod session;
+pub(crate) mod sub;
+pub(crate) mod topic;

@@ -1,0 +1,368 @@
+//! One client connection as the engine sees it: its subscriptions, its outbox and its account of every number.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use tickwire_wire::{Channel, CloseCode};
+
+use super::account::Account;
+use super::backfill::Turns;
+use super::decisions::{BlockedBy, Decision, Decisions};
+use super::delivery::DeliveryWindow;
+use super::dirty::Dirty;
+use super::resume::Positions;
+use super::sub::Sub;
+use crate::engine::dialect::Dialect;
+use crate::engine::opening::Opening;
+use crate::engine::policy::pace::Pace;
+use crate::engine::principal::Principal;
+use crate::engine::window::{Freshness, Window};
+use crate::vocabulary::{Form, TopicId, VenueIndex};
+
+/// The progress of the end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    No,
+    /// The close frame is to be written.
+    Asked(CloseCode),
+    /// The close frame was handed over: nothing comes after it.
+    Told(CloseCode),
+}
+
+/// A `subscribe` whose topics are not all known yet.
+#[derive(Debug)]
+pub(crate) struct PendingSubscribe {
+    /// The response, with the id of the command and what was refused at once.
+    pub(crate) response: tickwire_wire::Subscribed,
+    pub(crate) waiting: Vec<TopicId>,
+    /// The granted updates per second of each.
+    pub(crate) rate: f64,
+    /// Those of `waiting` that are neither live nor given up.
+    pub(crate) unknown: HashSet<TopicId>,
+    pub(crate) deadline: u64,
+}
+
+/// A subscription to all of a venue.
+#[derive(Debug)]
+pub(crate) struct Wildcard {
+    pub(crate) venue: String,
+    pub(crate) channel: Channel,
+    /// The granted updates per second of each subscription.
+    pub(crate) rate: f64,
+}
+
+impl Wildcard {
+    pub(crate) fn is_of(&self, venue: &str, channel: Channel) -> bool {
+        self.venue == venue && self.channel == channel
+    }
+}
+
+/// One session. The fields are in order of use: marking a session for an update and writing to it should meet few
+/// cache lines.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Session {
+    pub(crate) dirty: Dirty,
+    /// Whether it waits in the list of sessions that have something to send.
+    pub(crate) queued: bool,
+    pub(crate) ending: Ending,
+    pub(crate) pace: Pace,
+    pub(crate) shedding: bool,
+    pub(crate) ping_due: bool,
+    pub(crate) delivery: DeliveryWindow,
+    pub(crate) subs: Vec<Option<Sub>>,
+    /// The time since which its socket is blocked: there is something that the kernel has not taken. In nanoseconds.
+    pub(crate) socket_blocked_since: Option<u64>,
+    /// Bytes of lossless records that wait.
+    pub(crate) lossless_bytes: usize,
+    /// Bytes handed over that the kernel has not taken yet.
+    pub(crate) unsent_bytes: usize,
+    /// The form of its records.
+    pub(crate) form: Form,
+    /// The bytes that wait for it alone, as the budget of all sessions knows them.
+    pub(crate) private: usize,
+    /// The things that blocked it since it last got everything.
+    pub(crate) blocked_by: BlockedBy,
+    /// The time since which it is behind: something has waited all the time, for the window or for the kernel.
+    pub(crate) behind_since: Option<u64>,
+    pub(crate) wrote: u64,
+    /// Encoded control messages, sent before anything else.
+    pub(crate) control: Vec<u8>,
+    /// The payload of a pong that is owed.
+    pub(crate) pong: Option<Box<[u8]>>,
+    /// Bytes under way, and how many there may be.
+    pub(crate) window: Window,
+    /// The dialect that it is spoken with.
+    pub(crate) dialect: Box<dyn Dialect>,
+    /// The principal that it belongs to.
+    pub(crate) principal: Arc<Principal>,
+    /// Its name in responses and logs.
+    pub(crate) id: Arc<str>,
+    /// When it was opened.
+    pub(crate) opened: u64,
+    pub(crate) free: Vec<u32>,
+    pub(crate) by_topic: HashMap<TopicId, u32>,
+    /// When the kernel last took something, while the socket is blocked.
+    pub(crate) progress_at: u64,
+    /// When it last caught up: nothing waited any more, after something had.
+    pub(crate) caught_up_at: u64,
+    /// The time by which the client's program lags behind what it was sent, as it says, in nanoseconds.
+    pub(crate) reader_lag_ns: u64,
+    pub(crate) heard: u64,
+    pub(crate) pinged: u64,
+    pub(crate) close_at: Option<u64>,
+    /// Pending subscribes by their numbers, which count up. They are boxed, because most sessions have one, once, and
+    /// a node of the map holds eleven.
+    pub(crate) pending: BTreeMap<u32, Box<PendingSubscribe>>,
+    /// The count of topics that these wait for, all together.
+    pub(crate) asked: usize,
+    /// The positions at which the client left off before.
+    pub(crate) resume: Option<Box<Positions>>,
+    /// Venues of its subscriptions, with how many.
+    pub(crate) venues: Vec<(VenueIndex, u32)>,
+    /// Subscriptions to instruments that ended: they end when nothing is owed to them any more.
+    pub(crate) leaving: Vec<u32>,
+    /// Subscriptions to all of a venue: what appears later is subscribed, too.
+    pub(crate) wildcards: Vec<Wildcard>,
+    /// The account of subscriptions that ended.
+    pub(crate) ended: Account,
+    /// Its subscriptions that go back further than their logs.
+    pub(crate) turns: Turns,
+    /// The decisions for it; they are made with the first one.
+    pub(crate) decisions: Option<Box<Decisions>>,
+}
+
+// A gateway has ten thousands of them, most of them idle.
+const _: () = assert!(size_of::<Session>() <= 14 * 64);
+
+impl Session {
+    pub(crate) fn new(opening: Opening, freshness: Freshness, now: u64) -> Self {
+        let Opening { id, dialect, principal, window_ms } = opening;
+        Self {
+            id: id.into(),
+            opened: now,
+            form: dialect.form(),
+            dialect,
+            principal,
+            delivery: DeliveryWindow::new(window_ms),
+            control: Vec::new(),
+            pong: None,
+            ping_due: false,
+            subs: Vec::new(),
+            free: Vec::new(),
+            by_topic: HashMap::new(),
+            dirty: Dirty::default(),
+            lossless_bytes: 0,
+            unsent_bytes: 0,
+            socket_blocked_since: None,
+            progress_at: 0,
+            window: Window::new(freshness, now),
+            behind_since: None,
+            caught_up_at: 0,
+            reader_lag_ns: 0,
+            shedding: false,
+            pace: Pace::default(),
+            queued: false,
+            heard: now,
+            pinged: now,
+            wrote: now,
+            ending: Ending::No,
+            close_at: None,
+            pending: BTreeMap::new(),
+            asked: 0,
+            resume: None,
+            venues: Vec::new(),
+            leaving: Vec::new(),
+            wildcards: Vec::new(),
+            ended: Account::default(),
+            turns: Turns::default(),
+            blocked_by: BlockedBy::default(),
+            private: 0,
+            decisions: None,
+        }
+    }
+
+    /// Returns how many bytes are owed to the client and not with it: the pressure ladder looks at these. Bytes in
+    /// flight count from the moment that receipts are late: before, they are a path and not a backlog.
+    pub(crate) fn pressure(&self) -> usize {
+        let late = if self.window.is_tight() { self.window.in_flight() } else { 0 };
+        self.lossless_bytes + self.control.len() + self.unsent_bytes.max(late)
+    }
+
+    /// Returns whether it can be given what may wait: neither its socket nor its window is full.
+    pub(crate) fn is_open(&self) -> bool {
+        self.socket_blocked_since.is_none() && self.window.is_open()
+    }
+
+    /// Returns the time since which the client has taken nothing though something waits, and at the earliest the time
+    /// at which that is late by `after_ns`.
+    pub(crate) fn stuck_since(&self, after_ns: u64) -> Option<u64> {
+        let taken = if self.socket_blocked_since.is_some() { self.progress_at } else { 0 };
+        Some(taken.max(self.window.progress_at()).max(self.behind_since? + after_ns))
+    }
+
+    /// Notes whether it is behind, and what blocks it: something may have begun, or ceased, to wait.
+    pub(crate) fn note_blocked(&mut self, now: u64) {
+        if self.dirty.is_empty() && self.socket_blocked_since.is_none() {
+            if self.behind_since.take().is_some() {
+                self.caught_up_at = now;
+            }
+        } else if !self.is_open() {
+            self.behind_since.get_or_insert(now);
+        }
+        self.note_blocked_by(now);
+    }
+
+    /// Stops shedding below a pressure.
+    pub(crate) fn end_shedding(&mut self, below: usize, now: u64) {
+        if self.shedding && self.pressure() < below {
+            self.shedding = false;
+            self.decided(now, Decision::SheddingEnded);
+        }
+    }
+
+    /// Returns whether it joins the ready list when it gets something to send.
+    #[inline]
+    pub(crate) fn may_be_queued(&self) -> bool {
+        !self.queued && !self.delivery.is_shut() && self.is_open()
+    }
+
+    #[inline]
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending != Ending::No
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.ending, Ending::Told(_))
+    }
+
+    /// Returns whether its socket takes nothing, and what it is owed can wait.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.socket_blocked_since.is_some() && !matches!(self.ending, Ending::Asked(_))
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.is_over()
+            && (!self.control.is_empty()
+                || (!self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut())
+                || self.pong.is_some()
+                || self.ping_due
+                || self.is_ending())
+    }
+
+    pub(crate) fn sub(&self, index: u32) -> Option<&Sub> {
+        self.subs.get(index as usize).and_then(Option::as_ref)
+    }
+
+    pub(crate) fn sub_mut(&mut self, index: u32) -> Option<&mut Sub> {
+        self.subs.get_mut(index as usize).and_then(Option::as_mut)
+    }
+
+    /// Adds a subscription and ties it to those of the same instrument.
+    pub(crate) fn add(&mut self, sub: Sub) -> u32 {
+        let topic = sub.topic;
+        let index = if let Some(index) = self.free.pop() {
+            self.subs[index as usize] = Some(sub);
+            index
+        } else {
+            if self.subs.len() == self.subs.capacity() {
+                // The room does not double: most sessions have a few, and places that are not used count, too.
+                self.subs.reserve_exact((self.subs.len() / 4).max(1));
+            }
+            self.subs.push(Some(sub));
+            self.subs.len() as u32 - 1
+        };
+        let sibling = Channel::ALL
+            .into_iter()
+            .find_map(|channel| self.by_topic.get(&TopicId::new(topic.instrument_index(), channel)).copied());
+        let next = match sibling.and_then(|sibling| self.sub_mut(sibling)) {
+            Some(sibling) => std::mem::replace(&mut sibling.sibling, index),
+            None => index,
+        };
+        if let Some(sub) = self.sub_mut(index) {
+            sub.sibling = next;
+        }
+        self.by_topic.insert(topic, index);
+        index
+    }
+
+    /// Ends subscriptions and frees their places. Lists are scanned once for all of them.
+    pub(crate) fn remove(&mut self, indexes: &[u32]) -> Vec<Sub> {
+        let removed: Vec<_> = indexes.iter().filter_map(|index| self.take_out(*index)).collect();
+        self.dirty.remove(indexes);
+        let subs = &self.subs;
+        self.leaving.retain(|index| subs.get(*index as usize).is_some_and(Option::is_some));
+        let mut may_be_queued = false;
+        for sub in &removed {
+            may_be_queued |= self.turns.forget(sub.backfill.as_deref());
+        }
+        if may_be_queued {
+            self.turns.sweep(|index| subs.get(index as usize).is_some_and(Option::is_some));
+        }
+        removed
+    }
+
+    /// Takes a subscription out of the ring of its instrument.
+    fn take_out(&mut self, index: u32) -> Option<Sub> {
+        let removed = self.subs.get_mut(index as usize)?.take()?;
+        let mut before = removed.sibling;
+        while before != index {
+            match self.sub_mut(before) {
+                Some(sub) if sub.sibling == index => {
+                    sub.sibling = removed.sibling;
+                    break;
+                }
+                Some(sub) => before = sub.sibling,
+                None => break,
+            }
+        }
+        self.by_topic.remove(&removed.topic);
+        if let Some(decisions) = &mut self.decisions {
+            decisions.forget(removed.topic);
+        }
+        self.free.push(index);
+        self.ended = self.ended + removed.account();
+        Some(removed)
+    }
+
+    /// Notes that it has one subscription less of a venue. Returns whether that was its last one.
+    pub(crate) fn leave_venue(&mut self, venue: VenueIndex) -> bool {
+        let Some(at) = self.venues.iter().position(|(known, _)| *known == venue) else { return false };
+        self.venues[at].1 -= 1;
+        let was_last = self.venues[at].1 == 0;
+        if was_last {
+            self.venues.swap_remove(at);
+        }
+        was_last
+    }
+
+    pub(crate) fn totals(&self) -> Account {
+        self.subs.iter().flatten().fold(self.ended, |total, sub| total + sub.account())
+    }
+    /// Keeps what was decided for it.
+    pub(crate) fn decided(&mut self, now: u64, decision: Decision) {
+        self.decisions.get_or_insert_default().note(now, decision);
+    }
+
+    /// Keeps what blocks it now, and that receipts began to come late.
+    fn note_blocked_by(&mut self, now: u64) {
+        if self.socket_blocked_since.is_some() {
+            self.blocked_by = self.blocked_by.and(BlockedBy::SOCKET);
+        } else if !self.window.is_open() {
+            self.blocked_by = self.blocked_by.and(BlockedBy::WINDOW);
+        }
+        let is_late = self.window.is_tight();
+        let is_noted = self.decisions.as_ref().is_some_and(|decisions| decisions.is_late);
+        if is_late && !is_noted {
+            let after_ns = now.saturating_sub(self.window.progress_at());
+            self.decided(now, Decision::ReceiptLate { after_ns });
+        }
+        if let Some(decisions) = &mut self.decisions {
+            decisions.is_late = is_late;
+        }
+        if is_late && !self.window.is_open() && self.behind_since == Some(now) {
+            let (in_flight, window) = (self.window.in_flight() as u64, self.window.limit() as u64);
+            self.decided(now, Decision::WindowFull { in_flight, window });
+        }
+    }
+}

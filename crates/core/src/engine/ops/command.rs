@@ -1,0 +1,430 @@
+//! Commands: the messages of clients are taken, and commands that take effect at once are answered.
+
+use std::collections::{HashMap, HashSet};
+
+use tickwire_wire::{
+    Channel, CloseCode, Command, Error, FeedState, Granted, Ledger, LedgerRequest, Message, Receipt, Refused,
+    Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe,
+};
+
+use super::backfill::ask_backfills;
+use super::budget::subscriptions_left;
+use super::close::{close, weigh_session};
+use super::grant::{await_topics, permitted, settle_pending, withdraw};
+use super::leave::take_leave;
+use super::ledger::ledger;
+use super::ready::queue;
+use super::refusal::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
+use super::say::{reply, say};
+use super::session::reopen;
+use super::throttle::set_sub_rate;
+use crate::engine::data::fanout::Fanout;
+use crate::engine::data::key::SessionKey;
+use crate::engine::data::session::{Session, Wildcard};
+use crate::engine::dialect::Request;
+use crate::engine::policy::price::Price;
+use crate::engine::policy::rate::granted_rate;
+use crate::vocabulary::TopicId;
+
+/// The count of names that a refusal shows to a client.
+const NAMES_SHOWN: usize = 5;
+
+/// The bytes that are looked at for the id of a command that is not read.
+const ID_WITHIN: usize = 1024;
+
+/// The characters of a wrong name that are repeated in a message.
+const NAME_CHARS_SHOWN: usize = 32;
+
+/// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
+/// whether it answers one of our probes: these are not counted against the client.
+pub(crate) fn on_message(fanout: &mut Fanout, key: SessionKey, bytes: &[u8], now: u64) -> bool {
+    fanout.now = now;
+    fanout.price = Price::of_bytes(bytes.len());
+    let Some(session) = fanout.sessions.get_mut(key) else { return false };
+    session.heard = now;
+    if session.is_ending() {
+        return false;
+    }
+    if bytes.len() > fanout.limits.command_bytes {
+        close(fanout, key, CloseCode::TooLarge);
+        return false;
+    }
+    let mut requests = std::mem::take(&mut fanout.requests);
+    session.dialect.read(bytes, &mut requests);
+    let is_response = on_requests(fanout, key, &mut requests, now);
+    fanout.requests = requests;
+    is_response
+}
+
+/// Takes what a session asked for before its first message.
+pub(crate) fn begin(fanout: &mut Fanout, key: SessionKey, now: u64) {
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    let mut requests = std::mem::take(&mut fanout.requests);
+    session.dialect.begin(&mut requests);
+    on_requests(fanout, key, &mut requests, now);
+    fanout.requests = requests;
+}
+
+/// Takes what one message asks for. Returns whether all of it answers probes.
+fn on_requests(fanout: &mut Fanout, key: SessionKey, requests: &mut Vec<Request>, now: u64) -> bool {
+    let mut is_response = !requests.is_empty();
+    for request in requests.drain(..) {
+        if fanout.sessions.get(key).is_none_or(Session::is_ending) {
+            return false;
+        }
+        is_response &= match request {
+            Request::Command(Command::Receipt(receipt)) => on_receipt(fanout, key, receipt, now),
+            Request::Command(command) => {
+                on_command(fanout, key, command, now);
+                false
+            }
+            Request::Wrong(error) => {
+                say(fanout, key, &Message::Error(error));
+                false
+            }
+            Request::Reply(bytes) => {
+                reply(fanout, key, &bytes);
+                false
+            }
+            Request::Close(code) => {
+                close(fanout, key, code);
+                false
+            }
+        };
+    }
+    is_response
+}
+
+/// Notes that something was heard, and owes the response to a ping.
+pub(crate) fn on_ping(fanout: &mut Fanout, key: SessionKey, payload: &[u8], now: u64) {
+    if let Some(session) = fanout.sessions.get_mut(key) {
+        session.heard = now;
+        session.pong = Some(payload.into());
+        queue(fanout, key);
+    }
+}
+
+/// Takes the response to a ping: everything sent before that ping was read. Returns whether
+/// one was owed; one that names none of ours only shows that the client is there.
+pub(crate) fn on_pong(fanout: &mut Fanout, key: SessionKey, payload: &[u8], now: u64) -> bool {
+    let Some(session) = fanout.sessions.get_mut(key) else { return false };
+    session.heard = now;
+    let Ok(time) = payload.try_into() else { return false };
+    let is_owed = session.window.on_pong(u64::from_le_bytes(time), now);
+    reopen(fanout, key, now);
+    is_owed
+}
+
+fn on_receipt(fanout: &mut Fanout, key: SessionKey, receipt: Receipt, now: u64) -> bool {
+    let Some(session) = fanout.sessions.get_mut(key) else { return false };
+    session.reader_lag_ns = receipt.reader_lag_ns;
+    let is_response = session.window.on_receipt(receipt.sent_time, now);
+    reopen(fanout, key, now);
+    is_response
+}
+
+/// Tells a client that it sends commands too fast, or too much in them: this one was not read.
+pub(crate) fn on_flood(fanout: &mut Fanout, key: SessionKey, bytes: &[u8]) {
+    let Some(session) = fanout.sessions.get(key) else { return };
+    let id = session.dialect.id_of(&bytes[..bytes.len().min(ID_WITHIN)]);
+    let (commands, names) = (fanout.limits.commands_per_second, fanout.limits.names_per_second());
+    let text = format!(
+        "command ignored: more than {commands} commands or {names} names a second; put several symbols into one \
+         command, and say nothing twice"
+    );
+    complain(fanout, key, id, "rate_limit", text);
+}
+
+fn on_command(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) {
+    match command {
+        Command::Subscribe(command) => subscribe(fanout, key, command, now),
+        Command::Unsubscribe(command) => unsubscribe(fanout, key, command, now),
+        Command::SetRate(command) => set_rate(fanout, key, command),
+        Command::Resume(command) => resume(fanout, key, command),
+        // Read before the others.
+        Command::Receipt(_) => {}
+        Command::Ledger(LedgerRequest { id }) => {
+            let Some(session) = fanout.sessions.get(key) else { return };
+            let ledger = ledger(fanout, session, id);
+            fanout.price.add_entries(ledger.entries.len());
+            say(fanout, key, &Message::Ledger(ledger));
+        }
+    }
+}
+
+fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64) {
+    let mut response = Subscribed { id: command.id, ..Subscribed::default() };
+    let symbols = without_repeats(command.symbols);
+    let Some(channel) = Channel::from_name(&command.channel) else {
+        fanout.price.add_names(symbols.len());
+        response.refused = no_such_channel(&command.channel, symbols);
+        say(fanout, key, &Message::Subscribed(response));
+        return;
+    };
+    let Some(session) = fanout.sessions.get(key) else { return };
+    let rate = granted_rate(command.max_rate, session.principal.rate_of(fanout.limits.rate_max));
+    let mut waiting = Vec::new();
+    let mut hints = NAMES_SHOWN;
+    for symbol in symbols {
+        match resolve(fanout, channel, &symbol, &mut hints) {
+            Ok((venue, topics)) => {
+                let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
+                if let Some(refusal) = ask_for(fanout, key, channel, symbol, wildcard, topics, &mut waiting) {
+                    response.refused.push(refusal);
+                }
+            }
+            Err(refusal) => response.refused.push(refusal),
+        }
+    }
+    await_topics(fanout, key, response, waiting, rate, now);
+}
+
+/// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows.
+fn ask_for(
+    fanout: &mut Fanout,
+    key: SessionKey,
+    channel: Channel,
+    symbol: String,
+    wildcard: Option<Wildcard>,
+    topics: Vec<TopicId>,
+    waiting: &mut Vec<TopicId>,
+) -> Option<Refused> {
+    let venue = wildcard.as_ref().map(|wildcard| wildcard.venue.as_str());
+    let topics = match permitted(fanout, key, channel, &symbol, venue, topics) {
+        Ok(topics) => topics,
+        Err(refusal) => return Some(refusal),
+    };
+    let left = subscriptions_left(fanout);
+    let session = fanout.sessions.get_mut(key)?;
+    let limit = session.principal.subscriptions_of(fanout.limits.subscriptions_per_session);
+    if let Some(wildcard) = wildcard {
+        fanout.index.wants_all(key, &wildcard.venue);
+        match session.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
+            Some(known) => known.rate = wildcard.rate,
+            None => session.wildcards.push(wildcard),
+        }
+    } else if topics.iter().any(|topic| session.by_topic.contains_key(topic)) {
+        return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
+    }
+    let held = session.by_topic.len() + session.asked;
+    let of_session = limit.saturating_sub(held + waiting.len());
+    let room = of_session.min(left.saturating_sub(waiting.len()));
+    let fresh = topics.into_iter().filter(|topic| !session.by_topic.contains_key(topic));
+    // One more than there is room for tells that there are too many.
+    let mut fresh: Vec<_> = fresh.take(room + 1).collect();
+    let is_over = fresh.len() > room;
+    fresh.truncate(room);
+    waiting.extend(fresh);
+    let why = if room < of_session { FULL.to_owned() } else { over_limit(limit) };
+    is_over.then(|| refused(channel, symbol, "limit", why))
+}
+
+/// Finds the topics that a symbol stands for, with the venue where it stands for all of one. It looks for names alike
+/// only so often as `hints` says.
+fn resolve(
+    fanout: &mut Fanout,
+    channel: Channel,
+    symbol: &str,
+    hints: &mut usize,
+) -> Result<(Option<String>, Vec<TopicId>), Refused> {
+    fanout.price.add_names(1);
+    let refuse = |code: &str, message| refused(channel, symbol.to_owned(), code, message);
+    let name = SymbolName::parse(symbol).map_err(|error| refuse("bad_symbol", error.to_string()))?;
+    let Some(names) = fanout.names.get(&name.venue) else {
+        let known: Vec<_> = fanout.names.keys().map(String::as_str).take(NAMES_SHOWN).collect();
+        let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+        let message = format!(
+            "no feed of venue `{}` was heard of; known: {known}; retry if it is starting",
+            name.venue
+        );
+        return Err(Refused { may_retry: true, ..refuse("unknown_venue", message) });
+    };
+    if name.is_all() {
+        fanout.price.add_names(names.all().len());
+        let topics = names.all().map(|index| TopicId::new(index, channel)).collect();
+        return Ok((Some(name.venue), topics));
+    }
+    if let Some(index) = names.get(&name.symbol) {
+        return Ok((None, vec![TopicId::new(index, channel)]));
+    }
+    let alike = names.alike(&name.symbol).filter(|_| *hints > 0);
+    *hints = hints.saturating_sub(1);
+    let hint = match alike.and_then(|index| fanout.instruments.get(index as usize)?.as_ref()) {
+        Some(alike) => format!("did you mean `{}`?", alike.name),
+        None => format!(
+            "subscribe to `{}:*` on channel `instrument` to see its {}",
+            name.venue,
+            names.all().len()
+        ),
+    };
+    let message = format!("`{}` has no symbol `{}`; {hint}", name.venue, name.symbol);
+    // While its feed is not live, this gateway may not know all of its instruments.
+    let feed = names.venue.and_then(|venue| fanout.feeds.get(usize::from(venue.0))?.as_ref());
+    let may_retry = feed.is_none_or(|feed| feed.state != FeedState::Live);
+    Err(Refused { may_retry, ..refuse("unknown_symbol", message) })
+}
+
+fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: u64) {
+    let Named { channel, mut symbols } = named(fanout, &command.channel, command.symbols);
+    // A `subscribe` that still waits for them is answered so.
+    if fanout.sessions.get(key).is_some_and(|session| session.asked > 0) {
+        let topics = symbols.iter().flat_map(|(_, _, topics)| topics.iter().copied()).collect();
+        withdraw(fanout, key, &topics);
+        settle_pending(fanout, key, now);
+    }
+    let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    for (venue, channel) in &wildcards {
+        session.wildcards.retain(|known| !known.is_of(venue, *channel));
+        if !session.wildcards.iter().any(|known| known.venue == *venue) {
+            fanout.index.wants_all_no_more(key, venue);
+        }
+    }
+    let indexes: Vec<_> = topics.iter().filter_map(|id| session.by_topic.get(id).copied()).collect();
+    let form = session.form;
+    let mut entries = Vec::new();
+    for sub in session.remove(&indexes) {
+        entries.extend(take_leave(fanout, key, &sub, &form, now));
+    }
+    if !refused.is_empty() {
+        say(fanout, key, &Message::Subscribed(Subscribed { id: command.id, granted: Vec::new(), refused }));
+    }
+    say(fanout, key, &Message::Ledger(Ledger { id: command.id, entries }));
+    // One that went back further than its log may have made room for another one.
+    ask_backfills(fanout, key, now);
+}
+
+/// Resolves what a command names, each symbol once. A name that nothing is known of stands for nothing.
+fn named(fanout: &mut Fanout, channel: &str, symbols: Vec<String>) -> Named {
+    let channel = Channel::from_name(channel);
+    let symbols = without_repeats(symbols).into_iter().map(|symbol| {
+        let resolved = channel.and_then(|channel| resolve(fanout, channel, &symbol, &mut 0).ok());
+        let (venue, topics) = resolved.unwrap_or_default();
+        (symbol, venue, topics)
+    });
+    Named { symbols: symbols.collect(), channel }
+}
+
+/// Finds the subscriptions of a session among what a command names, its `venue:*` among them, and makes refusals for
+/// the names that are none.
+fn held_topics(
+    fanout: &Fanout,
+    key: SessionKey,
+    asked: &str,
+    channel: Option<Channel>,
+    symbols: &mut Vec<(String, Option<String>, Vec<TopicId>)>,
+) -> (Vec<TopicId>, Vec<(String, Channel)>, Vec<Refused>) {
+    let (mut topics, mut wildcards, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+    let Some(channel) = channel else {
+        let symbols = symbols.drain(..).map(|(symbol, ..)| symbol).collect();
+        return (topics, wildcards, no_such_channel(asked, symbols));
+    };
+    let Some(session) = fanout.sessions.get(key) else { return (topics, wildcards, refusals) };
+    let leaving = leaving(fanout, session, channel);
+    for (symbol, venue, named) in symbols.drain(..) {
+        let is_held = |venue: &String| session.wildcards.iter().any(|known| known.is_of(venue, channel));
+        let wildcard = venue.filter(is_held);
+        let before = topics.len();
+        topics.extend(named.into_iter().filter(|topic| session.by_topic.contains_key(topic)));
+        // What ended is held, too, while something is owed: under a name that may stand for another one already.
+        let of_name = leaving.get(&symbol).into_iter().flatten();
+        let of_venue = wildcard.iter().filter_map(|venue| leaving.get(venue)).flatten();
+        topics.extend(of_name.chain(of_venue));
+        if topics.len() == before && wildcard.is_none() {
+            let name = channel.name();
+            let message = format!("this session has no subscription to `{symbol}` on channel `{name}`");
+            refusals.push(refused(channel, symbol, "not_subscribed", message));
+        }
+        wildcards.extend(wildcard.map(|venue| (venue, channel)));
+    }
+    topics.sort_unstable();
+    topics.dedup();
+    (topics, wildcards, refusals)
+}
+
+/// Returns the topics of a session's subscriptions to instruments that ended, by symbol and by venue.
+fn leaving<'a>(fanout: &'a Fanout, session: &Session, channel: Channel) -> HashMap<&'a String, Vec<TopicId>> {
+    let mut leaving: HashMap<_, Vec<_>> = HashMap::new();
+    for sub in session.leaving.iter().filter_map(|index| session.sub(*index)) {
+        let topic = fanout.topics[sub.topic.0 as usize].as_deref().filter(|topic| topic.channel == channel);
+        let Some(topic) = topic else { continue };
+        for name in [&topic.info.scale.symbol, &topic.info.name.venue] {
+            leaving.entry(name).or_default().push(sub.topic);
+        }
+    }
+    leaving
+}
+
+fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
+    let Named { channel, mut symbols } = named(fanout, &command.channel, command.symbols);
+    let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    let rate = granted_rate(command.max_rate, session.principal.rate_of(fanout.limits.rate_max));
+    for known in &mut session.wildcards {
+        if wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)) {
+            known.rate = rate;
+        }
+    }
+    let mut granted = Vec::new();
+    for id in topics {
+        let max_rate = if id.channel().is_lossless() { 0.0 } else { rate };
+        set_sub_rate(fanout, key, id, max_rate);
+        let Some(topic) = fanout.topics[id.0 as usize].as_deref() else { continue };
+        let held = fanout.sessions.get(key).and_then(|session| session.sub(*session.by_topic.get(&id)?));
+        let Some(sub) = held else { continue };
+        granted.push(Granted {
+            channel: id.channel() as i32,
+            symbol: topic.info.scale.symbol.clone(),
+            instrument: topic.info.id,
+            price_decimals: topic.info.scale.price_decimals,
+            size_decimals: topic.info.scale.size_decimals,
+            max_rate,
+            epoch: topic.epoch,
+            sequence: sub.sent,
+        });
+    }
+    say(fanout, key, &Message::Subscribed(Subscribed { id: command.id, granted, refused }));
+}
+
+/// Takes positions, beside those of earlier commands: a long vector may come in parts.
+fn resume(fanout: &mut Fanout, key: SessionKey, command: Resume) {
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    let limit = session.principal.subscriptions_of(fanout.limits.subscriptions_per_session);
+    fanout.price.add_names(command.positions.len());
+    let mut positions = session.resume.take().unwrap_or_default();
+    let merged = positions.merge(command.positions, limit);
+    session.resume = (!positions.is_empty()).then_some(positions);
+    if let Err(count) = merged {
+        let message = format!("that would make {count} `positions`, at most {limit} are kept");
+        complain(fanout, key, command.id, "bad_command", message);
+    }
+    weigh_session(fanout, key);
+}
+
+fn complain(fanout: &mut Fanout, key: SessionKey, id: u64, code: &str, message: String) {
+    say(fanout, key, &Message::Error(Error { id, code: code.to_owned(), message }));
+}
+
+/// The names of a command: each symbol with the venue that it stands for all of, and with its topics.
+struct Named {
+    channel: Option<Channel>,
+    symbols: Vec<(String, Option<String>, Vec<TopicId>)>,
+}
+
+fn without_repeats(mut symbols: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::with_capacity(symbols.len());
+    let is_first: Vec<_> = symbols.iter().map(|symbol| seen.insert(symbol.as_str())).collect();
+    let mut is_first = is_first.into_iter();
+    symbols.retain(|_| is_first.next().unwrap_or_default());
+    symbols
+}
+
+/// Makes a refusal for each symbol. Its `channel` can hold channels that exist only: the message says which one was
+/// asked for.
+fn no_such_channel(asked: &str, symbols: Vec<String>) -> Vec<Refused> {
+    let names: Vec<_> = Channel::ALL.iter().map(|channel| channel.name()).collect();
+    let asked: String = asked.chars().take(NAME_CHARS_SHOWN).collect();
+    let message = format!("there is no channel `{asked}`; channels: {}", names.join(", "));
+    let refuse = |symbol| refused(Channel::Unknown, symbol, "unknown_channel", message.clone());
+    symbols.into_iter().map(refuse).collect()
+}

@@ -1,0 +1,47 @@
+//! The end of an instrument, as sessions see it.
+//!
+//! Whoever subscribes to an instrument that ended is sent what is still owed, and is then told that the subscription
+//! is over and what became of its sequence numbers (`fill/leaving.rs`). Until the last one was told, the instrument
+//! keeps its index and its number; so nothing that a client was granted ever comes to stand for another instrument.
+
+use std::sync::Arc;
+
+use tickwire_wire::{Channel, Refused};
+
+use super::grant::refuse_pending;
+use super::ready::mark;
+use super::refusal::refusal_of_ended;
+use super::release::let_go;
+use super::throttle::release_all;
+use crate::engine::data::fanout::Fanout;
+use crate::vocabulary::{Ended, TopicId, TopicInterest};
+
+/// Marks the subscriptions to an instrument that ended, and refuses those that are not granted yet.
+pub(crate) fn on_ended(fanout: &mut Fanout, ended: &Arc<Ended>, now: u64) {
+    let index = ended.instrument;
+    let Some(info) = fanout.instruments.get(index as usize).cloned().flatten() else {
+        // It was never heard of here, so there is nothing to let go.
+        fanout.interests.push(TopicInterest::LetGo(index));
+        return;
+    };
+    fanout.endings.insert(index, Arc::clone(ended));
+    if let Some(names) = fanout.names.get_mut(&info.name.venue) {
+        names.remove(&info.name.symbol, index);
+    }
+    for channel in Channel::ALL {
+        let id = TopicId::new(index, channel);
+        // The code `ended` is for what was granted.
+        let code = "unknown_symbol".to_owned();
+        let refusal = Refused { code, ..refusal_of_ended(fanout, &info, channel) };
+        refuse_pending(fanout, id, &refusal, now);
+        release_all(fanout, id);
+        let Some(topic) = fanout.topics.get(id.0 as usize).and_then(Option::as_deref) else { continue };
+        for subscriber in topic.subscribers.clone() {
+            if let Some(session) = fanout.sessions.get_mut(subscriber.at.session) {
+                session.leaving.push(subscriber.at.sub);
+                mark(fanout, subscriber.at);
+            }
+        }
+    }
+    let_go(fanout, index);
+}

@@ -1,0 +1,165 @@
+//! The next record of what a topic holds, in the unusual cases too, and announcements of what a subscription is not sent: its
+//! account and its stream say the same.
+
+use std::sync::Arc;
+
+use tickwire_wire::{Body, Channel, GapCause};
+
+use super::reason::Emitted;
+use crate::engine::data::entry::Entry;
+use crate::engine::data::session::Session;
+use crate::engine::data::sub::Sub;
+use crate::engine::data::topic::Topic;
+use crate::vocabulary::{Form, Update};
+
+/// Emits the next record of a subscription that waits for no history.
+#[inline]
+pub(super) fn emit_record(
+    session: &mut Session,
+    index: u32,
+    topic: &mut Topic,
+    out: &mut Vec<u8>,
+) -> Emitted {
+    let form = &session.form;
+    let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else {
+        return Emitted::Nothing;
+    };
+    if topic.channel == Channel::Book {
+        emit_book(sub, topic, form, out)
+    } else if topic.channel.is_lossless() {
+        let settled = emit_lossless(sub, topic, form, out);
+        session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
+        Emitted::Logged
+    } else {
+        emit_latest(sub, topic, form, out)
+    }
+}
+
+/// Emits what changed in a book, or a gap where that came first.
+fn emit_book(sub: &mut Sub, topic: &mut Topic, form: &Form, out: &mut Vec<u8>) -> Emitted {
+    let next = topic.next_after(sub.stamp.max(sub.since));
+    if let Some(gap) = next.filter(|entry| entry.is_gap).cloned() {
+        announce_gap(sub, topic, &gap, form, out);
+        sub.stamp = gap.stamp;
+        return Emitted::Gap;
+    }
+    follow_epoch(sub, topic, topic.epoch, form, out);
+    let changes = topic.book_changes(sub.stamp);
+    sub.stamp = topic.stamp;
+    let Some(update) = changes else { return Emitted::Nothing };
+    out.extend_from_slice(update.bytes(form));
+    sub.deliver(update.last);
+    if update.is_snapshot() { Emitted::Snapshot } else { Emitted::Record }
+}
+
+/// Emits the next logged record, or announces those that are shed. Returns how many waiting bytes that settles.
+fn emit_lossless(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -> usize {
+    let mut logged = topic.log_after(sub.stamp);
+    let Some(entry) = logged.next() else { return std::mem::take(&mut sub.waiting_bytes) };
+    let update = &entry.update;
+    let is_shed = entry.stamp <= sub.shed_to && !update.is_gap();
+    // What was shed is settled already; what was cut off the log while it waited is settled with the last record.
+    let settled = match logged.next() {
+        None => sub.waiting_bytes,
+        Some(_) if entry.stamp <= sub.shed_to => 0,
+        Some(_) => update.bytes(form).len().min(sub.waiting_bytes),
+    };
+    sub.waiting_bytes -= settled;
+    if update.last != 0 {
+        follow_epoch(sub, topic, update.epoch, form, out);
+    }
+    if is_shed {
+        // Where no gap lies between them, they are of one sequence. The records themselves would be further cache lines.
+        let run = topic.log_after(sub.stamp).take_while(|entry| entry.stamp <= sub.shed_to && !entry.is_gap);
+        let end = run.last().unwrap_or(entry);
+        announce_shed(sub, topic, end.update.last, form, out);
+        sub.stamp = end.stamp;
+        return settled;
+    }
+    sub.stamp = entry.stamp;
+    if update.first > sub.sent + 1 && (update.last != 0 || sub.epoch == entry.epoch_before) {
+        // The log was cut behind this subscription's back: it lagged by more than the log holds.
+        announce_shed(sub, topic, update.first - 1, form, out);
+    }
+    if update.is_gap() {
+        announce_gap(sub, topic, entry, form, out);
+    } else {
+        out.extend_from_slice(update.bytes(form));
+        sub.deliver(update.last);
+    }
+    settled
+}
+
+/// Emits the newest record of one key, or a gap where that came first.
+fn emit_latest(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -> Emitted {
+    let gap = topic.next_after(sub.stamp.max(sub.since));
+    let latest = topic.latest_after(sub.stamp);
+    if let Some(gap) = gap.filter(|gap| latest.is_none_or(|latest| gap.stamp < latest.stamp)) {
+        announce_gap(sub, topic, gap, form, out);
+        sub.stamp = gap.stamp;
+        return Emitted::Gap;
+    }
+    let Some(entry) = latest else {
+        sub.stamp = topic.stamp;
+        return Emitted::Nothing;
+    };
+    follow_epoch(sub, topic, entry.update.epoch, form, out);
+    out.extend_from_slice(entry.update.bytes(form));
+    sub.deliver(entry.update.last);
+    sub.stamp = entry.stamp;
+    Emitted::Record
+}
+
+/// Announces a new sequence whose own announcement was cut off the log.
+fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, form: &Form, out: &mut Vec<u8>) {
+    if sub.epoch != epoch {
+        write_gap(topic, GapCause::Ingest, (sub.sent + 1, 0), epoch, form, out);
+        sub.begin_sequence(epoch);
+    }
+}
+
+/// Announces that the sequence numbers up to `to` are not sent, and goes on behind them.
+fn announce_shed(sub: &mut Sub, topic: &Topic, to: u64, form: &Form, out: &mut Vec<u8>) {
+    write_gap(topic, GapCause::Shed, (sub.sent + 1, to), sub.epoch, form, out);
+    sub.announce(sub.sent + 1, to);
+}
+
+/// Announces a logged gap, as far as it concerns this subscription.
+fn announce_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, form: &Form, out: &mut Vec<u8>) {
+    let gap = &entry.update;
+    if gap.last != 0 {
+        follow_epoch(sub, topic, gap.epoch, form, out);
+        if gap.first > sub.sent {
+            out.extend_from_slice(gap.bytes(form));
+        } else if gap.last > sub.sent {
+            // The client resumed in the middle of the gap.
+            let cause = match &gap.record().body {
+                Body::Gap(gap) => gap.cause(),
+                _ => GapCause::Unknown,
+            };
+            write_gap(topic, cause, (sub.sent + 1, gap.last), gap.epoch, form, out);
+        }
+        sub.announce(gap.first, gap.last);
+    } else if sub.epoch == entry.epoch_before {
+        // The sequence starts again: what waited of the old one is superseded, and what follows counts from 1.
+        out.extend_from_slice(gap.bytes(form));
+        sub.superseded(gap.first.saturating_sub(1));
+        sub.begin_sequence(gap.epoch);
+    } else {
+        // It ends a sequence that this subscription never saw.
+        follow_epoch(sub, topic, gap.epoch, form, out);
+    }
+}
+
+/// Writes a gap that is made for one subscription.
+pub(super) fn write_gap(
+    topic: &Topic,
+    cause: GapCause,
+    (first, last): (u64, u64),
+    epoch: u64,
+    form: &Form,
+    out: &mut Vec<u8>,
+) {
+    let gap = Update::gap(Arc::clone(&topic.info), topic.channel, cause, first, last, epoch);
+    out.extend_from_slice(gap.bytes(form));
+}

@@ -1,0 +1,32 @@
+//! Refusals: why a subscription is not granted, in words for the client.
+
+use tickwire_wire::{Channel, Refused};
+
+use crate::engine::data::fanout::Fanout;
+use crate::vocabulary::InstrumentInfo;
+
+pub(crate) const ALREADY_SUBSCRIBED: &str = "this session has it already";
+
+pub(crate) const FULL: &str =
+    "this gateway holds all the subscriptions it may (gateway.limits.subscriptions); try another one";
+
+pub(crate) const FULL_OF_BOOKS: &str =
+    "this gateway holds all the price levels it may (gateway.limits.book_levels); try another one";
+
+pub(crate) fn over_limit(limit: usize) -> String {
+    format!("a session may hold {limit} subscriptions; open another one")
+}
+
+pub(crate) fn refused(channel: Channel, symbol: String, code: &str, message: String) -> Refused {
+    Refused { channel: channel as i32, symbol, code: code.to_owned(), message, may_retry: false }
+}
+
+/// Makes the refusal of a subscription to an instrument that ended.
+pub(crate) fn refusal_of_ended(fanout: &Fanout, info: &InstrumentInfo, channel: Channel) -> Refused {
+    let ended = fanout.endings.get(&info.index);
+    let reason = ended.map_or("it is over", |ended| &ended.reason);
+    let symbol = info.scale.symbol.clone();
+    let may_retry = ended.is_some_and(|ended| ended.may_retry);
+    let message = format!("`{symbol}` ended: {reason}");
+    Refused { may_retry, ..refused(channel, symbol, "ended", message) }
+}

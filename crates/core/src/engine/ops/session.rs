@@ -1,0 +1,130 @@
+//! Sessions begin and end, and their sockets take what they were sent.
+
+use std::sync::Arc;
+
+use tickwire_wire::{CloseCode, Hello, Message, PROTOCOL_VERSION, SCHEMA};
+
+use super::budget::weighed;
+use super::close::{close, weigh_session};
+use super::leave::detach;
+use super::ready::queue;
+use super::say::say;
+use super::waiting::stop_waiting;
+use crate::engine::data::account::Account;
+use crate::engine::data::fanout::Fanout;
+use crate::engine::data::index::SessionId;
+use crate::engine::data::key::SessionKey;
+use crate::engine::data::session::Session;
+use crate::engine::opening::Opening;
+
+/// Opens a session and greets it.
+pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKey {
+    fanout.now = now;
+    let id = opening.id.clone();
+    let session = Session::new(opening, fanout.limits.freshness(), now);
+    let hello = Hello {
+        session: id,
+        protocol_version: PROTOCOL_VERSION,
+        schema: SCHEMA.to_owned(),
+        heartbeat_ms: (fanout.limits.heartbeat_ns / 1_000_000) as u32,
+        limits: Some(tickwire_wire::Limits {
+            subscriptions: session.principal.subscriptions_of(fanout.limits.subscriptions_per_session) as u32,
+            command_bytes: fanout.limits.command_bytes as u32,
+            commands_per_second: fanout.limits.commands_per_second,
+            shed_bytes: fanout.limits.shed_bytes as u64,
+            close_bytes: fanout.limits.close_bytes as u64,
+            max_rate: session.principal.rate_of(fanout.limits.rate_max),
+        }),
+        server: fanout.server.clone(),
+        window_ms: session.delivery.ms().into(),
+    };
+    fanout.windowed += usize::from(session.delivery.ms() > 0);
+    let name = Arc::clone(&session.id);
+    let key = fanout.sessions.insert(session);
+    fanout.index.by_id.insert(SessionId(name), key);
+    say(fanout, key, &Message::Hello(hello));
+    if fanout.draining {
+        close(fanout, key, CloseCode::Draining);
+    }
+    key
+}
+
+/// Forgets a session whose connection ended, and returns what became of its records.
+pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Account> {
+    stop_waiting(fanout, key);
+    let mut session = fanout.sessions.remove(key)?;
+    weighed(fanout, key, session.private, 0);
+    if fanout.index.by_id.get(&SessionId(Arc::clone(&session.id))) == Some(&key) {
+        fanout.index.by_id.remove(&SessionId(Arc::clone(&session.id)));
+    }
+    for (venue, _) in &session.venues {
+        fanout.index.sees_no_more(key, *venue);
+    }
+    for wildcard in &session.wildcards {
+        fanout.index.wants_all_no_more(key, &wildcard.venue);
+    }
+    fanout.windowed -= usize::from(session.delivery.ms() > 0);
+    for (all, count) in fanout.decided.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts())) {
+        *all += count;
+    }
+    session.dirty.clear();
+    let all: Vec<_> = (0..session.subs.len() as u32).collect();
+    for sub in session.remove(&all) {
+        detach(fanout, &sub, &session.form, now);
+    }
+    let totals = session.totals();
+    fanout.ended = fanout.ended + totals;
+    Some(totals)
+}
+
+/// Tells what the kernel has not taken of what was filled. Above 0 the session is blocked: it is not ready again
+/// before 0 was told.
+pub(crate) fn unsent(fanout: &mut Fanout, key: SessionKey, bytes: usize, now: u64) {
+    fanout.now = now;
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    if bytes > 0 {
+        if session.socket_blocked_since.is_none() {
+            session.socket_blocked_since = Some(now);
+            session.progress_at = now;
+        } else if bytes < session.unsent_bytes {
+            session.progress_at = now;
+        }
+        session.unsent_bytes = bytes;
+        session.note_blocked(now);
+        weigh_session(fanout, key);
+        return;
+    }
+    session.unsent_bytes = 0;
+    session.socket_blocked_since = None;
+    session.note_blocked(now);
+    session.end_shedding(fanout.limits.shed_end_bytes, now);
+    if session.has_work() {
+        queue(fanout, key);
+    }
+    weigh_session(fanout, key);
+}
+
+/// Finds the sessions whose clients do not answer pings: for these the driver tells what the kernel has not
+/// confirmed.
+pub(crate) fn wants_kernel_numbers(fanout: &Fanout, into: &mut Vec<SessionKey>) {
+    let silent = fanout.sessions.iter().filter(|(_, session)| session.window.wants_kernel_numbers());
+    into.extend(silent.map(|(key, _)| key));
+}
+
+/// Tells how many bytes the client's kernel has not confirmed, what this process still holds included.
+pub(crate) fn kernel_unacknowledged(fanout: &mut Fanout, key: SessionKey, bytes: usize, now: u64) {
+    if let Some(session) = fanout.sessions.get_mut(key) {
+        session.window.on_unacknowledged(bytes, now);
+        reopen(fanout, key, now);
+    }
+}
+
+/// Goes on with a session whose window may have opened.
+pub(crate) fn reopen(fanout: &mut Fanout, key: SessionKey, now: u64) {
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    session.note_blocked(now);
+    session.end_shedding(fanout.limits.shed_end_bytes, now);
+    if session.has_work() {
+        queue(fanout, key);
+    }
+}
