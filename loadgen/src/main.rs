@@ -7,6 +7,7 @@
 //! 3 no verdict, because the generator itself was the bottleneck. 2 also where the result could not be written where it was
 //! asked for.
 
+mod board;
 mod cli;
 mod clock;
 mod compare;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::board::Counts;
 use crate::report::metric::Unit;
 use crate::report::model::Second;
 use crate::run::watch::Watch;
-use crate::workers::Counts;
 
 const SHOW_PERIOD: Duration = Duration::from_millis(200);
 /// Elsewhere than on a terminal.

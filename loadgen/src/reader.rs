@@ -6,7 +6,7 @@ mod doing;
 mod looks;
 mod opening;
 mod records;
-mod second;
+pub(crate) mod second;
 mod session;
 mod slow;
 mod stream;
@@ -24,7 +24,6 @@ use rand_chacha::ChaCha8Rng;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::thread::sched_yield;
-use serde::{Deserialize, Serialize};
 use tickwire_wire::Channel;
 
 use crate::clock::{now, thread_cpu};
@@ -34,13 +33,14 @@ use crate::plan::Plan;
 use crate::processes::Watched;
 use crate::scenario::ReaderKind;
 use crate::source;
-use crate::workers::{Board, Counts};
 
 use self::looks::Looks;
 use self::second::Seconds;
 pub(crate) use self::second::{SecondPart, histogram};
 use self::session::Session;
 use self::timers::{Due, Timers};
+pub(crate) use crate::board::Phase;
+use crate::board::{Board, Counts};
 
 /// A thread looks at the phase this often when nothing comes, and is at most so late then.
 const TURN: Duration = Duration::from_millis(10);
@@ -51,18 +51,6 @@ const STAY_AWAKE: Duration = Duration::from_micros(50);
 /// This is enough for what a socket holds, and small enough to stay in a cache of second level.
 const SCRATCH_BYTES: usize = 256 << 10;
 const MS: u64 = 1_000_000;
-
-/// The phases of a run. Later ones are greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum Phase {
-    /// Sessions open; what comes is checked, and not measured.
-    Open,
-    Measure,
-    /// The source stopped: everybody reads promptly, until last values are there.
-    Settle,
-    /// Sessions ask for their ledgers, and end.
-    Finish,
-}
 
 /// The things that sessions share within a thread.
 struct Core {

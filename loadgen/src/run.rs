@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::time::Instant;
 
+use crate::board::{Counts, Signal};
 use crate::clock::now;
 use crate::expected::Expected;
 use crate::layers::Layers;
@@ -28,7 +29,7 @@ use crate::scenario::{Scenario, Url};
 use crate::serve::Told;
 use crate::source::Published;
 use crate::support::{Served, Spawned};
-use crate::workers::{Counts, Signal, WorkerPool};
+use crate::workers::WorkerPool;
 
 use self::admin::readiness;
 use self::hops::GatewayHops;

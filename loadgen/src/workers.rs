@@ -2,84 +2,23 @@
 
 use std::io::{BufRead as _, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::board::{Board, Counts, Phase, Signal};
 use crate::layers::Layers;
 use crate::machine;
 use crate::part::Part;
 use crate::plan::Plan;
-use crate::reader::{self, Phase, SecondPart};
+use crate::reader::{self, SecondPart};
 use crate::scenario::Url;
 
 /// A process says this often how far it is.
 const TELL_PERIOD: Duration = Duration::from_millis(100);
-
-/// Counts while a run goes on: of one thread, or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Counts {
-    pub(crate) opened: u64,
-    pub(crate) not_opened: u64,
-    pub(crate) ended_early: u64,
-    /// Sessions that are open now.
-    pub(crate) live: u64,
-    pub(crate) violations: u64,
-    /// Subscriptions that have not the last value yet.
-    pub(crate) behind: u64,
-    /// Threads that know whether they are behind.
-    pub(crate) settled: u64,
-}
-
-impl Counts {
-    fn add(&mut self, other: Self) {
-        self.opened += other.opened;
-        self.not_opened += other.not_opened;
-        self.ended_early += other.ended_early;
-        self.live += other.live;
-        self.violations += other.violations;
-        self.behind += other.behind;
-        self.settled += other.settled;
-    }
-}
-
-/// Workers are told this.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Signal {
-    pub(crate) phase: Phase,
-    /// Intended times of what is measured, nanoseconds since the Unix epoch.
-    pub(crate) window: (u64, u64),
-    /// Last quote of each symbol of the own source: sequence number and intended time. It comes with [`Phase::Settle`].
-    pub(crate) finals: Option<Vec<(u64, u64)>>,
-}
-
-/// A worker and whoever conducts it see this of each other.
-#[derive(Debug, Default)]
-pub(crate) struct Board {
-    /// The newest signal that the worker has not seen.
-    signal: Mutex<Option<Signal>>,
-    told: Mutex<(Counts, Vec<SecondPart>)>,
-}
-
-impl Board {
-    pub(crate) fn signal(&self) -> Option<Signal> {
-        lock(&self.signal).take()
-    }
-
-    /// Says how far the worker is, and what happened in a second that ended.
-    pub(crate) fn tell(&self, counts: Counts, seconds: impl IntoIterator<Item = SecondPart>) {
-        let mut told = lock(&self.told);
-        told.0 = counts;
-        told.1.extend(seconds);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// First line to a process that reads.
 #[derive(Debug, Serialize, Deserialize)]
@@ -142,7 +81,7 @@ impl WorkerPool {
     pub(crate) fn tell(&mut self, signal: &Signal) {
         for worker in &mut self.0 {
             match &mut worker.process {
-                None => *lock(&worker.board.signal) = Some(signal.clone()),
+                None => worker.board.send(signal.clone()),
                 // One that is gone says so when it is joined.
                 Some((_, input)) => drop(write_line(input, signal)),
             }
@@ -153,9 +92,9 @@ impl WorkerPool {
     pub(crate) fn now(&self) -> (Counts, Vec<SecondPart>) {
         let (mut counts, mut seconds) = (Counts::default(), Vec::new());
         for worker in &self.0 {
-            let mut told = lock(&worker.board.told);
-            counts.add(told.0);
-            seconds.append(&mut told.1);
+            let (of_worker, mut ended) = worker.board.take_told();
+            counts.add(of_worker);
+            seconds.append(&mut ended);
         }
         (counts, seconds)
     }
@@ -230,8 +169,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let threads = WorkerPool::of_threads(&plan, begin.at)?;
     let boards: Vec<_> = threads.0.iter().map(|worker| Arc::clone(&worker.board)).collect();
     std::thread::spawn(move || {
-        let tell =
-            |signal: &Signal| boards.iter().for_each(|board| *lock(&board.signal) = Some(signal.clone()));
+        let tell = |signal: &Signal| boards.iter().for_each(|board| board.send(signal.clone()));
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             if let Ok(signal) = serde_json::from_str(&line) {
                 tell(&signal);

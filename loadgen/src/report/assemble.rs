@@ -11,6 +11,7 @@ use super::model::{
 };
 use super::statistics::slope;
 use super::{model, verdict};
+use crate::board::Counts;
 use crate::latency::Latencies;
 use crate::machine::Busy;
 use crate::part::{Part, ReaderPart};
@@ -19,7 +20,6 @@ use crate::run::hops::GatewayHops;
 use crate::run::watch::Watch;
 use crate::scenario::{ReaderKind, Scenario, access};
 use crate::source::Published;
-use crate::workers::Counts;
 
 /// Everything that was seen.
 pub(crate) struct Measured {

@@ -25,7 +25,7 @@ impl Waits {
         self.connected_at = Some(now);
     }
 
-    /// The wait before the next attempt, for a random number in `0.0..1.0`.
+    /// Returns the wait before the next attempt, for a random number in `0.0..1.0`.
     pub(super) fn next(&mut self, now: Instant, random: f64) -> Duration {
         if !std::mem::replace(&mut self.is_begun, true) {
             return Duration::ZERO;

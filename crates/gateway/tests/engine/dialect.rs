@@ -19,7 +19,7 @@ use super::rig::{CLOSE, PING, Rig, SECOND, TEXT, brief, limits, parse_frames, qu
 #[derive(Debug)]
 struct Lines {
     form: Form,
-    /// Of the request.
+    /// The path of the HTTP request.
     path: &'static str,
     /// Ids of the protocol are words. By our id: the word, and how many commands of it are to be answered.
     asked: HashMap<u64, (String, usize)>,
@@ -35,7 +35,7 @@ impl Lines {
         Self { form, path, asked: HashMap::new(), next_id: 1 }
     }
 
-    /// `sub a1 quote,trade A B`: a command for each channel.
+    /// Reads `sub a1 quote,trade A B`, which is a command for each channel.
     fn ask(&mut self, words: &[&str], requests: &mut Vec<Request>) {
         let [verb @ ("sub" | "unsub"), word, channels, names @ ..] = words else {
             let message = words.join(" ");

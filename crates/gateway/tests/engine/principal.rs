@@ -1,4 +1,4 @@
-//! What a session may see goes by whom it belongs to.
+//! Entitlements: a session sees what its principal may see.
 
 use proptest::prelude::*;
 use tickwire_core::engine::{Entitlement, Pattern, Principal, SessionQuery};

@@ -121,13 +121,13 @@ impl Rig {
         Client { key: self.engine.open(opening, self.now), encoding }
     }
 
-    /// A session of somebody.
+    /// Opens a session of somebody.
     pub(crate) fn open_as(&mut self, principal: Principal) -> Client {
         let opening = Opening { principal: Arc::new(principal), ..self.opening(Encoding::Proto) };
         Client { key: self.engine.open(opening, self.now), encoding: Encoding::Proto }
     }
 
-    /// A session of a foreign protocol.
+    /// Opens a session of a foreign protocol.
     pub(crate) fn open_foreign(&mut self, dialect: impl Dialect + 'static) -> SessionKey {
         let opening = Opening { dialect: Box::new(dialect), ..self.opening(Encoding::Proto) };
         self.engine.open(opening, self.now)
