@@ -211,7 +211,7 @@ impl Collector for Figures {
             ("instruments_ended", "Instruments that ended", load(&hub.ended)),
             ("instruments_refused", "Definitions beyond the limit of instruments", load(&hub.over_limit)),
             ("history_records", "Records found in the history of the bus", load(&hub.history_records)),
-            ("history_failures", "Requests that the history did not response", load(&hub.history_failures)),
+            ("history_failures", "Requests that the history did not answer", load(&hub.history_failures)),
             ("sessions_accepted", "Sessions that were opened", load(&stats.accepted)),
             ("sessions_refused", "Connections refused because of a limit", load(&stats.refused)),
             ("connections_evicted", "Connections without a session that had to go", stats.evicted()),

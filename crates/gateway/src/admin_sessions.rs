@@ -117,7 +117,7 @@ impl Shards {
         let found = responses.into_iter().enumerate().find_map(|(at, response)| Some((at, response??)));
         match found {
             Some((at, detail)) => (200, whole(at, &detail, query.limit, now_ns())),
-            None if is_silent => error(503, "no_response", "a shard did not response within a second; retry"),
+            None if is_silent => error(503, "no_response", "a shard did not answer within a second; retry"),
             None => {
                 let problem = format!(
                     "this gateway has no session `{shown}` now; /v1/sessions lists those that it has, and what became \

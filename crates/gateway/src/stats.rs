@@ -7,6 +7,7 @@ use crate::hops::Hops;
 use crate::hub::HubStats;
 use crate::lobby::Lobby;
 use tickwire_core::engine::Survey;
+use tickwire_wire::CloseCode;
 
 /// Of one shard. Written twice a second by its own thread, its sessions at each tick.
 #[derive(Debug, Default)]
@@ -43,7 +44,7 @@ pub(crate) struct Stats {
     /// Of the public listener.
     pub(crate) lobby: OnceLock<Arc<Lobby>>,
     /// Closed sessions, by the place of the code in `CloseCode::ALL`.
-    pub(crate) closed: [AtomicU64; 8],
+    pub(crate) closed: [AtomicU64; CloseCode::ALL.len()],
 }
 
 impl Stats {

@@ -39,7 +39,7 @@ Forms:
   rows of the types `gap`, `connection`, `feed`, `book_state`, `ended`, `refused`,
   `notice` and `error`.
 
-  With --json: one object a line. Records are as in the JSON json of the
+  With --json: one object a line. Records are as in the JSON encoding of the
   protocol; beside them the types `hello`, `connected`, `disconnected`, `mute`,
   `feed`, `book_broken`, `book_repaired`, `subscribed`, `ended`, `gap`,
   `notice`, `ledger` and `error`.

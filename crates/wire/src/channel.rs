@@ -1,4 +1,5 @@
-//! The channels: each is one row. Everything else that depends on what channels there are is derived from this table.
+//! The channels: each is one row. Counts, names, classes and conflation keys are derived from this table. What the records of
+//! a channel say is not in it: see "Rooms for what comes next" in `ARCHITECTURE.md`.
 
 use crate::pb::Channel;
 use crate::record::Body;
@@ -19,12 +20,12 @@ struct Row {
     /// The name in commands, subjects and JSON.
     name: &'static str,
     class: Class,
-    /// The key that "newest" is decided by, where that is not the whole channel of an instrument.
-    key: fn(&Body) -> u64,
+    /// The key that "newest" is decided by; none: that is the whole channel of an instrument.
+    key: Option<fn(&Body) -> u64>,
 }
 
 const fn row(channel: Channel, name: &'static str, class: Class) -> Row {
-    Row { channel, name, class, key: |_| 0 }
+    Row { channel, name, class, key: None }
 }
 
 /// The channels in the order of their numbers.
@@ -32,7 +33,7 @@ const ROWS: &[Row] = &[
     row(Channel::Quote, "quote", Class::Conflated),
     row(Channel::Trade, "trade", Class::Lossless),
     row(Channel::Book, "book", Class::Conflated),
-    Row { key: bar_key, ..row(Channel::Bar, "bar", Class::Conflated) },
+    Row { key: Some(bar_key), ..row(Channel::Bar, "bar", Class::Conflated) },
     row(Channel::Stat, "stat", Class::Conflated),
     row(Channel::Status, "status", Class::Critical),
     row(Channel::Instrument, "instrument", Class::Critical),
@@ -99,9 +100,25 @@ impl Channel {
     }
 
     pub(crate) fn conflation_key(self, body: &Body) -> u64 {
-        self.row().map_or(0, |row| (row.key)(body))
+        self.row().and_then(|row| row.key).map_or(0, |key| key(body))
+    }
+
+    /// Returns whether "newest" is decided by a conflation key within the channel: several records of it are the newest.
+    #[inline]
+    pub const fn is_keyed(self) -> bool {
+        KEYED[self as usize]
     }
 }
+
+const KEYED: [bool; Channel::SLOTS] = {
+    let mut keyed = [false; Channel::SLOTS];
+    let mut at = 0;
+    while at < Channel::COUNT {
+        keyed[at + 1] = ROWS[at].key.is_some();
+        at += 1;
+    }
+    keyed
+};
 
 const CLASSES: [Class; Channel::SLOTS] = {
     let mut classes = [Class::Conflated; Channel::SLOTS];

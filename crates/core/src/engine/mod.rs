@@ -4,8 +4,9 @@
 //! out. It owns its sessions and topics outright, so there is no lock and no atomic per update.
 //!
 //! It is made of three folders, each of which knows only those before it: `policy` has rules about numbers, `data` has what
-//! is held, `ops` has what is done with it, a file for each thing that happens. [`Engine`] itself is the door: each of its
-//! methods calls an operation or reads a count. `scripts/circles.py` keeps the files free of circles.
+//! is held, `ops` has what is done with it, a file for each thing that happens. Before them stand the edge of a session
+//! (`framing`, `dialect` with `own`, `principal`, `opening`) and the freshness window (`window`, `throughput`). [`Engine`]
+//! itself is the door: each of its methods calls an operation or reads a count. `scripts/circles.py` keeps the files free of circles.
 //!
 //! Invariants:
 //! - Conflatable data is never queued. A subscription that is behind has a mark in its session's dirty queue; what is

@@ -193,11 +193,11 @@ impl Followed {
         }
         let is_book = self.channel == Channel::Book;
         let is_jump = update.first > self.sequence + 1;
-        // The lost record may be the newest that there is, of another interval or in front of a gap.
+        // The lost record may be the newest that there is: of another conflation key, or where this one is a gap and thus no
+        // newest at all. Trades have no newest, and a book says by itself that it does not follow.
         let may_hide_newest = match self.channel {
             Channel::Trade | Channel::Book => false,
-            Channel::Bar => true,
-            _ => update.is_gap(),
+            channel => channel.is_keyed() || update.is_gap(),
         };
         if is_jump && may_hide_newest {
             self.resync(Some(update));

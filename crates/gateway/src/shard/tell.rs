@@ -1,4 +1,4 @@
-//! What a shard tells the admin side: counts with every tick, sessions when it is asked.
+//! What a shard tells the admin side: counts twice a second, sessions when it is asked.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};

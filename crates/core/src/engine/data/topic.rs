@@ -237,7 +237,7 @@ impl Topic {
 
     fn keep_latest(&mut self, update: &Arc<Update>, stamp: Stamp) {
         let entry = Entry::new(stamp, update, self.epoch);
-        if self.channel != Channel::Bar {
+        if !self.channel.is_keyed() {
             self.latest.clear();
             self.latest.push((0, entry));
             return;

@@ -241,7 +241,7 @@ fn grant(
         return refuse("limit", FULL.to_owned());
     }
     let Some(topic) = fanout.topics[id.0 as usize].as_deref_mut().filter(|topic| topic.live) else {
-        let message = format!("the feed of `{}` does not response now; retry", info.name.venue);
+        let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
         return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
     };
     // A book that somebody has costs nothing more.
