@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cargo build --quiet --package tickwire
+# As the tests build it, so that nothing is compiled again with other features.
+cargo test --quiet --workspace --test e2e --no-run
 binary=${CARGO_TARGET_DIR:-target}/debug/tickwire
 log=$(mktemp)
 "$binary" demo --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 >"$log" 2>&1 &

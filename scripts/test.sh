@@ -22,7 +22,7 @@ python3 scripts/run_tests.py
 # These are real servers that the load generator drives beside Tickwire.
 if command -v npm >/dev/null; then
     (cd benches/peers && npm ci --no-audit --no-fund --loglevel=error >/dev/null)
-    cargo test -p tickwire-loadgen --test peers --quiet -- --ignored
+    cargo test --workspace --test peers --quiet -- --ignored
 fi
 
 .cache/venv/bin/python -m unittest discover --quiet --start-directory tests/python
