@@ -16,7 +16,7 @@ import sys
 import time
 
 # These wait most, so they begin first.
-LONG_FIRST = ["e2e", "window", "broken", "own", "engine", "figures", "tickwire_sim"]
+LONG_FIRST = ["e2e", "window", "broken", "own", "engine", "figures", "sim"]
 
 
 def build():
