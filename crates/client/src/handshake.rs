@@ -1,4 +1,4 @@
-//! From a URL to an open session: TCP, the WebSocket handshake (RFC 6455, section 4), and the gateway's `Hello`.
+//! The way from a URL to an open session: TCP, the WebSocket handshake (RFC 6455, section 4), and the gateway's `Hello`.
 
 use std::future::Future;
 use std::io;
@@ -22,7 +22,7 @@ use crate::error::ConnectError;
 use crate::reading::{Incoming as Read, Reading};
 use crate::target::Target;
 
-/// What carries a session: TCP now, TLS later, a pipe in tests.
+/// A carrier of a session: TCP now, TLS later, a pipe in tests.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
@@ -48,7 +48,7 @@ pub(crate) struct Established {
     pub(crate) write: WriteHalf<BoxTransport>,
 }
 
-/// How to open a session.
+/// The way to open a session.
 #[derive(Clone)]
 pub(crate) struct Opener {
     pub(crate) connector: Connector,

@@ -88,7 +88,7 @@ pub use target::Target;
 pub use tickwire_net::Backoff;
 pub use view::{BookView, QuoteView};
 
-/// What is wrong with an entry of a ledger.
+/// A fault in an entry of a ledger.
 pub use tickwire_wire::LedgerFault;
 
 /// The records and names that events are made of.

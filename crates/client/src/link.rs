@@ -14,15 +14,15 @@ use crate::handshake::{AbortOnDrop, Established};
 use crate::outgoing::{Outgoing, Pace};
 use crate::reading::{Incoming, Reading};
 
-/// What a message costs beside its bytes: so that a flood of empty ones is bounded too.
+/// The memory that a message takes beside its bytes: so that a flood of empty ones is bounded too.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
-/// How long the gateway has to answer a close frame.
+/// The time that the gateway has to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// Room in the buffer; given back when it is dropped.
 pub(crate) type Room = OwnedSemaphorePermit;
 
-/// What the task hands over, in the order of the wire.
+/// An item that the task hands over, in the order of the wire.
 pub(crate) enum Item {
     Message { bytes: Bytes, read_at: Instant, room: Option<Room> },
     Ping { payload: Bytes, _room: Room },
@@ -37,7 +37,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// With `pong_at_once` a ping is answered when it is read; otherwise whoever takes it answers it.
+    /// Starts the task. With `pong_at_once` a ping is answered when it is read; otherwise whoever takes it answers it.
     pub(crate) fn start(
         established: Established,
         encoding: Encoding,
@@ -89,7 +89,7 @@ impl Link {
     }
 }
 
-/// Until the connection ends; nothing where the program is gone.
+/// Reads until the connection ends; returns nothing where the program is gone.
 async fn read_all(
     mut reading: Reading,
     items: &mpsc::Sender<Item>,

@@ -171,7 +171,7 @@ impl Outgoing {
 pub(crate) struct Pace {
     bucket: TokenBucket,
     refill: Refill,
-    /// Where the bucket's clock begins.
+    /// The time at which the bucket's clock begins.
     start: Instant,
 }
 

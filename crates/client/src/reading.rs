@@ -12,14 +12,15 @@ use crate::error::Disconnect;
 use crate::handshake::BoxTransport;
 use crate::silence::{SilenceLimit, SilenceWatch, is_silence};
 
-/// What is read at once, in bytes. Messages are slices of it, so the last of them that is kept keeps all of it.
+/// The bytes that are read at once. Messages are slices of one buffer, so the last of them that is kept keeps all of it.
 const READ_BYTES: usize = 8 << 10;
-/// With less room than this a new buffer is taken. Not before: of messages that come one by one each would keep its own.
+/// The least room, in bytes, below which a new buffer is taken. It is not taken earlier: each of many messages that come one by one
+/// would keep a buffer of its own.
 const ROOM_BYTES_MIN: usize = 1 << 10;
-/// Before `Hello` has said how often the gateway speaks.
+/// The longest silence before `Hello` has said how often the gateway speaks.
 const SILENCE_BEFORE_HELLO: Duration = Duration::from_mins(1);
 
-/// What the gateway said.
+/// A thing that the gateway said.
 pub(crate) enum Incoming {
     Message(Bytes),
     Ping(Bytes),
@@ -30,7 +31,7 @@ pub(crate) enum Incoming {
 pub(crate) struct Reading {
     source: SilenceWatch<ReadHalf<BoxTransport>>,
     silence: SilenceLimit,
-    /// What was read and not taken yet.
+    /// The bytes that were read and not taken yet.
     buffer: BytesMut,
     /// The gateway sends none, but a proxy may cut messages up.
     fragments: Fragments,
@@ -52,7 +53,7 @@ impl Reading {
         self.silence.set(limit);
     }
 
-    /// The next message. After an error the stream is out of step and must be dropped.
+    /// Returns the next message. After an error the stream is out of step and must be dropped.
     ///
     /// # Cancel safety
     /// What was read and not returned is there for the next call.

@@ -24,12 +24,12 @@ impl fmt::Display for Silence {
 
 impl std::error::Error for Silence {}
 
-/// Whether a read failed because of [`Silence`].
+/// Returns whether a read failed because of [`Silence`].
 pub(crate) fn is_silence(error: &io::Error) -> bool {
     matches!(error.get_ref(), Some(inner) if inner.is::<Silence>())
 }
 
-/// How long is too long; changes once, when `Hello` has come.
+/// The longest silence that is allowed; it changes once, when `Hello` has come.
 #[derive(Clone)]
 pub(crate) struct SilenceLimit(Arc<AtomicU64>);
 

@@ -1,4 +1,4 @@
-//! How a session is spoken with: what its client asks for, and how it is told what.
+//! Dialects: the words in which a client asks for something and is told something.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use crate::vocabulary::Form;
 pub enum Request {
     /// The engine does it, and answers with messages that the dialect says.
     Command(Command),
-    /// What the client wrote is no command; it is told so.
+    /// The message is no command; the client is told so.
     Wrong(Error),
-    /// The dialect knows the answer itself, as to a ping of its protocol: these bytes, between what was said before and what
+    /// The dialect knows the response itself, as to a ping of its protocol: these bytes, between what was said before and what
     /// is said next.
     Reply(Vec<u8>),
     /// The client may not stay.
@@ -24,7 +24,7 @@ pub enum Request {
 /// Sequence numbers of a subscription that its session will not get, and that no newer record replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Of which channel they are.
+    /// The channel of the records.
     pub channel: Channel,
     /// The topic is in another sequence from here on: it counts from 1 again.
     pub is_restart: bool,
@@ -43,7 +43,7 @@ pub trait Dialect: fmt::Debug + Send {
     /// How records are written for this session, as long as it lives.
     fn form(&self) -> Form;
 
-    /// What the client asked for before its first message, as in the path of its request. The session was greeted before.
+    /// Reads the requests that stand before the first message, as in the path of the HTTP request. The session was greeted before.
     fn begin(&mut self, requests: &mut Vec<Request>) {
         let _ = requests;
     }

@@ -1,4 +1,4 @@
-//! How what a session is sent becomes bytes of its connection.
+//! Framings: they make bytes of a connection of what a session is sent.
 
 /// Frames of a kind of connection: WebSocket, an event stream. The engine puts messages into it and says where probes stand
 /// and with which code a session ends; it knows no protocol of frames.

@@ -1,4 +1,4 @@
-//! What is known of a session before it begins.
+//! The opening of a session: it says all that is known before the session begins.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::principal::Principal;
 pub struct Opening {
     /// Names it in responses and logs.
     pub id: String,
-    /// How it is spoken with.
+    /// The dialect that it is spoken with.
     pub dialect: Box<dyn Dialect>,
     /// Whom it belongs to.
     pub principal: Arc<Principal>,
@@ -22,7 +22,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// A session of our own protocol, of nobody in particular, without a delivery window.
+    /// Makes the opening of a session of our own protocol, of nobody in particular, without a delivery window.
     pub fn anonymous(id: impl Into<String>, encoding: Encoding) -> Self {
         Self {
             id: id.into(),

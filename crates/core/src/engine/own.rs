@@ -58,7 +58,7 @@ impl<const ENCODING: usize> Dialect for Own<ENCODING> {
     }
 }
 
-/// What was wrong with a command, and what a right one looks like.
+/// Explains what was wrong with a command, and what a right one looks like.
 fn explain(encoding: Encoding, reason: &str) -> String {
     let remedy = match encoding {
         Encoding::Json => r#"write {"op":"subscribe","id":1,"channel":"quote","symbols":["venue:SYMBOL"]}"#,

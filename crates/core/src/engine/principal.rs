@@ -1,4 +1,4 @@
-//! Who a session is, and what it may see.
+//! Principals: a session belongs to one, and sees what that one may see.
 
 use std::sync::{Arc, LazyLock};
 
@@ -10,7 +10,7 @@ use tickwire_wire::{Channel, SymbolName};
 pub struct Principal {
     /// Names it, for operators.
     pub name: String,
-    /// What it may see: everything that one of these covers.
+    /// The entitlements: it may see everything that one of these covers.
     pub entitlements: Vec<Entitlement>,
     /// Subscriptions of one of its sessions, where the gateway allows more.
     pub subscriptions_max: usize,
@@ -21,13 +21,13 @@ pub struct Principal {
 /// Something that may be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entitlement {
-    /// Which venues.
+    /// The venues.
     pub venues: Pattern,
-    /// Which of their symbols.
+    /// The symbols of these venues.
     pub symbols: Pattern,
-    /// Which channels of these; `None` for all.
+    /// The channels of these symbols; `None` for all.
     pub channels: Option<Vec<Channel>>,
-    /// How old it has to be, in nanoseconds; 0 for live data.
+    /// The age that a record must have, in nanoseconds; 0 for live data.
     pub delay_ns: u64,
 }
 
@@ -42,12 +42,12 @@ pub enum Pattern {
     Begins(String),
 }
 
-/// What a principal may see of something: of two, the lesser is the better one.
+/// The permit of a principal for something: of two, the lesser is the better one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permit {
     /// Everything, at once.
     Live,
-    /// What is this old, in nanoseconds.
+    /// Everything, when it is this old in nanoseconds.
     Delayed(u64),
     /// Nothing.
     Nothing,
@@ -73,7 +73,7 @@ impl Entitlement {
 }
 
 impl Principal {
-    /// Whoever gave no name: it sees everything, live, within the limits of the gateway.
+    /// Returns the principal of whoever gave no name: it sees everything, live, within the limits of the gateway.
     pub fn anonymous() -> Arc<Self> {
         static ANONYMOUS: LazyLock<Arc<Principal>> = LazyLock::new(|| {
             Arc::new(Principal {
@@ -86,7 +86,7 @@ impl Principal {
         Arc::clone(&ANONYMOUS)
     }
 
-    /// Whether there is nothing to ask.
+    /// Returns whether there is nothing to ask.
     pub(super) fn sees_all(&self) -> bool {
         self.entitlements.first() == Some(&Entitlement::ALL)
     }
@@ -101,12 +101,12 @@ impl Principal {
         self.rate_max.min(allowed)
     }
 
-    /// What it may see of a channel of an instrument.
+    /// Returns what it may see of a channel of an instrument.
     pub fn permit(&self, name: &SymbolName, channel: Channel) -> Permit {
         self.best(|one| one.is_of(&name.venue, channel) && one.symbols.covers(&name.symbol))
     }
 
-    /// What it may see of a channel of a venue at most, whatever the symbol.
+    /// Returns what it may see of a channel of a venue at most, whatever the symbol.
     pub fn permit_venue(&self, venue: &str, channel: Channel) -> Permit {
         self.best(|one| one.is_of(venue, channel))
     }

@@ -1,4 +1,4 @@
-//! How a record is written for a session.
+//! Forms: the ways in which a record is written for a session.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use tickwire_wire::{Encoding, Message, Record, encode_message};
 
 use super::ids::{InstrumentInfo, TopicId};
 
-/// What is known of a record beside what it says itself.
+/// The origin of a record, which a record does not say itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
     /// The topic that it is of.
@@ -20,7 +20,7 @@ pub struct Origin<'a> {
 /// Appends a record as its form writes it. What a protocol has no word for, it leaves out.
 pub type WriteRecord = fn(origin: &Origin<'_>, record: Record, out: &mut Vec<u8>);
 
-/// How records are written for sessions: one of our encodings, or the way of a foreign protocol. Sessions of all shards whose
+/// The form in which records are written for sessions: one of our encodings, or that of a foreign protocol. Sessions of all shards whose
 /// forms have the same slot share the bytes of a record, so it is written once for all of them.
 #[derive(Clone, Copy)]
 pub struct Form {
@@ -42,7 +42,7 @@ impl Form {
         Self { slot: encoding as u8, write }
     }
 
-    /// A form of a foreign protocol. No other form of this gateway has the same `number`.
+    /// Makes a form of a foreign protocol. No other form of this gateway may have the same `number`.
     ///
     /// # Panics
     /// When `number` is above 250. Forms are constants, so this is found when the gateway is compiled.

@@ -1,4 +1,4 @@
-//! What instruments and topics are called inside one gateway.
+//! The names of instruments and topics inside one gateway.
 
 use tickwire_wire::{Channel, Scale, SymbolName};
 
@@ -6,7 +6,7 @@ use tickwire_wire::{Channel, Scale, SymbolName};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VenueIndex(pub u16);
 
-/// How a topic is seen: live, or as something that the engine makes of the live one, as a delayed or a shallower one.
+/// A view of a topic: the live one, or something that the engine makes of it, as a delayed or a shallower one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct View(u8);
 
@@ -17,12 +17,12 @@ impl View {
     /// Views beside the live one that an instrument's channel may have.
     pub const OTHERS_MAX: u8 = 15;
 
-    /// A view beside the live one, from 1 to [`OTHERS_MAX`](Self::OTHERS_MAX); `None` beyond.
+    /// Returns a view beside the live one, from 1 to [`OTHERS_MAX`](Self::OTHERS_MAX); `None` beyond.
     pub const fn other(number: u8) -> Option<Self> {
         if number == 0 || number > Self::OTHERS_MAX { None } else { Some(Self(number)) }
     }
 
-    /// Whether it is the live one.
+    /// Returns whether it is the live one.
     pub fn is_live(self) -> bool {
         self == Self::LIVE
     }
@@ -38,7 +38,7 @@ pub struct TopicId(pub u32);
 /// Numbers of topics that one instrument takes.
 const SLOTS: u32 = Channel::SLOTS as u32;
 
-/// Where the view stands.
+/// The bits of a topic's id above these name its view.
 const VIEW_SHIFT: u32 = 28;
 const LIVE_BITS: u32 = (1 << VIEW_SHIFT) - 1;
 
@@ -48,7 +48,7 @@ impl TopicId {
     /// Instruments that a gateway may know: more than its configuration allows.
     pub const INSTRUMENTS_MAX: u32 = LIVE_BITS / SLOTS;
 
-    /// The live topic of an instrument's channel.
+    /// Returns the live topic of an instrument's channel.
     pub fn new(instrument_index: u32, channel: Channel) -> Self {
         debug_assert!(instrument_index < Self::INSTRUMENTS_MAX, "beyond are the ids of views");
         Self(instrument_index * SLOTS + channel as u32)
@@ -59,13 +59,13 @@ impl TopicId {
         instruments * Channel::SLOTS
     }
 
-    /// Another view of the same channel.
+    /// Returns another view of the same channel.
     #[must_use]
     pub fn seen_as(self, view: View) -> Self {
         Self(self.live().0 | u32::from(view.0) << VIEW_SHIFT)
     }
 
-    /// How it is seen.
+    /// Returns its view.
     pub fn view(self) -> View {
         View((self.0 >> VIEW_SHIFT) as u8)
     }
@@ -76,7 +76,7 @@ impl TopicId {
         Self(self.0 & LIVE_BITS)
     }
 
-    /// Dense index of the instrument.
+    /// Returns the dense index of the instrument.
     pub fn instrument_index(self) -> u32 {
         self.live().0 / SLOTS
     }
@@ -92,7 +92,7 @@ impl TopicId {
 pub struct InstrumentInfo {
     /// Dense. Used again when the instrument ended and every shard let go of it.
     pub index: u32,
-    /// In sessions: no other instrument has it as long as a shard knows this one.
+    /// The number that sessions know it by: no other instrument has it as long as a shard knows this one.
     pub id: u32,
     /// Its venue.
     pub venue: VenueIndex,

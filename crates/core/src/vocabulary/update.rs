@@ -13,7 +13,7 @@ use super::ids::{InstrumentInfo, TopicId};
 /// One comes with each message of the bus, so it is small, and as a rule one allocation with all that a delivery reads.
 #[derive(Debug)]
 pub struct Update {
-    /// Where it belongs.
+    /// The topic that it belongs to.
     pub topic: TopicId,
     source: Encoding,
     /// Sequence in force.
@@ -29,7 +29,7 @@ pub struct Update {
     received: u64,
     info: Arc<InstrumentInfo>,
     record: OnceLock<Box<Record>>,
-    /// In the forms in which it did not come.
+    /// The bytes in the forms in which it did not come.
     made: OnceLock<Box<Made>>,
 }
 
@@ -157,7 +157,7 @@ impl Update {
         }
     }
 
-    /// A gap. `last` 0 says that the sequence is lost and starts again under `epoch`.
+    /// Makes a gap. `last` 0 says that the sequence is lost and starts again under `epoch`.
     pub fn gap(
         info: Arc<InstrumentInfo>,
         channel: Channel,
@@ -170,7 +170,7 @@ impl Update {
         Self::from_record(info, epoch, first, record)
     }
 
-    /// The record. What cannot be decoded has become a gap, so that it is announced and not passed on.
+    /// Returns the record. What cannot be decoded has become a gap, so that it is announced and not passed on.
     pub fn record(&self) -> &Record {
         self.record.get_or_init(|| Box::new(self.decode()))
     }
@@ -255,7 +255,7 @@ impl Update {
         matches!(&self.record().body, Body::Book(book) if book.snapshot)
     }
 
-    /// Of which instrument.
+    /// Returns the instrument that it is of.
     pub fn info(&self) -> &Arc<InstrumentInfo> {
         &self.info
     }

@@ -1,4 +1,4 @@
-//! What the kernel says of a connection: bytes that the peer's kernel has not acknowledged.
+//! The kernel's account of a connection: bytes that the peer's kernel has not acknowledged.
 //!
 //! `SIOCOUTQ` would say it in one number, but no library that is kept well offers it without unsafe code. `TCP_INFO` says
 //! the same in parts, and more: see `linux/tcp.h`, `struct tcp_info`, whose beginning never changes.
@@ -19,7 +19,7 @@ pub(super) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
     Ok(under_way as usize + info.notsent_bytes as usize)
 }
 
-/// See above.
+/// Fails: this system does not tell.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn unacknowledged(_: &impl AsFd) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())

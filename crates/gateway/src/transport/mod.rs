@@ -16,14 +16,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::pipe::Pipe;
 use self::tcp::Tcp;
 
-/// What a listener speaks HTTP with, and what becomes a transport afterwards.
+/// A connection that a listener speaks HTTP with, and that becomes a transport afterwards.
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// # Errors
     /// When the system does not hand the connection over.
     fn into_transport(self, buffers: Buffers) -> io::Result<Transport>;
 }
 
-/// What kernels may hold of one session, in bytes; see [`Limits`](crate::Limits).
+/// The bytes that kernels may hold of one session; see [`Limits`](crate::Limits).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Buffers {
     /// 0: as the kernel likes.
@@ -38,7 +38,7 @@ pub(crate) enum Transport {
     Pipe(Box<Pipe>),
 }
 
-/// What a read brought.
+/// The outcome of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
     /// Nothing is there now.
@@ -49,7 +49,7 @@ pub(crate) enum Came {
     End,
 }
 
-/// How a transport tells that it can be read or written.
+/// The way in which a transport tells that it can be read or written.
 pub(crate) enum Watched<'t> {
     /// The system says so.
     Descriptor(&'t mut mio::net::TcpStream),
@@ -58,7 +58,7 @@ pub(crate) enum Watched<'t> {
 }
 
 impl Transport {
-    /// For the readiness list.
+    /// Returns what the readiness list watches.
     pub(crate) fn watched(&mut self) -> Watched<'_> {
         match self {
             Self::Tcp(tcp) => Watched::Descriptor(tcp.stream()),
@@ -97,7 +97,7 @@ impl Transport {
         }
     }
 
-    /// Nothing is written from now on.
+    /// Says that nothing is written from now on.
     pub(crate) fn shut_write(&mut self) {
         match self {
             Self::Tcp(tcp) => tcp.shut_write(),
