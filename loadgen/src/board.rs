@@ -33,18 +33,6 @@ pub(crate) struct Counts {
     pub(crate) settled: u64,
 }
 
-impl Counts {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.opened += other.opened;
-        self.not_opened += other.not_opened;
-        self.ended_early += other.ended_early;
-        self.live += other.live;
-        self.violations += other.violations;
-        self.behind += other.behind;
-        self.settled += other.settled;
-    }
-}
-
 /// Workers are told this.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Signal {

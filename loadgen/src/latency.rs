@@ -19,50 +19,55 @@ const CURVE_STEPS: u32 = 5;
 
 /// This holds how long things took, in nanoseconds: to within 0.1 %, and half a microsecond.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Latency", try_from = "Latency")]
 pub(crate) struct Latencies {
-    #[serde(rename = "hdr", serialize_with = "write", deserialize_with = "read")]
     histogram: Histogram<u64>,
     /// Ended before they began: the two clocks differ. Not in the histogram.
     backwards: u64,
 }
 
-fn write<S: serde::Serializer>(histogram: &Histogram<u64>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&to_base64(histogram))
-}
-
-fn read<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Histogram<u64>, D::Error> {
-    let read = from_base64(&String::deserialize(from)?);
-    read.ok_or_else(|| serde::de::Error::custom("not a histogram with the bounds of this program"))
-}
-
-/// Writes HdrHistogram V2, not compressed.
-fn to_base64(histogram: &Histogram<u64>) -> String {
-    let mut bytes = Vec::new();
-    V2Serializer::new().serialize(histogram, &mut bytes).expect("memory takes all bytes");
-    STANDARD.encode(bytes)
-}
-
-/// Returns None where it is not a histogram with these bounds.
-fn from_base64(text: &str) -> Option<Histogram<u64>> {
-    let bytes = STANDARD.decode(text).ok()?;
-    let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
-    let mut histogram = Latencies::new().histogram;
-    histogram.add(&read).ok()?;
-    Some(histogram)
-}
-
 impl Default for Latencies {
     fn default() -> Self {
-        Self::new()
+        let histogram = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, DIGITS);
+        Self { histogram: histogram.expect("the bounds are right"), backwards: 0 }
+    }
+}
+
+/// Reads it off: summary, curve, and the histogram itself, as HdrHistogram V2, not compressed.
+impl From<Latencies> for Latency {
+    fn from(from: Latencies) -> Self {
+        let summary = from.summary();
+        if from.is_empty() {
+            return Self { summary, ..Self::default() };
+        }
+        let mut curve: Vec<Point> = Vec::new();
+        for step in from.histogram.iter_quantiles(CURVE_STEPS) {
+            let (ns, q) = (step.value_iterated_to(), step.quantile_iterated_to());
+            let count = curve.last().map_or(0, |point| point.count) + step.count_since_last_iteration();
+            curve.push(Point { q, ns, count });
+        }
+        let mut bytes = Vec::new();
+        V2Serializer::new().serialize(&from.histogram, &mut bytes).expect("memory takes all bytes");
+        Self { summary, curve, hdr: STANDARD.encode(bytes) }
+    }
+}
+
+impl TryFrom<Latency> for Latencies {
+    type Error = &'static str;
+
+    fn try_from(from: Latency) -> Result<Self, Self::Error> {
+        let mut all = Self { backwards: from.summary.backwards, ..Self::default() };
+        if !from.hdr.is_empty() {
+            let bytes = STANDARD.decode(from.hdr).unwrap_or_default();
+            let read = Deserializer::new().deserialize::<u64, _>(&mut bytes.as_slice()).ok();
+            let is_read = read.is_some_and(|read| all.histogram.add(&read).is_ok());
+            is_read.then_some(()).ok_or("not a histogram with the bounds of this program")?;
+        }
+        Ok(all)
     }
 }
 
 impl Latencies {
-    pub(crate) fn new() -> Self {
-        let histogram = Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, DIGITS);
-        Self { histogram: histogram.expect("the bounds are right"), backwards: 0 }
-    }
-
     /// Takes in what began and ended at these nanoseconds of the Unix epoch.
     pub(crate) fn record(&mut self, from: u64, to: u64) {
         self.record_n(from, to, 1);
@@ -92,20 +97,6 @@ impl Latencies {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("all have the same bounds");
         self.backwards += other.backwards;
-    }
-
-    /// Returns summary, curve, and the histogram itself.
-    pub(crate) fn read_off(&self) -> Latency {
-        if self.histogram.is_empty() {
-            return Latency { summary: self.summary(), ..Latency::default() };
-        }
-        let mut curve: Vec<Point> = Vec::new();
-        for step in self.histogram.iter_quantiles(CURVE_STEPS) {
-            let (ns, q) = (step.value_iterated_to(), step.quantile_iterated_to());
-            let count = curve.last().map_or(0, |point| point.count) + step.count_since_last_iteration();
-            curve.push(Point { q, ns, count });
-        }
-        Latency { summary: self.summary(), curve, hdr: to_base64(&self.histogram) }
     }
 
     pub(crate) fn summary(&self) -> Summary {

@@ -1,18 +1,85 @@
-//! A part is what one reading thread saw: counts, histograms, the first texts of each kind of error. Each thread keeps one,
-//! processes send theirs as JSON, and all are merged into one.
+//! A part is what one reading thread saw, in the words of the report. Each thread keeps one, processes send theirs as JSON, and all
+//! are merged into one.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tickwire_wire::Channel;
 
+use crate::board::Counts;
 use crate::latency::Latencies;
-use crate::report::model::{Accounts, Gaps, Noted, SessionAccount};
+use crate::report::model::{
+    Accounts, Checks, Flow, Gaps, Generator, Latency, Noted, Readers, SessionAccount, Sessions,
+};
 
 /// So many first texts are kept of each kind.
 const TEXTS_MAX: usize = 5;
 /// So many sessions' accounts are kept.
 const SESSIONS_MAX: usize = 20;
+
+/// Something of which each thread sees a part.
+pub(crate) trait Merge {
+    fn include(&mut self, other: Self);
+}
+
+impl Merge for u64 {
+    fn include(&mut self, other: Self) {
+        *self += other;
+    }
+}
+
+impl<K: Ord, V: Merge + Default> Merge for BTreeMap<K, V> {
+    fn include(&mut self, other: Self) {
+        for (key, value) in other {
+            self.entry(key).or_default().include(value);
+        }
+    }
+}
+
+impl Merge for Latency {
+    fn include(&mut self, other: Self) {
+        let of = |latency| Latencies::try_from(latency).expect("a part has histograms of this program");
+        let mut all = of(std::mem::take(self));
+        all.merge(&of(other));
+        *self = all.into();
+    }
+}
+
+impl Merge for Noted {
+    fn include(&mut self, other: Self) {
+        self.count += other.count;
+        let room = TEXTS_MAX.saturating_sub(self.first.len());
+        self.first.extend(other.first.into_iter().take(room));
+    }
+}
+
+/// Merges these fields, each by itself; the others are filled in when all parts are there.
+macro_rules! merged {
+    ($($part:ty: $($field:ident)*;)*) => {$(
+        impl Merge for $part {
+            fn include(&mut self, other: Self) {
+                $(self.$field.include(other.$field);)*
+            }
+        }
+    )*};
+}
+
+merged! {
+    Accounts: checked published delivered conflated dropped filtered;
+    Gaps: announced numbers;
+    Counts: opened not_opened ended_early live violations behind settled;
+    Sessions: subscriptions open_retries not_opened ended_early closed_as_expected reconnects reconnect open;
+    Flow: messages records bytes reads records_by_channel let_go;
+    Readers: sessions records bytes age by_channel accounts;
+    Checks: ledgers ledgers_missing lost out_of_order duplicates gaps conflating_notices refused final_values final_values_wrong broken;
+}
+
+/// Merges what stands at the same place in both.
+fn merge_each<T: Merge + Default>(own: &mut Vec<T>, other: Vec<T>) {
+    own.resize_with(own.len().max(other.len()), T::default);
+    own.iter_mut().zip(other).for_each(|(own, other)| own.include(other));
+}
 
 impl Noted {
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
@@ -20,23 +87,6 @@ impl Noted {
         if self.first.len() < TEXTS_MAX {
             self.first.push(text());
         }
-    }
-
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.count += other.count;
-        let room = TEXTS_MAX.saturating_sub(self.first.len());
-        self.first.extend(other.first.into_iter().take(room));
-    }
-}
-
-impl Accounts {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.checked += other.checked;
-        self.published += other.published;
-        self.delivered += other.delivered;
-        self.conflated += other.conflated;
-        self.dropped += other.dropped;
-        self.filtered += other.filtered;
     }
 }
 
@@ -57,29 +107,8 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::Order => "order",
-            Self::Ledger => "ledger",
-            Self::Value => "value",
-            Self::Final => "final",
-            Self::Protocol => "protocol",
-        }
-    }
-}
-
-/// Sessions that read in one manner.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct ReaderPart {
-    pub(crate) sessions: u64,
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
-    /// The part of `bytes` that was read in measuring.
-    pub(crate) measured_bytes: u64,
-    /// Times from the intended time to when the program has the record, by channel.
-    pub(crate) ages: BTreeMap<u8, Latencies>,
-    pub(crate) accounts: Accounts,
+    /// The names of all rules, in the order of the list above.
+    pub(crate) const NAMES: [&str; 6] = ["lost", "order", "ledger", "value", "final", "protocol"];
 }
 
 /// Last value of an instrument's quote: epoch, sequence number, digest.
@@ -94,75 +123,56 @@ pub(crate) struct Last {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) server: String,
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-    pub(crate) reads: u64,
-    pub(crate) records_by_channel: BTreeMap<u8, u64>,
+    pub(crate) sessions: Sessions,
+    pub(crate) flow: Flow,
     /// One for each entry in the scenario's list of readers; the last one is for prompt ones.
-    pub(crate) readers: Vec<ReaderPart>,
+    pub(crate) readers: Vec<Readers>,
+    /// Bytes that each of these read in measuring.
+    pub(crate) measured_bytes: Vec<u64>,
     /// Intended time to ingester, to gateway's write, to read, to decoded.
-    pub(crate) hops: [Latencies; 4],
+    pub(crate) hops: Vec<Latency>,
+    pub(crate) checks: Checks,
+    pub(crate) generator: Generator,
+    pub(crate) resident_bytes_before: u64,
+    /// Shortest round trip of a ping, and the server's clock minus ours, as that ping tells it; in nanoseconds.
+    pub(crate) clock: Option<(u64, i64)>,
+    pub(crate) lasts: BTreeMap<u32, Last>,
+}
+
+/// A thread times these while it reads.
+#[derive(Debug, Default)]
+pub(crate) struct Timed {
     pub(crate) open: Latencies,
     pub(crate) reconnect: Latencies,
-    pub(crate) subscriptions: u64,
-    pub(crate) open_retries: u64,
-    pub(crate) not_opened: Noted,
-    pub(crate) ended_early: Noted,
-    pub(crate) closed_as_expected: u64,
-    pub(crate) reconnects: u64,
-    /// Ledgers of connections that ended, and connections that ended without one.
-    pub(crate) ledgers: u64,
-    pub(crate) ledgers_missing: u64,
-    /// Measured records that throttled readers got only when they were let go.
-    pub(crate) let_go: u64,
-    pub(crate) lost: u64,
-    pub(crate) out_of_order: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) gaps: BTreeMap<String, Gaps>,
-    pub(crate) conflating_notices: u64,
-    pub(crate) refused: Noted,
-    pub(crate) final_values: u64,
-    pub(crate) final_values_wrong: Noted,
-    pub(crate) lasts: BTreeMap<u32, Last>,
-    pub(crate) broken: BTreeMap<String, Noted>,
-    pub(crate) sessions: Vec<SessionAccount>,
+    pub(crate) hops: [Latencies; 4],
     pub(crate) lag: Latencies,
-    pub(crate) cpu_seconds: Vec<f64>,
-    pub(crate) cpu_share: Vec<f64>,
-    pub(crate) waited_share: f64,
-    pub(crate) resident_bytes: u64,
-    pub(crate) resident_bytes_before: u64,
-    pub(crate) clock_offset_ns: Option<i64>,
-    pub(crate) round_trip_ns: Option<u64>,
+    /// Times from the intended time to when the program has the record, by kind of reader and channel.
+    pub(crate) ages: Vec<BTreeMap<u8, Latencies>>,
 }
 
 impl Part {
-    pub(crate) fn new(readers: usize) -> Self {
-        Self { readers: (0..readers).map(|_| ReaderPart::default()).collect(), ..Self::default() }
+    pub(crate) fn new(kinds: usize) -> Self {
+        Self { readers: vec![Readers::default(); kinds], measured_bytes: vec![0; kinds], ..Self::default() }
     }
 
-    /// A window of measuring begins: what an earlier one measured, as the steps of a search do, is not of this one. What is of
-    /// the whole run stays: broken rules, ledgers, losses.
-    pub(crate) fn measure_anew(&mut self) {
-        (self.messages, self.bytes, self.reads, self.let_go) = (0, 0, 0, 0);
-        self.records_by_channel.clear();
-        self.hops = Default::default();
-        self.lag = Latencies::default();
-        for reader in &mut self.readers {
-            (reader.records, reader.measured_bytes) = (0, 0);
-            reader.ages.clear();
+    /// Adds what a thread timed, when it ends.
+    pub(crate) fn complete(&mut self, timed: Timed) {
+        (self.sessions.open, self.sessions.reconnect) = (timed.open.into(), timed.reconnect.into());
+        self.hops = timed.hops.map(Latency::from).into();
+        self.generator.lag = timed.lag.into();
+        for (readers, ages) in self.readers.iter_mut().zip(timed.ages) {
+            let mut all = Latencies::default();
+            for ages in ages.values() {
+                all.merge(ages);
+            }
+            readers.age = all.into();
+            let named = ages.into_iter().map(|(channel, ages)| (channel_name(channel), ages.into()));
+            readers.by_channel = named.collect();
         }
     }
 
     pub(crate) fn breaks(&mut self, rule: Rule, text: impl FnOnce() -> String) {
-        self.broken.entry(rule.name().to_owned()).or_default().note(text);
-    }
-
-    /// A record of this channel, so old when the program had it.
-    pub(crate) fn age(&mut self, reader: usize, channel: Channel, from: u64, to: u64) {
-        let reader = &mut self.readers[reader];
-        reader.records += 1;
-        reader.ages.entry(channel as u8).or_default().record(from, to);
+        self.checks.broken.entry(Rule::NAMES[rule as usize].to_owned()).or_default().note(text);
     }
 
     /// Takes in a session's last value; returns that of another session which it contradicts.
@@ -178,88 +188,47 @@ impl Part {
         None
     }
 
-    /// Keeps the accounts of sessions: those with something to tell first.
-    pub(crate) fn keep(&mut self, account: SessionAccount) {
-        self.sessions.push(account);
-        if self.sessions.len() > 2 * SESSIONS_MAX {
-            self.trim();
-        }
-    }
-
-    fn trim(&mut self) {
-        self.sessions.sort_by_key(|session| {
+    /// Keeps the accounts of some sessions: of those with something to tell first.
+    pub(crate) fn keep(&mut self, accounts: impl IntoIterator<Item = SessionAccount>) {
+        let kept = &mut self.checks.sessions;
+        kept.extend(accounts);
+        kept.sort_by_key(|session| {
             let lost = session.accounts.dropped + session.gaps;
-            (std::cmp::Reverse((session.violations, lost, session.accounts.conflated)), session.number)
+            (Reverse((session.violations, lost, session.accounts.conflated)), session.number)
         });
-        self.sessions.truncate(SESSIONS_MAX);
+        kept.truncate(SESSIONS_MAX);
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, mut other: Self) {
         if self.server.is_empty() {
             self.server = other.server;
         }
-        self.messages += other.messages;
-        self.bytes += other.bytes;
-        self.reads += other.reads;
-        for (channel, count) in other.records_by_channel {
-            *self.records_by_channel.entry(channel).or_default() += count;
-        }
-        self.readers.resize_with(self.readers.len().max(other.readers.len()), ReaderPart::default);
-        for (own, other) in self.readers.iter_mut().zip(other.readers) {
-            own.sessions += other.sessions;
-            own.records += other.records;
-            own.bytes += other.bytes;
-            own.measured_bytes += other.measured_bytes;
-            own.accounts.add(other.accounts);
-            for (channel, ages) in other.ages {
-                own.ages.entry(channel).or_default().merge(&ages);
-            }
-        }
-        for (own, other) in self.hops.iter_mut().zip(&other.hops) {
-            own.merge(other);
-        }
-        self.open.merge(&other.open);
-        self.reconnect.merge(&other.reconnect);
-        self.subscriptions += other.subscriptions;
-        self.open_retries += other.open_retries;
-        self.not_opened.merge(other.not_opened);
-        self.ended_early.merge(other.ended_early);
-        self.closed_as_expected += other.closed_as_expected;
-        self.reconnects += other.reconnects;
-        self.ledgers += other.ledgers;
-        self.ledgers_missing += other.ledgers_missing;
-        self.let_go += other.let_go;
-        self.lost += other.lost;
-        self.out_of_order += other.out_of_order;
-        self.duplicates += other.duplicates;
-        for (cause, gaps) in other.gaps {
-            let known = self.gaps.entry(cause).or_default();
-            known.announced += gaps.announced;
-            known.numbers += gaps.numbers;
-        }
-        self.conflating_notices += other.conflating_notices;
-        self.refused.merge(other.refused);
-        self.final_values += other.final_values;
-        self.final_values_wrong.merge(other.final_values_wrong);
-        for (rule, noted) in other.broken {
-            self.broken.entry(rule).or_default().merge(noted);
-        }
+        self.keep(std::mem::take(&mut other.checks.sessions));
+        self.sessions.include(other.sessions);
+        self.flow.include(other.flow);
+        merge_each(&mut self.readers, other.readers);
+        merge_each(&mut self.measured_bytes, other.measured_bytes);
+        merge_each(&mut self.hops, other.hops);
+        self.checks.include(other.checks);
         for (instrument, last) in other.lasts {
             if let Some(known) = self.last(instrument, last) {
-                self.final_values_wrong.note(|| format!("instrument {instrument}: {known:?} and {last:?}"));
+                let text = || format!("instrument {instrument}: {known:?} and {last:?}");
+                self.checks.final_values_wrong.note(text);
             }
         }
-        self.sessions.extend(other.sessions);
-        self.trim();
-        self.lag.merge(&other.lag);
-        self.cpu_seconds.extend(other.cpu_seconds);
-        self.cpu_share.extend(other.cpu_share);
-        self.waited_share = self.waited_share.max(other.waited_share);
-        self.resident_bytes += other.resident_bytes;
+        let (own, other_own) = (&mut self.generator, other.generator);
+        own.cpu_share.extend(other_own.cpu_share);
+        own.cpu_seconds += other_own.cpu_seconds;
+        own.lag.include(other_own.lag);
+        own.waited_share = own.waited_share.max(other_own.waited_share);
+        own.resident_bytes += other_own.resident_bytes;
         self.resident_bytes_before += other.resident_bytes_before;
-        self.clock_offset_ns = other.clock_offset_ns.or(self.clock_offset_ns);
-        self.round_trip_ns = self.round_trip_ns.into_iter().chain(other.round_trip_ns).min();
+        self.clock = self.clock.into_iter().chain(other.clock).min();
     }
+}
+
+pub(crate) fn channel_name(channel: u8) -> String {
+    Channel::try_from(i32::from(channel)).unwrap_or(Channel::Unknown).name().to_owned()
 }
 
 #[cfg(test)]

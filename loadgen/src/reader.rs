@@ -13,7 +13,7 @@ mod stream;
 mod timers;
 mod updates;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +28,10 @@ use tickwire_wire::Channel;
 
 use crate::clock::{now, thread_cpu};
 use crate::machine::run_delay;
-use crate::part::Part;
+use crate::part::{Part, Timed, channel_name};
 use crate::plan::Plan;
 use crate::processes::Watched;
+use crate::report::model::Flow;
 use crate::scenario::ReaderKind;
 use crate::source;
 
@@ -58,6 +59,7 @@ struct Core {
     epoll: OwnedFd,
     timers: Timers,
     part: Part,
+    timed: Timed,
     counts: Counts,
     seconds: Seconds,
     records_by_channel: [u64; Channel::SLOTS],
@@ -114,6 +116,7 @@ pub(crate) fn run(plan: &Arc<Plan>, board: Arc<Board>, at: usize) -> anyhow::Res
         epoll,
         timers: Timers::default(),
         part: Part::new(kinds),
+        timed: Timed { ages: vec![BTreeMap::new(); kinds], ..Timed::default() },
         counts: Counts::default(),
         seconds: Seconds::new(kinds),
         records_by_channel: [0; Channel::SLOTS],
@@ -141,9 +144,11 @@ pub(crate) fn run(plan: &Arc<Plan>, board: Arc<Board>, at: usize) -> anyhow::Res
     let sessions = numbers.enumerate().map(|(slot, number)| Session::new(plan, number, slot)).collect();
     let mut all = Loop { core, board, sessions };
     all.run(at)?;
-    let Core { records_by_channel, mut part, .. } = all.core;
+    let Core { records_by_channel, mut part, timed, .. } = all.core;
+    part.complete(timed);
     let counts = (0..).zip(records_by_channel).filter(|(_, count)| *count > 0);
-    part.records_by_channel = counts.collect();
+    part.flow.records_by_channel = counts.map(|(channel, count)| (channel_name(channel), count)).collect();
+    part.flow.records = records_by_channel.iter().sum();
     Ok(part)
 }
 
@@ -184,7 +189,7 @@ impl Loop {
                 if core.phase == Phase::Measure && core.seconds.records > before {
                     // Each record is one: a look that brings thousands late is not one that brings none.
                     let waited = core.read_at.saturating_sub(since);
-                    core.part.lag.record_many(waited, core.seconds.records - before);
+                    core.timed.lag.record_many(waited, core.seconds.records - before);
                 }
             }
             looks.looked(woken, since, events.len() == events.capacity());
@@ -199,7 +204,7 @@ impl Loop {
             }
             if time >= tick {
                 if self.core.phase == Phase::Measure {
-                    self.core.part.lag.record(tick.max(begin.time), woken.max(tick));
+                    self.core.timed.lag.record(tick.max(begin.time), woken.max(tick));
                 }
                 self.tick(time, &mut begin, at);
                 tick = now() + TURN.as_nanos() as u64;
@@ -241,10 +246,8 @@ impl Loop {
             Phase::Open => {}
             Phase::Measure => {
                 *begin = Begin::now();
-                core.part.measure_anew();
-                core.records_by_channel.fill(0);
-                core.part.resident_bytes = resident_bytes(&core.plan, at);
-                core.seconds.start(core.window.0);
+                core.measure_anew();
+                core.part.generator.resident_bytes = resident_bytes(&core.plan, at);
                 self.plan_churn();
             }
             Phase::Settle | Phase::Finish => {
@@ -276,15 +279,34 @@ impl Loop {
     fn measured(&mut self, begin: &Begin) {
         let seconds = (now().saturating_sub(begin.time) as f64 / 1e9).max(1e-6);
         let used = thread_cpu().saturating_sub(begin.cpu + begin.spun).as_secs_f64();
-        let part = &mut self.core.part;
-        part.cpu_seconds.push(used);
-        part.cpu_share.push(used / seconds);
+        let own = &mut self.core.part.generator;
+        own.cpu_seconds += used;
+        own.cpu_share.push(used / seconds);
         let waited = run_delay().zip(begin.delay).map(|(now, then)| now.saturating_sub(then).as_secs_f64());
-        part.waited_share = waited.unwrap_or(0.0) / seconds;
+        own.waited_share = waited.unwrap_or(0.0) / seconds;
     }
 }
 
 impl Core {
+    /// A window of measuring begins: what an earlier one measured, as the steps of a search do, is not of this one. What is of
+    /// the whole run stays: broken rules, ledgers, losses.
+    fn measure_anew(&mut self) {
+        self.part.flow = Flow::default();
+        self.part.measured_bytes.fill(0);
+        self.part.readers.iter_mut().for_each(|readers| readers.records = 0);
+        (self.timed.hops, self.timed.lag) = Default::default();
+        self.timed.ages.iter_mut().for_each(BTreeMap::clear);
+        self.records_by_channel.fill(0);
+        self.seconds.start(self.window.0);
+    }
+
+    /// A record of this channel, so old when the program had it.
+    fn age(&mut self, reader: usize, channel: Channel, from: u64, to: u64) {
+        self.part.readers[reader].records += 1;
+        self.timed.ages[reader].entry(channel as u8).or_default().record(from, to);
+        self.seconds.age(reader, from, to);
+    }
+
     /// Returns how many records of readers of a kind count so far.
     fn measured_records(&self, reader: u8) -> u64 {
         self.part.readers[usize::from(reader)].records
@@ -292,8 +314,8 @@ impl Core {
 
     /// A record came behind a newer one, or is the last one again.
     fn repeated(&mut self, is_last: bool) {
-        self.part.duplicates += u64::from(is_last);
-        self.part.out_of_order += u64::from(!is_last);
+        self.part.checks.duplicates += u64::from(is_last);
+        self.part.checks.out_of_order += u64::from(!is_last);
     }
 
     /// Returns whether something of this intended time counts.

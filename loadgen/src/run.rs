@@ -149,7 +149,7 @@ impl Run {
         if let Err(error) = self.open(&workers).await {
             workers.tell(&Signal { phase: Phase::Finish, window: (0, 0), finals: None });
             let part = self.ended(workers).await?;
-            return match part.not_opened.first.first() {
+            return match part.sessions.not_opened.first.first() {
                 Some(reason) => Err(anyhow::anyhow!("{}: {reason}", self.url.address)),
                 None => Err(error),
             };

@@ -157,7 +157,7 @@ impl Published {
 
     /// Another window is measured: what an earlier one counted is not of it.
     pub(crate) fn count_anew(&mut self) {
-        (self.in_window, self.lag) = (0, Latencies::new());
+        (self.in_window, self.lag) = (0, Latencies::default());
         self.by_symbol.fill([0; 2]);
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::board::{Board, Counts, Phase, Signal};
 use crate::layers::Layers;
 use crate::machine;
-use crate::part::Part;
+use crate::part::{Merge as _, Part};
 use crate::plan::Plan;
 use crate::reader::{self, SecondPart};
 use crate::scenario::Url;
@@ -93,7 +93,7 @@ impl WorkerPool {
         let (mut counts, mut seconds) = (Counts::default(), Vec::new());
         for worker in &self.0 {
             let (of_worker, mut ended) = worker.board.take_told();
-            counts.add(of_worker);
+            counts.include(of_worker);
             seconds.append(&mut ended);
         }
         (counts, seconds)

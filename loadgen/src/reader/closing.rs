@@ -62,8 +62,8 @@ impl Session {
         core.counts.live -= 1;
         if core.plan.scenario.peer.is_none() {
             match self.account {
-                Account::Given => core.part.ledgers += 1,
-                Account::Owed => core.part.ledgers_missing += 1,
+                Account::Given => core.part.checks.ledgers += 1,
+                Account::Owed => core.part.checks.ledgers_missing += 1,
             }
         }
     }
@@ -112,7 +112,7 @@ impl Session {
             && attempts < ATTEMPTS_MAX
         {
             self.extra().attempts += 1;
-            core.part.open_retries += 1;
+            core.part.sessions.open_retries += 1;
             return self.connect_again(core, BACK_OFF.ceiling(attempts));
         }
         let text = match end {
@@ -122,13 +122,13 @@ impl Session {
         let text = core.plan.redacted(self.number(), text);
         let text = || format!("session {}: {text}", self.number);
         if was_open && self.kind(core).may_be_closed() {
-            core.part.closed_as_expected += 1;
+            core.part.sessions.closed_as_expected += 1;
         } else if has_been_open {
             core.counts.ended_early += 1;
-            core.part.ended_early.note(text);
+            core.part.sessions.ended_early.note(text);
         } else {
             core.counts.not_opened += 1;
-            core.part.not_opened.note(text);
+            core.part.sessions.not_opened.note(text);
         }
         self.gone(core);
     }

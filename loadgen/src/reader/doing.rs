@@ -24,8 +24,7 @@ impl Session {
         let time = now();
         program.work(time, rate, |what| match (what, receipts.as_mut()) {
             (Waiting::Record { channel, event_time, counts: true }, _) => {
-                core.part.age(reader, channel, event_time, time);
-                core.seconds.age(reader, event_time, time);
+                core.age(reader, channel, event_time, time);
             }
             (Waiting::End { sent_time, read_at }, Some(receipts)) => {
                 receipts.taken(sent_time, time.saturating_sub(read_at), time);

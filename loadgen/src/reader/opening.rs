@@ -114,13 +114,13 @@ impl Session {
         core.counts.live += 1;
         let lost_at = self.extra.as_mut().map_or(0, |extra| std::mem::take(&mut extra.lost_at));
         if lost_at > 0 {
-            core.part.reconnects += 1;
-            core.part.reconnect.record(lost_at, time);
+            core.part.sessions.reconnects += 1;
+            core.timed.reconnect.record(lost_at, time);
             self.extra().attempts = 0;
         } else {
             core.counts.opened += 1;
-            core.part.open.record(self.began, time);
-            core.part.subscriptions += match core.plan.scenario.peer {
+            core.timed.open.record(self.began, time);
+            core.part.sessions.subscriptions += match core.plan.scenario.peer {
                 Some(_) => core.plan.symbols(self.number()).len(),
                 None => self.subscriptions.len(),
             } as u64;

@@ -9,7 +9,7 @@ use super::session::{Account, End, LEDGER_ID, Session, State, Subscription};
 use super::slow::Waiting;
 use super::{Core, Phase};
 use crate::clock::now;
-use crate::part::{Last, Rule};
+use crate::part::{Last, Merge as _, Rule};
 use crate::report::model::{Accounts, SessionAccount};
 use crate::scan::{self, Item, Market};
 use crate::scenario::ReaderKind;
@@ -33,8 +33,8 @@ impl Session {
         read: u64,
     ) -> Result<(), End> {
         if core.phase == Phase::Measure {
-            core.part.messages += 1;
-            core.part.bytes += payload.len() as u64;
+            core.part.flow.messages += 1;
+            core.part.flow.bytes += payload.len() as u64;
         }
         core.seconds.messages += 1;
         core.seconds.bytes += payload.len() as u64;
@@ -81,8 +81,8 @@ impl Session {
         let measured = core.measured_records(self.reader) - measured;
         if measured > 0 && self.is_prompt(core) {
             let sent = self.times(core, sent, read).sent;
-            core.part.hops[2].record_n(sent.unwrap_or(read), read, measured);
-            core.part.hops[3].record_n(read, now(), measured);
+            core.timed.hops[2].record_n(sent.unwrap_or(read), read, measured);
+            core.timed.hops[3].record_n(read, now(), measured);
         }
         if core.seconds.records > records {
             self.message_read(core, sent_time, read);
@@ -109,7 +109,9 @@ impl Session {
             Message::Hello(hello) => core.part.server = hello.server,
             Message::Subscribed(answer) => self.granted(core, answer, times.read),
             Message::Ledger(ledger) => self.ledger(core, &ledger),
-            Message::Notice(notice) => core.part.conflating_notices += u64::from(notice.code == "conflating"),
+            Message::Notice(notice) => {
+                core.part.checks.conflating_notices += u64::from(notice.code == "conflating");
+            }
             Message::Error(error) => {
                 self.breaks(core, Rule::Protocol, || format!("{}: {}", error.code, error.message));
             }
@@ -141,7 +143,7 @@ impl Session {
                 }
             }
             Verdict::After(missing) => {
-                core.part.lost += missing.count().unwrap_or(0);
+                core.part.checks.lost += missing.count().unwrap_or(0);
                 self.breaks(core, Rule::Lost, || out_of_line(missing.first));
             }
             Verdict::Repeated => {
@@ -181,14 +183,13 @@ impl Session {
             program.read(Waiting::Record { channel, event_time, counts });
         }
         if !counts {
-            core.part.let_go += u64::from(is_measured);
+            core.part.flow.let_go += u64::from(is_measured);
             return;
         }
         core.records_by_channel[channel as usize] += 1;
         let reader = usize::from(self.reader);
         if self.program().is_none() {
-            core.part.age(reader, channel, event_time, times.read);
-            core.seconds.age(reader, event_time, times.read);
+            core.age(reader, channel, event_time, times.read);
         }
         // A slow reader's own slowness is no hop of the server's.
         if !self.is_prompt(core) {
@@ -201,8 +202,8 @@ impl Session {
         core.until_hop = core.plan.scenario.hop_sampling - 1;
         if let Some((received, sent)) = received.zip(times.sent) {
             let received = received.wrapping_add_signed(-core.clock_offset);
-            core.part.hops[0].record(event_time, received);
-            core.part.hops[1].record(received, sent);
+            core.timed.hops[0].record(event_time, received);
+            core.timed.hops[1].record(received, sent);
         }
     }
 
@@ -221,12 +222,12 @@ impl Session {
         let due = subscription.sequence.due();
         let (_, announced) = subscription.sequence.gap(gap);
         let cause = gap.cause().as_str_name().trim_start_matches("GAP_CAUSE_").to_ascii_lowercase();
-        let gaps = core.part.gaps.entry(cause).or_default();
+        let gaps = core.part.checks.gaps.entry(cause).or_default();
         gaps.announced += 1;
         gaps.numbers += announced.and_then(Missing::count).unwrap_or(0);
         let first = gap.first_sequence;
         if let Some(due) = due.filter(|due| *due != first) {
-            core.part.lost += first.saturating_sub(due);
+            core.part.checks.lost += first.saturating_sub(due);
             let text = || format!("a gap of {instrument} begins with {first} where {due} was due");
             self.breaks(core, Rule::Lost, text);
         }
@@ -255,7 +256,7 @@ impl Session {
         for refused in answer.refused {
             let name = refused.channel().name();
             let text = || format!("{name} of {}: {}: {}", refused.symbol, refused.code, refused.message);
-            core.part.refused.note(text);
+            core.part.checks.refused.note(text);
         }
         if answer.id == 0 || self.state != State::Subscribing {
             return;
@@ -277,7 +278,7 @@ impl Session {
                 Some(subscription) => subscription.sequence.account().faults(entry).collect(),
                 None => vec![LedgerFault::Unknown],
             };
-            accounts.add(Accounts {
+            accounts.include(Accounts {
                 checked: 1,
                 published: entry.published,
                 delivered: entry.delivered,
@@ -293,7 +294,7 @@ impl Session {
                 self.subscriptions.remove(&at);
             }
         }
-        core.part.readers[usize::from(self.reader)].accounts.add(accounts);
+        core.part.readers[usize::from(self.reader)].accounts.include(accounts);
         // Asked for at the end, or told by a gateway that takes leave.
         if is_last || ledger.id == 0 {
             self.account = Account::Given;
@@ -307,7 +308,7 @@ impl Session {
             self.breaks(core, Rule::Ledger, text);
         }
         self.check_finals(core);
-        core.part.keep(SessionAccount {
+        core.part.keep([SessionAccount {
             number: self.number.into(),
             reader: self.kind(core).name().to_owned(),
             encoding: self.encoding(core).name().to_owned(),
@@ -315,7 +316,7 @@ impl Session {
             accounts,
             gaps: self.gaps.into(),
             violations: self.violations.into(),
-        });
+        }]);
         self.end(core);
     }
 
@@ -326,7 +327,7 @@ impl Session {
         for ((instrument, _), known) in self.subscriptions.iter().filter(|((_, c), _)| *c == Channel::Quote) {
             let (epoch, sequence) = known.sequence.position();
             if let Some((symbol, published)) = known.published(core.finals.as_deref()) {
-                core.part.final_values += 1;
+                core.part.checks.final_values += 1;
                 // An ingester that repairs says the same again under a further sequence number.
                 let is_last = known.event_time == published.1 && sequence >= published.0;
                 if !is_last && published.0 > 0 {
@@ -337,7 +338,7 @@ impl Session {
                     )));
                 }
             } else if known.value != 0 {
-                core.part.final_values += 1;
+                core.part.checks.final_values += 1;
                 let last = Last { epoch, sequence, value: known.value };
                 if let Some(other) = core.part.last(*instrument, last) {
                     let text = format!("instrument {instrument}: {last:?}, and at another session {other:?}");
@@ -346,8 +347,8 @@ impl Session {
             }
         }
         for (lost, text) in wrong {
-            core.part.lost += lost;
-            core.part.final_values_wrong.note(|| text.clone());
+            core.part.checks.lost += lost;
+            core.part.checks.final_values_wrong.note(|| text.clone());
             self.breaks(core, Rule::Final, || text);
         }
     }

@@ -255,10 +255,12 @@ impl Session {
             Ok(Brought { wire, plain, wants_write }) => {
                 let time = now();
                 core.read_at = time;
-                core.part.reads += 1;
+                core.part.flow.reads += 1;
                 let reader = &mut core.part.readers[usize::from(self.reader)];
                 reader.bytes += wire as u64;
-                reader.measured_bytes += if core.phase == Phase::Measure { wire as u64 } else { 0 };
+                if core.phase == Phase::Measure {
+                    core.part.measured_bytes[usize::from(self.reader)] += wire as u64;
+                }
                 if wants_write {
                     self.flush(core);
                 }
@@ -327,11 +329,11 @@ impl Session {
             }
             Opcode::Pong => {
                 let took = time.saturating_sub(self.extra().probed_at);
-                let shortest = core.part.round_trip_ns.map_or(took, |known| known.min(took));
-                core.part.round_trip_ns = Some(shortest);
-                core.part.clock_offset_ns = Some(shortest as i64 / 2 - core.nearest);
+                let shortest = core.part.clock.map_or(took, |(known, _)| known.min(took));
+                let offset = shortest as i64 / 2 - core.nearest;
+                core.part.clock = Some((shortest, offset));
                 if !core.plan.address.ip().is_loopback() && core.nearest != i64::MAX {
-                    core.clock_offset = shortest as i64 / 2 - core.nearest;
+                    core.clock_offset = offset;
                 }
             }
             Opcode::Close => {

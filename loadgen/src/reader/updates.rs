@@ -29,7 +29,7 @@ impl Session {
         }
         let measured = core.measured_records(self.reader) - measured;
         if self.is_prompt(core) {
-            core.part.hops[3].record_n(read, now(), measured);
+            core.timed.hops[3].record_n(read, now(), measured);
         }
         Ok(())
     }
@@ -48,7 +48,7 @@ impl Session {
         subscription.says(intended_time, sequence);
         if verdict == Verdict::News {
             // A peer does not say what it drops, so every jump is a loss.
-            core.part.lost += sequence - before - 1;
+            core.part.checks.lost += sequence - before - 1;
             self.live(core, Channel::Quote, intended_time, None, Times { read, sent: None });
         } else {
             core.repeated(sequence == before);

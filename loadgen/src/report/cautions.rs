@@ -1,11 +1,10 @@
 //! Cautions limit how far the results of a run can be trusted: they say what the generator, and the machine, did meanwhile.
 
-use super::model::Generator;
+use super::model::{Generator, Latency};
 use crate::machine::Busy;
 use crate::part::Part;
 use crate::processes::{Used, named};
 use crate::scenario::Scenario;
-use crate::source::Published;
 
 /// A reading thread has no room for bursts above this share of a core.
 const CPU_SHARE_MAX: f64 = 0.8;
@@ -42,31 +41,25 @@ pub(super) fn late_max(scenario: &Scenario) -> u64 {
 /// Tells what the generator did, and the machine, where it is known; `others_hold` names those under test whom the run does not know.
 pub(super) fn generator(
     part: &Part,
-    published: &Published,
+    source_lag: Latency,
     machine: Option<&(Busy, Used)>,
     others_hold: Vec<String>,
-    records: u64,
 ) -> Generator {
-    let cpu_seconds: f64 = part.cpu_seconds.iter().sum();
-    let sessions: u64 = part.readers.iter().map(|reader| reader.sessions).sum();
-    let own_bytes = part.resident_bytes.saturating_sub(part.resident_bytes_before);
+    let (own, records) = (part.generator.clone(), part.flow.records as f64);
+    let sessions: u64 = part.readers.iter().map(|readers| readers.sessions).sum();
+    let own_bytes = own.resident_bytes.saturating_sub(part.resident_bytes_before);
     let others = |(busy, used): &(Busy, Used)| {
         (busy.share - used.own_seconds / busy.processor_seconds().max(1e-9)).max(0.0)
     };
     Generator {
-        cpu_share: part.cpu_share.clone(),
-        cpu_seconds,
-        records_per_cpu_second: if cpu_seconds > 0.0 { records as f64 / cpu_seconds } else { 0.0 },
-        lag: part.lag.read_off(),
-        source_lag: published.lag.read_off(),
-        waited_share: part.waited_share,
+        records_per_cpu_second: if own.cpu_seconds > 0.0 { records / own.cpu_seconds } else { 0.0 },
+        source_lag,
         machine_busy: machine.map(|(busy, _)| busy.share),
         machine_busy_others: machine.map(others),
         others: machine.map_or(Vec::new(), |(busy, used)| used.busiest(busy.processor_seconds())),
         others_hold,
-        resident_bytes: part.resident_bytes,
         bytes_per_session: own_bytes as f64 / sessions.max(1) as f64,
-        ..Generator::default()
+        ..own
     }
 }
 

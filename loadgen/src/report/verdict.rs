@@ -5,17 +5,16 @@ use std::time::Duration;
 use super::metric::{QUANTILES, Unit};
 use super::model::{Report, Second, Server, Verdict};
 use super::statistics::slope;
+use crate::part::Rule;
 use crate::scenario::{Quantiles, Scenario};
-
-/// Every scenario asserts that nothing breaks them.
-const RULES: [&str; 6] = ["lost", "order", "ledger", "value", "final", "protocol"];
 
 pub(super) fn verdicts(report: &Report, scenario: &Scenario) -> Vec<Verdict> {
     use Unit::{Count, Number};
     let mut all = Verdicts::default();
     let (checks, sessions, flow) = (&report.checks, &report.sessions, &report.flow);
     let (accounts, bounds) = (&checks.accounts, &scenario.bounds);
-    for rule in RULES {
+    // Every scenario asserts that nothing breaks a rule.
+    for rule in Rule::NAMES {
         let count = checks.broken.get(rule).map_or(0, |noted| noted.count);
         // What peers lose is counted, and asserted where the scenario says so.
         if report.scenario.kind == "tickwire" || count > 0 {

@@ -11,7 +11,7 @@ fn check(got: u64, expected: u64) {
 }
 
 fn of(range: std::ops::RangeInclusive<u64>) -> Latencies {
-    let mut latencies = Latencies::new();
+    let mut latencies = Latencies::default();
     for milliseconds in range {
         latencies.record(5, 5 + milliseconds * MS);
     }
@@ -42,7 +42,7 @@ fn merged_parts_are_the_whole() {
 fn a_histogram_travels_as_text() {
     let mut latencies = of(1..=1000);
     latencies.record(7, 6);
-    let read = latencies.read_off();
+    let read = Latency::from(latencies.clone());
     let sent = serde_json::to_value(&latencies).unwrap();
     assert_eq!(sent["hdr"], read.hdr.as_str());
     let back: Latencies = serde_json::from_value(sent).unwrap();
@@ -69,7 +69,7 @@ fn one_stall_is_seen_at_the_top_and_not_at_the_median() {
 
 #[test]
 fn times_that_run_backwards_are_counted_and_not_measured() {
-    let mut latencies = Latencies::new();
+    let mut latencies = Latencies::default();
     latencies.record(7, 6);
     assert_eq!(latencies.summary(), Summary { backwards: 1, ..Summary::default() });
     latencies.merge(&latencies.clone());
@@ -78,7 +78,7 @@ fn times_that_run_backwards_are_counted_and_not_measured() {
 
 #[test]
 fn what_exceeds_the_range_counts_at_its_end() {
-    let mut latencies = Latencies::new();
+    let mut latencies = Latencies::default();
     latencies.record(0, u64::MAX);
     let summary = latencies.summary();
     assert_eq!(summary.count, 1);

@@ -6,11 +6,11 @@ use crate::latency::Latencies;
 use crate::report::model::*;
 
 fn latency(from_us: u64, to_us: u64) -> Latency {
-    let mut latencies = Latencies::new();
+    let mut latencies = Latencies::default();
     for us in from_us..=to_us {
         latencies.record(0, us * 1_000);
     }
-    latencies.read_off()
+    latencies.into()
 }
 
 pub(crate) fn sample() -> Report {
