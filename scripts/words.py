@@ -22,7 +22,6 @@ NOT_DONE = (
     "crates/core/src/engine/window",
     "crates/core/tests/window/",
     "crates/gateway/src/",
-    "loadgen/",
 )
 
 # A word that is not used -> the one that is. Words are compared in lower case, inside identifiers too: `lastBeat` and

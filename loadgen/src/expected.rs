@@ -14,42 +14,33 @@ use crate::source::{Popularity, Published};
 pub(crate) struct Expected {
     /// Sessions that subscribe to each symbol of the own source; empty: the source is another one.
     subscribers: Vec<u64>,
-    takes_quotes: bool,
-    takes_trades: bool,
-    /// The plan's updates of each symbol, and the share of trades.
+    /// Quotes and trades are these parts of the plan's updates; 0 where sessions do not subscribe to them.
+    taken: [f64; 2],
+    /// The plan's updates of each symbol.
     popularity: Popularity,
-    trades: f64,
 }
 
 impl Expected {
     pub(crate) fn new(plan: &Plan) -> Self {
         let (source, sessions) = (&plan.scenario.source, &plan.scenario.sessions);
-        let mut subscribers = vec![0; if source.is_running { 0 } else { source.symbols }];
-        if !source.is_running {
-            for session in 0..sessions.count {
-                for symbol in plan.symbols(session) {
-                    subscribers[symbol as usize] += 1;
-                }
+        let mut subscribers = vec![0; if source.is_running() { 0 } else { source.symbols }];
+        if !source.is_running() {
+            for symbol in (0..sessions.count).flat_map(|session| plan.symbols(session)) {
+                subscribers[symbol as usize] += 1;
             }
         }
-        Self {
-            subscribers,
-            takes_quotes: sessions.channels.contains(&Channel::Quote),
-            takes_trades: sessions.channels.contains(&Channel::Trade),
-            popularity: Popularity::new(source.symbols, source.skew),
-            trades: source.trades,
-        }
+        let share = |channel, share| if sessions.channels.contains(&channel) { share } else { 0.0 };
+        let taken = [share(Channel::Quote, 1.0 - source.trades), share(Channel::Trade, source.trades)];
+        Self { subscribers, taken, popularity: Popularity::new(source.symbols, source.skew) }
     }
 
     /// Returns how many records are due at all sessions for what was published in the window.
     pub(crate) fn due(&self, published: &Published) -> u64 {
         let symbols = self.subscribers.iter().zip(&published.by_symbol);
-        symbols
-            .map(|(subscribers, [quotes, trades])| {
-                let quotes = if self.takes_quotes { *quotes } else { 0 };
-                subscribers * (quotes + if self.takes_trades { *trades } else { 0 })
-            })
-            .sum()
+        let taken = |counts: &[u64; 2]| -> u64 {
+            counts.iter().zip(self.taken).filter(|(_, share)| *share > 0.0).map(|(count, _)| count).sum()
+        };
+        symbols.map(|(subscribers, counts)| subscribers * taken(counts)).sum()
     }
 
     /// Returns the same for an average update: of those that were published, or by the plan where none was.
@@ -57,10 +48,9 @@ impl Expected {
         if published.in_window > 0 {
             return self.due(published) as f64 / published.in_window as f64;
         }
-        let taken = |is_taken: bool, share: f64| if is_taken { share } else { 0.0 };
-        let taken = taken(self.takes_quotes, 1.0 - self.trades) + taken(self.takes_trades, self.trades);
-        let symbols = self.subscribers.iter().enumerate();
-        symbols.map(|(at, count)| *count as f64 * self.popularity.share(at as u32)).sum::<f64>() * taken
+        let symbols = (0..).zip(&self.subscribers);
+        let all: f64 = symbols.map(|(symbol, count)| *count as f64 * self.popularity.share(symbol)).sum();
+        all * self.taken.iter().sum::<f64>()
     }
 }
 

@@ -10,8 +10,6 @@ use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use self::chart::Picture;
 use crate::cli::HtmlOptions;
@@ -31,12 +29,6 @@ pub(crate) fn run(options: &HtmlOptions) -> anyhow::Result<String> {
     }
     output::write(&options.out, &page)?;
     Ok(format!("wrote {}", options.out.display()))
-}
-
-/// Writes nanoseconds of the Unix epoch for people.
-pub(crate) fn moment(ns: u64) -> String {
-    let whole_seconds = OffsetDateTime::from_unix_timestamp((ns / 1_000_000_000) as i64);
-    whole_seconds.ok().and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{ns} ns"))
 }
 
 /// Returns the page of a report or a comparison.

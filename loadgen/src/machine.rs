@@ -97,6 +97,14 @@ pub(crate) fn allow_files(sessions: usize) -> anyhow::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })?)
 }
 
+/// Runs something on this thread to its end; what it leaves behind is not waited for.
+pub(crate) fn block_on<T>(run: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run);
+    runtime.shutdown_background();
+    outcome
+}
+
 /// Returns the processors that this process may use; empty where the system does not tell.
 pub(crate) fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(None).ok();

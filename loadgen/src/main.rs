@@ -8,6 +8,7 @@
 //! asked for.
 
 mod board;
+mod child;
 mod cli;
 mod clock;
 mod compare;
@@ -30,7 +31,6 @@ mod scan;
 mod scenario;
 mod serve;
 mod source;
-mod support;
 mod workers;
 mod ws;
 
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         }
         Command::Html(options) => html::run(&options).and_then(|text| print(&text)),
         Command::Serve => serve::run(),
-        Command::Read => workers::run().map(|()| ExitCode::SUCCESS),
+        Command::Read => machine::block_on(workers::run()).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -75,8 +75,7 @@ fn run(options: &RunOptions) -> anyhow::Result<Report> {
     let layers = options.layers()?;
     layers.read()?;
     output::check(options.out.as_deref(), options.html.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut report = runtime.block_on(run::run(layers))?;
+    let mut report = machine::block_on(run::run(layers))?;
     if report.generator.was_bottleneck && !options.allow_bottleneck {
         let why = report.generator.bottlenecks.join("; ");
         report.refused =

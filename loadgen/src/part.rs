@@ -76,7 +76,7 @@ merged! {
 }
 
 /// Merges what stands at the same place in both.
-fn merge_each<T: Merge + Default>(own: &mut Vec<T>, other: Vec<T>) {
+pub(crate) fn merge_each<T: Merge + Default>(own: &mut Vec<T>, other: Vec<T>) {
     own.resize_with(own.len().max(other.len()), T::default);
     own.iter_mut().zip(other).for_each(|(own, other)| own.include(other));
 }

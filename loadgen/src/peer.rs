@@ -66,15 +66,6 @@ pub(crate) enum PeerKind {
 }
 
 impl PeerKind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Raw40 => "raw40",
-            Self::NatsWs => "nats-ws",
-            Self::SocketIo => "socket.io",
-            Self::Centrifugo => "centrifugo",
-        }
-    }
-
     /// Returns the path of the WebSocket.
     pub(crate) fn path(self) -> &'static str {
         match self {
@@ -103,22 +94,19 @@ pub(crate) enum Progress {
     More,
 }
 
+/// Each update that is found goes here.
+pub(crate) type Found<'a> = &'a mut dyn FnMut(Update);
+
+/// A message brings a session so far; the error says, for people, how the peer does not speak as agreed.
+pub(crate) type Taken = Result<Progress, String>;
+
 /// A session at a peer: it says what it wants, and reads what comes.
 pub(crate) trait PeerSession {
     /// Appends what is sent first: client frames, made with `ws::put`.
     fn open(&mut self, symbols: &[u32], out: &mut Vec<u8>);
 
     /// Takes one message; appends what has to be answered. Pings and closes of the WebSocket never come here.
-    ///
-    /// # Errors
-    /// When the peer does not speak as agreed; the text is for people.
-    fn message(
-        &mut self,
-        opcode: Opcode,
-        payload: &[u8],
-        out: &mut Vec<u8>,
-        found: &mut dyn FnMut(Update),
-    ) -> Result<Progress, String>;
+    fn message(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>, found: Found<'_>) -> Taken;
 }
 
 /// The plainest peer: ids in, updates out.
@@ -130,13 +118,7 @@ impl PeerSession for Raw40 {
         ws::put(out, Opcode::Binary, &ids);
     }
 
-    fn message(
-        &mut self,
-        opcode: Opcode,
-        payload: &[u8],
-        _out: &mut Vec<u8>,
-        found: &mut dyn FnMut(Update),
-    ) -> Result<Progress, String> {
+    fn message(&mut self, opcode: Opcode, payload: &[u8], _out: &mut Vec<u8>, found: Found<'_>) -> Taken {
         match (opcode, payload) {
             (Opcode::Text, b"ok") => Ok(Progress::Ready),
             (Opcode::Text, said) => Err(format!("it says: {}", String::from_utf8_lossy(said))),

@@ -11,7 +11,7 @@ use tickwire_net::tls::ClientTls;
 use tickwire_wire::Encoding;
 
 use crate::scenario::access::TLS_SETTINGS;
-use crate::scenario::{ReaderKind, Scenario, Url, VENUE};
+use crate::scenario::{Reader, ReaderKind, Scenario, Url, VENUE};
 use crate::source::{self, Popularity};
 
 /// More symbols than this are subscribed to as `venue:*`.
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     /// None: the connection is plain.
     pub(crate) tls: Option<ClientTls>,
     /// Kinds of readers; the last one is prompt.
-    pub(crate) kinds: Vec<ReaderKind>,
+    pub(crate) kinds: Vec<Reader>,
     /// The place in `kinds` of each session.
     readers: Vec<u8>,
     encodings: Vec<Encoding>,
@@ -59,8 +59,7 @@ impl Plan {
         // Sessions stand for clients that know nothing of each other: each handshake costs the server its whole price.
         let tls = tls.map(ClientTls::without_resumption);
         let count = scenario.sessions.count;
-        let mut kinds: Vec<_> = scenario.readers.iter().map(|reader| reader.kind).collect();
-        kinds.push(ReaderKind::Prompt);
+        let kinds = [&scenario.readers[..], &[Reader::default()]].concat();
         let shares: Vec<f64> = scenario.readers.iter().map(|reader| reader.share).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
         let mut readers = deal(count, &shares);
@@ -133,7 +132,7 @@ impl Plan {
 
     /// Returns the same by names, as a subscription has them.
     pub(crate) fn names(&self, session: usize) -> Vec<String> {
-        if self.scenario.source.is_running {
+        if self.scenario.source.is_running() {
             return self.scenario.sessions.symbols.clone();
         }
         let symbols = self.symbols(session);
@@ -146,17 +145,18 @@ impl Plan {
     /// Returns how long the opening of a session may take: a throttled reader needs more than at full speed for its handshake
     /// and the responses to its subscriptions.
     pub(crate) fn open_wait(&self, session: usize, at_full_speed: Duration) -> Duration {
-        let ReaderKind::Throttled { bytes_per_second, .. } = self.kinds[self.reader(session)] else {
+        let reader = self.kinds[self.reader(session)];
+        if reader.kind != ReaderKind::Throttled {
             return at_full_speed;
-        };
+        }
         let scenario = &self.scenario;
-        let symbols = match (scenario.source.is_running, scenario.sessions.symbols_each) {
+        let symbols = match (scenario.source.is_running(), scenario.sessions.symbols_each) {
             (true, _) => RUNNING_SYMBOLS,
             (false, 0) => scenario.source.symbols,
             (false, each) => each,
         };
         let responses = symbols * scenario.sessions.channels.len() * RESPONSE_BYTES;
-        at_full_speed + Duration::from_secs_f64((SHAKE_BYTES + responses) as f64 / bytes_per_second)
+        at_full_speed + Duration::from_secs_f64((SHAKE_BYTES + responses) as f64 / reader.bytes_per_second)
     }
 
     /// Returns the longest opening of all sessions.

@@ -107,7 +107,10 @@ fn measuring(counts: Counts, left: Duration, watch: &Watch) -> Vec<String> {
         format!("{name}: {records} records/s, {}/s, {}", Unit::Bytes.show(bytes as f64), times.join(", "))
     };
     let last = watch.last().map(|second| results("last second", &second));
-    let whole = watch.so_far().map(|(second, count)| results(&format!("all {count} s so far"), &second));
+    let whole = watch.sum().map(|(sum, count)| {
+        let average = Second { records: sum.records / count, bytes: sum.bytes / count, ..sum };
+        results(&format!("all {count} s so far"), &average)
+    });
     std::iter::once(first).chain(last).chain(whole).collect()
 }
 

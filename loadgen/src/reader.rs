@@ -8,40 +8,34 @@ mod opening;
 mod records;
 pub(crate) mod second;
 mod session;
+mod shared;
 mod slow;
 mod stream;
 mod timers;
-mod updates;
 
-use std::collections::{BTreeMap, HashMap};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rand::{RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt as _;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::thread::sched_yield;
-use tickwire_wire::Channel;
 
 use crate::clock::{now, thread_cpu};
 use crate::machine::run_delay;
-use crate::part::{Part, Timed, channel_name};
+use crate::part::{Part, channel_name};
 use crate::plan::Plan;
 use crate::processes::Watched;
-use crate::report::model::Flow;
 use crate::scenario::ReaderKind;
-use crate::source;
 
 use self::looks::Looks;
-use self::second::Seconds;
-pub(crate) use self::second::{SecondPart, histogram};
+pub(crate) use self::second::SecondPart;
 use self::session::Session;
-use self::timers::{Due, Timers};
+use self::shared::Core;
+use self::timers::Due;
+use crate::board::Board;
 pub(crate) use crate::board::Phase;
-use crate::board::{Board, Counts};
 
 /// A thread looks at the phase this often when nothing comes, and is at most so late then.
 const TURN: Duration = Duration::from_millis(10);
@@ -49,38 +43,6 @@ const EVENTS_MAX: usize = 512;
 /// So long after the last bytes a thread looks for more before it sleeps. On loopback the sender pays for waking who sleeps, most of
 /// all in a virtual machine: a server would be charged for that with each of its writes, and on a network it never is.
 const STAY_AWAKE: Duration = Duration::from_micros(50);
-/// This is enough for what a socket holds, and small enough to stay in a cache of second level.
-const SCRATCH_BYTES: usize = 256 << 10;
-const MS: u64 = 1_000_000;
-
-/// The things that sessions share within a thread.
-struct Core {
-    plan: Arc<Plan>,
-    epoll: OwnedFd,
-    timers: Timers,
-    part: Part,
-    timed: Timed,
-    counts: Counts,
-    seconds: Seconds,
-    records_by_channel: [u64; Channel::SLOTS],
-    scratch: Vec<u8>,
-    /// Scratch for what TLS makes plain; empty without it.
-    sealed: Vec<u8>,
-    phase: Phase,
-    window: (u64, u64),
-    /// Last quote of each symbol of the own source: sequence number and intended time.
-    finals: Option<Vec<(u64, u64)>>,
-    /// Server's clock minus ours, taken out of what came from there.
-    clock_offset: i64,
-    /// Smallest difference of own clock and send time.
-    nearest: i64,
-    names: HashMap<u32, String>,
-    rng: ChaCha8Rng,
-    until_hop: u32,
-    /// When the last read ended that brought something.
-    read_at: u64,
-    gone: usize,
-}
 
 /// The sessions of one thread.
 struct Loop {
@@ -110,30 +72,9 @@ impl Begin {
 /// When the system refuses what a loop needs.
 pub(crate) fn run(plan: &Arc<Plan>, board: Arc<Board>, at: usize) -> anyhow::Result<Part> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("cannot watch sockets")?;
-    let (scenario, kinds) = (&plan.scenario, plan.kinds.len());
+    let scenario = &plan.scenario;
     let numbers = (at..scenario.sessions.count).step_by(scenario.processes * scenario.threads);
-    let mut core = Core {
-        epoll,
-        timers: Timers::default(),
-        part: Part::new(kinds),
-        timed: Timed { ages: vec![BTreeMap::new(); kinds], ..Timed::default() },
-        counts: Counts::default(),
-        seconds: Seconds::new(kinds),
-        records_by_channel: [0; Channel::SLOTS],
-        scratch: vec![0; SCRATCH_BYTES],
-        sealed: vec![0; if plan.tls.is_some() { SCRATCH_BYTES } else { 0 }],
-        phase: Phase::Open,
-        window: (u64::MAX, u64::MAX),
-        finals: None,
-        clock_offset: 0,
-        nearest: i64::MAX,
-        names: HashMap::new(),
-        rng: ChaCha8Rng::seed_from_u64(source::mix(scenario.seed ^ at as u64)),
-        until_hop: 0,
-        read_at: 0,
-        gone: 0,
-        plan: Arc::clone(plan),
-    };
+    let mut core = Core::new(epoll, plan, at);
     core.part.resident_bytes_before = resident_bytes(plan, at);
     let begin = now();
     for (slot, number) in numbers.clone().enumerate() {
@@ -183,13 +124,13 @@ impl Loop {
             let since = looks.since(slept, due, woken);
             for event in &events {
                 let slot = event.data.u64() as usize;
-                let before = self.core.seconds.records;
+                let before = self.core.seconds.now.records;
                 self.sessions[slot].ready(&mut self.core, event.flags);
                 let core = &mut self.core;
-                if core.phase == Phase::Measure && core.seconds.records > before {
+                if core.phase == Phase::Measure && core.seconds.now.records > before {
                     // Each record is one: a look that brings thousands late is not one that brings none.
                     let waited = core.read_at.saturating_sub(since);
-                    core.timed.lag.record_many(waited, core.seconds.records - before);
+                    core.timed.lag.record_many(waited, core.seconds.now.records - before);
                 }
             }
             looks.looked(woken, since, events.len() == events.capacity());
@@ -268,10 +209,11 @@ impl Loop {
                     timers.add(window.0 + storm.at.as_nanos() as u64, slot, Due::Storm(at as u8));
                 }
             }
-            if let ReaderKind::Stalled { at, lasting } = plan.kinds[plan.reader(session.number())] {
-                let at = window.0 + at.as_nanos() as u64;
+            let reader = plan.kinds[plan.reader(session.number())];
+            if reader.kind == ReaderKind::Stalled {
+                let at = window.0 + reader.at.as_nanos() as u64;
                 timers.add(at, slot, Due::Stall);
-                timers.add(at + lasting.as_nanos() as u64, slot, Due::Resume);
+                timers.add(at + reader.lasting.as_nanos() as u64, slot, Due::Resume);
             }
         }
     }
@@ -284,45 +226,5 @@ impl Loop {
         own.cpu_share.push(used / seconds);
         let waited = run_delay().zip(begin.delay).map(|(now, then)| now.saturating_sub(then).as_secs_f64());
         own.waited_share = waited.unwrap_or(0.0) / seconds;
-    }
-}
-
-impl Core {
-    /// A window of measuring begins: what an earlier one measured, as the steps of a search do, is not of this one. What is of
-    /// the whole run stays: broken rules, ledgers, losses.
-    fn measure_anew(&mut self) {
-        self.part.flow = Flow::default();
-        self.part.measured_bytes.fill(0);
-        self.part.readers.iter_mut().for_each(|readers| readers.records = 0);
-        (self.timed.hops, self.timed.lag) = Default::default();
-        self.timed.ages.iter_mut().for_each(BTreeMap::clear);
-        self.records_by_channel.fill(0);
-        self.seconds.start(self.window.0);
-    }
-
-    /// A record of this channel, so old when the program had it.
-    fn age(&mut self, reader: usize, channel: Channel, from: u64, to: u64) {
-        self.part.readers[reader].records += 1;
-        self.timed.ages[reader].entry(channel as u8).or_default().record(from, to);
-        self.seconds.age(reader, from, to);
-    }
-
-    /// Returns how many records of readers of a kind count so far.
-    fn measured_records(&self, reader: u8) -> u64 {
-        self.part.readers[usize::from(reader)].records
-    }
-
-    /// A record came behind a newer one, or is the last one again.
-    fn repeated(&mut self, is_last: bool) {
-        self.part.checks.duplicates += u64::from(is_last);
-        self.part.checks.out_of_order += u64::from(!is_last);
-    }
-
-    /// Returns whether something of this intended time counts.
-    fn is_measured(&self, event_time: u64) -> bool {
-        if self.plan.scenario.source.is_running {
-            return self.phase == Phase::Measure;
-        }
-        self.window.0 <= event_time && event_time < self.window.1
     }
 }

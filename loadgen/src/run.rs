@@ -13,7 +13,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::time::Instant;
 
-use crate::board::{Counts, Signal};
+use crate::board::{Counts, Phase, Signal};
+use crate::child::Child;
 use crate::clock::now;
 use crate::expected::Expected;
 use crate::layers::Layers;
@@ -22,13 +23,11 @@ use crate::part::Part;
 use crate::plan::Plan;
 use crate::processes::{Processes, Used, Watched};
 use crate::progress::Progress;
-use crate::reader::Phase;
 use crate::report::assemble::{self, Measured};
 use crate::report::model::{Event, Report};
 use crate::scenario::{Scenario, Url};
-use crate::serve::Told;
+use crate::serve::{Served, Told};
 use crate::source::Published;
-use crate::support::{Served, Spawned};
 use crate::workers::WorkerPool;
 
 use self::admin::readiness;
@@ -55,7 +54,7 @@ struct Run {
     scenario: Scenario,
     url: Url,
     admin: Option<String>,
-    spawned: Option<Spawned>,
+    spawned: Option<Child>,
     served: Option<Served>,
     watched: Option<Watched>,
     progress: Progress,
@@ -76,11 +75,8 @@ pub(crate) async fn run(layers: Layers) -> anyhow::Result<Report> {
     let measured = run.measure().await;
     let Run { served, spawned, progress, .. } = run;
     progress.end();
-    if let Some(served) = served {
-        served.end().await;
-    }
-    if let Some(spawned) = spawned {
-        spawned.end().await;
+    for child in served.map(|served| served.child).into_iter().chain(spawned) {
+        child.end().await;
     }
     Ok(assemble::report(measured?))
 }
@@ -90,17 +86,21 @@ impl Run {
         let target = &scenario.target;
         let spawned = match target.spawn.as_slice() {
             [] => None,
-            command => Some(Spawned::start(command).await?),
+            command => Some(Child::server(command).await?),
         };
         let has_gateway = scenario.has_gateway();
-        let served =
-            if scenario.source.is_running { None } else { Some(Served::start(&layers, has_gateway).await?) };
+        let served = if scenario.source.is_running() {
+            None
+        } else {
+            Some(Served::start(&layers, has_gateway).await?)
+        };
         let own = served.as_ref().and_then(|served| served.listen);
         let own = own.map(|listen| Url { address: listen.to_string(), path: String::new(), is_tls: false });
         let url = target.url.clone().or(own).context("there is no server to load")?;
         let admin = served.as_ref().and_then(|served| served.admin).map(|address| address.to_string());
-        let pid = target.server_pid.or_else(|| spawned.as_ref().and_then(Spawned::pid));
-        let pid = pid.or_else(|| served.as_ref().filter(|_| has_gateway).and_then(Served::pid));
+        let pid = target.server_pid.or_else(|| spawned.as_ref().and_then(Child::pid));
+        let pid =
+            pid.or_else(|| served.as_ref().filter(|_| has_gateway).and_then(|served| served.child.pid()));
         let plan = Arc::new(Plan::new(scenario.clone(), &url)?);
         let run = Self {
             layers,
@@ -122,7 +122,7 @@ impl Run {
 
     /// Returns when the gateway hears the source: before that, subscriptions are refused.
     async fn wait_ready(&self) -> anyhow::Result<()> {
-        if self.scenario.peer.is_some() || self.scenario.source.is_running {
+        if self.scenario.peer.is_some() || self.scenario.source.is_running() {
             return Ok(());
         }
         let Some(admin) = &self.admin else {
@@ -143,11 +143,11 @@ impl Run {
 
     async fn measure(&mut self) -> anyhow::Result<Measured> {
         let plan = Arc::clone(&self.plan);
-        let mut watch = Watch::new(self.watched, self.admin.clone(), plan.kinds.len());
+        let mut watch = Watch::new(self.watched, self.admin.clone());
         watch.resident_before = watch.resident();
-        let mut workers = WorkerPool::start(&self.layers, &plan, &self.url)?;
+        let mut workers = WorkerPool::start(&self.layers, &plan, &self.url).await?;
         if let Err(error) = self.open(&workers).await {
-            workers.tell(&Signal { phase: Phase::Finish, window: (0, 0), finals: None });
+            workers.tell(&Signal { phase: Phase::Finish, window: (0, 0), finals: None }).await;
             let part = self.ended(workers).await?;
             return match part.sessions.not_opened.first.first() {
                 Some(reason) => Err(anyhow::anyhow!("{}: {reason}", self.url.address)),
@@ -165,7 +165,7 @@ impl Run {
         let offered = found.unwrap_or_else(|| offered(&self.scenario));
         let machine_busy = self.watch_window(&workers, &mut watch, window, offered).await?;
         let published = self.settle(&mut workers, window).await?;
-        workers.tell(&Signal { phase: Phase::Finish, window, finals: None });
+        workers.tell(&Signal { phase: Phase::Finish, window, finals: None }).await;
         let counts = workers.now().0;
         let part = self.ended(workers).await?;
         Ok(Measured {
@@ -182,13 +182,13 @@ impl Run {
             events: std::mem::take(&mut self.events),
             gateway_hops: std::mem::take(&mut self.hops),
             saturation,
-            rate: found.unwrap_or_else(|| self.scenario.source.shape.first()),
+            rate: found.unwrap_or_else(|| self.scenario.source.rates()[0].rate),
         })
     }
 
     async fn tell_source(&mut self, told: &Told) -> anyhow::Result<()> {
         match &mut self.served {
-            Some(served) => served.tell(told).await,
+            Some(served) => served.child.tell(told).await,
             None => Ok(()),
         }
     }
@@ -202,7 +202,7 @@ impl Run {
         let from = now() + WINDOW_AHEAD.as_nanos() as u64;
         let window = (from, from + lasting.as_nanos() as u64);
         self.tell_source(&Told::Window(window.0, window.1)).await?;
-        workers.tell(&Signal { phase: Phase::Measure, window, finals: None });
+        workers.tell(&Signal { phase: Phase::Measure, window, finals: None }).await;
         Ok(window)
     }
 
@@ -323,11 +323,11 @@ impl Run {
     /// The source stops, and everybody gets what was published last.
     async fn settle(&mut self, workers: &mut WorkerPool, window: (u64, u64)) -> anyhow::Result<Published> {
         let Some(served) = &mut self.served else { return Ok(Published::default()) };
-        served.tell(&Told::Stop).await?;
+        served.child.tell(&Told::Stop).await?;
         // What the source had begun when it was told to stop.
         pause(LOOK_PERIOD).await?;
         let published = served.published().await?;
-        workers.tell(&Signal { phase: Phase::Settle, window, finals: Some(published.last.clone()) });
+        workers.tell(&Signal { phase: Phase::Settle, window, finals: Some(published.last.clone()) }).await;
         let until = Instant::now() + self.scenario.settle;
         let all = (self.scenario.processes * self.scenario.threads) as u64;
         let reconnects = self.scenario.churn.reconnects();
@@ -351,7 +351,7 @@ impl Run {
         if !workers.has_ended() {
             bail!("sessions did not end within {END_WAIT:?}");
         }
-        tokio::task::spawn_blocking(|| workers.join()).await?
+        workers.join().await
     }
 }
 
@@ -376,5 +376,5 @@ async fn pause(time: Duration) -> anyhow::Result<()> {
 
 /// Returns how many updates per second the plan asks for, on average.
 fn offered(scenario: &Scenario) -> f64 {
-    if scenario.source.is_running { 0.0 } else { scenario.source.shape.mean() }
+    if scenario.source.is_running() { 0.0 } else { scenario.source.mean_rate() }
 }

@@ -5,7 +5,7 @@
 
 pub(crate) mod access;
 mod check;
-mod forms;
+pub(crate) mod forms;
 mod readers;
 pub(crate) mod ready;
 mod source;
@@ -18,22 +18,21 @@ use std::time::Duration;
 
 use tickwire_config::settings;
 use tickwire_gateway::Pacing;
+use tickwire_net::tls::rustls::pki_types::CertificateDer;
 use tickwire_wire::{Channel, Encoding};
 
-use self::access::{Authorities, Token, TokenPlace, Tokens};
+use self::access::{Token, TokenPlace, Tokens};
 use crate::machine;
 use crate::peer::PeerKind;
 
 pub(crate) use check::complete;
-pub(crate) use forms::{Publish, Url};
+use forms::{MS, RATE_MAX, SECOND};
+pub(crate) use forms::{Publish, Quantiles, Url};
 pub(crate) use readers::{Reader, ReaderKind};
-pub(crate) use source::{Shape, Source};
+pub(crate) use source::{Source, Step};
 
 /// Venue of the own source.
 pub(crate) const VENUE: &str = "load";
-const RATE_MAX: f64 = 50e6;
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 /// Sessions that are opened per second where the scenario does not say: a part of what one core shakes hands with.
 const OPENED_PER_SECOND: f64 = 1000.0;
 
@@ -174,8 +173,9 @@ settings! {
     /// Whom sessions trust.
     pub(crate) struct Trust {
         /// file of authorities in PEM, trusted beside the system's; for wss://
-        #[serde(rename = "ca")]
-        authorities: Authorities = Authorities::default(),
+        #[serde(rename = "ca", deserialize_with = "access::authorities")]
+        #[schemars(with = "String")]
+        authorities: Vec<CertificateDer<'static>> = Vec::new(),
         /// takes any certificate; the report says so
         insecure: bool = false,
         /// name that the server's certificate has to be for; not given: the URL's host
@@ -255,14 +255,6 @@ settings! {
         hops: Vec<(String, Quantiles)> = Vec::new(),
     }
 
-    #[derive(Copy)]
-    pub(crate) struct Quantiles {
-        p50: Option<Duration> = None,
-        p99: Option<Duration> = None,
-        p999: Option<Duration> = None,
-        max: Option<Duration> = None,
-    }
-
     /// A search for the highest rate that holds, where there is a table `saturation`.
     pub(crate) struct Search {
         /// the search begins with this rate
@@ -308,7 +300,7 @@ impl Sessions {
 impl Trust {
     /// Returns the same as connections take it.
     pub(crate) fn for_connections(&self) -> tickwire_net::tls::Trust {
-        let (authorities, server_name) = (self.authorities.to_vec(), self.server_name.clone());
+        let (authorities, server_name) = (self.authorities.clone(), self.server_name.clone());
         tickwire_net::tls::Trust { authorities, insecure: self.insecure, server_name }
     }
 }

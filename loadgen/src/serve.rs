@@ -1,13 +1,13 @@
 //! `tickwire-loadgen serve`: the own source and, where it is asked for, a gateway, in one process. A run starts it, talks
 //! to it over standard input and output, one JSON object a line, and ends it.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use tickwire_bus::{Backplane, BusState, MemoryBus, MemoryLimits, NatsBus, NatsConfig};
 use tickwire_feed::{IngestConfig, Ingester};
@@ -15,6 +15,7 @@ use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::child::{self, Child, Output, RESPONSE_WAIT, say};
 use crate::layers::Layers;
 use crate::machine;
 use crate::scenario::Scenario;
@@ -27,6 +28,7 @@ const COMMANDS_MAX: usize = 64;
 const SESSIONS_SPARE: usize = 1000;
 /// Longest wait for a bus to connect.
 const BUS_WAIT: Duration = Duration::from_secs(8);
+const UNEXPECTED: &str = "the source says something unexpected";
 /// Name of the thread that plays the source: its time is not the gateway's.
 pub(crate) const SOURCE_THREAD: &str = "source";
 
@@ -60,7 +62,61 @@ pub(crate) enum Said {
     Ready { listen: Option<SocketAddr>, admin: Option<SocketAddr> },
     Published(Box<Published>),
     Restarted,
-    Failed(String),
+}
+
+/// The own source and gateway, as the run that started them sees them. Dropping it ends the process.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    output: Output,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+impl Served {
+    /// # Errors
+    /// When it does not start; the text has its reason.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the process.
+    pub(crate) async fn start(layers: &Layers, has_gateway: bool) -> anyhow::Result<Self> {
+        let (child, output) = Child::helper("serve", &Begin { layers: layers.clone(), has_gateway }).await?;
+        let mut served = Self { child, output, listen: None, admin: None };
+        let Said::Ready { listen, admin } = served.said().await? else { bail!(UNEXPECTED) };
+        (served.listen, served.admin) = (listen, admin);
+        Ok(served)
+    }
+
+    async fn said(&mut self) -> anyhow::Result<Said> {
+        let said = tokio::time::timeout(RESPONSE_WAIT, child::said(&mut self.output)).await;
+        said.context("the source does not answer")?
+    }
+
+    /// Asks what was published.
+    ///
+    /// # Errors
+    /// When the source failed.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe.
+    pub(crate) async fn published(&mut self) -> anyhow::Result<Published> {
+        self.child.tell(&Told::Report).await?;
+        let Said::Published(published) = self.said().await? else { bail!(UNEXPECTED) };
+        Ok(*published)
+    }
+
+    /// Restarts the gateway.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe.
+    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
+        self.child.tell(&Told::Restart).await?;
+        let Said::Restarted = self.said().await? else { bail!(UNEXPECTED) };
+        Ok(())
+    }
 }
 
 /// Serves until standard input ends.
@@ -70,22 +126,15 @@ pub(crate) enum Said {
 /// # Errors
 /// When nobody is there to be told.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let mut first = String::new();
-    std::io::stdin().lock().read_line(&mut first)?;
-    let begin: Begin = serde_json::from_str(&first)
-        .context("`serve` is started by `run`, which tells it what to do on its standard input")?;
-    match serve(&begin) {
+    match serve(&child::begin()?) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) if say(&Said::Failed(format!("{error:#}"))) => Ok(ExitCode::FAILURE),
+        Err(error) if fail(format!("{error:#}")) => Ok(ExitCode::FAILURE),
         Err(error) => Err(error),
     }
 }
 
-/// Returns whether the run can have heard it. One that is gone does not read; standard input ends then too.
-fn say(said: &Said) -> bool {
-    let text = serde_json::to_string(said).expect("it is plain data");
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+fn fail(reason: String) -> bool {
+    say(&Err::<Said, _>(reason))
 }
 
 fn serve(begin: &Begin) -> anyhow::Result<()> {
@@ -102,8 +151,7 @@ fn serve(begin: &Begin) -> anyhow::Result<()> {
         std::thread::Builder::new().name(SOURCE_THREAD.to_owned()).spawn(play)?
     };
     machine::pin(&scenario.target.server_cpus)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
+    let outcome = machine::block_on(async {
         let config = begin.has_gateway.then(|| config(&scenario));
         let gateway_bus = match (&config, &bus) {
             // A connection of its own, as a gateway has.
@@ -138,13 +186,12 @@ fn play(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     machine::pin(&scenario.target.source_cpus)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    machine::block_on(async {
         if let Some(peer) = &scenario.peer {
             tokio::select! {
                 ended = publisher::run(scenario, &peer.publish, orders, published) => {
                     if let Err(error) = &ended {
-                        say(&Said::Failed(format!("the publisher stopped: {error:#}")));
+                        fail(format!("the publisher stopped: {error:#}"));
                     }
                     return ended;
                 }
@@ -155,7 +202,7 @@ fn play(
         let adapter = OpenLoop::new(scenario, orders, published)?;
         let summary = Ingester::new(IngestConfig::default(), adapter, bus).run(stop).await?;
         if let Some(lost) = summary.lost {
-            say(&Said::Failed(format!("the source stopped: {lost}")));
+            fail(format!("the source stopped: {lost}"));
         }
         Ok(())
     })
@@ -181,35 +228,23 @@ fn config(scenario: &Scenario) -> GatewayConfig {
 /// Returns when the bus is connected. What hinders it is said when it is known, on standard error, which is the run's.
 async fn wait_for_bus(bus: &Arc<dyn Backplane>, servers: &[String]) -> anyhow::Result<()> {
     let servers = servers.iter().map(|server| without_sign_in(server)).collect::<Vec<_>>().join(", ");
-    let mut state = bus.state();
-    let (mut reason, began) = (None, tokio::time::Instant::now());
-    let connected = async {
-        loop {
-            match &*state.borrow_and_update() {
-                BusState::Up { .. } => return,
-                BusState::Down { reason: known } if reason.is_none() => {
-                    let _ = writeln!(
-                        std::io::stderr(),
-                        "the bus at {servers} does not take the source: {known}; tried again for {} s",
-                        BUS_WAIT.as_secs()
-                    );
-                    reason = Some(Arc::clone(known));
-                }
-                BusState::Down { reason: known } => reason = Some(Arc::clone(known)),
-                BusState::Connecting => {}
-            }
-            if state.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-        }
-    };
-    if tokio::time::timeout_at(began + BUS_WAIT, connected).await.is_ok() {
+    let (mut state, until) = (bus.state(), tokio::time::Instant::now() + BUS_WAIT);
+    let patience = BUS_WAIT.as_secs();
+    let is_known = |state: &BusState| !matches!(state, BusState::Connecting);
+    if let Ok(Ok(state)) = tokio::time::timeout_at(until, state.wait_for(is_known)).await
+        && let BusState::Down { reason } = &*state
+    {
+        let text =
+            format!("the bus at {servers} does not take the source: {reason}; tried again for {patience} s");
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+    if matches!(tokio::time::timeout_at(until, state.wait_for(BusState::is_up)).await, Ok(Ok(_))) {
         return Ok(());
     }
-    let reason = reason.as_deref().unwrap_or("it does not answer");
-    anyhow::bail!(
-        "the bus at {servers} cannot be reached within {} s: {reason}; is a NATS server running there (`target.bus`, --bus)?",
-        BUS_WAIT.as_secs()
+    let state = state.borrow();
+    let reason = if let BusState::Down { reason } = &*state { reason } else { "it does not answer" };
+    bail!(
+        "the bus at {servers} cannot be reached within {patience} s: {reason}; is a NATS server running there (`target.bus`, --bus)?"
     )
 }
 
@@ -220,7 +255,7 @@ fn without_sign_in(server: &str) -> String {
 }
 
 async fn answer(
-    config: Option<GatewayConfig>,
+    mut config: Option<GatewayConfig>,
     bus: Option<Arc<dyn Backplane>>,
     orders: watch::Sender<Orders>,
     published: &Mutex<Published>,
@@ -228,45 +263,36 @@ async fn answer(
 ) -> anyhow::Result<()> {
     let start = async |config: &GatewayConfig| match &bus {
         Some(bus) => Ok(Gateway::start(config.clone(), Arc::clone(bus), Arc::new(NoPages)).await?),
-        None => anyhow::bail!("there is no bus"),
+        None => bail!("there is no bus"),
     };
     if let Some(bus) = bus.as_ref().filter(|_| !servers.is_empty()) {
         wait_for_bus(bus, servers).await?;
     }
-    let mut config = config;
-    let mut gateway = match &config {
-        Some(config) => Some(start(config).await?),
-        None => None,
-    };
-    let listen = gateway.as_ref().map(Gateway::listen_address);
-    let admin = gateway.as_ref().map(Gateway::admin_address);
-    if let (Some(config), Some(listen), Some(admin)) = (&mut config, listen, admin) {
-        (config.listen, config.admin_listen) = (listen, admin);
+    let mut gateway = None;
+    if let Some(config) = &mut config {
+        let started = start(config).await?;
+        (config.listen, config.admin_listen) = (started.listen_address(), started.admin_address());
+        gateway = Some(started);
     }
-    say(&Said::Ready { listen, admin });
+    let admin = config.as_ref().map(|config| config.admin_listen);
+    say(&Ok(Said::Ready { listen: config.as_ref().map(|config| config.listen), admin }));
     let (commands, mut commanded) = mpsc::channel(COMMANDS_MAX);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if commands.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    while let Some(line) = commanded.recv().await {
-        match serde_json::from_str(&line)? {
+    std::thread::spawn(move || child::orders().try_for_each(|told| commands.blocking_send(told)));
+    while let Some(told) = commanded.recv().await {
+        match told {
             Told::Rate(rate) => orders.send_modify(|orders| orders.rate = Some(rate)),
             Told::Window(from, to) => orders.send_modify(|orders| orders.window = (from, to)),
             Told::Stop => orders.send_modify(|orders| orders.is_stopped = true),
             Told::Report => {
                 let published = published.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                say(&Said::Published(Box::new(published)));
+                say(&Ok(Said::Published(Box::new(published))));
             }
             Told::Restart => {
                 if let (Some(old), Some(config)) = (gateway.take(), &config) {
                     old.drain().await;
                     gateway = Some(start(config).await?);
                 }
-                say(&Said::Restarted);
+                say(&Ok(Said::Restarted));
             }
         }
     }

@@ -45,9 +45,19 @@ pub(crate) fn quote(symbol: u32, event_time: u64) -> Quote {
 
 /// Returns the same as its fields are on the wire: bid price (zigzag), bid size, ask offset (zigzag), ask size.
 pub(crate) fn quote_on_wire(symbol: u32, event_time: u64) -> [u64; 4] {
-    let quote = quote(symbol, event_time);
-    let (bid, ask) = (quote.bid.unwrap_or_default(), quote.ask.unwrap_or_default());
-    [bid.price as u64 * 2, bid.size, (ask.price - bid.price) as u64 * 2, ask.size]
+    on_wire(&quote(symbol, event_time))
+}
+
+/// Returns the fields of a quote as they are on the wire; `u64::MAX` where there is none.
+pub(crate) fn on_wire(quote: &Quote) -> [u64; 4] {
+    let zigzag = |value: i64| ((value << 1) ^ (value >> 63)) as u64;
+    let base = quote.bid.map_or(0, |bid| bid.price);
+    [
+        quote.bid.map_or(u64::MAX, |bid| zigzag(bid.price)),
+        quote.bid.map_or(u64::MAX, |bid| bid.size),
+        quote.ask.map_or(u64::MAX, |ask| zigzag(ask.price.wrapping_sub(base))),
+        quote.ask.map_or(0, |ask| ask.size),
+    ]
 }
 
 /// Returns the SplitMix64 of a value (Steele, Lea, Flood 2014): every bit of it depends on every bit of the input.

@@ -1,15 +1,14 @@
 //! The worker pool, which reads: threads of this process, or several processes with threads of their own.
 
-use std::io::{BufRead as _, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use crate::board::{Board, Counts, Phase, Signal};
+use crate::child::{self, Child, Output};
 use crate::layers::Layers;
 use crate::machine;
 use crate::part::{Merge as _, Part};
@@ -34,14 +33,13 @@ struct Begin {
 enum Said {
     Now(Counts, Vec<SecondPart>),
     Part(Box<Part>),
-    Failed(String),
 }
 
-/// A thread that reads, or one that listens to a process that does.
+/// A thread that reads, or a process with several of them.
 struct Worker {
     board: Arc<Board>,
-    thread: JoinHandle<anyhow::Result<Part>>,
-    process: Option<(Child, ChildStdin)>,
+    part: JoinHandle<anyhow::Result<Part>>,
+    process: Option<Child>,
 }
 
 /// See the module.
@@ -52,12 +50,22 @@ impl WorkerPool {
     ///
     /// # Errors
     /// When threads or processes cannot be started.
-    pub(crate) fn start(layers: &Layers, plan: &Arc<Plan>, url: &Url) -> anyhow::Result<Self> {
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the processes.
+    pub(crate) async fn start(layers: &Layers, plan: &Arc<Plan>, url: &Url) -> anyhow::Result<Self> {
         if plan.scenario.processes == 1 {
             return Self::of_threads(plan, 0);
         }
-        let begin = |at| Begin { layers: layers.clone(), url: url.clone(), at };
-        (0..plan.scenario.processes).map(|at| Worker::process(&begin(at))).collect::<Result<_, _>>().map(Self)
+        let mut workers = Vec::new();
+        for at in 0..plan.scenario.processes {
+            let begin = Begin { layers: layers.clone(), url: url.clone(), at };
+            let (process, output) = Child::helper("read", &begin).await?;
+            let board = Arc::new(Board::default());
+            let part = tokio::spawn(listen(output, Arc::clone(&board)));
+            workers.push(Worker { board, part, process: Some(process) });
+        }
+        Ok(Self(workers))
     }
 
     /// The threads of one process.
@@ -73,17 +81,21 @@ impl WorkerPool {
                 reader::run(&plan, shared, at)
             };
             let thread = std::thread::Builder::new().name(format!("read-{thread}")).spawn(read);
-            Ok(Worker { board, thread: thread.context("cannot start a thread")?, process: None })
+            let thread = thread.context("cannot start a thread")?;
+            let join = || thread.join().map_err(|_| anyhow!("a reading thread panicked"))?;
+            Ok(Worker { board, part: tokio::task::spawn_blocking(join), process: None })
         });
         threads.collect::<anyhow::Result<_>>().map(Self)
     }
 
-    pub(crate) fn tell(&mut self, signal: &Signal) {
+    /// # Cancel safety
+    /// Not cancel-safe: some may be told, and others not.
+    pub(crate) async fn tell(&mut self, signal: &Signal) {
         for worker in &mut self.0 {
             match &mut worker.process {
                 None => worker.board.send(signal.clone()),
                 // One that is gone says so when it is joined.
-                Some((_, input)) => drop(write_line(input, signal)),
+                Some(process) => drop(process.tell(signal).await),
             }
         }
     }
@@ -100,20 +112,22 @@ impl WorkerPool {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.0.iter().all(|worker| worker.thread.is_finished())
+        self.0.iter().all(|worker| worker.part.is_finished())
     }
 
     /// Returns what all of them saw.
     ///
     /// # Errors
     /// When one of them failed.
-    pub(crate) fn join(self) -> anyhow::Result<Part> {
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the processes.
+    pub(crate) async fn join(self) -> anyhow::Result<Part> {
         let mut whole = Part::default();
-        for Worker { thread, process, .. } in self.0 {
-            let part = thread.join().map_err(|_| anyhow!("a reading thread panicked"))?;
-            if let Some((mut child, input)) = process {
-                drop(input);
-                child.wait()?;
+        for Worker { part, process, .. } in self.0 {
+            let part = part.await?;
+            if let Some(process) = process {
+                process.end().await;
             }
             whole.merge(part?);
         }
@@ -121,71 +135,43 @@ impl WorkerPool {
     }
 }
 
-impl Worker {
-    fn process(begin: &Begin) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("read")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start a process that reads")?;
-        let mut input = child.stdin.take().context("it has no standard input")?;
-        write_line(&mut input, begin)?;
-        let output = child.stdout.take().context("it has no standard output")?;
-        let board = Arc::new(Board::default());
-        let shared = Arc::clone(&board);
-        let thread = std::thread::spawn(move || listen(output, &shared));
-        Ok(Self { board, thread, process: Some((child, input)) })
-    }
-}
-
 /// Hears a process that reads until it says what it saw.
-fn listen(output: ChildStdout, board: &Board) -> anyhow::Result<Part> {
-    for line in BufReader::new(output).lines() {
-        match serde_json::from_str(&line?)? {
+async fn listen(mut output: Output, board: Arc<Board>) -> anyhow::Result<Part> {
+    loop {
+        match child::said(&mut output).await? {
             Said::Now(counts, seconds) => board.tell(counts, seconds),
             Said::Part(part) => return Ok(*part),
-            Said::Failed(reason) => bail!(reason),
         }
     }
-    bail!("a process that reads ended early")
-}
-
-fn write_line(mut out: impl Write, value: &impl Serialize) -> anyhow::Result<()> {
-    writeln!(out, "{}", serde_json::to_string(value)?)?;
-    Ok(out.flush()?)
 }
 
 /// `tickwire-loadgen read`: one process of several.
 ///
 /// # Errors
-/// When it was not started by a run, or its threads failed.
-pub(crate) fn run() -> anyhow::Result<()> {
-    let mut first = String::new();
-    std::io::stdin().lock().read_line(&mut first)?;
-    let begin: Begin = serde_json::from_str(&first)
-        .context("`read` is started by `run --processes`, which tells it what to do on its standard input")?;
+/// When it was not started by a run.
+///
+/// # Cancel safety
+/// Not cancel-safe.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let begin: Begin = child::begin()?;
     let plan = Arc::new(Plan::new(begin.layers.read()?, &begin.url)?);
     let threads = WorkerPool::of_threads(&plan, begin.at)?;
     let boards: Vec<_> = threads.0.iter().map(|worker| Arc::clone(&worker.board)).collect();
     std::thread::spawn(move || {
-        let tell = |signal: &Signal| boards.iter().for_each(|board| board.send(signal.clone()));
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if let Ok(signal) = serde_json::from_str(&line) {
-                tell(&signal);
+        // When the run is gone, nobody will say when to end.
+        let last = Signal { phase: Phase::Finish, window: (0, 0), finals: None };
+        for signal in child::orders().chain([last]) {
+            for board in &boards {
+                board.send(signal.clone());
             }
         }
-        // The run is gone: nobody will say when to end.
-        tell(&Signal { phase: Phase::Finish, window: (0, 0), finals: None });
     });
     while !threads.has_ended() {
-        std::thread::park_timeout(TELL_PERIOD);
+        tokio::time::sleep(TELL_PERIOD).await;
         let (counts, seconds) = threads.now();
-        write_line(std::io::stdout(), &Said::Now(counts, seconds))?;
+        child::say(&Ok(Said::Now(counts, seconds)));
     }
-    let said = match threads.join() {
-        Ok(part) => Said::Part(Box::new(part)),
-        Err(error) => Said::Failed(format!("{error:#}")),
-    };
-    write_line(std::io::stdout(), &said)
+    let part = threads.join().await;
+    child::say(&part.map(|part| Said::Part(Box::new(part))).map_err(|error| format!("{error:#}")));
+    Ok(())
 }

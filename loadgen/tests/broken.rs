@@ -66,7 +66,7 @@ fn what_stands_behind_the_last_ledger_is_beyond_the_account() {
     assert_eq!(report["checks"]["ledgers"], 10);
 }
 
-/// Of a conflated channel a jump in numbers may be conflation: the ledger shows that it was none.
+/// A jump in the sequence numbers of a conflated channel may be conflation: the ledger shows that it was none.
 #[test]
 fn one_quote_of_ten_thousand_that_is_missing_is_found() {
     check(Damage::Drops { one_in: 10_000 }, &BUSY, &["broken.ledger"]);

@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const LOADGEN: &str = env!("CARGO_BIN_EXE_tickwire-loadgen");
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// `LOADGEN_TICKWIRE`, or the program beside the generator: `cargo test --workspace` builds it there before any test runs.
+/// Returns what `LOADGEN_TICKWIRE` names, or the program beside the generator, where `cargo test --workspace` builds it before any
+/// test runs.
 fn tickwire() -> PathBuf {
     if let Some(path) = std::env::var_os("LOADGEN_TICKWIRE") {
         return PathBuf::from(path);

@@ -1,4 +1,4 @@
-//! What a report says of a run is so: shares of one, processors, pressure, ledgers.
+//! A report tells the truth of a run: shares of one, processors, pressure, ledgers.
 
 mod runs;
 

@@ -171,7 +171,7 @@ fn config_errors_come_all_at_once() {
     }
 }
 
-/// The shortest run there is; figures go to standard output as text.
+/// The shortest run there is; results go to standard output as text.
 fn short(arguments: &[&str]) -> Output {
     let plan = ["run", "--sessions", "2", "--for", "200ms", "--set", "warm_up=10ms", "--allow-bottleneck"];
     Command::new(LOADGEN).args(plan).args(arguments).output().expect("the generator starts")
@@ -206,7 +206,7 @@ fn a_run_that_fails_leaves_no_files_and_keeps_those_that_are_there() {
 }
 
 #[test]
-fn a_disk_that_is_full_at_the_end_takes_no_figures_away() {
+fn a_disk_that_is_full_at_the_end_takes_no_results_away() {
     let output = short(&["--html", "/dev/full"]);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(2), "{stderr}");
@@ -240,7 +240,7 @@ fn what_cannot_start_is_said_once() {
     let script = r#"echo "$1" | "$0" serve"#;
     let output = Command::new("sh").args(["-c", script, LOADGEN, begin]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("failed") && said.contains("--seed"), "{said}");
+    assert!(said.starts_with("{\"Err\":") && said.contains("--seed"), "{said}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.status.code(), Some(1));
 }

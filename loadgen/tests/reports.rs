@@ -41,13 +41,13 @@ fn put(directory: &tempfile::TempDir, name: &str, report: &Value) -> PathBuf {
     path
 }
 
-/// The same figures of another run.
+/// Returns another run with the same results.
 fn began(seconds: u64, mut report: Value) -> Value {
     report["started_ns"] = json!(1_767_623_400_000_000_000 + seconds * 1_000_000_000);
     report
 }
 
-/// Runs with the same figures, as `compare` takes them.
+/// Returns runs with the same results, as `compare` takes them.
 fn runs(directory: &tempfile::TempDir, name: &str, count: u64, from: u64, report: &Value) -> String {
     let paths = (0..count).map(|at| {
         let path = put(directory, &format!("{name}{at}.json"), &began(from + at, report.clone()));
@@ -94,7 +94,7 @@ fn the_status_says_whether_anything_is_worse() {
     assert_eq!(json["cautions"], json!([]));
 }
 
-/// What a stranger tried first: two runs of 5 s.
+/// A stranger tried this first: two runs of 5 s.
 #[test]
 fn a_gross_regression_of_short_runs_does_not_pass() {
     let directory = tempfile::tempdir().unwrap();
@@ -177,7 +177,7 @@ fn runs_without_a_verdict_are_not_judged() {
         "NO JUDGEMENT: B all 2 runs without a verdict: the generator",
     );
     assert!(text.contains("97 % of a core") && !text.contains("WORSE"), "{text}");
-    assert!(text.contains("latency.p99 "), "figures are shown: {text}");
+    assert!(text.contains("latency.p99 "), "results are shown: {text}");
     let page = directory.path().join("page.html");
     let text = check(&["compare", name(&a), &after, "--json", "--html", name(&page)], 3, "bottleneck");
     let json: Value = serde_json::from_str(&text).unwrap();

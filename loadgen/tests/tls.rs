@@ -20,7 +20,7 @@ const LOADGEN: &str = env!("CARGO_BIN_EXE_tickwire-loadgen");
 /// Runs until it is dropped.
 struct Proxy {
     address: SocketAddr,
-    /// Where it passes everything on to.
+    /// It passes everything on to this address.
     gateway: SocketAddr,
     /// Its own authority, in PEM.
     certificate: NamedTempFile,
@@ -28,7 +28,7 @@ struct Proxy {
     _runtime: Runtime,
 }
 
-/// What a proxy says to handshakes.
+/// A proxy says this to handshakes.
 #[derive(Clone, Copy)]
 enum Manner {
     Pass,
@@ -223,7 +223,7 @@ fn a_wrong_scheme_is_named() {
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let _ = std::io::Write::write_all(&mut &client, b"HTTP/1.1 400 Bad Request\r\n\r\n");
-            // Until the client is gone: a reset would take the answer away.
+            // Until the client is gone: a reset would take the response away.
             let _ = std::io::copy(&mut &client, &mut std::io::sink());
         }
     });

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use super::judgement::{GROSS_RUNS, GROSS_SECONDS, Grounds, Judgement};
 use super::{Comparison, Difference, Side, Sides};
 use crate::html::chart::{Axis, Line, Picture, Row};
-use crate::html::moment;
-use crate::report::document::{Block, Document, Named, Tone};
+use crate::report::document::{Block, Document, Named, Tone, moment};
 use crate::report::metric::{Unit, charts};
 use crate::report::model::Report;
 

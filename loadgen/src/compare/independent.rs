@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-use crate::html::moment;
+use crate::report::document::moment;
 use crate::report::model::Report;
 
 /// # Errors

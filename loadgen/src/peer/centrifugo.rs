@@ -4,7 +4,7 @@
 
 use prost::Message as _;
 
-use super::{PeerSession, Progress, UPDATE_BYTES, Update};
+use super::{Found, PeerSession, Progress, Taken, UPDATE_BYTES, Update};
 use crate::ws::{self, Opcode};
 
 #[derive(prost::Message)]
@@ -77,13 +77,7 @@ impl PeerSession for Centrifugo {
         ws::put(out, Opcode::Binary, &connect.encode_length_delimited_to_vec());
     }
 
-    fn message(
-        &mut self,
-        _opcode: Opcode,
-        payload: &[u8],
-        out: &mut Vec<u8>,
-        found: &mut dyn FnMut(Update),
-    ) -> Result<Progress, String> {
+    fn message(&mut self, _opcode: Opcode, payload: &[u8], out: &mut Vec<u8>, found: Found<'_>) -> Taken {
         let mut rest = payload;
         let mut progress = Progress::More;
         while !rest.is_empty() {
@@ -115,7 +109,7 @@ impl PeerSession for Centrifugo {
     }
 }
 
-fn pushed(push: Push, found: &mut dyn FnMut(Update)) -> Result<(), String> {
+fn pushed(push: Push, found: Found<'_>) -> Result<(), String> {
     if push.unsubscribe.is_some() {
         return Err("it ended a subscription".to_owned());
     }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{PeerSession, Progress, UPDATE_BYTES, Update};
+use super::{Found, PeerSession, Progress, Taken, UPDATE_BYTES, Update};
 use crate::ws::{self, Opcode};
 
 /// The longest line is `INFO`, which names addresses and limits.
@@ -25,13 +25,7 @@ impl PeerSession for NatsWs {
         ws::put(out, Opcode::Binary, said.as_bytes());
     }
 
-    fn message(
-        &mut self,
-        _opcode: Opcode,
-        payload: &[u8],
-        out: &mut Vec<u8>,
-        found: &mut dyn FnMut(Update),
-    ) -> Result<Progress, String> {
+    fn message(&mut self, _opcode: Opcode, payload: &[u8], out: &mut Vec<u8>, found: Found<'_>) -> Taken {
         let mut kept = std::mem::take(&mut self.kept);
         let bytes = if kept.is_empty() {
             payload
@@ -46,7 +40,7 @@ impl PeerSession for NatsWs {
 }
 
 /// Reads what is whole; returns how many bytes that were.
-fn read(bytes: &[u8], out: &mut Vec<u8>, found: &mut dyn FnMut(Update)) -> Result<(usize, Progress), String> {
+fn read(bytes: &[u8], out: &mut Vec<u8>, found: Found<'_>) -> Result<(usize, Progress), String> {
     let mut at = 0;
     let mut progress = Progress::More;
     while let Some(length) = bytes[at..].iter().position(|byte| *byte == b'\n') {

@@ -2,7 +2,7 @@
 //! (<https://socket.io/docs/v4/engine-io-protocol/>), and Socket.IO's type is the second
 //! (<https://socket.io/docs/v4/socket-io-protocol/>). An event with bytes is a text that announces one binary message.
 
-use super::{PeerSession, Progress, Update};
+use super::{Found, PeerSession, Progress, Taken, Update};
 use crate::ws::{self, Opcode};
 
 #[derive(Debug, Default)]
@@ -17,13 +17,7 @@ impl PeerSession for SocketIo {
         self.subscribe = format!("42[\"sub\",{symbols:?}]");
     }
 
-    fn message(
-        &mut self,
-        opcode: Opcode,
-        payload: &[u8],
-        out: &mut Vec<u8>,
-        found: &mut dyn FnMut(Update),
-    ) -> Result<Progress, String> {
+    fn message(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>, found: Found<'_>) -> Taken {
         if opcode == Opcode::Binary {
             return Update::read_all(payload, found).map(|()| Progress::More);
         }

@@ -9,8 +9,9 @@ use tickwire_net::Backoff;
 use tickwire_wire::{Command, LedgerRequest};
 
 use super::session::{Account, End, LEDGER_ID, LEDGER_WAIT, Session, State};
+use super::shared::Core;
 use super::timers::Due;
-use super::{Core, Phase};
+use crate::board::Phase;
 use crate::clock::now;
 use crate::scenario::ReaderKind;
 use crate::ws::Opcode;

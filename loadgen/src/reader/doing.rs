@@ -4,8 +4,8 @@ use rand::RngExt as _;
 use tickwire_client::receipts::ping_time;
 use tickwire_wire::{Command, Subscribe, Unsubscribe};
 
-use super::Core;
 use super::session::{Extra, Session, State, WORK_PERIOD};
+use super::shared::Core;
 use super::slow::Waiting;
 use super::timers::Due;
 use crate::clock::now;
@@ -17,8 +17,10 @@ const FLAP_ID: u64 = 1 << 20;
 impl Session {
     /// The program works until now, and goes on later.
     pub(super) fn work(&mut self, core: &mut Core) {
-        let ReaderKind::SlowProgram { records_per_second } = self.kind(core) else { return };
-        let rate = if self.is_settled { 1e12 } else { records_per_second };
+        if self.kind(core) != ReaderKind::SlowProgram {
+            return;
+        }
+        let rate = if self.is_settled { 1e12 } else { self.settings(core).records_per_second };
         let reader = usize::from(self.reader);
         let Some(Extra { program: Some(program), receipts, .. }) = self.extra.as_deref_mut() else { return };
         let time = now();
@@ -79,7 +81,7 @@ impl Session {
     pub(super) fn flap(&mut self, core: &mut Core) {
         if self.state != State::Open
             || core.plan.scenario.peer.is_some()
-            || core.plan.scenario.source.is_running
+            || core.plan.scenario.source.is_running()
         {
             return;
         }

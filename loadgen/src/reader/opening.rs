@@ -9,10 +9,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tickwire_wire::{Command, Resume, ResumePosition, Subscribe};
 
 use super::session::{Account, End, OPEN_WAIT, Session, State};
+use super::shared::Core;
 use super::slow::{Paced, Program};
 use super::stream::Stream;
 use super::timers::Due;
-use super::{Core, Phase};
+use crate::board::Phase;
 use crate::clock::now;
 use crate::handshake;
 use crate::scenario::ReaderKind;
@@ -49,12 +50,10 @@ impl Session {
 
     pub(super) fn shake(&mut self, core: &mut Core) {
         self.state = State::Shaking;
-        if let ReaderKind::Throttled { period, .. } = self.kind(core)
-            && core.phase < Phase::Settle
-        {
+        if self.kind(core) == ReaderKind::Throttled && core.phase < Phase::Settle {
             // From the first byte on: what comes before the subscriptions are answered counts as well.
             self.is_paused = true;
-            let first = core.rng.random_range(0..=period.as_nanos() as u64);
+            let first = core.rng.random_range(0..=self.settings(core).period.as_nanos() as u64);
             self.extra().read_due = now() + first;
             core.timers.add(self.extra().read_due, self.slot, Due::Read);
         }
@@ -70,7 +69,7 @@ impl Session {
         self.subscriptions.clear();
         self.account = Account::Owed;
         let kind = self.kind(core);
-        if matches!(kind, ReaderKind::SlowProgram { .. }) {
+        if kind == ReaderKind::SlowProgram {
             self.extra().program = Some(Program::new(now()));
             self.work(core);
         }

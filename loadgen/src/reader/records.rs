@@ -6,10 +6,12 @@ use tickwire_wire::{
 };
 
 use super::session::{Account, End, LEDGER_ID, Session, State, Subscription};
+use super::shared::Core;
 use super::slow::Waiting;
-use super::{Core, Phase};
+use crate::board::Phase;
 use crate::clock::now;
 use crate::part::{Last, Merge as _, Rule};
+use crate::peer::{Progress, Update};
 use crate::report::model::{Accounts, SessionAccount};
 use crate::scan::{self, Item, Market};
 use crate::scenario::ReaderKind;
@@ -18,10 +20,10 @@ use crate::ws::Opcode;
 
 /// Messages are measured against these times.
 #[derive(Clone, Copy)]
-pub(super) struct Times {
-    pub(super) read: u64,
+struct Times {
+    read: u64,
     /// The send time by our clock; None where the message does not say.
-    pub(super) sent: Option<u64>,
+    sent: Option<u64>,
 }
 
 impl Session {
@@ -36,12 +38,12 @@ impl Session {
             core.part.flow.messages += 1;
             core.part.flow.bytes += payload.len() as u64;
         }
-        core.seconds.messages += 1;
-        core.seconds.bytes += payload.len() as u64;
+        core.seconds.now.messages += 1;
+        core.seconds.now.bytes += payload.len() as u64;
         if self.extra.as_ref().is_some_and(|extra| extra.peer.is_some()) {
             return self.peer_message(core, opcode, payload, read);
         }
-        let (records, measured) = (core.seconds.records, core.measured_records(self.reader));
+        let (records, measured) = (core.seconds.now.records, core.measured_records(self.reader));
         let sent = match self.encoding(core) {
             Encoding::Proto => {
                 let times = self.times(core, scan::sent_time(payload), read);
@@ -84,10 +86,56 @@ impl Session {
             core.timed.hops[2].record_n(sent.unwrap_or(read), read, measured);
             core.timed.hops[3].record_n(read, now(), measured);
         }
-        if core.seconds.records > records {
+        if core.seconds.now.records > records {
             self.message_read(core, sent_time, read);
         }
         Ok(())
+    }
+
+    /// Takes a peer's message.
+    fn peer_message(
+        &mut self,
+        core: &mut Core,
+        opcode: Opcode,
+        payload: &[u8],
+        read: u64,
+    ) -> Result<(), End> {
+        let Some(mut peer) = self.extra().peer.take() else { return Ok(()) };
+        let mut out = Vec::new();
+        let measured = core.measured_records(self.reader);
+        let outcome = peer.message(opcode, payload, &mut out, &mut |update| self.update(core, update, read));
+        self.extra().peer = Some(peer);
+        self.out.append(&mut out);
+        self.flush(core);
+        if outcome.map_err(End::Broken)? == Progress::Ready && self.state == State::Subscribing {
+            self.opened(core, read);
+        }
+        let measured = core.measured_records(self.reader) - measured;
+        if self.is_prompt(core) {
+            core.timed.hops[3].record_n(read, now(), measured);
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, core: &mut Core, update: Update, read: u64) {
+        let Update { symbol, sequence, intended_time } = update;
+        let subscription =
+            self.subscriptions.entry((symbol, Channel::Quote)).or_insert_with(|| Subscription {
+                sequence: Sequence::new(Channel::Quote, 0, sequence - 1),
+                event_time: 0,
+                value: 0,
+                symbol: Some(symbol),
+            });
+        let before = subscription.sequence.position().1;
+        let verdict = subscription.sequence.record(Numbered { sequence, ..Numbered::default() });
+        subscription.says(intended_time, sequence);
+        if verdict == Verdict::News {
+            // A peer does not say what it drops, so every jump is a loss.
+            core.part.checks.lost += sequence - before - 1;
+            self.live(core, Channel::Quote, intended_time, None, Times { read, sent: None });
+        } else {
+            core.repeated(sequence == before);
+        }
     }
 
     fn times(&mut self, core: &mut Core, sent: Option<u64>, read: u64) -> Times {
@@ -152,7 +200,7 @@ impl Session {
             }
         }
         let Some(symbol) = symbol else { return };
-        if channel != Channel::Quote || core.plan.scenario.source.is_running {
+        if channel != Channel::Quote || core.plan.scenario.source.is_running() {
             return;
         }
         let quote = || format!("quote {sequence} of symbol {symbol}");
@@ -165,7 +213,7 @@ impl Session {
     }
 
     /// Takes a record that is news.
-    pub(super) fn live(
+    fn live(
         &mut self,
         core: &mut Core,
         channel: Channel,
@@ -173,9 +221,9 @@ impl Session {
         received: Option<u64>,
         times: Times,
     ) {
-        core.seconds.records += 1;
+        core.seconds.now.records += 1;
         // Let go after measuring, a throttled reader takes at once what it would have read slowly: that is no age.
-        let is_let_go = self.is_settled && matches!(self.kind(core), ReaderKind::Throttled { .. });
+        let is_let_go = self.is_settled && self.kind(core) == ReaderKind::Throttled;
         let is_measured = core.is_measured(event_time);
         let counts = is_measured && !is_let_go;
         let event_time = event_time.wrapping_add_signed(-core.clock_offset);
@@ -310,7 +358,7 @@ impl Session {
         self.check_finals(core);
         core.part.keep([SessionAccount {
             number: self.number.into(),
-            reader: self.kind(core).name().to_owned(),
+            reader: self.kind(core).name(),
             encoding: self.encoding(core).name().to_owned(),
             subscriptions: granted as u64,
             accounts,
@@ -376,7 +424,6 @@ impl Session {
 
 /// Returns a decoded record as the scan would have shown it.
 fn market(record: &Record) -> Market {
-    let zigzag = |value: i64| ((value << 1) ^ (value >> 63)) as u64;
     let mut market = Market {
         instrument: record.instrument,
         channel: record.channel() as u8,
@@ -387,16 +434,7 @@ fn market(record: &Record) -> Market {
         ..Market::default()
     };
     match &record.body {
-        Body::Quote(quote) => {
-            let (bid, ask) = (quote.bid, quote.ask);
-            let base = bid.map_or(0, |bid| bid.price);
-            market.quote = [
-                bid.map_or(u64::MAX, |bid| zigzag(bid.price)),
-                bid.map_or(u64::MAX, |bid| bid.size),
-                ask.map_or(u64::MAX, |ask| zigzag(ask.price.wrapping_sub(base))),
-                ask.map_or(0, |ask| ask.size),
-            ];
-        }
+        Body::Quote(quote) => market.quote = source::on_wire(quote),
         Body::Book(book) => {
             (market.first_sequence, market.is_snapshot) = (book.first_sequence, book.snapshot);
         }

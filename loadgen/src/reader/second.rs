@@ -5,39 +5,76 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::thread_cpu;
+use crate::part::{Merge, merge_each};
+use crate::report::model::Second;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// One thread's part of a second.
+/// Ages in microseconds, to within a hundredth.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Vec<u8>", from = "Vec<u8>")]
+pub(crate) struct Ages(pub(crate) Histogram<u64>);
+
+impl Default for Ages {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, 120_000_000, 2).expect("the bounds are right"))
+    }
+}
+
+/// HdrHistogram V2; nothing where there are none.
+impl From<Ages> for Vec<u8> {
+    fn from(Ages(ages): Ages) -> Self {
+        let mut bytes = Self::new();
+        if !ages.is_empty() {
+            V2Serializer::new().serialize(&ages, &mut bytes).expect("memory takes all bytes");
+        }
+        bytes
+    }
+}
+
+impl From<Vec<u8>> for Ages {
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut ages = Self::default();
+        if let Ok(read) = Deserializer::new().deserialize::<u64, _>(&mut bytes.as_slice()) {
+            ages.0.add(read).expect("all have the same bounds");
+        }
+        ages
+    }
+}
+
+impl Merge for Ages {
+    fn include(&mut self, other: Self) {
+        self.0.add(other.0).expect("all have the same bounds");
+    }
+}
+
+impl Ages {
+    /// Returns a quantile in nanoseconds; 0 where there are no ages.
+    pub(crate) fn ns(&self, quantile: f64) -> u64 {
+        if self.0.is_empty() { 0 } else { self.0.value_at_quantile(quantile) * 1000 }
+    }
+}
+
+/// A second, as one thread saw it, or all.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SecondPart {
     /// Begin of the window that it is in, and its place in there, from 0; none before measuring.
     pub(crate) at: Option<(u64, u64)>,
-    /// Open now.
-    pub(crate) sessions: u64,
-    pub(crate) records: u64,
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-    /// CPU seconds of this thread.
-    pub(crate) cpu: f64,
-    /// Ages by kind of reader: a histogram in microseconds, two digits, HdrHistogram V2.
-    pub(crate) ages: Vec<Vec<u8>>,
+    /// Its counts; quantiles are read off the ages at the end.
+    pub(crate) second: Second,
+    /// Ages by kind of reader, prompt last.
+    pub(crate) ages: Vec<Ages>,
 }
 
-/// Returns an empty histogram of a second: it is right to within a hundredth.
-pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 120_000_000, 2).expect("the bounds are right")
-}
-
-impl SecondPart {
-    /// Adds a kind's ages, in microseconds, to a histogram.
-    pub(crate) fn add_ages(&self, kind: usize, to: &mut Histogram<u64>) {
-        let read = self.ages.get(kind).filter(|bytes| !bytes.is_empty());
-        if let Some(Ok(ages)) =
-            read.map(|bytes| Deserializer::new().deserialize::<u64, _>(&mut bytes.as_slice()))
-        {
-            to.add(&ages).expect("all have the same bounds");
-        }
+impl Merge for SecondPart {
+    fn include(&mut self, other: Self) {
+        let (own, other_own) = (&mut self.second, other.second);
+        own.sessions += other_own.sessions;
+        own.records += other_own.records;
+        own.messages += other_own.messages;
+        own.bytes += other_own.bytes;
+        own.generator_cpu = own.generator_cpu.max(other_own.generator_cpu);
+        merge_each(&mut self.ages, other.ages);
     }
 }
 
@@ -47,16 +84,14 @@ pub(crate) struct Seconds {
     from: Option<u64>,
     ends: u64,
     cpu: f64,
-    pub(crate) records: u64,
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-    ages: Vec<Histogram<u64>>,
+    pub(crate) now: Second,
+    ages: Vec<Ages>,
 }
 
 impl Seconds {
     pub(crate) fn new(kinds: usize) -> Self {
-        let ages = (0..kinds).map(|_| histogram()).collect();
-        Self { from: None, ends: 0, cpu: 0.0, records: 0, messages: 0, bytes: 0, ages }
+        let ages = vec![Ages::default(); kinds];
+        Self { from: None, ends: 0, cpu: 0.0, now: Second::default(), ages }
     }
 
     /// Seconds count from here, which is a little ahead; what comes before it is of no second.
@@ -65,7 +100,7 @@ impl Seconds {
     }
 
     pub(crate) fn age(&mut self, kind: usize, from: u64, to: u64) {
-        self.ages[kind].saturating_record(to.saturating_sub(from) / 1000);
+        self.ages[kind].0.saturating_record(to.saturating_sub(from) / 1000);
     }
 
     /// The second that ended, if one did.
@@ -75,29 +110,10 @@ impl Seconds {
         }
         let at = self.from.and_then(|from| Some((from, ((self.ends - from) / SECOND).checked_sub(1)?)));
         self.ends = if self.ends == 0 { now + SECOND } else { self.ends + SECOND };
-        let part = self.take(sessions);
-        Some(SecondPart { at, ..part })
-    }
-
-    fn take(&mut self, sessions: u64) -> SecondPart {
         let cpu = thread_cpu().as_secs_f64();
-        let ages = self.ages.iter_mut().map(|ages| {
-            let mut bytes = Vec::new();
-            if !ages.is_empty() {
-                V2Serializer::new().serialize(ages, &mut bytes).expect("memory takes all bytes");
-                ages.reset();
-            }
-            bytes
-        });
-        SecondPart {
-            at: None,
-            sessions,
-            records: std::mem::take(&mut self.records),
-            messages: std::mem::take(&mut self.messages),
-            bytes: std::mem::take(&mut self.bytes),
-            cpu: cpu - std::mem::replace(&mut self.cpu, cpu),
-            ages: ages.collect(),
-        }
+        let generator_cpu = cpu - std::mem::replace(&mut self.cpu, cpu);
+        let second = Second { sessions, generator_cpu, ..std::mem::take(&mut self.now) };
+        Some(SecondPart { at, second, ages: self.ages.iter_mut().map(std::mem::take).collect() })
     }
 }
 

@@ -10,16 +10,17 @@ use tickwire_net::frame::{self, Close, Sender};
 use tickwire_net::tls;
 use tickwire_wire::{Channel, Command, Encoding, Sequence, encode_command};
 
-use super::slow::{Paced, Program};
+use super::shared::Core;
+use super::slow::{MS, Paced, Program};
 use super::stream::{Brought, Stream};
 use super::timers::Due;
-use super::{Core, MS, Phase};
+use crate::board::Phase;
 use crate::clock::now;
 use crate::handshake;
 use crate::peer::PeerSession;
 use crate::plan::Plan;
-use crate::scenario::ReaderKind;
 use crate::scenario::access::TLS_SETTINGS;
+use crate::scenario::{Reader, ReaderKind};
 use crate::ws::{self, Opcode};
 
 /// Longest time from the connect to the last answer of a subscription.
@@ -153,8 +154,12 @@ impl Session {
         self.extra.as_mut()?.program.as_mut()
     }
 
-    pub(super) fn kind(&self, core: &Core) -> ReaderKind {
+    pub(super) fn settings(&self, core: &Core) -> Reader {
         core.plan.kinds[usize::from(self.reader)]
+    }
+
+    pub(super) fn kind(&self, core: &Core) -> ReaderKind {
+        core.plan.kinds[usize::from(self.reader)].kind
     }
 
     /// Returns whether it reads as fast as it can, from begin to end.
@@ -179,11 +184,10 @@ impl Session {
             (Due::Read, State::Shaking | State::Subscribing | State::Open)
                 if self.is_paused && self.extra().read_due == due =>
             {
-                if let ReaderKind::Throttled { bytes_per_second, period } = self.kind(core) {
-                    self.extra().read_due = due + period.as_nanos() as u64;
-                    core.timers.add(self.extra().read_due, self.slot, Due::Read);
-                    self.read(core, (bytes_per_second * period.as_secs_f64()).max(1.0) as usize);
-                }
+                let Reader { bytes_per_second, period, .. } = self.settings(core);
+                self.extra().read_due = due + period.as_nanos() as u64;
+                core.timers.add(self.extra().read_due, self.slot, Due::Read);
+                self.read(core, (bytes_per_second * period.as_secs_f64()).max(1.0) as usize);
             }
             (Due::Stall, State::Open) if !self.is_settled => self.pause(core, true),
             (Due::Resume, State::Open | State::Ending) => self.pause(core, false),

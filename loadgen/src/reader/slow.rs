@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 use tickwire_client::receipts::Receipts;
 use tickwire_wire::{Channel, Receipt};
 
-use super::MS;
-
+pub(super) const MS: u64 = 1_000_000;
 /// A program that holds more has lost its memory long before: the oldest are given up.
 const WAITING_MAX: usize = 1 << 20;
 /// Receipts that name messages are at least so far apart.

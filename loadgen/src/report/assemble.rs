@@ -15,7 +15,8 @@ use crate::part::{Merge as _, Part};
 use crate::processes::Used;
 use crate::run::hops::GatewayHops;
 use crate::run::watch::Watch;
-use crate::scenario::{ReaderKind, Scenario, access};
+use crate::scenario::forms::word;
+use crate::scenario::{Reader, ReaderKind, Scenario, access};
 use crate::source::Published;
 
 /// Everything that was seen.
@@ -53,22 +54,21 @@ pub(crate) fn report(measured: Measured) -> Report {
         ..
     } = measured;
     let seconds = (window.1 - window.0) as f64 / 1e9;
-    let kinds: Vec<_> =
-        scenario.readers.iter().map(|reader| reader.kind).chain([ReaderKind::Prompt]).collect();
-    let series = watch.series(&kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>());
+    let kinds = [&scenario.readers[..], &[Reader::default()]].concat();
+    let series = watch.series(&kinds.iter().map(|reader| reader.kind.name()).collect::<Vec<_>>());
     let records = part.flow.records;
     let hold = others_hold(&scenario, watch.pid().is_some(), is_same_host);
     let mut generator = generator(&part, published.lag.into(), machine_busy.as_ref(), hold);
     let prompt = part.readers.last().cloned().unwrap_or_default();
     let mut accounts = Accounts::default();
-    for ((readers, kind), measured_bytes) in part.readers.iter_mut().zip(kinds).zip(&part.measured_bytes) {
+    for ((readers, of), measured_bytes) in part.readers.iter_mut().zip(kinds).zip(&part.measured_bytes) {
         accounts.include(readers.accounts);
-        kind.name().clone_into(&mut readers.kind);
-        if kind == ReaderKind::Prompt || readers.by_channel.len() < 2 {
+        readers.kind = of.kind.name();
+        if of.kind == ReaderKind::Prompt || readers.by_channel.len() < 2 {
             readers.by_channel.clear();
         }
-        if let ReaderKind::Throttled { bytes_per_second, .. } = kind {
-            let could = bytes_per_second * seconds * readers.sessions as f64;
+        if of.kind == ReaderKind::Throttled {
+            let could = of.bytes_per_second * seconds * readers.sessions as f64;
             readers.used_share = if could > 0.0 { *measured_bytes as f64 / could } else { 0.0 };
         }
     }
@@ -96,10 +96,10 @@ pub(crate) fn report(measured: Measured) -> Report {
             seed: scenario.seed,
             url,
             is_unverified: scenario.sessions.trust.insecure,
-            kind: peer.map_or("tickwire", |peer| peer.kind.name()).to_owned(),
+            kind: peer.map_or("tickwire".to_owned(), |peer| word(peer.kind)),
             server: peer.map_or("Tickwire", |peer| peer.name.as_str()).to_owned(),
             symbols: scenario.source.symbols as u64,
-            updates_per_second: if scenario.source.is_running { 0.0 } else { measured.rate },
+            updates_per_second: if scenario.source.is_running() { 0.0 } else { measured.rate },
             processes: scenario.processes,
             threads: scenario.threads,
         },

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use tickwire_wire::Channel;
 
-use super::document::{Block, Document, Named, Tone, described, values};
+use super::document::{Block, Document, Named, Tone, described, moment, values};
 use super::metric::{QUANTILES, SCALARS, Topic, Unit, Worse};
-use super::model::{Accounts, Noted, Readers, Report, Saturation};
-use crate::html::moment;
+use super::model::{Accounts, Noted, Report, Saturation};
 use crate::processes::named;
 
 /// Threads of the server that are named.
@@ -88,11 +87,6 @@ impl Report {
                 Block::Section("Assertions", vec![Block::Folded("All assertions", vec![assertions])]),
             ],
         }
-    }
-
-    /// All readers but prompt ones.
-    pub(crate) fn slow_readers(&self) -> impl Iterator<Item = &Readers> {
-        self.readers.iter().filter(|readers| readers.kind != "prompt")
     }
 
     fn outcome(&self) -> (Tone, String) {

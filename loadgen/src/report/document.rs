@@ -8,6 +8,8 @@ use comfy_table::{CellAlignment, ContentArrangement, presets};
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::metric::Unit;
 use crate::html::chart::Picture;
@@ -138,6 +140,12 @@ fn shown(name: &str, value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// Writes nanoseconds of the Unix epoch for people.
+pub(crate) fn moment(ns: u64) -> String {
+    let whole_seconds = OffsetDateTime::from_unix_timestamp((ns / 1_000_000_000) as i64);
+    whole_seconds.ok().and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{ns} ns"))
 }
 
 /// Writes the same as a sentence: `opened 40, reconnects 0`.

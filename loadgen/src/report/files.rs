@@ -21,7 +21,7 @@ impl Report {
         for hop in &self.hops {
             put(&format!("hop-{}.hgrm", hop.name()), &hgrm(&hop.latency))?;
         }
-        for readers in self.readers.iter().filter(|readers| readers.kind != "prompt") {
+        for readers in self.slow_readers() {
             put(&format!("age-{}.hgrm", readers.kind), &hgrm(&readers.age))?;
         }
         Ok(())

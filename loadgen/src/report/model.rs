@@ -392,6 +392,11 @@ impl Report {
         Ok(report)
     }
 
+    /// All readers but prompt ones.
+    pub(crate) fn slow_readers(&self) -> impl Iterator<Item = &Readers> {
+        self.readers.iter().filter(|readers| readers.kind != "prompt")
+    }
+
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a report is plain data")
     }

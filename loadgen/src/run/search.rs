@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{LOOK_PERIOD, Run, TOLD_WITHIN, begin_of, pause};
 use crate::clock::now;
 use crate::report::model::{Event, Saturation, SaturationStep};
-use crate::run::watch::{Watch, ns};
+use crate::run::watch::Watch;
 use crate::scenario::Search;
 use crate::serve::Told;
 use crate::source::Published;
@@ -87,7 +87,7 @@ async fn step(
     run.tell_source(&Told::Rate(rate)).await?;
     pause(search.settle).await?;
     let window = run.tell_window(workers, search.step).await?;
-    let mut watch = Watch::new(run.watched, None, run.scenario.readers.len() + 1);
+    let mut watch = Watch::new(run.watched, None);
     begin_of(window).await?;
     watch.begin();
     while now() < window.1 + TOLD_WITHIN {
@@ -102,8 +102,8 @@ async fn step(
         None => Published::default(),
     };
     let seconds = search.step.as_secs_f64().floor().max(1.0);
-    let (ages, records) = watch.sum();
-    let ns = |quantile| ns(ages, quantile);
+    let sum = watch.sum().map(|(sum, _)| sum).unwrap_or_default();
+    let records = sum.records;
     let per_update = run.expected.per_update(&published);
     // What was published is of the whole window, what was read of its whole seconds.
     let expected = published.in_window as f64 * per_update * seconds / search.step.as_secs_f64();
@@ -114,9 +114,9 @@ async fn step(
         updates_per_second: rate,
         deliveries_per_second: records as f64 / seconds,
         delivered_share,
-        p50_ns: ns(0.5),
-        p99_ns: ns(0.99),
-        max_ns: ns(1.0),
+        p50_ns: sum.p50_ns,
+        p99_ns: sum.p99_ns,
+        max_ns: sum.max_ns,
         server_cpu: run.watched.map(|_| watch.cpu.own() / seconds),
         held: false,
         reason: String::new(),

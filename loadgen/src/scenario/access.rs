@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Debug, Formatter, Write as _};
 use std::fs;
-use std::ops::Deref;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use tickwire_config::Layers;
 use tickwire_net::tls::Settings;
 use tickwire_net::tls::rustls::pki_types::CertificateDer;
@@ -25,31 +25,17 @@ const TRUST: [&str; 3] = ["sessions.tls.ca", "sessions.tls.insecure", "sessions.
 pub(crate) const TLS_SETTINGS: Settings =
     Settings { authorities: TRUST[0], insecure: TRUST[1], server_name: TRUST[2] };
 
-/// Authorities of a file, which are trusted beside the system's.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(with = "String")]
-pub(crate) struct Authorities(Vec<CertificateDer<'static>>);
-
-impl Deref for Authorities {
-    type Target = [CertificateDer<'static>];
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Authorities {
-    type Error = String;
-
-    fn try_from(file: String) -> Result<Self, String> {
-        let bytes = fs::read(&file).map_err(|error| format!("cannot read {file}: {error}"))?;
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-        match found {
-            Ok(found) if found.is_empty() => Err(format!("{file} holds no certificate in PEM")),
-            Ok(found) => Ok(Self(found)),
-            Err(error) => Err(format!("{file} is no file of certificates in PEM: {error}")),
-        }
+/// Reads a file of authorities, which are trusted beside the system's.
+pub(super) fn authorities<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<CertificateDer<'static>>, D::Error> {
+    let file = String::deserialize(from)?;
+    let bytes = fs::read(&file).map_err(|error| D::Error::custom(format!("cannot read {file}: {error}")))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(D::Error::custom(format!("{file} holds no certificate in PEM"))),
+        Ok(found) => Ok(found),
+        Err(error) => Err(D::Error::custom(format!("{file} is no file of certificates in PEM: {error}"))),
     }
 }
 

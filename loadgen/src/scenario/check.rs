@@ -1,21 +1,25 @@
 //! Completes a scenario that was read, and finds the errors that only the whole of it shows.
 
-use std::time::Duration;
-
 use tickwire_config::Layers;
 use tickwire_wire::is_venue;
 
-use super::{MS, ReaderKind, Scenario, Shape, access};
+use super::forms::{MS, word};
+use super::{Reader, ReaderKind, Scenario, access};
 use crate::machine;
 
 /// Adds what follows from several settings, and notes errors, each at its setting.
 pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
     scenario.sessions.tokens = access::tokens(layers, &scenario.sessions);
     if let Some(peer) = scenario.peer.as_mut().filter(|peer| peer.name.is_empty()) {
-        peer.kind.name().clone_into(&mut peer.name);
+        peer.name = word(peer.kind);
     }
     if let Some(search) = &mut scenario.saturation {
         search.step = search.step.max(100 * MS);
+    }
+    for reader in &mut scenario.readers {
+        reader.bytes_per_second = reader.bytes_per_second.max(1.0);
+        reader.period = reader.period.max(MS);
+        reader.records_per_second = reader.records_per_second.max(0.1);
     }
     rules(layers, scenario);
     lists(layers, scenario);
@@ -34,30 +38,27 @@ fn rules(layers: &mut Layers, scenario: &Scenario) {
     let each = format!("is {}, and the source has {} symbols (`source.symbols`)", sessions.symbols_each, source.symbols);
     let processes = format!("is {}, and there are {} sessions", scenario.processes, sessions.count);
     let is_without_bus = peer.is_none() && !scenario.has_gateway() && target.bus.is_empty();
-    let silent = match &source.shape {
-        Shape::Stepped(steps) => steps.iter().all(|(_, rate)| *rate == 0.0),
-        _ => false,
-    };
+    let silent = source.rates().iter().all(|step| step.rate == 0.0);
     for (is_wrong, setting, problem) in [
-        (source.shape == Shape::Fixed(0.0), "source.rate", "is 0, and without updates nothing is measured; for sessions that get \
+        (silent && source.steps.is_empty() && source.burst.is_none(), "source.rate", "is 0, and without updates nothing is measured; for sessions that get \
             little take a low rate, as 1, or `run wide-idle`"),
-        (silent, "source.steps", "all rates are 0: one has to be above it, or nothing is measured"),
+        (silent && !source.steps.is_empty(), "source.steps", "all rates are 0: one has to be above it, or nothing is measured"),
         (share > 1.0 + 1e-9, "readers", shares.as_str()),
         (scenario.duration < 100 * MS, "duration", "measure for at least 100ms"),
         (to < from, "saturation.to", before.as_str()),
-        (saturation.is_some() && source.is_running, "saturation", "needs the own source, because it sets the rate: `source.kind` = \
+        (saturation.is_some() && source.is_running(), "saturation", "needs the own source, because it sets the rate: `source.kind` = \
             \"own\""),
-        (sessions.symbols_each > source.symbols && !source.is_running, "sessions.symbols_each", each.as_str()),
-        (source.is_running && target.url.is_none(), "source.kind", "with \"running\" the gateway runs too: say where, in `target.url`"),
-        (source.is_running && sessions.symbols.is_empty(), "source.kind", "with \"running\" say what to subscribe to, in \
+        (sessions.symbols_each > source.symbols && !source.is_running(), "sessions.symbols_each", each.as_str()),
+        (source.is_running() && target.url.is_none(), "source.kind", "with \"running\" the gateway runs too: say where, in `target.url`"),
+        (source.is_running() && sessions.symbols.is_empty(), "source.kind", "with \"running\" say what to subscribe to, in \
             `sessions.symbols`: [\"sim:*\"]"),
-        (!source.is_running && !sessions.symbols.is_empty(), "sessions.symbols", "is for `source.kind` = \"running\"; with the own \
+        (!source.is_running() && !sessions.symbols.is_empty(), "sessions.symbols", "is for `source.kind` = \"running\"; with the own \
             source use `symbols_each`"),
-        (!source.is_running && sessions.symbols.is_empty() && is_without_bus, "target.url", "the own source needs the bus of that \
+        (!source.is_running() && sessions.symbols.is_empty() && is_without_bus, "target.url", "the own source needs the bus of that \
             gateway, in `target.bus` (--bus nats://127.0.0.1:4222); or take what its ingester sends, with `sessions.symbols` and \
             `source.kind` = \"running\" (--symbols sim:*); or leave it out, for a gateway of its own"),
         (peer.is_some() && target.url.is_none(), "peer.kind", "say where the peer listens, in `target.url`"),
-        (peer.is_some() && (source.is_running || source.trades > 0.0), "peer.kind", "a peer gets quotes of the own source only: no \
+        (peer.is_some() && (source.is_running() || source.trades > 0.0), "peer.kind", "a peer gets quotes of the own source only: no \
             `source.kind`, no `source.trades`"),
         (peer.is_some() && scenario.churn.flaps_per_second > 0.0, "churn.flaps_per_second", "peers have no unsubscribing here; leave \
             it out"),
@@ -77,10 +78,8 @@ fn lists(layers: &mut Layers, scenario: &Scenario) {
             layers.wrong("sessions.symbols", problem);
         }
     }
-    if let Shape::Stepped(steps) = &scenario.source.shape {
-        for (at, _) in steps.iter().enumerate().filter(|(_, (lasting, _))| lasting.is_zero()) {
-            layers.wrong(&format!("source.steps[{at}].lasting"), "has to be a time above 0");
-        }
+    for (at, _) in scenario.source.steps.iter().enumerate().filter(|(_, step)| step.lasting.is_zero()) {
+        layers.wrong(&format!("source.steps[{at}].lasting"), "has to be a time above 0");
     }
     for (at, restart) in scenario.churn.restarts.iter().enumerate() {
         if restart.command.is_empty() && !scenario.has_gateway() {
@@ -88,25 +87,21 @@ fn lists(layers: &mut Layers, scenario: &Scenario) {
             layers.wrong(&setting, "say how to restart that gateway, in `command`");
         }
     }
-    let measured = scenario.duration;
-    for (setting, at) in events(scenario).into_iter().filter(|(_, at)| *at >= measured) {
-        let remedy = "so it would not happen: an earlier time, or a longer `duration` (--for)";
-        layers.wrong(&setting, format_args!("is {at:?}, and {measured:?} are measured, {remedy}"));
+    let (measured, churn) = (scenario.duration, &scenario.churn);
+    let is_stall = |reader: &Reader| reader.kind == ReaderKind::Stalled;
+    let stalls = scenario.readers.iter().map(|reader| is_stall(reader).then_some(reader.at));
+    let events = [
+        ("churn.storms", churn.storms.iter().map(|storm| Some(storm.at)).collect::<Vec<_>>()),
+        ("churn.restarts", churn.restarts.iter().map(|restart| Some(restart.at)).collect()),
+        ("readers", stalls.collect()),
+    ];
+    for (list, times) in events {
+        for (number, at) in times.into_iter().enumerate().filter(|(_, at)| *at >= Some(measured)) {
+            let remedy = "so it would not happen: an earlier time, or a longer `duration` (--for)";
+            let problem = format!("is {:?}, and {measured:?} are measured, {remedy}", at.unwrap_or_default());
+            layers.wrong(&format!("{list}[{number}].at"), problem);
+        }
     }
-}
-
-/// Settings that say when something happens in measuring, with their times.
-fn events(scenario: &Scenario) -> Vec<(String, Duration)> {
-    let name = |list: &str, number: usize, at| (format!("{list}[{number}].at"), at);
-    let storms = scenario.churn.storms.iter().enumerate();
-    let restarts = scenario.churn.restarts.iter().enumerate();
-    let stalls = scenario.readers.iter().enumerate().filter_map(|(number, reader)| match reader.kind {
-        ReaderKind::Stalled { at, .. } => Some(name("readers", number, at)),
-        _ => None,
-    });
-    let storms = storms.map(|(number, storm)| name("churn.storms", number, storm.at));
-    let restarts = restarts.map(|(number, restart)| name("churn.restarts", number, restart.at));
-    storms.chain(restarts).chain(stalls).collect()
 }
 
 /// Notes processors that this process may not use.

@@ -1,6 +1,7 @@
 //! Settings that are written in a form of their own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema, json_schema};
@@ -10,8 +11,9 @@ use serde_json::{Map, Value};
 use tickwire_config::settings;
 use tickwire_wire::{Channel, Encoding};
 
-use super::Quantiles;
-
+pub(super) const RATE_MAX: f64 = 50e6;
+pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// Readers whose ages may be bounded, and parts of the way; in the order of reports.
 const READERS: [&str; 4] = ["prompt", "throttled", "stalled", "slow-program"];
 const HOPS: [&str; 6] = [
@@ -22,6 +24,12 @@ const HOPS: [&str; 6] = [
     "gateway_write-read",
     "read-decoded",
 ];
+
+/// Returns the name of a kind, as settings and reports have it.
+pub(crate) fn word(kind: impl Serialize) -> String {
+    let name = serde_json::to_value(kind).ok();
+    name.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+}
 
 /// The address that sessions connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -128,6 +136,14 @@ pub(super) enum Encodings {
 }
 
 settings! {
+    #[derive(Copy)]
+    pub(crate) struct Quantiles {
+        p50: Option<Duration> = None,
+        p99: Option<Duration> = None,
+        p999: Option<Duration> = None,
+        max: Option<Duration> = None,
+    }
+
     pub(super) struct Weights {
         proto: f64 = 0.0 => 0..=1e6,
         msgpack: f64 = 0.0 => 0..=1e6,

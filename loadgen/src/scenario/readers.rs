@@ -6,15 +6,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tickwire_config::settings;
 
-use super::{MS, SECOND};
+use super::forms::{MS, SECOND, word};
 
 const NOT_NOTHING: &str = "; what reads nothing at all is of kind \"half-open\", for a while \"stalled\"";
 
 settings! {
+    #[derive(Copy)]
     #[schemars(extend("required" = ["kind", "share"]))]
-    struct ReaderSettings {
+    pub(crate) struct Reader {
         /// how these sessions read; half-open: no more after subscribing; silent: answers no ping
-        kind: ReaderWord = ReaderWord::Prompt,
+        kind: ReaderKind = ReaderKind::Prompt,
         /// of all sessions, from 0 to 1; what is left reads promptly
         share: f64 = 0.0 => 0..=1,
         /// throttled: reads so much
@@ -34,76 +35,23 @@ settings! {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum ReaderWord {
-    Prompt,
-    Throttled,
-    Stalled,
-    SlowProgram,
-    HalfOpen,
-    Silent,
-}
-
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(from = "ReaderSettings")]
-#[schemars(with = "ReaderSettings")]
-pub(crate) struct Reader {
-    pub(crate) kind: ReaderKind,
-    /// The part of all sessions that reads so.
-    pub(crate) share: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum ReaderKind {
     Prompt,
     /// Reads so many bytes each period.
-    Throttled {
-        bytes_per_second: f64,
-        period: Duration,
-    },
-    /// Reads nothing from `at` into measuring, for so long.
-    Stalled {
-        at: Duration,
-        lasting: Duration,
-    },
+    Throttled,
+    /// Reads nothing for a while.
+    Stalled,
     /// Empties its socket, and works off so many records per second.
-    SlowProgram {
-        records_per_second: f64,
-    },
+    SlowProgram,
     /// Neither reads nor answers once it has subscribed.
     HalfOpen,
     /// Reads, and answers no ping.
     Silent,
 }
 
-impl From<ReaderSettings> for Reader {
-    fn from(from: ReaderSettings) -> Self {
-        let kind = match from.kind {
-            ReaderWord::Prompt => ReaderKind::Prompt,
-            ReaderWord::Throttled => ReaderKind::Throttled {
-                bytes_per_second: from.bytes_per_second.max(1.0),
-                period: from.period.max(MS),
-            },
-            ReaderWord::Stalled => ReaderKind::Stalled { at: from.at, lasting: from.lasting },
-            ReaderWord::SlowProgram => {
-                ReaderKind::SlowProgram { records_per_second: from.records_per_second.max(0.1) }
-            }
-            ReaderWord::HalfOpen => ReaderKind::HalfOpen,
-            ReaderWord::Silent => ReaderKind::Silent,
-        };
-        Self { kind, share: from.share }
-    }
-}
-
 impl ReaderKind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Prompt => "prompt",
-            Self::Throttled { .. } => "throttled",
-            Self::Stalled { .. } => "stalled",
-            Self::SlowProgram { .. } => "slow-program",
-            Self::HalfOpen => "half-open",
-            Self::Silent => "silent",
-        }
+    pub(crate) fn name(self) -> String {
+        word(self)
     }
 
     /// The gateway may close it, and the run goes on.

@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tickwire_config::settings;
 
-use super::{MS, RATE_MAX, SECOND};
+use super::forms::{MS, RATE_MAX, SECOND};
 
 const NOT_SILENT: &str = "; 0 stands only beside `source.burst` or `source.steps`";
 
 settings! {
-    struct SourceSettings {
+    pub(crate) struct Source {
         /// own: publishes by a plan; running: what the gateway's ingester sends
         kind: SourceKind = SourceKind::Own,
         /// symbols of the own source
@@ -34,8 +34,9 @@ settings! {
         steps: Vec<Step> = Vec::new(),
     }
 
+    #[derive(Copy, PartialEq)]
     #[schemars(extend("required" = ["lasting", "rate"]))]
-    struct Step {
+    pub(crate) struct Step {
         /// how long this step is
         lasting: Duration = SECOND,
         /// in this step
@@ -46,82 +47,36 @@ settings! {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum SourceKind {
+pub(crate) enum SourceKind {
     Own,
     Running,
 }
 
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(from = "SourceSettings")]
-#[schemars(with = "SourceSettings")]
-pub(crate) struct Source {
-    /// Whatever the running ingester sends.
-    pub(crate) is_running: bool,
-    pub(crate) symbols: usize,
-    pub(crate) shape: Shape,
-    /// The part of all updates that are trades.
-    pub(crate) trades: f64,
-    /// Exponent of Zipf's law by which updates choose their symbol; 0: in turn.
-    pub(crate) skew: f64,
-}
-
-/// Updates per second over time.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Shape {
-    Fixed(f64),
-    /// Each rate for so long, and from the start again.
-    Stepped(Vec<(Duration, f64)>),
-    /// `rate`, and `burst` for `lasting` each `every`.
-    Bursty {
-        rate: f64,
-        burst: f64,
-        every: Duration,
-        lasting: Duration,
-    },
-}
-
-impl Default for Source {
-    fn default() -> Self {
-        SourceSettings::default().into()
+impl Source {
+    /// Returns whether the running ingester sends what it likes.
+    pub(crate) fn is_running(&self) -> bool {
+        self.kind == SourceKind::Running
     }
-}
 
-impl From<SourceSettings> for Source {
-    fn from(from: SourceSettings) -> Self {
-        let shape = match (from.steps.is_empty(), from.burst) {
-            (false, _) => Shape::Stepped(from.steps.iter().map(|step| (step.lasting, step.rate)).collect()),
-            (true, Some(burst)) => {
-                Shape::Bursty { rate: from.rate, burst, every: from.every.max(MS), lasting: from.lasting }
+    /// Returns the rates over time, from the start again after the last one. A burst ends each round, so that a run begins quietly.
+    pub(crate) fn rates(&self) -> Vec<Step> {
+        match self.burst {
+            _ if !self.steps.is_empty() => self.steps.clone(),
+            Some(burst) => {
+                let every = self.every.max(MS);
+                let lasting = self.lasting.min(every);
+                let quiet = Step { lasting: every.saturating_sub(lasting), rate: self.rate };
+                vec![quiet, Step { lasting, rate: burst }]
             }
-            (true, None) => Shape::Fixed(from.rate),
-        };
-        let is_running = from.kind == SourceKind::Running;
-        Self { is_running, symbols: from.symbols, shape, trades: from.trades, skew: from.skew }
-    }
-}
-
-impl Shape {
-    /// Updates per second at the start.
-    pub(crate) fn first(&self) -> f64 {
-        match self {
-            Self::Fixed(rate) | Self::Bursty { rate, .. } => *rate,
-            Self::Stepped(steps) => steps.first().map_or(0.0, |(_, rate)| *rate),
+            None => vec![Step { rate: self.rate, ..Step::default() }],
         }
     }
 
-    /// Updates per second over a whole round.
-    pub(crate) fn mean(&self) -> f64 {
-        match self {
-            Self::Fixed(rate) => *rate,
-            Self::Bursty { rate, burst, every, lasting } => {
-                let share = lasting.as_secs_f64() / every.as_secs_f64();
-                rate + (burst - rate) * share.min(1.0)
-            }
-            Self::Stepped(steps) => {
-                let all: f64 = steps.iter().map(|(lasting, _)| lasting.as_secs_f64()).sum();
-                let updates: f64 = steps.iter().map(|(lasting, rate)| lasting.as_secs_f64() * rate).sum();
-                updates / all.max(1e-9)
-            }
-        }
+    /// Returns the updates per second over a whole round.
+    pub(crate) fn mean_rate(&self) -> f64 {
+        let rates = self.rates();
+        let all: f64 = rates.iter().map(|step| step.lasting.as_secs_f64()).sum();
+        let updates: f64 = rates.iter().map(|step| step.lasting.as_secs_f64() * step.rate).sum();
+        updates / all.max(1e-9)
     }
 }

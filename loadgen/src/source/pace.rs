@@ -52,7 +52,7 @@ impl Pace {
         let source = &scenario.source;
         *lock(&published) = Published::new(source.symbols);
         Ok(Self {
-            schedule: Schedule::new(source.shape.clone()),
+            schedule: Schedule::new(source.rates()),
             turns: Turns::new(source.symbols, source.skew, scenario.seed),
             trades: source.trades,
             began: None,

@@ -1,8 +1,6 @@
 //! The schedule of a source: when each update is due, in nanoseconds since the source began.
 
-use std::time::Duration;
-
-use crate::scenario::Shape;
+use crate::scenario::Step;
 
 /// Updates that are due closer together than this share a timer: one costs some microseconds of a core, more than all else
 /// that a source does for an update.
@@ -10,13 +8,14 @@ const TOGETHER_NS: u64 = 50_000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
-    shape: Shape,
+    /// One rate after the other, and from the first again.
+    rates: Vec<Step>,
     at: f64,
 }
 
 impl Schedule {
-    pub(crate) fn new(shape: Shape) -> Self {
-        let mut schedule = Self { shape, at: 0.0 };
+    pub(crate) fn new(rates: Vec<Step>) -> Self {
+        let mut schedule = Self { rates, at: 0.0 };
         schedule.skip_silence();
         schedule
     }
@@ -52,7 +51,7 @@ impl Schedule {
 
     /// Goes on at an even rate from a moment on.
     pub(crate) fn set_rate(&mut self, rate: f64, from: u64) {
-        self.shape = Shape::Fixed(rate);
+        self.rates = vec![Step { rate, ..Step::default() }];
         self.at = from as f64;
         self.skip_silence();
     }
@@ -69,40 +68,22 @@ impl Schedule {
 
     /// Updates per second now, and until when; there is always an end that is later than now.
     fn stretch(&self) -> (f64, f64) {
-        let ns = |time: Duration| time.as_nanos() as f64;
-        match &self.shape {
-            Shape::Fixed(rate) => (*rate, f64::INFINITY),
-            Shape::Bursty { rate, burst, every, lasting } => {
-                let (every, lasting) = (ns(*every), ns(*lasting).min(ns(*every)));
-                let (round, within) = place(self.at, every);
-                // The burst ends each round, so that a run begins quietly.
-                let quiet = every - lasting;
-                if within < quiet { (*rate, round + quiet) } else { (*burst, round + every) }
-            }
-            Shape::Stepped(steps) => {
-                let total: f64 = steps.iter().map(|(lasting, _)| ns(*lasting)).sum();
-                if steps.iter().all(|(_, rate)| *rate <= 0.0) {
-                    return (0.0, f64::INFINITY);
-                }
-                let (round, within) = place(self.at, total);
-                let mut end = 0.0;
-                for (lasting, rate) in steps {
-                    end += ns(*lasting);
-                    if within < end {
-                        return (*rate, round + end);
-                    }
-                }
-                (0.0, round + total)
+        if self.rates.len() == 1 || self.rates.iter().all(|step| step.rate <= 0.0) {
+            return (self.rates[0].rate, f64::INFINITY);
+        }
+        let ns = |step: &Step| step.lasting.as_nanos() as f64;
+        let total: f64 = self.rates.iter().map(ns).sum();
+        // What is less than half a nanosecond before a round's end counts to the next one, so that rounding never stands still.
+        let round = ((self.at + 0.5) / total).floor() * total;
+        let (within, mut end) = ((self.at - round).max(0.0), 0.0);
+        for step in &self.rates {
+            end += ns(step);
+            if within < end {
+                return (step.rate, round + end);
             }
         }
+        (0.0, round + total)
     }
-}
-
-/// Begin of the round that `at` is in, and how far into it. What is less than half a nanosecond before a round's end
-/// counts to the next one, so that rounding never stands still.
-fn place(at: f64, length: f64) -> (f64, f64) {
-    let rounds = ((at + 0.5) / length).floor();
-    (rounds * length, (at - rounds * length).max(0.0))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ fn flags_stand_over_the_scenario() {
     assert_eq!((scenario.name.as_str(), scenario.sessions.count), ("dashboard", 7));
     assert_eq!(scenario.duration.as_secs(), 3);
     assert_eq!(scenario.sessions.window.as_millis(), 16);
-    assert_eq!(scenario.source.shape, crate::scenario::Shape::Fixed(9.0));
+    assert!((scenario.source.rates()[0].rate - 9.0).abs() < 1e-9);
     assert!(scenario.text.contains("# --for: duration = 3s"));
 }
 
@@ -42,7 +42,7 @@ fn a_running_source_needs_no_file() {
     let scenario =
         layers("--url ws://127.0.0.1:7400/v1/stream --symbols sim:*,binance:BTCUSDT --channels quote,trade");
     let scenario = scenario.unwrap().read().unwrap();
-    assert!(scenario.source.is_running);
+    assert!(scenario.source.is_running());
     assert_eq!(scenario.sessions.symbols, ["sim:*", "binance:BTCUSDT"]);
     assert_eq!(scenario.sessions.channels.len(), 2);
 }

@@ -17,7 +17,7 @@ fn shares_are_kept_to_the_session() {
         "[sessions]\ncount = 100\nencodings = { proto = 3, json = 1 }\nwindow = \"16ms\"\n\
          [[readers]]\nkind = \"silent\"\nshare = 0.1\n[[readers]]\nkind = \"half-open\"\nshare = 0.25\n",
     );
-    let of = |kind| (0..100).filter(|at| plan.kinds[plan.reader(*at)] == kind).count();
+    let of = |kind| (0..100).filter(|at| plan.kinds[plan.reader(*at)].kind == kind).count();
     assert_eq!((of(ReaderKind::Silent), of(ReaderKind::HalfOpen), of(ReaderKind::Prompt)), (10, 25, 65));
     let json = (0..100).filter(|at| plan.encoding(*at) == Some(Encoding::Json)).count();
     assert_eq!(json, 25);

@@ -5,9 +5,12 @@ use crate::reader::SecondPart;
 
 #[tokio::test]
 async fn what_is_of_the_last_second_and_what_of_all_is_named() {
-    let mut watch = Watch::new(None, None, 1);
+    let mut watch = Watch::new(None, None);
     let from = crate::clock::now();
-    let part = |at, records| SecondPart { at: Some((from, at)), records, ..SecondPart::default() };
+    let part = |at, records| {
+        let second = Second { records, ..Second::default() };
+        SecondPart { at: Some((from, at)), second, ..SecondPart::default() }
+    };
     watch.look(&[part(0, 100), part(1, 200)], (from, from + 10_000_000_000), 0.0).await;
     watch.pressure = Some(2048);
     let lines = measuring(Counts { live: 3, ..Counts::default() }, Duration::from_secs(8), &watch);

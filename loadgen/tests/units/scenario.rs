@@ -44,7 +44,7 @@ fn an_empty_scenario_is_a_small_run_with_a_gateway_of_its_own() {
         (100, &[Channel::Quote][..])
     );
     assert_eq!(scenario.threads, (machine::cores() / 2).max(1));
-    assert_eq!(scenario.source.shape, Shape::Fixed(500.0));
+    assert_eq!(scenario.source.rates(), [Step { rate: 500.0, ..Step::default() }]);
     assert_eq!(scenario.sessions.ramp(), 100 * MS);
     let pacing = scenario.gateway.pacing();
     assert_eq!((pacing.ratio, pacing.wait_max), (Pacing::default().ratio, Pacing::default().wait_max));
@@ -65,9 +65,11 @@ fn every_part_is_read() {
     );
     assert_eq!(scenario.sessions.encodings, [(Encoding::Proto, 3.0), (Encoding::Json, 1.0)]);
     let period = Duration::from_millis(100);
-    assert_eq!(scenario.readers[0].kind, ReaderKind::Throttled { bytes_per_second: 5000.0, period });
+    assert_eq!(scenario.readers[0].kind, ReaderKind::Throttled);
+    assert_eq!((scenario.readers[0].bytes_per_second, scenario.readers[0].period), (5000.0, period));
     assert_eq!(scenario.readers[1].kind, ReaderKind::Silent);
-    assert!(matches!(scenario.source.shape, Shape::Bursty { burst: 1000.0, .. }));
+    let step = |lasting, rate| Step { lasting: Duration::from_millis(lasting), rate };
+    assert_eq!(scenario.source.rates(), [step(1900, 10.0), step(100, 1000.0)]);
     assert_eq!(scenario.bounds.latency.p99, Some(Duration::from_millis(8)));
     let ages: Vec<_> = scenario.bounds.ages.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(ages, ["prompt", "throttled"]);

@@ -1,11 +1,14 @@
+use std::time::Duration;
+
 use super::*;
+use crate::scenario::Source;
 
 const MS: u64 = 1_000_000;
 
 #[test]
 fn updates_close_together_share_a_timer() {
     let pause = |rate, now| {
-        let mut schedule = Schedule::new(Shape::Fixed(rate));
+        let mut schedule = Schedule::new(even(rate));
         schedule.advance();
         schedule.pause(now)
     };
@@ -14,8 +17,12 @@ fn updates_close_together_share_a_timer() {
     assert_eq!(pause(0.0, 0), None);
 }
 
-fn dues(shape: Shape, count: usize) -> Vec<u64> {
-    let mut schedule = Schedule::new(shape);
+fn even(rate: f64) -> Vec<Step> {
+    vec![Step { rate, ..Step::default() }]
+}
+
+fn dues(rates: Vec<Step>, count: usize) -> Vec<u64> {
+    let mut schedule = Schedule::new(rates);
     let mut next = || {
         let due = schedule.due();
         schedule.advance();
@@ -26,25 +33,24 @@ fn dues(shape: Shape, count: usize) -> Vec<u64> {
 
 #[test]
 fn an_even_rate_is_even() {
-    assert_eq!(dues(Shape::Fixed(1000.0), 4), [0, MS, 2 * MS, 3 * MS]);
-    assert_eq!(dues(Shape::Fixed(0.0), 4), [0; 0]);
-    let many = dues(Shape::Fixed(3000.0), 30_001);
+    assert_eq!(dues(even(1000.0), 4), [0, MS, 2 * MS, 3 * MS]);
+    assert_eq!(dues(even(0.0), 4), [0; 0]);
+    let many = dues(even(3000.0), 30_001);
     assert!(many[30_000].abs_diff(10_000 * MS) < 1000, "{}", many[30_000]);
 }
 
 #[test]
 fn steps_and_bursts_have_as_many_as_their_rates_say() {
     let second = Duration::from_secs(1);
-    let stepped = Shape::Stepped(vec![(second, 10.0), (second, 0.0), (second, 100.0)]);
+    let stepped = [10.0, 0.0, 100.0].map(|rate| Step { lasting: second, rate }).to_vec();
     let within = |from: u64, to: u64, dues: &[u64]| {
         dues.iter().filter(|due| (from * 1000 * MS..to * 1000 * MS).contains(due)).count()
     };
     let all = dues(stepped, 300);
     assert_eq!((within(0, 1, &all), within(1, 2, &all)), (10, 0));
     assert!(within(2, 3, &all).abs_diff(100) <= 1 && within(3, 4, &all).abs_diff(10) <= 1, "{all:?}");
-    let bursty =
-        Shape::Bursty { rate: 100.0, burst: 1000.0, every: second, lasting: Duration::from_millis(100) };
-    let all = dues(bursty, 2000);
+    let bursty = Source { rate: 100.0, burst: Some(1000.0), ..Source::default() };
+    let all = dues(bursty.rates(), 2000);
     let quiet = all.iter().filter(|due| **due < 900 * MS).count();
     let burst = all.iter().filter(|due| (900 * MS..1000 * MS).contains(due)).count();
     assert!(quiet.abs_diff(90) <= 1 && burst.abs_diff(100) <= 1, "{quiet} {burst}");
@@ -53,7 +59,7 @@ fn steps_and_bursts_have_as_many_as_their_rates_say() {
 
 #[test]
 fn a_new_rate_holds_from_then_on() {
-    let mut schedule = Schedule::new(Shape::Fixed(1.0));
+    let mut schedule = Schedule::new(even(1.0));
     schedule.set_rate(1000.0, 500 * MS);
     assert_eq!(schedule.due(), Some(500 * MS));
     schedule.advance();

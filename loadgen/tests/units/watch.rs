@@ -12,17 +12,18 @@ fn a_gauge_is_the_sum_over_its_labels() {
 
 #[tokio::test]
 async fn parts_of_a_second_are_one_second() {
-    let mut watch = Watch::new(None, None, 1);
+    let mut watch = Watch::new(None, None);
     let now = crate::clock::now();
-    let part = |at| SecondPart { at, records: 5, sessions: 2, cpu: 0.5, ..SecondPart::default() };
+    let second = Second { records: 5, sessions: 2, generator_cpu: 0.5, ..Second::default() };
+    let part = |at| SecondPart { at, second: second.clone(), ..SecondPart::default() };
     let window = (now, now + SECOND);
     watch
         .look(&[part(Some((now, 0))), part(Some((now, 0))), part(None), part(Some((1, 0)))], window, 7.0)
         .await;
-    let series = watch.series(&["prompt"]);
+    let series = watch.series(&["prompt".to_owned()]);
     assert_eq!(series.len(), 1);
     assert_eq!((series[0].records, series[0].sessions, series[0].offered), (10, 4, 7.0));
     watch.look(&[part(Some((now, 1)))], window, 7.0).await;
-    let (so_far, seconds) = watch.so_far().unwrap();
-    assert_eq!((so_far.records, seconds, watch.sum().1), (7, 2, 15));
+    let (sum, seconds) = watch.sum().unwrap();
+    assert_eq!((sum.records, seconds), (15, 2));
 }
