@@ -97,11 +97,15 @@ fn shown(options: &RunOptions, report: &Report) -> anyhow::Result<ExitCode> {
         let lines: Vec<_> = missing.iter().map(|error| format!("{error:#}")).collect();
         anyhow::bail!(lines.join("\nerror: "));
     }
-    Ok(match (&report.refused, report.passed) {
-        (Some(_), _) => ExitCode::from(NO_VERDICT),
-        (None, true) => ExitCode::SUCCESS,
-        (None, false) => ExitCode::FAILURE,
-    })
+    Ok(status(report.refused.is_some(), report.passed))
+}
+
+fn status(is_refused: bool, holds: bool) -> ExitCode {
+    match (is_refused, holds) {
+        (true, _) => ExitCode::from(NO_VERDICT),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
+    }
 }
 
 fn scenarios(options: &ScenariosOptions) -> anyhow::Result<String> {
@@ -137,9 +141,5 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 /// Prints a comparison; the status says whether anything is worse, and whether that can be said.
 fn compared(text: &str, comparison: &Comparison) -> anyhow::Result<ExitCode> {
     print(text)?;
-    Ok(match comparison {
-        Comparison { refused: Some(_), .. } => ExitCode::from(NO_VERDICT),
-        Comparison { is_worse: true, .. } => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
-    })
+    Ok(status(comparison.refused.is_some(), !comparison.is_worse))
 }

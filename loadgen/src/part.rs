@@ -37,6 +37,12 @@ impl<K: Ord, V: Merge + Default> Merge for BTreeMap<K, V> {
     }
 }
 
+impl Merge for Latencies {
+    fn include(&mut self, other: Self) {
+        self.merge(&other);
+    }
+}
+
 impl Merge for Latency {
     fn include(&mut self, other: Self) {
         let of = |latency| Latencies::try_from(latency).expect("a part has histograms of this program");
@@ -76,9 +82,10 @@ merged! {
 }
 
 /// Merges what stands at the same place in both.
-pub(crate) fn merge_each<T: Merge + Default>(own: &mut Vec<T>, other: Vec<T>) {
-    own.resize_with(own.len().max(other.len()), T::default);
+pub(crate) fn merge_each<T: Merge>(own: &mut Vec<T>, mut other: Vec<T>) {
+    let rest = other.split_off(own.len().min(other.len()));
     own.iter_mut().zip(other).for_each(|(own, other)| own.include(other));
+    own.extend(rest);
 }
 
 impl Noted {

@@ -93,6 +93,11 @@ impl Plan {
         })
     }
 
+    /// Returns the address of the server, as reports have it.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}{}", if self.tls.is_some() { "wss" } else { "ws" }, self.host, self.path)
+    }
+
     /// Returns the path of a session, and a header with its token where the token goes there.
     pub(crate) fn admission(&self, session: usize) -> (String, String) {
         let tokens = &self.scenario.sessions.tokens;

@@ -169,9 +169,7 @@ impl Run {
         let counts = workers.now().0;
         let part = self.ended(workers).await?;
         Ok(Measured {
-            scenario: self.scenario.clone(),
-            url: format!("{}://{}{}", self.url.scheme(), self.url.address, plan.path),
-            is_same_host: plan.address.ip().is_loopback(),
+            plan,
             part,
             watch,
             due: self.expected.due(&published),

@@ -1,59 +1,13 @@
 //! Each second is counted by itself, for the picture over time and for the line on the terminal.
 
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::thread_cpu;
+use crate::latency::Latencies;
 use crate::part::{Merge, merge_each};
 use crate::report::model::Second;
 
 const SECOND: u64 = 1_000_000_000;
-
-/// Ages in microseconds, to within a hundredth.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(into = "Vec<u8>", from = "Vec<u8>")]
-pub(crate) struct Ages(pub(crate) Histogram<u64>);
-
-impl Default for Ages {
-    fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, 120_000_000, 2).expect("the bounds are right"))
-    }
-}
-
-/// HdrHistogram V2; nothing where there are none.
-impl From<Ages> for Vec<u8> {
-    fn from(Ages(ages): Ages) -> Self {
-        let mut bytes = Self::new();
-        if !ages.is_empty() {
-            V2Serializer::new().serialize(&ages, &mut bytes).expect("memory takes all bytes");
-        }
-        bytes
-    }
-}
-
-impl From<Vec<u8>> for Ages {
-    fn from(bytes: Vec<u8>) -> Self {
-        let mut ages = Self::default();
-        if let Ok(read) = Deserializer::new().deserialize::<u64, _>(&mut bytes.as_slice()) {
-            ages.0.add(read).expect("all have the same bounds");
-        }
-        ages
-    }
-}
-
-impl Merge for Ages {
-    fn include(&mut self, other: Self) {
-        self.0.add(other.0).expect("all have the same bounds");
-    }
-}
-
-impl Ages {
-    /// Returns a quantile in nanoseconds; 0 where there are no ages.
-    pub(crate) fn ns(&self, quantile: f64) -> u64 {
-        if self.0.is_empty() { 0 } else { self.0.value_at_quantile(quantile) * 1000 }
-    }
-}
 
 /// A second, as one thread saw it, or all.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -63,7 +17,7 @@ pub(crate) struct SecondPart {
     /// Its counts; quantiles are read off the ages at the end.
     pub(crate) second: Second,
     /// Ages by kind of reader, prompt last.
-    pub(crate) ages: Vec<Ages>,
+    pub(crate) ages: Vec<Latencies>,
 }
 
 impl Merge for SecondPart {
@@ -85,12 +39,12 @@ pub(crate) struct Seconds {
     ends: u64,
     cpu: f64,
     pub(crate) now: Second,
-    ages: Vec<Ages>,
+    ages: Vec<Latencies>,
 }
 
 impl Seconds {
     pub(crate) fn new(kinds: usize) -> Self {
-        let ages = vec![Ages::default(); kinds];
+        let ages = vec![Latencies::coarse(); kinds];
         Self { from: None, ends: 0, cpu: 0.0, now: Second::default(), ages }
     }
 
@@ -100,7 +54,7 @@ impl Seconds {
     }
 
     pub(crate) fn age(&mut self, kind: usize, from: u64, to: u64) {
-        self.ages[kind].0.saturating_record(to.saturating_sub(from) / 1000);
+        self.ages[kind].record(from, to);
     }
 
     /// The second that ended, if one did.
@@ -113,7 +67,8 @@ impl Seconds {
         let cpu = thread_cpu().as_secs_f64();
         let generator_cpu = cpu - std::mem::replace(&mut self.cpu, cpu);
         let second = Second { sessions, generator_cpu, ..std::mem::take(&mut self.now) };
-        Some(SecondPart { at, second, ages: self.ages.iter_mut().map(std::mem::take).collect() })
+        let ages = self.ages.iter_mut().map(|ages| std::mem::replace(ages, Latencies::coarse()));
+        Some(SecondPart { at, second, ages: ages.collect() })
     }
 }
 

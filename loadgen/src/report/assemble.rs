@@ -1,5 +1,7 @@
 //! A report is made of what was seen.
 
+use std::sync::Arc;
+
 use tickwire_wire::{PROTOCOL_VERSION, SCHEMA};
 
 use super::cautions::{add_cautions, generator, late_max, others_hold};
@@ -12,18 +14,17 @@ use super::{model, verdict};
 use crate::board::Counts;
 use crate::machine::Busy;
 use crate::part::{Merge as _, Part};
+use crate::plan::Plan;
 use crate::processes::Used;
 use crate::run::hops::GatewayHops;
 use crate::run::watch::Watch;
 use crate::scenario::forms::word;
-use crate::scenario::{Reader, ReaderKind, Scenario, access};
+use crate::scenario::{ReaderKind, access};
 use crate::source::Published;
 
 /// Everything that was seen.
 pub(crate) struct Measured {
-    pub(crate) scenario: Scenario,
-    pub(crate) url: String,
-    pub(crate) is_same_host: bool,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) part: Part,
     pub(crate) watch: Watch,
     pub(crate) published: Published,
@@ -41,23 +42,13 @@ pub(crate) struct Measured {
 }
 
 pub(crate) fn report(measured: Measured) -> Report {
-    let Measured {
-        scenario,
-        url,
-        is_same_host,
-        mut part,
-        watch,
-        published,
-        window,
-        counts,
-        machine_busy,
-        ..
-    } = measured;
+    let Measured { plan, mut part, watch, published, window, counts, machine_busy, .. } = measured;
+    let (scenario, kinds) = (&plan.scenario, &plan.kinds);
+    let is_same_host = plan.address.ip().is_loopback();
     let seconds = (window.1 - window.0) as f64 / 1e9;
-    let kinds = [&scenario.readers[..], &[Reader::default()]].concat();
     let series = watch.series(&kinds.iter().map(|reader| reader.kind.name()).collect::<Vec<_>>());
     let records = part.flow.records;
-    let hold = others_hold(&scenario, watch.pid().is_some(), is_same_host);
+    let hold = others_hold(scenario, watch.pid().is_some(), is_same_host);
     let mut generator = generator(&part, published.lag.into(), machine_busy.as_ref(), hold);
     let prompt = part.readers.last().cloned().unwrap_or_default();
     let mut accounts = Accounts::default();
@@ -73,8 +64,8 @@ pub(crate) fn report(measured: Measured) -> Report {
         }
     }
     part.readers.retain(|readers| readers.sessions > 0);
-    add_cautions(&mut generator, late_max(&scenario), prompt.age.summary.backwards);
-    generator.cautions.extend(access::unchecked(&scenario));
+    add_cautions(&mut generator, late_max(scenario), prompt.age.summary.backwards);
+    generator.cautions.extend(access::unchecked(scenario));
     let peer = scenario.peer.as_ref();
     let (round_trip_ns, offset_ns) = part.clock.unwrap_or_default();
     let mut report = Report {
@@ -94,7 +85,7 @@ pub(crate) fn report(measured: Measured) -> Report {
             about: scenario.about.clone(),
             text: scenario.text.clone(),
             seed: scenario.seed,
-            url,
+            url: plan.url(),
             is_unverified: scenario.sessions.trust.insecure,
             kind: peer.map_or("tickwire".to_owned(), |peer| word(peer.kind)),
             server: peer.map_or("Tickwire", |peer| peer.name.as_str()).to_owned(),
@@ -131,7 +122,7 @@ pub(crate) fn report(measured: Measured) -> Report {
         checks: Checks { accounts, ..part.checks },
         ..Report::default()
     };
-    report.verdicts = verdict::verdicts(&report, &scenario);
+    report.verdicts = verdict::verdicts(&report, scenario);
     report.passed = report.verdicts.iter().all(|verdict| verdict.held);
     report
 }

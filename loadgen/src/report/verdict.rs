@@ -155,14 +155,9 @@ impl Verdicts {
 
     fn quantiles(&mut self, report: &Report, timing: &str, limits: &Quantiles, waiting: &Waiting) {
         let summary = report.timing(timing);
-        for (quantile, _, read) in QUANTILES {
-            let limit = match quantile {
-                "p50" => limits.p50,
-                "p99" => limits.p99,
-                "p999" => limits.p999,
-                "max" => limits.max,
-                _ => None,
-            };
+        let Quantiles { p50, p99, p999, max } = *limits;
+        let limits = [None, p50, None, p99, p999, None, max];
+        for ((quantile, _, read), limit) in QUANTILES.into_iter().zip(limits) {
             let Some(limit) = limit else { continue };
             let allowed = limit + waiting.allowed;
             let beyond = match waiting.allowed {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::admin;
+use crate::latency::{Latencies, Summary};
 use crate::part::Merge as _;
 use crate::processes::{Cpu, Threads, Watched};
 use crate::reader::SecondPart;
@@ -135,17 +136,13 @@ impl Watch {
 
 /// Returns a second with the quantiles of its ages.
 fn read_off(part: &SecondPart, names: &[String]) -> Second {
-    let mut second = part.second.clone();
-    for (name, ages) in
-        names.iter().zip(&part.ages).filter(|(name, ages)| *name != "prompt" && !ages.0.is_empty())
-    {
-        let age = Age { p50_ns: ages.ns(0.5), p99_ns: ages.ns(0.99), max_ns: ages.ns(1.0) };
-        second.ages.insert(name.clone(), age);
-    }
-    if let Some(prompt) = part.ages.last() {
-        [second.p50_ns, second.p99_ns, second.p999_ns, second.max_ns] =
-            [0.5, 0.99, 0.999, 1.0].map(|quantile| prompt.ns(quantile));
-    }
+    let ages = part.ages.iter().map(Latencies::summary);
+    let Summary { p50_ns, p99_ns, p999_ns, max_ns, .. } = ages.clone().next_back().unwrap_or_default();
+    let mut second = Second { p50_ns, p99_ns, p999_ns, max_ns, ..part.second.clone() };
+    let slow = names.iter().zip(ages).filter(|(name, ages)| *name != "prompt" && ages.count > 0);
+    let slow = slow
+        .map(|(name, Summary { p50_ns, p99_ns, max_ns, .. })| (name.clone(), Age { p50_ns, p99_ns, max_ns }));
+    second.ages = slow.collect();
     second
 }
 
