@@ -153,11 +153,11 @@ pub(crate) struct ScenariosOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CompareOptions {
     /// Reports of the runs to compare with, separated by commas
-    #[arg(value_name = "A.json[,...]", value_parser = Files::parse)]
-    pub(crate) before: Files,
+    #[arg(value_name = "A.json[,...]", required = true, num_args = 1, value_delimiter = ',', value_parser = file)]
+    pub(crate) before: Vec<PathBuf>,
     /// Reports of the other runs, separated by commas
-    #[arg(value_name = "B.json[,...]", value_parser = Files::parse)]
-    pub(crate) after: Files,
+    #[arg(value_name = "B.json[,...]", required = true, num_args = 1, value_delimiter = ',', value_parser = file)]
+    pub(crate) after: Vec<PathBuf>,
     /// A result is worse from this change on
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = share)]
     pub(crate) worse_by: f64,
@@ -172,21 +172,12 @@ pub(crate) struct CompareOptions {
     pub(crate) allow_bottleneck: bool,
 }
 
-/// Reports of one side.
-#[derive(Clone, Debug)]
-pub(crate) struct Files(pub(crate) Vec<PathBuf>);
-
-impl Files {
-    fn parse(text: &str) -> Result<Self, String> {
-        if text.split(',').any(|name| name.trim().is_empty()) {
-            return Err("write files with one comma between them: A1.json,A2.json".to_owned());
-        }
-        Ok(Self(text.split(',').map(PathBuf::from).collect()))
+/// Takes one of several files with a comma between them.
+fn file(name: &str) -> Result<PathBuf, String> {
+    if name.trim().is_empty() {
+        return Err("write files with one comma between them: A1.json,A2.json".to_owned());
     }
-
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.0.iter().map(|path| path.display().to_string()).collect()
-    }
+    Ok(name.into())
 }
 
 /// Takes what stands behind a flag: a number below 0 is one that is too low, and another flag is none at all.

@@ -7,9 +7,11 @@ mod independent;
 mod judgement;
 mod statistics;
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
-use crate::cli::{CompareOptions, Files};
+use crate::cli::CompareOptions;
 use crate::report::metric::{Metric, Unit, Worse, metrics};
 use crate::report::model::Report;
 use crate::report::statistics::median;
@@ -73,10 +75,10 @@ struct Side {
 /// When one of the files is no report, several hold the same run, or the page cannot be written.
 pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, Comparison)> {
     let load =
-        |files: &Files| files.0.iter().map(|path| Report::load(path)).collect::<anyhow::Result<Vec<_>>>();
+        |files: &[PathBuf]| files.iter().map(|path| Report::load(path)).collect::<anyhow::Result<Vec<_>>>();
     let (before, after) = (load(&options.before)?, load(&options.after)?);
     let sides: Sides<'_> = [&before, &after];
-    let files: Vec<_> = options.before.0.iter().chain(&options.after.0).collect();
+    let files: Vec<_> = options.before.iter().chain(&options.after).collect();
     independent::check(&files, &before.iter().chain(&after).collect::<Vec<_>>())?;
     let mut comparison = compare(sides, options.worse_by);
     match cautions::without_verdict(sides) {
@@ -84,7 +86,8 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, Compariso
         Some(reason) => comparison.refuse(reason),
         None => {}
     }
-    (comparison.before, comparison.after) = (options.before.names(), options.after.names());
+    let names = |files: &[PathBuf]| files.iter().map(|path| path.display().to_string()).collect();
+    (comparison.before, comparison.after) = (names(&options.before), names(&options.after));
     let document = comparison.document(sides);
     if let Some(path) = &options.html {
         output::write(path, &html::page(&document))?;

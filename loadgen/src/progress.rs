@@ -51,7 +51,7 @@ impl Progress {
         if self.is_terminal {
             self.line.set_message(text.to_owned());
         } else {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            self.note(text);
         }
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use tickwire_net::frame::{self, Close, Sender};
-use tickwire_net::tls;
+use tickwire_net::tls::{self, Brought};
 use tickwire_wire::{Channel, Command, Encoding, Sequence, encode_command};
 
 use super::shared::Core;
 use super::slow::{MS, Paced, Program};
-use super::stream::{Brought, Stream};
+use super::stream::Stream;
 use super::timers::Due;
 use crate::board::Phase;
 use crate::clock::now;
@@ -248,7 +248,7 @@ impl Session {
         scratch[..kept].copy_from_slice(&self.partial);
         let is_agreeing = stream.is_agreeing();
         match stream.read(&mut scratch[kept..], most, &mut core.sealed) {
-            Ok(Brought { wire: 0, .. }) => {
+            Ok(Brought { sealed: 0, .. }) => {
                 let text = if is_agreeing {
                     "the server ended the connection before TLS was agreed on, as one does that speaks none (ws://)"
                 } else {
@@ -256,16 +256,16 @@ impl Session {
                 };
                 self.lost(core, End::Broken(text.to_owned()));
             }
-            Ok(Brought { wire, plain, wants_write }) => {
+            Ok(Brought { sealed, plain }) => {
                 let time = now();
                 core.read_at = time;
                 core.part.flow.reads += 1;
                 let reader = &mut core.part.readers[usize::from(self.reader)];
-                reader.bytes += wire as u64;
+                reader.bytes += sealed as u64;
                 if core.phase == Phase::Measure {
-                    core.part.measured_bytes[usize::from(self.reader)] += wire as u64;
+                    core.part.measured_bytes[usize::from(self.reader)] += sealed as u64;
                 }
-                if wants_write {
+                if stream.wants_write() {
                     self.flush(core);
                 }
                 let bytes = &scratch[..kept + plain];

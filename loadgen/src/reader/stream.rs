@@ -5,21 +5,11 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 
-use tickwire_net::tls::{ClientTls, Secured};
+use tickwire_net::tls::{Brought, ClientTls, Secured};
 
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<Secured<TcpStream>>),
-}
-
-/// A read brought so many bytes.
-pub(super) struct Brought {
-    /// Bytes from the socket; 0: the connection ended.
-    pub(super) wire: usize,
-    /// Bytes for the session.
-    pub(super) plain: usize,
-    /// Something is to be written, whatever the session wants.
-    pub(super) wants_write: bool,
 }
 
 impl Stream {
@@ -45,6 +35,11 @@ impl Stream {
         matches!(self, Self::Tls(secured) if secured.is_handshaking())
     }
 
+    /// Something is to be written, whatever the session wants.
+    pub(super) fn wants_write(&self) -> bool {
+        matches!(self, Self::Tls(secured) if secured.wants_write())
+    }
+
     /// Reads once, at most so many bytes of the socket. `sealed` is scratch, and empty where there is no TLS.
     ///
     /// # Errors
@@ -54,13 +49,9 @@ impl Stream {
             Self::Plain(socket) => {
                 let until = to.len().min(most);
                 let count = socket.read(&mut to[..until])?;
-                Ok(Brought { wire: count, plain: count, wants_write: false })
+                Ok(Brought { sealed: count, plain: count })
             }
-            Self::Tls(secured) => {
-                let brought = secured.read(to, most, sealed)?;
-                let wants_write = secured.wants_write();
-                Ok(Brought { wire: brought.sealed, plain: brought.plain, wants_write })
-            }
+            Self::Tls(secured) => secured.read(to, most, sealed),
         }
     }
 
