@@ -21,7 +21,6 @@ LEFT_OUT = ("docs/adr/", "docs/benchmarks/", "proto/vectors/", "CHANGELOG.md", "
 NOT_DONE = (
     "crates/core/src/engine/window",
     "crates/core/tests/window/",
-    "crates/gateway/src/",
     "loadgen/",
 )
 
