@@ -13,8 +13,8 @@ fi
 if ! command -v valgrind > /dev/null; then
     apt-get install --yes --no-install-recommends valgrind > /dev/null
 fi
-# The whole workspace is selected, so that nothing is compiled again with other features.
-cargo build --quiet --release --workspace --example instructions --example commands
+. scripts/release-packages.sh
+cargo build --quiet --release "${release_packages[@]}" --example instructions --example commands
 program=${CARGO_TARGET_DIR:-target}/release/examples/instructions
 kept=benches/instructions.txt
 counts=$(mktemp)
