@@ -4,17 +4,20 @@
 # It needs a C++ compiler (for libFuzzer, which cargo builds) and stable Rust; nothing is installed. It keeps what it finds
 # interesting in fuzz/target/corpus, and what fails in fuzz/target/failures. It ends with status 1 at the first failure.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../fuzz"
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
 targets="decode_proto decode_msgpack decode_json decode_command bus_frame websocket"
 chosen=${2:-$targets}
 # The engine needs the gateway and all that it is built from: only where it is asked for.
 case " $chosen " in *" engine "*) features=engine ;; *) features= ;; esac
-export CARGO_TARGET_DIR="$PWD/target"
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 command -v c++ >/dev/null || { echo "no C++ compiler: install g++ or clang" >&2; exit 1; }
-cargo run --quiet --release --example seeds -- target/seeds
+# As the tests build it, so that nothing is compiled again with other features.
+cargo build --quiet --workspace --example fuzz_seeds
+"${CARGO_TARGET_DIR:-target}/debug/examples/fuzz_seeds" fuzz/target/seeds
+cd fuzz
+export CARGO_TARGET_DIR="$PWD/target"
 
 # What `cargo fuzz` passes, less the address sanitizer: that needs a nightly compiler, and our code has no `unsafe`.
 # `--target` keeps these flags away from build scripts.

@@ -13,8 +13,8 @@ fi
 if ! command -v valgrind > /dev/null; then
     apt-get install --yes --no-install-recommends valgrind > /dev/null
 fi
-# The whole workspace is selected, so that nothing is compiled again with other features.
-cargo build --quiet --release --workspace --example instructions --example commands
+. scripts/release-packages.sh
+cargo build --quiet --release "${release_packages[@]}" --example instructions
 program=${CARGO_TARGET_DIR:-target}/release/examples/instructions
 kept=benches/instructions.txt
 counts=$(mktemp)
@@ -41,7 +41,6 @@ for shape in dashboard dashboard-json dashboard-trades firehose-trades books; do
 done
 
 # The cost of a command must not grow with how much there is: per unit of work, with four times as many instruments.
-program=${CARGO_TARGET_DIR:-target}/release/examples/commands
 count() {
     local log units instructions
     log=$(mktemp)

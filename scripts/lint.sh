@@ -19,6 +19,13 @@ for crate in tickwire-wire tickwire-core; do
     fi
 done
 
+step 'release builds of tests do without NATS and TLS'
+. scripts/release-packages.sh
+if cargo tree "${release_packages[@]}" --prefix none | grep -E '^(async-nats|rustls|aws-lc-sys) '; then
+    echo 'these are compiled for minutes: scripts/release-packages.sh says what does without them' >&2
+    exit 1
+fi
+
 step 'files import each other in no new circles'
 scripts/circles.py | grep --invert-match '^ '
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need into .cache/ of this checkout: a Python environment with pinned packages, and
+# Installs what tests and lints need into .cache/ of this checkout: a Python environment with pinned packages, cargo-deny, and
 # nats-server. Run it once; a second run changes nothing and says nothing. Root is needed only where Debian or
 # Ubuntu lacks python3-venv.
 set -euo pipefail
@@ -11,6 +11,10 @@ requirements=$root/scripts/requirements-tests.txt
 stamp=$venv/.requirements.sha256
 wanted=$(sha256sum "$requirements" | cut -d' ' -f1)
 
+# Of two that run at the same time, the second one waits and finds everything there.
+mkdir -p "$cache"
+exec 9>"$cache/setup-tests.lock"
+if command -v flock >/dev/null; then flock 9; fi
 if [[ -x $cache/nats-server && -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
     exit 0
 fi
@@ -28,7 +32,6 @@ if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
 fi
 
-mkdir -p "$cache"
 if [[ ! -x $venv/bin/python ]]; then
     rm -rf "$venv"
     python3 -m venv "$venv"

@@ -11,8 +11,8 @@ fi
 seeds=${1:-10000}
 first=${2:-0}
 cores=$(nproc)
-# The whole workspace is selected, so that nothing is compiled again with other features.
-run=(cargo test --quiet --release --workspace --test sim)
+. scripts/release-packages.sh
+run=(cargo test --quiet --release "${release_packages[@]}" --test sim)
 "${run[@]}" --no-run
 part=$(((seeds + cores - 1) / cores))
 logs=$(mktemp -d)

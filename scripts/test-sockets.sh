@@ -7,5 +7,5 @@
 # They measure, so they run one at a time. THREADS=3 runs three at a time: only for such as leave the processors alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# The whole workspace is selected, so that nothing is compiled again with other features.
-cargo test --release --workspace --test sockets -- --ignored --nocapture "--test-threads=${THREADS:-1}" "$@"
+. scripts/release-packages.sh
+cargo test --release "${release_packages[@]}" --test sockets -- --ignored --nocapture "--test-threads=${THREADS:-1}" "$@"

@@ -1,11 +1,14 @@
-//! The engine under a known load, for counting instructions: run it by `scripts/instructions.sh`.
+//! The engine under a known load, and commands of one client, for counting instructions: run it by `scripts/instructions.sh`.
 //!
-//! It takes one argument, the shape. It sets the scene, then runs rounds inside [`counted`], the only function whose instructions
-//! count, and prints how many deliveries these were.
+//! With one argument, a shape, it sets the scene, then runs rounds inside [`counted`], and prints how many deliveries these were.
+//! With two, a task and how many instruments there are, it does the task inside `Commands::counted`, and prints how many units of
+//! work that was. The instructions of these two functions are the only ones that count. They are one program, because to optimise
+//! everything that is linked takes most of the time of a build.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
+use tickwire_benches::command_scene::{Commands, Task};
 use tickwire_benches::{change, quote, record, scale, snapshot};
 use tickwire_core::engine::{Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update, VenueIndex};
@@ -128,11 +131,39 @@ fn counted(scene: &mut Scene, arriving: &[Event]) {
 }
 
 fn main() {
-    let name = std::env::args().nth(1).unwrap_or_default();
-    let Some(shape) = shape(&name) else {
-        let message = format!("there is no shape `{name}`; see scripts/instructions.sh");
-        std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes()).ok();
-        std::process::exit(2);
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_default();
+    let units = match arguments.next() {
+        Some(instruments) => work(&name, &instruments),
+        None => deliveries(&name),
+    };
+    println(&mut std::io::stdout(), &units.to_string());
+}
+
+fn println(to: &mut impl std::io::Write, line: &str) {
+    to.write_all(line.as_bytes()).and_then(|()| to.write_all(b"\n")).ok();
+}
+
+fn fail(message: &str) -> ! {
+    println(&mut std::io::stderr(), message);
+    std::process::exit(2);
+}
+
+/// Does a task of one client. Returns how many units of work that was.
+fn work(name: &str, instruments: &str) -> usize {
+    let Ok(instruments) = instruments.parse() else {
+        fail(&format!("`{instruments}` is no count of instruments"))
+    };
+    let Some(task) = Task::ALL.into_iter().find(|task| task.name() == name) else {
+        fail(&format!("there is no task `{name}`; there are {}", Task::ALL.map(Task::name).join(", ")))
+    };
+    Commands::new(task, instruments).counted()
+}
+
+/// Delivers records to sessions. Returns how many deliveries these were.
+fn deliveries(name: &str) -> usize {
+    let Some(shape) = shape(name) else {
+        fail(&format!("there is no shape `{name}`; see scripts/instructions.sh"))
     };
     let infos: Vec<_> = (0..shape.instruments as u32)
         .map(|index| {
@@ -163,6 +194,5 @@ fn main() {
     assert_eq!(totals.published, totals.delivered + totals.conflated, "nothing is lost in this scene");
     let deliveries = shape.rounds * shape.records * shape.sessions * shape.subscriptions;
     assert_eq!(totals.published as usize, deliveries);
-    let said = format!("{deliveries}\n");
-    std::io::Write::write_all(&mut std::io::stdout(), said.as_bytes()).ok();
+    deliveries
 }

@@ -24,6 +24,7 @@ mod backplane;
 mod history;
 mod inbox;
 mod memory;
+#[cfg(feature = "nats")]
 mod nats;
 mod queue;
 
@@ -33,6 +34,7 @@ pub use backplane::{
 pub use history::{History, HistoryError, HistoryState, Place, Recall, Recalled};
 pub use inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, LostCause};
 pub use memory::{MemoryBus, MemoryLimits};
+#[cfg(feature = "nats")]
 pub use nats::{ConfigError, ConnectError, HistoryConfig, NatsBus, NatsConfig, Secret, TlsConfig};
 pub use tickwire_wire::subject::{CHANNEL_BYTES_MAX, NAME_BYTES_MAX, ParsedSubject, Subject, SubjectError};
 

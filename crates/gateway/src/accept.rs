@@ -1,4 +1,4 @@
-//! The public listener: HTTP up to the WebSocket handshake, then the bare connection goes to a shard.
+//! The public listener. It speaks HTTP up to the WebSocket handshake; then the bare connection goes to a shard.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -28,15 +28,15 @@ use crate::stats::Stats;
 use crate::transport::{Buffers, Carrier};
 use tickwire_core::engine::{Opening, WINDOW_MS_MAX};
 
-/// Largest head of a request, in bytes.
+/// The largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
-/// Wait after the system refused a connection, most likely for want of file descriptors.
+/// The wait after the system refused a connection, most likely for want of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What else the public listener serves beside `/v1/stream`: the demo's page.
+/// The documents that the public listener serves beside `/v1/stream`, such as the demo's page.
 pub trait Pages: Send + Sync + 'static {
-    /// The response to a request, or `None` where there is nothing.
+    /// Returns the response to a request, or `None` where there is no such document.
     fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page>;
 }
 
@@ -47,11 +47,11 @@ pub struct Page {
     pub status: StatusCode,
     /// The value of the header `content-type`.
     pub content_type: &'static str,
-    /// What follows the headers.
+    /// The bytes that follow the headers.
     pub body: Bytes,
 }
 
-/// No pages.
+/// Pages that have no document at all.
 #[derive(Debug)]
 pub struct NoPages;
 
@@ -67,7 +67,7 @@ pub(crate) struct Acceptor {
     pub(crate) pages: Arc<dyn Pages>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) buffers: Buffers,
-    /// Distinguishes the sessions of this process from those of others and of earlier runs.
+    /// A number that distinguishes the sessions of this process from those of others and of earlier runs.
     pub(crate) instance: u64,
     pub(crate) next: AtomicU64,
 }
@@ -119,7 +119,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Who came to the listener.
+/// A connection that came to the listener.
 enum Visitor {
     Network((TcpStream, SocketAddr)),
     Pipe(DuplexStream),
@@ -236,7 +236,7 @@ impl Acceptor {
     }
 
     async fn hand_over(&self, arrival: Arrival) {
-        // The emptiest shard: sessions are long-lived, so nothing balances them later.
+        // It goes to the emptiest shard: sessions are long-lived, so nothing balances them later.
         let count = |at: usize| self.stats.shards[at].sessions.load(Ordering::Relaxed);
         let at = (0..self.shards.len()).min_by_key(|at| count(*at)).unwrap_or(0);
         self.stats.accepted.fetch_add(1, Ordering::Relaxed);
@@ -248,7 +248,8 @@ impl Acceptor {
     }
 }
 
-/// The first subprotocol of the client's list that is known, and whether there was a list; JSON where there was none.
+/// Returns the encoding of the first known subprotocol in the client's list, and whether there was a list. Without a list
+/// the encoding is JSON; `None`: none of the list is known.
 fn choose<B>(request: &Request<B>) -> Option<(Encoding, bool)> {
     let mut names = handshake::offered_protocols(request.headers()).peekable();
     if names.peek().is_none() {
@@ -257,7 +258,7 @@ fn choose<B>(request: &Request<B>) -> Option<(Encoding, bool)> {
     names.find_map(Encoding::from_subprotocol).map(|encoding| (encoding, true))
 }
 
-/// The delivery window that a query asks for, in milliseconds; 0 where it asks for none.
+/// Returns the delivery window that a query asks for, in milliseconds; 0 where it asks for none.
 fn window_ms(query: &str) -> Result<u16, String> {
     let Some(asked) = query.split('&').find_map(|pair| pair.strip_prefix("window_ms=")) else { return Ok(0) };
     let shown: String = asked.chars().take(32).collect();

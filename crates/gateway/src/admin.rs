@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics, insight into sessions.
+//! The admin listener: health, readiness, metrics, and what is decided for each session.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,9 +31,10 @@ use crate::stats::Stats;
 use tickwire_core::engine::{Pressure, SessionState, Survey};
 use tickwire_core::hub::FeedReport;
 
-/// How long a connection may stay without a request.
+/// The time that a connection may stay without a request.
 const IDLE: Duration = Duration::from_secs(60);
-/// Open files that are given up one by one where nothing else is left: so many can ask at the same time even then.
+/// The open files that are held in reserve. Where the process may open no more, each of them gives way to one admin
+/// connection, so this many requests can be answered at the same time even then.
 const SPARES: usize = 4;
 
 /// Serves until it is told to stop.
@@ -45,7 +46,7 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let mut registry = Registry::with_prefix("tickwire");
-    registry.register_collector(Box::new(Figures(Arc::clone(&stats))));
+    registry.register_collector(Box::new(Metrics(Arc::clone(&stats))));
     let asked = Arc::new(Asked { stats, registry, shards });
     let lobby = Lobby::new(connections, IDLE);
     let (mut spares, mut failures) = (Spares::new(SPARES), Seldom::default());
@@ -77,7 +78,7 @@ pub(crate) async fn run(
     }
 }
 
-/// What is asked about.
+/// Everything that the responses are made from.
 struct Asked {
     stats: Arc<Stats>,
     registry: Registry,
@@ -138,8 +139,7 @@ fn json((status, body): Reply) -> Response<Full<Bytes>> {
     response
 }
 
-/// Ready to take sessions. A bus that goes away later does not end readiness: sessions keep what they have, marked as
-/// dead; `bus` and `feeds` tell.
+/// Says whether the gateway takes sessions, with the state of the bus, of its history and of each feed.
 fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     let reports = feeds(stats);
     let state_of = |feed: &FeedReport| (feed.venue.clone(), state_name(feed.state).into());
@@ -191,11 +191,11 @@ fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
     response
 }
 
-/// Reads all counts when it is scraped.
+/// The metrics: all counts are read when they are scraped.
 #[derive(Debug)]
-struct Figures(Arc<Stats>);
+struct Metrics(Arc<Stats>);
 
-impl Collector for Figures {
+impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let stats = &self.0;
         let hub = &stats.hub;
@@ -215,7 +215,11 @@ impl Collector for Figures {
             ("sessions_accepted", "Sessions that were opened", load(&stats.accepted)),
             ("sessions_refused", "Connections refused because of a limit", load(&stats.refused)),
             ("connections_evicted", "Connections without a session that had to go", stats.evicted()),
-            ("records_published", "Numbers that passed the subscriptions", stats.sum(|s| &s.published)),
+            (
+                "records_published",
+                "Sequence numbers that passed the subscriptions",
+                stats.sum(|s| &s.published),
+            ),
             ("records_delivered", "Records handed to sockets", stats.sum(|s| &s.delivered)),
             ("records_conflated", "Records superseded by newer ones", stats.sum(|s| &s.conflated)),
             ("records_dropped", "Records announced in gaps", stats.sum(|s| &s.dropped)),
@@ -291,7 +295,7 @@ impl Collector for Figures {
     }
 }
 
-/// A metric with one label, a value for each of its names.
+/// Writes a metric with one label, and a value for each of the label's names.
 fn labelled<M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,

@@ -1,4 +1,4 @@
-//! `/v1/sessions` and `/v1/sessions/{id}` of the admin listener: asks every shard, within a time, and writes JSON.
+//! `/v1/sessions` and `/v1/sessions/{id}` of the admin listener. They ask every shard, wait for a limited time, and write JSON.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use tickwire_core::engine::{
 };
 use tickwire_core::vocabulary::TopicId;
 
-/// How long a shard may take to answer; one that is stuck is named, and does not hold up the others' responses.
+/// The time that a shard may take to answer. One that is stuck is named, and does not hold up the others' responses.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(1);
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
-/// Bytes of a query or an id that are looked at.
+/// The most bytes that a query or an id may have.
 const QUERY_BYTES_MAX: usize = 1024;
 
-/// What a shard is asked for.
+/// A request to a shard, with the channel for its response.
 #[derive(Debug)]
 pub(crate) enum Look {
     Page(SessionQuery, oneshot::Sender<SessionPage>),
@@ -33,7 +33,7 @@ pub(crate) enum Look {
 /// A response: HTTP status and JSON.
 pub(crate) type Reply = (u16, Value);
 
-/// The shards. Weak, so that an admin connection that stays open does not keep them from ending.
+/// The shards. The senders are weak, so that an admin connection that stays open does not keep the shards from ending.
 #[derive(Clone, Debug)]
 pub(crate) struct Shards(Vec<mpsc::WeakSender<Order>>);
 
@@ -42,7 +42,7 @@ impl Shards {
         Self(orders.iter().map(mpsc::Sender::downgrade).collect())
     }
 
-    /// Asks all shards at once; `None` for each that does not answer in time.
+    /// Asks all shards at once. Returns their responses, `None` for each that does not answer in time.
     async fn ask<T>(&self, look: impl Fn(oneshot::Sender<T>) -> Look) -> Vec<Option<T>> {
         let asked = self.0.iter().map(|shard| {
             let (reply, replied) = oneshot::channel();
@@ -58,7 +58,7 @@ impl Shards {
         futures_util::future::join_all(asked).await
     }
 
-    /// The list.
+    /// Returns one page of the sessions of all shards.
     ///
     /// # Cancel safety
     /// Dropping it drops the request.
@@ -77,7 +77,7 @@ impl Shards {
         if silent.len() == responses.len() {
             return error(503, "no_response", "no shard answered within a second; retry");
         }
-        // A page that was cut ends the whole one: what comes behind it is not known of that shard.
+        // Where a shard's page was cut at its limit, the whole page ends there too: that shard's next sessions are not known.
         let pages = || responses.iter().flatten();
         let cut = pages().filter_map(|page| page.upto.as_deref()).map(order).min();
         let mut rows: Vec<_> = responses
@@ -99,7 +99,7 @@ impl Shards {
         (200, json!({ "sessions": sessions, "next": next, "silent_shards": silent }))
     }
 
-    /// One session.
+    /// Returns one session, with its subscriptions and the decisions about it.
     ///
     /// # Cancel safety
     /// Dropping it drops the request.
@@ -187,7 +187,8 @@ fn now_ns() -> u64 {
     OffsetDateTime::now_utc().unix_timestamp_nanos().try_into().unwrap_or_default()
 }
 
-/// A time as people read it. Beside it stand its nanoseconds, as text: more digits than a JSON number keeps.
+/// Returns a time as people read it. Responses have its nanoseconds beside it, as text, because a JSON number does not
+/// keep that many digits.
 fn rfc3339(ns: u64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp_nanos(ns.into()).ok()?.format(&Rfc3339).ok()
 }

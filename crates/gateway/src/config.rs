@@ -1,4 +1,4 @@
-//! What a gateway is told at its start.
+//! The settings of a gateway, its limits, and the most memory that they allow.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,59 +10,61 @@ use tickwire_core::schedule::Pacing;
 /// Settings of one gateway process. All of them are in force from start to end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatewayConfig {
-    /// Where sessions connect.
+    /// The address that sessions connect to.
     pub listen: SocketAddr,
-    /// Health, metrics and insight; not for the public.
+    /// The address of health, metrics and the list of sessions. It is not for the public.
     pub admin_listen: SocketAddr,
-    /// Threads that own sessions; 1 to 64. What comes from the bus is taken by a thread beside them, or by the only one.
+    /// The number of threads that own sessions, from 1 to 64. The bus is read by a thread beside them; where there is only one
+    /// shard, its thread reads the bus too.
     pub shards: usize,
-    /// Between two rounds of writing. The first update after silence leaves at once.
+    /// The time between two rounds of writing. The first update after silence leaves at once.
     pub pacing: Pacing,
-    /// A connection that has not sent a whole request for this long is ended; so is one that asks for no more.
+    /// A connection that has not sent a whole request for this long is ended, also when it sent one before.
     pub handshake_timeout: Duration,
-    /// Over how long sessions are closed at a graceful end.
+    /// The time over which sessions are closed at a graceful end, one after another.
     pub drain_window: Duration,
     /// A feed whose ingester is not heard for this long is down. Ingesters heartbeat twice a second.
     pub feed_down_after: Duration,
-    /// Every maximum.
+    /// Every maximum of the gateway.
     pub limits: Limits,
 }
 
-/// Every maximum of a gateway. Bytes, counts.
+/// Every maximum of a gateway, in bytes where the name says so and in counts otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Sessions at the same time.
+    /// The most sessions at the same time.
     pub sessions: usize,
-    /// Connections that have no session yet, or that ask for pages, at the same time.
+    /// The most connections at the same time that have no session yet or that ask for pages.
     pub handshakes: usize,
-    /// Connections to the admin listener at the same time.
+    /// The most connections to the admin listener at the same time.
     pub admin_connections: usize,
-    /// Venues that the gateway follows.
+    /// The most venues that the gateway follows.
     pub venues: usize,
-    /// Instruments that the gateway knows.
+    /// The most instruments that the gateway knows.
     pub instruments: usize,
-    /// Topics whose records the gateway keeps, per shard; the log of each is bounded by the engine's limits.
+    /// The most topics per shard whose records the gateway keeps. The log of each is bounded by the engine's limits.
     pub topics: usize,
-    /// Of the process: half of it for what logs and sessions hold, the rest for what that grows to. See
-    /// [`Limits::of_shard`] and [`Limits::worst_case_bytes`].
+    /// The memory budget of the process. Half of it is what logs and sessions may count for; the rest is for what they hold
+    /// in memory beyond that. See [`Limits::of_shard`] and [`Limits::worst_case_bytes`].
     pub memory_bytes: usize,
-    /// Subscriptions of all sessions together; shards divide them evenly.
+    /// The most subscriptions of all sessions together. Shards divide them evenly.
     pub subscriptions: usize,
-    /// Messages that wait between the bus and the gateway.
+    /// The most messages that wait between the bus and the gateway.
     pub bus_messages: usize,
-    /// Bytes of them.
+    /// The most bytes of those messages.
     pub bus_bytes: usize,
-    /// Bytes of records that wait in the gateway until the states of their topics are known.
+    /// The most bytes of records that wait in the gateway until the states of their topics are known.
     pub waiting_bytes: usize,
-    /// Kernel send buffer of a session's socket; 0 leaves it to the kernel, which then gives a distant client as much as
-    /// its path holds. A fixed one bounds the throughput to about this much per round trip.
+    /// The size of the kernel's send buffer of a session's socket. 0 leaves it to the kernel, which then gives a distant client
+    /// as much as its path holds. A fixed size limits the throughput to about this much per round trip.
     pub socket_send_bytes: usize,
-    /// Bytes of a session that its kernel may hold and not have sent, as `TCP_NOTSENT_LOWAT`, on Linux: what is not with the
-    /// kernel is still newest when it leaves.
+    /// The most bytes of a session that the kernel may hold unsent (`TCP_NOTSENT_LOWAT`, on Linux). Records that the kernel does
+    /// not have yet can still be replaced by newer ones.
     pub socket_unsent_bytes: usize,
-    /// Of going back further than a topic's log reaches; none, or a bus without a history: what is missing is announced.
+    /// The limits of looking up records that a topic's log no longer has, for sessions that resume. With `None`, or with a bus
+    /// that has no history, the missing records are announced as a gap.
     pub backfill: Option<BackfillLimits>,
-    /// Per session and topic.
+    /// The limits of each session and each topic.
     pub engine: EngineLimits,
 }
 
@@ -132,12 +134,12 @@ impl Default for Limits {
     }
 }
 
-/// Of the memory that logs and sessions may hold, a logged record takes up to so many times what it counts for: some are
-/// kept decoded, and all in each encoding that a session asked for, alone and in an encoded log.
+/// The most bytes of memory that a logged record takes for each byte that it counts for. Some records are kept decoded, and
+/// all of them in each encoding that a session asked for, both alone and in an encoded log.
 const LOG_FACTOR: usize = 4;
 
 impl Limits {
-    /// What one of so many shards may hold: its share of the process's memory and subscriptions.
+    /// Returns the limits of one shard out of `shards`: its share of the process's memory and subscriptions.
     pub fn of_shard(&self, shards: usize) -> EngineLimits {
         let shards = shards.max(1);
         EngineLimits {
@@ -149,19 +151,20 @@ impl Limits {
         }
     }
 
-    /// Most memory that the limits allow, in bytes: the memory budget used up, and every session, subscription, topic
-    /// and instrument that may be there. A process that stays within its usual load takes a small part of it.
+    /// Returns the most memory that the limits allow, in bytes: when the memory budget is used up, and every session,
+    /// subscription, topic and instrument is there that may be. Under its usual load a process takes a small part of it.
     pub fn worst_case_bytes(&self, shards: usize) -> usize {
-        // What each takes beside what it is owed, measured generously: a session with its decisions and one record more
-        // than its share; a subscription with its runs of decisions, its place in all indexes and its line of the ledger;
-        // a topic with its newest records, at the shard and at the hub; a connection without a session.
+        // These are the bytes that each takes beside the records that wait for it, measured generously: a session with its
+        // decisions and one record more than its share; a subscription with its runs of decisions, its place in all indexes
+        // and its line of the ledger; a topic with its newest records, at the shard and at the hub; an instrument; a
+        // connection without a session.
         const SESSION: usize = 24 << 10;
         const SUBSCRIPTION: usize = 1 << 10;
         const TOPIC: usize = 2 << 10;
         const INSTRUMENT: usize = 1 << 10;
         const CONNECTION: usize = 32 << 10;
-        // A level of a book, in a list that has room to grow; and what is made of books for sessions, as often again as
-        // their levels, decoded and in each encoding.
+        // A level of a book takes `LEVEL` bytes, in a list that has room to grow. The records that are made of books for sessions
+        // have as many levels again, decoded and in each encoding, which takes `LEVEL_MADE` bytes for each level.
         const LEVEL: usize = 32;
         const LEVEL_MADE: usize = 160;
         let engine = self.of_shard(shards);
@@ -173,7 +176,7 @@ impl Limits {
         let topics = TOPIC.saturating_mul(self.topics);
         let of_shards = shares.saturating_add(topics).saturating_add(books).saturating_mul(shards);
         let backfill = self.backfill.map_or(0, |_| BACKFILL_PARTS_MAX * PART_MEMORY);
-        // A command of which the end has not come.
+        // Each session may have begun a command whose end has not come.
         let session = SESSION + engine.command_bytes + backfill;
         [
             of_shards,

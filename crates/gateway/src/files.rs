@@ -1,4 +1,4 @@
-//! Open files: how many the process may have, and for what.
+//! Open files: how many the process may have, and what they are kept for.
 //!
 //! Each connection takes one. What the process needs for itself and for its administration is set aside, so that sessions
 //! and handshakes together can never take the last one.
@@ -11,22 +11,22 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 
-/// Of a thread with a runtime of its own: its readiness list, its waker, its copy of the signals, and as much again.
+/// The open files of a thread with a runtime of its own: its readiness list, its waker, its copy of the signals, and as many again.
 const PER_THREAD: usize = 8;
-/// The bus with its reconnects, and what a program opens for a moment.
+/// The open files for the bus with its reconnects, and for what a program opens for a moment.
 const SPARE: usize = 32;
-/// Where they cannot be counted.
+/// The number of files that are taken to be open where they cannot be counted.
 const IN_USE: usize = 64;
-/// Fewer connections than this are no gateway.
+/// A gateway does not start with fewer connections than this.
 const CONNECTIONS_MIN: usize = 8;
-/// Of what there is, one in so many is for handshakes where there is too little.
+/// One in this many connections is for handshakes, where the connections are too few.
 const HANDSHAKES_ONE_IN: usize = 8;
 
-/// Lets this process have as many open files as the system allows it: raises the soft limit to the hard one. Returns the
-/// limit in force; `None`: there is none.
+/// Raises the soft limit of open files to the hard one, so that this process may have as many as the system allows it. Returns
+/// the limit in force, or `None` where there is no limit.
 ///
 /// # Errors
-/// When the system does not allow it; the limit is as it was.
+/// When the system does not allow it. The limit is then as it was.
 pub fn raise_open_files() -> io::Result<Option<u64>> {
     #[cfg(unix)]
     {
@@ -50,26 +50,26 @@ fn allowed() -> Option<u64> {
     }
 }
 
-/// Connections that the process may have.
+/// The connections that the process may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Places {
     pub(crate) sessions: usize,
     pub(crate) handshakes: usize,
 }
 
-/// The limit of open files leaves too few places.
+/// The limit of open files leaves too few connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shortage {
     pub(crate) open_files: u64,
-    /// For what the configuration allows.
+    /// The open files that the configured connections would need.
     pub(crate) needed: usize,
 }
 
 impl Places {
-    /// As many as the limits say, or as the system allows now, which is told.
+    /// Returns as many as the configured limits say, or the fewer that the system allows now, with the shortage.
     ///
     /// # Errors
-    /// When it allows none.
+    /// When the system allows fewer than a gateway needs.
     pub(crate) fn now(limits: &Limits, threads: usize) -> Result<(Self, Option<Shortage>), Shortage> {
         let in_use = std::fs::read_dir("/dev/fd").map_or(IN_USE, Iterator::count);
         Self::of(limits, threads, allowed(), in_use)
@@ -99,7 +99,7 @@ impl Places {
     }
 }
 
-/// Files that are held open for nothing, to be given up where a connection has to be taken and there is none left.
+/// Open files in reserve: one is closed where the process may open no more and a connection has to be accepted.
 #[derive(Debug)]
 pub(crate) struct Spares {
     held: Vec<File>,
@@ -113,12 +113,12 @@ impl Spares {
         spares
     }
 
-    /// Returns whether there was one to give up.
+    /// Closes one of them. Returns whether there was one.
     pub(crate) fn give(&mut self) -> bool {
         self.held.pop().is_some()
     }
 
-    /// Takes what was given up, as far as it is there again.
+    /// Opens again what was closed, as far as the process may.
     pub(crate) fn take_back(&mut self) {
         while self.held.len() < self.wanted {
             let Ok(file) = File::open("/dev/null") else { return };
@@ -127,7 +127,7 @@ impl Spares {
     }
 }
 
-/// What may happen many times a second and is told once in a while.
+/// A limit for the log: what may happen many times a second is logged once in ten seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Seldom {
     told: Option<Instant>,
@@ -137,7 +137,8 @@ pub(crate) struct Seldom {
 const TOLD_EACH: Duration = Duration::from_secs(10);
 
 impl Seldom {
-    /// It happened. Returns how often it did since it was told last, where it is to be told now.
+    /// Counts one more time. Returns how often it happened since it was logged last where it is to be logged now, and `None`
+    /// where it is not.
     pub(crate) fn now(&mut self) -> Option<u64> {
         self.times += 1;
         if self.told.is_some_and(|told| told.elapsed() < TOLD_EACH) {

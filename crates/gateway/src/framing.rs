@@ -3,13 +3,13 @@
 use tickwire_core::engine::Framing;
 use tickwire_net::frame::{self, Close, HEAD_BYTES_MAX, OpCode};
 
-/// Head of most frames: so much is left free for it. A shorter or longer one moves what is behind it.
+/// The room that is left free for the head of a frame: most heads have this size. A shorter or longer one moves the payload.
 const HEAD_BYTES: usize = 4;
 
-/// A ping with a time.
+/// The size of a ping that carries a time.
 const PROBE_BYTES: usize = 2 + size_of::<u64>();
 
-/// See the module.
+/// The framing of a WebSocket server; see the module.
 #[derive(Clone, Copy, Debug)]
 pub struct WebSocket;
 

@@ -1,4 +1,4 @@
-//! Starting a gateway and ending it in good order.
+//! A gateway as a whole: it is started here, and ended in good order.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -28,15 +28,16 @@ use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 use crate::transport::Buffers;
 
-/// Connections that wait for one shard.
+/// The most connections that wait for one shard.
 const SHARD_ORDERS_MAX: usize = 256;
+/// The most changes of interest that wait for the hub.
 const INTERESTS_MAX: usize = 4096;
-/// Pipes that wait to be accepted.
+/// The most pipes that wait to be accepted.
 const PIPES_MAX: usize = 16;
-/// After the last session was closed, the connections get this long to end.
+/// The time that the connections get to end, after the last session was closed.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Why a gateway does not start.
+/// The reason why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound.
@@ -46,7 +47,7 @@ pub enum StartError {
         option: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The system gives no thread.
@@ -58,9 +59,9 @@ pub enum StartError {
          raise it (ulimit -n, LimitNOFILE=)"
     )]
     OpenFiles {
-        /// How many files the process may open.
+        /// The number of files that the process may open.
         open_files: u64,
-        /// How many the configuration needs.
+        /// The number that the configuration needs.
         needed: usize,
     },
 }
@@ -200,7 +201,7 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Starts the thread that looks up what sessions missed, where the bus remembers anything.
+    /// Starts the thread that looks up what sessions missed, where the bus has a history.
     fn look_up(
         &mut self,
         limits: &Limits,
@@ -209,7 +210,7 @@ impl Gateway {
         stop: &CancellationToken,
     ) -> Result<Option<mpsc::Sender<(Instant, LookUp)>>, StartError> {
         let Some(limits) = limits.backfill.filter(|_| bus.history().is_some()) else { return Ok(None) };
-        let (ask, requests) = mpsc::channel(hub::QUESTIONS_MAX);
+        let (ask, requests) = mpsc::channel(hub::LOOKUPS_WAITING_MAX);
         let setup = HistorySetup {
             bus: Arc::clone(bus),
             requests,
@@ -222,8 +223,8 @@ impl Gateway {
         Ok(Some(ask))
     }
 
-    /// Starts the threads of the shards and of the hub. One shard alone takes the hub along: what one hands to the other
-    /// then wakes no thread.
+    /// Starts the threads of the shards and of the hub. Where there is only one shard, the hub runs on its thread: what one hands
+    /// to the other then wakes no thread.
     fn spawn_all(&mut self, mut shards: Vec<ShardSetup>, hub: HubSetup) -> Result<(), StartError> {
         if let [shard] = &mut shards[..] {
             shard.hub = Some(hub);
@@ -253,12 +254,12 @@ impl Gateway {
         Ok(())
     }
 
-    /// Where sessions connect.
+    /// Returns the address that sessions connect to.
     pub fn listen_address(&self) -> SocketAddr {
         self.listen
     }
 
-    /// Where health and metrics are.
+    /// Returns the address of health and metrics.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
     }
@@ -270,12 +271,12 @@ impl Gateway {
     /// At most, a connection was opened in vain.
     pub async fn open_pipe(&self, bytes: usize) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(bytes.max(1));
-        // Who drains drops the pipe, and the other end is told.
+        // A gateway that drains drops its end of the pipe, and so the other end is closed.
         let _ = self.pipes.send(ours).await;
         theirs
     }
 
-    /// Number of open sessions.
+    /// Returns the number of open sessions.
     pub fn sessions(&self) -> u64 {
         self.stats.sessions.load(Ordering::Relaxed)
     }
@@ -304,9 +305,9 @@ impl Gateway {
     }
 }
 
-/// How many connections there may be; says so where that is less than what is configured.
+/// Returns how many connections there may be, and logs a warning where that is less than what is configured.
 fn places(config: &GatewayConfig) -> Result<Places, StartError> {
-    // The shards, the hub, the history, and those that serve handshakes.
+    // The threads are the shards, the hub, the history, and those that serve handshakes.
     let threads = config.shards.clamp(1, 64) + 3;
     let short = |Shortage { open_files, needed }| StartError::OpenFiles { open_files, needed };
     let (places, shortage) = Places::now(&config.limits, threads).map_err(short)?;

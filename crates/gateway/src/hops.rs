@@ -1,4 +1,5 @@
-//! How long records take from the ingester into this gateway, and from there to the call that hands them to a socket.
+//! The latency of records on their way: from the ingester into this gateway, and from there to the call that hands them to
+//! a socket.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -11,11 +12,11 @@ use serde_json::{Value, json};
 use crate::stats::Stats;
 use tickwire_core::engine::{LATENCY_SAMPLE_ONE_IN, LatencySample, Pace};
 
-/// What took longer counts as this long.
+/// The longest time that the histograms have. A record that took longer counts as this long.
 const HIGHEST: Duration = Duration::from_secs(120);
-/// Within 1 %.
+/// The precision of the histograms in decimal digits: times are right within 1 %.
 const DIGITS: u8 = 2;
-/// Upper ends of the metric's buckets, in seconds.
+/// The upper ends of the metric's buckets, in seconds.
 const BUCKETS: [f64; 15] =
     [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0];
 const NAMES: [(&str, &str); 2] = [("ingester", "gateway_in"), ("gateway_in", "gateway_write")];
@@ -24,10 +25,10 @@ const PACES: [(Pace, &str); 2] = [(Pace::Prompt, "prompt"), (Pace::Conflating, "
 /// One hop of the records of sessions of one pace.
 #[derive(Clone, Debug)]
 struct Hop {
-    /// Nanoseconds.
+    /// The times that the records took, in nanoseconds.
     took: Histogram<u64>,
     sum_ns: u64,
-    /// Ended before they began: two clocks differ. Not in the histogram.
+    /// The number of records whose hop ended before it began, because two clocks differ. They are not in the histogram.
     backwards: u64,
 }
 
@@ -76,7 +77,7 @@ impl Hop {
         })
     }
 
-    /// Buckets of the metric: seconds, and how many lie in each.
+    /// Returns the metric's buckets: the upper end in seconds, and how many records lie in each.
     fn buckets(&self) -> Vec<(f64, u64)> {
         let mut before = 0;
         let mut buckets: Vec<_> = BUCKETS
@@ -93,7 +94,7 @@ impl Hop {
     }
 }
 
-/// See the module.
+/// The hops of all records, by the pace of the session; see the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hops([[Hop; NAMES.len()]; PACES.len()]);
 
@@ -105,7 +106,7 @@ impl Hops {
         inside.record(latency_sample.arrived, latency_sample.written);
     }
 
-    /// Of all shards.
+    /// Adds up the hops of all shards.
     pub(crate) fn of(stats: &Stats) -> Self {
         let mut all = Self::default();
         for shard in &stats.shards {
@@ -123,8 +124,8 @@ impl Hops {
         })
     }
 
-    /// `counts` are pairs of nanoseconds, within 1 %, and of how many took that long since the gateway started: the
-    /// difference of two responses is what happened between them.
+    /// Returns the response to `/v1/hops`. Its `counts` are pairs: nanoseconds, right within 1 %, and how many records took that
+    /// long since the gateway started. So the difference of two responses is what happened between them.
     pub(crate) fn to_json(&self) -> Value {
         let hops: Vec<_> = self.each().map(|(hop, name, sessions)| hop.to_json(name, sessions)).collect();
         json!({ "sampled_one_in": LATENCY_SAMPLE_ONE_IN, "hops": hops })

@@ -1,8 +1,8 @@
-//! The edge of Tickwire: sessions, subscription index, outbox, fan-out.
+//! The server side of Tickwire: sockets, threads, HTTP and administration.
 //!
-//! What each session gets and is told is decided by `tickwire-core`, which has no socket, clock or task in it. Around it:
+//! What each session gets and is told is decided by `tickwire-core`, which has no socket, clock or task in it. Around it,
 //! `hub` drives the bus side, `shard` owns connections and threads, `transport` carries their bytes, `accept` speaks HTTP,
-//! `admin` tells how it goes.
+//! and `admin` shows health, metrics and sessions.
 
 mod accept;
 mod admin;

@@ -1,8 +1,9 @@
-//! Connections that are no sessions: those that have not asked yet, and those that were answered and stay.
+//! Connections that are not sessions. Some have sent no request yet; others got a response and stay for another request.
 //!
-//! None of them holds its place against others. Each has to complete a request within a time, counted from when it came or
-//! from its last response; when all places are taken, the one that has waited longest without a request goes, and of those
-//! that were answered the one that was so first. Those that were answered have a quarter of the places at most.
+//! None of them keeps its place for ever. Each has to complete a request within a limited time, which begins when it connects
+//! and again with each response. When all places are taken and one more comes, a connection is closed for it: the oldest of
+//! those that have sent no request, or, if there is none, the one whose last response is the oldest. Connections that got a
+//! response have a quarter of the places at most.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,31 +14,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Of the places, one in so many may be taken by connections that were answered.
+/// One in this many places may be taken by connections that got a response.
 const KEPT_ONE_IN: usize = 4;
 
-/// See the module.
+/// The places for connections that are not sessions; see the module.
 #[derive(Debug)]
 pub(crate) struct Lobby {
     places: Arc<Semaphore>,
     guests: Mutex<Guests>,
     kept_max: usize,
-    /// For one request.
+    /// The time that a connection has to complete a request.
     patience: Duration,
-    /// How many had to go for others.
+    /// The number of connections that were closed to make room for others.
     pub(crate) evicted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Guests {
     next: u64,
-    /// In order of arrival; they have not asked for anything yet.
+    /// The connections that have sent no request yet, in order of arrival.
     silent: BTreeMap<u64, CancellationToken>,
-    /// In order of their last response.
+    /// The connections that got a response, in order of their last one.
     kept: BTreeMap<u64, CancellationToken>,
 }
 
-/// A connection in the lobby; it leaves when this is dropped.
+/// The place of one connection. Dropping it gives the place back.
 #[derive(Debug)]
 pub(crate) struct Guest {
     lobby: Arc<Lobby>,
@@ -63,10 +64,10 @@ impl Lobby {
         })
     }
 
-    /// Lets a connection in; where all places are taken, as soon as another one has gone for it.
+    /// Gives a connection a place. Where all places are taken, it closes another connection and waits until that has gone.
     ///
     /// # Cancel safety
-    /// At most, somebody has gone in vain.
+    /// At most, another connection was closed in vain.
     pub(crate) async fn admit(self: &Arc<Self>) -> Option<Guest> {
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
@@ -111,12 +112,12 @@ impl Guests {
 }
 
 impl Guest {
-    /// It sent a whole request: it may stay for another one.
+    /// Notes that the connection sent a whole request, so it may stay for another one.
     pub(crate) fn asked(&self) {
         let mut state = self.state();
         let mut guests = self.lobby.guests();
         let known = guests.silent.remove(&state.number).or_else(|| guests.kept.remove(&state.number));
-        // One that has to go already stays so.
+        // Where it is not known any more, it was told to go already, and that stays so.
         let Some(goes) = known else { return };
         *state = State { number: guests.number(), until: Instant::now() + self.lobby.patience };
         guests.kept.insert(state.number, goes);
@@ -129,7 +130,7 @@ impl Guest {
     /// Waits until the connection has to go, and says why.
     ///
     /// # Cancel safety
-    /// It takes nothing.
+    /// Nothing is lost: it only waits.
     pub(crate) async fn over(&self) -> &'static str {
         loop {
             let until = self.state().until;

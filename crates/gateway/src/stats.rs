@@ -1,4 +1,4 @@
-//! Counts that the loops publish and the admin side reads.
+//! The counts that the loops publish and the admin listener reads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,7 +9,7 @@ use crate::lobby::Lobby;
 use tickwire_core::engine::Survey;
 use tickwire_wire::CloseCode;
 
-/// Of one shard. Written twice a second by its own thread, its sessions at each tick.
+/// The counts of one shard. Its own thread writes them twice a second, and the number of sessions at each tick.
 #[derive(Debug, Default)]
 pub(crate) struct ShardStats {
     pub(crate) sessions: AtomicU64,
@@ -20,19 +20,19 @@ pub(crate) struct ShardStats {
     pub(crate) conflated: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) filtered: AtomicU64,
-    /// By place in `Pressure::NAMES`.
+    /// The parts of the pressure in bytes, in the order of `Pressure::NAMES`.
     pub(crate) pressure: [AtomicU64; 4],
-    /// By place in `SessionState::ALL`.
+    /// The sessions in each state, in the order of `SessionState::ALL`.
     pub(crate) states: [AtomicU64; 4],
-    /// By place in `Survey::KINDS`.
+    /// The decisions of each kind, in the order of `Survey::KINDS`.
     pub(crate) decisions: [AtomicU64; Survey::KINDS.len()],
     pub(crate) writes: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
-    /// Its own thread adds what it saw after each round.
+    /// The latency of records. The shard's thread adds its samples after each round of writing.
     pub(crate) hops: Mutex<Hops>,
 }
 
-/// Of the whole gateway.
+/// The counts of the whole gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) hub: Arc<HubStats>,
@@ -41,19 +41,19 @@ pub(crate) struct Stats {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) draining: AtomicBool,
-    /// Of the public listener.
+    /// The lobby of the public listener.
     pub(crate) lobby: OnceLock<Arc<Lobby>>,
-    /// Closed sessions, by the place of the code in `CloseCode::ALL`.
+    /// The sessions that were closed with each code, in the order of `CloseCode::ALL`.
     pub(crate) closed: [AtomicU64; CloseCode::ALL.len()],
 }
 
 impl Stats {
-    /// Sum of one count over all shards.
+    /// Returns the sum of one count over all shards.
     pub(crate) fn sum(&self, count: impl Fn(&ShardStats) -> &AtomicU64) -> u64 {
         self.shards.iter().map(|shard| count(shard).load(Ordering::Relaxed)).sum()
     }
 
-    /// Connections that had to go for others before they were sessions.
+    /// Returns how many connections were closed to make room for others before they were sessions.
     pub(crate) fn evicted(&self) -> u64 {
         self.lobby.get().map_or(0, |lobby| lobby.evicted.load(Ordering::Relaxed))
     }

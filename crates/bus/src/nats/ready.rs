@@ -18,7 +18,7 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Has the draining task woken from now on.
+    /// Keeps the waker of the draining task, which is woken from now on.
     pub(super) fn register(&self, context: &Context<'_>) {
         self.task.register(context.waker());
     }

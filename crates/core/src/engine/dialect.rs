@@ -7,15 +7,15 @@ use tickwire_wire::{Channel, CloseCode, Command, Error, Message};
 use super::framing::Framing;
 use crate::vocabulary::Form;
 
-/// Something that a client asks for.
+/// A request of a client, as the dialect understood it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// The engine does it, and answers with messages that the dialect says.
+    /// The engine carries it out, and answers with messages that the dialect puts into words.
     Command(Command),
-    /// The message is no command; the client is told so.
+    /// The message is not a command; the client is told so.
     Wrong(Error),
-    /// The dialect knows the response itself, as to a ping of its protocol: these bytes, between what was said before and what
-    /// is said next.
+    /// The dialect has the response itself, as to a ping of its protocol. These bytes leave after what was said before and before
+    /// what is said next.
     Reply(Vec<u8>),
     /// The client may not stay.
     Close(CloseCode),
@@ -37,10 +37,10 @@ pub struct Loss {
 /// these are the [`Framing`]'s. Records are not said through it but written by its [`Form`], because all sessions share their
 /// bytes.
 pub trait Dialect: fmt::Debug + Send {
-    /// Its name, for operators.
+    /// Returns the name of the dialect, for operators.
     fn name(&self) -> &'static str;
 
-    /// How records are written for this session, as long as it lives.
+    /// Returns the form in which records are written for this session, as long as it lives.
     fn form(&self) -> Form;
 
     /// Reads the requests that stand before the first message, as in the path of the HTTP request. The session was greeted before.
@@ -51,13 +51,14 @@ pub trait Dialect: fmt::Debug + Send {
     /// Reads one message of the client. It may hold several requests, or none.
     fn read(&mut self, bytes: &[u8], requests: &mut Vec<Request>);
 
-    /// The id in the beginning of a message that is not read, for the error that answers it; 0 where there is none.
+    /// Returns the id at the beginning of a message that is not read further, for the error that answers it; 0 where there is
+    /// none.
     fn id_of(&self, bytes: &[u8]) -> u64 {
         let _ = bytes;
         0
     }
 
-    /// Appends what the engine has to say that is no record. What the protocol has no word for is not said.
+    /// Appends a message of the engine that is not a record. Where the protocol has no word for it, nothing is appended.
     fn say(&mut self, message: &Message, out: &mut Vec<u8>);
 
     /// Ends a message: `out` has what was said from `start` on, then records as the form writes them.
@@ -65,15 +66,15 @@ pub trait Dialect: fmt::Debug + Send {
     /// `time` is when it is handed over, in nanoseconds since the Unix epoch.
     fn end(&self, framing: &dyn Framing, head: usize, start: usize, time: u64, out: &mut Vec<u8>);
 
-    /// With which code a session ends that loses something, where its protocol has no word for that; `None` where the form
-    /// writes gaps, or where clients find out by themselves. It gets nothing more, a record behind the loss at most.
+    /// Returns the code with which a session is closed when it loses something that its protocol has no word for. Such a session
+    /// is sent at most one record after the loss. `None` where the form writes gaps, or where clients notice losses by themselves.
     fn on_loss(&self, loss: Loss) -> Option<CloseCode> {
         let _ = loss;
         None
     }
 
-    /// The code and the words that a session ends with. At most 123 bytes of words. Before them the client was said a
-    /// [`Message::Ledger`].
+    /// Returns the code and the text, at most 123 bytes, that a session ends with. The client was sent a [`Message::Ledger`]
+    /// before.
     fn close(&self, code: CloseCode) -> (u16, &'static str) {
         (code.code(), code.text())
     }

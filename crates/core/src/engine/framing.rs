@@ -1,6 +1,6 @@
-//! Framings: they make bytes of a connection of what a session is sent.
+//! Framings: they put the messages of a session into the frames of its kind of connection.
 
-/// Frames of a kind of connection: WebSocket, an event stream. The engine puts messages into it and says where probes stand
+/// The frames of a kind of connection, such as WebSocket. The engine says where a message begins and ends, where a probe stands
 /// and with which code a session ends; it knows no protocol of frames.
 pub trait Framing {
     /// Begins a message: leaves room for what stands in front of it.
@@ -9,7 +9,7 @@ pub trait Framing {
     /// Ends the message that begins at `start`, and for which [`begin`](Self::begin) was called at `head`.
     fn end(&self, head: usize, start: usize, is_text: bool, out: &mut Vec<u8>);
 
-    /// Bytes of a probe.
+    /// Returns how many bytes a probe takes.
     fn probe_bytes(&self) -> usize;
 
     /// Appends a probe, which the client answers with its time when it has read what stands before.
@@ -18,6 +18,6 @@ pub trait Framing {
     /// Appends the response to a client's ping.
     fn pong(&self, payload: &[u8], out: &mut Vec<u8>);
 
-    /// Appends the end, with the code and the words of the session's dialect.
+    /// Appends the frame that ends the session, with the code and the text of the session's dialect.
     fn close(&self, code: u16, text: &str, out: &mut Vec<u8>);
 }

@@ -8,16 +8,16 @@ use super::dialect::Dialect;
 use super::own::own_dialect;
 use super::principal::Principal;
 
-/// See the module.
+/// All that is known of a session before it begins.
 #[derive(Debug)]
 pub struct Opening {
-    /// Names it in responses and logs.
+    /// The name of the session in responses and logs.
     pub id: String,
-    /// The dialect that it is spoken with.
+    /// The dialect in which the session is spoken with.
     pub dialect: Box<dyn Dialect>,
-    /// Whom it belongs to.
+    /// The principal that the session belongs to.
     pub principal: Arc<Principal>,
-    /// The delivery window that it asks for, in milliseconds: 0 for none, at most [`WINDOW_MS_MAX`](super::WINDOW_MS_MAX).
+    /// The delivery window that the client asks for, in milliseconds: 0 for none, at most [`WINDOW_MS_MAX`](super::WINDOW_MS_MAX).
     pub window_ms: u16,
 }
 
@@ -32,7 +32,7 @@ impl Opening {
         }
     }
 
-    /// With a delivery window, in milliseconds.
+    /// Asks for a delivery window, in milliseconds.
     #[must_use]
     pub fn with_window(self, window_ms: u16) -> Self {
         Self { window_ms, ..self }

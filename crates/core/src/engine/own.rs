@@ -8,7 +8,7 @@ use super::dialect::{Dialect, Request};
 use super::framing::Framing;
 use crate::vocabulary::Form;
 
-/// The dialect of one of our encodings.
+/// Makes the dialect of one of our encodings.
 pub fn own_dialect(encoding: Encoding) -> Box<dyn Dialect> {
     match encoding {
         Encoding::Proto => Box::new(Own::<{ Encoding::Proto as usize }>),

@@ -91,12 +91,12 @@ impl Principal {
         self.entitlements.first() == Some(&Entitlement::ALL)
     }
 
-    /// Subscriptions that one of its sessions may hold where the gateway allows so many.
+    /// Returns how many subscriptions one of its sessions may hold, where the gateway allows `allowed`.
     pub(super) fn subscriptions_of(&self, allowed: usize) -> usize {
         self.subscriptions_max.min(allowed)
     }
 
-    /// The fastest rate that it is granted where the gateway allows this one.
+    /// Returns the fastest rate that it is granted, where the gateway allows `allowed`.
     pub(super) fn rate_of(&self, allowed: f64) -> f64 {
         self.rate_max.min(allowed)
     }

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-/// Shortest stretch that a rate is taken over.
+/// The shortest stretch of time that a rate is taken over.
 pub(super) const RATE_SPAN_NS: u64 = 300_000_000;
 /// The highest rate of the last one to two of these stretches counts.
 const PEAK_NS: u64 = 1_000_000_000;
-/// Most points from which the rate is taken.
+/// The most points from which the rate is taken.
 const SAMPLES_MAX: usize = 32;
 
-/// The highest rate of the last seconds.
+/// The highest rate of the last seconds, and the receipts that it is measured by.
 #[derive(Debug)]
 pub(super) struct Throughput {
     /// The time and the confirmed bytes, at receipts of the last second.
@@ -39,7 +39,7 @@ impl Throughput {
     /// Notes that the client had nothing under way and gets something now; it confirmed `confirmed` bytes so far.
     pub(super) fn begin(&mut self, confirmed: u64, now: u64) {
         if self.samples.back().is_none_or(|(at, _)| now.saturating_sub(*at) > RATE_SPAN_NS) {
-            // What was not asked of the client says nothing about its rate.
+            // While the client was sent nothing, its silence says nothing about its rate.
             self.samples.clear();
         }
         self.note(confirmed, now);

@@ -14,13 +14,13 @@ use super::venue::Venue;
 use super::waiting::Room;
 use crate::vocabulary::{TopicId, Update, VenueIndex};
 
-/// Heartbeats come with this token.
+/// The token that heartbeats come with.
 pub const HEARTBEATS: u64 = u64::MAX;
 
-/// Instrument definitions of all symbols of a venue come with this bit and the venue's index.
+/// The bit in the token that the instrument definitions of a venue come with. The other bits are the venue's index.
 pub const DEFINITIONS: u64 = 1 << 40;
 
-/// Stands for every shard.
+/// The mask of shards that stands for all of them.
 pub(super) const ALL_SHARDS: u64 = u64::MAX;
 
 /// An action that the hub wants done on the bus.
@@ -102,7 +102,7 @@ pub struct HubLimits {
     pub feed_down_ns: u64,
 }
 
-/// Topics by the time at which something is to be done about them. It may name a topic in vain.
+/// The topics in order of the time at which something is to be done about them. A topic in it may have nothing to do any more.
 pub(super) type Queue = BinaryHeap<Reverse<(u64, TopicId)>>;
 
 /// The topics of one request, each with its ticket, in the order of the request.

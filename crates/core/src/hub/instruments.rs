@@ -48,14 +48,14 @@ impl Slot {
 pub(super) struct Instruments {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    /// Those that have not ended.
+    /// The indexes of the instruments that have not ended.
     by_name: HashMap<SymbolName, u32>,
     /// The numbers that sessions see.
     numbers: InstrumentNumbers,
 }
 
 impl Instruments {
-    /// Those that have not ended.
+    /// Returns the number of instruments that have not ended.
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
     }

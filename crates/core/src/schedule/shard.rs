@@ -9,14 +9,15 @@ use std::ops::Range;
 use super::pacing::{Pacer, Pacing};
 use crate::engine::{Engine, SessionKey};
 
-/// The time that events are gathered before they are taken, while nothing can be written.
+/// The time for which the hub's events are gathered before the shard takes them, while no session can be written to.
 const GATHER_NS: u64 = 300_000;
-/// The same where all sessions have delivery windows, and those of the sessions that wanted the last events are shut.
-const GATHER_RESTING_NS: u64 = 1_300_000;
+/// The same time where every session has a delivery window. The windows of the sessions that wanted the last events are shut
+/// then, so the next events may wait longer.
+const GATHER_WINDOWS_NS: u64 = 1_300_000;
 /// Most sessions that are written to before events are taken again.
 const WRITES_TOGETHER: usize = 32;
 
-/// The plan of a shard for now.
+/// The decision of the schedule: what the shard does now, and when it has to ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Whether to begin a round of writing.
@@ -25,7 +26,7 @@ pub struct Plan {
     pub takes_events: bool,
     /// When [`ShardSchedule::on_time`] has something to do, if nothing else happens before.
     pub wake_at: Option<u64>,
-    /// The nanoseconds that have to pass before anybody here wants the next events: the hub may gather them.
+    /// The nanoseconds for which no session of the shard wants the next events, so that the hub may gather them.
     pub patience_ns: u64,
 }
 
@@ -36,7 +37,8 @@ pub enum Step {
     TakeEvents,
     /// Write to these sessions: places in [`ShardSchedule::sessions`].
     Write(Range<usize>),
-    /// Let others have the processor: what comes meanwhile still goes to those whose turn is to come.
+    /// Let other threads have the processor. Events that come meanwhile still go to the sessions that are written to later in
+    /// this round.
     Yield,
 }
 
@@ -56,12 +58,15 @@ pub struct ShardSchedule {
     write_at: u64,
     /// Whether the last round was followed by a wait.
     is_paced: bool,
-    /// The time until which events are gathered, and the length of that.
+    /// The time until which events are gathered, and for how many nanoseconds they are gathered altogether.
     gathers: Option<(u64, u64)>,
-    /// The round: its sessions, how many of them were written to, and what comes next.
+    /// The sessions of the round.
     sessions: Vec<SessionKey>,
+    /// The number of them that were written to.
     written: usize,
+    /// The next step of the round.
     phase: Phase,
+    /// When the round began.
     began: u64,
 }
 
@@ -80,7 +85,7 @@ impl ShardSchedule {
         }
     }
 
-    /// Returns what to do now. It is asked for anew after everything that happened.
+    /// Returns what to do now. The loop calls it again after everything that happened.
     pub fn plan(&mut self, engine: &Engine, now: u64) -> Plan {
         let has_ready = engine.has_ready();
         let may_write = self.write_at <= now;
@@ -97,7 +102,7 @@ impl ShardSchedule {
         }
     }
 
-    /// Notes that [`Plan::wake_at`] came.
+    /// Does what is due at [`Plan::wake_at`].
     pub fn on_time(&mut self, engine: &mut Engine, now: u64) {
         if engine.next_due().is_some_and(|due| due <= now) {
             engine.on_timer(now);
@@ -107,8 +112,8 @@ impl ShardSchedule {
 
     /// Notes that events were taken as they came, outside of a round.
     pub fn on_events(&mut self, engine: &Engine, now: u64) {
-        // The windows of all that wanted them are shut: the next events may wait, too.
-        let wait = if engine.has_windows_only() { GATHER_RESTING_NS } else { GATHER_NS };
+        // The delivery windows of all sessions that wanted these events are shut, so the next ones may wait, too.
+        let wait = if engine.has_windows_only() { GATHER_WINDOWS_NS } else { GATHER_NS };
         self.gathers = (!engine.has_ready()).then_some((now + wait, wait));
     }
 

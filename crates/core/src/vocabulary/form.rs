@@ -28,11 +28,11 @@ pub struct Form {
     write: WriteRecord,
 }
 
-/// Slots below are those of our encodings.
+/// The first slot of foreign protocols. The slots below it are those of our encodings.
 const FOREIGN: u8 = Encoding::ALL.len() as u8;
 
 impl Form {
-    /// One of our encodings.
+    /// Makes the form of one of our encodings.
     pub const fn own(encoding: Encoding) -> Self {
         let write: WriteRecord = match encoding {
             Encoding::Proto => |origin, record, out| encode(Encoding::Proto, origin, record, out),
@@ -51,7 +51,8 @@ impl Form {
         Self { slot: FOREIGN + number, write }
     }
 
-    /// Tells it from other forms, and counts from 0: our encodings stand in the order of [`Encoding::ALL`].
+    /// Returns the number that tells this form from others. It counts from 0, and our encodings have the order of
+    /// [`Encoding::ALL`].
     #[inline]
     pub(crate) fn slot(&self) -> u8 {
         self.slot

@@ -11,10 +11,10 @@ pub struct VenueIndex(pub u16);
 pub struct View(u8);
 
 impl View {
-    /// As it comes.
+    /// The view of records as they come.
     pub const LIVE: Self = Self(0);
 
-    /// Views beside the live one that an instrument's channel may have.
+    /// The most views beside the live one that an instrument's channel may have.
     pub const OTHERS_MAX: u8 = 15;
 
     /// Returns a view beside the live one, from 1 to [`OTHERS_MAX`](Self::OTHERS_MAX); `None` beyond.
@@ -30,12 +30,12 @@ impl View {
 
 /// A view of a channel of an instrument, by its dense index at this gateway.
 ///
-/// The upper four bits name the view, the others the instrument and its channel. So live topics count from 0 without holes,
-/// and the ids of views lie beyond all of them: who looks for one among live topics finds nothing.
+/// The upper four bits name the view, the others the instrument and its channel. So the ids of live topics count from 0 without
+/// holes, and the ids of other views lie beyond them: a list of live topics has no entry for one of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u32);
 
-/// Numbers of topics that one instrument takes.
+/// The number of ids that one instrument takes: one for each channel.
 const SLOTS: u32 = Channel::SLOTS as u32;
 
 /// The bits of a topic's id above these name its view.
@@ -45,7 +45,7 @@ const LIVE_BITS: u32 = (1 << VIEW_SHIFT) - 1;
 const _: () = assert!(View::OTHERS_MAX as u32 == u32::MAX >> VIEW_SHIFT);
 
 impl TopicId {
-    /// Instruments that a gateway may know: more than its configuration allows.
+    /// The most instruments that there are ids for, which is more than the configuration allows.
     pub const INSTRUMENTS_MAX: u32 = LIVE_BITS / SLOTS;
 
     /// Returns the live topic of an instrument's channel.
@@ -54,7 +54,7 @@ impl TopicId {
         Self(instrument_index * SLOTS + channel as u32)
     }
 
-    /// Live topics that so many instruments may have: all their ids are below.
+    /// Returns how many ids the live topics of so many instruments take. All of these ids are smaller.
     pub fn count(instruments: usize) -> usize {
         instruments * Channel::SLOTS
     }
@@ -70,7 +70,7 @@ impl TopicId {
         View((self.0 >> VIEW_SHIFT) as u8)
     }
 
-    /// The live topic that it is a view of: what the hub follows.
+    /// Returns the live topic that it is a view of, which is the one that the hub follows.
     #[must_use]
     pub fn live(self) -> Self {
         Self(self.0 & LIVE_BITS)
@@ -81,7 +81,7 @@ impl TopicId {
         self.live().0 / SLOTS
     }
 
-    /// Its channel.
+    /// Returns the channel.
     pub fn channel(self) -> Channel {
         Channel::try_from((self.live().0 % SLOTS) as i32).unwrap_or_default()
     }
@@ -90,15 +90,15 @@ impl TopicId {
 /// An instrument as this gateway knows it.
 #[derive(Clone, Debug)]
 pub struct InstrumentInfo {
-    /// Dense. Used again when the instrument ended and every shard let go of it.
+    /// The dense index at this gateway. It is used again when the instrument ended and every shard has let go of it.
     pub index: u32,
-    /// The number that sessions know it by: no other instrument has it as long as a shard knows this one.
+    /// The number that sessions know it by. No other instrument has this number as long as a shard knows this one.
     pub id: u32,
-    /// Its venue.
+    /// The index of its venue.
     pub venue: VenueIndex,
-    /// `venue:SYMBOL`, taken apart.
+    /// The two parts of its name, `venue:SYMBOL`.
     pub name: SymbolName,
-    /// Its name and decimals, for the JSON encoding and for grants.
+    /// The symbol and the decimals, for the JSON encoding and for grants.
     pub scale: Scale,
 }
 

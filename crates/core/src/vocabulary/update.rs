@@ -8,22 +8,25 @@ use tickwire_wire::{Batch, Body, Channel, Encoding, Gap, GapCause, Message, Reco
 use super::form::{Form, Origin};
 use super::ids::{InstrumentInfo, TopicId};
 
-/// One record with its bytes in each form, each made at most once and shared by all sessions of all shards.
+/// One record with its bytes in each form. Each form is made at most once and shared by all sessions of all shards.
 ///
-/// One comes with each message of the bus, so it is small, and as a rule one allocation with all that a delivery reads.
+/// Every record from the bus becomes an update, so the type is small. As a rule it is one allocation that has everything that a
+/// delivery reads.
 #[derive(Debug)]
 pub struct Update {
     /// The topic that it belongs to.
     pub topic: TopicId,
+    /// The encoding in which it came over the bus.
     source: Encoding,
-    /// Sequence in force.
+    /// The epoch of its sequence number.
     pub epoch: u64,
-    /// First number that it stands for.
+    /// The first sequence number that it stands for.
     pub first: u64,
-    /// Last number that it stands for.
+    /// The last sequence number that it stands for.
     pub last: u64,
+    /// The bytes as they came over the bus.
     came: Came,
-    /// When it came, in nanoseconds since the Unix epoch; 0 where it did not come from the bus just now.
+    /// When it arrived at this gateway, in nanoseconds since the Unix epoch; 0 where it did not come from the bus just now.
     arrived: u64,
     /// When its ingester received it, in nanoseconds since the Unix epoch.
     received: u64,
@@ -33,8 +36,8 @@ pub struct Update {
     made: OnceLock<Box<Made>>,
 }
 
-/// Bytes in one form, and in others that were asked for later. It is a list, because most records are needed in one form
-/// beside the one in which they came.
+/// The bytes in one form, and a list of the bytes in further forms. A list is enough, because most records are needed in no
+/// more than one form beside the one in which they came.
 #[derive(Debug)]
 struct Made {
     slot: u8,
@@ -45,13 +48,15 @@ struct Made {
 /// Bytes as they came over the bus.
 #[derive(Debug)]
 enum Came {
+    /// The record did not come over the bus.
     Not,
-    /// So many of these.
+    /// The count of bytes, and an array that begins with them.
     Short(u8, [u8; SHORT]),
+    /// More bytes than `SHORT`.
     Long(Box<[u8]>),
 }
 
-/// Room for quotes and trades of a usual size.
+/// The most bytes that are kept within the update: quotes and trades of a usual size fit.
 const SHORT: usize = 62;
 
 const _: () = assert!(size_of::<Update>() <= 152);
@@ -79,8 +84,8 @@ impl Came {
 }
 
 impl Update {
-    /// A record as it came over the bus. What cannot be decoded is a gap. Copies the bytes: a slice of a bus message would
-    /// keep the whole read buffer alive.
+    /// Makes an update of a record as it came over the bus. A record that cannot be decoded becomes a gap. The bytes are copied,
+    /// because a slice of a bus message would keep the whole read buffer alive. `numbers` are its first and last sequence number.
     pub fn from_bus(
         info: Arc<InstrumentInfo>,
         channel: Channel,
@@ -94,7 +99,7 @@ impl Update {
         checked.unwrap_or_else(|never| match never {})
     }
 
-    /// As [`Update::from_bus`], where the record passes a check.
+    /// Does what [`Update::from_bus`] does, or fails where the decoded record does not pass the check.
     pub(crate) fn checked<E>(
         info: Arc<InstrumentInfo>,
         channel: Channel,
@@ -120,26 +125,27 @@ impl Update {
         let record = update.decode();
         check(&record)?;
         update.received = record.receive_time;
-        // Of the others, most sessions take the bytes.
+        // Of other records the decoded one is rarely needed again: most sessions take the bytes.
         if matches!(record.body, Body::Gap(_) | Body::Book(_) | Body::Bar(_)) {
             update.record = OnceLock::from(Box::new(record));
         }
         Ok(update)
     }
 
-    /// With the time at which it came, in nanoseconds since the Unix epoch.
+    /// Sets when it arrived at this gateway, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn at(mut self, arrived: u64) -> Self {
         self.arrived = arrived;
         self
     }
 
-    /// When it came; 0 where it did not come from the bus just now.
+    /// Returns when it arrived at this gateway; 0 where it did not come from the bus just now.
     pub(crate) fn arrived(&self) -> u64 {
         self.arrived
     }
 
-    /// A record that the gateway made or has decoded already. It stands for `first` to its own number.
+    /// Makes an update of a record that the gateway made or has decoded already. It stands for the sequence numbers from `first`
+    /// to the record's own.
     pub fn from_record(info: Arc<InstrumentInfo>, epoch: u64, first: u64, record: Record) -> Self {
         let topic = TopicId::new(info.index, record.channel());
         Self {
@@ -185,12 +191,12 @@ impl Update {
         }
     }
 
-    /// When its ingester received it, in nanoseconds since the Unix epoch.
+    /// Returns when its ingester received it, in nanoseconds since the Unix epoch.
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
-    /// Its bytes in this form.
+    /// Returns its bytes in this form, which are made where nobody asked for them before.
     #[inline]
     pub fn bytes(&self, form: &Form) -> &[u8] {
         if self.source as u8 == form.slot()
@@ -201,7 +207,8 @@ impl Update {
         self.made_in(form)
     }
 
-    /// Apart from [`Update::bytes`], which stands in the loops of records that came in the form at hand.
+    /// Returns its bytes in a form in which it did not come. It is apart from [`Update::bytes`], which is inlined into loops
+    /// whose records mostly came in the right form.
     #[inline(never)]
     fn made_in(&self, form: &Form) -> &[u8] {
         match self.made.get() {
@@ -231,26 +238,26 @@ impl Update {
         Made { slot: form.slot(), bytes: out.into_boxed_slice(), next: OnceLock::new() }
     }
 
-    /// Bytes as it came, for the accounting of memory; 0 where it was not from the bus.
+    /// Returns how many bytes it had when it came, for the accounting of memory; 0 where it did not come over the bus.
     pub(crate) fn source_bytes(&self) -> usize {
         self.came.get().map_or(0, <[u8]>::len)
     }
 
-    /// Announces a loss.
+    /// Returns whether it announces a loss.
     pub fn is_gap(&self) -> bool {
         self.gap_cause().is_some()
     }
 
-    /// Why it announces a loss, where it does.
+    /// Returns the cause of the loss that it announces; `None` where it announces none.
     pub(crate) fn gap_cause(&self) -> Option<GapCause> {
-        // A gap is kept when it is made.
+        // Gaps are decoded when they are made, so there is nothing to decode here.
         match &self.record.get()?.body {
             Body::Gap(gap) => Some(gap.cause()),
             _ => None,
         }
     }
 
-    /// Is a whole book.
+    /// Returns whether it is a whole book.
     pub(crate) fn is_snapshot(&self) -> bool {
         matches!(&self.record().body, Body::Book(book) if book.snapshot)
     }
@@ -261,7 +268,7 @@ impl Update {
     }
 }
 
-/// A gap as a record. Its header carries the last number, so that the next record follows on it.
+/// Makes a gap as a record. Its header has the last sequence number of the gap, so that the next record follows on it.
 pub fn gap_record(
     instrument: u32,
     channel: Channel,

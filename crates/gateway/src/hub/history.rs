@@ -1,4 +1,4 @@
-//! Looking up what returning sessions missed: on a thread of its own, so that neither hub nor shards wait for it.
+//! Looks up records that resuming sessions missed. It has a thread of its own, so that neither hub nor shards wait for it.
 
 use std::cmp::Ordering;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,20 +18,22 @@ use super::run::{HubStats, ShardLink};
 use tickwire_core::hub::{LookUp, read_message};
 use tickwire_core::vocabulary::{BackfillAsk, Event, Update};
 
-/// Requests that wait for one under way to end; further ones are answered with nothing.
-pub(crate) const QUESTIONS_MAX: usize = 4096;
-/// Requests under way.
+/// The most look-ups that wait for one under way to end. Further ones get an empty response at once.
+pub(crate) const LOOKUPS_WAITING_MAX: usize = 4096;
+/// The most look-ups under way.
 const LOOKUPS_MAX: usize = 32;
-/// Bytes of bus messages in one response, about.
+/// The most bytes of bus messages in one response, about.
 const PART_BYTES: usize = 32 << 10;
 const PART_MESSAGES: usize = 1024;
-/// What one part takes in memory, generously: records are small, and each has its own head.
+/// The bytes that one part takes in memory, generously: records are small, and each has its own head.
 pub(crate) const PART_MEMORY: usize = 8 * PART_BYTES;
-/// What was published just now may not be in the history yet: how often, and after which pause, it is looked for again.
+/// The number of times that records which are missing at the end are looked for again: the history may not have yet what was
+/// published just now.
 const TAIL_TRIES: usize = 3;
+/// The pause before each of these tries.
 const TAIL_PAUSE: Duration = Duration::from_millis(100);
 
-/// What looking up needs to run.
+/// Everything that the thread of look-ups needs to run.
 pub(crate) struct HistorySetup {
     pub(crate) bus: Arc<dyn Backplane>,
     pub(crate) requests: mpsc::Receiver<(Instant, LookUp)>,
@@ -41,7 +43,7 @@ pub(crate) struct HistorySetup {
     pub(crate) stop: CancellationToken,
 }
 
-/// Answers requests until it is cancelled.
+/// Answers look-ups until it is cancelled.
 pub(crate) async fn run(setup: HistorySetup) {
     let HistorySetup { bus, mut requests, shards, timeout, stats, stop } = setup;
     let Some(history) = bus.history() else { return };
@@ -65,7 +67,7 @@ pub(crate) async fn run(setup: HistorySetup) {
     }
 }
 
-/// Finds a part, or as much of it as there is.
+/// Returns the records that one request asks for, or as many of them as the history has.
 async fn look_up(history: &dyn History, request: &LookUp, deadline: Instant, stats: &HubStats) -> Event {
     let mut part = Part { request, updates: Vec::new(), next: request.ask.first };
     let mut cursor = request.ask.cursor;
@@ -79,7 +81,7 @@ async fn look_up(history: &dyn History, request: &LookUp, deadline: Instant, sta
                 let failures = stats.history_failures.fetch_add(1, Relaxed) + 1;
                 if failures.is_power_of_two() {
                     let symbol = &request.info.scale.symbol;
-                    tracing::warn!(%symbol, %error, failures, "history was asked in vain");
+                    tracing::warn!(%symbol, %error, failures, "the history did not answer a look-up");
                 }
                 break;
             }
@@ -104,7 +106,7 @@ fn recall(request: &LookUp, cursor: u64) -> Option<Recall> {
     let LookUp { ask, info, .. } = request;
     let BackfillAsk { epoch, first, last, .. } = *ask;
     let subject = Subject::data(&info.name.venue, ask.topic.channel().name(), &info.name.symbol).ok()?;
-    // Sequences have no order: a message of another one lies anywhere.
+    // Epochs have no order, so the place of another epoch's message says nothing.
     let place = move |payload: &[u8]| {
         let (header, _) = BusHeader::parse(payload).ok().filter(|(header, _)| header.epoch == epoch)?;
         Some(match header {
@@ -125,12 +127,13 @@ fn recall(request: &LookUp, cursor: u64) -> Option<Recall> {
 struct Part<'a> {
     request: &'a LookUp,
     updates: Vec<Arc<Update>>,
-    /// First number that is not there yet.
+    /// The first sequence number that is not there yet.
     next: u64,
 }
 
 impl Part<'_> {
-    /// Takes what is new of a message. One that is damaged, or of something else, is passed over: its numbers are missing.
+    /// Takes the new records of a message. A message that is damaged, or is about something else, is skipped: its sequence numbers
+    /// are then missing.
     fn take(&mut self, message: &[u8]) {
         let LookUp { ask, info, source, .. } = self.request;
         let Ok((header, records)) = BusHeader::parse(message) else { return };
@@ -154,7 +157,7 @@ impl Part<'_> {
         }
     }
 
-    /// A gap that is not needed as a whole.
+    /// Returns the part of a gap that lies between two sequence numbers.
     fn cut(&self, update: &Update, first: u64, last: u64) -> Update {
         let cause = match &update.record().body {
             Body::Gap(gap) => gap.cause(),

@@ -1,4 +1,4 @@
-//! Driving the hub: one task that owns the inbox, asks the requests and hands events to the shards in batches.
+//! The task around the hub. It owns the inbox, sends snapshot requests and hands events to the shards in batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -19,16 +19,17 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 
 const TICK: Duration = Duration::from_millis(50);
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Where a shard takes its events.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The way to one shard.
 #[derive(Clone, Debug)]
 pub(crate) struct ShardLink {
     pub(crate) events: mpsc::Sender<Vec<Event>>,
-    /// Microseconds: nobody there wants the next events before.
+    /// The microseconds that have to pass before any session of the shard wants the next events.
     pub(crate) patience: Arc<AtomicU32>,
 }
 
-/// What the admin side shows of the hub.
+/// The counts and states of the hub that the admin listener shows.
 #[derive(Debug, Default)]
 pub(crate) struct HubStats {
     pub(crate) is_ready: AtomicBool,
@@ -45,21 +46,22 @@ pub(crate) struct HubStats {
     pub(crate) over_limit: AtomicU64,
     pub(crate) feeds: std::sync::Mutex<Vec<FeedReport>>,
     pub(crate) bus: std::sync::Mutex<String>,
-    /// State of the bus's history; empty where there is none.
+    /// The state of the bus's history; empty where there is no history.
     pub(crate) history: std::sync::Mutex<String>,
-    /// Records that were found in it, and requests that it did not answer.
+    /// The records that were found in the history.
     pub(crate) history_records: AtomicU64,
+    /// The look-ups that the history did not answer.
     pub(crate) history_failures: AtomicU64,
 }
 
-/// What the hub needs to run.
+/// Everything that the hub needs to run.
 pub(crate) struct HubSetup {
     pub(crate) bus: Arc<dyn Backplane>,
     pub(crate) limits: HubLimits,
     pub(crate) inbox: InboxLimits,
     pub(crate) shards: Vec<ShardLink>,
     pub(crate) interests: mpsc::Receiver<(usize, TopicInterest)>,
-    /// To who looks up what was missed.
+    /// The way to the thread of look-ups, where the bus has a history.
     pub(crate) history: Option<mpsc::Sender<(Instant, LookUp)>>,
     pub(crate) stats: Arc<HubStats>,
     pub(crate) clock: Clock,
@@ -134,7 +136,8 @@ pub(crate) async fn run(setup: HubSetup) {
                 }
                 Action::Ask(subject, ask, target) => {
                     let bus = Arc::clone(&bus);
-                    responses.push(async move { (target, fetch(&*bus, &subject, ask, ASK_TIMEOUT).await) });
+                    responses
+                        .push(async move { (target, fetch(&*bus, &subject, ask, REQUEST_TIMEOUT).await) });
                 }
             }
         }
@@ -146,13 +149,14 @@ pub(crate) async fn run(setup: HubSetup) {
     }
 }
 
-/// Asks, and fetches what does not fit into one message in its pieces. `timeout` is of each message.
+/// Sends a snapshot request and returns the response, which may come in pieces where it does not fit into one message.
+/// `timeout` is for each message.
 ///
 /// # Errors
 /// What the bus or the ingester says, or what is wrong with the response.
 ///
 /// # Cancel safety
-/// The request was asked in vain.
+/// The request was sent in vain.
 pub async fn fetch(
     bus: &dyn Backplane,
     subject: &Subject,
@@ -170,7 +174,8 @@ pub async fn fetch(
     }
 }
 
-/// Hands the hub what the inbox gave out; `arrived` is when that came, and both times are nanoseconds since the Unix epoch.
+/// Hands an event of the inbox to the hub. `arrived` is when it came into the inbox; both times are nanoseconds since the
+/// Unix epoch.
 pub fn deliver(hub: &mut Hub, event: BusEvent, arrived: u64, now: u64) {
     match event {
         BusEvent::Message { token, payload, .. } => hub.on_message(token, &payload, arrived, now),
@@ -180,8 +185,8 @@ pub fn deliver(hub: &mut Hub, event: BusEvent, arrived: u64, now: u64) {
     }
 }
 
-/// Waits for a shard that is behind: the inbox then fills and drops, which is noticed, announced and repaired.
-/// Meanwhile interests are taken, because the shard may be waiting for room among them.
+/// Hands the hub's events to the shards. It waits for a shard that is behind: the inbox then fills and drops messages, which
+/// is noticed, announced and repaired. Meanwhile it takes interests, because the shard may be waiting to hand one over.
 async fn hand_over(
     hub: &mut Hub,
     shards: &[ShardLink],

@@ -1,27 +1,29 @@
-//! How fast one client may send, and how much work it may make.
+//! The limits of what one client may send: how many commands a second, and how much work they may make.
 
 use std::time::Duration;
 
 use tickwire_core::engine::EngineLimits;
 use tickwire_net::{Refill, TokenBucket};
 
-/// Commands over the rate that are answered one after another; a client that goes on is closed.
+/// The most commands above the rate, one after another, that are answered with an error. A client that goes on is closed.
 const FLOOD_MAX: u8 = 100;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What to do with a frame.
+/// The fate of a frame that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
+    /// It is within the rate.
     Take,
-    /// Too many: tell the client.
+    /// It is above the rate: the client is told.
     Refuse,
-    /// Still too many: end the session.
+    /// It is above the rate, as too many before it were: the session ends.
     End,
 }
 
-/// The rates of one client: of commands, a second's worth may come at once; of their work, counted in names (see
-/// `Engine::price`), some times what a session may subscribe to. What a command costs is known when it is done, so one is taken
-/// while anything is left, and may leave a debt. Small, because every session has one.
+/// The two rates of one client. A second's worth of commands may come at once. Their work is counted in names of instruments
+/// (see `Engine::price`), of which several times as many may come at once as a session may subscribe to. The cost of a command
+/// is known only when it is done; so a command is taken while anything is left, and may leave a debt. The type is small,
+/// because every session has one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CommandRate {
     commands: TokenBucket,
@@ -30,7 +32,7 @@ pub(crate) struct CommandRate {
 }
 
 impl CommandRate {
-    /// One more frame came at `now`.
+    /// Decides about one more frame, which came at `now`.
     pub(crate) fn next(&mut self, now: u64, limits: &EngineLimits) -> Verdict {
         let rate = commands(limits);
         if self.commands.has(1, now, rate) && self.names.has_some(now, names(limits)) {
@@ -42,12 +44,12 @@ impl CommandRate {
         if self.refused > FLOOD_MAX { Verdict::End } else { Verdict::Refuse }
     }
 
-    /// The frame that was taken last made so much work.
+    /// Charges the client for the work of the frame that was taken last.
     pub(crate) fn charge(&mut self, work: u32, now: u64, limits: &EngineLimits) {
         self.names.take(work, now, names(limits));
     }
 
-    /// The frame that was taken last had been asked for: it is free.
+    /// Makes the frame that was taken last free, because the gateway had asked for it.
     pub(crate) fn refund(&mut self, limits: &EngineLimits) {
         self.commands.put_back(1, commands(limits));
     }
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(rate.next(SECOND_NS, &limits), Verdict::Refuse);
     }
 
-    /// Commands that cost so much each and come so often, for a minute: how many names were taken.
+    /// Sends commands of `names` names every `each_ms` milliseconds for a minute. Returns how many names were taken.
     fn names_in_a_minute(names: u32, each_ms: u64) -> u64 {
         let (mut rate, limits, mut taken) = (CommandRate::default(), limits(50), 0);
         for at in 0..60_000 / each_ms {

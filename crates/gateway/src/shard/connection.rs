@@ -1,4 +1,4 @@
-//! One connection, with what was read and not understood yet and what was written and not taken yet.
+//! One connection, with the bytes that were read and make no whole frame yet, and those that the transport has not taken yet.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,27 +9,27 @@ use tokio::time::Instant;
 use super::command_rate::CommandRate;
 use crate::transport::{Came, Transport};
 
-/// Where a connection stands.
+/// The phase of a connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
-    /// The close frame was handed over: it may take until then to leave.
+    /// The close frame was handed over. It has until this time to leave.
     Leaving(Instant),
-    /// It has left, and the peer has until then to answer.
+    /// The close frame has left. The peer has until this time to answer.
     Left(Instant),
 }
 
 pub(crate) struct Connection {
     transport: Transport,
-    /// The beginning of a frame whose end has not come yet; empty as a rule.
+    /// The beginning of a frame whose end has not come yet. It is empty as a rule.
     pub(crate) unread: Vec<u8>,
-    /// What came of a message in several frames.
+    /// The parts of a message in several frames that have come.
     pub(crate) fragments: Fragments,
-    /// What the transport has not taken yet; empty as a rule.
+    /// The bytes that the transport has not taken yet. They are empty as a rule.
     unsent: Vec<u8>,
     pub(crate) rate: CommandRate,
     pub(crate) phase: Phase,
-    /// It broke the rules: what it sends is thrown away.
+    /// Whether the client broke the rules, so that whatever else it sends is thrown away.
     pub(crate) is_deaf: bool,
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
@@ -52,19 +52,19 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, at most what has room.
+    /// Reads the bytes that are there, as many as have room.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Came> {
         self.transport.read(into)
     }
 
-    /// Hands bytes over, behind those that were not taken yet; returns how many were taken now.
+    /// Hands bytes over, behind those that were not taken yet. Returns how many the transport took now.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = if self.unsent.is_empty() { self.transport.write(bytes)? } else { 0 };
         self.unsent.extend_from_slice(&bytes[taken..]);
         Ok(taken)
     }
 
-    /// Hands over what was not taken at first; returns how much was taken now.
+    /// Hands over the bytes that were not taken at first. Returns how many the transport took now.
     pub(crate) fn write_rest(&mut self) -> io::Result<usize> {
         let mut taken = 0;
         while taken < self.unsent.len() {
@@ -80,22 +80,23 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Bytes that were not taken yet.
+    /// Returns how many bytes the transport has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
         self.unsent.len()
     }
 
-    /// Bytes that the peer's kernel has not acknowledged, those that wait here included. Where nobody tells, only these.
+    /// Returns how many bytes the peer's kernel has not acknowledged, those that wait here included. Where the transport does not
+    /// know, it returns only those that wait here.
     pub(crate) fn unacknowledged(&self) -> usize {
         self.unsent.len() + self.transport.unacknowledged()
     }
 
-    /// Who is at the other end, while it is there and has an address.
+    /// Returns the address of the other end, while it is connected and has one.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.transport.peer()
     }
 
-    /// Nothing is written from now on.
+    /// Ends the connection's way out: nothing is written from now on.
     pub(crate) fn shut_write(&mut self) {
         self.transport.shut_write();
     }

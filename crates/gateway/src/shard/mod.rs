@@ -1,9 +1,9 @@
 //! One thread with its sessions: transports on one side, the engine on the other.
 //!
 //! There is one task for all of it. A session that is quiet has no buffer, no task and no timer here: its socket is in
-//! the shard's own readiness list, and what it sends is read into one buffer that all share. Writing fills one buffer per
-//! session that has something and hands it to the kernel with one call; what a socket does not take waits with it until
-//! the list says that it takes more.
+//! the shard's own readiness list, and what it sends is read into one buffer that all share. A session that is owed
+//! something is written to with one call, from another buffer that all share. The bytes that a socket does not take are kept
+//! with its connection until the list says that it takes more.
 //!
 //! It never awaits between reading bytes and keeping what is left of them, so no read can be lost by a cancellation.
 
@@ -38,49 +38,49 @@ use tickwire_core::schedule::{Pacing, ShardSchedule, Step};
 use tickwire_core::vocabulary::{Event, TopicInterest};
 
 const TICK: Duration = Duration::from_millis(50);
-/// How often counts are added up over all subscriptions: with many it takes milliseconds.
+/// The period at which counts are added up over all subscriptions. With many subscriptions that takes milliseconds.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
-/// How long a close frame may take to leave before the connection is cut.
+/// The time that a close frame may take to leave before the connection is cut.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
-/// How long the peer may take to answer it. Without that wait its unread bytes would turn our last ones into a reset, and
-/// the close code would be lost.
-const ANSWER_GRACE: Duration = Duration::from_millis(200);
-/// What is read at once, at least; commands may be larger.
+/// The time that the peer may take to answer a close frame. Without that wait its unread bytes would turn our last ones into a
+/// reset, and the close code would be lost.
+const CLOSED_GRACE: Duration = Duration::from_millis(200);
+/// The smallest size of the buffer that sockets are read into. It is larger where commands may be.
 const SCRATCH_BYTES_MIN: usize = 64 << 10;
-/// Batches of events that wait for a shard, and that it takes at once.
+/// The most batches of events that wait for a shard, and that it takes at once.
 pub(crate) const EVENT_BATCHES_MAX: usize = 16;
-/// Reads of one session before the others get their turn.
+/// The most reads of one session before the others get their turn.
 const READS_MAX: usize = 16;
 
-/// A connection that has shaken hands.
+/// A connection whose handshake is done.
 pub(crate) struct Arrival {
     pub(crate) opening: Opening,
     pub(crate) transport: Transport,
-    /// What the client sent behind its handshake.
+    /// The bytes that the client sent behind its handshake.
     pub(crate) read: bytes::Bytes,
-    /// Held while the session lives.
+    /// The permit of the limit of sessions; it is held while the session lives.
     pub(crate) permit: tokio::sync::OwnedSemaphorePermit,
 }
 
-/// What the rest of the gateway tells a shard beside events.
+/// An order of the rest of the gateway to a shard. Events have a way of their own.
 pub(crate) enum Order {
     Arrive(Arrival),
     Drain(Duration),
     Look(Look),
 }
 
-/// What a shard needs to run.
+/// Everything that a shard needs to run.
 pub(crate) struct ShardSetup {
     pub(crate) at: usize,
-    /// The hub, where it is a second task of this thread.
+    /// The hub, where it is a second task of this shard's thread.
     pub(crate) hub: Option<HubSetup>,
     pub(crate) limits: EngineLimits,
-    /// Where the bus remembers anything.
+    /// The limits of look-ups in the history, where the bus has one.
     pub(crate) backfill: Option<BackfillLimits>,
     pub(crate) pacing: Pacing,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
-    /// Told to the hub, in microseconds: nobody wants the next events before.
+    /// The microseconds that have to pass before any session wants the next events; the hub reads it.
     pub(crate) patience: Arc<AtomicU32>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) interests: mpsc::Sender<(usize, TopicInterest)>,
@@ -92,17 +92,17 @@ pub(crate) struct ShardSetup {
 struct Shard {
     engine: Engine,
     connections: SecondaryMap<SessionKey, Connection>,
-    /// What is being read.
+    /// The buffer that sockets are read into.
     scratch: Vec<u8>,
-    /// What is being written.
+    /// The buffer of what is written to one session.
     out: Vec<u8>,
-    /// Sessions whose sockets hold more than one turn reads, and whether the end is known to be there.
+    /// The sessions whose sockets hold more than one turn reads, and whether the end of the stream is known to be there.
     unread: Vec<(SessionKey, bool)>,
-    /// Sessions that were handed their close frame.
+    /// The sessions whose close frames were handed over.
     ending: Vec<SessionKey>,
-    /// Sessions whose kernels are asked at this tick.
+    /// The sessions whose unacknowledged bytes the kernel is asked for at this tick.
     asked: Vec<SessionKey>,
-    /// When the counts are told next.
+    /// When the counts are published next.
     publish_at: Instant,
     limits: EngineLimits,
     clock: Clock,
@@ -189,7 +189,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                     }
                 }
             }
-            // A timer of the runtime is up to a millisecond late: what is due is not left to it.
+            // A timer of the runtime is up to a millisecond late, so what is due already does not wait for one.
             () = at_last(wake_in), if wake_in.is_some() => schedule.on_time(&mut shard.engine, clock.now()),
             () = std::future::ready(()), if plan.writes => {
                 schedule.begin_round(clock.now());
@@ -217,7 +217,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                 }
                 tokio::task::yield_now().await;
             }
-            // While it waits to write it is not woken for events: they are taken together, before the round.
+            // While the shard waits to write, events do not wake it: they are taken together, before the round.
             Some(batch) = events.recv(), if plan.takes_events => {
                 shard.take_events(&batch);
                 shard.take_batches(&mut events);
@@ -243,7 +243,7 @@ fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
     }
 }
 
-/// Waits that long; not at all where that is over, which a timer would be late to say.
+/// Waits that long. Where the time is over already it returns at once, because a timer would be late to say so.
 async fn at_last(wait: Option<Duration>) {
     match wait {
         Some(wait) if !wait.is_zero() => tokio::time::sleep(wait).await,
@@ -261,12 +261,12 @@ impl Shard {
             tracing::error!(%error, "cannot take over a connection");
             self.end(key);
         } else if !read.is_empty() {
-            // The list tells only of what comes from now on.
+            // The readiness list tells only of bytes that come from now on.
             self.read(key, false);
         }
     }
 
-    /// Takes what waits, without waiting.
+    /// Takes the batches of events that are there, without waiting for more.
     fn take_batches(&mut self, events: &mut mpsc::Receiver<Vec<Event>>) {
         for _ in 0..EVENT_BATCHES_MAX {
             let Ok(batch) = events.try_recv() else { break };
@@ -281,7 +281,7 @@ impl Shard {
         }
     }
 
-    /// Takes whole frames out of what a socket holds, its end included where that is known to be there.
+    /// Reads a socket and takes the whole frames out of it. `ended` says that the end of the stream is known to be there.
     fn read(&mut self, key: SessionKey, ended: bool) {
         for _ in 0..READS_MAX {
             let Some(connection) = self.connections.get_mut(key) else { return };
@@ -308,7 +308,7 @@ impl Shard {
         let now = self.clock.now();
         let mut at = 0;
         let ends = loop {
-            // Of a message in several frames, what came and what is to come are together no more than a command.
+            // All frames of one message together may have as many bytes as a command.
             let came = self.connections.get(key).map_or(0, |connection| connection.fragments.bytes());
             match frame::find(&self.scratch[at..length], Sender::Client, self.limits.command_bytes - came) {
                 Ok(None) => break None,
@@ -332,7 +332,7 @@ impl Shard {
                     let message = match joined {
                         Ok(Joined::Whole) => Cow::Borrowed(payload),
                         Ok(Joined::Message(message)) => Cow::Owned(message),
-                        // A fragment is paid for with its message, and by itself where it brings nothing of it.
+                        // A fragment counts towards the rate with its message. An empty one counts by itself, or it would be free.
                         Ok(Joined::More)
                             if payload.is_empty()
                                 && connection.rate.next(now, &self.limits) == Verdict::End =>
@@ -381,7 +381,7 @@ impl Shard {
         self.end(key);
     }
 
-    /// Writes what a session is owed now, with one call.
+    /// Writes what a session is to be sent now, with one call.
     fn write(&mut self, key: SessionKey) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let now = self.clock.now();
@@ -390,7 +390,7 @@ impl Shard {
         if self.out.is_empty() {
             return;
         }
-        // For a blocked session the engine hands over a close frame at most: it goes behind what waits.
+        // For a blocked session the engine hands over a close frame at most. It goes behind the bytes that wait.
         let Ok(taken) = connection.write(&self.out) else { return self.end(key) };
         self.engine.unsent(key, connection.unsent(), now);
         self.stats.writes.fetch_add(1, Ordering::Relaxed);
@@ -402,7 +402,7 @@ impl Shard {
         }
     }
 
-    /// Hands over what was not taken at once.
+    /// Hands over the bytes that the socket did not take at once.
     fn write_rest(&mut self, key: SessionKey) {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.unsent() > 0)
         else {
@@ -414,14 +414,14 @@ impl Shard {
         self.leave(key);
     }
 
-    /// Says that nothing more comes, once the close frame has left.
+    /// Tells the peer that nothing more comes, once the close frame has left.
     fn leave(&mut self, key: SessionKey) {
         if let Some(connection) = self.connections.get_mut(key)
             && matches!(connection.phase, Phase::Leaving(_))
             && connection.unsent() == 0
         {
             connection.shut_write();
-            connection.phase = Phase::Left(Instant::now() + ANSWER_GRACE);
+            connection.phase = Phase::Left(Instant::now() + CLOSED_GRACE);
         }
     }
 
@@ -437,7 +437,7 @@ impl Shard {
                 Some(_) => self.ending.push(key),
             }
         }
-        // Cheap, and what arrivals are spread by.
+        // This is cheap, and arriving sessions go to the shard with the fewest.
         self.stats.sessions.store(self.engine.sessions() as u64, Ordering::Relaxed);
         if self.publish_at <= now {
             self.publish_at = now + PUBLISH_EVERY;
@@ -445,7 +445,7 @@ impl Shard {
         }
     }
 
-    /// For clients that do not answer pings: what their kernels have not acknowledged.
+    /// Tells the engine what the kernels of clients have not acknowledged, for those clients that do not answer pings.
     fn tell_kernel_numbers(&mut self) {
         let now = self.clock.now();
         self.engine.wants_kernel_numbers(&mut self.asked);

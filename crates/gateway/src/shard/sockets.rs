@@ -16,23 +16,23 @@ use tokio::io::unix::AsyncFd;
 use crate::transport::{Transport, Watched};
 use tickwire_core::engine::SessionKey;
 
-/// Sockets that one look at the list brings.
+/// The most sockets that one look at the list brings.
 const EVENTS_MAX: usize = 1024;
 
-// A key with its generation is the token of its socket.
+// The key of a session, with its generation, is the token of its socket.
 const _: () = assert!(usize::BITS >= 64, "tokens hold session keys of 64 bits");
 /// The bell's token; no session has this key, because its slot would be that of no session.
 const BELL: Token = Token(usize::MAX);
 
-/// What happened to one socket.
+/// The news of one socket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Readiness {
     pub(crate) key: SessionKey,
-    /// There is something to read, its end included.
+    /// Whether there is something to read; the end of the stream counts as something.
     pub(crate) readable: bool,
-    /// Its end is among it.
+    /// Whether the end of the stream is among it.
     pub(crate) ended: bool,
-    /// It takes bytes again.
+    /// Whether the socket takes bytes again.
     pub(crate) writable: bool,
 }
 
@@ -45,11 +45,11 @@ pub(crate) struct Sockets {
 /// Wakes the list for transports that have no descriptor.
 struct Bell {
     list: mio::Waker,
-    /// Bounded by the sessions: each rings once for a read and once for a write that were in vain.
+    /// The sessions that rang. Each rings at most once for a read and once for a write that were in vain.
     rung: Mutex<Vec<SessionKey>>,
 }
 
-/// The bell, in the hand of one session.
+/// The bell, as one session rings it.
 struct Rope {
     bell: Arc<Bell>,
     key: SessionKey,
@@ -95,15 +95,15 @@ impl Sockets {
                     }
                 };
                 *waker = Waker::from(Arc::new(Rope { bell, key }));
-                // As the system tells at first what a socket has already.
+                // A descriptor is told at first of what it has already; so is this one.
                 waker.wake_by_ref();
                 Ok(())
             }
         }
     }
 
-    /// Waits until something happened to sockets, and appends what. Each change is told once: read until nothing is
-    /// left (less came than there was room for, unless the end is there too), write until nothing is taken.
+    /// Waits until something happened to sockets, and appends it. Each change is told once. So the caller has to read until
+    /// nothing is left (less came than there was room for, unless the end is there too), and to write until nothing is taken.
     ///
     /// # Errors
     /// When the list itself cannot be read.

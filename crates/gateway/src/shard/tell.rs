@@ -1,4 +1,4 @@
-//! What a shard tells the admin side: counts twice a second, sessions when it is asked.
+//! A shard's reports to the admin listener: counts twice a second, and sessions when it is asked.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use crate::admin_sessions::Look;
 impl Shard {
     pub(super) fn look(&self, look: Look) {
         let peer = |key| self.connections.get(key)?.peer();
-        // Who asked may have gone.
+        // The one who asked may have gone.
         match look {
             Look::Page(query, reply) => {
                 let mut page = self.engine.session_page(&query);
@@ -28,7 +28,7 @@ impl Shard {
         }
     }
 
-    /// Adds up what the engine saw of the way of records.
+    /// Adds the engine's latency samples to the shard's counts.
     pub(super) fn note_latency_samples(&mut self) {
         if self.engine.has_latency_samples() {
             let mut hops = self.stats.hops.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,20 +6,20 @@
 use std::io;
 use std::os::fd::AsFd;
 
-/// Bytes that were written to a socket and that the peer's kernel has not acknowledged, unsent ones included.
+/// Returns how many bytes were written to a socket and not acknowledged by the peer's kernel, unsent ones included.
 ///
 /// # Errors
 /// When the socket has no connection, and where the system is not Linux.
 #[cfg(target_os = "linux")]
 pub(super) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
     let info = nix::sys::socket::getsockopt(socket, linux::Info)?;
-    // Sent counts what was sent again, too.
+    // `bytes_sent` counts bytes that were sent again, too.
     let first_sent = info.bytes_sent.saturating_sub(info.bytes_retrans);
     let under_way = first_sent.saturating_sub(info.bytes_acked);
     Ok(under_way as usize + info.notsent_bytes as usize)
 }
 
-/// Fails: this system does not tell.
+/// Fails, because this system does not tell.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn unacknowledged(_: &impl AsFd) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::pipe::Pipe;
 use self::tcp::Tcp;
 
-/// A connection that a listener speaks HTTP with, and that becomes a transport afterwards.
+/// A connection that a listener speaks HTTP on, and that becomes a transport afterwards.
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// # Errors
     /// When the system does not hand the connection over.
@@ -26,12 +26,13 @@ pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 /// The bytes that kernels may hold of one session; see [`Limits`](crate::Limits).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Buffers {
-    /// 0: as the kernel likes.
+    /// The size of the send buffer; 0 leaves it to the kernel.
     pub(crate) send_bytes: usize,
+    /// The most bytes that the kernel holds unsent.
     pub(crate) unsent_bytes: usize,
 }
 
-/// See the module. Nothing here waits.
+/// The carrier of one session's bytes; see the module. None of its functions waits.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Tcp(Tcp),
@@ -43,7 +44,8 @@ pub(crate) enum Transport {
 pub(crate) enum Came {
     /// Nothing is there now.
     Nothing,
-    /// So many bytes, at least one. `is_all`: nothing more was there, unless the list told of the end too.
+    /// `count` bytes were read, at least one. `is_all` says that nothing more was there, unless the readiness list told of the end
+    /// of the stream too.
     Bytes { count: usize, is_all: bool },
     /// The peer sends no more.
     End,
@@ -53,7 +55,7 @@ pub(crate) enum Came {
 pub(crate) enum Watched<'t> {
     /// The system says so.
     Descriptor(&'t mut mio::net::TcpStream),
-    /// It wakes this, after a read or a write that was in vain.
+    /// The transport wakes this, after a read or a write that was in vain.
     Waker(&'t mut Waker),
 }
 
@@ -66,7 +68,7 @@ impl Transport {
         }
     }
 
-    /// Reads what is there, at most what has room.
+    /// Reads the bytes that are there, as many as have room.
     ///
     /// # Errors
     /// When the connection broke.
@@ -77,7 +79,7 @@ impl Transport {
         }
     }
 
-    /// Writes what is taken; returns how many bytes that is.
+    /// Writes as many of the bytes as are taken now. Returns how many that were.
     ///
     /// # Errors
     /// When the connection broke.
@@ -88,7 +90,7 @@ impl Transport {
         }
     }
 
-    /// Bytes that were taken and that the peer's kernel has not acknowledged. Where nobody tells, none.
+    /// Returns how many bytes were taken and not acknowledged by the peer's kernel; 0 where the transport does not know.
     pub(crate) fn unacknowledged(&self) -> usize {
         match self {
             Self::Tcp(tcp) => tcp.unacknowledged(),
@@ -105,7 +107,7 @@ impl Transport {
         }
     }
 
-    /// Who is at the other end, while it is there and has an address.
+    /// Returns the address of the other end, while it is connected and has one.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(tcp) => tcp.peer(),

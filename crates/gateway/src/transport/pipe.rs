@@ -12,7 +12,7 @@ use super::{Buffers, Came, Carrier, Transport};
 #[derive(Debug)]
 pub(crate) struct Pipe {
     stream: DuplexStream,
-    /// It is woken when the other end did what was waited for in vain, as the waker of a task would be.
+    /// The waker that the pipe wakes, as it would wake a task, when a read or a write that was in vain is worth another try.
     waker: Waker,
 }
 
@@ -33,14 +33,14 @@ impl Pipe {
             Poll::Pending => Ok(Came::Nothing),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(())) if into.filled().is_empty() => Ok(Came::End),
-            // Only a read that finds nothing is told of what comes next.
+            // The waker hears of further bytes only after a read that found nothing.
             Poll::Ready(Ok(())) => Ok(Came::Bytes { count: into.filled().len(), is_all: false }),
         }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
-        // Only a write of which nothing is taken is told of room.
+        // The waker hears of room only after a write of which nothing was taken.
         while taken < bytes.len() {
             let mut context = Context::from_waker(&self.waker);
             match Pin::new(&mut self.stream).poll_write(&mut context, &bytes[taken..]) {

@@ -1,4 +1,4 @@
-//! A TCP connection.
+//! A TCP connection as a transport.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
@@ -57,7 +57,7 @@ impl Tcp {
     }
 }
 
-/// `None` where the socket would block.
+/// Calls again while the system interrupts the call. Returns `None` where the socket would block.
 fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
     loop {
         match call() {

@@ -1,5 +1,5 @@
-//! Latency samples: the times that records take to this gateway and through it. Every so often a subscription is
-//! sampled while it is emptied, and all its records count, so that no place in a message counts more than another.
+//! Latency samples: the times that records take to this gateway and through it. One subscription in many is sampled while its
+//! records are written, and all records that it is sent then count. So no place in a message counts more than another.
 
 use tickwire_wire::Channel;
 
@@ -10,14 +10,14 @@ use super::topic::{Topic, Topics, topic_of};
 use crate::engine::policy::pace::Pace;
 use crate::vocabulary::Update;
 
-/// The count of subscriptions that are emptied for each that is sampled. It is a prime, which no rhythm of messages
-/// has.
+/// One in this many emptied subscriptions is sampled. The number is a prime, so that it does not fall in step with any pattern
+/// of messages.
 pub const LATENCY_SAMPLE_ONE_IN: u32 = 61;
 
-/// Most latency samples that wait to be taken; what comes beyond is not kept.
+/// The most latency samples that wait to be taken. Further ones are not kept.
 const LATENCY_SAMPLES_MAX: usize = 4096;
 
-/// Times of one record that was handed over, in nanoseconds since the Unix epoch.
+/// The times of one record that was handed over, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LatencySample {
     /// When the ingester received it from the venue.

@@ -8,45 +8,45 @@ use super::entry::Stamp;
 use super::rate::Rate;
 use crate::vocabulary::TopicId;
 
-/// One subscription. The fields are in order of use: each delivery to thousands of these is a cache miss or two, so
-/// what it reads is in the first line.
+/// One subscription. The fields stand in order of use. A delivery to one of many thousands of subscriptions costs a cache
+/// miss or two, so the fields that it reads are in the first cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Sub {
-    /// Everything that arrived up to here was sent or accounted for.
+    /// Every record that arrived up to this stamp was sent or accounted for.
     pub(crate) stamp: Stamp,
-    /// Last sequence number that was sent or accounted for, in the sequence of `epoch`.
+    /// The last sequence number that was sent or accounted for, in the sequence of `epoch`.
     pub(crate) sent: u64,
     pub(crate) epoch: u64,
-    /// Its rate; `None` where every update is wanted.
+    /// The granted rate; `None` where every update is wanted.
     pub(crate) rate: Option<Box<Rate>>,
-    /// The part of history that it needs before its log; the log waits meanwhile.
+    /// The part of the bus's history that is still to be sent before the topic's log. The log waits meanwhile.
     pub(crate) backfill: Option<Box<Backfill>>,
     delivered: u64,
     pub(crate) topic: TopicId,
     /// The channel of its topic.
     pub(crate) channel: Channel,
-    /// Next subscription of the session to the same instrument: a ring.
+    /// The session's next subscription to the same instrument. All of them form a ring.
     pub(crate) sibling: u32,
-    /// Its place among the topic's subscribers.
+    /// The place of this subscription among the topic's subscribers.
     pub(crate) place: u32,
-    /// Added to `sent`, this is how many sequence numbers passed: those of earlier sequences, less the one behind
-    /// which it began. It wraps.
+    /// The difference between the account's `published` and `sent`. It is the count of sequence numbers in earlier epochs,
+    /// less the sequence number after which the subscription began. It wraps where that would be negative.
     passed_before: u64,
     conflated: u64,
     dropped: u64,
     filtered: u64,
-    /// Bytes of lossless records that wait.
+    /// The bytes of lossless records that wait to be sent.
     pub(crate) waiting_bytes: usize,
-    /// Gaps that arrived up to here were announced before it began.
+    /// Gaps that arrived up to this stamp were announced before the subscription began.
     pub(crate) since: Stamp,
-    /// Lossless records that arrived up to here will not be sent but announced as shed.
+    /// Lossless records that arrived up to this stamp will not be sent but announced as shed.
     pub(crate) shed_to: Stamp,
-    /// The topic's last change when a heartbeat told of it.
+    /// The stamp of the topic's last change that a heartbeat told the client of.
     pub(crate) told: Stamp,
 }
 
-/// The standing of a subscription, between two records.
+/// The state of a subscription between two records, so that it can be compared with a later state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) stamp: Stamp,
@@ -56,11 +56,11 @@ pub(crate) struct Standing {
     pub(crate) dropped: u64,
 }
 
-// It has two cache lines, the place for a subscription that ended included.
+// A subscription takes two cache lines, also in a list where some have ended (`None`).
 const _: () = assert!(size_of::<Option<Sub>>() == 128);
 
 impl Sub {
-    /// Begins a subscription whose first sequence number is the one behind `sent`.
+    /// Begins a subscription whose first sequence number is the one after `sent`.
     pub(crate) fn new(topic: TopicId, epoch: u64, sent: u64, stamp: Stamp) -> Self {
         Self {
             stamp,
@@ -84,13 +84,13 @@ impl Sub {
         }
     }
 
-    /// Lets it begin behind another sequence number, before anything was sent.
+    /// Lets the subscription begin after another sequence number, before anything was sent.
     pub(crate) fn begin_behind(&mut self, sent: u64) {
         (self.sent, self.passed_before) = (sent, sent.wrapping_neg());
     }
 
-    /// Returns what became of the sequence numbers that passed. How many those are is counted apart from what became
-    /// of them.
+    /// Returns what became of the sequence numbers that passed. `published` is counted apart from the other counts, so that
+    /// their sum can be checked against it.
     pub(crate) fn account(&self) -> Account {
         Account {
             published: self.passed_before.wrapping_add(self.sent),
@@ -119,8 +119,8 @@ impl Sub {
         self.sent += count;
     }
 
-    /// Settles the sequence numbers up to `to` as superseded: as filtered, as far as they passed while the
-    /// subscription was throttled.
+    /// Settles the sequence numbers up to `to` as superseded. Those that passed while the subscription was throttled count
+    /// as filtered, the others as conflated.
     pub(crate) fn superseded(&mut self, to: u64) {
         let passed = to.saturating_sub(self.sent);
         let throttled_to = self.rate.as_ref().map_or(0, |rate| rate.throttled_to());
@@ -130,7 +130,7 @@ impl Sub {
         self.sent += passed;
     }
 
-    /// Settles the sequence numbers `first` to `last` as announced; what lies before was superseded.
+    /// Settles the sequence numbers `first` to `last` as announced in a gap, and those before `first` as superseded.
     pub(crate) fn announce(&mut self, first: u64, last: u64) {
         self.superseded(first.saturating_sub(1).min(last));
         let dropped = last.saturating_sub(self.sent);
@@ -147,13 +147,13 @@ impl Sub {
         }
     }
 
-    /// Returns where it stands now, so that it can be told what becomes of the next sequence numbers.
+    /// Returns the present state, so that it can be told later what became of the sequence numbers after it.
     pub(crate) fn standing(&self) -> Standing {
         let Self { stamp, sent, epoch, conflated, dropped, .. } = *self;
         Standing { stamp, sent, epoch, conflated, dropped }
     }
 
-    /// Returns up to which arrival records may be sent.
+    /// Returns the stamp up to which records may be sent.
     pub(crate) fn horizon(&self) -> Stamp {
         self.rate.as_ref().map_or(Stamp::MAX, |rate| rate.horizon)
     }
@@ -162,7 +162,7 @@ impl Sub {
         self.rate.as_ref().is_some_and(|rate| rate.is_throttled())
     }
 
-    /// The subscription is not throttled any more; the topic stands at `sequence` of `epoch`.
+    /// Ends the throttling of the subscription, when the topic stands at `sequence` of `epoch`.
     pub(crate) fn release(&mut self, epoch: u64, sequence: u64) {
         let throttled_to = if self.epoch == epoch { sequence } else { u64::MAX };
         if let Some(rate) = self.rate.as_mut().filter(|rate| rate.is_throttled()) {

@@ -31,7 +31,7 @@ pub(crate) fn on_timer(fanout: &mut Fanout, now: u64) {
         match sub.filter(|sub| sub.rate.as_ref().is_some_and(|rate| rate.due() == due)) {
             Some(sub) => {
                 let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref() else { continue };
-                // The newest record is not superseded yet.
+                // The newest record is still to be sent, so it has not passed the subscription.
                 sub.release(topic.epoch, topic.sequence.saturating_sub(1));
                 if topic.stamp > sub.stamp {
                     mark(fanout, at);
@@ -82,13 +82,13 @@ pub(crate) fn throttle(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_d
         if delivery.due == 0 {
             delivery.due = fanout.windows.push(u64::from(delivery.ms) * 1_000_000, now, key);
         }
-        // What was too much for one write goes on in the next.
+        // Records that were too many for one write leave with the next one, so the window stays open for them.
         delivery.shut = dirty.is_empty();
     }
 }
 
-/// Changes the rate of a subscription, from now on: it is not throttled any more, and is throttled for the new
-/// interval after what it is sent next.
+/// Changes the rate of a subscription from now on. It is not throttled any more, until its next record throttles it for the
+/// new interval.
 pub(crate) fn set_sub_rate(fanout: &mut Fanout, key: SessionKey, id: TopicId, per_second: f64) {
     let Some(topic) = fanout.topics[id.0 as usize].as_deref_mut() else { return };
     let Some(session) = fanout.sessions.get_mut(key) else { return };

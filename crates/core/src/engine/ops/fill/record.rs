@@ -1,5 +1,5 @@
-//! The next record of what a topic holds, in the unusual cases too, and announcements of what a subscription is not sent: its
-//! account and its stream say the same.
+//! The next record that a topic has for one subscription, in the unusual cases too, and gaps for records that it is not sent.
+//! Each function settles in the account what it writes, so account and stream say the same.
 
 use std::sync::Arc;
 
@@ -52,13 +52,14 @@ fn emit_book(sub: &mut Sub, topic: &mut Topic, form: &Form, out: &mut Vec<u8>) -
     if update.is_snapshot() { Emitted::Snapshot } else { Emitted::Record }
 }
 
-/// Emits the next logged record, or announces those that are shed. Returns how many waiting bytes that settles.
+/// Emits the next logged record, or announces those that are shed. Returns how many of the waiting bytes do not wait any more.
 fn emit_lossless(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -> usize {
     let mut logged = topic.log_after(sub.stamp);
     let Some(entry) = logged.next() else { return std::mem::take(&mut sub.waiting_bytes) };
     let update = &entry.update;
     let is_shed = entry.stamp <= sub.shed_to && !update.is_gap();
-    // What was shed is settled already; what was cut off the log while it waited is settled with the last record.
+    // The bytes of shed records do not count as waiting any more. Bytes of records that were cut off the log while they waited
+    // still count, so the last record settles all that is left.
     let settled = match logged.next() {
         None => sub.waiting_bytes,
         Some(_) if entry.stamp <= sub.shed_to => 0,
@@ -69,7 +70,8 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -
         follow_epoch(sub, topic, update.epoch, form, out);
     }
     if is_shed {
-        // Where no gap lies between them, they are of one sequence. The records themselves would be further cache lines.
+        // Without a gap between them, they are of one sequence, so one announcement is enough. Only entries are looked at, because
+        // the records themselves would be further cache misses.
         let run = topic.log_after(sub.stamp).take_while(|entry| entry.stamp <= sub.shed_to && !entry.is_gap);
         let end = run.last().unwrap_or(entry);
         announce_shed(sub, topic, end.update.last, form, out);
@@ -78,7 +80,7 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -
     }
     sub.stamp = entry.stamp;
     if update.first > sub.sent + 1 && (update.last != 0 || sub.epoch == entry.epoch_before) {
-        // The log was cut behind this subscription's back: it lagged by more than the log holds.
+        // The subscription lagged by more than the log holds, so records that it was to be sent were cut off.
         announce_shed(sub, topic, update.first - 1, form, out);
     }
     if update.is_gap() {
@@ -110,7 +112,7 @@ fn emit_latest(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -> 
     Emitted::Record
 }
 
-/// Announces a new sequence whose own announcement was cut off the log.
+/// Announces a new sequence, where the gap that announced it was cut off the log.
 fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, form: &Form, out: &mut Vec<u8>) {
     if sub.epoch != epoch {
         write_gap(topic, GapCause::Ingest, (sub.sent + 1, 0), epoch, form, out);
@@ -118,13 +120,13 @@ fn follow_epoch(sub: &mut Sub, topic: &Topic, epoch: u64, form: &Form, out: &mut
     }
 }
 
-/// Announces that the sequence numbers up to `to` are not sent, and goes on behind them.
+/// Announces that the sequence numbers up to `to` are not sent, and goes on after them.
 fn announce_shed(sub: &mut Sub, topic: &Topic, to: u64, form: &Form, out: &mut Vec<u8>) {
     write_gap(topic, GapCause::Shed, (sub.sent + 1, to), sub.epoch, form, out);
     sub.announce(sub.sent + 1, to);
 }
 
-/// Announces a logged gap, as far as it concerns this subscription.
+/// Announces the part of a logged gap that concerns this subscription.
 fn announce_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, form: &Form, out: &mut Vec<u8>) {
     let gap = &entry.update;
     if gap.last != 0 {
@@ -141,17 +143,17 @@ fn announce_gap(sub: &mut Sub, topic: &Topic, entry: &Entry, form: &Form, out: &
         }
         sub.announce(gap.first, gap.last);
     } else if sub.epoch == entry.epoch_before {
-        // The sequence starts again: what waited of the old one is superseded, and what follows counts from 1.
+        // The sequence starts again: records of the old one that waited are superseded, and new ones count from 1.
         out.extend_from_slice(gap.bytes(form));
         sub.superseded(gap.first.saturating_sub(1));
         sub.begin_sequence(gap.epoch);
     } else {
-        // It ends a sequence that this subscription never saw.
+        // The gap ends a sequence of which this subscription was sent nothing.
         follow_epoch(sub, topic, gap.epoch, form, out);
     }
 }
 
-/// Writes a gap that is made for one subscription.
+/// Writes a gap that is made for one subscription alone.
 pub(super) fn write_gap(
     topic: &Topic,
     cause: GapCause,

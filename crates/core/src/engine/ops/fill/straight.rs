@@ -15,7 +15,7 @@ const FROM_ENCODED_LOG: usize = 4;
 
 /// Emits what the subscription has pending. Returns whether something is left; `None` where, or as far as, this is not
 /// the usual case: then nothing more is emitted here.
-// A tenth of all instructions of a delivery; the compiler's own choice changes with what stands beside the call.
+// To inline it saves a tenth of all instructions of a delivery, and the compiler's own choice changes with the code around the call.
 #[allow(clippy::inline_always)]
 #[inline(always)]
 pub(super) fn emit_usual(

@@ -1,6 +1,8 @@
-//! Writes the golden vectors as first inputs: `seeds FOLDER` fills `FOLDER/<target>/`.
-#[allow(dead_code)]
-#[path = "../../crates/wire/examples/vectors/set.rs"]
+//! Writes the golden vectors as first inputs for fuzzing: `fuzz_seeds FOLDER` fills `FOLDER/<target>/`. `scripts/fuzz.sh` runs it.
+//!
+//! It is no part of the workspace in `fuzz/`, where it would be compiled for itself, with libFuzzer.
+#[allow(dead_code, reason = "it is shared with the program that writes the vectors, which uses all of it")]
+#[path = "../../wire/examples/vectors/set.rs"]
 mod set;
 
 use std::path::Path;
@@ -22,7 +24,7 @@ fn main() -> std::io::Result<()> {
             match vector.content.messages() {
                 [] => {
                     save("decode_command", &[&[encoding as u8], bytes.as_slice()].concat())?;
-                    // Of a client, with messages of up to 1,016 bytes.
+                    // These are frames of a client, and messages may have up to 1,016 bytes.
                     let mut framed = vec![0xfe];
                     frame::write_masked(OpCode::Binary, [7, 1, 9, 3], &bytes, &mut framed);
                     frame::write_masked(OpCode::Ping, [7, 1, 9, 3], b"?", &mut framed);
