@@ -13,8 +13,9 @@ pub(super) struct Course {
     /// Times without a receipt though one was due: the longest and the second longest of this stretch of 10 s, and the second
     /// longest of the stretch before. The second longest counts, because one alone may be chance.
     pub(super) gaps: [u64; 3],
-    /// The last two silences: times without a receipt of at least a freshness target, though one was due. When the last ended.
+    /// The last two silences: times without a receipt of at least a freshness target, though one was due.
     pub(super) silences: [u64; 2],
+    /// The time at which the last one ended.
     pub(super) silence_ended: u64,
     /// The path's delay was learned by a trial, and is not confirmed yet.
     pub(super) sequel: Option<Sequel>,
