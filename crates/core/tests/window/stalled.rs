@@ -8,7 +8,7 @@ const SLOW: [(usize, u64); 2] = [(512, 50), (1024, 100)];
 /// A read in ten is late by up to 50 ms.
 const BUSY: (u64, u64) = (100, 50 * MS);
 
-/// How often and by how much reads are late, and the ages in milliseconds at the median and at p99 that a reader has then.
+/// The share and the time by which reads are late, and the ages in milliseconds at the median and at p99 that a reader has then.
 /// A window of 120 ms that keeps its size would give a reader of the last kind 99 and 320 ms. This window takes some of its late
 /// reads for pauses of the path, and covers them.
 const LATE: [((u64, u64), u64, u64); 2] = [((100, 50 * MS), 125, 250), ((250, 150 * MS), 325, 1_350)];
