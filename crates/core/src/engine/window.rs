@@ -10,7 +10,8 @@
 //! - **Open.** The window grows while it is used. A delay changes nothing as long as nothing is held back.
 //! - **In doubt**, when the window is full and receipts are late. It is tried which of the two it is (`window/doubt.rs`): with less
 //!   where a stretch of data came back longer than it was sent, with more where it did not. Where the delay does not
-//!   follow, it is the path's: the session is open again, with at least twice the window.
+//!   follow, it is the path's: the session is open again, with at least twice the window. A reader that stood still for
+//!   once is not taken for a path (`Course::is_pause`).
 //! - **Tight**, when the delay followed. The window is rate × span: the highest rate of the last two seconds, times 0.6 of
 //!   the freshness target, or 1.25 of the path's delay where that is longer. It never shrinks to less than half without
 //!   another proof that this makes the delay shorter. A quarter more is tried now and then, and again as long as the rate
@@ -25,6 +26,7 @@ mod state;
 use std::collections::VecDeque;
 
 use super::throughput::Throughput;
+use doubt::Receipt;
 use mark::Mark;
 use state::{LEAST, PATH_NS, Trust};
 
@@ -32,7 +34,7 @@ pub use state::{Freshness, Window};
 
 /// Probes of one session that may be unanswered. More would say nothing more.
 const MARKS_MAX: usize = 64;
-/// Who comes to a ping later than this does not answer it any more.
+/// A receipt for a ping that is older than this does not count.
 const RECEIPT_AGE_MAX_NS: u64 = 60_000_000_000;
 /// Probes whose receipts are not charged as commands, at most.
 const RECEIPTS_OWED_MAX: u32 = 256;
@@ -40,13 +42,13 @@ const RECEIPTS_OWED_MAX: u32 = 256;
 const PROBE_BYTES: usize = 1024;
 /// Less than this between two probes is a light load.
 const LIGHT_BYTES: usize = 8 << 10;
-/// A window beyond this is confirmed in fewer parts: each is worth its answer.
+/// A window beyond this is confirmed in fewer parts: each is worth its receipt.
 const LARGE_BYTES: usize = 8 << 10;
 /// Most bytes without a probe.
 const PROBE_BYTES_MAX: usize = 64 << 10;
 /// Window of a client that does not answer pings: what its kernel has not confirmed.
 const KERNEL_BYTES: usize = 64 << 10;
-/// What a write should carry at least, where there is room for that.
+/// A write should carry at least this, where there is room for that.
 const STEP_MAX: usize = 1400;
 /// Most bytes under way of this and the last stretch of time are what a session needs.
 const USE_NS: u64 = 10_000_000_000;
@@ -56,7 +58,7 @@ const ASIDE_BYTES: usize = 256;
 const FIRST_BYTES_MAX: usize = 64 << 10;
 
 impl Window {
-    /// A window of a session that begins now.
+    /// Returns the window of a session that begins now.
     pub fn new(freshness: Freshness, now: u64) -> Self {
         Self {
             freshness,
@@ -87,39 +89,39 @@ impl Window {
         }
     }
 
-    /// Bytes that were handed over and not confirmed.
+    /// Returns the bytes that were handed over and not confirmed.
     pub fn in_flight(&self) -> usize {
         (self.sent - self.confirmed) as usize
     }
 
-    /// Bytes that may be under way.
+    /// Returns the bytes that may be under way.
     pub fn limit(&self) -> usize {
         if self.freshness.target_ns == 0 { usize::MAX } else { self.limit }
     }
 
-    /// Bytes that may be written now. Above 0 one record always goes, whatever its size.
+    /// Returns the bytes that may be written now. Above 0 one record always goes, whatever its size.
     pub fn room(&self) -> usize {
         let counted = self.in_flight().saturating_sub(self.aside as usize);
         let room = self.limit().saturating_sub(counted);
         if counted == 0 || room >= self.step() { room.max(1) } else { 0 }
     }
 
-    /// Whether anything may be written that can wait.
+    /// Returns whether anything may be written that can wait.
     pub fn is_open(&self) -> bool {
         self.room() > 0
     }
 
-    /// Receipts came late: bytes in flight are a backlog.
+    /// Returns whether receipts came late, so that the bytes in flight are a backlog.
     pub fn is_tight(&self) -> bool {
         self.is_tight
     }
 
-    /// When the client last made progress.
+    /// Returns when the client last made progress.
     pub fn progress_at(&self) -> u64 {
         self.progress_at
     }
 
-    /// Bytes of one message, so that a probe behind each confirms the window in parts.
+    /// Returns the bytes of one message, so that a probe behind each confirms the window in parts.
     pub fn message_bytes(&self) -> usize {
         let parts = if self.limit() > LARGE_BYTES { 8 } else { 16 };
         (self.limit() / parts).clamp(256, PROBE_BYTES_MAX)
@@ -129,7 +131,7 @@ impl Window {
         (self.limit / 8).clamp(1, STEP_MAX)
     }
 
-    /// Bytes were handed over.
+    /// Notes that bytes were handed over.
     pub fn on_sent(&mut self, bytes: usize, now: u64) {
         if self.in_flight() == 0 && bytes > 0 {
             self.progress_at = now;
@@ -138,8 +140,8 @@ impl Window {
         self.sent += bytes as u64;
     }
 
-    /// A message without data was handed over. A short one that could not wait is not what keeps the window full: where
-    /// nothing else leaves, heartbeats alone would.
+    /// Notes that a message without data was handed over. A short one that could not wait does not count against the window:
+    /// where nothing else leaves, heartbeats alone would keep it full.
     pub fn on_control(&mut self, bytes: usize, now: u64) {
         if bytes > 0 && bytes <= ASIDE_BYTES && !self.is_open() {
             self.unprobed_aside = self.unprobed_aside.saturating_add(bytes as u16);
@@ -148,7 +150,7 @@ impl Window {
         self.on_sent(bytes, now);
     }
 
-    /// Whether a ping should follow what was just handed over.
+    /// Returns whether a ping should follow what was just handed over.
     pub fn wants_probe(&self, now: u64) -> bool {
         if self.freshness.target_ns == 0 || self.marks.len() >= MARKS_MAX || self.trust == Trust::Kernel {
             return false;
@@ -168,8 +170,8 @@ impl Window {
                 && now.saturating_sub(self.probed_at) >= self.probe_every_ns(unprobed))
     }
 
-    /// How often is asked what there is little of. An answer costs as much as a write: who gets little and answered at once is
-    /// asked less often.
+    /// Returns the time between two probes where little is sent. A receipt costs as much as a write: a session that gets little
+    /// and confirmed it at once is probed less often.
     fn probe_every_ns(&self, unprobed: usize) -> u64 {
         let target = self.freshness.target_ns;
         let is_light = unprobed < LIGHT_BYTES;
@@ -182,14 +184,14 @@ impl Window {
         }
     }
 
-    /// A time that names what is sent now: later than that of every probe before, and even.
+    /// Returns the time that names the message that is sent now. It is later than that of every probe before, and even; a
+    /// probe's is odd. So a receipt that names an odd time comes from a client that has seen the ping.
     pub fn stamp(&self, now: u64) -> u64 {
         now.max(self.probed + 1).next_multiple_of(2)
     }
 
-    /// A ping is going out behind everything else: `bytes` long, and named by the returned time.
+    /// Notes that a ping of `bytes` goes out behind everything else. Returns the time that names it.
     pub fn probe(&mut self, bytes: usize, now: u64) -> u64 {
-        // Odd, as no message's: who names it has seen the ping.
         let time = self.stamp(now) + 1;
         self.probed = time;
         self.receipts_owed = (self.receipts_owed + 1).min(RECEIPTS_OWED_MAX);
@@ -205,8 +207,7 @@ impl Window {
         time
     }
 
-    /// A pong came with the time that named its ping. Returns whether the
-    /// client owed us a pong.
+    /// Notes a pong with the time that named its ping. Returns whether the client owed us a pong.
     pub fn on_pong(&mut self, time: u64, now: u64) -> bool {
         let is_owed = self.pongs_owed > 0;
         self.pongs_owed = self.pongs_owed.saturating_sub(1);
@@ -227,8 +228,7 @@ impl Window {
         is_owed
     }
 
-    /// The client's program took everything that was sent up to a time. Returns whether
-    /// the client owed us that.
+    /// Notes that the client's program took everything that was sent up to a time. Returns whether the client owed us that.
     ///
     /// Only a client that names a ping's time in a receipt is ruled by its receipts from then on: it answers as often as it
     /// is asked. One that sends them at times of its own would hold its window shut in between; its pongs count.
@@ -249,12 +249,12 @@ impl Window {
         is_owed
     }
 
-    /// Whether only the kernel can say what the client took.
+    /// Returns whether only the kernel can say what the client took.
     pub fn wants_kernel_numbers(&self) -> bool {
         self.trust == Trust::Kernel && self.in_flight() > 0
     }
 
-    /// Bytes that the client's kernel has not confirmed.
+    /// Notes the bytes that the client's kernel has not confirmed.
     pub fn on_unacknowledged(&mut self, bytes: usize, now: u64) {
         let confirmed = self.sent.saturating_sub(bytes as u64);
         if self.trust == Trust::Kernel && confirmed > self.confirmed {
@@ -267,7 +267,7 @@ impl Window {
         }
     }
 
-    /// By the clock: gives up waiting for answers from a client that never gave one.
+    /// Gives up, by the clock, waiting for receipts from a client that never sent one.
     pub fn tick(&mut self, now: u64) {
         let waits_ns = self.marks.front().map_or(0, |mark| now.saturating_sub(mark.time));
         if self.trust == Trust::Unknown && waits_ns > self.freshness.unanswered_ns {
@@ -290,7 +290,7 @@ impl Window {
         }
     }
 
-    /// The session was not held back for a while.
+    /// Opens the window of a session that was not held back for a while.
     pub fn relax(&mut self) {
         self.is_tight = false;
         if let Some(course) = &mut self.course {
@@ -298,7 +298,7 @@ impl Window {
         }
     }
 
-    /// The first answer, to a ping that met nothing of ours on its way, is the path's delay as far as it is known.
+    /// Takes the delay of the path from the first receipt: its ping met nothing of ours on its way.
     fn greet(&mut self, time: u64, now: u64) {
         if matches!(self.trust, Trust::Unknown | Trust::Kernel) {
             let delay = now.saturating_sub(time);
@@ -337,14 +337,19 @@ impl Window {
         // Taken out while it is worked on: `Window` has the rest.
         if let Some(mut course) = self.course.take() {
             if gap >= self.freshness.target_ns / 32 {
-                course.note_beat(gap);
+                course.note_interval(gap);
             }
             // Where what came takes most of that time at this rate, it was no pause.
             if gap >= self.freshness.target_ns && (bytes as f64) * 2e9 < self.throughput.rate() * gap as f64 {
                 course.note_gap(gap);
             }
+            if gap >= self.freshness.target_ns {
+                course.note_silence(gap, now);
+            }
+            let receipt = Receipt { delay, is_pause: course.is_pause(mark.time, delay, self.path()) };
             let ended = course.round.note(&mark, self.probed, is_long, now);
-            if let Some(verdict) = course.check.as_mut().and_then(|check| check.note(&mark, delay)) {
+            self.confirm_path(&mut course, &mark, delay);
+            if let Some(verdict) = course.check.as_mut().and_then(|check| check.note(&mark, receipt)) {
                 self.conclude(&mut course, verdict, delay, now);
             } else if course.check.is_none() {
                 if course.slow.is_some() {
@@ -357,7 +362,7 @@ impl Window {
                         self.grow(course.shape, bytes, delay);
                     }
                     if let Some(round) = ended {
-                        self.judge(&mut course, round, (mark.in_flight as usize, delay));
+                        self.judge(&mut course, round, mark.in_flight as usize, receipt);
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Every path with every reader, the window on and off.
 
+use super::closed::freshness;
 use super::model::{Answers, MS, Offer, Reader, Run, SECOND, Seen};
-use super::tests::freshness;
 use super::way::{Dice, Path, Way};
 use tickwire_core::engine::Freshness;
 
@@ -46,6 +46,10 @@ fn readers() -> Vec<(&'static str, Reader)> {
         ("1 KiB each 100 ms", Reader::bursty(1024, 100 * MS)),
         ("4 KiB each 400 ms", Reader::bursty(4096, 400 * MS)),
         ("stalls", Reader { stall: (10 * SECOND, 20 * SECOND), ..fast }),
+        (
+            "1 KiB each 100 ms, stood still",
+            Reader { stall: (700 * MS, 5_300 * MS), ..Reader::bursty(1024, 100 * MS) },
+        ),
         ("slow program", Reader { program: 500, answers: Answers::Receipts, ..fast }),
         ("SDK", Reader { answers: Answers::Receipts, ..fast }),
         ("receipts at own times", Reader { answers: Answers::OwnTimes, ..fast }),
@@ -61,7 +65,7 @@ fn offers() -> Vec<(&'static str, Offer)> {
     ]
 }
 
-/// What a session may be worse off with the window, and why: milliseconds, and shares.
+/// The amounts by which a session may be worse off with the window, in shares and milliseconds. The reasons:
 ///
 /// - The noise: at which moment a record just passes, and the bytes of probes.
 /// - A path that becomes another is found out by trying: that costs once, not more than one delay of the new one.
@@ -90,7 +94,7 @@ impl Slack {
     }
 }
 
-/// What is wrong with it.
+/// Returns in which respects a session is worse off.
 fn judge(on: &Seen, off: &Seen, slack: &Slack) -> Vec<String> {
     let mut wrong = Vec::new();
     let amount = on.records as f64 / off.records.max(1) as f64;
@@ -119,7 +123,7 @@ fn judge(on: &Seen, off: &Seen, slack: &Slack) -> Vec<String> {
     wrong
 }
 
-/// A path of any kind, or two of them one after another.
+/// Returns a path of any kind, or two of them one after another.
 fn any_way(dice: &mut Dice) -> Way {
     let any = |dice: &mut Dice| {
         let time = (5 + dice.below(1_500)) * MS;

@@ -1,6 +1,6 @@
 //! A session in a closed loop, in virtual time: a sender with symbols, a path, and a reader; the window on or off.
 //!
-//! The sender does what the engine does: it conflates, writes while the window is open, probes, and beats where it has
+//! The sender does what the engine does: it conflates, writes while the window is open, probes, and sends heartbeats where it has
 //! been silent. What counts is what the reader sees: at each moment, how old the newest value of each symbol is that it
 //! was shown.
 
@@ -16,14 +16,14 @@ const RECORD: usize = 45;
 /// Head of a message and its time.
 const OVERHEAD: usize = 14;
 const HEARTBEAT: usize = 60;
-/// What both kernels hold before a write does not go through.
+/// Both kernels hold this much before a write does not go through.
 const KERNELS: usize = 4 << 20;
-/// How often ages are looked at.
+/// The time between two looks at the ages.
 const LOOK_NS: u64 = 50 * MS;
 /// As `EngineLimits::prompt_after_ns`.
 const PROMPT_AFTER_NS: u64 = SECOND;
 
-/// How a reader takes bytes, and what it answers.
+/// The way in which a reader takes bytes, and its receipts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader {
     /// So many each time; 0: everything that is there.
@@ -59,17 +59,17 @@ impl Reader {
     }
 }
 
-/// What is sent.
+/// The data that is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offer {
     pub(crate) symbols: usize,
-    /// Of all symbols together.
+    /// The updates of all symbols together.
     pub(crate) updates_per_second: u64,
     /// Every record is sent, in order.
     pub(crate) is_lossless: bool,
 }
 
-/// What the reader saw.
+/// The values that the reader saw.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Milliseconds, ascending.
@@ -108,7 +108,7 @@ pub(crate) struct Run {
     reader: Reader,
     offer: Offer,
     dice: Dice,
-    /// What waits at the sender: symbols for conflated ones, event times for lossless ones.
+    /// The records that wait at the sender: symbols for conflated ones, event times for lossless ones.
     dirty: VecDeque<usize>,
     is_dirty: Vec<bool>,
     newest: Vec<u64>,
@@ -120,8 +120,8 @@ pub(crate) struct Run {
     wrote: u64,
     published: u64,
     /// Answers on their way: when they arrive, the time, and whether it is a receipt.
-    answers: VecDeque<(u64, u64, bool)>,
-    answers_arrive: u64,
+    receipts: VecDeque<(u64, u64, bool)>,
+    receipts_arrive: u64,
     /// Read, and not taken by the program.
     backlog: VecDeque<Piece>,
     program_credit: u64,
@@ -163,8 +163,8 @@ impl Run {
             arrives: 0,
             wrote: 0,
             published: 0,
-            answers: VecDeque::new(),
-            answers_arrive: 0,
+            receipts: VecDeque::new(),
+            receipts_arrive: 0,
             backlog: VecDeque::new(),
             program_credit: 0,
             last_message: 0,
@@ -193,7 +193,7 @@ impl Run {
         let before = self.now;
         self.now += MS;
         self.publish();
-        self.take_answers();
+        self.take_receipts();
         if !self.is_greeted && self.last_message > 0 {
             // The grants, and a state for each.
             self.is_greeted = true;
@@ -330,12 +330,12 @@ impl Run {
 
     fn answer(&mut self, time: u64, is_receipt: bool) {
         let path = self.way.at(self.now).1;
-        self.answers_arrive = self.answers_arrive.max(path.arrival(self.now, &mut self.dice));
-        self.answers.push_back((self.answers_arrive, time, is_receipt));
+        self.receipts_arrive = self.receipts_arrive.max(path.arrival(self.now, &mut self.dice));
+        self.receipts.push_back((self.receipts_arrive, time, is_receipt));
     }
 
-    fn take_answers(&mut self) {
-        while let Some((_, time, is_receipt)) = self.answers.pop_front_if(|(at, ..)| *at <= self.now) {
+    fn take_receipts(&mut self) {
+        while let Some((_, time, is_receipt)) = self.receipts.pop_front_if(|(at, ..)| *at <= self.now) {
             if is_receipt {
                 self.window.on_receipt(time, self.now);
             } else {
@@ -396,8 +396,10 @@ impl Run {
                 Some(Piece::Record(symbol, time)) => {
                     self.shown[symbol] = self.shown[symbol].max(time);
                     // What a reader that stood still finds is old, with the window off: that is no gain.
-                    let Reader { stall, .. } = self.reader;
-                    let is_catching_up = self.now >= stall.0 && self.now < stall.1 + 2 * SECOND;
+                    let Reader { stall, bytes, .. } = self.reader;
+                    // A slow one needs as long to read that as it stood still.
+                    let catches_up_for = 2 * SECOND + if bytes > 0 { stall.1 - stall.0 } else { 0 };
+                    let is_catching_up = self.now >= stall.0 && self.now < stall.1 + catches_up_for;
                     self.seen.records += u64::from(self.now >= self.from && !is_catching_up);
                 }
                 Some(Piece::Ping(name)) if self.reader.answers == Answers::Receipts => {

@@ -1,10 +1,10 @@
 //! The ways of the closed loop: how long bytes and answers are on them.
 
-/// How long bytes are on their way.
+/// The delays of one direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Path {
     Constant(u64),
-    /// What has come is let go each so often, all at once.
+    /// Everything that has come is let go each so often, all at once.
     Lumps(u64),
     /// The delay of each write is anything up to this, but nothing overtakes.
     Jitter(u64),
@@ -23,7 +23,7 @@ impl Dice {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Below `end`.
+    /// Returns a number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -63,7 +63,7 @@ impl Path {
 pub(crate) struct Way {
     pub(crate) down: Path,
     pub(crate) up: Path,
-    /// From then on it is another.
+    /// It is another from a time on: that time, and both directions.
     pub(crate) change: Option<(u64, Path, Path)>,
     /// Bytes a second that pass downwards; 0: all.
     pub(crate) rate: u64,

@@ -1,12 +1,12 @@
-//! What the window becomes: open, in doubt, or tight. See the module above.
+//! The steps of the window between open, in doubt and tight. See the module above.
 
-use super::doubt::{Check, Round, Shape, Verdict};
-use super::known::{Course, Slow};
+use super::doubt::{Check, Receipt, Round, Shape, Verdict};
+use super::known::{Course, Sequel, Slow};
 use super::mark::Mark;
 use super::state::{DOUBLINGS, LEAST, PATH_NS, TRY_NS, Window};
 
 impl Window {
-    /// An answer came in time: the window grows while it is used.
+    /// Lets the window grow, because a receipt came in time and the window is used.
     pub(super) fn grow(&mut self, shape: Shape, bytes: usize, delay: u64) {
         let target = self.freshness.target_ns;
         let is_queued = delay > self.path() / 4 * 5 + target / 8;
@@ -21,14 +21,15 @@ impl Window {
         self.limit += times * bytes.min(self.limit);
     }
 
-    /// A round is over, and nothing is known against the reader.
-    pub(super) fn judge(&mut self, course: &mut Course, round: Round, last: (usize, u64)) {
+    /// Judges a round that is over, where the reader is not known to be slow.
+    pub(super) fn judge(&mut self, course: &mut Course, round: Round, in_flight: usize, receipt: Receipt) {
         let target = self.freshness.target_ns;
-        let (in_flight, delay) = last;
+        let delay = receipt.delay;
+        let last = (in_flight, delay);
         let before = std::mem::replace(&mut course.shape, round.shape(delay, target / 8));
         course.is_wary &= course.shape == Shape::Unknown;
-        // Within a beat a delay says nothing: with less under way it would be no shorter.
-        let late = self.late_ns().max((course.beat() / 8 * 9).min(target));
+        // A delay of no more than one interval says nothing: with less under way it would be no shorter.
+        let late = self.late_ns().max((course.interval() / 8 * 9).min(target));
         if delay > late && round.is_full {
             match course.shape {
                 Shape::Unknown => {}
@@ -40,6 +41,9 @@ impl Window {
                 Shape::Stream => self.try_window(course, self.limit.max(in_flight * 2), last),
                 Shape::Piece => self.try_window(course, self.limit.max(in_flight * 4), last),
             }
+            if let Some(check) = &mut course.check {
+                check.is_provisional = receipt.is_pause && check.is_more();
+            }
         } else if !round.is_used {
             // What comes back in time when it is confirmed as fast as lately, and what was needed.
             let timely = (self.throughput.sure_rate() * (target / 2) as f64 / 1e9) as usize;
@@ -50,14 +54,28 @@ impl Window {
         }
     }
 
-    /// Whether the delay follows another window than what was under way `before`.
+    /// Begins a trial: does the delay follow another window than what was under way `before`?
     fn try_window(&mut self, course: &mut Course, limit: usize, before: (usize, u64)) {
         let limit = limit.clamp(LEAST, self.freshness.max_bytes.max(LEAST));
         if limit < before.0 / 5 * 4 || limit > before.0 / 4 * 5 {
             let mut check = Check::new(self.probed, before, self.limit, limit);
-            (check.is_of_slow, check.beat) = (course.slow.is_some(), course.beat());
+            (check.is_of_slow, check.interval) = (course.slow.is_some(), course.interval());
             course.check = Some(check);
             self.limit = limit;
+        }
+    }
+
+    /// Corrects the path's delay by the round after the trial that it was learned in: a reader that stood still during the
+    /// trial is quicker then, and a path is not.
+    pub(super) fn confirm_path(&mut self, course: &mut Course, mark: &Mark, delay: u64) {
+        let Some(sequel) = course.sequel.as_mut().filter(|sequel| mark.time > sequel.since) else { return };
+        if sequel.end == 0 {
+            sequel.end = self.probed;
+        }
+        sequel.longest = sequel.longest.max(delay);
+        if mark.time >= sequel.end {
+            self.path_ns = self.path_ns.min(sequel.longest);
+            course.sequel = None;
         }
     }
 
@@ -89,12 +107,13 @@ impl Window {
             }
             return;
         }
-        if !check.is_more() && delay <= course.beat() / 8 * 9 {
-            // It is the reader's beat, or the path's: with less it is no shorter. More tells.
+        if !check.is_more() && delay <= course.interval() / 8 * 9 {
+            // It is the time between two reads, or two lumps of the path: with less it is no shorter. More tells.
             self.limit = check.usual;
             self.try_window(course, 2 * check.most(), check.before());
             return;
         }
+        course.sequel = Some(Sequel { since: self.probed, end: 0, longest: 0 });
         self.path_until = now + (PATH_NS << self.path_proofs);
         self.path_proofs = (self.path_proofs + 1).min(DOUBLINGS);
         if check.is_of_slow && !check.is_more() {
@@ -112,7 +131,7 @@ impl Window {
         course.slow = None;
     }
 
-    /// How long what is under way to a slow reader may take.
+    /// Returns how long the bytes under way to a slow reader may take.
     fn span(&self, course: &Course) -> u64 {
         let target = self.freshness.target_ns;
         // Once may be chance.
@@ -120,12 +139,12 @@ impl Window {
         (target / 10 * 6).max(self.path().max(gap) / 4 * 5)
     }
 
-    /// Rate × span.
+    /// Returns rate × span.
     fn proven_bytes(&self, course: &Course) -> usize {
         (self.throughput.rate() * self.span(course) as f64 / 1e9) as usize
     }
 
-    /// The window follows a slow reader.
+    /// Lets the window follow a slow reader.
     pub(super) fn follow(&mut self, course: &mut Course, mark: &Mark, delay: u64, now: u64) {
         let target = self.freshness.target_ns;
         let is_used = mark.in_flight as usize >= self.limit / 2;
@@ -170,12 +189,12 @@ impl Window {
         }
     }
 
-    /// Longest delay of the path: not longer than what was seen lately.
-    fn path(&self) -> u64 {
+    /// Returns the longest delay of the path, which is no longer than what was seen lately.
+    pub(super) fn path(&self) -> u64 {
         self.path_ns.min(self.delays[0].max(self.delays[1]))
     }
 
-    /// A receipt that takes longer is late.
+    /// Returns the delay beyond which a receipt is late.
     pub(super) fn late_ns(&self) -> u64 {
         (self.path() / 2 * 3).max(self.freshness.target_ns / 2)
     }

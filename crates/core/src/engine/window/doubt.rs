@@ -8,47 +8,39 @@ const TRIAL_EVERY: u8 = 3;
 /// Bytes that say something about a rate.
 const TRIAL_BYTES: u64 = 4096;
 
-/// Who answers nothing for so long, and then almost everything, stood still.
-const STALL_NS: u64 = 1_000_000_000;
-
-/// What was under way when the round began, until it was confirmed.
+/// One round: it begins with a receipt, and ends when everything is confirmed that was under way then.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Round {
     /// The probe that ends it; 0: there is none.
     end: u64,
-    /// When its first probe was answered, and when that was sent.
+    /// When the receipt for its first probe came, and when that probe was sent.
     began: u64,
     first: u64,
-    /// When the last answer came, and the longest time without one.
-    last: u64,
-    gap_ns: u64,
-    /// From the first to the last: in sending them, and in their answers.
+    /// The time from the first probe to the last, and from the first receipt to the last.
     sent_ns: u64,
     answered_ns: u64,
-    /// The window was full, or half full.
+    /// The window was full, or at least half full, when one of its probes was sent.
     pub(super) is_full: bool,
     pub(super) is_used: bool,
-    /// Bytes sent up to its first answer, where that was to more than the window takes or to one long message.
+    /// The first receipt was for more than the window takes, or for one long message: it confirmed the session up to this
+    /// byte.
     long_to: Option<u64>,
-    /// Most of what was under way came with that one answer, which says nothing about how what was sent came back.
+    /// One such receipt confirmed most of what was under way, and does not show how the round came back.
     is_single: bool,
 }
 
 impl Round {
-    /// An answer came; `newest` is the last probe that was sent. Returns the round that it ended.
+    /// Notes a receipt; `newest` is the last probe that was sent. Returns the round that it ended.
     pub(super) fn note(&mut self, mark: &Mark, newest: u64, is_long: bool, now: u64) -> Option<Self> {
         if self.end == 0 {
             *self = Self {
                 end: newest,
                 began: now,
                 first: mark.time,
-                last: now,
                 long_to: is_long.then_some(mark.sent),
                 ..Self::default()
             };
         }
-        self.gap_ns = self.gap_ns.max(now - self.last);
-        self.last = now;
         self.is_full |= mark.is_full;
         self.is_used |= mark.is_used;
         if mark.time < self.end {
@@ -59,10 +51,9 @@ impl Round {
         Some(std::mem::take(self))
     }
 
-    /// How it came back, where the last answer took `delay_ns`. Less than `slack_ns` is no time.
+    /// Returns how it came back, where the last receipt took `delay_ns`. Less than `slack_ns` counts as no time.
     pub(super) fn shape(&self, delay_ns: u64, slack_ns: u64) -> Shape {
-        let stood_still = self.gap_ns > STALL_NS && self.gap_ns > self.answered_ns / 4 * 3;
-        if self.is_single || stood_still {
+        if self.is_single {
             Shape::Unknown
         } else if self.answered_ns > self.sent_ns / 2 * 3 + slack_ns {
             Shape::Stretched
@@ -74,54 +65,74 @@ impl Round {
     }
 }
 
-/// How what was sent in a round came back.
+/// The way in which the receipts of a round came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Shape {
     #[default]
     Unknown,
-    /// In more time than it was sent in: something works it off.
+    /// They took more time than the sending did: something works off what was sent.
     Stretched,
-    /// As it was sent, one after another.
+    /// They came as the probes were sent, one after another.
     Stream,
-    /// All at once.
+    /// They came all at once.
     Piece,
 }
 
-/// What the delay says about the window.
+/// The result of a trial with another window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It follows: there is a queue.
+    /// The delay follows the bytes under way: there is a queue.
     Queue,
-    /// It does not.
+    /// The delay does not follow them: it is the path's own.
     Path,
 }
 
-/// Another window is tried: does the delay follow?
+/// A receipt, as a trial sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receipt {
+    pub(super) delay: u64,
+    /// Most of the delay is one pause, and nothing like it was seen before.
+    pub(super) is_pause: bool,
+}
+
+/// A trial with another window: does the delay follow it?
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Check {
-    /// Newest probe before.
+    /// The newest probe before it.
     since: u64,
-    /// What was under way before, and its delay.
+    /// The bytes that were under way before, and their delay.
     before: usize,
     delay: u64,
     /// The window that is tried, and the one before.
     limit: usize,
     pub(super) usual: usize,
-    /// Shortest delay since then.
+    /// The shortest delay since then.
     pub(super) shortest: u64,
-    /// The reader is slow: only the path's delay is in question.
+    /// The reader is known to be slow: only the delay of the path is looked for.
     pub(super) is_of_slow: bool,
-    /// Nanoseconds between two answers, when it began.
-    pub(super) beat: u64,
+    /// The nanoseconds between two receipts when it began.
+    pub(super) interval: u64,
+    /// The delay before is mostly a pause. The first delay of at least as many bytes takes its place.
+    pub(super) is_provisional: bool,
 }
 
 impl Check {
     /// `before` bytes were under way and took `delay`; now it is `limit` instead of `usual`.
     pub(super) fn new(since: u64, (before, delay): (usize, u64), usual: usize, limit: usize) -> Self {
-        Self { since, delay, before, limit, usual, shortest: u64::MAX, is_of_slow: false, beat: 0 }
+        Self {
+            since,
+            delay,
+            before,
+            limit,
+            usual,
+            shortest: u64::MAX,
+            is_of_slow: false,
+            interval: 0,
+            is_provisional: false,
+        }
     }
 
-    /// What was under way before, and its delay.
+    /// Returns the bytes that were under way before, and their delay.
     pub(super) fn before(&self) -> (usize, u64) {
         (self.before, self.delay)
     }
@@ -138,24 +149,32 @@ impl Check {
         self.limit.min(self.before)
     }
 
-    /// The delay is what it was.
+    /// Returns whether the delay is what it was.
     pub(super) fn is_unmoved(&self, delay: u64) -> bool {
         delay >= self.delay / 10 * 9
     }
 
-    /// A path of this delay was more than half of it.
+    /// Returns whether a path of this delay was more than half of the delay before.
     pub(super) fn is_mostly(&self, path: u64) -> bool {
         self.delay < 2 * path
     }
 
-    /// Delay with the smaller window, where `delay` is the one of now.
+    /// Returns the delay with the smaller window, where `delay` is the one of now.
     pub(super) fn delay_of_least(&self, delay: u64) -> u64 {
         if self.is_more() { self.delay } else { delay }
     }
 
-    /// An answer came. Says what it means, where it speaks of the new window.
-    pub(super) fn note(&mut self, mark: &Mark, delay: u64) -> Option<Verdict> {
-        if mark.time <= self.since {
+    /// Notes a receipt. Returns the verdict, where the receipt is for what was sent with the new window.
+    pub(super) fn note(&mut self, mark: &Mark, receipt: Receipt) -> Option<Verdict> {
+        let delay = receipt.delay;
+        // With less under way, a pause would pass for the delay of a path.
+        if mark.time <= self.since || (receipt.is_pause && !self.is_more()) {
+            return None;
+        }
+        let is_as_much = (self.before..self.limit / 4 * 3).contains(&(mark.in_flight as usize));
+        if self.is_provisional && is_as_much {
+            self.is_provisional = false;
+            (self.before, self.delay) = (mark.in_flight as usize, self.delay.min(delay));
             return None;
         }
         self.shortest = self.shortest.min(delay);
@@ -169,32 +188,32 @@ impl Check {
         }
         // Half of what a queue would do.
         let follows = self.delay as f64 * (1.0 + self.limit as f64 / self.before as f64) / 2.0;
-        // Delays are whole beats: it may have been the last part of one.
-        let follows = if self.is_more() { follows - self.beat as f64 / 4.0 } else { follows };
+        // A receipt comes with a read, so a delay may be short by a part of the time between two reads.
+        let follows = if self.is_more() { follows - self.interval as f64 / 4.0 } else { follows };
         let is_queue = if self.is_more() { delay as f64 >= follows } else { (delay as f64) < follows };
         Some(if is_queue { Verdict::Queue } else { Verdict::Path })
     }
 }
 
-/// Whether a larger window brings a slow reader more. Legs of so many bytes are measured one after another; most with the
-/// window that is proven, some with a larger one.
+/// Trials whether a slow reader takes more with a larger window. Its rate is measured in legs of so many bytes, one after
+/// another: most with the window that is proven, some with a larger one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trials {
-    /// When the leg may begin, and since when it is measured; 0 before.
+    /// When the leg may begin, and when its measurement began; 0 before that.
     begins: u64,
     since: u64,
-    /// Confirmed when it began.
+    /// The bytes that were confirmed when it began.
     confirmed: u64,
     /// The window that is tried; 0 in a usual leg.
     limit: usize,
-    /// Usual legs since the last trial.
+    /// The number of usual legs since the last trial.
     usual: u8,
-    /// Bytes per second of the leg before.
+    /// The bytes per second of the leg before.
     rate: f64,
 }
 
 impl Trials {
-    /// The window that was proven, or a quarter more for a while: a window that is small because the rate was, and a rate
+    /// Returns the window that was proven, or a quarter more for a while: a window that is small because the rate was, and a rate
     /// that is small because the window is, look the same until more is tried. It goes on as long as the rate follows.
     pub(super) fn limit(
         &mut self,
@@ -239,11 +258,15 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// What an answer after 2,000 bytes and 100 ms says, where 8,000 are tried.
+    fn after(delay_ms: u64) -> Receipt {
+        Receipt { delay: delay_ms * MS, is_pause: false }
+    }
+
+    /// Returns what a receipt says after 2,000 bytes and 100 ms, where 8,000 are tried.
     fn more(in_flight: u32, is_full: bool, delay_ms: u64) -> Option<Verdict> {
         let mut check = Check::new(10, (2_000, 100 * MS), 2_000, 8_000);
         let mark = Mark { time: 11, sent: 20_000, in_flight, aside: 0, is_full, is_used: true };
-        check.note(&mark, delay_ms * MS)
+        check.note(&mark, after(delay_ms))
     }
 
     #[test]
@@ -256,12 +279,36 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_beat_does_not_make_a_queue_a_path() {
+    fn a_part_of_an_interval_does_not_make_a_queue_a_path() {
         let mut check = Check::new(10, (2_000, 200 * MS), 2_000, 4_000);
-        check.beat = 100 * MS;
+        check.interval = 100 * MS;
         let mark = Mark { time: 11, sent: 20_000, in_flight: 4_000, aside: 0, is_full: true, is_used: true };
-        // Three beats, and the timer was a little early.
-        assert_eq!(check.note(&mark, 299 * MS), Some(Verdict::Queue));
-        assert_eq!(check.note(&mark, 210 * MS), Some(Verdict::Path));
+        // These are three reads, and the timer was a little early.
+        assert_eq!(check.note(&mark, after(299)), Some(Verdict::Queue));
+        assert_eq!(check.note(&mark, after(210)), Some(Verdict::Path));
+    }
+
+    #[test]
+    fn a_delay_that_is_mostly_a_pause_is_replaced_before_more_is_compared_with_it() {
+        let mark =
+            |in_flight, is_full| Mark { time: 11, sent: 20_000, in_flight, aside: 0, is_full, is_used: true };
+        // 2,000 bytes took 700 ms, 600 of them in a pause; without one they take 200 ms, and 8,000 take 800 ms.
+        let before = Check::new(10, (2_000, 700 * MS), 2_000, 8_000);
+        let mut check = Check { is_provisional: true, ..before };
+        assert_eq!(check.note(&mark(1_000, false), after(100)), None);
+        assert_eq!(check.note(&mark(2_000, false), after(200)), None);
+        assert_eq!(check.note(&mark(8_000, true), after(800)), Some(Verdict::Queue));
+        // On a path they take as long as before.
+        let mut check = Check { is_provisional: true, ..before };
+        assert_eq!(check.note(&mark(2_000, false), after(700)), None);
+        assert_eq!(check.note(&mark(8_000, true), after(800)), Some(Verdict::Path));
+    }
+
+    #[test]
+    fn a_pause_is_no_verdict_where_less_is_tried() {
+        let mut check = Check::new(10, (2_000, 200 * MS), 2_000, 1_000);
+        let mark = Mark { time: 11, sent: 20_000, in_flight: 1_000, aside: 0, is_full: true, is_used: true };
+        assert_eq!(check.note(&mark, Receipt { delay: 4_800 * MS, is_pause: true }), None);
+        assert_eq!(check.note(&mark, after(100)), Some(Verdict::Queue));
     }
 }

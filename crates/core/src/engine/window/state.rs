@@ -1,4 +1,4 @@
-//! What a window keeps.
+//! The fields of a window.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use crate::engine::throughput::Throughput;
 /// Smallest window, in bytes: one message always goes.
 pub(super) const LEAST: usize = 256;
 
-/// For how long the delay of a path is believed, the first time, before it is measured anew; then twice as long, and so on.
+/// The delay of a path is believed for so long the first time, then twice as long, and so on, before it is measured anew.
 pub(super) const PATH_NS: u64 = 10_000_000_000;
 
 /// When twice the window did not help a slow reader, it is tried again after this time, and then after twice that.
@@ -18,10 +18,10 @@ pub(super) const TRY_NS: u64 = 2_000_000_000;
 /// So many times, at most, these are doubled.
 pub(super) const DOUBLINGS: u8 = 3;
 
-/// What the window is told about freshness. Nanoseconds, bytes.
+/// The settings of the window. Nanoseconds, bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Freshness {
-    /// How old data may be when it is read; 0: no window.
+    /// The age that data may have when it is read; 0: no window.
     pub target_ns: u64,
     /// Bytes under way before the client confirmed anything.
     pub first_bytes: usize,
@@ -31,7 +31,7 @@ pub struct Freshness {
     pub unanswered_ns: u64,
 }
 
-/// By what bytes are confirmed.
+/// The kind of receipts that confirm bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
     /// Nothing came yet.
@@ -50,8 +50,9 @@ pub struct Window {
     pub(super) sent: u64,
     pub(super) confirmed: u64,
     pub(super) limit: usize,
-    /// Bytes under way that it does not count, and those of them that no probe stands behind.
+    /// Bytes under way that the window does not count: short control messages that left though it was full.
     pub(super) aside: u32,
+    /// Those of them that left after the last probe.
     pub(super) unprobed_aside: u16,
     pub(super) is_tight: bool,
     pub(super) trust: Trust,
@@ -60,26 +61,26 @@ pub struct Window {
     pub(super) probed_at: u64,
     /// Time of the newest probe.
     pub(super) probed: u64,
-    /// Of the last answer.
+    /// The delay of the last receipt.
     pub(super) delay_ns: u64,
-    /// Pings that were not answered, whatever that answer says.
+    /// Pings without a pong, whichever receipts count.
     pub(super) pongs_owed: u32,
-    /// Probes that no receipt answered.
+    /// Probes that the client's program named in no receipt.
     pub(super) receipts_owed: u32,
     pub(super) throughput: Throughput,
-    /// Longest delay that is known to be the path's own, in nanoseconds; until when that is believed, and how often it
+    /// The longest delay that is known to be the path's own, in nanoseconds; until when that is believed, and how often it
     /// was confirmed.
     pub(super) path_ns: u64,
     pub(super) path_until: u64,
     pub(super) path_proofs: u8,
-    /// Longest delay and most bytes under way, of this stretch and the one before; when this one began.
+    /// The longest delay and the most bytes under way, of this stretch and the one before; when this one began.
     pub(super) delays: [u64; 2],
     pub(super) used: [u32; 2],
     pub(super) used_at: u64,
     pub(super) course: Option<Box<Course>>,
     /// Newest probe that a pong came for, whatever counts.
     pub(super) ponged_to: u64,
-    /// Since when receipts are missing for what pongs came for; 0: they are not.
+    /// The time since when pongs come without receipts; 0: they do not.
     pub(super) receiptless_since: u64,
     /// When the client last confirmed something, or had nothing to confirm.
     pub(super) progress_at: u64,
