@@ -102,15 +102,42 @@ HEADLESS = (
 ).split()
 # Of a function these have no verb either: it returns, or does, something.
 HEADLESS_FUNCTION = "Whether True False None Nothing Some Done Ready Same Only Also Now Then Always Never Just".split()
-# What makes a sentence of "The sessions ...".
-VERB = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|can|could|may|must|will|would|does|do|did|goes|go|cannot|gets?|takes?|gives?|"
-    r"makes?|keeps?|says?|stands?|comes?|stays?|ends?|begins?|starts?|reads?|writes?|sends?|counts?|holds?|lets?|"
-    r"asks?|tells?|needs?|costs?|follows?|returns?|becomes?|means?|[a-z]+ed|[a-z]+es|[a-z]+s)\b"
+# A function's sentence begins with what it does ("Returns ...", "Takes ..."). These end in `s` as well, and are no verbs.
+NOT_VERBS = (
+    "Its This These Those His As Us Always Perhaps Besides Sometimes Afterwards Upwards Downwards Less Plus Minus"
+    " Across Towards Various Previous Numerous Attempts Blocks Books Bytes Cautions Channels Charts Columns Commands"
+    " Connections Digits Errors Events Fields Figures Files Frames Gaps Headers Hours Ids Instruments Items Keys"
+    " Labels Levels Limits Lines Messages Metrics Milliseconds Microseconds Minutes Nanoseconds Numbers Options Pairs"
+    " Permits Prices Programs Quotes Rates Readers Receipts Records Results Rows Seconds Servers Sessions Settings"
+    " Shards Sizes Snapshots Statistics Subscribers Subscriptions Symbols Things Threads Times Tokens Trades Updates"
+    " Values Variables Venues Windows Words"
+).split()
+# So are those which these words follow: "Names of the instruments".
+NOUN = re.compile(r"\w+ (?:of|per)\b|(?:Names|Counts) (?:and|or)\b")
+# Or it is a whole sentence, which has one of these: a plural ("updates") or a participle ("written") may look like a verb.
+# The word after an auxiliary is its own.
+FINITE = (
+    r"\b(?:(?:is|are|was|were|has|have|had|can|cannot|could|may|might|must|will|would|should|does|do|did)(?: not)?(?: \w+)?|"
+    r"agree|agreed|agrees|announces|appear|appears|arrive|arrived|arrives|became|become|becomes|began|begins|belong|"
+    r"belongs|bring|brings|brought|came|carries|carry|closes|come|comes|contain|contains|costs|depend|depends|"
+    r"describes|differ|differs|disagree|disagreed|disagrees|ended|ends|equals|exist|exists|expect|expects|fail|failed|"
+    r"fails|fell|fits|flow|flows|follow|follows|gave|gets|gives|goes|got|grew|grow|grows|happen|happened|happens|hears|"
+    r"holds|keep|keeps|kept|knew|know|knows|lack|lacks|lasted|lasts|leads|leaves|lets|lies|loses|make|makes|means|"
+    r"merges|moves|needs|owes|pass|passes|pays|publishes|reaches|receives|remain|remains|resets|returns|said|saw|say|"
+    r"says|see|sees|sends|serves|shows|signs|stand|stands|starts|stays|stood|stopped|stops|succeed|succeeds|take|takes|"
+    r"tells|told|took|understands|waits|want|wants|went|works|"
+    r"(?:closed|writes) (?:the|a|it))\b"
 )
-ITEM = re.compile(r"^\s*(?:pub(?:\([a-z:]+\))? )?(?:default )?(?:const |async |unsafe |extern \"C\" )*(fn|struct|enum|trait|type|const|static|mod|union)\b")
+# Each of these has a verb, which is not the sentence's: "The text that is written" has no verb of its own.
+SUBORDINATE = (
+    r"\b(?:that|which|who|whose|whom|what|whatever|whoever|where|when|while|whether|why|how|if|because|although)\b|"
+    r", (?:once|as|since)\b|\b(?:as|than|before|after|until|since) (?:(?:the|a|an|its|this) )?\S+ (?=" + FINITE + ")"
+)
+FINITE, SUBORDINATE = re.compile(FINITE), re.compile(SUBORDINATE)
+ITEM = re.compile(r"^\s*(?:pub(?:\([a-z_: ]+\))? )?(?:default )?(?:const |async |unsafe |extern \"C\" )*(fn|struct|enum|trait|type|const|static|mod|union)\b")
 # What documentation comments begin with.
 MARKS = {".rs": r"\s*//[/!](?!/)", ".proto": r"\s*//"}
+CODE = re.compile(r"`[^`]*`")
 FULL_STOP = re.compile(r"(?<!e\.g)(?<!i\.e)[.:!?](?:\s|$)")
 
 
@@ -129,6 +156,17 @@ def item_kind(lines, at):
             depth = max(0, depth + line.count("[") - line.count("]"))
         at += 1
     return "nothing"
+
+
+def has_verb(start, sentence):
+    """Whether a function's sentence begins with what it does, or has a finite verb besides those of its subordinate clauses."""
+    if re.fullmatch("[A-Z][a-z]+s", start) and start not in NOT_VERBS and not NOUN.match(sentence):
+        return True
+    clause = CODE.sub("``", sentence[0].lower() + sentence[1:]).split(";")[0]
+    first = SUBORDINATE.search(clause)
+    if FINITE.search(clause[: first.start()] if first else clause):
+        return True
+    return len(FINITE.findall(clause)) > len(SUBORDINATE.findall(clause))
 
 
 def headless(lines, mark):
@@ -158,7 +196,7 @@ def headless(lines, mark):
             yield first, f"begins with `{start}`, so it has no subject: {sentence}"
         elif kind == "fn" and start in HEADLESS_FUNCTION:
             yield first, f"begins with `{start}`: say what the function returns or does: {sentence}"
-        elif kind == "fn" and not VERB.search(sentence[0].lower() + sentence[1:]):
+        elif kind == "fn" and not has_verb(start, sentence):
             yield first, f"has no verb: say what the function returns or does: {sentence}"
 
 

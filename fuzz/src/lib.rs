@@ -105,7 +105,7 @@ pub fn websocket(bytes: &[u8]) {
     }
 }
 
-/// The head of a response, which does not change when more comes behind it.
+/// Checks that the head of a response does not change when more comes behind it.
 fn head(bytes: &[u8]) {
     let Ok(Some((response, length))) = handshake::read_response(bytes) else { return };
     assert!(length <= bytes.len());

@@ -188,7 +188,7 @@ fn value(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// `10%` as 0.1.
+/// Reads `10%` as 0.1.
 fn share(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let number = number.filter(|number| (0.0..=1000.0).contains(number));
@@ -206,7 +206,7 @@ pub(crate) struct HtmlOptions {
 }
 
 impl RunOptions {
-    /// The scenario with the flags over it.
+    /// Returns the scenario with the flags over it.
     ///
     /// # Errors
     /// When there is no such scenario, or a flag has no value.

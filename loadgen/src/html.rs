@@ -105,7 +105,7 @@ fn table(rows: &[Named]) -> Markup {
     }
 }
 
-/// A cell; judgements stand out.
+/// Makes a cell, in which judgements stand out.
 fn judged(cell: &str) -> Markup {
     match cell {
         "WORSE" | "BROKEN" => html! { b.bad { (cell) } },

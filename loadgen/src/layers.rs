@@ -20,7 +20,7 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// A file, or a scenario that comes with the program; none: all defaults.
+    /// Opens a file, or a scenario that comes with the program; without a name, all defaults hold.
     ///
     /// # Errors
     /// When there is no such file and no such scenario.

@@ -77,7 +77,7 @@ impl Progress {
         }
     }
 
-    /// A line that stays.
+    /// Writes a line that stays.
     pub(crate) fn note(&self, text: &str) {
         if self.is_terminal {
             self.line.println(text);

@@ -93,7 +93,7 @@ pub(crate) fn run(plan: &Arc<Plan>, board: Arc<Board>, at: usize) -> anyhow::Res
     Ok(part)
 }
 
-/// Memory of this process in bytes, which its first thread tells.
+/// Returns the memory of this process in bytes, which only its first thread tells.
 fn resident_bytes(plan: &Plan, at: usize) -> u64 {
     let is_first = at.is_multiple_of(plan.scenario.threads);
     is_first.then(|| Watched { pid: std::process::id() }.resident_bytes()).flatten().unwrap_or(0)

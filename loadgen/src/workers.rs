@@ -68,7 +68,7 @@ impl WorkerPool {
         Ok(Self(workers))
     }
 
-    /// The threads of one process.
+    /// Starts the threads of one process.
     fn of_threads(plan: &Arc<Plan>, process: usize) -> anyhow::Result<Self> {
         let scenario = &plan.scenario;
         machine::allow_files(scenario.sessions.count / scenario.processes + 1)?;
@@ -145,7 +145,7 @@ async fn listen(mut output: Output, board: Arc<Board>) -> anyhow::Result<Part> {
     }
 }
 
-/// `tickwire-loadgen read`: one process of several.
+/// Runs `tickwire-loadgen read`: one process of several.
 ///
 /// # Errors
 /// When it was not started by a run.

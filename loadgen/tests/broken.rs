@@ -33,7 +33,7 @@ fn run(damage: Damage, arguments: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), report)
 }
 
-/// Names of the assertions that do not hold.
+/// Returns the names of the assertions that do not hold.
 fn broken(report: &Value) -> Vec<&str> {
     let verdicts = report["verdicts"].as_array().expect("there are verdicts");
     verdicts

@@ -39,7 +39,7 @@ fn a_storm_cuts_exactly_its_share_and_those_connections_ledgers_are_told_as_miss
     assert_eq!(checks["accounts"]["checked"], 21 * 100);
 }
 
-/// A port that nobody listens at.
+/// Returns an address with a port that nobody listens at.
 fn free_port() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()

@@ -171,7 +171,7 @@ fn config_errors_come_all_at_once() {
     }
 }
 
-/// The shortest run there is; results go to standard output as text.
+/// Runs the shortest run that there is; results go to standard output as text.
 fn short(arguments: &[&str]) -> Output {
     let plan = ["run", "--sessions", "2", "--for", "200ms", "--set", "warm_up=10ms", "--allow-bottleneck"];
     Command::new(LOADGEN).args(plan).args(arguments).output().expect("the generator starts")

@@ -18,7 +18,7 @@ fn free_address() -> String {
     probe.local_addr().expect("an address").to_string()
 }
 
-/// Ten sessions with 5 of 20 symbols each, 1,000 updates per second for a second: 2,500 deliveries.
+/// Checks a peer with ten sessions of 5 of 20 symbols each, 1,000 updates per second for a second: 2,500 deliveries.
 #[track_caller]
 fn check(kind: &str, path: &str, publish: &str, binary: &Path, arguments: &[&str]) {
     let (listen, inlet) = (free_address(), free_address());

@@ -24,7 +24,7 @@ fn report(p99_ns: u64) -> Value {
     })
 }
 
-/// Two reports that differ in p99, and what is no report.
+/// Writes two reports that differ in p99, and what is no report.
 fn files() -> (tempfile::TempDir, [PathBuf; 3]) {
     let directory = tempfile::tempdir().unwrap();
     let files = [

@@ -231,7 +231,7 @@ fn a_wrong_scheme_is_named() {
     proxy.check_refused("wss", &[], "speaks no TLS; for a plain server write ws://");
 }
 
-/// Tokens as the proxy saw them, in order.
+/// Returns the tokens that the proxy saw, sorted.
 fn seen(proxy: &Proxy, before: &str, after: &str) -> Vec<String> {
     let handshakes = proxy.handshakes();
     let found = handshakes.iter().map(|head| {

@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     client.end().map_or(Ok(()), |end| Err(end.clone().into()))
 }
 
-/// Three levels of each side around the spread, the best in the middle.
+/// Prints three levels of each side around the spread, the best in the middle.
 fn print_book(book: &BookView<'_>) {
     let scale = book.scale();
     println!("{} as of sequence number {}", scale.symbol, book.sequence());

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     client.end().map_or(Ok(()), |end| Err(end.clone().into()))
 }
 
-/// A connection that breaks. A program of its own would use a connector for a proxy.
+/// Opens a connection that breaks. A program of its own would use a connector for a proxy.
 async fn open_for_five_seconds(target: Target) -> io::Result<BoxTransport> {
     let mut socket = TcpStream::connect((target.host.as_str(), target.port)).await?;
     let (near, mut far) = duplex(64 << 10);

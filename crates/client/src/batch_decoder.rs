@@ -53,7 +53,7 @@ impl BatchDecoder {
         }
     }
 
-    /// The next message, once the one before is handed out.
+    /// Decodes the next message, once the one before is handed out.
     pub(crate) fn decode(&mut self, bytes: &Bytes, read_at: Instant, room: Option<Room>) {
         (self.read_at, self.room, self.sent_time) = (read_at, room, None);
         for message in tickwire_wire::Batch::new(self.encoding, bytes) {

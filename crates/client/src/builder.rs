@@ -72,7 +72,7 @@ impl Builder {
         self.subscribe_with(channel, symbols, Options::default())
     }
 
-    /// As [`Builder::subscribe`], with options.
+    /// Subscribes as [`Builder::subscribe`] does, with options.
     pub fn subscribe_with<S: Into<String>>(
         mut self,
         channel: Channel,
@@ -122,9 +122,9 @@ impl Builder {
         self
     }
 
-    /// Bytes that are read ahead of the program; beyond them the socket is left alone. Default: 16 KiB, or one message
-    /// where that is larger; at least 1 KiB. What was read ahead ages while the program is busy, and cannot be replaced
-    /// by anything newer.
+    /// Sets how many bytes are read ahead of the program; beyond them the socket is left alone. Default: 16 KiB, or one
+    /// message where that is larger; at least 1 KiB. What was read ahead ages while the program is busy, and cannot be
+    /// replaced by anything newer.
     ///
     /// Memory for data on its way is at most this, two messages, and what the present message decodes to.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
@@ -132,19 +132,19 @@ impl Builder {
         self
     }
 
-    /// Bytes of one WebSocket message that are accepted. Default: 8 MiB.
+    /// Sets up to how many bytes a WebSocket message is accepted. Default: 8 MiB.
     pub fn message_bytes_max(mut self, bytes: usize) -> Self {
         self.message_bytes_max = bytes;
         self
     }
 
-    /// Messages that one batch is made of, at most. Default: 1024.
+    /// Sets how many messages one batch is made of, at most. Default: 1024.
     pub fn batch_events_max(mut self, events: usize) -> Self {
         self.batch_events_max = events.max(1);
         self
     }
 
-    /// Subscriptions at the same time, those that were refused for now included. Default: 100,000.
+    /// Sets how many subscriptions there may be at once, those that were refused for now included. Default: 100,000.
     pub fn subscriptions_max(mut self, subscriptions: usize) -> Self {
         self.subscriptions_max = subscriptions;
         self

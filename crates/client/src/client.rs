@@ -52,7 +52,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Settings for a client of the gateway at this URL, as in `ws://127.0.0.1:7400/v1/stream`.
+    /// Returns settings for a client of the gateway at this URL, as in `ws://127.0.0.1:7400/v1/stream`.
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder::new(url.into())
     }
@@ -105,7 +105,7 @@ impl Client {
         self.handle.clone()
     }
 
-    /// The next events; None when no further attempt to connect makes sense, and [`Client::end`] says why.
+    /// Returns the next events; `None` when no further attempt to connect makes sense, and [`Client::end`] says why.
     ///
     /// Calling it again says that the batch before was dealt with: only then does the gateway get its receipt, which is
     /// how it knows how fast this program is. A program that does not call it for longer than the gateway's time-out
@@ -168,7 +168,7 @@ impl Client {
         })
     }
 
-    /// The order book after the last batch, if the symbol's `book` is subscribed.
+    /// Returns the order book after the last batch, if the symbol's `book` is subscribed.
     pub fn book(&self, symbol: &str) -> Option<BookView<'_>> {
         BookView::of(&self.session, symbol)
     }
@@ -178,7 +178,7 @@ impl Client {
         QuoteView::of(&self.session, symbol)
     }
 
-    /// All symbols of which something was granted, in no order.
+    /// Returns all symbols of which something was granted, in no order.
     pub fn symbols(&self) -> impl Iterator<Item = &str> {
         self.session.symbols()
     }

@@ -19,8 +19,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// When the gateway handed the message to its socket, in nanoseconds since the Unix epoch by its clock. None for
-    /// what the client itself has to say.
+    /// Returns when the gateway handed the message to its socket, in nanoseconds since the Unix epoch by its clock.
+    /// It is `None` for what the client itself has to say.
     pub fn sent_time(&self) -> Option<u64> {
         self.sent_time
     }
@@ -88,7 +88,7 @@ pub struct Update {
 }
 
 impl Update {
-    /// An update as the client makes it, for tests of programs and for records that come from elsewhere.
+    /// Makes an update as the client does, for tests of programs and for records that come from elsewhere.
     pub fn new(record: Record, scale: Arc<Scale>) -> Self {
         Self { record, scale }
     }
@@ -98,12 +98,12 @@ impl Update {
         &self.scale.symbol
     }
 
-    /// A price of this instrument with all its decimals.
+    /// Returns a price of this instrument with all its decimals.
     pub fn price_text(&self, price: i64) -> String {
         price_text(&self.scale, price)
     }
 
-    /// A size of this instrument with all its decimals.
+    /// Returns a size of this instrument with all its decimals.
     pub fn size_text(&self, size: u64) -> String {
         size_text(&self.scale, size)
     }
@@ -165,22 +165,22 @@ impl fmt::Display for Update {
     }
 }
 
-/// A decimal number as text: `value * 10^-decimals`, with all its decimals. For the fields of a record that have decimals of
-/// their own.
+/// Returns a decimal number as text: `value * 10^-decimals`, with all its decimals. It is for the fields of a record that
+/// have decimals of their own.
 pub fn decimal_text(value: i64, decimals: u32) -> String {
     let mut text = String::new();
     decimal::write(&mut text, value, decimals);
     text
 }
 
-/// A price at a scale, exact, with all decimals.
+/// Returns a price at a scale, exact, with all decimals.
 pub fn price_text(scale: &Scale, price: i64) -> String {
     let mut text = String::new();
     decimal::write(&mut text, price, scale.price_decimals);
     text
 }
 
-/// A size at a scale, exact, with all decimals.
+/// Returns a size at a scale, exact, with all decimals.
 pub fn size_text(scale: &Scale, size: u64) -> String {
     let mut text = String::new();
     decimal::write_unsigned(&mut text, size, scale.size_decimals);
@@ -224,7 +224,7 @@ impl GapEvent {
         Self { scale, channel, first, last, epoch, cause, noticed_by }
     }
 
-    /// A gap of this instrument as a gateway announces it.
+    /// Makes a gap of this instrument as a gateway announces it.
     pub fn announced(scale: Arc<Scale>, gap: &Gap) -> Self {
         Self {
             scale,
@@ -369,7 +369,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An outcome with these lists.
+    /// Makes an outcome with these lists.
     pub fn new(granted: Vec<Granted>, refused: Vec<Refused>) -> Self {
         Self { granted, refused }
     }

@@ -58,7 +58,7 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    /// TCP without delay of small writes.
+    /// Makes a connector that opens TCP connections without delay of small writes.
     pub(crate) fn tcp() -> Connector {
         Arc::new(|target: Target| {
             Box::pin(async move {
@@ -171,7 +171,7 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-/// A second where the gateway did not say.
+/// Returns the longest silence that a living gateway keeps; a second where it did not say.
 fn heartbeat(hello: &Hello) -> Duration {
     Duration::from_millis(if hello.heartbeat_ms == 0 { 1000 } else { u64::from(hello.heartbeat_ms) })
 }

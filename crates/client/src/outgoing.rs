@@ -55,7 +55,7 @@ impl Outgoing {
         self.0.changed.notify_one();
     }
 
-    /// Bounded by the session: one command for each subscription and request at most.
+    /// Adds commands, which the session bounds: one command for each subscription and request at most.
     pub(crate) fn commands(&self, commands: impl IntoIterator<Item = Command>) {
         self.lanes().commands.extend(commands);
         self.0.changed.notify_one();
@@ -99,7 +99,7 @@ impl Outgoing {
         if lanes.commands.is_empty() { lanes.close.take().map(Write::Close) } else { None }
     }
 
-    /// When something that waits now may be written.
+    /// Returns when something that waits now may be written.
     fn due(&self, pace: &Pace) -> Option<Instant> {
         let lanes = self.lanes();
         let command = (!lanes.commands.is_empty()).then(|| pace.free_at());

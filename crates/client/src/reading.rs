@@ -80,7 +80,8 @@ impl Reading {
         }
     }
 
-    /// The message or control frame that is complete in the buffer. One that came in fragments has the last one's opcode.
+    /// Takes the message or control frame that is complete in the buffer. One that came in fragments has the last one's
+    /// opcode.
     fn message(&mut self) -> Result<Option<(OpCode, Bytes)>, Fault> {
         let most = self.message_bytes_max.saturating_sub(1);
         while let Some(frame) =

@@ -24,7 +24,7 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    /// Receipts that name messages are at least `interval_ns` nanoseconds apart.
+    /// Makes the receipts of a connection; those that name messages are at least `interval_ns` nanoseconds apart.
     pub fn new(interval_ns: u64) -> Self {
         Self { interval_ns, ..Self::default() }
     }

@@ -70,7 +70,7 @@ impl Target {
         self
     }
 
-    /// `host:port`, as the `Host` header and error messages have it.
+    /// Returns `host:port`, as the `Host` header and error messages have it.
     pub fn address(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)

@@ -33,7 +33,7 @@ impl<'a> BookView<'a> {
         self.is_broken
     }
 
-    /// Name and decimals.
+    /// Returns the instrument's name and decimals.
     pub fn scale(&self) -> &'a Scale {
         self.scale
     }
@@ -73,17 +73,17 @@ impl<'a> QuoteView<'a> {
         self.last.quote
     }
 
-    /// Its number.
+    /// Returns its sequence number.
     pub fn sequence(&self) -> u64 {
         self.last.sequence
     }
 
-    /// Nanoseconds since the Unix epoch, by the venue's clock.
+    /// Returns its time by the venue's clock, in nanoseconds since the Unix epoch.
     pub fn event_time(&self) -> u64 {
         self.last.event_time
     }
 
-    /// Name and decimals.
+    /// Returns the instrument's name and decimals.
     pub fn scale(&self) -> &'a Scale {
         self.scale
     }

@@ -59,7 +59,7 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// Each error with its place and remedy.
+    /// Returns each error with its place and remedy.
     pub fn errors(&self) -> &[String] {
         &self.errors
     }

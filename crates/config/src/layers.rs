@@ -324,7 +324,7 @@ impl Layers {
         self.places.keys().any(|known| is_within(known, path))
     }
 
-    /// The text of the file, with this in place of each secret.
+    /// Returns the text of the file, with this in place of each secret.
     pub fn shown(&self, instead: &str) -> String {
         let mut shown = self.text.clone();
         let mut secrets = self.secrets.clone();

@@ -17,7 +17,7 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// 250 ms to 30 s.
+    /// Returns a back-off whose ceiling grows from 250 ms to 30 s.
     fn default() -> Self {
         Self::new(Duration::from_millis(250), Duration::from_secs(30))
     }

@@ -18,7 +18,7 @@ pub enum Joined {
 }
 
 impl Fragments {
-    /// Bytes of the message that came so far.
+    /// Returns how many bytes of the message came so far.
     pub fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, Vec::len)
     }

@@ -50,7 +50,7 @@ pub struct Opening<'o> {
 }
 
 impl<'o> Opening<'o> {
-    /// Names and values of all headers.
+    /// Returns names and values of all headers.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'o str)> {
         let headers = [
             ("Host", self.host),
@@ -199,14 +199,14 @@ pub fn check_request<B>(request: &Request<B>) -> Result<(), &'static Rule> {
     RULES.iter().find(|rule| !(rule.holds)(head)).map_or(Ok(()), Err)
 }
 
-/// The subprotocols that a client offers, in its order of preference.
+/// Returns the subprotocols that a client offers, in its order of preference.
 pub fn offered_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// The response that accepts a request which [`check_request`] let through. `protocol` is the one that was chosen of those that
-/// the client offers.
+/// Returns the response that accepts a request which [`check_request`] let through. `protocol` is the one that was chosen of
+/// those that the client offers.
 pub fn accept<B: Default>(headers: &HeaderMap, protocol: Option<&'static str>) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

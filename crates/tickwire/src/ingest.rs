@@ -58,7 +58,7 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
     Ok(())
 }
 
-/// The simulated market, in real time from now on.
+/// Makes the simulated market, in real time from now on.
 pub(crate) fn simulated(sim: &SimConfig) -> anyhow::Result<SimAdapter> {
     let clock = Clock::system();
     let sim = Sim::new(SimConfig { start_time: clock.now(), ..sim.clone() })?;
@@ -70,7 +70,7 @@ pub(crate) fn simulated(sim: &SimConfig) -> anyhow::Result<SimAdapter> {
 #[error("the replay is over, but {0}")]
 pub(crate) struct Incomplete(String);
 
-/// A recording, as configured; `None`: it was asked to stop before it was read.
+/// Opens a recording, as configured; returns `None` where it was asked to stop before it was read.
 pub(crate) async fn recorded(
     config: &Config,
     files: Vec<PathBuf>,

@@ -4,8 +4,8 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by the first signal. A process that was started to outlive its terminal (`nohup`) ignores
-/// SIGHUP as before.
+/// Returns a token that is cancelled by the first signal. A process that was started to outlive its terminal (`nohup`)
+/// ignores SIGHUP as before.
 pub(crate) fn on_signal() -> anyhow::Result<CancellationToken> {
     let token = CancellationToken::new();
     let ignores_hangup = ignores_hangup();

@@ -1,8 +1,9 @@
 use super::*;
 use crate::pb::LedgerEntry;
 
-/// `5` a record, `4-5` a merged book change, `*5` a book snapshot, `!3-5` a gap, `!3-0` a new epoch. Of each: `n` news, `s` a state,
-/// `+` a gap that is in order, `R` repeated, and after a number that has to be announced and was not, `A`.
+/// Checks what a sequence says of these: `5` is a record, `4-5` a merged book change, `*5` a book snapshot, `!3-5` a gap, `!3-0` a
+/// new epoch. Of each: `n` news, `s` a state, `+` a gap that is in order, `R` repeated, and after a number that has to be announced
+/// and was not, `A`.
 #[track_caller]
 fn check(channel: Channel, granted: u64, records: &str, expected: &str) -> Sequence {
     let mut sequence = Sequence::new(channel, 1, granted);

@@ -101,7 +101,7 @@ impl Comparison {
         text
     }
 
-    /// Every change that is judged, with its interval; what is equal without one has nothing to show.
+    /// Draws every change that is judged, with its interval; what is equal without one has nothing to show.
     fn changes(&self) -> Picture {
         let drawn = |change: f64| change.clamp(-CHANGE_DRAWN_MAX, CHANGE_DRAWN_MAX);
         let judged = self.differences.iter().filter(|found| {
@@ -161,13 +161,13 @@ impl Side {
 }
 
 impl Difference {
-    /// Its name, with what the judgement rests on where that is no interval.
+    /// Returns its name, with what the judgement rests on where that is no interval.
     fn name_text(&self) -> String {
         let factor = self.grounds.and_then(Grounds::factor);
         factor.map_or_else(|| self.name.clone(), |factor| format!("{} ({factor}, no interval)", self.name))
     }
 
-    /// The interval, or what else the judgement rests on.
+    /// Returns the interval, or what else the judgement rests on.
     fn grounds_text(&self) -> String {
         let Some(found) = self.interval else { return self.grounds.map(Grounds::text).unwrap_or_default() };
         let (low, high, level) = (signed(found.low), signed(found.high), found.level * 100.0);

@@ -158,7 +158,7 @@ impl Grounds {
         }
     }
 
-    /// `4.5 times`, of a gross difference.
+    /// Returns `4.5 times`, of a gross difference.
     pub(super) fn factor(self) -> Option<String> {
         match self {
             Self::Gross { times, .. } if times < 1000.0 => Some(format!("{times:.1} times")),

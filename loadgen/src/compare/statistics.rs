@@ -123,7 +123,7 @@ pub(super) fn by_seconds(before: &[Vec<f64>], after: &[Vec<f64>]) -> Option<Inte
     Some(interval(changes.collect::<Option<Vec<_>>>()?, cut, LEVEL, Method::Seconds))
 }
 
-/// Blocks of neighbouring seconds, because what happens in one second lasts into the next.
+/// Draws blocks of neighbouring seconds, because what happens in one second lasts into the next.
 fn resample(run: &[f64], random: &mut ChaCha8Rng) -> Vec<f64> {
     let block = (run.len() as f64).cbrt().ceil() as usize;
     let mut sample = Vec::with_capacity(run.len() + block);

@@ -74,14 +74,14 @@ pub(crate) struct Row {
 }
 
 impl Line {
-    /// A histogram over 1/(1-q); its maximum stands at the number of values.
+    /// Makes the line of a histogram over 1/(1-q); its maximum stands at the number of values.
     pub(crate) fn curve(name: &str, tint: usize, latency: &Latency) -> Self {
         let last = latency.summary.count.max(1) as f64;
         let points = latency.curve.iter().map(|point| ((1.0 / (1.0 - point.q)).min(last), point.ns as f64));
         Self { name: name.to_owned(), tint, points: points.collect() }
     }
 
-    /// A metric of each second; it has no points where no second has it.
+    /// Makes the line of a metric of each second; it has no points where no second has it.
     pub(crate) fn by_second(
         name: &str,
         tint: usize,
@@ -105,12 +105,12 @@ impl Picture {
         picture
     }
 
-    /// Percentile curves.
+    /// Makes a picture of percentile curves.
     pub(crate) fn curves(title: &str, note: &'static str, lines: Vec<Line>) -> Self {
         Self::new(title, note, Axis { name: "percentile", unit: Unit::Nines, is_log: true }, TIME, lines)
     }
 
-    /// Metrics of each second; times are drawn logarithmically.
+    /// Makes a picture of metrics of each second; times are drawn logarithmically.
     pub(crate) fn by_second(title: &str, note: &'static str, unit: Unit, lines: Vec<Line>) -> Self {
         let x = Axis { name: "seconds of measuring", unit: Unit::Number, is_log: false };
         Self::new(title, note, x, Axis { name: "", unit, is_log: unit == Unit::Nanoseconds }, lines)

@@ -48,7 +48,7 @@ impl Seconds {
         Self { from: None, ends: 0, cpu: 0.0, now: Second::default(), ages }
     }
 
-    /// Seconds count from here, which is a little ahead; what comes before it is of no second.
+    /// Counts seconds from here, which is a little ahead; what comes before it is of no second.
     pub(crate) fn start(&mut self, from: u64) {
         (self.from, self.ends) = (Some(from), from);
     }
@@ -57,7 +57,7 @@ impl Seconds {
         self.ages[kind].record(from, to);
     }
 
-    /// The second that ended, if one did.
+    /// Returns the second that ended, if one did.
     pub(crate) fn turn(&mut self, now: u64, sessions: u64) -> Option<SecondPart> {
         if now < self.ends {
             return None;

@@ -74,7 +74,7 @@ impl Subscription {
         is_older
     }
 
-    /// The symbol, with the sequence number and the intended time of what the own source published last.
+    /// Returns the symbol, with the sequence number and the intended time of what the own source published last.
     pub(super) fn published(&self, finals: Option<&[(u64, u64)]>) -> Option<(u32, (u64, u64))> {
         let symbol = self.symbol?;
         Some((symbol, *finals?.get(symbol as usize)?))

@@ -87,7 +87,7 @@ impl Core {
         self.seconds.start(self.window.0);
     }
 
-    /// A record of this channel, so old when the program had it.
+    /// Counts a record of this channel, and how old it was when the program had it.
     pub(super) fn age(&mut self, reader: usize, channel: Channel, from: u64, to: u64) {
         self.part.readers[reader].records += 1;
         self.timed.ages[reader].entry(channel as u8).or_default().record(from, to);

@@ -40,7 +40,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// A program that begins now.
+    /// Makes a program that begins now.
     pub(crate) fn new(now: u64) -> Self {
         Self { worked_at: now, ..Self::default() }
     }

@@ -111,7 +111,7 @@ impl Report {
         (Tone::Good, format!("passed: {hold}: {}", names.join(", ")))
     }
 
-    /// Cautions, and what went against the plan, the rules or the assertions.
+    /// Returns the cautions, and what went against the plan, the rules or the assertions.
     fn reasons(&self) -> Vec<Block> {
         let mut lines: Vec<_> =
             self.generator.cautions.iter().map(|text| (Tone::Caution, text.clone())).collect();
@@ -143,7 +143,7 @@ impl Report {
         lines.into_iter().map(|(tone, text)| Block::Line(tone, text)).collect()
     }
 
-    /// The metrics of the whole run that are judged in comparisons.
+    /// Returns the metrics of the whole run that are judged in comparisons, and all percentiles of the latency.
     fn tiles(&self) -> Named {
         let scalars = SCALARS.iter().filter(|scalar| matches!(scalar.2, Worse::Higher | Worse::Lower));
         let scalars = scalars.filter_map(|(name, unit, _, read)| {

@@ -28,7 +28,7 @@ impl Report {
     }
 }
 
-/// The text form of HdrHistogram's `outputPercentileDistribution`, in milliseconds.
+/// Returns the text form of HdrHistogram's `outputPercentileDistribution`, in milliseconds.
 fn hgrm(latency: &Latency) -> String {
     let mut text =
         format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");

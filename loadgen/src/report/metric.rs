@@ -131,7 +131,7 @@ fn of_channel<'a>(of: &str, channel: &str, latency: &'a Latency) -> Timing<'a> {
 }
 
 impl Report {
-    /// All timings of this run, with those that measured nothing.
+    /// Returns all timings of this run, with those that measured nothing.
     pub(crate) fn timings(&self) -> Vec<Timing<'_>> {
         use Worse::{Higher, Never, Shown};
         let mut all = vec![timing("latency", "intended → read", Higher, &self.latency)];
@@ -162,7 +162,7 @@ impl Report {
 }
 
 impl Hop {
-    /// Its name for people: a part of another hop is marked, and what is counted is named.
+    /// Returns its name for people: a part of another hop is marked, and what is counted is named.
     fn title(&self) -> String {
         let mark = if self.part_of.is_empty() { "  " } else { "  · " };
         let of = match (self.of.as_str(), self.sampled_one_in) {
@@ -224,7 +224,7 @@ impl Charts {
     }
 }
 
-/// All charts of these reports.
+/// Returns all charts of these reports.
 pub(crate) fn charts(reports: &[&Report]) -> Vec<Chart> {
     use Topic::{Latency, Server, SlowReaders, Throughput};
     use Unit::{Bytes, Nanoseconds, Number, Share};
@@ -329,7 +329,7 @@ const STEADY: [&str; 4] = [
     "saturation.deliveries_per_second",
 ];
 
-/// All that is compared of these reports; what is judged comes first.
+/// Returns all that is compared of these reports; what is judged comes first.
 pub(crate) fn metrics(reports: &[&Report]) -> Vec<Metric> {
     let mut all: Vec<Metric> = Vec::new();
     let mut add = |name: String, unit, worse, value: OfRun, seconds| {

@@ -358,7 +358,7 @@ parts! {
 }
 
 impl Scenario {
-    /// The name, and the file where it is not the program's own.
+    /// Returns the name, and the file where it is not the program's own.
     pub(crate) fn title(&self) -> String {
         if self.file.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.file) }
     }
@@ -392,7 +392,7 @@ impl Report {
         Ok(report)
     }
 
-    /// All readers but prompt ones.
+    /// Returns all readers but prompt ones.
     pub(crate) fn slow_readers(&self) -> impl Iterator<Item = &Readers> {
         self.readers.iter().filter(|readers| readers.kind != "prompt")
     }

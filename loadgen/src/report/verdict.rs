@@ -118,7 +118,8 @@ impl Verdicts {
         }
     }
 
-    /// Growth of the server's memory from `after` on; where the rest is too short to tell, it is not judged, and says so.
+    /// Judges the growth of the server's memory from `after` on; where the rest is too short to tell, it does not, and
+    /// says so.
     fn growth(&mut self, report: &Report, limit: f64, after: f64) {
         let name = "growth_kib_per_second";
         let of = |bytes: fn(&Second) -> Option<u64>, from: f64| {

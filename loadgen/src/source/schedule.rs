@@ -66,7 +66,7 @@ impl Schedule {
         }
     }
 
-    /// Updates per second now, and until when; there is always an end that is later than now.
+    /// Returns the updates per second now, and until when; there is always an end that is later than now.
     fn stretch(&self) -> (f64, f64) {
         if self.rates.len() == 1 || self.rates.iter().all(|step| step.rate <= 0.0) {
             return (self.rates[0].rate, f64::INFINITY);

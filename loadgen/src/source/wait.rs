@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 pub(crate) struct Alarm(AsyncFd<OwnedFd>);
 
 impl Alarm {
-    /// Must be called within a runtime.
+    /// It must be called within a runtime.
     #[allow(
         deprecated,
         reason = "an OwnedFd stays open while it is owned; the constructor that replaces this one is unsafe"

@@ -8,7 +8,7 @@ fn late(p99_ns: u64) -> Latency {
     Latency { summary: Summary { p99_ns, ..Summary::default() }, ..Latency::default() }
 }
 
-/// A generator whose busiest thread, lags, wait, machine and other programs are so.
+/// Makes a generator whose busiest thread, lags, wait, machine and other programs are so.
 fn generator(share: f64, [lag_ns, source_ns]: [u64; 2], [waited, all, others]: [f64; 3]) -> Generator {
     Generator {
         cpu_share: vec![0.1, share],

@@ -8,7 +8,7 @@ use super::cautions::cautions;
 use super::*;
 use crate::report::tests::sample;
 
-/// As a terminal has it; pictures are not in it, and so no run is needed.
+/// Returns the text as a terminal has it; pictures are not in it, and so no run is needed.
 fn said(comparison: &Comparison) -> String {
     comparison.document([&[], &[]]).to_text()
 }
@@ -92,7 +92,7 @@ fn better_is_not_worse_and_noise_is_unclear() {
     assert_eq!(judgement(&[310, 320], &[100, 101]), Judgement::Better);
 }
 
-/// A run of a few seconds, with latencies and rates in each.
+/// Makes a run of a few seconds, with latencies and rates in each.
 fn short(p50_us: [u64; 4], records: [u64; 4]) -> Report {
     let mut report = sample();
     report.series.truncate(4);

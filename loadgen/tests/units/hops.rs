@@ -17,7 +17,7 @@ fn told(prompt: &[(u64, u64)]) -> Told {
     Told { sampled_one_in: 127, hops }
 }
 
-/// Counts and largest values of the legs.
+/// Returns the counts and the largest values of the legs.
 fn legs(hops: GatewayHops) -> Vec<(String, u64, u64)> {
     let leg = |((from, _), took): (Name, Latencies)| {
         let summary = took.summary();

@@ -149,7 +149,7 @@ fn a_curve_ends_at_the_maximum() {
     assert!(line.points.windows(2).all(|two| two[0].0 <= two[1].0 && two[0].1 <= two[1].1));
 }
 
-/// Labels of the axes, of a picture whose points these are.
+/// Returns the labels of the axes, of a picture whose points these are.
 fn labels(x: Axis, y: Axis, points: &[(f64, f64)]) -> Vec<String> {
     let line = Line { name: String::new(), tint: 0, points: points.to_vec() };
     let svg = Picture::new("", "", x, y, vec![line]).to_svg().into_string();

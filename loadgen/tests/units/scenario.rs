@@ -288,7 +288,7 @@ fn tokens_are_shown_to_nobody() {
     assert_eq!(token.redact("no SE/CRET+= and SE%2FCRET%2B%3D"), "no <token> and <token>");
 }
 
-/// Settings as `scenarios --fields --json` lists them, by name.
+/// Returns the settings as `scenarios --fields --json` lists them, by name.
 fn described() -> BTreeMap<String, Value> {
     let all: Vec<Value> = serde_json::from_str(&tickwire_config::describe_json::<Scenario>()).unwrap();
     all.into_iter().map(|one| (one["name"].as_str().unwrap().to_owned(), one)).collect()

@@ -24,7 +24,7 @@ fn few_runs_give_a_lower_level_and_say_so() {
     assert_eq!(by_ranks(&[0.0, 1.0], &[1.0, 1.0]), None);
 }
 
-/// Seconds around a value that swing slowly, as real ones do.
+/// Returns seconds around a value that swing slowly, as real ones do.
 fn seconds(around: f64) -> Vec<f64> {
     (0..60).map(|at| around * (1.0 + 0.05 * (f64::from(at) / 4.0).sin())).collect()
 }

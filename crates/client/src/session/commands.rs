@@ -107,7 +107,7 @@ impl Session {
         bytes.len() <= if stated == 0 { COMMAND_BYTES } else { stated }
     }
 
-    /// Books whose time for a repair has come: out and in again.
+    /// Unsubscribes from books whose time for a repair has come, and subscribes to them again.
     pub(super) fn repair_books(&mut self, now: Instant) {
         let mut due = Vec::new();
         let mut next = None;

@@ -47,7 +47,7 @@ impl Instrument {
         self.subscriptions[channel as usize].as_mut()
     }
 
-    /// A subscription that is granted under this number, and by no other.
+    /// Returns the subscription that is granted under this number, and by no other.
     pub(crate) fn granted_mut(&mut self, id: u32, channel: Channel) -> Option<&mut Subscription> {
         self.subscription_mut(channel).filter(|s| s.is_granted && s.id == id)
     }
@@ -56,7 +56,7 @@ impl Instrument {
         self.subscriptions.iter().flatten().any(is_it)
     }
 
-    /// Its subscriptions, with their channels.
+    /// Returns its subscriptions, with their channels.
     pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (Channel, &Subscription)> {
         Channel::ALL.into_iter().filter_map(|channel| Some((channel, self.subscription(channel)?)))
     }
@@ -117,7 +117,7 @@ impl Instruments {
         self.slots[*self.by_symbol.get(symbol)?].as_mut()
     }
 
-    /// The instrument whose subscription to a channel is granted under this number.
+    /// Returns the instrument whose subscription to a channel is granted under this number.
     pub(crate) fn granted_mut(&mut self, id: u32, channel: Channel) -> Option<&mut Instrument> {
         let instrument = self.slots[*self.by_id.get(&id)?].as_mut()?;
         instrument.granted_mut(id, channel).is_some().then_some(instrument)

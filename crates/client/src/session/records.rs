@@ -135,7 +135,7 @@ impl Session {
         }
     }
 
-    /// Sequence numbers that nobody announced.
+    /// Tells the program of sequence numbers that nobody announced.
     pub(super) fn missing(&mut self, scale: &Arc<Scale>, channel: Channel, missing: Missing) {
         if missing.cause != GapCause::Resume {
             self.counters.violations += 1;
@@ -154,7 +154,7 @@ impl Session {
         self.looked_at = None;
     }
 
-    /// The end of a WebSocket message.
+    /// Takes the end of a WebSocket message, and looks whether what is owed has come.
     pub(super) fn sent(&mut self, time: u64) {
         if std::mem::take(&mut self.is_filling) {
             self.filled_at = time;

@@ -83,7 +83,7 @@ impl Session {
         self.fault = Some(Disconnect::Protocol(what));
     }
 
-    /// Subscriptions that are over. What is still owed to them does not come any more.
+    /// Notes subscriptions that are over. What is still owed to them does not come any more.
     fn ended(&mut self, ended: Vec<Refused>, now: Instant) {
         let mut again: Vec<Group> = Vec::new();
         for Refused { channel, symbol, message, may_retry, .. } in ended {
@@ -198,7 +198,8 @@ impl Session {
         }
     }
 
-    /// Commands without a response for too long: their handles gave up by themselves, subscriptions are asked for again.
+    /// Gives up commands without a response for too long: their handles gave up by themselves, subscriptions are asked
+    /// for again.
     pub(super) fn expire(&mut self, now: Instant) {
         let timeout = self.settings.command_timeout;
         let pending = std::mem::take(&mut self.requests.pending);

@@ -54,7 +54,7 @@ impl Wanted {
         }
     }
 
-    /// Its own, or that of its venue.
+    /// Returns the symbol's own rate, or that of its venue.
     pub(crate) fn max_rate(&self, channel: Channel, symbol: &str) -> f64 {
         let of = |name: String| self.0.get(&(channel, name)).map(|want| want.max_rate);
         of(symbol.to_owned()).or_else(|| of(all_of_venue(symbol))).unwrap_or_default()
@@ -76,7 +76,7 @@ impl Wanted {
         is_calm.then_some(want.max_rate)
     }
 
-    /// Refused for now. Returns when it is asked for again: by itself, or with all of its venue.
+    /// Notes that a symbol is refused for now. Returns when it is asked for again: by itself, or with all of its venue.
     pub(crate) fn refused(&mut self, channel: Channel, symbol: &str, now: Instant) -> Option<Instant> {
         let mut key = (channel, symbol.to_owned());
         if !self.0.contains_key(&key) {

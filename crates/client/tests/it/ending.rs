@@ -32,7 +32,7 @@ fn end(endings: &[(Refused, [u64; 2])]) -> [Message; 2] {
     [Message::Subscribed(subscribed), Message::Ledger(Ledger { id: 0, entries })]
 }
 
-/// A client with quotes and trades of one symbol, and one record of each.
+/// Returns a client with quotes and trades of one symbol, and one record of each.
 async fn served(gateway: &mut FakeGateway, symbol: &str) -> (Client, Session) {
     let builder = gateway.client().subscribe(Channel::Quote, [symbol]).subscribe(Channel::Trade, [symbol]);
     let (mut client, mut session) = gateway.session(builder).await;

@@ -50,7 +50,7 @@ impl FakeGateway {
         Self { pipes, sender, hello }
     }
 
-    /// Settings of a client that connects to this gateway, whatever its URL.
+    /// Returns settings of a client that connects to this gateway, whatever its URL.
     pub(crate) fn client(&self) -> Builder {
         let sender = self.sender.clone();
         Client::builder("ws://fake").connector(move |_: Target| {
@@ -63,7 +63,7 @@ impl FakeGateway {
         })
     }
 
-    /// A started client and its open session.
+    /// Returns a started client and its open session.
     pub(crate) async fn session(&mut self, builder: Builder) -> (Client, Session) {
         let (client, session) = tokio::join!(builder.connect(), self.accept());
         (client.expect("the fake gateway takes every client"), session)
@@ -77,7 +77,7 @@ impl FakeGateway {
         session
     }
 
-    /// The next connection, before anything was said.
+    /// Returns the next connection, before anything was said.
     pub(crate) async fn pipe(&mut self) -> DuplexStream {
         self.pipes.recv().await.expect("this gateway holds a sender itself")
     }
@@ -133,7 +133,7 @@ impl Session {
         Self { write, said, encoding, time: 1_000_000_000 }
     }
 
-    /// One WebSocket message with these, and its send time.
+    /// Sends one WebSocket message with these, and its send time.
     pub(crate) async fn send(&mut self, messages: &[Message]) {
         assert!(self.try_send(messages).await, "the client is gone");
     }
@@ -177,7 +177,7 @@ impl Session {
         tokio::time::timeout(time, self.said.recv()).await.ok().flatten()
     }
 
-    /// The commands, other than receipts, that come within this time.
+    /// Returns the commands, other than receipts, that come within this time.
     pub(crate) async fn commands_within(&mut self, time: Duration) -> Vec<Command> {
         let mut commands = Vec::new();
         let _ = tokio::time::timeout(time, async {
@@ -189,7 +189,7 @@ impl Session {
         commands
     }
 
-    /// The next command that is no receipt.
+    /// Returns the next command that is no receipt.
     pub(crate) async fn command(&mut self) -> Command {
         loop {
             match self.said().await.expect("the client is gone") {

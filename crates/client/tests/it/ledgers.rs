@@ -11,7 +11,7 @@ fn entry(channel: Channel, [published, delivered, conflated, dropped, filtered]:
     LedgerEntry { instrument: ID, channel, symbol, published, delivered, conflated, dropped, filtered }
 }
 
-/// A client that got three quotes of ten, two trades, and a gap of three.
+/// Returns a client that got three quotes of ten, two trades, and a gap of three.
 async fn served(gateway: &mut FakeGateway) -> (Client, Session) {
     let builder = gateway.client().subscribe(Channel::Quote, [SYMBOL]).subscribe(Channel::Trade, [SYMBOL]);
     let (mut client, mut session) = gateway.session(builder).await;
@@ -52,7 +52,7 @@ async fn faults(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
     }
 }
 
-/// The same counts in a ledger that was asked for.
+/// Returns the faults of such entries in a ledger that was asked for.
 async fn faults_when_asked(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = served(&mut gateway).await;

@@ -22,7 +22,7 @@ const _: fn() = || {
     };
 };
 
-/// A client that is subscribed to trades, from number 0 on.
+/// Returns a client that is subscribed to trades, from number 0 on.
 async fn trades(gateway: &mut FakeGateway) -> (Client, Session) {
     let builder = gateway.client().subscribe(Channel::Trade, [SYMBOL]);
     let (mut client, mut session) = gateway.session(builder).await;
@@ -140,7 +140,7 @@ async fn without_receipts_a_pong_says_that_the_program_took_what_came_before() {
     assert_eq!(session.said().await, Some(Said::Pong(b"b".to_vec())));
 }
 
-/// A ping of the gateway, with its time.
+/// Sends a ping of the gateway, and returns its time.
 async fn probe(session: &mut Session) -> u64 {
     let time = session.time + 1;
     session.ping(&time.to_le_bytes()).await;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::fake_gateway::{FakeGateway, SYMBOL, Session, gap, trade};
 use crate::transcript::{during, next, take, until};
 
-/// A client that has the trades up to 12, and has just lost its connection.
+/// Returns a client that has the trades up to 12, and has just lost its connection.
 async fn interrupted(gateway: &mut FakeGateway) -> Client {
     let builder = gateway.client().subscribe(Channel::Quote, ["sim:A"]).subscribe(Channel::Trade, [SYMBOL]);
     let (mut client, mut session) = gateway.session(builder).await;
@@ -22,7 +22,7 @@ async fn interrupted(gateway: &mut FakeGateway) -> Client {
     client
 }
 
-/// The next connection, up to the response to the subscription to trades.
+/// Takes the next connection, up to the response to the subscription to trades.
 async fn resumed(gateway: &mut FakeGateway, client: &mut Client, epoch: u64, sequence: u64) -> Session {
     let resume = async {
         let mut session = gateway.accept().await;

@@ -2,13 +2,13 @@
 
 use tickwire_client::{Client, Event, State};
 
-/// The events of the next batch.
+/// Returns the events of the next batch.
 pub(crate) async fn next(client: &mut Client) -> Vec<String> {
     let batch = client.next().await.expect("the client has ended");
     batch.events().iter().map(line).collect()
 }
 
-/// So many events from here on.
+/// Returns the next events, at least so many, in whole batches.
 pub(crate) async fn take(client: &mut Client, count: usize) -> Vec<String> {
     let mut lines = Vec::new();
     while lines.len() < count {
@@ -29,7 +29,7 @@ pub(crate) async fn during<T>(client: &mut Client, other: impl Future<Output = T
     }
 }
 
-/// Everything until this line came, it included.
+/// Returns everything up to the batch with this line, it included.
 pub(crate) async fn until(client: &mut Client, start: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     while !lines.iter().any(|line| line.starts_with(start)) {

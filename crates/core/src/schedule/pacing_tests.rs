@@ -3,7 +3,7 @@ use super::*;
 const US: u64 = 1_000;
 const MS: u64 = 1_000 * US;
 
-/// Rounds of `took` that begin when they may, and not more often than one each `every`: the mean wait and the longest
+/// Returns, of rounds of `took` that begin when they may, and at most one each `every`, the mean wait and the longest
 /// after each had its effect, in microseconds.
 fn waits(pacing: Pacing, took: u64, every: u64) -> (u64, u64) {
     let (mut now, mut pacer) = (MS, Pacer::new(pacing, MS));

@@ -40,7 +40,7 @@ fn an_end_is_told_behind_everything_before_it() {
     assert_eq!(rig.told_to(1)[1..], ["unavailable the instrument ended"]);
 }
 
-/// The last definition of A, which says where each of these channels ended.
+/// Returns the last definition of A, which says where each of these channels ended.
 fn ended_at(last: &[(Channel, u64)]) -> Record {
     let mut record = ended(2, definition(ID, "sim", "A", 2));
     let Body::Instrument(definition) = &mut record.body else { panic!("a definition") };

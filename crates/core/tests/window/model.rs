@@ -183,7 +183,7 @@ impl Run {
         run.seen
     }
 
-    /// The greeting; when the client has it, it subscribes, and gets its grants and the states.
+    /// Sends the greeting; when the client has it, it subscribes, and gets its grants and the states.
     fn open(&mut self) {
         self.send_control(120);
         self.probe();

@@ -74,12 +74,12 @@ impl Way {
         Self { down, up, change: None, rate: 0 }
     }
 
-    /// Longest delay there and back, at the start.
+    /// Returns the longest delay there and back, at the start.
     pub(crate) fn longest(&self) -> u64 {
         self.down.longest() + self.up.longest()
     }
 
-    /// The same, of what it becomes; 0: it stays.
+    /// Returns the same of what it becomes, or 0 where it stays.
     pub(crate) fn longest_later(&self) -> u64 {
         self.change.map_or(0, |(_, down, up)| down.longest() + up.longest())
     }

@@ -67,7 +67,7 @@ impl Peer {
         self.pipe.write_all(&bytes).await.unwrap();
     }
 
-    /// The next frame; `None` at the end of the connection.
+    /// Returns the next frame; `None` at the end of the connection.
     async fn frame(&mut self) -> Option<(OpCode, Vec<u8>)> {
         loop {
             if let Some(found) = frame::find(&self.bytes, Sender::Server, 1 << 20).unwrap() {

@@ -157,7 +157,7 @@ fn send(rig: &mut Rig, key: SessionKey, text: &str) {
     rig.grant_interests();
 }
 
-/// The lines that a session gets, over a socket that takes everything, and the code that it ends with.
+/// Returns the lines that a session gets, over a socket that takes everything, and the code that it ends with.
 fn read_to_end(rig: &mut Rig, key: SessionKey) -> (Vec<String>, Option<u16>) {
     let (mut lines, mut end) = (Vec::new(), None);
     loop {

@@ -93,7 +93,7 @@ fn distrust(reason: &CertificateError, settings: &Settings) -> (String, String) 
     }
 }
 
-/// `DnsName("feed.example")` and the like, as the verifier writes names, without what is around them.
+/// Returns the name of `DnsName("feed.example")` and the like, as the verifier writes names, without what is around it.
 fn plain(name: &str) -> String {
     let within = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     within.unwrap_or(name).trim_matches('"').to_owned()

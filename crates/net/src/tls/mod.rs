@@ -122,7 +122,7 @@ impl ClientTls {
     }
 }
 
-/// The system's authorities, and those that were named.
+/// Returns the system's authorities, and those that were named.
 fn roots(trust: &Trust, settings: &Settings) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

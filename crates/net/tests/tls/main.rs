@@ -48,7 +48,7 @@ impl Write for Socket {
     }
 }
 
-/// A server for this name, and its own authority.
+/// Makes a server for this name, and its own authority.
 fn server(name: &str) -> (Arc<ServerConfig>, CertificateDer<'static>) {
     let signing_key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&signing_key).unwrap();

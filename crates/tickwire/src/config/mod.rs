@@ -34,12 +34,12 @@ const OTHERS: [&str; 8] = [
     "TICKWIRE_VECTORS",
 ];
 
-/// The defaults with their explanations, as `tickwire config --print-default` prints them.
+/// Returns the defaults with their explanations, as `tickwire config --print-default` prints them.
 pub(crate) fn template() -> String {
     tickwire_config::template::<Raw>()
 }
 
-/// Variables that look like settings and are none.
+/// Returns the variables that look like settings and are none.
 pub(crate) fn ignored(environment: &[(String, String)]) -> impl Iterator<Item = &str> {
     let names = environment.iter().map(|(name, _)| name.as_str());
     names.filter(|name| name.starts_with(PREFIX) && !name.contains("__") && !OTHERS.contains(name))

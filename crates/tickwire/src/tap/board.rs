@@ -148,7 +148,8 @@ impl Board {
         }
     }
 
-    /// A line at the bottom; the oldest one goes. What is said again and again is there once.
+    /// Adds a line at the bottom; where there are too many, the oldest one goes. What is said again and again is there
+    /// once.
     pub(super) fn notice(&mut self, line: String) {
         if self.notices.back() == Some(&line) {
             return;
@@ -159,7 +160,7 @@ impl Board {
         self.notices.push_back(line);
     }
 
-    /// Rates over the time since the call before.
+    /// Takes the rates over the time since the call before.
     pub(super) fn measure(&mut self, seconds: f64) {
         let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         for row in &mut self.rows {

@@ -284,7 +284,7 @@ fn disagreement(client: &Client) -> anyhow::Error {
     )
 }
 
-/// Nanoseconds since the Unix epoch.
+/// Returns the time in nanoseconds since the Unix epoch.
 pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
 }

@@ -52,7 +52,7 @@ impl Recorder {
         self.encoder.event(event, sent_time, &mut self.waiting);
     }
 
-    /// The end of a batch: the place where the file may end.
+    /// Ends a batch: the place where the file may end.
     pub(super) fn end_batch(&mut self, sent_time: Option<u64>) -> anyhow::Result<()> {
         if let Some(time) = sent_time {
             tickwire_wire::encode_sent_time(Encoding::Proto, time, &mut self.waiting);
@@ -249,7 +249,7 @@ pub(super) mod tests {
         Event::State(State::Feed { venue: "sim".into(), state, since: 77, reason: reason.to_owned() })
     }
 
-    /// One of each, as a session would have them.
+    /// Returns events of every kind, as a session would have them.
     pub(in crate::tap) fn every_kind_of_event() -> Vec<Event> {
         let bar = Bar {
             interval: 1_000_000_000,

@@ -93,7 +93,7 @@ impl<R: Read> Recording<R> {
         }
     }
 
-    /// The next batch; None at the end.
+    /// Returns the next batch; `None` at the end.
     ///
     /// # Errors
     /// Once, after everything in front of the damage.
@@ -140,7 +140,7 @@ impl<R: Read> Recording<R> {
         }
     }
 
-    /// The next message that this build knows.
+    /// Returns the next message that this build knows.
     fn message(&mut self) -> Result<Option<Message>, Damage> {
         loop {
             let start = self.offset;
@@ -161,7 +161,7 @@ impl<R: Read> Recording<R> {
         }
     }
 
-    /// The bytes of the next field of the frame, key included; None at the end of the file.
+    /// Returns the bytes of the next field of the frame, key included; `None` at the end of the file.
     fn field(&mut self) -> Result<Option<Vec<u8>>, Damage> {
         let start = self.offset;
         let mut bytes = Vec::new();
@@ -187,7 +187,7 @@ impl<R: Read> Recording<R> {
         Ok(Some(bytes))
     }
 
-    /// The number that begins at this place, of which the first byte is there.
+    /// Reads the number that begins at this place, of which the first byte is there.
     fn varint(&mut self, bytes: &mut Vec<u8>, at: usize) -> Result<u64, Damage> {
         let start = self.offset;
         while bytes.last().is_some_and(|byte| byte & 0x80 != 0) {
@@ -200,7 +200,7 @@ impl<R: Read> Recording<R> {
         Ok(digits.fold(0, |value: u64, byte| value << 7 | u64::from(byte & 0x7f)))
     }
 
-    /// One more byte, which must be there; returns its place.
+    /// Reads one more byte, which must be there; returns its place.
     fn grow(&mut self, bytes: &mut Vec<u8>) -> Result<usize, Damage> {
         match self.read(bytes, 1)? {
             0 => Err(self.cut_off(self.offset)),
@@ -291,7 +291,7 @@ struct Instruments {
 }
 
 impl Instruments {
-    /// The same allocation for all records, as long as nothing changes.
+    /// Gives an id its name, in the same allocation for all records as long as nothing changes.
     fn name(&mut self, id: u32, scale: Scale) {
         if self.scales.get(&id).is_none_or(|known| **known != scale) {
             self.scales.insert(id, Arc::new(scale));
@@ -339,7 +339,7 @@ mod tests {
         std::fs::read(recorder.path()).unwrap()
     }
 
-    /// All that can be read, and why there is no more.
+    /// Returns all that can be read, and why there is no more.
     fn read(bytes: &[u8]) -> (Vec<Recorded>, Option<Damage>) {
         let mut recording = Recording::new(Path::new("a.tw"), bytes);
         let mut batches = Vec::new();

@@ -68,7 +68,7 @@ impl Refusals {
     }
 }
 
-/// `refused: quote sim:NOPE: unknown_symbol: there is no such instrument`
+/// Returns a line such as `refused: quote sim:NOPE: unknown_symbol: there is no such instrument`.
 pub(super) fn line(refused: &Refused) -> String {
     let Refused { symbol, code, message, .. } = refused;
     let later = if refused.may_retry { " (asked again later)" } else { "" };

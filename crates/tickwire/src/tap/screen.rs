@@ -37,7 +37,7 @@ impl Screen {
         terminal.draw(|frame| *first = view::draw(frame, board, now, *first)).map(|_| ())
     }
 
-    /// The next key that means something here.
+    /// Returns at the next key that means something here, or when the screen has another size.
     ///
     /// # Cancel safety
     /// Cancel safe: a key that was not returned is still there.

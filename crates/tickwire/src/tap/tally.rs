@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// `counts`: published, delivered, conflated, dropped.
+    /// Makes an entry with these `counts`: published, delivered, conflated, dropped.
     fn entry(channel: Channel, counts: [u64; 4]) -> LedgerEntry {
         let [published, delivered, conflated, dropped] = counts;
         let (instrument, symbol, channel) = (3, "sim:A B".to_owned(), channel as i32);

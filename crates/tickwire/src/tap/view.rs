@@ -125,7 +125,7 @@ fn state_style(life: &Life) -> Style {
     }
 }
 
-/// The texts of a row, one for each of [`COLUMNS`].
+/// Returns the texts of a row, one for each of [`COLUMNS`].
 fn cells(row: &Row, life: &Life, now: u64) -> [String; COLUMNS.len()] {
     let best = row.best();
     let price =
@@ -190,7 +190,7 @@ fn draw_ladder(frame: &mut Frame<'_>, area: Rect, scale: &Scale, book: &BookStat
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// Nanoseconds in at most four digits and a unit.
+/// Returns nanoseconds in at most four digits and a unit.
 fn duration_text(ns: i64) -> String {
     let sign = if ns < 0 { "-" } else { "" };
     let ns = ns.unsigned_abs();

@@ -124,7 +124,7 @@ async fn gateway_killed_and_restarted() {
     }
 }
 
-/// As [`is_over`], but of the second ingester: its sequence is another one.
+/// Returns whether [`is_over`] holds for the second ingester: its sequence is another one.
 fn second_is_over(seen: &Seen) -> bool {
     seen.epochs.len() >= 2 && is_over(seen)
 }

@@ -19,7 +19,7 @@ const TAKEN: &str = "tickwire_bus_records_total ";
 const LOST: &str = "tickwire_bus_lost_records_total ";
 const CHANNELS: [Channel; 3] = [Channel::Quote, Channel::Trade, Channel::Book];
 
-/// NATS with the limits that `deploy/` recommends, on a port of its own.
+/// Starts NATS with the limits that `deploy/` recommends, on a port of its own.
 fn nats() -> NatsServer {
     let recommended = std::fs::read_to_string(root().join("deploy/nats.conf")).unwrap();
     let is_address = |line: &&str| line.starts_with("listen:") || line.starts_with("http:");
@@ -85,7 +85,7 @@ impl Seen {
         }
     }
 
-    /// Published = delivered + conflated + dropped + filtered, and for trades as the client counted.
+    /// Checks that published = delivered + conflated + dropped + filtered, and that trades are as the client counted.
     fn assert_ledger(&self) {
         let ledger = self.ledger.as_ref().expect("a ledger");
         assert_eq!(ledger.entries.len(), CHANNELS.len() * INSTRUMENTS);
@@ -113,7 +113,7 @@ impl Reader {
         Self { progress, end, reading: tokio::spawn(read(url.to_owned(), tell, ended)) }
     }
 
-    /// Records so far.
+    /// Returns how many records came so far.
     fn records(&self) -> u64 {
         self.progress.borrow().0
     }
@@ -168,7 +168,7 @@ async fn read(url: String, tell: watch::Sender<(u64, u64)>, mut ended: watch::Re
     seen
 }
 
-/// A figure of a gateway's bus side.
+/// Returns a figure of a gateway's bus side.
 async fn figure(gateway: &Gateway, name: &str) -> u64 {
     let (_, metrics) = gateway.get("/metrics").await.unwrap();
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap();

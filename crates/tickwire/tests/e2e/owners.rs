@@ -29,7 +29,7 @@ fn base(symbol: &str) -> u64 {
     }
 }
 
-/// Two minutes of trades and quotes of these symbols, each ten times a second.
+/// Writes a recording of two minutes of trades and quotes of these symbols, each ten times a second.
 fn market(folder: &Path, name: &str, symbols: &[&str]) -> PathBuf {
     let mut text = String::new();
     for round in 0..ROUNDS {
@@ -86,7 +86,7 @@ fn assert_attributed(lines: &[Value]) -> BTreeSet<String> {
     symbols
 }
 
-/// One ingester, then another with other symbols of the same venue, which takes over when the first one is killed.
+/// Runs one ingester, then another with other symbols of the same venue, which takes over when the first one is killed.
 async fn taken_over(first: &[&str], second: &[&str], overlap: bool) {
     let folder = tempfile::tempdir().unwrap();
     let files = [market(folder.path(), "first.txt", first), market(folder.path(), "second.txt", second)];
@@ -184,7 +184,8 @@ async fn one_that_is_rolled_back_to_fewer_and_other_symbols() {
     taken_over(&["AAUSDT", "BBUSDT", "SHUSDT"], &["CCUSDT", "SHUSDT"], false).await;
 }
 
-/// A book of 800 levels, whose snapshot has several times the bytes that the bus takes in one message.
+/// Writes a recording of a book of 800 levels, whose snapshot has several times the bytes that the bus takes in one
+/// message.
 fn deep_recording(folder: &Path) -> PathBuf {
     let side = |price: &dyn Fn(u64) -> u64| {
         let levels: Vec<_> = (0..400).map(|at| format!(r#"["{}.00","{}.125"]"#, price(at), at + 1)).collect();

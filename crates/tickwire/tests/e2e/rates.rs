@@ -11,7 +11,7 @@ use crate::world::{Gateway, nats};
 const SYMBOL: [&str; 1] = ["sim:BTC-USD"];
 const SECOND: f64 = 1e9;
 
-/// Send times of messages with records, as they come; each time once.
+/// Returns the send times of messages with records, as they come; each time once.
 fn send_times(mut client: Client) -> mpsc::Receiver<u64> {
     let (times, coming) = mpsc::channel(64);
     tokio::spawn(async move {

@@ -83,7 +83,7 @@ fn apply(side: &mut BTreeMap<i64, u64>, levels: &Value) {
     }
 }
 
-/// A decimal text as an integer of 10^-8.
+/// Returns a decimal text as an integer of 10^-8.
 fn fixed(text: &Value) -> i64 {
     let text = text.as_str().unwrap();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -137,7 +137,7 @@ fn address(gateway: &Gateway) -> SocketAddr {
     gateway.listen.parse().unwrap()
 }
 
-/// A figure from the metrics.
+/// Returns a figure from the metrics.
 async fn figure(gateway: &Gateway, name: &str) -> u64 {
     let (_, metrics) = gateway.get("/metrics").await.unwrap();
     let line = metrics

@@ -32,7 +32,8 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Every number of the trade channel since the subscription was delivered once or announced, in this sequence.
+    /// Checks that every number of the trade channel since the subscription was delivered once or announced, in this
+    /// sequence.
     pub(crate) fn assert_contiguous(&self) {
         let mut expected = self.trades_before + 1;
         let mut announced: Vec<_> =

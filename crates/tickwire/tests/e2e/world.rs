@@ -11,7 +11,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A recording from the folder that `TICKWIRE_DATA` names; `None`, said aloud, where the variable is not set.
+/// Returns a recording from the folder that `TICKWIRE_DATA` names; `None`, said aloud, where the variable is not set.
 pub(crate) fn recording(path: &str) -> Option<PathBuf> {
     let Ok(folder) = std::env::var("TICKWIRE_DATA") else {
         eprintln!("skipped: TICKWIRE_DATA does not name a folder of recordings");
@@ -22,7 +22,7 @@ pub(crate) fn recording(path: &str) -> Option<PathBuf> {
     Some(file)
 }
 
-/// A NATS server as programs of the tests use it.
+/// Starts a NATS server as programs of the tests use it.
 pub(crate) fn nats() -> NatsServer {
     NatsServer::start(NatsServerConfig::default())
 }

@@ -60,7 +60,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Lines but those about the connection: a file has another address.
+/// Returns the lines but those about the connection: a file has another address.
 fn lines(output: &Output) -> Vec<String> {
     let others = [r#"{"type":"connected""#, r#"{"type":"disconnected""#, "connection,"];
     let is_data = |line: &&str| !others.iter().any(|start| line.starts_with(start));
