@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -19,6 +20,8 @@ pub struct Program {
     name: String,
     child: Child,
     output: Arc<Output>,
+    /// The threads that read its output, until that ends.
+    readers: [JoinHandle<()>; 2],
 }
 
 #[derive(Debug, Default)]
@@ -32,14 +35,14 @@ impl Output {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn follow(self: &Arc<Self>, stream: impl Read + Send + 'static) {
+    fn follow(self: &Arc<Self>, stream: impl Read + Send + 'static) -> JoinHandle<()> {
         let output = Arc::clone(self);
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 output.lines().push(line);
                 output.more.notify_all();
             }
-        });
+        })
     }
 }
 
@@ -72,9 +75,11 @@ impl Program {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let output = Arc::new(Output::default());
-        output.follow(child.stdout.take().expect("stdout is piped"));
-        output.follow(child.stderr.take().expect("stderr is piped"));
-        Self { name, child, output }
+        let readers = [
+            output.follow(child.stdout.take().expect("stdout is piped")),
+            output.follow(child.stderr.take().expect("stderr is piped")),
+        ];
+        Self { name, child, output, readers }
     }
 
     /// Waits for a line, on either output, that holds `text`, and returns it.
@@ -181,7 +186,7 @@ impl Program {
         let _ = self.child.wait();
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself and all that it wrote was read.
     ///
     /// # Panics
     /// Panics when it does not within a minute.
@@ -189,7 +194,7 @@ impl Program {
         self.ended_within(PATIENCE)
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself and all that it wrote was read.
     ///
     /// # Panics
     /// Panics when it does not within the time.
@@ -197,7 +202,8 @@ impl Program {
         let until = Instant::now() + patience;
         let (lock, pause) = (Mutex::new(()), Condvar::new());
         loop {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+            let status = self.child.try_wait().expect("a child can be waited for");
+            if let Some(status) = status.filter(|_| self.readers.iter().all(JoinHandle::is_finished)) {
                 return status;
             }
             assert!(Instant::now() < until, "{} does not end:\n{}", self.name, self.output());
