@@ -49,5 +49,12 @@ say 'release builds'
 cargo build --quiet --release --locked --manifest-path "$here/rust/Cargo.toml" \
     --target-dir "${CARGO_TARGET_DIR:-$root/target}/peers"
 cargo build --quiet --release --locked --manifest-path "$root/Cargo.toml" -p tickwire-loadgen
-command -v centrifugo >/dev/null || say 'no centrifugo on the PATH: it will be left out'
+centrifugo=github.com/centrifugal/centrifugo/v6@v6.9.1
+if [[ ! -x $root/.cache/centrifugo/centrifugo ]]; then
+    if command -v go >/dev/null; then
+        say "Centrifugo, ${centrifugo##*@}; some minutes"
+        GOBIN=$root/.cache/centrifugo GOFLAGS=-trimpath go install "$centrifugo" || say 'Centrifugo could not be built'
+    fi
+    [[ -x $root/.cache/centrifugo/centrifugo ]] || command -v centrifugo >/dev/null || say 'no Centrifugo: it is left out (with Go on the PATH it is built)'
+fi
 say 'ready'

@@ -72,6 +72,35 @@ def costs(found: dict, shapes: dict, file: Path) -> None:
     save(figure, file)
 
 
+def curve(found: dict, shapes: dict, file: Path) -> None:
+    """Draws cost against p99, a panel for each shape: the floor as a line, servers as points."""
+    present = {name: title for name, title in shapes.items() if name in found}
+    figure, all_axes = plt.subplots(1, len(present), figsize=(4.2 * len(present), 4.2), squeeze=False)
+    for axes, (name, title) in zip(all_axes[0], present.items()):
+        points = {}
+        for key, runs in found[name].items():
+            if runs.holds:
+                middle = [statistics.median(runs.values(*path)) for path in (("latency", "p99_ns"), ("server", "cpu_seconds_per_million"))]
+                points[key] = (middle[0] / 1e6, middle[1])
+        floor = sorted(at for key, at in points.items() if key.startswith("floor"))
+        axes.plot([x for x, _ in floor], [y for _, y in floor], color="#94a3b8", marker="o", markersize=3, linewidth=1.5, label="kernel floor")
+        for key, (x, y) in points.items():
+            if not key.startswith("floor"):
+                axes.plot(x, y, marker="o", color=color(key), markersize=7 if key.startswith("tickwire") else 5)
+                axes.annotate(label(key), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=color(key))
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("p99, ms")
+        axes.set_title(title)
+        axes.margins(0.15)
+        axes.grid(color="#e5e7eb")
+    all_axes[0][0].set_ylabel("CPU seconds per million deliveries")
+    save(figure, file)
+
+
 def latencies(servers: dict, file: Path) -> None:
     """Draws percentile curves: the nines on the x axis are even steps."""
     figure, axes = plt.subplots(figsize=(9, 4.5))

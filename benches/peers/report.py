@@ -17,6 +17,7 @@ SHAPES = {
     "dashboard-25k": "dashboard, 25 k/s",
     "dashboard-250k": "dashboard, 250 k/s",
     "firehose": "firehose, 400 k/s",
+    "firehose-ticks": "firehose, in ticks of 1 ms",
 }
 # A server holds a load when it delivers it, and in time.
 P99_MAX_NS = 100e6
@@ -229,16 +230,20 @@ def versions() -> str:
     return "; ".join(f"{peer.key} {peer.version}" for peer in ALL.values() if peer.version and is_installed(peer))
 
 
-def write(results: Path) -> Path:
-    found = load(results)
+def write(cache: Path) -> Path:
+    found, noisy = load(cache / "peers-results"), load(cache / "peers-noisy")
     FOLDER.mkdir(parents=True, exist_ok=True)
     parts = [HEAD.format(about=about(found), versions=versions())]
     if any(name in found for name in SHAPES):
         pictures.costs(found, SHAPES, FOLDER / "cost.svg")
         parts += [COST, summary(found), "\n![CPU seconds per million deliveries](benchmarks/cost.svg)\n"]
+        pictures.curve(found, SHAPES, FOLDER / "curve.svg")
+        parts += [CURVE, "![CPU seconds per million deliveries against p99](benchmarks/curve.svg)\n"]
     if "dashboard-25k" in found:
         pictures.latencies(found["dashboard-25k"], FOLDER / "latency.svg")
         parts += [LATENCY, shape(found["dashboard-25k"]), "\n![Percentile curves](benchmarks/latency.svg)\n"]
+    if "dashboard-25k" in noisy:
+        parts += [NOISE, shape(noisy["dashboard-25k"])]
     for name, title in list(SHAPES.items())[1:]:
         if name in found:
             parts += [f"\n## {title.capitalize()}\n\n", shape(found[name])]
@@ -256,7 +261,7 @@ def write(results: Path) -> Path:
         pictures.idle(found["wide-idle"], FOLDER / "wide-idle.svg")
         parts += [IDLE, "![Memory of an idle session](benchmarks/wide-idle.svg)\n"]
     if not is_installed(ALL["centrifugo"]):
-        parts.append("\nCentrifugo was **not run**: no `centrifugo` was on the PATH. Its adapter is written from its documentation.\n")
+        parts.append("\nCentrifugo was **not run**: `install.sh` builds it where Go is there.\n")
     failures = [f"- {name}, {key}: {text[:200]}" for name, servers in found.items() for key, runs in servers.items() for text in runs.failures]
     if failures:
         parts.append("\n## Runs without a report\n\n" + "\n".join(failures) + "\n")
@@ -287,6 +292,19 @@ COST = """
 
 The server has one core; its user and kernel time count, nobody else's. Updates have 40 bytes. Dashboard: 500 sessions with 50 of
 500 symbols each. Firehose: 20 sessions with all of 100 symbols. Idle: 2,000 sessions with 5 symbols each.
+
+"""
+CURVE = """
+## Cost against delay
+
+The line is the kernel floor: one write of ready bytes each 0.25 to 16 ms to every client that is owed something, no protocol at all. Who
+lies above the line takes more of the core, or more time, than there is a reason for. Who held no load has no point.
+
+"""
+NOISE = """
+## The same beside other work
+
+Another process is at work on each core for half of the time, in turns of 5 ms (`benches/peers/run.sh --noise`).
 
 """
 LATENCY = """

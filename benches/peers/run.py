@@ -6,6 +6,7 @@
     benches/peers/run.sh --scenario firehose --peer tickwire,uwebsockets
     benches/peers/run.sh --fresh              does not go on with the last results
     benches/peers/run.sh --report             only writes the document again
+    benches/peers/run.sh --noise              latency beside another process on each core, a series of its own
 
 Each run is kept as one JSON file in .cache/peers-results, so that an interrupted series goes on where it stopped. The
 order is A B C A B C: what the machine does meanwhile hits everybody alike. The server has one core, the publisher and the
@@ -26,12 +27,12 @@ import threading
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from peers import ALL, HERE, ROOT, TARGET, Peer, is_installed
 
-SCENARIOS = ["dashboard-25k", "dashboard-250k", "firehose", "wide-idle", "slow-readers"]
+SCENARIOS = ["dashboard-25k", "dashboard-250k", "firehose", "firehose-ticks", "wide-idle", "slow-readers"]
 OPTIONAL = ["most-dashboard", "most-firehose"]
 # The search is for the highest rate without loss: Tickwire sends trades there, because it merges quotes where several wait for one write.
 LOSSLESS = {"source": {"trades": 1.0}, "sessions": {"channels": ["trade"]}}
@@ -42,12 +43,16 @@ SECONDS_OTHERS = 8
 QUICK_SECONDS = {"slow-readers": 5}
 QUICK_SECONDS_OTHERS = 2
 # A peer that is only a floor has no queue worth reading slowly from, and a window that a client asks for changes nothing there.
+FLOORS = {key for key in ALL if key.startswith("floor")}
+PACED = {key for key in ALL if key.startswith("tickwire-")} - {"tickwire-nats"}
 LEFT_OUT = {
-    "slow-readers": {"floor-1ms", "floor-5ms", "floor-16ms", "tickwire-16ms", "tickwire-nats"},
-    "wide-idle": {"floor-5ms", "floor-16ms", "tickwire-16ms", "tickwire-nats"},
-    "most-dashboard": {"floor-5ms", "tickwire-16ms"},
-    "most-firehose": {"floor-5ms", "tickwire-16ms"},
+    "slow-readers": FLOORS | PACED | {"tickwire-nats"},
+    "wide-idle": FLOORS - {"floor-1ms"} | PACED | {"tickwire-nats"},
+    "most-dashboard": FLOORS | PACED,
+    "most-firehose": FLOORS | PACED,
 }
+# What is run beside other work.
+NOISY = ["dashboard-25k"]
 SERVER_CPU, OTHERS_CPU = 0, 1
 # Its results are seconds of age, and a server has a twentieth of a core to do.
 TOGETHER = "slow-readers"
@@ -64,6 +69,14 @@ def free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextmanager
+def noise():
+    """Keeps a process at work on each of the two cores, as neighbours do: half of the time, in turns of 5 ms."""
+    code = "import time\nwhile True:\n end = time.monotonic() + 0.005\n while time.monotonic() < end: pass\n time.sleep(0.005)"
+    with process([sys.executable, "-c", code], SERVER_CPU, None), process([sys.executable, "-c", code], OTHERS_CPU, None):
+        yield
 
 
 @contextmanager
@@ -200,19 +213,20 @@ def words(text: str, known) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenario", default=",".join(SCENARIOS), help=f"also {', '.join(OPTIONAL)}")
+    parser.add_argument("--scenario", default="", help=f"of {', '.join(SCENARIOS)}; also {', '.join(OPTIONAL)}")
     parser.add_argument("--peer", default="", help=f"of {', '.join(ALL)}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="measured in each run")
     parser.add_argument("--together", type=int, default=1, help=f"servers at a time in {TOGETHER}, where they do little")
     parser.add_argument("--minutes", type=float, default=1e9, help="starts no run after this time; another call goes on")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine before a run")
+    parser.add_argument("--noise", action="store_true", help="beside another process on each core")
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--fresh", action="store_true", help="forgets the results that are there")
     parser.add_argument("--report", action="store_true", help="runs nothing")
     options = parser.parse_args()
 
-    results = ROOT / ".cache" / ("peers-quick" if options.quick else "peers-results")
+    results = ROOT / ".cache" / ("peers-quick" if options.quick else "peers-noisy" if options.noise else "peers-results")
     if options.fresh or options.quick:
         shutil.rmtree(results, ignore_errors=True)
     chosen = words(options.peer, ALL) or (QUICK_PEERS if options.quick else list(ALL))
@@ -222,18 +236,21 @@ def main() -> int:
     plan = [
         (scenario, key, number, options.seconds or seconds.get(scenario, others))
         for number in range(1, rounds + 1)
-        for scenario in words(options.scenario, SCENARIOS + OPTIONAL)
+        for scenario in words(options.scenario or ",".join(NOISY if options.noise else SCENARIOS), SCENARIOS + OPTIONAL)
         for key in chosen
         if key not in LEFT_OUT.get(scenario, ()) and is_installed(ALL[key])
     ]
     allow_files()
     # Ended from outside, it ends the server that it started, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    failed = 0 if options.report else run_all(plan, results, options)
+    failed = 0
+    if not options.report:
+        with noise() if options.noise else nullcontext():
+            failed = run_all(plan, results, options)
     if not options.quick:
         import report
 
-        print(f"wrote {report.write(results).relative_to(ROOT)}")
+        print(f"wrote {report.write(ROOT / '.cache').relative_to(ROOT)}")
     return 1 if failed else 0
 
 
@@ -260,7 +277,7 @@ def run_all(plan: list, results: Path, options: argparse.Namespace) -> int:
             print(f"time is up, {len(todo) - done} runs are left for another call")
             break
         left = f", {passed / sum(weights[:at]) * sum(weights[at:]) / 60:.0f} min left" if at else ""
-        busy = wait_for_quiet(0 if options.quick else options.patience)
+        busy = wait_for_quiet(0 if options.quick or options.noise else options.patience)
         with ThreadPoolExecutor(len(batch)) as pool:
             outcomes = list(pool.map(attempt, batch))
         for step, outcome in zip(batch, outcomes):

@@ -80,7 +80,7 @@ impl Watched {
         for task in process.tasks().into_iter().flatten().flatten() {
             let (Ok(stat), Ok(times)) = (task.stat(), task.schedstat()) else { continue };
             let used = times.sum_exec_runtime as f64 / 1e9;
-            if stat.comm == SOURCE_THREAD {
+            if stat.comm.starts_with(SOURCE_THREAD) {
                 cpu.source += used;
             }
             cpu.tasks.insert(task.tid, (stat.comm, used));

@@ -143,7 +143,10 @@ fn serve(begin: &Begin) -> anyhow::Result<()> {
     let published = Arc::new(Mutex::new(Published::default()));
     let (orders, ordered) = watch::channel(Orders::default());
     let stop = CancellationToken::new();
-    let bus = bus(&scenario)?;
+    // Its connection to the bus is on the source's processors and charged to the source, as an ingester's would be.
+    let connect = || machine::pin(&scenario.target.source_cpus).and_then(|()| bus(&scenario, SOURCE_THREAD));
+    let connected = std::thread::scope(|scope| scope.spawn(connect).join());
+    let bus = connected.map_err(|_| anyhow::anyhow!("the source panicked"))??;
     let source = {
         let (scenario, published, stop, bus) =
             (scenario.clone(), Arc::clone(&published), stop.clone(), bus.clone());
@@ -155,7 +158,7 @@ fn serve(begin: &Begin) -> anyhow::Result<()> {
         let config = begin.has_gateway.then(|| config(&scenario));
         let gateway_bus = match (&config, &bus) {
             // A connection of its own, as a gateway has.
-            (Some(_), Some(_)) if !scenario.target.bus.is_empty() => self::bus(&scenario)?,
+            (Some(_), Some(_)) if !scenario.target.bus.is_empty() => self::bus(&scenario, "gateway")?,
             _ => bus.clone(),
         };
         answer(config, gateway_bus, orders, &published, &scenario.target.bus).await
@@ -165,14 +168,18 @@ fn serve(begin: &Begin) -> anyhow::Result<()> {
     outcome.and(played)
 }
 
-fn bus(scenario: &Scenario) -> anyhow::Result<Option<Arc<dyn Backplane>>> {
+fn bus(scenario: &Scenario, name: &str) -> anyhow::Result<Option<Arc<dyn Backplane>>> {
     if scenario.peer.is_some() {
         return Ok(None);
     }
     Ok(Some(if scenario.target.bus.is_empty() {
         Arc::new(MemoryBus::new(MemoryLimits::default()))
     } else {
-        let config = NatsConfig { servers: scenario.target.bus.clone(), ..NatsConfig::default() };
+        let config = NatsConfig {
+            servers: scenario.target.bus.clone(),
+            name: name.to_owned(),
+            ..NatsConfig::default()
+        };
         Arc::new(NatsBus::connect(&config)?)
     }))
 }

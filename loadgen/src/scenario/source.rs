@@ -23,6 +23,8 @@ settings! {
         trades: f64 = 0.0 => 0..=1,
         /// Zipf's exponent by which updates choose their symbol; 0: each in turn
         skew: f64 = 0.0 => 0..=10,
+        /// updates come in packets: what is due within so long comes at its end, all at once; not given: each by itself
+        tick: Option<Duration> = None,
         /// bursts of this rate; between them it is `source.rate`
         #[schemars(extend("unit" = "updates/s", "exclusiveMinimum" = 0))]
         burst: Option<f64> = None => 0..=RATE_MAX,

@@ -52,7 +52,7 @@ impl Pace {
         let source = &scenario.source;
         *lock(&published) = Published::new(source.symbols);
         Ok(Self {
-            schedule: Schedule::new(source.rates()),
+            schedule: Schedule::new(source.rates(), source.tick.unwrap_or_default()),
             turns: Turns::new(source.symbols, source.skew, scenario.seed),
             trades: source.trades,
             began: None,

@@ -1,5 +1,7 @@
 //! The schedule of a source: when each update is due, in nanoseconds since the source began.
 
+use std::time::Duration;
+
 use crate::scenario::Step;
 
 /// Updates that are due closer together than this share a timer: one costs some microseconds of a core, more than all else
@@ -10,19 +12,22 @@ const TOGETHER_NS: u64 = 50_000;
 pub(crate) struct Schedule {
     /// One rate after the other, and from the first again.
     rates: Vec<Step>,
+    /// The length of a tick in nanoseconds: what is due within it comes at its end. 0 where each update comes by itself.
+    tick_ns: f64,
     at: f64,
 }
 
 impl Schedule {
-    pub(crate) fn new(rates: Vec<Step>) -> Self {
-        let mut schedule = Self { rates, at: 0.0 };
+    pub(crate) fn new(rates: Vec<Step>, tick: Duration) -> Self {
+        let mut schedule = Self { rates, tick_ns: tick.as_nanos() as f64, at: 0.0 };
         schedule.skip_silence();
         schedule
     }
 
     /// Returns when the next update is due; None: never.
     pub(crate) fn due(&self) -> Option<u64> {
-        self.at.is_finite().then_some(self.at as u64)
+        let at = if self.tick_ns > 0.0 { (self.at / self.tick_ns).ceil() * self.tick_ns } else { self.at };
+        at.is_finite().then_some(at as u64)
     }
 
     /// Returns how long to sleep before the next update; 0: it is due. None: there is none. It is up to 50 µs longer where the rate
@@ -68,8 +73,11 @@ impl Schedule {
 
     /// Returns the updates per second now, and until when; there is always an end that is later than now.
     fn stretch(&self) -> (f64, f64) {
-        if self.rates.len() == 1 || self.rates.iter().all(|step| step.rate <= 0.0) {
-            return (self.rates[0].rate, f64::INFINITY);
+        if let [step] = &*self.rates {
+            return (step.rate, f64::INFINITY);
+        }
+        if self.rates.iter().all(|step| step.rate <= 0.0 || step.lasting.is_zero()) {
+            return (0.0, f64::INFINITY);
         }
         let ns = |step: &Step| step.lasting.as_nanos() as f64;
         let total: f64 = self.rates.iter().map(ns).sum();

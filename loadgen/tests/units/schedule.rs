@@ -8,7 +8,7 @@ const MS: u64 = 1_000_000;
 #[test]
 fn updates_close_together_share_a_timer() {
     let pause = |rate, now| {
-        let mut schedule = Schedule::new(even(rate));
+        let mut schedule = Schedule::new(even(rate), Duration::ZERO);
         schedule.advance();
         schedule.pause(now)
     };
@@ -22,7 +22,10 @@ fn even(rate: f64) -> Vec<Step> {
 }
 
 fn dues(rates: Vec<Step>, count: usize) -> Vec<u64> {
-    let mut schedule = Schedule::new(rates);
+    dues_of(Schedule::new(rates, Duration::ZERO), count)
+}
+
+fn dues_of(mut schedule: Schedule, count: usize) -> Vec<u64> {
     let mut next = || {
         let due = schedule.due();
         schedule.advance();
@@ -58,8 +61,22 @@ fn steps_and_bursts_have_as_many_as_their_rates_say() {
 }
 
 #[test]
+fn in_ticks_all_that_is_due_comes_at_once() {
+    let schedule = Schedule::new(even(4_000.0), Duration::from_millis(1));
+    assert_eq!(dues_of(schedule, 10), [0, MS, MS, MS, MS, 2 * MS, 2 * MS, 2 * MS, 2 * MS, 3 * MS]);
+}
+
+#[test]
+fn a_step_of_no_length_has_no_updates() {
+    let silent = Step { lasting: Duration::from_secs(1), rate: 0.0 };
+    let none = Step { lasting: Duration::ZERO, rate: 100.0 };
+    assert_eq!(dues(vec![silent, none], 4), [0; 0]);
+    assert_eq!(dues(vec![none, none], 4), [0; 0]);
+}
+
+#[test]
 fn a_new_rate_holds_from_then_on() {
-    let mut schedule = Schedule::new(even(1.0));
+    let mut schedule = Schedule::new(even(1.0), Duration::ZERO);
     schedule.set_rate(1000.0, 500 * MS);
     assert_eq!(schedule.due(), Some(500 * MS));
     schedule.advance();

@@ -1,4 +1,4 @@
-//! The kernel's limit: every so many milliseconds one write for each client that has something, of bytes that were
+//! The kernel's limit: every so many microseconds one write for each client that has something, of bytes that were
 //! ready when the update came in. No WebSocket library is on the way of an update; its frame head is two constant bytes.
 //!
 //! One thread, no readiness system: a turn reads what the publisher sent, appends it to the buffers of its subscribers,
@@ -24,9 +24,9 @@ struct Options {
     /// The address for the publisher, by plain TCP.
     #[arg(long)]
     publish: SocketAddr,
-    /// The milliseconds from one round of writes to the next.
-    #[arg(long, default_value_t = 1)]
-    tick_ms: u64,
+    /// The microseconds from one round of writes to the next.
+    #[arg(long, default_value_t = 1_000)]
+    tick_us: u64,
 }
 
 struct Client {
@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<()> {
     let (sender, new_clients) = sync_channel(1024);
     std::thread::spawn(move || greet(&listener, &sender));
     println!("ready");
-    serve(&publishers, &new_clients, Duration::from_millis(options.tick_ms))
+    serve(&publishers, &new_clients, Duration::from_micros(options.tick_us))
 }
 
 /// Shakes hands with clients, one after another, and passes them on with their symbols.
