@@ -103,10 +103,10 @@ settings! {
         listen: Option<SocketAddr> = None,
         /// threads of the own gateway that write
         shards: usize = 1 => 1..=64,
-        /// waits between rounds of writing, as a multiple of what a round costs
-        pace_ratio: f64 = Pacing::default().ratio => 0..=1000,
-        /// longest such wait
-        pace_wait_max: Duration = Pacing::default().wait_max,
+        /// percent of an idle core that it is worth to deliver everything a millisecond sooner, as in the gateway's settings
+        cork_worth_percent: u64 = (100.0 * Pacing::default().worth) as u64 => 1..=10_000,
+        /// longest wait of an update to share a write, in microseconds; 0: everything goes at once
+        cork_us: u64 = Pacing::default().wait_max.as_micros() as u64 => 0..=100_000,
         /// how long the own gateway takes leave of its sessions when it is restarted
         drain: Duration = SECOND,
         /// recent records that the own gateway keeps of each symbol and channel, for sessions that come back; not given: the
@@ -286,7 +286,11 @@ impl Scenario {
 impl Gateway {
     /// Returns how updates come to share writes.
     pub(crate) fn pacing(&self) -> Pacing {
-        Pacing { ratio: self.pace_ratio, wait_max: self.pace_wait_max }
+        Pacing {
+            worth: self.cork_worth_percent as f64 / 100.0,
+            wait_max: Duration::from_micros(self.cork_us),
+            ..Pacing::default()
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     rate: f64,
     seconds: f64,
     channel: String,
-    cork_percent: f64,
+    cork_worth_percent: f64,
     cork_us: u64,
     /// The address of the gateway, in the process of the clients.
     connect: String,
@@ -48,7 +48,7 @@ impl Plan {
             rate: 5000.0,
             seconds: 5.0,
             channel: "quote".to_owned(),
-            cork_percent: Pacing::default().ratio * 100.0,
+            cork_worth_percent: Pacing::default().worth * 100.0,
             cork_us: Pacing::default().wait_max.as_micros() as u64,
             connect: String::new(),
         };
@@ -62,7 +62,7 @@ impl Plan {
                 "--rate" => plan.rate = number(&name, &value),
                 "--for" => plan.seconds = number(&name, &value),
                 "--channel" => plan.channel = value,
-                "--cork-percent" => plan.cork_percent = number(&name, &value),
+                "--cork-worth-percent" => plan.cork_worth_percent = number(&name, &value),
                 "--cork-us" => plan.cork_us = number(&name, &value),
                 "--connect" => plan.connect = value,
                 _ => panic!("unknown option {name}"),
@@ -92,8 +92,11 @@ async fn serve(plan: Plan) {
     let bus: Arc<dyn Backplane> = Arc::new(MemoryBus::default());
     let free = ([127, 0, 0, 1], 0).into();
     let mut config = GatewayConfig { listen: free, admin_listen: free, ..GatewayConfig::default() };
-    config.pacing =
-        Pacing { ratio: plan.cork_percent / 100.0, wait_max: Duration::from_micros(plan.cork_us) };
+    config.pacing = Pacing {
+        worth: plan.cork_worth_percent / 100.0,
+        wait_max: Duration::from_micros(plan.cork_us),
+        ..Pacing::default()
+    };
     config.limits.sessions = plan.sessions + 1;
     source::start(&plan, Arc::clone(&bus));
     let gateway = Gateway::start(config, bus, Arc::new(NoPages)).await.expect("a gateway");

@@ -104,6 +104,8 @@ pub(crate) trait InterestSink: Send + Sync {
     fn subscribe(&self, subject: &Subject, token: u64) -> Result<(), InterestError>;
     fn unsubscribe(&self, subject: &Subject);
     fn close(&self);
+    /// The consumer wants nothing before then.
+    fn gather_until(&self, _until: Instant) {}
 }
 
 /// A handle that adds subjects to one inbox and removes them. It is cheap to clone.
@@ -161,6 +163,12 @@ impl Inbox {
     /// It is safe: an event is either in `out` or still in the inbox.
     pub async fn recv_batch_timed(&mut self, out: &mut Vec<(Instant, BusEvent)>, max: usize) -> bool {
         self.queue.take(out, max, |timed| timed).await
+    }
+
+    /// Says that nothing is wanted before `until`: a bus that would wake a thread for each message may let them gather. What comes
+    /// may be handed over earlier, and up to a fraction of a millisecond later.
+    pub fn gather_until(&self, until: Instant) {
+        self.sink.gather_until(until);
     }
 
     /// Returns how many events wait to be taken.

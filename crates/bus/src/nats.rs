@@ -87,9 +87,11 @@ impl NatsBus {
         let history =
             config.history.clone().map(|history| Arc::new(NatsHistory::new(history, Arc::clone(&link))));
         let looked_at = history.clone();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let parks = Arc::clone(&link);
+        let runtime =
+            Builder::new_current_thread().enable_all().on_thread_park(move || parks.gather()).build()?;
         let thread_link = Arc::clone(&link);
-        std::thread::Builder::new().name("tickwire-bus".to_owned()).spawn(move || {
+        std::thread::Builder::new().name(format!("{}-bus", config.name)).spawn(move || {
             let link = thread_link;
             let done = run(&runtime, async {
                 let client = options.connect(servers).await.map_err(|error| error.to_string())?;

@@ -241,6 +241,14 @@ impl Collector for Metrics {
         for (name, help, value) in gauges {
             write(&mut encoder, name, help, &ConstGauge::new(value as i64))?;
         }
+        let delays = stats.shards.iter().map(|shard| load(&shard.write_delay_us));
+        let longest = ConstGauge::new(delays.max().unwrap_or_default() as f64 / 1e6);
+        write(
+            &mut encoder,
+            "write_delay_seconds",
+            "Time that what is ready waits to share a write",
+            &longest,
+        )?;
         let name = "sessions_closed";
         let closed = ConstCounter::new(0_u64);
         let mut family =

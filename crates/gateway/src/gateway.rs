@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use tickwire_core::hub::{HubLimits, LookUp};
+use tickwire_core::schedule::Pacing;
 
 use crate::accept::{self, Acceptor, Pages};
 use crate::admin;
@@ -133,6 +134,8 @@ impl Gateway {
             running: running.clone(),
             stats: Arc::clone(&stats),
         };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards_per_core = (stats.shards.len() as f64 / cores as f64).max(1.0);
         let (mut links, mut shards) = (Vec::new(), Vec::new());
         for (at, shard_stats) in stats.shards.iter().enumerate() {
             let (orders, ordered) = mpsc::channel(SHARD_ORDERS_MAX);
@@ -145,7 +148,7 @@ impl Gateway {
                 hub: None,
                 limits: config.limits.of_shard(stats.shards.len()),
                 backfill: config.limits.backfill.filter(|_| bus.history().is_some()),
-                pacing: config.pacing,
+                pacing: Pacing { shards_per_core, ..config.pacing },
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
                 patience,

@@ -17,6 +17,7 @@ mod hub;
 mod lobby;
 mod shard;
 mod stats;
+mod timer;
 mod transport;
 
 pub use accept::{NoPages, Page, Pages};

@@ -28,6 +28,8 @@ pub(crate) struct ShardStats {
     pub(crate) decisions: [AtomicU64; Survey::KINDS.len()],
     pub(crate) writes: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
+    /// The time that what is ready waits to share a write, in microseconds.
+    pub(crate) write_delay_us: AtomicU64,
     /// The latency of records. The shard's thread adds its samples after each round of writing.
     pub(crate) hops: Mutex<Hops>,
 }

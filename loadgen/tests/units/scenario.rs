@@ -47,7 +47,7 @@ fn an_empty_scenario_is_a_small_run_with_a_gateway_of_its_own() {
     assert_eq!(scenario.source.rates(), [Step { rate: 500.0, ..Step::default() }]);
     assert_eq!(scenario.sessions.ramp(), 100 * MS);
     let pacing = scenario.gateway.pacing();
-    assert_eq!((pacing.ratio, pacing.wait_max), (Pacing::default().ratio, Pacing::default().wait_max));
+    assert_eq!((pacing.worth, pacing.wait_max), (Pacing::default().worth, Pacing::default().wait_max));
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn described_defaults_are_those_that_are_in_force() {
 #[test]
 fn every_setting_is_described_to_people_and_programs() {
     let all = described();
-    assert_eq!(all.len(), 137, "{:#?}", all.keys());
+    assert_eq!(all.len(), 138, "{:#?}", all.keys());
     for (name, setting) in &all {
         assert!(!setting["about"].as_str().unwrap().is_empty() || name.contains("encodings"), "{name}");
     }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use async_nats::{Client, Subscriber};
 use futures_util::Stream;
@@ -31,6 +32,8 @@ pub(super) struct NatsInbox {
     desired: Mutex<Desired>,
     slots: Mutex<Slots>,
     ready: Arc<Ready>,
+    /// The time before which the consumer wants no messages.
+    gathers_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -72,7 +75,12 @@ impl NatsInbox {
             desired: Mutex::default(),
             slots: Mutex::default(),
             ready: Arc::default(),
+            gathers_until: Mutex::default(),
         })
+    }
+
+    pub(super) fn gathers_until(&self) -> Option<Instant> {
+        *self.gathers_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the drain look at the connection, and at whether it is closed.
@@ -259,6 +267,10 @@ impl Slots {
 }
 
 impl InterestSink for NatsInbox {
+    fn gather_until(&self, until: Instant) {
+        *self.gathers_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
     fn subscribe(&self, subject: &Subject, token: u64) -> Result<(), InterestError> {
         let mut desired = self.desired();
         if desired.is_closed || self.link.is_closed() {

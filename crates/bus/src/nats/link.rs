@@ -23,6 +23,12 @@ const MESSAGE_BYTES_GUESS: usize = 1 << 20;
 /// The least that a server must take: one that takes less is reported as an error of its configuration.
 const MESSAGE_BYTES_LEAST: usize = 4_096;
 
+/// Shorter waits than this are not worth stopping the thread.
+const GATHER_MIN: Duration = Duration::from_micros(100);
+
+/// The longest time that the thread stops, whatever the consumer wants: requests and responses wait meanwhile.
+const GATHER_MAX: Duration = Duration::from_millis(20);
+
 pub(super) struct Link {
     state: watch::Sender<BusState>,
     is_up: AtomicBool,
@@ -97,6 +103,22 @@ impl Link {
 
     pub(super) fn inboxes(&self) -> Vec<Arc<NatsInbox>> {
         lock(&self.inboxes).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets what comes gather in the socket as long as no inbox wants it: to wake for each message costs more than the message. It
+    /// stops the thread, so what is handed over meanwhile waits, too.
+    pub(super) fn gather(&self) {
+        let until =
+            lock(&self.inboxes).iter().filter_map(Weak::upgrade).map(|inbox| inbox.gathers_until()).min();
+        let wait =
+            until.flatten().map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        if wait >= GATHER_MIN {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the thread is to stop, with all that it would do"
+            )]
+            std::thread::sleep(wait.min(GATHER_MAX));
+        }
     }
 
     pub(super) fn interest_changed(&self) {

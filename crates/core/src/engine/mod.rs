@@ -134,12 +134,23 @@ impl Engine {
 
     /// Takes the sessions that have something to send and a socket that takes it.
     pub fn take_ready(&mut self, into: &mut Vec<SessionKey>) {
-        into.append(&mut self.fanout.ready);
+        self.fanout.ready.take(u64::MAX, usize::MAX, into);
+    }
+
+    /// Takes at most `max` of them, which are ready since `since` at the latest: those first that are ready for the longest
+    /// time.
+    pub fn take_due(&mut self, since: u64, max: usize, into: &mut Vec<SessionKey>) {
+        self.fanout.ready.take(since, max, into);
     }
 
     /// Returns whether any session has something to send.
     pub fn has_ready(&self) -> bool {
-        !self.fanout.ready.is_empty()
+        self.ready_since().is_some()
+    }
+
+    /// Returns the time since which a session has something to send; the earliest of them, where there are several.
+    pub fn ready_since(&self) -> Option<u64> {
+        self.fanout.ready.since()
     }
 
     /// Takes what the engine wants from the bus side since it was last asked.

@@ -1,34 +1,54 @@
-//! The pacing of a shard: when the next round of writing may begin.
+//! The pacing of a shard: how long what is ready waits, so that one write carries more of it.
 //!
-//! A write costs 4 to 7 µs however little it carries, and a record in it 0.03 µs: so the number of writes decides
-//! what a shard costs. Rounds of writing have a share of the core, saved up to some milliseconds: while they take
-//! less, each begins as soon as something is due, so the first update after silence leaves at once. Where more is due
-//! than the share writes, rounds wait and each write carries more. (This is a token bucket in the form of the generic
-//! cell rate algorithm of ITU-T I.371: it keeps one number, the time up to which the share is spent.)
+//! A write costs the kernel 4 to 7 µs however little it carries, and a record in it 0.03 µs: so the number of writes
+//! decides what a shard costs. A session is written to a *delay* after it became ready, the same delay for all: what comes
+//! meanwhile leaves with the same write. No record waits longer, and the next delay of a session begins only with its next
+//! record, so this takes fewer writes than rounds as long as the delay.
+//!
+//! The delay ends where more of it would save less of the core than it is worth. A session that is written to each `c` costs
+//! `w / c`, where `w` is a write. A delay longer by `x` makes that `w / (c + x)`: it saves `w / c²` for each unit of delay. All
+//! sessions together save the share of the core that writes take, times the mean of `1 / c` over all writes. Both are measured. That
+//! holds where records come at random. Where they come in ticks that are farther apart than the delay, to wait saves nothing: so it is
+//! measured, too, how many records came while others waited, and compared with how many would have come at random.
+//!
+//! What a millisecond is worth is a setting, times the square of the share of the core that is idle. The fuller the core
+//! is, the longer everybody waits for it (waiting times grow with `1 / (1 - load)`), so the more a saving is worth beside delay.
 
 use std::time::Duration;
 
-/// Shorter waits are not slept: the runtime's timers count milliseconds. What is due is written after the next batch
-/// of events.
-const SLEEP_MIN_NS: u64 = 300_000;
+/// The weight of the delay that was just found against the one before it.
+const NEW_WEIGHT: f64 = 0.5;
+/// Shorter delays are none: they would cost a timer and save next to nothing.
+const DELAY_MIN_NS: f64 = 20_000.0;
+/// The least share of the core that counts as idle. With none at all, no delay would be long enough.
+const IDLE_MIN: f64 = 0.02;
+/// The shortest time over which anything is measured.
+const MEASURED_MIN_NS: u64 = 10_000_000;
+/// A write that took this many times as long as writes usually do was interrupted, and counts as so many.
+const INTERRUPTED: f64 = 3.0;
+/// A record whose age at its write is below this part of the delay came while the session waited already.
+const MEANWHILE: f64 = 0.75;
+/// Fewer records say nothing about how they come.
+const AGES_MIN: u64 = 16;
+/// The load from which on a core begins to count as full.
+const FULL_FROM: f64 = 0.7;
+/// The part by which it is forgotten, each time, that waiting did not help, while nothing waits.
+const FORGOTTEN: f64 = 0.02;
 
-/// A cost that is more than that of any round, and little enough to be added to a time.
-const COST_MAX_NS: f64 = 3.6e12;
-
-/// The settings of the pacing: how long a shard waits between rounds of writing.
+/// The settings of the pacing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pacing {
-    /// The time that a shard waits for each time that writing took, once it used more than its share. 0 writes as
-    /// fast as it can; 1 spends at most about half of a core on writing before updates begin to share writes.
-    pub ratio: f64,
-    /// The longest wait, which is also how much of an unused share is saved, in nanoseconds. An update is not kept
-    /// longer than this and the time that a round takes.
+    /// The share of a core that it is worth to deliver everything a millisecond sooner, while the core is idle.
+    pub worth: f64,
+    /// The longest delay: how long an update may wait for others to share its write. 0 writes everything at once.
     pub wait_max: Duration,
+    /// The count of shards that share one core, at least 1. What the others do is taken to be what this one does.
+    pub shards_per_core: f64,
 }
 
 impl Default for Pacing {
     fn default() -> Self {
-        Self { ratio: 1.5, wait_max: Duration::from_millis(2) }
+        Self { worth: 0.25, wait_max: Duration::from_millis(8), shards_per_core: 1.0 }
     }
 }
 
@@ -36,26 +56,97 @@ impl Default for Pacing {
 #[derive(Debug)]
 pub(crate) struct Pacer {
     pacing: Pacing,
-    /// The time up to which the share of the core is spent.
-    spent_to: u64,
+    delay_ns: f64,
+    /// The usual time of a write; 0 before that is known.
+    usual_ns: f64,
+    since: u64,
+    /// The writes since then, the time that they took, and the sum of `1 / c` over them.
+    writes: u64,
+    writing_ns: f64,
+    rates: f64,
+    /// Records whose age was looked at, and those of them that came while their session waited.
+    ages: u64,
+    meanwhile: u64,
+    /// The writes that waiting saves, as a part of what it would save if records came at random.
+    helps: f64,
 }
 
 impl Pacer {
     pub(crate) fn new(pacing: Pacing, now: u64) -> Self {
-        Self { pacing, spent_to: now }
+        Self {
+            pacing,
+            delay_ns: 0.0,
+            usual_ns: 0.0,
+            since: now,
+            writes: 0,
+            writing_ns: 0.0,
+            rates: 0.0,
+            ages: 0,
+            meanwhile: 0,
+            helps: 1.0,
+        }
     }
 
-    /// Notes that a round is over. Returns how many nanoseconds to wait before the next; 0 where it is not worth
-    /// sleeping.
-    pub(crate) fn wait_after(&mut self, began: u64, ended: u64) -> u64 {
-        let Pacing { ratio, wait_max } = self.pacing;
-        let wait_max = wait_max.as_nanos() as u64;
-        let cost = ended.saturating_sub(began) as f64 * (1.0 + ratio);
-        let cost = if cost.is_finite() { cost.clamp(0.0, COST_MAX_NS) } else { COST_MAX_NS } as u64;
-        self.spent_to =
-            (self.spent_to.max(began) + cost).min(ended.saturating_add(wait_max.saturating_mul(2)));
-        let wait = self.spent_to.saturating_sub(ended.saturating_add(wait_max));
-        if wait < SLEEP_MIN_NS { 0 } else { wait }
+    /// Returns how long what is ready waits, in nanoseconds.
+    pub(crate) fn delay_ns(&self) -> u64 {
+        if self.delay_ns < DELAY_MIN_NS { 0 } else { self.delay_ns as u64 }
+    }
+
+    /// Notes a write that took the kernel `took_ns`, to a session that is usually written to each `cycle_ns`.
+    pub(crate) fn on_write(&mut self, cycle_ns: u64, took_ns: u64) {
+        let most = if self.usual_ns > 0.0 { self.usual_ns * INTERRUPTED } else { f64::INFINITY };
+        self.writes += 1;
+        self.writing_ns += (took_ns as f64).min(most);
+        self.rates += 1.0 / cycle_ns.max(1_000) as f64;
+    }
+
+    /// Notes that a record was written so long after it came to this gateway.
+    pub(crate) fn on_age(&mut self, age_ns: u64) {
+        self.ages += 1;
+        self.meanwhile += u64::from((age_ns as f64) < MEANWHILE * self.delay_ns);
+    }
+
+    /// Finds the delay anew. `busy` is the share of a core that the shard took since it was last asked to, from 0 to 1.
+    pub(crate) fn adjust(&mut self, busy: f64, now: u64) {
+        let passed = now.saturating_sub(self.since) as f64;
+        if passed < MEASURED_MIN_NS as f64 {
+            return;
+        }
+        self.learn_help();
+        let wanted = if self.writes == 0 { 0.0 } else { self.wanted_ns(busy, passed) };
+        self.delay_ns += NEW_WEIGHT * (wanted - self.delay_ns);
+        if self.writes > 0 {
+            self.usual_ns = self.writing_ns / self.writes as f64;
+        }
+        (self.since, self.writes, self.writing_ns, self.rates) = (now, 0, 0.0, 0.0);
+        (self.ages, self.meanwhile) = (0, 0);
+    }
+
+    /// Learns from the ages of records whether others come while some wait.
+    fn learn_help(&mut self) {
+        if self.delay_ns() == 0 {
+            self.helps += FORGOTTEN * (1.0 - self.helps);
+        } else if self.ages >= AGES_MIN && self.writes > 0 {
+            let expected = MEANWHILE * (self.delay_ns * self.rates / self.writes as f64).min(1.0);
+            let seen = self.meanwhile as f64 / self.ages as f64;
+            self.helps += NEW_WEIGHT * ((seen / expected).min(1.0) - self.helps);
+        }
+    }
+
+    /// Returns the delay at which more of it would save just what it is worth, as far as what was measured tells.
+    fn wanted_ns(&self, busy: f64, passed: f64) -> f64 {
+        let Pacing { worth, wait_max, shards_per_core } = self.pacing;
+        let busy = (busy * shards_per_core).clamp(0.0, 1.0);
+        let writing = (self.writing_ns / passed * shards_per_core).min(busy);
+        let rate = self.rates / self.writes as f64;
+        let idle = (1.0 - busy).max(IDLE_MIN);
+        // Where the core is nearly full, records are old because they waited for it, so their ages say nothing.
+        let full = ((busy - FULL_FROM) / (1.0 - FULL_FROM)).max(0.0);
+        let saved = writing * rate * self.helps.max(full);
+        let worth = worth / 1e6 * idle * idle;
+        // What is saved falls with the square of the time from one write to the next.
+        let wanted = self.delay_ns + ((saved / worth).sqrt() - 1.0) / rate;
+        if wanted.is_nan() { 0.0 } else { wanted.clamp(0.0, wait_max.as_nanos() as f64) }
     }
 }
 

@@ -2,62 +2,145 @@ use super::*;
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000 * US;
+const SECOND: u64 = 1_000 * MS;
 
-/// Returns, of rounds of `took` that begin when they may, and at most one each `every`, the mean wait and the longest
-/// after each had its effect, in microseconds.
-fn waits(pacing: Pacing, took: u64, every: u64) -> (u64, u64) {
-    let (mut now, mut pacer) = (MS, Pacer::new(pacing, MS));
-    let (mut sum, mut longest) = (0, 0);
-    for round in 0..1_000 {
-        let wait = pacer.wait_after(now, now + took);
-        if round >= 500 {
-            (sum, longest) = (sum + wait, longest.max(wait));
+/// A shard on a core of its own: so many sessions, and when each has something new.
+struct Shape {
+    sessions: usize,
+    /// The time from one arrival for a session to the next.
+    arrival: Box<dyn Fn(&mut u64) -> u64>,
+    write_ns: u64,
+}
+
+/// Returns the next number between 0 and 1 of a linear congruence with the constants of Knuth's MMIX.
+fn uniform(state: &mut u64) -> f64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    ((*state >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+}
+
+/// Returns arrivals without memory, with this mean.
+fn at_random(mean: u64) -> Box<dyn Fn(&mut u64) -> u64> {
+    Box::new(move |state| (-uniform(state).ln() * mean as f64) as u64 + 1)
+}
+
+/// Returns arrivals for all at once, so far apart.
+fn in_ticks(every: u64) -> Box<dyn Fn(&mut u64) -> u64> {
+    Box::new(move |_| every)
+}
+
+/// The outcome of a second: the delay at its end and the share of the core that it took.
+#[derive(Debug)]
+struct Outcome {
+    delay_ns: u64,
+    busy: f64,
+}
+
+/// Runs four seconds: each session is written to a delay after its first arrival, and its next begins behind that.
+fn run(shape: &Shape, pacing: Pacing, fixed: Option<u64>) -> Outcome {
+    let mut pacer = Pacer::new(pacing, 0);
+    let mut state = 7;
+    let mut next: Vec<u64> = (0..shape.sessions).map(|_| (shape.arrival)(&mut state)).collect();
+    let (mut wrote, mut cycle) = (vec![0; shape.sessions], vec![0; shape.sessions]);
+    let (step, end) = (50 * MS, 4 * SECOND);
+    let mut busy = 0.0;
+    for from in (0..end).step_by(step as usize) {
+        let delay = fixed.unwrap_or(pacer.delay_ns());
+        let mut writes = 0;
+        for at in 0..shape.sessions {
+            while next[at] + delay < from + step {
+                let now = next[at] + delay;
+                while next[at] <= now {
+                    pacer.on_age(now - next[at]);
+                    next[at] += (shape.arrival)(&mut state);
+                }
+                let passed = now - wrote[at];
+                cycle[at] = if cycle[at] == 0 { passed } else { (7 * cycle[at] + passed) / 8 };
+                pacer.on_write(cycle[at], shape.write_ns);
+                wrote[at] = now;
+                writes += 1;
+            }
         }
-        now = (now + took + wait).max(now + every);
+        busy = (writes * shape.write_ns) as f64 / step as f64;
+        pacer.adjust(busy.min(1.0), from + step);
     }
-    (sum / 500 / US, longest / US)
+    Outcome { delay_ns: fixed.unwrap_or(pacer.delay_ns()), busy }
 }
 
-fn pacing(ratio: f64, wait_max_ms: u64) -> Pacing {
-    Pacing { ratio, wait_max: Duration::from_millis(wait_max_ms) }
+/// Returns the sum that the pacing makes small: the core that is taken, dearer the less of it is idle, and the delay at its worth.
+fn price(outcome: &Outcome, pacing: Pacing, idle: f64) -> f64 {
+    outcome.busy / (idle * idle) + pacing.worth * outcome.delay_ns as f64 / 1e6
 }
 
 #[test]
-fn within_its_share_writing_never_waits() {
-    for (took, every) in [(100, 1_000), (390, 1_000), (1_500, 4_000)] {
-        assert_eq!(waits(Pacing::default(), took * US, every * US), (0, 0), "{took} of each {every} us");
-    }
+fn what_seldom_changes_never_waits() {
+    let shape = Shape { sessions: 500, arrival: at_random(20 * MS), write_ns: 5 * US };
+    assert_eq!(run(&shape, Pacing::default(), None).delay_ns, 0);
 }
 
 #[test]
-fn beyond_it_rounds_wait_for_a_multiple_of_what_they_take() {
-    for took in [200, 700, 1_300] {
-        let (mean, _) = waits(Pacing::default(), took * US, 0);
-        let expected = took * 3 / 2;
-        assert!(mean.abs_diff(expected) < expected / 20, "{took}: {mean}");
-    }
-}
-
-#[test]
-fn no_wait_is_longer_than_the_longest() {
-    assert_eq!(waits(Pacing::default(), 3 * MS, 0), (2_000, 2_000));
-    assert_eq!(waits(Pacing::default(), 10_000 * MS, 0), (2_000, 2_000));
-    for ratio in [f64::INFINITY, f64::NAN] {
-        assert_eq!(waits(pacing(ratio, 4), 5 * MS, 0).1, 4_000, "{ratio}");
+fn ticks_farther_apart_than_a_delay_is_worth_do_not_wait() {
+    for sessions in [20, 40, 80] {
+        let shape = Shape { sessions, arrival: in_ticks(MS), write_ns: 5 * US };
+        let found = run(&shape, Pacing::default(), None);
+        assert!(found.delay_ns < 100 * US, "{sessions} sessions: {found:?}");
     }
 }
 
 #[test]
-fn without_a_ratio_or_a_longest_wait_it_does_not_wait() {
-    assert_eq!(waits(pacing(0.0, 4), 5 * MS, 0), (0, 0));
-    assert_eq!(waits(pacing(1.5, 0), 5 * MS, 0), (0, 0));
+fn no_other_delay_is_better() {
+    for (sessions, mean) in [(20, 50 * US), (20, 200 * US), (100, 500 * US), (500, 2 * MS), (300, MS)] {
+        let shape = Shape { sessions, arrival: at_random(mean), write_ns: 5 * US };
+        let pacing = Pacing::default();
+        let found = run(&shape, pacing, None);
+        assert!(found.delay_ns > 0, "{sessions} sessions each {mean}: {found:?}");
+        let idle = 1.0 - found.busy;
+        for other in [found.delay_ns / 2, found.delay_ns * 2] {
+            let other = run(&shape, pacing, Some(other));
+            let (own, its) = (price(&found, pacing, idle), price(&other, pacing, idle));
+            assert!(own < its, "{sessions} sessions each {mean}: {found:?} {own}, {other:?} {its}");
+        }
+    }
 }
 
 #[test]
-fn what_is_saved_is_bounded() {
-    let start = MS;
-    let mut pacer = Pacer::new(Pacing::default(), start);
-    let late = start + 60_000 * MS;
-    assert_eq!(pacer.wait_after(late, late + MS), 0);
-    assert_eq!(pacer.wait_after(late + MS, late + 5 * MS / 2), 7 * MS / 4);
+fn no_delay_is_longer_than_allowed() {
+    let shape = Shape { sessions: 2_000, arrival: at_random(100 * US), write_ns: 5 * US };
+    for ms in [0, 1, 8] {
+        let pacing = Pacing { wait_max: Duration::from_millis(ms), ..Pacing::default() };
+        assert_eq!(run(&shape, pacing, None).delay_ns, ms * MS);
+    }
+}
+
+#[test]
+fn odd_settings_stay_within_bounds() {
+    let shape = Shape { sessions: 500, arrival: at_random(2 * MS), write_ns: 5 * US };
+    for worth in [0.0, f64::INFINITY, f64::NAN, 1e300] {
+        let outcome = run(&shape, Pacing { worth, ..Pacing::default() }, None);
+        assert!(outcome.delay_ns <= 8 * MS, "{worth}: {outcome:?}");
+    }
+}
+
+#[test]
+fn shards_on_one_core_wait_as_long_as_one_would() {
+    let whole = Shape { sessions: 400, arrival: at_random(2 * MS), write_ns: 5 * US };
+    let part = Shape { sessions: 100, arrival: at_random(2 * MS), write_ns: 5 * US };
+    let alone = run(&whole, Pacing::default(), None).delay_ns;
+    let shared = run(&part, Pacing { shards_per_core: 4.0, ..Pacing::default() }, None).delay_ns;
+    assert!(alone.abs_diff(shared) < alone / 5, "{alone} {shared}");
+}
+
+#[test]
+fn what_was_interrupted_is_not_the_price_of_a_write() {
+    let mut pacers = [Pacer::new(Pacing::default(), 0), Pacer::new(Pacing::default(), 0)];
+    for step in 1..=20 {
+        for (at, pacer) in pacers.iter_mut().enumerate() {
+            for write in 0..4_000 {
+                let is_interrupted = at == 1 && write % 100 == 0 && step > 1;
+                pacer.on_write(2 * MS, if is_interrupted { 4 * MS } else { 5 * US });
+            }
+            pacer.adjust(0.5, step * 50 * MS);
+        }
+    }
+    let [clean, disturbed] = pacers.map(|pacer| pacer.delay_ns);
+    assert!(clean > 0.0 && (disturbed - clean).abs() < clean / 10.0, "{clean} {disturbed}");
 }

@@ -1,8 +1,8 @@
 //! The order of a shard's work: when it writes, and when it takes events.
 //!
-//! Ready sessions are written to in rounds. The pacing decides how soon the next round may begin. While nothing can
-//! be written, or nobody wants it yet, events are gathered: to wake a thread for each costs more than most of what it
-//! then does.
+//! A session that is ready is written to when the delay of the pacing is over for it; those whose time is near go with
+//! it, so that the thread wakes once for many. While nothing is due, events are gathered: to wake a thread for each costs
+//! more than most of what it then does.
 
 use std::ops::Range;
 
@@ -16,6 +16,10 @@ const GATHER_NS: u64 = 300_000;
 const GATHER_WINDOWS_NS: u64 = 1_300_000;
 /// Most sessions that are written to before events are taken again.
 const WRITES_TOGETHER: usize = 32;
+/// The time after which a round ends, whatever is due: sockets and orders get their turn.
+const ROUND_NS_MAX: u64 = 1_000_000;
+/// The part of the delay by which a session may be written to before its time: with those that are due.
+const EARLY: u64 = 4;
 
 /// The decision of the schedule: what the shard does now, and when it has to ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,26 +48,20 @@ pub enum Step {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Begins,
-    Writes,
     Yields,
     TakesEvents,
+    Writes,
+    IsOver,
 }
 
 /// The state of a shard's loop; see the module.
 #[derive(Debug)]
 pub struct ShardSchedule {
     pacer: Pacer,
-    /// The time before which no round begins.
-    write_at: u64,
-    /// Whether the last round was followed by a wait.
-    is_paced: bool,
     /// The time until which events are gathered, and for how many nanoseconds they are gathered altogether.
     gathers: Option<(u64, u64)>,
-    /// The sessions of the round.
+    /// The sessions that are written to together.
     sessions: Vec<SessionKey>,
-    /// The number of them that were written to.
-    written: usize,
     /// The next step of the round.
     phase: Phase,
     /// When the round began.
@@ -75,30 +73,26 @@ impl ShardSchedule {
     pub fn new(pacing: Pacing, now: u64) -> Self {
         Self {
             pacer: Pacer::new(pacing, now),
-            write_at: now,
-            is_paced: false,
             gathers: None,
             sessions: Vec::new(),
-            written: 0,
-            phase: Phase::Begins,
+            phase: Phase::Yields,
             began: now,
         }
     }
 
     /// Returns what to do now. The loop calls it again after everything that happened.
     pub fn plan(&mut self, engine: &Engine, now: u64) -> Plan {
-        let has_ready = engine.has_ready();
-        let may_write = self.write_at <= now;
-        self.is_paced &= has_ready || !may_write;
-        let may_gather = self.is_paced || engine.sessions() == 0;
+        let write_at = engine.ready_since().map(|since| since.saturating_add(self.pacer.delay_ns()));
+        let writes = write_at.is_some_and(|at| at <= now);
         let gathers = self.gathers.map(|(_, length)| length);
-        let write_at = (has_ready && !may_write).then_some(self.write_at);
         let take_at = self.gathers.map(|(until, _)| until);
+        let is_empty = engine.sessions() == 0;
+        let until_write = write_at.map(|at| at.saturating_sub(now));
         Plan {
-            writes: has_ready && may_write,
-            takes_events: !has_ready && self.gathers.is_none(),
-            wake_at: engine.next_due().into_iter().chain(write_at).chain(take_at).min(),
-            patience_ns: gathers.or(may_gather.then_some(GATHER_NS)).unwrap_or_default(),
+            writes,
+            takes_events: write_at.is_none() && self.gathers.is_none(),
+            wake_at: engine.next_due().into_iter().chain(write_at.filter(|_| !writes)).chain(take_at).min(),
+            patience_ns: gathers.or(until_write).or(is_empty.then_some(GATHER_NS)).unwrap_or_default(),
         }
     }
 
@@ -119,28 +113,37 @@ impl ShardSchedule {
 
     /// Begins a round.
     pub fn begin_round(&mut self, now: u64) {
-        (self.began, self.written, self.phase) = (now, 0, Phase::Begins);
-        self.sessions.clear();
+        // Where events were gathered, who gathers them hands them over before anything is written.
+        self.phase = if self.pacer.delay_ns() > 0 { Phase::Yields } else { Phase::TakesEvents };
+        self.began = now;
     }
 
     /// Returns the next step of the round; `None` when it is over.
-    pub fn step(&mut self, engine: &mut Engine) -> Option<Step> {
+    pub fn step(&mut self, engine: &mut Engine, now: u64) -> Option<Step> {
+        if now.saturating_sub(self.began) > ROUND_NS_MAX {
+            return None;
+        }
         match self.phase {
-            Phase::Begins | Phase::TakesEvents => {
-                self.phase = Phase::Writes;
-                return Some(Step::TakeEvents);
-            }
-            Phase::Writes if self.written == 0 => engine.take_ready(&mut self.sessions),
-            Phase::Writes => {}
             Phase::Yields => {
                 self.phase = Phase::TakesEvents;
-                return Some(Step::Yield);
+                Some(Step::Yield)
+            }
+            Phase::TakesEvents => {
+                self.phase = Phase::Writes;
+                Some(Step::TakeEvents)
+            }
+            Phase::IsOver => None,
+            Phase::Writes => {
+                let delay = self.pacer.delay_ns();
+                self.sessions.clear();
+                let early = now + delay / EARLY;
+                engine.take_due(early.saturating_sub(delay), WRITES_TOGETHER, &mut self.sessions);
+                // Where fewer were due than are written to together, those that became due meanwhile are a round of their own.
+                let is_last = self.sessions.len() < WRITES_TOGETHER;
+                self.phase = if is_last { Phase::IsOver } else { Phase::Yields };
+                (!self.sessions.is_empty()).then_some(Step::Write(0..self.sessions.len()))
             }
         }
-        let from = self.written;
-        self.written = (from + WRITES_TOGETHER).min(self.sessions.len());
-        self.phase = Phase::Yields;
-        (from < self.written).then_some(Step::Write(from..self.written))
     }
 
     /// Returns the sessions of the round.
@@ -148,10 +151,23 @@ impl ShardSchedule {
         &self.sessions
     }
 
-    /// Notes that a round is over.
-    pub fn end_round(&mut self, now: u64) {
-        let wait = self.pacer.wait_after(self.began, now);
-        (self.is_paced, self.write_at) = (wait > 0, now + wait);
-        self.sessions.clear();
+    /// Notes a write that took the kernel `took_ns`, to a session that is usually written to each `cycle_ns`.
+    pub fn on_write(&mut self, cycle_ns: u64, took_ns: u64) {
+        self.pacer.on_write(cycle_ns, took_ns);
+    }
+
+    /// Notes that a record was written so long after it came to this gateway.
+    pub fn on_age(&mut self, age_ns: u64) {
+        self.pacer.on_age(age_ns);
+    }
+
+    /// Notes the share of a core that this shard's thread took since it was last told: from 0 to 1.
+    pub fn on_busy(&mut self, busy: f64, now: u64) {
+        self.pacer.adjust(busy, now);
+    }
+
+    /// Returns how long what is ready waits now, in nanoseconds.
+    pub fn delay_ns(&self) -> u64 {
+        self.pacer.delay_ns()
     }
 }

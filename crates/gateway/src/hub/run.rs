@@ -17,9 +17,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::timer::Timer;
 
 const TICK: Duration = Duration::from_millis(50);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time that a bus takes from its waking until all that gathered is in the inbox.
+const BUS_TURN: Duration = Duration::from_micros(150);
 
 /// The way to one shard.
 #[derive(Clone, Debug)]
@@ -80,19 +83,31 @@ pub(crate) async fn run(setup: HubSetup) {
     let (mut schedule, mut is_full) = (HubSchedule::default(), false);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
+    let mut timer = match Timer::new() {
+        Ok(timer) => timer,
+        Err(error) => {
+            tracing::error!(%error, "cannot make a timer for the hub");
+            return;
+        }
+    };
     loop {
         let wake_in = schedule.wake_at().map(|at| Duration::from_nanos(at.saturating_sub(clock.now())));
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(wake_in.unwrap_or_default()), if wake_in.is_some() => schedule.on_time(clock.now()),
+            () = timer.wait(wake_in.unwrap_or_default()), if wake_in.is_some() => schedule.on_time(clock.now()),
             open = inbox.recv_batch_timed(&mut turn, TURN_EVENTS_MAX), if schedule.takes_messages() => {
                 if !open {
                     tracing::warn!("the bus was closed");
                     break;
                 }
                 let patience = shards.iter().map(|shard| shard.patience.load(Ordering::Relaxed)).min();
+                let patience = Duration::from_micros(u64::from(patience.unwrap_or_default()));
                 let now = clock.now();
-                is_full = schedule.on_turn(turn.len(), 1_000 * u64::from(patience.unwrap_or_default()), now);
+                is_full = schedule.on_turn(turn.len(), patience.as_nanos() as u64, now);
+                // The bus needs a moment, too, before what gathered is here.
+                if let Some(gathers) = patience.checked_sub(BUS_TURN) {
+                    inbox.gather_until(std::time::Instant::now() + gathers);
+                }
                 for (at, event) in turn.drain(..) {
                     deliver(&mut hub, event, clock.at(at), now);
                 }

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::framing::WebSocket;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
+use crate::timer::{Busy, Timer};
 use crate::transport::{Came, Transport};
 use command_rate::Verdict;
 use connection::{Connection, Phase};
@@ -87,6 +88,14 @@ pub(crate) struct ShardSetup {
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) all: Arc<Stats>,
     pub(crate) clock: Clock,
+}
+
+/// A write to a socket.
+struct Written {
+    /// The usual time from one to the next of this session, in nanoseconds.
+    cycle_ns: u64,
+    /// The nanoseconds that it took the kernel.
+    took_ns: u64,
 }
 
 struct Shard {
@@ -160,6 +169,14 @@ pub(crate) async fn run(setup: ShardSetup) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut schedule = ShardSchedule::new(pacing, clock.now());
     let mut readiness = Vec::new();
+    let mut busy = Busy::start();
+    let mut timer = match Timer::new() {
+        Ok(timer) => timer,
+        Err(error) => {
+            tracing::error!(shard = at, %error, "cannot make a timer");
+            return;
+        }
+    };
     let mut open = true;
     while open || shard.engine.sessions() > 0 {
         let now = clock.now();
@@ -174,7 +191,11 @@ pub(crate) async fn run(setup: ShardSetup) {
                 Some(Order::Look(look)) => shard.look(look),
                 None => open = false,
             },
-            _ = ticks.tick() => shard.tick(),
+            _ = ticks.tick() => {
+                shard.tick(&mut schedule);
+                schedule.on_busy(busy.share(), clock.now());
+                shard.stats.write_delay_us.store(schedule.delay_ns() / 1_000, Ordering::Relaxed);
+            }
             looked = sockets.ready(&mut readiness) => {
                 if let Err(error) = looked {
                     tracing::error!(shard = at, %error, "cannot watch sockets");
@@ -189,16 +210,17 @@ pub(crate) async fn run(setup: ShardSetup) {
                     }
                 }
             }
-            // A timer of the runtime is up to a millisecond late, so what is due already does not wait for one.
-            () = at_last(wake_in), if wake_in.is_some() => schedule.on_time(&mut shard.engine, clock.now()),
+            () = timer.wait(wake_in.unwrap_or_default()), if wake_in.is_some() => schedule.on_time(&mut shard.engine, clock.now()),
             () = std::future::ready(()), if plan.writes => {
                 schedule.begin_round(clock.now());
-                while let Some(step) = schedule.step(&mut shard.engine) {
+                while let Some(step) = schedule.step(&mut shard.engine, clock.now()) {
                     match step {
                         Step::TakeEvents => shard.take_batches(&mut events),
                         Step::Write(sessions) => {
                             for at in sessions {
-                                shard.write(schedule.sessions()[at]);
+                                if let Some(written) = shard.write(schedule.sessions()[at]) {
+                                    schedule.on_write(written.cycle_ns, written.took_ns);
+                                }
                             }
                         }
                         // The hub is a task of this thread, or a thread that may share this core.
@@ -206,8 +228,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                         Step::Yield => std::thread::yield_now(),
                     }
                 }
-                shard.note_latency_samples();
-                schedule.end_round(clock.now());
+                shard.note_latency_samples(&mut schedule);
                 // Sockets get their turn between two rounds: only a loop that waits lets the runtime look at them.
                 tokio::task::yield_now().await;
             }
@@ -240,14 +261,6 @@ fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
             tracing::debug!(session = ?key, rule, "a client broke the rules of WebSocket");
             CloseCode::Protocol
         }
-    }
-}
-
-/// Waits that long. Where the time is over already it returns at once, because a timer would be late to say so.
-async fn at_last(wait: Option<Duration>) {
-    match wait {
-        Some(wait) if !wait.is_zero() => tokio::time::sleep(wait).await,
-        _ => {}
     }
 }
 
@@ -381,17 +394,22 @@ impl Shard {
         self.end(key);
     }
 
-    /// Writes what a session is to be sent now, with one call.
-    fn write(&mut self, key: SessionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    /// Writes what a session is owed now, with one call.
+    fn write(&mut self, key: SessionKey) -> Option<Written> {
+        let connection = self.connections.get_mut(key)?;
         let now = self.clock.now();
         self.out.clear();
         let filled = self.engine.fill(key, now, &WebSocket, &mut self.out);
         if self.out.is_empty() {
-            return;
+            return None;
         }
+        let begun = self.clock.now();
         // For a blocked session the engine hands over a close frame at most. It goes behind the bytes that wait.
-        let Ok(taken) = connection.write(&self.out) else { return self.end(key) };
+        let Ok(taken) = connection.write(&self.out) else {
+            self.end(key);
+            return None;
+        };
+        let took_ns = self.clock.now().saturating_sub(begun);
         self.engine.unsent(key, connection.unsent(), now);
         self.stats.writes.fetch_add(1, Ordering::Relaxed);
         self.stats.written_bytes.fetch_add(taken as u64, Ordering::Relaxed);
@@ -400,6 +418,7 @@ impl Shard {
             self.ending.push(key);
             self.leave(key);
         }
+        Some(Written { cycle_ns: filled.cycle_ns, took_ns })
     }
 
     /// Hands over the bytes that the socket did not take at once.
@@ -425,8 +444,8 @@ impl Shard {
         }
     }
 
-    fn tick(&mut self) {
-        self.note_latency_samples();
+    fn tick(&mut self, schedule: &mut ShardSchedule) {
+        self.note_latency_samples(schedule);
         self.engine.tick(self.clock.now());
         self.tell_kernel_numbers();
         let now = Instant::now();

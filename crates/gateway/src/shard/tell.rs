@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Shard;
 use crate::admin_sessions::Look;
+use tickwire_core::engine::Pace;
+use tickwire_core::schedule::ShardSchedule;
 
 impl Shard {
     pub(super) fn look(&self, look: Look) {
@@ -28,11 +30,16 @@ impl Shard {
         }
     }
 
-    /// Adds the engine's latency samples to the shard's counts.
-    pub(super) fn note_latency_samples(&mut self) {
+    /// Adds the engine's latency samples to the shard's counts, and tells the schedule how old prompt sessions' records were.
+    pub(super) fn note_latency_samples(&mut self, schedule: &mut ShardSchedule) {
         if self.engine.has_latency_samples() {
             let mut hops = self.stats.hops.lock().unwrap_or_else(PoisonError::into_inner);
-            self.engine.take_latency_samples().for_each(|latency_sample| hops.add(&latency_sample));
+            for sample in self.engine.take_latency_samples() {
+                if sample.pace == Pace::Prompt {
+                    schedule.on_age(sample.written.saturating_sub(sample.arrived));
+                }
+                hops.add(&sample);
+            }
         }
     }
 

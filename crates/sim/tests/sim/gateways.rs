@@ -70,6 +70,7 @@ impl World {
             gateway.hub.tick(now);
         }
         for shard in &mut gateway.shards {
+            shard.schedule.on_busy(self.rng.below(101) as f64 / 100.0, now);
             shard.engine.tick(now);
             let mut silent = Vec::new();
             shard.engine.wants_kernel_numbers(&mut silent);
@@ -318,9 +319,8 @@ impl World {
         self.after_shard(at, shard);
     }
 
-    /// Runs a round of writing. It takes no time here, but the schedule is told that it did.
+    /// Runs a round of writing. It takes no time here, but the schedule is told that writes did.
     pub(crate) fn on_write(&mut self, at: usize, life: u64, shard: usize) {
-        let took = self.rng.below(self.tuning.cork + 1) * MS;
         let now = self.nanos();
         let Some(gateway) = self.gateway(at, life) else { return };
         let own = &mut gateway.shards[shard];
@@ -333,7 +333,7 @@ impl World {
         loop {
             let Some(gateway) = self.gateway(at, life) else { return };
             let own = &mut gateway.shards[shard];
-            match own.schedule.step(&mut own.engine) {
+            match own.schedule.step(&mut own.engine, now) {
                 Some(Step::TakeEvents) => self.take_events(at, shard),
                 Some(Step::Write(sessions)) => {
                     let keys = own.schedule.sessions()[sessions].to_vec();
@@ -345,8 +345,6 @@ impl World {
                 None => break,
             }
         }
-        let Some(gateway) = self.gateway(at, life) else { return };
-        gateway.shards[shard].schedule.end_round(now + took);
         self.after_shard(at, shard);
     }
 
@@ -362,6 +360,7 @@ impl World {
         if out.is_empty() {
             return;
         }
+        own.schedule.on_write(filled.cycle_ns, self.rng.below(self.tuning.cork + 1) * MS / 8);
         own.known.judge(pipe.encoding, &out);
         assert!(!pipe.is_closing, "something came after the close frame");
         assert!(pipe.pending.is_empty() || filled.closed, "a blocked session was written to");

@@ -155,8 +155,9 @@ fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
         listen: from.listen,
         admin_listen: from.admin_listen,
         pacing: Pacing {
-            ratio: from.cork_percent as f64 / 100.0,
+            worth: from.cork_worth_percent as f64 / 100.0,
             wait_max: Duration::from_micros(from.cork_us),
+            ..Pacing::default()
         },
         handshake_timeout: Duration::from_millis(from.handshake_ms),
         drain_window: Duration::from_millis(from.drain_ms),

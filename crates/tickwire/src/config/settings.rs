@@ -96,11 +96,11 @@ settings! {
         admin_listen: SocketAddr = ([127, 0, 0, 1], 7401).into(),
         /// Threads that own sessions; 0: one for each two cores. With more than one, another thread takes what comes from the bus.
         shards: usize = 0 => 0..=64,
-        /// Rounds of writing wait where writing takes more of the core than 100 / (100 + this), so that more updates share the next
-        /// writes; below that every update goes at once. More is cheaper and later; 0 never waits.
-        cork_percent: u64 = 150 => 0..=10_000,
-        /// Longest of those waits, in microseconds.
-        cork_us: u64 = 2_000 => 0..=100_000,
+        /// Percent of an idle core that it is worth to deliver everything a millisecond sooner. Where sessions have something new so
+        /// often that writes take much of a core, updates wait to share them, the longer the less this is.
+        cork_worth_percent: u64 = 25 => 1..=10_000,
+        /// Longest of those waits, in microseconds; 0 writes everything at once.
+        cork_us: u64 = 8_000 => 0..=100_000,
         /// A connection that has not sent a whole request for this long is ended; so is one that was answered and asks no more.
         handshake_ms: u64 = 5_000 => 100..=60_000,
         /// Sessions are closed over this time at the end.

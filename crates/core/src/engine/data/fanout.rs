@@ -15,6 +15,7 @@ use super::key::{SessionKey, SubRef};
 use super::latency_samples::LatencySamples;
 use super::log_budget::LogBudget;
 use super::queues::Queues;
+use super::ready::Ready;
 use super::session::Session;
 use super::topic::Topic;
 use crate::engine::dialect::Request;
@@ -47,7 +48,7 @@ pub(crate) struct Fanout {
     pub(crate) sessions: SlotMap<SessionKey, Session>,
     /// Sessions with a delivery window.
     pub(crate) windowed: usize,
-    pub(crate) ready: Vec<SessionKey>,
+    pub(crate) ready: Ready,
     pub(crate) interests: Vec<TopicInterest>,
     pub(crate) index: Index,
     /// Number of the next `subscribe` that has to wait.
@@ -97,7 +98,7 @@ impl Fanout {
             endings: HashMap::new(),
             sessions: SlotMap::with_key(),
             windowed: 0,
-            ready: Vec::new(),
+            ready: Ready::default(),
             interests: Vec::new(),
             index: Index::default(),
             next_pending: 0,

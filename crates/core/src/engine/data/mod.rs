@@ -17,6 +17,7 @@ pub(crate) mod latency_samples;
 pub(crate) mod log_budget;
 pub(crate) mod queues;
 pub(crate) mod rate;
+pub(crate) mod ready;
 pub(crate) mod resume;
 pub(crate) mod session;
 pub(crate) mod sub;

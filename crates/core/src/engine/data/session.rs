@@ -115,7 +115,9 @@ pub(crate) struct Session {
     /// a node of the map holds eleven.
     pub(crate) pending: BTreeMap<u32, Box<PendingSubscribe>>,
     /// The count of topics that these wait for, all together.
-    pub(crate) asked: usize,
+    pub(crate) asked: u32,
+    /// The usual time from one write to the next, in nanoseconds; 0 before the first.
+    cycle_ns: u32,
     /// The positions at which the client left off before.
     pub(crate) resume: Option<Box<Positions>>,
     /// Venues of its subscriptions, with how many.
@@ -166,6 +168,7 @@ impl Session {
             heard: now,
             pinged: now,
             wrote: now,
+            cycle_ns: 0,
             ending: Ending::No,
             close_at: None,
             pending: BTreeMap::new(),
@@ -211,6 +214,15 @@ impl Session {
             self.behind_since.get_or_insert(now);
         }
         self.note_blocked_by(now);
+    }
+
+    /// Takes the time since the last write into account, because it is written to now. Returns the usual time from one write to
+    /// the next, in nanoseconds.
+    pub(crate) fn note_cycle(&mut self, now: u64) -> u64 {
+        let passed = now.saturating_sub(self.wrote).min(u64::from(u32::MAX));
+        let usual = if self.cycle_ns == 0 { passed } else { (u64::from(self.cycle_ns) * 7 + passed) / 8 };
+        self.cycle_ns = usual as u32;
+        usual
     }
 
     /// Stops shedding below a pressure.

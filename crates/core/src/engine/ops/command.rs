@@ -206,7 +206,7 @@ fn ask_for(
     } else if topics.iter().any(|topic| session.by_topic.contains_key(topic)) {
         return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
     }
-    let held = session.by_topic.len() + session.asked;
+    let held = session.by_topic.len() + session.asked as usize;
     let of_session = limit.saturating_sub(held + waiting.len());
     let room = of_session.min(left.saturating_sub(waiting.len()));
     let fresh = topics.into_iter().filter(|topic| !session.by_topic.contains_key(topic));

@@ -60,6 +60,7 @@ fn on_update(fanout: &mut Fanout, update: &Arc<Update>, now: u64) {
         stood,
         stamp: fanout.stamp,
         now,
+        since: if update.arrived() == 0 { now } else { update.arrived() },
     };
     if topic.channel.is_lossless() {
         hand_out_each(fanout, update, &arrival);

@@ -47,7 +47,7 @@ pub(crate) fn await_topics(
         grant_all(fanout, key, pending, now);
     } else if let Some(session) = fanout.sessions.get_mut(key) {
         fanout.asked += pending.waiting.len();
-        session.asked += pending.waiting.len();
+        session.asked += pending.waiting.len() as u32;
         for topic in &pending.waiting {
             fanout.index.waits(key, number, *topic);
         }
@@ -159,7 +159,7 @@ pub(crate) fn settle_pending(fanout: &mut Fanout, key: SessionKey, now: u64) {
 fn settle(fanout: &mut Fanout, key: SessionKey, number: u32, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let Some(pending) = session.pending.remove(&number) else { return };
-    session.asked -= pending.waiting.len();
+    session.asked -= pending.waiting.len() as u32;
     fanout.asked -= pending.waiting.len();
     forget_waiter(fanout, key, number, &pending.waiting);
     grant_all(fanout, key, *pending, now);
@@ -187,7 +187,7 @@ pub(crate) fn withdraw(fanout: &mut Fanout, key: SessionKey, topics: &HashSet<To
         });
         let withdrawn = before - pending.waiting.len();
         fanout.asked -= withdrawn;
-        session.asked -= withdrawn;
+        session.asked -= withdrawn as u32;
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn hand_out_newest(fanout: &mut Fanout, id: TopicId, arrival: &Arriva
         session.dirty.mark(at.sub);
         if session.may_be_queued() {
             session.queued = true;
-            ready.push(at.session);
+            ready.push(at.session, arrival.since);
         }
     }
 }
@@ -59,7 +59,7 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arri
         }
         if session.may_be_queued() {
             session.queued = true;
-            ready.push(at.session);
+            ready.push(at.session, arrival.since);
         }
     }
     while let Some(key) = fanout.overfull.pop() {
@@ -82,6 +82,8 @@ pub(crate) struct Arrival {
     pub(crate) stood: (u64, u64),
     pub(crate) stamp: Stamp,
     pub(crate) now: u64,
+    /// When it came to this gateway.
+    pub(crate) since: u64,
 }
 
 impl Arrival {

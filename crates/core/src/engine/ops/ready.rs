@@ -17,6 +17,6 @@ pub(crate) fn queue(fanout: &mut Fanout, key: SessionKey) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     if !session.queued && !session.is_blocked() && !session.is_over() {
         session.queued = true;
-        fanout.ready.push(key);
+        fanout.ready.push(key, fanout.now);
     }
 }

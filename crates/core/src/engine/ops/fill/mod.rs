@@ -39,6 +39,8 @@ pub struct Filled {
     pub closed: bool,
     /// More is waiting.
     pub more: bool,
+    /// The usual time from one write to this session to the next, in nanoseconds.
+    pub cycle_ns: u64,
 }
 
 /// Appends to `out` what a session is to be sent now, as whole frames. A blocked session gets nothing, except the last
@@ -57,6 +59,7 @@ pub(crate) fn fill(
     if session.is_over() || session.is_blocked() {
         return Filled::default();
     }
+    let cycle_ns = session.note_cycle(now);
     let has_leaving = !session.leaving.is_empty();
     let has_data = write(session, &mut fanout.topics, (budget, now), &mut fanout.noted, framing, out);
     if has_leaving && end_settled(fanout, key, now) {
@@ -82,7 +85,7 @@ pub(crate) fn fill(
         close(fanout, key, code);
     }
     let Some(session) = fanout.sessions.get_mut(key) else { return Filled::default() };
-    Filled { closed: session.is_over(), more: session.has_work() }
+    Filled { closed: session.is_over(), more: session.has_work(), cycle_ns }
 }
 
 /// Appends what the session is owed, up to about `budget` bytes and as far as its window is open, as whole
