@@ -215,6 +215,12 @@ impl Engine {
         self.fanout.sessions.len()
     }
 
+    /// Returns how many sessions are looked at at each tick; the others wait for the clock alone, and are looked at when
+    /// something is due.
+    pub fn watched(&self) -> usize {
+        self.fanout.looks.not_quiet().count()
+    }
+
     /// Returns whether every session has a delivery window.
     pub fn has_windows_only(&self) -> bool {
         self.fanout.windowed == self.fanout.sessions.len()

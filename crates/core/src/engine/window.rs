@@ -267,6 +267,18 @@ impl Window {
         }
     }
 
+    /// Returns whether time alone changes nothing: [`Window::tick`], [`Window::relax`] and the kernel's numbers would do nothing.
+    pub fn is_quiet(&self) -> bool {
+        let is_used =
+            self.course.as_ref().is_some_and(|course| course.check.is_some() || course.slow.is_some());
+        self.marks.is_empty()
+            && !self.is_tight
+            && !is_used
+            && self.receiptless_since == 0
+            && !self.wants_kernel_numbers()
+            && self.is_open()
+    }
+
     /// Gives up, by the clock, waiting for receipts from a client that never sent one.
     pub fn tick(&mut self, now: u64) {
         let waits_ns = self.marks.front().map_or(0, |mark| now.saturating_sub(mark.time));

@@ -1,5 +1,6 @@
 //! Heartbeats, pings, silence, draining.
 
+use tickwire_core::engine::EngineLimits;
 use tickwire_wire::{Channel, Command, Encoding, FeedState, Heartbeat, Message, Unsubscribe};
 
 use super::rig::{CLOSE, Client, EPOCH, PING, Rig, SECOND, limits, quote, trade};
@@ -143,4 +144,50 @@ fn quotes_before_the_first_heartbeat_are_not_lost_by_ticks() {
         matches!(messages.as_slice(), [Message::Heartbeat(_), Message::Record(_), Message::Sent(_)]),
         "{messages:?}"
     );
+}
+
+/// Lets the clock look once. Returns how many sessions it looks at the next time, whatever is due.
+fn look(rig: &mut Rig) -> usize {
+    rig.now += SECOND / 20;
+    rig.engine.tick(rig.now);
+    rig.engine.watched()
+}
+
+#[test]
+fn a_session_that_waits_for_the_clock_alone_is_looked_at_when_something_is_due() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    rig.subscribe(client, Channel::Trade, &["sim:A"]);
+    assert_eq!(rig.engine.watched(), 1, "it was just opened");
+    assert_eq!(look(&mut rig), 0);
+    rig.engine.take_ready(&mut Vec::new());
+    let (mut came, mut looked) = (0, 0);
+    for _ in 0..200 {
+        looked += look(&mut rig);
+        let mut ready = Vec::new();
+        rig.engine.take_ready(&mut ready);
+        if !ready.is_empty() {
+            came += heartbeats(rig.read(client)).len();
+        }
+    }
+    assert_eq!((came, looked), (10, 10), "one heartbeat each second, and it was written to as often");
+    assert_eq!(look(&mut rig), 0);
+    rig.publish(0, 1, trade(1));
+    rig.read(client);
+    assert_eq!(rig.engine.watched(), 1, "it was written to");
+    assert_eq!(look(&mut rig), 0);
+    rig.engine.unsent(client.key, 10, rig.now);
+    for _ in 0..10 {
+        assert_eq!(look(&mut rig), 1, "its socket is blocked");
+    }
+}
+
+#[test]
+fn a_session_that_owes_a_receipt_is_looked_at_at_each_tick() {
+    let mut rig = Rig::new(EngineLimits { freshness_ns: SECOND / 5, ..limits() });
+    let client = rig.open(Encoding::Proto);
+    rig.read(client);
+    for _ in 0..3 {
+        assert_eq!(look(&mut rig), 1, "the probe behind the greeting has no answer");
+    }
 }

@@ -14,6 +14,7 @@ use super::index::{Index, Names};
 use super::key::{SessionKey, SubRef};
 use super::latency_samples::LatencySamples;
 use super::log_budget::LogBudget;
+use super::looks::Looks;
 use super::queues::Queues;
 use super::ready::Ready;
 use super::session::Session;
@@ -46,6 +47,8 @@ pub(crate) struct Fanout {
     /// Instruments that ended and that sessions still have.
     pub(crate) endings: HashMap<u32, Arc<Ended>>,
     pub(crate) sessions: SlotMap<SessionKey, Session>,
+    /// When the clock has to look at each of them.
+    pub(crate) looks: Looks,
     /// Sessions with a delivery window.
     pub(crate) windowed: usize,
     pub(crate) ready: Ready,
@@ -97,6 +100,7 @@ impl Fanout {
             feeds: Vec::new(),
             endings: HashMap::new(),
             sessions: SlotMap::with_key(),
+            looks: Looks::default(),
             windowed: 0,
             ready: Ready::default(),
             interests: Vec::new(),

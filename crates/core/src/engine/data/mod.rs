@@ -15,6 +15,7 @@ pub(crate) mod index;
 pub(crate) mod key;
 pub(crate) mod latency_samples;
 pub(crate) mod log_budget;
+pub(crate) mod looks;
 pub(crate) mod queues;
 pub(crate) mod rate;
 pub(crate) mod ready;

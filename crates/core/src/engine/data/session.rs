@@ -14,6 +14,7 @@ use super::resume::Positions;
 use super::sub::Sub;
 use crate::engine::dialect::Dialect;
 use crate::engine::opening::Opening;
+use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::pace::Pace;
 use crate::engine::principal::Principal;
 use crate::engine::window::{Freshness, Window};
@@ -65,6 +66,8 @@ pub(crate) struct Session {
     pub(crate) dirty: Dirty,
     /// Whether it waits in the list of sessions that have something to send.
     pub(crate) queued: bool,
+    /// Whether the clock looks at it only when it is due: see [`Looks`](super::looks::Looks).
+    pub(crate) is_quiet: bool,
     pub(crate) ending: Ending,
     pub(crate) pace: Pace,
     pub(crate) shedding: bool,
@@ -165,6 +168,7 @@ impl Session {
             shedding: false,
             pace: Pace::default(),
             queued: false,
+            is_quiet: false,
             heard: now,
             pinged: now,
             wrote: now,
@@ -268,6 +272,22 @@ impl Session {
 
     pub(crate) fn sub_mut(&mut self, index: u32) -> Option<&mut Sub> {
         self.subs.get_mut(index as usize).and_then(Option::as_mut)
+    }
+
+    /// Returns when the clock has to look at it next, where it waits for nothing else; `None` where something else may change
+    /// with the time.
+    pub(crate) fn quiet_until(&self, limits: &EngineLimits) -> Option<u64> {
+        let is_quiet = self.pace == Pace::Prompt
+            && self.behind_since.is_none()
+            && self.socket_blocked_since.is_none()
+            && self.window.is_quiet()
+            && self.pending.is_empty()
+            && self.close_at.is_none()
+            && !self.has_work();
+        let ping_after = limits.ping_after_ns;
+        let ping = self.heard.max(self.pinged).saturating_add(ping_after);
+        let silent = self.heard.saturating_add(3 * ping_after);
+        is_quiet.then(|| self.wrote.saturating_add(limits.heartbeat_ns).min(ping).min(silent))
     }
 
     /// Adds a subscription and ties it to those of the same instrument.

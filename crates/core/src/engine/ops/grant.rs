@@ -9,7 +9,7 @@ use super::backfill::ask_backfills;
 use super::budget::subscriptions_left;
 use super::close::weigh_session;
 use super::heartbeat::tell_feeds;
-use super::ready::mark;
+use super::ready::{mark, watch};
 use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_BOOKS, over_limit, refused};
 use super::release::{forget_unused, let_idle};
 use super::say::say;
@@ -52,6 +52,7 @@ pub(crate) fn await_topics(
             fanout.index.waits(key, number, *topic);
         }
         session.pending.insert(number, Box::new(pending));
+        watch(fanout, key);
     }
 }
 

@@ -12,6 +12,14 @@ pub(crate) fn mark(fanout: &mut Fanout, subscriber: SubRef) {
     }
 }
 
+/// Lets the clock look at a session at each tick again: something happened to it.
+pub(crate) fn watch(fanout: &mut Fanout, key: SessionKey) {
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    if std::mem::take(&mut session.is_quiet) {
+        fanout.looks.always(key);
+    }
+}
+
 /// Puts a session that has something to send into the ready list, unless its socket is blocked.
 pub(crate) fn queue(fanout: &mut Fanout, key: SessionKey) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };

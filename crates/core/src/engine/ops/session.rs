@@ -7,7 +7,7 @@ use tickwire_wire::{CloseCode, Hello, Message, PROTOCOL_VERSION, SCHEMA};
 use super::budget::weighed;
 use super::close::{close, weigh_session};
 use super::leave::detach;
-use super::ready::queue;
+use super::ready::{queue, watch};
 use super::say::say;
 use super::waiting::stop_waiting;
 use crate::engine::data::account::Account;
@@ -41,6 +41,7 @@ pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKe
     fanout.windowed += usize::from(session.delivery.ms() > 0);
     let name = Arc::clone(&session.id);
     let key = fanout.sessions.insert(session);
+    fanout.looks.always(key);
     fanout.index.by_id.insert(SessionId(name), key);
     say(fanout, key, &Message::Hello(hello));
     if fanout.draining {
@@ -53,6 +54,7 @@ pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKe
 pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Account> {
     stop_waiting(fanout, key);
     let mut session = fanout.sessions.remove(key)?;
+    fanout.looks.forget(key);
     weighed(fanout, key, session.private, 0);
     if fanout.index.by_id.get(&SessionId(Arc::clone(&session.id))) == Some(&key) {
         fanout.index.by_id.remove(&SessionId(Arc::clone(&session.id)));
@@ -91,6 +93,7 @@ pub(crate) fn unsent(fanout: &mut Fanout, key: SessionKey, bytes: usize, now: u6
         }
         session.unsent_bytes = bytes;
         session.note_blocked(now);
+        watch(fanout, key);
         weigh_session(fanout, key);
         return;
     }
@@ -107,8 +110,9 @@ pub(crate) fn unsent(fanout: &mut Fanout, key: SessionKey, bytes: usize, now: u6
 /// Finds the sessions whose clients do not answer pings: for these the driver tells what the kernel has not
 /// confirmed.
 pub(crate) fn wants_kernel_numbers(fanout: &Fanout, into: &mut Vec<SessionKey>) {
-    let silent = fanout.sessions.iter().filter(|(_, session)| session.window.wants_kernel_numbers());
-    into.extend(silent.map(|(key, _)| key));
+    // A session that waits for the kernel's word is not quiet.
+    let sessions = fanout.looks.not_quiet().filter_map(|key| Some((key, fanout.sessions.get(key)?)));
+    into.extend(sessions.filter(|(_, session)| session.window.wants_kernel_numbers()).map(|(key, _)| key));
 }
 
 /// Tells how many bytes the client's kernel has not confirmed, what this process still holds included.
@@ -121,6 +125,7 @@ pub(crate) fn kernel_unacknowledged(fanout: &mut Fanout, key: SessionKey, bytes:
 
 /// Goes on with a session whose window may have opened.
 pub(crate) fn reopen(fanout: &mut Fanout, key: SessionKey, now: u64) {
+    watch(fanout, key);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     session.note_blocked(now);
     session.end_shedding(fanout.limits.shed_end_bytes, now);

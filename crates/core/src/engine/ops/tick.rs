@@ -6,7 +6,7 @@ use super::backfill::tick_backfills;
 use super::close::close;
 use super::grant::settle_pending;
 use super::heartbeat::heartbeat;
-use super::ready::queue;
+use super::ready::{queue, watch};
 use super::release::let_go_of_idle_topics;
 use super::say::{notify, say};
 use super::throttle::{on_timer, sweep_rates};
@@ -20,7 +20,7 @@ pub(crate) fn tick(fanout: &mut Fanout, now: u64) {
     fanout.now = now;
     on_timer(fanout, now);
     sweep_rates(fanout);
-    let keys: Vec<_> = fanout.sessions.keys().collect();
+    let keys: Vec<_> = fanout.looks.due(now).collect();
     for key in keys {
         tick_session(fanout, key, now);
     }
@@ -86,6 +86,13 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
     if has_work {
         queue(fanout, key);
     }
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    let until = session.quiet_until(&fanout.limits);
+    session.is_quiet = until.is_some();
+    match until {
+        Some(until) => fanout.looks.put_off(key, until),
+        None => fanout.looks.always(key),
+    }
 }
 
 /// Tells every session when to come back and closes them one after another over the window.
@@ -97,6 +104,8 @@ pub(crate) fn drain(fanout: &mut Fanout, window_ns: u64, now: u64) {
         let wait_ns = window_ns / count * at as u64;
         let Some(session) = fanout.sessions.get_mut(key) else { continue };
         session.close_at = Some(now + wait_ns);
+        watch(fanout, key);
+        let Some(session) = fanout.sessions.get_mut(key) else { continue };
         session.decided(now, Decision::Notice { code: "draining" });
         let totals = session.totals();
         let notice = Notice {

@@ -56,6 +56,9 @@ pub(crate) fn fill(
     let budget = write_budget(fanout);
     let Some(session) = fanout.sessions.get_mut(key) else { return Filled::default() };
     session.queued = false;
+    if std::mem::take(&mut session.is_quiet) {
+        fanout.looks.always(key);
+    }
     if session.is_over() || session.is_blocked() {
         return Filled::default();
     }
