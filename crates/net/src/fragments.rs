@@ -23,6 +23,11 @@ impl Fragments {
         self.0.as_ref().map_or(0, Vec::len)
     }
 
+    /// Returns whether no part of a message has come.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Takes a frame that is no control frame, with its payload as it was sent, unmasked.
     ///
     /// # Errors

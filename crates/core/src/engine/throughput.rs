@@ -70,6 +70,10 @@ impl Throughput {
                 if self.samples.len() == SAMPLES_MAX {
                     self.samples.pop_front();
                 }
+                if self.samples.len() == self.samples.capacity() {
+                    // Sessions that are sent little have one or two.
+                    self.samples.reserve_exact(self.samples.len().max(1));
+                }
                 self.samples.push_back((now, confirmed));
             }
         }

@@ -200,6 +200,10 @@ impl Window {
             let (in_flight, is_full) = (self.in_flight() as u32, !self.is_open());
             let is_used = self.in_flight() >= self.limit / 2;
             let aside = std::mem::take(&mut self.unprobed_aside);
+            if self.marks.len() == self.marks.capacity() {
+                // Most sessions have one at a time, so the room begins with one.
+                self.marks.reserve_exact(self.marks.len().max(1));
+            }
             self.marks.push_back(Mark { time, sent: self.sent, in_flight, aside, is_full, is_used });
         }
         self.probed_at = now;

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tickwire_net::fragments::Fragments;
+use tickwire_net::fragments::{Fragments, Joined};
+use tickwire_net::frame::{Fault, Found};
 use tokio::time::Instant;
 
 use super::command_rate::CommandRate;
@@ -19,37 +20,124 @@ pub(crate) enum Phase {
     Left(Instant),
 }
 
+/// A connection. There are many, so what few of them have at a time stands apart.
 pub(crate) struct Connection {
     transport: Transport,
-    /// The beginning of a frame whose end has not come yet. It is empty as a rule.
-    pub(crate) unread: Vec<u8>,
-    /// The parts of a message in several frames that have come.
-    pub(crate) fragments: Fragments,
-    /// The bytes that the transport has not taken yet. They are empty as a rule.
-    unsent: Vec<u8>,
     pub(crate) rate: CommandRate,
-    pub(crate) phase: Phase,
-    /// Whether the client broke the rules, so that whatever else it sends is thrown away.
-    pub(crate) is_deaf: bool,
+    rest: Option<Box<Rest>>,
     _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+// A gateway has tens of thousands of them.
+const _: () = assert!(size_of::<Connection>() <= 72);
+
+/// What a connection has while something is not whole, or is not over.
+struct Rest {
+    /// The beginning of a frame whose end has not come yet.
+    unread: Vec<u8>,
+    /// The parts of a message in several frames that have come.
+    fragments: Fragments,
+    /// The bytes that the transport has not taken yet.
+    unsent: Vec<u8>,
+    phase: Phase,
+    /// Whether the client broke the rules, so that whatever else it sends is thrown away.
+    is_deaf: bool,
+}
+
+impl Rest {
+    fn new() -> Self {
+        Self {
+            unread: Vec::new(),
+            fragments: Fragments::default(),
+            unsent: Vec::new(),
+            phase: Phase::Open,
+            is_deaf: false,
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        self.unread.is_empty()
+            && self.fragments.is_none()
+            && self.unsent.is_empty()
+            && self.phase == Phase::Open
+            && !self.is_deaf
+    }
 }
 
 impl Connection {
     pub(crate) fn new(
         transport: Transport,
-        unread: Vec<u8>,
+        unread: &[u8],
         permit: tokio::sync::OwnedSemaphorePermit,
     ) -> Self {
-        Self {
-            transport,
-            unread,
-            fragments: Fragments::default(),
-            unsent: Vec::new(),
-            rate: CommandRate::default(),
-            phase: Phase::Open,
-            is_deaf: false,
-            _permit: permit,
+        let mut connection = Self { transport, rate: CommandRate::default(), rest: None, _permit: permit };
+        connection.keep_unread(unread);
+        connection
+    }
+
+    fn rest_mut(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_with(|| Box::new(Rest::new()))
+    }
+
+    /// Gives the memory of what is whole and over back.
+    fn release(&mut self) {
+        self.rest.take_if(|rest| rest.is_none());
+    }
+
+    /// Returns the beginning of a frame whose end has not come yet. It is empty as a rule.
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.unread)
+    }
+
+    /// Keeps the beginning of a frame whose end has not come yet, instead of the one before.
+    pub(crate) fn keep_unread(&mut self, unread: &[u8]) {
+        if self.rest.is_some() || !unread.is_empty() {
+            self.rest_mut().unread = unread.to_vec();
+            self.release();
         }
+    }
+
+    /// Returns how many bytes came of a message in several frames.
+    pub(crate) fn fragment_bytes(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.fragments.bytes())
+    }
+
+    /// Takes a frame that is no control frame: see [`Fragments::take`].
+    ///
+    /// # Errors
+    /// As that.
+    pub(crate) fn take_fragment(
+        &mut self,
+        frame: &Found,
+        payload: &[u8],
+        max: usize,
+    ) -> Result<Joined, Fault> {
+        let held = self.rest.as_mut().map(|rest| &mut rest.fragments);
+        let mut fragments = held.map(std::mem::take).unwrap_or_default();
+        let joined = fragments.take(frame, payload, max);
+        if !fragments.is_none() {
+            self.rest_mut().fragments = fragments;
+        }
+        self.release();
+        joined
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.rest.as_ref().map_or(Phase::Open, |rest| rest.phase)
+    }
+
+    pub(crate) fn set_phase(&mut self, phase: Phase) {
+        self.rest_mut().phase = phase;
+    }
+
+    /// Returns whether the client broke the rules, so that whatever else it sends is thrown away.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.is_deaf)
+    }
+
+    /// Throws away whatever else the client sends.
+    pub(crate) fn deafen(&mut self) {
+        self.rest_mut().is_deaf = true;
     }
 
     /// Reads the bytes that are there, as many as have room.
@@ -59,36 +147,40 @@ impl Connection {
 
     /// Hands bytes over, behind those that were not taken yet. Returns how many the transport took now.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = if self.unsent.is_empty() { self.transport.write(bytes)? } else { 0 };
-        self.unsent.extend_from_slice(&bytes[taken..]);
+        let taken = if self.unsent() == 0 { self.transport.write(bytes)? } else { 0 };
+        if taken < bytes.len() {
+            self.rest_mut().unsent.extend_from_slice(&bytes[taken..]);
+        }
         Ok(taken)
     }
 
     /// Hands over the bytes that were not taken at first. Returns how many the transport took now.
     pub(crate) fn write_rest(&mut self) -> io::Result<usize> {
+        let Some(Rest { unsent, .. }) = self.rest.as_deref_mut() else { return Ok(0) };
         let mut taken = 0;
-        while taken < self.unsent.len() {
-            match self.transport.write(&self.unsent[taken..])? {
+        while taken < unsent.len() {
+            match self.transport.write(&unsent[taken..])? {
                 0 => break,
                 more => taken += more,
             }
         }
-        self.unsent.drain(..taken);
-        if self.unsent.is_empty() {
-            self.unsent = Vec::new();
+        unsent.drain(..taken);
+        if unsent.is_empty() {
+            *unsent = Vec::new();
+            self.release();
         }
         Ok(taken)
     }
 
     /// Returns how many bytes the transport has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
-        self.unsent.len()
+        self.rest.as_ref().map_or(0, |rest| rest.unsent.len())
     }
 
     /// Returns how many bytes the peer's kernel has not acknowledged, those that wait here included. Where the transport does not
     /// know, it returns only those that wait here.
     pub(crate) fn unacknowledged(&self) -> usize {
-        self.unsent.len() + self.transport.unacknowledged()
+        self.unsent() + self.transport.unacknowledged()
     }
 
     /// Returns the address of the other end, while it is connected and has one.

@@ -269,7 +269,7 @@ impl Shard {
         let Arrival { opening, mut transport, read, permit } = arrival;
         let key = self.engine.open(opening, self.clock.now());
         let watched = sockets.add(&mut transport, key);
-        self.connections.insert(key, Connection::new(transport, read.to_vec(), permit));
+        self.connections.insert(key, Connection::new(transport, &read, permit));
         if let Err(error) = watched {
             tracing::error!(%error, "cannot take over a connection");
             self.end(key);
@@ -298,15 +298,15 @@ impl Shard {
     fn read(&mut self, key: SessionKey, ended: bool) {
         for _ in 0..READS_MAX {
             let Some(connection) = self.connections.get_mut(key) else { return };
-            let begun = connection.unread.len();
-            self.scratch[..begun].copy_from_slice(&connection.unread);
+            let begun = connection.unread().len();
+            self.scratch[..begun].copy_from_slice(connection.unread());
             let (count, is_all) = match connection.read(&mut self.scratch[begun..]) {
                 Ok(Came::Nothing) if begun > 0 => return self.take_frames(key, begun),
                 Ok(Came::Nothing) => return,
                 Ok(Came::End) | Err(_) => return self.end(key),
                 Ok(Came::Bytes { count, is_all }) => (count, is_all),
             };
-            if !connection.is_deaf {
+            if !connection.is_deaf() {
                 self.take_frames(key, begun + count);
             }
             if is_all && !ended {
@@ -322,7 +322,7 @@ impl Shard {
         let mut at = 0;
         let ends = loop {
             // All frames of one message together may have as many bytes as a command.
-            let came = self.connections.get(key).map_or(0, |connection| connection.fragments.bytes());
+            let came = self.connections.get(key).map_or(0, Connection::fragment_bytes);
             match frame::find(&self.scratch[at..length], Sender::Client, self.limits.command_bytes - came) {
                 Ok(None) => break None,
                 Err(fault) => break Some(code_of(key, fault)),
@@ -340,7 +340,7 @@ impl Shard {
                     let joined = if found.is_control() {
                         Ok(Joined::Whole)
                     } else {
-                        connection.fragments.take(&found, payload, self.limits.command_bytes)
+                        connection.take_fragment(&found, payload, self.limits.command_bytes)
                     };
                     let message = match joined {
                         Ok(Joined::Whole) => Cow::Borrowed(payload),
@@ -371,9 +371,9 @@ impl Shard {
             }
         };
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.unread = if ends.is_some() { Vec::new() } else { self.scratch[at..length].to_vec() };
+        connection.keep_unread(if ends.is_some() { &[] } else { &self.scratch[at..length] });
         if let Some(code) = ends {
-            connection.is_deaf = true;
+            connection.deafen();
             self.engine.close(key, code);
         }
         if at > 0 || ends.is_some() {
@@ -385,7 +385,7 @@ impl Shard {
     fn echo_close(&mut self, key: SessionKey, code: u16) {
         if let Some(connection) = self.connections.get_mut(key)
             && connection.unsent() == 0
-            && connection.phase == Phase::Open
+            && connection.phase() == Phase::Open
         {
             let mut echo = Vec::new();
             frame::write(OpCode::Close, &Close::payload(code, ""), &mut echo);
@@ -414,7 +414,7 @@ impl Shard {
         self.stats.writes.fetch_add(1, Ordering::Relaxed);
         self.stats.written_bytes.fetch_add(taken as u64, Ordering::Relaxed);
         if filled.closed {
-            connection.phase = Phase::Leaving(Instant::now() + CLOSE_GRACE);
+            connection.set_phase(Phase::Leaving(Instant::now() + CLOSE_GRACE));
             self.ending.push(key);
             self.leave(key);
         }
@@ -436,11 +436,11 @@ impl Shard {
     /// Tells the peer that nothing more comes, once the close frame has left.
     fn leave(&mut self, key: SessionKey) {
         if let Some(connection) = self.connections.get_mut(key)
-            && matches!(connection.phase, Phase::Leaving(_))
+            && matches!(connection.phase(), Phase::Leaving(_))
             && connection.unsent() == 0
         {
             connection.shut_write();
-            connection.phase = Phase::Left(Instant::now() + CLOSED_GRACE);
+            connection.set_phase(Phase::Left(Instant::now() + CLOSED_GRACE));
         }
     }
 
@@ -450,7 +450,7 @@ impl Shard {
         self.tell_kernel_numbers();
         let now = Instant::now();
         for key in std::mem::take(&mut self.ending) {
-            match self.connections.get(key).map(|connection| connection.phase) {
+            match self.connections.get(key).map(Connection::phase) {
                 None => {}
                 Some(Phase::Leaving(until) | Phase::Left(until)) if now >= until => self.end(key),
                 Some(_) => self.ending.push(key),

@@ -15,6 +15,11 @@ pub struct Account {
     pub filtered: u64,
 }
 
+impl Account {
+    /// The account of nothing.
+    pub(crate) const NONE: Self = Self { published: 0, delivered: 0, conflated: 0, dropped: 0, filtered: 0 };
+}
+
 impl std::ops::Add for Account {
     type Output = Self;
 

@@ -74,13 +74,21 @@ impl Backfill {
 }
 
 /// The parts of one session: their count, and the subscriptions that wait for their turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Turns {
     pub(crate) active: usize,
     pub(crate) queue: VecDeque<u32>,
 }
 
 impl Turns {
+    /// No parts, and nobody who waits.
+    pub(crate) const NONE: Self = Self { active: 0, queue: VecDeque::new() };
+
+    /// Returns whether there are no parts, and nobody waits.
+    pub(crate) fn is_none(&self) -> bool {
+        self.active == 0 && self.queue.is_empty()
+    }
+
     /// Notes that a subscription needs its next part.
     pub(crate) fn queue(&mut self, sub: u32) {
         self.queue.push_back(sub);

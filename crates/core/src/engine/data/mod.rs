@@ -20,6 +20,7 @@ pub(crate) mod queues;
 pub(crate) mod rate;
 pub(crate) mod ready;
 pub(crate) mod resume;
+pub(crate) mod seldom;
 pub(crate) mod session;
 pub(crate) mod sub;
 pub(crate) mod topic;

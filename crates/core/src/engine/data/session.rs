@@ -1,16 +1,15 @@
 //! One client connection as the engine sees it: its subscriptions, its outbox and its account of every number.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tickwire_wire::{Channel, CloseCode};
 
 use super::account::Account;
-use super::backfill::Turns;
 use super::decisions::{BlockedBy, Decision, Decisions};
 use super::delivery::DeliveryWindow;
 use super::dirty::Dirty;
-use super::resume::Positions;
+use super::seldom::AtNeed;
 use super::sub::Sub;
 use crate::engine::dialect::Dialect;
 use crate::engine::opening::Opening;
@@ -58,6 +57,9 @@ impl Wildcard {
     }
 }
 
+/// So many subscriptions, at most, are scanned for the one to a topic.
+const SCANNED_MAX: usize = 16;
+
 /// One session. The fields are in order of use: marking a session for an update and writing to it should meet few
 /// cache lines.
 #[derive(Debug)]
@@ -72,6 +74,8 @@ pub(crate) struct Session {
     pub(crate) pace: Pace,
     pub(crate) shedding: bool,
     pub(crate) ping_due: bool,
+    /// The things that blocked it since it last got everything.
+    pub(crate) blocked_by: BlockedBy,
     pub(crate) delivery: DeliveryWindow,
     pub(crate) subs: Vec<Option<Sub>>,
     /// The time since which its socket is blocked: there is something that the kernel has not taken. In nanoseconds.
@@ -84,15 +88,11 @@ pub(crate) struct Session {
     pub(crate) form: Form,
     /// The bytes that wait for it alone, as the budget of all sessions knows them.
     pub(crate) private: usize,
-    /// The things that blocked it since it last got everything.
-    pub(crate) blocked_by: BlockedBy,
     /// The time since which it is behind: something has waited all the time, for the window or for the kernel.
     pub(crate) behind_since: Option<u64>,
     pub(crate) wrote: u64,
     /// Encoded control messages, sent before anything else.
     pub(crate) control: Vec<u8>,
-    /// The payload of a pong that is owed.
-    pub(crate) pong: Option<Box<[u8]>>,
     /// Bytes under way, and how many there may be.
     pub(crate) window: Window,
     /// The dialect that it is spoken with.
@@ -103,8 +103,11 @@ pub(crate) struct Session {
     pub(crate) id: Arc<str>,
     /// When it was opened.
     pub(crate) opened: u64,
-    pub(crate) free: Vec<u32>,
-    pub(crate) by_topic: HashMap<TopicId, u32>,
+    /// What it seldom has.
+    pub(crate) seldom: AtNeed,
+    /// Places of its subscriptions by topic, where it has had more than [`SCANNED_MAX`].
+    #[expect(clippy::box_collection, reason = "a map is six words, and most sessions have none")]
+    by_topic: Option<Box<HashMap<TopicId, u32>>>,
     /// When the kernel last took something, while the socket is blocked.
     pub(crate) progress_at: u64,
     /// When it last caught up: nothing waited any more, after something had.
@@ -113,32 +116,16 @@ pub(crate) struct Session {
     pub(crate) reader_lag_ns: u64,
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
-    pub(crate) close_at: Option<u64>,
-    /// Pending subscribes by their numbers, which count up. They are boxed, because most sessions have one, once, and
-    /// a node of the map holds eleven.
-    pub(crate) pending: BTreeMap<u32, Box<PendingSubscribe>>,
-    /// The count of topics that these wait for, all together.
-    pub(crate) asked: u32,
     /// The usual time from one write to the next, in nanoseconds; 0 before the first.
     cycle_ns: u32,
-    /// The positions at which the client left off before.
-    pub(crate) resume: Option<Box<Positions>>,
     /// Venues of its subscriptions, with how many.
     pub(crate) venues: Vec<(VenueIndex, u32)>,
-    /// Subscriptions to instruments that ended: they end when nothing is owed to them any more.
-    pub(crate) leaving: Vec<u32>,
-    /// Subscriptions to all of a venue: what appears later is subscribed, too.
-    pub(crate) wildcards: Vec<Wildcard>,
-    /// The account of subscriptions that ended.
-    pub(crate) ended: Account,
-    /// Its subscriptions that go back further than their logs.
-    pub(crate) turns: Turns,
     /// The decisions for it; they are made with the first one.
     pub(crate) decisions: Option<Box<Decisions>>,
 }
 
 // A gateway has ten thousands of them, most of them idle.
-const _: () = assert!(size_of::<Session>() <= 14 * 64);
+const _: () = assert!(size_of::<Session>() <= 10 * 64);
 
 impl Session {
     pub(crate) fn new(opening: Opening, freshness: Freshness, now: u64) -> Self {
@@ -151,11 +138,10 @@ impl Session {
             principal,
             delivery: DeliveryWindow::new(window_ms),
             control: Vec::new(),
-            pong: None,
             ping_due: false,
             subs: Vec::new(),
-            free: Vec::new(),
-            by_topic: HashMap::new(),
+            seldom: AtNeed::default(),
+            by_topic: None,
             dirty: Dirty::default(),
             lossless_bytes: 0,
             unsent_bytes: 0,
@@ -174,15 +160,7 @@ impl Session {
             wrote: now,
             cycle_ns: 0,
             ending: Ending::No,
-            close_at: None,
-            pending: BTreeMap::new(),
-            asked: 0,
-            resume: None,
             venues: Vec::new(),
-            leaving: Vec::new(),
-            wildcards: Vec::new(),
-            ended: Account::default(),
-            turns: Turns::default(),
             blocked_by: BlockedBy::default(),
             private: 0,
             decisions: None,
@@ -261,7 +239,7 @@ impl Session {
         !self.is_over()
             && (!self.control.is_empty()
                 || (!self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut())
-                || self.pong.is_some()
+                || self.seldom.pong.is_some()
                 || self.ping_due
                 || self.is_ending())
     }
@@ -281,8 +259,8 @@ impl Session {
             && self.behind_since.is_none()
             && self.socket_blocked_since.is_none()
             && self.window.is_quiet()
-            && self.pending.is_empty()
-            && self.close_at.is_none()
+            && self.seldom.pending.is_empty()
+            && self.seldom.close_at.is_none()
             && !self.has_work();
         let ping_after = limits.ping_after_ns;
         let ping = self.heard.max(self.pinged).saturating_add(ping_after);
@@ -293,20 +271,15 @@ impl Session {
     /// Adds a subscription and ties it to those of the same instrument.
     pub(crate) fn add(&mut self, sub: Sub) -> u32 {
         let topic = sub.topic;
-        let index = if let Some(index) = self.free.pop() {
+        let index = if let Some(index) = self.seldom.made().and_then(|seldom| seldom.free.pop()) {
             self.subs[index as usize] = Some(sub);
             index
         } else {
-            if self.subs.len() == self.subs.capacity() {
-                // The room does not double: most sessions have a few, and places that are not used count, too.
-                self.subs.reserve_exact((self.subs.len() / 4).max(1));
-            }
+            self.make_room(1);
             self.subs.push(Some(sub));
             self.subs.len() as u32 - 1
         };
-        let sibling = Channel::ALL
-            .into_iter()
-            .find_map(|channel| self.by_topic.get(&TopicId::new(topic.instrument_index(), channel)).copied());
+        let sibling = self.sibling(topic, index);
         let next = match sibling.and_then(|sibling| self.sub_mut(sibling)) {
             Some(sibling) => std::mem::replace(&mut sibling.sibling, index),
             None => index,
@@ -314,8 +287,57 @@ impl Session {
         if let Some(sub) = self.sub_mut(index) {
             sub.sibling = next;
         }
-        self.by_topic.insert(topic, index);
+        if let Some(by_topic) = &mut self.by_topic {
+            by_topic.insert(topic, index);
+        } else if self.subs.len() > SCANNED_MAX {
+            let places = self.subs.iter().enumerate();
+            let held = places.filter_map(|(index, sub)| Some((sub.as_ref()?.topic, index as u32)));
+            self.by_topic = Some(Box::new(held.collect()));
+        }
         index
+    }
+
+    /// Makes room for more subscriptions: exactly as much where they are few, because most sessions have a few, and places
+    /// that are not used count, too.
+    pub(crate) fn make_room(&mut self, more: usize) {
+        if self.subs.capacity() - self.subs.len() < more {
+            self.subs.reserve_exact((self.subs.len() / 4).max(more));
+        }
+    }
+
+    /// Returns the place of the subscription to a topic.
+    pub(crate) fn place_of(&self, topic: TopicId) -> Option<u32> {
+        match &self.by_topic {
+            Some(by_topic) => by_topic.get(&topic).copied(),
+            None => self.find(|sub| sub.topic == topic),
+        }
+    }
+
+    /// Returns the place of another subscription to the same instrument.
+    fn sibling(&self, topic: TopicId, index: u32) -> Option<u32> {
+        let instrument = topic.instrument_index();
+        match &self.by_topic {
+            Some(by_topic) => Channel::ALL
+                .into_iter()
+                .find_map(|channel| by_topic.get(&TopicId::new(instrument, channel)).copied()),
+            None => {
+                let places = self.subs.iter().enumerate();
+                let others = places.filter(|(at, _)| *at != index as usize);
+                others
+                    .filter_map(|(at, sub)| Some((at as u32, sub.as_ref()?)))
+                    .find(|(_, sub)| sub.topic.instrument_index() == instrument)
+                    .map(|(at, _)| at)
+            }
+        }
+    }
+
+    fn find(&self, is_it: impl Fn(&Sub) -> bool) -> Option<u32> {
+        self.subs.iter().position(|sub| sub.as_ref().is_some_and(&is_it)).map(|at| at as u32)
+    }
+
+    /// Returns how many subscriptions it has.
+    pub(crate) fn count(&self) -> usize {
+        self.subs.len() - self.seldom.free.len()
     }
 
     /// Ends subscriptions and frees their places. Lists are scanned once for all of them.
@@ -323,13 +345,15 @@ impl Session {
         let removed: Vec<_> = indexes.iter().filter_map(|index| self.take_out(*index)).collect();
         self.dirty.remove(indexes);
         let subs = &self.subs;
-        self.leaving.retain(|index| subs.get(*index as usize).is_some_and(Option::is_some));
-        let mut may_be_queued = false;
-        for sub in &removed {
-            may_be_queued |= self.turns.forget(sub.backfill.as_deref());
-        }
-        if may_be_queued {
-            self.turns.sweep(|index| subs.get(index as usize).is_some_and(Option::is_some));
+        if let Some(seldom) = self.seldom.made() {
+            seldom.leaving.retain(|index| subs.get(*index as usize).is_some_and(Option::is_some));
+            let mut may_be_queued = false;
+            for sub in &removed {
+                may_be_queued |= seldom.turns.forget(sub.backfill.as_deref());
+            }
+            if may_be_queued {
+                seldom.turns.sweep(|index| subs.get(index as usize).is_some_and(Option::is_some));
+            }
         }
         removed
     }
@@ -348,12 +372,15 @@ impl Session {
                 None => break,
             }
         }
-        self.by_topic.remove(&removed.topic);
+        if let Some(by_topic) = &mut self.by_topic {
+            by_topic.remove(&removed.topic);
+        }
         if let Some(decisions) = &mut self.decisions {
             decisions.forget(removed.topic);
         }
-        self.free.push(index);
-        self.ended = self.ended + removed.account();
+        let seldom = &mut *self.seldom;
+        seldom.free.push(index);
+        seldom.ended = seldom.ended + removed.account();
         Some(removed)
     }
 
@@ -369,7 +396,7 @@ impl Session {
     }
 
     pub(crate) fn totals(&self) -> Account {
-        self.subs.iter().flatten().fold(self.ended, |total, sub| total + sub.account())
+        self.subs.iter().flatten().fold(self.seldom.ended, |total, sub| total + sub.account())
     }
     /// Keeps what was decided for it.
     pub(crate) fn decided(&mut self, now: u64, decision: Decision) {

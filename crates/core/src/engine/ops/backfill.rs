@@ -16,8 +16,8 @@ use crate::vocabulary::{BackfillAsk, Backfilled, TopicInterest};
 pub(crate) fn ask_backfills(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(limits) = fanout.desk.limits else { return };
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    while session.turns.is_due() && !session.is_ending() {
-        let Some(index) = session.turns.queue.pop_front() else { break };
+    while !session.seldom.is_none() && session.seldom.turns.is_due() && !session.is_ending() {
+        let Some(index) = session.seldom.turns.queue.pop_front() else { break };
         let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { continue };
         let (topic, epoch, sent) = (sub.topic, sub.epoch, sub.sent);
         let Some(backfill) = sub.backfill.as_deref_mut().filter(|b| b.stage == Stage::Queued) else {
@@ -26,7 +26,7 @@ pub(crate) fn ask_backfills(fanout: &mut Fanout, key: SessionKey, now: u64) {
         fanout.desk.tickets += 1;
         backfill.stage = Stage::Asked;
         backfill.ticket = fanout.desk.tickets;
-        session.turns.active += usize::from(!std::mem::replace(&mut backfill.is_active, true));
+        session.seldom.turns.active += usize::from(!std::mem::replace(&mut backfill.is_active, true));
         let (ticket, last, cursor) = (backfill.ticket, backfill.last, backfill.cursor);
         fanout.desk.open.insert(ticket, SubRef { session: key, sub: index });
         fanout.desk.due.push_back((now + limits.timeout_ns, ticket));

@@ -98,7 +98,7 @@ fn longest_log(fanout: &mut Fanout, id: TopicId) -> Option<TopicId> {
 /// Brings the sum up to date with one session.
 pub(crate) fn note_session(fanout: &mut Fanout, key: SessionKey) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    let resume = session.resume.as_ref().map_or(0, |positions| positions.bytes());
+    let resume = if session.seldom.is_none() { 0 } else { session.seldom.resume_bytes() };
     let waits = session.control.len() + session.unsent_bytes + resume;
     let bytes = if session.is_ending() { 0 } else { waits };
     let before = std::mem::replace(&mut session.private, bytes);

@@ -99,7 +99,7 @@ fn on_requests(fanout: &mut Fanout, key: SessionKey, requests: &mut Vec<Request>
 pub(crate) fn on_ping(fanout: &mut Fanout, key: SessionKey, payload: &[u8], now: u64) {
     if let Some(session) = fanout.sessions.get_mut(key) {
         session.heard = now;
-        session.pong = Some(payload.into());
+        session.seldom.pong = Some(payload.into());
         queue(fanout, key);
     }
 }
@@ -199,17 +199,17 @@ fn ask_for(
     let limit = session.principal.subscriptions_of(fanout.limits.subscriptions_per_session);
     if let Some(wildcard) = wildcard {
         fanout.index.wants_all(key, &wildcard.venue);
-        match session.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
+        match session.seldom.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
             Some(known) => known.rate = wildcard.rate,
-            None => session.wildcards.push(wildcard),
+            None => session.seldom.wildcards.push(wildcard),
         }
-    } else if topics.iter().any(|topic| session.by_topic.contains_key(topic)) {
+    } else if topics.iter().any(|topic| session.place_of(*topic).is_some()) {
         return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
     }
-    let held = session.by_topic.len() + session.asked as usize;
+    let held = session.count() + session.seldom.asked as usize;
     let of_session = limit.saturating_sub(held + waiting.len());
     let room = of_session.min(left.saturating_sub(waiting.len()));
-    let fresh = topics.into_iter().filter(|topic| !session.by_topic.contains_key(topic));
+    let fresh = topics.into_iter().filter(|topic| session.place_of(*topic).is_none());
     // One more than there is room for tells that there are too many.
     let mut fresh: Vec<_> = fresh.take(room + 1).collect();
     let is_over = fresh.len() > room;
@@ -267,7 +267,7 @@ fn resolve(
 fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: u64) {
     let Named { channel, mut symbols } = named(fanout, &command.channel, command.symbols);
     // A `subscribe` that still waits for them is answered so.
-    if fanout.sessions.get(key).is_some_and(|session| session.asked > 0) {
+    if fanout.sessions.get(key).is_some_and(|session| session.seldom.asked > 0) {
         let topics = symbols.iter().flat_map(|(_, _, topics)| topics.iter().copied()).collect();
         withdraw(fanout, key, &topics);
         settle_pending(fanout, key, now);
@@ -275,12 +275,12 @@ fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: 
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     for (venue, channel) in &wildcards {
-        session.wildcards.retain(|known| !known.is_of(venue, *channel));
-        if !session.wildcards.iter().any(|known| known.venue == *venue) {
+        session.seldom.wildcards.retain(|known| !known.is_of(venue, *channel));
+        if !session.seldom.wildcards.iter().any(|known| known.venue == *venue) {
             fanout.index.wants_all_no_more(key, venue);
         }
     }
-    let indexes: Vec<_> = topics.iter().filter_map(|id| session.by_topic.get(id).copied()).collect();
+    let indexes: Vec<_> = topics.iter().filter_map(|id| session.place_of(*id)).collect();
     let form = session.form;
     let mut entries = Vec::new();
     for sub in session.remove(&indexes) {
@@ -322,10 +322,11 @@ fn held_topics(
     let Some(session) = fanout.sessions.get(key) else { return (topics, wildcards, refusals) };
     let leaving = leaving(fanout, session, channel);
     for (symbol, venue, named) in symbols.drain(..) {
-        let is_held = |venue: &String| session.wildcards.iter().any(|known| known.is_of(venue, channel));
+        let is_held =
+            |venue: &String| session.seldom.wildcards.iter().any(|known| known.is_of(venue, channel));
         let wildcard = venue.filter(is_held);
         let before = topics.len();
-        topics.extend(named.into_iter().filter(|topic| session.by_topic.contains_key(topic)));
+        topics.extend(named.into_iter().filter(|topic| session.place_of(*topic).is_some()));
         // What ended is held, too, while something is owed: under a name that may stand for another one already.
         let of_name = leaving.get(&symbol).into_iter().flatten();
         let of_venue = wildcard.iter().filter_map(|venue| leaving.get(venue)).flatten();
@@ -345,7 +346,7 @@ fn held_topics(
 /// Returns the topics of a session's subscriptions to instruments that ended, by symbol and by venue.
 fn leaving<'a>(fanout: &'a Fanout, session: &Session, channel: Channel) -> HashMap<&'a String, Vec<TopicId>> {
     let mut leaving: HashMap<_, Vec<_>> = HashMap::new();
-    for sub in session.leaving.iter().filter_map(|index| session.sub(*index)) {
+    for sub in session.seldom.leaving.iter().filter_map(|index| session.sub(*index)) {
         let topic = fanout.topics[sub.topic.0 as usize].as_deref().filter(|topic| topic.channel == channel);
         let Some(topic) = topic else { continue };
         for name in [&topic.info.scale.symbol, &topic.info.name.venue] {
@@ -360,7 +361,7 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let rate = granted_rate(command.max_rate, session.principal.rate_of(fanout.limits.rate_max));
-    for known in &mut session.wildcards {
+    for known in session.seldom.made().into_iter().flat_map(|seldom| &mut seldom.wildcards) {
         if wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)) {
             known.rate = rate;
         }
@@ -370,7 +371,7 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
         let max_rate = if id.channel().is_lossless() { 0.0 } else { rate };
         set_sub_rate(fanout, key, id, max_rate);
         let Some(topic) = fanout.topics[id.0 as usize].as_deref() else { continue };
-        let held = fanout.sessions.get(key).and_then(|session| session.sub(*session.by_topic.get(&id)?));
+        let held = fanout.sessions.get(key).and_then(|session| session.sub(session.place_of(id)?));
         let Some(sub) = held else { continue };
         granted.push(Granted {
             channel: id.channel() as i32,
@@ -391,9 +392,9 @@ fn resume(fanout: &mut Fanout, key: SessionKey, command: Resume) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let limit = session.principal.subscriptions_of(fanout.limits.subscriptions_per_session);
     fanout.price.add_names(command.positions.len());
-    let mut positions = session.resume.take().unwrap_or_default();
+    let mut positions = session.seldom.resume.take().unwrap_or_default();
     let merged = positions.merge(command.positions, limit);
-    session.resume = (!positions.is_empty()).then_some(positions);
+    session.seldom.resume = (!positions.is_empty()).then_some(positions);
     if let Err(count) = merged {
         let message = format!("that would make {count} `positions`, at most {limit} are kept");
         complain(fanout, key, command.id, "bad_command", message);

@@ -38,7 +38,7 @@ pub(crate) fn on_ended(fanout: &mut Fanout, ended: &Arc<Ended>, now: u64) {
         let Some(topic) = fanout.topics.get(id.0 as usize).and_then(Option::as_deref) else { continue };
         for subscriber in topic.subscribers.clone() {
             if let Some(session) = fanout.sessions.get_mut(subscriber.at.session) {
-                session.leaving.push(subscriber.at.sub);
+                session.seldom.leaving.push(subscriber.at.sub);
                 mark(fanout, subscriber.at);
             }
         }

@@ -47,11 +47,11 @@ pub(crate) fn await_topics(
         grant_all(fanout, key, pending, now);
     } else if let Some(session) = fanout.sessions.get_mut(key) {
         fanout.asked += pending.waiting.len();
-        session.asked += pending.waiting.len() as u32;
+        session.seldom.asked += pending.waiting.len() as u32;
         for topic in &pending.waiting {
             fanout.index.waits(key, number, *topic);
         }
-        session.pending.insert(number, Box::new(pending));
+        session.seldom.pending.insert(number, Box::new(pending));
         watch(fanout, key);
     }
 }
@@ -108,7 +108,8 @@ fn hold(fanout: &mut Fanout, id: TopicId, now: u64) -> bool {
 pub(crate) fn resolve_waiters(fanout: &mut Fanout, topic: TopicId, now: u64) {
     for (key, number) in fanout.index.waiters(topic) {
         let Some(session) = fanout.sessions.get_mut(key) else { continue };
-        let Some(pending) = session.pending.get_mut(&number) else { continue };
+        let Some(seldom) = session.seldom.made() else { continue };
+        let Some(pending) = seldom.pending.get_mut(&number) else { continue };
         pending.unknown.remove(&topic);
         if pending.unknown.is_empty() {
             settle(fanout, key, number, now);
@@ -134,12 +135,13 @@ pub(crate) fn refuse_pending(fanout: &mut Fanout, topic: TopicId, refusal: &Refu
     for (key, number) in fanout.index.waiters(topic) {
         fanout.index.waits_no_more(key, number, topic);
         let Some(session) = fanout.sessions.get_mut(key) else { continue };
-        let Some(pending) = session.pending.get_mut(&number) else { continue };
+        let Some(seldom) = session.seldom.made() else { continue };
+        let Some(pending) = seldom.pending.get_mut(&number) else { continue };
         let Ok(at) = pending.waiting.binary_search(&topic) else { continue };
         pending.waiting.remove(at);
         pending.unknown.remove(&topic);
         pending.response.refused.push(refusal.clone());
-        session.asked -= 1;
+        seldom.asked -= 1;
         fanout.asked -= 1;
         if pending.unknown.is_empty() {
             settle(fanout, key, number, now);
@@ -151,7 +153,7 @@ pub(crate) fn refuse_pending(fanout: &mut Fanout, topic: TopicId, refusal: &Refu
 pub(crate) fn settle_pending(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(session) = fanout.sessions.get(key) else { return };
     let is_due = |pending: &PendingSubscribe| pending.unknown.is_empty() || now >= pending.deadline;
-    let settled = session.pending.iter().filter(|(_, pending)| is_due(pending));
+    let settled = session.seldom.pending.iter().filter(|(_, pending)| is_due(pending));
     for number in settled.map(|(number, _)| *number).collect::<Vec<_>>() {
         settle(fanout, key, number, now);
     }
@@ -159,8 +161,8 @@ pub(crate) fn settle_pending(fanout: &mut Fanout, key: SessionKey, now: u64) {
 
 fn settle(fanout: &mut Fanout, key: SessionKey, number: u32, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    let Some(pending) = session.pending.remove(&number) else { return };
-    session.asked -= pending.waiting.len() as u32;
+    let Some(pending) = session.seldom.pending.remove(&number) else { return };
+    session.seldom.asked -= pending.waiting.len() as u32;
     fanout.asked -= pending.waiting.len();
     forget_waiter(fanout, key, number, &pending.waiting);
     grant_all(fanout, key, *pending, now);
@@ -170,7 +172,8 @@ fn settle(fanout: &mut Fanout, key: SessionKey, number: u32, now: u64) {
 pub(crate) fn withdraw(fanout: &mut Fanout, key: SessionKey, topics: &HashSet<TopicId>) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let instruments = &fanout.instruments;
-    for (number, pending) in &mut session.pending {
+    let Some(seldom) = session.seldom.made() else { return };
+    for (number, pending) in &mut seldom.pending {
         let response = &mut pending.response;
         let before = pending.waiting.len();
         pending.waiting.retain(|topic| {
@@ -188,14 +191,17 @@ pub(crate) fn withdraw(fanout: &mut Fanout, key: SessionKey, topics: &HashSet<To
         });
         let withdrawn = before - pending.waiting.len();
         fanout.asked -= withdrawn;
-        session.asked -= withdrawn as u32;
+        seldom.asked -= withdrawn as u32;
     }
 }
 
 fn grant_all(fanout: &mut Fanout, key: SessionKey, pending: PendingSubscribe, now: u64) {
     let mut response = pending.response;
     let mut snapshots = Vec::new();
-    let venues = fanout.sessions.get(key).map_or(0, |session| session.venues.len());
+    let venues = fanout.sessions.get_mut(key).map_or(0, |session| {
+        session.make_room(pending.waiting.len());
+        session.venues.len()
+    });
     for topic in pending.waiting {
         match grant(fanout, key, topic, pending.rate, &mut snapshots) {
             Ok(granted) => response.granted.push(granted),
@@ -232,10 +238,10 @@ fn grant(
     let refuse = |code: &str, message: String| Err(refused(id.channel(), symbol.clone(), code, message));
     let Some(session) = fanout.sessions.get_mut(key) else { return refuse("unavailable", String::new()) };
     let limit = session.principal.subscriptions_of(fanout.limits.subscriptions_per_session);
-    if session.by_topic.contains_key(&id) {
+    if session.place_of(id).is_some() {
         return refuse("already_subscribed", ALREADY_SUBSCRIBED.to_owned());
     }
-    if session.by_topic.len() >= limit {
+    if session.count() >= limit {
         return refuse("limit", over_limit(limit));
     }
     if fanout.subscribed >= fanout.limits.subscriptions {
@@ -263,14 +269,20 @@ fn grant(
     let index = session.add(sub);
     let at = SubRef { session: key, sub: index };
     topic.begin_taking(&session.form);
+    if topic.subscribers.len() == topic.subscribers.capacity() {
+        // The room does not double: topics have a place for each subscription of all sessions.
+        topic.subscribers.reserve_exact((topic.subscribers.len() / 4).max(2));
+    }
     topic.subscribers.push(Subscriber { at, has_rate: rate > 0.0 });
     fanout.subscribed += 1;
     if goes_back {
-        session.turns.queue(index);
+        session.seldom.turns.queue(index);
     }
     match session.venues.iter_mut().find(|(venue, _)| *venue == info.venue) {
         Some((_, count)) => *count += 1,
         None => {
+            // Most sessions see one venue.
+            session.venues.reserve_exact(1);
             session.venues.push((info.venue, 1));
             fanout.index.sees(key, info.venue);
         }
@@ -293,7 +305,7 @@ pub(crate) fn extend_wildcards(fanout: &mut Fanout, info: &InstrumentInfo, now: 
     let mut asked = Vec::new();
     for key in fanout.index.wanting_all(&info.name.venue) {
         let Some(session) = fanout.sessions.get(key) else { continue };
-        let of_venue = session.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
+        let of_venue = session.seldom.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
         asked.extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel), all.rate)));
     }
     for (key, topic, rate) in asked {
@@ -334,11 +346,12 @@ fn start(
         }
         return sub;
     }
-    let position =
-        session.resume.as_mut().and_then(|positions| positions.take(topic.channel, &topic.info.scale.symbol));
-    if session.resume.as_ref().is_some_and(|positions| positions.is_empty()) {
-        session.resume = None;
-    }
+    let resume = session.seldom.made().map(|seldom| &mut seldom.resume);
+    let position = resume.and_then(|resume| {
+        let taken = resume.as_mut()?.take(topic.channel, &topic.info.scale.symbol);
+        resume.take_if(|positions| positions.is_empty());
+        taken
+    });
     let Some((epoch, sequence)) = position else {
         snapshots.extend(
             topic.latest.iter().filter(|_| topic.channel.is_critical()).map(|(_, e)| Arc::clone(&e.update)),

@@ -323,7 +323,7 @@ fn row(key: SessionKey, session: &Session) -> SessionRow {
         heard: session.heard,
         pressure: Pressure::of(session),
         client_lag_ns: (session.reader_lag_ns > 0).then_some(session.reader_lag_ns),
-        subscriptions: session.by_topic.len(),
+        subscriptions: session.count(),
         account: session.totals(),
     }
 }

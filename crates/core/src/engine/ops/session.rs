@@ -62,7 +62,7 @@ pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Ac
     for (venue, _) in &session.venues {
         fanout.index.sees_no_more(key, *venue);
     }
-    for wildcard in &session.wildcards {
+    for wildcard in &session.seldom.wildcards {
         fanout.index.wants_all_no_more(key, &wildcard.venue);
     }
     fanout.windowed -= usize::from(session.delivery.ms() > 0);

@@ -92,7 +92,7 @@ pub(crate) fn throttle(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_d
 pub(crate) fn set_sub_rate(fanout: &mut Fanout, key: SessionKey, id: TopicId, per_second: f64) {
     let Some(topic) = fanout.topics[id.0 as usize].as_deref_mut() else { return };
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    let Some(index) = session.by_topic.get(&id).copied() else { return };
+    let Some(index) = session.place_of(id) else { return };
     let Some(sub) = session.sub_mut(index) else { return };
     if sub.rate.as_ref().map_or(0.0, |rate| rate.per_second()).total_cmp(&per_second).is_ne() {
         session.decided(fanout.now, Decision::Rate { topic: id, max_rate: per_second });

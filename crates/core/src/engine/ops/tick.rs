@@ -42,7 +42,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
         behind: session.behind_since.map_or(0, since),
         caught_up: since(session.caught_up_at),
     };
-    let is_due = session.close_at.is_some_and(|at| now >= at);
+    let is_due = session.seldom.close_at.is_some_and(|at| now >= at);
     if let Some(code) = times.end(is_due, limits) {
         close(fanout, key, code);
         return;
@@ -80,7 +80,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
     }
     let Some(session) = fanout.sessions.get(key) else { return };
     let has_work = session.has_work();
-    if session.pending.values().any(|pending| now >= pending.deadline) {
+    if session.seldom.pending.values().any(|pending| now >= pending.deadline) {
         settle_pending(fanout, key, now);
     }
     if has_work {
@@ -89,6 +89,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let until = session.quiet_until(&fanout.limits);
     session.is_quiet = until.is_some();
+    session.seldom.release();
     match until {
         Some(until) => fanout.looks.put_off(key, until),
         None => fanout.looks.always(key),
@@ -103,7 +104,7 @@ pub(crate) fn drain(fanout: &mut Fanout, window_ns: u64, now: u64) {
     for (at, key) in keys.into_iter().enumerate() {
         let wait_ns = window_ns / count * at as u64;
         let Some(session) = fanout.sessions.get_mut(key) else { continue };
-        session.close_at = Some(now + wait_ns);
+        session.seldom.close_at = Some(now + wait_ns);
         watch(fanout, key);
         let Some(session) = fanout.sessions.get_mut(key) else { continue };
         session.decided(now, Decision::Notice { code: "draining" });

@@ -7,8 +7,9 @@ use crate::vocabulary::TopicId;
 /// Gives up what a session waits for, because it ends.
 pub(crate) fn stop_waiting(fanout: &mut Fanout, key: SessionKey) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    session.asked = 0;
-    for (number, pending) in std::mem::take(&mut session.pending) {
+    let Some(seldom) = session.seldom.made() else { return };
+    seldom.asked = 0;
+    for (number, pending) in std::mem::take(&mut seldom.pending) {
         fanout.asked -= pending.waiting.len();
         forget_waiter(fanout, key, number, &pending.waiting);
     }

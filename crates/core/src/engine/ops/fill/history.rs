@@ -45,11 +45,11 @@ pub(super) fn emit_from_history(
     }
     if backfill.upto < backfill.last {
         backfill.stage = Stage::Queued;
-        session.turns.active -= usize::from(std::mem::take(&mut backfill.is_active));
+        session.seldom.turns.active -= usize::from(std::mem::take(&mut backfill.is_active));
         sub.backfill = Some(backfill);
-        session.turns.queue.push_back(index);
+        session.seldom.turns.queue.push_back(index);
     } else {
-        session.turns.active -= usize::from(backfill.is_active);
+        session.seldom.turns.active -= usize::from(backfill.is_active);
     }
     Emitted::FromHistory
 }

@@ -25,7 +25,8 @@ pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> boo
             .and_then(Option::as_ref)
             .is_none_or(|sub| sub.backfill.is_none() && pending_stamp(sub, topics).is_none())
     };
-    let settled: Vec<_> = session.leaving.extract_if(.., is_settled).collect();
+    let Some(seldom) = session.seldom.made() else { return false };
+    let settled: Vec<_> = seldom.leaving.extract_if(.., is_settled).collect();
     if settled.is_empty() {
         return false;
     }

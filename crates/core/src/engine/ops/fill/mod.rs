@@ -63,7 +63,7 @@ pub(crate) fn fill(
         return Filled::default();
     }
     let cycle_ns = session.note_cycle(now);
-    let has_leaving = !session.leaving.is_empty();
+    let has_leaving = !session.seldom.is_none() && !session.seldom.leaving.is_empty();
     let has_data = write(session, &mut fanout.topics, (budget, now), &mut fanout.noted, framing, out);
     if has_leaving && end_settled(fanout, key, now) {
         // The word that something ended goes behind what was owed.
@@ -81,7 +81,11 @@ pub(crate) fn fill(
     weigh_session(fanout, key);
     rated.clear();
     fanout.noted.rated = rated;
-    if fanout.sessions.get(key).is_some_and(|session| session.turns.is_due()) {
+    if fanout
+        .sessions
+        .get(key)
+        .is_some_and(|session| !session.seldom.is_none() && session.seldom.turns.is_due())
+    {
         ask_backfills(fanout, key, now);
     }
     if let Some(code) = fanout.noted.ends.take() {
@@ -104,7 +108,7 @@ fn write(
 ) -> bool {
     let begin = out.len();
     let mut has_data = false;
-    if let Some(payload) = session.pong.take() {
+    if let Some(payload) = session.seldom.made().and_then(|seldom| seldom.pong.take()) {
         framing.pong(&payload, out);
     }
     loop {

@@ -1,0 +1,106 @@
+//! The part of a session that most sessions have no need of, most of the time.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+
+use super::account::Account;
+use super::backfill::Turns;
+use super::resume::Positions;
+use super::session::{PendingSubscribe, Wildcard};
+
+/// What a session seldom has.
+#[derive(Debug)]
+pub(crate) struct Seldom {
+    /// Pending subscribes by their numbers, which count up. They are boxed, because most sessions have one, once, and
+    /// a node of the map holds eleven.
+    pub(crate) pending: BTreeMap<u32, Box<PendingSubscribe>>,
+    /// The count of topics that these wait for, all together.
+    pub(crate) asked: u32,
+    /// The positions at which the client left off before.
+    pub(crate) resume: Option<Box<Positions>>,
+    /// Subscriptions to instruments that ended: they end when nothing is owed to them any more.
+    pub(crate) leaving: Vec<u32>,
+    /// Subscriptions to all of a venue: what appears later is subscribed, too.
+    pub(crate) wildcards: Vec<Wildcard>,
+    /// The account of subscriptions that ended.
+    pub(crate) ended: Account,
+    /// Places of subscriptions that ended.
+    pub(crate) free: Vec<u32>,
+    /// Its subscriptions that go back further than their logs.
+    pub(crate) turns: Turns,
+    /// When it is closed, because the gateway goes away.
+    pub(crate) close_at: Option<u64>,
+    /// The payload of a pong that is owed.
+    pub(crate) pong: Option<Box<[u8]>>,
+}
+
+impl Seldom {
+    const NONE: Self = Self {
+        pending: BTreeMap::new(),
+        asked: 0,
+        resume: None,
+        leaving: Vec::new(),
+        wildcards: Vec::new(),
+        ended: Account::NONE,
+        free: Vec::new(),
+        turns: Turns::NONE,
+        close_at: None,
+        pong: None,
+    };
+
+    /// Returns what the positions count for, in bytes.
+    pub(crate) fn resume_bytes(&self) -> usize {
+        self.resume.as_ref().map_or(0, |positions| positions.bytes())
+    }
+
+    fn is_none(&self) -> bool {
+        self.pending.is_empty()
+            && self.asked == 0
+            && self.resume.is_none()
+            && self.leaving.is_empty()
+            && self.wildcards.is_empty()
+            && self.ended == Account::NONE
+            && self.free.is_empty()
+            && self.turns.is_none()
+            && self.close_at.is_none()
+            && self.pong.is_none()
+    }
+}
+
+/// A [`Seldom`] that takes no memory while there is nothing in it. It is made when it is written to.
+#[derive(Debug, Default)]
+pub(crate) struct AtNeed(Option<Box<Seldom>>);
+
+impl AtNeed {
+    /// Returns it where it was made: to look into it, and to change what is in it.
+    #[inline]
+    pub(crate) fn made(&mut self) -> Option<&mut Seldom> {
+        self.0.as_deref_mut()
+    }
+
+    /// Returns whether it was never made: then there is nothing in it.
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Gives its memory back where there is nothing in it any more.
+    pub(crate) fn release(&mut self) {
+        self.0.take_if(|seldom| seldom.is_none());
+    }
+}
+
+impl Deref for AtNeed {
+    type Target = Seldom;
+
+    fn deref(&self) -> &Seldom {
+        static NONE: Seldom = Seldom::NONE;
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for AtNeed {
+    fn deref_mut(&mut self) -> &mut Seldom {
+        self.0.get_or_insert_with(|| Box::new(Seldom::NONE))
+    }
+}
