@@ -50,9 +50,10 @@ impl Plan {
         let address = addresses.next().with_context(|| format!("{} has no address", url.address))?;
         let default = scenario.peer.as_ref().map_or("/v1/stream", |peer| peer.kind.path());
         let mut path = if url.path.is_empty() { default.to_owned() } else { url.path.clone() };
-        let window = scenario.sessions.window.as_millis();
-        if window > 0 {
-            path = format!("{path}{}window_ms={window}", if path.contains('?') { '&' } else { '?' });
+        let asked = [("window_ms", scenario.sessions.window), ("heartbeat_ms", scenario.sessions.heartbeat)];
+        for (name, duration) in asked.into_iter().filter(|(_, duration)| !duration.is_zero()) {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            path = format!("{path}{mark}{name}={}", duration.as_millis());
         }
         let trust = &scenario.sessions.trust.for_connections();
         let tls = url.is_tls.then(|| ClientTls::new(trust, &url.address, &TLS_SETTINGS)).transpose()?;

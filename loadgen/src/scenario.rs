@@ -149,6 +149,8 @@ settings! {
         max_rate: f64 = 0.0 => 0..=1e6,
         /// delivery window asked for at the handshake; 0s: none
         window: Duration = Duration::ZERO,
+        /// silence after which a heartbeat is asked for at the handshake; 0s: the gateway's own
+        heartbeat: Duration = Duration::ZERO,
         /// of the socket; 0: the system's default
         #[schemars(extend("unit" = "bytes"))]
         receive_buffer: usize = 0 => 0..=(64 << 20),

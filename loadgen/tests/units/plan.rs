@@ -14,14 +14,14 @@ fn plan(text: &str) -> Plan {
 #[test]
 fn shares_are_kept_to_the_session() {
     let plan = plan(
-        "[sessions]\ncount = 100\nencodings = { proto = 3, json = 1 }\nwindow = \"16ms\"\n\
+        "[sessions]\ncount = 100\nencodings = { proto = 3, json = 1 }\nwindow = \"16ms\"\nheartbeat = \"10s\"\n\
          [[readers]]\nkind = \"silent\"\nshare = 0.1\n[[readers]]\nkind = \"half-open\"\nshare = 0.25\n",
     );
     let of = |kind| (0..100).filter(|at| plan.kinds[plan.reader(*at)].kind == kind).count();
     assert_eq!((of(ReaderKind::Silent), of(ReaderKind::HalfOpen), of(ReaderKind::Prompt)), (10, 25, 65));
     let json = (0..100).filter(|at| plan.encoding(*at) == Some(Encoding::Json)).count();
     assert_eq!(json, 25);
-    assert_eq!(plan.path, "/v1/stream?window_ms=16");
+    assert_eq!(plan.path, "/v1/stream?window_ms=16&heartbeat_ms=10000");
 }
 
 #[test]
