@@ -29,6 +29,7 @@ pub struct Builder {
     command_timeout: Duration,
     pub(crate) receipt_interval: Option<Duration>,
     window: Duration,
+    heartbeat: Duration,
     pub(crate) buffer_bytes: usize,
     message_bytes_max: usize,
     pub(crate) batch_events_max: usize,
@@ -48,6 +49,7 @@ impl Builder {
             command_timeout: Duration::from_secs(30),
             receipt_interval: Some(Duration::from_millis(250)),
             window: Duration::ZERO,
+            heartbeat: Duration::ZERO,
             buffer_bytes: 16 << 10,
             message_bytes_max: 8 << 20,
             batch_events_max: 1024,
@@ -122,6 +124,14 @@ impl Builder {
         self
     }
 
+    /// Asks for a heartbeat after this much silence: the longer, the less a quiet session costs, and the later a dead connection
+    /// is noticed, which is after twice that time. Rounded up to milliseconds; a gateway refuses less than 250 ms and more than a
+    /// minute. [`Client::hello`] says what is in force. Default: zero, the gateway's own.
+    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
     /// Sets how many bytes are read ahead of the program; beyond them the socket is left alone. Default: 16 KiB, or one
     /// message where that is larger; at least 1 KiB. What was read ahead ages while the program is busy, and cannot be
     /// replaced by anything newer.
@@ -181,10 +191,11 @@ impl Builder {
     }
 
     pub(crate) fn targets(&self) -> Result<Vec<Target>, ConnectError> {
-        let window_ms = self.window.as_nanos().div_ceil(1_000_000);
+        let ms = |duration: Duration| duration.as_nanos().div_ceil(1_000_000);
+        let asked = [("window_ms", ms(self.window)), ("heartbeat_ms", ms(self.heartbeat))];
         let target = |url: &String| {
-            let target = Target::parse(url)?;
-            Ok(if window_ms > 0 { target.with("window_ms", window_ms) } else { target })
+            let named = asked.into_iter().filter(|(_, ms)| *ms > 0);
+            Ok(named.fold(Target::parse(url)?, |target, (name, ms)| target.with(name, ms)))
         };
         self.urls.iter().map(target).collect()
     }

@@ -26,7 +26,7 @@ use crate::lobby::{Guest, Lobby};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
 use crate::transport::{Buffers, Carrier};
-use tickwire_core::engine::{Opening, WINDOW_MS_MAX};
+use tickwire_core::engine::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Opening, WINDOW_MS_MAX};
 
 /// The largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -192,8 +192,10 @@ impl Acceptor {
             }
             return text(StatusCode::BAD_REQUEST, known + "\n");
         };
-        let window_ms = match window_ms(request.uri().query().unwrap_or_default()) {
-            Ok(window_ms) => window_ms,
+        let query = request.uri().query().unwrap_or_default();
+        let asked = window_ms(query).and_then(|window_ms| Ok((window_ms, heartbeat_ms(query)?)));
+        let (window_ms, heartbeat_ms) = match asked {
+            Ok(asked) => asked,
             Err(reason) => return text(StatusCode::BAD_REQUEST, reason + "\n"),
         };
         if !self.stats.is_ready() {
@@ -229,7 +231,8 @@ impl Acceptor {
                 }
             };
             let read = parts.read_buf;
-            let opening = Opening::anonymous(id, encoding).with_window(window_ms);
+            let opening =
+                Opening::anonymous(id, encoding).with_window(window_ms).with_heartbeat(heartbeat_ms);
             acceptor.hand_over(Arrival { opening, transport, read, permit }).await;
         });
         handshake::accept(request.headers(), is_named.then(|| encoding.subprotocol()))
@@ -260,13 +263,36 @@ fn choose<B>(request: &Request<B>) -> Option<(Encoding, bool)> {
 
 /// Returns the delivery window that a query asks for, in milliseconds; 0 where it asks for none.
 fn window_ms(query: &str) -> Result<u16, String> {
-    let Some(asked) = query.split('&').find_map(|pair| pair.strip_prefix("window_ms=")) else { return Ok(0) };
-    let shown: String = asked.chars().take(32).collect();
+    let Some(asked) = asked(query, "window_ms") else { return Ok(0) };
     asked.parse().ok().filter(|ms| *ms <= WINDOW_MS_MAX).ok_or_else(|| {
         format!(
-            "window_ms is `{shown}`; it is milliseconds from 0 to {WINDOW_MS_MAX}: /v1/stream?window_ms=16"
+            "window_ms is `{}`; it is milliseconds from 0 to {WINDOW_MS_MAX}: /v1/stream?window_ms=16",
+            shown(asked)
         )
     })
+}
+
+/// Returns the longest silence that a query asks for, in milliseconds; 0 where it asks for none.
+fn heartbeat_ms(query: &str) -> Result<u32, String> {
+    let Some(asked) = asked(query, "heartbeat_ms") else { return Ok(0) };
+    let range = HEARTBEAT_MS_MIN..=HEARTBEAT_MS_MAX;
+    asked.parse().ok().filter(|ms| range.contains(ms)).ok_or_else(|| {
+        format!(
+            "heartbeat_ms is `{}`; it is milliseconds from {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}: \
+             /v1/stream?heartbeat_ms=10000",
+            shown(asked)
+        )
+    })
+}
+
+/// Returns the value of a name in a query.
+fn asked<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// Returns as much of a wrong value as is repeated in a message.
+fn shown(value: &str) -> String {
+    value.chars().take(32).collect()
 }
 
 pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response<Full<Bytes>> {
@@ -288,11 +314,29 @@ mod tests {
 
     #[track_caller]
     fn check(query: &str, expected: Result<u16, &str>) {
-        match (window_ms(query), expected) {
+        agree(query, window_ms(query).map(u32::from), expected.map(u32::from));
+    }
+
+    #[track_caller]
+    fn agree(query: &str, got: Result<u32, String>, expected: Result<u32, &str>) {
+        match (got, expected) {
             (Ok(got), Ok(expected)) => assert_eq!(got, expected),
             (Err(got), Err(expected)) => assert!(got.contains(expected), "{got}"),
             (got, expected) => panic!("{query}: {got:?} instead of {expected:?}"),
         }
+    }
+
+    #[test]
+    fn heartbeats() {
+        let check = |query, expected| agree(query, heartbeat_ms(query), expected);
+        check("", Ok(0));
+        check("window_ms=16&heartbeat_ms=250", Ok(250));
+        check("heartbeat_ms=60000", Ok(60_000));
+        check("heartbeat_ms=60001", Err("from 250 to 60000"));
+        check("heartbeat_ms=249", Err("`249`"));
+        check("heartbeat_ms=0", Err("`0`"));
+        check("heartbeat_ms=1s", Err("`1s`"));
+        check("heartbeat_msx=1", Ok(0));
     }
 
     #[test]

@@ -89,6 +89,9 @@ pub(crate) struct TapCommand {
     /// Data at most once in this many milliseconds, fewer and larger messages: 16 for a screen
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub(crate) window_ms: Option<u16>,
+    /// A heartbeat after this much silence in milliseconds, instead of the gateway's own
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(250..=60_000))]
+    pub(crate) heartbeat_ms: Option<u32>,
     /// End after this many records
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
@@ -101,7 +104,7 @@ pub(crate) struct TapCommand {
     #[arg(long, value_name = "FILE", conflicts_with = "read")]
     pub(crate) record: Option<PathBuf>,
     /// Show a file that --record wrote; no gateway is needed
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "wait", "max_rate", "window_ms"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ledger", "wait", "max_rate", "window_ms", "heartbeat_ms"])]
     pub(crate) read: Option<PathBuf>,
     /// Ask the gateway at the end what became of every record, and check it against what came
     #[arg(long)]

@@ -48,7 +48,7 @@ async fn another_status_than_101_comes_with_its_body() {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_window_is_asked_for_in_the_query() {
     let mut gateway = FakeGateway::new();
-    let builder = gateway.client().window(Duration::from_micros(15_001));
+    let builder = gateway.client().window(Duration::from_micros(15_001)).heartbeat(Duration::from_secs(10));
     let serve = async {
         let mut pipe = gateway.pipe().await;
         let mut request = String::new();
@@ -58,7 +58,7 @@ async fn a_delivery_window_is_asked_for_in_the_query() {
         request
     };
     let (client, request) = tokio::join!(builder.connect(), serve);
-    assert_eq!(request, "GET /v1/stream?window_ms=16 HTTP/1.1\r\n");
+    assert_eq!(request, "GET /v1/stream?window_ms=16&heartbeat_ms=10000 HTTP/1.1\r\n");
     assert!(client.is_err(), "nobody answered");
 }
 

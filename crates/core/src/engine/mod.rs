@@ -45,7 +45,7 @@ pub use ops::insight::{
 };
 pub use own::own_dialect;
 pub use policy::limits::EngineLimits;
-pub use policy::pace::Pace;
+pub use policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
 pub use policy::rate::RATE_MIN;
 pub use principal::{Entitlement, Pattern, Permit, Principal};
 pub use window::{Freshness, Window};

@@ -19,6 +19,9 @@ pub struct Opening {
     pub principal: Arc<Principal>,
     /// The delivery window that the client asks for, in milliseconds: 0 for none, at most [`WINDOW_MS_MAX`](super::WINDOW_MS_MAX).
     pub window_ms: u16,
+    /// The longest silence that the client asks for, in milliseconds, from [`HEARTBEAT_MS_MIN`](super::HEARTBEAT_MS_MIN) to
+    /// [`HEARTBEAT_MS_MAX`](super::HEARTBEAT_MS_MAX); 0 for the gateway's own.
+    pub heartbeat_ms: u32,
 }
 
 impl Opening {
@@ -29,6 +32,7 @@ impl Opening {
             dialect: own_dialect(encoding),
             principal: Principal::anonymous(),
             window_ms: 0,
+            heartbeat_ms: 0,
         }
     }
 
@@ -36,5 +40,11 @@ impl Opening {
     #[must_use]
     pub fn with_window(self, window_ms: u16) -> Self {
         Self { window_ms, ..self }
+    }
+
+    /// Asks for a heartbeat after so many milliseconds of silence.
+    #[must_use]
+    pub fn with_heartbeat(self, heartbeat_ms: u32) -> Self {
+        Self { heartbeat_ms, ..self }
     }
 }

@@ -191,3 +191,20 @@ fn a_session_that_owes_a_receipt_is_looked_at_at_each_tick() {
         assert_eq!(look(&mut rig), 1, "the probe behind the greeting has no answer");
     }
 }
+
+#[test]
+fn a_session_gets_the_heartbeats_that_it_asked_for() {
+    // Nobody is pinged or closed for its silence here.
+    let mut rig = Rig::new(EngineLimits { ping_after_ns: 1_000 * SECOND, ..limits() });
+    for (asked, granted) in [(0, 1_000), (250, 250), (5_000, 5_000), (60_000, 60_000), (1, 250)] {
+        let client = rig.open_with_heartbeat(Encoding::Json, asked);
+        let first = rig.read(client);
+        let Some(Message::Hello(hello)) = first.first() else { panic!("{first:?}") };
+        assert_eq!(hello.heartbeat_ms, granted);
+        for _ in 0..2 {
+            assert_eq!(tick(&mut rig, client, u64::from(granted) - 1), []);
+            assert_eq!(tick(&mut rig, client, 1).len(), 1);
+        }
+        rig.engine.ended(client.key, rig.now);
+    }
+}

@@ -121,6 +121,11 @@ impl Rig {
         Client { key: self.engine.open(opening, self.now), encoding }
     }
 
+    pub(crate) fn open_with_heartbeat(&mut self, encoding: Encoding, heartbeat_ms: u32) -> Client {
+        let opening = self.opening(encoding).with_heartbeat(heartbeat_ms);
+        Client { key: self.engine.open(opening, self.now), encoding }
+    }
+
     /// Opens a session of somebody.
     pub(crate) fn open_as(&mut self, principal: Principal) -> Client {
         let opening = Opening { principal: Arc::new(principal), ..self.opening(Encoding::Proto) };

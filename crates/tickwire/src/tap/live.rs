@@ -121,6 +121,9 @@ async fn connect(
     if let Some(window_ms) = command.window_ms {
         builder = builder.window(Duration::from_millis(window_ms.into()));
     }
+    if let Some(heartbeat_ms) = command.heartbeat_ms {
+        builder = builder.heartbeat(Duration::from_millis(heartbeat_ms.into()));
+    }
     for url in more {
         builder = builder.url(url);
     }

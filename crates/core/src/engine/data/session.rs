@@ -14,9 +14,9 @@ use super::sub::Sub;
 use crate::engine::dialect::Dialect;
 use crate::engine::opening::Opening;
 use crate::engine::policy::limits::EngineLimits;
-use crate::engine::policy::pace::Pace;
+use crate::engine::policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
 use crate::engine::principal::Principal;
-use crate::engine::window::{Freshness, Window};
+use crate::engine::window::Window;
 use crate::vocabulary::{Form, TopicId, VenueIndex};
 
 /// The progress of the end of a session.
@@ -116,6 +116,8 @@ pub(crate) struct Session {
     pub(crate) reader_lag_ns: u64,
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
+    /// The longest silence that it was promised, in milliseconds.
+    pub(crate) heartbeat_ms: u32,
     /// The usual time from one write to the next, in nanoseconds; 0 before the first.
     cycle_ns: u32,
     /// Venues of its subscriptions, with how many.
@@ -128,8 +130,8 @@ pub(crate) struct Session {
 const _: () = assert!(size_of::<Session>() <= 10 * 64);
 
 impl Session {
-    pub(crate) fn new(opening: Opening, freshness: Freshness, now: u64) -> Self {
-        let Opening { id, dialect, principal, window_ms } = opening;
+    pub(crate) fn new(opening: Opening, limits: &EngineLimits, now: u64) -> Self {
+        let Opening { id, dialect, principal, window_ms, heartbeat_ms } = opening;
         Self {
             id: id.into(),
             opened: now,
@@ -147,7 +149,7 @@ impl Session {
             unsent_bytes: 0,
             socket_blocked_since: None,
             progress_at: 0,
-            window: Window::new(freshness, now),
+            window: Window::new(limits.freshness(), now),
             behind_since: None,
             caught_up_at: 0,
             reader_lag_ns: 0,
@@ -159,6 +161,10 @@ impl Session {
             pinged: now,
             wrote: now,
             cycle_ns: 0,
+            heartbeat_ms: match heartbeat_ms {
+                0 => (limits.heartbeat_ns / 1_000_000) as u32,
+                asked => asked.clamp(HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
+            },
             ending: Ending::No,
             venues: Vec::new(),
             blocked_by: BlockedBy::default(),
@@ -252,6 +258,11 @@ impl Session {
         self.subs.get_mut(index as usize).and_then(Option::as_mut)
     }
 
+    /// Returns the longest silence that it was promised, in nanoseconds.
+    pub(crate) fn heartbeat_ns(&self) -> u64 {
+        u64::from(self.heartbeat_ms) * 1_000_000
+    }
+
     /// Returns when the clock has to look at it next, where it waits for nothing else; `None` where something else may change
     /// with the time.
     pub(crate) fn quiet_until(&self, limits: &EngineLimits) -> Option<u64> {
@@ -265,7 +276,7 @@ impl Session {
         let ping_after = limits.ping_after_ns;
         let ping = self.heard.max(self.pinged).saturating_add(ping_after);
         let silent = self.heard.saturating_add(3 * ping_after);
-        is_quiet.then(|| self.wrote.saturating_add(limits.heartbeat_ns).min(ping).min(silent))
+        is_quiet.then(|| self.wrote.saturating_add(self.heartbeat_ns()).min(ping).min(silent))
     }
 
     /// Adds a subscription and ties it to those of the same instrument.

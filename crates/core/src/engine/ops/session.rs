@@ -21,12 +21,12 @@ use crate::engine::opening::Opening;
 pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKey {
     fanout.now = now;
     let id = opening.id.clone();
-    let session = Session::new(opening, fanout.limits.freshness(), now);
+    let session = Session::new(opening, &fanout.limits, now);
     let hello = Hello {
         session: id,
         protocol_version: PROTOCOL_VERSION,
         schema: SCHEMA.to_owned(),
-        heartbeat_ms: (fanout.limits.heartbeat_ns / 1_000_000) as u32,
+        heartbeat_ms: session.heartbeat_ms,
         limits: Some(tickwire_wire::Limits {
             subscriptions: session.principal.subscriptions_of(fanout.limits.subscriptions_per_session) as u32,
             command_bytes: fanout.limits.command_bytes as u32,

@@ -38,6 +38,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
         silent: since(session.heard),
         unpinged: since(session.pinged),
         unwritten: since(session.wrote),
+        heartbeat: session.heartbeat_ns(),
         stuck: session.stuck_since(limits.conflating_after_ns).map_or(0, since),
         behind: session.behind_since.map_or(0, since),
         caught_up: since(session.caught_up_at),

@@ -33,7 +33,7 @@ pub struct EngineLimits {
     pub window_max_bytes: usize,
     /// A client that answered no ping for this long does not answer pings: its kernel's word is taken.
     pub unanswered_ns: u64,
-    /// Longest silence of a session.
+    /// Longest silence of a session that asks for no other.
     pub heartbeat_ns: u64,
     /// A session that was not heard for this long is pinged, and closed after three times as long.
     pub ping_after_ns: u64,

@@ -5,6 +5,12 @@ use tickwire_wire::CloseCode;
 
 use super::limits::EngineLimits;
 
+/// The shortest time between two heartbeats that a session may ask for, in milliseconds.
+pub const HEARTBEAT_MS_MIN: u32 = 250;
+
+/// The longest one.
+pub const HEARTBEAT_MS_MAX: u32 = 60_000;
+
 /// The pace of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
@@ -24,6 +30,8 @@ pub(crate) struct Times {
     pub(crate) unpinged: u64,
     /// The time since the session was last written to.
     pub(crate) unwritten: u64,
+    /// The longest silence that it was promised.
+    pub(crate) heartbeat: u64,
     /// The time for which the client has taken nothing though something waits; 0 where nothing does.
     pub(crate) stuck: u64,
     /// The time for which the session has been behind; 0 where it is not.
@@ -76,7 +84,7 @@ impl Times {
             Step::Conflate
         } else if pace == Pace::Conflating && self.keeps_up(limits) {
             Step::Resume
-        } else if !is_blocked && self.unwritten >= limits.heartbeat_ns {
+        } else if !is_blocked && self.unwritten >= self.heartbeat {
             Step::Heartbeat
         } else {
             Step::None
