@@ -334,7 +334,7 @@ fn described_defaults_are_those_that_are_in_force() {
 #[test]
 fn every_setting_is_described_to_people_and_programs() {
     let all = described();
-    assert_eq!(all.len(), 138, "{:#?}", all.keys());
+    assert_eq!(all.len(), 139, "{:#?}", all.keys());
     for (name, setting) in &all {
         assert!(!setting["about"].as_str().unwrap().is_empty() || name.contains("encodings"), "{name}");
     }

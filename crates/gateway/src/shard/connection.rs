@@ -31,7 +31,7 @@ pub(crate) struct Connection {
 // A gateway has tens of thousands of them.
 const _: () = assert!(size_of::<Connection>() <= 72);
 
-/// What a connection has while something is not whole, or is not over.
+/// The parts that a connection has while something is not whole, or is not over.
 struct Rest {
     /// The beginning of a frame whose end has not come yet.
     unread: Vec<u8>,

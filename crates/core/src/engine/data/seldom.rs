@@ -8,7 +8,7 @@ use super::backfill::Turns;
 use super::resume::Positions;
 use super::session::{PendingSubscribe, Wildcard};
 
-/// What a session seldom has.
+/// The parts that a session seldom has.
 #[derive(Debug)]
 pub(crate) struct Seldom {
     /// Pending subscribes by their numbers, which count up. They are boxed, because most sessions have one, once, and

@@ -103,7 +103,7 @@ pub(crate) struct Session {
     pub(crate) id: Arc<str>,
     /// When it was opened.
     pub(crate) opened: u64,
-    /// What it seldom has.
+    /// The parts that it seldom has.
     pub(crate) seldom: AtNeed,
     /// Places of its subscriptions by topic, where it has had more than [`SCANNED_MAX`].
     #[expect(clippy::box_collection, reason = "a map is six words, and most sessions have none")]
