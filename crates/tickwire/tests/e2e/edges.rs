@@ -188,9 +188,13 @@ async fn a_terminal_that_closes_drains() {
     let mut demo = Demo::start_after("exec 2>/dev/full").await;
     let (status, mut stream) = demo.session().await;
     assert_eq!(status, 101);
+    // Before the hello, the connection has shaken hands and is no session yet.
+    let mut told = vec![0; 4096];
+    let hello = stream.read(&mut told).await.unwrap();
+    told.truncate(hello);
+    assert!(String::from_utf8_lossy(&told).contains("hello"));
     demo.program.hang_up();
     demo.program.hang_up();
-    let mut told = Vec::new();
     stream.read_to_end(&mut told).await.unwrap();
     let told = String::from_utf8_lossy(&told);
     assert!(told.contains("\"draining\"") && told.contains("draining: the gateway"), "{told}");
