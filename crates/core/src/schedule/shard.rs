@@ -14,6 +14,8 @@ const GATHER_NS: u64 = 300_000;
 /// The same time where every session has a delivery window. The windows of the sessions that wanted the last events are shut
 /// then, so the next events may wait longer.
 const GATHER_WINDOWS_NS: u64 = 1_300_000;
+/// The grain of the times at which delivery windows and rates open.
+const OPENS_TOGETHER_NS: u64 = 1_000_000;
 /// Most sessions that are written to before events are taken again.
 const WRITES_TOGETHER: usize = 32;
 /// The time after which a round ends, whatever is due: sockets and orders get their turn.
@@ -87,11 +89,13 @@ impl ShardSchedule {
         let gathers = self.gathers.map(|(_, length)| length);
         let take_at = self.gathers.map(|(until, _)| until);
         let is_empty = engine.sessions() == 0;
+        // Delivery windows and rates open together within a millisecond: to wake for each would cost more than all else.
+        let opens_at = engine.next_due().map(|due| due.next_multiple_of(OPENS_TOGETHER_NS));
         let until_write = write_at.map(|at| at.saturating_sub(now));
         Plan {
             writes,
             takes_events: write_at.is_none() && self.gathers.is_none(),
-            wake_at: engine.next_due().into_iter().chain(write_at.filter(|_| !writes)).chain(take_at).min(),
+            wake_at: opens_at.into_iter().chain(write_at.filter(|_| !writes)).chain(take_at).min(),
             patience_ns: gathers.or(until_write).or(is_empty.then_some(GATHER_NS)).unwrap_or_default(),
         }
     }
