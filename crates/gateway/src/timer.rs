@@ -1,35 +1,41 @@
 //! Waits of less than a millisecond, and how busy a thread is.
 
+#[cfg(target_os = "linux")]
 use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A timer of the kernel's own grain. Those of the runtime count milliseconds.
-#[derive(Debug)]
-pub(crate) struct Timer {
-    #[cfg(target_os = "linux")]
-    descriptor: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
-    /// When it goes off.
-    #[cfg(target_os = "linux")]
-    armed: Option<Instant>,
-}
-
 /// Times that differ by less are the same.
 #[cfg(target_os = "linux")]
 const SAME: Duration = Duration::from_micros(5);
 
+/// A timer of the kernel's own grain, on Linux. The runtime's own, which count milliseconds, stand in where the system has none.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    #[cfg(target_os = "linux")]
+    descriptor: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
+    /// When the descriptor goes off.
+    #[cfg(target_os = "linux")]
+    armed: Option<Instant>,
+}
+
 #[cfg(target_os = "linux")]
 impl Timer {
-    /// # Errors
-    /// When the system gives no more descriptors.
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Makes a timer.
+    pub(crate) fn new() -> Self {
+        let descriptor = Self::open().inspect_err(
+            |error| tracing::warn!(%error, "no timer of the kernel: waits are up to 1 ms longer"),
+        );
+        Self { descriptor: descriptor.ok(), armed: None }
+    }
+
+    fn open() -> io::Result<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>> {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let descriptor = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         #[expect(deprecated, reason = "its successor is unsafe; the descriptor is owned and never replaced")]
-        let descriptor = tokio::io::unix::AsyncFd::new(descriptor)?;
-        Ok(Self { descriptor, armed: None })
+        tokio::io::unix::AsyncFd::new(descriptor)
     }
 
     /// Waits that long.
@@ -37,31 +43,30 @@ impl Timer {
     /// # Cancel safety
     /// It can be cancelled; the timer may go off later for nobody.
     pub(crate) async fn wait(&mut self, wait: Duration) {
-        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
-        if wait.is_zero() {
-            return;
+        if !wait.is_zero() && self.wait_exactly(wait).await.is_err() {
+            tokio::time::sleep(wait).await;
         }
+    }
+
+    async fn wait_exactly(&mut self, wait: Duration) -> io::Result<()> {
+        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+        let Some(descriptor) = &self.descriptor else { return Err(io::ErrorKind::Unsupported.into()) };
         let until = Instant::now() + wait;
-        let is_armed = |armed: Instant| {
+        let is_same = |armed: Instant| {
             armed.saturating_duration_since(until).max(until.saturating_duration_since(armed)) < SAME
         };
-        if !self.armed.is_some_and(is_armed) {
+        if !self.armed.is_some_and(is_same) {
             let value = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
             let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-            if timerfd_settime(&self.descriptor, TimerfdTimerFlags::empty(), &once).is_err() {
-                return tokio::time::sleep(wait).await;
-            }
+            timerfd_settime(descriptor, TimerfdTimerFlags::empty(), &once)?;
             self.armed = Some(until);
         }
         loop {
-            match self.descriptor.readable().await {
-                // The list tells each time that it goes off; nobody has to read how often it did.
-                Ok(mut guard) => guard.clear_ready(),
-                Err(_) => return tokio::time::sleep(wait).await,
-            }
+            // The list tells each time that it goes off; nobody has to read how often it did.
+            descriptor.readable().await?.clear_ready();
             if self.armed.is_none_or(|armed| armed <= Instant::now() + SAME) {
                 self.armed = None;
-                return;
+                return Ok(());
             }
         }
     }
@@ -69,10 +74,9 @@ impl Timer {
 
 #[cfg(not(target_os = "linux"))]
 impl Timer {
-    /// # Errors
-    /// Never here.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {})
+    /// Makes a timer.
+    pub(crate) fn new() -> Self {
+        Self {}
     }
 
     /// Waits that long, or a millisecond longer.

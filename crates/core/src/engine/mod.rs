@@ -174,6 +174,12 @@ impl Engine {
         ops::throttle::next_due(&self.fanout)
     }
 
+    /// Returns the same, later by less than these grains in nanoseconds: for throttled subscriptions, and for sessions with
+    /// a delivery window. Those that are due within one grain then go on together.
+    pub fn next_due_within(&self, rate_grain: u64, window_grain: u64) -> Option<u64> {
+        ops::throttle::next_due_within(&self.fanout, rate_grain, window_grain)
+    }
+
     /// Lets those go on that waited until now: throttled subscriptions, and sessions with a delivery window.
     pub fn on_timer(&mut self, now: u64) {
         ops::throttle::on_timer(&mut self.fanout, now);

@@ -59,32 +59,30 @@ pub(crate) struct Pacer {
     delay_ns: f64,
     /// The usual time of a write; 0 before that is known.
     usual_ns: f64,
-    since: u64,
-    /// The writes since then, the time that they took, and the sum of `1 / c` over them.
-    writes: u64,
-    writing_ns: f64,
-    rates: f64,
-    /// Records whose age was looked at, and those of them that came while their session waited.
-    ages: u64,
-    meanwhile: u64,
     /// The writes that waiting saves, as a part of what it would save if records came at random.
     helps: f64,
+    /// The time from which on `measured` was measured.
+    since: u64,
+    measured: Measured,
+}
+
+/// The sums that one delay is found from.
+#[derive(Debug, Default)]
+struct Measured {
+    writes: u64,
+    /// The time that the writes took.
+    writing_ns: f64,
+    /// The sum of `1 / c` over the writes.
+    rates: f64,
+    /// The records whose age was looked at.
+    ages: u64,
+    /// Those of them that came while their session waited.
+    meanwhile: u64,
 }
 
 impl Pacer {
     pub(crate) fn new(pacing: Pacing, now: u64) -> Self {
-        Self {
-            pacing,
-            delay_ns: 0.0,
-            usual_ns: 0.0,
-            since: now,
-            writes: 0,
-            writing_ns: 0.0,
-            rates: 0.0,
-            ages: 0,
-            meanwhile: 0,
-            helps: 1.0,
-        }
+        Self { pacing, delay_ns: 0.0, usual_ns: 0.0, helps: 1.0, since: now, measured: Measured::default() }
     }
 
     /// Returns how long what is ready waits, in nanoseconds.
@@ -95,15 +93,15 @@ impl Pacer {
     /// Notes a write that took the kernel `took_ns`, to a session that is usually written to each `cycle_ns`.
     pub(crate) fn on_write(&mut self, cycle_ns: u64, took_ns: u64) {
         let most = if self.usual_ns > 0.0 { self.usual_ns * INTERRUPTED } else { f64::INFINITY };
-        self.writes += 1;
-        self.writing_ns += (took_ns as f64).min(most);
-        self.rates += 1.0 / cycle_ns.max(1_000) as f64;
+        self.measured.writes += 1;
+        self.measured.writing_ns += (took_ns as f64).min(most);
+        self.measured.rates += 1.0 / cycle_ns.max(1_000) as f64;
     }
 
     /// Notes that a record was written so long after it came to this gateway.
     pub(crate) fn on_age(&mut self, age_ns: u64) {
-        self.ages += 1;
-        self.meanwhile += u64::from((age_ns as f64) < MEANWHILE * self.delay_ns);
+        self.measured.ages += 1;
+        self.measured.meanwhile += u64::from((age_ns as f64) < MEANWHILE * self.delay_ns);
     }
 
     /// Finds the delay anew. `busy` is the share of a core that the shard took since it was last asked to, from 0 to 1.
@@ -112,33 +110,33 @@ impl Pacer {
         if passed < MEASURED_MIN_NS as f64 {
             return;
         }
-        self.learn_help();
-        let wanted = if self.writes == 0 { 0.0 } else { self.wanted_ns(busy, passed) };
+        self.since = now;
+        let measured = std::mem::take(&mut self.measured);
+        self.learn_help(&measured);
+        let wanted = if measured.writes == 0 { 0.0 } else { self.wanted_ns(&measured, busy, passed) };
         self.delay_ns += NEW_WEIGHT * (wanted - self.delay_ns);
-        if self.writes > 0 {
-            self.usual_ns = self.writing_ns / self.writes as f64;
+        if measured.writes > 0 {
+            self.usual_ns = measured.writing_ns / measured.writes as f64;
         }
-        (self.since, self.writes, self.writing_ns, self.rates) = (now, 0, 0.0, 0.0);
-        (self.ages, self.meanwhile) = (0, 0);
     }
 
     /// Learns from the ages of records whether others come while some wait.
-    fn learn_help(&mut self) {
+    fn learn_help(&mut self, measured: &Measured) {
         if self.delay_ns() == 0 {
             self.helps += FORGOTTEN * (1.0 - self.helps);
-        } else if self.ages >= AGES_MIN && self.writes > 0 {
-            let expected = MEANWHILE * (self.delay_ns * self.rates / self.writes as f64).min(1.0);
-            let seen = self.meanwhile as f64 / self.ages as f64;
+        } else if measured.ages >= AGES_MIN && measured.writes > 0 {
+            let expected = MEANWHILE * (self.delay_ns * measured.rates / measured.writes as f64).min(1.0);
+            let seen = measured.meanwhile as f64 / measured.ages as f64;
             self.helps += NEW_WEIGHT * ((seen / expected).min(1.0) - self.helps);
         }
     }
 
     /// Returns the delay at which more of it would save just what it is worth, as far as what was measured tells.
-    fn wanted_ns(&self, busy: f64, passed: f64) -> f64 {
+    fn wanted_ns(&self, measured: &Measured, busy: f64, passed: f64) -> f64 {
         let Pacing { worth, wait_max, shards_per_core } = self.pacing;
         let busy = (busy * shards_per_core).clamp(0.0, 1.0);
-        let writing = (self.writing_ns / passed * shards_per_core).min(busy);
-        let rate = self.rates / self.writes as f64;
+        let writing = (measured.writing_ns / passed * shards_per_core).min(busy);
+        let rate = measured.rates / measured.writes as f64;
         let idle = (1.0 - busy).max(IDLE_MIN);
         // Where the core is nearly full, records are old because they waited for it, so their ages say nothing.
         let full = ((busy - FULL_FROM) / (1.0 - FULL_FROM)).max(0.0);

@@ -4,8 +4,6 @@
 //! it, so that the thread wakes once for many. While nothing is due, events are gathered: to wake a thread for each costs
 //! more than most of what it then does.
 
-use std::ops::Range;
-
 use super::pacing::{Pacer, Pacing};
 use crate::engine::{Engine, SessionKey};
 
@@ -14,8 +12,11 @@ const GATHER_NS: u64 = 300_000;
 /// The same time where every session has a delivery window. The windows of the sessions that wanted the last events are shut
 /// then, so the next events may wait longer.
 const GATHER_WINDOWS_NS: u64 = 1_300_000;
-/// The grain of the times at which delivery windows and rates open.
-const OPENS_TOGETHER_NS: u64 = 1_000_000;
+/// The grain of the times at which delivery windows open, which last at least 1 ms: to wake for each would cost more than all
+/// else.
+const WINDOW_GRAIN_NS: u64 = 1_000_000;
+/// The same for subscriptions that are throttled. It is finer, because one that may have 1,000 updates a second waits 1 ms.
+const RATE_GRAIN_NS: u64 = 250_000;
 /// Most sessions that are written to before events are taken again.
 const WRITES_TOGETHER: usize = 32;
 /// The time after which a round ends, whatever is due: sockets and orders get their turn.
@@ -41,8 +42,8 @@ pub struct Plan {
 pub enum Step {
     /// Take the events that wait, without waiting for more.
     TakeEvents,
-    /// Write to these sessions: places in [`ShardSchedule::sessions`].
-    Write(Range<usize>),
+    /// Write to each of [`ShardSchedule::sessions`].
+    Write,
     /// Let other threads have the processor. Events that come meanwhile still go to the sessions that are written to later in
     /// this round.
     Yield,
@@ -89,8 +90,7 @@ impl ShardSchedule {
         let gathers = self.gathers.map(|(_, length)| length);
         let take_at = self.gathers.map(|(until, _)| until);
         let is_empty = engine.sessions() == 0;
-        // Delivery windows and rates open together within a millisecond: to wake for each would cost more than all else.
-        let opens_at = engine.next_due().map(|due| due.next_multiple_of(OPENS_TOGETHER_NS));
+        let opens_at = engine.next_due_within(RATE_GRAIN_NS, WINDOW_GRAIN_NS);
         let until_write = write_at.map(|at| at.saturating_sub(now));
         Plan {
             writes,
@@ -145,12 +145,12 @@ impl ShardSchedule {
                 // Where fewer were due than are written to together, those that became due meanwhile are a round of their own.
                 let is_last = self.sessions.len() < WRITES_TOGETHER;
                 self.phase = if is_last { Phase::IsOver } else { Phase::Yields };
-                (!self.sessions.is_empty()).then_some(Step::Write(0..self.sessions.len()))
+                (!self.sessions.is_empty()).then_some(Step::Write)
             }
         }
     }
 
-    /// Returns the sessions of the round.
+    /// Returns the sessions that [`Step::Write`] is about.
     pub fn sessions(&self) -> &[SessionKey] {
         &self.sessions
     }

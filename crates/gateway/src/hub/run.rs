@@ -83,13 +83,7 @@ pub(crate) async fn run(setup: HubSetup) {
     let (mut schedule, mut is_full) = (HubSchedule::default(), false);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
-    let mut timer = match Timer::new() {
-        Ok(timer) => timer,
-        Err(error) => {
-            tracing::error!(%error, "cannot make a timer for the hub");
-            return;
-        }
-    };
+    let mut timer = Timer::new();
     loop {
         let wake_in = schedule.wake_at().map(|at| Duration::from_nanos(at.saturating_sub(clock.now())));
         tokio::select! {

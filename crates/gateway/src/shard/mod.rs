@@ -170,13 +170,7 @@ pub(crate) async fn run(setup: ShardSetup) {
     let mut schedule = ShardSchedule::new(pacing, clock.now());
     let mut readiness = Vec::new();
     let mut busy = Busy::start();
-    let mut timer = match Timer::new() {
-        Ok(timer) => timer,
-        Err(error) => {
-            tracing::error!(shard = at, %error, "cannot make a timer");
-            return;
-        }
-    };
+    let mut timer = Timer::new();
     let mut open = true;
     while open || shard.engine.sessions() > 0 {
         let now = clock.now();
@@ -216,8 +210,8 @@ pub(crate) async fn run(setup: ShardSetup) {
                 while let Some(step) = schedule.step(&mut shard.engine, clock.now()) {
                     match step {
                         Step::TakeEvents => shard.take_batches(&mut events),
-                        Step::Write(sessions) => {
-                            for at in sessions {
+                        Step::Write => {
+                            for at in 0..schedule.sessions().len() {
                                 if let Some(written) = shard.write(schedule.sessions()[at]) {
                                     schedule.on_write(written.cycle_ns, written.took_ns);
                                 }

@@ -335,8 +335,8 @@ impl World {
             let own = &mut gateway.shards[shard];
             match own.schedule.step(&mut own.engine, now) {
                 Some(Step::TakeEvents) => self.take_events(at, shard),
-                Some(Step::Write(sessions)) => {
-                    let keys = own.schedule.sessions()[sessions].to_vec();
+                Some(Step::Write) => {
+                    let keys = own.schedule.sessions().to_vec();
                     for key in keys {
                         self.write(at, shard, key);
                     }

@@ -21,7 +21,14 @@ use crate::vocabulary::TopicId;
 
 /// Returns when [`on_timer`] has something to do, in nanoseconds since the Unix epoch.
 pub(crate) fn next_due(fanout: &Fanout) -> Option<u64> {
-    fanout.rates.next_due().into_iter().chain(fanout.windows.next_due()).min()
+    next_due_within(fanout, 1, 1)
+}
+
+/// Returns the same on a grid of these grains, one for rates and one for delivery windows.
+pub(crate) fn next_due_within(fanout: &Fanout, rate_grain: u64, window_grain: u64) -> Option<u64> {
+    let rates = fanout.rates.next_due().map(|due| due.next_multiple_of(rate_grain));
+    let windows = fanout.windows.next_due().map(|due| due.next_multiple_of(window_grain));
+    rates.into_iter().chain(windows).min()
 }
 
 /// Lets those go on that waited until now: throttled subscriptions, and sessions with a delivery window.
