@@ -1,12 +1,42 @@
 //! The part of a session that most sessions have no need of, most of the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::{Deref, DerefMut};
+
+use tickwire_wire::Channel;
 
 use super::account::Account;
 use super::backfill::Turns;
 use super::resume::Positions;
-use super::session::{PendingSubscribe, Wildcard};
+use crate::vocabulary::TopicId;
+
+/// A `subscribe` whose topics are not all known yet.
+#[derive(Debug)]
+pub(crate) struct PendingSubscribe {
+    /// The response, with the id of the command and what was refused at once.
+    pub(crate) response: tickwire_wire::Subscribed,
+    pub(crate) waiting: Vec<TopicId>,
+    /// The granted updates per second of each.
+    pub(crate) rate: f64,
+    /// Those of `waiting` that are neither live nor given up.
+    pub(crate) unknown: HashSet<TopicId>,
+    pub(crate) deadline: u64,
+}
+
+/// A subscription to all of a venue.
+#[derive(Debug)]
+pub(crate) struct Wildcard {
+    pub(crate) venue: String,
+    pub(crate) channel: Channel,
+    /// The granted updates per second of each subscription.
+    pub(crate) rate: f64,
+}
+
+impl Wildcard {
+    pub(crate) fn is_of(&self, venue: &str, channel: Channel) -> bool {
+        self.venue == venue && self.channel == channel
+    }
+}
 
 /// The parts that a session seldom has.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! One client connection as the engine sees it: its subscriptions, its outbox and its account of every number.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tickwire_wire::{Channel, CloseCode};
@@ -27,34 +27,6 @@ pub(crate) enum Ending {
     Asked(CloseCode),
     /// The close frame was handed over: nothing comes after it.
     Told(CloseCode),
-}
-
-/// A `subscribe` whose topics are not all known yet.
-#[derive(Debug)]
-pub(crate) struct PendingSubscribe {
-    /// The response, with the id of the command and what was refused at once.
-    pub(crate) response: tickwire_wire::Subscribed,
-    pub(crate) waiting: Vec<TopicId>,
-    /// The granted updates per second of each.
-    pub(crate) rate: f64,
-    /// Those of `waiting` that are neither live nor given up.
-    pub(crate) unknown: HashSet<TopicId>,
-    pub(crate) deadline: u64,
-}
-
-/// A subscription to all of a venue.
-#[derive(Debug)]
-pub(crate) struct Wildcard {
-    pub(crate) venue: String,
-    pub(crate) channel: Channel,
-    /// The granted updates per second of each subscription.
-    pub(crate) rate: f64,
-}
-
-impl Wildcard {
-    pub(crate) fn is_of(&self, venue: &str, channel: Channel) -> bool {
-        self.venue == venue && self.channel == channel
-    }
 }
 
 /// So many subscriptions, at most, are scanned for the one to a topic.
