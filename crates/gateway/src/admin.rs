@@ -224,6 +224,11 @@ impl Collector for Metrics {
             ("records_conflated", "Records superseded by newer ones", stats.sum(|s| &s.conflated)),
             ("records_dropped", "Records announced in gaps", stats.sum(|s| &s.dropped)),
             ("records_filtered", "Records held back by a requested rate", stats.sum(|s| &s.filtered)),
+            (
+                "delayed_dropped",
+                "Records that had no room to become old enough",
+                stats.sum(|s| &s.delayed_dropped),
+            ),
             ("writes", "Calls that handed bytes to a socket", stats.sum(|s| &s.writes)),
             ("written_bytes", "Bytes that sockets took", stats.sum(|s| &s.written_bytes)),
         ];
@@ -237,6 +242,13 @@ impl Collector for Metrics {
             ("topics", "Instruments' channels followed on the bus", load(&hub.topics)),
             ("instruments", "Instruments known", load(&hub.instruments)),
             ("log_bytes", "Bytes of recent records kept", stats.sum(|s| &s.log_bytes)),
+            ("delays", "Different delays of sessions, of all shards", stats.sum(|s| &s.delays)),
+            ("delayed_topics", "Topics of delayed views", stats.sum(|s| &s.delayed_topics)),
+            (
+                "delayed_bytes",
+                "Bytes of records that wait until they are old enough",
+                stats.sum(|s| &s.delayed_bytes),
+            ),
         ];
         for (name, help, value) in gauges {
             write(&mut encoder, name, help, &ConstGauge::new(value as i64))?;

@@ -129,6 +129,8 @@ impl Default for Limits {
                 subscriptions: 500_000,
                 book_levels: 2_000_000,
                 write_bytes: 64 << 10,
+                delays: 4,
+                delayed_bytes: 128 << 20,
             },
         }
     }
@@ -147,6 +149,7 @@ impl Limits {
             private_bytes: self.memory_bytes / 4 / shards,
             subscriptions: self.subscriptions.div_ceil(shards),
             book_levels: self.engine.book_levels.div_ceil(shards),
+            delayed_bytes: self.engine.delayed_bytes / shards,
             ..self.engine.clone()
         }
     }
@@ -170,7 +173,8 @@ impl Limits {
         let engine = self.of_shard(shards);
         // Sessions that are being closed may hold as much again until their connections are cut.
         let private = engine.private_bytes.saturating_mul(2);
-        let shares = engine.log_bytes.saturating_mul(LOG_FACTOR).saturating_add(private);
+        let kept = engine.log_bytes.saturating_add(engine.delayed_bytes);
+        let shares = kept.saturating_mul(LOG_FACTOR).saturating_add(private);
         let levels = engine.book_levels_max();
         let books = levels.saturating_mul(LEVEL + LEVEL_MADE);
         let topics = TOPIC.saturating_mul(self.topics);
@@ -207,7 +211,7 @@ mod tests {
         let mut small =
             Limits { memory_bytes: 64 << 20, sessions: 100, subscriptions: 10_000, topics: 1_000, ..limits };
         (small.handshakes, small.instruments, small.waiting_bytes) = (100, 1_000, 1 << 20);
-        small.engine.book_levels = 100_000;
+        (small.engine.book_levels, small.engine.delayed_bytes) = (100_000, 4 << 20);
         assert!(small.worst_case_bytes(1) < 4 * small.memory_bytes, "{}", small.worst_case_bytes(1) >> 20);
     }
 
@@ -219,5 +223,6 @@ mod tests {
         assert_eq!(of_one.private_bytes * 4, limits.memory_bytes / 4);
         assert_eq!(of_one.subscriptions * 4, limits.subscriptions);
         assert_eq!(of_one.book_levels * 4, limits.engine.book_levels);
+        assert_eq!(of_one.delayed_bytes * 4, limits.engine.delayed_bytes);
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tickwire_client::Client;
-use tickwire_client::wire::{Channel, FeedState};
+use tickwire_client::wire::{Channel, FeedState, Granted, Message, Subscribed};
 
-use crate::fake_gateway::{FakeGateway, SYMBOL, Session, heartbeat, quote};
+use crate::fake_gateway::{FakeGateway, SYMBOL, Session, granted, heartbeat, quote, refused};
 use crate::transcript::{during, take, until};
 
 async fn live(gateway: &mut FakeGateway) -> (Client, Session) {
@@ -32,6 +32,27 @@ async fn a_quiet_market_never_alarms() {
     let ((), lines) = during(&mut client, heartbeats).await;
     assert_eq!(lines, ["feed sim Live"]);
     assert!(client.is_live(SYMBOL));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_late_is_current_and_not_live() {
+    let mut gateway = FakeGateway::new();
+    let builder = gateway.client().subscribe(Channel::Quote, [SYMBOL]);
+    let (mut client, mut session) = gateway.session(builder).await;
+    // The gateway grants it by itself when it is old enough.
+    let subscribe = session.subscribe().await;
+    let waits = refused(Channel::Quote, SYMBOL, "delayed", true);
+    let response = Subscribed { id: subscribe.id, granted: Vec::new(), refused: vec![waits] };
+    session.send(&[Message::Subscribed(response)]).await;
+    let late = Granted { delay_ms: 900_000, sequence: 1, ..granted(Channel::Quote, SYMBOL) };
+    session
+        .send(&[Message::Subscribed(Subscribed { granted: vec![late], ..Subscribed::default() }), quote(1)])
+        .await;
+    until(&mut client, "quote 1").await;
+    let delay = Duration::from_secs(900);
+    let quote = client.quote(SYMBOL).unwrap();
+    assert!(quote.is_current() && !quote.is_live() && quote.delay() == delay);
+    assert!(client.is_current(SYMBOL) && !client.is_live(SYMBOL) && client.delay(SYMBOL) == delay);
 }
 
 #[tokio::test(start_paused = true)]

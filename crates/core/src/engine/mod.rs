@@ -40,7 +40,7 @@ pub use framing::Framing;
 pub use opening::Opening;
 pub use ops::fill::Filled;
 pub use ops::insight::{
-    DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
+    Delayed, DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
     SubscriptionRow, Survey,
 };
 pub use own::own_dialect;
@@ -175,14 +175,15 @@ impl Engine {
     }
 
     /// Returns the same, later by less than these grains in nanoseconds: for throttled subscriptions, and for sessions with
-    /// a delivery window. Those that are due within one grain then go on together.
+    /// a delivery window; for delayed views later by less than ten of the latter. Those that are due within one grain then go on together.
     pub fn next_due_within(&self, rate_grain: u64, window_grain: u64) -> Option<u64> {
         ops::throttle::next_due_within(&self.fanout, rate_grain, window_grain)
     }
 
-    /// Lets those go on that waited until now: throttled subscriptions, and sessions with a delivery window.
+    /// Lets those go on that waited until now: throttled subscriptions, sessions with a delivery window, and delayed views.
     pub fn on_timer(&mut self, now: u64) {
         ops::throttle::on_timer(&mut self.fanout, now);
+        ops::pass_on::pass_on(&mut self.fanout, now);
     }
 
     /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
@@ -232,19 +233,14 @@ impl Engine {
         self.fanout.windowed == self.fanout.sessions.len()
     }
 
-    /// Returns the number of topics that it holds.
+    /// Returns the number of topics that it holds, those of delayed views included.
     pub fn topics(&self) -> usize {
-        self.fanout.topics.iter().flatten().count()
+        self.fanout.topics.iter().count()
     }
 
     /// Returns how many topics have an encoded log in this encoding. It looks at every topic.
     pub fn encoded_logs(&self, encoding: Encoding) -> usize {
-        self.fanout
-            .topics
-            .iter()
-            .flatten()
-            .filter(|topic| topic.has_encoded_log(&Form::own(encoding)))
-            .count()
+        self.fanout.topics.iter().filter(|topic| topic.has_encoded_log(&Form::own(encoding))).count()
     }
 
     /// Returns how many bytes the recent records of all topics take.
@@ -256,6 +252,11 @@ impl Engine {
     /// every topic.
     pub fn count_log_bytes(&self) -> (usize, usize) {
         ops::budget::count_log_bytes(&self.fanout)
+    }
+
+    /// Returns what its delayed views hold.
+    pub fn delayed(&self) -> Delayed {
+        ops::insight::delayed(&self.fanout)
     }
 
     /// Returns the number of price levels of all books.

@@ -142,7 +142,9 @@ fn on_snapshot(
             return Err(snapshot.error);
         }
         let source = source.ok_or("the ingester does not say what it calls the instrument")?;
-        let read = Response::read(&topic.info, source, topic.channel, epoch, &snapshot);
+        let claims = &hub.venues[usize::from(venue.0)].claims;
+        let by_our_clock = |time| claims.by_our_clock(time, now);
+        let read = Response::read(&topic.info, source, topic.channel, epoch, &snapshot, by_our_clock);
         hub.counts.malformed += u64::from(read.is_err());
         read
     });

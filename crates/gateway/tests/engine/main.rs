@@ -6,6 +6,8 @@ mod budget;
 mod bytes;
 mod clock;
 mod commands;
+mod delayed;
+mod delayed_equal;
 mod dialect;
 mod ended;
 mod fanout;

@@ -67,12 +67,14 @@ impl World {
             let silence = now - session.read_at;
             assert!(silence <= SILENCE_MS + on_the_way, "client {client}: nothing for {silence} ms");
         }
-        if session.views.is_empty() || !pipe.is_wide() || now < gateway.hub_stalled_until + 3_000 {
+        let delay = self.clients[client].delay;
+        if session.views.is_empty() || !pipe.is_wide() || now < gateway.hub_stalled_until + 3_000 + delay {
             return;
         }
         self.stale_checks += 1;
         let unheard = now - gateway.heartbeat_at;
-        if unheard > FEED_DOWN_MS + TOLD_MS + on_the_way {
+        // A delayed session is told of that time's feed.
+        if delay == 0 && unheard > FEED_DOWN_MS + TOLD_MS + on_the_way {
             assert_ne!(
                 session.feed,
                 FeedState::Live,
@@ -82,7 +84,7 @@ impl World {
         if session.feed != FeedState::Live {
             return;
         }
-        let settled = now.saturating_sub(STALE_MS);
+        let settled = now.saturating_sub(STALE_MS + delay);
         for view in session.views.values() {
             // Where nothing was ever published, nothing is shown.
             if !view.is_current || view.max_rate > 0.0 || view.since > settled || view.at.1 == 0 {

@@ -90,12 +90,16 @@ impl Fault {
     }
 }
 
+/// The delays of clients, in milliseconds: most may see live data.
+const DELAYS: [u64; 6] = [0, 0, 0, 0, 700, 2_500];
+
 #[derive(Debug)]
 pub(crate) struct Tuning {
     pub(crate) limits: EngineLimits,
     pub(crate) inbox: InboxLimits,
     pub(crate) shards: [usize; 2],
-    pub(crate) clients: Vec<Encoding>,
+    /// The encoding of each client, and its delay in milliseconds.
+    pub(crate) clients: Vec<(Encoding, u64)>,
     pub(crate) instruments: usize,
     pub(crate) faults: Vec<Fault>,
     /// The milliseconds between two faults, on average.
@@ -132,7 +136,7 @@ impl Tuning {
             limits,
             inbox: InboxLimits { messages_max, ..InboxLimits::default() },
             shards: [rng.pick(&[1, 2]), rng.pick(&[1, 2])],
-            clients: (0..rng.range(2, 5)).map(|_| rng.pick(&Encoding::ALL)).collect(),
+            clients: (0..rng.range(2, 5)).map(|_| (rng.pick(&Encoding::ALL), rng.pick(&DELAYS))).collect(),
             instruments: rng.range(1, 3) as usize,
             faults,
             fault_every: rng.pick(&[60, 150, 400]),

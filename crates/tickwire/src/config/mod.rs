@@ -207,6 +207,8 @@ fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
     engine.command_bytes = limits.command_bytes;
     engine.commands_per_second = limits.commands_per_second;
     engine.book_levels = limits.book_levels;
+    engine.delays = limits.delays;
+    engine.delayed_bytes = limits.delayed_bytes;
     engine.shed_bytes = limits.shed_bytes;
     engine.shed_end_bytes = limits.shed_end_bytes;
     engine.window_first_bytes = limits.window_first_bytes;

@@ -172,6 +172,11 @@ settings! {
         waiting_bytes: usize = 64 << 20 => (64 << 10)..=(1_u64 << 36),
         /// Price levels of all books together, above which no further book is granted; each shard has its part, and books of its own.
         book_levels: usize = 2_000_000 => 1_000..=(1_u64 << 32),
+        /// Different delays of sessions that may not see live data, of each shard. A further one is served by a longer one that
+        /// is there, or refused.
+        delays: usize = 4 => 0..=15,
+        /// Records that wait until they are old enough for these sessions; each shard has its part. What has no room is announced as a gap.
+        delayed_bytes: usize = 128 << 20 => (1 << 20)..=(1_u64 << 36),
         /// Kernel send buffer of each session; 0 leaves it to the kernel. A fixed one bounds a session to about this much per round trip.
         socket_send_bytes: usize = 0 => 0..=(1_u64 << 26),
         /// This much of it may be unsent: what is not with the kernel is still newest when it leaves.

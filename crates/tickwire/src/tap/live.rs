@@ -227,7 +227,7 @@ fn second(sink: &mut Sink, elapsed: Duration, received: &AtomicU64) -> anyhow::R
 
 fn draw(sink: &mut Sink, client: &Client) -> anyhow::Result<()> {
     if let Show::Table(screen) = &mut sink.show {
-        screen.board.vouch(|symbol| client.is_live(symbol));
+        screen.board.vouch(|symbol| client.is_current(symbol));
         screen.draw(unix_now()).context("the terminal cannot be written")?;
     }
     Ok(())

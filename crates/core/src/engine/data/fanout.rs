@@ -9,6 +9,7 @@ use tickwire_wire::CloseCode;
 use super::account::Account;
 use super::backfill::Desk;
 use super::decisions::KINDS;
+use super::delays::Delays;
 use super::entry::Stamp;
 use super::index::{Index, Names};
 use super::key::{SessionKey, SubRef};
@@ -18,11 +19,19 @@ use super::looks::Looks;
 use super::queues::Queues;
 use super::ready::Ready;
 use super::session::Session;
-use super::topic::Topic;
+use super::topics::Topics;
 use crate::engine::dialect::Request;
 use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
+
+/// An instrument that ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) ended: Arc<Ended>,
+    /// The delayed views that have not shown its end yet, a bit for each.
+    pub(crate) owed: u16,
+}
 
 /// The notes of a fill, beside the bytes.
 #[derive(Debug, Default)]
@@ -39,13 +48,15 @@ pub(crate) struct Noted {
 pub(crate) struct Fanout {
     pub(crate) limits: EngineLimits,
     pub(crate) server: String,
-    pub(crate) topics: Vec<Option<Box<Topic>>>,
+    pub(crate) topics: Topics,
+    /// The delayed views, and what they wait for.
+    pub(crate) delays: Delays,
     pub(crate) instruments: Vec<Option<Arc<InstrumentInfo>>>,
     /// The instruments of each venue, by the venue's name.
     pub(crate) names: HashMap<String, Names>,
     pub(crate) feeds: Vec<Option<Arc<FeedStatus>>>,
     /// Instruments that ended and that sessions still have.
-    pub(crate) endings: HashMap<u32, Arc<Ended>>,
+    pub(crate) endings: HashMap<u32, Ending>,
     pub(crate) sessions: SlotMap<SessionKey, Session>,
     /// When the clock has to look at each of them.
     pub(crate) looks: Looks,
@@ -94,7 +105,8 @@ impl Fanout {
         Self {
             limits,
             server,
-            topics: Vec::new(),
+            topics: Topics::default(),
+            delays: Delays::default(),
             instruments: Vec::new(),
             names: HashMap::new(),
             feeds: Vec::new(),

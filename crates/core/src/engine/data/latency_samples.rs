@@ -6,7 +6,8 @@ use tickwire_wire::Channel;
 use super::entry::{Entry, Stamp};
 use super::session::Session;
 use super::sub::Sub;
-use super::topic::{Topic, Topics, topic_of};
+use super::topic::Topic;
+use super::topics::TopicsRef;
 use crate::engine::policy::pace::Pace;
 use crate::vocabulary::Update;
 
@@ -71,11 +72,12 @@ impl LatencySamples {
 
     /// Keeps the times of what was sent when they were emptied.
     #[cold]
-    pub(crate) fn note(&mut self, session: &Session, topics: &Topics, written: u64) {
+    pub(crate) fn note(&mut self, session: &Session, topics: TopicsRef<'_>, written: u64) {
         let stood = std::mem::take(&mut self.stood);
         for (index, stamp) in &stood {
             let Some(sub) = session.sub(*index) else { continue };
-            let Some(topic) = topic_of(topics, sub.topic) else { continue };
+            // What a delayed view holds back is no latency.
+            let Some(topic) = topics.get(sub.topic).filter(|topic| topic.late.is_none()) else { continue };
             sent(sub, topic, *stamp, |entry| self.add(&entry.update, written, session.pace));
         }
         self.stood = stood;

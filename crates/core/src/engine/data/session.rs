@@ -9,6 +9,7 @@ use super::account::Account;
 use super::decisions::{BlockedBy, Decision, Decisions};
 use super::delivery::DeliveryWindow;
 use super::dirty::Dirty;
+use super::index::Seen;
 use super::seldom::AtNeed;
 use super::sub::Sub;
 use crate::engine::dialect::Dialect;
@@ -17,7 +18,7 @@ use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
 use crate::engine::principal::Principal;
 use crate::engine::window::Window;
-use crate::vocabulary::{Form, TopicId, VenueIndex};
+use crate::vocabulary::{Form, TopicId};
 
 /// The progress of the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub(crate) struct Session {
     pub(crate) opened: u64,
     /// The parts that it seldom has.
     pub(crate) seldom: AtNeed,
-    /// Places of its subscriptions by topic, where it has had more than [`SCANNED_MAX`].
+    /// Places of its subscriptions by live topic, where it has had more than [`SCANNED_MAX`].
     #[expect(clippy::box_collection, reason = "a map is six words, and most sessions have none")]
     by_topic: Option<Box<HashMap<TopicId, u32>>>,
     /// When the kernel last took something, while the socket is blocked.
@@ -92,8 +93,8 @@ pub(crate) struct Session {
     pub(crate) heartbeat_ms: u32,
     /// The usual time from one write to the next, in nanoseconds; 0 before the first.
     cycle_ns: u32,
-    /// Venues of its subscriptions, with how many.
-    pub(crate) venues: Vec<(VenueIndex, u32)>,
+    /// Venues of its subscriptions as they are seen, with how many.
+    pub(crate) venues: Vec<(Seen, u32)>,
     /// The decisions for it; they are made with the first one.
     pub(crate) decisions: Option<Box<Decisions>>,
 }
@@ -242,13 +243,14 @@ impl Session {
             && self.behind_since.is_none()
             && self.socket_blocked_since.is_none()
             && self.window.is_quiet()
-            && self.seldom.pending.is_empty()
             && self.seldom.close_at.is_none()
             && !self.has_work();
         let ping_after = limits.ping_after_ns;
         let ping = self.heard.max(self.pinged).saturating_add(ping_after);
         let silent = self.heard.saturating_add(3 * ping_after);
-        is_quiet.then(|| self.wrote.saturating_add(self.heartbeat_ns()).min(ping).min(silent))
+        let pending = self.seldom.pending.values().map(|pending| pending.deadline).min();
+        let heartbeat = self.wrote.saturating_add(self.heartbeat_ns());
+        is_quiet.then(|| heartbeat.min(ping).min(silent).min(pending.unwrap_or(u64::MAX)))
     }
 
     /// Adds a subscription and ties it to those of the same instrument.
@@ -271,10 +273,10 @@ impl Session {
             sub.sibling = next;
         }
         if let Some(by_topic) = &mut self.by_topic {
-            by_topic.insert(topic, index);
+            by_topic.insert(topic.live(), index);
         } else if self.subs.len() > SCANNED_MAX {
             let places = self.subs.iter().enumerate();
-            let held = places.filter_map(|(index, sub)| Some((sub.as_ref()?.topic, index as u32)));
+            let held = places.filter_map(|(index, sub)| Some((sub.as_ref()?.topic.live(), index as u32)));
             self.by_topic = Some(Box::new(held.collect()));
         }
         index
@@ -288,12 +290,17 @@ impl Session {
         }
     }
 
-    /// Returns the place of the subscription to a topic.
+    /// Returns the place of the subscription to a topic, whichever view of it that is: there is one at a time.
     pub(crate) fn place_of(&self, topic: TopicId) -> Option<u32> {
         match &self.by_topic {
-            Some(by_topic) => by_topic.get(&topic).copied(),
-            None => self.find(|sub| sub.topic == topic),
+            Some(by_topic) => by_topic.get(&topic.live()).copied(),
+            None => self.find(|sub| sub.topic.live() == topic.live()),
         }
+    }
+
+    /// Returns the view of a topic that it is subscribed to.
+    pub(crate) fn held(&self, topic: TopicId) -> Option<TopicId> {
+        Some(self.sub(self.place_of(topic)?)?.topic)
     }
 
     /// Returns the place of another subscription to the same instrument.
@@ -356,7 +363,7 @@ impl Session {
             }
         }
         if let Some(by_topic) = &mut self.by_topic {
-            by_topic.remove(&removed.topic);
+            by_topic.remove(&removed.topic.live());
         }
         if let Some(decisions) = &mut self.decisions {
             decisions.forget(removed.topic);
@@ -367,9 +374,9 @@ impl Session {
         Some(removed)
     }
 
-    /// Notes that it has one subscription less of a venue. Returns whether that was its last one.
-    pub(crate) fn leave_venue(&mut self, venue: VenueIndex) -> bool {
-        let Some(at) = self.venues.iter().position(|(known, _)| *known == venue) else { return false };
+    /// Notes that it has one subscription less of a venue as it is seen. Returns whether that was its last one.
+    pub(crate) fn leave_venue(&mut self, seen: Seen) -> bool {
+        let Some(at) = self.venues.iter().position(|(known, _)| *known == seen) else { return false };
         self.venues[at].1 -= 1;
         let was_last = self.venues[at].1 == 0;
         if was_last {

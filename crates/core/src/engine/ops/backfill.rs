@@ -32,7 +32,7 @@ pub(crate) fn ask_backfills(fanout: &mut Fanout, key: SessionKey, now: u64) {
         fanout.desk.due.push_back((now + limits.timeout_ns, ticket));
         fanout.interests.push(TopicInterest::Backfill(BackfillAsk {
             ticket,
-            topic,
+            topic: topic.live(),
             epoch,
             first: sent + 1,
             last,

@@ -10,15 +10,17 @@ use tickwire_wire::{
 use super::backfill::ask_backfills;
 use super::budget::subscriptions_left;
 use super::close::{close, weigh_session};
-use super::grant::{await_topics, permitted, settle_pending, withdraw};
+use super::grant::{await_topics, delay_ms, permitted, settle_pending, withdraw};
 use super::leave::take_leave;
 use super::ledger::ledger;
 use super::ready::queue;
-use super::refusal::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
+use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_DELAYS, over_limit, refused};
 use super::say::{reply, say};
 use super::session::reopen;
 use super::throttle::set_sub_rate;
+use super::view::{names_in, views_of};
 use crate::engine::data::fanout::Fanout;
+use crate::engine::data::index::Names;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::seldom::Wildcard;
 use crate::engine::data::session::Session;
@@ -167,7 +169,7 @@ fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64)
     let mut waiting = Vec::new();
     let mut hints = NAMES_SHOWN;
     for symbol in symbols {
-        match resolve(fanout, channel, &symbol, &mut hints) {
+        match resolve(fanout, (key, true), channel, &symbol, &mut hints) {
             Ok((venue, topics)) => {
                 let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
                 if let Some(refusal) = ask_for(fanout, key, channel, symbol, wildcard, topics, &mut waiting) {
@@ -224,6 +226,7 @@ fn ask_for(
 /// only so often as `hints` says.
 fn resolve(
     fanout: &mut Fanout,
+    (key, begins): (SessionKey, bool),
     channel: Channel,
     symbol: &str,
     hints: &mut usize,
@@ -231,7 +234,7 @@ fn resolve(
     fanout.price.add_names(1);
     let refuse = |code: &str, message| refused(channel, symbol.to_owned(), code, message);
     let name = SymbolName::parse(symbol).map_err(|error| refuse("bad_symbol", error.to_string()))?;
-    let Some(names) = fanout.names.get(&name.venue) else {
+    if !fanout.names.contains_key(&name.venue) {
         let known: Vec<_> = fanout.names.keys().map(String::as_str).take(NAMES_SHOWN).collect();
         let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
         let message = format!(
@@ -239,14 +242,24 @@ fn resolve(
             name.venue
         );
         return Err(Refused { may_retry: true, ..refuse("unknown_venue", message) });
+    }
+    let Ok(views) = views_of(fanout, key, &name, channel, begins) else {
+        return Err(Refused { may_retry: true, ..refuse("limit", FULL_OF_DELAYS.to_owned()) });
     };
     if name.is_all() {
-        fanout.price.add_names(names.all().len());
-        let topics = names.all().map(|index| TopicId::new(index, channel)).collect();
+        let mut topics = Vec::new();
+        for view in views {
+            let names = names_in(fanout, view, &name.venue).into_iter().flat_map(Names::all);
+            topics.extend(names.map(|index| TopicId::new(index, channel).seen_as(view)));
+        }
+        fanout.price.add_names(topics.len());
         return Ok((Some(name.venue), topics));
     }
+    let view = views.first().copied().unwrap_or_default();
+    let unknown = Names::default();
+    let names = names_in(fanout, view, &name.venue).unwrap_or(&unknown);
     if let Some(index) = names.get(&name.symbol) {
-        return Ok((None, vec![TopicId::new(index, channel)]));
+        return Ok((None, vec![TopicId::new(index, channel).seen_as(view)]));
     }
     let alike = names.alike(&name.symbol).filter(|_| *hints > 0);
     *hints = hints.saturating_sub(1);
@@ -259,17 +272,19 @@ fn resolve(
         ),
     };
     let message = format!("`{}` has no symbol `{}`; {hint}", name.venue, name.symbol);
-    // While its feed is not live, this gateway may not know all of its instruments.
+    // While its feed is not live, this gateway may not know all of its instruments. To a delayed view, what is listed already may
+    // appear.
     let feed = names.venue.and_then(|venue| fanout.feeds.get(usize::from(venue.0))?.as_ref());
-    let may_retry = feed.is_none_or(|feed| feed.state != FeedState::Live);
+    let may_retry = !view.is_live() || feed.is_none_or(|feed| feed.state != FeedState::Live);
     Err(Refused { may_retry, ..refuse("unknown_symbol", message) })
 }
 
 fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: u64) {
-    let Named { channel, mut symbols } = named(fanout, &command.channel, command.symbols);
+    let Named { channel, mut symbols } = named(fanout, key, &command.channel, command.symbols);
     // A `subscribe` that still waits for them is answered so.
     if fanout.sessions.get(key).is_some_and(|session| session.seldom.asked > 0) {
-        let topics = symbols.iter().flat_map(|(_, _, topics)| topics.iter().copied()).collect();
+        let topics =
+            symbols.iter().flat_map(|(_, _, topics)| topics.iter().map(|topic| topic.live())).collect();
         withdraw(fanout, key, &topics);
         settle_pending(fanout, key, now);
     }
@@ -296,10 +311,11 @@ fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: 
 }
 
 /// Resolves what a command names, each symbol once. A name that nothing is known of stands for nothing.
-fn named(fanout: &mut Fanout, channel: &str, symbols: Vec<String>) -> Named {
+fn named(fanout: &mut Fanout, key: SessionKey, channel: &str, symbols: Vec<String>) -> Named {
     let channel = Channel::from_name(channel);
     let symbols = without_repeats(symbols).into_iter().map(|symbol| {
-        let resolved = channel.and_then(|channel| resolve(fanout, channel, &symbol, &mut 0).ok());
+        let resolved =
+            channel.and_then(|channel| resolve(fanout, (key, false), channel, &symbol, &mut 0).ok());
         let (venue, topics) = resolved.unwrap_or_default();
         (symbol, venue, topics)
     });
@@ -327,7 +343,7 @@ fn held_topics(
             |venue: &String| session.seldom.wildcards.iter().any(|known| known.is_of(venue, channel));
         let wildcard = venue.filter(is_held);
         let before = topics.len();
-        topics.extend(named.into_iter().filter(|topic| session.place_of(*topic).is_some()));
+        topics.extend(named.into_iter().filter_map(|topic| session.held(topic)));
         // What ended is held, too, while something is owed: under a name that may stand for another one already.
         let of_name = leaving.get(&symbol).into_iter().flatten();
         let of_venue = wildcard.iter().filter_map(|venue| leaving.get(venue)).flatten();
@@ -348,7 +364,7 @@ fn held_topics(
 fn leaving<'a>(fanout: &'a Fanout, session: &Session, channel: Channel) -> HashMap<&'a String, Vec<TopicId>> {
     let mut leaving: HashMap<_, Vec<_>> = HashMap::new();
     for sub in session.seldom.leaving.iter().filter_map(|index| session.sub(*index)) {
-        let topic = fanout.topics[sub.topic.0 as usize].as_deref().filter(|topic| topic.channel == channel);
+        let topic = fanout.topics.get(sub.topic).filter(|topic| topic.channel == channel);
         let Some(topic) = topic else { continue };
         for name in [&topic.info.scale.symbol, &topic.info.name.venue] {
             leaving.entry(name).or_default().push(sub.topic);
@@ -358,7 +374,7 @@ fn leaving<'a>(fanout: &'a Fanout, session: &Session, channel: Channel) -> HashM
 }
 
 fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
-    let Named { channel, mut symbols } = named(fanout, &command.channel, command.symbols);
+    let Named { channel, mut symbols } = named(fanout, key, &command.channel, command.symbols);
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let rate = granted_rate(command.max_rate, session.principal.rate_of(fanout.limits.rate_max));
@@ -371,7 +387,7 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
     for id in topics {
         let max_rate = if id.channel().is_lossless() { 0.0 } else { rate };
         set_sub_rate(fanout, key, id, max_rate);
-        let Some(topic) = fanout.topics[id.0 as usize].as_deref() else { continue };
+        let Some(topic) = fanout.topics.get(id) else { continue };
         let held = fanout.sessions.get(key).and_then(|session| session.sub(session.place_of(id)?));
         let Some(sub) = held else { continue };
         granted.push(Granted {
@@ -383,6 +399,7 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
             max_rate,
             epoch: topic.epoch,
             sequence: sub.sent,
+            delay_ms: delay_ms(fanout.delays.delay_ns(id.view())),
         });
     }
     say(fanout, key, &Message::Subscribed(Subscribed { id: command.id, granted, refused }));

@@ -13,7 +13,7 @@ use crate::vocabulary::{Form, TopicId, Update};
 #[inline(never)]
 pub(crate) fn hand_out_newest(fanout: &mut Fanout, id: TopicId, arrival: &Arrival) {
     let Fanout { topics, sessions, rates, ready, .. } = fanout;
-    let Some(topic) = topics.get(id.0 as usize).and_then(Option::as_deref) else { return };
+    let Some(topic) = topics.get(id) else { return };
     for Subscriber { at, has_rate } in &topic.subscribers {
         let Some(session) = sessions.get_mut(at.session) else { continue };
         if session.is_ending() || (*has_rate && arrival.is_throttled(session, at.sub, rates)) {
@@ -29,9 +29,9 @@ pub(crate) fn hand_out_newest(fanout: &mut Fanout, id: TopicId, arrival: &Arriva
 
 /// Marks all subscriptions that take a record of a lossless channel, and counts its bytes as owed to them.
 #[inline(never)]
-pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arrival) {
+pub(crate) fn hand_out_each(fanout: &mut Fanout, id: TopicId, update: &Update, arrival: &Arrival) {
     let Fanout { topics, sessions, rates, ready, overfull, limits, .. } = fanout;
-    let Some(topic) = topics.get(update.topic.0 as usize).and_then(Option::as_deref) else { return };
+    let Some(topic) = topics.get(id) else { return };
     let least = limits.shed_bytes.min(limits.close_bytes);
     // The form of the subscriber before, and the length in it: most have the same.
     let (mut slot, mut bytes) = (u8::MAX, 0);

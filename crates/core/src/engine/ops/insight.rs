@@ -181,6 +181,8 @@ pub struct SubscriptionRow {
     pub symbol: String,
     /// Updates a second that were granted; 0 for no limit.
     pub max_rate: f64,
+    /// The delay of its records, in nanoseconds; 0 for a live one.
+    pub delay_ns: u64,
     /// The sequence that `sequence` and `newest` belong to.
     pub epoch: u64,
     /// Last sequence number that was sent or accounted for.
@@ -208,6 +210,29 @@ pub struct SessionDetail {
     pub runs: Vec<(TopicId, String, Run)>,
     /// Names of the topics in `decisions`.
     pub names: Vec<(TopicId, String)>,
+}
+
+/// The counts of what the delayed views of an engine hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delayed {
+    /// Different delays.
+    pub delays: usize,
+    /// Topics of their views.
+    pub topics: usize,
+    /// Bytes of what waits for being old enough.
+    pub bytes: usize,
+    /// Records for which there was no room: they were announced as shed.
+    pub dropped: u64,
+}
+
+pub(crate) fn delayed(fanout: &Fanout) -> Delayed {
+    let delays = &fanout.delays;
+    Delayed {
+        delays: delays.iter().count(),
+        topics: delays.iter().map(|delay| delay.topics).sum(),
+        bytes: delays.bytes(),
+        dropped: delays.dropped,
+    }
 }
 
 /// Sums over all sessions.
@@ -264,11 +289,12 @@ pub(crate) fn session_detail(fanout: &Fanout, id: &str, query: DetailQuery) -> O
     let page: Vec<_> = held.by_ref().take(query.limit.max(1)).collect();
     let next = held.next().and_then(|_| page.last()).map(|(place, _)| *place);
     let subscriptions = page.iter().map(|(_, sub)| {
-        let topic = fanout.topics.get(sub.topic.0 as usize).and_then(Option::as_deref);
+        let topic = fanout.topics.get(sub.topic);
         SubscriptionRow {
             topic: sub.topic,
             symbol: symbol(sub.topic),
             max_rate: sub.rate.as_ref().map_or(0.0, |rate| rate.per_second()),
+            delay_ns: fanout.delays.delay_ns(sub.topic.view()),
             epoch: sub.epoch,
             sequence: sub.sent,
             newest: topic.map_or(0, |topic| topic.sequence),

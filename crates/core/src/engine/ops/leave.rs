@@ -5,6 +5,7 @@ use tickwire_wire::LedgerEntry;
 use super::ledger::ledger_entry;
 use super::release::{let_go, let_idle};
 use crate::engine::data::fanout::Fanout;
+use crate::engine::data::index::Seen;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::sub::Sub;
 use crate::vocabulary::Form;
@@ -15,7 +16,7 @@ pub(crate) fn detach(fanout: &mut Fanout, sub: &Sub, form: &Form, now: u64) {
         fanout.rates.leave();
     }
     fanout.subscribed -= 1;
-    let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref_mut() else { return };
+    let Some(topic) = fanout.topics.get_mut(sub.topic) else { return };
     topic.end_taking(form);
     topic.subscribers.swap_remove(sub.place as usize);
     if let Some(moved) = topic.subscribers.get(sub.place as usize).map(|moved| moved.at)
@@ -39,12 +40,13 @@ pub(crate) fn take_leave(
 ) -> Option<LedgerEntry> {
     let session = fanout.sessions.get_mut(key)?;
     session.lossless_bytes = session.lossless_bytes.saturating_sub(sub.waiting_bytes);
-    let topic = fanout.topics[sub.topic.0 as usize].as_deref();
+    let topic = fanout.topics.get(sub.topic);
     let entry = topic.map(|topic| ledger_entry(sub, topic));
     if let Some(venue) = topic.map(|topic| topic.info.venue)
-        && session.leave_venue(venue)
+        && let seen = (Seen { venue, view: sub.topic.view() })
+        && session.leave_venue(seen)
     {
-        fanout.index.sees_no_more(key, venue);
+        fanout.index.sees_no_more(key, seen);
     }
     detach(fanout, sub, form, now);
     entry

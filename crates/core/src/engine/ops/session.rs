@@ -9,6 +9,7 @@ use super::close::{close, weigh_session};
 use super::leave::detach;
 use super::ready::{queue, watch};
 use super::say::say;
+use super::view::end_use;
 use super::waiting::stop_waiting;
 use crate::engine::data::account::Account;
 use crate::engine::data::fanout::Fanout;
@@ -59,9 +60,10 @@ pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Ac
     if fanout.index.by_id.get(&SessionId(Arc::clone(&session.id))) == Some(&key) {
         fanout.index.by_id.remove(&SessionId(Arc::clone(&session.id)));
     }
-    for (venue, _) in &session.venues {
-        fanout.index.sees_no_more(key, *venue);
+    for (seen, _) in &session.venues {
+        fanout.index.sees_no_more(key, *seen);
     }
+    end_use(fanout, key);
     for wildcard in &session.seldom.wildcards {
         fanout.index.wants_all_no_more(key, &wildcard.venue);
     }

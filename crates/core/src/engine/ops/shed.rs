@@ -16,7 +16,7 @@ pub(crate) fn shed_session(fanout: &mut Fanout, key: SessionKey) {
         session.decided(fanout.now, Decision::Shedding { pressure: session.pressure() as u64 });
         for index in 0..session.subs.len() as u32 {
             let Some(sub) = session.sub(index).filter(|sub| sub.waiting_bytes > 0) else { continue };
-            let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref() else { continue };
+            let Some(topic) = fanout.topics.get(sub.topic) else { continue };
             if topic.channel.is_lossless() && !topic.channel.is_critical() {
                 shed_sub(session, index, topic.stamp);
             }

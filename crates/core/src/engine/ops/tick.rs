@@ -4,9 +4,12 @@ use tickwire_wire::{Message, Notice};
 
 use super::backfill::tick_backfills;
 use super::close::close;
+use super::delay::mend_cut;
 use super::grant::settle_pending;
 use super::heartbeat::heartbeat;
+use super::pass_on::pass_on;
 use super::ready::{queue, watch};
+use super::refill::tick_holes;
 use super::release::let_go_of_idle_topics;
 use super::say::{notify, say};
 use super::throttle::{on_timer, sweep_rates};
@@ -19,6 +22,9 @@ use crate::engine::policy::pace::{Pace, Step, Times};
 pub(crate) fn tick(fanout: &mut Fanout, now: u64) {
     fanout.now = now;
     on_timer(fanout, now);
+    pass_on(fanout, now);
+    mend_cut(fanout, now);
+    tick_holes(fanout, now);
     sweep_rates(fanout);
     let keys: Vec<_> = fanout.looks.due(now).collect();
     for key in keys {

@@ -55,6 +55,10 @@ pub struct EngineLimits {
     pub book_levels: usize,
     /// Bytes that one write carries, about.
     pub write_bytes: usize,
+    /// Most different delays of the shard, at most 15.
+    pub delays: usize,
+    /// Most bytes of records that wait for being old enough, all delays of the shard together.
+    pub delayed_bytes: usize,
 }
 
 /// Names that a client may use for each command of its rate.

@@ -17,7 +17,7 @@ pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> boo
     let Some(session) = fanout.sessions.get_mut(key).filter(|session| !session.is_ending()) else {
         return false;
     };
-    let topics = &fanout.topics;
+    let topics = fanout.topics.show();
     let is_settled = |index: &mut u32| {
         session
             .subs
@@ -34,7 +34,7 @@ pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> boo
     let (mut refusals, mut entries) = (Vec::new(), Vec::new());
     for sub in session.remove(&settled) {
         let id = sub.topic;
-        if let Some(info) = fanout.topics[id.0 as usize].as_deref().map(|topic| Arc::clone(&topic.info)) {
+        if let Some(info) = fanout.topics.get(id).map(|topic| Arc::clone(&topic.info)) {
             refusals.push(refusal_of_ended(fanout, &info, id.channel()));
         }
         entries.extend(take_leave(fanout, key, &sub, &form, now));

@@ -5,7 +5,7 @@ use super::reason::{Emitted, note_reason};
 use super::record::emit_record;
 use crate::engine::data::fanout::Noted;
 use crate::engine::data::session::Session;
-use crate::engine::data::topic::Topics;
+use crate::engine::data::topics::TopicsMut;
 
 /// The consequence of an emitted record.
 pub(super) enum Next {
@@ -21,14 +21,14 @@ pub(super) enum Next {
 #[inline]
 pub(super) fn emit_next(
     session: &mut Session,
-    topics: &mut Topics,
+    mut topics: TopicsMut<'_>,
     index: u32,
     now: u64,
     noted: &mut Noted,
     out: &mut Vec<u8>,
 ) -> Next {
     let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return Next::Other };
-    let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else {
+    let Some(topic) = topics.get_mut(sub.topic) else {
         return Next::Other;
     };
     let (before, has_rate) = (sub.standing(), sub.rate.is_some());

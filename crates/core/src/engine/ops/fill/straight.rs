@@ -7,7 +7,8 @@ use tickwire_wire::Channel;
 use crate::engine::data::entry::Entry;
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
-use crate::engine::data::topic::{Topic, Topics};
+use crate::engine::data::topic::Topic;
+use crate::engine::data::topics::TopicsRef;
 use crate::vocabulary::Form;
 
 /// The least count of waiting records that are taken from the encoded log. The newest few are in a cache as they are.
@@ -20,7 +21,7 @@ const FROM_ENCODED_LOG: usize = 4;
 #[inline(always)]
 pub(super) fn emit_usual(
     session: &mut Session,
-    topics: &Topics,
+    topics: TopicsRef<'_>,
     index: u32,
     end: usize,
     out: &mut Vec<u8>,
@@ -35,7 +36,7 @@ pub(super) fn emit_usual(
     {
         return None;
     }
-    let topic = topics.get(sub.topic.0 as usize)?.as_deref()?;
+    let topic = topics.get(sub.topic)?;
     if sub.channel.is_lossless() {
         let waiting = topic.logged_after(sub.stamp);
         if waiting >= FROM_ENCODED_LOG {

@@ -1,0 +1,147 @@
+//! The topics of a shard by their ids: the live ones, and the views that are made of them.
+
+use super::topic::Topic;
+use crate::vocabulary::{TopicId, View};
+
+type Slots = [Option<Box<Topic>>];
+
+/// All topics of a shard. The ids of views lie beyond those of all live topics, so a look-up of a live topic does nothing for
+/// views: a view is looked for where there is no such live topic.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    live: Vec<Option<Box<Topic>>>,
+    /// The topics of each view by the ids of their live ones, by the view's number less one.
+    views: Vec<Vec<Option<Box<Topic>>>>,
+}
+
+/// All topics, to look at. It is handed on by value: who looks many up has the place of the live ones at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopicsRef<'a> {
+    live: &'a Slots,
+    views: &'a [Vec<Option<Box<Topic>>>],
+}
+
+/// All topics, to look at and to change; see [`TopicsRef`].
+#[derive(Debug)]
+pub(crate) struct TopicsMut<'a> {
+    live: &'a mut Slots,
+    views: &'a mut [Vec<Option<Box<Topic>>>],
+}
+
+impl<'a> TopicsRef<'a> {
+    #[inline]
+    pub(crate) fn get(self, id: TopicId) -> Option<&'a Topic> {
+        match self.live.get(id.0 as usize) {
+            Some(slot) => slot.as_deref(),
+            None => view(self.views, id),
+        }
+    }
+}
+
+impl TopicsMut<'_> {
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+        match self.live.get_mut(id.0 as usize) {
+            Some(slot) => slot.as_deref_mut(),
+            None => view_mut(self.views, id),
+        }
+    }
+
+    /// Lends them on.
+    #[inline]
+    pub(crate) fn lend(&mut self) -> TopicsMut<'_> {
+        TopicsMut { live: self.live, views: self.views }
+    }
+
+    /// Shows them.
+    #[inline]
+    pub(crate) fn show(&self) -> TopicsRef<'_> {
+        TopicsRef { live: self.live, views: self.views }
+    }
+}
+
+#[inline(never)]
+fn view(views: &[Vec<Option<Box<Topic>>>], id: TopicId) -> Option<&Topic> {
+    let at = usize::from(id.view().number()).checked_sub(1)?;
+    views.get(at)?.get(id.live().0 as usize)?.as_deref()
+}
+
+#[inline(never)]
+fn view_mut(views: &mut [Vec<Option<Box<Topic>>>], id: TopicId) -> Option<&mut Topic> {
+    let at = usize::from(id.view().number()).checked_sub(1)?;
+    views.get_mut(at)?.get_mut(id.live().0 as usize)?.as_deref_mut()
+}
+
+impl Topics {
+    #[inline]
+    pub(crate) fn show(&self) -> TopicsRef<'_> {
+        TopicsRef { live: &self.live, views: &self.views }
+    }
+
+    #[inline]
+    pub(crate) fn lend(&mut self) -> TopicsMut<'_> {
+        TopicsMut { live: &mut self.live, views: &mut self.views }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: TopicId) -> Option<&Topic> {
+        self.show().get(id)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
+        match self.live.get_mut(id.0 as usize) {
+            Some(slot) => slot.as_deref_mut(),
+            None => view_mut(&mut self.views, id),
+        }
+    }
+
+    /// Makes room for this many ids of live topics.
+    pub(crate) fn grow(&mut self, ids: usize) {
+        if self.live.len() < ids {
+            self.live.resize_with(ids, || None);
+        }
+    }
+
+    /// Puts a topic in. A live one needs room: see [`Topics::grow`].
+    pub(crate) fn put(&mut self, id: TopicId, topic: Box<Topic>) {
+        let at = id.live().0 as usize;
+        let slots = match usize::from(id.view().number()).checked_sub(1) {
+            None => &mut self.live,
+            Some(view) => {
+                if self.views.len() <= view {
+                    self.views.resize_with(view + 1, Vec::new);
+                }
+                let slots = &mut self.views[view];
+                if slots.len() <= at {
+                    slots.resize_with(self.live.len().max(at + 1), || None);
+                }
+                slots
+            }
+        };
+        if let Some(slot) = slots.get_mut(at) {
+            *slot = Some(topic);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: TopicId) -> Option<Box<Topic>> {
+        let slots = match usize::from(id.view().number()).checked_sub(1) {
+            None => &mut self.live,
+            Some(view) => self.views.get_mut(view)?,
+        };
+        slots.get_mut(id.live().0 as usize)?.take()
+    }
+
+    /// Gives back the room for the topics of a view, of which there are none any more.
+    pub(crate) fn forget_view(&mut self, view: View) {
+        let at = usize::from(view.number()).checked_sub(1);
+        if let Some(slots) = at.and_then(|at| self.views.get_mut(at)) {
+            *slots = Vec::new();
+        }
+    }
+
+    /// Returns all topics, those of views included.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.live.iter().chain(self.views.iter().flatten()).filter_map(Option::as_deref)
+    }
+}
