@@ -40,7 +40,7 @@ fn refusal(messages: &[Message]) -> (String, bool, String) {
 fn feeds(messages: &[Message]) -> Vec<FeedState> {
     let heartbeats =
         messages.iter().filter_map(|m| if let Message::Heartbeat(h) = m { Some(h) } else { None });
-    heartbeats.flat_map(|heartbeat| heartbeat.feeds.iter().map(|feed| feed.state())).collect()
+    heartbeats.flat_map(|heartbeat| heartbeat.feeds.iter().map(tickwire_wire::Feed::state)).collect()
 }
 
 #[test]

@@ -367,7 +367,7 @@ impl Run {
                 self.tell(&Event::Ended(Arc::new(ended)));
             }
             30 if self.pairs.len() < 8 => {
-                self.open(usize::from(a) % (1 + DELAYS.len()), Encoding::ALL[usize::from(b) % 3])
+                self.open(usize::from(a) % (1 + DELAYS.len()), Encoding::ALL[usize::from(b) % 3]);
             }
             31 if pair >= keepers => {
                 // It comes back with the same delay, and goes on where it was granted something.
