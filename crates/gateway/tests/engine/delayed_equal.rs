@@ -210,8 +210,9 @@ impl Run {
         self.now += millis * MS;
         let now = self.now;
         for shard in &mut self.shards {
-            shard.pass_on(now);
+            // The timers of sessions run first, then what has become old enough goes on: as in an engine with views.
             shard.engine.on_timer(now);
+            shard.pass_on(now);
             shard.engine.tick(now);
         }
         self.answer();
