@@ -9,26 +9,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use tickwire_wire::{CloseCode, FeedState};
+use tickwire_wire::FeedState;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{ACCEPT_PAUSE, text};
 use crate::admin_sessions::{Reply, Shards};
+use crate::admin_token::AdminToken;
 use crate::files::{Seldom, Spares};
 use crate::hops::Hops;
 use crate::lobby::{Guest, Lobby};
 use crate::stats::Stats;
-use tickwire_core::engine::{Pressure, SessionState, Survey};
 use tickwire_core::hub::FeedReport;
 
 /// The time that a connection may stay without a request.
@@ -37,17 +33,25 @@ const IDLE: Duration = Duration::from_secs(60);
 /// connection, so this many requests can be answered at the same time even then.
 const SPARES: usize = 4;
 
+/// The settings of the listener.
+pub(crate) struct Settings {
+    /// The most connections at the same time.
+    pub(crate) connections: usize,
+    /// The token that requests have to show, but for `/healthz` and `/readyz`.
+    pub(crate) token: Option<AdminToken>,
+}
+
 /// Serves until it is told to stop.
 pub(crate) async fn run(
     listener: TcpListener,
     stats: Arc<Stats>,
     shards: Shards,
-    connections: usize,
+    settings: Settings,
     stop: CancellationToken,
 ) {
-    let mut registry = Registry::with_prefix("tickwire");
-    registry.register_collector(Box::new(Metrics(Arc::clone(&stats))));
-    let asked = Arc::new(Asked { stats, registry, shards });
+    let Settings { connections, token } = settings;
+    let registry = crate::metrics::registry(Arc::clone(&stats));
+    let asked = Arc::new(Asked { stats, registry, shards, token });
     let lobby = Lobby::new(connections, IDLE);
     let (mut spares, mut failures) = (Spares::new(SPARES), Seldom::default());
     loop {
@@ -83,6 +87,7 @@ struct Asked {
     stats: Arc<Stats>,
     registry: Registry,
     shards: Shards,
+    token: Option<AdminToken>,
 }
 
 impl Asked {
@@ -90,10 +95,7 @@ impl Asked {
         let service = service_fn(|request: Request<Incoming>| {
             guest.asked();
             let asked = Arc::clone(&self);
-            async move {
-                let response = respond(&request, &asked.stats, &asked.registry, &asked.shards).await;
-                Ok::<_, Infallible>(response)
-            }
+            async move { Ok::<_, Infallible>(asked.respond(&request).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .header_read_timeout(None)
@@ -105,30 +107,36 @@ impl Asked {
             why = guest.over() => tracing::debug!(why, "an admin connection was ended"),
         }
     }
-}
 
-async fn respond(
-    request: &Request<Incoming>,
-    stats: &Stats,
-    registry: &Registry,
-    shards: &Shards,
-) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
-    }
-    match request.uri().path() {
-        "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => readiness(stats),
-        "/metrics" => metrics(registry),
-        "/v1/hops" => json((200, Hops::of(stats).to_json())),
-        "/v1/sessions" => json(shards.list(request.uri().query()).await),
-        path => match path.strip_prefix("/v1/sessions/") {
-            Some(id) => json(shards.one(id, request.uri().query()).await),
-            None => text(
-                StatusCode::NOT_FOUND,
-                "here are /healthz, /readyz, /metrics, /v1/hops and /v1/sessions[/ID]\n",
-            ),
-        },
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let Self { stats, registry, shards, token } = self;
+        if request.method() != Method::GET {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+        }
+        // Those who start and stop gateways ask for these two, and cannot always show a token.
+        match request.uri().path() {
+            "/healthz" => return text(StatusCode::OK, "ok\n"),
+            "/readyz" => return readiness(stats),
+            _ => {}
+        }
+        if token.as_ref().is_some_and(|token| !token.admits(request.headers())) {
+            let words = "this needs the token of gateway.admin_token_file: Authorization: Bearer TOKEN\n";
+            let mut response = text(StatusCode::UNAUTHORIZED, words);
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        match request.uri().path() {
+            "/metrics" => metrics(registry),
+            "/v1/hops" => json((200, Hops::of(stats).to_json())),
+            "/v1/sessions" => json(shards.list(request.uri().query()).await),
+            path => match path.strip_prefix("/v1/sessions/") {
+                Some(id) => json(shards.one(id, request.uri().query()).await),
+                None => text(
+                    StatusCode::NOT_FOUND,
+                    "here are /healthz, /readyz, /metrics, /v1/hops and /v1/sessions[/ID]\n",
+                ),
+            },
+        }
     }
 }
 
@@ -189,141 +197,4 @@ fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
-}
-
-/// The metrics: all counts are read when they are scraped.
-#[derive(Debug)]
-struct Metrics(Arc<Stats>);
-
-impl Collector for Metrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let stats = &self.0;
-        let hub = &stats.hub;
-        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-        let counters = [
-            ("bus_messages", "Messages taken from the bus", load(&hub.messages)),
-            ("bus_records", "Records taken from the bus", load(&hub.records)),
-            ("bus_bytes", "Bytes of records taken from the bus", load(&hub.bytes)),
-            ("bus_malformed", "Bus messages that could not be used", load(&hub.malformed)),
-            ("bus_foreign", "Messages of ingesters that are not followed", load(&hub.foreign)),
-            ("bus_lost_records", "Sequence numbers that were lost on the bus", load(&hub.lost)),
-            ("feed_takeovers", "How often another ingester of a venue was followed", load(&hub.takeovers)),
-            ("instruments_ended", "Instruments that ended", load(&hub.ended)),
-            ("instruments_refused", "Definitions beyond the limit of instruments", load(&hub.over_limit)),
-            ("history_records", "Records found in the history of the bus", load(&hub.history_records)),
-            ("history_failures", "Requests that the history did not answer", load(&hub.history_failures)),
-            ("sessions_accepted", "Sessions that were opened", load(&stats.accepted)),
-            ("sessions_refused", "Connections refused because of a limit", load(&stats.refused)),
-            ("connections_evicted", "Connections without a session that had to go", stats.evicted()),
-            (
-                "records_published",
-                "Sequence numbers that passed the subscriptions",
-                stats.sum(|s| &s.published),
-            ),
-            ("records_delivered", "Records handed to sockets", stats.sum(|s| &s.delivered)),
-            ("records_conflated", "Records superseded by newer ones", stats.sum(|s| &s.conflated)),
-            ("records_dropped", "Records announced in gaps", stats.sum(|s| &s.dropped)),
-            ("records_filtered", "Records held back by a requested rate", stats.sum(|s| &s.filtered)),
-            ("writes", "Calls that handed bytes to a socket", stats.sum(|s| &s.writes)),
-            ("written_bytes", "Bytes that sockets took", stats.sum(|s| &s.written_bytes)),
-        ];
-        for (name, help, value) in counters {
-            write(&mut encoder, name, help, &ConstCounter::new(value))?;
-        }
-        let ready = u64::from(stats.is_ready());
-        let gauges = [
-            ("ready", "1 when sessions are taken", ready),
-            ("sessions", "Open sessions", load(&stats.sessions)),
-            ("topics", "Instruments' channels followed on the bus", load(&hub.topics)),
-            ("instruments", "Instruments known", load(&hub.instruments)),
-            ("log_bytes", "Bytes of recent records kept", stats.sum(|s| &s.log_bytes)),
-        ];
-        for (name, help, value) in gauges {
-            write(&mut encoder, name, help, &ConstGauge::new(value as i64))?;
-        }
-        let delays = stats.shards.iter().map(|shard| load(&shard.write_delay_us));
-        let longest = ConstGauge::new(delays.max().unwrap_or_default() as f64 / 1e6);
-        write(
-            &mut encoder,
-            "write_delay_seconds",
-            "Time that what is ready waits to share a write",
-            &longest,
-        )?;
-        let name = "sessions_closed";
-        let closed = ConstCounter::new(0_u64);
-        let mut family =
-            encoder.encode_descriptor(name, "Sessions closed by the gateway", None, closed.metric_type())?;
-        for (code, count) in CloseCode::ALL.iter().zip(&stats.closed) {
-            ConstCounter::new(load(count)).encode(family.encode_family(&[("code", code.name())])?)?;
-        }
-        labelled(
-            &mut encoder,
-            "sessions_by_state",
-            "Open sessions by state",
-            "state",
-            &|value| ConstGauge::new(value as i64),
-            SessionState::ALL
-                .map(SessionState::name)
-                .into_iter()
-                .enumerate()
-                .map(|(at, name)| (name, stats.sum(|s| &s.states[at]))),
-        )?;
-        labelled(
-            &mut encoder,
-            "pressure_bytes",
-            "Bytes owed to sessions, by what they are",
-            "part",
-            &|value| ConstGauge::new(value as i64),
-            Pressure::NAMES.into_iter().enumerate().map(|(at, name)| (name, stats.sum(|s| &s.pressure[at]))),
-        )?;
-        labelled(
-            &mut encoder,
-            "decisions",
-            "Decisions for sessions that were held back, by kind",
-            "kind",
-            &ConstCounter::new,
-            Survey::KINDS.into_iter().enumerate().map(|(at, name)| (name, stats.sum(|s| &s.decisions[at]))),
-        )?;
-        Hops::of(stats).encode(&mut encoder)?;
-        let live = ConstGauge::new(0_i64);
-        let mut family =
-            encoder.encode_descriptor("feed_live", "1 when the feed is live", None, live.metric_type())?;
-        let feeds = feeds(stats);
-        for feed in &feeds {
-            let value = i64::from(feed.state == FeedState::Live);
-            ConstGauge::new(value).encode(family.encode_family(&[("venue", feed.venue.as_str())])?)?;
-        }
-        let help = "Ingesters that claim the venue beside the one that is followed";
-        let mut family = encoder.encode_descriptor("feed_rivals", help, None, live.metric_type())?;
-        for feed in &feeds {
-            let rivals = ConstGauge::new(feed.rivals as i64);
-            rivals.encode(family.encode_family(&[("venue", feed.venue.as_str())])?)?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes a metric with one label, and a value for each of the label's names.
-fn labelled<M: EncodeMetric>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &str,
-    metric: &impl Fn(u64) -> M,
-    values: impl Iterator<Item = (&'static str, u64)>,
-) -> Result<(), std::fmt::Error> {
-    let mut family = encoder.encode_descriptor(name, help, None, metric(0).metric_type())?;
-    for (of, value) in values {
-        metric(value).encode(family.encode_family(&[(label, of)])?)?;
-    }
-    Ok(())
-}
-
-fn write(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    metric: &impl EncodeMetric,
-) -> Result<(), std::fmt::Error> {
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }

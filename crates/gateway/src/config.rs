@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::admin_token::AdminToken;
 use crate::hub::PART_MEMORY;
 use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
 use tickwire_core::schedule::Pacing;
@@ -14,6 +15,8 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// The address of health, metrics and the list of sessions. It is not for the public.
     pub admin_listen: SocketAddr,
+    /// The token that whoever asks there has to show, but for `/healthz` and `/readyz`; `None` where nobody is asked for one.
+    pub admin_token: Option<AdminToken>,
     /// The number of threads that own sessions, from 1 to 64. The bus is read by a thread beside them; where there is only one
     /// shard, its thread reads the bus too.
     pub shards: usize,
@@ -75,6 +78,7 @@ impl Default for GatewayConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
+            admin_token: None,
             shards: 1,
             pacing: Pacing::default(),
             handshake_timeout: Duration::from_secs(5),

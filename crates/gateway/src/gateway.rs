@@ -199,8 +199,9 @@ impl Gateway {
             next: AtomicU64::new(1),
         });
         tokio::spawn(accept::run(public, piped, acceptor, lobby, accepting));
-        let connections = config.limits.admin_connections;
-        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), connections, running));
+        let settings =
+            admin::Settings { connections: config.limits.admin_connections, token: config.admin_token };
+        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), settings, running));
         Ok(gateway)
     }
 

@@ -131,9 +131,14 @@ impl Hops {
         json!({ "sampled_one_in": LATENCY_SAMPLE_ONE_IN, "hops": hops })
     }
 
-    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let help = "How long records took, by hop and by the pace of the session";
-        let mut family = encoder.encode_descriptor("hop_seconds", help, None, MetricType::Histogram)?;
+    /// Writes the metric of this name.
+    pub(crate) fn encode(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+    ) -> Result<(), std::fmt::Error> {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (hop, (from, to), sessions) in self.each() {
             let name = format!("{from}-{to}");
             let labels = [("hop", name.as_str()), ("sessions", sessions)];

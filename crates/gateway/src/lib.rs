@@ -7,6 +7,8 @@
 mod accept;
 mod admin;
 mod admin_sessions;
+mod admin_token;
+mod audit;
 mod clock;
 mod config;
 mod files;
@@ -15,12 +17,15 @@ mod gateway;
 mod hops;
 mod hub;
 mod lobby;
+pub mod metrics;
 mod shard;
 mod stats;
 mod timer;
 mod transport;
 
 pub use accept::{NoPages, Page, Pages};
+pub use admin_token::AdminToken;
+pub use audit::TARGET as AUDIT_TARGET;
 pub use config::{GatewayConfig, Limits};
 pub use files::raise_open_files;
 pub use framing::WebSocket;

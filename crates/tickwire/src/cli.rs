@@ -8,6 +8,7 @@ use tickwire_config::ConfigErrors;
 use crate::config::{self, Config, Flag, Sources};
 use crate::logs;
 use crate::tap::TapCommand;
+use crate::top::TopCommand;
 
 /// A wrong command line that the parser cannot see.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,8 @@ pub(crate) enum Command {
     Gateway(GatewayCommand),
     /// Shows or records a stream
     Tap(TapCommand),
+    /// Shows the sessions of a gateway live, the worst first
+    Top(TopCommand),
     /// Shows the configuration in force, or all defaults
     #[command(after_help = "Example:\n  tickwire config --print-default > tickwire.toml")]
     Config(ConfigCommand),

@@ -12,6 +12,7 @@ mod logs;
 mod printing;
 mod stop;
 mod tap;
+mod top;
 
 use std::process::ExitCode;
 
@@ -69,5 +70,6 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,
         Command::Ingest(command) => ingest::run(&cli.settings, command).await,
         Command::Tap(command) => tap::run(&cli.settings, command).await,
+        Command::Top(command) => top::run(command).await,
     }
 }

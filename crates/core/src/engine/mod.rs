@@ -296,6 +296,11 @@ impl Engine {
         ops::insight::session_page(&self.fanout, query)
     }
 
+    /// Returns one session, by its handle, as a page has it. It adds up the session's subscriptions.
+    pub fn session(&self, key: SessionKey) -> Option<SessionRow> {
+        ops::insight::session(&self.fanout, key)
+    }
+
     /// Returns one session, by its id, with a page of its subscriptions.
     pub fn session_detail(&self, id: &str, query: DetailQuery) -> Option<SessionDetail> {
         ops::insight::session_detail(&self.fanout, id, query)

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::admin_sessions::Look;
+use crate::audit::{self, End};
 use crate::clock::Clock;
 use crate::framing::WebSocket;
 use crate::hub::{self, HubSetup};
@@ -264,9 +265,10 @@ impl Shard {
         let key = self.engine.open(opening, self.clock.now());
         let watched = sockets.add(&mut transport, key);
         self.connections.insert(key, Connection::new(transport, &read, permit));
+        self.audit(key, audit::opened);
         if let Err(error) = watched {
             tracing::error!(%error, "cannot take over a connection");
-            self.end(key);
+            self.end(key, End::Lost);
         } else if !read.is_empty() {
             // The readiness list tells only of bytes that come from now on.
             self.read(key, false);
@@ -297,7 +299,7 @@ impl Shard {
             let (count, is_all) = match connection.read(&mut self.scratch[begun..]) {
                 Ok(Came::Nothing) if begun > 0 => return self.take_frames(key, begun),
                 Ok(Came::Nothing) => return,
-                Ok(Came::End) | Err(_) => return self.end(key),
+                Ok(Came::End) | Err(_) => return self.end(key, End::Lost),
                 Ok(Came::Bytes { count, is_all }) => (count, is_all),
             };
             if !connection.is_deaf() {
@@ -385,7 +387,7 @@ impl Shard {
             frame::write(OpCode::Close, &Close::payload(code, ""), &mut echo);
             let _ = connection.write(&echo);
         }
-        self.end(key);
+        self.end(key, End::Client(code));
     }
 
     /// Writes what a session is owed now, with one call.
@@ -400,7 +402,7 @@ impl Shard {
         let begun = self.clock.now();
         // For a blocked session the engine hands over a close frame at most. It goes behind the bytes that wait.
         let Ok(taken) = connection.write(&self.out) else {
-            self.end(key);
+            self.end(key, End::Lost);
             return None;
         };
         let took_ns = self.clock.now().saturating_sub(begun);
@@ -421,7 +423,7 @@ impl Shard {
         else {
             return;
         };
-        let Ok(taken) = connection.write_rest() else { return self.end(key) };
+        let Ok(taken) = connection.write_rest() else { return self.end(key, End::Lost) };
         self.stats.written_bytes.fetch_add(taken as u64, Ordering::Relaxed);
         self.engine.unsent(key, connection.unsent(), self.clock.now());
         self.leave(key);
@@ -446,7 +448,9 @@ impl Shard {
         for key in std::mem::take(&mut self.ending) {
             match self.connections.get(key).map(Connection::phase) {
                 None => {}
-                Some(Phase::Leaving(until) | Phase::Left(until)) if now >= until => self.end(key),
+                Some(Phase::Leaving(until) | Phase::Left(until)) if now >= until => {
+                    self.end(key, End::Lost);
+                }
                 Some(_) => self.ending.push(key),
             }
         }
@@ -468,15 +472,18 @@ impl Shard {
         }
     }
 
-    fn end(&mut self, key: SessionKey) {
-        if self.connections.remove(key).is_none() {
+    /// Ends a session. Where the gateway closed it, that is how it ended, whatever the connection did then.
+    fn end(&mut self, key: SessionKey, how: End) {
+        if !self.connections.contains_key(key) {
             return;
         }
-        if let Some(code) = self.engine.closing(key)
-            && let Some(at) = CloseCode::ALL.iter().position(|known| *known == code)
-        {
+        let closed = self.engine.closing(key);
+        if let Some(at) = CloseCode::ALL.iter().position(|known| Some(*known) == closed) {
             self.all.closed[at].fetch_add(1, Ordering::Relaxed);
         }
+        let (how, now) = (closed.map_or(how, End::Gateway), self.clock.now());
+        self.audit(key, |row| audit::ended(row, how, now));
+        self.connections.remove(key);
         self.engine.ended(key, self.clock.now());
         self.all.sessions.fetch_sub(1, Ordering::Relaxed);
     }

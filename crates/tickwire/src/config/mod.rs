@@ -12,7 +12,7 @@ use tickwire_config::{ConfigErrors, Layers, Place};
 use tickwire_core::engine::BackfillLimits;
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
-use tickwire_gateway::{GatewayConfig, Pacing};
+use tickwire_gateway::{AdminToken, GatewayConfig, Pacing};
 use tickwire_wire::{Channel, Encoding, is_venue};
 
 use settings::{BusEncoding, BusHistory};
@@ -169,6 +169,9 @@ fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
     if gateway.listen == gateway.admin_listen && gateway.listen.port() != 0 {
         layers.wrong("gateway.admin_listen", "is the same as gateway.listen; give it a port of its own");
     }
+    if !from.admin_token_file.is_empty() {
+        gateway.admin_token = admin_token(&from.admin_token_file, layers);
+    }
     if (1..10).contains(&from.freshness_ms) {
         layers.wrong(
             "gateway.freshness_ms",
@@ -223,6 +226,25 @@ fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
     engine.no_progress_ns = ns(from.no_progress_ms);
     engine.linger_ns = ns(from.linger_ms);
     gateway
+}
+
+fn admin_token(file: &str, layers: &mut Layers) -> Option<AdminToken> {
+    let path = "gateway.admin_token_file";
+    match std::fs::read_to_string(file) {
+        Ok(text) => {
+            let token = AdminToken::parse(&text);
+            if token.is_none() {
+                let remedy =
+                    "has no token of at least 16 visible characters; `openssl rand -hex 32` makes one";
+                layers.wrong(path, format_args!("`{file}` {remedy}"));
+            }
+            token
+        }
+        Err(error) => {
+            layers.wrong(path, format_args!("`{file}` cannot be read: {error}"));
+            None
+        }
+    }
 }
 
 fn ingest(raw: &Raw, layers: &mut Layers) -> IngestConfig {

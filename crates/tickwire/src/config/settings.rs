@@ -44,6 +44,9 @@ settings! {
         level: String = "info".to_owned(),
         /// text, json
         format: LogFormat = LogFormat::Text,
+        /// One place of the code writes this many lines a second at most; what it wrote beyond that is counted and told. Lines of
+        /// the audit log (target tickwire::audit) all count as wanted. 0: no limit.
+        lines_max: u32 = 50 => 0..=1_000_000,
     }
 
     #[derive(PartialEq, Serialize)]
@@ -94,6 +97,9 @@ settings! {
         /// Health, readiness, metrics. Not for the public.
         #[schemars(extend("format" = "address"))]
         admin_listen: SocketAddr = ([127, 0, 0, 1], 7401).into(),
+        /// File with the token that whoever asks there has to show (Authorization: Bearer TOKEN), but for /healthz and /readyz; at
+        /// least 16 characters. Empty: nobody is asked for one.
+        admin_token_file: String = String::new(),
         /// Threads that own sessions; 0: one for each two cores. With more than one, another thread takes what comes from the bus.
         shards: usize = 0 => 0..=64,
         /// Percent of an idle core that it is worth to deliver everything a millisecond sooner. Where sessions have something new so

@@ -5,6 +5,7 @@ mod bad_input;
 mod edges;
 mod faults;
 mod isolation;
+mod operating;
 mod owners;
 mod python;
 mod rates;
