@@ -210,7 +210,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                 schedule.begin_round(clock.now());
                 while let Some(step) = schedule.step(&mut shard.engine, clock.now()) {
                     match step {
-                        Step::TakeEvents => shard.take_batches(&mut events),
+                        Step::TakeEvents => shard.take_batches(&mut events, &schedule),
                         Step::Write => {
                             for at in 0..schedule.sessions().len() {
                                 if let Some(written) = shard.write(schedule.sessions()[at]) {
@@ -236,7 +236,7 @@ pub(crate) async fn run(setup: ShardSetup) {
             // While the shard waits to write, events do not wake it: they are taken together, before the round.
             Some(batch) = events.recv(), if plan.takes_events => {
                 shard.take_events(&batch);
-                shard.take_batches(&mut events);
+                shard.take_batches(&mut events, &schedule);
                 schedule.on_events(&shard.engine, clock.now());
             }
         }
@@ -275,11 +275,15 @@ impl Shard {
         }
     }
 
-    /// Takes the batches of events that are there, without waiting for more.
-    fn take_batches(&mut self, events: &mut mpsc::Receiver<Vec<Event>>) {
+    /// Takes the batches of events that are there, as many as the schedule allows, without waiting for more.
+    fn take_batches(&mut self, events: &mut mpsc::Receiver<Vec<Event>>, schedule: &ShardSchedule) {
+        let since = self.clock.now();
         for _ in 0..EVENT_BATCHES_MAX {
             let Ok(batch) = events.try_recv() else { break };
             self.take_events(&batch);
+            if !schedule.takes_more(since, self.clock.now()) {
+                break;
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod fanout;
 mod freshness;
 mod insight;
 mod latency_samples;
+mod overload;
 mod pace;
 mod pressure;
 mod principal;
