@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickwire_config::settings;
-use tickwire_gateway::Pacing;
+use tickwire_gateway::{GatewayConfig, GatewaySettings};
 use tickwire_net::tls::rustls::pki_types::CertificateDer;
 use tickwire_wire::{Channel, Encoding};
 
@@ -25,7 +25,7 @@ use self::access::{Token, TokenPlace, Tokens};
 use crate::machine;
 use crate::peer::PeerKind;
 
-pub(crate) use check::complete;
+pub(crate) use check::{SESSIONS_SPARE, complete};
 use forms::{MS, RATE_MAX, SECOND};
 pub(crate) use forms::{Publish, Quantiles, Url};
 pub(crate) use readers::{Reader, ReaderKind};
@@ -58,7 +58,7 @@ settings! {
         /// processes that read
         processes: usize = 1 => 1..=64,
         target: Target = Target::default(),
-        gateway: Gateway = Gateway::default(),
+        gateway: GatewaySettings = own_gateway(),
         peer: Option<Peer> = None,
         source: Source = Source::default(),
         sessions: Sessions = Sessions::default(),
@@ -68,6 +68,9 @@ settings! {
         #[serde(rename = "assert")]
         bounds: Bounds = Bounds::default(),
         saturation: Option<Search> = None,
+        /// The own gateway, from `gateway`.
+        #[serde(skip)]
+        gateway_config: GatewayConfig = GatewayConfig::default(),
         /// The file that it was read from; empty: it comes with the program, or there are flags only.
         #[serde(skip)]
         file: String = String::new(),
@@ -94,24 +97,6 @@ settings! {
         source_cpus: Vec<usize> = Vec::new(),
         /// processors for reading; none: all
         generator_cpus: Vec<usize> = Vec::new(),
-    }
-
-    /// The own gateway.
-    pub(crate) struct Gateway {
-        /// where the own gateway listens; with it, `target.url` may name a proxy before it; not given: any free port
-        #[schemars(extend("format" = "address"))]
-        listen: Option<SocketAddr> = None,
-        /// threads of the own gateway that write
-        shards: usize = 1 => 1..=64,
-        /// percent of an idle core that it is worth to deliver everything a millisecond sooner, as in the gateway's settings
-        cork_worth_percent: u64 = (100.0 * Pacing::default().worth) as u64 => 1..=10_000,
-        /// longest wait of an update to share a write, in microseconds; 0: everything goes at once
-        cork_us: u64 = Pacing::default().wait_max.as_micros() as u64 => 0..=100_000,
-        /// how long the own gateway takes leave of its sessions when it is restarted
-        drain: Duration = SECOND,
-        /// recent records that the own gateway keeps of each symbol and channel, for sessions that come back; not given: the
-        /// gateway's own default
-        log_records: Option<usize> = None => 1..=(1 << 20),
     }
 
     /// Another server than a Tickwire gateway.
@@ -279,21 +264,16 @@ settings! {
 }
 
 impl Scenario {
-    /// Returns whether the run starts a gateway of its own.
+    /// Returns whether the run starts a gateway of its own: alone, or with an address at which a proxy expects it.
     pub(crate) fn has_gateway(&self) -> bool {
-        self.peer.is_none() && (self.target.url.is_none() || self.gateway.listen.is_some())
+        self.peer.is_none() && (self.target.url.is_none() || self.gateway.listen.port() != 0)
     }
 }
 
-impl Gateway {
-    /// Returns how updates come to share writes.
-    pub(crate) fn pacing(&self) -> Pacing {
-        Pacing {
-            worth: self.cork_worth_percent as f64 / 100.0,
-            wait_max: Duration::from_micros(self.cork_us),
-            ..Pacing::default()
-        }
-    }
+/// The own gateway has any free ports, one thread that writes, and little time to take leave when it is restarted.
+fn own_gateway() -> GatewaySettings {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    GatewaySettings { listen, admin_listen: listen, shards: 1, drain_ms: 1000, ..GatewaySettings::default() }
 }
 
 impl Sessions {

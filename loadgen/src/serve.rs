@@ -18,14 +18,12 @@ use tokio_util::sync::CancellationToken;
 use crate::child::{self, Child, Output, RESPONSE_WAIT, say};
 use crate::layers::Layers;
 use crate::machine;
-use crate::scenario::Scenario;
+use crate::scenario::{SESSIONS_SPARE, Scenario};
 use crate::source::adapter::OpenLoop;
 use crate::source::{Orders, Published, publisher};
 
 /// So many commands may wait.
 const COMMANDS_MAX: usize = 64;
-/// Room for connections that come back before the old ones are gone.
-const SESSIONS_SPARE: usize = 1000;
 /// Longest wait for a bus to connect.
 const BUS_WAIT: Duration = Duration::from_secs(8);
 const UNEXPECTED: &str = "the source says something unexpected";
@@ -155,7 +153,7 @@ fn serve(begin: &Begin) -> anyhow::Result<()> {
     };
     machine::pin(&scenario.target.server_cpus)?;
     let outcome = machine::block_on(async {
-        let config = begin.has_gateway.then(|| config(&scenario));
+        let config = begin.has_gateway.then(|| scenario.gateway_config.clone());
         let gateway_bus = match (&config, &bus) {
             // A connection of its own, as a gateway has.
             (Some(_), Some(_)) if !scenario.target.bus.is_empty() => self::bus(&scenario, "gateway")?,
@@ -213,23 +211,6 @@ fn play(
         }
         Ok(())
     })
-}
-
-fn config(scenario: &Scenario) -> GatewayConfig {
-    let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut config = GatewayConfig {
-        listen: scenario.gateway.listen.unwrap_or(local),
-        admin_listen: local,
-        shards: scenario.gateway.shards,
-        pacing: scenario.gateway.pacing(),
-        drain_window: scenario.gateway.drain,
-        ..GatewayConfig::default()
-    };
-    if let Some(records) = scenario.gateway.log_records {
-        config.limits.engine.log_records_per_topic = records;
-    }
-    config.limits.sessions = config.limits.sessions.max(scenario.sessions.count + SESSIONS_SPARE);
-    config
 }
 
 /// Returns when the bus is connected. What hinders it is said when it is known, on standard error, which is the run's.

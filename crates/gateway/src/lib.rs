@@ -18,6 +18,7 @@ mod hops;
 mod hub;
 mod lobby;
 pub mod metrics;
+mod settings;
 mod shard;
 mod stats;
 mod timer;
@@ -32,6 +33,7 @@ pub use framing::WebSocket;
 pub use gateway::{Gateway, StartError};
 pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
+pub use settings::{GatewaySettings, LimitSettings};
 pub use tickwire_core::schedule::Pacing;
 
 /// Compiles the examples of the README with the other examples of this documentation.

@@ -7,6 +7,9 @@ use super::forms::{MS, word};
 use super::{Reader, ReaderKind, Scenario, access};
 use crate::machine;
 
+/// Room for connections that come back before the old ones are gone.
+pub(crate) const SESSIONS_SPARE: usize = 1000;
+
 /// Adds what follows from several settings, and notes errors, each at its setting.
 pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
     scenario.sessions.tokens = access::tokens(layers, &scenario.sessions);
@@ -21,6 +24,11 @@ pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
         reader.period = reader.period.max(MS);
         reader.records_per_second = reader.records_per_second.max(0.1);
     }
+    let mut gateway = scenario.gateway.config(layers, false);
+    if !layers.has("gateway.limits.sessions") {
+        gateway.limits.sessions = gateway.limits.sessions.max(scenario.sessions.count + SESSIONS_SPARE);
+    }
+    scenario.gateway_config = gateway;
     rules(layers, scenario);
     lists(layers, scenario);
     processors(layers, scenario, &machine::allowed());

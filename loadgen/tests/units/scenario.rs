@@ -1,6 +1,6 @@
 //! Scenarios: what is read, and what is refused with which words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
@@ -46,8 +46,32 @@ fn an_empty_scenario_is_a_small_run_with_a_gateway_of_its_own() {
     assert_eq!(scenario.threads, (machine::cores() / 2).max(1));
     assert_eq!(scenario.source.rates(), [Step { rate: 500.0, ..Step::default() }]);
     assert_eq!(scenario.sessions.ramp(), 100 * MS);
-    let pacing = scenario.gateway.pacing();
-    assert_eq!((pacing.worth, pacing.wait_max), (Pacing::default().worth, Pacing::default().wait_max));
+}
+
+#[test]
+fn the_own_gateway_has_the_settings_of_a_gateway() {
+    let own = scenario("sessions.count = 20_000").gateway_config;
+    assert_eq!((own.listen.port(), own.admin_listen.port(), own.shards), (0, 0, 1));
+    assert_eq!((own.drain_window, own.limits.sessions), (SECOND, 20_000 + SESSIONS_SPARE));
+    let mut usual = GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..own.clone() };
+    (usual.drain_window, usual.limits.sessions) = (5 * SECOND, 10_000);
+    let defaults =
+        GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..GatewayConfig::default() };
+    assert_eq!(usual, defaults);
+    let text = "[gateway]\nshards = 2\nfreshness_ms = 50\ncork_us = 0\n[gateway.limits]\nsessions = 7\nlog_records = 32\n";
+    let own = scenario(text).gateway_config;
+    assert_eq!((own.shards, own.pacing.wait_max, own.drain_window), (2, Duration::ZERO, SECOND));
+    let engine = &own.limits.engine;
+    assert_eq!((engine.freshness_ns, engine.log_records_per_topic, own.limits.sessions), (50_000_000, 32, 7));
+    check_refused(
+        "[gateway]\nfreshness_ms = 5",
+        "x.toml, line 2, column 1: `gateway.freshness_ms`: has to be 0, or 10",
+    );
+    check_refused(
+        "[gateway]\nheartbeat = 5",
+        "`gateway.heartbeat`: does not exist; did you mean `gateway.heartbeat_ms`?",
+    );
+    check_refused("gateway.limits.close_bytes = 65536", "has to be above `gateway.limits.shed_bytes`");
 }
 
 #[test]
@@ -334,7 +358,17 @@ fn described_defaults_are_those_that_are_in_force() {
 #[test]
 fn every_setting_is_described_to_people_and_programs() {
     let all = described();
-    assert_eq!(all.len(), 139, "{:#?}", all.keys());
+    let is_gateways = |name: &&String| name.starts_with("gateway.");
+    assert_eq!(all.keys().filter(|name| !is_gateways(name)).count(), 133, "{:#?}", all.keys());
+    let gateways = serde_json::from_str(&tickwire_config::describe_json::<GatewaySettings>()).unwrap();
+    let gateways: Vec<BTreeMap<String, String>> = gateways;
+    let gateways: BTreeSet<_> =
+        gateways.iter().map(|setting| format!("gateway.{}", setting["name"])).collect();
+    assert_eq!(all.keys().filter(is_gateways).cloned().collect::<BTreeSet<_>>(), gateways);
+    assert_eq!(
+        (&all["gateway.shards"]["default"], &all["gateway.drain_ms"]["default"]),
+        (&"1".into(), &"1000".into())
+    );
     for (name, setting) in &all {
         assert!(!setting["about"].as_str().unwrap().is_empty() || name.contains("encodings"), "{name}");
     }

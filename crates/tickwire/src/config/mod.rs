@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
 use tickwire_config::{ConfigErrors, Layers, Place};
-use tickwire_core::engine::BackfillLimits;
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
-use tickwire_gateway::{AdminToken, GatewayConfig, Pacing};
+use tickwire_gateway::GatewayConfig;
 use tickwire_wire::{Channel, Encoding, is_venue};
 
 use settings::{BusEncoding, BusHistory};
@@ -98,7 +97,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     }
     let raw: Raw = layers.read();
     let nats = nats(&raw, &mut layers);
-    let gateway = gateway(&raw, &mut layers);
+    let gateway = raw.gateway.config(&mut layers, raw.bus.history.enabled);
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {
@@ -146,104 +145,6 @@ fn history(from: &BusHistory) -> HistoryConfig {
         max_age: Duration::from_secs(from.max_age_s),
         max_bytes: from.max_bytes,
         replicas: from.replicas,
-    }
-}
-
-fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
-    let from = &raw.gateway;
-    let mut gateway = GatewayConfig {
-        listen: from.listen,
-        admin_listen: from.admin_listen,
-        pacing: Pacing {
-            worth: from.cork_worth_percent as f64 / 100.0,
-            wait_max: Duration::from_micros(from.cork_us),
-            ..Pacing::default()
-        },
-        handshake_timeout: Duration::from_millis(from.handshake_ms),
-        drain_window: Duration::from_millis(from.drain_ms),
-        feed_down_after: Duration::from_millis(from.feed_down_ms),
-        ..GatewayConfig::default()
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    gateway.shards = if from.shards == 0 { cores.div_ceil(2).min(64) } else { from.shards };
-    if gateway.listen == gateway.admin_listen && gateway.listen.port() != 0 {
-        layers.wrong("gateway.admin_listen", "is the same as gateway.listen; give it a port of its own");
-    }
-    if !from.admin_token_file.is_empty() {
-        gateway.admin_token = admin_token(&from.admin_token_file, layers);
-    }
-    if (1..10).contains(&from.freshness_ms) {
-        layers.wrong(
-            "gateway.freshness_ms",
-            format_args!("has to be 0, or 10 at least, not {}", from.freshness_ms),
-        );
-    }
-    let limits = &from.limits;
-    if limits.close_bytes <= limits.shed_bytes {
-        let problem = "has to be above `gateway.limits.shed_bytes`, so that dropping comes before closing";
-        layers.wrong("gateway.limits.close_bytes", problem);
-    }
-    if limits.shed_end_bytes >= limits.shed_bytes {
-        let problem = "has to be below `gateway.limits.shed_bytes`, so that trades do not begin and cease to flow at every record";
-        layers.wrong("gateway.limits.shed_end_bytes", problem);
-    }
-    let ns = |ms: u64| ms.saturating_mul(1_000_000);
-    let to = &mut gateway.limits;
-    to.memory_bytes = limits.memory_bytes;
-    to.subscriptions = limits.subscriptions;
-    to.sessions = limits.sessions;
-    to.handshakes = limits.handshakes;
-    to.admin_connections = limits.admin_connections;
-    to.venues = limits.venues;
-    to.instruments = limits.instruments;
-    to.topics = limits.topics;
-    to.bus_messages = limits.bus_messages;
-    to.bus_bytes = limits.bus_bytes;
-    to.waiting_bytes = limits.waiting_bytes;
-    to.socket_send_bytes = limits.socket_send_bytes;
-    to.socket_unsent_bytes = limits.socket_unsent_bytes;
-    let (records_max, timeout_ns) = (limits.history_records, ns(from.history_ms));
-    to.backfill = raw.bus.history.enabled.then_some(BackfillLimits { records_max, timeout_ns });
-    let engine = &mut to.engine;
-    engine.subscriptions_per_session = limits.subscriptions_per_session;
-    engine.rate_max = limits.rate_max;
-    engine.command_bytes = limits.command_bytes;
-    engine.commands_per_second = limits.commands_per_second;
-    engine.book_levels = limits.book_levels;
-    engine.shed_bytes = limits.shed_bytes;
-    engine.shed_end_bytes = limits.shed_end_bytes;
-    engine.window_first_bytes = limits.window_first_bytes;
-    engine.window_max_bytes = limits.window_max_bytes;
-    engine.close_bytes = limits.close_bytes;
-    engine.log_records_per_topic = limits.log_records;
-    engine.log_bytes_per_topic = limits.log_bytes;
-    engine.heartbeat_ns = ns(from.heartbeat_ms);
-    engine.ping_after_ns = ns(from.ping_ms);
-    engine.conflating_after_ns = ns(from.conflating_after_ms);
-    engine.freshness_ns = ns(from.freshness_ms);
-    engine.prompt_after_ns = ns(from.prompt_after_ms);
-    engine.unanswered_ns = ns(from.unanswered_ms);
-    engine.no_progress_ns = ns(from.no_progress_ms);
-    engine.linger_ns = ns(from.linger_ms);
-    gateway
-}
-
-fn admin_token(file: &str, layers: &mut Layers) -> Option<AdminToken> {
-    let path = "gateway.admin_token_file";
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
-            let token = AdminToken::parse(&text);
-            if token.is_none() {
-                let remedy =
-                    "has no token of at least 16 visible characters; `openssl rand -hex 32` makes one";
-                layers.wrong(path, format_args!("`{file}` {remedy}"));
-            }
-            token
-        }
-        Err(error) => {
-            layers.wrong(path, format_args!("`{file}` cannot be read: {error}"));
-            None
-        }
     }
 }
 
