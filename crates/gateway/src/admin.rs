@@ -102,7 +102,7 @@ impl Asked {
             served = served => if let Err(error) = served {
                 tracing::debug!(%error, "an admin connection ended");
             },
-            why = guest.over() => tracing::debug!(why, "an admin connection was ended"),
+            why = guest.over() => tracing::debug!(?why, "an admin connection was ended"),
         }
     }
 }
@@ -256,6 +256,14 @@ impl Collector for Metrics {
         for (code, count) in CloseCode::ALL.iter().zip(&stats.closed) {
             ConstCounter::new(load(count)).encode(family.encode_family(&[("code", code.name())])?)?;
         }
+        labelled(
+            &mut encoder,
+            "handshakes_refused",
+            "Requests and connections refused before they were sessions, by reason",
+            "reason",
+            &ConstCounter::new,
+            stats.refusals.all(),
+        )?;
         labelled(
             &mut encoder,
             "sessions_by_state",

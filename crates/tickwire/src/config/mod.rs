@@ -1,5 +1,6 @@
 //! Configuration: read from file, environment and flags, checked whole, then turned into what the crates take.
 
+mod admission;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -160,6 +161,8 @@ fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
             ..Pacing::default()
         },
         handshake_timeout: Duration::from_millis(from.handshake_ms),
+        message_timeout: Duration::from_millis(from.message_ms),
+        admission: admission::read(from, layers),
         drain_window: Duration::from_millis(from.drain_ms),
         feed_down_after: Duration::from_millis(from.feed_down_ms),
         ..GatewayConfig::default()

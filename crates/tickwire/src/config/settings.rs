@@ -103,6 +103,14 @@ settings! {
         cork_us: u64 = 8_000 => 0..=100_000,
         /// A connection that has not sent a whole request for this long is ended; so is one that was answered and asks no more.
         handshake_ms: u64 = 5_000 => 100..=60_000,
+        /// A message that a client has begun and not ended for this long ends its session.
+        message_ms: u64 = 10_000 => 100..=600_000,
+        /// Pages of the web may open sessions from these origins, as in `https://app.example`, beside the gateway's own; `*`: from all.
+        origins: Vec<String> = Vec::new(),
+        /// Proxies before the gateway, addresses or networks as in `10.0.0.0/8`: their X-Forwarded-For is believed, and nobody else's.
+        proxies: Vec<String> = Vec::new(),
+        /// Each connection has to come from one of them and to begin with a header of the PROXY protocol, version 2.
+        proxy_protocol: bool = false,
         /// Sessions are closed over this time at the end.
         drain_ms: u64 = 5_000 => 0..=600_000,
         /// A feed whose ingester is not heard for this long is down. Ingesters send heartbeats every 500 ms.
@@ -140,6 +148,17 @@ settings! {
         handshakes: usize = 1_024 => 4..=65_536,
         /// Connections to admin_listen, by the same rule.
         admin_connections: usize = 64 => 4..=1_024,
+        /// Requests for sessions in a second, of all clients and of each address, of which five seconds' worth may come at once; and
+        /// sessions of each address. An address of IPv6 is its first 64 bits. 0: no such limit. Clients on this machine are not
+        /// limited by these three (docs/limits.md).
+        handshakes_per_second: u32 = 2_000 => 0..=1_000_000,
+        address_handshakes_per_second: u32 = 20 => 0..=1_000_000,
+        address_sessions: u32 = 1_000 => 0..=1_000_000,
+        /// Addresses that are told apart by the rate of their requests; each takes 16 bytes.
+        addresses: usize = 65_536 => 8..=(1_u64 << 24),
+        /// Head of a request, and path and query in it.
+        head_bytes: usize = 16_384 => 8_192..=(1_u64 << 20),
+        url_bytes: usize = 4_096 => 256..=65_534,
         /// All sessions together may have this many; each shard has its part.
         subscriptions: usize = 500_000 => 1..=(1_u64 << 26),
         subscriptions_per_session: usize = 4_096 => 1..=65_536,
