@@ -140,6 +140,7 @@ enum Visitor {
 
 impl Acceptor {
     /// Serves a connection of the network, from behind the proxy's header where there has to be one.
+    /// Whatever else stands before HTTP, as TLS does, begins behind that header.
     async fn serve_network(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, guest: Guest) {
         let source = tokio::select! {
             source = self.doors.proxies().source(&mut stream, peer) => source,
