@@ -178,7 +178,7 @@ const SCENARIOS = {
   conflate: () => broadcast([{ type: 'notice', code: 'conflating', message: '', conflated: 1200, dropped: 0, retry_after_ms: 0 }]),
   drop: () => { for (const session of sessions) session.socket.destroy(); },
   drain: () => { broadcast([{ type: 'notice', code: 'draining', message: 'restart', conflated: 0, dropped: 0, retry_after_ms: 2500 }]); for (const session of sessions) session.close(4000, 'draining: the gateway is going away; reconnect'); for (const it of instruments) it.sequence.trade = (it.sequence.trade ?? 0) + 2; },
-  refuse: () => { for (const session of sessions) session.close(4500, 'protocol: the message broke the rules; mend the client before it reconnects'); },
+  refuse: () => { for (const session of sessions) session.close(1002, 'protocol: a frame broke the rules of WebSocket; mend the client before it reconnects'); },
 };
 
 // ---- HTTP and the WebSocket handshake ----------------------------------------------------------------------------

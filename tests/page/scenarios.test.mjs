@@ -128,6 +128,6 @@ test('a mute gateway is noticed without any message', async () => {
 test('a session that must not be retried is not retried', async () => {
   await fake.play('/fake/refuse');
   await until(page, (now) => now.connection === 'closed' && now.rows.every((row) => row.stale));
-  await bannerSays('4500 protocol');
+  await bannerSays('1002 protocol');
   assert.equal(await page.locator('#retry').isVisible(), false);
 });

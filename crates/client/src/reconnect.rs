@@ -103,9 +103,11 @@ mod tests {
 
     #[test]
     fn a_code_that_must_not_retry_ends_it() {
-        let after =
-            reconnect(&["ws://a", "ws://b"]).after(&closed(4500), Some(Duration::from_secs(99)), None);
-        assert_eq!(after, None);
+        for code in [1002, 1007, 1009, 4500, 4502] {
+            let after =
+                reconnect(&["ws://a", "ws://b"]).after(&closed(code), Some(Duration::from_secs(99)), None);
+            assert_eq!(after, None, "{code}");
+        }
     }
 
     #[test]

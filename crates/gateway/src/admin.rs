@@ -104,7 +104,7 @@ impl Asked {
             served = served => if let Err(error) = served {
                 tracing::debug!(%error, "an admin connection ended");
             },
-            why = guest.over() => tracing::debug!(why, "an admin connection was ended"),
+            why = guest.over() => tracing::debug!(?why, "an admin connection was ended"),
         }
     }
 

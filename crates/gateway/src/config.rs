@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::admin_token::AdminToken;
+use crate::admission::Admission;
 use crate::hub::PART_MEMORY;
 use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
 use tickwire_core::schedule::Pacing;
@@ -24,6 +25,10 @@ pub struct GatewayConfig {
     pub pacing: Pacing,
     /// A connection that has not sent a whole request for this long is ended, also when it sent one before.
     pub handshake_timeout: Duration,
+    /// A message that a client has begun and not ended for this long ends its session.
+    pub message_timeout: Duration,
+    /// The settings of who may open a session, how often, and from where.
+    pub admission: Admission,
     /// The time over which sessions are closed at a graceful end, one after another.
     pub drain_window: Duration,
     /// A feed whose ingester is not heard for this long is down. Ingesters heartbeat twice a second.
@@ -82,6 +87,8 @@ impl Default for GatewayConfig {
             shards: 1,
             pacing: Pacing::default(),
             handshake_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(10),
+            admission: Admission::default(),
             drain_window: Duration::from_secs(5),
             feed_down_after: Duration::from_millis(1250),
             limits: Limits::default(),

@@ -20,10 +20,12 @@ use tickwire_core::schedule::Pacing;
 use crate::accept::{self, Acceptor, Pages};
 use crate::admin;
 use crate::admin_sessions::Shards;
+use crate::admission::Doors;
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, Limits};
 use crate::files::{Places, Shortage};
 use crate::hub::{self, HistorySetup, HubSetup, HubStats, ShardLink};
+use crate::limit_table;
 use crate::lobby::Lobby;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
@@ -148,6 +150,7 @@ impl Gateway {
                 hub: None,
                 limits: config.limits.of_shard(stats.shards.len()),
                 backfill: config.limits.backfill.filter(|_| bus.history().is_some()),
+                message_ns: config.message_timeout.as_nanos() as u64,
                 pacing: Pacing { shards_per_core, ..config.pacing },
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
@@ -189,6 +192,7 @@ impl Gateway {
         let acceptor = Arc::new(Acceptor {
             shards: gateway.orders.clone(),
             sessions: Arc::new(Semaphore::new(places.sessions)),
+            doors: Doors::new(config.admission.clone(), limit_table::document(&config).into(), clock),
             pages,
             stats: Arc::clone(&stats),
             buffers: Buffers {

@@ -130,6 +130,14 @@ static METRICS: &[Metric] = &[
         values: Counter(|of| load(&of.refused)),
     },
     Metric {
+        name: "handshakes_refused",
+        meaning: "Requests and connections that were refused before they were sessions, by the reasons of docs/protocol.md",
+        worry: "`rate` or `address_rate` rise: somebody reconnects in a loop, or attacks",
+        values: CounterBy("reason", |of| {
+            of.refusals.all().map(|(reason, count)| (reason.to_owned(), count)).collect()
+        }),
+    },
+    Metric {
         name: "sessions_closed",
         meaning: "Sessions closed by the gateway, by the name of the close code",
         worry: "`slow_consumer` rises: clients cannot follow; `internal` rises at all",

@@ -1,16 +1,20 @@
 //! The settings of a gateway as people write them, each with its default, its bounds and what it means. Every program that starts a
 //! gateway has them as its table `gateway`: the command line, and the load generator for the gateway of a run.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Serialize;
 use tickwire_config::{Layers, settings};
 use tickwire_core::engine::BackfillLimits;
 use tickwire_core::schedule::Pacing;
 
 use crate::admin_token::AdminToken;
+use crate::admission::Admission;
 use crate::config::GatewayConfig;
+use crate::origin::is_origin;
+use crate::proxies::Proxies;
 
 settings! {
     /// The gateway.
@@ -34,6 +38,14 @@ settings! {
         cork_us: u64 = 8_000 => 0..=100_000,
         /// A connection that has not sent a whole request for this long is ended; so is one that was answered and asks no more.
         handshake_ms: u64 = 5_000 => 100..=60_000,
+        /// A message that a client has begun and not ended for this long ends its session.
+        message_ms: u64 = 10_000 => 100..=600_000,
+        /// Pages of the web may open sessions from these origins, as in `https://app.example`, beside the gateway's own; `*`: from all.
+        origins: Vec<String> = Vec::new(),
+        /// Proxies before the gateway, addresses or networks as in `10.0.0.0/8`: their X-Forwarded-For is believed, and nobody else's.
+        proxies: Vec<String> = Vec::new(),
+        /// Each connection has to come from one of them and to begin with a header of the PROXY protocol, version 2.
+        proxy_protocol: bool = false,
         /// Sessions are closed over this time at the end.
         drain_ms: u64 = 5_000 => 0..=600_000,
         /// A feed whose ingester is not heard for this long is down. Ingesters send heartbeats every 500 ms.
@@ -57,6 +69,7 @@ settings! {
         /// A returning client's missed records are waited for this long when they are looked up (bus.history), before they are
         /// announced as a gap. Clients wait 5 s.
         history_ms: u64 = 3_000 => 100..=4_000,
+        /// Every maximum of the gateway.
         limits: LimitSettings = LimitSettings::default(),
     }
 
@@ -73,6 +86,19 @@ settings! {
         handshakes: usize = 1_024 => 4..=65_536,
         /// Connections to admin_listen, by the same rule.
         admin_connections: usize = 64 => 4..=1_024,
+        /// Requests for sessions in a second, of which five seconds' worth may come at once. 0: no such limit. Clients on this machine
+        /// are not limited by this one and the next two (docs/limits.md).
+        handshakes_per_second: u32 = 2_000 => 0..=1_000_000,
+        /// The same of each address; one of IPv6 is its first 64 bits.
+        address_handshakes_per_second: u32 = 20 => 0..=1_000_000,
+        /// Sessions of each address.
+        address_sessions: u32 = 1_000 => 0..=1_000_000,
+        /// Addresses that are told apart by the rate of their requests; each takes 16 bytes.
+        addresses: usize = 65_536 => 8..=(1_u64 << 24),
+        /// Head of a request.
+        head_bytes: usize = 16_384 => 8_192..=(1_u64 << 20),
+        /// Path and query in it.
+        url_bytes: usize = 4_096 => 256..=65_534,
         /// All sessions together may have this many; each shard has its part.
         subscriptions: usize = 500_000 => 1..=(1_u64 << 26),
         /// One session may have this many.
@@ -134,6 +160,8 @@ impl GatewaySettings {
                 ..Pacing::default()
             },
             handshake_timeout: Duration::from_millis(self.handshake_ms),
+            message_timeout: Duration::from_millis(self.message_ms),
+            admission: self.admission(layers),
             drain_window: Duration::from_millis(self.drain_ms),
             feed_down_after: Duration::from_millis(self.feed_down_ms),
             ..GatewayConfig::default()
@@ -202,6 +230,45 @@ impl GatewaySettings {
         engine.linger_ns = ns(self.linger_ms);
         gateway
     }
+
+    /// Returns who may open a session, how often, and from where.
+    fn admission(&self, layers: &mut Layers) -> Admission {
+        for origin in self.origins.iter().filter(|origin| !is_origin(origin)) {
+            let problem = format_args!(
+                "`{origin}` is no origin: write https://app.example, without a path, or `*` for all"
+            );
+            layers.wrong("gateway.origins", problem);
+        }
+        let mut networks = Vec::new();
+        for text in &self.proxies {
+            match network(text) {
+                Some(network) => networks.push(network),
+                None => {
+                    let problem =
+                        format_args!("`{text}` is no address and no network: write 10.1.2.3 or 10.0.0.0/8");
+                    layers.wrong("gateway.proxies", problem);
+                }
+            }
+        }
+        if self.proxy_protocol && self.proxies.is_empty() {
+            layers.wrong("gateway.proxy_protocol", "needs the addresses of the proxies in `gateway.proxies`");
+        }
+        let limits = &self.limits;
+        Admission {
+            origins: self.origins.clone(),
+            proxies: Proxies { networks, with_header: self.proxy_protocol },
+            handshakes_per_second: limits.handshakes_per_second,
+            address_handshakes_per_second: limits.address_handshakes_per_second,
+            addresses: limits.addresses,
+            address_sessions: limits.address_sessions,
+            head_bytes: limits.head_bytes,
+            url_bytes: limits.url_bytes,
+        }
+    }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn admin_token(file: &str, layers: &mut Layers) -> Option<AdminToken> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::hops::Hops;
 use crate::hub::HubStats;
 use crate::lobby::Lobby;
+use crate::refusal::Refusals;
 use tickwire_core::engine::Survey;
 use tickwire_wire::CloseCode;
 
@@ -42,6 +43,8 @@ pub(crate) struct Stats {
     pub(crate) sessions: AtomicU64,
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// The requests and connections that were refused, by reason.
+    pub(crate) refusals: Refusals,
     pub(crate) draining: AtomicBool,
     /// The lobby of the public listener.
     pub(crate) lobby: OnceLock<Arc<Lobby>>,

@@ -96,10 +96,15 @@ impl Engine {
     /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
     /// whether it answers one of our probes: these are not counted against the client.
     pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) -> bool {
-        ops::command::on_message(&mut self.fanout, key, bytes, now)
+        self.on_framed(key, bytes, false, now)
     }
 
-    /// Notes that something was heard, and owes the response to a ping.
+    /// Takes a message as [`Engine::on_message`] does, where it is known whether it came as text.
+    pub fn on_framed(&mut self, key: SessionKey, bytes: &[u8], is_text: bool, now: u64) -> bool {
+        ops::command::on_message(&mut self.fanout, key, (bytes, is_text), now)
+    }
+
+    /// Notes that something was heard, and owes the response to a ping, behind those that are owed already.
     pub fn on_ping(&mut self, key: SessionKey, payload: &[u8], now: u64) {
         ops::command::on_ping(&mut self.fanout, key, payload, now);
     }

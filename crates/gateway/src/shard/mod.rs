@@ -9,6 +9,7 @@
 
 mod command_rate;
 mod connection;
+mod farewell;
 mod sockets;
 mod tell;
 
@@ -28,12 +29,14 @@ use crate::admin_sessions::Look;
 use crate::audit::{self, End};
 use crate::clock::Clock;
 use crate::framing::WebSocket;
+use crate::holders::Seat;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
 use crate::timer::{Busy, Timer};
 use crate::transport::{Came, Transport};
 use command_rate::Verdict;
 use connection::{Connection, Phase};
+use farewell::{CLOSE_GRACE, CLOSED_GRACE, Farewells};
 use sockets::Sockets;
 use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::schedule::{Pacing, ShardSchedule, Step};
@@ -42,11 +45,8 @@ use tickwire_core::vocabulary::{Event, TopicInterest};
 const TICK: Duration = Duration::from_millis(50);
 /// The period at which counts are added up over all subscriptions. With many subscriptions that takes milliseconds.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
-/// The time that a close frame may take to leave before the connection is cut.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
-/// The time that the peer may take to answer a close frame. Without that wait its unread bytes would turn our last ones into a
-/// reset, and the close code would be lost.
-const CLOSED_GRACE: Duration = Duration::from_millis(200);
+/// The code of a close frame that answers one without a code (RFC 6455, section 7.4.1).
+const NORMAL: u16 = 1000;
 /// The smallest size of the buffer that sockets are read into. It is larger where commands may be.
 const SCRATCH_BYTES_MIN: usize = 64 << 10;
 /// The most batches of events that wait for a shard, and that it takes at once.
@@ -60,8 +60,8 @@ pub(crate) struct Arrival {
     pub(crate) transport: Transport,
     /// The bytes that the client sent behind its handshake.
     pub(crate) read: bytes::Bytes,
-    /// The permit of the limit of sessions; it is held while the session lives.
-    pub(crate) permit: tokio::sync::OwnedSemaphorePermit,
+    /// The session's part of limits; it is held while the connection lives.
+    pub(crate) seat: Seat,
 }
 
 /// An order of the rest of the gateway to a shard. Events have a way of their own.
@@ -79,6 +79,8 @@ pub(crate) struct ShardSetup {
     pub(crate) limits: EngineLimits,
     /// The limits of look-ups in the history, where the bus has one.
     pub(crate) backfill: Option<BackfillLimits>,
+    /// The time that a message may take from its first byte to its last, in nanoseconds.
+    pub(crate) message_ns: u64,
     pub(crate) pacing: Pacing,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
@@ -110,10 +112,13 @@ struct Shard {
     unread: Vec<(SessionKey, bool)>,
     /// The sessions whose close frames were handed over.
     ending: Vec<SessionKey>,
+    /// The connections whose sessions are over because their clients said so.
+    farewells: Farewells,
     /// The sessions whose unacknowledged bytes the kernel is asked for at this tick.
     asked: Vec<SessionKey>,
     /// When the counts are published next.
     publish_at: Instant,
+    message_ns: u64,
     limits: EngineLimits,
     clock: Clock,
     stats: Arc<ShardStats>,
@@ -127,6 +132,7 @@ pub(crate) async fn run(setup: ShardSetup) {
         hub,
         limits,
         backfill,
+        message_ns,
         pacing,
         server,
         mut events,
@@ -159,8 +165,10 @@ pub(crate) async fn run(setup: ShardSetup) {
         out: Vec::new(),
         unread: Vec::new(),
         ending: Vec::new(),
+        farewells: Farewells::default(),
         asked: Vec::new(),
         publish_at: Instant::now(),
+        message_ns,
         limits,
         clock,
         stats,
@@ -252,6 +260,7 @@ pub(crate) async fn run(setup: ShardSetup) {
 fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
     match fault {
         Fault::TooLarge => CloseCode::TooLarge,
+        Fault::NotUtf8 => CloseCode::NotUtf8,
         Fault::Protocol(rule) => {
             tracing::debug!(session = ?key, rule, "a client broke the rules of WebSocket");
             CloseCode::Protocol
@@ -261,10 +270,10 @@ fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
 
 impl Shard {
     fn arrive(&mut self, arrival: Arrival, sockets: &mut Sockets) {
-        let Arrival { opening, mut transport, read, permit } = arrival;
+        let Arrival { opening, mut transport, read, seat } = arrival;
         let key = self.engine.open(opening, self.clock.now());
         let watched = sockets.add(&mut transport, key);
-        self.connections.insert(key, Connection::new(transport, &read, permit));
+        self.connections.insert(key, Connection::new(transport, &read, seat));
         self.audit(key, audit::opened);
         if let Err(error) = watched {
             tracing::error!(%error, "cannot take over a connection");
@@ -319,40 +328,49 @@ impl Shard {
     /// Takes the frames in the first `length` bytes of the scratch buffer, and keeps what is left of them.
     fn take_frames(&mut self, key: SessionKey, length: usize) {
         let now = self.clock.now();
-        let mut at = 0;
+        let (mut at, mut has_ended) = (0, false);
         let ends = loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            has_ended |= at > 0 && !connection.has_fragments();
             // All frames of one message together may have as many bytes as a command.
-            let came = self.connections.get(key).map_or(0, Connection::fragment_bytes);
-            match frame::find(&self.scratch[at..length], Sender::Client, self.limits.command_bytes - came) {
-                Ok(None) => break None,
+            let room = self.limits.command_bytes - connection.fragment_bytes();
+            match frame::find(&self.scratch[at..length], Sender::Client, room) {
+                Ok(None) => {
+                    let begun = frame::begun(&self.scratch[at..length], Sender::Client);
+                    let checked = begun.map_or(Ok(()), |begun| connection.check_begun(&begun));
+                    break checked.err().map(|fault| code_of(key, fault));
+                }
                 Err(fault) => break Some(code_of(key, fault)),
                 Ok(Some(found)) => {
-                    let Some(connection) = self.connections.get_mut(key) else { return };
                     let payload = found.payload(&mut self.scratch[at..length]);
                     at += found.end;
                     if found.opcode == OpCode::Close {
-                        let code = Close::read(payload).code;
-                        return self.echo_close(key, code.unwrap_or(1000));
+                        let asked = Close::check(payload);
+                        if at > found.end {
+                            // What was asked for before is answered before.
+                            self.write(key);
+                        }
+                        return self.meet_close(key, asked);
                     }
                     if found.opcode == OpCode::Pong && self.engine.on_pong(key, payload, now) {
                         continue;
                     }
                     let joined = if found.is_control() {
-                        Ok(Joined::Whole)
+                        Ok((Joined::Whole, false))
                     } else {
-                        connection.take_fragment(&found, payload, self.limits.command_bytes)
+                        connection.take_data(&found, payload, self.limits.command_bytes)
                     };
-                    let message = match joined {
-                        Ok(Joined::Whole) => Cow::Borrowed(payload),
-                        Ok(Joined::Message(message)) => Cow::Owned(message),
+                    let (message, is_text) = match joined {
+                        Ok((Joined::Whole, is_text)) => (Cow::Borrowed(payload), is_text),
+                        Ok((Joined::Message(message), is_text)) => (Cow::Owned(message), is_text),
                         // A fragment counts towards the rate with its message. An empty one counts by itself, or it would be free.
-                        Ok(Joined::More)
+                        Ok((Joined::More, _))
                             if payload.is_empty()
                                 && connection.rate.next(now, &self.limits) == Verdict::End =>
                         {
                             break Some(CloseCode::Flood);
                         }
-                        Ok(Joined::More) => continue,
+                        Ok((Joined::More, _)) => continue,
                         Err(fault) => break Some(code_of(key, fault)),
                     };
                     match connection.rate.next(now, &self.limits) {
@@ -361,7 +379,7 @@ impl Shard {
                         Verdict::Take => match found.opcode {
                             OpCode::Ping => self.engine.on_ping(key, &message, now),
                             OpCode::Pong => {}
-                            _ if self.engine.on_message(key, &message, now) => {
+                            _ if self.engine.on_framed(key, &message, is_text, now) => {
                                 connection.rate.refund(&self.limits);
                             }
                             _ => connection.rate.charge(self.engine.price(), now, &self.limits),
@@ -371,27 +389,42 @@ impl Shard {
             }
         };
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.keep_unread(if ends.is_some() { &[] } else { &self.scratch[at..length] });
         if let Some(code) = ends {
             connection.deafen();
             self.engine.close(key, code);
+        } else {
+            connection.keep_unread(&self.scratch[at..length]);
+            connection.note_begun(has_ended, now);
         }
         if at > 0 || ends.is_some() {
             self.write(key);
         }
     }
 
-    /// Echoes the client's close code and ends the connection.
-    fn echo_close(&mut self, key: SessionKey, code: u16) {
-        if let Some(connection) = self.connections.get_mut(key)
-            && connection.unsent() == 0
-            && connection.phase() == Phase::Open
-        {
-            let mut echo = Vec::new();
-            frame::write(OpCode::Close, &Close::payload(code, ""), &mut echo);
-            let _ = connection.write(&echo);
+    /// Ends a session whose client sent a close frame, and sends one back: with the same code, or with what is wrong with it.
+    fn meet_close(&mut self, key: SessionKey, asked: Result<Option<u16>, Fault>) {
+        let Some(connection) = self.connections.get(key) else { return };
+        // It may answer a close frame of ours.
+        let is_first = connection.phase() == Phase::Open;
+        let (code, text, how) = match asked {
+            Ok(code) => {
+                let code = code.unwrap_or(NORMAL);
+                (code, "", End::Client(code))
+            }
+            Err(fault) => {
+                let code = code_of(key, fault);
+                self.count_closed(code);
+                (code.code(), code.text(), End::Gateway(code))
+            }
+        };
+        let Some(mut connection) = self.forget(key, how) else { return };
+        if is_first {
+            let mut frame = Vec::new();
+            frame::write(OpCode::Close, &Close::payload(code, text), &mut frame);
+            if connection.write(&frame).is_ok() {
+                self.farewells.add(connection);
+            }
         }
-        self.end(key, End::Client(code));
     }
 
     /// Writes what a session is owed now, with one call.
@@ -449,6 +482,7 @@ impl Shard {
         self.engine.tick(self.clock.now());
         self.tell_kernel_numbers();
         let now = Instant::now();
+        self.farewells.tick(&mut self.scratch, now);
         for key in std::mem::take(&mut self.ending) {
             match self.connections.get(key).map(Connection::phase) {
                 None => {}
@@ -463,6 +497,21 @@ impl Shard {
         if self.publish_at <= now {
             self.publish_at = now + PUBLISH_EVERY;
             self.publish_stats();
+            self.close_unfinished();
+        }
+    }
+
+    /// Closes the sessions whose clients began a message and did not end it in time.
+    fn close_unfinished(&mut self) {
+        let since = self.clock.now().saturating_sub(self.message_ns);
+        let late = self.connections.iter().filter(|(_, connection)| connection.waits_since(since));
+        let late: Vec<_> = late.map(|(key, _)| key).collect();
+        for key in late {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.deafen();
+                self.engine.close(key, CloseCode::Unfinished);
+                self.write(key);
+            }
         }
     }
 
@@ -476,19 +525,30 @@ impl Shard {
         }
     }
 
-    /// Ends a session. Where the gateway closed it, that is how it ended, whatever the connection did then.
     fn end(&mut self, key: SessionKey, how: End) {
+        drop(self.forget(key, how));
+    }
+
+    /// Ends a session, and returns its connection. Where the gateway closed it, that is how it ended, whatever the connection did
+    /// then.
+    fn forget(&mut self, key: SessionKey, how: End) -> Option<Connection> {
         if !self.connections.contains_key(key) {
-            return;
+            return None;
         }
-        let closed = self.engine.closing(key);
-        if let Some(at) = CloseCode::ALL.iter().position(|known| Some(*known) == closed) {
+        let (closed, now) = (self.engine.closing(key), self.clock.now());
+        if let Some(code) = closed {
+            self.count_closed(code);
+        }
+        self.audit(key, |row| audit::ended(row, closed.map_or(how, End::Gateway), now));
+        let connection = self.connections.remove(key);
+        self.engine.ended(key, now);
+        self.all.sessions.fetch_sub(1, Ordering::Relaxed);
+        connection
+    }
+
+    fn count_closed(&self, code: CloseCode) {
+        if let Some(at) = CloseCode::ALL.iter().position(|known| *known == code) {
             self.all.closed[at].fetch_add(1, Ordering::Relaxed);
         }
-        let (how, now) = (closed.map_or(how, End::Gateway), self.clock.now());
-        self.audit(key, |row| audit::ended(row, how, now));
-        self.connections.remove(key);
-        self.engine.ended(key, self.clock.now());
-        self.all.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -133,3 +133,65 @@ fn a_half_written_file_names_the_line() {
     let (_folder, sources) = file("[gateway]\nheartbeat_ms = 2000\nlisten = \"127.0.0");
     check_told(&sources, &["line 3, column", "is not TOML", "cut off"]);
 }
+
+/// Returns the default of a setting, as it is written.
+fn default_of(path: &str) -> serde_json::Value {
+    let raw = serde_json::to_value(Raw::default()).unwrap();
+    raw.pointer(&format!("/{}", path.replace('.', "/")))
+        .unwrap_or_else(|| panic!("no setting {path}"))
+        .clone()
+}
+
+#[test]
+fn the_page_of_limits_says_what_settings_and_gateway_say() {
+    use std::fmt::Write as _;
+    let config = load(&Sources::default()).unwrap().gateway;
+    let mut table =
+        "| name | default | unit | what it limits | setting | at the limit |\n|---|---:|---|---|---|---|\n"
+            .to_owned();
+    for limit in tickwire_gateway::LIMITS {
+        let value = limit.value(&config);
+        if let Some(setting) = limit.setting {
+            assert_eq!(default_of(setting), value, "{}", limit.name);
+        }
+        let setting = limit.setting.map_or("–".to_owned(), |setting| format!("`{setting}`"));
+        let value = value
+            .as_f64()
+            .filter(|value| value.fract() == 0.0)
+            .map_or(value.to_string(), |value| format!("{value}"));
+        let (name, unit, about, at) = (limit.name, limit.unit, limit.about, limit.at.text());
+        writeln!(table, "| `{name}` | {value} | {unit} | {about} | {setting} | {at} |").unwrap();
+    }
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/limits.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("<!-- limits: made from LIMITS -->\n").unwrap();
+    let (there, _) = rest.split_once("<!-- end of limits -->\n").unwrap();
+    assert!(there == table, "docs/limits.md should hold\n{table}");
+}
+
+#[test]
+fn admission_is_checked() {
+    let sources = Sources {
+        sets: set(&[
+            ("gateway.origins", r#"["https://app.example/page"]"#),
+            ("gateway.proxies", r#"["10.0.0.0/8", "10.0.0.0/99"]"#),
+        ]),
+        ..Sources::default()
+    };
+    check_told(
+        &sources,
+        &["`gateway.origins`: `https://app.example/page` is no origin", "`10.0.0.0/99` is no address"],
+    );
+    let alone = Sources { sets: set(&[("gateway.proxy_protocol", "true")]), ..Sources::default() };
+    check_told(&alone, &["`gateway.proxy_protocol`: needs the addresses of the proxies"]);
+    let sets = set(&[
+        ("gateway.origins", "https://app.example,*"),
+        ("gateway.proxies", "10.0.0.0/8,::1"),
+        ("gateway.proxy_protocol", "true"),
+    ]);
+    let admission = load(&Sources { sets, ..Sources::default() }).unwrap().gateway.admission;
+    assert_eq!(admission.origins, ["https://app.example", "*"]);
+    let networks: Vec<_> = admission.proxies.networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert!(admission.proxies.with_header);
+}

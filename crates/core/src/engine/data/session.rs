@@ -217,7 +217,7 @@ impl Session {
         !self.is_over()
             && (!self.control.is_empty()
                 || (!self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut())
-                || self.seldom.pong.is_some()
+                || !self.seldom.pongs.is_empty()
                 || self.ping_due
                 || self.is_ending())
     }

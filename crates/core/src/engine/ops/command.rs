@@ -33,12 +33,21 @@ const NAMES_SHOWN: usize = 5;
 /// The bytes that are looked at for the id of a command that is not read.
 const ID_WITHIN: usize = 1024;
 
+/// The most pongs that a session is owed. Of more pings the newest are answered: older ones may stay unanswered (RFC 6455, section
+/// 5.5.3).
+const PONGS_MAX: usize = 64;
+
 /// The characters of a wrong name that are repeated in a message.
 const NAME_CHARS_SHOWN: usize = 32;
 
 /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
 /// whether it answers one of our probes: these are not counted against the client.
-pub(crate) fn on_message(fanout: &mut Fanout, key: SessionKey, bytes: &[u8], now: u64) -> bool {
+pub(crate) fn on_message(
+    fanout: &mut Fanout,
+    key: SessionKey,
+    (bytes, is_text): (&[u8], bool),
+    now: u64,
+) -> bool {
     fanout.now = now;
     fanout.price = Price::of_bytes(bytes.len());
     let Some(session) = fanout.sessions.get_mut(key) else { return false };
@@ -51,7 +60,7 @@ pub(crate) fn on_message(fanout: &mut Fanout, key: SessionKey, bytes: &[u8], now
         return false;
     }
     let mut requests = std::mem::take(&mut fanout.requests);
-    session.dialect.read(bytes, &mut requests);
+    session.dialect.read_framed(bytes, is_text, &mut requests);
     let is_response = on_requests(fanout, key, &mut requests, now);
     fanout.requests = requests;
     is_response
@@ -96,11 +105,15 @@ fn on_requests(fanout: &mut Fanout, key: SessionKey, requests: &mut Vec<Request>
     is_response
 }
 
-/// Notes that something was heard, and owes the response to a ping.
+/// Notes that something was heard, and owes the response to a ping, behind those that are owed already.
 pub(crate) fn on_ping(fanout: &mut Fanout, key: SessionKey, payload: &[u8], now: u64) {
     if let Some(session) = fanout.sessions.get_mut(key) {
         session.heard = now;
-        session.seldom.pong = Some(payload.into());
+        let pongs = &mut session.seldom.pongs;
+        if pongs.len() >= PONGS_MAX {
+            pongs.pop_front();
+        }
+        pongs.push_back(payload.into());
         queue(fanout, key);
     }
 }

@@ -108,8 +108,10 @@ fn write(
 ) -> bool {
     let begin = out.len();
     let mut has_data = false;
-    if let Some(payload) = session.seldom.made().and_then(|seldom| seldom.pong.take()) {
-        framing.pong(&payload, out);
+    if let Some(seldom) = session.seldom.made() {
+        for payload in std::mem::take(&mut seldom.pongs) {
+            framing.pong(&payload, out);
+        }
     }
     loop {
         let before = out.len();
