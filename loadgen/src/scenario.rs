@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickwire_config::settings;
-use tickwire_gateway::Pacing;
+use tickwire_gateway::{Pacing, ServerFiles, TlsConfig};
 use tickwire_net::tls::rustls::pki_types::CertificateDer;
 use tickwire_wire::{Channel, Encoding};
 
@@ -112,6 +112,10 @@ settings! {
         /// recent records that the own gateway keeps of each symbol and channel, for sessions that come back; not given: the
         /// gateway's own default
         log_records: Option<usize> = None => 1..=(1 << 20),
+        /// certificate of the own gateway, in PEM, with its chain: sessions connect with TLS then (see `sessions.tls`)
+        tls_cert: Option<String> = None,
+        /// its key
+        tls_key: Option<String> = None,
     }
 
     /// Another server than a Tickwire gateway.
@@ -286,6 +290,13 @@ impl Scenario {
 }
 
 impl Gateway {
+    /// Returns the files of the own gateway's certificate, where it has one.
+    pub(crate) fn tls(&self) -> Option<TlsConfig> {
+        let (cert, key) = (self.tls_cert.as_ref()?.into(), self.tls_key.as_ref()?.into());
+        let files = ServerFiles { cert, key, ..ServerFiles::default() };
+        Some(TlsConfig { files, reload_every: Duration::from_mins(1), admin: false })
+    }
+
     /// Returns how updates come to share writes.
     pub(crate) fn pacing(&self) -> Pacing {
         Pacing {
@@ -307,7 +318,7 @@ impl Trust {
     /// Returns the same as connections take it.
     pub(crate) fn for_connections(&self) -> tickwire_net::tls::Trust {
         let (authorities, server_name) = (self.authorities.clone(), self.server_name.clone());
-        tickwire_net::tls::Trust { authorities, insecure: self.insecure, server_name }
+        tickwire_net::tls::Trust { authorities, insecure: self.insecure, server_name, identity: None }
     }
 }
 

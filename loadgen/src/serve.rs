@@ -220,6 +220,7 @@ fn config(scenario: &Scenario) -> GatewayConfig {
     let mut config = GatewayConfig {
         listen: scenario.gateway.listen.unwrap_or(local),
         admin_listen: local,
+        tls: scenario.gateway.tls(),
         shards: scenario.gateway.shards,
         pacing: scenario.gateway.pacing(),
         drain_window: scenario.gateway.drain,

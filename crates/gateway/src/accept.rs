@@ -25,6 +25,8 @@ use crate::files::Seldom;
 use crate::lobby::{Guest, Lobby};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use crate::transport::{Buffers, Carrier};
 use tickwire_core::engine::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Opening, WINDOW_MS_MAX};
 
@@ -62,6 +64,9 @@ impl Pages for NoPages {
 }
 
 pub(crate) struct Acceptor {
+    /// TLS of the network's connections, where they speak it.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) shards: Vec<mpsc::Sender<Order>>,
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) pages: Arc<dyn Pages>,
@@ -110,6 +115,16 @@ pub(crate) async fn run(
         match visitor {
             Visitor::Network((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
+                #[cfg(feature = "tls")]
+                if let Some(tls) = acceptor.tls.clone() {
+                    let shaking = Arc::clone(&tls);
+                    tls.spawn(async move {
+                        if let Some(stream) = shaking.shake(stream, peer, &guest).await {
+                            acceptor.serve(stream, Some(peer), guest).await;
+                        }
+                    });
+                    continue;
+                }
                 tokio::spawn(acceptor.serve(stream, Some(peer), guest));
             }
             Visitor::Pipe(pipe) => {
@@ -178,8 +193,10 @@ impl Acceptor {
                 broken.status,
                 match broken.status {
                     StatusCode::UPGRADE_REQUIRED => {
-                        "this is a WebSocket endpoint: connect with ws:// and subprotocol tickwire.v1.json\n"
-                            .to_owned()
+                        let scheme = self.scheme();
+                        format!(
+                            "this is a WebSocket endpoint: connect with {scheme}:// and subprotocol tickwire.v1.json\n"
+                        )
                     }
                     _ => format!("not a WebSocket handshake: {}\n", broken.fault),
                 },
@@ -236,6 +253,15 @@ impl Acceptor {
             acceptor.hand_over(Arrival { opening, transport, read, permit }).await;
         });
         handshake::accept(request.headers(), is_named.then(|| encoding.subprotocol()))
+    }
+
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "without TLS there is one scheme"))]
+    fn scheme(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return "wss";
+        }
+        "ws"
     }
 
     async fn hand_over(&self, arrival: Arrival) {

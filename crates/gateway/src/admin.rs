@@ -19,7 +19,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tickwire_wire::{CloseCode, FeedState};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{ACCEPT_PAUSE, text};
@@ -28,6 +29,8 @@ use crate::files::{Seldom, Spares};
 use crate::hops::Hops;
 use crate::lobby::{Guest, Lobby};
 use crate::stats::Stats;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use tickwire_core::engine::{Pressure, SessionState, Survey};
 use tickwire_core::hub::FeedReport;
 
@@ -37,26 +40,31 @@ const IDLE: Duration = Duration::from_secs(60);
 /// connection, so this many requests can be answered at the same time even then.
 const SPARES: usize = 4;
 
+/// The admin listener and what it was told about its connections.
+pub(crate) struct AdminListener {
+    pub(crate) listener: TcpListener,
+    /// The most connections at the same time.
+    pub(crate) connections: usize,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
 /// Serves until it is told to stop.
-pub(crate) async fn run(
-    listener: TcpListener,
-    stats: Arc<Stats>,
-    shards: Shards,
-    connections: usize,
-    stop: CancellationToken,
-) {
+pub(crate) async fn run(admin: AdminListener, stats: Arc<Stats>, shards: Shards, stop: CancellationToken) {
+    let AdminListener { listener, connections, .. } = &admin;
     let mut registry = Registry::with_prefix("tickwire");
     registry.register_collector(Box::new(Metrics(Arc::clone(&stats))));
     let asked = Arc::new(Asked { stats, registry, shards });
-    let lobby = Lobby::new(connections, IDLE);
+    let lobby = Lobby::new(*connections, IDLE);
     let (mut spares, mut failures) = (Spares::new(SPARES), Seldom::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS logs it"))]
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(_) if spares.give() => continue,
             Err(error) => {
                 if let Some(times) = failures.now() {
@@ -72,9 +80,18 @@ pub(crate) async fn run(
             guest = lobby.admit() => guest,
         };
         spares.take_back();
-        if let Some(guest) = guest {
-            tokio::spawn(Arc::clone(&asked).serve(stream, guest));
+        let Some(guest) = guest else { continue };
+        let asked = Arc::clone(&asked);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = admin.tls.clone() {
+            tokio::spawn(async move {
+                if let Some(stream) = tls.shake(stream, peer, &guest).await {
+                    asked.serve(stream, guest).await;
+                }
+            });
+            continue;
         }
+        tokio::spawn(asked.serve(stream, guest));
     }
 }
 
@@ -86,7 +103,7 @@ struct Asked {
 }
 
 impl Asked {
-    async fn serve(self: Arc<Self>, stream: TcpStream, guest: Guest) {
+    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin, guest: Guest) {
         let service = service_fn(|request: Request<Incoming>| {
             guest.asked();
             let asked = Arc::clone(&self);
@@ -159,6 +176,7 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     let is_ready = stats.is_ready() && bus == "up";
     let body = serde_json::json!({
         "ready": is_ready,
+        "tls": tls(stats),
         "bus": bus,
         "history": if history.is_empty() { "off" } else { history.as_str() },
         "draining": stats.draining.load(Ordering::Relaxed),
@@ -170,6 +188,17 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     let mut response = text(status, format!("{body}\n"));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Returns the state of the certificate in use, or `off`.
+#[cfg(feature = "tls")]
+fn tls(stats: &Stats) -> serde_json::Value {
+    stats.tls.get().map_or_else(|| "off".into(), |tls| tls.to_json())
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls(_: &Stats) -> serde_json::Value {
+    "off".into()
 }
 
 fn feeds(stats: &Stats) -> Vec<FeedReport> {
@@ -285,6 +314,10 @@ impl Collector for Metrics {
             Survey::KINDS.into_iter().enumerate().map(|(at, name)| (name, stats.sum(|s| &s.decisions[at]))),
         )?;
         Hops::of(stats).encode(&mut encoder)?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = stats.tls.get() {
+            tls.encode(&mut encoder)?;
+        }
         let live = ConstGauge::new(0_i64);
         let mut family =
             encoder.encode_descriptor("feed_live", "1 when the feed is live", None, live.metric_type())?;

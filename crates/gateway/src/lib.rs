@@ -18,9 +18,13 @@ mod lobby;
 mod shard;
 mod stats;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 pub use accept::{NoPages, Page, Pages};
+#[cfg(feature = "tls")]
+pub use config::TlsConfig;
 pub use config::{GatewayConfig, Limits};
 pub use files::raise_open_files;
 pub use framing::WebSocket;
@@ -28,6 +32,8 @@ pub use gateway::{Gateway, StartError};
 pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
 pub use tickwire_core::schedule::Pacing;
+#[cfg(feature = "tls")]
+pub use tickwire_net::tls::{ClientAuth, FilesError, ServerFiles, ServerTlsError, WhichFile};
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

@@ -45,6 +45,9 @@ pub(crate) struct Stats {
     pub(crate) draining: AtomicBool,
     /// The lobby of the public listener.
     pub(crate) lobby: OnceLock<Arc<Lobby>>,
+    /// TLS of the listeners, where they speak it.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: OnceLock<Arc<crate::tls::Tls>>,
     /// The sessions that were closed with each code, in the order of `CloseCode::ALL`.
     pub(crate) closed: [AtomicU64; CloseCode::ALL.len()],
 }

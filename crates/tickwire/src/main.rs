@@ -12,6 +12,7 @@ mod logs;
 mod printing;
 mod stop;
 mod tap;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -156,6 +156,7 @@ impl Connection {
 
     /// Hands over the bytes that were not taken at first. Returns how many the transport took now.
     pub(crate) fn write_rest(&mut self) -> io::Result<usize> {
+        self.transport.flush()?;
         let Some(Rest { unsent, .. }) = self.rest.as_deref_mut() else { return Ok(0) };
         let mut taken = 0;
         while taken < unsent.len() {
@@ -172,14 +173,14 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Returns how many bytes the transport has not taken yet.
-    pub(crate) fn unsent(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| rest.unsent.len())
+    /// Returns how many bytes the transport has not taken yet, or has sealed and not got rid of.
+    pub(crate) fn unsent(&mut self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.unsent.len()) + self.transport.held()
     }
 
     /// Returns how many bytes the peer's kernel has not acknowledged, those that wait here included. Where the transport does not
     /// know, it returns only those that wait here.
-    pub(crate) fn unacknowledged(&self) -> usize {
+    pub(crate) fn unacknowledged(&mut self) -> usize {
         self.unsent() + self.transport.unacknowledged()
     }
 

@@ -19,6 +19,7 @@ macro_rules! words {
 
 words!(LogFormat { Text, Json });
 words!(BusEncoding { Proto, Msgpack });
+words!(ClientAuth { None, Optional, Required });
 
 settings! {
     /// Configuration of Tickwire, with all defaults. Every line may be left out.
@@ -88,12 +89,15 @@ settings! {
 
     #[derive(PartialEq, Serialize)]
     pub(crate) struct Gateway {
-        /// Sessions connect here: ws://ADDRESS/v1/stream
+        /// Sessions connect here: ws://ADDRESS/v1/stream, or wss:// with gateway.tls. An address that is not loopback needs TLS.
         #[schemars(extend("format" = "address"))]
         listen: SocketAddr = ([127, 0, 0, 1], 7400).into(),
         /// Health, readiness, metrics. Not for the public.
         #[schemars(extend("format" = "address"))]
         admin_listen: SocketAddr = ([127, 0, 0, 1], 7401).into(),
+        /// Listen without TLS on an address that is not loopback: everybody on the way can read and change what passes. It is
+        /// right where something else ends TLS, such as a proxy before a container.
+        insecure: bool = false,
         /// Threads that own sessions; 0: one for each two cores. With more than one, another thread takes what comes from the bus.
         shards: usize = 0 => 0..=64,
         /// Percent of an idle core that it is worth to deliver everything a millisecond sooner. Where sessions have something new so
@@ -126,7 +130,25 @@ settings! {
         /// A returning client's missed records are waited for this long when they are looked up (bus.history), before they are
         /// announced as a gap. Clients wait 5 s.
         history_ms: u64 = 3_000 => 100..=4_000,
+        tls: GatewayTls = GatewayTls::default(),
         limits: GatewayLimits = GatewayLimits::default(),
+    }
+
+    /// TLS 1.2 and 1.3 for sessions. Files are PEM, and are looked at again while the gateway runs: a new certificate is used
+    /// for new connections, and open sessions go on.
+    #[derive(PartialEq, Serialize)]
+    pub(crate) struct GatewayTls {
+        /// The gateway's certificate, with those of the authorities that lead to a trusted one behind it, and its key; empty: no TLS.
+        cert_file: String = String::new(),
+        key_file: String = String::new(),
+        /// none, optional, required: whether clients show a certificate of their own
+        client_auth: ClientAuth = ClientAuth::None,
+        /// Authorities that sign clients' certificates; empty: not set.
+        client_ca_file: String = String::new(),
+        /// TLS on admin_listen, too, with the same certificate.
+        admin: bool = false,
+        /// Files are looked at this often.
+        reload_ms: u64 = 5_000 => 100..=3_600_000,
     }
 
     #[derive(PartialEq, Serialize)]
