@@ -95,7 +95,8 @@ impl Run {
             Some(Served::start(&layers, has_gateway).await?)
         };
         let own = served.as_ref().and_then(|served| served.listen);
-        let own = own.map(|listen| Url { address: listen.to_string(), path: String::new(), is_tls: false });
+        let is_tls = scenario.gateway_config.tls.is_some();
+        let own = own.map(|listen| Url { address: listen.to_string(), path: String::new(), is_tls });
         let url = target.url.clone().or(own).context("there is no server to load")?;
         let admin = served.as_ref().and_then(|served| served.admin).map(|address| address.to_string());
         let pid = target.server_pid.or_else(|| spawned.as_ref().and_then(Child::pid));

@@ -287,7 +287,7 @@ impl Trust {
     /// Returns the same as connections take it.
     pub(crate) fn for_connections(&self) -> tickwire_net::tls::Trust {
         let (authorities, server_name) = (self.authorities.clone(), self.server_name.clone());
-        tickwire_net::tls::Trust { authorities, insecure: self.insecure, server_name }
+        tickwire_net::tls::Trust { authorities, insecure: self.insecure, server_name, identity: None }
     }
 }
 

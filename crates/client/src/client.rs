@@ -59,7 +59,9 @@ impl Client {
 
     pub(crate) fn start(builder: &Builder) -> Result<Self, ConnectError> {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        let reconnect = Reconnect::new(builder.targets()?, builder.backoff, builder.stable_after);
+        let targets = builder.targets()?;
+        let opener = builder.opener(&targets)?;
+        let reconnect = Reconnect::new(targets, builder.backoff, builder.stable_after);
         let mut session = Session::new(builder.session_settings());
         for (channel, symbols, options) in &builder.subscriptions {
             session.want(*channel, symbols, *options);
@@ -68,7 +70,7 @@ impl Client {
             phase: Phase::Waiting { until: Instant::now() },
             session,
             reconnect,
-            opener: builder.opener(),
+            opener,
             decoder: BatchDecoder::new(builder.encoding, builder.batch_events_max, builder.receipt_interval),
             requests,
             handle: Handle::new(sender, builder.request_timeout()),

@@ -19,10 +19,24 @@ pub enum ConnectError {
         reason: String,
     },
     /// The URL asks for TLS, which this build does not speak.
-    #[error("`{url}` asks for TLS: TLS comes later, use `ws://` for now")]
-    TlsLater {
+    #[error(
+        "`{url}` asks for TLS, and this program was built without TLS (feature `tls` of tickwire-client)"
+    )]
+    NoTls {
         /// The URL as it was given, without credentials.
         url: String,
+    },
+    /// The certificates of this client, or those that it is to trust, cannot be used.
+    #[error("TLS cannot be set up: {reason}")]
+    TlsSetup {
+        /// The fault, and the remedy.
+        reason: String,
+    },
+    /// Both ends did not agree on keys: the server's certificate is not trusted, it speaks no TLS, or it refused this client.
+    #[error("{reason}")]
+    Tls {
+        /// The fault, with host and port, and the remedy.
+        reason: String,
     },
     /// The list of URLs is empty.
     #[error("no URL was given")]
@@ -108,13 +122,16 @@ impl ConnectError {
     pub fn may_retry(&self) -> bool {
         match self {
             Self::BadUrl { .. }
-            | Self::TlsLater { .. }
+            | Self::NoTls { .. }
+            | Self::TlsSetup { .. }
             | Self::NoUrl
             | Self::Subprotocol { .. }
             | Self::Version { .. } => false,
             Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
+            // A certificate is renewed without this program's doing.
+            | Self::Tls { .. }
             | Self::NotAGateway { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             Self::Closed { code, .. } => code.is_none_or(may_retry),

@@ -21,8 +21,9 @@ use tokio::net::TcpStream;
 use crate::error::ConnectError;
 use crate::reading::{Incoming as Read, Reading};
 use crate::target::Target;
+use crate::tls::Tls;
 
-/// A carrier of a session: TCP now, TLS later, a pipe in tests.
+/// A carrier of a session: TCP, TLS over it, a pipe in tests.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
@@ -32,7 +33,7 @@ pub type BoxTransport = Box<dyn Transport>;
 
 type Connecting = Pin<Box<dyn Future<Output = io::Result<BoxTransport>> + Send>>;
 
-/// Opens the stream to a target: the place for TLS, proxies and tests.
+/// Opens the stream to a target: the place for proxies and tests. TLS goes over it.
 pub(crate) type Connector = Arc<dyn Fn(Target) -> Connecting + Send + Sync>;
 
 /// Most of an error page that is read and shown.
@@ -52,6 +53,7 @@ pub(crate) struct Established {
 #[derive(Clone)]
 pub(crate) struct Opener {
     pub(crate) connector: Connector,
+    pub(crate) tls: Tls,
     pub(crate) encoding: Encoding,
     pub(crate) timeout: Duration,
     pub(crate) message_bytes_max: usize,
@@ -86,8 +88,12 @@ impl Opener {
             io::ErrorKind::ConnectionRefused => ConnectError::Refused { address: address.clone() },
             _ => ConnectError::Unreachable { address: address.clone(), source: Arc::new(source) },
         };
-        let broken = |error: hyper::Error| unreachable(io::Error::other(error));
+        let broken = |error: hyper::Error| match self.tls.failure(&address, &error) {
+            Some(of_tls) => of_tls,
+            None => unreachable(io::Error::other(error)),
+        };
         let stream = (self.connector)(target.clone()).await.map_err(unreachable)?;
+        let stream = if target.is_tls { self.tls.secure(stream, target).await? } else { stream };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let connection = AbortOnDrop(tokio::spawn(connection.with_upgrades()));
         let key = handshake::key(rand::random());

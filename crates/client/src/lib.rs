@@ -55,7 +55,13 @@
 //!
 //! Nothing happens while nobody calls [`Client::next`]: no response is read, no receipt is sent, nothing is reconnected.
 //! A program that pauses for longer than the gateway waits (30 s by default) is disconnected, and reconnects when it
-//! comes back. TLS (`wss://`) comes later.
+//! comes back.
+//!
+//! # TLS
+//!
+//! `wss://` trusts the authorities of the system, and those that [`Builder::ca_file`] or [`Builder::ca_pem`] name beside them. A
+//! gateway that asks for a certificate of its clients gets the one of [`Builder::client_certificate`]. When TLS fails,
+//! [`ConnectError::Tls`] says why and what to do.
 
 mod batch_decoder;
 mod builder;
@@ -72,6 +78,7 @@ mod reconnect;
 mod session;
 mod silence;
 mod target;
+mod tls;
 mod view;
 
 pub use builder::Builder;

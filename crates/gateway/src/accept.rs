@@ -27,6 +27,8 @@ use crate::lobby::{Guest, Lobby, Over};
 use crate::refusal::{Refusal, Refused};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use crate::transport::{Buffers, Carrier};
 use tickwire_core::engine::{Dialect, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Opening, WINDOW_MS_MAX};
 
@@ -74,6 +76,9 @@ impl Pages for NoPages {
 }
 
 pub(crate) struct Acceptor {
+    /// TLS of the network's connections, where they speak it.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) shards: Vec<mpsc::Sender<Order>>,
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) doors: Doors,
@@ -123,6 +128,11 @@ pub(crate) async fn run(
         match visitor {
             Visitor::Network((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
+                #[cfg(feature = "tls")]
+                if let Some(tls) = acceptor.tls.clone() {
+                    tls.spawn(acceptor.serve_network(stream, peer, guest));
+                    continue;
+                }
                 tokio::spawn(acceptor.serve_network(stream, peer, guest));
             }
             Visitor::Pipe(pipe) => {
@@ -153,7 +163,16 @@ impl Acceptor {
             }
         };
         match source {
-            Ok(source) => self.serve(stream, Some(source), guest).await,
+            Ok(source) => {
+                #[cfg(feature = "tls")]
+                if let Some(tls) = self.tls.clone() {
+                    if let Some(stream) = tls.shake(stream, source, &guest).await {
+                        self.serve(stream, Some(source), guest).await;
+                    }
+                    return;
+                }
+                self.serve(stream, Some(source), guest).await;
+            }
             Err(error) => {
                 self.stats.refusals.count(Refusal::Proxy);
                 tracing::debug!(peer = display(peer), %error, "a connection is not one of a proxy");

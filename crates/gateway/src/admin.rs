@@ -15,7 +15,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use prometheus_client::registry::Registry;
 use tickwire_wire::FeedState;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{ACCEPT_PAUSE, text};
@@ -25,6 +26,8 @@ use crate::files::{Seldom, Spares};
 use crate::hops::Hops;
 use crate::lobby::{Guest, Lobby};
 use crate::stats::Stats;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 use tickwire_core::hub::FeedReport;
 
 /// The time that a connection may stay without a request.
@@ -33,34 +36,32 @@ const IDLE: Duration = Duration::from_secs(60);
 /// connection, so this many requests can be answered at the same time even then.
 const SPARES: usize = 4;
 
-/// The settings of the listener.
-pub(crate) struct Settings {
+/// The admin listener and what it was told about its connections.
+pub(crate) struct AdminListener {
+    pub(crate) listener: TcpListener,
     /// The most connections at the same time.
     pub(crate) connections: usize,
     /// The token that requests have to show, but for `/healthz` and `/readyz`.
     pub(crate) token: Option<AdminToken>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// Serves until it is told to stop.
-pub(crate) async fn run(
-    listener: TcpListener,
-    stats: Arc<Stats>,
-    shards: Shards,
-    settings: Settings,
-    stop: CancellationToken,
-) {
-    let Settings { connections, token } = settings;
+pub(crate) async fn run(admin: AdminListener, stats: Arc<Stats>, shards: Shards, stop: CancellationToken) {
+    let AdminListener { listener, connections, token, .. } = &admin;
     let registry = crate::metrics::registry(Arc::clone(&stats));
-    let asked = Arc::new(Asked { stats, registry, shards, token });
-    let lobby = Lobby::new(connections, IDLE);
+    let asked = Arc::new(Asked { stats, registry, shards, token: token.clone() });
+    let lobby = Lobby::new(*connections, IDLE);
     let (mut spares, mut failures) = (Spares::new(SPARES), Seldom::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS logs it"))]
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(_) if spares.give() => continue,
             Err(error) => {
                 if let Some(times) = failures.now() {
@@ -76,9 +77,18 @@ pub(crate) async fn run(
             guest = lobby.admit() => guest,
         };
         spares.take_back();
-        if let Some(guest) = guest {
-            tokio::spawn(Arc::clone(&asked).serve(stream, guest));
+        let Some(guest) = guest else { continue };
+        let asked = Arc::clone(&asked);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = admin.tls.clone() {
+            tokio::spawn(async move {
+                if let Some(stream) = tls.shake(stream, peer, &guest).await {
+                    asked.serve(stream, guest).await;
+                }
+            });
+            continue;
         }
+        tokio::spawn(asked.serve(stream, guest));
     }
 }
 
@@ -91,7 +101,7 @@ struct Asked {
 }
 
 impl Asked {
-    async fn serve(self: Arc<Self>, stream: TcpStream, guest: Guest) {
+    async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin, guest: Guest) {
         let service = service_fn(|request: Request<Incoming>| {
             guest.asked();
             let asked = Arc::clone(&self);
@@ -167,6 +177,7 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     let is_ready = stats.is_ready() && bus == "up";
     let body = serde_json::json!({
         "ready": is_ready,
+        "tls": tls(stats),
         "bus": bus,
         "history": if history.is_empty() { "off" } else { history.as_str() },
         "draining": stats.draining.load(Ordering::Relaxed),
@@ -178,6 +189,17 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     let mut response = text(status, format!("{body}\n"));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Returns the state of the certificate in use, or `off`.
+#[cfg(feature = "tls")]
+fn tls(stats: &Stats) -> serde_json::Value {
+    stats.tls.get().map_or_else(|| "off".into(), |tls| tls.to_json())
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls(_: &Stats) -> serde_json::Value {
+    "off".into()
 }
 
 fn feeds(stats: &Stats) -> Vec<FeedReport> {

@@ -18,6 +18,9 @@ pub struct GatewayConfig {
     pub admin_listen: SocketAddr,
     /// The token that whoever asks there has to show, but for `/healthz` and `/readyz`; `None` where nobody is asked for one.
     pub admin_token: Option<AdminToken>,
+    /// TLS of the listeners. Without it they speak plain HTTP and WebSocket.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsConfig>,
     /// The number of threads that own sessions, from 1 to 64. The bus is read by a thread beside them; where there is only one
     /// shard, its thread reads the bus too.
     pub shards: usize,
@@ -35,6 +38,18 @@ pub struct GatewayConfig {
     pub feed_down_after: Duration,
     /// Every maximum of the gateway.
     pub limits: Limits,
+}
+
+/// TLS of a gateway's listeners.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Certificates and keys.
+    pub files: tickwire_net::tls::ServerFiles,
+    /// The time from one look at the files to the next.
+    pub reload_every: Duration,
+    /// Whether the admin listener speaks TLS, too.
+    pub admin: bool,
 }
 
 /// Every maximum of a gateway, in bytes where the name says so and in counts otherwise.
@@ -78,12 +93,32 @@ pub struct Limits {
 
 const MS: u64 = 1_000_000;
 
+/// The most memory that TLS takes for a session, in bytes: keys and states, and the buffers of one record each way. What is
+/// sealed and not sent counts as unsent.
+#[cfg(feature = "tls")]
+const TLS_SESSION_BYTES: usize = 48 << 10;
+
+impl GatewayConfig {
+    /// Returns the most memory that this configuration allows, in bytes: see [`Limits::worst_case_bytes`].
+    pub fn worst_case_bytes(&self) -> usize {
+        let worst = self.limits.worst_case_bytes(self.shards);
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            let connections = self.limits.sessions + self.limits.handshakes;
+            return worst.saturating_add(connections.saturating_mul(TLS_SESSION_BYTES));
+        }
+        worst
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
             admin_token: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             shards: 1,
             pacing: Pacing::default(),
             handshake_timeout: Duration::from_secs(5),

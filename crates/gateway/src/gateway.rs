@@ -18,7 +18,7 @@ use tickwire_core::hub::{HubLimits, LookUp};
 use tickwire_core::schedule::Pacing;
 
 use crate::accept::{self, Acceptor, Pages};
-use crate::admin;
+use crate::admin::{self, AdminListener};
 use crate::admin_sessions::Shards;
 use crate::admission::Doors;
 use crate::clock::Clock;
@@ -29,6 +29,8 @@ use crate::limit_table;
 use crate::lobby::Lobby;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
+#[cfg(feature = "tls")]
+use crate::tls::{Tls, TlsError};
 use crate::transport::Buffers;
 
 /// The most connections that wait for one shard.
@@ -56,6 +58,10 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// The listeners cannot speak TLS.
+    #[cfg(feature = "tls")]
+    #[error("TLS: {0}")]
+    Tls(tickwire_net::tls::ServerTlsError),
     /// The process may open too few files.
     #[error(
         "the limit of open files is {open_files}, which leaves nothing for sessions; this configuration needs {needed}: \
@@ -67,6 +73,16 @@ pub enum StartError {
         /// The number that the configuration needs.
         needed: usize,
     },
+}
+
+#[cfg(feature = "tls")]
+impl From<TlsError> for StartError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::Files(error) => Self::Tls(error),
+            TlsError::Thread(error) => Self::Thread(error),
+        }
+    }
 }
 
 fn remedy(error: &std::io::Error) -> &'static str {
@@ -123,6 +139,8 @@ impl Gateway {
             ..Stats::default()
         });
         let (accepting, running) = (CancellationToken::new(), CancellationToken::new());
+        #[cfg(feature = "tls")]
+        let tls = config.tls.clone().map(|tls| Tls::start(tls.files, running.clone())).transpose()?;
         let (interests, interested) = mpsc::channel(INTERESTS_MAX);
         let (pipes, piped) = mpsc::channel(PIPES_MAX);
         let mut gateway = Self {
@@ -189,7 +207,17 @@ impl Gateway {
             stop: running.clone(),
         };
         gateway.spawn_all(shards, setup)?;
+        #[cfg(feature = "tls")]
+        let tls = tls.map(|(tls, thread)| {
+            gateway.threads.push(thread);
+            let _ = stats.tls.set(Arc::clone(&tls));
+            let every = config.tls.as_ref().map_or(Duration::MAX, |tls| tls.reload_every);
+            tokio::spawn(Arc::clone(&tls).watch(every, running.clone()));
+            tls
+        });
         let acceptor = Arc::new(Acceptor {
+            #[cfg(feature = "tls")]
+            tls: tls.clone(),
             shards: gateway.orders.clone(),
             sessions: Arc::new(Semaphore::new(places.sessions)),
             doors: Doors::new(config.admission.clone(), limit_table::document(&config).into(), clock),
@@ -203,9 +231,14 @@ impl Gateway {
             next: AtomicU64::new(1),
         });
         tokio::spawn(accept::run(public, piped, acceptor, lobby, accepting));
-        let settings =
-            admin::Settings { connections: config.limits.admin_connections, token: config.admin_token };
-        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), settings, running));
+        let admin = AdminListener {
+            listener: admin,
+            connections: config.limits.admin_connections,
+            token: config.admin_token,
+            #[cfg(feature = "tls")]
+            tls: tls.filter(|_| config.tls.is_some_and(|tls| tls.admin)),
+        };
+        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), running));
         Ok(gateway)
     }
 
@@ -315,8 +348,8 @@ impl Gateway {
 
 /// Returns how many connections there may be, and logs a warning where that is less than what is configured.
 fn places(config: &GatewayConfig) -> Result<Places, StartError> {
-    // The threads are the shards, the hub, the history, and those that serve handshakes.
-    let threads = config.shards.clamp(1, 64) + 3;
+    // The threads are the shards, the hub, the history, and those that serve handshakes, with TLS and without.
+    let threads = config.shards.clamp(1, 64) + 4;
     let short = |Shortage { open_files, needed }| StartError::OpenFiles { open_files, needed };
     let (places, shortage) = Places::now(&config.limits, threads).map_err(short)?;
     if let Some(Shortage { open_files, needed }) = shortage {

@@ -29,12 +29,16 @@ mod settings;
 mod shard;
 mod stats;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 pub use accept::{NoPages, Page, Pages};
 pub use admin_token::AdminToken;
 pub use admission::Admission;
 pub use audit::TARGET as AUDIT_TARGET;
+#[cfg(feature = "tls")]
+pub use config::TlsConfig;
 pub use config::{GatewayConfig, Limits};
 pub use files::raise_open_files;
 pub use framing::WebSocket;
@@ -46,8 +50,10 @@ pub use limit_table::{At, LIMITS, Limit};
 pub use origin::is_origin;
 pub use proxies::{Proxies, ProxyFault};
 pub use refusal::Refusal;
-pub use settings::{GatewaySettings, LimitSettings};
+pub use settings::{AskedOfClients, GatewaySettings, LimitSettings, TlsSettings};
 pub use tickwire_core::schedule::Pacing;
+#[cfg(feature = "tls")]
+pub use tickwire_net::tls::{ClientAuth, FilesError, ServerFiles, ServerTlsError, WhichFile};
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

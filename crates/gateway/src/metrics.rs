@@ -35,8 +35,8 @@ struct Metric {
 enum Values {
     Counter(fn(&Stats) -> u64),
     Gauge(fn(&Stats) -> u64),
-    /// A gauge in seconds.
-    Seconds(fn(&Stats) -> f64),
+    /// A gauge in seconds; nothing is written where there is none.
+    Seconds(fn(&Stats) -> Option<f64>),
     /// A counter for each value of a label.
     CounterBy(&'static str, fn(&Stats) -> Vec<(String, u64)>),
     /// A gauge for each value of a label.
@@ -138,6 +138,39 @@ static METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "tls_handshakes",
+        meaning: "TLS handshakes that succeeded: `full`, or `resumed` with a ticket",
+        worry: "",
+        values: CounterBy("kind", |of| {
+            let counts = of.tls_counts();
+            vec![("full".to_owned(), counts.full), ("resumed".to_owned(), counts.resumed)]
+        }),
+    },
+    Metric {
+        name: "tls_handshake_failures",
+        meaning: "TLS handshakes that failed or took too long",
+        worry: "rises with a new certificate: clients do not trust it",
+        values: Counter(|of| of.tls_counts().failed),
+    },
+    Metric {
+        name: "tls_reloads",
+        meaning: "Changes of the TLS certificate in use",
+        worry: "",
+        values: Counter(|of| of.tls_counts().reloads),
+    },
+    Metric {
+        name: "tls_reload_failures",
+        meaning: "Changes of the TLS files that could not be used",
+        worry: "rises at all: the certificate from before stays in use until it expires; `/readyz` says why",
+        values: Counter(|of| of.tls_counts().reload_failures),
+    },
+    Metric {
+        name: "tls_certificate_expiry_seconds",
+        meaning: "Time until the TLS certificate in use expires; negative when it has; only where there is TLS",
+        worry: "below two weeks",
+        values: Seconds(|of| of.tls_counts().expires_in_s.map(|left| left as f64)),
+    },
+    Metric {
         name: "sessions_closed",
         meaning: "Sessions closed by the gateway, by the name of the close code",
         worry: "`slow_consumer` rises: clients cannot follow; `internal` rises at all",
@@ -169,7 +202,7 @@ static METRICS: &[Metric] = &[
         worry: "stays at `gateway.cork_us`: the cores are full; add shards or gateways",
         values: Seconds(|of| {
             let delays = of.shards.iter().map(|shard| load(&shard.write_delay_us));
-            delays.max().unwrap_or_default() as f64 / 1e6
+            Some(delays.max().unwrap_or_default() as f64 / 1e6)
         }),
     },
     Metric {
@@ -320,7 +353,10 @@ impl Metric {
         match &self.values {
             Counter(value) => self.encode_one(encoder, &ConstCounter::new(value(stats))),
             Gauge(value) => self.encode_one(encoder, &ConstGauge::new(value(stats) as i64)),
-            Seconds(value) => self.encode_one(encoder, &ConstGauge::new(value(stats))),
+            Seconds(value) => {
+                let Some(value) = value(stats) else { return Ok(()) };
+                self.encode_one(encoder, &ConstGauge::new(value))
+            }
             CounterBy(label, values) => self.encode_by(encoder, label, &ConstCounter::new, values(stats)),
             GaugeBy(label, values) => {
                 self.encode_by(encoder, label, &|value| ConstGauge::new(value as i64), values(stats))

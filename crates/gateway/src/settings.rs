@@ -2,6 +2,8 @@
 //! gateway has them as its table `gateway`: the command line, and the load generator for the gateway of a run.
 
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,18 +11,34 @@ use serde::Serialize;
 use tickwire_config::{Layers, settings};
 use tickwire_core::engine::BackfillLimits;
 use tickwire_core::schedule::Pacing;
+#[cfg(feature = "tls")]
+use tickwire_net::tls::{ClientAuth, ServerFiles};
 
 use crate::admin_token::AdminToken;
 use crate::admission::Admission;
 use crate::config::GatewayConfig;
+#[cfg(feature = "tls")]
+use crate::config::TlsConfig;
 use crate::origin::is_origin;
 use crate::proxies::Proxies;
+
+/// Whether clients show a certificate of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AskedOfClients {
+    /// They are not asked.
+    None,
+    /// One that they show has to be good.
+    Optional,
+    /// Without a good one they are not let in.
+    Required,
+}
 
 settings! {
     /// The gateway.
     #[derive(PartialEq, Serialize)]
     pub struct GatewaySettings {
-        /// Sessions connect here: ws://ADDRESS/v1/stream
+        /// Sessions connect here: ws://ADDRESS/v1/stream, or wss:// with gateway.tls. An address that is not loopback needs TLS.
         #[schemars(extend("format" = "address"))]
         listen: SocketAddr = ([127, 0, 0, 1], 7400).into(),
         /// Health, readiness, metrics. Not for the public.
@@ -29,6 +47,9 @@ settings! {
         /// File with the token that whoever asks there has to show (Authorization: Bearer TOKEN), but for /healthz and /readyz; at
         /// least 16 characters. Empty: nobody is asked for one.
         admin_token_file: String = String::new(),
+        /// Listen without TLS on an address that is not loopback: everybody on the way can read and change what passes. It is
+        /// right where something else ends TLS, such as a proxy before a container.
+        insecure: bool = false,
         /// Threads that own sessions; 0: one for each two cores. With more than one, another thread takes what comes from the bus.
         shards: usize = 0 => 0..=64,
         /// Percent of an idle core that it is worth to deliver everything a millisecond sooner. Where sessions have something new so
@@ -69,8 +90,28 @@ settings! {
         /// A returning client's missed records are waited for this long when they are looked up (bus.history), before they are
         /// announced as a gap. Clients wait 5 s.
         history_ms: u64 = 3_000 => 100..=4_000,
+        /// TLS of the listeners.
+        tls: TlsSettings = TlsSettings::default(),
         /// Every maximum of the gateway.
         limits: LimitSettings = LimitSettings::default(),
+    }
+
+    /// TLS 1.2 and 1.3 for sessions. Files are PEM, and are looked at again while the gateway runs: a new certificate is used
+    /// for new connections, and open sessions go on.
+    #[derive(PartialEq, Serialize)]
+    pub struct TlsSettings {
+        /// The gateway's certificate, with those of the authorities that lead to a trusted one behind it; empty: no TLS.
+        cert_file: String = String::new(),
+        /// Its key.
+        key_file: String = String::new(),
+        /// none, optional, required: whether clients show a certificate of their own
+        client_auth: AskedOfClients = AskedOfClients::None,
+        /// Authorities that sign clients' certificates; empty: not set.
+        client_ca_file: String = String::new(),
+        /// TLS on admin_listen, too, with the same certificate.
+        admin: bool = false,
+        /// Files are looked at this often.
+        reload_ms: u64 = 5_000 => 100..=3_600_000,
     }
 
     /// Every maximum of the gateway.
@@ -166,6 +207,10 @@ impl GatewaySettings {
             feed_down_after: Duration::from_millis(self.feed_down_ms),
             ..GatewayConfig::default()
         };
+        #[cfg(feature = "tls")]
+        {
+            gateway.tls = tls(&self.tls, layers);
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         gateway.shards = if self.shards == 0 { cores.div_ceil(2).min(64) } else { self.shards };
         if gateway.listen == gateway.admin_listen && gateway.listen.port() != 0 {
@@ -288,4 +333,55 @@ fn admin_token(file: &str, layers: &mut Layers) -> Option<AdminToken> {
             None
         }
     }
+}
+
+/// Makes the settings of TLS. Files are not looked at.
+#[cfg(feature = "tls")]
+fn tls(from: &TlsSettings, layers: &mut Layers) -> Option<TlsConfig> {
+    let is_set = |text: &String| !text.is_empty();
+    let client_auth = match from.client_auth {
+        AskedOfClients::None => ClientAuth::None,
+        AskedOfClients::Optional => ClientAuth::Optional,
+        AskedOfClients::Required => ClientAuth::Required,
+    };
+    match (is_set(&from.cert_file), is_set(&from.key_file)) {
+        (true, false) => {
+            layers.wrong("gateway.tls.key_file", "is empty; it has to name the key of gateway.tls.cert_file");
+        }
+        (false, true) => layers.wrong(
+            "gateway.tls.cert_file",
+            "is empty; it has to name the certificate of gateway.tls.key_file",
+        ),
+        (false, false) => {
+            let given = [
+                ("client_auth", client_auth != ClientAuth::None),
+                ("client_ca_file", is_set(&from.client_ca_file)),
+                ("admin", from.admin),
+            ];
+            for (name, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+                let problem = "has no meaning without TLS; set gateway.tls.cert_file and gateway.tls.key_file, or leave it away";
+                layers.wrong(&format!("gateway.tls.{name}"), problem);
+            }
+            return None;
+        }
+        (true, true) => {}
+    }
+    if client_auth == ClientAuth::None && is_set(&from.client_ca_file) {
+        let problem = "is named, and clients are not asked for certificates; set gateway.tls.client_auth to optional or required";
+        layers.wrong("gateway.tls.client_ca_file", problem);
+    }
+    if client_auth != ClientAuth::None && !is_set(&from.client_ca_file) {
+        let problem = "is empty; it has to name the authorities that sign clients' certificates";
+        layers.wrong("gateway.tls.client_ca_file", problem);
+    }
+    Some(TlsConfig {
+        files: ServerFiles {
+            cert: PathBuf::from(&from.cert_file),
+            key: PathBuf::from(&from.key_file),
+            client_ca: is_set(&from.client_ca_file).then(|| PathBuf::from(&from.client_ca_file)),
+            client_auth,
+        },
+        reload_every: Duration::from_millis(from.reload_ms),
+        admin: from.admin,
+    })
 }

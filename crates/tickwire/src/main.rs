@@ -13,6 +13,7 @@ mod printing;
 mod stop;
 mod tap;
 mod top;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -25,6 +25,7 @@ use tickwire_wire::{Channel, Encoding};
 use self::show::Form;
 use crate::cli::Settings;
 use crate::stop;
+use crate::trust::TrustFlags;
 
 const FORMS: &str = "\
 Forms:
@@ -52,6 +53,7 @@ Examples:
   tickwire tap --json --count 100 --channel quote,trade binance:BTCUSDT | jq .
   tickwire tap --record morning.tw --for 10m --channel quote,trade 'binance:*'
   tickwire tap --read morning.tw --csv binance:BTCUSDT > btc.csv
+  tickwire tap --url wss://feed.example/v1/stream --ca-file ca.pem 'sim:*'
   tickwire tap --ledger --for 10s --json 'sim:*' > /dev/null
 
 Exit status:
@@ -77,6 +79,8 @@ pub(crate) struct TapCommand {
         default_value = "ws://127.0.0.1:7400/v1/stream"
     )]
     pub(crate) urls: Vec<String>,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
     /// quote, trade, book, bar, stat, status, instrument; several with commas [default: quote; with --read: all]
     #[arg(long = "channel", value_name = "CHANNEL", value_delimiter = ',', value_parser = channel)]
     pub(crate) channels: Vec<Channel>,

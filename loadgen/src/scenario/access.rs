@@ -23,7 +23,7 @@ const TRUST: [&str; 3] = ["sessions.tls.ca", "sessions.tls.insecure", "sessions.
 
 /// The settings of trust, which errors of TLS name.
 pub(crate) const TLS_SETTINGS: Settings =
-    Settings { authorities: TRUST[0], insecure: TRUST[1], server_name: TRUST[2] };
+    Settings { authorities: TRUST[0], insecure: Some(TRUST[1]), server_name: TRUST[2] };
 
 /// Reads a file of authorities, which are trusted beside the system's.
 pub(super) fn authorities<'de, D: Deserializer<'de>>(
@@ -158,7 +158,9 @@ pub(crate) fn unchecked(scenario: &Scenario) -> Option<String> {
 /// Notes errors that show only beside the URL.
 pub(super) fn check(layers: &mut Layers, scenario: &Scenario) {
     let url = scenario.target.url.as_ref();
-    if !url.is_some_and(|url| url.is_tls)
+    let is_own_sealed = url.is_none() && !scenario.gateway.tls.cert_file.is_empty();
+    if !is_own_sealed
+        && !url.is_some_and(|url| url.is_tls)
         && let Some(field) = TRUST
             .into_iter()
             .find(|field| layers.has(field) && (*field != TRUST[1] || scenario.sessions.trust.insecure))
@@ -166,8 +168,8 @@ pub(super) fn check(layers: &mut Layers, scenario: &Scenario) {
         let what = match url {
             Some(_) => "is for TLS, and `target.url` is plain: write wss://, or take it out",
             None => {
-                "is for TLS, and a gateway of its own has none: put a TLS proxy in front of it (`gateway.listen`) and name that in \
-                 `target.url`, or take it out"
+                "is for TLS, and the gateway of this run has none: give it a certificate (`gateway.tls.cert_file`, `gateway.tls.key_file`), \
+                 or take it out"
             }
         };
         layers.wrong(field, what);

@@ -30,8 +30,8 @@ pub(crate) struct Connection {
     seat: Seat,
 }
 
-// A gateway has tens of thousands of them.
-const _: () = assert!(size_of::<Connection>() <= 72);
+// A gateway has tens of thousands of them. In debug builds mio keeps with each socket which list watches it.
+const _: () = assert!(size_of::<Connection>() <= if cfg!(debug_assertions) { 80 } else { 72 });
 
 /// The parts that a connection has while something is not whole, or is not over.
 struct Rest {
@@ -197,6 +197,7 @@ impl Connection {
 
     /// Hands over the bytes that were not taken at first. Returns how many the transport took now.
     pub(crate) fn write_rest(&mut self) -> io::Result<usize> {
+        self.transport.flush()?;
         let Some(Rest { unsent, .. }) = self.rest.as_deref_mut() else { return Ok(0) };
         let mut taken = 0;
         while taken < unsent.len() {
@@ -213,14 +214,14 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Returns how many bytes the transport has not taken yet.
-    pub(crate) fn unsent(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| rest.unsent.len())
+    /// Returns how many bytes the transport has not taken yet, or has sealed and not got rid of.
+    pub(crate) fn unsent(&mut self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.unsent.len()) + self.transport.held()
     }
 
     /// Returns how many bytes the peer's kernel has not acknowledged, those that wait here included. Where the transport does not
     /// know, it returns only those that wait here.
-    pub(crate) fn unacknowledged(&self) -> usize {
+    pub(crate) fn unacknowledged(&mut self) -> usize {
         self.unsent() + self.transport.unacknowledged()
     }
 

@@ -273,12 +273,13 @@ impl Shard {
         let Arrival { opening, mut transport, read, seat } = arrival;
         let key = self.engine.open(opening, self.clock.now());
         let watched = sockets.add(&mut transport, key);
+        let has_input = !read.is_empty() || transport.may_hold_input();
         self.connections.insert(key, Connection::new(transport, &read, seat));
         self.audit(key, audit::opened);
         if let Err(error) = watched {
             tracing::error!(%error, "cannot take over a connection");
             self.end(key, End::Lost);
-        } else if !read.is_empty() {
+        } else if has_input {
             // The readiness list tells only of bytes that come from now on.
             self.read(key, false);
         }
@@ -456,10 +457,10 @@ impl Shard {
 
     /// Hands over the bytes that the socket did not take at once.
     fn write_rest(&mut self, key: SessionKey) {
-        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.unsent() > 0)
-        else {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.unsent() == 0 {
             return;
-        };
+        }
         let Ok(taken) = connection.write_rest() else { return self.end(key, End::Lost) };
         self.stats.written_bytes.fetch_add(taken as u64, Ordering::Relaxed);
         self.engine.unsent(key, connection.unsent(), self.clock.now());
@@ -520,7 +521,7 @@ impl Shard {
         let now = self.clock.now();
         self.engine.wants_kernel_numbers(&mut self.asked);
         for key in self.asked.drain(..) {
-            let bytes = self.connections.get(key).map_or(0, Connection::unacknowledged);
+            let bytes = self.connections.get_mut(key).map_or(0, Connection::unacknowledged);
             self.engine.kernel_unacknowledged(key, bytes, now);
         }
     }

@@ -1,5 +1,6 @@
 //! Configuration: read from file, environment and flags, checked whole, then turned into what the crates take.
 
+mod serving;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,9 @@ pub(crate) use settings::{LogFormat, Raw};
 const PREFIX: &str = "TICKWIRE_";
 
 /// Variables without levels that have a meaning: the command line's own, and those of the project's tests.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 10] = [
+    "TICKWIRE_ADMIN_TOKEN_FILE",
+    "TICKWIRE_CA_FILE",
     "TICKWIRE_CONFIG",
     "TICKWIRE_DATA",
     "TICKWIRE_DEMO_URL",
@@ -66,6 +69,17 @@ pub(crate) struct Sources {
     /// The values of `--set`: `gateway.listen=127.0.0.1:7400`.
     pub(crate) sets: Vec<String>,
     pub(crate) flags: Vec<Flag>,
+    pub(crate) purpose: Purpose,
+}
+
+/// The reason for reading the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Nobody will connect to this process. Files of a gateway need not be there, because a configuration may be shared.
+    #[default]
+    Other,
+    /// A gateway is started.
+    Serve,
 }
 
 /// Reads and checks everything.
@@ -98,6 +112,9 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     let raw: Raw = layers.read();
     let nats = nats(&raw, &mut layers);
     let gateway = raw.gateway.config(&mut layers, raw.bus.history.enabled);
+    if sources.purpose == Purpose::Serve {
+        serving::check(&raw, &gateway, &mut layers);
+    }
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {

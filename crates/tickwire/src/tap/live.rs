@@ -110,14 +110,15 @@ async fn connect(
 ) -> anyhow::Result<Option<Client>> {
     let (first, more) = command.urls.split_first().ok_or(ConnectError::NoUrl)?;
     let received = Arc::clone(received);
-    let mut builder = Client::builder(first).encoding(command.encoding).connector(move |target| {
-        let received = Arc::clone(&received);
-        async move {
-            let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(Counting { stream, received }) as BoxTransport)
-        }
-    });
+    let mut builder =
+        command.trust.apply(Client::builder(first)).encoding(command.encoding).connector(move |target| {
+            let received = Arc::clone(&received);
+            async move {
+                let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(Counting { stream, received }) as BoxTransport)
+            }
+        });
     if let Some(window_ms) = command.window_ms {
         builder = builder.window(Duration::from_millis(window_ms.into()));
     }

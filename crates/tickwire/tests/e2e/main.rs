@@ -13,5 +13,6 @@ mod raw;
 mod replay;
 mod returning;
 mod session;
+mod tls;
 mod watcher;
 mod world;

@@ -30,6 +30,8 @@ pub(crate) fn nats() -> NatsServer {
 /// A gateway process with its addresses.
 pub(crate) struct Gateway {
     pub(crate) program: Program,
+    /// `wss` where it was started with a certificate, else `ws`.
+    pub(crate) scheme: &'static str,
     pub(crate) listen: String,
     pub(crate) admin: String,
     bus: String,
@@ -51,14 +53,15 @@ impl Gateway {
         let mut arguments = vec!["gateway", "--bus", bus, "--listen", listen, "--admin-listen", admin];
         arguments.extend_from_slice(more);
         let program = Program::start(TICKWIRE, &arguments);
-        let address = |line: String| line.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();
-        let listen = address(program.line_with("stream: ws://"));
-        let admin = address(program.line_with("admin: http://"));
-        Self { program, listen, admin, bus: bus.to_owned() }
+        let address = |line: &str| line.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let stream = program.line_with("stream: ws");
+        let scheme = if stream.starts_with("stream: wss://") { "wss" } else { "ws" };
+        let admin = address(&program.line_with("admin: http"));
+        Self { program, scheme, listen: address(&stream), admin, bus: bus.to_owned() }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("ws://{}/v1/stream", self.listen)
+        format!("{}://{}/v1/stream", self.scheme, self.listen)
     }
 
     /// Kills the process as a crash would and starts another one on the same ports.
