@@ -7,6 +7,7 @@ mod faults;
 mod isolation;
 mod owners;
 mod python;
+mod permissions;
 mod rates;
 mod raw;
 mod replay;
