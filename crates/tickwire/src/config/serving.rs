@@ -1,4 +1,4 @@
-//! Who may connect to a gateway, and by what: TLS, and addresses that need it.
+//! The settings of TLS, and the rule which addresses need it.
 
 use std::path::PathBuf;
 use std::time::Duration;
