@@ -155,9 +155,9 @@ mod without {
     use crate::handshake::BoxTransport;
     use crate::target::Target;
 
-    /// Without TLS nobody is trusted.
+    /// Nobody is trusted without TLS.
     #[derive(Clone, Debug, Default)]
-    pub(crate) struct Trust;
+    pub(crate) struct Trust(());
 
     #[derive(Clone, Debug)]
     pub(crate) struct Tls;

@@ -22,14 +22,14 @@ use crate::stats::TlsCounts;
 
 /// The wait before files that cannot be used are looked at again: certificate and key may be replaced one after the other.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// How much the thread that makes handshakes gives way to those of shards: where they share a core, it gets a tenth of it.
+/// The thread that makes handshakes gives way to those of shards by this much: where they share a core, it gets a tenth of it.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
 /// The response to a request that is not sealed.
 const PLAIN: &str = "this listener speaks TLS: connect with wss:// or https://\n";
 
-/// What the listeners share.
+/// The part that the listeners share.
 #[derive(Debug)]
 pub(crate) struct Tls {
     server: ServerTls,
@@ -116,7 +116,7 @@ impl Tls {
         }
     }
 
-    /// `None`: the client went without a word.
+    /// Returns `None` where the client went without a word.
     async fn accept(&self, mut stream: TcpStream) -> io::Result<Option<ServerTlsStream<TcpStream>>> {
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
+use time::{Duration, OffsetDateTime};
 
 /// The days for which a certificate is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     /// It is good now and for long.
     Now,
+    /// It is good now, and for five days.
+    Soon,
     /// It was good once.
     Past,
     /// It will be good in the year 2101.
@@ -82,6 +85,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         match validity {
             Validity::Now => {}
+            Validity::Soon => params.not_after = OffsetDateTime::now_utc() + Duration::days(5),
             Validity::Past => {
                 (params.not_before, params.not_after) =
                     (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tickwire_config::ConfigErrors;
 
 use crate::config::{self, Config, Flag, Purpose, Sources};
+use crate::doctor::DoctorCommand;
 use crate::logs;
 use crate::tap::TapCommand;
 use crate::top::TopCommand;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Tap(TapCommand),
     /// Shows the sessions of a gateway live, the worst first
     Top(TopCommand),
+    /// Checks an installation from outside, and says what is wrong in plain words
+    Doctor(DoctorCommand),
     /// Shows the configuration in force, or all defaults
     #[command(after_help = "Example:\n  tickwire config --print-default > tickwire.toml")]
     Config(ConfigCommand),

@@ -19,6 +19,7 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
         // Whoever publishes says what is kept.
         history.make = false;
     }
+    "_INBOX.gateway".clone_into(&mut config.nats.inbox_prefix);
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
     prepare(&config.gateway);

@@ -3,9 +3,11 @@
 //! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration, 3 a replay came to its end and not
 //! all of its recordings could be used.
 
+mod arguments;
 mod cli;
 mod config;
 mod demo;
+mod doctor;
 mod gateway;
 mod ingest;
 mod logs;
@@ -66,6 +68,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 shown
             });
             Ok(())
+        }
+        Command::Doctor(command) => {
+            cli.settings.load(&[])?;
+            doctor::run(command).await
         }
         Command::Demo(command) => demo::run(&cli.settings, command).await,
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,

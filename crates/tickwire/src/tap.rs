@@ -23,6 +23,7 @@ use clap::Args;
 use tickwire_wire::{Channel, Encoding};
 
 use self::show::Form;
+use crate::arguments::{channel, duration};
 use crate::cli::Settings;
 use crate::stop;
 use crate::trust::TrustFlags;
@@ -153,23 +154,9 @@ pub(crate) async fn run(settings: &Settings, command: TapCommand) -> anyhow::Res
     }
 }
 
-fn channel(name: &str) -> Result<Channel, String> {
-    Channel::from_name(name).ok_or_else(|| format!("known: {}", Channel::ALL.map(Channel::name).join(", ")))
-}
-
 fn encoding(name: &str) -> Result<Encoding, String> {
     Encoding::from_name(name)
         .ok_or_else(|| format!("known: {}", Encoding::ALL.map(Encoding::name).join(", ")))
-}
-
-/// Reads numbers with their units: `500ms`, `1h30m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let remedy = "write a number and a unit, as in 500ms, 10s, 5m or 1h30m";
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err(format!("no time at all; {remedy}")),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("{error}; {remedy}")),
-    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

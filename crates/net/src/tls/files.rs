@@ -65,11 +65,11 @@ pub struct FilesError {
     pub which: WhichFile,
     /// Its path.
     pub path: PathBuf,
-    /// What is wrong with it, and the remedy.
+    /// The fault, and the remedy.
     pub problem: String,
 }
 
-/// What the files hold, checked.
+/// The contents of the files, checked.
 pub(super) struct Loaded {
     pub(super) key: CertifiedKey,
     pub(super) client_verifier: Option<Arc<dyn ClientCertVerifier>>,

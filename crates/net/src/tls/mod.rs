@@ -2,6 +2,7 @@
 //! clients: certificates and keys in files, which may change ([`ServerTls`]). The stream is over readiness ([`Secured`]) or over
 //! tokio ([`ClientTls::connect`], [`ServerTls::accept`]).
 
+mod certificate;
 mod explain;
 mod files;
 mod server;
@@ -22,6 +23,7 @@ pub use rustls;
 pub use tokio_rustls::client::TlsStream;
 pub use tokio_rustls::server::TlsStream as ServerTlsStream;
 
+pub use self::certificate::CertificateFacts;
 pub use self::explain::{Settings, explain};
 pub use self::files::{ClientAuth, FilesError, ServerFiles, WhichFile, certificates, key};
 pub use self::server::{Reload, ServerTls, ServerTlsError};

@@ -57,7 +57,7 @@ struct Current {
     config: Arc<ServerConfig>,
     expires: SystemTime,
     digest: u64,
-    /// What was wrong with what the last look found, where it could not be used.
+    /// The fault of what the last look found, where that could not be used.
     refused: Option<String>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) use settings::{LogFormat, Raw};
 const PREFIX: &str = "TICKWIRE_";
 
 /// Variables without levels that have a meaning: the command line's own, and those of the project's tests.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "TICKWIRE_ADMIN_TOKEN_FILE",
     "TICKWIRE_CA_FILE",
     "TICKWIRE_CONFIG",
@@ -32,6 +32,7 @@ const OTHERS: [&str; 10] = [
     "TICKWIRE_NATS_SERVER",
     "TICKWIRE_PROPTEST_CASES",
     "TICKWIRE_PYTHON",
+    "TICKWIRE_TOKEN",
     "TICKWIRE_URL",
     "TICKWIRE_VECTORS",
 ];

@@ -116,6 +116,53 @@ fn what_settings_mean_together_is_checked_and_told_at_once() {
     );
 }
 
+/// A configuration may be shared by processes that listen nowhere, and have no certificates.
+#[test]
+fn who_listens_for_everybody_needs_tls_or_says_that_it_does_not() {
+    let sources = |purpose, sets: &[(&str, &str)]| Sources { sets: set(sets), purpose, ..Sources::default() };
+    let (serve, other) = (Purpose::Serve, Purpose::Other);
+    for address in ["0.0.0.0:7400", "192.168.1.7:7400", "[::]:7400", "[2001:db8::1]:7400"] {
+        let listen = ("gateway.listen", address);
+        check_told(
+            &sources(serve, &[listen]),
+            &["--set: `gateway.listen`: ", "can be reached from elsewhere, so it needs TLS", "--insecure"],
+        );
+        load(&sources(other, &[listen])).unwrap();
+        load(&sources(serve, &[listen, ("gateway.insecure", "true")])).unwrap();
+    }
+    for address in ["127.0.0.1:7400", "127.8.8.8:7400", "[::1]:7400", "[::ffff:127.0.0.1]:7400"] {
+        load(&sources(serve, &[("gateway.listen", address)])).unwrap();
+    }
+    let missing =
+        [("gateway.tls.cert_file", "/nowhere/cert.pem"), ("gateway.tls.key_file", "/nowhere/key.pem")];
+    check_told(
+        &sources(serve, &missing),
+        &["--set: `gateway.tls.cert_file`: /nowhere/cert.pem cannot be read"],
+    );
+    let config = load(&sources(other, &missing)).unwrap();
+    assert!(config.gateway.tls.is_some_and(|tls| !tls.admin && tls.files.client_ca.is_none()));
+}
+
+#[test]
+fn settings_of_tls_that_do_not_go_together_are_told() {
+    let check = |sets: &[(&str, &str)], parts: &[&str]| {
+        check_told(&Sources { sets: set(sets), ..Sources::default() }, parts);
+    };
+    let (cert, key) = (("gateway.tls.cert_file", "c.pem"), ("gateway.tls.key_file", "k.pem"));
+    check(&[cert], &["`gateway.tls.key_file`: is empty; it has to name the key"]);
+    check(&[key], &["`gateway.tls.cert_file`: is empty; it has to name the certificate"]);
+    check(&[("gateway.tls.admin", "true")], &["`gateway.tls.admin`: has no meaning without TLS"]);
+    check(
+        &[("gateway.tls.client_auth", "required")],
+        &["`gateway.tls.client_auth`: has no meaning without TLS"],
+    );
+    check(&[("gateway.tls.client_auth", "maybe")], &["has to be one of none, optional, required"]);
+    let ca = ("gateway.tls.client_ca_file", "ca.pem");
+    check(&[cert, key, ca], &["`gateway.tls.client_ca_file`: is named, and clients are not asked"]);
+    let asks = ("gateway.tls.client_auth", "optional");
+    check(&[cert, key, asks], &["`gateway.tls.client_ca_file`: is empty; it has to name the authorities"]);
+}
+
 #[test]
 fn variables_that_are_no_settings_are_told_apart() {
     let environment = pairs(&[

@@ -2,11 +2,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // results for those who run it, and what was skipped
 
 mod bad_input;
+mod doctor;
 mod edges;
 mod faults;
 mod isolation;
 mod operating;
 mod owners;
+mod permissions;
 mod python;
 mod rates;
 mod raw;

@@ -59,7 +59,7 @@ fn text(path: &Path) -> String {
 }
 
 /// Returns when the client has so many records more.
-async fn records(client: &mut Client, mut count: usize) {
+pub(crate) async fn records(client: &mut Client, mut count: usize) {
     while count > 0 {
         let batch = tokio::time::timeout(Duration::from_secs(60), client.next()).await.expect("records come");
         let batch = batch.unwrap_or_else(|| panic!("the client ended: {:?}", client.end()));
