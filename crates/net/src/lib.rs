@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`frame`], [`fragments`] | `websocket` | WebSocket frames of clients and of servers: written, found in bytes, joined |
 //! | [`handshake`] | `websocket` | the WebSocket handshake from both sides: what is sent and what is checked |
+//! | [`http`] | `http` | one page of a server |
 //! | [`tls`] | `tls` | whom a client trusts, TLS over readiness and over tokio, and what went wrong in plain words |
 //! | [`Backoff`], [`Attempts`] | | how long to wait before trying again |
 //! | [`TokenBucket`] | | how often something may happen |
@@ -18,6 +19,8 @@ pub mod fragments;
 pub mod frame;
 #[cfg(feature = "websocket")]
 pub mod handshake;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "tls")]
 pub mod tls;
 
