@@ -1,4 +1,4 @@
-//! What the machine has and does.
+//! This crate tells what the machine has and does.
 //!
 //! | module | feature | what it has |
 //! |---|---|---|

@@ -11,7 +11,7 @@ type Tasks = BTreeMap<i32, (String, f64)>;
 /// CPU seconds of a process since it began.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cpu {
-    /// Of all threads, those that ended among them.
+    /// The seconds of all threads, those that ended among them.
     pub total: f64,
     /// The part of it that threads took which the caller keeps apart.
     pub apart: f64,

@@ -1,4 +1,4 @@
-//! What the machine is, how busy its processors are, and which of them and how many files this process may use.
+//! This module tells what the machine is, how busy its processors are, and which of them and how many files this process may use.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ pub struct Idle {
 pub struct Busy {
     /// The part of their time that they worked, 0 to 1.
     pub share: f64,
-    /// How many there are.
+    /// The number of processors.
     pub processors: usize,
     /// The length of that time.
     pub seconds: f64,

@@ -1,4 +1,4 @@
-//! How busy processors are, and this machine.
+//! Busy and idle processors, and this machine.
 
 use procfs::{FromBufReadSI as _, current_system_info};
 

@@ -23,11 +23,11 @@ pub struct Latencies {
     backwards: u64,
 }
 
-/// What is read off a histogram, all 0 where nothing was measured.
+/// A summary is read off a histogram; it is all 0 where nothing was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Summary {
-    /// How many there are.
+    /// The number of values.
     pub count: u64,
     /// Ended before they began: the two clocks differ. Not in the rest.
     pub backwards: u64,

@@ -52,7 +52,7 @@ pub struct Picture {
 /// An axis of a picture.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
-    /// What it shows.
+    /// The name of what it shows.
     pub name: &'static str,
     /// The unit of its values.
     pub unit: Unit,

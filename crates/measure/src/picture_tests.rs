@@ -1,4 +1,4 @@
-//! What is drawn, and what is not.
+//! Pictures: lines, labels, and cases in which there is nothing to draw.
 
 use super::*;
 

@@ -16,7 +16,7 @@ pub use adapter::OpenLoop;
 pub use pace::{Due, Orders, Pace};
 pub use symbols::Popularity;
 
-/// What is published, and how fast.
+/// A plan says what is published, and how fast.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The venue, as [`tickwire_wire::is_venue`] allows.
@@ -25,7 +25,7 @@ pub struct Plan {
     pub symbols: usize,
     /// One rate after the other, and from the first again.
     pub rates: Vec<Step>,
-    /// What is due within so long comes at its end, all at once, as packets of a feed do. Zero: each update comes by itself.
+    /// Updates that are due within so long come at its end, all at once, as packets of a feed do. Zero: each update comes by itself.
     pub tick: Duration,
     /// The part of all updates that are trades, 0 to 1; the others are quotes.
     pub trades: f64,
@@ -38,7 +38,7 @@ pub struct Plan {
 /// A rate, and how long it holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// How long it holds; where it is the only one, for ever.
+    /// It holds for so long; where it is the only one, for ever.
     pub lasting: Duration,
     /// Updates per second over all symbols.
     pub rate: f64,

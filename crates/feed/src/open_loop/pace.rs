@@ -45,7 +45,7 @@ pub struct Pace {
     began: Option<u64>,
     orders: watch::Receiver<Orders>,
     in_force: Orders,
-    /// How many quotes each symbol had.
+    /// The number of quotes that each symbol had.
     quotes: Vec<u64>,
     count: u64,
     timer: Timer,
