@@ -7,7 +7,6 @@ pub(crate) mod access;
 mod check;
 pub(crate) mod forms;
 mod readers;
-pub(crate) mod ready;
 mod source;
 #[cfg(test)]
 #[path = "../tests/units/scenario.rs"]
@@ -18,18 +17,18 @@ use std::time::Duration;
 
 use tickwire_config::settings;
 use tickwire_gateway::{GatewayConfig, GatewaySettings};
+use tickwire_machine::processors::cores;
 use tickwire_net::tls::rustls::pki_types::CertificateDer;
 use tickwire_wire::{Channel, Encoding};
 
 use self::access::{Token, TokenPlace, Tokens};
-use crate::machine;
 use crate::peer::PeerKind;
 
 pub(crate) use check::{SESSIONS_SPARE, complete};
 use forms::{MS, RATE_MAX, SECOND};
 pub(crate) use forms::{Publish, Quantiles, Url};
 pub(crate) use readers::{Reader, ReaderKind};
-pub(crate) use source::{Source, Step};
+pub(crate) use source::Source;
 
 /// Venue of the own source.
 pub(crate) const VENUE: &str = "load";
@@ -54,7 +53,7 @@ settings! {
         /// one of so many records gives its times at the ingester and the gateway's write
         hop_sampling: u32 = 8 => 1..=1_000_000,
         /// threads that read, in each process; not given: half of the processors
-        threads: usize = (machine::cores() / 2).max(1) => 1..=256,
+        threads: usize = (cores() / 2).max(1) => 1..=256,
         /// processes that read
         processes: usize = 1 => 1..=64,
         target: Target = Target::default(),
@@ -280,14 +279,6 @@ impl Sessions {
     /// Returns the time from the first session's opening to the last's.
     pub(crate) fn ramp(&self) -> Duration {
         self.ramp.unwrap_or_else(|| Duration::from_secs_f64(self.count as f64 / OPENED_PER_SECOND))
-    }
-}
-
-impl Trust {
-    /// Returns the same as connections take it.
-    pub(crate) fn for_connections(&self) -> tickwire_net::tls::Trust {
-        let (authorities, server_name) = (self.authorities.clone(), self.server_name.clone());
-        tickwire_net::tls::Trust { authorities, insecure: self.insecure, server_name, identity: None }
     }
 }
 

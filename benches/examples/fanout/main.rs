@@ -9,8 +9,8 @@
 //! fanout --sessions 10000 --symbols 50 --each 5 --rate 0 --for 5         idle: memory
 //! ```
 
-// It reports on standard output, and its source is a thread of its own with a schedule.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+// It reports on standard output.
+#![allow(clippy::print_stdout)]
 
 mod clients;
 mod source;

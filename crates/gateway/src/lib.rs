@@ -43,6 +43,7 @@ pub use config::{GatewayConfig, Limits};
 pub use files::raise_open_files;
 pub use framing::WebSocket;
 pub use gateway::{Gateway, StartError};
+pub use hops::{HopCounts, ToldHops};
 pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
 pub use ipnet::IpNet;

@@ -79,7 +79,7 @@ settings! {
         freshness_ms: u64 = 200 => 0..=60_000,
         /// A session for which something has waited this long is told that it conflates.
         conflating_after_ms: u64 = 200 => 50..=60_000,
-        /// After so long without waiting it is told that it does not any more.
+        /// A session for which nothing has waited for so long is told that it conflates no more.
         prompt_after_ms: u64 = 1_000 => 50..=60_000,
         /// A client that answers no ping for this long does not answer pings: its kernel's word is taken for what it read.
         unanswered_ms: u64 = 2_000 => 100..=60_000,

@@ -45,6 +45,72 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Option<Message>, usize), String> {
     Ok((message, bytes.len() - rest.len()))
 }
 
+/// Takes the first field where it is a quote or a trade, which most records are: field by field, without making a `pb::Record` first,
+/// which has room for every kind. `None`: it is something else, or not written as usual.
+#[inline]
+pub(crate) fn frequent(bytes: &mut &[u8]) -> Option<Record> {
+    let mut rest = bytes.strip_prefix(&[0x0a])?;
+    let mut record = field(&mut rest)?;
+    let (mut instrument, mut sequence, mut event_time, mut receive_delay) = (0, 0, 0, 0);
+    let mut parts = QuoteParts { bid_price: None, bid_size: 0, ask_offset: None, ask_size: 0 };
+    let body = loop {
+        // A key is a field's number times 8, plus its wire type. The body comes last.
+        match number(&mut record)? {
+            0x08 => instrument = number(&mut record)? as u32,
+            0x10 => sequence = number(&mut record)?,
+            0x19 => event_time = record.try_get_u64_le().ok()?,
+            0x20 => receive_delay = zigzag(number(&mut record)?),
+            0x28 => parts.bid_price = Some(zigzag(number(&mut record)?)),
+            0x30 => parts.bid_size = number(&mut record)?,
+            0x38 => parts.ask_offset = Some(zigzag(number(&mut record)?)),
+            0x40 => {
+                parts.ask_size = number(&mut record)?;
+                break Body::Quote(parts.into());
+            }
+            0x4a => break Body::Trade(trade(field(&mut record)?)?),
+            _ => return None,
+        }
+    };
+    if !record.is_empty() {
+        return None;
+    }
+    *bytes = rest;
+    let receive_time = event_time.wrapping_add_signed(receive_delay);
+    Some(Record { instrument, sequence, event_time, receive_time, body })
+}
+
+#[inline]
+fn trade(mut rest: &[u8]) -> Option<pb::Trade> {
+    let mut trade = pb::Trade::default();
+    while !rest.is_empty() {
+        match number(&mut rest)? {
+            0x08 => trade.price = zigzag(number(&mut rest)?),
+            0x10 => trade.size = number(&mut rest)?,
+            0x18 => trade.aggressor = number(&mut rest)? as i32,
+            0x20 => trade.id = number(&mut rest)?,
+            _ => return None,
+        }
+    }
+    Some(trade)
+}
+
+#[inline]
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    decode_varint(rest).ok()
+}
+
+#[inline]
+fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(number(rest)?).ok()?;
+    let (field, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(field)
+}
+
+fn zigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
 /// Returns the length of the first `Frame.records` field with its key.
 pub(crate) fn record_length(bytes: &[u8]) -> Result<usize, String> {
     let mut rest = bytes;
@@ -282,3 +348,7 @@ fn count_ops(bytes: &[u8]) -> Result<usize, String> {
     }
     Ok(ops)
 }
+
+#[cfg(test)]
+#[path = "proto_tests.rs"]
+mod tests;

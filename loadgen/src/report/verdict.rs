@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::metric::{QUANTILES, Unit};
 use super::model::{Report, Second, Server, Verdict};
-use super::statistics::slope;
+use super::slope;
 use crate::part::Rule;
 use crate::scenario::{Quantiles, Scenario};
 

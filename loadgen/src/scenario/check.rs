@@ -5,7 +5,6 @@ use tickwire_wire::is_venue;
 
 use super::forms::{MS, word};
 use super::{Reader, ReaderKind, Scenario, access};
-use crate::machine;
 
 /// Room for connections that come back before the old ones are gone.
 pub(crate) const SESSIONS_SPARE: usize = 1000;
@@ -31,7 +30,7 @@ pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
     scenario.gateway_config = gateway;
     rules(layers, scenario);
     lists(layers, scenario);
-    processors(layers, scenario, &machine::allowed());
+    processors(layers, scenario, &tickwire_machine::processors::allowed());
     access::check(layers, scenario);
 }
 
@@ -124,9 +123,9 @@ pub(super) fn processors(layers: &mut Layers, scenario: &Scenario, allowed: &[us
         let missing: Vec<_> = asked.iter().copied().filter(|cpu| !allowed.contains(cpu)).collect();
         if !missing.is_empty() && !allowed.is_empty() {
             let (missing, there) = (list(&missing), list(allowed));
-            let problem =
-                format_args!("there is no processor {missing} that this program may use; there are {there}");
-            layers.wrong(setting, problem);
+            let text =
+                format!("there is no processor {missing} that this program may use; there are {there}");
+            layers.wrong(setting, text);
         }
     }
 }

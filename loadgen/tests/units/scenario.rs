@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
+use tickwire_feed::open_loop::Step;
 
 use super::access::{REDACTED, unchecked};
 use super::*;
-use crate::layers::Layers;
+use crate::layers::{Layers, READY};
 
 /// Reads a scenario that has no errors.
 #[track_caller]
@@ -28,7 +29,7 @@ fn check_refused(text: &str, expected: &str) {
 
 #[test]
 fn ready_made_scenarios_are_right_and_say_what_they_are() {
-    for (name, text) in ready::READY {
+    for (name, text) in READY {
         let scenario = scenario(text);
         assert_eq!(scenario.name, name);
         assert!(!scenario.about.is_empty(), "{name}");
@@ -43,8 +44,8 @@ fn an_empty_scenario_is_a_small_run_with_a_gateway_of_its_own() {
         (scenario.sessions.count, scenario.sessions.channels.as_slice()),
         (100, &[Channel::Quote][..])
     );
-    assert_eq!(scenario.threads, (machine::cores() / 2).max(1));
-    assert_eq!(scenario.source.rates(), [Step { rate: 500.0, ..Step::default() }]);
+    assert_eq!(scenario.threads, (cores() / 2).max(1));
+    assert_eq!(scenario.source.rates(), [Step { lasting: SECOND, rate: 500.0 }]);
     assert_eq!(scenario.sessions.ramp(), 100 * MS);
 }
 

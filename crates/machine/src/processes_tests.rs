@@ -1,3 +1,5 @@
+//! Processes, as they are read and as they are told apart.
+
 use procfs::FromRead as _;
 
 use super::*;
@@ -38,10 +40,14 @@ fn what_a_run_did_not_start_is_named_by_how_busy_it_was() {
     ]);
     let used = now.since(&then, [7]);
     assert!((used.own_seconds - 2.5).abs() < 1e-9, "{used:?}");
-    let named = used.busiest(10.0);
-    let named: Vec<_> = named.iter().map(|program| (program.name.as_str(), program.pid)).collect();
-    assert_eq!(named, [("a) b", 20), ("begun later", 25), ("new", 30)]);
-    assert_eq!(used.busiest(1e4), []);
+    let others: Vec<_> =
+        used.others.iter().map(|(name, pid, seconds)| (name.as_str(), *pid, *seconds)).collect();
+    let expected =
+        [("a) b", 20, 3.0), ("begun later", 25, 1.0), ("new", 30, 0.2), ("idle", 40, 0.0), ("init", 1, 0.0)];
+    assert_eq!(others.len(), 5, "{others:?}");
+    for ((name, pid, seconds), found) in expected.into_iter().zip(&others).take(3) {
+        assert!((found.0, found.1) == (name, pid) && (found.2 - seconds).abs() < 1e-9, "{others:?}");
+    }
 }
 
 #[test]
@@ -69,15 +75,17 @@ fn threads_that_ended_keep_what_they_did_and_those_behind_them_add_to_it() {
 
 #[test]
 fn this_process_is_seen() {
-    let own = Watched { pid: std::process::id() };
+    let own = Watched::myself();
     assert!(own.resident_bytes().unwrap() > 100_000);
-    let before = own.cpu();
+    let before = own.cpu("");
     let mut value = 1_u64;
     let mut threads = Threads::from(&before);
     while threads.by_name.values().sum::<f64>() < 0.02 {
-        value = std::hint::black_box(crate::source::mix(value));
-        threads.look(&own.cpu());
+        value = std::hint::black_box(value.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        threads.look(&own.cpu(""));
     }
     assert!(!before.tasks.is_empty() && !own.command().is_empty());
-    assert_eq!(Watched { pid: u32::MAX }.resident_bytes(), None);
+    assert!(own.ran_and_waited().unwrap().0.as_nanos() > 0);
+    let gone = Watched { pid: u32::MAX };
+    assert_eq!((gone.resident_bytes(), gone.ran_and_waited()), (None, None));
 }

@@ -1,44 +1,40 @@
 //! Processes as the system sees them: the one under test with its threads, and everybody who used this machine's processors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use procfs::process::{Process, Stat, all_processes};
-
-use crate::report::model::Program;
-use crate::serve::SOURCE_THREAD;
-
-/// So many other programs are named.
-const NAMED_MAX: usize = 3;
-/// Programs that took a smaller part of all processors are not named.
-const NAMED_SHARE_MIN: f64 = 0.005;
 
 /// CPU seconds of threads, by their ids, with their names.
 type Tasks = BTreeMap<i32, (String, f64)>;
 
-/// CPU seconds since the process began.
+/// CPU seconds of a process since it began.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Cpu {
-    pub(crate) total: f64,
-    /// The part of it that the source's threads took.
-    pub(crate) source: f64,
+pub struct Cpu {
+    /// The seconds of all threads, those that ended among them.
+    pub total: f64,
+    /// The part of it that threads took which the caller keeps apart.
+    pub apart: f64,
     /// Threads that ended are not among them.
     tasks: Tasks,
 }
 
 /// CPU seconds by name of the thread, from looks now and then: what a thread did before it ended counts up to the last look.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Threads {
+pub struct Threads {
     seen: Tasks,
-    pub(crate) by_name: BTreeMap<String, f64>,
+    /// The seconds so far.
+    pub by_name: BTreeMap<String, f64>,
 }
 
 impl Threads {
-    /// Counts from here on.
-    pub(crate) fn from(now: &Cpu) -> Self {
+    /// Returns what counts from here on.
+    pub fn from(now: &Cpu) -> Self {
         Self { seen: now.tasks.clone(), by_name: BTreeMap::new() }
     }
 
-    pub(crate) fn look(&mut self, now: &Cpu) {
+    /// Counts what threads did since the last look.
+    pub fn look(&mut self, now: &Cpu) {
         for (id, (name, seconds)) in &now.tasks {
             // One that took less than before is another thread with the same id.
             let before = self.seen.get(id).map_or(0.0, |(_, before)| *before);
@@ -50,50 +46,76 @@ impl Threads {
 }
 
 impl Cpu {
-    /// Returns what others than the source took.
-    pub(crate) fn own(&self) -> f64 {
-        (self.total - self.source).max(0.0)
+    /// Returns what the other threads took.
+    pub fn own(&self) -> f64 {
+        (self.total - self.apart).max(0.0)
     }
 
-    pub(crate) fn since(&self, then: &Self) -> Self {
-        let (total, source) = (self.total - then.total, self.source - then.source);
-        Self { total: total.max(0.0), source: source.max(0.0), tasks: Tasks::new() }
+    /// Returns the seconds of the threads that are there, by their names.
+    pub fn by_name(&self) -> BTreeMap<String, f64> {
+        let mut all = BTreeMap::new();
+        for (name, seconds) in self.tasks.values() {
+            *all.entry(name.clone()).or_default() += seconds;
+        }
+        all
+    }
+
+    /// Returns the difference to an earlier time, without the single threads.
+    #[must_use]
+    pub fn since(&self, then: &Self) -> Self {
+        let (total, apart) = (self.total - then.total, self.apart - then.apart);
+        Self { total: total.max(0.0), apart: apart.max(0.0), tasks: Tasks::new() }
     }
 }
 
 /// A process that is watched.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Watched {
-    pub(crate) pid: u32,
+pub struct Watched {
+    /// Its id.
+    pub pid: u32,
 }
 
 impl Watched {
+    /// Returns this process.
+    pub fn myself() -> Self {
+        Self { pid: std::process::id() }
+    }
+
     fn process(self) -> Option<Process> {
         Process::new(self.pid as i32).ok()
     }
 
-    /// Returns zero where the process is gone.
-    pub(crate) fn cpu(self) -> Cpu {
+    /// Returns what it took so far, zero where it is gone. Threads whose names begin with `apart` are told apart; an empty name is none's.
+    pub fn cpu(self, apart: &str) -> Cpu {
         let mut cpu = Cpu::default();
         let Some(process) = self.process() else { return cpu };
         cpu.total = process.stat().map_or(0.0, |stat| seconds(ticks(&stat)));
         for task in process.tasks().into_iter().flatten().flatten() {
             let (Ok(stat), Ok(times)) = (task.stat(), task.schedstat()) else { continue };
             let used = times.sum_exec_runtime as f64 / 1e9;
-            if stat.comm.starts_with(SOURCE_THREAD) {
-                cpu.source += used;
+            if !apart.is_empty() && stat.comm.starts_with(apart) {
+                cpu.apart += used;
             }
             cpu.tasks.insert(task.tid, (stat.comm, used));
         }
         cpu
     }
 
-    /// Returns none where the process is gone.
-    pub(crate) fn resident_bytes(self) -> Option<u64> {
+    /// Returns for how long its threads ran, and for how long they waited for a processor; none where it is gone.
+    pub fn ran_and_waited(self) -> Option<(Duration, Duration)> {
+        let tasks = self.process()?.tasks().ok()?.flatten().filter_map(|task| task.schedstat().ok());
+        let sum = tasks
+            .fold((0, 0), |(ran, waited), times| (ran + times.sum_exec_runtime, waited + times.run_delay));
+        Some((Duration::from_nanos(sum.0), Duration::from_nanos(sum.1)))
+    }
+
+    /// Returns its memory with shared code; none where it is gone.
+    pub fn resident_bytes(self) -> Option<u64> {
         self.process()?.status().ok()?.vmrss.map(|kib| kib << 10)
     }
 
-    pub(crate) fn command(self) -> String {
+    /// Returns its command line; empty where it is gone.
+    pub fn command(self) -> String {
         let words = self.process().and_then(|process| process.cmdline().ok());
         words.unwrap_or_default().join(" ").trim().to_owned()
     }
@@ -109,21 +131,22 @@ fn seconds(ticks: u64) -> f64 {
     ticks as f64 / procfs::ticks_per_second() as f64
 }
 
-/// All processes by their ids, when measuring begins and when it ends. Those that the system does not show are not among them.
+/// All processes by their ids. Those that the system does not show are not among them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Processes(BTreeMap<u32, Stat>);
+pub struct Processes(BTreeMap<u32, Stat>);
 
 /// The work of processes between two looks. Those that ended before the second one are not known.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Used {
-    /// CPU seconds of those that belong to the run.
-    pub(crate) own_seconds: f64,
+pub struct Used {
+    /// CPU seconds of the family.
+    pub own_seconds: f64,
     /// The others, the busiest first: name, process, CPU seconds.
-    others: Vec<(String, u32, f64)>,
+    pub others: Vec<(String, u32, f64)>,
 }
 
 impl Processes {
-    pub(crate) fn now() -> Self {
+    /// Looks at all of them.
+    pub fn now() -> Self {
         let all = all_processes().into_iter().flatten().flatten();
         Self(all.filter_map(|process| Some((process.pid as u32, process.stat().ok()?))).collect())
     }
@@ -142,8 +165,8 @@ impl Processes {
         }
     }
 
-    /// Returns what was used since then; `roots` and their descendants belong to the run.
-    pub(crate) fn since(&self, then: &Self, roots: impl IntoIterator<Item = u32>) -> Used {
+    /// Returns what was used since then; `roots` and their descendants are the family.
+    pub fn since(&self, then: &Self, roots: impl IntoIterator<Item = u32>) -> Used {
         let family = self.family(roots);
         let mut used = Used::default();
         for (pid, process) in &self.0 {
@@ -160,33 +183,6 @@ impl Processes {
     }
 }
 
-impl Used {
-    /// Returns the busiest others, by their share of all that processors could do in so many seconds.
-    pub(crate) fn busiest(&self, processor_seconds: f64) -> Vec<Program> {
-        let share = |seconds: f64| if processor_seconds > 0.0 { seconds / processor_seconds } else { 0.0 };
-        let busiest = self.others.iter().take(NAMED_MAX);
-        let busiest = busiest.map(|(name, pid, seconds)| Program {
-            name: name.clone(),
-            pid: *pid,
-            share: share(*seconds),
-        });
-        busiest.filter(|program| program.share >= NAMED_SHARE_MIN).collect()
-    }
-}
-
-/// Returns names with their shares, for people.
-pub(crate) fn named(programs: &[Program]) -> String {
-    let each = programs
-        .iter()
-        .map(|Program { name, pid, share }| format!("{name} {:.0} %, process {pid}", share * 100.0));
-    let each: Vec<_> = each.collect();
-    if each.is_empty() {
-        "they ended before it was looked, or the system does not show them".to_owned()
-    } else {
-        each.join("; ")
-    }
-}
-
 #[cfg(test)]
-#[path = "../tests/units/processes.rs"]
+#[path = "processes_tests.rs"]
 mod tests;

@@ -1,7 +1,8 @@
+//! When updates are due.
+
 use std::time::Duration;
 
 use super::*;
-use crate::scenario::Source;
 
 const MS: u64 = 1_000_000;
 
@@ -18,7 +19,7 @@ fn updates_close_together_share_a_timer() {
 }
 
 fn even(rate: f64) -> Vec<Step> {
-    vec![Step { rate, ..Step::default() }]
+    vec![Step { lasting: Duration::from_secs(1), rate }]
 }
 
 fn dues(rates: Vec<Step>, count: usize) -> Vec<u64> {
@@ -52,8 +53,8 @@ fn steps_and_bursts_have_as_many_as_their_rates_say() {
     let all = dues(stepped, 300);
     assert_eq!((within(0, 1, &all), within(1, 2, &all)), (10, 0));
     assert!(within(2, 3, &all).abs_diff(100) <= 1 && within(3, 4, &all).abs_diff(10) <= 1, "{all:?}");
-    let bursty = Source { rate: 100.0, burst: Some(1000.0), ..Source::default() };
-    let all = dues(bursty.rates(), 2000);
+    let (quiet, burst) = (Duration::from_millis(900), Duration::from_millis(100));
+    let all = dues(vec![Step { lasting: quiet, rate: 100.0 }, Step { lasting: burst, rate: 1000.0 }], 2000);
     let quiet = all.iter().filter(|due| **due < 900 * MS).count();
     let burst = all.iter().filter(|due| (900 * MS..1000 * MS).contains(due)).count();
     assert!(quiet.abs_diff(90) <= 1 && burst.abs_diff(100) <= 1, "{quiet} {burst}");

@@ -1,3 +1,5 @@
+//! Busy and idle processors, and this machine.
+
 use procfs::{FromBufReadSI as _, current_system_info};
 
 use super::*;

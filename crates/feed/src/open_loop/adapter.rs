@@ -1,39 +1,30 @@
-//! The own source as the ingester sees it: an adapter like any other, so that records, heartbeats and responses are real.
+//! The source as the ingester sees it: an adapter like any other, so that records, heartbeats and responses are real.
 
-use std::sync::{Arc, Mutex};
-
-use tickwire_feed::adapter::{Adapter, AdapterError, FeedEvent, Flow, MarketBody, MarketEvent, SourceState};
+use tickwire_machine::now;
 use tickwire_wire::{Instrument, Trade};
 use tokio::sync::watch;
 
-use super::pace::Pace;
-use super::{Orders, Published, quote, symbol_name};
-use crate::clock::now;
-use crate::scenario::{Scenario, VENUE};
+use super::{Due, Orders, Pace, Plan, quote, symbol_name};
+use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, MarketBody, MarketEvent, SourceState};
 
 /// Definitions of one call.
 const DEFINED_MAX: u32 = 512;
 
-/// See the module.
+/// An adapter that publishes by a [`Plan`], and shows each update with the time at which it leaves.
 #[derive(Debug)]
-pub(crate) struct OpenLoop {
+pub struct OpenLoop<F> {
+    venue: &'static str,
     pace: Pace,
     symbols: u32,
     defined: u32,
+    show: F,
 }
 
-impl OpenLoop {
-    /// It must be called within a runtime.
-    ///
-    /// # Errors
-    /// When the system has no timer left.
-    pub(crate) fn new(
-        scenario: &Scenario,
-        orders: watch::Receiver<Orders>,
-        published: Arc<Mutex<Published>>,
-    ) -> std::io::Result<Self> {
-        let pace = Pace::new(scenario, orders, published)?;
-        Ok(Self { pace, symbols: scenario.source.symbols as u32, defined: 0 })
+impl<F: FnMut(Due, u64)> OpenLoop<F> {
+    /// Makes the adapter. It must be called within a runtime.
+    pub fn new(plan: &Plan, orders: watch::Receiver<Orders>, show: F) -> Self {
+        let pace = Pace::new(plan, orders);
+        Self { venue: plan.venue, pace, symbols: plan.symbols as u32, defined: 0, show }
     }
 
     fn define(&mut self, events: &mut Vec<FeedEvent>) {
@@ -56,9 +47,9 @@ impl OpenLoop {
     }
 }
 
-impl Adapter for OpenLoop {
-    fn venue(&self) -> &'static str {
-        VENUE
+impl<F: FnMut(Due, u64) + Send> Adapter for OpenLoop<F> {
+    fn venue(&self) -> &str {
+        self.venue
     }
 
     async fn next(&mut self, events: &mut Vec<FeedEvent>) -> Result<Flow, AdapterError> {
@@ -66,12 +57,12 @@ impl Adapter for OpenLoop {
             self.define(events);
             return Ok(Flow::More);
         }
-        let is_due = self.pace.wait().await;
-        if !is_due.map_err(|error| AdapterError(format!("the timer failed: {error}")))? {
+        if !self.pace.wait().await {
             return Ok(Flow::Ended);
         }
         let receive_time = now();
         self.pace.take(receive_time, |due| {
+            (self.show)(due, receive_time);
             let (index, event_time) = (due.symbol, due.intended_time);
             let quote = quote(index, event_time);
             let body = if due.is_trade {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::scenario::Step;
+use super::Step;
 
 /// Updates that are due closer together than this share a timer: one costs some microseconds of a core, more than all else
 /// that a source does for an update.
 const TOGETHER_NS: u64 = 50_000;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Schedule {
+pub(super) struct Schedule {
     /// One rate after the other, and from the first again.
     rates: Vec<Step>,
     /// The length of a tick in nanoseconds: what is due within it comes at its end. 0 where each update comes by itself.
@@ -18,28 +18,28 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    pub(crate) fn new(rates: Vec<Step>, tick: Duration) -> Self {
+    pub(super) fn new(rates: Vec<Step>, tick: Duration) -> Self {
         let mut schedule = Self { rates, tick_ns: tick.as_nanos() as f64, at: 0.0 };
         schedule.skip_silence();
         schedule
     }
 
     /// Returns when the next update is due; None: never.
-    pub(crate) fn due(&self) -> Option<u64> {
+    pub(super) fn due(&self) -> Option<u64> {
         let at = if self.tick_ns > 0.0 { (self.at / self.tick_ns).ceil() * self.tick_ns } else { self.at };
         at.is_finite().then_some(at as u64)
     }
 
     /// Returns how long to sleep before the next update; 0: it is due. None: there is none. It is up to 50 µs longer where the rate
     /// is beyond 20,000 a second.
-    pub(crate) fn pause(&self, now: u64) -> Option<u64> {
+    pub(super) fn pause(&self, now: u64) -> Option<u64> {
         let wait = self.due()?.saturating_sub(now);
         let is_dense = self.stretch().0 * TOGETHER_NS as f64 > 1e9;
         Some(if wait > 0 && is_dense { wait.max(TOGETHER_NS) } else { wait })
     }
 
     /// The next update is done: what is behind it is next.
-    pub(crate) fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         // A part of an update may fall into each stretch of an even rate.
         let mut left = 1.0;
         while left > 0.0 && self.at.is_finite() {
@@ -55,8 +55,8 @@ impl Schedule {
     }
 
     /// Goes on at an even rate from a moment on.
-    pub(crate) fn set_rate(&mut self, rate: f64, from: u64) {
-        self.rates = vec![Step { rate, ..Step::default() }];
+    pub(super) fn set_rate(&mut self, rate: f64, from: u64) {
+        self.rates = vec![Step { lasting: Duration::ZERO, rate }];
         self.at = from as f64;
         self.skip_silence();
     }
@@ -95,5 +95,5 @@ impl Schedule {
 }
 
 #[cfg(test)]
-#[path = "../../tests/units/schedule.rs"]
+#[path = "schedule_tests.rs"]
 mod tests;

@@ -1,20 +1,34 @@
-//! The machine, so that the results of a run mean something elsewhere: what it is, how busy it is, and what this process may use of it.
+//! This module tells what the machine is, how busy its processors are, and which of them and how many files this process may use.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
 use procfs::process::Process;
 use procfs::{CpuInfo, Current as _, CurrentSI as _, KernelStats, Meminfo};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
-
-pub(crate) use crate::report::model::Machine;
+use serde::{Deserialize, Serialize};
 
 /// Descriptors that a process needs beside its sockets.
 const OTHER_FILES: u64 = 64;
 
+/// A machine, so that what is measured on it means something elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Machine {
+    /// Kernel, its release, architecture.
+    pub system: String,
+    /// Name of the processors.
+    pub cpu: String,
+    /// Processors that this process may use.
+    pub cores: usize,
+    /// All of its memory.
+    pub memory_bytes: u64,
+}
+
 impl Machine {
-    pub(crate) fn look() -> Self {
+    /// Looks at this machine.
+    pub fn look() -> Self {
         let uname = rustix::system::uname();
         let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
         let system = format!("{} {} {}", text(uname.sysname()), text(uname.release()), text(uname.machine()));
@@ -24,12 +38,13 @@ impl Machine {
     }
 }
 
-pub(crate) fn cores() -> usize {
+/// Returns how many processors this process may use.
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Returns how long this thread has waited for a processor; None where the system does not tell.
-pub(crate) fn run_delay() -> Option<Duration> {
+pub fn run_delay() -> Option<Duration> {
     let thread = Process::myself().ok()?.task_from_tid(gettid().as_raw_nonzero().get()).ok()?;
     Some(Duration::from_nanos(thread.schedstat().ok()?.run_delay))
 }
@@ -40,7 +55,7 @@ pub(crate) fn run_delay() -> Option<Duration> {
 /// not in them, and at low load that is most of it. Idle time is measured where the timer stops on idle processors
 /// (`CONFIG_NO_HZ`), so the rest of the time is what was busy.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Idle {
+pub struct Idle {
     ticks: u64,
     processors: usize,
     at: Instant,
@@ -48,23 +63,25 @@ pub(crate) struct Idle {
 
 /// The work of all processors in some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Busy {
+pub struct Busy {
     /// The part of their time that they worked, 0 to 1.
-    pub(crate) share: f64,
-    pub(crate) processors: usize,
-    pub(crate) seconds: f64,
+    pub share: f64,
+    /// The number of processors.
+    pub processors: usize,
+    /// The length of that time.
+    pub seconds: f64,
 }
 
 impl Busy {
     /// Returns what all processors could have done, in seconds.
-    pub(crate) fn processor_seconds(self) -> f64 {
+    pub fn processor_seconds(self) -> f64 {
         self.seconds * self.processors as f64
     }
 }
 
 impl Idle {
     /// Returns the idle time so far; None where the system does not tell.
-    pub(crate) fn now() -> Option<Self> {
+    pub fn now() -> Option<Self> {
         Some(Self::of(&KernelStats::current().ok()?, Instant::now()))
     }
 
@@ -73,7 +90,8 @@ impl Idle {
         Self { ticks, processors: stats.cpu_time.len(), at }
     }
 
-    pub(crate) fn busy_since(self, then: Self) -> Busy {
+    /// Returns what was done since then.
+    pub fn busy_since(self, then: Self) -> Busy {
         let seconds = (self.at - then.at).as_secs_f64();
         let all = seconds * self.processors as f64;
         let idle = self.ticks.saturating_sub(then.ticks) as f64 / procfs::ticks_per_second() as f64;
@@ -82,31 +100,26 @@ impl Idle {
     }
 }
 
-/// Makes room for as many sockets as sessions.
-pub(crate) fn allow_files(sessions: usize) -> anyhow::Result<()> {
-    let wanted = sessions as u64 + OTHER_FILES;
+/// Makes room for so many sockets.
+///
+/// # Errors
+/// When the system allows fewer; the text says what to do.
+pub fn allow_files(sockets: usize) -> io::Result<()> {
+    let wanted = sockets as u64 + OTHER_FILES;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
         return Ok(());
     }
-    ensure!(
-        limit.maximum.is_none_or(|maximum| maximum >= wanted),
-        "{sessions} connections need {wanted} open files and the limit is {}: raise it with `ulimit -n`",
-        limit.maximum.unwrap_or(0)
-    );
+    if let Some(maximum) = limit.maximum.filter(|maximum| *maximum < wanted) {
+        return Err(io::Error::other(format!(
+            "{sockets} connections need {wanted} open files and the limit is {maximum}: raise it with `ulimit -n`"
+        )));
+    }
     Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })?)
 }
 
-/// Runs something on this thread to its end; what it leaves behind is not waited for.
-pub(crate) fn block_on<T>(run: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run);
-    runtime.shutdown_background();
-    outcome
-}
-
 /// Returns the processors that this process may use; empty where the system does not tell.
-pub(crate) fn allowed() -> Vec<usize> {
+pub fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(None).ok();
     (0..CpuSet::MAX_CPU).filter(|cpu| set.as_ref().is_some_and(|set| set.is_set(*cpu))).collect()
 }
@@ -115,20 +128,25 @@ pub(crate) fn allowed() -> Vec<usize> {
 ///
 /// # Errors
 /// When there is no such processor.
-pub(crate) fn pin(cpus: &[usize]) -> anyhow::Result<()> {
+pub fn pin(cpus: &[usize]) -> io::Result<()> {
     if cpus.is_empty() {
         return Ok(());
     }
     let mut set = CpuSet::new();
     for cpu in cpus {
-        ensure!(*cpu < CpuSet::MAX_CPU, "there is no processor {cpu}");
+        if *cpu >= CpuSet::MAX_CPU {
+            return Err(io::Error::other(format!("there is no processor {cpu}")));
+        }
         set.set(*cpu);
     }
     sched_setaffinity(None, &set).map_err(|error| {
-        anyhow::anyhow!("cannot use processors {cpus:?}: {error}; there are {} of them, from 0", cores())
+        let there = cores();
+        io::Error::other(format!(
+            "cannot use processors {cpus:?}: {error}; there are {there} of them, from 0"
+        ))
     })
 }
 
 #[cfg(test)]
-#[path = "../tests/units/machine.rs"]
+#[path = "processors_tests.rs"]
 mod tests;

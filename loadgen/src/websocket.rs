@@ -1,10 +1,22 @@
-//! The handshake of a session: what it asks for, and what is said of the response.
+//! The WebSocket of a session: what its handshake asks for, what is said of the response, and frames.
 
 use anyhow::bail;
 use hyper::Response;
+use tickwire_net::frame;
+pub(crate) use tickwire_net::frame::OpCode as Opcode;
 pub(crate) use tickwire_net::handshake::read_response;
 use tickwire_net::handshake::{self, Opening, ResponseFault};
 use tickwire_wire::Encoding;
+
+/// A larger message is not a server's under test: a gateway's largest is a burst of book snapshots.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+/// All sessions have the same mask, which guards proxies, of which there is none here.
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// Appends a client's frame.
+pub(crate) fn put(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    frame::write_masked(opcode, MASK, payload, out);
+}
 
 /// Returns the key of a session.
 pub(crate) fn key(number: u64) -> String {
@@ -60,5 +72,5 @@ pub(crate) fn verify(
 }
 
 #[cfg(test)]
-#[path = "../tests/units/handshake.rs"]
+#[path = "../tests/units/websocket.rs"]
 mod tests;
