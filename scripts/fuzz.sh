@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
-targets="decode_proto decode_msgpack decode_json decode_command bus_frame websocket"
+targets="decode_proto decode_msgpack decode_json decode_command bus_frame websocket session request proxied"
 chosen=${2:-$targets}
 # The engine needs the gateway and all that it is built from: only where it is asked for.
 case " $chosen " in *" engine "*) features=engine ;; *) features= ;; esac

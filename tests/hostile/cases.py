@@ -19,7 +19,7 @@ class Case:
 
 
 def case(name, what, expected, alone=False):
-    """Adds a row. The function gets the door, and the gateway's metrics, and returns the answer that came. `alone`: it counts what the
+    """Adds a row. The function gets the door, and the gateway's metrics, and returns the response that came. `alone`: it counts what the
     gateway holds, or takes all of something, so no other row may run at the same time."""
 
     def add(function):

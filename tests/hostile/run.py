@@ -88,7 +88,7 @@ class Gateway:
 
 
 async def try_case(case, door, gateway):
-    """Returns the answer that a case got."""
+    """Returns the response that a case got."""
     try:
         return await asyncio.wait_for(case.run(door, gateway), CASE_SECONDS_MAX)
     except Exception as error:  # a row that cannot be run fails, and the others go on

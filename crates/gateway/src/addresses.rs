@@ -1,4 +1,4 @@
-//! How often each address may ask for a session. The table has a fixed size, whatever comes.
+//! The rate at which each address may ask for sessions. The table has a fixed size, whatever comes.
 //!
 //! An address takes one word, the time at which its bucket is full again (see `TokenBucket`), beside a word that tells it
 //! apart. Where all places that an address may have are taken, the one whose bucket is full first goes: it had asked least. Whoever has
@@ -63,7 +63,7 @@ pub(crate) enum Exceeded {
 }
 
 impl Rates {
-    /// So many requests each second of an address, and of all; of each five seconds' worth at once. 0: no such limit. `places` is
+    /// Allows so many requests each second of an address, and of all; of each five seconds' worth at once. 0: no such limit. `places` is
     /// how many addresses are told apart.
     pub(crate) fn new(of_each: u32, of_all: u32, places: usize) -> Self {
         let refill =

@@ -1,4 +1,4 @@
-//! Who may open a session, how often, and from where: what the public listener asks before a session opens.
+//! Admission says who may open a session, how often, and from where: it is what the public listener asks before a session opens.
 //!
 //! Clients on this machine are not limited by their address, nor counted in the rate of all: load generators and tests open
 //! thousands of sessions from there. Where a proxy runs on this machine, it has to be listed; its clients are then those that it tells.
@@ -54,7 +54,7 @@ impl Default for Admission {
     }
 }
 
-/// What stands between a connection and a session; see the module.
+/// Everything that stands between a connection and a session; see the module.
 #[derive(Debug)]
 pub(crate) struct Doors {
     admission: Admission,

@@ -1,4 +1,4 @@
-//! Who holds how many sessions: the count of each address, or of each name, while it holds any.
+//! Holders of sessions: the count of each address, or of each name, while it holds any.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -16,14 +16,14 @@ pub struct Limit {
     pub setting: Option<&'static str>,
     /// The unit of its value.
     pub unit: &'static str,
-    /// What it limits.
+    /// A description of what it limits.
     pub about: &'static str,
-    /// What a client sees that reaches it.
+    /// The thing that a client sees which reaches it.
     pub at: At,
     value: fn(&GatewayConfig) -> Value,
 }
 
-/// What a client sees at a limit.
+/// The thing that a client sees at a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     /// The request is refused; the metric `handshakes_refused_total` counts it by the refusal's name.

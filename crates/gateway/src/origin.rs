@@ -1,4 +1,4 @@
-//! From which pages of the web a browser may open sessions (RFC 6455, section 10.2).
+//! Pages of the web from which a browser may open sessions (RFC 6455, section 10.2).
 //!
 //! A browser sends the page's origin with the handshake, and lets no page change it. Programs that are no browsers send none, or
 //! whatever they like: this protects those who use a browser, not the gateway.

@@ -1,4 +1,4 @@
-//! Who a client is behind a proxy: its address, as listed proxies tell it. What others tell is not believed.
+//! Clients behind proxies: their addresses, as listed proxies tell them. What others tell is not believed.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

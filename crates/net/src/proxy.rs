@@ -1,4 +1,4 @@
-//! What a proxy says of whom it speaks for: the header of the PROXY protocol, version 2, and `X-Forwarded-For`. No I/O, and no belief:
+//! A proxy says whom it speaks for: the header of the PROXY protocol, version 2, and `X-Forwarded-For`. No I/O, and no belief:
 //! the caller knows which proxies it trusts.
 
 use std::net::{IpAddr, SocketAddr};

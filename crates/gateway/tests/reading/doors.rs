@@ -1,4 +1,4 @@
-//! What stands before a session: limits by address, proxies, origins, and rules of the handshake, over real sockets.
+//! The doors before a session: limits by address, proxies, origins, and rules of the handshake, over real sockets.
 
 use tickwire_gateway::{Admission, GatewayConfig, Proxies};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::{HANG, Peer, Rig};
 
-/// The head of a handshake, with more lines.
+/// Returns the head of a handshake, with more lines.
 fn handshake(more: &str) -> String {
     format!(
         "GET /v1/stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
