@@ -8,7 +8,7 @@ use tickwire_wire::CloseCode;
 /// The target of all lines of the audit log.
 pub const TARGET: &str = "tickwire::audit";
 
-/// How a session ended.
+/// The way in which a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// The gateway closed it.

@@ -24,7 +24,7 @@ pub const PREFIX: &str = "tickwire";
 struct Metric {
     /// The name as a scrape has it, without the prefix and without the `_total` of counters.
     name: &'static str,
-    /// What it counts or measures.
+    /// The thing that it counts or measures.
     meaning: &'static str,
     /// When somebody should look; empty where no value of it is a trouble by itself.
     worry: &'static str,

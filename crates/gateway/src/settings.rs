@@ -30,7 +30,7 @@ pub enum AskedOfClients {
     None,
     /// One that they show has to be good.
     Optional,
-    /// Without a good one they are not let in.
+    /// They are not let in without a good one.
     Required,
 }
 

@@ -1,4 +1,4 @@
-//! What is checked where a gateway is started: its TLS files, and whether it may listen where it is told to.
+//! The checks that matter where a gateway is started: of its TLS files, and of whether it may listen where it is told to.
 
 use tickwire_config::Layers;
 use tickwire_gateway::{ClientAuth, GatewayConfig, WhichFile};

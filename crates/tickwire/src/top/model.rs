@@ -1,4 +1,4 @@
-//! What is shown: sessions in order, the worst first, with rates between two looks.
+//! The sessions that are shown, in order, the worst first, with rates between two looks.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What a gateway said at one time.
+/// The answers of a gateway at one time.
 pub(super) struct Look {
     pub(super) readiness: Readiness,
     pub(super) sessions: Vec<Session>,

@@ -1,4 +1,4 @@
-//! What operators have: `tickwire top`, the token of the admin listener, the audit log, and limits of the log.
+//! The means of operators: `tickwire top`, the token of the admin listener, the audit log, and limits of the log.
 
 use serde_json::Value;
 use tickwire_client::Client;
