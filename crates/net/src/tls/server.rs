@@ -8,7 +8,7 @@ use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::{Error, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -102,7 +102,8 @@ impl ServerTls {
         self.with(|current| current.expires)
     }
 
-    /// Agrees on keys with a client.
+    /// Agrees on keys with a client. Where they do not agree, the client has been told why, and it returns when the client has gone:
+    /// to close while its bytes come would take the reason from it.
     ///
     /// # Errors
     /// Those of the stream, and of TLS, with a [`rustls::Error`] inside.
@@ -113,7 +114,14 @@ impl ServerTls {
         &self,
         stream: S,
     ) -> std::io::Result<TlsStream<S>> {
-        TlsAcceptor::from(self.config()).accept(stream).await
+        match TlsAcceptor::from(self.config()).accept(stream).into_fallible().await {
+            Ok(stream) => Ok(stream),
+            Err((error, mut stream)) => {
+                let _ = stream.shutdown().await;
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                Err(error)
+            }
+        }
     }
 
     /// Returns what a handshake that begins now is made with.

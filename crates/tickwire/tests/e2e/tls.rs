@@ -50,7 +50,8 @@ impl World {
     async fn metric(&self, name: &str) -> i64 {
         let (_, body) = self.gateway.get("/metrics").await.unwrap();
         let line = body.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap_or_else(|| panic!("{name} is not in\n{body}")).trim().parse().unwrap()
+        let value: f64 = line.unwrap_or_else(|| panic!("{name} is not in\n{body}")).trim().parse().unwrap();
+        value as i64
     }
 }
 
