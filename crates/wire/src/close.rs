@@ -24,11 +24,17 @@ pub enum CloseCode {
     TooLarge,
     /// The client kept sending commands faster than the limit in `Hello`.
     Flood,
+    /// The token of the session ended, and no other one came in time.
+    TokenExpired,
+    /// The session was opened without a token, and none that counts came in time.
+    Unauthorized,
+    /// The token of the session, or all of its owner's up to a time, were revoked.
+    Revoked,
 }
 
 impl CloseCode {
     /// The whole table of close codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Draining,
         Self::Internal,
         Self::Full,
@@ -37,6 +43,9 @@ impl CloseCode {
         Self::Protocol,
         Self::TooLarge,
         Self::Flood,
+        Self::TokenExpired,
+        Self::Unauthorized,
+        Self::Revoked,
     ];
 
     /// Returns the number in the close frame.
@@ -50,6 +59,9 @@ impl CloseCode {
             Self::Protocol => 4500,
             Self::TooLarge => 4501,
             Self::Flood => 4502,
+            Self::TokenExpired => 4401,
+            Self::Unauthorized => 4503,
+            Self::Revoked => 4504,
         }
     }
 
@@ -69,6 +81,9 @@ impl CloseCode {
             Self::Protocol => "protocol",
             Self::TooLarge => "too_large",
             Self::Flood => "flood",
+            Self::TokenExpired => "token_expired",
+            Self::Unauthorized => "unauthorized",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -86,6 +101,9 @@ impl CloseCode {
             Self::Flood => {
                 "flood: commands exceeded limits.commands_per_second; batch symbols in one command"
             }
+            Self::TokenExpired => "token expired: reconnect with a new token",
+            Self::Unauthorized => "unauthorized: no token that counts came in time; send one that does",
+            Self::Revoked => "revoked: this token counts no more; sign in again",
         }
     }
 
@@ -98,9 +116,11 @@ impl CloseCode {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Draining => Some(Duration::ZERO),
-            Self::Internal | Self::SlowConsumer | Self::Silent => Some(Duration::from_secs(1)),
+            Self::Internal | Self::SlowConsumer | Self::Silent | Self::TokenExpired => {
+                Some(Duration::from_secs(1))
+            }
             Self::Full => Some(Duration::from_secs(5)),
-            Self::Protocol | Self::TooLarge | Self::Flood => None,
+            Self::Protocol | Self::TooLarge | Self::Flood | Self::Unauthorized | Self::Revoked => None,
         }
     }
 }
