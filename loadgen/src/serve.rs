@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use tickwire_bus::{Backplane, BusState, MemoryBus, MemoryLimits, NatsBus, NatsConfig};
 use tickwire_feed::{IngestConfig, Ingester};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tickwire_gateway::{AuthSettings, Gateway, GatewayConfig, NoPages};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -223,6 +223,7 @@ fn config(scenario: &Scenario) -> GatewayConfig {
         shards: scenario.gateway.shards,
         pacing: scenario.gateway.pacing(),
         drain_window: scenario.gateway.drain,
+        auth: AuthSettings::anonymous(),
         ..GatewayConfig::default()
     };
     if let Some(records) = scenario.gateway.log_records {

@@ -14,6 +14,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tickwire_auth::Denied;
 use tickwire_net::handshake;
 use tickwire_wire::Encoding;
 use tokio::io::DuplexStream;
@@ -21,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::gate::{Admission, Gate};
+use crate::auth::shown::{Shown, challenge};
 use crate::files::Seldom;
 use crate::lobby::{Guest, Lobby};
 use crate::shard::{Arrival, Order};
@@ -64,6 +67,7 @@ impl Pages for NoPages {
 pub(crate) struct Acceptor {
     pub(crate) shards: Vec<mpsc::Sender<Order>>,
     pub(crate) sessions: Arc<Semaphore>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) pages: Arc<dyn Pages>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) buffers: Buffers,
@@ -129,8 +133,8 @@ impl Acceptor {
     async fn serve<C: Carrier>(self: Arc<Self>, stream: C, peer: Option<SocketAddr>, guest: Guest) {
         let service = service_fn(|request| {
             guest.asked();
-            let response = self.respond::<C>(request, peer);
-            async { Ok::<_, Infallible>(response) }
+            let acceptor = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(acceptor.respond::<C>(request, peer).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .header_read_timeout(None)
@@ -148,14 +152,14 @@ impl Acceptor {
         }
     }
 
-    fn respond<C: Carrier>(
+    async fn respond<C: Carrier>(
         self: &Arc<Self>,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
     ) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         if path == "/v1/stream" {
-            return self.upgrade::<C>(request, peer);
+            return self.upgrade::<C>(request, peer).await;
         }
         match self.pages.respond(request.method(), path, request.headers()) {
             Some(page) => {
@@ -168,7 +172,7 @@ impl Acceptor {
         }
     }
 
-    fn upgrade<C: Carrier>(
+    async fn upgrade<C: Carrier>(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
         peer: Option<SocketAddr>,
@@ -204,6 +208,16 @@ impl Acceptor {
                 "not ready: the bus is not connected yet, or the gateway is draining; see /readyz\n",
             );
         }
+        let Admission { principal, seat } = match self.admit(request.headers(), query, encoding).await {
+            Ok(admitted) => admitted,
+            Err(why) => {
+                self.gate.note(&why, peer);
+                let status = StatusCode::from_u16(why.status()).unwrap_or(StatusCode::UNAUTHORIZED);
+                let mut response = text(status, why.message() + "\n");
+                challenge(&mut response, &why);
+                return response;
+            }
+        };
         let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() else {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
             return later(5, "full: this gateway holds all the sessions it may; try later or another one\n");
@@ -231,11 +245,22 @@ impl Acceptor {
                 }
             };
             let read = parts.read_buf;
-            let opening =
-                Opening::anonymous(id, encoding).with_window(window_ms).with_heartbeat(heartbeat_ms);
-            acceptor.hand_over(Arrival { opening, transport, read, permit }).await;
+            let opening = Opening { principal, ..Opening::anonymous(id, encoding) };
+            let opening = opening.with_window(window_ms).with_heartbeat(heartbeat_ms);
+            acceptor.hand_over(Arrival { opening, transport, read, permit, seat }).await;
         });
         handshake::accept(request.headers(), is_named.then(|| encoding.subprotocol()))
+    }
+
+    /// Finds out whose session a request begins.
+    async fn admit(&self, headers: &HeaderMap, query: &str, encoding: Encoding) -> Result<Admission, Denied> {
+        // Where there are no keys, what a proxy leaves in the headers means nothing.
+        let shown = if self.gate.authenticator.takes_keys() {
+            Shown::of(headers, query, self.gate.authenticator.settings())?
+        } else {
+            Shown::default()
+        };
+        self.gate.admit(&shown, encoding).await
     }
 
     async fn hand_over(&self, arrival: Arrival) {

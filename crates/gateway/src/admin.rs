@@ -18,6 +18,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tickwire_auth::Denied;
 use tickwire_wire::{CloseCode, FeedState};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -224,6 +225,13 @@ impl Collector for Metrics {
             ("records_conflated", "Records superseded by newer ones", stats.sum(|s| &s.conflated)),
             ("records_dropped", "Records announced in gaps", stats.sum(|s| &s.dropped)),
             ("records_filtered", "Records held back by a requested rate", stats.sum(|s| &s.filtered)),
+            ("tokens_renewed", "Tokens that sessions handed in and that count", load(&stats.auth.renewed)),
+            ("revocations", "Revocations that were taken", load(&stats.auth.revocations)),
+            (
+                "revocations_malformed",
+                "Messages of revocations that could not be read",
+                load(&stats.auth.malformed),
+            ),
             ("writes", "Calls that handed bytes to a socket", stats.sum(|s| &s.writes)),
             ("written_bytes", "Bytes that sockets took", stats.sum(|s| &s.written_bytes)),
         ];
@@ -236,6 +244,7 @@ impl Collector for Metrics {
             ("sessions", "Open sessions", load(&stats.sessions)),
             ("topics", "Instruments' channels followed on the bus", load(&hub.topics)),
             ("instruments", "Instruments known", load(&hub.instruments)),
+            ("revocations_kept", "Revocations that are in force", load(&stats.auth.kept)),
             ("log_bytes", "Bytes of recent records kept", stats.sum(|s| &s.log_bytes)),
         ];
         for (name, help, value) in gauges {
@@ -283,6 +292,14 @@ impl Collector for Metrics {
             "kind",
             &ConstCounter::new,
             Survey::KINDS.into_iter().enumerate().map(|(at, name)| (name, stats.sum(|s| &s.decisions[at]))),
+        )?;
+        labelled(
+            &mut encoder,
+            "auth_refused",
+            "Handshakes and tokens that were refused, by reason",
+            "reason",
+            &ConstCounter::new,
+            Denied::REASONS.into_iter().zip(stats.auth.denied.iter().map(load)),
         )?;
         Hops::of(stats).encode(&mut encoder)?;
         let live = ConstGauge::new(0_i64);

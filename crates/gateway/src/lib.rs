@@ -7,6 +7,7 @@
 mod accept;
 mod admin;
 mod admin_sessions;
+mod auth;
 mod clock;
 mod config;
 mod files;
@@ -27,6 +28,7 @@ pub use framing::WebSocket;
 pub use gateway::{Gateway, StartError};
 pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
+pub use tickwire_auth::{AuthSettings, Authenticator};
 pub use tickwire_core::schedule::Pacing;
 
 /// Compiles the examples of the README with the other examples of this documentation.

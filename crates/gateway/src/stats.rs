@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::auth::stats::AuthStats;
 use crate::hops::Hops;
 use crate::hub::HubStats;
 use crate::lobby::Lobby;
@@ -43,6 +44,7 @@ pub(crate) struct Stats {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) draining: AtomicBool,
+    pub(crate) auth: Arc<AuthStats>,
     /// The lobby of the public listener.
     pub(crate) lobby: OnceLock<Arc<Lobby>>,
     /// The sessions that were closed with each code, in the order of `CloseCode::ALL`.

@@ -8,6 +8,7 @@ use tickwire_config::ConfigErrors;
 use crate::config::{self, Config, Flag, Sources};
 use crate::logs;
 use crate::tap::TapCommand;
+use crate::token::{RevokeCommand, TokenCommand};
 
 /// A wrong command line that the parser cannot see.
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +46,22 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads the whole configuration, with a command's own flags on top, and starts logging.
     pub(crate) fn load(&self, flags: &[Flag]) -> Result<Config, ConfigErrors> {
+        self.read(flags, false)
+    }
+
+    /// Reads the same, and the keys that the settings name.
+    pub(crate) fn load_serving(&self, flags: &[Flag]) -> Result<Config, ConfigErrors> {
+        self.read(flags, true)
+    }
+
+    fn read(&self, flags: &[Flag], serves: bool) -> Result<Config, ConfigErrors> {
         let mut named: Vec<Flag> = vec![
             ("--log-level", "log.level", self.log_level.clone()),
             ("--log-format", "log.format", self.log_format.clone()),
         ];
         named.extend_from_slice(flags);
         let (file, sets) = (self.config.clone(), self.set.clone());
-        let sources = Sources { file, environment: std::env::vars().collect(), sets, flags: named };
+        let sources = Sources { file, environment: std::env::vars().collect(), sets, flags: named, serves };
         let config = config::load(&sources)?;
         logs::start(&config.raw);
         for name in config::ignored(&sources.environment) {
@@ -76,12 +86,24 @@ pub(crate) enum Command {
     Ingest(IngestCommand),
     /// Serves sessions at ws://ADDRESS/v1/stream from what is on the bus
     #[command(
-        after_help = "Example:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400\n  \
-        curl http://127.0.0.1:7401/readyz"
+        after_help = "Examples:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400 \
+        --set gateway.auth.keys=/etc/tickwire/idp.pem\n  \
+        tickwire gateway --anonymous\n  curl http://127.0.0.1:7401/readyz"
     )]
     Gateway(GatewayCommand),
     /// Shows or records a stream
     Tap(TapCommand),
+    /// Makes a token for development, or a key
+    #[command(after_help = "Examples:\n  tickwire token key --secret dev.secret\n  \
+        tickwire token --key dev.secret --sub me --grant '*'\n  \
+        tickwire token --key dev.pem --kid k1 --sub desk-7 --grant 'binance:BTC* quote,trade' --ttl 15m --json\n  \
+        tickwire token --key dev.secret --sub me --grant '*' --print-claims")]
+    Token(TokenCommand),
+    /// Revokes tokens at all gateways
+    #[command(after_help = "Examples:\n  tickwire revoke --sub desk-7\n  \
+        tickwire revoke --jti 5f2b9c0d1e3a4b5c6d7e8f90 --bus nats://bus:4222\n  \
+        tickwire revoke --sub desk-7 --not-before 1767623400 --json")]
+    Revoke(RevokeCommand),
     /// Shows the configuration in force, or all defaults
     #[command(after_help = "Example:\n  tickwire config --print-default > tickwire.toml")]
     Config(ConfigCommand),
@@ -195,6 +217,15 @@ pub(crate) struct GatewayCommand {
     pub(crate) listen: ListenFlags,
     #[command(flatten)]
     pub(crate) bus: BusFlags,
+    /// Take whoever shows no token
+    #[arg(long)]
+    anonymous: bool,
+}
+
+impl GatewayCommand {
+    pub(crate) fn anonymous(&self) -> Flag {
+        ("--anonymous", "gateway.auth.anonymous", self.anonymous.then(|| "true".to_owned()))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use crate::stop;
 /// Serves until it is asked to stop, then drains.
 pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow::Result<()> {
     let [listen, admin] = command.listen.settings();
-    let mut config = settings.load(&[listen, admin, command.bus.setting()])?;
+    let mut config = settings.load_serving(&[listen, admin, command.bus.setting(), command.anonymous()])?;
     if let Some(history) = &mut config.nats.history {
         // Whoever publishes says what is kept.
         history.make = false;
@@ -20,7 +20,9 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
     prepare(&config.gateway);
-    let gateway = Gateway::start(config.gateway, Arc::clone(&bus), Arc::new(NoPages)).await?;
+    let (authenticator, _tasks) = config.keys.start(config.gateway.auth.clone());
+    let gateway =
+        Gateway::start_with(config.gateway, authenticator, Arc::clone(&bus), Arc::new(NoPages)).await?;
     say(format_args!("stream: ws://{}/v1/stream", gateway.listen_address()));
     say(format_args!("admin: http://{}/readyz", gateway.admin_address()));
     stop.cancelled().await;

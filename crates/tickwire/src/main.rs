@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration, 3 a replay came to its end and not
 //! all of its recordings could be used.
 
+mod auth;
 mod cli;
 mod config;
 mod demo;
@@ -12,6 +13,7 @@ mod logs;
 mod printing;
 mod stop;
 mod tap;
+mod token;
 
 use std::process::ExitCode;
 
@@ -69,5 +71,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,
         Command::Ingest(command) => ingest::run(&cli.settings, command).await,
         Command::Tap(command) => tap::run(&cli.settings, command).await,
+        Command::Token(command) => token::run(command),
+        Command::Revoke(command) => token::revoke(&cli.settings, command).await,
     }
 }

@@ -9,6 +9,8 @@
 
 mod command_rate;
 mod connection;
+mod identity;
+mod order;
 mod sockets;
 mod tell;
 
@@ -17,24 +19,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use slotmap::SecondaryMap;
+use slotmap::{SecondaryMap, SparseSecondaryMap};
+use tickwire_auth::Seat;
 use tickwire_net::fragments::Joined;
 use tickwire_net::frame::{self, Close, Fault, HEAD_BYTES_MAX, OpCode, Sender};
 use tickwire_wire::CloseCode;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::admin_sessions::Look;
+use crate::auth::gate::Gate;
 use crate::clock::Clock;
 use crate::framing::WebSocket;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
 use crate::timer::{Busy, Timer};
-use crate::transport::{Came, Transport};
+use crate::transport::Came;
 use command_rate::Verdict;
 use connection::{Connection, Phase};
+pub(crate) use order::{Arrival, Order};
 use sockets::Sockets;
-use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, Opening, SessionKey};
+use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, HandedIn, SessionKey};
 use tickwire_core::schedule::{Pacing, ShardSchedule, Step};
 use tickwire_core::vocabulary::{Event, TopicInterest};
 
@@ -53,23 +57,6 @@ pub(crate) const EVENT_BATCHES_MAX: usize = 16;
 /// The most reads of one session before the others get their turn.
 const READS_MAX: usize = 16;
 
-/// A connection whose handshake is done.
-pub(crate) struct Arrival {
-    pub(crate) opening: Opening,
-    pub(crate) transport: Transport,
-    /// The bytes that the client sent behind its handshake.
-    pub(crate) read: bytes::Bytes,
-    /// The permit of the limit of sessions; it is held while the session lives.
-    pub(crate) permit: tokio::sync::OwnedSemaphorePermit,
-}
-
-/// An order of the rest of the gateway to a shard. Events have a way of their own.
-pub(crate) enum Order {
-    Arrive(Arrival),
-    Drain(Duration),
-    Look(Look),
-}
-
 /// Everything that a shard needs to run.
 pub(crate) struct ShardSetup {
     pub(crate) at: usize,
@@ -85,6 +72,9 @@ pub(crate) struct ShardSetup {
     pub(crate) patience: Arc<AtomicU32>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) interests: mpsc::Sender<(usize, TopicInterest)>,
+    /// The way of tokens to whoever verifies them.
+    pub(crate) tokens: mpsc::Sender<(usize, HandedIn)>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) all: Arc<Stats>,
     pub(crate) clock: Clock,
@@ -101,6 +91,9 @@ struct Written {
 struct Shard {
     engine: Engine,
     connections: SecondaryMap<SessionKey, Connection>,
+    /// The places of sessions whose users may have so many only.
+    seats: SparseSecondaryMap<SessionKey, Seat>,
+    gate: Arc<Gate>,
     /// The buffer that sockets are read into.
     scratch: Vec<u8>,
     /// The buffer of what is written to one session.
@@ -132,6 +125,8 @@ pub(crate) async fn run(setup: ShardSetup) {
         patience,
         mut orders,
         interests,
+        tokens,
+        gate,
         stats,
         all,
         clock,
@@ -154,6 +149,8 @@ pub(crate) async fn run(setup: ShardSetup) {
     let mut shard = Shard {
         engine,
         connections: SecondaryMap::new(),
+        seats: SparseSecondaryMap::new(),
+        gate,
         scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + HEAD_BYTES_MAX)],
         out: Vec::new(),
         unread: Vec::new(),
@@ -183,6 +180,8 @@ pub(crate) async fn run(setup: ShardSetup) {
                 Some(Order::Arrive(arrival)) => shard.arrive(arrival, &mut sockets),
                 Some(Order::Drain(window)) => shard.engine.drain(window.as_nanos() as u64, clock.now()),
                 Some(Order::Look(look)) => shard.look(look),
+                Some(Order::Identify(verdict)) => shard.identify(verdict),
+                Some(Order::Revoke(revocations)) => shard.revoke(&revocations),
                 None => open = false,
             },
             _ = ticks.tick() => {
@@ -239,6 +238,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                 schedule.on_events(&shard.engine, clock.now());
             }
         }
+        shard.pass_tokens(at, &tokens);
         let asked: Vec<_> = shard.engine.take_interests().collect();
         for interest in asked {
             if interests.send((at, interest)).await.is_err() {
@@ -260,8 +260,13 @@ fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
 
 impl Shard {
     fn arrive(&mut self, arrival: Arrival, sockets: &mut Sockets) {
-        let Arrival { opening, mut transport, read, permit } = arrival;
+        let Arrival { opening, mut transport, read, permit, seat } = arrival;
         let key = self.engine.open(opening, self.clock.now());
+        if let Some(seat) = seat {
+            self.seats.insert(key, seat);
+        }
+        self.audit_opened(key);
+        self.check_revoked(key);
         let watched = sockets.add(&mut transport, key);
         self.connections.insert(key, Connection::new(transport, &read, permit));
         if let Err(error) = watched {
@@ -477,6 +482,8 @@ impl Shard {
         {
             self.all.closed[at].fetch_add(1, Ordering::Relaxed);
         }
+        self.audit_ended(key);
+        self.seats.remove(key);
         self.engine.ended(key, self.clock.now());
         self.all.sessions.fetch_sub(1, Ordering::Relaxed);
     }

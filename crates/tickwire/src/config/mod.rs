@@ -15,21 +15,23 @@ use tickwire_feed::sim::SimConfig;
 use tickwire_gateway::{GatewayConfig, Pacing};
 use tickwire_wire::{Channel, Encoding, is_venue};
 
+use crate::auth::{self, Keys};
 use settings::{BusEncoding, BusHistory};
-pub(crate) use settings::{LogFormat, Raw};
+pub(crate) use settings::{GatewayAuth, LogFormat, Raw};
 
 /// Prefix of the environment variables. Levels of a path are joined by two underscores; every setting is in a table, so a
 /// variable without them is none: a service of that name in Kubernetes makes such variables.
 const PREFIX: &str = "TICKWIRE_";
 
 /// Variables without levels that have a meaning: the command line's own, and those of the project's tests.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "TICKWIRE_CONFIG",
     "TICKWIRE_DATA",
     "TICKWIRE_DEMO_URL",
     "TICKWIRE_NATS_SERVER",
     "TICKWIRE_PROPTEST_CASES",
     "TICKWIRE_PYTHON",
+    "TICKWIRE_TOKEN",
     "TICKWIRE_URL",
     "TICKWIRE_VECTORS",
 ];
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) raw: Raw,
     pub(crate) nats: NatsConfig,
     pub(crate) gateway: GatewayConfig,
+    /// The keys of a gateway; none, where the command is no gateway.
+    pub(crate) keys: Keys,
     pub(crate) ingest: IngestConfig,
     pub(crate) sim: SimConfig,
 }
@@ -67,6 +71,8 @@ pub(crate) struct Sources {
     /// The values of `--set`: `gateway.listen=127.0.0.1:7400`.
     pub(crate) sets: Vec<String>,
     pub(crate) flags: Vec<Flag>,
+    /// The command serves sessions, so the keys that the settings name are read.
+    pub(crate) serves: bool,
 }
 
 /// Reads and checks everything.
@@ -99,13 +105,14 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     let raw: Raw = layers.read();
     let nats = nats(&raw, &mut layers);
     let gateway = gateway(&raw, &mut layers);
+    let keys = if sources.serves { auth::keys(&raw.gateway.auth, &mut layers) } else { Keys::default() };
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {
         layers.wrong("log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
     }
     layers.finish("configuration", "`tickwire config --print-default` shows every line with its default")?;
-    Ok(Config { raw, nats, gateway, ingest, sim })
+    Ok(Config { raw, nats, gateway, keys, ingest, sim })
 }
 
 fn nats(raw: &Raw, layers: &mut Layers) -> NatsConfig {
@@ -162,6 +169,9 @@ fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
         handshake_timeout: Duration::from_millis(from.handshake_ms),
         drain_window: Duration::from_millis(from.drain_ms),
         feed_down_after: Duration::from_millis(from.feed_down_ms),
+        auth: auth::settings(&from.auth, layers),
+        revocations_file: (!from.auth.revocations_file.is_empty())
+            .then(|| PathBuf::from(&from.auth.revocations_file)),
         ..GatewayConfig::default()
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

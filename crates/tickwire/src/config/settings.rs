@@ -126,7 +126,42 @@ settings! {
         /// A returning client's missed records are waited for this long when they are looked up (bus.history), before they are
         /// announced as a gap. Clients wait 5 s.
         history_ms: u64 = 3_000 => 100..=4_000,
+        auth: GatewayAuth = GatewayAuth::default(),
         limits: GatewayLimits = GatewayLimits::default(),
+    }
+
+    /// The rules of who may come in, and of what each may see: docs/auth.md. Without keys and without `anonymous` a gateway does not start.
+    #[derive(PartialEq, Serialize)]
+    pub(crate) struct GatewayAuth {
+        /// Whoever shows nothing may come in. The demo does so by itself where no keys are named.
+        anonymous: bool = false,
+        /// The grants of those, as in `sim:*` or `binance:BTC* quote,trade delay=15m`; empty: everything.
+        anonymous_grants: Vec<String> = Vec::new(),
+        /// Files with keys for tokens, [KID=]PATH: a secret (HS256), a public key in PEM (RS256, ES256, EdDSA), or a JWKS. They are
+        /// read again every 10 s.
+        keys: Vec<String> = Vec::new(),
+        /// Keys of an identity provider; https:// only, http:// on this machine. Empty: none.
+        jwks_url: String = String::new(),
+        jwks_refresh_s: u64 = 300 => 10..=86_400,
+        /// Names, hashes and grants of API keys (`tickwire token key --api`). It is read again every 10 s. Empty: none.
+        api_keys_file: String = String::new(),
+        /// Issuers (`iss`) whose tokens are taken; empty: any whose signature counts.
+        issuers: Vec<String> = Vec::new(),
+        /// A token has to name one of these (`aud`); empty: tokens that name any are refused.
+        audiences: Vec<String> = Vec::new(),
+        /// Clocks of this machine and of the issuer may differ by this.
+        leeway_s: u64 = 30 => 0..=600,
+        /// A token has to end within this time from now. Revocations are kept for so long.
+        token_life_max_s: u64 = 86_400 => 60..=31_536_000,
+        /// A session is told so long before its token ends, and closed so long after it.
+        warning_s: u64 = 60 => 1..=86_400,
+        grace_s: u64 = 10 => 0..=3_600,
+        /// A session of /v1/stream?auth=message has to bring its token within this time; 0: there are no such sessions.
+        first_message_ms: u64 = 5_000 => 0..=60_000,
+        /// Take tokens from the URL (?token=), where proxies and browsers write them into their logs.
+        token_in_url: bool = false,
+        /// Revocations are kept here, beside in all other gateways. Empty: nowhere else.
+        revocations_file: String = String::new(),
     }
 
     #[derive(PartialEq, Serialize)]
