@@ -1,4 +1,4 @@
-//! What strangers show, and what providers and the bus send about it.
+//! Tokens that strangers show, and what providers and the bus send about them.
 
 use std::sync::LazyLock;
 

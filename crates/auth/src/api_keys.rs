@@ -13,7 +13,7 @@ use tickwire_wire::Secret;
 
 use crate::rights::{Grant, Rights};
 
-/// What every API key begins with, so that one is told from a token, and scanners of repositories find it.
+/// The beginning of every API key, so that one is told from a token, and scanners of repositories find it.
 pub const API_KEY_PREFIX: &str = "twk_";
 /// The characters behind it: 32 bytes in base64url.
 const CHARACTERS: usize = 43;
@@ -28,7 +28,7 @@ pub struct ApiKeys {
     by_hash: HashMap<Hash, Entry>,
 }
 
-/// Whose key it is, and what it grants.
+/// The owner of a key, and what it grants.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) name: String,

@@ -12,7 +12,7 @@ pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 pub enum Denied {
     /// Nothing was shown.
     Missing,
-    /// What was shown is neither a token nor an API key.
+    /// The text that was shown is neither a token nor an API key.
     Malformed,
     /// It is longer than any that is read.
     TooLong,

@@ -46,7 +46,7 @@ pub enum UrlFault {
     Unreachable(String),
     /// The server did not answer as it should.
     #[error("answered {0}")]
-    Answer(String),
+    Response(String),
     /// The server took too long.
     #[error("did not answer within {} s", TIMEOUT.as_secs())]
     TimedOut,
@@ -62,7 +62,7 @@ pub struct KeysUrl {
     shown: String,
 }
 
-/// What a request brought.
+/// The outcome of a request.
 enum Brought {
     /// Nothing changed since the last one.
     Same,
@@ -165,7 +165,7 @@ impl KeysUrl {
             return Ok(());
         };
         let keys =
-            parse_jwks(&body, Origin::Url).map_err(|why| UrlFault::Answer(format!("a text that {why}")))?;
+            parse_jwks(&body, Origin::Url).map_err(|why| UrlFault::Response(format!("a text that {why}")))?;
         let names: Vec<_> = keys.iter().map(Key::algorithm).collect();
         tracing::info!(url = self.shown, keys = ?names, "keys came from the URL");
         ring.set(&self.shown, keys);
@@ -201,11 +201,11 @@ impl KeysUrl {
             match response.status() {
                 StatusCode::NOT_MODIFIED => return Ok(Brought::Same),
                 StatusCode::OK => {}
-                other => return Err(UrlFault::Answer(format!("with HTTP status {}", other.as_u16()))),
+                other => return Err(UrlFault::Response(format!("with HTTP status {}", other.as_u16()))),
             }
             let tag = response.headers().get(ETAG).cloned();
             let body = Limited::new(response.into_body(), JWKS_BYTES_MAX).collect().await;
-            let too_large = |_| UrlFault::Answer(format!("more than {JWKS_BYTES_MAX} bytes, or broke off"));
+            let too_large = |_| UrlFault::Response(format!("more than {JWKS_BYTES_MAX} bytes, or broke off"));
             Ok(Brought::New { body: body.map_err(too_large)?.to_bytes(), tag })
         }
         .await;

@@ -39,7 +39,7 @@ pub enum Revocation {
     },
 }
 
-/// What gateways and the command line tell each other on the subject of revocations.
+/// A message that gateways and the command line tell each other on the subject of revocations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RevocationMessage {

@@ -16,11 +16,11 @@ const NAME_BYTES_MAX: usize = 128;
 const DELAY_MAX: Duration = Duration::from_hours(7 * 24);
 const RATE_MAX: f64 = 1e6;
 
-/// What a principal may see, and how much: the claim `tickwire` of a token.
+/// The rights of a principal: the claim `tickwire` of a token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rights {
-    /// What may be seen: everything that one of these covers.
+    /// The grants: it may see everything that one of these covers.
     pub grants: Vec<Grant>,
     /// The encodings that sessions may have: `proto`, `msgpack`, `json`. Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]

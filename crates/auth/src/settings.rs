@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// How tokens and keys are taken. There is no secret in it.
+/// The rules by which tokens and keys are taken. There is no secret in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuthSettings {
     /// Whoever shows nothing may come in.
     pub anonymous: bool,
-    /// What those may see; empty: everything.
+    /// The grants of those; empty: everything.
     pub anonymous_grants: Vec<crate::Grant>,
-    /// How far the clocks of this machine and of the issuer may differ.
+    /// The time by which the clocks of this machine and of the issuer may differ.
     pub leeway: Duration,
     /// The longest time that a token may still live. Revocations are kept for so long.
     pub life_max: Duration,

@@ -13,7 +13,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The claims of a token whose signature counts. Times are seconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
-    /// Whose token it is (`sub`).
+    /// The owner of the token (`sub`).
     pub subject: String,
     /// The id of the token (`jti`), where it has one.
     pub id: Option<String>,
@@ -23,7 +23,7 @@ pub struct Claims {
     pub begins: Option<f64>,
     /// When it ends (`exp`), where it does.
     pub ends: Option<f64>,
-    /// What it grants; `None` where it has no claim about that.
+    /// The rights that it grants; `None` where it has no claim about that.
     pub rights: Option<Rights>,
 }
 

@@ -46,13 +46,13 @@ impl Provider {
 /// The only call of the provider that runs.
 struct Call {
     task: AbortOnDrop<Fetched>,
-    /// How many tokens were there when it began.
+    /// The count of tokens when it began.
     generation: u64,
     /// The connection that is to be told its result.
     connection: Option<u64>,
 }
 
-/// What a call of the provider led to.
+/// The outcome of a call of the provider.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Came {
     /// There is a new token; the connection with this number is to be told.

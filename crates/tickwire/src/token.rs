@@ -48,13 +48,13 @@ struct MintFlags {
     /// Id of that key (`kid`)
     #[arg(long, value_name = "KID")]
     kid: Option<String>,
-    /// Whose token it is
+    /// Owner of the token
     #[arg(long, value_name = "SUBJECT", required = true)]
     sub: Option<String>,
-    /// What it grants: `VENUE:SYMBOL`, `VENUE:BTC*`, `VENUE:*` or `*`, then channels, delay=15m, depth=10; several times
+    /// A grant: `VENUE:SYMBOL`, `VENUE:BTC*`, `VENUE:*` or `*`, then channels, delay=15m, depth=10; several times
     #[arg(long, value_name = "GRANT", value_parser = parse_grant)]
     grant: Vec<Grant>,
-    /// How long it lives
+    /// Life of the token
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     ttl: Duration,
     /// Issuer (`iss`)
@@ -102,7 +102,7 @@ struct KeyFlags {
     /// Read an API key from standard input and print its hash
     #[arg(long)]
     hash: bool,
-    /// What the API key grants, as for `tickwire token`
+    /// A grant of the API key, as for `tickwire token`
     #[arg(long, value_name = "GRANT", value_parser = parse_grant, requires = "api")]
     grant: Vec<Grant>,
     /// Print as JSON, the API key too
@@ -122,7 +122,7 @@ pub(crate) struct RevokeCommand {
     /// Revoke the tokens of this subject that were issued before now
     #[arg(long, value_name = "SUBJECT")]
     sub: Option<String>,
-    /// With --sub: revoke those that were issued before this time, in seconds since 1970
+    /// Revoke those of --sub that were issued before this time, in seconds since 1970
     #[arg(long, value_name = "SECONDS", requires = "sub")]
     not_before: Option<u64>,
     /// Print what was revoked as JSON

@@ -10,7 +10,7 @@ pub const JWKS_BYTES_MAX: usize = 64 << 10;
 /// The most keys of a set.
 pub const JWKS_KEYS_MAX: usize = 32;
 
-/// Where a set comes from.
+/// The origin of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A file of the operator's. It may have secrets in it.

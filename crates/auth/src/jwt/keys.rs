@@ -7,7 +7,7 @@ use super::key::{Key, SECRET_BYTES_MIN};
 
 type Read = fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>;
 
-/// What a setting names: a file, and the id of the key in it, where the file does not say that itself.
+/// The thing that a setting names: a file, and the id of the key in it, where the file does not say that itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFile {
     /// The id (`kid`).

@@ -14,7 +14,7 @@ type Read = fn(&[u8]) -> jsonwebtoken::errors::Result<EncodingKey>;
 /// The claims of a token that is made.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct MintClaims {
-    /// Whose token it is.
+    /// The owner of the token.
     pub sub: String,
     /// The issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ pub struct MintClaims {
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exp: Option<u64>,
-    /// What it grants.
+    /// The grants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tickwire: Option<Rights>,
 }
@@ -71,10 +71,7 @@ impl Minter {
                 (Algorithm::ES256, EncodingKey::from_ec_pem),
                 (Algorithm::RS256, EncodingKey::from_rsa_pem),
             ];
-            let read =
-                |(algorithm, read): (Algorithm, Read)| {
-                    Some((read(text.as_bytes()).ok()?, algorithm))
-                };
+            let read = |(algorithm, read): (Algorithm, Read)| Some((read(text.as_bytes()).ok()?, algorithm));
             kinds.into_iter().find_map(read).ok_or(MintError::Key)?
         } else if text.len() >= 32 && !text.starts_with('{') {
             (EncodingKey::from_secret(text.as_bytes()).map_err(|_| MintError::Key)?, Algorithm::HS256)

@@ -15,7 +15,7 @@ use crate::tokens::{BoxFuture, Claims, Tokens};
 /// The most keys that one token is tried with, so that a token that names none does not cost as many signatures as there are keys.
 const TRIED_MAX: usize = 4;
 
-/// Whose tokens are taken.
+/// The issuers whose tokens are taken, and for whom they have to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted {
     /// The issuers (`iss`); empty: any whose signature counts.
@@ -28,7 +28,7 @@ pub struct Trusted {
 pub struct KeyRing {
     trusted: Trusted,
     sources: RwLock<BTreeMap<String, Arc<[Key]>>>,
-    /// Who looks for keys that are not known, where there is somebody.
+    /// The one that looks for keys that are not known, where there is one.
     finder: OnceLock<Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>>,
 }
 

@@ -14,9 +14,9 @@ const PRIVATE: &str = include_str!("../jwt/keys/ed.pem");
 const PUBLIC: &str = include_str!("../jwt/keys/ed.x.txt");
 const REFRESH: Duration = Duration::from_mins(5);
 
-/// What the provider answers.
+/// The responses of the provider.
 #[derive(Clone)]
-enum Answer {
+enum Reply {
     Keys(&'static [&'static str]),
     Status(u16),
     Text(String),
@@ -25,16 +25,16 @@ enum Answer {
 /// An identity provider.
 struct Provider {
     url: String,
-    answer: watch::Sender<Answer>,
+    reply: watch::Sender<Reply>,
     asked: Arc<AtomicUsize>,
     unchanged: Arc<AtomicUsize>,
 }
 
 impl Provider {
-    async fn start(answer: Answer) -> Self {
+    async fn start(reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let (sender, answers) = watch::channel(answer);
+        let (sender, replies) = watch::channel(reply);
         let (asked, unchanged) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let counts = (Arc::clone(&asked), Arc::clone(&unchanged));
         tokio::spawn(async move {
@@ -45,10 +45,10 @@ impl Provider {
                 while !head.ends_with(b"\r\n\r\n") {
                     head.push(stream.read_u8().await.unwrap());
                 }
-                let (status, body) = match answers.borrow().clone() {
-                    Answer::Keys(ids) => (200, set(ids)),
-                    Answer::Status(status) => (status, String::new()),
-                    Answer::Text(text) => (200, text),
+                let (status, body) = match replies.borrow().clone() {
+                    Reply::Keys(ids) => (200, set(ids)),
+                    Reply::Status(status) => (status, String::new()),
+                    Reply::Text(text) => (200, text),
                 };
                 let tag = format!("\"{}\"", body.bytes().map(u32::from).sum::<u32>());
                 let is_known = String::from_utf8_lossy(&head).contains(&format!("if-none-match: {tag}"));
@@ -63,7 +63,7 @@ impl Provider {
                 let _ = stream.write_all(response.as_bytes()).await;
             }
         });
-        Self { url, answer: sender, asked, unchanged }
+        Self { url, reply: sender, asked, unchanged }
     }
 
     fn asked(&self) -> usize {
@@ -90,13 +90,13 @@ async fn until(what: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "current_thread")]
 async fn keys_come_and_an_unknown_one_is_looked_for() {
-    let provider = Provider::start(Answer::Keys(&["k1"])).await;
+    let provider = Provider::start(Reply::Keys(&["k1"])).await;
     let ring = Arc::new(KeyRing::new(Trusted::default()));
     let kept = KeysUrl::parse(&provider.url).unwrap().keep(&ring, REFRESH);
     until(|| ring.count() == 1).await;
     assert!(ring.verify(&token("k1")).is_ok());
     assert_eq!(ring.verify(&token("k2")), Err(Denied::UnknownKey));
-    provider.answer.send(Answer::Keys(&["k1", "k2"])).unwrap();
+    provider.reply.send(Reply::Keys(&["k1", "k2"])).unwrap();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(11)).await;
     tokio::time::resume();
@@ -119,23 +119,23 @@ async fn keys_come_and_an_unknown_one_is_looked_for() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn the_last_good_set_stays() {
-    let provider = Provider::start(Answer::Keys(&["k1"])).await;
+    let provider = Provider::start(Reply::Keys(&["k1"])).await;
     let ring = Arc::new(KeyRing::new(Trusted::default()));
     let kept = KeysUrl::parse(&provider.url).unwrap().keep(&ring, Duration::from_millis(30));
     until(|| provider.unchanged.load(Ordering::SeqCst) >= 2).await;
     for bad in [
-        Answer::Status(500),
-        Answer::Status(404),
-        Answer::Text("<html>".to_owned()),
-        Answer::Text(r#"{"keys":[]}"#.to_owned()),
-        Answer::Text(" ".repeat(100_000)),
+        Reply::Status(500),
+        Reply::Status(404),
+        Reply::Text("<html>".to_owned()),
+        Reply::Text(r#"{"keys":[]}"#.to_owned()),
+        Reply::Text(" ".repeat(100_000)),
     ] {
-        provider.answer.send(bad).unwrap();
+        provider.reply.send(bad).unwrap();
         let before = provider.asked();
         until(|| provider.asked() >= before + 2).await;
         assert!(ring.verify(&token("k1")).is_ok());
     }
-    provider.answer.send(Answer::Keys(&["k2"])).unwrap();
+    provider.reply.send(Reply::Keys(&["k2"])).unwrap();
     until(|| ring.verify(&token("k2")).is_ok()).await;
     assert_eq!(ring.verify(&token("k1")), Err(Denied::UnknownKey), "what the provider took back is gone");
     kept.abort();

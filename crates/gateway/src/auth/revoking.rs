@@ -27,7 +27,7 @@ const EVENTS_MAX: usize = 64;
 /// The time between two tellings of everything.
 const TELL_EACH: Duration = Duration::from_mins(1);
 
-/// What takes revocations needs.
+/// Everything that is needed to take revocations.
 pub(crate) struct RevokingSetup {
     pub(crate) gate: Arc<Gate>,
     pub(crate) bus: Arc<dyn Backplane>,

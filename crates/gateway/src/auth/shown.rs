@@ -1,4 +1,4 @@
-//! What a request shows of its client: a token in a header, in a subprotocol or, where that is allowed, in the URL.
+//! The things that a request shows of its client: a token in a header, in a subprotocol or, where that is allowed, in the URL.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use tickwire_wire::Secret;
 /// echoed.
 const SUBPROTOCOL: &str = "tickwire.token.";
 
-/// What a request shows.
+/// The things that a request shows.
 #[derive(Default)]
 pub(crate) struct Shown {
     pub(crate) token: Option<Secret>,

@@ -15,7 +15,7 @@ use crate::shard::Order;
 /// The most tokens that are verified at the same time: most of them wait for a key.
 const AT_ONCE: usize = 64;
 
-/// What verifies the tokens of all shards needs.
+/// Everything that is needed to verify the tokens of all shards.
 pub(crate) struct TokensSetup {
     pub(crate) gate: Arc<Gate>,
     /// A token, with the place of the shard that it came by.

@@ -1,4 +1,4 @@
-//! Whose sessions they are: tokens on their way to be verified, the verdicts, revocations, and the lines of the audit.
+//! The owners of sessions: tokens on their way to be verified, the verdicts, revocations, and the lines of the audit.
 
 use tickwire_auth::{Denied, Revocation};
 use tickwire_core::engine::{HandedIn, Principal, SessionKey};

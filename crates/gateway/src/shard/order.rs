@@ -1,4 +1,4 @@
-//! What the rest of the gateway tells a shard.
+//! Orders of the rest of the gateway to a shard.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -330,7 +330,7 @@ fn command(op: &Op) -> Option<Command> {
     })
 }
 
-/// The names that a command itself has, which may come back in a refusal.
+/// Returns the names that a command itself has, which may come back in a refusal.
 fn asked(command: Option<&Command>) -> Vec<String> {
     match command {
         Some(
@@ -343,7 +343,7 @@ fn asked(command: Option<&Command>) -> Vec<String> {
 struct Checked {
     rig: Rig,
     client: Client,
-    /// Whose the session is, and whose it was: what ends is named once more.
+    /// The owner of the session, and the one before: what ends is named once more.
     now: Principal,
     before: Principal,
 }
@@ -450,7 +450,7 @@ fn matrix(encoding: Encoding, first: Vec<Entitlement>, ops: Vec<Op>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Who × what × encoding × revocation × resume × wildcard: nothing that is not granted is delivered or named.
+    /// The matrix is who × what × encoding × revocation × resume × wildcard: nothing that is not granted is delivered or named.
     #[test]
     fn nothing_that_is_not_granted_is_delivered_or_named(
         encoding in proptest::sample::select(Encoding::ALL.to_vec()),

@@ -1,4 +1,4 @@
-//! What a session is told of names that it may not see: nothing, whether they exist or not.
+//! Names that a session may not see: it is told nothing of them, whether they exist or not.
 
 use tickwire_wire::{Channel, Refused, SymbolName};
 
