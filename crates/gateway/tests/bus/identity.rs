@@ -60,7 +60,7 @@ async fn connect(gateway: &Gateway, token: &str) -> Result<Client, ConnectError>
         match Client::builder(&url).token(Secret::new(token)).connect().await {
             // The hub of a gateway that just started looks at its bus first.
             Err(ConnectError::Status { status: 503, .. }) => {
-                tokio::time::sleep(Duration::from_millis(10)).await
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             other => return other,
         }
