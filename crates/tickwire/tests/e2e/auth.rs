@@ -334,7 +334,7 @@ async fn secrets_are_shown_nowhere() {
     for path in ["/metrics", "/readyz", "/v1/sessions", "/v1/hops", "/v1/sessions/none"] {
         came += &gateway.get(path).await.unwrap().1;
     }
-    let log = gateway.program.output().to_string();
+    let log = gateway.program.output();
     assert!(log.contains("id-of-desk-1") && log.contains("session opened"), "the audit has ids:\n{log}");
     let secret = std::fs::read_to_string(keys.path("dev.secret")).unwrap();
     let mut planted = vec![secret.trim().to_owned(), key, unknown_key, encoded, wrong];
