@@ -261,7 +261,7 @@ async fn by_hand(address: &str, path: &str, headers: &str, lines: &[String]) -> 
     for (at, line) in lines.iter().enumerate() {
         // A masked text frame whose mask is 0.
         let length = u16::try_from(line.len()).unwrap();
-        let mut frame = vec![0x81, 0x80 | 126];
+        let mut frame = vec![0x81, 0xfe];
         frame.extend(length.to_be_bytes());
         frame.extend([0; 4]);
         frame.extend(line.as_bytes());
