@@ -1,6 +1,9 @@
 //! The checks of what must hold for any bytes: no panic, and what was read once reads the same after it was written
 //! again.
 
+#[cfg(feature = "auth")]
+pub mod auth;
+
 use std::net::{IpAddr, SocketAddr};
 
 use tickwire_net::fragments::{Fragments, Joined};

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickwire_config::settings;
-use tickwire_gateway::{GatewayConfig, GatewaySettings};
+use tickwire_gateway::{AccessSettings, GatewayConfig, GatewaySettings};
 use tickwire_machine::processors::cores;
 use tickwire_net::tls::rustls::pki_types::CertificateDer;
 use tickwire_wire::{Channel, Encoding};
@@ -269,10 +269,18 @@ impl Scenario {
     }
 }
 
-/// The own gateway has any free ports, one thread that writes, and little time to take leave when it is restarted.
+/// The own gateway has any free ports, one thread that writes, little time to take leave when it is restarted, and takes everybody.
 fn own_gateway() -> GatewaySettings {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    GatewaySettings { listen, admin_listen: listen, shards: 1, drain_ms: 1000, ..GatewaySettings::default() }
+    let auth = AccessSettings { anonymous: true, ..AccessSettings::default() };
+    GatewaySettings {
+        listen,
+        admin_listen: listen,
+        shards: 1,
+        drain_ms: 1000,
+        auth,
+        ..GatewaySettings::default()
+    }
 }
 
 impl Sessions {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_net::Backoff;
-use tickwire_wire::{Channel, Encoding};
+use tickwire_wire::{Channel, Encoding, Secret};
 
 use crate::client::Client;
 use crate::error::ConnectError;
@@ -19,6 +19,7 @@ use crate::target::Target;
 #[cfg(feature = "tls")]
 use crate::tls::Pem;
 use crate::tls::{Tls, Trust};
+use crate::tokens::{Provider, TokenError, Tokens};
 
 /// Settings of a [`Client`], with its named maxima. Made by [`Client::builder`].
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub struct Builder {
     message_bytes_max: usize,
     pub(crate) batch_events_max: usize,
     subscriptions_max: usize,
+    token: Option<Secret>,
+    provider: Option<Provider>,
 }
 
 impl Builder {
@@ -61,6 +64,8 @@ impl Builder {
             message_bytes_max: 8 << 20,
             batch_events_max: 1024,
             subscriptions_max: 100_000,
+            token: None,
+            provider: None,
         }
     }
 
@@ -205,6 +210,30 @@ impl Builder {
         self
     }
 
+    /// Shows this token, or API key, to gateways. Where it ends or is refused, and there is no provider, the client ends.
+    pub fn token(mut self, token: Secret) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Asks the program for tokens: before the first connection, unless [`Builder::token`] gave one; before one ends, which is then
+    /// replaced without reconnecting; and after a gateway refused one. There is one call at a time.
+    ///
+    /// ```no_run
+    /// # use tickwire_client::{Client, wire::Secret};
+    /// # async fn fetch() -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// let builder = Client::builder("ws://127.0.0.1:7400")
+    ///     .token_provider(|| async { Ok(Secret::new(fetch().await?)) });
+    /// ```
+    pub fn token_provider<F, O>(mut self, provide: F) -> Self
+    where
+        F: Fn() -> O + Send + Sync + 'static,
+        O: Future<Output = Result<Secret, TokenError>> + Send + 'static,
+    {
+        self.provider = Some(Provider::new(provide));
+        self
+    }
+
     /// Opens streams in another way than by TCP: a proxy, a pipe in a test. With `wss://`, TLS goes over them.
     pub fn connector<F, O>(mut self, open: F) -> Self
     where
@@ -243,6 +272,10 @@ impl Builder {
             Ok(named.fold(Target::parse(url)?, |target, (name, ms)| target.with(name, ms)))
         };
         self.urls.iter().map(target).collect()
+    }
+
+    pub(crate) fn tokens(&self) -> Tokens {
+        Tokens::new(self.token.clone(), self.provider.clone())
     }
 
     pub(crate) fn opener(&self, targets: &[Target]) -> Result<Opener, ConnectError> {

@@ -48,6 +48,8 @@
 //!   dead ([`State::Mute`]) and replaced.
 //! - **Reconnect.** Full-jitter back-off, reset only by a connection that was stable; it obeys the table of close codes
 //!   and `Retry-After`. What was missed meanwhile is back-filled by the gateway or announced as a gap.
+//! - **Tokens.** A token is shown at the handshake. One that will end is replaced by the next one of
+//!   [`Builder::token_provider`] while the session goes on; one that was refused is never tried for ever.
 //! - **Bounded.** At most [`Builder::buffer_bytes`] are read ahead of the program. Receipts tell the
 //!   gateway what the program took, so it knows the program's true pace and conflates for it instead of queueing.
 //!
@@ -79,6 +81,7 @@ mod session;
 mod silence;
 mod target;
 mod tls;
+mod tokens;
 mod view;
 
 pub use builder::Builder;
@@ -93,6 +96,7 @@ pub use handshake::{BoxTransport, Transport};
 pub use session::Counters;
 pub use target::Target;
 pub use tickwire_net::Backoff;
+pub use tokens::TokenError;
 pub use view::{BookView, QuoteView};
 
 /// A fault in an entry of a ledger.

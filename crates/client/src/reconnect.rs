@@ -39,6 +39,11 @@ impl Reconnect {
         self.at = (self.at + 1) % self.targets.len();
     }
 
+    /// A token was refused, and another one may come: stays with the target. Returns how long to wait.
+    pub(crate) fn again(&mut self, up_for: Option<Duration>) -> Duration {
+        self.attempts.next(up_for, rand::random())
+    }
+
     /// A connection ended after `up_for`, or did not come about. Moves on to the next target and returns how long to
     /// wait for it, or nothing where no further attempt makes sense. `asked` is what a notice told to wait.
     pub(crate) fn after(

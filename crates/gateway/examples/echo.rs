@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tickwire_bus::{Backplane, MemoryBus};
 use tickwire_core::engine::{Dialect, Framing, Request};
 use tickwire_core::vocabulary::{Form, Origin};
-use tickwire_gateway::{Gateway, GatewayConfig, HeaderMap, Method, Page, Pages};
+use tickwire_gateway::{AuthSettings, Gateway, GatewayConfig, HeaderMap, Method, Page, Pages};
 use tickwire_wire::{Message, Record};
 
 /// The largest message of the suite that is not about speed has 256 KiB.
@@ -73,7 +73,8 @@ impl Pages for EchoPages {
 #[expect(clippy::print_stdout, reason = "whoever starts it reads the address there")]
 fn main() {
     let free = ([127, 0, 0, 1], 0).into();
-    let mut config = GatewayConfig { listen: free, admin_listen: free, ..GatewayConfig::default() };
+    let auth = AuthSettings::anonymous();
+    let mut config = GatewayConfig { listen: free, admin_listen: free, auth, ..GatewayConfig::default() };
     config.limits.engine.command_bytes = MESSAGE_BYTES_MAX;
     config.limits.engine.commands_per_second = 100_000;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -14,6 +14,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tickwire_auth::Denied;
 use tickwire_net::handshake::{self, Rule};
 use tickwire_wire::Encoding;
 use tokio::io::DuplexStream;
@@ -22,6 +23,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Doors;
+use crate::auth::gate::{Admission, Gate};
+use crate::auth::shown::{Shown, refused};
 use crate::files::Seldom;
 use crate::lobby::{Guest, Lobby, Over};
 use crate::refusal::{Refusal, Refused};
@@ -82,6 +85,7 @@ pub(crate) struct Acceptor {
     pub(crate) shards: Vec<mpsc::Sender<Order>>,
     pub(crate) sessions: Arc<Semaphore>,
     pub(crate) doors: Doors,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) pages: Arc<dyn Pages>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) buffers: Buffers,
@@ -185,14 +189,17 @@ impl Acceptor {
         let service = service_fn(|request| {
             guest.asked();
             has_asked.store(true, Ordering::Relaxed);
-            let response = match self.respond::<C>(request, peer) {
-                Ok(response) => response,
-                Err(refused) => {
-                    self.stats.refusals.count(refused.refusal());
-                    refused.response()
-                }
-            };
-            async { Ok::<_, Infallible>(response) }
+            let acceptor = Arc::clone(&self);
+            async move {
+                let response = match acceptor.respond::<C>(request, peer).await {
+                    Ok(response) => response,
+                    Err(refused) => {
+                        acceptor.stats.refusals.count(refused.refusal());
+                        refused.response()
+                    }
+                };
+                Ok::<_, Infallible>(response)
+            }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .header_read_timeout(None)
@@ -221,7 +228,7 @@ impl Acceptor {
 
     /// # Errors
     /// The reason why the request is refused, and what its client is told.
-    fn respond<C: Carrier>(
+    async fn respond<C: Carrier>(
         self: &Arc<Self>,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
@@ -233,10 +240,10 @@ impl Acceptor {
             return Err(Refused::new(Refusal::UrlTooLong, text));
         }
         if path == STREAM {
-            return self.upgrade::<C>(request, peer, None);
+            return self.upgrade::<C>(request, peer, None).await;
         }
         if let Some(dialect) = self.pages.dialect(path) {
-            return self.upgrade::<C>(request, peer, Some(dialect));
+            return self.upgrade::<C>(request, peer, Some(dialect)).await;
         }
         handshake::check_http(&request).map_err(broken)?;
         if path == LIMITS && matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -250,7 +257,7 @@ impl Acceptor {
 
     /// # Errors
     /// As [`Acceptor::respond`].
-    fn upgrade<C: Carrier>(
+    async fn upgrade<C: Carrier>(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
         peer: Option<SocketAddr>,
@@ -282,6 +289,12 @@ impl Acceptor {
             let text = "not ready: the bus is not connected yet, or the gateway is draining; see /readyz";
             return Err(Refused::new(Refusal::NotReady, text));
         }
+        let spoken = dialect.as_ref().map_or(encoding.name(), |dialect| dialect.name());
+        let Admission { principal, held } =
+            self.admit(request.headers(), query, spoken).await.map_err(|why| {
+                self.gate.note(&why, client);
+                refused(&why)
+            })?;
         let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() else {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
             let text = "full: this gateway holds all the sessions it may; try later or another one";
@@ -311,14 +324,31 @@ impl Acceptor {
                 }
             };
             let read = parts.read_buf;
-            let mut opening =
-                Opening::anonymous(id, encoding).with_window(window_ms).with_heartbeat(heartbeat_ms);
+            let mut opening = Opening { principal, ..Opening::anonymous(id, encoding) }
+                .with_window(window_ms)
+                .with_heartbeat(heartbeat_ms);
             if let Some(dialect) = dialect {
                 opening.dialect = dialect;
             }
-            acceptor.hand_over(Arrival { opening, transport, read, seat }).await;
+            acceptor.hand_over(Arrival { opening, transport, read, seat, held }).await;
         });
         Ok(handshake::accept(request.headers(), is_named.then(|| encoding.subprotocol())))
+    }
+
+    /// Finds out whose session a request begins, which is to be spoken in this dialect.
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        query: &str,
+        dialect: &'static str,
+    ) -> Result<Admission, Denied> {
+        // Where there are no keys, what a proxy leaves in the headers means nothing.
+        let shown = if self.gate.authenticator.takes_keys() {
+            Shown::of(headers, query, self.gate.authenticator.settings())?
+        } else {
+            Shown::default()
+        };
+        self.gate.admit(&shown, dialect).await
     }
 
     async fn hand_over(&self, arrival: Arrival) {

@@ -66,10 +66,10 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    pub(crate) fn new(admission: Admission, limits: Bytes, clock: Clock) -> Self {
+    pub(crate) fn new(admission: Admission, holders: Arc<Holders>, limits: Bytes, clock: Clock) -> Self {
         let Admission { address_handshakes_per_second, handshakes_per_second, addresses, .. } = admission;
         let rates = Rates::new(address_handshakes_per_second, handshakes_per_second, addresses);
-        Self { admission, rates, holders: Arc::default(), limits, clock }
+        Self { admission, rates, holders, limits, clock }
     }
 
     pub(crate) fn proxies(&self) -> &Proxies {

@@ -1,4 +1,5 @@
-//! The audit log: a line when a session opens and a line when it ends, with who it is, from where, what it got and how it ended.
+//! The audit log: a line when a session opens and a line when it ends, with who it is, from where, what it got and how it ended; one
+//! when it hands in a token; and lines of revocations and refused handshakes. No line has any part of a token but its id.
 //!
 //! The lines have a target of their own, [`TARGET`], so that they can be kept apart from the rest of the log.
 
@@ -24,15 +25,28 @@ pub(crate) fn is_wanted() -> bool {
     tracing::enabled!(target: TARGET, tracing::Level::INFO)
 }
 
-/// Tells of a session that was opened.
-pub(crate) fn opened(row: &SessionRow) {
+/// Tells of a session that was opened. `jti` is the id of its token, where it showed one that has an id.
+pub(crate) fn opened(row: &SessionRow, jti: Option<&str>) {
     tracing::info!(
         target: TARGET,
         session = row.id,
         peer = row.peer.map(tracing::field::display),
         principal = row.principal,
+        jti,
         dialect = row.dialect,
         "session opened"
+    );
+}
+
+/// Tells of an open session that handed in a token: since then it belongs to this principal.
+pub(crate) fn identified(row: &SessionRow, jti: Option<&str>) {
+    tracing::info!(
+        target: TARGET,
+        session = row.id,
+        peer = row.peer.map(tracing::field::display),
+        principal = row.principal,
+        jti,
+        "session identified"
     );
 }
 

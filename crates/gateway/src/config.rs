@@ -1,11 +1,13 @@
 //! The settings of a gateway, its limits, and the most memory that they allow.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::admin_token::AdminToken;
 use crate::admission::Admission;
 use crate::hub::PART_MEMORY;
+use tickwire_auth::AuthSettings;
 use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
 use tickwire_core::schedule::Pacing;
 
@@ -36,6 +38,10 @@ pub struct GatewayConfig {
     pub drain_window: Duration,
     /// A feed whose ingester is not heard for this long is down. Ingesters heartbeat twice a second.
     pub feed_down_after: Duration,
+    /// The settings of tokens and keys. Without keys, and without `anonymous`, a gateway does not start.
+    pub auth: AuthSettings,
+    /// The file that revocations are kept in; `None`: they are known as long as one gateway runs.
+    pub revocations_file: Option<PathBuf>,
     /// Every maximum of the gateway.
     pub limits: Limits,
 }
@@ -126,6 +132,8 @@ impl Default for GatewayConfig {
             admission: Admission::default(),
             drain_window: Duration::from_secs(5),
             feed_down_after: Duration::from_millis(1250),
+            auth: AuthSettings::default(),
+            revocations_file: None,
             limits: Limits::default(),
         }
     }

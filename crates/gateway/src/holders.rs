@@ -14,7 +14,6 @@ pub(crate) enum Holder {
     /// Whoever comes from there.
     Address(AddressKey),
     /// Whoever has this name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions have no names yet"))]
     Name(Arc<str>),
 }
 

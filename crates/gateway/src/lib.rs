@@ -11,6 +11,7 @@ mod admin_sessions;
 mod admin_token;
 mod admission;
 mod audit;
+mod auth;
 mod clock;
 mod config;
 mod files;
@@ -51,7 +52,8 @@ pub use limit_table::{At, LIMITS, Limit};
 pub use origin::is_origin;
 pub use proxies::{Proxies, ProxyFault};
 pub use refusal::Refusal;
-pub use settings::{AskedOfClients, GatewaySettings, LimitSettings, TlsSettings};
+pub use settings::{AccessSettings, AskedOfClients, GatewaySettings, LimitSettings, TlsSettings};
+pub use tickwire_auth::{AuthSettings, Authenticator};
 pub use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 pub use tickwire_net::tls::{ClientAuth, FilesError, ServerFiles, ServerTlsError, WhichFile};

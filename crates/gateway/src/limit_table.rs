@@ -1,6 +1,7 @@
 //! The limits that a client may meet, as a public table: `/v1/limits` and docs/limits.md are made from it.
 
 use serde_json::{Value, json};
+use tickwire_auth::TOKEN_BYTES_MAX;
 use tickwire_net::frame::CONTROL_BYTES_MAX;
 use tickwire_wire::CloseCode;
 
@@ -107,6 +108,16 @@ limits! {
         "headers of a request", At::Refused(Refusal::HeadTooLarge), |_c| crate::accept::HEADERS_MAX;
     "url_bytes" Some("gateway.limits.url_bytes"), "bytes",
         "path and query of a request", At::Refused(Refusal::UrlTooLong), |c| c.admission.url_bytes;
+    "token_bytes" None, "bytes",
+        "a token or an API key", At::Refused(Refusal::Unauthorized), |_c| TOKEN_BYTES_MAX;
+    "token_life_max_s" Some("gateway.auth.token_life_max_s"), "s",
+        "time from now until the end of a token", At::Refused(Refusal::Unauthorized), |c| c.auth.life_max.as_secs();
+    "first_message_ms" Some("gateway.auth.first_message_ms"), "ms",
+        "time for the token of a session that opens with `?auth=message`; 0: there are no such sessions",
+        At::Closed(CloseCode::Unauthorized), |c| c.auth.first_message.as_millis() as u64;
+    "token_grace_s" None, "s",
+        "time from the end of a session's token until it is closed: `gateway.auth.grace_s`, or `leeway_s` where that is longer",
+        At::Closed(CloseCode::TokenExpired), |c| c.auth.grace.max(c.auth.leeway).as_secs();
     "subscriptions_per_session" Some("gateway.limits.subscriptions_per_session"), "subscriptions",
         "subscriptions of one session", At::Symbol("limit"), |c| c.limits.engine.subscriptions_per_session;
     "subscriptions" Some("gateway.limits.subscriptions"), "subscriptions",

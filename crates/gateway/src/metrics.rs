@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use tickwire_auth::Denied;
 use tickwire_wire::{CloseCode, FeedState};
 
 use crate::hops::Hops;
@@ -136,6 +137,36 @@ static METRICS: &[Metric] = &[
         values: CounterBy("reason", |of| {
             of.refusals.all().map(|(reason, count)| (reason.to_owned(), count)).collect()
         }),
+    },
+    Metric {
+        name: "auth_refused",
+        meaning: "Tokens and keys that were refused, of handshakes and of open sessions, by reason",
+        worry: "`unknown_key` rises: keys do not come from `gateway.auth.jwks_url`; `signature` or `unknown_api_key` rise: somebody tries",
+        values: CounterBy("reason", |of| by_name(Denied::REASONS, |at| load(&of.auth.denied[at]))),
+    },
+    Metric {
+        name: "tokens_renewed",
+        meaning: "Tokens that open sessions handed in and that count",
+        worry: "",
+        values: Counter(|of| load(&of.auth.renewed)),
+    },
+    Metric {
+        name: "revocations",
+        meaning: "Revocations that said something new",
+        worry: "",
+        values: Counter(|of| load(&of.auth.revocations)),
+    },
+    Metric {
+        name: "revocations_kept",
+        meaning: "Revocations that are in force",
+        worry: "",
+        values: Gauge(|of| load(&of.auth.kept)),
+    },
+    Metric {
+        name: "revocations_malformed",
+        meaning: "Messages of revocations that could not be read",
+        worry: "rises: something else publishes there, or versions do not fit",
+        values: Counter(|of| load(&of.auth.malformed)),
     },
     Metric {
         name: "tls_handshakes",

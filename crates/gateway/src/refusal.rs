@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use tickwire_net::handshake::Rule;
 
@@ -27,6 +27,12 @@ pub enum Refusal {
     Query,
     /// The page that asks is of another site, which is not listed.
     Origin,
+    /// A token is needed, or the one that was shown does not count.
+    Unauthorized,
+    /// The token counts, and does not allow this.
+    Forbidden,
+    /// The user that the token is of has as many sessions as it may.
+    UserFull,
     /// There is nothing at this path.
     NotFound,
     /// The client's address asks for sessions too often.
@@ -47,7 +53,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::BadHead,
         Self::Handshake(Rule::Http),
         Self::Handshake(Rule::Host),
@@ -55,7 +61,9 @@ impl Refusal {
         Self::Handshake(Rule::Key),
         Self::Subprotocol,
         Self::Query,
+        Self::Unauthorized,
         Self::Origin,
+        Self::Forbidden,
         Self::NotFound,
         Self::Handshake(Rule::Method),
         Self::UrlTooLong,
@@ -63,6 +71,7 @@ impl Refusal {
         Self::Handshake(Rule::Version),
         Self::AddressRate,
         Self::AddressFull,
+        Self::UserFull,
         Self::Rate,
         Self::HeadTooLarge,
         Self::NotReady,
@@ -81,6 +90,9 @@ impl Refusal {
             Self::Subprotocol => "subprotocol",
             Self::Query => "query",
             Self::Origin => "origin",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::UserFull => "user_full",
             Self::NotFound => "not_found",
             Self::AddressRate => "address_rate",
             Self::AddressFull => "address_full",
@@ -99,9 +111,12 @@ impl Refusal {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UrlTooLong => StatusCode::URI_TOO_LONG,
             Self::Handshake(rule) => rule.status(),
-            Self::Origin => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Origin | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::AddressRate | Self::AddressFull | Self::Rate => StatusCode::TOO_MANY_REQUESTS,
+            Self::AddressRate | Self::AddressFull | Self::UserFull | Self::Rate => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::NotReady | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late | Self::Proxy => return None,
         })
@@ -111,7 +126,7 @@ impl Refusal {
     pub fn retry_after(self) -> Option<u64> {
         match self {
             Self::AddressRate | Self::Rate | Self::NotReady => Some(1),
-            Self::AddressFull | Self::Full => Some(5),
+            Self::AddressFull | Self::UserFull | Self::Full => Some(5),
             _ => None,
         }
     }
@@ -132,6 +147,13 @@ impl Refusal {
             Self::Origin => {
                 "a browser names another site (`Origin`) than the one that is asked, and `gateway.origins` does not list it"
             }
+            Self::Unauthorized => {
+                "a token is needed, or the one that was shown does not count; the text says why"
+            }
+            Self::Forbidden => {
+                "the token counts, and does not allow this: it grants nothing, or not this encoding"
+            }
+            Self::UserFull => "the user that the token is of has as many sessions as the token allows",
             Self::NotFound => "there is nothing at this path",
             Self::AddressRate => {
                 "the client's address asks for sessions more often than `gateway.limits.address_handshakes_per_second`"
@@ -159,18 +181,24 @@ impl Refusal {
 pub(crate) struct Refused {
     refusal: Refusal,
     retry_after: Option<u64>,
+    challenge: Option<String>,
     text: String,
 }
 
 impl Refused {
     /// `text` says what to do; it is one line.
     pub(crate) fn new(refusal: Refusal, text: impl Into<String>) -> Self {
-        Self { refusal, retry_after: refusal.retry_after(), text: text.into() }
+        Self { refusal, retry_after: refusal.retry_after(), challenge: None, text: text.into() }
     }
 
     /// Says after how many seconds the client may try again.
     pub(crate) fn after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// Says in the header `WWW-Authenticate` what the client has to show.
+    pub(crate) fn challenge(self, challenge: String) -> Self {
+        Self { challenge: Some(challenge), ..self }
     }
 
     pub(crate) fn refusal(&self) -> Refusal {
@@ -184,6 +212,9 @@ impl Refused {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Refusal::Handshake(rule) = self.refusal {
             for (name, value) in rule.headers() {

@@ -2,12 +2,12 @@
 //! gateway has them as its table `gateway`: the command line, and the load generator for the gateway of a run.
 
 use std::net::{IpAddr, SocketAddr};
-#[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Serialize;
+use tickwire_auth::{AuthSettings, parse_grant};
 use tickwire_config::{Layers, settings};
 use tickwire_core::engine::BackfillLimits;
 use tickwire_core::schedule::Pacing;
@@ -92,6 +92,8 @@ settings! {
         history_ms: u64 = 3_000 => 100..=4_000,
         /// TLS of the listeners.
         tls: TlsSettings = TlsSettings::default(),
+        /// The rules of who may come in, and of what each may see.
+        auth: AccessSettings = AccessSettings::default(),
         /// Every maximum of the gateway.
         limits: LimitSettings = LimitSettings::default(),
     }
@@ -112,6 +114,42 @@ settings! {
         admin: bool = false,
         /// Files are looked at this often.
         reload_ms: u64 = 5_000 => 100..=3_600_000,
+    }
+
+    /// The rules of who may come in, and of what each may see: docs/auth.md. Without keys and without `anonymous` a gateway does not start.
+    #[derive(PartialEq, Serialize)]
+    pub struct AccessSettings {
+        /// Whoever shows nothing may come in. The demo does so by itself where no keys are named.
+        anonymous: bool = false,
+        /// The grants of those, as in `sim:*` or `binance:BTC* quote,trade delay=15m`; empty: everything.
+        anonymous_grants: Vec<String> = Vec::new(),
+        /// Files with keys for tokens, [KID=]PATH: a secret (HS256), a public key in PEM (RS256, ES256, EdDSA), or a JWKS. They are
+        /// read again every 10 s.
+        keys: Vec<String> = Vec::new(),
+        /// Keys of an identity provider; https:// only, http:// on this machine. Empty: none.
+        jwks_url: String = String::new(),
+        /// They are fetched this often.
+        jwks_refresh_s: u64 = 300 => 10..=86_400,
+        /// Names, hashes and grants of API keys (`tickwire token key --api`). It is read again every 10 s. Empty: none.
+        api_keys_file: String = String::new(),
+        /// Issuers (`iss`) whose tokens are taken; empty: any whose signature counts.
+        issuers: Vec<String> = Vec::new(),
+        /// A token has to name one of these (`aud`); empty: tokens that name any are refused.
+        audiences: Vec<String> = Vec::new(),
+        /// Clocks of this machine and of the issuer may differ by this.
+        leeway_s: u64 = 30 => 0..=600,
+        /// A token has to end within this time from now. Revocations are kept for so long.
+        token_life_max_s: u64 = 86_400 => 60..=31_536_000,
+        /// A session is told so long before its token ends.
+        warning_s: u64 = 60 => 1..=86_400,
+        /// It is closed so long after its token ended, or after `leeway_s` where that is longer.
+        grace_s: u64 = 10 => 0..=3_600,
+        /// A session of /v1/stream?auth=message has to bring its token within this time; 0: there are no such sessions.
+        first_message_ms: u64 = 5_000 => 0..=60_000,
+        /// Take tokens from the URL (?token=), where proxies and browsers write them into their logs.
+        token_in_url: bool = false,
+        /// Revocations are kept here, beside in all other gateways. Empty: nowhere else.
+        revocations_file: String = String::new(),
     }
 
     /// Every maximum of the gateway.
@@ -205,6 +243,9 @@ impl GatewaySettings {
             admission: self.admission(layers),
             drain_window: Duration::from_millis(self.drain_ms),
             feed_down_after: Duration::from_millis(self.feed_down_ms),
+            auth: self.auth.rules(layers),
+            revocations_file: (!self.auth.revocations_file.is_empty())
+                .then(|| PathBuf::from(&self.auth.revocations_file)),
             ..GatewayConfig::default()
         };
         #[cfg(feature = "tls")]
@@ -308,6 +349,29 @@ impl GatewaySettings {
             address_sessions: limits.address_sessions,
             head_bytes: limits.head_bytes,
             url_bytes: limits.url_bytes,
+        }
+    }
+}
+
+impl AccessSettings {
+    /// Returns the rules by which tokens and keys are taken. Files are not looked at.
+    fn rules(&self, layers: &mut Layers) -> AuthSettings {
+        let mut anonymous_grants = Vec::new();
+        for (at, text) in self.anonymous_grants.iter().enumerate() {
+            match parse_grant(text) {
+                Ok(grant) => anonymous_grants.push(grant),
+                Err(why) => layers.wrong(&format!("gateway.auth.anonymous_grants[{at}]"), why),
+            }
+        }
+        AuthSettings {
+            anonymous: self.anonymous,
+            anonymous_grants,
+            leeway: Duration::from_secs(self.leeway_s),
+            life_max: Duration::from_secs(self.token_life_max_s),
+            lead: Duration::from_secs(self.warning_s),
+            grace: Duration::from_secs(self.grace_s),
+            first_message: Duration::from_millis(self.first_message_ms),
+            in_url: self.token_in_url,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::auth::stats::AuthStats;
 use crate::hops::Hops;
 use crate::hub::HubStats;
 use crate::lobby::Lobby;
@@ -58,6 +59,7 @@ pub(crate) struct Stats {
     /// The requests and connections that were refused, by reason.
     pub(crate) refusals: Refusals,
     pub(crate) draining: AtomicBool,
+    pub(crate) auth: Arc<AuthStats>,
     /// The lobby of the public listener.
     pub(crate) lobby: OnceLock<Arc<Lobby>>,
     /// TLS of the listeners, where they speak it.

@@ -9,6 +9,7 @@ use crate::config::{self, Config, Flag, Purpose, Sources};
 use crate::doctor::DoctorCommand;
 use crate::logs;
 use crate::tap::TapCommand;
+use crate::token::{RevokeCommand, TokenCommand};
 use crate::top::TopCommand;
 
 /// A wrong command line that the parser cannot see.
@@ -83,9 +84,9 @@ pub(crate) enum Command {
     Ingest(IngestCommand),
     /// Serves sessions at ws://ADDRESS/v1/stream from what is on the bus
     #[command(
-        after_help = "Example:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400 \\\n    \
-        --tls-cert cert.pem --tls-key key.pem\n  \
-        curl http://127.0.0.1:7401/readyz"
+        after_help = "Examples:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400 \\\n    \
+        --tls-cert cert.pem --tls-key key.pem --set gateway.auth.keys=/etc/tickwire/idp.pem\n  \
+        tickwire gateway --anonymous\n  curl http://127.0.0.1:7401/readyz"
     )]
     Gateway(GatewayCommand),
     /// Shows or records a stream
@@ -94,6 +95,17 @@ pub(crate) enum Command {
     Top(TopCommand),
     /// Checks an installation from outside, and says what is wrong in plain words
     Doctor(DoctorCommand),
+    /// Makes a token for development, or a key
+    #[command(after_help = "Examples:\n  tickwire token key --secret dev.secret\n  \
+        tickwire token --key dev.secret --sub me --grant '*'\n  \
+        tickwire token --key dev.pem --kid k1 --sub desk-7 --grant 'binance:BTC* quote,trade' --ttl 15m --json\n  \
+        tickwire token --key dev.secret --sub me --grant '*' --print-claims")]
+    Token(TokenCommand),
+    /// Revokes tokens at all gateways
+    #[command(after_help = "Examples:\n  tickwire revoke --sub desk-7\n  \
+        tickwire revoke --jti 5f2b9c0d1e3a4b5c6d7e8f90 --bus nats://bus:4222\n  \
+        tickwire revoke --sub desk-7 --not-before 1767623400 --json")]
+    Revoke(RevokeCommand),
     /// Shows the configuration in force, or all defaults
     #[command(after_help = "Example:\n  tickwire config --print-default > tickwire.toml")]
     Config(ConfigCommand),
@@ -219,6 +231,15 @@ pub(crate) struct GatewayCommand {
     pub(crate) listen: ListenFlags,
     #[command(flatten)]
     pub(crate) bus: BusFlags,
+    /// Take whoever shows no token
+    #[arg(long)]
+    anonymous: bool,
+}
+
+impl GatewayCommand {
+    pub(crate) fn anonymous(&self) -> Flag {
+        ("--anonymous", "gateway.auth.anonymous", self.anonymous.then(|| "true".to_owned()))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -30,7 +30,11 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
         flags.push(("--replay", "ingest.replay.looped", Some("true".to_owned())));
         flags.push(("--replay", "ingest.replay.rebase", Some("true".to_owned())));
     }
-    let config = settings.load_for(Purpose::Serve, &flags)?;
+    let mut config = settings.load_for(Purpose::Serve, &flags)?;
+    // Nobody has to sign in to look at a demo, unless somebody says with what.
+    config.gateway.auth.anonymous |= !config.keys.are_named();
+    let keys = std::mem::take(&mut config.keys);
+    let (authenticator, _tasks) = keys.start(config.gateway.auth.clone());
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = if command.bus.servers.is_empty() {
         Arc::new(MemoryBus::new(MemoryLimits::default()))
@@ -48,7 +52,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     let pages = Arc::new(DemoPages { venue: feed.venue.clone(), source, control: feed.control });
     prepare(&config.gateway);
     let schemes = Schemes::of(&config.gateway);
-    let gateway = Gateway::start(config.gateway, Arc::clone(&bus), pages).await?;
+    let gateway = Gateway::start_with(config.gateway, authenticator, Arc::clone(&bus), pages).await?;
     say(format_args!(
         "Tickwire demo, {}: open {}://{}/ in a browser",
         feed.venue,

@@ -13,7 +13,7 @@ use crate::stop;
 /// Serves until it is asked to stop, then drains.
 pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow::Result<()> {
     let mut flags = command.listen.settings().to_vec();
-    flags.push(command.bus.setting());
+    flags.extend([command.bus.setting(), command.anonymous()]);
     let mut config = settings.load_for(Purpose::Serve, &flags)?;
     if let Some(history) = &mut config.nats.history {
         // Whoever publishes says what is kept.
@@ -24,7 +24,9 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
     prepare(&config.gateway);
     let schemes = Schemes::of(&config.gateway);
-    let gateway = Gateway::start(config.gateway, Arc::clone(&bus), Arc::new(NoPages)).await?;
+    let (authenticator, _tasks) = config.keys.start(config.gateway.auth.clone());
+    let gateway =
+        Gateway::start_with(config.gateway, authenticator, Arc::clone(&bus), Arc::new(NoPages)).await?;
     say(format_args!("stream: {}://{}/v1/stream", schemes.stream, gateway.listen_address()));
     say(format_args!("admin: {}://{}/readyz", schemes.admin, gateway.admin_address()));
     stop.cancelled().await;

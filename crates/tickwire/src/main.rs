@@ -4,6 +4,7 @@
 //! all of its recordings could be used.
 
 mod arguments;
+mod auth;
 mod cli;
 mod config;
 mod demo;
@@ -14,6 +15,7 @@ mod logs;
 mod printing;
 mod stop;
 mod tap;
+mod token;
 mod top;
 mod trust;
 
@@ -77,6 +79,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,
         Command::Ingest(command) => ingest::run(&cli.settings, command).await,
         Command::Tap(command) => tap::run(&cli.settings, command).await,
+        Command::Token(command) => token::run(command),
+        Command::Revoke(command) => token::revoke(&cli.settings, command).await,
         Command::Top(command) => top::run(command).await,
     }
 }

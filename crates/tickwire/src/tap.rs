@@ -82,6 +82,9 @@ pub(crate) struct TapCommand {
     pub(crate) urls: Vec<String>,
     #[command(flatten)]
     pub(crate) trust: TrustFlags,
+    /// File with a token or an API key, which is read again before the token ends; without it the variable TICKWIRE_TOKEN
+    #[arg(long, value_name = "FILE", conflicts_with = "read")]
+    pub(crate) token_file: Option<PathBuf>,
     /// quote, trade, book, bar, stat, status, instrument; several with commas [default: quote; with --read: all]
     #[arg(long = "channel", value_name = "CHANNEL", value_delimiter = ',', value_parser = channel)]
     pub(crate) channels: Vec<Channel>,

@@ -29,11 +29,17 @@ pub enum CloseCode {
     TooLarge,
     /// The client kept sending commands faster than the limit in `Hello`.
     Flood,
+    /// The token of the session ended, and no other one came in time.
+    TokenExpired,
+    /// The session was opened without a token, and none that counts came in time.
+    Unauthorized,
+    /// The token of the session, or all of its owner's up to a time, were revoked.
+    Revoked,
 }
 
 impl CloseCode {
     /// The whole table of close codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Protocol,
         Self::NotUtf8,
         Self::TooLarge,
@@ -44,6 +50,9 @@ impl CloseCode {
         Self::Silent,
         Self::Unfinished,
         Self::Flood,
+        Self::TokenExpired,
+        Self::Unauthorized,
+        Self::Revoked,
     ];
 
     /// Returns the number in the close frame.
@@ -59,6 +68,9 @@ impl CloseCode {
             Self::NotUtf8 => 1007,
             Self::TooLarge => 1009,
             Self::Flood => 4502,
+            Self::TokenExpired => 4401,
+            Self::Unauthorized => 4503,
+            Self::Revoked => 4504,
         }
     }
 
@@ -80,6 +92,9 @@ impl CloseCode {
             Self::NotUtf8 => "not_utf8",
             Self::TooLarge => "too_large",
             Self::Flood => "flood",
+            Self::TokenExpired => "token_expired",
+            Self::Unauthorized => "unauthorized",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -101,6 +116,9 @@ impl CloseCode {
             Self::Flood => {
                 "flood: commands exceeded limits.commands_per_second; batch symbols in one command"
             }
+            Self::TokenExpired => "token expired: reconnect with a new token",
+            Self::Unauthorized => "unauthorized: no token that counts came in time; send one that does",
+            Self::Revoked => "revoked: this token counts no more; sign in again",
         }
     }
 
@@ -113,11 +131,16 @@ impl CloseCode {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Draining => Some(Duration::ZERO),
-            Self::Internal | Self::SlowConsumer | Self::Silent | Self::Unfinished => {
+            Self::Internal | Self::SlowConsumer | Self::Silent | Self::Unfinished | Self::TokenExpired => {
                 Some(Duration::from_secs(1))
             }
             Self::Full => Some(Duration::from_secs(5)),
-            Self::Protocol | Self::NotUtf8 | Self::TooLarge | Self::Flood => None,
+            Self::Protocol
+            | Self::NotUtf8
+            | Self::TooLarge
+            | Self::Flood
+            | Self::Unauthorized
+            | Self::Revoked => None,
         }
     }
 }

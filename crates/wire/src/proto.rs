@@ -124,7 +124,7 @@ pub(crate) fn record_length(bytes: &[u8]) -> Result<usize, String> {
 pub(crate) fn command_id(mut bytes: &[u8]) -> Option<u64> {
     loop {
         match decode_key(&mut bytes).ok()? {
-            (1..=4 | 6, WireType::LengthDelimited) => {
+            (1..=4 | 6 | 7, WireType::LengthDelimited) => {
                 let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
                 // A command that is cut off may still carry its id.
                 return first_id(bytes.get(..length).unwrap_or(bytes));
@@ -164,6 +164,7 @@ fn to_pb(message: &Message) -> pb::Record {
         Message::Heartbeat(m) => control(Pb::Heartbeat(m.clone())),
         Message::Ledger(m) => control(Pb::Ledger(m.clone())),
         Message::Error(m) => control(Pb::Error(m.clone())),
+        Message::Identity(m) => control(Pb::Identity(m.clone())),
         Message::Sent(_) => pb::Record::default(),
     }
 }
@@ -219,6 +220,7 @@ fn from_pb(pb: pb::Record) -> Result<Option<Message>, String> {
         Pb::Heartbeat(m) => return Ok(Some(Message::Heartbeat(m))),
         Pb::Ledger(m) => return Ok(Some(Message::Ledger(m))),
         Pb::Error(m) => return Ok(Some(Message::Error(m))),
+        Pb::Identity(m) => return Ok(Some(Message::Identity(m))),
     };
     Ok(Some(Message::Record(Record {
         instrument: pb.instrument,
@@ -317,6 +319,7 @@ pub(crate) fn encode_command(command: &Command, out: &mut Vec<u8>) {
         Command::Resume(c) => Op::Resume(c),
         Command::Receipt(c) => Op::Receipt(c),
         Command::Ledger(c) => Op::Ledger(c),
+        Command::Token(c) => Op::Token(c),
     };
     pb::Command { op: Some(op) }.encode_raw(out);
 }
@@ -334,6 +337,7 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
         Op::Resume(c) => Command::Resume(c),
         Op::Receipt(c) => Command::Receipt(c),
         Op::Ledger(c) => Command::Ledger(c),
+        Op::Token(c) => Command::Token(c),
     })
 }
 
@@ -344,7 +348,7 @@ fn count_ops(bytes: &[u8]) -> Result<usize, String> {
     while !rest.is_empty() {
         let (tag, wire_type) = decode_key(&mut rest).map_err(|e| e.to_string())?;
         skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(|e| e.to_string())?;
-        ops += usize::from((1..=6).contains(&tag));
+        ops += usize::from((1..=7).contains(&tag));
     }
     Ok(ops)
 }

@@ -28,6 +28,19 @@ pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
         gateway.limits.sessions = gateway.limits.sessions.max(scenario.sessions.count + SESSIONS_SPARE);
     }
     scenario.gateway_config = gateway;
+    let access = &scenario.gateway.auth;
+    for (setting, is_named) in [
+        ("gateway.auth.keys", !access.keys.is_empty()),
+        ("gateway.auth.jwks_url", !access.jwks_url.is_empty()),
+        ("gateway.auth.api_keys_file", !access.api_keys_file.is_empty()),
+    ] {
+        if is_named {
+            layers.wrong(
+                setting,
+                "the own gateway of a run takes no keys; load one that does, by `target.url`",
+            );
+        }
+    }
     rules(layers, scenario);
     lists(layers, scenario);
     processors(layers, scenario, &tickwire_machine::processors::allowed());

@@ -55,7 +55,8 @@ fn the_own_gateway_has_the_settings_of_a_gateway() {
     assert_eq!((own.listen.port(), own.admin_listen.port(), own.shards), (0, 0, 1));
     assert_eq!((own.drain_window, own.limits.sessions), (SECOND, 20_000 + SESSIONS_SPARE));
     let mut usual = GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..own.clone() };
-    (usual.drain_window, usual.limits.sessions) = (5 * SECOND, 10_000);
+    assert!(own.auth.anonymous, "whoever comes is let in");
+    (usual.drain_window, usual.limits.sessions, usual.auth.anonymous) = (5 * SECOND, 10_000, false);
     let defaults =
         GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..GatewayConfig::default() };
     assert_eq!(usual, defaults);
@@ -73,6 +74,9 @@ fn the_own_gateway_has_the_settings_of_a_gateway() {
         "`gateway.heartbeat`: does not exist; did you mean `gateway.heartbeat_ms`?",
     );
     check_refused("gateway.limits.close_bytes = 65536", "has to be above `gateway.limits.shed_bytes`");
+    for key in ["keys = [\"a.pem\"]", "jwks_url = \"https://id.example\"", "api_keys_file = \"a.toml\""] {
+        check_refused(&format!("gateway.auth.{key}"), "the own gateway of a run takes no keys");
+    }
 }
 
 #[test]

@@ -143,15 +143,17 @@ fn what_a_side_does_not_need_is_refused() {
         "tw.>",
         ">",
         "tw.heartbeat.v1.*",
+        "tw.revoke.v1",
         "_INBOX.>",
         "_INBOX.gateway.>",
         "$JS.>",
     ] {
         check_refused(&ingester.subscribe(subject), &format!("Subscription to \"{subject}\""));
     }
-    // It asks nobody, and looks nothing up.
+    // It asks nobody, looks nothing up, and revokes nobody's token.
     for subject in [
         "tw.request.v1.sim.7",
+        "tw.revoke.v1",
         "$JS.API.DIRECT.GET.TICKWIRE",
         "$JS.API.STREAM.DELETE.TICKWIRE",
         "_INBOX.gateway.x",
@@ -179,6 +181,8 @@ fn what_a_side_does_not_need_is_refused() {
     assert_eq!(ingester.publish("tw.v1.sim.quote.A"), Vec::<String>::new());
     assert_eq!(gateway.subscribe("tw.v1.>"), Vec::<String>::new());
     assert_eq!(gateway.publish("tw.request.v1.sim.7"), Vec::<String>::new());
+    assert_eq!(gateway.subscribe("tw.revoke.v1"), Vec::<String>::new());
+    assert_eq!(gateway.publish("tw.revoke.v1"), Vec::<String>::new());
 }
 
 /// A request may name any subject for its response, and whoever answers may write market data.

@@ -10,6 +10,8 @@
 mod command_rate;
 mod connection;
 mod farewell;
+mod identity;
+mod order;
 mod sockets;
 mod tell;
 
@@ -18,27 +20,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use slotmap::SecondaryMap;
+use slotmap::{SecondaryMap, SparseSecondaryMap};
 use tickwire_net::fragments::Joined;
 use tickwire_net::frame::{self, Close, Fault, HEAD_BYTES_MAX, OpCode, Sender};
 use tickwire_wire::CloseCode;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::admin_sessions::Look;
 use crate::audit::{self, End};
+use crate::auth::gate::Gate;
 use crate::clock::Clock;
 use crate::framing::WebSocket;
-use crate::holders::Seat;
+use crate::holders::Held;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
 use crate::timer::{Busy, Timer};
-use crate::transport::{Came, Transport};
+use crate::transport::Came;
 use command_rate::Verdict;
 use connection::{Connection, Phase};
 use farewell::{CLOSE_GRACE, CLOSED_GRACE, Farewells};
+pub(crate) use order::{Arrival, Order};
 use sockets::Sockets;
-use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, Opening, SessionKey};
+use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, HandedIn, SessionKey};
 use tickwire_core::schedule::{Pacing, ShardSchedule, Step};
 use tickwire_core::vocabulary::{Event, TopicInterest};
 
@@ -53,23 +56,6 @@ const SCRATCH_BYTES_MIN: usize = 64 << 10;
 pub(crate) const EVENT_BATCHES_MAX: usize = 16;
 /// The most reads of one session before the others get their turn.
 const READS_MAX: usize = 16;
-
-/// A connection whose handshake is done.
-pub(crate) struct Arrival {
-    pub(crate) opening: Opening,
-    pub(crate) transport: Transport,
-    /// The bytes that the client sent behind its handshake.
-    pub(crate) read: bytes::Bytes,
-    /// The session's part of limits; it is held while the connection lives.
-    pub(crate) seat: Seat,
-}
-
-/// An order of the rest of the gateway to a shard. Events have a way of their own.
-pub(crate) enum Order {
-    Arrive(Arrival),
-    Drain(Duration),
-    Look(Look),
-}
 
 /// Everything that a shard needs to run.
 pub(crate) struct ShardSetup {
@@ -88,6 +74,9 @@ pub(crate) struct ShardSetup {
     pub(crate) patience: Arc<AtomicU32>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) interests: mpsc::Sender<(usize, TopicInterest)>,
+    /// The way of tokens to whoever verifies them.
+    pub(crate) tokens: mpsc::Sender<(usize, HandedIn)>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) all: Arc<Stats>,
     pub(crate) clock: Clock,
@@ -104,6 +93,9 @@ struct Written {
 struct Shard {
     engine: Engine,
     connections: SecondaryMap<SessionKey, Connection>,
+    /// The places of sessions whose users may have so many only.
+    held: SparseSecondaryMap<SessionKey, Held>,
+    gate: Arc<Gate>,
     /// The buffer that sockets are read into.
     scratch: Vec<u8>,
     /// The buffer of what is written to one session.
@@ -139,6 +131,8 @@ pub(crate) async fn run(setup: ShardSetup) {
         patience,
         mut orders,
         interests,
+        tokens,
+        gate,
         stats,
         all,
         clock,
@@ -161,6 +155,8 @@ pub(crate) async fn run(setup: ShardSetup) {
     let mut shard = Shard {
         engine,
         connections: SecondaryMap::new(),
+        held: SparseSecondaryMap::new(),
+        gate,
         scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + HEAD_BYTES_MAX)],
         out: Vec::new(),
         unread: Vec::new(),
@@ -192,6 +188,8 @@ pub(crate) async fn run(setup: ShardSetup) {
                 Some(Order::Arrive(arrival)) => shard.arrive(arrival, &mut sockets),
                 Some(Order::Drain(window)) => shard.engine.drain(window.as_nanos() as u64, clock.now()),
                 Some(Order::Look(look)) => shard.look(look),
+                Some(Order::Identify(verdict)) => shard.identify(verdict),
+                Some(Order::Revoke(revocations)) => shard.revoke(&revocations),
                 None => open = false,
             },
             _ = ticks.tick() => {
@@ -248,6 +246,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                 schedule.on_events(&shard.engine, clock.now());
             }
         }
+        shard.pass_tokens(at, &tokens);
         let asked: Vec<_> = shard.engine.take_interests().collect();
         for interest in asked {
             if interests.send((at, interest)).await.is_err() {
@@ -270,12 +269,16 @@ fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
 
 impl Shard {
     fn arrive(&mut self, arrival: Arrival, sockets: &mut Sockets) {
-        let Arrival { opening, mut transport, read, seat } = arrival;
+        let Arrival { opening, mut transport, read, seat, held } = arrival;
         let key = self.engine.open(opening, self.clock.now());
+        if let Some(held) = held {
+            self.held.insert(key, held);
+        }
         let watched = sockets.add(&mut transport, key);
         let has_input = !read.is_empty() || transport.may_hold_input();
         self.connections.insert(key, Connection::new(transport, &read, seat));
-        self.audit(key, audit::opened);
+        self.audit(key, |row| audit::opened(row, self.token_id(key)));
+        self.check_revoked(key);
         if let Err(error) = watched {
             tracing::error!(%error, "cannot take over a connection");
             self.end(key, End::Lost);
@@ -542,6 +545,7 @@ impl Shard {
         }
         self.audit(key, |row| audit::ended(row, closed.map_or(how, End::Gateway), now));
         let connection = self.connections.remove(key);
+        self.held.remove(key);
         self.engine.ended(key, now);
         self.all.sessions.fetch_sub(1, Ordering::Relaxed);
         connection

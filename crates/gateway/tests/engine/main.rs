@@ -10,6 +10,7 @@ mod dialect;
 mod ended;
 mod fanout;
 mod freshness;
+mod identity;
 mod insight;
 mod latency_samples;
 mod overload;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_bus::{Backplane, MemoryBus};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tickwire_gateway::{AuthSettings, Gateway, GatewayConfig, NoPages};
 use tickwire_wire::CloseCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -30,8 +30,13 @@ impl Rig {
 
     async fn start_with(config: GatewayConfig) -> Self {
         let free = ([127, 0, 0, 1], 0).into();
-        let config =
-            GatewayConfig { listen: free, admin_listen: free, drain_window: Duration::ZERO, ..config };
+        let config = GatewayConfig {
+            listen: free,
+            admin_listen: free,
+            drain_window: Duration::ZERO,
+            auth: AuthSettings::anonymous(),
+            ..config
+        };
         let bus: Arc<dyn Backplane> = Arc::new(MemoryBus::default());
         Self { gateway: Gateway::start(config, bus, Arc::new(NoPages)).await.unwrap() }
     }

@@ -15,6 +15,7 @@ use tickwire_feed::sim::SimConfig;
 use tickwire_gateway::GatewayConfig;
 use tickwire_wire::{Channel, Encoding, is_venue};
 
+use crate::auth::{self, Keys};
 use settings::{BusEncoding, BusHistory};
 pub(crate) use settings::{LogFormat, Raw};
 
@@ -54,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) raw: Raw,
     pub(crate) nats: NatsConfig,
     pub(crate) gateway: GatewayConfig,
+    /// The keys of a gateway; none, where the command is no gateway.
+    pub(crate) keys: Keys,
     pub(crate) ingest: IngestConfig,
     pub(crate) sim: SimConfig,
 }
@@ -113,8 +116,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     let raw: Raw = layers.read();
     let nats = nats(&raw, &mut layers);
     let gateway = raw.gateway.config(&mut layers, raw.bus.history.enabled);
+    let mut keys = Keys::default();
     if sources.purpose == Purpose::Serve {
         serving::check(&raw, &gateway, &mut layers);
+        keys = auth::keys(&raw.gateway.auth, &mut layers);
     }
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);
@@ -122,7 +127,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
         layers.wrong("log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
     }
     layers.finish("configuration", "`tickwire config --print-default` shows every line with its default")?;
-    Ok(Config { raw, nats, gateway, ingest, sim })
+    Ok(Config { raw, nats, gateway, keys, ingest, sim })
 }
 
 fn nats(raw: &Raw, layers: &mut Layers) -> NatsConfig {

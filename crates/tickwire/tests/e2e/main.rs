@@ -1,6 +1,7 @@
 //! The real programs as a user runs them: processes, a real NATS server, clients on sockets.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // results for those who run it, and what was skipped
 
+mod auth;
 mod bad_input;
 mod doctor;
 mod edges;

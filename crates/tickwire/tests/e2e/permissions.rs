@@ -33,5 +33,13 @@ async fn ingester_and_gateway_need_no_more_than_the_documented_permissions() {
     let builder = builder.subscribe(Channel::Book, ["sim:*"]).subscribe(Channel::Trade, ["sim:*"]);
     let mut client = builder.connect().await.unwrap();
     records(&mut client, 500).await;
+    let revoke = ["revoke", "--jti", "t1", "--bus", &nats.url()];
+    let mut revoking = Program::start(TICKWIRE, &[&revoke[..], &history, &user].concat());
+    assert!(revoking.ended().success(), "{}\n{}", revoking.output(), nats.log());
+    let is_heard = || async {
+        let (_, body) = gateway.get("/metrics").await.unwrap_or_default();
+        body.contains("tickwire_revocations_total 1\n")
+    };
+    assert!(until(is_heard).await, "{}\n{}", gateway.program.output(), nats.log());
     assert!(!nats.log().contains("Violation"), "{}", nats.log());
 }

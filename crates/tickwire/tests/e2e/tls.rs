@@ -281,7 +281,7 @@ async fn administration_speaks_tls_where_it_is_told_to() {
     let tls = ["--tls-cert", &cert, "--tls-key", &key, "--set", "gateway.tls.admin=true"];
     let listen =
         ["gateway", "--bus", &nats.url(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-    let program = Program::start(TICKWIRE, &[&listen[..], &tls].concat());
+    let program = Program::start(TICKWIRE, &[&listen[..], &["--anonymous"], &tls].concat());
     let line = program.line_with("admin: https://");
     let address = line.split("//").nth(1).unwrap().split('/').next().unwrap();
     let (status, body) = crate::world::get(address, "/healthz").await.unwrap();
@@ -336,6 +336,7 @@ fn an_address_for_everybody_needs_tls() {
     let run = |more: &[&str]| {
         let listen = [
             "gateway",
+            "--anonymous",
             "--listen",
             "0.0.0.0:0",
             "--admin-listen",

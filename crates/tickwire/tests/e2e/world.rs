@@ -44,6 +44,13 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(bus: &str, more: &[&str]) -> Self {
+        let gateway = Self::launch(bus, "127.0.0.1:0", "127.0.0.1:0", &[more, &["--anonymous"]].concat());
+        gateway.is_ready().await;
+        gateway
+    }
+
+    /// Starts a gateway that takes those only who show something.
+    pub(crate) async fn start_closed(bus: &str, more: &[&str]) -> Self {
         let gateway = Self::launch(bus, "127.0.0.1:0", "127.0.0.1:0", more);
         gateway.is_ready().await;
         gateway
@@ -67,7 +74,7 @@ impl Gateway {
     /// Kills the process as a crash would and starts another one on the same ports.
     pub(crate) async fn crash_and_restart(&mut self) {
         self.program.kill();
-        *self = Self::launch(&self.bus, &self.listen, &self.admin, &[]);
+        *self = Self::launch(&self.bus, &self.listen, &self.admin, &["--anonymous"]);
         self.is_ready().await;
     }
 

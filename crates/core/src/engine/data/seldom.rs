@@ -62,6 +62,8 @@ pub(crate) struct Seldom {
     pub(crate) close_at: Option<u64>,
     /// The payloads of the pongs that are owed, in the order of their pings.
     pub(crate) pongs: VecDeque<Box<[u8]>>,
+    /// Whether it was told that its token will end.
+    pub(crate) was_warned: bool,
 }
 
 impl Seldom {
@@ -76,6 +78,7 @@ impl Seldom {
         turns: Turns::NONE,
         close_at: None,
         pongs: VecDeque::new(),
+        was_warned: false,
     };
 
     /// Returns what the positions count for, in bytes.
@@ -94,6 +97,7 @@ impl Seldom {
             && self.turns.is_none()
             && self.close_at.is_none()
             && self.pongs.is_empty()
+            && !self.was_warned
     }
 }
 

@@ -248,7 +248,8 @@ impl Session {
         let ping_after = limits.ping_after_ns;
         let ping = self.heard.max(self.pinged).saturating_add(ping_after);
         let silent = self.heard.saturating_add(3 * ping_after);
-        is_quiet.then(|| self.wrote.saturating_add(self.heartbeat_ns()).min(ping).min(silent))
+        let of_token = self.principal.credential.next(self.seldom.was_warned);
+        is_quiet.then(|| self.wrote.saturating_add(self.heartbeat_ns()).min(ping).min(silent).min(of_token))
     }
 
     /// Adds a subscription and ties it to those of the same instrument.

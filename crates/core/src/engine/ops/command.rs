@@ -10,7 +10,9 @@ use tickwire_wire::{
 use super::backfill::ask_backfills;
 use super::budget::subscriptions_left;
 use super::close::{close, weigh_session};
+use super::entitled::{may_know, may_know_venue, refuse_unseen};
 use super::grant::{await_topics, permitted, settle_pending, withdraw};
+use super::identity::{hand_in, refuse_unknown};
 use super::leave::take_leave;
 use super::ledger::ledger;
 use super::ready::queue;
@@ -24,7 +26,6 @@ use crate::engine::data::seldom::Wildcard;
 use crate::engine::data::session::Session;
 use crate::engine::dialect::Request;
 use crate::engine::policy::price::Price;
-use crate::engine::policy::rate::granted_rate;
 use crate::vocabulary::TopicId;
 
 /// The count of names that a refusal shows to a client.
@@ -150,7 +151,10 @@ pub(crate) fn on_flood(fanout: &mut Fanout, key: SessionKey, bytes: &[u8]) {
 }
 
 fn on_command(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) {
+    let is_awaited = fanout.sessions.get(key).is_some_and(|s| s.principal.credential.is_awaited);
     match command {
+        Command::Token(command) => hand_in(fanout, key, command),
+        command if is_awaited => refuse_unknown(fanout, key, id_of(&command)),
         Command::Subscribe(command) => subscribe(fanout, key, command, now),
         Command::Unsubscribe(command) => unsubscribe(fanout, key, command, now),
         Command::SetRate(command) => set_rate(fanout, key, command),
@@ -166,6 +170,18 @@ fn on_command(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) 
     }
 }
 
+fn id_of(command: &Command) -> u64 {
+    match command {
+        Command::Subscribe(command) => command.id,
+        Command::Unsubscribe(command) => command.id,
+        Command::SetRate(command) => command.id,
+        Command::Resume(command) => command.id,
+        Command::Ledger(command) => command.id,
+        Command::Token(command) => command.id,
+        Command::Receipt(_) => 0,
+    }
+}
+
 fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64) {
     let mut response = Subscribed { id: command.id, ..Subscribed::default() };
     let symbols = without_repeats(command.symbols);
@@ -176,11 +192,16 @@ fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64)
         return;
     };
     let Some(session) = fanout.sessions.get(key) else { return };
-    let rate = granted_rate(command.max_rate, session.principal.rate_of(fanout.limits.rate_max));
+    let rate = session.principal.granted_rate(command.max_rate, fanout.limits.rate_max);
     let mut waiting = Vec::new();
     let mut hints = NAMES_SHOWN;
     for symbol in symbols {
-        match resolve(fanout, channel, &symbol, &mut hints) {
+        if let Some(refusal) = refuse_unseen(fanout, key, channel, &symbol) {
+            fanout.price.add_names(1);
+            response.refused.push(refusal);
+            continue;
+        }
+        match resolve(fanout, key, channel, &symbol, &mut hints) {
             Ok((venue, topics)) => {
                 let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
                 if let Some(refusal) = ask_for(fanout, key, channel, symbol, wildcard, topics, &mut waiting) {
@@ -237,6 +258,7 @@ fn ask_for(
 /// only so often as `hints` says.
 fn resolve(
     fanout: &mut Fanout,
+    key: SessionKey,
     channel: Channel,
     symbol: &str,
     hints: &mut usize,
@@ -245,7 +267,8 @@ fn resolve(
     let refuse = |code: &str, message| refused(channel, symbol.to_owned(), code, message);
     let name = SymbolName::parse(symbol).map_err(|error| refuse("bad_symbol", error.to_string()))?;
     let Some(names) = fanout.names.get(&name.venue) else {
-        let known: Vec<_> = fanout.names.keys().map(String::as_str).take(NAMES_SHOWN).collect();
+        let known = fanout.names.keys().filter(|venue| may_know_venue(fanout, key, venue, channel));
+        let known: Vec<_> = known.map(String::as_str).take(NAMES_SHOWN).collect();
         let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
         let message = format!(
             "no feed of venue `{}` was heard of; known: {known}; retry if it is starting",
@@ -263,13 +286,10 @@ fn resolve(
     }
     let alike = names.alike(&name.symbol).filter(|_| *hints > 0);
     *hints = hints.saturating_sub(1);
-    let hint = match alike.and_then(|index| fanout.instruments.get(index as usize)?.as_ref()) {
+    let alike = alike.and_then(|index| fanout.instruments.get(index as usize)?.as_ref());
+    let hint = match alike.filter(|alike| may_know(fanout, key, &alike.name, channel)) {
         Some(alike) => format!("did you mean `{}`?", alike.name),
-        None => format!(
-            "subscribe to `{}:*` on channel `instrument` to see its {}",
-            name.venue,
-            names.all().len()
-        ),
+        None => format!("subscribe to `{}:*` on channel `instrument` to see what there is", name.venue),
     };
     let message = format!("`{}` has no symbol `{}`; {hint}", name.venue, name.symbol);
     // While its feed is not live, this gateway may not know all of its instruments.
@@ -279,11 +299,11 @@ fn resolve(
 }
 
 fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: u64) {
-    let Named { channel, mut symbols } = named(fanout, &command.channel, command.symbols);
+    let Named { channel, mut symbols } = named(fanout, key, &command.channel, command.symbols);
     // A `subscribe` that still waits for them is answered so.
     if fanout.sessions.get(key).is_some_and(|session| session.seldom.asked > 0) {
         let topics = symbols.iter().flat_map(|(_, _, topics)| topics.iter().copied()).collect();
-        withdraw(fanout, key, &topics);
+        withdraw(fanout, key, &topics, "not_subscribed", "unsubscribed before it was granted");
         settle_pending(fanout, key, now);
     }
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
@@ -309,10 +329,10 @@ fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: 
 }
 
 /// Resolves what a command names, each symbol once. A name that nothing is known of stands for nothing.
-fn named(fanout: &mut Fanout, channel: &str, symbols: Vec<String>) -> Named {
+fn named(fanout: &mut Fanout, key: SessionKey, channel: &str, symbols: Vec<String>) -> Named {
     let channel = Channel::from_name(channel);
     let symbols = without_repeats(symbols).into_iter().map(|symbol| {
-        let resolved = channel.and_then(|channel| resolve(fanout, channel, &symbol, &mut 0).ok());
+        let resolved = channel.and_then(|channel| resolve(fanout, key, channel, &symbol, &mut 0).ok());
         let (venue, topics) = resolved.unwrap_or_default();
         (symbol, venue, topics)
     });
@@ -371,10 +391,10 @@ fn leaving<'a>(fanout: &'a Fanout, session: &Session, channel: Channel) -> HashM
 }
 
 fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
-    let Named { channel, mut symbols } = named(fanout, &command.channel, command.symbols);
+    let Named { channel, mut symbols } = named(fanout, key, &command.channel, command.symbols);
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    let rate = granted_rate(command.max_rate, session.principal.rate_of(fanout.limits.rate_max));
+    let rate = session.principal.granted_rate(command.max_rate, fanout.limits.rate_max);
     for known in session.seldom.made().into_iter().flat_map(|seldom| &mut seldom.wildcards) {
         if wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)) {
             known.rate = rate;
