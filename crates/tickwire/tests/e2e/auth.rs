@@ -140,7 +140,11 @@ async fn a_token_lets_in_and_grants() {
     let (_, sessions) = gateway.get("/v1/sessions").await.unwrap();
     assert!(sessions.contains(r#""principal":"desk""#), "{sessions}");
     let (_, metrics) = gateway.get("/metrics").await.unwrap();
-    assert!(metrics.contains(r#"tickwire_auth_refused_total{reason="missing"} 1"#), "{metrics}");
+    for series in
+        [r#"auth_refused_total{reason="missing"} 1"#, r#"handshakes_refused_total{reason="unauthorized"} 2"#]
+    {
+        assert!(metrics.contains(&format!("tickwire_{series}\n")), "{series}: {metrics}");
+    }
 
     // An API key, by the file that the command line writes.
     let made: serde_json::Value =
