@@ -237,18 +237,20 @@ pub fn proxied(bytes: &[u8]) {
 /// The engine's own model of the world and of its clients: the modules of its tests, which are no public interface.
 #[cfg(feature = "engine")]
 #[allow(dead_code)]
+// Otherwise the paths in it begin in a folder `model`, which has to be there.
+#[path = "."]
 mod model {
-    #[path = "../../../crates/gateway/tests/engine/pace.rs"]
+    #[path = "../../crates/gateway/tests/engine/pace.rs"]
     pub(crate) mod pace;
-    #[path = "../../../crates/gateway/tests/engine/rig.rs"]
+    #[path = "../../crates/gateway/tests/engine/rig.rs"]
     pub(crate) mod rig;
-    #[path = "../../../crates/gateway/tests/engine/schedule.rs"]
+    #[path = "../../crates/gateway/tests/engine/schedule.rs"]
     pub(crate) mod schedule;
-    #[path = "../../../crates/gateway/tests/engine/steps.rs"]
+    #[path = "../../crates/gateway/tests/engine/steps.rs"]
     pub(crate) mod steps;
-    #[path = "../../../crates/gateway/tests/engine/view.rs"]
+    #[path = "../../crates/gateway/tests/engine/view.rs"]
     pub(crate) mod view;
-    #[path = "../../../crates/gateway/tests/engine/world.rs"]
+    #[path = "../../crates/gateway/tests/engine/world.rs"]
     pub(crate) mod world;
 }
 
