@@ -108,7 +108,7 @@ asks("bad target", "a target with a space", "400", head(path="/v1/ stream"))
 asks("bare carriage return", "a second request behind a bare carriage return in a header", "400", head({"X-A": "b\rGET / HTTP/1.1"}))
 asks("garbage", "random bytes", "400", b"\x16\x03\x01" + random.Random(7).randbytes(200) + b"\r\n\r\n")
 asks("long url", "a URL of 5,000 bytes", "414", head(path="/v1/stream?" + "x" * 5000))
-# It goes in one piece: who is still writing when the gateway has answered and closed may read a reset in place of the answer.
+# It goes in one piece: who is still writing when the gateway has responded and closed may read a reset in place of the response.
 asks("large head", "a head of 24 KB", "431", head({"X-A": "b" * 24_000}))
 asks("many headers", "200 headers", "431", head({f"X-{number}": "b" for number in range(200)}))
 asks("other subprotocol", "an unknown subprotocol", "400", head({"Sec-WebSocket-Protocol": "mqtt"}))
