@@ -14,6 +14,7 @@ import os
 import sys
 
 import kosoku
+import websockets
 from kosoku.cases import CASES
 
 LEFT_OUT = ["9.*", "12.*", "13.*"]
@@ -45,6 +46,9 @@ def faults(result):
     verdicts = (result.behavior.value, result.behavior_close.value)
     if any(verdict not in ("OK", expected) for verdict in verdicts):
         yield f"{verdicts[0]}, {verdicts[1]}: {result.result} {result.result_close}"
+    if result.expected_close is None:
+        yield f"it did not run to its end: {result.result} {result.result_close}"
+        return
     codes = OWN_CODES.get(number) or result.expected_close.get("closeCode")
     if result.remote_close_code not in codes:
         yield f"the close code is {result.remote_close_code}, not one of {codes}"
@@ -81,7 +85,21 @@ async def run(url, **selected):
         return error.results
 
 
+async def until_ready(url):
+    """Waits until a server takes sessions: a gateway that just started refuses them (HTTP 503) for a moment."""
+    for attempt in range(300):
+        try:
+            async with websockets.connect(url):
+                return
+        except (OSError, websockets.WebSocketException) as error:
+            reason = error
+        await asyncio.sleep(0.1)
+    sys.exit(f"{url} takes no sessions: {reason}")
+
+
 async def main(echo, gateway):
+    for url in (echo, gateway):
+        await until_ready(url)
     # A gateway pings behind what it sends, to see how fast it is read.
     leave_out("onPing")
     results = await run(echo, exclude_cases=LEFT_OUT)
