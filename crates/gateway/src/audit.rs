@@ -52,12 +52,11 @@ pub(crate) fn identified(row: &SessionRow, jti: Option<&str>) {
 
 /// Tells of a session that ended. `now` is in nanoseconds since the Unix epoch.
 pub(crate) fn ended(row: &SessionRow, how: End, now: u64) {
-    let (by, code) = match how {
-        End::Gateway(code) => ("gateway", Some(code.code())),
-        End::Client(code) => ("client", Some(code)),
-        End::Lost => ("connection", None),
+    let (by, code, reason) = match how {
+        End::Gateway(code) => ("gateway", Some(code.code()), Some(code.name())),
+        End::Client(code) => ("client", Some(code), None),
+        End::Lost => ("connection", None, None),
     };
-    let reason = if let End::Gateway(code) = how { Some(code.name()) } else { None };
     tracing::info!(
         target: TARGET,
         session = row.id,

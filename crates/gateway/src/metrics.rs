@@ -9,7 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tickwire_auth::Denied;
 use tickwire_wire::{CloseCode, FeedState};
 
@@ -371,13 +371,9 @@ impl Metric {
         }
     }
 
-    /// Returns the unit that its name ends with, if any. By the rules of OpenMetrics that is the unit of its values.
-    fn unit(&self) -> Option<Unit> {
-        match self.name.rsplit('_').next() {
-            Some("bytes") => Some(Unit::Bytes),
-            Some("seconds") => Some(Unit::Seconds),
-            _ => None,
-        }
+    /// Returns the unit of its values, which its name ends with by the rules of OpenMetrics; empty where they have none.
+    fn unit(&self) -> &'static str {
+        ["bytes", "seconds"].into_iter().find(|unit| self.name.ends_with(unit)).unwrap_or_default()
     }
 
     fn encode(&self, stats: &Stats, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -442,13 +438,12 @@ pub fn table() -> String {
         "| name | kind | unit | labels | meaning | when to look |\n|---|---|---|---|---|---|\n".to_owned();
     for metric in METRICS {
         let labels: Vec<_> = metric.labels().iter().map(|label| format!("`{label}`")).collect();
-        let unit =
-            metric.unit().map_or("", |unit| if matches!(unit, Unit::Bytes) { "bytes" } else { "seconds" });
         let _ = writeln!(
             table,
-            "| `{}` | {} | {unit} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} |",
             metric.series(),
             metric.kind(),
+            metric.unit(),
             labels.join(", "),
             metric.meaning,
             metric.worry,
