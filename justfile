@@ -28,6 +28,14 @@ sim *SEEDS:
 sockets *NAME:
     scripts/test-sockets.sh {{NAME}}
 
+# Runs the Autobahn cases against an echo behind the listener, and against a gateway.
+autobahn:
+    scripts/test-autobahn.sh
+
+# Runs hostile clients against a gateway, with a canary beside them; `just hostile wss` over TLS.
+hostile *SCHEME:
+    scripts/test-hostile.sh {{SCHEME}}
+
 # Runs the criterion benches; `just bench --bench NAME` runs one of them.
 bench *FLAGS:
     cargo bench --package tickwire-benches {{FLAGS}}

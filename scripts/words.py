@@ -60,7 +60,9 @@ RIGHT = (
 )
 
 # The page's list of trades is a tape to those who trade, and a test of the load generator is called figures.
-RIGHT_IN = {"tape": ("dashboard/", "tests/page/"), "figures": ("scripts/run_tests.py",)}
+RIGHT_IN = {"tape": ("dashboard/", "tests/page/"), "figures": ("scripts/run_tests.py",),
+            # The one that a token is meant for (`aud`).
+            "audience": ("crates/auth/", "crates/tickwire/src/token.rs")}
 
 # An answer is a verb in prose ("the gateway answers pings"), and a response where it is a thing.
 ANSWER = re.compile(r"\b(?:an|the|its|old|late|empty|whole) answers?\b|[a-z]_answers?\b|\banswer_[a-z]|\banswer[A-Z]|[a-z]Answers?\b|\bAnswer\b|_ANSWER\b|\bANSWER_|_ANSWER_")

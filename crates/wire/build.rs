@@ -5,7 +5,7 @@ use std::path::Path;
 const FILES: [&str; 4] = ["record.proto", "control.proto", "command.proto", "bus.proto"];
 
 /// Fields whose JSON form is not the number that the binary encodings carry.
-const JSON_FORMS: [(&str, &str); 16] = [
+const JSON_FORMS: [(&str, &str); 18] = [
     (".tickwire.v1.Granted.channel", "crate::forms::channel"),
     (".tickwire.v1.Refused.channel", "crate::forms::channel"),
     (".tickwire.v1.Position.channel", "crate::forms::channel"),
@@ -15,6 +15,8 @@ const JSON_FORMS: [(&str, &str); 16] = [
     (".tickwire.v1.Feed.state", "crate::forms::feed_state"),
     (".tickwire.v1.Feed.since", "crate::forms::wide"),
     (".tickwire.v1.Heartbeat.time", "crate::forms::wide"),
+    (".tickwire.v1.Hello.token_expires", "crate::forms::wide"),
+    (".tickwire.v1.Identity.token_expires", "crate::forms::wide"),
     (".tickwire.v1.Receipt.sent_time", "crate::forms::wide"),
     (".tickwire.v1.Granted.epoch", "crate::forms::wide"),
     (".tickwire.v1.Position.epoch", "crate::forms::wide"),
@@ -46,8 +48,11 @@ const LISTS: [&str; 17] = [
 ];
 
 /// Read by people who type them: a misspelt field is an error that names it.
-const COMMANDS: [&str; 7] =
-    ["Subscribe", "Unsubscribe", "SetRate", "Resume", "ResumePosition", "Receipt", "LedgerRequest"];
+const COMMANDS: [&str; 8] =
+    ["Subscribe", "Unsubscribe", "SetRate", "Resume", "ResumePosition", "Receipt", "LedgerRequest", "Token"];
+
+/// Holds a secret: `secret.rs` says what is shown of it.
+const SECRET: &str = ".tickwire.v1.Token";
 
 /// Enumerations that grow: to match on one needs an arm for what comes later.
 const CODES: [&str; 5] = ["Channel", "GapCause", "FeedState", "TradingState", "Side"];
@@ -67,16 +72,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for command in COMMANDS {
         config.message_attribute(format!(".tickwire.v1.{command}"), "#[serde(deny_unknown_fields)]");
     }
+    config.skip_debug([SECRET]);
     for (path, form) in JSON_FORMS {
         config.field_attribute(path, format!("#[serde(with = \"{form}\")]"));
     }
     for path in LISTS {
         config.field_attribute(path, "#[serde(deserialize_with = \"crate::forms::list\")]");
     }
-    config.field_attribute(
-        ".tickwire.v1.Hello.limits",
-        "#[serde(deserialize_with = \"crate::forms::optional\")]",
-    );
+    for message in ["Hello", "Identity"] {
+        config.field_attribute(
+            format!(".tickwire.v1.{message}.limits"),
+            "#[serde(deserialize_with = \"crate::forms::optional\")]",
+        );
+    }
     config.enum_attribute(".tickwire.v1.Record.body", "#[derive(serde::Serialize, serde::Deserialize)]");
     config.enum_attribute(".tickwire.v1.Command.op", "#[derive(serde::Serialize, serde::Deserialize)]");
     config.enum_attribute(

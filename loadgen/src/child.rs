@@ -109,6 +109,17 @@ impl Child {
     }
 }
 
+/// Runs something on this thread to its end; what it leaves behind is not waited for.
+///
+/// # Errors
+/// When it fails, or the system refuses what a runtime needs.
+pub(crate) fn block_on<T>(run: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run);
+    runtime.shutdown_background();
+    outcome
+}
+
 /// Returns what a helper says next.
 ///
 /// # Errors

@@ -1,22 +1,22 @@
 //! This tells how runs differ: metric by metric, how sure that is, and whether anything is worse.
 
-mod broken;
 mod cautions;
 mod content;
-mod independent;
 mod judgement;
 mod statistics;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::bail;
 use serde::Serialize;
 
 use crate::cli::CompareOptions;
+use crate::report::document::moment;
+use crate::report::median;
 use crate::report::metric::{Metric, Unit, Worse, metrics};
 use crate::report::model::Report;
-use crate::report::statistics::median;
 use crate::{html, output};
-use broken::BrokenAssertion;
 use judgement::{Grounds, Judgement, Values};
 use statistics::{Interval, by_ranks, by_seconds, change};
 
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, Compariso
     let (before, after) = (load(&options.before)?, load(&options.after)?);
     let sides: Sides<'_> = [&before, &after];
     let files: Vec<_> = options.before.iter().chain(&options.after).collect();
-    independent::check(&files, &before.iter().chain(&after).collect::<Vec<_>>())?;
+    check_independent(&files, &before.iter().chain(&after).collect::<Vec<_>>())?;
     let mut comparison = compare(sides, options.worse_by);
     match cautions::without_verdict(sides) {
         Some(reason) if options.allow_bottleneck => comparison.cautions.insert(0, reason),
@@ -94,6 +94,35 @@ pub(crate) fn run(options: &CompareOptions) -> anyhow::Result<(String, Compariso
     }
     let json = || serde_json::to_string_pretty(&comparison).expect("a comparison is plain data");
     Ok((if options.json { json() } else { document.to_text() }, comparison))
+}
+
+/// Checks that the runs are different ones: a run that stands there twice is no second measurement.
+///
+/// # Errors
+/// When several files hold the same run, on one side or both; the text names them.
+fn check_independent(files: &[&PathBuf], reports: &[&Report]) -> anyhow::Result<()> {
+    let mut runs: BTreeMap<_, (&Report, Vec<String>)> = BTreeMap::new();
+    for (report, file) in reports.iter().zip(files) {
+        // No two runs begin to measure in the same nanosecond, at the same server, with the same seed, whatever their files are
+        // called. Reports that do not say when they began are told apart by what they hold.
+        let began = (report.started_ns, report.scenario.seed, report.scenario.url.clone());
+        let content = if report.started_ns == 0 { report.to_json() } else { String::new() };
+        runs.entry((began, content)).or_insert((report, Vec::new())).1.push(file.display().to_string());
+    }
+    let twice = runs.values().filter(|(_, files)| files.len() > 1).map(|(report, files)| {
+        let (title, began) = (report.scenario.title(), moment(report.started_ns));
+        let seed = report.scenario.seed;
+        format!("{} (the run of {title} that began {began}, seed {seed})", files.join(" and "))
+    });
+    let twice: Vec<_> = twice.collect();
+    if !twice.is_empty() {
+        bail!(
+            "the same run is given several times: {}. Judgements hold of runs that know nothing of each other: give each run \
+             once, and for more runs, run again",
+            twice.join("; ")
+        );
+    }
+    Ok(())
 }
 
 impl Comparison {
@@ -119,7 +148,7 @@ fn compare(sides: Sides<'_>, worse_by: f64) -> Comparison {
         after: Vec::new(),
         cautions: cautions::cautions(sides),
         differences,
-        broken_assertions: broken::assertions(sides),
+        broken_assertions: broken_assertions(sides),
     }
 }
 
@@ -152,6 +181,52 @@ impl Side {
             high: values.iter().copied().reduce(f64::max),
             runs: values.len(),
         }
+    }
+}
+
+/// An assertion that did not hold in a run of either side.
+#[derive(Debug, Default, Serialize)]
+struct BrokenAssertion {
+    name: String,
+    /// Each run that broke it says what it measured; empty: it held there, or was not asserted.
+    before: Vec<BrokenRun>,
+    after: Vec<BrokenRun>,
+}
+
+#[derive(Debug, Serialize)]
+struct BrokenRun {
+    /// Runs count from 1, in the order of the command line.
+    run: usize,
+    measured: String,
+    limit: String,
+}
+
+/// Returns all that broke, by name.
+fn broken_assertions([before, after]: Sides<'_>) -> Vec<BrokenAssertion> {
+    let mut all: BTreeMap<&str, BrokenAssertion> = BTreeMap::new();
+    let runs = before.iter().enumerate().chain(after.iter().enumerate());
+    for (place, (at, report)) in runs.enumerate() {
+        for verdict in report.verdicts.iter().filter(|verdict| !verdict.held) {
+            let found = all.entry(&verdict.name).or_default();
+            found.name.clone_from(&verdict.name);
+            let side = if place < before.len() { &mut found.before } else { &mut found.after };
+            let (measured, limit) = (verdict.measured.clone(), verdict.limit.clone());
+            side.push(BrokenRun { run: at + 1, measured, limit });
+        }
+    }
+    all.into_values().collect()
+}
+
+impl BrokenAssertion {
+    /// Returns `latency.p99: A no run; B run 1 (9 ms, has to be at most 8 ms)`.
+    fn text(&self) -> String {
+        let [a, b] = [&self.before, &self.after].map(|runs| {
+            let text =
+                |run: &BrokenRun| format!("run {} ({}, has to be {})", run.run, run.measured, run.limit);
+            let runs = runs.iter().map(text).collect::<Vec<_>>().join(", ");
+            if runs.is_empty() { "no run".to_owned() } else { runs }
+        });
+        format!("{}: A {a}; B {b}", self.name)
     }
 }
 

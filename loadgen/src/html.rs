@@ -3,15 +3,13 @@
 //! Every text goes through Maud or Plotters, and both escape it. The page forbids the browser to load anything or to run
 //! scripts, so that a report from elsewhere can be looked at without care.
 
-pub(crate) mod chart;
-mod pictures;
+pub(crate) mod pictures;
 
 use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use plotters::style::RGBColor;
+use tickwire_measure::Picture;
 
-use self::chart::Picture;
 use crate::cli::HtmlOptions;
 use crate::output;
 use crate::report::document::{Block, Document, Named, Tone, are_numbers};
@@ -83,11 +81,16 @@ fn figure(picture: &Picture) -> Markup {
         figure.wide[picture.is_wide()] {
             figcaption {
                 b { (picture.title) } " " (picture.note)
-                ul { @for (RGBColor(r, g, b), name) in picture.keys() {
+                ul { @for ([r, g, b], name) in picture.keys() {
                     li { i.key style={ "background:rgb(" (r) "," (g) "," (b) ")" } {} (name) }
                 } }
             }
-            (picture.to_svg())
+            @match picture.to_svg() {
+                // Plotters escapes every text that it writes.
+                Ok(Some(svg)) => (PreEscaped(svg)),
+                Ok(None) => p.soft { "Nothing was measured." },
+                Err(error) => p.bad { "This picture could not be drawn: " (error.to_string()) },
+            }
         }
     }
 }
@@ -114,13 +117,9 @@ fn judged(cell: &str) -> Markup {
     }
 }
 
-fn class(tone: Tone) -> &'static str {
-    match tone {
-        Tone::Plain => "plain",
-        Tone::Good => "good",
-        Tone::Bad => "bad",
-        Tone::Caution => "caution",
-    }
+/// Returns the class of a tone in the page's style: its name.
+fn class(tone: Tone) -> String {
+    format!("{tone:?}").to_lowercase()
 }
 
 #[cfg(test)]

@@ -7,7 +7,24 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::access::{REDACTED, SECRET};
-use crate::scenario::{self, Scenario, ready};
+use crate::scenario::{self, Scenario};
+
+/// Scenarios that come with the program: name and text, in the order in which one would try them.
+pub(crate) const READY: [(&str, &str); 8] = [
+    ("dashboard", include_str!("../scenarios/dashboard.toml")),
+    ("firehose", include_str!("../scenarios/firehose.toml")),
+    ("wide-idle", include_str!("../scenarios/wide-idle.toml")),
+    ("slow-readers", include_str!("../scenarios/slow-readers.toml")),
+    ("reconnect-storm", include_str!("../scenarios/reconnect-storm.toml")),
+    ("soak", include_str!("../scenarios/soak.toml")),
+    ("saturation", include_str!("../scenarios/saturation.toml")),
+    ("latency", include_str!("../scenarios/latency.toml")),
+];
+
+/// Returns the text of a scenario that comes with the program.
+pub(crate) fn ready(name: &str) -> Option<&'static str> {
+    READY.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
 
 /// Name and text of the file; flags as flag, field, value.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -26,7 +43,7 @@ impl Layers {
     /// When there is no such file and no such scenario.
     pub(crate) fn open(scenario: Option<&str>) -> anyhow::Result<Self> {
         let Some(name) = scenario else { return Ok(Self::default()) };
-        if let Some(text) = ready::text(name) {
+        if let Some(text) = ready(name) {
             return Ok(Self {
                 name: format!("{name} (ready-made)"),
                 text: text.to_owned(),
@@ -34,7 +51,7 @@ impl Layers {
             });
         }
         if !Path::new(name).is_file() {
-            let names = ready::READY.map(|(name, _)| name).join(", ");
+            let names = READY.map(|(name, _)| name).join(", ");
             bail!("no file {name}, and no ready-made scenario of this name; there are {names}");
         }
         let text = std::fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?;

@@ -10,29 +10,22 @@
 mod board;
 mod child;
 mod cli;
-mod clock;
 mod compare;
-mod expected;
-mod handshake;
 mod html;
-mod latency;
 mod layers;
-mod machine;
 mod output;
 mod part;
 mod peer;
 mod plan;
-mod processes;
 mod progress;
 mod reader;
 mod report;
 mod run;
-mod scan;
 mod scenario;
 mod serve;
 mod source;
+mod websocket;
 mod workers;
-mod ws;
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -63,7 +56,7 @@ fn main() -> ExitCode {
         }
         Command::Html(options) => html::run(&options).and_then(|text| print(&text)),
         Command::Serve => serve::run(),
-        Command::Read => machine::block_on(workers::run()).map(|()| ExitCode::SUCCESS),
+        Command::Read => child::block_on(workers::run()).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -75,7 +68,7 @@ fn run(options: &RunOptions) -> anyhow::Result<Report> {
     let layers = options.layers()?;
     layers.read()?;
     output::check(options.out.as_deref(), options.html.as_deref())?;
-    let mut report = machine::block_on(run::run(layers))?;
+    let mut report = child::block_on(run::run(layers))?;
     if report.generator.was_bottleneck && !options.allow_bottleneck {
         let why = report.generator.bottlenecks.join("; ");
         report.refused =
@@ -115,12 +108,12 @@ fn scenarios(options: &ScenariosOptions) -> anyhow::Result<String> {
         return Ok(if options.json { json() } else { format!("{FIELDS}\n{}", text()) });
     }
     if let Some(name) = &options.name {
-        return scenario::ready::text(name).map(str::to_owned).ok_or_else(|| {
+        return layers::ready(name).map(str::to_owned).ok_or_else(|| {
             anyhow::anyhow!("no ready-made scenario is called {name}; `scenarios` lists them")
         });
     }
     let mut text = String::new();
-    for (name, _) in scenario::ready::READY {
+    for (name, _) in layers::READY {
         let about = layers::Layers::open(Some(name))?.read()?.about;
         writeln!(text, "{name:<16} {about}")?;
     }

@@ -5,12 +5,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tickwire_measure::Latencies;
 use tickwire_wire::Channel;
 
 use crate::board::Counts;
-use crate::latency::Latencies;
 use crate::report::model::{
-    Accounts, Checks, Flow, Gaps, Generator, Latency, Noted, Readers, SessionAccount, Sessions,
+    Accounts, Checks, Flow, Gaps, Generator, Noted, Readers, Second, SessionAccount, Sessions,
 };
 
 /// So many first texts are kept of each kind.
@@ -43,12 +43,12 @@ impl Merge for Latencies {
     }
 }
 
-impl Merge for Latency {
-    fn include(&mut self, other: Self) {
-        let of = |latency| Latencies::try_from(latency).expect("a part has histograms of this program");
-        let mut all = of(std::mem::take(self));
-        all.merge(&of(other));
-        *self = all.into();
+/// Elements at the same place in both are merged.
+impl<T: Merge> Merge for Vec<T> {
+    fn include(&mut self, mut other: Self) {
+        let rest = other.split_off(self.len().min(other.len()));
+        self.iter_mut().zip(other).for_each(|(own, other)| own.include(other));
+        self.extend(rest);
     }
 }
 
@@ -75,17 +75,12 @@ merged! {
     Accounts: checked published delivered conflated dropped filtered;
     Gaps: announced numbers;
     Counts: opened not_opened ended_early live violations behind settled;
-    Sessions: subscriptions open_retries not_opened ended_early closed_as_expected reconnects reconnect open;
+    Sessions: subscriptions open_retries not_opened ended_early closed_as_expected reconnects;
     Flow: messages records bytes reads records_by_channel let_go;
-    Readers: sessions records bytes age by_channel accounts;
+    Readers: sessions records bytes accounts;
+    Second: sessions records messages bytes;
+    Timed: open reconnect hops lag ages;
     Checks: ledgers ledgers_missing lost out_of_order duplicates gaps conflating_notices refused final_values final_values_wrong broken;
-}
-
-/// Merges what stands at the same place in both.
-pub(crate) fn merge_each<T: Merge>(own: &mut Vec<T>, mut other: Vec<T>) {
-    let rest = other.split_off(own.len().min(other.len()));
-    own.iter_mut().zip(other).for_each(|(own, other)| own.include(other));
-    own.extend(rest);
 }
 
 impl Noted {
@@ -136,8 +131,7 @@ pub(crate) struct Part {
     pub(crate) readers: Vec<Readers>,
     /// Bytes that each of these read in measuring.
     pub(crate) measured_bytes: Vec<u64>,
-    /// Intended time to ingester, to gateway's write, to read, to decoded.
-    pub(crate) hops: Vec<Latency>,
+    pub(crate) timed: Timed,
     pub(crate) checks: Checks,
     pub(crate) generator: Generator,
     pub(crate) resident_bytes_before: u64,
@@ -147,11 +141,12 @@ pub(crate) struct Part {
 }
 
 /// A thread times these while it reads.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Timed {
     pub(crate) open: Latencies,
     pub(crate) reconnect: Latencies,
-    pub(crate) hops: [Latencies; 4],
+    /// Intended time to ingester, to gateway's write, to read, to decoded.
+    pub(crate) hops: Vec<Latencies>,
     pub(crate) lag: Latencies,
     /// Times from the intended time to when the program has the record, by kind of reader and channel.
     pub(crate) ages: Vec<BTreeMap<u8, Latencies>>,
@@ -159,23 +154,10 @@ pub(crate) struct Timed {
 
 impl Part {
     pub(crate) fn new(kinds: usize) -> Self {
-        Self { readers: vec![Readers::default(); kinds], measured_bytes: vec![0; kinds], ..Self::default() }
-    }
-
-    /// Adds what a thread timed, when it ends.
-    pub(crate) fn complete(&mut self, timed: Timed) {
-        (self.sessions.open, self.sessions.reconnect) = (timed.open.into(), timed.reconnect.into());
-        self.hops = timed.hops.map(Latency::from).into();
-        self.generator.lag = timed.lag.into();
-        for (readers, ages) in self.readers.iter_mut().zip(timed.ages) {
-            let mut all = Latencies::default();
-            for ages in ages.values() {
-                all.merge(ages);
-            }
-            readers.age = all.into();
-            let named = ages.into_iter().map(|(channel, ages)| (channel_name(channel), ages.into()));
-            readers.by_channel = named.collect();
-        }
+        let hops = vec![Latencies::default(); 4];
+        let timed = Timed { hops, ages: vec![BTreeMap::new(); kinds], ..Timed::default() };
+        let readers = vec![Readers::default(); kinds];
+        Self { readers, measured_bytes: vec![0; kinds], timed, ..Self::default() }
     }
 
     pub(crate) fn breaks(&mut self, rule: Rule, text: impl FnOnce() -> String) {
@@ -213,9 +195,9 @@ impl Part {
         self.keep(std::mem::take(&mut other.checks.sessions));
         self.sessions.include(other.sessions);
         self.flow.include(other.flow);
-        merge_each(&mut self.readers, other.readers);
-        merge_each(&mut self.measured_bytes, other.measured_bytes);
-        merge_each(&mut self.hops, other.hops);
+        self.readers.include(other.readers);
+        self.measured_bytes.include(other.measured_bytes);
+        self.timed.include(other.timed);
         self.checks.include(other.checks);
         for (instrument, last) in other.lasts {
             if let Some(known) = self.last(instrument, last) {
@@ -226,7 +208,6 @@ impl Part {
         let (own, other_own) = (&mut self.generator, other.generator);
         own.cpu_share.extend(other_own.cpu_share);
         own.cpu_seconds += other_own.cpu_seconds;
-        own.lag.include(other_own.lag);
         own.waited_share = own.waited_share.max(other_own.waited_share);
         own.resident_bytes += other_own.resident_bytes;
         self.resident_bytes_before += other.resident_bytes_before;

@@ -8,7 +8,7 @@ mod socket_io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ws::{self, Opcode};
+use crate::websocket::{self, Opcode};
 
 /// Bytes of an update.
 pub(crate) const UPDATE_BYTES: usize = 40;
@@ -102,7 +102,7 @@ pub(crate) type Taken = Result<Progress, String>;
 
 /// A session at a peer: it says what it wants, and reads what comes.
 pub(crate) trait PeerSession {
-    /// Appends what is sent first: client frames, made with `ws::put`.
+    /// Appends what is sent first: client frames, made with `websocket::put`.
     fn open(&mut self, symbols: &[u32], out: &mut Vec<u8>);
 
     /// Takes one message; appends what has to be answered. Pings and closes of the WebSocket never come here.
@@ -115,7 +115,7 @@ struct Raw40;
 impl PeerSession for Raw40 {
     fn open(&mut self, symbols: &[u32], out: &mut Vec<u8>) {
         let ids: Vec<u8> = symbols.iter().flat_map(|symbol| symbol.to_le_bytes()).collect();
-        ws::put(out, Opcode::Binary, &ids);
+        websocket::put(out, Opcode::Binary, &ids);
     }
 
     fn message(&mut self, opcode: Opcode, payload: &[u8], _out: &mut Vec<u8>, found: Found<'_>) -> Taken {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::SeedableRng as _;
+use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
-use tickwire_net::tls::ClientTls;
+use tickwire_feed::open_loop::{self, Popularity, mix};
+use tickwire_net::tls::{ClientTls, Trust};
 use tickwire_wire::Encoding;
 
 use crate::scenario::access::TLS_SETTINGS;
 use crate::scenario::{Reader, ReaderKind, Scenario, Url, VENUE};
-use crate::source::{self, Popularity};
 
 /// More symbols than this are subscribed to as `venue:*`.
 const NAMED_MAX: usize = 4096;
@@ -55,8 +56,10 @@ impl Plan {
             let mark = if path.contains('?') { '&' } else { '?' };
             path = format!("{path}{mark}{name}={}", duration.as_millis());
         }
-        let trust = &scenario.sessions.trust.for_connections();
-        let tls = url.is_tls.then(|| ClientTls::new(trust, &url.address, &TLS_SETTINGS)).transpose()?;
+        let trust = scenario.sessions.trust.clone();
+        let (authorities, insecure, server_name) = (trust.authorities, trust.insecure, trust.server_name);
+        let trust = Trust { authorities, insecure, server_name, identity: None };
+        let tls = url.is_tls.then(|| ClientTls::new(&trust, &url.address, &TLS_SETTINGS)).transpose()?;
         // Sessions stand for clients that know nothing of each other: each handshake costs the server its whole price.
         let tls = tls.map(ClientTls::without_resumption);
         let count = scenario.sessions.count;
@@ -64,18 +67,18 @@ impl Plan {
         let shares: Vec<f64> = scenario.readers.iter().map(|reader| reader.share).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
         let mut readers = deal(count, &shares);
-        source::shuffle(&mut readers, &mut rng);
+        readers.shuffle(&mut rng);
         let total: f64 = scenario.sessions.encodings.iter().map(|(_, weight)| weight).sum();
         let shares: Vec<f64> = scenario.sessions.encodings.iter().map(|(_, weight)| weight / total).collect();
         let mut encodings: Vec<_> = deal(count, &shares[..shares.len() - 1])
             .into_iter()
             .map(|at| scenario.sessions.encodings[at as usize].0)
             .collect();
-        source::shuffle(&mut encodings, &mut rng);
+        encodings.shuffle(&mut rng);
         let storms = scenario.churn.storms.iter().enumerate().map(|(at, storm)| {
-            let mut rng = ChaCha8Rng::seed_from_u64(source::mix(scenario.seed ^ source::mix(at as u64)));
+            let mut rng = ChaCha8Rng::seed_from_u64(mix(scenario.seed ^ mix(at as u64)));
             let mut is_in: Vec<_> = deal(count, &[storm.share]).into_iter().map(|place| place == 0).collect();
-            source::shuffle(&mut is_in, &mut rng);
+            is_in.shuffle(&mut rng);
             is_in
         });
         let storms = storms.collect();
@@ -131,8 +134,7 @@ impl Plan {
 
     /// Returns the symbols of the own source that a session takes.
     pub(crate) fn symbols(&self, session: usize) -> Vec<u32> {
-        let mut rng =
-            ChaCha8Rng::seed_from_u64(source::mix(self.scenario.seed ^ source::mix(session as u64)));
+        let mut rng = ChaCha8Rng::seed_from_u64(mix(self.scenario.seed ^ mix(session as u64)));
         self.popularity.choose_some(self.scenario.sessions.symbols_each, &mut rng)
     }
 
@@ -184,7 +186,7 @@ impl Plan {
 
 /// Writes a symbol of the own source as `venue:SYMBOL`.
 pub(crate) fn name(symbol: u32) -> String {
-    format!("{VENUE}:{}", source::symbol_name(symbol))
+    format!("{VENUE}:{}", open_loop::symbol_name(symbol))
 }
 
 /// Deals out places by their shares, to the nearest whole; what is left gets the place behind the last.

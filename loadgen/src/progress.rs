@@ -1,7 +1,7 @@
 //! A few lines on a terminal that say how it goes; elsewhere a plain line for each phase, and one now and then.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -17,41 +17,37 @@ const LINE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Progress goes to standard error.
 pub(crate) struct Progress {
-    is_terminal: bool,
     phase: String,
-    line: ProgressBar,
     shown: Option<Instant>,
+    /// Hidden elsewhere than on a terminal.
+    line: ProgressBar,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
-        let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let line = ProgressBar::with_draw_target(None, target);
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         line.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is right"));
         line.enable_steady_tick(Duration::from_millis(250));
-        Self { is_terminal, phase: String::new(), line, shown: None }
+        Self { phase: String::new(), line, shown: None }
     }
 
     /// Returns whether it is time to show something.
     fn is_due(&mut self, phase: &str, now: Instant) -> bool {
-        let is_new = self.phase != phase;
-        if is_new {
-            phase.clone_into(&mut self.phase);
+        let period = if self.line.is_hidden() { LINE_PERIOD } else { SHOW_PERIOD };
+        let is_early = self.shown.is_some_and(|shown| now.saturating_duration_since(shown) < period);
+        if is_early && self.phase == phase {
+            return false;
         }
-        let period = if self.is_terminal { SHOW_PERIOD } else { LINE_PERIOD };
-        let is_due = is_new || self.shown.is_none_or(|shown| now.saturating_duration_since(shown) >= period);
-        if is_due {
-            self.shown = Some(now);
-        }
-        is_due
+        (self.phase, self.shown) = (phase.to_owned(), Some(now));
+        true
     }
 
-    fn show(&self, text: &str) {
-        if self.is_terminal {
-            self.line.set_message(text.to_owned());
+    /// Shows lines: on a terminal in place of those before them, elsewhere as one line.
+    fn show(&self, lines: &[String]) {
+        if self.line.is_hidden() {
+            self.note(&lines.join("; "));
         } else {
-            self.note(text);
+            self.line.set_message(lines.join("\n  "));
         }
     }
 
@@ -59,30 +55,28 @@ impl Progress {
         let is_open = counts.opened + counts.not_opened >= asked;
         let phase = if is_open { "warming up" } else { "opening" };
         if self.is_due(phase, Instant::now()) {
-            self.show(&format!("{phase}: {} of {asked} sessions", counts.opened));
+            self.show(&[format!("{phase}: {} of {asked} sessions", counts.opened)]);
         }
     }
 
     pub(crate) fn measuring(&mut self, counts: Counts, left: Duration, watch: &Watch) {
-        if !self.is_due("measuring", Instant::now()) {
-            return;
+        if self.is_due("measuring", Instant::now()) {
+            self.show(&measuring(counts, left, watch));
         }
-        let lines = measuring(counts, left, watch);
-        self.show(&lines.join(if self.is_terminal { "\n  " } else { "; " }));
     }
 
     pub(crate) fn phase(&mut self, phase: &str, counts: Counts) {
         if self.is_due(phase, Instant::now()) {
-            self.show(&format!("{phase}: {} sessions", counts.live));
+            self.show(&[format!("{phase}: {} sessions", counts.live)]);
         }
     }
 
     /// Writes a line that stays.
     pub(crate) fn note(&self, text: &str) {
-        if self.is_terminal {
-            self.line.println(text);
-        } else {
+        if self.line.is_hidden() {
             let _ = writeln!(std::io::stderr(), "{text}");
+        } else {
+            self.line.println(text);
         }
     }
 

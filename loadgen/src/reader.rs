@@ -21,12 +21,12 @@ use rand::RngExt as _;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::thread::sched_yield;
+use tickwire_machine::processes::Watched;
+use tickwire_machine::processors::run_delay;
+use tickwire_machine::{now, thread_cpu};
 
-use crate::clock::{now, thread_cpu};
-use crate::machine::run_delay;
 use crate::part::{Part, channel_name};
 use crate::plan::Plan;
-use crate::processes::Watched;
 use crate::scenario::ReaderKind;
 
 use self::looks::Looks;
@@ -85,8 +85,7 @@ pub(crate) fn run(plan: &Arc<Plan>, board: Arc<Board>, at: usize) -> anyhow::Res
     let sessions = numbers.enumerate().map(|(slot, number)| Session::new(plan, number, slot)).collect();
     let mut all = Loop { core, board, sessions };
     all.run(at)?;
-    let Core { records_by_channel, mut part, timed, .. } = all.core;
-    part.complete(timed);
+    let Core { records_by_channel, mut part, .. } = all.core;
     let counts = (0..).zip(records_by_channel).filter(|(_, count)| *count > 0);
     part.flow.records_by_channel = counts.map(|(channel, count)| (channel_name(channel), count)).collect();
     part.flow.records = records_by_channel.iter().sum();
@@ -96,7 +95,7 @@ pub(crate) fn run(plan: &Arc<Plan>, board: Arc<Board>, at: usize) -> anyhow::Res
 /// Returns the memory of this process in bytes, which only its first thread tells.
 fn resident_bytes(plan: &Plan, at: usize) -> u64 {
     let is_first = at.is_multiple_of(plan.scenario.threads);
-    is_first.then(|| Watched { pid: std::process::id() }.resident_bytes()).flatten().unwrap_or(0)
+    is_first.then(|| Watched::myself().resident_bytes()).flatten().unwrap_or(0)
 }
 
 impl Loop {
@@ -130,7 +129,7 @@ impl Loop {
                 if core.phase == Phase::Measure && core.seconds.now.records > before {
                     // Each record is one: a look that brings thousands late is not one that brings none.
                     let waited = core.read_at.saturating_sub(since);
-                    core.timed.lag.record_many(waited, core.seconds.now.records - before);
+                    core.part.timed.lag.record_many(waited, core.seconds.now.records - before);
                 }
             }
             looks.looked(woken, since, events.len() == events.capacity());
@@ -145,7 +144,7 @@ impl Loop {
             }
             if time >= tick {
                 if self.core.phase == Phase::Measure {
-                    self.core.timed.lag.record(tick.max(begin.time), woken.max(tick));
+                    self.core.part.timed.lag.record(tick.max(begin.time), woken.max(tick));
                 }
                 self.tick(time, &mut begin, at);
                 tick = now() + TURN.as_nanos() as u64;

@@ -11,23 +11,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tickwire_machine::now;
+use tickwire_machine::processes::{Processes, Used, Watched};
+use tickwire_machine::processors::{Busy, Idle};
 use tokio::time::Instant;
 
 use crate::board::{Counts, Phase, Signal};
 use crate::child::Child;
-use crate::clock::now;
-use crate::expected::Expected;
 use crate::layers::Layers;
-use crate::machine::{Busy, Idle};
 use crate::part::Part;
 use crate::plan::Plan;
-use crate::processes::{Processes, Used, Watched};
 use crate::progress::Progress;
 use crate::report::assemble::{self, Measured};
 use crate::report::model::{Event, Report};
 use crate::scenario::{Scenario, Url};
 use crate::serve::{Served, Told};
-use crate::source::Published;
+use crate::source::{Expected, Published};
 use crate::workers::WorkerPool;
 
 use self::admin::readiness;
@@ -95,7 +94,8 @@ impl Run {
             Some(Served::start(&layers, has_gateway).await?)
         };
         let own = served.as_ref().and_then(|served| served.listen);
-        let own = own.map(|listen| Url { address: listen.to_string(), path: String::new(), is_tls: false });
+        let is_tls = scenario.gateway_config.tls.is_some();
+        let own = own.map(|listen| Url { address: listen.to_string(), path: String::new(), is_tls });
         let url = target.url.clone().or(own).context("there is no server to load")?;
         let admin = served.as_ref().and_then(|served| served.admin).map(|address| address.to_string());
         let pid = target.server_pid.or_else(|| spawned.as_ref().and_then(Child::pid));
@@ -162,7 +162,7 @@ impl Run {
         let window = self.tell_window(&mut workers, self.scenario.duration).await?;
         let found = saturation.as_ref().map(|found| found.updates_per_second);
         // By the plan, on average; a search sets a rate of its own.
-        let offered = found.unwrap_or_else(|| offered(&self.scenario));
+        let offered = found.unwrap_or_else(|| self.scenario.source.mean_rate());
         let machine_busy = self.watch_window(&workers, &mut watch, window, offered).await?;
         let published = self.settle(&mut workers, window).await?;
         workers.tell(&Signal { phase: Phase::Finish, window, finals: None }).await;
@@ -249,7 +249,7 @@ impl Run {
         begin_of(window).await?;
         let (programs, idle) = (Processes::now(), Idle::now());
         watch.begin();
-        self.hops.begin(self.admin.as_deref()).await;
+        self.hops.begin(hops::told(self.admin.as_deref()).await);
         for (at, storm) in self.scenario.churn.storms.iter().enumerate() {
             let (cut, all) = (self.plan.in_storm(at), self.scenario.sessions.count);
             let text = format!("{cut} of {all} sessions lose their connection");
@@ -277,7 +277,7 @@ impl Run {
         let busy = idle.zip(Idle::now()).map(|(then, now)| now.busy_since(then));
         let own = [Some(std::process::id()), watch.pid()].into_iter().flatten();
         let used = Processes::now().since(&programs, own);
-        self.hops.end(self.admin.as_deref()).await;
+        self.hops.end(hops::told(self.admin.as_deref()).await);
         while (window.1..window.1 + TOLD_WITHIN).contains(&now()) && pause(LOOK_PERIOD).await.is_ok() {
             watch.look(&workers.now().1, window, offered).await;
         }
@@ -290,7 +290,7 @@ impl Run {
         passed: Duration,
         watch: &mut Watch,
     ) -> anyhow::Result<()> {
-        self.hops.end(self.admin.as_deref()).await;
+        self.hops.end(hops::told(self.admin.as_deref()).await);
         match (command, &mut self.served) {
             ([], Some(served)) => {
                 let mut restart = pin!(served.restart());
@@ -370,9 +370,4 @@ async fn pause(time: Duration) -> anyhow::Result<()> {
             bail!("stopped by Ctrl-C")
         }
     }
-}
-
-/// Returns how many updates per second the plan asks for, on average.
-fn offered(scenario: &Scenario) -> f64 {
-    if scenario.source.is_running() { 0.0 } else { scenario.source.mean_rate() }
 }

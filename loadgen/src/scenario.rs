@@ -7,7 +7,6 @@ pub(crate) mod access;
 mod check;
 pub(crate) mod forms;
 mod readers;
-pub(crate) mod ready;
 mod source;
 #[cfg(test)]
 #[path = "../tests/units/scenario.rs"]
@@ -17,19 +16,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickwire_config::settings;
-use tickwire_gateway::Pacing;
+use tickwire_gateway::{AccessSettings, GatewayConfig, GatewaySettings};
+use tickwire_machine::processors::cores;
 use tickwire_net::tls::rustls::pki_types::CertificateDer;
 use tickwire_wire::{Channel, Encoding};
 
 use self::access::{Token, TokenPlace, Tokens};
-use crate::machine;
 use crate::peer::PeerKind;
 
-pub(crate) use check::complete;
+pub(crate) use check::{SESSIONS_SPARE, complete};
 use forms::{MS, RATE_MAX, SECOND};
 pub(crate) use forms::{Publish, Quantiles, Url};
 pub(crate) use readers::{Reader, ReaderKind};
-pub(crate) use source::{Source, Step};
+pub(crate) use source::Source;
 
 /// Venue of the own source.
 pub(crate) const VENUE: &str = "load";
@@ -54,11 +53,11 @@ settings! {
         /// one of so many records gives its times at the ingester and the gateway's write
         hop_sampling: u32 = 8 => 1..=1_000_000,
         /// threads that read, in each process; not given: half of the processors
-        threads: usize = (machine::cores() / 2).max(1) => 1..=256,
+        threads: usize = (cores() / 2).max(1) => 1..=256,
         /// processes that read
         processes: usize = 1 => 1..=64,
         target: Target = Target::default(),
-        gateway: Gateway = Gateway::default(),
+        gateway: GatewaySettings = own_gateway(),
         peer: Option<Peer> = None,
         source: Source = Source::default(),
         sessions: Sessions = Sessions::default(),
@@ -68,6 +67,9 @@ settings! {
         #[serde(rename = "assert")]
         bounds: Bounds = Bounds::default(),
         saturation: Option<Search> = None,
+        /// The own gateway, from `gateway`.
+        #[serde(skip)]
+        gateway_config: GatewayConfig = GatewayConfig::default(),
         /// The file that it was read from; empty: it comes with the program, or there are flags only.
         #[serde(skip)]
         file: String = String::new(),
@@ -94,24 +96,6 @@ settings! {
         source_cpus: Vec<usize> = Vec::new(),
         /// processors for reading; none: all
         generator_cpus: Vec<usize> = Vec::new(),
-    }
-
-    /// The own gateway.
-    pub(crate) struct Gateway {
-        /// where the own gateway listens; with it, `target.url` may name a proxy before it; not given: any free port
-        #[schemars(extend("format" = "address"))]
-        listen: Option<SocketAddr> = None,
-        /// threads of the own gateway that write
-        shards: usize = 1 => 1..=64,
-        /// percent of an idle core that it is worth to deliver everything a millisecond sooner, as in the gateway's settings
-        cork_worth_percent: u64 = (100.0 * Pacing::default().worth) as u64 => 1..=10_000,
-        /// longest wait of an update to share a write, in microseconds; 0: everything goes at once
-        cork_us: u64 = Pacing::default().wait_max.as_micros() as u64 => 0..=100_000,
-        /// how long the own gateway takes leave of its sessions when it is restarted
-        drain: Duration = SECOND,
-        /// recent records that the own gateway keeps of each symbol and channel, for sessions that come back; not given: the
-        /// gateway's own default
-        log_records: Option<usize> = None => 1..=(1 << 20),
     }
 
     /// Another server than a Tickwire gateway.
@@ -279,20 +263,23 @@ settings! {
 }
 
 impl Scenario {
-    /// Returns whether the run starts a gateway of its own.
+    /// Returns whether the run starts a gateway of its own: alone, or with an address at which a proxy expects it.
     pub(crate) fn has_gateway(&self) -> bool {
-        self.peer.is_none() && (self.target.url.is_none() || self.gateway.listen.is_some())
+        self.peer.is_none() && (self.target.url.is_none() || self.gateway.listen.port() != 0)
     }
 }
 
-impl Gateway {
-    /// Returns how updates come to share writes.
-    pub(crate) fn pacing(&self) -> Pacing {
-        Pacing {
-            worth: self.cork_worth_percent as f64 / 100.0,
-            wait_max: Duration::from_micros(self.cork_us),
-            ..Pacing::default()
-        }
+/// The own gateway has any free ports, one thread that writes, little time to take leave when it is restarted, and takes everybody.
+fn own_gateway() -> GatewaySettings {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let auth = AccessSettings { anonymous: true, ..AccessSettings::default() };
+    GatewaySettings {
+        listen,
+        admin_listen: listen,
+        shards: 1,
+        drain_ms: 1000,
+        auth,
+        ..GatewaySettings::default()
     }
 }
 
@@ -300,14 +287,6 @@ impl Sessions {
     /// Returns the time from the first session's opening to the last's.
     pub(crate) fn ramp(&self) -> Duration {
         self.ramp.unwrap_or_else(|| Duration::from_secs_f64(self.count as f64 / OPENED_PER_SECOND))
-    }
-}
-
-impl Trust {
-    /// Returns the same as connections take it.
-    pub(crate) fn for_connections(&self) -> tickwire_net::tls::Trust {
-        let (authorities, server_name) = (self.authorities.clone(), self.server_name.clone());
-        tickwire_net::tls::Trust { authorities, insecure: self.insecure, server_name }
     }
 }
 

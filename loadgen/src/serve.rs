@@ -4,28 +4,26 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use tickwire_bus::{Backplane, BusState, MemoryBus, MemoryLimits, NatsBus, NatsConfig};
+use tickwire_feed::open_loop::{OpenLoop, Orders};
 use tickwire_feed::{IngestConfig, Ingester};
 use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tickwire_machine::processors;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::child::{self, Child, Output, RESPONSE_WAIT, say};
 use crate::layers::Layers;
-use crate::machine;
-use crate::scenario::Scenario;
-use crate::source::adapter::OpenLoop;
-use crate::source::{Orders, Published, publisher};
+use crate::scenario::{SESSIONS_SPARE, Scenario};
+use crate::source::{Published, publisher};
 
 /// So many commands may wait.
 const COMMANDS_MAX: usize = 64;
-/// Room for connections that come back before the old ones are gone.
-const SESSIONS_SPARE: usize = 1000;
 /// Longest wait for a bus to connect.
 const BUS_WAIT: Duration = Duration::from_secs(8);
 const UNEXPECTED: &str = "the source says something unexpected";
@@ -80,16 +78,16 @@ impl Served {
     /// # Cancel safety
     /// Dropping it ends the process.
     pub(crate) async fn start(layers: &Layers, has_gateway: bool) -> anyhow::Result<Self> {
-        let (child, output) = Child::helper("serve", &Begin { layers: layers.clone(), has_gateway }).await?;
-        let mut served = Self { child, output, listen: None, admin: None };
-        let Said::Ready { listen, admin } = served.said().await? else { bail!(UNEXPECTED) };
-        (served.listen, served.admin) = (listen, admin);
-        Ok(served)
+        let begin = Begin { layers: layers.clone(), has_gateway };
+        let (child, mut output) = Child::helper("serve", &begin).await?;
+        let Said::Ready { listen, admin } = said(&mut output).await? else { bail!(UNEXPECTED) };
+        Ok(Self { child, output, listen, admin })
     }
 
-    async fn said(&mut self) -> anyhow::Result<Said> {
-        let said = tokio::time::timeout(RESPONSE_WAIT, child::said(&mut self.output)).await;
-        said.context("the source does not answer")?
+    /// Tells it something; returns what it responds.
+    async fn ask(&mut self, told: &Told) -> anyhow::Result<Said> {
+        self.child.tell(told).await?;
+        said(&mut self.output).await
     }
 
     /// Asks what was published.
@@ -100,8 +98,7 @@ impl Served {
     /// # Cancel safety
     /// Not cancel-safe.
     pub(crate) async fn published(&mut self) -> anyhow::Result<Published> {
-        self.child.tell(&Told::Report).await?;
-        let Said::Published(published) = self.said().await? else { bail!(UNEXPECTED) };
+        let Said::Published(published) = self.ask(&Told::Report).await? else { bail!(UNEXPECTED) };
         Ok(*published)
     }
 
@@ -113,10 +110,14 @@ impl Served {
     /// # Cancel safety
     /// Not cancel-safe.
     pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
-        self.child.tell(&Told::Restart).await?;
-        let Said::Restarted = self.said().await? else { bail!(UNEXPECTED) };
+        let Said::Restarted = self.ask(&Told::Restart).await? else { bail!(UNEXPECTED) };
         Ok(())
     }
+}
+
+async fn said(output: &mut Output) -> anyhow::Result<Said> {
+    let said = tokio::time::timeout(RESPONSE_WAIT, child::said(output)).await;
+    said.context("the source does not answer")?
 }
 
 /// Serves until standard input ends.
@@ -139,12 +140,15 @@ fn fail(reason: String) -> bool {
 
 fn serve(begin: &Begin) -> anyhow::Result<()> {
     let scenario = begin.layers.read()?;
-    machine::allow_files(scenario.sessions.count + SESSIONS_SPARE)?;
-    let published = Arc::new(Mutex::new(Published::default()));
+    processors::allow_files(scenario.sessions.count + SESSIONS_SPARE)?;
+    let published = Arc::new(Mutex::new(Published::new(scenario.source.symbols)));
     let (orders, ordered) = watch::channel(Orders::default());
     let stop = CancellationToken::new();
     // Its connection to the bus is on the source's processors and charged to the source, as an ingester's would be.
-    let connect = || machine::pin(&scenario.target.source_cpus).and_then(|()| bus(&scenario, SOURCE_THREAD));
+    let connect = || {
+        processors::pin(&scenario.target.source_cpus)?;
+        bus(&scenario, SOURCE_THREAD)
+    };
     let connected = std::thread::scope(|scope| scope.spawn(connect).join());
     let bus = connected.map_err(|_| anyhow::anyhow!("the source panicked"))??;
     let source = {
@@ -153,9 +157,9 @@ fn serve(begin: &Begin) -> anyhow::Result<()> {
         let play = move || play(&scenario, ordered, published, bus, stop);
         std::thread::Builder::new().name(SOURCE_THREAD.to_owned()).spawn(play)?
     };
-    machine::pin(&scenario.target.server_cpus)?;
-    let outcome = machine::block_on(async {
-        let config = begin.has_gateway.then(|| config(&scenario));
+    processors::pin(&scenario.target.server_cpus)?;
+    let outcome = child::block_on(async {
+        let config = begin.has_gateway.then(|| scenario.gateway_config.clone());
         let gateway_bus = match (&config, &bus) {
             // A connection of its own, as a gateway has.
             (Some(_), Some(_)) if !scenario.target.bus.is_empty() => self::bus(&scenario, "gateway")?,
@@ -192,11 +196,11 @@ fn play(
     bus: Option<Arc<dyn Backplane>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    machine::pin(&scenario.target.source_cpus)?;
-    machine::block_on(async {
+    processors::pin(&scenario.target.source_cpus)?;
+    child::block_on(async {
         if let Some(peer) = &scenario.peer {
             tokio::select! {
-                ended = publisher::run(scenario, &peer.publish, orders, published) => {
+                ended = publisher::run(scenario, &peer.publish, orders, &published) => {
                     if let Err(error) = &ended {
                         fail(format!("the publisher stopped: {error:#}"));
                     }
@@ -206,30 +210,14 @@ fn play(
             }
         }
         let bus = bus.context("there is no bus")?;
-        let adapter = OpenLoop::new(scenario, orders, published)?;
+        let plan = scenario.source.plan(scenario.seed);
+        let adapter = OpenLoop::new(&plan, orders, move |due, now| Published::of(&published).add(due, now));
         let summary = Ingester::new(IngestConfig::default(), adapter, bus).run(stop).await?;
         if let Some(lost) = summary.lost {
             fail(format!("the source stopped: {lost}"));
         }
         Ok(())
     })
-}
-
-fn config(scenario: &Scenario) -> GatewayConfig {
-    let local = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut config = GatewayConfig {
-        listen: scenario.gateway.listen.unwrap_or(local),
-        admin_listen: local,
-        shards: scenario.gateway.shards,
-        pacing: scenario.gateway.pacing(),
-        drain_window: scenario.gateway.drain,
-        ..GatewayConfig::default()
-    };
-    if let Some(records) = scenario.gateway.log_records {
-        config.limits.engine.log_records_per_topic = records;
-    }
-    config.limits.sessions = config.limits.sessions.max(scenario.sessions.count + SESSIONS_SPARE);
-    config
 }
 
 /// Returns when the bus is connected. What hinders it is said when it is known, on standard error, which is the run's.
@@ -288,11 +276,10 @@ async fn answer(
     while let Some(told) = commanded.recv().await {
         match told {
             Told::Rate(rate) => orders.send_modify(|orders| orders.rate = Some(rate)),
-            Told::Window(from, to) => orders.send_modify(|orders| orders.window = (from, to)),
+            Told::Window(from, to) => Published::of(published).measure((from, to)),
             Told::Stop => orders.send_modify(|orders| orders.is_stopped = true),
             Told::Report => {
-                let published = published.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                say(&Ok(Said::Published(Box::new(published))));
+                say(&Ok(Said::Published(Box::new(Published::of(published).clone()))));
             }
             Told::Restart => {
                 if let (Some(old), Some(config)) = (gateway.take(), &config) {

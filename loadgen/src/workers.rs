@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Serialize};
+use tickwire_machine::processors;
 use tokio::task::JoinHandle;
 
 use crate::board::{Board, Counts, Phase, Signal};
 use crate::child::{self, Child, Output};
 use crate::layers::Layers;
-use crate::machine;
 use crate::part::{Merge as _, Part};
 use crate::plan::Plan;
 use crate::reader::{self, SecondPart};
@@ -71,13 +71,13 @@ impl WorkerPool {
     /// Starts the threads of one process.
     fn of_threads(plan: &Arc<Plan>, process: usize) -> anyhow::Result<Self> {
         let scenario = &plan.scenario;
-        machine::allow_files(scenario.sessions.count / scenario.processes + 1)?;
+        processors::allow_files(scenario.sessions.count / scenario.processes + 1)?;
         let threads = (0..scenario.threads).map(|thread| {
             let at = process * scenario.threads + thread;
             let board = Arc::new(Board::default());
             let (plan, shared) = (Arc::clone(plan), Arc::clone(&board));
             let read = move || {
-                machine::pin(&plan.scenario.target.generator_cpus)?;
+                processors::pin(&plan.scenario.target.generator_cpus)?;
                 reader::run(&plan, shared, at)
             };
             let thread = std::thread::Builder::new().name(format!("read-{thread}")).spawn(read);

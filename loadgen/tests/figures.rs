@@ -63,7 +63,7 @@ fn the_gateways_pressure_is_read_off_its_admin_page_and_shown() {
 
 #[test]
 fn threads_of_a_gateway_that_was_restarted_keep_what_they_did() {
-    let fields = set(&["churn.restarts[0].at=2500ms", "gateway.drain=200ms"]);
+    let fields = set(&["churn.restarts[0].at=2500ms", "gateway.drain_ms=200"]);
     let report =
         report(&run(&[&["--sessions", "40", "--for", "4s", "--rate", "1000"], &fields[..]].concat()));
     let server = &report["server"];

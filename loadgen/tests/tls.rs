@@ -1,4 +1,4 @@
-//! TLS and tokens: a proxy ends TLS in front of a gateway of the run, and looks at the handshakes.
+//! TLS and tokens: the gateway of a run speaks TLS itself; or a proxy ends it in front of that, and looks at the handshakes.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Output};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use serde_json::Value;
 use tempfile::NamedTempFile;
+use tickwire_testkit::{Authority, Certified};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -133,6 +134,50 @@ async fn pass(
     server.write_all(&head).await?;
     copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
+}
+
+/// Runs a short scenario whose own gateway has a certificate.
+fn run_sealed(certified: &Certified, arguments: &[&str]) -> Output {
+    let set = |name: &str, path: &std::path::Path| format!("gateway.{name}={}", path.display());
+    let (cert, key) = (set("tls.cert_file", &certified.cert), set("tls.key_file", &certified.key));
+    let sealed = ["run", "--json", "--allow-bottleneck", "--set", &cert, "--set", &key];
+    let short = ["--for", "2s", "--sessions", "6", "--rate", "500", "--set", "source.symbols=20"];
+    let waits = ["--set", "warm_up=200ms"];
+    let command = [&sealed[..], &short, &waits, arguments].concat();
+    Command::new(LOADGEN).args(command).output().expect("the generator starts")
+}
+
+#[test]
+fn the_own_gateway_speaks_tls() {
+    let authority = Authority::new("the authority");
+    let certified = authority.sign("gateway");
+    let ca = format!("sessions.tls.ca={}", authority.ca_file().display());
+    let readers = ["readers[0].kind=throttled", "readers[0].share=0.34", "readers[0].bytes_per_second=5000"];
+    let readers = readers.iter().flat_map(|field| ["--set", field]);
+    let arguments: Vec<_> = ["--set", &ca, "--channels", "quote,trade"].into_iter().chain(readers).collect();
+    let report = passed(&run_sealed(&certified, &arguments));
+    assert_eq!(report["scenario"]["is_unverified"], false);
+    assert!(report["scenario"]["url"].as_str().unwrap().starts_with("wss://"), "{}", report["scenario"]);
+    assert_eq!(
+        (&report["sessions"]["opened"], &report["checks"]["final_values"]),
+        (&6.into(), &(6 * 20).into())
+    );
+    let used = report["readers"][0]["used_share"].as_f64().unwrap();
+    assert!(used < 1.5, "{used} of what its rate allows");
+
+    let told = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let stranger = run_sealed(&certified, &[]);
+    assert!(
+        told(&stranger).contains("is not trusted: no known authority has signed it"),
+        "{}",
+        told(&stranger)
+    );
+    let half = Command::new(LOADGEN).args(["run", "--set", "gateway.tls.cert_file=x.pem"]).output().unwrap();
+    assert!(
+        told(&half).contains("`gateway.tls.key_file`: is empty; it has to name the key"),
+        "{}",
+        told(&half)
+    );
 }
 
 #[track_caller]

@@ -180,7 +180,7 @@ const SCENARIOS = {
   drain: () => { broadcast([{ type: 'notice', code: 'draining', message: 'restart', conflated: 0, dropped: 0, retry_after_ms: 2500 }]); for (const session of sessions) session.close(4000, 'draining: the gateway is going away; reconnect'); for (const it of instruments) it.sequence.trade = (it.sequence.trade ?? 0) + 2; },
   // The next session comes fifteen minutes late, the one after it does not.
   delay: () => { delay = delay ? 0 : 900_000; SCENARIOS.drop(); },
-  refuse: () => { for (const session of sessions) session.close(4500, 'protocol: the message broke the rules; mend the client before it reconnects'); },
+  refuse: () => { for (const session of sessions) session.close(1002, 'protocol: a frame broke the rules of WebSocket; mend the client before it reconnects'); },
 };
 
 // ---- HTTP and the WebSocket handshake ----------------------------------------------------------------------------

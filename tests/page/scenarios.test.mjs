@@ -141,6 +141,6 @@ test('what comes late is called delayed and never live', async () => {
 test('a session that must not be retried is not retried', async () => {
   await fake.play('/fake/refuse');
   await until(page, (now) => now.connection === 'closed' && now.rows.every((row) => row.stale));
-  await bannerSays('4500 protocol');
+  await bannerSays('1002 protocol');
   assert.equal(await page.locator('#retry').isVisible(), false);
 });

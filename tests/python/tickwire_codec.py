@@ -21,7 +21,8 @@ BITS = 1 << 64
 
 PRICES = {"price", "open", "high", "low", "close", "last"}
 SIZES = {"size", "volume", "tick_size", "lot_size"}
-WIDE = {"event_time", "receive_time", "open_time", "since", "epoch", "time", "sent_time", "next_funding_time"}
+WIDE = {"event_time", "receive_time", "open_time", "since", "epoch", "time", "sent_time", "next_funding_time",
+        "token_expires"}
 
 
 def _compile():

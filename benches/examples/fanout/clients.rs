@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tickwire_feed::open_loop::symbol_name;
 use tickwire_wire::{Batch, Command, Encoding, Message, Subscribe, encode_command};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -79,7 +80,9 @@ async fn session(
     assert!(bytes.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&bytes));
     bytes.drain(..head);
     let first = number * plan.each;
-    let symbols = (first..first + plan.each).map(|at| format!("sim:S{}", at % plan.symbols)).collect();
+    let symbols = (first..first + plan.each)
+        .map(|at| format!("sim:{}", symbol_name((at % plan.symbols) as u32)))
+        .collect();
     let subscribe = Subscribe { id: 1, channel: plan.channel.clone(), symbols, max_rate: 0.0 };
     stream.write_all(&masked(&Command::Subscribe(subscribe))).await.expect("a session");
     drop(opening);

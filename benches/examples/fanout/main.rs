@@ -9,8 +9,8 @@
 //! fanout --sessions 10000 --symbols 50 --each 5 --rate 0 --for 5         idle: memory
 //! ```
 
-// It reports on standard output, and its source is a thread of its own with a schedule.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+// It reports on standard output.
+#![allow(clippy::print_stdout)]
 
 mod clients;
 mod source;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_bus::{Backplane, MemoryBus};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages, Pacing};
+use tickwire_gateway::{AuthSettings, Gateway, GatewayConfig, NoPages, Pacing};
 
 /// The options of the command line.
 #[derive(Clone, Debug)]
@@ -91,7 +91,12 @@ fn main() {
 async fn serve(plan: Plan) {
     let bus: Arc<dyn Backplane> = Arc::new(MemoryBus::default());
     let free = ([127, 0, 0, 1], 0).into();
-    let mut config = GatewayConfig { listen: free, admin_listen: free, ..GatewayConfig::default() };
+    let mut config = GatewayConfig {
+        listen: free,
+        admin_listen: free,
+        auth: AuthSettings::anonymous(),
+        ..GatewayConfig::default()
+    };
     config.pacing = Pacing {
         worth: plan.cork_worth_percent / 100.0,
         wait_max: Duration::from_micros(plan.cork_us),

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tickwire_bus::{
     Backplane, BusEvent, BusState, InboxLimits, MemoryBus, NatsBus, NatsConfig, PublishError, Subject,
 };
+use tickwire_machine::processes::Watched;
 use tickwire_testkit::{NatsServer, NatsServerConfig};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -133,15 +134,10 @@ async fn round_trip(bus: &dyn Backplane) {
 }
 
 fn rss_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    Watched::myself().resident_bytes().unwrap_or(0) >> 10
 }
 
 /// Returns the CPU time of this process, user and system, in seconds; it comes in ticks of 10 ms.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    ticks as f64 / 100.0
+    Watched::myself().cpu("").total
 }

@@ -145,6 +145,7 @@ fn options(config: &NatsConfig, sign_in: SignIn, link: &Arc<Link>) -> Result<Con
     let on_attempt = Arc::clone(link);
     let mut options = ConnectOptions::new()
         .name(&config.name)
+        .custom_inbox_prefix(&config.inbox_prefix)
         .retry_on_initial_connect()
         .max_reconnects(None)
         .connection_timeout(config.connect_timeout)

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::io;
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_net::Backoff;
-use tickwire_wire::{Channel, Encoding};
+use tickwire_wire::{Channel, Encoding, Secret};
 
 use crate::client::Client;
 use crate::error::ConnectError;
@@ -14,6 +16,10 @@ use crate::handle::Options;
 use crate::handshake::{BoxTransport, Connector, Opener};
 use crate::session::SessionSettings;
 use crate::target::Target;
+#[cfg(feature = "tls")]
+use crate::tls::Pem;
+use crate::tls::{Tls, Trust};
+use crate::tokens::{Provider, TokenError, Tokens};
 
 /// Settings of a [`Client`], with its named maxima. Made by [`Client::builder`].
 #[derive(Clone)]
@@ -21,6 +27,7 @@ use crate::target::Target;
 pub struct Builder {
     urls: Vec<String>,
     connector: Connector,
+    trust: Trust,
     pub(crate) encoding: Encoding,
     pub(crate) subscriptions: Vec<(Channel, Vec<String>, Options)>,
     pub(crate) backoff: Backoff,
@@ -34,6 +41,8 @@ pub struct Builder {
     message_bytes_max: usize,
     pub(crate) batch_events_max: usize,
     subscriptions_max: usize,
+    token: Option<Secret>,
+    provider: Option<Provider>,
 }
 
 impl Builder {
@@ -41,6 +50,7 @@ impl Builder {
         Self {
             urls: vec![url],
             connector: Opener::tcp(),
+            trust: Trust::default(),
             encoding: Encoding::Proto,
             subscriptions: Vec::new(),
             backoff: Backoff::default(),
@@ -54,6 +64,8 @@ impl Builder {
             message_bytes_max: 8 << 20,
             batch_events_max: 1024,
             subscriptions_max: 100_000,
+            token: None,
+            provider: None,
         }
     }
 
@@ -160,7 +172,69 @@ impl Builder {
         self
     }
 
-    /// Opens streams in another way than by TCP: a proxy, a pipe in a test.
+    /// Trusts the authorities of this file (PEM), beside the system's, to vouch for gateways at `wss://`. It is read when the
+    /// client starts.
+    #[cfg(feature = "tls")]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trust.authorities.push(Pem::File(path.into()));
+        self
+    }
+
+    /// Trusts these authorities (PEM), beside the system's, to vouch for gateways at `wss://`.
+    #[cfg(feature = "tls")]
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.trust.authorities.push(Pem::Text(pem.into()));
+        self
+    }
+
+    /// Shows this certificate, with its chain, to gateways that ask for one. Both files are PEM, and are read when the client
+    /// starts.
+    #[cfg(feature = "tls")]
+    pub fn client_certificate(mut self, cert_file: impl Into<PathBuf>, key_file: impl Into<PathBuf>) -> Self {
+        self.trust.identity = Some((cert_file.into(), key_file.into()));
+        self
+    }
+
+    /// Sets the names by which errors of TLS call the settings of [`Builder::ca_file`] and [`Builder::server_name`]: those of the
+    /// program's own options.
+    #[cfg(feature = "tls")]
+    pub fn tls_names(mut self, ca_file: &'static str, server_name: &'static str) -> Self {
+        self.trust.names = Some((ca_file, server_name));
+        self
+    }
+
+    /// Sets the name that a gateway's certificate has to be for. Default: the host of its URL.
+    #[cfg(feature = "tls")]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.trust.server_name = Some(name.into());
+        self
+    }
+
+    /// Shows this token, or API key, to gateways. Where it ends or is refused, and there is no provider, the client ends.
+    pub fn token(mut self, token: Secret) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Asks the program for tokens: before the first connection, unless [`Builder::token`] gave one; before one ends, which is then
+    /// replaced without reconnecting; and after a gateway refused one. There is one call at a time.
+    ///
+    /// ```no_run
+    /// # use tickwire_client::{Client, wire::Secret};
+    /// # async fn fetch() -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// let builder = Client::builder("ws://127.0.0.1:7400")
+    ///     .token_provider(|| async { Ok(Secret::new(fetch().await?)) });
+    /// ```
+    pub fn token_provider<F, O>(mut self, provide: F) -> Self
+    where
+        F: Fn() -> O + Send + Sync + 'static,
+        O: Future<Output = Result<Secret, TokenError>> + Send + 'static,
+    {
+        self.provider = Some(Provider::new(provide));
+        self
+    }
+
+    /// Opens streams in another way than by TCP: a proxy, a pipe in a test. With `wss://`, TLS goes over them.
     pub fn connector<F, O>(mut self, open: F) -> Self
     where
         F: Fn(Target) -> O + Send + Sync + 'static,
@@ -200,13 +274,18 @@ impl Builder {
         self.urls.iter().map(target).collect()
     }
 
-    pub(crate) fn opener(&self) -> Opener {
-        Opener {
+    pub(crate) fn tokens(&self) -> Tokens {
+        Tokens::new(self.token.clone(), self.provider.clone())
+    }
+
+    pub(crate) fn opener(&self, targets: &[Target]) -> Result<Opener, ConnectError> {
+        Ok(Opener {
             connector: Arc::clone(&self.connector),
+            tls: Tls::new(&self.trust, targets)?,
             encoding: self.encoding,
             timeout: self.connect_timeout,
             message_bytes_max: self.message_bytes_max,
-        }
+        })
     }
 
     pub(crate) fn session_settings(&self) -> SessionSettings {

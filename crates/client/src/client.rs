@@ -11,11 +11,12 @@ use crate::batch_decoder::BatchDecoder;
 use crate::builder::Builder;
 use crate::error::{ConnectError, Disconnect};
 use crate::event::{Batch, Event, State};
-use crate::handle::{Handle, Request};
+use crate::handle::{Ask, Handle, Request};
 use crate::handshake::{AbortOnDrop, Established, Opener};
 use crate::link::{Item, Link};
 use crate::reconnect::Reconnect;
 use crate::session::{Counters, Instrument, Session};
+use crate::tokens::{Came, Tokens};
 use crate::view::{BookView, QuoteView};
 
 /// Requests that wait for the loop; further ones wait in their handles.
@@ -24,9 +25,16 @@ const REQUESTS_MAX: usize = 64;
 type Opened = Result<Box<Established>, ConnectError>;
 
 enum Phase {
-    Waiting { until: Instant },
+    Waiting {
+        until: Instant,
+    },
+    /// The provider is asked for a token first.
+    Asking,
     Opening(AbortOnDrop<Opened>),
-    Connected { link: Link, since: Instant },
+    Connected {
+        link: Link,
+        since: Instant,
+    },
     Ended,
 }
 
@@ -34,6 +42,7 @@ enum Woken {
     Opened(Opened),
     Item(Option<Item>),
     Request(Option<Request>),
+    Token(Came),
     Time,
 }
 
@@ -43,6 +52,9 @@ pub struct Client {
     session: Session,
     reconnect: Reconnect,
     opener: Opener,
+    tokens: Tokens,
+    /// The count of connections so far.
+    connection: u64,
     decoder: BatchDecoder,
     requests: mpsc::Receiver<Request>,
     handle: Handle,
@@ -61,7 +73,9 @@ impl Client {
 
     pub(crate) fn start(builder: &Builder) -> Result<Self, ConnectError> {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
-        let reconnect = Reconnect::new(builder.targets()?, builder.backoff, builder.stable_after);
+        let targets = builder.targets()?;
+        let opener = builder.opener(&targets)?;
+        let reconnect = Reconnect::new(targets, builder.backoff, builder.stable_after);
         let mut session = Session::new(builder.session_settings());
         for (channel, symbols, options) in &builder.subscriptions {
             session.want(*channel, symbols, *options);
@@ -70,7 +84,9 @@ impl Client {
             phase: Phase::Waiting { until: Instant::now() },
             session,
             reconnect,
-            opener: builder.opener(),
+            opener,
+            tokens: builder.tokens(),
+            connection: 0,
             decoder: BatchDecoder::new(builder.encoding, builder.batch_events_max, builder.receipt_interval),
             requests,
             handle: Handle::new(sender, builder.request_timeout()),
@@ -84,8 +100,13 @@ impl Client {
     pub(crate) async fn connect(builder: &Builder) -> Result<Self, ConnectError> {
         let mut client = Self::start(builder)?;
         let mut attempts = client.reconnect.targets();
+        if client.tokens.wants_one_first()
+            && let Came::Failed(reason) = client.tokens.came().await
+        {
+            return Err(ConnectError::Token { reason });
+        }
         loop {
-            match client.opener.open(client.reconnect.target()).await {
+            match client.opener.open(client.reconnect.target(), client.tokens.current()).await {
                 Ok(established) => {
                     client.opened(established);
                     client.confirm();
@@ -125,6 +146,9 @@ impl Client {
                 self.ended(reason);
                 continue;
             }
+            if self.session.take_expiring() {
+                self.tokens.refresh(self.connection);
+            }
             self.confirm();
             if matches!(self.phase, Phase::Ended) {
                 return None;
@@ -140,7 +164,8 @@ impl Client {
                 Woken::Item(None) => {
                     self.ended(Disconnect::Closed { code: None, text: String::new() });
                 }
-                Woken::Request(Some(request)) => self.session.request(request, Instant::now()),
+                Woken::Request(Some(request)) => self.request(request),
+                Woken::Token(came) => self.token(came),
                 Woken::Request(None) => unreachable!("the client holds a handle itself"),
                 Woken::Time => self.time(),
             }
@@ -236,12 +261,13 @@ impl Client {
                     },
                 },
                 Phase::Connected { link, .. } => Woken::Item(link.items.recv().await),
-                Phase::Ended => std::future::pending().await,
+                Phase::Asking | Phase::Ended => std::future::pending().await,
             }
         };
         tokio::select! {
             woken = phase => woken,
             request = self.requests.recv(), if has_room => Woken::Request(request),
+            came = self.tokens.came() => Woken::Token(came),
             () = timer => Woken::Time,
         }
     }
@@ -252,14 +278,52 @@ impl Client {
             self.session.tick(now);
         }
         if matches!(self.phase, Phase::Waiting { until } if until <= now) {
-            let (opener, target) = (self.opener.clone(), self.reconnect.target().clone());
-            let task = tokio::spawn(async move { opener.open(&target).await.map(Box::new) });
-            self.phase = Phase::Opening(AbortOnDrop(task));
+            if self.tokens.wants_one_first() {
+                self.phase = Phase::Asking;
+            } else {
+                self.open();
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        let (opener, target) = (self.opener.clone(), self.reconnect.target().clone());
+        let token = self.tokens.current().cloned();
+        let task = tokio::spawn(async move { opener.open(&target, token.as_ref()).await.map(Box::new) });
+        self.phase = Phase::Opening(AbortOnDrop(task));
+    }
+
+    fn request(&mut self, request: Request) {
+        if let Ask::Token { token } = &request.ask {
+            self.tokens.set(token.clone());
+            if matches!(self.phase, Phase::Asking) {
+                self.open();
+            }
+        }
+        self.session.request(request, Instant::now());
+    }
+
+    /// The provider brought a token, or none.
+    fn token(&mut self, came: Came) {
+        match (came, &self.phase) {
+            (Came::New { .. }, Phase::Asking) => self.open(),
+            (Came::New { connection }, Phase::Connected { .. }) if connection == Some(self.connection) => {
+                if let Some(token) = self.tokens.current() {
+                    self.session.hand_in(token, None, Instant::now());
+                }
+            }
+            (Came::Failed(reason), Phase::Asking) => {
+                self.ended(Disconnect::Connect(ConnectError::Token { reason }));
+            }
+            // A refresh that failed is tried again; until the token ends, the session goes on.
+            _ => {}
         }
     }
 
     fn opened(&mut self, established: Established) {
         let now = Instant::now();
+        self.connection += 1;
+        self.tokens.accepted();
         self.session.connected(established.address.clone(), established.hello.clone(), now);
         let link = Link::start(established, self.encoding, self.buffer_bytes, self.sends_receipts);
         self.phase = Phase::Connected { link, since: now };
@@ -274,7 +338,12 @@ impl Client {
             self.session.closed();
         }
         let asked = self.session.disconnected();
-        let retry_in = self.reconnect.after(&reason, up_for, asked);
+        self.tokens.disconnected();
+        let retry_in = if reason.is_token_refused() && self.tokens.refused() {
+            Some(self.reconnect.again(up_for))
+        } else {
+            self.reconnect.after(&reason, up_for, asked)
+        };
         if let Disconnect::Mute { silence } = reason {
             self.session.event(Event::State(State::Mute { silence }));
         }

@@ -19,10 +19,24 @@ pub enum ConnectError {
         reason: String,
     },
     /// The URL asks for TLS, which this build does not speak.
-    #[error("`{url}` asks for TLS: TLS comes later, use `ws://` for now")]
-    TlsLater {
+    #[error(
+        "`{url}` asks for TLS, and this program was built without TLS (feature `tls` of tickwire-client)"
+    )]
+    NoTls {
         /// The URL as it was given, without credentials.
         url: String,
+    },
+    /// The certificates of this client, or those that it is to trust, cannot be used.
+    #[error("TLS cannot be set up: {reason}")]
+    TlsSetup {
+        /// The fault, and the remedy.
+        reason: String,
+    },
+    /// Both ends did not agree on keys: the server's certificate is not trusted, it speaks no TLS, or it refused this client.
+    #[error("{reason}")]
+    Tls {
+        /// The fault, with host and port, and the remedy.
+        reason: String,
     },
     /// The list of URLs is empty.
     #[error("no URL was given")]
@@ -91,6 +105,12 @@ pub enum ConnectError {
         /// The version of the gateway.
         theirs: u32,
     },
+    /// There is no token to connect with.
+    #[error("no token: {reason}")]
+    Token {
+        /// The words of the provider, or what is wrong with the token.
+        reason: Arc<str>,
+    },
     /// The gateway closed the session before its `Hello`.
     #[error("{address} ended the session at once: {}", closed(*.code, .text))]
     Closed {
@@ -108,13 +128,17 @@ impl ConnectError {
     pub fn may_retry(&self) -> bool {
         match self {
             Self::BadUrl { .. }
-            | Self::TlsLater { .. }
+            | Self::NoTls { .. }
+            | Self::TlsSetup { .. }
             | Self::NoUrl
             | Self::Subprotocol { .. }
             | Self::Version { .. } => false,
             Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
+            // A certificate is renewed without this program's doing.
+            | Self::Tls { .. }
+            | Self::Token { .. }
             | Self::NotAGateway { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             Self::Closed { code, .. } => code.is_none_or(may_retry),
@@ -155,6 +179,12 @@ pub enum Disconnect {
         /// The time in which nothing came.
         silence: Duration,
     },
+    /// The gateway did not take the next token of the session, because it ended already.
+    #[error("the next token of the session was refused: {message}")]
+    TokenRefused {
+        /// The gateway's words.
+        message: String,
+    },
     /// The gateway sent what the protocol does not allow.
     #[error("the gateway broke the protocol: {0}")]
     Protocol(String),
@@ -166,7 +196,18 @@ impl Disconnect {
         match self {
             Self::Connect(error) => error.may_retry(),
             Self::Closed { code, .. } => code.is_none_or(may_retry),
-            Self::Broken(_) | Self::Mute { .. } | Self::Protocol(_) => true,
+            Self::Broken(_) | Self::Mute { .. } | Self::TokenRefused { .. } | Self::Protocol(_) => true,
+        }
+    }
+
+    /// Returns whether the token is the reason.
+    pub(crate) fn is_token_refused(&self) -> bool {
+        match self {
+            Self::Connect(ConnectError::Status { status, .. }) => *status == 401,
+            Self::Connect(ConnectError::Closed { code: Some(code), .. })
+            | Self::Closed { code: Some(code), .. } => *code == CloseCode::TokenExpired.code(),
+            Self::TokenRefused { .. } => true,
+            _ => false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tickwire_wire::{Channel, Ledger};
+use tickwire_wire::{Channel, Ledger, Secret};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::CommandError;
@@ -29,6 +29,7 @@ pub(crate) enum Ask {
     Unsubscribe { channel: Channel, symbols: Vec<String> },
     SetRate { channel: Channel, symbols: Vec<String>, max_rate: f64 },
     Ledger,
+    Token { token: Secret },
 }
 
 /// The client's response to a handle.
@@ -119,6 +120,19 @@ impl Handle {
     /// The command may have been sent.
     pub async fn ledger(&self) -> Result<Ledger, CommandError> {
         Ok(self.ask(Ask::Ledger).await?.ledger)
+    }
+
+    /// Sets the token of this client by hand: the session that is open goes on with it, and so do connections from now on. It
+    /// counts more than what the provider is just being asked for. The session keeps its owner: a token of another subject is
+    /// refused.
+    ///
+    /// # Errors
+    /// The gateway refused it, no response came in time, or the connection was lost before.
+    ///
+    /// # Cancel safety
+    /// The token may have been set.
+    pub async fn token(&self, token: Secret) -> Result<(), CommandError> {
+        self.ask(Ask::Token { token }).await.map(drop)
     }
 
     async fn ask(&self, ask: Ask) -> Result<Response, CommandError> {

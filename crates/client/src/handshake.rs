@@ -10,19 +10,20 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::RETRY_AFTER;
+use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tickwire_net::handshake::{self, Opening, ResponseFault};
-use tickwire_wire::{Batch, Encoding, Hello, Message, PROTOCOL_VERSION};
+use tickwire_wire::{Batch, Encoding, Hello, Message, PROTOCOL_VERSION, Secret};
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::net::TcpStream;
 
 use crate::error::ConnectError;
 use crate::reading::{Incoming as Read, Reading};
 use crate::target::Target;
+use crate::tls::Tls;
 
-/// A carrier of a session: TCP now, TLS later, a pipe in tests.
+/// A carrier of a session: TCP, TLS over it, a pipe in tests.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
@@ -32,7 +33,7 @@ pub type BoxTransport = Box<dyn Transport>;
 
 type Connecting = Pin<Box<dyn Future<Output = io::Result<BoxTransport>> + Send>>;
 
-/// Opens the stream to a target: the place for TLS, proxies and tests.
+/// Opens the stream to a target: the place for proxies and tests. TLS goes over it.
 pub(crate) type Connector = Arc<dyn Fn(Target) -> Connecting + Send + Sync>;
 
 /// Most of an error page that is read and shown.
@@ -52,6 +53,7 @@ pub(crate) struct Established {
 #[derive(Clone)]
 pub(crate) struct Opener {
     pub(crate) connector: Connector,
+    pub(crate) tls: Tls,
     pub(crate) encoding: Encoding,
     pub(crate) timeout: Duration,
     pub(crate) message_bytes_max: usize,
@@ -73,25 +75,37 @@ impl Opener {
     ///
     /// # Cancel safety
     /// Dropping it drops the connection.
-    pub(crate) async fn open(&self, target: &Target) -> Result<Established, ConnectError> {
+    pub(crate) async fn open(
+        &self,
+        target: &Target,
+        token: Option<&Secret>,
+    ) -> Result<Established, ConnectError> {
         let address = target.address();
-        tokio::time::timeout(self.timeout, self.open_untimed(target))
+        tokio::time::timeout(self.timeout, self.open_untimed(target, token))
             .await
             .map_err(|_| ConnectError::TimedOut { address, waited: self.timeout })?
     }
 
-    async fn open_untimed(&self, target: &Target) -> Result<Established, ConnectError> {
+    async fn open_untimed(
+        &self,
+        target: &Target,
+        token: Option<&Secret>,
+    ) -> Result<Established, ConnectError> {
         let address = target.address();
         let unreachable = |source: io::Error| match source.kind() {
             io::ErrorKind::ConnectionRefused => ConnectError::Refused { address: address.clone() },
             _ => ConnectError::Unreachable { address: address.clone(), source: Arc::new(source) },
         };
-        let broken = |error: hyper::Error| unreachable(io::Error::other(error));
+        let broken = |error: hyper::Error| match self.tls.failure(&address, &error) {
+            Some(of_tls) => of_tls,
+            None => unreachable(io::Error::other(error)),
+        };
         let stream = (self.connector)(target.clone()).await.map_err(unreachable)?;
+        let stream = if target.is_tls { self.tls.secure(stream, target).await? } else { stream };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let connection = AbortOnDrop(tokio::spawn(connection.with_upgrades()));
         let key = handshake::key(rand::random());
-        let request = self.request(target, &key);
+        let request = self.request(target, &key, token)?;
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refusal(address, response).await);
@@ -109,7 +123,12 @@ impl Opener {
         Ok(Established { address, hello, first, reading, write })
     }
 
-    fn request(&self, target: &Target, key: &str) -> Request<Empty<Bytes>> {
+    fn request(
+        &self,
+        target: &Target,
+        key: &str,
+        token: Option<&Secret>,
+    ) -> Result<Request<Empty<Bytes>>, ConnectError> {
         let opening = Opening {
             host: &target.address(),
             path: &target.path,
@@ -121,7 +140,15 @@ impl Opener {
         for (name, value) in opening.headers() {
             request = request.header(name, value);
         }
-        request.body(Empty::new()).expect("a parsed target makes a valid request")
+        if let Some(token) = token {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+            let mut value = value.map_err(|_| ConnectError::Token {
+                reason: "it has characters that no header can have".into(),
+            })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        Ok(request.body(Empty::new()).expect("a parsed target makes a valid request"))
     }
 
     fn verify(&self, address: &str, response: &Response<Incoming>, key: &str) -> Result<(), ConnectError> {

@@ -48,6 +48,8 @@
 //!   dead ([`State::Mute`]) and replaced.
 //! - **Reconnect.** Full-jitter back-off, reset only by a connection that was stable; it obeys the table of close codes
 //!   and `Retry-After`. What was missed meanwhile is back-filled by the gateway or announced as a gap.
+//! - **Tokens.** A token is shown at the handshake. One that will end is replaced by the next one of
+//!   [`Builder::token_provider`] while the session goes on; one that was refused is never tried for ever.
 //! - **Bounded.** At most [`Builder::buffer_bytes`] are read ahead of the program. Receipts tell the
 //!   gateway what the program took, so it knows the program's true pace and conflates for it instead of queueing.
 //!
@@ -55,7 +57,13 @@
 //!
 //! Nothing happens while nobody calls [`Client::next`]: no response is read, no receipt is sent, nothing is reconnected.
 //! A program that pauses for longer than the gateway waits (30 s by default) is disconnected, and reconnects when it
-//! comes back. TLS (`wss://`) comes later.
+//! comes back.
+//!
+//! # TLS
+//!
+//! `wss://` trusts the authorities of the system, and those that [`Builder::ca_file`] or [`Builder::ca_pem`] name beside them. A
+//! gateway that asks for a certificate of its clients gets the one of [`Builder::client_certificate`]. When TLS fails,
+//! [`ConnectError::Tls`] says why and what to do.
 
 mod batch_decoder;
 mod builder;
@@ -72,6 +80,8 @@ mod reconnect;
 mod session;
 mod silence;
 mod target;
+mod tls;
+mod tokens;
 mod view;
 
 pub use builder::Builder;
@@ -86,6 +96,7 @@ pub use handshake::{BoxTransport, Transport};
 pub use session::Counters;
 pub use target::Target;
 pub use tickwire_net::Backoff;
+pub use tokens::TokenError;
 pub use view::{BookView, QuoteView};
 
 /// A fault in an entry of a ledger.

@@ -118,7 +118,7 @@ impl Reading {
     fn refuse(&self, fault: Fault) -> Disconnect {
         Disconnect::Protocol(match fault {
             Fault::TooLarge => format!("a message reached {} bytes", self.message_bytes_max),
-            Fault::Protocol(rule) => rule.to_owned(),
+            Fault::Protocol(_) | Fault::NotUtf8 => fault.to_string(),
         })
     }
 }

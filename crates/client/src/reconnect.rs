@@ -39,6 +39,11 @@ impl Reconnect {
         self.at = (self.at + 1) % self.targets.len();
     }
 
+    /// A token was refused, and another one may come: stays with the target. Returns how long to wait.
+    pub(crate) fn again(&mut self, up_for: Option<Duration>) -> Duration {
+        self.attempts.next(up_for, rand::random())
+    }
+
     /// A connection ended after `up_for`, or did not come about. Moves on to the next target and returns how long to
     /// wait for it, or nothing where no further attempt makes sense. `asked` is what a notice told to wait.
     pub(crate) fn after(
@@ -103,9 +108,11 @@ mod tests {
 
     #[test]
     fn a_code_that_must_not_retry_ends_it() {
-        let after =
-            reconnect(&["ws://a", "ws://b"]).after(&closed(4500), Some(Duration::from_secs(99)), None);
-        assert_eq!(after, None);
+        for code in [1002, 1007, 1009, 4500, 4502] {
+            let after =
+                reconnect(&["ws://a", "ws://b"]).after(&closed(code), Some(Duration::from_secs(99)), None);
+            assert_eq!(after, None, "{code}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The address of a gateway: `ws://host:port/v1/stream`.
+//! The address of a gateway: `ws://host:port/v1/stream`, or `wss://` with TLS.
 
 use std::fmt;
 
@@ -8,13 +8,16 @@ use crate::error::ConnectError;
 
 /// Taken where the URL names none.
 const PATH: &str = "/v1/stream";
-/// Port of `ws` (RFC 6455, section 3).
+/// Ports of `ws` and `wss` (RFC 6455, section 3).
 const PORT: u16 = 80;
+const TLS_PORT: u16 = 443;
 
 /// One gateway's address, parsed from its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Target {
+    /// Whether the connection is made with TLS (`wss://`).
+    pub is_tls: bool,
     /// Name or IP address; IPv6 without brackets.
     pub host: String,
     /// TCP port.
@@ -24,21 +27,22 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `ws://host[:port][/path]`; without a path it is `/v1/stream`.
+    /// Reads `ws://host[:port][/path]`, or the same with `wss://`; without a path it is `/v1/stream`.
     ///
     /// # Errors
-    /// [`ConnectError::BadUrl`] says what is wrong; [`ConnectError::TlsLater`] for `wss`.
+    /// [`ConnectError::BadUrl`] says what is wrong; [`ConnectError::NoTls`] for `wss` in a build without TLS.
     pub fn parse(url: &str) -> Result<Self, ConnectError> {
         // A password that somebody put into the URL must not end up in a log.
         let shown = if url.contains('@') { "(a URL with credentials)" } else { url };
         let bad = |reason: &str| ConnectError::BadUrl { url: shown.to_owned(), reason: reason.to_owned() };
         let uri: Uri = url.parse().map_err(|e: hyper::http::uri::InvalidUri| bad(&e.to_string()))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(ConnectError::TlsLater { url: shown.to_owned() }),
-            Some(other) => return Err(bad(&format!("the scheme is `{other}`, not `ws`"))),
-            None => return Err(bad("the scheme `ws://` is missing")),
-        }
+        let is_tls = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") if cfg!(feature = "tls") => true,
+            Some("wss") => return Err(ConnectError::NoTls { url: shown.to_owned() }),
+            Some(other) => return Err(bad(&format!("the scheme is `{other}`, not `ws` or `wss`"))),
+            None => return Err(bad("the scheme `ws://` or `wss://` is missing")),
+        };
         let authority = uri.authority().ok_or_else(|| bad("the host is missing"))?;
         if authority.as_str().contains('@') {
             return Err(bad("credentials do not belong in the URL"));
@@ -49,6 +53,7 @@ impl Target {
         }
         let port_text = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
         let port = match port_text.strip_prefix(':') {
+            None if is_tls => TLS_PORT,
             None => PORT,
             Some(text) => text.parse().map_err(|_| bad("the port is no number from 0 to 65535"))?,
         };
@@ -56,7 +61,7 @@ impl Target {
             None | Some("" | "/") => PATH,
             Some(path) => path,
         };
-        Ok(Self { host: host.to_owned(), port, path: path.to_owned() })
+        Ok(Self { is_tls, host: host.to_owned(), port, path: path.to_owned() })
     }
 
     /// With one more parameter of the query; in place of the same one, where the URL has it.
@@ -82,7 +87,8 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.address(), self.path)
+        let scheme = if self.is_tls { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.address(), self.path)
     }
 }
 
@@ -104,10 +110,11 @@ mod tests {
         check("ws://localhost:7400", "ws://localhost:7400/v1/stream");
         check("ws://gateway/", "ws://gateway:80/v1/stream");
         check("ws://[::1]:7400/x?y=1", "ws://[::1]:7400/x?y=1");
-        check("wss://gateway/v1/stream", "TLS comes later");
+        let sealed = if cfg!(feature = "tls") { "wss://gateway:443/v1/stream" } else { "without TLS" };
+        check("wss://gateway/v1/stream", sealed);
         check("http://gateway/", "the scheme is `http`");
         check("gateway:7400", "not a gateway's URL");
-        check("localhost", "the scheme `ws://` is missing");
+        check("localhost", "the scheme `ws://` or `wss://` is missing");
         check("ws://gateway:99999/", "the port is no number");
         check("ws://", "not a gateway's URL");
     }

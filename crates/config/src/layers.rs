@@ -237,7 +237,9 @@ impl Layers {
         self.find_missing(&root, &values, "");
         loop {
             // Each round finds one error; without the value that is wrong, the next one shows.
-            let error = match serde_path_to_error::deserialize(&self.values) {
+            let mut whole = self.values.clone();
+            root.complete(&mut whole);
+            let error = match serde_path_to_error::deserialize(&whole) {
                 Ok(found) => return found,
                 Err(error) => error,
             };

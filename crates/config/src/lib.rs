@@ -44,7 +44,7 @@ pub use layers::Layers;
 
 /// Declares tables of settings, each setting with its default, and with its bounds where it has some.
 ///
-/// A comment above a setting is its description. Attributes of serde and schemars may stand there as well;
+/// A comment above a setting is its description. A setting that is a table may have a default that differs from the table's own. Attributes of serde and schemars may stand there as well;
 /// `#[schemars(extend("unit" = "bytes"))]` names a unit, `#[schemars(extend("hint" = "..."))]` what is said behind an error,
 /// `#[schemars(extend("format" = "address"))]` an address with a port, `#[schemars(extend("exclusiveMinimum" = 0))]` a bound that is not allowed itself, `#[schemars(extend("writeOnly" = true))]`
 /// a secret, and `#[schemars(extend("required" = ["kind"]))]` above a table settings that have to be given.

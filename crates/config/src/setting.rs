@@ -92,7 +92,34 @@ impl Setting {
         if let Some(inner) = inner {
             setting.required = inner.required;
         }
+        setting.pass_default();
         setting
+    }
+
+    /// The default of a table is that of the settings in it: where a program declares one of its own, theirs give way.
+    fn pass_default(&mut self) {
+        let Kind::Table(fields) = &mut self.kind else { return };
+        for (name, field) in fields {
+            if let Some(default) = self.default.get(name.as_str()) {
+                field.default = default.clone();
+                field.pass_default();
+            }
+        }
+    }
+
+    /// Completes tables of which a part was given: the rest is as the default of the table has it.
+    pub(crate) fn complete(&self, given: &mut Value) {
+        for (name, field) in self.table().into_iter().flatten() {
+            let Some(inner) = given.get_mut(name).filter(|inner| inner.is_object()) else { continue };
+            match (&field.kind, &field.default) {
+                (Kind::Table(_), default @ Value::Object(_)) => {
+                    let above = std::mem::replace(inner, default.clone());
+                    lay_over(inner, above);
+                }
+                (Kind::Table(_), _) => field.complete(inner),
+                _ => {}
+            }
+        }
     }
 
     /// Returns the settings of a table.
@@ -195,6 +222,17 @@ impl Setting {
             _ => self.expected(),
         };
         if self.unit.is_empty() { what } else { format!("{what}, {}", self.unit) }
+    }
+}
+
+fn lay_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (name, value) in above {
+                lay_over(below.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
     }
 }
 

@@ -270,3 +270,33 @@ fn a_file_with_all_defaults_can_be_read() {
     let read: Deep = layers.read();
     assert_eq!((layers.finish("template", ""), read.limits.sessions), (Ok(()), 10));
 }
+
+settings! {
+    #[derive(PartialEq, serde::Serialize)]
+    struct Pool {
+        /// It counts all together.
+        sessions: u64 = 10 => 1..=100,
+        name: String = "all".to_owned(),
+        wait: Duration = Duration::from_secs(1),
+    }
+
+    struct Other {
+        pool: Pool = Pool { sessions: 20, wait: Duration::from_secs(5), ..Pool::default() },
+    }
+}
+
+#[test]
+fn a_table_has_the_defaults_of_where_it_is_declared() {
+    let read = |text: &str| {
+        let mut layers = Layers::of::<Other>();
+        layers.file("x.toml", text);
+        layers.read::<Other>().pool
+    };
+    let whole = Other::default().pool;
+    assert_eq!(read(""), whole);
+    assert_eq!(read("[pool]\n"), whole);
+    assert_eq!(read("pool.name = \"few\""), Pool { name: "few".to_owned(), ..whole.clone() });
+    assert_eq!(read("[pool]\nsessions = 0\nwait = \"2s\""), Pool { wait: Duration::from_secs(2), ..whole });
+    let template = tickwire_config::template::<Other>();
+    assert!(template.contains("\nsessions = 20\n") && template.contains("\nwait = \"5s\"\n"), "{template}");
+}

@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod binance;
 mod clock;
 mod ingest;
+pub mod open_loop;
 pub mod replay;
 pub mod sim;
 

@@ -7,12 +7,28 @@ mod set;
 
 use std::path::Path;
 
-use tickwire_net::frame::{self, OpCode};
+use tickwire_net::frame::{self, Close, OpCode};
+use tickwire_net::handshake::{self, Opening};
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Encoding, Message};
 
 fn main() -> std::io::Result<()> {
     let folder = std::env::args().nth(1).expect("a folder");
+    let seed = |target: &str, bytes: &[u8]| {
+        let folder = Path::new(&folder).join(target);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("first"), bytes)
+    };
+    let key = handshake::key(*b"sixteen bytes!!!");
+    let opening = Opening {
+        host: "127.0.0.1:7400",
+        path: "/v1/stream?window_ms=16",
+        agent: "fuzz/1",
+        key: &key,
+        protocol: Some("tickwire.v1.json"),
+    };
+    seed("request", opening.write("Origin: http://127.0.0.1:7400\r\nContent-Length: 0\r\n").as_bytes())?;
+    seed("proxied", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x12\x67\0\x50203.0.113.7, 10.1.2.3\n[2001:db8::1]:7")?;
     for vector in set::all() {
         for encoding in Encoding::ALL {
             let bytes = vector.encode(encoding);
@@ -29,6 +45,16 @@ fn main() -> std::io::Result<()> {
                     frame::write_masked(OpCode::Binary, [7, 1, 9, 3], &bytes, &mut framed);
                     frame::write_masked(OpCode::Ping, [7, 1, 9, 3], b"?", &mut framed);
                     save("websocket", &framed)?;
+                    // In a session, in two fragments, with a close frame behind.
+                    let mut session = vec![40];
+                    frame::write_masked(OpCode::Text, [7, 1, 9, 3], &bytes, &mut session);
+                    frame::write_masked(
+                        OpCode::Close,
+                        [7, 1, 9, 3],
+                        &Close::payload(1000, "done"),
+                        &mut session,
+                    );
+                    save("session", &session)?;
                 }
                 messages => {
                     save(&format!("decode_{encoding}"), &bytes)?;

@@ -1,9 +1,13 @@
 //! The settings of a gateway, its limits, and the most memory that they allow.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::admin_token::AdminToken;
+use crate::admission::Admission;
 use crate::hub::PART_MEMORY;
+use tickwire_auth::AuthSettings;
 use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
 use tickwire_core::schedule::Pacing;
 
@@ -14,6 +18,11 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// The address of health, metrics and the list of sessions. It is not for the public.
     pub admin_listen: SocketAddr,
+    /// The token that whoever asks there has to show, but for `/healthz` and `/readyz`; `None` where nobody is asked for one.
+    pub admin_token: Option<AdminToken>,
+    /// TLS of the listeners. Without it they speak plain HTTP and WebSocket.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsConfig>,
     /// The number of threads that own sessions, from 1 to 64. The bus is read by a thread beside them; where there is only one
     /// shard, its thread reads the bus too.
     pub shards: usize,
@@ -21,12 +30,32 @@ pub struct GatewayConfig {
     pub pacing: Pacing,
     /// A connection that has not sent a whole request for this long is ended, also when it sent one before.
     pub handshake_timeout: Duration,
+    /// A message that a client has begun and not ended for this long ends its session.
+    pub message_timeout: Duration,
+    /// The settings of who may open a session, how often, and from where.
+    pub admission: Admission,
     /// The time over which sessions are closed at a graceful end, one after another.
     pub drain_window: Duration,
     /// A feed whose ingester is not heard for this long is down. Ingesters heartbeat twice a second.
     pub feed_down_after: Duration,
+    /// The settings of tokens and keys. Without keys, and without `anonymous`, a gateway does not start.
+    pub auth: AuthSettings,
+    /// The file that revocations are kept in; `None`: they are known as long as one gateway runs.
+    pub revocations_file: Option<PathBuf>,
     /// Every maximum of the gateway.
     pub limits: Limits,
+}
+
+/// TLS of a gateway's listeners.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Certificates and keys.
+    pub files: tickwire_net::tls::ServerFiles,
+    /// The time from one look at the files to the next.
+    pub reload_every: Duration,
+    /// Whether the admin listener speaks TLS, too.
+    pub admin: bool,
 }
 
 /// Every maximum of a gateway, in bytes where the name says so and in counts otherwise.
@@ -70,16 +99,41 @@ pub struct Limits {
 
 const MS: u64 = 1_000_000;
 
+/// The most memory that TLS takes for a session, in bytes: keys and states, and the buffers of one record each way. What is
+/// sealed and not sent counts as unsent.
+#[cfg(feature = "tls")]
+const TLS_SESSION_BYTES: usize = 48 << 10;
+
+impl GatewayConfig {
+    /// Returns the most memory that this configuration allows, in bytes: see [`Limits::worst_case_bytes`].
+    pub fn worst_case_bytes(&self) -> usize {
+        let worst = self.limits.worst_case_bytes(self.shards);
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            let connections = self.limits.sessions + self.limits.handshakes;
+            return worst.saturating_add(connections.saturating_mul(TLS_SESSION_BYTES));
+        }
+        worst
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
+            admin_token: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             shards: 1,
             pacing: Pacing::default(),
             handshake_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(10),
+            admission: Admission::default(),
             drain_window: Duration::from_secs(5),
             feed_down_after: Duration::from_millis(1250),
+            auth: AuthSettings::default(),
+            revocations_file: None,
             limits: Limits::default(),
         }
     }

@@ -1,11 +1,13 @@
 //! A gateway as a whole: it is started here, and ended in good order.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tickwire_auth::{Authenticator, RevocationMessage};
 use tickwire_bus::{Backplane, InboxLimits};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -18,21 +20,32 @@ use tickwire_core::hub::{HubLimits, LookUp};
 use tickwire_core::schedule::Pacing;
 
 use crate::accept::{self, Acceptor, Pages};
-use crate::admin;
+use crate::admin::{self, AdminListener};
 use crate::admin_sessions::Shards;
+use crate::admission::Doors;
+use crate::auth::gate::Gate;
+use crate::auth::revoking::{self, RevokingSetup};
+use crate::auth::stats::AuthStats;
+use crate::auth::tokens::{self, TokensSetup};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, Limits};
 use crate::files::{Places, Shortage};
+use crate::holders::Holders;
 use crate::hub::{self, HistorySetup, HubSetup, HubStats, ShardLink};
+use crate::limit_table;
 use crate::lobby::Lobby;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
+#[cfg(feature = "tls")]
+use crate::tls::{Tls, TlsError};
 use crate::transport::Buffers;
 
 /// The most connections that wait for one shard.
 const SHARD_ORDERS_MAX: usize = 256;
 /// The most changes of interest that wait for the hub.
 const INTERESTS_MAX: usize = 4096;
+/// The most tokens of sessions that wait to be verified.
+const TOKENS_MAX: usize = 1024;
 /// The most pipes that wait to be accepted.
 const PIPES_MAX: usize = 16;
 /// The time that the connections get to end, after the last session was closed.
@@ -54,6 +67,24 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// The listeners cannot speak TLS.
+    #[cfg(feature = "tls")]
+    #[error("TLS: {0}")]
+    Tls(tickwire_net::tls::ServerTlsError),
+    /// Nobody could come in.
+    #[error(
+        "nobody could come in: there are no keys (gateway.auth.keys, jwks_url, api_keys_file), and whoever shows nothing is \
+         refused; name keys, or take everybody with --anonymous (gateway.auth.anonymous = true)"
+    )]
+    Nobody,
+    /// The revocations of before cannot be read, so tokens might count that do not.
+    #[error("cannot read gateway.auth.revocations_file {}: {why}; mend it, or remove it to forget all revocations", .path.display())]
+    Revocations {
+        /// The file.
+        path: PathBuf,
+        /// The fault in it.
+        why: String,
+    },
     /// The process may open too few files.
     #[error(
         "the limit of open files is {open_files}, which leaves nothing for sessions; this configuration needs {needed}: \
@@ -65,6 +96,16 @@ pub enum StartError {
         /// The number that the configuration needs.
         needed: usize,
     },
+}
+
+#[cfg(feature = "tls")]
+impl From<TlsError> for StartError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::Files(error) => Self::Tls(error),
+            TlsError::Thread(error) => Self::Thread(error),
+        }
+    }
 }
 
 fn remedy(error: &std::io::Error) -> &'static str {
@@ -106,11 +147,37 @@ impl Gateway {
         bus: Arc<dyn Backplane>,
         pages: Arc<dyn Pages>,
     ) -> Result<Self, StartError> {
+        let authenticator = Authenticator::new(config.auth.clone());
+        Self::start_with(config, Arc::new(authenticator), bus, pages).await
+    }
+
+    /// Starts as [`Gateway::start`] does, with keys. The settings of the authenticator are in force.
+    ///
+    /// # Errors
+    /// As there, and when nobody could come in.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn start_with(
+        config: GatewayConfig,
+        authenticator: Arc<Authenticator>,
+        bus: Arc<dyn Backplane>,
+        pages: Arc<dyn Pages>,
+    ) -> Result<Self, StartError> {
+        if !authenticator.lets_anybody_in() {
+            return Err(StartError::Nobody);
+        }
         let public = listen("--listen", config.listen).await?;
         let admin = listen("--admin-listen", config.admin_listen).await?;
         let places = places(&config)?;
         let lobby = Lobby::new(places.handshakes, config.handshake_timeout);
         let clock = Clock::start();
+        let auth_stats = Arc::new(AuthStats::default());
+        let holders = Arc::<Holders>::default();
+        let gate = Arc::new(Gate::new(authenticator, Arc::clone(&auth_stats), Arc::clone(&holders), clock));
+        if let Some(path) = &config.revocations_file {
+            load_revocations(&gate, path, clock)?;
+        }
         let hub_stats = Arc::new(HubStats::default());
         let shard_stats: Vec<_> =
             (0..config.shards.clamp(1, 64)).map(|_| Arc::new(ShardStats::default())).collect();
@@ -118,10 +185,14 @@ impl Gateway {
             hub: Arc::clone(&hub_stats),
             shards: shard_stats,
             lobby: OnceLock::from(Arc::clone(&lobby)),
+            auth: auth_stats,
             ..Stats::default()
         });
         let (accepting, running) = (CancellationToken::new(), CancellationToken::new());
+        #[cfg(feature = "tls")]
+        let tls = config.tls.clone().map(|tls| Tls::start(tls.files, running.clone())).transpose()?;
         let (interests, interested) = mpsc::channel(INTERESTS_MAX);
+        let (token_sender, handed_in) = mpsc::channel(TOKENS_MAX);
         let (pipes, piped) = mpsc::channel(PIPES_MAX);
         let mut gateway = Self {
             listen: local(&public, config.listen),
@@ -148,12 +219,15 @@ impl Gateway {
                 hub: None,
                 limits: config.limits.of_shard(stats.shards.len()),
                 backfill: config.limits.backfill.filter(|_| bus.history().is_some()),
+                message_ns: config.message_timeout.as_nanos() as u64,
                 pacing: Pacing { shards_per_core, ..config.pacing },
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
                 patience,
                 orders: ordered,
                 interests: interests.clone(),
+                tokens: token_sender.clone(),
+                gate: Arc::clone(&gate),
                 stats: Arc::clone(shard_stats),
                 all: Arc::clone(&stats),
                 clock,
@@ -173,6 +247,7 @@ impl Gateway {
             bytes_max: config.limits.bus_bytes,
             subjects_max: config.limits.topics + config.limits.venues + 1,
         };
+        let revoking_bus = Arc::clone(&bus);
         let history = gateway.look_up(&config.limits, &bus, &links, &running)?;
         let setup = HubSetup {
             bus,
@@ -186,9 +261,38 @@ impl Gateway {
             stop: running.clone(),
         };
         gateway.spawn_all(shards, setup)?;
+        let weak: Vec<_> = gateway.orders.iter().map(mpsc::Sender::downgrade).collect();
+        let stop = running.clone();
+        tokio::spawn(tokens::run(TokensSetup {
+            gate: Arc::clone(&gate),
+            tokens: handed_in,
+            shards: weak.clone(),
+            stop: stop.clone(),
+        }));
+        let file = config.revocations_file.clone();
+        let setup =
+            RevokingSetup { gate: Arc::clone(&gate), bus: revoking_bus, shards: weak, file, clock, stop };
+        tokio::spawn(revoking::run(setup));
+        #[cfg(feature = "tls")]
+        let tls = tls.map(|(tls, thread)| {
+            gateway.threads.push(thread);
+            let _ = stats.tls.set(Arc::clone(&tls));
+            let every = config.tls.as_ref().map_or(Duration::MAX, |tls| tls.reload_every);
+            tokio::spawn(Arc::clone(&tls).watch(every, running.clone()));
+            tls
+        });
         let acceptor = Arc::new(Acceptor {
+            #[cfg(feature = "tls")]
+            tls: tls.clone(),
+            gate,
             shards: gateway.orders.clone(),
             sessions: Arc::new(Semaphore::new(places.sessions)),
+            doors: Doors::new(
+                config.admission.clone(),
+                holders,
+                limit_table::document(&config).into(),
+                clock,
+            ),
             pages,
             stats: Arc::clone(&stats),
             buffers: Buffers {
@@ -199,8 +303,14 @@ impl Gateway {
             next: AtomicU64::new(1),
         });
         tokio::spawn(accept::run(public, piped, acceptor, lobby, accepting));
-        let connections = config.limits.admin_connections;
-        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), connections, running));
+        let admin = AdminListener {
+            listener: admin,
+            connections: config.limits.admin_connections,
+            token: config.admin_token,
+            #[cfg(feature = "tls")]
+            tls: tls.filter(|_| config.tls.is_some_and(|tls| tls.admin)),
+        };
+        tokio::spawn(admin::run(admin, stats, Shards::new(&gateway.orders), running));
         Ok(gateway)
     }
 
@@ -308,10 +418,26 @@ impl Gateway {
     }
 }
 
+/// Takes the revocations of a file. One that is not there yet has none.
+fn load_revocations(gate: &Gate, path: &Path, clock: Clock) -> Result<(), StartError> {
+    let wrong = |why: String| StartError::Revocations { path: path.to_owned(), why };
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for revocation in RevocationMessage::parse(line).map_err(wrong)?.revocations {
+            gate.authenticator.revoke(&revocation, clock.now());
+        }
+    }
+    Ok(())
+}
+
 /// Returns how many connections there may be, and logs a warning where that is less than what is configured.
 fn places(config: &GatewayConfig) -> Result<Places, StartError> {
-    // The threads are the shards, the hub, the history, and those that serve handshakes.
-    let threads = config.shards.clamp(1, 64) + 3;
+    // The threads are the shards, the hub, the history, and those that serve handshakes, with TLS and without.
+    let threads = config.shards.clamp(1, 64) + 4;
     let short = |Shortage { open_files, needed }| StartError::OpenFiles { open_files, needed };
     let (places, shortage) = Places::now(&config.limits, threads).map_err(short)?;
     if let Some(Shortage { open_files, needed }) = shortage {

@@ -2,94 +2,104 @@
 //! a socket.
 
 use std::sync::PoisonError;
-use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::stats::Stats;
 use tickwire_core::engine::{LATENCY_SAMPLE_ONE_IN, LatencySample, Pace};
+use tickwire_measure::{HIGHEST, Latencies, Summary};
 
-/// The longest time that the histograms have. A record that took longer counts as this long.
-const HIGHEST: Duration = Duration::from_secs(120);
-/// The precision of the histograms in decimal digits: times are right within 1 %.
-const DIGITS: u8 = 2;
 /// The upper ends of the metric's buckets, in seconds.
 const BUCKETS: [f64; 15] =
     [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0];
 const NAMES: [(&str, &str); 2] = [("ingester", "gateway_in"), ("gateway_in", "gateway_write")];
 const PACES: [(Pace, &str); 2] = [(Pace::Prompt, "prompt"), (Pace::Conflating, "conflating")];
 
+/// The response to `/v1/hops`. The difference of two of them is what happened between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldHops {
+    /// One of so many records is counted.
+    pub sampled_one_in: u32,
+    /// Each hop, of sessions of each pace.
+    pub hops: Vec<HopCounts>,
+}
+
+/// A gateway tells this of a hop since it started. Times are nanoseconds, right within 1 %.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HopCounts {
+    /// It begins here: `ingester` or `gateway_in`.
+    pub from: String,
+    /// It ends here: `gateway_in` or `gateway_write`.
+    pub to: String,
+    /// The pace of the sessions: `prompt` or `conflating`.
+    pub sessions: String,
+    /// The records that were measured.
+    pub count: u64,
+    /// The records whose hop ended before it began, because two clocks differ; they are not in the rest.
+    pub backwards: u64,
+    /// The median.
+    pub p50_ns: u64,
+    /// The 99th percentile.
+    pub p99_ns: u64,
+    /// The 99.9th percentile.
+    pub p999_ns: u64,
+    /// The longest time.
+    pub max_ns: u64,
+    /// Times, and how many records took that long.
+    pub counts: Vec<(u64, u64)>,
+}
+
 /// One hop of the records of sessions of one pace.
 #[derive(Clone, Debug)]
 struct Hop {
-    /// The times that the records took, in nanoseconds.
-    took: Histogram<u64>,
+    /// The times that the records took, right within 1 %.
+    took: Latencies,
     sum_ns: u64,
-    /// The number of records whose hop ended before it began, because two clocks differ. They are not in the histogram.
-    backwards: u64,
 }
 
 impl Default for Hop {
     fn default() -> Self {
-        let took = Histogram::new_with_bounds(1_000, HIGHEST.as_nanos() as u64, DIGITS);
-        Self { took: took.expect("the bounds are right"), sum_ns: 0, backwards: 0 }
+        Self { took: Latencies::coarse(), sum_ns: 0 }
     }
 }
 
 impl Hop {
     fn record(&mut self, from: u64, to: u64) {
-        match to.checked_sub(from) {
-            Some(took) => {
-                self.took.saturating_record(took);
-                self.sum_ns += took.min(HIGHEST.as_nanos() as u64);
-            }
-            None => self.backwards += 1,
-        }
+        self.took.record(from, to);
+        self.sum_ns += to.saturating_sub(from).min(HIGHEST.as_nanos() as u64);
     }
 
     fn merge(&mut self, other: &Self) {
-        self.took.add(&other.took).expect("all have the same bounds");
+        self.took.merge(&other.took);
         self.sum_ns += other.sum_ns;
-        self.backwards += other.backwards;
     }
 
-    fn to_json(&self, (from, to): (&str, &str), sessions: &str) -> Value {
-        let ns = |q| if self.took.is_empty() { 0 } else { self.took.value_at_quantile(q) };
-        let counts: Vec<_> = self
-            .took
-            .iter_recorded()
-            .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
-            .collect();
-        json!({
-            "from": from,
-            "to": to,
-            "sessions": sessions,
-            "count": self.took.len(),
-            "backwards": self.backwards,
-            "p50_ns": ns(0.5),
-            "p99_ns": ns(0.99),
-            "p999_ns": ns(0.999),
-            "max_ns": if self.took.is_empty() { 0 } else { self.took.max() },
-            "counts": counts,
-        })
+    fn told(&self, (from, to): (&str, &str), sessions: &str) -> HopCounts {
+        let Summary { count, backwards, p50_ns, p99_ns, p999_ns, max_ns, .. } = self.took.summary();
+        let counts = self.took.histogram().iter_recorded();
+        let counts =
+            counts.map(|step| (step.value_iterated_to(), step.count_since_last_iteration())).collect();
+        let (from, to, sessions) = (from.to_owned(), to.to_owned(), sessions.to_owned());
+        HopCounts { from, to, sessions, count, backwards, p50_ns, p99_ns, p999_ns, max_ns, counts }
     }
 
     /// Returns the metric's buckets: the upper end in seconds, and how many records lie in each.
     fn buckets(&self) -> Vec<(f64, u64)> {
-        let mut before = 0;
+        let (took, mut before) = (self.took.histogram(), 0);
         let mut buckets: Vec<_> = BUCKETS
             .iter()
             .map(|end| {
-                let upto = self.took.count_between(0, (end * 1e9) as u64);
+                let upto = took.count_between(0, (end * 1e9) as u64);
                 let count = upto - before;
                 before = upto;
                 (*end, count)
             })
             .collect();
-        buckets.push((f64::MAX, self.took.len() - before));
+        buckets.push((f64::MAX, took.len() - before));
         buckets
     }
 }
@@ -124,22 +134,26 @@ impl Hops {
         })
     }
 
-    /// Returns the response to `/v1/hops`. Its `counts` are pairs: nanoseconds, right within 1 %, and how many records took that
-    /// long since the gateway started. So the difference of two responses is what happened between them.
+    /// Returns the response to `/v1/hops`.
     pub(crate) fn to_json(&self) -> Value {
-        let hops: Vec<_> = self.each().map(|(hop, name, sessions)| hop.to_json(name, sessions)).collect();
-        json!({ "sampled_one_in": LATENCY_SAMPLE_ONE_IN, "hops": hops })
+        let hops = self.each().map(|(hop, name, sessions)| hop.told(name, sessions)).collect();
+        json!(ToldHops { sampled_one_in: LATENCY_SAMPLE_ONE_IN, hops })
     }
 
-    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let help = "How long records took, by hop and by the pace of the session";
-        let mut family = encoder.encode_descriptor("hop_seconds", help, None, MetricType::Histogram)?;
+    /// Writes the metric of this name.
+    pub(crate) fn encode(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+    ) -> Result<(), std::fmt::Error> {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (hop, (from, to), sessions) in self.each() {
             let name = format!("{from}-{to}");
             let labels = [("hop", name.as_str()), ("sessions", sessions)];
             let mut of = family.encode_family(&labels)?;
             let sum = hop.sum_ns as f64 / 1e9;
-            of.encode_histogram::<[(&str, &str); 0]>(sum, hop.took.len(), &hop.buckets(), None)?;
+            of.encode_histogram::<[(&str, &str); 0]>(sum, hop.took.histogram().len(), &hop.buckets(), None)?;
         }
         Ok(())
     }

@@ -2,32 +2,61 @@
 //!
 //! What each session gets and is told is decided by `tickwire-core`, which has no socket, clock or task in it. Around it,
 //! `hub` drives the bus side, `shard` owns connections and threads, `transport` carries their bytes, `accept` speaks HTTP,
-//! and `admin` shows health, metrics and sessions.
+//! `admission` says who may open a session, how often and from where, and `admin` shows health, metrics and sessions.
 
 mod accept;
+mod addresses;
 mod admin;
 mod admin_sessions;
+mod admin_token;
+mod admission;
+mod audit;
+mod auth;
 mod clock;
 mod config;
 mod files;
 mod framing;
 mod gateway;
+mod holders;
 mod hops;
 mod hub;
+mod limit_table;
 mod lobby;
+pub mod metrics;
+mod origin;
+mod proxies;
+mod refusal;
+mod settings;
 mod shard;
 mod stats;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 pub use accept::{NoPages, Page, Pages};
+pub use admin_token::AdminToken;
+pub use admission::Admission;
+pub use audit::TARGET as AUDIT_TARGET;
+#[cfg(feature = "tls")]
+pub use config::TlsConfig;
 pub use config::{GatewayConfig, Limits};
 pub use files::raise_open_files;
 pub use framing::WebSocket;
 pub use gateway::{Gateway, StartError};
+pub use hops::{HopCounts, ToldHops};
 pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
+pub use ipnet::IpNet;
+pub use limit_table::{At, LIMITS, Limit};
+pub use origin::is_origin;
+pub use proxies::{Proxies, ProxyFault};
+pub use refusal::Refusal;
+pub use settings::{AccessSettings, AskedOfClients, GatewaySettings, LimitSettings, TlsSettings};
+pub use tickwire_auth::{AuthSettings, Authenticator};
 pub use tickwire_core::schedule::Pacing;
+#[cfg(feature = "tls")]
+pub use tickwire_net::tls::{ClientAuth, FilesError, ServerFiles, ServerTlsError, WhichFile};
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

@@ -47,6 +47,15 @@ pub(crate) struct Guest {
     _place: OwnedSemaphorePermit,
 }
 
+/// The reason why a connection has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It had to go for newer ones.
+    Evicted,
+    /// It sent no whole request in time.
+    Late,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct State {
     number: u64,
@@ -131,15 +140,15 @@ impl Guest {
     ///
     /// # Cancel safety
     /// Nothing is lost: it only waits.
-    pub(crate) async fn over(&self) -> &'static str {
+    pub(crate) async fn over(&self) -> Over {
         loop {
             let until = self.state().until;
             tokio::select! {
-                () = self.goes.cancelled() => return "it had to go for newer ones",
+                () = self.goes.cancelled() => return Over::Evicted,
                 () = tokio::time::sleep_until(until) => {}
             }
             if self.state().until <= Instant::now() {
-                return "it sent no whole request in time";
+                return Over::Late;
             }
         }
     }

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::auth::stats::AuthStats;
 use crate::hops::Hops;
 use crate::hub::HubStats;
 use crate::lobby::Lobby;
+use crate::refusal::Refusals;
 use tickwire_core::engine::Survey;
 use tickwire_wire::CloseCode;
 
@@ -39,6 +41,18 @@ pub(crate) struct ShardStats {
     pub(crate) hops: Mutex<Hops>,
 }
 
+/// The counts of TLS at the listeners. All are 0 where there is no TLS.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TlsCounts {
+    pub(crate) full: u64,
+    pub(crate) resumed: u64,
+    pub(crate) failed: u64,
+    pub(crate) reloads: u64,
+    pub(crate) reload_failures: u64,
+    /// The seconds until the certificate in use expires; negative when it has.
+    pub(crate) expires_in_s: Option<i64>,
+}
+
 /// The counts of the whole gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
@@ -47,9 +61,15 @@ pub(crate) struct Stats {
     pub(crate) sessions: AtomicU64,
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// The requests and connections that were refused, by reason.
+    pub(crate) refusals: Refusals,
     pub(crate) draining: AtomicBool,
+    pub(crate) auth: Arc<AuthStats>,
     /// The lobby of the public listener.
     pub(crate) lobby: OnceLock<Arc<Lobby>>,
+    /// TLS of the listeners, where they speak it.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: OnceLock<Arc<crate::tls::Tls>>,
     /// The sessions that were closed with each code, in the order of `CloseCode::ALL`.
     pub(crate) closed: [AtomicU64; CloseCode::ALL.len()],
 }
@@ -63,6 +83,19 @@ impl Stats {
     /// Returns how many connections were closed to make room for others before they were sessions.
     pub(crate) fn evicted(&self) -> u64 {
         self.lobby.get().map_or(0, |lobby| lobby.evicted.load(Ordering::Relaxed))
+    }
+
+    /// Returns the counts of TLS.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::unused_self, reason = "there is none without the feature")
+    )]
+    pub(crate) fn tls_counts(&self) -> TlsCounts {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls.get() {
+            return tls.counts();
+        }
+        TlsCounts::default()
     }
 
     pub(crate) fn is_ready(&self) -> bool {

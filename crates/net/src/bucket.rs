@@ -55,6 +55,11 @@ impl TokenBucket {
         self.full_at_ns.saturating_add(refill.price_ns(tokens)).saturating_sub(refill.full_ns)
     }
 
+    /// Returns the time at which it is full; it may have passed. Of two buckets, more was taken of the one that is full later.
+    pub fn full_at(self) -> u64 {
+        self.full_at_ns
+    }
+
     /// Takes so many tokens, on credit where they are not there.
     pub fn take(&mut self, tokens: u32, now: u64, refill: Refill) {
         self.full_at_ns = self.full_at_ns.max(now).saturating_add(refill.price_ns(tokens));

@@ -33,6 +33,20 @@ pub enum Fault {
     /// A message is larger than the receiver takes.
     #[error("a message that is too large")]
     TooLarge,
+    /// Text is not UTF-8.
+    #[error("text that is not UTF-8")]
+    NotUtf8,
+}
+
+impl Fault {
+    /// Returns the code of the close frame that answers it (section 7.4.1).
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::Protocol(_) => 1002,
+            Self::NotUtf8 => 1007,
+            Self::TooLarge => 1009,
+        }
+    }
 }
 
 /// The place of a whole frame in the bytes that were read.
@@ -96,21 +110,27 @@ pub fn find(bytes: &[u8], sender: Sender, payload_max: usize) -> Result<Option<F
         (Sender::Client, false) => return Err(Fault::Protocol("not masked")),
         (Sender::Server, true) => return Err(Fault::Protocol("masked, as no server's frame is")),
     };
-    let (length, head) = match second & 0x7f {
+    let (length, least, head) = match second & 0x7f {
         126 => match rest.first_chunk::<2>() {
-            Some(length) => (u64::from(u16::from_be_bytes(*length)), 2 + 2 + mask_bytes),
+            Some(length) => (u64::from(u16::from_be_bytes(*length)), 126, 2 + 2 + mask_bytes),
             None => return Ok(None),
         },
         127 => match rest.first_chunk::<8>() {
-            Some(length) => (u64::from_be_bytes(*length), 2 + 8 + mask_bytes),
+            Some(length) => (u64::from_be_bytes(*length), 1 << 16, 2 + 8 + mask_bytes),
             None => return Ok(None),
         },
-        length => (u64::from(length), 2 + mask_bytes),
+        length => (u64::from(length), 0, 2 + mask_bytes),
     };
+    if length < least {
+        return Err(Fault::Protocol("a length in more bytes than it needs"));
+    }
+    if length >> 63 != 0 {
+        return Err(Fault::Protocol("a length of more than 63 bits"));
+    }
     if is_control && length > CONTROL_BYTES_MAX as u64 {
         return Err(Fault::Protocol("a control frame above 125 bytes"));
     }
-    if length > payload_max.max(CONTROL_BYTES_MAX) as u64 {
+    if !is_control && length > payload_max as u64 {
         return Err(Fault::TooLarge);
     }
     let end = head + length as usize;
@@ -119,6 +139,33 @@ pub fn find(bytes: &[u8], sender: Sender, payload_max: usize) -> Result<Option<F
     }
     let mask = if mask_bytes == 0 { None } else { bytes[..head].last_chunk().copied() };
     Ok(Some(Found { opcode, is_last, mask, head, end }))
+}
+
+/// The beginning of a frame whose end has not come: its head is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun<'b> {
+    /// The kind of frame.
+    pub opcode: OpCode,
+    /// The mask of a client's frame; a server's has none.
+    pub mask: Option<[u8; 4]>,
+    /// The part of the payload that has come, as it was sent.
+    pub payload: &'b [u8],
+}
+
+/// Returns what has come of the frame at the start of `bytes`, which [`find`] takes but finds incomplete; `None` while its head
+/// is.
+pub fn begun(bytes: &[u8], sender: Sender) -> Option<Begun<'_>> {
+    let [first, second, ..] = bytes else { return None };
+    let opcode = OpCode::try_from(first & 0x0f).ok()?;
+    let mask_bytes = if sender == Sender::Client { 4 } else { 0 };
+    let length_bytes = match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let (head, payload) = bytes.split_at_checked(2 + length_bytes + mask_bytes)?;
+    let mask = if mask_bytes == 0 { None } else { head.last_chunk().copied() };
+    Some(Begun { opcode, mask, payload })
 }
 
 fn is_control(opcode: OpCode) -> bool {
@@ -169,8 +216,34 @@ impl<'p> Close<'p> {
         }
     }
 
+    /// Checks the payload of a close frame, and returns its code; `None` where it has no payload.
+    ///
+    /// # Errors
+    /// When it may not be sent: it has one byte, its code is not one that stands in a frame (section 7.4), or its text is not
+    /// UTF-8.
+    pub fn check(payload: &[u8]) -> Result<Option<u16>, Fault> {
+        let (code, text) = match payload {
+            [] => return Ok(None),
+            [high, low, text @ ..] => (u16::from_be_bytes([*high, *low]), text),
+            [_] => return Err(Fault::Protocol("a close frame with half a code")),
+        };
+        if !may_be_sent(code) {
+            return Err(Fault::Protocol("a close code that no frame may have"));
+        }
+        if std::str::from_utf8(text).is_err() {
+            return Err(Fault::NotUtf8);
+        }
+        Ok(Some(code))
+    }
+
     /// Returns the payload that says this.
     pub fn payload(code: u16, text: &str) -> Vec<u8> {
         Frame::close(code, text.as_bytes()).payload.into()
     }
+}
+
+/// Returns whether a close frame may have this code: those of the RFC and of its registry that are not reserved for programs
+/// to tell themselves (1004, 1005, 1006, 1015), and those of libraries (3000 on) and of applications (4000 on).
+pub fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

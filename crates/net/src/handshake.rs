@@ -7,12 +7,14 @@
 use std::fmt::Write as _;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD as STANDARD_ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use sha1::{Digest as _, Sha1};
 
 /// The only version of WebSocket (section 4.1).
@@ -147,56 +149,172 @@ pub fn read_response(bytes: &[u8]) -> Result<Option<(Response<()>, usize)>, Head
     Ok(Some((response, length)))
 }
 
-/// The part of a request's head that a server looks at.
-#[derive(Clone, Copy, Debug)]
-struct Head<'r> {
-    method: &'r Method,
-    headers: &'r HeaderMap,
+/// A rule that a request has to keep, in the order in which they are checked: the first one that is broken is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// HTTP/1.1 is spoken (RFC 6455, section 4.2.1).
+    Http,
+    /// There is one host, and it can be one (RFC 9112, section 3.2).
+    Host,
+    /// There is no body, nor a word of how long it would be.
+    Body,
+    /// The method is GET.
+    Method,
+    /// The request asks for WebSocket.
+    Upgrade,
+    /// There is one key, and it is 16 bytes in Base64.
+    Key,
+    /// There is one version, and it is the one that is known.
+    Version,
 }
 
-/// A rule of the handshake that a request has to keep.
-#[derive(Debug)]
-pub struct Rule {
-    holds: fn(Head<'_>) -> bool,
-    /// The status of the response to a request that breaks the rule.
-    pub status: StatusCode,
-    /// The fault of such a request, for people.
-    pub fault: &'static str,
+impl Rule {
+    /// All rules, in their order.
+    pub const ALL: [Self; 7] =
+        [Self::Http, Self::Host, Self::Body, Self::Method, Self::Upgrade, Self::Key, Self::Version];
+    /// The rules of HTTP, which hold for requests that do not ask for WebSocket too.
+    pub const OF_HTTP: [Self; 2] = [Self::Host, Self::Body];
+
+    /// Returns a word for it, as metrics and logs use it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http_version",
+            Self::Host => "host",
+            Self::Body => "body",
+            Self::Method => "method",
+            Self::Upgrade => "no_websocket",
+            Self::Key => "key",
+            Self::Version => "version",
+        }
+    }
+
+    /// Returns the fault of a request that breaks it, for people.
+    pub fn fault(self) -> &'static str {
+        match self {
+            Self::Http => "a WebSocket handshake is HTTP/1.1",
+            Self::Host => "there has to be one Host header with a host, and a port where it has one",
+            Self::Body => {
+                "there must be no body here: neither Transfer-Encoding nor a Content-Length above 0"
+            }
+            Self::Method => "a WebSocket handshake is a GET",
+            Self::Upgrade => {
+                "the request does not ask for WebSocket (Connection: Upgrade, Upgrade: websocket)"
+            }
+            Self::Key => "there has to be one Sec-WebSocket-Key of 16 bytes in Base64",
+            Self::Version => "there has to be one Sec-WebSocket-Version, and it has to be 13",
+        }
+    }
+
+    /// Returns the status of the response to a request that breaks it.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Http | Self::Host | Self::Body | Self::Key => StatusCode::BAD_REQUEST,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Upgrade | Self::Version => StatusCode::UPGRADE_REQUIRED,
+        }
+    }
+
+    /// Returns the headers that such a response has to have (RFC 9110, sections 15.5.6 and 15.5.22; RFC 6455, section 4.4).
+    pub fn headers(self) -> &'static [(HeaderName, &'static str)] {
+        const UPGRADES: [(HeaderName, &str); 2] = [(UPGRADE, "websocket"), (CONNECTION, "upgrade, close")];
+        match self {
+            Self::Method => &[(ALLOW, "GET"), (CONNECTION, "close")],
+            Self::Upgrade => &UPGRADES,
+            Self::Version => {
+                &[(SEC_WEBSOCKET_VERSION, VERSION), (UPGRADE, "websocket"), (CONNECTION, "upgrade, close")]
+            }
+            Self::Http | Self::Host | Self::Body | Self::Key => &[(CONNECTION, "close")],
+        }
+    }
+
+    fn holds<B>(self, request: &Request<B>) -> bool {
+        let headers = request.headers();
+        match self {
+            Self::Http => request.version() == Version::HTTP_11,
+            Self::Host => has_host(request),
+            Self::Body => {
+                !headers.contains_key(TRANSFER_ENCODING) && only(headers, &CONTENT_LENGTH).is_none_or(is_zero)
+            }
+            Self::Method => *request.method() == Method::GET,
+            Self::Upgrade => {
+                has_token(headers, &UPGRADE, "websocket") && has_token(headers, &CONNECTION, "upgrade")
+            }
+            Self::Key => matches!(only(headers, &SEC_WEBSOCKET_KEY), Some(Only::One(key)) if is_key(key)),
+            Self::Version => {
+                matches!(only(headers, &SEC_WEBSOCKET_VERSION), Some(Only::One(version)) if version == VERSION)
+            }
+        }
+    }
 }
 
-/// The rules that a server checks (section 4.2.1), in this order: the first one that is broken is told.
-static RULES: [Rule; 4] = [
-    Rule {
-        holds: |head| *head.method == Method::GET,
-        status: StatusCode::UPGRADE_REQUIRED,
-        fault: "the method is not GET",
-    },
-    Rule {
-        holds: |head| {
-            has_token(head.headers, &UPGRADE, "websocket") && has_token(head.headers, &CONNECTION, "upgrade")
-        },
-        status: StatusCode::UPGRADE_REQUIRED,
-        fault: "the request does not ask for WebSocket",
-    },
-    Rule {
-        holds: |head| head.headers.contains_key(SEC_WEBSOCKET_KEY),
-        status: StatusCode::BAD_REQUEST,
-        fault: "the header Sec-WebSocket-Key is missing",
-    },
-    Rule {
-        holds: |head| text(head.headers, &SEC_WEBSOCKET_VERSION) == Some(VERSION),
-        status: StatusCode::BAD_REQUEST,
-        fault: "the header Sec-WebSocket-Version is not 13",
-    },
-];
+/// The lines of a header that may stand once.
+#[derive(Clone, Copy)]
+enum Only<'h> {
+    One(&'h HeaderValue),
+    Several,
+}
 
-/// Checks the head of a request.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Only<'h>> {
+    let mut lines = headers.get_all(name).into_iter();
+    let first = lines.next()?;
+    Some(if lines.next().is_some() { Only::Several } else { Only::One(first) })
+}
+
+fn is_zero(length: Only<'_>) -> bool {
+    matches!(length, Only::One(length) if length == "0")
+}
+
+/// Returns whether a key is 16 bytes, be it encoded with bits set that mean nothing.
+fn is_key(key: &HeaderValue) -> bool {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD_ALPHABET,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    let mut nonce = [0; 18];
+    LENIENT.decode_slice(key.as_bytes(), &mut nonce).is_ok_and(|count| count == 16)
+}
+
+/// A request of HTTP/1.0 needs no host.
+fn has_host<B>(request: &Request<B>) -> bool {
+    match only(request.headers(), &HOST) {
+        Some(Only::One(host)) => is_host(host),
+        Some(Only::Several) => false,
+        None => request.version() < Version::HTTP_11,
+    }
+}
+
+/// A name with a comma may be two headers that a proxy has joined, and one with `@` means another host.
+fn is_host(host: &HeaderValue) -> bool {
+    let authority = Authority::try_from(host.as_bytes()).ok();
+    authority
+        .is_some_and(|host| !host.host().is_empty() && !host.as_str().contains([',', '@']) && has_port(&host))
+}
+
+/// Returns whether there is no port, or one that can be.
+fn has_port(host: &Authority) -> bool {
+    let behind = &host.as_str()[host.host().len()..];
+    behind.is_empty() || host.port_u16().is_some()
+}
+
+/// Checks the head of a request for a WebSocket.
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn check_request<B>(request: &Request<B>) -> Result<(), &'static Rule> {
-    let head = Head { method: request.method(), headers: request.headers() };
-    RULES.iter().find(|rule| !(rule.holds)(head)).map_or(Ok(()), Err)
+pub fn check_request<B>(request: &Request<B>) -> Result<(), Rule> {
+    check(request, &Rule::ALL)
+}
+
+/// Checks the head of any request by the rules of HTTP alone: a request that breaks one is read differently by different
+/// servers.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn check_http<B>(request: &Request<B>) -> Result<(), Rule> {
+    check(request, &Rule::OF_HTTP)
+}
+
+fn check<B>(request: &Request<B>, rules: &[Rule]) -> Result<(), Rule> {
+    rules.iter().find(|rule| !rule.holds(request)).map_or(Ok(()), |rule| Err(*rule))
 }
 
 /// Returns the subprotocols that a client offers, in its order of preference.

@@ -2,8 +2,10 @@
 //!
 //! | module | feature | what it has |
 //! |---|---|---|
-//! | [`frame`], [`fragments`] | `websocket` | WebSocket frames of clients and of servers: written, found in bytes, joined |
+//! | [`frame`], [`fragments`], [`text`] | `websocket` | WebSocket frames of clients and of servers: written, found in bytes, joined; text checked |
 //! | [`handshake`] | `websocket` | the WebSocket handshake from both sides: what is sent and what is checked |
+//! | [`proxy`] | `proxy` | what a proxy says of whom it speaks for |
+//! | [`http`] | `http` | one page of a server |
 //! | [`tls`] | `tls` | whom a client trusts, TLS over readiness and over tokio, and what went wrong in plain words |
 //! | [`Backoff`], [`Attempts`] | | how long to wait before trying again |
 //! | [`TokenBucket`] | | how often something may happen |
@@ -18,6 +20,12 @@ pub mod fragments;
 pub mod frame;
 #[cfg(feature = "websocket")]
 pub mod handshake;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+#[cfg(feature = "websocket")]
+pub mod text;
 #[cfg(feature = "tls")]
 pub mod tls;
 

@@ -1,6 +1,8 @@
 //! Test doubles and helpers. What ships never depends on them.
 
 mod account;
+#[cfg(feature = "certificates")]
+mod certificates;
 mod frames;
 mod nats;
 mod program;
@@ -10,6 +12,8 @@ mod shown;
 mod stock;
 
 pub use account::{Account, MessageSeen, age_at, in_ms, unix_now};
+#[cfg(feature = "certificates")]
+pub use certificates::{Authority, Certified, Validity};
 pub use nats::{NatsServer, NatsServerConfig};
 pub use program::Program;
 pub use proxy::{DelayProxy, Link, Variation};

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use tickwire_machine::processes::Watched;
 
 /// The longest wait for a line or an end, generous because test machines are shared.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,12 +110,7 @@ impl Program {
     /// # Panics
     /// Panics when it is gone already.
     pub fn resident_bytes(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib =
-            line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse::<u64>().ok());
-        kib.unwrap_or_else(|| panic!("{} is gone:\n{}", self.name, self.output())) << 10
+        self.watched().resident_bytes().unwrap_or_else(|| panic!("{} is gone:\n{}", self.name, self.output()))
     }
 
     /// Returns for how long its threads ran and for how long they waited for a processor, up to now (Linux only).
@@ -122,17 +118,11 @@ impl Program {
     /// # Panics
     /// Panics when it is gone already.
     pub fn ran_and_waited(&self) -> (Duration, Duration) {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let tasks = tasks.unwrap_or_else(|error| panic!("{} is gone: {error}\n{}", self.name, self.output()));
-        let mut sums = [0, 0];
-        for task in tasks.flatten() {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            for (sum, figure) in sums.iter_mut().zip(text.split(' ')) {
-                *sum += figure.parse::<u64>().unwrap_or(0);
-            }
-        }
-        let [ran, waited] = sums.map(Duration::from_nanos);
-        (ran, waited)
+        self.watched().ran_and_waited().unwrap_or_else(|| panic!("{} is gone:\n{}", self.name, self.output()))
+    }
+
+    fn watched(&self) -> Watched {
+        Watched { pid: self.child.id() }
     }
 
     /// Asks it to stop: SIGTERM.

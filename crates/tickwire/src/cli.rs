@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tickwire_config::ConfigErrors;
 
-use crate::config::{self, Config, Flag, Sources};
+use crate::config::{self, Config, Flag, Purpose, Sources};
+use crate::doctor::DoctorCommand;
 use crate::logs;
 use crate::tap::TapCommand;
+use crate::token::{RevokeCommand, TokenCommand};
+use crate::top::TopCommand;
 
 /// A wrong command line that the parser cannot see.
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +48,18 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads the whole configuration, with a command's own flags on top, and starts logging.
     pub(crate) fn load(&self, flags: &[Flag]) -> Result<Config, ConfigErrors> {
+        self.load_for(Purpose::Other, flags)
+    }
+
+    /// Reads the configuration as [`Settings::load`] does, for a certain purpose.
+    pub(crate) fn load_for(&self, purpose: Purpose, flags: &[Flag]) -> Result<Config, ConfigErrors> {
         let mut named: Vec<Flag> = vec![
             ("--log-level", "log.level", self.log_level.clone()),
             ("--log-format", "log.format", self.log_format.clone()),
         ];
         named.extend_from_slice(flags);
         let (file, sets) = (self.config.clone(), self.set.clone());
-        let sources = Sources { file, environment: std::env::vars().collect(), sets, flags: named };
+        let sources = Sources { file, environment: std::env::vars().collect(), sets, flags: named, purpose };
         let config = config::load(&sources)?;
         logs::start(&config.raw);
         for name in config::ignored(&sources.environment) {
@@ -68,7 +76,7 @@ impl Settings {
 pub(crate) enum Command {
     /// Everything in one process: a simulated or recorded market, a gateway, and a page to look at
     #[command(after_help = "Examples:\n  tickwire demo\n  tickwire demo --replay recording.gz --speed 2\n  \
-        tickwire demo --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400")]
+        tickwire demo --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400 --insecure")]
     Demo(DemoCommand),
     /// Normalizes a source and publishes it on the bus
     #[command(after_help = "Examples:\n  tickwire ingest sim --instruments 500 --rate 100000\n  \
@@ -76,12 +84,28 @@ pub(crate) enum Command {
     Ingest(IngestCommand),
     /// Serves sessions at ws://ADDRESS/v1/stream from what is on the bus
     #[command(
-        after_help = "Example:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400\n  \
-        curl http://127.0.0.1:7401/readyz"
+        after_help = "Examples:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400 \\\n    \
+        --tls-cert cert.pem --tls-key key.pem --set gateway.auth.keys=/etc/tickwire/idp.pem\n  \
+        tickwire gateway --anonymous\n  curl http://127.0.0.1:7401/readyz"
     )]
     Gateway(GatewayCommand),
     /// Shows or records a stream
     Tap(TapCommand),
+    /// Shows the sessions of a gateway live, the worst first
+    Top(TopCommand),
+    /// Checks an installation from outside, and says what is wrong in plain words
+    Doctor(DoctorCommand),
+    /// Makes a token for development, or a key
+    #[command(after_help = "Examples:\n  tickwire token key --secret dev.secret\n  \
+        tickwire token --key dev.secret --sub me --grant '*'\n  \
+        tickwire token --key dev.pem --kid k1 --sub desk-7 --grant 'binance:BTC* quote,trade' --ttl 15m --json\n  \
+        tickwire token --key dev.secret --sub me --grant '*' --print-claims")]
+    Token(TokenCommand),
+    /// Revokes tokens at all gateways
+    #[command(after_help = "Examples:\n  tickwire revoke --sub desk-7\n  \
+        tickwire revoke --jti 5f2b9c0d1e3a4b5c6d7e8f90 --bus nats://bus:4222\n  \
+        tickwire revoke --sub desk-7 --not-before 1767623400 --json")]
+    Revoke(RevokeCommand),
     /// Shows the configuration in force, or all defaults
     #[command(after_help = "Example:\n  tickwire config --print-default > tickwire.toml")]
     Config(ConfigCommand),
@@ -108,13 +132,25 @@ pub(crate) struct ListenFlags {
     /// Address of health and metrics
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
+    /// Certificate for TLS, with its chain (PEM); with --tls-key
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Key of that certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// Listen without TLS on an address that is not loopback
+    #[arg(long)]
+    insecure: bool,
 }
 
 impl ListenFlags {
-    pub(crate) fn settings(&self) -> [Flag; 2] {
+    pub(crate) fn settings(&self) -> [Flag; 5] {
         [
             ("--listen", "gateway.listen", self.listen.clone()),
             ("--admin-listen", "gateway.admin_listen", self.admin_listen.clone()),
+            ("--tls-cert", "gateway.tls.cert_file", self.tls_cert.clone()),
+            ("--tls-key", "gateway.tls.key_file", self.tls_key.clone()),
+            ("--insecure", "gateway.insecure", self.insecure.then(|| "true".to_owned())),
         ]
     }
 }
@@ -195,6 +231,15 @@ pub(crate) struct GatewayCommand {
     pub(crate) listen: ListenFlags,
     #[command(flatten)]
     pub(crate) bus: BusFlags,
+    /// Take whoever shows no token
+    #[arg(long)]
+    anonymous: bool,
+}
+
+impl GatewayCommand {
+    pub(crate) fn anonymous(&self) -> Flag {
+        ("--anonymous", "gateway.auth.anonymous", self.anonymous.then(|| "true".to_owned()))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DemoCommand, Settings};
-use crate::config::Config;
-use crate::gateway::prepare;
+use crate::config::{Config, Purpose};
+use crate::gateway::{Schemes, prepare};
 use crate::ingest::{recorded, simulated};
 use crate::printing::say;
 use crate::stop;
@@ -30,7 +30,11 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
         flags.push(("--replay", "ingest.replay.looped", Some("true".to_owned())));
         flags.push(("--replay", "ingest.replay.rebase", Some("true".to_owned())));
     }
-    let config = settings.load(&flags)?;
+    let mut config = settings.load_for(Purpose::Serve, &flags)?;
+    // Nobody has to sign in to look at a demo, unless somebody says with what.
+    config.gateway.auth.anonymous |= !config.keys.are_named();
+    let keys = std::mem::take(&mut config.keys);
+    let (authenticator, _tasks) = keys.start(config.gateway.auth.clone());
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = if command.bus.servers.is_empty() {
         Arc::new(MemoryBus::new(MemoryLimits::default()))
@@ -47,14 +51,16 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     let source = if is_replay { "replay" } else { "sim" };
     let pages = Arc::new(DemoPages { venue: feed.venue.clone(), source, control: feed.control });
     prepare(&config.gateway);
-    let gateway = Gateway::start(config.gateway, Arc::clone(&bus), pages).await?;
+    let schemes = Schemes::of(&config.gateway);
+    let gateway = Gateway::start_with(config.gateway, authenticator, Arc::clone(&bus), pages).await?;
     say(format_args!(
-        "Tickwire demo, {}: open http://{}/ in a browser",
+        "Tickwire demo, {}: open {}://{}/ in a browser",
         feed.venue,
+        schemes.pages,
         gateway.listen_address()
     ));
-    say(format_args!("stream: ws://{}/v1/stream", gateway.listen_address()));
-    say(format_args!("admin: http://{}/metrics", gateway.admin_address()));
+    say(format_args!("stream: {}://{}/v1/stream", schemes.stream, gateway.listen_address()));
+    say(format_args!("admin: {}://{}/metrics", schemes.admin, gateway.admin_address()));
     say("Ctrl-C ends it");
     let mut task = feed.task;
     tokio::select! {

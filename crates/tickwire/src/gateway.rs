@@ -6,27 +6,48 @@ use tickwire_bus::{Backplane, NatsBus};
 use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
 
 use crate::cli::{GatewayCommand, Settings};
+use crate::config::Purpose;
 use crate::printing::say;
 use crate::stop;
 
 /// Serves until it is asked to stop, then drains.
 pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow::Result<()> {
-    let [listen, admin] = command.listen.settings();
-    let mut config = settings.load(&[listen, admin, command.bus.setting()])?;
+    let mut flags = command.listen.settings().to_vec();
+    flags.extend([command.bus.setting(), command.anonymous()]);
+    let mut config = settings.load_for(Purpose::Serve, &flags)?;
     if let Some(history) = &mut config.nats.history {
         // Whoever publishes says what is kept.
         history.make = false;
     }
+    "_INBOX.gateway".clone_into(&mut config.nats.inbox_prefix);
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
     prepare(&config.gateway);
-    let gateway = Gateway::start(config.gateway, Arc::clone(&bus), Arc::new(NoPages)).await?;
-    say(format_args!("stream: ws://{}/v1/stream", gateway.listen_address()));
-    say(format_args!("admin: http://{}/readyz", gateway.admin_address()));
+    let schemes = Schemes::of(&config.gateway);
+    let (authenticator, _tasks) = config.keys.start(config.gateway.auth.clone());
+    let gateway =
+        Gateway::start_with(config.gateway, authenticator, Arc::clone(&bus), Arc::new(NoPages)).await?;
+    say(format_args!("stream: {}://{}/v1/stream", schemes.stream, gateway.listen_address()));
+    say(format_args!("admin: {}://{}/readyz", schemes.admin, gateway.admin_address()));
     stop.cancelled().await;
     gateway.drain().await;
     bus.close().await;
     Ok(())
+}
+
+/// The schemes of the URLs that lead to a gateway.
+pub(crate) struct Schemes {
+    pub(crate) stream: &'static str,
+    pub(crate) pages: &'static str,
+    pub(crate) admin: &'static str,
+}
+
+impl Schemes {
+    pub(crate) fn of(config: &GatewayConfig) -> Self {
+        let is_admin_sealed = config.tls.as_ref().is_some_and(|tls| tls.admin);
+        let (stream, pages) = if config.tls.is_some() { ("wss", "https") } else { ("ws", "http") };
+        Self { stream, pages, admin: if is_admin_sealed { "https" } else { "http" } }
+    }
 }
 
 /// Lets the process have the files that it may have, and says how much memory the limits allow.
@@ -34,7 +55,7 @@ pub(crate) fn prepare(config: &GatewayConfig) {
     if let Err(error) = tickwire_gateway::raise_open_files() {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
-    let worst_mib = config.limits.worst_case_bytes(config.shards) >> 20;
+    let worst_mib = config.worst_case_bytes() >> 20;
     tracing::info!(
         shards = config.shards,
         sessions_max = config.limits.sessions,

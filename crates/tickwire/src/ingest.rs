@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tickwire_bus::{Backplane, HistoryState, NatsBus};
+use tickwire_bus::{Backplane, HistoryState, NatsBus, NatsConfig};
 use tickwire_feed::adapter::Adapter;
 use tickwire_feed::binance::Market;
 use tickwire_feed::replay::{Findings, Passes, Replay, ReplayConfig, ReplayProgress, Times};
@@ -107,7 +107,8 @@ async fn publish(
     progress: Option<ReplayProgress>,
     stop: CancellationToken,
 ) -> anyhow::Result<IngestReport> {
-    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&config.nats)?);
+    let nats = NatsConfig { inbox_prefix: "_INBOX.ingest".to_owned(), ..config.nats.clone() };
+    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&nats)?);
     if progress.is_some() {
         // A recording that starts before the bus is there would lose its beginning.
         wait_for(&bus, &stop).await;

@@ -3,15 +3,21 @@
 //! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration, 3 a replay came to its end and not
 //! all of its recordings could be used.
 
+mod arguments;
+mod auth;
 mod cli;
 mod config;
 mod demo;
+mod doctor;
 mod gateway;
 mod ingest;
 mod logs;
 mod printing;
 mod stop;
 mod tap;
+mod token;
+mod top;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -65,9 +71,16 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             });
             Ok(())
         }
+        Command::Doctor(command) => {
+            cli.settings.load(&[])?;
+            doctor::run(command).await
+        }
         Command::Demo(command) => demo::run(&cli.settings, command).await,
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,
         Command::Ingest(command) => ingest::run(&cli.settings, command).await,
         Command::Tap(command) => tap::run(&cli.settings, command).await,
+        Command::Token(command) => token::run(command),
+        Command::Revoke(command) => token::revoke(&cli.settings, command).await,
+        Command::Top(command) => top::run(command).await,
     }
 }

@@ -17,6 +17,11 @@ pub(crate) fn complain(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Returns a text from outside so that it cannot command the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// Standard output for many lines at a time: what is written leaves with the next flush, or when 64 KiB are full.
 pub(crate) struct Output(BufWriter<Stdout>);
 

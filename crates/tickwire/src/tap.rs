@@ -23,8 +23,10 @@ use clap::Args;
 use tickwire_wire::{Channel, Encoding};
 
 use self::show::Form;
+use crate::arguments::{channel, duration};
 use crate::cli::Settings;
 use crate::stop;
+use crate::trust::TrustFlags;
 
 const FORMS: &str = "\
 Forms:
@@ -52,6 +54,7 @@ Examples:
   tickwire tap --json --count 100 --channel quote,trade binance:BTCUSDT | jq .
   tickwire tap --record morning.tw --for 10m --channel quote,trade 'binance:*'
   tickwire tap --read morning.tw --csv binance:BTCUSDT > btc.csv
+  tickwire tap --url wss://feed.example/v1/stream --ca-file ca.pem 'sim:*'
   tickwire tap --ledger --for 10s --json 'sim:*' > /dev/null
 
 Exit status:
@@ -77,6 +80,11 @@ pub(crate) struct TapCommand {
         default_value = "ws://127.0.0.1:7400/v1/stream"
     )]
     pub(crate) urls: Vec<String>,
+    #[command(flatten)]
+    pub(crate) trust: TrustFlags,
+    /// File with a token or an API key, which is read again before the token ends; without it the variable TICKWIRE_TOKEN
+    #[arg(long, value_name = "FILE", conflicts_with = "read")]
+    pub(crate) token_file: Option<PathBuf>,
     /// quote, trade, book, bar, stat, status, instrument; several with commas [default: quote; with --read: all]
     #[arg(long = "channel", value_name = "CHANNEL", value_delimiter = ',', value_parser = channel)]
     pub(crate) channels: Vec<Channel>,
@@ -149,23 +157,9 @@ pub(crate) async fn run(settings: &Settings, command: TapCommand) -> anyhow::Res
     }
 }
 
-fn channel(name: &str) -> Result<Channel, String> {
-    Channel::from_name(name).ok_or_else(|| format!("known: {}", Channel::ALL.map(Channel::name).join(", ")))
-}
-
 fn encoding(name: &str) -> Result<Encoding, String> {
     Encoding::from_name(name)
         .ok_or_else(|| format!("known: {}", Encoding::ALL.map(Encoding::name).join(", ")))
-}
-
-/// Reads numbers with their units: `500ms`, `1h30m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let remedy = "write a number and a unit, as in 500ms, 10s, 5m or 1h30m";
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err(format!("no time at all; {remedy}")),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("{error}; {remedy}")),
-    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

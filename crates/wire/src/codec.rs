@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::message::{Command, Message};
-use crate::record::Scale;
+use crate::record::{Record, Scale};
 use crate::{json, msgpack, proto};
 
 /// The way in which records are written.
@@ -113,12 +113,28 @@ impl<'a> Batch<'a> {
     pub fn new(encoding: Encoding, bytes: &'a [u8]) -> Self {
         Self { encoding, bytes, offset: 0 }
     }
+
+    /// Returns the next message where it is a quote or a trade in Protobuf: the quick way to what most messages are. `None`: it is
+    /// something else, or the end, which `next` tells.
+    #[inline]
+    pub fn next_frequent(&mut self) -> Option<Record> {
+        if self.encoding != Encoding::Proto {
+            return None;
+        }
+        let mut rest = self.bytes.get(self.offset..)?;
+        let record = proto::frequent(&mut rest);
+        self.offset = self.bytes.len() - rest.len();
+        record
+    }
 }
 
 impl Iterator for Batch<'_> {
     type Item = Result<Message, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(record) = self.next_frequent() {
+            return Some(Ok(Message::Record(record)));
+        }
         loop {
             let rest = self.bytes.get(self.offset..).filter(|rest| !rest.is_empty())?;
             let decoded = match self.encoding {

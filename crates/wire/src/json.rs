@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use self::record::parse;
 use crate::forms;
 use crate::message::{Command, Message};
-use crate::pb::{Error, Heartbeat, Hello, Ledger, Notice, Subscribed};
+use crate::pb::{Error, Heartbeat, Hello, Identity, Ledger, Notice, Subscribed};
 use crate::record::Scale;
 
 pub(crate) fn encode(message: &Message, scale: &Scale, out: &mut Vec<u8>) {
@@ -22,6 +22,7 @@ pub(crate) fn encode(message: &Message, scale: &Scale, out: &mut Vec<u8>) {
         Message::Heartbeat(m) => write(&JsonControl::Heartbeat(m), out),
         Message::Ledger(m) => write(&JsonControl::Ledger(m), out),
         Message::Error(m) => write(&JsonControl::Error(m), out),
+        Message::Identity(m) => write(&JsonControl::Identity(m), out),
         Message::Sent(time) => write(&JsonControl::Sent(&Sent { sent_time: *time }), out),
     }
     out.push(b'\n');
@@ -64,6 +65,7 @@ enum JsonControl<'a> {
     Heartbeat(&'a Heartbeat),
     Ledger(&'a Ledger),
     Error(&'a Error),
+    Identity(&'a Identity),
     Sent(&'a Sent),
 }
 
@@ -89,6 +91,7 @@ fn decode_line(line: &[u8]) -> Result<Option<Message>, String> {
         "heartbeat" => Message::Heartbeat(parse(line)?),
         "ledger" => Message::Ledger(parse(line)?),
         "error" => Message::Error(parse(line)?),
+        "identity" => Message::Identity(parse(line)?),
         "sent" => Message::Sent(parse::<Sent>(line)?.sent_time),
         kind => return Ok(record::read(kind, line)?.map(Message::Record)),
     }))

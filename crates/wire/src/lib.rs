@@ -34,6 +34,7 @@ mod number;
 pub mod pb;
 mod proto;
 mod record;
+mod secret;
 mod sequence;
 pub mod subject;
 mod symbol;
@@ -49,11 +50,13 @@ pub use codec::{
 pub use message::{Command, Message};
 pub use number::InstrumentNumbers;
 pub use pb::{
-    Bar, Channel, Derivative, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello, Instrument,
-    Ledger, LedgerEntry, LedgerRequest, Limits, Notice, Position, Receipt, Refused, Resume, ResumePosition,
-    SetRate, Side, Stat, Status, Subscribe, Subscribed, Trade, TradingState, Unsubscribe,
+    Bar, Channel, Derivative, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello, Identity,
+    Instrument, Ledger, LedgerEntry, LedgerRequest, Limits, Notice, Position, Receipt, Refused, Resume,
+    ResumePosition, SetRate, Side, Stat, Status, Subscribe, Subscribed, Token, Trade, TradingState,
+    Unsubscribe,
 };
 pub use record::{Body, Book, Level, Quote, Record, Scale, book_checksum};
+pub use secret::Secret;
 pub use sequence::{Missing, Numbered, Sequence, Verdict};
 pub use subject::Subject;
 pub use symbol::{SymbolError, SymbolName, is_venue};

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::pb::{
-    Error, Heartbeat, Hello, Ledger, LedgerRequest, Notice, Receipt, Resume, SetRate, Subscribe, Subscribed,
-    Unsubscribe,
+    Error, Heartbeat, Hello, Identity, Ledger, LedgerRequest, Notice, Receipt, Resume, SetRate, Subscribe,
+    Subscribed, Token, Unsubscribe,
 };
 use crate::record::Record;
 
@@ -26,6 +26,8 @@ pub enum Message {
     Ledger(Ledger),
     /// A command that was not taken.
     Error(Error),
+    /// The one that the session belongs to from now on: the response to a token.
+    Identity(Identity),
     /// The time at which the gateway handed the message to its socket, in nanoseconds since the Unix epoch; once per
     /// WebSocket message, after its records.
     Sent(u64),
@@ -47,4 +49,6 @@ pub enum Command {
     Receipt(Receipt),
     /// Asks what became of the records of every subscription.
     Ledger(LedgerRequest),
+    /// Hands in a token.
+    Token(Token),
 }

@@ -38,6 +38,7 @@ const HEARTBEAT: u8 = 19;
 const LEDGER: u8 = 20;
 const ERROR: u8 = 21;
 const DERIVATIVE: u8 = 22;
+const IDENTITY: u8 = 23;
 
 pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
     write(message, out);
@@ -51,6 +52,7 @@ pub(crate) fn encode_command(command: &Command, out: &mut Vec<u8>) {
         Command::Resume(c) => write(&(4, c), out),
         Command::Receipt(c) => write(&(5, c), out),
         Command::Ledger(c) => write(&(6, c), out),
+        Command::Token(c) => write(&(7, c), out),
     }
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
 pub(crate) fn command_id(mut bytes: &[u8]) -> Option<u64> {
     read_array_len(&mut bytes).ok()?;
     let op: u64 = read_int(&mut bytes).ok()?;
-    if !matches!(op, 1..=4 | 6) {
+    if !matches!(op, 1..=4 | 6 | 7) {
         return None;
     }
     read_array_len(&mut bytes).ok()?;
@@ -159,6 +161,7 @@ impl Serialize for Message {
             Self::Heartbeat(m) => (HEARTBEAT, m).serialize(serializer),
             Self::Ledger(m) => (LEDGER, m).serialize(serializer),
             Self::Error(m) => (ERROR, m).serialize(serializer),
+            Self::Identity(m) => (IDENTITY, m).serialize(serializer),
             Self::Sent(time) => (SENT, time).serialize(serializer),
         }
     }
@@ -220,6 +223,7 @@ fn read_message<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<Option<Message>, 
         HEARTBEAT => Message::Heartbeat(body(seq)?),
         LEDGER => Message::Ledger(body(seq)?),
         ERROR => Message::Error(body(seq)?),
+        IDENTITY => Message::Identity(body(seq)?),
         _ => return Ok(None),
     }))
 }
@@ -275,7 +279,8 @@ impl<'de> Deserialize<'de> for CommandArray {
                     4 => Command::Resume(body(&mut seq)?),
                     5 => Command::Receipt(body(&mut seq)?),
                     6 => Command::Ledger(body(&mut seq)?),
-                    op => return Err(de::Error::custom(format!("operation {op} is unknown; 1 to 6 exist"))),
+                    7 => Command::Token(body(&mut seq)?),
+                    op => return Err(de::Error::custom(format!("operation {op} is unknown; 1 to 7 exist"))),
                 };
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(CommandArray(command))

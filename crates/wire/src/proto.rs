@@ -45,6 +45,72 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Option<Message>, usize), String> {
     Ok((message, bytes.len() - rest.len()))
 }
 
+/// Takes the first field where it is a quote or a trade, which most records are: field by field, without making a `pb::Record` first,
+/// which has room for every kind. `None`: it is something else, or not written as usual.
+#[inline]
+pub(crate) fn frequent(bytes: &mut &[u8]) -> Option<Record> {
+    let mut rest = bytes.strip_prefix(&[0x0a])?;
+    let mut record = field(&mut rest)?;
+    let (mut instrument, mut sequence, mut event_time, mut receive_delay) = (0, 0, 0, 0);
+    let mut parts = QuoteParts { bid_price: None, bid_size: 0, ask_offset: None, ask_size: 0 };
+    let body = loop {
+        // A key is a field's number times 8, plus its wire type. The body comes last.
+        match number(&mut record)? {
+            0x08 => instrument = number(&mut record)? as u32,
+            0x10 => sequence = number(&mut record)?,
+            0x19 => event_time = record.try_get_u64_le().ok()?,
+            0x20 => receive_delay = zigzag(number(&mut record)?),
+            0x28 => parts.bid_price = Some(zigzag(number(&mut record)?)),
+            0x30 => parts.bid_size = number(&mut record)?,
+            0x38 => parts.ask_offset = Some(zigzag(number(&mut record)?)),
+            0x40 => {
+                parts.ask_size = number(&mut record)?;
+                break Body::Quote(parts.into());
+            }
+            0x4a => break Body::Trade(trade(field(&mut record)?)?),
+            _ => return None,
+        }
+    };
+    if !record.is_empty() {
+        return None;
+    }
+    *bytes = rest;
+    let receive_time = event_time.wrapping_add_signed(receive_delay);
+    Some(Record { instrument, sequence, event_time, receive_time, body })
+}
+
+#[inline]
+fn trade(mut rest: &[u8]) -> Option<pb::Trade> {
+    let mut trade = pb::Trade::default();
+    while !rest.is_empty() {
+        match number(&mut rest)? {
+            0x08 => trade.price = zigzag(number(&mut rest)?),
+            0x10 => trade.size = number(&mut rest)?,
+            0x18 => trade.aggressor = number(&mut rest)? as i32,
+            0x20 => trade.id = number(&mut rest)?,
+            _ => return None,
+        }
+    }
+    Some(trade)
+}
+
+#[inline]
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    decode_varint(rest).ok()
+}
+
+#[inline]
+fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(number(rest)?).ok()?;
+    let (field, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(field)
+}
+
+fn zigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
 /// Returns the length of the first `Frame.records` field with its key.
 pub(crate) fn record_length(bytes: &[u8]) -> Result<usize, String> {
     let mut rest = bytes;
@@ -58,7 +124,7 @@ pub(crate) fn record_length(bytes: &[u8]) -> Result<usize, String> {
 pub(crate) fn command_id(mut bytes: &[u8]) -> Option<u64> {
     loop {
         match decode_key(&mut bytes).ok()? {
-            (1..=4 | 6, WireType::LengthDelimited) => {
+            (1..=4 | 6 | 7, WireType::LengthDelimited) => {
                 let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
                 // A command that is cut off may still carry its id.
                 return first_id(bytes.get(..length).unwrap_or(bytes));
@@ -98,6 +164,7 @@ fn to_pb(message: &Message) -> pb::Record {
         Message::Heartbeat(m) => control(Pb::Heartbeat(m.clone())),
         Message::Ledger(m) => control(Pb::Ledger(m.clone())),
         Message::Error(m) => control(Pb::Error(m.clone())),
+        Message::Identity(m) => control(Pb::Identity(m.clone())),
         Message::Sent(_) => pb::Record::default(),
     }
 }
@@ -153,6 +220,7 @@ fn from_pb(pb: pb::Record) -> Result<Option<Message>, String> {
         Pb::Heartbeat(m) => return Ok(Some(Message::Heartbeat(m))),
         Pb::Ledger(m) => return Ok(Some(Message::Ledger(m))),
         Pb::Error(m) => return Ok(Some(Message::Error(m))),
+        Pb::Identity(m) => return Ok(Some(Message::Identity(m))),
     };
     Ok(Some(Message::Record(Record {
         instrument: pb.instrument,
@@ -251,6 +319,7 @@ pub(crate) fn encode_command(command: &Command, out: &mut Vec<u8>) {
         Command::Resume(c) => Op::Resume(c),
         Command::Receipt(c) => Op::Receipt(c),
         Command::Ledger(c) => Op::Ledger(c),
+        Command::Token(c) => Op::Token(c),
     };
     pb::Command { op: Some(op) }.encode_raw(out);
 }
@@ -268,6 +337,7 @@ pub(crate) fn decode_command(bytes: &[u8]) -> Result<Command, String> {
         Op::Resume(c) => Command::Resume(c),
         Op::Receipt(c) => Command::Receipt(c),
         Op::Ledger(c) => Command::Ledger(c),
+        Op::Token(c) => Command::Token(c),
     })
 }
 
@@ -278,7 +348,11 @@ fn count_ops(bytes: &[u8]) -> Result<usize, String> {
     while !rest.is_empty() {
         let (tag, wire_type) = decode_key(&mut rest).map_err(|e| e.to_string())?;
         skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(|e| e.to_string())?;
-        ops += usize::from((1..=6).contains(&tag));
+        ops += usize::from((1..=7).contains(&tag));
     }
     Ok(ops)
 }
+
+#[cfg(test)]
+#[path = "proto_tests.rs"]
+mod tests;

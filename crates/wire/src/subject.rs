@@ -110,6 +110,11 @@ impl Subject {
         Ok(Self(format!("tw.request.v1.{}.{epoch}", escape(venue)?).into()))
     }
 
+    /// Returns the subject of revocations, `tw.revoke.v1`: every gateway listens to it.
+    pub fn revocations() -> Self {
+        Self("tw.revoke.v1".into())
+    }
+
     /// Reads a subject back into names; it is the reverse of [`data`](Self::data), [`heartbeat`](Self::heartbeat) and
     /// [`request`](Self::request).
     ///

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use tickwire_measure::{Axis, Line, Picture, Row, Unit};
+
 use super::judgement::{GROSS_RUNS, GROSS_SECONDS, Grounds, Judgement};
 use super::{Comparison, Difference, Side, Sides};
-use crate::html::chart::{Axis, Line, Picture, Row};
+use crate::html::pictures::{by_second, curve, curves, over_time};
 use crate::report::document::{Block, Document, Named, Tone, moment};
-use crate::report::metric::{Unit, charts};
+use crate::report::metric::charts;
 use crate::report::model::Report;
 
 /// Changes beyond it are drawn at the edge; the table has what they are.
@@ -134,13 +136,13 @@ impl Comparison {
             });
             runs.map(|(name, tint, report)| draw(name, tint, report)).collect()
         };
-        let curves = lines(&|name, tint, report| Line::curve(name, tint, &report.latency));
+        let latencies = lines(&|name, tint, report| curve(name, tint, &report.latency));
         let note = "One line for each run; both axes logarithmic.";
-        let mut pictures = vec![Picture::curves("Percentiles of latency", note, curves)];
+        let mut pictures = vec![curves("Percentiles of latency", note, latencies)];
         for chart in charts(&sides.concat().iter().collect::<Vec<_>>()) {
             for series in chart.series.iter().filter(|series| !series.name.is_empty()) {
-                let lines = lines(&|name, tint, report| Line::by_second(name, tint, report, &*series.read));
-                pictures.push(Picture::by_second(&series.name, chart.note, chart.unit, lines));
+                let lines = lines(&|name, tint, report| by_second(name, tint, report, &*series.read));
+                pictures.push(over_time(&series.name, chart.note, chart.unit, lines));
             }
         }
         pictures.retain(|picture| !picture.lines.is_empty());

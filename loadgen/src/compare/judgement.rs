@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::statistics::{Interval, SECONDS_MIN};
+use crate::report::median;
 use crate::report::metric::{Metric, Worse};
-use crate::report::statistics::median;
 
 /// A metric has to grow (or fall) so many times to be judged without an interval, where no second of one side is among
 /// the other's. Equal runs of 5 s on a machine with nothing else to do differ by up to a half, apart in every second.

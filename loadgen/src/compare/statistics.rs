@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use statrs::statistics::{Data, OrderStatistics as _};
 
-use crate::report::statistics::median;
+use crate::report::median;
 
 /// An interval lies between 2.5 % and 97.5 % of resamples.
 pub(super) const LEVEL: f64 = 0.95;

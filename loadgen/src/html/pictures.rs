@@ -1,11 +1,45 @@
-//! The pictures of one run.
+//! The pictures of runs.
 
-use super::chart::{Axis, Line, Picture, Row, TIME};
-use crate::report::metric::{Topic, Unit, charts};
-use crate::report::model::{Report, Saturation, SaturationStep};
+use tickwire_measure::{Axis, Line, Picture, Row, TIME, Unit};
+
+use crate::report::metric::{Topic, charts};
+use crate::report::model::{Latency, Report, Saturation, SaturationStep, Second};
 
 /// A shorter time is drawn as this long: there is no 0 on a logarithmic axis.
 const NS_MIN: f64 = 1e3;
+
+/// Makes the line of a histogram over 1/(1-q); its maximum stands at the number of values.
+pub(crate) fn curve(name: &str, tint: usize, latency: &Latency) -> Line {
+    let last = latency.summary.count.max(1) as f64;
+    let points = latency.curve.iter().map(|point| ((1.0 / (1.0 - point.q)).min(last), point.ns as f64));
+    Line { name: name.to_owned(), tint, points: points.collect() }
+}
+
+/// Makes the line of a metric of each second; it has no points where no second has it.
+pub(crate) fn by_second(
+    name: &str,
+    tint: usize,
+    report: &Report,
+    read: &dyn Fn(&Second) -> Option<f64>,
+) -> Line {
+    let points = report.series.iter().map(|second| (second.at, read(second).unwrap_or(f64::NAN)));
+    let mut points: Vec<_> = points.collect();
+    if points.iter().all(|point| point.1.is_nan()) {
+        points.clear();
+    }
+    Line { name: name.to_owned(), tint, points }
+}
+
+/// Makes a picture of percentile curves.
+pub(crate) fn curves(title: &str, note: &'static str, lines: Vec<Line>) -> Picture {
+    Picture::new(title, note, Axis { name: "percentile", unit: Unit::Nines, is_log: true }, TIME, lines)
+}
+
+/// Makes a picture of metrics of each second; times are drawn logarithmically.
+pub(crate) fn over_time(title: &str, note: &'static str, unit: Unit, lines: Vec<Line>) -> Picture {
+    let x = Axis { name: "seconds of measuring", unit: Unit::Number, is_log: false };
+    Picture::new(title, note, x, Axis { name: "", unit, is_log: unit == Unit::Nanoseconds }, lines)
+}
 
 impl Report {
     /// Draws charts of each second; an event is marked with its number in the table of events.
@@ -14,8 +48,8 @@ impl Report {
         let marks: Vec<_> = marks.collect();
         let drawn = charts(&[self]).into_iter().filter(|chart| chart.topic == topic).map(|chart| {
             let lines = chart.series.iter().enumerate();
-            let lines = lines.map(|(at, series)| Line::by_second(series.label, at, self, &*series.read));
-            let picture = Picture::by_second(&chart.title, chart.note, chart.unit, lines.collect());
+            let lines = lines.map(|(at, series)| by_second(series.label, at, self, &*series.read));
+            let picture = over_time(&chart.title, chart.note, chart.unit, lines.collect());
             Picture { marks: marks.clone(), ..picture }
         });
         drawn.filter(|picture| !picture.lines.is_empty()).collect()
@@ -25,7 +59,7 @@ impl Report {
         let channels = self.by_channel.iter().filter(|_| self.by_channel.len() > 1);
         let all = [("all channels", &self.latency)];
         let lines = all.into_iter().chain(channels.map(|(name, latency)| (name.as_str(), latency)));
-        let lines = lines.enumerate().map(|(at, (name, latency))| Line::curve(name, at, latency));
+        let lines = lines.enumerate().map(|(at, (name, latency))| curve(name, at, latency));
         let note = "From the intended time to the read, of prompt readers; both axes logarithmic.";
         let hops = self.timings().into_iter().filter(|timing| timing.name.starts_with("hop."));
         let rows = hops.map(|timing| {
@@ -36,7 +70,7 @@ impl Report {
         });
         let about_hops = "Hops from p50 to p99; the point is p90. Logarithmic.";
         let hops = Picture::new("Where the time goes", about_hops, TIME, TIME, Vec::new());
-        let mut pictures = vec![Picture::curves("Percentiles of latency", note, lines.collect())];
+        let mut pictures = vec![curves("Percentiles of latency", note, lines.collect())];
         pictures.extend(self.pictures(Topic::Latency));
         pictures.push(Picture { rows: rows.collect(), ..hops });
         pictures
@@ -44,10 +78,10 @@ impl Report {
 
     pub(crate) fn slow_reader_pictures(&self) -> Vec<Picture> {
         let lines = self.slow_readers().enumerate();
-        let lines = lines.map(|(at, readers)| Line::curve(&readers.kind, at, &readers.age));
-        let curves = Picture::curves("Percentiles of age", "By kind of reader.", lines.collect());
-        let curves = Some(curves).filter(|picture| !picture.lines.is_empty());
-        self.pictures(Topic::SlowReaders).into_iter().chain(curves).collect()
+        let lines = lines.map(|(at, readers)| curve(&readers.kind, at, &readers.age));
+        let ages = curves("Percentiles of age", "By kind of reader.", lines.collect());
+        let ages = Some(ages).filter(|picture| !picture.lines.is_empty());
+        self.pictures(Topic::SlowReaders).into_iter().chain(ages).collect()
     }
 }
 

@@ -1,11 +1,10 @@
 //! Centrifugo's bidirectional protocol in Protobuf: commands and replies, each after its length, several in a message
-//! (<https://github.com/centrifugal/protocol>, `definitions/client.proto`). Written from that and not run against a
-//! server yet: none is in the registries that the tests use.
+//! (<https://github.com/centrifugal/protocol>, `definitions/client.proto`).
 
 use prost::Message as _;
 
 use super::{Found, PeerSession, Progress, Taken, UPDATE_BYTES, Update};
-use crate::ws::{self, Opcode};
+use crate::websocket::{self, Opcode};
 
 #[derive(prost::Message)]
 struct Command {
@@ -74,7 +73,7 @@ impl PeerSession for Centrifugo {
         self.symbols = symbols.to_vec();
         self.open = symbols.len();
         let connect = Command { id: CONNECT_ID, connect: Some(Empty {}), subscribe: None };
-        ws::put(out, Opcode::Binary, &connect.encode_length_delimited_to_vec());
+        websocket::put(out, Opcode::Binary, &connect.encode_length_delimited_to_vec());
     }
 
     fn message(&mut self, _opcode: Opcode, payload: &[u8], out: &mut Vec<u8>, found: Found<'_>) -> Taken {
@@ -93,10 +92,10 @@ impl PeerSession for Centrifugo {
                         let command = Command { id, connect: None, subscribe };
                         commands.extend(command.encode_length_delimited_to_vec());
                     }
-                    ws::put(out, Opcode::Binary, &commands);
+                    websocket::put(out, Opcode::Binary, &commands);
                 }
                 // The server's ping is an empty reply, and an empty command is the pong.
-                Reply { id: 0, .. } => ws::put(out, Opcode::Binary, &[0]),
+                Reply { id: 0, .. } => websocket::put(out, Opcode::Binary, &[0]),
                 _ => {
                     self.open = self.open.saturating_sub(1);
                     if self.open == 0 {

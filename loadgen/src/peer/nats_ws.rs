@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Found, PeerSession, Progress, Taken, UPDATE_BYTES, Update};
-use crate::ws::{self, Opcode};
+use crate::websocket::{self, Opcode};
 
 /// The longest line is `INFO`, which names addresses and limits.
 const LINE_BYTES_MAX: usize = 16 << 10;
@@ -22,7 +22,7 @@ impl PeerSession for NatsWs {
             let _ = write!(said, "SUB u.{symbol} {}\r\n", u64::from(*symbol) + 1);
         }
         said += "PING\r\n";
-        ws::put(out, Opcode::Binary, said.as_bytes());
+        websocket::put(out, Opcode::Binary, said.as_bytes());
     }
 
     fn message(&mut self, _opcode: Opcode, payload: &[u8], out: &mut Vec<u8>, found: Found<'_>) -> Taken {
@@ -63,7 +63,7 @@ fn read(bytes: &[u8], out: &mut Vec<u8>, found: Found<'_>) -> Result<(usize, Pro
         }
         match line {
             b"PONG" => progress = Progress::Ready,
-            b"PING" => ws::put(out, Opcode::Binary, b"PONG\r\n"),
+            b"PING" => websocket::put(out, Opcode::Binary, b"PONG\r\n"),
             b"+OK" => {}
             line if line.starts_with(b"INFO ") => {}
             line => return Err(format!("it says: {}", String::from_utf8_lossy(line))),

@@ -3,7 +3,7 @@
 //! (<https://socket.io/docs/v4/socket-io-protocol/>). An event with bytes is a text that announces one binary message.
 
 use super::{Found, PeerSession, Progress, Taken, Update};
-use crate::ws::{self, Opcode};
+use crate::websocket::{self, Opcode};
 
 #[derive(Debug, Default)]
 pub(super) struct SocketIo {
@@ -22,11 +22,11 @@ impl PeerSession for SocketIo {
             return Update::read_all(payload, found).map(|()| Progress::More);
         }
         match payload {
-            [b'0', ..] => ws::put(out, Opcode::Text, b"40"),
-            b"2" => ws::put(out, Opcode::Text, b"3"),
+            [b'0', ..] => websocket::put(out, Opcode::Text, b"40"),
+            b"2" => websocket::put(out, Opcode::Text, b"3"),
             b"42[\"ok\"]" => return Ok(Progress::Ready),
             [b'4', b'0', ..] => {
-                ws::put(out, Opcode::Text, self.subscribe.as_bytes());
+                websocket::put(out, Opcode::Text, self.subscribe.as_bytes());
                 self.subscribe = String::new();
             }
             announcement if announcement.starts_with(b"451-[\"u\",") => {}

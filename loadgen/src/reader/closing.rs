@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rustc_hash::FxHashMap;
+use tickwire_machine::now;
 use tickwire_net::Backoff;
 use tickwire_wire::{Command, LedgerRequest};
 
@@ -12,9 +13,8 @@ use super::session::{Account, End, LEDGER_ID, LEDGER_WAIT, Session, State};
 use super::shared::Core;
 use super::timers::Due;
 use crate::board::Phase;
-use crate::clock::now;
 use crate::scenario::ReaderKind;
-use crate::ws::Opcode;
+use crate::websocket::Opcode;
 
 /// A lost session waits a random part of this before it connects again.
 const BACK_OFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));

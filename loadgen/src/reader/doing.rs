@@ -1,14 +1,13 @@
 //! A session does more than reading: it works off slowly, sends receipts, drops a symbol and takes it again.
 
 use rand::RngExt as _;
-use tickwire_client::receipts::ping_time;
+use tickwire_machine::now;
 use tickwire_wire::{Command, Subscribe, Unsubscribe};
 
 use super::session::{Extra, Session, State, WORK_PERIOD};
 use super::shared::Core;
 use super::slow::Waiting;
 use super::timers::Due;
-use crate::clock::now;
 use crate::scenario::ReaderKind;
 
 /// Ids of commands beyond those of the opening.
@@ -28,10 +27,7 @@ impl Session {
             (Waiting::Record { channel, event_time, counts: true }, _) => {
                 core.age(reader, channel, event_time, time);
             }
-            (Waiting::End { sent_time, read_at }, Some(receipts)) => {
-                receipts.taken(sent_time, time.saturating_sub(read_at), time);
-            }
-            (Waiting::Ping(named), Some(receipts)) => receipts.passed(named, time),
+            (what, Some(receipts)) => receipts.passed(what, time),
             _ => {}
         });
         program.due = time + WORK_PERIOD;
@@ -39,25 +35,12 @@ impl Session {
         self.send_receipt(core);
     }
 
-    /// A message with records was read.
-    pub(super) fn message_read(&mut self, core: &mut Core, sent_time: u64, read_at: u64) {
+    /// A message with records was read, or a ping: its receipt is due when the program comes to it.
+    pub(super) fn passes(&mut self, core: &mut Core, what: Waiting) {
         match self.extra.as_deref_mut() {
-            Some(Extra { program: Some(program), .. }) => program.end(sent_time, read_at),
+            Some(Extra { program: Some(program), .. }) => program.read(what),
             Some(Extra { receipts: Some(receipts), .. }) => {
-                let time = now();
-                receipts.taken(sent_time, time.saturating_sub(read_at), time);
-                self.send_receipt(core);
-            }
-            _ => {}
-        }
-    }
-
-    /// A ping was read: its receipt is due when the program comes to it.
-    pub(super) fn ping_read(&mut self, core: &mut Core, payload: &[u8]) {
-        match self.extra.as_deref_mut() {
-            Some(Extra { program: Some(program), .. }) => program.read(Waiting::Ping(ping_time(payload))),
-            Some(Extra { receipts: Some(receipts), .. }) => {
-                receipts.passed(ping_time(payload), now());
+                receipts.passed(what, now());
                 self.send_receipt(core);
             }
             _ => {}

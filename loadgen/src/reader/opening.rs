@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Protocol, Socket, Type};
+use tickwire_machine::now;
 use tickwire_wire::{Command, Resume, ResumePosition, Subscribe};
 
 use super::session::{Account, End, OPEN_WAIT, Session, State};
@@ -14,9 +15,8 @@ use super::slow::{Paced, Program};
 use super::stream::Stream;
 use super::timers::Due;
 use crate::board::Phase;
-use crate::clock::now;
-use crate::handshake;
 use crate::scenario::ReaderKind;
+use crate::websocket;
 
 /// Sessions of one loopback address: it has about 28,000 ports for connections.
 const PER_ADDRESS: usize = 20_000;
@@ -57,10 +57,10 @@ impl Session {
             self.extra().read_due = now() + first;
             core.timers.add(self.extra().read_due, self.slot, Due::Read);
         }
-        let key = handshake::key(u64::from(self.number));
+        let key = websocket::key(u64::from(self.number));
         let encoding = core.plan.encoding(self.number());
         let (path, authorization) = core.plan.admission(self.number());
-        self.out = handshake::request(&core.plan.host, &path, &key, encoding, &authorization).into_bytes();
+        self.out = websocket::request(&core.plan.host, &path, &key, encoding, &authorization).into_bytes();
         self.flush(core);
     }
 
@@ -114,11 +114,11 @@ impl Session {
         let lost_at = self.extra.as_mut().map_or(0, |extra| std::mem::take(&mut extra.lost_at));
         if lost_at > 0 {
             core.part.sessions.reconnects += 1;
-            core.timed.reconnect.record(lost_at, time);
+            core.part.timed.reconnect.record(lost_at, time);
             self.extra().attempts = 0;
         } else {
             core.counts.opened += 1;
-            core.timed.open.record(self.began, time);
+            core.part.timed.open.record(self.began, time);
             core.part.sessions.subscriptions += match core.plan.scenario.peer {
                 Some(_) => core.plan.symbols(self.number()).len(),
                 None => self.subscriptions.len(),
@@ -145,19 +145,15 @@ fn open(core: &Core, slot: usize, number: usize) -> std::io::Result<Stream> {
     if receive_buffer > 0 {
         socket.set_recv_buffer_size(receive_buffer)?;
     }
-    if let SocketAddr::V4(v4) = address
-        && v4.ip().is_loopback()
-        && core.plan.scenario.sessions.count > PER_ADDRESS
-    {
+    if address.is_ipv4() && address.ip().is_loopback() && core.plan.scenario.sessions.count > PER_ADDRESS {
         let host = 1 + (number / PER_ADDRESS) as u32;
         let own = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 0, 0).to_bits() + host);
         socket.bind(&SocketAddr::from((own, 0)).into())?;
     }
-    match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
-            return Err(error);
-        }
-        _ => {}
+    if let Err(error) = socket.connect(&address.into())
+        && error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+    {
+        return Err(error);
     }
     let stream = TcpStream::from(socket);
     epoll::add(&core.epoll, &stream, EventData::new_u64(slot as u64), EventFlags::OUT)?;

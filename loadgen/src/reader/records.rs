@@ -1,7 +1,12 @@
 //! A session takes a message: it checks sequence numbers, takes times, and compares values and ledgers.
 
+use std::hash::BuildHasher as _;
+
+use rustc_hash::FxBuildHasher;
+use tickwire_feed::open_loop;
+use tickwire_machine::now;
 use tickwire_wire::{
-    Batch, Body, Channel, Encoding, Gap, Ledger, LedgerFault, Message, Missing, Numbered, Record, Sequence,
+    Batch, Body, Channel, Gap, Ledger, LedgerFault, Message, Missing, Numbered, Quote, Record, Sequence,
     Subscribed, Verdict,
 };
 
@@ -9,22 +14,11 @@ use super::session::{Account, End, LEDGER_ID, Session, State, Subscription};
 use super::shared::Core;
 use super::slow::Waiting;
 use crate::board::Phase;
-use crate::clock::now;
 use crate::part::{Last, Merge as _, Rule};
 use crate::peer::{Progress, Update};
 use crate::report::model::{Accounts, SessionAccount};
-use crate::scan::{self, Item, Market};
 use crate::scenario::ReaderKind;
-use crate::source;
-use crate::ws::Opcode;
-
-/// Messages are measured against these times.
-#[derive(Clone, Copy)]
-struct Times {
-    read: u64,
-    /// The send time by our clock; None where the message does not say.
-    sent: Option<u64>,
-}
+use crate::websocket::Opcode;
 
 impl Session {
     pub(super) fn message(
@@ -40,69 +34,77 @@ impl Session {
         }
         core.seconds.now.messages += 1;
         core.seconds.now.bytes += payload.len() as u64;
-        if self.extra.as_ref().is_some_and(|extra| extra.peer.is_some()) {
-            return self.peer_message(core, opcode, payload, read);
-        }
         let (records, measured) = (core.seconds.now.records, core.measured_records(self.reader));
-        let sent = match self.encoding(core) {
-            Encoding::Proto => {
-                let times = self.times(core, scan::sent_time(payload), read);
-                let scanned = scan::scan(payload, |item| match item {
-                    Item::Market(market) => self.market(core, &market, times),
-                    Item::Other(bytes) => {
-                        for message in Batch::new(Encoding::Proto, bytes) {
-                            match message {
-                                Ok(message) => self.other(core, message, times),
-                                Err(error) => self.breaks(core, Rule::Protocol, || error.to_string()),
-                            }
-                        }
-                    }
-                });
-                scanned.map_err(|_| End::Broken("a message is no frame".to_owned()))?
-            }
-            // The other encodings are decoded as a whole, because the send time stands at the end.
-            encoding => {
-                let messages = Batch::new(encoding, payload).collect::<Result<Vec<_>, _>>();
-                let messages = messages.map_err(|error| End::Broken(error.to_string()))?;
-                let sent = messages.iter().find_map(|message| match message {
-                    Message::Sent(time) => Some(*time),
-                    _ => None,
-                });
-                let times = self.times(core, sent, read);
-                for message in messages {
-                    self.other(core, message, times);
-                }
-                sent
-            }
-        };
-        let Some(sent_time) = sent else {
-            self.breaks(core, Rule::Protocol, || "a message without a send time".to_owned());
-            return Ok(());
+        let sent = match core.plan.scenario.peer {
+            Some(_) => self.peer_message(core, opcode, payload, read)?,
+            None => self.batch(core, payload, read)?,
         };
         // A message is written, read and worked through as a whole, and each record in it with it.
         let measured = core.measured_records(self.reader) - measured;
         if measured > 0 && self.is_prompt(core) {
-            let sent = self.times(core, sent, read).sent;
-            core.timed.hops[2].record_n(sent.unwrap_or(read), read, measured);
-            core.timed.hops[3].record_n(read, now(), measured);
+            if let Some(sent) = sent {
+                let written = sent.wrapping_add_signed(-core.clock_offset);
+                core.part.timed.hops[2].record_n(written, read, measured);
+            }
+            core.part.timed.hops[3].record_n(read, now(), measured);
         }
-        if core.seconds.now.records > records {
-            self.message_read(core, sent_time, read);
+        if let Some(sent_time) = sent.filter(|_| core.seconds.now.records > records) {
+            self.passes(core, Waiting::End { sent_time, read_at: read });
         }
         Ok(())
     }
 
-    /// Takes a peer's message.
+    /// Takes a gateway's message; returns its send time.
+    fn batch(&mut self, core: &mut Core, payload: &[u8], read: u64) -> Result<Option<u64>, End> {
+        core.sampled.clear();
+        let mut sent = None;
+        let mut batch = Batch::new(self.encoding(core), payload);
+        loop {
+            while let Some(record) = batch.next_frequent() {
+                self.record(core, &record, read);
+            }
+            let Some(message) = batch.next() else { break };
+            match message.map_err(|error| End::Broken(error.to_string()))? {
+                Message::Record(record) => self.record(core, &record, read),
+                Message::Sent(time) => sent = Some(time),
+                Message::Hello(hello) => core.part.server = hello.server,
+                Message::Subscribed(answer) => self.granted(core, answer, read),
+                Message::Ledger(ledger) => self.ledger(core, &ledger),
+                Message::Notice(notice) => {
+                    core.part.checks.conflating_notices += u64::from(notice.code == "conflating");
+                }
+                Message::Error(error) => {
+                    self.breaks(core, Rule::Protocol, || format!("{}: {}", error.code, error.message));
+                }
+                _ => {}
+            }
+        }
+        let Some(sent) = sent else {
+            self.breaks(core, Rule::Protocol, || "a message without a send time".to_owned());
+            return Ok(None);
+        };
+        core.nearest = core.nearest.min(read as i64 - sent as i64);
+        if let Some(receipts) = self.extra.as_mut().and_then(|extra| extra.receipts.as_mut()) {
+            receipts.receipts.sent(sent);
+        }
+        let written = sent.wrapping_add_signed(-core.clock_offset);
+        for (event_time, received) in core.sampled.drain(..) {
+            core.part.timed.hops[0].record(event_time, received);
+            core.part.timed.hops[1].record(received, written);
+        }
+        Ok(Some(sent))
+    }
+
+    /// Takes a peer's message, which does not say when it was sent.
     fn peer_message(
         &mut self,
         core: &mut Core,
         opcode: Opcode,
         payload: &[u8],
         read: u64,
-    ) -> Result<(), End> {
-        let Some(mut peer) = self.extra().peer.take() else { return Ok(()) };
+    ) -> Result<Option<u64>, End> {
+        let Some(mut peer) = self.extra().peer.take() else { return Ok(None) };
         let mut out = Vec::new();
-        let measured = core.measured_records(self.reader);
         let outcome = peer.message(opcode, payload, &mut out, &mut |update| self.update(core, update, read));
         self.extra().peer = Some(peer);
         self.out.append(&mut out);
@@ -110,84 +112,50 @@ impl Session {
         if outcome.map_err(End::Broken)? == Progress::Ready && self.state == State::Subscribing {
             self.opened(core, read);
         }
-        let measured = core.measured_records(self.reader) - measured;
-        if self.is_prompt(core) {
-            core.timed.hops[3].record_n(read, now(), measured);
-        }
-        Ok(())
+        Ok(None)
     }
 
     fn update(&mut self, core: &mut Core, update: Update, read: u64) {
         let Update { symbol, sequence, intended_time } = update;
-        let subscription =
-            self.subscriptions.entry((symbol, Channel::Quote)).or_insert_with(|| Subscription {
-                sequence: Sequence::new(Channel::Quote, 0, sequence - 1),
-                event_time: 0,
-                value: 0,
-                symbol: Some(symbol),
-            });
+        let begin = || Subscription::new(Sequence::new(Channel::Quote, 0, sequence - 1), Some(symbol));
+        let subscription = self.subscriptions.entry((symbol, Channel::Quote)).or_insert_with(begin);
         let before = subscription.sequence.position().1;
         let verdict = subscription.sequence.record(Numbered { sequence, ..Numbered::default() });
         subscription.says(intended_time, sequence);
         if verdict == Verdict::News {
             // A peer does not say what it drops, so every jump is a loss.
             core.part.checks.lost += sequence - before - 1;
-            self.live(core, Channel::Quote, intended_time, None, Times { read, sent: None });
+            self.live(core, Channel::Quote, intended_time, None, read);
         } else {
             core.repeated(sequence == before);
         }
     }
 
-    fn times(&mut self, core: &mut Core, sent: Option<u64>, read: u64) -> Times {
-        if let Some(sent) = sent {
-            core.nearest = core.nearest.min(read as i64 - sent as i64);
-            if let Some(receipts) = self.extra.as_mut().and_then(|extra| extra.receipts.as_mut()) {
-                receipts.receipts.sent(sent);
-            }
+    fn record(&mut self, core: &mut Core, record: &Record, read: u64) {
+        let (instrument, sequence, event_time) = (record.instrument, record.sequence, record.event_time);
+        if let Body::Gap(gap) = &record.body {
+            return self.gap(core, instrument, gap);
         }
-        Times { read, sent: sent.map(|sent| sent.wrapping_add_signed(-core.clock_offset)) }
-    }
-
-    fn other(&mut self, core: &mut Core, message: Message, times: Times) {
-        match message {
-            Message::Record(Record { instrument, body: Body::Gap(gap), .. }) => {
-                self.gap(core, instrument, &gap);
-            }
-            Message::Record(record) => self.market(core, &market(&record), times),
-            Message::Hello(hello) => core.part.server = hello.server,
-            Message::Subscribed(answer) => self.granted(core, answer, times.read),
-            Message::Ledger(ledger) => self.ledger(core, &ledger),
-            Message::Notice(notice) => {
-                core.part.checks.conflating_notices += u64::from(notice.code == "conflating");
-            }
-            Message::Error(error) => {
-                self.breaks(core, Rule::Protocol, || format!("{}: {}", error.code, error.message));
-            }
-            _ => {}
-        }
-    }
-
-    fn market(&mut self, core: &mut Core, market: &Market, times: Times) {
-        let channel = Channel::try_from(i32::from(market.channel)).unwrap_or(Channel::Unknown);
-        let (instrument, sequence) = (market.instrument, market.sequence);
+        let channel = record.channel();
         let Some(subscription) = self.subscriptions.get_mut(&(instrument, channel)) else {
             return self.unasked(core, || format!("a {} of {instrument}", channel.name()));
         };
         let before = subscription.sequence.position().1;
-        let (first_sequence, is_snapshot) = (market.first_sequence, market.is_snapshot);
-        let verdict = subscription.sequence.record(Numbered { sequence, first_sequence, is_snapshot });
+        let verdict = subscription.sequence.record(Numbered::from(record));
         let mut is_older = false;
-        if channel == Channel::Quote && (verdict != Verdict::State || subscription.value == 0) {
-            is_older = subscription.says(market.event_time, digest(&market.quote));
+        if let Body::Quote(quote) = &record.body
+            && (verdict != Verdict::State || subscription.value == 0)
+        {
+            is_older = subscription.says(event_time, digest(quote));
         }
         let symbol = subscription.symbol;
         let out_of_line =
             |due: u64| format!("{} of {instrument}: {sequence} came where {due} was due", channel.name());
         match verdict {
-            Verdict::News => self.live(core, channel, market.event_time, Some(market.receive_time), times),
+            Verdict::News => self.live(core, channel, event_time, Some(record.receive_time), read),
             Verdict::State => {
                 if let Some(program) = self.program() {
-                    program.read(Waiting::Record { channel, event_time: market.event_time, counts: false });
+                    program.read(Waiting::Record { channel, event_time, counts: false });
                 }
             }
             Verdict::After(missing) => {
@@ -199,28 +167,21 @@ impl Session {
                 self.breaks(core, Rule::Order, || out_of_line(before + 1));
             }
         }
-        let Some(symbol) = symbol else { return };
-        if channel != Channel::Quote || core.plan.scenario.source.is_running() {
+        let (Body::Quote(quote), Some(symbol)) = (&record.body, symbol) else { return };
+        if core.plan.scenario.source.is_running() {
             return;
         }
-        let quote = || format!("quote {sequence} of symbol {symbol}");
-        if market.quote != source::quote_on_wire(symbol, market.event_time) {
-            self.breaks(core, Rule::Value, || format!("{} says something else than the source did", quote()));
+        let name = || format!("quote {sequence} of symbol {symbol}");
+        if *quote != open_loop::quote(symbol, event_time) {
+            self.breaks(core, Rule::Value, || format!("{} says something else than the source did", name()));
         } else if is_older && verdict == Verdict::News {
-            let text = || format!("{} is older than the one before it: it is stale", quote());
+            let text = || format!("{} is older than the one before it: it is stale", name());
             self.breaks(core, Rule::Value, text);
         }
     }
 
     /// Takes a record that is news.
-    fn live(
-        &mut self,
-        core: &mut Core,
-        channel: Channel,
-        event_time: u64,
-        received: Option<u64>,
-        times: Times,
-    ) {
+    fn live(&mut self, core: &mut Core, channel: Channel, event_time: u64, received: Option<u64>, read: u64) {
         core.seconds.now.records += 1;
         // Let go after measuring, a throttled reader takes at once what it would have read slowly: that is no age.
         let is_let_go = self.is_settled && self.kind(core) == ReaderKind::Throttled;
@@ -235,24 +196,17 @@ impl Session {
             return;
         }
         core.records_by_channel[channel as usize] += 1;
-        let reader = usize::from(self.reader);
         if self.program().is_none() {
-            core.age(reader, channel, event_time, times.read);
+            core.age(usize::from(self.reader), channel, event_time, read);
         }
         // A slow reader's own slowness is no hop of the server's.
-        if !self.is_prompt(core) {
-            return;
-        }
+        let Some(received) = received.filter(|_| self.is_prompt(core)) else { return };
         if core.until_hop > 0 {
             core.until_hop -= 1;
             return;
         }
         core.until_hop = core.plan.scenario.hop_sampling - 1;
-        if let Some((received, sent)) = received.zip(times.sent) {
-            let received = received.wrapping_add_signed(-core.clock_offset);
-            core.timed.hops[0].record(event_time, received);
-            core.timed.hops[1].record(received, sent);
-        }
+        core.sampled.push((event_time, received.wrapping_add_signed(-core.clock_offset)));
     }
 
     /// Something came that was not granted. Behind the ledger that ends the session, it is beyond the account.
@@ -284,20 +238,16 @@ impl Session {
     fn granted(&mut self, core: &mut Core, answer: Subscribed, read: u64) {
         for granted in answer.granted {
             let (channel, epoch, at) = (granted.channel(), granted.epoch, granted.sequence);
-            let mut subscription = Subscription {
-                sequence: Sequence::new(channel, epoch, at),
-                event_time: 0,
-                value: 0,
-                symbol: source::symbol_index(&granted.symbol),
-            };
+            let mut sequence = Sequence::new(channel, epoch, at);
             let before = self.extra.as_mut().map(|extra| &mut extra.before);
             if let Some(mut known) =
                 before.and_then(|before| before.remove(&(granted.symbol.clone(), channel)))
                 && (known.position().0 != epoch || known.position().1 < at)
             {
                 known.resume(epoch, at);
-                subscription.sequence = known;
+                sequence = known;
             }
+            let subscription = Subscription::new(sequence, open_loop::symbol_index(&granted.symbol));
             self.subscriptions.insert((granted.instrument, channel), subscription);
             core.names.entry(granted.instrument).or_insert(granted.symbol);
         }
@@ -422,27 +372,7 @@ impl Session {
     }
 }
 
-/// Returns a decoded record as the scan would have shown it.
-fn market(record: &Record) -> Market {
-    let mut market = Market {
-        instrument: record.instrument,
-        channel: record.channel() as u8,
-        sequence: record.sequence,
-        event_time: record.event_time,
-        receive_time: record.receive_time,
-        quote: [u64::MAX; 4],
-        ..Market::default()
-    };
-    match &record.body {
-        Body::Quote(quote) => market.quote = source::on_wire(quote),
-        Body::Book(book) => {
-            (market.first_sequence, market.is_snapshot) = (book.first_sequence, book.snapshot);
-        }
-        _ => {}
-    }
-    market
-}
-
-fn digest(quote: &[u64; 4]) -> u64 {
-    quote.iter().fold(1, |digest, value| source::mix(digest ^ value))
+/// Returns a number that stands for what a quote says; never 0.
+fn digest(quote: &Quote) -> u64 {
+    FxBuildHasher.hash_one((quote.bid, quote.ask)).max(1)
 }

@@ -1,10 +1,10 @@
 //! Each second is counted by itself, for the picture over time and for the line on the terminal.
 
 use serde::{Deserialize, Serialize};
+use tickwire_machine::thread_cpu;
+use tickwire_measure::Latencies;
 
-use crate::clock::thread_cpu;
-use crate::latency::Latencies;
-use crate::part::{Merge, merge_each};
+use crate::part::Merge;
 use crate::report::model::Second;
 
 const SECOND: u64 = 1_000_000_000;
@@ -22,13 +22,9 @@ pub(crate) struct SecondPart {
 
 impl Merge for SecondPart {
     fn include(&mut self, other: Self) {
-        let (own, other_own) = (&mut self.second, other.second);
-        own.sessions += other_own.sessions;
-        own.records += other_own.records;
-        own.messages += other_own.messages;
-        own.bytes += other_own.bytes;
-        own.generator_cpu = own.generator_cpu.max(other_own.generator_cpu);
-        merge_each(&mut self.ages, other.ages);
+        self.second.generator_cpu = self.second.generator_cpu.max(other.second.generator_cpu);
+        self.second.include(other.second);
+        self.ages.include(other.ages);
     }
 }
 
@@ -39,7 +35,8 @@ pub(crate) struct Seconds {
     ends: u64,
     cpu: f64,
     pub(crate) now: Second,
-    ages: Vec<Latencies>,
+    /// Ages by kind of reader, prompt last.
+    pub(crate) ages: Vec<Latencies>,
 }
 
 impl Seconds {
@@ -51,10 +48,6 @@ impl Seconds {
     /// Counts seconds from here, which is a little ahead; what comes before it is of no second.
     pub(crate) fn start(&mut self, from: u64) {
         (self.from, self.ends) = (Some(from), from);
-    }
-
-    pub(crate) fn age(&mut self, kind: usize, from: u64, to: u64) {
-        self.ages[kind].record(from, to);
     }
 
     /// Returns the second that ended, if one did.

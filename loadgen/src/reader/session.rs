@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use tickwire_net::frame::{self, Close, Sender};
+use tickwire_client::receipts::ping_time;
+use tickwire_machine::now;
+use tickwire_net::frame::{self, Close, Found, Sender};
 use tickwire_net::tls::{self, Brought};
 use tickwire_wire::{Channel, Command, Encoding, Sequence, encode_command};
 
 use super::shared::Core;
-use super::slow::{MS, Paced, Program};
+use super::slow::{MS, Paced, Program, Waiting};
 use super::stream::Stream;
 use super::timers::Due;
 use crate::board::Phase;
-use crate::clock::now;
-use crate::handshake;
 use crate::peer::PeerSession;
 use crate::plan::Plan;
 use crate::scenario::access::TLS_SETTINGS;
 use crate::scenario::{Reader, ReaderKind};
-use crate::ws::{self, Opcode};
+use crate::websocket::{self, Opcode};
 
 /// Longest time from the connect to the last answer of a subscription.
 pub(super) const OPEN_WAIT: Duration = Duration::from_secs(30);
@@ -67,6 +67,10 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
+    pub(super) fn new(sequence: Sequence, symbol: Option<u32>) -> Self {
+        Self { sequence, event_time: 0, value: 0, symbol }
+    }
+
     /// Takes what the last record said. Returns whether it is older than the one before it.
     pub(super) fn says(&mut self, event_time: u64, value: u64) -> bool {
         let is_older = event_time < self.event_time;
@@ -288,48 +292,42 @@ impl Session {
     fn take(&mut self, core: &mut Core, bytes: &[u8], time: u64) -> Result<usize, End> {
         let mut used = 0;
         if self.state == State::Shaking {
-            if handshake::is_tls(bytes) {
+            if websocket::is_tls(bytes) {
                 return Err(End::Refused("the server speaks TLS: write wss://".to_owned()));
             }
-            let read = handshake::read_response(bytes).map_err(|fault| End::Broken(fault.to_string()))?;
+            let read = websocket::read_response(bytes).map_err(|fault| End::Broken(fault.to_string()))?;
             let Some((response, end)) = read else { return Ok(0) };
             used = end;
             // Before it is cut short: half a token is one too.
             let body = String::from_utf8_lossy(&bytes[used..]).into_owned();
             let body = core.plan.redacted(self.number(), body);
-            let key = handshake::key(u64::from(self.number));
+            let key = websocket::key(u64::from(self.number));
             let encoding = core.plan.encoding(self.number());
-            let verified = handshake::verify(&response, &body, &key, encoding);
+            let verified = websocket::verify(&response, &body, &key, encoding);
             verified.map_err(|error| {
                 let text = format!("{error:#}");
-                if handshake::is_refusal(&response) { End::Refused(text) } else { End::Broken(text) }
+                if websocket::is_refusal(&response) { End::Refused(text) } else { End::Broken(text) }
             })?;
             self.subscribe(core);
         }
         while self.stream.is_some() {
-            let found = frame::find(&bytes[used..], Sender::Server, ws::PAYLOAD_BYTES_MAX);
+            let found = frame::find(&bytes[used..], Sender::Server, websocket::PAYLOAD_BYTES_MAX);
             let found =
                 found.map_err(|fault| End::Broken(format!("it broke the rules of WebSocket: {fault}")))?;
             let Some(found) = found else { break };
             let payload = &bytes[used..][found.range()];
             used += found.end;
-            self.frame(core, (found.opcode, found.is_last), payload, time)?;
+            self.frame(core, &found, payload, time)?;
         }
         Ok(used)
     }
 
-    fn frame(
-        &mut self,
-        core: &mut Core,
-        (opcode, is_final): (Opcode, bool),
-        payload: &[u8],
-        time: u64,
-    ) -> Result<(), End> {
-        match opcode {
+    fn frame(&mut self, core: &mut Core, found: &Found, payload: &[u8], time: u64) -> Result<(), End> {
+        match found.opcode {
             Opcode::Ping if self.kind(core) == ReaderKind::Silent => {}
             Opcode::Ping => {
                 self.send(core, Opcode::Pong, payload);
-                self.ping_read(core, payload);
+                self.passes(core, Waiting::Ping(ping_time(payload)));
             }
             Opcode::Pong => {
                 let took = time.saturating_sub(self.extra().probed_at);
@@ -344,7 +342,9 @@ impl Session {
                 let Close { code, text } = Close::read(payload);
                 return Err(End::Closed(code.unwrap_or(1005), text.into_owned()));
             }
-            Opcode::Text | Opcode::Binary if is_final => self.message(core, opcode, payload, time)?,
+            opcode @ (Opcode::Text | Opcode::Binary) if found.is_last => {
+                self.message(core, opcode, payload, time)?;
+            }
             _ => return Err(End::Broken("a message came in fragments".to_owned())),
         }
         Ok(())
@@ -356,11 +356,11 @@ impl Session {
         let mut payload = Vec::new();
         encode_command(encoding, command, &mut payload);
         let opcode = if encoding.is_text() { Opcode::Text } else { Opcode::Binary };
-        ws::put(&mut self.out, opcode, &payload);
+        websocket::put(&mut self.out, opcode, &payload);
     }
 
     pub(super) fn send(&mut self, core: &mut Core, opcode: Opcode, payload: &[u8]) {
-        ws::put(&mut self.out, opcode, payload);
+        websocket::put(&mut self.out, opcode, payload);
         self.flush(core);
     }
 

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
+use tickwire_feed::open_loop;
+use tickwire_measure::Latencies;
 use tickwire_wire::Channel;
 
 use super::second::Seconds;
 use super::timers::Timers;
 use crate::board::{Counts, Phase};
-use crate::part::{Part, Timed};
+use crate::part::Part;
 use crate::plan::Plan;
 use crate::report::model::Flow;
-use crate::source;
 
 /// This is enough for what a socket holds, and small enough to stay in a cache of second level.
 const SCRATCH_BYTES: usize = 256 << 10;
@@ -25,7 +26,6 @@ pub(super) struct Core {
     pub(super) epoll: OwnedFd,
     pub(super) timers: Timers,
     pub(super) part: Part,
-    pub(super) timed: Timed,
     pub(super) counts: Counts,
     pub(super) seconds: Seconds,
     pub(super) records_by_channel: [u64; Channel::SLOTS],
@@ -43,6 +43,8 @@ pub(super) struct Core {
     pub(super) names: HashMap<u32, String>,
     pub(super) rng: ChaCha8Rng,
     pub(super) until_hop: u32,
+    /// Intended time and receipt of those records of the message that are measured at every hop.
+    pub(super) sampled: Vec<(u64, u64)>,
     /// When the last read ended that brought something.
     pub(super) read_at: u64,
     pub(super) gone: usize,
@@ -55,7 +57,6 @@ impl Core {
             epoll,
             timers: Timers::default(),
             part: Part::new(kinds),
-            timed: Timed { ages: vec![BTreeMap::new(); kinds], ..Timed::default() },
             counts: Counts::default(),
             seconds: Seconds::new(kinds),
             records_by_channel: [0; Channel::SLOTS],
@@ -67,8 +68,9 @@ impl Core {
             clock_offset: 0,
             nearest: i64::MAX,
             names: HashMap::new(),
-            rng: ChaCha8Rng::seed_from_u64(source::mix(plan.scenario.seed ^ at as u64)),
+            rng: ChaCha8Rng::seed_from_u64(open_loop::mix(plan.scenario.seed ^ at as u64)),
             until_hop: 0,
+            sampled: Vec::new(),
             read_at: 0,
             gone: 0,
             plan: Arc::clone(plan),
@@ -81,8 +83,9 @@ impl Core {
         self.part.flow = Flow::default();
         self.part.measured_bytes.fill(0);
         self.part.readers.iter_mut().for_each(|readers| readers.records = 0);
-        (self.timed.hops, self.timed.lag) = Default::default();
-        self.timed.ages.iter_mut().for_each(BTreeMap::clear);
+        let timed = &mut self.part.timed;
+        timed.hops.iter_mut().chain([&mut timed.lag]).for_each(|took| *took = Latencies::default());
+        timed.ages.iter_mut().for_each(BTreeMap::clear);
         self.records_by_channel.fill(0);
         self.seconds.start(self.window.0);
     }
@@ -90,8 +93,8 @@ impl Core {
     /// Counts a record of this channel, and how old it was when the program had it.
     pub(super) fn age(&mut self, reader: usize, channel: Channel, from: u64, to: u64) {
         self.part.readers[reader].records += 1;
-        self.timed.ages[reader].entry(channel as u8).or_default().record(from, to);
-        self.seconds.age(reader, from, to);
+        self.part.timed.ages[reader].entry(channel as u8).or_default().record(from, to);
+        self.seconds.ages[reader].record(from, to);
     }
 
     /// Returns how many records of readers of a kind count so far.

@@ -45,18 +45,16 @@ impl Program {
         Self { worked_at: now, ..Self::default() }
     }
 
+    /// Takes what was read. The end of a message without records is none.
     pub(crate) fn read(&mut self, what: Waiting) {
+        let is_end = matches!(what, Waiting::End { .. });
+        if is_end && !matches!(self.waiting.back(), Some(Waiting::Record { .. })) {
+            return;
+        }
         if self.waiting.len() == WAITING_MAX {
             self.waiting.pop_front();
         }
         self.waiting.push_back(what);
-    }
-
-    /// A message ends here.
-    pub(crate) fn end(&mut self, sent_time: u64, read_at: u64) {
-        if matches!(self.waiting.back(), Some(Waiting::Record { .. })) {
-            self.read(Waiting::End { sent_time, read_at });
-        }
     }
 
     /// Works until now, at so many records per second; what it comes to is handed out. Only records take time.
@@ -96,14 +94,16 @@ impl Default for Paced {
 }
 
 impl Paced {
-    /// The program took all records of a message.
-    pub(crate) fn taken(&mut self, sent_time: u64, lag_ns: u64, now: u64) {
-        self.waiting = self.receipts.taken(sent_time, lag_ns, now).or(self.waiting.take());
-    }
-
-    /// The program comes to a ping: it took all that came before.
-    pub(crate) fn passed(&mut self, named: Option<u64>, now: u64) {
-        self.waiting = self.receipts.passed(named, now).or(self.waiting.take());
+    /// The program comes to the end of a message or to a ping: it took all that came before.
+    pub(crate) fn passed(&mut self, what: Waiting, now: u64) {
+        let receipt = match what {
+            Waiting::Record { .. } => None,
+            Waiting::End { sent_time, read_at } => {
+                self.receipts.taken(sent_time, now.saturating_sub(read_at), now)
+            }
+            Waiting::Ping(named) => self.receipts.passed(named, now),
+        };
+        self.waiting = receipt.or(self.waiting.take());
     }
 
     /// Returns the receipt that is to be sent now.

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
+use tickwire_machine::processes::Used;
+use tickwire_machine::processors::{Busy, Machine};
+use tickwire_measure::Latencies;
 use tickwire_wire::{PROTOCOL_VERSION, SCHEMA};
 
 use super::cautions::{add_cautions, generator, late_max, others_hold};
 use super::model::{
-    Accounts, Checks, Clock, Event, FORMAT, Flow, Hop, Latency, Machine, Report, Saturation, Second, Server,
-    Sessions, Versions,
+    Accounts, Checks, Clock, Event, FORMAT, Flow, Hop, Latency, Report, Saturation, Second, Server, Sessions,
+    Versions,
 };
-use super::statistics::slope;
+use super::slope;
 use super::{model, verdict};
 use crate::board::Counts;
-use crate::machine::Busy;
-use crate::part::{Merge as _, Part};
+use crate::part::{Merge as _, Part, channel_name};
 use crate::plan::Plan;
-use crate::processes::Used;
 use crate::run::hops::GatewayHops;
 use crate::run::watch::Watch;
 use crate::scenario::forms::word;
@@ -49,7 +50,18 @@ pub(crate) fn report(measured: Measured) -> Report {
     let series = watch.series(&kinds.iter().map(|reader| reader.kind.name()).collect::<Vec<_>>());
     let records = part.flow.records;
     let hold = others_hold(scenario, watch.pid().is_some(), is_same_host);
-    let mut generator = generator(&part, published.lag.into(), machine_busy.as_ref(), hold);
+    let timed = std::mem::take(&mut part.timed);
+    let lags = [timed.lag, published.lag].map(Latency::from);
+    let mut generator = generator(&part, lags, machine_busy.as_ref(), hold);
+    for (readers, ages) in part.readers.iter_mut().zip(timed.ages) {
+        let mut all = Latencies::default();
+        for ages in ages.values() {
+            all.merge(ages);
+        }
+        readers.age = all.into();
+        let named = ages.into_iter().map(|(channel, ages)| (channel_name(channel), ages.into()));
+        readers.by_channel = named.collect();
+    }
     let prompt = part.readers.last().cloned().unwrap_or_default();
     let mut accounts = Accounts::default();
     for ((readers, of), measured_bytes) in part.readers.iter_mut().zip(kinds).zip(&part.measured_bytes) {
@@ -94,7 +106,13 @@ pub(crate) fn report(measured: Measured) -> Report {
             processes: scenario.processes,
             threads: scenario.threads,
         },
-        sessions: Sessions { asked: scenario.sessions.count as u64, opened: counts.opened, ..part.sessions },
+        sessions: Sessions {
+            asked: scenario.sessions.count as u64,
+            opened: counts.opened,
+            open: timed.open.into(),
+            reconnect: timed.reconnect.into(),
+            ..part.sessions
+        },
         flow: Flow {
             records_per_second: records as f64 / seconds,
             messages_per_second: part.flow.messages as f64 / seconds,
@@ -106,7 +124,7 @@ pub(crate) fn report(measured: Measured) -> Report {
         },
         latency: prompt.age,
         by_channel: prompt.by_channel,
-        hops: hops(part.hops, scenario.hop_sampling, measured.gateway_hops),
+        hops: hops(timed.hops, scenario.hop_sampling, measured.gateway_hops),
         readers: part.readers,
         server: server(&watch, records, counts.opened, &series),
         generator,
@@ -127,14 +145,11 @@ pub(crate) fn report(measured: Measured) -> Report {
     report
 }
 
-fn hops(legs: Vec<Latency>, sampled_one_in: u32, inside: GatewayHops) -> Vec<Hop> {
-    let hop = |from: &str, to: &str, sampled_one_in, part_of: &str, latency| Hop {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        sampled_one_in,
-        of: "records".to_owned(),
-        part_of: part_of.to_owned(),
-        latency,
+fn hops(legs: Vec<Latencies>, sampled_one_in: u32, inside: GatewayHops) -> Vec<Hop> {
+    let hop = |from: &str, to: &str, sampled_one_in, part_of: &str, latency: Latencies| {
+        let (of, latency) = ("records".to_owned(), latency.into());
+        let [from, to, part_of] = [from, to, part_of].map(str::to_owned);
+        Hop { from, to, sampled_one_in, of, part_of, latency }
     };
     let names = [
         ("intended", "ingester", sampled_one_in),
@@ -142,14 +157,13 @@ fn hops(legs: Vec<Latency>, sampled_one_in: u32, inside: GatewayHops) -> Vec<Hop
         ("gateway_write", "read", 1),
         ("read", "decoded", 1),
     ];
-    let legs = names.into_iter().zip(legs).filter(|(_, took)| took.summary.count > 0);
+    let legs = names.into_iter().zip(legs).filter(|(_, took)| !took.is_empty());
     let mut hops: Vec<_> =
         legs.map(|((from, to, sampled_one_in), took)| hop(from, to, sampled_one_in, "", took)).collect();
     // The gateway tells the parts of this one.
     let Some(whole) = hops.iter().position(|hop| hop.to == "gateway_write") else { return hops };
     let (part_of, sampled_one_in) = (hops[whole].name(), inside.sampled_one_in);
-    let parts =
-        inside.into_legs().map(|((from, to), took)| hop(&from, &to, sampled_one_in, &part_of, took.into()));
+    let parts = inside.into_legs().map(|((from, to), took)| hop(&from, &to, sampled_one_in, &part_of, took));
     hops.splice(whole + 1..=whole, parts);
     hops
 }
@@ -164,7 +178,7 @@ fn server(watch: &Watch, records: u64, sessions: u64, series: &[Second]) -> Opti
         pid,
         command: watch.command.clone(),
         cpu_seconds: own,
-        source_cpu_seconds: cpu.source,
+        source_cpu_seconds: cpu.apart,
         cpu_by_thread: watch.threads.by_name.clone(),
         cpu_seconds_per_million: if records > 0 { own * 1e6 / records as f64 } else { 0.0 },
         resident_bytes_before: watch.resident_before,

@@ -1,9 +1,10 @@
 //! Cautions limit how far the results of a run can be trusted: they say what the generator, and the machine, did meanwhile.
 
-use super::model::{Generator, Latency};
-use crate::machine::Busy;
+use tickwire_machine::processes::Used;
+use tickwire_machine::processors::Busy;
+
+use super::model::{Generator, Latency, Program};
 use crate::part::Part;
-use crate::processes::{Used, named};
 use crate::scenario::Scenario;
 
 /// A reading thread has no room for bursts above this share of a core.
@@ -16,6 +17,11 @@ const MACHINE_BUSY_MAX: f64 = 0.9;
 const OTHERS_BUSY_MAX: f64 = 0.1;
 /// The generator stood in line for a processor above this share of the time.
 const WAITED_SHARE_MAX: f64 = 0.1;
+
+/// So many other programs are named.
+const NAMED_MAX: usize = 3;
+/// Programs that took a smaller part of all processors are not named.
+const NAMED_SHARE_MIN: f64 = 0.005;
 
 /// Names processes of this machine that are under test, and that the run does not know.
 pub(super) fn others_hold(scenario: &Scenario, is_watched: bool, is_same_host: bool) -> Vec<String> {
@@ -41,7 +47,7 @@ pub(super) fn late_max(scenario: &Scenario) -> u64 {
 /// Tells what the generator did, and the machine, where it is known; `others_hold` names those under test whom the run does not know.
 pub(super) fn generator(
     part: &Part,
-    source_lag: Latency,
+    [lag, source_lag]: [Latency; 2],
     machine: Option<&(Busy, Used)>,
     others_hold: Vec<String>,
 ) -> Generator {
@@ -53,13 +59,34 @@ pub(super) fn generator(
     };
     Generator {
         records_per_cpu_second: if own.cpu_seconds > 0.0 { records / own.cpu_seconds } else { 0.0 },
+        lag,
         source_lag,
         machine_busy: machine.map(|(busy, _)| busy.share),
         machine_busy_others: machine.map(others),
-        others: machine.map_or(Vec::new(), |(busy, used)| used.busiest(busy.processor_seconds())),
+        others: machine.map_or(Vec::new(), |(busy, used)| busiest(used, busy.processor_seconds())),
         others_hold,
         bytes_per_session: own_bytes as f64 / sessions.max(1) as f64,
         ..own
+    }
+}
+
+/// Returns the busiest others, by their share of all that processors could do in so many seconds.
+fn busiest(used: &Used, processor_seconds: f64) -> Vec<Program> {
+    let share = |seconds: f64| seconds / processor_seconds.max(1e-9);
+    let busiest = used.others.iter().take(NAMED_MAX);
+    let busiest =
+        busiest.map(|(name, pid, seconds)| Program { name: name.clone(), pid: *pid, share: share(*seconds) });
+    busiest.filter(|program| program.share >= NAMED_SHARE_MIN).collect()
+}
+
+/// Returns names with their shares, for people.
+pub(super) fn named(programs: &[Program]) -> String {
+    let name = |program: &Program| {
+        format!("{} {:.0} %, process {}", program.name, program.share * 100.0, program.pid)
+    };
+    match programs {
+        [] => "they ended before it was looked, or the system does not show them".to_owned(),
+        programs => programs.iter().map(name).collect::<Vec<_>>().join("; "),
     }
 }
 
@@ -79,8 +106,8 @@ pub(super) fn add_cautions(own: &mut Generator, late_max_ns: u64, backwards: u64
         say(true, format!("a reading thread took {taken} of a core; take more `threads` or `processes`"));
     }
     if reading > LATE_P99_MAX_NS {
-        let text =
-            format!("it read up to {} late (p99), and latencies hold that; give it a free core", ms(reading));
+        let late = ms(reading);
+        let text = format!("it read up to {late} late (p99), and latencies hold that; give it a free core");
         say(reading > late_max_ns, text);
     }
     if publishing > LATE_P99_MAX_NS {
@@ -100,13 +127,8 @@ pub(super) fn add_cautions(own: &mut Generator, late_max_ns: u64, backwards: u64
     // Where those that are under test are among them, their work is no reason for caution.
     let others = own.machine_busy_others.filter(|_| own.others_hold.is_empty());
     if let Some(busy) = others.filter(|busy| *busy > OTHERS_BUSY_MAX) {
-        let (taken, names) = (percent(busy), named(&own.others));
-        say(
-            false,
-            format!(
-                "other programs took {taken} of all processors ({names}): latencies hold the wait for them"
-            ),
-        );
+        let what = format!("took {} of all processors ({})", percent(busy), named(&own.others));
+        say(false, format!("other programs {what}: latencies hold the wait for them"));
     }
     if backwards > 0 {
         say(false, format!("{backwards} records came before their event time: the clocks differ"));

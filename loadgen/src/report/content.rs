@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use tickwire_wire::Channel;
 
+use super::cautions::named;
 use super::document::{Block, Document, Named, Tone, described, moment, values};
 use super::metric::{QUANTILES, SCALARS, Topic, Unit, Worse};
 use super::model::{Accounts, Noted, Report, Saturation};
-use crate::processes::named;
 
 /// Threads of the server that are named.
 const THREADS_MAX: usize = 6;
@@ -29,10 +29,6 @@ fn count(count: u64) -> String {
 
 fn plain(text: impl Into<String>) -> Block {
     Block::Line(Tone::Plain, text.into())
-}
-
-fn named_values<'a>(values: impl Iterator<Item = (&'a String, &'a f64)>) -> String {
-    values.map(|(name, value)| format!("{name} {}", Unit::Number.show(*value))).collect::<Vec<_>>().join(", ")
 }
 
 impl Report {
@@ -256,7 +252,9 @@ impl Report {
         if let Some(server) = &self.server {
             let mut threads: Vec<_> = server.cpu_by_thread.iter().collect();
             threads.sort_by(|a, b| b.1.total_cmp(a.1));
-            let threads = named_values(threads.into_iter().take(THREADS_MAX));
+            let threads = threads.into_iter().take(THREADS_MAX);
+            let threads = threads.map(|(name, seconds)| format!("{name} {}", Unit::Number.show(*seconds)));
+            let threads = threads.collect::<Vec<_>>().join(", ");
             facts = vec![("server", described(server)), ("its threads", format!("{threads} CPU seconds"))];
         }
         let shares: Vec<_> = own.cpu_share.iter().map(|share| Unit::Share.show(*share)).collect();

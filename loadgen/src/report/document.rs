@@ -8,11 +8,11 @@ use comfy_table::{CellAlignment, ContentArrangement, presets};
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
+use tickwire_measure::Picture;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::metric::Unit;
-use crate::html::chart::Picture;
+use super::metric::unit_of;
 
 #[derive(Debug, Default)]
 pub(crate) struct Document {
@@ -136,7 +136,7 @@ fn shown(name: &str, value: &Value) -> Option<String> {
     match value {
         Value::Null => Some("–".to_owned()),
         Value::Bool(value) => Some(if *value { "yes" } else { "no" }.to_owned()),
-        Value::Number(number) => number.as_f64().map(|number| Unit::of(name).show(number)),
+        Value::Number(number) => number.as_f64().map(|number| unit_of(name).show(number)),
         Value::String(text) => Some(text.clone()),
         Value::Array(_) | Value::Object(_) => None,
     }

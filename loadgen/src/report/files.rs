@@ -34,9 +34,8 @@ fn hgrm(latency: &Latency) -> String {
         format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let ms = |ns: u64| ns as f64 / 1e6;
     for point in &latency.curve {
-        let _ = write!(text, "{:>12.3} {:>14.12} {:>10}", ms(point.ns), point.q, point.count);
-        let _ =
-            if point.q < 1.0 { writeln!(text, " {:>14.2}", 1.0 / (1.0 - point.q)) } else { writeln!(text) };
+        let nines = if point.q < 1.0 { format!(" {:>14.2}", 1.0 / (1.0 - point.q)) } else { String::new() };
+        let _ = writeln!(text, "{:>12.3} {:>14.12} {:>10}{nines}", ms(point.ns), point.q, point.count);
     }
     let s = &latency.summary;
     let _ = writeln!(text, "#[Mean    = {:>12.3}, Max         = {:>12.3}]", ms(s.mean_ns), ms(s.max_ns));

@@ -4,85 +4,22 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use indicatif::HumanFloatCount;
-use serde::Serialize;
+pub(crate) use tickwire_measure::Unit;
 
+use tickwire_measure::Summary;
+
+use super::median;
 use super::model::{Age, Hop, Latency, Report, Second};
-use super::statistics::median;
-use crate::latency::Summary;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Unit {
-    Nanoseconds,
-    Bytes,
-    /// 0 to 1.
-    Share,
-    Number,
-    /// Counts what must not happen.
-    Count,
-    /// A number that counts nothing.
-    Name,
-    /// A quantile q as 1/(1-q): what an axis of percentiles is divided by.
-    Nines,
-}
-
-impl Unit {
-    /// Returns what the name of a field tells.
-    pub(crate) fn of(field: &str) -> Self {
-        let has = |part| field.contains(part);
-        match field {
-            _ if field.ends_with("_ns") => Self::Nanoseconds,
-            _ if has("share") || has("busy") || field == "server_cpu" => Self::Share,
-            _ if has("bytes") || field == "growth_per_second" => Self::Bytes,
-            "pid" | "seed" | "number" => Self::Name,
-            _ => Self::Number,
-        }
-    }
-
-    /// Returns the unit that suits a value: what one of it is worth, and its sign.
-    pub(crate) fn suiting(self, value: f64) -> (f64, &'static str) {
-        let units: &[(f64, &str)] = match self {
-            Self::Nanoseconds => &[(1e3, " µs"), (1e6, " ms"), (1e9, " s")],
-            Self::Bytes => &[(1.0, " B"), (1024.0, " KiB"), (1_048_576.0, " MiB"), (1_073_741_824.0, " GiB")],
-            Self::Share => &[(0.01, " %")],
-            Self::Number | Self::Count | Self::Name | Self::Nines => &[(1.0, "")],
-        };
-        let fitting = units.iter().rev().find(|unit| unit.0 <= value.abs());
-        *fitting.unwrap_or(&units[0])
-    }
-
-    /// Writes a value for people, with three digits and a unit that suits: `950 µs`, `1.25 ms`, `25,000`.
-    pub(crate) fn show(self, value: f64) -> String {
-        let (worth, sign) = self.suiting(value);
-        let size = (value / worth).abs();
-        match self {
-            Self::Name => format!("{value}"),
-            Self::Count => self.tick(value),
-            _ if value.fract() == 0.0 && sign.is_empty() => self.tick(value),
-            _ if size >= 1000.0 => format!("{:.0}{sign}", HumanFloatCount(value / worth)),
-            _ => format!("{:.*}{sign}", 2 - size.max(1.0).log10() as usize, value / worth),
-        }
-    }
-
-    /// Writes a value for an axis, with no more digits than it takes.
-    pub(crate) fn tick(self, value: f64) -> String {
-        if self == Self::Nines {
-            let places = (value.log10().ceil() as usize).saturating_sub(2).min(12);
-            return format!("{:.places$} %", 100.0 - 100.0 / value);
-        }
-        let (worth, sign) = self.suiting(value);
-        format!("{}{sign}", HumanFloatCount(value / worth))
-    }
-
-    /// Writes a value as it is held against a limit.
-    pub(crate) fn exact(self, value: f64) -> String {
-        match self {
-            _ if value.is_nan() => "not measured".to_owned(),
-            Self::Nanoseconds => format!("{:.3} ms", value / 1e6),
-            Self::Count => format!("{value:.0}"),
-            _ => format!("{value:.3}"),
-        }
+/// Returns the unit that the name of a field tells.
+pub(crate) fn unit_of(field: &str) -> Unit {
+    let has = |part| field.contains(part);
+    match field {
+        _ if field.ends_with("_ns") => Unit::Nanoseconds,
+        _ if has("share") || has("busy") || field == "server_cpu" => Unit::Share,
+        _ if has("bytes") || field == "growth_per_second" => Unit::Bytes,
+        "pid" | "seed" | "number" => Unit::Name,
+        _ => Unit::Number,
     }
 }
 
@@ -257,12 +194,8 @@ pub(crate) fn charts(reports: &[&Report]) -> Vec<Chart> {
     let kinds = reports.iter().flat_map(|report| &report.series).flat_map(|second| second.ages.keys());
     for kind in kinds.collect::<BTreeSet<_>>() {
         let title = format!("Age at {kind} readers over time");
-        all.chart(
-            SlowReaders,
-            &title,
-            "Of what the program gets, when it gets it; logarithmic.",
-            Nanoseconds,
-        );
+        let note = "Of what the program gets, when it gets it; logarithmic.";
+        all.chart(SlowReaders, &title, note, Nanoseconds);
         let of = |read: fn(&Age) -> u64| {
             let kind = kind.clone();
             move |s: &Second| time(read(s.ages.get(&kind)?))
@@ -321,19 +254,14 @@ pub(crate) const SCALARS: [Scalar; 17] = {
         }),
     ]
 };
-/// These differ little between equal runs: where there is no interval, the difference alone is judged.
-const STEADY: [&str; 4] = [
-    "delivered_share",
-    "server.memory_max",
-    "saturation.updates_per_second",
-    "saturation.deliveries_per_second",
-];
+/// These, and what a search found, differ little between equal runs: where there is no interval, the difference alone is judged.
+const STEADY: [&str; 2] = ["delivered_share", "server.memory_max"];
 
 /// Returns all that is compared of these reports; what is judged comes first.
 pub(crate) fn metrics(reports: &[&Report]) -> Vec<Metric> {
     let mut all: Vec<Metric> = Vec::new();
     let mut add = |name: String, unit, worse, value: OfRun, seconds| {
-        let is_steady = STEADY.contains(&name.as_str());
+        let is_steady = STEADY.contains(&name.as_str()) || name.starts_with("saturation.");
         let is_measured = || reports.iter().any(|report| value(report).is_some());
         if worse != Worse::Never && !all.iter().any(|metric| metric.name == name) && is_measured() {
             all.push(Metric { name, unit, worse, is_steady, value, seconds });

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
+use tickwire_machine::processors::Machine;
+use tickwire_measure::{Latencies, Summary};
 
 /// This is the format of this model. It is raised when a field changes its meaning; new fields do not raise it.
 pub(crate) const FORMAT: u32 = 1;
@@ -57,12 +59,6 @@ parts! {
         loadgen: String, protocol: u32, schema: String,
         /// The server calls itself so.
         server: String,
-    }
-
-    struct Machine {
-        /// Kernel, its release, architecture.
-        system: String,
-        cpu: String, cores: usize, memory_bytes: u64,
     }
 
     struct Scenario {
@@ -128,15 +124,6 @@ parts! {
         let_go: u64,
         /// This share of those that are due was delivered; 0: not known.
         delivered_share: f64,
-    }
-
-    /// All 0 where nothing was measured.
-    #[derive(Copy)]
-    struct Summary {
-        count: u64,
-        /// Ended before they began: the two clocks differ. Not in the rest.
-        backwards: u64,
-        min_ns: u64, mean_ns: u64, p50_ns: u64, p90_ns: u64, p99_ns: u64, p999_ns: u64, p9999_ns: u64, max_ns: u64,
     }
 
     /// A histogram, read off: values for people, points for a curve, and all of it for who wants to merge or compare.
@@ -354,6 +341,21 @@ parts! {
         updates_per_second: f64, deliveries_per_second: f64, delivered_share: f64,
         p50_ns: u64, p99_ns: u64, max_ns: u64,
         server_cpu: Option<f64>, held: bool, reason: String,
+    }
+}
+
+/// Points of a curve for each halving of the distance to 1.
+const CURVE_STEPS: u32 = 5;
+
+impl From<Latencies> for Latency {
+    fn from(from: Latencies) -> Self {
+        let (summary, mut curve): (_, Vec<Point>) = (from.summary(), Vec::new());
+        for step in from.histogram().iter_quantiles(CURVE_STEPS).take_while(|_| !from.is_empty()) {
+            let (ns, q) = (step.value_iterated_to(), step.quantile_iterated_to());
+            let count = curve.last().map_or(0, |point| point.count) + step.count_since_last_iteration();
+            curve.push(Point { q, ns, count });
+        }
+        Self { summary, curve, hdr: from.to_hdr() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::metric::{QUANTILES, Unit};
 use super::model::{Report, Second, Server, Verdict};
-use super::statistics::slope;
+use super::slope;
 use crate::part::Rule;
 use crate::scenario::{Quantiles, Scenario};
 
@@ -143,7 +143,7 @@ impl Verdicts {
         if growth > limit && logs > 0.0 {
             self.hint(format!(
                 "in that time the gateway's logs of recent records grew by {logs:.1} KiB/s, and take up to three times that in memory; \
-                 they are bounded: `gateway.log_records` bounds them earlier, and `assert.growth_after` counts from when they are full"
+                 they are bounded: `gateway.limits.log_records` bounds them earlier, and `assert.growth_after` counts from when they are full"
             ));
         }
     }

@@ -3,31 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use tickwire_gateway::ToldHops;
+use tickwire_measure::Latencies;
 
 use super::admin;
-use crate::latency::Latencies;
 
 /// The two ends of a hop.
 type Name = (String, String);
 
 /// The counts of each hop: how long records took, in nanoseconds, and how many did.
 type Counts = BTreeMap<Name, BTreeMap<u64, u64>>;
-
-/// The gateway tells it so.
-#[derive(Debug, Deserialize)]
-struct Told {
-    sampled_one_in: u32,
-    hops: Vec<ToldHop>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ToldHop {
-    from: String,
-    to: String,
-    sessions: String,
-    counts: Vec<(u64, u64)>,
-}
 
 /// The records that passed while it was measured.
 #[derive(Debug, Default)]
@@ -38,23 +23,6 @@ pub(crate) struct GatewayHops {
 }
 
 impl GatewayHops {
-    /// Measuring begins.
-    ///
-    /// # Cancel safety
-    /// As the others here: what was not told yet stays so.
-    pub(super) async fn begin(&mut self, admin: Option<&str>) {
-        if let Some(told) = ask(admin).await {
-            self.begin_with(told);
-        }
-    }
-
-    /// The gateway ends and counts from nothing, or measuring ends.
-    pub(super) async fn end(&mut self, admin: Option<&str>) {
-        if let Some(told) = ask(admin).await {
-            self.end_with(told);
-        }
-    }
-
     /// Returns the hops in the order of the way.
     pub(crate) fn into_legs(self) -> impl Iterator<Item = (Name, Latencies)> {
         let mut legs: Vec<_> = self.passed.into_iter().filter(|(_, took)| !took.is_empty()).collect();
@@ -62,12 +30,16 @@ impl GatewayHops {
         legs.into_iter()
     }
 
-    fn begin_with(&mut self, told: Told) {
+    /// Measuring begins.
+    pub(super) fn begin(&mut self, told: Option<ToldHops>) {
+        let Some(told) = told else { return };
         self.sampled_one_in = told.sampled_one_in;
         self.begun = counts(told);
     }
 
-    fn end_with(&mut self, told: Told) {
+    /// The gateway ends and counts from nothing, or measuring ends.
+    pub(super) fn end(&mut self, told: Option<ToldHops>) {
+        let Some(told) = told else { return };
         self.sampled_one_in = told.sampled_one_in;
         let begun = std::mem::take(&mut self.begun);
         for (name, now) in counts(told) {
@@ -83,13 +55,16 @@ impl GatewayHops {
     }
 }
 
-fn counts(told: Told) -> Counts {
+fn counts(told: ToldHops) -> Counts {
     let prompt = told.hops.into_iter().filter(|hop| hop.sessions == "prompt");
     prompt.map(|hop| ((hop.from, hop.to), hop.counts.into_iter().collect())).collect()
 }
 
-/// Returns nothing where it is another server, or an older gateway.
-async fn ask(admin: Option<&str>) -> Option<Told> {
+/// Asks the gateway; it says nothing where it is another server, or an older gateway.
+///
+/// # Cancel safety
+/// Dropping it drops the connection.
+pub(super) async fn told(admin: Option<&str>) -> Option<ToldHops> {
     let text = admin::page(admin?, "/v1/hops").await?;
     serde_json::from_str(&text).ok()
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tickwire_machine::now;
+
 use super::{LOOK_PERIOD, Run, TOLD_WITHIN, begin_of, pause};
-use crate::clock::now;
 use crate::report::model::{Event, Saturation, SaturationStep};
 use crate::run::watch::Watch;
 use crate::scenario::Search;

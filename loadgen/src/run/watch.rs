@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use tickwire_machine::processes::{Cpu, Threads, Watched};
+use tickwire_measure::{Latencies, Summary};
 use tokio::time::Instant;
 
 use super::admin;
-use crate::latency::{Latencies, Summary};
 use crate::part::Merge as _;
-use crate::processes::{Cpu, Threads, Watched};
 use crate::reader::SecondPart;
 use crate::report::model::{Age, Second};
+use crate::serve::SOURCE_THREAD;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -51,7 +52,7 @@ impl Watch {
     }
 
     fn cpu(&self) -> Cpu {
-        self.watched.map(Watched::cpu).unwrap_or_default()
+        self.watched.map(|watched| watched.cpu(SOURCE_THREAD)).unwrap_or_default()
     }
 
     pub(crate) fn begin(&mut self) {
@@ -85,17 +86,17 @@ impl Watch {
                 self.sum.include(part.clone());
             }
         }
-        let running = crate::clock::now().saturating_sub(window.0) / SECOND;
+        let running = tickwire_machine::now().saturating_sub(window.0) / SECOND;
         if self.looked.replace(running) == Some(running) || running == 0 {
             return;
         }
         let resident = self.watched.and_then(Watched::resident_bytes);
-        let cpu = self.watched.map(Watched::cpu);
         let time = Instant::now();
-        if let Some(cpu) = &cpu {
-            self.threads.look(cpu);
-        }
-        let total = cpu.map(|cpu| cpu.own());
+        let total = self.watched.map(|_| {
+            let cpu = self.cpu();
+            self.threads.look(&cpu);
+            cpu.own()
+        });
         let share = total
             .zip(self.last_cpu)
             .map(|(total, (then, before))| (total - before).max(0.0) / (time - then).as_secs_f64().max(1e-3));

@@ -1,8 +1,9 @@
 //! Tokens that sessions show, and authorities that they trust.
 
-use std::fmt::{self, Debug, Formatter, Write as _};
+use std::fmt::{self, Debug, Formatter};
 use std::fs;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -23,7 +24,7 @@ const TRUST: [&str; 3] = ["sessions.tls.ca", "sessions.tls.insecure", "sessions.
 
 /// The settings of trust, which errors of TLS name.
 pub(crate) const TLS_SETTINGS: Settings =
-    Settings { authorities: TRUST[0], insecure: TRUST[1], server_name: TRUST[2] };
+    Settings { authorities: TRUST[0], insecure: Some(TRUST[1]), server_name: TRUST[2] };
 
 /// Reads a file of authorities, which are trusted beside the system's.
 pub(super) fn authorities<'de, D: Deserializer<'de>>(
@@ -66,23 +67,21 @@ impl Token {
         format!("Authorization: Bearer {}\r\n", self.0)
     }
 
-    /// Returns the token as it stands in a query (RFC 3986, section 2.3).
+    /// Returns the token as it stands in a query.
     pub(crate) fn escaped(&self) -> String {
-        let mut text = String::new();
-        for byte in self.0.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                text.push(byte.into());
-            } else {
-                let _ = write!(text, "%{byte:02X}");
-            }
-        }
-        text
+        in_query(&self.0)
     }
 
     /// Returns what a server said, without the token that it may have repeated.
     pub(crate) fn redact(&self, text: &str) -> String {
         text.replace(&self.0, REDACTED).replace(&self.escaped(), REDACTED)
     }
+}
+
+/// Returns a text as it stands in a query (RFC 3986, section 2.3).
+fn in_query(text: &str) -> String {
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 /// Tokens of all sessions, each the next one's in turn; empty: none.
@@ -123,10 +122,9 @@ pub(super) fn tokens(layers: &mut Layers, sessions: &Sessions) -> Tokens {
         layers.wrong("sessions.token_in", "there are no tokens: `sessions.token` or `sessions.tokens_file`");
     }
     let name = sessions.token_parameter.as_deref();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if name.is_some() && !is_query {
         layers.wrong("sessions.token_parameter", "is for `sessions.token_in` = \"query\"");
-    } else if name.is_some_and(|name| !name.bytes().all(is_plain)) {
+    } else if name.is_some_and(|name| in_query(name) != name) {
         layers.wrong("sessions.token_parameter", "has to be a name of letters, digits, and -._~");
     }
     Tokens { all, parameter: is_query.then(|| name.unwrap_or(PARAMETERS[0]).to_owned()) }
@@ -158,7 +156,9 @@ pub(crate) fn unchecked(scenario: &Scenario) -> Option<String> {
 /// Notes errors that show only beside the URL.
 pub(super) fn check(layers: &mut Layers, scenario: &Scenario) {
     let url = scenario.target.url.as_ref();
-    if !url.is_some_and(|url| url.is_tls)
+    let is_own_sealed = url.is_none() && !scenario.gateway.tls.cert_file.is_empty();
+    if !is_own_sealed
+        && !url.is_some_and(|url| url.is_tls)
         && let Some(field) = TRUST
             .into_iter()
             .find(|field| layers.has(field) && (*field != TRUST[1] || scenario.sessions.trust.insecure))
@@ -166,8 +166,8 @@ pub(super) fn check(layers: &mut Layers, scenario: &Scenario) {
         let what = match url {
             Some(_) => "is for TLS, and `target.url` is plain: write wss://, or take it out",
             None => {
-                "is for TLS, and a gateway of its own has none: put a TLS proxy in front of it (`gateway.listen`) and name that in \
-                 `target.url`, or take it out"
+                "is for TLS, and the gateway of this run has none: give it a certificate (`gateway.tls.cert_file`, `gateway.tls.key_file`), \
+                 or take it out"
             }
         };
         layers.wrong(field, what);

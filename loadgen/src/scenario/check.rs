@@ -5,7 +5,9 @@ use tickwire_wire::is_venue;
 
 use super::forms::{MS, word};
 use super::{Reader, ReaderKind, Scenario, access};
-use crate::machine;
+
+/// Room for connections that come back before the old ones are gone.
+pub(crate) const SESSIONS_SPARE: usize = 1000;
 
 /// Adds what follows from several settings, and notes errors, each at its setting.
 pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
@@ -21,9 +23,27 @@ pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
         reader.period = reader.period.max(MS);
         reader.records_per_second = reader.records_per_second.max(0.1);
     }
+    let mut gateway = scenario.gateway.config(layers, false);
+    if !layers.has("gateway.limits.sessions") {
+        gateway.limits.sessions = gateway.limits.sessions.max(scenario.sessions.count + SESSIONS_SPARE);
+    }
+    scenario.gateway_config = gateway;
+    let access = &scenario.gateway.auth;
+    for (setting, is_named) in [
+        ("gateway.auth.keys", !access.keys.is_empty()),
+        ("gateway.auth.jwks_url", !access.jwks_url.is_empty()),
+        ("gateway.auth.api_keys_file", !access.api_keys_file.is_empty()),
+    ] {
+        if is_named {
+            layers.wrong(
+                setting,
+                "the own gateway of a run takes no keys; load one that does, by `target.url`",
+            );
+        }
+    }
     rules(layers, scenario);
     lists(layers, scenario);
-    processors(layers, scenario, &machine::allowed());
+    processors(layers, scenario, &tickwire_machine::processors::allowed());
     access::check(layers, scenario);
 }
 
@@ -116,9 +136,9 @@ pub(super) fn processors(layers: &mut Layers, scenario: &Scenario, allowed: &[us
         let missing: Vec<_> = asked.iter().copied().filter(|cpu| !allowed.contains(cpu)).collect();
         if !missing.is_empty() && !allowed.is_empty() {
             let (missing, there) = (list(&missing), list(allowed));
-            let problem =
-                format_args!("there is no processor {missing} that this program may use; there are {there}");
-            layers.wrong(setting, problem);
+            let text =
+                format!("there is no processor {missing} that this program may use; there are {there}");
+            layers.wrong(setting, text);
         }
     }
 }

@@ -61,9 +61,9 @@ impl TryFrom<String> for Url {
         // What is behind the path may be secret.
         let shown = url.split('?').next().unwrap_or_default();
         let wrong = || format!("{shown}: write ws://HOST:PORT/v1/stream, or wss://");
-        let (rest, is_tls) = match url.strip_prefix("wss://") {
-            Some(rest) => (rest, true),
-            None => (url.strip_prefix("ws://").ok_or_else(wrong)?, false),
+        let (rest, is_tls) = match url.split_once("://") {
+            Some((scheme @ ("ws" | "wss"), rest)) => (rest, scheme == "wss"),
+            _ => return Err(wrong()),
         };
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));

@@ -5,7 +5,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tickwire_config::settings;
+use tickwire_feed::open_loop;
 
+use super::VENUE;
 use super::forms::{MS, RATE_MAX, SECOND};
 
 const NOT_SILENT: &str = "; 0 stands only beside `source.burst` or `source.steps`";
@@ -61,21 +63,39 @@ impl Source {
     }
 
     /// Returns the rates over time, from the start again after the last one. A burst ends each round, so that a run begins quietly.
-    pub(crate) fn rates(&self) -> Vec<Step> {
+    pub(crate) fn rates(&self) -> Vec<open_loop::Step> {
+        let each = |lasting, rate| open_loop::Step { lasting, rate };
         match self.burst {
-            _ if !self.steps.is_empty() => self.steps.clone(),
+            _ if !self.steps.is_empty() => {
+                self.steps.iter().map(|step| each(step.lasting, step.rate)).collect()
+            }
             Some(burst) => {
                 let every = self.every.max(MS);
                 let lasting = self.lasting.min(every);
-                let quiet = Step { lasting: every.saturating_sub(lasting), rate: self.rate };
-                vec![quiet, Step { lasting, rate: burst }]
+                vec![each(every.saturating_sub(lasting), self.rate), each(lasting, burst)]
             }
-            None => vec![Step { rate: self.rate, ..Step::default() }],
+            None => vec![each(SECOND, self.rate)],
         }
     }
 
-    /// Returns the updates per second over a whole round.
+    /// Returns the same as the source takes it.
+    pub(crate) fn plan(&self, seed: u64) -> open_loop::Plan {
+        open_loop::Plan {
+            venue: VENUE,
+            symbols: self.symbols,
+            rates: self.rates(),
+            tick: self.tick.unwrap_or_default(),
+            trades: self.trades,
+            skew: self.skew,
+            seed,
+        }
+    }
+
+    /// Returns the updates per second over a whole round; 0: nobody knows.
     pub(crate) fn mean_rate(&self) -> f64 {
+        if self.is_running() {
+            return 0.0;
+        }
         let rates = self.rates();
         let all: f64 = rates.iter().map(|step| step.lasting.as_secs_f64()).sum();
         let updates: f64 = rates.iter().map(|step| step.lasting.as_secs_f64() * step.rate).sum();

@@ -1,21 +1,20 @@
 //! The own source for peers: updates of 40 bytes, on the wire that the peer takes them from.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tickwire_feed::open_loop::{Orders, Pace};
+use tickwire_machine::now;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 
-use super::pace::Pace;
-use super::{Orders, Published};
-use crate::clock::now;
-use crate::handshake;
+use super::Published;
 use crate::peer::Update;
 use crate::scenario::{Publish, Scenario};
-use crate::ws::{self, Opcode};
+use crate::websocket::{self, Opcode};
 
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
@@ -30,16 +29,18 @@ pub(crate) async fn run(
     scenario: &Scenario,
     publish: &Publish,
     orders: watch::Receiver<Orders>,
-    published: Arc<Mutex<Published>>,
+    published: &Mutex<Published>,
 ) -> anyhow::Result<()> {
-    let mut pace = Pace::new(scenario, orders, published)?;
+    let mut pace = Pace::new(&scenario.source.plan(scenario.seed), orders);
     let (reading, mut writing) = tokio::time::timeout(CONNECT_WAIT, connect(publish))
         .await
         .context("the peer takes no publisher")??;
     let emptied = tokio::spawn(empty(reading));
     let (mut updates, mut bytes) = (Vec::new(), Vec::new());
-    while pace.wait().await? {
-        pace.take(now(), |due| {
+    while pace.wait().await {
+        let time = now();
+        pace.take(time, |due| {
+            Published::of(published).add(due, time);
             let (symbol, sequence, intended_time) = (due.symbol, due.sequence, due.intended_time);
             updates.push(Update { symbol, sequence, intended_time });
         });
@@ -66,16 +67,16 @@ async fn connect(publish: &Publish) -> anyhow::Result<(OwnedReadHalf, OwnedWrite
         Publish::Nats(_) => stream.write_all(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n").await?,
         Publish::WebSocket(url) => {
             let path = if url.path.is_empty() { "/publish" } else { &url.path };
-            let key = handshake::key(u64::MAX);
-            stream.write_all(handshake::request(address, path, &key, None, "").as_bytes()).await?;
+            let key = websocket::key(u64::MAX);
+            stream.write_all(websocket::request(address, path, &key, None, "").as_bytes()).await?;
             let mut head = Vec::new();
             let response = loop {
-                if let Some((response, _)) = handshake::read_response(&head)? {
+                if let Some((response, _)) = websocket::read_response(&head)? {
                     break response;
                 }
                 head.push(stream.read_u8().await.context("it ended the connection before it answered")?);
             };
-            handshake::verify(&response, "", &key, None)?;
+            websocket::verify(&response, "", &key, None)?;
         }
     }
     Ok(stream.into_split())
@@ -89,7 +90,7 @@ fn encode(publish: &Publish, updates: &[Update], out: &mut Vec<u8>) {
             for update in updates {
                 update.write(&mut payload);
             }
-            ws::put(out, Opcode::Binary, &payload);
+            websocket::put(out, Opcode::Binary, &payload);
         }
         Publish::Nats(_) => {
             for update in updates {

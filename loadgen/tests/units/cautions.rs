@@ -1,8 +1,9 @@
 //! Cautions limit how far the results of a run can be trusted.
 
+use tickwire_measure::Summary;
+
 use super::super::cautions::{LATE_P99_MAX_NS, add_cautions, late_max, others_hold};
 use super::super::model::{Generator, Latency, Program};
-use crate::latency::Summary;
 
 fn late(p99_ns: u64) -> Latency {
     Latency { summary: Summary { p99_ns, ..Summary::default() }, ..Latency::default() }

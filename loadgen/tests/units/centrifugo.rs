@@ -17,7 +17,7 @@ fn publication(update: Update) -> Vec<u8> {
 
 fn frame(payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    ws::put(&mut frame, Opcode::Binary, payload);
+    websocket::put(&mut frame, Opcode::Binary, payload);
     frame
 }
 

@@ -216,7 +216,7 @@ fn began(started_ns: u64, seed: u64, url: &str) -> Report {
 #[track_caller]
 fn check_named(reports: &[Report], expected: Option<&str>) {
     let files: Vec<_> = (1..=reports.len()).map(|at| PathBuf::from(format!("{at}.json"))).collect();
-    let outcome = independent::check(&files.iter().collect::<Vec<_>>(), &reports.iter().collect::<Vec<_>>());
+    let outcome = check_independent(&files.iter().collect::<Vec<_>>(), &reports.iter().collect::<Vec<_>>());
     let error = outcome.err().map(|error| error.to_string());
     match (expected, &error) {
         (Some(part), Some(error)) => assert!(error.contains(part), "{part} is not in: {error}"),

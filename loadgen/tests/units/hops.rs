@@ -1,20 +1,23 @@
+use tickwire_gateway::HopCounts;
+
 use super::*;
 
 const MS: u64 = 1_000_000;
 
-fn told(prompt: &[(u64, u64)]) -> Told {
-    let hop = |from: &str, to: &str, sessions: &str, counts: &[(u64, u64)]| ToldHop {
+fn told(prompt: &[(u64, u64)]) -> ToldHops {
+    let hop = |from: &str, to: &str, sessions: &str, counts: &[(u64, u64)]| HopCounts {
         from: from.to_owned(),
         to: to.to_owned(),
         sessions: sessions.to_owned(),
         counts: counts.to_vec(),
+        ..HopCounts::default()
     };
     let hops = vec![
         hop("gateway_in", "gateway_write", "prompt", prompt),
         hop("ingester", "gateway_in", "prompt", &[(MS, 9)]),
         hop("ingester", "gateway_in", "conflating", &[(7_000 * MS, 9)]),
     ];
-    Told { sampled_one_in: 127, hops }
+    ToldHops { sampled_one_in: 127, hops }
 }
 
 /// Returns the counts and the largest values of the legs.
@@ -29,8 +32,8 @@ fn legs(hops: GatewayHops) -> Vec<(String, u64, u64)> {
 #[test]
 fn only_what_passed_while_it_was_measured_counts() {
     let mut hops = GatewayHops::default();
-    hops.begin_with(told(&[(2 * MS, 5), (900 * MS, 3)]));
-    hops.end_with(told(&[(2 * MS, 6), (4 * MS, 1), (900 * MS, 3)]));
+    hops.begin(Some(told(&[(2 * MS, 5), (900 * MS, 3)])));
+    hops.end(Some(told(&[(2 * MS, 6), (4 * MS, 1), (900 * MS, 3)])));
     assert_eq!(
         legs(hops),
         [("gateway_in".to_owned(), 2, 4)],
@@ -41,12 +44,12 @@ fn only_what_passed_while_it_was_measured_counts() {
 #[test]
 fn a_gateway_that_starts_anew_counts_from_nothing() {
     let mut hops = GatewayHops::default();
-    hops.begin_with(told(&[(2 * MS, 5)]));
-    hops.end_with(told(&[(2 * MS, 7)]));
-    hops.end_with(told(&[(3 * MS, 4)]));
+    hops.begin(Some(told(&[(2 * MS, 5)])));
+    hops.end(Some(told(&[(2 * MS, 7)])));
+    hops.end(Some(told(&[(3 * MS, 4)])));
     assert_eq!(legs(hops), [("ingester".to_owned(), 9, 1), ("gateway_in".to_owned(), 6, 3)]);
     let mut unnoticed = GatewayHops::default();
-    unnoticed.begin_with(told(&[(2 * MS, 5)]));
-    unnoticed.end_with(told(&[(2 * MS, 1), (3 * MS, 1)]));
+    unnoticed.begin(Some(told(&[(2 * MS, 5)])));
+    unnoticed.end(Some(told(&[(2 * MS, 1), (3 * MS, 1)])));
     assert_eq!(legs(unnoticed), [("gateway_in".to_owned(), 2, 3)]);
 }

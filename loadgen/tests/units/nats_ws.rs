@@ -37,7 +37,7 @@ fn it_subscribes_to_the_symbols() {
     let (mut out, mut expected) = (Vec::new(), Vec::new());
     NatsWs::default().open(&[0, 7], &mut out);
     let said = b"CONNECT {\"verbose\":false,\"protocol\":1}\r\nSUB u.0 1\r\nSUB u.7 8\r\nPING\r\n";
-    ws::put(&mut expected, Opcode::Binary, said);
+    websocket::put(&mut expected, Opcode::Binary, said);
     assert_eq!(out, expected);
 }
 
@@ -46,7 +46,7 @@ fn a_ping_is_answered() {
     let (mut out, mut expected) = (Vec::new(), Vec::new());
     let taken = NatsWs::default().message(Opcode::Binary, b"PING\r\n", &mut out, &mut |_| {});
     assert_eq!(taken, Ok(Progress::More));
-    ws::put(&mut expected, Opcode::Binary, b"PONG\r\n");
+    websocket::put(&mut expected, Opcode::Binary, b"PONG\r\n");
     assert_eq!(out, expected);
 }
 

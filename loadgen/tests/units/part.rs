@@ -5,9 +5,7 @@ use super::*;
 fn part(event_time: u64) -> Part {
     let mut part = Part::new(2);
     (part.flow.messages, part.flow.bytes) = (1, 3);
-    let mut timed = Timed { ages: vec![BTreeMap::new(); 2], ..Timed::default() };
-    timed.ages[1].entry(Channel::Quote as u8).or_default().record(event_time, 10_000_000);
-    part.complete(timed);
+    part.timed.ages[1].entry(Channel::Quote as u8).or_default().record(event_time, 10_000_000);
     part.checks.gaps.insert("bus".to_owned(), Gaps { announced: 1, numbers: 4 });
     part.readers[1].accounts = Accounts { checked: 1, published: 9, ..Accounts::default() };
     for _ in 0..8 {
@@ -23,8 +21,8 @@ fn parts_are_merged_into_one_account() {
     let sent = serde_json::to_string(&part(2_000_000)).unwrap();
     whole.merge(serde_json::from_str(&sent).unwrap());
     assert_eq!((whole.flow.messages, whole.flow.bytes), (2, 6));
-    assert_eq!(whole.readers[1].by_channel["quote"].summary.count, 2);
-    assert_eq!((whole.readers[1].age.summary.count, whole.readers[1].accounts.published), (2, 18));
+    assert_eq!(whole.timed.ages[1][&(Channel::Quote as u8)].summary().count, 2);
+    assert_eq!(whole.readers[1].accounts.published, 18);
     assert_eq!(whole.checks.gaps["bus"], Gaps { announced: 2, numbers: 8 });
     assert_eq!((whole.checks.broken["lost"].count, whole.checks.broken["lost"].first.len()), (16, TEXTS_MAX));
     assert_eq!(whole.generator.cpu_share, [0.5, 0.5]);

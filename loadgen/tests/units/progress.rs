@@ -6,7 +6,7 @@ use crate::reader::SecondPart;
 #[tokio::test]
 async fn what_is_of_the_last_second_and_what_of_all_is_named() {
     let mut watch = Watch::new(None, None);
-    let from = crate::clock::now();
+    let from = tickwire_machine::now();
     let part = |at, records| {
         let second = Second { records, ..Second::default() };
         SecondPart { at: Some((from, at)), second, ..SecondPart::default() }
@@ -25,7 +25,8 @@ async fn what_is_of_the_last_second_and_what_of_all_is_named() {
 
 #[test]
 fn elsewhere_than_on_a_terminal_there_is_a_line_for_each_phase_and_one_now_and_then() {
-    let mut progress = Progress { is_terminal: false, ..Progress::new() };
+    let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    let mut progress = Progress { line, ..Progress::new() };
     let began = Instant::now();
     let mut due = |phase, seconds| progress.is_due(phase, began + Duration::from_secs(seconds));
     assert!(due("opening", 0) && !due("opening", 9) && due("opening", 10) && !due("opening", 11));

@@ -6,8 +6,10 @@ mod metric;
 mod sample;
 mod verdict;
 
-use super::model::Report;
-use super::statistics::{median, slope};
+use tickwire_measure::Latencies;
+
+use super::model::{Latency, Report};
+use super::{median, slope};
 pub(crate) use sample::sample;
 
 #[test]
@@ -57,4 +59,17 @@ fn medians_of_odd_and_even() {
     assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
     assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
     assert_eq!(median(&[]), None);
+}
+
+#[test]
+fn a_curve_ends_at_the_last_value() {
+    let mut latencies = Latencies::default();
+    for ms in 1..=1000 {
+        latencies.record(5, 5 + ms * 1_000_000);
+    }
+    let read = Latency::from(latencies.clone());
+    assert_eq!((read.summary, read.hdr), (latencies.summary(), latencies.to_hdr()));
+    assert!(read.curve.windows(2).all(|two| two[0].q <= two[1].q && two[0].count <= two[1].count));
+    assert_eq!(read.curve.last().map(|point| (point.q, point.count)), Some((1.0, 1000)));
+    assert_eq!(Latency::from(Latencies::default()), Latency::default());
 }

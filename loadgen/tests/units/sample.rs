@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::latency::Latencies;
+use tickwire_machine::processors::Machine;
+use tickwire_measure::Latencies;
+
 use crate::report::model::*;
 
 fn latency(from_us: u64, to_us: u64) -> Latency {

@@ -1,13 +1,14 @@
 //! Scenarios: what is read, and what is refused with which words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
+use tickwire_feed::open_loop::Step;
 
 use super::access::{REDACTED, unchecked};
 use super::*;
-use crate::layers::Layers;
+use crate::layers::{Layers, READY};
 
 /// Reads a scenario that has no errors.
 #[track_caller]
@@ -28,7 +29,7 @@ fn check_refused(text: &str, expected: &str) {
 
 #[test]
 fn ready_made_scenarios_are_right_and_say_what_they_are() {
-    for (name, text) in ready::READY {
+    for (name, text) in READY {
         let scenario = scenario(text);
         assert_eq!(scenario.name, name);
         assert!(!scenario.about.is_empty(), "{name}");
@@ -43,11 +44,39 @@ fn an_empty_scenario_is_a_small_run_with_a_gateway_of_its_own() {
         (scenario.sessions.count, scenario.sessions.channels.as_slice()),
         (100, &[Channel::Quote][..])
     );
-    assert_eq!(scenario.threads, (machine::cores() / 2).max(1));
-    assert_eq!(scenario.source.rates(), [Step { rate: 500.0, ..Step::default() }]);
+    assert_eq!(scenario.threads, (cores() / 2).max(1));
+    assert_eq!(scenario.source.rates(), [Step { lasting: SECOND, rate: 500.0 }]);
     assert_eq!(scenario.sessions.ramp(), 100 * MS);
-    let pacing = scenario.gateway.pacing();
-    assert_eq!((pacing.worth, pacing.wait_max), (Pacing::default().worth, Pacing::default().wait_max));
+}
+
+#[test]
+fn the_own_gateway_has_the_settings_of_a_gateway() {
+    let own = scenario("sessions.count = 20_000").gateway_config;
+    assert_eq!((own.listen.port(), own.admin_listen.port(), own.shards), (0, 0, 1));
+    assert_eq!((own.drain_window, own.limits.sessions), (SECOND, 20_000 + SESSIONS_SPARE));
+    let mut usual = GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..own.clone() };
+    assert!(own.auth.anonymous, "whoever comes is let in");
+    (usual.drain_window, usual.limits.sessions, usual.auth.anonymous) = (5 * SECOND, 10_000, false);
+    let defaults =
+        GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..GatewayConfig::default() };
+    assert_eq!(usual, defaults);
+    let text = "[gateway]\nshards = 2\nfreshness_ms = 50\ncork_us = 0\n[gateway.limits]\nsessions = 7\nlog_records = 32\n";
+    let own = scenario(text).gateway_config;
+    assert_eq!((own.shards, own.pacing.wait_max, own.drain_window), (2, Duration::ZERO, SECOND));
+    let engine = &own.limits.engine;
+    assert_eq!((engine.freshness_ns, engine.log_records_per_topic, own.limits.sessions), (50_000_000, 32, 7));
+    check_refused(
+        "[gateway]\nfreshness_ms = 5",
+        "x.toml, line 2, column 1: `gateway.freshness_ms`: has to be 0, or 10",
+    );
+    check_refused(
+        "[gateway]\nheartbeat = 5",
+        "`gateway.heartbeat`: does not exist; did you mean `gateway.heartbeat_ms`?",
+    );
+    check_refused("gateway.limits.close_bytes = 65536", "has to be above `gateway.limits.shed_bytes`");
+    for key in ["keys = [\"a.pem\"]", "jwks_url = \"https://id.example\"", "api_keys_file = \"a.toml\""] {
+        check_refused(&format!("gateway.auth.{key}"), "the own gateway of a run takes no keys");
+    }
 }
 
 #[test]
@@ -334,7 +363,17 @@ fn described_defaults_are_those_that_are_in_force() {
 #[test]
 fn every_setting_is_described_to_people_and_programs() {
     let all = described();
-    assert_eq!(all.len(), 139, "{:#?}", all.keys());
+    let is_gateways = |name: &&String| name.starts_with("gateway.");
+    assert_eq!(all.keys().filter(|name| !is_gateways(name)).count(), 133, "{:#?}", all.keys());
+    let gateways = serde_json::from_str(&tickwire_config::describe_json::<GatewaySettings>()).unwrap();
+    let gateways: Vec<BTreeMap<String, String>> = gateways;
+    let gateways: BTreeSet<_> =
+        gateways.iter().map(|setting| format!("gateway.{}", setting["name"])).collect();
+    assert_eq!(all.keys().filter(is_gateways).cloned().collect::<BTreeSet<_>>(), gateways);
+    assert_eq!(
+        (&all["gateway.shards"]["default"], &all["gateway.drain_ms"]["default"]),
+        (&"1".into(), &"1000".into())
+    );
     for (name, setting) in &all {
         assert!(!setting["about"].as_str().unwrap().is_empty() || name.contains("encodings"), "{name}");
     }

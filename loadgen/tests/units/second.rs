@@ -9,7 +9,7 @@ fn seconds_are_cut_at_their_ends() {
     let before = seconds.turn(5 * SECOND, 1).unwrap();
     assert_eq!((before.at, before.second.records), (None, 3));
     seconds.now.records = 7;
-    seconds.age(1, SECOND, SECOND + 3_000_000);
+    seconds.ages[1].record(SECOND, SECOND + 3_000_000);
     assert!(seconds.turn(6 * SECOND - 1, 1).is_none());
     let part = seconds.turn(6 * SECOND, 1).unwrap();
     assert_eq!((part.at, part.second.records, part.second.sessions), (Some((5 * SECOND, 0)), 7, 1));

@@ -6,7 +6,7 @@ fn check(session: &mut SocketIo, said: &str, answer: &str, progress: Progress) {
     let taken = session.message(Opcode::Text, said.as_bytes(), &mut out, &mut |_| {});
     assert_eq!(taken, Ok(progress));
     if !answer.is_empty() {
-        ws::put(&mut expected, Opcode::Text, answer.as_bytes());
+        websocket::put(&mut expected, Opcode::Text, answer.as_bytes());
     }
     assert_eq!(out, expected);
 }

@@ -1,39 +1,85 @@
+use tickwire_feed::open_loop::{self, Orders, Pace};
+use tokio::sync::watch;
+
 use super::*;
+use crate::scenario::Url;
+use crate::scenario::tests::scenario;
 
 #[test]
-fn popularity_follows_the_law() {
-    let popularity = Popularity::new(100, 1.0);
-    let total: f64 = (0..100).map(|symbol| popularity.share(symbol)).sum();
-    assert!((total - 1.0).abs() < 1e-9);
-    assert!((popularity.share(0) / popularity.share(9) - 10.0).abs() < 1e-6);
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let first = (0..10_000).filter(|_| popularity.choose(&mut rng) == 0).count();
-    assert!((first as f64 / 10_000.0 - popularity.share(0)).abs() < 0.02, "{first}");
-}
-
-#[test]
-fn some_are_different_and_as_many_as_asked() {
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for (all, count, skew) in [(100, 10, 0.0), (100, 99, 3.0), (5, 5, 0.0), (5, 0, 1.0), (1, 1, 1.0)] {
-        let mut chosen = Popularity::new(all, skew).choose_some(count, &mut rng);
-        chosen.dedup();
-        assert_eq!(chosen.len(), if count == 0 { all } else { count });
+fn updates_are_counted_by_their_window_and_the_last_quotes_always() {
+    let mut published = Published::new(2);
+    let publish = |published: &mut Published, at: u64| {
+        let (symbol, is_trade) = (at as u32 % 2, at.is_multiple_of(3));
+        published.add(Due { symbol, is_trade, sequence: at + 1, number: at + 1, intended_time: at }, at);
+    };
+    for at in 0..10 {
+        publish(&mut published, at);
     }
+    assert_eq!((published.in_window, published.by_symbol.as_slice()), (0, &[[0; 2]; 2][..]));
+    published.measure((12, 18));
+    for at in 10..20 {
+        publish(&mut published, at);
+    }
+    assert_eq!((published.in_window, published.by_symbol.as_slice()), (6, &[[2, 1], [2, 1]][..]));
+    assert_eq!(published.last, [(17, 16), (20, 19)]);
+    assert_eq!(published.lag.summary().count, 10);
+}
+
+fn expected(text: &str) -> (Plan, Expected) {
+    let scenario = scenario(text);
+    let url = Url { address: "127.0.0.1:7400".to_owned(), path: String::new(), is_tls: false };
+    let plan = Plan::new(scenario, &url).unwrap();
+    let expected = Expected::new(&plan);
+    (plan, expected)
+}
+
+/// Returns the first 3,072 updates of a plan.
+#[tokio::main(flavor = "current_thread")]
+async fn dues(plan: &open_loop::Plan) -> Vec<Due> {
+    let (_orders, ordered) = watch::channel(Orders::default());
+    let mut pace = Pace::new(plan, ordered);
+    assert!(pace.wait().await);
+    let mut dues = Vec::new();
+    for _ in 0..6 {
+        pace.take(u64::MAX >> 1, |due| dues.push(due));
+    }
+    dues
+}
+
+/// Compares with what a source publishes and sessions without loss get of it, counted one by one.
+#[track_caller]
+fn check(text: &str) {
+    let (plan, expected) = expected(text);
+    let (source, sessions) = (&plan.scenario.source, &plan.scenario.sessions);
+    let mut published = Published::new(source.symbols);
+    let subscribed: Vec<_> = (0..sessions.count).map(|session| plan.symbols(session)).collect();
+    let dues = dues(&source.plan(plan.scenario.seed));
+    published.measure((dues[1000].intended_time, dues[3000].intended_time));
+    let mut delivered = 0;
+    for (at, due) in dues.into_iter().enumerate() {
+        published.add(due, due.intended_time);
+        let channel = if due.is_trade { Channel::Trade } else { Channel::Quote };
+        if (1000..3000).contains(&at) && sessions.channels.contains(&channel) {
+            delivered += subscribed.iter().filter(|symbols| symbols.contains(&due.symbol)).count() as u64;
+        }
+    }
+    assert!(delivered > 0);
+    assert_eq!(expected.due(&published), delivered, "{text}");
+    let planned = expected.per_update(&Published::default());
+    let counted = expected.per_update(&published);
+    assert!((planned / counted - 1.0).abs() < 0.1, "{planned} by the plan, {counted} counted");
 }
 
 #[test]
-fn without_skew_every_symbol_has_its_turn() {
-    let mut turns = Turns::new(10, 0.0, 3);
-    let mut seen: Vec<u32> = (0..10).map(|_| turns.next()).collect();
-    assert_eq!(seen[0], turns.next());
-    seen.sort_unstable();
-    assert_eq!(seen, (0..10).collect::<Vec<_>>());
-}
-
-#[test]
-fn what_a_quote_says_depends_on_symbol_and_time() {
-    let wire = quote_on_wire(3, 1_767_623_400_123_456_789);
-    assert_eq!(wire, quote_on_wire(3, 1_767_623_400_123_456_789));
-    assert_ne!(wire, quote_on_wire(4, 1_767_623_400_123_456_789));
-    assert_ne!(wire, quote_on_wire(3, 1_767_623_400_123_456_790));
+fn what_is_due_is_what_sessions_without_loss_get() {
+    check("[source]\nsymbols = 20\n[sessions]\ncount = 7\nsymbols_each = 3\n");
+    // Popular symbols are published and subscribed to more often, and trades are not asked for.
+    check(
+        "[source]\nsymbols = 20\nskew = 1.2\ntrades = 0.3\n[sessions]\ncount = 9\nsymbols_each = 4\nskew = 1.0\n",
+    );
+    check(
+        "[source]\nsymbols = 20\nskew = 1.2\ntrades = 0.3\n\
+         [sessions]\ncount = 9\nsymbols_each = 4\nskew = 1.0\nchannels = [\"quote\", \"trade\"]\n",
+    );
+    check("[source]\nsymbols = 20\ntrades = 0.5\n[sessions]\ncount = 3\nchannels = [\"trade\"]\n");
 }

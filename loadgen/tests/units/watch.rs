@@ -13,7 +13,7 @@ fn a_gauge_is_the_sum_over_its_labels() {
 #[tokio::test]
 async fn parts_of_a_second_are_one_second() {
     let mut watch = Watch::new(None, None);
-    let now = crate::clock::now();
+    let now = tickwire_machine::now();
     let second = Second { records: 5, sessions: 2, generator_cpu: 0.5, ..Second::default() };
     let part = |at| SecondPart { at, second: second.clone(), ..SecondPart::default() };
     let window = (now, now + SECOND);

@@ -43,7 +43,7 @@ pub struct TlsConfig {
 
 /// The configuration of a connection to NATS. At most one way to sign in may be given.
 ///
-/// The user needs to publish to `tw.>` and `_INBOX.>`, and to subscribe to both.
+/// `deploy/nats/users.conf` has the permissions that ingesters and gateways need.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NatsConfig {
     /// The addresses, `nats://host:port` or `tls://host:port`, tried in random order. They may hold `user:password@`,
@@ -63,6 +63,9 @@ pub struct NatsConfig {
     pub tls: TlsConfig,
     /// The name of this connection, as the server shows it.
     pub name: String,
+    /// The subjects at which responses come begin so. Sides with permissions of their own have one of their own, so that none
+    /// of them can listen to what another one is answered.
+    pub inbox_prefix: String,
     /// The longest wait before the first new attempt after a lost connection; waits are random up to it (full jitter).
     pub reconnect_min: Duration,
     /// The longest wait between attempts.
@@ -98,6 +101,7 @@ impl Default for NatsConfig {
             token: None,
             tls: TlsConfig::default(),
             name: "tickwire".to_owned(),
+            inbox_prefix: "_INBOX".to_owned(),
             reconnect_min: Duration::from_millis(50),
             reconnect_max: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(2),
@@ -123,6 +127,7 @@ impl fmt::Debug for NatsConfig {
             .field("token", &self.token)
             .field("tls", &self.tls)
             .field("name", &self.name)
+            .field("inbox_prefix", &self.inbox_prefix)
             .field("reconnect_min", &self.reconnect_min)
             .field("reconnect_max", &self.reconnect_max)
             .field("connect_timeout", &self.connect_timeout)

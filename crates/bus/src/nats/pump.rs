@@ -17,6 +17,9 @@ use super::wire;
 use crate::backplane::{PublishError, Request, RequestError};
 use tickwire_wire::Subject;
 
+/// Subjects of the bus itself begin so.
+const OWN_SUBJECTS: &str = "tw.";
+
 /// The number of jobs taken at a time; changed interest is looked at between.
 const JOBS_PER_TURN: usize = 64;
 
@@ -198,7 +201,8 @@ async fn serve(
             () = requests.closed() => break,
         };
         let Some(message) = message else { break };
-        let Some(reply) = message.reply else { continue };
+        // Whoever may ask only must not have market data written for it by the one that answers.
+        let Some(reply) = message.reply.filter(|reply| !reply.starts_with(OWN_SUBJECTS)) else { continue };
         let (link, back) = (Arc::clone(&link), back.clone());
         let request =
             Request::new(message.payload, move |response| send_response(&link, &back, reply, response));

@@ -7,4 +7,5 @@ mod history;
 mod memory;
 mod nats;
 mod nats_auth;
+mod nats_permissions;
 mod order;

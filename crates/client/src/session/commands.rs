@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tickwire_wire::{Channel, Command, Resume, ResumePosition, Subscribe, Unsubscribe, encode_command};
+use tickwire_wire::{
+    Channel, Command, Resume, ResumePosition, Secret, Subscribe, Token, Unsubscribe, encode_command,
+};
 use tokio::time::Instant;
 
 use super::Session;
@@ -33,6 +35,12 @@ impl Session {
             Command::Unsubscribe(Unsubscribe { id, channel: channel.name().to_owned(), symbols })
         };
         self.send(kind, channel, symbols, request, now, make);
+    }
+
+    /// Hands in the next token of the session.
+    pub(crate) fn hand_in(&mut self, token: &Secret, request: Option<u64>, now: Instant) {
+        let make = |id, _| Command::Token(Token { id, token: token.expose().to_owned() });
+        self.send(Kind::Token, Channel::Unknown, &[], request, now, make);
     }
 
     /// Sends one command, or several where one would be too large.

@@ -83,6 +83,8 @@ pub(crate) struct Session {
     /// The reason why nothing more of this connection can be understood.
     fault: Option<Disconnect>,
     draining: Option<Duration>,
+    /// The gateway says that the token will end.
+    is_expiring: bool,
     next_tick: Option<Instant>,
     events: VecDeque<Event>,
     commands: Vec<Command>,
@@ -108,6 +110,7 @@ impl Session {
             unasked: None,
             fault: None,
             draining: None,
+            is_expiring: false,
             next_tick: None,
             events: VecDeque::new(),
             commands: Vec::new(),
@@ -132,7 +135,7 @@ impl Session {
         self.owed.clear();
         (self.looked_at, self.filled_at, self.is_filling, self.is_held_back) = (None, 0, false, false);
         self.ended.clear();
-        (self.unasked, self.fault) = (None, None);
+        (self.unasked, self.fault, self.is_expiring) = (None, None, false);
         self.commands.clear();
         self.requests.disconnected();
         self.wanted.disconnected();
@@ -178,11 +181,13 @@ impl Session {
             Message::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             Message::Ledger(ledger) => self.ledger(ledger),
             Message::Error(error) => self.error(error, now),
+            Message::Identity(identity) => self.identified(&identity),
             Message::Notice(notice) => {
                 match notice.code.as_str() {
                     "draining" => {
                         self.draining = Some(Duration::from_millis(u64::from(notice.retry_after_ms)));
                     }
+                    "token_expiring" => self.is_expiring = true,
                     "conflating" => self.is_held_back = true,
                     "conflating_ended" => self.is_held_back = false,
                     _ => {}
@@ -193,6 +198,11 @@ impl Session {
             // `Hello` was looked at when the connection was opened.
             _ => {}
         }
+    }
+
+    /// Returns whether the gateway said, since this was last asked, that the token will end.
+    pub(crate) fn take_expiring(&mut self) -> bool {
+        std::mem::take(&mut self.is_expiring)
     }
 
     /// Something is to be done at this time.

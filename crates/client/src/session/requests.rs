@@ -21,6 +21,7 @@ pub(super) enum Kind {
     SetRate,
     Unsubscribe,
     Ledger,
+    Token,
     /// The two halves of the repair of a book. The program hears of it only when it fails.
     RepairUnsubscribe,
     Repair,
@@ -164,6 +165,15 @@ impl Session {
                         })
                     };
                     self.send(Kind::SetRate, channel, &symbols, Some(id), now, make);
+                }
+            }
+            Ask::Token { token } => {
+                self.requests.open.insert(id, open);
+                if self.is_connected() {
+                    self.hand_in(&token, Some(id), now);
+                } else {
+                    // The next connection is opened with it.
+                    self.requests.finish(id, None);
                 }
             }
             Ask::Ledger => {

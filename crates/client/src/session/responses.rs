@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, Error, Ledger, Refused, Subscribed};
+use tickwire_wire::{Channel, Error, Identity, Ledger, Refused, Subscribed};
 use tokio::time::Instant;
 
 use super::Session;
@@ -155,9 +155,26 @@ impl Session {
         });
     }
 
+    /// The gateway took the next token: the limits may be others.
+    pub(super) fn identified(&mut self, identity: &Identity) {
+        if let Some(limits) = identity.limits.filter(|_| self.is_connected()) {
+            self.limits = Some(limits);
+        }
+        let pending = self.requests.pending.remove(&identity.id);
+        self.requests.answered(pending.and_then(|pending| pending.request), |_| {});
+    }
+
     pub(super) fn error(&mut self, error: Error, now: Instant) {
         let pending = self.requests.pending.remove(&error.id);
         let request = pending.as_ref().and_then(|pending| pending.request);
+        if error.code == "token_expired"
+            && request.is_none()
+            && pending.as_ref().is_some_and(|p| p.kind == Kind::Token)
+        {
+            // A token that ended on its way is no reason to give up: the next connection asks for another one.
+            self.fault = Some(Disconnect::TokenRefused { message: error.message });
+            return;
+        }
         if let Some(pending) = pending.filter(|p| matches!(p.kind, Kind::Subscribe | Kind::Repair)) {
             for symbol in &pending.symbols {
                 if error.code == "rate_limit" {

@@ -131,7 +131,7 @@ async fn a_server_that_says_nothing_times_out() {
 
 #[tokio::test(start_paused = true)]
 async fn urls_that_cannot_be_right_are_refused_at_once() {
-    for url in ["wss://gateway/v1/stream", "http://gateway/", "gateway"] {
+    for url in ["https://gateway/v1/stream", "http://gateway/", "gateway"] {
         let error = Client::builder(url).start().err().unwrap();
         assert!(!error.may_retry() && error.to_string().contains(url), "{error}");
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fastwebsockets::{Frame, OpCode, Payload, WebSocketRead, WebSocketWrite, upgrade};
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use hyper::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response};
@@ -96,6 +96,8 @@ pub(crate) struct Session {
     write: WebSocketWrite<WriteHalf<Socket>>,
     said: mpsc::Receiver<Said>,
     pub(crate) encoding: Encoding,
+    /// The header `Authorization` of its handshake, or nothing.
+    pub(crate) shown: String,
     /// Nanoseconds; goes on by a second with each message.
     pub(crate) time: u64,
 }
@@ -109,11 +111,13 @@ impl Session {
             async move {
                 let asked = request.headers()[SEC_WEBSOCKET_PROTOCOL].clone();
                 let encoding = Encoding::from_subprotocol(asked.to_str().unwrap()).unwrap();
+                let shown = request.headers().get(AUTHORIZATION);
+                let shown = shown.map_or("", |shown| shown.to_str().unwrap()).to_owned();
                 let (mut response, future): (Response<Empty<Bytes>>, _) =
                     upgrade::upgrade(&mut request).unwrap();
                 let chosen = HeaderValue::from_static(encoding.subprotocol());
                 response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
-                sender.send((future, encoding)).await.unwrap();
+                sender.send((future, encoding, shown)).await.unwrap();
                 Ok::<_, Infallible>(response)
             }
         });
@@ -122,7 +126,7 @@ impl Session {
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades(),
         );
-        let (future, encoding) = upgraded.recv().await.expect("the client asks for an upgrade");
+        let (future, encoding, shown) = upgraded.recv().await.expect("the client asks for an upgrade");
         let mut socket = future.await.unwrap();
         socket.set_auto_close(false);
         socket.set_auto_pong(false);
@@ -130,7 +134,7 @@ impl Session {
         let (read, write) = socket.split(tokio::io::split);
         let (sender, said) = mpsc::channel(10_000);
         tokio::spawn(read_all(read, encoding, sender));
-        Self { write, said, encoding, time: 1_000_000_000 }
+        Self { write, said, encoding, shown, time: 1_000_000_000 }
     }
 
     /// Sends one WebSocket message with these, and its send time.

@@ -12,4 +12,5 @@ mod liveness;
 mod reading;
 mod reconnecting;
 mod subscribing;
+mod tokens;
 mod transcript;

@@ -104,11 +104,11 @@ async fn a_code_that_must_not_be_retried_ends_it() {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = gateway.session(gateway.client()).await;
     let handle = client.handle();
-    session.close(4500, "protocol: mend it").await;
+    session.close(1002, "protocol: mend it").await;
     let lines = take(&mut client, 2).await;
-    assert_eq!(lines[1], "disconnected for good (closed by the gateway: code 4500, protocol: mend it)");
+    assert_eq!(lines[1], "disconnected for good (closed by the gateway: code 1002, protocol: mend it)");
     assert!(client.next().await.is_none() && client.next().await.is_none());
-    assert!(matches!(client.end(), Some(Disconnect::Closed { code: Some(4500), .. })));
+    assert!(matches!(client.end(), Some(Disconnect::Closed { code: Some(1002), .. })));
     let outcome = handle.subscribe(Channel::Quote, [SYMBOL], Options::default()).await;
     assert_eq!(outcome, Err(CommandError::Ended));
 }

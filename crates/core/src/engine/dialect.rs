@@ -51,6 +51,12 @@ pub trait Dialect: fmt::Debug + Send {
     /// Reads one message of the client. It may hold several requests, or none.
     fn read(&mut self, bytes: &[u8], requests: &mut Vec<Request>);
 
+    /// Reads one message as [`Dialect::read`] does, where it is known whether it came as text. Most protocols do not care.
+    fn read_framed(&mut self, bytes: &[u8], is_text: bool, requests: &mut Vec<Request>) {
+        let _ = is_text;
+        self.read(bytes, requests);
+    }
+
     /// Returns the id at the beginning of a message that is not read further, for the error that answers it; 0 where there is
     /// none.
     fn id_of(&self, bytes: &[u8]) -> u64 {

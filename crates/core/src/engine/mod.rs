@@ -5,7 +5,7 @@
 //!
 //! It is made of three folders, each of which knows only those before it: `policy` has rules about numbers, `data` has what
 //! is held, `ops` has what is done with it, a file for each thing that happens. Before them stand the edge of a session
-//! (`framing`, `dialect` with `own`, `principal`, `opening`) and the freshness window (`window`, `throughput`). [`Engine`]
+//! (`framing`, `dialect` with `own`, `principal` with `credential`, `opening`) and the freshness window (`window`, `throughput`). [`Engine`]
 //! itself is the door: each of its methods calls an operation or reads a count. `scripts/circles.py` keeps the files free of circles.
 //!
 //! Invariants:
@@ -16,6 +16,7 @@
 //! - Records of one instrument leave in the order of their arrival, whatever their channel.
 //! - Control messages, pongs and close frames leave first and always fit.
 
+mod credential;
 mod data;
 mod dialect;
 mod framing;
@@ -27,12 +28,16 @@ mod principal;
 mod throughput;
 mod window;
 
+use std::sync::Arc;
+
 use tickwire_wire::{CloseCode, Encoding};
 
+pub use credential::{Credential, TokenRefused};
 pub use data::account::Account;
 pub use data::backfill::{BackfillLimits, PARTS_MAX as BACKFILL_PARTS_MAX};
 pub use data::decisions::{BlockedBy, Decided, Decision, Fate, Run};
 pub use data::delivery::WINDOW_MS_MAX;
+pub use data::handed_in::HandedIn;
 pub use data::key::SessionKey;
 pub use data::latency_samples::{LATENCY_SAMPLE_ONE_IN, LatencySample};
 pub use dialect::{Dialect, Loss, Request};
@@ -96,10 +101,48 @@ impl Engine {
     /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
     /// whether it answers one of our probes: these are not counted against the client.
     pub fn on_message(&mut self, key: SessionKey, bytes: &[u8], now: u64) -> bool {
-        ops::command::on_message(&mut self.fanout, key, bytes, now)
+        self.on_framed(key, bytes, false, now)
     }
 
-    /// Notes that something was heard, and owes the response to a ping.
+    /// Takes a message as [`Engine::on_message`] does, where it is known whether it came as text.
+    pub fn on_framed(&mut self, key: SessionKey, bytes: &[u8], is_text: bool, now: u64) -> bool {
+        ops::command::on_message(&mut self.fanout, key, (bytes, is_text), now)
+    }
+
+    /// Takes the tokens that clients handed in. Whoever takes them finds out whom they belong to, and tells it by
+    /// [`Engine::identify`].
+    pub fn take_tokens(&mut self) -> std::vec::Drain<'_, HandedIn> {
+        self.fanout.tokens.drain(..)
+    }
+
+    /// Takes the verdict about a token that was handed in with the command `id`: the session belongs to the principal from now
+    /// on, and what that one may not see ends; or the client is told why the token does not count.
+    pub fn identify(
+        &mut self,
+        key: SessionKey,
+        id: u64,
+        verdict: Result<Arc<Principal>, TokenRefused>,
+        now: u64,
+    ) {
+        ops::identity::identify(&mut self.fanout, key, id, verdict, now);
+    }
+
+    /// Closes the sessions of principals that were revoked. Returns how many.
+    pub fn revoke(&mut self, is_revoked: &dyn Fn(&Principal) -> bool, now: u64) -> usize {
+        ops::identity::revoke(&mut self.fanout, is_revoked, now)
+    }
+
+    /// Returns the name of a session in responses and logs.
+    pub fn id(&self, key: SessionKey) -> Option<&str> {
+        Some(&self.fanout.sessions.get(key)?.id)
+    }
+
+    /// Returns the principal that a session belongs to.
+    pub fn principal(&self, key: SessionKey) -> Option<&Arc<Principal>> {
+        Some(&self.fanout.sessions.get(key)?.principal)
+    }
+
+    /// Notes that something was heard, and owes the response to a ping, behind those that are owed already.
     pub fn on_ping(&mut self, key: SessionKey, payload: &[u8], now: u64) {
         ops::command::on_ping(&mut self.fanout, key, payload, now);
     }
@@ -295,6 +338,11 @@ impl Engine {
     /// for one page is bounded.
     pub fn session_page(&self, query: &SessionQuery) -> SessionPage {
         ops::insight::session_page(&self.fanout, query)
+    }
+
+    /// Returns one session, by its handle, as a page has it. It adds up the session's subscriptions.
+    pub fn session(&self, key: SessionKey) -> Option<SessionRow> {
+        ops::insight::session(&self.fanout, key)
     }
 
     /// Returns one session, by its id, with a page of its subscriptions.

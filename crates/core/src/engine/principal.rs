@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use tickwire_wire::{Channel, SymbolName};
+use tickwire_wire::{Channel, Encoding, SymbolName};
+
+use super::credential::Credential;
+use super::policy::rate::granted_rate;
 
 /// Whom a session belongs to. The gateway finds that out before it opens the session; the engine asks it once for each
 /// subscription, and never for a record.
@@ -14,8 +17,13 @@ pub struct Principal {
     pub entitlements: Vec<Entitlement>,
     /// Subscriptions of one of its sessions, where the gateway allows more.
     pub subscriptions_max: usize,
-    /// The fastest rate that it is granted where it asks for one, in updates per second, where the gateway allows more.
+    /// The fastest rate that it is granted, in updates per second, on all channels that are not lossless. Where it is finite, a
+    /// subscription that asks for no rate gets this one.
     pub rate_max: f64,
+    /// The encodings that its sessions may have; `None` for all.
+    pub encodings: Option<Vec<Encoding>>,
+    /// The token that it is known by.
+    pub credential: Credential,
 }
 
 /// Something that may be seen.
@@ -29,6 +37,9 @@ pub struct Entitlement {
     pub channels: Option<Vec<Channel>>,
     /// The age that a record must have, in nanoseconds; 0 for live data.
     pub delay_ns: u64,
+    /// The price levels of each side of a book that may be seen; `None` for all. There are no books of limited depth yet, so
+    /// with a limit the channel `book` is refused.
+    pub depth: Option<u32>,
 }
 
 /// Names that are meant. Symbols may hold any character, so no character of a pattern has a meaning of its own.
@@ -65,10 +76,19 @@ impl Pattern {
 
 impl Entitlement {
     /// Everything, live.
-    pub const ALL: Self = Self { venues: Pattern::All, symbols: Pattern::All, channels: None, delay_ns: 0 };
+    pub const ALL: Self =
+        Self { venues: Pattern::All, symbols: Pattern::All, channels: None, delay_ns: 0, depth: None };
 
     fn is_of(&self, venue: &str, channel: Channel) -> bool {
+        self.names(venue, channel) && !self.is_shallow(channel)
+    }
+
+    fn names(&self, venue: &str, channel: Channel) -> bool {
         self.venues.covers(venue) && self.channels.as_ref().is_none_or(|channels| channels.contains(&channel))
+    }
+
+    fn is_shallow(&self, channel: Channel) -> bool {
+        channel == Channel::Book && self.depth.is_some()
     }
 }
 
@@ -81,9 +101,36 @@ impl Principal {
                 entitlements: vec![Entitlement::ALL],
                 subscriptions_max: usize::MAX,
                 rate_max: f64::INFINITY,
+                encodings: None,
+                credential: Credential::NONE,
             })
         });
         Arc::clone(&ANONYMOUS)
+    }
+
+    /// Returns nobody: it sees nothing until a token comes, and is closed when none came until this time.
+    pub fn awaited(until: u64) -> Self {
+        Self {
+            name: String::new(),
+            entitlements: Vec::new(),
+            credential: Credential::awaited(until),
+            ..Self::clone(&Self::anonymous())
+        }
+    }
+
+    /// Says why this principal cannot take the place of the one that a session belongs to, whose dialect is `dialect`.
+    pub(super) fn fits(&self, known: &Self, dialect: &str) -> Result<(), String> {
+        if !known.credential.is_awaited && known.name != self.name {
+            return Err(
+                "this token is of another subject than the session's; open a session of its own".to_owned()
+            );
+        }
+        match &self.encodings {
+            Some(allowed) if !allowed.iter().any(|encoding| encoding.name() == dialect) => {
+                Err(format!("this token does not allow the encoding of this session, {dialect}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns whether there is nothing to ask.
@@ -99,6 +146,32 @@ impl Principal {
     /// Returns the fastest rate that it is granted, where the gateway allows `allowed`.
     pub(super) fn rate_of(&self, allowed: f64) -> f64 {
         self.rate_max.min(allowed)
+    }
+
+    /// Returns whether it has a fastest rate of its own.
+    pub(super) fn is_slowed(&self) -> bool {
+        self.rate_max.is_finite()
+    }
+
+    /// Returns the rate that it is granted when `asked` is asked for, where the gateway allows `allowed` to those who ask; 0 for
+    /// every update.
+    pub(super) fn granted_rate(&self, asked: f64, allowed: f64) -> f64 {
+        let rate = granted_rate(asked, self.rate_of(allowed));
+        if rate == 0.0 && self.is_slowed() { self.rate_max } else { rate }
+    }
+
+    /// Returns whether there is nothing of a channel of a venue that it may see, whatever the symbol and the delay.
+    pub(super) fn sees_nothing_of(&self, venue: &str, channel: Channel) -> bool {
+        self.permit_venue(venue, channel) == Permit::Nothing
+    }
+
+    /// Returns the depth to which it might see a channel of an instrument, where that is all that it might see.
+    pub(super) fn depth_of(&self, name: &SymbolName, channel: Channel) -> Option<u32> {
+        let covers = |one: &&Entitlement| {
+            one.names(&name.venue, channel) && (name.is_all() || one.symbols.covers(&name.symbol))
+        };
+        let shallow = self.entitlements.iter().filter(covers).filter(|one| one.is_shallow(channel));
+        shallow.filter_map(|one| one.depth).max()
     }
 
     /// Returns what it may see of a channel of an instrument.
@@ -168,5 +241,37 @@ mod tests {
         check(&both, "other:A", Channel::Quote, Permit::Delayed(5));
         check(&principal(&[]), "sim:A", Channel::Quote, Permit::Nothing);
         assert!(!principal(&[delayed]).sees_all() && Principal::anonymous().sees_all());
+    }
+
+    #[test]
+    fn a_book_of_limited_depth_is_not_a_book() {
+        let one = principal(&[Entitlement { depth: Some(10), ..Entitlement::ALL }]);
+        check(&one, "sim:A", Channel::Book, Permit::Nothing);
+        check(&one, "sim:A", Channel::Quote, Permit::Live);
+        assert_eq!(one.depth_of(&SymbolName::parse("sim:A").unwrap(), Channel::Book), Some(10));
+        assert_eq!(one.depth_of(&SymbolName::parse("sim:A").unwrap(), Channel::Quote), None);
+        let both = principal(&[Entitlement { depth: Some(10), ..Entitlement::ALL }, Entitlement::ALL]);
+        check(&both, "sim:A", Channel::Book, Permit::Live);
+    }
+
+    #[test]
+    fn a_fastest_rate_holds_for_those_who_ask_for_none() {
+        let slow = Principal { rate_max: 5.0, ..principal(&[]) };
+        let of_slow = [0.0, 2.0, 50.0].map(|asked| slow.granted_rate(asked, 1_000.0).to_bits());
+        assert_eq!(of_slow, [5.0, 2.0, 5.0].map(f64::to_bits));
+        let free = principal(&[]);
+        let of_free = [0.0, 50.0, 5_000.0].map(|asked| free.granted_rate(asked, 1_000.0).to_bits());
+        assert_eq!(of_free, [0.0, 50.0, 1_000.0].map(f64::to_bits));
+    }
+
+    #[test]
+    fn a_session_keeps_its_owner() {
+        let named = |name: &str| Principal { name: name.to_owned(), ..principal(&[]) };
+        assert!(named("a").fits(&named("a"), "json").is_ok());
+        assert!(named("b").fits(&named("a"), "json").unwrap_err().contains("another subject"));
+        assert!(named("b").fits(&Principal::awaited(9), "json").is_ok());
+        let binary = Principal { encodings: Some(vec![Encoding::Proto]), ..named("a") };
+        assert!(binary.fits(&named("a"), "json").unwrap_err().contains("encoding"));
+        assert!(binary.fits(&named("a"), "proto").is_ok());
     }
 }

@@ -3,6 +3,10 @@
 //! A session that is ready is written to when the delay of the pacing is over for it; those whose time is near go with
 //! it, so that the thread wakes once for many. While nothing is due, events are gathered: to wake a thread for each costs
 //! more than most of what it then does.
+//!
+//! Where more comes than a core can deliver, events must not take what writing needs: a shard that takes all that comes and writes to
+//! few sessions meanwhile delivers the less the more comes. So the time for taking is limited until
+//! nothing is due any more, and what does not fit stays with the hub, in front of it in the inbox, and beyond that is dropped there, unread.
 
 use super::pacing::{Pacer, Pacing};
 use crate::engine::{Engine, SessionKey};
@@ -21,6 +25,11 @@ const RATE_GRAIN_NS: u64 = 250_000;
 const WRITES_TOGETHER: usize = 32;
 /// The time after which a round ends, whatever is due: sockets and orders get their turn.
 const ROUND_NS_MAX: u64 = 1_000_000;
+/// The time that taking events may have of a pass, the turns of a hub on the same thread among it. Then sessions are written to
+/// until the pass is over.
+const TAKE_NS_MAX: u64 = 10_000_000;
+/// The time after which a pass ends, whatever is due: what comes meanwhile must not grow old behind what is owed to a few.
+const PASS_NS_MAX: u64 = 100_000_000;
 /// The part of the delay by which a session may be written to before its time: with those that are due.
 const EARLY: u64 = 4;
 
@@ -40,7 +49,7 @@ pub struct Plan {
 /// The next step of a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Take the events that wait, without waiting for more.
+    /// Take the batches of events that wait, as long as [`ShardSchedule::takes_more`] says so, without waiting for more.
     TakeEvents,
     /// Write to each of [`ShardSchedule::sessions`].
     Write,
@@ -69,6 +78,18 @@ pub struct ShardSchedule {
     phase: Phase,
     /// When the round began.
     began: u64,
+    pass: Pass,
+}
+
+/// The time from when nothing is due to when nothing is due again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pass {
+    /// When it began.
+    began: u64,
+    /// The nanoseconds in which events were taken since it began.
+    taken_ns: u64,
+    /// When a step began that takes events and is not over.
+    takes_since: Option<u64>,
 }
 
 impl ShardSchedule {
@@ -80,6 +101,7 @@ impl ShardSchedule {
             sessions: Vec::new(),
             phase: Phase::Yields,
             began: now,
+            pass: Pass::default(),
         }
     }
 
@@ -108,6 +130,11 @@ impl ShardSchedule {
         self.gathers.take_if(|(until, _)| *until <= now);
     }
 
+    /// Returns whether to take another batch of events, after one that was taken. `since` is when taking began.
+    pub fn takes_more(&self, since: u64, now: u64) -> bool {
+        self.pass.taken_ns + now.saturating_sub(since) < TAKE_NS_MAX
+    }
+
     /// Notes that events were taken as they came, outside of a round.
     pub fn on_events(&mut self, engine: &Engine, now: u64) {
         // The delivery windows of all sessions that wanted these events are shut, so the next ones may wait, too.
@@ -124,16 +151,27 @@ impl ShardSchedule {
 
     /// Returns the next step of the round; `None` when it is over.
     pub fn step(&mut self, engine: &mut Engine, now: u64) -> Option<Step> {
+        if let Some(since) = self.pass.takes_since.take() {
+            self.pass.taken_ns += now.saturating_sub(since);
+        }
+        if now.saturating_sub(self.pass.began) > PASS_NS_MAX {
+            self.pass = Pass { began: now, ..Pass::default() };
+        }
         if now.saturating_sub(self.began) > ROUND_NS_MAX {
             return None;
+        }
+        if self.pass.taken_ns > TAKE_NS_MAX && matches!(self.phase, Phase::Yields | Phase::TakesEvents) {
+            self.phase = Phase::Writes;
         }
         match self.phase {
             Phase::Yields => {
                 self.phase = Phase::TakesEvents;
+                self.pass.takes_since = Some(now);
                 Some(Step::Yield)
             }
             Phase::TakesEvents => {
                 self.phase = Phase::Writes;
+                self.pass.takes_since = Some(now);
                 Some(Step::TakeEvents)
             }
             Phase::IsOver => None,
@@ -145,6 +183,9 @@ impl ShardSchedule {
                 // Where fewer were due than are written to together, those that became due meanwhile are a round of their own.
                 let is_last = self.sessions.len() < WRITES_TOGETHER;
                 self.phase = if is_last { Phase::IsOver } else { Phase::Yields };
+                if is_last {
+                    self.pass = Pass { began: now, ..Pass::default() };
+                }
                 (!self.sessions.is_empty()).then_some(Step::Write)
             }
         }

@@ -9,6 +9,9 @@
 
 mod command_rate;
 mod connection;
+mod farewell;
+mod identity;
+mod order;
 mod sockets;
 mod tell;
 
@@ -17,58 +20,42 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use slotmap::SecondaryMap;
+use slotmap::{SecondaryMap, SparseSecondaryMap};
 use tickwire_net::fragments::Joined;
 use tickwire_net::frame::{self, Close, Fault, HEAD_BYTES_MAX, OpCode, Sender};
 use tickwire_wire::CloseCode;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::admin_sessions::Look;
+use crate::audit::{self, End};
+use crate::auth::gate::Gate;
 use crate::clock::Clock;
 use crate::framing::WebSocket;
+use crate::holders::Held;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
 use crate::timer::{Busy, Timer};
-use crate::transport::{Came, Transport};
+use crate::transport::Came;
 use command_rate::Verdict;
 use connection::{Connection, Phase};
+use farewell::{CLOSE_GRACE, CLOSED_GRACE, Farewells};
+pub(crate) use order::{Arrival, Order};
 use sockets::Sockets;
-use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, Opening, SessionKey};
+use tickwire_core::engine::{BackfillLimits, Engine, EngineLimits, HandedIn, SessionKey};
 use tickwire_core::schedule::{Pacing, ShardSchedule, Step};
 use tickwire_core::vocabulary::{Event, TopicInterest};
 
 const TICK: Duration = Duration::from_millis(50);
 /// The period at which counts are added up over all subscriptions. With many subscriptions that takes milliseconds.
 const PUBLISH_EVERY: Duration = Duration::from_millis(500);
-/// The time that a close frame may take to leave before the connection is cut.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
-/// The time that the peer may take to answer a close frame. Without that wait its unread bytes would turn our last ones into a
-/// reset, and the close code would be lost.
-const CLOSED_GRACE: Duration = Duration::from_millis(200);
+/// The code of a close frame that answers one without a code (RFC 6455, section 7.4.1).
+const NORMAL: u16 = 1000;
 /// The smallest size of the buffer that sockets are read into. It is larger where commands may be.
 const SCRATCH_BYTES_MIN: usize = 64 << 10;
 /// The most batches of events that wait for a shard, and that it takes at once.
 pub(crate) const EVENT_BATCHES_MAX: usize = 16;
 /// The most reads of one session before the others get their turn.
 const READS_MAX: usize = 16;
-
-/// A connection whose handshake is done.
-pub(crate) struct Arrival {
-    pub(crate) opening: Opening,
-    pub(crate) transport: Transport,
-    /// The bytes that the client sent behind its handshake.
-    pub(crate) read: bytes::Bytes,
-    /// The permit of the limit of sessions; it is held while the session lives.
-    pub(crate) permit: tokio::sync::OwnedSemaphorePermit,
-}
-
-/// An order of the rest of the gateway to a shard. Events have a way of their own.
-pub(crate) enum Order {
-    Arrive(Arrival),
-    Drain(Duration),
-    Look(Look),
-}
 
 /// Everything that a shard needs to run.
 pub(crate) struct ShardSetup {
@@ -78,6 +65,8 @@ pub(crate) struct ShardSetup {
     pub(crate) limits: EngineLimits,
     /// The limits of look-ups in the history, where the bus has one.
     pub(crate) backfill: Option<BackfillLimits>,
+    /// The time that a message may take from its first byte to its last, in nanoseconds.
+    pub(crate) message_ns: u64,
     pub(crate) pacing: Pacing,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
@@ -85,6 +74,9 @@ pub(crate) struct ShardSetup {
     pub(crate) patience: Arc<AtomicU32>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) interests: mpsc::Sender<(usize, TopicInterest)>,
+    /// The way of tokens to whoever verifies them.
+    pub(crate) tokens: mpsc::Sender<(usize, HandedIn)>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) all: Arc<Stats>,
     pub(crate) clock: Clock,
@@ -101,6 +93,9 @@ struct Written {
 struct Shard {
     engine: Engine,
     connections: SecondaryMap<SessionKey, Connection>,
+    /// The places of sessions whose users may have so many only.
+    held: SparseSecondaryMap<SessionKey, Held>,
+    gate: Arc<Gate>,
     /// The buffer that sockets are read into.
     scratch: Vec<u8>,
     /// The buffer of what is written to one session.
@@ -109,10 +104,13 @@ struct Shard {
     unread: Vec<(SessionKey, bool)>,
     /// The sessions whose close frames were handed over.
     ending: Vec<SessionKey>,
+    /// The connections whose sessions are over because their clients said so.
+    farewells: Farewells,
     /// The sessions whose unacknowledged bytes the kernel is asked for at this tick.
     asked: Vec<SessionKey>,
     /// When the counts are published next.
     publish_at: Instant,
+    message_ns: u64,
     limits: EngineLimits,
     clock: Clock,
     stats: Arc<ShardStats>,
@@ -126,12 +124,15 @@ pub(crate) async fn run(setup: ShardSetup) {
         hub,
         limits,
         backfill,
+        message_ns,
         pacing,
         server,
         mut events,
         patience,
         mut orders,
         interests,
+        tokens,
+        gate,
         stats,
         all,
         clock,
@@ -154,12 +155,16 @@ pub(crate) async fn run(setup: ShardSetup) {
     let mut shard = Shard {
         engine,
         connections: SecondaryMap::new(),
+        held: SparseSecondaryMap::new(),
+        gate,
         scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + HEAD_BYTES_MAX)],
         out: Vec::new(),
         unread: Vec::new(),
         ending: Vec::new(),
+        farewells: Farewells::default(),
         asked: Vec::new(),
         publish_at: Instant::now(),
+        message_ns,
         limits,
         clock,
         stats,
@@ -183,6 +188,8 @@ pub(crate) async fn run(setup: ShardSetup) {
                 Some(Order::Arrive(arrival)) => shard.arrive(arrival, &mut sockets),
                 Some(Order::Drain(window)) => shard.engine.drain(window.as_nanos() as u64, clock.now()),
                 Some(Order::Look(look)) => shard.look(look),
+                Some(Order::Identify(verdict)) => shard.identify(verdict),
+                Some(Order::Revoke(revocations)) => shard.revoke(&revocations),
                 None => open = false,
             },
             _ = ticks.tick() => {
@@ -209,7 +216,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                 schedule.begin_round(clock.now());
                 while let Some(step) = schedule.step(&mut shard.engine, clock.now()) {
                     match step {
-                        Step::TakeEvents => shard.take_batches(&mut events),
+                        Step::TakeEvents => shard.take_batches(&mut events, &schedule),
                         Step::Write => {
                             for at in 0..schedule.sessions().len() {
                                 if let Some(written) = shard.write(schedule.sessions()[at]) {
@@ -235,10 +242,11 @@ pub(crate) async fn run(setup: ShardSetup) {
             // While the shard waits to write, events do not wake it: they are taken together, before the round.
             Some(batch) = events.recv(), if plan.takes_events => {
                 shard.take_events(&batch);
-                shard.take_batches(&mut events);
+                shard.take_batches(&mut events, &schedule);
                 schedule.on_events(&shard.engine, clock.now());
             }
         }
+        shard.pass_tokens(at, &tokens);
         let asked: Vec<_> = shard.engine.take_interests().collect();
         for interest in asked {
             if interests.send((at, interest)).await.is_err() {
@@ -251,6 +259,7 @@ pub(crate) async fn run(setup: ShardSetup) {
 fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
     match fault {
         Fault::TooLarge => CloseCode::TooLarge,
+        Fault::NotUtf8 => CloseCode::NotUtf8,
         Fault::Protocol(rule) => {
             tracing::debug!(session = ?key, rule, "a client broke the rules of WebSocket");
             CloseCode::Protocol
@@ -260,24 +269,34 @@ fn code_of(key: SessionKey, fault: Fault) -> CloseCode {
 
 impl Shard {
     fn arrive(&mut self, arrival: Arrival, sockets: &mut Sockets) {
-        let Arrival { opening, mut transport, read, permit } = arrival;
+        let Arrival { opening, mut transport, read, seat, held } = arrival;
         let key = self.engine.open(opening, self.clock.now());
+        if let Some(held) = held {
+            self.held.insert(key, held);
+        }
         let watched = sockets.add(&mut transport, key);
-        self.connections.insert(key, Connection::new(transport, &read, permit));
+        let has_input = !read.is_empty() || transport.may_hold_input();
+        self.connections.insert(key, Connection::new(transport, &read, seat));
+        self.audit(key, |row| audit::opened(row, self.token_id(key)));
+        self.check_revoked(key);
         if let Err(error) = watched {
             tracing::error!(%error, "cannot take over a connection");
-            self.end(key);
-        } else if !read.is_empty() {
+            self.end(key, End::Lost);
+        } else if has_input {
             // The readiness list tells only of bytes that come from now on.
             self.read(key, false);
         }
     }
 
-    /// Takes the batches of events that are there, without waiting for more.
-    fn take_batches(&mut self, events: &mut mpsc::Receiver<Vec<Event>>) {
+    /// Takes the batches of events that are there, as many as the schedule allows, without waiting for more.
+    fn take_batches(&mut self, events: &mut mpsc::Receiver<Vec<Event>>, schedule: &ShardSchedule) {
+        let since = self.clock.now();
         for _ in 0..EVENT_BATCHES_MAX {
             let Ok(batch) = events.try_recv() else { break };
             self.take_events(&batch);
+            if !schedule.takes_more(since, self.clock.now()) {
+                break;
+            }
         }
     }
 
@@ -297,7 +316,7 @@ impl Shard {
             let (count, is_all) = match connection.read(&mut self.scratch[begun..]) {
                 Ok(Came::Nothing) if begun > 0 => return self.take_frames(key, begun),
                 Ok(Came::Nothing) => return,
-                Ok(Came::End) | Err(_) => return self.end(key),
+                Ok(Came::End) | Err(_) => return self.end(key, End::Lost),
                 Ok(Came::Bytes { count, is_all }) => (count, is_all),
             };
             if !connection.is_deaf() {
@@ -313,40 +332,49 @@ impl Shard {
     /// Takes the frames in the first `length` bytes of the scratch buffer, and keeps what is left of them.
     fn take_frames(&mut self, key: SessionKey, length: usize) {
         let now = self.clock.now();
-        let mut at = 0;
+        let (mut at, mut has_ended) = (0, false);
         let ends = loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            has_ended |= at > 0 && !connection.has_fragments();
             // All frames of one message together may have as many bytes as a command.
-            let came = self.connections.get(key).map_or(0, Connection::fragment_bytes);
-            match frame::find(&self.scratch[at..length], Sender::Client, self.limits.command_bytes - came) {
-                Ok(None) => break None,
+            let room = self.limits.command_bytes - connection.fragment_bytes();
+            match frame::find(&self.scratch[at..length], Sender::Client, room) {
+                Ok(None) => {
+                    let begun = frame::begun(&self.scratch[at..length], Sender::Client);
+                    let checked = begun.map_or(Ok(()), |begun| connection.check_begun(&begun));
+                    break checked.err().map(|fault| code_of(key, fault));
+                }
                 Err(fault) => break Some(code_of(key, fault)),
                 Ok(Some(found)) => {
-                    let Some(connection) = self.connections.get_mut(key) else { return };
                     let payload = found.payload(&mut self.scratch[at..length]);
                     at += found.end;
                     if found.opcode == OpCode::Close {
-                        let code = Close::read(payload).code;
-                        return self.echo_close(key, code.unwrap_or(1000));
+                        let asked = Close::check(payload);
+                        if at > found.end {
+                            // What was asked for before is answered before.
+                            self.write(key);
+                        }
+                        return self.meet_close(key, asked);
                     }
                     if found.opcode == OpCode::Pong && self.engine.on_pong(key, payload, now) {
                         continue;
                     }
                     let joined = if found.is_control() {
-                        Ok(Joined::Whole)
+                        Ok((Joined::Whole, false))
                     } else {
-                        connection.take_fragment(&found, payload, self.limits.command_bytes)
+                        connection.take_data(&found, payload, self.limits.command_bytes)
                     };
-                    let message = match joined {
-                        Ok(Joined::Whole) => Cow::Borrowed(payload),
-                        Ok(Joined::Message(message)) => Cow::Owned(message),
+                    let (message, is_text) = match joined {
+                        Ok((Joined::Whole, is_text)) => (Cow::Borrowed(payload), is_text),
+                        Ok((Joined::Message(message), is_text)) => (Cow::Owned(message), is_text),
                         // A fragment counts towards the rate with its message. An empty one counts by itself, or it would be free.
-                        Ok(Joined::More)
+                        Ok((Joined::More, _))
                             if payload.is_empty()
                                 && connection.rate.next(now, &self.limits) == Verdict::End =>
                         {
                             break Some(CloseCode::Flood);
                         }
-                        Ok(Joined::More) => continue,
+                        Ok((Joined::More, _)) => continue,
                         Err(fault) => break Some(code_of(key, fault)),
                     };
                     match connection.rate.next(now, &self.limits) {
@@ -355,7 +383,7 @@ impl Shard {
                         Verdict::Take => match found.opcode {
                             OpCode::Ping => self.engine.on_ping(key, &message, now),
                             OpCode::Pong => {}
-                            _ if self.engine.on_message(key, &message, now) => {
+                            _ if self.engine.on_framed(key, &message, is_text, now) => {
                                 connection.rate.refund(&self.limits);
                             }
                             _ => connection.rate.charge(self.engine.price(), now, &self.limits),
@@ -365,27 +393,42 @@ impl Shard {
             }
         };
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.keep_unread(if ends.is_some() { &[] } else { &self.scratch[at..length] });
         if let Some(code) = ends {
             connection.deafen();
             self.engine.close(key, code);
+        } else {
+            connection.keep_unread(&self.scratch[at..length]);
+            connection.note_begun(has_ended, now);
         }
         if at > 0 || ends.is_some() {
             self.write(key);
         }
     }
 
-    /// Echoes the client's close code and ends the connection.
-    fn echo_close(&mut self, key: SessionKey, code: u16) {
-        if let Some(connection) = self.connections.get_mut(key)
-            && connection.unsent() == 0
-            && connection.phase() == Phase::Open
-        {
-            let mut echo = Vec::new();
-            frame::write(OpCode::Close, &Close::payload(code, ""), &mut echo);
-            let _ = connection.write(&echo);
+    /// Ends a session whose client sent a close frame, and sends one back: with the same code, or with what is wrong with it.
+    fn meet_close(&mut self, key: SessionKey, asked: Result<Option<u16>, Fault>) {
+        let Some(connection) = self.connections.get(key) else { return };
+        // It may answer a close frame of ours.
+        let is_first = connection.phase() == Phase::Open;
+        let (code, text, how) = match asked {
+            Ok(code) => {
+                let code = code.unwrap_or(NORMAL);
+                (code, "", End::Client(code))
+            }
+            Err(fault) => {
+                let code = code_of(key, fault);
+                self.count_closed(code);
+                (code.code(), code.text(), End::Gateway(code))
+            }
+        };
+        let Some(mut connection) = self.forget(key, how) else { return };
+        if is_first {
+            let mut frame = Vec::new();
+            frame::write(OpCode::Close, &Close::payload(code, text), &mut frame);
+            if connection.write(&frame).is_ok() {
+                self.farewells.add(connection);
+            }
         }
-        self.end(key);
     }
 
     /// Writes what a session is owed now, with one call.
@@ -400,7 +443,7 @@ impl Shard {
         let begun = self.clock.now();
         // For a blocked session the engine hands over a close frame at most. It goes behind the bytes that wait.
         let Ok(taken) = connection.write(&self.out) else {
-            self.end(key);
+            self.end(key, End::Lost);
             return None;
         };
         let took_ns = self.clock.now().saturating_sub(begun);
@@ -417,11 +460,11 @@ impl Shard {
 
     /// Hands over the bytes that the socket did not take at once.
     fn write_rest(&mut self, key: SessionKey) {
-        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.unsent() > 0)
-        else {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.unsent() == 0 {
             return;
-        };
-        let Ok(taken) = connection.write_rest() else { return self.end(key) };
+        }
+        let Ok(taken) = connection.write_rest() else { return self.end(key, End::Lost) };
         self.stats.written_bytes.fetch_add(taken as u64, Ordering::Relaxed);
         self.engine.unsent(key, connection.unsent(), self.clock.now());
         self.leave(key);
@@ -443,10 +486,13 @@ impl Shard {
         self.engine.tick(self.clock.now());
         self.tell_kernel_numbers();
         let now = Instant::now();
+        self.farewells.tick(&mut self.scratch, now);
         for key in std::mem::take(&mut self.ending) {
             match self.connections.get(key).map(Connection::phase) {
                 None => {}
-                Some(Phase::Leaving(until) | Phase::Left(until)) if now >= until => self.end(key),
+                Some(Phase::Leaving(until) | Phase::Left(until)) if now >= until => {
+                    self.end(key, End::Lost);
+                }
                 Some(_) => self.ending.push(key),
             }
         }
@@ -455,6 +501,21 @@ impl Shard {
         if self.publish_at <= now {
             self.publish_at = now + PUBLISH_EVERY;
             self.publish_stats();
+            self.close_unfinished();
+        }
+    }
+
+    /// Closes the sessions whose clients began a message and did not end it in time.
+    fn close_unfinished(&mut self) {
+        let since = self.clock.now().saturating_sub(self.message_ns);
+        let late = self.connections.iter().filter(|(_, connection)| connection.waits_since(since));
+        let late: Vec<_> = late.map(|(key, _)| key).collect();
+        for key in late {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.deafen();
+                self.engine.close(key, CloseCode::Unfinished);
+                self.write(key);
+            }
         }
     }
 
@@ -463,21 +524,36 @@ impl Shard {
         let now = self.clock.now();
         self.engine.wants_kernel_numbers(&mut self.asked);
         for key in self.asked.drain(..) {
-            let bytes = self.connections.get(key).map_or(0, Connection::unacknowledged);
+            let bytes = self.connections.get_mut(key).map_or(0, Connection::unacknowledged);
             self.engine.kernel_unacknowledged(key, bytes, now);
         }
     }
 
-    fn end(&mut self, key: SessionKey) {
-        if self.connections.remove(key).is_none() {
-            return;
+    fn end(&mut self, key: SessionKey, how: End) {
+        drop(self.forget(key, how));
+    }
+
+    /// Ends a session, and returns its connection. Where the gateway closed it, that is how it ended, whatever the connection did
+    /// then.
+    fn forget(&mut self, key: SessionKey, how: End) -> Option<Connection> {
+        if !self.connections.contains_key(key) {
+            return None;
         }
-        if let Some(code) = self.engine.closing(key)
-            && let Some(at) = CloseCode::ALL.iter().position(|known| *known == code)
-        {
+        let (closed, now) = (self.engine.closing(key), self.clock.now());
+        if let Some(code) = closed {
+            self.count_closed(code);
+        }
+        self.audit(key, |row| audit::ended(row, closed.map_or(how, End::Gateway), now));
+        let connection = self.connections.remove(key);
+        self.held.remove(key);
+        self.engine.ended(key, now);
+        self.all.sessions.fetch_sub(1, Ordering::Relaxed);
+        connection
+    }
+
+    fn count_closed(&self, code: CloseCode) {
+        if let Some(at) = CloseCode::ALL.iter().position(|known| *known == code) {
             self.all.closed[at].fetch_add(1, Ordering::Relaxed);
         }
-        self.engine.ended(key, self.clock.now());
-        self.all.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }

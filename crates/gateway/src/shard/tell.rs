@@ -4,11 +4,24 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Shard;
+use super::connection::Connection;
 use crate::admin_sessions::Look;
-use tickwire_core::engine::Pace;
+use crate::audit;
+use tickwire_core::engine::{Pace, SessionKey, SessionRow};
 use tickwire_core::schedule::ShardSchedule;
 
 impl Shard {
+    /// Writes a line of the audit log about a session, where that log is wanted.
+    pub(super) fn audit(&self, key: SessionKey, write: impl FnOnce(&SessionRow)) {
+        if !audit::is_wanted() {
+            return;
+        }
+        if let Some(mut row) = self.engine.session(key) {
+            row.peer = self.connections.get(key).and_then(Connection::peer);
+            write(&row);
+        }
+    }
+
     pub(super) fn look(&self, look: Look) {
         let peer = |key| self.connections.get(key)?.peer();
         // The one who asked may have gone.

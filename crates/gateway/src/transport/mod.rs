@@ -1,20 +1,28 @@
-//! The carriers of a session's bytes: TCP, or a pipe in memory. TLS will be one more file beside these two.
+//! The carriers of a session's bytes: TCP, TLS over TCP, or a pipe in memory.
 //!
 //! The listener reads the handshake from a [`Carrier`] with the runtime's means. After it the carrier becomes a [`Transport`],
 //! which a shard reads and writes when its readiness list (`shard/sockets.rs`) says so.
 
+mod came;
 mod kernel;
 mod pipe;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
 use std::task::Waker;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "tls")]
+use tickwire_net::tls::ServerTlsStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
+pub(crate) use self::came::{Buffers, Came};
 use self::pipe::Pipe;
 use self::tcp::Tcp;
+#[cfg(feature = "tls")]
+use self::tls::Tls;
 
 /// A connection that a listener speaks HTTP on, and that becomes a transport afterwards.
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin + 'static {
@@ -23,32 +31,32 @@ pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn into_transport(self, buffers: Buffers) -> io::Result<Transport>;
 }
 
-/// The bytes that kernels may hold of one session; see [`Limits`](crate::Limits).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Buffers {
-    /// The size of the send buffer; 0 leaves it to the kernel.
-    pub(crate) send_bytes: usize,
-    /// The most bytes that the kernel holds unsent.
-    pub(crate) unsent_bytes: usize,
+impl Carrier for tokio::net::TcpStream {
+    fn into_transport(self, buffers: Buffers) -> io::Result<Transport> {
+        Ok(Transport::Tcp(Tcp::new(self, buffers)?))
+    }
+}
+
+impl Carrier for DuplexStream {
+    fn into_transport(self, _: Buffers) -> io::Result<Transport> {
+        Ok(Transport::Pipe(Box::new(Pipe::new(self))))
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Carrier for ServerTlsStream<tokio::net::TcpStream> {
+    fn into_transport(self, buffers: Buffers) -> io::Result<Transport> {
+        Ok(Transport::Tls(Box::new(Tls::new(self, buffers)?)))
+    }
 }
 
 /// The carrier of one session's bytes; see the module. None of its functions waits.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Tcp(Tcp),
+    #[cfg(feature = "tls")]
+    Tls(Box<Tls>),
     Pipe(Box<Pipe>),
-}
-
-/// The outcome of a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Came {
-    /// Nothing is there now.
-    Nothing,
-    /// `count` bytes were read, at least one. `is_all` says that nothing more was there, unless the readiness list told of the end
-    /// of the stream too.
-    Bytes { count: usize, is_all: bool },
-    /// The peer sends no more.
-    End,
 }
 
 /// The way in which a transport tells that it can be read or written.
@@ -64,6 +72,8 @@ impl Transport {
     pub(crate) fn watched(&mut self) -> Watched<'_> {
         match self {
             Self::Tcp(tcp) => Watched::Descriptor(tcp.stream()),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Watched::Descriptor(tls.socket()),
             Self::Pipe(pipe) => Watched::Waker(pipe.waker()),
         }
     }
@@ -75,18 +85,54 @@ impl Transport {
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Came> {
         match self {
             Self::Tcp(tcp) => tcp.read(into),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.read(into),
             Self::Pipe(pipe) => pipe.read(into),
         }
     }
 
-    /// Writes as many of the bytes as are taken now. Returns how many that were.
+    /// Writes as many of the bytes as are taken now. Returns how many that were. With TLS they are taken when they are sealed:
+    /// see [`held`](Self::held).
     ///
     /// # Errors
     /// When the connection broke.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => tcp.write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.write(bytes),
             Self::Pipe(pipe) => pipe.write(bytes),
+        }
+    }
+
+    /// Returns how many sealed bytes the socket has not taken yet.
+    pub(crate) fn held(&mut self) -> usize {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.held(),
+            Self::Tcp(_) | Self::Pipe(_) => 0,
+        }
+    }
+
+    /// Writes sealed bytes, as many as are taken now.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unnecessary_wraps, reason = "only TLS can fail here"))]
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.flush(),
+            Self::Tcp(_) | Self::Pipe(_) => Ok(()),
+        }
+    }
+
+    /// Returns whether it may have read what nobody took yet, of which the readiness list knows nothing.
+    pub(crate) fn may_hold_input(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
+            Self::Tcp(_) | Self::Pipe(_) => false,
         }
     }
 
@@ -94,6 +140,8 @@ impl Transport {
     pub(crate) fn unacknowledged(&self) -> usize {
         match self {
             Self::Tcp(tcp) => tcp.unacknowledged(),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.unacknowledged(),
             // There is no kernel between the two ends.
             Self::Pipe(_) => 0,
         }
@@ -103,6 +151,8 @@ impl Transport {
     pub(crate) fn shut_write(&mut self) {
         match self {
             Self::Tcp(tcp) => tcp.shut_write(),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.shut_write(),
             Self::Pipe(pipe) => pipe.shut_write(),
         }
     }
@@ -111,6 +161,8 @@ impl Transport {
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(tcp) => tcp.peer(),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.peer(),
             Self::Pipe(_) => None,
         }
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, DuplexStream, ReadBuf};
 
-use super::{Buffers, Came, Carrier, Transport};
+use super::came::Came;
 
 /// One end of a pipe of the runtime.
 #[derive(Debug)]
@@ -16,13 +16,11 @@ pub(crate) struct Pipe {
     waker: Waker,
 }
 
-impl Carrier for DuplexStream {
-    fn into_transport(self, _: Buffers) -> io::Result<Transport> {
-        Ok(Transport::Pipe(Box::new(Pipe { stream: self, waker: Waker::noop().clone() })))
-    }
-}
-
 impl Pipe {
+    pub(super) fn new(stream: DuplexStream) -> Self {
+        Self { stream, waker: Waker::noop().clone() }
+    }
+
     pub(super) fn waker(&mut self) -> &mut Waker {
         &mut self.waker
     }

@@ -5,29 +5,33 @@ use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
 
-use super::{Buffers, Came, Carrier, Transport, kernel};
+use super::came::{Buffers, Came};
+use super::kernel;
 
 /// A socket that does not block.
 #[derive(Debug)]
 pub(crate) struct Tcp(TcpStream);
 
-impl Carrier for tokio::net::TcpStream {
-    fn into_transport(self, buffers: Buffers) -> io::Result<Transport> {
-        let socket = socket2::SockRef::from(&self);
-        let Buffers { send_bytes, unsent_bytes } = buffers;
-        let tuned = if send_bytes == 0 { Ok(()) } else { socket.set_send_buffer_size(send_bytes) };
-        #[cfg(target_os = "linux")]
-        let tuned = tuned.and(socket.set_tcp_notsent_lowat(unsent_bytes as u32));
-        #[cfg(not(target_os = "linux"))]
-        let _ = unsent_bytes;
-        if let Err(error) = tuned {
-            tracing::debug!(%error, "socket not tuned");
-        }
-        Ok(Transport::Tcp(Tcp(TcpStream::from_std(self.into_std()?))))
+/// Takes a socket away from the runtime, with buffers of these sizes.
+pub(super) fn tuned(stream: tokio::net::TcpStream, buffers: Buffers) -> io::Result<TcpStream> {
+    let socket = socket2::SockRef::from(&stream);
+    let Buffers { send_bytes, unsent_bytes } = buffers;
+    let tuned = if send_bytes == 0 { Ok(()) } else { socket.set_send_buffer_size(send_bytes) };
+    #[cfg(target_os = "linux")]
+    let tuned = tuned.and(socket.set_tcp_notsent_lowat(unsent_bytes as u32));
+    #[cfg(not(target_os = "linux"))]
+    let _ = unsent_bytes;
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "socket not tuned");
     }
+    Ok(TcpStream::from_std(stream.into_std()?))
 }
 
 impl Tcp {
+    pub(super) fn new(stream: tokio::net::TcpStream, buffers: Buffers) -> io::Result<Self> {
+        Ok(Self(tuned(stream, buffers)?))
+    }
+
     pub(super) fn stream(&mut self) -> &mut TcpStream {
         &mut self.0
     }

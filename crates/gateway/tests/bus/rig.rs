@@ -10,7 +10,7 @@ use tickwire_feed::adapter::{
     Adapter, AdapterError, FeedEvent, Flow, Levels, MarketBody, MarketEvent, SourceState,
 };
 use tickwire_feed::{IngestConfig, IngestStats, Ingester};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tickwire_gateway::{AuthSettings, Gateway, GatewayConfig, NoPages};
 use tickwire_wire::{Channel, Instrument, Level, Quote, Status, Trade, TradingState};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -120,7 +120,13 @@ fn ingester(bus: &MemoryBus) -> (mpsc::Sender<FeedEvent>, CancellationToken, Ing
 /// Starts a gateway on free ports.
 async fn gateway(config: GatewayConfig, bus: Arc<dyn Backplane>) -> Gateway {
     let free = ([127, 0, 0, 1], 0).into();
-    let config = GatewayConfig { listen: free, admin_listen: free, drain_window: Duration::ZERO, ..config };
+    let config = GatewayConfig {
+        listen: free,
+        admin_listen: free,
+        drain_window: Duration::ZERO,
+        auth: AuthSettings::anonymous(),
+        ..config
+    };
     Gateway::start(config, bus, Arc::new(NoPages)).await.unwrap()
 }
 

@@ -15,12 +15,12 @@ use super::rig::{Rig, SYMBOL, Watcher, quote, trade};
 const HANG: Duration = Duration::from_mins(1);
 
 #[track_caller]
-fn run<F: Future<Output = ()>>(test: F) {
+pub(super) fn run<F: Future<Output = ()>>(test: F) {
     let test = async { tokio::time::timeout(HANG, test).await.expect("it comes to an end") };
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
 
-async fn raw(rig: &Rig, path: &str) -> String {
+pub(super) async fn raw(rig: &Rig, path: &str) -> String {
     let mut stream = TcpStream::connect(rig.gateway.admin_address()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

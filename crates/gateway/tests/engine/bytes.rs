@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tickwire_core::vocabulary::{Form, Update};
 use tickwire_wire::{Body, Channel, Encoding, GapCause, Status, encode_sent_time};
 
-use super::rig::{EPOCH, Rig, bus_update, limits, parse_frames, quote};
+use super::rig::{EPOCH, PONG, Rig, bus_update, limits, parse_frames, quote};
 use super::schedule::drive_bytes;
 
 /// Checks a status whose record fills a WebSocket message of exactly this payload.
@@ -129,6 +129,22 @@ fn keys_and_topics_from_anywhere_do_no_harm() {
     rig.event(tickwire_core::vocabulary::Event::Unavailable { topic, reason: "?".into(), is_unknown: false });
     rig.publish(0, 1, quote(1));
     assert_eq!(rig.engine.topics(), 0);
+}
+
+#[test]
+fn each_ping_is_answered_in_order_and_of_too_many_the_newest() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open(Encoding::Proto);
+    rig.read(client);
+    for pings in [1, 10, 64, 100_u8] {
+        for number in 0..pings {
+            rig.engine.on_ping(client.key, &[number], rig.now);
+        }
+        let frames = rig.read_frames(client);
+        let pongs: Vec<_> =
+            frames.iter().filter(|frame| frame.opcode == PONG).map(|frame| frame.payload[0]).collect();
+        assert_eq!(pongs, (pings.saturating_sub(64)..pings).collect::<Vec<_>>());
+    }
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn a_listing_is_told_when_it_is_old_enough() {
     // Neither it, nor its name, nor how many there are.
     let (code, may_retry, words) = refusal(&rig.subscribe(client, Channel::Trade, &["sim:d"]));
     assert_eq!((code.as_str(), may_retry), ("unknown_symbol", true));
-    assert!(words.contains("to see its 3") && !words.contains("sim:D"), "{words}");
+    assert!(words.contains("to see what there is") && !words.contains("sim:D"), "{words}");
     rig.pass(9);
     let messages = rig.read(client);
     assert!(
@@ -501,7 +501,7 @@ fn a_venue_that_is_too_young_is_granted_by_and_by() {
     assert_eq!(rig.records(client).len(), 103);
 }
 
-/// What was published, and when.
+/// The sequence numbers that were published, and when.
 #[derive(Default)]
 struct Published {
     /// Sequence numbers by topic, each with its time.

@@ -178,7 +178,7 @@ fn a_command_that_is_too_large_ends_the_session() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Json);
     rig.engine.on_message(client.key, &[b' '; 4097], rig.now);
-    assert_eq!(close_code(&mut rig, client), 4501);
+    assert_eq!(close_code(&mut rig, client), 1009);
 }
 
 #[test]

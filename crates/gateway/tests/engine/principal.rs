@@ -15,7 +15,7 @@ fn principal(entitlements: Vec<Entitlement>) -> Principal {
 
 fn only(symbols: Pattern, channels: &[Channel]) -> Entitlement {
     let venues = Pattern::Is("sim".to_owned());
-    Entitlement { venues, symbols, channels: Some(channels.to_vec()), delay_ns: 0 }
+    Entitlement { venues, symbols, channels: Some(channels.to_vec()), ..Entitlement::ALL }
 }
 
 fn is(symbol: &str) -> Pattern {
@@ -55,9 +55,9 @@ fn what_may_not_be_seen_is_refused_and_not_followed() {
     assert!(refusal.message.contains("`sim:B` on channel `quote`"), "{}", refusal.message);
     let messages = rig.subscribe(client, Channel::Trade, &["sim:A"]);
     assert_eq!(refusals(&messages), [not_entitled("sim:A")]);
-    // A name that nobody has is not said to be forbidden.
+    // A name that nobody has is refused as one that it may not see.
     let messages = rig.subscribe(client, Channel::Quote, &["sim:NONE"]);
-    assert_eq!(refusals(&messages), [("sim:NONE".to_owned(), "unknown_symbol".to_owned())]);
+    assert_eq!(refusals(&messages), [not_entitled("sim:NONE")]);
     let page = rig.engine.session_page(&SessionQuery { limit: 9, ..SessionQuery::default() });
     assert_eq!(page.rows[0].principal, "desk");
     rig.publish(0, 1, quote(1));

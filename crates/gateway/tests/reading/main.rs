@@ -1,11 +1,13 @@
 //! The reading of what clients send, byte by byte, over real sockets: how a gateway reads it and when it ends the
 //! connection.
 
+mod doors;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_bus::{Backplane, MemoryBus};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tickwire_gateway::{AuthSettings, Gateway, GatewayConfig, NoPages};
 use tickwire_wire::CloseCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -28,8 +30,13 @@ impl Rig {
 
     async fn start_with(config: GatewayConfig) -> Self {
         let free = ([127, 0, 0, 1], 0).into();
-        let config =
-            GatewayConfig { listen: free, admin_listen: free, drain_window: Duration::ZERO, ..config };
+        let config = GatewayConfig {
+            listen: free,
+            admin_listen: free,
+            drain_window: Duration::ZERO,
+            auth: AuthSettings::anonymous(),
+            ..config
+        };
         let bus: Arc<dyn Backplane> = Arc::new(MemoryBus::default());
         Self { gateway: Gateway::start(config, bus, Arc::new(NoPages)).await.unwrap() }
     }
@@ -205,7 +212,7 @@ async fn a_command_in_fragments_is_joined_and_no_larger_than_another() {
 async fn what_breaks_the_rules_is_told_and_ends_the_connection() {
     let rig = Rig::start().await;
     let protocol = CloseCode::Protocol.code();
-    let cases: [(&str, &[u8], u16); 8] = [
+    let cases: [(&str, &[u8], u16); 13] = [
         ("not masked", &[0x81, 2, b'{', b'}'], protocol),
         ("reserved bits", &[0xf1, 0x80, 0, 0, 0, 0], protocol),
         ("unknown opcode", &[0x83, 0x80, 0, 0, 0, 0], protocol),
@@ -214,6 +221,15 @@ async fn what_breaks_the_rules_is_told_and_ends_the_connection() {
         ("a long ping", &masked(PING, &[1; 126]), protocol),
         ("a long pong", &masked(PONG, &[1; 126]), protocol),
         ("claims 4 GiB", &[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4], CloseCode::TooLarge.code()),
+        ("claims more than there is", &[0x82, 0xff, 0x80, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4], protocol),
+        ("a length in more bytes than it needs", &[0x81, 0xfe, 0, 5, 1, 2, 3, 4, 5, 6, 7, 8, 9], protocol),
+        ("text that is not UTF-8", &masked(TEXT, b"{\"op\xff"), CloseCode::NotUtf8.code()),
+        (
+            "text that is not UTF-8, before its end",
+            &masked(TEXT, b"\xc0............")[..9],
+            CloseCode::NotUtf8.code(),
+        ),
+        ("text that ends within a character", &masked(TEXT, b"\xc3"), CloseCode::NotUtf8.code()),
     ];
     for (name, bytes, code) in cases {
         let mut peer = rig.connect(b"").await;
@@ -236,13 +252,27 @@ async fn commands_before_a_fault_are_answered() {
 #[tokio::test]
 async fn a_close_is_echoed() {
     let rig = Rig::start().await;
-    for (payload, echoed) in
-        [(&1000_u16.to_be_bytes()[..], 1000), (&3001_u16.to_be_bytes(), 3001), (b"", 1000)]
-    {
+    for (payload, echoed) in [
+        (&1000_u16.to_be_bytes()[..], 1000),
+        (&3001_u16.to_be_bytes(), 3001),
+        (b"\x03\xe8because", 1000),
+        (b"", 1000),
+        // These may stand in no close frame.
+        (b"\x03", 1002),
+        (&0_u16.to_be_bytes(), 1002),
+        (&1005_u16.to_be_bytes(), 1002),
+        (&1006_u16.to_be_bytes(), 1002),
+        (&2999_u16.to_be_bytes(), 1002),
+        (&5000_u16.to_be_bytes(), 1002),
+        (b"\x03\xe8\xff", 1007),
+    ] {
         let mut peer = rig.connect(b"").await;
         peer.told("hello").await;
         peer.send(&masked(CLOSE, payload)).await;
-        assert_eq!(peer.close_code().await, Some(echoed));
+        // What comes behind a close frame is not read, and does not turn our close frame into a reset.
+        peer.send(&masked(PING, b"too late")).await;
+        peer.send(&[0xff; 5000]).await;
+        assert_eq!(peer.close_code().await, Some(echoed), "{payload:02x?}");
     }
     let ended = async {
         while rig.gateway.sessions() > 0 {
@@ -250,6 +280,55 @@ async fn a_close_is_echoed() {
         }
     };
     tokio::time::timeout(HANG, ended).await.expect("sessions that ended are counted still");
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_close_is_answered() {
+    let rig = Rig::start().await;
+    let mut peer = rig.connect(b"").await;
+    peer.told("hello").await;
+    peer.send(&[ledger(1), masked(PING, b"?"), masked(CLOSE, &1000_u16.to_be_bytes())].concat()).await;
+    assert_eq!(peer.next(PONG).await, b"?");
+    peer.told(r#""id":1"#).await;
+    assert_eq!(peer.close_code().await, Some(1000));
+}
+
+#[tokio::test]
+async fn each_ping_is_answered_in_order() {
+    let rig = Rig::start().await;
+    let mut peer = rig.connect(b"").await;
+    let pings: Vec<_> = (0..10_u8).map(|number| vec![number; usize::from(number) * 13]).collect();
+    let all: Vec<_> = pings.iter().map(|payload| masked(PING, payload)).collect();
+    // Pongs that nobody asked for mean nothing.
+    peer.send(&[masked(PONG, b"by itself"), all.concat()].concat()).await;
+    for payload in pings {
+        assert_eq!(peer.next(PONG).await, payload);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_end_ends_the_session() {
+    let config = GatewayConfig { message_timeout: Duration::from_millis(300), ..GatewayConfig::default() };
+    let rig = Rig::start_with(config).await;
+    let begun = ledger(1);
+    let head_only = &begun[..3];
+    for part in [&begun[..9], head_only, &masked(0x01, b"{"), &masked(0x01, b""), &masked(0x02, b"x")] {
+        let mut peer = rig.connect(part).await;
+        assert_eq!(peer.close_code().await, Some(CloseCode::Unfinished.code()), "{part:02x?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_ends_each_message_may_always_have_begun_another_one() {
+    let config = GatewayConfig { message_timeout: Duration::from_secs(2), ..GatewayConfig::default() };
+    let rig = Rig::start_with(config).await;
+    let begun = ledger(1);
+    let mut peer = rig.connect(&begun[..9]).await;
+    for _ in 0..11 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        peer.send(&[&begun[9..], &begun[..9]].concat()).await;
+        peer.told(r#""id":1"#).await;
+    }
 }
 
 #[tokio::test]

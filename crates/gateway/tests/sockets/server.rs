@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tickwire_bus::{Backplane, MemoryBus};
 use tickwire_feed::{IngestConfig, Ingester};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tickwire_gateway::{AuthSettings, Gateway, GatewayConfig, NoPages};
 use tickwire_testkit::{Pace, Program, StockClient};
 use tickwire_wire::Channel;
 use tokio_util::sync::CancellationToken;
@@ -158,6 +158,7 @@ fn process_under_test() {
     let mut config = GatewayConfig::default();
     let free = ([127, 0, 0, 1], 0).into();
     (config.listen, config.admin_listen) = (free, free);
+    config.auth = AuthSettings::anonymous();
     if ping_ms > 0 {
         config.limits.engine.ping_after_ns = ping_ms * MS;
     }

@@ -10,8 +10,8 @@ use time::format_description::well_known::Rfc3339;
 pub struct Settings {
     /// Names certificates of authorities.
     pub authorities: &'static str,
-    /// Takes any certificate.
-    pub insecure: &'static str,
+    /// Takes any certificate, where the program has such a setting.
+    pub insecure: Option<&'static str>,
     /// Names the server.
     pub server_name: &'static str,
 }
@@ -26,7 +26,7 @@ pub fn explain(error: &Error, address: &str, is_shaking: bool, settings: &Settin
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             format!(
-                "{address} asks for a certificate of its clients, and this one has none; connect without TLS, or through a proxy that has one"
+                "{address} asks for a certificate of its clients, and this one has none or another one than it trusts"
             )
         }
         Error::AlertReceived(AlertDescription::UnrecognisedName) => format!(
@@ -83,12 +83,17 @@ fn distrust(reason: &CertificateError, settings: &Settings) -> (String, String) 
                 .to_owned(),
             format!(
                 "make the server's with -addext basicConstraints=critical,CA:FALSE, or sign one with that authority and name \
-                 the authority in `{authorities}`; or, for a test that is not about trust, set `{insecure}` = true"
+                 the authority in `{authorities}`{}",
+                insecure.map_or(String::new(), |insecure| format!(
+                    "; or, for a test that is not about trust, set `{insecure}` = true"
+                ))
             ),
         ),
         other => (
             other.to_string(),
-            format!("for a test that is not about trust, `{insecure}` = true takes any certificate"),
+            insecure.map_or_else(renew, |insecure| {
+                format!("for a test that is not about trust, `{insecure}` = true takes any certificate")
+            }),
         ),
     }
 }

@@ -1,7 +1,11 @@
-//! TLS towards servers: whom a client trusts, the stream over readiness ([`Secured`]) and over tokio ([`ClientTls::connect`]),
-//! and what is said when it fails ([`explain`]).
+//! TLS on both sides. Towards servers: whom a client trusts ([`Trust`]), and what is said when it fails ([`explain`]). Towards
+//! clients: certificates and keys in files, which may change ([`ServerTls`]). The stream is over readiness ([`Secured`]) or over
+//! tokio ([`ClientTls::connect`], [`ServerTls::accept`]).
 
+mod certificate;
 mod explain;
+mod files;
+mod server;
 mod stream;
 
 use std::sync::Arc;
@@ -9,7 +13,7 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -17,9 +21,13 @@ use tokio_rustls::TlsConnector;
 /// The library, for its certificates and errors.
 pub use rustls;
 pub use tokio_rustls::client::TlsStream;
+pub use tokio_rustls::server::TlsStream as ServerTlsStream;
 
+pub use self::certificate::CertificateFacts;
 pub use self::explain::{Settings, explain};
-pub use self::stream::{Brought, Secured};
+pub use self::files::{ClientAuth, FilesError, ServerFiles, WhichFile, certificates, key};
+pub use self::server::{Reload, ServerTls, ServerTlsError};
+pub use self::stream::{Brought, Received, Secured};
 
 /// Whom a client trusts.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +38,23 @@ pub struct Trust {
     pub insecure: bool,
     /// The name that the server's certificate has to be for; none: the host of the URL.
     pub server_name: Option<String>,
+    /// The certificate for servers that ask their clients for one.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The own certificate, and those that lead from it to an authority.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key of the own certificate.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
 }
 
 /// The reason why a client cannot speak TLS at all.
@@ -51,6 +76,9 @@ pub enum TrustError {
         /// The fault that the library found.
         source: Error,
     },
+    /// The client's own certificate and key cannot be used.
+    #[error("the client's own certificate and key cannot be used: {0}")]
+    Identity(Error),
     /// There is nobody to trust.
     #[error("this system has no certificates of authorities; name a file with some in `{setting}`")]
     Nobody {
@@ -67,6 +95,8 @@ pub enum TrustError {
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    /// Whether the name was set, and is not that of the server's address.
+    is_named: bool,
 }
 
 impl ClientTls {
@@ -75,21 +105,33 @@ impl ClientTls {
     /// # Errors
     /// When there is nobody to trust, or the host's name is none that a certificate can have.
     pub fn new(trust: &Trust, address: &str, settings: &Settings) -> Result<Self, TrustError> {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let host = trust.server_name.as_deref().unwrap_or(host.trim_matches(['[', ']']));
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| TrustError::Name { host: host.to_owned(), setting: settings.server_name })?;
+        let name = name_of(trust.server_name.as_deref(), address, settings)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut config = if trust.insecure {
+        let config = if trust.insecure {
             let anybody = Arc::new(Anybody(algorithms));
-            builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(anybody)
         } else {
-            builder.with_root_certificates(roots(trust, settings)?).with_no_client_auth()
+            builder.with_root_certificates(roots(trust, settings)?)
+        };
+        let mut config = match trust.identity.clone() {
+            None => config.with_no_client_auth(),
+            Some(Identity { chain, key }) => {
+                config.with_client_auth_cert(chain, key).map_err(TrustError::Identity)?
+            }
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self { config: Arc::new(config), name, is_named: trust.server_name.is_some() })
+    }
+
+    /// Prepares connections to another server, with the same trust and the same memory of sessions.
+    ///
+    /// # Errors
+    /// When the host's name is none that a certificate can have.
+    pub fn towards(&self, address: &str, settings: &Settings) -> Result<Self, TrustError> {
+        let name = if self.is_named { self.name.clone() } else { name_of(None, address, settings)? };
+        Ok(Self { config: Arc::clone(&self.config), name, is_named: self.is_named })
     }
 
     /// Each connection pays for a whole handshake, as clients do that know nothing of each other.
@@ -120,6 +162,17 @@ impl ClientTls {
     ) -> std::io::Result<TlsStream<S>> {
         TlsConnector::from(Arc::clone(&self.config)).connect(self.name.clone(), stream).await
     }
+}
+
+fn name_of(
+    named: Option<&str>,
+    address: &str,
+    settings: &Settings,
+) -> Result<ServerName<'static>, TrustError> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = named.unwrap_or(host.trim_matches(['[', ']']));
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| TrustError::Name { host: host.to_owned(), setting: settings.server_name })
 }
 
 /// Returns the system's authorities, and those that were named.

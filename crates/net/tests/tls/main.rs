@@ -1,5 +1,7 @@
 //! TLS over readiness against TLS over tokio, in memory, and what is said when it fails.
 
+mod server;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use rustls::{AlertDescription, CertificateError, Error, ServerConfig, ServerConn
 use tickwire_net::tls::{Brought, ClientTls, Secured, Settings, Trust, TrustError, explain};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 
-const SETTINGS: Settings = Settings { authorities: "tls.ca", insecure: "tls.any", server_name: "tls.name" };
+const SETTINGS: Settings =
+    Settings { authorities: "tls.ca", insecure: Some("tls.any"), server_name: "tls.name" };
 /// Small, so that records come in pieces and writes are taken in part.
 const PIPE_BYTES: usize = 1000;
 const ROOM: usize = 100 << 10;

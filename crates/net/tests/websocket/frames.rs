@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use tickwire_net::frame::{
-    CONTROL_BYTES_MAX, Close, Fault, HEAD_BYTES_MAX, OpCode, Sender, find, write, write_masked,
+    CONTROL_BYTES_MAX, Close, Fault, HEAD_BYTES_MAX, OpCode, Sender, begun, find, write, write_masked,
 };
 
 const MAX: usize = 70_000;
@@ -60,6 +60,7 @@ fn whole_and_incomplete() {
     of_server(&[0x02, 0], Ok(Some((OpCode::Binary, 2))));
     of_server(&[0x82, 126, 1], Ok(None));
     of_server(&[0x82, 127, 0, 0, 0, 0, 0, 1, 0], Ok(None));
+    of_client(&[0x89, 0xfe, 0], Ok(None));
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn refused_by_the_head() {
     of_client(&[0x81, 0x02], protocol("not masked"));
     of_client(&[0x88, 0x00], protocol("not masked"));
     of_client(&[0x89, 0xfe, 0, 126], protocol("a control frame above 125 bytes"));
-    of_client(&[0x88, 0xff, 0, 0, 0, 0, 0, 0, 1, 0], protocol("a control frame above 125 bytes"));
+    of_client(&[0x88, 0xff, 0, 0, 0, 0, 0, 1, 0, 0], protocol("a control frame above 125 bytes"));
     of_server(&[0xc2, 0], protocol("reserved bits are set"));
     of_server(&[0x83, 0], protocol("unknown opcode"));
     of_server(&[0x82, 0x80], protocol("masked, as no server's frame is"));
@@ -92,9 +93,15 @@ fn lengths_at_their_bounds() {
         check(sender, &framed(sender, OpCode::Binary, &vec![7; MAX + 1])[..10], Err(Fault::TooLarge));
         let mask = if sender == Sender::Client { 0x80 } else { 0 };
         let claim = |high: u8| [0x82, mask | 127, high, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
-        check(sender, &claim(0xff), Err(Fault::TooLarge));
-        check(sender, &claim(0x80), Err(Fault::TooLarge));
+        check(sender, &claim(0xff), protocol("a length of more than 63 bits"));
+        check(sender, &claim(0x80), protocol("a length of more than 63 bits"));
+        check(sender, &claim(0x7f), Err(Fault::TooLarge));
         check(sender, &claim(0), Err(Fault::TooLarge));
+        for short in [&[0, 0][..], &[0, 125], &[0, 0, 0, 0, 0, 0, 0xff, 0xff], &[0; 8]] {
+            let kind = if short.len() == 2 { 126 } else { 127 };
+            let head = [&[0x82, mask | kind][..], short].concat();
+            check(sender, &head, protocol("a length in more bytes than it needs"));
+        }
     }
 }
 
@@ -124,6 +131,40 @@ fn close_frames_say_why() {
     assert_eq!((read.code, &*read.text), (Some(4002), "later"));
     assert_eq!(Close::read(&[]), Close { code: None, text: "".into() });
     assert_eq!(Close::read(&[3]), Close { code: None, text: "".into() });
+}
+
+#[track_caller]
+fn closes(payload: &[u8], expected: Result<Option<u16>, u16>) {
+    assert_eq!(Close::check(payload).map_err(Fault::close_code), expected, "{payload:02x?}");
+}
+
+#[test]
+fn close_frames_that_may_be_sent_and_others() {
+    closes(&[], Ok(None));
+    closes(&[3], Err(1002));
+    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1014, 3000, 3999, 4000, 4999_u16]
+    {
+        closes(&Close::payload(code, "for a reason: ö"), Ok(Some(code)));
+    }
+    for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535_u16] {
+        closes(&code.to_be_bytes(), Err(1002));
+    }
+    closes(&[&1000_u16.to_be_bytes()[..], b"\xce\xba\xed\xa0\x80"].concat(), Err(1007));
+    closes(&[&1000_u16.to_be_bytes()[..], b"\xce"].concat(), Err(1007));
+}
+
+#[test]
+fn what_has_come_of_a_frame() {
+    let payload =
+        |bytes: &[u8]| begun(bytes, Sender::Client).map(|begun| (begun.mask, begun.payload.to_vec()));
+    assert_eq!(payload(&[0x81]), None);
+    assert_eq!(payload(&[0x81, 0x85, 1, 2, 3]), None);
+    assert_eq!(payload(&[0x81, 0x85, 1, 2, 3, 4]), Some((Some(MASK), vec![])));
+    assert_eq!(payload(&[0x81, 0x85, 1, 2, 3, 4, 5, 6]), Some((Some(MASK), vec![5, 6])));
+    assert_eq!(payload(&[0x81, 0xfe, 0, 126, 1, 2, 3]), None);
+    assert_eq!(payload(&[0x81, 0xfe, 0, 126, 1, 2, 3, 4, 9]), Some((Some(MASK), vec![9])));
+    let of_server = begun(&[0x81, 5, 7], Sender::Server).unwrap();
+    assert_eq!((of_server.mask, of_server.payload), (None, &[7][..]));
 }
 
 proptest! {

@@ -3,3 +3,4 @@
 mod fragments;
 mod frames;
 mod handshake;
+mod text;

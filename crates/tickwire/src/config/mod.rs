@@ -1,5 +1,6 @@
 //! Configuration: read from file, environment and flags, checked whole, then turned into what the crates take.
 
+mod serving;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -9,12 +10,12 @@ use std::time::Duration;
 
 use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
 use tickwire_config::{ConfigErrors, Layers, Place};
-use tickwire_core::engine::BackfillLimits;
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
-use tickwire_gateway::{GatewayConfig, Pacing};
+use tickwire_gateway::GatewayConfig;
 use tickwire_wire::{Channel, Encoding, is_venue};
 
+use crate::auth::{self, Keys};
 use settings::{BusEncoding, BusHistory};
 pub(crate) use settings::{LogFormat, Raw};
 
@@ -23,13 +24,16 @@ pub(crate) use settings::{LogFormat, Raw};
 const PREFIX: &str = "TICKWIRE_";
 
 /// Variables without levels that have a meaning: the command line's own, and those of the project's tests.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 11] = [
+    "TICKWIRE_ADMIN_TOKEN_FILE",
+    "TICKWIRE_CA_FILE",
     "TICKWIRE_CONFIG",
     "TICKWIRE_DATA",
     "TICKWIRE_DEMO_URL",
     "TICKWIRE_NATS_SERVER",
     "TICKWIRE_PROPTEST_CASES",
     "TICKWIRE_PYTHON",
+    "TICKWIRE_TOKEN",
     "TICKWIRE_URL",
     "TICKWIRE_VECTORS",
 ];
@@ -51,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) raw: Raw,
     pub(crate) nats: NatsConfig,
     pub(crate) gateway: GatewayConfig,
+    /// The keys of a gateway; none, where the command is no gateway.
+    pub(crate) keys: Keys,
     pub(crate) ingest: IngestConfig,
     pub(crate) sim: SimConfig,
 }
@@ -67,6 +73,17 @@ pub(crate) struct Sources {
     /// The values of `--set`: `gateway.listen=127.0.0.1:7400`.
     pub(crate) sets: Vec<String>,
     pub(crate) flags: Vec<Flag>,
+    pub(crate) purpose: Purpose,
+}
+
+/// The reason for reading the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Nobody will connect to this process. Files of a gateway need not be there, because a configuration may be shared.
+    #[default]
+    Other,
+    /// A gateway is started.
+    Serve,
 }
 
 /// Reads and checks everything.
@@ -98,14 +115,19 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     }
     let raw: Raw = layers.read();
     let nats = nats(&raw, &mut layers);
-    let gateway = gateway(&raw, &mut layers);
+    let gateway = raw.gateway.config(&mut layers, raw.bus.history.enabled);
+    let mut keys = Keys::default();
+    if sources.purpose == Purpose::Serve {
+        serving::check(&raw, &gateway, &mut layers);
+        keys = auth::keys(&raw.gateway.auth, &mut layers);
+    }
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {
         layers.wrong("log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
     }
     layers.finish("configuration", "`tickwire config --print-default` shows every line with its default")?;
-    Ok(Config { raw, nats, gateway, ingest, sim })
+    Ok(Config { raw, nats, gateway, keys, ingest, sim })
 }
 
 fn nats(raw: &Raw, layers: &mut Layers) -> NatsConfig {
@@ -147,84 +169,6 @@ fn history(from: &BusHistory) -> HistoryConfig {
         max_bytes: from.max_bytes,
         replicas: from.replicas,
     }
-}
-
-fn gateway(raw: &Raw, layers: &mut Layers) -> GatewayConfig {
-    let from = &raw.gateway;
-    let mut gateway = GatewayConfig {
-        listen: from.listen,
-        admin_listen: from.admin_listen,
-        pacing: Pacing {
-            worth: from.cork_worth_percent as f64 / 100.0,
-            wait_max: Duration::from_micros(from.cork_us),
-            ..Pacing::default()
-        },
-        handshake_timeout: Duration::from_millis(from.handshake_ms),
-        drain_window: Duration::from_millis(from.drain_ms),
-        feed_down_after: Duration::from_millis(from.feed_down_ms),
-        ..GatewayConfig::default()
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    gateway.shards = if from.shards == 0 { cores.div_ceil(2).min(64) } else { from.shards };
-    if gateway.listen == gateway.admin_listen && gateway.listen.port() != 0 {
-        layers.wrong("gateway.admin_listen", "is the same as gateway.listen; give it a port of its own");
-    }
-    if (1..10).contains(&from.freshness_ms) {
-        layers.wrong(
-            "gateway.freshness_ms",
-            format_args!("has to be 0, or 10 at least, not {}", from.freshness_ms),
-        );
-    }
-    let limits = &from.limits;
-    if limits.close_bytes <= limits.shed_bytes {
-        let problem = "has to be above `gateway.limits.shed_bytes`, so that dropping comes before closing";
-        layers.wrong("gateway.limits.close_bytes", problem);
-    }
-    if limits.shed_end_bytes >= limits.shed_bytes {
-        let problem = "has to be below `gateway.limits.shed_bytes`, so that trades do not begin and cease to flow at every record";
-        layers.wrong("gateway.limits.shed_end_bytes", problem);
-    }
-    let ns = |ms: u64| ms.saturating_mul(1_000_000);
-    let to = &mut gateway.limits;
-    to.memory_bytes = limits.memory_bytes;
-    to.subscriptions = limits.subscriptions;
-    to.sessions = limits.sessions;
-    to.handshakes = limits.handshakes;
-    to.admin_connections = limits.admin_connections;
-    to.venues = limits.venues;
-    to.instruments = limits.instruments;
-    to.topics = limits.topics;
-    to.bus_messages = limits.bus_messages;
-    to.bus_bytes = limits.bus_bytes;
-    to.waiting_bytes = limits.waiting_bytes;
-    to.socket_send_bytes = limits.socket_send_bytes;
-    to.socket_unsent_bytes = limits.socket_unsent_bytes;
-    let (records_max, timeout_ns) = (limits.history_records, ns(from.history_ms));
-    to.backfill = raw.bus.history.enabled.then_some(BackfillLimits { records_max, timeout_ns });
-    let engine = &mut to.engine;
-    engine.subscriptions_per_session = limits.subscriptions_per_session;
-    engine.rate_max = limits.rate_max;
-    engine.command_bytes = limits.command_bytes;
-    engine.commands_per_second = limits.commands_per_second;
-    engine.book_levels = limits.book_levels;
-    engine.delays = limits.delays;
-    engine.delayed_bytes = limits.delayed_bytes;
-    engine.shed_bytes = limits.shed_bytes;
-    engine.shed_end_bytes = limits.shed_end_bytes;
-    engine.window_first_bytes = limits.window_first_bytes;
-    engine.window_max_bytes = limits.window_max_bytes;
-    engine.close_bytes = limits.close_bytes;
-    engine.log_records_per_topic = limits.log_records;
-    engine.log_bytes_per_topic = limits.log_bytes;
-    engine.heartbeat_ns = ns(from.heartbeat_ms);
-    engine.ping_after_ns = ns(from.ping_ms);
-    engine.conflating_after_ns = ns(from.conflating_after_ms);
-    engine.freshness_ns = ns(from.freshness_ms);
-    engine.prompt_after_ns = ns(from.prompt_after_ms);
-    engine.unanswered_ns = ns(from.unanswered_ms);
-    engine.no_progress_ns = ns(from.no_progress_ms);
-    engine.linger_ns = ns(from.linger_ms);
-    gateway
 }
 
 fn ingest(raw: &Raw, layers: &mut Layers) -> IngestConfig {

@@ -1,11 +1,10 @@
 //! The settings as they are written, each with its default, its bounds and what it means: `tickwire config --print-default`
 //! prints them from here.
 
-use std::net::SocketAddr;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 use tickwire_config::settings;
+use tickwire_gateway::GatewaySettings;
 
 /// One of the words of a setting.
 macro_rules! words {
@@ -34,7 +33,7 @@ settings! {
     pub(crate) struct Raw {
         log: Log = Log::default(),
         bus: Bus = Bus::default(),
-        gateway: Gateway = Gateway::default(),
+        gateway: GatewaySettings = GatewaySettings::default(),
         ingest: Ingest = Ingest::default(),
     }
 
@@ -44,6 +43,9 @@ settings! {
         level: String = "info".to_owned(),
         /// text, json
         format: LogFormat = LogFormat::Text,
+        /// One place of the code writes this many lines a second at most; what it wrote beyond that is counted and told. Lines of
+        /// the audit log (target tickwire::audit) all count as wanted. 0: no limit.
+        lines_max: u32 = 50 => 0..=1_000_000,
     }
 
     #[derive(PartialEq, Serialize)]
@@ -84,103 +86,6 @@ settings! {
         max_bytes: u64 = 1 << 30,
         /// Copies in a NATS cluster: 1, 3 or 5.
         replicas: usize = 1,
-    }
-
-    #[derive(PartialEq, Serialize)]
-    pub(crate) struct Gateway {
-        /// Sessions connect here: ws://ADDRESS/v1/stream
-        #[schemars(extend("format" = "address"))]
-        listen: SocketAddr = ([127, 0, 0, 1], 7400).into(),
-        /// Health, readiness, metrics. Not for the public.
-        #[schemars(extend("format" = "address"))]
-        admin_listen: SocketAddr = ([127, 0, 0, 1], 7401).into(),
-        /// Threads that own sessions; 0: one for each two cores. With more than one, another thread takes what comes from the bus.
-        shards: usize = 0 => 0..=64,
-        /// Percent of an idle core that it is worth to deliver everything a millisecond sooner. Where sessions have something new so
-        /// often that writes take much of a core, updates wait to share them, the longer the less this is.
-        cork_worth_percent: u64 = 25 => 1..=10_000,
-        /// Longest of those waits, in microseconds; 0 writes everything at once.
-        cork_us: u64 = 8_000 => 0..=100_000,
-        /// A connection that has not sent a whole request for this long is ended; so is one that was answered and asks no more.
-        handshake_ms: u64 = 5_000 => 100..=60_000,
-        /// Sessions are closed over this time at the end.
-        drain_ms: u64 = 5_000 => 0..=600_000,
-        /// A feed whose ingester is not heard for this long is down. Ingesters send heartbeats every 500 ms.
-        feed_down_ms: u64 = 1_250 => 600..=60_000,
-        /// Longest silence towards a client.
-        heartbeat_ms: u64 = 1_000 => 100..=60_000,
-        /// A client that was silent for this long is pinged; after three times as long it is closed.
-        ping_ms: u64 = 15_000 => 100..=600_000,
-        /// Data may be this old when a client reads it: no more is under way to it than it takes in this time. 0: no such limit.
-        freshness_ms: u64 = 200 => 0..=60_000,
-        /// A session for which something has waited this long is told that it conflates; after so long without waiting, that it
-        /// does not any more.
-        conflating_after_ms: u64 = 200 => 50..=60_000,
-        prompt_after_ms: u64 = 1_000 => 50..=60_000,
-        /// A client that answers no ping for this long does not answer pings: its kernel's word is taken for what it read.
-        unanswered_ms: u64 = 2_000 => 100..=60_000,
-        /// A conflating session whose client takes nothing for this long is closed.
-        no_progress_ms: u64 = 30_000 => 1_000..=600_000,
-        /// A topic stays subscribed on the bus for this long when nobody wants it any more.
-        linger_ms: u64 = 30_000 => 0..=3_600_000,
-        /// A returning client's missed records are waited for this long when they are looked up (bus.history), before they are
-        /// announced as a gap. Clients wait 5 s.
-        history_ms: u64 = 3_000 => 100..=4_000,
-        limits: GatewayLimits = GatewayLimits::default(),
-    }
-
-    #[derive(PartialEq, Serialize)]
-    pub(crate) struct GatewayLimits {
-        /// The process may hold about this much for its sessions together: a quarter for recent records, of which the longest logs are
-        /// cut; a quarter for what waits for single sessions, of which those that hold most are closed; the rest for what records
-        /// grow to in several encodings. Each shard has its part. 16 MiB to 1 TiB.
-        memory_bytes: usize = 1 << 30 => (16 << 20)..=(1_u64 << 40),
-        sessions: usize = 10_000 => 1..=1_000_000,
-        /// Connections that have no session yet, or that ask for pages: when there are more, those that said nothing go, oldest first.
-        handshakes: usize = 1_024 => 4..=65_536,
-        /// Connections to admin_listen, by the same rule.
-        admin_connections: usize = 64 => 4..=1_024,
-        /// All sessions together may have this many; each shard has its part.
-        subscriptions: usize = 500_000 => 1..=(1_u64 << 26),
-        subscriptions_per_session: usize = 4_096 => 1..=65_536,
-        /// Fastest rate that a subscription is granted which asks for one, in updates per second; one that asks for none gets all.
-        rate_max: f64 = 1_000.0 => 0.01..=1e6,
-        command_bytes: usize = 65_536 => 256..=(1_u64 << 20),
-        /// One session may send this many, and 40 times as many names in them. A second's worth of commands and 4 * subscriptions_per_session names may come
-        /// at once (docs/protocol.md, "What commands cost").
-        commands_per_second: u32 = 50 => 1..=100_000,
-        /// Bytes under way to a client before it confirmed anything, and at most.
-        window_first_bytes: usize = 2_048 => 64..=(1_u64 << 20),
-        window_max_bytes: usize = 4 << 20 => (4 << 10)..=(1_u64 << 30),
-        /// Bytes owed to a session above which trades are dropped (and announced), below which they flow again, and above which it
-        /// is closed.
-        shed_bytes: usize = 1 << 20 => (16 << 10)..=(1_u64 << 30),
-        shed_end_bytes: usize = 512 << 10 => 0..=(1_u64 << 30),
-        close_bytes: usize = 4 << 20 => (64 << 10)..=(1_u64 << 30),
-        /// Recent records kept of each instrument's channel, for slow and returning sessions.
-        log_records: usize = 4_096 => 16..=(1_u64 << 20),
-        log_bytes: usize = 1 << 20 => (16 << 10)..=(1_u64 << 30),
-        /// Records that one returning subscription is sent from the history, at most (bus.history).
-        history_records: u64 = 100_000 => 1..=(1_u64 << 32),
-        venues: usize = 64 => 1..=4096,
-        instruments: usize = 65_536 => 1..=(1_u64 << 22),
-        topics: usize = 65_536 => 1..=(1_u64 << 22),
-        /// This much may wait between the bus and the gateway.
-        bus_messages: usize = 65_536 => 64..=(1_u64 << 24),
-        bus_bytes: usize = 32 << 20 => (1 << 20)..=(1_u64 << 36),
-        /// Records that wait in the gateway until the states of their topics are known; at most 4,096 of a topic.
-        waiting_bytes: usize = 64 << 20 => (64 << 10)..=(1_u64 << 36),
-        /// Price levels of all books together, above which no further book is granted; each shard has its part, and books of its own.
-        book_levels: usize = 2_000_000 => 1_000..=(1_u64 << 32),
-        /// Different delays of sessions that may not see live data, of each shard. A further one is served by a longer one that
-        /// is there, or refused.
-        delays: usize = 4 => 0..=15,
-        /// Records that wait until they are old enough for these sessions; each shard has its part. What has no room is announced as a gap.
-        delayed_bytes: usize = 128 << 20 => (1 << 20)..=(1_u64 << 36),
-        /// Kernel send buffer of each session; 0 leaves it to the kernel. A fixed one bounds a session to about this much per round trip.
-        socket_send_bytes: usize = 0 => 0..=(1_u64 << 26),
-        /// This much of it may be unsent: what is not with the kernel is still newest when it leaves.
-        socket_unsent_bytes: usize = 16_384 => 2048..=(1_u64 << 26),
     }
 
     #[derive(PartialEq, Serialize)]

@@ -116,6 +116,53 @@ fn what_settings_mean_together_is_checked_and_told_at_once() {
     );
 }
 
+/// A configuration may be shared by processes that listen nowhere, and have no certificates.
+#[test]
+fn who_listens_for_everybody_needs_tls_or_says_that_it_does_not() {
+    let sources = |purpose, sets: &[(&str, &str)]| Sources { sets: set(sets), purpose, ..Sources::default() };
+    let (serve, other) = (Purpose::Serve, Purpose::Other);
+    for address in ["0.0.0.0:7400", "192.168.1.7:7400", "[::]:7400", "[2001:db8::1]:7400"] {
+        let listen = ("gateway.listen", address);
+        check_told(
+            &sources(serve, &[listen]),
+            &["--set: `gateway.listen`: ", "can be reached from elsewhere, so it needs TLS", "--insecure"],
+        );
+        load(&sources(other, &[listen])).unwrap();
+        load(&sources(serve, &[listen, ("gateway.insecure", "true")])).unwrap();
+    }
+    for address in ["127.0.0.1:7400", "127.8.8.8:7400", "[::1]:7400", "[::ffff:127.0.0.1]:7400"] {
+        load(&sources(serve, &[("gateway.listen", address)])).unwrap();
+    }
+    let missing =
+        [("gateway.tls.cert_file", "/nowhere/cert.pem"), ("gateway.tls.key_file", "/nowhere/key.pem")];
+    check_told(
+        &sources(serve, &missing),
+        &["--set: `gateway.tls.cert_file`: /nowhere/cert.pem cannot be read"],
+    );
+    let config = load(&sources(other, &missing)).unwrap();
+    assert!(config.gateway.tls.is_some_and(|tls| !tls.admin && tls.files.client_ca.is_none()));
+}
+
+#[test]
+fn settings_of_tls_that_do_not_go_together_are_told() {
+    let check = |sets: &[(&str, &str)], parts: &[&str]| {
+        check_told(&Sources { sets: set(sets), ..Sources::default() }, parts);
+    };
+    let (cert, key) = (("gateway.tls.cert_file", "c.pem"), ("gateway.tls.key_file", "k.pem"));
+    check(&[cert], &["`gateway.tls.key_file`: is empty; it has to name the key"]);
+    check(&[key], &["`gateway.tls.cert_file`: is empty; it has to name the certificate"]);
+    check(&[("gateway.tls.admin", "true")], &["`gateway.tls.admin`: has no meaning without TLS"]);
+    check(
+        &[("gateway.tls.client_auth", "required")],
+        &["`gateway.tls.client_auth`: has no meaning without TLS"],
+    );
+    check(&[("gateway.tls.client_auth", "maybe")], &["has to be one of none, optional, required"]);
+    let ca = ("gateway.tls.client_ca_file", "ca.pem");
+    check(&[cert, key, ca], &["`gateway.tls.client_ca_file`: is named, and clients are not asked"]);
+    let asks = ("gateway.tls.client_auth", "optional");
+    check(&[cert, key, asks], &["`gateway.tls.client_ca_file`: is empty; it has to name the authorities"]);
+}
+
 #[test]
 fn variables_that_are_no_settings_are_told_apart() {
     let environment = pairs(&[
@@ -132,4 +179,66 @@ fn variables_that_are_no_settings_are_told_apart() {
 fn a_half_written_file_names_the_line() {
     let (_folder, sources) = file("[gateway]\nheartbeat_ms = 2000\nlisten = \"127.0.0");
     check_told(&sources, &["line 3, column", "is not TOML", "cut off"]);
+}
+
+/// Returns the default of a setting, as it is written.
+fn default_of(path: &str) -> serde_json::Value {
+    let raw = serde_json::to_value(Raw::default()).unwrap();
+    raw.pointer(&format!("/{}", path.replace('.', "/")))
+        .unwrap_or_else(|| panic!("no setting {path}"))
+        .clone()
+}
+
+#[test]
+fn the_page_of_limits_says_what_settings_and_gateway_say() {
+    use std::fmt::Write as _;
+    let config = load(&Sources::default()).unwrap().gateway;
+    let mut table =
+        "| name | default | unit | what it limits | setting | at the limit |\n|---|---:|---|---|---|---|\n"
+            .to_owned();
+    for limit in tickwire_gateway::LIMITS {
+        let value = limit.value(&config);
+        if let Some(setting) = limit.setting {
+            assert_eq!(default_of(setting), value, "{}", limit.name);
+        }
+        let setting = limit.setting.map_or("–".to_owned(), |setting| format!("`{setting}`"));
+        let value = value
+            .as_f64()
+            .filter(|value| value.fract() == 0.0)
+            .map_or(value.to_string(), |value| format!("{value}"));
+        let (name, unit, about, at) = (limit.name, limit.unit, limit.about, limit.at.text());
+        writeln!(table, "| `{name}` | {value} | {unit} | {about} | {setting} | {at} |").unwrap();
+    }
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/limits.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("<!-- limits: made from LIMITS -->\n").unwrap();
+    let (there, _) = rest.split_once("<!-- end of limits -->\n").unwrap();
+    assert!(there == table, "docs/limits.md should hold\n{table}");
+}
+
+#[test]
+fn admission_is_checked() {
+    let sources = Sources {
+        sets: set(&[
+            ("gateway.origins", r#"["https://app.example/page"]"#),
+            ("gateway.proxies", r#"["10.0.0.0/8", "10.0.0.0/99"]"#),
+        ]),
+        ..Sources::default()
+    };
+    check_told(
+        &sources,
+        &["`gateway.origins`: `https://app.example/page` is no origin", "`10.0.0.0/99` is no address"],
+    );
+    let alone = Sources { sets: set(&[("gateway.proxy_protocol", "true")]), ..Sources::default() };
+    check_told(&alone, &["`gateway.proxy_protocol`: needs the addresses of the proxies"]);
+    let sets = set(&[
+        ("gateway.origins", "https://app.example,*"),
+        ("gateway.proxies", "10.0.0.0/8,::1"),
+        ("gateway.proxy_protocol", "true"),
+    ]);
+    let admission = load(&Sources { sets, ..Sources::default() }).unwrap().gateway.admission;
+    assert_eq!(admission.origins, ["https://app.example", "*"]);
+    let networks: Vec<_> = admission.proxies.networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert!(admission.proxies.with_header);
 }

@@ -1,6 +1,7 @@
 //! A stream from a gateway.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
-use tickwire_client::{Batch, BoxTransport, Client, ConnectError, Event, Options, Outcome, Transport};
-use tickwire_wire::{Channel, Ledger, Refused, SymbolName};
+use tickwire_client::{
+    Batch, BoxTransport, Builder, Client, ConnectError, Event, Options, Outcome, Transport,
+};
+use tickwire_wire::{Channel, Ledger, Refused, Secret, SymbolName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -100,6 +103,24 @@ fn sort_out(symbols: &[String], channels: &[Channel]) -> (Vec<String>, Option<Ev
     (good, (!outcome.refused.is_empty()).then_some(Event::Subscribed(outcome)))
 }
 
+/// Shows the token of the file, or that of the environment.
+fn with_token(builder: Builder, file: Option<&Path>) -> Builder {
+    if let Some(file) = file.map(Path::to_owned) {
+        return builder.token_provider(move || {
+            let file = file.clone();
+            async move {
+                let text = std::fs::read_to_string(&file);
+                let text = text.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+                Ok(Secret::new(text.trim()))
+            }
+        });
+    }
+    match std::env::var("TICKWIRE_TOKEN") {
+        Ok(token) if !token.is_empty() => builder.token(Secret::new(token.trim())),
+        _ => builder,
+    }
+}
+
 /// Connects. It returns `None` when the user did not want to wait any longer.
 async fn connect(
     command: &TapCommand,
@@ -110,14 +131,16 @@ async fn connect(
 ) -> anyhow::Result<Option<Client>> {
     let (first, more) = command.urls.split_first().ok_or(ConnectError::NoUrl)?;
     let received = Arc::clone(received);
-    let mut builder = Client::builder(first).encoding(command.encoding).connector(move |target| {
-        let received = Arc::clone(&received);
-        async move {
-            let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(Counting { stream, received }) as BoxTransport)
-        }
-    });
+    let mut builder =
+        command.trust.apply(Client::builder(first)).encoding(command.encoding).connector(move |target| {
+            let received = Arc::clone(&received);
+            async move {
+                let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(Counting { stream, received }) as BoxTransport)
+            }
+        });
+    builder = with_token(builder, command.token_file.as_deref());
     if let Some(window_ms) = command.window_ms {
         builder = builder.window(Duration::from_millis(window_ms.into()));
     }

@@ -8,8 +8,9 @@ use tickwire_wire::Granted;
 use super::progress::Progress;
 use super::recorder::Recorder;
 use super::refusals::Refusals;
-use super::show::{Show, printable};
+use super::show::Show;
 use super::tally::Tally;
+use crate::printing::printable;
 
 /// Whether there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tickwire_client::{price_text, size_text};
 use tickwire_wire::{BookState, Level, Scale};
 
 use super::board::{Board, Life, Row};
-use super::show::printable;
+use crate::printing::printable;
 
 /// Levels of a side in a ladder.
 const LADDER_LEVELS_MAX: usize = 15;

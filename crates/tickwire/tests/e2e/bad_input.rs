@@ -168,8 +168,16 @@ fn half_written_and_wrong_configurations() {
 async fn a_port_in_use() {
     let nats = nats();
     let gateway = Gateway::start(&nats.url()).await;
-    let arguments =
-        ["gateway", "--bus", &nats.url(), "--listen", &gateway.listen, "--admin-listen", "127.0.0.1:0"];
+    let arguments = [
+        "gateway",
+        "--anonymous",
+        "--bus",
+        &nats.url(),
+        "--listen",
+        &gateway.listen,
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
     check(&arguments, 1, &[&gateway.listen, "--listen", "another process has this port"]);
     assert_eq!(gateway.get("/healthz").await.unwrap().0, 200);
 }
@@ -179,7 +187,8 @@ async fn wrong_credentials_are_named_and_waited_for() {
     let text = "authorization { user: desk, password: right }".to_owned();
     let nats = NatsServer::start(NatsServerConfig { text, ..NatsServerConfig::default() });
     let bus = format!("nats://desk:wrong@127.0.0.1:{}", nats.port());
-    let arguments = ["gateway", "--bus", &bus, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let arguments =
+        ["gateway", "--anonymous", "--bus", &bus, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
     let program = Program::start(TICKWIRE, &arguments);
     let admin = program.line_with("admin: http://");
     let admin = admin.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();

@@ -1,16 +1,21 @@
 //! The real programs as a user runs them: processes, a real NATS server, clients on sockets.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // results for those who run it, and what was skipped
 
+mod auth;
 mod bad_input;
+mod doctor;
 mod edges;
 mod faults;
 mod isolation;
+mod operating;
 mod owners;
+mod permissions;
 mod python;
 mod rates;
 mod raw;
 mod replay;
 mod returning;
 mod session;
+mod tls;
 mod watcher;
 mod world;

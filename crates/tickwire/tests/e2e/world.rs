@@ -30,6 +30,8 @@ pub(crate) fn nats() -> NatsServer {
 /// A gateway process with its addresses.
 pub(crate) struct Gateway {
     pub(crate) program: Program,
+    /// `wss` where it was started with a certificate, else `ws`.
+    pub(crate) scheme: &'static str,
     pub(crate) listen: String,
     pub(crate) admin: String,
     bus: String,
@@ -42,6 +44,13 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(bus: &str, more: &[&str]) -> Self {
+        let gateway = Self::launch(bus, "127.0.0.1:0", "127.0.0.1:0", &[more, &["--anonymous"]].concat());
+        gateway.is_ready().await;
+        gateway
+    }
+
+    /// Starts a gateway that takes those only who show something.
+    pub(crate) async fn start_closed(bus: &str, more: &[&str]) -> Self {
         let gateway = Self::launch(bus, "127.0.0.1:0", "127.0.0.1:0", more);
         gateway.is_ready().await;
         gateway
@@ -51,20 +60,21 @@ impl Gateway {
         let mut arguments = vec!["gateway", "--bus", bus, "--listen", listen, "--admin-listen", admin];
         arguments.extend_from_slice(more);
         let program = Program::start(TICKWIRE, &arguments);
-        let address = |line: String| line.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();
-        let listen = address(program.line_with("stream: ws://"));
-        let admin = address(program.line_with("admin: http://"));
-        Self { program, listen, admin, bus: bus.to_owned() }
+        let address = |line: &str| line.split("//").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let stream = program.line_with("stream: ws");
+        let scheme = if stream.starts_with("stream: wss://") { "wss" } else { "ws" };
+        let admin = address(&program.line_with("admin: http"));
+        Self { program, scheme, listen: address(&stream), admin, bus: bus.to_owned() }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("ws://{}/v1/stream", self.listen)
+        format!("{}://{}/v1/stream", self.scheme, self.listen)
     }
 
     /// Kills the process as a crash would and starts another one on the same ports.
     pub(crate) async fn crash_and_restart(&mut self) {
         self.program.kill();
-        *self = Self::launch(&self.bus, &self.listen, &self.admin, &[]);
+        *self = Self::launch(&self.bus, &self.listen, &self.admin, &["--anonymous"]);
         self.is_ready().await;
     }
 
@@ -83,14 +93,7 @@ impl Gateway {
 
 /// Makes a plain HTTP request.
 pub(crate) async fn get(address: &str, path: &str) -> Option<(u16, String)> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.ok()?;
-    let (head, body) = response.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    tickwire_net::http::get(address, path).await.ok()
 }
 
 /// Waits for a condition, a minute at most.

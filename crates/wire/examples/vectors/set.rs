@@ -2,9 +2,10 @@
 
 use tickwire_wire::{
     Bar, Body, Book, Channel, Command, Derivative, Encoding, Error, Feed, FeedState, Gap, GapCause, Granted,
-    Heartbeat, Hello, Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message, Notice,
-    Position, Quote, Receipt, Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat, Status,
-    Subscribe, Subscribed, Trade, TradingState, Unsubscribe, book_checksum, encode_command, encode_message,
+    Heartbeat, Hello, Identity, Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message,
+    Notice, Position, Quote, Receipt, Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat,
+    Status, Subscribe, Subscribed, Token, Trade, TradingState, Unsubscribe, book_checksum, encode_command,
+    encode_message,
 };
 
 /// 2026-01-05 14:30:00.123456789 UTC.
@@ -367,7 +368,10 @@ fn control() -> Vec<Vector> {
         }),
         server: "tickwire 0.1.0".to_owned(),
         window_ms: 16,
+        token_expires: 0,
+        token_within_ms: 0,
     };
+    let limits = hello.limits;
     let granted = Granted {
         channel: Channel::Quote.into(),
         symbol: "binance:BTCUSDT".to_owned(),
@@ -417,6 +421,27 @@ fn control() -> Vec<Vector> {
             vec![Message::Hello(Hello { protocol_version: 1, ..Hello::default() })],
         ),
         vector(
+            "hello_token",
+            "a session with a token that ends, or one that waits for its token",
+            vec![
+                Message::Hello(Hello { token_expires: TIME + 900_000_000_000, ..hello_of_tokens() }),
+                Message::Hello(Hello { token_within_ms: 5_000, ..hello_of_tokens() }),
+            ],
+        ),
+        vector(
+            "identity",
+            "the response to a token, with limits and without",
+            vec![
+                Message::Identity(Identity {
+                    id: 9,
+                    name: "desk-7".to_owned(),
+                    token_expires: TIME + 900_000_000_000,
+                    limits,
+                }),
+                Message::Identity(Identity { id: 10, name: "desk-8".to_owned(), ..Identity::default() }),
+            ],
+        ),
+        vector(
             "subscribed",
             "one symbol granted, one refused",
             vec![Message::Subscribed(Subscribed { id: 3, granted: vec![granted], refused: vec![refused] })],
@@ -463,6 +488,10 @@ fn control() -> Vec<Vector> {
             })],
         ),
     ]
+}
+
+fn hello_of_tokens() -> Hello {
+    Hello { session: "s-7f3b".to_owned(), protocol_version: 1, ..Hello::default() }
 }
 
 fn feed(venue: &str, state: FeedState, reason: &str) -> Feed {
@@ -522,5 +551,10 @@ fn commands() -> Vec<Vector> {
             Command::Receipt(Receipt { sent_time: TIME + 450_000, reader_lag_ns: 2_500_000 }),
         ),
         command("ledger_request", "", Command::Ledger(LedgerRequest { id: 8 })),
+        command(
+            "token",
+            "",
+            Command::Token(Token { id: 9, token: "eyJhbGciOiJFZERTQSJ9.e30.c2ln".to_owned() }),
+        ),
     ]
 }

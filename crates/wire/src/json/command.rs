@@ -28,10 +28,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Command, String> {
         "resume" => Command::Resume(body(bytes)?),
         "receipt" => Command::Receipt(body(bytes)?),
         "ledger" => Command::Ledger(body(bytes)?),
+        "token" => Command::Token(body(bytes)?),
         unknown => {
             return Err(format!(
                 "unknown op `{unknown}`, expected one of `subscribe`, `unsubscribe`, `set_rate`, `resume`, `receipt`, \
-                 `ledger`"
+                 `ledger`, `token`"
             ));
         }
     })

@@ -10,9 +10,9 @@ use proptest::option;
 use proptest::prelude::*;
 use tickwire_wire::{
     Bar, Body, Book, Channel, Command, Derivative, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat,
-    Hello, Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message, Notice, Position, Quote,
-    Receipt, Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat, Status, Subscribe,
-    Subscribed, Trade, TradingState, Unsubscribe,
+    Hello, Identity, Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message, Notice,
+    Position, Quote, Receipt, Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat, Status,
+    Subscribe, Subscribed, Token, Trade, TradingState, Unsubscribe,
 };
 
 /// Returns how many cases a property runs: `TICKWIRE_PROPTEST_CASES`, or this many.
@@ -177,8 +177,8 @@ fn record() -> BoxedStrategy<Message> {
         .boxed()
 }
 
-fn hello() -> BoxedStrategy<Message> {
-    let limits = (any::<u32>(), any::<u32>(), any::<u32>(), uint(), uint(), rate()).prop_map(
+fn limits() -> impl Strategy<Value = Limits> {
+    (any::<u32>(), any::<u32>(), any::<u32>(), uint(), uint(), rate()).prop_map(
         |(subscriptions, command_bytes, commands_per_second, shed_bytes, close_bytes, max_rate)| Limits {
             subscriptions,
             command_bytes,
@@ -187,9 +187,14 @@ fn hello() -> BoxedStrategy<Message> {
             close_bytes,
             max_rate,
         },
-    );
-    (text(), any::<u32>(), text(), any::<u32>(), option::of(limits), text(), any::<u32>())
-        .prop_map(|(session, protocol_version, schema, heartbeat_ms, limits, server, window_ms)| {
+    )
+}
+
+fn hello() -> BoxedStrategy<Message> {
+    let head = (text(), any::<u32>(), text(), any::<u32>(), option::of(limits()), text(), any::<u32>());
+    (head, uint(), any::<u32>())
+        .prop_map(|(head, token_expires, token_within_ms)| {
+            let (session, protocol_version, schema, heartbeat_ms, limits, server, window_ms) = head;
             Message::Hello(Hello {
                 session,
                 protocol_version,
@@ -198,6 +203,8 @@ fn hello() -> BoxedStrategy<Message> {
                 limits,
                 server,
                 window_ms,
+                token_expires,
+                token_within_ms,
             })
         })
         .boxed()
@@ -276,6 +283,10 @@ pub(crate) fn message() -> BoxedStrategy<Message> {
     );
     let error =
         (uint(), text(), text()).prop_map(|(id, code, message)| Message::Error(Error { id, code, message }));
+    let identity =
+        (uint(), text(), uint(), option::of(limits())).prop_map(|(id, name, token_expires, limits)| {
+            Message::Identity(Identity { id, name, token_expires, limits })
+        });
     prop_oneof![
         8 => record(),
         1 => hello(),
@@ -284,6 +295,7 @@ pub(crate) fn message() -> BoxedStrategy<Message> {
         1 => heartbeat(),
         1 => ledger(),
         1 => error,
+        1 => identity,
         1 => uint().prop_map(Message::Sent),
     ]
     .boxed()
@@ -319,6 +331,7 @@ pub(crate) fn command() -> BoxedStrategy<Command> {
         (uint(), uint())
             .prop_map(|(sent_time, reader_lag_ns)| Command::Receipt(Receipt { sent_time, reader_lag_ns })),
         uint().prop_map(|id| Command::Ledger(LedgerRequest { id })),
+        (uint(), text()).prop_map(|(id, token)| Command::Token(Token { id, token })),
     ]
     .boxed()
 }

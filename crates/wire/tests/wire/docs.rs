@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use tickwire_wire::{Batch, CloseCode, Encoding, decode_command};
+use tickwire_wire::{Batch, CloseCode, Encoding, decode_command, may_retry};
 
 use crate::vectors::root;
 
@@ -38,6 +38,22 @@ fn close_texts_fit_into_a_close_frame() {
         assert_eq!(code.may_retry(), (4000..4500).contains(&code.code()));
         assert_eq!(code.may_retry(), code.retry_after().is_some());
     }
+}
+
+#[test]
+fn codes_of_websocket_that_may_be_retried_and_others() {
+    let told: Vec<_> = (1000..1016).filter(|code| may_retry(*code)).collect();
+    assert_eq!(told, [1000, 1001, 1004, 1005, 1006, 1011, 1012, 1013, 1014, 1015]);
+    let page = page();
+    let line =
+        page.lines().find(|line| line.starts_with("Other codes of WebSocket")).expect("the page says it");
+    for code in 1000..1015 {
+        let is_known = CloseCode::from_code(code).is_some() || code == 1004;
+        let (may, not) = line.split_once("; not those").expect("both kinds");
+        assert_eq!(may.contains(&code.to_string()), may_retry(code) && !is_known, "{code}");
+        assert_eq!(not.contains(&code.to_string()), !may_retry(code) && !is_known, "{code}");
+    }
+    assert!(may_retry(3000) && may_retry(4499) && !may_retry(4500) && !may_retry(4999));
 }
 
 /// Reads every line of JSON on the page, in code blocks and in the table of commands.

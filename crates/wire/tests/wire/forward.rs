@@ -142,7 +142,7 @@ fn bad_commands_are_told_what_exists() {
     json(r#"{"op":"subscribe","max_rate":-1}"#, "max_rate -1 is no rate");
     json(r#"["subscribe"]"#, "invalid");
     json("", "EOF");
-    check_refused(Encoding::MsgPack, &[0x92, 7, 0x91, 1], "operation 7 is unknown; 1 to 6 exist");
+    check_refused(Encoding::MsgPack, &[0x92, 8, 0x91, 1], "operation 8 is unknown; 1 to 7 exist");
     check_refused(Encoding::MsgPack, &[0x92, 6, 0x91, 1, 0x92, 6, 0x91, 1], "4 bytes follow");
     check_refused(Encoding::MsgPack, &[0x81, 0xa2, b'o', b'p', 6], "invalid type: map");
     check_refused(Encoding::MsgPack, &[0x92, 6, 0x81, 0xa2, b'i', b'd', 6], "arrays, never maps");

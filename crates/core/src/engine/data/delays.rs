@@ -71,9 +71,9 @@ pub(crate) struct Delay {
     pub(crate) age_ns: u64,
     /// When it began, in nanoseconds since the Unix epoch.
     pub(crate) began: u64,
-    /// What arrived since, in order.
+    /// The records and events that arrived since, in order.
     queue: VecDeque<Queued>,
-    /// What had arrived before something wanted it, by the time at which it is due and its place in the order.
+    /// The things that had arrived before something wanted them, by the time at which each is due and its place in the order.
     early: BTreeMap<(u64, u64), Held>,
     order: u64,
     /// The bytes that both count for.
@@ -167,7 +167,7 @@ impl Delay {
 /// All delays of a shard, and what one that begins later has to know.
 #[derive(Debug, Default)]
 pub(crate) struct Delays {
-    /// By the number of the view, less one.
+    /// The delays by the number of the view, less one.
     slots: Vec<Option<Box<Delay>>>,
     /// The states of each feed with their arrival, the oldest first, by the index of the venue.
     past_feeds: Vec<VecDeque<(u64, Arc<FeedStatus>)>>,

@@ -11,6 +11,7 @@ use super::backfill::Desk;
 use super::decisions::KINDS;
 use super::delays::Delays;
 use super::entry::Stamp;
+use super::handed_in::HandedIn;
 use super::index::{Index, Names};
 use super::key::{SessionKey, SubRef};
 use super::latency_samples::LatencySamples;
@@ -81,6 +82,8 @@ pub(crate) struct Fanout {
     pub(crate) noted: Noted,
     /// The requests of the message that is taken.
     pub(crate) requests: Vec<Request>,
+    /// The tokens that clients handed in.
+    pub(crate) tokens: Vec<HandedIn>,
     /// The account of sessions that ended.
     pub(crate) ended: Account,
     pub(crate) draining: bool,
@@ -126,6 +129,7 @@ impl Fanout {
             windows: Queues::new(),
             noted: Noted::default(),
             requests: Vec::new(),
+            tokens: Vec::new(),
             ended: Account::default(),
             draining: false,
             desk: Desk::default(),

@@ -1,4 +1,4 @@
-//! How far a delayed view of one topic has come.
+//! The progress of a delayed view of one topic.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::vocabulary::Update;
 /// The progress of a delayed view of one topic.
 #[derive(Debug)]
 pub(crate) struct Late {
-    /// What was queued before this place is of an earlier view of the same topic, and means nothing to this one.
+    /// The place in the order from which on it was queued for this view. Before it are things of an earlier view of the same topic.
     pub(crate) from: u64,
     /// When its first state is old enough, in nanoseconds since the Unix epoch; 0 while no state is known.
     pub(crate) starts_at: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Hole {
     pub(crate) last: u64,
     /// The time until which the open request may take, in nanoseconds.
     pub(crate) deadline: u64,
-    /// What has become old enough behind it.
+    /// The records behind it that have become old enough.
     pub(crate) waiting: VecDeque<Arc<Update>>,
 }
 

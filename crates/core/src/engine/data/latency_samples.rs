@@ -7,7 +7,7 @@ use super::entry::{Entry, Stamp};
 use super::session::Session;
 use super::sub::Sub;
 use super::topic::Topic;
-use super::topics::TopicsRef;
+use super::topics::Topics;
 use crate::engine::policy::pace::Pace;
 use crate::vocabulary::Update;
 
@@ -72,7 +72,7 @@ impl LatencySamples {
 
     /// Keeps the times of what was sent when they were emptied.
     #[cold]
-    pub(crate) fn note(&mut self, session: &Session, topics: TopicsRef<'_>, written: u64) {
+    pub(crate) fn note(&mut self, session: &Session, topics: &Topics, written: u64) {
         let stood = std::mem::take(&mut self.stood);
         for (index, stamp) in &stood {
             let Some(sub) = session.sub(*index) else { continue };

@@ -12,6 +12,7 @@ pub(crate) mod dirty;
 pub(crate) mod encoded_log;
 pub(crate) mod entry;
 pub(crate) mod fanout;
+pub(crate) mod handed_in;
 pub(crate) mod index;
 pub(crate) mod key;
 pub(crate) mod late;

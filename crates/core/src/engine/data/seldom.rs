@@ -1,6 +1,6 @@
 //! The part of a session that most sessions have no need of, most of the time.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 
 use tickwire_wire::Channel;
@@ -60,8 +60,10 @@ pub(crate) struct Seldom {
     pub(crate) turns: Turns,
     /// When it is closed, because the gateway goes away.
     pub(crate) close_at: Option<u64>,
-    /// The payload of a pong that is owed.
-    pub(crate) pong: Option<Box<[u8]>>,
+    /// The payloads of the pongs that are owed, in the order of their pings.
+    pub(crate) pongs: VecDeque<Box<[u8]>>,
+    /// Whether it was told that its token will end.
+    pub(crate) was_warned: bool,
 }
 
 impl Seldom {
@@ -75,7 +77,8 @@ impl Seldom {
         free: Vec::new(),
         turns: Turns::NONE,
         close_at: None,
-        pong: None,
+        pongs: VecDeque::new(),
+        was_warned: false,
     };
 
     /// Returns what the positions count for, in bytes.
@@ -93,7 +96,8 @@ impl Seldom {
             && self.free.is_empty()
             && self.turns.is_none()
             && self.close_at.is_none()
-            && self.pong.is_none()
+            && self.pongs.is_empty()
+            && !self.was_warned
     }
 }
 

@@ -218,7 +218,7 @@ impl Session {
         !self.is_over()
             && (!self.control.is_empty()
                 || (!self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut())
-                || self.seldom.pong.is_some()
+                || !self.seldom.pongs.is_empty()
                 || self.ping_due
                 || self.is_ending())
     }
@@ -250,7 +250,8 @@ impl Session {
         let silent = self.heard.saturating_add(3 * ping_after);
         let pending = self.seldom.pending.values().map(|pending| pending.deadline).min();
         let heartbeat = self.wrote.saturating_add(self.heartbeat_ns());
-        is_quiet.then(|| heartbeat.min(ping).min(silent).min(pending.unwrap_or(u64::MAX)))
+        let of_token = self.principal.credential.next(self.seldom.was_warned);
+        is_quiet.then(|| heartbeat.min(ping).min(silent).min(of_token).min(pending.unwrap_or(u64::MAX)))
     }
 
     /// Adds a subscription and ties it to those of the same instrument.

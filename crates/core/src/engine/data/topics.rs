@@ -3,89 +3,45 @@
 use super::topic::Topic;
 use crate::vocabulary::{TopicId, View};
 
-type Slots = [Option<Box<Topic>>];
+/// The topics of each view beside the live one, by the view's number less one.
+type Views = Vec<Vec<Option<Box<Topic>>>>;
 
 /// All topics of a shard. The ids of views lie beyond those of all live topics, so a look-up of a live topic does nothing for
 /// views: a view is looked for where there is no such live topic.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     live: Vec<Option<Box<Topic>>>,
-    /// The topics of each view by the ids of their live ones, by the view's number less one.
-    views: Vec<Vec<Option<Box<Topic>>>>,
+    views: Views,
 }
 
-/// All topics, to look at. It is handed on by value: who looks many up has the place of the live ones at hand.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TopicsRef<'a> {
-    live: &'a Slots,
-    views: &'a [Vec<Option<Box<Topic>>>],
-}
-
-/// All topics, to look at and to change; see [`TopicsRef`].
-#[derive(Debug)]
-pub(crate) struct TopicsMut<'a> {
-    live: &'a mut Slots,
-    views: &'a mut [Vec<Option<Box<Topic>>>],
-}
-
-impl<'a> TopicsRef<'a> {
-    #[inline]
-    pub(crate) fn get(self, id: TopicId) -> Option<&'a Topic> {
-        match self.live.get(id.0 as usize) {
-            Some(slot) => slot.as_deref(),
-            None => view(self.views, id),
-        }
-    }
-}
-
-impl TopicsMut<'_> {
-    #[inline]
-    pub(crate) fn get_mut(&mut self, id: TopicId) -> Option<&mut Topic> {
-        match self.live.get_mut(id.0 as usize) {
-            Some(slot) => slot.as_deref_mut(),
-            None => view_mut(self.views, id),
-        }
-    }
-
-    /// Lends them on.
-    #[inline]
-    pub(crate) fn lend(&mut self) -> TopicsMut<'_> {
-        TopicsMut { live: self.live, views: self.views }
-    }
-
-    /// Shows them.
-    #[inline]
-    pub(crate) fn show(&self) -> TopicsRef<'_> {
-        TopicsRef { live: self.live, views: self.views }
-    }
-}
-
+#[cold]
 #[inline(never)]
-fn view(views: &[Vec<Option<Box<Topic>>>], id: TopicId) -> Option<&Topic> {
+fn view(views: &Views, id: TopicId) -> Option<&Topic> {
     let at = usize::from(id.view().number()).checked_sub(1)?;
     views.get(at)?.get(id.live().0 as usize)?.as_deref()
 }
 
+#[cold]
 #[inline(never)]
-fn view_mut(views: &mut [Vec<Option<Box<Topic>>>], id: TopicId) -> Option<&mut Topic> {
+fn view_mut(views: &mut Views, id: TopicId) -> Option<&mut Topic> {
     let at = usize::from(id.view().number()).checked_sub(1)?;
     views.get_mut(at)?.get_mut(id.live().0 as usize)?.as_deref_mut()
 }
 
 impl Topics {
+    /// Returns a live topic, and nothing where the id is that of a view: the usual way to a session that sees all of it live has no
+    /// instruction for those that do not.
     #[inline]
-    pub(crate) fn show(&self) -> TopicsRef<'_> {
-        TopicsRef { live: &self.live, views: &self.views }
-    }
-
-    #[inline]
-    pub(crate) fn lend(&mut self) -> TopicsMut<'_> {
-        TopicsMut { live: &mut self.live, views: &mut self.views }
+    pub(crate) fn live(&self, id: TopicId) -> Option<&Topic> {
+        self.live.get(id.0 as usize)?.as_deref()
     }
 
     #[inline]
     pub(crate) fn get(&self, id: TopicId) -> Option<&Topic> {
-        self.show().get(id)
+        match self.live.get(id.0 as usize) {
+            Some(slot) => slot.as_deref(),
+            None => view(&self.views, id),
+        }
     }
 
     #[inline]

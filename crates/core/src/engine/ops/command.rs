@@ -7,18 +7,20 @@ use tickwire_wire::{
     Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe,
 };
 
+use super::ask::ask_for;
 use super::backfill::ask_backfills;
-use super::budget::subscriptions_left;
 use super::close::{close, weigh_session};
-use super::grant::{await_topics, delay_ms, permitted, settle_pending, withdraw};
+use super::entitled::{may_know, may_know_venue, refuse_unseen};
+use super::grant::{await_topics, delay_ms, settle_pending, withdraw};
+use super::identity::{hand_in, refuse_unknown};
 use super::leave::take_leave;
 use super::ledger::ledger;
 use super::ready::queue;
-use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_DELAYS, over_limit, refused};
+use super::refusal::{FULL_OF_DELAYS, refused};
 use super::say::{reply, say};
 use super::session::reopen;
 use super::throttle::set_sub_rate;
-use super::view::{names_in, views_of};
+use super::view::{names_in, topics_of_all, views_of};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::index::Names;
 use crate::engine::data::key::SessionKey;
@@ -26,7 +28,6 @@ use crate::engine::data::seldom::Wildcard;
 use crate::engine::data::session::Session;
 use crate::engine::dialect::Request;
 use crate::engine::policy::price::Price;
-use crate::engine::policy::rate::granted_rate;
 use crate::vocabulary::TopicId;
 
 /// The count of names that a refusal shows to a client.
@@ -35,12 +36,21 @@ const NAMES_SHOWN: usize = 5;
 /// The bytes that are looked at for the id of a command that is not read.
 const ID_WITHIN: usize = 1024;
 
+/// The most pongs that a session is owed. Of more pings the newest are answered: older ones may stay unanswered (RFC 6455, section
+/// 5.5.3).
+const PONGS_MAX: usize = 64;
+
 /// The characters of a wrong name that are repeated in a message.
 const NAME_CHARS_SHOWN: usize = 32;
 
 /// Takes one message from a client. What cannot be read is answered with an error; the session goes on. Returns
 /// whether it answers one of our probes: these are not counted against the client.
-pub(crate) fn on_message(fanout: &mut Fanout, key: SessionKey, bytes: &[u8], now: u64) -> bool {
+pub(crate) fn on_message(
+    fanout: &mut Fanout,
+    key: SessionKey,
+    (bytes, is_text): (&[u8], bool),
+    now: u64,
+) -> bool {
     fanout.now = now;
     fanout.price = Price::of_bytes(bytes.len());
     let Some(session) = fanout.sessions.get_mut(key) else { return false };
@@ -53,7 +63,7 @@ pub(crate) fn on_message(fanout: &mut Fanout, key: SessionKey, bytes: &[u8], now
         return false;
     }
     let mut requests = std::mem::take(&mut fanout.requests);
-    session.dialect.read(bytes, &mut requests);
+    session.dialect.read_framed(bytes, is_text, &mut requests);
     let is_response = on_requests(fanout, key, &mut requests, now);
     fanout.requests = requests;
     is_response
@@ -98,11 +108,15 @@ fn on_requests(fanout: &mut Fanout, key: SessionKey, requests: &mut Vec<Request>
     is_response
 }
 
-/// Notes that something was heard, and owes the response to a ping.
+/// Notes that something was heard, and owes the response to a ping, behind those that are owed already.
 pub(crate) fn on_ping(fanout: &mut Fanout, key: SessionKey, payload: &[u8], now: u64) {
     if let Some(session) = fanout.sessions.get_mut(key) {
         session.heard = now;
-        session.seldom.pong = Some(payload.into());
+        let pongs = &mut session.seldom.pongs;
+        if pongs.len() >= PONGS_MAX {
+            pongs.pop_front();
+        }
+        pongs.push_back(payload.into());
         queue(fanout, key);
     }
 }
@@ -139,7 +153,10 @@ pub(crate) fn on_flood(fanout: &mut Fanout, key: SessionKey, bytes: &[u8]) {
 }
 
 fn on_command(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) {
+    let is_awaited = fanout.sessions.get(key).is_some_and(|s| s.principal.credential.is_awaited);
     match command {
+        Command::Token(command) => hand_in(fanout, key, command),
+        command if is_awaited => refuse_unknown(fanout, key, id_of(&command)),
         Command::Subscribe(command) => subscribe(fanout, key, command, now),
         Command::Unsubscribe(command) => unsubscribe(fanout, key, command, now),
         Command::SetRate(command) => set_rate(fanout, key, command),
@@ -155,6 +172,18 @@ fn on_command(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) 
     }
 }
 
+fn id_of(command: &Command) -> u64 {
+    match command {
+        Command::Subscribe(command) => command.id,
+        Command::Unsubscribe(command) => command.id,
+        Command::SetRate(command) => command.id,
+        Command::Resume(command) => command.id,
+        Command::Ledger(command) => command.id,
+        Command::Token(command) => command.id,
+        Command::Receipt(_) => 0,
+    }
+}
+
 fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64) {
     let mut response = Subscribed { id: command.id, ..Subscribed::default() };
     let symbols = without_repeats(command.symbols);
@@ -165,10 +194,15 @@ fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64)
         return;
     };
     let Some(session) = fanout.sessions.get(key) else { return };
-    let rate = granted_rate(command.max_rate, session.principal.rate_of(fanout.limits.rate_max));
+    let rate = session.principal.granted_rate(command.max_rate, fanout.limits.rate_max);
     let mut waiting = Vec::new();
     let mut hints = NAMES_SHOWN;
     for symbol in symbols {
+        if let Some(refusal) = refuse_unseen(fanout, key, channel, &symbol) {
+            fanout.price.add_names(1);
+            response.refused.push(refusal);
+            continue;
+        }
         match resolve(fanout, (key, true), channel, &symbol, &mut hints) {
             Ok((venue, topics)) => {
                 let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
@@ -180,46 +214,6 @@ fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64)
         }
     }
     await_topics(fanout, key, response, waiting, rate, now);
-}
-
-/// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows.
-fn ask_for(
-    fanout: &mut Fanout,
-    key: SessionKey,
-    channel: Channel,
-    symbol: String,
-    wildcard: Option<Wildcard>,
-    topics: Vec<TopicId>,
-    waiting: &mut Vec<TopicId>,
-) -> Option<Refused> {
-    let venue = wildcard.as_ref().map(|wildcard| wildcard.venue.as_str());
-    let topics = match permitted(fanout, key, channel, &symbol, venue, topics) {
-        Ok(topics) => topics,
-        Err(refusal) => return Some(refusal),
-    };
-    let left = subscriptions_left(fanout);
-    let session = fanout.sessions.get_mut(key)?;
-    let limit = session.principal.subscriptions_of(fanout.limits.subscriptions_per_session);
-    if let Some(wildcard) = wildcard {
-        fanout.index.wants_all(key, &wildcard.venue);
-        match session.seldom.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
-            Some(known) => known.rate = wildcard.rate,
-            None => session.seldom.wildcards.push(wildcard),
-        }
-    } else if topics.iter().any(|topic| session.place_of(*topic).is_some()) {
-        return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
-    }
-    let held = session.count() + session.seldom.asked as usize;
-    let of_session = limit.saturating_sub(held + waiting.len());
-    let room = of_session.min(left.saturating_sub(waiting.len()));
-    let fresh = topics.into_iter().filter(|topic| session.place_of(*topic).is_none());
-    // One more than there is room for tells that there are too many.
-    let mut fresh: Vec<_> = fresh.take(room + 1).collect();
-    let is_over = fresh.len() > room;
-    fresh.truncate(room);
-    waiting.extend(fresh);
-    let why = if room < of_session { FULL.to_owned() } else { over_limit(limit) };
-    is_over.then(|| refused(channel, symbol, "limit", why))
 }
 
 /// Finds the topics that a symbol stands for, with the venue where it stands for all of one. It looks for names alike
@@ -235,7 +229,8 @@ fn resolve(
     let refuse = |code: &str, message| refused(channel, symbol.to_owned(), code, message);
     let name = SymbolName::parse(symbol).map_err(|error| refuse("bad_symbol", error.to_string()))?;
     if !fanout.names.contains_key(&name.venue) {
-        let known: Vec<_> = fanout.names.keys().map(String::as_str).take(NAMES_SHOWN).collect();
+        let known = fanout.names.keys().filter(|venue| may_know_venue(fanout, key, venue, channel));
+        let known: Vec<_> = known.map(String::as_str).take(NAMES_SHOWN).collect();
         let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
         let message = format!(
             "no feed of venue `{}` was heard of; known: {known}; retry if it is starting",
@@ -247,11 +242,7 @@ fn resolve(
         return Err(Refused { may_retry: true, ..refuse("limit", FULL_OF_DELAYS.to_owned()) });
     };
     if name.is_all() {
-        let mut topics = Vec::new();
-        for view in views {
-            let names = names_in(fanout, view, &name.venue).into_iter().flat_map(Names::all);
-            topics.extend(names.map(|index| TopicId::new(index, channel).seen_as(view)));
-        }
+        let topics = topics_of_all(fanout, &views, &name.venue, channel);
         fanout.price.add_names(topics.len());
         return Ok((Some(name.venue), topics));
     }
@@ -263,13 +254,10 @@ fn resolve(
     }
     let alike = names.alike(&name.symbol).filter(|_| *hints > 0);
     *hints = hints.saturating_sub(1);
-    let hint = match alike.and_then(|index| fanout.instruments.get(index as usize)?.as_ref()) {
+    let alike = alike.and_then(|index| fanout.instruments.get(index as usize)?.as_ref());
+    let hint = match alike.filter(|alike| may_know(fanout, key, &alike.name, channel)) {
         Some(alike) => format!("did you mean `{}`?", alike.name),
-        None => format!(
-            "subscribe to `{}:*` on channel `instrument` to see its {}",
-            name.venue,
-            names.all().len()
-        ),
+        None => format!("subscribe to `{}:*` on channel `instrument` to see what there is", name.venue),
     };
     let message = format!("`{}` has no symbol `{}`; {hint}", name.venue, name.symbol);
     // While its feed is not live, this gateway may not know all of its instruments. To a delayed view, what is listed already may
@@ -285,7 +273,9 @@ fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: 
     if fanout.sessions.get(key).is_some_and(|session| session.seldom.asked > 0) {
         let topics =
             symbols.iter().flat_map(|(_, _, topics)| topics.iter().map(|topic| topic.live())).collect();
-        withdraw(fanout, key, &topics);
+        withdraw(fanout, key, &topics, |channel, symbol| {
+            refused(channel, symbol, "not_subscribed", "unsubscribed before it was granted".to_owned())
+        });
         settle_pending(fanout, key, now);
     }
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
@@ -377,7 +367,7 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
     let Named { channel, mut symbols } = named(fanout, key, &command.channel, command.symbols);
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    let rate = granted_rate(command.max_rate, session.principal.rate_of(fanout.limits.rate_max));
+    let rate = session.principal.granted_rate(command.max_rate, fanout.limits.rate_max);
     for known in session.seldom.made().into_iter().flat_map(|seldom| &mut seldom.wildcards) {
         if wildcards.iter().any(|(venue, of)| known.is_of(venue, *of)) {
             known.rate = rate;

@@ -1,4 +1,4 @@
-//! What arrives is queued for the views that are to have it later.
+//! Everything that arrives is queued for the views that are to have it later.
 //!
 //! The queues of all delays have one maximum. Above half of it, a topic that has more than its part of that half is cut: a gap
 //! says so where the record that had no room would have come, and what follows is not queued. When there is room again, the

@@ -180,8 +180,13 @@ fn settle(fanout: &mut Fanout, key: SessionKey, number: u32, now: u64) {
     grant_all(fanout, key, *pending, now);
 }
 
-/// Takes topics, by their live ids, out of the pending subscribes of a session.
-pub(crate) fn withdraw(fanout: &mut Fanout, key: SessionKey, topics: &HashSet<TopicId>) {
+/// Takes topics, by their live ids, out of the pending subscribes of a session, and refuses them there.
+pub(crate) fn withdraw(
+    fanout: &mut Fanout,
+    key: SessionKey,
+    topics: &HashSet<TopicId>,
+    refuse: impl Fn(Channel, String) -> Refused,
+) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let instruments = &fanout.instruments;
     let Some(seldom) = session.seldom.made() else { return };
@@ -195,9 +200,7 @@ pub(crate) fn withdraw(fanout: &mut Fanout, key: SessionKey, topics: &HashSet<To
                 fanout.index.waits_no_more(key, *number, *topic);
             }
             if let (false, Some(Some(info))) = (stays, instruments.get(topic.instrument_index() as usize)) {
-                let message = "unsubscribed before it was granted".to_owned();
-                let symbol = info.scale.symbol.clone();
-                response.refused.push(refused(topic.channel(), symbol, "not_subscribed", message));
+                response.refused.push(refuse(topic.channel(), info.scale.symbol.clone()));
             }
             stays
         });

@@ -318,6 +318,11 @@ pub(crate) fn session_detail(fanout: &Fanout, id: &str, query: DetailQuery) -> O
     Some(SessionDetail { row: row(key, session), subscriptions, next, decisions, runs, names })
 }
 
+/// Returns one session, by its handle.
+pub(crate) fn session(fanout: &Fanout, key: SessionKey) -> Option<SessionRow> {
+    Some(row(key, fanout.sessions.get(key)?))
+}
+
 /// Looks at every session once.
 pub(crate) fn survey(fanout: &Fanout) -> Survey {
     let mut survey = Survey { decisions: fanout.decided, totals: fanout.ended, ..Survey::default() };

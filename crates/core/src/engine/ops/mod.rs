@@ -4,18 +4,21 @@
 //! [`Fanout`]: super::data::fanout::Fanout
 
 pub(crate) mod arrive;
+pub(crate) mod ask;
 pub(crate) mod backfill;
 pub(crate) mod budget;
 pub(crate) mod close;
 pub(crate) mod command;
 pub(crate) mod delay;
 pub(crate) mod ending;
+pub(crate) mod entitled;
 pub(crate) mod event;
 pub(crate) mod fill;
 pub(crate) mod grant;
 pub(crate) mod hand_out;
 pub(crate) mod heartbeat;
 pub(crate) mod hold;
+pub(crate) mod identity;
 pub(crate) mod insight;
 pub(crate) mod leave;
 pub(crate) mod ledger;

@@ -1,4 +1,4 @@
-//! What has become old enough goes on to the views that waited for it.
+//! Everything that has become old enough goes on to the views that waited for it.
 
 use tickwire_wire::{Channel, GapCause};
 

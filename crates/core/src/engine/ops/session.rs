@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{CloseCode, Hello, Message, PROTOCOL_VERSION, SCHEMA};
+use tickwire_wire::{CloseCode, Hello, Limits, Message, PROTOCOL_VERSION, SCHEMA};
 
 use super::budget::weighed;
 use super::close::{close, weigh_session};
@@ -17,6 +17,7 @@ use crate::engine::data::index::SessionId;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::Session;
 use crate::engine::opening::Opening;
+use crate::engine::principal::Principal;
 
 /// Opens a session and greets it.
 pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKey {
@@ -28,16 +29,11 @@ pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKe
         protocol_version: PROTOCOL_VERSION,
         schema: SCHEMA.to_owned(),
         heartbeat_ms: session.heartbeat_ms,
-        limits: Some(tickwire_wire::Limits {
-            subscriptions: session.principal.subscriptions_of(fanout.limits.subscriptions_per_session) as u32,
-            command_bytes: fanout.limits.command_bytes as u32,
-            commands_per_second: fanout.limits.commands_per_second,
-            shed_bytes: fanout.limits.shed_bytes as u64,
-            close_bytes: fanout.limits.close_bytes as u64,
-            max_rate: session.principal.rate_of(fanout.limits.rate_max),
-        }),
+        limits: Some(limits_of(fanout, &session.principal)),
         server: fanout.server.clone(),
         window_ms: session.delivery.ms().into(),
+        token_expires: session.principal.credential.expires_told(),
+        token_within_ms: session.principal.credential.within_ms(now),
     };
     fanout.windowed += usize::from(session.delivery.ms() > 0);
     let name = Arc::clone(&session.id);
@@ -49,6 +45,18 @@ pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKe
         close(fanout, key, CloseCode::Draining);
     }
     key
+}
+
+/// Returns the limits in force for the sessions of a principal.
+pub(crate) fn limits_of(fanout: &Fanout, principal: &Principal) -> Limits {
+    Limits {
+        subscriptions: principal.subscriptions_of(fanout.limits.subscriptions_per_session) as u32,
+        command_bytes: fanout.limits.command_bytes as u32,
+        commands_per_second: fanout.limits.commands_per_second,
+        shed_bytes: fanout.limits.shed_bytes as u64,
+        close_bytes: fanout.limits.close_bytes as u64,
+        max_rate: principal.rate_of(fanout.limits.rate_max),
+    }
 }
 
 /// Forgets a session whose connection ended, and returns what became of its records.

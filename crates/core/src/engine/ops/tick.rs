@@ -7,12 +7,14 @@ use super::close::close;
 use super::delay::mend_cut;
 use super::grant::settle_pending;
 use super::heartbeat::heartbeat;
+use super::identity::{end_of, warn};
 use super::pass_on::pass_on;
 use super::ready::{queue, watch};
 use super::refill::tick_holes;
 use super::release::let_go_of_idle_topics;
 use super::say::{notify, say};
 use super::throttle::{on_timer, sweep_rates};
+use crate::engine::credential::Due;
 use crate::engine::data::decisions::{BlockedBy, Decision};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
@@ -54,6 +56,17 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
         close(fanout, key, code);
         return;
     }
+    match session.principal.credential.due(session.seldom.was_warned, now) {
+        Due::End => {
+            let code = end_of(&session.principal);
+            close(fanout, key, code);
+            return;
+        }
+        Due::Warning => warn(fanout, key, now),
+        Due::Nothing => {}
+    }
+    let limits = &fanout.limits;
+    let Some(session) = fanout.sessions.get_mut(key).filter(|session| !session.is_ending()) else { return };
     let is_blocked = session.socket_blocked_since.is_some();
     if !is_blocked && times.wants_ping(limits) {
         session.ping_due = true;

@@ -1,5 +1,6 @@
 //! The views that a session sees: the live one, and those that are delayed enough for its principal.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tickwire_wire::{Channel, SymbolName};
@@ -9,7 +10,7 @@ use crate::engine::data::fanout::Fanout;
 use crate::engine::data::index::Names;
 use crate::engine::data::key::SessionKey;
 use crate::engine::principal::Permit;
-use crate::vocabulary::View;
+use crate::vocabulary::{TopicId, View};
 
 /// There are as many delays as there may be, and none of them is long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,16 @@ pub(crate) fn view_for(fanout: &Fanout, permit: Permit) -> Option<View> {
     }
 }
 
+/// Returns all topics of a channel of a venue, as these views know them.
+pub(crate) fn topics_of_all(fanout: &Fanout, views: &[View], venue: &str, channel: Channel) -> Vec<TopicId> {
+    let mut topics = Vec::new();
+    for view in views {
+        let names = names_in(fanout, *view, venue).into_iter().flat_map(Names::all);
+        topics.extend(names.map(|index| TopicId::new(index, channel).seen_as(*view)));
+    }
+    topics
+}
+
 /// Returns the names of a venue's instruments as a view knows them.
 pub(crate) fn names_in<'a>(fanout: &'a Fanout, view: View, venue: &str) -> Option<&'a Names> {
     match fanout.delays.get(view) {
@@ -99,6 +110,35 @@ fn begin(fanout: &mut Fanout, view: View) -> View {
         }
     }
     view
+}
+
+/// Returns the view by which a session sees what it has this permit for, and makes it where there is none. `None` where it may see
+/// nothing.
+pub(crate) fn view_to_use(
+    fanout: &mut Fanout,
+    key: SessionKey,
+    permit: Permit,
+) -> Result<Option<View>, NoDelay> {
+    match permit {
+        Permit::Live => Ok(Some(View::LIVE)),
+        Permit::Delayed(delay_ns) => use_delay(fanout, key, delay_ns).map(Some).ok_or(NoDelay),
+        Permit::Nothing => Ok(None),
+    }
+}
+
+/// Ends the use of the delays by which a session neither has nor wants anything any more.
+pub(crate) fn end_unneeded_use(fanout: &mut Fanout, key: SessionKey) {
+    let Some(session) = fanout.sessions.get(key) else { return };
+    let held = session.subs.iter().flatten().map(|sub| sub.topic.view());
+    let waiting = session.seldom.pending.values().flat_map(|pending| &pending.waiting);
+    let mut views: HashSet<_> = held.chain(waiting.map(|topic| topic.view())).collect();
+    for all in &session.seldom.wildcards {
+        let delays = session.principal.delays(&all.venue, all.channel).into_iter();
+        views.extend(delays.filter_map(|delay_ns| fanout.delays.enough(delay_ns)));
+    }
+    for delay in fanout.delays.iter_mut().filter(|delay| !views.contains(&delay.view)) {
+        delay.users.remove(&key);
+    }
 }
 
 /// Ends the use of all delays by a session that ends.

@@ -17,7 +17,7 @@ pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> boo
     let Some(session) = fanout.sessions.get_mut(key).filter(|session| !session.is_ending()) else {
         return false;
     };
-    let topics = fanout.topics.show();
+    let topics = &fanout.topics;
     let is_settled = |index: &mut u32| {
         session
             .subs

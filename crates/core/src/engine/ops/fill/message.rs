@@ -4,7 +4,7 @@ use super::instrument::emit_instrument;
 use super::straight::emit_usual;
 use crate::engine::data::fanout::Noted;
 use crate::engine::data::session::Session;
-use crate::engine::data::topics::{TopicsMut, TopicsRef};
+use crate::engine::data::topics::Topics;
 use crate::engine::framing::Framing;
 
 /// So many subscriptions are touched before the first is sent.
@@ -15,7 +15,7 @@ const LOOK_AHEAD: usize = 16;
 #[inline]
 pub(super) fn append_message(
     session: &mut Session,
-    mut topics: TopicsMut<'_>,
+    topics: &mut Topics,
     (budget, now): (usize, u64),
     noted: &mut Noted,
     framing: &dyn Framing,
@@ -30,7 +30,7 @@ pub(super) fn append_message(
         out.append(&mut std::mem::take(&mut session.control));
     }
     let data = out.len();
-    look_ahead(session, topics.show());
+    look_ahead(session, topics);
     let may_leave = !session.is_ending() && !session.delivery.is_shut();
     while may_leave && out.len() < end {
         let Some(index) = session.dirty.pop() else { break };
@@ -38,12 +38,12 @@ pub(super) fn append_message(
         if is_sampled {
             noted.latency_samples.look_at(session, index);
         }
-        let is_left = match emit_usual(session, topics.show(), index, end, out) {
+        let is_left = match emit_usual(session, |id| topics.live(id), index, end, out) {
             Some(is_left) => is_left,
-            None => emit_instrument(session, topics.lend(), index, end, now, noted, out),
+            None => emit_instrument(session, topics, index, end, now, noted, out),
         };
         if is_sampled {
-            noted.latency_samples.note(session, topics.show(), now);
+            noted.latency_samples.note(session, topics, now);
         }
         if is_left {
             session.dirty.mark(index);
@@ -60,8 +60,8 @@ pub(super) fn append_message(
 
 /// Touches what the next records are found by. One after another, each of them would be waited for: the system call
 /// before has emptied the caches.
-fn look_ahead(session: &Session, topics: TopicsRef<'_>) {
+fn look_ahead(session: &Session, topics: &Topics) {
     let subs = session.dirty.iter().take(LOOK_AHEAD).filter_map(|index| session.sub(index));
-    let stamps = subs.map(|sub| sub.stamp ^ topics.get(sub.topic).map_or(0, |topic| topic.stamp));
+    let stamps = subs.map(|sub| sub.stamp ^ topics.live(sub.topic).map_or(0, |topic| topic.stamp));
     std::hint::black_box(stamps.fold(0, |all, stamp| all ^ stamp));
 }

@@ -29,7 +29,7 @@ use crate::engine::data::decisions::BlockedBy;
 use crate::engine::data::fanout::{Fanout, Noted};
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::{Ending, Session};
-use crate::engine::data::topics::TopicsMut;
+use crate::engine::data::topics::Topics;
 use crate::engine::framing::Framing;
 
 /// The outcome of one `fill`.
@@ -64,11 +64,11 @@ pub(crate) fn fill(
     }
     let cycle_ns = session.note_cycle(now);
     let has_leaving = !session.seldom.is_none() && !session.seldom.leaving.is_empty();
-    let has_data = write(session, fanout.topics.lend(), (budget, now), &mut fanout.noted, framing, out);
+    let has_data = write(session, &mut fanout.topics, (budget, now), &mut fanout.noted, framing, out);
     if has_leaving && end_settled(fanout, key, now) {
         // The word that something ended goes behind what was owed.
         let Some(session) = fanout.sessions.get_mut(key) else { return Filled::default() };
-        write(session, fanout.topics.lend(), (0, now), &mut fanout.noted, framing, out);
+        write(session, &mut fanout.topics, (0, now), &mut fanout.noted, framing, out);
     }
     let Some(session) = fanout.sessions.get_mut(key) else { return Filled::default() };
     if session.dirty.is_empty() {
@@ -100,7 +100,7 @@ pub(crate) fn fill(
 /// whether there was anything but control.
 fn write(
     session: &mut Session,
-    mut topics: TopicsMut<'_>,
+    topics: &mut Topics,
     (budget, now): (usize, u64),
     noted: &mut Noted,
     framing: &dyn Framing,
@@ -108,8 +108,10 @@ fn write(
 ) -> bool {
     let begin = out.len();
     let mut has_data = false;
-    if let Some(payload) = session.seldom.made().and_then(|seldom| seldom.pong.take()) {
-        framing.pong(&payload, out);
+    if let Some(seldom) = session.seldom.made() {
+        for payload in std::mem::take(&mut seldom.pongs) {
+            framing.pong(&payload, out);
+        }
     }
     loop {
         let before = out.len();
@@ -119,7 +121,7 @@ fn write(
         let data = left.min(room).min(session.window.message_bytes());
         // Each message has a time of its own, the one of the probe behind it: a receipt names it.
         let time = session.window.stamp(now);
-        let is_data = append_message(session, topics.lend(), (data, time), noted, framing, out);
+        let is_data = append_message(session, topics, (data, time), noted, framing, out);
         has_data |= is_data;
         if out.len() > before {
             session.wrote = now;

@@ -5,7 +5,7 @@ use super::reason::{Emitted, note_reason};
 use super::record::emit_record;
 use crate::engine::data::fanout::Noted;
 use crate::engine::data::session::Session;
-use crate::engine::data::topics::TopicsMut;
+use crate::engine::data::topics::Topics;
 
 /// The consequence of an emitted record.
 pub(super) enum Next {
@@ -21,7 +21,7 @@ pub(super) enum Next {
 #[inline]
 pub(super) fn emit_next(
     session: &mut Session,
-    mut topics: TopicsMut<'_>,
+    topics: &mut Topics,
     index: u32,
     now: u64,
     noted: &mut Noted,

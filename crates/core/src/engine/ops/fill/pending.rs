@@ -5,10 +5,10 @@ use tickwire_wire::Channel;
 use crate::engine::data::entry::Stamp;
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
-use crate::engine::data::topics::TopicsRef;
+use crate::engine::data::topics::Topics;
 
 /// Finds, of the subscriptions to the same instrument, the one whose next record arrived first.
-pub(super) fn oldest_pending(session: &Session, topics: TopicsRef<'_>, index: u32) -> Option<(Stamp, u32)> {
+pub(super) fn oldest_pending(session: &Session, topics: &Topics, index: u32) -> Option<(Stamp, u32)> {
     let mut oldest: Option<(Stamp, u32)> = None;
     let mut at = index;
     loop {
@@ -27,7 +27,7 @@ pub(super) fn oldest_pending(session: &Session, topics: TopicsRef<'_>, index: u3
 
 /// Returns when the record arrived that the subscription is to be sent next. A record that a rate holds back does not
 /// count, and does not hold back the siblings' records either.
-pub(super) fn pending_stamp(sub: &Sub, topics: TopicsRef<'_>) -> Option<Stamp> {
+pub(super) fn pending_stamp(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topics.get(sub.topic)?;
     if let Some(backfill) = &sub.backfill {
         // History is older than anything that is known here.

@@ -8,20 +8,19 @@ use crate::engine::data::entry::Entry;
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::Topic;
-use crate::engine::data::topics::TopicsRef;
-use crate::vocabulary::Form;
+use crate::vocabulary::{Form, TopicId};
 
 /// The least count of waiting records that are taken from the encoded log. The newest few are in a cache as they are.
 const FROM_ENCODED_LOG: usize = 4;
 
-/// Emits what the subscription has pending. Returns whether something is left; `None` where, or as far as, this is not
+/// Emits what the subscription has pending of the topic that `find` finds. Returns whether something is left; `None` where, or as far as, this is not
 /// the usual case: then nothing more is emitted here.
 // To inline it saves a tenth of all instructions of a delivery, and the compiler's own choice changes with the code around the call.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-pub(super) fn emit_usual(
+pub(super) fn emit_usual<'a>(
     session: &mut Session,
-    topics: TopicsRef<'_>,
+    find: impl FnOnce(TopicId) -> Option<&'a Topic>,
     index: u32,
     end: usize,
     out: &mut Vec<u8>,
@@ -36,7 +35,7 @@ pub(super) fn emit_usual(
     {
         return None;
     }
-    let topic = topics.get(sub.topic)?;
+    let topic = find(sub.topic)?;
     if sub.channel.is_lossless() {
         let waiting = topic.logged_after(sub.stamp);
         if waiting >= FROM_ENCODED_LOG {

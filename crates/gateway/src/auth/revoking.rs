@@ -1,0 +1,170 @@
+//! Revocations: they come by the bus, close open sessions, and are kept for those that come later.
+//!
+//! Every gateway keeps all of them. One that starts asks, and all the others tell what they know; each also tells it every minute,
+//! so that one that missed a message while its bus was down hears of it again. So nothing is needed beside the bus while one
+//! gateway runs, and a file keeps them while none does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tickwire_auth::{Revocation, RevocationMessage};
+use tickwire_bus::{Backplane, BusEvent, BusState, InboxLimits};
+use tickwire_wire::Subject;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::gate::Gate;
+use crate::audit;
+use crate::clock::Clock;
+use crate::files::Seldom;
+use crate::shard::Order;
+
+const LIMITS: InboxLimits = InboxLimits { messages_max: 4_096, bytes_max: 4 << 20, subjects_max: 1 };
+/// The most messages that are taken at a time.
+const EVENTS_MAX: usize = 64;
+/// The time between two tellings of everything.
+const TELL_EACH: Duration = Duration::from_mins(1);
+
+/// Everything that is needed to take revocations.
+pub(crate) struct RevokingSetup {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) bus: Arc<dyn Backplane>,
+    pub(crate) shards: Vec<mpsc::WeakSender<Order>>,
+    /// The file that they are kept in, where there is one.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) clock: Clock,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Takes revocations until it is told to stop.
+pub(crate) async fn run(setup: RevokingSetup) {
+    let stop = setup.stop.clone();
+    let (interest, mut inbox) = setup.bus.inbox(LIMITS);
+    if let Err(error) = interest.subscribe(&Subject::revocations(), 0) {
+        tracing::error!(%error, "revocations cannot be heard");
+        return;
+    }
+    let mut state = setup.bus.state();
+    let mut revoking = Revoking { setup, failures: Seldom::default(), asked_at: None };
+    revoking.on_state(&state.borrow_and_update().clone());
+    let mut events = Vec::new();
+    let mut tell = tokio::time::interval_at(tokio::time::Instant::now() + TELL_EACH, TELL_EACH);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tell.tick() => revoking.tell(),
+            changed = state.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                revoking.on_state(&state.borrow_and_update().clone());
+            }
+            is_open = inbox.recv_batch(&mut events, EVENTS_MAX) => {
+                for event in events.drain(..) {
+                    match event {
+                        BusEvent::Message { payload, .. } => revoking.hear(&payload).await,
+                        // What was said meanwhile is said again.
+                        BusEvent::Lost { .. } => revoking.ask(),
+                        BusEvent::Disconnected | BusEvent::Reconnected { .. } => {}
+                    }
+                }
+                if !is_open {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+struct Revoking {
+    setup: RevokingSetup,
+    failures: Seldom,
+    /// The connection to the bus by which the others were asked.
+    asked_at: Option<u64>,
+}
+
+impl Revoking {
+    async fn hear(&mut self, payload: &[u8]) {
+        let gate = Arc::clone(&self.setup.gate);
+        let message = match RevocationMessage::parse(payload) {
+            Ok(message) => message,
+            Err(why) => {
+                gate.stats.malformed.fetch_add(1, Ordering::Relaxed);
+                if let Some(times) = self.failures.now() {
+                    tracing::warn!(why, times, "a message of revocations cannot be read");
+                }
+                return;
+            }
+        };
+        let now = self.setup.clock.now();
+        let is_new = |revocation: &Revocation| gate.authenticator.revoke(revocation, now);
+        let new: Vec<_> = message.revocations.into_iter().filter(is_new).collect();
+        if !new.is_empty() {
+            gate.stats.revocations.fetch_add(new.len() as u64, Ordering::Relaxed);
+            tracing::info!(target: audit::TARGET, count = new.len(), "tokens were revoked");
+            let new: Arc<[Revocation]> = new.into();
+            for shard in self.setup.shards.iter().filter_map(mpsc::WeakSender::upgrade) {
+                let _ = shard.send(Order::Revoke(Arc::clone(&new))).await;
+            }
+            self.save();
+        }
+        self.count();
+        if message.asks {
+            self.tell();
+        }
+    }
+
+    /// Asks once by each connection to the bus: what was said before it, nobody heard here.
+    fn on_state(&mut self, state: &BusState) {
+        let generation = state.generation();
+        if generation.is_some() && self.asked_at != generation {
+            self.asked_at = generation;
+            self.ask();
+        }
+    }
+
+    /// Asks the other gateways for what they know, and tells what this one knows.
+    fn ask(&mut self) {
+        self.publish(&RevocationMessage { revocations: Vec::new(), asks: true });
+    }
+
+    fn tell(&mut self) {
+        let mut revocations = self.setup.gate.authenticator.revocations();
+        revocations.sweep(self.setup.clock.now() / 1_000_000_000);
+        let messages = revocations.messages();
+        drop(revocations);
+        self.count();
+        for message in messages {
+            self.publish(&message);
+        }
+    }
+
+    fn publish(&mut self, message: &RevocationMessage) {
+        // While the bus is down nobody is told; it is said again afterwards.
+        if let Err(error) = self.setup.bus.publish(&Subject::revocations(), Bytes::from(message.encode())) {
+            tracing::debug!(%error, "revocations were not told");
+        }
+    }
+
+    fn count(&self) {
+        let kept = self.setup.gate.authenticator.revocations().count();
+        self.setup.gate.stats.kept.store(kept as u64, Ordering::Relaxed);
+    }
+
+    /// Writes all of them into the file, at once: a file that is half written would lose some.
+    fn save(&mut self) {
+        let Some(path) = &self.setup.file else { return };
+        let messages = self.setup.gate.authenticator.revocations().messages();
+        let lines: Vec<_> = messages.iter().map(RevocationMessage::encode).collect();
+        let new = path.with_extension("new");
+        let written = std::fs::write(&new, lines.join(&b'\n')).and_then(|()| std::fs::rename(&new, path));
+        if let Err(error) = written
+            && let Some(times) = self.failures.now()
+        {
+            tracing::error!(path = %path.display(), %error, times, "revocations cannot be kept in the file");
+        }
+    }
+}

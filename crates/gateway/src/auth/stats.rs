@@ -1,0 +1,20 @@
+//! The counts of the gate.
+
+use std::sync::atomic::AtomicU64;
+
+use tickwire_auth::Denied;
+
+/// The counts of the gate.
+#[derive(Debug, Default)]
+pub(crate) struct AuthStats {
+    /// The refusals, in the order of `Denied::REASONS`.
+    pub(crate) denied: [AtomicU64; Denied::REASONS.len()],
+    /// The tokens that sessions handed in and that count.
+    pub(crate) renewed: AtomicU64,
+    /// The revocations that said something new.
+    pub(crate) revocations: AtomicU64,
+    /// The revocations that are kept.
+    pub(crate) kept: AtomicU64,
+    /// The messages of revocations that could not be read.
+    pub(crate) malformed: AtomicU64,
+}

@@ -1,0 +1,168 @@
+//! The keys of a gateway, as the settings name them: checked whole at the start, and read again while it runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickwire_auth::jwt::{KeyFile, KeyRing, Trusted, parse_key_file};
+use tickwire_auth::{ApiKeys, AuthSettings, Authenticator, KeysUrl};
+use tickwire_config::Layers;
+use tickwire_gateway::AccessSettings;
+use tokio::task::JoinSet;
+
+/// The files are looked at this often. What has changed counts from then on.
+const LOOK_EACH: Duration = Duration::from_secs(10);
+/// The largest file of keys, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// All that tokens and API keys are verified with.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    ring: Option<Arc<KeyRing>>,
+    url: Option<(KeysUrl, Duration)>,
+    of_programs: ApiKeys,
+    files: Vec<Watched>,
+}
+
+/// A file, and what was read from it last.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    kind: Kind,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// A key of tokens, with its id.
+    Key(Option<String>),
+    ApiKeys,
+}
+
+/// The content of a file. It may be a secret, so it is not shown.
+struct Content(Vec<u8>);
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+/// Reads all that the settings name. All errors are told at once, with their places.
+pub(crate) fn keys(raw: &AccessSettings, layers: &mut Layers) -> Keys {
+    let mut keys = Keys::default();
+    let ring = KeyRing::new(Trusted { issuers: raw.issuers.clone(), audiences: raw.audiences.clone() });
+    for (at, text) in raw.keys.iter().enumerate() {
+        let KeyFile { id, path } = KeyFile::parse(text);
+        let path = PathBuf::from(path);
+        let read = read(&path).and_then(|content| {
+            let found = parse_key_file(id.as_deref(), &content.0)?;
+            ring.set(&path.display().to_string(), found);
+            Ok(content)
+        });
+        match read {
+            Ok(content) => keys.files.push(Watched { path, kind: Kind::Key(id), content }),
+            Err(why) => {
+                layers.wrong(&format!("gateway.auth.keys[{at}]"), format_args!("{}: {why}", path.display()));
+            }
+        }
+    }
+    if !raw.jwks_url.is_empty() {
+        match KeysUrl::parse(&raw.jwks_url) {
+            Ok(url) => keys.url = Some((url, Duration::from_secs(raw.jwks_refresh_s))),
+            Err(fault) => layers.wrong("gateway.auth.jwks_url", fault),
+        }
+    }
+    if !raw.api_keys_file.is_empty() {
+        let path = PathBuf::from(&raw.api_keys_file);
+        let read = read(&path).and_then(|content| Ok((api_keys(&content)?, content)));
+        match read {
+            Ok((found, content)) => {
+                keys.of_programs = found;
+                keys.files.push(Watched { path, kind: Kind::ApiKeys, content });
+            }
+            Err(why) => {
+                for why in why.lines() {
+                    layers.wrong("gateway.auth.api_keys_file", format_args!("{}: {why}", path.display()));
+                }
+            }
+        }
+    }
+    if !raw.keys.is_empty() || !raw.jwks_url.is_empty() {
+        keys.ring = Some(Arc::new(ring));
+    }
+    keys
+}
+
+impl Keys {
+    /// Returns whether the settings name any.
+    pub(crate) fn are_named(&self) -> bool {
+        self.ring.is_some() || !self.files.is_empty()
+    }
+
+    /// Makes the authenticator, and the tasks that keep its keys fresh, which end when they are dropped.
+    pub(crate) fn start(self, settings: AuthSettings) -> (Arc<Authenticator>, JoinSet<()>) {
+        let Self { ring, url, of_programs, files } = self;
+        let mut authenticator = Authenticator::new(settings).with_api_keys(of_programs);
+        if let Some(ring) = &ring {
+            authenticator = authenticator.with_tokens(Arc::clone(ring) as Arc<dyn tickwire_auth::Tokens>);
+        }
+        let authenticator = Arc::new(authenticator);
+        let mut tasks = JoinSet::new();
+        if let (Some(ring), Some((url, interval))) = (&ring, url) {
+            let kept = url.keep(ring, interval);
+            tasks.spawn(async move { drop(kept.await) });
+        }
+        if !files.is_empty() {
+            tasks.spawn(watch(files, ring, Arc::clone(&authenticator)));
+        }
+        (authenticator, tasks)
+    }
+}
+
+/// Reads files again, and takes what has changed. What cannot be read changes nothing.
+async fn watch(mut files: Vec<Watched>, ring: Option<Arc<KeyRing>>, authenticator: Arc<Authenticator>) {
+    let mut ticks = tokio::time::interval(LOOK_EACH);
+    loop {
+        ticks.tick().await;
+        for file in &mut files {
+            let shown = file.path.display().to_string();
+            let taken = read(&file.path).and_then(|content| {
+                if content.0 == file.content.0 {
+                    return Ok(None);
+                }
+                match &file.kind {
+                    Kind::Key(id) => {
+                        let found = parse_key_file(id.as_deref(), &content.0)?;
+                        if let Some(ring) = &ring {
+                            ring.set(&shown, found);
+                        }
+                    }
+                    Kind::ApiKeys => authenticator.set_api_keys(api_keys(&content)?),
+                }
+                Ok(Some(content))
+            });
+            match taken {
+                Ok(None) => {}
+                Ok(Some(content)) => {
+                    file.content = content;
+                    tracing::info!(path = shown, "keys were read anew");
+                }
+                Err(why) => tracing::warn!(path = shown, why, "keys cannot be read anew; those before stay"),
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Content, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(format!("has more than {FILE_BYTES_MAX} bytes"));
+    }
+    std::fs::read(path).map(Content).map_err(|error| error.to_string())
+}
+
+fn api_keys(content: &Content) -> Result<ApiKeys, String> {
+    let text = std::str::from_utf8(&content.0).map_err(|_| "is no text".to_owned())?;
+    ApiKeys::parse(text)
+}
