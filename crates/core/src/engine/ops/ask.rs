@@ -1,4 +1,4 @@
-//! What a session asks for, as far as its limits allow: by a command, or because its new token shows it more.
+//! The names that a session asks for are taken up as far as its limits allow: by a command, or because its new token shows it more.
 
 use tickwire_wire::{Channel, Message, Refused, Subscribed, SymbolName};
 
