@@ -21,6 +21,7 @@ mod holders;
 mod hops;
 mod hub;
 mod limit_table;
+mod linger;
 mod lobby;
 pub mod metrics;
 mod origin;
