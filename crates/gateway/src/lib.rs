@@ -38,7 +38,7 @@ mod transport;
 pub use accept::{NoPages, Page, Pages};
 pub use admin_token::AdminToken;
 pub use admission::Admission;
-pub use audit::TARGET as AUDIT_TARGET;
+pub use audit::{LOST_LINES, LostLines, TARGET as AUDIT_TARGET};
 #[cfg(feature = "tls")]
 pub use config::TlsConfig;
 pub use config::{GatewayConfig, Limits};

@@ -7,7 +7,7 @@ use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
 
 use crate::cli::{GatewayCommand, Settings};
 use crate::config::Purpose;
-use crate::printing::say;
+use crate::printing::announce;
 use crate::stop;
 
 /// Serves until it is asked to stop, then drains.
@@ -27,8 +27,8 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     let (authenticator, _tasks) = config.keys.start(config.gateway.auth.clone());
     let gateway =
         Gateway::start_with(config.gateway, authenticator, Arc::clone(&bus), Arc::new(NoPages)).await?;
-    say(format_args!("stream: {}://{}/v1/stream", schemes.stream, gateway.listen_address()));
-    say(format_args!("admin: {}://{}/readyz", schemes.admin, gateway.admin_address()));
+    announce(format_args!("stream: {}://{}/v1/stream", schemes.stream, gateway.listen_address()));
+    announce(format_args!("admin: {}://{}/readyz", schemes.admin, gateway.admin_address()));
     stop.cancelled().await;
     gateway.drain().await;
     bus.close().await;

@@ -6,6 +6,7 @@ mod bad_input;
 mod doctor;
 mod edges;
 mod faults;
+mod full_disk;
 mod isolation;
 mod operating;
 mod owners;
