@@ -58,6 +58,8 @@ pub use tickwire_auth::{AuthSettings, Authenticator};
 pub use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 pub use tickwire_net::tls::{ClientAuth, FilesError, ServerFiles, ServerTlsError, WhichFile};
+#[cfg(feature = "tls")]
+pub use tls::Outcome;
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]
