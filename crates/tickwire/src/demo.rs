@@ -34,7 +34,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     // Nobody has to sign in to look at a demo, unless somebody says with what.
     config.gateway.auth.anonymous |= !config.keys.are_named();
     let keys = std::mem::take(&mut config.keys);
-    let (authenticator, _tasks) = keys.start(config.gateway.auth.clone());
+    let (authenticator, _files, _tasks) = keys.start(config.gateway.auth.clone());
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = if command.bus.servers.is_empty() {
         Arc::new(MemoryBus::new(MemoryLimits::default()))
