@@ -26,6 +26,7 @@ use crate::admission::Doors;
 use crate::auth::gate::{Admission, Gate};
 use crate::auth::shown::{Shown, refused};
 use crate::files::Seldom;
+use crate::linger::{Farewell, Lingering};
 use crate::lobby::{Guest, Lobby, Over};
 use crate::refusal::{Refusal, Refused};
 use crate::shard::{Arrival, Order};
@@ -186,6 +187,7 @@ impl Acceptor {
 
     async fn serve<C: Carrier>(self: Arc<Self>, stream: C, peer: Option<SocketAddr>, guest: Guest) {
         let has_asked = AtomicBool::new(false);
+        let farewell = Arc::<Farewell>::default();
         let service = service_fn(|request| {
             guest.asked();
             has_asked.store(true, Ordering::Relaxed);
@@ -205,24 +207,32 @@ impl Acceptor {
             .header_read_timeout(None)
             .max_buf_size(self.doors.head_bytes())
             .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Lingering::new(stream, Arc::clone(&farewell))), service)
             .with_upgrades();
-        tokio::select! {
-            served = served => if let Err(error) = served {
-                // The library has answered such a request by itself.
-                if error.is_parse_too_large() {
-                    self.stats.refusals.count(Refusal::HeadTooLarge);
-                } else if error.is_parse() {
-                    self.stats.refusals.count(Refusal::BadHead);
-                }
-                tracing::debug!(peer = peer.map(display), %error, "a connection ended before its handshake");
-            },
+        let mut served = std::pin::pin!(served);
+        let served = tokio::select! {
+            served = &mut served => served,
             why = guest.over() => {
-                if why == Over::Late && !has_asked.load(Ordering::Relaxed) {
-                    self.stats.refusals.count(Refusal::Late);
+                if !farewell.has_begun() {
+                    if why == Over::Late && !has_asked.load(Ordering::Relaxed) {
+                        self.stats.refusals.count(Refusal::Late);
+                    }
+                    tracing::debug!(peer = peer.map(display), ?why, "a connection was ended before its handshake");
+                    return;
                 }
-                tracing::debug!(peer = peer.map(display), ?why, "a connection was ended before its handshake");
+                // It has its response, and was only given time to read it. How it was served is still to be counted.
+                farewell.end();
+                served.await
             }
+        };
+        if let Err(error) = served {
+            // The library has answered such a request by itself.
+            if error.is_parse_too_large() {
+                self.stats.refusals.count(Refusal::HeadTooLarge);
+            } else if error.is_parse() {
+                self.stats.refusals.count(Refusal::BadHead);
+            }
+            tracing::debug!(peer = peer.map(display), %error, "a connection ended before its handshake");
         }
     }
 
@@ -306,7 +316,7 @@ impl Acceptor {
         let acceptor = Arc::clone(self);
         tokio::spawn(async move {
             let upgraded = match upgrade.await {
-                Ok(upgraded) => upgraded.downcast::<TokioIo<C>>(),
+                Ok(upgraded) => upgraded.downcast::<TokioIo<Lingering<C>>>(),
                 Err(error) => {
                     tracing::debug!(peer = peer.map(display), %error, "handshake not completed");
                     return;
@@ -316,7 +326,7 @@ impl Acceptor {
                 tracing::error!(peer = peer.map(display), "the connection is of an unexpected kind");
                 return;
             };
-            let transport = match parts.io.into_inner().into_transport(acceptor.buffers) {
+            let transport = match parts.io.into_inner().into_inner().into_transport(acceptor.buffers) {
                 Ok(transport) => transport,
                 Err(error) => {
                     tracing::error!(session = id, %error, "cannot hand over a connection");

@@ -42,6 +42,8 @@ pub struct GatewayConfig {
     pub auth: AuthSettings,
     /// The file that revocations are kept in; `None`: they are known as long as one gateway runs.
     pub revocations_file: Option<PathBuf>,
+    /// The time that other gateways have to tell one that starts, and takes tokens, what they know of revocations.
+    pub revocations_wait: Duration,
     /// Every maximum of the gateway.
     pub limits: Limits,
 }
@@ -134,6 +136,7 @@ impl Default for GatewayConfig {
             feed_down_after: Duration::from_millis(1250),
             auth: AuthSettings::default(),
             revocations_file: None,
+            revocations_wait: Duration::from_secs(1),
             limits: Limits::default(),
         }
     }

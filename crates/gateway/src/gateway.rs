@@ -37,7 +37,7 @@ use crate::lobby::Lobby;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 #[cfg(feature = "tls")]
-use crate::tls::{Tls, TlsError};
+use crate::tls::{Outcome, Tls, TlsError};
 use crate::transport::Buffers;
 
 /// The most connections that wait for one shard.
@@ -172,7 +172,10 @@ impl Gateway {
         let places = places(&config)?;
         let lobby = Lobby::new(places.handshakes, config.handshake_timeout);
         let clock = Clock::start();
-        let auth_stats = Arc::new(AuthStats::default());
+        let auth_stats = Arc::new(AuthStats {
+            awaits_revocations: authenticator.takes_keys().into(),
+            ..AuthStats::default()
+        });
         let holders = Arc::<Holders>::default();
         let gate = Arc::new(Gate::new(authenticator, Arc::clone(&auth_stats), Arc::clone(&holders), clock));
         if let Some(path) = &config.revocations_file {
@@ -270,8 +273,15 @@ impl Gateway {
             stop: stop.clone(),
         }));
         let file = config.revocations_file.clone();
-        let setup =
-            RevokingSetup { gate: Arc::clone(&gate), bus: revoking_bus, shards: weak, file, clock, stop };
+        let setup = RevokingSetup {
+            gate: Arc::clone(&gate),
+            bus: revoking_bus,
+            shards: weak,
+            file,
+            wait: config.revocations_wait,
+            clock,
+            stop,
+        };
         tokio::spawn(revoking::run(setup));
         #[cfg(feature = "tls")]
         let tls = tls.map(|(tls, thread)| {
@@ -392,6 +402,18 @@ impl Gateway {
     /// Returns the number of open sessions.
     pub fn sessions(&self) -> u64 {
         self.stats.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the files of TLS at once, besides the looks now and then. `None`: there is no TLS.
+    ///
+    /// # Cancel safety
+    /// The files may have been taken.
+    #[cfg(feature = "tls")]
+    pub async fn reload_tls(&self) -> Option<Outcome> {
+        match self.stats.tls.get() {
+            Some(tls) => Some(tls.reload().await),
+            None => None,
+        }
     }
 
     /// Takes no more sessions, tells those that are open when to come back, closes them one after another over the

@@ -21,6 +21,7 @@ mod holders;
 mod hops;
 mod hub;
 mod limit_table;
+mod linger;
 mod lobby;
 pub mod metrics;
 mod origin;
@@ -37,7 +38,7 @@ mod transport;
 pub use accept::{NoPages, Page, Pages};
 pub use admin_token::AdminToken;
 pub use admission::Admission;
-pub use audit::TARGET as AUDIT_TARGET;
+pub use audit::{LOST_LINES, LostLines, TARGET as AUDIT_TARGET};
 #[cfg(feature = "tls")]
 pub use config::TlsConfig;
 pub use config::{GatewayConfig, Limits};
@@ -57,6 +58,8 @@ pub use tickwire_auth::{AuthSettings, Authenticator};
 pub use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 pub use tickwire_net::tls::{ClientAuth, FilesError, ServerFiles, ServerTlsError, WhichFile};
+#[cfg(feature = "tls")]
+pub use tls::Outcome;
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

@@ -150,6 +150,9 @@ settings! {
         token_in_url: bool = false,
         /// Revocations are kept here, beside in all other gateways. Empty: nowhere else.
         revocations_file: String = String::new(),
+        /// A gateway that starts takes no sessions before another one told it what was revoked, or this time is over, because
+        /// there may be no other one.
+        revocations_wait_ms: u64 = 1_000 => 0..=60_000,
     }
 
     /// Every maximum of the gateway.
@@ -251,6 +254,7 @@ impl GatewaySettings {
             auth: self.auth.rules(layers),
             revocations_file: (!self.auth.revocations_file.is_empty())
                 .then(|| PathBuf::from(&self.auth.revocations_file)),
+            revocations_wait: Duration::from_millis(self.auth.revocations_wait_ms),
             ..GatewayConfig::default()
         };
         #[cfg(feature = "tls")]

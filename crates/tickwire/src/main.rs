@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration, 3 a replay came to its end and not
 //! all of its recordings could be used.
 
+mod admin;
 mod arguments;
 mod auth;
 mod cli;

@@ -190,6 +190,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                 Some(Order::Look(look)) => shard.look(look),
                 Some(Order::Identify(verdict)) => shard.identify(verdict),
                 Some(Order::Revoke(revocations)) => shard.revoke(&revocations),
+                Some(Order::Recheck) => shard.recheck(),
                 None => open = false,
             },
             _ = ticks.tick() => {
