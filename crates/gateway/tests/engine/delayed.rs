@@ -6,11 +6,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tickwire_core::engine::{BackfillLimits, EngineLimits, Entitlement, Pattern, Principal};
 use tickwire_core::vocabulary::{
-    BackfillAsk, Backfilled, Ended, Event, InstrumentInfo, TopicId, TopicInterest, VenueIndex,
+    BackfillAsk, Backfilled, Ended, Event, InstrumentInfo, TopicId, TopicInterest, Update, VenueIndex,
 };
 use tickwire_wire::{
-    Body, BookState, Channel, Command, FeedState, LedgerRequest, Message, Record, Resume, ResumePosition,
-    Scale, SymbolName, TradingState, Unsubscribe,
+    Bar, Body, BookState, Channel, Command, FeedState, LedgerRequest, Message, Record, Resume,
+    ResumePosition, Scale, SymbolName, TradingState, Unsubscribe,
 };
 
 use super::rig::{
@@ -125,6 +125,27 @@ fn a_new_view_shows_the_state_as_soon_as_that_is_old_enough() {
     rig.pass(3);
     assert_eq!(got(&mut rig, client), ["quote 2"]);
     assert_eq!(rig.engine.subscriptions(), 4);
+}
+
+#[test]
+fn a_state_is_as_old_as_the_latest_of_its_records() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open_as(late(10));
+    rig.send(client, &subscribe(1, "bar", &["sim:A"]));
+    rig.engine.take_interests();
+    // The bar with the lower number was received later.
+    let bar = |rig: &Rig, number, interval, receive_time| {
+        let body = Body::Bar(Bar { interval, ..Bar::default() });
+        let record = Record { receive_time, ..rig.record(0, number, body) };
+        Arc::new(Update::from_record(Arc::clone(&rig.infos[0]), EPOCH, number, record))
+    };
+    let records = vec![bar(&rig, 1, 60, rig.now - SECOND), bar(&rig, 2, 300, rig.now - 30 * SECOND)];
+    rig.state(TopicId::new(0, Channel::Bar), 2, records);
+    assert_eq!(refusal(&rig.read(client)).0, "delayed");
+    rig.pass(8);
+    assert_eq!(got(&mut rig, client), [""; 0]);
+    rig.pass(1);
+    assert_eq!(got(&mut rig, client), ["bar 1", "bar 2"]);
 }
 
 #[test]
@@ -633,7 +654,7 @@ proptest! {
                 let number = times.len() as u64;
                 let record = body.zip(times.last()).map(|(body, at)| {
                     let record = Record { receive_time: *at, ..rig.record(id.instrument_index(), number, body) };
-                    Arc::new(tickwire_core::vocabulary::Update::from_record(
+                    Arc::new(Update::from_record(
                         Arc::clone(&rig.infos[id.instrument_index() as usize]), EPOCH, number, record,
                     ))
                 });

@@ -19,15 +19,19 @@ use crate::vocabulary::{FeedStatus, InstrumentInfo, TopicId, TopicState, Update,
 /// So many records of a topic are queued within the length of a delay where there is no room for all of them.
 const MARKS: u64 = 64;
 
-/// Returns when a state became what it is, as far as it says so, in nanoseconds since the Unix epoch: the newest record that it
-/// contains says when it came. Of one that says nothing, it is known only that it is so now.
+/// Returns when a state became what it is, as far as it says so, in nanoseconds since the Unix epoch: the latest of the records that it
+/// contains says when it came. Numbers are not enough to find it: of bars of several intervals, one with a lower number may be of a later time. Of a
+/// state that does not have its last record, or one of which nobody knows when it came, it is known only that it is so now.
 fn so_since(state: &TopicState, now: u64) -> u64 {
     if state.sequence == 0 {
         return 0;
     }
-    let newest = state.records.iter().find(|update| update.last == state.sequence && !update.is_gap());
-    let came = newest.map(|update| update.known_since());
-    came.filter(|came| *came > 0).map_or(now, |came| came.min(now))
+    let has_last = state.records.iter().any(|update| update.last == state.sequence && !update.is_gap());
+    let came: Vec<_> = state.records.iter().map(|update| update.known_since()).collect();
+    match came.iter().max() {
+        Some(latest) if has_last && !came.contains(&0) => (*latest).min(now),
+        _ => now,
+    }
 }
 
 /// Starts a view from the state of its live topic: now where that is old enough, otherwise when it is. Returns whether the view
