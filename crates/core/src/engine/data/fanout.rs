@@ -23,6 +23,7 @@ use super::topic::Topic;
 use crate::engine::dialect::Request;
 use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
+use crate::engine::watcher::CommandWatcher;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
 
 /// The notes of a fill, beside the bytes.
@@ -71,6 +72,8 @@ pub(crate) struct Fanout {
     pub(crate) noted: Noted,
     /// The requests of the message that is taken.
     pub(crate) requests: Vec<Request>,
+    /// Whoever is told of commands.
+    pub(crate) watcher: Option<Box<dyn CommandWatcher>>,
     /// The tokens that clients handed in.
     pub(crate) tokens: Vec<HandedIn>,
     /// The account of sessions that ended.
@@ -117,6 +120,7 @@ impl Fanout {
             windows: Queues::new(),
             noted: Noted::default(),
             requests: Vec::new(),
+            watcher: None,
             tokens: Vec::new(),
             ended: Account::default(),
             draining: false,
