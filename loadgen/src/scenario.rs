@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickwire_config::settings;
-use tickwire_gateway::{AccessSettings, GatewayConfig, GatewaySettings};
+use tickwire_gateway::{AccessSettings, GatewayConfig, GatewaySettings, Keys};
 use tickwire_machine::processors::cores;
 use tickwire_net::tls::rustls::pki_types::CertificateDer;
 use tickwire_wire::{Channel, Encoding};
@@ -70,6 +70,9 @@ settings! {
         /// The own gateway, from `gateway`.
         #[serde(skip)]
         gateway_config: GatewayConfig = GatewayConfig::default(),
+        /// Its keys, from `gateway.auth`.
+        #[serde(skip)]
+        gateway_keys: Keys = Keys::default(),
         /// The file that it was read from; empty: it comes with the program, or there are flags only.
         #[serde(skip)]
         file: String = String::new(),
@@ -269,10 +272,11 @@ impl Scenario {
     }
 }
 
-/// The own gateway has any free ports, one thread that writes, little time to take leave when it is restarted, and takes everybody.
+/// The own gateway has any free ports, one thread that writes, little time to take leave when it is restarted, and takes everybody,
+/// unless keys are named. There is no other gateway that could tell it of revocations.
 fn own_gateway() -> GatewaySettings {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let auth = AccessSettings { anonymous: true, ..AccessSettings::default() };
+    let auth = AccessSettings { anonymous: true, revocations_wait_ms: 0, ..AccessSettings::default() };
     GatewaySettings {
         listen,
         admin_listen: listen,

@@ -1,4 +1,4 @@
-"""Runs the table of hostile behaviours (cases.py) against `tickwire demo`, with a canary session beside them.
+"""Runs the table of hostile behaviours (cases.py, floods.py) against `tickwire demo`, with a canary session beside them.
 
     run.py TICKWIRE                        over plain TCP
     run.py TICKWIRE CERTIFICATE KEY        over TLS
@@ -15,6 +15,7 @@ import ssl
 import sys
 import urllib.request
 
+import floods  # noqa: F401: it adds rows
 from cases import CASES
 from peer import Door
 
@@ -30,6 +31,7 @@ SETTINGS = {
     "gateway.ping_ms": 2_000,
     "gateway.no_progress_ms": 2_000,
     "gateway.limits.handshakes": 64,
+    "gateway.limits.handshakes_per_second": 100,
     "gateway.limits.address_handshakes_per_second": 5,
     "gateway.limits.address_sessions": 10,
     "gateway.proxies": "127.0.0.1",

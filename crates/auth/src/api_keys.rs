@@ -172,7 +172,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Hash> {
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let mut hash = [0; 32];
@@ -225,6 +225,8 @@ mod tests {
             "key 3 (`c`): its hash is that of ``; one key cannot be of two",
         ];
         assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+        // A sign is no digit, though a number may begin with one.
+        assert!(unhex(&"+f".repeat(32)).is_none());
         assert!(ApiKeys::parse("[[key]]\nnmae = 1\n").unwrap_err().contains("unknown field `nmae`"));
     }
 }

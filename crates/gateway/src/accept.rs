@@ -21,6 +21,8 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Span};
 
 use crate::admission::Doors;
 use crate::auth::gate::{Admission, Gate};
@@ -33,6 +35,7 @@ use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
+use crate::traces::span;
 use crate::transport::{Buffers, Carrier};
 use tickwire_core::engine::{Dialect, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Opening, WINDOW_MS_MAX};
 
@@ -250,10 +253,10 @@ impl Acceptor {
             return Err(Refused::new(Refusal::UrlTooLong, text));
         }
         if path == STREAM {
-            return self.upgrade::<C>(request, peer, None).await;
+            return self.handshake::<C>(request, peer, None).await;
         }
         if let Some(dialect) = self.pages.dialect(path) {
-            return self.upgrade::<C>(request, peer, Some(dialect)).await;
+            return self.handshake::<C>(request, peer, Some(dialect)).await;
         }
         handshake::check_http(&request).map_err(broken)?;
         if path == LIMITS && matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -267,6 +270,23 @@ impl Acceptor {
 
     /// # Errors
     /// As [`Acceptor::respond`].
+    async fn handshake<C: Carrier>(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+        dialect: Option<Box<dyn Dialect>>,
+    ) -> Result<Response<Full<Bytes>>, Refused> {
+        let span =
+            span!("handshake", peer = peer.map(display), client = Empty, session = Empty, refusal = Empty);
+        let response = self.upgrade::<C>(request, peer, dialect).instrument(span.clone()).await;
+        if let Err(refused) = &response {
+            span.record("refusal", refused.refusal().name());
+        }
+        response
+    }
+
+    /// # Errors
+    /// As [`Acceptor::respond`].
     async fn upgrade<C: Carrier>(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
@@ -274,6 +294,9 @@ impl Acceptor {
         dialect: Option<Box<dyn Dialect>>,
     ) -> Result<Response<Full<Bytes>>, Refused> {
         let client = self.doors.client(peer, request.headers());
+        if let Some(client) = client {
+            Span::current().record("client", display(client));
+        }
         self.doors.ask(client)?;
         handshake::check_request(&request).map_err(broken)?;
         self.doors.check_origin(request.headers())?;
@@ -313,6 +336,7 @@ impl Acceptor {
         let seat = self.doors.seat(permit, peer, client)?;
         let upgrade = hyper::upgrade::on(&mut request);
         let id = format!("{:08x}-{}", self.instance as u32, self.next.fetch_add(1, Ordering::Relaxed));
+        Span::current().record("session", id.as_str());
         let acceptor = Arc::clone(self);
         tokio::spawn(async move {
             let upgraded = match upgrade.await {

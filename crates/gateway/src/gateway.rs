@@ -15,6 +15,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use tickwire_core::hub::{HubLimits, LookUp};
 use tickwire_core::schedule::Pacing;
@@ -34,10 +35,13 @@ use crate::holders::Holders;
 use crate::hub::{self, HistorySetup, HubSetup, HubStats, ShardLink};
 use crate::limit_table;
 use crate::lobby::Lobby;
+#[cfg(feature = "tls")]
+use crate::outcome::Outcome;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 #[cfg(feature = "tls")]
-use crate::tls::{Outcome, Tls, TlsError};
+use crate::tls::{Tls, TlsError};
+use crate::traces::span;
 use crate::transport::Buffers;
 
 /// The most connections that wait for one shard.
@@ -421,7 +425,12 @@ impl Gateway {
     ///
     /// # Cancel safety
     /// Sessions go on being closed; threads end by themselves.
-    pub async fn drain(mut self) {
+    pub async fn drain(self) {
+        let span = span!("drain", sessions = self.sessions());
+        self.end().instrument(span).await;
+    }
+
+    async fn end(mut self) {
         self.stats.draining.store(true, Ordering::Relaxed);
         self.accepting.cancel();
         for orders in &self.orders {

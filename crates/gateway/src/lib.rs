@@ -20,11 +20,14 @@ mod gateway;
 mod holders;
 mod hops;
 mod hub;
+#[cfg(feature = "keys")]
+mod keys;
 mod limit_table;
 mod linger;
 mod lobby;
 pub mod metrics;
 mod origin;
+mod outcome;
 mod proxies;
 mod refusal;
 mod settings;
@@ -33,6 +36,7 @@ mod stats;
 mod timer;
 #[cfg(feature = "tls")]
 mod tls;
+mod traces;
 mod transport;
 
 pub use accept::{NoPages, Page, Pages};
@@ -49,8 +53,11 @@ pub use hops::{HopCounts, ToldHops};
 pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
 pub use ipnet::IpNet;
+#[cfg(feature = "keys")]
+pub use keys::{KeyFiles, Keys, Reloaded, read_keys};
 pub use limit_table::{At, LIMITS, Limit};
 pub use origin::is_origin;
+pub use outcome::Outcome;
 pub use proxies::{Proxies, ProxyFault};
 pub use refusal::Refusal;
 pub use settings::{AccessSettings, AskedOfClients, GatewaySettings, LimitSettings, TlsSettings};
@@ -58,8 +65,7 @@ pub use tickwire_auth::{AuthSettings, Authenticator};
 pub use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 pub use tickwire_net::tls::{ClientAuth, FilesError, ServerFiles, ServerTlsError, WhichFile};
-#[cfg(feature = "tls")]
-pub use tls::Outcome;
+pub use traces::TARGET as SPAN_TARGET;
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

@@ -18,7 +18,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::lobby::Guest;
+use crate::outcome::Outcome;
 use crate::stats::TlsCounts;
+use crate::traces::span;
 
 /// The wait before files that cannot be used are looked at again.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -28,17 +30,6 @@ const NICENESS: i32 = 10;
 
 /// The response to a request that is not sealed.
 const PLAIN: &str = "this listener speaks TLS: connect with wss:// or https://\n";
-
-/// What came of a look at files that may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// They are as they were.
-    Same,
-    /// What they hold now is in use.
-    Replaced,
-    /// They cannot be used, for this reason, and what they held before stays in use.
-    Kept(String),
-}
 
 /// The part that the listeners share.
 #[derive(Debug)]
@@ -197,6 +188,7 @@ impl Tls {
             Reload::Replaced => {
                 self.problem().clear();
                 self.reloads.fetch_add(1, Ordering::Relaxed);
+                let _span = span!("reload", what = "TLS certificate", expires = self.expires_text());
                 tracing::info!(expires = self.expires_text(), "new TLS certificate in use; sessions go on");
             }
             Reload::Kept { is_known: false, .. } => {}
@@ -210,6 +202,7 @@ impl Tls {
         let mut problem = self.problem();
         if *problem != told {
             self.reload_failures.fetch_add(1, Ordering::Relaxed);
+            let _span = span!("reload", what = "TLS certificate", error = told.as_str());
             tracing::error!(
                 error = told,
                 "the TLS files changed and cannot be used; the certificate from before stays in use"

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tickwire_bus::{Backplane, NatsBus};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages, Outcome};
+use tickwire_gateway::{Gateway, GatewayConfig, KeyFiles, NoPages, Outcome, Reloaded, SPAN_TARGET};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
-use crate::auth::{KeyFiles, Reloaded};
 use crate::cli::{GatewayCommand, Settings};
 use crate::config::Purpose;
 use crate::printing::announce;
@@ -38,11 +39,19 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     }
     gateway.drain().await;
     bus.close().await;
+    #[cfg(feature = "otel")]
+    crate::traces::end().await;
     Ok(())
 }
 
 /// Reads all files again that may change while a gateway runs, and says what came of it. What cannot be used changes nothing.
 async fn reload(gateway: &Gateway, files: &KeyFiles) {
+    let span =
+        tracing::info_span!(target: SPAN_TARGET, "reload", files = Empty, changed = Empty, failed = Empty);
+    reload_all(gateway, files).instrument(span).await;
+}
+
+async fn reload_all(gateway: &Gateway, files: &KeyFiles) {
     let mut told = files.look().await;
     if let Some(of_tls) = gateway.reload_tls().await {
         told.insert(0, Reloaded { what: "TLS certificate".to_owned(), outcome: of_tls });
@@ -56,12 +65,16 @@ async fn reload(gateway: &Gateway, files: &KeyFiles) {
     let count = |of: fn(&Outcome) -> bool| told.iter().filter(|one| of(&one.outcome)).count();
     let changed = count(|outcome| matches!(outcome, Outcome::Replaced));
     let failed = count(|outcome| matches!(outcome, Outcome::Kept(_)));
+    let span = Span::current();
+    for (name, count) in [("files", told.len()), ("changed", changed), ("failed", failed)] {
+        span.record(name, count);
+    }
     for Reloaded { what, outcome } in &told {
         match outcome {
             Outcome::Same => tracing::info!(what, "reload: it is the same as before"),
             Outcome::Replaced => tracing::info!(what, "reload: a new one is in use; sessions go on"),
             Outcome::Kept(why) => {
-                tracing::error!(what, why, "reload: it cannot be used, the one before stays")
+                tracing::error!(what, why, "reload: it cannot be used, the one before stays");
             }
         }
     }

@@ -5,7 +5,7 @@ mod stderr;
 
 use std::io::IsTerminal as _;
 
-use tickwire_gateway::LOST_LINES;
+use tickwire_gateway::{LOST_LINES, SPAN_TARGET};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -14,10 +14,12 @@ use crate::config::{LogFormat, Raw};
 use limit::{Limit, REPORT_EVERY};
 use stderr::StandardError;
 
-/// Starts logging as configured. Later calls change nothing. It has to be called within a runtime.
-pub(crate) fn start(raw: &Raw) {
-    let filter =
-        EnvFilter::builder().parse_lossy(format!("{},{}", tickwire_bus::LOG_DIRECTIVE, raw.log.level));
+/// Starts logging as configured, and traces where this process `is_served` from. Later calls change nothing. It has to be called within a runtime.
+#[cfg_attr(not(feature = "otel"), expect(unused_variables, unused_mut, reason = "only traces need it"))]
+pub(crate) fn start(raw: &Raw, is_served: bool) {
+    // Spans are for traces, and would only repeat in lines what these say.
+    let directives = format!("{},{SPAN_TARGET}=off,{}", tickwire_bus::LOG_DIRECTIVE, raw.log.level);
+    let filter = EnvFilter::builder().parse_lossy(directives);
     let colour = std::io::stderr().is_terminal();
     // A log that cannot be written is not worth the process: its terminal may have closed while it drains.
     let lines = tracing_subscriber::fmt::layer::<Registry>()
@@ -29,7 +31,18 @@ pub(crate) fn start(raw: &Raw) {
     let limit =
         (raw.log.lines_max > 0).then(|| Limit::new(raw.log.lines_max, tickwire_gateway::AUDIT_TARGET));
     let told = limit.clone();
-    let started = Registry::default().with(lines.with_filter(limit).with_filter(filter)).try_init();
+    let mut layers = vec![lines.with_filter(limit).with_filter(filter).boxed()];
+    #[cfg(feature = "otel")]
+    let problem = is_served
+        .then(|| crate::traces::layer(&raw.traces))
+        .transpose()
+        .map(|layer| layers.extend(layer.flatten()))
+        .err();
+    let started = Registry::default().with(layers).try_init();
+    #[cfg(feature = "otel")]
+    if let Some(problem) = problem {
+        tracing::error!(problem, "there are no traces");
+    }
     if started.is_ok() {
         tokio::spawn(report(told));
     }

@@ -5,7 +5,6 @@
 
 mod admin;
 mod arguments;
-mod auth;
 mod cli;
 mod config;
 mod demo;
@@ -18,6 +17,8 @@ mod stop;
 mod tap;
 mod token;
 mod top;
+#[cfg(feature = "otel")]
+mod traces;
 mod trust;
 
 use std::process::ExitCode;

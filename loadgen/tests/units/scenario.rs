@@ -74,9 +74,16 @@ fn the_own_gateway_has_the_settings_of_a_gateway() {
         "`gateway.heartbeat`: does not exist; did you mean `gateway.heartbeat_ms`?",
     );
     check_refused("gateway.limits.close_bytes = 65536", "has to be above `gateway.limits.shed_bytes`");
-    for key in ["keys = [\"a.pem\"]", "jwks_url = \"https://id.example\"", "api_keys_file = \"a.toml\""] {
-        check_refused(&format!("gateway.auth.{key}"), "the own gateway of a run takes no keys");
-    }
+    // Its keys are read as those of any gateway.
+    check_refused(
+        "gateway.auth.keys = [\"/nowhere.pem\"]",
+        "`gateway.auth.keys[0]`: /nowhere.pem: No such file",
+    );
+    check_refused("gateway.auth.jwks_url = \"http://id.example/\"", "is http:// of another machine");
+    check_refused(
+        "gateway.auth.api_keys_file = \"/nowhere.toml\"",
+        "`gateway.auth.api_keys_file`: /nowhere.toml",
+    );
 }
 
 #[test]

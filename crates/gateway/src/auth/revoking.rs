@@ -19,12 +19,14 @@ use tickwire_wire::Subject;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::gate::Gate;
 use crate::audit;
 use crate::clock::Clock;
 use crate::files::Seldom;
 use crate::shard::Order;
+use crate::traces::span;
 
 const LIMITS: InboxLimits = InboxLimits { messages_max: 4_096, bytes_max: 4 << 20, subjects_max: 1 };
 /// The most messages that are taken at a time.
@@ -96,7 +98,7 @@ struct Revoking {
     failures: Seldom,
     /// The connection to the bus by which the others were asked.
     asked_at: Option<u64>,
-    /// Until when it waits for what the others know; `None`: it did not begin to, or is over.
+    /// The end of the wait for what the others know; `None`: it did not begin, or is over.
     waits_until: Option<Instant>,
 }
 
@@ -119,8 +121,9 @@ impl Revoking {
         if !new.is_empty() {
             gate.stats.revocations.fetch_add(new.len() as u64, Ordering::Relaxed);
             tracing::info!(target: audit::TARGET, count = new.len(), "tokens were revoked");
+            let span = span!("revocation", count = new.len());
             let new: Arc<[Revocation]> = new.into();
-            self.order(|| Order::Revoke(Arc::clone(&new))).await;
+            self.order(|| Order::Revoke(Arc::clone(&new))).instrument(span).await;
             self.save();
         }
         self.count();

@@ -15,9 +15,12 @@ use tickwire_wire::pb;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::clock::Clock;
 use crate::timer::Timer;
+use crate::traces::span;
 
 const TICK: Duration = Duration::from_millis(50);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -145,8 +148,16 @@ pub(crate) async fn run(setup: HubSetup) {
                 }
                 Action::Ask(subject, ask, target) => {
                     let bus = Arc::clone(&bus);
-                    responses
-                        .push(async move { (target, fetch(&*bus, &subject, ask, REQUEST_TIMEOUT).await) });
+                    let span =
+                        span!("snapshot", subject = display(&subject), topics = topics(&ask), error = Empty);
+                    let asking = async move {
+                        let response = fetch(&*bus, &subject, ask, REQUEST_TIMEOUT).await;
+                        if let Err(error) = &response {
+                            Span::current().record("error", error.as_str());
+                        }
+                        (target, response)
+                    };
+                    responses.push(asking.instrument(span));
                 }
             }
         }
@@ -155,6 +166,14 @@ pub(crate) async fn run(setup: HubSetup) {
             // A shard on the same thread gets its turn, however much waits here.
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Returns how many topics a request asks for; 0 where it asks for the catalogue.
+fn topics(ask: &pb::FeedRequest) -> usize {
+    match &ask.request {
+        Some(pb::feed_request::Request::Snapshots(snapshots)) => snapshots.topics.len(),
+        _ => 0,
     }
 }
 

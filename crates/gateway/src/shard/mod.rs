@@ -35,6 +35,7 @@ use crate::holders::Held;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
 use crate::timer::{Busy, Timer};
+use crate::traces;
 use crate::transport::Came;
 use command_rate::Verdict;
 use connection::{Connection, Phase};
@@ -152,6 +153,7 @@ pub(crate) async fn run(setup: ShardSetup) {
     if let Some(limits) = backfill {
         engine.set_backfill(limits);
     }
+    traces::watch(&mut engine);
     let mut shard = Shard {
         engine,
         connections: SecondaryMap::new(),

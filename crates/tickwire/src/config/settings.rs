@@ -32,6 +32,7 @@ settings! {
     #[derive(PartialEq, Serialize)]
     pub(crate) struct Raw {
         log: Log = Log::default(),
+        traces: Traces = Traces::default(),
         bus: Bus = Bus::default(),
         gateway: GatewaySettings = GatewaySettings::default(),
         ingest: Ingest = Ingest::default(),
@@ -46,6 +47,16 @@ settings! {
         /// One place of the code writes this many lines a second at most; what it wrote beyond that is counted and told. Lines of
         /// the audit log (target tickwire::audit) all count as wanted. 0: no limit.
         lines_max: u32 = 50 => 0..=1_000_000,
+    }
+
+    /// Traces of a gateway in OpenTelemetry's protocol: handshakes, logins, commands, snapshots, reloads, revocations and the end, but
+    /// no records. For programs that were built with the feature `otel`.
+    #[derive(PartialEq, Serialize)]
+    pub(crate) struct Traces {
+        /// The collector, OTLP over HTTP with Protobuf, as in http://127.0.0.1:4318/v1/traces; empty: no traces.
+        endpoint: String = String::new(),
+        /// This part of all traces is sent.
+        sample: f64 = 1.0 => 0..=1,
     }
 
     #[derive(PartialEq, Serialize)]
@@ -135,7 +146,11 @@ impl Raw {
                 "(set)".clone_into(secret);
             }
         }
-        let urls = shown.bus.servers.iter_mut().chain([&mut shown.gateway.auth.jwks_url]);
+        let urls = shown
+            .bus
+            .servers
+            .iter_mut()
+            .chain([&mut shown.gateway.auth.jwks_url, &mut shown.traces.endpoint]);
         for url in urls {
             *url = without_credentials(url);
         }

@@ -1,4 +1,4 @@
-//! What the gateway's admin listener says of itself, where the command names it.
+//! The admin listener: what it says of its gateway, where the command names it.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ pub(super) async fn look(command: &DoctorCommand, report: &mut Report) {
             report.ok("metrics", format_args!("/metrics answers, with {} bytes", body.len()));
         }
         Ok(_) => {
-            report.failure("metrics", "/metrics answers with something else than metrics", "see its log")
+            report.failure("metrics", "/metrics answers with something else than metrics", "see its log");
         }
         Err(error) => {
             let remedy = "Prometheus needs the same token and authorities: docs/operations.md";

@@ -138,6 +138,9 @@ async fn connect(
             }
         });
     builder = with_token(builder, command.token_file.as_deref());
+    if command.token_by_message {
+        builder = builder.token_by_message();
+    }
     if let Some(window_ms) = command.window_ms {
         builder = builder.window(Duration::from_millis(window_ms.into()));
     }

@@ -143,6 +143,18 @@ async fn a_token_lets_in_and_grants() {
         assert!(metrics.contains(&format!("tickwire_{series}\n")), "{series}: {metrics}");
     }
 
+    // By the first message: the same token lets in, and a wrong one is refused in the same words.
+    let by_message = |token: Secret| builder().token(token).token_by_message();
+    let mut client = by_message(keys.token("first", "sim:BTC* quote")).connect().await.unwrap();
+    while client.identity().is_none() {
+        client.next().await.expect("it goes on");
+    }
+    let identity = client.identity().unwrap();
+    assert!(identity.name == "first" && identity.token_expires > 0, "{identity:?}");
+    let error = by_message(Secret::new("a.b.c")).connect().await.err().expect("it is refused");
+    let ConnectError::Closed { code: Some(4503), text, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(text, "what was shown is neither a JSON Web Token nor an API key");
+
     // An API key, by the file that the command line writes.
     let made: serde_json::Value =
         serde_json::from_str(&keys.tickwire(&["token", "key", "--api", "bot", "--grant", "sim:*", "--json"]))

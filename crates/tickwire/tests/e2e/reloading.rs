@@ -1,5 +1,6 @@
 //! SIGHUP: to a service it says that files have changed, and to a program of a terminal that the terminal closed.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use tickwire_client::wire::Secret;
@@ -28,7 +29,7 @@ impl Kept {
                 assert!(!batch.iter().any(is_broken), "{batch:?}");
             }
         });
-        Self { handle, reading: reading }
+        Self { handle, reading }
     }
 
     /// Checks that the gateway still answers in the same session.
@@ -147,7 +148,7 @@ async fn a_gateway_whose_terminal_closes_drains() {
     let mut told = String::new();
     while !told.contains("draining") {
         let batch = client.next().await.unwrap_or_else(|| panic!("{told} {:?}", client.end()));
-        told += &format!("{:?}", batch.events());
+        let _ = write!(told, "{:?}", batch.events());
     }
     let has_ended = || async { get(&admin, "/healthz").await.is_none() };
     assert!(until(has_ended).await, "{}", std::fs::read_to_string(log.path()).unwrap());

@@ -1,5 +1,6 @@
 //! The leak test: secrets are planted in everything that may hold one, and are looked for in all that the real programs say.
 
+use std::fmt::Write as _;
 use std::process::Command;
 
 use base64::Engine as _;
@@ -64,10 +65,18 @@ impl Search {
     }
 }
 
+/// Returns the bytes of a text in hexadecimal digits, each behind a mark.
+fn in_hex(text: &str, mark: &str) -> String {
+    text.bytes().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{mark}{byte:02x}");
+        hex
+    })
+}
+
 /// Returns the beginning and the end of a secret, and of what is made of it by the usual encodings.
 fn forms(secret: &str) -> Vec<String> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let escaped: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let hex = in_hex(secret, "");
+    let escaped = in_hex(secret, "%").to_uppercase();
     let debug = format!("{:?}", secret.as_bytes());
     let all = [
         secret.to_owned(),
@@ -101,7 +110,7 @@ fn the_search_finds_every_form() {
         URL_SAFE_NO_PAD.encode(secret),
         format!("{:x?}", secret.as_bytes()).replace([',', ' '], ""),
         format!("{:?}", secret.as_bytes()),
-        secret.bytes().map(|byte| format!("%{byte:02X}")).collect(),
+        in_hex(secret, "%").to_uppercase(),
     ] {
         let mut search = Search::default();
         search.plant("it", secret);

@@ -24,6 +24,7 @@ use super::topics::Topics;
 use crate::engine::dialect::Request;
 use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
+use crate::engine::watcher::CommandWatcher;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
 
 /// An instrument that ended.
@@ -82,6 +83,8 @@ pub(crate) struct Fanout {
     pub(crate) noted: Noted,
     /// The requests of the message that is taken.
     pub(crate) requests: Vec<Request>,
+    /// Whoever is told of commands.
+    pub(crate) watcher: Option<Box<dyn CommandWatcher>>,
     /// The tokens that clients handed in.
     pub(crate) tokens: Vec<HandedIn>,
     /// The account of sessions that ended.
@@ -129,6 +132,7 @@ impl Fanout {
             windows: Queues::new(),
             noted: Noted::default(),
             requests: Vec::new(),
+            watcher: None,
             tokens: Vec::new(),
             ended: Account::default(),
             draining: false,

@@ -7,8 +7,10 @@ use std::time::Duration;
 use tickwire_auth::jwt::{KeyFile, KeyRing, Trusted, parse_key_file};
 use tickwire_auth::{ApiKeys, AuthSettings, Authenticator, KeysUrl, Tokens as _};
 use tickwire_config::Layers;
-use tickwire_gateway::{AccessSettings, Outcome};
 use tokio::task::JoinSet;
+
+use crate::outcome::Outcome;
+use crate::settings::AccessSettings;
 
 /// The files are looked at this often. What has changed counts from then on.
 const LOOK_EACH: Duration = Duration::from_secs(10);
@@ -16,8 +18,8 @@ const LOOK_EACH: Duration = Duration::from_secs(10);
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// All that tokens and API keys are verified with.
-#[derive(Debug, Default)]
-pub(crate) struct Keys {
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
     ring: Option<Arc<KeyRing>>,
     url: Option<(KeysUrl, Duration)>,
     of_programs: ApiKeys,
@@ -25,7 +27,7 @@ pub(crate) struct Keys {
 }
 
 /// A file, and what was read from it last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Watched {
     path: PathBuf,
     kind: Kind,
@@ -40,6 +42,7 @@ enum Kind {
 }
 
 /// The content of a file. It may be a secret, so it is not shown.
+#[derive(Clone)]
 struct Content(Vec<u8>);
 
 impl std::fmt::Debug for Content {
@@ -49,7 +52,7 @@ impl std::fmt::Debug for Content {
 }
 
 /// Reads all that the settings name. All errors are told at once, with their places.
-pub(crate) fn keys(raw: &AccessSettings, layers: &mut Layers) -> Keys {
+pub fn read_keys(raw: &AccessSettings, layers: &mut Layers) -> Keys {
     let mut keys = Keys::default();
     let ring = KeyRing::new(Trusted { issuers: raw.issuers.clone(), audiences: raw.audiences.clone() });
     for (at, text) in raw.keys.iter().enumerate() {
@@ -96,12 +99,12 @@ pub(crate) fn keys(raw: &AccessSettings, layers: &mut Layers) -> Keys {
 
 impl Keys {
     /// Returns whether the settings name any.
-    pub(crate) fn are_named(&self) -> bool {
+    pub fn are_named(&self) -> bool {
         self.ring.is_some() || !self.files.is_empty()
     }
 
     /// Makes the authenticator, the files behind it, and the tasks that keep its keys fresh, which end when they are dropped.
-    pub(crate) fn start(self, settings: AuthSettings) -> (Arc<Authenticator>, Arc<KeyFiles>, JoinSet<()>) {
+    pub fn start(self, settings: AuthSettings) -> (Arc<Authenticator>, Arc<KeyFiles>, JoinSet<()>) {
         let Self { ring, url, of_programs, files } = self;
         let mut authenticator = Authenticator::new(settings).with_api_keys(of_programs);
         if let Some(ring) = &ring {
@@ -130,7 +133,7 @@ impl Keys {
 
 /// The files with keys of a gateway that runs.
 #[derive(Debug)]
-pub(crate) struct KeyFiles {
+pub struct KeyFiles {
     files: tokio::sync::Mutex<Vec<Watched>>,
     /// Whether keys come from a URL too.
     has_url: bool,
@@ -140,9 +143,11 @@ pub(crate) struct KeyFiles {
 
 /// A thing that was looked at again.
 #[derive(Debug)]
-pub(crate) struct Reloaded {
-    pub(crate) what: String,
-    pub(crate) outcome: Outcome,
+pub struct Reloaded {
+    /// The path of the file, or another name.
+    pub what: String,
+    /// The outcome of the look at it.
+    pub outcome: Outcome,
 }
 
 impl KeyFiles {
@@ -150,7 +155,7 @@ impl KeyFiles {
     ///
     /// # Cancel safety
     /// Some files were looked at, and others not.
-    pub(crate) async fn look(&self) -> Vec<Reloaded> {
+    pub async fn look(&self) -> Vec<Reloaded> {
         let mut files = self.files.lock().await;
         let look = |file: &mut Watched| {
             let outcome = match self.take(file) {
@@ -168,7 +173,7 @@ impl KeyFiles {
     ///
     /// # Cancel safety
     /// It is safe: whoever fetches goes on.
-    pub(crate) async fn ask_url(&self) -> bool {
+    pub async fn ask_url(&self) -> bool {
         if let Some(ring) = self.ring.as_ref().filter(|_| self.has_url) {
             ring.look_again().await;
         }

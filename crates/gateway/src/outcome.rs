@@ -1,0 +1,12 @@
+//! What comes of a look at files that may have changed.
+
+/// What came of a look at files that may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// They are as they were.
+    Same,
+    /// What they hold now is in use.
+    Replaced,
+    /// They cannot be used, for this reason, and what they held before stays in use.
+    Kept(String),
+}
