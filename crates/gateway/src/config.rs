@@ -8,7 +8,9 @@ use crate::admin_token::AdminToken;
 use crate::admission::Admission;
 use crate::hub::PART_MEMORY;
 use tickwire_auth::AuthSettings;
-use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
+use tickwire_core::engine::{
+    BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN,
+};
 use tickwire_core::schedule::Pacing;
 
 /// Settings of one gateway process. All of them are in force from start to end.
@@ -172,6 +174,8 @@ impl Default for Limits {
                 window_max_bytes: 4 << 20,
                 unanswered_ns: 2000 * MS,
                 heartbeat_ns: 1000 * MS,
+                heartbeat_ms_min: HEARTBEAT_MS_MIN,
+                heartbeat_ms_max: HEARTBEAT_MS_MAX,
                 ping_after_ns: 15_000 * MS,
                 subscribe_timeout_ns: 3000 * MS,
                 linger_ns: 30_000 * MS,

@@ -33,6 +33,8 @@ pub(crate) fn limits() -> EngineLimits {
         window_max_bytes: 4 << 20,
         unanswered_ns: 2 * SECOND,
         heartbeat_ns: SECOND,
+        heartbeat_ms_min: 250,
+        heartbeat_ms_max: 60_000,
         ping_after_ns: 15 * SECOND,
         subscribe_timeout_ns: 5 * SECOND,
         linger_ns: 10 * SECOND,

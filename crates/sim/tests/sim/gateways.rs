@@ -447,7 +447,9 @@ impl World {
         let (id, connection) = (self.new_id(), Connection::draw(&mut self.rng));
         let encoding = self.clients[client].encoding;
         let own = &mut self.gateways[at].as_mut()?.shards[shard];
-        let opening = Opening::anonymous(format!("s-{id}"), encoding).with_window(connection.window_ms);
+        let opening = Opening::anonymous(format!("s-{id}"), encoding)
+            .with_window(connection.window_ms)
+            .with_heartbeat(connection.heartbeat_ms);
         let key = own.engine.open(opening, now);
         own.pipes.insert(key, id);
         self.pipes.insert(id, Pipe::new(client, (at, shard, key), encoding, connection));

@@ -14,7 +14,7 @@ use super::sub::Sub;
 use crate::engine::dialect::Dialect;
 use crate::engine::opening::Opening;
 use crate::engine::policy::limits::EngineLimits;
-use crate::engine::policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
+use crate::engine::policy::pace::Pace;
 use crate::engine::principal::Principal;
 use crate::engine::window::Window;
 use crate::vocabulary::{Form, TopicId, VenueIndex};
@@ -135,7 +135,9 @@ impl Session {
             cycle_ns: 0,
             heartbeat_ms: match heartbeat_ms {
                 0 => (limits.heartbeat_ns / 1_000_000) as u32,
-                asked => asked.clamp(HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
+                asked => {
+                    asked.clamp(limits.heartbeat_ms_min, limits.heartbeat_ms_max.max(limits.heartbeat_ms_min))
+                }
             },
             ending: Ending::No,
             venues: Vec::new(),

@@ -35,6 +35,10 @@ pub struct EngineLimits {
     pub unanswered_ns: u64,
     /// Longest silence of a session that asks for no other.
     pub heartbeat_ns: u64,
+    /// Shortest silence that a session is granted which asks for one, in milliseconds.
+    pub heartbeat_ms_min: u32,
+    /// Longest silence that a session is granted which asks for one, in milliseconds.
+    pub heartbeat_ms_max: u32,
     /// A session that was not heard for this long is pinged, and closed after three times as long.
     pub ping_after_ns: u64,
     /// The time that a `subscribe` waits for topics that this gateway does not hold yet.
