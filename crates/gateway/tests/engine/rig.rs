@@ -32,6 +32,7 @@ pub(crate) fn limits() -> EngineLimits {
         window_first_bytes: 2048,
         window_max_bytes: 4 << 20,
         unanswered_ns: 2 * SECOND,
+        sessions_expected: 8,
         heartbeat_ns: SECOND,
         heartbeat_ms_min: 250,
         heartbeat_ms_max: 60_000,

@@ -23,6 +23,7 @@ use super::topic::Topic;
 use crate::engine::dialect::Request;
 use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
+use crate::engine::window::Freshness;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
 
 /// The notes of a fill, beside the bytes.
@@ -39,6 +40,8 @@ pub(crate) struct Noted {
 #[derive(Debug)]
 pub(crate) struct Fanout {
     pub(crate) limits: EngineLimits,
+    /// The settings of the freshness windows of all sessions.
+    pub(crate) freshness: Arc<Freshness>,
     pub(crate) server: String,
     pub(crate) topics: Vec<Option<Box<Topic>>>,
     pub(crate) instruments: Vec<Option<Arc<InstrumentInfo>>>,
@@ -95,15 +98,16 @@ impl Fanout {
     /// Begins without sessions and topics. `server` is name and version for the hello.
     pub(crate) fn new(limits: EngineLimits, server: String) -> Self {
         Self {
-            limits,
+            freshness: Arc::new(limits.freshness()),
             server,
             topics: Vec::new(),
             instruments: Vec::new(),
             names: HashMap::new(),
             feeds: Vec::new(),
             endings: HashMap::new(),
-            sessions: SlotMap::with_key(),
-            looks: Looks::default(),
+            sessions: SlotMap::with_capacity_and_key(limits.sessions_expected),
+            looks: Looks::with_capacity(limits.sessions_expected),
+            limits,
             windowed: 0,
             ready: Ready::default(),
             interests: Vec::new(),

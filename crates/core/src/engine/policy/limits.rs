@@ -33,6 +33,9 @@ pub struct EngineLimits {
     pub window_max_bytes: usize,
     /// A client that answered no ping for this long does not answer pings: its kernel's word is taken.
     pub unanswered_ns: u64,
+    /// Sessions that the tables have room for from the start. Room that is not used takes no memory of the machine; a table that grows is copied,
+    /// and what the allocator keeps of the old one is lost.
+    pub sessions_expected: usize,
     /// Longest silence of a session that asks for no other.
     pub heartbeat_ns: u64,
     /// Shortest silence that a session is granted which asks for one, in milliseconds.
