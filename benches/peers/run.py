@@ -32,22 +32,27 @@ from pathlib import Path
 
 from peers import ALL, HERE, ROOT, TARGET, Peer, is_installed
 
-SCENARIOS = ["dashboard-25k", "dashboard-250k", "firehose", "firehose-ticks", "wide-idle", "slow-readers"]
+SCENARIOS = ["dashboard-25k", "dashboard-250k", "firehose", "firehose-ticks", "wide-idle", "first-price", "slow-readers"]
 OPTIONAL = ["most-dashboard", "most-firehose"]
 # The search is for the highest rate without loss: Tickwire sends trades there, because it merges quotes where several wait for one write.
 LOSSLESS = {"source": {"trades": 1.0}, "sessions": {"channels": ["trade"]}}
 QUICK_PEERS = ["ws", "nats", "socket.io", "uwebsockets", "floor-1ms", "tickwire"]
 # The seconds that are measured where the command line does not say. Slow readers need time to fall behind.
-SECONDS = {"wide-idle": 2, "slow-readers": 40}
+SECONDS = {"wide-idle": 4, "first-price": 4, "slow-readers": 40}
 SECONDS_OTHERS = 8
 QUICK_SECONDS = {"slow-readers": 5}
 QUICK_SECONDS_OTHERS = 2
 # A peer that is only a floor has no queue worth reading slowly from, and a window that a client asks for changes nothing there.
 FLOORS = {key for key in ALL if key.startswith("floor")}
+# It differs from another floor only where sessions are idle.
+HEARTBEAT = {"floor-heartbeat"}
 PACED = {key for key in ALL if key.startswith("tickwire-")} - {"tickwire-nats"}
 LEFT_OUT = {
     "slow-readers": FLOORS | PACED | {"tickwire-nats"},
-    "wide-idle": FLOORS - {"floor-1ms"} | PACED | {"tickwire-nats"},
+    "wide-idle": FLOORS - {"floor-1ms"} - HEARTBEAT | PACED | {"tickwire-nats"},
+    # A floor shakes hands with one client after another, and waits for its symbols.
+    "first-price": FLOORS | PACED,
+    **dict.fromkeys(["dashboard-25k", "dashboard-250k", "firehose", "firehose-ticks"], HEARTBEAT),
     "most-dashboard": FLOORS | PACED,
     "most-firehose": FLOORS | PACED,
 }

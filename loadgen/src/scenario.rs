@@ -117,6 +117,8 @@ settings! {
         count: usize = 100 => 1..=1_000_000,
         /// from the first session's opening to the last's; not given: 1s for each 1,000
         ramp: Option<Duration> = None,
+        /// all shake hands first, and subscribe at the same moment: when the last one has shaken hands
+        together: bool = false,
         /// weight of this encoding, or one for all: encodings = "json"; not given: proto only
         #[serde(deserialize_with = "forms::encodings")]
         #[schemars(with = "forms::Encodings")]
@@ -234,6 +236,8 @@ settings! {
         latency: Quantiles = Quantiles::default(),
         /// at most; from the loss of a session to its subscriptions' answers
         reconnect: Quantiles = Quantiles::default(),
+        /// at most; from a session's first subscription to its first record
+        first: Quantiles = Quantiles::default(),
         /// at most; age of what the program of such a reader gets
         #[serde(rename = "age", deserialize_with = "forms::by_name")]
         #[schemars(schema_with = "forms::ages")]

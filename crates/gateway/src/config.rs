@@ -8,7 +8,9 @@ use crate::admin_token::AdminToken;
 use crate::admission::Admission;
 use crate::hub::PART_MEMORY;
 use tickwire_auth::AuthSettings;
-use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
+use tickwire_core::engine::{
+    BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN,
+};
 use tickwire_core::schedule::Pacing;
 
 /// Settings of one gateway process. All of them are in force from start to end.
@@ -174,7 +176,11 @@ impl Default for Limits {
                 window_first_bytes: 2 << 10,
                 window_max_bytes: 4 << 20,
                 unanswered_ns: 2000 * MS,
+                // Of the whole process; `Limits::of_shard` divides them.
+                sessions_expected: 10_000,
                 heartbeat_ns: 1000 * MS,
+                heartbeat_ms_min: HEARTBEAT_MS_MIN,
+                heartbeat_ms_max: HEARTBEAT_MS_MAX,
                 ping_after_ns: 15_000 * MS,
                 subscribe_timeout_ns: 3000 * MS,
                 linger_ns: 30_000 * MS,
@@ -193,6 +199,9 @@ impl Default for Limits {
     }
 }
 
+/// The most sessions of a shard that tables have room for from the start: half a hundred MiB of addresses.
+const SESSIONS_EXPECTED_MAX: usize = 100_000;
+
 /// The most bytes of memory that a logged record takes for each byte that it counts for. Some records are kept decoded, and
 /// all of them in each encoding that a session asked for, both alone and in an encoded log.
 const LOG_FACTOR: usize = 4;
@@ -205,6 +214,7 @@ impl Limits {
             log_bytes: self.memory_bytes / 4 / shards,
             private_bytes: self.memory_bytes / 4 / shards,
             subscriptions: self.subscriptions.div_ceil(shards),
+            sessions_expected: self.sessions.div_ceil(shards).min(SESSIONS_EXPECTED_MAX),
             book_levels: self.engine.book_levels.div_ceil(shards),
             delayed_bytes: self.engine.delayed_bytes / shards,
             ..self.engine.clone()

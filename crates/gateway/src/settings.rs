@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use tickwire_auth::{AuthSettings, parse_grant};
 use tickwire_config::{Layers, settings};
-use tickwire_core::engine::BackfillLimits;
+use tickwire_core::engine::{BackfillLimits, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN};
 use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 use tickwire_net::tls::{ClientAuth, ServerFiles};
@@ -187,6 +187,10 @@ settings! {
         subscriptions_per_session: usize = 4_096 => 1..=65_536,
         /// Fastest rate that a subscription is granted which asks for one, in updates per second; one that asks for none gets all.
         rate_max: f64 = 1_000.0 => 0.01..=1e6,
+        /// Shortest heartbeat interval that a session is granted which asks for one, in milliseconds.
+        heartbeat_min_ms: u32 = HEARTBEAT_MS_MIN => 250..=60_000,
+        /// Longest one. A session costs a write at each heartbeat, and notices a dead connection after two.
+        heartbeat_max_ms: u32 = HEARTBEAT_MS_MAX => 250..=60_000,
         /// Largest command of a client.
         command_bytes: usize = 65_536 => 256..=(1_u64 << 20),
         /// One session may send this many, and 40 times as many names in them. A second's worth of commands and 4 * subscriptions_per_session names may come
@@ -285,6 +289,10 @@ impl GatewaySettings {
             let problem = "has to be below `gateway.limits.shed_bytes`, so that trades do not begin and cease to flow at every record";
             layers.wrong("gateway.limits.shed_end_bytes", problem);
         }
+        if limits.heartbeat_max_ms < limits.heartbeat_min_ms {
+            let problem = "must not be below `gateway.limits.heartbeat_min_ms`";
+            layers.wrong("gateway.limits.heartbeat_max_ms", problem);
+        }
         let ns = |ms: u64| ms.saturating_mul(1_000_000);
         let to = &mut gateway.limits;
         to.memory_bytes = limits.memory_bytes;
@@ -318,6 +326,8 @@ impl GatewaySettings {
         engine.log_records_per_topic = limits.log_records;
         engine.log_bytes_per_topic = limits.log_bytes;
         engine.heartbeat_ns = ns(self.heartbeat_ms);
+        engine.heartbeat_ms_min = limits.heartbeat_min_ms;
+        engine.heartbeat_ms_max = limits.heartbeat_max_ms;
         engine.ping_after_ns = ns(self.ping_ms);
         engine.conflating_after_ns = ns(self.conflating_after_ms);
         engine.freshness_ns = ns(self.freshness_ms);

@@ -156,7 +156,7 @@ pub(crate) async fn run(setup: ShardSetup) {
     traces::watch(&mut engine);
     let mut shard = Shard {
         engine,
-        connections: SecondaryMap::new(),
+        connections: SecondaryMap::with_capacity(limits.sessions_expected),
         held: SparseSecondaryMap::new(),
         gate,
         scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + HEAD_BYTES_MAX)],

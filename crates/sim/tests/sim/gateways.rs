@@ -458,7 +458,9 @@ impl World {
         let (id, connection) = (self.new_id(), Connection::draw(&mut self.rng));
         let (encoding, delay) = (self.clients[client].encoding, self.clients[client].delay);
         let own = &mut self.gateways[at].as_mut()?.shards[shard];
-        let opening = Opening::anonymous(format!("s-{id}"), encoding).with_window(connection.window_ms);
+        let opening = Opening::anonymous(format!("s-{id}"), encoding)
+            .with_window(connection.window_ms)
+            .with_heartbeat(connection.heartbeat_ms);
         let opening = if delay == 0 { opening } else { Opening { principal: delayed_by(delay), ..opening } };
         let key = own.engine.open(opening, now);
         own.pipes.insert(key, id);

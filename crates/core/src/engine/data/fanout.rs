@@ -25,6 +25,7 @@ use crate::engine::dialect::Request;
 use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
 use crate::engine::watcher::CommandWatcher;
+use crate::engine::window::Freshness;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
 
 /// An instrument that ended.
@@ -49,6 +50,8 @@ pub(crate) struct Noted {
 #[derive(Debug)]
 pub(crate) struct Fanout {
     pub(crate) limits: EngineLimits,
+    /// The settings of the freshness windows of all sessions.
+    pub(crate) freshness: Arc<Freshness>,
     pub(crate) server: String,
     pub(crate) topics: Topics,
     /// The delayed views, and what they wait for.
@@ -109,7 +112,7 @@ impl Fanout {
     /// Begins without sessions and topics. `server` is name and version for the hello.
     pub(crate) fn new(limits: EngineLimits, server: String) -> Self {
         Self {
-            limits,
+            freshness: Arc::new(limits.freshness()),
             server,
             topics: Topics::default(),
             delays: Delays::default(),
@@ -117,8 +120,9 @@ impl Fanout {
             names: HashMap::new(),
             feeds: Vec::new(),
             endings: HashMap::new(),
-            sessions: SlotMap::with_key(),
-            looks: Looks::default(),
+            sessions: SlotMap::with_capacity_and_key(limits.sessions_expected),
+            looks: Looks::with_capacity(limits.sessions_expected),
+            limits,
             windowed: 0,
             ready: Ready::default(),
             interests: Vec::new(),
