@@ -285,7 +285,7 @@ def write(cache: Path) -> Path:
     failures = [f"- {name}, {key}: {text[:200]}" for name, servers in found.items() for key, runs in servers.items() for text in runs.failures]
     if failures:
         parts.append("\n## Runs without a report\n\n" + "\n".join(failures) + "\n")
-    parts.append(FOOT)
+    parts.append(TLS if (FOLDER / "tls.md").exists() else FOOT)
     parts.append(paths.section())
     DOCUMENT.write_text("".join(parts))
     return DOCUMENT
@@ -361,6 +361,8 @@ price can be shown. The generator needs about a fifth of a second to ask for all
 
 """
 FOOT = """
+"""
+TLS = """
 What TLS costs beside plain connections is on [a page of its own](benchmarks/tls.md).
 
 """

@@ -1,5 +1,5 @@
-//! What a write takes without a gateway: plain, by rustls alone, and by [`Secured`], which a gateway has for each session. A line for each
-//! size: bytes, then nanoseconds for a write of each kind, and for sealing without a socket.
+//! This measures a write without a gateway: plain, by rustls alone, and by [`Secured`], which a gateway has for each session. It prints a line for
+//! each size: bytes, then nanoseconds for a write of each kind, and for sealing without a socket.
 //!
 //! One thread writes and another reads, as on two machines. The writer does not wait for the reader.
 #![allow(clippy::print_stdout)] // It prints results for those who run it.

@@ -1,4 +1,4 @@
-//! What a window has to remember while data is under way, and not at rest.
+//! The memory of a window while data is under way: at rest it has none.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
