@@ -41,10 +41,14 @@ async def refused(gateway):
 
 
 async def others_come_in(door):
-    """Returns whether a client that asks like any other gets a session, while the flood goes on."""
+    """Returns whether a client that asks like any other gets a session, while the flood goes on. It may have to go for newer ones once,
+    also in the middle of TLS, and then tries again."""
     for _ in range(20):
-        if await door.ask(head()) == "101":
-            return True
+        try:
+            if await door.ask(head()) == "101":
+                return True
+        except (OSError, ssl.SSLError):
+            pass
     return False
 
 

@@ -9,6 +9,7 @@ open file and no memory worth mention is left. Status 1: one of these does not h
 
 import asyncio
 import json
+import logging
 import pathlib
 import re
 import ssl
@@ -137,6 +138,8 @@ async def end_canary(canary, when, faults):
 
 
 async def main(program, certificate=None, key=None):
+    # Rows go on writing to connections that the gateway has ended, and the library warns of each such write.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     more = {"gateway.tls.cert_file": certificate, "gateway.tls.key_file": key} if certificate else {}
     gateway = await Gateway.start(program, more)
     tls = ssl.create_default_context(cafile=certificate) if certificate else None

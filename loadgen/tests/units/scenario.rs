@@ -57,6 +57,9 @@ fn the_own_gateway_has_the_settings_of_a_gateway() {
     let mut usual = GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..own.clone() };
     assert!(own.auth.anonymous, "whoever comes is let in");
     (usual.drain_window, usual.limits.sessions, usual.auth.anonymous) = (5 * SECOND, 10_000, false);
+    // There is no other gateway that knows of revocations.
+    assert!(own.revocations_wait.is_zero());
+    usual.revocations_wait = SECOND;
     let defaults =
         GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..GatewayConfig::default() };
     assert_eq!(usual, defaults);
