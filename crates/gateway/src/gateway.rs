@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,6 +31,7 @@ use crate::auth::tokens::{self, TokensSetup};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, Limits};
 use crate::files::{Places, Shortage};
+use crate::gathering::Gathering;
 use crate::holders::Holders;
 use crate::hub::{self, HistorySetup, HubSetup, HubStats, ShardLink};
 use crate::limit_table;
@@ -219,8 +220,8 @@ impl Gateway {
             let (orders, ordered) = mpsc::channel(SHARD_ORDERS_MAX);
             let (events, evented) = mpsc::channel(shard::EVENT_BATCHES_MAX);
             gateway.orders.push(orders);
-            let patience = Arc::new(AtomicU32::new(0));
-            links.push(ShardLink { events, patience: Arc::clone(&patience) });
+            let gathering = Arc::new(Gathering::default());
+            links.push(ShardLink { events, gathering: Arc::clone(&gathering) });
             let setup = ShardSetup {
                 at,
                 hub: None,
@@ -230,7 +231,7 @@ impl Gateway {
                 pacing: Pacing { shards_per_core, ..config.pacing },
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
-                patience,
+                gathering,
                 orders: ordered,
                 interests: interests.clone(),
                 tokens: token_sender.clone(),
@@ -364,7 +365,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn spawn<F: Future<Output = ()>>(
+    fn spawn<F: Future<Output = ()> + 'static>(
         &mut self,
         name: String,
         task: impl FnOnce() -> F + Send + 'static,
@@ -373,7 +374,8 @@ impl Gateway {
             .enable_all()
             .build_local(LocalOptions::default())
         {
-            Ok(runtime) => runtime.block_on(task()),
+            // As a task it is woken by others of its thread without a system call, which the future of `block_on` is not.
+            Ok(runtime) => runtime.block_on(async { drop(tokio::task::spawn_local(task()).await) }),
             Err(error) => tracing::error!(%error, "cannot start a runtime"),
         };
         let thread = std::thread::Builder::new().name(name).spawn(runtime).map_err(StartError::Thread)?;

@@ -17,6 +17,7 @@ mod config;
 mod files;
 mod framing;
 mod gateway;
+mod gathering;
 mod holders;
 mod hops;
 mod hub;

@@ -160,6 +160,16 @@ impl Engine {
         ops::command::on_pong(&mut self.fanout, key, payload, now)
     }
 
+    /// Returns whether a session waits to be written to.
+    pub fn is_ready(&self, key: SessionKey) -> bool {
+        self.fanout.sessions.get(key).is_some_and(|session| session.queued)
+    }
+
+    /// Returns whether a session is owed more than data: a response, or an end.
+    pub fn owes_response(&self, key: SessionKey) -> bool {
+        self.fanout.sessions.get(key).is_some_and(Session::owes_response)
+    }
+
     /// Tells a client that it sends commands too fast, or too much in them: this one was not read.
     pub fn on_flood(&mut self, key: SessionKey, bytes: &[u8]) {
         ops::command::on_flood(&mut self.fanout, key, bytes);

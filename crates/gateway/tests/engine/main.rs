@@ -27,4 +27,5 @@ mod schedule;
 mod steps;
 mod subscribing;
 mod view;
+mod wakes;
 mod world;

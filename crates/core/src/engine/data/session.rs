@@ -239,12 +239,13 @@ impl Session {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        !self.is_over()
-            && (!self.control.is_empty()
-                || (!self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut())
-                || !self.seldom.pongs.is_empty()
-                || self.ping_due
-                || self.is_ending())
+        let has_data = !self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut();
+        !self.is_over() && (has_data || self.ping_due || self.owes_response())
+    }
+
+    /// Returns whether it is owed more than data: a response, or an end.
+    pub(crate) fn owes_response(&self) -> bool {
+        !self.control.is_empty() || !self.seldom.pongs.is_empty() || self.is_ending()
     }
 
     pub(crate) fn sub(&self, index: u32) -> Option<&Sub> {
