@@ -40,7 +40,7 @@ struct Core {
     tally: Tally,
 }
 
-/// What happened since the tally was cleared.
+/// The tally of what happened since it was cleared.
 #[derive(Debug, Default)]
 struct Tally {
     wakes: u64,
