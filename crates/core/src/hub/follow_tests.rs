@@ -8,7 +8,7 @@ const EPOCH: u64 = 7;
 fn info() -> Arc<InstrumentInfo> {
     let name = SymbolName { venue: "sim".to_owned(), symbol: "A".to_owned() };
     let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
-    Arc::new(InstrumentInfo { index: 0, id: 100, venue: VenueIndex(0), name, scale })
+    Arc::new(InstrumentInfo { index: 0, id: 100, listed: 0, venue: VenueIndex(0), name, scale })
 }
 
 /// Follows a topic from its beginning, passes one record on, and returns it.

@@ -40,7 +40,7 @@ struct Core {
     tally: Tally,
 }
 
-/// The tally of what happened since it was cleared.
+/// The counts of what happened since they were cleared.
 #[derive(Debug, Default)]
 struct Tally {
     wakes: u64,

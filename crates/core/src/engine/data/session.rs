@@ -239,8 +239,12 @@ impl Session {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        let has_data = !self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut();
-        !self.is_over() && (has_data || self.ping_due || self.owes_response())
+        !self.is_over()
+            && (!self.control.is_empty()
+                || (!self.dirty.is_empty() && self.window.is_open() && !self.delivery.is_shut())
+                || !self.seldom.pongs.is_empty()
+                || self.ping_due
+                || self.is_ending())
     }
 
     /// Returns whether it is owed more than data: a response, or an end.
