@@ -41,7 +41,7 @@ pub(super) enum Trust {
     Kernel,
 }
 
-/// The window of one session; see the module. What only a session at work has stands apart: see [`AtWork`].
+/// The window of one session; see the module. What only a session at work has stands apart: see `AtWork`.
 #[derive(Debug)]
 pub struct Window {
     pub(super) sent: u64,
