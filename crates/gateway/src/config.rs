@@ -269,17 +269,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_case_is_a_small_multiple_of_the_budget() {
+    fn the_worst_case_is_a_small_multiple_of_the_budgets() {
         let limits = Limits::default();
         for shards in [1, 2, 8] {
-            let worst = limits.worst_case_bytes(shards);
-            assert!(worst < 5 * limits.memory_bytes, "{} MiB with {shards} shards", worst >> 20);
+            let (worst, budgets) =
+                (limits.worst_case_bytes(shards), limits.memory_bytes + limits.engine.delayed_bytes);
+            assert!(worst < 5 * budgets, "{} MiB with {shards} shards", worst >> 20);
         }
         let mut small =
             Limits { memory_bytes: 64 << 20, sessions: 100, subscriptions: 10_000, topics: 1_000, ..limits };
         (small.handshakes, small.instruments, small.waiting_bytes) = (100, 1_000, 1 << 20);
         (small.engine.book_levels, small.engine.delayed_bytes) = (100_000, 4 << 20);
-        assert!(small.worst_case_bytes(1) < 4 * small.memory_bytes, "{}", small.worst_case_bytes(1) >> 20);
+        let budgets = small.memory_bytes + small.engine.delayed_bytes;
+        assert!(small.worst_case_bytes(1) < 4 * budgets, "{}", small.worst_case_bytes(1) >> 20);
     }
 
     #[test]

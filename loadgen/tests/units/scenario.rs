@@ -374,7 +374,7 @@ fn described_defaults_are_those_that_are_in_force() {
 fn every_setting_is_described_to_people_and_programs() {
     let all = described();
     let is_gateways = |name: &&String| name.starts_with("gateway.");
-    assert_eq!(all.keys().filter(|name| !is_gateways(name)).count(), 133, "{:#?}", all.keys());
+    assert_eq!(all.keys().filter(|name| !is_gateways(name)).count(), 138, "{:#?}", all.keys());
     let gateways = serde_json::from_str(&tickwire_config::describe_json::<GatewaySettings>()).unwrap();
     let gateways: Vec<BTreeMap<String, String>> = gateways;
     let gateways: BTreeSet<_> =
