@@ -7,7 +7,7 @@ import matplotlib
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 from peers import ALL  # noqa: E402
 
@@ -17,6 +17,8 @@ plt.rcParams.update({
     "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "figure.facecolor": "white",
 })  # fmt: skip
 OURS, THEIRS, FLOOR = "#c2410c", "#64748b", "#cbd5e1"
+# What tells servers apart where they are points.
+MARKERS = "os^Dv<>Phpd*X8H"
 
 
 def label(key: str) -> str:
@@ -73,31 +75,37 @@ def costs(found: dict, shapes: dict, file: Path) -> None:
 
 
 def curve(found: dict, shapes: dict, file: Path) -> None:
-    """Draws cost against p99, a panel for each shape: the floor as a line, servers as points."""
+    """Draws cost against p99, a panel for each shape: the floor as a line in the order of its times, servers as points."""
     present = {name: title for name, title in shapes.items() if name in found}
-    figure, all_axes = plt.subplots(1, len(present), figsize=(4.2 * len(present), 4.2), squeeze=False)
+    figure, all_axes = plt.subplots(1, len(present), figsize=(3.6 * len(present), 3.8), squeeze=False)
+    shown = {}
     for axes, (name, title) in zip(all_axes[0], present.items()):
         points = {}
-        for key, runs in found[name].items():
-            if runs.holds:
-                middle = [statistics.median(runs.values(*path)) for path in (("latency", "p99_ns"), ("server", "cpu_seconds_per_million"))]
-                points[key] = (middle[0] / 1e6, middle[1])
-        floor = sorted(at for key, at in points.items() if key.startswith("floor"))
-        axes.plot([x for x, _ in floor], [y for _, y in floor], color="#94a3b8", marker="o", markersize=3, linewidth=1.5, label="kernel floor")
-        for key, (x, y) in points.items():
-            if not key.startswith("floor"):
-                axes.plot(x, y, marker="o", color=color(key), markersize=7 if key.startswith("tickwire") else 5)
-                axes.annotate(label(key), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, color=color(key))
+        for key in (key for key in ALL if key in found[name] and found[name][key].holds):
+            runs = found[name][key]
+            middle = [statistics.median(runs.values(*path)) for path in (("latency", "p99_ns"), ("server", "cpu_seconds_per_million"))]
+            points[key] = (middle[0] / 1e6, middle[1])
+        floor = {key: at for key, at in points.items() if key.startswith("floor")}
+        shown["kernel floor"], = axes.plot(*zip(*floor.values()), color="#94a3b8", marker="o", markersize=3, linewidth=1.5)
+        for key, at in floor.items():
+            axes.annotate(key.removeprefix("floor-"), at, xytext=(3, -9), textcoords="offset points", fontsize=6, color="#94a3b8")
+        for key in (key for key in points if key not in floor):
+            is_ours = key.startswith("tickwire")
+            marker, shade = MARKERS[list(ALL).index(key) % len(MARKERS)], color(key)
+            shown[label(key)], = axes.plot(*points[key], marker=marker, color=shade, markersize=8 if is_ours else 6, linestyle="",
+                                           markeredgecolor="white", zorder=4 if is_ours else 3)  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("p99, ms")
         axes.set_title(title)
-        axes.margins(0.15)
+        axes.margins(0.12)
         axes.grid(color="#e5e7eb")
     all_axes[0][0].set_ylabel("CPU seconds per million deliveries")
+    figure.legend(shown.values(), shown, loc="center left", bbox_to_anchor=(0.92, 0.5), frameon=False, fontsize=8)
     save(figure, file)
 
 

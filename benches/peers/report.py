@@ -282,7 +282,11 @@ def write(cache: Path) -> Path:
         parts += [FIRST, first(found["first-price"])]
     if not is_installed(ALL["centrifugo"]):
         parts.append("\nCentrifugo was **not run**: `install.sh` builds it where Go is there.\n")
-    failures = [f"- {name}, {key}: {text[:200]}" for name, servers in found.items() for key, runs in servers.items() for text in runs.failures]
+    # The last line is the error; what stands before it is progress.
+    failures = [
+        f"- {name}, {ALL[key].name}, {len(runs.failures)} {'run' if len(runs.failures) == 1 else 'runs'}: {runs.failures[-1].splitlines()[-1][:200]}"
+        for name, servers in found.items() for key, runs in servers.items() if runs.failures
+    ]
     if failures:
         parts.append("\n## Runs without a report\n\n" + "\n".join(failures) + "\n")
     parts.append(TLS if (FOLDER / "tls.md").exists() else FOOT)

@@ -281,7 +281,7 @@ def series(options: argparse.Namespace, is_noisy: bool) -> list[tuple]:
 
 
 def is_done(file: Path) -> bool:
-    """Makes a run, and tries again where it has no report."""
+    """Returns whether a run has a report; one that failed is made again."""
     return file.exists() and "failed" not in json.loads(file.read_text())
 
 
