@@ -177,7 +177,7 @@ const SCENARIOS = {
   mute: () => { mute = !mute; },
   conflate: () => broadcast([{ type: 'notice', code: 'conflating', message: '', conflated: 1200, dropped: 0, retry_after_ms: 0 }]),
   drop: () => { for (const session of sessions) session.socket.destroy(); },
-  drain: () => { broadcast([{ type: 'notice', code: 'draining', message: 'restart', conflated: 0, dropped: 0, retry_after_ms: 2500 }]); for (const session of sessions) session.close(4000, 'draining: the gateway is going away; reconnect'); for (const it of instruments) it.sequence.trade = (it.sequence.trade ?? 0) + 2; },
+  drain: () => { broadcast([{ type: 'notice', code: 'draining', message: 'restart', conflated: 0, dropped: 0, retry_after_ms: 2500 }]); for (const session of sessions) session.close(1001, 'draining: the gateway is going away; reconnect'); for (const it of instruments) it.sequence.trade = (it.sequence.trade ?? 0) + 2; },
   // The next session comes fifteen minutes late, the one after it does not.
   delay: () => { delay = delay ? 0 : 900_000; SCENARIOS.drop(); },
   refuse: () => { for (const session of sessions) session.close(1002, 'protocol: a frame broke the rules of WebSocket; mend the client before it reconnects'); },

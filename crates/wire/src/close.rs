@@ -1,7 +1,7 @@
 //! The close codes: a public table of why a gateway ends a session.
 //!
-//! Codes below 4000 are those of WebSocket itself (RFC 6455, section 7.4.1): the client broke a rule of that layer. Codes from 4000 on
-//! are for rules of our own protocol: 4000 to 4499 may reconnect; 4500 to 4999 must not, because the same would happen again.
+//! Codes below 4000 are those of WebSocket itself (RFC 6455, section 7.4.1): the client broke a rule of that layer, or the gateway goes
+//! away. Codes from 4000 on are for rules of our own protocol: 4000 to 4499 may reconnect; 4500 to 4999 must not, because the same would happen again.
 
 use std::time::Duration;
 
@@ -40,10 +40,10 @@ pub enum CloseCode {
 impl CloseCode {
     /// The whole table of close codes.
     pub const ALL: [Self; 13] = [
+        Self::Draining,
         Self::Protocol,
         Self::NotUtf8,
         Self::TooLarge,
-        Self::Draining,
         Self::Internal,
         Self::Full,
         Self::SlowConsumer,
@@ -58,7 +58,7 @@ impl CloseCode {
     /// Returns the number in the close frame.
     pub fn code(self) -> u16 {
         match self {
-            Self::Draining => 4000,
+            Self::Draining => 1001,
             Self::Internal => 4001,
             Self::Full => 4002,
             Self::SlowConsumer => 4408,

@@ -32,7 +32,7 @@ async fn faults(entries: Vec<LedgerEntry>) -> Vec<(Channel, LedgerFault)> {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = served(&mut gateway).await;
     session.send(&[Message::Ledger(Ledger { id: 0, entries })]).await;
-    session.close(4000, "drain").await;
+    session.close(1001, "drain").await;
     let mut faults = Vec::new();
     loop {
         for event in client.next().await.unwrap() {
@@ -107,7 +107,7 @@ async fn a_ledger_in_mid_session_may_have_a_part() {
     let [quotes, _] = right();
     session.send(&[Message::Ledger(Ledger { id: 0, entries: vec![quotes] })]).await;
     session.send(&[trade(6)]).await;
-    session.close(4000, "drain").await;
+    session.close(1001, "drain").await;
     let lines = until(&mut client, "disconnected").await;
     assert_eq!((lines[0].as_str(), lines[1].as_str()), ("ledger of 1", "trade 6"));
     assert_eq!(client.counters().ledger_faults, 0);
@@ -155,7 +155,7 @@ async fn a_bar_with_a_number_below_the_newest_is_told_and_not_counted() {
     session
         .send(&[Message::Ledger(Ledger { id: 0, entries: vec![entry(Channel::Bar, [8, 4, 2, 2, 0])] })])
         .await;
-    session.close(4000, "drain").await;
+    session.close(1001, "drain").await;
     let lines = until(&mut client, "disconnected").await;
     assert_eq!(client.counters().ledger_faults, 0, "{lines:?}");
 }

@@ -81,7 +81,7 @@ async fn a_mute_connection_is_replaced() {
 async fn a_quote_of_a_sequence_that_is_gone_is_not_shown() {
     let mut gateway = FakeGateway::new();
     let (mut client, mut session) = live(&mut gateway).await;
-    session.close(4000, "").await;
+    session.close(1001, "").await;
     until(&mut client, "disconnected").await;
     assert_eq!(client.quote(SYMBOL).unwrap().sequence(), 1);
     let (mut again, _) = during(&mut client, gateway.accept()).await;

@@ -17,7 +17,7 @@ async fn interrupted(gateway: &mut FakeGateway) -> Client {
     session.grant(1, 10).await;
     session.send(&[trade(11), trade(12)]).await;
     until(&mut client, "trade 12").await;
-    session.close(4000, "").await;
+    session.close(1001, "").await;
     until(&mut client, "disconnected for now").await;
     client
 }
@@ -132,7 +132,7 @@ async fn absence(notice: Option<u32>, code: u16) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn the_client_stays_away_as_long_as_it_was_told() {
-    for (notice, code, seconds) in [(None, 4000, 0.0), (None, 4002, 5.0), (Some(60_000), 4000, 60.0)] {
+    for (notice, code, seconds) in [(None, 1001, 0.0), (None, 4002, 5.0), (Some(60_000), 1001, 60.0)] {
         let absence = absence(notice, code).await.as_secs_f64();
         assert!((seconds..=seconds + 0.11).contains(&absence), "{absence} s after {code}, not {seconds}");
     }

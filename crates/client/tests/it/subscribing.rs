@@ -109,7 +109,7 @@ async fn a_request_survives_the_connection() {
     let asked = handle.subscribe(Channel::Quote, [SYMBOL], Options::default());
     let script = async {
         session.subscribe().await;
-        session.close(4000, "").await;
+        session.close(1001, "").await;
         let mut session = gateway.accept().await;
         let symbols = session.grant(1, 0).await.symbols;
         (symbols, session)
@@ -166,7 +166,7 @@ async fn a_rate_is_changed_and_kept() {
     let ((outcome, ()), _) = during(&mut client, async { tokio::join!(asked, script) }).await;
     assert_eq!(outcome.unwrap().granted[0].max_rate, 2.0);
     assert!(client.is_live(SYMBOL), "a new rate does not make the quote old");
-    session.close(4000, "").await;
+    session.close(1001, "").await;
     let (again, _) = during(&mut client, async { gateway.accept().await.subscribe().await }).await;
     assert_eq!(again.max_rate, 2.0);
 }

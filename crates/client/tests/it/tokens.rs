@@ -142,7 +142,7 @@ async fn there_is_one_chain_of_refreshes() {
     let first = provider.call().await;
     // The gateway says it again, and the session is replaced, while the provider thinks.
     session.send(&[expiring()]).await;
-    session.close(4000, "").await;
+    session.close(1001, "").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     answer(first, Ok(Secret::new("t2")));
     let (shown, mut session) = open(&mut gateway).await;

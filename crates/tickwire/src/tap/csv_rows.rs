@@ -335,7 +335,7 @@ gap,sim:A B,,21,,,2000,,,,,,,,,,,,,,,,,ingest,quote,\"records were lost in the i
 ended,sim:A B,,,,,2000,,,,,,,,,,,,,,,,,trade,it expired,,,,,,
 notice,,,,,,2000,,,,,,,,,,,,,,,,,conflating,slow,,,,,,
 error,,,,,,2000,,,,,,,,,,,,,,,,,bad_command,no,,,,,,
-connection,,,,,,2000,,,,,,,,,,,,,,,,,disconnected,\"closed by the gateway: code 4000, draining\",,,,,,
+connection,,,,,,2000,,,,,,,,,,,,,,,,,disconnected,\"closed by the gateway: code 1001, draining\",,,,,,
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -208,7 +208,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::tap) fn disconnected() -> Event {
-        let reason = Disconnect::Closed { code: Some(4000), text: "draining".to_owned() };
+        let reason = Disconnect::Closed { code: Some(1001), text: "draining".to_owned() };
         Event::State(State::Disconnected { reason, retry_in: None })
     }
 

@@ -157,7 +157,7 @@ async fn draining_spreads_the_closes_and_says_when_to_come_back() {
     let mut waits = Vec::new();
     for watcher in watchers {
         let (wait, reason) = watcher.await.unwrap();
-        assert!(matches!(&reason, Disconnect::Closed { code: Some(4000), .. }), "{reason:?}");
+        assert!(matches!(&reason, Disconnect::Closed { code: Some(1001), .. }), "{reason:?}");
         waits.push(wait);
     }
     waits.sort_unstable();
