@@ -8,9 +8,10 @@ one here, at a rate that it holds, and each thread's processor time is counted. 
 the busiest one is full first: what it takes for a delivery of the whole gateway bounds how many there can be. The gain is that time of the one
 thread that hub and shard share, divided by that of the busiest of several.
 
-The delay of the writes is at its maximum, as on a core that is full: shorter ones would be paid by what is idle here. What the
-model leaves out: that threads on one core take turns in its near caches (this speaks for several cores), and that what one hands to
-another travels between cores (this speaks against them). The machine has to be quiet.
+A millisecond is worth next to nothing here, so the delay of the writes is long, as on a core that is full. Where one message
+carries fewer records with one count of shards than with another, more writes are in its numbers. What the model leaves out: that
+threads on one core take turns in its near caches (this speaks for several cores), and that what one hands to another travels
+between cores (this speaks against them). The machine has to be quiet.
 """
 
 import argparse
@@ -69,8 +70,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4)
     asked = parser.parse_args()
     subprocess.run(["cargo", "build", "--quiet", "--release", "-p", "tickwire-loadgen"], cwd=ROOT, check=True)
-    print("| shape | shards | all threads, CPU s per million | the busiest | which | gain | p99 ms |")
-    print("|---|---:|---:|---:|---|---:|---:|")
+    print("| shape | shards | all threads, CPU s per million | the busiest | which | gain | records in a message | p99 ms |")
+    print("|---|---:|---:|---:|---|---:|---:|---:|")
     for shape, arguments in SHAPES.items():
         reports = {shards: [] for shards in SHARDS}
         for _ in range(asked.rounds):
@@ -81,6 +82,7 @@ def main() -> None:
             taken = [threads(report) for report in found]
             busiest = [max(each.values()) for each in taken]
             name = max(taken[0], key=taken[0].get)
+            batch = [report["flow"]["records"] / max(report["flow"]["messages"], 1) for report in found]
             late = [report["latency"]["p99_ns"] / 1e6 for report in found]
             cells = [
                 shape,
@@ -89,6 +91,7 @@ def main() -> None:
                 spread(busiest),
                 name,
                 f"{one / statistics.median(busiest):.2f}",
+                spread(batch),
                 spread(late),
             ]
             print("| " + " | ".join(cells) + " |", flush=True)
