@@ -2,6 +2,7 @@
 //! what each measures, and has results.
 
 pub mod command_scene;
+pub mod hub_scene;
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Counts the engine's instructions per delivered update, by valgrind's callgrind: the same on a busy machine as on a quiet one.
+# Counts the instructions of the engine per delivered update, and of the hub per record that comes, by valgrind's callgrind: the same on a
+# busy machine as on a quiet one.
 # Without arguments it counts, prints a table, and fails where a shape takes a tenth more than benches/instructions.txt says.
 # Then it counts commands of clients, at two sizes, and fails where one grows faster than what it is about.
 # With --write it keeps the counts there. (Counts change with the compiler: write them anew with a new one.)
@@ -7,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [[ ${1:-} == --help ]]; then
-    sed -n '2,5s/^# //p' "$0"
+    sed -n '2,6s/^# //p' "$0"
     exit 0
 fi
 if ! command -v valgrind > /dev/null; then
@@ -21,8 +22,8 @@ counts=$(mktemp)
 trap 'rm -f "$counts"' EXIT
 
 failed=0
-printf '%-18s %12s %14s %10s\n' shape deliveries 'per delivery' kept
-for shape in dashboard dashboard-json dashboard-trades firehose-trades books; do
+printf '%-18s %12s %14s %10s\n' shape units 'instructions' kept
+for shape in dashboard dashboard-single dashboard-json dashboard-trades firehose-trades books hub; do
     log=$(mktemp)
     deliveries=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*counted*' \
         "$program" "$shape" 2> "$log") || { cat "$log" >&2; exit 1; }
@@ -35,7 +36,7 @@ for shape in dashboard dashboard-json dashboard-trades firehose-trades books; do
     printf '%-18s %12d %14d %10s\n' "$shape" "$deliveries" "$each" "${before:--}"
     printf '%s %d\n' "$shape" "$each" >> "$counts"
     if [[ ${1:-} != --write ]] && ((each * 10 > ${before:-0} * 11)); then
-        echo "$shape: $each instructions per delivery, ${before:-none} were kept" >&2
+        echo "$shape: $each instructions for each, ${before:-none} were kept" >&2
         failed=1
     fi
 done

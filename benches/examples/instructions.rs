@@ -1,6 +1,7 @@
 //! The engine under a known load, and commands of one client, for counting instructions: run it by `scripts/instructions.sh`.
 //!
-//! With one argument, a shape, it sets the scene, then runs rounds inside [`counted`], and prints how many deliveries these were.
+//! With one argument, a shape, it sets the scene, then runs rounds inside [`counted`], and prints how many deliveries these were; the shape
+//! `hub` is records that come to a hub.
 //! With two, a task and how many instruments there are, it does the task inside `Commands::counted`, and prints how many units of
 //! work that was. The instructions of these two functions are the only ones that count. They are one program, because to optimise
 //! everything that is linked takes most of the time of a build.
@@ -9,6 +10,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use tickwire_benches::command_scene::{Commands, Task};
+use tickwire_benches::hub_scene;
 use tickwire_benches::{change, quote, record, scale, snapshot};
 use tickwire_core::engine::{Engine, EngineLimits, Opening, SessionKey};
 use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicId, TopicState, Update, VenueIndex};
@@ -23,7 +25,8 @@ const NOW: u64 = 1_767_623_400_000_000_000;
 const MS: u64 = 1_000_000;
 const EPOCH: u64 = 7;
 
-/// The number of sessions, instruments, subscriptions of each session, records of each instrument in a round, rounds.
+/// The number of sessions, instruments, subscriptions of each session, records of an instrument in a round, rounds. One instrument in `one_in`
+/// has records in a round.
 struct Shape {
     channel: Channel,
     encoding: Encoding,
@@ -32,6 +35,7 @@ struct Shape {
     subscriptions: usize,
     records: usize,
     rounds: usize,
+    one_in: usize,
 }
 
 fn shape(name: &str) -> Option<Shape> {
@@ -43,10 +47,13 @@ fn shape(name: &str) -> Option<Shape> {
         subscriptions: 50,
         records: 1,
         rounds: 4,
+        one_in: 1,
     };
     let firehose = Shape { sessions: 20, instruments: 100, subscriptions: 100, records: 8, ..dashboard };
     Some(match name {
         "dashboard" => dashboard,
+        // Each session gets one record in a round: what a write costs by itself.
+        "dashboard-single" => Shape { rounds: 40, one_in: 50, ..dashboard },
         "dashboard-json" => Shape { encoding: Encoding::Json, ..dashboard },
         "dashboard-trades" => Shape { channel: Channel::Trade, records: 4, ..dashboard },
         "firehose-trades" => Shape { channel: Channel::Trade, ..firehose },
@@ -135,6 +142,7 @@ fn main() {
     let name = arguments.next().unwrap_or_default();
     let units = match arguments.next() {
         Some(instruments) => work(&name, &instruments),
+        None if name == "hub" => hub_scene::records(),
         None => deliveries(&name),
     };
     println(&mut std::io::stdout(), &units.to_string());
@@ -173,12 +181,14 @@ fn deliveries(name: &str) -> usize {
         })
         .collect();
     let mut scene = Scene::new(&shape, &infos);
-    let mut sequence = 1;
+    let mut sequences = vec![1; infos.len()];
     for round in 0..shape.rounds {
         let mut arriving = Vec::new();
         for _ in 0..shape.records {
-            sequence += 1;
-            for info in &infos {
+            for info in infos.iter().skip(round % shape.one_in).step_by(shape.one_in) {
+                let sequence = &mut sequences[info.index as usize];
+                *sequence += 1;
+                let sequence = *sequence;
                 let body = match shape.channel {
                     Channel::Trade => Body::Trade(Trade { price: 1, size: 2, ..Trade::default() }),
                     Channel::Book => Body::Book(change(2 * (round as i64 % 10), sequence % 1_000)),
@@ -192,7 +202,7 @@ fn deliveries(name: &str) -> usize {
     }
     let totals = scene.engine.totals();
     assert_eq!(totals.published, totals.delivered + totals.conflated, "nothing is lost in this scene");
-    let deliveries = shape.rounds * shape.records * shape.sessions * shape.subscriptions;
+    let deliveries = shape.rounds * shape.records * shape.sessions * shape.subscriptions / shape.one_in;
     assert_eq!(totals.published as usize, deliveries);
     deliveries
 }

@@ -165,6 +165,11 @@ impl Inbox {
         self.queue.take(out, max, |timed| timed).await
     }
 
+    /// Does what [`Inbox::recv_batch_timed`] does where something is there, and does not wait.
+    pub fn take_batch_timed(&mut self, out: &mut Vec<(Instant, BusEvent)>, max: usize) {
+        self.queue.take_now(out, max, |timed| timed);
+    }
+
     /// Says that nothing is wanted before `until`: a bus that would wake a thread for each message may let them gather. What comes
     /// may be handed over earlier, and up to a fraction of a millisecond later.
     pub fn gather_until(&self, until: Instant) {

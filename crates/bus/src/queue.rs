@@ -55,6 +55,17 @@ struct State {
     is_stalled: bool,
 }
 
+/// The outcome of a look into a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Something was taken.
+    Some,
+    /// Nothing is there now.
+    Nothing,
+    /// The queue is closed, and everything was taken.
+    Closed,
+}
+
 impl Queue {
     pub(crate) fn new(limits: InboxLimits) -> Self {
         Self { limits, state: Mutex::default(), filled: Notify::new() }
@@ -89,18 +100,24 @@ impl Queue {
     /// empty.
     pub(crate) async fn take<T>(&self, out: &mut Vec<T>, max: usize, form: impl Fn(Timed) -> T) -> bool {
         loop {
-            {
-                let mut state = self.lock();
-                if state.is_closed && state.events.is_empty() {
-                    return false;
-                }
-                if !state.is_stalled && !state.events.is_empty() {
-                    state.take(out, max.max(1), form);
-                    return true;
-                }
+            match self.take_now(out, max, &form) {
+                Taken::Nothing => self.filled.notified().await,
+                taken => return taken == Taken::Some,
             }
-            self.filled.notified().await;
         }
+    }
+
+    /// Does the same without waiting.
+    pub(crate) fn take_now<T>(&self, out: &mut Vec<T>, max: usize, form: impl Fn(Timed) -> T) -> Taken {
+        let mut state = self.lock();
+        if state.is_closed && state.events.is_empty() {
+            return Taken::Closed;
+        }
+        if state.is_stalled || state.events.is_empty() {
+            return Taken::Nothing;
+        }
+        state.take(out, max.max(1), form);
+        Taken::Some
     }
 
     pub(crate) fn waiting(&self) -> usize {

@@ -293,3 +293,17 @@ fn check(out: &[BusEvent], naive: &mut Naive, subjects_max: usize) -> Result<(),
     }
     Ok(())
 }
+
+#[test]
+fn a_look_takes_what_is_there_and_tells_nothing_from_the_end() {
+    let (queue, mut out) = (queue(4, 100), Vec::new());
+    let look = |out: &mut Vec<BusEvent>| queue.take_now(out, 2, |(_, event)| event);
+    assert_eq!(look(&mut out), Taken::Nothing);
+    queue.push_all((1..=3).map(|token| arrival(token, 1)));
+    queue.set_stalled(true);
+    assert_eq!(look(&mut out), Taken::Nothing);
+    queue.set_stalled(false);
+    queue.close();
+    assert_eq!([look(&mut out), look(&mut out)], [Taken::Some, Taken::Some]);
+    assert_eq!((look(&mut out), tokens(&out)), (Taken::Closed, vec![1, 2, 3]));
+}

@@ -23,8 +23,12 @@ impl Framing for WebSocket {
         let opcode = if is_text { OpCode::Text } else { OpCode::Binary };
         let mut bytes = [0; HEAD_BYTES_MAX];
         let length = frame::write_head(opcode, &out[start..], &mut bytes);
-        if length == HEAD_BYTES {
-            out[head..start].copy_from_slice(&bytes[..length]);
+        if length <= HEAD_BYTES {
+            out[head..head + length].copy_from_slice(&bytes[..length]);
+            if length < HEAD_BYTES {
+                out.copy_within(start.., head + length);
+                out.truncate(out.len() - (HEAD_BYTES - length));
+            }
         } else {
             out.splice(head..start, bytes[..length].iter().copied());
         }

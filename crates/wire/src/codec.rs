@@ -96,7 +96,10 @@ pub fn encode_message(encoding: Encoding, message: &Message, scale: &Scale, out:
 
 /// Appends the gateway's send time, in nanoseconds since the Unix epoch: the last thing in a WebSocket message.
 pub fn encode_sent_time(encoding: Encoding, time: u64, out: &mut Vec<u8>) {
-    encode_message(encoding, &Message::Sent(time), &Scale::default(), out);
+    match encoding {
+        Encoding::Proto => proto::encode_sent_time(time, out),
+        _ => encode_message(encoding, &Message::Sent(time), &Scale::default(), out),
+    }
 }
 
 /// The messages in the bytes of one WebSocket message or bus frame, in order. Kinds that this build does not know are

@@ -16,14 +16,20 @@ const SENT_TIME: u32 = 2;
 
 pub(crate) fn encode(message: &Message, out: &mut Vec<u8>) {
     if let Message::Sent(time) = message {
-        encode_key(SENT_TIME, WireType::SixtyFourBit, out);
-        out.extend_from_slice(&time.to_le_bytes());
-        return;
+        return encode_sent_time(*time, out);
     }
     let record = to_pb(message);
     encode_key(RECORDS, WireType::LengthDelimited, out);
     encode_varint(record.encoded_len() as u64, out);
     record.encode_raw(out);
+}
+
+/// Each message of a gateway ends with it, so its key, which is one byte, is not put together anew.
+#[inline]
+pub(crate) fn encode_sent_time(time: u64, out: &mut Vec<u8>) {
+    let mut field = [(SENT_TIME << 3) as u8 | WireType::SixtyFourBit as u8; 9];
+    field[1..].copy_from_slice(&time.to_le_bytes());
+    out.extend_from_slice(&field);
 }
 
 /// Reads the first field; returns its message, if it is one, and how many bytes it took.

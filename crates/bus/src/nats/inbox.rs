@@ -235,7 +235,7 @@ impl Slot {
         self.mark.clear();
         let mut context = Context::from_waker(&self.waker);
         while let Poll::Ready(Some(message)) = Pin::new(&mut self.subscriber).poll_next(&mut context) {
-            let Some((place, payload)) = envelope::open(&message.payload) else {
+            let Some((place, payload)) = envelope::open(message.payload) else {
                 debug!(subject = %message.subject, "a message without envelope was ignored");
                 continue;
             };

@@ -122,8 +122,9 @@ impl Window {
 
     /// Returns the bytes of one message, so that a probe behind each confirms the window in parts.
     pub fn message_bytes(&self) -> usize {
-        let parts = if self.limit() > LARGE_BYTES { 8 } else { 16 };
-        (self.limit() / parts).clamp(256, PROBE_BYTES_MAX)
+        let limit = self.limit();
+        let part = if limit > LARGE_BYTES { limit / 8 } else { limit / 16 };
+        part.clamp(256, PROBE_BYTES_MAX)
     }
 
     fn step(&self) -> usize {

@@ -43,32 +43,34 @@ pub(crate) enum Ask {
     },
 }
 
-/// A topic that is followed; see the module.
+/// A topic that is followed; see the module. The fields are in order of use: a record that follows on the one before reads the first
+/// three cache lines.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Followed {
     pub(crate) info: Arc<InstrumentInfo>,
-    pub(crate) channel: Channel,
-    /// The shards that want it, a bit for each.
-    pub(crate) shards: u64,
     /// Those shards that were told a state.
     told: u64,
     epoch: u64,
     sequence: u64,
+    latest: Vec<(u64, Arc<Update>)>,
+    pub(crate) channel: Channel,
+    /// Whether it is not yet known to be up to date after an outage.
+    pub(crate) recovering: bool,
     was_live: bool,
     phase: Phase,
+    /// The count of sequence numbers that were lost on the bus since it was last taken.
+    pub(crate) lost: u64,
+    pub(crate) ask: Ask,
+    pending_gaps: PendingGaps,
+    /// The shards that want it, a bit for each.
+    pub(crate) shards: u64,
     room: Room,
-    latest: Vec<(u64, Arc<Update>)>,
     book: BookState,
     /// Event and receive time of the last change that the book contains.
     book_times: (u64, u64),
     /// The time from which on that change has been known, by our clock.
     book_since: u64,
-    pending_gaps: PendingGaps,
-    pub(crate) ask: Ask,
-    /// Whether it is not yet known to be up to date after an outage.
-    pub(crate) recovering: bool,
-    /// The count of sequence numbers that were lost on the bus since it was last taken.
-    pub(crate) lost: u64,
     /// The times for which it stands in the hub's queues of requests and of pending gaps.
     pub(crate) queued: (Option<u64>, Option<u64>),
 }
@@ -218,11 +220,11 @@ impl Followed {
                 return;
             }
         }
-        self.append(&update, out);
+        self.append(update, out);
     }
 
     /// Passes on the next record; what lies between it and the one before was lost.
-    fn append(&mut self, update: &Arc<Update>, out: &mut Out) {
+    fn append(&mut self, update: Arc<Update>, out: &mut Out) {
         if update.last <= self.sequence {
             return;
         }
@@ -234,7 +236,7 @@ impl Followed {
                 self.lost += update.first - expected;
             }
         }
-        let update = if update.first < expected { self.cut(update) } else { Arc::clone(update) };
+        let update = if update.first < expected { self.cut(&update) } else { update };
         self.sequence = update.last;
         if update.is_gap() {
             self.forget_state();
@@ -405,7 +407,7 @@ impl Followed {
             self.renumber(epoch, out);
         }
         if self.channel.is_lossless() {
-            for update in waiting.iter().filter(|update| update.epoch == epoch) {
+            for update in waiting.into_iter().filter(|update| update.epoch == epoch) {
                 self.append(update, out);
             }
         }
@@ -430,12 +432,12 @@ impl Followed {
         let states = if self.channel.is_critical() { &response.records[..] } else { &[] };
         for record in states {
             while let Some(update) = buffer.next_if(|u| u.last < record.last) {
-                self.append(&update, out);
+                self.append(update, out);
             }
-            self.append(record, out);
+            self.append(Arc::clone(record), out);
         }
         while let Some(update) = buffer.next_if(|u| u.last <= response.sequence) {
-            self.append(&update, out);
+            self.append(update, out);
         }
         if response.sequence > self.sequence {
             self.lose(response.sequence, out);

@@ -6,6 +6,7 @@ use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Channel, GapCause, Message, Record, Scale, encode_message};
 
 use super::data::Hub;
+use super::follow::Followed;
 use super::progress::note;
 use crate::vocabulary::{InstrumentInfo, TopicId, Update};
 
@@ -15,14 +16,12 @@ pub(super) fn on_records(hub: &mut Hub, id: TopicId, payload: &[u8], arrived: u6
     hub.counts.bytes += payload.len() as u64;
     let source = hub.instruments.source(id);
     let Some(topic) = hub.topics.get_mut(id) else { return };
-    let info = Arc::clone(&topic.info);
-    let symbol = &info.scale.symbol;
     let Ok((header, records)) = BusHeader::parse(payload) else {
         hub.counts.malformed += 1;
-        tracing::debug!(%symbol, "bus message without a header that can be read");
+        tracing::debug!(symbol = %symbol(topic), "bus message without a header that can be read");
         return;
     };
-    if header.epoch != hub.venues[usize::from(info.venue.0)].claims.epoch() {
+    if header.epoch != hub.venues[usize::from(topic.info.venue.0)].claims.epoch() {
         hub.counts.foreign += 1;
         return;
     }
@@ -31,10 +30,10 @@ pub(super) fn on_records(hub: &mut Hub, id: TopicId, payload: &[u8], arrived: u6
     let Some(source) = source else { return };
     if header.instrument != source || header.channel != topic.channel {
         hub.counts.malformed += 1;
-        tracing::debug!(%symbol, number = header.instrument, "bus message of another topic");
+        tracing::debug!(symbol = %symbol(topic), number = header.instrument, "bus message of another topic");
         return;
     }
-    match read_message(&info, source, topic.channel, &header, (arrived, records), &mut hub.scratch) {
+    match read_message(&topic.info, source, topic.channel, &header, (arrived, records), &mut hub.scratch) {
         Ok(()) => {
             hub.counts.records += hub.scratch.len() as u64;
             for update in hub.scratch.drain(..) {
@@ -44,11 +43,15 @@ pub(super) fn on_records(hub: &mut Hub, id: TopicId, payload: &[u8], arrived: u6
         Err(reason) => {
             hub.scratch.clear();
             hub.counts.malformed += 1;
-            tracing::debug!(%symbol, reason, "bus message is damaged");
+            tracing::debug!(symbol = %symbol(topic), reason, "bus message is damaged");
             topic.on_position(header.epoch, header.last_sequence, now);
         }
     }
     note(hub, id);
+}
+
+fn symbol(topic: &Followed) -> &str {
+    &topic.info.scale.symbol
 }
 
 /// Appends the records of a message of the bus, with the time at which it came: all of them, or none where one is damaged.

@@ -67,8 +67,12 @@ impl HubSchedule {
 
 /// Deals out what each of so many shards is told, in order.
 pub fn by_shard(events: &mut Out, shards: usize) -> Vec<Vec<Event>> {
-    let most = if shards == 1 { events.len() } else { 0 };
-    let mut told: Vec<_> = (0..shards).map(|_| Vec::with_capacity(most)).collect();
+    if shards == 1 {
+        let mut told = Vec::with_capacity(events.len());
+        told.extend(events.drain(..).filter(|(mask, _)| mask & 1 != 0).map(|(_, event)| event));
+        return vec![told];
+    }
+    let mut told: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
     for (mask, event) in events.drain(..) {
         let mut mask = mask & u64::MAX.unbounded_shr(64 - shards as u32);
         // The last one gets the event itself.

@@ -11,8 +11,9 @@ use super::ids::{InstrumentInfo, TopicId};
 /// One record with its bytes in each form. Each form is made at most once and shared by all sessions of all shards.
 ///
 /// Every record from the bus becomes an update, so the type is small. As a rule it is one allocation that has everything that a
-/// delivery reads.
+/// delivery reads, and that at its beginning.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Update {
     /// The topic that it belongs to.
     pub topic: TopicId,
@@ -101,6 +102,7 @@ impl Update {
     }
 
     /// Does what [`Update::from_bus`] does, or fails where the decoded record does not pass the check.
+    #[inline]
     pub(crate) fn checked<E>(
         info: Arc<InstrumentInfo>,
         channel: Channel,
@@ -109,28 +111,25 @@ impl Update {
         (source, bytes): (Encoding, &[u8]),
         check: impl FnOnce(&Record) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let topic = TopicId::new(info.index, channel);
-        let mut update = Self {
-            topic,
+        let lost = || gap_record(info.id, channel, GapCause::Bus, first, last, epoch);
+        let record = decode(source, bytes).unwrap_or_else(lost);
+        check(&record)?;
+        let received = record.receive_time;
+        // Of other records the decoded one is rarely needed again: most sessions take the bytes.
+        let is_kept = matches!(record.body, Body::Gap(_) | Body::Book(_) | Body::Bar(_));
+        Ok(Self {
+            topic: TopicId::new(info.index, channel),
             source,
             epoch,
             first,
             last,
             came: Came::copy(bytes),
             arrived: 0,
-            received: 0,
+            received,
             info,
-            record: OnceLock::new(),
+            record: if is_kept { OnceLock::from(Box::new(record)) } else { OnceLock::new() },
             made: OnceLock::new(),
-        };
-        let record = update.decode();
-        check(&record)?;
-        update.received = record.receive_time;
-        // Of other records the decoded one is rarely needed again: most sessions take the bytes.
-        if matches!(record.body, Body::Gap(_) | Body::Book(_) | Body::Bar(_)) {
-            update.record = OnceLock::from(Box::new(record));
-        }
-        Ok(update)
+        })
     }
 
     /// Sets when it arrived at this gateway, in nanoseconds since the Unix epoch.
@@ -201,13 +200,10 @@ impl Update {
     }
 
     fn decode(&self) -> Record {
-        match Batch::new(self.source, self.came.get().unwrap_or_default()).next() {
-            Some(Ok(Message::Record(record))) => record,
-            _ => {
-                let cause = GapCause::Bus;
-                gap_record(self.info.id, self.topic.channel(), cause, self.first, self.last, self.epoch)
-            }
-        }
+        decode(self.source, self.came.get().unwrap_or_default()).unwrap_or_else(|| {
+            let cause = GapCause::Bus;
+            gap_record(self.info.id, self.topic.channel(), cause, self.first, self.last, self.epoch)
+        })
     }
 
     /// Returns when its ingester received it, in nanoseconds since the Unix epoch, by the ingester's clock where it came over the bus.
@@ -289,6 +285,20 @@ impl Update {
     /// Returns the instrument that it is of.
     pub fn info(&self) -> &Arc<InstrumentInfo> {
         &self.info
+    }
+}
+
+/// Decodes a record; `None` where the bytes are none.
+#[inline]
+fn decode(source: Encoding, bytes: &[u8]) -> Option<Record> {
+    let mut batch = Batch::new(source, bytes);
+    // Most records are of the kinds for which there is a quick way.
+    if let Some(record) = batch.next_frequent() {
+        return Some(record);
+    }
+    match batch.next() {
+        Some(Ok(Message::Record(record))) => Some(record),
+        _ => None,
     }
 }
 

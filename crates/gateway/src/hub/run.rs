@@ -84,7 +84,7 @@ pub(crate) async fn run(setup: HubSetup) {
     let mut responses = FuturesUnordered::new();
     let mut turn = Vec::new();
     let mut ticks = tokio::time::interval(TICK);
-    let (mut schedule, mut is_full) = (HubSchedule::default(), false);
+    let (mut schedule, mut is_full, mut is_ready) = (HubSchedule::default(), false, false);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
     let mut timer = Timer::new();
@@ -98,24 +98,21 @@ pub(crate) async fn run(setup: HubSetup) {
     loop {
         let wake_at = schedule.wake_at().filter(|_| only_shard.is_none());
         let wake_in = wake_at.map(|at| Duration::from_nanos(at.saturating_sub(clock.now())));
+        let mut is_gathered = false;
         tokio::select! {
             () = stop.cancelled() => break,
-            () = timer.wait(wake_in.unwrap_or_default()), if wake_in.is_some() => schedule.on_time(clock.now()),
-            () = wanted_now() => schedule.take_now(),
+            () = timer.wait(wake_in.unwrap_or_default()), if wake_in.is_some() => {
+                schedule.on_time(clock.now());
+                is_gathered = true;
+            }
+            () = wanted_now() => {
+                schedule.take_now();
+                is_gathered = true;
+            }
             open = inbox.recv_batch_timed(&mut turn, TURN_EVENTS_MAX), if schedule.takes_messages() => {
                 if !open {
                     tracing::warn!("the bus was closed");
                     break;
-                }
-                let now = clock.now();
-                is_full = schedule.on_turn(turn.len(), wanted_from(), now);
-                // The bus needs a moment, too, before what gathered is here.
-                let gathers = schedule.wake_at().and_then(|at| Duration::from_nanos(at - now).checked_sub(BUS_TURN));
-                if let Some(gathers) = gathers {
-                    inbox.gather_until(std::time::Instant::now() + gathers);
-                }
-                for (at, event) in turn.drain(..) {
-                    deliver(&mut hub, event, clock.at(at), now);
                 }
             }
             Some((shard, interest)) = interests.recv() => {
@@ -133,8 +130,26 @@ pub(crate) async fn run(setup: HubSetup) {
                 publish_stats(&hub, &stats, clock.now());
             }
         }
-        hub.ask_due(clock.now());
-        if schedule.is_ready(state.borrow().is_up(), clock.now()) {
+        if is_gathered && schedule.takes_messages() {
+            // What gathered is taken now: another look at all that may happen costs as much as a record or two.
+            inbox.take_batch_timed(&mut turn, TURN_EVENTS_MAX);
+        }
+        let now = clock.now();
+        if !turn.is_empty() {
+            is_full = schedule.on_turn(turn.len(), wanted_from(), now);
+            // The bus needs a moment, too, before what gathered is here.
+            let gathers =
+                schedule.wake_at().and_then(|at| Duration::from_nanos(at - now).checked_sub(BUS_TURN));
+            if let Some(gathers) = gathers {
+                inbox.gather_until(std::time::Instant::now() + gathers);
+            }
+            for (at, event) in turn.drain(..) {
+                deliver(&mut hub, event, clock.at(at), now);
+            }
+        }
+        hub.ask_due(now);
+        if !is_ready && schedule.is_ready(state.borrow().is_up(), now) {
+            is_ready = true;
             stats.is_ready.store(true, Ordering::Relaxed);
         }
         for action in hub.actions.drain(..) {

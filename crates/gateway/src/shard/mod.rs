@@ -217,38 +217,15 @@ pub(crate) async fn run(setup: ShardSetup) {
                     }
                 }
             }
-            () = timer.wait(wake_in.unwrap_or_default()), if wake_in.is_some() => schedule.on_time(&mut shard.engine, clock.now()),
-            () = std::future::ready(()), if plan.writes => {
-                schedule.begin_round(clock.now());
-                while let Some(step) = schedule.step(&mut shard.engine, clock.now()) {
-                    match step {
-                        Step::TakeEvents => shard.take_batches(&mut events, &mut schedule),
-                        Step::Write => {
-                            let mut now = clock.now();
-                            for at in 0..schedule.sessions().len() {
-                                if let Some(written) = shard.write_at(schedule.sessions()[at], now) {
-                                    schedule.on_write(written.cycle_ns, written.took_ns);
-                                    now = written.ended;
-                                }
-                            }
-                        }
-                        // The hub is a task of this thread, or a thread that may share this core.
-                        Step::Yield if has_hub => {
-                            gathering.tell(schedule.gathers_until(&shard.engine), clock.now());
-                            gathering.end();
-                            let_others_run().await;
-                        }
-                        Step::Yield => {
-                            gathering.tell(schedule.gathers_until(&shard.engine), clock.now());
-                            std::thread::yield_now();
-                        }
-                    }
-                }
-                shard.note_latency_samples(&mut schedule);
-                // Sockets get their turn between two rounds: only a loop that waits lets the runtime look at them.
+            () = timer.wait(wake_in.unwrap_or_default()), if wake_in.is_some() => {
+                schedule.on_time(&mut shard.engine, clock.now());
+                // What is due then is written now: another look at all that may happen costs as much as some records.
                 if schedule.plan(&shard.engine, clock.now()).writes {
-                    tokio::task::yield_now().await;
+                    shard.round(&mut schedule, &mut events, &gathering, has_hub).await;
                 }
+            }
+            () = std::future::ready(()), if plan.writes => {
+                shard.round(&mut schedule, &mut events, &gathering, has_hub).await;
             }
             () = std::future::ready(()), if !shard.unread.is_empty() => {
                 for (key, ended) in std::mem::take(&mut shard.unread) {
@@ -303,6 +280,46 @@ impl Shard {
         } else if has_input {
             // The readiness list tells only of bytes that come from now on.
             self.read(key, false);
+        }
+    }
+
+    /// Writes to the sessions that are due, with the events that are there by then.
+    async fn round(
+        &mut self,
+        schedule: &mut ShardSchedule,
+        events: &mut mpsc::Receiver<Vec<Event>>,
+        gathering: &Gathering,
+        has_hub: bool,
+    ) {
+        schedule.begin_round(self.clock.now());
+        while let Some(step) = schedule.step(&mut self.engine, self.clock.now()) {
+            match step {
+                Step::TakeEvents => self.take_batches(events, schedule),
+                Step::Write => {
+                    let mut now = self.clock.now();
+                    for at in 0..schedule.sessions().len() {
+                        if let Some(written) = self.write_at(schedule.sessions()[at], now) {
+                            schedule.on_write(written.cycle_ns, written.took_ns);
+                            now = written.ended;
+                        }
+                    }
+                }
+                // The hub is a task of this thread, or a thread that may share this core.
+                Step::Yield if has_hub => {
+                    gathering.tell(schedule.gathers_until(&self.engine), self.clock.now());
+                    gathering.end();
+                    let_others_run().await;
+                }
+                Step::Yield => {
+                    gathering.tell(schedule.gathers_until(&self.engine), self.clock.now());
+                    std::thread::yield_now();
+                }
+            }
+        }
+        self.note_latency_samples(schedule);
+        // Sockets get their turn between two rounds: only a loop that waits lets the runtime look at them.
+        if schedule.plan(&self.engine, self.clock.now()).writes {
+            tokio::task::yield_now().await;
         }
     }
 

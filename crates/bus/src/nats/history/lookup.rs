@@ -86,7 +86,7 @@ impl Lookup {
         let sequence = number(&message, "Nats-Sequence")
             .ok_or_else(|| HistoryError::Unavailable("a response without a sequence".into()))?;
         // A message that was not published by this bus has no place.
-        let Some((_, payload)) = envelope::open(&message.payload) else {
+        let Some((_, payload)) = envelope::open(message.payload) else {
             return Ok(Some(Found { sequence, place: None, payload: bytes::Bytes::new() }));
         };
         Ok(Some(Found { sequence, place: (self.recall.place)(&payload), payload }))

@@ -18,14 +18,14 @@ pub(crate) struct EncodedLog {
     /// where the first record begins stands before them.
     ends: VecDeque<u64>,
     bytes: Vec<u8>,
-    /// The count of bytes, at the beginning of `bytes`, that belong to forgotten records.
-    spent: usize,
+    /// The place of the first of `bytes`, which may belong to a forgotten record.
+    begin: u64,
 }
 
 impl EncodedLog {
     /// Makes an encoded log for the records from a position on.
     pub(crate) fn new(first: u64) -> Self {
-        Self { first, ends: VecDeque::from([0]), bytes: Vec::new(), spent: 0 }
+        Self { first, ends: VecDeque::from([0]), bytes: Vec::new(), begin: 0 }
     }
 
     /// Appends the next record. For a gap `bytes` is empty: no stretch that is asked for has one in it.
@@ -37,14 +37,14 @@ impl EncodedLog {
     /// Forgets what was logged before a position.
     pub(crate) fn cut(&mut self, to: u64) {
         while self.first < to && self.ends.len() > 1 {
-            let begin = self.ends.pop_front().unwrap_or_default();
-            self.spent += (self.ends[0] - begin) as usize;
+            self.ends.pop_front();
             self.first += 1;
         }
         self.first = self.first.max(to);
-        if self.spent > SPENT_MIN.max(self.bytes.len() / 2) {
-            self.bytes.drain(..self.spent);
-            self.spent = 0;
+        let spent = (self.ends[0] - self.begin) as usize;
+        if spent > SPENT_MIN.max(self.bytes.len() / 2) {
+            self.bytes.drain(..spent);
+            self.begin = self.ends[0];
         }
     }
 
@@ -57,14 +57,16 @@ impl EncodedLog {
         let begin = *self.ends.get(at)?;
         let whole = *self.ends.get(at + most)? - begin;
         let room = room as u64;
-        let count = if whole <= room {
-            most
+        let (count, length) = if whole <= room {
+            (most, whole)
         } else {
             // The first record always goes.
-            self.ends.partition_point(|end| *end < begin + room).saturating_sub(at).clamp(1, most)
+            let behind = self.ends.partition_point(|end| *end < begin + room);
+            let count = behind.saturating_sub(at).clamp(1, most);
+            (count, self.ends[at + count] - begin)
         };
-        let start = self.spent + (begin - self.ends[0]) as usize;
-        let length = (self.ends[at + count] - begin) as usize;
+        let start = (begin - self.begin) as usize;
+        let length = length as usize;
         Some((&self.bytes[start..start + length], count as u64))
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn take_update(
 ) -> bool {
     let limits = log_limits(fanout);
     let Some(topic) = fanout.topics.get_mut(id) else { return false };
-    let has_views = topic.views != 0;
+    let (has_views, channel, is_lossless) = (topic.views != 0, topic.channel, topic.is_lossless);
     if !topic.live {
         return has_views;
     }
@@ -37,19 +37,19 @@ pub(crate) fn take_update(
     let stood = (topic.epoch, topic.sequence);
     topic.append(update, fanout.stamp, limits);
     weigh_log(fanout, id);
-    if id.channel() == Channel::Book {
+    if channel == Channel::Book {
         weigh_book(fanout, id);
     }
-    let Some(topic) = fanout.topics.get(id) else { return false };
+    let is_gap = update.is_gap();
     let arrival = Arrival {
-        is_gap: update.is_gap(),
-        is_sheddable: !topic.channel.is_critical() && !update.is_gap(),
+        is_gap,
+        is_sheddable: !channel.is_critical() && !is_gap,
         stood,
         stamp: fanout.stamp,
         now,
         since,
     };
-    if topic.channel.is_lossless() {
+    if is_lossless {
         hand_out_each(fanout, id, update, &arrival);
     } else {
         hand_out_newest(fanout, id, &arrival);

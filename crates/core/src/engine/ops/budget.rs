@@ -102,15 +102,14 @@ pub(crate) fn note_session(fanout: &mut Fanout, key: SessionKey) {
     let waits = session.control.len() + session.unsent_bytes + resume;
     let bytes = if session.is_ending() { 0 } else { waits };
     let before = std::mem::replace(&mut session.private, bytes);
-    weighed(fanout, key, before, bytes);
+    if before != bytes {
+        weighed(fanout, key, before, bytes);
+    }
 }
 
 /// Brings the sum up to date where what one session holds has changed.
 pub(crate) fn weighed(fanout: &mut Fanout, key: SessionKey, before: usize, after: usize) {
     fanout.private_bytes = fanout.private_bytes + after - before;
-    if before == after {
-        return;
-    }
     if before >= HEAVY {
         fanout.heavy.remove(&(before, key));
     }

@@ -3,9 +3,10 @@
 use super::shed::{shed_session, shed_sub};
 use crate::engine::data::entry::Stamp;
 use crate::engine::data::fanout::Fanout;
-use crate::engine::data::key::{SubRef, Subscriber};
+use crate::engine::data::key::{SessionKey, SubRef, Subscriber};
 use crate::engine::data::queues::Queues;
 use crate::engine::data::session::Session;
+use crate::engine::policy::limits::EngineLimits;
 use crate::vocabulary::{Form, TopicId, Update};
 
 /// Marks all subscriptions that take a conflatable record. It stands apart from [`hand_out_each`], because nothing
@@ -32,7 +33,8 @@ pub(crate) fn hand_out_newest(fanout: &mut Fanout, id: TopicId, arrival: &Arriva
 pub(crate) fn hand_out_each(fanout: &mut Fanout, id: TopicId, update: &Update, arrival: &Arrival) {
     let Fanout { topics, sessions, rates, ready, overfull, limits, .. } = fanout;
     let Some(topic) = topics.get(id) else { return };
-    let least = limits.shed_bytes.min(limits.close_bytes);
+    // Below this pressure a session is only counted for.
+    let unusual = limits.shed_bytes.min(limits.close_bytes).saturating_add(1).min(limits.write_bytes);
     // The form of the subscriber before, and the length in it: most have the same.
     let (mut slot, mut bytes) = (u8::MAX, 0);
     for Subscriber { at, has_rate } in &topic.subscribers {
@@ -47,15 +49,8 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, id: TopicId, update: &Update, a
         let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) else { continue };
         sub.wait_for(bytes);
         session.lossless_bytes += bytes;
-        if session.shedding && arrival.is_sheddable {
-            shed_sub(session, at.sub, arrival.stamp);
-        }
-        if session.lossless_bytes >= limits.write_bytes {
-            session.delivery.open_early();
-        }
-        let pressure = session.pressure();
-        if pressure > least && (pressure > limits.close_bytes || !session.shedding) {
-            overfull.push(at.session);
+        if session.shedding || session.pressure() >= unusual {
+            weigh(session, *at, arrival, limits, overfull);
         }
         if session.may_be_queued() {
             session.queued = true;
@@ -67,7 +62,31 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, id: TopicId, update: &Update, a
     }
 }
 
-/// Returns the length of a record in a form. It is apart from the loop that asks for it, where it would stand in the way.
+/// Looks at a session for which much waits: its delivery window opens, the record is shed, or the session is to shed. It is apart from
+/// the loop that asks for it, where it would stand in the way.
+#[cold]
+#[inline(never)]
+fn weigh(
+    session: &mut Session,
+    at: SubRef,
+    arrival: &Arrival,
+    limits: &EngineLimits,
+    overfull: &mut Vec<SessionKey>,
+) {
+    if session.shedding && arrival.is_sheddable {
+        shed_sub(session, at.sub, arrival.stamp);
+    }
+    if session.lossless_bytes >= limits.write_bytes {
+        session.delivery.open_early();
+    }
+    let pressure = session.pressure();
+    let is_over = pressure > limits.shed_bytes && !session.shedding;
+    if pressure > limits.close_bytes || is_over {
+        overfull.push(at.session);
+    }
+}
+
+/// Returns the length of a record in a form. It is apart from the loop for the same reason.
 #[inline(never)]
 fn length_in(update: &Update, form: &Form) -> usize {
     update.bytes(form).len()

@@ -92,6 +92,13 @@ pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Ac
 pub(crate) fn unsent(fanout: &mut Fanout, key: SessionKey, bytes: usize, now: u64) {
     fanout.now = now;
     let Some(session) = fanout.sessions.get_mut(key) else { return };
+    if bytes == 0 && session.unsent_bytes == 0 && session.socket_blocked_since.is_none() {
+        // As a rule the kernel takes everything, and what that means was noted when it was filled.
+        if session.has_work() {
+            queue(fanout, key);
+        }
+        return;
+    }
     if bytes > 0 {
         if session.socket_blocked_since.is_none() {
             session.socket_blocked_since = Some(at(now));

@@ -44,7 +44,7 @@ fn emit_book(sub: &mut Sub, topic: &mut Topic, form: &Form, out: &mut Vec<u8>) -
         return Emitted::Gap;
     }
     follow_epoch(sub, topic, topic.epoch, form, out);
-    let changes = topic.book_changes(sub.stamp);
+    let changes = topic.book_changes(sub.stamp, sub.sent);
     sub.stamp = topic.stamp;
     let Some(update) = changes else { return Emitted::Nothing };
     out.extend_from_slice(update.bytes(form));

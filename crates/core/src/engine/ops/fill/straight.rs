@@ -31,11 +31,8 @@ pub(super) fn emit_usual<'a>(
         return None;
     }
     let topic = find(sub.topic)?;
-    if topic.channel == Channel::Book {
-        return None;
-    }
     if topic.is_lossless {
-        let waiting = topic.logged_after(sub.stamp);
+        let waiting = topic.waiting(sub.stamp, sub.sent);
         if waiting >= FROM_ENCODED_LOG {
             let (settled, is_left) = from_encoded_log(sub, topic, waiting, end, form, out)?;
             session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
@@ -66,7 +63,7 @@ pub(super) fn emit_usual<'a>(
         session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
         return Some(is_left);
     }
-    let [(_, latest)] = topic.latest.as_slice() else { return None };
+    let [(_, latest)] = topic.latest.as_slice() else { return changes(sub, topic, end, form, out) };
     let is_usual = latest.update.epoch == sub.epoch && topic.is_logged_up_to(sub.stamp);
     if !is_usual || latest.stamp <= sub.stamp {
         return None;
@@ -80,6 +77,22 @@ pub(super) fn emit_usual<'a>(
     Some(false)
 }
 
+/// Emits the changes of a book that are one record already: sessions that were sent all so far share it. Returns what `emit_usual` returns.
+#[inline(never)]
+fn changes(sub: &mut Sub, topic: &Topic, end: usize, form: &Form, out: &mut Vec<u8>) -> Option<bool> {
+    if topic.channel != Channel::Book || topic.epoch != sub.epoch {
+        return None;
+    }
+    let update = topic.made_changes(sub.stamp, sub.sent)?;
+    if out.len() >= end {
+        return Some(true);
+    }
+    out.extend_from_slice(update.bytes(form));
+    sub.deliver(update.last);
+    sub.stamp = topic.stamp;
+    Some(false)
+}
+
 /// Returns whether this is the record that follows on what was sent, and nothing has to be announced before it.
 #[inline]
 fn is_usual(entry: &Entry, sub: &Sub) -> bool {
@@ -87,8 +100,8 @@ fn is_usual(entry: &Entry, sub: &Sub) -> bool {
     is_next && !entry.is_gap && !sub.is_shed(entry.stamp)
 }
 
-/// Emits the log as far as it goes without a gap, by one copy. Returns how many waiting bytes that settles, and what `emit`
-/// returns; `None` where the first record is not usual, or not in an encoded log.
+/// Emits the log as far as it goes without a gap, by one copy. Returns how many waiting bytes that settles, and what
+/// `emit_usual` returns; `None` where the first record is not usual, or not in an encoded log.
 fn from_encoded_log(
     sub: &mut Sub,
     topic: &Topic,
