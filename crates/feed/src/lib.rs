@@ -7,9 +7,11 @@ pub mod adapter;
 pub mod binance;
 mod clock;
 mod ingest;
+pub mod kraken;
 pub mod open_loop;
 pub mod replay;
 pub mod sim;
+mod status_board;
 
 pub use clock::{Clock, Pace};
 pub use ingest::{
