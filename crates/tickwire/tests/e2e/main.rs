@@ -7,6 +7,7 @@ mod doctor;
 mod edges;
 mod faults;
 mod isolation;
+mod live;
 mod operating;
 mod owners;
 mod permissions;

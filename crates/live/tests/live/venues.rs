@@ -1,0 +1,93 @@
+//! A venue that is well, and what comes of it.
+
+use std::time::Duration;
+
+use tickwire_feed::binance::Market;
+use tickwire_live::simulator::{Fault, SimVenueConfig};
+use tickwire_wire::Channel;
+
+use crate::MARKETS;
+use crate::client::{Client, SYMBOLS, config, quick, venue, venue_with};
+
+#[tokio::test]
+async fn books_quotes_and_trades_are_the_venues() {
+    for market in MARKETS {
+        let venue = venue(market).await;
+        let mut client = Client::new(&venue, config(market, &venue));
+        client.until_right().await;
+        client.until("pongs", |_| venue.report().pongs > 1).await;
+        client.until_right().await;
+        for (symbol, known) in &client.known {
+            assert_eq!(known.gaps, [], "{symbol}");
+            assert_eq!(known.snapshots, 1, "{symbol}");
+            assert_eq!(known.has_derivative, market == Market::Usdm, "{symbol}");
+            assert_eq!(known.status, "TRADING");
+        }
+        assert_eq!(client.faults, []);
+        let (report, counts) = (venue.report(), client.adapter.counts());
+        let routes = if market == Market::Spot { 1 } else { 2 };
+        assert_eq!((report.violations, report.connections), (0, routes));
+        assert_eq!((counts.connects, counts.commands), (routes, routes));
+        assert_eq!(report.snapshots, SYMBOLS.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn many_connections_share_the_topics() {
+    let market = Market::Spot;
+    let venue = venue_with(SimVenueConfig { instruments: 24, ..quick() }).await;
+    let mut config = config(market, &venue);
+    config.symbols = vec!["*USDT".to_owned()];
+    (config.limits.topics_per_connection, config.limits.topics_per_command) = (9, 4);
+    let mut client = Client::new(&venue, config);
+    let meant = venue.symbols().iter().filter(|symbol| symbol.ends_with("USDT")).count();
+    assert!(meant > 10);
+    client
+        .until("all books", |client| {
+            client.known.len() == meant && client.known.values().all(|known| known.book.is_some())
+        })
+        .await;
+    let report = venue.report();
+    assert_eq!(report.connections, (meant as u64 * 3).div_ceil(9));
+    assert_eq!(report.violations, 0, "commands keep to five messages a second");
+    assert!(client.adapter.counts().commands >= report.connections * 2);
+}
+
+#[tokio::test]
+async fn symbols_are_listed_and_delisted_while_it_runs() {
+    for market in MARKETS {
+        let unlisted = vec!["SOLUSDT".to_owned()];
+        let venue = venue_with(SimVenueConfig { market, unlisted, ..quick() }).await;
+        let mut client = Client::new(&venue, config(market, &venue));
+        client
+            .until("two symbols", |client| {
+                client.known.len() == 2 && client.known.values().all(|known| known.book.is_some())
+            })
+            .await;
+        venue.inject(&Fault::List("SOLUSDT".to_owned()));
+        client.until_right().await;
+        venue.inject(&Fault::Delist("ETHUSDT".to_owned()));
+        client.until("the end", |client| !client.known.contains_key("ETHUSDT")).await;
+        venue.inject(&Fault::List("ETHUSDT".to_owned()));
+        client.until("it is back", |client| client.known.contains_key("ETHUSDT")).await;
+        client.until_right().await;
+        let gaps: usize = client.known.values().map(|known| known.gaps_on(Channel::Book)).sum();
+        assert_eq!((gaps, venue.report().violations), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_made_anew_before_the_venue_cuts_it_off() {
+    let market = Market::Spot;
+    let venue = venue(market).await;
+    let mut config = config(market, &venue);
+    config.limits.connection_age = Duration::from_secs(2);
+    let mut client = Client::new(&venue, config);
+    client.until_live().await;
+    client.until("a second connection", |_| venue.report().connections == 2).await;
+    client.until_right().await;
+    for (symbol, known) in &client.known {
+        assert!(known.gaps_on(Channel::Book) >= 1 && known.gaps_on(Channel::Quote) >= 1, "{symbol}");
+    }
+    assert!(client.faults.iter().all(|fault| fault.reason.contains("age")), "{:?}", client.faults);
+}

@@ -1,0 +1,77 @@
+//! Live venues: `tickwire ingest binance`, `tickwire demo --venue`, and venues that are simulated.
+
+mod flags;
+
+use std::time::Duration;
+
+use tickwire_feed::binance::Market;
+use tickwire_feed::{Clock, IngestStats};
+use tickwire_live::binance::{Binance, BinanceConfig};
+use tickwire_live::kraken::Kraken;
+use tickwire_live::simulator::{SimVenue, SimVenueConfig};
+use tickwire_live::{LiveAdapter, Timings};
+use tickwire_wire::FeedState;
+
+pub(crate) use self::flags::{SimVenueCommand, VenueFlags, VenueName};
+use crate::config::Config;
+use crate::printing::say;
+use crate::stop;
+
+/// The time that a live venue has before a demo says that it is not there.
+const THERE_WITHIN: Duration = Duration::from_secs(8);
+
+/// Makes the source of one of Binance's markets; it connects when it is read.
+pub(crate) fn binance(config: &Config, market: Market) -> LiveAdapter<Binance> {
+    let (from, raw): (&BinanceConfig, _) = match market {
+        Market::Spot => (&config.binance, &config.raw.ingest.binance),
+        Market::Usdm | Market::Cm => (&config.binance_usdm, &config.raw.ingest.binance_usdm),
+    };
+    let timings = Timings { catalogue_every: Duration::from_secs(raw.catalogue_s), ..Timings::default() };
+    LiveAdapter::new(Binance::new(from.clone()), timings, Clock::system())
+}
+
+/// Makes the source of Kraken; it connects when it is read.
+pub(crate) fn kraken(config: &Config) -> LiveAdapter<Kraken> {
+    let every = Duration::from_secs(config.raw.ingest.kraken.catalogue_s);
+    let timings = Timings { catalogue_every: every, ..Timings::default() };
+    LiveAdapter::new(Kraken::new(config.kraken.clone()), timings, Clock::system())
+}
+
+/// Says plainly when a live venue is not there soon after the start.
+pub(crate) async fn tell_whether_it_is_there(venue: String, stats: IngestStats) {
+    tokio::time::sleep(THERE_WITHIN).await;
+    let report = stats.report();
+    if report.state != FeedState::Live {
+        say(format_args!("there is no live data: {}", report.reason));
+        say(format_args!(
+            "{venue} is tried again and again; without internet, `tickwire demo` shows a simulated market"
+        ));
+    }
+}
+
+/// Runs a simulated venue until it is asked to stop.
+pub(crate) async fn simulate(command: SimVenueCommand) -> anyhow::Result<()> {
+    let stop = stop::on_signal()?;
+    let Some(market) = command.venue.market() else {
+        anyhow::bail!("there is no simulated kraken yet; known: binance, binance-usdm");
+    };
+    let venue = SimVenue::start(SimVenueConfig {
+        market,
+        listen: command.listen,
+        seed: command.seed,
+        instruments: command.instruments as usize,
+        events_per_second: command.rate,
+        recording: command.recording,
+        speed: command.speed,
+        faults: command.faults,
+        ..SimVenueConfig::default()
+    })
+    .await?;
+    let (name, streams, rest) = (market.venue(), venue.stream_url(), venue.rest_url());
+    say(format_args!("simulated {name}: {streams} and {rest}, {}", venue.symbols().join(" ")));
+    say(format_args!("tickwire ingest {name} --stream-url {streams} --rest-url {rest} --dry-run"));
+    say("Ctrl-C ends it");
+    stop.cancelled().await;
+    say(format_args!("{:?}", venue.report()));
+    Ok(())
+}
