@@ -254,7 +254,7 @@ impl Commands {
         self.instruments += 1;
         let name = SymbolName { venue: "sim".to_owned(), symbol: format!("S{index}") };
         let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 5 };
-        let info = InstrumentInfo { index, id: 100 + index, venue: VenueIndex(0), name, scale };
+        let info = InstrumentInfo { index, id: 100 + index, listed: 0, venue: VenueIndex(0), name, scale };
         self.engine.on_event(&Event::Instrument(Arc::new(info)), self.now);
     }
 

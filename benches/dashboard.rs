@@ -50,7 +50,14 @@ impl Dashboard {
         for index in 0..SYMBOLS {
             let name = SymbolName { venue: "load".to_owned(), symbol: format!("S{index}") };
             let scale = Scale { symbol: format!("load:S{index}"), ..scale() };
-            let info = Arc::new(InstrumentInfo { index, id: 1 + index, venue: VenueIndex(0), name, scale });
+            let info = Arc::new(InstrumentInfo {
+                index,
+                id: 1 + index,
+                listed: 0,
+                venue: VenueIndex(0),
+                name,
+                scale,
+            });
             engine.on_event(&Event::Instrument(Arc::clone(&info)), now);
             infos.push(info);
         }

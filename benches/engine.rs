@@ -51,7 +51,8 @@ impl Rig {
         };
         engine.on_event(&Event::Feed(Arc::new(feed)), NOW);
         let name = SymbolName { venue: "binance".to_owned(), symbol: "BTCUSDT".to_owned() };
-        let info = InstrumentInfo { index: 0, id: 1042, venue: VenueIndex(0), name, scale: scale() };
+        let info =
+            InstrumentInfo { index: 0, id: 1042, listed: 0, venue: VenueIndex(0), name, scale: scale() };
         let info = Arc::new(info);
         engine.on_event(&Event::Instrument(Arc::clone(&info)), NOW);
         let symbols = vec!["binance:BTCUSDT".to_owned()];

@@ -169,7 +169,7 @@ fn deliveries(name: &str) -> usize {
         .map(|index| {
             let name = SymbolName { venue: "sim".to_owned(), symbol: format!("S{index}") };
             let scale = Scale { symbol: name.to_string(), ..scale() };
-            Arc::new(InstrumentInfo { index, id: 100 + index, venue: VenueIndex(0), name, scale })
+            Arc::new(InstrumentInfo { index, id: 100 + index, listed: 0, venue: VenueIndex(0), name, scale })
         })
         .collect();
     let mut scene = Scene::new(&shape, &infos);

@@ -77,7 +77,7 @@ function step(it) {
 
 // ---- Sessions ----------------------------------------------------------------------------------------------------
 const sessions = new Set();
-let frozen = false, mute = false, corrupt = false, feed = { venue: 'sim', state: 'live', since: nowNs(), reason: '' };
+let frozen = false, mute = false, corrupt = false, delay = 0, feed = { venue: 'sim', state: 'live', since: nowNs(), reason: '' };
 
 class Session {
   constructor(socket, encoding) { Object.assign(this, { socket, encoding, channels: new Set(), book: null, lastSent: 0 }); }
@@ -111,7 +111,7 @@ class Session {
     this.send([{ type: 'subscribed', id, granted, refused }, ...missed, ...wanted.flatMap((it) => this.snapshot(it, channel)), { type: 'heartbeat', time: nowNs(), feeds: [feed], positions: [] }]);
   }
   granted(it, channel) {
-    return { channel, symbol: `sim:${it.symbol}`, instrument: it.id, price_decimals: it.price_decimals, size_decimals: it.size_decimals, max_rate: 0, epoch: EPOCH, sequence: it.sequence[channel] ?? 0 };
+    return { channel, symbol: `sim:${it.symbol}`, instrument: it.id, price_decimals: it.price_decimals, size_decimals: it.size_decimals, max_rate: 0, epoch: EPOCH, sequence: it.sequence[channel] ?? 0, delay_ms: delay };
   }
   /** Keeps nothing to fill from: what was missed is a gap. */
   missed({ channel, symbol, sequence }) {
@@ -178,6 +178,8 @@ const SCENARIOS = {
   conflate: () => broadcast([{ type: 'notice', code: 'conflating', message: '', conflated: 1200, dropped: 0, retry_after_ms: 0 }]),
   drop: () => { for (const session of sessions) session.socket.destroy(); },
   drain: () => { broadcast([{ type: 'notice', code: 'draining', message: 'restart', conflated: 0, dropped: 0, retry_after_ms: 2500 }]); for (const session of sessions) session.close(4000, 'draining: the gateway is going away; reconnect'); for (const it of instruments) it.sequence.trade = (it.sequence.trade ?? 0) + 2; },
+  // The next session comes fifteen minutes late, the one after it does not.
+  delay: () => { delay = delay ? 0 : 900_000; SCENARIOS.drop(); },
   refuse: () => { for (const session of sessions) session.close(1002, 'protocol: a frame broke the rules of WebSocket; mend the client before it reconnects'); },
 };
 

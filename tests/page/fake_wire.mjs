@@ -40,7 +40,7 @@ const BODIES = {
   hello: (m) => data(16, all(text(1, m.session), uint(2, m.protocol_version), text(3, m.schema), uint(4, m.heartbeat_ms),
     data(5, all(...Object.values(m.limits).map((value, i) => uint(i + 1, value)))), text(6, m.server))),
   subscribed: (m) => data(17, all(uint(1, m.id),
-    ...m.granted.map((g) => data(2, all(uint(1, channel(g.channel)), text(2, g.symbol), uint(3, g.instrument), uint(4, g.price_decimals), uint(5, g.size_decimals), uint(7, g.epoch), uint(8, g.sequence)))),
+    ...m.granted.map((g) => data(2, all(uint(1, channel(g.channel)), text(2, g.symbol), uint(3, g.instrument), uint(4, g.price_decimals), uint(5, g.size_decimals), uint(7, g.epoch), uint(8, g.sequence), uint(9, g.delay_ms)))),
     ...m.refused.map((r) => data(3, all(uint(1, channel(r.channel)), text(2, r.symbol), text(3, r.code), text(4, r.message), uint(5, Number(r.may_retry))))))),
   notice: (m) => data(18, all(text(1, m.code), text(2, m.message), uint(3, m.conflated), uint(4, m.dropped), uint(5, m.retry_after_ms))),
   heartbeat: (m) => data(19, all(fixed64(1, m.time), ...m.feeds.map((f) => data(2, all(text(1, f.venue), uint(2, feedState(f.state)), fixed64(3, f.since), text(4, f.reason)))), ...m.positions.map((p) => data(3, position(p))))),

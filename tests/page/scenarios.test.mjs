@@ -125,6 +125,19 @@ test('a mute gateway is noticed without any message', async () => {
   await until(page, live);
 });
 
+test('what comes late is called delayed and never live', async () => {
+  await fake.play('/fake/delay');
+  await page.waitForFunction(() => window.tickwire.state().delay_ms === 900_000 && window.tickwire.state().connection === 'live', undefined, WAIT);
+  await bannerSays('Delayed 15 min');
+  const shown = await page.evaluate(() => [document.querySelector('#connection').textContent, document.querySelector('#banner').dataset.tone]);
+  assert.match(shown[0], /Delayed/);
+  assert.equal(shown[1], 'warn');
+  await page.waitForFunction(() => document.title.includes('delayed'), undefined, WAIT);
+  await fake.play('/fake/delay');
+  await page.waitForFunction(() => window.tickwire.state().delay_ms === 0 && window.tickwire.state().connection === 'live', undefined, WAIT);
+  await until(page, live);
+});
+
 test('a session that must not be retried is not retried', async () => {
   await fake.play('/fake/refuse');
   await until(page, (now) => now.connection === 'closed' && now.rows.every((row) => row.stale));

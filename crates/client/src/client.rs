@@ -1,7 +1,9 @@
 //! The loop that a program reads: connects, decodes, and lets the session say what it means.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use tickwire_wire::{Encoding, Hello};
+use tickwire_wire::{Encoding, Hello, Identity};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -13,7 +15,7 @@ use crate::handle::{Ask, Handle, Request};
 use crate::handshake::{AbortOnDrop, Established, Opener};
 use crate::link::{Item, Link};
 use crate::reconnect::Reconnect;
-use crate::session::{Counters, Session};
+use crate::session::{Counters, Instrument, Session};
 use crate::tokens::{Came, Tokens};
 use crate::view::{BookView, QuoteView};
 
@@ -185,9 +187,27 @@ impl Client {
         self.session.hello()
     }
 
-    /// Returns whether what is known of this symbol is what the gateway knows: there is a connection, the venue's feed is live, at
-    /// least one channel is granted, and neither its quote nor its book is older than the connection or broken.
+    /// Returns what the gateway said last of whom the session that is open belongs to: nothing, where its token came with the handshake
+    /// and no other one was handed in.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.session.identity()
+    }
+
+    /// Returns whether what is known of this symbol is what the gateway knows, and nothing of it is delayed: see
+    /// [`Client::is_current`].
     pub fn is_live(&self, symbol: &str) -> bool {
+        self.is_current(symbol) && self.delay(symbol).is_zero()
+    }
+
+    /// Returns the longest delay with which channels of this symbol are granted: what comes of them is that old at least.
+    pub fn delay(&self, symbol: &str) -> Duration {
+        Duration::from_millis(self.session.instrument(symbol).map_or(0, Instrument::delay_ms))
+    }
+
+    /// Returns whether what is known of this symbol is what the gateway has for this session, delayed or not: there is a
+    /// connection, the venue's feed is live, at least one channel is granted, and neither its quote nor its book is older than the
+    /// connection or broken.
+    pub fn is_current(&self, symbol: &str) -> bool {
         self.session.instrument(symbol).is_some_and(|instrument| {
             instrument.is_current() && self.session.is_venue_live(&instrument.venue)
         })

@@ -1,6 +1,7 @@
 //! Views of a quote or a book between two batches, for programs.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use tickwire_wire::{BookState, Channel, Quote, Scale};
 
@@ -11,21 +12,33 @@ use crate::session::{Instrument, LastQuote, Session};
 pub struct BookView<'a> {
     state: &'a BookState,
     scale: &'a Scale,
-    is_live: bool,
+    is_current: bool,
     is_broken: bool,
+    delay: Duration,
 }
 
 impl<'a> BookView<'a> {
     pub(crate) fn of(session: &'a Session, symbol: &str) -> Option<Self> {
         let instrument = session.instrument(symbol)?;
         let book = instrument.book.as_ref()?;
-        let is_live = book.is_right() && is_live(session, instrument, Channel::Book);
-        Some(Self { state: book.state(), scale: &instrument.scale, is_live, is_broken: book.is_broken() })
+        let is_current = book.is_right() && is_current(session, instrument, Channel::Book);
+        let (delay, is_broken) = (delay(instrument, Channel::Book), book.is_broken());
+        Some(Self { state: book.state(), scale: &instrument.scale, is_current, is_broken, delay })
     }
 
-    /// It equals the ingester's book as of its sequence number, and the feed is live.
+    /// It equals the ingester's book as of its sequence number, the feed is live, and it is not delayed.
     pub fn is_live(&self) -> bool {
-        self.is_live
+        self.is_current && self.delay.is_zero()
+    }
+
+    /// It equals the ingester's book as of its sequence number, and the feed is live: now, or as long ago as the delay is.
+    pub fn is_current(&self) -> bool {
+        self.is_current
+    }
+
+    /// Returns the delay with which the gateway grants it: it shows what was so long ago.
+    pub fn delay(&self) -> Duration {
+        self.delay
     }
 
     /// It disagreed with its records, or records were lost, and no snapshot came since.
@@ -53,19 +66,31 @@ impl Deref for BookView<'_> {
 pub struct QuoteView<'a> {
     last: LastQuote,
     scale: &'a Scale,
-    is_live: bool,
+    is_current: bool,
+    delay: Duration,
 }
 
 impl<'a> QuoteView<'a> {
     pub(crate) fn of(session: &'a Session, symbol: &str) -> Option<Self> {
         let instrument = session.instrument(symbol)?;
-        let is_live = is_live(session, instrument, Channel::Quote);
-        Some(Self { last: instrument.quote?, scale: &instrument.scale, is_live })
+        let is_current = is_current(session, instrument, Channel::Quote);
+        let delay = delay(instrument, Channel::Quote);
+        Some(Self { last: instrument.quote?, scale: &instrument.scale, is_current, delay })
     }
 
-    /// It is the newest that the gateway has for this session, and the feed is live.
+    /// It is the newest that the gateway has, the feed is live, and it is not delayed.
     pub fn is_live(&self) -> bool {
-        self.is_live
+        self.is_current && self.delay.is_zero()
+    }
+
+    /// It is the newest that the gateway has for this session, and the feed is live: now, or as long ago as the delay is.
+    pub fn is_current(&self) -> bool {
+        self.is_current
+    }
+
+    /// Returns the delay with which the gateway grants it: it shows what was so long ago.
+    pub fn delay(&self) -> Duration {
+        self.delay
     }
 
     /// Returns the best bid and offer.
@@ -89,7 +114,11 @@ impl<'a> QuoteView<'a> {
     }
 }
 
-fn is_live(session: &Session, instrument: &Instrument, channel: Channel) -> bool {
+fn delay(instrument: &Instrument, channel: Channel) -> Duration {
+    Duration::from_millis(instrument.subscription(channel).map_or(0, |subscription| subscription.delay_ms))
+}
+
+fn is_current(session: &Session, instrument: &Instrument, channel: Channel) -> bool {
     instrument.subscription(channel).is_some_and(|s| s.is_granted && !s.awaits_snapshot)
         && session.is_venue_live(&instrument.venue)
 }

@@ -252,6 +252,7 @@ fn subscription(row: &SubscriptionRow) -> Value {
         "channel": row.topic.channel().name(),
         "symbol": row.symbol,
         "max_rate": row.max_rate,
+        "delay_ms": row.delay_ns / 1_000_000,
         "epoch": row.epoch.to_string(),
         "last_sent": row.sequence,
         "newest": row.newest,

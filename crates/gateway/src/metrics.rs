@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use tickwire_auth::Denied;
 use tickwire_wire::{CloseCode, FeedState};
 
+use crate::audit::LOST_LINES;
 use crate::hops::Hops;
 use crate::stats::Stats;
 use tickwire_core::engine::{Pressure, SessionState, Survey};
@@ -167,6 +168,15 @@ static METRICS: &[Metric] = &[
         meaning: "Messages of revocations that could not be read",
         worry: "rises: something else publishes there, or versions do not fit",
         values: Counter(|of| load(&of.auth.malformed)),
+    },
+    Metric {
+        name: "log_lines_lost",
+        meaning: "Log lines that could not be written, by kind: `audit`, or `other`",
+        worry: "rises at all: the disk of the log is full, or its reader is gone; `audit` says that the record of who was here has holes",
+        values: CounterBy("kind", |_| {
+            let (audit, other) = LOST_LINES.counts();
+            vec![("audit".to_owned(), audit), ("other".to_owned(), other)]
+        }),
     },
     Metric {
         name: "tls_handshakes",
@@ -332,6 +342,30 @@ static METRICS: &[Metric] = &[
         meaning: "Bytes of recent records kept for sessions",
         worry: "",
         values: Gauge(|of| of.sum(|shard| &shard.log_bytes)),
+    },
+    Metric {
+        name: "delays",
+        meaning: "Different delays of sessions that may not see live data, of all shards",
+        worry: "at `gateway.limits.delays` for each shard: a session that needs another one gets a longer one, or nothing",
+        values: Gauge(|of| of.sum(|shard| &shard.delays)),
+    },
+    Metric {
+        name: "delayed_topics",
+        meaning: "Topics of delayed views",
+        worry: "",
+        values: Gauge(|of| of.sum(|shard| &shard.delayed_topics)),
+    },
+    Metric {
+        name: "delayed_bytes",
+        meaning: "Bytes of records that wait until they are old enough",
+        worry: "near `gateway.limits.delayed_bytes`",
+        values: Gauge(|of| of.sum(|shard| &shard.delayed_bytes)),
+    },
+    Metric {
+        name: "delayed_dropped",
+        meaning: "Records for which there was no room among those; they were announced with cause `shed`",
+        worry: "rises: raise `gateway.limits.delayed_bytes`",
+        values: Counter(|of| of.sum(|shard| &shard.delayed_dropped)),
     },
 ];
 

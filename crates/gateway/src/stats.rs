@@ -17,6 +17,11 @@ pub(crate) struct ShardStats {
     pub(crate) sessions: AtomicU64,
     pub(crate) topics: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
+    /// Delays, topics of delayed views, bytes that wait for being old enough, and records that had no room.
+    pub(crate) delays: AtomicU64,
+    pub(crate) delayed_topics: AtomicU64,
+    pub(crate) delayed_bytes: AtomicU64,
+    pub(crate) delayed_dropped: AtomicU64,
     pub(crate) published: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) conflated: AtomicU64,
@@ -94,6 +99,8 @@ impl Stats {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.hub.is_ready.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed)
+        self.hub.is_ready.load(Ordering::Relaxed)
+            && !self.draining.load(Ordering::Relaxed)
+            && !self.auth.awaits_revocations.load(Ordering::Relaxed)
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Subscription {
     pub(crate) is_granted: bool,
     /// State is on its way: what is shown until then is old.
     pub(crate) awaits_snapshot: bool,
+    /// The age that everything of it has at least, in milliseconds.
+    pub(crate) delay_ms: u64,
     /// Its sequence: what came, and what is to come.
     pub(crate) tracked: Tracked,
 }
@@ -50,6 +52,11 @@ impl Instrument {
     /// Returns the subscription that is granted under this number, and by no other.
     pub(crate) fn granted_mut(&mut self, id: u32, channel: Channel) -> Option<&mut Subscription> {
         self.subscription_mut(channel).filter(|s| s.is_granted && s.id == id)
+    }
+
+    /// Returns the longest delay of what is granted, in milliseconds; 0 where all of it is live.
+    pub(crate) fn delay_ms(&self) -> u64 {
+        self.subscriptions().filter(|(_, s)| s.is_granted).map(|(_, s)| s.delay_ms).max().unwrap_or_default()
     }
 
     fn has(&self, is_it: impl Fn(&Subscription) -> bool) -> bool {
@@ -172,7 +179,13 @@ impl Instruments {
             None => Tracked::new(channel, epoch, sequence),
         };
         // Nothing happened yet where the sequence is 0: then there is nothing to wait for.
-        *slot = Some(Subscription { id, is_granted: true, awaits_snapshot: sequence > 0, tracked });
+        *slot = Some(Subscription {
+            id,
+            is_granted: true,
+            awaits_snapshot: sequence > 0,
+            delay_ms: granted.delay_ms,
+            tracked,
+        });
         match channel {
             Channel::Book => instrument.book.get_or_insert_default().begin(),
             // It is of an epoch that is gone: the next quote is the first of the new one.

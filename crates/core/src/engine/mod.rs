@@ -5,7 +5,7 @@
 //!
 //! It is made of three folders, each of which knows only those before it: `policy` has rules about numbers, `data` has what
 //! is held, `ops` has what is done with it, a file for each thing that happens. Before them stand the edge of a session
-//! (`framing`, `dialect` with `own`, `principal` with `credential`, `opening`) and the freshness window (`window`, `throughput`). [`Engine`]
+//! (`framing`, `dialect` with `own`, `principal` with `credential`, `opening`, `watcher`) and the freshness window (`window`, `throughput`). [`Engine`]
 //! itself is the door: each of its methods calls an operation or reads a count. `scripts/circles.py` keeps the files free of circles.
 //!
 //! Invariants:
@@ -26,6 +26,7 @@ mod own;
 mod policy;
 mod principal;
 mod throughput;
+mod watcher;
 mod window;
 
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub use framing::Framing;
 pub use opening::Opening;
 pub use ops::fill::Filled;
 pub use ops::insight::{
-    DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
+    Delayed, DetailQuery, Pressure, SessionDetail, SessionPage, SessionQuery, SessionRow, SessionState,
     SubscriptionRow, Survey,
 };
 pub use own::own_dialect;
@@ -53,6 +54,7 @@ pub use policy::limits::EngineLimits;
 pub use policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
 pub use policy::rate::RATE_MIN;
 pub use principal::{Entitlement, Pattern, Permit, Principal};
+pub use watcher::CommandWatcher;
 pub use window::{Freshness, Window};
 
 use crate::vocabulary::{Event, Form, TopicInterest};
@@ -69,6 +71,11 @@ impl Engine {
     /// Makes an engine without sessions and topics. `server` is name and version for the hello.
     pub fn new(limits: EngineLimits, server: impl Into<String>) -> Self {
         Self { fanout: Fanout::new(limits, server.into()) }
+    }
+
+    /// Has somebody told of every command. Before that nobody is.
+    pub fn watch_commands(&mut self, watcher: Box<dyn CommandWatcher>) {
+        self.fanout.watcher = Some(watcher);
     }
 
     /// Opens a session, greets it, and takes what it asked for before its first message.
@@ -153,6 +160,16 @@ impl Engine {
         ops::command::on_pong(&mut self.fanout, key, payload, now)
     }
 
+    /// Returns whether a session waits to be written to.
+    pub fn is_ready(&self, key: SessionKey) -> bool {
+        self.fanout.sessions.get(key).is_some_and(|session| session.queued)
+    }
+
+    /// Returns whether a session is owed more than data: a response, or an end.
+    pub fn owes_response(&self, key: SessionKey) -> bool {
+        self.fanout.sessions.get(key).is_some_and(Session::owes_response)
+    }
+
     /// Tells a client that it sends commands too fast, or too much in them: this one was not read.
     pub fn on_flood(&mut self, key: SessionKey, bytes: &[u8]) {
         ops::command::on_flood(&mut self.fanout, key, bytes);
@@ -218,14 +235,15 @@ impl Engine {
     }
 
     /// Returns the same, later by less than these grains in nanoseconds: for throttled subscriptions, and for sessions with
-    /// a delivery window. Those that are due within one grain then go on together.
+    /// a delivery window; for delayed views later by less than ten of the latter. Those that are due within one grain then go on together.
     pub fn next_due_within(&self, rate_grain: u64, window_grain: u64) -> Option<u64> {
         ops::throttle::next_due_within(&self.fanout, rate_grain, window_grain)
     }
 
-    /// Lets those go on that waited until now: throttled subscriptions, and sessions with a delivery window.
+    /// Lets those go on that waited until now: throttled subscriptions, sessions with a delivery window, and delayed views.
     pub fn on_timer(&mut self, now: u64) {
         ops::throttle::on_timer(&mut self.fanout, now);
+        ops::pass_on::pass_on(&mut self.fanout, now);
     }
 
     /// Does what is due. Call it every 50 ms or so; `now` is nanoseconds since the Unix epoch and never goes back.
@@ -275,19 +293,14 @@ impl Engine {
         self.fanout.windowed == self.fanout.sessions.len()
     }
 
-    /// Returns the number of topics that it holds.
+    /// Returns the number of topics that it holds, those of delayed views included.
     pub fn topics(&self) -> usize {
-        self.fanout.topics.iter().flatten().count()
+        self.fanout.topics.iter().count()
     }
 
     /// Returns how many topics have an encoded log in this encoding. It looks at every topic.
     pub fn encoded_logs(&self, encoding: Encoding) -> usize {
-        self.fanout
-            .topics
-            .iter()
-            .flatten()
-            .filter(|topic| topic.has_encoded_log(&Form::own(encoding)))
-            .count()
+        self.fanout.topics.iter().filter(|topic| topic.has_encoded_log(&Form::own(encoding))).count()
     }
 
     /// Returns how many bytes the recent records of all topics take.
@@ -299,6 +312,11 @@ impl Engine {
     /// every topic.
     pub fn count_log_bytes(&self) -> (usize, usize) {
         ops::budget::count_log_bytes(&self.fanout)
+    }
+
+    /// Returns what its delayed views hold.
+    pub fn delayed(&self) -> Delayed {
+        ops::insight::delayed(&self.fanout)
     }
 
     /// Returns the number of price levels of all books.

@@ -184,6 +184,15 @@ impl Principal {
         self.best(|one| one.is_of(venue, channel))
     }
 
+    /// Returns the delays with which it may see something of a channel of a venue, in nanoseconds, each once; 0 for live.
+    pub(super) fn delays(&self, venue: &str, channel: Channel) -> Vec<u64> {
+        let of_venue = self.entitlements.iter().filter(|one| one.is_of(venue, channel));
+        let mut delays: Vec<_> = of_venue.map(|one| one.delay_ns).collect();
+        delays.sort_unstable();
+        delays.dedup();
+        delays
+    }
+
     fn best(&self, covers: impl Fn(&Entitlement) -> bool) -> Permit {
         let delays = self.entitlements.iter().filter(|one| covers(one)).map(|one| one.delay_ns);
         match delays.min() {

@@ -92,7 +92,7 @@ pub(super) fn on_catalogue(
         }
     }
     for record in definitions {
-        define(hub, index, &record);
+        define(hub, index, &record, now);
     }
     tell_feed(hub, index);
 }
@@ -133,13 +133,13 @@ pub(super) fn on_definitions(hub: &mut Hub, index: VenueIndex, payload: &[u8], a
             on_records(hub, id, payload, arrived, now);
         }
         if let Ok(Message::Record(record)) = message {
-            define(hub, index, &record);
+            define(hub, index, &record, now);
         }
     }
 }
 
 /// Takes up an instrument, what changed of it, or its end, as the followed run of its venue says.
-fn define(hub: &mut Hub, index: VenueIndex, record: &Record) {
+fn define(hub: &mut Hub, index: VenueIndex, record: &Record, now: u64) {
     let Body::Instrument(definition) = &record.body else { return };
     let at = usize::from(index.0);
     let name = SymbolName { venue: definition.venue.clone(), symbol: definition.symbol.clone() };
@@ -150,6 +150,7 @@ fn define(hub: &mut Hub, index: VenueIndex, record: &Record) {
     let source = record.instrument;
     let epoch = hub.venues[at].claims.epoch();
     let scale = scale_of(&name, definition);
+    let listed = hub.venues[at].claims.by_our_clock(record.receive_time, now);
     if let Some(known) = hub.venues[at].numbers.get(&source).copied() {
         let slot = hub.instruments.get(known);
         let is_it = slot.is_some_and(|slot| slot.info.name == name && slot.info.scale == scale);
@@ -193,7 +194,7 @@ fn define(hub: &mut Hub, index: VenueIndex, record: &Record) {
         }
         return;
     }
-    if let Some(info) = hub.instruments.add(index, name, scale, (epoch, source)) {
+    if let Some(info) = hub.instruments.add(index, name, scale, (epoch, source), listed) {
         hub.venues[at].numbers.insert(source, info.index);
         hub.events.push((ALL_SHARDS, Event::Instrument(info)));
     }

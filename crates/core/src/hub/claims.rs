@@ -28,6 +28,8 @@ pub(super) struct Claim {
     pub(super) state: FeedState,
     pub(super) reason: Arc<str>,
     pub(super) heard: u64,
+    /// The time by which its clock is behind ours, at most, in nanoseconds: as its last heartbeat said, whose way took some time.
+    behind_ns: i128,
     uptime_ns: u64,
     /// Number of the last heartbeat.
     number: u64,
@@ -81,6 +83,13 @@ impl Claims {
         self.all.iter().find(|claim| claim.epoch == self.followed)
     }
 
+    /// Returns a time of the followed run by our clock: not before it was then, and not after `now`. 0 stays what it is.
+    pub(super) fn by_our_clock(&self, time: u64, now: u64) -> u64 {
+        let behind = self.followed().map_or(i128::from(now), |claim| claim.behind_ns);
+        let ours = (i128::from(time) + behind).clamp(1, i128::from(now.max(1)));
+        if time == 0 { 0 } else { ours as u64 }
+    }
+
     /// Returns how many other runs are heard.
     pub(super) fn rivals(&self, now: u64, within: u64) -> usize {
         self.all.iter().filter(|claim| claim.epoch != self.followed && claim.is_heard(now, within)).count()
@@ -101,6 +110,7 @@ impl Claims {
         claim.number = claim.number.max(heartbeat.number);
         (claim.heard, claim.state) = (now, heartbeat.state());
         claim.uptime_ns = heartbeat.uptime_ns;
+        claim.behind_ns = i128::from(now) - i128::from(heartbeat.time);
         claim.is_over |= heartbeat.last;
         claim.stale_since = if claim.is_live() { None } else { claim.stale_since.or(Some(now)) };
         if *claim.reason != *heartbeat.reason {
@@ -121,6 +131,7 @@ impl Claims {
             state: FeedState::Unknown,
             reason: "".into(),
             heard: now,
+            behind_ns: 0,
             uptime_ns: 0,
             number: heartbeat.number.saturating_sub(1),
             is_over: false,

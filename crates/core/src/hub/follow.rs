@@ -61,6 +61,8 @@ pub(crate) struct Followed {
     book: BookState,
     /// Event and receive time of the last change that the book contains.
     book_times: (u64, u64),
+    /// The time from which on that change has been known, by our clock.
+    book_since: u64,
     pending_gaps: PendingGaps,
     pub(crate) ask: Ask,
     /// Whether it is not yet known to be up to date after an outage.
@@ -86,6 +88,7 @@ impl Followed {
             latest: Vec::new(),
             book: BookState::new(),
             book_times: (0, 0),
+            book_since: 0,
             pending_gaps: PendingGaps::default(),
             ask: Ask::Due { at: 0, attempts: 0 },
             recovering: false,
@@ -154,7 +157,8 @@ impl Followed {
             receive_time: self.book_times.1,
             body: Body::Book(self.book.to_snapshot()),
         })?;
-        Some(Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, self.sequence, record)))
+        let update = Update::from_record(Arc::clone(&self.info), self.epoch, self.sequence, record);
+        Some(Arc::new(update.dated(self.book_since)))
     }
 
     /// Asks for the ingester's state; a response that is on its way may be too old.
@@ -237,7 +241,7 @@ impl Followed {
         } else if self.channel == Channel::Book
             && let Body::Book(book) = &update.record().body
         {
-            self.book_times = times(&update);
+            (self.book_times, self.book_since) = (times(&update), update.known_since());
             if self.book.apply(update.last, book).is_err() {
                 // The ingester contradicts itself: the record is announced as lost, and the state asked for again.
                 self.sequence = update.first - 1;
@@ -278,7 +282,8 @@ impl Followed {
     }
 
     fn keep_latest(&mut self, update: &Arc<Update>) {
-        let key = update.record().conflation_key();
+        // A record without a key is not decoded for it: that would be a second time, and kept with the update.
+        let key = if self.channel.is_keyed() { update.record().conflation_key() } else { 0 };
         match self.latest.iter_mut().find(|(known, _)| *known == key) {
             Some((_, latest)) => *latest = Arc::clone(update),
             None => self.latest.push((key, Arc::clone(update))),
@@ -451,7 +456,7 @@ impl Followed {
         self.book = response.book;
         for update in &response.records {
             if self.channel == Channel::Book {
-                self.book_times = times(update);
+                (self.book_times, self.book_since) = (times(update), update.known_since());
             } else {
                 self.keep_latest(update);
             }
@@ -476,3 +481,7 @@ fn times(update: &Update) -> (u64, u64) {
     let record = update.record();
     (record.event_time, record.receive_time)
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

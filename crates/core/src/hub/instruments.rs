@@ -93,13 +93,15 @@ impl Instruments {
         }
     }
 
-    /// Adds an instrument, with the epoch of the run that named it and the number that it gave. The caller keeps the limit.
+    /// Adds an instrument, with the epoch of the run that named it, the number that it gave, and the time at which it received the
+    /// definition. The caller keeps the limit.
     pub(super) fn add(
         &mut self,
         venue: VenueIndex,
         name: SymbolName,
         scale: Scale,
         named: (u64, u32),
+        listed: u64,
     ) -> Option<Arc<InstrumentInfo>> {
         let source = named.1;
         // It keeps the ingester's own number, so that records can be passed on as they are, unless another instrument
@@ -110,7 +112,7 @@ impl Instruments {
             self.slots.push(None);
             self.slots.len() as u32 - 1
         });
-        let info = Arc::new(InstrumentInfo { index, id, venue, name: name.clone(), scale });
+        let info = Arc::new(InstrumentInfo { index, id, listed, venue, name: name.clone(), scale });
         self.by_name.insert(name, index);
         let named = VecDeque::from([named]);
         self.slots[index as usize] = Some(Slot { info: Arc::clone(&info), source, named, ended: None });

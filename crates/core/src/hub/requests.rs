@@ -32,6 +32,9 @@ pub(super) fn ask_due(hub: &mut Hub, now: u64) {
             ask(hub, at, epoch, request, Target::Catalogue(VenueIndex(at as u16), epoch));
         }
     }
+    if hub.requests.peek().is_none_or(|Reverse((at, _))| *at > now) {
+        return;
+    }
     // One batch for each venue is open at a time.
     let mut batches: Vec<Option<(Vec<pb::Topic>, Batch)>> = vec![None; hub.venues.len()];
     while hub.asking < ASKS_MAX
@@ -142,7 +145,9 @@ fn on_snapshot(
             return Err(snapshot.error);
         }
         let source = source.ok_or("the ingester does not say what it calls the instrument")?;
-        let read = Response::read(&topic.info, source, topic.channel, epoch, &snapshot);
+        let claims = &hub.venues[usize::from(venue.0)].claims;
+        let by_our_clock = |time| claims.by_our_clock(time, now);
+        let read = Response::read(&topic.info, source, topic.channel, epoch, &snapshot, by_our_clock);
         hub.counts.malformed += u64::from(read.is_err());
         read
     });

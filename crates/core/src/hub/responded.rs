@@ -21,13 +21,14 @@ pub(crate) struct Response {
 
 impl Response {
     /// Fails when the records are not of this topic, contradict `sequence`, or cannot be read. `source` is the ingester's
-    /// number of the instrument.
+    /// number of the instrument, and `by_our_clock` tells what a time of its clock is by ours.
     pub(crate) fn read(
         info: &Arc<InstrumentInfo>,
         source: u32,
         channel: Channel,
         epoch: u64,
         snapshot: &pb::Snapshot,
+        by_our_clock: impl Fn(u64) -> u64,
     ) -> Result<Self, String> {
         let sequence = snapshot.sequence;
         let mut book = BookState::new();
@@ -48,7 +49,9 @@ impl Response {
             }
             let number = record.sequence;
             let record = Record { instrument: info.id, ..record };
-            updates.push(Arc::new(Update::from_record(Arc::clone(info), epoch, number, record)));
+            let received = by_our_clock(record.receive_time);
+            let update = Update::from_record(Arc::clone(info), epoch, number, record);
+            updates.push(Arc::new(update.dated(received)));
         }
         Ok(Self { epoch, sequence, records: updates, book })
     }

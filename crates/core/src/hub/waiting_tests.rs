@@ -5,7 +5,8 @@ use crate::vocabulary::{InstrumentInfo, VenueIndex};
 
 fn update(number: u64) -> Arc<Update> {
     let name = SymbolName { venue: "sim".to_owned(), symbol: "A".to_owned() };
-    let info = InstrumentInfo { index: 0, id: 1, venue: VenueIndex(0), name, scale: Scale::default() };
+    let info =
+        InstrumentInfo { index: 0, id: 1, listed: 0, venue: VenueIndex(0), name, scale: Scale::default() };
     Arc::new(Update::gap(Arc::new(info), Channel::Trade, GapCause::Bus, number, number, 7))
 }
 

@@ -22,6 +22,11 @@ impl View {
         if number == 0 || number > Self::OTHERS_MAX { None } else { Some(Self(number)) }
     }
 
+    /// Returns its number: 0 for the live one.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
     /// Returns whether it is the live one.
     pub fn is_live(self) -> bool {
         self == Self::LIVE
@@ -94,6 +99,9 @@ pub struct InstrumentInfo {
     pub index: u32,
     /// The number that sessions know it by. No other instrument has this number as long as a shard knows this one.
     pub id: u32,
+    /// When its ingester received its definition, by the clock of this gateway, in nanoseconds since the Unix epoch; 0 where nobody
+    /// knows.
+    pub listed: u64,
     /// The index of its venue.
     pub venue: VenueIndex,
     /// The two parts of its name, `venue:SYMBOL`.

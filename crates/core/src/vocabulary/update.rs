@@ -28,7 +28,8 @@ pub struct Update {
     came: Came,
     /// When it arrived at this gateway, in nanoseconds since the Unix epoch; 0 where it did not come from the bus just now.
     arrived: u64,
-    /// When its ingester received it, in nanoseconds since the Unix epoch.
+    /// When its ingester received it, in nanoseconds since the Unix epoch: by the clock of the ingester, but by that of this gateway
+    /// where it was [dated](Update::dated).
     received: u64,
     info: Arc<InstrumentInfo>,
     record: OnceLock<Box<Record>>,
@@ -139,6 +140,18 @@ impl Update {
         self
     }
 
+    /// Sets when its ingester received it, by the clock of this gateway: it came with a state, so its arrival says nothing.
+    #[must_use]
+    pub(crate) fn dated(mut self, received: u64) -> Self {
+        self.received = received;
+        self
+    }
+
+    /// Returns the time from which on it has been known, by the clock of this gateway, as far as that is known; 0 where it is not.
+    pub(crate) fn known_since(&self) -> u64 {
+        if self.arrived == 0 { self.received } else { self.arrived }
+    }
+
     /// Returns when it arrived at this gateway; 0 where it did not come from the bus just now.
     pub(crate) fn arrived(&self) -> u64 {
         self.arrived
@@ -181,6 +194,12 @@ impl Update {
         self.record.get_or_init(|| Box::new(self.decode()))
     }
 
+    /// Returns whether it is kept decoded.
+    #[cfg(test)]
+    pub(crate) fn is_decoded(&self) -> bool {
+        self.record.get().is_some()
+    }
+
     fn decode(&self) -> Record {
         match Batch::new(self.source, self.came.get().unwrap_or_default()).next() {
             Some(Ok(Message::Record(record))) => record,
@@ -191,7 +210,7 @@ impl Update {
         }
     }
 
-    /// Returns when its ingester received it, in nanoseconds since the Unix epoch.
+    /// Returns when its ingester received it, in nanoseconds since the Unix epoch, by the ingester's clock where it came over the bus.
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
@@ -236,6 +255,11 @@ impl Update {
         let origin = Origin { topic: self.topic, info: &self.info, first: self.first };
         form.write(&origin, record, &mut out);
         Made { slot: form.slot(), bytes: out.into_boxed_slice(), next: OnceLock::new() }
+    }
+
+    /// Returns the body of the record where it is decoded already.
+    pub(crate) fn record_if_decoded(&self) -> Option<&Body> {
+        self.record.get().map(|record| &record.body)
     }
 
     /// Returns how many bytes it had when it came, for the accounting of memory; 0 where it did not come over the bus.

@@ -63,6 +63,11 @@ impl Shard {
         set(&self.stats.sessions, self.engine.sessions() as u64);
         set(&self.stats.topics, self.engine.topics() as u64);
         set(&self.stats.log_bytes, self.engine.log_bytes() as u64);
+        let delayed = self.engine.delayed();
+        set(&self.stats.delays, delayed.delays as u64);
+        set(&self.stats.delayed_topics, delayed.topics as u64);
+        set(&self.stats.delayed_bytes, delayed.bytes as u64);
+        set(&self.stats.delayed_dropped, delayed.dropped);
         set(&self.stats.published, totals.published);
         set(&self.stats.delivered, totals.delivered);
         set(&self.stats.conflated, totals.conflated);

@@ -17,7 +17,7 @@ use super::rig::{
     subscribe, trade,
 };
 
-fn named(name: &str, entitlements: Vec<Entitlement>) -> Principal {
+pub(super) fn named(name: &str, entitlements: Vec<Entitlement>) -> Principal {
     Principal { name: name.to_owned(), entitlements, ..Principal::clone(&Principal::anonymous()) }
 }
 
@@ -35,7 +35,7 @@ fn token(id: u64) -> Command {
 }
 
 /// Hands in a token, and tells the engine whose it is.
-fn renew(rig: &mut Rig, client: Client, principal: Principal) -> Vec<Message> {
+pub(super) fn renew(rig: &mut Rig, client: Client, principal: Principal) -> Vec<Message> {
     rig.send(client, &token(9));
     let handed_in: Vec<_> = rig.engine.take_tokens().collect();
     assert_eq!(handed_in.len(), 1);
@@ -349,7 +349,7 @@ struct Checked {
 }
 
 fn sees(principal: &Principal, name: &str, channel: Channel) -> bool {
-    principal.permit(&SymbolName::parse(name).unwrap(), channel) == Permit::Live
+    principal.permit(&SymbolName::parse(name).unwrap(), channel) != Permit::Nothing
 }
 
 impl Checked {

@@ -32,7 +32,10 @@ pub(crate) fn limits() -> EngineLimits {
         window_first_bytes: 2048,
         window_max_bytes: 4 << 20,
         unanswered_ns: 2 * SECOND,
+        sessions_expected: 8,
         heartbeat_ns: SECOND,
+        heartbeat_ms_min: 250,
+        heartbeat_ms_max: 60_000,
         ping_after_ns: 15 * SECOND,
         subscribe_timeout_ns: 5 * SECOND,
         linger_ns: 10 * SECOND,
@@ -43,6 +46,8 @@ pub(crate) fn limits() -> EngineLimits {
         subscriptions: 1 << 20,
         book_levels: 1 << 20,
         write_bytes: 64 << 10,
+        delays: 4,
+        delayed_bytes: 64 << 20,
     }
 }
 
@@ -101,7 +106,8 @@ impl Rig {
         let index = self.infos.len() as u32;
         let name = SymbolName { venue: "sim".to_owned(), symbol: symbol.to_owned() };
         let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
-        let info = Arc::new(InstrumentInfo { index, id: 100 + index, venue: VenueIndex(0), name, scale });
+        let info =
+            Arc::new(InstrumentInfo { index, id: 100 + index, listed: 0, venue: VenueIndex(0), name, scale });
         self.infos.push(Arc::clone(&info));
         self.event(Event::Instrument(info));
         index
@@ -180,6 +186,28 @@ impl Rig {
     pub(crate) fn bus_update(&self, instrument: u32, epoch: u64, sequence: u64, body: Body) -> Arc<Update> {
         let record = self.record(instrument, sequence, body);
         bus_update(&self.infos[instrument as usize], Encoding::Proto, epoch, &record)
+    }
+
+    /// Publishes one record that is received and arrives just now.
+    pub(crate) fn publish_now(&mut self, instrument: u32, sequence: u64, body: Body) -> Arc<Update> {
+        let record = Record { receive_time: self.now, ..self.record(instrument, sequence, body) };
+        let info = Arc::clone(&self.infos[instrument as usize]);
+        let mut bytes = Vec::new();
+        encode_message(Encoding::Proto, &Message::Record(record.clone()), &info.scale, &mut bytes);
+        let numbers = (sequence, sequence);
+        let update = Update::from_bus(info, record.channel(), EPOCH, numbers, Encoding::Proto, &bytes);
+        let update = Arc::new(update.at(self.now));
+        self.event(Event::Update(Arc::clone(&update)));
+        update
+    }
+
+    /// Lets time pass, in seconds, with a tick in each.
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now += SECOND;
+            self.engine.on_timer(self.now);
+            self.engine.tick(self.now);
+        }
     }
 
     pub(crate) fn record(&self, instrument: u32, sequence: u64, body: Body) -> Record {

@@ -19,8 +19,8 @@ const BEGIN: u64 = 1_767_623_400 * SECOND;
 const INSTRUMENTS: u32 = 1_000;
 const SESSIONS: usize = 2_000;
 const SYMBOLS_EACH: usize = 5;
-/// The most bytes that the engine asks the allocator for, for one such session. Five subscriptions take 640 of them.
-const BYTES_MAX: usize = 1_700;
+/// The most bytes that the engine asks the allocator for, for one such session. Five subscriptions take 320 of them.
+const BYTES_MAX: usize = 1_000;
 
 struct Clients {
     engine: Engine,
@@ -92,7 +92,7 @@ fn an_idle_session_takes_little_memory() {
     for index in 0..INSTRUMENTS {
         let name = SymbolName { venue: "sim".to_owned(), symbol: format!("SYMBOL{index}") };
         let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 5 };
-        let info = InstrumentInfo { index, id: 100 + index, venue: VenueIndex(0), name, scale };
+        let info = InstrumentInfo { index, id: 100 + index, listed: 0, venue: VenueIndex(0), name, scale };
         clients.engine.on_event(&Event::Instrument(Arc::new(info)), BEGIN);
     }
     // The first sessions pay for topics, and for lists that have room for twice as many afterwards.

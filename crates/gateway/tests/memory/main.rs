@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use peak_alloc::PeakAlloc;
-use tickwire_core::engine::{Engine, EngineLimits, Opening, SessionKey};
+use tickwire_core::engine::{Engine, EngineLimits, Entitlement, Opening, Principal, SessionKey};
 use tickwire_core::vocabulary::{Event, InstrumentInfo, TopicInterest, TopicState, Update, VenueIndex};
 use tickwire_gateway::Limits;
 use tickwire_gateway::WebSocket;
@@ -33,6 +33,7 @@ fn limits() -> Limits {
         command_bytes: 64 << 10,
         book_levels: INSTRUMENTS as usize * 2 * LEVELS,
         freshness_ns: 0,
+        delayed_bytes: 0,
         ..limits.engine.clone()
     };
     Limits {
@@ -164,6 +165,59 @@ fn filled(limits: &Limits, infos: &[Arc<InstrumentInfo>]) -> Engine {
     engine
 }
 
+/// The bytes that may wait for being old enough.
+const DELAYED: usize = 8 << 20;
+
+/// Makes an engine with a session that sees all quotes and trades a minute late, and with as much waiting for it as may wait.
+/// Returns what each of its views takes in memory before anything waits, too.
+fn with_views(infos: &[Arc<InstrumentInfo>]) -> (Engine, usize) {
+    let limits = EngineLimits {
+        delayed_bytes: DELAYED,
+        log_records_per_topic: 1,
+        subscriptions_per_session: 1_000,
+        ..limits().of_shard(1)
+    };
+    let mut engine = Engine::new(limits, "tickwire/test");
+    for info in infos {
+        engine.on_event(&Event::Instrument(Arc::clone(info)), NOW);
+    }
+    let late = Entitlement { delay_ns: 60_000_000_000, ..Entitlement::ALL };
+    let principals = [Entitlement::ALL, late].map(|entitlement| {
+        Arc::new(Principal { entitlements: vec![entitlement], ..Principal::clone(&Principal::anonymous()) })
+    });
+    let mut used = Vec::new();
+    for (at, principal) in principals.into_iter().enumerate() {
+        let opening = Opening { principal, ..Opening::anonymous(format!("s{at}"), Encoding::Proto) };
+        let key = engine.open(opening, NOW);
+        for channel in ["quote", "trade"] {
+            let symbols = vec!["sim:*".to_owned()];
+            let command = Subscribe { id: 1, channel: channel.to_owned(), symbols, max_rate: 0.0 };
+            send(&mut engine, key, Encoding::Proto, &Command::Subscribe(command));
+            let interests: Vec<_> = engine.take_interests().collect();
+            for interest in interests {
+                let TopicInterest::Want(topic) = interest else { continue };
+                let state = TopicState { topic, epoch: EPOCH, sequence: 0, records: Vec::new() };
+                engine.on_event(&Event::State(Arc::new(state)), NOW);
+            }
+        }
+        deliver(&mut engine, false);
+        used.push(ALLOCATED.current_usage());
+    }
+    let each = (used[1] - used[0]) / engine.delayed().topics;
+    for number in 1.. {
+        for info in infos {
+            for channel in [Channel::Quote, Channel::Trade] {
+                engine.on_event(&Event::Update(update(info, channel, number)), NOW + number);
+            }
+        }
+        deliver(&mut engine, false);
+        if engine.delayed().dropped > 0 {
+            break;
+        }
+    }
+    (engine, each)
+}
+
 #[test]
 fn an_engine_that_is_full_holds_no_more_than_its_limits_say() {
     let limits = limits();
@@ -171,7 +225,7 @@ fn an_engine_that_is_full_holds_no_more_than_its_limits_say() {
         .map(|index| {
             let name = SymbolName { venue: "sim".to_owned(), symbol: format!("SYMBOL{index}") };
             let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 5 };
-            Arc::new(InstrumentInfo { index, id: 100 + index, venue: VenueIndex(0), name, scale })
+            Arc::new(InstrumentInfo { index, id: 100 + index, listed: 0, venue: VenueIndex(0), name, scale })
         })
         .collect();
     let before = ALLOCATED.current_usage();
@@ -195,4 +249,12 @@ fn an_engine_that_is_full_holds_no_more_than_its_limits_say() {
     assert!(engine.book_levels() >= share.book_levels * 9 / 10);
     assert!(peak <= worst, "{peak} bytes, the limits say {worst}");
     assert!(peak * 8 > worst, "{peak} bytes: the limits say far too much, {worst}");
+    drop(engine);
+    let before = ALLOCATED.current_usage();
+    let (engine, each) = with_views(&infos);
+    let held = ALLOCATED.current_usage() - before;
+    let counted = engine.delayed().bytes;
+    println!("{each} bytes for each view; {held} bytes with {counted} that count as waiting");
+    assert!(counted > DELAYED / 2 * 9 / 10 && counted <= DELAYED);
+    assert!(held <= 2 * DELAYED, "{held} bytes");
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tickwire_wire::{
-    Batch, Channel, Command, Encoding, FeedState, Ledger, LedgerRequest, Message, Receipt, Refused, Resume,
-    ResumePosition, SetRate, Subscribe, Subscribed, Unsubscribe, encode_command,
+    Batch, Channel, Command, Encoding, FeedState, Granted, Ledger, LedgerRequest, Message, Receipt, Refused,
+    Resume, ResumePosition, SetRate, Subscribe, Subscribed, Unsubscribe, encode_command,
 };
 
 use crate::frames::{BINARY, CLOSE, PING, PONG, TEXT, take_frame};
 use crate::truth::Truth;
 use crate::view::View;
-use crate::{Position, VENUE, symbol};
+use crate::{MS, Position, START_NS, VENUE, symbol};
 
 /// The time between two receipts, as the SDK has it.
 const RECEIPT_EVERY_MS: u64 = 250;
@@ -54,6 +54,8 @@ pub(crate) struct Client {
     old_instruments: usize,
     /// Whether instruments may end, or not be at every ingester.
     pub(crate) may_end: bool,
+    /// The age that everything has which it may see, in milliseconds; 0: it may see live data.
+    pub(crate) delay: u64,
     pub(crate) counts: Counts,
 }
 
@@ -69,6 +71,8 @@ pub(crate) struct Counts {
     pub(crate) bytes: u64,
     pub(crate) closed: u64,
     pub(crate) ended: u64,
+    pub(crate) late: u64,
+    pub(crate) waited: u64,
 }
 
 impl Counts {
@@ -82,6 +86,8 @@ impl Counts {
         self.bytes += more.bytes;
         self.closed += more.closed;
         self.ended += more.ended;
+        self.late += more.late;
+        self.waited += more.waited;
     }
 }
 
@@ -92,6 +98,8 @@ pub(crate) struct Session {
     pub(crate) opened_at: u64,
     bytes: Vec<u8>,
     pub(crate) is_greeted: bool,
+    /// The longest silence that the gateway promised.
+    pub(crate) heartbeat_ms: u64,
     /// The subscriptions, by the number that the session has for the instrument.
     pub(crate) views: BTreeMap<(u32, Channel), View>,
     pending_commands: BTreeMap<u64, PendingCommand>,
@@ -111,6 +119,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    fn granted(&mut self, granted: &Granted, want: Want, now: u64) {
+        self.waiting.remove(&want);
+        let resumed = self.resumes.remove(&want);
+        let view = View::new(granted, want.1, resumed, now);
+        let before = self.views.insert((granted.instrument, granted.channel()), view);
+        assert!(before.is_none(), "granted twice: {granted:?}");
+    }
+
     fn told_of_ends(&mut self, response: &Subscribed) {
         assert!(response.granted.is_empty() && !response.refused.is_empty());
         for refused in &response.refused {
@@ -141,6 +157,7 @@ impl Client {
             prompt_since: 0,
             old_instruments,
             may_end: false,
+            delay: 0,
             counts: Counts::default(),
         }
     }
@@ -153,6 +170,7 @@ impl Client {
             opened_at: now,
             bytes: Vec::new(),
             is_greeted: false,
+            heartbeat_ms: 1_000,
             views: BTreeMap::new(),
             pending_commands: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -238,9 +256,10 @@ impl Client {
             || (session.is_last_a_ledger && matches!(message, Message::Sent(_)));
         assert!(session.is_greeted || matches!(message, Message::Hello(_)), "first {message:?}");
         match message {
-            Message::Hello(_) => {
+            Message::Hello(hello) => {
                 assert!(!session.is_greeted, "greeted twice");
                 session.is_greeted = true;
+                session.heartbeat_ms = hello.heartbeat_ms.into();
                 self.resume(out);
                 self.reconcile(now, out);
             }
@@ -251,6 +270,11 @@ impl Client {
                 let view = session.views.get_mut(&key);
                 let view = view.unwrap_or_else(|| panic!("never granted: {record:?}"));
                 view.record(&record, encoding, truth);
+                if self.delay > 0 {
+                    self.counts.late += 1;
+                    let (age, received) = (self.delay, truth.received(view.at.0, record.receive_time));
+                    assert!(received + age * MS <= START_NS + now * MS, "younger than {age} ms: {record:?}");
+                }
                 session.fresh.push((key.0, key.1, (view.at.0, record.sequence)));
             }
             Message::Subscribed(response) => self.subscribed(&response, now, out),
@@ -359,9 +383,14 @@ impl Client {
 
     fn subscribed(&mut self, response: &Subscribed, now: u64, out: &mut Vec<ClientMessage>) {
         let Some(session) = &mut self.session else { return };
-        if response.id == 0 {
+        if response.id == 0 && response.refused.iter().any(|refused| refused.code == "ended") {
             session.told_of_ends(response);
             self.counts.ended += response.refused.len() as u64;
+            return;
+        }
+        if response.id == 0 {
+            self.granted_by_itself(response, now);
+            self.reconcile(now, out);
             return;
         }
         match session.pending_commands.get(&response.id) {
@@ -373,20 +402,23 @@ impl Client {
                 for want in wants {
                     let is_it =
                         |channel: i32, symbol: &str| channel == want.0 as i32 && symbol == name(want.1);
-                    session.waiting.remove(&want);
                     let granted: Vec<_> =
                         response.granted.iter().filter(|g| is_it(g.channel, &g.symbol)).collect();
                     let refused: Vec<_> =
                         response.refused.iter().filter(|r| is_it(r.channel, &r.symbol)).collect();
                     assert_eq!(granted.len() + refused.len(), 1, "{want:?} in {response:?}");
                     for granted in granted {
-                        let resumed = session.resumes.remove(&want);
-                        let view = View::new(granted, want.1, resumed, now);
-                        let key = (granted.instrument, granted.channel());
-                        let before = session.views.insert(key, view);
-                        assert!(before.is_none(), "granted twice: {granted:?}");
+                        assert_eq!(granted.delay_ms, self.delay, "{granted:?}");
+                        session.granted(granted, want, now);
                     }
                     for refused in refused {
+                        if refused.code == "delayed" {
+                            // It is granted by itself.
+                            assert!(self.delay > 0, "{refused:?}");
+                            self.counts.waited += 1;
+                            continue;
+                        }
+                        session.waiting.remove(&want);
                         check_refusal(refused, self.may_end || want.1 >= self.old_instruments);
                         session.retry.insert(want, now + 400);
                     }
@@ -405,6 +437,28 @@ impl Client {
             Some(PendingCommand::Ledger) | None => panic!("{response:?} answers nothing"),
         }
         self.reconcile(now, out);
+    }
+
+    /// Takes what was waited for after the response, because it was too young.
+    fn granted_by_itself(&mut self, response: &Subscribed, now: u64) {
+        let Some(session) = &mut self.session else { return };
+        assert!(self.delay > 0, "{response:?} was not asked for");
+        let want = |channel: Channel, symbol: &str| {
+            let (_, symbol) = symbol.split_once(':').expect("a symbol of the venue");
+            (channel, crate::id_of(symbol) as usize - 1)
+        };
+        for granted in &response.granted {
+            let want = want(granted.channel(), &granted.symbol);
+            assert!(session.waiting.contains(&want), "{granted:?} was not waited for");
+            assert_eq!(granted.delay_ms, self.delay, "{granted:?}");
+            session.granted(granted, want, now);
+        }
+        for refused in &response.refused {
+            let want = want(refused.channel(), &refused.symbol);
+            assert!(session.waiting.remove(&want), "{refused:?} was not waited for");
+            check_refusal(refused, self.may_end || want.1 >= self.old_instruments);
+            session.retry.insert(want, now + 400);
+        }
     }
 
     fn ledger(&mut self, ledger: &Ledger, now: u64, out: &mut Vec<ClientMessage>) {

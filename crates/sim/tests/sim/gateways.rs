@@ -1,6 +1,8 @@
 //! The loops of the gateways. The schedules of the core say what they do next, as in a real gateway; tasks, timers and
 //! sockets are simulated events here.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tickwire_bus::{Backplane as _, BusState, Subject};
 use tickwire_gateway::WebSocket;
@@ -11,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::pipe::{Connection, Pipe};
 use crate::world::{SimEvent, World};
 use crate::{MS, START_NS};
-use tickwire_core::engine::{Opening, SessionKey};
+use tickwire_core::engine::{Entitlement, Opening, Principal, SessionKey};
 use tickwire_core::hub::Action;
 use tickwire_core::schedule::{Step, by_shard};
 use tickwire_core::vocabulary::{Event, TopicInterest};
@@ -20,6 +22,12 @@ use tickwire_core::vocabulary::{Event, TopicInterest};
 const CLOSE_GRACE_MS: u64 = 2_000;
 /// The time after which a peer answers a close frame.
 const CLOSE_REPLY_MS: u64 = 200;
+
+/// Returns who may see everything when it is so many milliseconds old.
+fn delayed_by(delay: u64) -> Arc<Principal> {
+    let entitlements = vec![Entitlement { delay_ns: delay * MS, ..Entitlement::ALL }];
+    Arc::new(Principal { entitlements, ..Principal::clone(&Principal::anonymous()) })
+}
 
 impl World {
     pub(crate) fn start_gateway(&mut self, at: usize) {
@@ -199,7 +207,7 @@ impl World {
         let is_new = wake_at.is_some() && gateway.wake_at.is_none();
         gateway.wake_at = gateway.wake_at.or(wake_at);
         let actions = std::mem::take(&mut gateway.hub.actions);
-        let events = std::mem::take(&mut gateway.hub.events);
+        let mut events = std::mem::take(&mut gateway.hub.events);
         if let Some(wake_at) = wake_at.filter(|_| is_new) {
             self.at(wake_at, SimEvent::HubWake { gateway: at, life });
         }
@@ -233,7 +241,7 @@ impl World {
             return;
         }
         let shards = self.gateways[at].as_ref().map_or(0, |gateway| gateway.shards.len());
-        for (shard, events) in by_shard(events, shards).into_iter().enumerate() {
+        for (shard, events) in by_shard(&mut events, shards).into_iter().enumerate() {
             if events.is_empty() {
                 continue;
             }
@@ -287,7 +295,7 @@ impl World {
         }
         let Some(gateway) = &mut self.gateways[at] else { return };
         let own = &mut gateway.shards[shard];
-        own.patience_ns = plan.patience_ns;
+        own.gathers_until = plan.gathers_until;
         let interests: Vec<_> = own.engine.take_interests().collect();
         let interests_at = earliest.max(own.interests_at);
         if !interests.is_empty() {
@@ -361,7 +369,10 @@ impl World {
             return;
         }
         own.schedule.on_write(filled.cycle_ns, self.rng.below(self.tuning.cork + 1) * MS / 8);
-        own.known.judge(pipe.encoding, &out);
+        // What a delayed session gets is the newest of that time: the tests of the engine compare it with a session of then.
+        if self.clients[pipe.client].delay == 0 {
+            own.known.judge(pipe.encoding, &out);
+        }
         assert!(!pipe.is_closing, "something came after the close frame");
         assert!(pipe.pending.is_empty() || filled.closed, "a blocked session was written to");
         let taken = if pipe.pending.is_empty() { pipe.write(&out, now_ms) } else { 0 };
@@ -445,9 +456,12 @@ impl World {
         }
         let shard = self.rng.index(gateway.shards.len());
         let (id, connection) = (self.new_id(), Connection::draw(&mut self.rng));
-        let encoding = self.clients[client].encoding;
+        let (encoding, delay) = (self.clients[client].encoding, self.clients[client].delay);
         let own = &mut self.gateways[at].as_mut()?.shards[shard];
-        let opening = Opening::anonymous(format!("s-{id}"), encoding).with_window(connection.window_ms);
+        let opening = Opening::anonymous(format!("s-{id}"), encoding)
+            .with_window(connection.window_ms)
+            .with_heartbeat(connection.heartbeat_ms);
+        let opening = if delay == 0 { opening } else { Opening { principal: delayed_by(delay), ..opening } };
         let key = own.engine.open(opening, now);
         own.pipes.insert(key, id);
         self.pipes.insert(id, Pipe::new(client, (at, shard, key), encoding, connection));

@@ -109,6 +109,7 @@ impl World {
         // A client that was slow before is caught up with at the pace that its window finds.
         let was_slow_at = self.clients[client].prompt_since.max(self.clients[client].stalled_until);
         let is_recovered = was_slow_at == 0 || now >= was_slow_at + RECOVERED_MS;
+        let delay = self.clients[client].delay;
         let is_measured = write_bytes == 64 << 10 && is_recovered && self.is_prompt(client);
         let Some(session) = &mut self.clients[client].session else { return };
         let fresh = std::mem::take(&mut session.fresh);
@@ -121,12 +122,14 @@ impl World {
                 continue;
             };
             let key = (instrument, channel);
-            let Some(arrived) = known.arrival(key, position).filter(|at| *at > view.since.max(view.rated))
+            let Some(arrived) =
+                known.arrival(key, position).filter(|at| *at + delay > view.since.max(view.rated))
             else {
                 continue;
             };
             self.prompt_records += 1;
-            let age = now - arrived;
+            // A state may be older than its arrival, so it may come sooner than that and the delay.
+            let age = now.saturating_sub(arrived + delay);
             assert!(
                 age <= PROMPT_MS + 3 * pipe.latency + cork + u64::from(pipe.window_ms),
                 "client {client} reads at once and got {channel:?} {position:?} {age} ms late"

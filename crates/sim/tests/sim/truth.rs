@@ -26,6 +26,8 @@ pub(crate) struct Truth {
     highest: HashMap<(Key, u64), u64>,
     /// The numbers that ingesters give their instruments, by epoch.
     names: HashMap<(u64, u32), u32>,
+    /// The time by which the clock of each run is ahead, in nanoseconds.
+    pub(crate) skews: HashMap<u64, i64>,
     /// The numbers under which a symbol was listed, by epoch.
     listings: HashMap<(u64, u32), BTreeSet<u32>>,
 }
@@ -143,6 +145,12 @@ impl Truth {
     fn on_sequence(&mut self, key: Key, (epoch, sequence): Position) {
         let highest = self.highest.entry((key, epoch)).or_default();
         *highest = sequence.max(*highest);
+    }
+
+    /// Returns when a run received something, whose clock says `time`; both in nanoseconds. Of a gap, nobody says when it was.
+    pub(crate) fn received(&self, epoch: u64, time: u64) -> u64 {
+        let skew = self.skews.get(&epoch).copied().unwrap_or_default();
+        if time == 0 { 0 } else { time.saturating_add_signed(-skew) }
     }
 
     pub(crate) fn records(&self, key: Key, position: Position) -> &[Record] {

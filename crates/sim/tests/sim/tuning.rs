@@ -90,12 +90,16 @@ impl Fault {
     }
 }
 
+/// The delays of clients, in milliseconds: most may see live data.
+const DELAYS: [u64; 6] = [0, 0, 0, 0, 700, 2_500];
+
 #[derive(Debug)]
 pub(crate) struct Tuning {
     pub(crate) limits: EngineLimits,
     pub(crate) inbox: InboxLimits,
     pub(crate) shards: [usize; 2],
-    pub(crate) clients: Vec<Encoding>,
+    /// The encoding of each client, and its delay in milliseconds.
+    pub(crate) clients: Vec<(Encoding, u64)>,
     pub(crate) instruments: usize,
     pub(crate) faults: Vec<Fault>,
     /// The milliseconds between two faults, on average.
@@ -132,7 +136,7 @@ impl Tuning {
             limits,
             inbox: InboxLimits { messages_max, ..InboxLimits::default() },
             shards: [rng.pick(&[1, 2]), rng.pick(&[1, 2])],
-            clients: (0..rng.range(2, 5)).map(|_| rng.pick(&Encoding::ALL)).collect(),
+            clients: (0..rng.range(2, 5)).map(|_| (rng.pick(&Encoding::ALL), rng.pick(&DELAYS))).collect(),
             instruments: rng.range(1, 3) as usize,
             faults,
             fault_every: rng.pick(&[60, 150, 400]),
@@ -152,6 +156,7 @@ impl Connection {
     pub(crate) fn draw(rng: &mut SeededRng) -> Self {
         Self {
             window_ms: if rng.percent(80) { 0 } else { rng.pick(&[16, 250]) },
+            heartbeat_ms: if rng.percent(60) { 0 } else { rng.pick(&[250, 700, 3_000, 10_000]) },
             latency: rng.pick(&[0, 1, 10, 40]),
             capacity: rng.pick(&[2_000, 16_000, 200_000]),
             write_max: rng.pick(&[100, 3_000, usize::MAX]),

@@ -193,7 +193,11 @@ impl World {
             if is_narrow { BYSTANDERS } else { 0 },
             ingester_bus.clone(),
         );
-        let own = |encoding: &Encoding| Client::new(*encoding, tuning.instruments);
+        let own = |(encoding, delay): &(Encoding, u64)| {
+            let mut client = Client::new(*encoding, tuning.instruments);
+            client.delay = *delay;
+            client
+        };
         let mut clients: Vec<_> = tuning.clients.iter().map(own).collect();
         let may_end = tuning.faults.iter().any(|fault| matches!(fault, Fault::Overlap | Fault::Listing));
         for client in &mut clients {
@@ -426,6 +430,7 @@ impl World {
         if token == 0 {
             let heartbeat = pb::FeedHeartbeat::decode(&*payload).expect("a heartbeat");
             self.truth.on_heartbeat(&heartbeat);
+            self.truth.skews.extend(self.market.skew(heartbeat.epoch).map(|skew| (heartbeat.epoch, skew)));
         } else {
             let Ok(ParsedSubject::Data { symbol, .. }) = Subject::parse(subject.as_str()) else {
                 panic!("not a subject of data: {subject}");

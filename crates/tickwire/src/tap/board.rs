@@ -19,6 +19,8 @@ const ENDED_MAX: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Live,
+    /// It is what was, so many milliseconds ago, and was live then.
+    Delayed(u64),
     /// Nothing came yet.
     Waiting,
     /// Neither open nor live: the venue says so.
@@ -69,8 +71,10 @@ pub(super) struct Row {
     pub(super) gateway_latency: Option<i64>,
     /// Nanoseconds since the Unix epoch; 0: never.
     pub(super) updated_at: u64,
-    /// The SDK agrees that it is live.
+    /// The SDK agrees that it is live, or was when it was as old as it is to be.
     is_vouched: bool,
+    /// The longest delay of what is subscribed, in milliseconds.
+    delay_ms: u64,
     /// Channels that are subscribed, a bit for each.
     channels: u32,
     /// All of them have ended.
@@ -94,6 +98,7 @@ impl Row {
             gateway_latency: None,
             updated_at: 0,
             is_vouched: true,
+            delay_ms: 0,
             channels: 0,
             is_ended: false,
         }
@@ -172,10 +177,10 @@ impl Board {
         self.before = (self.records, bytes);
     }
 
-    /// Asks the SDK about every symbol: what it does not call live is not shown as live.
-    pub(super) fn vouch(&mut self, is_live: impl Fn(&str) -> bool) {
+    /// Asks the SDK about every symbol: what it does not call current is not shown as live.
+    pub(super) fn vouch(&mut self, is_current: impl Fn(&str) -> bool) {
         for row in &mut self.rows {
-            row.is_vouched = is_live(&row.scale.symbol);
+            row.is_vouched = is_current(&row.scale.symbol);
         }
     }
 
@@ -210,6 +215,7 @@ impl Board {
             return Life::Stale;
         }
         match row.trading {
+            TradingState::Unknown | TradingState::Open if row.delay_ms > 0 => Life::Delayed(row.delay_ms),
             TradingState::Unknown | TradingState::Open => Life::Live,
             other => Life::Halted(word(other.as_str_name(), "TRADING_STATE_")),
         }
@@ -231,6 +237,8 @@ impl Board {
         let (price_decimals, size_decimals) = (granted.price_decimals, granted.size_decimals);
         let row =
             self.row(&Arc::new(Scale { symbol: granted.symbol.clone(), price_decimals, size_decimals }));
+        // Another session may see it otherwise: what was granted before is granted again then.
+        row.delay_ms = if row.channels == 0 { granted.delay_ms } else { row.delay_ms.max(granted.delay_ms) };
         row.channels |= 1 << granted.channel() as u32;
         row.is_ended = false;
         match granted.channel() {
@@ -340,6 +348,7 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
+    use tickwire_client::Outcome;
     use tickwire_wire::{GapCause, Status};
 
     use super::*;
@@ -404,6 +413,19 @@ mod tests {
         }
         assert_eq!(board.rows().len(), ENDED_MAX);
         assert!(board.places.iter().all(|(symbol, at)| board.rows[*at].scale.symbol == *symbol));
+    }
+
+    #[test]
+    fn what_comes_late_is_not_called_live() {
+        let mut board = Board::default();
+        board.event(&connected(), None, 1);
+        let late = Granted { delay_ms: 900_000, ..crate::tap::recorder::tests::granted(Channel::Quote, 6) };
+        board.event(&Event::Subscribed(Outcome::new(vec![late], Vec::new())), None, 1);
+        board.event(&quote(7), None, 1);
+        board.vouch(|_| true);
+        assert_eq!(board.life(&board.rows()[0]), Life::Delayed(900_000));
+        board.event(&feed(FeedState::Down, ""), None, 1);
+        assert_eq!(board.life(&board.rows()[0]), Life::Stale);
     }
 
     #[test]

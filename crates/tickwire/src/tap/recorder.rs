@@ -222,6 +222,7 @@ pub(super) mod tests {
             max_rate: 0.0,
             epoch: 5,
             sequence,
+            delay_ms: 0,
         }
     }
 

@@ -120,7 +120,7 @@ fn state_style(life: &Life) -> Style {
     match life {
         Life::Live => Style::new().fg(Color::Green),
         Life::Waiting | Life::Recorded | Life::Ended => DIM,
-        Life::Halted(_) => Style::new().fg(Color::Yellow),
+        Life::Delayed(_) | Life::Halted(_) => Style::new().fg(Color::Yellow),
         Life::Gap | Life::Stale => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
     }
 }
@@ -136,8 +136,13 @@ fn cells(row: &Row, life: &Life, now: u64) -> [String; COLUMNS.len()] {
         |(price, size)| format!("{} x {}", price_text(&row.scale, price), size_text(&row.scale, size));
     let time = |ns: Option<i64>| ns.map_or_else(String::new, duration_text);
     let age = (row.updated_at > 0).then(|| now.saturating_sub(row.updated_at) as i64);
+    let delayed = match life {
+        Life::Delayed(ms) => delay_text(*ms),
+        _ => String::new(),
+    };
     let state = match life {
         Life::Live => "live",
+        Life::Delayed(_) => &delayed,
         Life::Waiting => "waiting",
         Life::Halted(state) => state,
         Life::Gap => "GAP",
@@ -160,6 +165,15 @@ fn cells(row: &Row, life: &Life, now: u64) -> [String; COLUMNS.len()] {
         time(age),
         state.to_owned(),
     ]
+}
+
+/// Says a delay as people do: in minutes, where it is some.
+fn delay_text(ms: u64) -> String {
+    match ms {
+        ms if ms.is_multiple_of(60_000) => format!("delayed {} min", ms / 60_000),
+        ms if ms.is_multiple_of(1_000) => format!("delayed {} s", ms / 1_000),
+        ms => format!("delayed {ms} ms"),
+    }
 }
 
 fn draw_ladder(frame: &mut Frame<'_>, area: Rect, scale: &Scale, book: &BookState, is_dead: bool) {

@@ -381,7 +381,9 @@ fn control() -> Vec<Vector> {
         max_rate: 12.5,
         epoch: EPOCH,
         sequence: 6,
+        delay_ms: 0,
     };
+    let late = Granted { delay_ms: 900_000, sequence: 5, ..granted.clone() };
     let refused = Refused {
         channel: Channel::Quote.into(),
         symbol: "binance:NOPE".to_owned(),
@@ -443,6 +445,11 @@ fn control() -> Vec<Vector> {
             "subscribed",
             "one symbol granted, one refused",
             vec![Message::Subscribed(Subscribed { id: 3, granted: vec![granted], refused: vec![refused] })],
+        ),
+        vector(
+            "subscribed_delayed",
+            "a grant of what comes 15 minutes late",
+            vec![Message::Subscribed(Subscribed { id: 5, granted: vec![late], refused: Vec::new() })],
         ),
         vector(
             "subscribed_empty",

@@ -211,16 +211,29 @@ fn hello() -> BoxedStrategy<Message> {
 }
 
 fn subscribed() -> BoxedStrategy<Message> {
-    let granted = (channel(), text(), any::<u32>(), 0u32..19, 0u32..19, rate(), uint(), uint()).prop_map(
-        |(channel, symbol, instrument, price_decimals, size_decimals, max_rate, epoch, sequence)| Granted {
+    let decimals = (0u32..19, 0u32..19);
+    let granted = (channel(), text(), any::<u32>(), decimals, rate(), uint(), uint(), uint()).prop_map(
+        |(
             channel,
             symbol,
             instrument,
-            price_decimals,
-            size_decimals,
+            (price_decimals, size_decimals),
             max_rate,
             epoch,
             sequence,
+            delay_ms,
+        )| {
+            Granted {
+                channel,
+                symbol,
+                instrument,
+                price_decimals,
+                size_decimals,
+                max_rate,
+                epoch,
+                sequence,
+                delay_ms,
+            }
         },
     );
     let refused = (channel(), text(), text(), text(), any::<bool>()).prop_map(

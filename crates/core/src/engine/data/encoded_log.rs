@@ -50,6 +50,7 @@ impl EncodedLog {
 
     /// Returns the bytes of the records from `from` up to `to`, the last of which begins within `room` bytes, and how
     /// many they are. `None` where the first is not in the encoded log.
+    #[inline]
     pub(crate) fn stretch(&self, from: u64, to: u64, room: usize) -> Option<(&[u8], u64)> {
         let at = from.checked_sub(self.first)? as usize;
         let most = (to - from) as usize;

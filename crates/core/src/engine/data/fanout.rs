@@ -9,6 +9,7 @@ use tickwire_wire::CloseCode;
 use super::account::Account;
 use super::backfill::Desk;
 use super::decisions::KINDS;
+use super::delays::Delays;
 use super::entry::Stamp;
 use super::handed_in::HandedIn;
 use super::index::{Index, Names};
@@ -19,11 +20,21 @@ use super::looks::Looks;
 use super::queues::Queues;
 use super::ready::Ready;
 use super::session::Session;
-use super::topic::Topic;
+use super::topics::Topics;
 use crate::engine::dialect::Request;
 use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
+use crate::engine::watcher::CommandWatcher;
+use crate::engine::window::Freshness;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
+
+/// An instrument that ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) ended: Arc<Ended>,
+    /// The delayed views that have not shown its end yet, a bit for each.
+    pub(crate) owed: u16,
+}
 
 /// The notes of a fill, beside the bytes.
 #[derive(Debug, Default)]
@@ -39,14 +50,18 @@ pub(crate) struct Noted {
 #[derive(Debug)]
 pub(crate) struct Fanout {
     pub(crate) limits: EngineLimits,
+    /// The settings of the freshness windows of all sessions.
+    pub(crate) freshness: Arc<Freshness>,
     pub(crate) server: String,
-    pub(crate) topics: Vec<Option<Box<Topic>>>,
+    pub(crate) topics: Topics,
+    /// The delayed views, and what they wait for.
+    pub(crate) delays: Delays,
     pub(crate) instruments: Vec<Option<Arc<InstrumentInfo>>>,
     /// The instruments of each venue, by the venue's name.
     pub(crate) names: HashMap<String, Names>,
     pub(crate) feeds: Vec<Option<Arc<FeedStatus>>>,
     /// Instruments that ended and that sessions still have.
-    pub(crate) endings: HashMap<u32, Arc<Ended>>,
+    pub(crate) endings: HashMap<u32, Ending>,
     pub(crate) sessions: SlotMap<SessionKey, Session>,
     /// When the clock has to look at each of them.
     pub(crate) looks: Looks,
@@ -71,6 +86,8 @@ pub(crate) struct Fanout {
     pub(crate) noted: Noted,
     /// The requests of the message that is taken.
     pub(crate) requests: Vec<Request>,
+    /// Whoever is told of commands.
+    pub(crate) watcher: Option<Box<dyn CommandWatcher>>,
     /// The tokens that clients handed in.
     pub(crate) tokens: Vec<HandedIn>,
     /// The account of sessions that ended.
@@ -95,15 +112,17 @@ impl Fanout {
     /// Begins without sessions and topics. `server` is name and version for the hello.
     pub(crate) fn new(limits: EngineLimits, server: String) -> Self {
         Self {
-            limits,
+            freshness: Arc::new(limits.freshness()),
             server,
-            topics: Vec::new(),
+            topics: Topics::default(),
+            delays: Delays::default(),
             instruments: Vec::new(),
             names: HashMap::new(),
             feeds: Vec::new(),
             endings: HashMap::new(),
-            sessions: SlotMap::with_key(),
-            looks: Looks::default(),
+            sessions: SlotMap::with_capacity_and_key(limits.sessions_expected),
+            looks: Looks::with_capacity(limits.sessions_expected),
+            limits,
             windowed: 0,
             ready: Ready::default(),
             interests: Vec::new(),
@@ -117,6 +136,7 @@ impl Fanout {
             windows: Queues::new(),
             noted: Noted::default(),
             requests: Vec::new(),
+            watcher: None,
             tokens: Vec::new(),
             ended: Account::default(),
             draining: false,

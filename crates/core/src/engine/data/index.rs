@@ -1,12 +1,11 @@
 //! Indexes, so that nothing has to be scanned: symbols of a venue, sessions by their ids, sessions that see a venue,
 //! sessions that wait for a topic.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 
+use super::by_id::ById;
 use super::key::SessionKey;
-use crate::vocabulary::{TopicId, VenueIndex};
+use crate::vocabulary::{TopicId, VenueIndex, View};
 
 /// The names of one venue.
 #[derive(Debug, Default)]
@@ -53,30 +52,20 @@ impl Names {
     }
 }
 
-/// The id of a session. Ids of one process differ by a number at their end, which grows: of two, the longer one is
-/// the later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SessionId(pub(crate) Arc<str>);
-
-impl Ord for SessionId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.0.len(), &self.0).cmp(&(other.0.len(), &other.0))
-    }
-}
-
-impl PartialOrd for SessionId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// A venue as a view shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Seen {
+    pub(crate) venue: VenueIndex,
+    pub(crate) view: View,
 }
 
 /// Sessions by what they have to do with something.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// All sessions, in the order in which they were opened.
-    pub(crate) by_id: BTreeMap<SessionId, SessionKey>,
-    /// Sessions that have subscriptions to a venue, by the place of the venue.
-    viewers: Vec<BTreeSet<SessionKey>>,
+    pub(crate) by_id: ById,
+    /// Sessions that have subscriptions to a venue, by the venue and the view.
+    viewers: HashMap<Seen, BTreeSet<SessionKey>>,
     /// Sessions that asked for all of a venue, whatever the channel.
     wildcards: HashMap<String, BTreeSet<SessionKey>>,
     /// Sessions, and which of their pending subscribes, that have not been granted a topic yet.
@@ -84,22 +73,18 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn sees(&mut self, key: SessionKey, venue: VenueIndex) {
-        let at = usize::from(venue.0);
-        if self.viewers.len() <= at {
-            self.viewers.resize_with(at + 1, BTreeSet::new);
-        }
-        self.viewers[at].insert(key);
+    pub(crate) fn sees(&mut self, key: SessionKey, seen: Seen) {
+        self.viewers.entry(seen).or_default().insert(key);
     }
 
-    pub(crate) fn sees_no_more(&mut self, key: SessionKey, venue: VenueIndex) {
-        if let Some(viewers) = self.viewers.get_mut(usize::from(venue.0)) {
+    pub(crate) fn sees_no_more(&mut self, key: SessionKey, seen: Seen) {
+        if let Some(viewers) = self.viewers.get_mut(&seen) {
             viewers.remove(&key);
         }
     }
 
-    pub(crate) fn viewers(&self, venue: VenueIndex) -> Vec<SessionKey> {
-        self.viewers.get(usize::from(venue.0)).into_iter().flatten().copied().collect()
+    pub(crate) fn viewers(&self, seen: Seen) -> Vec<SessionKey> {
+        self.viewers.get(&seen).into_iter().flatten().copied().collect()
     }
 
     pub(crate) fn wants_all(&mut self, key: SessionKey, venue: &str) {

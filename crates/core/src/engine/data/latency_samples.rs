@@ -6,7 +6,8 @@ use tickwire_wire::Channel;
 use super::entry::{Entry, Stamp};
 use super::session::Session;
 use super::sub::Sub;
-use super::topic::{Topic, Topics, topic_of};
+use super::topic::Topic;
+use super::topics::Topics;
 use crate::engine::policy::pace::Pace;
 use crate::vocabulary::Update;
 
@@ -75,7 +76,8 @@ impl LatencySamples {
         let stood = std::mem::take(&mut self.stood);
         for (index, stamp) in &stood {
             let Some(sub) = session.sub(*index) else { continue };
-            let Some(topic) = topic_of(topics, sub.topic) else { continue };
+            // What a delayed view holds back is no latency.
+            let Some(topic) = topics.get(sub.topic).filter(|topic| topic.late.is_none()) else { continue };
             sent(sub, topic, *stamp, |entry| self.add(&entry.update, written, session.pace));
         }
         self.stood = stood;
@@ -106,7 +108,7 @@ fn sent(sub: &Sub, topic: &Topic, stood: Stamp, take: impl FnMut(&Entry)) {
         topic.log.back().filter(is_sent).into_iter().for_each(take);
     } else if topic.channel.is_lossless() {
         let logged = topic.log_after(stood).take_while(|entry| entry.stamp <= sub.stamp);
-        logged.filter(|entry| !entry.is_gap && entry.stamp > sub.shed_to).for_each(take);
+        logged.filter(|entry| !entry.is_gap && !sub.is_shed(entry.stamp)).for_each(take);
     } else {
         topic.latest.iter().map(|(_, entry)| entry).filter(is_sent).for_each(take);
     }

@@ -5,7 +5,9 @@
 
 pub(crate) mod account;
 pub(crate) mod backfill;
+pub(crate) mod by_id;
 pub(crate) mod decisions;
+pub(crate) mod delays;
 pub(crate) mod delivery;
 pub(crate) mod dirty;
 pub(crate) mod encoded_log;
@@ -14,6 +16,7 @@ pub(crate) mod fanout;
 pub(crate) mod handed_in;
 pub(crate) mod index;
 pub(crate) mod key;
+pub(crate) mod late;
 pub(crate) mod latency_samples;
 pub(crate) mod log_budget;
 pub(crate) mod looks;
@@ -25,3 +28,4 @@ pub(crate) mod seldom;
 pub(crate) mod session;
 pub(crate) mod sub;
 pub(crate) mod topic;
+pub(crate) mod topics;

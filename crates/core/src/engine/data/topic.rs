@@ -8,15 +8,9 @@ use tickwire_wire::{Body, Book, BookState, Channel, GapCause, Level, Record};
 use super::encoded_log::EncodedLog;
 use super::entry::{Entry, Stamp};
 use super::key::Subscriber;
+use super::late::Late;
 use super::log_budget::Weighed;
 use crate::vocabulary::{Form, InstrumentInfo, TopicId, TopicState, Update};
-
-/// Topics by id.
-pub(crate) type Topics = [Option<Box<Topic>>];
-
-pub(crate) fn topic_of(topics: &Topics, topic: TopicId) -> Option<&Topic> {
-    topics.get(topic.0 as usize).and_then(Option::as_deref)
-}
 
 /// The most records, and the most bytes of them, that one topic keeps for slow and returning sessions.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +32,16 @@ struct Takers {
 pub(crate) struct Topic {
     pub(crate) info: Arc<InstrumentInfo>,
     pub(crate) channel: Channel,
+    /// Whether each record is owed: asked for each delivery, so it is not looked up in the channel's row.
+    pub(crate) is_lossless: bool,
     pub(crate) epoch: u64,
     /// When that sequence began, or this topic did.
     sequence_began_at: Stamp,
     /// Last sequence number that passed.
     pub(crate) sequence: u64,
     pub(crate) live: bool,
+    /// The delayed views that are made of it, a bit for each.
+    pub(crate) views: u16,
     pub(crate) subscribers: Vec<Subscriber>,
     /// The time since which nobody wants it, in nanoseconds.
     pub(crate) idle_since: Option<u64>,
@@ -66,6 +64,8 @@ pub(crate) struct Topic {
     pub(crate) book: BookState,
     /// Event and receive time of the last change that the book contains.
     book_times: (u64, u64),
+    /// The last stamp of the state from which it started, and the time from which on its book was known, by the clock of this gateway.
+    started: (Stamp, u64),
     /// Merged changes that were made for the state as it is now, and the snapshot.
     merged: Vec<(u64, Arc<Update>)>,
     snapshot: Option<Arc<Update>>,
@@ -75,6 +75,8 @@ pub(crate) struct Topic {
     broken: Stamp,
     /// When it last changed.
     pub(crate) stamp: Stamp,
+    /// The progress of a delayed view; a live topic has none.
+    pub(crate) late: Option<Box<Late>>,
 }
 
 /// Most merged changes that one state of a book keeps: sessions that lag by the same distance share one.
@@ -95,9 +97,11 @@ impl Topic {
         Self {
             info,
             channel,
+            is_lossless: channel.is_lossless(),
             epoch: 0,
             sequence: 0,
             live: false,
+            views: 0,
             subscribers: Vec::new(),
             idle_since: None,
             latest: Vec::new(),
@@ -111,19 +115,49 @@ impl Topic {
             weighed: Weighed::default(),
             book: BookState::default(),
             book_times: (0, 0),
+            started: (0, 0),
             merged: Vec::new(),
             snapshot: None,
             log_start: 0,
             broken: 0,
             stamp: 0,
+            late: None,
         }
     }
 
+    /// Returns whether nobody has it: neither a subscriber nor a view.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.subscribers.is_empty() && self.views == 0
+    }
+
+    /// Returns the state from which another view of it may start.
+    pub(crate) fn state(&self, id: TopicId) -> TopicState {
+        let records = if self.channel == Channel::Book {
+            // It has been so since the last change came, or since the state did from which it started.
+            let change = self.log.back().filter(|entry| !entry.is_gap);
+            let at_start = if self.stamp == self.started.0 { self.started.1 } else { 0 };
+            let since = change.map_or(at_start, |entry| entry.update.known_since());
+            let is_known = self.book.is_synced();
+            let book = is_known.then(|| self.make(self.sequence, Body::Book(self.book.to_snapshot())));
+            book.map(|book| Arc::new(book.dated(since))).into_iter().collect()
+        } else {
+            let current = self.latest.iter().filter(|(_, entry)| entry.stamp > self.broken);
+            current.map(|(_, entry)| Arc::clone(&entry.update)).collect()
+        };
+        TopicState { topic: id, epoch: self.epoch, sequence: self.sequence, records }
+    }
+
     /// Starts, or starts again, from a state, whose records arrive one after another now. Changes of a book that were
-    /// logged before are no longer a way to it.
-    pub(crate) fn restart(&mut self, state: &TopicState, stamp: &mut Stamp, limits: LogLimits) {
+    /// logged before are no longer a way to it. What it passes over was lost for this cause.
+    pub(crate) fn restart(
+        &mut self,
+        state: &TopicState,
+        cause: GapCause,
+        stamp: &mut Stamp,
+        limits: LogLimits,
+    ) {
         if self.live {
-            self.note_jump(state, stamp, limits);
+            self.note_jump(state, cause, stamp, limits);
         }
         *stamp += 1;
         self.live = true;
@@ -143,6 +177,7 @@ impl Topic {
                 // A snapshot that does not apply leaves the book unsynced, and everything below asks for that.
                 let _ = self.book.apply(state.sequence, book);
                 self.book_times = (update.record().event_time, update.record().receive_time);
+                self.started.1 = update.known_since();
             } else {
                 *stamp += 1;
                 self.keep_latest(update, self.arrival(&before, update).unwrap_or(*stamp));
@@ -150,6 +185,7 @@ impl Topic {
         }
         self.latest.sort_by_key(|(_, entry)| entry.stamp);
         self.stamp = *stamp;
+        self.started.0 = *stamp;
     }
 
     /// Returns when a record of a state arrived before, so that nobody gets it twice. After a gap it is sent once
@@ -164,7 +200,7 @@ impl Topic {
 
     /// Announces what a state passes over without a gap before it: two interests for a topic may overtake each other, and
     /// the newest that an ingester knows may be a gap.
-    fn note_jump(&mut self, state: &TopicState, stamp: &mut Stamp, limits: LogLimits) {
+    fn note_jump(&mut self, state: &TopicState, cause: GapCause, stamp: &mut Stamp, limits: LogLimits) {
         let mut note = |topic: &mut Self, cause, last| {
             *stamp += 1;
             let info = Arc::clone(&topic.info);
@@ -175,7 +211,7 @@ impl Topic {
             note(self, GapCause::Ingest, 0);
         }
         if state.sequence > self.sequence && (self.channel.is_lossless() || state.records.is_empty()) {
-            note(self, GapCause::Bus, state.sequence);
+            note(self, cause, state.sequence);
         }
     }
 
@@ -413,7 +449,7 @@ impl Topic {
         }
         if self.snapshot.is_none() {
             let body = Body::Book(self.book.to_snapshot());
-            self.snapshot = Some(self.make(self.sequence, body));
+            self.snapshot = Some(Arc::new(self.make(self.sequence, body)));
         }
         self.snapshot.clone()
     }
@@ -473,15 +509,15 @@ impl Topic {
             asks: asks.iter().map(level).collect(),
             checksum: Some(self.book.checksum()),
         };
-        Some(self.make(first, Body::Book(book)))
+        Some(Arc::new(self.make(first, Body::Book(book))))
     }
 
     /// Makes a record of the book as it is now, or of what leads to it.
-    fn make(&self, first: u64, body: Body) -> Arc<Update> {
+    fn make(&self, first: u64, body: Body) -> Update {
         let (event_time, receive_time) = self.book_times;
         let record =
             Record { instrument: self.info.id, sequence: self.sequence, event_time, receive_time, body };
-        Arc::new(Update::from_record(Arc::clone(&self.info), self.epoch, first, record))
+        Update::from_record(Arc::clone(&self.info), self.epoch, first, record)
     }
 
     /// Forgets the book with all its levels; it is not followed before the topic starts again.

@@ -34,7 +34,7 @@ pub(crate) fn weigh_log(fanout: &mut Fanout, id: TopicId) {
     note_log(fanout, id);
     while fanout.logs.total > fanout.limits.log_bytes {
         let Some(longest) = longest_log(fanout, id) else { return };
-        if let Some(topic) = fanout.topics[longest.0 as usize].as_deref_mut() {
+        if let Some(topic) = fanout.topics.get_mut(longest) {
             topic.cut_oldest();
         }
         note_log(fanout, longest);
@@ -43,7 +43,7 @@ pub(crate) fn weigh_log(fanout: &mut Fanout, id: TopicId) {
 
 /// Brings the sum up to date with one log.
 pub(crate) fn note_log(fanout: &mut Fanout, id: TopicId) {
-    let Some(topic) = fanout.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
+    let Some(topic) = fanout.topics.get_mut(id) else { return };
     let bytes = topic.log_bytes();
     let before = std::mem::replace(&mut topic.weighed.bytes, bytes);
     fanout.logs.total = fanout.logs.total + bytes - before;
@@ -60,14 +60,14 @@ pub(crate) fn note_log(fanout: &mut Fanout, id: TopicId) {
 
 /// Takes the log of a topic, which is about to go, out of the sum.
 pub(crate) fn forget_log(fanout: &mut Fanout, id: TopicId) {
-    let Some(topic) = fanout.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
+    let Some(topic) = fanout.topics.get_mut(id) else { return };
     let weighed = std::mem::take(&mut topic.weighed);
     fanout.logs.total -= weighed.bytes;
     fanout.logs.levels -= weighed.levels;
     let Some(place) = weighed.place else { return };
     fanout.logs.topics.swap_remove(place as usize);
     if let Some(moved) = fanout.logs.topics.get(place as usize).copied()
-        && let Some(moved) = fanout.topics[moved.0 as usize].as_deref_mut()
+        && let Some(moved) = fanout.topics.get_mut(moved)
     {
         moved.weighed.place = Some(place);
     }
@@ -84,7 +84,7 @@ fn longest_log(fanout: &mut Fanout, id: TopicId) -> Option<TopicId> {
             *hand = (*hand + 1) % topics.len();
             topics[*hand]
         };
-        let Some(topic) = fanout.topics.get(candidate.0 as usize).and_then(Option::as_deref) else {
+        let Some(topic) = fanout.topics.get(candidate) else {
             continue;
         };
         let bytes = topic.log_bytes();
@@ -133,7 +133,7 @@ pub(crate) fn subscriptions_left(fanout: &Fanout) -> usize {
 /// Returns the bytes of all logs, counted anew, and those of them that stay whatever the budget. It looks at every
 /// topic.
 pub(crate) fn count_log_bytes(fanout: &Fanout) -> (usize, usize) {
-    let topics = fanout.topics.iter().flatten();
+    let topics = fanout.topics.iter();
     topics.fold((0, 0), |(all, staying), topic| {
         (all + topic.log_bytes(), staying + topic.newest_bytes(kept(topic)))
     })

@@ -55,7 +55,7 @@ pub(crate) fn weigh_book(fanout: &mut Fanout, id: TopicId) {
     if fanout.logs.levels <= fanout.limits.book_levels_max() {
         return;
     }
-    let Some(topic) = fanout.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else { return };
+    let Some(topic) = fanout.topics.get_mut(id) else { return };
     topic.give_up_book();
     for subscriber in topic.subscribers.clone() {
         close(fanout, subscriber.at.session, CloseCode::Internal);

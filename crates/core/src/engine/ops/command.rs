@@ -7,25 +7,28 @@ use tickwire_wire::{
     Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe,
 };
 
+use super::ask::ask_for;
 use super::backfill::ask_backfills;
-use super::budget::subscriptions_left;
 use super::close::{close, weigh_session};
 use super::entitled::{may_know, may_know_venue, refuse_unseen};
-use super::grant::{await_topics, permitted, settle_pending, withdraw};
+use super::grant::{await_topics, delay_ms, settle_pending, withdraw};
 use super::identity::{hand_in, refuse_unknown};
 use super::leave::take_leave;
 use super::ledger::ledger;
 use super::ready::queue;
-use super::refusal::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
+use super::refusal::{FULL_OF_DELAYS, refused};
 use super::say::{reply, say};
 use super::session::reopen;
 use super::throttle::set_sub_rate;
+use super::view::{names_in, topics_of_all, views_of};
 use crate::engine::data::fanout::Fanout;
+use crate::engine::data::index::Names;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::seldom::Wildcard;
 use crate::engine::data::session::Session;
 use crate::engine::dialect::Request;
 use crate::engine::policy::price::Price;
+use crate::engine::watcher::described;
 use crate::vocabulary::TopicId;
 
 /// The count of names that a refusal shows to a client.
@@ -86,7 +89,7 @@ fn on_requests(fanout: &mut Fanout, key: SessionKey, requests: &mut Vec<Request>
         is_response &= match request {
             Request::Command(Command::Receipt(receipt)) => on_receipt(fanout, key, receipt, now),
             Request::Command(command) => {
-                on_command(fanout, key, command, now);
+                watched(fanout, key, command, now);
                 false
             }
             Request::Wrong(error) => {
@@ -150,6 +153,18 @@ pub(crate) fn on_flood(fanout: &mut Fanout, key: SessionKey, bytes: &[u8]) {
     complain(fanout, key, id, "rate_limit", text);
 }
 
+/// Takes a command, and tells whoever watches.
+fn watched(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) {
+    if let (Some(watcher), Some(session)) = (&mut fanout.watcher, fanout.sessions.get(key)) {
+        let (name, symbols) = described(&command);
+        watcher.begins(&session.id, name, symbols);
+    }
+    on_command(fanout, key, command, now);
+    if let Some(watcher) = &mut fanout.watcher {
+        watcher.is_done();
+    }
+}
+
 fn on_command(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) {
     let is_awaited = fanout.sessions.get(key).is_some_and(|s| s.principal.credential.is_awaited);
     match command {
@@ -201,7 +216,7 @@ fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64)
             response.refused.push(refusal);
             continue;
         }
-        match resolve(fanout, key, channel, &symbol, &mut hints) {
+        match resolve(fanout, (key, true), channel, &symbol, &mut hints) {
             Ok((venue, topics)) => {
                 let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
                 if let Some(refusal) = ask_for(fanout, key, channel, symbol, wildcard, topics, &mut waiting) {
@@ -214,51 +229,11 @@ fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64)
     await_topics(fanout, key, response, waiting, rate, now);
 }
 
-/// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows.
-fn ask_for(
-    fanout: &mut Fanout,
-    key: SessionKey,
-    channel: Channel,
-    symbol: String,
-    wildcard: Option<Wildcard>,
-    topics: Vec<TopicId>,
-    waiting: &mut Vec<TopicId>,
-) -> Option<Refused> {
-    let venue = wildcard.as_ref().map(|wildcard| wildcard.venue.as_str());
-    let topics = match permitted(fanout, key, channel, &symbol, venue, topics) {
-        Ok(topics) => topics,
-        Err(refusal) => return Some(refusal),
-    };
-    let left = subscriptions_left(fanout);
-    let session = fanout.sessions.get_mut(key)?;
-    let limit = session.principal.subscriptions_of(fanout.limits.subscriptions_per_session);
-    if let Some(wildcard) = wildcard {
-        fanout.index.wants_all(key, &wildcard.venue);
-        match session.seldom.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
-            Some(known) => known.rate = wildcard.rate,
-            None => session.seldom.wildcards.push(wildcard),
-        }
-    } else if topics.iter().any(|topic| session.place_of(*topic).is_some()) {
-        return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
-    }
-    let held = session.count() + session.seldom.asked as usize;
-    let of_session = limit.saturating_sub(held + waiting.len());
-    let room = of_session.min(left.saturating_sub(waiting.len()));
-    let fresh = topics.into_iter().filter(|topic| session.place_of(*topic).is_none());
-    // One more than there is room for tells that there are too many.
-    let mut fresh: Vec<_> = fresh.take(room + 1).collect();
-    let is_over = fresh.len() > room;
-    fresh.truncate(room);
-    waiting.extend(fresh);
-    let why = if room < of_session { FULL.to_owned() } else { over_limit(limit) };
-    is_over.then(|| refused(channel, symbol, "limit", why))
-}
-
 /// Finds the topics that a symbol stands for, with the venue where it stands for all of one. It looks for names alike
 /// only so often as `hints` says.
 fn resolve(
     fanout: &mut Fanout,
-    key: SessionKey,
+    (key, begins): (SessionKey, bool),
     channel: Channel,
     symbol: &str,
     hints: &mut usize,
@@ -266,7 +241,7 @@ fn resolve(
     fanout.price.add_names(1);
     let refuse = |code: &str, message| refused(channel, symbol.to_owned(), code, message);
     let name = SymbolName::parse(symbol).map_err(|error| refuse("bad_symbol", error.to_string()))?;
-    let Some(names) = fanout.names.get(&name.venue) else {
+    if !fanout.names.contains_key(&name.venue) {
         let known = fanout.names.keys().filter(|venue| may_know_venue(fanout, key, venue, channel));
         let known: Vec<_> = known.map(String::as_str).take(NAMES_SHOWN).collect();
         let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
@@ -275,14 +250,20 @@ fn resolve(
             name.venue
         );
         return Err(Refused { may_retry: true, ..refuse("unknown_venue", message) });
+    }
+    let Ok(views) = views_of(fanout, key, &name, channel, begins) else {
+        return Err(Refused { may_retry: true, ..refuse("limit", FULL_OF_DELAYS.to_owned()) });
     };
     if name.is_all() {
-        fanout.price.add_names(names.all().len());
-        let topics = names.all().map(|index| TopicId::new(index, channel)).collect();
+        let topics = topics_of_all(fanout, &views, &name.venue, channel);
+        fanout.price.add_names(topics.len());
         return Ok((Some(name.venue), topics));
     }
+    let view = views.first().copied().unwrap_or_default();
+    let unknown = Names::default();
+    let names = names_in(fanout, view, &name.venue).unwrap_or(&unknown);
     if let Some(index) = names.get(&name.symbol) {
-        return Ok((None, vec![TopicId::new(index, channel)]));
+        return Ok((None, vec![TopicId::new(index, channel).seen_as(view)]));
     }
     let alike = names.alike(&name.symbol).filter(|_| *hints > 0);
     *hints = hints.saturating_sub(1);
@@ -292,9 +273,10 @@ fn resolve(
         None => format!("subscribe to `{}:*` on channel `instrument` to see what there is", name.venue),
     };
     let message = format!("`{}` has no symbol `{}`; {hint}", name.venue, name.symbol);
-    // While its feed is not live, this gateway may not know all of its instruments.
+    // While its feed is not live, this gateway may not know all of its instruments. To a delayed view, what is listed already may
+    // appear.
     let feed = names.venue.and_then(|venue| fanout.feeds.get(usize::from(venue.0))?.as_ref());
-    let may_retry = feed.is_none_or(|feed| feed.state != FeedState::Live);
+    let may_retry = !view.is_live() || feed.is_none_or(|feed| feed.state != FeedState::Live);
     Err(Refused { may_retry, ..refuse("unknown_symbol", message) })
 }
 
@@ -302,8 +284,11 @@ fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: 
     let Named { channel, mut symbols } = named(fanout, key, &command.channel, command.symbols);
     // A `subscribe` that still waits for them is answered so.
     if fanout.sessions.get(key).is_some_and(|session| session.seldom.asked > 0) {
-        let topics = symbols.iter().flat_map(|(_, _, topics)| topics.iter().copied()).collect();
-        withdraw(fanout, key, &topics, "not_subscribed", "unsubscribed before it was granted");
+        let topics =
+            symbols.iter().flat_map(|(_, _, topics)| topics.iter().map(|topic| topic.live())).collect();
+        withdraw(fanout, key, &topics, |channel, symbol| {
+            refused(channel, symbol, "not_subscribed", "unsubscribed before it was granted".to_owned())
+        });
         settle_pending(fanout, key, now);
     }
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
@@ -332,7 +317,8 @@ fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: 
 fn named(fanout: &mut Fanout, key: SessionKey, channel: &str, symbols: Vec<String>) -> Named {
     let channel = Channel::from_name(channel);
     let symbols = without_repeats(symbols).into_iter().map(|symbol| {
-        let resolved = channel.and_then(|channel| resolve(fanout, key, channel, &symbol, &mut 0).ok());
+        let resolved =
+            channel.and_then(|channel| resolve(fanout, (key, false), channel, &symbol, &mut 0).ok());
         let (venue, topics) = resolved.unwrap_or_default();
         (symbol, venue, topics)
     });
@@ -360,7 +346,7 @@ fn held_topics(
             |venue: &String| session.seldom.wildcards.iter().any(|known| known.is_of(venue, channel));
         let wildcard = venue.filter(is_held);
         let before = topics.len();
-        topics.extend(named.into_iter().filter(|topic| session.place_of(*topic).is_some()));
+        topics.extend(named.into_iter().filter_map(|topic| session.held(topic)));
         // What ended is held, too, while something is owed: under a name that may stand for another one already.
         let of_name = leaving.get(&symbol).into_iter().flatten();
         let of_venue = wildcard.iter().filter_map(|venue| leaving.get(venue)).flatten();
@@ -381,7 +367,7 @@ fn held_topics(
 fn leaving<'a>(fanout: &'a Fanout, session: &Session, channel: Channel) -> HashMap<&'a String, Vec<TopicId>> {
     let mut leaving: HashMap<_, Vec<_>> = HashMap::new();
     for sub in session.seldom.leaving.iter().filter_map(|index| session.sub(*index)) {
-        let topic = fanout.topics[sub.topic.0 as usize].as_deref().filter(|topic| topic.channel == channel);
+        let topic = fanout.topics.get(sub.topic).filter(|topic| topic.channel == channel);
         let Some(topic) = topic else { continue };
         for name in [&topic.info.scale.symbol, &topic.info.name.venue] {
             leaving.entry(name).or_default().push(sub.topic);
@@ -404,7 +390,7 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
     for id in topics {
         let max_rate = if id.channel().is_lossless() { 0.0 } else { rate };
         set_sub_rate(fanout, key, id, max_rate);
-        let Some(topic) = fanout.topics[id.0 as usize].as_deref() else { continue };
+        let Some(topic) = fanout.topics.get(id) else { continue };
         let held = fanout.sessions.get(key).and_then(|session| session.sub(session.place_of(id)?));
         let Some(sub) = held else { continue };
         granted.push(Granted {
@@ -416,6 +402,7 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
             max_rate,
             epoch: topic.epoch,
             sequence: sub.sent,
+            delay_ms: delay_ms(fanout.delays.delay_ns(id.view())),
         });
     }
     say(fanout, key, &Message::Subscribed(Subscribed { id: command.id, granted, refused }));

@@ -2,7 +2,8 @@
 
 use tickwire_wire::{Channel, Refused, SymbolName};
 
-use super::refusal::refused;
+use super::refusal::{FULL_OF_DELAYS, refused};
+use super::view::{NoDelay, view_to_use};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::principal::{Permit, Principal};
@@ -49,7 +50,53 @@ pub(crate) fn may_know_venue(fanout: &Fanout, key: SessionKey, venue: &str, chan
     session.principal.sees_all() || !session.principal.sees_nothing_of(venue, channel)
 }
 
-/// Returns whether a principal may keep a subscription to a topic that is of this name.
-pub(crate) fn is_kept(principal: &Principal, name: &SymbolName, topic: TopicId) -> bool {
-    principal.permit(name, topic.channel()) == Permit::Live
+/// The lot of a subscription whose session belongs to another principal now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lot {
+    /// It goes on as it is.
+    Kept,
+    /// It ends here, and may be seen by another view.
+    Elsewhere,
+    /// It ends: there are too many delays already for another one.
+    NoDelay,
+    /// It ends: it may not be seen.
+    Unseen,
+}
+
+/// Decides about a subscription to a topic. What both principals may see alike goes on, whatever view there would be for it now: a new
+/// token that says the same changes nothing.
+pub(crate) fn lot(
+    fanout: &mut Fanout,
+    key: SessionKey,
+    (before, after): (&Principal, &Principal),
+    topic: TopicId,
+) -> Lot {
+    let info = fanout.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
+    let permit = |of: &Principal| info.map(|info| of.permit(&info.name, topic.channel()));
+    let Some(wanted) = permit(after) else { return Lot::Unseen };
+    if wanted != Permit::Nothing && permit(before) == Some(wanted) {
+        return Lot::Kept;
+    }
+    match view_to_use(fanout, key, wanted) {
+        Ok(Some(view)) if view == topic.view() => Lot::Kept,
+        Ok(Some(_)) => Lot::Elsewhere,
+        Ok(None) => Lot::Unseen,
+        Err(NoDelay) => Lot::NoDelay,
+    }
+}
+
+impl Lot {
+    /// Makes the refusal of a subscription that ends so, with this code.
+    pub(crate) fn refusal(self, channel: Channel, symbol: String, code: &str) -> Refused {
+        let why = match self {
+            Self::Elsewhere => {
+                "by its new token this session sees it with another delay. Ask for it again; what `venue:*` stands for comes by itself"
+            }
+            Self::NoDelay => FULL_OF_DELAYS,
+            Self::Kept | Self::Unseen => "the new token of this session does not grant it",
+        };
+        let may_retry = matches!(self, Self::Elsewhere | Self::NoDelay);
+        let message = format!("`{symbol}` ended: {why}");
+        Refused { may_retry, ..refused(channel, symbol, code, message) }
+    }
 }

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::{Channel, FeedState};
+use tickwire_wire::{FeedState, GapCause};
 
+use super::arrive::{take_state, take_update};
 use super::backfill::on_backfill;
-use super::budget::weigh_log;
-use super::close::weigh_book;
+use super::delay::{queue_feed, queue_instrument, queue_state, queue_update, start_view};
 use super::ending::on_ended;
-use super::grant::{extend_wildcards, refuse_waiters, resolve_waiters};
-use super::hand_out::Arrival;
-use super::hand_out::{hand_out_each, hand_out_newest};
+use super::grant::{
+    extend_wildcards, prepare_views, refuse_waiters, resolve_waiters, resolve_waiters_before,
+};
 use super::heartbeat::tell_feeds;
-use super::ready::mark;
-use super::throttle::{open_window, release_all};
+use super::hold::starts_at;
+use super::refill::on_refill;
+use super::throttle::open_window;
 use crate::engine::data::fanout::Fanout;
-use crate::engine::data::topic::LogLimits;
-use crate::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update};
+use crate::engine::data::index::Seen;
+use crate::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, View};
 
 /// Takes what the bus side has to say.
 pub(crate) fn on_event(fanout: &mut Fanout, event: &Event, now: u64) {
@@ -28,77 +29,60 @@ pub(crate) fn on_event(fanout: &mut Fanout, event: &Event, now: u64) {
         Event::Feed(feed) => on_feed(fanout, feed, now),
         Event::Ended(ended) => on_ended(fanout, ended, now),
         Event::Unavailable { topic, reason, is_unknown } => {
-            refuse_waiters(fanout, *topic, reason, *is_unknown, now);
+            on_unavailable(fanout, *topic, reason, *is_unknown, now);
         }
-        Event::Backfill(response) => on_backfill(fanout, response),
+        Event::Backfill(response) => {
+            if !on_refill(fanout, response, now) {
+                on_backfill(fanout, response);
+            }
+        }
     }
-}
-
-fn log_limits(fanout: &Fanout) -> LogLimits {
-    LogLimits { records: fanout.limits.log_records_per_topic, bytes: fanout.limits.log_bytes_per_topic }
 }
 
 fn on_update(fanout: &mut Fanout, update: &Arc<Update>, now: u64) {
-    let limits = log_limits(fanout);
-    let Some(topic) = fanout.topics.get_mut(update.topic.0 as usize).and_then(Option::as_deref_mut) else {
-        return;
-    };
-    if !topic.live {
-        return;
-    }
-    fanout.stamp += 1;
-    let stood = (topic.epoch, topic.sequence);
-    topic.append(update, fanout.stamp, limits);
-    weigh_log(fanout, update.topic);
-    if update.topic.channel() == Channel::Book {
-        weigh_book(fanout, update.topic);
-    }
-    let Some(topic) = fanout.topics.get(update.topic.0 as usize).and_then(Option::as_deref) else { return };
-    let arrival = Arrival {
-        is_gap: update.is_gap(),
-        is_sheddable: !topic.channel.is_critical() && !update.is_gap(),
-        stood,
-        stamp: fanout.stamp,
-        now,
-        since: if update.arrived() == 0 { now } else { update.arrived() },
-    };
-    if topic.channel.is_lossless() {
-        hand_out_each(fanout, update, &arrival);
-    } else {
-        hand_out_newest(fanout, update.topic, &arrival);
+    let since = if update.arrived() == 0 { now } else { update.arrived() };
+    if take_update(fanout, update.topic, update, since, now) {
+        queue_update(fanout, update, now);
     }
 }
 
-fn on_state(fanout: &mut Fanout, state: &TopicState, now: u64) {
-    let limits = log_limits(fanout);
-    release_all(fanout, state.topic);
-    let Some(topic) = fanout.topics.get_mut(state.topic.0 as usize).and_then(Option::as_deref_mut) else {
-        return;
-    };
-    topic.restart(state, &mut fanout.stamp, limits);
-    let subscribers = topic.subscribers.clone();
-    weigh_log(fanout, state.topic);
-    if state.topic.channel() == Channel::Book {
-        weigh_book(fanout, state.topic);
-    }
-    for subscriber in subscribers {
-        mark(fanout, subscriber.at);
-    }
+fn on_state(fanout: &mut Fanout, state: &Arc<TopicState>, now: u64) {
+    take_state(fanout, state.topic, state, GapCause::Bus);
     resolve_waiters(fanout, state.topic, now);
+    for view in queue_state(fanout, state, now) {
+        if start_view(fanout, view, state, now) {
+            resolve_waiters(fanout, view, now);
+        } else if let Some(at) = starts_at(fanout, view) {
+            resolve_waiters_before(fanout, view, at, now);
+        }
+    }
 }
 
 fn on_instrument(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, now: u64) {
     let index = info.index as usize;
     if fanout.instruments.len() <= index {
         fanout.instruments.resize(index + 1, None);
-        fanout.topics.resize_with(TopicId::count(index + 1), || None);
+        fanout.topics.grow(TopicId::count(index + 1));
     }
     let is_new = fanout.instruments[index].replace(Arc::clone(info)).is_none();
     let names = fanout.names.entry(info.name.venue.clone()).or_default();
+    let is_taken = names.get(&info.name.symbol).is_some_and(|other| other != info.index);
     names.insert(&info.name.symbol, info.index);
     if is_new {
-        extend_wildcards(fanout, info, now);
+        extend_wildcards(fanout, info, View::LIVE, now);
+        prepare_views(fanout, info, now);
+        for view in queue_instrument(fanout, info, is_taken, now) {
+            list(fanout, info, view, now);
+        }
     }
+}
+
+/// Shows an instrument in a delayed view.
+pub(crate) fn list(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, view: View, now: u64) {
+    let Some(delay) = fanout.delays.get_mut(view) else { return };
+    let names = delay.names.entry(info.name.venue.clone()).or_default();
+    names.insert(&info.name.symbol, info.index);
+    extend_wildcards(fanout, info, view, now);
 }
 
 fn on_feed(fanout: &mut Fanout, feed: &Arc<FeedStatus>, now: u64) {
@@ -108,11 +92,30 @@ fn on_feed(fanout: &mut Fanout, feed: &Arc<FeedStatus>, now: u64) {
     }
     fanout.names.entry(feed.name.to_string()).or_default().venue = Some(feed.venue);
     fanout.feeds[index] = Some(Arc::clone(feed));
-    for key in fanout.index.viewers(feed.venue) {
+    queue_feed(fanout, feed, now);
+    show_feed(fanout, feed, View::LIVE, now);
+}
+
+/// Tells those who see a venue by a view the state of its feed.
+pub(crate) fn show_feed(fanout: &mut Fanout, feed: &FeedStatus, view: View, now: u64) {
+    for key in fanout.index.viewers(Seen { venue: feed.venue, view }) {
         tell_feeds(fanout, key, now);
         if feed.state == FeedState::Live {
             // The losses before it are told with it: until then old values would be shown as live.
             open_window(fanout, key);
+        }
+    }
+}
+
+/// Tells those who wait for a topic that it cannot be had now. Views say no more than that: why it is so is news.
+fn on_unavailable(fanout: &mut Fanout, topic: TopicId, reason: &str, is_unknown: bool, now: u64) {
+    refuse_waiters(fanout, topic, reason, is_unknown, now);
+    for view in fanout.delays.views() {
+        let id = topic.seen_as(view);
+        let is_waiting =
+            fanout.topics.get(id).is_some_and(|topic| !topic.live) && starts_at(fanout, id).is_none();
+        if is_waiting {
+            refuse_waiters(fanout, id, "it cannot be had now; retry", false, now);
         }
     }
 }

@@ -9,14 +9,17 @@ use super::backfill::ask_backfills;
 use super::budget::subscriptions_left;
 use super::close::weigh_session;
 use super::heartbeat::tell_feeds;
+use super::hold::{hold, starts_at};
 use super::ready::{mark, watch};
 use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_BOOKS, over_limit, refused};
-use super::release::{forget_unused, let_idle};
-use super::say::say;
+use super::release::forget_unused;
+use super::say::{notify, say};
+use super::view::view_for;
 use super::waiting::forget_waiter;
 use crate::engine::data::backfill::{Backfill, BackfillLimits};
 use crate::engine::data::decisions::Decision;
 use crate::engine::data::fanout::Fanout;
+use crate::engine::data::index::Seen;
 use crate::engine::data::key::{SessionKey, SubRef, Subscriber};
 use crate::engine::data::rate::Rate;
 use crate::engine::data::seldom::PendingSubscribe;
@@ -24,8 +27,10 @@ use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::Topic;
 use crate::engine::principal::Permit;
-use crate::vocabulary::TopicInterest;
-use crate::vocabulary::{InstrumentInfo, TopicId, Update};
+use crate::vocabulary::{InstrumentInfo, TopicId, Update, View};
+
+/// The most subscriptions of one command that are named one by one where they start later.
+const NAMED_MAX: usize = 64;
 
 /// Grants when the state of every topic is known, so that the response comes before any of the data.
 pub(crate) fn await_topics(
@@ -38,28 +43,42 @@ pub(crate) fn await_topics(
 ) {
     topics.sort_unstable();
     topics.dedup();
-    let number = fanout.next_pending;
-    fanout.next_pending = fanout.next_pending.wrapping_add(1);
-    let unknown: HashSet<_> = topics.iter().copied().filter(|topic| !hold(fanout, *topic, now)).collect();
     let deadline = now + fanout.limits.subscribe_timeout_ns;
+    let mut unknown = HashSet::new();
+    for topic in &topics {
+        // Who waits for a view that starts later than that is told so now.
+        let is_awaited =
+            !hold(fanout, *topic, now) && starts_at(fanout, *topic).is_none_or(|at| at <= deadline);
+        if is_awaited {
+            unknown.insert(*topic);
+        }
+    }
     let is_known = unknown.is_empty();
     let pending = PendingSubscribe { response, waiting: topics, rate, unknown, deadline };
     if is_known {
         grant_all(fanout, key, pending, now);
-    } else if let Some(session) = fanout.sessions.get_mut(key) {
-        fanout.asked += pending.waiting.len();
-        session.seldom.asked += pending.waiting.len() as u32;
-        for topic in &pending.waiting {
-            fanout.index.waits(key, number, *topic);
-        }
-        session.seldom.pending.insert(number, Box::new(pending));
-        watch(fanout, key);
+    } else {
+        wait(fanout, key, pending);
     }
 }
 
-/// Returns, of the topics that a symbol stands for, those that the session may have. Where it stands for all of a venue, these may
-/// be some or none: what appears later may be among them. The principal is asked here and nowhere else, before anything
-/// is held for it.
+/// Keeps a `subscribe` until its topics are known.
+fn wait(fanout: &mut Fanout, key: SessionKey, pending: PendingSubscribe) {
+    let number = fanout.next_pending;
+    fanout.next_pending = fanout.next_pending.wrapping_add(1);
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    fanout.asked += pending.waiting.len();
+    session.seldom.asked += pending.waiting.len() as u32;
+    for topic in &pending.waiting {
+        fanout.index.waits(key, number, *topic);
+    }
+    session.seldom.pending.insert(number, Box::new(pending));
+    watch(fanout, key);
+}
+
+/// Returns, of the views of topics that a symbol stands for, those that the session may have. Where it stands for all of a venue,
+/// these may be some or none: what appears later may be among them. A principal that may see something delayed has the view that
+/// is delayed enough, and no other. The principal is asked here for each, before anything is held for it.
 pub(crate) fn permitted(
     fanout: &Fanout,
     key: SessionKey,
@@ -77,46 +96,38 @@ pub(crate) fn permitted(
         let info = fanout.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
         let permit = info.map_or(Permit::Nothing, |info| principal.permit(&info.name, channel));
         best = best.min(permit);
-        permit == Permit::Live
+        view_for(fanout, permit) == Some(topic.view())
     });
     if let Some(venue) = venue {
         best = best.min(principal.permit_venue(venue, channel));
     }
-    let why = match best {
-        Permit::Live => return Ok(topics),
-        Permit::Delayed(_) => "has to be delayed for this session, and this gateway has no delayed data",
-        Permit::Nothing => "is not among what this session may see",
-    };
-    let message = format!("`{symbol}` on channel `{}` {why}", channel.name());
-    Err(refused(channel, symbol.to_owned(), "not_entitled", message))
-}
-
-/// Makes sure that the topic is there or asked for. Returns whether its state is known.
-fn hold(fanout: &mut Fanout, id: TopicId, now: u64) -> bool {
-    let Some(info) = fanout.instruments.get(id.instrument_index() as usize).cloned().flatten() else {
-        return false;
-    };
-    let slot = &mut fanout.topics[id.0 as usize];
-    if slot.is_none() {
-        fanout.interests.push(TopicInterest::Want(id.live()));
+    if best != Permit::Nothing {
+        return Ok(topics);
     }
-    let is_live = slot.get_or_insert_with(|| Box::new(Topic::new(info, id.channel()))).live;
-    let_idle(fanout, id, now);
-    is_live
+    let message =
+        format!("`{symbol}` on channel `{}` is not among what this session may see", channel.name());
+    Err(refused(channel, symbol.to_owned(), "not_entitled", message))
 }
 
 /// Answers those who waited last for a topic that became known or unobtainable.
 pub(crate) fn resolve_waiters(fanout: &mut Fanout, topic: TopicId, now: u64) {
+    resolve_waiters_before(fanout, topic, u64::MAX, now);
+    forget_unused(fanout, topic, now);
+}
+
+/// Answers those who do not wait until this time, in nanoseconds: a view will not start before.
+pub(crate) fn resolve_waiters_before(fanout: &mut Fanout, topic: TopicId, at: u64, now: u64) {
     for (key, number) in fanout.index.waiters(topic) {
         let Some(session) = fanout.sessions.get_mut(key) else { continue };
         let Some(seldom) = session.seldom.made() else { continue };
-        let Some(pending) = seldom.pending.get_mut(&number) else { continue };
+        let Some(pending) = seldom.pending.get_mut(&number).filter(|pending| pending.deadline <= at) else {
+            continue;
+        };
         pending.unknown.remove(&topic);
         if pending.unknown.is_empty() {
             settle(fanout, key, number, now);
         }
     }
-    forget_unused(fanout, topic);
 }
 
 /// Tells those who wait for a topic why it cannot be had.
@@ -128,7 +139,7 @@ pub(crate) fn refuse_waiters(fanout: &mut Fanout, topic: TopicId, reason: &str, 
     let refusal = refused(topic.channel(), info.scale.symbol.clone(), code, reason.to_owned());
     let refusal = Refused { may_retry: !is_unknown, ..refusal };
     refuse_pending(fanout, topic, &refusal, now);
-    forget_unused(fanout, topic);
+    forget_unused(fanout, topic, now);
 }
 
 /// Takes a topic out of all pending subscribes, with a refusal.
@@ -169,13 +180,12 @@ fn settle(fanout: &mut Fanout, key: SessionKey, number: u32, now: u64) {
     grant_all(fanout, key, *pending, now);
 }
 
-/// Takes topics out of the pending subscribes of a session, and refuses them there.
+/// Takes topics, by their live ids, out of the pending subscribes of a session, and refuses them there.
 pub(crate) fn withdraw(
     fanout: &mut Fanout,
     key: SessionKey,
     topics: &HashSet<TopicId>,
-    code: &str,
-    why: &str,
+    refuse: impl Fn(Channel, String) -> Refused,
 ) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let instruments = &fanout.instruments;
@@ -184,14 +194,13 @@ pub(crate) fn withdraw(
         let response = &mut pending.response;
         let before = pending.waiting.len();
         pending.waiting.retain(|topic| {
-            let stays = !topics.contains(topic);
+            let stays = !topics.contains(&topic.live());
             if !stays {
                 pending.unknown.remove(topic);
                 fanout.index.waits_no_more(key, *number, *topic);
             }
             if let (false, Some(Some(info))) = (stays, instruments.get(topic.instrument_index() as usize)) {
-                let symbol = info.scale.symbol.clone();
-                response.refused.push(refused(topic.channel(), symbol, code, why.to_owned()));
+                response.refused.push(refuse(topic.channel(), info.scale.symbol.clone()));
             }
             stays
         });
@@ -203,18 +212,42 @@ pub(crate) fn withdraw(
 
 fn grant_all(fanout: &mut Fanout, key: SessionKey, pending: PendingSubscribe, now: u64) {
     let mut response = pending.response;
-    let mut snapshots = Vec::new();
+    let (mut snapshots, mut later) = (Vec::new(), Vec::new());
     let venues = fanout.sessions.get_mut(key).map_or(0, |session| {
         session.make_room(pending.waiting.len());
         session.venues.len()
     });
     for topic in pending.waiting {
+        if let Some(at) = starts_at(fanout, topic) {
+            later.push((topic, at));
+            continue;
+        }
         match grant(fanout, key, topic, pending.rate, &mut snapshots) {
             Ok(granted) => response.granted.push(granted),
             Err(refusal) => response.refused.push(refusal),
         }
     }
-    say(fanout, key, &Message::Subscribed(response));
+    // What appeared by itself is granted when it starts, without a word before.
+    let is_asked = response.id != 0;
+    if is_asked && later.len() <= NAMED_MAX {
+        response
+            .refused
+            .extend(later.iter().filter_map(|(topic, at)| refusal_until(fanout, *topic, *at, now)));
+    }
+    if is_asked || later.is_empty() {
+        say(fanout, key, &Message::Subscribed(response));
+    }
+    if is_asked && later.len() > NAMED_MAX {
+        let message = format!(
+            "{} subscriptions come late for this session, and this gateway knows nothing of them yet that is so old; each \
+             is granted by itself when it does",
+            later.len()
+        );
+        notify(fanout, key, "delayed", &message);
+    }
+    for (topic, _) in later {
+        wait_longer(fanout, key, topic, pending.rate);
+    }
     ask_backfills(fanout, key, now);
     if let Some(session) = fanout.sessions.get_mut(key).filter(|session| !session.is_ending()) {
         for snapshot in snapshots {
@@ -226,6 +259,34 @@ fn grant_all(fanout: &mut Fanout, key: SessionKey, pending: PendingSubscribe, no
     if fanout.sessions.get(key).is_some_and(|session| session.venues.len() > venues) {
         tell_feeds(fanout, key, now);
     }
+}
+
+/// Refuses a view for now: it is granted when it starts, without being asked for again.
+fn refusal_until(fanout: &Fanout, topic: TopicId, at: u64, now: u64) -> Option<Refused> {
+    const SECOND: u64 = 1_000_000_000;
+    let info = fanout.instruments.get(topic.instrument_index() as usize)?.as_ref()?;
+    let (symbol, delay) = (info.scale.symbol.clone(), fanout.delays.delay_ns(topic.view()).div_ceil(SECOND));
+    let wait = at.saturating_sub(now).div_ceil(SECOND);
+    let message = format!(
+        "`{symbol}` comes {delay} s late for this session, and this gateway knows nothing of it yet that is so old; it is \
+         granted by itself in about {wait} s"
+    );
+    Some(Refused { may_retry: true, ..refused(topic.channel(), symbol, "delayed", message) })
+}
+
+/// Waits for a view to start, however long that takes.
+fn wait_longer(fanout: &mut Fanout, key: SessionKey, topic: TopicId, rate: f64) {
+    // Whoever asks again meanwhile waits once.
+    let is_waiting = |(waiter, number): &(SessionKey, u32)| {
+        let pending = fanout.sessions.get(*waiter).and_then(|session| session.seldom.pending.get(number));
+        *waiter == key && pending.is_some_and(|pending| pending.deadline == u64::MAX)
+    };
+    if fanout.index.waiters(topic).iter().any(is_waiting) {
+        return;
+    }
+    let (waiting, unknown) = (vec![topic], HashSet::from([topic]));
+    let response = Subscribed::default();
+    wait(fanout, key, PendingSubscribe { response, waiting, rate, unknown, deadline: u64::MAX });
 }
 
 /// Subscribes a session to a live topic. Last records of lossless channels, which are to follow the response at once,
@@ -253,7 +314,7 @@ fn grant(
     if fanout.subscribed >= fanout.limits.subscriptions {
         return refuse("limit", FULL.to_owned());
     }
-    let Some(topic) = fanout.topics[id.0 as usize].as_deref_mut().filter(|topic| topic.live) else {
+    let Some(topic) = fanout.topics.get_mut(id).filter(|topic| topic.live) else {
         let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
         return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
     };
@@ -264,12 +325,15 @@ fn grant(
     }
     let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
     let mut sub = start(session, topic, id, fanout.now, fanout.desk.limits, snapshots);
-    sub.rate = Rate::new(rate);
-    sub.place = topic.subscribers.len() as u32;
-    let (epoch, sequence, goes_back) = (topic.epoch, sub.sent, sub.backfill.is_some());
-    if sequence == topic.sequence {
-        // The grant says so already.
-        sub.told = topic.stamp;
+    sub.set_rate(Rate::new(rate));
+    sub.set_place(topic.subscribers.len());
+    let (epoch, sequence, goes_back) = (topic.epoch, sub.sent, sub.backfill().is_some());
+    if sequence != topic.sequence {
+        // The grant does not say where the topic stands.
+        sub.leave_untold();
+    } else if session.count() == 0 {
+        // The grants of the first subscriptions say so already.
+        session.told = fanout.stamp;
     }
     topic.idle_since = None;
     let index = session.add(sub);
@@ -284,13 +348,12 @@ fn grant(
     if goes_back {
         session.seldom.turns.queue(index);
     }
-    match session.venues.iter_mut().find(|(venue, _)| *venue == info.venue) {
+    let seen = Seen { venue: info.venue, view: id.view() };
+    match session.venues.iter_mut().find(|(known, _)| *known == seen) {
         Some((_, count)) => *count += 1,
         None => {
-            // Most sessions see one venue.
-            session.venues.reserve_exact(1);
-            session.venues.push((info.venue, 1));
-            fanout.index.sees(key, info.venue);
+            session.venues.push((seen, 1));
+            fanout.index.sees(key, seen);
         }
     }
     mark(fanout, at);
@@ -303,16 +366,38 @@ fn grant(
         max_rate: rate,
         epoch,
         sequence,
+        delay_ms: delay_ms(fanout.delays.delay_ns(id.view())),
     })
 }
 
-/// Subscribes those who asked for all of a venue to an instrument that just appeared.
-pub(crate) fn extend_wildcards(fanout: &mut Fanout, info: &InstrumentInfo, now: u64) {
+/// Begins the delayed views of an instrument that just appeared, for those who asked for all of a venue: what comes from now on is
+/// theirs when the instrument appears in their view.
+pub(crate) fn prepare_views(fanout: &mut Fanout, info: &InstrumentInfo, now: u64) {
+    let mut wanted = Vec::new();
+    for key in fanout.index.wanting_all(&info.name.venue) {
+        let Some(session) = fanout.sessions.get(key).filter(|session| !session.principal.sees_all()) else {
+            continue;
+        };
+        let of_venue = session.seldom.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
+        for all in of_venue {
+            let view = view_for(fanout, session.principal.permit(&info.name, all.channel));
+            let delayed = view.filter(|view| !view.is_live());
+            wanted.extend(delayed.map(|view| TopicId::new(info.index, all.channel).seen_as(view)));
+        }
+    }
+    for topic in wanted {
+        hold(fanout, topic, now);
+    }
+}
+
+/// Subscribes those who asked for all of a venue to an instrument that just appeared in a view.
+pub(crate) fn extend_wildcards(fanout: &mut Fanout, info: &InstrumentInfo, view: View, now: u64) {
     let mut asked = Vec::new();
     for key in fanout.index.wanting_all(&info.name.venue) {
         let Some(session) = fanout.sessions.get(key) else { continue };
         let of_venue = session.seldom.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
-        asked.extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel), all.rate)));
+        asked
+            .extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel).seen_as(view), all.rate)));
     }
     for (key, topic, rate) in asked {
         let (symbol, venue) = (&info.scale.symbol, Some(info.name.venue.as_str()));
@@ -332,6 +417,11 @@ pub(crate) fn extend_wildcards(fanout: &mut Fanout, info: &InstrumentInfo, now: 
     }
 }
 
+/// Returns a delay as clients are told it: in milliseconds, not less than it is.
+pub(crate) fn delay_ms(delay_ns: u64) -> u64 {
+    delay_ns.div_ceil(1_000_000)
+}
+
 /// Starts a new subscription: at the state as it is, or where the client left off.
 fn start(
     session: &mut Session,
@@ -343,12 +433,14 @@ fn start(
 ) -> Sub {
     let mut sub = Sub::new(id, topic.epoch, topic.sequence, topic.stamp);
     if !topic.channel.is_lossless() {
-        // The newest of each key, or the book, is still to come; what was announced before is not.
-        sub.since = topic.stamp;
         if topic.channel == Channel::Book {
             sub.stamp = if topic.sequence > 0 { 0 } else { topic.stamp };
         } else if let Some(oldest) = topic.oldest_current() {
             sub.stamp = oldest.stamp - 1;
+        }
+        // The newest of each key, or the book, is still to come; what was announced before is not.
+        if !topic.is_logged_up_to(sub.stamp) {
+            sub.begin_after_gaps(topic.stamp);
         }
         return sub;
     }
@@ -397,7 +489,8 @@ fn resume_at(
         && let Some(limits) = history
     {
         let (backfill, behind) = Backfill::new(number, available - 1, limits);
-        (sub.backfill, start) = (Some(backfill), behind);
+        sub.set_backfill(backfill);
+        start = behind;
     }
     if start > number {
         let info = Arc::clone(&topic.info);

@@ -13,7 +13,7 @@ use crate::vocabulary::{Form, TopicId, Update};
 #[inline(never)]
 pub(crate) fn hand_out_newest(fanout: &mut Fanout, id: TopicId, arrival: &Arrival) {
     let Fanout { topics, sessions, rates, ready, .. } = fanout;
-    let Some(topic) = topics.get(id.0 as usize).and_then(Option::as_deref) else { return };
+    let Some(topic) = topics.get(id) else { return };
     for Subscriber { at, has_rate } in &topic.subscribers {
         let Some(session) = sessions.get_mut(at.session) else { continue };
         if session.is_ending() || (*has_rate && arrival.is_throttled(session, at.sub, rates)) {
@@ -29,9 +29,9 @@ pub(crate) fn hand_out_newest(fanout: &mut Fanout, id: TopicId, arrival: &Arriva
 
 /// Marks all subscriptions that take a record of a lossless channel, and counts its bytes as owed to them.
 #[inline(never)]
-pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arrival) {
+pub(crate) fn hand_out_each(fanout: &mut Fanout, id: TopicId, update: &Update, arrival: &Arrival) {
     let Fanout { topics, sessions, rates, ready, overfull, limits, .. } = fanout;
-    let Some(topic) = topics.get(update.topic.0 as usize).and_then(Option::as_deref) else { return };
+    let Some(topic) = topics.get(id) else { return };
     let least = limits.shed_bytes.min(limits.close_bytes);
     // The form of the subscriber before, and the length in it: most have the same.
     let (mut slot, mut bytes) = (u8::MAX, 0);
@@ -45,7 +45,7 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, update: &Update, arrival: &Arri
             (slot, bytes) = (session.form.slot(), length_in(update, &session.form));
         }
         let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) else { continue };
-        sub.waiting_bytes += bytes;
+        sub.wait_for(bytes);
         session.lossless_bytes += bytes;
         if session.shedding && arrival.is_sheddable {
             shed_sub(session, at.sub, arrival.stamp);
@@ -92,7 +92,7 @@ impl Arrival {
     #[inline(never)]
     fn is_throttled(&self, session: &mut Session, sub: u32, rates: &mut Queues<SubRef>) -> bool {
         let Some(sub) = session.sub_mut(sub) else { return false };
-        let Some(rate) = sub.rate.as_ref().filter(|rate| rate.is_throttled()) else { return false };
+        let Some(rate) = sub.rate().filter(|rate| rate.is_throttled()) else { return false };
         if !self.is_gap && self.now < rate.due() {
             return true;
         }

@@ -3,14 +3,15 @@
 //! Tokens are not verified here. The engine keeps those that came until the shard takes them, and is told later whom they
 //! belong to. Meanwhile the session goes on as it was.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tickwire_wire::{CloseCode, Error, Identity, Ledger, Message, Secret, Subscribed, Token};
 
+use super::ask::{extend_to_principal, names_of_wildcards};
 use super::backfill::ask_backfills;
 use super::close::close;
-use super::entitled::is_kept;
+use super::entitled::{Lot, lot};
 use super::grant::{settle_pending, withdraw};
 use super::leave::take_leave;
 use super::ready::watch;
@@ -18,11 +19,14 @@ use super::refusal::{over_limit, refused};
 use super::say::{notify, say};
 use super::session::limits_of;
 use super::throttle::set_sub_rate;
+use super::view::end_unneeded_use;
 use crate::engine::credential::TokenRefused;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::handed_in::HandedIn;
 use crate::engine::data::key::SessionKey;
+use crate::engine::data::rate::Rate;
 use crate::engine::data::seldom::Wildcard;
+use crate::engine::data::session::Session;
 use crate::engine::principal::Principal;
 use crate::vocabulary::TopicId;
 
@@ -34,7 +38,9 @@ const TOKENS_MAX: usize = 1024;
 
 /// Keeps a token that a client handed in, for the shard.
 pub(crate) fn hand_in(fanout: &mut Fanout, key: SessionKey, command: Token) {
-    fanout.price.add_names(TOKEN_NAMES);
+    // It may show more of what `venue:*` stands for.
+    let names = names_of_wildcards(fanout, key);
+    fanout.price.add_names(TOKEN_NAMES + names);
     let Token { id, token } = command;
     if fanout.tokens.len() >= TOKENS_MAX {
         let message = "too many tokens come at the same time; send it again".to_owned();
@@ -52,7 +58,8 @@ pub(crate) fn refuse_unknown(fanout: &mut Fanout, key: SessionKey, id: u64) {
     say(fanout, key, &Message::Error(Error { id, code, message }));
 }
 
-/// Takes the verdict about a token. The session belongs to the principal from now on; what that one may not see ends.
+/// Takes the verdict about a token. The session belongs to the principal from now on; what that one may not see ends, and what it may see
+/// beyond what was seen before is added to all of a venue.
 pub(crate) fn identify(
     fanout: &mut Fanout,
     key: SessionKey,
@@ -91,65 +98,56 @@ fn accept(fanout: &mut Fanout, key: SessionKey, id: u64, principal: Arc<Principa
         limits: Some(limits_of(fanout, &principal)),
     };
     let Some(session) = fanout.sessions.get_mut(key) else { return };
-    session.principal = principal;
+    let before = std::mem::replace(&mut session.principal, principal);
     if let Some(seldom) = session.seldom.made() {
         seldom.was_warned = false;
     }
     // The clock has another time to look at it.
     watch(fanout, key);
     say(fanout, key, &Message::Identity(identity));
-    end_unentitled(fanout, key, now);
+    end_unentitled(fanout, key, &before, now);
     slow_down(fanout, key);
+    let has_more = |session: &Session| {
+        session.principal.entitlements != before.entitlements
+            || session.principal.subscriptions_max > before.subscriptions_max
+    };
+    // A new token that says the same costs as little as it changes.
+    if fanout.sessions.get(key).is_some_and(has_more) {
+        extend_to_principal(fanout, key, now);
+        end_unneeded_use(fanout, key);
+    }
 }
 
-/// Ends what the principal of a session may not see any more: subscriptions, those that wait, and all of a venue.
-fn end_unentitled(fanout: &mut Fanout, key: SessionKey, now: u64) {
-    let Some(session) = fanout.sessions.get(key).filter(|session| !session.principal.sees_all()) else {
-        return;
-    };
+/// Ends what the principal of a session may not see any more, or by another view than `before`: subscriptions, those that wait, and all
+/// of a venue.
+fn end_unentitled(fanout: &mut Fanout, key: SessionKey, before: &Principal, now: u64) {
+    let Some(session) = fanout.sessions.get(key) else { return };
     let principal = Arc::clone(&session.principal);
-    let is_kept = |topic: &TopicId| {
-        let info = fanout.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
-        info.is_some_and(|info| is_kept(&principal, &info.name, *topic))
-    };
     let waiting = session.seldom.pending.values().flat_map(|pending| &pending.waiting);
-    let withdrawn: HashSet<_> = waiting.filter(|topic| !is_kept(topic)).copied().collect();
+    let waiting: HashSet<_> = waiting.copied().collect();
     let held = session.subs.iter().enumerate().filter_map(|(at, sub)| Some((at as u32, sub.as_ref()?.topic)));
-    let (kept, mut over): (Vec<_>, Vec<_>) = held.partition(|(_, topic)| is_kept(topic));
+    let held: Vec<_> = held.collect();
+    let mut lot_of = |topic| lot(fanout, key, (before, &principal), topic);
+    let withdrawn: HashMap<_, _> = waiting.iter().map(|topic| (topic.live(), lot_of(*topic))).collect();
+    let lots: Vec<_> = held.into_iter().map(|(at, topic)| (at, topic, lot_of(topic))).collect();
+    withdraw_unentitled(fanout, key, &withdrawn, now);
+    end_wildcards(fanout, key, &principal);
     let max = principal.subscriptions_of(fanout.limits.subscriptions_per_session);
-    let excess: HashSet<_> = kept.iter().skip(max).map(|(_, topic)| *topic).collect();
-    over.extend(kept.iter().skip(max));
-    let unseen = |wildcard: &Wildcard| principal.sees_nothing_of(&wildcard.venue, wildcard.channel);
-    let gone: Vec<_> =
-        session.seldom.wildcards.iter().filter(|w| unseen(w)).map(|w| (w.venue.clone(), w.channel)).collect();
-    if !withdrawn.is_empty() {
-        let why = "the new token does not grant it";
-        withdraw(fanout, key, &withdrawn, "not_entitled", why);
-        settle_pending(fanout, key, now);
-    }
-    let Some(session) = fanout.sessions.get_mut(key) else { return };
-    for (venue, channel) in gone {
-        session.seldom.wildcards.retain(|known| !known.is_of(&venue, channel));
-        if !session.seldom.wildcards.iter().any(|known| known.venue == venue) {
-            fanout.index.wants_all_no_more(key, &venue);
-        }
-    }
-    if over.is_empty() {
-        return;
-    }
+    let (kept, mut over): (Vec<_>, Vec<_>) = lots.into_iter().partition(|(.., lot)| *lot == Lot::Kept);
+    over.extend(kept.into_iter().skip(max));
+    let Some(session) = fanout.sessions.get_mut(key).filter(|_| !over.is_empty()) else { return };
     let form = session.form;
-    let places: Vec<_> = over.iter().map(|(at, _)| *at).collect();
+    let places: Vec<_> = over.iter().map(|(at, ..)| *at).collect();
+    let lots: HashMap<_, _> = over.into_iter().map(|(_, topic, lot)| (topic, lot)).collect();
     let (mut refusals, mut entries) = (Vec::new(), Vec::new());
     for sub in session.remove(&places) {
-        let name =
-            fanout.topics[sub.topic.0 as usize].as_deref().map(|topic| topic.info.scale.symbol.clone());
-        if let Some(symbol) = name {
-            let why = if excess.contains(&sub.topic) {
-                over_limit(max)
+        let lot = lots.get(&sub.topic).copied().unwrap_or(Lot::Unseen);
+        if let Some(symbol) = fanout.topics.get(sub.topic).map(|topic| topic.info.scale.symbol.clone()) {
+            refusals.push(if lot == Lot::Kept {
+                refused(sub.topic.channel(), symbol, "ended", over_limit(max))
             } else {
-                format!("`{symbol}` ended: the new token of this session does not grant it")
-            };
-            refusals.push(refused(sub.topic.channel(), symbol, "ended", why));
+                lot.refusal(sub.topic.channel(), symbol, "ended")
+            });
         }
         entries.extend(take_leave(fanout, key, &sub, &form, now));
     }
@@ -157,6 +155,34 @@ fn end_unentitled(fanout: &mut Fanout, key: SessionKey, now: u64) {
     say(fanout, key, &Message::Subscribed(Subscribed { refused: refusals, ..Subscribed::default() }));
     say(fanout, key, &Message::Ledger(Ledger { id: 0, entries }));
     ask_backfills(fanout, key, now);
+}
+
+/// Refuses what a session waits for and may not see, or not by this view. `lots` has the live topics of what it waits for.
+fn withdraw_unentitled(fanout: &mut Fanout, key: SessionKey, lots: &HashMap<TopicId, Lot>, now: u64) {
+    for (lot, code) in
+        [(Lot::Unseen, "not_entitled"), (Lot::Elsewhere, "unavailable"), (Lot::NoDelay, "limit")]
+    {
+        let topics: HashSet<_> =
+            lots.iter().filter(|(_, its)| **its == lot).map(|(topic, _)| *topic).collect();
+        if !topics.is_empty() {
+            withdraw(fanout, key, &topics, |channel, symbol| lot.refusal(channel, symbol, code));
+        }
+    }
+    settle_pending(fanout, key, now);
+}
+
+/// Forgets that a session wants all of a venue of which it may not see anything.
+fn end_wildcards(fanout: &mut Fanout, key: SessionKey, principal: &Principal) {
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    let unseen = |wildcard: &Wildcard| principal.sees_nothing_of(&wildcard.venue, wildcard.channel);
+    let gone: Vec<_> =
+        session.seldom.wildcards.iter().filter(|w| unseen(w)).map(|w| (w.venue.clone(), w.channel)).collect();
+    for (venue, channel) in gone {
+        session.seldom.wildcards.retain(|known| !known.is_of(&venue, channel));
+        if !session.seldom.wildcards.iter().any(|known| known.venue == venue) {
+            fanout.index.wants_all_no_more(key, &venue);
+        }
+    }
 }
 
 /// Lowers the rates that the principal of a session may not have.
@@ -170,7 +196,7 @@ fn slow_down(fanout: &mut Fanout, key: SessionKey) {
         wildcard.rate = principal.granted_rate(wildcard.rate, allowed);
     }
     let rates = session.subs.iter().flatten().filter(|sub| !sub.topic.channel().is_lossless()).map(|sub| {
-        let rate = sub.rate.as_ref().map_or(0.0, |rate| rate.per_second());
+        let rate = sub.rate().map_or(0.0, Rate::per_second);
         (sub.topic, rate, principal.granted_rate(rate, allowed))
     });
     let changed: Vec<_> = rates.filter(|(_, old, new)| old.total_cmp(new).is_ne()).collect();

@@ -5,6 +5,7 @@ use tickwire_wire::LedgerEntry;
 use super::ledger::ledger_entry;
 use super::release::{let_go, let_idle};
 use crate::engine::data::fanout::Fanout;
+use crate::engine::data::index::Seen;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::sub::Sub;
 use crate::vocabulary::Form;
@@ -15,13 +16,13 @@ pub(crate) fn detach(fanout: &mut Fanout, sub: &Sub, form: &Form, now: u64) {
         fanout.rates.leave();
     }
     fanout.subscribed -= 1;
-    let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref_mut() else { return };
+    let Some(topic) = fanout.topics.get_mut(sub.topic) else { return };
     topic.end_taking(form);
-    topic.subscribers.swap_remove(sub.place as usize);
-    if let Some(moved) = topic.subscribers.get(sub.place as usize).map(|moved| moved.at)
+    topic.subscribers.swap_remove(sub.place());
+    if let Some(moved) = topic.subscribers.get(sub.place()).map(|moved| moved.at)
         && let Some(moved) = fanout.sessions.get_mut(moved.session).and_then(|s| s.sub_mut(moved.sub))
     {
-        moved.place = sub.place;
+        moved.set_place(sub.place());
     }
     if topic.subscribers.is_empty() {
         let_idle(fanout, sub.topic, now);
@@ -38,13 +39,14 @@ pub(crate) fn take_leave(
     now: u64,
 ) -> Option<LedgerEntry> {
     let session = fanout.sessions.get_mut(key)?;
-    session.lossless_bytes = session.lossless_bytes.saturating_sub(sub.waiting_bytes);
-    let topic = fanout.topics[sub.topic.0 as usize].as_deref();
+    session.lossless_bytes = session.lossless_bytes.saturating_sub(sub.waiting_bytes());
+    let topic = fanout.topics.get(sub.topic);
     let entry = topic.map(|topic| ledger_entry(sub, topic));
     if let Some(venue) = topic.map(|topic| topic.info.venue)
-        && session.leave_venue(venue)
+        && let seen = (Seen { venue, view: sub.topic.view() })
+        && session.leave_venue(seen)
     {
-        fanout.index.sees_no_more(key, venue);
+        fanout.index.sees_no_more(key, seen);
     }
     detach(fanout, sub, form, now);
     entry

@@ -10,7 +10,7 @@ use crate::engine::data::topic::Topic;
 /// Returns the account of every subscription of a session.
 pub(crate) fn ledger(fanout: &Fanout, session: &Session, id: u64) -> Ledger {
     let entries = session.subs.iter().flatten().filter_map(|sub| {
-        let topic = fanout.topics[sub.topic.0 as usize].as_deref()?;
+        let topic = fanout.topics.get(sub.topic)?;
         Some(ledger_entry(sub, topic))
     });
     Ledger { id, entries: entries.collect() }

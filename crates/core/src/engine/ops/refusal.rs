@@ -13,6 +13,9 @@ pub(crate) const FULL: &str =
 pub(crate) const FULL_OF_BOOKS: &str =
     "this gateway holds all the price levels it may (gateway.limits.book_levels); try another one";
 
+pub(crate) const FULL_OF_DELAYS: &str = "this has to come late for this session, and this gateway has as many different delays as it \
+     may (gateway.limits.delays), none of them long enough; try another one";
+
 pub(crate) fn over_limit(limit: usize) -> String {
     format!("a session may hold {limit} subscriptions; open another one")
 }
@@ -24,9 +27,9 @@ pub(crate) fn refused(channel: Channel, symbol: String, code: &str, message: Str
 /// Makes the refusal of a subscription to an instrument that ended.
 pub(crate) fn refusal_of_ended(fanout: &Fanout, info: &InstrumentInfo, channel: Channel) -> Refused {
     let ended = fanout.endings.get(&info.index);
-    let reason = ended.map_or("it is over", |ended| &ended.reason);
+    let reason = ended.map_or("it is over", |ending| &*ending.ended.reason);
     let symbol = info.scale.symbol.clone();
-    let may_retry = ended.is_some_and(|ended| ended.may_retry);
+    let may_retry = ended.is_some_and(|ending| ending.ended.may_retry);
     let message = format!("`{symbol}` ended: {reason}");
     Refused { may_retry, ..refused(channel, symbol, "ended", message) }
 }

@@ -1,73 +1,121 @@
 //! Topics and instruments that nobody wants any more are let go.
 
+use std::sync::Arc;
+
 use tickwire_wire::Channel;
 
 use super::budget::forget_log;
+use crate::engine::data::delays::{Held, bit};
 use crate::engine::data::fanout::Fanout;
-use crate::vocabulary::{TopicId, TopicInterest};
+use crate::vocabulary::{TopicId, TopicInterest, View};
+
+/// The time between two looks at a view that somebody still waits for, in nanoseconds.
+const LOOK_AGAIN_NS: u64 = 1_000_000_000;
 
 /// Notes that nobody wants a topic from now on: it is let go after the linger time.
 pub(crate) fn let_idle(fanout: &mut Fanout, id: TopicId, now: u64) {
-    if let Some(topic) = fanout.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut)
-        && topic.subscribers.is_empty()
+    let linger = linger_ns(fanout, id);
+    if let Some(topic) = fanout.topics.get_mut(id)
+        && topic.is_unused()
     {
         topic.idle_since = Some(now);
         // Each topic stands there once, however often it comes and goes.
         if !std::mem::replace(&mut topic.is_listed, true) {
-            fanout.idle.insert((now.saturating_add(fanout.limits.linger_ns), id));
+            fanout.idle.insert((now.saturating_add(linger), id));
         }
     }
+}
+
+/// Returns how long a topic stays that nobody wants. A view stays for as long as its delay at least: a new one would need that
+/// time before it shows what this one does.
+fn linger_ns(fanout: &Fanout, id: TopicId) -> u64 {
+    fanout.limits.linger_ns.max(fanout.delays.delay_ns(id.view()))
 }
 
 pub(crate) fn let_go_of_idle_topics(fanout: &mut Fanout, now: u64) {
     while let Some((_, id)) = fanout.idle.first().copied().filter(|(due, _)| *due <= now) {
         fanout.idle.pop_first();
-        let Some(topic) = fanout.topics.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else {
-            continue;
-        };
+        let linger = linger_ns(fanout, id);
+        let Some(topic) = fanout.topics.get_mut(id) else { continue };
         topic.is_listed = false;
-        let Some(since) = topic.idle_since else { continue };
-        let mut due = since.saturating_add(fanout.limits.linger_ns);
+        let Some(since) = topic.idle_since.filter(|_| topic.is_unused()) else { continue };
+        let mut due = since.saturating_add(linger);
         if fanout.index.is_waited_for(id) {
-            due = due.max(now + 1);
+            due = due.max(now + if id.view().is_live() { 1 } else { LOOK_AGAIN_NS });
         }
         if due > now {
             topic.is_listed = true;
             fanout.idle.insert((due, id));
             continue;
         }
-        forget_log(fanout, id);
-        fanout.topics[id.0 as usize] = None;
-        fanout.interests.push(TopicInterest::Drop(id));
+        forget(fanout, id, now);
     }
+    let_go_of_delays(fanout);
 }
 
 /// Lets go of a topic that is not live and that nobody waits for.
-pub(crate) fn forget_unused(fanout: &mut Fanout, id: TopicId) {
-    let topic = fanout.topics.get(id.0 as usize).and_then(Option::as_deref);
-    if topic.is_some_and(|topic| !topic.live && topic.subscribers.is_empty())
-        && !fanout.index.is_waited_for(id)
-    {
-        forget_log(fanout, id);
-        fanout.topics[id.0 as usize] = None;
-        fanout.interests.push(TopicInterest::Drop(id));
+pub(crate) fn forget_unused(fanout: &mut Fanout, id: TopicId, now: u64) {
+    let topic = fanout.topics.get(id);
+    if topic.is_some_and(|topic| !topic.live && topic.is_unused()) && !fanout.index.is_waited_for(id) {
+        forget(fanout, id, now);
     }
 }
 
-/// Lets go of an instrument that ended when nobody has anything of it.
-pub(crate) fn let_go(fanout: &mut Fanout, index: u32) {
-    if fanout.endings.is_empty() || !fanout.endings.contains_key(&index) {
-        return;
+/// Takes a topic out. Of a view, the live topic is let go when nobody else has it.
+fn forget(fanout: &mut Fanout, id: TopicId, now: u64) {
+    take_out(fanout, id);
+    if id.view().is_live() {
+        fanout.interests.push(TopicInterest::Drop(id));
+    } else if let Some(live) = fanout.topics.get_mut(id.live()) {
+        live.views &= !bit(id.view());
+        let_idle(fanout, id.live(), now);
     }
-    let mut is_wanted = false;
-    for channel in Channel::ALL {
-        let id = TopicId::new(index, channel);
-        let slot = &fanout.topics[id.0 as usize];
-        if slot.as_deref().is_some_and(|topic| !topic.subscribers.is_empty()) {
-            is_wanted = true;
-        } else if slot.is_some() {
-            forget_log(fanout, id);
-            fanout.topics[id.0 as usize] = None;
+}
+
+fn take_out(fanout: &mut Fanout, id: TopicId) {
+    forget_log(fanout, id);
+    if let Some(topic) = fanout.topics.remove(id)
+        && let Some(delay) = fanout.delays.get_mut(id.view())
+    {
+        let hole = topic.late.iter().filter_map(|late| late.hole.as_deref());
+        let behind =
+            hole.flat_map(|hole| &hole.waiting).map(|update| Held::Update(Arc::clone(update)).bytes());
+        delay.bytes -= behind.sum::<usize>();
+        delay.topics -= 1;
+        delay.cut.retain(|cut| *cut != id);
+    }
+}
+
+/// Lets go of delays that no session uses any more, and whose views nobody has.
+fn let_go_of_delays(fanout: &mut Fanout) {
+    let unused = |fanout: &Fanout| {
+        fanout.delays.iter().find(|delay| delay.users.is_empty() && delay.topics == 0).map(|delay| delay.view)
+    };
+    while let Some(view) = unused(fanout) {
+        fanout.delays.remove(view);
+        fanout.topics.forget_view(view);
+        let owed = fanout.endings.iter_mut().filter(|(_, ending)| ending.owed & bit(view) != 0);
+        let told: Vec<_> = owed.map(|(index, ending)| (*index, ending.owed &= !bit(view)).0).collect();
+        for index in told {
+            let_go(fanout, index);
+        }
+    }
+}
+
+/// Lets go of an instrument that ended when nobody has anything of it, and every delay has shown its end.
+pub(crate) fn let_go(fanout: &mut Fanout, index: u32) {
+    let Some(owed) = fanout.endings.get(&index).map(|ending| ending.owed) else { return };
+    let mut is_wanted = owed != 0;
+    let views = std::iter::once(View::LIVE).chain(fanout.delays.views());
+    // A view that has not shown the end yet goes on until then.
+    for view in views.filter(|view| owed & bit(*view) == 0) {
+        for channel in Channel::ALL {
+            let id = TopicId::new(index, channel).seen_as(view);
+            match fanout.topics.get(id) {
+                Some(topic) if !topic.subscribers.is_empty() => is_wanted = true,
+                Some(_) => take_out(fanout, id),
+                None => {}
+            }
         }
     }
     if !is_wanted {

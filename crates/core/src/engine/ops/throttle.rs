@@ -19,25 +19,31 @@ use crate::engine::data::session::Session;
 use crate::engine::policy::rate::interval_ns;
 use crate::vocabulary::TopicId;
 
-/// Returns when [`on_timer`] has something to do, in nanoseconds since the Unix epoch.
+/// The grain of delays, in grains of windows: nobody notices it in a delay of seconds.
+const DELAY_GRAINS: u64 = 10;
+
+/// Returns when a throttled subscription, a session with a delivery window or a delayed view has something to do, in nanoseconds
+/// since the Unix epoch.
 pub(crate) fn next_due(fanout: &Fanout) -> Option<u64> {
-    next_due_within(fanout, 1, 1)
+    let [rates, windows] = [fanout.rates.next_due(), fanout.windows.next_due()];
+    rates.into_iter().chain(windows).chain(fanout.delays.next_due()).min()
 }
 
 /// Returns the same on a grid of these grains, one for rates and one for delivery windows.
 pub(crate) fn next_due_within(fanout: &Fanout, rate_grain: u64, window_grain: u64) -> Option<u64> {
     let rates = fanout.rates.next_due().map(|due| due.next_multiple_of(rate_grain));
     let windows = fanout.windows.next_due().map(|due| due.next_multiple_of(window_grain));
-    rates.into_iter().chain(windows).min()
+    let delays = fanout.delays.next_due().map(|due| due.next_multiple_of(window_grain * DELAY_GRAINS));
+    rates.into_iter().chain(windows).chain(delays).min()
 }
 
 /// Lets those go on that waited until now: throttled subscriptions, and sessions with a delivery window.
 pub(crate) fn on_timer(fanout: &mut Fanout, now: u64) {
     while let Some((due, at)) = fanout.rates.pop(now) {
         let sub = fanout.sessions.get_mut(at.session).and_then(|session| session.sub_mut(at.sub));
-        match sub.filter(|sub| sub.rate.as_ref().is_some_and(|rate| rate.due() == due)) {
+        match sub.filter(|sub| sub.rate().is_some_and(|rate| rate.due() == due)) {
             Some(sub) => {
-                let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref() else { continue };
+                let Some(topic) = fanout.topics.get(sub.topic) else { continue };
                 // The newest record is still to be sent, so it has not passed the subscription.
                 sub.release(topic.epoch, topic.sequence.saturating_sub(1));
                 if topic.stamp > sub.stamp {
@@ -62,7 +68,7 @@ pub(crate) fn sweep_rates(fanout: &mut Fanout) {
     let sessions = &fanout.sessions;
     fanout.rates.sweep(|due, at| {
         let sub = sessions.get(at.session).and_then(|session| session.sub(at.sub));
-        sub.is_some_and(|sub| sub.rate.as_ref().is_some_and(|rate| rate.due() == due))
+        sub.is_some_and(|sub| sub.rate().is_some_and(|rate| rate.due() == due))
     });
 }
 
@@ -72,8 +78,8 @@ pub(crate) fn throttle(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_d
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     for index in sent {
         let Some(sub) = session.sub_mut(*index) else { continue };
-        let Some(topic) = fanout.topics[sub.topic.0 as usize].as_deref() else { continue };
-        let Some(rate) = &mut sub.rate else { continue };
+        let Some(topic) = fanout.topics.get(sub.topic) else { continue };
+        let Some(rate) = sub.rate_mut() else { continue };
         if rate.interval_ns == 0 || rate.due == now.saturating_add(rate.interval_ns) {
             continue;
         }
@@ -97,17 +103,17 @@ pub(crate) fn throttle(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_d
 /// Changes the rate of a subscription from now on. It is not throttled any more, until its next record throttles it for the
 /// new interval.
 pub(crate) fn set_sub_rate(fanout: &mut Fanout, key: SessionKey, id: TopicId, per_second: f64) {
-    let Some(topic) = fanout.topics[id.0 as usize].as_deref_mut() else { return };
+    let Some(topic) = fanout.topics.get_mut(id) else { return };
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let Some(index) = session.place_of(id) else { return };
     let Some(sub) = session.sub_mut(index) else { return };
-    if sub.rate.as_ref().map_or(0.0, |rate| rate.per_second()).total_cmp(&per_second).is_ne() {
+    if sub.rate().map_or(0.0, Rate::per_second).total_cmp(&per_second).is_ne() {
         session.decided(fanout.now, Decision::Rate { topic: id, max_rate: per_second });
     }
     let Some(sub) = session.sub_mut(index) else { return };
-    let Some(rate) = &mut sub.rate else {
-        sub.rate = Rate::new(per_second);
-        topic.subscribers[sub.place as usize].has_rate = sub.rate.is_some();
+    let Some(rate) = sub.rate_mut() else {
+        sub.set_rate(Rate::new(per_second));
+        topic.subscribers[sub.place()].has_rate = sub.rate().is_some();
         return;
     };
     let interval_ns = interval_ns(per_second);
@@ -136,7 +142,7 @@ pub(crate) fn open_window(fanout: &mut Fanout, key: SessionKey) {
 
 /// Ends the throttling of all subscriptions to a topic, which starts again.
 pub(crate) fn release_all(fanout: &mut Fanout, id: TopicId) {
-    let Some(topic) = fanout.topics.get(id.0 as usize).and_then(Option::as_deref) else { return };
+    let Some(topic) = fanout.topics.get(id) else { return };
     for Subscriber { at, .. } in topic.subscribers.iter().filter(|subscriber| subscriber.has_rate) {
         let sub = fanout.sessions.get_mut(at.session).and_then(|session| session.sub_mut(at.sub));
         if let Some(sub) = sub.filter(|sub| sub.is_throttled()) {

@@ -4,10 +4,13 @@ use tickwire_wire::{Message, Notice};
 
 use super::backfill::tick_backfills;
 use super::close::close;
+use super::delay::mend_cut;
 use super::grant::settle_pending;
 use super::heartbeat::heartbeat;
 use super::identity::{end_of, warn};
+use super::pass_on::pass_on;
 use super::ready::{queue, watch};
+use super::refill::tick_holes;
 use super::release::let_go_of_idle_topics;
 use super::say::{notify, say};
 use super::throttle::{on_timer, sweep_rates};
@@ -21,6 +24,9 @@ use crate::engine::policy::pace::{Pace, Step, Times};
 pub(crate) fn tick(fanout: &mut Fanout, now: u64) {
     fanout.now = now;
     on_timer(fanout, now);
+    pass_on(fanout, now);
+    mend_cut(fanout, now);
+    tick_holes(fanout, now);
     sweep_rates(fanout);
     let keys: Vec<_> = fanout.looks.due(now).collect();
     for key in keys {
@@ -42,7 +48,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
         unwritten: since(session.wrote),
         heartbeat: session.heartbeat_ns(),
         stuck: session.stuck_since(limits.conflating_after_ns).map_or(0, since),
-        behind: session.behind_since.map_or(0, since),
+        behind: session.behind_since.map_or(0, |then| since(then.get())),
         caught_up: since(session.caught_up_at),
     };
     let is_due = session.seldom.close_at.is_some_and(|at| now >= at);
@@ -103,7 +109,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let until = session.quiet_until(&fanout.limits);
     session.is_quiet = until.is_some();
-    session.seldom.release();
+    session.release();
     match until {
         Some(until) => fanout.looks.put_off(key, until),
         None => fanout.looks.always(key),

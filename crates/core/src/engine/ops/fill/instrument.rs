@@ -5,10 +5,11 @@ use super::pending::{oldest_pending, pending_stamp};
 use super::straight::emit_usual;
 use crate::engine::data::fanout::Noted;
 use crate::engine::data::session::Session;
-use crate::engine::data::topic::Topics;
+use crate::engine::data::topics::Topics;
 
 /// Emits what the subscription and its siblings on the same instrument have pending, where that is not the usual case.
-/// Returns whether this subscription still has something.
+/// Returns whether this subscription still has something. It is apart from the usual case, whose registers it would take.
+#[inline(never)]
 pub(super) fn emit_instrument(
     session: &mut Session,
     topics: &mut Topics,
@@ -29,8 +30,8 @@ pub(super) fn emit_instrument(
             Next::Last => return false,
         }
         // What follows may be usual again, and much.
-        if session.sub(index).is_some_and(|sub| sub.channel.is_lossless())
-            && let Some(is_left) = emit_usual(session, topics, index, end, out)
+        if session.sub(index).is_some_and(|sub| sub.channel().is_lossless())
+            && let Some(is_left) = emit_usual(session, |id| topics.get(id), index, end, out)
         {
             return is_left;
         }

@@ -23,7 +23,7 @@ pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> boo
             .subs
             .get(*index as usize)
             .and_then(Option::as_ref)
-            .is_none_or(|sub| sub.backfill.is_none() && pending_stamp(sub, topics).is_none())
+            .is_none_or(|sub| sub.backfill().is_none() && pending_stamp(sub, topics).is_none())
     };
     let Some(seldom) = session.seldom.made() else { return false };
     let settled: Vec<_> = seldom.leaving.extract_if(.., is_settled).collect();
@@ -34,7 +34,7 @@ pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> boo
     let (mut refusals, mut entries) = (Vec::new(), Vec::new());
     for sub in session.remove(&settled) {
         let id = sub.topic;
-        if let Some(info) = fanout.topics[id.0 as usize].as_deref().map(|topic| Arc::clone(&topic.info)) {
+        if let Some(info) = fanout.topics.get(id).map(|topic| Arc::clone(&topic.info)) {
             refusals.push(refusal_of_ended(fanout, &info, id.channel()));
         }
         entries.extend(take_leave(fanout, key, &sub, &form, now));

@@ -4,7 +4,7 @@ use super::instrument::emit_instrument;
 use super::straight::emit_usual;
 use crate::engine::data::fanout::Noted;
 use crate::engine::data::session::Session;
-use crate::engine::data::topic::{Topics, topic_of};
+use crate::engine::data::topics::Topics;
 use crate::engine::framing::Framing;
 
 /// So many subscriptions are touched before the first is sent.
@@ -38,7 +38,7 @@ pub(super) fn append_message(
         if is_sampled {
             noted.latency_samples.look_at(session, index);
         }
-        let is_left = match emit_usual(session, topics, index, end, out) {
+        let is_left = match emit_usual(session, |id| topics.live(id), index, end, out) {
             Some(is_left) => is_left,
             None => emit_instrument(session, topics, index, end, now, noted, out),
         };
@@ -62,6 +62,6 @@ pub(super) fn append_message(
 /// before has emptied the caches.
 fn look_ahead(session: &Session, topics: &Topics) {
     let subs = session.dirty.iter().take(LOOK_AHEAD).filter_map(|index| session.sub(index));
-    let stamps = subs.map(|sub| sub.stamp ^ topic_of(topics, sub.topic).map_or(0, |topic| topic.stamp));
+    let stamps = subs.map(|sub| sub.stamp ^ topics.live(sub.topic).map_or(0, |topic| topic.stamp));
     std::hint::black_box(stamps.fold(0, |all, stamp| all ^ stamp));
 }

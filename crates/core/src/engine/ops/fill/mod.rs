@@ -29,7 +29,7 @@ use crate::engine::data::decisions::BlockedBy;
 use crate::engine::data::fanout::{Fanout, Noted};
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::{Ending, Session};
-use crate::engine::data::topic::Topics;
+use crate::engine::data::topics::Topics;
 use crate::engine::framing::Framing;
 
 /// The outcome of one `fill`.

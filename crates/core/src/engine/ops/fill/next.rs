@@ -5,7 +5,7 @@ use super::reason::{Emitted, note_reason};
 use super::record::emit_record;
 use crate::engine::data::fanout::Noted;
 use crate::engine::data::session::Session;
-use crate::engine::data::topic::Topics;
+use crate::engine::data::topics::Topics;
 
 /// The consequence of an emitted record.
 pub(super) enum Next {
@@ -28,11 +28,12 @@ pub(super) fn emit_next(
     out: &mut Vec<u8>,
 ) -> Next {
     let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { return Next::Other };
-    let Some(topic) = topics.get_mut(sub.topic.0 as usize).and_then(Option::as_deref_mut) else {
+    let Some(topic) = topics.get_mut(sub.topic) else {
         return Next::Other;
     };
-    let (before, has_rate) = (sub.standing(), sub.rate.is_some());
-    let emitted = if sub.backfill.is_some() {
+    let (before, is_plain) = (sub.standing(), sub.is_plain());
+    let has_rate = !is_plain && sub.rate().is_some();
+    let emitted = if !is_plain && sub.backfill().is_some() {
         emit_from_history(session, index, topic, out)
     } else {
         emit_record(session, index, topic, out)
