@@ -6,6 +6,8 @@ use tickwire_wire::{Channel, Status, TradingState};
 const BOOK_WAITS: &str = "the book waits for a snapshot";
 /// The words of a status when the venue granted a subscription and then sent nothing.
 const NO_DATA: &str = "no data since the subscription";
+/// The words of a status when the connection that brings a channel is lost, and no gap says so.
+const LOST: &str = "the connection is lost";
 
 /// The last status record of a symbol, and what the next one would say.
 #[derive(Debug, Default)]
@@ -16,6 +18,8 @@ pub(crate) struct StatusBoard {
     is_waiting: bool,
     /// The channels that were subscribed to and never brought anything, in the order of their names in the reason.
     silent: Vec<Channel>,
+    /// The channels whose connection is lost, likewise.
+    lost: Vec<Channel>,
 }
 
 impl StatusBoard {
@@ -37,13 +41,12 @@ impl StatusBoard {
 
     /// Takes whether a channel that was subscribed to brought nothing; returns the record where that is new.
     pub(crate) fn is_silent(&mut self, channel: Channel, is_silent: bool) -> Option<Status> {
-        let place = self.silent.iter().position(|silent| *silent == channel);
-        match place {
-            None if is_silent => self.silent.push(channel),
-            Some(at) if !is_silent => drop(self.silent.remove(at)),
-            _ => return None,
-        }
-        Some(self.status())
+        note(&mut self.silent, channel, is_silent).then(|| self.status())
+    }
+
+    /// Takes whether the connection that brings a channel is lost; returns the record where that is new.
+    pub(crate) fn is_lost(&mut self, channel: Channel, is_lost: bool) -> Option<Status> {
+        note(&mut self.lost, channel, is_lost).then(|| self.status())
     }
 
     fn status(&self) -> Status {
@@ -57,12 +60,25 @@ impl StatusBoard {
         if self.is_waiting {
             add(BOOK_WAITS);
         }
-        if !self.silent.is_empty() {
-            let names: Vec<_> = self.silent.iter().map(|channel| channel.name()).collect();
-            add(&format!("{NO_DATA} ({})", names.join(", ")));
+        for (channels, words) in [(&self.silent, NO_DATA), (&self.lost, LOST)] {
+            if !channels.is_empty() {
+                let names: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
+                add(&format!("{words} ({})", names.join(", ")));
+            }
         }
         Status { state: self.state.into(), reason }
     }
+}
+
+/// Puts a channel into a list, or takes it out; returns whether that changed the list.
+fn note(channels: &mut Vec<Channel>, channel: Channel, is_in: bool) -> bool {
+    let place = channels.iter().position(|known| *known == channel);
+    match place {
+        None if is_in => channels.push(channel),
+        Some(at) if !is_in => drop(channels.remove(at)),
+        _ => return false,
+    }
+    true
 }
 
 #[cfg(test)]
@@ -104,5 +120,20 @@ mod tests {
         board.is_silent(Channel::Trade, false);
         board.book_waits(false);
         assert_eq!(reason(board.is_silent(Channel::Quote, false)), words("BREAK"));
+    }
+    #[test]
+    fn channels_without_a_connection_are_named_until_it_is_back() {
+        let mut board = StatusBoard::default();
+        board.venue_says("TRADING", TradingState::Open);
+        let reason = |status: Option<Status>| status.map(|status| status.reason);
+        assert_eq!(board.is_lost(Channel::Trade, false), None);
+        let lost = "TRADING; the connection is lost (trade)".to_owned();
+        assert_eq!(reason(board.is_lost(Channel::Trade, true)), Some(lost));
+        assert_eq!(board.is_lost(Channel::Trade, true), None);
+        let both =
+            "TRADING; no data since the subscription (quote); the connection is lost (trade)".to_owned();
+        assert_eq!(reason(board.is_silent(Channel::Quote, true)), Some(both));
+        board.is_silent(Channel::Quote, false);
+        assert_eq!(reason(board.is_lost(Channel::Trade, false)), Some("TRADING".to_owned()));
     }
 }

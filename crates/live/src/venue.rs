@@ -1,12 +1,12 @@
 //! The protocol of a venue, without I/O and without a clock: what is sent to it, and what its messages mean.
 
-use std::fmt;
 use std::time::Duration;
 
 use tickwire_feed::adapter::FeedEvent;
 use tickwire_wire::Channel;
 
 use crate::limits::Limits;
+pub use crate::verification::{Checked, Loss, Proof, Snapshots, Verification};
 
 /// The protocol of one venue. The [`Driver`](crate::Driver) connects, subscribes, asks and waits; a venue says in which
 /// words, and turns what comes into events.
@@ -44,17 +44,33 @@ pub trait Venue: Send {
     /// Returns the command that ends subscriptions.
     fn unsubscribe(&self, id: u64, topics: &[&Topic]) -> String;
 
+    /// Returns the text that asks the venue whether it is there, where that is no ping of WebSocket.
+    fn ping(&self) -> Option<&str> {
+        None
+    }
+
     /// Takes a message of a connection.
     ///
     /// # Errors
     /// Returns a text that says what is wrong with the message, which is passed over.
-    fn read(&mut self, receive_time: u64, text: &str, events: &mut Vec<FeedEvent>) -> Result<Said, String>;
+    fn read(
+        &mut self,
+        connection: Connection,
+        receive_time: u64,
+        text: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<Said, String>;
 
-    /// Appends the instruments, by the index of their events, whose book began to wait for a snapshot by request.
-    fn take_wanted(&mut self, wanted: &mut Vec<u32>);
+    /// Takes the instruments, by the index of their events, whose book began to wait for a snapshot by request. Where
+    /// snapshots are in the stream there are none.
+    fn take_wanted(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
 
     /// Returns the request for the snapshot of an instrument's book; none where there is no such request.
-    fn snapshot(&self, index: u32) -> Option<Call>;
+    fn snapshot(&self, _index: u32) -> Option<Call> {
+        None
+    }
 
     /// Takes the snapshot that was asked for. Returns whether the book is whole now.
     ///
@@ -62,14 +78,20 @@ pub trait Venue: Send {
     /// Returns a text that says what is wrong with the snapshot, which is passed over.
     fn take_snapshot(
         &mut self,
-        index: u32,
-        receive_time: u64,
-        body: &str,
-        events: &mut Vec<FeedEvent>,
-    ) -> Result<bool, String>;
+        _index: u32,
+        _receive_time: u64,
+        _body: &str,
+        _events: &mut Vec<FeedEvent>,
+    ) -> Result<bool, String> {
+        Err("snapshots of this venue are in its stream".to_owned())
+    }
 
-    /// Takes in that the connection which brought a topic was lost: events tell what is not current any more.
+    /// Takes in that the connection which brought a topic was lost: events tell what is not current any more, and a
+    /// status where nothing else does.
     fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>);
+
+    /// Takes in that a topic is subscribed to again, after its connection was lost; where nothing was lost, nothing happens.
+    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>);
 
     /// Takes whether a topic that was granted brought nothing within its time; events tell it.
     fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>);
@@ -86,6 +108,19 @@ pub trait Venue: Send {
     fn take_notes(&mut self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// The number of a connection, which it keeps when it is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub usize);
+
+/// One life of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The number of the connection.
+    pub link: LinkId,
+    /// The number of the attempt; it grows.
+    pub attempt: u64,
 }
 
 /// A root that connections are made to.
@@ -146,6 +181,11 @@ pub enum Said {
     RefusedSymbol(u64, String, String),
     /// The server is going down: the connection is to be made anew.
     GoingDown,
+    /// A message of the connection is missing, for this reason: nothing that it brought is proven any more, and it is to be
+    /// made anew.
+    Incomplete(String),
+    /// It says that the venue is there, and nothing else.
+    Alive,
     /// It means nothing here.
     Nothing,
 }
@@ -159,84 +199,98 @@ pub struct Call {
     pub weight: u32,
 }
 
-/// The capability of a venue to prove its books. The driver does not branch on it; users are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verification {
-    /// The proof that no change is missing.
-    pub proof: Proof,
-    /// The moment at which a change is checked.
-    pub checked: Checked,
-    /// Whether the number of missing events is known.
-    pub loss: Loss,
-    /// The source of a book's first state.
-    pub snapshots: Snapshots,
-}
+/// A venue that is chosen while the program runs. Each call is handed on, those with a usual answer too.
+impl Venue for Box<dyn Venue> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
 
-/// The proof that no change of a book is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Each change of a symbol has a sequence number.
-    SymbolSequence,
-    /// Each message of a connection has a sequence number: one that is missing breaks all books of the connection.
-    ConnectionSequence,
-    /// Each change names the one before it.
-    Chain,
-    /// Each change comes with a checksum of the book.
-    Checksum,
-    /// Nothing does.
-    Nothing,
-}
+    fn verification(&self) -> Verification {
+        (**self).verification()
+    }
 
-/// The moment at which a change of a book is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checked {
-    /// It is checked before it is applied: a wrong book never exists.
-    Before,
-    /// It is checked after it is applied: a wrong book exists, and is not told.
-    After,
-    /// It is not checked.
-    Never,
-}
+    fn limits(&self) -> &Limits {
+        (**self).limits()
+    }
 
-/// The knowledge of how many events are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// The number of trades is known, because they are numbered without holes; that of changes of a book is not.
-    OfTrades,
-    /// The number is not known.
-    Unknown,
-}
+    fn routes(&self) -> &[Route] {
+        (**self).routes()
+    }
 
-/// The source of a book's first state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Snapshots {
-    /// It is the stream itself.
-    InBand,
-    /// It is a request.
-    Rest,
-}
+    fn catalogue(&self) -> Call {
+        (**self).catalogue()
+    }
 
-impl fmt::Display for Verification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.proof {
-            Proof::SymbolSequence => "sequence numbers per symbol",
-            Proof::ConnectionSequence => "sequence numbers per connection",
-            Proof::Chain => "each change names the one before",
-            Proof::Checksum => "a checksum per change",
-            Proof::Nothing => return f.write_str("unverifiable"),
-        })?;
-        f.write_str(match self.checked {
-            Checked::Before => ", checked before it is applied",
-            Checked::After => ", checked after it is applied",
-            Checked::Never => ", not checked",
-        })?;
-        f.write_str(match self.loss {
-            Loss::OfTrades => "; lost trades are counted",
-            Loss::Unknown => "; the size of a loss is not known",
-        })?;
-        f.write_str(match self.snapshots {
-            Snapshots::InBand => "; snapshots in the stream",
-            Snapshots::Rest => "; snapshots by REST",
-        })
+    fn take_catalogue(
+        &mut self,
+        receive_time: u64,
+        body: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<TopicChanges, String> {
+        (**self).take_catalogue(receive_time, body, events)
+    }
+
+    fn subscribe(&self, id: u64, topics: &[&Topic]) -> String {
+        (**self).subscribe(id, topics)
+    }
+
+    fn unsubscribe(&self, id: u64, topics: &[&Topic]) -> String {
+        (**self).unsubscribe(id, topics)
+    }
+
+    fn ping(&self) -> Option<&str> {
+        (**self).ping()
+    }
+
+    fn read(
+        &mut self,
+        connection: Connection,
+        receive_time: u64,
+        text: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<Said, String> {
+        (**self).read(connection, receive_time, text, events)
+    }
+
+    fn take_wanted(&mut self) -> Vec<u32> {
+        (**self).take_wanted()
+    }
+
+    fn snapshot(&self, index: u32) -> Option<Call> {
+        (**self).snapshot(index)
+    }
+
+    fn take_snapshot(
+        &mut self,
+        index: u32,
+        receive_time: u64,
+        body: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<bool, String> {
+        (**self).take_snapshot(index, receive_time, body, events)
+    }
+
+    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        (**self).lost(topic, receive_time, events);
+    }
+
+    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        (**self).is_back(topic, receive_time, events);
+    }
+
+    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        (**self).is_silent(topic, is_silent, receive_time, events);
+    }
+
+    fn refusal(&self, body: &str) -> String {
+        (**self).refusal(body)
+    }
+
+    fn used_weight_header(&self) -> Option<&'static str> {
+        (**self).used_weight_header()
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        (**self).take_notes()
     }
 }

@@ -44,10 +44,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     };
     let feeding = CancellationToken::new();
     let feed = if let Some(venue) = command.venue {
-        match venue.market() {
-            Some(market) => start_feed(&config, live::binance(&config, market), &bus, &feeding),
-            None => start_feed(&config, live::kraken(&config), &bus, &feeding),
-        }
+        start_feed(&config, live::source(&config, venue), &bus, &feeding)
     } else if is_replay {
         let Some(replay) = recorded(&config, command.replay, &stop).await? else { return Ok(()) };
         start_feed(&config, replay, &bus, &feeding)

@@ -79,25 +79,11 @@ async fn publish_live(
 ) -> anyhow::Result<()> {
     let named: Vec<_> = flags.settings(venue).into_iter().chain(out.settings()).collect();
     let config = settings.load(&named)?;
-    match venue.market() {
-        Some(market) => {
-            Box::pin(publish_or_print(&config, live::binance(&config, market), flags, out, stop)).await
-        }
-        None => Box::pin(publish_or_print(&config, live::kraken(&config), flags, out, stop)).await,
-    }
-}
-
-async fn publish_or_print(
-    config: &Config,
-    adapter: impl Adapter,
-    flags: &VenueFlags,
-    out: &IngestFlags,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+    let adapter = live::source(&config, venue);
     if flags.dry_run {
         return dry_run::run(config.ingest.clone(), adapter, stop).await;
     }
-    let report = publish(config, config.ingest.clone(), adapter, None, stop).await?;
+    let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
     tell(&report, None, out.json);
     Ok(())
 }

@@ -4,11 +4,11 @@ mod flags;
 
 use std::time::Duration;
 
-use tickwire_feed::binance::Market;
 use tickwire_feed::{Clock, IngestStats};
-use tickwire_live::binance::{Binance, BinanceConfig};
+use tickwire_live::binance::Binance;
 use tickwire_live::kraken::Kraken;
 use tickwire_live::simulator::{SimVenue, SimVenueConfig};
+use tickwire_live::venue::Venue;
 use tickwire_live::{LiveAdapter, Timings};
 use tickwire_wire::FeedState;
 
@@ -20,21 +20,18 @@ use crate::stop;
 /// The time that a live venue has before a demo says that it is not there.
 const THERE_WITHIN: Duration = Duration::from_secs(8);
 
-/// Makes the source of one of Binance's markets; it connects when it is read.
-pub(crate) fn binance(config: &Config, market: Market) -> LiveAdapter<Binance> {
-    let (from, raw): (&BinanceConfig, _) = match market {
-        Market::Spot => (&config.binance, &config.raw.ingest.binance),
-        Market::Usdm | Market::Cm => (&config.binance_usdm, &config.raw.ingest.binance_usdm),
+/// Makes the source of a live venue; it connects when it is read.
+pub(crate) fn source(config: &Config, venue: VenueName) -> LiveAdapter<Box<dyn Venue>> {
+    let raw = &config.raw.ingest;
+    let (venue, catalogue_s): (Box<dyn Venue>, u64) = match venue {
+        VenueName::Binance => (Box::new(Binance::new(config.binance.clone())), raw.binance.catalogue_s),
+        VenueName::BinanceUsdm => {
+            (Box::new(Binance::new(config.binance_usdm.clone())), raw.binance_usdm.catalogue_s)
+        }
+        VenueName::Kraken => (Box::new(Kraken::new(config.kraken.clone())), raw.kraken.catalogue_s),
     };
-    let timings = Timings { catalogue_every: Duration::from_secs(raw.catalogue_s), ..Timings::default() };
-    LiveAdapter::new(Binance::new(from.clone()), timings, Clock::system())
-}
-
-/// Makes the source of Kraken; it connects when it is read.
-pub(crate) fn kraken(config: &Config) -> LiveAdapter<Kraken> {
-    let every = Duration::from_secs(config.raw.ingest.kraken.catalogue_s);
-    let timings = Timings { catalogue_every: every, ..Timings::default() };
-    LiveAdapter::new(Kraken::new(config.kraken.clone()), timings, Clock::system())
+    let timings = Timings { catalogue_every: Duration::from_secs(catalogue_s), ..Timings::default() };
+    LiveAdapter::new(venue, timings, Clock::system())
 }
 
 /// Says plainly when a live venue is not there soon after the start.
@@ -52,11 +49,8 @@ pub(crate) async fn tell_whether_it_is_there(venue: String, stats: IngestStats) 
 /// Runs a simulated venue until it is asked to stop.
 pub(crate) async fn simulate(command: SimVenueCommand) -> anyhow::Result<()> {
     let stop = stop::on_signal()?;
-    let Some(market) = command.venue.market() else {
-        anyhow::bail!("there is no simulated kraken yet; known: binance, binance-usdm");
-    };
     let venue = SimVenue::start(SimVenueConfig {
-        market,
+        kind: command.venue.simulated(),
         listen: command.listen,
         seed: command.seed,
         instruments: command.instruments as usize,
@@ -67,7 +61,7 @@ pub(crate) async fn simulate(command: SimVenueCommand) -> anyhow::Result<()> {
         ..SimVenueConfig::default()
     })
     .await?;
-    let (name, streams, rest) = (market.venue(), venue.stream_url(), venue.rest_url());
+    let (name, streams, rest) = (command.venue.name(), venue.stream_url(), venue.rest_url());
     say(format_args!("simulated {name}: {streams} and {rest}, {}", venue.symbols().join(" ")));
     say(format_args!("tickwire ingest {name} --stream-url {streams} --rest-url {rest} --dry-run"));
     say("Ctrl-C ends it");

@@ -81,7 +81,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Demo(command) => demo::run(&cli.settings, command).await,
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,
-        Command::Ingest(command) => ingest::run(&cli.settings, command).await,
+        Command::Ingest(command) => Box::pin(ingest::run(&cli.settings, command)).await,
         Command::SimVenue(command) => {
             cli.settings.load(&[])?;
             live::simulate(command).await

@@ -84,6 +84,19 @@ impl Normalizer {
         }
     }
 
+    /// Takes in that a channel of a symbol is subscribed to again, after its connection was lost.
+    pub fn is_back(
+        &mut self,
+        symbol: &str,
+        channel: Channel,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if let Ok(index) = self.index(symbol) {
+            self.symbols[index].is_back(channel, receive_time, events);
+        }
+    }
+
     /// Takes whether a channel of a symbol that was subscribed to brought nothing so far; a status says so.
     pub fn is_silent(
         &mut self,
@@ -98,10 +111,10 @@ impl Normalizer {
         }
     }
 
-    /// Appends the indexes of symbols whose changes came since the last call and have no book: each once, until it has one
+    /// Takes the indexes of symbols whose changes came since the last call and have no book: each once, until it has one
     /// or its connection is lost.
-    pub fn take_wanted(&mut self, wanted: &mut Vec<u32>) {
-        wanted.append(&mut self.wanted);
+    pub fn take_wanted(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.wanted)
     }
 
     /// Returns whether a symbol's book is whole.

@@ -181,11 +181,22 @@ fn a_lost_connection_breaks_books_and_is_seen_in_the_trades() {
     normalizer.lost("ABUSD", Channel::Book, RECEIVED, &mut events);
     normalizer.lost("ABUSD", Channel::Trade, RECEIVED, &mut events);
     normalizer.lost("XYUSD", Channel::Book, RECEIVED, &mut events);
+    normalizer.is_back("ABUSD", Channel::Book, RECEIVED, &mut events);
+    normalizer.is_back("ABUSD", Channel::Trade, RECEIVED, &mut events);
+    normalizer.is_back("ABUSD", Channel::Trade, RECEIVED, &mut events);
     normalizer.message(RECEIVED, &trade(9), None, &mut events).unwrap();
+    let status = |reason: &str| {
+        let state = TradingState::Unknown.into();
+        at(0, RECEIVED, MarketBody::Status(Status { state, reason: reason.to_owned() }))
+    };
     let gap = |time, channel, count| at(0, time, MarketBody::UpstreamGap { channel, count });
-    let expected =
-        [gap(RECEIVED, Channel::Book, None), gap(1_700_000_000_100_000_000, Channel::Trade, Some(1))];
-    assert_eq!(events[..2], expected);
+    let expected = [
+        gap(RECEIVED, Channel::Book, None),
+        status("the connection is lost (trade)"),
+        status(""),
+        gap(1_700_000_000_100_000_000, Channel::Trade, Some(1)),
+    ];
+    assert_eq!(events[..4], expected);
     assert_eq!(normalizer.wanting_snapshot().count(), 0, "no change of the new connection came yet");
     normalizer.message(RECEIVED, &depth("20-21", NO_LEVELS), None, &mut events).unwrap();
     assert_eq!(normalizer.wanting_snapshot().collect::<Vec<_>>(), ["ABUSD"]);
@@ -243,9 +254,7 @@ fn a_snapshot_is_wanted_once_until_there_is_a_book() {
     let mut normalizer = normalizer(Market::Spot);
     let wanted = |normalizer: &mut Normalizer, text: &str| {
         normalizer.message(RECEIVED, text, Some("ABUSD"), &mut Vec::new()).unwrap();
-        let mut wanted = Vec::new();
-        normalizer.take_wanted(&mut wanted);
-        wanted
+        normalizer.take_wanted()
     };
     assert_eq!(wanted(&mut normalizer, &depth("20-21", NO_LEVELS)), [0]);
     let none: [u32; 0] = [];

@@ -79,8 +79,8 @@ impl Symbol {
         *self = Self { uses_aggregates, ..Self::new(self.index, definition) };
     }
 
-    /// Takes in that the connection which brought a channel was lost: what is shown of it is not current any more. The
-    /// ids of the next trades tell how many were missed.
+    /// Takes in that the connection which brought a channel was lost: what is shown of it is not current any more. Of
+    /// trades a status says so at once, and the ids of the next ones tell how many were missed.
     pub(crate) fn lost(&mut self, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
         let was_shown = match channel {
             Channel::Book => {
@@ -91,11 +91,21 @@ impl Symbol {
             }
             Channel::Quote => std::mem::take(&mut self.shown.quote),
             Channel::Derivative => std::mem::take(&mut self.shown.derivative),
-            _ => false,
+            _ => {
+                let status = self.status.is_lost(channel, true);
+                events.extend(status.map(|status| self.status_event(receive_time, receive_time, status)));
+                false
+            }
         };
         if was_shown {
             events.push(self.gap(channel, None, receive_time, receive_time));
         }
+    }
+
+    /// Takes in that a channel is subscribed to again, after its connection was lost.
+    pub(crate) fn is_back(&mut self, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        let status = self.status.is_lost(channel, false);
+        events.extend(status.map(|status| self.status_event(receive_time, receive_time, status)));
     }
 
     /// Takes whether a channel that was subscribed to brought nothing.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use tickwire_wire::{Channel, Instrument, Level, Quote, Side, Trade, TradingState};
+use tickwire_wire::{Channel, Instrument, Level, Quote, Side, Status, Trade, TradingState};
 
 use super::book::TopBook;
 use super::message::{BookText, Envelope, LevelText, TickerText, TradeText, price, size, time};
@@ -45,6 +45,8 @@ pub enum Said {
     Response(CommandResponse),
     /// The venue is not there for trading: maintenance, for example.
     Offline(String),
+    /// It says that the venue is there.
+    Alive,
     /// It means nothing here.
     Nothing,
 }
@@ -99,10 +101,8 @@ impl Normalizer {
     /// Takes what the venue says of whether a symbol trades.
     pub fn status(&mut self, symbol: &str, words: &str, receive_time: u64, events: &mut Vec<FeedEvent>) {
         let Ok(symbol) = self.symbol(symbol) else { return };
-        if let Some(status) = symbol.status.venue_says(words, trading_state(words)) {
-            let status = symbol.event(None, receive_time, MarketBody::Status(status));
-            events.push(FeedEvent::Market(status));
-        }
+        let status = symbol.status.venue_says(words, trading_state(words));
+        events.extend(status.map(|status| symbol.status_event(receive_time, status)));
     }
 
     /// Takes in that the connection which brought a channel of a symbol was lost.
@@ -111,11 +111,29 @@ impl Normalizer {
         let was_shown = match channel {
             Channel::Book => symbol.book.take().is_some(),
             Channel::Quote => std::mem::take(&mut symbol.shows_quote),
-            _ => false,
+            _ => {
+                // The ids of the next trades tell how many were missed; that they do not come is told at once.
+                let status = symbol.status.is_lost(channel, true);
+                events.extend(status.map(|status| symbol.status_event(receive_time, status)));
+                false
+            }
         };
         if was_shown {
             events.push(symbol.gap(channel, None, None, receive_time));
         }
+    }
+
+    /// Takes in that a channel of a symbol is subscribed to again, after its connection was lost.
+    pub fn is_back(
+        &mut self,
+        symbol: &str,
+        channel: Channel,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        let Ok(symbol) = self.symbol(symbol) else { return };
+        let status = symbol.status.is_lost(channel, false);
+        events.extend(status.map(|status| symbol.status_event(receive_time, status)));
     }
 
     /// Takes whether a channel of a symbol that was subscribed to brought nothing so far; a status says so.
@@ -128,10 +146,8 @@ impl Normalizer {
         events: &mut Vec<FeedEvent>,
     ) {
         let Ok(symbol) = self.symbol(symbol) else { return };
-        if let Some(status) = symbol.status.is_silent(channel, is_silent) {
-            let status = symbol.event(None, receive_time, MarketBody::Status(status));
-            events.push(FeedEvent::Market(status));
-        }
+        let status = symbol.status.is_silent(channel, is_silent);
+        events.extend(status.map(|status| symbol.status_event(receive_time, status)));
     }
 
     /// Takes a message. Times are in nanoseconds since the Unix epoch.
@@ -157,6 +173,7 @@ impl Normalizer {
             Some("trade") => self.trades(receive_time, data, events),
             Some("ticker") => self.tickers(receive_time, data, events),
             Some("status") => system(data),
+            Some("heartbeat") => Ok(Said::Alive),
             Some(_) => Ok(Said::Nothing),
             None => Err(NormalizeError::Foreign),
         }
@@ -279,6 +296,10 @@ impl Symbol {
         FeedEvent::Market(self.event(event_time, receive_time, body))
     }
 
+    fn status_event(&self, receive_time: u64, status: Status) -> FeedEvent {
+        FeedEvent::Market(self.event(None, receive_time, MarketBody::Status(status)))
+    }
+
     fn levels(&self, bids: &[LevelText], asks: &[LevelText]) -> Result<Levels, NormalizeError> {
         let side = |levels: &[LevelText]| {
             let level = |level: &LevelText| {
@@ -386,10 +407,10 @@ fn response(envelope: &Envelope) -> Said {
 /// Reads what the venue says of itself.
 fn system(data: &str) -> Result<Said, NormalizeError> {
     #[derive(Deserialize)]
-    struct Status {
+    struct Line {
         system: String,
     }
-    let status: Vec<Status> = serde_json::from_str(data)?;
+    let status: Vec<Line> = serde_json::from_str(data)?;
     let offline = status.into_iter().map(|status| status.system).find(|system| system == "maintenance");
     Ok(offline.map_or(Said::Nothing, Said::Offline))
 }

@@ -114,7 +114,7 @@ fn quotes_and_what_is_no_data() {
     assert_eq!(take(&mut normalizer, granted).0, response(None, "book"));
     let refused = r#"{"error":"Currency pair not supported BTC/USD","method":"subscribe","req_id":3,"success":false,"symbol":"BTC/USD"}"#;
     assert_eq!(take(&mut normalizer, refused).0, response(Some("Currency pair not supported BTC/USD"), ""));
-    assert_eq!(take(&mut normalizer, r#"{"channel":"heartbeat"}"#).0, Said::Nothing);
+    assert_eq!(take(&mut normalizer, r#"{"channel":"heartbeat"}"#).0, Said::Alive);
     let status = r#"{"channel":"status","type":"update","data":[{"system":"online","version":"2.0.0"}]}"#;
     assert_eq!(take(&mut normalizer, status).0, Said::Nothing);
     let status = status.replace("online", "maintenance");

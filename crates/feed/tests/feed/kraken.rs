@@ -12,7 +12,7 @@ use tickwire_feed::adapter::{FeedEvent, MarketBody};
 use tickwire_feed::kraken::{Normalizer, Said};
 use tickwire_wire::{Channel, Instrument};
 
-/// The digits of the best ten levels of a snapshot, for its checksum, which version 1 does not send.
+/// Returns the digits of the best ten levels of a snapshot, for its checksum, which version 1 does not send.
 fn digits(levels: &Value) -> String {
     let digits = |text: &Value| {
         let text = text.as_str().unwrap().replace('.', "");

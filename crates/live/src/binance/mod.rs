@@ -17,7 +17,8 @@ use self::control::{Control, refusal};
 use crate::limits::Limits;
 use crate::selection::Selection;
 use crate::venue::{
-    Call, Checked, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue, Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
+    Verification,
 };
 
 /// The decimals that spot writes.
@@ -195,7 +196,13 @@ impl Venue for Binance {
         Self::command("UNSUBSCRIBE", id, topics)
     }
 
-    fn read(&mut self, receive_time: u64, text: &str, events: &mut Vec<FeedEvent>) -> Result<Said, String> {
+    fn read(
+        &mut self,
+        _: Connection,
+        receive_time: u64,
+        text: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<Said, String> {
         match Control::read(text)? {
             Control::Data(stream) => {
                 // What was asked for before a symbol ended may come still.
@@ -211,8 +218,8 @@ impl Venue for Binance {
         }
     }
 
-    fn take_wanted(&mut self, wanted: &mut Vec<u32>) {
-        self.normalizer.take_wanted(wanted);
+    fn take_wanted(&mut self) -> Vec<u32> {
+        self.normalizer.take_wanted()
     }
 
     fn snapshot(&self, index: u32) -> Option<Call> {
@@ -238,6 +245,10 @@ impl Venue for Binance {
 
     fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
         self.normalizer.lost(&topic.symbol, topic.channel, receive_time, events);
+    }
+
+    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.is_back(&topic.symbol, topic.channel, receive_time, events);
     }
 
     fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {

@@ -4,8 +4,10 @@ use tickwire_feed::adapter::MarketBody;
 use tickwire_wire::{Channel, TradingState};
 
 use super::*;
+use crate::venue::LinkId;
 
 const TIME: u64 = 1_700_000_000_000_000_000;
+const FIRST: Connection = Connection { link: LinkId(0), attempt: 0 };
 
 fn venue(market: Market, symbols: &[&str]) -> Binance {
     let symbols: Vec<_> = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
@@ -115,7 +117,7 @@ fn the_futures_have_two_routes() {
     assert_eq!(added[2].silent_after, Duration::from_secs(600), "trades may be rare");
     let text = r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1700000000000,"s":"BTCUSDT","a":5,"p":"1.5","q":"2","f":5,"l":6,"T":1700000000000,"m":true}}"#;
     let mut events = Vec::new();
-    assert_eq!(venue.read(TIME, text, &mut events), Ok(Said::Data(added[2].id)));
+    assert_eq!(venue.read(FIRST, TIME, text, &mut events), Ok(Said::Data(added[2].id)));
     let is_trade = |event: &FeedEvent| matches!(event, FeedEvent::Market(event) if matches!(event.body, MarketBody::Trade(_)));
     assert!(matches!(&events[..], [event] if is_trade(event)), "{events:?}");
 }
@@ -130,11 +132,11 @@ fn commands_and_what_comes_of_them() {
     assert_eq!(same(&venue.subscribe(3, &topics)), same(text));
     assert_eq!(same(&venue.unsubscribe(3, &topics)), same(&text.replace("SUB", "UNSUB")));
     let mut events = Vec::new();
-    assert_eq!(venue.read(TIME, r#"{"result":null,"id":3}"#, &mut events), Ok(Said::Granted(3, None)));
+    assert_eq!(venue.read(FIRST, TIME, r#"{"result":null,"id":3}"#, &mut events), Ok(Said::Granted(3, None)));
     let late = r#"{"stream":"ethusdt@trade","data":{"e":"trade","E":1,"s":"ETHUSDT","t":1,"p":"1","q":"1","T":1,"m":true,"M":true}}"#;
-    assert_eq!(venue.read(TIME, late, &mut events), Ok(Said::Nothing));
+    assert_eq!(venue.read(FIRST, TIME, late, &mut events), Ok(Said::Nothing));
     let bad = r#"{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT"}}"#;
-    assert!(venue.read(TIME, bad, &mut events).unwrap_err().starts_with("btcusdt@trade: "));
+    assert!(venue.read(FIRST, TIME, bad, &mut events).unwrap_err().starts_with("btcusdt@trade: "));
     assert_eq!(events, []);
     let words = "sequence numbers per symbol, checked before it is applied; lost trades are counted; snapshots by REST";
     assert_eq!(venue.verification().to_string(), words);

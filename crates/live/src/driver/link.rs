@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tickwire_net::Attempts;
 
+use super::subscription::{Asked, Subscription, TopicState};
 use super::timings::Timings;
 use crate::limits::{Limits, Window};
 use crate::venue::{Topic, TopicId, Venue};
@@ -54,51 +55,6 @@ pub(crate) struct Open {
     pub(crate) pong_until: Option<Duration>,
     /// The time at which it is made anew, because of its age.
     pub(crate) renewed_at: Duration,
-}
-
-/// A topic of a connection.
-#[derive(Debug)]
-pub(crate) struct Subscription {
-    pub(crate) topic: Topic,
-    pub(crate) state: TopicState,
-    /// Whether it was told that the topic brings nothing.
-    pub(crate) is_told_silent: bool,
-    /// The time before which it is not subscribed to again.
-    wanted_from: Duration,
-    /// The time at which it was subscribed to anew for the last time, and how often that was in a row.
-    renewed: Option<(Duration, u32)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TopicState {
-    /// It is to be subscribed to.
-    Wanted,
-    /// The command is under way.
-    Asked,
-    /// It was granted at this time, and nothing came yet.
-    Granted(Duration),
-    /// It brings data.
-    Heard,
-    /// The venue refused it.
-    Refused,
-}
-
-/// A command that the venue has not answered yet.
-#[derive(Debug)]
-struct Asked {
-    id: u64,
-    until: Duration,
-    /// The topics that are subscribed to; none where subscriptions are ended.
-    topics: Vec<TopicId>,
-}
-
-impl Asked {
-    /// Takes in that the venue has said what becomes of a topic; returns whether that was the last one.
-    fn settle(&mut self, topic: TopicId) -> bool {
-        let before = self.topics.len();
-        self.topics.retain(|asked| *asked != topic);
-        before > 0 && self.topics.is_empty()
-    }
 }
 
 /// A thing to be sent.
@@ -194,21 +150,22 @@ impl Link {
         self.subscriptions.is_empty() && self.leaving.is_empty() && self.asked.is_none()
     }
 
-    /// Takes in that a command was granted, for one topic or for all.
-    pub(crate) fn granted_command(&mut self, id: u64, topic: Option<TopicId>, now: Duration) {
-        let Some(asked) = self.asked.as_mut().filter(|asked| asked.id == id) else { return };
-        let granted = match topic {
+    /// Takes in that a command was granted, for one topic or for all. Returns the topics that are granted by it.
+    pub(crate) fn granted_command(&mut self, id: u64, topic: Option<TopicId>, now: Duration) -> Vec<TopicId> {
+        let Some(asked) = self.asked.as_mut().filter(|asked| asked.id == id) else { return Vec::new() };
+        let mut granted = match topic {
             Some(topic) => vec![topic],
             None => std::mem::take(&mut asked.topics),
         };
         if asked.topics.is_empty() || topic.is_some_and(|topic| asked.settle(topic)) {
             self.asked = None;
         }
-        for subscription in &mut self.subscriptions {
-            if subscription.state == TopicState::Asked && granted.contains(&subscription.topic.id) {
-                subscription.state = TopicState::Granted(now);
-            }
-        }
+        granted.retain(|topic| {
+            let subscription = self.subscriptions.iter_mut().find(|known| known.topic.id == *topic);
+            let asked = subscription.filter(|known| known.state == TopicState::Asked);
+            asked.map(|known| known.state = TopicState::Granted(now)).is_some()
+        });
+        granted
     }
 
     /// Takes in that a command was refused as a whole: its halves are tried. Returns the topic that is refused, where it
@@ -226,6 +183,11 @@ impl Link {
     /// Takes in that a command was refused for one of its topics. Returns the topic, where it was one of them.
     pub(crate) fn refused_topic(&mut self, id: u64, is_it: impl Fn(&Topic) -> bool) -> Option<TopicId> {
         let asked = self.asked.as_mut().filter(|asked| asked.id == id)?;
+        if asked.topics.is_empty() {
+            // The end of a subscription was refused: there is none, as it is wanted.
+            self.asked = None;
+            return None;
+        }
         let of_command =
             |known: &&Subscription| asked.topics.contains(&known.topic.id) && is_it(&known.topic);
         let topic = self.subscriptions.iter().find(of_command)?.topic.id;
@@ -361,25 +323,5 @@ impl Link {
         };
         let silence = self.subscriptions.iter().filter_map(Subscription::silent_at).min();
         [Some(ping), Some(open.renewed_at), pong, command, silence].into_iter().flatten().min()
-    }
-}
-
-impl Subscription {
-    pub(crate) fn new(topic: Topic) -> Self {
-        Self {
-            topic,
-            state: TopicState::Wanted,
-            is_told_silent: false,
-            wanted_from: Duration::ZERO,
-            renewed: None,
-        }
-    }
-
-    /// Returns when it is to be told that the topic brings nothing.
-    pub(crate) fn silent_at(&self) -> Option<Duration> {
-        match self.state {
-            TopicState::Granted(since) if !self.is_told_silent => Some(since + self.topic.silent_after),
-            _ => None,
-        }
     }
 }

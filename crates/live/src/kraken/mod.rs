@@ -16,7 +16,8 @@ use tickwire_wire::{Channel, Instrument};
 use crate::limits::{Limits, Rate};
 use crate::selection::Selection;
 use crate::venue::{
-    Call, Checked, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue, Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
+    Verification,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -246,7 +247,13 @@ impl Venue for Kraken {
         self.command("unsubscribe", id, topics)
     }
 
-    fn read(&mut self, receive_time: u64, text: &str, events: &mut Vec<FeedEvent>) -> Result<Said, String> {
+    fn read(
+        &mut self,
+        _: Connection,
+        receive_time: u64,
+        text: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<Said, String> {
         let told = self.normalizer.message(receive_time, text, events).map_err(|error| error.to_string())?;
         Ok(match told {
             Told::Data(channel, symbol) => self.topic(channel, symbol).map_or(Said::Nothing, Said::Data),
@@ -264,22 +271,17 @@ impl Venue for Kraken {
                 self.notes.push(format!("kraken says: {words}"));
                 Said::Nothing
             }
+            Told::Alive => Said::Alive,
             Told::Nothing => Said::Nothing,
         })
     }
 
-    fn take_wanted(&mut self, _: &mut Vec<u32>) {}
-
-    fn snapshot(&self, _: u32) -> Option<Call> {
-        None
-    }
-
-    fn take_snapshot(&mut self, _: u32, _: u64, _: &str, _: &mut Vec<FeedEvent>) -> Result<bool, String> {
-        Err("snapshots are in the stream".to_owned())
-    }
-
     fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
         self.normalizer.lost(&topic.symbol, topic.channel, receive_time, events);
+    }
+
+    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.is_back(&topic.symbol, topic.channel, receive_time, events);
     }
 
     fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {

@@ -1,17 +1,20 @@
-//! A simulated exchange in the words of Binance: what it knows, and what its streams say. No I/O and no clock.
+//! A simulated exchange: what happens there, and what its streams say. No I/O and no clock.
 
-use tickwire_feed::adapter::FeedEvent;
-use tickwire_feed::binance::Market;
+use tickwire_feed::adapter::{FeedEvent, MarketBody};
 use tickwire_feed::sim::Sim;
+use tickwire_wire::{Channel, TradingState};
 
 use super::playback::Playback;
-use super::symbol::{Said, Symbol};
+use super::protocol::{Protocol, Said, Stream, stream_of};
+use super::symbol::Symbol;
 
 /// The changes of depth between two mark prices.
 const FLUSHES_PER_MARK: u64 = 10;
+/// The channels that streams may be of.
+const CHANNELS: [Channel; 4] = [Channel::Quote, Channel::Trade, Channel::Book, Channel::Derivative];
 
 pub(super) struct Exchange {
-    market: Market,
+    pub(super) protocol: Box<dyn Protocol>,
     source: Source,
     pub(super) symbols: Vec<Symbol>,
     events: Vec<FeedEvent>,
@@ -27,8 +30,8 @@ pub(super) enum Source {
 }
 
 impl Exchange {
-    pub(super) fn new(market: Market, source: Source, symbols: Vec<Symbol>) -> Self {
-        Self { market, source, symbols, events: Vec::new(), flushes: 0 }
+    pub(super) fn new(protocol: Box<dyn Protocol>, source: Source, symbols: Vec<Symbol>) -> Self {
+        Self { protocol, source, symbols, events: Vec::new(), flushes: 0 }
     }
 
     pub(super) fn symbol(&self, name: &str) -> Option<&Symbol> {
@@ -39,25 +42,68 @@ impl Exchange {
         self.symbols.iter_mut().find(|symbol| symbol.name == name)
     }
 
+    /// Returns the stream of a name.
+    pub(super) fn stream(&self, name: &str) -> Option<Stream> {
+        stream_of(&*self.protocol, &CHANNELS, name, &self.symbols)
+    }
+
+    /// Returns the streams that the venue has of some channels.
+    pub(super) fn streams(&self, channels: &[Channel]) -> Vec<Stream> {
+        let of = |symbol: &Symbol| {
+            let symbol = symbol.index;
+            channels.iter().map(move |channel| Stream { channel: *channel, symbol })
+        };
+        self.symbols.iter().flat_map(of).collect()
+    }
+
     /// Makes so many things happen; of a recording, what is due. Times are in milliseconds since the Unix epoch.
     pub(super) fn step(&mut self, count: usize, now: u64, said: &mut Vec<Said>) {
-        let sim = match &mut self.source {
-            Source::Market(sim) => sim,
-            Source::Recording(playback) => return playback.play(now, &mut self.symbols, said),
-        };
         for _ in 0..count {
+            let Source::Market(sim) = &mut self.source else { break };
             sim.next_event(&mut self.events);
             for event in std::mem::take(&mut self.events) {
                 match event {
-                    FeedEvent::Define { definition, .. } => self.symbols.push(Symbol::new(definition)),
-                    FeedEvent::Market(event) => {
-                        let market = self.market;
-                        let symbol = &mut self.symbols[event.index as usize];
-                        symbol.take(market, event.body, now, said);
+                    FeedEvent::Define { definition, .. } => {
+                        let name = self.protocol.symbol_name(&definition);
+                        self.symbols.push(Symbol::new(self.symbols.len(), name, definition));
                     }
+                    FeedEvent::Market(event) => self.take(event.index as usize, event.body, now, said),
                     _ => {}
                 }
             }
+        }
+        self.play(now, said);
+    }
+
+    /// Says what is due of a recording, if it is one.
+    fn play(&mut self, now: u64, said: &mut Vec<Said>) {
+        let Source::Recording(playback) = &mut self.source else { return };
+        for (name, data) in playback.play(now, &mut self.symbols) {
+            if let Some(stream) = self.stream(&name) {
+                said.push(Said { stream, depth: 0, data });
+            }
+        }
+    }
+
+    fn take(&mut self, index: usize, body: MarketBody, now: u64, said: &mut Vec<Said>) {
+        let symbol = &mut self.symbols[index];
+        let mut say = |channel, data: Option<String>| {
+            let stream = Stream { channel, symbol: index };
+            said.extend(data.map(|data| Said { stream, depth: 0, data }));
+        };
+        match body {
+            MarketBody::BookSnapshot(levels) | MarketBody::BookDelta(levels) => symbol.change(&levels),
+            MarketBody::Quote(quote) if symbol.is_listed => {
+                say(Channel::Quote, self.protocol.quote(symbol, &quote, now));
+            }
+            MarketBody::Trade(trade) => {
+                symbol.trade += 1;
+                if symbol.is_listed {
+                    say(Channel::Trade, Some(self.protocol.trade(symbol, &trade, now)));
+                }
+            }
+            MarketBody::Status(status) => symbol.is_open = status.state == i32::from(TradingState::Open),
+            _ => {}
         }
     }
 
@@ -67,27 +113,21 @@ impl Exchange {
             return;
         }
         self.flushes += 1;
-        let market = self.market;
         for symbol in self.symbols.iter_mut().filter(|symbol| symbol.is_listed) {
-            symbol.flush(market, now, said);
-            if market != Market::Spot && self.flushes.is_multiple_of(FLUSHES_PER_MARK) {
-                symbol.mark(now, said);
+            let stream = |channel| Stream { channel, symbol: symbol.index };
+            let (book, mark) = (stream(Channel::Book), stream(Channel::Derivative));
+            let changes = self.protocol.changes(symbol, now);
+            said.extend(changes.into_iter().map(|(depth, data)| Said { stream: book, depth, data }));
+            if self.flushes.is_multiple_of(FLUSHES_PER_MARK) {
+                let price = self.protocol.mark(symbol, now);
+                said.extend(price.map(|data| Said { stream: mark, depth: 0, data }));
             }
         }
     }
 
     /// Lets update ids and trade ids begin anew.
     pub(super) fn renumber(&mut self) {
-        for symbol in &mut self.symbols {
-            symbol.renumber();
-        }
-    }
-
-    /// Returns the list of instruments.
-    pub(super) fn info(&self, now: u64) -> String {
-        let symbols: Vec<_> =
-            self.symbols.iter().filter(|symbol| symbol.is_listed).map(Symbol::info).collect();
-        serde_json::json!({ "timezone": "UTC", "serverTime": now, "rateLimits": [], "symbols": symbols })
-            .to_string()
+        self.symbols.iter_mut().for_each(Symbol::renumber);
+        self.protocol.renumbered();
     }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 /// A thing that goes wrong at a venue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The next change of each book and the next trade of each symbol are not sent.
+    /// The next change of each book and the next trade of each symbol are not sent, on each connection.
     Gap,
-    /// The next message of each stream is sent twice.
+    /// The next message of each stream is sent twice, on each connection.
     Duplicate,
-    /// The next two changes of each book are sent in the wrong order.
+    /// The next two changes of each book are sent in the wrong order, on each connection.
     Reorder,
+    /// The next change of each book comes with a wrong checksum.
+    Checksum,
     /// Nothing is sent for this long; what happened meanwhile is lost. Pings are answered.
     Silence(Duration),
     /// The connections that are open stay open, and nothing comes of them any more.
@@ -51,7 +53,7 @@ pub struct FaultError {
     pub reason: String,
 }
 
-const KNOWN: &str = "known are gap, duplicate, reorder, silence=5s, half-open, disconnect, shutdown, slow-snapshots=3s, \
+const KNOWN: &str = "known are gap, duplicate, reorder, checksum, silence=5s, half-open, disconnect, shutdown, slow-snapshots=3s, \
     stale-snapshots=2, ban=429:30s, ban=418:30s, refuse=STREAM, mute=STREAM, unmute, renumber, list=SYMBOL, delist=SYMBOL";
 
 impl FromStr for Fault {
@@ -66,6 +68,7 @@ impl FromStr for Fault {
             "gap" => Self::Gap,
             "duplicate" => Self::Duplicate,
             "reorder" => Self::Reorder,
+            "checksum" => Self::Checksum,
             "silence" => Self::Silence(time(value()?)?),
             "half-open" => Self::HalfOpen,
             "disconnect" => Self::Disconnect,
@@ -118,6 +121,7 @@ impl fmt::Display for Fault {
             Self::Gap => f.write_str("gap"),
             Self::Duplicate => f.write_str("duplicate"),
             Self::Reorder => f.write_str("reorder"),
+            Self::Checksum => f.write_str("checksum"),
             Self::Silence(time) => write!(f, "silence={}ms", time.as_millis()),
             Self::HalfOpen => f.write_str("half-open"),
             Self::Disconnect => f.write_str("disconnect"),
@@ -156,6 +160,7 @@ mod tests {
             "gap",
             "duplicate",
             "reorder",
+            "checksum",
             "silence=5s",
             "half-open",
             "disconnect",

@@ -1,13 +1,17 @@
-//! A venue that speaks Binance's protocol over real sockets, for tests and for trying out.
+//! A venue that speaks a real one's protocol over real sockets, for tests and for trying out.
 //!
-//! The market is the one of [`tickwire_feed::sim`], by a seed, or a recording. REST and streams are at one address. Faults happen when they
-//! are asked for ([`SimVenue::inject`]) or at their time. It counts what clients do beyond the venue's limits, and knows
+//! The market is the one of [`tickwire_feed::sim`], by a seed, or a recording of Binance. REST and streams are at one address.
+//! Faults happen when they are asked for ([`SimVenue::inject`]) or at their time. It counts what clients do beyond the venue's limits, and knows
 //! every book that was ever true, so that a test can tell whether what a client shows was.
 
+mod binance;
+mod client;
 mod exchange;
 mod fault;
+mod kraken;
 mod pages;
 mod playback;
+mod protocol;
 mod session;
 mod shared;
 mod state;
@@ -29,19 +33,43 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::exchange::Source;
+use self::binance::Binance;
+use self::exchange::{Exchange, Source};
 pub use self::fault::{Fault, FaultError, TimedFault};
+use self::kraken::Kraken;
 use self::playback::Playback;
+use self::protocol::Protocol;
 use self::shared::{Shared, now};
 pub use self::state::SimReport;
 use self::state::State;
 use self::symbol::Symbol;
 
+/// The venues that can be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimKind {
+    /// Binance spot.
+    Binance,
+    /// Binance USD-M futures.
+    BinanceUsdm,
+    /// Kraken.
+    Kraken,
+}
+
+impl SimKind {
+    fn protocol(self) -> Box<dyn Protocol> {
+        match self {
+            Self::Binance => Box::new(Binance::new(Market::Spot)),
+            Self::BinanceUsdm => Box::new(Binance::new(Market::Usdm)),
+            Self::Kraken => Box::new(Kraken::default()),
+        }
+    }
+}
+
 /// The configuration of a simulated venue.
 #[derive(Clone, Debug)]
 pub struct SimVenueConfig {
-    /// Spot or USD-M futures.
-    pub market: Market,
+    /// The venue.
+    pub kind: SimKind,
     /// The address to listen at; port 0 takes any.
     pub listen: SocketAddr,
     /// The seed of the market.
@@ -52,9 +80,9 @@ pub struct SimVenueConfig {
     pub events_per_second: f64,
     /// The time between two changes of depth.
     pub flush_every: Duration,
-    /// The time between two pings; a connection that answers none for three of them is cut off.
+    /// The time between two signs of life. Where these are pings, a connection that answers none of three is cut off.
     pub ping_every: Duration,
-    /// A recording that is played in place of a simulated market: lines of `<nanoseconds> <json>`, plain or gzip.
+    /// A recording of Binance that is played in place of a simulated market: lines of `<nanoseconds> <json>`, plain or gzip.
     pub recording: Option<PathBuf>,
     /// Recorded seconds per second.
     pub speed: f64,
@@ -67,7 +95,7 @@ pub struct SimVenueConfig {
 impl Default for SimVenueConfig {
     fn default() -> Self {
         Self {
-            market: Market::Spot,
+            kind: SimKind::Binance,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             seed: 1,
             instruments: 8,
@@ -94,22 +122,21 @@ impl SimVenue {
     /// Starts listening, with a market that is open.
     ///
     /// # Errors
-    /// When the address cannot be listened at, or the market cannot be simulated.
+    /// When the address cannot be listened at, the market cannot be simulated, or the venue cannot have one of the faults.
     pub async fn start(config: SimVenueConfig) -> io::Result<Self> {
         let (source, symbols) = source(&config)?;
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
-        let mut state = State::new(config.market, source, symbols);
+        let mut state = State::new(Exchange::new(config.kind.protocol(), source, symbols));
         if config.recording.is_none() {
             state.open(config.instruments, &config.unlisted, now());
         }
+        for timed in &config.faults {
+            state.check(&timed.fault).map_err(io::Error::other)?;
+        }
         let stop = CancellationToken::new();
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            market: config.market,
-            ping_every: config.ping_every,
-            stop: stop.clone(),
-        });
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), ping_every: config.ping_every, stop: stop.clone() });
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&shared))));
         tokio::spawn(stop.clone().run_until_cancelled_owned(trade(config, Arc::clone(&shared))));
         Ok(Self { shared, address, _stop: stop.drop_guard() })
@@ -131,8 +158,11 @@ impl SimVenue {
     }
 
     /// Makes a fault happen now.
-    pub fn inject(&self, fault: &Fault) {
-        self.shared.state().inject(fault);
+    ///
+    /// # Errors
+    /// When the venue cannot have it, or what it names is not there.
+    pub fn inject(&self, fault: &Fault) -> Result<(), FaultError> {
+        self.shared.state().inject(fault)
     }
 
     /// Stops the market: nothing more happens. Everything that happened was sent.
@@ -167,7 +197,7 @@ impl SimVenue {
 
     /// Returns the id of the last trade of a symbol.
     pub fn last_trade(&self, symbol: &str) -> u64 {
-        self.shared.state().exchange.symbol(symbol).map_or(0, Symbol::last_trade)
+        self.shared.state().exchange.symbol(symbol).map_or(0, |symbol| symbol.trade)
     }
 
     /// Returns what clients did.
@@ -178,6 +208,9 @@ impl SimVenue {
 
 fn source(config: &SimVenueConfig) -> io::Result<(Source, Vec<Symbol>)> {
     if let Some(path) = &config.recording {
+        if config.kind == SimKind::Kraken {
+            return Err(io::Error::other("only recordings of Binance can be played"));
+        }
         let (playback, symbols) = Playback::open(path, config.speed)?;
         return Ok((Source::Recording(playback), symbols));
     }
@@ -235,7 +268,9 @@ async fn trade(config: SimVenueConfig, shared: Arc<Shared>) {
         let mut state = shared.state();
         while let Some(due) = faults.next_if(|fault| fault.at <= started.elapsed()) {
             tracing::info!(fault = %due.fault, "fault");
-            state.inject(&due.fault);
+            if let Err(error) = state.inject(&due.fault) {
+                tracing::warn!(%error, "a fault did not happen");
+            }
         }
         state.tick(count, is_flush, now());
         is_flush = !is_flush;

@@ -1,6 +1,5 @@
 //! The REST service of a simulated venue, and the doors to its streams.
 
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -9,40 +8,42 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
-use tickwire_feed::binance::Market;
 use tickwire_net::handshake;
 
+use super::protocol::Page;
 use super::session;
 use super::shared::{Shared, now};
 
-/// The levels of a snapshot where a request does not say how many.
-const LEVELS: usize = 500;
-
-type Page = Response<Full<Bytes>>;
+type HttpPage = Response<Full<Bytes>>;
 
 /// Answers a request.
-pub(super) async fn respond(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Page, Infallible> {
+pub(super) async fn respond(request: Request<Incoming>, shared: Arc<Shared>) -> Result<HttpPage, Infallible> {
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let rest = if shared.market == Market::Spot { "/api/v3/" } else { "/fapi/v1/" };
-    if let Some(name) = path.strip_prefix(rest) {
-        return Ok(rest_page(name, &query, &shared).await);
+    let (weight, is_door) = {
+        let state = shared.state();
+        let protocol = &state.exchange.protocol;
+        (protocol.weight(&path, &query), protocol.is_door(&path))
+    };
+    if let Some(weight) = weight {
+        return Ok(rest_page(&path, &query, weight, &shared).await);
     }
-    if !is_stream(shared.market, &path) {
+    if !is_door {
         return Ok(page(StatusCode::NOT_FOUND, r#"{"code":-1000,"msg":"there is no such page"}"#.to_owned()));
+    }
+    let banned = shared.state().banned_streams();
+    if let Some(refused) = banned {
+        return Ok(refusal(refused, &shared));
     }
     if let Err(rule) = handshake::check_request(&request) {
         return Ok(page(StatusCode::BAD_REQUEST, rule.fault().to_owned()));
     }
     let accepted = handshake::accept(request.headers(), None);
-    let streams: HashSet<_> = value(&query, "streams")
-        .map(|streams| streams.split('/').map(str::to_owned).collect())
-        .unwrap_or_default();
     tokio::spawn(async move {
         let stop = shared.stop.clone();
         let held = async {
             match hyper::upgrade::on(request).await {
-                Ok(upgraded) => session::hold(upgraded, &shared, &path, streams).await,
+                Ok(upgraded) => session::hold(upgraded, &shared, &path, &query).await,
                 Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
             }
         };
@@ -51,68 +52,34 @@ pub(super) async fn respond(request: Request<Incoming>, shared: Arc<Shared>) -> 
     Ok(accepted)
 }
 
-fn is_stream(market: Market, path: &str) -> bool {
-    let roots: &[&str] = if market == Market::Spot { &[""] } else { &["", "/public", "/market"] };
-    let behind = |root: &&str| path.strip_prefix(*root).is_some_and(|end| matches!(end, "/stream" | "/ws"));
-    roots.iter().any(behind)
-}
-
-async fn rest_page(name: &str, query: &str, shared: &Shared) -> Page {
-    let levels = value(query, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(LEVELS);
-    let weight = match (name, shared.market) {
-        ("depth", Market::Spot) if levels > 1_000 => 250,
-        ("depth", Market::Spot) if levels > 500 => 50,
-        ("depth", Market::Spot) => 25,
-        ("exchangeInfo", Market::Spot) | ("depth", _) => 20,
-        _ => 1,
-    };
+async fn rest_page(path: &str, query: &str, weight: u32, shared: &Shared) -> HttpPage {
     // The lock is not held while anything is waited for.
     let admitted = shared.state().request(weight);
     let used = match admitted {
         Ok(used) => used,
-        Err((status, wait)) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
-            let words = r#"{"code":-1003,"msg":"Way too much request weight used; IP banned."}"#;
-            let mut page = page(status, words.to_owned());
-            page.headers_mut().insert(RETRY_AFTER, wait.into());
-            return page;
-        }
+        Err(refused) => return refusal(refused, shared),
     };
-    let body = match name {
-        "ping" => Some("{}".to_owned()),
-        "time" => Some(format!(r#"{{"serverTime":{}}}"#, now())),
-        "exchangeInfo" => {
-            let mut state = shared.state();
-            state.report.catalogues += 1;
-            Some(state.exchange.info(now()))
-        }
-        "depth" => {
-            let (body, wait) = {
-                let mut state = shared.state();
-                (state.snapshot(value(query, "symbol").unwrap_or_default(), levels), state.slow_snapshots)
-            };
-            tokio::time::sleep(wait).await;
-            body
-        }
-        _ => None,
-    };
+    let (body, wait) = shared.state().page(path, query, now());
+    tokio::time::sleep(wait).await;
     let mut page = match body {
-        Some(body) => page(StatusCode::OK, body),
-        None => page(StatusCode::BAD_REQUEST, r#"{"code":-1121,"msg":"Invalid symbol."}"#.to_owned()),
+        Page::Catalogue(body) | Page::Snapshot(body) | Page::Other(body) => page(StatusCode::OK, body),
+        Page::Wrong(body) => page(StatusCode::BAD_REQUEST, body),
     };
-    page.headers_mut().insert("x-mbx-used-weight-1m", used.into());
+    if let Some(header) = shared.state().exchange.protocol.weight_header() {
+        page.headers_mut().insert(header, used.into());
+    }
     page
 }
 
-fn value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value)
+/// Makes the response to a client that has to wait for so many seconds.
+fn refusal((status, wait): (u16, u64), shared: &Shared) -> HttpPage {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
+    let mut page = page(status, shared.state().exchange.protocol.banned().to_owned());
+    page.headers_mut().insert(RETRY_AFTER, wait.into());
+    page
 }
 
-fn page(status: StatusCode, body: String) -> Page {
+fn page(status: StatusCode, body: String) -> HttpPage {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));

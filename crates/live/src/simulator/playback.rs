@@ -1,4 +1,4 @@
-//! A recording as the source of a simulated venue: its messages are said again, at their distances, and snapshots are of
+//! A recording of Binance as the source of a simulated venue: its messages are said again, at their distances, and snapshots are of
 //! the book that they made.
 
 use std::fs::File;
@@ -13,7 +13,7 @@ use tickwire_feed::binance::Scan;
 use tickwire_wire::Level;
 use tickwire_wire::decimal::{parse, parse_unsigned};
 
-use super::symbol::{Said, Symbol};
+use super::symbol::Symbol;
 
 /// The first bytes of gzip.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -77,7 +77,9 @@ impl Playback {
             }
         }
         scan.finish();
-        let mut symbols: Vec<_> = scan.definitions().into_iter().map(Symbol::recorded).collect();
+        let definitions = scan.definitions().into_iter().enumerate();
+        let mut symbols: Vec<_> =
+            definitions.map(|(index, definition)| Symbol::recorded(index, definition)).collect();
         if symbols.is_empty() {
             return Err(io::Error::other(format!("there are no symbols in `{}`", path.display())));
         }
@@ -90,14 +92,15 @@ impl Playback {
         Ok((Self { lines: lines(path)?, next: None, began: None, speed }, symbols))
     }
 
-    /// Says what is due, and keeps the books.
-    pub(super) fn play(&mut self, now: u64, symbols: &mut [Symbol], said: &mut Vec<Said>) {
+    /// Returns what is due, by the names of its streams, and keeps the books.
+    pub(super) fn play(&mut self, now: u64, symbols: &mut [Symbol]) -> Vec<(String, String)> {
+        let mut said = Vec::new();
         while let Some((time, text)) = self.next.take().or_else(|| read(&mut *self.lines)) {
             let (first, began) = *self.began.get_or_insert((time, now));
             let passed = now.saturating_sub(began) as f64 * NS_PER_MS * self.speed;
             if time.saturating_sub(first) as f64 > passed {
                 self.next = Some((time, text));
-                return;
+                break;
             }
             if let Ok(Streamed { stream, data }) = serde_json::from_str(&text) {
                 if stream.contains("@depth") {
@@ -107,6 +110,7 @@ impl Playback {
                 said.push((stream.replace("@depth@0ms", "@depth@100ms"), data.get().to_owned()));
             }
         }
+        said
     }
 }
 
@@ -168,6 +172,8 @@ mod tests {
     use tickwire_feed::binance::Market;
 
     use super::*;
+    use crate::simulator::binance::Binance;
+    use crate::simulator::protocol::{Page, Protocol as _};
 
     #[test]
     fn a_recording_is_said_again_at_its_distances() {
@@ -201,8 +207,7 @@ mod tests {
         };
         assert_eq!((symbols[0].name.as_str(), best(&symbols)), ("ABUSDT", vec![(150, 20), (140, 10)]));
         let mut play = |now: u64, symbols: &mut Vec<Symbol>| {
-            let mut said = Vec::new();
-            playback.play(now, symbols, &mut said);
+            let said = playback.play(now, symbols);
             said.into_iter().map(|(stream, _)| stream).collect::<Vec<_>>()
         };
         assert_eq!(play(5_000, &mut symbols), ["abusdt@depth@100ms"]);
@@ -211,8 +216,8 @@ mod tests {
         assert_eq!(best(&symbols), [(140, 10)]);
         assert_eq!(play(9_000, &mut symbols).len(), 1);
         assert_eq!(best(&symbols), [(140, 10), (125, 15)]);
-        let snapshot = symbols[0].snapshot(Market::Spot, 5, false);
-        assert!(snapshot.contains(r#""lastUpdateId":12"#), "{snapshot}");
+        let page = Binance::new(Market::Spot).page("/api/v3/depth", "symbol=ABUSDT", &mut symbols, false, 0);
+        assert!(matches!(&page, Page::Snapshot(text) if text.contains(r#""lastUpdateId":12"#)), "{page:?}");
         assert_eq!(play(99_000, &mut symbols), [""; 0]);
     }
 }

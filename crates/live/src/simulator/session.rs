@@ -1,6 +1,5 @@
 //! One connection to a stream of a simulated venue.
 
-use std::collections::HashSet;
 use std::io;
 
 use bytes::{Buf as _, BytesMut};
@@ -11,8 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at};
 
+use super::client::Order;
+use super::protocol::Keepalive;
 use super::shared::Shared;
-use super::state::Order;
 
 const READ_BYTES: usize = 16 << 10;
 const COMMAND_BYTES_MAX: usize = 1 << 20;
@@ -22,9 +22,9 @@ const PINGS_UNANSWERED_MAX: u32 = 3;
 type Stream = TokioIo<Upgraded>;
 
 /// Serves a connection to its end.
-pub(super) async fn hold(upgraded: Upgraded, shared: &Shared, path: &str, streams: HashSet<String>) {
+pub(super) async fn hold(upgraded: Upgraded, shared: &Shared, path: &str, query: &str) {
     let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-    let (id, orders) = shared.state().connected(path, streams);
+    let (id, orders) = shared.state().connected(path, query);
     let mut session = Session { id, shared, read, write, buffer: BytesMut::new(), unanswered: 0 };
     if let Err(error) = session.run(orders).await {
         tracing::debug!(%error, "a stream ended");
@@ -65,17 +65,30 @@ impl Session<'_> {
                     }
                 }
                 _ = pings.tick() => {
-                    if self.unanswered == PINGS_UNANSWERED_MAX {
+                    if !self.keep_alive().await? {
                         return Ok(());
                     }
-                    self.unanswered += 1;
-                    self.send(OpCode::Ping, b"1700000000000").await?;
                 }
                 () = async { tokio::time::sleep_until(end.unwrap_or_else(Instant::now)).await }, if end.is_some() => {
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Gives a sign of life; returns whether the connection goes on.
+    async fn keep_alive(&mut self) -> io::Result<bool> {
+        let keepalive = self.shared.state().keepalive(self.id);
+        match keepalive {
+            Keepalive::Ping(_) if self.unanswered == PINGS_UNANSWERED_MAX => return Ok(false),
+            Keepalive::Ping(payload) => {
+                self.unanswered += 1;
+                self.send(OpCode::Ping, payload).await?;
+            }
+            Keepalive::Text(text) => self.send(OpCode::Text, text.as_bytes()).await?,
+            Keepalive::Nothing => {}
+        }
+        Ok(true)
     }
 
     /// Takes what was read; returns whether the connection goes on.
@@ -100,10 +113,7 @@ impl Session<'_> {
                     self.unanswered = 0;
                     self.shared.state().report.pongs += 1;
                 }
-                _ => {
-                    let response = self.shared.state().command(self.id, &String::from_utf8_lossy(&payload));
-                    self.send(OpCode::Text, response.as_bytes()).await?;
-                }
+                _ => self.shared.state().command(self.id, &String::from_utf8_lossy(&payload)),
             }
         }
         Ok(true)

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tickwire_feed::binance::Market;
 use tokio_util::sync::CancellationToken;
 
 use super::state::State;
@@ -12,14 +11,13 @@ use super::state::State;
 /// The part that all connections share.
 pub(super) struct Shared {
     pub(super) state: Mutex<State>,
-    pub(super) market: Market,
     pub(super) ping_every: Duration,
     pub(super) stop: CancellationToken,
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("market", &self.market).finish_non_exhaustive()
+        f.debug_struct("Shared").field("ping_every", &self.ping_every).finish_non_exhaustive()
     }
 }
 

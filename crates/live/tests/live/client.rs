@@ -7,7 +7,9 @@ use tickwire_feed::Clock;
 use tickwire_feed::adapter::{Adapter as _, Fault, FeedEvent, Levels, MarketBody, MarketEvent, SourceState};
 use tickwire_feed::binance::Market;
 use tickwire_live::binance::{Binance, BinanceConfig};
-use tickwire_live::simulator::{SimVenue, SimVenueConfig};
+use tickwire_live::kraken::{Kraken, KrakenConfig};
+use tickwire_live::simulator::{SimKind, SimVenue, SimVenueConfig};
+use tickwire_live::venue::Venue;
 use tickwire_live::{LiveAdapter, Timings};
 use tickwire_net::Backoff;
 use tickwire_wire::{Channel, Level};
@@ -15,19 +17,24 @@ use tokio::time::{Instant, timeout};
 
 /// The time that a condition has; reaching it is a failure, whatever the machine does.
 const PATIENCE: Duration = Duration::from_secs(30);
-pub(crate) const SYMBOLS: [&str; 3] = ["BTCUSDT", "ETHUSDT", "SOLUSDT"];
+/// The time for which a market stops at most, and how often it does.
+const STOP: Duration = Duration::from_secs(2);
+const STOPS_MAX: usize = 15;
+/// The time after which a subscription that brings nothing is told.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
 
 /// Starts a venue that is quick.
-pub(crate) async fn venue(market: Market) -> SimVenue {
-    venue_with(SimVenueConfig { market, ..quick() }).await
+pub(crate) async fn venue(kind: SimKind) -> SimVenue {
+    venue_with(quick(kind)).await
 }
 
 pub(crate) async fn venue_with(config: SimVenueConfig) -> SimVenue {
     SimVenue::start(config).await.unwrap()
 }
 
-pub(crate) fn quick() -> SimVenueConfig {
+pub(crate) fn quick(kind: SimKind) -> SimVenueConfig {
     SimVenueConfig {
+        kind,
         instruments: 4,
         events_per_second: 2_000.0,
         flush_every: Duration::from_millis(20),
@@ -36,10 +43,42 @@ pub(crate) fn quick() -> SimVenueConfig {
     }
 }
 
+/// Returns the symbols that tests subscribe to.
+pub(crate) fn symbols(kind: SimKind) -> [&'static str; 3] {
+    match kind {
+        SimKind::Binance | SimKind::BinanceUsdm => ["BTCUSDT", "ETHUSDT", "SOLUSDT"],
+        SimKind::Kraken => ["BTC/USD", "ETH/USD", "SOL/USD"],
+    }
+}
+
+/// Returns the name of the stream of the second symbol's book.
+pub(crate) fn book_stream(kind: SimKind) -> &'static str {
+    match kind {
+        SimKind::Binance | SimKind::BinanceUsdm => "ethusdt@depth@100ms",
+        SimKind::Kraken => "book ETH/USD",
+    }
+}
+
+/// Returns the configuration of one of Binance's markets.
 pub(crate) fn config(market: Market, venue: &SimVenue) -> BinanceConfig {
-    let symbols = SYMBOLS.map(str::to_owned);
+    let symbols = symbols(SimKind::Binance).map(str::to_owned);
     let config = BinanceConfig::new(market, &venue.stream_url(), &venue.rest_url(), &symbols);
-    BinanceConfig { silent_after: Duration::from_secs(2), ..config }
+    BinanceConfig { silent_after: SILENT_AFTER, ..config }
+}
+
+/// Makes the protocol of a venue.
+fn protocol(kind: SimKind, venue: &SimVenue) -> Box<dyn Venue> {
+    match kind {
+        SimKind::Binance => Box::new(Binance::new(config(Market::Spot, venue))),
+        SimKind::BinanceUsdm => Box::new(Binance::new(config(Market::Usdm, venue))),
+        SimKind::Kraken => {
+            let symbols = symbols(kind).map(str::to_owned);
+            let mut config = KrakenConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
+            // Tests read the list of instruments once a second.
+            config.limits.weight.count = 100;
+            Box::new(Kraken::new(KrakenConfig { silent_after: SILENT_AFTER, ..config }))
+        }
+    }
 }
 
 pub(crate) fn timings() -> Timings {
@@ -68,6 +107,8 @@ pub(crate) struct Known {
     pub(crate) snapshots: u64,
     /// The reason of the last status.
     pub(crate) status: String,
+    /// The reasons so far.
+    pub(crate) statuses: Vec<String>,
     /// The units of a size here that are one of the venue's: scales may be finer here.
     unit: u64,
 }
@@ -92,7 +133,9 @@ impl Known {
 pub(crate) struct Client<'v> {
     venue: &'v SimVenue,
     has_derivatives: bool,
-    pub(crate) adapter: LiveAdapter<Binance>,
+    /// The levels of a book that it gets.
+    depth: usize,
+    pub(crate) adapter: LiveAdapter<Box<dyn Venue>>,
     names: HashMap<u32, String>,
     pub(crate) known: BTreeMap<String, Known>,
     pub(crate) state: Option<SourceState>,
@@ -103,16 +146,23 @@ pub(crate) struct Client<'v> {
 }
 
 impl<'v> Client<'v> {
-    pub(crate) fn new(venue: &'v SimVenue, config: BinanceConfig) -> Self {
-        Self::with(venue, config, timings())
+    pub(crate) fn new(venue: &'v SimVenue, kind: SimKind) -> Self {
+        let depth = if kind == SimKind::Kraken { 10 } else { usize::MAX };
+        Self::with(venue, protocol(kind, venue), kind == SimKind::BinanceUsdm, depth)
     }
 
-    pub(crate) fn with(venue: &'v SimVenue, config: BinanceConfig, timings: Timings) -> Self {
+    /// Makes a client of Binance.
+    pub(crate) fn binance(venue: &'v SimVenue, config: BinanceConfig) -> Self {
         let has_derivatives = config.channels.contains(&Channel::Derivative);
-        let adapter = LiveAdapter::new(Binance::new(config), timings, Clock::system());
+        Self::with(venue, Box::new(Binance::new(config)), has_derivatives, usize::MAX)
+    }
+
+    fn with(venue: &'v SimVenue, protocol: Box<dyn Venue>, has_derivatives: bool, depth: usize) -> Self {
+        let adapter = LiveAdapter::new(protocol, timings(), Clock::system());
         Self {
             venue,
             has_derivatives,
+            depth,
             adapter,
             names: HashMap::new(),
             known: BTreeMap::new(),
@@ -167,26 +217,43 @@ impl<'v> Client<'v> {
 
     pub(crate) fn is_live(&self) -> bool {
         self.state == Some(SourceState::Live)
-            && self.known.len() == SYMBOLS.len()
+            && self.known.len() == 3
             && self.known.values().all(|known| known.is_live(self.has_derivatives))
     }
 
-    /// Lets the market go on for some changes of each book, stops it, and reads until every book is the venue's.
+    /// Lets the market go on for some changes of each book, stops it, and reads until every book is the venue's. What an old
+    /// snapshot made is found out by the next change alone, so the market goes on once more where a book is another one.
     pub(crate) async fn until_right(&mut self) {
-        self.until_live().await;
-        let before: Vec<_> = self.known.values().map(|known| known.trades).collect();
-        self.until("more trades", |client| {
-            client.known.values().zip(&before).all(|(known, before)| known.trades > *before)
-        })
-        .await;
-        self.venue.pause();
-        self.until("the venue's books", Self::is_right).await;
-        self.venue.resume();
+        for _ in 0..STOPS_MAX {
+            self.until_live().await;
+            let before: Vec<_> = self.known.values().map(|known| known.trades).collect();
+            self.until("more trades", |client| {
+                client.known.values().zip(&before).all(|(known, before)| known.trades > *before)
+            })
+            .await;
+            self.venue.pause();
+            let stopped = Instant::now();
+            self.until("a word", |client| client.is_right() || stopped.elapsed() > STOP).await;
+            let is_right = self.is_right();
+            self.venue.resume();
+            if is_right {
+                return;
+            }
+        }
+        panic!("the books are not the venue's: {:?}", self.adapter.counts());
+    }
+
+    /// Returns the venue's book, as deep as it is subscribed to.
+    fn true_book(&self, symbol: &str) -> Levels {
+        let mut book = self.venue.book(symbol);
+        book.bids.truncate(self.depth);
+        book.asks.truncate(self.depth);
+        book
     }
 
     fn is_right(&self) -> bool {
         self.known.iter().all(|(symbol, known)| {
-            known.levels() == Some(self.venue.book(symbol))
+            known.levels() == Some(self.true_book(symbol))
                 && known.last_trade == self.venue.last_trade(symbol)
         })
     }
@@ -259,7 +326,10 @@ impl<'v> Client<'v> {
             }
             MarketBody::Quote(_) => known.has_quote = true,
             MarketBody::Derivative(_) => known.has_derivative = true,
-            MarketBody::Status(status) => known.status = status.reason,
+            MarketBody::Status(status) => {
+                known.statuses.push(status.reason.clone());
+                known.status = status.reason;
+            }
             MarketBody::UpstreamGap { channel, count } => {
                 match channel {
                     Channel::Book => assert!(known.book.take().is_some(), "{symbol}: a gap of no book"),

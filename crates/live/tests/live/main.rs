@@ -2,9 +2,14 @@
 
 mod client;
 mod faults;
+mod losses;
 mod recordings;
+mod subscriptions;
 mod venues;
 
-/// The markets that the simulator has.
-const MARKETS: [tickwire_feed::binance::Market; 2] =
-    [tickwire_feed::binance::Market::Spot, tickwire_feed::binance::Market::Usdm];
+use tickwire_live::simulator::SimKind;
+
+/// The venues that there are.
+const VENUES: [SimKind; 3] = [SimKind::Binance, SimKind::BinanceUsdm, SimKind::Kraken];
+/// Those that are Binance's.
+const BINANCE: [SimKind; 2] = [SimKind::Binance, SimKind::BinanceUsdm];

@@ -12,7 +12,7 @@ use tickwire_feed::adapter::{FeedEvent, Levels, MarketBody};
 use tickwire_feed::binance::Market;
 use tickwire_live::binance::{Binance, BinanceConfig};
 use tickwire_live::driver::{Input, LinkId, Output, RequestId, Response};
-use tickwire_live::simulator::SimVenueConfig;
+use tickwire_live::simulator::{SimKind, SimVenueConfig};
 use tickwire_live::{Driver, Moment, Timings};
 use tickwire_wire::decimal::{parse, parse_unsigned};
 use tickwire_wire::{Channel, Level};
@@ -245,11 +245,11 @@ fn recordings_of_the_futures() {
 async fn a_recording_by_a_simulated_venue() {
     let Some(folder) = std::env::var_os("TICKWIRE_DATA") else { return };
     let recording = Some(Path::new(&folder).join("binance/spot/ethusdt_20240808.gz"));
-    let venue = venue_with(SimVenueConfig { recording, speed: 20.0, ..quick() }).await;
+    let venue = venue_with(SimVenueConfig { recording, speed: 20.0, ..quick(SimKind::Binance) }).await;
     let mut config = config(Market::Spot, &venue);
     config.symbols = vec!["ETHUSDT".to_owned()];
     config.snapshot_levels = 5_000;
-    let mut client = Client::new(&venue, config);
+    let mut client = Client::binance(&venue, config);
     client
         .until("a book and trades", |client| {
             client.known.get("ETHUSDT").is_some_and(|known| known.book.is_some() && known.trades > 500)

@@ -3,43 +3,49 @@
 use std::time::Duration;
 
 use tickwire_feed::binance::Market;
-use tickwire_live::simulator::{Fault, SimVenueConfig};
+use tickwire_live::simulator::{Fault, SimKind, SimVenueConfig};
 use tickwire_wire::Channel;
 
-use crate::MARKETS;
-use crate::client::{Client, SYMBOLS, config, quick, venue, venue_with};
+use crate::VENUES;
+use crate::client::{Client, config, quick, symbols, venue, venue_with};
 
 #[tokio::test]
 async fn books_quotes_and_trades_are_the_venues() {
-    for market in MARKETS {
-        let venue = venue(market).await;
-        let mut client = Client::new(&venue, config(market, &venue));
+    for kind in VENUES {
+        let venue = venue(kind).await;
+        let mut client = Client::new(&venue, kind);
         client.until_right().await;
-        client.until("pongs", |_| venue.report().pongs > 1).await;
+        if kind != SimKind::Kraken {
+            client.until("pongs", |_| venue.report().pongs > 1).await;
+        }
         client.until_right().await;
         for (symbol, known) in &client.known {
             assert_eq!(known.gaps, [], "{symbol}");
             assert_eq!(known.snapshots, 1, "{symbol}");
-            assert_eq!(known.has_derivative, market == Market::Usdm, "{symbol}");
-            assert_eq!(known.status, "TRADING");
+            assert_eq!(known.has_derivative, kind == SimKind::BinanceUsdm, "{symbol}");
+            assert_eq!(known.status, if kind == SimKind::Kraken { "online" } else { "TRADING" });
         }
         assert_eq!(client.faults, []);
         let (report, counts) = (venue.report(), client.adapter.counts());
-        let routes = if market == Market::Spot { 1 } else { 2 };
+        // A command of Kraken is of one channel.
+        let (routes, commands) = match kind {
+            SimKind::Binance => (1, 1),
+            SimKind::BinanceUsdm => (2, 2),
+            SimKind::Kraken => (1, 3),
+        };
         assert_eq!((report.violations, report.connections), (0, routes));
-        assert_eq!((counts.connects, counts.commands), (routes, routes));
-        assert_eq!(report.snapshots, SYMBOLS.len() as u64);
+        assert_eq!((counts.connects, counts.commands), (routes, commands));
+        assert_eq!(report.snapshots, 3);
     }
 }
 
 #[tokio::test]
 async fn many_connections_share_the_topics() {
-    let market = Market::Spot;
-    let venue = venue_with(SimVenueConfig { instruments: 24, ..quick() }).await;
-    let mut config = config(market, &venue);
+    let venue = venue_with(SimVenueConfig { instruments: 24, ..quick(SimKind::Binance) }).await;
+    let mut config = config(Market::Spot, &venue);
     config.symbols = vec!["*USDT".to_owned()];
     (config.limits.topics_per_connection, config.limits.topics_per_command) = (9, 4);
-    let mut client = Client::new(&venue, config);
+    let mut client = Client::binance(&venue, config);
     let meant = venue.symbols().iter().filter(|symbol| symbol.ends_with("USDT")).count();
     assert!(meant > 10);
     client
@@ -55,34 +61,33 @@ async fn many_connections_share_the_topics() {
 
 #[tokio::test]
 async fn symbols_are_listed_and_delisted_while_it_runs() {
-    for market in MARKETS {
-        let unlisted = vec!["SOLUSDT".to_owned()];
-        let venue = venue_with(SimVenueConfig { market, unlisted, ..quick() }).await;
-        let mut client = Client::new(&venue, config(market, &venue));
+    for kind in VENUES {
+        let [_, second, third] = symbols(kind).map(str::to_owned);
+        let venue = venue_with(SimVenueConfig { unlisted: vec![third.clone()], ..quick(kind) }).await;
+        let mut client = Client::new(&venue, kind);
         client
             .until("two symbols", |client| {
                 client.known.len() == 2 && client.known.values().all(|known| known.book.is_some())
             })
             .await;
-        venue.inject(&Fault::List("SOLUSDT".to_owned()));
+        venue.inject(&Fault::List(third)).unwrap();
         client.until_right().await;
-        venue.inject(&Fault::Delist("ETHUSDT".to_owned()));
-        client.until("the end", |client| !client.known.contains_key("ETHUSDT")).await;
-        venue.inject(&Fault::List("ETHUSDT".to_owned()));
-        client.until("it is back", |client| client.known.contains_key("ETHUSDT")).await;
+        venue.inject(&Fault::Delist(second.clone())).unwrap();
+        client.until("the end", |client| !client.known.contains_key(&second)).await;
+        venue.inject(&Fault::List(second.clone())).unwrap();
+        client.until("it is back", |client| client.known.contains_key(&second)).await;
         client.until_right().await;
         let gaps: usize = client.known.values().map(|known| known.gaps_on(Channel::Book)).sum();
-        assert_eq!((gaps, venue.report().violations), (0, 0));
+        assert_eq!((gaps, venue.report().violations, client.adapter.counts().losses), (0, 0, 0));
     }
 }
 
 #[tokio::test]
 async fn a_connection_is_made_anew_before_the_venue_cuts_it_off() {
-    let market = Market::Spot;
-    let venue = venue(market).await;
-    let mut config = config(market, &venue);
+    let venue = venue(SimKind::Binance).await;
+    let mut config = config(Market::Spot, &venue);
     config.limits.connection_age = Duration::from_secs(2);
-    let mut client = Client::new(&venue, config);
+    let mut client = Client::binance(&venue, config);
     client.until_live().await;
     client.until("a second connection", |_| venue.report().connections == 2).await;
     client.until_right().await;

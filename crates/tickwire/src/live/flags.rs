@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tickwire_feed::binance::Market;
-use tickwire_live::simulator::TimedFault;
+use tickwire_live::simulator::{SimKind, TimedFault};
 
 use crate::config::Flag;
 
@@ -21,12 +20,21 @@ pub(crate) enum VenueName {
 }
 
 impl VenueName {
-    /// Returns the market of Binance that it is, if it is one.
-    pub(crate) fn market(self) -> Option<Market> {
+    /// Returns the name, as records and commands have it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Binance => Some(Market::Spot),
-            Self::BinanceUsdm => Some(Market::Usdm),
-            Self::Kraken => None,
+            Self::Binance => "binance",
+            Self::BinanceUsdm => "binance-usdm",
+            Self::Kraken => "kraken",
+        }
+    }
+
+    /// Returns its simulation.
+    pub(super) fn simulated(self) -> SimKind {
+        match self {
+            Self::Binance => SimKind::Binance,
+            Self::BinanceUsdm => SimKind::BinanceUsdm,
+            Self::Kraken => SimKind::Kraken,
         }
     }
 }
@@ -97,14 +105,14 @@ pub(crate) struct SimVenueCommand {
     /// Events per second, over all symbols
     #[arg(long, value_name = "EVENTS", default_value_t = 500.0)]
     pub(super) rate: f64,
-    /// Play this recording (lines of `<nanoseconds> <json>`, plain or gzip) in place of a simulated market
+    /// Play this recording of Binance (lines of `<nanoseconds> <json>`, plain or gzip) in place of a simulated market
     #[arg(long, value_name = "FILE")]
     pub(super) recording: Option<PathBuf>,
     /// Recorded seconds per second
     #[arg(long, default_value_t = 1.0)]
     pub(super) speed: f64,
-    /// A fault and when it happens, as in 10s:gap; may be given several times. Faults: gap, duplicate, reorder, silence=5s,
-    /// half-open, disconnect, shutdown, slow-snapshots=3s, stale-snapshots=2, ban=429:30s, refuse=STREAM, mute=STREAM,
+    /// A fault and when it happens, as in 10s:gap; may be given several times. Faults: gap, duplicate, reorder, checksum,
+    /// silence=5s, half-open, disconnect, shutdown, slow-snapshots=3s, stale-snapshots=2, ban=429:30s, refuse=STREAM, mute=STREAM,
     /// unmute, renumber, list=SYMBOL, delist=SYMBOL
     #[arg(long = "fault", value_name = "TIME:FAULT")]
     pub(super) faults: Vec<TimedFault>,

@@ -55,14 +55,19 @@ async fn a_demo_shows_a_live_venue_and_a_lost_connection_is_a_gap() {
 
 #[test]
 fn a_dry_run_prints_what_would_be_published() {
-    for (name, channels) in [("binance", "quote,trade,book"), ("binance-usdm", "quote,trade,book,derivative")]
-    {
+    let of_binance = ["btcusdt,eth*", "BTCUSDT", "ETHUSDT", "SOLUSDT"];
+    let of_kraken = ["btc/usd,eth/u*", "BTC/USD", "ETH/USD", "SOL/USD"];
+    for (name, channels, [symbols, first, second, other]) in [
+        ("binance", "quote,trade,book", of_binance),
+        ("binance-usdm", "quote,trade,book,derivative", of_binance),
+        ("kraken", "quote,trade,book", of_kraken),
+    ] {
         let (_venue, streams, rest) = venue(name, &[]);
         let arguments = [
             "ingest",
             name,
             "--symbols",
-            "btcusdt,eth*",
+            symbols,
             "--channels",
             channels,
             "--stream-url",
@@ -73,12 +78,12 @@ fn a_dry_run_prints_what_would_be_published() {
         ];
         let ingest = Program::start(TICKWIRE, &arguments);
         for channel in channels.split(',').chain(["instrument", "status"]) {
-            let line = ingest.line_with(&format!(r#"{{"type":"{channel}","symbol":"{name}:BTCUSDT""#));
+            let line = ingest.line_with(&format!(r#"{{"type":"{channel}","symbol":"{name}:{first}""#));
             let record: serde_json::Value = serde_json::from_str(&line).unwrap();
             assert!(record["sequence"].as_u64() >= Some(1), "{line}");
         }
-        ingest.line_with(&format!(r#""symbol":"{name}:ETHUSDT""#));
-        assert!(!ingest.output().contains("SOLUSDT"), "it was not asked for");
+        ingest.line_with(&format!(r#""symbol":"{name}:{second}""#));
+        assert!(!ingest.output().contains(other), "it was not asked for");
     }
 }
 
