@@ -12,6 +12,7 @@ pub mod open_loop;
 pub mod replay;
 pub mod sim;
 mod status_board;
+pub mod verification;
 
 pub use clock::{Clock, Pace};
 pub use ingest::{

@@ -17,7 +17,6 @@ mod limits;
 mod selection;
 pub mod simulator;
 pub mod venue;
-mod verification;
 
 pub use adapter::LiveAdapter;
 pub use driver::{Driver, Moment, Timings};

@@ -6,7 +6,7 @@ use tickwire_feed::adapter::FeedEvent;
 use tickwire_wire::Channel;
 
 use crate::limits::Limits;
-pub use crate::verification::{Checked, Loss, Proof, Snapshots, Verification};
+pub use tickwire_feed::verification::{Checked, Loss, Proof, Snapshots, Verification};
 
 /// The protocol of one venue. The [`Driver`](crate::Driver) connects, subscribes, asks and waits; a venue says in which
 /// words, and turns what comes into events.

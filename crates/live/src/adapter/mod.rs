@@ -22,7 +22,7 @@ use self::endpoint::Security;
 use self::handover::{Arrived, Handover, What};
 use self::socket::{Outgoing, Socket};
 use crate::driver::{Counts, Driver, Input, LinkId, Moment, Output, Timings};
-use crate::venue::Venue;
+use crate::venue::{Venue, Verification};
 
 /// The messages that wait for the ingester, over all connections.
 const WAITING_MAX: usize = 4_096;
@@ -133,6 +133,10 @@ impl<V: Venue> LiveAdapter<V> {
 impl<V: Venue> Adapter for LiveAdapter<V> {
     fn venue(&self) -> &str {
         self.driver.venue().name()
+    }
+
+    fn verification(&self) -> Option<Verification> {
+        Some(self.driver.venue().verification())
     }
 
     /// # Cancel safety

@@ -51,6 +51,16 @@ async fn a_demo_shows_a_live_venue_and_a_lost_connection_is_a_gap() {
     let gaps = seen.all_gaps.iter().filter(|gap| gap.channel == Channel::Book).count();
     assert!(seen.books_broken <= gaps, "a book broke without a gap: its checksum was wrong");
     seen.assert_contiguous();
+    // What proves the books came over the bus.
+    let line = demo.line_with("admin: http://");
+    let admin = line.strip_prefix("admin: http://").unwrap().split('/').next().unwrap();
+    let (_, body) = tickwire_net::http::get(admin, "/readyz").await.unwrap();
+    let page: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert!(
+        page["verification"]["binance"].as_str().unwrap().starts_with("sequence numbers per symbol"),
+        "{page}"
+    );
+    assert_eq!(page["unverifiable"], serde_json::json!([]));
 }
 
 #[test]

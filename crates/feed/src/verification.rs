@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// The capability of a venue to prove its books. The driver does not branch on it; users are told.
+use tickwire_wire::pb::BookProof;
+
+/// The capability of a source to prove its books, as it declares it. Nothing branches on it; users are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verification {
     /// The proof that no change is missing.
@@ -81,5 +83,18 @@ impl fmt::Display for Verification {
             Snapshots::InBand => "; snapshots in the stream",
             Snapshots::Rest => "; snapshots by REST",
         })
+    }
+}
+
+impl Proof {
+    /// Returns the proof as the bus carries it.
+    pub(crate) fn code(self) -> BookProof {
+        match self {
+            Self::SymbolSequence => BookProof::SymbolSequence,
+            Self::ConnectionSequence => BookProof::ConnectionSequence,
+            Self::Chain => BookProof::Chain,
+            Self::Checksum => BookProof::Checksum,
+            Self::Nothing => BookProof::Unverifiable,
+        }
     }
 }
