@@ -6,14 +6,19 @@
 //! | [`driver`] | the one connection driver: limits, back-off, pings, requests, silence; no I/O and no clock |
 //! | [`adapter`] | the sockets and tasks around it: a source for the ingester |
 //! | [`binance`] | Binance spot and USD-M futures |
+//! | [`coinbase`] | Coinbase, the Advanced Trade API |
 //! | [`kraken`] | Kraken |
+//! | [`okx`] | OKX |
 //! | [`simulator`] | a venue that speaks such a protocol over real sockets, with faults on demand |
 
 pub mod adapter;
 pub mod binance;
+pub mod coinbase;
 pub mod driver;
 pub mod kraken;
 mod limits;
+mod listed;
+pub mod okx;
 mod selection;
 pub mod simulator;
 pub mod venue;

@@ -19,6 +19,11 @@ impl Selection {
         self.names.iter().map(String::as_str)
     }
 
+    /// Returns names and patterns, for people.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().chain(&self.patterns).map(String::as_str)
+    }
+
     /// Returns whether a symbol stands there in full.
     pub(crate) fn is_named(&self, symbol: &str) -> bool {
         self.names().any(|name| name == symbol)

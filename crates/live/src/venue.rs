@@ -49,6 +49,11 @@ pub trait Venue: Send {
         None
     }
 
+    /// Returns what a connection is told first, once it is open; nothing answers it.
+    fn greetings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Takes a message of a connection.
     ///
     /// # Errors
@@ -171,10 +176,16 @@ pub struct TopicChanges {
 pub enum Said {
     /// It brought data of a topic.
     Data(TopicId),
+    /// It brought data of some topics.
+    Several(Vec<TopicId>),
     /// It brought a book that contradicts its checksum: the topic has to be subscribed to anew. Events told the gap.
     Broken(TopicId),
     /// It granted the command with this id: for one topic, or for all of them.
     Granted(u64, Option<TopicId>),
+    /// It names all topics that the connection is subscribed to, which answers the command that is under way.
+    Subscriptions(Vec<TopicId>),
+    /// It refused the command that is under way, for a reason.
+    RefusedCommand(String),
     /// It refused the command with this id, for one topic or for all of them, for a reason.
     Refused(u64, Option<TopicId>, String),
     /// It refused the command with this id for the topic of this symbol, for a reason.
@@ -240,6 +251,10 @@ impl Venue for Box<dyn Venue> {
 
     fn ping(&self) -> Option<&str> {
         (**self).ping()
+    }
+
+    fn greetings(&self) -> Vec<String> {
+        (**self).greetings()
     }
 
     fn read(

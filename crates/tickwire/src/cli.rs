@@ -287,9 +287,25 @@ pub(crate) enum IngestSource {
         #[command(flatten)]
         out: IngestFlags,
     },
+    /// Coinbase, live: the Advanced Trade API
+    #[command(after_help = "Example:\n  tickwire ingest coinbase --symbols 'BTC-USD,*-EUR'")]
+    Coinbase {
+        #[command(flatten)]
+        venue: VenueFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
     /// Kraken, live
     #[command(after_help = "Example:\n  tickwire ingest kraken --symbols 'BTC/USD,*/EUR'")]
     Kraken {
+        #[command(flatten)]
+        venue: VenueFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
+    /// OKX, live
+    #[command(after_help = "Example:\n  tickwire ingest okx --symbols 'BTC-USDT,*-EUR'")]
+    Okx {
         #[command(flatten)]
         venue: VenueFlags,
         #[command(flatten)]

@@ -47,8 +47,14 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
         IngestSource::BinanceUsdm { venue, out } => {
             publish_live(settings, VenueName::BinanceUsdm, &venue, &out, stop).await?;
         }
+        IngestSource::Coinbase { venue, out } => {
+            Box::pin(publish_live(settings, VenueName::Coinbase, &venue, &out, stop)).await?;
+        }
         IngestSource::Kraken { venue, out } => {
             publish_live(settings, VenueName::Kraken, &venue, &out, stop).await?;
+        }
+        IngestSource::Okx { venue, out } => {
+            publish_live(settings, VenueName::Okx, &venue, &out, stop).await?;
         }
         IngestSource::Replay { files, replay, out } => {
             let flags: Vec<_> = replay.settings().into_iter().chain(out.settings()).collect();

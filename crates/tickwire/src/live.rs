@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tickwire_feed::{Clock, IngestStats};
 use tickwire_live::binance::Binance;
+use tickwire_live::coinbase::Coinbase;
 use tickwire_live::kraken::Kraken;
+use tickwire_live::okx::Okx;
 use tickwire_live::simulator::{SimVenue, SimVenueConfig};
 use tickwire_live::venue::Venue;
 use tickwire_live::{LiveAdapter, Timings};
@@ -28,6 +30,8 @@ pub(crate) fn source(config: &Config, venue: VenueName) -> LiveAdapter<Box<dyn V
         VenueName::BinanceUsdm => {
             (Box::new(Binance::new(config.binance_usdm.clone())), raw.binance_usdm.catalogue_s)
         }
+        VenueName::Coinbase => (Box::new(Coinbase::new(config.coinbase.clone())), raw.coinbase.catalogue_s),
+        VenueName::Okx => (Box::new(Okx::new(config.okx.clone())), raw.okx.catalogue_s),
         VenueName::Kraken => (Box::new(Kraken::new(config.kraken.clone())), raw.kraken.catalogue_s),
     };
     let timings = Timings { catalogue_every: Duration::from_secs(catalogue_s), ..Timings::default() };

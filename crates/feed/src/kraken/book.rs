@@ -12,7 +12,7 @@ const CHECKED_LEVELS: usize = 10;
 /// The best levels of each side, as many as are subscribed to: what is pushed out of them is forgotten without a word of
 /// the venue.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TopBook {
+pub struct TopBook {
     bids: BTreeMap<i64, u64>,
     asks: BTreeMap<i64, u64>,
 }
@@ -38,6 +38,15 @@ impl TopBook {
         levels.bids.sort_by_key(|level| std::cmp::Reverse(level.price));
         levels.asks.sort_by_key(|level| level.price);
         levels
+    }
+
+    /// Returns the levels, best first.
+    pub(crate) fn levels(&self) -> Levels {
+        let level = |(price, size): (&i64, &u64)| Level { price: *price, size: *size };
+        Levels {
+            bids: self.bids.iter().rev().map(level).collect(),
+            asks: self.asks.iter().map(level).collect(),
+        }
     }
 
     /// Returns the checksum: of the digits of price and size, asks first, best first. The scale of an instrument has the

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::binance::{NormalizeError, Number};
 
@@ -97,10 +95,4 @@ pub(crate) fn price(raw: &RawValue, decimals: u32) -> Result<i64, NormalizeError
 
 pub(crate) fn size(raw: &RawValue, decimals: u32) -> Result<u64, NormalizeError> {
     Number::read("qty", raw)?.unsigned("qty", decimals)
-}
-
-/// Returns a time in nanoseconds since the Unix epoch, where it is one.
-pub(crate) fn time(text: Option<&str>) -> Option<u64> {
-    let time = OffsetDateTime::parse(text?, &Rfc3339).ok()?;
-    u64::try_from(time.unix_timestamp_nanos()).ok()
 }

@@ -12,5 +12,6 @@ mod listing;
 mod message;
 mod normalizer;
 
+pub use book::TopBook;
 pub use listing::listings;
-pub use normalizer::{CommandResponse, Normalizer, Said};
+pub use normalizer::{CommandResponse, Normalizer, Said, trading_state};

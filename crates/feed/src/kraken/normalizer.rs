@@ -1,36 +1,25 @@
 //! The normalizer of Kraken: text goes in, events come out.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use serde::Deserialize;
-use tickwire_wire::{Channel, Instrument, Level, Quote, Side, Status, Trade, TradingState};
+use tickwire_wire::{Channel, Level, Quote, Side, Trade, TradingState};
 
 use super::book::TopBook;
-use super::message::{BookText, Envelope, LevelText, TickerText, TradeText, price, size, time};
-use crate::adapter::{FeedEvent, Levels, MarketBody, MarketEvent};
-use crate::binance::{Arrival, NormalizeError, Sequence, SequenceMark};
-use crate::status_board::StatusBoard;
+use super::message::{BookText, Envelope, LevelText, TickerText, TradeText, price, size};
+use crate::adapter::{FeedEvent, Levels};
+use crate::binance::NormalizeError;
+use crate::clock_text::nanoseconds;
+use crate::roster::Roster;
+use crate::symbol::{Symbol, Times};
 
 /// A state machine that turns messages into events. It has no I/O and no clock.
 #[derive(Debug)]
 pub struct Normalizer {
+    /// The instruments and their books.
+    pub instruments: Roster<TopBook>,
     /// The levels of each side that are subscribed to.
     depth: usize,
-    symbols: Vec<Symbol>,
-    by_name: HashMap<String, u32>,
-    free: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct Symbol {
-    index: u32,
-    price_decimals: u32,
-    size_decimals: u32,
-    book: Option<TopBook>,
-    shows_quote: bool,
-    trades: Sequence<MarketEvent>,
-    status: StatusBoard,
 }
 
 /// The meaning of a message, beside the events in it.
@@ -67,87 +56,7 @@ pub struct CommandResponse {
 impl Normalizer {
     /// Makes a normalizer for books of so many levels a side.
     pub fn new(depth: usize) -> Self {
-        Self { depth, symbols: Vec::new(), by_name: HashMap::new(), free: Vec::new() }
-    }
-
-    /// Takes the definition of an instrument that may be new, and returns the index of its events. One whose scale is
-    /// another than before begins anew.
-    pub fn define(&mut self, definition: &Instrument) -> u32 {
-        if let Some(index) = self.by_name.get(&definition.symbol).copied() {
-            let known = &mut self.symbols[index as usize];
-            if (known.price_decimals, known.size_decimals)
-                != (definition.price_decimals, definition.size_decimals)
-            {
-                *known = Symbol::new(index, definition);
-            }
-            return index;
-        }
-        let index = self.free.pop().unwrap_or(self.symbols.len() as u32);
-        self.by_name.insert(definition.symbol.clone(), index);
-        match self.symbols.get_mut(index as usize) {
-            Some(place) => *place = Symbol::new(index, definition),
-            None => self.symbols.push(Symbol::new(index, definition)),
-        }
-        index
-    }
-
-    /// Forgets an instrument, and returns its index, which another may have from now on.
-    pub fn end(&mut self, symbol: &str) -> Option<u32> {
-        let index = self.by_name.remove(symbol)?;
-        self.free.push(index);
-        Some(index)
-    }
-
-    /// Takes what the venue says of whether a symbol trades.
-    pub fn status(&mut self, symbol: &str, words: &str, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let Ok(symbol) = self.symbol(symbol) else { return };
-        let status = symbol.status.venue_says(words, trading_state(words));
-        events.extend(status.map(|status| symbol.status_event(receive_time, status)));
-    }
-
-    /// Takes in that the connection which brought a channel of a symbol was lost.
-    pub fn lost(&mut self, symbol: &str, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let Ok(symbol) = self.symbol(symbol) else { return };
-        let was_shown = match channel {
-            Channel::Book => symbol.book.take().is_some(),
-            Channel::Quote => std::mem::take(&mut symbol.shows_quote),
-            _ => {
-                // The ids of the next trades tell how many were missed; that they do not come is told at once.
-                let status = symbol.status.is_lost(channel, true);
-                events.extend(status.map(|status| symbol.status_event(receive_time, status)));
-                false
-            }
-        };
-        if was_shown {
-            events.push(symbol.gap(channel, None, None, receive_time));
-        }
-    }
-
-    /// Takes in that a channel of a symbol is subscribed to again, after its connection was lost.
-    pub fn is_back(
-        &mut self,
-        symbol: &str,
-        channel: Channel,
-        receive_time: u64,
-        events: &mut Vec<FeedEvent>,
-    ) {
-        let Ok(symbol) = self.symbol(symbol) else { return };
-        let status = symbol.status.is_lost(channel, false);
-        events.extend(status.map(|status| symbol.status_event(receive_time, status)));
-    }
-
-    /// Takes whether a channel of a symbol that was subscribed to brought nothing so far; a status says so.
-    pub fn is_silent(
-        &mut self,
-        symbol: &str,
-        channel: Channel,
-        is_silent: bool,
-        receive_time: u64,
-        events: &mut Vec<FeedEvent>,
-    ) {
-        let Ok(symbol) = self.symbol(symbol) else { return };
-        let status = symbol.status.is_silent(channel, is_silent);
-        events.extend(status.map(|status| symbol.status_event(receive_time, status)));
+        Self { instruments: Roster::default(), depth }
     }
 
     /// Takes a message. Times are in nanoseconds since the Unix epoch.
@@ -179,13 +88,6 @@ impl Normalizer {
         }
     }
 
-    fn symbol(&mut self, name: &str) -> Result<&mut Symbol, NormalizeError> {
-        let index = self.by_name.get(name).copied();
-        index
-            .and_then(|index| self.symbols.get_mut(index as usize))
-            .ok_or_else(|| NormalizeError::UnknownSymbol(name.to_owned()))
-    }
-
     fn books(
         &mut self,
         receive_time: u64,
@@ -193,20 +95,22 @@ impl Normalizer {
         is_snapshot: bool,
         events: &mut Vec<FeedEvent>,
     ) -> Result<Said, NormalizeError> {
-        let depth = self.depth;
         let mut said = Said::Nothing;
         for text in serde_json::from_str::<Vec<BookText>>(data)? {
-            let symbol = self.symbol(&text.symbol)?;
-            let levels = symbol.levels(&text.bids, &text.asks)?;
-            let event_time = time(text.timestamp.as_deref());
+            let symbol = self.instruments.symbol(&text.symbol)?;
+            let levels = levels(&text.bids, &text.asks, symbol.decimals())?;
+            let times = times(text.timestamp.as_ref(), receive_time);
             let is_right = if is_snapshot {
-                Some(symbol.snapshot(levels, text.checksum, depth, event_time, receive_time, events))
+                Some(snapshot(symbol, &levels, text.checksum, self.depth, times, events))
             } else {
-                symbol.change(levels, text.checksum, depth, event_time, receive_time, events)
+                change(symbol, levels, text.checksum, self.depth, times, events)
             };
             let name = text.symbol.into_owned();
             match is_right {
-                Some(false) => return Ok(Said::Broken(name)),
+                Some(false) => {
+                    symbol.break_book(times, events);
+                    return Ok(Said::Broken(name));
+                }
                 Some(true) => said = Said::Data(Channel::Book, name),
                 None => {}
             }
@@ -222,23 +126,21 @@ impl Normalizer {
     ) -> Result<Said, NormalizeError> {
         let mut said = Said::Nothing;
         for text in serde_json::from_str::<Vec<TradeText>>(data)? {
-            let symbol = self.symbol(&text.symbol)?;
+            let symbol = self.instruments.symbol(&text.symbol)?;
+            let (prices, sizes) = symbol.decimals();
             let aggressor = match &*text.side {
                 "buy" => Side::Buy,
                 "sell" => Side::Sell,
                 _ => Side::Unknown,
             };
             let trade = Trade {
-                price: price(text.price, symbol.price_decimals)?,
-                size: size(text.qty, symbol.size_decimals)?,
+                price: price(text.price, prices)?,
+                size: size(text.qty, sizes)?,
                 aggressor: aggressor.into(),
                 id: text.trade_id,
                 id_text: String::new(),
             };
-            let time = time(text.timestamp.as_deref());
-            let mark = SequenceMark { id: text.trade_id, time, receive_time };
-            let trade = symbol.event(time, receive_time, MarketBody::Trade(trade));
-            symbol.trade(mark, trade, events);
+            symbol.trade(trade, times(text.timestamp.as_ref(), receive_time), events);
             said = Said::Data(Channel::Trade, text.symbol.into_owned());
         }
         Ok(said)
@@ -252,143 +154,76 @@ impl Normalizer {
     ) -> Result<Said, NormalizeError> {
         let mut said = Said::Nothing;
         for text in serde_json::from_str::<Vec<TickerText>>(data)? {
-            let symbol = self.symbol(&text.symbol)?;
-            let (prices, sizes) = (symbol.price_decimals, symbol.size_decimals);
+            let symbol = self.instruments.symbol(&text.symbol)?;
+            let (prices, sizes) = symbol.decimals();
             let side = |at, of| {
                 let level = Level { price: price(at, prices)?, size: size(of, sizes)? };
                 Ok::<_, NormalizeError>((level.size > 0).then_some(level))
             };
             let quote = Quote { bid: side(text.bid, text.bid_qty)?, ask: side(text.ask, text.ask_qty)? };
-            symbol.shows_quote = true;
-            let quote = symbol.event(time(text.timestamp.as_deref()), receive_time, MarketBody::Quote(quote));
-            events.push(FeedEvent::Market(quote));
+            symbol.quote(quote, times(text.timestamp.as_ref(), receive_time), events);
             said = Said::Data(Channel::Quote, text.symbol.into_owned());
         }
         Ok(said)
     }
 }
 
-impl Symbol {
-    fn new(index: u32, definition: &Instrument) -> Self {
-        Self {
-            index,
-            price_decimals: definition.price_decimals,
-            size_decimals: definition.size_decimals,
-            book: None,
-            shows_quote: false,
-            trades: Sequence::default(),
-            status: StatusBoard::default(),
-        }
-    }
+fn times(timestamp: Option<&Cow<'_, str>>, receive: u64) -> Times {
+    Times { event: timestamp.and_then(|text| nanoseconds(text)), receive }
+}
 
-    fn event(&self, event_time: Option<u64>, receive_time: u64, body: MarketBody) -> MarketEvent {
-        MarketEvent { index: self.index, event_time: event_time.unwrap_or(receive_time), receive_time, body }
-    }
-
-    fn gap(
-        &self,
-        channel: Channel,
-        count: Option<u64>,
-        event_time: Option<u64>,
-        receive_time: u64,
-    ) -> FeedEvent {
-        let body = MarketBody::UpstreamGap { channel, count };
-        FeedEvent::Market(self.event(event_time, receive_time, body))
-    }
-
-    fn status_event(&self, receive_time: u64, status: Status) -> FeedEvent {
-        FeedEvent::Market(self.event(None, receive_time, MarketBody::Status(status)))
-    }
-
-    fn levels(&self, bids: &[LevelText], asks: &[LevelText]) -> Result<Levels, NormalizeError> {
-        let side = |levels: &[LevelText]| {
-            let level = |level: &LevelText| {
-                let (price, size) =
-                    (price(level.price, self.price_decimals)?, size(level.qty, self.size_decimals)?);
-                Ok::<_, NormalizeError>(Level { price, size })
-            };
-            levels.iter().map(level).collect::<Result<Vec<_>, _>>()
+fn levels(
+    bids: &[LevelText],
+    asks: &[LevelText],
+    (prices, sizes): (u32, u32),
+) -> Result<Levels, NormalizeError> {
+    let side = |levels: &[LevelText]| {
+        let level = |level: &LevelText| {
+            Ok::<_, NormalizeError>(Level {
+                price: price(level.price, prices)?,
+                size: size(level.qty, sizes)?,
+            })
         };
-        Ok(Levels { bids: side(bids)?, asks: side(asks)? })
-    }
+        levels.iter().map(level).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(Levels { bids: side(bids)?, asks: side(asks)? })
+}
 
-    /// Takes a snapshot; returns whether its checksum is right. One that is not is not told.
-    fn snapshot(
-        &mut self,
-        mut levels: Levels,
-        checksum: u32,
-        depth: usize,
-        event_time: Option<u64>,
-        receive_time: u64,
-        events: &mut Vec<FeedEvent>,
-    ) -> bool {
-        let book = TopBook::new(&levels, depth);
-        if book.checksum() != checksum {
-            self.broken(event_time, receive_time, events);
-            return false;
-        }
-        levels.bids.sort_by_key(|level| std::cmp::Reverse(level.price));
-        levels.asks.sort_by_key(|level| level.price);
-        levels.bids.truncate(depth);
-        levels.asks.truncate(depth);
-        self.book = Some(book);
-        let snapshot = self.event(event_time, receive_time, MarketBody::BookSnapshot(levels));
-        events.push(FeedEvent::Market(snapshot));
-        true
+/// Takes a snapshot; returns whether its checksum is right. One that is not is not told.
+fn snapshot(
+    symbol: &mut Symbol<TopBook>,
+    levels: &Levels,
+    checksum: u32,
+    depth: usize,
+    times: Times,
+    events: &mut Vec<FeedEvent>,
+) -> bool {
+    let book = TopBook::new(levels, depth);
+    let is_right = book.checksum() == checksum;
+    if is_right {
+        let levels = book.levels();
+        symbol.snapshot(book, levels, times, events);
     }
+    is_right
+}
 
-    /// Takes a change; returns whether the checksum is right after it, and nothing where there is no book to change. A
-    /// change after which it is wrong is not told.
-    fn change(
-        &mut self,
-        levels: Levels,
-        checksum: u32,
-        depth: usize,
-        event_time: Option<u64>,
-        receive_time: u64,
-        events: &mut Vec<FeedEvent>,
-    ) -> Option<bool> {
-        let book = self.book.as_mut()?;
-        let told = book.apply(levels, depth);
-        if book.checksum() != checksum {
-            self.broken(event_time, receive_time, events);
-            return Some(false);
-        }
-        let delta = self.event(event_time, receive_time, MarketBody::BookDelta(told));
-        events.push(FeedEvent::Market(delta));
-        Some(true)
+/// Takes a change; returns whether the checksum is right after it, and nothing where there is no book to change. A change
+/// after which it is wrong is not told.
+fn change(
+    symbol: &mut Symbol<TopBook>,
+    levels: Levels,
+    checksum: u32,
+    depth: usize,
+    times: Times,
+    events: &mut Vec<FeedEvent>,
+) -> Option<bool> {
+    let book = symbol.book.as_mut()?;
+    let told = book.apply(levels, depth);
+    let is_right = book.checksum() == checksum;
+    if is_right {
+        symbol.change(told, times, events);
     }
-
-    fn broken(&mut self, event_time: Option<u64>, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        if self.book.take().is_some() {
-            events.push(self.gap(Channel::Book, None, event_time, receive_time));
-        }
-    }
-
-    fn trade(&mut self, mark: SequenceMark, trade: MarketEvent, events: &mut Vec<FeedEvent>) {
-        let (pending, mut last) = match self.trades.take(mark, trade) {
-            Arrival::Next { message, previous, repeats } => {
-                events.extend((0..repeats).map(|_| FeedEvent::Repeat));
-                (vec![(mark.id, message)], previous)
-            }
-            Arrival::Repeat { repeats } => {
-                events.extend((0..repeats).map(|_| FeedEvent::Repeat));
-                return;
-            }
-            Arrival::Pending => return,
-            Arrival::Restart(pending) => {
-                events.push(self.gap(Channel::Trade, None, mark.time, mark.receive_time));
-                (pending, None)
-            }
-        };
-        for (id, trade) in pending {
-            if let Some(missing) = last.map(|last| id - last - 1).filter(|count| *count > 0) {
-                events.push(self.gap(Channel::Trade, Some(missing), mark.time, mark.receive_time));
-            }
-            last = Some(id);
-            events.push(FeedEvent::Market(trade));
-        }
-    }
+    Some(is_right)
 }
 
 fn response(envelope: &Envelope) -> Said {
@@ -410,13 +245,13 @@ fn system(data: &str) -> Result<Said, NormalizeError> {
     struct Line {
         system: String,
     }
-    let status: Vec<Line> = serde_json::from_str(data)?;
-    let offline = status.into_iter().map(|status| status.system).find(|system| system == "maintenance");
+    let lines: Vec<Line> = serde_json::from_str(data)?;
+    let offline = lines.into_iter().map(|line| line.system).find(|system| system == "maintenance");
     Ok(offline.map_or(Said::Nothing, Said::Offline))
 }
 
 /// Reads the `status` of a pair.
-fn trading_state(words: &str) -> TradingState {
+pub fn trading_state(words: &str) -> TradingState {
     match words {
         "online" => TradingState::Open,
         "cancel_only" | "reduce_only" | "maintenance" => TradingState::Halted,

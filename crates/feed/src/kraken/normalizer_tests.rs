@@ -1,4 +1,7 @@
+use tickwire_wire::Instrument;
+
 use super::*;
+use crate::adapter::MarketBody;
 
 const RECEIVED: u64 = 1_700_000_000_000_000_000;
 const TIME: &str = "2023-11-14T22:13:20.500000Z";
@@ -11,7 +14,7 @@ fn normalizer(depth: usize) -> Normalizer {
         size_decimals: 8,
         ..Instrument::default()
     };
-    assert_eq!(normalizer.define(&definition), 0);
+    assert_eq!(normalizer.instruments.define(&definition), 0);
     normalizer
 }
 
@@ -70,8 +73,8 @@ fn books_are_proven_by_their_checksums() {
     assert_eq!((said, told), (Said::Broken(name()), vec![]));
     assert_eq!(take(&mut normalizer, &snapshot).1.len(), 1);
     let mut events = Vec::new();
-    normalizer.lost("BTC/USD", Channel::Book, RECEIVED, &mut events);
-    normalizer.lost("BTC/USD", Channel::Book, RECEIVED, &mut events);
+    normalizer.instruments.lost("BTC/USD", Channel::Book, RECEIVED, &mut events);
+    normalizer.instruments.lost("BTC/USD", Channel::Book, RECEIVED, &mut events);
     assert_eq!(events.len(), 1);
 }
 

@@ -56,7 +56,7 @@ fn all_checksums_of_the_venue_are_right() {
                 size_decimals: 8,
                 ..Instrument::default()
             };
-            indexes.insert(symbol.to_owned(), normalizer.define(&definition));
+            indexes.insert(symbol.to_owned(), normalizer.instruments.define(&definition));
             let checksum = crc32fast::hash((digits(part("as")) + &digits(part("bs"))).as_bytes());
             ("snapshot", levels(part("bs")), levels(part("as")), checksum.to_string())
         } else {

@@ -20,7 +20,7 @@ pub(super) fn opened<V: Venue>(driver: &mut Data<V>, id: LinkId, now: Moment) {
     // The last twentieth of its age is left to chance, so that connections which were opened together do not end together.
     let most = driver.venue.limits().connection_age;
     let age = most.saturating_sub((most / 20).mul_f64(driver.random()));
-    driver.links[id.0].opened(now.elapsed, now.elapsed + age, driver.venue.limits());
+    driver.links[id.0].opened(now.elapsed, now.elapsed + age, &driver.venue);
 }
 
 /// Does what is due on a connection.

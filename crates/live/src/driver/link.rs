@@ -30,6 +30,8 @@ pub(crate) struct Link {
     asked: Option<Asked>,
     messages: Window,
     pongs: VecDeque<Bytes>,
+    /// The texts that are to be sent first.
+    greetings: VecDeque<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,7 @@ impl Link {
             asked: None,
             messages: Window::new(limits.messages),
             pongs: VecDeque::new(),
+            greetings: VecDeque::new(),
         }
     }
 
@@ -94,9 +97,10 @@ impl Link {
         granted.fold((0, 0), |(all, silent), topic| (all + 1, silent + usize::from(topic.is_told_silent)))
     }
 
-    pub(crate) fn opened(&mut self, now: Duration, renewed_at: Duration, limits: &Limits) {
+    pub(crate) fn opened(&mut self, now: Duration, renewed_at: Duration, venue: &impl Venue) {
         self.phase = Phase::Open(Open { since: now, last_input: now, pong_until: None, renewed_at });
-        self.messages = Window::new(limits.messages);
+        self.messages = Window::new(venue.limits().messages);
+        self.greetings = venue.greetings().into();
     }
 
     /// Takes in that something came, whatever it was.
@@ -166,6 +170,29 @@ impl Link {
             asked.map(|known| known.state = TopicState::Granted(now)).is_some()
         });
         granted
+    }
+
+    /// Takes in that these are all topics that the connection is subscribed to. Returns the topics that are granted by it.
+    pub(crate) fn subscriptions(&mut self, all: &[TopicId], now: Duration) -> Vec<TopicId> {
+        let Some(asked) = &self.asked else { return Vec::new() };
+        let id = asked.id;
+        if asked.topics.is_empty() {
+            self.asked = None;
+            return Vec::new();
+        }
+        let granted: Vec<_> = asked.topics.iter().copied().filter(|topic| all.contains(topic)).collect();
+        granted.into_iter().flat_map(|topic| self.granted_command(id, Some(topic), now)).collect()
+    }
+
+    /// Returns whether a command is under way.
+    pub(crate) fn has_command(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Takes in that the command that is under way was refused as a whole.
+    pub(crate) fn refused_any(&mut self) -> Option<TopicId> {
+        let id = self.asked.as_ref()?.id;
+        self.refused_command(id)
     }
 
     /// Takes in that a command was refused as a whole: its halves are tried. Returns the topic that is refused, where it
@@ -241,7 +268,14 @@ impl Link {
                 return Some(Sending::Ping);
             }
         }
-        if self.asked.is_some() || self.messages.ready_at(now, 1, limits.messages_for_pongs) > now {
+        if self.messages.ready_at(now, 1, limits.messages_for_pongs) > now {
+            return None;
+        }
+        if let Some(text) = self.greetings.pop_front() {
+            self.messages.take(now, 1);
+            return Some(Sending::Command(text));
+        }
+        if self.asked.is_some() {
             return None;
         }
         let (text, topics) = self.command(venue, *next_id, now)?;
@@ -281,7 +315,7 @@ impl Link {
 
     /// Returns from when on there is something to tell the venue.
     fn command_due(&self, now: Duration) -> Option<Duration> {
-        if !self.leaving.is_empty() || !self.parts.is_empty() {
+        if !self.leaving.is_empty() || !self.parts.is_empty() || !self.greetings.is_empty() {
             return Some(now);
         }
         let wanted = self.subscriptions.iter().filter(|topic| topic.state == TopicState::Wanted);

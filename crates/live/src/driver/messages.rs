@@ -32,6 +32,13 @@ pub(super) fn take<V: Venue>(
             let is_news = heard(driver, topic, now, events);
             want_snapshots(driver, now) || is_news
         }
+        Said::Several(topics) => {
+            let mut is_news = false;
+            for topic in topics {
+                is_news |= heard(driver, topic, now, events);
+            }
+            want_snapshots(driver, now) || is_news
+        }
         Said::Broken(topic) => {
             let random = driver.random();
             let Some((link, at)) = driver.place(topic) else { return false };
@@ -40,7 +47,22 @@ pub(super) fn take<V: Venue>(
             true
         }
         Said::Granted(id, topic) => {
-            granted(driver, link, id, topic, now, events);
+            let granted = driver.links[link.0].granted_command(id, topic, now.elapsed);
+            tell_back(driver, &granted, now, events);
+            true
+        }
+        Said::Subscriptions(all) => {
+            let granted = driver.links[link.0].subscriptions(&all, now.elapsed);
+            tell_back(driver, &granted, now, events);
+            true
+        }
+        Said::RefusedCommand(reason) if !driver.links[link.0].has_command() => {
+            events.push(driver.fault(link, format!("the venue says: {reason}")));
+            false
+        }
+        Said::RefusedCommand(reason) => {
+            let refused = driver.links[link.0].refused_any();
+            tell_refused(driver, link, refused, &reason, events);
             true
         }
         Said::Refused(id, None, reason) => {
@@ -101,17 +123,10 @@ fn heard<V: Venue>(driver: &mut Data<V>, topic: TopicId, now: Moment, events: &m
     was_silent
 }
 
-/// Takes in that a command was granted, for one topic or for all.
-fn granted<V: Venue>(
-    driver: &mut Data<V>,
-    link: LinkId,
-    id: u64,
-    topic: Option<TopicId>,
-    now: Moment,
-    events: &mut Vec<FeedEvent>,
-) {
-    for topic in driver.links[link.0].granted_command(id, topic, now.elapsed) {
-        if let Some((link, at)) = driver.place(topic) {
+/// Tells the venue which topics are subscribed to now.
+fn tell_back<V: Venue>(driver: &mut Data<V>, granted: &[TopicId], now: Moment, events: &mut Vec<FeedEvent>) {
+    for topic in granted {
+        if let Some((link, at)) = driver.place(*topic) {
             driver.venue.is_back(&driver.links[link].subscriptions[at].topic, now.time, events);
         }
     }

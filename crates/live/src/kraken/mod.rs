@@ -6,20 +6,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tickwire_feed::adapter::FeedEvent;
-use tickwire_feed::kraken::{CommandResponse, Normalizer, Said as Told, listings};
-use tickwire_wire::{Channel, Instrument};
+use tickwire_feed::kraken::{CommandResponse, Normalizer, Said as Told, listings, trading_state};
+use tickwire_wire::Channel;
 
 use crate::limits::{Limits, Rate};
-use crate::selection::Selection;
+use crate::listed::{Listed, Plan, Reading};
 use crate::venue::{
     Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
     Verification,
 };
 
+const NAME: &str = "kraken";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// The time within which quotes and changes of depth come as a rule.
@@ -80,72 +80,40 @@ impl KrakenConfig {
             },
         }
     }
+
+    fn plans(&self) -> Vec<Plan> {
+        let plan = |channel: &Channel| {
+            let (name, rarer) = match channel {
+                Channel::Quote => ("ticker", 1),
+                Channel::Trade => ("trade", TRADES_ARE_RARER),
+                _ => ("book", 1),
+            };
+            Plan { channel: *channel, name, silent_after: self.silent_after * rarer }
+        };
+        self.channels.iter().map(plan).collect()
+    }
 }
 
 /// The protocol of Kraken.
 #[derive(Debug)]
 pub struct Kraken {
     config: KrakenConfig,
-    selection: Selection,
+    listed: Listed,
     normalizer: Normalizer,
-    listed: BTreeMap<String, Instrument>,
-    topics: HashMap<(Channel, String), TopicId>,
-    next_topic: u32,
     notes: Vec<String>,
-}
-
-/// Returns the venue's name of a channel.
-fn name(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Quote => "ticker",
-        Channel::Trade => "trade",
-        _ => "book",
-    }
-}
-
-fn channel(name: &str) -> Option<Channel> {
-    [Channel::Quote, Channel::Trade, Channel::Book].into_iter().find(|channel| self::name(*channel) == name)
 }
 
 impl Kraken {
     /// Makes the protocol; the instruments come with the first list of them.
     pub fn new(config: KrakenConfig) -> Self {
-        Self {
-            selection: Selection::new(&config.symbols),
-            normalizer: Normalizer::new(config.depth as usize),
-            config,
-            listed: BTreeMap::new(),
-            topics: HashMap::new(),
-            next_topic: 0,
-            notes: Vec::new(),
-        }
-    }
-
-    fn subscribe_to(&mut self, symbol: &str, index: u32) -> Vec<Topic> {
-        let mut topics = Vec::new();
-        for channel in self.config.channels.clone() {
-            let id = TopicId(self.next_topic);
-            self.next_topic += 1;
-            self.topics.insert((channel, symbol.to_owned()), id);
-            let rarer = if channel == Channel::Trade { TRADES_ARE_RARER } else { 1 };
-            topics.push(Topic {
-                id,
-                route: 0,
-                batch: channel as u32,
-                name: format!("{} {symbol}", name(channel)),
-                index,
-                symbol: symbol.to_owned(),
-                channel,
-                silent_after: self.config.silent_after * rarer,
-            });
-        }
-        topics
+        let listed = Listed::new(&config.symbols, config.plans());
+        Self { listed, normalizer: Normalizer::new(config.depth as usize), config, notes: Vec::new() }
     }
 
     fn command(&self, method: &str, id: u64, topics: &[&Topic]) -> String {
         let symbols: Vec<_> = topics.iter().map(|topic| topic.symbol.as_str()).collect();
         let channel = topics.first().map_or(Channel::Book, |topic| topic.channel);
-        let mut params = serde_json::json!({ "channel": name(channel), "symbol": symbols });
+        let mut params = serde_json::json!({ "channel": self.listed.name(channel), "symbol": symbols });
         match channel {
             Channel::Book => params["depth"] = self.config.depth.into(),
             // A change of the best prices brings a message, not a trade alone.
@@ -154,15 +122,11 @@ impl Kraken {
         }
         serde_json::json!({ "method": method, "params": params, "req_id": id }).to_string()
     }
-
-    fn topic(&self, channel: Channel, symbol: String) -> Option<TopicId> {
-        self.topics.get(&(channel, symbol)).copied()
-    }
 }
 
 impl Venue for Kraken {
     fn name(&self) -> &'static str {
-        "kraken"
+        NAME
     }
 
     fn verification(&self) -> Verification {
@@ -193,50 +157,8 @@ impl Venue for Kraken {
         events: &mut Vec<FeedEvent>,
     ) -> Result<TopicChanges, String> {
         let all = listings(body).map_err(|error| error.to_string())?;
-        let count = all.len();
-        let (mut chosen, mut states) = (BTreeMap::new(), Vec::new());
-        for listing in all {
-            let symbol = &listing.definition.symbol;
-            let is_wanted = self.selection.is_named(symbol) || self.selection.is_meant(symbol);
-            if is_wanted && listing.status != "delisted" {
-                states.push((symbol.clone(), listing.status));
-                chosen.insert(symbol.clone(), listing.definition);
-            }
-        }
-        if chosen.is_empty() {
-            return Err(format!("none of its {count} symbols is one of {}", self.config.symbols.join(", ")));
-        }
-        if self.listed.is_empty() {
-            let missing: Vec<_> = self.selection.names().filter(|name| !chosen.contains_key(*name)).collect();
-            if !missing.is_empty() {
-                self.notes.push(format!("kraken does not list {}", missing.join(", ")));
-            }
-        }
-        let mut changes = TopicChanges::default();
-        let ended: Vec<_> =
-            self.listed.keys().filter(|symbol| !chosen.contains_key(*symbol)).cloned().collect();
-        for symbol in ended {
-            self.listed.remove(&symbol);
-            for channel in self.config.channels.clone() {
-                changes.ended.extend(self.topics.remove(&(channel, symbol.clone())));
-            }
-            events.extend(self.normalizer.end(&symbol).map(|index| FeedEvent::End { index }));
-        }
-        for (symbol, definition) in chosen {
-            let known = self.listed.insert(symbol.clone(), definition.clone());
-            if known.as_ref() == Some(&definition) {
-                continue;
-            }
-            let index = self.normalizer.define(&definition);
-            events.push(FeedEvent::Define { index, definition });
-            if known.is_none() {
-                changes.added.extend(self.subscribe_to(&symbol, index));
-            }
-        }
-        for (symbol, words) in states {
-            self.normalizer.status(&symbol, &words, receive_time, events);
-        }
-        Ok(changes)
+        let reading = Reading { venue: NAME, state: trading_state };
+        self.listed.take(reading, all, &mut self.normalizer.instruments, receive_time, events)
     }
 
     fn subscribe(&self, id: u64, topics: &[&Topic]) -> String {
@@ -255,18 +177,19 @@ impl Venue for Kraken {
         events: &mut Vec<FeedEvent>,
     ) -> Result<Said, String> {
         let told = self.normalizer.message(receive_time, text, events).map_err(|error| error.to_string())?;
+        let topic = |channel, symbol: &str| self.listed.topic(channel, symbol);
         Ok(match told {
-            Told::Data(channel, symbol) => self.topic(channel, symbol).map_or(Said::Nothing, Said::Data),
-            Told::Broken(symbol) => self.topic(Channel::Book, symbol).map_or(Said::Nothing, Said::Broken),
-            Told::Response(CommandResponse { id, channel, symbol, refusal }) => {
-                let topic = self::channel(&channel).and_then(|channel| self.topic(channel, symbol.clone()));
-                match refusal {
-                    None => Said::Granted(id, Some(topic.unwrap_or(ENDED))),
-                    // A refusal names the symbol alone; the driver knows what was asked for.
-                    Some(reason) if symbol.is_empty() => Said::Refused(id, None, reason),
-                    Some(reason) => Said::RefusedSymbol(id, symbol, reason),
+            Told::Data(channel, symbol) => topic(channel, &symbol).map_or(Said::Nothing, Said::Data),
+            Told::Broken(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::Broken),
+            Told::Response(CommandResponse { id, channel, symbol, refusal }) => match refusal {
+                None => {
+                    let topic = self.listed.channel(&channel).and_then(|channel| topic(channel, &symbol));
+                    Said::Granted(id, Some(topic.unwrap_or(ENDED)))
                 }
-            }
+                // A refusal names the symbol alone; the driver knows what was asked for.
+                Some(reason) if symbol.is_empty() => Said::Refused(id, None, reason),
+                Some(reason) => Said::RefusedSymbol(id, symbol, reason),
+            },
             Told::Offline(words) => {
                 self.notes.push(format!("kraken says: {words}"));
                 Said::Nothing
@@ -277,15 +200,16 @@ impl Venue for Kraken {
     }
 
     fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.lost(&topic.symbol, topic.channel, receive_time, events);
+        self.normalizer.instruments.lost(&topic.symbol, topic.channel, receive_time, events);
     }
 
     fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.is_back(&topic.symbol, topic.channel, receive_time, events);
+        self.normalizer.instruments.is_back(&topic.symbol, topic.channel, receive_time, events);
     }
 
     fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.is_silent(&topic.symbol, topic.channel, is_silent, receive_time, events);
+        let Topic { symbol, channel, .. } = topic;
+        self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
     }
 
     fn refusal(&self, body: &str) -> String {
@@ -293,6 +217,8 @@ impl Venue for Kraken {
     }
 
     fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(self.listed.take_notes());
+        notes
     }
 }

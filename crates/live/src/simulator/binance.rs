@@ -76,7 +76,7 @@ impl Protocol for Binance {
         SimLimits { messages: Some(messages), weight, bans_streams: false }
     }
 
-    fn keepalive(&self) -> Keepalive {
+    fn keepalive(&mut self, _: &Listener, _: u64) -> Keepalive {
         Keepalive::Ping(b"1700000000000")
     }
 

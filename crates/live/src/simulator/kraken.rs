@@ -31,7 +31,10 @@ impl Protocol for Kraken {
         SimLimits { messages: None, weight: 120, bans_streams: true }
     }
 
-    fn keepalive(&self) -> Keepalive {
+    fn keepalive(&mut self, listener: &Listener, _: u64) -> Keepalive {
+        if listener.streams.is_empty() {
+            return Keepalive::Nothing;
+        }
         Keepalive::Text(r#"{"channel":"heartbeat"}"#.to_owned())
     }
 

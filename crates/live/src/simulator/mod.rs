@@ -6,9 +6,11 @@
 
 mod binance;
 mod client;
+mod coinbase;
 mod exchange;
 mod fault;
 mod kraken;
+mod okx;
 mod pages;
 mod playback;
 mod protocol;
@@ -34,9 +36,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::binance::Binance;
+use self::coinbase::Coinbase;
 use self::exchange::{Exchange, Source};
 pub use self::fault::{Fault, FaultError, TimedFault};
 use self::kraken::Kraken;
+use self::okx::Okx;
 use self::playback::Playback;
 use self::protocol::Protocol;
 use self::shared::{Shared, now};
@@ -53,6 +57,10 @@ pub enum SimKind {
     BinanceUsdm,
     /// Kraken.
     Kraken,
+    /// Coinbase, the Advanced Trade API.
+    Coinbase,
+    /// OKX.
+    Okx,
 }
 
 impl SimKind {
@@ -61,6 +69,8 @@ impl SimKind {
             Self::Binance => Box::new(Binance::new(Market::Spot)),
             Self::BinanceUsdm => Box::new(Binance::new(Market::Usdm)),
             Self::Kraken => Box::new(Kraken::default()),
+            Self::Coinbase => Box::new(Coinbase::default()),
+            Self::Okx => Box::new(Okx::default()),
         }
     }
 }
@@ -208,7 +218,7 @@ impl SimVenue {
 
 fn source(config: &SimVenueConfig) -> io::Result<(Source, Vec<Symbol>)> {
     if let Some(path) = &config.recording {
-        if config.kind == SimKind::Kraken {
+        if !matches!(config.kind, SimKind::Binance | SimKind::BinanceUsdm) {
             return Err(io::Error::other("only recordings of Binance can be played"));
         }
         let (playback, symbols) = Playback::open(path, config.speed)?;

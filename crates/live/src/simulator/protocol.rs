@@ -34,6 +34,8 @@ pub(super) struct Listener {
     pub(super) streams: HashMap<Stream, u32>,
     /// The messages that were numbered so far, where the venue numbers those of a connection.
     pub(super) numbered: u64,
+    /// Whether it asked for signs of life.
+    pub(super) hears_heartbeats: bool,
 }
 
 /// The response to a command.
@@ -42,6 +44,8 @@ pub(super) struct Reply {
     pub(super) texts: Vec<String>,
     pub(super) subscribed: Vec<(Stream, u32)>,
     pub(super) unsubscribed: Vec<Stream>,
+    /// Whether the connection asked for signs of life, where it has to.
+    pub(super) hears_heartbeats: bool,
 }
 
 /// A page of the REST service.
@@ -59,7 +63,6 @@ pub(super) enum Page {
 pub(super) enum Keepalive {
     /// A ping, which has to be answered.
     Ping(&'static [u8]),
-    /// A text, to those who listen to something.
     Text(String),
     Nothing,
 }
@@ -79,7 +82,8 @@ pub(super) struct SimLimits {
 pub(super) trait Protocol: Send {
     fn limits(&self) -> SimLimits;
 
-    fn keepalive(&self) -> Keepalive;
+    /// Returns the sign of life that a connection is to have now.
+    fn keepalive(&mut self, listener: &Listener, now: u64) -> Keepalive;
 
     /// Returns whether the venue can have a fault.
     fn has(&self, fault: &Fault) -> bool;
@@ -120,9 +124,14 @@ pub(super) trait Protocol: Send {
         None
     }
 
-    /// Returns the text that a connection gets for a message.
-    fn frame(&self, _listener: &mut Listener, said: &Said, _symbol: &Symbol) -> String {
-        said.data.clone()
+    /// Gives a text for a connection its number, where the venue numbers them.
+    fn number(&self, _listener: &mut Listener, text: &str) -> String {
+        text.to_owned()
+    }
+
+    /// Returns the text that a connection gets for a message of a stream.
+    fn frame(&self, listener: &mut Listener, said: &Said, _symbol: &Symbol) -> String {
+        self.number(listener, &said.data)
     }
 
     /// Tells a quote. Times are in milliseconds since the Unix epoch, here and below.

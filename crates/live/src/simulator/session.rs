@@ -11,8 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at};
 
 use super::client::Order;
-use super::protocol::Keepalive;
-use super::shared::Shared;
+use super::shared::{Shared, now};
 
 const READ_BYTES: usize = 16 << 10;
 const COMMAND_BYTES_MAX: usize = 1 << 20;
@@ -78,15 +77,13 @@ impl Session<'_> {
 
     /// Gives a sign of life; returns whether the connection goes on.
     async fn keep_alive(&mut self) -> io::Result<bool> {
-        let keepalive = self.shared.state().keepalive(self.id);
-        match keepalive {
-            Keepalive::Ping(_) if self.unanswered == PINGS_UNANSWERED_MAX => return Ok(false),
-            Keepalive::Ping(payload) => {
-                self.unanswered += 1;
-                self.send(OpCode::Ping, payload).await?;
+        let ping = self.shared.state().keep_alive(self.id, now());
+        if let Some(payload) = ping {
+            if self.unanswered == PINGS_UNANSWERED_MAX {
+                return Ok(false);
             }
-            Keepalive::Text(text) => self.send(OpCode::Text, text.as_bytes()).await?,
-            Keepalive::Nothing => {}
+            self.unanswered += 1;
+            self.send(OpCode::Ping, payload).await?;
         }
         Ok(true)
     }

@@ -253,7 +253,9 @@ impl State {
     /// Sends the response to a command, and the first messages of what it subscribes to.
     fn reply(&mut self, id: u64, reply: Reply) {
         let Some(client) = self.clients.get_mut(&id) else { return };
+        client.listener.hears_heartbeats = reply.hears_heartbeats;
         for text in reply.texts {
+            let text = self.exchange.protocol.number(&mut client.listener, &text);
             client.send(text);
         }
         let at = Instant::now() + self.slow_snapshots;
@@ -270,13 +272,19 @@ impl State {
         self.send_first();
     }
 
-    /// Returns the sign of life that a connection is to give now.
-    pub(super) fn keepalive(&self, id: u64) -> Keepalive {
-        let listens = self.clients.get(&id).is_some_and(|client| !client.listener.streams.is_empty());
-        match self.exchange.protocol.keepalive() {
-            Keepalive::Text(_) if !listens => Keepalive::Nothing,
-            keepalive => keepalive,
+    /// Gives a connection a sign of life; returns the ping that it is, where it is one.
+    pub(super) fn keep_alive(&mut self, id: u64, now: u64) -> Option<&'static [u8]> {
+        let client = self.clients.get_mut(&id)?;
+        let protocol = &mut self.exchange.protocol;
+        match protocol.keepalive(&client.listener, now) {
+            Keepalive::Ping(payload) => return Some(payload),
+            Keepalive::Text(text) => {
+                let text = protocol.number(&mut client.listener, &text);
+                client.send(text);
+            }
+            Keepalive::Nothing => {}
         }
+        None
     }
 
     /// Returns whether connections to streams are refused now; with the status, and the seconds to wait.

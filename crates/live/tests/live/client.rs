@@ -7,7 +7,9 @@ use tickwire_feed::Clock;
 use tickwire_feed::adapter::{Adapter as _, Fault, FeedEvent, Levels, MarketBody, MarketEvent, SourceState};
 use tickwire_feed::binance::Market;
 use tickwire_live::binance::{Binance, BinanceConfig};
+use tickwire_live::coinbase::{Coinbase, CoinbaseConfig};
 use tickwire_live::kraken::{Kraken, KrakenConfig};
+use tickwire_live::okx::{Okx, OkxConfig};
 use tickwire_live::simulator::{SimKind, SimVenue, SimVenueConfig};
 use tickwire_live::venue::Venue;
 use tickwire_live::{LiveAdapter, Timings};
@@ -48,6 +50,8 @@ pub(crate) fn symbols(kind: SimKind) -> [&'static str; 3] {
     match kind {
         SimKind::Binance | SimKind::BinanceUsdm => ["BTCUSDT", "ETHUSDT", "SOLUSDT"],
         SimKind::Kraken => ["BTC/USD", "ETH/USD", "SOL/USD"],
+        SimKind::Coinbase => ["BTC-USD", "ETH-USD", "SOL-USD"],
+        SimKind::Okx => ["BTC-USDT", "ETH-USDT", "SOL-USDT"],
     }
 }
 
@@ -56,6 +60,8 @@ pub(crate) fn book_stream(kind: SimKind) -> &'static str {
     match kind {
         SimKind::Binance | SimKind::BinanceUsdm => "ethusdt@depth@100ms",
         SimKind::Kraken => "book ETH/USD",
+        SimKind::Coinbase => "level2 ETH-USD",
+        SimKind::Okx => "books ETH-USDT",
     }
 }
 
@@ -71,6 +77,20 @@ fn protocol(kind: SimKind, venue: &SimVenue) -> Box<dyn Venue> {
     match kind {
         SimKind::Binance => Box::new(Binance::new(config(Market::Spot, venue))),
         SimKind::BinanceUsdm => Box::new(Binance::new(config(Market::Usdm, venue))),
+        SimKind::Coinbase => {
+            let symbols = symbols(kind).map(str::to_owned);
+            let mut config = CoinbaseConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
+            // Tests read the list of instruments once a second, and lose connections often.
+            config.limits.weight.count = 100;
+            config.limits.connects.count = 20;
+            Box::new(Coinbase::new(CoinbaseConfig { silent_after: SILENT_AFTER, ..config }))
+        }
+        SimKind::Okx => {
+            let symbols = symbols(kind).map(str::to_owned);
+            let mut config = OkxConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
+            config.limits.weight.count = 100;
+            Box::new(Okx::new(OkxConfig { silent_after: SILENT_AFTER, ..config }))
+        }
         SimKind::Kraken => {
             let symbols = symbols(kind).map(str::to_owned);
             let mut config = KrakenConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
@@ -124,14 +144,16 @@ impl Known {
         self.gaps.iter().filter(|(gap, _)| *gap == channel).count()
     }
 
-    fn is_live(&self, has_derivatives: bool) -> bool {
-        self.book.is_some() && self.has_quote && self.trades > 0 && self.has_derivative == has_derivatives
+    fn is_live(&self, has_quotes: bool, has_derivatives: bool) -> bool {
+        let is_complete = self.has_quote == has_quotes && self.has_derivative == has_derivatives;
+        self.book.is_some() && self.trades > 0 && is_complete
     }
 }
 
 /// The adapter under test.
 pub(crate) struct Client<'v> {
     venue: &'v SimVenue,
+    has_quotes: bool,
     has_derivatives: bool,
     /// The levels of a book that it gets.
     depth: usize,
@@ -148,19 +170,28 @@ pub(crate) struct Client<'v> {
 impl<'v> Client<'v> {
     pub(crate) fn new(venue: &'v SimVenue, kind: SimKind) -> Self {
         let depth = if kind == SimKind::Kraken { 10 } else { usize::MAX };
-        Self::with(venue, protocol(kind, venue), kind == SimKind::BinanceUsdm, depth)
+        // Coinbase's are derived from the book, by the ingester.
+        let has = (kind != SimKind::Coinbase, kind == SimKind::BinanceUsdm);
+        Self::with(venue, protocol(kind, venue), has, depth)
     }
 
     /// Makes a client of Binance.
     pub(crate) fn binance(venue: &'v SimVenue, config: BinanceConfig) -> Self {
         let has_derivatives = config.channels.contains(&Channel::Derivative);
-        Self::with(venue, Box::new(Binance::new(config)), has_derivatives, usize::MAX)
+        let has = (config.channels.contains(&Channel::Quote), has_derivatives);
+        Self::with(venue, Box::new(Binance::new(config)), has, usize::MAX)
     }
 
-    fn with(venue: &'v SimVenue, protocol: Box<dyn Venue>, has_derivatives: bool, depth: usize) -> Self {
+    fn with(
+        venue: &'v SimVenue,
+        protocol: Box<dyn Venue>,
+        (has_quotes, has_derivatives): (bool, bool),
+        depth: usize,
+    ) -> Self {
         let adapter = LiveAdapter::new(protocol, timings(), Clock::system());
         Self {
             venue,
+            has_quotes,
             has_derivatives,
             depth,
             adapter,
@@ -218,7 +249,7 @@ impl<'v> Client<'v> {
     pub(crate) fn is_live(&self) -> bool {
         self.state == Some(SourceState::Live)
             && self.known.len() == 3
-            && self.known.values().all(|known| known.is_live(self.has_derivatives))
+            && self.known.values().all(|known| known.is_live(self.has_quotes, self.has_derivatives))
     }
 
     /// Lets the market go on for some changes of each book, stops it, and reads until every book is the venue's. What an old

@@ -10,6 +10,7 @@ mod venues;
 use tickwire_live::simulator::SimKind;
 
 /// The venues that there are.
-const VENUES: [SimKind; 3] = [SimKind::Binance, SimKind::BinanceUsdm, SimKind::Kraken];
+const VENUES: [SimKind; 5] =
+    [SimKind::Binance, SimKind::BinanceUsdm, SimKind::Kraken, SimKind::Coinbase, SimKind::Okx];
 /// Those that are Binance's.
 const BINANCE: [SimKind; 2] = [SimKind::Binance, SimKind::BinanceUsdm];

@@ -15,7 +15,7 @@ async fn books_quotes_and_trades_are_the_venues() {
         let venue = venue(kind).await;
         let mut client = Client::new(&venue, kind);
         client.until_right().await;
-        if kind != SimKind::Kraken {
+        if matches!(kind, SimKind::Binance | SimKind::BinanceUsdm) {
             client.until("pongs", |_| venue.report().pongs > 1).await;
         }
         client.until_right().await;
@@ -23,15 +23,20 @@ async fn books_quotes_and_trades_are_the_venues() {
             assert_eq!(known.gaps, [], "{symbol}");
             assert_eq!(known.snapshots, 1, "{symbol}");
             assert_eq!(known.has_derivative, kind == SimKind::BinanceUsdm, "{symbol}");
-            assert_eq!(known.status, if kind == SimKind::Kraken { "online" } else { "TRADING" });
+            let status = match kind {
+                SimKind::Binance | SimKind::BinanceUsdm => "TRADING",
+                SimKind::Kraken | SimKind::Coinbase => "online",
+                SimKind::Okx => "live",
+            };
+            assert_eq!(known.status, status);
         }
         assert_eq!(client.faults, []);
         let (report, counts) = (venue.report(), client.adapter.counts());
-        // A command of Kraken is of one channel.
+        // A command of Kraken and Coinbase is of one channel, and Coinbase is asked for heartbeats, too.
         let (routes, commands) = match kind {
             SimKind::Binance => (1, 1),
             SimKind::BinanceUsdm => (2, 2),
-            SimKind::Kraken => (1, 3),
+            SimKind::Kraken | SimKind::Coinbase | SimKind::Okx => (1, 3),
         };
         assert_eq!((report.violations, report.connections), (0, routes));
         assert_eq!((counts.connects, counts.commands), (routes, commands));

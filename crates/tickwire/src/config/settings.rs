@@ -107,7 +107,9 @@ settings! {
         stall_ms: u64 = 30_000 => 1_000..=86_400_000,
         binance: IngestVenue = IngestVenue::default(),
         binance_usdm: IngestVenue = IngestVenue::default(),
+        coinbase: IngestCoinbase = IngestCoinbase::default(),
         kraken: IngestKraken = IngestKraken::default(),
+        okx: IngestOkx = IngestOkx::default(),
         sim: IngestSim = IngestSim::default(),
         replay: IngestReplay = IngestReplay::default(),
     }
@@ -133,6 +135,24 @@ settings! {
         catalogue_s: u64 = 300 => 1..=86_400,
     }
 
+    /// Coinbase, live; docs/venues.md says what is known of it.
+    #[derive(PartialEq, Serialize)]
+    pub(crate) struct IngestCoinbase {
+        /// Symbols, with * for any part of a name.
+        symbols: Vec<String> = ["BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD"].map(str::to_owned).to_vec(),
+        /// trade, book; empty: all that the venue has. Quotes come of the book.
+        channels: Vec<String> = Vec::new(),
+        /// Roots of the streams and of the REST service; empty: the venue's own.
+        stream_url: String = String::new(),
+        rest_url: String = String::new(),
+        /// A book that was subscribed to and brings nothing for this long is told; trades have twenty times as long.
+        silent_ms: u64 = 30_000 => 1_000..=86_400_000,
+        /// Streams of one connection. A message that is missing breaks all books of its connection.
+        topics_per_connection: usize = 20 => 1..=1_000,
+        /// The list of instruments is read again after this.
+        catalogue_s: u64 = 300 => 6..=86_400,
+    }
+
     /// Kraken, live; docs/venues.md says what is known of it.
     #[derive(PartialEq, Serialize)]
     pub(crate) struct IngestKraken {
@@ -145,6 +165,22 @@ settings! {
         rest_url: String = String::new(),
         /// Levels of a book on each side: 10, 25, 100, 500, 1000. The venue's checksum proves ten.
         depth: u32 = 10,
+        /// A quote or book that was subscribed to and brings nothing for this long is told; trades have twenty times as long.
+        silent_ms: u64 = 30_000 => 1_000..=86_400_000,
+        /// The list of instruments is read again after this.
+        catalogue_s: u64 = 300 => 6..=86_400,
+    }
+
+    /// OKX, live; docs/venues.md says what is known of it.
+    #[derive(PartialEq, Serialize)]
+    pub(crate) struct IngestOkx {
+        /// Symbols, with * for any part of a name.
+        symbols: Vec<String> = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT"].map(str::to_owned).to_vec(),
+        /// quote, trade, book; empty: all that the venue has
+        channels: Vec<String> = Vec::new(),
+        /// Roots of the streams and of the REST service; empty: the venue's own.
+        stream_url: String = String::new(),
+        rest_url: String = String::new(),
         /// A quote or book that was subscribed to and brings nothing for this long is told; trades have twenty times as long.
         silent_ms: u64 = 30_000 => 1_000..=86_400_000,
         /// The list of instruments is read again after this.

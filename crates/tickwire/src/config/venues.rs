@@ -5,10 +5,12 @@ use std::time::Duration;
 use tickwire_config::Layers;
 use tickwire_feed::binance::Market;
 use tickwire_live::binance::BinanceConfig;
+use tickwire_live::coinbase::CoinbaseConfig;
 use tickwire_live::kraken::KrakenConfig;
+use tickwire_live::okx::OkxConfig;
 use tickwire_wire::Channel;
 
-use super::settings::{IngestKraken, IngestVenue};
+use super::settings::{IngestCoinbase, IngestKraken, IngestOkx, IngestVenue};
 
 /// The depths that Kraken has.
 const KRAKEN_DEPTHS: [u32; 5] = [10, 25, 100, 500, 1_000];
@@ -28,6 +30,21 @@ pub(super) fn binance(from: &IngestVenue, table: &str, market: Market, layers: &
     config
 }
 
+/// Returns the configuration of Coinbase.
+pub(super) fn coinbase(from: &IngestCoinbase, layers: &mut Layers) -> CoinbaseConfig {
+    let table = "ingest.coinbase";
+    let (usual_stream, usual_rest) = (CoinbaseConfig::STREAM_URL, CoinbaseConfig::REST_URL);
+    let stream =
+        url(layers, "ingest.coinbase.stream_url", &from.stream_url, ["ws://", "wss://"], usual_stream);
+    let rest = url(layers, "ingest.coinbase.rest_url", &from.rest_url, ["http://", "https://"], usual_rest);
+    check_symbols(layers, table, &from.symbols);
+    let mut config = CoinbaseConfig::new(&stream, &rest, &from.symbols);
+    config.silent_after = Duration::from_millis(from.silent_ms);
+    config.limits.topics_per_connection = from.topics_per_connection;
+    config.channels = channels(layers, table, "coinbase", &from.channels, &config.channels);
+    config
+}
+
 /// Returns the configuration of Kraken.
 pub(super) fn kraken(from: &IngestKraken, layers: &mut Layers) -> KrakenConfig {
     let table = "ingest.kraken";
@@ -44,6 +61,19 @@ pub(super) fn kraken(from: &IngestKraken, layers: &mut Layers) -> KrakenConfig {
             format_args!("{} is no depth that the venue has; known: 10, 25, 100, 500, 1000", from.depth);
         layers.wrong("ingest.kraken.depth", problem);
     }
+    config
+}
+
+/// Returns the configuration of OKX.
+pub(super) fn okx(from: &IngestOkx, layers: &mut Layers) -> OkxConfig {
+    let table = "ingest.okx";
+    let (usual_stream, usual_rest) = (OkxConfig::STREAM_URL, OkxConfig::REST_URL);
+    let stream = url(layers, "ingest.okx.stream_url", &from.stream_url, ["ws://", "wss://"], usual_stream);
+    let rest = url(layers, "ingest.okx.rest_url", &from.rest_url, ["http://", "https://"], usual_rest);
+    check_symbols(layers, table, &from.symbols);
+    let mut config = OkxConfig::new(&stream, &rest, &from.symbols);
+    config.silent_after = Duration::from_millis(from.silent_ms);
+    config.channels = channels(layers, table, "okx", &from.channels, &config.channels);
     config
 }
 

@@ -15,8 +15,12 @@ pub(crate) enum VenueName {
     Binance,
     /// Binance USD-M futures
     BinanceUsdm,
+    /// Coinbase, the Advanced Trade API
+    Coinbase,
     /// Kraken
     Kraken,
+    /// OKX
+    Okx,
 }
 
 impl VenueName {
@@ -25,7 +29,9 @@ impl VenueName {
         match self {
             Self::Binance => "binance",
             Self::BinanceUsdm => "binance-usdm",
+            Self::Coinbase => "coinbase",
             Self::Kraken => "kraken",
+            Self::Okx => "okx",
         }
     }
 
@@ -34,7 +40,9 @@ impl VenueName {
         match self {
             Self::Binance => SimKind::Binance,
             Self::BinanceUsdm => SimKind::BinanceUsdm,
+            Self::Coinbase => SimKind::Coinbase,
             Self::Kraken => SimKind::Kraken,
+            Self::Okx => SimKind::Okx,
         }
     }
 }
@@ -73,6 +81,15 @@ impl VenueFlags {
                 "ingest.binance_usdm.stream_url",
                 "ingest.binance_usdm.rest_url",
             ],
+            VenueName::Coinbase => [
+                "ingest.coinbase.symbols",
+                "ingest.coinbase.channels",
+                "ingest.coinbase.stream_url",
+                "ingest.coinbase.rest_url",
+            ],
+            VenueName::Okx => {
+                ["ingest.okx.symbols", "ingest.okx.channels", "ingest.okx.stream_url", "ingest.okx.rest_url"]
+            }
             VenueName::Kraken => [
                 "ingest.kraken.symbols",
                 "ingest.kraken.channels",
