@@ -55,7 +55,7 @@ const COMMANDS: [&str; 8] =
 const SECRET: &str = ".tickwire.v1.Token";
 
 /// Enumerations that grow: to match on one needs an arm for what comes later.
-const CODES: [&str; 5] = ["Channel", "GapCause", "FeedState", "TradingState", "Side"];
+const CODES: [&str; 6] = ["Channel", "GapCause", "FeedState", "TradingState", "Side", "BookProof"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");

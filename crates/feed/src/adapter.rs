@@ -9,10 +9,17 @@ use std::future::Future;
 
 use tickwire_wire::{Channel, Derivative, Instrument, Level, Quote, Status, Trade};
 
+use crate::verification::Verification;
+
 /// A source of market data of one venue.
 pub trait Adapter: Send {
     /// Returns the venue's name, as [`tickwire_wire::is_venue`] allows.
     fn venue(&self) -> &str;
+
+    /// Returns what proves the source's books, where it says so.
+    fn verification(&self) -> Option<Verification> {
+        None
+    }
 
     /// Waits for input and appends what it says, a bounded number of events per call.
     ///

@@ -6,10 +6,18 @@
 pub mod adapter;
 pub mod binance;
 mod clock;
+mod clock_text;
+pub mod coinbase;
 mod ingest;
+pub mod kraken;
+pub mod okx;
 pub mod open_loop;
 pub mod replay;
+mod roster;
 pub mod sim;
+mod status_board;
+mod symbol;
+pub mod verification;
 
 pub use clock::{Clock, Pace};
 pub use ingest::{
@@ -17,6 +25,8 @@ pub use ingest::{
     HEARTBEAT_POSITIONS_MAX, INSTRUMENTS_MAX, IngestConfig, IngestControl, IngestError, IngestReport,
     IngestStats, Ingester, STAT_PERIOD, Summary, TOPICS_PER_REQUEST_MAX, Tally,
 };
+
+pub use roster::Roster;
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

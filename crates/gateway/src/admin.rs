@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use prometheus_client::registry::Registry;
 use tickwire_wire::FeedState;
+use tickwire_wire::pb::BookProof;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -172,6 +173,16 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     };
     let contested: serde_json::Map<_, _> =
         reports.iter().filter(|feed| feed.rivals > 0).map(contest).collect();
+    let proven: serde_json::Map<_, _> = reports
+        .iter()
+        .filter(|feed| !feed.verification.is_empty())
+        .map(|feed| (feed.venue.clone(), feed.verification.as_str().into()))
+        .collect();
+    let unverifiable: Vec<_> = reports
+        .iter()
+        .filter(|feed| feed.proof == BookProof::Unverifiable)
+        .map(|feed| feed.venue.as_str())
+        .collect();
     let bus = stats.hub.bus.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let history = stats.hub.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let is_ready = stats.is_ready() && bus == "up";
@@ -185,6 +196,8 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
         "feeds": feeds,
         "reasons": reasons,
         "contested": contested,
+        "verification": proven,
+        "unverifiable": unverifiable,
     });
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = text(status, format!("{body}\n"));

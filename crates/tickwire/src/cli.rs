@@ -7,6 +7,7 @@ use tickwire_config::ConfigErrors;
 
 use crate::config::{self, Config, Flag, Purpose, Sources};
 use crate::doctor::DoctorCommand;
+use crate::live::{SimVenueCommand, VenueFlags, VenueName};
 use crate::logs;
 use crate::tap::TapCommand;
 use crate::token::{RevokeCommand, TokenCommand};
@@ -74,14 +75,22 @@ impl Settings {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Everything in one process: a simulated or recorded market, a gateway, and a page to look at
+    /// Everything in one process: a simulated, recorded or live market, a gateway, and a page to look at
     #[command(after_help = "Examples:\n  tickwire demo\n  tickwire demo --replay recording.gz --speed 2\n  \
+        tickwire demo --venue binance\n  \
         tickwire demo --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400 --insecure")]
     Demo(DemoCommand),
     /// Normalizes a source and publishes it on the bus
     #[command(after_help = "Examples:\n  tickwire ingest sim --instruments 500 --rate 100000\n  \
-        tickwire ingest replay recording.gz --speed 10 --loop")]
+        tickwire ingest replay recording.gz --speed 10 --loop\n  \
+        tickwire ingest binance --symbols 'BTCUSDT,ETH*' --dry-run")]
     Ingest(IngestCommand),
+    /// Simulates a venue that speaks its real protocol over real sockets, with faults on demand
+    #[command(
+        after_help = "Examples:\n  tickwire sim-venue binance --fault 10s:gap --fault 20s:disconnect\n  \
+        tickwire ingest binance --stream-url ws://127.0.0.1:9400 --rest-url http://127.0.0.1:9400 --dry-run"
+    )]
+    SimVenue(SimVenueCommand),
     /// Serves sessions at ws://ADDRESS/v1/stream from what is on the bus
     #[command(
         after_help = "Examples:\n  tickwire gateway --bus nats://127.0.0.1:4222 --listen 0.0.0.0:7400 \\\n    \
@@ -218,6 +227,9 @@ pub(crate) struct DemoCommand {
     /// Plays this recording, again and again, in place of the simulated market
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) replay: Vec<PathBuf>,
+    /// Shows this venue live, in place of the simulated market
+    #[arg(long, value_name = "VENUE", conflicts_with = "replay")]
+    pub(crate) venue: Option<VenueName>,
     #[command(flatten)]
     pub(crate) sim: SimFlags,
     /// Recorded seconds per second; 0: as fast as it goes
@@ -255,6 +267,47 @@ pub(crate) enum IngestSource {
     Sim {
         #[command(flatten)]
         sim: SimFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
+    /// Binance spot, live
+    #[command(after_help = "Examples:\n  tickwire ingest binance --symbols 'BTCUSDT,*USDC'\n  \
+        tickwire ingest binance --dry-run")]
+    Binance {
+        #[command(flatten)]
+        venue: VenueFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
+    /// Binance USD-M futures, live
+    #[command(after_help = "Example:\n  tickwire ingest binance-usdm --symbols BTCUSDT,ETHUSDT")]
+    BinanceUsdm {
+        #[command(flatten)]
+        venue: VenueFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
+    /// Coinbase, live: the Advanced Trade API
+    #[command(after_help = "Example:\n  tickwire ingest coinbase --symbols 'BTC-USD,*-EUR'")]
+    Coinbase {
+        #[command(flatten)]
+        venue: VenueFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
+    /// Kraken, live
+    #[command(after_help = "Example:\n  tickwire ingest kraken --symbols 'BTC/USD,*/EUR'")]
+    Kraken {
+        #[command(flatten)]
+        venue: VenueFlags,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
+    /// OKX, live
+    #[command(after_help = "Example:\n  tickwire ingest okx --symbols 'BTC-USDT,*-EUR'")]
+    Okx {
+        #[command(flatten)]
+        venue: VenueFlags,
         #[command(flatten)]
         out: IngestFlags,
     },

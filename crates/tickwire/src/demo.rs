@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tickwire_bus::{Backplane, MemoryBus, MemoryLimits, NatsBus};
 use tickwire_feed::adapter::Adapter;
-use tickwire_feed::{IngestControl, IngestError, Ingester, Summary};
+use tickwire_feed::{IngestControl, IngestError, IngestStats, Ingester, Summary};
 use tickwire_gateway::{Gateway, HeaderMap, Method, Page, Pages, StatusCode, Uri};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::cli::{DemoCommand, Settings};
 use crate::config::{Config, Purpose};
 use crate::gateway::{Schemes, prepare};
 use crate::ingest::{recorded, simulated};
+use crate::live;
 use crate::printing::announce;
 use crate::stop;
 
@@ -42,13 +43,19 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
         Arc::new(NatsBus::connect(&config.nats)?)
     };
     let feeding = CancellationToken::new();
-    let feed = if is_replay {
+    let feed = if let Some(venue) = command.venue {
+        start_feed(&config, live::source(&config, venue), &bus, &feeding)
+    } else if is_replay {
         let Some(replay) = recorded(&config, command.replay, &stop).await? else { return Ok(()) };
         start_feed(&config, replay, &bus, &feeding)
     } else {
         start_feed(&config, simulated(&config.sim)?, &bus, &feeding)
     };
-    let source = if is_replay { "replay" } else { "sim" };
+    let source = match (command.venue, is_replay) {
+        (Some(_), _) => "live",
+        (None, true) => "replay",
+        (None, false) => "sim",
+    };
     let pages = Arc::new(DemoPages { venue: feed.venue.clone(), source, control: feed.control });
     prepare(&config.gateway);
     let schemes = Schemes::of(&config.gateway);
@@ -63,6 +70,11 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     announce(format_args!("admin: {}://{}/metrics", schemes.admin, gateway.admin_address()));
     announce("Ctrl-C ends it");
     let mut task = feed.task;
+    if command.venue.is_some() {
+        tokio::spawn(
+            stop.clone().run_until_cancelled_owned(live::tell_whether_it_is_there(feed.venue, feed.stats)),
+        );
+    }
     tokio::select! {
         () = stop.cancelled() => {}
         ended = &mut task => {
@@ -84,6 +96,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
 
 struct Feed {
     venue: String,
+    stats: IngestStats,
     control: IngestControl,
     task: JoinHandle<Result<Summary, IngestError>>,
 }
@@ -96,8 +109,8 @@ fn start_feed(
 ) -> Feed {
     let venue = adapter.venue().to_owned();
     let ingester = Ingester::new(config.ingest.clone(), adapter, Arc::clone(bus));
-    let control = ingester.control();
-    Feed { venue, control, task: tokio::spawn(ingester.run(stop.clone())) }
+    let (control, stats) = (ingester.control(), ingester.stats());
+    Feed { venue, stats, control, task: tokio::spawn(ingester.run(stop.clone())) }
 }
 
 /// The page, what it is to know, and the two buttons that show what a dead feed looks like.

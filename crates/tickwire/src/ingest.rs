@@ -15,8 +15,10 @@ use tickwire_feed::{AtEnd, Clock, IngestConfig, IngestReport, Ingester, Pace};
 use tickwire_wire::Channel;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{IngestCommand, IngestSource, Settings};
+use crate::cli::{IngestCommand, IngestFlags, IngestSource, Settings};
 use crate::config::Config;
+use crate::dry_run;
+use crate::live::{self, VenueFlags, VenueName};
 use crate::printing::say;
 use crate::stop;
 
@@ -39,6 +41,21 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
             let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
             tell(&report, None, out.json);
         }
+        IngestSource::Binance { venue, out } => {
+            publish_live(settings, VenueName::Binance, &venue, &out, stop).await?;
+        }
+        IngestSource::BinanceUsdm { venue, out } => {
+            publish_live(settings, VenueName::BinanceUsdm, &venue, &out, stop).await?;
+        }
+        IngestSource::Coinbase { venue, out } => {
+            Box::pin(publish_live(settings, VenueName::Coinbase, &venue, &out, stop)).await?;
+        }
+        IngestSource::Kraken { venue, out } => {
+            publish_live(settings, VenueName::Kraken, &venue, &out, stop).await?;
+        }
+        IngestSource::Okx { venue, out } => {
+            publish_live(settings, VenueName::Okx, &venue, &out, stop).await?;
+        }
         IngestSource::Replay { files, replay, out } => {
             let flags: Vec<_> = replay.settings().into_iter().chain(out.settings()).collect();
             let config = settings.load(&flags)?;
@@ -55,6 +72,25 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
             }
         }
     }
+    Ok(())
+}
+
+/// Publishes a live venue until it is asked to stop, or prints what would be published.
+async fn publish_live(
+    settings: &Settings,
+    venue: VenueName,
+    flags: &VenueFlags,
+    out: &IngestFlags,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let named: Vec<_> = flags.settings(venue).into_iter().chain(out.settings()).collect();
+    let config = settings.load(&named)?;
+    let adapter = live::source(&config, venue);
+    if flags.dry_run {
+        return dry_run::run(config.ingest.clone(), adapter, stop).await;
+    }
+    let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
+    tell(&report, None, out.json);
     Ok(())
 }
 

@@ -9,8 +9,10 @@ mod cli;
 mod config;
 mod demo;
 mod doctor;
+mod dry_run;
 mod gateway;
 mod ingest;
+mod live;
 mod logs;
 mod printing;
 mod stop;
@@ -79,7 +81,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Demo(command) => demo::run(&cli.settings, command).await,
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,
-        Command::Ingest(command) => ingest::run(&cli.settings, command).await,
+        Command::Ingest(command) => Box::pin(ingest::run(&cli.settings, command)).await,
+        Command::SimVenue(command) => {
+            cli.settings.load(&[])?;
+            live::simulate(command).await
+        }
         Command::Tap(command) => tap::run(&cli.settings, command).await,
         Command::Token(command) => token::run(command),
         Command::Revoke(command) => token::revoke(&cli.settings, command).await,

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use tickwire_wire::pb::BookProof;
 use tickwire_wire::{FeedState, pb};
 
 /// Most runs of one venue that are remembered.
@@ -27,6 +28,9 @@ pub(super) struct Claim {
     pub(super) epoch: u64,
     pub(super) state: FeedState,
     pub(super) reason: Arc<str>,
+    /// The proof of its books, and that in words; empty where it does not say.
+    pub(super) proof: BookProof,
+    pub(super) verification: Arc<str>,
     pub(super) heard: u64,
     /// The time by which its clock is behind ours, at most, in nanoseconds: as its last heartbeat said, whose way took some time.
     behind_ns: i128,
@@ -116,6 +120,10 @@ impl Claims {
         if *claim.reason != *heartbeat.reason {
             claim.reason = heartbeat.reason.as_str().into();
         }
+        claim.proof = heartbeat.book_proof();
+        if *claim.verification != *heartbeat.verification {
+            claim.verification = heartbeat.verification.as_str().into();
+        }
         if claim.epoch == followed { Heard::Followed { has_missed } } else { Heard::Other }
     }
 
@@ -130,6 +138,8 @@ impl Claims {
             epoch: heartbeat.epoch,
             state: FeedState::Unknown,
             reason: "".into(),
+            proof: BookProof::Unknown,
+            verification: "".into(),
             heard: now,
             behind_ns: 0,
             uptime_ns: 0,

@@ -80,3 +80,28 @@ fn lost_heartbeats_are_counted_and_claims_are_bounded() {
     claims.forget_lost(50 * MS, 10 * MS);
     assert_eq!(claims.all.len(), 1);
 }
+
+#[test]
+fn what_proves_the_books_is_what_the_followed_run_says() {
+    let mut claims = Claims::default();
+    let now = 1_000_000 * MS;
+    claims.hear(&heartbeat(5, FeedState::Live, 9_000, 1), now);
+    claims.choose(now);
+    let told = |claims: &Claims| {
+        let followed = claims.followed().unwrap();
+        (followed.proof, followed.verification.to_string())
+    };
+    assert_eq!(told(&claims), (BookProof::Unknown, String::new()), "an ingester of before does not say");
+    let says = |proof: BookProof, words: &str| pb::FeedHeartbeat {
+        book_proof: proof.into(),
+        verification: words.to_owned(),
+        ..heartbeat(5, FeedState::Live, 9_500, 2)
+    };
+    claims.hear(&says(BookProof::Checksum, "a checksum per change"), now);
+    assert_eq!(told(&claims), (BookProof::Checksum, "a checksum per change".to_owned()));
+    claims.hear(&says(BookProof::Unverifiable, "unverifiable"), now);
+    assert_eq!(told(&claims), (BookProof::Unverifiable, "unverifiable".to_owned()));
+    let later = pb::FeedHeartbeat { book_proof: 99, ..says(BookProof::Checksum, "by a proof of later") };
+    claims.hear(&later, now);
+    assert_eq!(told(&claims), (BookProof::Unknown, "by a proof of later".to_owned()));
+}

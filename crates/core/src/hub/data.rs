@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
+use tickwire_wire::pb::BookProof;
 use tickwire_wire::{FeedState, Subject, pb};
 
 use super::follow::Out;
@@ -81,6 +82,10 @@ pub struct FeedReport {
     pub epoch: u64,
     /// Other runs that claim the venue at the same time.
     pub rivals: usize,
+    /// The proof of the books of the run that is followed.
+    pub proof: BookProof,
+    /// The same in words; empty where its source does not say.
+    pub verification: String,
     /// Instruments of the venue.
     pub instruments: usize,
 }

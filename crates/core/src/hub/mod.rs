@@ -31,6 +31,7 @@ mod waiting;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use tickwire_wire::pb::BookProof;
 use tickwire_wire::{FeedState, SymbolName, pb};
 
 pub use data::{Action, DEFINITIONS, FeedReport, HEARTBEATS, Hub, HubCounts, HubLimits, Target};
@@ -185,12 +186,15 @@ impl Hub {
     pub fn feeds(&self, now: u64) -> impl Iterator<Item = FeedReport> {
         (0..).map(VenueIndex).zip(&self.venues).map(move |(index, venue)| {
             let told = venue.told.as_ref();
+            let followed = venue.claims.followed();
             FeedReport {
                 venue: venue.name.to_string(),
                 state: told.map_or(FeedState::Unknown, |told| told.0),
                 reason: told.map_or_else(String::new, |told| told.1.to_string()),
                 epoch: venue.claims.epoch(),
                 rivals: venue.claims.rivals(now, self.limits.feed_down_ns),
+                proof: followed.map_or(BookProof::Unknown, |claim| claim.proof),
+                verification: followed.map_or_else(String::new, |claim| claim.verification.to_string()),
                 instruments: self.instruments.of_venue(index).count(),
             }
         })

@@ -78,6 +78,8 @@ pub(crate) struct DepthSync {
     older: (u64, u32),
     /// The number of changes that were given up.
     lost: u64,
+    /// Whether it was told that a snapshot is wanted.
+    is_want_told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +100,13 @@ enum State {
 impl DepthSync {
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting)
+    }
+
+    /// Returns whether a snapshot is wanted and that was not told yet; it is told with this.
+    pub(crate) fn is_newly_wanted(&mut self) -> bool {
+        let is_waiting = self.is_waiting();
+        let was_told = std::mem::replace(&mut self.is_want_told, is_waiting);
+        is_waiting && !was_told
     }
 
     /// Returns how many changes no book has, or will have as it looks.
@@ -191,6 +200,7 @@ impl DepthSync {
             self.lost += applicable.len() as u64;
             return Joined::Hole;
         }
+        self.is_want_told = false;
         Joined::Book(snapshot, applicable)
     }
 

@@ -1,8 +1,8 @@
 //! Binance: spot, USD-margined and coin-margined futures.
 //!
 //! The [`Normalizer`] has no I/O: it takes the text of WebSocket messages, of the REST depth snapshot and of
-//! `exchangeInfo`, from wherever they come. A live adapter adds a WebSocket, and asks the REST service for what
-//! [`Normalizer::wanting_snapshot`] names.
+//! `exchangeInfo`, from wherever they come. `tickwire-live` adds the connections, and fetches the snapshots that
+//! [`Normalizer::take_wanted`] names.
 //!
 //! Formats and the procedure for books are described at <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams>
 //! and <https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams>, "How to manage a
@@ -23,12 +23,13 @@ mod stamp;
 mod status;
 mod symbol;
 
-pub(crate) use number::Exact;
+pub(crate) use number::{Exact, Number};
+pub(crate) use sequence::{Arrival, Sequence, SequenceMark};
 
 pub use normalizer::Normalizer;
 pub use notes::Counts;
 pub use parse::NormalizeError;
-pub use scan::Scan;
+pub use scan::{Listing, Scan, listings};
 
 /// One of Binance's markets. They differ in how books continue and in where times stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tickwire_wire::{Derivative, Instrument, Quote};
+use tickwire_wire::{Channel, Derivative, Instrument, Quote};
 
 use super::Market;
 use super::depth::{Depth, Snapshot};
@@ -10,9 +10,10 @@ use super::info::InfoText;
 use super::message::{DepthText, Hint, MarkText, Message, SnapshotText, TickerText, TradeText, read};
 use super::notes::{Counts, Notes};
 use super::number::clip;
-use super::parse::NormalizeError;
+use super::parse::{Decimals, NormalizeError};
 use super::sequence::SequenceMark;
 use super::stamp::Stamp;
+use super::status::trading_state;
 use super::symbol::Symbol;
 use crate::adapter::{FeedEvent, MarketBody};
 
@@ -23,6 +24,10 @@ pub struct Normalizer {
     symbols: Vec<Symbol>,
     by_name: HashMap<String, u32>,
     notes: Notes,
+    /// The indexes that ended instruments had.
+    free: Vec<u32>,
+    /// The indexes of symbols whose book waits for a snapshot, until they are taken.
+    wanted: Vec<u32>,
 }
 
 impl Normalizer {
@@ -31,7 +36,7 @@ impl Normalizer {
         let symbols = (0..).zip(definitions).map(|(index, definition)| Symbol::new(index, definition));
         let symbols: Vec<_> = symbols.collect();
         let by_name = symbols.iter().map(|symbol| (symbol.name.clone(), symbol.index)).collect();
-        Self { market, symbols, by_name, notes: Notes::default() }
+        Self { market, symbols, by_name, notes: Notes::default(), free: Vec::new(), wanted: Vec::new() }
     }
 
     /// Takes `aggTrade` for the trades of a symbol. It is only for one whose trades do not come themselves: they would
@@ -42,10 +47,84 @@ impl Normalizer {
         }
     }
 
-    /// Takes in that the connection was lost and is back: books are broken until a snapshot, and the ids of the next
-    /// trades tell what was missed.
-    pub fn reconnected(&mut self, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.symbols.iter_mut().for_each(|symbol| symbol.reconnected(receive_time, events));
+    /// Takes the definition of an instrument that may be new, and returns the index of its events. One whose scale is
+    /// another than before begins anew, as its records do.
+    pub fn define(&mut self, definition: &Instrument) -> u32 {
+        if let Some(index) = self.by_name.get(&definition.symbol).copied() {
+            let known = &mut self.symbols[index as usize];
+            if known.decimals != Decimals::of(definition) {
+                known.redefine(definition);
+            }
+            return index;
+        }
+        let index = self.free.pop().unwrap_or(self.symbols.len() as u32);
+        let symbol = Symbol::new(index, definition);
+        self.by_name.insert(symbol.name.clone(), index);
+        match self.symbols.get_mut(index as usize) {
+            Some(place) => *place = symbol,
+            None => self.symbols.push(symbol),
+        }
+        index
+    }
+
+    /// Forgets an instrument that the venue does not list any more, and returns its index, which another may have from
+    /// now on.
+    pub fn end(&mut self, symbol: &str) -> Option<u32> {
+        let index = self.by_name.remove(symbol)?;
+        self.symbols[index as usize] = Symbol::new(index, &Instrument::default());
+        self.free.push(index);
+        Some(index)
+    }
+
+    /// Takes in that the connection which brought a channel of a symbol was lost: a book is broken until a snapshot, a
+    /// quote is not current until the next one, and the ids of the next trades tell what was missed.
+    pub fn lost(&mut self, symbol: &str, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        if let Ok(index) = self.index(symbol) {
+            self.symbols[index].lost(channel, receive_time, events);
+        }
+    }
+
+    /// Takes in that a channel of a symbol is subscribed to again, after its connection was lost.
+    pub fn is_back(
+        &mut self,
+        symbol: &str,
+        channel: Channel,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if let Ok(index) = self.index(symbol) {
+            self.symbols[index].is_back(channel, receive_time, events);
+        }
+    }
+
+    /// Takes whether a channel of a symbol that was subscribed to brought nothing so far; a status says so.
+    pub fn is_silent(
+        &mut self,
+        symbol: &str,
+        channel: Channel,
+        is_silent: bool,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if let Ok(index) = self.index(symbol) {
+            self.symbols[index].is_silent(channel, is_silent, receive_time, events);
+        }
+    }
+
+    /// Takes the indexes of symbols whose changes came since the last call and have no book: each once, until it has one
+    /// or its connection is lost.
+    pub fn take_wanted(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// Returns whether a symbol's book is whole.
+    pub fn has_book(&self, index: u32) -> bool {
+        self.symbols.get(index as usize).is_some_and(|symbol| !symbol.depth.is_waiting())
+    }
+
+    /// Returns the name of a symbol by its index.
+    pub fn name(&self, index: u32) -> Option<&str> {
+        self.symbols.get(index as usize).map(|symbol| symbol.name.as_str()).filter(|name| !name.is_empty())
     }
 
     /// Begins anew, as the source does, perhaps in the past: nothing that was is compared with what comes.
@@ -196,12 +275,8 @@ impl Normalizer {
         };
         let (event_time, _) = self.times(text.time, 0, receive_time);
         let symbol = &mut self.symbols[index];
-        symbol.told += 1;
-        events.push(FeedEvent::Market(symbol.event(
-            event_time,
-            receive_time,
-            MarketBody::Derivative(derivative),
-        )));
+        let derivative = symbol.event(event_time, receive_time, MarketBody::Derivative(derivative));
+        symbol.derivative(derivative, events);
         Ok(())
     }
 
@@ -229,7 +304,12 @@ impl Normalizer {
         let (event_time, mark) = self.times(text.time, last_update, receive_time);
         let previous_update = text.previous_update;
         let change = Depth { first_update, last_update, previous_update, event_time, receive_time, levels };
-        self.symbols[index].change(self.market, mark, change, &mut self.notes, events);
+        let symbol = &mut self.symbols[index];
+        symbol.change(self.market, mark, change, &mut self.notes, events);
+        // Nobody takes them where a recording is played, so none is listed twice.
+        if symbol.depth.is_newly_wanted() && !self.wanted.contains(&symbol.index) {
+            self.wanted.push(symbol.index);
+        }
         Ok(())
     }
 
@@ -257,7 +337,7 @@ impl Normalizer {
             let (Some(name), Some(words)) = (info.name(), info.status()) else { continue };
             let Ok(index) = self.index(&name) else { continue };
             let symbol = &mut self.symbols[index];
-            if let Some(status) = symbol.status.venue_says(&words) {
+            if let Some(status) = symbol.status.venue_says(&words, trading_state(&words)) {
                 events.push(symbol.status_event(event_time, receive_time, status));
             }
         }

@@ -178,15 +178,95 @@ fn a_lost_connection_breaks_books_and_is_seen_in_the_trades() {
         normalizer.message(RECEIVED, message, Some("ABUSD"), &mut events).unwrap();
     }
     events.clear();
-    normalizer.reconnected(RECEIVED, &mut events);
+    normalizer.lost("ABUSD", Channel::Book, RECEIVED, &mut events);
+    normalizer.lost("ABUSD", Channel::Trade, RECEIVED, &mut events);
+    normalizer.lost("XYUSD", Channel::Book, RECEIVED, &mut events);
+    normalizer.is_back("ABUSD", Channel::Book, RECEIVED, &mut events);
+    normalizer.is_back("ABUSD", Channel::Trade, RECEIVED, &mut events);
+    normalizer.is_back("ABUSD", Channel::Trade, RECEIVED, &mut events);
     normalizer.message(RECEIVED, &trade(9), None, &mut events).unwrap();
+    let status = |reason: &str| {
+        let state = TradingState::Unknown.into();
+        at(0, RECEIVED, MarketBody::Status(Status { state, reason: reason.to_owned() }))
+    };
     let gap = |time, channel, count| at(0, time, MarketBody::UpstreamGap { channel, count });
-    let expected =
-        [gap(RECEIVED, Channel::Book, None), gap(1_700_000_000_100_000_000, Channel::Trade, Some(1))];
-    assert_eq!(events[..2], expected);
+    let expected = [
+        gap(RECEIVED, Channel::Book, None),
+        status("the connection is lost (trade)"),
+        status(""),
+        gap(1_700_000_000_100_000_000, Channel::Trade, Some(1)),
+    ];
+    assert_eq!(events[..4], expected);
     assert_eq!(normalizer.wanting_snapshot().count(), 0, "no change of the new connection came yet");
     normalizer.message(RECEIVED, &depth("20-21", NO_LEVELS), None, &mut events).unwrap();
     assert_eq!(normalizer.wanting_snapshot().collect::<Vec<_>>(), ["ABUSD"]);
+}
+
+#[test]
+fn what_a_lost_connection_brought_is_not_current_and_is_told_once() {
+    let mut normalizer = normalizer(Market::Spot);
+    let mut events = Vec::new();
+    let mut lost = |normalizer: &mut Normalizer, symbol: &str, channel| {
+        events.clear();
+        normalizer.lost(symbol, channel, RECEIVED, &mut events);
+        std::mem::take(&mut events)
+    };
+    let gap = |channel| vec![at(1, RECEIVED, MarketBody::UpstreamGap { channel, count: None })];
+    assert_eq!(lost(&mut normalizer, "XYUSD", Channel::Quote), [], "there was no quote yet");
+    let quote = ticker(7, "1", "");
+    normalizer.message(RECEIVED, &quote, None, &mut Vec::new()).unwrap();
+    assert_eq!(lost(&mut normalizer, "XYUSD", Channel::Book), []);
+    assert_eq!(lost(&mut normalizer, "ABUSD", Channel::Quote), [], "another symbol's quote stays");
+    assert_eq!(lost(&mut normalizer, "XYUSD", Channel::Quote), gap(Channel::Quote));
+    assert_eq!(lost(&mut normalizer, "XYUSD", Channel::Quote), []);
+    let quote = ticker(8, "1", "");
+    normalizer.message(RECEIVED, &quote, None, &mut Vec::new()).unwrap();
+    assert_eq!(lost(&mut normalizer, "XYUSD", Channel::Quote), gap(Channel::Quote));
+}
+
+#[test]
+fn instruments_come_and_go() {
+    let mut normalizer = normalizer(Market::Spot);
+    let definition = |symbol: &str, price_decimals| Instrument {
+        symbol: symbol.to_owned(),
+        price_decimals,
+        size_decimals: 3,
+        ..Instrument::default()
+    };
+    let has_book = |normalizer: &mut Normalizer, symbol: &str| {
+        let took = normalizer.message(RECEIVED, SNAPSHOT, Some(symbol), &mut Vec::new());
+        took.is_ok().then(|| normalizer.has_book(0))
+    };
+    assert_eq!(normalizer.define(&definition("NEW", 2)), 2);
+    assert_eq!(has_book(&mut normalizer, "ABUSD"), Some(true));
+    assert_eq!(normalizer.define(&definition("ABUSD", 2)), 0);
+    assert!(normalizer.has_book(0), "nothing changed");
+    assert_eq!(normalizer.define(&definition("ABUSD", 4)), 0);
+    assert!(!normalizer.has_book(0), "its prices were of another scale");
+    assert_eq!(normalizer.end("ABUSD"), Some(0));
+    assert_eq!(normalizer.end("ABUSD"), None);
+    assert_eq!(has_book(&mut normalizer, "ABUSD"), None, "messages that come late are refused");
+    assert_eq!((normalizer.define(&definition("LATER", 2)), normalizer.name(0)), (0, Some("LATER")));
+}
+
+#[test]
+fn a_snapshot_is_wanted_once_until_there_is_a_book() {
+    let mut normalizer = normalizer(Market::Spot);
+    let wanted = |normalizer: &mut Normalizer, text: &str| {
+        normalizer.message(RECEIVED, text, Some("ABUSD"), &mut Vec::new()).unwrap();
+        normalizer.take_wanted()
+    };
+    assert_eq!(wanted(&mut normalizer, &depth("20-21", NO_LEVELS)), [0]);
+    let none: [u32; 0] = [];
+    assert_eq!(wanted(&mut normalizer, &depth("22-23", NO_LEVELS)), none);
+    assert_eq!(wanted(&mut normalizer, SNAPSHOT), none, "it is too old; whoever fetches them tries again");
+    assert_eq!(wanted(&mut normalizer, &depth("24-24", NO_LEVELS)), none);
+    let helpful = SNAPSHOT.replace("10,", "22,");
+    assert_eq!(wanted(&mut normalizer, &helpful), none);
+    assert!(normalizer.has_book(0));
+    assert_eq!(wanted(&mut normalizer, &depth("26-26", NO_LEVELS)), [0], "the book broke");
+    normalizer.lost("ABUSD", Channel::Book, RECEIVED, &mut Vec::new());
+    assert_eq!(wanted(&mut normalizer, &depth("30-30", NO_LEVELS)), [0], "the connection is a new one");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use tickwire_wire::decimal::DecimalError;
-use tickwire_wire::{Level, Side, Trade};
+use tickwire_wire::{Instrument, Level, Side, Trade};
 
 use super::message::TradeText;
 use super::number::Number;
@@ -243,6 +243,10 @@ pub(crate) struct Decimals {
 }
 
 impl Decimals {
+    pub(crate) fn of(definition: &Instrument) -> Self {
+        Self { price: definition.price_decimals, size: definition.size_decimals }
+    }
+
     fn level(self, price: Number, size: Number) -> Result<Level, NormalizeError> {
         Ok(Level { price: price.signed("price", self.price)?, size: size.unsigned("quantity", self.size)? })
     }

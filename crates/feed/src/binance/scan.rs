@@ -197,6 +197,34 @@ impl Scan {
     }
 }
 
+/// An instrument of `exchangeInfo`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing {
+    /// The name, and the scales and steps that are announced.
+    pub definition: Instrument,
+    /// The trading state, in the venue's word; empty where it says none.
+    pub status: String,
+}
+
+/// Returns the instruments of `exchangeInfo`.
+///
+/// # Errors
+/// Returns an error when the text is something else.
+pub fn listings(text: &str) -> Result<Vec<Listing>, NormalizeError> {
+    let mut found = None;
+    read(text, &mut |message, _| {
+        if let Message::Info(info) = message {
+            let listing = |info: &SymbolInfo| {
+                let status = info.status().unwrap_or_default().into_owned();
+                Some(Listing { definition: from_info(info)?, status })
+            };
+            found = Some(info.symbols.iter().filter_map(listing).collect());
+        }
+        Ok(())
+    })?;
+    found.ok_or(NormalizeError::Foreign)
+}
+
 fn from_info(info: &SymbolInfo) -> Option<Instrument> {
     // A step that no scale can tell announces nothing.
     let usable = |step: Option<Number<'_>>| {

@@ -7,8 +7,8 @@ use super::depth::{Depth, DepthSync, Joined, Snapshot, Verdict};
 use super::notes::Notes;
 use super::parse::Decimals;
 use super::sequence::{Arrival, Sequence, SequenceMark};
-use super::status::StatusBoard;
 use crate::adapter::{FeedEvent, MarketBody, MarketEvent};
+use crate::status_board::StatusBoard;
 
 /// The time that a book may wait before a status says so, in nanoseconds: snapshots come after the first changes.
 const PATIENCE: u64 = 1_000_000_000;
@@ -31,9 +31,17 @@ pub(crate) struct Symbol {
     /// The time at which the book began to wait.
     waits_since: Option<u64>,
     pub(crate) status: StatusBoard,
+    shown: Shown,
     /// The number of trades, quotes and states of the book that it came to.
     pub(crate) told: u64,
     last_received: u64,
+}
+
+/// The channels of which something was told since the connection that brings them was lost.
+#[derive(Debug, Default)]
+struct Shown {
+    quote: bool,
+    derivative: bool,
 }
 
 impl Symbol {
@@ -41,7 +49,7 @@ impl Symbol {
         Self {
             index,
             name: definition.symbol.clone(),
-            decimals: Decimals { price: definition.price_decimals, size: definition.size_decimals },
+            decimals: Decimals::of(definition),
             uses_aggregates: false,
             trades: Sequence::default(),
             quotes: Sequence::default(),
@@ -51,6 +59,7 @@ impl Symbol {
             has_book: false,
             waits_since: None,
             status: StatusBoard::default(),
+            shown: Shown::default(),
             told: 0,
             last_received: 0,
         }
@@ -64,13 +73,58 @@ impl Symbol {
         self.waits_since = None;
     }
 
-    /// Takes in that the connection is a new one.
-    pub(crate) fn reconnected(&mut self, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let is_broken = !self.depth.is_waiting();
-        self.depth.reset();
-        if is_broken {
-            events.push(self.gap(Channel::Book, None, receive_time, receive_time));
+    /// Begins anew under another definition.
+    pub(crate) fn redefine(&mut self, definition: &Instrument) {
+        let uses_aggregates = self.uses_aggregates;
+        *self = Self { uses_aggregates, ..Self::new(self.index, definition) };
+    }
+
+    /// Takes in that the connection which brought a channel was lost: what is shown of it is not current any more. Of
+    /// trades a status says so at once, and the ids of the next ones tell how many were missed.
+    pub(crate) fn lost(&mut self, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        let was_shown = match channel {
+            Channel::Book => {
+                let was_whole = !self.depth.is_waiting();
+                self.depth.reset();
+                self.waits_since = None;
+                was_whole
+            }
+            Channel::Quote => std::mem::take(&mut self.shown.quote),
+            Channel::Derivative => std::mem::take(&mut self.shown.derivative),
+            _ => {
+                let status = self.status.is_lost(channel, true);
+                events.extend(status.map(|status| self.status_event(receive_time, receive_time, status)));
+                false
+            }
+        };
+        if was_shown {
+            events.push(self.gap(channel, None, receive_time, receive_time));
         }
+    }
+
+    /// Takes in that a channel is subscribed to again, after its connection was lost.
+    pub(crate) fn is_back(&mut self, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        let status = self.status.is_lost(channel, false);
+        events.extend(status.map(|status| self.status_event(receive_time, receive_time, status)));
+    }
+
+    /// Takes whether a channel that was subscribed to brought nothing.
+    pub(crate) fn is_silent(
+        &mut self,
+        channel: Channel,
+        is_silent: bool,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if let Some(status) = self.status.is_silent(channel, is_silent) {
+            events.push(self.status_event(receive_time, receive_time, status));
+        }
+    }
+
+    pub(crate) fn derivative(&mut self, derivative: MarketEvent, events: &mut Vec<FeedEvent>) {
+        self.told += 1;
+        self.shown.derivative = true;
+        events.push(FeedEvent::Market(derivative));
     }
 
     pub(crate) fn event(&self, event_time: u64, receive_time: u64, body: MarketBody) -> MarketEvent {
@@ -127,12 +181,14 @@ impl Symbol {
             Arrival::Next { message, repeats, .. } => {
                 repeat(repeats, events);
                 self.told += 1;
+                self.shown.quote = true;
                 events.push(FeedEvent::Market(message));
             }
             Arrival::Repeat { repeats } => repeat(repeats, events),
             Arrival::Pending => {}
             Arrival::Restart(pending) => {
                 self.restarted(Channel::Quote, event_time, mark.receive_time, notes, events);
+                self.shown.quote = true;
                 events.extend(pending.into_iter().map(|(_, quote)| FeedEvent::Market(quote)));
             }
         }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use prost::Message as _;
+use tickwire_wire::pb::BookProof;
 use tickwire_wire::{FeedState, Position, pb};
 
 use super::publisher::BusSink;
 use super::sequencer::Sequencer;
 use crate::adapter::SourceState;
+use crate::verification::Verification;
 
 /// The time between two heartbeats of an ingester.
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_millis(500);
@@ -16,7 +18,7 @@ pub const HEARTBEAT_POSITIONS_MAX: usize = 2_048;
 /// The most bytes that a position takes.
 const POSITION_BYTES_MAX: usize = 32;
 /// The most bytes that a heartbeat takes beside its positions.
-const HEARTBEAT_BYTES_MAX: usize = 512;
+const HEARTBEAT_BYTES_MAX: usize = 768;
 /// The most bytes of the reason in a heartbeat; what is longer is cut.
 const REASON_BYTES_MAX: usize = 256;
 
@@ -65,6 +67,8 @@ pub(crate) struct RunStatus {
     pub(crate) number: u64,
     pub(crate) uptime_ns: u64,
     pub(crate) last: bool,
+    /// The proof of the source's books, where it says one.
+    pub(crate) verification: Option<Verification>,
 }
 
 /// Makes the heartbeats that are due now: one, or several when many positions moved lately.
@@ -100,6 +104,8 @@ pub(crate) fn heartbeats<O: BusSink>(sequencer: &mut Sequencer<O>, status: &RunS
             catalogue: sequencer.catalogue,
             uptime_ns: status.uptime_ns,
             last: status.last,
+            book_proof: status.verification.map_or(BookProof::Unknown, |told| told.proof.code()).into(),
+            verification: status.verification.map(|told| told.to_string()).unwrap_or_default(),
         };
         heartbeat.encode_to_vec()
     };

@@ -15,6 +15,7 @@ use super::respond::Responder;
 use super::sequencer::Sequencer;
 use super::{AtEnd, IngestConfig, IngestStats, Summary};
 use crate::adapter::{Adapter, AdapterError, FeedEvent, Flow, SourceState};
+use crate::verification::Verification;
 
 /// The time between two looks for what is due: bars, ticker statistics, repairs, heartbeats.
 const TICK: Duration = Duration::from_millis(50);
@@ -43,6 +44,8 @@ pub(super) struct MainLoop {
     next_heartbeat: Instant,
     last_input: Instant,
     heartbeat_subject: Subject,
+    /// The proof of the source's books, where it says one.
+    verification: Option<Verification>,
     bus_state: watch::Receiver<BusState>,
     /// Whether the bus refused a heartbeat with positions.
     has_lost_heartbeat: bool,
@@ -55,6 +58,7 @@ impl MainLoop {
         stats: IngestStats,
         sequencer: Sequencer<Arc<dyn Backplane>>,
         heartbeat_subject: Subject,
+        verification: Option<Verification>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -69,6 +73,7 @@ impl MainLoop {
             next_heartbeat: now,
             last_input: now,
             heartbeat_subject,
+            verification,
             bus_state: bus.state(),
             has_lost_heartbeat: false,
             bus,
@@ -250,6 +255,7 @@ impl MainLoop {
             number: self.heartbeats,
             uptime_ns: self.started.elapsed().as_nanos() as u64,
             last: self.condition.is_stopped,
+            verification: self.verification,
         };
         for heartbeat in heartbeat::heartbeats(&mut self.sequencer, &status) {
             if let Err(error) = BusSink::publish(&self.bus, &self.heartbeat_subject, heartbeat.into()) {

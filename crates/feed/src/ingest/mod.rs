@@ -185,7 +185,9 @@ impl<A: Adapter> Ingester<A> {
         let requests = self.bus.serve(&ask_subject).await?;
         let publisher = Publisher::new(Arc::clone(&self.bus), epoch, self.config.encoding);
         let sequencer = Sequencer::new(venue, publisher);
-        let main_loop = MainLoop::new(self.config, self.bus, self.stats, sequencer, heartbeat_subject);
+        let verification = self.adapter.verification();
+        let main_loop =
+            MainLoop::new(self.config, self.bus, self.stats, sequencer, heartbeat_subject, verification);
         Ok(main_loop.run(self.adapter, requests, self.paused.subscribe(), shutdown).await)
     }
 }

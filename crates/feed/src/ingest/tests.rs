@@ -18,6 +18,7 @@ use super::sequencer::Sequencer;
 use super::{BOOK_LEVELS_MAX, HEARTBEAT_POSITIONS_MAX};
 use crate::adapter::{FeedEvent, Levels, MarketBody, MarketEvent};
 use crate::sim::{Sim, SimConfig};
+use crate::verification::{Checked, Loss, Proof, Snapshots, Verification};
 
 const EPOCH: u64 = 1_000;
 const NATS_PAYLOAD_MAX: usize = 1 << 20;
@@ -402,6 +403,12 @@ fn heartbeats_carry_what_moved_in_bounded_messages() {
         sequencer.define(index, definition(&format!("S{index}"))).unwrap();
     }
     sequencer.end_turn();
+    let verification = Verification {
+        proof: Proof::Nothing,
+        checked: Checked::Never,
+        loss: Loss::Unknown,
+        snapshots: Snapshots::InBand,
+    };
     let next = |sequencer: &mut Sequencer<FakeBus>| -> Vec<pb::FeedHeartbeat> {
         let status = RunStatus {
             state: FeedState::Stale,
@@ -410,6 +417,7 @@ fn heartbeats_carry_what_moved_in_bounded_messages() {
             number: 3,
             uptime_ns: 11,
             last: false,
+            verification: Some(verification),
         };
         let heartbeats = heartbeats(sequencer, &status);
         heartbeats.iter().map(|heartbeat| pb::FeedHeartbeat::decode(heartbeat.as_slice()).unwrap()).collect()
@@ -427,6 +435,8 @@ fn heartbeats_carry_what_moved_in_bounded_messages() {
             ("sim", FeedState::Stale, "why")
         );
         assert_eq!((heartbeat.epoch, heartbeat.time, heartbeat.positions.len()), (EPOCH, 7, 1));
+        assert_eq!(heartbeat.book_proof(), pb::BookProof::Unverifiable);
+        assert_eq!(heartbeat.verification, "unverifiable");
         assert_eq!((heartbeat.number, heartbeat.uptime_ns, heartbeat.catalogue), (3, 11, u64::from(count)));
         assert_eq!(
             (heartbeat.positions[0].instrument, heartbeat.positions[0].sequence),
@@ -747,6 +757,7 @@ fn nothing_that_can_outgrow_a_message_is_one_message() {
                 number: 1,
                 uptime_ns: 1,
                 last: false,
+                verification: None,
             };
             assert!(
                 heartbeats(&mut sequencer, &status).iter().all(|heartbeat| heartbeat.len() <= payload_max)

@@ -1,6 +1,7 @@
 //! The feed as a whole: from a source to what arrives on the bus.
 
 mod ingester;
+mod kraken;
 mod recordings;
 mod requests;
 mod wild;

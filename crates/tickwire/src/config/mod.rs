@@ -4,6 +4,7 @@ mod serving;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod venues;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +12,13 @@ use std::time::Duration;
 use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
 use tickwire_config::{ConfigErrors, Layers, Place};
 use tickwire_feed::IngestConfig;
+use tickwire_feed::binance::Market;
 use tickwire_feed::sim::SimConfig;
 use tickwire_gateway::{GatewayConfig, Keys, read_keys};
+use tickwire_live::binance::BinanceConfig;
+use tickwire_live::coinbase::CoinbaseConfig;
+use tickwire_live::kraken::KrakenConfig;
+use tickwire_live::okx::OkxConfig;
 use tickwire_wire::{Channel, Encoding, is_venue};
 
 #[cfg(feature = "otel")]
@@ -60,6 +66,11 @@ pub(crate) struct Config {
     pub(crate) keys: Keys,
     pub(crate) ingest: IngestConfig,
     pub(crate) sim: SimConfig,
+    pub(crate) binance: BinanceConfig,
+    pub(crate) binance_usdm: BinanceConfig,
+    pub(crate) coinbase: CoinbaseConfig,
+    pub(crate) kraken: KrakenConfig,
+    pub(crate) okx: OkxConfig,
 }
 
 /// A flag, the setting that it stands for, and its value: `--listen`, `gateway.listen`, `127.0.0.1:7400`.
@@ -124,11 +135,17 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     }
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);
+    let binance = venues::binance(&raw.ingest.binance, "ingest.binance", Market::Spot, &mut layers);
+    let binance_usdm =
+        venues::binance(&raw.ingest.binance_usdm, "ingest.binance_usdm", Market::Usdm, &mut layers);
+    let coinbase = venues::coinbase(&raw.ingest.coinbase, &mut layers);
+    let okx = venues::okx(&raw.ingest.okx, &mut layers);
+    let kraken = venues::kraken(&raw.ingest.kraken, &mut layers);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {
         layers.wrong("log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
     }
     layers.finish("configuration", "`tickwire config --print-default` shows every line with its default")?;
-    Ok(Config { raw, nats, gateway, keys, ingest, sim })
+    Ok(Config { raw, nats, gateway, keys, ingest, sim, binance, binance_usdm, coinbase, kraken, okx })
 }
 
 fn nats(raw: &Raw, layers: &mut Layers) -> NatsConfig {

@@ -242,3 +242,40 @@ fn admission_is_checked() {
     assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
     assert!(admission.proxies.with_header);
 }
+
+#[test]
+fn venues_have_symbols_channels_and_roots() {
+    let sources = |sets: &[(&str, &str)]| Sources { sets: set(sets), ..Sources::default() };
+    let config = load(&sources(&[])).unwrap();
+    assert_eq!(config.binance.routes[0].url, "wss://stream.binance.com:9443/stream");
+    assert_eq!(config.binance_usdm.routes[1].url, "wss://fstream.binance.com/market/stream");
+    assert_eq!((config.kraken.routes[0].url.as_str(), config.kraken.depth), ("wss://ws.kraken.com/v2", 10));
+    assert_eq!(config.coinbase.routes[0].url, "wss://advanced-trade-ws.coinbase.com");
+    assert_eq!(config.okx.routes[0].url, "wss://ws.okx.com:8443/ws/v5/public");
+    let config = load(&sources(&[
+        ("ingest.binance.symbols", "A*,BUSDT"),
+        ("ingest.binance.channels", "trade,quote"),
+        ("ingest.binance.rest_url", "http://127.0.0.1:1"),
+    ]))
+    .unwrap();
+    assert_eq!(config.binance.symbols, ["A*", "BUSDT"]);
+    assert_eq!(config.binance.channels, [Channel::Trade, Channel::Quote]);
+    assert_eq!(config.binance.rest_url, "http://127.0.0.1:1");
+    let wrong = sources(&[
+        ("ingest.binance.channels", "quote,derivative"),
+        ("ingest.binance.stream_url", "https://stream.example"),
+        ("ingest.binance_usdm.symbols", " "),
+        ("ingest.kraken.depth", "11"),
+        ("ingest.coinbase.channels", "quote"),
+        ("ingest.okx.rest_url", "www.okx.com"),
+    ]);
+    let parts = [
+        "coinbase has no channel `quote`; known: book, trade",
+        "`www.okx.com` begins with neither http:// nor https://",
+        "11 is no depth that the venue has; known: 10, 25,",
+        "binance has no channel `derivative`; known: quote, book, trade",
+        "`https://stream.example` begins with neither ws:// nor wss://",
+        "it names nothing",
+    ];
+    check_told(&wrong, &parts);
+}

@@ -8,6 +8,7 @@ mod edges;
 mod faults;
 mod full_disk;
 mod isolation;
+mod live;
 mod operating;
 mod owners;
 mod permissions;

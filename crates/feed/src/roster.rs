@@ -1,0 +1,113 @@
+//! The instruments of a normalizer, by name and by the index of their events.
+
+use std::collections::HashMap;
+
+use tickwire_wire::{Channel, Instrument, TradingState};
+
+use crate::adapter::FeedEvent;
+use crate::binance::NormalizeError;
+use crate::symbol::Symbol;
+
+/// The instruments of a normalizer. `B` is what is kept of a book.
+#[derive(Debug)]
+pub struct Roster<B> {
+    symbols: Vec<Symbol<B>>,
+    by_name: HashMap<String, u32>,
+    /// The indexes that ended instruments had.
+    free: Vec<u32>,
+}
+
+impl<B> Default for Roster<B> {
+    fn default() -> Self {
+        Self { symbols: Vec::new(), by_name: HashMap::new(), free: Vec::new() }
+    }
+}
+
+impl<B> Roster<B> {
+    /// Takes the definition of an instrument that may be new, and returns the index of its events. One whose scale is
+    /// another than before begins anew.
+    pub fn define(&mut self, definition: &Instrument) -> u32 {
+        if let Some(index) = self.by_name.get(&definition.symbol).copied() {
+            let known = &mut self.symbols[index as usize];
+            if known.decimals() != (definition.price_decimals, definition.size_decimals) {
+                *known = Symbol::new(index, definition);
+            }
+            return index;
+        }
+        let index = self.free.pop().unwrap_or(self.symbols.len() as u32);
+        self.by_name.insert(definition.symbol.clone(), index);
+        match self.symbols.get_mut(index as usize) {
+            Some(place) => *place = Symbol::new(index, definition),
+            None => self.symbols.push(Symbol::new(index, definition)),
+        }
+        index
+    }
+
+    /// Forgets an instrument, and returns its index, which another may have from now on.
+    pub fn end(&mut self, symbol: &str) -> Option<u32> {
+        let index = self.by_name.remove(symbol)?;
+        self.free.push(index);
+        Some(index)
+    }
+
+    /// Takes what the venue says of whether a symbol trades, and which state that is.
+    pub fn status(
+        &mut self,
+        symbol: &str,
+        words: &str,
+        state: TradingState,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if let Some(symbol) = self.find(symbol) {
+            let status = symbol.status.venue_says(words, state);
+            symbol.tell(status, receive_time, events);
+        }
+    }
+
+    /// Takes in that the connection which brought a channel of a symbol was lost.
+    pub fn lost(&mut self, symbol: &str, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        if let Some(symbol) = self.find(symbol) {
+            symbol.lost(channel, receive_time, events);
+        }
+    }
+
+    /// Takes in that a channel of a symbol is subscribed to again, after its connection was lost.
+    pub fn is_back(
+        &mut self,
+        symbol: &str,
+        channel: Channel,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if let Some(symbol) = self.find(symbol) {
+            let status = symbol.status.is_lost(channel, false);
+            symbol.tell(status, receive_time, events);
+        }
+    }
+
+    /// Takes whether a channel of a symbol that was subscribed to brought nothing so far; a status says so.
+    pub fn is_silent(
+        &mut self,
+        symbol: &str,
+        channel: Channel,
+        is_silent: bool,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if let Some(symbol) = self.find(symbol) {
+            let status = symbol.status.is_silent(channel, is_silent);
+            symbol.tell(status, receive_time, events);
+        }
+    }
+
+    /// Returns the symbol of a name.
+    pub(crate) fn symbol(&mut self, name: &str) -> Result<&mut Symbol<B>, NormalizeError> {
+        self.find(name).ok_or_else(|| NormalizeError::UnknownSymbol(name.to_owned()))
+    }
+
+    fn find(&mut self, name: &str) -> Option<&mut Symbol<B>> {
+        let index = *self.by_name.get(name)?;
+        self.symbols.get_mut(index as usize)
+    }
+}

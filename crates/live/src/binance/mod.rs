@@ -1,0 +1,289 @@
+//! Binance spot and USD-M futures, live.
+//!
+//! The futures have two roots: `/public` brings depth and best prices, `/market` trades and mark prices. A stream that is
+//! asked for at the wrong root is granted, and stays silent.
+
+mod config;
+mod control;
+
+use std::collections::{BTreeMap, HashMap};
+
+use tickwire_feed::adapter::FeedEvent;
+use tickwire_feed::binance::{Market, Normalizer, listings};
+use tickwire_wire::Instrument;
+
+pub use self::config::BinanceConfig;
+use self::control::{Control, refusal};
+use crate::limits::Limits;
+use crate::selection::Selection;
+use crate::venue::{
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
+    Verification,
+};
+
+/// The decimals that spot writes.
+const SPOT_DECIMALS: u32 = 8;
+
+/// The protocol of Binance.
+#[derive(Debug)]
+pub struct Binance {
+    config: BinanceConfig,
+    selection: Selection,
+    normalizer: Normalizer,
+    listed: BTreeMap<String, Listed>,
+    /// The topics by the names of their streams.
+    topics: HashMap<String, TopicId>,
+    next_topic: u32,
+    notes: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    definition: Instrument,
+    topics: Vec<(String, TopicId)>,
+}
+
+impl Binance {
+    /// Makes the protocol; the instruments come with the first list of them.
+    pub fn new(config: BinanceConfig) -> Self {
+        Self {
+            selection: Selection::new(&config.symbols),
+            normalizer: Normalizer::new(config.market, &[]),
+            config,
+            listed: BTreeMap::new(),
+            topics: HashMap::new(),
+            next_topic: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        let version = if self.config.market == Market::Spot { "/api/v3" } else { "/fapi/v1" };
+        format!("{}{version}/{name}", self.config.rest_url)
+    }
+
+    /// Makes the topics of an instrument.
+    fn subscribe_to(&mut self, symbol: &str, index: u32) -> Vec<Topic> {
+        let mut topics = Vec::new();
+        for channel in self.config.channels.clone() {
+            let Some((route, stream)) = self.config.stream(channel) else { continue };
+            let name = format!("{}@{stream}", symbol.to_lowercase());
+            let id = TopicId(self.next_topic);
+            self.next_topic += 1;
+            self.topics.insert(name.clone(), id);
+            let silent_after = self.config.silent_after(channel);
+            topics.push(Topic {
+                id,
+                route,
+                batch: 0,
+                name,
+                index,
+                symbol: symbol.to_owned(),
+                channel,
+                silent_after,
+            });
+            if stream == "aggTrade" {
+                self.normalizer.use_aggregates(symbol);
+            }
+        }
+        topics
+    }
+
+    fn end(&mut self, symbol: &str, events: &mut Vec<FeedEvent>, changes: &mut TopicChanges) {
+        let Some(listed) = self.listed.remove(symbol) else { return };
+        for (name, topic) in listed.topics {
+            self.topics.remove(&name);
+            changes.ended.push(topic);
+        }
+        if let Some(index) = self.normalizer.end(symbol) {
+            events.push(FeedEvent::End { index });
+        }
+    }
+
+    fn command(method: &str, id: u64, topics: &[&Topic]) -> String {
+        let names: Vec<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        serde_json::json!({ "method": method, "params": names, "id": id }).to_string()
+    }
+}
+
+impl Venue for Binance {
+    fn name(&self) -> &'static str {
+        self.config.market.venue()
+    }
+
+    fn verification(&self) -> Verification {
+        let proof = if self.config.market == Market::Spot { Proof::SymbolSequence } else { Proof::Chain };
+        Verification { proof, checked: Checked::Before, loss: Loss::OfTrades, snapshots: Snapshots::Rest }
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    fn routes(&self) -> &[Route] {
+        &self.config.routes
+    }
+
+    fn catalogue(&self) -> Call {
+        match self.config.market {
+            // What accounts may trade is of no use here, and most of the text.
+            Market::Spot => Call { url: self.path("exchangeInfo?showPermissionSets=false"), weight: 20 },
+            Market::Usdm | Market::Cm => Call { url: self.path("exchangeInfo"), weight: 1 },
+        }
+    }
+
+    fn take_catalogue(
+        &mut self,
+        receive_time: u64,
+        body: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<TopicChanges, String> {
+        let all = listings(body).map_err(|error| error.to_string())?;
+        let is_wanted = |symbol: &str, status: &str| {
+            self.selection.is_named(symbol) || self.selection.is_meant(symbol) && is_alive(status)
+        };
+        let count = all.len();
+        let mut chosen: BTreeMap<String, Instrument> = BTreeMap::new();
+        for mut listing in all {
+            if self.config.market == Market::Spot {
+                refine(&mut listing.definition);
+            }
+            let symbol = &listing.definition.symbol;
+            // One that was chosen stays until it is not listed any more, whatever its state.
+            if is_wanted(symbol, &listing.status) || self.listed.contains_key(symbol) {
+                chosen.insert(symbol.clone(), listing.definition);
+            }
+        }
+        if chosen.is_empty() {
+            return Err(format!("none of its {count} symbols is one of {}", self.config.symbols.join(", ")));
+        }
+        let missing: Vec<_> =
+            self.selection.names().filter(|name| !chosen.contains_key(*name)).map(str::to_owned).collect();
+        if self.listed.is_empty() && !missing.is_empty() {
+            self.notes.push(format!("{} does not list {}", self.name(), missing.join(", ")));
+        }
+        let mut changes = TopicChanges::default();
+        let ended: Vec<_> =
+            self.listed.keys().filter(|symbol| !chosen.contains_key(*symbol)).cloned().collect();
+        for symbol in ended {
+            self.end(&symbol, events, &mut changes);
+        }
+        for (symbol, definition) in chosen {
+            if self.listed.get(&symbol).is_some_and(|listed| listed.definition == definition) {
+                continue;
+            }
+            let index = self.normalizer.define(&definition);
+            events.push(FeedEvent::Define { index, definition: definition.clone() });
+            if let Some(listed) = self.listed.get_mut(&symbol) {
+                listed.definition = definition;
+                continue;
+            }
+            let added = self.subscribe_to(&symbol, index);
+            let topics = added.iter().map(|topic| (topic.name.clone(), topic.id)).collect();
+            self.listed.insert(symbol, Listed { definition, topics });
+            changes.added.extend(added);
+        }
+        // The states of trading are in the same text.
+        self.normalizer.message(receive_time, body, None, events).map_err(|error| error.to_string())?;
+        Ok(changes)
+    }
+
+    fn subscribe(&self, id: u64, topics: &[&Topic]) -> String {
+        Self::command("SUBSCRIBE", id, topics)
+    }
+
+    fn unsubscribe(&self, id: u64, topics: &[&Topic]) -> String {
+        Self::command("UNSUBSCRIBE", id, topics)
+    }
+
+    fn read(
+        &mut self,
+        _: Connection,
+        receive_time: u64,
+        text: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<Said, String> {
+        match Control::read(text)? {
+            Control::Data(stream) => {
+                // What was asked for before a symbol ended may come still.
+                let Some(topic) = self.topics.get(&*stream).copied() else { return Ok(Said::Nothing) };
+                let taken = self.normalizer.message(receive_time, text, None, events);
+                taken.map_err(|error| format!("{stream}: {error}"))?;
+                Ok(Said::Data(topic))
+            }
+            Control::Granted(id) => Ok(Said::Granted(id, None)),
+            Control::Refused(id, reason) => Ok(Said::Refused(id, None, reason)),
+            Control::Shutdown => Ok(Said::GoingDown),
+            Control::Other => Ok(Said::Nothing),
+        }
+    }
+
+    fn take_wanted(&mut self) -> Vec<u32> {
+        self.normalizer.take_wanted()
+    }
+
+    fn snapshot(&self, index: u32) -> Option<Call> {
+        let symbol = self.normalizer.name(index)?;
+        let levels = self.config.snapshot_levels;
+        let weight = self.config.snapshot_weight();
+        Some(Call { url: self.path(&format!("depth?symbol={symbol}&limit={levels}")), weight })
+    }
+
+    fn take_snapshot(
+        &mut self,
+        index: u32,
+        receive_time: u64,
+        body: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<bool, String> {
+        let symbol = self.normalizer.name(index).ok_or("the symbol is not listed any more")?.to_owned();
+        self.normalizer
+            .message(receive_time, body, Some(&symbol), events)
+            .map_err(|error| format!("snapshot of {symbol}: {error}"))?;
+        Ok(self.normalizer.has_book(index))
+    }
+
+    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.lost(&topic.symbol, topic.channel, receive_time, events);
+    }
+
+    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.is_back(&topic.symbol, topic.channel, receive_time, events);
+    }
+
+    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.is_silent(&topic.symbol, topic.channel, is_silent, receive_time, events);
+    }
+
+    fn refusal(&self, body: &str) -> String {
+        refusal(body)
+    }
+
+    fn used_weight_header(&self) -> Option<&'static str> {
+        Some("x-mbx-used-weight-1m")
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(self.normalizer.take_notes());
+        notes
+    }
+}
+
+/// Makes the scale of sizes as fine as spot writes them. Books hold sizes that are finer than the step that is announced
+/// now, from when it was finer. What is sold by the piece stays so: there is so much of it that finer sizes would not fit.
+fn refine(definition: &mut Instrument) {
+    let more = SPOT_DECIMALS.saturating_sub(definition.size_decimals);
+    if definition.size_decimals > 0 {
+        definition.lot_size = definition.lot_size.saturating_mul(10u64.pow(more));
+        definition.size_decimals += more;
+    }
+}
+
+/// Returns whether a symbol in this state brings data, or will: spot lists what it stopped trading for ever as `BREAK`.
+fn is_alive(status: &str) -> bool {
+    !matches!(status, "BREAK" | "CLOSE" | "DELIVERED" | "SETTLING" | "PRE_SETTLE" | "END_OF_DAY")
+}
+
+#[cfg(test)]
+mod tests;

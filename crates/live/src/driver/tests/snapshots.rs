@@ -1,0 +1,43 @@
+//! Snapshots and bans in virtual time.
+
+use super::*;
+
+#[test]
+fn a_snapshot_is_given_up_with_the_connection_that_goes_on_from_it() {
+    let mut world = World::granted(1);
+    let [fetch] = &world.message(0, "wanted 0")[..] else { panic!("one request") };
+    assert!(fetch.ends_with("snapshot 0"));
+    let request = fetch.split(' ').nth(1).unwrap().parse().unwrap();
+    world.closed(0);
+    world.respond(request, 200, "old");
+    assert_eq!(world.driver.counts().unused_snapshots, 0, "it was not taken");
+    let mut fetched = 0;
+    world.wait_for(|world, output| {
+        fetched += u64::from(output.contains("snapshot"));
+        world.grant(output)
+    });
+    assert_eq!(fetched, 0, "nothing is asked for before the first change");
+    assert!(world.message(0, "wanted 0")[0].ends_with("snapshot 0"));
+}
+
+#[test]
+fn a_ban_is_waited_for() {
+    let mut world = World::granted(3);
+    let fetches = world.message(0, "wanted 0");
+    let request: u64 = fetches[0].split(' ').nth(1).unwrap().parse().unwrap();
+    assert_eq!(world.respond(request, 429, ""), [""; 0]);
+    let until = world.now + SECS(25);
+    assert_eq!(world.message(0, "wanted 2"), [""; 0]);
+    let mut fetched = Vec::new();
+    while fetched.len() < 2 {
+        let outputs = world.pass(SECS(1_000));
+        let is_fetch = |output: &&String| output.starts_with("fetch");
+        let count = outputs.iter().filter(is_fetch).count();
+        fetched.extend((0..count).map(|_| world.now));
+        for output in outputs {
+            world.ponged(&output);
+        }
+    }
+    assert!(fetched.iter().all(|at| *at >= until), "{fetched:?} before {until:?}");
+    assert_eq!(world.driver.counts().bans, 1);
+}

@@ -1,0 +1,141 @@
+//! OKX, version 5 of its API, live.
+//!
+//! Snapshots of books are in the stream, and each change names the one before it. A book that misses one is subscribed to anew.
+//! The venue is asked whether it is there by the text `ping`.
+
+mod config;
+#[cfg(test)]
+mod tests;
+
+use tickwire_feed::adapter::FeedEvent;
+use tickwire_feed::okx::{Normalizer, Said as Told, listings, trading_state};
+use tickwire_wire::Channel;
+
+pub use self::config::OkxConfig;
+use crate::limits::Limits;
+use crate::listed::{Listed, Reading};
+use crate::venue::{
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
+    Verification,
+};
+
+const NAME: &str = "okx";
+/// Stands for the topic of a response about a symbol that ended meanwhile: no topic ever has this number.
+const ENDED: TopicId = TopicId(u32::MAX);
+
+/// The protocol of OKX.
+#[derive(Debug)]
+pub struct Okx {
+    config: OkxConfig,
+    listed: Listed,
+    normalizer: Normalizer,
+}
+
+impl Okx {
+    /// Makes the protocol; the instruments come with the first list of them.
+    pub fn new(config: OkxConfig) -> Self {
+        let listed = Listed::new(&config.symbols, config.plans());
+        Self { config, listed, normalizer: Normalizer::default() }
+    }
+
+    fn command(&self, op: &str, id: u64, topics: &[&Topic]) -> String {
+        let arg = |topic: &&Topic| serde_json::json!({ "channel": self.listed.name(topic.channel), "instId": topic.symbol });
+        let args: Vec<_> = topics.iter().map(arg).collect();
+        serde_json::json!({ "id": id.to_string(), "op": op, "args": args }).to_string()
+    }
+}
+
+impl Venue for Okx {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn verification(&self) -> Verification {
+        Verification {
+            proof: Proof::Chain,
+            checked: Checked::Before,
+            loss: Loss::OfTrades,
+            snapshots: Snapshots::InBand,
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    fn routes(&self) -> &[Route] {
+        &self.config.routes
+    }
+
+    fn catalogue(&self) -> Call {
+        Call { url: format!("{}/api/v5/public/instruments?instType=SPOT", self.config.rest_url), weight: 1 }
+    }
+
+    fn take_catalogue(
+        &mut self,
+        receive_time: u64,
+        body: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<TopicChanges, String> {
+        let all = listings(body).map_err(|error| error.to_string())?;
+        let reading = Reading { venue: NAME, state: trading_state };
+        self.listed.take(reading, all, &mut self.normalizer.instruments, receive_time, events)
+    }
+
+    fn subscribe(&self, id: u64, topics: &[&Topic]) -> String {
+        self.command("subscribe", id, topics)
+    }
+
+    fn unsubscribe(&self, id: u64, topics: &[&Topic]) -> String {
+        self.command("unsubscribe", id, topics)
+    }
+
+    fn ping(&self) -> Option<&str> {
+        Some("ping")
+    }
+
+    fn read(
+        &mut self,
+        _: Connection,
+        receive_time: u64,
+        text: &str,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<Said, String> {
+        let told = self.normalizer.message(receive_time, text, events).map_err(|error| error.to_string())?;
+        let topic = |channel, symbol: &str| self.listed.topic(channel, symbol);
+        Ok(match told {
+            Told::Data(channel, symbol) => topic(channel, &symbol).map_or(Said::Nothing, Said::Data),
+            Told::Broken(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::Broken),
+            Told::Granted(id, of) => {
+                let topic = of.and_then(|(channel, symbol)| topic(channel, &symbol));
+                Said::Granted(id, Some(topic.unwrap_or(ENDED)))
+            }
+            Told::Refused(Some(id), reason) => Said::Refused(id, None, reason),
+            Told::Refused(None, reason) => Said::RefusedCommand(reason),
+            Told::GoingDown => Said::GoingDown,
+            Told::Alive => Said::Alive,
+            Told::Nothing => Said::Nothing,
+        })
+    }
+
+    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.instruments.lost(&topic.symbol, topic.channel, receive_time, events);
+    }
+
+    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.instruments.is_back(&topic.symbol, topic.channel, receive_time, events);
+    }
+
+    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        let Topic { symbol, channel, .. } = topic;
+        self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
+    }
+
+    fn refusal(&self, body: &str) -> String {
+        body.chars().take(200).collect()
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        self.listed.take_notes()
+    }
+}

@@ -1,0 +1,170 @@
+//! One symbol of a simulated exchange: its book, its numbers, and every book that it ever had.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash as _, Hasher as _};
+
+use tickwire_feed::adapter::Levels;
+use tickwire_wire::decimal::{write, write_unsigned};
+use tickwire_wire::{Instrument, Level};
+
+/// The states of a book that are known to have been true.
+const TRUTHS_MAX: usize = 400_000;
+
+/// One side of a book: sizes by their prices.
+pub(super) type Side = BTreeMap<i64, u64>;
+
+pub(super) struct Symbol {
+    pub(super) index: usize,
+    pub(super) name: String,
+    pub(super) definition: Instrument,
+    pub(super) is_listed: bool,
+    pub(super) is_open: bool,
+    pub(super) bids: Side,
+    pub(super) asks: Side,
+    /// The levels that changed since they were said, with their sizes.
+    pub(super) changed_bids: Side,
+    pub(super) changed_asks: Side,
+    /// The last update id: each change of a level has one.
+    pub(super) update: u64,
+    /// The first update id that no message said yet.
+    pub(super) first_update: u64,
+    /// The update id at which the last message ended.
+    pub(super) previous_update: u64,
+    /// The id of the last trade.
+    pub(super) trade: u64,
+    /// The hashes of the books that there were.
+    truths: HashSet<u64>,
+}
+
+impl Symbol {
+    pub(super) fn new(index: usize, name: String, definition: Instrument) -> Self {
+        Self {
+            index,
+            name,
+            definition,
+            is_listed: true,
+            is_open: true,
+            bids: Side::new(),
+            asks: Side::new(),
+            changed_bids: Side::new(),
+            changed_asks: Side::new(),
+            update: 1_000_000,
+            first_update: 1_000_001,
+            previous_update: 1_000_000,
+            trade: 500_000,
+            truths: HashSet::new(),
+        }
+    }
+
+    /// Makes a symbol whose changes come from a recording: no message is made of them, they are said as they were.
+    pub(super) fn recorded(index: usize, definition: Instrument) -> Self {
+        let name = definition.symbol.clone();
+        let new = Self::new(index, name, definition);
+        Self { first_update: u64::MAX, update: 0, previous_update: 0, ..new }
+    }
+
+    /// Applies recorded levels, up to an update id.
+    pub(super) fn record(&mut self, levels: &Levels, update: u64) {
+        if update <= self.previous_update {
+            return;
+        }
+        self.change(levels);
+        self.forget_changes();
+        (self.update, self.previous_update) = (0, update);
+        self.remember();
+    }
+
+    /// Returns the decimals of prices and sizes.
+    pub(super) fn decimals(&self) -> (u32, u32) {
+        (self.definition.price_decimals, self.definition.size_decimals)
+    }
+
+    /// Applies levels to the book.
+    pub(super) fn change(&mut self, levels: &Levels) {
+        let sides = [
+            (&levels.bids, &mut self.bids, &mut self.changed_bids),
+            (&levels.asks, &mut self.asks, &mut self.changed_asks),
+        ];
+        for (changes, side, changed) in sides {
+            for Level { price, size } in changes {
+                self.update += 1;
+                if *size == 0 {
+                    side.remove(price);
+                } else {
+                    side.insert(*price, *size);
+                }
+                changed.insert(*price, *size);
+            }
+        }
+    }
+
+    /// Takes in that the changes were said.
+    pub(super) fn forget_changes(&mut self) {
+        self.changed_bids.clear();
+        self.changed_asks.clear();
+    }
+
+    /// Lets update ids and trade ids begin anew.
+    pub(super) fn renumber(&mut self) {
+        (self.update, self.previous_update, self.first_update) = (100, 100, 101);
+        self.trade = 0;
+    }
+
+    /// Remembers the book as it is: it was true.
+    pub(super) fn remember(&mut self) {
+        let book = self.book();
+        self.remember_levels(&book);
+    }
+
+    /// Remembers levels that clients may have for the book: they were true.
+    pub(super) fn remember_levels(&mut self, book: &Levels) {
+        if self.truths.len() < TRUTHS_MAX {
+            self.truths.insert(hash(book));
+        }
+    }
+
+    /// Returns the whole book.
+    pub(super) fn book(&self) -> Levels {
+        self.top(usize::MAX)
+    }
+
+    /// Returns the best levels of each side.
+    pub(super) fn top(&self, depth: usize) -> Levels {
+        let level = |(price, size): (&i64, &u64)| Level { price: *price, size: *size };
+        Levels {
+            bids: self.bids.iter().rev().take(depth).map(level).collect(),
+            asks: self.asks.iter().take(depth).map(level).collect(),
+        }
+    }
+
+    /// Returns whether there was such a book.
+    pub(super) fn was_true(&self, book: &Levels) -> bool {
+        self.truths.contains(&hash(book))
+    }
+
+    /// Writes a price with all of its decimals.
+    pub(super) fn price(&self, price: i64) -> String {
+        let mut text = String::new();
+        write(&mut text, price, self.definition.price_decimals);
+        text
+    }
+
+    /// Writes a size with all of its decimals.
+    pub(super) fn size(&self, size: u64) -> String {
+        let mut text = String::new();
+        write_unsigned(&mut text, size, self.definition.size_decimals);
+        text
+    }
+}
+
+fn hash(book: &Levels) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for side in [&book.bids, &book.asks] {
+        side.len().hash(&mut hasher);
+        for level in side {
+            (level.price, level.size).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}

@@ -1,0 +1,378 @@
+//! A client of a simulated venue: the real adapter, and a strict reading of what it says.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tickwire_feed::Clock;
+use tickwire_feed::adapter::{Adapter as _, Fault, FeedEvent, Levels, MarketBody, MarketEvent, SourceState};
+use tickwire_feed::binance::Market;
+use tickwire_live::binance::{Binance, BinanceConfig};
+use tickwire_live::coinbase::{Coinbase, CoinbaseConfig};
+use tickwire_live::kraken::{Kraken, KrakenConfig};
+use tickwire_live::okx::{Okx, OkxConfig};
+use tickwire_live::simulator::{SimKind, SimVenue, SimVenueConfig};
+use tickwire_live::venue::Venue;
+use tickwire_live::{LiveAdapter, Timings};
+use tickwire_net::Backoff;
+use tickwire_wire::{Channel, Level};
+use tokio::time::{Instant, timeout};
+
+/// The time that a condition has; reaching it is a failure, whatever the machine does.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The time for which a market stops at most, and how often it does.
+const STOP: Duration = Duration::from_secs(2);
+const STOPS_MAX: usize = 15;
+/// The time after which a subscription that brings nothing is told.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
+
+/// Starts a venue that is quick.
+pub(crate) async fn venue(kind: SimKind) -> SimVenue {
+    venue_with(quick(kind)).await
+}
+
+pub(crate) async fn venue_with(config: SimVenueConfig) -> SimVenue {
+    SimVenue::start(config).await.unwrap()
+}
+
+pub(crate) fn quick(kind: SimKind) -> SimVenueConfig {
+    SimVenueConfig {
+        kind,
+        instruments: 4,
+        events_per_second: 2_000.0,
+        flush_every: Duration::from_millis(20),
+        ping_every: Duration::from_millis(400),
+        ..SimVenueConfig::default()
+    }
+}
+
+/// Returns the symbols that tests subscribe to.
+pub(crate) fn symbols(kind: SimKind) -> [&'static str; 3] {
+    match kind {
+        SimKind::Binance | SimKind::BinanceUsdm => ["BTCUSDT", "ETHUSDT", "SOLUSDT"],
+        SimKind::Kraken => ["BTC/USD", "ETH/USD", "SOL/USD"],
+        SimKind::Coinbase => ["BTC-USD", "ETH-USD", "SOL-USD"],
+        SimKind::Okx => ["BTC-USDT", "ETH-USDT", "SOL-USDT"],
+    }
+}
+
+/// Returns the name of the stream of the second symbol's book.
+pub(crate) fn book_stream(kind: SimKind) -> &'static str {
+    match kind {
+        SimKind::Binance | SimKind::BinanceUsdm => "ethusdt@depth@100ms",
+        SimKind::Kraken => "book ETH/USD",
+        SimKind::Coinbase => "level2 ETH-USD",
+        SimKind::Okx => "books ETH-USDT",
+    }
+}
+
+/// Returns the configuration of one of Binance's markets.
+pub(crate) fn config(market: Market, venue: &SimVenue) -> BinanceConfig {
+    let symbols = symbols(SimKind::Binance).map(str::to_owned);
+    let config = BinanceConfig::new(market, &venue.stream_url(), &venue.rest_url(), &symbols);
+    BinanceConfig { silent_after: SILENT_AFTER, ..config }
+}
+
+/// Makes the protocol of a venue.
+fn protocol(kind: SimKind, venue: &SimVenue) -> Box<dyn Venue> {
+    match kind {
+        SimKind::Binance => Box::new(Binance::new(config(Market::Spot, venue))),
+        SimKind::BinanceUsdm => Box::new(Binance::new(config(Market::Usdm, venue))),
+        SimKind::Coinbase => {
+            let symbols = symbols(kind).map(str::to_owned);
+            let mut config = CoinbaseConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
+            // Tests read the list of instruments once a second, and lose connections often.
+            config.limits.weight.count = 100;
+            config.limits.connects.count = 20;
+            Box::new(Coinbase::new(CoinbaseConfig { silent_after: SILENT_AFTER, ..config }))
+        }
+        SimKind::Okx => {
+            let symbols = symbols(kind).map(str::to_owned);
+            let mut config = OkxConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
+            config.limits.weight.count = 100;
+            Box::new(Okx::new(OkxConfig { silent_after: SILENT_AFTER, ..config }))
+        }
+        SimKind::Kraken => {
+            let symbols = symbols(kind).map(str::to_owned);
+            let mut config = KrakenConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
+            // Tests read the list of instruments once a second.
+            config.limits.weight.count = 100;
+            Box::new(Kraken::new(KrakenConfig { silent_after: SILENT_AFTER, ..config }))
+        }
+    }
+}
+
+pub(crate) fn timings() -> Timings {
+    let ms = Duration::from_millis;
+    Timings {
+        ping_after: ms(400),
+        pong_within: ms(400),
+        reconnect: Backoff::new(ms(20), ms(200)),
+        retry: Backoff::new(ms(50), ms(200)),
+        catalogue_every: ms(1_000),
+        ..Timings::default()
+    }
+}
+
+/// The state of a symbol, as a client of ours would know it.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The book; none while it is broken.
+    pub(crate) book: Option<(BTreeMap<i64, u64>, BTreeMap<i64, u64>)>,
+    /// Whether the quote is current.
+    pub(crate) has_quote: bool,
+    pub(crate) has_derivative: bool,
+    pub(crate) last_trade: u64,
+    pub(crate) trades: u64,
+    pub(crate) gaps: Vec<(Channel, Option<u64>)>,
+    pub(crate) snapshots: u64,
+    /// The reason of the last status.
+    pub(crate) status: String,
+    /// The reasons so far.
+    pub(crate) statuses: Vec<String>,
+    /// The units of a size here that are one of the venue's: scales may be finer here.
+    unit: u64,
+}
+
+impl Known {
+    pub(crate) fn levels(&self) -> Option<Levels> {
+        let (bids, asks) = self.book.as_ref()?;
+        let level = |(price, size): (&i64, &u64)| Level { price: *price, size: *size };
+        Some(Levels { bids: bids.iter().rev().map(level).collect(), asks: asks.iter().map(level).collect() })
+    }
+
+    pub(crate) fn gaps_on(&self, channel: Channel) -> usize {
+        self.gaps.iter().filter(|(gap, _)| *gap == channel).count()
+    }
+
+    fn is_live(&self, has_quotes: bool, has_derivatives: bool) -> bool {
+        let is_complete = self.has_quote == has_quotes && self.has_derivative == has_derivatives;
+        self.book.is_some() && self.trades > 0 && is_complete
+    }
+}
+
+/// The adapter under test.
+pub(crate) struct Client<'v> {
+    venue: &'v SimVenue,
+    has_quotes: bool,
+    has_derivatives: bool,
+    /// The levels of a book that it gets.
+    depth: usize,
+    pub(crate) adapter: LiveAdapter<Box<dyn Venue>>,
+    names: HashMap<u32, String>,
+    pub(crate) known: BTreeMap<String, Known>,
+    pub(crate) state: Option<SourceState>,
+    /// The states of the source so far.
+    pub(crate) states: Vec<SourceState>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) repeats: u64,
+}
+
+impl<'v> Client<'v> {
+    pub(crate) fn new(venue: &'v SimVenue, kind: SimKind) -> Self {
+        let depth = if kind == SimKind::Kraken { 10 } else { usize::MAX };
+        // Coinbase's are derived from the book, by the ingester.
+        let has = (kind != SimKind::Coinbase, kind == SimKind::BinanceUsdm);
+        Self::with(venue, protocol(kind, venue), has, depth)
+    }
+
+    /// Makes a client of Binance.
+    pub(crate) fn binance(venue: &'v SimVenue, config: BinanceConfig) -> Self {
+        let has_derivatives = config.channels.contains(&Channel::Derivative);
+        let has = (config.channels.contains(&Channel::Quote), has_derivatives);
+        Self::with(venue, Box::new(Binance::new(config)), has, usize::MAX)
+    }
+
+    fn with(
+        venue: &'v SimVenue,
+        protocol: Box<dyn Venue>,
+        (has_quotes, has_derivatives): (bool, bool),
+        depth: usize,
+    ) -> Self {
+        let adapter = LiveAdapter::new(protocol, timings(), Clock::system());
+        Self {
+            venue,
+            has_quotes,
+            has_derivatives,
+            depth,
+            adapter,
+            names: HashMap::new(),
+            known: BTreeMap::new(),
+            state: None,
+            states: Vec::new(),
+            faults: Vec::new(),
+            repeats: 0,
+        }
+    }
+
+    /// Reads until a condition holds.
+    #[track_caller]
+    pub(crate) fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
+        let (at, what) = (std::panic::Location::caller(), what.to_owned());
+        async move {
+            let deadline = Instant::now() + PATIENCE;
+            let mut events = Vec::new();
+            while !holds(self) {
+                // The ingester drops the future at every heartbeat and request.
+                let next = timeout(Duration::from_millis(3), self.adapter.next(&mut events)).await;
+                if let Ok(next) = next {
+                    next.unwrap();
+                }
+                for event in events.drain(..) {
+                    self.take(event);
+                }
+                assert!(
+                    Instant::now() < deadline,
+                    "{at}: {what} did not come: {:?} {:?} {:?} {:?} {:?}",
+                    self.state,
+                    self.adapter.counts(),
+                    self.venue.report(),
+                    self.faults,
+                    self.known
+                        .values()
+                        .map(|known| (
+                            known.levels().map(|it| it.bids.len()),
+                            &known.status,
+                            &known.gaps,
+                            known.trades
+                        ))
+                        .collect::<Vec<_>>(),
+                );
+            }
+        }
+    }
+
+    /// Reads until everything of all symbols is live.
+    pub(crate) async fn until_live(&mut self) {
+        self.until("everything live", Self::is_live).await;
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.state == Some(SourceState::Live)
+            && self.known.len() == 3
+            && self.known.values().all(|known| known.is_live(self.has_quotes, self.has_derivatives))
+    }
+
+    /// Lets the market go on for some changes of each book, stops it, and reads until every book is the venue's. What an old
+    /// snapshot made is found out by the next change alone, so the market goes on once more where a book is another one.
+    pub(crate) async fn until_right(&mut self) {
+        for _ in 0..STOPS_MAX {
+            self.until_live().await;
+            let before: Vec<_> = self.known.values().map(|known| known.trades).collect();
+            self.until("more trades", |client| {
+                client.known.values().zip(&before).all(|(known, before)| known.trades > *before)
+            })
+            .await;
+            self.venue.pause();
+            let stopped = Instant::now();
+            self.until("a word", |client| client.is_right() || stopped.elapsed() > STOP).await;
+            let is_right = self.is_right();
+            self.venue.resume();
+            if is_right {
+                return;
+            }
+        }
+        panic!("the books are not the venue's: {:?}", self.adapter.counts());
+    }
+
+    /// Returns the venue's book, as deep as it is subscribed to.
+    fn true_book(&self, symbol: &str) -> Levels {
+        let mut book = self.venue.book(symbol);
+        book.bids.truncate(self.depth);
+        book.asks.truncate(self.depth);
+        book
+    }
+
+    fn is_right(&self) -> bool {
+        self.known.iter().all(|(symbol, known)| {
+            known.levels() == Some(self.true_book(symbol))
+                && known.last_trade == self.venue.last_trade(symbol)
+        })
+    }
+
+    fn take(&mut self, event: FeedEvent) {
+        match event {
+            FeedEvent::Define { index, definition } => {
+                assert!(!self.known.contains_key(&definition.symbol), "{} twice", definition.symbol);
+                let (prices, sizes) = self.venue.decimals(&definition.symbol);
+                assert_eq!(definition.price_decimals, prices);
+                let unit = 10u64.pow(definition.size_decimals - sizes);
+                self.known.insert(definition.symbol.clone(), Known { unit, ..Known::default() });
+                self.names.insert(index, definition.symbol);
+            }
+            FeedEvent::End { index } => {
+                let name = self.names.remove(&index).expect("it was defined");
+                self.known.remove(&name);
+            }
+            FeedEvent::Market(event) => self.market(event),
+            FeedEvent::Source(state) => {
+                if let SourceState::Stale { .. } = state {
+                    for (symbol, known) in &self.known {
+                        assert!(known.book.is_none() && !known.has_quote, "{symbol} looks live: {known:?}");
+                    }
+                }
+                self.state = Some(state.clone());
+                self.states.push(state);
+            }
+            FeedEvent::Fault(fault) => self.faults.push(fault),
+            FeedEvent::Repeat => self.repeats += 1,
+        }
+    }
+
+    /// Takes an event. Nothing is live that is not: each book was the venue's, and each trade follows the one before or a
+    /// gap that says how many are missing.
+    fn market(&mut self, event: MarketEvent) {
+        let symbol = &self.names[&event.index];
+        let known = self.known.get_mut(symbol).expect("it is defined");
+        match event.body {
+            MarketBody::BookSnapshot(levels) => {
+                let unit = known.unit;
+                let side =
+                    |levels: &[Level]| levels.iter().map(|level| (level.price, level.size / unit)).collect();
+                known.book = Some((side(&levels.bids), side(&levels.asks)));
+                known.snapshots += 1;
+            }
+            MarketBody::BookDelta(levels) => {
+                let Some((bids, asks)) = &mut known.book else { panic!("{symbol}: a change of no book") };
+                for (side, levels) in [(bids, levels.bids), (asks, levels.asks)] {
+                    for Level { price, size } in levels {
+                        if size == 0 {
+                            side.remove(&price);
+                        } else {
+                            side.insert(price, size / known.unit);
+                        }
+                    }
+                }
+            }
+            MarketBody::Trade(trade) => {
+                let missing = known.gaps.last().filter(|(channel, _)| *channel == Channel::Trade);
+                let follows = match missing {
+                    _ if known.last_trade == 0 => true,
+                    Some((_, Some(count))) if trade.id == known.last_trade + count + 1 => true,
+                    Some((_, None)) if trade.id < known.last_trade => true,
+                    _ => trade.id == known.last_trade + 1,
+                };
+                assert!(follows, "{symbol}: trade {} after {}, {:?}", trade.id, known.last_trade, known.gaps);
+                known.last_trade = trade.id;
+                known.trades += 1;
+            }
+            MarketBody::Quote(_) => known.has_quote = true,
+            MarketBody::Derivative(_) => known.has_derivative = true,
+            MarketBody::Status(status) => {
+                known.statuses.push(status.reason.clone());
+                known.status = status.reason;
+            }
+            MarketBody::UpstreamGap { channel, count } => {
+                match channel {
+                    Channel::Book => assert!(known.book.take().is_some(), "{symbol}: a gap of no book"),
+                    Channel::Quote => known.has_quote = false,
+                    Channel::Derivative => known.has_derivative = false,
+                    _ => {}
+                }
+                known.gaps.push((channel, count));
+            }
+        }
+        if let Some(levels) = known.levels() {
+            assert!(self.venue.was_true(symbol, &levels), "{symbol}: the venue never had this book");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The real driver and its sockets against simulated venues.
+
+mod client;
+mod faults;
+mod losses;
+mod recordings;
+mod subscriptions;
+mod venues;
+
+use tickwire_live::simulator::SimKind;
+
+/// The venues that there are.
+const VENUES: [SimKind; 5] =
+    [SimKind::Binance, SimKind::BinanceUsdm, SimKind::Kraken, SimKind::Coinbase, SimKind::Okx];
+/// Those that are Binance's.
+const BINANCE: [SimKind; 2] = [SimKind::Binance, SimKind::BinanceUsdm];

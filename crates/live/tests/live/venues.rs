@@ -1,0 +1,103 @@
+//! A venue that is well, and what comes of it.
+
+use std::time::Duration;
+
+use tickwire_feed::binance::Market;
+use tickwire_live::simulator::{Fault, SimKind, SimVenueConfig};
+use tickwire_wire::Channel;
+
+use crate::VENUES;
+use crate::client::{Client, config, quick, symbols, venue, venue_with};
+
+#[tokio::test]
+async fn books_quotes_and_trades_are_the_venues() {
+    for kind in VENUES {
+        let venue = venue(kind).await;
+        let mut client = Client::new(&venue, kind);
+        client.until_right().await;
+        if matches!(kind, SimKind::Binance | SimKind::BinanceUsdm) {
+            client.until("pongs", |_| venue.report().pongs > 1).await;
+        }
+        client.until_right().await;
+        for (symbol, known) in &client.known {
+            assert_eq!(known.gaps, [], "{symbol}");
+            assert_eq!(known.snapshots, 1, "{symbol}");
+            assert_eq!(known.has_derivative, kind == SimKind::BinanceUsdm, "{symbol}");
+            let status = match kind {
+                SimKind::Binance | SimKind::BinanceUsdm => "TRADING",
+                SimKind::Kraken | SimKind::Coinbase => "online",
+                SimKind::Okx => "live",
+            };
+            assert_eq!(known.status, status);
+        }
+        assert_eq!(client.faults, []);
+        let (report, counts) = (venue.report(), client.adapter.counts());
+        // A command of Kraken and Coinbase is of one channel, and Coinbase is asked for heartbeats, too.
+        let (routes, commands) = match kind {
+            SimKind::Binance => (1, 1),
+            SimKind::BinanceUsdm => (2, 2),
+            SimKind::Kraken | SimKind::Coinbase | SimKind::Okx => (1, 3),
+        };
+        assert_eq!((report.violations, report.connections), (0, routes));
+        assert_eq!((counts.connects, counts.commands), (routes, commands));
+        assert_eq!(report.snapshots, 3);
+    }
+}
+
+#[tokio::test]
+async fn many_connections_share_the_topics() {
+    let venue = venue_with(SimVenueConfig { instruments: 24, ..quick(SimKind::Binance) }).await;
+    let mut config = config(Market::Spot, &venue);
+    config.symbols = vec!["*USDT".to_owned()];
+    (config.limits.topics_per_connection, config.limits.topics_per_command) = (9, 4);
+    let mut client = Client::binance(&venue, config);
+    let meant = venue.symbols().iter().filter(|symbol| symbol.ends_with("USDT")).count();
+    assert!(meant > 10);
+    client
+        .until("all books", |client| {
+            client.known.len() == meant && client.known.values().all(|known| known.book.is_some())
+        })
+        .await;
+    let report = venue.report();
+    assert_eq!(report.connections, (meant as u64 * 3).div_ceil(9));
+    assert_eq!(report.violations, 0, "commands keep to five messages a second");
+    assert!(client.adapter.counts().commands >= report.connections * 2);
+}
+
+#[tokio::test]
+async fn symbols_are_listed_and_delisted_while_it_runs() {
+    for kind in VENUES {
+        let [_, second, third] = symbols(kind).map(str::to_owned);
+        let venue = venue_with(SimVenueConfig { unlisted: vec![third.clone()], ..quick(kind) }).await;
+        let mut client = Client::new(&venue, kind);
+        client
+            .until("two symbols", |client| {
+                client.known.len() == 2 && client.known.values().all(|known| known.book.is_some())
+            })
+            .await;
+        venue.inject(&Fault::List(third)).unwrap();
+        client.until_right().await;
+        venue.inject(&Fault::Delist(second.clone())).unwrap();
+        client.until("the end", |client| !client.known.contains_key(&second)).await;
+        venue.inject(&Fault::List(second.clone())).unwrap();
+        client.until("it is back", |client| client.known.contains_key(&second)).await;
+        client.until_right().await;
+        let gaps: usize = client.known.values().map(|known| known.gaps_on(Channel::Book)).sum();
+        assert_eq!((gaps, venue.report().violations, client.adapter.counts().losses), (0, 0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_made_anew_before_the_venue_cuts_it_off() {
+    let venue = venue(SimKind::Binance).await;
+    let mut config = config(Market::Spot, &venue);
+    config.limits.connection_age = Duration::from_secs(2);
+    let mut client = Client::binance(&venue, config);
+    client.until_live().await;
+    client.until("a second connection", |_| venue.report().connections == 2).await;
+    client.until_right().await;
+    for (symbol, known) in &client.known {
+        assert!(known.gaps_on(Channel::Book) >= 1 && known.gaps_on(Channel::Quote) >= 1, "{symbol}");
+    }
+    assert!(client.faults.iter().all(|fault| fault.reason.contains("age")), "{:?}", client.faults);
+}
