@@ -122,6 +122,12 @@ limits! {
         "subscriptions of one session", At::Symbol("limit"), |c| c.limits.engine.subscriptions_per_session;
     "subscriptions" Some("gateway.limits.subscriptions"), "subscriptions",
         "subscriptions of all sessions", At::Symbol("limit"), |c| c.limits.subscriptions;
+    "delays" Some("gateway.limits.delays"), "delays",
+        "different delays of a shard's sessions that may not see live data; a longer one may serve", At::Symbol("limit"),
+        |c| c.limits.engine.delays;
+    "depths" Some("gateway.limits.depths"), "depths",
+        "different depths of books of a shard's sessions that may not see all of them; a shallower one may serve", At::Symbol("limit"),
+        |c| c.limits.engine.depths;
     "rate_max" Some("gateway.limits.rate_max"), "a second",
         "updates of a subscription that asks for a rate", At::Granted, |c| c.limits.engine.rate_max;
     "command_bytes" Some("gateway.limits.command_bytes"), "bytes",

@@ -340,6 +340,12 @@ static METRICS: &[Metric] = &[
         values: Gauge(|of| of.sum(|shard| &shard.delays)),
     },
     Metric {
+        name: "depths",
+        meaning: "Different depths of books of sessions that may not see all of them, each with each delay, of all shards",
+        worry: "at `gateway.limits.depths` for each shard: a session that needs another one gets a shallower one, or nothing",
+        values: Gauge(|of| of.sum(|shard| &shard.depths)),
+    },
+    Metric {
         name: "delayed_topics",
         meaning: "Topics of delayed views",
         worry: "",

@@ -222,6 +222,9 @@ settings! {
         /// Different delays of sessions that may not see live data, of each shard. A further one is served by a longer one that
         /// is there, or refused.
         delays: usize = 4 => 0..=15,
+        /// Different depths of books of sessions that may not see all of them, with each delay, of each shard. A further one is served
+        /// by a shallower one that is there, or refused.
+        depths: usize = 8 => 0..=48,
         /// Records that wait until they are old enough for these sessions; each shard has its part. What has no room is announced as a gap.
         delayed_bytes: usize = 128 << 20 => (1 << 20)..=(1_u64 << 36),
         /// Kernel send buffer of each session; 0 leaves it to the kernel. A fixed one bounds a session to about this much per round trip.
@@ -305,6 +308,7 @@ impl GatewaySettings {
         engine.commands_per_second = limits.commands_per_second;
         engine.book_levels = limits.book_levels;
         engine.delays = limits.delays;
+        engine.depths = limits.depths;
         engine.delayed_bytes = limits.delayed_bytes;
         engine.shed_bytes = limits.shed_bytes;
         engine.shed_end_bytes = limits.shed_end_bytes;

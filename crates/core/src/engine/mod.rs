@@ -52,7 +52,7 @@ pub use own::own_dialect;
 pub use policy::limits::EngineLimits;
 pub use policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
 pub use policy::rate::RATE_MIN;
-pub use principal::{Entitlement, Pattern, Permit, Principal};
+pub use principal::{Entitlement, Pattern, Permit, Principal, Sight};
 pub use window::{Freshness, Window};
 
 use crate::vocabulary::{Event, Form, TopicInterest};

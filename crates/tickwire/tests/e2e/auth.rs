@@ -20,12 +20,12 @@ use crate::world::{Gateway, TICKWIRE, nats, until};
 const QUOTE: [&str; 2] = ["sim:BTC-USD", "sim:ETH-USD"];
 
 /// A folder with a secret that `tickwire token key` made.
-struct Keys {
+pub(crate) struct Keys {
     folder: tempfile::TempDir,
 }
 
 impl Keys {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let keys = Self { folder: tempfile::tempdir().unwrap() };
         keys.tickwire(&["token", "key", "--secret", &keys.path("dev.secret")]);
         keys
@@ -42,7 +42,7 @@ impl Keys {
     }
 
     /// Makes a token by the command line.
-    fn token(&self, sub: &str, grant: &str) -> Secret {
+    pub(crate) fn token(&self, sub: &str, grant: &str) -> Secret {
         let key = self.path("dev.secret");
         Secret::new(self.tickwire(&[
             "token",
@@ -62,7 +62,7 @@ impl Keys {
         mint(Path::new(&self.path("dev.secret")), sub, ttl_s)
     }
 
-    async fn gateway(&self, bus: &str, more: &[&str]) -> Gateway {
+    pub(crate) async fn gateway(&self, bus: &str, more: &[&str]) -> Gateway {
         let keys = format!("gateway.auth.keys={}", self.path("dev.secret"));
         Gateway::start_closed(bus, &[&["--set", &keys], more].concat()).await
     }

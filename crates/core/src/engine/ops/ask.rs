@@ -4,7 +4,7 @@ use tickwire_wire::{Channel, Message, Refused, Subscribed, SymbolName};
 
 use super::budget::subscriptions_left;
 use super::grant::{await_topics, permitted};
-use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_DELAYS, over_limit, refused};
+use super::refusal::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
 use super::say::say;
 use super::view::{topics_of_all, views_of};
 use crate::engine::data::fanout::Fanout;
@@ -76,8 +76,8 @@ pub(crate) fn extend_to_principal(fanout: &mut Fanout, key: SessionKey, now: u64
                 let refusal = ask_for(fanout, key, channel, name.to_string(), wildcard, topics, &mut waiting);
                 response.refused.extend(refusal.map(|refusal| Refused { may_retry: true, ..refusal }));
             }
-            Err(_) => {
-                let refusal = refused(channel, name.to_string(), "limit", FULL_OF_DELAYS.to_owned());
+            Err(full) => {
+                let refusal = refused(channel, name.to_string(), "limit", full.words().to_owned());
                 response.refused.push(Refused { may_retry: true, ..refusal });
             }
         }

@@ -221,7 +221,7 @@ pub(crate) fn queue_instrument(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, 
 }
 
 /// Queues the end of an instrument for all delays. Returns their views, a bit for each.
-pub(crate) fn queue_end(fanout: &mut Fanout, index: u32, now: u64) -> u16 {
+pub(crate) fn queue_end(fanout: &mut Fanout, index: u32, now: u64) -> u64 {
     mend_ending(fanout, index, now);
     let mut owed = 0;
     for delay in fanout.delays.iter_mut() {

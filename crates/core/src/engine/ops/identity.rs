@@ -19,7 +19,7 @@ use super::refusal::{over_limit, refused};
 use super::say::{notify, say};
 use super::session::limits_of;
 use super::throttle::set_sub_rate;
-use super::view::end_unneeded_use;
+use super::view::{Full, end_unneeded_use};
 use crate::engine::credential::TokenRefused;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::handed_in::HandedIn;
@@ -158,9 +158,12 @@ fn end_unentitled(fanout: &mut Fanout, key: SessionKey, before: &Principal, now:
 
 /// Refuses what a session waits for and may not see, or not by this view. `lots` has the live topics of what it waits for.
 fn withdraw_unentitled(fanout: &mut Fanout, key: SessionKey, lots: &HashMap<TopicId, Lot>, now: u64) {
-    for (lot, code) in
-        [(Lot::Unseen, "not_entitled"), (Lot::Elsewhere, "unavailable"), (Lot::NoDelay, "limit")]
-    {
+    for (lot, code) in [
+        (Lot::Unseen, "not_entitled"),
+        (Lot::Elsewhere, "unavailable"),
+        (Lot::Full(Full::Delays), "limit"),
+        (Lot::Full(Full::Depths), "limit"),
+    ] {
         let topics: HashSet<_> =
             lots.iter().filter(|(_, its)| **its == lot).map(|(topic, _)| *topic).collect();
         if !topics.is_empty() {
