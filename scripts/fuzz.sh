@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Fuzzes everything that reads bytes from strangers, with coverage guidance: scripts/fuzz.sh [SECONDS IN ALL] [TARGET]
-# The target `engine` drives the fan-out engine with schedules made of bytes, and `token`, `jwks` and `claims` read what strangers
-# show; these run only where they are named: scripts/fuzz.sh 60 "token jwks claims".
+# The target `engine` drives the fan-out engine with schedules made of bytes; it runs only where it is named.
 # It needs a C++ compiler (for libFuzzer, which cargo builds) and stable Rust; nothing is installed. It keeps what it finds
 # interesting in fuzz/target/corpus, and what fails in fuzz/target/failures. It ends with status 1 at the first failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
 targets="decode_proto decode_msgpack decode_json decode_command bus_frame websocket session request proxied"
+targets="$targets token jwks claims revocation api_keys"
 chosen=${2:-$targets}
 # The engine needs the gateway and all that it is built from: only where it is asked for.
 case " $chosen " in *" engine "*) features=engine ;; *) features= ;; esac
-case " $chosen " in *" token "* | *" jwks "* | *" claims "*) features="$features auth" ;; esac
+case " $chosen " in *" claims "* | *" revocation "* | *" api_keys "*) features="$features auth" ;; esac
+# The cryptography is compiled for a minute: only where it is asked for.
+case " $chosen " in *" token "* | *" jwks "*) features="$features jwt" ;; esac
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 command -v c++ >/dev/null || { echo "no C++ compiler: install g++ or clang" >&2; exit 1; }

@@ -32,6 +32,15 @@ scripts/circles.py | grep --invert-match '^ '
 step 'clippy'
 cargo clippy --workspace --all-targets -- -D warnings
 
+step 'clippy, with traces'
+cargo clippy --package tickwire --all-targets --features otel -- -D warnings
+
+step 'nobody gets traces unasked'
+if cargo tree --package tickwire --edges normal --prefix none | grep -E '^(opentelemetry|tracing-opentelemetry)'; then
+    echo 'traces are behind the feature `otel`' >&2
+    exit 1
+fi
+
 step 'documentation'
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 

@@ -19,6 +19,9 @@ done
 scripts/setup-tests.sh
 python3 scripts/run_tests.py
 
+# Traces are in a build of their own.
+cargo test --quiet --package tickwire --features otel --test otel
+
 # These are real servers that the load generator drives beside Tickwire.
 if command -v npm >/dev/null; then
     (cd benches/peers && npm ci --no-audit --no-fund --loglevel=error >/dev/null)

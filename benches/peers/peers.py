@@ -28,6 +28,8 @@ class Peer:
     path: str = "/"
     # The lot of a slow consumer when nothing is configured.
     slow: str = ""
+    # The first price after a subscription.
+    first: str = "the next update: it keeps no last value"
     # The settings of Tickwire that differ from the scenario. `{bus}` is the address of a nats-server that is started for it.
     extra: dict = field(default_factory=dict)
 
@@ -77,13 +79,19 @@ PEERS = {
             slow="is cut off at 1 MiB",
         ),
         *map(floor, (250, 500, 1_000, 2_000, 5_000, 16_000)),
+        # It looks at its clients as often as Tickwire at its clock, and keeps the same promise to those that are idle.
+        Peer(
+            "floor-heartbeat", "kernel floor, a heartbeat each second", "", "raw40", "tcp",
+            (str(RUST / "floor"), "--tick-us", "50000", "--heartbeat-ms", "1000"),
+        ),
     ]
 }  # fmt: skip
 
 
 def tickwire(key: str, name: str, extra: dict) -> Peer:
     """Tickwire itself: the load generator starts its gateway, so there is no command."""
-    return Peer(key, name, "this checkout", "tickwire", "", (), slow="gets the newest, and is told what it missed", extra=extra)
+    return Peer(key, name, "this checkout", "tickwire", "", (), slow="gets the newest, and is told what it missed",
+                first="the last value", extra=extra)
 
 
 OURS = {

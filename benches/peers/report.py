@@ -181,6 +181,24 @@ def hops(servers: dict[str, Runs]) -> str:
     return table(["", *HOPS.values()], rows)
 
 
+def idle(servers: dict[str, Runs]) -> str:
+    rows = []
+    for key, runs in servers.items():
+        micros = [1e6 * run["server"]["cpu_seconds"] / run["seconds"] / run["sessions"]["opened"] for run in runs.runs]
+        rows.append([ALL[key].name, spread(runs.values("server", "bytes_per_session"), 1 / 1024), spread(micros)])
+    return table(["server", "KiB per session", "µs of CPU a second per session"], rows)
+
+
+def first(servers: dict[str, Runs]) -> str:
+    rows = []
+    for key, runs in servers.items():
+        answered = [spread(runs.values("sessions", "open", name), 1e-6) for name in ("p50_ns", "p99_ns")]
+        shown = [spread(runs.values("sessions", "first", name), 1e-6) for name in ("p50_ns", "p99_ns")]
+        rows.append([ALL[key].name + mark(runs), *answered, *shown, ALL[key].first])
+    head = ["server", "answered, p50 ms", "p99 ms", "first price, p50 ms", "p99 ms", "what the first price is"]
+    return table(head, rows)
+
+
 def age_of(runs: Runs, figure: str) -> list[float]:
     found = []
     for run in runs.runs:
@@ -259,13 +277,15 @@ def write(cache: Path) -> Path:
         parts += [SLOW.format(seconds=seconds, together=aside), slow(found["slow-readers"]), "\n![Age of what a slow reader reads](benchmarks/slow-readers.svg)\n"]
     if "wide-idle" in found:
         pictures.idle(found["wide-idle"], FOLDER / "wide-idle.svg")
-        parts += [IDLE, "![Memory of an idle session](benchmarks/wide-idle.svg)\n"]
+        parts += [IDLE, idle(found["wide-idle"]), "\n![Memory of an idle session](benchmarks/wide-idle.svg)\n"]
+    if "first-price" in found:
+        parts += [FIRST, first(found["first-price"])]
     if not is_installed(ALL["centrifugo"]):
         parts.append("\nCentrifugo was **not run**: `install.sh` builds it where Go is there.\n")
     failures = [f"- {name}, {key}: {text[:200]}" for name, servers in found.items() for key, runs in servers.items() for text in runs.failures]
     if failures:
         parts.append("\n## Runs without a report\n\n" + "\n".join(failures) + "\n")
-    parts.append(FOOT)
+    parts.append(TLS if (FOLDER / "tls.md").exists() else FOOT)
     parts.append(paths.section())
     DOCUMENT.write_text("".join(parts))
     return DOCUMENT
@@ -327,10 +347,22 @@ is slow from the first byte of its handshake on. `scripts/test-sockets.sh slow::
 
 """
 IDLE = """
-## Memory of an idle session
+## Idle sessions
 
-Growth of resident memory by session, from before the sessions to when all were open. Kernel buffers are not in it.
+Growth of resident memory by session, from before the sessions to when all were open; 5 symbols each, and an update for each session in ten seconds. Kernel
+buffers are not in it. Tickwire sends each session a heartbeat after a second of silence, as does the floor that says so; the others say nothing.
+
+"""
+FIRST = """
+## First price
+
+10,000 sessions shake hands, and subscribe to 5 of 1,000 symbols each at the same moment: how long until the subscription is answered, and until a
+price can be shown. The generator needs about a fifth of a second to ask for all of them, and each one's time counts from its own request.
 
 """
 FOOT = """
+"""
+TLS = """
+What TLS costs beside plain connections is on [a page of its own](benchmarks/tls.md).
+
 """

@@ -2,6 +2,7 @@
 """Runs every scenario against every server, in turn, and writes docs/benchmarks.md from the results.
 
     benches/peers/run.sh                      all scenarios and servers, three rounds
+    benches/peers/run.sh --brief              both series, the noisy one among them, with short runs: half an hour
     benches/peers/run.sh --quick              one short round of a few, as a smoke test; writes no document
     benches/peers/run.sh --scenario firehose --peer tickwire,uwebsockets
     benches/peers/run.sh --fresh              does not go on with the last results
@@ -32,27 +33,39 @@ from pathlib import Path
 
 from peers import ALL, HERE, ROOT, TARGET, Peer, is_installed
 
-SCENARIOS = ["dashboard-25k", "dashboard-250k", "firehose", "firehose-ticks", "wide-idle", "slow-readers"]
+SCENARIOS = ["dashboard-25k", "dashboard-250k", "firehose", "firehose-ticks", "wide-idle", "first-price", "slow-readers"]
 OPTIONAL = ["most-dashboard", "most-firehose"]
 # The search is for the highest rate without loss: Tickwire sends trades there, because it merges quotes where several wait for one write.
 LOSSLESS = {"source": {"trades": 1.0}, "sessions": {"channels": ["trade"]}}
 QUICK_PEERS = ["ws", "nats", "socket.io", "uwebsockets", "floor-1ms", "tickwire"]
 # The seconds that are measured where the command line does not say. Slow readers need time to fall behind.
-SECONDS = {"wide-idle": 2, "slow-readers": 40}
+SECONDS = {"wide-idle": 4, "first-price": 4, "slow-readers": 40}
 SECONDS_OTHERS = 8
 QUICK_SECONDS = {"slow-readers": 5}
 QUICK_SECONDS_OTHERS = 2
+BRIEF_SECONDS = {"wide-idle": 2, "slow-readers": 20}
+BRIEF_SECONDS_OTHERS = 3
+# What a brief series runs once: memory hardly differs between rounds, and the ages of slow readers differ by factors between servers.
+BRIEF_ONCE = {"wide-idle", "slow-readers"}
+BRIEF_PATIENCE = 5
+BRIEF_TOGETHER = 4
 # A peer that is only a floor has no queue worth reading slowly from, and a window that a client asks for changes nothing there.
 FLOORS = {key for key in ALL if key.startswith("floor")}
+# It differs from another floor only where sessions are idle.
+HEARTBEAT = {"floor-heartbeat"}
 PACED = {key for key in ALL if key.startswith("tickwire-")} - {"tickwire-nats"}
 LEFT_OUT = {
     "slow-readers": FLOORS | PACED | {"tickwire-nats"},
-    "wide-idle": FLOORS - {"floor-1ms"} | PACED | {"tickwire-nats"},
+    "wide-idle": FLOORS - {"floor-1ms"} - HEARTBEAT | PACED | {"tickwire-nats"},
+    # A floor shakes hands with one client after another, and waits for its symbols.
+    "first-price": FLOORS | PACED,
+    **dict.fromkeys(["dashboard-25k", "dashboard-250k", "firehose", "firehose-ticks"], HEARTBEAT),
     "most-dashboard": FLOORS | PACED,
     "most-firehose": FLOORS | PACED,
 }
-# What is run beside other work.
+# What is run beside other work, and what stands beside it there.
 NOISY = ["dashboard-25k"]
+QUIET_ONLY = FLOORS - {"floor-1ms"}
 SERVER_CPU, OTHERS_CPU = 0, 1
 # Its results are seconds of age, and a server has a twentieth of a core to do.
 TOGETHER = "slow-readers"
@@ -221,32 +234,25 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="starts no run after this time; another call goes on")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine before a run")
     parser.add_argument("--noise", action="store_true", help="beside another process on each core")
+    parser.add_argument("--brief", action="store_true", help="both series with short runs, in half an hour")
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--fresh", action="store_true", help="forgets the results that are there")
     parser.add_argument("--report", action="store_true", help="runs nothing")
     options = parser.parse_args()
 
-    results = ROOT / ".cache" / ("peers-quick" if options.quick else "peers-noisy" if options.noise else "peers-results")
-    if options.fresh or options.quick:
-        shutil.rmtree(results, ignore_errors=True)
-    chosen = words(options.peer, ALL) or (QUICK_PEERS if options.quick else list(ALL))
-    rounds = 1 if options.quick else options.rounds
-    seconds = {**SECONDS, **(QUICK_SECONDS if options.quick else {})}
-    others = QUICK_SECONDS_OTHERS if options.quick else SECONDS_OTHERS
-    plan = [
-        (scenario, key, number, options.seconds or seconds.get(scenario, others))
-        for number in range(1, rounds + 1)
-        for scenario in words(options.scenario or ",".join(NOISY if options.noise else SCENARIOS), SCENARIOS + OPTIONAL)
-        for key in chosen
-        if key not in LEFT_OUT.get(scenario, ()) and is_installed(ALL[key])
-    ]
+    if options.brief:
+        options.patience, options.together = min(options.patience, BRIEF_PATIENCE), max(options.together, BRIEF_TOGETHER)
     allow_files()
     # Ended from outside, it ends the server that it started, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     failed = 0
-    if not options.report:
-        with noise() if options.noise else nullcontext():
-            failed = run_all(plan, results, options)
+    for is_noisy in [False, True] if options.brief else [options.noise]:
+        results = ROOT / ".cache" / ("peers-quick" if options.quick else "peers-noisy" if is_noisy else "peers-results")
+        if options.fresh or options.quick:
+            shutil.rmtree(results, ignore_errors=True)
+        if not options.report:
+            with noise() if is_noisy else nullcontext():
+                failed += run_all(series(options, is_noisy), results, options, is_noisy)
     if not options.quick:
         import report
 
@@ -254,12 +260,32 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def series(options: argparse.Namespace, is_noisy: bool) -> list[tuple]:
+    """Returns the runs of a series, in order: scenario, peer, round, seconds."""
+    chosen = words(options.peer, ALL) or (QUICK_PEERS if options.quick else list(ALL))
+    scenarios = words(options.scenario, SCENARIOS + OPTIONAL) or (NOISY if is_noisy else SCENARIOS)
+    if is_noisy and options.brief:
+        scenarios = [scenario for scenario in scenarios if scenario in NOISY]
+    seconds, others = SECONDS, SECONDS_OTHERS
+    if options.quick or options.brief:
+        more = QUICK_SECONDS if options.quick else BRIEF_SECONDS
+        seconds, others = {**SECONDS, **more}, QUICK_SECONDS_OTHERS if options.quick else BRIEF_SECONDS_OTHERS
+    return [
+        (scenario, key, number, options.seconds or seconds.get(scenario, others))
+        for number in range(1, 2 if options.quick else options.rounds + 1)
+        for scenario in scenarios
+        for key in chosen
+        if key not in LEFT_OUT.get(scenario, ()) and is_installed(ALL[key])
+        if not (is_noisy and key in QUIET_ONLY) and not (options.brief and number > 1 and scenario in BRIEF_ONCE)
+    ]
+
+
 def is_done(file: Path) -> bool:
     """Makes a run, and tries again where it has no report."""
     return file.exists() and "failed" not in json.loads(file.read_text())
 
 
-def run_all(plan: list, results: Path, options: argparse.Namespace) -> int:
+def run_all(plan: list, results: Path, options: argparse.Namespace, is_noisy: bool) -> int:
     todo = [step for step in plan if not is_done(file_of(results, step))]
     print(f"{len(plan)} runs, {len(plan) - len(todo)} are there already", flush=True)
     batches = []
@@ -277,7 +303,7 @@ def run_all(plan: list, results: Path, options: argparse.Namespace) -> int:
             print(f"time is up, {len(todo) - done} runs are left for another call")
             break
         left = f", {passed / sum(weights[:at]) * sum(weights[at:]) / 60:.0f} min left" if at else ""
-        busy = wait_for_quiet(0 if options.quick or options.noise else options.patience)
+        busy = wait_for_quiet(0 if options.quick or is_noisy else options.patience)
         with ThreadPoolExecutor(len(batch)) as pool:
             outcomes = list(pool.map(attempt, batch))
         for step, outcome in zip(batch, outcomes):

@@ -1,11 +1,17 @@
 //! Tokens that strangers show, and what providers and the bus send about them.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
+#[cfg(feature = "jwt")]
 use tickwire_auth::jwt::{JWKS_KEYS_MAX, KeyRing, Origin, Trusted, parse_jwks, parse_key_file};
-use tickwire_auth::{AuthSettings, Authenticator, RevocationMessage, Rights, Tokens};
+#[cfg(feature = "jwt")]
+use tickwire_auth::Tokens;
+use tickwire_auth::{ApiKeys, AuthSettings, Authenticator, RevocationMessage, Revocations, Rights, hash_of, key_of, parse_grant};
+use tickwire_core::engine::Principal;
 use tickwire_wire::Secret;
 
+#[cfg(feature = "jwt")]
 /// A key of each algorithm; nobody has the private halves of the three public ones here, nor the secret.
 static RING: LazyLock<KeyRing> = LazyLock::new(|| {
     let ring = KeyRing::new(Trusted::default());
@@ -21,6 +27,7 @@ static RING: LazyLock<KeyRing> = LazyLock::new(|| {
     ring
 });
 
+#[cfg(feature = "jwt")]
 /// Checks that nobody comes in by chance, and that what a client is told can stand in a header.
 pub fn token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -35,6 +42,7 @@ fn header(message: &str) {
     assert!(message.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !message.contains(['"', '\\']), "{message}");
 }
 
+#[cfg(feature = "jwt")]
 /// Checks sets of keys.
 pub fn jwks(bytes: &[u8]) {
     for origin in [Origin::File, Origin::Url] {
@@ -48,18 +56,59 @@ pub fn jwks(bytes: &[u8]) {
     }
 }
 
-/// Checks rights as claims have them, and messages of revocations.
+/// Checks rights as claims have them, and grants as command lines and settings have them.
 pub fn claims(bytes: &[u8]) {
     if let Ok(rights) = serde_json::from_slice::<Rights>(bytes)
         && rights.check().map_err(|why| header(&why)).is_ok()
     {
-        let mut principal = tickwire_core::engine::Principal::clone(&tickwire_core::engine::Principal::anonymous());
+        let mut principal = Principal::clone(&Principal::anonymous());
         rights.give(&mut principal);
         assert!(principal.entitlements.len() <= 4096);
         let written = serde_json::to_vec(&rights).expect("rights are written");
         assert_eq!(serde_json::from_slice::<Rights>(&written).expect("own bytes read back"), rights);
     }
-    if let Ok(message) = RevocationMessage::parse(bytes) {
-        assert_eq!(RevocationMessage::parse(&message.encode()), Ok(message));
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(grant) = parse_grant(text)
+    {
+        grant.check().expect("what was parsed was checked");
     }
+}
+
+/// Checks messages of revocations: what they say is kept within bounds, and told on as it was.
+pub fn revocation(bytes: &[u8]) {
+    let Ok(message) = RevocationMessage::parse(bytes) else { return };
+    assert_eq!(RevocationMessage::parse(&message.encode()).as_ref(), Ok(&message));
+    let (now, keep) = (1_000_000, Duration::from_secs(1_000));
+    let (mut known, mut other) = (Revocations::new(keep), Revocations::new(keep));
+    for one in &message.revocations {
+        let is_new = known.add(one, now);
+        assert!(!known.add(one, now), "nothing is new twice");
+        assert!(known.count() > 0 || !is_new);
+    }
+    assert!(known.count() <= message.revocations.len());
+    for told in known.messages() {
+        for one in &told.revocations {
+            assert!(other.add(one, now), "what is kept is news to whoever does not know it");
+        }
+    }
+    assert_eq!(other.count(), known.count());
+    // No clock of somebody else's keeps one for longer than the longest life of a token.
+    known.sweep(now + 2_000);
+    assert_eq!(known.count(), 0);
+}
+
+/// Checks files of API keys: nobody comes in by a file that is wrong, nor with a key that is not in it.
+pub fn api_keys(bytes: &[u8]) {
+    static OWN: LazyLock<Secret> = LazyLock::new(|| key_of([7; 32]));
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(keys) = ApiKeys::parse(text) else { return };
+    let count = keys.count();
+    let shown = format!("{keys:?}");
+    let authenticator = Authenticator::new(AuthSettings::default()).with_api_keys(keys);
+    let is_listed = text.to_ascii_lowercase().contains(&hash_of(&OWN).expect("a key"));
+    match authenticator.admit(&OWN, 1) {
+        Ok(admitted) => assert!(is_listed && count > 0 && !admitted.principal.entitlements.is_empty()),
+        Err(why) => header(&why.message()),
+    }
+    assert!(!shown.contains(OWN.expose()));
 }

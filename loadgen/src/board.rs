@@ -11,6 +11,8 @@ use crate::reader::second::SecondPart;
 pub(crate) enum Phase {
     /// Sessions open; what comes is checked, and not measured.
     Open,
+    /// Sessions that wait to do so together subscribe.
+    Subscribe,
     Measure,
     /// The source stopped: everybody reads promptly, until last values are there.
     Settle,
@@ -23,6 +25,8 @@ pub(crate) enum Phase {
 pub(crate) struct Counts {
     pub(crate) opened: u64,
     pub(crate) not_opened: u64,
+    /// Sessions that shook hands and wait to subscribe together.
+    pub(crate) shaken: u64,
     pub(crate) ended_early: u64,
     /// Sessions that are open now.
     pub(crate) live: u64,

@@ -10,10 +10,11 @@ use crate::scenario::access::{REDACTED, SECRET};
 use crate::scenario::{self, Scenario};
 
 /// Scenarios that come with the program: name and text, in the order in which one would try them.
-pub(crate) const READY: [(&str, &str); 8] = [
+pub(crate) const READY: [(&str, &str); 9] = [
     ("dashboard", include_str!("../scenarios/dashboard.toml")),
     ("firehose", include_str!("../scenarios/firehose.toml")),
     ("wide-idle", include_str!("../scenarios/wide-idle.toml")),
+    ("first-price", include_str!("../scenarios/first-price.toml")),
     ("slow-readers", include_str!("../scenarios/slow-readers.toml")),
     ("reconnect-storm", include_str!("../scenarios/reconnect-storm.toml")),
     ("soak", include_str!("../scenarios/soak.toml")),

@@ -74,12 +74,12 @@ macro_rules! merged {
 merged! {
     Accounts: checked published delivered conflated dropped filtered;
     Gaps: announced numbers;
-    Counts: opened not_opened ended_early live violations behind settled;
+    Counts: opened not_opened shaken ended_early live violations behind settled;
     Sessions: subscriptions open_retries not_opened ended_early closed_as_expected reconnects;
     Flow: messages records bytes reads records_by_channel let_go;
     Readers: sessions records bytes accounts;
     Second: sessions records messages bytes;
-    Timed: open reconnect hops lag ages;
+    Timed: open reconnect first hops lag ages;
     Checks: ledgers ledgers_missing lost out_of_order duplicates gaps conflating_notices refused final_values final_values_wrong broken;
 }
 
@@ -145,6 +145,7 @@ pub(crate) struct Part {
 pub(crate) struct Timed {
     pub(crate) open: Latencies,
     pub(crate) reconnect: Latencies,
+    pub(crate) first: Latencies,
     /// Intended time to ingester, to gateway's write, to read, to decoded.
     pub(crate) hops: Vec<Latencies>,
     pub(crate) lag: Latencies,

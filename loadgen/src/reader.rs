@@ -40,6 +40,8 @@ pub(crate) use crate::board::Phase;
 /// A thread looks at the phase this often when nothing comes, and is at most so late then.
 const TURN: Duration = Duration::from_millis(10);
 const EVENTS_MAX: usize = 512;
+/// So many due things are done between two looks at the sockets: where all are due at once, what has come waits no longer for that.
+const DUE_MAX: usize = 64;
 /// So long after the last bytes a thread looks for more before it sleeps. On loopback the sender pays for waking who sleeps, most of
 /// all in a virtual machine: a server would be charged for that with each of its writes, and on a network it never is.
 const STAY_AWAKE: Duration = Duration::from_micros(50);
@@ -139,7 +141,8 @@ impl Loop {
             } else {
                 awake_until = time + STAY_AWAKE.as_nanos() as u64;
             }
-            while let Some((due, slot, what)) = self.core.timers.pop(time) {
+            for _ in 0..DUE_MAX {
+                let Some((due, slot, what)) = self.core.timers.pop(time) else { break };
                 self.sessions[slot].due(&mut self.core, what, due);
             }
             if time >= tick {
@@ -184,6 +187,11 @@ impl Loop {
         core.finals = signal.finals.or(core.finals.take());
         match core.phase {
             Phase::Open => {}
+            Phase::Subscribe => {
+                for slot in 0..self.sessions.len() {
+                    core.timers.add(time, slot, Due::Subscribe);
+                }
+            }
             Phase::Measure => {
                 *begin = Begin::now();
                 core.measure_anew();

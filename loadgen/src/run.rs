@@ -38,6 +38,8 @@ const LOOK_PERIOD: Duration = Duration::from_millis(20);
 const WINDOW_AHEAD: Duration = Duration::from_millis(50);
 /// The last second is told a little after its end; nanoseconds.
 const TOLD_WITHIN: u64 = 200_000_000;
+/// Nothing is measured yet.
+const NO_WINDOW: (u64, u64) = (u64::MAX, u64::MAX);
 /// Longest wait for sessions to open, beyond the ramp.
 const OPEN_WAIT: Duration = Duration::from_secs(60);
 const END_WAIT: Duration = Duration::from_secs(60);
@@ -146,7 +148,7 @@ impl Run {
         let mut watch = Watch::new(self.watched, self.admin.clone());
         watch.resident_before = watch.resident();
         let mut workers = WorkerPool::start(&self.layers, &plan, &self.url).await?;
-        if let Err(error) = self.open(&workers).await {
+        if let Err(error) = self.open(&mut workers).await {
             workers.tell(&Signal { phase: Phase::Finish, window: (0, 0), finals: None }).await;
             let part = self.ended(workers).await?;
             return match part.sessions.not_opened.first.first() {
@@ -222,10 +224,20 @@ impl Run {
     }
 
     /// Returns when all sessions are open, and warm.
-    async fn open(&mut self, workers: &WorkerPool) -> anyhow::Result<()> {
+    async fn open(&mut self, workers: &mut WorkerPool) -> anyhow::Result<()> {
         let asked = self.scenario.sessions.count as u64;
         let until = Instant::now() + self.scenario.sessions.ramp() + self.plan.open_wait_max(OPEN_WAIT);
         let show = |progress: &mut Progress, counts| progress.opening(counts, asked);
+        if self.scenario.sessions.together {
+            let are_there =
+                |counts: Counts| counts.shaken + counts.not_opened >= asked || Instant::now() > until;
+            let show = |progress: &mut Progress, counts: Counts| {
+                progress.opening(Counts { opened: counts.shaken, ..counts }, asked);
+            };
+            self.look_until(workers, |counts| are_there(counts) || workers.has_ended(), show).await?;
+            workers.tell(&Signal { phase: Phase::Subscribe, window: NO_WINDOW, finals: None }).await;
+        }
+        let workers = &*workers;
         let is_done = |counts: Counts| {
             counts.opened + counts.not_opened >= asked || workers.has_ended() || Instant::now() > until
         };

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickwire_config::settings;
-use tickwire_gateway::{AccessSettings, GatewayConfig, GatewaySettings};
+use tickwire_gateway::{AccessSettings, GatewayConfig, GatewaySettings, Keys};
 use tickwire_machine::processors::cores;
 use tickwire_net::tls::rustls::pki_types::CertificateDer;
 use tickwire_wire::{Channel, Encoding};
@@ -70,6 +70,9 @@ settings! {
         /// The own gateway, from `gateway`.
         #[serde(skip)]
         gateway_config: GatewayConfig = GatewayConfig::default(),
+        /// Its keys, from `gateway.auth`.
+        #[serde(skip)]
+        gateway_keys: Keys = Keys::default(),
         /// The file that it was read from; empty: it comes with the program, or there are flags only.
         #[serde(skip)]
         file: String = String::new(),
@@ -114,6 +117,8 @@ settings! {
         count: usize = 100 => 1..=1_000_000,
         /// from the first session's opening to the last's; not given: 1s for each 1,000
         ramp: Option<Duration> = None,
+        /// all shake hands first, and subscribe at the same moment: when the last one has shaken hands
+        together: bool = false,
         /// weight of this encoding, or one for all: encodings = "json"; not given: proto only
         #[serde(deserialize_with = "forms::encodings")]
         #[schemars(with = "forms::Encodings")]
@@ -231,6 +236,8 @@ settings! {
         latency: Quantiles = Quantiles::default(),
         /// at most; from the loss of a session to its subscriptions' answers
         reconnect: Quantiles = Quantiles::default(),
+        /// at most; from a session's first subscription to its first record
+        first: Quantiles = Quantiles::default(),
         /// at most; age of what the program of such a reader gets
         #[serde(rename = "age", deserialize_with = "forms::by_name")]
         #[schemars(schema_with = "forms::ages")]
@@ -269,10 +276,11 @@ impl Scenario {
     }
 }
 
-/// The own gateway has any free ports, one thread that writes, little time to take leave when it is restarted, and takes everybody.
+/// The own gateway has any free ports, one thread that writes, little time to take leave when it is restarted, and takes everybody,
+/// unless keys are named. There is no other gateway that could tell it of revocations.
 fn own_gateway() -> GatewaySettings {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let auth = AccessSettings { anonymous: true, ..AccessSettings::default() };
+    let auth = AccessSettings { anonymous: true, revocations_wait_ms: 0, ..AccessSettings::default() };
     GatewaySettings {
         listen,
         admin_listen: listen,

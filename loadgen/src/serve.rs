@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tickwire_bus::{Backplane, BusState, MemoryBus, MemoryLimits, NatsBus, NatsConfig};
 use tickwire_feed::open_loop::{OpenLoop, Orders};
 use tickwire_feed::{IngestConfig, Ingester};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tickwire_gateway::{Gateway, GatewayConfig, Keys, NoPages};
 use tickwire_machine::processors;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -165,7 +165,7 @@ fn serve(begin: &Begin) -> anyhow::Result<()> {
             (Some(_), Some(_)) if !scenario.target.bus.is_empty() => self::bus(&scenario, "gateway")?,
             _ => bus.clone(),
         };
-        answer(config, gateway_bus, orders, &published, &scenario.target.bus).await
+        answer(config, &scenario.gateway_keys, gateway_bus, orders, &published, &scenario.target.bus).await
     });
     stop.cancel();
     let played = source.join().map_err(|_| anyhow::anyhow!("the source panicked"))?;
@@ -251,13 +251,19 @@ fn without_sign_in(server: &str) -> String {
 
 async fn answer(
     mut config: Option<GatewayConfig>,
+    keys: &Keys,
     bus: Option<Arc<dyn Backplane>>,
     orders: watch::Sender<Orders>,
     published: &Mutex<Published>,
     servers: &[String],
 ) -> anyhow::Result<()> {
     let start = async |config: &GatewayConfig| match &bus {
-        Some(bus) => Ok(Gateway::start(config.clone(), Arc::clone(bus), Arc::new(NoPages)).await?),
+        Some(bus) => {
+            let (authenticator, _, tasks) = keys.clone().start(config.auth.clone());
+            let bus = Arc::clone(bus);
+            let gateway = Gateway::start_with(config.clone(), authenticator, bus, Arc::new(NoPages)).await?;
+            anyhow::Ok((gateway, tasks))
+        }
         None => bail!("there is no bus"),
     };
     if let Some(bus) = bus.as_ref().filter(|_| !servers.is_empty()) {
@@ -266,7 +272,7 @@ async fn answer(
     let mut gateway = None;
     if let Some(config) = &mut config {
         let started = start(config).await?;
-        (config.listen, config.admin_listen) = (started.listen_address(), started.admin_address());
+        (config.listen, config.admin_listen) = (started.0.listen_address(), started.0.admin_address());
         gateway = Some(started);
     }
     let admin = config.as_ref().map(|config| config.admin_listen);
@@ -282,8 +288,9 @@ async fn answer(
                 say(&Ok(Said::Published(Box::new(Published::of(published).clone()))));
             }
             Told::Restart => {
-                if let (Some(old), Some(config)) = (gateway.take(), &config) {
+                if let (Some((old, tasks)), Some(config)) = (gateway.take(), &config) {
                     old.drain().await;
+                    drop(tasks);
                     gateway = Some(start(config).await?);
                 }
                 say(&Ok(Said::Restarted));

@@ -87,6 +87,16 @@ fn several_processes_come_to_one_report() {
 }
 
 #[test]
+fn sessions_that_subscribe_together_all_get_a_first_price() {
+    let plan = ["first-price", "--sessions", "30", "--for", "1s", "--threads", "2"];
+    let report = passed(&[&plan[..], &["--set", "sessions.ramp=2s"]].concat());
+    let sessions = &report["sessions"];
+    assert_eq!((&sessions["opened"], &sessions["subscriptions"]), (&30.into(), &(30 * 5).into()));
+    assert_eq!((&sessions["open"]["count"], &sessions["first"]["count"]), (&30.into(), &30.into()));
+    assert_eq!(sessions["first"]["backwards"], 0, "{sessions}");
+}
+
+#[test]
 fn sessions_that_lose_their_gateway_resume_without_loss() {
     let plan = ["reconnect-storm", "--sessions", "20", "--for", "6s", "--set", "churn.storms[0].at=1s"];
     let times = ["--set", "churn.restarts[0].at=3s", "--set", "assert.reconnect.p99=60s"];

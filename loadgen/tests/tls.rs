@@ -313,6 +313,42 @@ fn each_session_has_a_token_and_no_report_has() {
     check_secret(&output);
 }
 
+/// Runs a short scenario with a gateway of its own, which has this API key.
+fn run_with_key(arguments: &[&str]) -> Output {
+    const HASH: &str = "9a98ada268c40af583e387dac7762494b7fdbac162bbe1ca1fe03c117b0a6255";
+    let keys = NamedTempFile::new().unwrap();
+    let entry = format!("[[key]]\nname = \"load\"\nsha256 = \"{HASH}\"\ngrants = [{{}}]\n");
+    std::fs::write(&keys, entry).unwrap();
+    let keys = format!("gateway.auth.api_keys_file={}", keys.path().display());
+    let always = ["run", "--json", "--allow-bottleneck", "--set", &keys, "--set", "warm_up=200ms"];
+    let short = ["--for", "2s", "--sessions", "6", "--rate", "500", "--set", "source.symbols=20"];
+    Command::new(LOADGEN)
+        .args([&always[..], &short, arguments].concat())
+        .output()
+        .expect("the generator starts")
+}
+
+#[test]
+fn the_own_gateway_looks_at_tokens_where_keys_are_named() {
+    let key = format!("sessions.token=twk_{}", "BwcH".repeat(10) + "Bwc");
+    let output = run_with_key(&["--set", &key]);
+    let report = passed(&output);
+    assert!(!report["generator"]["doubts"].to_string().contains("tokens"), "{}", report["generator"]);
+    for said in [&output.stdout, &output.stderr] {
+        assert!(!String::from_utf8_lossy(said).contains("BwcHBwcH"), "a part of the key is shown");
+    }
+    let query = ["--set", "sessions.token_in=query", "--set", "gateway.auth.token_in_url=true"];
+    passed(&run_with_key(&[&["--set", &key], &query[..]].concat()));
+    // Whoever shows nothing, or something else, does not come in.
+    for arguments in [&[][..], &["--set", "sessions.token=SECRET/9"]] {
+        let output = run_with_key(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("HTTP 401"), "{said}");
+        check_secret(&output);
+    }
+    passed(&run_with_key(&["--set", "gateway.auth.anonymous=true"]));
+}
+
 #[test]
 fn a_refused_token_is_named_by_its_status_alone() {
     let proxy = Proxy::start("127.0.0.1", false, Manner::Refuse);

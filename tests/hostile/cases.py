@@ -108,8 +108,38 @@ asks("bad target", "a target with a space", "400", head(path="/v1/ stream"))
 asks("bare carriage return", "a second request behind a bare carriage return in a header", "400", head({"X-A": "b\rGET / HTTP/1.1"}))
 asks("garbage", "random bytes", "400", b"\x16\x03\x01" + random.Random(7).randbytes(200) + b"\r\n\r\n")
 asks("long url", "a URL of 5,000 bytes", "414", head(path="/v1/stream?" + "x" * 5000))
-# It goes in one piece: who is still writing when the gateway has responded and closed may read a reset in place of the response.
 asks("large head", "a head of 24 KB", "431", head({"X-A": "b" * 24_000}))
+asks("larger head", "a head of 100 KB in one piece", "431", head({"X-A": "b" * 100_000}))
+
+
+@case("much larger head", "a head of 500 KB of which most is still to be written when it is refused", "431, then the end")
+async def _(door, gateway):
+    peer = await door.connect()
+    whole = head({"X-A": "b" * 500_000})
+    for at in range(0, len(whole), 4_000):
+        await peer.send(whole[at : at + 4_000])
+    answer = await peer.response()
+    has_more = await peer.more()
+    peer.drop()
+    return f"{answer and answer[0]}, then {'more' if has_more else 'the end'}"
+
+
+@case("head without an end", "a head that goes on for ever behind its refusal: a limited part of it is read", "431, then cut")
+async def _(door, gateway):
+    peer = await door.connect()
+    await peer.send(head()[:-2], b"X-A: ", b"b" * 40_000)
+    answer = await peer.response()
+    # The end of TLS on one side is the end of both in this client; TCP has halves, and the other one goes on.
+    is_over = peer.reader.at_eof if door.tls else peer.writer.transport.is_closing
+    for _ in range(4_000):
+        if is_over():
+            break
+        await peer.send(b"b" * 4_000)
+    is_cut = is_over()
+    peer.drop()
+    return f"{answer and answer[0]}, then {'cut' if is_cut else 'read'}"
+
+
 asks("many headers", "200 headers", "431", head({f"X-{number}": "b" for number in range(200)}))
 asks("other subprotocol", "an unknown subprotocol", "400", head({"Sec-WebSocket-Protocol": "mqtt"}))
 asks("bad query", "window_ms that is no number", "400", head(path="/v1/stream?window_ms=x"))

@@ -148,6 +148,11 @@ class Door:
         connecting = asyncio.open_connection(self.host, self.port, ssl=self.tls, limit=1 << 20)
         return Peer(*await asyncio.wait_for(connecting, PATIENCE))
 
+    async def raw(self, source):
+        """Opens a connection of TCP from this address of the machine, also where TLS would come next."""
+        connecting = asyncio.open_connection(self.host, self.port, local_addr=(source, 0))
+        return Peer(*await asyncio.wait_for(connecting, PATIENCE))
+
     async def ask(self, *parts):
         """Sends bytes on a connection of its own. Returns the status of the response as text, or `cut` where none came."""
         peer = await self.connect()

@@ -1,4 +1,4 @@
-"""Runs the table of hostile behaviours (cases.py) against `tickwire demo`, with a canary session beside them.
+"""Runs the table of hostile behaviours (cases.py, floods.py) against `tickwire demo`, with a canary session beside them.
 
     run.py TICKWIRE                        over plain TCP
     run.py TICKWIRE CERTIFICATE KEY        over TLS
@@ -9,12 +9,14 @@ open file and no memory worth mention is left. Status 1: one of these does not h
 
 import asyncio
 import json
+import logging
 import pathlib
 import re
 import ssl
 import sys
 import urllib.request
 
+import floods  # noqa: F401: it adds rows
 from cases import CASES
 from peer import Door
 
@@ -30,6 +32,7 @@ SETTINGS = {
     "gateway.ping_ms": 2_000,
     "gateway.no_progress_ms": 2_000,
     "gateway.limits.handshakes": 64,
+    "gateway.limits.handshakes_per_second": 100,
     "gateway.limits.address_handshakes_per_second": 5,
     "gateway.limits.address_sessions": 10,
     "gateway.proxies": "127.0.0.1",
@@ -135,6 +138,8 @@ async def end_canary(canary, when, faults):
 
 
 async def main(program, certificate=None, key=None):
+    # Rows go on writing to connections that the gateway has ended, and the library warns of each such write.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     more = {"gateway.tls.cert_file": certificate, "gateway.tls.key_file": key} if certificate else {}
     gateway = await Gateway.start(program, more)
     tls = ssl.create_default_context(cafile=certificate) if certificate else None

@@ -65,6 +65,22 @@ class Deploy(unittest.TestCase):
             self.assertIn(rule["labels"]["severity"], {"page", "ticket"}, rule["alert"])
             self.check(rule["expr"], rule["alert"])
 
+    def test_scrapes(self):
+        """Each example of Prometheus's settings has the same targets and rules, and one of them TLS and a token."""
+        jobs = {}
+        for path in sorted((codec.ROOT / "deploy/prometheus").glob("prometheus*.yml")):
+            text = yaml.safe_load(path.read_text())
+            self.assertEqual(text["rule_files"], [RULES.name], path.name)
+            [job] = text["scrape_configs"]
+            jobs[path.stem] = job
+        plain, sealed = jobs["prometheus"], jobs["prometheus-tls"]
+        more = {
+            "scheme": "https",
+            "tls_config": {"ca_file": "/etc/prometheus/tickwire-ca.pem"},
+            "authorization": {"credentials_file": "/etc/prometheus/tickwire-admin-token"},
+        }
+        self.assertEqual(sealed, plain | more)
+
     def test_what_is_wrong_is_found(self):
         for query in ["sum(tickwire_no_such_metric)", "sum(", "1 + 1"]:
             with self.assertRaises((AssertionError, ValueError)):

@@ -4,7 +4,7 @@
 //! secrets that people choose. It would cost the gateway tens of milliseconds and megabytes for each handshake, the wrong ones of
 //! an attacker first of all. Therefore the file has SHA-256, and only keys of our own form are looked up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -17,6 +17,8 @@ use crate::rights::{Grant, Rights};
 pub const API_KEY_PREFIX: &str = "twk_";
 /// The characters behind it: 32 bytes in base64url.
 const CHARACTERS: usize = 43;
+/// The bytes of a hash that make the id of its key.
+const ID_BYTES: usize = 8;
 /// The most keys of a file.
 const KEYS_MAX: usize = 100_000;
 
@@ -26,12 +28,16 @@ type Hash = [u8; 32];
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ApiKeys {
     by_hash: HashMap<Hash, Entry>,
+    /// The ids of these keys.
+    ids: HashSet<String>,
 }
 
 /// The owner of a key, and what it grants.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
+    /// The id of the key, by which its sessions are told from those of another key of the same name.
+    pub(crate) id: String,
     pub(crate) issued_s: u64,
     pub(crate) rights: Rights,
 }
@@ -92,7 +98,9 @@ impl ApiKeys {
                 );
                 continue;
             };
-            let entry = Entry { name: name.clone(), issued_s: issued, rights };
+            let id = id_of(&hash);
+            keys.ids.insert(id.clone());
+            let entry = Entry { name: name.clone(), id, issued_s: issued, rights };
             if let Some(other) = keys.by_hash.insert(hash, entry) {
                 wrong(format!("its hash is that of `{}`; one key cannot be of two", other.name));
             }
@@ -103,6 +111,11 @@ impl ApiKeys {
     /// Returns how many there are.
     pub fn count(&self) -> usize {
         self.by_hash.len()
+    }
+
+    /// Returns whether this is the id of one of them.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.ids.contains(id)
     }
 
     /// Returns whose key this is.
@@ -133,6 +146,11 @@ pub fn key_of(random: [u8; 32]) -> Secret {
     Secret::new(key)
 }
 
+/// Returns the id of a key: the beginning of its hash, of which nobody makes the key.
+fn id_of(hash: &Hash) -> String {
+    format!("{API_KEY_PREFIX}{}", hex(&hash[..ID_BYTES]))
+}
+
 /// Returns whether a text has the form of a key.
 pub(crate) fn is_key(shown: &str) -> bool {
     let is_character = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -154,7 +172,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Hash> {
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let mut hash = [0; 32];
@@ -179,6 +197,8 @@ mod tests {
         assert_eq!((entry.name.as_str(), entry.rights.sessions), ("desk", Some(3)));
         assert!(keys.find(key_of([8; 32]).expose()).is_none());
         assert!(!format!("{keys:?}").contains(key.expose()));
+        assert_eq!(entry.id, format!("twk_{}", &hash[..16]));
+        assert!(keys.has(&entry.id) && !keys.has("twk_") && !ApiKeys::default().has(&entry.id));
         // What people choose is not taken, even where somebody hashed it.
         assert_eq!(hash_of(&Secret::new("letmein")), None);
         for wrong in
@@ -205,6 +225,8 @@ mod tests {
             "key 3 (`c`): its hash is that of ``; one key cannot be of two",
         ];
         assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+        // A sign is no digit, though a number may begin with one.
+        assert!(unhex(&"+f".repeat(32)).is_none());
         assert!(ApiKeys::parse("[[key]]\nnmae = 1\n").unwrap_err().contains("unknown field `nmae`"));
     }
 }

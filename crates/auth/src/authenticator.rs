@@ -1,6 +1,7 @@
 //! The verdict about what a client showed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tickwire_core::engine::{Credential, Principal};
@@ -30,7 +31,17 @@ pub struct Authenticator {
     settings: AuthSettings,
     tokens: Option<Arc<dyn Tokens>>,
     api_keys: RwLock<Arc<ApiKeys>>,
+    watcher: OnceLock<Watcher>,
     revocations: Mutex<Revocations>,
+}
+
+/// The one who is told of other API keys.
+struct Watcher(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 impl Authenticator {
@@ -42,6 +53,7 @@ impl Authenticator {
             settings,
             tokens: None,
             api_keys: RwLock::default(),
+            watcher: OnceLock::new(),
             revocations: Mutex::new(Revocations::new(keep)),
         }
     }
@@ -59,9 +71,25 @@ impl Authenticator {
         self
     }
 
-    /// Puts other API keys in the place of those before.
+    /// Puts other API keys in the place of those before. Whoever watches is told, because sessions of keys that are gone have to end.
     pub fn set_api_keys(&self, keys: ApiKeys) {
         *self.api_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        if let Some(watcher) = self.watcher.get() {
+            (watcher.0)();
+        }
+    }
+
+    /// Says who is told of other API keys. Only the first one counts.
+    pub fn watch_api_keys(&self, watcher: impl Fn() + Send + Sync + 'static) {
+        let _ = self.watcher.set(Watcher(Box::new(watcher)));
+    }
+
+    /// Returns whether an open session of a principal has to end: its token was revoked, or its API key is gone.
+    pub fn counts_no_more(&self, principal: &Principal) -> bool {
+        let credential = &principal.credential;
+        let is_gone =
+            credential.is_api_key && !credential.id.as_ref().is_some_and(|id| self.api_keys().has(id));
+        is_gone || self.revocations().covers(principal)
     }
 
     /// Returns the settings.
@@ -142,9 +170,10 @@ impl Authenticator {
 
     fn of_key(&self, key: &str) -> Result<Admitted, Denied> {
         let keys = self.api_keys();
-        let Entry { name, issued_s, rights } = keys.find(key).ok_or(Denied::UnknownApiKey)?;
+        let Entry { name, id, issued_s, rights } = keys.find(key).ok_or(Denied::UnknownApiKey)?;
         let issued = issued_s.saturating_mul(1_000_000_000);
-        Ok(admitted(name, rights, Credential { issued, ..Credential::NONE }))
+        let credential = Credential { id: Some(id.clone()), issued, is_api_key: true, ..Credential::NONE };
+        Ok(admitted(name, rights, credential))
     }
 
     fn of_token(&self, token: &str, now: u64) -> Result<Admitted, Denied> {

@@ -99,7 +99,9 @@ impl KeysUrl {
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let port = authority.port_u16().unwrap_or(port);
-        Ok(Self { host, port, path, tls, shown: url.to_owned() })
+        // The query may hold a secret of the provider's, so it is not shown.
+        let shown = url.split_once('?').map_or(url, |(url, _)| url).to_owned();
+        Ok(Self { host, port, path, tls, shown })
     }
 
     /// Keeps the keys of a ring fresh, as a task, until it is dropped: each `interval`, and when a token names a key that is not

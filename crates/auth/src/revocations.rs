@@ -47,6 +47,9 @@ pub struct RevocationMessage {
     pub revocations: Vec<Revocation>,
     /// The sender began just now: whoever knows others tells them.
     pub asks: bool,
+    /// The last message of a response: with those before, it has all that the sender knows, who is one that knows all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_whole: bool,
 }
 
 impl RevocationMessage {
@@ -158,7 +161,7 @@ impl Revocations {
             .map(|(sub, not_before)| Revocation::Subject { sub: sub.clone(), not_before: *not_before });
         let all: Vec<_> = tokens.chain(subjects).collect();
         all.chunks(IN_MESSAGE_MAX)
-            .map(|part| RevocationMessage { revocations: part.to_vec(), asks: false })
+            .map(|part| RevocationMessage { revocations: part.to_vec(), ..RevocationMessage::default() })
             .collect()
     }
 
@@ -251,7 +254,11 @@ mod tests {
         assert_eq!(other.tokens, known.tokens);
         let text = br#"{"revocations":[{"subject":{"sub":"desk","not_before":7}}],"asks":true}"#;
         let read = RevocationMessage::parse(text).unwrap();
-        assert_eq!(read, RevocationMessage { revocations: vec![subject("desk", 7)], asks: true });
+        let expected =
+            RevocationMessage { revocations: vec![subject("desk", 7)], asks: true, is_whole: false };
+        assert_eq!(read, expected);
+        let whole = RevocationMessage { is_whole: true, ..RevocationMessage::default() };
+        assert_eq!(RevocationMessage::parse(&whole.encode()), Ok(whole));
         for wrong in [&b"5"[..], b"{", br#"{"revocations":[{"token":{"jti":"","at":1}}]}"#] {
             assert!(RevocationMessage::parse(wrong).is_err());
         }

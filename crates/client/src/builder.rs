@@ -43,6 +43,7 @@ pub struct Builder {
     subscriptions_max: usize,
     token: Option<Secret>,
     provider: Option<Provider>,
+    signs_in_by_message: bool,
 }
 
 impl Builder {
@@ -66,6 +67,7 @@ impl Builder {
             subscriptions_max: 100_000,
             token: None,
             provider: None,
+            signs_in_by_message: false,
         }
     }
 
@@ -234,6 +236,14 @@ impl Builder {
         self
     }
 
+    /// Shows tokens in the first message of a session (`?auth=message`), and not in the header `Authorization`: for ways to the gateway
+    /// that lose such headers, or write them down. [`Builder::connect`] returns, and subscriptions go out, when the gateway has said
+    /// whom the session belongs to.
+    pub fn token_by_message(mut self) -> Self {
+        self.signs_in_by_message = true;
+        self
+    }
+
     /// Opens streams in another way than by TCP: a proxy, a pipe in a test. With `wss://`, TLS goes over them.
     pub fn connector<F, O>(mut self, open: F) -> Self
     where
@@ -285,6 +295,7 @@ impl Builder {
             encoding: self.encoding,
             timeout: self.connect_timeout,
             message_bytes_max: self.message_bytes_max,
+            signs_in_by_message: self.signs_in_by_message,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tickwire_wire::{Encoding, Hello};
+use tickwire_wire::{Encoding, Hello, Identity};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -185,6 +185,12 @@ impl Client {
     /// Returns what the gateway said of the session that is open: limits in force, delivery window, version.
     pub fn hello(&self) -> Option<&Hello> {
         self.session.hello()
+    }
+
+    /// Returns what the gateway said last of whom the session that is open belongs to: nothing, where its token came with the handshake
+    /// and no other one was handed in.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.session.identity()
     }
 
     /// Returns whether what is known of this symbol is what the gateway knows, and nothing of it is delayed: see

@@ -204,8 +204,13 @@ impl Disconnect {
     pub(crate) fn is_token_refused(&self) -> bool {
         match self {
             Self::Connect(ConnectError::Status { status, .. }) => *status == 401,
-            Self::Connect(ConnectError::Closed { code: Some(code), .. })
-            | Self::Closed { code: Some(code), .. } => *code == CloseCode::TokenExpired.code(),
+            // As 401 is for tokens in headers, these are for those in first messages.
+            Self::Connect(ConnectError::Closed { code: Some(code), .. }) => {
+                [CloseCode::TokenExpired, CloseCode::Unauthorized, CloseCode::Revoked]
+                    .iter()
+                    .any(|refused| refused.code() == *code)
+            }
+            Self::Closed { code: Some(code), .. } => *code == CloseCode::TokenExpired.code(),
             Self::TokenRefused { .. } => true,
             _ => false,
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_wire::{
-    Body, Channel, Error, FeedState, Gap, GapCause, Granted, Hello, Ledger, LedgerFault, Level, Missing,
-    Notice, Record, Refused, Scale, decimal,
+    Body, Channel, Error, FeedState, Gap, GapCause, Granted, Hello, Identity, Ledger, LedgerFault, Level,
+    Missing, Notice, Record, Refused, Scale, decimal,
 };
 
 use crate::error::Disconnect;
@@ -66,8 +66,11 @@ pub enum Event {
     State(State),
     /// Symbols were granted or refused: the outcome of a request, of a reconnect, or of a new instrument of a venue.
     Subscribed(Outcome),
-    /// The gateway says something about the session as a whole.
+    /// The gateway says something about the session as a whole: the code `token_expiring` warns that its token will end.
     Notice(Notice),
+    /// The gateway took a token: whom the session belongs to, until when (`token_expires`, in nanoseconds since the Unix epoch, 0 for
+    /// ever), and the limits in force since then. It comes after signing in by message, and after each token that is handed in.
+    Identity(Identity),
     /// The gateway's account. Every one is here, whoever asked for it.
     Ledger(Ledger),
     /// The ledger that comes next differs from what came: a fault of the gateway or of this client. What the last

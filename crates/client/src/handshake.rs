@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
 use tokio::net::TcpStream;
 
 use crate::error::ConnectError;
+use crate::login::sign_in;
 use crate::reading::{Incoming as Read, Reading};
 use crate::target::Target;
 use crate::tls::Tls;
@@ -43,8 +44,8 @@ const ERROR_BODY_BYTES_MAX: usize = 2048;
 pub(crate) struct Established {
     pub(crate) address: String,
     pub(crate) hello: Hello,
-    /// The whole first message, `Hello` included: more may follow in it.
-    pub(crate) first: Bytes,
+    /// The whole first message, `Hello` included: more may follow in it. Behind it those that came while the client signed in.
+    pub(crate) first: Vec<Bytes>,
     pub(crate) reading: Reading,
     pub(crate) write: WriteHalf<BoxTransport>,
 }
@@ -57,6 +58,8 @@ pub(crate) struct Opener {
     pub(crate) encoding: Encoding,
     pub(crate) timeout: Duration,
     pub(crate) message_bytes_max: usize,
+    /// Tokens are shown in the first message, and not in a header.
+    pub(crate) signs_in_by_message: bool,
 }
 
 impl Opener {
@@ -105,7 +108,11 @@ impl Opener {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let connection = AbortOnDrop(tokio::spawn(connection.with_upgrades()));
         let key = handshake::key(rand::random());
-        let request = self.request(target, &key, token)?;
+        let signs_in = token.filter(|_| self.signs_in_by_message);
+        let request = match signs_in {
+            Some(_) => self.request(&target.clone().with("auth", "message"), &key, None)?,
+            None => self.request(target, &key, token)?,
+        };
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refusal(address, response).await);
@@ -116,10 +123,15 @@ impl Opener {
         let parts = upgraded
             .downcast::<TokioIo<BoxTransport>>()
             .map_err(|_| unreachable(io::Error::other("hyper handed back another stream")))?;
-        let (read, write) = tokio::io::split(parts.io.into_inner());
+        let (read, mut write) = tokio::io::split(parts.io.into_inner());
         let mut reading = Reading::new(&parts.read_buf, read, self.message_bytes_max);
         let (first, hello) = self.hello(&address, &mut reading).await?;
         reading.expect_within(heartbeat(&hello) * 2);
+        let mut first = vec![first];
+        // A gateway that takes whoever comes waits for no token.
+        if let Some(token) = signs_in.filter(|_| hello.token_within_ms > 0) {
+            first.extend(sign_in(&address, token, self.encoding, &mut reading, &mut write).await?);
+        }
         Ok(Established { address, hello, first, reading, write })
     }
 

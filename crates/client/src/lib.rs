@@ -48,7 +48,8 @@
 //!   dead ([`State::Mute`]) and replaced.
 //! - **Reconnect.** Full-jitter back-off, reset only by a connection that was stable; it obeys the table of close codes
 //!   and `Retry-After`. What was missed meanwhile is back-filled by the gateway or announced as a gap.
-//! - **Tokens.** A token is shown at the handshake. One that will end is replaced by the next one of
+//! - **Tokens.** A token is shown at the handshake, in a header or by [`Builder::token_by_message`]; [`Event::Identity`] says whom the
+//!   session belongs to and until when. One that will end is replaced by the next one of
 //!   [`Builder::token_provider`] while the session goes on; one that was refused is never tried for ever.
 //! - **Bounded.** At most [`Builder::buffer_bytes`] are read ahead of the program. Receipts tell the
 //!   gateway what the program took, so it knows the program's true pace and conflates for it instead of queueing.
@@ -73,6 +74,7 @@ mod event;
 mod handle;
 mod handshake;
 mod link;
+mod login;
 mod outgoing;
 mod reading;
 pub mod receipts;

@@ -51,9 +51,11 @@ impl Link {
         let pace = Pace::new(limits.commands_per_second, Instant::now());
         let writing = outgoing.clone();
         let task = tokio::spawn(async move {
-            let first = Item::Message { bytes: first, read_at: Instant::now(), room: None };
-            if sender.send(first).await.is_err() {
-                return;
+            for bytes in first {
+                let item = Item::Message { bytes, read_at: Instant::now(), room: None };
+                if sender.send(item).await.is_err() {
+                    return;
+                }
             }
             let reason = {
                 let mut read =

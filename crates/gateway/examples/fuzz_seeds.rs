@@ -7,6 +7,7 @@ mod set;
 
 use std::path::Path;
 
+use tickwire_auth::{hash_of, key_of};
 use tickwire_net::frame::{self, Close, OpCode};
 use tickwire_net::handshake::{self, Opening};
 use tickwire_wire::bus_frame::BusHeader;
@@ -29,6 +30,15 @@ fn main() -> std::io::Result<()> {
     };
     seed("request", opening.write("Origin: http://127.0.0.1:7400\r\nContent-Length: 0\r\n").as_bytes())?;
     seed("proxied", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x05\x7f\0\0\x01\x12\x67\0\x50203.0.113.7, 10.1.2.3\n[2001:db8::1]:7")?;
+    seed("token", b"eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0.eyJzdWIiOiJkZXNrIiwiZXhwIjoxfQ.AAAA")?;
+    seed("jwks", br#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","use":"sig","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#)?;
+    seed("claims", br#"{"grants":[{"venues":["sim"],"symbols":[{"begins":"BTC"},"X"],"channels":["quote"],"delay_ms":5,"depth":3}],"max_rate":10,"sessions":2}"#)?;
+    seed("revocation", br#"{"revocations":[{"token":{"jti":"t1","at":1000000}},{"subject":{"sub":"desk","not_before":999999}}],"asks":true}"#)?;
+    let hash = hash_of(&key_of([7; 32])).unwrap_or_default();
+    let entry = format!(
+        "[[key]]\nname = \"desk\"\nsha256 = \"{hash}\"\nissued = 5\ngrants = [{{venues = [\"sim\"]}}]\nsessions = 3\n"
+    );
+    seed("api_keys", entry.as_bytes())?;
     for vector in set::all() {
         for encoding in Encoding::ALL {
             let bytes = vector.encode(encoding);

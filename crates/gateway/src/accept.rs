@@ -21,17 +21,21 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Span};
 
 use crate::admission::Doors;
 use crate::auth::gate::{Admission, Gate};
 use crate::auth::shown::{Shown, refused};
 use crate::files::Seldom;
+use crate::linger::{Farewell, Lingering};
 use crate::lobby::{Guest, Lobby, Over};
 use crate::refusal::{Refusal, Refused};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
+use crate::traces::span;
 use crate::transport::{Buffers, Carrier};
 use tickwire_core::engine::{Dialect, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Opening, WINDOW_MS_MAX};
 
@@ -186,6 +190,7 @@ impl Acceptor {
 
     async fn serve<C: Carrier>(self: Arc<Self>, stream: C, peer: Option<SocketAddr>, guest: Guest) {
         let has_asked = AtomicBool::new(false);
+        let farewell = Arc::<Farewell>::default();
         let service = service_fn(|request| {
             guest.asked();
             has_asked.store(true, Ordering::Relaxed);
@@ -205,24 +210,32 @@ impl Acceptor {
             .header_read_timeout(None)
             .max_buf_size(self.doors.head_bytes())
             .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Lingering::new(stream, Arc::clone(&farewell))), service)
             .with_upgrades();
-        tokio::select! {
-            served = served => if let Err(error) = served {
-                // The library has answered such a request by itself.
-                if error.is_parse_too_large() {
-                    self.stats.refusals.count(Refusal::HeadTooLarge);
-                } else if error.is_parse() {
-                    self.stats.refusals.count(Refusal::BadHead);
-                }
-                tracing::debug!(peer = peer.map(display), %error, "a connection ended before its handshake");
-            },
+        let mut served = std::pin::pin!(served);
+        let served = tokio::select! {
+            served = &mut served => served,
             why = guest.over() => {
-                if why == Over::Late && !has_asked.load(Ordering::Relaxed) {
-                    self.stats.refusals.count(Refusal::Late);
+                if !farewell.has_begun() {
+                    if why == Over::Late && !has_asked.load(Ordering::Relaxed) {
+                        self.stats.refusals.count(Refusal::Late);
+                    }
+                    tracing::debug!(peer = peer.map(display), ?why, "a connection was ended before its handshake");
+                    return;
                 }
-                tracing::debug!(peer = peer.map(display), ?why, "a connection was ended before its handshake");
+                // It has its response, and was only given time to read it. How it was served is still to be counted.
+                farewell.end();
+                served.await
             }
+        };
+        if let Err(error) = served {
+            // The library has answered such a request by itself.
+            if error.is_parse_too_large() {
+                self.stats.refusals.count(Refusal::HeadTooLarge);
+            } else if error.is_parse() {
+                self.stats.refusals.count(Refusal::BadHead);
+            }
+            tracing::debug!(peer = peer.map(display), %error, "a connection ended before its handshake");
         }
     }
 
@@ -240,10 +253,10 @@ impl Acceptor {
             return Err(Refused::new(Refusal::UrlTooLong, text));
         }
         if path == STREAM {
-            return self.upgrade::<C>(request, peer, None).await;
+            return self.handshake::<C>(request, peer, None).await;
         }
         if let Some(dialect) = self.pages.dialect(path) {
-            return self.upgrade::<C>(request, peer, Some(dialect)).await;
+            return self.handshake::<C>(request, peer, Some(dialect)).await;
         }
         handshake::check_http(&request).map_err(broken)?;
         if path == LIMITS && matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -257,6 +270,23 @@ impl Acceptor {
 
     /// # Errors
     /// As [`Acceptor::respond`].
+    async fn handshake<C: Carrier>(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+        dialect: Option<Box<dyn Dialect>>,
+    ) -> Result<Response<Full<Bytes>>, Refused> {
+        let span =
+            span!("handshake", peer = peer.map(display), client = Empty, session = Empty, refusal = Empty);
+        let response = self.upgrade::<C>(request, peer, dialect).instrument(span.clone()).await;
+        if let Err(refused) = &response {
+            span.record("refusal", refused.refusal().name());
+        }
+        response
+    }
+
+    /// # Errors
+    /// As [`Acceptor::respond`].
     async fn upgrade<C: Carrier>(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
@@ -264,6 +294,9 @@ impl Acceptor {
         dialect: Option<Box<dyn Dialect>>,
     ) -> Result<Response<Full<Bytes>>, Refused> {
         let client = self.doors.client(peer, request.headers());
+        if let Some(client) = client {
+            Span::current().record("client", display(client));
+        }
         self.doors.ask(client)?;
         handshake::check_request(&request).map_err(broken)?;
         self.doors.check_origin(request.headers())?;
@@ -303,10 +336,11 @@ impl Acceptor {
         let seat = self.doors.seat(permit, peer, client)?;
         let upgrade = hyper::upgrade::on(&mut request);
         let id = format!("{:08x}-{}", self.instance as u32, self.next.fetch_add(1, Ordering::Relaxed));
+        Span::current().record("session", id.as_str());
         let acceptor = Arc::clone(self);
         tokio::spawn(async move {
             let upgraded = match upgrade.await {
-                Ok(upgraded) => upgraded.downcast::<TokioIo<C>>(),
+                Ok(upgraded) => upgraded.downcast::<TokioIo<Lingering<C>>>(),
                 Err(error) => {
                     tracing::debug!(peer = peer.map(display), %error, "handshake not completed");
                     return;
@@ -316,7 +350,7 @@ impl Acceptor {
                 tracing::error!(peer = peer.map(display), "the connection is of an unexpected kind");
                 return;
             };
-            let transport = match parts.io.into_inner().into_transport(acceptor.buffers) {
+            let transport = match parts.io.into_inner().into_inner().into_transport(acceptor.buffers) {
                 Ok(transport) => transport,
                 Err(error) => {
                     tracing::error!(session = id, %error, "cannot hand over a connection");

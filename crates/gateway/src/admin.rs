@@ -180,6 +180,7 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
         "tls": tls(stats),
         "bus": bus,
         "history": if history.is_empty() { "off" } else { history.as_str() },
+        "revocations": if stats.auth.awaits_revocations.load(Ordering::Relaxed) { "waiting" } else { "known" },
         "draining": stats.draining.load(Ordering::Relaxed),
         "feeds": feeds,
         "reasons": reasons,

@@ -3,11 +3,36 @@
 //!
 //! The lines have a target of their own, [`TARGET`], so that they can be kept apart from the rest of the log.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tickwire_core::engine::SessionRow;
 use tickwire_wire::CloseCode;
 
 /// The target of all lines of the audit log.
 pub const TARGET: &str = "tickwire::audit";
+
+/// The lines that whoever writes the log of this process could not write. The log is one for the process, and so are its counts.
+pub static LOST_LINES: LostLines = LostLines { audit: AtomicU64::new(0), other: AtomicU64::new(0) };
+
+/// The counts of lines that could not be written.
+#[derive(Debug, Default)]
+pub struct LostLines {
+    audit: AtomicU64,
+    other: AtomicU64,
+}
+
+impl LostLines {
+    /// Counts one more.
+    pub fn count(&self, is_audit: bool) {
+        let count = if is_audit { &self.audit } else { &self.other };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many lines of the audit log were lost since the start, and how many others.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.audit.load(Ordering::Relaxed), self.other.load(Ordering::Relaxed))
+    }
+}
 
 /// The way in which a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,9 @@ use crate::admin_token::AdminToken;
 use crate::admission::Admission;
 use crate::hub::PART_MEMORY;
 use tickwire_auth::AuthSettings;
-use tickwire_core::engine::{BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits};
+use tickwire_core::engine::{
+    BACKFILL_PARTS_MAX, BackfillLimits, EngineLimits, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN,
+};
 use tickwire_core::schedule::Pacing;
 
 /// Settings of one gateway process. All of them are in force from start to end.
@@ -42,6 +44,8 @@ pub struct GatewayConfig {
     pub auth: AuthSettings,
     /// The file that revocations are kept in; `None`: they are known as long as one gateway runs.
     pub revocations_file: Option<PathBuf>,
+    /// The time that other gateways have to tell one that starts, and takes tokens, what they know of revocations.
+    pub revocations_wait: Duration,
     /// Every maximum of the gateway.
     pub limits: Limits,
 }
@@ -134,6 +138,7 @@ impl Default for GatewayConfig {
             feed_down_after: Duration::from_millis(1250),
             auth: AuthSettings::default(),
             revocations_file: None,
+            revocations_wait: Duration::from_secs(1),
             limits: Limits::default(),
         }
     }
@@ -171,7 +176,11 @@ impl Default for Limits {
                 window_first_bytes: 2 << 10,
                 window_max_bytes: 4 << 20,
                 unanswered_ns: 2000 * MS,
+                // Of the whole process; `Limits::of_shard` divides them.
+                sessions_expected: 10_000,
                 heartbeat_ns: 1000 * MS,
+                heartbeat_ms_min: HEARTBEAT_MS_MIN,
+                heartbeat_ms_max: HEARTBEAT_MS_MAX,
                 ping_after_ns: 15_000 * MS,
                 subscribe_timeout_ns: 3000 * MS,
                 linger_ns: 30_000 * MS,
@@ -191,6 +200,9 @@ impl Default for Limits {
     }
 }
 
+/// The most sessions of a shard that tables have room for from the start: half a hundred MiB of addresses.
+const SESSIONS_EXPECTED_MAX: usize = 100_000;
+
 /// The most bytes of memory that a logged record takes for each byte that it counts for. Some records are kept decoded, and
 /// all of them in each encoding that a session asked for, both alone and in an encoded log.
 const LOG_FACTOR: usize = 4;
@@ -203,6 +215,7 @@ impl Limits {
             log_bytes: self.memory_bytes / 4 / shards,
             private_bytes: self.memory_bytes / 4 / shards,
             subscriptions: self.subscriptions.div_ceil(shards),
+            sessions_expected: self.sessions.div_ceil(shards).min(SESSIONS_EXPECTED_MAX),
             book_levels: self.engine.book_levels.div_ceil(shards),
             delayed_bytes: self.engine.delayed_bytes / shards,
             ..self.engine.clone()
@@ -257,17 +270,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_case_is_a_small_multiple_of_the_budget() {
+    fn the_worst_case_is_a_small_multiple_of_the_budgets() {
         let limits = Limits::default();
         for shards in [1, 2, 8] {
-            let worst = limits.worst_case_bytes(shards);
-            assert!(worst < 5 * limits.memory_bytes, "{} MiB with {shards} shards", worst >> 20);
+            let (worst, budgets) =
+                (limits.worst_case_bytes(shards), limits.memory_bytes + limits.engine.delayed_bytes);
+            assert!(worst < 5 * budgets, "{} MiB with {shards} shards", worst >> 20);
         }
         let mut small =
             Limits { memory_bytes: 64 << 20, sessions: 100, subscriptions: 10_000, topics: 1_000, ..limits };
         (small.handshakes, small.instruments, small.waiting_bytes) = (100, 1_000, 1 << 20);
         (small.engine.book_levels, small.engine.delayed_bytes) = (100_000, 4 << 20);
-        assert!(small.worst_case_bytes(1) < 4 * small.memory_bytes, "{}", small.worst_case_bytes(1) >> 20);
+        let budgets = small.memory_bytes + small.engine.delayed_bytes;
+        assert!(small.worst_case_bytes(1) < 4 * budgets, "{}", small.worst_case_bytes(1) >> 20);
     }
 
     #[test]

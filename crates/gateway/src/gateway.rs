@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use tickwire_core::hub::{HubLimits, LookUp};
 use tickwire_core::schedule::Pacing;
@@ -30,14 +31,18 @@ use crate::auth::tokens::{self, TokensSetup};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, Limits};
 use crate::files::{Places, Shortage};
+use crate::gathering::Gathering;
 use crate::holders::Holders;
 use crate::hub::{self, HistorySetup, HubSetup, HubStats, ShardLink};
 use crate::limit_table;
 use crate::lobby::Lobby;
+#[cfg(feature = "tls")]
+use crate::outcome::Outcome;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, TlsError};
+use crate::traces::span;
 use crate::transport::Buffers;
 
 /// The most connections that wait for one shard.
@@ -172,7 +177,10 @@ impl Gateway {
         let places = places(&config)?;
         let lobby = Lobby::new(places.handshakes, config.handshake_timeout);
         let clock = Clock::start();
-        let auth_stats = Arc::new(AuthStats::default());
+        let auth_stats = Arc::new(AuthStats {
+            awaits_revocations: authenticator.takes_keys().into(),
+            ..AuthStats::default()
+        });
         let holders = Arc::<Holders>::default();
         let gate = Arc::new(Gate::new(authenticator, Arc::clone(&auth_stats), Arc::clone(&holders), clock));
         if let Some(path) = &config.revocations_file {
@@ -212,8 +220,8 @@ impl Gateway {
             let (orders, ordered) = mpsc::channel(SHARD_ORDERS_MAX);
             let (events, evented) = mpsc::channel(shard::EVENT_BATCHES_MAX);
             gateway.orders.push(orders);
-            let patience = Arc::new(AtomicU32::new(0));
-            links.push(ShardLink { events, patience: Arc::clone(&patience) });
+            let gathering = Arc::new(Gathering::default());
+            links.push(ShardLink { events, gathering: Arc::clone(&gathering) });
             let setup = ShardSetup {
                 at,
                 hub: None,
@@ -223,7 +231,7 @@ impl Gateway {
                 pacing: Pacing { shards_per_core, ..config.pacing },
                 server: concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned(),
                 events: evented,
-                patience,
+                gathering,
                 orders: ordered,
                 interests: interests.clone(),
                 tokens: token_sender.clone(),
@@ -270,8 +278,15 @@ impl Gateway {
             stop: stop.clone(),
         }));
         let file = config.revocations_file.clone();
-        let setup =
-            RevokingSetup { gate: Arc::clone(&gate), bus: revoking_bus, shards: weak, file, clock, stop };
+        let setup = RevokingSetup {
+            gate: Arc::clone(&gate),
+            bus: revoking_bus,
+            shards: weak,
+            file,
+            wait: config.revocations_wait,
+            clock,
+            stop,
+        };
         tokio::spawn(revoking::run(setup));
         #[cfg(feature = "tls")]
         let tls = tls.map(|(tls, thread)| {
@@ -350,7 +365,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn spawn<F: Future<Output = ()>>(
+    fn spawn<F: Future<Output = ()> + 'static>(
         &mut self,
         name: String,
         task: impl FnOnce() -> F + Send + 'static,
@@ -359,7 +374,8 @@ impl Gateway {
             .enable_all()
             .build_local(LocalOptions::default())
         {
-            Ok(runtime) => runtime.block_on(task()),
+            // As a task it is woken by others of its thread without a system call, which the future of `block_on` is not.
+            Ok(runtime) => runtime.block_on(async { drop(tokio::task::spawn_local(task()).await) }),
             Err(error) => tracing::error!(%error, "cannot start a runtime"),
         };
         let thread = std::thread::Builder::new().name(name).spawn(runtime).map_err(StartError::Thread)?;
@@ -394,12 +410,29 @@ impl Gateway {
         self.stats.sessions.load(Ordering::Relaxed)
     }
 
+    /// Looks at the files of TLS at once, besides the looks now and then. `None`: there is no TLS.
+    ///
+    /// # Cancel safety
+    /// The files may have been taken.
+    #[cfg(feature = "tls")]
+    pub async fn reload_tls(&self) -> Option<Outcome> {
+        match self.stats.tls.get() {
+            Some(tls) => Some(tls.reload().await),
+            None => None,
+        }
+    }
+
     /// Takes no more sessions, tells those that are open when to come back, closes them one after another over the
     /// drain window, and ends.
     ///
     /// # Cancel safety
     /// Sessions go on being closed; threads end by themselves.
-    pub async fn drain(mut self) {
+    pub async fn drain(self) {
+        let span = span!("drain", sessions = self.sessions());
+        self.end().instrument(span).await;
+    }
+
+    async fn end(mut self) {
         self.stats.draining.store(true, Ordering::Relaxed);
         self.accepting.cancel();
         for orders in &self.orders {

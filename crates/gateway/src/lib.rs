@@ -17,13 +17,18 @@ mod config;
 mod files;
 mod framing;
 mod gateway;
+mod gathering;
 mod holders;
 mod hops;
 mod hub;
+#[cfg(feature = "keys")]
+mod keys;
 mod limit_table;
+mod linger;
 mod lobby;
 pub mod metrics;
 mod origin;
+mod outcome;
 mod proxies;
 mod refusal;
 mod settings;
@@ -32,12 +37,13 @@ mod stats;
 mod timer;
 #[cfg(feature = "tls")]
 mod tls;
+mod traces;
 mod transport;
 
 pub use accept::{NoPages, Page, Pages};
 pub use admin_token::AdminToken;
 pub use admission::Admission;
-pub use audit::TARGET as AUDIT_TARGET;
+pub use audit::{LOST_LINES, LostLines, TARGET as AUDIT_TARGET};
 #[cfg(feature = "tls")]
 pub use config::TlsConfig;
 pub use config::{GatewayConfig, Limits};
@@ -48,8 +54,11 @@ pub use hops::{HopCounts, ToldHops};
 pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
 pub use ipnet::IpNet;
+#[cfg(feature = "keys")]
+pub use keys::{KeyFiles, Keys, Reloaded, read_keys};
 pub use limit_table::{At, LIMITS, Limit};
 pub use origin::is_origin;
+pub use outcome::Outcome;
 pub use proxies::{Proxies, ProxyFault};
 pub use refusal::Refusal;
 pub use settings::{AccessSettings, AskedOfClients, GatewaySettings, LimitSettings, TlsSettings};
@@ -57,6 +66,7 @@ pub use tickwire_auth::{AuthSettings, Authenticator};
 pub use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 pub use tickwire_net::tls::{ClientAuth, FilesError, ServerFiles, ServerTlsError, WhichFile};
+pub use traces::TARGET as SPAN_TARGET;
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

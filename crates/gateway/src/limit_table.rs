@@ -130,6 +130,10 @@ limits! {
         |c| c.limits.engine.depths;
     "rate_max" Some("gateway.limits.rate_max"), "a second",
         "updates of a subscription that asks for a rate", At::Granted, |c| c.limits.engine.rate_max;
+    "heartbeat_min_ms" Some("gateway.limits.heartbeat_min_ms"), "ms",
+        "shortest heartbeat interval of a session that asks for one", At::Granted, |c| c.limits.engine.heartbeat_ms_min;
+    "heartbeat_max_ms" Some("gateway.limits.heartbeat_max_ms"), "ms",
+        "longest heartbeat interval of a session that asks for one", At::Granted, |c| c.limits.engine.heartbeat_ms_max;
     "command_bytes" Some("gateway.limits.command_bytes"), "bytes",
         "a message of a client, its fragments together", At::Closed(CloseCode::TooLarge), |c| c.limits.engine.command_bytes;
     "message_ms" Some("gateway.message_ms"), "ms",

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use tickwire_auth::Denied;
 use tickwire_wire::{CloseCode, FeedState};
 
+use crate::audit::LOST_LINES;
 use crate::hops::Hops;
 use crate::stats::Stats;
 use tickwire_core::engine::{Pressure, SessionState, Survey};
@@ -167,6 +168,15 @@ static METRICS: &[Metric] = &[
         meaning: "Messages of revocations that could not be read",
         worry: "rises: something else publishes there, or versions do not fit",
         values: Counter(|of| load(&of.auth.malformed)),
+    },
+    Metric {
+        name: "log_lines_lost",
+        meaning: "Log lines that could not be written, by kind: `audit`, or `other`",
+        worry: "rises at all: the disk of the log is full, or its reader is gone; `audit` says that the record of who was here has holes",
+        values: CounterBy("kind", |_| {
+            let (audit, other) = LOST_LINES.counts();
+            vec![("audit".to_owned(), audit), ("other".to_owned(), other)]
+        }),
     },
     Metric {
         name: "tls_handshakes",

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use tickwire_auth::{AuthSettings, parse_grant};
 use tickwire_config::{Layers, settings};
-use tickwire_core::engine::BackfillLimits;
+use tickwire_core::engine::{BackfillLimits, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN};
 use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 use tickwire_net::tls::{ClientAuth, ServerFiles};
@@ -150,6 +150,9 @@ settings! {
         token_in_url: bool = false,
         /// Revocations are kept here, beside in all other gateways. Empty: nowhere else.
         revocations_file: String = String::new(),
+        /// A gateway that starts takes no sessions before another one told it what was revoked, or this time is over, because
+        /// there may be no other one.
+        revocations_wait_ms: u64 = 1_000 => 0..=60_000,
     }
 
     /// Every maximum of the gateway.
@@ -184,6 +187,10 @@ settings! {
         subscriptions_per_session: usize = 4_096 => 1..=65_536,
         /// Fastest rate that a subscription is granted which asks for one, in updates per second; one that asks for none gets all.
         rate_max: f64 = 1_000.0 => 0.01..=1e6,
+        /// Shortest heartbeat interval that a session is granted which asks for one, in milliseconds.
+        heartbeat_min_ms: u32 = HEARTBEAT_MS_MIN => 250..=60_000,
+        /// Longest one. A session costs a write at each heartbeat, and notices a dead connection after two.
+        heartbeat_max_ms: u32 = HEARTBEAT_MS_MAX => 250..=60_000,
         /// Largest command of a client.
         command_bytes: usize = 65_536 => 256..=(1_u64 << 20),
         /// One session may send this many, and 40 times as many names in them. A second's worth of commands and 4 * subscriptions_per_session names may come
@@ -254,6 +261,7 @@ impl GatewaySettings {
             auth: self.auth.rules(layers),
             revocations_file: (!self.auth.revocations_file.is_empty())
                 .then(|| PathBuf::from(&self.auth.revocations_file)),
+            revocations_wait: Duration::from_millis(self.auth.revocations_wait_ms),
             ..GatewayConfig::default()
         };
         #[cfg(feature = "tls")]
@@ -283,6 +291,10 @@ impl GatewaySettings {
         if limits.shed_end_bytes >= limits.shed_bytes {
             let problem = "has to be below `gateway.limits.shed_bytes`, so that trades do not begin and cease to flow at every record";
             layers.wrong("gateway.limits.shed_end_bytes", problem);
+        }
+        if limits.heartbeat_max_ms < limits.heartbeat_min_ms {
+            let problem = "must not be below `gateway.limits.heartbeat_min_ms`";
+            layers.wrong("gateway.limits.heartbeat_max_ms", problem);
         }
         let ns = |ms: u64| ms.saturating_mul(1_000_000);
         let to = &mut gateway.limits;
@@ -318,6 +330,8 @@ impl GatewaySettings {
         engine.log_records_per_topic = limits.log_records;
         engine.log_bytes_per_topic = limits.log_bytes;
         engine.heartbeat_ns = ns(self.heartbeat_ms);
+        engine.heartbeat_ms_min = limits.heartbeat_min_ms;
+        engine.heartbeat_ms_max = limits.heartbeat_max_ms;
         engine.ping_after_ns = ns(self.ping_ms);
         engine.conflating_after_ns = ns(self.conflating_after_ms);
         engine.freshness_ns = ns(self.freshness_ms);

@@ -100,6 +100,8 @@ impl Stats {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.hub.is_ready.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed)
+        self.hub.is_ready.load(Ordering::Relaxed)
+            && !self.draining.load(Ordering::Relaxed)
+            && !self.auth.awaits_revocations.load(Ordering::Relaxed)
     }
 }

@@ -18,9 +18,11 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::lobby::Guest;
+use crate::outcome::Outcome;
 use crate::stats::TlsCounts;
+use crate::traces::span;
 
-/// The wait before files that cannot be used are looked at again: certificate and key may be replaced one after the other.
+/// The wait before files that cannot be used are looked at again.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// The thread that makes handshakes gives way to those of shards by this much: where they share a core, it gets a tenth of it.
 #[cfg(target_os = "linux")]
@@ -146,24 +148,53 @@ impl Tls {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }
-            let tls = Arc::clone(&self);
-            let looked = tokio::task::spawn_blocking(move || tls.server.reload()).await;
-            wait = every;
-            match looked {
-                Ok(Reload::Same) => self.problem().clear(),
-                Ok(Reload::Replaced) => {
-                    self.problem().clear();
-                    self.reloads.fetch_add(1, Ordering::Relaxed);
-                    tracing::info!(
-                        expires = self.expires_text(),
-                        "new TLS certificate in use; sessions go on"
-                    );
-                }
-                Ok(Reload::Kept { is_known: false, .. }) => wait = every.min(SECOND_LOOK),
-                Ok(Reload::Kept { error, is_known: true }) => self.refused(&error),
-                Err(error) => tracing::error!(%error, "the TLS files were not looked at"),
-            }
+            wait = match self.look().await {
+                // Certificate and key may be replaced one after the other.
+                Some(Reload::Kept { is_known: false, .. }) => every.min(SECOND_LOOK),
+                _ => every,
+            };
         }
+    }
+
+    /// Looks at the files at once, because whoever changed them says that they are complete.
+    ///
+    /// # Cancel safety
+    /// The files may have been taken.
+    pub(crate) async fn reload(self: &Arc<Self>) -> Outcome {
+        let mut looked = self.look().await;
+        if matches!(looked, Some(Reload::Kept { is_known: false, .. })) {
+            looked = self.look().await;
+        }
+        match looked {
+            Some(Reload::Same) => Outcome::Same,
+            Some(Reload::Replaced) => Outcome::Replaced,
+            Some(Reload::Kept { error, .. }) => Outcome::Kept(error.to_string()),
+            None => Outcome::Kept("the files were not looked at".to_owned()),
+        }
+    }
+
+    /// Looks at the files once, and uses them where they are good. `None`: the runtime did not let it.
+    async fn look(self: &Arc<Self>) -> Option<Reload> {
+        let tls = Arc::clone(self);
+        let looked = match tokio::task::spawn_blocking(move || tls.server.reload()).await {
+            Ok(looked) => looked,
+            Err(error) => {
+                tracing::error!(%error, "the TLS files were not looked at");
+                return None;
+            }
+        };
+        match &looked {
+            Reload::Same => self.problem().clear(),
+            Reload::Replaced => {
+                self.problem().clear();
+                self.reloads.fetch_add(1, Ordering::Relaxed);
+                let _span = span!("reload", what = "TLS certificate", expires = self.expires_text());
+                tracing::info!(expires = self.expires_text(), "new TLS certificate in use; sessions go on");
+            }
+            Reload::Kept { is_known: false, .. } => {}
+            Reload::Kept { error, is_known: true } => self.refused(error),
+        }
+        Some(looked)
     }
 
     fn refused(&self, error: &ServerTlsError) {
@@ -171,6 +202,7 @@ impl Tls {
         let mut problem = self.problem();
         if *problem != told {
             self.reload_failures.fetch_add(1, Ordering::Relaxed);
+            let _span = span!("reload", what = "TLS certificate", error = told.as_str());
             tracing::error!(
                 error = told,
                 "the TLS files changed and cannot be used; the certificate from before stays in use"

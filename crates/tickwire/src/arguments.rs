@@ -1,8 +1,11 @@
 //! Values of options that several commands have.
 
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use tickwire_wire::Channel;
+use tickwire_wire::{Channel, Secret};
 
 /// Reads the name of a channel.
 pub(crate) fn channel(name: &str) -> Result<Channel, String> {
@@ -16,5 +19,23 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration.is_zero() => Err(format!("no time at all; {remedy}")),
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{error}; {remedy}")),
+    }
+}
+
+/// A secret of the command line or the environment, which no message repeats.
+#[derive(Clone)]
+pub(crate) struct NotShown(pub(crate) Secret);
+
+impl FromStr for NotShown {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(Secret::new(text.trim())))
+    }
+}
+
+impl fmt::Debug for NotShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
     }
 }

@@ -61,7 +61,7 @@ impl Settings {
         let (file, sets) = (self.config.clone(), self.set.clone());
         let sources = Sources { file, environment: std::env::vars().collect(), sets, flags: named, purpose };
         let config = config::load(&sources)?;
-        logs::start(&config.raw);
+        logs::start(&config.raw, purpose == Purpose::Serve);
         for name in config::ignored(&sources.environment) {
             tracing::warn!(
                 name,

@@ -14,7 +14,7 @@ use crate::cli::{DemoCommand, Settings};
 use crate::config::{Config, Purpose};
 use crate::gateway::{Schemes, prepare};
 use crate::ingest::{recorded, simulated};
-use crate::printing::say;
+use crate::printing::announce;
 use crate::stop;
 
 /// The page at `/`.
@@ -34,7 +34,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     // Nobody has to sign in to look at a demo, unless somebody says with what.
     config.gateway.auth.anonymous |= !config.keys.are_named();
     let keys = std::mem::take(&mut config.keys);
-    let (authenticator, _tasks) = keys.start(config.gateway.auth.clone());
+    let (authenticator, _files, _tasks) = keys.start(config.gateway.auth.clone());
     let stop = stop::on_signal()?;
     let bus: Arc<dyn Backplane> = if command.bus.servers.is_empty() {
         Arc::new(MemoryBus::new(MemoryLimits::default()))
@@ -53,15 +53,15 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     prepare(&config.gateway);
     let schemes = Schemes::of(&config.gateway);
     let gateway = Gateway::start_with(config.gateway, authenticator, Arc::clone(&bus), pages).await?;
-    say(format_args!(
+    announce(format_args!(
         "Tickwire demo, {}: open {}://{}/ in a browser",
         feed.venue,
         schemes.pages,
         gateway.listen_address()
     ));
-    say(format_args!("stream: {}://{}/v1/stream", schemes.stream, gateway.listen_address()));
-    say(format_args!("admin: {}://{}/metrics", schemes.admin, gateway.admin_address()));
-    say("Ctrl-C ends it");
+    announce(format_args!("stream: {}://{}/v1/stream", schemes.stream, gateway.listen_address()));
+    announce(format_args!("admin: {}://{}/metrics", schemes.admin, gateway.admin_address()));
+    announce("Ctrl-C ends it");
     let mut task = feed.task;
     tokio::select! {
         () = stop.cancelled() => {}

@@ -2,6 +2,7 @@
 //!
 //! Each step needs the one before it: where one fails, the rest is left out. Nothing is changed anywhere.
 
+mod admin;
 mod command;
 mod conversation;
 mod data;
@@ -28,6 +29,7 @@ pub(crate) struct Unwell(String);
 pub(crate) async fn run(command: DoctorCommand) -> anyhow::Result<()> {
     let mut report = Report::new(!command.json);
     look(&command, &mut report).await;
+    admin::look(&command, &mut report).await;
     if command.json {
         say(report.to_json(&command.url));
     }

@@ -1,42 +1,69 @@
 //! Structured logs, to standard error.
 
 mod limit;
+mod stderr;
 
 use std::io::IsTerminal as _;
 
+use tickwire_gateway::{LOST_LINES, SPAN_TARGET};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::{LogFormat, Raw};
 use limit::{Limit, REPORT_EVERY};
+use stderr::StandardError;
 
-/// Starts logging as configured. Later calls change nothing. It has to be called within a runtime.
-pub(crate) fn start(raw: &Raw) {
-    let filter =
-        EnvFilter::builder().parse_lossy(format!("{},{}", tickwire_bus::LOG_DIRECTIVE, raw.log.level));
+/// Starts logging as configured, and traces where this process `is_served` from. Later calls change nothing. It has to be called within a runtime.
+#[cfg_attr(not(feature = "otel"), expect(unused_variables, unused_mut, reason = "only traces need it"))]
+pub(crate) fn start(raw: &Raw, is_served: bool) {
+    // Spans are for traces, and would only repeat in lines what these say.
+    let directives = format!("{},{SPAN_TARGET}=off,{}", tickwire_bus::LOG_DIRECTIVE, raw.log.level);
+    let filter = EnvFilter::builder().parse_lossy(directives);
     let colour = std::io::stderr().is_terminal();
     // A log that cannot be written is not worth the process: its terminal may have closed while it drains.
     let lines = tracing_subscriber::fmt::layer::<Registry>()
         .with_ansi(colour)
-        .with_writer(std::io::stderr)
+        .with_writer(StandardError)
         .log_internal_errors(false);
     let lines =
         if raw.log.format == LogFormat::Json { lines.json().boxed() } else { lines.compact().boxed() };
     let limit =
         (raw.log.lines_max > 0).then(|| Limit::new(raw.log.lines_max, tickwire_gateway::AUDIT_TARGET));
     let told = limit.clone();
-    let started = Registry::default().with(lines.with_filter(limit).with_filter(filter)).try_init();
-    if let (Ok(()), Some(limit)) = (started, told) {
-        tokio::spawn(report(limit));
+    let mut layers = vec![lines.with_filter(limit).with_filter(filter).boxed()];
+    #[cfg(feature = "otel")]
+    let problem = is_served
+        .then(|| crate::traces::layer(&raw.traces))
+        .transpose()
+        .map(|layer| layers.extend(layer.flatten()))
+        .err();
+    let started = Registry::default().with(layers).try_init();
+    #[cfg(feature = "otel")]
+    if let Some(problem) = problem {
+        tracing::error!(problem, "there are no traces");
+    }
+    if started.is_ok() {
+        tokio::spawn(report(told));
     }
 }
 
-/// Tells every few seconds what the limit swallowed.
-async fn report(limit: Limit) {
+/// Tells every few seconds what the limit swallowed, and what could not be written.
+async fn report(limit: Option<Limit>) {
+    let mut told = 0;
     loop {
         tokio::time::sleep(REPORT_EVERY).await;
-        for swallowed in limit.take_swallowed() {
+        let (audit, other) = LOST_LINES.counts();
+        if audit + other > told {
+            // Where it cannot be written either, it is one more, and is told next time.
+            tracing::error!(
+                audit,
+                other,
+                "log lines could not be written since the start; is the disk full?"
+            );
+            told = audit + other;
+        }
+        for swallowed in limit.iter().flat_map(Limit::take_swallowed) {
             let of = swallowed.metadata;
             tracing::warn!(
                 lines = swallowed.lines,

@@ -3,8 +3,8 @@
 //! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration, 3 a replay came to its end and not
 //! all of its recordings could be used.
 
+mod admin;
 mod arguments;
-mod auth;
 mod cli;
 mod config;
 mod demo;
@@ -17,6 +17,8 @@ mod stop;
 mod tap;
 mod token;
 mod top;
+#[cfg(feature = "otel")]
+mod traces;
 mod trust;
 
 use std::process::ExitCode;

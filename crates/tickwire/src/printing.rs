@@ -5,11 +5,21 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, Stdout, Write};
 
 /// Writes a line for the user or the next program. A reader that went away ends the process quietly, as it would any
-/// member of a pipe.
+/// member of a pipe; what cannot be written for another reason, such as a full disk, ends it with an error.
 pub(crate) fn say(line: impl Display) {
-    if writeln!(io::stdout(), "{line}").is_err() {
-        std::process::exit(0);
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            complain(format_args!("error: cannot write to standard output: {error}"));
+            std::process::exit(1);
+        }
     }
+}
+
+/// Writes a line about a service that goes on, whether anybody can read it or not.
+pub(crate) fn announce(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Writes a line about what went wrong, where anybody can still read it.

@@ -1,23 +1,61 @@
 //! Being asked to stop: Ctrl-C, SIGTERM, and a terminal that closes (SIGHUP). A second Ctrl-C or SIGTERM ends the process at
 //! once; a second SIGHUP does not, because a terminal that closes may send two.
+//!
+//! A service has no terminal that could close. To one, SIGHUP says that its files have changed, as to most services.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::future::pending;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Requests to read files again: SIGHUP to a process without a terminal.
+#[derive(Debug)]
+pub(crate) struct Reloads(Option<Signal>);
+
+impl Reloads {
+    /// Waits for the next request; for ever where SIGHUP means something else.
+    ///
+    /// # Cancel safety
+    /// It is safe: a signal that came is told by the next call.
+    pub(crate) async fn next(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => pending().await,
+        }
+    }
+}
 
 /// Returns a token that is cancelled by the first signal. A process that was started to outlive its terminal (`nohup`)
 /// ignores SIGHUP as before.
 pub(crate) fn on_signal() -> anyhow::Result<CancellationToken> {
+    let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+    watch(hangup)
+}
+
+/// Returns what [`on_signal`] does, for a process that can read its files again: where it has no terminal, SIGHUP asks for that and
+/// stops nothing.
+pub(crate) fn on_signal_or_reload() -> anyhow::Result<(CancellationToken, Reloads)> {
+    if ignores_hangup() {
+        return Ok((watch(None)?, Reloads(None)));
+    }
+    let hangup = signal(SignalKind::hangup())?;
+    if has_terminal() {
+        Ok((watch(Some(hangup))?, Reloads(None)))
+    } else {
+        Ok((watch(None)?, Reloads(Some(hangup))))
+    }
+}
+
+fn watch(mut hangup: Option<Signal>) -> anyhow::Result<CancellationToken> {
     let token = CancellationToken::new();
-    let ignores_hangup = ignores_hangup();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = if ignores_hangup { None } else { Some(signal(SignalKind::hangup())?) };
     let asked = token.clone();
     tokio::spawn(async move {
         let hung_up = async {
             match &mut hangup {
                 Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         };
         tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} _ = hung_up => {} }
@@ -27,6 +65,11 @@ pub(crate) fn on_signal() -> anyhow::Result<CancellationToken> {
         std::process::exit(130);
     });
     Ok(token)
+}
+
+/// Returns whether this process belongs to a terminal, which then may close: only such a process can open it by this name.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// Returns whether this process was started with SIGHUP ignored. Elsewhere than on Linux nobody tells without unsafe code.

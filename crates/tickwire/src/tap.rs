@@ -44,7 +44,7 @@ Forms:
   With --json: one object a line. Records are as in the JSON encoding of the
   protocol; beside them the types `hello`, `connected`, `disconnected`, `mute`,
   `feed`, `book_broken`, `book_repaired`, `subscribed`, `ended`, `gap`,
-  `notice`, `ledger` and `error`.
+  `notice`, `identity`, `ledger` and `error`.
 
   With --record alone: nothing on standard output, progress on standard error.
 
@@ -85,6 +85,9 @@ pub(crate) struct TapCommand {
     /// File with a token or an API key, which is read again before the token ends; without it the variable TICKWIRE_TOKEN
     #[arg(long, value_name = "FILE", conflicts_with = "read")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Show the token in the first message, not in a header: for proxies that lose it
+    #[arg(long, conflicts_with = "read")]
+    pub(crate) token_by_message: bool,
     /// quote, trade, book, bar, stat, status, instrument; several with commas [default: quote; with --read: all]
     #[arg(long = "channel", value_name = "CHANNEL", value_delimiter = ',', value_parser = channel)]
     pub(crate) channels: Vec<Channel>,

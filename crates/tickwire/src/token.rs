@@ -274,7 +274,7 @@ pub(crate) async fn revoke(settings: &Settings, command: RevokeCommand) -> anyho
         (None, Some(sub)) => Revocation::Subject { sub, not_before: command.not_before.unwrap_or(now + 1) },
         (None, None) => return Err(Usage("--jti or --sub is needed".to_owned()).into()),
     };
-    let message = RevocationMessage { revocations: vec![revocation.clone()], asks: false };
+    let message = RevocationMessage { revocations: vec![revocation.clone()], ..RevocationMessage::default() };
     RevocationMessage::parse(&message.encode()).map_err(Usage)?;
     let bus = NatsBus::connect(&config.nats)?;
     let mut state = bus.state();

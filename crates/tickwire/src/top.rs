@@ -1,6 +1,6 @@
 //! `tickwire top`: the sessions of a gateway, worst first, as they are now.
 
-mod admin;
+mod look;
 mod model;
 mod view;
 
@@ -13,16 +13,19 @@ use crossterm::event::{Event, EventStream, KeyCode, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Admin;
 use crate::printing::say;
 use crate::stop;
-use admin::Admin;
+use crate::trust::TrustFlags;
+use look::look;
 use model::Model;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tickwire top\n  tickwire top http://10.0.0.7:7401 --every 5s\n  \
+    tickwire top https://gateway-1:7401 --ca-file ca.pem --token-file admin.token\n  \
     tickwire top --json | jq '.sessions[0]'")]
 pub(crate) struct TopCommand {
-    /// The admin listener of a gateway
+    /// The admin listener of a gateway; https:// where gateway.tls.admin is set there
     #[arg(default_value = "http://127.0.0.1:7401", value_name = "URL")]
     url: String,
     /// The most sessions that are shown
@@ -34,6 +37,8 @@ pub(crate) struct TopCommand {
     /// A file with the token that the admin listener asks for (gateway.admin_token_file there)
     #[arg(long, value_name = "FILE", env = "TICKWIRE_ADMIN_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustFlags,
     /// Look once, print a table, and end; so it does where standard output is no terminal
     #[arg(long)]
     once: bool,
@@ -53,10 +58,10 @@ fn period(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// A URL that is none, or a gateway that does not answer at the first look.
 pub(crate) async fn run(command: TopCommand) -> anyhow::Result<()> {
-    let admin = Admin::new(&command.url, command.token_file.as_deref())?;
+    let admin = Admin::new(&command.url, command.token_file.as_deref(), &command.trust)?;
     let mut model = Model::new(command.limit as usize);
     let stop = stop::on_signal()?;
-    model.take(admin.look().await?);
+    model.take(look(&admin).await?);
     let is_once = command.json || command.once || !std::io::stdout().is_terminal();
     if !is_once {
         return watch(&admin, &mut model, &command, &stop).await;
@@ -66,7 +71,7 @@ pub(crate) async fn run(command: TopCommand) -> anyhow::Result<()> {
         () = stop.cancelled() => return Ok(()),
         () = tokio::time::sleep(command.every) => {}
     }
-    model.take(admin.look().await?);
+    model.take(look(&admin).await?);
     if command.json {
         say(serde_json::to_string_pretty(&model.report())?);
     } else {
@@ -97,7 +102,7 @@ async fn watch(
         let pressed = tokio::select! {
             () = stop.cancelled() => break Ok(()),
             _ = ticks.tick() => {
-                match admin.look().await {
+                match look(admin).await {
                     Ok(look) => {
                         model.take(look);
                         trouble = None;

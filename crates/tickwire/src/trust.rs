@@ -1,9 +1,17 @@
-//! The options of commands that connect to a gateway with TLS.
+//! The options of commands that connect to a gateway: whom they trust, who they are, and the tokens that they show.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tickwire_client::Builder;
+use tickwire_net::tls::{self, Identity, Settings, Trust, rustls};
+use tickwire_wire::Secret;
+
+/// The names of the options, for errors of TLS.
+pub(crate) const SETTINGS: Settings =
+    Settings { authorities: "--ca-file", insecure: None, server_name: "--server-name" };
 
 /// Whom a command trusts, and who it is.
 #[derive(Clone, Debug, Default, Args)]
@@ -36,5 +44,66 @@ impl TrustFlags {
             Some(name) => builder.server_name(name),
             None => builder,
         }
+    }
+
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Says which file cannot be used, and why.
+    pub(crate) fn trust(&self) -> Result<Trust, String> {
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+        };
+        let told = |path: &Path| {
+            let name = path.display().to_string();
+            move |problem: String| format!("{name} {problem}")
+        };
+        let authorities = match &self.ca_file {
+            Some(path) => tls::certificates(&read(path)?).map_err(told(path))?,
+            None => Vec::new(),
+        };
+        let identity = match self.client_cert.as_ref().zip(self.client_key.as_ref()) {
+            Some((cert, key)) => Some(Identity {
+                chain: tls::certificates(&read(cert)?).map_err(told(cert))?,
+                key: tls::key(&read(key)?).map_err(told(key))?,
+            }),
+            None => None,
+        };
+        Ok(Trust { authorities, insecure: false, server_name: self.server_name.clone(), identity })
+    }
+}
+
+/// Reads a token from a file, which may have white space around it.
+///
+/// # Errors
+/// Says what is wrong with the file. No part of it is shown.
+pub(crate) fn read_token(path: &Path) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("the token in {} cannot be read: {error}", path.display()))?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(format!("{} has no token in it", path.display()));
+    }
+    Ok(Secret::new(token))
+}
+
+/// Returns the error of TLS that is the cause of another one.
+pub(crate) fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(of_tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Some(of_tls);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Says why TLS with a server at `host:port` failed, and what to do.
+pub(crate) fn explain(error: &(dyn Error + 'static), address: &str) -> String {
+    match cause(error) {
+        Some(of_tls) => tls::explain(of_tls, address, true, &SETTINGS),
+        None => format!("the connection to {address} broke in the TLS handshake: {error}"),
     }
 }

@@ -101,6 +101,7 @@ impl Session {
         if self.state == State::Gone {
             return;
         }
+        core.counts.shaken -= u64::from(self.state == State::Shaken);
         let attempts = self.extra.as_ref().map_or(0, |extra| extra.attempts);
         if has_been_open && core.plan.scenario.churn.reconnects() && core.phase < Phase::Finish {
             self.extra().attempts += 1;
@@ -108,7 +109,7 @@ impl Session {
         }
         // A server that has too many handshakes under way drops some before it reads them.
         if self.state == State::Shaking
-            && core.phase == Phase::Open
+            && core.phase < Phase::Measure
             && !matches!(end, End::Refused(_))
             && attempts < ATTEMPTS_MAX
         {

@@ -64,8 +64,27 @@ impl Session {
         self.flush(core);
     }
 
+    /// Its handshake is over: it subscribes, or waits for the others.
+    pub(super) fn shaken(&mut self, core: &mut Core) {
+        if core.plan.scenario.sessions.together && core.phase == Phase::Open {
+            self.state = State::Shaken;
+            core.counts.shaken += 1;
+        } else {
+            self.subscribe(core);
+        }
+    }
+
+    /// All sessions have shaken hands. The time of opening counts from here.
+    pub(super) fn subscribe_with_others(&mut self, core: &mut Core) {
+        core.counts.shaken -= 1;
+        self.began = now();
+        core.timers.add(self.began + self.open_wait(core).as_nanos() as u64, self.slot, Due::Late);
+        self.subscribe(core);
+    }
+
     pub(super) fn subscribe(&mut self, core: &mut Core) {
         self.state = State::Subscribing;
+        self.asked_at = now();
         self.subscriptions.clear();
         self.account = Account::Owed;
         let kind = self.kind(core);

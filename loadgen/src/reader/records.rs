@@ -117,6 +117,7 @@ impl Session {
 
     fn update(&mut self, core: &mut Core, update: Update, read: u64) {
         let Update { symbol, sequence, intended_time } = update;
+        self.first(core, read);
         let begin = || Subscription::new(Sequence::new(Channel::Quote, 0, sequence - 1), Some(symbol));
         let subscription = self.subscriptions.entry((symbol, Channel::Quote)).or_insert_with(begin);
         let before = subscription.sequence.position().1;
@@ -131,12 +132,21 @@ impl Session {
         }
     }
 
+    /// Takes the time to the first record.
+    #[inline]
+    fn first(&mut self, core: &mut Core, read: u64) {
+        if self.asked_at > 0 {
+            core.part.timed.first.record(std::mem::take(&mut self.asked_at), read);
+        }
+    }
+
     fn record(&mut self, core: &mut Core, record: &Record, read: u64) {
         let (instrument, sequence, event_time) = (record.instrument, record.sequence, record.event_time);
         if let Body::Gap(gap) = &record.body {
             return self.gap(core, instrument, gap);
         }
         let channel = record.channel();
+        self.first(core, read);
         let Some(subscription) = self.subscriptions.get_mut(&(instrument, channel)) else {
             return self.unasked(core, || format!("a {} of {instrument}", channel.name()));
         };

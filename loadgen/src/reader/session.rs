@@ -39,6 +39,8 @@ pub(super) enum State {
     Waiting,
     Connecting,
     Shaking,
+    /// It shook hands, and subscribes together with the others.
+    Shaken,
     Subscribing,
     Open,
     /// The ledger was asked for.
@@ -112,6 +114,8 @@ pub(super) struct Session {
     /// Subscriptions by the instrument's number and the channel.
     pub(super) subscriptions: FxHashMap<(u32, Channel), Subscription>,
     pub(super) began: u64,
+    /// When it subscribed; 0: its first record has come.
+    pub(super) asked_at: u64,
     pub(super) extra: Option<Box<Extra>>,
 }
 
@@ -179,6 +183,7 @@ impl Session {
     pub(super) fn due(&mut self, core: &mut Core, what: Due, due: u64) {
         match (what, self.state) {
             (Due::Connect, State::Waiting) => self.connect(core),
+            (Due::Subscribe, State::Shaken) => self.subscribe_with_others(core),
             (Due::Late, State::Connecting | State::Shaking | State::Subscribing) => {
                 let wait = self.open_wait(core);
                 if due == self.began + wait.as_nanos() as u64 {
@@ -308,7 +313,7 @@ impl Session {
                 let text = format!("{error:#}");
                 if websocket::is_refusal(&response) { End::Refused(text) } else { End::Broken(text) }
             })?;
-            self.subscribe(core);
+            self.shaken(core);
         }
         while self.stream.is_some() {
             let found = frame::find(&bytes[used..], Sender::Server, websocket::PAYLOAD_BYTES_MAX);

@@ -7,6 +7,8 @@ use std::collections::BinaryHeap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
     Connect,
+    /// It subscribes together with the others.
+    Subscribe,
     /// The opening took too long.
     Late,
     /// A throttled reader may read again.

@@ -110,6 +110,7 @@ pub(crate) fn report(measured: Measured) -> Report {
             asked: scenario.sessions.count as u64,
             opened: counts.opened,
             open: timed.open.into(),
+            first: timed.first.into(),
             reconnect: timed.reconnect.into(),
             ..part.sessions
         },

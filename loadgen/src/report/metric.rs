@@ -84,6 +84,7 @@ impl Report {
         }
         all.extend([
             timing("open", "open a session", Never, &self.sessions.open),
+            timing("first", "subscribe → first record", Higher, &self.sessions.first),
             timing("reconnect", "lost → open again", Higher, &self.sessions.reconnect),
             timing("generator.lag", "generator's own lag", Shown, &self.generator.lag),
             timing("generator.source_lag", "source's lag", Never, &self.generator.source_lag),

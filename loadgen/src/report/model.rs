@@ -95,8 +95,10 @@ parts! {
         reconnects: u64,
         /// It lasts from the loss of a session to the responses to its subscriptions.
         reconnect: Latency,
-        /// It lasts from the connect to the last response to a subscription.
+        /// It lasts from the connect to the last response to a subscription; from the first subscription, where all subscribe together.
         open: Latency,
+        /// It lasts from a session's first subscription to its first record.
+        first: Latency,
     }
 
     /// Something happened so often; the first texts are kept.

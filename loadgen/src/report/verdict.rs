@@ -28,6 +28,7 @@ pub(super) fn verdicts(report: &Report, scenario: &Scenario) -> Vec<Verdict> {
     let waiting = Waiting::asked(scenario);
     all.quantiles(report, "latency", &bounds.latency, &waiting);
     all.quantiles(report, "reconnect", &bounds.reconnect, &Waiting::default());
+    all.quantiles(report, "first", &bounds.first, &Waiting::default());
     for (kind, limits) in &bounds.ages {
         all.quantiles(report, &format!("age.{kind}"), limits, &waiting);
     }

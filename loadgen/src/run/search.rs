@@ -1,4 +1,7 @@
 //! The search for the highest rate that holds: doubled until a bound breaks, then halved in between.
+//!
+//! A bound breaks where it does so twice in a row. One moment in which others took the processor would otherwise end a search far below
+//! what holds, and each run would find another rate.
 
 use std::time::Duration;
 
@@ -14,19 +17,39 @@ use crate::workers::WorkerPool;
 
 /// The source has this part of the lowest rate between two steps, so that what has piled up can drain.
 const REST_SHARE: f64 = 0.1;
-const STEPS_MAX: usize = 40;
+const STEPS_MAX: usize = 60;
 
 /// The next rate follows from what has held and what has not.
 #[derive(Clone, Copy, Debug)]
 struct Bracket {
     held: f64,
     broken: f64,
+    /// The rate that did not hold at its first trial.
+    doubted: Option<f64>,
     to: f64,
     precision: f64,
 }
 
 impl Bracket {
+    fn new(to: f64, precision: f64) -> Self {
+        Self { held: 0.0, broken: f64::INFINITY, doubted: None, to, precision }
+    }
+
+    fn note(&mut self, rate: f64, holds: bool) {
+        let is_second = self.doubted.take().is_some();
+        if holds {
+            self.held = rate;
+        } else if is_second {
+            self.broken = rate;
+        } else {
+            self.doubted = Some(rate);
+        }
+    }
+
     fn next(&self, from: f64) -> Option<f64> {
+        if self.doubted.is_some() {
+            return self.doubted;
+        }
         if self.broken.is_infinite() {
             let next = if self.held == 0.0 { from } else { self.held * 2.0 };
             return (self.held < self.to).then_some(next.min(self.to));
@@ -42,18 +65,18 @@ pub(super) async fn run(
     workers: &mut WorkerPool,
     search: &Search,
 ) -> anyhow::Result<Saturation> {
-    let mut bracket =
-        Bracket { held: 0.0, broken: f64::INFINITY, to: search.to, precision: search.precision };
+    let mut bracket = Bracket::new(search.to, search.precision);
     let mut found = Saturation::default();
     while let Some(rate) = bracket.next(search.from).filter(|_| found.steps.len() < STEPS_MAX) {
         let step = step(run, workers, search, rate).await?;
+        bracket.note(rate, step.held);
         if step.held {
-            bracket.held = rate;
             found.updates_per_second = rate;
             found.deliveries_per_second = step.deliveries_per_second;
         } else {
-            bracket.broken = rate;
-            found.limited_by = format!("at {rate:.0} updates/s {}", step.reason);
+            if bracket.doubted.is_none() {
+                found.limited_by = format!("at {rate:.0} updates/s {}", step.reason);
+            }
             run.tell_source(&Told::Rate(search.from * REST_SHARE)).await?;
             pause(search.settle * 2).await?;
         }

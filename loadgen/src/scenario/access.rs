@@ -143,12 +143,15 @@ fn read_tokens(file: &str) -> Result<Vec<Token>, String> {
     if found.is_empty() { Err(format!("{file} is empty; write one token a line")) } else { Ok(found) }
 }
 
-/// Says what a run with tokens does not show, because nobody looks at them.
+/// Says what a run with tokens does not show where nobody looks at them: its own gateway has no keys.
 pub(crate) fn unchecked(scenario: &Scenario) -> Option<String> {
-    let is_own = scenario.has_gateway() && !scenario.sessions.tokens.all.is_empty();
+    let looks = scenario.gateway_keys.are_named();
+    let is_own = scenario.has_gateway() && !looks && !scenario.sessions.tokens.all.is_empty();
     let who = match &scenario.target.url {
         Some(_) => "only what stands in front of it can refuse them",
-        None => "whether a token lets anybody in was not tested; name a server that does in `target.url`",
+        None => {
+            "whether a token lets anybody in was not tested; name its keys in `gateway.auth`, or another server in `target.url`"
+        }
     };
     is_own.then(|| format!("sessions showed tokens, and the gateway of this run looks at no tokens: {who}"))
 }

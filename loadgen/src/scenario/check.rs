@@ -1,6 +1,7 @@
 //! Completes a scenario that was read, and finds the errors that only the whole of it shows.
 
 use tickwire_config::Layers;
+use tickwire_gateway::read_keys;
 use tickwire_wire::is_venue;
 
 use super::forms::{MS, word};
@@ -27,20 +28,13 @@ pub(crate) fn complete(layers: &mut Layers, scenario: &mut Scenario) {
     if !layers.has("gateway.limits.sessions") {
         gateway.limits.sessions = gateway.limits.sessions.max(scenario.sessions.count + SESSIONS_SPARE);
     }
-    scenario.gateway_config = gateway;
-    let access = &scenario.gateway.auth;
-    for (setting, is_named) in [
-        ("gateway.auth.keys", !access.keys.is_empty()),
-        ("gateway.auth.jwks_url", !access.jwks_url.is_empty()),
-        ("gateway.auth.api_keys_file", !access.api_keys_file.is_empty()),
-    ] {
-        if is_named {
-            layers.wrong(
-                setting,
-                "the own gateway of a run takes no keys; load one that does, by `target.url`",
-            );
+    if scenario.has_gateway() {
+        scenario.gateway_keys = read_keys(&scenario.gateway.auth, layers);
+        if scenario.gateway_keys.are_named() && !layers.has("gateway.auth.anonymous") {
+            gateway.auth.anonymous = false;
         }
     }
+    scenario.gateway_config = gateway;
     rules(layers, scenario);
     lists(layers, scenario);
     processors(layers, scenario, &tickwire_machine::processors::allowed());

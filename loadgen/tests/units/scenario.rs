@@ -57,6 +57,9 @@ fn the_own_gateway_has_the_settings_of_a_gateway() {
     let mut usual = GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..own.clone() };
     assert!(own.auth.anonymous, "whoever comes is let in");
     (usual.drain_window, usual.limits.sessions, usual.auth.anonymous) = (5 * SECOND, 10_000, false);
+    // There is no other gateway that knows of revocations.
+    assert!(own.revocations_wait.is_zero());
+    usual.revocations_wait = SECOND;
     let defaults =
         GatewayConfig { listen: own.listen, admin_listen: own.admin_listen, ..GatewayConfig::default() };
     assert_eq!(usual, defaults);
@@ -74,9 +77,16 @@ fn the_own_gateway_has_the_settings_of_a_gateway() {
         "`gateway.heartbeat`: does not exist; did you mean `gateway.heartbeat_ms`?",
     );
     check_refused("gateway.limits.close_bytes = 65536", "has to be above `gateway.limits.shed_bytes`");
-    for key in ["keys = [\"a.pem\"]", "jwks_url = \"https://id.example\"", "api_keys_file = \"a.toml\""] {
-        check_refused(&format!("gateway.auth.{key}"), "the own gateway of a run takes no keys");
-    }
+    // Its keys are read as those of any gateway.
+    check_refused(
+        "gateway.auth.keys = [\"/nowhere.pem\"]",
+        "`gateway.auth.keys[0]`: /nowhere.pem: No such file",
+    );
+    check_refused("gateway.auth.jwks_url = \"http://id.example/\"", "is http:// of another machine");
+    check_refused(
+        "gateway.auth.api_keys_file = \"/nowhere.toml\"",
+        "`gateway.auth.api_keys_file`: /nowhere.toml",
+    );
 }
 
 #[test]
@@ -364,7 +374,7 @@ fn described_defaults_are_those_that_are_in_force() {
 fn every_setting_is_described_to_people_and_programs() {
     let all = described();
     let is_gateways = |name: &&String| name.starts_with("gateway.");
-    assert_eq!(all.keys().filter(|name| !is_gateways(name)).count(), 133, "{:#?}", all.keys());
+    assert_eq!(all.keys().filter(|name| !is_gateways(name)).count(), 138, "{:#?}", all.keys());
     let gateways = serde_json::from_str(&tickwire_config::describe_json::<GatewaySettings>()).unwrap();
     let gateways: Vec<BTreeMap<String, String>> = gateways;
     let gateways: BTreeSet<_> =

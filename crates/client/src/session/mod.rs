@@ -15,7 +15,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickwire_wire::{Channel, Command, Encoding, Feed, FeedState, Heartbeat, Hello, Ledger, Limits, Message};
+use tickwire_wire::{
+    Channel, Command, Encoding, Feed, FeedState, Heartbeat, Hello, Identity, Ledger, Limits, Message,
+};
 use tokio::time::Instant;
 
 use self::instruments::Instruments;
@@ -62,6 +64,8 @@ pub(crate) struct Session {
     /// None: there is no connection.
     limits: Option<Limits>,
     hello: Option<Arc<Hello>>,
+    /// The gateway's last word on whom the session belongs to.
+    identity: Option<Identity>,
     instruments: Instruments,
     feeds: HashMap<Arc<str>, Feed>,
     wanted: Wanted,
@@ -97,6 +101,7 @@ impl Session {
             settings,
             limits: None,
             hello: None,
+            identity: None,
             instruments: Instruments::default(),
             feeds: HashMap::new(),
             wanted: Wanted::default(),
@@ -129,7 +134,7 @@ impl Session {
 
     /// Returns how long the gateway asked to stay away, if it did.
     pub(crate) fn disconnected(&mut self) -> Option<Duration> {
-        (self.limits, self.hello) = (None, None);
+        (self.limits, self.hello, self.identity) = (None, None, None);
         self.instruments.disconnected();
         self.feeds.clear();
         self.owed.clear();
@@ -150,6 +155,10 @@ impl Session {
 
     pub(crate) fn hello(&self) -> Option<&Hello> {
         self.hello.as_deref()
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -181,7 +190,7 @@ impl Session {
             Message::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             Message::Ledger(ledger) => self.ledger(ledger),
             Message::Error(error) => self.error(error, now),
-            Message::Identity(identity) => self.identified(&identity),
+            Message::Identity(identity) => self.identified(identity),
             Message::Notice(notice) => {
                 match notice.code.as_str() {
                     "draining" => {

@@ -156,12 +156,14 @@ impl Session {
     }
 
     /// The gateway took the next token: the limits may be others.
-    pub(super) fn identified(&mut self, identity: &Identity) {
+    pub(super) fn identified(&mut self, identity: Identity) {
         if let Some(limits) = identity.limits.filter(|_| self.is_connected()) {
             self.limits = Some(limits);
         }
         let pending = self.requests.pending.remove(&identity.id);
         self.requests.answered(pending.and_then(|pending| pending.request), |_| {});
+        self.identity = Some(identity.clone());
+        self.event(Event::Identity(identity));
     }
 
     pub(super) fn error(&mut self, error: Error, now: Instant) {

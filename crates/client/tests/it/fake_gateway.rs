@@ -98,6 +98,8 @@ pub(crate) struct Session {
     pub(crate) encoding: Encoding,
     /// The header `Authorization` of its handshake, or nothing.
     pub(crate) shown: String,
+    /// The path and the query of its handshake.
+    pub(crate) path: String,
     /// Nanoseconds; goes on by a second with each message.
     pub(crate) time: u64,
 }
@@ -111,13 +113,14 @@ impl Session {
             async move {
                 let asked = request.headers()[SEC_WEBSOCKET_PROTOCOL].clone();
                 let encoding = Encoding::from_subprotocol(asked.to_str().unwrap()).unwrap();
+                let path = request.uri().to_string();
                 let shown = request.headers().get(AUTHORIZATION);
                 let shown = shown.map_or("", |shown| shown.to_str().unwrap()).to_owned();
                 let (mut response, future): (Response<Empty<Bytes>>, _) =
                     upgrade::upgrade(&mut request).unwrap();
                 let chosen = HeaderValue::from_static(encoding.subprotocol());
                 response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
-                sender.send((future, encoding, shown)).await.unwrap();
+                sender.send((future, encoding, shown, path)).await.unwrap();
                 Ok::<_, Infallible>(response)
             }
         });
@@ -126,7 +129,7 @@ impl Session {
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades(),
         );
-        let (future, encoding, shown) = upgraded.recv().await.expect("the client asks for an upgrade");
+        let (future, encoding, shown, path) = upgraded.recv().await.expect("the client asks for an upgrade");
         let mut socket = future.await.unwrap();
         socket.set_auto_close(false);
         socket.set_auto_pong(false);
@@ -134,7 +137,7 @@ impl Session {
         let (read, write) = socket.split(tokio::io::split);
         let (sender, said) = mpsc::channel(10_000);
         tokio::spawn(read_all(read, encoding, sender));
-        Self { write, said, encoding, shown, time: 1_000_000_000 }
+        Self { write, said, encoding, shown, path, time: 1_000_000_000 }
     }
 
     /// Sends one WebSocket message with these, and its send time.

@@ -9,7 +9,11 @@ use crate::fake_gateway::{FakeGateway, SYMBOL, Session, granted, heartbeat, quot
 use crate::transcript::{during, take, until};
 
 async fn live(gateway: &mut FakeGateway) -> (Client, Session) {
-    gateway.hello.heartbeat_ms = 1000;
+    live_with(gateway, 1000).await
+}
+
+async fn live_with(gateway: &mut FakeGateway, heartbeat_ms: u32) -> (Client, Session) {
+    gateway.hello.heartbeat_ms = heartbeat_ms;
     let builder = gateway.client().subscribe(Channel::Quote, [SYMBOL]);
     let (mut client, mut session) = gateway.session(builder).await;
     session.grant(1, 0).await;
@@ -98,5 +102,28 @@ async fn a_feed_that_is_stale_or_down_is_not_live() {
         session.send(&[heartbeat(FeedState::Live, &[])]).await;
         assert_eq!(take(&mut client, 1).await, ["feed sim Live"]);
         assert!(client.is_live(SYMBOL));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_judged_by_the_interval_that_is_in_force() {
+    // The client asks for none: what the gateway says counts.
+    for (heartbeat_ms, mute) in [(250, "mute 500ms"), (10_000, "mute 20s"), (60_000, "mute 120s")] {
+        let mut gateway = FakeGateway::new();
+        let (mut client, mut session) = live_with(&mut gateway, heartbeat_ms).await;
+        // Heartbeats that come in time keep a quiet market alive.
+        let in_time = Duration::from_millis(u64::from(heartbeat_ms) + 50);
+        let heartbeats = async {
+            for _ in 0..10 {
+                tokio::time::sleep(in_time).await;
+                session.send(&[heartbeat(FeedState::Live, &[])]).await;
+            }
+        };
+        let ((), lines) = during(&mut client, heartbeats).await;
+        assert_eq!(lines, ["feed sim Live"]);
+        assert!(client.is_live(SYMBOL));
+        let lines = take(&mut client, 2).await;
+        assert_eq!(lines[0], mute);
+        assert!(!client.is_live(SYMBOL) && !client.quote(SYMBOL).unwrap().is_live());
     }
 }

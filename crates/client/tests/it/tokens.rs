@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tickwire_client::wire::{Command, Error, Identity, Message, Notice, Secret};
-use tickwire_client::{Builder, Client, CommandError, ConnectError, Disconnect, TokenError};
+use tickwire_client::wire::{Channel, Command, Error, Identity, Message, Notice, Secret};
+use tickwire_client::{Builder, Client, CommandError, ConnectError, Disconnect, Event, TokenError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 
@@ -243,10 +243,11 @@ async fn a_provider_that_fails_is_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_by_hand_is_told_and_the_session_goes_on() {
     let mut gateway = FakeGateway::new();
-    let client = gateway.client().token(Secret::new("t1")).start().unwrap();
+    // The session is open: before, the token would only be kept for it.
+    let builder = gateway.client().token(Secret::new("t1"));
+    let (client, mut session) = gateway.session(builder).await;
     let handle = client.handle();
     let driving = drive(client);
-    let (_, mut session) = open(&mut gateway).await;
     let set = tokio::spawn(async move { handle.token(Secret::new("t2")).await });
     let (id, _) = token_of(&mut session).await;
     let (code, message) = ("token_refused".to_owned(), "another subject".to_owned());
@@ -254,6 +255,102 @@ async fn a_refused_token_by_hand_is_told_and_the_session_goes_on() {
     assert_eq!(set.await.unwrap(), Err(CommandError::Rejected { code, message }));
     assert!(matches!(session.said_within(Duration::from_secs(5)).await, None | Some(Said::Command(_))));
     assert!(!driving.is_finished());
+    driving.abort();
+}
+
+/// Makes a gateway that waits for tokens in first messages.
+fn waiting() -> FakeGateway {
+    let mut gateway = FakeGateway::new();
+    gateway.hello.token_within_ms = 5_000;
+    gateway
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_by_message_comes_first_and_its_owner_is_told() {
+    let mut gateway = waiting();
+    let builder = gateway.client().token(Secret::new("t1")).token_by_message();
+    let builder = builder.subscribe(Channel::Quote, ["sim:A"]);
+    let connecting = tokio::spawn(builder.connect());
+    let mut session = gateway.accept().await;
+    assert_eq!((session.shown.as_str(), session.path.as_str()), ("", "/v1/stream?auth=message"));
+    assert_eq!(token_of(&mut session).await, (0, "t1".to_owned()));
+    assert_eq!(session.commands_within(Duration::from_secs(3)).await, [], "nothing is asked for before");
+    assert!(!connecting.is_finished());
+    // What comes before the response is not lost.
+    session.send(&[Message::Notice(Notice { code: "before".to_owned(), ..Notice::default() })]).await;
+    let identity = Identity { name: "desk".to_owned(), token_expires: 7, ..Identity::default() };
+    session.send(&[Message::Identity(identity.clone())]).await;
+    let mut client = connecting.await.unwrap().unwrap();
+    let mut told = Vec::new();
+    while client.identity().is_none() {
+        for event in client.next().await.expect("it goes on") {
+            match event {
+                Event::Notice(notice) => told.push(notice.code),
+                Event::Identity(identity) => told.push(identity.name),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(told, ["before", "desk"]);
+    assert_eq!(client.identity(), Some(&identity));
+    assert!(matches!(session.command().await, Command::Subscribe(_)));
+    // A renewal is told in the same way.
+    let handle = client.handle();
+    let driving = drive(client);
+    let set = tokio::spawn(async move { handle.token(Secret::new("t2")).await });
+    let (id, _) = token_of(&mut session).await;
+    assert_ne!(id, 0, "no response is taken for another one");
+    self::identity(&mut session, id).await;
+    set.await.unwrap().unwrap();
+    driving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_by_message_that_is_refused_is_final_without_a_provider() {
+    let mut gateway = waiting();
+    let connecting =
+        tokio::spawn(gateway.client().token(Secret::new("planted")).token_by_message().connect());
+    let mut session = gateway.accept().await;
+    let (id, _) = token_of(&mut session).await;
+    let (code, message) = ("token_refused".to_owned(), "the signature does not fit".to_owned());
+    session.send(&[Message::Error(Error { id, code, message: message.clone() })]).await;
+    session.close(4503, "unauthorized").await;
+    let error = connecting.await.unwrap().err().expect("it is refused");
+    let ConnectError::Closed { code: Some(4503), text, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*text, message);
+    assert!(!error.may_retry() && !format!("{error} {error:?}").contains("planted"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_is_asked_again_when_a_token_by_message_is_refused() {
+    let mut gateway = waiting();
+    let (mut provider, builder) = Provider::new(gateway.client().token_by_message());
+    let driving = drive(builder.start().unwrap());
+    for (token, code) in [("t1", 4503), ("t2", 4504), ("t3", 4401)] {
+        provider.gives(token).await;
+        let mut session = gateway.accept().await;
+        assert_eq!(token_of(&mut session).await.1, token);
+        session.close(code, "").await;
+    }
+    // One that is busy is tried again with the same token.
+    provider.gives("t4").await;
+    let mut session = gateway.accept().await;
+    let (id, _) = token_of(&mut session).await;
+    let (code, message) = ("token_busy".to_owned(), "retry".to_owned());
+    session.send(&[Message::Error(Error { id, code, message })]).await;
+    let mut session = gateway.accept().await;
+    assert_eq!(token_of(&mut session).await.1, "t4");
+    assert!(provider.is_idle() && !driving.is_finished());
+    driving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_waits_for_no_token_gets_none_by_message() {
+    let mut gateway = FakeGateway::new();
+    let builder = gateway.client().token(Secret::new("t1")).token_by_message();
+    let (client, mut session) = gateway.session(builder).await;
+    let driving = drive(client);
+    assert_eq!(session.commands_within(Duration::from_secs(5)).await, []);
     driving.abort();
 }
 

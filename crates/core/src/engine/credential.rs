@@ -15,6 +15,8 @@ pub struct Credential {
     pub warns_at: u64,
     /// The time at which the session is closed: some grace after the token ended, or when a token was waited for in vain.
     pub ends_at: u64,
+    /// It is an API key, which counts for as long as the gateway has it.
+    pub is_api_key: bool,
     /// Nobody is known yet: until a token comes, nothing else is taken.
     pub is_awaited: bool,
 }
@@ -46,6 +48,7 @@ impl Credential {
         expires: u64::MAX,
         warns_at: u64::MAX,
         ends_at: u64::MAX,
+        is_api_key: false,
         is_awaited: false,
     };
 
@@ -71,6 +74,7 @@ impl Credential {
             expires,
             warns_at: expires - lead_ns,
             ends_at: expires.saturating_add(grace_ns),
+            is_api_key: false,
             is_awaited: false,
         }
     }

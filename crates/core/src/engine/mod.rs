@@ -5,7 +5,7 @@
 //!
 //! It is made of three folders, each of which knows only those before it: `policy` has rules about numbers, `data` has what
 //! is held, `ops` has what is done with it, a file for each thing that happens. Before them stand the edge of a session
-//! (`framing`, `dialect` with `own`, `principal` with `credential`, `opening`) and the freshness window (`window`, `throughput`). [`Engine`]
+//! (`framing`, `dialect` with `own`, `principal` with `credential`, `opening`, `watcher`) and the freshness window (`window`, `throughput`). [`Engine`]
 //! itself is the door: each of its methods calls an operation or reads a count. `scripts/circles.py` keeps the files free of circles.
 //!
 //! Invariants:
@@ -26,6 +26,7 @@ mod own;
 mod policy;
 mod principal;
 mod throughput;
+mod watcher;
 mod window;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub use policy::limits::EngineLimits;
 pub use policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
 pub use policy::rate::RATE_MIN;
 pub use principal::{Entitlement, Pattern, Permit, Principal, Sight};
+pub use watcher::CommandWatcher;
 pub use window::{Freshness, Window};
 
 use crate::vocabulary::{Event, Form, TopicInterest};
@@ -69,6 +71,11 @@ impl Engine {
     /// Makes an engine without sessions and topics. `server` is name and version for the hello.
     pub fn new(limits: EngineLimits, server: impl Into<String>) -> Self {
         Self { fanout: Fanout::new(limits, server.into()) }
+    }
+
+    /// Has somebody told of every command. Before that nobody is.
+    pub fn watch_commands(&mut self, watcher: Box<dyn CommandWatcher>) {
+        self.fanout.watcher = Some(watcher);
     }
 
     /// Opens a session, greets it, and takes what it asked for before its first message.
@@ -151,6 +158,16 @@ impl Engine {
     /// one was owed; one that names none of ours only shows that the client is there.
     pub fn on_pong(&mut self, key: SessionKey, payload: &[u8], now: u64) -> bool {
         ops::command::on_pong(&mut self.fanout, key, payload, now)
+    }
+
+    /// Returns whether a session waits to be written to.
+    pub fn is_ready(&self, key: SessionKey) -> bool {
+        self.fanout.sessions.get(key).is_some_and(|session| session.queued)
+    }
+
+    /// Returns whether a session is owed more than data: a response, or an end.
+    pub fn owes_response(&self, key: SessionKey) -> bool {
+        self.fanout.sessions.get(key).is_some_and(Session::owes_response)
     }
 
     /// Tells a client that it sends commands too fast, or too much in them: this one was not read.

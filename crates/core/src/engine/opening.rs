@@ -20,7 +20,7 @@ pub struct Opening {
     /// The delivery window that the client asks for, in milliseconds: 0 for none, at most [`WINDOW_MS_MAX`](super::WINDOW_MS_MAX).
     pub window_ms: u16,
     /// The longest silence that the client asks for, in milliseconds, from [`HEARTBEAT_MS_MIN`](super::HEARTBEAT_MS_MIN) to
-    /// [`HEARTBEAT_MS_MAX`](super::HEARTBEAT_MS_MAX); 0 for the gateway's own.
+    /// [`HEARTBEAT_MS_MAX`](super::HEARTBEAT_MS_MAX); 0 for the gateway's own. It is granted within the limits.
     pub heartbeat_ms: u32,
 }
 

@@ -22,9 +22,9 @@ pub(super) struct Throughput {
 }
 
 impl Throughput {
-    pub(super) fn new(now: u64) -> Self {
-        Self { samples: VecDeque::new(), peaks: [0.0; 2], peak_at: now, is_rough: true }
-    }
+    /// The throughput of a client that confirmed nothing yet.
+    pub(super) const NONE: Self =
+        Self { samples: VecDeque::new(), peaks: [0.0; 2], peak_at: 0, is_rough: true };
 
     /// Returns how many bytes per second the client takes, as it has proven lately.
     pub(super) fn rate(&self) -> f64 {

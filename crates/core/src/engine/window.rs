@@ -22,13 +22,14 @@ mod doubt;
 mod known;
 mod mark;
 mod state;
+mod work;
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::throughput::Throughput;
 use doubt::Receipt;
 use mark::Mark;
 use state::{LEAST, PATH_NS, Trust};
+use work::AtWork;
 
 pub use state::{Freshness, Window};
 
@@ -37,7 +38,7 @@ const MARKS_MAX: usize = 64;
 /// A receipt for a ping that is older than this does not count.
 const RECEIPT_AGE_MAX_NS: u64 = 60_000_000_000;
 /// Probes whose receipts are not charged as commands, at most.
-const RECEIPTS_OWED_MAX: u32 = 256;
+const RECEIPTS_OWED_MAX: u16 = 256;
 /// Fewest bytes worth a probe of a session that keeps up.
 const PROBE_BYTES: usize = 1024;
 /// Less than this between two probes is a light load.
@@ -59,14 +60,15 @@ const FIRST_BYTES_MAX: usize = 64 << 10;
 
 impl Window {
     /// Returns the window of a session that begins now.
-    pub fn new(freshness: Freshness, now: u64) -> Self {
+    pub fn new(freshness: impl Into<Arc<Freshness>>, now: u64) -> Self {
+        let freshness = freshness.into();
         Self {
-            freshness,
             sent: 0,
             confirmed: 0,
             limit: freshness.first_bytes.max(LEAST),
-            marks: VecDeque::new(),
-            throughput: Throughput::new(now),
+            has_target: freshness.target_ns > 0,
+            freshness,
+            work: AtWork::default(),
             aside: 0,
             unprobed_aside: 0,
             path_ns: 0,
@@ -75,7 +77,6 @@ impl Window {
             delays: [0; 2],
             used: [0; 2],
             used_at: now,
-            course: None,
             is_tight: false,
             delay_ns: u64::MAX,
             trust: Trust::Unknown,
@@ -83,8 +84,6 @@ impl Window {
             pongs_owed: 0,
             probed: 0,
             receipts_owed: 0,
-            ponged_to: 0,
-            receiptless_since: 0,
             progress_at: now,
         }
     }
@@ -96,7 +95,7 @@ impl Window {
 
     /// Returns the bytes that may be under way.
     pub fn limit(&self) -> usize {
-        if self.freshness.target_ns == 0 { usize::MAX } else { self.limit }
+        if self.has_target { self.limit } else { usize::MAX }
     }
 
     /// Returns the bytes that may be written now. Above 0 one record always goes, whatever its size.
@@ -133,9 +132,15 @@ impl Window {
 
     /// Notes that bytes were handed over.
     pub fn on_sent(&mut self, bytes: usize, now: u64) {
+        if bytes > 0 && (self.in_flight() == 0 || self.work.is_none()) {
+            self.work.throughput.begin(self.confirmed, now);
+        }
+        self.hand_over(bytes, now);
+    }
+
+    fn hand_over(&mut self, bytes: usize, now: u64) {
         if self.in_flight() == 0 && bytes > 0 {
             self.progress_at = now;
-            self.throughput.begin(self.confirmed, now);
         }
         self.sent += bytes as u64;
     }
@@ -147,21 +152,22 @@ impl Window {
             self.unprobed_aside = self.unprobed_aside.saturating_add(bytes as u16);
             self.aside += bytes as u32;
         }
-        self.on_sent(bytes, now);
+        // A heartbeat does not wake a session: how fast its client takes a few bytes says nothing.
+        if self.work.is_none() { self.hand_over(bytes, now) } else { self.on_sent(bytes, now) }
     }
 
     /// Returns whether a ping should follow what was just handed over.
     pub fn wants_probe(&self, now: u64) -> bool {
-        if self.freshness.target_ns == 0 || self.marks.len() >= MARKS_MAX || self.trust == Trust::Kernel {
+        if !self.has_target || self.work.marks.len() >= MARKS_MAX || self.trust == Trust::Kernel {
             return false;
         }
-        let unprobed = (self.sent - self.marks.back().map_or(self.confirmed, |mark| mark.sent)) as usize;
+        let unprobed = (self.sent - self.work.marks.back().map_or(self.confirmed, |mark| mark.sent)) as usize;
         if unprobed == 0 {
             return false;
         }
         let is_filling = self.in_flight() >= self.limit / 2 || self.trust == Trust::Unknown;
         // The first stands behind the greeting: it measures the path before there is anything to queue on it.
-        let is_first = self.trust == Trust::Unknown && self.marks.is_empty();
+        let is_first = self.trust == Trust::Unknown && self.work.marks.is_empty();
         is_first
             || !self.is_open()
             || ((is_filling || self.is_tight) && unprobed >= self.message_bytes())
@@ -195,16 +201,20 @@ impl Window {
         let time = self.stamp(now) + 1;
         self.probed = time;
         self.receipts_owed = (self.receipts_owed + 1).min(RECEIPTS_OWED_MAX);
-        self.on_sent(bytes, now);
-        if self.marks.len() < MARKS_MAX {
+        self.hand_over(bytes, now);
+        if self.work.is_none() {
+            self.work.throughput.begin(self.confirmed, now);
+        }
+        if self.work.marks.len() < MARKS_MAX {
             let (in_flight, is_full) = (self.in_flight() as u32, !self.is_open());
             let is_used = self.in_flight() >= self.limit / 2;
             let aside = std::mem::take(&mut self.unprobed_aside);
-            if self.marks.len() == self.marks.capacity() {
+            let marks = &mut self.work.marks;
+            if marks.len() == marks.capacity() {
                 // Most sessions have one at a time, so the room begins with one.
-                self.marks.reserve_exact(self.marks.len().max(1));
+                marks.reserve_exact(marks.len().max(1));
             }
-            self.marks.push_back(Mark { time, sent: self.sent, in_flight, aside, is_full, is_used });
+            marks.push_back(Mark { time, sent: self.sent, in_flight, aside, is_full, is_used });
         }
         self.probed_at = now;
         self.pongs_owed = self.pongs_owed.saturating_add(1);
@@ -215,14 +225,14 @@ impl Window {
     pub fn on_pong(&mut self, time: u64, now: u64) -> bool {
         let is_owed = self.pongs_owed > 0;
         self.pongs_owed = self.pongs_owed.saturating_sub(1);
-        if !self.marks.iter().any(|mark| mark.time == time) {
+        if !self.work.marks.iter().any(|mark| mark.time == time) {
             return is_owed;
         }
-        self.ponged_to = self.ponged_to.max(time);
+        self.work.ponged_to = self.work.ponged_to.max(time);
         if self.trust == Trust::Receipts {
             // These say more.
-            if self.receiptless_since == 0 {
-                self.receiptless_since = now;
+            if self.work.receiptless_since == 0 {
+                self.work.receiptless_since = now;
             }
             return is_owed;
         }
@@ -242,14 +252,16 @@ impl Window {
         if names_ping {
             self.greet(sent_time, now);
             self.trust = Trust::Receipts;
-            self.receiptless_since = 0;
+            if let Some(work) = self.work.made() {
+                work.receiptless_since = 0;
+            }
         } else if self.trust != Trust::Receipts {
             return false;
         }
         // The probe behind a message is one later than the message.
         self.confirm(sent_time.saturating_add(1), now);
         let is_owed = names_ping && self.receipts_owed > 0;
-        self.receipts_owed -= u32::from(is_owed);
+        self.receipts_owed -= u16::from(is_owed);
         is_owed
     }
 
@@ -264,9 +276,9 @@ impl Window {
         if self.trust == Trust::Kernel && confirmed > self.confirmed {
             self.confirmed = confirmed;
             self.progress_at = now;
-            self.throughput.note(confirmed, now);
+            self.work.throughput.note(confirmed, now);
             // A path of this length is filled; for longer the kernel of a reader that stopped is not filled either.
-            let filled = self.throughput.rate() * (4 * self.freshness.unanswered_ns) as f64 / 1e9;
+            let filled = self.work.throughput.rate() * (4 * self.freshness.unanswered_ns) as f64 / 1e9;
             self.limit = (filled as usize).clamp(KERNEL_BYTES, self.freshness.max_bytes.max(KERNEL_BYTES));
         }
     }
@@ -274,30 +286,30 @@ impl Window {
     /// Returns whether time alone changes nothing: [`Window::tick`], [`Window::relax`] and the kernel's numbers would do nothing.
     pub fn is_quiet(&self) -> bool {
         let is_used =
-            self.course.as_ref().is_some_and(|course| course.check.is_some() || course.slow.is_some());
-        self.marks.is_empty()
+            self.work.course.as_ref().is_some_and(|course| course.check.is_some() || course.slow.is_some());
+        self.work.marks.is_empty()
             && !self.is_tight
             && !is_used
-            && self.receiptless_since == 0
+            && self.work.receiptless_since == 0
             && !self.wants_kernel_numbers()
             && self.is_open()
     }
 
     /// Gives up, by the clock, waiting for receipts from a client that never sent one.
     pub fn tick(&mut self, now: u64) {
-        let waits_ns = self.marks.front().map_or(0, |mark| now.saturating_sub(mark.time));
+        let waits_ns = self.work.marks.front().map_or(0, |mark| now.saturating_sub(mark.time));
         if self.trust == Trust::Unknown && waits_ns > self.freshness.unanswered_ns {
             self.trust = Trust::Kernel;
             self.is_tight = false;
             self.limit = KERNEL_BYTES;
         } else if self.trust == Trust::Receipts
-            && self.receiptless_since > 0
-            && now.saturating_sub(self.receiptless_since) > self.freshness.unanswered_ns
+            && self.work.receiptless_since > 0
+            && now.saturating_sub(self.work.receiptless_since) > self.freshness.unanswered_ns
         {
             // It sent a receipt once and sends none any more, or its program stands still: the next receipt tells.
-            self.receiptless_since = 0;
+            self.work.receiptless_since = 0;
             self.trust = Trust::Pongs;
-            self.confirm(self.ponged_to, now);
+            self.confirm(self.work.ponged_to, now);
         } else if matches!(self.trust, Trust::Pongs | Trust::Receipts)
             && waits_ns > self.late_ns().max(self.freshness.target_ns)
             && !self.is_open()
@@ -309,8 +321,16 @@ impl Window {
     /// Opens the window of a session that was not held back for a while.
     pub fn relax(&mut self) {
         self.is_tight = false;
-        if let Some(course) = &mut self.course {
+        if let Some(course) = self.work.made().and_then(|work| work.course.as_mut()) {
             (course.check, course.slow) = (None, None);
+        }
+    }
+
+    /// Gives back the memory that a session at rest does not need. Where half of the window was used once, or the kernel's numbers
+    /// count, it is kept.
+    pub fn release(&mut self) {
+        if self.is_quiet() && self.work.course.is_none() && self.trust != Trust::Kernel {
+            self.work.forget();
         }
     }
 
@@ -329,7 +349,7 @@ impl Window {
 
     fn confirm(&mut self, time: u64, now: u64) {
         let (mut answered, mut probes) = (None, 0);
-        while let Some(mark) = self.marks.pop_front_if(|mark| mark.time <= time) {
+        while let Some(mark) = self.work.made().and_then(|w| w.marks.pop_front_if(|mark| mark.time <= time)) {
             probes += 1;
             self.aside = self.aside.saturating_sub(mark.aside.into());
             answered = Some(mark);
@@ -339,24 +359,26 @@ impl Window {
         let gap = now.saturating_sub(self.progress_at);
         self.confirmed = mark.sent;
         self.progress_at = now;
-        self.throughput.note(self.confirmed, now);
+        self.work.throughput.note(self.confirmed, now);
         let delay = now.saturating_sub(mark.time);
         self.delay_ns = delay;
         self.note_use(&mark, delay, now);
-        if mark.is_used && self.course.is_none() {
-            self.course = Some(Box::default());
+        if mark.is_used && self.work.course.is_none() {
+            self.work.course = Some(Box::default());
         }
         // More than the window takes, or one message that is none of its parts. On a long path a round is too dear for that.
         let is_whole = probes == 1 && bytes > 2 * self.message_bytes().max(PROBE_BYTES / 2);
         let is_long = mark.in_flight as usize > self.limit / 4 * 5
             || (is_whole && delay <= 2 * self.freshness.target_ns);
         // Taken out while it is worked on: `Window` has the rest.
-        if let Some(mut course) = self.course.take() {
+        if let Some(mut course) = self.work.course.take() {
             if gap >= self.freshness.target_ns / 32 {
                 course.note_interval(gap);
             }
             // Where what came takes most of that time at this rate, it was no pause.
-            if gap >= self.freshness.target_ns && (bytes as f64) * 2e9 < self.throughput.rate() * gap as f64 {
+            if gap >= self.freshness.target_ns
+                && (bytes as f64) * 2e9 < self.work.throughput.rate() * gap as f64
+            {
                 course.note_gap(gap);
             }
             if gap >= self.freshness.target_ns {
@@ -382,7 +404,7 @@ impl Window {
                     }
                 }
             }
-            self.course = Some(course);
+            self.work.course = Some(course);
         }
         self.limit = self.limit.clamp(LEAST, self.freshness.max_bytes.max(LEAST));
     }
@@ -390,7 +412,7 @@ impl Window {
     fn note_use(&mut self, mark: &Mark, delay: u64, now: u64) {
         if now.saturating_sub(self.used_at) > USE_NS.max(2 * self.delays[0]) {
             (self.used, self.delays, self.used_at) = ([0, self.used[0]], [0, self.delays[0]], now);
-            if let Some(course) = &mut self.course {
+            if let Some(course) = self.work.made().and_then(|work| work.course.as_mut()) {
                 course.gaps = [0, 0, course.gaps[1]];
             }
         }

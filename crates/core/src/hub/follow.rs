@@ -282,7 +282,8 @@ impl Followed {
     }
 
     fn keep_latest(&mut self, update: &Arc<Update>) {
-        let key = update.record().conflation_key();
+        // A record without a key is not decoded for it: that would be a second time, and kept with the update.
+        let key = if self.channel.is_keyed() { update.record().conflation_key() } else { 0 };
         match self.latest.iter_mut().find(|(known, _)| *known == key) {
             Some((_, latest)) => *latest = Arc::clone(update),
             None => self.latest.push((key, Arc::clone(update))),
@@ -480,3 +481,7 @@ fn times(update: &Update) -> (u64, u64) {
     let record = update.record();
     (record.event_time, record.receive_time)
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

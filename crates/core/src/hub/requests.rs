@@ -32,6 +32,9 @@ pub(super) fn ask_due(hub: &mut Hub, now: u64) {
             ask(hub, at, epoch, request, Target::Catalogue(VenueIndex(at as u16), epoch));
         }
     }
+    if hub.requests.peek().is_none_or(|Reverse((at, _))| *at > now) {
+        return;
+    }
     // One batch for each venue is open at a time.
     let mut batches: Vec<Option<(Vec<pb::Topic>, Batch)>> = vec![None; hub.venues.len()];
     while hub.asking < ASKS_MAX

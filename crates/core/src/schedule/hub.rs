@@ -8,6 +8,8 @@ pub const TURN_EVENTS_MAX: usize = 1024;
 /// The time after the bus came up until which the first heartbeats of all ingesters must have been heard: they come
 /// twice a second.
 const FIRST_HEARTBEATS_NS: u64 = 700_000_000;
+/// The longest time for which messages are left in the inbox, whatever the shards say: snapshot responses and definitions wait, too.
+const GATHER_NS_MAX: u64 = 20_000_000;
 
 /// When the hub takes what is in its inbox, and when it knows enough for clients to be let in.
 #[derive(Debug, Default)]
@@ -34,12 +36,24 @@ impl HubSchedule {
         self.gathers_until.take_if(|until| *until <= now);
     }
 
-    /// Notes that a turn of so many messages was taken. `patience_ns` is the least that any shard allows. Returns
-    /// whether a shard on the same thread is to get its turn before the next, however much waits here.
-    pub fn on_turn(&mut self, messages: usize, patience_ns: u64, now: u64) -> bool {
-        // To wake for each message costs more than the message where nobody could take it yet.
-        self.gathers_until = (patience_ns > 0).then_some(now + patience_ns);
+    /// Notes that a shard wants events now.
+    pub fn take_now(&mut self) {
+        self.gathers_until = None;
+    }
+
+    /// Notes that a turn of so many messages was taken, and that no shard wants events before `until`. Returns whether a shard on the
+    /// same thread is to get its turn before the next, however much waits here.
+    pub fn on_turn(&mut self, messages: usize, until: u64, now: u64) -> bool {
+        self.gather_until(until, now);
         messages >= TURN_EVENTS_MAX
+    }
+
+    /// Leaves messages in the inbox until a time, if that is to come: to wake for each costs more than the message where nobody could
+    /// take it yet.
+    fn gather_until(&mut self, until: u64, now: u64) {
+        // Where no shard has sessions, what comes is rare, and nobody says when it is wanted.
+        let gathers = until > now && until < u64::MAX;
+        self.gathers_until = gathers.then_some(until.min(now + GATHER_NS_MAX));
     }
 
     /// Returns whether all ingesters that there are must have been heard. Once true, it stays so.
@@ -52,9 +66,10 @@ impl HubSchedule {
 }
 
 /// Deals out what each of so many shards is told, in order.
-pub fn by_shard(events: Out, shards: usize) -> Vec<Vec<Event>> {
-    let mut told = vec![Vec::new(); shards];
-    for (mask, event) in events {
+pub fn by_shard(events: &mut Out, shards: usize) -> Vec<Vec<Event>> {
+    let most = if shards == 1 { events.len() } else { 0 };
+    let mut told: Vec<_> = (0..shards).map(|_| Vec::with_capacity(most)).collect();
+    for (mask, event) in events.drain(..) {
         let mut mask = mask & u64::MAX.unbounded_shr(64 - shards as u32);
         // The last one gets the event itself.
         while mask.count_ones() > 1 {

@@ -4,6 +4,7 @@
 //!
 //! All times are nanoseconds of one clock that never goes back, the one that hub and engine are told.
 
+mod flow;
 mod hub;
 mod pacing;
 mod shard;

@@ -16,8 +16,16 @@
 
 use std::time::Duration;
 
-/// The weight of the delay that was just found against the one before it.
+/// The weight of what was just measured against what was before.
 const NEW_WEIGHT: f64 = 0.5;
+/// The weight of the delay that was just found against the one before it, where they are near to each other. What is measured
+/// in 50 ms differs by a third from one time to the next, and each longer delay is in the highest percentiles of latency.
+const NEAR_WEIGHT: f64 = 0.1;
+/// Delays are near to each other whose ratio is below this.
+const NEAR: f64 = 1.5;
+/// The longest delay that is tried first where none was before. It at most doubles from one time to the next, so that it is known whether
+/// waiting helps before the wait is long.
+const FIRST_NS: f64 = 50_000.0;
 /// Shorter delays are none: they would cost a timer and save next to nothing.
 const DELAY_MIN_NS: f64 = 20_000.0;
 /// The least share of the core that counts as idle. With none at all, no delay would be long enough.
@@ -59,6 +67,8 @@ pub(crate) struct Pacer {
     delay_ns: f64,
     /// The usual time of a write; 0 before that is known.
     usual_ns: f64,
+    /// The mean of `1 / c` over all writes.
+    rate: f64,
     /// The writes that waiting saves, as a part of what it would save if records came at random.
     helps: f64,
     /// The time from which on `measured` was measured.
@@ -82,7 +92,15 @@ struct Measured {
 
 impl Pacer {
     pub(crate) fn new(pacing: Pacing, now: u64) -> Self {
-        Self { pacing, delay_ns: 0.0, usual_ns: 0.0, helps: 1.0, since: now, measured: Measured::default() }
+        Self {
+            pacing,
+            delay_ns: 0.0,
+            usual_ns: 0.0,
+            rate: 0.0,
+            helps: 1.0,
+            since: now,
+            measured: Measured::default(),
+        }
     }
 
     /// Returns how long what is ready waits, in nanoseconds.
@@ -114,10 +132,23 @@ impl Pacer {
         let measured = std::mem::take(&mut self.measured);
         self.learn_help(&measured);
         let wanted = if measured.writes == 0 { 0.0 } else { self.wanted_ns(&measured, busy, passed) };
-        self.delay_ns += NEW_WEIGHT * (wanted - self.delay_ns);
+        self.approach(wanted);
         if measured.writes > 0 {
             self.usual_ns = measured.writing_ns / measured.writes as f64;
+            self.rate = measured.rates / measured.writes as f64;
         }
+    }
+
+    /// Returns whether sessions usually have something new within a quarter of the delay after each write.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.delay_ns > DELAY_MIN_NS && self.rate * self.delay_ns > 0.8
+    }
+
+    fn approach(&mut self, wanted: f64) {
+        let ratio = wanted.max(1.0) / self.delay_ns.max(1.0);
+        let weight = if (1.0 / NEAR..NEAR).contains(&ratio) { NEAR_WEIGHT } else { NEW_WEIGHT };
+        let next = self.delay_ns + weight * (wanted - self.delay_ns);
+        self.delay_ns = next.min((2.0 * self.delay_ns).max(FIRST_NS));
     }
 
     /// Learns from the ages of records whether others come while some wait.

@@ -8,14 +8,14 @@
 //! few sessions meanwhile delivers the less the more comes. So the time for taking is limited until
 //! nothing is due any more, and what does not fit stays with the hub, in front of it in the inbox, and beyond that is dropped there, unread.
 
+use super::flow::Flow;
 use super::pacing::{Pacer, Pacing};
 use crate::engine::{Engine, SessionKey};
 
 /// The time for which the hub's events are gathered before the shard takes them, while no session can be written to.
 const GATHER_NS: u64 = 300_000;
-/// The same time where every session has a delivery window. The windows of the sessions that wanted the last events are shut
-/// then, so the next events may wait longer.
-const GATHER_WINDOWS_NS: u64 = 1_300_000;
+/// The longest time for which they are gathered where every session has a delivery window, and none opens before.
+const GATHER_WINDOWS_NS: u64 = 4_000_000;
 /// The grain of the times at which delivery windows open, which last at least 1 ms: to wake for each would cost more than all
 /// else.
 const WINDOW_GRAIN_NS: u64 = 1_000_000;
@@ -42,8 +42,10 @@ pub struct Plan {
     pub takes_events: bool,
     /// When [`ShardSchedule::on_time`] has something to do, if nothing else happens before.
     pub wake_at: Option<u64>,
-    /// The nanoseconds for which no session of the shard wants the next events, so that the hub may gather them.
-    pub patience_ns: u64,
+    /// The time before which no session of the shard wants the next events, so that the hub may gather them: a time that has come
+    /// where they are wanted as they come, and `u64::MAX` where there are no sessions. Nothing is to be done then unless another shard
+    /// says so.
+    pub gathers_until: u64,
 }
 
 /// The next step of a round.
@@ -53,14 +55,14 @@ pub enum Step {
     TakeEvents,
     /// Write to each of [`ShardSchedule::sessions`].
     Write,
-    /// Let other threads have the processor. Events that come meanwhile still go to the sessions that are written to later in
-    /// this round.
+    /// Let the hub hand over what it gathered, and other threads have the processor. Events that come meanwhile still go to the
+    /// sessions that are written to later in this round. The hub may gather again until [`ShardSchedule::gathers_until`].
     Yield,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Yields,
+    Chooses,
     TakesEvents,
     Writes,
     IsOver,
@@ -70,14 +72,18 @@ enum Phase {
 #[derive(Debug)]
 pub struct ShardSchedule {
     pacer: Pacer,
-    /// The time until which events are gathered, and for how many nanoseconds they are gathered altogether.
-    gathers: Option<(u64, u64)>,
+    /// The time until which events are gathered, and are not taken as they come. Then a round begins, which takes them first.
+    gathers: Option<u64>,
+    /// Whether that time has come.
+    is_gathered: bool,
+    flow: Flow,
     /// The sessions that are written to together.
     sessions: Vec<SessionKey>,
     /// The next step of the round.
     phase: Phase,
-    /// When the round began.
+    /// When the round began, and how many events were taken since.
     began: u64,
+    events: usize,
     pass: Pass,
 }
 
@@ -98,28 +104,51 @@ impl ShardSchedule {
         Self {
             pacer: Pacer::new(pacing, now),
             gathers: None,
+            is_gathered: false,
+            flow: Flow::default(),
             sessions: Vec::new(),
-            phase: Phase::Yields,
+            phase: Phase::IsOver,
             began: now,
+            events: 0,
             pass: Pass::default(),
         }
     }
 
     /// Returns what to do now. The loop calls it again after everything that happened.
     pub fn plan(&mut self, engine: &Engine, now: u64) -> Plan {
-        let write_at = engine.ready_since().map(|since| since.saturating_add(self.pacer.delay_ns()));
-        let writes = write_at.is_some_and(|at| at <= now);
-        let gathers = self.gathers.map(|(_, length)| length);
-        let take_at = self.gathers.map(|(until, _)| until);
-        let is_empty = engine.sessions() == 0;
+        let write_at = self.write_at(engine);
+        let writes = self.is_gathered || write_at.is_some_and(|at| at <= now);
+        let take_at = self.gathers.filter(|_| write_at.is_none());
         let opens_at = engine.next_due_within(RATE_GRAIN_NS, WINDOW_GRAIN_NS);
-        let until_write = write_at.map(|at| at.saturating_sub(now));
+        let is_empty = engine.sessions() == 0;
         Plan {
             writes,
             takes_events: write_at.is_none() && self.gathers.is_none(),
             wake_at: opens_at.into_iter().chain(write_at.filter(|_| !writes)).chain(take_at).min(),
-            patience_ns: gathers.or(until_write).or(is_empty.then_some(GATHER_NS)).unwrap_or_default(),
+            gathers_until: match write_at.or(take_at) {
+                Some(at) => at,
+                None if is_empty => u64::MAX,
+                None => 0,
+            },
         }
+    }
+
+    fn write_at(&self, engine: &Engine) -> Option<u64> {
+        engine.ready_since().map(|since| since.saturating_add(self.pacer.delay_ns()))
+    }
+
+    /// Returns the time before which no session wants the events that come behind those for this round; see [`Step::Yield`].
+    pub fn gathers_until(&self, engine: &Engine) -> u64 {
+        self.write_at(engine).or(self.next_round(engine)).unwrap_or_default()
+    }
+
+    /// Returns when the next round begins, where nothing is ready but so much comes that something will be due then.
+    fn next_round(&self, engine: &Engine) -> Option<u64> {
+        let delay = self.pacer.delay_ns();
+        if engine.has_windows_only() {
+            return Some(windows_gather(engine, self.began));
+        }
+        self.flow.is_dense(delay).then_some(self.began + delay)
     }
 
     /// Does what is due at [`Plan::wake_at`].
@@ -127,7 +156,7 @@ impl ShardSchedule {
         if engine.next_due().is_some_and(|due| due <= now) {
             engine.on_timer(now);
         }
-        self.gathers.take_if(|(until, _)| *until <= now);
+        self.is_gathered |= self.gathers.take_if(|until| *until <= now).is_some();
     }
 
     /// Returns whether to take another batch of events, after one that was taken. `since` is when taking began.
@@ -135,17 +164,29 @@ impl ShardSchedule {
         self.pass.taken_ns + now.saturating_sub(since) < TAKE_NS_MAX
     }
 
+    /// Notes that so many events were taken.
+    pub fn on_taken(&mut self, events: usize) {
+        self.flow.on_events(events);
+        self.events += events;
+    }
+
     /// Notes that events were taken as they came, outside of a round.
     pub fn on_events(&mut self, engine: &Engine, now: u64) {
-        // The delivery windows of all sessions that wanted these events are shut, so the next ones may wait, too.
-        let wait = if engine.has_windows_only() { GATHER_WINDOWS_NS } else { GATHER_NS };
-        self.gathers = (!engine.has_ready()).then_some((now + wait, wait));
+        if !engine.has_ready() {
+            // Nobody who wanted these events can be written to, so the next ones may wait, too.
+            let until = if engine.has_windows_only() { windows_gather(engine, now) } else { now + GATHER_NS };
+            self.gathers = Some(until);
+        }
     }
 
     /// Begins a round.
     pub fn begin_round(&mut self, now: u64) {
         // Where events were gathered, who gathers them hands them over before anything is written.
-        self.phase = if self.pacer.delay_ns() > 0 { Phase::Yields } else { Phase::TakesEvents };
+        let is_gathered = self.is_gathered || self.pacer.delay_ns() > 0;
+        self.phase = if is_gathered { Phase::Chooses } else { Phase::TakesEvents };
+        self.gathers = None;
+        self.sessions.clear();
+        self.events = 0;
         self.began = now;
     }
 
@@ -157,38 +198,54 @@ impl ShardSchedule {
         if now.saturating_sub(self.pass.began) > PASS_NS_MAX {
             self.pass = Pass { began: now, ..Pass::default() };
         }
-        if now.saturating_sub(self.began) > ROUND_NS_MAX {
-            return None;
+        // Sessions that were chosen are written to, however long the round is.
+        let is_long = self.phase == Phase::Chooses && now.saturating_sub(self.began) > ROUND_NS_MAX;
+        let step = if is_long { None } else { self.next_step(engine, now) };
+        if step.is_none() {
+            self.is_gathered = false;
+            // Where nothing came, the next event is not waited for: it is taken as it comes.
+            self.gathers = self.next_round(engine).filter(|_| self.events > 0 && !engine.has_ready());
         }
-        if self.pass.taken_ns > TAKE_NS_MAX && matches!(self.phase, Phase::Yields | Phase::TakesEvents) {
-            self.phase = Phase::Writes;
-        }
+        step
+    }
+
+    fn next_step(&mut self, engine: &mut Engine, now: u64) -> Option<Step> {
+        let has_time = self.pass.taken_ns <= TAKE_NS_MAX;
         match self.phase {
-            Phase::Yields => {
-                self.phase = Phase::TakesEvents;
-                self.pass.takes_since = Some(now);
-                Some(Step::Yield)
+            Phase::Chooses => {
+                // What is written to is known before the hub gets its turn, so that it is told until when it may gather then.
+                self.sessions.clear();
+                self.choose(engine, now);
+                if has_time && (self.is_gathered || !self.sessions.is_empty()) {
+                    self.phase = Phase::TakesEvents;
+                    self.pass.takes_since = Some(now);
+                    return Some(Step::Yield);
+                }
             }
-            Phase::TakesEvents => {
+            Phase::TakesEvents if has_time => {
                 self.phase = Phase::Writes;
                 self.pass.takes_since = Some(now);
-                Some(Step::TakeEvents)
+                return Some(Step::TakeEvents);
             }
-            Phase::IsOver => None,
-            Phase::Writes => {
-                let delay = self.pacer.delay_ns();
-                self.sessions.clear();
-                let early = now + delay / EARLY;
-                engine.take_due(early.saturating_sub(delay), WRITES_TOGETHER, &mut self.sessions);
-                // Where fewer were due than are written to together, those that became due meanwhile are a round of their own.
-                let is_last = self.sessions.len() < WRITES_TOGETHER;
-                self.phase = if is_last { Phase::IsOver } else { Phase::Yields };
-                if is_last {
-                    self.pass = Pass { began: now, ..Pass::default() };
-                }
-                (!self.sessions.is_empty()).then_some(Step::Write)
-            }
+            Phase::TakesEvents | Phase::Writes => self.choose(engine, now),
+            Phase::IsOver => return None,
         }
+        // Where fewer were due than are written to together, those that became due meanwhile are a round of their own.
+        let is_last = self.sessions.len() < WRITES_TOGETHER;
+        self.phase = if is_last { Phase::IsOver } else { Phase::Chooses };
+        if is_last {
+            self.pass = Pass { began: now, ..Pass::default() };
+        }
+        (!self.sessions.is_empty()).then_some(Step::Write)
+    }
+
+    /// Chooses further sessions that are written to together: those that are due, and those that soon are.
+    fn choose(&mut self, engine: &mut Engine, now: u64) {
+        let delay = self.pacer.delay_ns();
+        // Where each session has something new soon after each write, all are written to in one round.
+        let since =
+            if self.pacer.is_dense() { self.began } else { (now + delay / EARLY).saturating_sub(delay) };
+        engine.take_due(since, WRITES_TOGETHER - self.sessions.len(), &mut self.sessions);
     }
 
     /// Returns the sessions that [`Step::Write`] is about.
@@ -209,10 +266,17 @@ impl ShardSchedule {
     /// Notes the share of a core that this shard's thread took since it was last told: from 0 to 1.
     pub fn on_busy(&mut self, busy: f64, now: u64) {
         self.pacer.adjust(busy, now);
+        self.flow.adjust(now);
     }
 
     /// Returns how long what is ready waits now, in nanoseconds.
     pub fn delay_ns(&self) -> u64 {
         self.pacer.delay_ns()
     }
+}
+
+/// Returns until when events may gather where each session has a delivery window: nobody wants them before one opens.
+fn windows_gather(engine: &Engine, now: u64) -> u64 {
+    let opens_at = engine.next_due_within(RATE_GRAIN_NS, WINDOW_GRAIN_NS).filter(|at| *at > now);
+    opens_at.map_or(now + GATHER_NS, |at| at.min(now + GATHER_WINDOWS_NS))
 }

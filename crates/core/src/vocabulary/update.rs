@@ -194,6 +194,12 @@ impl Update {
         self.record.get_or_init(|| Box::new(self.decode()))
     }
 
+    /// Returns whether it is kept decoded.
+    #[cfg(test)]
+    pub(crate) fn is_decoded(&self) -> bool {
+        self.record.get().is_some()
+    }
+
     fn decode(&self) -> Record {
         match Batch::new(self.source, self.came.get().unwrap_or_default()).next() {
             Some(Ok(Message::Record(record))) => record,

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tickwire_auth::{Admitted, Authenticator, Denied};
 use tickwire_core::engine::{Principal, SessionKey, TokenRefused};
 use tickwire_wire::{Encoding, Secret};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::shown::Shown;
 use super::stats::AuthStats;
@@ -14,6 +16,7 @@ use crate::audit;
 use crate::clock::Clock;
 use crate::files::Seldom;
 use crate::holders::{Held, Holder, Holders};
+use crate::traces::span;
 
 /// The verdict about a token that a session handed in.
 pub(crate) struct Verdict {
@@ -69,6 +72,19 @@ impl Gate {
 
     /// Finds out whose token this is. A key that is not known is looked for.
     pub(super) async fn take(&self, token: &Secret) -> Result<Admitted, Denied> {
+        let span = span!("login", principal = Empty, jti = Empty, denied = Empty);
+        let verdict = self.verify(token).instrument(span.clone()).await;
+        match &verdict {
+            Ok(Admitted { principal, .. }) => {
+                span.record("principal", principal.name.as_str());
+                span.record("jti", principal.credential.id.as_deref());
+            }
+            Err(denied) => drop(span.record("denied", denied.reason())),
+        }
+        verdict
+    }
+
+    async fn verify(&self, token: &Secret) -> Result<Admitted, Denied> {
         let mut verdict = self.authenticator.admit(token, self.clock.now());
         if let (Err(Denied::UnknownKey), Some(tokens)) = (&verdict, self.authenticator.tokens()) {
             tokens.look_again().await;

@@ -3,6 +3,9 @@
 //! Every gateway keeps all of them. One that starts asks, and all the others tell what they know; each also tells it every minute,
 //! so that one that missed a message while its bus was down hears of it again. So nothing is needed beside the bus while one
 //! gateway runs, and a file keeps them while none does.
+//!
+//! A gateway that starts takes nobody before another one told it all that it knows: it would let in whoever was revoked before. It
+//! cannot know whether there is another one, so it waits for a limited time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,14 +16,17 @@ use bytes::Bytes;
 use tickwire_auth::{Revocation, RevocationMessage};
 use tickwire_bus::{Backplane, BusEvent, BusState, InboxLimits};
 use tickwire_wire::Subject;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::gate::Gate;
 use crate::audit;
 use crate::clock::Clock;
 use crate::files::Seldom;
 use crate::shard::Order;
+use crate::traces::span;
 
 const LIMITS: InboxLimits = InboxLimits { messages_max: 4_096, bytes_max: 4 << 20, subjects_max: 1 };
 /// The most messages that are taken at a time.
@@ -35,6 +41,8 @@ pub(crate) struct RevokingSetup {
     pub(crate) shards: Vec<mpsc::WeakSender<Order>>,
     /// The file that they are kept in, where there is one.
     pub(crate) file: Option<PathBuf>,
+    /// The time that the other gateways have to tell this one what they know, once the bus is reached.
+    pub(crate) wait: Duration,
     pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
 }
@@ -48,14 +56,20 @@ pub(crate) async fn run(setup: RevokingSetup) {
         return;
     }
     let mut state = setup.bus.state();
-    let mut revoking = Revoking { setup, failures: Seldom::default(), asked_at: None };
+    let other_keys = Arc::new(Notify::new());
+    let told = Arc::clone(&other_keys);
+    setup.gate.authenticator.watch_api_keys(move || told.notify_one());
+    let mut revoking = Revoking { setup, failures: Seldom::default(), asked_at: None, waits_until: None };
     revoking.on_state(&state.borrow_and_update().clone());
-    let mut events = Vec::new();
-    let mut tell = tokio::time::interval_at(tokio::time::Instant::now() + TELL_EACH, TELL_EACH);
+    let (mut events, began) = (Vec::new(), Instant::now());
+    let mut tell = tokio::time::interval_at(began + TELL_EACH, TELL_EACH);
     loop {
+        let waits_until = revoking.waits_until;
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tell.tick() => revoking.tell(),
+            () = other_keys.notified() => revoking.order(|| Order::Recheck).await,
+            () = tokio::time::sleep_until(waits_until.unwrap_or(began)), if waits_until.is_some() => revoking.is_told(false),
             changed = state.changed() => {
                 if changed.is_err() {
                     return;
@@ -84,6 +98,8 @@ struct Revoking {
     failures: Seldom,
     /// The connection to the bus by which the others were asked.
     asked_at: Option<u64>,
+    /// The end of the wait for what the others know; `None`: it did not begin, or is over.
+    waits_until: Option<Instant>,
 }
 
 impl Revoking {
@@ -105,15 +121,42 @@ impl Revoking {
         if !new.is_empty() {
             gate.stats.revocations.fetch_add(new.len() as u64, Ordering::Relaxed);
             tracing::info!(target: audit::TARGET, count = new.len(), "tokens were revoked");
+            let span = span!("revocation", count = new.len());
             let new: Arc<[Revocation]> = new.into();
-            for shard in self.setup.shards.iter().filter_map(mpsc::WeakSender::upgrade) {
-                let _ = shard.send(Order::Revoke(Arc::clone(&new))).await;
-            }
+            self.order(|| Order::Revoke(Arc::clone(&new))).instrument(span).await;
             self.save();
         }
         self.count();
+        if message.is_whole {
+            self.is_told(true);
+        }
         if message.asks {
             self.tell();
+            // What is told by one that waits itself may lack something.
+            if !self.awaits() {
+                self.publish(&RevocationMessage { is_whole: true, ..RevocationMessage::default() });
+            }
+        }
+    }
+
+    async fn order(&self, order: impl Fn() -> Order) {
+        for shard in self.setup.shards.iter().filter_map(mpsc::WeakSender::upgrade) {
+            let _ = shard.send(order()).await;
+        }
+    }
+
+    fn awaits(&self) -> bool {
+        self.setup.gate.stats.awaits_revocations.load(Ordering::Relaxed)
+    }
+
+    /// Ends the waiting for what other gateways know: one told it, or none did in time.
+    fn is_told(&mut self, by_another: bool) {
+        self.waits_until = None;
+        if self.setup.gate.stats.awaits_revocations.swap(false, Ordering::Relaxed) && !by_another {
+            tracing::info!(
+                wait_ms = self.setup.wait.as_millis() as u64,
+                "no other gateway told what was revoked: there is none, or all of them start just now"
+            );
         }
     }
 
@@ -123,12 +166,15 @@ impl Revoking {
         if generation.is_some() && self.asked_at != generation {
             self.asked_at = generation;
             self.ask();
+            if self.awaits() && self.waits_until.is_none() {
+                self.waits_until = Some(Instant::now() + self.setup.wait);
+            }
         }
     }
 
     /// Asks the other gateways for what they know, and tells what this one knows.
     fn ask(&mut self) {
-        self.publish(&RevocationMessage { revocations: Vec::new(), asks: true });
+        self.publish(&RevocationMessage { asks: true, ..RevocationMessage::default() });
     }
 
     fn tell(&mut self) {

@@ -1,6 +1,6 @@
 //! The counts of the gate.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use tickwire_auth::Denied;
 
@@ -17,4 +17,6 @@ pub(crate) struct AuthStats {
     pub(crate) kept: AtomicU64,
     /// The messages of revocations that could not be read.
     pub(crate) malformed: AtomicU64,
+    /// The gateway does not know yet what the others know of revocations, so it takes nobody.
+    pub(crate) awaits_revocations: AtomicBool,
 }

@@ -13,8 +13,10 @@ use tickwire_wire::{Body, GapCause};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::run::{HubStats, ShardLink};
+use crate::traces::span;
 use tickwire_core::hub::{LookUp, read_message};
 use tickwire_core::vocabulary::{BackfillAsk, Event, Update};
 
@@ -58,10 +60,18 @@ pub(crate) async fn run(setup: HistorySetup) {
             Some(()) = lookups.next(), if !lookups.is_empty() => {}
             Some((asked, request)) = requests.recv(), if lookups.len() < LOOKUPS_MAX => {
                 let (shards, stats) = (&shards, &stats);
-                lookups.push(async move {
+                let span = span!(
+                    "lookup",
+                    symbol = display(&request.info.scale.symbol),
+                    channel = request.ask.topic.channel().name(),
+                    first = request.ask.first,
+                    last = request.ask.last
+                );
+                let looking = async move {
                     let event = look_up(history, &request, asked + timeout, stats).await;
                     let _ = shards[request.shard].events.send(vec![event]).await;
-                });
+                };
+                lookups.push(looking.instrument(span));
             }
         }
     }

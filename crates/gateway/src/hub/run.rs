@@ -1,7 +1,7 @@
 //! The task around the hub. It owns the inbox, sends snapshot requests and hands events to the shards in batches.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -15,9 +15,13 @@ use tickwire_wire::pb;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::clock::Clock;
+use crate::gathering::Gathering;
 use crate::timer::Timer;
+use crate::traces::span;
 
 const TICK: Duration = Duration::from_millis(50);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,8 +32,8 @@ const BUS_TURN: Duration = Duration::from_micros(150);
 #[derive(Clone, Debug)]
 pub(crate) struct ShardLink {
     pub(crate) events: mpsc::Sender<Vec<Event>>,
-    /// The microseconds that have to pass before any session of the shard wants the next events.
-    pub(crate) patience: Arc<AtomicU32>,
+    /// The time before which no session of the shard wants the next events.
+    pub(crate) gathering: Arc<Gathering>,
 }
 
 /// The counts and states of the hub that the admin listener shows.
@@ -84,22 +88,30 @@ pub(crate) async fn run(setup: HubSetup) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     note_bus(&mut hub, &stats, &state.borrow_and_update().clone(), clock.now());
     let mut timer = Timer::new();
+    // A single shard is on this thread, and says when it wants events.
+    let only_shard = if let [shard] = &shards[..] { Some(Arc::clone(&shard.gathering)) } else { None };
+    let wanted_from = || shards.iter().map(|shard| shard.gathering.until()).min().unwrap_or_default();
+    let wanted_now = async || match &only_shard {
+        Some(shard) => shard.ended().await,
+        None => std::future::pending().await,
+    };
     loop {
-        let wake_in = schedule.wake_at().map(|at| Duration::from_nanos(at.saturating_sub(clock.now())));
+        let wake_at = schedule.wake_at().filter(|_| only_shard.is_none());
+        let wake_in = wake_at.map(|at| Duration::from_nanos(at.saturating_sub(clock.now())));
         tokio::select! {
             () = stop.cancelled() => break,
             () = timer.wait(wake_in.unwrap_or_default()), if wake_in.is_some() => schedule.on_time(clock.now()),
+            () = wanted_now() => schedule.take_now(),
             open = inbox.recv_batch_timed(&mut turn, TURN_EVENTS_MAX), if schedule.takes_messages() => {
                 if !open {
                     tracing::warn!("the bus was closed");
                     break;
                 }
-                let patience = shards.iter().map(|shard| shard.patience.load(Ordering::Relaxed)).min();
-                let patience = Duration::from_micros(u64::from(patience.unwrap_or_default()));
                 let now = clock.now();
-                is_full = schedule.on_turn(turn.len(), patience.as_nanos() as u64, now);
+                is_full = schedule.on_turn(turn.len(), wanted_from(), now);
                 // The bus needs a moment, too, before what gathered is here.
-                if let Some(gathers) = patience.checked_sub(BUS_TURN) {
+                let gathers = schedule.wake_at().and_then(|at| Duration::from_nanos(at - now).checked_sub(BUS_TURN));
+                if let Some(gathers) = gathers {
                     inbox.gather_until(std::time::Instant::now() + gathers);
                 }
                 for (at, event) in turn.drain(..) {
@@ -145,8 +157,16 @@ pub(crate) async fn run(setup: HubSetup) {
                 }
                 Action::Ask(subject, ask, target) => {
                     let bus = Arc::clone(&bus);
-                    responses
-                        .push(async move { (target, fetch(&*bus, &subject, ask, REQUEST_TIMEOUT).await) });
+                    let span =
+                        span!("snapshot", subject = display(&subject), topics = topics(&ask), error = Empty);
+                    let asking = async move {
+                        let response = fetch(&*bus, &subject, ask, REQUEST_TIMEOUT).await;
+                        if let Err(error) = &response {
+                            Span::current().record("error", error.as_str());
+                        }
+                        (target, response)
+                    };
+                    responses.push(asking.instrument(span));
                 }
             }
         }
@@ -155,6 +175,14 @@ pub(crate) async fn run(setup: HubSetup) {
             // A shard on the same thread gets its turn, however much waits here.
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Returns how many topics a request asks for; 0 where it asks for the catalogue.
+fn topics(ask: &pb::FeedRequest) -> usize {
+    match &ask.request {
+        Some(pb::feed_request::Request::Snapshots(snapshots)) => snapshots.topics.len(),
+        _ => 0,
     }
 }
 
@@ -204,7 +232,7 @@ async fn hand_over(
     if hub.events.is_empty() {
         return;
     }
-    let told = by_shard(std::mem::take(&mut hub.events), shards.len());
+    let told = by_shard(&mut hub.events, shards.len());
     for (at, (shard, events)) in shards.iter().zip(told).enumerate() {
         if events.is_empty() {
             continue;

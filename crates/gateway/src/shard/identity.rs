@@ -51,13 +51,13 @@ impl Shard {
         }
     }
 
-    /// Closes a session whose token was revoked while it was on its way: one that is revoked later is told by an order, which comes
-    /// behind the session.
+    /// Closes a session whose token was revoked, or whose API key was taken away, while it was on its way: what comes later is told
+    /// by an order, which comes behind the session.
     pub(super) fn check_revoked(&mut self, key: SessionKey) {
         let is_revoked = self
             .engine
             .principal(key)
-            .is_some_and(|principal| self.gate.authenticator.revocations().covers(principal));
+            .is_some_and(|principal| self.gate.authenticator.counts_no_more(principal));
         if is_revoked {
             self.engine.close(key, CloseCode::Revoked);
         }
@@ -69,6 +69,16 @@ impl Shard {
         let count = self.engine.revoke(&covers, self.clock.now());
         if count > 0 {
             tracing::info!(target: audit::TARGET, sessions = count, "sessions of revoked tokens are closed");
+        }
+    }
+
+    /// Closes the sessions whose API keys are gone.
+    pub(super) fn recheck(&mut self) {
+        let gate = std::sync::Arc::clone(&self.gate);
+        let covers = |principal: &Principal| gate.authenticator.counts_no_more(principal);
+        let count = self.engine.revoke(&covers, self.clock.now());
+        if count > 0 {
+            tracing::info!(target: audit::TARGET, sessions = count, "sessions of removed API keys are closed");
         }
     }
 

@@ -17,7 +17,7 @@ mod tell;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use slotmap::{SecondaryMap, SparseSecondaryMap};
@@ -31,10 +31,12 @@ use crate::audit::{self, End};
 use crate::auth::gate::Gate;
 use crate::clock::Clock;
 use crate::framing::WebSocket;
+use crate::gathering::Gathering;
 use crate::holders::Held;
 use crate::hub::{self, HubSetup};
 use crate::stats::{ShardStats, Stats};
-use crate::timer::{Busy, Timer};
+use crate::timer::{Busy, Timer, let_others_run};
+use crate::traces;
 use crate::transport::Came;
 use command_rate::Verdict;
 use connection::{Connection, Phase};
@@ -70,8 +72,8 @@ pub(crate) struct ShardSetup {
     pub(crate) pacing: Pacing,
     pub(crate) server: String,
     pub(crate) events: mpsc::Receiver<Vec<Event>>,
-    /// The microseconds that have to pass before any session wants the next events; the hub reads it.
-    pub(crate) patience: Arc<AtomicU32>,
+    /// The time before which no session wants the next events; the hub reads it.
+    pub(crate) gathering: Arc<Gathering>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) interests: mpsc::Sender<(usize, TopicInterest)>,
     /// The way of tokens to whoever verifies them.
@@ -88,6 +90,8 @@ struct Written {
     cycle_ns: u64,
     /// The nanoseconds that it took the kernel.
     took_ns: u64,
+    /// When it ended.
+    ended: u64,
 }
 
 struct Shard {
@@ -128,7 +132,7 @@ pub(crate) async fn run(setup: ShardSetup) {
         pacing,
         server,
         mut events,
-        patience,
+        gathering,
         mut orders,
         interests,
         tokens,
@@ -152,9 +156,10 @@ pub(crate) async fn run(setup: ShardSetup) {
     if let Some(limits) = backfill {
         engine.set_backfill(limits);
     }
+    traces::watch(&mut engine);
     let mut shard = Shard {
         engine,
-        connections: SecondaryMap::new(),
+        connections: SecondaryMap::with_capacity(limits.sessions_expected),
         held: SparseSecondaryMap::new(),
         gate,
         scratch: vec![0; SCRATCH_BYTES_MIN.max(limits.command_bytes + HEAD_BYTES_MAX)],
@@ -181,7 +186,7 @@ pub(crate) async fn run(setup: ShardSetup) {
         let now = clock.now();
         let plan = schedule.plan(&shard.engine, now);
         let wake_in = plan.wake_at.map(|at| Duration::from_nanos(at.saturating_sub(now)));
-        patience.store((plan.patience_ns / 1_000) as u32, Ordering::Relaxed);
+        gathering.tell(plan.gathers_until, now);
         tokio::select! {
             biased;
             order = orders.recv(), if open => match order {
@@ -190,6 +195,7 @@ pub(crate) async fn run(setup: ShardSetup) {
                 Some(Order::Look(look)) => shard.look(look),
                 Some(Order::Identify(verdict)) => shard.identify(verdict),
                 Some(Order::Revoke(revocations)) => shard.revoke(&revocations),
+                Some(Order::Recheck) => shard.recheck(),
                 None => open = false,
             },
             _ = ticks.tick() => {
@@ -216,22 +222,33 @@ pub(crate) async fn run(setup: ShardSetup) {
                 schedule.begin_round(clock.now());
                 while let Some(step) = schedule.step(&mut shard.engine, clock.now()) {
                     match step {
-                        Step::TakeEvents => shard.take_batches(&mut events, &schedule),
+                        Step::TakeEvents => shard.take_batches(&mut events, &mut schedule),
                         Step::Write => {
+                            let mut now = clock.now();
                             for at in 0..schedule.sessions().len() {
-                                if let Some(written) = shard.write(schedule.sessions()[at]) {
+                                if let Some(written) = shard.write_at(schedule.sessions()[at], now) {
                                     schedule.on_write(written.cycle_ns, written.took_ns);
+                                    now = written.ended;
                                 }
                             }
                         }
                         // The hub is a task of this thread, or a thread that may share this core.
-                        Step::Yield if has_hub => tokio::task::yield_now().await,
-                        Step::Yield => std::thread::yield_now(),
+                        Step::Yield if has_hub => {
+                            gathering.tell(schedule.gathers_until(&shard.engine), clock.now());
+                            gathering.end();
+                            let_others_run().await;
+                        }
+                        Step::Yield => {
+                            gathering.tell(schedule.gathers_until(&shard.engine), clock.now());
+                            std::thread::yield_now();
+                        }
                     }
                 }
                 shard.note_latency_samples(&mut schedule);
                 // Sockets get their turn between two rounds: only a loop that waits lets the runtime look at them.
-                tokio::task::yield_now().await;
+                if schedule.plan(&shard.engine, clock.now()).writes {
+                    tokio::task::yield_now().await;
+                }
             }
             () = std::future::ready(()), if !shard.unread.is_empty() => {
                 for (key, ended) in std::mem::take(&mut shard.unread) {
@@ -241,8 +258,9 @@ pub(crate) async fn run(setup: ShardSetup) {
             }
             // While the shard waits to write, events do not wake it: they are taken together, before the round.
             Some(batch) = events.recv(), if plan.takes_events => {
+                schedule.on_taken(batch.len());
                 shard.take_events(&batch);
-                shard.take_batches(&mut events, &schedule);
+                shard.take_batches(&mut events, &mut schedule);
                 schedule.on_events(&shard.engine, clock.now());
             }
         }
@@ -289,10 +307,11 @@ impl Shard {
     }
 
     /// Takes the batches of events that are there, as many as the schedule allows, without waiting for more.
-    fn take_batches(&mut self, events: &mut mpsc::Receiver<Vec<Event>>, schedule: &ShardSchedule) {
+    fn take_batches(&mut self, events: &mut mpsc::Receiver<Vec<Event>>, schedule: &mut ShardSchedule) {
         let since = self.clock.now();
         for _ in 0..EVENT_BATCHES_MAX {
             let Ok(batch) = events.try_recv() else { break };
+            schedule.on_taken(batch.len());
             self.take_events(&batch);
             if !schedule.takes_more(since, self.clock.now()) {
                 break;
@@ -331,7 +350,7 @@ impl Shard {
 
     /// Takes the frames in the first `length` bytes of the scratch buffer, and keeps what is left of them.
     fn take_frames(&mut self, key: SessionKey, length: usize) {
-        let now = self.clock.now();
+        let (now, is_ready) = (self.clock.now(), self.engine.is_ready(key));
         let (mut at, mut has_ended) = (0, false);
         let ends = loop {
             let Some(connection) = self.connections.get_mut(key) else { return };
@@ -400,7 +419,9 @@ impl Shard {
             connection.keep_unread(&self.scratch[at..length]);
             connection.note_begun(has_ended, now);
         }
-        if at > 0 || ends.is_some() {
+        // What waited before, and for its time, waits on: a receipt is no reason for a write.
+        let is_owed = at > 0 && (!is_ready || self.engine.owes_response(key));
+        if is_owed || ends.is_some() {
             self.write(key);
         }
     }
@@ -432,9 +453,13 @@ impl Shard {
     }
 
     /// Writes what a session is owed now, with one call.
-    fn write(&mut self, key: SessionKey) -> Option<Written> {
+    fn write(&mut self, key: SessionKey) {
+        self.write_at(key, self.clock.now());
+    }
+
+    /// Does the same where the clock was just read.
+    fn write_at(&mut self, key: SessionKey, now: u64) -> Option<Written> {
         let connection = self.connections.get_mut(key)?;
-        let now = self.clock.now();
         self.out.clear();
         let filled = self.engine.fill(key, now, &WebSocket, &mut self.out);
         if self.out.is_empty() {
@@ -446,7 +471,8 @@ impl Shard {
             self.end(key, End::Lost);
             return None;
         };
-        let took_ns = self.clock.now().saturating_sub(begun);
+        let ended = self.clock.now();
+        let took_ns = ended.saturating_sub(begun);
         self.engine.unsent(key, connection.unsent(), now);
         self.stats.writes.fetch_add(1, Ordering::Relaxed);
         self.stats.written_bytes.fetch_add(taken as u64, Ordering::Relaxed);
@@ -455,7 +481,7 @@ impl Shard {
             self.ending.push(key);
             self.leave(key);
         }
-        Some(Written { cycle_ns: filled.cycle_ns, took_ns })
+        Some(Written { cycle_ns: filled.cycle_ns, took_ns, ended })
     }
 
     /// Hands over the bytes that the socket did not take at once.

@@ -30,4 +30,6 @@ pub(crate) enum Order {
     Look(Look),
     Identify(Verdict),
     Revoke(Arc<[Revocation]>),
+    /// Other API keys count now.
+    Recheck,
 }

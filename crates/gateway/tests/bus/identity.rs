@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tickwire_auth::{
-    AuthSettings, Authenticator, Claims, Denied, Grant, Revocation, RevocationMessage, Rights, Tokens,
+    ApiKeys, AuthSettings, Authenticator, Claims, Denied, Grant, Revocation, RevocationMessage, Rights,
+    Tokens, hash_of, key_of,
 };
 use tickwire_bus::{Backplane, MemoryBus, Subject};
 use tickwire_client::wire::Secret;
@@ -40,6 +41,10 @@ fn now_s() -> u64 {
 }
 
 async fn gateway(bus: &MemoryBus, file: Option<&Path>) -> Gateway {
+    start(bus, file, Duration::from_secs(1)).await
+}
+
+async fn start(bus: &MemoryBus, file: Option<&Path>, revocations_wait: Duration) -> Gateway {
     let free = ([127, 0, 0, 1], 0).into();
     let config = GatewayConfig {
         listen: free,
@@ -47,6 +52,7 @@ async fn gateway(bus: &MemoryBus, file: Option<&Path>) -> Gateway {
         drain_window: Duration::ZERO,
         shards: 2,
         revocations_file: file.map(Path::to_owned),
+        revocations_wait,
         ..GatewayConfig::default()
     };
     let authenticator = Authenticator::new(AuthSettings::default()).with_tokens(Arc::new(Trusting));
@@ -68,7 +74,7 @@ async fn connect(gateway: &Gateway, token: &str) -> Result<Client, ConnectError>
 }
 
 fn revoke(bus: &MemoryBus, revocation: Revocation) {
-    let message = RevocationMessage { revocations: vec![revocation], asks: false };
+    let message = RevocationMessage { revocations: vec![revocation], ..RevocationMessage::default() };
     bus.publish(&Subject::revocations(), Bytes::from(message.encode())).unwrap();
 }
 
@@ -80,13 +86,6 @@ async fn is_revoked(client: Client) -> bool {
 
 async fn is_refused(gateway: &Gateway, token: &str) -> bool {
     matches!(connect(gateway, token).await, Err(ConnectError::Status { status: 401, .. }))
-}
-
-/// Waits until a gateway refuses a token: it learns of revocations by messages.
-async fn refuses(gateway: &Gateway, token: &str) {
-    while !is_refused(gateway, token).await {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test]
@@ -103,8 +102,9 @@ async fn a_revocation_reaches_all_gateways_and_those_that_start_later() {
     }
     assert!(is_refused(&first, "desk.t1.0").await && is_refused(&second, "desk.t9.0").await);
     assert!(connect(&second, &format!("desk.t3.{before}")).await.is_ok(), "a rotation kicks nobody");
+    // Before it knows what the others know, it takes nobody.
     let third = gateway(&bus, None).await;
-    refuses(&third, "desk.t1.0").await;
+    assert!(is_refused(&third, "desk.t1.0").await);
     revoke(&bus, Revocation::Token { jti: "t3".to_owned(), at: now_s() });
     assert!(is_revoked(rotated).await);
     assert!(other.is_connected());
@@ -147,4 +147,88 @@ async fn a_file_keeps_revocations_while_no_gateway_runs() {
     let bus: Arc<dyn Backplane> = Arc::new(bus);
     let told = Gateway::start(config, bus, Arc::new(NoPages)).await.unwrap_err().to_string();
     assert!(told.contains("cannot read gateway.auth.revocations_file"), "{told}");
+}
+
+/// Returns the body of `/readyz`.
+async fn readiness(gateway: &Gateway) -> serde_json::Value {
+    let (_, body) = tickwire_net::http::get(&gateway.admin_address().to_string(), "/readyz").await.unwrap();
+    serde_json::from_str(&body).unwrap()
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_takes_nobody_before_it_knows_what_was_revoked() {
+    let bus = MemoryBus::default();
+    let hour = Duration::from_hours(1);
+    // Two that start at the same time tell each other nothing: each may lack what a third one knows.
+    let (first, second) = (start(&bus, None, hour).await, start(&bus, None, hour).await);
+    for gateway in [&first, &second] {
+        let told = readiness(gateway).await;
+        assert_eq!((&told["ready"], &told["revocations"]), (&false.into(), &"waiting".into()), "{told}");
+        let url = format!("ws://{}/v1/stream", gateway.listen_address());
+        let refused = Client::builder(url).token(Secret::new("desk.t1.0")).connect().await;
+        assert!(matches!(refused, Err(ConnectError::Status { status: 503, .. })));
+    }
+    let whole = RevocationMessage {
+        revocations: vec![Revocation::Token { jti: "t1".to_owned(), at: now_s() }],
+        is_whole: true,
+        ..RevocationMessage::default()
+    };
+    bus.publish(&Subject::revocations(), Bytes::from(whole.encode())).unwrap();
+    // One that does not know when to stop waiting learns it from them.
+    let third = start(&bus, None, hour).await;
+    for gateway in [&first, &second, &third] {
+        assert!(is_refused(gateway, "desk.t1.0").await);
+        assert!(connect(gateway, "desk.t2.0").await.is_ok());
+        assert_eq!(readiness(gateway).await["revocations"], "known");
+    }
+    // Where there is nobody, the wait is over at some time; and one that takes no tokens waits for nothing.
+    let alone = start(&MemoryBus::default(), None, Duration::from_millis(20)).await;
+    assert!(connect(&alone, "desk.t1.0").await.is_ok());
+    let config = GatewayConfig {
+        auth: AuthSettings::anonymous(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        admin_listen: ([127, 0, 0, 1], 0).into(),
+        revocations_wait: hour,
+        ..GatewayConfig::default()
+    };
+    let bus: Arc<dyn Backplane> = Arc::new(bus);
+    let open = Gateway::start(config, bus, Arc::new(NoPages)).await.unwrap();
+    assert_eq!(readiness(&open).await["revocations"], "known");
+    for gateway in [first, second, third, alone, open] {
+        gateway.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn a_removed_api_key_ends_its_sessions_and_no_others() {
+    let (kept, removed) = (key_of([1; 32]), key_of([2; 32]));
+    let file = |keys: &[&Secret]| {
+        let entry = |key: &&Secret| {
+            let hash = hash_of(key).unwrap();
+            format!("[[key]]\nname = \"desk\"\nsha256 = \"{hash}\"\ngrants = [{{}}]\n")
+        };
+        ApiKeys::parse(&keys.iter().map(entry).collect::<String>()).unwrap()
+    };
+    let free = ([127, 0, 0, 1], 0).into();
+    let config = GatewayConfig { listen: free, admin_listen: free, shards: 2, ..GatewayConfig::default() };
+    let authenticator = Authenticator::new(AuthSettings::default()).with_tokens(Arc::new(Trusting));
+    let authenticator = Arc::new(authenticator.with_api_keys(file(&[&kept, &removed])));
+    let bus: Arc<dyn Backplane> = Arc::new(MemoryBus::default());
+    let gateway =
+        Gateway::start_with(config, Arc::clone(&authenticator), bus, Arc::new(NoPages)).await.unwrap();
+    // All have the same name, and one has a token whose id looks like that of a key.
+    let stays = connect(&gateway, kept.expose()).await.unwrap();
+    let goes = connect(&gateway, removed.expose()).await.unwrap();
+    let by_token = connect(&gateway, "desk.twk_0011223344556677.0").await.unwrap();
+    // Nothing changes for those whose keys are still there.
+    authenticator.set_api_keys(file(&[&removed, &kept]));
+    let again = connect(&gateway, removed.expose()).await.unwrap();
+    authenticator.set_api_keys(file(&[&kept]));
+    assert!(is_revoked(goes).await && is_revoked(again).await);
+    assert!(is_refused(&gateway, removed.expose()).await);
+    // One that is given back lets in again: it was taken away, not revoked.
+    authenticator.set_api_keys(file(&[&kept, &removed]));
+    assert!(connect(&gateway, removed.expose()).await.is_ok());
+    assert!(stays.is_connected() && by_token.is_connected());
+    gateway.drain().await;
 }

@@ -1,5 +1,6 @@
 //! Heartbeats, pings, silence, draining.
 
+use proptest::prelude::*;
 use tickwire_core::engine::EngineLimits;
 use tickwire_wire::{Channel, Command, Encoding, FeedState, Heartbeat, Message, Unsubscribe};
 
@@ -206,5 +207,63 @@ fn a_session_gets_the_heartbeats_that_it_asked_for() {
             assert_eq!(tick(&mut rig, client, 1).len(), 1);
         }
         rig.engine.ended(client.key, rig.now);
+    }
+}
+
+#[test]
+fn a_heartbeat_interval_is_granted_within_the_limits() {
+    let bounds =
+        |heartbeat_ms_min, heartbeat_ms_max| EngineLimits { heartbeat_ms_min, heartbeat_ms_max, ..limits() };
+    let cases = [(0, 1_000), (250, 2_000), (2_000, 2_000), (5_000, 5_000), (9_000, 9_000), (60_000, 9_000)];
+    for (asked, granted) in cases {
+        let mut rig = Rig::new(bounds(2_000, 9_000));
+        let client = rig.open_with_heartbeat(Encoding::Proto, asked);
+        let first = rig.read(client);
+        let Some(Message::Hello(hello)) = first.first() else { panic!("{first:?}") };
+        assert_eq!(hello.heartbeat_ms, granted, "{asked} ms were asked for");
+    }
+}
+
+/// The time between two looks at the clock, in milliseconds.
+const TICK_MS: u64 = 50;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    /// Whatever a client asks for, and whenever records come: silence is no longer than it was promised, and no heartbeat comes
+    /// before its time.
+    #[test]
+    fn heartbeats_are_no_farther_apart_than_promised(
+        asked in prop_oneof![Just(0), 250_u32..=2_000, 2_000_u32..=60_000],
+        pauses in prop::collection::vec(1_u64..60, 1..60),
+        busy in any::<bool>(),
+    ) {
+        let mut rig = Rig::new(EngineLimits { ping_after_ns: 1_000_000 * SECOND, ..limits() });
+        let client = rig.open_with_heartbeat(Encoding::MsgPack, asked);
+        let first = rig.read(client);
+        let Some(Message::Hello(hello)) = first.first() else { panic!("{first:?}") };
+        let promised = u64::from(hello.heartbeat_ms);
+        rig.subscribe(client, Channel::Trade, &["sim:A"]);
+        let (mut silent, mut heartbeats, mut number) = (0, 0, 0);
+        // At least three heartbeats come without records.
+        let quiet = [3 * promised / TICK_MS + 6];
+        for pause in pauses.iter().chain(&quiet) {
+            if busy {
+                number += 1;
+                rig.publish(0, number, trade(1));
+                prop_assert!(!rig.read(client).is_empty());
+                silent = 0;
+            }
+            for _ in 0..*pause {
+                rig.now += TICK_MS * 1_000_000;
+                rig.engine.tick(rig.now);
+                silent += TICK_MS;
+                if !rig.read(client).is_empty() {
+                    prop_assert!(silent >= promised, "a heartbeat after {} ms", silent);
+                    (silent, heartbeats) = (0, heartbeats + 1);
+                }
+                prop_assert!(silent < promised + TICK_MS, "{} ms of silence, {} were promised", silent, promised);
+            }
+        }
+        prop_assert!(heartbeats >= 3);
     }
 }

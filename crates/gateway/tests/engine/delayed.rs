@@ -261,12 +261,7 @@ fn a_listing_is_told_when_it_is_old_enough() {
     let mut rig = Rig::new(limits());
     let client = rig.open_as(late(10));
     rig.subscribe(client, Channel::Trade, &["sim:*"]);
-    let name = SymbolName { venue: "sim".to_owned(), symbol: "D".to_owned() };
-    let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
-    let info = InstrumentInfo { index: 3, id: 103, listed: rig.now, venue: VenueIndex(0), name, scale };
-    rig.infos.push(Arc::new(info));
-    let info = Arc::clone(&rig.infos[3]);
-    rig.event(Event::Instrument(info));
+    define(&mut rig, 3, "D", 0);
     rig.grant_interests();
     rig.publish_now(3, 1, trade(1));
     // Neither it, nor its name, nor how many there are.
@@ -285,6 +280,50 @@ fn a_listing_is_told_when_it_is_old_enough() {
     let granted = &response(&messages).granted[0];
     assert_eq!((granted.symbol.as_str(), granted.sequence), ("sim:D", 0));
     assert_eq!(brief(&records(messages)), ["trade 1"]);
+}
+
+/// Defines an instrument of this name, listed so many seconds before now.
+fn define(rig: &mut Rig, index: u32, symbol: &str, listed_before_s: u64) {
+    let name = SymbolName { venue: "sim".to_owned(), symbol: symbol.to_owned() };
+    let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
+    let (id, listed) = (100 + index, rig.now - listed_before_s * SECOND);
+    let info = Arc::new(InstrumentInfo { index, id, listed, venue: VenueIndex(0), name, scale });
+    rig.infos.push(Arc::clone(&info));
+    rig.event(Event::Instrument(info));
+}
+
+fn end(rig: &mut Rig, instrument: u32) {
+    let ended =
+        Ended { instrument, reason: "its ingester does not list it any more".into(), may_retry: false };
+    rig.event(Event::Ended(Arc::new(ended)));
+}
+
+#[test]
+fn a_name_stands_for_what_had_it_last_whatever_the_times_of_listing_say() {
+    // The instruments of a name, each listed so many seconds before it is told of: ingesters that take over from each other may
+    // date the later one before the other.
+    for (ages, ends_first) in [([0, 4], true), ([4, 0], true), ([0, 4], false), ([0, 30], true)] {
+        let mut rig = Rig::new(limits());
+        let client = rig.open_as(late(10));
+        rig.subscribe(client, Channel::Trade, &["sim:A"]);
+        define(&mut rig, 3, "D", ages[0]);
+        rig.pass(1);
+        if ends_first {
+            end(&mut rig, 3);
+        }
+        rig.pass(1);
+        define(&mut rig, 4, "D", ages[1]);
+        if !ends_first {
+            end(&mut rig, 3);
+        }
+        rig.pass(20);
+        rig.grant_interests();
+        rig.publish_now(4, 1, trade(1));
+        let messages = rig.subscribe(client, Channel::Trade, &["sim:D"]);
+        let granted =
+            response(&messages).granted.iter().map(|granted| granted.symbol.as_str()).collect::<Vec<_>>();
+        assert_eq!(granted, ["sim:D"], "{ages:?} {ends_first} {messages:?}");
+    }
 }
 
 #[test]

@@ -29,4 +29,5 @@ mod schedule;
 mod steps;
 mod subscribing;
 mod view;
+mod wakes;
 mod world;

@@ -19,8 +19,8 @@ const BEGIN: u64 = 1_767_623_400 * SECOND;
 const INSTRUMENTS: u32 = 1_000;
 const SESSIONS: usize = 2_000;
 const SYMBOLS_EACH: usize = 5;
-/// The most bytes that the engine asks the allocator for, for one such session. Five subscriptions take 640 of them.
-const BYTES_MAX: usize = 1_700;
+/// The most bytes that the engine asks the allocator for, for one such session. Five subscriptions take 320 of them.
+const BYTES_MAX: usize = 1_000;
 
 struct Clients {
     engine: Engine,

@@ -102,6 +102,8 @@ pub(crate) struct Session {
     pub(crate) opened_at: u64,
     bytes: Vec<u8>,
     pub(crate) is_greeted: bool,
+    /// The longest silence that the gateway promised.
+    pub(crate) heartbeat_ms: u64,
     /// The subscriptions, by the number that the session has for the instrument.
     pub(crate) views: BTreeMap<(u32, Channel), View>,
     pending_commands: BTreeMap<u64, PendingCommand>,
@@ -173,6 +175,7 @@ impl Client {
             opened_at: now,
             bytes: Vec::new(),
             is_greeted: false,
+            heartbeat_ms: 1_000,
             views: BTreeMap::new(),
             pending_commands: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -258,9 +261,10 @@ impl Client {
             || (session.is_last_a_ledger && matches!(message, Message::Sent(_)));
         assert!(session.is_greeted || matches!(message, Message::Hello(_)), "first {message:?}");
         match message {
-            Message::Hello(_) => {
+            Message::Hello(hello) => {
                 assert!(!session.is_greeted, "greeted twice");
                 session.is_greeted = true;
+                session.heartbeat_ms = hello.heartbeat_ms.into();
                 self.resume(out);
                 self.reconcile(now, out);
             }

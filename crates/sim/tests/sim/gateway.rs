@@ -47,8 +47,8 @@ pub(crate) struct Shard {
     pub(crate) is_write_scheduled: bool,
     /// The time at which the schedule is run next, at the latest.
     pub(crate) timer_at: Option<u64>,
-    /// The time that its last plan allows the hub, in nanoseconds.
-    pub(crate) patience_ns: u64,
+    /// The time before which it wants no events, as its last plan says.
+    pub(crate) gathers_until: u64,
     /// The time of the last event: events and interests keep their order.
     pub(crate) events_at: u64,
     pub(crate) interests_at: u64,
@@ -76,7 +76,7 @@ impl Gateway {
             waiting: VecDeque::new(),
             is_write_scheduled: false,
             timer_at: None,
-            patience_ns: 0,
+            gathers_until: 0,
             events_at: 0,
             interests_at: 0,
         };
@@ -106,8 +106,8 @@ impl Gateway {
             if events.is_empty() {
                 break;
             }
-            let patience = self.shards.iter().map(|shard| shard.patience_ns).min().unwrap_or_default();
-            self.schedule.on_turn(events.len(), patience, now);
+            let until = self.shards.iter().map(|shard| shard.gathers_until).min().unwrap_or_default();
+            self.schedule.on_turn(events.len(), until, now);
             for event in events {
                 if matches!(event, BusEvent::Message { token: HEARTBEATS, .. }) {
                     self.heartbeat_at = now_ms;

@@ -207,7 +207,7 @@ impl World {
         let is_new = wake_at.is_some() && gateway.wake_at.is_none();
         gateway.wake_at = gateway.wake_at.or(wake_at);
         let actions = std::mem::take(&mut gateway.hub.actions);
-        let events = std::mem::take(&mut gateway.hub.events);
+        let mut events = std::mem::take(&mut gateway.hub.events);
         if let Some(wake_at) = wake_at.filter(|_| is_new) {
             self.at(wake_at, SimEvent::HubWake { gateway: at, life });
         }
@@ -241,7 +241,7 @@ impl World {
             return;
         }
         let shards = self.gateways[at].as_ref().map_or(0, |gateway| gateway.shards.len());
-        for (shard, events) in by_shard(events, shards).into_iter().enumerate() {
+        for (shard, events) in by_shard(&mut events, shards).into_iter().enumerate() {
             if events.is_empty() {
                 continue;
             }
@@ -295,7 +295,7 @@ impl World {
         }
         let Some(gateway) = &mut self.gateways[at] else { return };
         let own = &mut gateway.shards[shard];
-        own.patience_ns = plan.patience_ns;
+        own.gathers_until = plan.gathers_until;
         let interests: Vec<_> = own.engine.take_interests().collect();
         let interests_at = earliest.max(own.interests_at);
         if !interests.is_empty() {
@@ -459,7 +459,9 @@ impl World {
         let (id, connection) = (self.new_id(), Connection::draw(&mut self.rng));
         let Client { encoding, delay, depth, .. } = self.clients[client];
         let own = &mut self.gateways[at].as_mut()?.shards[shard];
-        let opening = Opening::anonymous(format!("s-{id}"), encoding).with_window(connection.window_ms);
+        let opening = Opening::anonymous(format!("s-{id}"), encoding)
+            .with_window(connection.window_ms)
+            .with_heartbeat(connection.heartbeat_ms);
         let is_free = delay == 0 && depth.is_none();
         let opening =
             if is_free { opening } else { Opening { principal: restricted(delay, depth), ..opening } };

@@ -43,6 +43,8 @@ pub(crate) struct Pipe {
 pub(crate) struct Connection {
     /// The delivery window that the client asks for.
     pub(crate) window_ms: u16,
+    /// The heartbeat interval that it asks for; 0: the gateway's own.
+    pub(crate) heartbeat_ms: u32,
     pub(crate) latency: u64,
     pub(crate) capacity: usize,
     pub(crate) write_max: usize,
@@ -55,7 +57,7 @@ impl Pipe {
         encoding: Encoding,
         connection: Connection,
     ) -> Self {
-        let Connection { window_ms, latency, capacity, write_max } = connection;
+        let Connection { window_ms, latency, capacity, write_max, .. } = connection;
         Self {
             client,
             gateway,

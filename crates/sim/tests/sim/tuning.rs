@@ -174,6 +174,7 @@ impl Connection {
     pub(crate) fn draw(rng: &mut SeededRng) -> Self {
         Self {
             window_ms: if rng.percent(80) { 0 } else { rng.pick(&[16, 250]) },
+            heartbeat_ms: if rng.percent(60) { 0 } else { rng.pick(&[250, 700, 3_000, 10_000]) },
             latency: rng.pick(&[0, 1, 10, 40]),
             capacity: rng.pick(&[2_000, 16_000, 200_000]),
             write_max: rng.pick(&[100, 3_000, usize::MAX]),

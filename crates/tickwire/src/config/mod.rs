@@ -12,10 +12,11 @@ use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
 use tickwire_config::{ConfigErrors, Layers, Place};
 use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
-use tickwire_gateway::GatewayConfig;
+use tickwire_gateway::{GatewayConfig, Keys, read_keys};
 use tickwire_wire::{Channel, Encoding, is_venue};
 
-use crate::auth::{self, Keys};
+#[cfg(feature = "otel")]
+pub(crate) use settings::Traces;
 use settings::{BusEncoding, BusHistory};
 pub(crate) use settings::{LogFormat, Raw};
 
@@ -119,7 +120,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     let mut keys = Keys::default();
     if sources.purpose == Purpose::Serve {
         serving::check(&raw, &gateway, &mut layers);
-        keys = auth::keys(&raw.gateway.auth, &mut layers);
+        keys = read_keys(&raw.gateway.auth, &mut layers);
     }
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);

@@ -7,6 +7,7 @@ use super::settings::Raw;
 
 /// Checks what matters only where a gateway is started: its files, and whether it may listen where it is told to.
 pub(super) fn check(raw: &Raw, gateway: &GatewayConfig, layers: &mut Layers) {
+    check_traces(&raw.traces.endpoint, layers);
     let listen = gateway.listen;
     match &gateway.tls {
         None if !listen.ip().to_canonical().is_loopback() && !raw.gateway.insecure => layers.wrong(
@@ -30,5 +31,21 @@ pub(super) fn check(raw: &Raw, gateway: &GatewayConfig, layers: &mut Layers) {
             }
         }
         None => {}
+    }
+}
+
+#[cfg(feature = "otel")]
+fn check_traces(endpoint: &str, layers: &mut Layers) {
+    if let Some(why) = (!endpoint.is_empty()).then(|| crate::traces::address(endpoint).err()).flatten() {
+        layers.wrong("traces.endpoint", why);
+    }
+}
+
+#[cfg(not(feature = "otel"))]
+fn check_traces(endpoint: &str, layers: &mut Layers) {
+    if !endpoint.is_empty() {
+        let problem =
+            "is set, and this program has no traces: build it with `--features otel`, or leave it away";
+        layers.wrong("traces.endpoint", problem);
     }
 }

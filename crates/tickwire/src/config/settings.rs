@@ -32,6 +32,7 @@ settings! {
     #[derive(PartialEq, Serialize)]
     pub(crate) struct Raw {
         log: Log = Log::default(),
+        traces: Traces = Traces::default(),
         bus: Bus = Bus::default(),
         gateway: GatewaySettings = GatewaySettings::default(),
         ingest: Ingest = Ingest::default(),
@@ -46,6 +47,16 @@ settings! {
         /// One place of the code writes this many lines a second at most; what it wrote beyond that is counted and told. Lines of
         /// the audit log (target tickwire::audit) all count as wanted. 0: no limit.
         lines_max: u32 = 50 => 0..=1_000_000,
+    }
+
+    /// Traces of a gateway in OpenTelemetry's protocol: handshakes, logins, commands, snapshots, reloads, revocations and the end, but
+    /// no records. For programs that were built with the feature `otel`.
+    #[derive(PartialEq, Serialize)]
+    pub(crate) struct Traces {
+        /// The collector, OTLP over HTTP with Protobuf, as in http://127.0.0.1:4318/v1/traces; empty: no traces.
+        endpoint: String = String::new(),
+        /// This part of all traces is sent.
+        sample: f64 = 1.0 => 0..=1,
     }
 
     #[derive(PartialEq, Serialize)]
@@ -135,12 +146,42 @@ impl Raw {
                 "(set)".clone_into(secret);
             }
         }
-        for server in &mut shown.bus.servers {
-            if let (Some((scheme, _)), Some((_, host))) = (server.split_once("://"), server.rsplit_once('@'))
-            {
-                *server = format!("{scheme}://(set)@{host}");
-            }
+        let urls = shown
+            .bus
+            .servers
+            .iter_mut()
+            .chain([&mut shown.gateway.auth.jwks_url, &mut shown.traces.endpoint]);
+        for url in urls {
+            *url = without_credentials(url);
         }
         shown
+    }
+}
+
+/// Returns a URL with `(set)` in place of what stands before its `@`, and in place of its query.
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (rest, has_query) = rest.split_once('?').map_or((rest, false), |(rest, _)| (rest, true));
+    let (host, has_user) = rest.rsplit_once('@').map_or((rest, false), |(_, host)| (host, true));
+    let mark = if scheme.is_empty() { "" } else { "://" };
+    let (user, query) = (if has_user { "(set)@" } else { "" }, if has_query { "?(set)" } else { "" });
+    format!("{scheme}{mark}{user}{host}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_without_credentials() {
+        for (url, shown) in [
+            ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222"),
+            ("nats://me:pass@host:4222", "nats://(set)@host:4222"),
+            ("token@host:4222", "(set)@host:4222"),
+            ("https://me:p@ss@id.example/jwks.json?key=secret@x", "https://(set)@id.example/jwks.json?(set)"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(url), shown);
+        }
     }
 }

@@ -70,7 +70,7 @@ fn errors_of_all_layers_are_listed_with_their_places() {
             "line 2, column 1: `gateway.listen`: has to be an address with a port, as in \"127.0.0.1:7400\", not 7400",
             "line 3, column 1: `gateway.heartbeat`: does not exist; did you mean `gateway.heartbeat_ms`?",
             "line 6, column 1: `gateway.limits.sessions`: has to be a whole number from 1 to 1000000, not \"many\"",
-            "line 7, column 2: `nats`: does not exist; here are: log, bus, gateway, ingest",
+            "line 7, column 2: `nats`: does not exist; here are: log, traces, bus, gateway, ingest",
             "TICKWIRE_GATEWAY__SHARD: `gateway.shard`: does not exist; did you mean `gateway.shards`?",
             "TICKWIRE_LOG__FORMAT: `log.format`: has to be one of text, json, not \"xml\"",
             "--set: `gateway.cork_us`: has to be a whole number from 0 to 100000, not \"soon\"",

@@ -203,8 +203,24 @@ async fn shake(
     let path = format!("{}{mark}heartbeat_ms={}", target.path, HEARTBEAT.as_millis());
     let agent = concat!("tickwire-doctor/", env!("CARGO_PKG_VERSION"));
     let protocol = Some(ENCODING.subprotocol());
-    let authorization =
-        command.token.as_ref().map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
+    let token = match command.token() {
+        Ok(token) => token,
+        Err(reason) => {
+            report.failure("token", reason, "name a file with a token or an API key that this user may read");
+            return None;
+        }
+    };
+    let authorization = match &token {
+        None => String::new(),
+        Some(token) if token.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
+            format!("Authorization: Bearer {}\r\n", token.expose())
+        }
+        Some(_) => {
+            let said = "the token has characters that no header can have";
+            report.failure("token", said, "a token is one line of visible characters");
+            return None;
+        }
+    };
     let request = Opening { host: &address, path: &path, agent, key: &key, protocol }.write(&authorization);
     let mut bytes = Vec::new();
     let response = tokio::time::timeout(PATIENCE, async {
@@ -246,12 +262,17 @@ async fn shake(
         Err(ResponseFault::Status(status)) => {
             let status = status.as_u16();
             read_body(stream, &mut body).await;
-            let said: String = String::from_utf8_lossy(&body).trim().chars().take(BODY_CHARS_MAX).collect();
+            let mut said = String::from_utf8_lossy(&body).trim().to_owned();
+            // What answers may be anything, and repeat what it was shown.
+            if let Some(token) = &token {
+                said = said.replace(token.expose(), "(the token)");
+            }
+            let said: String = said.chars().take(BODY_CHARS_MAX).collect();
             report.fact("status", status);
             report.failure(
                 "websocket",
                 format_args!("HTTP {status} instead of 101: {said}"),
-                remedy(status, command.token.is_some()),
+                remedy(status, token.is_some()),
             );
             None
         }
@@ -284,7 +305,7 @@ fn remedy(status: u16, has_token: bool) -> &'static str {
         401 | 403 if has_token => {
             "the gateway does not take this token: it may have expired, or be for another service; or this origin is not allowed"
         }
-        401 | 403 => "the gateway wants to know who asks: --token",
+        401 | 403 => "the gateway wants to know who asks: --token-file",
         404 => "the path is wrong: /v1/stream; or a proxy sends this path elsewhere",
         200..=399 | 426 => {
             "what answers is no gateway, or a proxy that does not pass Upgrade on (nginx: proxy_http_version 1.1 and both headers)"

@@ -6,22 +6,20 @@ use std::time::{Duration, SystemTime};
 
 use tickwire_client::Target;
 use tickwire_net::tls::rustls::{self, ProtocolVersion};
-use tickwire_net::tls::{self, CertificateFacts, ClientTls, Identity, Settings, TlsStream, Trust};
+use tickwire_net::tls::{self, CertificateFacts, ClientTls, TlsStream, Trust};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::command::DoctorCommand;
 use super::report::Report;
-use crate::trust::TrustFlags;
+use crate::trust::SETTINGS;
 
 /// The longest wait for a step of the way.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// A certificate that expires sooner is warned of.
 const EXPIRY_DAYS: u64 = 14;
 const DAY_S: u64 = 86_400;
-const SETTINGS: Settings =
-    Settings { authorities: "--ca-file", insecure: None, server_name: "--server-name" };
 
 pub(super) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -126,7 +124,7 @@ async fn secure(
     report: &mut Report,
 ) -> Option<Stream> {
     let address = target.address();
-    let trust = match trust(&command.trust) {
+    let trust = match command.trust.trust() {
         Ok(trust) => trust,
         Err(reason) => {
             report.failure("tls", reason, "name files in PEM that this user may read");
@@ -179,28 +177,6 @@ async fn secure(
         report.failure("tls", said, remedy);
     }
     None
-}
-
-fn trust(flags: &TrustFlags) -> Result<Trust, String> {
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
-    };
-    let told = |path: &std::path::Path| {
-        let name = path.display().to_string();
-        move |problem: String| format!("{name} {problem}")
-    };
-    let authorities = match &flags.ca_file {
-        Some(path) => tls::certificates(&read(path)?).map_err(told(path))?,
-        None => Vec::new(),
-    };
-    let identity = match flags.client_cert.as_ref().zip(flags.client_key.as_ref()) {
-        Some((cert, key)) => Some(Identity {
-            chain: tls::certificates(&read(cert)?).map_err(told(cert))?,
-            key: tls::key(&read(key)?).map_err(told(key))?,
-        }),
-        None => None,
-    };
-    Ok(Trust { authorities, insecure: false, server_name: flags.server_name.clone(), identity })
 }
 
 /// Says what both ends agreed on, and how long the certificate is good.

@@ -53,6 +53,7 @@ pub(super) fn write(out: &mut impl Write, event: &Event) -> io::Result<()> {
             plain(&Message::Subscribed(Subscribed { id: 0, granted, refused }))
         }
         Event::Notice(notice) => plain(&Message::Notice(notice.clone())),
+        Event::Identity(identity) => plain(&Message::Identity(identity.clone())),
         Event::Ledger(ledger) => plain(&Message::Ledger(ledger.clone())),
         Event::Rejected(error) => plain(&Message::Error(error.clone())),
         Event::State(State::Connected { address, hello }) => {

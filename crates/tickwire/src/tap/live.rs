@@ -26,6 +26,7 @@ use super::show::{Form, Show};
 use super::sink::{Flow, Sink, is_gone};
 use super::tally::{self, Tally};
 use crate::printing::{complain, say};
+use crate::trust::read_token;
 
 /// The time between two drawings of the table.
 const TICK: Duration = Duration::from_millis(100);
@@ -108,11 +109,7 @@ fn with_token(builder: Builder, file: Option<&Path>) -> Builder {
     if let Some(file) = file.map(Path::to_owned) {
         return builder.token_provider(move || {
             let file = file.clone();
-            async move {
-                let text = std::fs::read_to_string(&file);
-                let text = text.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-                Ok(Secret::new(text.trim()))
-            }
+            async move { Ok(read_token(&file)?) }
         });
     }
     match std::env::var("TICKWIRE_TOKEN") {
@@ -141,6 +138,9 @@ async fn connect(
             }
         });
     builder = with_token(builder, command.token_file.as_deref());
+    if command.token_by_message {
+        builder = builder.token_by_message();
+    }
     if let Some(window_ms) = command.window_ms {
         builder = builder.window(Duration::from_millis(window_ms.into()));
     }

@@ -200,3 +200,12 @@ async fn wrong_credentials_are_named_and_waited_for() {
     program.line_with("credentials");
     assert!(!program.output().contains("wrong"), "the password was told:\n{}", program.output());
 }
+
+#[cfg(not(feature = "otel"))]
+#[test]
+fn traces_need_a_build_that_has_them() {
+    let arguments = ["gateway", "--anonymous", "--set", "traces.endpoint=http://127.0.0.1:4318/v1/traces"];
+    let output = std::process::Command::new(TICKWIRE).args(arguments).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && told.contains("`--features otel`"), "{told}");
+}

@@ -27,19 +27,28 @@ struct Options {
     /// The microseconds from one round of writes to the next.
     #[arg(long, default_value_t = 1_000)]
     tick_us: u64,
+    /// A client that was sent nothing for so many milliseconds is sent an empty message; 0: never.
+    #[arg(long, default_value_t = 0)]
+    heartbeat_ms: u64,
 }
+
+/// An empty binary message.
+const HEARTBEAT: [u8; 2] = [0x82, 0];
 
 struct Client {
     socket: TcpStream,
     waiting: Vec<u8>,
+    /// When it was last written to.
+    wrote: Instant,
 }
 
 impl Client {
     /// Writes what waits. Returns false when the client is gone.
-    fn write(&mut self) -> bool {
+    fn write(&mut self, now: Instant) -> bool {
         if self.waiting.is_empty() {
             return true;
         }
+        self.wrote = now;
         match self.socket.write(&self.waiting) {
             Ok(written) if written == self.waiting.len() => self.waiting.clear(),
             Ok(written) => drop(self.waiting.drain(..written)),
@@ -57,7 +66,8 @@ fn main() -> anyhow::Result<()> {
     let (sender, new_clients) = sync_channel(1024);
     std::thread::spawn(move || greet(&listener, &sender));
     println!("ready");
-    serve(&publishers, &new_clients, Duration::from_micros(options.tick_us))
+    let (tick, heartbeat) = (options.tick_us, options.heartbeat_ms);
+    serve(&publishers, &new_clients, Duration::from_micros(tick), Duration::from_millis(heartbeat))
 }
 
 /// Shakes hands with clients, one after another, and passes them on with their symbols.
@@ -84,6 +94,7 @@ fn serve(
     publishers: &TcpListener,
     new_clients: &Receiver<(TcpStream, Vec<u8>)>,
     tick: Duration,
+    heartbeat: Duration,
 ) -> anyhow::Result<()> {
     let mut clients: Vec<Option<Client>> = Vec::new();
     let mut topics: HashMap<u64, Vec<usize>> = HashMap::new();
@@ -97,7 +108,7 @@ fn serve(
                 let symbol = u64::from(u32::from_le_bytes(symbol.try_into()?));
                 topics.entry(symbol).or_default().push(clients.len());
             }
-            clients.push(Some(Client { socket, waiting: Vec::new() }));
+            clients.push(Some(Client { socket, waiting: Vec::new(), wrote: Instant::now() }));
         }
         if publisher.is_none()
             && let Ok((socket, _)) = publishers.accept()
@@ -131,8 +142,16 @@ fn serve(
                 Err(error) => return Err(error.into()),
             }
         }
+        let now = Instant::now();
         for client in &mut clients {
-            if client.as_mut().is_some_and(|client| !client.write()) {
+            if let Some(client) = client
+                && !heartbeat.is_zero()
+                && client.waiting.is_empty()
+                && now.duration_since(client.wrote) >= heartbeat
+            {
+                client.waiting.extend_from_slice(&HEARTBEAT);
+            }
+            if client.as_mut().is_some_and(|client| !client.write(now)) {
                 *client = None;
             }
         }

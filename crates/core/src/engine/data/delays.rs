@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use tickwire_wire::Body;
+use tickwire_wire::{Body, SymbolName};
 
 use super::index::Names;
 use super::key::SessionKey;
@@ -84,6 +84,8 @@ pub(crate) struct Delay {
     pub(crate) users: HashSet<SessionKey>,
     /// The instruments of each venue as the view knows them, by the venue's name.
     pub(crate) names: HashMap<String, Names>,
+    /// The names whose instruments ended, where the view does not show that yet, with how many of each.
+    ending: HashMap<SymbolName, u32>,
     /// The states of feeds, as the view knows them, by the index of the venue.
     feeds: Vec<Option<Arc<FeedStatus>>>,
     /// The topics whose records are not queued now.
@@ -103,6 +105,7 @@ impl Delay {
             topics: 0,
             users: HashSet::new(),
             names: HashMap::new(),
+            ending: HashMap::new(),
             feeds: Vec::new(),
             cut: Vec::new(),
         }
@@ -128,6 +131,27 @@ impl Delay {
         let order = self.next_order();
         self.bytes += held.bytes();
         self.early.insert((since.saturating_add(self.age_ns), order), held);
+    }
+
+    /// Queues the end of an instrument.
+    pub(crate) fn push_end(&mut self, info: &InstrumentInfo, now: u64) {
+        *self.ending.entry(info.name.clone()).or_default() += 1;
+        self.push(Held::Ended(info.index), now);
+    }
+
+    /// Takes in that the view shows the end of an instrument of this name.
+    pub(crate) fn end_shown(&mut self, name: &SymbolName) {
+        if let Some(count) = self.ending.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.ending.remove(name);
+            }
+        }
+    }
+
+    /// Returns whether an instrument of this name ended, and the view does not show that yet.
+    pub(crate) fn is_ending(&self, name: &SymbolName) -> bool {
+        self.ending.contains_key(name)
     }
 
     /// Returns when the next entry is due, in nanoseconds since the Unix epoch.

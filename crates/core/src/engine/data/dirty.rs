@@ -5,12 +5,12 @@
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     queue: Vec<u32>,
-    /// The count of those at the beginning that have left the queue already: to join and to leave it so is less work
-    /// than with a ring.
-    gone: usize,
     /// Marks of the first 64: most sessions have no more.
     near: u64,
-    far: Vec<u64>,
+    far: Box<[u64]>,
+    /// The count of those at the beginning that have left the queue already: to join and to leave it so is less work
+    /// than with a ring.
+    gone: u32,
 }
 
 impl Dirty {
@@ -31,9 +31,9 @@ impl Dirty {
     /// Takes out the one that has waited longest; it is not marked any more.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<u32> {
-        let index = *self.queue.get(self.gone)?;
+        let index = *self.queue.get(self.gone as usize)?;
         self.gone += 1;
-        if self.gone == self.queue.len() {
+        if self.gone as usize == self.queue.len() {
             self.queue.clear();
             self.gone = 0;
         }
@@ -43,7 +43,7 @@ impl Dirty {
 
     /// Returns the marked ones, the longest waiting first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
-        self.queue[self.gone..].iter().copied()
+        self.queue[self.gone as usize..].iter().copied()
     }
 
     #[inline]
@@ -68,14 +68,21 @@ impl Dirty {
     /// Makes room before the queue grows: where half of it has left already, that is room enough.
     #[cold]
     fn make_room(&mut self) {
-        if self.gone > 0 && self.gone >= self.queue.len() / 2 {
+        if self.gone > 0 && self.gone as usize >= self.queue.len() / 2 {
             self.forget_gone();
         }
     }
 
     fn forget_gone(&mut self) {
-        self.queue.drain(..self.gone);
+        self.queue.drain(..self.gone as usize);
         self.gone = 0;
+    }
+
+    /// Gives the memory of the queue back where nothing is in it.
+    pub(crate) fn release(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = Vec::new();
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -98,10 +105,18 @@ impl Dirty {
         was_marked
     }
 
+    #[cold]
+    #[inline(never)]
+    fn make_room_for(&mut self, at: usize) {
+        let mut far = std::mem::take(&mut self.far).into_vec();
+        far.resize((at + 1).max(far.len() + far.len() / 4), 0);
+        self.far = far.into_boxed_slice();
+    }
+
     fn far_marks(&mut self, index: u32) -> &mut u64 {
         let at = (index / u64::BITS - 1) as usize;
         if at >= self.far.len() {
-            self.far.resize(at + 1, 0);
+            self.make_room_for(at);
         }
         &mut self.far[at]
     }

@@ -25,6 +25,8 @@ use super::topics::Topics;
 use crate::engine::dialect::Request;
 use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
+use crate::engine::watcher::CommandWatcher;
+use crate::engine::window::Freshness;
 use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest, View};
 
 /// An instrument that ended.
@@ -49,6 +51,8 @@ pub(crate) struct Noted {
 #[derive(Debug)]
 pub(crate) struct Fanout {
     pub(crate) limits: EngineLimits,
+    /// The settings of the freshness windows of all sessions.
+    pub(crate) freshness: Arc<Freshness>,
     pub(crate) server: String,
     pub(crate) topics: Topics,
     /// The delayed views, and what they wait for.
@@ -85,6 +89,8 @@ pub(crate) struct Fanout {
     pub(crate) noted: Noted,
     /// The requests of the message that is taken.
     pub(crate) requests: Vec<Request>,
+    /// Whoever is told of commands.
+    pub(crate) watcher: Option<Box<dyn CommandWatcher>>,
     /// The tokens that clients handed in.
     pub(crate) tokens: Vec<HandedIn>,
     /// The account of sessions that ended.
@@ -109,7 +115,7 @@ impl Fanout {
     /// Begins without sessions and topics. `server` is name and version for the hello.
     pub(crate) fn new(limits: EngineLimits, server: String) -> Self {
         Self {
-            limits,
+            freshness: Arc::new(limits.freshness()),
             server,
             topics: Topics::default(),
             delays: Delays::default(),
@@ -118,8 +124,9 @@ impl Fanout {
             names: HashMap::new(),
             feeds: Vec::new(),
             endings: HashMap::new(),
-            sessions: SlotMap::with_key(),
-            looks: Looks::default(),
+            sessions: SlotMap::with_capacity_and_key(limits.sessions_expected),
+            looks: Looks::with_capacity(limits.sessions_expected),
+            limits,
             windowed: 0,
             ready: Ready::default(),
             interests: Vec::new(),
@@ -133,6 +140,7 @@ impl Fanout {
             windows: Queues::new(),
             noted: Noted::default(),
             requests: Vec::new(),
+            watcher: None,
             tokens: Vec::new(),
             ended: Account::default(),
             draining: false,

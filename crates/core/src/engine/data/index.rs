@@ -1,10 +1,9 @@
 //! Indexes, so that nothing has to be scanned: symbols of a venue, sessions by their ids, sessions that see a venue,
 //! sessions that wait for a topic.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 
+use super::by_id::ById;
 use super::key::SessionKey;
 use crate::vocabulary::{TopicId, VenueIndex, View};
 
@@ -53,23 +52,6 @@ impl Names {
     }
 }
 
-/// The id of a session. Ids of one process differ by a number at their end, which grows: of two, the longer one is
-/// the later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SessionId(pub(crate) Arc<str>);
-
-impl Ord for SessionId {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.0.len(), &self.0).cmp(&(other.0.len(), &other.0))
-    }
-}
-
-impl PartialOrd for SessionId {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// A venue as a view shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Seen {
@@ -81,7 +63,7 @@ pub(crate) struct Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// All sessions, in the order in which they were opened.
-    pub(crate) by_id: BTreeMap<SessionId, SessionKey>,
+    pub(crate) by_id: ById,
     /// Sessions that have subscriptions to a venue, by the venue and the view.
     viewers: HashMap<Seen, BTreeSet<SessionKey>>,
     /// Sessions that asked for all of a venue, whatever the channel.

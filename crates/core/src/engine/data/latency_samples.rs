@@ -108,7 +108,7 @@ fn sent(sub: &Sub, topic: &Topic, stood: Stamp, take: impl FnMut(&Entry)) {
         topic.log.back().filter(is_sent).into_iter().for_each(take);
     } else if topic.channel.is_lossless() {
         let logged = topic.log_after(stood).take_while(|entry| entry.stamp <= sub.stamp);
-        logged.filter(|entry| !entry.is_gap && entry.stamp > sub.shed_to).for_each(take);
+        logged.filter(|entry| !entry.is_gap && !sub.is_shed(entry.stamp)).for_each(take);
     } else {
         topic.latest.iter().map(|(_, entry)| entry).filter(is_sent).for_each(take);
     }

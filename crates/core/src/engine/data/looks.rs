@@ -13,10 +13,15 @@ use super::key::SessionKey;
 const ALWAYS: u64 = 0;
 
 /// The times of all sessions, in nanoseconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Looks(SecondaryMap<SessionKey, u64>);
 
 impl Looks {
+    /// Makes a table with room for so many sessions.
+    pub(crate) fn with_capacity(sessions: usize) -> Self {
+        Self(SecondaryMap::with_capacity(sessions))
+    }
+
     /// Looks at a session at each tick from now on.
     pub(crate) fn always(&mut self, key: SessionKey) {
         self.0.insert(key, ALWAYS);

@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 pub(crate) mod backfill;
+pub(crate) mod by_id;
 pub(crate) mod decisions;
 pub(crate) mod delays;
 pub(crate) mod delivery;

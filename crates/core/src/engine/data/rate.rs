@@ -24,10 +24,9 @@ impl Rate {
     }
 
     /// Makes a rate that does not throttle the subscription yet; `None` where every update is wanted.
-    pub(crate) fn new(per_second: f64) -> Option<Box<Self>> {
+    pub(crate) fn new(per_second: f64) -> Option<Self> {
         let interval_ns = interval_ns(per_second);
-        (interval_ns > 0)
-            .then(|| Box::new(Self { interval_ns, due: 0, horizon: Stamp::MAX, throttled_to: 0 }))
+        (interval_ns > 0).then_some(Self { interval_ns, due: 0, horizon: Stamp::MAX, throttled_to: 0 })
     }
 
     /// Returns whether the rate holds new records back now.

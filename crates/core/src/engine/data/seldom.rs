@@ -7,6 +7,7 @@ use tickwire_wire::Channel;
 
 use super::account::Account;
 use super::backfill::Turns;
+use super::decisions::Decisions;
 use super::resume::Positions;
 use crate::vocabulary::TopicId;
 
@@ -64,6 +65,8 @@ pub(crate) struct Seldom {
     pub(crate) pongs: VecDeque<Box<[u8]>>,
     /// Whether it was told that its token will end.
     pub(crate) was_warned: bool,
+    /// The decisions for it; they are made with the first one.
+    pub(crate) decisions: Option<Box<Decisions>>,
 }
 
 impl Seldom {
@@ -79,6 +82,7 @@ impl Seldom {
         close_at: None,
         pongs: VecDeque::new(),
         was_warned: false,
+        decisions: None,
     };
 
     /// Returns what the positions count for, in bytes.
@@ -98,6 +102,7 @@ impl Seldom {
             && self.close_at.is_none()
             && self.pongs.is_empty()
             && !self.was_warned
+            && self.decisions.is_none()
     }
 }
 

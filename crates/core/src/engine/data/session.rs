@@ -1,23 +1,27 @@
 //! One client connection as the engine sees it: its subscriptions, its outbox and its account of every number.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use tickwire_wire::{Channel, CloseCode};
 
 use super::account::Account;
-use super::decisions::{BlockedBy, Decision, Decisions};
+use super::decisions::{BlockedBy, Decision};
 use super::delivery::DeliveryWindow;
 use super::dirty::Dirty;
+use super::entry::Stamp;
 use super::index::Seen;
 use super::seldom::AtNeed;
 use super::sub::Sub;
 use crate::engine::dialect::Dialect;
 use crate::engine::opening::Opening;
 use crate::engine::policy::limits::EngineLimits;
-use crate::engine::policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
+use crate::engine::policy::pace::Pace;
 use crate::engine::principal::Principal;
-use crate::engine::window::Window;
+use crate::engine::window::{Freshness, Window};
 use crate::vocabulary::{Form, TopicId};
 
 /// The progress of the end of a session.
@@ -33,10 +37,21 @@ pub(crate) enum Ending {
 /// So many subscriptions, at most, are scanned for the one to a topic.
 const SCANNED_MAX: usize = 16;
 
+/// The venues whose counts a session has in itself; most see one.
+const VENUES_NEAR: usize = 2;
+
+/// The beginning of something that has gone on since, where it does.
+pub(crate) type Since = Option<NonZeroU64>;
+
+/// Returns a time in nanoseconds as the beginning of something.
+pub(crate) fn at(now: u64) -> NonZeroU64 {
+    NonZeroU64::new(now).unwrap_or(NonZeroU64::MIN)
+}
+
 /// One session. The fields are in order of use: marking a session for an update and writing to it should meet few
-/// cache lines.
+/// cache lines. What a session at rest does not need stands elsewhere, and [`Session::release`] gives it back.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Session {
     pub(crate) dirty: Dirty,
     /// Whether it waits in the list of sessions that have something to send.
@@ -52,7 +67,7 @@ pub(crate) struct Session {
     pub(crate) delivery: DeliveryWindow,
     pub(crate) subs: Vec<Option<Sub>>,
     /// The time since which its socket is blocked: there is something that the kernel has not taken. In nanoseconds.
-    pub(crate) socket_blocked_since: Option<u64>,
+    pub(crate) socket_blocked_since: Since,
     /// Bytes of lossless records that wait.
     pub(crate) lossless_bytes: usize,
     /// Bytes handed over that the kernel has not taken yet.
@@ -62,7 +77,7 @@ pub(crate) struct Session {
     /// The bytes that wait for it alone, as the budget of all sessions knows them.
     pub(crate) private: usize,
     /// The time since which it is behind: something has waited all the time, for the window or for the kernel.
-    pub(crate) behind_since: Option<u64>,
+    pub(crate) behind_since: Since,
     pub(crate) wrote: u64,
     /// Encoded control messages, sent before anything else.
     pub(crate) control: Vec<u8>,
@@ -73,7 +88,7 @@ pub(crate) struct Session {
     /// The principal that it belongs to.
     pub(crate) principal: Arc<Principal>,
     /// Its name in responses and logs.
-    pub(crate) id: Arc<str>,
+    pub(crate) id: Box<str>,
     /// When it was opened.
     pub(crate) opened: u64,
     /// The parts that it seldom has.
@@ -89,24 +104,31 @@ pub(crate) struct Session {
     pub(crate) reader_lag_ns: u64,
     pub(crate) heard: u64,
     pub(crate) pinged: u64,
+    /// The stamp up to which heartbeats, or the first grants, told the positions of its topics.
+    pub(crate) told: Stamp,
     /// The longest silence that it was promised, in milliseconds.
     pub(crate) heartbeat_ms: u32,
     /// The usual time from one write to the next, in nanoseconds; 0 before the first.
     cycle_ns: u32,
     /// Venues of its subscriptions as they are seen, with how many.
-    pub(crate) venues: Vec<(Seen, u32)>,
-    /// The decisions for it; they are made with the first one.
-    pub(crate) decisions: Option<Box<Decisions>>,
+    pub(crate) venues: SmallVec<[(Seen, u32); VENUES_NEAR]>,
 }
 
 // A gateway has ten thousands of them, most of them idle.
-const _: () = assert!(size_of::<Session>() <= 10 * 64);
+const _: () = assert!(size_of::<Session>() <= 472);
 
 impl Session {
-    pub(crate) fn new(opening: Opening, limits: &EngineLimits, now: u64) -> Self {
+    pub(crate) fn new(
+        opening: Opening,
+        limits: &EngineLimits,
+        freshness: &Arc<Freshness>,
+        told: Stamp,
+        now: u64,
+    ) -> Self {
         let Opening { id, dialect, principal, window_ms, heartbeat_ms } = opening;
         Self {
-            id: id.into(),
+            // It is copied, because it comes from another thread, whose memory would stay in pieces.
+            id: id.as_str().into(),
             opened: now,
             form: dialect.form(),
             dialect,
@@ -122,7 +144,7 @@ impl Session {
             unsent_bytes: 0,
             socket_blocked_since: None,
             progress_at: 0,
-            window: Window::new(limits.freshness(), now),
+            window: Window::new(Arc::clone(freshness), now),
             behind_since: None,
             caught_up_at: 0,
             reader_lag_ns: 0,
@@ -132,17 +154,19 @@ impl Session {
             is_quiet: false,
             heard: now,
             pinged: now,
+            told,
             wrote: now,
             cycle_ns: 0,
             heartbeat_ms: match heartbeat_ms {
                 0 => (limits.heartbeat_ns / 1_000_000) as u32,
-                asked => asked.clamp(HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX),
+                asked => {
+                    asked.clamp(limits.heartbeat_ms_min, limits.heartbeat_ms_max.max(limits.heartbeat_ms_min))
+                }
             },
             ending: Ending::No,
-            venues: Vec::new(),
+            venues: SmallVec::new(),
             blocked_by: BlockedBy::default(),
             private: 0,
-            decisions: None,
         }
     }
 
@@ -162,7 +186,7 @@ impl Session {
     /// at which that is late by `after_ns`.
     pub(crate) fn stuck_since(&self, after_ns: u64) -> Option<u64> {
         let taken = if self.socket_blocked_since.is_some() { self.progress_at } else { 0 };
-        Some(taken.max(self.window.progress_at()).max(self.behind_since? + after_ns))
+        Some(taken.max(self.window.progress_at()).max(self.behind_since?.get() + after_ns))
     }
 
     /// Notes whether it is behind, and what blocks it: something may have begun, or ceased, to wait.
@@ -172,7 +196,7 @@ impl Session {
                 self.caught_up_at = now;
             }
         } else if !self.is_open() {
-            self.behind_since.get_or_insert(now);
+            self.behind_since.get_or_insert(at(now));
         }
         self.note_blocked_by(now);
     }
@@ -223,6 +247,11 @@ impl Session {
                 || self.is_ending())
     }
 
+    /// Returns whether it is owed more than data: a response, or an end.
+    pub(crate) fn owes_response(&self) -> bool {
+        !self.control.is_empty() || !self.seldom.pongs.is_empty() || self.is_ending()
+    }
+
     pub(crate) fn sub(&self, index: u32) -> Option<&Sub> {
         self.subs.get(index as usize).and_then(Option::as_ref)
     }
@@ -252,6 +281,15 @@ impl Session {
         let heartbeat = self.wrote.saturating_add(self.heartbeat_ns());
         let of_token = self.principal.credential.next(self.seldom.was_warned);
         is_quiet.then(|| heartbeat.min(ping).min(silent).min(of_token).min(pending.unwrap_or(u64::MAX)))
+    }
+
+    /// Gives back the memory that it does not need now: what it needs at rest is all that a gateway has for most of its sessions.
+    pub(crate) fn release(&mut self) {
+        self.seldom.release();
+        if self.is_quiet {
+            self.dirty.release();
+            self.window.release();
+        }
     }
 
     /// Adds a subscription and ties it to those of the same instrument.
@@ -340,7 +378,7 @@ impl Session {
             seldom.leaving.retain(|index| subs.get(*index as usize).is_some_and(Option::is_some));
             let mut may_be_queued = false;
             for sub in &removed {
-                may_be_queued |= seldom.turns.forget(sub.backfill.as_deref());
+                may_be_queued |= seldom.turns.forget(sub.backfill());
             }
             if may_be_queued {
                 seldom.turns.sweep(|index| subs.get(index as usize).is_some_and(Option::is_some));
@@ -366,10 +404,10 @@ impl Session {
         if let Some(by_topic) = &mut self.by_topic {
             by_topic.remove(&removed.topic.live());
         }
-        if let Some(decisions) = &mut self.decisions {
+        let seldom = &mut *self.seldom;
+        if let Some(decisions) = &mut seldom.decisions {
             decisions.forget(removed.topic);
         }
-        let seldom = &mut *self.seldom;
         seldom.free.push(index);
         seldom.ended = seldom.ended + removed.account();
         Some(removed)
@@ -391,7 +429,7 @@ impl Session {
     }
     /// Keeps what was decided for it.
     pub(crate) fn decided(&mut self, now: u64, decision: Decision) {
-        self.decisions.get_or_insert_default().note(now, decision);
+        self.seldom.decisions.get_or_insert_default().note(now, decision);
     }
 
     /// Keeps what blocks it now, and that receipts began to come late.
@@ -402,15 +440,19 @@ impl Session {
             self.blocked_by = self.blocked_by.and(BlockedBy::WINDOW);
         }
         let is_late = self.window.is_tight();
-        let is_noted = self.decisions.as_ref().is_some_and(|decisions| decisions.is_late);
-        if is_late && !is_noted {
+        let decisions = self.seldom.made().and_then(|seldom| seldom.decisions.as_mut());
+        let was_late = decisions.is_some_and(|known| std::mem::replace(&mut known.is_late, is_late));
+        if !is_late {
+            return;
+        }
+        if !was_late {
             let after_ns = now.saturating_sub(self.window.progress_at());
             self.decided(now, Decision::ReceiptLate { after_ns });
         }
-        if let Some(decisions) = &mut self.decisions {
-            decisions.is_late = is_late;
+        if let Some(decisions) = self.seldom.made().and_then(|seldom| seldom.decisions.as_mut()) {
+            decisions.is_late = true;
         }
-        if is_late && !self.window.is_open() && self.behind_since == Some(now) {
+        if !self.window.is_open() && self.behind_since == Some(at(now)) {
             let (in_flight, window) = (self.window.in_flight() as u64, self.window.limit() as u64);
             self.decided(now, Decision::WindowFull { in_flight, window });
         }

@@ -32,6 +32,8 @@ struct Takers {
 pub(crate) struct Topic {
     pub(crate) info: Arc<InstrumentInfo>,
     pub(crate) channel: Channel,
+    /// Whether each record is owed: asked for each delivery, so it is not looked up in the channel's row.
+    pub(crate) is_lossless: bool,
     pub(crate) epoch: u64,
     /// When that sequence began, or this topic did.
     sequence_began_at: Stamp,
@@ -97,6 +99,7 @@ impl Topic {
         Self {
             info,
             channel,
+            is_lossless: channel.is_lossless(),
             epoch: 0,
             sequence: 0,
             live: false,

@@ -20,7 +20,7 @@ pub(crate) fn ask_backfills(fanout: &mut Fanout, key: SessionKey, now: u64) {
         let Some(index) = session.seldom.turns.queue.pop_front() else { break };
         let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else { continue };
         let (topic, epoch, sent) = (sub.topic, sub.epoch, sub.sent);
-        let Some(backfill) = sub.backfill.as_deref_mut().filter(|b| b.stage == Stage::Queued) else {
+        let Some(backfill) = sub.backfill_mut().filter(|b| b.stage == Stage::Queued) else {
             continue;
         };
         fanout.desk.tickets += 1;
@@ -55,7 +55,7 @@ pub(crate) fn on_backfill(fanout: &mut Fanout, response: &Backfilled) {
 }
 
 fn open_backfill(fanout: &mut Fanout, place: SubRef, ticket: u64) -> Option<&mut Backfill> {
-    let backfill = fanout.sessions.get_mut(place.session)?.sub_mut(place.sub)?.backfill.as_deref_mut()?;
+    let backfill = fanout.sessions.get_mut(place.session)?.sub_mut(place.sub)?.backfill_mut()?;
     (backfill.stage == Stage::Asked && backfill.ticket == ticket).then_some(backfill)
 }
 

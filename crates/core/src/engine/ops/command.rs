@@ -28,6 +28,7 @@ use crate::engine::data::seldom::Wildcard;
 use crate::engine::data::session::Session;
 use crate::engine::dialect::Request;
 use crate::engine::policy::price::Price;
+use crate::engine::watcher::described;
 use crate::vocabulary::TopicId;
 
 /// The count of names that a refusal shows to a client.
@@ -88,7 +89,7 @@ fn on_requests(fanout: &mut Fanout, key: SessionKey, requests: &mut Vec<Request>
         is_response &= match request {
             Request::Command(Command::Receipt(receipt)) => on_receipt(fanout, key, receipt, now),
             Request::Command(command) => {
-                on_command(fanout, key, command, now);
+                watched(fanout, key, command, now);
                 false
             }
             Request::Wrong(error) => {
@@ -150,6 +151,18 @@ pub(crate) fn on_flood(fanout: &mut Fanout, key: SessionKey, bytes: &[u8]) {
          command, and say nothing twice"
     );
     complain(fanout, key, id, "rate_limit", text);
+}
+
+/// Takes a command, and tells whoever watches.
+fn watched(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) {
+    if let (Some(watcher), Some(session)) = (&mut fanout.watcher, fanout.sessions.get(key)) {
+        let (name, symbols) = described(&command);
+        watcher.begins(&session.id, name, symbols);
+    }
+    on_command(fanout, key, command, now);
+    if let Some(watcher) = &mut fanout.watcher {
+        watcher.is_done();
+    }
 }
 
 fn on_command(fanout: &mut Fanout, key: SessionKey, command: Command, now: u64) {

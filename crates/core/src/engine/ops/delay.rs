@@ -206,12 +206,21 @@ fn push(delays: &mut Delays, view: View, late: &mut Late, held: Held, now: u64) 
     }
 }
 
-/// Queues an instrument for all delays: each knows it when its definition is old enough. Returns the views that know it now.
-pub(crate) fn queue_instrument(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, now: u64) -> Vec<View> {
+/// Queues an instrument for all delays: each knows it when its definition is old enough. Where its name stands for another one
+/// before, which `is_taken` says of the live view, that comes to an end first, whatever the time of listing says: ingesters that take over
+/// from each other may date it before. Returns the views that know it now.
+pub(crate) fn queue_instrument(
+    fanout: &mut Fanout,
+    info: &Arc<InstrumentInfo>,
+    is_taken: bool,
+    now: u64,
+) -> Vec<View> {
     let mut known = Vec::new();
     for delay in fanout.delays.iter_mut() {
         let listed = info.listed.min(now);
-        if listed.saturating_add(delay.age_ns) <= now {
+        if is_taken || delay.is_ending(&info.name) {
+            delay.push(Held::Instrument(Arc::clone(info)), now);
+        } else if listed.saturating_add(delay.age_ns) <= now {
             known.push(delay.view);
         } else {
             delay.push_early(Held::Instrument(Arc::clone(info)), listed);
@@ -221,11 +230,11 @@ pub(crate) fn queue_instrument(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, 
 }
 
 /// Queues the end of an instrument for all delays. Returns their views, a bit for each.
-pub(crate) fn queue_end(fanout: &mut Fanout, index: u32, now: u64) -> u64 {
-    mend_ending(fanout, index, now);
+pub(crate) fn queue_end(fanout: &mut Fanout, info: &InstrumentInfo, now: u64) -> u64 {
+    mend_ending(fanout, info.index, now);
     let mut owed = 0;
     for delay in fanout.delays.iter_mut() {
-        delay.push(Held::Ended(index), now);
+        delay.push_end(info, now);
         owed |= bit(delay.view);
     }
     owed

@@ -27,7 +27,7 @@ pub(crate) fn on_ended(fanout: &mut Fanout, ended: &Arc<Ended>, now: u64) {
         fanout.interests.push(TopicInterest::LetGo(index));
         return;
     };
-    let owed = queue_end(fanout, index, now);
+    let owed = queue_end(fanout, &info, now);
     fanout.endings.insert(index, Ending { ended: Arc::clone(ended), owed });
     if let Some(names) = fanout.names.get_mut(&info.name.venue) {
         names.remove(&info.name.symbol, index);
@@ -41,9 +41,11 @@ pub(crate) fn on_ended_late(fanout: &mut Fanout, index: u32, view: View, now: u6
     let Some(ending) = fanout.endings.get_mut(&index) else { return };
     ending.owed &= !bit(view);
     let Some(info) = fanout.instruments.get(index as usize).cloned().flatten() else { return };
-    let names = fanout.delays.get_mut(view).and_then(|delay| delay.names.get_mut(&info.name.venue));
-    if let Some(names) = names {
-        names.remove(&info.name.symbol, index);
+    if let Some(delay) = fanout.delays.get_mut(view) {
+        delay.end_shown(&info.name);
+        if let Some(names) = delay.names.get_mut(&info.name.venue) {
+            names.remove(&info.name.symbol, index);
+        }
     }
     end_view(fanout, &info, view, now);
     let_go(fanout, index);

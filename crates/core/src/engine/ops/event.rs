@@ -68,11 +68,12 @@ fn on_instrument(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, now: u64) {
     }
     let is_new = fanout.instruments[index].replace(Arc::clone(info)).is_none();
     let names = fanout.names.entry(info.name.venue.clone()).or_default();
+    let is_taken = names.get(&info.name.symbol).is_some_and(|other| other != info.index);
     names.insert(&info.name.symbol, info.index);
     if is_new {
         extend_wildcards(fanout, info, View::LIVE, now);
         prepare_views(fanout, info, now);
-        for view in queue_instrument(fanout, info, now) {
+        for view in queue_instrument(fanout, info, is_taken, now) {
             list(fanout, info, view, now);
         }
     }

@@ -329,12 +329,15 @@ fn grant(
     }
     let rate = if topic.channel.is_lossless() { 0.0 } else { rate };
     let mut sub = start(session, topic, id, fanout.now, fanout.desk.limits, snapshots);
-    sub.rate = Rate::new(rate);
-    sub.place = topic.subscribers.len() as u32;
-    let (epoch, sequence, goes_back) = (topic.epoch, sub.sent, sub.backfill.is_some());
-    if sequence == topic.sequence {
-        // The grant says so already.
-        sub.told = topic.stamp;
+    sub.set_rate(Rate::new(rate));
+    sub.set_place(topic.subscribers.len());
+    let (epoch, sequence, goes_back) = (topic.epoch, sub.sent, sub.backfill().is_some());
+    if sequence != topic.sequence {
+        // The grant does not say where the topic stands.
+        sub.leave_untold();
+    } else if session.count() == 0 {
+        // The grants of the first subscriptions say so already.
+        session.told = fanout.stamp;
     }
     topic.idle_since = None;
     let index = session.add(sub);
@@ -353,8 +356,6 @@ fn grant(
     match session.venues.iter_mut().find(|(known, _)| *known == seen) {
         Some((_, count)) => *count += 1,
         None => {
-            // Most sessions see one venue.
-            session.venues.reserve_exact(1);
             session.venues.push((seen, 1));
             fanout.index.sees(key, seen);
         }
@@ -438,12 +439,14 @@ fn start(
 ) -> Sub {
     let mut sub = Sub::new(id, topic.epoch, topic.sequence, topic.stamp);
     if !topic.channel.is_lossless() {
-        // The newest of each key, or the book, is still to come; what was announced before is not.
-        sub.since = topic.stamp;
         if topic.channel == Channel::Book {
             sub.stamp = if topic.sequence > 0 { 0 } else { topic.stamp };
         } else if let Some(oldest) = topic.oldest_current() {
             sub.stamp = oldest.stamp - 1;
+        }
+        // The newest of each key, or the book, is still to come; what was announced before is not.
+        if !topic.is_logged_up_to(sub.stamp) {
+            sub.begin_after_gaps(topic.stamp);
         }
         return sub;
     }
@@ -492,7 +495,8 @@ fn resume_at(
         && let Some(limits) = history
     {
         let (backfill, behind) = Backfill::new(number, available - 1, limits);
-        (sub.backfill, start) = (Some(backfill), behind);
+        sub.set_backfill(backfill);
+        start = behind;
     }
     if start > number {
         let info = Arc::clone(&topic.info);

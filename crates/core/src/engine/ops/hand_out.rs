@@ -45,7 +45,7 @@ pub(crate) fn hand_out_each(fanout: &mut Fanout, id: TopicId, update: &Update, a
             (slot, bytes) = (session.form.slot(), length_in(update, &session.form));
         }
         let Some(sub) = session.subs.get_mut(at.sub as usize).and_then(Option::as_mut) else { continue };
-        sub.waiting_bytes += bytes;
+        sub.wait_for(bytes);
         session.lossless_bytes += bytes;
         if session.shedding && arrival.is_sheddable {
             shed_sub(session, at.sub, arrival.stamp);
@@ -92,7 +92,7 @@ impl Arrival {
     #[inline(never)]
     fn is_throttled(&self, session: &mut Session, sub: u32, rates: &mut Queues<SubRef>) -> bool {
         let Some(sub) = session.sub_mut(sub) else { return false };
-        let Some(rate) = sub.rate.as_ref().filter(|rate| rate.is_throttled()) else { return false };
+        let Some(rate) = sub.rate().filter(|rate| rate.is_throttled()) else { return false };
         if !self.is_gap && self.now < rate.due() {
             return true;
         }

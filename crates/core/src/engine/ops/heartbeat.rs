@@ -13,11 +13,13 @@ pub(crate) fn heartbeat(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let mut positions = Vec::new();
     // A session that is blocked has more to read than it can; positions every second would pile up before it.
-    let told = if session.window.is_open() { &mut session.subs[..] } else { &mut [] };
+    let is_open = session.window.is_open();
+    let told_before = if is_open { std::mem::replace(&mut session.told, fanout.stamp) } else { 0 };
+    let told = if is_open { &mut session.subs[..] } else { &mut [] };
     for sub in told.iter_mut().flatten() {
         let Some(topic) = fanout.topics.get(sub.topic) else { continue };
-        if sub.told != topic.stamp {
-            sub.told = topic.stamp;
+        let is_untold = sub.take_untold();
+        if is_untold || topic.stamp > told_before {
             let (instrument, channel) = (topic.info.id, topic.channel as i32);
             positions.push(Position { instrument, channel, epoch: topic.epoch, sequence: topic.sequence });
         }

@@ -24,6 +24,7 @@ use crate::engine::credential::TokenRefused;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::handed_in::HandedIn;
 use crate::engine::data::key::SessionKey;
+use crate::engine::data::rate::Rate;
 use crate::engine::data::seldom::Wildcard;
 use crate::engine::data::session::Session;
 use crate::engine::principal::Principal;
@@ -198,7 +199,7 @@ fn slow_down(fanout: &mut Fanout, key: SessionKey) {
         wildcard.rate = principal.granted_rate(wildcard.rate, allowed);
     }
     let rates = session.subs.iter().flatten().filter(|sub| !sub.topic.channel().is_lossless()).map(|sub| {
-        let rate = sub.rate.as_ref().map_or(0.0, |rate| rate.per_second());
+        let rate = sub.rate().map_or(0.0, Rate::per_second);
         (sub.topic, rate, principal.granted_rate(rate, allowed))
     });
     let changed: Vec<_> = rates.filter(|(_, old, new)| old.total_cmp(new).is_ne()).collect();

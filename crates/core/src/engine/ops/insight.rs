@@ -2,15 +2,14 @@
 //! nothing else meanwhile.
 
 use std::net::SocketAddr;
-use std::ops::Bound;
 
 use tickwire_wire::CloseCode;
 
 use crate::engine::data::account::Account;
 use crate::engine::data::decisions::{Decided, KINDS, Run};
 use crate::engine::data::fanout::Fanout;
-use crate::engine::data::index::SessionId;
 use crate::engine::data::key::SessionKey;
+use crate::engine::data::rate::Rate;
 use crate::engine::data::session::{Ending, Session};
 use crate::engine::policy::pace::Pace;
 use crate::vocabulary::TopicId;
@@ -261,10 +260,10 @@ impl Survey {
 /// Returns a page of sessions. It may be shorter than asked for although there are more, which it says: the work for
 /// one page is bounded.
 pub(crate) fn session_page(fanout: &Fanout, query: &SessionQuery) -> SessionPage {
-    let after = query.after.as_deref().map_or(Bound::Unbounded, |id| Bound::Excluded(SessionId(id.into())));
+    let id_of = |key| Some(&*fanout.sessions.get(key)?.id);
     let (mut rows, mut subscriptions, mut upto) = (Vec::new(), 0, None);
-    for (at, (id, key)) in fanout.index.by_id.range((after, Bound::Unbounded)).enumerate() {
-        let Some(session) = fanout.sessions.get(*key) else { continue };
+    for (at, key) in fanout.index.by_id.after(query.after.as_deref(), id_of).enumerate() {
+        let Some(session) = fanout.sessions.get(key) else { continue };
         let is_wanted = query.state.is_none_or(|state| SessionState::of(session) == state);
         let is_much = is_wanted && subscriptions + session.subs.len() > SUBSCRIPTIONS_PER_PAGE;
         let is_full = rows.len() == query.limit.max(1) || (is_much && !rows.is_empty());
@@ -273,16 +272,16 @@ pub(crate) fn session_page(fanout: &Fanout, query: &SessionQuery) -> SessionPage
         }
         if is_wanted {
             subscriptions += session.subs.len();
-            rows.push(row(*key, session));
+            rows.push(row(key, session));
         }
-        upto = Some(id.0.to_string());
+        upto = Some(session.id.to_string());
     }
     SessionPage { rows, upto: None }
 }
 
 /// Returns one session, by its id, with a page of its subscriptions.
 pub(crate) fn session_detail(fanout: &Fanout, id: &str, query: DetailQuery) -> Option<SessionDetail> {
-    let key = *fanout.index.by_id.get(&SessionId(id.into()))?;
+    let key = fanout.index.by_id.get(id, |key| Some(&*fanout.sessions.get(key)?.id))?;
     let session = fanout.sessions.get(key)?;
     let symbol = |topic: TopicId| {
         let info = fanout.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
@@ -298,23 +297,23 @@ pub(crate) fn session_detail(fanout: &Fanout, id: &str, query: DetailQuery) -> O
         SubscriptionRow {
             topic: sub.topic,
             symbol: symbol(sub.topic),
-            max_rate: sub.rate.as_ref().map_or(0.0, |rate| rate.per_second()),
+            max_rate: sub.rate().map_or(0.0, Rate::per_second),
             delay_ns: fanout.delay_ns(sub.topic.view()),
             depth: fanout.depths.levels(sub.topic.view()).unwrap_or_default(),
             epoch: sub.epoch,
             sequence: sub.sent,
             newest: topic.map_or(0, |topic| topic.sequence),
-            waiting_bytes: sub.waiting_bytes,
+            waiting_bytes: sub.waiting_bytes(),
             account: sub.account(),
         }
     });
     let subscriptions: Vec<_> = subscriptions.collect();
-    let decisions: Vec<_> = session.decisions.iter().flat_map(|d| d.ring().copied()).collect();
+    let decisions: Vec<_> = session.seldom.decisions.iter().flat_map(|d| d.ring().copied()).collect();
     let named = decisions.iter().filter_map(|decided| decided.decision.topic());
     let mut names: Vec<_> = named.map(|topic| (topic, symbol(topic))).collect();
     names.sort_unstable();
     names.dedup();
-    let kept = session.decisions.as_deref();
+    let kept = session.seldom.decisions.as_deref();
     let runs = page.iter().flat_map(|(_, sub)| {
         let runs = kept.into_iter().flat_map(|decisions| decisions.runs(sub.topic));
         runs.map(|run| (sub.topic, symbol(sub.topic), *run))
@@ -336,7 +335,8 @@ pub(crate) fn survey(fanout: &Fanout) -> Survey {
         survey.states[SessionState::of(session) as usize] += 1;
         survey.pressure.add(Pressure::of(session));
         survey.totals = survey.totals + session.totals();
-        for (all, count) in survey.decisions.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts()))
+        for (all, count) in
+            survey.decisions.iter_mut().zip(session.seldom.decisions.iter().flat_map(|d| d.counts()))
         {
             *all += count;
         }

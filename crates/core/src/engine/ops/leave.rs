@@ -18,11 +18,11 @@ pub(crate) fn detach(fanout: &mut Fanout, sub: &Sub, form: &Form, now: u64) {
     fanout.subscribed -= 1;
     let Some(topic) = fanout.topics.get_mut(sub.topic) else { return };
     topic.end_taking(form);
-    topic.subscribers.swap_remove(sub.place as usize);
-    if let Some(moved) = topic.subscribers.get(sub.place as usize).map(|moved| moved.at)
+    topic.subscribers.swap_remove(sub.place());
+    if let Some(moved) = topic.subscribers.get(sub.place()).map(|moved| moved.at)
         && let Some(moved) = fanout.sessions.get_mut(moved.session).and_then(|s| s.sub_mut(moved.sub))
     {
-        moved.place = sub.place;
+        moved.set_place(sub.place());
     }
     if topic.subscribers.is_empty() {
         let_idle(fanout, sub.topic, now);
@@ -39,7 +39,7 @@ pub(crate) fn take_leave(
     now: u64,
 ) -> Option<LedgerEntry> {
     let session = fanout.sessions.get_mut(key)?;
-    session.lossless_bytes = session.lossless_bytes.saturating_sub(sub.waiting_bytes);
+    session.lossless_bytes = session.lossless_bytes.saturating_sub(sub.waiting_bytes());
     let topic = fanout.topics.get(sub.topic);
     let entry = topic.map(|topic| ledger_entry(sub, topic));
     if let Some(venue) = topic.map(|topic| topic.info.venue)

@@ -7,11 +7,18 @@ use super::ready::queue;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 
+/// The first room of a control lane.
+const CONTROL_BYTES: usize = 64;
+
 /// Puts a message into the control lane of a session.
 pub(crate) fn say(fanout: &mut Fanout, key: SessionKey, message: &Message) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     if session.is_ending() {
         return;
+    }
+    if session.control.capacity() == 0 {
+        // A heartbeat fits, so an idle session's grows once.
+        session.control.reserve(CONTROL_BYTES);
     }
     session.dialect.say(message, &mut session.control);
     on_said(fanout, key);

@@ -1,7 +1,5 @@
 //! Sessions begin and end, and their sockets take what they were sent.
 
-use std::sync::Arc;
-
 use tickwire_wire::{CloseCode, Hello, Limits, Message, PROTOCOL_VERSION, SCHEMA};
 
 use super::budget::weighed;
@@ -13,9 +11,8 @@ use super::view::end_use;
 use super::waiting::stop_waiting;
 use crate::engine::data::account::Account;
 use crate::engine::data::fanout::Fanout;
-use crate::engine::data::index::SessionId;
 use crate::engine::data::key::SessionKey;
-use crate::engine::data::session::Session;
+use crate::engine::data::session::{Session, at};
 use crate::engine::opening::Opening;
 use crate::engine::principal::Principal;
 
@@ -23,7 +20,7 @@ use crate::engine::principal::Principal;
 pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKey {
     fanout.now = now;
     let id = opening.id.clone();
-    let session = Session::new(opening, &fanout.limits, now);
+    let session = Session::new(opening, &fanout.limits, &fanout.freshness, fanout.stamp, now);
     let hello = Hello {
         session: id,
         protocol_version: PROTOCOL_VERSION,
@@ -36,10 +33,10 @@ pub(crate) fn open(fanout: &mut Fanout, opening: Opening, now: u64) -> SessionKe
         token_within_ms: session.principal.credential.within_ms(now),
     };
     fanout.windowed += usize::from(session.delivery.ms() > 0);
-    let name = Arc::clone(&session.id);
     let key = fanout.sessions.insert(session);
     fanout.looks.always(key);
-    fanout.index.by_id.insert(SessionId(name), key);
+    let sessions = &fanout.sessions;
+    fanout.index.by_id.insert(key, &sessions[key].id, |key| Some(&*sessions.get(key)?.id));
     say(fanout, key, &Message::Hello(hello));
     if fanout.draining {
         close(fanout, key, CloseCode::Draining);
@@ -65,9 +62,8 @@ pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Ac
     let mut session = fanout.sessions.remove(key)?;
     fanout.looks.forget(key);
     weighed(fanout, key, session.private, 0);
-    if fanout.index.by_id.get(&SessionId(Arc::clone(&session.id))) == Some(&key) {
-        fanout.index.by_id.remove(&SessionId(Arc::clone(&session.id)));
-    }
+    let sessions = &fanout.sessions;
+    fanout.index.by_id.remove(key, &session.id, |key| Some(&*sessions.get(key)?.id));
     for (seen, _) in &session.venues {
         fanout.index.sees_no_more(key, *seen);
     }
@@ -76,7 +72,9 @@ pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Ac
         fanout.index.wants_all_no_more(key, &wildcard.venue);
     }
     fanout.windowed -= usize::from(session.delivery.ms() > 0);
-    for (all, count) in fanout.decided.iter_mut().zip(session.decisions.iter().flat_map(|d| d.counts())) {
+    for (all, count) in
+        fanout.decided.iter_mut().zip(session.seldom.decisions.iter().flat_map(|d| d.counts()))
+    {
         *all += count;
     }
     session.dirty.clear();
@@ -96,7 +94,7 @@ pub(crate) fn unsent(fanout: &mut Fanout, key: SessionKey, bytes: usize, now: u6
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     if bytes > 0 {
         if session.socket_blocked_since.is_none() {
-            session.socket_blocked_since = Some(now);
+            session.socket_blocked_since = Some(at(now));
             session.progress_at = now;
         } else if bytes < session.unsent_bytes {
             session.progress_at = now;

@@ -15,7 +15,7 @@ pub(crate) fn shed_session(fanout: &mut Fanout, key: SessionKey) {
         session.shedding = true;
         session.decided(fanout.now, Decision::Shedding { pressure: session.pressure() as u64 });
         for index in 0..session.subs.len() as u32 {
-            let Some(sub) = session.sub(index).filter(|sub| sub.waiting_bytes > 0) else { continue };
+            let Some(sub) = session.sub(index).filter(|sub| sub.waiting_bytes() > 0) else { continue };
             let Some(topic) = fanout.topics.get(sub.topic) else { continue };
             if topic.channel.is_lossless() && !topic.channel.is_critical() {
                 shed_sub(session, index, topic.stamp);
@@ -30,7 +30,6 @@ pub(crate) fn shed_session(fanout: &mut Fanout, key: SessionKey) {
 /// Gives up the lossless records of one subscription up to a stamp. They will be announced.
 pub(crate) fn shed_sub(session: &mut Session, index: u32, stamp: Stamp) {
     let Some(sub) = session.sub_mut(index) else { return };
-    sub.shed_to = stamp;
-    let settled = std::mem::take(&mut sub.waiting_bytes);
+    let settled = sub.shed(stamp);
     session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
 }

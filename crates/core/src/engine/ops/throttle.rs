@@ -41,7 +41,7 @@ pub(crate) fn next_due_within(fanout: &Fanout, rate_grain: u64, window_grain: u6
 pub(crate) fn on_timer(fanout: &mut Fanout, now: u64) {
     while let Some((due, at)) = fanout.rates.pop(now) {
         let sub = fanout.sessions.get_mut(at.session).and_then(|session| session.sub_mut(at.sub));
-        match sub.filter(|sub| sub.rate.as_ref().is_some_and(|rate| rate.due() == due)) {
+        match sub.filter(|sub| sub.rate().is_some_and(|rate| rate.due() == due)) {
             Some(sub) => {
                 let Some(topic) = fanout.topics.get(sub.topic) else { continue };
                 // The newest record is still to be sent, so it has not passed the subscription.
@@ -68,7 +68,7 @@ pub(crate) fn sweep_rates(fanout: &mut Fanout) {
     let sessions = &fanout.sessions;
     fanout.rates.sweep(|due, at| {
         let sub = sessions.get(at.session).and_then(|session| session.sub(at.sub));
-        sub.is_some_and(|sub| sub.rate.as_ref().is_some_and(|rate| rate.due() == due))
+        sub.is_some_and(|sub| sub.rate().is_some_and(|rate| rate.due() == due))
     });
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn throttle(fanout: &mut Fanout, key: SessionKey, sent: &[u32], has_d
     for index in sent {
         let Some(sub) = session.sub_mut(*index) else { continue };
         let Some(topic) = fanout.topics.get(sub.topic) else { continue };
-        let Some(rate) = &mut sub.rate else { continue };
+        let Some(rate) = sub.rate_mut() else { continue };
         if rate.interval_ns == 0 || rate.due == now.saturating_add(rate.interval_ns) {
             continue;
         }
@@ -107,13 +107,13 @@ pub(crate) fn set_sub_rate(fanout: &mut Fanout, key: SessionKey, id: TopicId, pe
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let Some(index) = session.place_of(id) else { return };
     let Some(sub) = session.sub_mut(index) else { return };
-    if sub.rate.as_ref().map_or(0.0, |rate| rate.per_second()).total_cmp(&per_second).is_ne() {
+    if sub.rate().map_or(0.0, Rate::per_second).total_cmp(&per_second).is_ne() {
         session.decided(fanout.now, Decision::Rate { topic: id, max_rate: per_second });
     }
     let Some(sub) = session.sub_mut(index) else { return };
-    let Some(rate) = &mut sub.rate else {
-        sub.rate = Rate::new(per_second);
-        topic.subscribers[sub.place as usize].has_rate = sub.rate.is_some();
+    let Some(rate) = sub.rate_mut() else {
+        sub.set_rate(Rate::new(per_second));
+        topic.subscribers[sub.place()].has_rate = sub.rate().is_some();
         return;
     };
     let interval_ns = interval_ns(per_second);

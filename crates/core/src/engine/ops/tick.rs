@@ -48,7 +48,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
         unwritten: since(session.wrote),
         heartbeat: session.heartbeat_ns(),
         stuck: session.stuck_since(limits.conflating_after_ns).map_or(0, since),
-        behind: session.behind_since.map_or(0, since),
+        behind: session.behind_since.map_or(0, |then| since(then.get())),
         caught_up: since(session.caught_up_at),
     };
     let is_due = session.seldom.close_at.is_some_and(|at| now >= at);
@@ -109,7 +109,7 @@ fn tick_session(fanout: &mut Fanout, key: SessionKey, now: u64) {
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     let until = session.quiet_until(&fanout.limits);
     session.is_quiet = until.is_some();
-    session.seldom.release();
+    session.release();
     match until {
         Some(until) => fanout.looks.put_off(key, until),
         None => fanout.looks.always(key),

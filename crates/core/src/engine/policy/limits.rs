@@ -33,8 +33,15 @@ pub struct EngineLimits {
     pub window_max_bytes: usize,
     /// A client that answered no ping for this long does not answer pings: its kernel's word is taken.
     pub unanswered_ns: u64,
+    /// Sessions that the tables have room for from the start. Room that is not used takes no memory of the machine; a table that grows is copied,
+    /// and what the allocator keeps of the old one is lost.
+    pub sessions_expected: usize,
     /// Longest silence of a session that asks for no other.
     pub heartbeat_ns: u64,
+    /// Shortest silence that a session is granted which asks for one, in milliseconds.
+    pub heartbeat_ms_min: u32,
+    /// Longest silence that a session is granted which asks for one, in milliseconds.
+    pub heartbeat_ms_max: u32,
     /// A session that was not heard for this long is pinged, and closed after three times as long.
     pub ping_after_ns: u64,
     /// The time that a `subscribe` waits for topics that this gateway does not hold yet.

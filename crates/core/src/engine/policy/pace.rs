@@ -8,7 +8,7 @@ use super::limits::EngineLimits;
 /// The shortest time between two heartbeats that a session may ask for, in milliseconds.
 pub const HEARTBEAT_MS_MIN: u32 = 250;
 
-/// The longest one.
+/// The longest one. What is granted is within the limits of the gateway, too.
 pub const HEARTBEAT_MS_MAX: u32 = 60_000;
 
 /// The pace of a session.

@@ -46,7 +46,7 @@ impl Window {
             }
         } else if !round.is_used {
             // What comes back in time when it is confirmed as fast as lately, and what was needed.
-            let timely = (self.throughput.sure_rate() * (target / 2) as f64 / 1e9) as usize;
+            let timely = (self.work.throughput.sure_rate() * (target / 2) as f64 / 1e9) as usize;
             let needed = 2 * self.used[0].max(self.used[1]) as usize;
             let least = needed.max(timely).max(self.freshness.first_bytes);
             self.limit = self.limit.max(timely);
@@ -141,7 +141,7 @@ impl Window {
 
     /// Returns rate × span.
     fn proven_bytes(&self, course: &Course) -> usize {
-        (self.throughput.rate() * self.span(course) as f64 / 1e9) as usize
+        (self.work.throughput.rate() * self.span(course) as f64 / 1e9) as usize
     }
 
     /// Lets the window follow a slow reader.
@@ -179,7 +179,7 @@ impl Window {
         self.limit = slow.trials.limit(wanted, self.limit, (self.confirmed, delay), may_try, now);
         if mark.is_full && now > self.path_until && self.path() > target / 10 * 6 {
             // What was taken for the path may have been a queue, or the path has become shorter.
-            let least = (self.throughput.rate() * (target / 10 * 6) as f64 / 1e9) as usize;
+            let least = (self.work.throughput.rate() * (target / 10 * 6) as f64 / 1e9) as usize;
             let limit = least.max(self.limit / 2);
             if limit < self.limit / 4 * 3 {
                 self.try_window(course, limit, under_way);

@@ -1,10 +1,8 @@
 //! The fields of a window.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::known::Course;
-use super::mark::Mark;
-use crate::engine::throughput::Throughput;
+use super::work::AtWork;
 
 /// Smallest window, in bytes: one message always goes.
 pub(super) const LEAST: usize = 256;
@@ -43,9 +41,8 @@ pub(super) enum Trust {
     Kernel,
 }
 
-/// The window of one session; see the module. The fields are in order of use, as in the session that it is part of.
+/// The window of one session; see the module. What only a session at work has stands apart: see `AtWork`.
 #[derive(Debug)]
-#[repr(C)]
 pub struct Window {
     pub(super) sent: u64,
     pub(super) confirmed: u64,
@@ -56,32 +53,31 @@ pub struct Window {
     pub(super) unprobed_aside: u16,
     pub(super) is_tight: bool,
     pub(super) trust: Trust,
-    pub(super) freshness: Freshness,
-    pub(super) marks: VecDeque<Mark>,
+    pub(super) freshness: Arc<Freshness>,
+    pub(super) work: AtWork,
     pub(super) probed_at: u64,
     /// Time of the newest probe.
     pub(super) probed: u64,
     /// The delay of the last receipt.
     pub(super) delay_ns: u64,
     /// Pings without a pong, whichever receipts count.
-    pub(super) pongs_owed: u32,
+    pub(super) pongs_owed: u16,
     /// Probes that the client's program named in no receipt.
-    pub(super) receipts_owed: u32,
-    pub(super) throughput: Throughput,
+    pub(super) receipts_owed: u16,
     /// The longest delay that is known to be the path's own, in nanoseconds; until when that is believed, and how often it
     /// was confirmed.
     pub(super) path_ns: u64,
     pub(super) path_until: u64,
     pub(super) path_proofs: u8,
+    /// Whether there is a freshness target: without one there is no window.
+    pub(super) has_target: bool,
     /// The longest delay and the most bytes under way, of this stretch and the one before; when this one began.
     pub(super) delays: [u64; 2],
     pub(super) used: [u32; 2],
     pub(super) used_at: u64,
-    pub(super) course: Option<Box<Course>>,
-    /// Newest probe that a pong came for, whatever counts.
-    pub(super) ponged_to: u64,
-    /// The time since when pongs come without receipts; 0: they do not.
-    pub(super) receiptless_since: u64,
     /// When the client last confirmed something, or had nothing to confirm.
     pub(super) progress_at: u64,
 }
+
+// Each session has one, most of them idle.
+const _: () = assert!(size_of::<Window>() <= 136);

@@ -21,12 +21,12 @@ pub(super) fn emit_from_history(
     let Some(sub) = session.subs.get_mut(index as usize).and_then(Option::as_mut) else {
         return Emitted::Nothing;
     };
-    let Some(mut backfill) = sub.backfill.take() else { return Emitted::Nothing };
+    let Some(mut backfill) = sub.take_backfill() else { return Emitted::Nothing };
     let next = backfill.records.front().map_or(backfill.upto + 1, |update| update.first);
     if next > sub.sent + 1 {
         write_gap(topic, GapCause::Resume, (sub.sent + 1, next - 1), sub.epoch, form, out);
         sub.announce(sub.sent + 1, next - 1);
-        sub.backfill = Some(backfill);
+        sub.set_backfill(backfill);
         return Emitted::Missing(GapCause::Resume);
     }
     if let Some(update) = backfill.records.pop_front() {
@@ -37,7 +37,7 @@ pub(super) fn emit_from_history(
         } else {
             sub.deliver(update.last);
         }
-        sub.backfill = Some(backfill);
+        sub.set_backfill(backfill);
         return cause.map_or(Emitted::FromHistory, Emitted::Missing);
     }
     if backfill.upto >= backfill.last {
@@ -46,7 +46,7 @@ pub(super) fn emit_from_history(
     if backfill.upto < backfill.last {
         backfill.stage = Stage::Queued;
         session.seldom.turns.active -= usize::from(std::mem::take(&mut backfill.is_active));
-        sub.backfill = Some(backfill);
+        sub.set_backfill(backfill);
         session.seldom.turns.queue.push_back(index);
     } else {
         session.seldom.turns.active -= usize::from(backfill.is_active);
@@ -60,7 +60,7 @@ fn extend(backfill: &mut Backfill, sub: &Sub, topic: &Topic) {
     let missing = next.update.first.saturating_sub(sub.sent + 1);
     if next.update.epoch == sub.epoch
         && next.update.last != 0
-        && next.stamp > sub.shed_to
+        && next.stamp > sub.shed_to()
         && missing <= backfill.spare
     {
         backfill.last += missing;

@@ -30,7 +30,7 @@ pub(super) fn emit_instrument(
             Next::Last => return false,
         }
         // What follows may be usual again, and much.
-        if session.sub(index).is_some_and(|sub| sub.channel.is_lossless())
+        if session.sub(index).is_some_and(|sub| sub.channel().is_lossless())
             && let Some(is_left) = emit_usual(session, |id| topics.get(id), index, end, out)
         {
             return is_left;

@@ -23,7 +23,7 @@ pub(super) fn end_settled(fanout: &mut Fanout, key: SessionKey, now: u64) -> boo
             .subs
             .get(*index as usize)
             .and_then(Option::as_ref)
-            .is_none_or(|sub| sub.backfill.is_none() && pending_stamp(sub, topics).is_none())
+            .is_none_or(|sub| sub.backfill().is_none() && pending_stamp(sub, topics).is_none())
     };
     let Some(seldom) = session.seldom.made() else { return false };
     let settled: Vec<_> = seldom.leaving.extract_if(.., is_settled).collect();

@@ -31,8 +31,9 @@ pub(super) fn emit_next(
     let Some(topic) = topics.get_mut(sub.topic) else {
         return Next::Other;
     };
-    let (before, has_rate) = (sub.standing(), sub.rate.is_some());
-    let emitted = if sub.backfill.is_some() {
+    let (before, is_plain) = (sub.standing(), sub.is_plain());
+    let has_rate = !is_plain && sub.rate().is_some();
+    let emitted = if !is_plain && sub.backfill().is_some() {
         emit_from_history(session, index, topic, out)
     } else {
         emit_record(session, index, topic, out)

@@ -29,21 +29,21 @@ pub(super) fn oldest_pending(session: &Session, topics: &Topics, index: u32) -> 
 /// count, and does not hold back the siblings' records either.
 pub(super) fn pending_stamp(sub: &Sub, topics: &Topics) -> Option<Stamp> {
     let topic = topics.get(sub.topic)?;
-    if let Some(backfill) = &sub.backfill {
+    if let Some(backfill) = sub.backfill() {
         // History is older than anything that is known here.
         return backfill.is_here().then_some(0);
     }
     if topic.channel == Channel::Book {
-        return match topic.next_after(sub.stamp.max(sub.since)) {
+        return match topic.next_after(sub.announced_to()) {
             Some(entry) if entry.is_gap => Some(entry.stamp),
             _ => (topic.book.is_synced() && topic.stamp > sub.stamp && topic.stamp <= sub.horizon())
                 .then_some(topic.stamp),
         };
     }
-    if topic.channel.is_lossless() {
+    if topic.is_lossless {
         return topic.next_after(sub.stamp).map(|entry| entry.stamp);
     }
-    let gap = topic.next_after(sub.stamp.max(sub.since)).map(|entry| entry.stamp);
+    let gap = topic.next_after(sub.announced_to()).map(|entry| entry.stamp);
     let latest = topic.latest_after(sub.stamp).map(|entry| entry.stamp);
     let latest = latest.filter(|stamp| *stamp <= sub.horizon());
     gap.into_iter().chain(latest).min()

@@ -56,25 +56,24 @@ pub(super) fn note_reason(
 /// Returns what the session lost since.
 fn loss(before: Standing, sub: &Sub) -> Option<Loss> {
     let is_restart = sub.epoch != before.epoch;
-    let is_loss = is_restart || sub.standing().dropped != before.dropped;
-    is_loss.then_some(Loss { channel: sub.channel, is_restart })
+    let is_loss = is_restart || sub.dropped_since(before) > 0;
+    is_loss.then_some(Loss { channel: sub.channel(), is_restart })
 }
 
 /// Returns whether what became of the sequence numbers since is worth an entry.
 fn is_notable(before: Standing, blocked_by: BlockedBy, sub: &Sub) -> bool {
-    let Standing { epoch, conflated, dropped, .. } = sub.standing();
-    dropped != before.dropped
-        || epoch != before.epoch
-        || (!blocked_by.is_empty() && conflated != before.conflated)
+    sub.dropped_since(before) > 0
+        || sub.epoch != before.epoch
+        || (!blocked_by.is_empty() && sub.conflated_since(before) > 0)
 }
 
 /// Keeps sequence numbers that were announced, for one cause, in front of what the log holds.
 fn note_missing(session: &mut Session, index: u32, before: Standing, cause: GapCause, now: u64) {
     let Some(sub) = session.sub(index) else { return };
-    let (id, count) = (sub.topic, sub.account().dropped - before.dropped);
+    let (id, count) = (sub.topic, sub.dropped_since(before));
     let (first, last) = (before.sent + 1, sub.sent);
     let run = Run { since: now, until: now, first, last, count, delivered: 0, fate: Fate::Gap(cause) };
-    session.decisions.get_or_insert_default().note_run(id, run);
+    session.seldom.decisions.get_or_insert_default().note_run(id, run);
 }
 
 /// Keeps what became of sequence numbers that the topic's log or its newest records told of.
@@ -89,9 +88,9 @@ fn note_passed(
     let Some(sub) = session.sub(index) else { return };
     let (id, sent) = (sub.topic, sub.sent);
     let (blocked_by, is_same) = (session.blocked_by, sub.epoch == before.epoch);
-    let conflated = sub.account().conflated - before.conflated;
-    let dropped = sub.account().dropped - before.dropped;
-    let decisions = session.decisions.get_or_insert_default();
+    let conflated = sub.conflated_since(before);
+    let dropped = sub.dropped_since(before);
+    let decisions = session.seldom.decisions.get_or_insert_default();
     let first = if is_same { before.sent + 1 } else { 1 };
     let run = |fate, first, last, count, delivered| Run {
         since: now,

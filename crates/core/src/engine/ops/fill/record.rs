@@ -26,7 +26,7 @@ pub(super) fn emit_record(
     };
     if topic.channel == Channel::Book {
         emit_book(sub, topic, form, out)
-    } else if topic.channel.is_lossless() {
+    } else if topic.is_lossless {
         let settled = emit_lossless(sub, topic, form, out);
         session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
         Emitted::Logged
@@ -37,7 +37,7 @@ pub(super) fn emit_record(
 
 /// Emits what changed in a book, or a gap where that came first.
 fn emit_book(sub: &mut Sub, topic: &mut Topic, form: &Form, out: &mut Vec<u8>) -> Emitted {
-    let next = topic.next_after(sub.stamp.max(sub.since));
+    let next = topic.next_after(sub.announced_to());
     if let Some(gap) = next.filter(|entry| entry.is_gap).cloned() {
         announce_gap(sub, topic, &gap, form, out);
         sub.stamp = gap.stamp;
@@ -55,24 +55,24 @@ fn emit_book(sub: &mut Sub, topic: &mut Topic, form: &Form, out: &mut Vec<u8>) -
 /// Emits the next logged record, or announces those that are shed. Returns how many of the waiting bytes do not wait any more.
 fn emit_lossless(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -> usize {
     let mut logged = topic.log_after(sub.stamp);
-    let Some(entry) = logged.next() else { return std::mem::take(&mut sub.waiting_bytes) };
+    let Some(entry) = logged.next() else { return sub.settle_all() };
     let update = &entry.update;
-    let is_shed = entry.stamp <= sub.shed_to && !update.is_gap();
+    let is_shed = sub.is_shed(entry.stamp) && !update.is_gap();
     // The bytes of shed records do not count as waiting any more. Bytes of records that were cut off the log while they waited
     // still count, so the last record settles all that is left.
     let settled = match logged.next() {
-        None => sub.waiting_bytes,
-        Some(_) if entry.stamp <= sub.shed_to => 0,
-        Some(_) => update.bytes(form).len().min(sub.waiting_bytes),
+        None => sub.settle_all(),
+        Some(_) if sub.is_shed(entry.stamp) => 0,
+        Some(_) => sub.settle(update.bytes(form).len()),
     };
-    sub.waiting_bytes -= settled;
     if update.last != 0 {
         follow_epoch(sub, topic, update.epoch, form, out);
     }
     if is_shed {
         // Without a gap between them, they are of one sequence, so one announcement is enough. Only entries are looked at, because
         // the records themselves would be further cache misses.
-        let run = topic.log_after(sub.stamp).take_while(|entry| entry.stamp <= sub.shed_to && !entry.is_gap);
+        let run =
+            topic.log_after(sub.stamp).take_while(|entry| entry.stamp <= sub.shed_to() && !entry.is_gap);
         let end = run.last().unwrap_or(entry);
         announce_shed(sub, topic, end.update.last, form, out);
         sub.stamp = end.stamp;
@@ -94,7 +94,7 @@ fn emit_lossless(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -
 
 /// Emits the newest record of one key, or a gap where that came first.
 fn emit_latest(sub: &mut Sub, topic: &Topic, form: &Form, out: &mut Vec<u8>) -> Emitted {
-    let gap = topic.next_after(sub.stamp.max(sub.since));
+    let gap = topic.next_after(sub.announced_to());
     let latest = topic.latest_after(sub.stamp);
     if let Some(gap) = gap.filter(|gap| latest.is_none_or(|latest| gap.stamp < latest.stamp)) {
         announce_gap(sub, topic, gap, form, out);

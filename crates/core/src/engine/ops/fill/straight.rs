@@ -27,16 +27,14 @@ pub(super) fn emit_usual<'a>(
 ) -> Option<bool> {
     let (form, is_blocked) = (&session.form, !session.blocked_by.is_empty());
     let sub = session.subs.get_mut(index as usize)?.as_mut()?;
-    if sub.backfill.is_some()
-        || sub.sibling != index
-        || sub.rate.is_some()
-        || is_blocked
-        || sub.channel == Channel::Book
-    {
+    if sub.sibling != index || is_blocked || !sub.is_plain() {
         return None;
     }
     let topic = find(sub.topic)?;
-    if sub.channel.is_lossless() {
+    if topic.channel == Channel::Book {
+        return None;
+    }
+    if topic.is_lossless {
         let waiting = topic.logged_after(sub.stamp);
         if waiting >= FROM_ENCODED_LOG {
             let (settled, is_left) = from_encoded_log(sub, topic, waiting, end, form, out)?;
@@ -59,13 +57,11 @@ pub(super) fn emit_usual<'a>(
             out.extend_from_slice(bytes);
             sub.deliver(update.last);
             sub.stamp = entry.stamp;
-            let waited = bytes.len().min(sub.waiting_bytes);
-            sub.waiting_bytes -= waited;
-            settled += waited;
+            settled += sub.settle(bytes.len());
         };
         if !is_left {
             // What was cut off the log while it waited is settled with the last record.
-            settled += std::mem::take(&mut sub.waiting_bytes);
+            settled += sub.settle_all();
         }
         session.lossless_bytes = session.lossless_bytes.saturating_sub(settled);
         return Some(is_left);
@@ -88,7 +84,7 @@ pub(super) fn emit_usual<'a>(
 #[inline]
 fn is_usual(entry: &Entry, sub: &Sub) -> bool {
     let is_next = entry.update.first == sub.sent + 1 && entry.update.epoch == sub.epoch;
-    is_next && !entry.is_gap && entry.stamp > sub.shed_to
+    is_next && !entry.is_gap && !sub.is_shed(entry.stamp)
 }
 
 /// Emits the log as far as it goes without a gap, by one copy. Returns how many waiting bytes that settles, and what `emit`
@@ -114,8 +110,7 @@ fn from_encoded_log(
     sub.stamp = topic.log[behind - 1].stamp;
     let is_left = behind < topic.log.len();
     // What was cut off the log while it waited is settled with the last record.
-    let settled = if is_left { bytes.len().min(sub.waiting_bytes) } else { sub.waiting_bytes };
-    sub.waiting_bytes -= settled;
+    let settled = if is_left { sub.settle(bytes.len()) } else { sub.settle_all() };
     // Where the copy stopped in front of a gap, the gap is next.
     Some((settled, (!is_left || out.len() >= end).then_some(is_left)))
 }

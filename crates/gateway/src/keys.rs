@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_auth::jwt::{KeyFile, KeyRing, Trusted, parse_key_file};
-use tickwire_auth::{ApiKeys, AuthSettings, Authenticator, KeysUrl};
+use tickwire_auth::{ApiKeys, AuthSettings, Authenticator, KeysUrl, Tokens as _};
 use tickwire_config::Layers;
-use tickwire_gateway::AccessSettings;
 use tokio::task::JoinSet;
+
+use crate::outcome::Outcome;
+use crate::settings::AccessSettings;
 
 /// The files are looked at this often. What has changed counts from then on.
 const LOOK_EACH: Duration = Duration::from_secs(10);
@@ -16,8 +18,8 @@ const LOOK_EACH: Duration = Duration::from_secs(10);
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// All that tokens and API keys are verified with.
-#[derive(Debug, Default)]
-pub(crate) struct Keys {
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
     ring: Option<Arc<KeyRing>>,
     url: Option<(KeysUrl, Duration)>,
     of_programs: ApiKeys,
@@ -25,7 +27,7 @@ pub(crate) struct Keys {
 }
 
 /// A file, and what was read from it last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Watched {
     path: PathBuf,
     kind: Kind,
@@ -40,6 +42,7 @@ enum Kind {
 }
 
 /// The content of a file. It may be a secret, so it is not shown.
+#[derive(Clone)]
 struct Content(Vec<u8>);
 
 impl std::fmt::Debug for Content {
@@ -49,7 +52,7 @@ impl std::fmt::Debug for Content {
 }
 
 /// Reads all that the settings name. All errors are told at once, with their places.
-pub(crate) fn keys(raw: &AccessSettings, layers: &mut Layers) -> Keys {
+pub fn read_keys(raw: &AccessSettings, layers: &mut Layers) -> Keys {
     let mut keys = Keys::default();
     let ring = KeyRing::new(Trusted { issuers: raw.issuers.clone(), audiences: raw.audiences.clone() });
     for (at, text) in raw.keys.iter().enumerate() {
@@ -96,12 +99,12 @@ pub(crate) fn keys(raw: &AccessSettings, layers: &mut Layers) -> Keys {
 
 impl Keys {
     /// Returns whether the settings name any.
-    pub(crate) fn are_named(&self) -> bool {
+    pub fn are_named(&self) -> bool {
         self.ring.is_some() || !self.files.is_empty()
     }
 
-    /// Makes the authenticator, and the tasks that keep its keys fresh, which end when they are dropped.
-    pub(crate) fn start(self, settings: AuthSettings) -> (Arc<Authenticator>, JoinSet<()>) {
+    /// Makes the authenticator, the files behind it, and the tasks that keep its keys fresh, which end when they are dropped.
+    pub fn start(self, settings: AuthSettings) -> (Arc<Authenticator>, Arc<KeyFiles>, JoinSet<()>) {
         let Self { ring, url, of_programs, files } = self;
         let mut authenticator = Authenticator::new(settings).with_api_keys(of_programs);
         if let Some(ring) = &ring {
@@ -109,46 +112,106 @@ impl Keys {
         }
         let authenticator = Arc::new(authenticator);
         let mut tasks = JoinSet::new();
+        let has_url = url.is_some();
         if let (Some(ring), Some((url, interval))) = (&ring, url) {
             let kept = url.keep(ring, interval);
             tasks.spawn(async move { drop(kept.await) });
         }
-        if !files.is_empty() {
-            tasks.spawn(watch(files, ring, Arc::clone(&authenticator)));
+        let has_files = !files.is_empty();
+        let files = Arc::new(KeyFiles {
+            files: tokio::sync::Mutex::new(files),
+            has_url,
+            ring,
+            authenticator: Arc::clone(&authenticator),
+        });
+        if has_files {
+            tasks.spawn(watch(Arc::clone(&files)));
         }
-        (authenticator, tasks)
+        (authenticator, files, tasks)
     }
 }
 
-/// Reads files again, and takes what has changed. What cannot be read changes nothing.
-async fn watch(mut files: Vec<Watched>, ring: Option<Arc<KeyRing>>, authenticator: Arc<Authenticator>) {
+/// The files with keys of a gateway that runs.
+#[derive(Debug)]
+pub struct KeyFiles {
+    files: tokio::sync::Mutex<Vec<Watched>>,
+    /// Whether keys come from a URL too.
+    has_url: bool,
+    ring: Option<Arc<KeyRing>>,
+    authenticator: Arc<Authenticator>,
+}
+
+/// A thing that was looked at again.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The path of the file, or another name.
+    pub what: String,
+    /// The outcome of the look at it.
+    pub outcome: Outcome,
+}
+
+impl KeyFiles {
+    /// Reads the files again, and takes what has changed. What cannot be read changes nothing.
+    ///
+    /// # Cancel safety
+    /// Some files were looked at, and others not.
+    pub async fn look(&self) -> Vec<Reloaded> {
+        let mut files = self.files.lock().await;
+        let look = |file: &mut Watched| {
+            let outcome = match self.take(file) {
+                Ok(false) => Outcome::Same,
+                Ok(true) => Outcome::Replaced,
+                Err(why) => Outcome::Kept(why),
+            };
+            Reloaded { what: file.path.display().to_string(), outcome }
+        };
+        files.iter_mut().map(look).collect()
+    }
+
+    /// Has the keys of the URL fetched again, where there is one and it was not asked within the last ten seconds. Returns whether
+    /// there is one. What comes of it is told in the log by whoever fetches.
+    ///
+    /// # Cancel safety
+    /// It is safe: whoever fetches goes on.
+    pub async fn ask_url(&self) -> bool {
+        if let Some(ring) = self.ring.as_ref().filter(|_| self.has_url) {
+            ring.look_again().await;
+        }
+        self.has_url
+    }
+
+    /// Returns whether a file has changed; then its keys are in use.
+    fn take(&self, file: &mut Watched) -> Result<bool, String> {
+        let content = read(&file.path)?;
+        if content.0 == file.content.0 {
+            return Ok(false);
+        }
+        match &file.kind {
+            Kind::Key(id) => {
+                let found = parse_key_file(id.as_deref(), &content.0)?;
+                if let Some(ring) = &self.ring {
+                    ring.set(&file.path.display().to_string(), found);
+                }
+            }
+            Kind::ApiKeys => self.authenticator.set_api_keys(api_keys(&content)?),
+        }
+        file.content = content;
+        Ok(true)
+    }
+}
+
+/// Looks at the files now and then, and tells what has changed.
+async fn watch(files: Arc<KeyFiles>) {
     let mut ticks = tokio::time::interval(LOOK_EACH);
     loop {
         ticks.tick().await;
-        for file in &mut files {
-            let shown = file.path.display().to_string();
-            let taken = read(&file.path).and_then(|content| {
-                if content.0 == file.content.0 {
-                    return Ok(None);
+        for Reloaded { what: path, outcome } in files.look().await {
+            match outcome {
+                Outcome::Same => {}
+                Outcome::Replaced => tracing::info!(path, "keys were read anew"),
+                Outcome::Kept(why) => {
+                    tracing::warn!(path, why, "keys cannot be read anew; those before stay");
                 }
-                match &file.kind {
-                    Kind::Key(id) => {
-                        let found = parse_key_file(id.as_deref(), &content.0)?;
-                        if let Some(ring) = &ring {
-                            ring.set(&shown, found);
-                        }
-                    }
-                    Kind::ApiKeys => authenticator.set_api_keys(api_keys(&content)?),
-                }
-                Ok(Some(content))
-            });
-            match taken {
-                Ok(None) => {}
-                Ok(Some(content)) => {
-                    file.content = content;
-                    tracing::info!(path = shown, "keys were read anew");
-                }
-                Err(why) => tracing::warn!(path = shown, why, "keys cannot be read anew; those before stay"),
             }
         }
     }
