@@ -307,7 +307,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut rig = Rig::new(EngineLimits { log_records_per_topic: 8, linger_ns: SECOND, ..limits() });
+        // A depth that nobody has any more counts until it was not used for a while.
+        let depths = 30;
+        let mut rig =
+            Rig::new(EngineLimits { log_records_per_topic: 8, linger_ns: SECOND, depths, ..limits() });
         let viewers = VIEWERS.map(|(depth, delay, encoding)| Viewer {
             client: rig.open_for(of(vec![to(depth, delay)]), encoding),
             depth,
