@@ -27,8 +27,11 @@ fn refusal(messages: &[Message]) -> Refused {
     response(messages).refused[0].clone()
 }
 
-/// Returns the levels of what a client got: price and size of bids, then of asks.
-fn levels(record: &Record) -> (Vec<(i64, u64)>, Vec<(i64, u64)>) {
+/// The price and size of each level of a side.
+type Levels = Vec<(i64, u64)>;
+
+/// Returns the levels of what a client got: bids, then asks.
+fn levels(record: &Record) -> (Levels, Levels) {
     let Body::Book(book) = &record.body else { panic!("{record:?}") };
     let side = |levels: &[Level]| levels.iter().map(|level| (level.price, level.size)).collect();
     (side(&book.bids), side(&book.asks))

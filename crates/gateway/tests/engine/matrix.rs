@@ -459,7 +459,9 @@ impl Matrix {
         self.read();
         self.pass(DELAYS[2] + 2);
         for index in 0..self.instruments.len() {
-            CHANNELS.into_iter().for_each(|channel| self.publish(index, channel, 3));
+            for channel in CHANNELS {
+                self.publish(index, channel, 3);
+            }
         }
         self.pass(DELAYS[2] + 2);
         for viewer in &self.viewers {
