@@ -172,7 +172,7 @@ static METRICS: &[Metric] = &[
     Metric {
         name: "log_lines_lost",
         meaning: "Log lines that could not be written, by kind: `audit`, or `other`",
-        worry: "rises at all: the disk of the log is full, or its reader is gone; `audit` says that the record of who was here has holes",
+        worry: "rises at all: the disk of the log is full, or its reader is gone or stands still; `audit` says that the record of who was here has holes",
         values: CounterBy("kind", |_| {
             let (audit, other) = LOST_LINES.counts();
             vec![("audit".to_owned(), audit), ("other".to_owned(), other)]
