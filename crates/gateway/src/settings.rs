@@ -14,7 +14,7 @@ use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 use tickwire_net::tls::{ClientAuth, ServerFiles};
 
-use crate::admin_token::AdminToken;
+use crate::admin_token::{self, AdminToken};
 use crate::admission::Admission;
 use crate::config::GatewayConfig;
 #[cfg(feature = "tls")]
@@ -45,7 +45,7 @@ settings! {
         #[schemars(extend("format" = "address"))]
         admin_listen: SocketAddr = ([127, 0, 0, 1], 7401).into(),
         /// File with the token that whoever asks there has to show (Authorization: Bearer TOKEN), but for /healthz and /readyz; at
-        /// least 16 characters. Empty: nobody is asked for one.
+        /// least 16 characters. It is read again every 10 s. Empty: nobody is asked for one.
         admin_token_file: String = String::new(),
         /// Listen without TLS on an address that is not loopback: everybody on the way can read and change what passes. It is
         /// right where something else ends TLS, such as a proxy before a container.
@@ -274,7 +274,7 @@ impl GatewaySettings {
             layers.wrong("gateway.admin_listen", "is the same as gateway.listen; give it a port of its own");
         }
         if !self.admin_token_file.is_empty() {
-            gateway.admin_token = admin_token(&self.admin_token_file, layers);
+            gateway.admin_token = read_admin_token(&self.admin_token_file, layers);
         }
         if (1..10).contains(&self.freshness_ms) {
             layers.wrong(
@@ -405,15 +405,13 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-fn admin_token(file: &str, layers: &mut Layers) -> Option<AdminToken> {
+fn read_admin_token(file: &str, layers: &mut Layers) -> Option<AdminToken> {
     let path = "gateway.admin_token_file";
     match std::fs::read_to_string(file) {
         Ok(text) => {
             let token = AdminToken::parse(&text);
             if token.is_none() {
-                let remedy =
-                    "has no token of at least 16 visible characters; `openssl rand -hex 32` makes one";
-                layers.wrong(path, format_args!("`{file}` {remedy}"));
+                layers.wrong(path, format_args!("`{file}` {}", admin_token::FAULT));
             }
             token
         }
