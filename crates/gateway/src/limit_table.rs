@@ -93,6 +93,9 @@ limits! {
         "sessions of the process", At::Refused(Refusal::Full), |c| c.limits.sessions;
     "address_sessions" Some("gateway.limits.address_sessions"), "sessions",
         "sessions of one address; 0: no limit", At::Refused(Refusal::AddressFull), |c| c.admission.address_sessions;
+    "user_sessions" Some("gateway.limits.user_sessions"), "sessions",
+        "sessions of one user; its token or API key may allow fewer; 0: what these allow", At::Refused(Refusal::UserFull),
+        |c| c.admission.user_sessions;
     "handshakes_per_second" Some("gateway.limits.handshakes_per_second"), "a second",
         "requests for sessions of all clients, of which five seconds' worth may come at once; 0: no limit",
         At::Refused(Refusal::Rate), |c| c.admission.handshakes_per_second;

@@ -175,6 +175,8 @@ settings! {
         address_handshakes_per_second: u32 = 20 => 0..=1_000_000,
         /// Sessions of each address.
         address_sessions: u32 = 1_000 => 0..=1_000_000,
+        /// Sessions of each user, by the subject of tokens or the name of API keys, where these allow more. 0: no such limit.
+        user_sessions: u32 = 0 => 0..=1_000_000,
         /// Addresses that are told apart by the rate of their requests; each takes 16 bytes.
         addresses: usize = 65_536 => 8..=(1_u64 << 24),
         /// Head of a request.
@@ -372,6 +374,7 @@ impl GatewaySettings {
             address_handshakes_per_second: limits.address_handshakes_per_second,
             addresses: limits.addresses,
             address_sessions: limits.address_sessions,
+            user_sessions: limits.user_sessions,
             head_bytes: limits.head_bytes,
             url_bytes: limits.url_bytes,
         }

@@ -134,6 +134,12 @@ impl Engine {
         ops::identity::identify(&mut self.fanout, key, id, verdict, now);
     }
 
+    /// Takes other rights of the credential that a session is known by, which stays: what an API key grants has changed. A session
+    /// that cannot go on with them, because of its name or its encoding, is closed and may come back.
+    pub fn regrant(&mut self, key: SessionKey, principal: Arc<Principal>, now: u64) {
+        ops::identity::regrant(&mut self.fanout, key, principal, now);
+    }
+
     /// Closes the sessions of principals that were revoked. Returns how many.
     pub fn revoke(&mut self, is_revoked: &dyn Fn(&Principal) -> bool, now: u64) -> usize {
         ops::identity::revoke(&mut self.fanout, is_revoked, now)

@@ -90,6 +90,16 @@ pub(crate) fn identify(
     }
 }
 
+/// Takes other rights of the credential that a session is known by. Nobody asked, so the response has the id 0.
+pub(crate) fn regrant(fanout: &mut Fanout, key: SessionKey, principal: Arc<Principal>, now: u64) {
+    fanout.now = now;
+    let Some(session) = fanout.sessions.get(key).filter(|session| !session.is_ending()) else { return };
+    match principal.fits(&session.principal, session.dialect.name()) {
+        Ok(()) => accept(fanout, key, 0, principal, now),
+        Err(_) => close(fanout, key, CloseCode::TokenExpired),
+    }
+}
+
 fn accept(fanout: &mut Fanout, key: SessionKey, id: u64, principal: Arc<Principal>, now: u64) {
     let identity = Identity {
         id,
