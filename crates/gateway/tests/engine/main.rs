@@ -8,6 +8,8 @@ mod clock;
 mod commands;
 mod delayed;
 mod delayed_equal;
+mod delayed_random;
+mod delayed_room;
 mod depth;
 mod dialect;
 mod ended;

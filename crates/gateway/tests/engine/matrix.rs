@@ -1,24 +1,27 @@
-//! The matrix of entitlements: who × what × encoding × delay × depth × revocation × resume × wildcard, generated, against the real engine.
+//! The matrix of entitlements: who × what × encoding × delay × depth × new tokens × revocation × resume × wildcard, generated, against the
+//! real engine.
 //! Nothing that is not granted is ever delivered or named, and nothing is younger than the delay: every byte that goes out is searched
 //! for the names that its reader may not know.
+
+mod market;
+mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tickwire_core::engine::{Engine, EngineLimits, Entitlement, Opening, Pattern, Principal, own_dialect};
-use tickwire_core::vocabulary::{
-    Ended, Event, FeedStatus, InstrumentInfo, TopicInterest, TopicState, Update, VenueIndex,
+use tickwire_core::engine::{
+    Engine, EngineLimits, Entitlement, Opening, Pattern, Principal, SessionKey, own_dialect,
 };
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{
-    Body, BookState, Channel, Command, Encoding, FeedState, Level, Message, Record, Resume, ResumePosition,
-    Scale, SymbolName, Token, TradingState, Unsubscribe, encode_command, encode_message,
+    BookState, Channel, Command, Encoding, FeedState, Resume, ResumePosition, Token, Unsubscribe,
+    encode_command,
 };
 
-use super::rig::{
-    CLOSE, EPOCH, SECOND, change, level, limits, parse_frames, quote, snapshot, status, subscribe, trade,
-};
+use super::rig::{CLOSE, EPOCH, SECOND, limits, parse_frames, subscribe};
+use market::Instrument;
+use told::{Told, take};
 
 /// The names that there are or may come to be. None of them is a part of another one, or of any other text.
 const NAMES: [&str; 7] =
@@ -102,8 +105,15 @@ enum Op {
         channel: usize,
         name: usize,
     },
+    /// A position that the session may never have seen.
+    Resume {
+        channel: usize,
+        name: usize,
+    },
     Ledger,
     Token(Vec<Entitlement>),
+    /// The API key of the session grants something else now.
+    Regrant(Vec<Entitlement>),
     /// The session's tokens are revoked, and it comes back with another one and with all the positions that it ever saw.
     Revoke(Vec<Entitlement>),
     /// The session reads nothing for a while, or reads again.
@@ -125,9 +135,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => both.clone().prop_map(|(channel, name)| Op::Unsubscribe { channel, name }),
         1 => all.prop_map(|(channel, venue)| Op::UnsubscribeAll { channel, venue }),
         2 => channel.prop_map(|channel| Op::Guess { channel }),
-        1 => both.prop_map(|(channel, name)| Op::SetRate { channel, name }),
+        1 => both.clone().prop_map(|(channel, name)| Op::SetRate { channel, name }),
+        1 => both.prop_map(|(channel, name)| Op::Resume { channel, name }),
         1 => Just(Op::Ledger),
-        3 => entitlements().prop_map(Op::Token),
+        2 => entitlements().prop_map(Op::Token),
+        1 => entitlements().prop_map(Op::Regrant),
         1 => entitlements().prop_map(Op::Revoke),
         2 => any::<bool>().prop_map(Op::Read),
         1 => Just(Op::List),
@@ -138,19 +150,9 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// One instrument: what was published of it, and when.
-struct Instrument {
-    info: Arc<InstrumentInfo>,
-    is_over: bool,
-    /// The time of each sequence number, by channel.
-    times: HashMap<Channel, Vec<u64>>,
-    last: HashMap<Channel, Body>,
-    book: BookState,
-}
-
 /// A session, and what it is to be told only of.
 struct Viewer {
-    key: tickwire_core::engine::SessionKey,
+    key: SessionKey,
     encoding: Encoding,
     /// Those that it belonged to since it was last read, the present one last.
     owners: Vec<Principal>,
@@ -200,7 +202,7 @@ impl Matrix {
         matrix
     }
 
-    fn open(&mut self, owner: &Principal, encoding: Encoding) -> tickwire_core::engine::SessionKey {
+    fn open(&mut self, owner: &Principal, encoding: Encoding) -> SessionKey {
         self.opened += 1;
         let opening = Opening {
             dialect: own_dialect(encoding),
@@ -208,98 +210,6 @@ impl Matrix {
             ..Opening::anonymous(format!("s{}", self.opened), encoding)
         };
         self.engine.open(opening, self.now)
-    }
-
-    fn feed(&mut self, venue: usize, state: FeedState) {
-        let (venue, name) = (VenueIndex(venue as u16), VENUES[venue].into());
-        let feed = FeedStatus { venue, name, state, since: self.now, reason: "".into() };
-        self.engine.on_event(&Event::Feed(Arc::new(feed)), self.now);
-    }
-
-    fn list(&mut self) {
-        let index = self.instruments.len() as u32;
-        let Some(name) = NAMES.get(index as usize) else { return };
-        let name = SymbolName::parse(name).unwrap();
-        let venue = VENUES.iter().position(|venue| *venue == name.venue).unwrap();
-        let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
-        // Those that are there from the beginning are old.
-        let listed = if (index as usize) < LISTED { 0 } else { self.now };
-        let venue = VenueIndex(venue as u16);
-        let info = Arc::new(InstrumentInfo { index, id: 100 + index, listed, venue, name, scale });
-        let (times, last, book) = Default::default();
-        self.instruments.push(Instrument { info: Arc::clone(&info), is_over: false, times, last, book });
-        self.engine.on_event(&Event::Instrument(info), self.now);
-    }
-
-    fn publish(&mut self, index: usize, channel: Channel, salt: u8) {
-        let now = self.now;
-        let one = &mut self.instruments[index];
-        if one.is_over {
-            return;
-        }
-        let times = one.times.entry(channel).or_default();
-        times.push(now);
-        let number = times.len() as u64;
-        let body = match channel {
-            Channel::Quote => quote(number as i64),
-            Channel::Trade => trade(number as i64),
-            Channel::Book if number == 1 => {
-                let bids: Vec<_> = (1..=5).rev().map(|price| level(price, 1)).collect();
-                snapshot(&bids, &[level(11, 1), level(12, 1), level(13, 1), level(14, 1)])
-            }
-            Channel::Book => {
-                let (price, size) = (i64::from(salt % 8), u64::from(salt / 8 % 3));
-                change(&[level(price, size)], &[level(price + 10, 2 - size)])
-            }
-            _ => status(TradingState::Open),
-        };
-        if let Body::Book(book) = &body {
-            one.book.apply(number, book).expect("it follows");
-        }
-        one.last.insert(channel, body.clone());
-        let info = Arc::clone(&one.info);
-        let (event_time, receive_time) = (now, now);
-        let record = Record { instrument: info.id, sequence: number, event_time, receive_time, body };
-        let mut bytes = Vec::new();
-        encode_message(Encoding::Proto, &Message::Record(record), &info.scale, &mut bytes);
-        let update = Update::from_bus(info, channel, EPOCH, (number, number), Encoding::Proto, &bytes);
-        self.engine.on_event(&Event::Update(Arc::new(update.at(now))), now);
-    }
-
-    fn end(&mut self, index: usize) {
-        let Some(one) = self.instruments.get_mut(index).filter(|one| !one.is_over) else { return };
-        one.is_over = true;
-        let ended = Ended { instrument: index as u32, reason: "it expired".into(), may_retry: false };
-        self.engine.on_event(&Event::Ended(Arc::new(ended)), self.now);
-    }
-
-    /// Answers as the hub does: with what the ingester knows, and when it received it.
-    fn answer(&mut self) {
-        let interests: Vec<_> = self.engine.take_interests().collect();
-        for interest in interests {
-            let TopicInterest::Want(topic) = interest else { continue };
-            let one = &self.instruments[topic.instrument_index() as usize];
-            if one.is_over {
-                continue;
-            }
-            let channel = topic.channel();
-            let times = one.times.get(&channel).map_or(&[][..], Vec::as_slice);
-            let number = times.len() as u64;
-            let body = match channel {
-                Channel::Book if number > 0 => Some(Body::Book(one.book.to_snapshot())),
-                // The state of trades says no more than their sequence number.
-                Channel::Trade => None,
-                _ => one.last.get(&channel).cloned(),
-            };
-            let record = body.zip(times.last()).map(|(body, at)| {
-                let (instrument, sequence) = (one.info.id, number);
-                let record = Record { instrument, sequence, event_time: *at, receive_time: *at, body };
-                Arc::new(Update::from_record(Arc::clone(&one.info), EPOCH, number, record))
-            });
-            let state =
-                TopicState { topic, epoch: EPOCH, sequence: number, records: record.into_iter().collect() };
-            self.engine.on_event(&Event::State(Arc::new(state)), self.now);
-        }
     }
 
     fn send(&mut self, at: usize, command: &Command) {
@@ -345,6 +255,11 @@ impl Matrix {
                 let rate = tickwire_wire::SetRate { id: SET_RATE, channel, symbols, max_rate: 2.0 };
                 self.send(at, &Command::SetRate(rate));
             }
+            Op::Resume { channel, name } => {
+                let (channel, symbol) = (CHANNELS[channel].name().to_owned(), NAMES[name].to_owned());
+                let position = ResumePosition { channel, symbol, epoch: EPOCH, sequence: 0 };
+                self.send(at, &Command::Resume(Resume { id: 8, positions: vec![position] }));
+            }
             Op::Ledger => self.send(at, &Command::Ledger(tickwire_wire::LedgerRequest { id: 6 })),
             Op::Token(entitlements) => {
                 self.send(at, &Command::Token(Token { id: 9, token: "not looked at".to_owned() }));
@@ -352,6 +267,11 @@ impl Matrix {
                 let owner = principal("desk", &entitlements);
                 let key = self.viewers[at].key;
                 self.engine.identify(key, 9, Ok(Arc::new(owner.clone())), self.now);
+                self.viewers[at].owners.push(owner);
+            }
+            Op::Regrant(entitlements) => {
+                let owner = principal("desk", &entitlements);
+                self.engine.regrant(self.viewers[at].key, Arc::new(owner.clone()), self.now);
                 self.viewers[at].owners.push(owner);
             }
             Op::Revoke(entitlements) => self.revoke(at, &entitlements),
@@ -378,6 +298,8 @@ impl Matrix {
     fn revoke(&mut self, at: usize, entitlements: &[Entitlement]) {
         let key = self.viewers[at].key;
         let mine = Arc::clone(self.engine.principal(key).expect("it is open"));
+        let others = self.engine.revoke(&|principal| principal.name == "other", self.now);
+        assert_eq!(others, 0, "a revocation of somebody else's tokens ends nothing");
         self.engine.revoke(&|principal| std::ptr::eq(principal, &raw const *mine), self.now);
         self.viewers[at].reads = true;
         self.read_one(at);
@@ -483,144 +405,6 @@ impl Matrix {
                 }
             }
         }
-    }
-}
-
-/// The bytes that a reader is told now.
-struct Told<'a> {
-    instruments: &'a [Instrument],
-    now: u64,
-    viewer: &'a Viewer,
-}
-
-impl Told<'_> {
-    /// Returns whether the reader may know that a name exists: by any channel, when its listing is old enough, or because it said
-    /// the name itself.
-    fn may_know(&self, name: &str) -> bool {
-        if self.viewer.asked.iter().any(|(_, asked)| asked == name) {
-            return true;
-        }
-        let Some(one) = self.instruments.iter().find(|one| one.info.scale.symbol == name) else {
-            return false;
-        };
-        let sees = |owner: &Principal| {
-            let sights = Channel::ALL.into_iter().filter_map(|channel| owner.sight(&one.info.name, channel));
-            sights.map(|sight| sight.delay_ns).min().is_some_and(|delay| one.info.listed + delay <= self.now)
-        };
-        self.owners().any(sees)
-    }
-
-    /// Returns those whose names may be in what is told now.
-    fn owners(&self) -> impl Iterator<Item = &Principal> {
-        self.viewer.owners.iter().chain(self.viewer.before.iter().map(|(_, owner)| owner))
-    }
-
-    /// Searches what goes out for names.
-    fn check_bytes(&self, bytes: &[u8]) {
-        for name in NAMES {
-            let symbol = name.split_once(':').expect("it has a venue").1;
-            let is_there = bytes.windows(symbol.len()).any(|part| part == symbol.as_bytes());
-            let text = String::from_utf8_lossy(bytes);
-            assert!(!is_there || self.may_know(name), "{name} is named to {:?}: {text}", self.viewer.owners);
-        }
-        let is_there = bytes.windows(4).any(|part| part == b"dark");
-        let text = String::from_utf8_lossy(bytes);
-        assert!(
-            !is_there || self.may_know_venue("dark"),
-            "dark is named to {:?}: {text}",
-            self.viewer.owners
-        );
-    }
-
-    fn may_know_venue(&self, venue: &str) -> bool {
-        let sees = |owner: &Principal| {
-            Channel::ALL
-                .into_iter()
-                .any(|channel| owner.permit_venue(venue, channel) != tickwire_core::engine::Permit::Nothing)
-        };
-        let asked = |(_, name): &(u64, String)| name.starts_with(&format!("{venue}:"));
-        self.owners().any(sees) || self.viewer.asked.iter().any(asked)
-    }
-}
-
-/// Takes a message, and checks that its reader may have it, and that it is old enough.
-fn take(viewer: &mut Viewer, instruments: &[Instrument], now: u64, message: &Message) {
-    let by_id = |id: u32| &instruments[id as usize - 100];
-    let published = |one: &Instrument, channel: Channel, then: u64| {
-        one.times.get(&channel).map_or(0, |times| times.partition_point(|at| *at <= then) as u64)
-    };
-    let owner = viewer.owners.last().expect("it has one").clone();
-    // A position is as old as the delay of one of its owners since it was last read: what ends says how far it was.
-    let is_old = |one: &Instrument, channel: Channel, sequence: u64| {
-        let sights = viewer.owners.iter().filter_map(|owner| owner.sight(&one.info.name, channel));
-        let mut delays = sights.map(|sight| sight.delay_ns);
-        delays.any(|delay| sequence <= published(one, channel, now.saturating_sub(delay)))
-    };
-    match message {
-        Message::Record(Record { instrument, body: Body::Gap(gap), .. }) => {
-            let one = by_id(*instrument);
-            assert!(is_old(one, gap.channel(), gap.last_sequence), "{gap:?}");
-            if gap.channel() == Channel::Book {
-                viewer.books.entry(*instrument).or_default().reset();
-            }
-        }
-        Message::Record(record) => {
-            let (one, channel) = (by_id(record.instrument), record.channel());
-            // The last record of a critical channel goes with its grant; it was written when that was said.
-            let is_said = channel == Channel::Status;
-            let may = |owner: &Principal| {
-                let sight = owner.sight(&one.info.name, channel);
-                sight.is_some_and(|sight| record.receive_time + sight.delay_ns <= now)
-            };
-            assert!(
-                may(&owner) || (is_said && viewer.owners.iter().any(may)),
-                "{record:?} goes to {owner:?} at {now}"
-            );
-            if let Body::Book(book) = &record.body {
-                let depth = owner.sight(&one.info.name, channel).and_then(|sight| sight.depth);
-                let deepest = depth.map_or(usize::MAX, |levels| levels as usize);
-                let known = viewer.books.entry(record.instrument).or_default();
-                known.apply(record.sequence, book).expect("it applies, and its checksum is right");
-                assert!(known.bids().len() <= deepest && known.asks().len() <= deepest, "{record:?}");
-                let set = |levels: &[Level]| levels.iter().filter(|level| level.size > 0).count();
-                assert!(set(&book.bids) <= deepest && set(&book.asks) <= deepest, "{record:?}");
-            }
-            viewer.got.insert((one.info.name.to_string(), channel), record.sequence);
-        }
-        Message::Subscribed(subscribed) => {
-            for granted in &subscribed.granted {
-                let one = by_id(granted.instrument);
-                let channel = granted.channel();
-                assert_eq!(one.info.scale.symbol, granted.symbol);
-                let is_one = |owner: &Principal| {
-                    owner.sight(&one.info.name, channel).is_some_and(|sight| {
-                        let is_late = granted.delay_ms * 1_000_000 >= sight.delay_ns;
-                        let is_shallow = sight.depth.is_none_or(|most| (1..=most).contains(&granted.depth));
-                        let then = now - granted.delay_ms * 1_000_000;
-                        is_late && is_shallow && granted.sequence <= published(one, channel, then)
-                    })
-                };
-                assert!(viewer.owners.iter().any(is_one), "{granted:?} to {:?}", viewer.owners);
-                // A new rate is no new beginning.
-                if channel == Channel::Book && subscribed.id != SET_RATE {
-                    viewer.books.remove(&granted.instrument);
-                }
-                viewer.seen.push(ResumePosition {
-                    channel: channel.name().to_owned(),
-                    symbol: granted.symbol.clone(),
-                    epoch: granted.epoch,
-                    sequence: granted.sequence,
-                });
-            }
-        }
-        Message::Heartbeat(heartbeat) => {
-            for position in &heartbeat.positions {
-                let channel = Channel::try_from(position.channel).expect("a channel");
-                let one = by_id(position.instrument);
-                assert!(is_old(one, channel, position.sequence), "{position:?}");
-            }
-        }
-        _ => {}
     }
 }
 
