@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tickwire_core::engine::{Credential, Entitlement, Pattern, Principal, TokenRefused};
 use tickwire_wire::{Channel, CloseCode, Command, Encoding, Message, Token};
 
+use super::delayed::define;
 use super::rig::{
     CLOSE, Client, Rig, SECOND, brief, limits, parse_frames, quote, records, response, subscribe, trade,
 };
@@ -227,6 +228,25 @@ fn a_session_whose_api_key_grants_something_else_is_told_and_goes_on() {
         rig.engine.regrant(client.key, Arc::new(other), rig.now);
         assert_eq!(close_code(&mut rig, client), Some(4401));
     }
+}
+
+#[test]
+fn what_a_token_costs_does_not_tell_a_delayed_session_what_is_listed_now() {
+    let mut rig = Rig::new(limits());
+    rig.now += 100 * SECOND;
+    let late = Entitlement { delay_ns: 10 * SECOND, ..Entitlement::ALL };
+    let client = rig.open_as(named("desk", vec![late]));
+    rig.subscribe(client, Channel::Quote, &["sim:*"]);
+    let price = |rig: &mut Rig| {
+        rig.send(client, &token(9));
+        rig.engine.take_tokens();
+        rig.engine.price()
+    };
+    let before = price(&mut rig);
+    define(&mut rig, 3, "D", 0);
+    assert_eq!(price(&mut rig), before);
+    rig.pass(10);
+    assert_eq!(price(&mut rig), before + 1);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::engine::data::delays::Held;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::index::Names;
 use crate::engine::data::key::SessionKey;
-use crate::engine::principal::Sight;
+use crate::engine::principal::{Principal, Sight};
 use crate::vocabulary::{TopicId, View};
 
 /// There are as many delays or depths as there may be, and none of them will do.
@@ -85,6 +85,20 @@ pub(crate) fn view_in_use(
         return Some(View::LIVE);
     }
     view_for(fanout, principal.sight(name, channel))
+}
+
+/// Returns the views by which a principal sees something of a channel of a venue, as far as they are there, each once.
+pub(crate) fn views_in_use(
+    fanout: &Fanout,
+    principal: &Principal,
+    venue: &str,
+    channel: Channel,
+) -> HashSet<View> {
+    if principal.sees_all() {
+        return HashSet::from([View::LIVE]);
+    }
+    let sights = principal.sights(venue, channel).into_iter();
+    sights.filter_map(|sight| view_for(fanout, Some(sight))).collect()
 }
 
 /// Returns all topics of a channel of a venue, as these views know them.
@@ -162,8 +176,7 @@ pub(crate) fn end_unneeded_use(fanout: &mut Fanout, key: SessionKey) {
     let waiting = session.seldom.pending.values().flat_map(|pending| &pending.waiting);
     let mut views: HashSet<_> = held.chain(waiting.map(|topic| topic.view())).collect();
     for all in &session.seldom.wildcards {
-        let sights = session.principal.sights(&all.venue, all.channel).into_iter();
-        views.extend(sights.filter_map(|sight| view_for(fanout, Some(sight))));
+        views.extend(views_in_use(fanout, &session.principal, &all.venue, all.channel));
     }
     views = views.iter().flat_map(|view| [*view, fanout.depths.base(*view)]).collect();
     for delay in fanout.delays.iter_mut().filter(|delay| !views.contains(&delay.view)) {
