@@ -4,7 +4,7 @@
 //! secrets that people choose. It would cost the gateway tens of milliseconds and megabytes for each handshake, the wrong ones of
 //! an attacker first of all. Therefore the file has SHA-256, and only keys of our own form are looked up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -28,8 +28,8 @@ type Hash = [u8; 32];
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ApiKeys {
     by_hash: HashMap<Hash, Entry>,
-    /// The ids of these keys.
-    ids: HashSet<String>,
+    /// The hashes by the ids of their keys.
+    by_id: HashMap<String, Hash>,
 }
 
 /// The owner of a key, and what it grants.
@@ -99,7 +99,7 @@ impl ApiKeys {
                 continue;
             };
             let id = id_of(&hash);
-            keys.ids.insert(id.clone());
+            keys.by_id.insert(id.clone(), hash);
             let entry = Entry { name: name.clone(), id, issued_s: issued, rights };
             if let Some(other) = keys.by_hash.insert(hash, entry) {
                 wrong(format!("its hash is that of `{}`; one key cannot be of two", other.name));
@@ -113,9 +113,9 @@ impl ApiKeys {
         self.by_hash.len()
     }
 
-    /// Returns whether this is the id of one of them.
-    pub(crate) fn has(&self, id: &str) -> bool {
-        self.ids.contains(id)
+    /// Returns whose key has this id.
+    pub(crate) fn by_id(&self, id: &str) -> Option<&Entry> {
+        self.by_hash.get(self.by_id.get(id)?)
     }
 
     /// Returns whose key this is.
@@ -198,7 +198,8 @@ mod tests {
         assert!(keys.find(key_of([8; 32]).expose()).is_none());
         assert!(!format!("{keys:?}").contains(key.expose()));
         assert_eq!(entry.id, format!("twk_{}", &hash[..16]));
-        assert!(keys.has(&entry.id) && !keys.has("twk_") && !ApiKeys::default().has(&entry.id));
+        assert_eq!(keys.by_id(&entry.id), Some(entry));
+        assert!(keys.by_id("twk_").is_none() && ApiKeys::default().by_id(&entry.id).is_none());
         // What people choose is not taken, even where somebody hashed it.
         assert_eq!(hash_of(&Secret::new("letmein")), None);
         for wrong in

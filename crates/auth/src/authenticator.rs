@@ -71,7 +71,8 @@ impl Authenticator {
         self
     }
 
-    /// Puts other API keys in the place of those before. Whoever watches is told, because sessions of keys that are gone have to end.
+    /// Puts other API keys in the place of those before. Whoever watches is told, because sessions of keys that are gone have to end, and
+    /// the others may see what their keys grant now.
     pub fn set_api_keys(&self, keys: ApiKeys) {
         *self.api_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         if let Some(watcher) = self.watcher.get() {
@@ -86,10 +87,15 @@ impl Authenticator {
 
     /// Returns whether an open session of a principal has to end: its token was revoked, or its API key is gone.
     pub fn counts_no_more(&self, principal: &Principal) -> bool {
-        let credential = &principal.credential;
-        let is_gone =
-            credential.is_api_key && !credential.id.as_ref().is_some_and(|id| self.api_keys().has(id));
+        let id = principal.credential.id.as_deref().unwrap_or_default();
+        let is_gone = principal.credential.is_api_key && self.api_keys().by_id(id).is_none();
         is_gone || self.revocations().covers(principal)
+    }
+
+    /// Returns whom a session belongs to by what its API key grants now; `None` where the key is gone, or it is known by none.
+    pub fn admit_again(&self, principal: &Principal) -> Option<Admitted> {
+        let id = principal.credential.id.as_ref().filter(|_| principal.credential.is_api_key)?;
+        self.api_keys().by_id(id).map(of_entry)
     }
 
     /// Returns the settings.
@@ -170,10 +176,7 @@ impl Authenticator {
 
     fn of_key(&self, key: &str) -> Result<Admitted, Denied> {
         let keys = self.api_keys();
-        let Entry { name, id, issued_s, rights } = keys.find(key).ok_or(Denied::UnknownApiKey)?;
-        let issued = issued_s.saturating_mul(1_000_000_000);
-        let credential = Credential { id: Some(id.clone()), issued, is_api_key: true, ..Credential::NONE };
-        Ok(admitted(name, rights, credential))
+        keys.find(key).map(of_entry).ok_or(Denied::UnknownApiKey)
     }
 
     fn of_token(&self, token: &str, now: u64) -> Result<Admitted, Denied> {
@@ -207,6 +210,13 @@ impl Authenticator {
         let issued = (claims.issued * SECOND_NS) as u64;
         Ok(Credential::of_token(claims.id.clone(), issued, expires, now, ns(lead), grace_ns))
     }
+}
+
+fn of_entry(entry: &Entry) -> Admitted {
+    let Entry { name, id, issued_s, rights } = entry;
+    let issued = issued_s.saturating_mul(1_000_000_000);
+    let credential = Credential { id: Some(id.clone()), issued, is_api_key: true, ..Credential::NONE };
+    admitted(name, rights, credential)
 }
 
 fn admitted(name: &str, rights: &Rights, credential: Credential) -> Admitted {
@@ -286,6 +296,29 @@ mod tests {
         assert_eq!(admit("1000000..1000600"), Ok(()));
         authenticator.revoke(&Revocation::Token { jti: "t1".to_owned(), at: not_before }, NOW);
         assert_eq!(admit("1000000..1000600"), Err(Denied::Revoked));
+    }
+
+    #[test]
+    fn an_api_key_grants_what_its_file_says_now() {
+        let key = crate::key_of([7; 32]);
+        let file = |grants: &str| {
+            let hash = crate::hash_of(&key).unwrap();
+            let text =
+                format!("[[key]]\nname = \"desk\"\nsha256 = \"{hash}\"\ngrants = [{grants}]\nsessions = 3\n");
+            ApiKeys::parse(&text).unwrap()
+        };
+        let authenticator = authenticator().with_api_keys(file("{}"));
+        let before = authenticator.admit(&key, NOW).unwrap();
+        let again = |of: &Admitted| authenticator.admit_again(&of.principal);
+        assert_eq!(again(&before).unwrap().principal, before.principal, "nothing changed");
+        authenticator.set_api_keys(file("{delay_ms = 5}"));
+        let after = again(&before).unwrap();
+        assert_eq!((after.principal.entitlements[0].delay_ns, after.sessions_max), (5_000_000, Some(3)));
+        assert!(!authenticator.counts_no_more(&before.principal));
+        authenticator.set_api_keys(ApiKeys::default());
+        assert!(again(&before).is_none() && authenticator.counts_no_more(&before.principal));
+        let of_token = authenticator.admit(&Secret::new("1..1000600"), NOW).unwrap();
+        assert!(again(&of_token).is_none() && !authenticator.counts_no_more(&of_token.principal));
     }
 
     #[test]

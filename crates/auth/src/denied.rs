@@ -64,11 +64,13 @@ pub enum Denied {
     },
     /// Too many tokens are verified at the same time.
     Busy,
+    /// The token is of another subject than the open session that hands it in.
+    Subject,
 }
 
 impl Denied {
     /// Every word that [`Denied::reason`] returns, for metrics.
-    pub const REASONS: [&'static str; 21] = [
+    pub const REASONS: [&'static str; 22] = [
         "missing",
         "malformed",
         "too_long",
@@ -90,6 +92,7 @@ impl Denied {
         "encoding",
         "sessions",
         "busy",
+        "subject",
     ];
 
     /// Returns the place of its word in [`Denied::REASONS`].
@@ -116,6 +119,7 @@ impl Denied {
             Self::Encoding(_) => 18,
             Self::Sessions { .. } => 19,
             Self::Busy => 20,
+            Self::Subject => 21,
         }
     }
 
@@ -167,6 +171,9 @@ impl Denied {
                 format!("its owner may have {max} sessions at the same time; close one of them")
             }
             Self::Busy => "too many tokens are verified at the same time; retry".to_owned(),
+            Self::Subject => {
+                "this token is of another subject than the session's; open a session of its own".to_owned()
+            }
         }
     }
 
@@ -230,6 +237,7 @@ mod tests {
             Denied::Encoding("json"),
             Denied::Sessions { max: 5 },
             Denied::Busy,
+            Denied::Subject,
         ];
         assert_eq!(all.len(), Denied::REASONS.len());
         for (place, denied) in all.iter().enumerate() {

@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(permit("binance:BTCUSDT", Channel::Quote), Permit::Live);
         assert_eq!(permit("binance:ETHBTC", Channel::Trade), Permit::Live);
         assert_eq!(permit("binance:BTCUSDT", Channel::Status), Permit::Delayed(900_000_000_000));
-        assert_eq!(permit("binance:BTCUSDT", Channel::Book), Permit::Nothing, "of limited depth");
+        assert_eq!(permit("binance:BTCUSDT", Channel::Book), Permit::Delayed(900_000_000_000));
         assert_eq!(permit("kraken:BTCUSDT", Channel::Quote), Permit::Nothing);
         assert_eq!((one.rate_max, one.subscriptions_max), (10.0, 5));
         assert_eq!(one.encodings, Some(vec![Encoding::Proto]));

@@ -69,7 +69,8 @@ pub enum Event {
     /// The gateway says something about the session as a whole: the code `token_expiring` warns that its token will end.
     Notice(Notice),
     /// The gateway took a token: whom the session belongs to, until when (`token_expires`, in nanoseconds since the Unix epoch, 0 for
-    /// ever), and the limits in force since then. It comes after signing in by message, and after each token that is handed in.
+    /// ever), and the limits in force since then. It comes after signing in by message, after each token that is handed in, and, unasked
+    /// and with the id 0, where the API key of the session grants something else now.
     Identity(Identity),
     /// The gateway's account. Every one is here, whoever asked for it.
     Ledger(Ledger),

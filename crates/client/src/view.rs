@@ -15,6 +15,7 @@ pub struct BookView<'a> {
     is_current: bool,
     is_broken: bool,
     delay: Duration,
+    depth: u32,
 }
 
 impl<'a> BookView<'a> {
@@ -23,12 +24,18 @@ impl<'a> BookView<'a> {
         let book = instrument.book.as_ref()?;
         let is_current = book.is_right() && is_current(session, instrument, Channel::Book);
         let (delay, is_broken) = (delay(instrument, Channel::Book), book.is_broken());
-        Some(Self { state: book.state(), scale: &instrument.scale, is_current, is_broken, delay })
+        let depth = instrument.subscription(Channel::Book).map_or(0, |subscription| subscription.depth);
+        Some(Self { state: book.state(), scale: &instrument.scale, is_current, is_broken, delay, depth })
     }
 
-    /// It equals the ingester's book as of its sequence number, the feed is live, and it is not delayed.
+    /// It equals the ingester's book as of its sequence number, as deep as it is, the feed is live, and it is not delayed.
     pub fn is_live(&self) -> bool {
         self.is_current && self.delay.is_zero()
+    }
+
+    /// Returns the most levels on each side that the gateway grants; `None` for all.
+    pub fn depth(&self) -> Option<u32> {
+        (self.depth > 0).then_some(self.depth)
     }
 
     /// It equals the ingester's book as of its sequence number, and the feed is live: now, or as long ago as the delay is.

@@ -253,6 +253,7 @@ fn subscription(row: &SubscriptionRow) -> Value {
         "symbol": row.symbol,
         "max_rate": row.max_rate,
         "delay_ms": row.delay_ns / 1_000_000,
+        "depth": row.depth,
         "epoch": row.epoch.to_string(),
         "last_sent": row.sequence,
         "newest": row.newest,

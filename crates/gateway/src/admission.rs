@@ -33,6 +33,9 @@ pub struct Admission {
     pub addresses: usize,
     /// The most sessions of one address at the same time; 0 for no such limit.
     pub address_sessions: u32,
+    /// The most sessions of one user at the same time, by the subject of tokens or the name of API keys, where these allow more; 0 for no
+    /// such limit.
+    pub user_sessions: u32,
     /// The largest head of a request, in bytes, at least 8192.
     pub head_bytes: usize,
     /// The longest path and query of a request, in bytes.
@@ -48,6 +51,7 @@ impl Default for Admission {
             address_handshakes_per_second: 20,
             addresses: 65_536,
             address_sessions: 1_000,
+            user_sessions: 0,
             head_bytes: 16 << 10,
             url_bytes: 4 << 10,
         }

@@ -1,5 +1,6 @@
 //! The audit log: a line when a session opens and a line when it ends, with who it is, from where, what it got and how it ended; one
-//! when it hands in a token; and lines of revocations and refused handshakes. No line has any part of a token but its id.
+//! when it hands in a token, and one when its API key grants something else; and lines of revocations and refused handshakes. No line
+//! has any part of a token but its id.
 //!
 //! The lines have a target of their own, [`TARGET`], so that they can be kept apart from the rest of the log.
 
@@ -72,6 +73,18 @@ pub(crate) fn identified(row: &SessionRow, jti: Option<&str>) {
         principal = row.principal,
         jti,
         "session identified"
+    );
+}
+
+/// Tells of an open session whose API key grants something else now.
+pub(crate) fn regranted(row: &SessionRow, jti: Option<&str>) {
+    tracing::info!(
+        target: TARGET,
+        session = row.id,
+        peer = row.peer.map(tracing::field::display),
+        principal = row.principal,
+        jti,
+        "session has other rights"
     );
 }
 

@@ -193,6 +193,7 @@ impl Default for Limits {
                 book_levels: 2_000_000,
                 write_bytes: 64 << 10,
                 delays: 4,
+                depths: 8,
                 delayed_bytes: 128 << 20,
             },
         }

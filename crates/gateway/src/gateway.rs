@@ -182,7 +182,10 @@ impl Gateway {
             ..AuthStats::default()
         });
         let holders = Arc::<Holders>::default();
-        let gate = Arc::new(Gate::new(authenticator, Arc::clone(&auth_stats), Arc::clone(&holders), clock));
+        let user_sessions = config.admission.user_sessions;
+        let gate =
+            Gate::new(authenticator, Arc::clone(&auth_stats), Arc::clone(&holders), user_sessions, clock);
+        let gate = Arc::new(gate);
         if let Some(path) = &config.revocations_file {
             load_revocations(&gate, path, clock)?;
         }

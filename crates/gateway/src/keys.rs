@@ -1,4 +1,5 @@
-//! The keys of a gateway, as the settings name them: checked whole at the start, and read again while it runs.
+//! The keys of a gateway, and the token of its administration, as the settings name them: checked whole at the start, and read again
+//! while it runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tickwire_auth::{ApiKeys, AuthSettings, Authenticator, KeysUrl, Tokens as _};
 use tickwire_config::Layers;
 use tokio::task::JoinSet;
 
+use crate::admin_token::{self, AdminToken};
 use crate::outcome::Outcome;
 use crate::settings::AccessSettings;
 
@@ -39,6 +41,8 @@ enum Kind {
     /// A key of tokens, with its id.
     Key(Option<String>),
     ApiKeys,
+    /// The token that is in force.
+    AdminToken(AdminToken),
 }
 
 /// The content of a file. It may be a secret, so it is not shown.
@@ -100,7 +104,15 @@ pub fn read_keys(raw: &AccessSettings, layers: &mut Layers) -> Keys {
 impl Keys {
     /// Returns whether the settings name any.
     pub fn are_named(&self) -> bool {
-        self.ring.is_some() || !self.files.is_empty()
+        let is_of_sessions = |file: &Watched| !matches!(file.kind, Kind::AdminToken(_));
+        self.ring.is_some() || self.files.iter().any(is_of_sessions)
+    }
+
+    /// Has the file of the administration's token read again, too. `token` is the one that is in force.
+    pub fn watch_admin_token(&mut self, file: &str, token: &AdminToken) {
+        let (path, kind) = (PathBuf::from(file), Kind::AdminToken(token.clone()));
+        // The token itself is what is compared.
+        self.files.push(Watched { path, kind, content: Content(Vec::new()) });
     }
 
     /// Makes the authenticator, the files behind it, and the tasks that keep its keys fresh, which end when they are dropped.
@@ -131,7 +143,7 @@ impl Keys {
     }
 }
 
-/// The files with keys of a gateway that runs.
+/// The files with keys of a gateway that runs, its administration's among them.
 #[derive(Debug)]
 pub struct KeyFiles {
     files: tokio::sync::Mutex<Vec<Watched>>,
@@ -183,6 +195,12 @@ impl KeyFiles {
     /// Returns whether a file has changed; then its keys are in use.
     fn take(&self, file: &mut Watched) -> Result<bool, String> {
         let content = read(&file.path)?;
+        if let Kind::AdminToken(token) = &file.kind {
+            let text = std::str::from_utf8(&content.0).unwrap_or_default();
+            return AdminToken::parse(text)
+                .map(|new| token.replace(&new))
+                .ok_or_else(|| admin_token::FAULT.to_owned());
+        }
         if content.0 == file.content.0 {
             return Ok(false);
         }
@@ -194,6 +212,7 @@ impl KeyFiles {
                 }
             }
             Kind::ApiKeys => self.authenticator.set_api_keys(api_keys(&content)?),
+            Kind::AdminToken(_) => {}
         }
         file.content = content;
         Ok(true)
@@ -208,9 +227,13 @@ async fn watch(files: Arc<KeyFiles>) {
         for Reloaded { what: path, outcome } in files.look().await {
             match outcome {
                 Outcome::Same => {}
-                Outcome::Replaced => tracing::info!(path, "keys were read anew"),
+                Outcome::Replaced => tracing::info!(path, "a file of keys was read anew"),
                 Outcome::Kept(why) => {
-                    tracing::warn!(path, why, "keys cannot be read anew; those before stay");
+                    tracing::warn!(
+                        path,
+                        why,
+                        "a file of keys cannot be read anew; what it held before stays"
+                    );
                 }
             }
         }

@@ -93,6 +93,9 @@ limits! {
         "sessions of the process", At::Refused(Refusal::Full), |c| c.limits.sessions;
     "address_sessions" Some("gateway.limits.address_sessions"), "sessions",
         "sessions of one address; 0: no limit", At::Refused(Refusal::AddressFull), |c| c.admission.address_sessions;
+    "user_sessions" Some("gateway.limits.user_sessions"), "sessions",
+        "sessions of one user; its token or API key may allow fewer; 0: what these allow", At::Refused(Refusal::UserFull),
+        |c| c.admission.user_sessions;
     "handshakes_per_second" Some("gateway.limits.handshakes_per_second"), "a second",
         "requests for sessions of all clients, of which five seconds' worth may come at once; 0: no limit",
         At::Refused(Refusal::Rate), |c| c.admission.handshakes_per_second;
@@ -122,6 +125,12 @@ limits! {
         "subscriptions of one session", At::Symbol("limit"), |c| c.limits.engine.subscriptions_per_session;
     "subscriptions" Some("gateway.limits.subscriptions"), "subscriptions",
         "subscriptions of all sessions", At::Symbol("limit"), |c| c.limits.subscriptions;
+    "delays" Some("gateway.limits.delays"), "delays",
+        "different delays of a shard's sessions that may not see live data; a longer one may serve", At::Symbol("limit"),
+        |c| c.limits.engine.delays;
+    "depths" Some("gateway.limits.depths"), "depths",
+        "different depths of books of a shard's sessions that may not see all of them; a shallower one may serve", At::Symbol("limit"),
+        |c| c.limits.engine.depths;
     "rate_max" Some("gateway.limits.rate_max"), "a second",
         "updates of a subscription that asks for a rate", At::Granted, |c| c.limits.engine.rate_max;
     "heartbeat_min_ms" Some("gateway.limits.heartbeat_min_ms"), "ms",

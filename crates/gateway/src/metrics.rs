@@ -172,7 +172,7 @@ static METRICS: &[Metric] = &[
     Metric {
         name: "log_lines_lost",
         meaning: "Log lines that could not be written, by kind: `audit`, or `other`",
-        worry: "rises at all: the disk of the log is full, or its reader is gone; `audit` says that the record of who was here has holes",
+        worry: "rises at all: the disk of the log is full, or its reader is gone or stands still; `audit` says that the record of who was here has holes",
         values: CounterBy("kind", |_| {
             let (audit, other) = LOST_LINES.counts();
             vec![("audit".to_owned(), audit), ("other".to_owned(), other)]
@@ -348,6 +348,12 @@ static METRICS: &[Metric] = &[
         meaning: "Different delays of sessions that may not see live data, of all shards",
         worry: "at `gateway.limits.delays` for each shard: a session that needs another one gets a longer one, or nothing",
         values: Gauge(|of| of.sum(|shard| &shard.delays)),
+    },
+    Metric {
+        name: "depths",
+        meaning: "Different depths of books of sessions that may not see all of them, each with each delay, of all shards",
+        worry: "at `gateway.limits.depths` for each shard: a session that needs another one gets a shallower one, or nothing",
+        values: Gauge(|of| of.sum(|shard| &shard.depths)),
     },
     Metric {
         name: "delayed_topics",

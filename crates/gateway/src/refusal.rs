@@ -153,7 +153,9 @@ impl Refusal {
             Self::Forbidden => {
                 "the token counts, and does not allow this: it grants nothing, or not this encoding"
             }
-            Self::UserFull => "the user that the token is of has as many sessions as the token allows",
+            Self::UserFull => {
+                "the user has as many sessions as the token, the API key, or `gateway.limits.user_sessions` allows"
+            }
             Self::NotFound => "there is nothing at this path",
             Self::AddressRate => {
                 "the client's address asks for sessions more often than `gateway.limits.address_handshakes_per_second`"

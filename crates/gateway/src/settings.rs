@@ -14,7 +14,7 @@ use tickwire_core::schedule::Pacing;
 #[cfg(feature = "tls")]
 use tickwire_net::tls::{ClientAuth, ServerFiles};
 
-use crate::admin_token::AdminToken;
+use crate::admin_token::{self, AdminToken};
 use crate::admission::Admission;
 use crate::config::GatewayConfig;
 #[cfg(feature = "tls")]
@@ -45,7 +45,7 @@ settings! {
         #[schemars(extend("format" = "address"))]
         admin_listen: SocketAddr = ([127, 0, 0, 1], 7401).into(),
         /// File with the token that whoever asks there has to show (Authorization: Bearer TOKEN), but for /healthz and /readyz; at
-        /// least 16 characters. Empty: nobody is asked for one.
+        /// least 16 characters. It is read again every 10 s. Empty: nobody is asked for one.
         admin_token_file: String = String::new(),
         /// Listen without TLS on an address that is not loopback: everybody on the way can read and change what passes. It is
         /// right where something else ends TLS, such as a proxy before a container.
@@ -175,6 +175,8 @@ settings! {
         address_handshakes_per_second: u32 = 20 => 0..=1_000_000,
         /// Sessions of each address.
         address_sessions: u32 = 1_000 => 0..=1_000_000,
+        /// Sessions of each user, by the subject of tokens or the name of API keys, where these allow more. 0: no such limit.
+        user_sessions: u32 = 0 => 0..=1_000_000,
         /// Addresses that are told apart by the rate of their requests; each takes 16 bytes.
         addresses: usize = 65_536 => 8..=(1_u64 << 24),
         /// Head of a request.
@@ -229,6 +231,9 @@ settings! {
         /// Different delays of sessions that may not see live data, of each shard. A further one is served by a longer one that
         /// is there, or refused.
         delays: usize = 4 => 0..=15,
+        /// Different depths of books of sessions that may not see all of them, with each delay, of each shard. A further one is served
+        /// by a shallower one that is there, or refused.
+        depths: usize = 8 => 0..=48,
         /// Records that wait until they are old enough for these sessions; each shard has its part. What has no room is announced as a gap.
         delayed_bytes: usize = 128 << 20 => (1 << 20)..=(1_u64 << 36),
         /// Kernel send buffer of each session; 0 leaves it to the kernel. A fixed one bounds a session to about this much per round trip.
@@ -271,7 +276,7 @@ impl GatewaySettings {
             layers.wrong("gateway.admin_listen", "is the same as gateway.listen; give it a port of its own");
         }
         if !self.admin_token_file.is_empty() {
-            gateway.admin_token = admin_token(&self.admin_token_file, layers);
+            gateway.admin_token = read_admin_token(&self.admin_token_file, layers);
         }
         if (1..10).contains(&self.freshness_ms) {
             layers.wrong(
@@ -317,6 +322,7 @@ impl GatewaySettings {
         engine.commands_per_second = limits.commands_per_second;
         engine.book_levels = limits.book_levels;
         engine.delays = limits.delays;
+        engine.depths = limits.depths;
         engine.delayed_bytes = limits.delayed_bytes;
         engine.shed_bytes = limits.shed_bytes;
         engine.shed_end_bytes = limits.shed_end_bytes;
@@ -368,6 +374,7 @@ impl GatewaySettings {
             address_handshakes_per_second: limits.address_handshakes_per_second,
             addresses: limits.addresses,
             address_sessions: limits.address_sessions,
+            user_sessions: limits.user_sessions,
             head_bytes: limits.head_bytes,
             url_bytes: limits.url_bytes,
         }
@@ -401,15 +408,13 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-fn admin_token(file: &str, layers: &mut Layers) -> Option<AdminToken> {
+fn read_admin_token(file: &str, layers: &mut Layers) -> Option<AdminToken> {
     let path = "gateway.admin_token_file";
     match std::fs::read_to_string(file) {
         Ok(text) => {
             let token = AdminToken::parse(&text);
             if token.is_none() {
-                let remedy =
-                    "has no token of at least 16 visible characters; `openssl rand -hex 32` makes one";
-                layers.wrong(path, format_args!("`{file}` {remedy}"));
+                layers.wrong(path, format_args!("`{file}` {}", admin_token::FAULT));
             }
             token
         }

@@ -17,8 +17,9 @@ pub(crate) struct ShardStats {
     pub(crate) sessions: AtomicU64,
     pub(crate) topics: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
-    /// Delays, topics of delayed views, bytes that wait for being old enough, and records that had no room.
+    /// Delays, depths of books, topics of delayed views, bytes that wait for being old enough, and records that had no room.
     pub(crate) delays: AtomicU64,
+    pub(crate) depths: AtomicU64,
     pub(crate) delayed_topics: AtomicU64,
     pub(crate) delayed_bytes: AtomicU64,
     pub(crate) delayed_dropped: AtomicU64,

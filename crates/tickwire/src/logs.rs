@@ -4,6 +4,8 @@ mod limit;
 mod stderr;
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tickwire_gateway::{LOST_LINES, SPAN_TARGET};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
@@ -12,7 +14,12 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::{LogFormat, Raw};
 use limit::{Limit, REPORT_EVERY};
-use stderr::StandardError;
+use stderr::Lines;
+
+/// The lines of this process that wait to be written, once logging has started.
+static LINES: OnceLock<Lines> = OnceLock::new();
+/// The time that lines have to be written when the process ends.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Starts logging as configured, and traces where this process `is_served` from. Later calls change nothing. It has to be called within a runtime.
 #[cfg_attr(not(feature = "otel"), expect(unused_variables, unused_mut, reason = "only traces need it"))]
@@ -21,10 +28,11 @@ pub(crate) fn start(raw: &Raw, is_served: bool) {
     let directives = format!("{},{SPAN_TARGET}=off,{}", tickwire_bus::LOG_DIRECTIVE, raw.log.level);
     let filter = EnvFilter::builder().parse_lossy(directives);
     let colour = std::io::stderr().is_terminal();
+    let waiting = LINES.get_or_init(|| Lines::start(raw.log.waiting_bytes));
     // A log that cannot be written is not worth the process: its terminal may have closed while it drains.
     let lines = tracing_subscriber::fmt::layer::<Registry>()
         .with_ansi(colour)
-        .with_writer(StandardError)
+        .with_writer(waiting.clone())
         .log_internal_errors(false);
     let lines =
         if raw.log.format == LogFormat::Json { lines.json().boxed() } else { lines.compact().boxed() };
@@ -48,6 +56,23 @@ pub(crate) fn start(raw: &Raw, is_served: bool) {
     }
 }
 
+/// Waits until the lines are written, but not for long. Call it before the process ends.
+pub(crate) fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(FAREWELL);
+    }
+}
+
+/// Writes a line behind those of the log, and waits for that, but not for long. Returns false where there is no log.
+pub(crate) fn write_last(line: &str) -> bool {
+    let lines = LINES.get();
+    if let Some(lines) = lines {
+        lines.push(false, line.as_bytes());
+        lines.flush(FAREWELL);
+    }
+    lines.is_some()
+}
+
 /// Tells every few seconds what the limit swallowed, and what could not be written.
 async fn report(limit: Option<Limit>) {
     let mut told = 0;
@@ -59,7 +84,7 @@ async fn report(limit: Option<Limit>) {
             tracing::error!(
                 audit,
                 other,
-                "log lines could not be written since the start; is the disk full?"
+                "log lines could not be written since the start; is the disk full, or does nobody read them?"
             );
             told = audit + other;
         }

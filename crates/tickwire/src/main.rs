@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(run(cli));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    logs::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -22,9 +22,12 @@ pub(crate) fn announce(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Writes a line about what went wrong, where anybody can still read it.
+/// Writes a line about what went wrong, where anybody can still read it: a log that nobody reads does not keep the process from ending.
 pub(crate) fn complain(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let line = format!("{line}\n");
+    if !crate::logs::write_last(&line) {
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
 }
 
 /// Returns a text from outside so that it cannot command the terminal.

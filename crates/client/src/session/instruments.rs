@@ -19,6 +19,8 @@ pub(crate) struct Subscription {
     pub(crate) awaits_snapshot: bool,
     /// The age that everything of it has at least, in milliseconds.
     pub(crate) delay_ms: u64,
+    /// The most levels of each side, of a book to a depth; 0 for all.
+    pub(crate) depth: u32,
     /// Its sequence: what came, and what is to come.
     pub(crate) tracked: Tracked,
 }
@@ -184,6 +186,7 @@ impl Instruments {
             is_granted: true,
             awaits_snapshot: sequence > 0,
             delay_ms: granted.delay_ms,
+            depth: granted.depth,
             tracked,
         });
         match channel {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use tickwire_client::Client;
-use tickwire_client::wire::{BookState, Channel, Command, GapCause, Ledger, Level, Message};
+use tickwire_client::wire::{
+    BookState, Channel, Command, FeedState, GapCause, Granted, Ledger, Level, Message, Subscribed,
+};
 use tokio::time::Instant;
 
-use crate::fake_gateway::{FakeGateway, SYMBOL, Session, book, gap};
+use crate::fake_gateway::{FakeGateway, SYMBOL, Session, book, gap, granted, heartbeat};
 use crate::transcript::{during, take, until};
 
 /// Returns a client with a live book of sequence number 5.
@@ -54,6 +56,29 @@ async fn changes_apply() {
     session.send(&messages).await;
     assert_eq!(take(&mut client, 1).await, ["book 6"], "5 is in the snapshot already");
     assert_best(&client, 98, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_book_to_a_depth_says_so_and_is_right() {
+    let mut gateway = FakeGateway::new();
+    let builder = gateway.client().subscribe(Channel::Book, [SYMBOL]);
+    let (mut client, mut session) = gateway.session(builder).await;
+    let subscribe = session.subscribe().await;
+    let granted = vec![Granted { depth: 2, sequence: 5, ..granted(Channel::Book, SYMBOL) }];
+    session
+        .send(&[Message::Subscribed(Subscribed { id: subscribe.id, granted, ..Subscribed::default() })])
+        .await;
+    session.send(&[book(5, true, &[(99, 1), (98, 2)], None), heartbeat(FeedState::Live, &[])]).await;
+    // A better level comes, and the one that is not among the best two any more goes.
+    let mut expected = BookState::new();
+    for (price, size) in [(100, 3), (99, 1)] {
+        expected.set_bid(Level { price, size });
+    }
+    session.send(&[book(6, false, &[(100, 3), (98, 0)], Some(expected.checksum()))]).await;
+    until(&mut client, "book 6").await;
+    let view = client.book(SYMBOL).unwrap();
+    assert_eq!((view.depth(), view.bids().len()), (Some(2), 2));
+    assert!(!view.is_broken());
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,7 +53,7 @@ pub use own::own_dialect;
 pub use policy::limits::EngineLimits;
 pub use policy::pace::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Pace};
 pub use policy::rate::RATE_MIN;
-pub use principal::{Entitlement, Pattern, Permit, Principal};
+pub use principal::{Entitlement, Pattern, Permit, Principal, Sight};
 pub use watcher::CommandWatcher;
 pub use window::{Freshness, Window};
 
@@ -132,6 +132,12 @@ impl Engine {
         now: u64,
     ) {
         ops::identity::identify(&mut self.fanout, key, id, verdict, now);
+    }
+
+    /// Takes other rights of the credential that a session is known by, which stays: what an API key grants has changed. A session
+    /// that cannot go on with them, because of its name or its encoding, is closed and may come back.
+    pub fn regrant(&mut self, key: SessionKey, principal: Arc<Principal>, now: u64) {
+        ops::identity::regrant(&mut self.fanout, key, principal, now);
     }
 
     /// Closes the sessions of principals that were revoked. Returns how many.

@@ -1,5 +1,6 @@
 //! Principals: a session belongs to one, and sees what that one may see.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, LazyLock};
 
 use tickwire_wire::{Channel, Encoding, SymbolName};
@@ -37,8 +38,7 @@ pub struct Entitlement {
     pub channels: Option<Vec<Channel>>,
     /// The age that a record must have, in nanoseconds; 0 for live data.
     pub delay_ns: u64,
-    /// The price levels of each side of a book that may be seen; `None` for all. There are no books of limited depth yet, so
-    /// with a limit the channel `book` is refused.
+    /// The best price levels of each side of a book that may be seen; `None` for all.
     pub depth: Option<u32>,
 }
 
@@ -53,7 +53,7 @@ pub enum Pattern {
     Begins(String),
 }
 
-/// The permit of a principal for something: of two, the lesser is the better one.
+/// The permit of a principal for something, whatever the depth of books: of two, the lesser is the better one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permit {
     /// Everything, at once.
@@ -62,6 +62,15 @@ pub enum Permit {
     Delayed(u64),
     /// Nothing.
     Nothing,
+}
+
+/// A way in which something may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// The age that it has, in nanoseconds; 0 for live data.
+    pub delay_ns: u64,
+    /// The best price levels of each side of a book; `None` for all, and where it is no book.
+    pub depth: Option<u32>,
 }
 
 impl Pattern {
@@ -80,15 +89,33 @@ impl Entitlement {
         Self { venues: Pattern::All, symbols: Pattern::All, channels: None, delay_ns: 0, depth: None };
 
     fn is_of(&self, venue: &str, channel: Channel) -> bool {
-        self.names(venue, channel) && !self.is_shallow(channel)
+        let is_book = channel == Channel::Book;
+        self.venues.covers(venue)
+            && self.channels.as_ref().is_none_or(|channels| channels.contains(&channel))
+            && !(is_book && self.depth == Some(0))
     }
 
-    fn names(&self, venue: &str, channel: Channel) -> bool {
-        self.venues.covers(venue) && self.channels.as_ref().is_none_or(|channels| channels.contains(&channel))
+    fn sight(&self, channel: Channel) -> Sight {
+        Sight { delay_ns: self.delay_ns, depth: self.depth.filter(|_| channel == Channel::Book) }
+    }
+}
+
+impl Sight {
+    /// Everything, at once.
+    pub const LIVE: Self = Self { delay_ns: 0, depth: None };
+
+    /// Orders sights: the least one is in force. What is newer is better than what is deeper.
+    fn rank(&self) -> (u64, Reverse<u32>) {
+        (self.delay_ns, Reverse(self.depth.unwrap_or(u32::MAX)))
     }
 
-    fn is_shallow(&self, channel: Channel) -> bool {
-        channel == Channel::Book && self.depth.is_some()
+    /// Returns the permit that it is.
+    fn permit(sight: Option<Self>) -> Permit {
+        match sight {
+            None => Permit::Nothing,
+            Some(Self { delay_ns: 0, .. }) => Permit::Live,
+            Some(Self { delay_ns, .. }) => Permit::Delayed(delay_ns),
+        }
     }
 }
 
@@ -165,41 +192,33 @@ impl Principal {
         self.permit_venue(venue, channel) == Permit::Nothing
     }
 
-    /// Returns the depth to which it might see a channel of an instrument, where that is all that it might see.
-    pub(super) fn depth_of(&self, name: &SymbolName, channel: Channel) -> Option<u32> {
-        let covers = |one: &&Entitlement| {
-            one.names(&name.venue, channel) && (name.is_all() || one.symbols.covers(&name.symbol))
-        };
-        let shallow = self.entitlements.iter().filter(covers).filter(|one| one.is_shallow(channel));
-        shallow.filter_map(|one| one.depth).max()
+    /// Returns how it may see a channel of an instrument; `None` where it may not.
+    pub fn sight(&self, name: &SymbolName, channel: Channel) -> Option<Sight> {
+        self.best(channel, |one| one.is_of(&name.venue, channel) && one.symbols.covers(&name.symbol))
     }
 
     /// Returns what it may see of a channel of an instrument.
     pub fn permit(&self, name: &SymbolName, channel: Channel) -> Permit {
-        self.best(|one| one.is_of(&name.venue, channel) && one.symbols.covers(&name.symbol))
+        Sight::permit(self.sight(name, channel))
     }
 
     /// Returns what it may see of a channel of a venue at most, whatever the symbol.
     pub fn permit_venue(&self, venue: &str, channel: Channel) -> Permit {
-        self.best(|one| one.is_of(venue, channel))
+        Sight::permit(self.best(channel, |one| one.is_of(venue, channel)))
     }
 
-    /// Returns the delays with which it may see something of a channel of a venue, in nanoseconds, each once; 0 for live.
-    pub(super) fn delays(&self, venue: &str, channel: Channel) -> Vec<u64> {
+    /// Returns how it may see something of a channel of a venue, each way once.
+    pub(super) fn sights(&self, venue: &str, channel: Channel) -> Vec<Sight> {
         let of_venue = self.entitlements.iter().filter(|one| one.is_of(venue, channel));
-        let mut delays: Vec<_> = of_venue.map(|one| one.delay_ns).collect();
-        delays.sort_unstable();
-        delays.dedup();
-        delays
+        let mut sights: Vec<_> = of_venue.map(|one| one.sight(channel)).collect();
+        sights.sort_unstable_by_key(Sight::rank);
+        sights.dedup();
+        sights
     }
 
-    fn best(&self, covers: impl Fn(&Entitlement) -> bool) -> Permit {
-        let delays = self.entitlements.iter().filter(|one| covers(one)).map(|one| one.delay_ns);
-        match delays.min() {
-            None => Permit::Nothing,
-            Some(0) => Permit::Live,
-            Some(delay_ns) => Permit::Delayed(delay_ns),
-        }
+    fn best(&self, channel: Channel, covers: impl Fn(&Entitlement) -> bool) -> Option<Sight> {
+        let covering = self.entitlements.iter().filter(|one| covers(one));
+        covering.map(|one| one.sight(channel)).min_by_key(Sight::rank)
     }
 }
 
@@ -244,14 +263,22 @@ mod tests {
     }
 
     #[test]
-    fn a_book_of_limited_depth_is_not_a_book() {
-        let one = principal(&[Entitlement { depth: Some(10), ..Entitlement::ALL }]);
-        check(&one, "sim:A", Channel::Book, Permit::Nothing);
-        check(&one, "sim:A", Channel::Quote, Permit::Live);
-        assert_eq!(one.depth_of(&SymbolName::parse("sim:A").unwrap(), Channel::Book), Some(10));
-        assert_eq!(one.depth_of(&SymbolName::parse("sim:A").unwrap(), Channel::Quote), None);
-        let both = principal(&[Entitlement { depth: Some(10), ..Entitlement::ALL }, Entitlement::ALL]);
-        check(&both, "sim:A", Channel::Book, Permit::Live);
+    fn what_is_newer_is_better_than_what_is_deeper() {
+        let to = |delay_ns, depth| Entitlement { delay_ns, depth, ..Entitlement::ALL };
+        let sight = |entitlements: &[Entitlement], channel| {
+            let sight = principal(entitlements).sight(&SymbolName::parse("sim:A").unwrap(), channel);
+            sight.map(|sight| (sight.delay_ns, sight.depth))
+        };
+        assert_eq!(sight(&[to(0, Some(10))], Channel::Book), Some((0, Some(10))));
+        assert_eq!(sight(&[to(0, Some(10))], Channel::Quote), Some((0, None)), "a quote has no depth");
+        assert_eq!(sight(&[to(0, Some(10)), to(0, Some(20))], Channel::Book), Some((0, Some(20))));
+        assert_eq!(sight(&[to(0, Some(10)), to(0, None)], Channel::Book), Some((0, None)));
+        assert_eq!(sight(&[to(9, None), to(5, Some(1))], Channel::Book), Some((5, Some(1))));
+        assert_eq!(sight(&[to(0, Some(0))], Channel::Book), None);
+        let one = principal(&[to(9, None), to(0, Some(10)), to(9, Some(7)), to(9, None)]);
+        let sights: Vec<_> = one.sights("sim", Channel::Book).iter().map(|s| (s.delay_ns, s.depth)).collect();
+        assert_eq!(sights, [(0, Some(10)), (9, None), (9, Some(7))]);
+        assert_eq!(one.sights("sim", Channel::Trade).len(), 2);
     }
 
     #[test]

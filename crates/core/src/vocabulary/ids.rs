@@ -15,7 +15,11 @@ impl View {
     pub const LIVE: Self = Self(0);
 
     /// The most views beside the live one that an instrument's channel may have.
-    pub const OTHERS_MAX: u8 = 15;
+    pub const OTHERS_MAX: u8 = 63;
+
+    /// The most of these that are delayed views. The others are shallow views: books to a depth, made of the live view or of a
+    /// delayed one.
+    pub const DELAYED_MAX: u8 = 15;
 
     /// Returns a view beside the live one, from 1 to [`OTHERS_MAX`](Self::OTHERS_MAX); `None` beyond.
     pub const fn other(number: u8) -> Option<Self> {
@@ -27,6 +31,11 @@ impl View {
         self.0
     }
 
+    /// Returns whether it has books to a depth, which are made of another view.
+    pub fn is_shallow(self) -> bool {
+        self.0 > Self::DELAYED_MAX
+    }
+
     /// Returns whether it is the live one.
     pub fn is_live(self) -> bool {
         self == Self::LIVE
@@ -35,7 +44,7 @@ impl View {
 
 /// A view of a channel of an instrument, by its dense index at this gateway.
 ///
-/// The upper four bits name the view, the others the instrument and its channel. So the ids of live topics count from 0 without
+/// The upper six bits name the view, the others the instrument and its channel. So the ids of live topics count from 0 without
 /// holes, and the ids of other views lie beyond them: a list of live topics has no entry for one of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u32);
@@ -44,7 +53,7 @@ pub struct TopicId(pub u32);
 const SLOTS: u32 = Channel::SLOTS as u32;
 
 /// The bits of a topic's id above these name its view.
-const VIEW_SHIFT: u32 = 28;
+const VIEW_SHIFT: u32 = 26;
 const LIVE_BITS: u32 = (1 << VIEW_SHIFT) - 1;
 
 const _: () = assert!(View::OTHERS_MAX as u32 == u32::MAX >> VIEW_SHIFT);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tickwire_auth::{Admitted, Authenticator, Denied};
-use tickwire_core::engine::{Principal, SessionKey, TokenRefused};
+use tickwire_core::engine::{Credential, Principal, SessionKey, TokenRefused};
 use tickwire_wire::{Encoding, Secret};
 use tracing::Instrument as _;
 use tracing::field::Empty;
@@ -39,6 +39,8 @@ pub(crate) struct Gate {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) stats: Arc<AuthStats>,
     holders: Arc<Holders>,
+    /// The most sessions of one user whose token says no less; 0: there is no such limit.
+    user_sessions: u32,
     clock: Clock,
     /// When a refusal was logged last: whoever knocks must not fill the log.
     logged: Mutex<Seldom>,
@@ -49,9 +51,10 @@ impl Gate {
         authenticator: Arc<Authenticator>,
         stats: Arc<AuthStats>,
         holders: Arc<Holders>,
+        user_sessions: u32,
         clock: Clock,
     ) -> Self {
-        Self { authenticator, stats, holders, clock, logged: Mutex::default() }
+        Self { authenticator, stats, holders, user_sessions, clock, logged: Mutex::default() }
     }
 
     /// Finds out whose session a handshake begins, which is to be spoken in this dialect.
@@ -99,16 +102,27 @@ impl Gate {
         if !principal.encodings.as_ref().is_none_or(is_allowed) {
             return Err(Denied::Encoding(dialect));
         }
-        let held = sessions_max.map(|max| self.hold(&principal.name, max)).transpose()?;
+        let held = self.hold(&principal, sessions_max)?;
         Ok(Admission { principal, held })
     }
 
-    /// Counts one more session of a user.
+    /// Counts one more session of a user, who may have `sessions_max` by its token. It is counted where there is no limit too, because
+    /// a token may come that has one. Whoever showed nothing is no user.
     ///
     /// # Errors
     /// When it has as many as it may.
-    pub(crate) fn hold(&self, name: &str, max: u32) -> Result<Held, Denied> {
-        self.holders.hold(Holder::Name(name.into()), max).ok_or(Denied::Sessions { max })
+    pub(crate) fn hold(
+        &self,
+        principal: &Principal,
+        sessions_max: Option<u32>,
+    ) -> Result<Option<Held>, Denied> {
+        if principal.credential == Credential::NONE {
+            return Ok(None);
+        }
+        let of_gateway = Some(self.user_sessions).filter(|max| *max > 0);
+        let max = sessions_max.into_iter().chain(of_gateway).min().unwrap_or(u32::MAX);
+        let held = self.holders.hold(Holder::Name(principal.name.as_str().into()), max);
+        held.map(Some).ok_or(Denied::Sessions { max })
     }
 
     /// Counts a refusal, and logs one now and then.

@@ -1,13 +1,20 @@
 //! The owners of sessions: tokens on their way to be verified, the verdicts, and revocations.
 
-use tickwire_auth::{Denied, Revocation};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tickwire_auth::{Admitted, Denied, Revocation};
 use tickwire_core::engine::{HandedIn, Principal, SessionKey};
 use tickwire_wire::CloseCode;
 use tokio::sync::mpsc;
 
 use super::Shard;
+use super::connection::Connection;
 use crate::audit;
 use crate::auth::gate::Verdict;
+
+/// The time that one turn of a shard gives to sessions whose API keys grant something else now, in nanoseconds.
+const REGRANT_NS: u64 = 1_000_000;
 
 impl Shard {
     /// Passes the tokens on that clients handed in. Where too many are on their way, clients are told to try again.
@@ -16,6 +23,7 @@ impl Shard {
         for one in handed_in {
             let (session, id) = (one.session, one.id);
             if to.try_send((at, one)).is_err() {
+                self.note_denied(session, &Denied::Busy);
                 self.engine.identify(session, id, Err(Denied::Busy.refusal()), self.clock.now());
             }
         }
@@ -30,36 +38,46 @@ impl Shard {
         let now = self.clock.now();
         let mut held = None;
         let principal = admitted.and_then(|admitted| {
-            if let Some(max) = admitted.sessions_max.filter(|_| !self.held.contains_key(session)) {
-                let one = self.gate.hold(&admitted.principal.name, max);
-                held = Some(one.map_err(|denied| denied.refusal())?);
+            let Admitted { principal, sessions_max } = admitted;
+            if !self.held.contains_key(session) {
+                held = self.gate.hold(&principal, sessions_max).map_err(|denied| {
+                    self.note_denied(session, &denied);
+                    denied.refusal()
+                })?;
             }
-            Ok(admitted.principal)
+            Ok(principal)
         });
         let wanted = principal.as_ref().ok().cloned();
+        let is_open = self.engine.closing(session).is_none();
         self.engine.identify(session, id, principal, now);
-        let is_taken = match (&wanted, self.engine.principal(session)) {
-            (Some(wanted), Some(known)) => std::sync::Arc::ptr_eq(wanted, known),
-            _ => false,
-        };
-        if is_taken {
+        let (Some(wanted), Some(known)) = (&wanted, self.engine.principal(session)) else { return };
+        if Arc::ptr_eq(wanted, known) {
             if let Some(held) = held {
                 self.held.insert(session, held);
             }
             self.audit(session, |row| audit::identified(row, self.token_id(session)));
-            self.check_revoked(session);
+            self.check_credential(session);
+        } else if is_open {
+            let is_other = wanted.name != known.name && !known.credential.is_awaited;
+            self.note_denied(session, if is_other { &Denied::Subject } else { &Denied::Encoding("") });
         }
     }
 
-    /// Closes a session whose token was revoked, or whose API key was taken away, while it was on its way: what comes later is told
-    /// by an order, which comes behind the session.
-    pub(super) fn check_revoked(&mut self, key: SessionKey) {
+    fn note_denied(&self, session: SessionKey, denied: &Denied) {
+        self.gate.note(denied, self.connections.get(session).and_then(Connection::peer));
+    }
+
+    /// Closes a session whose token was revoked, or whose API key was taken away, while it was on its way, and tells it what its key
+    /// grants now: what comes later is told by an order, which comes behind the session.
+    pub(super) fn check_credential(&mut self, key: SessionKey) {
         let is_revoked = self
             .engine
             .principal(key)
             .is_some_and(|principal| self.gate.authenticator.counts_no_more(principal));
         if is_revoked {
             self.engine.close(key, CloseCode::Revoked);
+        } else {
+            self.regrant(key, &mut HashMap::new());
         }
     }
 
@@ -72,13 +90,43 @@ impl Shard {
         }
     }
 
-    /// Closes the sessions whose API keys are gone.
+    /// Closes the sessions whose API keys are gone, and begins to tell the others what their keys grant now.
     pub(super) fn recheck(&mut self) {
-        let gate = std::sync::Arc::clone(&self.gate);
+        let gate = Arc::clone(&self.gate);
         let covers = |principal: &Principal| gate.authenticator.counts_no_more(principal);
         let count = self.engine.revoke(&covers, self.clock.now());
         if count > 0 {
             tracing::info!(target: audit::TARGET, sessions = count, "sessions of removed API keys are closed");
+        }
+        self.to_regrant = self.connections.keys().collect();
+        self.regrant_some();
+    }
+
+    /// Tells sessions what their API keys grant now, as many as one turn has time for.
+    pub(super) fn regrant_some(&mut self) {
+        let (since, mut known) = (self.clock.now(), HashMap::new());
+        while let Some(key) = self.to_regrant.pop() {
+            self.regrant(key, &mut known);
+            if self.clock.now().saturating_sub(since) >= REGRANT_NS {
+                break;
+            }
+        }
+    }
+
+    /// Tells a session what its API key grants now, where that has changed. `known` has what keys grant, by their ids.
+    fn regrant(&mut self, key: SessionKey, known: &mut HashMap<String, Option<Admitted>>) {
+        let Some(before) = self.engine.principal(key).filter(|one| one.credential.is_api_key) else { return };
+        let Some(id) = &before.credential.id else { return };
+        let again = || self.gate.authenticator.admit_again(before);
+        let now = known.entry(id.clone()).or_insert_with(again);
+        // Sessions of a key that is gone are closed by the order that says so.
+        if let Some(Admitted { principal, .. }) = now.as_ref().filter(|now| now.principal != *before) {
+            let principal = Arc::clone(principal);
+            self.engine.regrant(key, Arc::clone(&principal), self.clock.now());
+            // It may have ended instead.
+            if self.engine.principal(key).is_some_and(|known| Arc::ptr_eq(known, &principal)) {
+                self.audit(key, |row| audit::regranted(row, self.token_id(key)));
+            }
         }
     }
 

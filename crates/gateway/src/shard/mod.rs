@@ -110,6 +110,8 @@ struct Shard {
     ending: Vec<SessionKey>,
     /// The connections whose sessions are over because their clients said so.
     farewells: Farewells,
+    /// The sessions that are still to be told what their API keys grant now.
+    to_regrant: Vec<SessionKey>,
     /// The sessions whose unacknowledged bytes the kernel is asked for at this tick.
     asked: Vec<SessionKey>,
     /// When the counts are published next.
@@ -167,6 +169,7 @@ pub(crate) async fn run(setup: ShardSetup) {
         unread: Vec::new(),
         ending: Vec::new(),
         farewells: Farewells::default(),
+        to_regrant: Vec::new(),
         asked: Vec::new(),
         publish_at: Instant::now(),
         message_ns,
@@ -273,7 +276,7 @@ impl Shard {
         let has_input = !read.is_empty() || transport.may_hold_input();
         self.connections.insert(key, Connection::new(transport, &read, seat));
         self.audit(key, |row| audit::opened(row, self.token_id(key)));
-        self.check_revoked(key);
+        self.check_credential(key);
         if let Err(error) = watched {
             tracing::error!(%error, "cannot take over a connection");
             self.end(key, End::Lost);
@@ -530,6 +533,7 @@ impl Shard {
         self.tell_kernel_numbers();
         let now = Instant::now();
         self.farewells.tick(&mut self.scratch, now);
+        self.regrant_some();
         for key in std::mem::take(&mut self.ending) {
             match self.connections.get(key).map(Connection::phase) {
                 None => {}

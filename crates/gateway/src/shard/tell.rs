@@ -65,6 +65,7 @@ impl Shard {
         set(&self.stats.log_bytes, self.engine.log_bytes() as u64);
         let delayed = self.engine.delayed();
         set(&self.stats.delays, delayed.delays as u64);
+        set(&self.stats.depths, delayed.depths as u64);
         set(&self.stats.delayed_topics, delayed.topics as u64);
         set(&self.stats.delayed_bytes, delayed.bytes as u64);
         set(&self.stats.delayed_dropped, delayed.dropped);

@@ -10,9 +10,9 @@ use tickwire_auth::{
     Tokens, hash_of, key_of,
 };
 use tickwire_bus::{Backplane, MemoryBus, Subject};
-use tickwire_client::wire::Secret;
-use tickwire_client::{Client, ConnectError, Disconnect};
-use tickwire_gateway::{Gateway, GatewayConfig, NoPages};
+use tickwire_client::wire::{Identity, Secret};
+use tickwire_client::{Client, ConnectError, Disconnect, Event, State};
+use tickwire_gateway::{Admission, Gateway, GatewayConfig, NoPages};
 
 /// Verifies nothing: a token is `sub.jti.iat`.
 #[derive(Debug)]
@@ -230,5 +230,87 @@ async fn a_removed_api_key_ends_its_sessions_and_no_others() {
     authenticator.set_api_keys(file(&[&kept, &removed]));
     assert!(connect(&gateway, removed.expose()).await.is_ok());
     assert!(stays.is_connected() && by_token.is_connected());
+    gateway.drain().await;
+}
+
+/// Reads until a session is told what it may see from now on.
+async fn told(client: &mut Client) -> Identity {
+    loop {
+        for event in client.next().await.expect("it goes on") {
+            if let Event::Identity(identity) = event {
+                return identity;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_api_key_grants_now_counts_for_its_open_sessions() {
+    let key = key_of([3; 32]);
+    let file = |name: &str, subscriptions: u32| {
+        let hash = hash_of(&key).unwrap();
+        let text = format!(
+            "[[key]]\nname = \"{name}\"\nsha256 = \"{hash}\"\ngrants = [{{}}]\nsubscriptions = {subscriptions}\n"
+        );
+        ApiKeys::parse(&text).unwrap()
+    };
+    let free = ([127, 0, 0, 1], 0).into();
+    let config = GatewayConfig { listen: free, admin_listen: free, shards: 2, ..GatewayConfig::default() };
+    let authenticator = Authenticator::new(AuthSettings::default()).with_api_keys(file("desk", 5));
+    let authenticator = Arc::new(authenticator);
+    let bus: Arc<dyn Backplane> = Arc::new(MemoryBus::default());
+    let gateway =
+        Gateway::start_with(config, Arc::clone(&authenticator), bus, Arc::new(NoPages)).await.unwrap();
+    let mut clients =
+        [connect(&gateway, key.expose()).await.unwrap(), connect(&gateway, key.expose()).await.unwrap()];
+    // Nothing is told where nothing changes: the next that each hears of is the change after that.
+    authenticator.set_api_keys(file("desk", 5));
+    authenticator.set_api_keys(file("desk", 7));
+    for client in &mut clients {
+        let Identity { id, name, limits, .. } = told(client).await;
+        assert_eq!((id, name.as_str(), limits.unwrap().subscriptions), (0, "desk", 7));
+    }
+    // With another name it is another session: it ends, and the key opens the next.
+    authenticator.set_api_keys(file("other", 7));
+    for client in &mut clients {
+        let mut was_ended = false;
+        while !(was_ended && client.is_connected()) {
+            for event in client.next().await.expect("it comes back") {
+                was_ended |= matches!(event, Event::State(State::Disconnected { .. }));
+            }
+        }
+        assert_eq!(client.counters().connects, 2);
+    }
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn sessions_of_a_user_are_limited_by_the_gateway_too() {
+    let free = ([127, 0, 0, 1], 0).into();
+    let admission = Admission { user_sessions: 2, ..Admission::default() };
+    let config = GatewayConfig { listen: free, admin_listen: free, admission, ..GatewayConfig::default() };
+    let authenticator = Authenticator::new(AuthSettings::default()).with_tokens(Arc::new(Trusting));
+    let bus: Arc<dyn Backplane> = Arc::new(MemoryBus::default());
+    let gateway = Gateway::start_with(config, Arc::new(authenticator), bus, Arc::new(NoPages)).await.unwrap();
+    let first = connect(&gateway, "desk.t1.0").await.unwrap();
+    let _second = connect(&gateway, "desk.t2.0").await.unwrap();
+    let Err(ConnectError::Status { status, body, .. }) = connect(&gateway, "desk.t3.0").await else {
+        panic!("it was let in");
+    };
+    assert_eq!((status, body.contains("may have 2 sessions")), (429, true), "{body}");
+    let mut other = connect(&gateway, "other.t4.0").await.unwrap();
+    // A token of somebody else is refused within a session, and counted as one at the handshake is.
+    let handle = other.handle();
+    let reading = tokio::spawn(async move { while other.next().await.is_some() {} });
+    assert!(handle.token(Secret::new("desk.t5.0")).await.is_err());
+    reading.abort();
+    let (_, metrics) =
+        tickwire_net::http::get(&gateway.admin_address().to_string(), "/metrics").await.unwrap();
+    assert!(metrics.contains("tickwire_handshakes_refused_total{reason=\"user_full\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("tickwire_auth_refused_total{reason=\"subject\"} 1\n"), "{metrics}");
+    first.close().await;
+    while connect(&gateway, "desk.t3.0").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     gateway.drain().await;
 }

@@ -1,16 +1,13 @@
-//! Delayed views: the same stream later, and nothing that is younger.
+//! Delayed views: the same stream later, and nothing that is younger. `delayed_room` has what they cost, and `delayed_random` random
+//! beginnings of views.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use proptest::prelude::*;
-use tickwire_core::engine::{BackfillLimits, EngineLimits, Entitlement, Pattern, Principal};
-use tickwire_core::vocabulary::{
-    BackfillAsk, Backfilled, Ended, Event, InstrumentInfo, TopicId, TopicInterest, Update, VenueIndex,
-};
+use tickwire_core::engine::{EngineLimits, Entitlement, Pattern, Principal};
+use tickwire_core::vocabulary::{Ended, Event, InstrumentInfo, TopicId, TopicInterest, Update, VenueIndex};
 use tickwire_wire::{
-    Bar, Body, BookState, Channel, Command, FeedState, LedgerRequest, Message, Record, Resume,
-    ResumePosition, Scale, SymbolName, TradingState, Unsubscribe,
+    Bar, Body, Channel, Command, FeedState, Message, Record, Resume, ResumePosition, Scale, SymbolName,
+    TradingState, Unsubscribe,
 };
 
 use super::rig::{
@@ -19,7 +16,7 @@ use super::rig::{
 };
 
 /// Returns who sees everything so many seconds late.
-fn late(seconds: u64) -> Principal {
+pub(super) fn late(seconds: u64) -> Principal {
     of(vec![Entitlement { delay_ns: seconds * SECOND, ..Entitlement::ALL }])
 }
 
@@ -28,7 +25,7 @@ fn of(entitlements: Vec<Entitlement>) -> Principal {
 }
 
 /// Passes over what a client is told apart from records.
-fn got(rig: &mut Rig, client: Client) -> Vec<String> {
+pub(super) fn got(rig: &mut Rig, client: Client) -> Vec<String> {
     brief(&rig.records(client))
 }
 
@@ -283,7 +280,7 @@ fn a_listing_is_told_when_it_is_old_enough() {
 }
 
 /// Defines an instrument of this name, listed so many seconds before now.
-fn define(rig: &mut Rig, index: u32, symbol: &str, listed_before_s: u64) {
+pub(super) fn define(rig: &mut Rig, index: u32, symbol: &str, listed_before_s: u64) {
     let name = SymbolName { venue: "sim".to_owned(), symbol: symbol.to_owned() };
     let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
     let (id, listed) = (100 + index, rig.now - listed_before_s * SECOND);
@@ -344,41 +341,6 @@ fn there_are_so_many_delays_and_no_more() {
 }
 
 #[test]
-fn a_view_costs_once_and_stays_for_as_long_as_its_delay() {
-    let mut rig = Rig::new(limits());
-    let live = rig.open_as(Principal::clone(&Principal::anonymous()));
-    rig.subscribe(live, Channel::Trade, &["sim:A"]);
-    let clients: Vec<_> = [30, 30, 60].map(|seconds| rig.open_as(late(seconds))).to_vec();
-    for client in &clients {
-        rig.subscribe(*client, Channel::Trade, &["sim:A"]);
-    }
-    assert_eq!((rig.engine.topics(), rig.engine.delayed().delays), (3, 2));
-    for number in 1..=10 {
-        rig.publish_now(0, number, trade(1));
-        assert_eq!(got(&mut rig, live), [format!("trade {number}")]);
-        rig.pass(1);
-    }
-    let bytes = rig.engine.delayed().bytes;
-    let more = rig.open_as(late(30));
-    let messages = rig.subscribe(more, Channel::Trade, &["sim:A"]);
-    assert_eq!((rig.engine.delayed().bytes, rig.engine.topics()), (bytes, 3));
-    assert_eq!(response(&messages).granted[0].sequence, 0);
-    rig.pass(20);
-    let [first, second] = [clients[0], clients[1]].map(|client| got(&mut rig, client));
-    assert_eq!((first.len(), first), (1, second));
-    for client in clients.iter().copied().chain([more]) {
-        rig.engine.ended(client.key, rig.now);
-    }
-    // A client that comes back at once sees what it would have seen.
-    let again = rig.open_as(late(30));
-    let messages = rig.subscribe(again, Channel::Trade, &["sim:A"]);
-    assert_eq!(response(&messages).granted[0].sequence, 1);
-    rig.engine.ended(again.key, rig.now);
-    rig.pass(120);
-    assert_eq!((rig.engine.topics(), rig.engine.delayed().delays, rig.engine.delayed().bytes), (1, 0, 0));
-}
-
-#[test]
 fn a_session_comes_back_to_a_view_where_it_left_off() {
     let mut rig = Rig::new(limits());
     let client = rig.open_as(late(10));
@@ -406,109 +368,6 @@ fn a_session_comes_back_to_a_view_where_it_left_off() {
     rig.send(was_live, &position(6));
     let messages = rig.subscribe(was_live, Channel::Trade, &["sim:A"]);
     assert_eq!((response(&messages).granted[0].sequence, brief(&records(messages)).len()), (3, 0));
-}
-
-#[test]
-fn what_has_no_room_is_announced() {
-    let mut rig = Rig::new(EngineLimits { delayed_bytes: 8_000, ..limits() });
-    let client = rig.open_as(late(10));
-    for channel in [Channel::Trade, Channel::Quote, Channel::Book, Channel::Status] {
-        rig.subscribe(client, channel, &["sim:A"]);
-    }
-    rig.publish_now(0, 1, snapshot(&[level(1, 1)], &[level(9, 1)]));
-    rig.publish_now(0, 1, status(TradingState::Open));
-    rig.publish_now(0, 1, quote(1));
-    for number in 1..=100 {
-        rig.publish_now(0, number, trade(1));
-    }
-    rig.publish_now(0, 2, quote(2));
-    rig.publish_now(0, 2, change(&[level(2, 1)], &[]));
-    rig.publish_now(0, 2, status(TradingState::Halted));
-    let held = rig.engine.delayed();
-    assert!(held.bytes <= 8_000 && held.dropped > 80, "{held:?}");
-    rig.pass(10);
-    let first = got(&mut rig, client);
-    let trades: Vec<_> = first.iter().filter(|brief| brief.starts_with("trade")).collect();
-    let cut = trades.len() as u64;
-    assert_eq!(*trades[trades.len() - 1], format!("trade gap shed {cut}-{cut}"), "{first:?}");
-    assert!(first.contains(&"status 2".to_owned()), "what is critical always has room: {first:?}");
-    assert!(first.contains(&"quote 2".to_owned()), "what is quiet has its part: {first:?}");
-    // There was room again when these were old enough, and the view went on from the state of then.
-    rig.publish_now(0, 101, trade(1));
-    rig.pass(10);
-    rig.publish_now(0, 102, trade(1));
-    rig.pass(10);
-    let then = got(&mut rig, client);
-    assert_eq!(
-        then,
-        [format!("trade gap shed {}-100", cut + 1), "trade 101".to_owned(), "trade 102".to_owned()]
-    );
-    rig.send(client, &Command::Ledger(LedgerRequest { id: 5 }));
-    let ledger =
-        rig.read(client).into_iter().find_map(|m| if let Message::Ledger(l) = m { Some(l) } else { None });
-    let entry = &ledger.unwrap().entries[0];
-    assert_eq!((entry.published, entry.delivered, entry.dropped), (102, cut + 1, 101 - cut));
-}
-
-#[test]
-fn what_has_no_room_is_looked_up_in_the_history() {
-    let mut rig = Rig::new(EngineLimits { delayed_bytes: 8_000, ..limits() });
-    rig.engine.set_backfill(BackfillLimits { records_max: 1_000, timeout_ns: 3 * SECOND });
-    let client = rig.open_as(late(10));
-    rig.subscribe(client, Channel::Trade, &["sim:A"]);
-    let mut published = vec![rig.publish_now(0, 1, trade(1))];
-    for number in 2..=100 {
-        published.push(rig.publish_now(0, number, trade(1)));
-    }
-    rig.pass(1);
-    for number in 101..=120 {
-        published.push(rig.publish_now(0, number, trade(1)));
-    }
-    assert!(rig.engine.delayed().bytes <= 8_000, "{:?}", rig.engine.delayed());
-    let asked = |rig: &mut Rig| -> Vec<BackfillAsk> {
-        let ask = |interest| if let TopicInterest::Backfill(ask) = interest { Some(ask) } else { None };
-        rig.engine.take_interests().filter_map(ask).collect()
-    };
-    rig.pass(9);
-    let first = got(&mut rig, client).len() as u64;
-    assert!(first < 30 && asked(&mut rig).is_empty());
-    // The mark of the second before is old enough now, and what lies before it is asked for: of the live topic.
-    rig.pass(1);
-    let asks = asked(&mut rig);
-    let ask = asks[0];
-    assert_eq!((ask.topic, ask.first, ask.last), (TopicId::new(0, Channel::Trade), first + 1, 99));
-    assert_eq!(got(&mut rig, client), [""; 0], "what is behind the hole waits");
-    // It comes in two parts, and one record is lost.
-    let part = |ticket, range: std::ops::RangeInclusive<u64>| {
-        let updates = range
-            .clone()
-            .filter(|number| *number != 50)
-            .map(|number| Arc::clone(&published[number as usize - 1]));
-        let (updates, upto, cursor) = (updates.collect(), *range.end(), 7);
-        Event::Backfill(Arc::new(Backfilled { ticket, updates, upto, cursor }))
-    };
-    rig.event(part(ask.ticket, first + 1..=60));
-    let next = asked(&mut rig)[0];
-    assert_eq!((next.first, next.last, next.cursor), (61, 99, 7));
-    rig.event(part(next.ticket, 61..=99));
-    let then = got(&mut rig, client);
-    let expected = (first + 1..=100).map(|number| match number {
-        50 => "trade gap shed 50-50".to_owned(),
-        number => format!("trade {number}"),
-    });
-    assert_eq!(then, expected.collect::<Vec<_>>());
-    // What the history does not tell in time is announced.
-    rig.pass(1);
-    let ask = asked(&mut rig)[0];
-    assert_eq!((ask.first, ask.last), (101, 119));
-    rig.pass(3);
-    let then = got(&mut rig, client);
-    assert_eq!(then, ["trade gap shed 101-119", "trade 120"]);
-    rig.event(part(ask.ticket, 101..=119));
-    assert_eq!(got(&mut rig, client), [""; 0]);
-    rig.publish_now(0, 121, trade(1));
-    rig.pass(10);
-    assert_eq!(got(&mut rig, client), ["trade 121"]);
 }
 
 #[test]
@@ -559,165 +418,6 @@ fn a_venue_that_is_too_young_is_granted_by_and_by() {
     assert!(records(rig.read(client)).is_empty());
     rig.pass(1);
     assert_eq!(rig.records(client).len(), 103);
-}
-
-/// The sequence numbers that were published, and when.
-#[derive(Default)]
-struct Published {
-    /// Sequence numbers by topic, each with its time.
-    times: HashMap<TopicId, Vec<u64>>,
-}
-
-impl Published {
-    /// Returns the last sequence number at a time.
-    fn at(&self, id: TopicId, time: u64) -> u64 {
-        self.times.get(&id).map_or(0, |times| times.partition_point(|at| *at <= time) as u64)
-    }
-}
-
-const CHANNELS: [Channel; 4] = [Channel::Quote, Channel::Trade, Channel::Book, Channel::Status];
-
-/// Checks that nothing of what a client got is younger than its delay.
-fn check(
-    rig: &mut Rig,
-    client: Client,
-    seconds: u64,
-    published: &Published,
-    books: &mut HashMap<u32, BookState>,
-) {
-    // A client that is never heard would be closed.
-    rig.engine.on_ping(client.key, b"", rig.now);
-    let then = rig.now - seconds * SECOND;
-    let id = |instrument: u32, channel: i32| {
-        TopicId::new(instrument - 100, Channel::try_from(channel).expect("a channel"))
-    };
-    for message in rig.read(client) {
-        match message {
-            Message::Record(Record { body: Body::Gap(gap), instrument, .. }) => {
-                assert!(gap.last_sequence <= published.at(id(instrument, gap.channel), then), "{gap:?}");
-            }
-            Message::Record(record) => {
-                assert!(record.receive_time <= then, "{record:?} at {}", rig.now);
-                if let Body::Book(book) = &record.body {
-                    let known = books.entry(record.instrument).or_default();
-                    known.apply(record.sequence, book).expect("it applies, and its checksum is right");
-                }
-            }
-            Message::Subscribed(response) => {
-                for granted in response.granted {
-                    let known = published.at(id(granted.instrument, granted.channel), then);
-                    assert!(granted.sequence <= known, "{granted:?}, {known} were published");
-                    assert_eq!(granted.delay_ms, seconds * 1_000);
-                    if granted.channel == Channel::Book as i32 {
-                        books.remove(&granted.instrument);
-                    }
-                }
-            }
-            Message::Heartbeat(heartbeat) => {
-                for position in heartbeat.positions {
-                    assert!(
-                        position.sequence <= published.at(id(position.instrument, position.channel), then)
-                    );
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-    /// Whenever a view begins, and whatever happens to it.
-    #[test]
-    fn nothing_is_younger_than_the_delay(steps in prop::collection::vec(any::<[u8; 3]>(), 1..300)) {
-        const DELAYS: [u64; 4] = [0, 3, 12, 40];
-        let mut rig = Rig::new(EngineLimits { delayed_bytes: 30_000, log_records_per_topic: 6, linger_ns: 2 * SECOND, ..limits() });
-        let (mut published, mut books) = (Published::default(), vec![HashMap::new(); DELAYS.len()]);
-        let mut clients: Vec<_> = DELAYS.iter().map(|delay| rig.open_as(late(*delay))).collect();
-        let mut ingester: HashMap<TopicId, BookState> = HashMap::new();
-        for [what, a, b] in steps {
-            let (index, channel) = (u32::from(a) % 3, CHANNELS[usize::from(a / 3) % 4]);
-            let (id, at) = (TopicId::new(index, channel), usize::from(b) % DELAYS.len());
-            let symbol = rig.infos[index as usize].name.to_string();
-            match what % 12 {
-                0..=5 => {
-                    let now = rig.now;
-                    let times = published.times.entry(id).or_default();
-                    times.push(now);
-                    let number = times.len() as u64;
-                    let body = match channel {
-                        Channel::Quote => quote(i64::from(b)),
-                        Channel::Trade => trade(i64::from(b)),
-                        Channel::Book => {
-                            let book = ingester.entry(id).or_default();
-                            let body = if number == 1 {
-                                snapshot(&[level(1, 1)], &[level(300, 1)])
-                            } else {
-                                change(&[level(i64::from(b), u64::from(a % 5))], &[])
-                            };
-                            if let Body::Book(change) = &body {
-                                book.apply(number, change).expect("it follows");
-                            }
-                            body
-                        }
-                        _ => status(TradingState::Open),
-                    };
-                    rig.publish_now(index, number, body);
-                }
-                6..=7 => rig.send(clients[at], &subscribe(1, channel.name(), &[&symbol])),
-                8 => {
-                    if channel == Channel::Book {
-                        books[at].remove(&(100 + index));
-                    }
-                    let (channel, symbols) = (channel.name().to_owned(), vec![symbol]);
-                    rig.send(clients[at], &Command::Unsubscribe(Unsubscribe { id: 2, channel, symbols }));
-                }
-                9 => {
-                    rig.engine.ended(clients[at].key, rig.now);
-                    clients[at] = rig.open_as(late(DELAYS[at]));
-                    books[at].clear();
-                }
-                _ => rig.pass(u64::from(b) % 16),
-            }
-            // The ingester answers with what it knows.
-            let wants: Vec<_> = rig.engine.take_interests().collect();
-            for want in wants {
-                let TopicInterest::Want(id) = want else { continue };
-                let times = published.times.get(&id).map_or(&[][..], Vec::as_slice);
-                let body = match id.channel() {
-                    Channel::Quote => Some(quote(0)),
-                    Channel::Status => Some(status(TradingState::Open)),
-                    Channel::Book => ingester.get(&id).map(|book| Body::Book(book.to_snapshot())),
-                    _ => None,
-                };
-                let number = times.len() as u64;
-                let record = body.zip(times.last()).map(|(body, at)| {
-                    let record = Record { receive_time: *at, ..rig.record(id.instrument_index(), number, body) };
-                    Arc::new(Update::from_record(
-                        Arc::clone(&rig.infos[id.instrument_index() as usize]), EPOCH, number, record,
-                    ))
-                });
-                rig.state(id, number, record.into_iter().collect());
-            }
-            for (at, client) in clients.iter().enumerate() {
-                check(&mut rig, *client, DELAYS[at], &published, &mut books[at]);
-            }
-        }
-        // At the end everybody has what there is.
-        for _ in 0..90 {
-            rig.pass(1);
-            for (at, client) in clients.iter().enumerate() {
-                check(&mut rig, *client, DELAYS[at], &published, &mut books[at]);
-            }
-        }
-        for books in &books {
-            for (instrument, book) in books {
-                let id = TopicId::new(instrument - 100, Channel::Book);
-                let truth = &ingester[&id];
-                prop_assert!(book.bids().eq(truth.bids()) && book.asks().eq(truth.asks()));
-            }
-        }
-    }
 }
 
 #[test]

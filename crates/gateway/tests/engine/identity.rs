@@ -1,20 +1,13 @@
-//! Tokens within a session: waiting for one, renewing, expiry, revocation; and that nothing which is not granted is delivered or
-//! named, whatever is asked for and whenever grants change.
+//! Tokens within a session: waiting for one, renewing, expiry, revocation. `matrix.rs` has what each may see.
 
 use std::sync::Arc;
 
-use proptest::prelude::*;
-use tickwire_core::engine::{
-    Credential, Entitlement, Opening, Pattern, Permit, Principal, TokenRefused, own_dialect,
-};
-use tickwire_wire::{
-    Channel, CloseCode, Command, Encoding, Message, Resume, ResumePosition, Subscribe, SymbolName, Token,
-    TradingState, Unsubscribe,
-};
+use tickwire_core::engine::{Credential, Entitlement, Pattern, Principal, TokenRefused};
+use tickwire_wire::{Channel, CloseCode, Command, Encoding, Message, Token};
 
+use super::delayed::define;
 use super::rig::{
-    CLOSE, Client, EPOCH, Rig, SECOND, brief, limits, parse_frames, quote, records, response, status,
-    subscribe, trade,
+    CLOSE, Client, Rig, SECOND, brief, limits, parse_frames, quote, records, response, subscribe, trade,
 };
 
 pub(super) fn named(name: &str, entitlements: Vec<Entitlement>) -> Principal {
@@ -209,6 +202,54 @@ fn a_session_stays_with_its_owner() {
 }
 
 #[test]
+fn a_session_whose_api_key_grants_something_else_is_told_and_goes_on() {
+    let mut rig = Rig::new(limits());
+    let both = [Channel::Quote, Channel::Trade];
+    let client = rig.open_as(named("desk", vec![is("A", &both)]));
+    rig.subscribe(client, Channel::Quote, &["sim:A"]);
+    rig.subscribe(client, Channel::Trade, &["sim:*"]);
+    rig.engine.regrant(client.key, Arc::new(named("desk", vec![is("B", &both)])), rig.now);
+    rig.grant_interests();
+    let messages = rig.read(client);
+    let Message::Identity(identity) = &messages[0] else { panic!("{messages:?}") };
+    assert_eq!((identity.id, identity.name.as_str()), (0, "desk"), "nobody asked");
+    let ended = response(&messages).refused.iter();
+    let ended: Vec<_> = ended.map(|one| (one.symbol.as_str(), one.channel(), one.code.as_str())).collect();
+    assert_eq!(ended, [("sim:A", Channel::Quote, "ended"), ("sim:A", Channel::Trade, "ended")]);
+    for instrument in [0, 1] {
+        rig.publish(instrument, 1, trade(1));
+        rig.publish(instrument, 1, quote(1));
+    }
+    assert_eq!(brief(&rig.records(client)), ["trade 1"], "`sim:*` stands for something else now");
+    // Its name and its encoding are those of the session: with others it begins anew.
+    let binary = Principal { encodings: Some(vec![Encoding::Json]), ..named("desk", vec![Entitlement::ALL]) };
+    for other in [named("other", vec![Entitlement::ALL]), binary] {
+        let client = rig.open_as(named("desk", vec![Entitlement::ALL]));
+        rig.engine.regrant(client.key, Arc::new(other), rig.now);
+        assert_eq!(close_code(&mut rig, client), Some(4401));
+    }
+}
+
+#[test]
+fn what_a_token_costs_does_not_tell_a_delayed_session_what_is_listed_now() {
+    let mut rig = Rig::new(limits());
+    rig.now += 100 * SECOND;
+    let late = Entitlement { delay_ns: 10 * SECOND, ..Entitlement::ALL };
+    let client = rig.open_as(named("desk", vec![late]));
+    rig.subscribe(client, Channel::Quote, &["sim:*"]);
+    let price = |rig: &mut Rig| {
+        rig.send(client, &token(9));
+        rig.engine.take_tokens();
+        rig.engine.price()
+    };
+    let before = price(&mut rig);
+    define(&mut rig, 3, "D", 0);
+    assert_eq!(price(&mut rig), before);
+    rig.pass(10);
+    assert_eq!(price(&mut rig), before + 1);
+}
+
+#[test]
 fn revoked_sessions_close_and_others_do_not() {
     let mut rig = Rig::new(limits());
     let [one, two] = ["desk", "other"].map(|name| rig.open_as(named(name, vec![Entitlement::ALL])));
@@ -254,209 +295,5 @@ fn a_name_that_is_not_granted_is_refused_alike_whether_it_exists_or_not() {
         let refused = &response(&messages).refused[0];
         assert_eq!(refused.code, "unknown_symbol");
         assert!(refused.message.contains(hint), "{}", refused.message);
-    }
-}
-
-const SYMBOLS: [&str; 5] = ["A", "B", "C", "BB", "CC"];
-const CHANNELS: [Channel; 3] = [Channel::Quote, Channel::Trade, Channel::Status];
-
-#[derive(Clone, Debug)]
-enum Op {
-    Subscribe { channel: usize, symbol: usize },
-    SubscribeAll { channel: usize },
-    Unsubscribe { channel: usize, symbol: usize },
-    Resume { channel: usize, symbol: usize },
-    Unknown { channel: usize },
-    Token(Vec<Entitlement>),
-    Revoke,
-    Appear,
-    Publish,
-    Ledger,
-}
-
-fn entitlement() -> impl Strategy<Value = Entitlement> {
-    let symbols = prop_oneof![
-        Just(Pattern::All),
-        (0..SYMBOLS.len()).prop_map(|at| Pattern::Is(SYMBOLS[at].to_owned())),
-        (0..SYMBOLS.len()).prop_map(|at| Pattern::Begins(SYMBOLS[at][..1].to_owned())),
-    ];
-    let channels = proptest::sample::subsequence(CHANNELS.to_vec(), 0..=CHANNELS.len());
-    let delay = prop_oneof![4 => Just(0), 1 => Just(7_u64)];
-    (symbols, channels, delay).prop_map(|(symbols, channels, delay_ns)| Entitlement {
-        symbols,
-        delay_ns,
-        ..is("x", &channels)
-    })
-}
-
-fn entitlements() -> impl Strategy<Value = Vec<Entitlement>> {
-    proptest::collection::vec(entitlement(), 0..4)
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let (channel, symbol) = (0..CHANNELS.len(), 0..SYMBOLS.len());
-    let both = (channel.clone(), symbol);
-    prop_oneof![
-        4 => both.clone().prop_map(|(channel, symbol)| Op::Subscribe { channel, symbol }),
-        2 => channel.clone().prop_map(|channel| Op::SubscribeAll { channel }),
-        1 => both.clone().prop_map(|(channel, symbol)| Op::Unsubscribe { channel, symbol }),
-        1 => both.prop_map(|(channel, symbol)| Op::Resume { channel, symbol }),
-        1 => channel.prop_map(|channel| Op::Unknown { channel }),
-        2 => entitlements().prop_map(Op::Token),
-        1 => Just(Op::Revoke),
-        1 => Just(Op::Appear),
-        4 => Just(Op::Publish),
-        1 => Just(Op::Ledger),
-    ]
-}
-
-fn command(op: &Op) -> Option<Command> {
-    let name = |channel: &usize| CHANNELS[*channel].name().to_owned();
-    let full = |symbol: &usize| format!("sim:{}", SYMBOLS[*symbol]);
-    Some(match op {
-        Op::Subscribe { channel, symbol } => subscribe(1, &name(channel), &[&full(symbol)]),
-        Op::SubscribeAll { channel } => subscribe(2, &name(channel), &["sim:*"]),
-        Op::Unknown { channel } => subscribe(3, &name(channel), &["sim:bb", "sim:nothing", "other:*"]),
-        Op::Unsubscribe { channel, symbol } => {
-            Command::Unsubscribe(Unsubscribe { id: 4, channel: name(channel), symbols: vec![full(symbol)] })
-        }
-        Op::Resume { channel, symbol } => {
-            let position =
-                ResumePosition { channel: name(channel), symbol: full(symbol), epoch: EPOCH, sequence: 0 };
-            Command::Resume(Resume { id: 5, positions: vec![position] })
-        }
-        Op::Ledger => Command::Ledger(tickwire_wire::LedgerRequest { id: 6 }),
-        Op::Token(_) | Op::Revoke | Op::Appear | Op::Publish => return None,
-    })
-}
-
-/// Returns the names that a command itself has, which may come back in a refusal.
-fn asked(command: Option<&Command>) -> Vec<String> {
-    match command {
-        Some(
-            Command::Subscribe(Subscribe { symbols, .. }) | Command::Unsubscribe(Unsubscribe { symbols, .. }),
-        ) => symbols.clone(),
-        _ => Vec::new(),
-    }
-}
-
-struct Checked {
-    rig: Rig,
-    client: Client,
-    /// The owner of the session, and the one before: what ends is named once more.
-    now: Principal,
-    before: Principal,
-}
-
-fn sees(principal: &Principal, name: &str, channel: Channel) -> bool {
-    principal.permit(&SymbolName::parse(name).unwrap(), channel) != Permit::Nothing
-}
-
-impl Checked {
-    /// Whoever may see something later may know that it exists.
-    fn knows(&self, name: &str, channel: Channel) -> bool {
-        self.now.permit(&SymbolName::parse(name).unwrap(), channel) != Permit::Nothing
-    }
-
-    /// Reads all, and checks that nothing came and nothing is named that is not granted.
-    fn check(&mut self, asked: &[String]) {
-        for message in self.rig.read(self.client) {
-            match &message {
-                Message::Record(record) => {
-                    let name = self.rig.infos[record.instrument as usize - 100].name.to_string();
-                    assert!(sees(&self.now, &name, record.channel()), "{name}: {record:?}");
-                }
-                Message::Subscribed(subscribed) => {
-                    for granted in &subscribed.granted {
-                        assert!(sees(&self.now, &granted.symbol, granted.channel()), "{granted:?}");
-                    }
-                    for refused in &subscribed.refused {
-                        let was_granted = sees(&self.before, &refused.symbol, refused.channel());
-                        assert!(asked.contains(&refused.symbol) || was_granted, "{refused:?}");
-                        for symbol in SYMBOLS {
-                            let name = format!("`sim:{symbol}`");
-                            let is_named = refused.message.contains(&name);
-                            let may = self.knows(&format!("sim:{symbol}"), refused.channel());
-                            assert!(
-                                !is_named || may || refused.symbol == format!("sim:{symbol}"),
-                                "{refused:?}"
-                            );
-                        }
-                    }
-                }
-                Message::Ledger(ledger) => {
-                    for entry in &ledger.entries {
-                        let may = sees(&self.now, &entry.symbol, entry.channel())
-                            || sees(&self.before, &entry.symbol, entry.channel());
-                        assert!(may, "{entry:?}");
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.before = self.now.clone();
-    }
-}
-
-fn matrix(encoding: Encoding, first: Vec<Entitlement>, ops: Vec<Op>) {
-    let mut rig = Rig::new(limits());
-    let now = named("desk", first);
-    let opening = Opening {
-        dialect: own_dialect(encoding),
-        principal: Arc::new(now.clone()),
-        ..Opening::anonymous("s", encoding)
-    };
-    let client = Client { key: rig.engine.open(opening, rig.now), encoding };
-    let mut checked = Checked { rig, client, before: now.clone(), now };
-    let mut published = 0;
-    for op in ops {
-        let command = command(&op);
-        if let Some(command) = &command {
-            checked.rig.send(client, command);
-        }
-        match op {
-            Op::Token(entitlements) => {
-                checked.rig.send(client, &token(9));
-                checked.rig.engine.take_tokens();
-                checked.now = named("desk", entitlements);
-                let verdict = Ok(Arc::new(checked.now.clone()));
-                checked.rig.engine.identify(client.key, 9, verdict, checked.rig.now);
-            }
-            Op::Revoke => {
-                // Somebody else's token.
-                assert_eq!(checked.rig.engine.revoke(&|principal| principal.name == "other", 5), 0);
-            }
-            Op::Appear => {
-                let count = checked.rig.infos.len();
-                if count < SYMBOLS.len() {
-                    checked.rig.instrument(SYMBOLS[count]);
-                }
-            }
-            Op::Publish => {
-                published += 1;
-                for index in 0..checked.rig.infos.len() as u32 {
-                    checked.rig.publish(index, published, quote(published as i64));
-                    checked.rig.publish(index, published, trade(published as i64));
-                    checked.rig.publish(index, published, status(TradingState::Open));
-                }
-            }
-            _ => {}
-        }
-        checked.rig.grant_interests();
-        checked.check(&asked(command.as_ref()));
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// The matrix is who × what × encoding × revocation × resume × wildcard: nothing that is not granted is delivered or named.
-    #[test]
-    fn nothing_that_is_not_granted_is_delivered_or_named(
-        encoding in proptest::sample::select(Encoding::ALL.to_vec()),
-        first in entitlements(),
-        ops in proptest::collection::vec(op(), 1..30),
-    ) {
-        matrix(encoding, first, ops);
     }
 }

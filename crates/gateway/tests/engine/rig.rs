@@ -47,6 +47,7 @@ pub(crate) fn limits() -> EngineLimits {
         book_levels: 1 << 20,
         write_bytes: 64 << 10,
         delays: 4,
+        depths: 8,
         delayed_bytes: 64 << 20,
     }
 }
@@ -134,8 +135,12 @@ impl Rig {
 
     /// Opens a session of somebody.
     pub(crate) fn open_as(&mut self, principal: Principal) -> Client {
-        let opening = Opening { principal: Arc::new(principal), ..self.opening(Encoding::Proto) };
-        Client { key: self.engine.open(opening, self.now), encoding: Encoding::Proto }
+        self.open_for(principal, Encoding::Proto)
+    }
+
+    pub(crate) fn open_for(&mut self, principal: Principal, encoding: Encoding) -> Client {
+        let opening = Opening { principal: Arc::new(principal), ..self.opening(encoding) };
+        Client { key: self.engine.open(opening, self.now), encoding }
     }
 
     /// Opens a session of a foreign protocol.

@@ -122,6 +122,7 @@ fn the_response_comes_before_the_data_and_names_the_number_that_it_follows() {
             epoch: EPOCH,
             sequence: 9,
             delay_ms: 0,
+            depth: 0,
         };
         assert!(matches!(messages[0], Message::Subscribed(_)), "{messages:?}");
         assert_eq!(response(&messages).granted, [expected]);

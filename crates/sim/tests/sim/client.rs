@@ -56,6 +56,8 @@ pub(crate) struct Client {
     pub(crate) may_end: bool,
     /// The age that everything has which it may see, in milliseconds; 0: it may see live data.
     pub(crate) delay: u64,
+    /// The levels of each side of a book that it may see; `None` for all.
+    pub(crate) depth: Option<u32>,
     pub(crate) counts: Counts,
 }
 
@@ -72,6 +74,7 @@ pub(crate) struct Counts {
     pub(crate) closed: u64,
     pub(crate) ended: u64,
     pub(crate) late: u64,
+    pub(crate) shallow: u64,
     pub(crate) waited: u64,
 }
 
@@ -87,6 +90,7 @@ impl Counts {
         self.closed += more.closed;
         self.ended += more.ended;
         self.late += more.late;
+        self.shallow += more.shallow;
         self.waited += more.waited;
     }
 }
@@ -158,6 +162,7 @@ impl Client {
             old_instruments,
             may_end: false,
             delay: 0,
+            depth: None,
             counts: Counts::default(),
         }
     }
@@ -270,6 +275,7 @@ impl Client {
                 let view = session.views.get_mut(&key);
                 let view = view.unwrap_or_else(|| panic!("never granted: {record:?}"));
                 view.record(&record, encoding, truth);
+                self.counts.shallow += u64::from(view.depth.is_some());
                 if self.delay > 0 {
                     self.counts.late += 1;
                     let (age, received) = (self.delay, truth.received(view.at.0, record.receive_time));
@@ -408,7 +414,7 @@ impl Client {
                         response.refused.iter().filter(|r| is_it(r.channel, &r.symbol)).collect();
                     assert_eq!(granted.len() + refused.len(), 1, "{want:?} in {response:?}");
                     for granted in granted {
-                        assert_eq!(granted.delay_ms, self.delay, "{granted:?}");
+                        check_grant(granted, self.delay, self.depth);
                         session.granted(granted, want, now);
                     }
                     for refused in refused {
@@ -450,7 +456,7 @@ impl Client {
         for granted in &response.granted {
             let want = want(granted.channel(), &granted.symbol);
             assert!(session.waiting.contains(&want), "{granted:?} was not waited for");
-            assert_eq!(granted.delay_ms, self.delay, "{granted:?}");
+            check_grant(granted, self.delay, self.depth);
             session.granted(granted, want, now);
         }
         for refused in &response.refused {
@@ -497,4 +503,10 @@ fn check_refusal(refused: &Refused, is_new: bool) {
 /// Returns the name of a symbol in commands.
 pub(crate) fn name(at: usize) -> String {
     format!("{VENUE}:{}", symbol(at))
+}
+
+/// Checks that a grant is of what the client may see.
+fn check_grant(granted: &Granted, delay: u64, depth: Option<u32>) {
+    let depth = depth.filter(|_| granted.channel() == Channel::Book);
+    assert_eq!((granted.delay_ms, granted.depth), (delay, depth.unwrap_or(0)), "{granted:?}");
 }

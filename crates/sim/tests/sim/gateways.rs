@@ -8,7 +8,7 @@ use tickwire_bus::{Backplane as _, BusState, Subject};
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{CloseCode, pb};
 
-use crate::client::ClientMessage;
+use crate::client::{Client, ClientMessage};
 use crate::gateway::Gateway;
 use crate::pipe::{Connection, Pipe};
 use crate::world::{SimEvent, World};
@@ -23,9 +23,9 @@ const CLOSE_GRACE_MS: u64 = 2_000;
 /// The time after which a peer answers a close frame.
 const CLOSE_REPLY_MS: u64 = 200;
 
-/// Returns who may see everything when it is so many milliseconds old.
-fn delayed_by(delay: u64) -> Arc<Principal> {
-    let entitlements = vec![Entitlement { delay_ns: delay * MS, ..Entitlement::ALL }];
+/// Returns who may see everything when it is so many milliseconds old, and books to a depth.
+fn restricted(delay: u64, depth: Option<u32>) -> Arc<Principal> {
+    let entitlements = vec![Entitlement { delay_ns: delay * MS, depth, ..Entitlement::ALL }];
     Arc::new(Principal { entitlements, ..Principal::clone(&Principal::anonymous()) })
 }
 
@@ -370,7 +370,8 @@ impl World {
         }
         own.schedule.on_write(filled.cycle_ns, self.rng.below(self.tuning.cork + 1) * MS / 8);
         // What a delayed session gets is the newest of that time: the tests of the engine compare it with a session of then.
-        if self.clients[pipe.client].delay == 0 {
+        // Of a book to a depth, it may be older: nothing happened to the best levels since.
+        if self.clients[pipe.client].delay == 0 && self.clients[pipe.client].depth.is_none() {
             own.known.judge(pipe.encoding, &out);
         }
         assert!(!pipe.is_closing, "something came after the close frame");
@@ -456,12 +457,14 @@ impl World {
         }
         let shard = self.rng.index(gateway.shards.len());
         let (id, connection) = (self.new_id(), Connection::draw(&mut self.rng));
-        let (encoding, delay) = (self.clients[client].encoding, self.clients[client].delay);
+        let Client { encoding, delay, depth, .. } = self.clients[client];
         let own = &mut self.gateways[at].as_mut()?.shards[shard];
         let opening = Opening::anonymous(format!("s-{id}"), encoding)
             .with_window(connection.window_ms)
             .with_heartbeat(connection.heartbeat_ms);
-        let opening = if delay == 0 { opening } else { Opening { principal: delayed_by(delay), ..opening } };
+        let is_free = delay == 0 && depth.is_none();
+        let opening =
+            if is_free { opening } else { Opening { principal: restricted(delay, depth), ..opening } };
         let key = own.engine.open(opening, now);
         own.pipes.insert(key, id);
         self.pipes.insert(id, Pipe::new(client, (at, shard, key), encoding, connection));

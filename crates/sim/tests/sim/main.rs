@@ -127,7 +127,7 @@ fn seeds() {
     );
     println!("{total:?}");
     assert!(total.records > 0 && total.gaps > 0 && total.ledgers > 0 && total.resumes > 0 && total.ended > 0);
-    assert!(total.late > 0 && total.waited > 0);
+    assert!(total.late > 0 && total.waited > 0 && total.shallow > 0);
     assert!(judged > 0 && prompt > 0 && stale > 0);
 }
 

@@ -119,12 +119,12 @@ impl Market {
         self.ended.get(&epoch).copied()
     }
 
-    /// Returns the epoch of the one ingester that there is.
     /// Returns the time by which the clock of a run is ahead, in nanoseconds.
     pub(crate) fn skew(&self, epoch: u64) -> Option<i64> {
         self.runs.iter().find(|run| run.epoch == epoch).map(|run| run.skew)
     }
 
+    /// Returns the epoch of the one ingester that there is.
     pub(crate) fn only_epoch(&self) -> u64 {
         assert_eq!(self.runs.len(), 1);
         self.runs[0].epoch

@@ -159,8 +159,12 @@ impl Truth {
     }
 
     pub(crate) fn books(&self, symbol: u32, position: Position) -> &[BookState] {
-        let books = self.books.get(&(symbol, position));
+        let books = self.books_if_any(symbol, position);
         books.unwrap_or_else(|| panic!("there was no book of {symbol} at {position:?}"))
+    }
+
+    pub(crate) fn books_if_any(&self, symbol: u32, position: Position) -> Option<&[BookState]> {
+        self.books.get(&(symbol, position)).map(Vec::as_slice)
     }
 
     /// Returns the highest sequence number that exists.

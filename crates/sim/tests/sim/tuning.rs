@@ -93,13 +93,31 @@ impl Fault {
 /// The delays of clients, in milliseconds: most may see live data.
 const DELAYS: [u64; 6] = [0, 0, 0, 0, 700, 2_500];
 
+/// The depths of clients' books: most may see all levels.
+const DEPTHS: [Option<u32>; 6] = [None, None, None, Some(1), Some(2), Some(4)];
+
+/// The way in which a client sees the market.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) encoding: Encoding,
+    /// The age that everything has which it may see, in milliseconds.
+    pub(crate) delay: u64,
+    /// The levels of each side of a book that it may see.
+    pub(crate) depth: Option<u32>,
+}
+
+impl Look {
+    fn draw(rng: &mut SeededRng) -> Self {
+        Self { encoding: rng.pick(&Encoding::ALL), delay: rng.pick(&DELAYS), depth: rng.pick(&DEPTHS) }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Tuning {
     pub(crate) limits: EngineLimits,
     pub(crate) inbox: InboxLimits,
     pub(crate) shards: [usize; 2],
-    /// The encoding of each client, and its delay in milliseconds.
-    pub(crate) clients: Vec<(Encoding, u64)>,
+    pub(crate) clients: Vec<Look>,
     pub(crate) instruments: usize,
     pub(crate) faults: Vec<Fault>,
     /// The milliseconds between two faults, on average.
@@ -136,7 +154,7 @@ impl Tuning {
             limits,
             inbox: InboxLimits { messages_max, ..InboxLimits::default() },
             shards: [rng.pick(&[1, 2]), rng.pick(&[1, 2])],
-            clients: (0..rng.range(2, 5)).map(|_| (rng.pick(&Encoding::ALL), rng.pick(&DELAYS))).collect(),
+            clients: (0..rng.range(2, 5)).map(|_| Look::draw(rng)).collect(),
             instruments: rng.range(1, 3) as usize,
             faults,
             fault_every: rng.pick(&[60, 150, 400]),

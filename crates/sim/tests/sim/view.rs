@@ -20,6 +20,8 @@ pub(crate) struct View {
     /// The position to which gaps of the cause `resume` lead, from where the client left off.
     resumed: Option<Position>,
     pub(crate) max_rate: f64,
+    /// The most levels of each side, of a book to a depth.
+    pub(crate) depth: Option<u32>,
     delivered: u64,
     /// The number of records that were superseded, or held back by the rate.
     skipped: u64,
@@ -51,6 +53,7 @@ impl View {
             at,
             resumed,
             max_rate: granted.max_rate,
+            depth: (granted.depth > 0).then_some(granted.depth),
             delivered: 0,
             skipped: 0,
             dropped: 0,
@@ -157,16 +160,20 @@ impl View {
         }
         self.book.apply(record.sequence, book).expect("it applies");
         let known = truth.books(self.key.0, (self.at.0, record.sequence));
-        let is_it =
-            |known: &BookState| self.book.bids().eq(known.bids()) && self.book.asks().eq(known.asks());
         assert!(
-            known.iter().any(is_it),
+            known.iter().any(|known| self.has_best_of(known)),
             "{:?}: the book at {} is {:?}, the ingester's {known:?}",
             self.key,
             record.sequence,
             self.book
         );
         self.deliver(record.sequence);
+    }
+
+    /// Returns whether its book is that one, as far as it may be seen.
+    pub(crate) fn has_best_of(&self, book: &BookState) -> bool {
+        let levels = self.depth.map_or(usize::MAX, |levels| levels as usize);
+        self.book.bids().eq(book.bids().take(levels)) && self.book.asks().eq(book.asks().take(levels))
     }
 
     fn lossless(&mut self, record: &Record, encoding: Encoding, truth: &Truth) {

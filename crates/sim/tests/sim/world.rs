@@ -10,7 +10,7 @@ use tickwire_bus::{
 };
 use tickwire_gateway::fetch;
 use tickwire_wire::bus_frame::BusHeader;
-use tickwire_wire::{Channel, Encoding, pb};
+use tickwire_wire::{Channel, pb};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::market::Market;
 use crate::pipe::Pipe;
 use crate::rng::SeededRng;
 use crate::truth::{Key, Response, Truth};
-use crate::tuning::{Fault, Tuning};
+use crate::tuning::{Fault, Look, Tuning};
 use crate::{MS, START_NS, TRACE, VENUE};
 
 use tickwire_core::vocabulary::{Event, TopicInterest};
@@ -193,9 +193,9 @@ impl World {
             if is_narrow { BYSTANDERS } else { 0 },
             ingester_bus.clone(),
         );
-        let own = |(encoding, delay): &(Encoding, u64)| {
-            let mut client = Client::new(*encoding, tuning.instruments);
-            client.delay = *delay;
+        let own = |look: &Look| {
+            let mut client = Client::new(look.encoding, tuning.instruments);
+            (client.delay, client.depth) = (look.delay, look.depth);
             client
         };
         let mut clients: Vec<_> = tuning.clients.iter().map(own).collect();

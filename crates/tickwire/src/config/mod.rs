@@ -132,6 +132,9 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     if sources.purpose == Purpose::Serve {
         serving::check(&raw, &gateway, &mut layers);
         keys = read_keys(&raw.gateway.auth, &mut layers);
+        if let Some(token) = &gateway.admin_token {
+            keys.watch_admin_token(&raw.gateway.admin_token_file, token);
+        }
     }
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);

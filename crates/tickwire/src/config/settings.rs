@@ -47,6 +47,8 @@ settings! {
         /// One place of the code writes this many lines a second at most; what it wrote beyond that is counted and told. Lines of
         /// the audit log (target tickwire::audit) all count as wanted. 0: no limit.
         lines_max: u32 = 50 => 0..=1_000_000,
+        /// Bytes of lines that wait to be written. Where the disk or the reader of a pipe is slower, further lines are lost and counted.
+        waiting_bytes: usize = 1 << 20 => 4096..=(1_u64 << 30),
     }
 
     /// Traces of a gateway in OpenTelemetry's protocol: handshakes, logins, commands, snapshots, reloads, revocations and the end, but

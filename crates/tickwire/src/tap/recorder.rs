@@ -223,6 +223,7 @@ pub(super) mod tests {
             epoch: 5,
             sequence,
             delay_ms: 0,
+            depth: 0,
         }
     }
 

@@ -1,4 +1,4 @@
-//! A disk that is full: logs are lost and counted, and sessions go on.
+//! A disk that is full, and a pipe that nobody reads: logs are lost and counted, and sessions go on.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -63,6 +63,43 @@ async fn logs_that_cannot_be_written_stop_nobody_and_are_counted() {
     assert!(gateway.try_wait().unwrap().is_none(), "it goes on");
     gateway.kill().unwrap();
     gateway.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_stops_nobody_and_is_counted() {
+    let nats = nats();
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (listen, admin) = (port().to_string(), port().to_string());
+    let (log, pipe) = std::io::pipe().unwrap();
+    // The pipe is all but full from the beginning, so that little has to be logged.
+    let filling = ["-c", "61440", "/dev/zero"];
+    let mut filling = Command::new("head").args(filling).stdout(pipe.try_clone().unwrap()).spawn().unwrap();
+    let mut gateway = Command::new(TICKWIRE)
+        .args(["gateway", "--anonymous", "--bus", &nats.url(), "--listen", &listen, "--admin-listen", &admin])
+        .args(["--log-level", "trace", "--set", "log.lines_max=0", "--set", "log.waiting_bytes=4096"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(pipe)
+        .spawn()
+        .unwrap();
+    let market = ["ingest", "sim", "--instruments", "5", "--rate", "500", "--bus", &nats.url()];
+    let _ingester = Program::start(TICKWIRE, &market);
+    let is_ready = || async { get(&admin, "/readyz").await.is_some_and(|(status, _)| status == 200) };
+    assert!(until(is_ready).await, "{:?}", gateway.try_wait());
+    // The pipe takes what the system lets it hold, then lines wait, then they are lost. Sessions do not notice.
+    let mut sessions = 0;
+    while lost(&admin).await[0] == 0 {
+        follow(&format!("ws://{listen}/v1/stream")).await;
+        sessions += 1;
+        assert!(sessions < 1_000, "nothing fills the pipe");
+    }
+    // It ends in good order, too.
+    Command::new("kill").arg(gateway.id().to_string()).status().unwrap();
+    let ended = tokio::task::spawn_blocking(move || gateway.wait().unwrap());
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), ended).await;
+    assert_eq!(ended.expect("it does not end").unwrap().code(), Some(0));
+    drop(log);
+    filling.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

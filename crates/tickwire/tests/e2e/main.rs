@@ -5,6 +5,7 @@ mod auth;
 mod bad_input;
 mod doctor;
 mod edges;
+mod entitled;
 mod faults;
 mod full_disk;
 mod isolation;

@@ -10,7 +10,7 @@ use super::world::{Gateway, TICKWIRE, nats, until};
 
 const TOKEN: &str = "b1946ac92492d2347c6235b4d2611184";
 
-async fn status(address: &str, path: &str, header: &str) -> u16 {
+pub(crate) async fn status(address: &str, path: &str, header: &str) -> u16 {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -8,6 +8,7 @@ use tickwire_client::{Client, ConnectError, Disconnect, Event, Handle, State};
 use tickwire_testkit::{Authority, Certified, Program};
 
 use crate::auth::{Keys, end};
+use crate::operating::status;
 use crate::world::{TICKWIRE, get, nats, until};
 
 fn address(line: &str) -> String {
@@ -61,6 +62,8 @@ async fn a_service_reads_its_files_again_and_says_what_came_of_it() {
     let api = keys.path("api.toml");
     std::fs::write(&api, format!("{kept}{removed}")).unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
+    let admin_file = file("admin.token");
+    std::fs::write(&admin_file, "the-first-admin-token").unwrap();
     let settings = [
         format!("gateway.tls.cert_file={}", file("tls.crt")),
         format!("gateway.tls.key_file={}", file("tls.key")),
@@ -68,6 +71,7 @@ async fn a_service_reads_its_files_again_and_says_what_came_of_it() {
         "gateway.tls.reload_ms=3600000".to_owned(),
         format!("gateway.auth.api_keys_file={api}"),
         format!("gateway.auth.keys={}", keys.path("dev.secret")),
+        format!("gateway.admin_token_file={admin_file}"),
     ];
     let bus = nats.url();
     // A terminal of whoever runs the tests is not this service's.
@@ -85,18 +89,24 @@ async fn a_service_reads_its_files_again_and_says_what_came_of_it() {
     };
     let stays = Kept::of(connect(&first, &kept_key).await.unwrap());
     let goes = connect(&first, &removed_key).await.unwrap();
+    let asks = async |token: &str| {
+        status(&admin, "/v1/sessions", &format!("Authorization: Bearer {token}\r\n")).await
+    };
 
     program.hang_up();
     program.line_with("reload: done");
     let told = program.output();
-    assert_eq!(told.matches("reload: it is the same as before").count(), 3, "{told}");
-    assert!(told.contains("files=3 changed=0 failed=0"), "{told}");
+    assert_eq!(told.matches("reload: it is the same as before").count(), 4, "{told}");
+    assert!(told.contains("files=4 changed=0 failed=0"), "{told}");
+    assert_eq!((asks("the-first-admin-token").await, asks("the-second-admin-token").await), (200, 401));
 
     put(folder.path(), &second.sign("gateway"));
     std::fs::write(&api, &kept).unwrap();
     std::fs::write(keys.path("dev.secret"), "short").unwrap();
+    std::fs::write(&admin_file, "the-second-admin-token").unwrap();
     program.hang_up();
-    program.line_with("files=3 changed=2 failed=1");
+    program.line_with("files=4 changed=3 failed=1");
+    assert_eq!((asks("the-first-admin-token").await, asks("the-second-admin-token").await), (401, 200));
     let told = program.output();
     for part in [
         "what=\"TLS certificate\"",
@@ -120,11 +130,18 @@ async fn a_service_reads_its_files_again_and_says_what_came_of_it() {
     let refused = connect(&second, &removed_key).await.err();
     assert!(matches!(refused, Some(ConnectError::Status { status: 401, .. })), "{refused:?}");
 
+    // What a key grants counts for its open sessions, too; and what cannot be used changes nothing.
+    std::fs::write(&api, format!("{kept}subscriptions = 9\n")).unwrap();
     std::fs::write(folder.path().join("tls.key"), "no key").unwrap();
+    std::fs::write(&admin_file, "short").unwrap();
     program.hang_up();
-    program.line_with("files=3 changed=0 failed=2");
+    program.line_with("files=4 changed=1 failed=3");
+    program.line_with("session has other rights");
+    assert_eq!(asks("the-second-admin-token").await, 200);
     connect(&second, &kept_key).await.unwrap();
     stays.is_there().await;
+    let told = program.output();
+    assert!(!told.contains("admin-token") && !told.contains(kept_key.expose()), "{told}");
     program.terminate();
     assert_eq!(program.ended().code(), Some(0));
 }

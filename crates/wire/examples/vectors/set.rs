@@ -382,7 +382,9 @@ fn control() -> Vec<Vector> {
         epoch: EPOCH,
         sequence: 6,
         delay_ms: 0,
+        depth: 0,
     };
+    let shallow = Granted { channel: Channel::Book.into(), depth: 10, max_rate: 0.0, ..granted.clone() };
     let late = Granted { delay_ms: 900_000, sequence: 5, ..granted.clone() };
     let refused = Refused {
         channel: Channel::Quote.into(),
@@ -450,6 +452,11 @@ fn control() -> Vec<Vector> {
             "subscribed_delayed",
             "a grant of what comes 15 minutes late",
             vec![Message::Subscribed(Subscribed { id: 5, granted: vec![late], refused: Vec::new() })],
+        ),
+        vector(
+            "subscribed_to_a_depth",
+            "a grant of a book of ten levels on each side",
+            vec![Message::Subscribed(Subscribed { id: 6, granted: vec![shallow], refused: Vec::new() })],
         ),
         vector(
             "subscribed_empty",

@@ -212,30 +212,32 @@ fn hello() -> BoxedStrategy<Message> {
 
 fn subscribed() -> BoxedStrategy<Message> {
     let decimals = (0u32..19, 0u32..19);
-    let granted = (channel(), text(), any::<u32>(), decimals, rate(), uint(), uint(), uint()).prop_map(
-        |(
-            channel,
-            symbol,
-            instrument,
-            (price_decimals, size_decimals),
-            max_rate,
-            epoch,
-            sequence,
-            delay_ms,
-        )| {
-            Granted {
+    let granted = (channel(), text(), any::<u32>(), decimals, rate(), uint(), uint(), (uint(), any::<u32>()))
+        .prop_map(
+            |(
                 channel,
                 symbol,
                 instrument,
-                price_decimals,
-                size_decimals,
+                (price_decimals, size_decimals),
                 max_rate,
                 epoch,
                 sequence,
-                delay_ms,
-            }
-        },
-    );
+                (delay_ms, depth),
+            )| {
+                Granted {
+                    channel,
+                    symbol,
+                    instrument,
+                    price_decimals,
+                    size_decimals,
+                    max_rate,
+                    epoch,
+                    sequence,
+                    delay_ms,
+                    depth,
+                }
+            },
+        );
     let refused = (channel(), text(), text(), text(), any::<bool>()).prop_map(
         |(channel, symbol, code, message, may_retry)| Refused { channel, symbol, code, message, may_retry },
     );

@@ -294,11 +294,15 @@ impl Delays {
 }
 
 /// Returns the views in a set of views, beside the live one.
-pub(crate) fn views_in(set: u16) -> impl Iterator<Item = View> {
-    (1..=View::OTHERS_MAX).filter_map(View::other).filter(move |view| set & bit(*view) != 0)
+pub(crate) fn views_in(mut set: u64) -> impl Iterator<Item = View> {
+    std::iter::from_fn(move || {
+        let view = View::other(set.trailing_zeros() as u8)?;
+        set &= !bit(view);
+        Some(view)
+    })
 }
 
 /// Returns the bit of a view in a set of views.
-pub(crate) fn bit(view: View) -> u16 {
+pub(crate) fn bit(view: View) -> u64 {
     1 << view.number()
 }

@@ -10,6 +10,7 @@ use super::account::Account;
 use super::backfill::Desk;
 use super::decisions::KINDS;
 use super::delays::Delays;
+use super::depths::Depths;
 use super::entry::Stamp;
 use super::handed_in::HandedIn;
 use super::index::{Index, Names};
@@ -26,14 +27,14 @@ use crate::engine::policy::limits::EngineLimits;
 use crate::engine::policy::price::Price;
 use crate::engine::watcher::CommandWatcher;
 use crate::engine::window::Freshness;
-use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest};
+use crate::vocabulary::{Ended, FeedStatus, InstrumentInfo, TopicId, TopicInterest, View};
 
 /// An instrument that ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) ended: Arc<Ended>,
     /// The delayed views that have not shown its end yet, a bit for each.
-    pub(crate) owed: u16,
+    pub(crate) owed: u64,
 }
 
 /// The notes of a fill, beside the bytes.
@@ -56,6 +57,8 @@ pub(crate) struct Fanout {
     pub(crate) topics: Topics,
     /// The delayed views, and what they wait for.
     pub(crate) delays: Delays,
+    /// The shallow views of books.
+    pub(crate) depths: Depths,
     pub(crate) instruments: Vec<Option<Arc<InstrumentInfo>>>,
     /// The instruments of each venue, by the venue's name.
     pub(crate) names: HashMap<String, Names>,
@@ -116,6 +119,7 @@ impl Fanout {
             server,
             topics: Topics::default(),
             delays: Delays::default(),
+            depths: Depths::default(),
             instruments: Vec::new(),
             names: HashMap::new(),
             feeds: Vec::new(),
@@ -149,5 +153,16 @@ impl Fanout {
             asked: 0,
             decided: [0; KINDS.len()],
         }
+    }
+
+    /// Returns the delay of a view, in nanoseconds; 0 where it is not delayed.
+    pub(crate) fn delay_ns(&self, view: View) -> u64 {
+        self.delays.delay_ns(self.depths.base(view))
+    }
+
+    /// Returns the topic that a view is made of: of a shallow one, the whole book with the same delay; of a delayed one, the live
+    /// topic.
+    pub(crate) fn source(&self, id: TopicId) -> TopicId {
+        if id.view().is_shallow() { id.seen_as(self.depths.base(id.view())) } else { id.live() }
     }
 }

@@ -42,8 +42,8 @@ pub(crate) struct Topic {
     /// Whether each record is owed: asked for each delivery, so it is not looked up in the channel's row.
     pub(crate) is_lossless: bool,
     pub(crate) live: bool,
-    /// The delayed views that are made of it, a bit for each.
-    pub(crate) views: u16,
+    /// The views that are made of it, a bit for each.
+    pub(crate) views: u64,
     pub(crate) subscribers: Vec<Subscriber>,
     /// When it last changed.
     pub(crate) stamp: Stamp,
@@ -80,6 +80,8 @@ pub(crate) struct Topic {
     broken: Stamp,
     /// The progress of a delayed view; a live topic has none.
     pub(crate) late: Option<Box<Late>>,
+    /// The most levels of each side, of a book to a depth.
+    pub(crate) depth: u32,
 }
 
 /// Most merged changes that one state of a book keeps: sessions that lag by the same distance share one.
@@ -125,6 +127,7 @@ impl Topic {
             broken: 0,
             stamp: 0,
             late: None,
+            depth: u32::MAX,
         }
     }
 
@@ -539,7 +542,7 @@ impl Topic {
     }
 
     /// Makes a record of the book as it is now, or of what leads to it.
-    fn make(&self, first: u64, body: Body) -> Update {
+    pub(super) fn make(&self, first: u64, body: Body) -> Update {
         let (event_time, receive_time) = self.book_times;
         let record =
             Record { instrument: self.info.id, sequence: self.sequence, event_time, receive_time, body };

@@ -1,4 +1,5 @@
-//! Records and states come to a topic: to a live one when they come to the shard, to a view when they are old enough.
+//! Records and states come to a topic: to a live one when they come to the shard, to a delayed view when they are old enough, and to a book to
+//! a depth when they come to the whole one.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::close::weigh_book;
 use super::hand_out::{Arrival, hand_out_each, hand_out_newest};
 use super::ready::mark;
 use super::throttle::release_all;
+use crate::engine::data::delays::views_in;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::topic::LogLimits;
 use crate::vocabulary::{TopicId, TopicState, Update};
@@ -17,8 +19,9 @@ fn log_limits(fanout: &Fanout) -> LogLimits {
     LogLimits { records: fanout.limits.log_records_per_topic, bytes: fanout.limits.log_bytes_per_topic }
 }
 
-/// Takes the next record of a topic, and hands it to its subscribers. `since` is when it was first known to be theirs, in
-/// nanoseconds. Returns whether views are made of the topic, which are to have it later.
+/// Takes the next record of a topic, and hands it to its subscribers and to those of books to a depth that are made of it. `since`
+/// is when it was first known to be theirs, in nanoseconds. Returns whether views are made of the topic; delayed ones are still to
+/// have it, later.
 #[inline]
 pub(crate) fn take_update(
     fanout: &mut Fanout,
@@ -27,6 +30,35 @@ pub(crate) fn take_update(
     since: u64,
     now: u64,
 ) -> bool {
+    let has_views = take_one(fanout, id, update, since, now);
+    if has_views && id.channel() == Channel::Book {
+        take_to_depths(fanout, id, update, since, now);
+    }
+    has_views
+}
+
+/// Takes a record of a whole book for those that are made of its best levels.
+#[cold]
+#[inline(never)]
+fn take_to_depths(fanout: &mut Fanout, id: TopicId, update: &Arc<Update>, since: u64, now: u64) {
+    for shallow in shallow_views(fanout, id) {
+        let whole = fanout.topics.get(id);
+        let derived =
+            fanout.topics.get(shallow).zip(whole).and_then(|(topic, whole)| topic.derive(whole, update));
+        if let Some(derived) = derived {
+            take_one(fanout, shallow, &derived, since, now);
+        }
+    }
+}
+
+/// Returns the books to a depth that are made of a topic.
+pub(crate) fn shallow_views(fanout: &Fanout, id: TopicId) -> Vec<TopicId> {
+    let views = views_in(fanout.topics.get(id).map_or(0, |topic| topic.views));
+    views.filter(|view| view.is_shallow()).map(|view| id.seen_as(view)).collect()
+}
+
+#[inline]
+fn take_one(fanout: &mut Fanout, id: TopicId, update: &Arc<Update>, since: u64, now: u64) -> bool {
     let limits = log_limits(fanout);
     let Some(topic) = fanout.topics.get_mut(id) else { return false };
     let (has_views, channel, is_lossless) = (topic.views != 0, topic.channel, topic.is_lossless);
@@ -57,9 +89,19 @@ pub(crate) fn take_update(
     has_views
 }
 
-/// Starts a topic, or starts it again, from a state. What that passes over was lost for this cause. Who waits for the topic
-/// is still to be told.
+/// Starts a topic, or starts it again, from a state, and the books to a depth that are made of it. What that passes over was lost for
+/// this cause. Who waits for them is still to be told.
 pub(crate) fn take_state(fanout: &mut Fanout, id: TopicId, state: &TopicState, cause: GapCause) {
+    start_one(fanout, id, state, cause);
+    for shallow in shallow_views(fanout, id) {
+        let levels = fanout.topics.get(shallow).map_or(0, |topic| topic.depth);
+        if let Some(state) = fanout.topics.get(id).map(|whole| whole.state_to(id.live(), levels)) {
+            start_one(fanout, shallow, &state, cause);
+        }
+    }
+}
+
+fn start_one(fanout: &mut Fanout, id: TopicId, state: &TopicState, cause: GapCause) {
     let limits = log_limits(fanout);
     release_all(fanout, id);
     let Some(topic) = fanout.topics.get_mut(id) else { return };

@@ -4,9 +4,9 @@ use tickwire_wire::{Channel, Message, Refused, Subscribed, SymbolName};
 
 use super::budget::subscriptions_left;
 use super::grant::{await_topics, permitted};
-use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_DELAYS, over_limit, refused};
+use super::refusal::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
 use super::say::say;
-use super::view::{topics_of_all, views_of};
+use super::view::{names_in, topics_of_all, views_in_use, views_of};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::seldom::Wildcard;
@@ -52,11 +52,16 @@ pub(crate) fn ask_for(
     is_over.then(|| refused(channel, symbol, "limit", why))
 }
 
-/// Returns the count of the instruments that a session's `venue:*` stand for, whether it may see them or not.
+/// Returns the count of the instruments that a session's `venue:*` stand for, whether it may see them or not. Those of a delayed view
+/// are those of that time: a price must not tell what is listed now.
 pub(crate) fn names_of_wildcards(fanout: &Fanout, key: SessionKey) -> usize {
-    let wildcards = fanout.sessions.get(key).into_iter().flat_map(|session| &session.seldom.wildcards);
-    let names = wildcards.filter_map(|wildcard| fanout.names.get(&wildcard.venue));
-    names.map(|names| names.all().len()).sum()
+    let Some(session) = fanout.sessions.get(key) else { return 0 };
+    let names_of = |all: &Wildcard| {
+        let views = views_in_use(fanout, &session.principal, &all.venue, all.channel);
+        let names = views.into_iter().filter_map(|view| names_in(fanout, view, &all.venue));
+        names.map(|names| names.all().len()).sum::<usize>()
+    };
+    session.seldom.wildcards.iter().map(names_of).sum()
 }
 
 /// Asks for what the `venue:*` of a session stand for now, beside what it has or waits for already.
@@ -76,8 +81,8 @@ pub(crate) fn extend_to_principal(fanout: &mut Fanout, key: SessionKey, now: u64
                 let refusal = ask_for(fanout, key, channel, name.to_string(), wildcard, topics, &mut waiting);
                 response.refused.extend(refusal.map(|refusal| Refused { may_retry: true, ..refusal }));
             }
-            Err(_) => {
-                let refusal = refused(channel, name.to_string(), "limit", FULL_OF_DELAYS.to_owned());
+            Err(full) => {
+                let refusal = refused(channel, name.to_string(), "limit", full.words().to_owned());
                 response.refused.push(Refused { may_retry: true, ..refusal });
             }
         }

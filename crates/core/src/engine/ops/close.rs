@@ -7,6 +7,7 @@ use super::ledger::ledger;
 use super::ready::queue;
 use super::waiting::stop_waiting;
 use crate::engine::data::decisions::Decision;
+use crate::engine::data::delays::views_in;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::{Ending, Session};
@@ -55,10 +56,14 @@ pub(crate) fn weigh_book(fanout: &mut Fanout, id: TopicId) {
     if fanout.logs.levels <= fanout.limits.book_levels_max() {
         return;
     }
-    let Some(topic) = fanout.topics.get_mut(id) else { return };
-    topic.give_up_book();
-    for subscriber in topic.subscribers.clone() {
-        close(fanout, subscriber.at.session, CloseCode::Internal);
+    let views = views_in(fanout.topics.get(id).map_or(0, |topic| topic.views));
+    // Books to a depth that are made of it end with it.
+    for id in views.filter(|view| view.is_shallow()).map(|view| id.seen_as(view)).chain([id]) {
+        let Some(topic) = fanout.topics.get_mut(id) else { continue };
+        topic.give_up_book();
+        for subscriber in topic.subscribers.clone() {
+            close(fanout, subscriber.at.session, CloseCode::Internal);
+        }
+        note_log(fanout, id);
     }
-    note_log(fanout, id);
 }

@@ -16,7 +16,7 @@ use super::identity::{hand_in, refuse_unknown};
 use super::leave::take_leave;
 use super::ledger::ledger;
 use super::ready::queue;
-use super::refusal::{FULL_OF_DELAYS, refused};
+use super::refusal::refused;
 use super::say::{reply, say};
 use super::session::reopen;
 use super::throttle::set_sub_rate;
@@ -251,9 +251,8 @@ fn resolve(
         );
         return Err(Refused { may_retry: true, ..refuse("unknown_venue", message) });
     }
-    let Ok(views) = views_of(fanout, key, &name, channel, begins) else {
-        return Err(Refused { may_retry: true, ..refuse("limit", FULL_OF_DELAYS.to_owned()) });
-    };
+    let views = views_of(fanout, key, &name, channel, begins)
+        .map_err(|full| Refused { may_retry: true, ..refuse("limit", full.words().to_owned()) })?;
     if name.is_all() {
         let topics = topics_of_all(fanout, &views, &name.venue, channel);
         fanout.price.add_names(topics.len());
@@ -276,7 +275,8 @@ fn resolve(
     // While its feed is not live, this gateway may not know all of its instruments. To a delayed view, what is listed already may
     // appear.
     let feed = names.venue.and_then(|venue| fanout.feeds.get(usize::from(venue.0))?.as_ref());
-    let may_retry = !view.is_live() || feed.is_none_or(|feed| feed.state != FeedState::Live);
+    let may_retry =
+        !fanout.depths.base(view).is_live() || feed.is_none_or(|feed| feed.state != FeedState::Live);
     Err(Refused { may_retry, ..refuse("unknown_symbol", message) })
 }
 
@@ -402,7 +402,8 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
             max_rate,
             epoch: topic.epoch,
             sequence: sub.sent,
-            delay_ms: delay_ms(fanout.delays.delay_ns(id.view())),
+            delay_ms: delay_ms(fanout.delay_ns(id.view())),
+            depth: fanout.depths.levels(id.view()).unwrap_or_default(),
         });
     }
     say(fanout, key, &Message::Subscribed(Subscribed { id: command.id, granted, refused }));

@@ -230,7 +230,7 @@ pub(crate) fn queue_instrument(
 }
 
 /// Queues the end of an instrument for all delays. Returns their views, a bit for each.
-pub(crate) fn queue_end(fanout: &mut Fanout, info: &InstrumentInfo, now: u64) -> u16 {
+pub(crate) fn queue_end(fanout: &mut Fanout, info: &InstrumentInfo, now: u64) -> u64 {
     mend_ending(fanout, info.index, now);
     let mut owed = 0;
     for delay in fanout.delays.iter_mut() {

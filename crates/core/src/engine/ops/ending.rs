@@ -52,7 +52,9 @@ pub(crate) fn on_ended_late(fanout: &mut Fanout, index: u32, view: View, now: u6
 }
 
 fn end_view(fanout: &mut Fanout, info: &InstrumentInfo, view: View, now: u64) {
-    for channel in Channel::ALL {
+    let views = fanout.depths.made_of(view).into_iter().chain([view]);
+    let topics = views.flat_map(|view| Channel::ALL.map(|channel| (channel, view)));
+    for (channel, view) in topics {
         let id = TopicId::new(info.index, channel).seen_as(view);
         // The code `ended` is for what was granted.
         let code = "unknown_symbol".to_owned();

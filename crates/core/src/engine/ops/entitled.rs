@@ -2,8 +2,8 @@
 
 use tickwire_wire::{Channel, Refused, SymbolName};
 
-use super::refusal::{FULL_OF_DELAYS, refused};
-use super::view::{NoDelay, view_to_use};
+use super::refusal::refused;
+use super::view::{Full, use_view};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::principal::{Permit, Principal};
@@ -24,18 +24,12 @@ pub(crate) fn refuse_unseen(
     } else {
         principal.permit(&name, channel) == Permit::Nothing
     };
-    is_unseen.then(|| refused(channel, symbol.to_owned(), "not_entitled", unseen(principal, &name, channel)))
+    is_unseen.then(|| refused(channel, symbol.to_owned(), "not_entitled", unseen(&name, channel)))
 }
 
-/// Returns the words for a name that is not among what a principal may see.
-pub(crate) fn unseen(principal: &Principal, name: &SymbolName, channel: Channel) -> String {
-    let why = match principal.depth_of(name, channel) {
-        Some(depth) => format!(
-            "may be seen to a depth of {depth} levels only, and this gateway has no books of limited depth"
-        ),
-        None => "is not among what this session may see".to_owned(),
-    };
-    format!("`{name}` on channel `{}` {why}", channel.name())
+/// Returns the words for a name that is not among what a session may see.
+pub(crate) fn unseen(name: &SymbolName, channel: Channel) -> String {
+    format!("`{name}` on channel `{}` is not among what this session may see", channel.name())
 }
 
 /// Returns whether a session may be told that this name exists.
@@ -57,8 +51,8 @@ pub(crate) enum Lot {
     Kept,
     /// It ends here, and may be seen by another view.
     Elsewhere,
-    /// It ends: there are too many delays already for another one.
-    NoDelay,
+    /// It ends: there are too many delays or depths already for another one.
+    Full(Full),
     /// It ends: it may not be seen.
     Unseen,
 }
@@ -72,16 +66,15 @@ pub(crate) fn lot(
     topic: TopicId,
 ) -> Lot {
     let info = fanout.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
-    let permit = |of: &Principal| info.map(|info| of.permit(&info.name, topic.channel()));
-    let Some(wanted) = permit(after) else { return Lot::Unseen };
-    if wanted != Permit::Nothing && permit(before) == Some(wanted) {
+    let sight = |of: &Principal| info.and_then(|info| of.sight(&info.name, topic.channel()));
+    let Some(wanted) = sight(after) else { return Lot::Unseen };
+    if sight(before) == Some(wanted) {
         return Lot::Kept;
     }
-    match view_to_use(fanout, key, wanted) {
-        Ok(Some(view)) if view == topic.view() => Lot::Kept,
-        Ok(Some(_)) => Lot::Elsewhere,
-        Ok(None) => Lot::Unseen,
-        Err(NoDelay) => Lot::NoDelay,
+    match use_view(fanout, key, wanted) {
+        Ok(view) if view == topic.view() => Lot::Kept,
+        Ok(_) => Lot::Elsewhere,
+        Err(full) => Lot::Full(full),
     }
 }
 
@@ -90,12 +83,12 @@ impl Lot {
     pub(crate) fn refusal(self, channel: Channel, symbol: String, code: &str) -> Refused {
         let why = match self {
             Self::Elsewhere => {
-                "by its new token this session sees it with another delay. Ask for it again; what `venue:*` stands for comes by itself"
+                "by its new token this session sees it with another delay or depth. Ask for it again; what `venue:*` stands for comes by itself"
             }
-            Self::NoDelay => FULL_OF_DELAYS,
+            Self::Full(full) => full.words(),
             Self::Kept | Self::Unseen => "the new token of this session does not grant it",
         };
-        let may_retry = matches!(self, Self::Elsewhere | Self::NoDelay);
+        let may_retry = matches!(self, Self::Elsewhere | Self::Full(_));
         let message = format!("`{symbol}` ended: {why}");
         Refused { may_retry, ..refused(channel, symbol, code, message) }
     }

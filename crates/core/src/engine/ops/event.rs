@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tickwire_wire::{FeedState, GapCause};
 
-use super::arrive::{take_state, take_update};
+use super::arrive::{shallow_views, take_state, take_update};
 use super::backfill::on_backfill;
 use super::delay::{queue_feed, queue_instrument, queue_state, queue_update, start_view};
 use super::ending::on_ended;
 use super::grant::{
-    extend_wildcards, prepare_views, refuse_waiters, resolve_waiters, resolve_waiters_before,
+    extend_wildcards, prepare_views, refuse_waiters, resolve_all_waiters, resolve_waiters_before,
 };
 use super::heartbeat::tell_feeds;
 use super::hold::starts_at;
@@ -48,12 +48,14 @@ fn on_update(fanout: &mut Fanout, update: &Arc<Update>, now: u64) {
 
 fn on_state(fanout: &mut Fanout, state: &Arc<TopicState>, now: u64) {
     take_state(fanout, state.topic, state, GapCause::Bus);
-    resolve_waiters(fanout, state.topic, now);
+    resolve_all_waiters(fanout, state.topic, now);
     for view in queue_state(fanout, state, now) {
         if start_view(fanout, view, state, now) {
-            resolve_waiters(fanout, view, now);
+            resolve_all_waiters(fanout, view, now);
         } else if let Some(at) = starts_at(fanout, view) {
-            resolve_waiters_before(fanout, view, at, now);
+            for view in shallow_views(fanout, view).into_iter().chain([view]) {
+                resolve_waiters_before(fanout, view, at, now);
+            }
         }
     }
 }
@@ -109,12 +111,14 @@ pub(crate) fn show_feed(fanout: &mut Fanout, feed: &FeedStatus, view: View, now:
 
 /// Tells those who wait for a topic that it cannot be had now. Views say no more than that: why it is so is news.
 fn on_unavailable(fanout: &mut Fanout, topic: TopicId, reason: &str, is_unknown: bool, now: u64) {
-    refuse_waiters(fanout, topic, reason, is_unknown, now);
+    for id in shallow_views(fanout, topic).into_iter().chain([topic]) {
+        refuse_waiters(fanout, id, reason, is_unknown, now);
+    }
     for view in fanout.delays.views() {
         let id = topic.seen_as(view);
         let is_waiting =
             fanout.topics.get(id).is_some_and(|topic| !topic.live) && starts_at(fanout, id).is_none();
-        if is_waiting {
+        for id in shallow_views(fanout, id).into_iter().chain([id]).filter(|_| is_waiting) {
             refuse_waiters(fanout, id, "it cannot be had now; retry", false, now);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
+use super::arrive::shallow_views;
 use super::backfill::ask_backfills;
 use super::budget::subscriptions_left;
 use super::close::weigh_session;
@@ -14,7 +15,7 @@ use super::ready::{mark, watch};
 use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_BOOKS, over_limit, refused};
 use super::release::forget_unused;
 use super::say::{notify, say};
-use super::view::view_for;
+use super::view::{view_for, view_in_use};
 use super::waiting::forget_waiter;
 use crate::engine::data::backfill::{Backfill, BackfillLimits};
 use crate::engine::data::decisions::Decision;
@@ -26,7 +27,6 @@ use crate::engine::data::seldom::PendingSubscribe;
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::Topic;
-use crate::engine::principal::Permit;
 use crate::vocabulary::{InstrumentInfo, TopicId, Update, View};
 
 /// The most subscriptions of one command that are named one by one where they start later.
@@ -91,17 +91,14 @@ pub(crate) fn permitted(
         return Ok(topics);
     };
     let principal = &session.principal;
-    let mut best = Permit::Nothing;
+    let mut sees = venue.is_some_and(|venue| !principal.sees_nothing_of(venue, channel));
     topics.retain(|topic| {
         let info = fanout.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
-        let permit = info.map_or(Permit::Nothing, |info| principal.permit(&info.name, channel));
-        best = best.min(permit);
-        view_for(fanout, permit) == Some(topic.view())
+        let sight = info.and_then(|info| principal.sight(&info.name, channel));
+        sees |= sight.is_some();
+        view_for(fanout, sight) == Some(topic.view())
     });
-    if let Some(venue) = venue {
-        best = best.min(principal.permit_venue(venue, channel));
-    }
-    if best != Permit::Nothing {
+    if sees {
         return Ok(topics);
     }
     let message =
@@ -113,6 +110,13 @@ pub(crate) fn permitted(
 pub(crate) fn resolve_waiters(fanout: &mut Fanout, topic: TopicId, now: u64) {
     resolve_waiters_before(fanout, topic, u64::MAX, now);
     forget_unused(fanout, topic, now);
+}
+
+/// Answers those who waited last for a topic that became known, and for the books to a depth that are made of it.
+pub(crate) fn resolve_all_waiters(fanout: &mut Fanout, topic: TopicId, now: u64) {
+    for topic in shallow_views(fanout, topic).into_iter().chain([topic]) {
+        resolve_waiters(fanout, topic, now);
+    }
 }
 
 /// Answers those who do not wait until this time, in nanoseconds: a view will not start before.
@@ -265,7 +269,7 @@ fn grant_all(fanout: &mut Fanout, key: SessionKey, pending: PendingSubscribe, no
 fn refusal_until(fanout: &Fanout, topic: TopicId, at: u64, now: u64) -> Option<Refused> {
     const SECOND: u64 = 1_000_000_000;
     let info = fanout.instruments.get(topic.instrument_index() as usize)?.as_ref()?;
-    let (symbol, delay) = (info.scale.symbol.clone(), fanout.delays.delay_ns(topic.view()).div_ceil(SECOND));
+    let (symbol, delay) = (info.scale.symbol.clone(), fanout.delay_ns(topic.view()).div_ceil(SECOND));
     let wait = at.saturating_sub(now).div_ceil(SECOND);
     let message = format!(
         "`{symbol}` comes {delay} s late for this session, and this gateway knows nothing of it yet that is so old; it is \
@@ -348,7 +352,7 @@ fn grant(
     if goes_back {
         session.seldom.turns.queue(index);
     }
-    let seen = Seen { venue: info.venue, view: id.view() };
+    let seen = Seen { venue: info.venue, view: fanout.depths.base(id.view()) };
     match session.venues.iter_mut().find(|(known, _)| *known == seen) {
         Some((_, count)) => *count += 1,
         None => {
@@ -366,7 +370,8 @@ fn grant(
         max_rate: rate,
         epoch,
         sequence,
-        delay_ms: delay_ms(fanout.delays.delay_ns(id.view())),
+        delay_ms: delay_ms(fanout.delay_ns(id.view())),
+        depth: fanout.depths.levels(id.view()).unwrap_or_default(),
     })
 }
 
@@ -380,7 +385,7 @@ pub(crate) fn prepare_views(fanout: &mut Fanout, info: &InstrumentInfo, now: u64
         };
         let of_venue = session.seldom.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
         for all in of_venue {
-            let view = view_for(fanout, session.principal.permit(&info.name, all.channel));
+            let view = view_for(fanout, session.principal.sight(&info.name, all.channel));
             let delayed = view.filter(|view| !view.is_live());
             wanted.extend(delayed.map(|view| TopicId::new(info.index, all.channel).seen_as(view)));
         }
@@ -396,14 +401,15 @@ pub(crate) fn extend_wildcards(fanout: &mut Fanout, info: &InstrumentInfo, view:
     for key in fanout.index.wanting_all(&info.name.venue) {
         let Some(session) = fanout.sessions.get(key) else { continue };
         let of_venue = session.seldom.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
-        asked
-            .extend(of_venue.map(|all| (key, TopicId::new(info.index, all.channel).seen_as(view), all.rate)));
+        for all in of_venue {
+            let seen = view_in_use(fanout, key, &info.name, all.channel);
+            // A book to a depth appears with the whole ones of the same delay.
+            if let Some(seen) = seen.filter(|seen| fanout.depths.base(*seen) == view) {
+                asked.push((key, TopicId::new(info.index, all.channel).seen_as(seen), all.rate));
+            }
+        }
     }
     for (key, topic, rate) in asked {
-        let (symbol, venue) = (&info.scale.symbol, Some(info.name.venue.as_str()));
-        if !permitted(fanout, key, topic.channel(), symbol, venue, vec![topic]).is_ok_and(|t| t == [topic]) {
-            continue;
-        }
         if subscriptions_left(fanout) == 0 {
             let refusal = refused(topic.channel(), info.scale.symbol.clone(), "limit", FULL.to_owned());
             say(

@@ -19,7 +19,7 @@ use super::refusal::{over_limit, refused};
 use super::say::{notify, say};
 use super::session::limits_of;
 use super::throttle::set_sub_rate;
-use super::view::end_unneeded_use;
+use super::view::{Full, end_unneeded_use};
 use crate::engine::credential::TokenRefused;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::handed_in::HandedIn;
@@ -87,6 +87,16 @@ pub(crate) fn identify(
                 close(fanout, key, code);
             }
         }
+    }
+}
+
+/// Takes other rights of the credential that a session is known by. Nobody asked, so the response has the id 0.
+pub(crate) fn regrant(fanout: &mut Fanout, key: SessionKey, principal: Arc<Principal>, now: u64) {
+    fanout.now = now;
+    let Some(session) = fanout.sessions.get(key).filter(|session| !session.is_ending()) else { return };
+    match principal.fits(&session.principal, session.dialect.name()) {
+        Ok(()) => accept(fanout, key, 0, principal, now),
+        Err(_) => close(fanout, key, CloseCode::TokenExpired),
     }
 }
 
@@ -159,9 +169,12 @@ fn end_unentitled(fanout: &mut Fanout, key: SessionKey, before: &Principal, now:
 
 /// Refuses what a session waits for and may not see, or not by this view. `lots` has the live topics of what it waits for.
 fn withdraw_unentitled(fanout: &mut Fanout, key: SessionKey, lots: &HashMap<TopicId, Lot>, now: u64) {
-    for (lot, code) in
-        [(Lot::Unseen, "not_entitled"), (Lot::Elsewhere, "unavailable"), (Lot::NoDelay, "limit")]
-    {
+    for (lot, code) in [
+        (Lot::Unseen, "not_entitled"),
+        (Lot::Elsewhere, "unavailable"),
+        (Lot::Full(Full::Delays), "limit"),
+        (Lot::Full(Full::Depths), "limit"),
+    ] {
         let topics: HashSet<_> =
             lots.iter().filter(|(_, its)| **its == lot).map(|(topic, _)| *topic).collect();
         if !topics.is_empty() {

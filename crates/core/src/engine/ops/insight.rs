@@ -182,6 +182,8 @@ pub struct SubscriptionRow {
     pub max_rate: f64,
     /// The delay of its records, in nanoseconds; 0 for a live one.
     pub delay_ns: u64,
+    /// The levels on each side of a book that is seen to a depth; 0 for all.
+    pub depth: u32,
     /// The sequence that `sequence` and `newest` belong to.
     pub epoch: u64,
     /// Last sequence number that was sent or accounted for.
@@ -216,6 +218,8 @@ pub struct SessionDetail {
 pub struct Delayed {
     /// Different delays.
     pub delays: usize,
+    /// Different depths of books, each counted with each delay that it is used with.
+    pub depths: usize,
     /// Topics of their views.
     pub topics: usize,
     /// Bytes of what waits for being old enough.
@@ -228,6 +232,7 @@ pub(crate) fn delayed(fanout: &Fanout) -> Delayed {
     let delays = &fanout.delays;
     Delayed {
         delays: delays.iter().count(),
+        depths: fanout.depths.iter().count(),
         topics: delays.iter().map(|delay| delay.topics).sum(),
         bytes: delays.bytes(),
         dropped: delays.dropped,
@@ -293,7 +298,8 @@ pub(crate) fn session_detail(fanout: &Fanout, id: &str, query: DetailQuery) -> O
             topic: sub.topic,
             symbol: symbol(sub.topic),
             max_rate: sub.rate().map_or(0.0, Rate::per_second),
-            delay_ns: fanout.delays.delay_ns(sub.topic.view()),
+            delay_ns: fanout.delay_ns(sub.topic.view()),
+            depth: fanout.depths.levels(sub.topic.view()).unwrap_or_default(),
             epoch: sub.epoch,
             sequence: sub.sent,
             newest: topic.map_or(0, |topic| topic.sequence),

@@ -43,7 +43,7 @@ pub(crate) fn take_leave(
     let topic = fanout.topics.get(sub.topic);
     let entry = topic.map(|topic| ledger_entry(sub, topic));
     if let Some(venue) = topic.map(|topic| topic.info.venue)
-        && let seen = (Seen { venue, view: sub.topic.view() })
+        && let seen = (Seen { venue, view: fanout.depths.base(sub.topic.view()) })
         && session.leave_venue(seen)
     {
         fanout.index.sees_no_more(key, seen);

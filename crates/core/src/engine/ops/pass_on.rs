@@ -5,7 +5,7 @@ use tickwire_wire::{Channel, GapCause};
 use super::arrive::take_state;
 use super::ending::on_ended_late;
 use super::event::{list, show_feed};
-use super::grant::resolve_waiters;
+use super::grant::resolve_all_waiters;
 use super::refill::{give_up, pass_update};
 use crate::engine::data::delays::{Held, Queued};
 use crate::engine::data::fanout::Fanout;
@@ -39,7 +39,7 @@ fn pass(fanout: &mut Fanout, view: View, queued: &Queued, now: u64) {
             if let Some(id) = view_of(fanout, state.topic, view, queued) {
                 give_up(fanout, id, now);
                 take_state(fanout, id, state, GapCause::Bus);
-                resolve_waiters(fanout, id, now);
+                resolve_all_waiters(fanout, id, now);
             }
         }
         Held::Mended(state) => {

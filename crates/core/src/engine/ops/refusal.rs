@@ -16,6 +16,9 @@ pub(crate) const FULL_OF_BOOKS: &str =
 pub(crate) const FULL_OF_DELAYS: &str = "this has to come late for this session, and this gateway has as many different delays as it \
      may (gateway.limits.delays), none of them long enough; try another one";
 
+pub(crate) const FULL_OF_DEPTHS: &str = "of this book this session may see a part only, and this gateway has as many different depths as it may \
+     (gateway.limits.depths), none of them shallow enough; try another one";
+
 pub(crate) fn over_limit(limit: usize) -> String {
     format!("a session may hold {limit} subscriptions; open another one")
 }

@@ -6,6 +6,7 @@ use tickwire_wire::Channel;
 
 use super::budget::forget_log;
 use crate::engine::data::delays::{Held, bit};
+use crate::engine::data::depths::Depths;
 use crate::engine::data::fanout::Fanout;
 use crate::vocabulary::{TopicId, TopicInterest, View};
 
@@ -61,20 +62,27 @@ pub(crate) fn forget_unused(fanout: &mut Fanout, id: TopicId, now: u64) {
     }
 }
 
-/// Takes a topic out. Of a view, the live topic is let go when nobody else has it.
+/// Takes a topic out. Of a view, the topic that it is made of is let go when nobody else has it.
 fn forget(fanout: &mut Fanout, id: TopicId, now: u64) {
+    let source = fanout.source(id);
     take_out(fanout, id);
     if id.view().is_live() {
         fanout.interests.push(TopicInterest::Drop(id));
-    } else if let Some(live) = fanout.topics.get_mut(id.live()) {
-        live.views &= !bit(id.view());
-        let_idle(fanout, id.live(), now);
+    } else if let Some(whole) = fanout.topics.get_mut(source) {
+        whole.views &= !bit(id.view());
+        let_idle(fanout, source, now);
     }
 }
 
 fn take_out(fanout: &mut Fanout, id: TopicId) {
     forget_log(fanout, id);
-    if let Some(topic) = fanout.topics.remove(id)
+    let topic = fanout.topics.remove(id);
+    if topic.is_some()
+        && let Some(depth) = fanout.depths.get_mut(id.view())
+    {
+        depth.topics -= 1;
+    }
+    if let Some(topic) = topic
         && let Some(delay) = fanout.delays.get_mut(id.view())
     {
         let hole = topic.late.iter().filter_map(|late| late.hole.as_deref());
@@ -86,10 +94,18 @@ fn take_out(fanout: &mut Fanout, id: TopicId) {
     }
 }
 
-/// Lets go of delays that no session uses any more, and whose views nobody has.
+/// Lets go of depths and delays that no session uses any more, and whose views nobody has.
 fn let_go_of_delays(fanout: &mut Fanout) {
+    let unused = |depths: &Depths| {
+        depths.iter().find(|depth| depth.users.is_empty() && depth.topics == 0).map(|depth| depth.view)
+    };
+    while let Some(view) = unused(&fanout.depths) {
+        fanout.depths.remove(view);
+        fanout.topics.forget_view(view);
+    }
     let unused = |fanout: &Fanout| {
-        fanout.delays.iter().find(|delay| delay.users.is_empty() && delay.topics == 0).map(|delay| delay.view)
+        let mut idle = fanout.delays.iter().filter(|delay| delay.users.is_empty() && delay.topics == 0);
+        idle.find(|delay| fanout.depths.made_of(delay.view).is_empty()).map(|delay| delay.view)
     };
     while let Some(view) = unused(fanout) {
         fanout.delays.remove(view);
@@ -106,9 +122,13 @@ fn let_go_of_delays(fanout: &mut Fanout) {
 pub(crate) fn let_go(fanout: &mut Fanout, index: u32) {
     let Some(owed) = fanout.endings.get(&index).map(|ending| ending.owed) else { return };
     let mut is_wanted = owed != 0;
-    let views = std::iter::once(View::LIVE).chain(fanout.delays.views());
+    let shallow = fanout.depths.iter().map(|depth| depth.view);
+    let views: Vec<_> = shallow.chain([View::LIVE]).chain(fanout.delays.views()).collect();
     // A view that has not shown the end yet goes on until then.
-    for view in views.filter(|view| owed & bit(*view) == 0) {
+    for view in views {
+        if owed & bit(fanout.depths.base(view)) != 0 {
+            continue;
+        }
         for channel in Channel::ALL {
             let id = TopicId::new(index, channel).seen_as(view);
             match fanout.topics.get(id) {

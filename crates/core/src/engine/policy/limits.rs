@@ -64,6 +64,8 @@ pub struct EngineLimits {
     pub write_bytes: usize,
     /// Most different delays of the shard, at most 15.
     pub delays: usize,
+    /// Most different depths of books of the shard, each counted with each delay that it is used with, at most 48.
+    pub depths: usize,
     /// Most bytes of records that wait for being old enough, all delays of the shard together.
     pub delayed_bytes: usize,
 }
