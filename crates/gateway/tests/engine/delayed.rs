@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tickwire_core::engine::{EngineLimits, Entitlement, Pattern, Principal};
 use tickwire_core::vocabulary::{Ended, Event, InstrumentInfo, TopicId, TopicInterest, Update, VenueIndex};
 use tickwire_wire::{
-    Bar, Body, Channel, Command, FeedState, Message, Record, Resume, ResumePosition, Scale, SymbolName,
-    TradingState, Unsubscribe,
+    Bar, Body, Channel, Command, Derivative, FeedState, Message, Record, Resume, ResumePosition, Scale, Stat,
+    SymbolName, TradingState, Unsubscribe,
 };
 
 use super::rig::{
@@ -143,6 +143,41 @@ fn a_state_is_as_old_as_the_latest_of_its_records() {
     assert_eq!(got(&mut rig, client), [""; 0]);
     rig.pass(1);
     assert_eq!(got(&mut rig, client), ["bar 1", "bar 2"]);
+}
+
+#[test]
+fn what_a_view_begins_with_is_not_said_again() {
+    let bodies = [
+        quote(2),
+        Body::Stat(Stat::default()),
+        Body::Bar(Bar { interval: 60, ..Bar::default() }),
+        Body::Derivative(Derivative::default()),
+        snapshot(&[level(1, 1)], &[level(9, 1)]),
+        trade(2),
+        status(TradingState::Open),
+    ];
+    for body in bodies {
+        let mut rig = Rig::new(limits());
+        let client = rig.open_as(late(10));
+        let record = Record { receive_time: rig.now - SECOND, ..rig.record(0, 2, body.clone()) };
+        let channel = record.channel();
+        rig.send(client, &subscribe(1, channel.name(), &["sim:A"]));
+        rig.engine.take_interests();
+        // The hub has told the record already when the state comes that contains it, which was so before the record arrived here.
+        rig.publish_now(0, 2, body.clone());
+        let state = Update::from_record(Arc::clone(&rig.infos[0]), EPOCH, 2, record);
+        rig.state(TopicId::new(0, channel), 2, vec![Arc::new(state)]);
+        rig.pass(1);
+        rig.publish_now(0, 3, body);
+        rig.pass(8);
+        let first = got(&mut rig, client);
+        assert!(first.len() <= 1 && first.iter().all(|brief| brief.contains(" 2")), "{channel:?} {first:?}");
+        rig.pass(1);
+        assert_eq!(got(&mut rig, client), [""; 0], "{channel:?} {first:?}");
+        rig.pass(1);
+        let then = got(&mut rig, client);
+        assert_eq!((then.len(), then[0].contains(" 3")), (1, true), "{channel:?} {then:?}");
+    }
 }
 
 #[test]

@@ -39,12 +39,10 @@ fn has_hole_before(topic: &Topic, update: &Update) -> bool {
     topic.live && topic.channel.is_lossless() && is_same && update.first > topic.sequence + 1
 }
 
-/// Returns whether a record was shown already: the newest one may have been queued twice.
+/// Returns whether a view is at a record already: the newest one may have been queued twice, and the state from which a view started may
+/// contain what was queued for it before.
 fn is_known(topic: &Topic, update: &Update) -> bool {
-    topic.channel.is_lossless()
-        && update.last != 0
-        && update.epoch == topic.epoch
-        && update.last <= topic.sequence
+    update.last != 0 && update.epoch == topic.epoch && update.last <= topic.sequence
 }
 
 /// Asks for what lies before a record.
