@@ -1,6 +1,7 @@
 //! One (instrument, channel) at a shard: the newest state, the recent records, and who wants them.
 
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use tickwire_wire::{Body, Book, BookState, Channel, GapCause, Level, Record};
@@ -42,17 +43,16 @@ pub(crate) struct Topic {
     /// Whether each record is owed: asked for each delivery, so it is not looked up in the channel's row.
     pub(crate) is_lossless: bool,
     pub(crate) live: bool,
-    /// The views that are made of it, a bit for each.
-    pub(crate) views: u64,
     pub(crate) subscribers: Vec<Subscriber>,
     /// When it last changed.
     pub(crate) stamp: Stamp,
     pub(crate) epoch: u64,
     /// Last sequence number that passed.
     pub(crate) sequence: u64,
+    /// The views that are made of it, a bit for each.
+    pub(crate) views: u64,
     /// The stamp from which on the log holds everything.
     log_start: Stamp,
-    snapshot: Option<Arc<Update>>,
     /// Merged changes that were made for the state as it is now, and the snapshot.
     merged: Vec<(u64, Arc<Update>)>,
     log_bytes: usize,
@@ -60,6 +60,7 @@ pub(crate) struct Topic {
     pub(crate) weighed: Weighed,
     /// The forms in which its subscribers take it.
     takers: Vec<Takers>,
+    snapshot: Option<Arc<Update>>,
     /// The count of entries that were cut off the log.
     cut: u64,
     /// The places of gaps in the log of a lossless channel, counted from the first entry that ever was in it.
@@ -83,6 +84,11 @@ pub(crate) struct Topic {
     /// The most levels of each side, of a book to a depth.
     pub(crate) depth: u32,
 }
+
+const _: () = assert!(
+    offset_of!(Topic, subscribers) == 64 && offset_of!(Topic, merged) == 128,
+    "a field was added to what a delivery reads or a record changes"
+);
 
 /// Most merged changes that one state of a book keeps: sessions that lag by the same distance share one.
 const MERGED_MAX: usize = 8;
