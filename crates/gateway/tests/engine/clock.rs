@@ -129,7 +129,7 @@ fn draining_closes_one_after_another_over_the_window() {
     let late = rig.open(Encoding::Proto);
     let frames = rig.read_frames(late);
     assert!(matches!(frames[0].messages(Encoding::Proto)[0], Message::Hello(_)));
-    assert_eq!(frames[1].payload[..2], 4000_u16.to_be_bytes());
+    assert_eq!(frames[1].payload[..2], 1001_u16.to_be_bytes());
 }
 
 #[test]
