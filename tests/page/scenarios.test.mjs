@@ -21,7 +21,7 @@ test('a halted instrument is marked and stays undimmed', async () => {
   await until(page, (now) => now.rows.filter((row) => row.trading === 'halted').length === 3);
   const halted = (await state(page)).rows.find((row) => row.trading === 'halted');
   assert.equal(halted.stale, false);
-  await page.waitForFunction((symbol) => document.querySelector(`.row[data-symbol="${symbol}"] .tag`).textContent === 'halted', halted.symbol, WAIT);
+  await page.waitForFunction((symbol) => document.querySelector(`.row[data-symbol="${symbol}"] .tag`)?.textContent === 'halted', halted.symbol, WAIT);
   await fake.play('/fake/halt');
   await until(page, (now) => now.rows.every((row) => row.trading === 'open'));
 });
@@ -68,7 +68,7 @@ test('a quote that was announced as lost is stale until the next one', async () 
   assert.ok(lost.every((row) => !row.stale), 'what else is known of it is not');
   await page.waitForFunction((symbol) => {
     const row = document.querySelector(`.row[data-symbol="${symbol}"]`);
-    return row.dataset.quoteStale === 'true' && getComputedStyle(row.querySelector('.bid')).opacity < 0.6 && row.querySelector('.age').textContent === 'stale';
+    return row?.dataset.quoteStale === 'true' && getComputedStyle(row.querySelector('.bid')).opacity < 0.6 && row.querySelector('.age').textContent === 'stale';
   }, lost[0].symbol, WAIT);
   await page.waitForFunction(() => document.body.textContent.includes('events of the venue did not reach the ingester; the quote is stale until the next one'), undefined, WAIT);
   await fake.play('/fake/quoteback');
