@@ -11,6 +11,13 @@ use tickwire_wire::{Channel, Instrument, TradingState};
 use crate::selection::Selection;
 use crate::venue::{Topic, TopicChanges, TopicId};
 
+/// The time within which quotes and changes of depth come as a rule.
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(30);
+/// Trades of a quiet symbol are so much rarer.
+pub(crate) const TRADES_ARE_RARER: u32 = 20;
+/// Stands for the topic of a response about a symbol that ended meanwhile: no topic ever has this number.
+pub(crate) const ENDED: TopicId = TopicId(u32::MAX);
+
 /// The way in which a channel of each instrument is subscribed to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {

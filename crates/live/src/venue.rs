@@ -102,7 +102,9 @@ pub trait Venue: Send {
     fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>);
 
     /// Returns what is wrong with a response that is no success, in words of the venue's.
-    fn refusal(&self, body: &str) -> String;
+    fn refusal(&self, body: &str) -> String {
+        body.chars().take(200).collect()
+    }
 
     /// Returns the header of responses that says how much weight the venue counted in the period that runs.
     fn used_weight_header(&self) -> Option<&'static str> {

@@ -6,12 +6,9 @@ use tickwire_feed::binance::Market;
 use tickwire_wire::Channel;
 
 use crate::limits::{Limits, Rate};
+use crate::listed::{SILENT_AFTER, TRADES_ARE_RARER};
 use crate::venue::Route;
 
-/// The time within which quotes, changes of depth and mark prices come as a rule.
-const SILENT_AFTER: Duration = Duration::from_secs(30);
-/// Trades of a quiet symbol are so far apart without anything being wrong, times this.
-const TRADES_ARE_RARER: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 

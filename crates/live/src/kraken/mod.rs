@@ -13,22 +13,14 @@ use tickwire_feed::kraken::{CommandResponse, Normalizer, Said as Told, listings,
 use tickwire_wire::Channel;
 
 use crate::limits::{Limits, Rate};
-use crate::listed::{Listed, Plan, Reading};
+use crate::listed::{ENDED, Listed, Plan, Reading, SILENT_AFTER, TRADES_ARE_RARER};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
-    Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, Venue, Verification,
 };
 
 const NAME: &str = "kraken";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
-/// The time within which quotes and changes of depth come as a rule.
-const SILENT_AFTER: Duration = Duration::from_secs(30);
-/// Trades of a quiet symbol are so much rarer.
-const TRADES_ARE_RARER: u32 = 20;
-
-/// Stands for the topic of a response about a symbol that ended meanwhile: no topic ever has this number.
-const ENDED: TopicId = TopicId(u32::MAX);
 
 /// The configuration of Kraken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,10 +202,6 @@ impl Venue for Kraken {
     fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
         let Topic { symbol, channel, .. } = topic;
         self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
-    }
-
-    fn refusal(&self, body: &str) -> String {
-        body.chars().take(200).collect()
     }
 
     fn take_notes(&mut self) -> Vec<String> {

@@ -5,17 +5,12 @@ use std::time::Duration;
 use tickwire_wire::Channel;
 
 use crate::limits::{Limits, Rate};
-use crate::listed::Plan;
+use crate::listed::{Plan, SILENT_AFTER, TRADES_ARE_RARER};
 use crate::venue::Route;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
-/// The time within which quotes and changes of depth come as a rule.
-const SILENT_AFTER: Duration = Duration::from_secs(30);
-/// Trades of a quiet symbol are so much rarer.
-const TRADES_ARE_RARER: u32 = 20;
-
 /// The configuration of OKX.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OkxConfig {

@@ -13,16 +13,12 @@ use tickwire_wire::Channel;
 
 pub use self::config::OkxConfig;
 use crate::limits::Limits;
-use crate::listed::{Listed, Reading};
+use crate::listed::{ENDED, Listed, Reading};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
-    Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, Venue, Verification,
 };
 
 const NAME: &str = "okx";
-/// Stands for the topic of a response about a symbol that ended meanwhile: no topic ever has this number.
-const ENDED: TopicId = TopicId(u32::MAX);
-
 /// The protocol of OKX.
 #[derive(Debug)]
 pub struct Okx {
@@ -129,10 +125,6 @@ impl Venue for Okx {
     fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
         let Topic { symbol, channel, .. } = topic;
         self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
-    }
-
-    fn refusal(&self, body: &str) -> String {
-        body.chars().take(200).collect()
     }
 
     fn take_notes(&mut self) -> Vec<String> {
