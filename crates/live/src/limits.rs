@@ -78,6 +78,8 @@ impl Window {
     /// Takes in that more was used than was counted here, as a venue says that counts by address.
     pub(crate) fn used_at_least(&mut self, now: Duration, used: u32) {
         self.forget(now);
+        // More than the limit says no more than the limit does.
+        let used = used.min(self.rate.count);
         if used > self.sum {
             let more = used - self.sum;
             self.take(now, more);
@@ -99,6 +101,13 @@ mod tests {
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_venue_may_say_any_number() {
+        let mut window = Window::new(Rate::new(5, ms(1_000)));
+        window.used_at_least(ms(0), u32::MAX);
+        assert_eq!(window.ready_at(ms(0), 1, 0), ms(1_000));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub enum Said {
     Missing(u64),
     /// The numbers of the connection began anew, or went back.
     Renumbered,
+    /// It has a change of a book that cannot be read, for a reason: the book is wrong from now on, and no number will say so.
+    Unreadable(String),
     /// It says that the venue is there.
     Alive,
     /// It means nothing here.
@@ -82,8 +84,8 @@ impl Normalizer {
         events: &mut Vec<FeedEvent>,
     ) -> Option<Said> {
         let known = self.connections.get(&link).filter(|(known, _)| *known == attempt);
-        let expected = known.map_or(0, |(_, last)| last + 1);
-        if known.is_some() && number + 1 == expected {
+        let expected = known.map_or(0, |(_, last)| last.saturating_add(1));
+        if known.is_some_and(|(_, last)| *last == number) {
             events.push(FeedEvent::Repeat);
             return Some(Said::Nothing);
         }
@@ -101,10 +103,24 @@ impl Normalizer {
         times: Times,
         events: &mut Vec<FeedEvent>,
     ) -> Result<Said, NormalizeError> {
-        let mut names = Vec::new();
-        for text in serde_json::from_str::<Vec<BookText>>(data)? {
-            let symbol = self.instruments.symbol(&text.product_id)?;
-            let levels = levels(&text.updates, symbol.decimals())?;
+        let texts: Vec<BookText> = match serde_json::from_str(data) {
+            Ok(texts) => texts,
+            Err(error) => return Ok(Said::Unreadable(error.to_string())),
+        };
+        let (mut names, mut unknown) = (Vec::new(), None);
+        for text in texts {
+            let symbol = match self.instruments.symbol(&text.product_id) {
+                Ok(symbol) => symbol,
+                // It may have ended just now. What else the message brings is of other books.
+                Err(error) => {
+                    unknown = Some(error);
+                    continue;
+                }
+            };
+            let levels = match levels(&text.updates, symbol.decimals()) {
+                Ok(levels) => levels,
+                Err(error) => return Ok(Said::Unreadable(format!("{}: {error}", text.product_id))),
+            };
             match &*text.kind {
                 "snapshot" => symbol.snapshot((), levels, times, events),
                 // Until its snapshot there is no book to change.
@@ -113,7 +129,7 @@ impl Normalizer {
             }
             names.push(text.product_id.into_owned());
         }
-        Ok(Said::Data(Channel::Book, names))
+        unknown.map_or(Ok(Said::Data(Channel::Book, names)), Err)
     }
 
     fn trades(

@@ -100,6 +100,42 @@ fn every_message_of_a_connection_counts() {
 }
 
 #[test]
+fn a_change_that_cannot_be_read_is_not_passed_over() {
+    let mut normalizer = normalizer();
+    let snapshot =
+        |number, symbol| message("l2_data", number, &book("snapshot", symbol, &[("bid", "1", "1")]));
+    for (number, symbol) in [(0, "BTC-USD"), (1, "ETH-USD")] {
+        take(&mut normalizer, FIRST, &snapshot(number, symbol));
+    }
+    for (number, bad) in
+        [(2, ("bid", "1.001", "1")), (3, ("bid", "1", "0.000000001")), (4, ("bid", "x", "1"))]
+    {
+        let text = message("l2_data", number, &book("update", "BTC-USD", &[("bid", "1", "2"), bad]));
+        let (said, told) = take(&mut normalizer, FIRST, &text);
+        assert!(matches!(&said, Said::Unreadable(reason) if reason.starts_with("BTC-USD: ")), "{said:?}");
+        assert_eq!(told, []);
+    }
+    let said = take(&mut normalizer, FIRST, &message("l2_data", 5, "7")).0;
+    assert!(matches!(said, Said::Unreadable(_)), "{said:?}");
+    // An unknown name harms no other book of the message.
+    let both = [book("update", "X-USD", &[]), book("update", "ETH-USD", &[("bid", "1", "2")])].join(",");
+    let mut events = Vec::new();
+    assert!(normalizer.message(FIRST, RECEIVED, &message("l2_data", 6, &both), &mut events).is_err());
+    assert_eq!(events.len(), 1);
+}
+
+#[test]
+fn numbers_may_be_as_large_as_they_like() {
+    let mut normalizer = normalizer();
+    let said = |normalizer: &mut Normalizer, number| {
+        take(normalizer, FIRST, &message("heartbeats", number, r#"{"heartbeat_counter":1}"#)).0
+    };
+    assert_eq!(said(&mut normalizer, u64::MAX), Said::Missing(u64::MAX));
+    assert_eq!(said(&mut normalizer, u64::MAX), Said::Nothing, "it is repeated");
+    assert_eq!(said(&mut normalizer, 0), Said::Renumbered);
+}
+
+#[test]
 fn trades_are_told_in_their_order_and_counted() {
     let mut normalizer = normalizer();
     let past = message("market_trades", 0, &trades("snapshot", &[5, 4]));

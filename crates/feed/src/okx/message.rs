@@ -42,10 +42,9 @@ pub(super) struct BookText<'a> {
     pub(super) asks: Vec<LevelText<'a>>,
     #[serde(borrow)]
     pub(super) ts: Option<Cow<'a, str>>,
-    #[serde(default)]
-    pub(super) prev_seq_id: i64,
-    #[serde(default)]
-    pub(super) seq_id: i64,
+    /// Both prove a book; quotes have none.
+    pub(super) prev_seq_id: Option<i64>,
+    pub(super) seq_id: Option<i64>,
 }
 
 /// Price, size, a number that is not used any more, and the number of orders.

@@ -81,21 +81,23 @@ impl Normalizer {
         for text in serde_json::from_str::<Vec<BookText>>(data)? {
             let levels = levels(&text, symbol.decimals())?;
             let times = times(text.ts.as_deref(), receive_time);
+            // What proves nothing is no change of a book.
+            let sequence = text.seq_id.ok_or(NormalizeError::Foreign)?;
             if is_snapshot {
-                symbol.snapshot(text.seq_id, levels, times, events);
+                symbol.snapshot(sequence, levels, times, events);
                 said = Said::Data(Channel::Book, name.to_owned());
                 continue;
             }
             // Until its snapshot there is no book to change.
             let Some(last) = symbol.book else { continue };
-            if text.prev_seq_id == last {
-                symbol.book = Some(text.seq_id);
+            if text.prev_seq_id.ok_or(NormalizeError::Foreign)? == last {
+                symbol.book = Some(sequence);
                 // Where nothing changed for a minute, an empty change says so.
                 if !levels.bids.is_empty() || !levels.asks.is_empty() {
                     symbol.change(levels, times, events);
                 }
                 said = Said::Data(Channel::Book, name.to_owned());
-            } else if text.seq_id == last {
+            } else if sequence == last {
                 events.push(FeedEvent::Repeat);
             } else {
                 symbol.break_book(times, events);

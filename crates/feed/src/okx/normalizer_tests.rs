@@ -60,6 +60,18 @@ fn each_change_of_a_book_names_the_one_before() {
 }
 
 #[test]
+fn a_book_without_its_proof_is_not_taken() {
+    let mut normalizer = normalizer();
+    take(&mut normalizer, &book("snapshot", -1, 0, LEVEL));
+    for proof in ["", r#","seqId":0"#, r#","prevSeqId":0"#] {
+        let data = format!(r#"{{"asks":[],"bids":[{LEVEL}],"ts":"1700000000123"{proof}}}"#);
+        let mut events = Vec::new();
+        let said = normalizer.message(RECEIVED, &message("books", "update", &data), &mut events);
+        assert!(said.is_err() && events.is_empty(), "{proof}: {said:?}");
+    }
+}
+
+#[test]
 fn trades_may_be_several_in_one() {
     let mut normalizer = normalizer();
     let trade = |id: u64, count: &str| {

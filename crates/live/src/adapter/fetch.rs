@@ -15,6 +15,8 @@ use crate::driver::{LinkId, RequestId, Response};
 const BODY_BYTES_MAX: usize = 64 << 20;
 /// The time after which a request is given up for good. The driver has given it up before.
 const WITHIN: Duration = Duration::from_secs(60);
+/// The longest wait that a venue may demand: what is longer is an error, and would stop the ingester for good.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 const AGENT: &str = concat!("tickwire/", env!("CARGO_PKG_VERSION"));
 
 /// Sends a request, and hands the response over.
@@ -52,8 +54,8 @@ async fn fetch(url: &str, security: &Security, used_weight: Option<&str>) -> Res
     })
 }
 
-/// Returns the wait that a venue demands, in seconds as all of them write it.
+/// Returns the wait that a venue demands, in seconds as all of them write it, and a day at most.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }

@@ -116,6 +116,9 @@ impl Venue for Coinbase {
             Told::Refused(reason) => Said::RefusedCommand(reason),
             Told::Missing(count) => Said::Incomplete(format!("{count} of its messages are missing")),
             Told::Renumbered => Said::Incomplete("the numbers of its messages began anew".to_owned()),
+            Told::Unreadable(reason) => {
+                Said::Incomplete(format!("a change of a book cannot be read: {reason}"))
+            }
             Told::Alive => Said::Alive,
             Told::Nothing => Said::Nothing,
         })
@@ -132,10 +135,6 @@ impl Venue for Coinbase {
     fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
         let Topic { symbol, channel, .. } = topic;
         self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
-    }
-
-    fn refusal(&self, body: &str) -> String {
-        body.chars().take(200).collect()
     }
 
     fn take_notes(&mut self) -> Vec<String> {

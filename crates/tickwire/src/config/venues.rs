@@ -109,6 +109,8 @@ fn channels(
     let mut channels = Vec::new();
     for name in named {
         match known.iter().find(|channel| channel.name() == name.trim()) {
+            // One that is named twice is one.
+            Some(channel) if channels.contains(channel) => {}
             Some(channel) => channels.push(*channel),
             None => {
                 let names: Vec<_> = known.iter().copied().map(Channel::name).collect();
