@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::message::{Command, Message};
+use crate::pb::{Hello, Identity};
 use crate::record::{Record, Scale};
 use crate::{json, msgpack, proto};
 
@@ -148,7 +149,8 @@ impl Iterator for Batch<'_> {
             match decoded {
                 Ok((message, used)) => {
                     self.offset += used.max(1);
-                    if let Some(message) = message {
+                    if let Some(mut message) = message {
+                        unsign_rates(&mut message);
                         return Some(Ok(message));
                     }
                 }
@@ -184,6 +186,12 @@ pub fn decode_command(encoding: Encoding, bytes: &[u8]) -> Result<Command, Decod
     decoded.and_then(check_rate).map_err(|reason| DecodeError::new(encoding, 0, reason))
 }
 
+/// Makes zero of a rate of minus zero. Protobuf writes neither of them, MessagePack and JSON would keep the sign, so a rate reads the
+/// same in every encoding only without it.
+fn without_sign(rate: &mut f64) {
+    *rate += 0.0;
+}
+
 /// Returns the id of a command that cannot be read as a whole, where that much of it can be read.
 pub fn command_id(encoding: Encoding, bytes: &[u8]) -> Option<u64> {
     match encoding {
@@ -193,13 +201,26 @@ pub fn command_id(encoding: Encoding, bytes: &[u8]) -> Option<u64> {
     }
 }
 
-fn check_rate(command: Command) -> Result<Command, String> {
-    let rate = match &command {
-        Command::Subscribe(c) => c.max_rate,
-        Command::SetRate(c) => c.max_rate,
-        _ => 0.0,
+/// Makes zero of each rate of minus zero in a message.
+fn unsign_rates(message: &mut Message) {
+    match message {
+        Message::Subscribed(subscribed) => {
+            subscribed.granted.iter_mut().for_each(|granted| without_sign(&mut granted.max_rate));
+        }
+        Message::Hello(Hello { limits: Some(limits), .. })
+        | Message::Identity(Identity { limits: Some(limits), .. }) => without_sign(&mut limits.max_rate),
+        _ => {}
+    }
+}
+
+fn check_rate(mut command: Command) -> Result<Command, String> {
+    let rate = match &mut command {
+        Command::Subscribe(c) => &mut c.max_rate,
+        Command::SetRate(c) => &mut c.max_rate,
+        _ => return Ok(command),
     };
-    if rate.is_finite() && rate >= 0.0 {
+    if rate.is_finite() && *rate >= 0.0 {
+        without_sign(rate);
         Ok(command)
     } else {
         Err(format!("max_rate {rate} is no rate; 0 (all that can be taken) or updates per second, as in 2.5"))

@@ -38,6 +38,7 @@ fn text() -> BoxedStrategy<String> {
 fn rate() -> impl Strategy<Value = f64> {
     prop_oneof![
         Just(0.0),
+        Just(-0.0),
         0.0..1000.0,
         any::<f64>().prop_filter("a rate", |rate| rate.is_finite() && *rate >= 0.0)
     ]

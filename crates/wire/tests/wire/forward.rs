@@ -3,8 +3,8 @@
 use prost::encoding::{WireType, encode_key, encode_varint};
 use tickwire_wire::bus_frame::{BusFrameError, BusHeader};
 use tickwire_wire::{
-    Batch, Channel, Command, DecodeError, Encoding, Message, Scale, decode_command, encode_command,
-    encode_message, encode_sent_time,
+    Batch, Channel, Command, DecodeError, Encoding, Granted, Hello, Identity, Limits, Message, Scale,
+    SetRate, Subscribe, Subscribed, decode_command, encode_command, encode_message, encode_sent_time,
 };
 
 use crate::set::{self, Content};
@@ -164,11 +164,51 @@ fn two_protobuf_commands_in_one_message_are_refused() {
 #[test]
 fn rates_that_are_none_are_refused_in_binary_too() {
     for rate in [f64::NAN, f64::INFINITY, -0.5] {
-        let command = Command::SetRate(tickwire_wire::SetRate { max_rate: rate, ..Default::default() });
+        let command = Command::SetRate(SetRate { max_rate: rate, ..Default::default() });
         for encoding in [Encoding::Proto, Encoding::MsgPack] {
             let mut bytes = Vec::new();
             encode_command(encoding, &command, &mut bytes);
             check_refused(encoding, &bytes, "is no rate");
+        }
+    }
+}
+
+/// Protobuf writes no zero of either sign, so a message that kept the sign would read differently through another encoding.
+#[test]
+fn a_rate_of_minus_zero_is_zero_in_every_encoding() {
+    let limits = || Some(Limits { max_rate: -0.0, ..Default::default() });
+    let granted = Granted { max_rate: -0.0, ..Default::default() };
+    let messages = [
+        Message::Subscribed(Subscribed { granted: vec![granted], ..Default::default() }),
+        Message::Hello(Hello { limits: limits(), ..Default::default() }),
+        Message::Identity(Identity { limits: limits(), ..Default::default() }),
+    ];
+    let commands = [
+        Command::Subscribe(Subscribe { max_rate: -0.0, ..Default::default() }),
+        Command::SetRate(SetRate { max_rate: -0.0, ..Default::default() }),
+    ];
+    for encoding in Encoding::ALL {
+        for sent in &messages {
+            let read = Batch::new(encoding, &encode(encoding, sent)).next().unwrap().unwrap();
+            let rate = match &read {
+                Message::Subscribed(subscribed) => subscribed.granted[0].max_rate,
+                Message::Hello(Hello { limits, .. }) | Message::Identity(Identity { limits, .. }) => {
+                    limits.as_ref().unwrap().max_rate
+                }
+                other => panic!("{other:?}"),
+            };
+            assert!(rate == 0.0 && rate.is_sign_positive(), "{encoding}: {read:?}");
+        }
+        for sent in &commands {
+            let mut bytes = Vec::new();
+            encode_command(encoding, sent, &mut bytes);
+            let read = decode_command(encoding, &bytes).unwrap();
+            let (Command::Subscribe(Subscribe { max_rate: rate, .. })
+            | Command::SetRate(SetRate { max_rate: rate, .. })) = &read
+            else {
+                panic!("{read:?}")
+            };
+            assert!(*rate == 0.0 && rate.is_sign_positive(), "{encoding}: {read:?}");
         }
     }
 }
