@@ -17,7 +17,7 @@ fn small() -> EngineLimits {
     EngineLimits { book_levels: 20, linger_ns: 60 * SECOND, ..limits() }
 }
 
-/// Somebody who sees books to a depth, so many seconds late.
+/// Returns somebody who sees books to a depth, so many seconds late.
 fn sees(depth: impl Into<Option<u32>>, seconds: u64) -> Principal {
     let entitlements =
         vec![Entitlement { depth: depth.into(), delay_ns: seconds * SECOND, ..Entitlement::ALL }];

@@ -1,4 +1,4 @@
-//! What refusals tell of what exists: nothing that their reader may not know, or may not know yet.
+//! Refusals tell nothing of what exists that their reader may not know, or may not know yet.
 
 use std::sync::Arc;
 

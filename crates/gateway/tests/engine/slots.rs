@@ -9,7 +9,7 @@ use tickwire_wire::{Channel, Command, Message, Refused, Unsubscribe};
 use super::identity::{named, renew};
 use super::rig::{Client, Rig, SECOND, brief, limits, quote, response, subscribe, trade};
 
-/// So little that each test shows who holds it.
+/// Returns limits that are so small that each test shows who holds what.
 fn one_of_each() -> EngineLimits {
     EngineLimits { delays: 1, depths: 1, ..limits() }
 }

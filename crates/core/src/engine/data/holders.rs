@@ -1,4 +1,4 @@
-//! How many hold each view: a view that nobody holds may make room for another one.
+//! The holders of each view are counted: a view that nobody holds may make room for another one.
 
 use crate::vocabulary::View;
 

@@ -1,4 +1,4 @@
-//! What a session is told of what exists: venues, and names like the one that it asked for. It is never younger than what the session
+//! A session is told of venues, and of names like the one that it asked for. What it is told is never younger than what it
 //! may see, whether there is a view for that already or not.
 
 use tickwire_wire::{Channel, SymbolName};

@@ -1,4 +1,4 @@
-//! What `venue:*` stands for grows when instruments appear.
+//! Instruments that appear are added to what `venue:*` stands for.
 
 use tickwire_wire::{Message, Subscribed};
 

@@ -1,4 +1,4 @@
-//! What the symbols of commands stand for.
+//! The symbols of commands are resolved: each stands for topics, or is refused.
 
 use tickwire_wire::{Channel, FeedState, Refused, SymbolName};
 
