@@ -39,6 +39,7 @@ pub use data::backfill::{BackfillLimits, PARTS_MAX as BACKFILL_PARTS_MAX};
 pub use data::decisions::{BlockedBy, Decided, Decision, Fate, Run};
 pub use data::delivery::WINDOW_MS_MAX;
 pub use data::handed_in::HandedIn;
+pub use data::holders::Holders;
 pub use data::key::SessionKey;
 pub use data::latency_samples::{LATENCY_SAMPLE_ONE_IN, LatencySample};
 pub use dialect::{Dialect, Loss, Request};
@@ -323,6 +324,12 @@ impl Engine {
     /// Returns what its delayed views hold.
     pub fn delayed(&self) -> Delayed {
         ops::insight::delayed(&self.fanout)
+    }
+
+    /// Returns how many hold each delay and each depth, and the same counted anew: subscriptions, those that wait, and `venue:*`. It
+    /// looks at every subscription.
+    pub fn count_holders(&self) -> (Holders, Holders) {
+        ops::insight::count_holders(&self.fanout)
     }
 
     /// Returns the number of price levels of all books.

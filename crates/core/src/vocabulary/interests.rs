@@ -8,7 +8,8 @@ use super::update::Update;
 /// An interest of the engine in something of the bus side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicInterest {
-    /// The engine wants the topic's state and everything after it.
+    /// The engine wants the topic's state and everything after it. Where it has the topic already, it wants the state again: it gave up what
+    /// it had.
     Want(TopicId),
     /// Nobody here wants it any more.
     Drop(TopicId),

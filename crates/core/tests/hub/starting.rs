@@ -51,6 +51,18 @@ fn a_shard_that_comes_later_gets_the_state_as_it_is() {
 }
 
 #[test]
+fn a_shard_that_wants_it_again_is_told_the_state_again_and_no_ingester_is_asked() {
+    let mut rig = Rig::live(Channel::Quote, 5);
+    rig.want(1);
+    rig.records(EPOCH, 6, 6);
+    rig.want(0);
+    rig.records(EPOCH, 7, 7);
+    assert_eq!(rig.told_to(0), ["6", "state 6@7 [6]", "7"]);
+    assert_eq!(rig.told_to(1), ["state 5@7 [5]", "6", "7"]);
+    assert!(rig.take_requests().is_empty());
+}
+
+#[test]
 fn a_shard_that_comes_while_the_state_is_broken_gets_it_when_it_is_mended() {
     let mut rig = Rig::live(Channel::Status, 5);
     rig.position(EPOCH, 8);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tickwire_core::engine::{EngineLimits, Entitlement, Pattern, Principal};
 use tickwire_core::vocabulary::{Event, InstrumentInfo, VenueIndex};
-use tickwire_wire::{Channel, LedgerEntry, Message, Refused, Scale, SymbolName};
+use tickwire_wire::{Channel, Command, LedgerEntry, Message, Refused, Scale, SetRate, SymbolName};
 
 use super::identity::{named, renew};
 use super::rig::{Client, Rig, SECOND, brief, limits, quote, records, response, subscribe_at, trade};
@@ -219,4 +219,68 @@ fn what_is_listed_but_too_young_is_not_named_by_a_new_token() {
     rig.pass(10);
     rig.grant_interests();
     assert!(response(&rig.read(client)).granted.iter().all(|granted| granted.symbol == "sim:D"));
+}
+
+/// Returns the symbol and the rate of each grant.
+fn rates(messages: &[Message]) -> Vec<(String, f64)> {
+    let responses =
+        messages.iter().filter_map(|m| if let Message::Subscribed(s) = m { Some(s) } else { None });
+    let granted = responses.flat_map(|response| &response.granted);
+    granted.map(|granted| (granted.symbol.clone(), granted.max_rate)).collect()
+}
+
+#[test]
+fn a_lower_rate_holds_for_what_still_waits_for_its_state() {
+    let mut rig = Rig::new(limits());
+    let client = rig.open_as(desk(vec![Entitlement::ALL]));
+    rig.send(client, &subscribe_at(1, "quote", &["sim:A"], 50.0));
+    let slow = Principal { rate_max: 5.0, ..desk(vec![Entitlement::ALL]) };
+    assert_eq!(rates(&renew(&mut rig, client, slow.clone())), [("sim:A".to_owned(), 5.0)]);
+    // What waits for something that the new token takes away is granted at once, and as slowly.
+    rig.send(client, &subscribe_at(1, "stat", &["sim:A"], 0.0));
+    rig.grant_interests();
+    rig.read(client);
+    let other = rig.open_as(desk(vec![Entitlement::ALL]));
+    rig.send(other, &subscribe_at(1, "stat", &["sim:A", "sim:B"], 50.0));
+    let messages = renew(&mut rig, other, Principal { entitlements: vec![only("A")], ..slow.clone() });
+    assert_eq!(rates(&messages), [("sim:A".to_owned(), 5.0)]);
+    // So it is where nobody handed in a token: an API key grants less.
+    let third = rig.open_as(desk(vec![Entitlement::ALL]));
+    rig.send(third, &subscribe_at(1, "bar", &["sim:*"], 0.0));
+    rig.engine.regrant(third.key, Arc::new(slow), rig.now);
+    rig.grant_interests();
+    assert_eq!(rates(&rig.read(third)), ["A", "B", "C"].map(|name| (format!("sim:{name}"), 5.0)));
+}
+
+#[test]
+fn a_lower_rate_holds_for_what_still_waits_for_its_view() {
+    let mut rig = Rig::new(limits());
+    let live = rig.open_as(desk(vec![Entitlement::ALL]));
+    rig.subscribe(live, Channel::Quote, &["sim:A"]);
+    rig.publish_now(0, 1, quote(1));
+    let client = rig.open_as(desk(vec![late(20)]));
+    rig.send(client, &subscribe_at(1, "quote", &["sim:A"], 50.0));
+    assert_eq!(refusals(&rig.read(client))[0].code, "delayed");
+    renew(&mut rig, client, Principal { rate_max: 5.0, ..desk(vec![late(20)]) });
+    rig.pass(20);
+    assert_eq!(rates(&rig.read(client)), [("sim:A".to_owned(), 5.0)]);
+}
+
+#[test]
+fn the_rate_that_was_asked_for_last_holds_for_what_waits() {
+    let mut rig = Rig::new(limits());
+    let live = rig.open_as(desk(vec![Entitlement::ALL]));
+    rig.subscribe(live, Channel::Quote, &["sim:*"]);
+    (0..3).for_each(|index| drop(rig.publish_now(index, 1, quote(1))));
+    let [one, all] = [0, 1].map(|_| rig.open_as(desk(vec![late(20)])));
+    for rate in [50.0, 2.0] {
+        rig.send(one, &subscribe_at(1, "quote", &["sim:A"], rate));
+    }
+    rig.send(all, &subscribe_at(1, "quote", &["sim:*"], 50.0));
+    let (channel, symbols) = ("quote".to_owned(), vec!["sim:*".to_owned()]);
+    rig.send(all, &Command::SetRate(SetRate { id: 2, channel, symbols, max_rate: 3.0 }));
+    assert!([one, all].iter().all(|client| rates(&rig.read(*client)).is_empty()));
+    rig.pass(20);
+    assert_eq!(rates(&rig.read(one)), [("sim:A".to_owned(), 2.0)]);
+    assert_eq!(rates(&rig.read(all)), ["A", "B", "C"].map(|name| (format!("sim:{name}"), 3.0)));
 }

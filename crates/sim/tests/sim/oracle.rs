@@ -48,6 +48,8 @@ impl World {
                 let (pressure, _) = shard.engine.pressure();
                 assert!(pressure <= most, "pressure of {pressure} bytes in {sessions} sessions");
                 assert!(shard.engine.log_bytes() <= shard.engine.topics() * limits.log_bytes_per_topic);
+                let (kept, anew) = shard.engine.count_holders();
+                assert_eq!(kept, anew, "views are held that nothing needs, or not held that something does");
             }
         }
         for (id, pipe) in &self.pipes {

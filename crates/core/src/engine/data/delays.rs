@@ -3,13 +3,13 @@
 //! What arrives stands in the queue with the time at which it is due: its arrival and the delay. Whatever the view shows, its
 //! names and the states of its feeds included, went through that queue; so nothing of it is younger.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tickwire_wire::{Body, SymbolName};
 
 use super::index::Names;
-use super::key::SessionKey;
+use super::late::Late;
 use crate::vocabulary::{FeedStatus, InstrumentInfo, TopicId, TopicState, Update, VenueIndex, View};
 
 /// The bytes that an entry of a queue counts for beside its record's own.
@@ -20,6 +20,9 @@ const LEVEL_BYTES: usize = 16;
 
 /// The most states of one feed that are remembered, for delays that begin later.
 const PAST_FEEDS_MAX: usize = 64;
+
+/// The most ends of instruments that are remembered, for those who may not know of them yet.
+const PAST_ENDS_MAX: usize = 4096;
 
 /// Something that is not old enough yet.
 #[derive(Clone, Debug)]
@@ -80,8 +83,6 @@ pub(crate) struct Delay {
     pub(crate) bytes: usize,
     /// The count of topics that the view has.
     pub(crate) topics: usize,
-    /// The sessions that may see something by it.
-    pub(crate) users: HashSet<SessionKey>,
     /// The instruments of each venue as the view knows them, by the venue's name.
     pub(crate) names: HashMap<String, Names>,
     /// The names whose instruments ended, where the view does not show that yet, with how many of each.
@@ -103,7 +104,6 @@ impl Delay {
             order: 0,
             bytes: 0,
             topics: 0,
-            users: HashSet::new(),
             names: HashMap::new(),
             ending: HashMap::new(),
             feeds: Vec::new(),
@@ -137,6 +137,13 @@ impl Delay {
     pub(crate) fn push_end(&mut self, info: &InstrumentInfo, now: u64) {
         *self.ending.entry(info.name.clone()).or_default() += 1;
         self.push(Held::Ended(info.index), now);
+    }
+
+    /// Forgets what one of its topics has beside the queue.
+    pub(crate) fn forget(&mut self, id: TopicId, late: &Late) {
+        let behind = late.hole.iter().flat_map(|hole| &hole.waiting);
+        self.bytes -= behind.map(|update| Held::Update(Arc::clone(update)).bytes()).sum::<usize>();
+        self.cut.retain(|cut| *cut != id);
     }
 
     /// Takes in that the view shows the end of an instrument of this name.
@@ -195,6 +202,8 @@ pub(crate) struct Delays {
     slots: Vec<Option<Box<Delay>>>,
     /// The states of each feed with their arrival, the oldest first, by the index of the venue.
     past_feeds: Vec<VecDeque<(u64, Arc<FeedStatus>)>>,
+    /// Instruments that ended, with the time at which they did, the oldest first.
+    past_ends: VecDeque<(u64, Arc<InstrumentInfo>)>,
     /// Records for which there was no room.
     pub(crate) dropped: u64,
     /// The views that wait for the history, by the tickets of their requests.
@@ -277,6 +286,21 @@ impl Delays {
             past.pop_front();
         }
         past.push_back((now, Arc::clone(feed)));
+    }
+
+    /// Remembers the end of an instrument, for those who may not know of it yet.
+    pub(crate) fn note_end(&mut self, info: &Arc<InstrumentInfo>, now: u64) {
+        if self.past_ends.len() == PAST_ENDS_MAX {
+            self.past_ends.pop_front();
+        }
+        self.past_ends.push_back((now, Arc::clone(info)));
+    }
+
+    /// Returns whether there was an instrument of this name so long ago that has ended since.
+    pub(crate) fn has_ended_since(&self, name: &SymbolName, delay_ns: u64, now: u64) -> bool {
+        let is_old = |at: u64| at.saturating_add(delay_ns) <= now;
+        let since = self.past_ends.iter().rev().take_while(|(at, _)| !is_old(*at));
+        since.into_iter().any(|(_, info)| info.name == *name && is_old(info.listed.min(now)))
     }
 
     /// Tells a delay that begins what is known of feeds.

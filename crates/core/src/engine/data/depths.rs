@@ -1,9 +1,6 @@
 //! The depths of books of a shard. For each, and for each delay that it is used with, there is a view: books that have so many levels on
 //! each side. It is made of the whole books of that delay, once for all of its sessions.
 
-use std::collections::HashSet;
-
-use super::key::SessionKey;
 use crate::vocabulary::View;
 
 /// A depth, and the delay that it is used with.
@@ -16,8 +13,6 @@ pub(crate) struct Depth {
     pub(crate) levels: u32,
     /// The count of topics that the view has.
     pub(crate) topics: usize,
-    /// The sessions that may see something by it.
-    pub(crate) users: HashSet<SessionKey>,
 }
 
 /// All depths of a shard, by the number of the view behind those of delays.
@@ -39,10 +34,6 @@ impl Depths {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Depth> {
         self.0.iter().flatten()
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Depth> {
-        self.0.iter_mut().flatten()
     }
 
     /// Returns the view with whole books that a view is made of; a view with whole books itself.
@@ -76,7 +67,7 @@ impl Depths {
         if free == self.0.len() {
             self.0.push(None);
         }
-        self.0[free] = Some(Depth { view, of, levels, topics: 0, users: HashSet::new() });
+        self.0[free] = Some(Depth { view, of, levels, topics: 0 });
         Some(view)
     }
 

@@ -59,6 +59,8 @@ pub(crate) struct Fanout {
     pub(crate) delays: Delays,
     /// The shallow views of books.
     pub(crate) depths: Depths,
+    /// Books that were given up because all books together were too large, with the time before which none of them is tried again.
+    pub(crate) given_up: HashMap<TopicId, u64>,
     pub(crate) instruments: Vec<Option<Arc<InstrumentInfo>>>,
     /// The instruments of each venue, by the venue's name.
     pub(crate) names: HashMap<String, Names>,
@@ -120,6 +122,7 @@ impl Fanout {
             topics: Topics::default(),
             delays: Delays::default(),
             depths: Depths::default(),
+            given_up: HashMap::new(),
             instruments: Vec::new(),
             names: HashMap::new(),
             feeds: Vec::new(),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::by_id::ById;
+use super::holders::Holders;
 use super::key::SessionKey;
 use crate::vocabulary::{TopicId, VenueIndex, View};
 
@@ -12,6 +13,9 @@ use crate::vocabulary::{TopicId, VenueIndex, View};
 pub(crate) struct Names {
     /// Its place among the venues, once its feed was heard of.
     pub(crate) venue: Option<VenueIndex>,
+    /// When it was first heard of, or the first of its instruments was listed, in nanoseconds since the Unix epoch. The names of a
+    /// delayed view do not have it.
+    pub(crate) since: u64,
     by_symbol: HashMap<String, u32>,
     /// Instruments by the symbol in small letters, for those who misspell it.
     folded: HashMap<String, u32>,
@@ -20,6 +24,11 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// Begins the names of a venue that is heard of now.
+    pub(crate) fn new(now: u64) -> Self {
+        Self { since: now, ..Self::default() }
+    }
+
     pub(crate) fn insert(&mut self, symbol: &str, index: u32) {
         self.folded.insert(symbol.to_ascii_lowercase(), index);
         self.all.insert(index);
@@ -70,6 +79,8 @@ pub(crate) struct Index {
     wildcards: HashMap<String, BTreeSet<SessionKey>>,
     /// Sessions, and which of their pending subscribes, that have not been granted a topic yet.
     waiters: HashMap<TopicId, BTreeSet<(SessionKey, u32)>>,
+    /// Those who hold views, the waiters among them.
+    pub(crate) holders: Holders,
 }
 
 impl Index {
@@ -108,12 +119,16 @@ impl Index {
     }
 
     pub(crate) fn waits(&mut self, key: SessionKey, pending: u32, topic: TopicId) {
-        self.waiters.entry(topic).or_default().insert((key, pending));
+        if self.waiters.entry(topic).or_default().insert((key, pending)) {
+            self.holders.take(topic.view());
+        }
     }
 
     pub(crate) fn waits_no_more(&mut self, key: SessionKey, pending: u32, topic: TopicId) {
         if let Some(waiters) = self.waiters.get_mut(&topic) {
-            waiters.remove(&(key, pending));
+            if waiters.remove(&(key, pending)) {
+                self.holders.give_back(topic.view());
+            }
             if waiters.is_empty() {
                 self.waiters.remove(&topic);
             }

@@ -15,6 +15,7 @@ pub(crate) mod encoded_log;
 pub(crate) mod entry;
 pub(crate) mod fanout;
 pub(crate) mod handed_in;
+pub(crate) mod holders;
 pub(crate) mod index;
 pub(crate) mod key;
 pub(crate) mod late;

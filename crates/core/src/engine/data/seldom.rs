@@ -1,15 +1,17 @@
 //! The part of a session that most sessions have no need of, most of the time.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 
-use tickwire_wire::Channel;
+use tickwire_wire::{Channel, SymbolName};
 
 use super::account::Account;
 use super::backfill::Turns;
 use super::decisions::Decisions;
+use super::holders::Holders;
 use super::resume::Positions;
-use crate::vocabulary::TopicId;
+use crate::engine::principal::{Principal, Sight};
+use crate::vocabulary::{TopicId, View};
 
 /// A `subscribe` whose topics are not all known yet.
 #[derive(Debug)]
@@ -19,10 +21,29 @@ pub(crate) struct PendingSubscribe {
     pub(crate) waiting: Vec<TopicId>,
     /// The granted updates per second of each.
     pub(crate) rate: f64,
+    /// The same of those for which another rate was set meanwhile.
+    pub(crate) own_rates: HashMap<TopicId, f64>,
     /// Those of `waiting` that are neither live nor given up.
     pub(crate) unknown: HashSet<TopicId>,
     pub(crate) deadline: u64,
 }
+
+impl PendingSubscribe {
+    /// Returns the granted updates per second of a topic.
+    pub(crate) fn rate_of(&self, topic: TopicId) -> f64 {
+        self.own_rates.get(&topic).copied().unwrap_or(self.rate)
+    }
+
+    /// Changes the granted rates of all topics.
+    pub(crate) fn change_rates(&mut self, change: impl Fn(f64) -> f64) {
+        for rate in self.own_rates.values_mut().chain([&mut self.rate]) {
+            *rate = change(*rate);
+        }
+    }
+}
+
+/// A way in which something is seen, and the view that shows it.
+pub(crate) type Shown = (Sight, View);
 
 /// A subscription to all of a venue.
 #[derive(Debug)]
@@ -31,11 +52,30 @@ pub(crate) struct Wildcard {
     pub(crate) channel: Channel,
     /// The granted updates per second of each subscription.
     pub(crate) rate: f64,
+    /// The ways in which its session sees something of it, and the views that it holds for them.
+    pub(crate) shown: Vec<Shown>,
 }
 
 impl Wildcard {
     pub(crate) fn is_of(&self, venue: &str, channel: Channel) -> bool {
         self.venue == venue && self.channel == channel
+    }
+
+    /// Takes the views that it holds.
+    pub(crate) fn take(&self, holders: &mut Holders) {
+        self.shown.iter().for_each(|(_, view)| holders.take(*view));
+    }
+
+    /// Gives them back.
+    pub(crate) fn give_back(&self, holders: &mut Holders) {
+        self.shown.iter().for_each(|(_, view)| holders.give_back(*view));
+    }
+
+    /// Returns the view by which it shows an instrument; `None` where the principal of its session may not see that, or there was no view
+    /// for it.
+    pub(crate) fn view_of(&self, principal: &Principal, name: &SymbolName) -> Option<View> {
+        let sight = principal.sight(name, self.channel)?;
+        self.shown.iter().find(|(known, _)| *known == sight).map(|(_, view)| *view)
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Topic {
     pub(crate) is_listed: bool,
     /// When the last gap arrived.
     broken: Stamp,
+    /// Whether it is a book that was given up because all books together were too large.
+    pub(crate) is_given_up: bool,
     /// The progress of a delayed view; a live topic has none.
     pub(crate) late: Option<Box<Late>>,
     /// The most levels of each side, of a book to a depth.
@@ -132,6 +134,7 @@ impl Topic {
             log_start: 0,
             broken: 0,
             stamp: 0,
+            is_given_up: false,
             late: None,
             depth: u32::MAX,
         }
@@ -172,7 +175,7 @@ impl Topic {
             self.note_jump(state, cause, stamp, limits);
         }
         *stamp += 1;
-        self.live = true;
+        (self.live, self.is_given_up) = (true, false);
         self.forget_made();
         self.begin_sequence(state.epoch, *stamp);
         self.sequence = state.sequence;
@@ -558,7 +561,7 @@ impl Topic {
     /// Forgets the book with all its levels; it is not followed before the topic starts again.
     pub(crate) fn give_up_book(&mut self) {
         self.book = BookState::default();
-        self.live = false;
+        (self.live, self.is_given_up) = (false, true);
         self.forget_made();
     }
 

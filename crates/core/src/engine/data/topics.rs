@@ -88,6 +88,13 @@ impl Topics {
         slots.get_mut(id.live().0 as usize)?.take()
     }
 
+    /// Returns the ids of the topics of a view beside the live one.
+    pub(crate) fn of_view(&self, view: View) -> Vec<TopicId> {
+        let at = usize::from(view.number()).checked_sub(1);
+        let slots = at.and_then(|at| self.views.get(at)).into_iter().flatten().enumerate();
+        slots.filter(|(_, slot)| slot.is_some()).map(|(at, _)| TopicId(at as u32).seen_as(view)).collect()
+    }
+
     /// Gives back the room for the topics of a view, of which there are none any more.
     pub(crate) fn forget_view(&mut self, view: View) {
         let at = usize::from(view.number()).checked_sub(1);

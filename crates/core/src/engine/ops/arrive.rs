@@ -90,9 +90,12 @@ fn take_one(fanout: &mut Fanout, id: TopicId, update: &Arc<Update>, since: u64, 
 }
 
 /// Starts a topic, or starts it again, from a state, and the books to a depth that are made of it. What that passes over was lost for
-/// this cause. Who waits for them is still to be told.
+/// this cause. Who waits for them is still to be told. Where the state is too large, all of them are given up.
 pub(crate) fn take_state(fanout: &mut Fanout, id: TopicId, state: &TopicState, cause: GapCause) {
     start_one(fanout, id, state, cause);
+    if fanout.topics.get(id).is_none_or(|topic| !topic.live) {
+        return;
+    }
     for shallow in shallow_views(fanout, id) {
         let levels = fanout.topics.get(shallow).map_or(0, |topic| topic.depth);
         if let Some(state) = fanout.topics.get(id).map(|whole| whole.state_to(id.live(), levels)) {

@@ -1,42 +1,52 @@
 //! The names that a session asks for are taken up as far as its limits allow: by a command, or because its new token shows it more.
 
+use std::sync::Arc;
+
 use tickwire_wire::{Channel, Message, Refused, Subscribed, SymbolName};
 
 use super::budget::subscriptions_left;
 use super::grant::{await_topics, permitted};
 use super::refusal::{ALREADY_SUBSCRIBED, FULL, over_limit, refused};
 use super::say::say;
-use super::view::{names_in, topics_of_all, views_in_use, views_of};
+use super::view::{Full, Taken, names_in, topics_of_all, views_of_all};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
-use crate::engine::data::seldom::Wildcard;
-use crate::vocabulary::TopicId;
+use crate::engine::data::seldom::{Shown, Wildcard};
+use crate::vocabulary::{TopicId, View};
 
-/// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows.
+/// The topics that a symbol stands for, and the ways in which they are seen.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// The venue, where it stands for all of one.
+    pub(crate) venue: Option<String>,
+    pub(crate) topics: Vec<TopicId>,
+    pub(crate) shown: Vec<Shown>,
+    /// The lack of delays or depths for a part of it.
+    pub(crate) lacking: Option<Full>,
+}
+
+/// Adds the topics of one symbol to those that a `subscribe` waits for, as far as the session's limit allows. Returns why that is not all
+/// of them.
 pub(crate) fn ask_for(
     fanout: &mut Fanout,
     key: SessionKey,
-    channel: Channel,
-    symbol: String,
-    wildcard: Option<Wildcard>,
-    topics: Vec<TopicId>,
+    (channel, symbol, rate): (Channel, String, f64),
+    asked: Asked,
     waiting: &mut Vec<TopicId>,
 ) -> Option<Refused> {
-    let venue = wildcard.as_ref().map(|wildcard| wildcard.venue.as_str());
-    let topics = match permitted(fanout, key, channel, &symbol, venue, topics) {
+    let Asked { venue, topics, shown, lacking } = asked;
+    let topics = match permitted(fanout, key, channel, &symbol, venue.as_deref(), (topics, &shown)) {
         Ok(topics) => topics,
         Err(refusal) => return Some(refusal),
     };
+    let is_all = venue.is_some();
+    if let Some(venue) = venue {
+        keep_wildcard(fanout, key, Wildcard { venue, channel, rate, shown });
+    }
     let left = subscriptions_left(fanout);
     let session = fanout.sessions.get_mut(key)?;
     let limit = session.principal.subscriptions_of(fanout.limits.subscriptions_per_session);
-    if let Some(wildcard) = wildcard {
-        fanout.index.wants_all(key, &wildcard.venue);
-        match session.seldom.wildcards.iter_mut().find(|known| known.is_of(&wildcard.venue, channel)) {
-            Some(known) => known.rate = wildcard.rate,
-            None => session.seldom.wildcards.push(wildcard),
-        }
-    } else if topics.iter().any(|topic| session.place_of(*topic).is_some()) {
+    if !is_all && topics.iter().any(|topic| session.place_of(*topic).is_some()) {
         return Some(refused(channel, symbol, "already_subscribed", ALREADY_SUBSCRIBED.to_owned()));
     }
     let held = session.count() + session.seldom.asked as usize;
@@ -49,7 +59,27 @@ pub(crate) fn ask_for(
     fresh.truncate(room);
     waiting.extend(fresh);
     let why = if room < of_session { FULL.to_owned() } else { over_limit(limit) };
-    is_over.then(|| refused(channel, symbol, "limit", why))
+    if is_over {
+        return Some(refused(channel, symbol, "limit", why));
+    }
+    lacking.map(|full| refused_for_now(channel, symbol, full))
+}
+
+/// Makes the refusal of what there is no delay or depth for.
+pub(crate) fn refused_for_now(channel: Channel, symbol: String, full: Full) -> Refused {
+    Refused { may_retry: true, ..refused(channel, symbol, "limit", full.words().to_owned()) }
+}
+
+/// Notes that a session wants all of a venue, in place of what it wanted of it before.
+fn keep_wildcard(fanout: &mut Fanout, key: SessionKey, wildcard: Wildcard) {
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    fanout.index.wants_all(key, &wildcard.venue);
+    wildcard.take(&mut fanout.index.holders);
+    let known = &mut session.seldom.wildcards;
+    match known.iter_mut().find(|known| known.is_of(&wildcard.venue, wildcard.channel)) {
+        Some(known) => std::mem::replace(known, wildcard).give_back(&mut fanout.index.holders),
+        None => known.push(wildcard),
+    }
 }
 
 /// Returns the count of the instruments that a session's `venue:*` stand for, whether it may see them or not. Those of a delayed view
@@ -57,8 +87,10 @@ pub(crate) fn ask_for(
 pub(crate) fn names_of_wildcards(fanout: &Fanout, key: SessionKey) -> usize {
     let Some(session) = fanout.sessions.get(key) else { return 0 };
     let names_of = |all: &Wildcard| {
-        let views = views_in_use(fanout, &session.principal, &all.venue, all.channel);
-        let names = views.into_iter().filter_map(|view| names_in(fanout, view, &all.venue));
+        let mut views: Vec<_> = all.shown.iter().map(|(_, view)| fanout.depths.base(*view)).collect();
+        views.sort_unstable();
+        views.dedup();
+        let names = views.into_iter().filter_map(|view: View| names_in(fanout, view, &all.venue));
         names.map(|names| names.all().len()).sum::<usize>()
     };
     session.seldom.wildcards.iter().map(names_of).sum()
@@ -66,30 +98,30 @@ pub(crate) fn names_of_wildcards(fanout: &Fanout, key: SessionKey) -> usize {
 
 /// Asks for what the `venue:*` of a session stand for now, beside what it has or waits for already.
 pub(crate) fn extend_to_principal(fanout: &mut Fanout, key: SessionKey, now: u64) {
-    let Some(session) = fanout.sessions.get(key) else { return };
-    let wildcards = session.seldom.wildcards.iter();
-    let wildcards: Vec<_> = wildcards.map(|all| (all.venue.clone(), all.channel, all.rate)).collect();
+    let Some(session) = fanout.sessions.get_mut(key) else { return };
+    let principal = Arc::clone(&session.principal);
+    let mut wildcards = Vec::new();
+    for all in session.seldom.made().into_iter().flat_map(|seldom| &mut seldom.wildcards) {
+        // A delay that nothing else uses may serve as another one now.
+        all.give_back(&mut fanout.index.holders);
+        all.shown.clear();
+        wildcards.push((all.venue.clone(), all.channel, all.rate));
+    }
+    let mut taken = Taken::default();
     for (venue, channel, rate) in wildcards {
         let name = SymbolName { venue: venue.clone(), symbol: "*".to_owned() };
-        let mut response = Subscribed::default();
-        let mut waiting = Vec::new();
-        match views_of(fanout, key, &name, channel, true) {
-            Ok(views) => {
-                let mut topics = topics_of_all(fanout, &views, &venue, channel);
-                topics.retain(|topic| fanout.index.waiters(*topic).iter().all(|(waiter, _)| *waiter != key));
-                let wildcard = Some(Wildcard { venue, channel, rate });
-                let refusal = ask_for(fanout, key, channel, name.to_string(), wildcard, topics, &mut waiting);
-                response.refused.extend(refusal.map(|refusal| Refused { may_retry: true, ..refusal }));
-            }
-            Err(full) => {
-                let refusal = refused(channel, name.to_string(), "limit", full.words().to_owned());
-                response.refused.push(Refused { may_retry: true, ..refusal });
-            }
-        }
+        let (shown, lacking) = views_of_all(fanout, &principal, &venue, channel, &mut taken);
+        let mut topics = topics_of_all(fanout, shown.iter().map(|(_, view)| *view), &venue, channel);
+        topics.retain(|topic| fanout.index.waiters(*topic).iter().all(|(waiter, _)| *waiter != key));
+        let (mut response, mut waiting) = (Subscribed::default(), Vec::new());
+        let asked = Asked { venue: Some(venue), topics, shown, lacking };
+        let refusal = ask_for(fanout, key, (channel, name.to_string(), rate), asked, &mut waiting);
+        response.refused.extend(refusal.map(|refusal| Refused { may_retry: true, ..refusal }));
         if !waiting.is_empty() {
             await_topics(fanout, key, response, waiting, rate, now);
         } else if !response.refused.is_empty() {
             say(fanout, key, &Message::Subscribed(response));
         }
     }
+    taken.give_back(fanout);
 }

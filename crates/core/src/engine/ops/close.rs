@@ -13,6 +13,10 @@ use crate::engine::data::key::SessionKey;
 use crate::engine::data::session::{Ending, Session};
 use crate::vocabulary::TopicId;
 
+/// The time before which a book that was given up is not tried again, in nanoseconds: to ask for it costs its ingester and the hub, and
+/// it was too large just now.
+const BOOK_BACK_OFF_NS: u64 = 10_000_000_000;
+
 /// Ends a session: it gets its ledger and a close frame as soon as its socket takes them.
 pub(crate) fn close(fanout: &mut Fanout, key: SessionKey, code: CloseCode) {
     let Some(session) = fanout.sessions.get(key).filter(|session| !session.is_ending()) else { return };
@@ -51,7 +55,7 @@ pub(crate) fn weigh_session(fanout: &mut Fanout, key: SessionKey) {
 }
 
 /// Gives up a book that has changed where all books together have grown far beyond what is granted. Those who take it
-/// are closed: a part of it would be wrong.
+/// are closed: a part of it would be wrong. Whoever asks for it before it is tried again is refused.
 pub(crate) fn weigh_book(fanout: &mut Fanout, id: TopicId) {
     if fanout.logs.levels <= fanout.limits.book_levels_max() {
         return;
@@ -61,9 +65,15 @@ pub(crate) fn weigh_book(fanout: &mut Fanout, id: TopicId) {
     for id in views.filter(|view| view.is_shallow()).map(|view| id.seen_as(view)).chain([id]) {
         let Some(topic) = fanout.topics.get_mut(id) else { continue };
         topic.give_up_book();
+        fanout.given_up.insert(id, tried_again_from(fanout.now));
         for subscriber in topic.subscribers.clone() {
             close(fanout, subscriber.at.session, CloseCode::Internal);
         }
         note_log(fanout, id);
     }
+}
+
+/// Returns when a book that is given up now may be tried again, in nanoseconds since the Unix epoch.
+pub(crate) fn tried_again_from(now: u64) -> u64 {
+    now.saturating_add(BOOK_BACK_OFF_NS)
 }

@@ -1,38 +1,38 @@
 //! Commands: the messages of clients are taken, and commands that take effect at once are answered.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use tickwire_wire::{
-    Channel, CloseCode, Command, Error, FeedState, Granted, Ledger, LedgerRequest, Message, Receipt, Refused,
-    Resume, SetRate, Subscribe, Subscribed, SymbolName, Unsubscribe,
+    Channel, CloseCode, Command, Error, Granted, Ledger, LedgerRequest, Message, Receipt, Refused, Resume,
+    SetRate, Subscribe, Subscribed, Unsubscribe,
 };
 
 use super::ask::ask_for;
 use super::backfill::ask_backfills;
 use super::close::{close, weigh_session};
-use super::entitled::{may_know, may_know_venue, refuse_unseen};
+use super::entitled::refuse_unseen;
 use super::grant::{await_topics, delay_ms, settle_pending, withdraw};
 use super::identity::{hand_in, refuse_unknown};
 use super::leave::take_leave;
 use super::ledger::ledger;
 use super::ready::queue;
 use super::refusal::refused;
+use super::resolve::{resolve, resolve_held};
 use super::say::{reply, say};
 use super::session::reopen;
 use super::throttle::set_sub_rate;
-use super::view::{names_in, topics_of_all, views_of};
+use super::view::Taken;
 use crate::engine::data::fanout::Fanout;
-use crate::engine::data::index::Names;
 use crate::engine::data::key::SessionKey;
-use crate::engine::data::seldom::Wildcard;
 use crate::engine::data::session::Session;
 use crate::engine::dialect::Request;
 use crate::engine::policy::price::Price;
 use crate::engine::watcher::described;
-use crate::vocabulary::TopicId;
+use crate::vocabulary::{InstrumentInfo, TopicId};
 
-/// The count of names that a refusal shows to a client.
-const NAMES_SHOWN: usize = 5;
+/// So many names of a command are compared with those that are written alike.
+const HINTS_MAX: usize = 5;
 
 /// The bytes that are looked at for the id of a command that is not read.
 const ID_WITHIN: usize = 1024;
@@ -207,77 +207,26 @@ fn subscribe(fanout: &mut Fanout, key: SessionKey, command: Subscribe, now: u64)
         return;
     };
     let Some(session) = fanout.sessions.get(key) else { return };
-    let rate = session.principal.granted_rate(command.max_rate, fanout.limits.rate_max);
+    let principal = Arc::clone(&session.principal);
+    let rate = principal.granted_rate(command.max_rate, fanout.limits.rate_max);
     let mut waiting = Vec::new();
-    let mut hints = NAMES_SHOWN;
+    let (mut hints, mut taken) = (HINTS_MAX, Taken::default());
     for symbol in symbols {
         if let Some(refusal) = refuse_unseen(fanout, key, channel, &symbol) {
             fanout.price.add_names(1);
             response.refused.push(refusal);
             continue;
         }
-        match resolve(fanout, (key, true), channel, &symbol, &mut hints) {
-            Ok((venue, topics)) => {
-                let wildcard = venue.map(|venue| Wildcard { venue, channel, rate });
-                if let Some(refusal) = ask_for(fanout, key, channel, symbol, wildcard, topics, &mut waiting) {
-                    response.refused.push(refusal);
-                }
+        match resolve(fanout, &principal, channel, &symbol, (&mut hints, &mut taken)) {
+            Ok(asked) => {
+                let refusal = ask_for(fanout, key, (channel, symbol, rate), asked, &mut waiting);
+                response.refused.extend(refusal);
             }
             Err(refusal) => response.refused.push(refusal),
         }
     }
     await_topics(fanout, key, response, waiting, rate, now);
-}
-
-/// Finds the topics that a symbol stands for, with the venue where it stands for all of one. It looks for names alike
-/// only so often as `hints` says.
-fn resolve(
-    fanout: &mut Fanout,
-    (key, begins): (SessionKey, bool),
-    channel: Channel,
-    symbol: &str,
-    hints: &mut usize,
-) -> Result<(Option<String>, Vec<TopicId>), Refused> {
-    fanout.price.add_names(1);
-    let refuse = |code: &str, message| refused(channel, symbol.to_owned(), code, message);
-    let name = SymbolName::parse(symbol).map_err(|error| refuse("bad_symbol", error.to_string()))?;
-    if !fanout.names.contains_key(&name.venue) {
-        let known = fanout.names.keys().filter(|venue| may_know_venue(fanout, key, venue, channel));
-        let known: Vec<_> = known.map(String::as_str).take(NAMES_SHOWN).collect();
-        let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
-        let message = format!(
-            "no feed of venue `{}` was heard of; known: {known}; retry if it is starting",
-            name.venue
-        );
-        return Err(Refused { may_retry: true, ..refuse("unknown_venue", message) });
-    }
-    let views = views_of(fanout, key, &name, channel, begins)
-        .map_err(|full| Refused { may_retry: true, ..refuse("limit", full.words().to_owned()) })?;
-    if name.is_all() {
-        let topics = topics_of_all(fanout, &views, &name.venue, channel);
-        fanout.price.add_names(topics.len());
-        return Ok((Some(name.venue), topics));
-    }
-    let view = views.first().copied().unwrap_or_default();
-    let unknown = Names::default();
-    let names = names_in(fanout, view, &name.venue).unwrap_or(&unknown);
-    if let Some(index) = names.get(&name.symbol) {
-        return Ok((None, vec![TopicId::new(index, channel).seen_as(view)]));
-    }
-    let alike = names.alike(&name.symbol).filter(|_| *hints > 0);
-    *hints = hints.saturating_sub(1);
-    let alike = alike.and_then(|index| fanout.instruments.get(index as usize)?.as_ref());
-    let hint = match alike.filter(|alike| may_know(fanout, key, &alike.name, channel)) {
-        Some(alike) => format!("did you mean `{}`?", alike.name),
-        None => format!("subscribe to `{}:*` on channel `instrument` to see what there is", name.venue),
-    };
-    let message = format!("`{}` has no symbol `{}`; {hint}", name.venue, name.symbol);
-    // While its feed is not live, this gateway may not know all of its instruments. To a delayed view, what is listed already may
-    // appear.
-    let feed = names.venue.and_then(|venue| fanout.feeds.get(usize::from(venue.0))?.as_ref());
-    let may_retry =
-        !fanout.depths.base(view).is_live() || feed.is_none_or(|feed| feed.state != FeedState::Live);
-    Err(Refused { may_retry, ..refuse("unknown_symbol", message) })
+    taken.give_back(fanout);
 }
 
 fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: u64) {
@@ -294,9 +243,13 @@ fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: 
     let (topics, wildcards, refused) = held_topics(fanout, key, &command.channel, channel, &mut symbols);
     let Some(session) = fanout.sessions.get_mut(key) else { return };
     for (venue, channel) in &wildcards {
-        session.seldom.wildcards.retain(|known| !known.is_of(venue, *channel));
-        if !session.seldom.wildcards.iter().any(|known| known.venue == *venue) {
+        let wildcards = &mut session.seldom.wildcards;
+        let gone: Vec<_> = wildcards.extract_if(.., |known| known.is_of(venue, *channel)).collect();
+        if !wildcards.iter().any(|known| known.venue == *venue) {
             fanout.index.wants_all_no_more(key, venue);
+        }
+        for all in gone {
+            all.give_back(&mut fanout.index.holders);
         }
     }
     let indexes: Vec<_> = topics.iter().filter_map(|id| session.place_of(*id)).collect();
@@ -313,12 +266,11 @@ fn unsubscribe(fanout: &mut Fanout, key: SessionKey, command: Unsubscribe, now: 
     ask_backfills(fanout, key, now);
 }
 
-/// Resolves what a command names, each symbol once. A name that nothing is known of stands for nothing.
+/// Resolves what a command names of what a session has, each symbol once. A name that nothing is known of stands for nothing.
 fn named(fanout: &mut Fanout, key: SessionKey, channel: &str, symbols: Vec<String>) -> Named {
     let channel = Channel::from_name(channel);
     let symbols = without_repeats(symbols).into_iter().map(|symbol| {
-        let resolved =
-            channel.and_then(|channel| resolve(fanout, (key, false), channel, &symbol, &mut 0).ok());
+        let resolved = channel.map(|channel| resolve_held(fanout, key, channel, &symbol));
         let (venue, topics) = resolved.unwrap_or_default();
         (symbol, venue, topics)
     });
@@ -386,6 +338,7 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
             known.rate = rate;
         }
     }
+    set_rate_of_waiting(session, &fanout.instruments, &wildcards, rate);
     let mut granted = Vec::new();
     for id in topics {
         let max_rate = if id.channel().is_lossless() { 0.0 } else { rate };
@@ -407,6 +360,29 @@ fn set_rate(fanout: &mut Fanout, key: SessionKey, command: SetRate) {
         });
     }
     say(fanout, key, &Message::Subscribed(Subscribed { id: command.id, granted, refused }));
+}
+
+/// Sets the rate of what a session waits for and gets by these `venue:*`.
+fn set_rate_of_waiting(
+    session: &mut Session,
+    instruments: &[Option<Arc<InstrumentInfo>>],
+    wildcards: &[(String, Channel)],
+    rate: f64,
+) {
+    if wildcards.is_empty() || session.seldom.asked == 0 {
+        return;
+    }
+    let is_meant = |topic: &TopicId| {
+        let info = instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
+        let is_of = |info: &Arc<InstrumentInfo>| {
+            wildcards.iter().any(|(venue, channel)| *channel == topic.channel() && *venue == info.name.venue)
+        };
+        info.is_some_and(is_of)
+    };
+    for pending in session.seldom.pending.values_mut() {
+        let meant: Vec<_> = pending.waiting.iter().copied().filter(is_meant).collect();
+        pending.own_rates.extend(meant.into_iter().map(|topic| (topic, rate)));
+    }
 }
 
 /// Takes positions, beside those of earlier commands: a long vector may come in parts.

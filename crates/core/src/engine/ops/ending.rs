@@ -27,6 +27,7 @@ pub(crate) fn on_ended(fanout: &mut Fanout, ended: &Arc<Ended>, now: u64) {
         fanout.interests.push(TopicInterest::LetGo(index));
         return;
     };
+    fanout.delays.note_end(&info, now);
     let owed = queue_end(fanout, &info, now);
     fanout.endings.insert(index, Ending { ended: Arc::clone(ended), owed });
     if let Some(names) = fanout.names.get_mut(&info.name.venue) {

@@ -3,7 +3,7 @@
 use tickwire_wire::{Channel, Refused, SymbolName};
 
 use super::refusal::refused;
-use super::view::{Full, use_view};
+use super::view::{Full, view_for};
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::key::SessionKey;
 use crate::engine::principal::{Permit, Principal};
@@ -32,18 +32,6 @@ pub(crate) fn unseen(name: &SymbolName, channel: Channel) -> String {
     format!("`{name}` on channel `{}` is not among what this session may see", channel.name())
 }
 
-/// Returns whether a session may be told that this name exists.
-pub(crate) fn may_know(fanout: &Fanout, key: SessionKey, name: &SymbolName, channel: Channel) -> bool {
-    let Some(session) = fanout.sessions.get(key) else { return false };
-    session.principal.sees_all() || session.principal.permit(name, channel) != Permit::Nothing
-}
-
-/// Returns whether a session may be told that this venue exists.
-pub(crate) fn may_know_venue(fanout: &Fanout, key: SessionKey, venue: &str, channel: Channel) -> bool {
-    let Some(session) = fanout.sessions.get(key) else { return false };
-    session.principal.sees_all() || !session.principal.sees_nothing_of(venue, channel)
-}
-
 /// The lot of a subscription whose session belongs to another principal now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lot {
@@ -59,20 +47,15 @@ pub(crate) enum Lot {
 
 /// Decides about a subscription to a topic. What both principals may see alike goes on, whatever view there would be for it now: a new
 /// token that says the same changes nothing.
-pub(crate) fn lot(
-    fanout: &mut Fanout,
-    key: SessionKey,
-    (before, after): (&Principal, &Principal),
-    topic: TopicId,
-) -> Lot {
+pub(crate) fn lot(fanout: &Fanout, (before, after): (&Principal, &Principal), topic: TopicId) -> Lot {
     let info = fanout.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
     let sight = |of: &Principal| info.and_then(|info| of.sight(&info.name, topic.channel()));
     let Some(wanted) = sight(after) else { return Lot::Unseen };
     if sight(before) == Some(wanted) {
         return Lot::Kept;
     }
-    match use_view(fanout, key, wanted) {
-        Ok(view) if view == topic.view() => Lot::Kept,
+    match view_for(fanout, wanted) {
+        Ok(Some(view)) if view == topic.view() => Lot::Kept,
         Ok(_) => Lot::Elsewhere,
         Err(full) => Lot::Full(full),
     }

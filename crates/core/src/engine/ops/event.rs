@@ -8,15 +8,14 @@ use super::arrive::{shallow_views, take_state, take_update};
 use super::backfill::on_backfill;
 use super::delay::{queue_feed, queue_instrument, queue_state, queue_update, start_view};
 use super::ending::on_ended;
-use super::grant::{
-    extend_wildcards, prepare_views, refuse_waiters, resolve_all_waiters, resolve_waiters_before,
-};
+use super::grant::{refuse_waiters, resolve_all_waiters, resolve_waiters_before};
 use super::heartbeat::tell_feeds;
 use super::hold::starts_at;
+use super::listing::{extend_wildcards, prepare_views};
 use super::refill::on_refill;
 use super::throttle::open_window;
 use crate::engine::data::fanout::Fanout;
-use crate::engine::data::index::Seen;
+use crate::engine::data::index::{Names, Seen};
 use crate::vocabulary::{Event, FeedStatus, InstrumentInfo, TopicId, TopicState, Update, View};
 
 /// Takes what the bus side has to say.
@@ -67,7 +66,8 @@ fn on_instrument(fanout: &mut Fanout, info: &Arc<InstrumentInfo>, now: u64) {
         fanout.topics.grow(TopicId::count(index + 1));
     }
     let is_new = fanout.instruments[index].replace(Arc::clone(info)).is_none();
-    let names = fanout.names.entry(info.name.venue.clone()).or_default();
+    let names = fanout.names.entry(info.name.venue.clone()).or_insert_with(|| Names::new(now));
+    names.since = names.since.min(info.listed);
     let is_taken = names.get(&info.name.symbol).is_some_and(|other| other != info.index);
     names.insert(&info.name.symbol, info.index);
     if is_new {
@@ -92,7 +92,8 @@ fn on_feed(fanout: &mut Fanout, feed: &Arc<FeedStatus>, now: u64) {
     if fanout.feeds.len() <= index {
         fanout.feeds.resize(index + 1, None);
     }
-    fanout.names.entry(feed.name.to_string()).or_default().venue = Some(feed.venue);
+    let names = fanout.names.entry(feed.name.to_string()).or_insert_with(|| Names::new(now));
+    names.venue = Some(feed.venue);
     fanout.feeds[index] = Some(Arc::clone(feed));
     queue_feed(fanout, feed, now);
     show_feed(fanout, feed, View::LIVE, now);

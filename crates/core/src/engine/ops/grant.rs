@@ -1,21 +1,19 @@
 //! Granting subscriptions: waiting for topics, the state that a subscription starts with, resuming.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tickwire_wire::{Channel, GapCause, Granted, Message, Refused, Subscribed};
 
 use super::arrive::shallow_views;
 use super::backfill::ask_backfills;
-use super::budget::subscriptions_left;
 use super::close::weigh_session;
 use super::heartbeat::tell_feeds;
-use super::hold::{hold, starts_at};
+use super::hold::{Prospect, hold, room_from, starts_at};
 use super::ready::{mark, watch};
-use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_BOOKS, over_limit, refused};
+use super::refusal::{ALREADY_SUBSCRIBED, FULL, FULL_OF_BOOKS, no_response, over_limit, refused, too_large};
 use super::release::forget_unused;
 use super::say::{notify, say};
-use super::view::{view_for, view_in_use};
 use super::waiting::forget_waiter;
 use crate::engine::data::backfill::{Backfill, BackfillLimits};
 use crate::engine::data::decisions::Decision;
@@ -23,11 +21,11 @@ use crate::engine::data::fanout::Fanout;
 use crate::engine::data::index::Seen;
 use crate::engine::data::key::{SessionKey, SubRef, Subscriber};
 use crate::engine::data::rate::Rate;
-use crate::engine::data::seldom::PendingSubscribe;
+use crate::engine::data::seldom::{PendingSubscribe, Shown};
 use crate::engine::data::session::Session;
 use crate::engine::data::sub::Sub;
 use crate::engine::data::topic::Topic;
-use crate::vocabulary::{InstrumentInfo, TopicId, Update, View};
+use crate::vocabulary::{TopicId, Update};
 
 /// The most subscriptions of one command that are named one by one where they start later.
 const NAMED_MAX: usize = 64;
@@ -47,14 +45,15 @@ pub(crate) fn await_topics(
     let mut unknown = HashSet::new();
     for topic in &topics {
         // Who waits for a view that starts later than that is told so now.
-        let is_awaited =
-            !hold(fanout, *topic, now) && starts_at(fanout, *topic).is_none_or(|at| at <= deadline);
+        let is_awaited = hold(fanout, *topic, now) == Prospect::Awaited
+            && starts_at(fanout, *topic).is_none_or(|at| at <= deadline);
         if is_awaited {
             unknown.insert(*topic);
         }
     }
     let is_known = unknown.is_empty();
-    let pending = PendingSubscribe { response, waiting: topics, rate, unknown, deadline };
+    let own_rates = HashMap::new();
+    let pending = PendingSubscribe { response, waiting: topics, rate, own_rates, unknown, deadline };
     if is_known {
         grant_all(fanout, key, pending, now);
     } else {
@@ -78,14 +77,14 @@ fn wait(fanout: &mut Fanout, key: SessionKey, pending: PendingSubscribe) {
 
 /// Returns, of the views of topics that a symbol stands for, those that the session may have. Where it stands for all of a venue,
 /// these may be some or none: what appears later may be among them. A principal that may see something delayed has the view that
-/// is delayed enough, and no other. The principal is asked here for each, before anything is held for it.
+/// is shown for that, and no other. The principal is asked here for each, before anything is held for it.
 pub(crate) fn permitted(
     fanout: &Fanout,
     key: SessionKey,
     channel: Channel,
     symbol: &str,
     venue: Option<&str>,
-    mut topics: Vec<TopicId>,
+    (mut topics, shown): (Vec<TopicId>, &[Shown]),
 ) -> Result<Vec<TopicId>, Refused> {
     let Some(session) = fanout.sessions.get(key).filter(|session| !session.principal.sees_all()) else {
         return Ok(topics);
@@ -96,7 +95,7 @@ pub(crate) fn permitted(
         let info = fanout.instruments.get(topic.instrument_index() as usize).and_then(Option::as_ref);
         let sight = info.and_then(|info| principal.sight(&info.name, channel));
         sees |= sight.is_some();
-        view_for(fanout, sight) == Some(topic.view())
+        sight.is_some_and(|sight| shown.contains(&(sight, topic.view())))
     });
     if sees {
         return Ok(topics);
@@ -214,19 +213,19 @@ pub(crate) fn withdraw(
     }
 }
 
-fn grant_all(fanout: &mut Fanout, key: SessionKey, pending: PendingSubscribe, now: u64) {
-    let mut response = pending.response;
+fn grant_all(fanout: &mut Fanout, key: SessionKey, mut pending: PendingSubscribe, now: u64) {
+    let mut response = std::mem::take(&mut pending.response);
     let (mut snapshots, mut later) = (Vec::new(), Vec::new());
     let venues = fanout.sessions.get_mut(key).map_or(0, |session| {
         session.make_room(pending.waiting.len());
         session.venues.len()
     });
-    for topic in pending.waiting {
+    for topic in std::mem::take(&mut pending.waiting) {
         if let Some(at) = starts_at(fanout, topic) {
             later.push((topic, at));
             continue;
         }
-        match grant(fanout, key, topic, pending.rate, &mut snapshots) {
+        match grant(fanout, key, topic, pending.rate_of(topic), &mut snapshots) {
             Ok(granted) => response.granted.push(granted),
             Err(refusal) => response.refused.push(refusal),
         }
@@ -250,7 +249,7 @@ fn grant_all(fanout: &mut Fanout, key: SessionKey, pending: PendingSubscribe, no
         notify(fanout, key, "delayed", &message);
     }
     for (topic, _) in later {
-        wait_longer(fanout, key, topic, pending.rate);
+        wait_longer(fanout, key, topic, pending.rate_of(topic));
     }
     ask_backfills(fanout, key, now);
     if let Some(session) = fanout.sessions.get_mut(key).filter(|session| !session.is_ending()) {
@@ -280,17 +279,19 @@ fn refusal_until(fanout: &Fanout, topic: TopicId, at: u64, now: u64) -> Option<R
 
 /// Waits for a view to start, however long that takes.
 fn wait_longer(fanout: &mut Fanout, key: SessionKey, topic: TopicId, rate: f64) {
-    // Whoever asks again meanwhile waits once.
-    let is_waiting = |(waiter, number): &(SessionKey, u32)| {
-        let pending = fanout.sessions.get(*waiter).and_then(|session| session.seldom.pending.get(number));
-        *waiter == key && pending.is_some_and(|pending| pending.deadline == u64::MAX)
-    };
-    if fanout.index.waiters(topic).iter().any(is_waiting) {
-        return;
+    // Whoever asks again meanwhile waits once, at the rate that was asked for last.
+    let waiters = fanout.index.waiters(topic).into_iter();
+    for (_, number) in waiters.filter(|(waiter, _)| *waiter == key) {
+        let pending = fanout.sessions.get_mut(key).and_then(|s| s.seldom.made()?.pending.get_mut(&number));
+        if let Some(pending) = pending.filter(|pending| pending.deadline == u64::MAX) {
+            pending.change_rates(|_| rate);
+            return;
+        }
     }
     let (waiting, unknown) = (vec![topic], HashSet::from([topic]));
-    let response = Subscribed::default();
-    wait(fanout, key, PendingSubscribe { response, waiting, rate, unknown, deadline: u64::MAX });
+    let (response, own_rates) = (Subscribed::default(), HashMap::new());
+    let pending = PendingSubscribe { response, waiting, rate, own_rates, unknown, deadline: u64::MAX };
+    wait(fanout, key, pending);
 }
 
 /// Subscribes a session to a live topic. Last records of lossless channels, which are to follow the response at once,
@@ -319,8 +320,12 @@ fn grant(
         return refuse("limit", FULL.to_owned());
     }
     let Some(topic) = fanout.topics.get_mut(id).filter(|topic| topic.live) else {
-        let message = format!("the feed of `{}` does not answer now; retry", info.name.venue);
-        return refuse("unavailable", message).map_err(|refusal| Refused { may_retry: true, ..refusal });
+        let wait = room_from(fanout, id).saturating_sub(fanout.now);
+        return Err(if wait > 0 {
+            too_large(id.channel(), symbol, wait)
+        } else {
+            no_response(id.channel(), symbol, &info.name.venue)
+        });
     };
     // A book that somebody has costs nothing more.
     let is_new_book = topic.channel == Channel::Book && topic.subscribers.is_empty();
@@ -349,6 +354,7 @@ fn grant(
     }
     topic.subscribers.push(Subscriber { at, has_rate: rate > 0.0 });
     fanout.subscribed += 1;
+    fanout.index.holders.take(id.view());
     if goes_back {
         session.seldom.turns.queue(index);
     }
@@ -373,54 +379,6 @@ fn grant(
         delay_ms: delay_ms(fanout.delay_ns(id.view())),
         depth: fanout.depths.levels(id.view()).unwrap_or_default(),
     })
-}
-
-/// Begins the delayed views of an instrument that just appeared, for those who asked for all of a venue: what comes from now on is
-/// theirs when the instrument appears in their view.
-pub(crate) fn prepare_views(fanout: &mut Fanout, info: &InstrumentInfo, now: u64) {
-    let mut wanted = Vec::new();
-    for key in fanout.index.wanting_all(&info.name.venue) {
-        let Some(session) = fanout.sessions.get(key).filter(|session| !session.principal.sees_all()) else {
-            continue;
-        };
-        let of_venue = session.seldom.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
-        for all in of_venue {
-            let view = view_for(fanout, session.principal.sight(&info.name, all.channel));
-            let delayed = view.filter(|view| !view.is_live());
-            wanted.extend(delayed.map(|view| TopicId::new(info.index, all.channel).seen_as(view)));
-        }
-    }
-    for topic in wanted {
-        hold(fanout, topic, now);
-    }
-}
-
-/// Subscribes those who asked for all of a venue to an instrument that just appeared in a view.
-pub(crate) fn extend_wildcards(fanout: &mut Fanout, info: &InstrumentInfo, view: View, now: u64) {
-    let mut asked = Vec::new();
-    for key in fanout.index.wanting_all(&info.name.venue) {
-        let Some(session) = fanout.sessions.get(key) else { continue };
-        let of_venue = session.seldom.wildcards.iter().filter(|wildcard| wildcard.venue == info.name.venue);
-        for all in of_venue {
-            let seen = view_in_use(fanout, key, &info.name, all.channel);
-            // A book to a depth appears with the whole ones of the same delay.
-            if let Some(seen) = seen.filter(|seen| fanout.depths.base(*seen) == view) {
-                asked.push((key, TopicId::new(info.index, all.channel).seen_as(seen), all.rate));
-            }
-        }
-    }
-    for (key, topic, rate) in asked {
-        if subscriptions_left(fanout) == 0 {
-            let refusal = refused(topic.channel(), info.scale.symbol.clone(), "limit", FULL.to_owned());
-            say(
-                fanout,
-                key,
-                &Message::Subscribed(Subscribed { refused: vec![refusal], ..Subscribed::default() }),
-            );
-            continue;
-        }
-        await_topics(fanout, key, Subscribed::default(), vec![topic], rate, now);
-    }
 }
 
 /// Returns a delay as clients are told it: in milliseconds, not less than it is.

@@ -19,7 +19,7 @@ use super::refusal::{over_limit, refused};
 use super::say::{notify, say};
 use super::session::limits_of;
 use super::throttle::set_sub_rate;
-use super::view::{Full, end_unneeded_use};
+use super::view::Full;
 use crate::engine::credential::TokenRefused;
 use crate::engine::data::fanout::Fanout;
 use crate::engine::data::handed_in::HandedIn;
@@ -115,8 +115,9 @@ fn accept(fanout: &mut Fanout, key: SessionKey, id: u64, principal: Arc<Principa
     // The clock has another time to look at it.
     watch(fanout, key);
     say(fanout, key, &Message::Identity(identity));
-    end_unentitled(fanout, key, &before, now);
+    // What is granted from now on is granted as slowly as it may be.
     slow_down(fanout, key);
+    end_unentitled(fanout, key, &before, now);
     let has_more = |session: &Session| {
         session.principal.entitlements != before.entitlements
             || session.principal.subscriptions_max > before.subscriptions_max
@@ -124,7 +125,6 @@ fn accept(fanout: &mut Fanout, key: SessionKey, id: u64, principal: Arc<Principa
     // A new token that says the same costs as little as it changes.
     if fanout.sessions.get(key).is_some_and(has_more) {
         extend_to_principal(fanout, key, now);
-        end_unneeded_use(fanout, key);
     }
 }
 
@@ -137,7 +137,7 @@ fn end_unentitled(fanout: &mut Fanout, key: SessionKey, before: &Principal, now:
     let waiting: HashSet<_> = waiting.copied().collect();
     let held = session.subs.iter().enumerate().filter_map(|(at, sub)| Some((at as u32, sub.as_ref()?.topic)));
     let held: Vec<_> = held.collect();
-    let mut lot_of = |topic| lot(fanout, key, (before, &principal), topic);
+    let lot_of = |topic| lot(fanout, (before, &principal), topic);
     let withdrawn: HashMap<_, _> = waiting.iter().map(|topic| (topic.live(), lot_of(*topic))).collect();
     let lots: Vec<_> = held.into_iter().map(|(at, topic)| (at, topic, lot_of(topic))).collect();
     withdraw_unentitled(fanout, key, &withdrawn, now);
@@ -191,14 +191,16 @@ fn end_wildcards(fanout: &mut Fanout, key: SessionKey, principal: &Principal) {
     let gone: Vec<_> =
         session.seldom.wildcards.iter().filter(|w| unseen(w)).map(|w| (w.venue.clone(), w.channel)).collect();
     for (venue, channel) in gone {
-        session.seldom.wildcards.retain(|known| !known.is_of(&venue, channel));
+        let is_it = |known: &mut Wildcard| known.is_of(&venue, channel);
+        let ended = session.seldom.wildcards.extract_if(.., is_it);
+        ended.for_each(|all| all.give_back(&mut fanout.index.holders));
         if !session.seldom.wildcards.iter().any(|known| known.venue == venue) {
             fanout.index.wants_all_no_more(key, &venue);
         }
     }
 }
 
-/// Lowers the rates that the principal of a session may not have.
+/// Lowers the rates that the principal of a session may not have: of what it has, of what it waits for, and of what is still to appear.
 fn slow_down(fanout: &mut Fanout, key: SessionKey) {
     let Some(session) = fanout.sessions.get_mut(key).filter(|session| session.principal.is_slowed()) else {
         return;
@@ -207,6 +209,9 @@ fn slow_down(fanout: &mut Fanout, key: SessionKey) {
     let allowed = fanout.limits.rate_max;
     for wildcard in session.seldom.made().into_iter().flat_map(|seldom| &mut seldom.wildcards) {
         wildcard.rate = principal.granted_rate(wildcard.rate, allowed);
+    }
+    for pending in session.seldom.made().into_iter().flat_map(|seldom| seldom.pending.values_mut()) {
+        pending.change_rates(|rate| principal.granted_rate(rate, allowed));
     }
     let rates = session.subs.iter().flatten().filter(|sub| !sub.topic.channel().is_lossless()).map(|sub| {
         let rate = sub.rate().map_or(0.0, Rate::per_second);

@@ -8,6 +8,7 @@ use tickwire_wire::CloseCode;
 use crate::engine::data::account::Account;
 use crate::engine::data::decisions::{Decided, KINDS, Run};
 use crate::engine::data::fanout::Fanout;
+use crate::engine::data::holders::Holders;
 use crate::engine::data::key::SessionKey;
 use crate::engine::data::rate::Rate;
 use crate::engine::data::session::{Ending, Session};
@@ -237,6 +238,18 @@ pub(crate) fn delayed(fanout: &Fanout) -> Delayed {
         bytes: delays.bytes(),
         dropped: delays.dropped,
     }
+}
+
+/// Returns how many hold each view, as it is counted all the time, and counted anew. It looks at every subscription.
+pub(crate) fn count_holders(fanout: &Fanout) -> (Holders, Holders) {
+    let mut anew = Holders::default();
+    for session in fanout.sessions.values() {
+        let waiting = session.seldom.pending.values().flat_map(|pending| &pending.waiting);
+        let topics = session.subs.iter().flatten().map(|sub| sub.topic).chain(waiting.copied());
+        let wildcards = session.seldom.wildcards.iter().flat_map(|all| &all.shown).map(|(_, view)| *view);
+        topics.map(TopicId::view).chain(wildcards).for_each(|view| anew.take(view));
+    }
+    (fanout.index.holders.clone(), anew)
 }
 
 /// Sums over all sessions.

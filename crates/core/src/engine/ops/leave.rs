@@ -16,6 +16,7 @@ pub(crate) fn detach(fanout: &mut Fanout, sub: &Sub, form: &Form, now: u64) {
         fanout.rates.leave();
     }
     fanout.subscribed -= 1;
+    fanout.index.holders.give_back(sub.topic.view());
     let Some(topic) = fanout.topics.get_mut(sub.topic) else { return };
     topic.end_taking(form);
     topic.subscribers.swap_remove(sub.place());

@@ -27,6 +27,22 @@ pub(crate) fn refused(channel: Channel, symbol: String, code: &str, message: Str
     Refused { channel: channel as i32, symbol, code: code.to_owned(), message, may_retry: false }
 }
 
+/// Makes the refusal of what cannot be had from an ingester now. It says no more: that something ended may be news.
+pub(crate) fn no_response(channel: Channel, symbol: String, venue: &str) -> Refused {
+    let message = format!("the feed of `{venue}` does not answer now; retry");
+    Refused { may_retry: true, ..refused(channel, symbol, "unavailable", message) }
+}
+
+/// Makes the refusal of a book that was given up, and is not tried again before so many nanoseconds.
+pub(crate) fn too_large(channel: Channel, symbol: String, wait_ns: u64) -> Refused {
+    let wait = wait_ns.div_ceil(1_000_000_000);
+    let message = format!(
+        "with `{symbol}` this gateway would hold more price levels than it may (gateway.limits.book_levels); it is tried again for whoever \
+         asks in {wait} s or later, and another gateway may have room now"
+    );
+    Refused { may_retry: true, ..refused(channel, symbol, "limit", message) }
+}
+
 /// Makes the refusal of a subscription to an instrument that ended.
 pub(crate) fn refusal_of_ended(fanout: &Fanout, info: &InstrumentInfo, channel: Channel) -> Refused {
     let ended = fanout.endings.get(&info.index);

@@ -1,12 +1,9 @@
 //! Topics and instruments that nobody wants any more are let go.
 
-use std::sync::Arc;
-
 use tickwire_wire::Channel;
 
 use super::budget::forget_log;
-use crate::engine::data::delays::{Held, bit};
-use crate::engine::data::depths::Depths;
+use crate::engine::data::delays::bit;
 use crate::engine::data::fanout::Fanout;
 use crate::vocabulary::{TopicId, TopicInterest, View};
 
@@ -52,6 +49,7 @@ pub(crate) fn let_go_of_idle_topics(fanout: &mut Fanout, now: u64) {
         forget(fanout, id, now);
     }
     let_go_of_delays(fanout);
+    fanout.given_up.retain(|_, until| *until > now);
 }
 
 /// Lets go of a topic that is not live and that nobody waits for.
@@ -85,26 +83,31 @@ fn take_out(fanout: &mut Fanout, id: TopicId) {
     if let Some(topic) = topic
         && let Some(delay) = fanout.delays.get_mut(id.view())
     {
-        let hole = topic.late.iter().filter_map(|late| late.hole.as_deref());
-        let behind =
-            hole.flat_map(|hole| &hole.waiting).map(|update| Held::Update(Arc::clone(update)).bytes());
-        delay.bytes -= behind.sum::<usize>();
         delay.topics -= 1;
-        delay.cut.retain(|cut| *cut != id);
+        topic.late.iter().for_each(|late| delay.forget(id, late));
     }
 }
 
-/// Lets go of depths and delays that no session uses any more, and whose views nobody has.
-fn let_go_of_delays(fanout: &mut Fanout) {
-    let unused = |depths: &Depths| {
-        depths.iter().find(|depth| depth.users.is_empty() && depth.topics == 0).map(|depth| depth.view)
+/// Takes out all topics of a view that nobody holds.
+pub(crate) fn empty_view(fanout: &mut Fanout, view: View, now: u64) {
+    for id in fanout.topics.of_view(view) {
+        forget(fanout, id, now);
+    }
+}
+
+/// Lets go of depths and delays that nobody holds, and whose views have no topics.
+pub(crate) fn let_go_of_delays(fanout: &mut Fanout) {
+    let unused = |fanout: &Fanout| {
+        let mut idle = fanout.depths.iter().filter(|depth| depth.topics == 0).map(|depth| depth.view);
+        idle.find(|view| !fanout.index.holders.has(*view))
     };
-    while let Some(view) = unused(&fanout.depths) {
+    while let Some(view) = unused(fanout) {
         fanout.depths.remove(view);
         fanout.topics.forget_view(view);
     }
     let unused = |fanout: &Fanout| {
-        let mut idle = fanout.delays.iter().filter(|delay| delay.users.is_empty() && delay.topics == 0);
+        let is_idle = |view| !fanout.index.holders.has(view);
+        let mut idle = fanout.delays.iter().filter(|delay| delay.topics == 0 && is_idle(delay.view));
         idle.find(|delay| fanout.depths.made_of(delay.view).is_empty()).map(|delay| delay.view)
     };
     while let Some(view) = unused(fanout) {
@@ -140,6 +143,7 @@ pub(crate) fn let_go(fanout: &mut Fanout, index: u32) {
     }
     if !is_wanted {
         fanout.endings.remove(&index);
+        fanout.given_up.retain(|id, _| id.instrument_index() != index);
         fanout.instruments[index as usize] = None;
         fanout.interests.push(TopicInterest::LetGo(index));
     }

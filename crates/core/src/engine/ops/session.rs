@@ -7,7 +7,6 @@ use super::close::{close, weigh_session};
 use super::leave::detach;
 use super::ready::{queue, watch};
 use super::say::say;
-use super::view::end_use;
 use super::waiting::stop_waiting;
 use crate::engine::data::account::Account;
 use crate::engine::data::fanout::Fanout;
@@ -67,9 +66,9 @@ pub(crate) fn ended(fanout: &mut Fanout, key: SessionKey, now: u64) -> Option<Ac
     for (seen, _) in &session.venues {
         fanout.index.sees_no_more(key, *seen);
     }
-    end_use(fanout, key);
     for wildcard in &session.seldom.wildcards {
         fanout.index.wants_all_no_more(key, &wildcard.venue);
+        wildcard.give_back(&mut fanout.index.holders);
     }
     fanout.windowed -= usize::from(session.delivery.ms() > 0);
     for (all, count) in

@@ -12,20 +12,29 @@ use tickwire_wire::{
 };
 
 use super::super::rig::{EPOCH, change, level, quote, snapshot, status, trade};
-use super::{LISTED, Matrix, NAMES, VENUES};
+use super::{HEARD, LISTED, Matrix, NAMES, VENUES};
 
 /// One instrument: what was published of it, and when.
 pub(super) struct Instrument {
     pub(super) info: Arc<InstrumentInfo>,
-    pub(super) is_over: bool,
+    /// When it ended.
+    pub(super) over: Option<u64>,
     /// The time of each sequence number, by channel.
     pub(super) times: HashMap<Channel, Vec<u64>>,
     pub(super) last: HashMap<Channel, Body>,
     pub(super) book: BookState,
 }
 
+impl Instrument {
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+}
+
 impl Matrix {
     pub(super) fn feed(&mut self, venue: usize, state: FeedState) {
+        let since = if venue < HEARD { 0 } else { self.now };
+        self.heard[venue].get_or_insert(since);
         let (venue, name) = (VenueIndex(venue as u16), VENUES[venue].into());
         let feed = FeedStatus { venue, name, state, since: self.now, reason: "".into() };
         self.engine.on_event(&Event::Feed(Arc::new(feed)), self.now);
@@ -36,20 +45,23 @@ impl Matrix {
         let Some(name) = NAMES.get(index as usize) else { return };
         let name = SymbolName::parse(name).unwrap();
         let venue = VENUES.iter().position(|venue| *venue == name.venue).unwrap();
+        if self.heard[venue].is_none() {
+            self.feed(venue, FeedState::Live);
+        }
         let scale = Scale { symbol: name.to_string(), price_decimals: 2, size_decimals: 3 };
         // Those that are there from the beginning are old.
         let listed = if (index as usize) < LISTED { 0 } else { self.now };
         let venue = VenueIndex(venue as u16);
         let info = Arc::new(InstrumentInfo { index, id: 100 + index, listed, venue, name, scale });
         let (times, last, book) = Default::default();
-        self.instruments.push(Instrument { info: Arc::clone(&info), is_over: false, times, last, book });
+        self.instruments.push(Instrument { info: Arc::clone(&info), over: None, times, last, book });
         self.engine.on_event(&Event::Instrument(info), self.now);
     }
 
     pub(super) fn publish(&mut self, index: usize, channel: Channel, salt: u8) {
         let now = self.now;
         let one = &mut self.instruments[index];
-        if one.is_over {
+        if one.is_over() {
             return;
         }
         let times = one.times.entry(channel).or_default();
@@ -82,8 +94,8 @@ impl Matrix {
     }
 
     pub(super) fn end(&mut self, index: usize) {
-        let Some(one) = self.instruments.get_mut(index).filter(|one| !one.is_over) else { return };
-        one.is_over = true;
+        let Some(one) = self.instruments.get_mut(index).filter(|one| !one.is_over()) else { return };
+        one.over = Some(self.now);
         let ended = Ended { instrument: index as u32, reason: "it expired".into(), may_retry: false };
         self.engine.on_event(&Event::Ended(Arc::new(ended)), self.now);
     }
@@ -94,7 +106,7 @@ impl Matrix {
         for interest in interests {
             let TopicInterest::Want(topic) = interest else { continue };
             let one = &self.instruments[topic.instrument_index() as usize];
-            if one.is_over {
+            if one.is_over() {
                 continue;
             }
             let channel = topic.channel();

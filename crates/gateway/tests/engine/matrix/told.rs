@@ -1,14 +1,16 @@
 //! The checks of the matrix: what a reader may be told, and what it may be named.
 
 use tickwire_core::engine::{Permit, Principal};
-use tickwire_wire::{Body, Channel, Level, Message, Record, ResumePosition};
+use tickwire_wire::{Body, Channel, Level, Message, Record, ResumePosition, Subscribed, SymbolName};
 
 use super::market::Instrument;
-use super::{NAMES, SET_RATE, Viewer};
+use super::{NAMES, SET_RATE, VENUES, Viewer};
 
 /// The bytes that a reader is told now.
 pub(super) struct Told<'a> {
     pub(super) instruments: &'a [Instrument],
+    /// When each venue was heard of.
+    pub(super) heard: [Option<u64>; VENUES.len()],
     pub(super) now: u64,
     pub(super) viewer: &'a Viewer,
 }
@@ -43,21 +45,63 @@ impl Told<'_> {
             let text = String::from_utf8_lossy(bytes);
             assert!(!is_there || self.may_know(name), "{name} is named to {:?}: {text}", self.viewer.owners);
         }
-        let is_there = bytes.windows(4).any(|part| part == b"dark");
-        let text = String::from_utf8_lossy(bytes);
-        assert!(
-            !is_there || self.may_know_venue("dark"),
-            "dark is named to {:?}: {text}",
-            self.viewer.owners
-        );
+        for venue in &VENUES[1..] {
+            let is_there = bytes.windows(4).any(|part| part == venue.as_bytes());
+            let was_asked = |(_, name): &(u64, String)| name.starts_with(&format!("{venue}:"));
+            let may_know = self.viewer.asked.iter().any(was_asked) || self.may_know_venue(venue);
+            let text = String::from_utf8_lossy(bytes);
+            assert!(!is_there || may_know, "{venue} is named to {:?}: {text}", self.viewer.owners);
+        }
     }
 
+    /// Returns whether the reader may know that a venue was heard of, by any channel.
     fn may_know_venue(&self, venue: &str) -> bool {
-        let sees = |owner: &Principal| {
-            Channel::ALL.into_iter().any(|channel| owner.permit_venue(venue, channel) != Permit::Nothing)
+        self.owners().any(|owner| Channel::ALL.into_iter().any(|channel| self.knows(owner, venue, channel)))
+    }
+
+    fn knows(&self, owner: &Principal, venue: &str, channel: Channel) -> bool {
+        let at = VENUES.iter().position(|known| *known == venue);
+        let heard = at.and_then(|at| self.heard[at]);
+        let delay = match owner.permit_venue(venue, channel) {
+            Permit::Live => 0,
+            Permit::Delayed(delay) => delay,
+            Permit::Nothing => return false,
         };
-        let asked = |(_, name): &(u64, String)| name.starts_with(&format!("{venue}:"));
-        self.owners().any(sees) || self.viewer.asked.iter().any(asked)
+        heard.is_some_and(|heard| heard + delay <= self.now)
+    }
+
+    /// Checks that the code of a refusal says of what exists what was so as long ago as its reader sees it: it neither tells that something
+    /// was listed nor that it ended.
+    pub(super) fn check_refusals(&self, response: &Subscribed, is_plenty: bool) {
+        for refused in &response.refused {
+            let Ok(name) = SymbolName::parse(&refused.symbol) else { continue };
+            let (channel, code) = (refused.channel(), refused.code.as_str());
+            let knows = |owner: &Principal| self.knows(owner, &name.venue, channel);
+            let is_of_name =
+                matches!(code, "unknown_symbol" | "delayed" | "unavailable" | "already_subscribed");
+            if is_of_name {
+                assert!(self.owners().any(knows), "{refused:?} to {:?}", self.viewer.owners);
+            }
+            if self.viewer.is_prompt && code == "unknown_venue" {
+                assert!(!self.viewer.owners.iter().all(knows), "{refused:?} to {:?}", self.viewer.owners);
+            }
+            let Some(one) = self.instruments.iter().find(|one| one.info.scale.symbol == refused.symbol)
+            else {
+                continue;
+            };
+            let then = |owner: &Principal| Some(self.now - owner.sight(&name, channel)?.delay_ns);
+            let was_listed = |owner: &Principal| then(owner).is_some_and(|then| one.info.listed <= then);
+            let was_there = |owner: &Principal| {
+                was_listed(owner) && one.over.is_none_or(|over| then(owner).is_some_and(|then| over > then))
+            };
+            if is_of_name && code != "unknown_symbol" {
+                assert!(self.owners().any(was_listed), "{refused:?} to {:?}", self.viewer.owners);
+            }
+            // Where there is no delay that is short enough, names are those of a longer one.
+            if self.viewer.is_prompt && is_plenty && code == "unknown_symbol" {
+                assert!(!self.viewer.owners.iter().all(was_there), "{refused:?} to {:?}", self.viewer.owners);
+            }
+        }
     }
 }
 
