@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use tickwire_core::hub::{HubLimits, LookUp};
 use tickwire_core::schedule::Pacing;
 
-use crate::accept::{self, Acceptor, Pages};
+use crate::accept::{self, Acceptor};
 use crate::admin::{self, AdminListener};
 use crate::admin_sessions::Shards;
 use crate::admission::Doors;
@@ -38,6 +38,7 @@ use crate::limit_table;
 use crate::lobby::Lobby;
 #[cfg(feature = "tls")]
 use crate::outcome::Outcome;
+use crate::pages::Pages;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 #[cfg(feature = "tls")]
