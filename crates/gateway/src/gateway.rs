@@ -464,9 +464,7 @@ fn load_revocations(gate: &Gate, path: &Path, clock: Clock) -> Result<(), StartE
         Err(error) => return Err(wrong(error.to_string())),
     };
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        for revocation in RevocationMessage::parse(line).map_err(wrong)?.revocations {
-            gate.authenticator.revoke(&revocation, clock.now());
-        }
+        gate.authenticator.learn(RevocationMessage::parse(line).map_err(wrong)?, clock.now());
     }
     Ok(())
 }

@@ -23,6 +23,8 @@ mod holders;
 mod hops;
 mod hub;
 #[cfg(feature = "keys")]
+mod key_files;
+#[cfg(feature = "keys")]
 mod keys;
 mod limit_table;
 mod linger;
@@ -56,7 +58,9 @@ pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
 pub use ipnet::IpNet;
 #[cfg(feature = "keys")]
-pub use keys::{KeyFiles, Keys, Reloaded, read_keys};
+pub use key_files::{KeyFiles, Reloaded};
+#[cfg(feature = "keys")]
+pub use keys::{Keys, read_keys};
 pub use limit_table::{At, LIMITS, Limit};
 pub use origin::is_origin;
 pub use outcome::Outcome;
