@@ -1,4 +1,4 @@
-//! What a request for a session asks for: an encoding, by its subprotocols, and a delivery window and heartbeats, by its query.
+//! A request for a session asks for an encoding, by its subprotocols, and for a delivery window and heartbeats, by its query.
 
 use hyper::Request;
 use tickwire_core::engine::{HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, WINDOW_MS_MAX};

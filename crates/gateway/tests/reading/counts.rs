@@ -29,7 +29,7 @@ async fn rig() -> Rig {
 }
 
 #[tokio::test]
-async fn a_session_that_is_closed_is_counted_once_whatever_its_client_answers() {
+async fn a_session_that_is_closed_is_counted_once_however_its_client_closes() {
     let rig = rig().await;
     // It is ready when sessions are taken.
     drop(rig.connect(&[]).await);

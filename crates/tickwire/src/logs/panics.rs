@@ -1,4 +1,4 @@
-//! What a panic says. It goes the way of log lines: whoever reads the log may stand still, and a thread that panics must not wait for
+//! The words of a panic go the way of log lines: whoever reads the log may stand still, and a thread that panics must not wait for
 //! that, least of all one that holds up others. Only the main thread waits a little, because the process ends with it.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
