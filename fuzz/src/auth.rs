@@ -7,7 +7,7 @@ use std::time::Duration;
 use tickwire_auth::jwt::{JWKS_KEYS_MAX, KeyRing, Origin, Trusted, parse_jwks, parse_key_file};
 #[cfg(feature = "jwt")]
 use tickwire_auth::Tokens;
-use tickwire_auth::{ApiKeys, AuthSettings, Authenticator, RevocationMessage, Revocations, Rights, hash_of, key_of, parse_grant};
+use tickwire_auth::{ApiKeys, AuthSettings, Authenticator, Revocation, RevocationMessage, Revocations, Rights, hash_of, key_of, parse_grant};
 use tickwire_core::engine::Principal;
 use tickwire_wire::Secret;
 
@@ -81,20 +81,28 @@ pub fn revocation(bytes: &[u8]) {
     let (now, keep) = (1_000_000, Duration::from_secs(1_000));
     let (mut known, mut other) = (Revocations::new(keep), Revocations::new(keep));
     for one in &message.revocations {
-        let is_new = known.add(one, now);
-        assert!(!known.add(one, now), "nothing is new twice");
+        let is_new = known.add(one, message.of_api_keys, now);
+        assert!(!known.add(one, message.of_api_keys, now), "nothing is new twice");
         assert!(known.count() > 0 || !is_new);
     }
     assert!(known.count() <= message.revocations.len());
     for told in known.messages() {
         for one in &told.revocations {
-            assert!(other.add(one, now), "what is kept is news to whoever does not know it");
+            assert!(other.add(one, told.of_api_keys, now), "what is kept is news to whoever does not know it");
         }
     }
     assert_eq!(other.count(), known.count());
-    // No clock of somebody else's keeps one for longer than the longest life of a token.
+    // No clock of somebody else's keeps one for longer than the longest life of a token, but those of API keys have no end.
     known.sweep(now + 2_000);
-    assert_eq!(known.count(), 0);
+    other.sweep(u64::MAX);
+    assert_eq!(known.count(), other.count());
+    assert!(known.messages().iter().all(|told| told.of_api_keys) && (known.count() == 0 || may_be_of_keys(&message)));
+}
+
+/// Returns whether a revocation may be of an API key.
+fn may_be_of_keys(message: &RevocationMessage) -> bool {
+    let is_id = |one: &Revocation| matches!(one, Revocation::Token { jti, .. } if jti.starts_with("twk_"));
+    message.of_api_keys || message.revocations.iter().any(is_id)
 }
 
 /// Checks files of API keys: nobody comes in by a file that is wrong, nor with a key that is not in it.

@@ -30,6 +30,8 @@ pub struct ApiKeys {
     by_hash: HashMap<Hash, Entry>,
     /// The hashes by the ids of their keys.
     by_id: HashMap<String, Hash>,
+    /// When the oldest key of each name was issued, in seconds.
+    oldest: HashMap<String, u64>,
 }
 
 /// The owner of a key, and what it grants.
@@ -100,6 +102,8 @@ impl ApiKeys {
             };
             let id = id_of(&hash);
             keys.by_id.insert(id.clone(), hash);
+            let oldest = keys.oldest.entry(name.clone()).or_insert(issued);
+            *oldest = issued.min(*oldest);
             let entry = Entry { name: name.clone(), id, issued_s: issued, rights };
             if let Some(other) = keys.by_hash.insert(hash, entry) {
                 wrong(format!("its hash is that of `{}`; one key cannot be of two", other.name));
@@ -116,6 +120,11 @@ impl ApiKeys {
     /// Returns whose key has this id.
     pub(crate) fn by_id(&self, id: &str) -> Option<&Entry> {
         self.by_hash.get(self.by_id.get(id)?)
+    }
+
+    /// Returns when the oldest key of a name was issued, in seconds; `None` where it has none.
+    pub(crate) fn oldest_of(&self, name: &str) -> Option<u64> {
+        self.oldest.get(name).copied()
     }
 
     /// Returns whose key this is.
@@ -149,6 +158,13 @@ pub fn key_of(random: [u8; 32]) -> Secret {
 /// Returns the id of a key: the beginning of its hash, of which nobody makes the key.
 fn id_of(hash: &Hash) -> String {
     format!("{API_KEY_PREFIX}{}", hex(&hash[..ID_BYTES]))
+}
+
+/// Returns whether a text has the form of the id of a key.
+pub(crate) fn is_key_id(text: &str) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    text.strip_prefix(API_KEY_PREFIX)
+        .is_some_and(|rest| rest.len() == 2 * ID_BYTES && rest.as_bytes().iter().all(is_digit))
 }
 
 /// Returns whether a text has the form of a key.
@@ -199,6 +215,9 @@ mod tests {
         assert!(!format!("{keys:?}").contains(key.expose()));
         assert_eq!(entry.id, format!("twk_{}", &hash[..16]));
         assert_eq!(keys.by_id(&entry.id), Some(entry));
+        assert!(is_key_id(&entry.id) && !is_key_id(&entry.id[..19]) && !is_key_id(key.expose()));
+        assert!(!is_key_id("twk_00112233445566GG") && !is_key_id("0011223344556677"));
+        assert_eq!((keys.oldest_of("desk"), keys.oldest_of("other")), (Some(0), None));
         assert!(keys.by_id("twk_").is_none() && ApiKeys::default().by_id(&entry.id).is_none());
         // What people choose is not taken, even where somebody hashed it.
         assert_eq!(hash_of(&Secret::new("letmein")), None);

@@ -1,6 +1,5 @@
 //! The verdict about what a client showed.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -9,10 +8,11 @@ use tickwire_wire::Secret;
 
 use crate::api_keys::{ApiKeys, Entry, is_key};
 use crate::denied::{Denied, TOKEN_BYTES_MAX};
-use crate::revocations::{Revocation, Revocations};
+use crate::revocation::{Revocation, RevocationMessage};
+use crate::revocations::Revocations;
 use crate::rights::Rights;
 use crate::settings::AuthSettings;
-use crate::tokens::{Claims, Tokens};
+use crate::tokens::{Claims, Tokens, Watcher};
 
 const SECOND_NS: f64 = 1e9;
 
@@ -33,15 +33,6 @@ pub struct Authenticator {
     api_keys: RwLock<Arc<ApiKeys>>,
     watcher: OnceLock<Watcher>,
     revocations: Mutex<Revocations>,
-}
-
-/// The one who is told of other API keys.
-struct Watcher(Box<dyn Fn() + Send + Sync>);
-
-impl fmt::Debug for Watcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watcher")
-    }
 }
 
 impl Authenticator {
@@ -74,22 +65,38 @@ impl Authenticator {
     /// Puts other API keys in the place of those before. Whoever watches is told, because sessions of keys that are gone have to end, and
     /// the others may see what their keys grant now.
     pub fn set_api_keys(&self, keys: ApiKeys) {
-        *self.api_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        let keys = Arc::new(keys);
+        *self.api_keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&keys);
+        // Whoever learns a revocation from here on looks at these keys.
+        self.revocations().keep_for_keys(|subject| keys.oldest_of(subject));
         if let Some(watcher) = self.watcher.get() {
-            (watcher.0)();
+            watcher.tell();
         }
     }
 
-    /// Says who is told of other API keys. Only the first one counts.
-    pub fn watch_api_keys(&self, watcher: impl Fn() + Send + Sync + 'static) {
-        let _ = self.watcher.set(Watcher(Box::new(watcher)));
+    /// Says who is told of other API keys, and of keys of tokens that are gone. Only the first one counts.
+    pub fn watch_keys(&self, watcher: impl Fn() + Send + Sync + 'static) {
+        let watcher = Watcher::new(watcher);
+        if let Some(tokens) = &self.tokens {
+            tokens.watch(watcher.clone());
+        }
+        let _ = self.watcher.set(watcher);
     }
 
-    /// Returns whether an open session of a principal has to end: its token was revoked, or its API key is gone.
+    /// Returns whether an open session of a principal has to end: its token was revoked, or its key is gone, be it an API key or
+    /// the one that its token was verified with.
     pub fn counts_no_more(&self, principal: &Principal) -> bool {
-        let id = principal.credential.id.as_deref().unwrap_or_default();
-        let is_gone = principal.credential.is_api_key && self.api_keys().by_id(id).is_none();
-        is_gone || self.revocations().covers(principal)
+        let credential = &principal.credential;
+        let id = credential.id.as_deref().unwrap_or_default();
+        let is_gone = credential.is_api_key && self.api_keys().by_id(id).is_none();
+        is_gone || !self.has_key_of(credential) || self.revocations().covers(principal)
+    }
+
+    fn has_key_of(&self, credential: &Credential) -> bool {
+        match (credential.verified_by, &self.tokens) {
+            (Some(key), Some(tokens)) => tokens.has_key(key),
+            _ => true,
+        }
     }
 
     /// Returns whom a session belongs to by what its API key grants now; `None` where the key is gone, or it is known by none.
@@ -160,9 +167,20 @@ impl Authenticator {
         Ok(admitted)
     }
 
-    /// Takes a revocation. Returns whether it says something new.
-    pub fn revoke(&self, revocation: &Revocation, now: u64) -> bool {
-        self.revocations().add(revocation, now / 1_000_000_000)
+    /// Takes the revocations of a message. Returns those that say something new.
+    pub fn learn(&self, message: RevocationMessage, now: u64) -> Vec<Revocation> {
+        let mut known = self.revocations();
+        // Behind that lock: keys that come meanwhile find what is added here.
+        let keys = self.api_keys();
+        let is_of_key = |revocation: &Revocation| match revocation {
+            Revocation::Token { .. } => false,
+            Revocation::Subject { sub, not_before } => {
+                keys.oldest_of(sub).is_some_and(|issued| issued < *not_before)
+            }
+        };
+        let RevocationMessage { revocations, of_api_keys, .. } = message;
+        let is_new = |one: &Revocation| known.add(one, of_api_keys || is_of_key(one), now / 1_000_000_000);
+        revocations.into_iter().filter(is_new).collect()
     }
 
     /// Returns the revocations that are kept.
@@ -208,7 +226,8 @@ impl Authenticator {
         // What counts at the handshake counts for a while: the leeway is a part of the grace.
         let grace_ns = ns(grace).max(ns(leeway));
         let issued = (claims.issued * SECOND_NS) as u64;
-        Ok(Credential::of_token(claims.id.clone(), issued, expires, now, ns(lead), grace_ns))
+        let credential = Credential::of_token(claims.id.clone(), issued, expires, now, ns(lead), grace_ns);
+        Ok(Credential { verified_by: claims.key, ..credential })
     }
 }
 
@@ -249,12 +268,23 @@ mod tests {
                 begins: time(1),
                 ends: time(2),
                 rights: Some(rights),
+                key: Some(5),
             })
+        }
+
+        fn has_key(&self, key: u64) -> bool {
+            key == 5
         }
 
         fn count(&self) -> usize {
             1
         }
+    }
+
+    /// Returns whether it says something new.
+    fn revoke(authenticator: &Authenticator, revocation: Revocation, now: u64) -> bool {
+        let message = RevocationMessage { revocations: vec![revocation], ..RevocationMessage::default() };
+        !authenticator.learn(message, now).is_empty()
     }
 
     fn authenticator() -> Authenticator {
@@ -289,12 +319,12 @@ mod tests {
         let authenticator = authenticator();
         let not_before = 1_000_000;
         let revocation = Revocation::Subject { sub: "desk".to_owned(), not_before };
-        assert!(authenticator.revoke(&revocation, NOW) && !authenticator.revoke(&revocation, NOW));
+        assert!(revoke(&authenticator, revocation.clone(), NOW) && !revoke(&authenticator, revocation, NOW));
         let admit = |times: &str| authenticator.admit(&Secret::new(times), NOW).map(drop);
         assert_eq!(admit("999999..1000600"), Err(Denied::Revoked));
         assert_eq!(admit("..1000600"), Err(Denied::Revoked), "it does not say when it was issued");
         assert_eq!(admit("1000000..1000600"), Ok(()));
-        authenticator.revoke(&Revocation::Token { jti: "t1".to_owned(), at: not_before }, NOW);
+        revoke(&authenticator, Revocation::Token { jti: "t1".to_owned(), at: not_before }, NOW);
         assert_eq!(admit("1000000..1000600"), Err(Denied::Revoked));
     }
 
@@ -319,6 +349,56 @@ mod tests {
         assert!(again(&before).is_none() && authenticator.counts_no_more(&before.principal));
         let of_token = authenticator.admit(&Secret::new("1..1000600"), NOW).unwrap();
         assert!(again(&of_token).is_none() && !authenticator.counts_no_more(&of_token.principal));
+    }
+
+    #[test]
+    fn a_revoked_api_key_never_counts_again() {
+        let keys = [1, 2, 3].map(|byte| crate::key_of([byte; 32]));
+        let entry = |(key, issued): (&Secret, u64)| {
+            let hash = crate::hash_of(key).unwrap();
+            format!("[[key]]\nname = \"desk\"\nsha256 = \"{hash}\"\nissued = {issued}\ngrants = [{{}}]\n")
+        };
+        let file = || {
+            let text: String = keys.iter().zip([900_000, 950_000, 1_000_000]).map(entry).collect();
+            ApiKeys::parse(&text).unwrap()
+        };
+        let authenticator = authenticator().with_api_keys(file());
+        let id = authenticator.admit(&keys[1], NOW).unwrap().principal.credential.id.clone().unwrap();
+        assert!(revoke(&authenticator, Revocation::Token { jti: id, at: 1_000_000 }, NOW));
+        // However long ago: the first key was issued before that.
+        let subject = Revocation::Subject { sub: "desk".to_owned(), not_before: 900_001 };
+        assert!(revoke(&authenticator, subject, NOW));
+        let years = NOW + 100_000_000 * 1_000_000_000;
+        let verdicts = |of: &Authenticator| {
+            of.revocations().sweep(years / 1_000_000_000);
+            keys.each_ref().map(|key| of.admit(key, years).is_ok())
+        };
+        assert_eq!(verdicts(&authenticator), [false, false, true]);
+        // A file that lacks the keys for a while changes nothing.
+        authenticator.set_api_keys(ApiKeys::default());
+        authenticator.revocations().sweep(u64::MAX);
+        authenticator.set_api_keys(file());
+        assert_eq!(verdicts(&authenticator), [false, false, true]);
+        // One that starts years later learns it by what this one tells, even before it has the keys.
+        let later = self::authenticator();
+        for message in authenticator.revocations().messages() {
+            assert!(!later.learn(message, years).is_empty());
+        }
+        later.set_api_keys(file());
+        assert_eq!(verdicts(&later), [false, false, true]);
+    }
+
+    #[test]
+    fn a_session_ends_with_the_key_that_its_token_was_verified_with() {
+        let authenticator = authenticator();
+        let admitted = authenticator.admit(&Secret::new("1..1000600"), NOW).unwrap();
+        assert_eq!(admitted.principal.credential.verified_by, Some(5));
+        assert!(!authenticator.counts_no_more(&admitted.principal));
+        let mut of_other = Principal::clone(&admitted.principal);
+        of_other.credential.verified_by = Some(6);
+        assert!(authenticator.counts_no_more(&of_other));
+        of_other.credential.verified_by = None;
+        assert!(!authenticator.counts_no_more(&of_other), "nobody says by which key it is");
     }
 
     #[test]

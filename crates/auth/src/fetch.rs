@@ -1,4 +1,7 @@
 //! Keys from a URL (JWKS). The last good set is kept whatever happens, and nobody can make a gateway ask often.
+//!
+//! A key that comes counts at once. One is gone when two responses in a row lack it, because its sessions end then: of the
+//! several servers of a provider one may have the set from before for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The least time between two requests that somebody's token asked for.
 const APART: Duration = Duration::from_secs(10);
+/// The time to the second look at a set that lacks a key.
+const SECOND_LOOK: Duration = APART;
 /// The wait after the first failure; it doubles up to the interval of refreshing.
 const RETRY: Duration = Duration::from_secs(1);
 /// The most handshakes that wait for one request.
@@ -67,6 +72,16 @@ enum Brought {
         body: Bytes,
         tag: Option<HeaderValue>,
     },
+}
+
+/// The things that came of the URL.
+#[derive(Default)]
+struct Known {
+    tag: Option<HeaderValue>,
+    /// The keys of the last response.
+    keys: Vec<Key>,
+    /// Keys count that the last response lacked, and the one before had.
+    lacks_some: bool,
 }
 
 type Waiting = oneshot::Sender<()>;
@@ -122,15 +137,15 @@ impl KeysUrl {
     }
 
     async fn run(self, ring: Arc<KeyRing>, interval: Duration, mut asked: mpsc::Receiver<Waiting>) {
-        let mut tag = None;
+        let mut known = Known::default();
         let mut wait = RETRY.min(interval);
         let mut waiting: Vec<Waiting> = Vec::new();
         loop {
             let began = Instant::now();
-            let due = match self.fetch(&ring, &mut tag).await {
+            let due = match self.fetch(&ring, &mut known).await {
                 Ok(()) => {
                     wait = RETRY.min(interval);
-                    interval
+                    if known.lacks_some { interval.min(SECOND_LOOK) } else { interval }
                 }
                 Err(fault) => {
                     tracing::warn!(
@@ -158,17 +173,23 @@ impl KeysUrl {
         }
     }
 
-    async fn fetch(&self, ring: &KeyRing, tag: &mut Option<HeaderValue>) -> Result<(), UrlFault> {
-        let brought = tokio::time::timeout(TIMEOUT, self.request(tag.as_ref()));
-        let Brought::New { body, tag: new } = brought.await.map_err(|_| UrlFault::TimedOut)?? else {
-            return Ok(());
+    async fn fetch(&self, ring: &KeyRing, known: &mut Known) -> Result<(), UrlFault> {
+        let brought = tokio::time::timeout(TIMEOUT, self.request(known.tag.as_ref()));
+        let keys = match brought.await.map_err(|_| UrlFault::TimedOut)?? {
+            Brought::Same => known.keys.clone(),
+            Brought::New { body, tag } => {
+                let keys = parse_jwks(&body, Origin::Url)
+                    .map_err(|why| UrlFault::Response(format!("a text that {why}")))?;
+                let names: Vec<_> = keys.iter().map(Key::algorithm).collect();
+                tracing::info!(url = self.shown, keys = ?names, "keys came from the URL");
+                known.tag = tag;
+                keys
+            }
         };
-        let keys =
-            parse_jwks(&body, Origin::Url).map_err(|why| UrlFault::Response(format!("a text that {why}")))?;
-        let names: Vec<_> = keys.iter().map(Key::algorithm).collect();
-        tracing::info!(url = self.shown, keys = ?names, "keys came from the URL");
-        ring.set(&self.shown, keys);
-        *tag = new;
+        let mut before = std::mem::replace(&mut known.keys, keys);
+        before.retain(|key| !known.keys.iter().any(|known| known.is_equal(key)));
+        known.lacks_some = !before.is_empty();
+        ring.set(&self.shown, [known.keys.clone(), before].concat());
         Ok(())
     }
 

@@ -8,7 +8,8 @@
 //! | `authenticator` | the verdict about what a client showed |
 //! | `rights`, `compact` | grants as claims and settings write them, and what they mean to the engine |
 //! | `api_keys` | a file of names, hashes and grants |
-//! | `revocations` | what counts no more, how long that is kept, and how it travels |
+//! | `revocation` | what counts no more, and how that travels |
+//! | `revocations` | how long that is kept |
 //! | `denied` | the reasons of refusals, in words, as HTTP status and as code |
 //! | `jwt` (feature `jwt`) | keys, signatures, claims, and tokens for development |
 //! | `fetch` (feature `url`) | keys from a URL |
@@ -21,6 +22,7 @@ mod denied;
 mod fetch;
 #[cfg(feature = "jwt")]
 pub mod jwt;
+mod revocation;
 mod revocations;
 mod rights;
 mod settings;
@@ -32,10 +34,11 @@ pub use compact::parse_grant;
 pub use denied::{Denied, TOKEN_BYTES_MAX};
 #[cfg(feature = "url")]
 pub use fetch::{KeysUrl, UrlFault};
-pub use revocations::{Revocation, RevocationMessage, Revocations};
+pub use revocation::{Revocation, RevocationMessage};
+pub use revocations::{LostRevocations, Revocations};
 pub use rights::{Grant, Name, Rights};
 pub use settings::AuthSettings;
-pub use tokens::{BoxFuture, Claims, Tokens};
+pub use tokens::{BoxFuture, Claims, Tokens, Watcher};
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

@@ -11,7 +11,7 @@ pub struct AuthSettings {
     pub anonymous_grants: Vec<crate::Grant>,
     /// The time by which the clocks of this machine and of the issuer may differ.
     pub leeway: Duration,
-    /// The longest time that a token may still live. Revocations are kept for so long.
+    /// The longest time that a token may still live. Revocations of tokens are kept for so long.
     pub life_max: Duration,
     /// A session is told so long before its token ends.
     pub lead: Duration,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::denied::Denied;
 use crate::rights::Rights;
@@ -25,6 +26,30 @@ pub struct Claims {
     pub ends: Option<f64>,
     /// The rights that it grants; `None` where it has no claim about that.
     pub rights: Option<Rights>,
+    /// The number of the key that its signature was verified with, where whoever verified it keeps numbers: see [`Tokens::has_key`].
+    pub key: Option<u64>,
+}
+
+/// The one who is told of keys that are gone. Clones tell the same one.
+#[derive(Clone)]
+pub struct Watcher(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+impl Watcher {
+    /// Has somebody told.
+    pub fn new(watcher: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watcher))
+    }
+
+    /// Tells it.
+    pub fn tell(&self) {
+        (self.0)();
+    }
 }
 
 /// The keys that tokens are verified with.
@@ -42,6 +67,14 @@ pub trait Tokens: fmt::Debug + Send + Sync {
     fn look_again(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
+
+    /// Returns whether the key with this number is still there.
+    fn has_key(&self, _: u64) -> bool {
+        true
+    }
+
+    /// Says who is told when a key is gone. Only the first one counts.
+    fn watch(&self, _: Watcher) {}
 
     /// Returns how many keys there are.
     fn count(&self) -> usize;

@@ -25,11 +25,13 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span};
 
 use crate::admission::Doors;
+use crate::asked::{choose, heartbeat_ms, window_ms};
 use crate::auth::gate::{Admission, Gate};
 use crate::auth::shown::{Shown, refused};
 use crate::files::Seldom;
 use crate::linger::{Farewell, Lingering};
 use crate::lobby::{Guest, Lobby, Over};
+use crate::pages::Pages;
 use crate::refusal::{Refusal, Refused};
 use crate::shard::{Arrival, Order};
 use crate::stats::Stats;
@@ -37,7 +39,7 @@ use crate::stats::Stats;
 use crate::tls::Tls;
 use crate::traces::span;
 use crate::transport::{Buffers, Carrier};
-use tickwire_core::engine::{Dialect, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, Opening, WINDOW_MS_MAX};
+use tickwire_core::engine::{Dialect, Opening};
 
 /// The path of sessions.
 const STREAM: &str = "/v1/stream";
@@ -47,40 +49,6 @@ const LIMITS: &str = "/v1/limits";
 pub(crate) const HEADERS_MAX: usize = 64;
 /// The wait after the system refused a connection, most likely for want of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The documents that the public listener serves beside `/v1/stream`, such as the demo's page.
-pub trait Pages: Send + Sync + 'static {
-    /// Returns the response to a request, or `None` where there is no such document.
-    fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Page>;
-
-    /// Returns the protocol of a session at this path, where it is another than the gateway's own; `None` where there is none. Such
-    /// a session has no subprotocol.
-    fn dialect(&self, path: &str) -> Option<Box<dyn Dialect>> {
-        let _ = path;
-        None
-    }
-}
-
-/// A small document.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// The value of the header `content-type`.
-    pub content_type: &'static str,
-    /// The bytes that follow the headers.
-    pub body: Bytes,
-}
-
-/// Pages that have no document at all.
-#[derive(Debug)]
-pub struct NoPages;
-
-impl Pages for NoPages {
-    fn respond(&self, _: &Method, _: &str, _: &HeaderMap) -> Option<Page> {
-        None
-    }
-}
 
 pub(crate) struct Acceptor {
     /// TLS of the network's connections, where they speak it.
@@ -398,50 +366,6 @@ impl Acceptor {
     }
 }
 
-/// Returns the encoding of the first known subprotocol in the client's list, and whether there was a list. Without a list
-/// the encoding is JSON; `None`: none of the list is known.
-fn choose<B>(request: &Request<B>) -> Option<(Encoding, bool)> {
-    let mut names = handshake::offered_protocols(request.headers()).peekable();
-    if names.peek().is_none() {
-        return Some((Encoding::Json, false));
-    }
-    names.find_map(Encoding::from_subprotocol).map(|encoding| (encoding, true))
-}
-
-/// Returns the delivery window that a query asks for, in milliseconds; 0 where it asks for none.
-fn window_ms(query: &str) -> Result<u16, String> {
-    let Some(asked) = asked(query, "window_ms") else { return Ok(0) };
-    asked.parse().ok().filter(|ms| *ms <= WINDOW_MS_MAX).ok_or_else(|| {
-        format!(
-            "window_ms is `{}`; it is milliseconds from 0 to {WINDOW_MS_MAX}: /v1/stream?window_ms=16",
-            shown(asked)
-        )
-    })
-}
-
-/// Returns the longest silence that a query asks for, in milliseconds; 0 where it asks for none.
-fn heartbeat_ms(query: &str) -> Result<u32, String> {
-    let Some(asked) = asked(query, "heartbeat_ms") else { return Ok(0) };
-    let range = HEARTBEAT_MS_MIN..=HEARTBEAT_MS_MAX;
-    asked.parse().ok().filter(|ms| range.contains(ms)).ok_or_else(|| {
-        format!(
-            "heartbeat_ms is `{}`; it is milliseconds from {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}: \
-             /v1/stream?heartbeat_ms=10000",
-            shown(asked)
-        )
-    })
-}
-
-/// Returns the value of a name in a query.
-fn asked<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-}
-
-/// Returns as much of a wrong value as is repeated in a message.
-fn shown(value: &str) -> String {
-    value.chars().take(32).collect()
-}
-
 pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response<Full<Bytes>> {
     document(status, "text/plain; charset=utf-8", Bytes::from(body.into()))
 }
@@ -462,51 +386,4 @@ fn broken(rule: Rule) -> Refused {
         rule => format!("not a WebSocket handshake: {}", rule.fault()),
     };
     Refused::new(Refusal::Handshake(rule), text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(query: &str, expected: Result<u16, &str>) {
-        agree(query, window_ms(query).map(u32::from), expected.map(u32::from));
-    }
-
-    #[track_caller]
-    fn agree(query: &str, got: Result<u32, String>, expected: Result<u32, &str>) {
-        match (got, expected) {
-            (Ok(got), Ok(expected)) => assert_eq!(got, expected),
-            (Err(got), Err(expected)) => assert!(got.contains(expected), "{got}"),
-            (got, expected) => panic!("{query}: {got:?} instead of {expected:?}"),
-        }
-    }
-
-    #[test]
-    fn heartbeats() {
-        let check = |query, expected| agree(query, heartbeat_ms(query), expected);
-        check("", Ok(0));
-        check("window_ms=16&heartbeat_ms=250", Ok(250));
-        check("heartbeat_ms=60000", Ok(60_000));
-        check("heartbeat_ms=60001", Err("from 250 to 60000"));
-        check("heartbeat_ms=249", Err("`249`"));
-        check("heartbeat_ms=0", Err("`0`"));
-        check("heartbeat_ms=1s", Err("`1s`"));
-        check("heartbeat_msx=1", Ok(0));
-    }
-
-    #[test]
-    fn delivery_windows() {
-        check("", Ok(0));
-        check("other=1", Ok(0));
-        check("window_ms=16", Ok(16));
-        check("a=b&window_ms=0&c", Ok(0));
-        check("window_ms=1000", Ok(1000));
-        check("window_ms=1001", Err("from 0 to 1000"));
-        check("window_ms=70000", Err("`70000`"));
-        check("window_ms=-1", Err("`-1`"));
-        check("window_ms=", Err("``"));
-        check("window_ms=16ms", Err("`16ms`"));
-        check("xwindow_ms=5", Ok(0));
-    }
 }

@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use tickwire_core::hub::{HubLimits, LookUp};
 use tickwire_core::schedule::Pacing;
 
-use crate::accept::{self, Acceptor, Pages};
+use crate::accept::{self, Acceptor};
 use crate::admin::{self, AdminListener};
 use crate::admin_sessions::Shards;
 use crate::admission::Doors;
@@ -38,6 +38,7 @@ use crate::limit_table;
 use crate::lobby::Lobby;
 #[cfg(feature = "tls")]
 use crate::outcome::Outcome;
+use crate::pages::Pages;
 use crate::shard::{self, Order, ShardSetup};
 use crate::stats::{ShardStats, Stats};
 #[cfg(feature = "tls")]
@@ -463,9 +464,7 @@ fn load_revocations(gate: &Gate, path: &Path, clock: Clock) -> Result<(), StartE
         Err(error) => return Err(wrong(error.to_string())),
     };
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        for revocation in RevocationMessage::parse(line).map_err(wrong)?.revocations {
-            gate.authenticator.revoke(&revocation, clock.now());
-        }
+        gate.authenticator.learn(RevocationMessage::parse(line).map_err(wrong)?, clock.now());
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod admin;
 mod admin_sessions;
 mod admin_token;
 mod admission;
+mod asked;
 mod audit;
 mod auth;
 mod clock;
@@ -22,6 +23,8 @@ mod holders;
 mod hops;
 mod hub;
 #[cfg(feature = "keys")]
+mod key_files;
+#[cfg(feature = "keys")]
 mod keys;
 mod limit_table;
 mod linger;
@@ -29,6 +32,7 @@ mod lobby;
 pub mod metrics;
 mod origin;
 mod outcome;
+mod pages;
 mod proxies;
 mod refusal;
 mod settings;
@@ -40,7 +44,6 @@ mod tls;
 mod traces;
 mod transport;
 
-pub use accept::{NoPages, Page, Pages};
 pub use admin_token::AdminToken;
 pub use admission::Admission;
 pub use audit::{LOST_LINES, LostLines, TARGET as AUDIT_TARGET};
@@ -55,10 +58,13 @@ pub use hub::{deliver, fetch};
 pub use hyper::{HeaderMap, Method, StatusCode, Uri};
 pub use ipnet::IpNet;
 #[cfg(feature = "keys")]
-pub use keys::{KeyFiles, Keys, Reloaded, read_keys};
+pub use key_files::{KeyFiles, Reloaded};
+#[cfg(feature = "keys")]
+pub use keys::{Keys, read_keys};
 pub use limit_table::{At, LIMITS, Limit};
 pub use origin::is_origin;
 pub use outcome::Outcome;
+pub use pages::{NoPages, Page, Pages};
 pub use proxies::{Proxies, ProxyFault};
 pub use refusal::Refusal;
 pub use settings::{AccessSettings, AskedOfClients, GatewaySettings, LimitSettings, TlsSettings};

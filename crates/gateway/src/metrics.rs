@@ -164,6 +164,12 @@ static METRICS: &[Metric] = &[
         values: Gauge(|of| load(&of.auth.kept)),
     },
     Metric {
+        name: "revocations_lost",
+        meaning: "Revocations that had no room although they matter, of `token` or of `api_key`",
+        worry: "rises at all: what was revoked first counts again; take revoked API keys out of the file",
+        values: CounterBy("of", |of| by_name(["token", "api_key"], |at| load(&of.auth.lost[at]))),
+    },
+    Metric {
         name: "revocations_malformed",
         meaning: "Messages of revocations that could not be read",
         worry: "rises: something else publishes there, or versions do not fit",

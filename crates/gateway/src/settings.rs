@@ -124,7 +124,7 @@ settings! {
         /// The grants of those, as in `sim:*` or `binance:BTC* quote,trade delay=15m`; empty: everything.
         anonymous_grants: Vec<String> = Vec::new(),
         /// Files with keys for tokens, [KID=]PATH: a secret (HS256), a public key in PEM (RS256, ES256, EdDSA), or a JWKS. They are
-        /// read again every 10 s.
+        /// read again every 10 s; a key that is gone ends the sessions of its tokens.
         keys: Vec<String> = Vec::new(),
         /// Keys of an identity provider; https:// only, http:// on this machine. Empty: none.
         jwks_url: String = String::new(),
@@ -138,7 +138,7 @@ settings! {
         audiences: Vec<String> = Vec::new(),
         /// Clocks of this machine and of the issuer may differ by this.
         leeway_s: u64 = 30 => 0..=600,
-        /// A token has to end within this time from now. Revocations are kept for so long.
+        /// A token has to end within this time from now. Revocations of tokens are kept for so long.
         token_life_max_s: u64 = 86_400 => 60..=31_536_000,
         /// A session is told so long before its token ends.
         warning_s: u64 = 60 => 1..=86_400,

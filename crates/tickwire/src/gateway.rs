@@ -34,7 +34,10 @@ pub(crate) async fn run(settings: &Settings, command: GatewayCommand) -> anyhow:
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = reloads.next() => reload(&gateway, &files).await,
+            () = reloads.next() => tokio::select! {
+                () = stop.cancelled() => break,
+                () = reload(&gateway, &files) => {}
+            },
         }
     }
     gateway.drain().await;
@@ -52,7 +55,7 @@ async fn reload(gateway: &Gateway, files: &KeyFiles) {
 }
 
 async fn reload_all(gateway: &Gateway, files: &KeyFiles) {
-    let mut told = files.look().await;
+    let mut told = files.reload().await;
     if let Some(of_tls) = gateway.reload_tls().await {
         told.insert(0, Reloaded { what: "TLS certificate".to_owned(), outcome: of_tls });
     }

@@ -16,7 +16,7 @@ use tickwire_wire::FeedState;
 
 pub(crate) use self::flags::{SimVenueCommand, VenueFlags, VenueName};
 use crate::config::Config;
-use crate::printing::say;
+use crate::printing::{announce, say};
 use crate::stop;
 
 /// The time that a live venue has before a demo says that it is not there.
@@ -66,9 +66,9 @@ pub(crate) async fn simulate(command: SimVenueCommand) -> anyhow::Result<()> {
     })
     .await?;
     let (name, streams, rest) = (command.venue.name(), venue.stream_url(), venue.rest_url());
-    say(format_args!("simulated {name}: {streams} and {rest}, {}", venue.symbols().join(" ")));
-    say(format_args!("tickwire ingest {name} --stream-url {streams} --rest-url {rest} --dry-run"));
-    say("Ctrl-C ends it");
+    announce(format_args!("simulated {name}: {streams} and {rest}, {}", venue.symbols().join(" ")));
+    announce(format_args!("tickwire ingest {name} --stream-url {streams} --rest-url {rest} --dry-run"));
+    announce("Ctrl-C ends it");
     stop.cancelled().await;
     say(format_args!("{:?}", venue.report()));
     Ok(())

@@ -1,9 +1,10 @@
-//! Structured logs, to standard error.
+//! Structured logs, to standard error, and the lines of a service to standard output. Nobody waits for either.
 
 mod limit;
-mod stderr;
+mod lines;
+mod panics;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,10 +15,14 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::{LogFormat, Raw};
 use limit::{Limit, REPORT_EVERY};
-use stderr::Lines;
+use lines::Lines;
 
 /// The lines of this process that wait to be written, once logging has started.
 static LINES: OnceLock<Lines> = OnceLock::new();
+/// Those that wait for standard output.
+static ANNOUNCED: OnceLock<Lines> = OnceLock::new();
+/// The most bytes of these: a service says some lines at its start.
+const ANNOUNCED_BYTES_MAX: usize = 64 << 10;
 /// The time that lines have to be written when the process ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -27,8 +32,8 @@ pub(crate) fn start(raw: &Raw, is_served: bool) {
     // Spans are for traces, and would only repeat in lines what these say.
     let directives = format!("{},{SPAN_TARGET}=off,{}", tickwire_bus::LOG_DIRECTIVE, raw.log.level);
     let filter = EnvFilter::builder().parse_lossy(directives);
-    let colour = std::io::stderr().is_terminal();
-    let waiting = LINES.get_or_init(|| Lines::start(raw.log.waiting_bytes));
+    let colour = io::stderr().is_terminal();
+    let waiting = LINES.get_or_init(|| Lines::start(raw.log.waiting_bytes, io::stderr()));
     // A log that cannot be written is not worth the process: its terminal may have closed while it drains.
     let lines = tracing_subscriber::fmt::layer::<Registry>()
         .with_ansi(colour)
@@ -52,15 +57,22 @@ pub(crate) fn start(raw: &Raw, is_served: bool) {
         tracing::error!(problem, "there are no traces");
     }
     if started.is_ok() {
+        panics::tell(waiting.clone(), raw.log.format);
         tokio::spawn(report(told));
     }
 }
 
 /// Waits until the lines are written, but not for long. Call it before the process ends.
 pub(crate) fn flush() {
-    if let Some(lines) = LINES.get() {
+    for lines in [&LINES, &ANNOUNCED].into_iter().filter_map(OnceLock::get) {
         lines.flush(FAREWELL);
     }
+}
+
+/// Has a line written to standard output, whether anybody reads it or not, and waits for nobody.
+pub(crate) fn write_out(line: &str) {
+    let lines = ANNOUNCED.get_or_init(|| Lines::start(ANNOUNCED_BYTES_MAX, io::stdout()));
+    lines.push(false, line.as_bytes());
 }
 
 /// Writes a line behind those of the log, and waits for that, but not for long. Returns false where there is no log.

@@ -1,4 +1,4 @@
-//! The only place that writes to standard output and standard error; logs go through `tracing`.
+//! The words for users and the next program, on standard output and standard error; logs go through `tracing`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::fmt::Display;
@@ -17,9 +17,9 @@ pub(crate) fn say(line: impl Display) {
     }
 }
 
-/// Writes a line about a service that goes on, whether anybody can read it or not.
+/// Writes a line about a service that goes on, whether anybody can read it or not: nobody waits for a pipe that is not read.
 pub(crate) fn announce(line: impl Display) {
-    let _ = writeln!(io::stdout(), "{line}");
+    crate::logs::write_out(&format!("{line}\n"));
 }
 
 /// Writes a line about what went wrong, where anybody can still read it: a log that nobody reads does not keep the process from ending.

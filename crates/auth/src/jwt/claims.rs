@@ -48,6 +48,7 @@ impl Raw {
             begins: self.nbf,
             ends: self.exp,
             rights,
+            key: None,
         })
     }
 }

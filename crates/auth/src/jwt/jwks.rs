@@ -65,7 +65,7 @@ fn read(jwk: &Jwk, origin: Origin) -> Option<Key> {
     if jwk.common.key_algorithm.is_some_and(|algorithm| algorithm != named) {
         return None;
     }
-    let key = Key { id: jwk.common.key_id.clone(), algorithm, verifies: DecodingKey::from_jwk(jwk).ok()? };
+    let key = Key::new(jwk.common.key_id.clone(), algorithm, DecodingKey::from_jwk(jwk).ok()?);
     key.check().ok()?;
     Some(key)
 }

@@ -52,7 +52,7 @@ pub fn parse_key_file(id: Option<&str>, bytes: &[u8]) -> Result<Vec<Key>, String
         ));
     }
     let key = DecodingKey::from_secret(text.as_bytes()).map_err(|_| "is no secret".to_owned())?;
-    Ok(vec![Key { id: id.map(str::to_owned), algorithm: Algorithm::HS256, verifies: key }])
+    Ok(vec![Key::new(id.map(str::to_owned), Algorithm::HS256, key)])
 }
 
 fn pem(id: Option<&str>, text: &str) -> Result<Key, String> {
@@ -68,7 +68,7 @@ fn pem(id: Option<&str>, text: &str) -> Result<Key, String> {
     ];
     for (algorithm, read) in kinds {
         if let Ok(key) = read(text.as_bytes()) {
-            let key = Key { id: id.map(str::to_owned), algorithm, verifies: key };
+            let key = Key::new(id.map(str::to_owned), algorithm, key);
             return key.check().map(|()| key);
         }
     }

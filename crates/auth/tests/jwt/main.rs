@@ -4,8 +4,11 @@ mod confusion;
 mod jwks;
 mod rig;
 
-use tickwire_auth::Denied;
-use tickwire_auth::jwt::Trusted;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tickwire_auth::jwt::{Trusted, parse_key_file};
+use tickwire_auth::{Denied, Tokens as _, Watcher};
 
 use rig::{ALGORITHMS, NOW_S, Pair, claims, ring, verify};
 
@@ -113,4 +116,37 @@ fn claims_that_cannot_be_used() {
     for text in ["", ".", "..", "a.b.c", "a.b", "a.b.c.d", "e30.e30.e30"] {
         assert!(matches!(verify(&ring, text), Err(Denied::Malformed)), "{text}");
     }
+}
+
+#[test]
+fn a_key_has_its_number_as_long_as_it_is_there() {
+    let (first, second) = (Pair::of("HS256").named("k1"), Pair::of("EdDSA").named("k2"));
+    let ring = ring(&[&first, &second], Trusted::default());
+    let told = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&told);
+    let count = move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    };
+    ring.watch(Watcher::new(count));
+    let number = |pair: &Pair| verify(&ring, &pair.sign(&claims())).unwrap().key.unwrap();
+    let set = |source: &str, pairs: &[&Pair]| {
+        let keys = pairs.iter().flat_map(|pair| parse_key_file(pair.id, pair.public.as_bytes()).unwrap());
+        ring.set(source, keys.collect());
+    };
+    let numbers = (number(&first), number(&second));
+    assert!(numbers.0 != numbers.1 && ring.has_key(numbers.0) && !ring.has_key(99));
+    // A rotation: the key before is still there, in another place, and called otherwise in a second one.
+    let third = first.other().named("k3");
+    set("0", &[&third, &first]);
+    set("2", &[&Pair::of("HS256").named("k4")]);
+    assert_eq!((number(&first), number(&second)), numbers);
+    assert_eq!(number(&Pair::of("HS256").named("k4")), numbers.0, "it is the same key");
+    set("0", &[&third]);
+    assert!(ring.has_key(numbers.0) && told.load(Ordering::SeqCst) == 0);
+    set("2", &[]);
+    assert!(!ring.has_key(numbers.0) && ring.has_key(numbers.1) && told.load(Ordering::SeqCst) == 1);
+    assert_eq!(verify(&ring, &first.sign(&claims())), Err(Denied::UnknownKey));
+    // One that comes back opens other sessions than those that ended.
+    set("2", &[&first]);
+    assert!(number(&first) != numbers.0 && !ring.has_key(numbers.0) && told.load(Ordering::SeqCst) == 1);
 }

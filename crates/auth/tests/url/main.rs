@@ -137,6 +137,40 @@ async fn the_last_good_set_stays() {
     }
     provider.reply.send(Reply::Keys(&["k2"])).unwrap();
     until(|| ring.verify(&token("k2")).is_ok()).await;
-    assert_eq!(ring.verify(&token("k1")), Err(Denied::UnknownKey), "what the provider took back is gone");
+    until(|| ring.verify(&token("k1")) == Err(Denied::UnknownKey)).await;
+    kept.abort();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_key_is_gone_when_two_responses_in_a_row_lack_it() {
+    let provider = Provider::start(Reply::Keys(&["k1", "k2"])).await;
+    let ring = Arc::new(KeyRing::new(Trusted::default()));
+    let kept = KeysUrl::parse(&provider.url).unwrap().keep(&ring, REFRESH);
+    until(|| ring.count() == 2).await;
+    let count = || ["k1", "k2", "k3"].map(|id| ring.verify(&token(id)).is_ok());
+    let look = async |reply: Reply| {
+        provider.reply.send(reply).unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        tokio::time::resume();
+        ring.look_again().await;
+    };
+    // One server of the provider does not know the second key yet, and another one does.
+    look(Reply::Keys(&["k1", "k3"])).await;
+    assert_eq!(count(), [true, true, true], "what comes counts at once");
+    look(Reply::Keys(&["k1", "k2", "k3"])).await;
+    assert_eq!(count(), [true, true, true]);
+    look(Reply::Keys(&["k1", "k3"])).await;
+    // No response says nothing.
+    look(Reply::Status(500)).await;
+    assert_eq!(count(), [true, true, true]);
+    // It is looked at again soon, whether a token asks for that or not, and the tag says that it is still so.
+    let unchanged = provider.unchanged.load(Ordering::SeqCst);
+    provider.reply.send(Reply::Keys(&["k1", "k3"])).unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(21)).await;
+    tokio::time::resume();
+    until(|| count() == [true, false, true]).await;
+    assert!(provider.unchanged.load(Ordering::SeqCst) > unchanged);
     kept.abort();
 }

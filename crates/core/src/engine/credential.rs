@@ -15,6 +15,9 @@ pub struct Credential {
     pub warns_at: u64,
     /// The time at which the session is closed: some grace after the token ended, or when a token was waited for in vain.
     pub ends_at: u64,
+    /// The number of the key that its signature was verified with, where it has one: whoever verified it knows whether that key is
+    /// still there.
+    pub verified_by: Option<u64>,
     /// It is an API key, which counts for as long as the gateway has it.
     pub is_api_key: bool,
     /// Nobody is known yet: until a token comes, nothing else is taken.
@@ -48,6 +51,7 @@ impl Credential {
         expires: u64::MAX,
         warns_at: u64::MAX,
         ends_at: u64::MAX,
+        verified_by: None,
         is_api_key: false,
         is_awaited: false,
     };
@@ -74,6 +78,7 @@ impl Credential {
             expires,
             warns_at: expires - lead_ns,
             ends_at: expires.saturating_add(grace_ns),
+            verified_by: None,
             is_api_key: false,
             is_awaited: false,
         }

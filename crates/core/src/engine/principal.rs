@@ -1,6 +1,7 @@
 //! Principals: a session belongs to one, and sees what that one may see.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use tickwire_wire::{Channel, Encoding, SymbolName};
@@ -28,7 +29,7 @@ pub struct Principal {
 }
 
 /// Something that may be seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entitlement {
     /// The venues.
     pub venues: Pattern,
@@ -43,7 +44,7 @@ pub struct Entitlement {
 }
 
 /// Names that are meant. Symbols may hold any character, so no character of a pattern has a meaning of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// Every name.
     All,
@@ -158,6 +159,16 @@ impl Principal {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns whether all that another one may see and have is granted to this one, too, grant by grant.
+    pub fn grants_all_of(&self, other: &Self) -> bool {
+        let granted: HashSet<_> = self.entitlements.iter().collect();
+        let allows = |encoding: &Encoding| self.encodings.as_ref().is_none_or(|all| all.contains(encoding));
+        other.entitlements.iter().all(|one| granted.contains(one))
+            && self.subscriptions_max >= other.subscriptions_max
+            && self.rate_max >= other.rate_max
+            && other.encodings.as_deref().unwrap_or(&Encoding::ALL).iter().all(allows)
     }
 
     /// Returns whether there is nothing to ask.
@@ -289,6 +300,21 @@ mod tests {
         let free = principal(&[]);
         let of_free = [0.0, 50.0, 5_000.0].map(|asked| free.granted_rate(asked, 1_000.0).to_bits());
         assert_eq!(of_free, [0.0, 50.0, 1_000.0].map(f64::to_bits));
+    }
+
+    #[test]
+    fn one_grants_all_of_another_or_less() {
+        let delayed = Entitlement { delay_ns: 5, ..Entitlement::ALL };
+        let (wide, narrow) = (principal(&[delayed.clone(), Entitlement::ALL]), principal(&[delayed]));
+        assert!(wide.grants_all_of(&narrow) && wide.grants_all_of(&wide) && !narrow.grants_all_of(&wide));
+        let of_all = Principal { subscriptions_max: 5, rate_max: 2.0, ..wide.clone() };
+        assert!(wide.grants_all_of(&of_all) && !of_all.grants_all_of(&wide));
+        assert!(!of_all.grants_all_of(&Principal { rate_max: 3.0, ..of_all.clone() }));
+        assert!(!of_all.grants_all_of(&Principal { subscriptions_max: 6, ..of_all.clone() }));
+        let spoken =
+            |encodings: &[Encoding]| Principal { encodings: Some(encodings.to_vec()), ..wide.clone() };
+        let (one, all) = (spoken(&[Encoding::Json]), spoken(&Encoding::ALL));
+        assert!(all.grants_all_of(&wide) && wide.grants_all_of(&one) && !one.grants_all_of(&wide));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Every gateway keeps all of them. One that starts asks, and all the others tell what they know; each also tells it every minute,
 //! so that one that missed a message while its bus was down hears of it again. So nothing is needed beside the bus while one
-//! gateway runs, and a file keeps them while none does.
+//! gateway runs, and a file keeps them while none does. Those of API keys say so when they are told on, so that all keep them for good.
 //!
 //! A gateway that starts takes nobody before another one told it all that it knows: it would let in whoever was revoked before. It
 //! cannot know whether there is another one, so it waits for a limited time.
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tickwire_auth::{Revocation, RevocationMessage};
+use tickwire_auth::{LostRevocations, Revocation, RevocationMessage};
 use tickwire_bus::{Backplane, BusEvent, BusState, InboxLimits};
 use tickwire_wire::Subject;
 use tokio::sync::{Notify, mpsc};
@@ -58,8 +58,14 @@ pub(crate) async fn run(setup: RevokingSetup) {
     let mut state = setup.bus.state();
     let other_keys = Arc::new(Notify::new());
     let told = Arc::clone(&other_keys);
-    setup.gate.authenticator.watch_api_keys(move || told.notify_one());
-    let mut revoking = Revoking { setup, failures: Seldom::default(), asked_at: None, waits_until: None };
+    setup.gate.authenticator.watch_keys(move || told.notify_one());
+    let mut revoking = Revoking {
+        setup,
+        failures: Seldom::default(),
+        full: Seldom::default(),
+        asked_at: None,
+        waits_until: None,
+    };
     revoking.on_state(&state.borrow_and_update().clone());
     let (mut events, began) = (Vec::new(), Instant::now());
     let mut tell = tokio::time::interval_at(began + TELL_EACH, TELL_EACH);
@@ -68,7 +74,11 @@ pub(crate) async fn run(setup: RevokingSetup) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tell.tick() => revoking.tell(),
-            () = other_keys.notified() => revoking.order(|| Order::Recheck).await,
+            () = other_keys.notified() => {
+                revoking.order(|| Order::Recheck).await;
+                // What concerns new API keys is kept for good from now on.
+                revoking.save();
+            }
             () = tokio::time::sleep_until(waits_until.unwrap_or(began)), if waits_until.is_some() => revoking.is_told(false),
             changed = state.changed() => {
                 if changed.is_err() {
@@ -96,6 +106,8 @@ pub(crate) async fn run(setup: RevokingSetup) {
 struct Revoking {
     setup: RevokingSetup,
     failures: Seldom,
+    /// When it was told last that revocations had no room.
+    full: Seldom,
     /// The connection to the bus by which the others were asked.
     asked_at: Option<u64>,
     /// The end of the wait for what the others know; `None`: it did not begin, or is over.
@@ -116,8 +128,8 @@ impl Revoking {
             }
         };
         let now = self.setup.clock.now();
-        let is_new = |revocation: &Revocation| gate.authenticator.revoke(revocation, now);
-        let new: Vec<_> = message.revocations.into_iter().filter(is_new).collect();
+        let RevocationMessage { is_whole, asks, .. } = message;
+        let new = gate.authenticator.learn(message, now);
         if !new.is_empty() {
             gate.stats.revocations.fetch_add(new.len() as u64, Ordering::Relaxed);
             tracing::info!(target: audit::TARGET, count = new.len(), "tokens were revoked");
@@ -127,10 +139,10 @@ impl Revoking {
             self.save();
         }
         self.count();
-        if message.is_whole {
+        if is_whole {
             self.is_told(true);
         }
-        if message.asks {
+        if asks {
             self.tell();
             // What is told by one that waits itself may lack something.
             if !self.awaits() {
@@ -195,9 +207,25 @@ impl Revoking {
         }
     }
 
-    fn count(&self) {
-        let kept = self.setup.gate.authenticator.revocations().count();
-        self.setup.gate.stats.kept.store(kept as u64, Ordering::Relaxed);
+    fn count(&mut self) {
+        let stats = &self.setup.gate.stats;
+        let revocations = self.setup.gate.authenticator.revocations();
+        let (kept, LostRevocations { tokens, api_keys }) = (revocations.count(), revocations.lost());
+        drop(revocations);
+        stats.kept.store(kept as u64, Ordering::Relaxed);
+        let counts = stats.lost.iter().zip([tokens, api_keys]);
+        let before: u64 = counts.map(|(count, lost)| count.swap(lost, Ordering::Relaxed)).sum();
+        if tokens + api_keys > before
+            && let Some(times) = self.full.now()
+        {
+            tracing::error!(
+                tokens,
+                api_keys,
+                times,
+                "there are too many revocations, so the oldest ones count no more: take revoked API keys out of the file, \
+                 and rotate the key of tokens where too many have to be revoked"
+            );
+        }
     }
 
     /// Writes all of them into the file, at once: a file that is half written would lose some.

@@ -15,6 +15,8 @@ pub(crate) struct AuthStats {
     pub(crate) revocations: AtomicU64,
     /// The revocations that are kept.
     pub(crate) kept: AtomicU64,
+    /// The revocations of tokens, and those of API keys, that had no room although they mattered.
+    pub(crate) lost: [AtomicU64; 2],
     /// The messages of revocations that could not be read.
     pub(crate) malformed: AtomicU64,
     /// The gateway does not know yet what the others know of revocations, so it takes nobody.

@@ -8,13 +8,28 @@ use tickwire_core::engine::{HandedIn, Principal, SessionKey};
 use tickwire_wire::CloseCode;
 use tokio::sync::mpsc;
 
-use super::Shard;
 use super::connection::Connection;
+use super::regrants::Regrant;
+use super::state::Shard;
 use crate::audit;
 use crate::auth::gate::Verdict;
 
-/// The time that one turn of a shard gives to sessions whose API keys grant something else now, in nanoseconds.
-const REGRANT_NS: u64 = 1_000_000;
+/// The grants of API keys as they are now, by the ids of the keys.
+type Granted = HashMap<String, GrantedNow>;
+
+struct GrantedNow {
+    /// The principal of the key; `None` where the key is gone.
+    now: Option<Arc<Principal>>,
+    /// A principal from before, and whether that one may see or have something that this one may not.
+    compared: Option<(Arc<Principal>, bool)>,
+}
+
+/// The change of what an API key grants, for one of its sessions.
+struct Change {
+    principal: Arc<Principal>,
+    /// Whether something that was granted before is not granted any more.
+    is_less: bool,
+}
 
 impl Shard {
     /// Passes the tokens on that clients handed in. Where too many are on their way, clients are told to try again.
@@ -77,7 +92,7 @@ impl Shard {
         if is_revoked {
             self.engine.close(key, CloseCode::Revoked);
         } else {
-            self.regrant(key, &mut HashMap::new());
+            self.regrant(key, &mut Granted::new());
         }
     }
 
@@ -90,44 +105,80 @@ impl Shard {
         }
     }
 
-    /// Closes the sessions whose API keys are gone, and begins to tell the others what their keys grant now.
+    /// Closes the sessions whose keys are gone, and begins to tell the others what their API keys grant now.
     pub(super) fn recheck(&mut self) {
         let gate = Arc::clone(&self.gate);
         let covers = |principal: &Principal| gate.authenticator.counts_no_more(principal);
         let count = self.engine.revoke(&covers, self.clock.now());
         if count > 0 {
-            tracing::info!(target: audit::TARGET, sessions = count, "sessions of removed API keys are closed");
+            tracing::info!(target: audit::TARGET, sessions = count, "sessions of removed keys are closed");
         }
-        self.to_regrant = self.connections.keys().collect();
-        self.regrant_some();
+        let (mut known, mut less, mut others) = (Granted::new(), Vec::new(), Vec::new());
+        for key in self.connections.keys() {
+            match self.change_of(key, &mut known) {
+                None => {}
+                Some(Change { is_less: true, .. }) => less.push(key),
+                Some(_) => others.push(key),
+            }
+        }
+        self.regrants.begin(less, others, self.clock.now());
     }
 
     /// Tells sessions what their API keys grant now, as many as one turn has time for.
-    pub(super) fn regrant_some(&mut self) {
-        let (since, mut known) = (self.clock.now(), HashMap::new());
-        while let Some(key) = self.to_regrant.pop() {
-            self.regrant(key, &mut known);
-            if self.clock.now().saturating_sub(since) >= REGRANT_NS {
-                break;
-            }
+    pub(super) fn regrant_turn(&mut self) {
+        let (mut regrants, mut known, mut late) = (std::mem::take(&mut self.regrants), Granted::new(), 0);
+        let clock = self.clock;
+        regrants.turn(
+            || clock.now(),
+            |next| match next {
+                Regrant::Tell(key) => self.regrant(key, &mut known),
+                Regrant::Close(key) => {
+                    if self.change_of(key, &mut known).is_some_and(|change| change.is_less) {
+                        self.engine.close(key, CloseCode::TokenExpired);
+                        late += 1;
+                    }
+                }
+            },
+        );
+        self.regrants = regrants;
+        if late > 0 {
+            tracing::info!(
+                sessions = late,
+                "sessions are closed, because their API keys grant less and there was no time to tell them all"
+            );
         }
     }
 
-    /// Tells a session what its API key grants now, where that has changed. `known` has what keys grant, by their ids.
-    fn regrant(&mut self, key: SessionKey, known: &mut HashMap<String, Option<Admitted>>) {
-        let Some(before) = self.engine.principal(key).filter(|one| one.credential.is_api_key) else { return };
-        let Some(id) = &before.credential.id else { return };
-        let again = || self.gate.authenticator.admit_again(before);
-        let now = known.entry(id.clone()).or_insert_with(again);
-        // Sessions of a key that is gone are closed by the order that says so.
-        if let Some(Admitted { principal, .. }) = now.as_ref().filter(|now| now.principal != *before) {
-            let principal = Arc::clone(principal);
-            self.engine.regrant(key, Arc::clone(&principal), self.clock.now());
-            // It may have ended instead.
-            if self.engine.principal(key).is_some_and(|known| Arc::ptr_eq(known, &principal)) {
-                self.audit(key, |row| audit::regranted(row, self.token_id(key)));
-            }
+    /// Tells a session what its API key grants now, where that has changed.
+    fn regrant(&mut self, key: SessionKey, known: &mut Granted) {
+        let Some(Change { principal, .. }) = self.change_of(key, known) else { return };
+        self.engine.regrant(key, Arc::clone(&principal), self.clock.now());
+        // It may have ended instead.
+        if self.engine.principal(key).is_some_and(|known| Arc::ptr_eq(known, &principal)) {
+            self.audit(key, |row| audit::regranted(row, self.token_id(key)));
         }
+    }
+
+    /// Returns whom a session belongs to by what its API key grants now, where that is something else than before. Sessions of a
+    /// key that is gone are closed by the order that says so.
+    fn change_of(&self, key: SessionKey, known: &mut Granted) -> Option<Change> {
+        let is_open = self.engine.closing(key).is_none();
+        let before = self.engine.principal(key).filter(|one| is_open && one.credential.is_api_key)?;
+        let GrantedNow { now, compared } = known.entry(before.credential.id.clone()?).or_insert_with(|| {
+            let again = self.gate.authenticator.admit_again(before);
+            GrantedNow { now: again.map(|again| again.principal), compared: None }
+        });
+        let principal = now.as_ref().filter(|now| ***now != **before)?;
+        // Most sessions of a key were granted the same before.
+        let is_less = match compared {
+            Some((same, is_less)) if **same == **before => *is_less,
+            _ => {
+                let is_less = !principal.grants_all_of(before);
+                *compared = Some((Arc::clone(before), is_less));
+                is_less
+            }
+        };
+        Some(Change { principal: Arc::clone(principal), is_less })
     }
 
     /// Returns the id of the token that a session is known by, for the audit.

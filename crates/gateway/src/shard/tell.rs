@@ -3,8 +3,8 @@
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Shard;
 use super::connection::Connection;
+use super::state::Shard;
 use crate::admin_sessions::Look;
 use crate::audit;
 use tickwire_core::engine::{Pace, SessionKey, SessionRow};

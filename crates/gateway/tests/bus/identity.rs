@@ -1,13 +1,14 @@
 //! Revocations over a bus in memory, and how gateways that start later learn of them.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tickwire_auth::{
     ApiKeys, AuthSettings, Authenticator, Claims, Denied, Grant, Revocation, RevocationMessage, Rights,
-    Tokens, hash_of, key_of,
+    Tokens, Watcher, hash_of, key_of,
 };
 use tickwire_bus::{Backplane, MemoryBus, Subject};
 use tickwire_client::wire::{Identity, Secret};
@@ -28,6 +29,7 @@ impl Tokens for Trusting {
             begins: None,
             ends: Some(now_s() as f64 + 600.0),
             rights: Some(Rights { grants: vec![Grant::default()], ..Rights::default() }),
+            key: None,
         })
     }
 
@@ -45,6 +47,16 @@ async fn gateway(bus: &MemoryBus, file: Option<&Path>) -> Gateway {
 }
 
 async fn start(bus: &MemoryBus, file: Option<&Path>, revocations_wait: Duration) -> Gateway {
+    let authenticator = Authenticator::new(AuthSettings::default()).with_tokens(Arc::new(Trusting));
+    start_with(bus, file, revocations_wait, authenticator).await
+}
+
+async fn start_with(
+    bus: &MemoryBus,
+    file: Option<&Path>,
+    revocations_wait: Duration,
+    authenticator: Authenticator,
+) -> Gateway {
     let free = ([127, 0, 0, 1], 0).into();
     let config = GatewayConfig {
         listen: free,
@@ -55,7 +67,6 @@ async fn start(bus: &MemoryBus, file: Option<&Path>, revocations_wait: Duration)
         revocations_wait,
         ..GatewayConfig::default()
     };
-    let authenticator = Authenticator::new(AuthSettings::default()).with_tokens(Arc::new(Trusting));
     let bus: Arc<dyn Backplane> = Arc::new(bus.clone());
     Gateway::start_with(config, Arc::new(authenticator), bus, Arc::new(NoPages)).await.unwrap()
 }
@@ -200,6 +211,106 @@ async fn a_gateway_that_starts_takes_nobody_before_it_knows_what_was_revoked() {
 }
 
 #[tokio::test]
+async fn a_revoked_api_key_stays_revoked_however_old_it_is_and_whoever_starts() {
+    let keys = [11, 12, 13].map(|byte| key_of([byte; 32]));
+    let hashes = keys.each_ref().map(|key| hash_of(key).unwrap());
+    let authenticator = || {
+        let entry = |(name, hash): (&str, &String)| {
+            format!("[[key]]\nname = \"{name}\"\nsha256 = \"{hash}\"\nissued = 1000\ngrants = [{{}}]\n")
+        };
+        let file: String = ["desk", "bot", "bot"].into_iter().zip(&hashes).map(entry).collect();
+        Authenticator::new(AuthSettings::default()).with_api_keys(ApiKeys::parse(&file).unwrap())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("revocations.json");
+    let (bus, second_long) = (MemoryBus::default(), Duration::from_secs(1));
+    let first = start_with(&bus, Some(&file), second_long, authenticator()).await;
+    let mut clients = Vec::new();
+    for key in &keys {
+        clients.push(connect(&first, key.expose()).await.unwrap());
+    }
+    let [stays, goes, owned] = [clients.pop(), clients.pop(), clients.pop()].map(Option::unwrap);
+    // No token of then could count any more, but the keys have no end.
+    let long_ago = 2_000;
+    revoke(&bus, Revocation::Subject { sub: "desk".to_owned(), not_before: long_ago });
+    revoke(&bus, Revocation::Token { jti: format!("twk_{}", &hashes[1][..16]), at: long_ago });
+    assert!(is_revoked(owned).await && is_revoked(goes).await && stays.is_connected());
+    let refused = async |gateway: &Gateway| {
+        let mut refused = Vec::new();
+        for key in &keys {
+            refused.push(is_refused(gateway, key.expose()).await);
+        }
+        refused
+    };
+    // One that starts later learns it from the first, and one without these keys tells it on.
+    let keyless = start(&bus, None, second_long).await;
+    let second = start_with(&bus, None, second_long, authenticator()).await;
+    assert_eq!(refused(&second).await, [true, true, false]);
+    first.drain().await;
+    second.drain().await;
+    let third = start_with(&bus, None, second_long, authenticator()).await;
+    assert_eq!(refused(&third).await, [true, true, false]);
+    keyless.drain().await;
+    third.drain().await;
+    // All were away, and the file knows it.
+    let again = start_with(&MemoryBus::default(), Some(&file), second_long, authenticator()).await;
+    assert_eq!(refused(&again).await, [true, true, false]);
+    again.drain().await;
+}
+
+/// Verifies as [`Trusting`] does, with a key that another one may be put in the place of.
+#[derive(Debug, Default)]
+struct Rotating {
+    key: AtomicU64,
+    watcher: OnceLock<Watcher>,
+}
+
+impl Tokens for Rotating {
+    fn verify(&self, token: &str) -> Result<Claims, Denied> {
+        Ok(Claims { key: Some(self.key.load(Ordering::SeqCst)), ..Trusting.verify(token)? })
+    }
+
+    fn has_key(&self, key: u64) -> bool {
+        self.key.load(Ordering::SeqCst) == key
+    }
+
+    fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+}
+
+#[tokio::test]
+async fn sessions_end_with_the_key_that_their_tokens_were_verified_with() {
+    let (bus, tokens, api_key) = (MemoryBus::default(), Arc::<Rotating>::default(), key_of([14; 32]));
+    let hash = hash_of(&api_key).unwrap();
+    let file = format!("[[key]]\nname = \"bot\"\nsha256 = \"{hash}\"\ngrants = [{{}}]\n");
+    let authenticator = Authenticator::new(AuthSettings::default())
+        .with_tokens(Arc::clone(&tokens) as Arc<dyn Tokens>)
+        .with_api_keys(ApiKeys::parse(&file).unwrap());
+    let gateway = start_with(&bus, None, Duration::from_secs(1), authenticator).await;
+    let goes = connect(&gateway, "desk.t1.0").await.unwrap();
+    let by_api_key = connect(&gateway, api_key.expose()).await.unwrap();
+    // This one hands in a token of the next key in time.
+    let mut renewed = connect(&gateway, "other.t2.0").await.unwrap();
+    let handle = renewed.handle();
+    let reading = tokio::spawn(async move {
+        while renewed.next().await.is_some() {}
+        renewed
+    });
+    tokens.key.store(1, Ordering::SeqCst);
+    handle.token(Secret::new("other.t3.0")).await.unwrap();
+    tokens.watcher.get().expect("the gateway watches").tell();
+    assert!(is_revoked(goes).await);
+    handle.ledger().await.expect("it goes on");
+    assert!(by_api_key.is_connected() && !reading.is_finished());
+    gateway.drain().await;
+}
+
+#[tokio::test]
 async fn a_removed_api_key_ends_its_sessions_and_no_others() {
     let (kept, removed) = (key_of([1; 32]), key_of([2; 32]));
     let file = |keys: &[&Secret]| {
@@ -270,8 +381,12 @@ async fn what_an_api_key_grants_now_counts_for_its_open_sessions() {
         let Identity { id, name, limits, .. } = told(client).await;
         assert_eq!((id, name.as_str(), limits.unwrap().subscriptions), (0, "desk", 7));
     }
+    authenticator.set_api_keys(file("desk", 3));
+    for client in &mut clients {
+        assert_eq!(told(client).await.limits.unwrap().subscriptions, 3, "less, too");
+    }
     // With another name it is another session: it ends, and the key opens the next.
-    authenticator.set_api_keys(file("other", 7));
+    authenticator.set_api_keys(file("other", 3));
     for client in &mut clients {
         let mut was_ended = false;
         while !(was_ended && client.is_connected()) {

@@ -27,7 +27,7 @@ impl Rig {
     }
 
     /// Sends bytes on a connection of their own. Returns it with the head of the response, which is empty where none came.
-    async fn send(&self, bytes: &[u8]) -> (Peer, String) {
+    pub(crate) async fn send(&self, bytes: &[u8]) -> (Peer, String) {
         let mut stream = TcpStream::connect(self.gateway.listen_address()).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let mut head = Vec::new();
@@ -45,7 +45,7 @@ impl Rig {
         self.send(handshake(more).as_bytes()).await
     }
 
-    async fn admin(&self, path: &str) -> String {
+    pub(crate) async fn admin(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.gateway.admin_address()).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();

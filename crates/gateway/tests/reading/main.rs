@@ -1,6 +1,7 @@
 //! The reading of what clients send, byte by byte, over real sockets: how a gateway reads it and when it ends the
 //! connection.
 
+mod counts;
 mod doors;
 
 use std::sync::Arc;

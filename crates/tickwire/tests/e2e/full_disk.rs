@@ -72,13 +72,16 @@ async fn a_log_that_nobody_reads_stops_nobody_and_is_counted() {
     let (listen, admin) = (port().to_string(), port().to_string());
     let (log, pipe) = std::io::pipe().unwrap();
     // The pipe is all but full from the beginning, so that little has to be logged.
-    let filling = ["-c", "61440", "/dev/zero"];
-    let mut filling = Command::new("head").args(filling).stdout(pipe.try_clone().unwrap()).spawn().unwrap();
+    let mut filling = fill(&pipe, "61440");
+    // What it says at its start finds no room at all.
+    let (output, full) = std::io::pipe().unwrap();
+    let mut filled = fill(&full, "65536");
+    filled.wait().unwrap();
     let mut gateway = Command::new(TICKWIRE)
         .args(["gateway", "--anonymous", "--bus", &nats.url(), "--listen", &listen, "--admin-listen", &admin])
         .args(["--log-level", "trace", "--set", "log.lines_max=0", "--set", "log.waiting_bytes=4096"])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(full)
         .stderr(pipe)
         .spawn()
         .unwrap();
@@ -98,8 +101,34 @@ async fn a_log_that_nobody_reads_stops_nobody_and_is_counted() {
     let ended = tokio::task::spawn_blocking(move || gateway.wait().unwrap());
     let ended = tokio::time::timeout(std::time::Duration::from_secs(60), ended).await;
     assert_eq!(ended.expect("it does not end").unwrap().code(), Some(0));
-    drop(log);
+    drop((log, output));
     filling.wait().unwrap();
+}
+
+/// Puts so many bytes into a pipe.
+fn fill(pipe: &std::io::PipeWriter, bytes: &str) -> std::process::Child {
+    let pipe = pipe.try_clone().unwrap();
+    Command::new("head").args(["-c", bytes, "/dev/zero"]).stdout(pipe).spawn().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_goes_on_whose_words_nobody_can_read() {
+    let nats = nats();
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (listen, admin) = (port().to_string(), port().to_string());
+    let closed = || std::io::pipe().unwrap().1;
+    let mut gateway = Command::new(TICKWIRE)
+        .args(["gateway", "--anonymous", "--bus", &nats.url(), "--listen", &listen, "--admin-listen", &admin])
+        .stdin(Stdio::null())
+        .stdout(closed())
+        .stderr(closed())
+        .spawn()
+        .unwrap();
+    let is_ready = || async { get(&admin, "/readyz").await.is_some_and(|(status, _)| status == 200) };
+    assert!(until(is_ready).await, "{:?}", gateway.try_wait());
+    Command::new("kill").arg(gateway.id().to_string()).status().unwrap();
+    let ended = tokio::task::spawn_blocking(move || gateway.wait().unwrap()).await;
+    assert_eq!(ended.unwrap().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
-//! Standard error as the place of log lines. Its disk may be full, its terminal may be gone, and whoever reads the pipe behind it may
-//! stand still: none of that stops anybody. Lines wait for a thread of their own, which writes them one by one. What cannot be
-//! written, and what has no room to wait, is counted, by whether it belongs to the audit log.
+//! Lines on their way to standard error or standard output. Its disk may be full, its terminal may be gone, and whoever reads the
+//! pipe behind it may stand still: none of that stops anybody. Lines wait for a thread of their own, which writes them one by one.
+//! What cannot be written, and what has no room to wait, is counted, by whether it belongs to the audit log.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -41,12 +41,16 @@ pub(super) struct Line<'a> {
 }
 
 impl Lines {
-    /// Starts the thread that writes them to standard error. Where the system gives no thread, none is written.
-    pub(super) fn start(bytes_max: usize) -> Self {
-        Self::write_to(bytes_max, &LOST_LINES, io::stderr())
+    /// Starts the thread that writes them there. Where the system gives no thread, none is written.
+    pub(super) fn start(bytes_max: usize, to: impl Write + Send + 'static) -> Self {
+        Self::write_to(bytes_max, &LOST_LINES, to)
     }
 
-    fn write_to(bytes_max: usize, lost: &'static LostLines, mut to: impl Write + Send + 'static) -> Self {
+    pub(super) fn write_to(
+        bytes_max: usize,
+        lost: &'static LostLines,
+        mut to: impl Write + Send + 'static,
+    ) -> Self {
         let (waiting, came, left) = Default::default();
         let lines = Self(Arc::new(Shared { bytes_max, lost, waiting, came, left }));
         let shared = Arc::clone(&lines.0);
@@ -121,15 +125,15 @@ impl Write for Line<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::mpsc;
 
     use super::*;
 
     /// The reader of a pipe: it takes a line only when it is told to.
-    struct Reader {
-        takes: mpsc::Receiver<()>,
-        taken: mpsc::SyncSender<String>,
+    pub(in crate::logs) struct Reader {
+        pub(in crate::logs) takes: mpsc::Receiver<()>,
+        pub(in crate::logs) taken: mpsc::SyncSender<String>,
     }
 
     impl Write for Reader {
@@ -146,7 +150,7 @@ mod tests {
         }
     }
 
-    fn new_counts() -> &'static LostLines {
+    pub(in crate::logs) fn new_counts() -> &'static LostLines {
         Box::leak(Box::default())
     }
 
