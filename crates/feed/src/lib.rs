@@ -12,10 +12,12 @@ mod ingest;
 pub mod kraken;
 pub mod okx;
 pub mod open_loop;
+mod reach;
 pub mod replay;
 mod roster;
 pub mod sim;
 mod status_board;
+mod supply;
 mod symbol;
 pub mod verification;
 
@@ -27,6 +29,7 @@ pub use ingest::{
 };
 
 pub use roster::Roster;
+pub use supply::Supply;
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

@@ -11,6 +11,10 @@ use crate::venue::Route;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+/// The most levels of a snapshot at spot, which takes any number below.
+const SPOT_LEVELS_MAX: u32 = 5_000;
+/// The levels of a snapshot that the futures take.
+const FUTURES_LEVELS: [u32; 7] = [5, 10, 20, 50, 100, 500, 1_000];
 
 /// The configuration of Binance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,8 @@ impl BinanceConfig {
             limits: Limits {
                 messages: Rate::new(if is_spot { 5 } else { 10 }, Duration::from_secs(1)),
                 messages_for_pongs: 2,
+                messages_of_address: None,
+                commands: None,
                 // Two thirds of what the venue allows an address.
                 connects: Rate::new(200, 5 * MINUTE),
                 // Half of what the venue allows an address.
@@ -104,6 +110,19 @@ impl BinanceConfig {
 
     pub(super) fn silent_after(&self, channel: Channel) -> Duration {
         if channel == Channel::Trade { self.silent_after * TRADES_ARE_RARER } else { self.silent_after }
+    }
+
+    /// Returns what is wrong with the levels of a snapshot, if something is.
+    pub fn wrong_snapshot_levels(&self) -> Option<String> {
+        let levels = self.snapshot_levels;
+        match self.market {
+            Market::Spot => (!(1..=SPOT_LEVELS_MAX).contains(&levels))
+                .then(|| format!("{levels} is no depth that the venue has; known: 1 to {SPOT_LEVELS_MAX}")),
+            Market::Usdm | Market::Cm => (!FUTURES_LEVELS.contains(&levels)).then(|| {
+                let known = FUTURES_LEVELS.map(|levels| levels.to_string()).join(", ");
+                format!("{levels} is no depth that the venue has; known: {known}")
+            }),
+        }
     }
 
     /// Returns the weight of a snapshot.

@@ -17,8 +17,8 @@ use self::control::{Control, refusal};
 use crate::limits::Limits;
 use crate::selection::Selection;
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
-    Verification,
+    Call, Checked, Connection, Loss, Need, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges,
+    TopicId, Venue, Verification,
 };
 
 /// The decimals that spot writes.
@@ -46,9 +46,11 @@ struct Listed {
 impl Binance {
     /// Makes the protocol; the instruments come with the first list of them.
     pub fn new(config: BinanceConfig) -> Self {
+        let mut normalizer = Normalizer::new(config.market, &[]);
+        normalizer.snapshots_have(config.snapshot_levels as usize);
         Self {
             selection: Selection::new(&config.symbols),
-            normalizer: Normalizer::new(config.market, &[]),
+            normalizer,
             config,
             listed: BTreeMap::new(),
             topics: HashMap::new(),
@@ -218,7 +220,7 @@ impl Venue for Binance {
         }
     }
 
-    fn take_wanted(&mut self) -> Vec<u32> {
+    fn take_wanted(&mut self) -> Vec<(u32, Need)> {
         self.normalizer.take_wanted()
     }
 
@@ -240,19 +242,11 @@ impl Venue for Binance {
         self.normalizer
             .message(receive_time, body, Some(&symbol), events)
             .map_err(|error| format!("snapshot of {symbol}: {error}"))?;
-        Ok(self.normalizer.has_book(index))
+        Ok(self.normalizer.need(index).is_none())
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.lost(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.is_back(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.is_silent(&topic.symbol, topic.channel, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.supply(&topic.symbol, topic.channel, supply, receive_time, events);
     }
 
     fn refusal(&self, body: &str) -> String {

@@ -44,9 +44,11 @@ impl CoinbaseConfig {
             channels: vec![Channel::Book, Channel::Trade],
             silent_after: SILENT_AFTER,
             limits: Limits {
-                // The venue takes 8 a second of an address. A new connection sends three, and there is one a second at most.
+                // The venue takes 8 a second of an address.
                 messages: Rate::new(4, SECOND),
                 messages_for_pongs: 1,
+                messages_of_address: Some(Rate::new(6, SECOND)),
+                commands: None,
                 connects: Rate::new(1, SECOND),
                 // The list of instruments is the only request.
                 weight: Rate::new(10, MINUTE),

@@ -17,7 +17,8 @@ pub use self::config::CoinbaseConfig;
 use crate::limits::Limits;
 use crate::listed::{Listed, Reading};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, Venue, Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Verification,
 };
 
 const NAME: &str = "coinbase";
@@ -124,17 +125,8 @@ impl Venue for Coinbase {
         })
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.lost(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.is_back(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let Topic { symbol, channel, .. } = topic;
-        self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.instruments.supply(&topic.symbol, topic.channel, supply, receive_time, events);
     }
 
     fn take_notes(&mut self) -> Vec<String> {

@@ -136,12 +136,12 @@ fn a_command_that_is_refused_is_tried_in_parts() {
     world.open();
     let refused = r#"{"type":"error","message":"it is so"}"#;
     let mut refusals = 0;
-    for _ in 0..8 {
-        world.now.elapsed += Duration::from_secs(2);
-        world.driver.advance(world.now, &mut world.events);
-        world.outputs();
+    for _ in 0..140 {
         world.text(refused);
         refusals = world.driver.counts().refused_topics;
+        world.now.elapsed += Duration::from_millis(100);
+        world.driver.advance(world.now, &mut world.events);
+        world.outputs();
     }
     assert_eq!(refusals, 4, "each topic alone, in the end");
     assert_eq!(world.driver.counts().losses, 0);

@@ -15,7 +15,8 @@ use tickwire_wire::Channel;
 use crate::limits::{Limits, Rate};
 use crate::listed::{ENDED, Listed, Plan, Reading, SILENT_AFTER, TRADES_ARE_RARER};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, Venue, Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Verification,
 };
 
 const NAME: &str = "kraken";
@@ -62,6 +63,8 @@ impl KrakenConfig {
                 // The venue states no limit of messages.
                 messages: Rate::new(10, Duration::from_secs(1)),
                 messages_for_pongs: 2,
+                messages_of_address: None,
+                commands: None,
                 // Two thirds of what the proxy in front of the venue is known to allow an address.
                 connects: Rate::new(100, 10 * MINUTE),
                 // The list of instruments is the only request.
@@ -172,7 +175,10 @@ impl Venue for Kraken {
         let topic = |channel, symbol: &str| self.listed.topic(channel, symbol);
         Ok(match told {
             Told::Data(channel, symbol) => topic(channel, &symbol).map_or(Said::Nothing, Said::Data),
-            Told::Broken(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::Broken),
+            Told::Broken(symbol, reason) => {
+                topic(Channel::Book, &symbol).map_or(Said::Nothing, |topic| Said::Broken(topic, reason))
+            }
+            Told::NoBook(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::NoBook),
             Told::Response(CommandResponse { id, channel, symbol, refusal }) => match refusal {
                 None => {
                     let topic = self.listed.channel(&channel).and_then(|channel| topic(channel, &symbol));
@@ -191,17 +197,8 @@ impl Venue for Kraken {
         })
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.lost(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.is_back(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let Topic { symbol, channel, .. } = topic;
-        self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.instruments.supply(&topic.symbol, topic.channel, supply, receive_time, events);
     }
 
     fn take_notes(&mut self) -> Vec<String> {

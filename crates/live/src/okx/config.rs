@@ -45,10 +45,11 @@ impl OkxConfig {
             channels: vec![Channel::Quote, Channel::Book, Channel::Trade],
             silent_after: SILENT_AFTER,
             limits: Limits {
-                // The venue takes 480 commands an hour on a connection: what is subscribed to at the start needs few, and
-                // what breaks is subscribed to anew later and later.
                 messages: Rate::new(3, SECOND),
                 messages_for_pongs: 1,
+                messages_of_address: None,
+                // The venue takes 480 an hour on a connection.
+                commands: Some(Rate::new(450, HOUR)),
                 // The venue takes three a second of an address.
                 connects: Rate::new(2, SECOND),
                 // The list of instruments is the only request.

@@ -15,7 +15,8 @@ pub use self::config::OkxConfig;
 use crate::limits::Limits;
 use crate::listed::{ENDED, Listed, Reading};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, Venue, Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Verification,
 };
 
 const NAME: &str = "okx";
@@ -101,7 +102,10 @@ impl Venue for Okx {
         let topic = |channel, symbol: &str| self.listed.topic(channel, symbol);
         Ok(match told {
             Told::Data(channel, symbol) => topic(channel, &symbol).map_or(Said::Nothing, Said::Data),
-            Told::Broken(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::Broken),
+            Told::Broken(symbol, reason) => {
+                topic(Channel::Book, &symbol).map_or(Said::Nothing, |topic| Said::Broken(topic, reason))
+            }
+            Told::NoBook(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::NoBook),
             Told::Granted(id, of) => {
                 let topic = of.and_then(|(channel, symbol)| topic(channel, &symbol));
                 Said::Granted(id, Some(topic.unwrap_or(ENDED)))
@@ -114,17 +118,8 @@ impl Venue for Okx {
         })
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.lost(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.is_back(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let Topic { symbol, channel, .. } = topic;
-        self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.instruments.supply(&topic.symbol, topic.channel, supply, receive_time, events);
     }
 
     fn take_notes(&mut self) -> Vec<String> {

@@ -41,7 +41,10 @@ fn commands_and_what_comes_of_them() {
         )
     };
     assert_eq!(read(&change(-1).replace("ACTION", "snapshot")), Said::Data(book.id));
-    assert_eq!(read(&change(8).replace("ACTION", "update").replace(":9", ":10")), Said::Broken(book.id));
+    assert_eq!(
+        read(&change(8).replace("ACTION", "update").replace(":9", ":10")),
+        Said::Broken(book.id, None)
+    );
     let gap = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
     assert!(matches!(&events[1], FeedEvent::Market(event) if event.body == gap), "{events:?}");
     assert_eq!(venue.ping(), Some("ping"));

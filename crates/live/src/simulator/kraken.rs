@@ -28,7 +28,7 @@ pub(super) struct Kraken {
 
 impl Protocol for Kraken {
     fn limits(&self) -> SimLimits {
-        SimLimits { messages: None, weight: 120, bans_streams: true }
+        SimLimits { weight: 120, bans_streams: true, ..SimLimits::default() }
     }
 
     fn keepalive(&mut self, listener: &Listener, _: u64) -> Keepalive {
@@ -95,7 +95,7 @@ impl Protocol for Kraken {
             levels
         });
         let levels = self.frozen.get(&key).filter(|_| is_old).unwrap_or(said);
-        Some(book("snapshot", symbol, levels, checksum(levels), ""))
+        Some(book("snapshot", symbol, levels, checksum(symbol, levels), ""))
     }
 
     fn quote(&mut self, symbol: &Symbol, quote: &Quote, now: u64) -> Option<String> {
@@ -148,7 +148,7 @@ impl Protocol for Kraken {
                 asks: changed(&before.asks, &levels.asks, |price| symbol.asks.contains_key(&price)),
             };
             is_spoiled |= self.spoiled.contains(&symbol.index);
-            let checksum = checksum(&levels) ^ u32::from(is_spoiled);
+            let checksum = checksum(symbol, &levels) ^ u32::from(is_spoiled);
             let time = format!(r#","timestamp":"{}""#, rfc3339(now));
             texts.push((depth, book("update", symbol, &changes, checksum, &time)));
         }
@@ -178,8 +178,8 @@ impl Protocol for Kraken {
             let (base, quote) = (old(base), old(quote));
             let pair = json!({
                 "altname": format!("{base}{quote}"), "wsname": format!("{base}/{quote}"),
-                "base": base, "quote": quote, "pair_decimals": price_decimals, "lot_decimals": size_decimals,
-                "tick_size": symbol.price(1), "status": if symbol.is_open { "online" } else { "cancel_only" },
+                "base": base, "quote": quote, "pair_decimals": price_decimals + symbol.finer, "lot_decimals": size_decimals,
+                "tick_size": symbol.tick(), "status": if symbol.is_open { "online" } else { "cancel_only" },
             });
             (format!("{base}{quote}"), pair)
         };
@@ -267,11 +267,11 @@ fn changed(before: &[Level], levels: &[Level], is_there: impl Fn(i64) -> bool) -
 }
 
 /// Returns the checksum of a book: of the digits of price and size of the best levels, asks first.
-fn checksum(levels: &Levels) -> u32 {
+fn checksum(symbol: &Symbol, levels: &Levels) -> u32 {
     let asks = levels.asks.iter().take(CHECKED_LEVELS);
     let digits: String = asks
         .chain(levels.bids.iter().take(CHECKED_LEVELS))
-        .flat_map(|level| [level.price.to_string(), level.size.to_string()])
+        .flat_map(|level| [symbol.digits(level.price).to_string(), level.size.to_string()])
         .collect();
     crc32fast::hash(digits.as_bytes())
 }

@@ -18,6 +18,8 @@ pub(super) struct Symbol {
     pub(super) index: usize,
     pub(super) name: String,
     pub(super) definition: Instrument,
+    /// The decimals that prices have beyond those of the simulated market.
+    pub(super) finer: u32,
     pub(super) is_listed: bool,
     pub(super) is_open: bool,
     pub(super) bids: Side,
@@ -43,6 +45,7 @@ impl Symbol {
             index,
             name,
             definition,
+            finer: 0,
             is_listed: true,
             is_open: true,
             bids: Side::new(),
@@ -146,7 +149,19 @@ impl Symbol {
     /// Writes a price with all of its decimals.
     pub(super) fn price(&self, price: i64) -> String {
         let mut text = String::new();
-        write(&mut text, price, self.definition.price_decimals);
+        write(&mut text, self.digits(price), self.definition.price_decimals + self.finer);
+        text
+    }
+
+    /// Returns the digits of a price, with all of its decimals.
+    pub(super) fn digits(&self, price: i64) -> i64 {
+        price * 10i64.pow(self.finer)
+    }
+
+    /// Writes the step of prices.
+    pub(super) fn tick(&self) -> String {
+        let mut text = String::new();
+        write(&mut text, 1, self.definition.price_decimals + self.finer);
         text
     }
 

@@ -127,6 +127,22 @@ async fn slow_snapshots() {
 }
 
 #[tokio::test]
+async fn unreadable_snapshots() {
+    for kind in VENUES {
+        broken_and_right(kind, &[Fault::UnreadableSnapshots(2), Fault::Gap], |client| {
+            assert!(client.adapter.counts().losses == 0 || kind == SimKind::Coinbase);
+        })
+        .await;
+        // At the start no gap tells of them.
+        let venue = venue(kind).await;
+        venue.inject(&Fault::UnreadableSnapshots(2)).unwrap();
+        let mut client = Client::new(&venue, kind);
+        client.until_right().await;
+        assert_eq!(venue.report().violations, 0);
+    }
+}
+
+#[tokio::test]
 async fn stale_snapshots() {
     for kind in BINANCE {
         broken_and_right(kind, &[Fault::StaleSnapshots(5), Fault::Gap], |client| {

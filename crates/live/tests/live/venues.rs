@@ -101,3 +101,43 @@ async fn a_connection_is_made_anew_before_the_venue_cuts_it_off() {
     }
     assert!(client.faults.iter().all(|fault| fault.reason.contains("age")), "{:?}", client.faults);
 }
+
+#[tokio::test]
+async fn a_book_comes_back_after_a_change_of_scale() {
+    for kind in VENUES {
+        let venue = venue(kind).await;
+        let mut client = Client::new(&venue, kind);
+        client.until_right().await;
+        let second = symbols(kind)[1];
+        venue.inject(&Fault::Rescale(second.to_owned())).unwrap();
+        client.until("another scale", |client| client.known[second].price_unit == 10).await;
+        client.until_right().await;
+        let (counts, report) = (client.adapter.counts(), venue.report());
+        // What comes in the new scale before it was told cannot be read in the old one.
+        let may_be_lost = kind == SimKind::Coinbase;
+        assert_eq!(report.violations, 0);
+        assert!(may_be_lost || counts.losses == 0, "{kind:?}: {counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_book_is_as_deep_as_its_snapshots_prove_it() {
+    for (kind, market) in [(SimKind::Binance, Market::Spot), (SimKind::BinanceUsdm, Market::Usdm)] {
+        let venue = venue(kind).await;
+        let mut config = config(market, &venue);
+        config.snapshot_levels = 10;
+        let mut client = Client::shallow(&venue, config);
+        for _ in 0..4 {
+            client.until_right().await;
+            let asked = client.adapter.counts().requests;
+            client.until("deeper snapshots", |client| client.adapter.counts().requests > asked + 3).await;
+        }
+        client.until_right().await;
+        for (symbol, known) in &client.known {
+            assert!(known.snapshots > 1, "{symbol}: {known:?}");
+            let deepest = known.levels().map_or(0, |levels| levels.bids.len().min(levels.asks.len()));
+            assert!(deepest < 20, "{symbol}: the books have 25 levels, and snapshots ten: {deepest}");
+        }
+        assert_eq!(venue.report().violations, 0);
+    }
+}

@@ -130,8 +130,8 @@ settings! {
         silent_ms: u64 = 30_000 => 1_000..=86_400_000,
         /// Streams of one connection. The venue takes 1024.
         topics_per_connection: usize = 200 => 1..=1024,
-        /// Levels of a snapshot on each side. More cost more of the venue's weight: with 1000 some 60 books a minute begin, with 100
-        /// some 600 (futures: 240).
+        /// Levels of a snapshot on each side: up to 5000 (futures: 5, 10, 20, 50, 100, 500, 1000). A book is told as far as they prove it. More
+        /// cost more of the venue's weight: with 1000 some 60 books a minute begin, with 100 some 600 (futures: 240).
         snapshot_levels: u32 = 1_000 => 5..=5_000,
         /// The list of instruments is read again after this.
         catalogue_s: u64 = 300 => 1..=86_400,

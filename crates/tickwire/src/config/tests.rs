@@ -279,3 +279,22 @@ fn venues_have_symbols_channels_and_roots() {
     ];
     check_told(&wrong, &parts);
 }
+
+#[test]
+fn depths_that_a_venue_lacks_are_told_at_once() {
+    let sources = |sets: &[(&str, &str)]| Sources { sets: set(sets), ..Sources::default() };
+    let odd = [("ingest.binance_usdm.snapshot_levels", "5000"), ("ingest.kraken.depth", "11")];
+    check_told(
+        &sources(&odd),
+        &[
+            "2 errors in the configuration:",
+            "`ingest.binance_usdm.snapshot_levels`: 5000 is no depth that the venue has; known: 5, 10, 20, 50, 100, 500, 1000",
+            "`ingest.kraken.depth`: 11 is no depth that the venue has; known: 10, 25, 100, 500, 1000",
+        ],
+    );
+    load(&sources(&[
+        ("ingest.binance.snapshot_levels", "5000"),
+        ("ingest.binance_usdm.snapshot_levels", "500"),
+    ]))
+    .unwrap();
+}

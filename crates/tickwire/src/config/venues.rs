@@ -26,6 +26,9 @@ pub(super) fn binance(from: &IngestVenue, table: &str, market: Market, layers: &
     config.silent_after = Duration::from_millis(from.silent_ms);
     config.limits.topics_per_connection = from.topics_per_connection;
     config.snapshot_levels = from.snapshot_levels;
+    if let Some(wrong) = config.wrong_snapshot_levels() {
+        layers.wrong(&format!("{table}.snapshot_levels"), format_args!("{wrong}"));
+    }
     config.channels = channels(layers, table, market.venue(), &from.channels, &config.channels);
     config
 }
