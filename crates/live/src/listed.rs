@@ -137,6 +137,11 @@ impl Listed {
         topics
     }
 
+    /// Returns whether no list was taken yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.instruments.is_empty()
+    }
+
     /// Returns the topic of a channel of a symbol; none where it ended.
     pub(crate) fn topic(&self, channel: Channel, symbol: &str) -> Option<TopicId> {
         let topics = self.topics.get(symbol)?;

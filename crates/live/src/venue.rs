@@ -51,6 +51,11 @@ pub trait Venue: Send {
         None
     }
 
+    /// Returns after how long the venue wants to hear something again, whatever it says meanwhile.
+    fn ping_every(&self) -> Option<Duration> {
+        None
+    }
+
     /// Returns what a connection is told first, once it is open; nothing answers it.
     fn greetings(&self) -> Vec<String> {
         Vec::new()
@@ -251,6 +256,10 @@ impl Venue for Box<dyn Venue> {
 
     fn ping(&self) -> Option<&str> {
         (**self).ping()
+    }
+
+    fn ping_every(&self) -> Option<Duration> {
+        (**self).ping_every()
     }
 
     fn greetings(&self) -> Vec<String> {

@@ -17,7 +17,7 @@ pub(crate) struct InstrumentState {
     pub(crate) index: u32,
     pub(crate) id: u32,
     pub(crate) book: BookState,
-    /// How far the book goes, where levels were dropped.
+    /// The end of the book, where levels were dropped.
     reach: Reach,
     /// Whether the venue gives quotes of its own; else they are derived from the book, and end with it.
     pub(crate) has_quotes: bool,

@@ -60,10 +60,21 @@ pub(crate) enum Phase {
 pub(crate) struct Open {
     pub(crate) since: Duration,
     pub(crate) last_input: Duration,
+    pub(crate) last_ping: Duration,
+    /// The time after which a ping is sent, whatever comes.
+    pub(crate) ping_every: Option<Duration>,
     /// The time until which a ping has to be answered.
     pub(crate) pong_until: Option<Duration>,
     /// The time at which it is made anew, because of its age.
     pub(crate) renewed_at: Duration,
+}
+
+impl Open {
+    /// Returns when a ping is due, unless one is under way.
+    fn ping_due(&self, timings: &Timings) -> Duration {
+        let silent = self.last_input + timings.ping_after;
+        self.ping_every.map_or(silent, |every| silent.min(self.last_ping + every))
+    }
 }
 
 /// A thing to be sent.
@@ -113,7 +124,15 @@ impl Link {
     }
 
     pub(crate) fn opened(&mut self, now: Duration, renewed_at: Duration, venue: &impl Venue) {
-        self.phase = Phase::Open(Open { since: now, last_input: now, pong_until: None, renewed_at });
+        let ping_every = venue.ping_every();
+        self.phase = Phase::Open(Open {
+            since: now,
+            last_input: now,
+            last_ping: now,
+            ping_every,
+            pong_until: None,
+            renewed_at,
+        });
         self.messages = Window::new(venue.limits().messages);
         self.commands = Allowance::new(venue.limits().commands);
         (self.refusals, self.held_until) = (0, Duration::ZERO);
@@ -328,8 +347,9 @@ impl Link {
                 of_address.take(now);
                 return Some(Sending::Pong(payload));
             }
-            if open.pong_until.is_none() && open.last_input + timings.ping_after <= now {
+            if open.ping_due(timings) <= now && open.pong_until.is_none() {
                 open.pong_until = Some(now + timings.pong_within);
+                open.last_ping = now;
                 self.messages.take(now, 1);
                 of_address.take(now);
                 return Some(Sending::Ping);
@@ -450,7 +470,7 @@ impl Link {
             Phase::Waiting { until } | Phase::Opening { until } => return Some(until),
             Phase::Open(open) => open,
         };
-        let ping = open.pong_until.unwrap_or(open.last_input + timings.ping_after);
+        let ping = open.pong_until.unwrap_or_else(|| open.ping_due(timings));
         let pong_ready = self.messages.ready_at(now, 1, 0).max(of_address.ready_at(now, 0));
         let pong = (!self.pongs.is_empty()).then_some(pong_ready);
         let ping = if open.pong_until.is_none() { ping.max(pong_ready) } else { ping };

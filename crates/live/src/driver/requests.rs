@@ -27,7 +27,7 @@ pub(crate) enum Purpose {
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     due: Duration,
-    /// What goes on without it comes later than what does not.
+    /// A book that goes on without it waits for those that do not.
     need: Need,
     attempts: u32,
     request: Option<RequestId>,

@@ -16,7 +16,7 @@ fn same(text: &str) -> serde_json::Value {
 
 #[test]
 fn commands_and_what_comes_of_them() {
-    let config = OkxConfig::new(OkxConfig::STREAM_URL, OkxConfig::REST_URL, &["*-usdt".to_owned()]);
+    let config = OKX.config(OKX.stream_url, OKX.rest_url, &["*-usdt".to_owned()]);
     assert_eq!(config.routes[0].url, "wss://ws.okx.com:8443/ws/v5/public");
     let mut venue = Okx::new(config);
     assert_eq!(venue.catalogue().url, "https://www.okx.com/api/v5/public/instruments?instType=SPOT");

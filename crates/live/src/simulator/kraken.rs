@@ -8,7 +8,7 @@ use tickwire_wire::{Channel, Instrument, Level, Quote, Side, Trade};
 
 use super::fault::Fault;
 use super::protocol::{Keepalive, Listener, Page, Protocol, Reply, SimLimits, Stream, rfc3339};
-use super::symbol::Symbol;
+use super::symbol::{Symbol, changed};
 
 /// The levels of each side that a checksum is of.
 const CHECKED_LEVELS: usize = 10;
@@ -253,17 +253,6 @@ fn answer(
         "time_in": "2026-01-01T00:00:00.000000Z", "time_out": "2026-01-01T00:00:00.000001Z",
     });
     reply.texts.push(text.to_string());
-}
-
-/// Returns the levels that are new or have another size, and those that are gone. What was pushed out of the view is not
-/// told: clients know the depth that they asked for.
-fn changed(before: &[Level], levels: &[Level], is_there: impl Fn(i64) -> bool) -> Vec<Level> {
-    let before_sizes: HashMap<i64, u64> = before.iter().map(|level| (level.price, level.size)).collect();
-    let now: HashSet<i64> = levels.iter().map(|level| level.price).collect();
-    let is_gone = |level: &&Level| !now.contains(&level.price) && !is_there(level.price);
-    let gone = before.iter().filter(is_gone).map(|level| Level { price: level.price, size: 0 });
-    let is_new = |level: &&Level| before_sizes.get(&level.price) != Some(&level.size);
-    gone.chain(levels.iter().filter(is_new).copied()).collect()
 }
 
 /// Returns the checksum of a book: of the digits of price and size of the best levels, asks first.

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use tickwire_feed::Clock;
 use tickwire_feed::adapter::{Adapter as _, Fault, FeedEvent, Levels, MarketBody, MarketEvent, SourceState};
-use tickwire_feed::binance::Market;
-use tickwire_live::binance::{Binance, BinanceConfig};
-use tickwire_live::coinbase::{Coinbase, CoinbaseConfig};
-use tickwire_live::kraken::{Kraken, KrakenConfig};
-use tickwire_live::okx::{Okx, OkxConfig};
+use tickwire_live::coinbase::COINBASE;
+use tickwire_live::kraken::KRAKEN;
+use tickwire_live::okx::OKX;
+use tickwire_live::row::{Row, VenueConfig};
 use tickwire_live::simulator::{SimKind, SimVenue, SimVenueConfig};
 use tickwire_live::venue::Venue;
-use tickwire_live::{LiveAdapter, Timings};
+use tickwire_live::{LiveAdapter, Timings, binance, bybit};
 use tickwire_net::Backoff;
-use tickwire_wire::{Channel, Level};
+use tickwire_wire::{Channel, Level, Trade};
 use tokio::time::{Instant, timeout};
 
 /// The time that a condition has; reaching it is a failure, whatever the machine does.
@@ -48,7 +47,9 @@ pub(crate) fn quick(kind: SimKind) -> SimVenueConfig {
 /// Returns the symbols that tests subscribe to.
 pub(crate) fn symbols(kind: SimKind) -> [&'static str; 3] {
     match kind {
-        SimKind::Binance | SimKind::BinanceUsdm => ["BTCUSDT", "ETHUSDT", "SOLUSDT"],
+        SimKind::Binance | SimKind::BinanceUsdm | SimKind::Bybit | SimKind::BybitLinear => {
+            ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+        }
         SimKind::Kraken => ["BTC/USD", "ETH/USD", "SOL/USD"],
         SimKind::Coinbase => ["BTC-USD", "ETH-USD", "SOL-USD"],
         SimKind::Okx => ["BTC-USDT", "ETH-USDT", "SOL-USDT"],
@@ -59,46 +60,45 @@ pub(crate) fn symbols(kind: SimKind) -> [&'static str; 3] {
 pub(crate) fn book_stream(kind: SimKind) -> &'static str {
     match kind {
         SimKind::Binance | SimKind::BinanceUsdm => "ethusdt@depth@100ms",
+        SimKind::Bybit | SimKind::BybitLinear => "orderbook ETHUSDT",
         SimKind::Kraken => "book ETH/USD",
         SimKind::Coinbase => "level2 ETH-USD",
         SimKind::Okx => "books ETH-USDT",
     }
 }
 
-/// Returns the configuration of one of Binance's markets.
-pub(crate) fn config(market: Market, venue: &SimVenue) -> BinanceConfig {
-    let symbols = symbols(SimKind::Binance).map(str::to_owned);
-    let config = BinanceConfig::new(market, &venue.stream_url(), &venue.rest_url(), &symbols);
-    BinanceConfig { silent_after: SILENT_AFTER, ..config }
+/// Returns the facts of a venue.
+pub(crate) fn row(kind: SimKind) -> &'static Row {
+    match kind {
+        SimKind::Binance => &binance::SPOT,
+        SimKind::BinanceUsdm => &binance::USDM,
+        SimKind::Bybit => &bybit::SPOT,
+        SimKind::BybitLinear => &bybit::LINEAR,
+        SimKind::Coinbase => &COINBASE,
+        SimKind::Kraken => &KRAKEN,
+        SimKind::Okx => &OKX,
+    }
 }
 
-/// Makes the protocol of a venue.
-fn protocol(kind: SimKind, venue: &SimVenue) -> Box<dyn Venue> {
-    match kind {
-        SimKind::Binance => Box::new(Binance::new(config(Market::Spot, venue))),
-        SimKind::BinanceUsdm => Box::new(Binance::new(config(Market::Usdm, venue))),
-        SimKind::Coinbase => {
-            let symbols = symbols(kind).map(str::to_owned);
-            let mut config = CoinbaseConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
-            // Tests read the list of instruments once a second, and lose connections often.
-            config.limits.weight.count = 100;
-            config.limits.connects.count = 20;
-            Box::new(Coinbase::new(CoinbaseConfig { silent_after: SILENT_AFTER, ..config }))
-        }
-        SimKind::Okx => {
-            let symbols = symbols(kind).map(str::to_owned);
-            let mut config = OkxConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
-            config.limits.weight.count = 100;
-            Box::new(Okx::new(OkxConfig { silent_after: SILENT_AFTER, ..config }))
-        }
-        SimKind::Kraken => {
-            let symbols = symbols(kind).map(str::to_owned);
-            let mut config = KrakenConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
-            // Tests read the list of instruments once a second.
-            config.limits.weight.count = 100;
-            Box::new(Kraken::new(KrakenConfig { silent_after: SILENT_AFTER, ..config }))
-        }
-    }
+/// Returns whether a venue has streams of a channel.
+pub(crate) fn has(kind: SimKind, channel: Channel) -> bool {
+    row(kind).streams.iter().any(|stream| stream.channel == channel)
+}
+
+/// Returns whether the trades of a venue have numbers without holes.
+pub(crate) fn numbers_trades(kind: SimKind) -> bool {
+    !matches!(kind, SimKind::Bybit | SimKind::BybitLinear)
+}
+
+/// Returns the configuration of a simulated venue.
+pub(crate) fn config(kind: SimKind, venue: &SimVenue) -> VenueConfig {
+    let symbols = symbols(kind).map(str::to_owned);
+    let mut config = row(kind).config(&venue.stream_url(), &venue.rest_url(), &symbols);
+    config.silent_after = SILENT_AFTER;
+    // Tests read the list of instruments once a second, and lose connections often.
+    config.limits.weight.count = config.limits.weight.count.max(100);
+    config.limits.connects.count = config.limits.connects.count.max(20);
+    config
 }
 
 pub(crate) fn timings() -> Timings {
@@ -162,6 +162,8 @@ pub(crate) struct Client<'v> {
     depth: usize,
     /// Whether a book goes as far as is known, and no further.
     is_shallow: bool,
+    /// Whether the numbers of trades have no holes.
+    numbers_trades: bool,
     pub(crate) adapter: LiveAdapter<Box<dyn Venue>>,
     names: HashMap<u32, String>,
     pub(crate) known: BTreeMap<String, Known>,
@@ -174,22 +176,24 @@ pub(crate) struct Client<'v> {
 
 impl<'v> Client<'v> {
     pub(crate) fn new(venue: &'v SimVenue, kind: SimKind) -> Self {
-        let depth = if kind == SimKind::Kraken { 10 } else { usize::MAX };
-        // Coinbase's are derived from the book, by the ingester.
-        let has = (kind != SimKind::Coinbase, kind == SimKind::BinanceUsdm);
-        Self::with(venue, protocol(kind, venue), has, depth)
+        Self::configured(venue, kind, config(kind, venue))
     }
 
-    /// Makes a client of Binance.
-    pub(crate) fn binance(venue: &'v SimVenue, config: BinanceConfig) -> Self {
-        let has_derivatives = config.channels.contains(&Channel::Derivative);
-        let has = (config.channels.contains(&Channel::Quote), has_derivatives);
-        Self::with(venue, Box::new(Binance::new(config)), has, usize::MAX)
+    pub(crate) fn configured(venue: &'v SimVenue, kind: SimKind, config: VenueConfig) -> Self {
+        let depth = match kind {
+            SimKind::Kraken | SimKind::Bybit | SimKind::BybitLinear => config.depth as usize,
+            _ => usize::MAX,
+        };
+        // Where a venue has no quotes, they are derived from the book, by the ingester.
+        let has = |channel: Channel| config.channels.contains(&channel);
+        let has = (has(Channel::Quote), has(Channel::Derivative));
+        let client = Self::with(venue, (row(kind).make)(config), has, depth);
+        Self { numbers_trades: numbers_trades(kind), ..client }
     }
 
-    /// Makes a client of Binance whose snapshots have fewer levels than the books.
-    pub(crate) fn shallow(venue: &'v SimVenue, config: BinanceConfig) -> Self {
-        Self { is_shallow: true, ..Self::binance(venue, config) }
+    /// Makes a client of a venue whose snapshots have fewer levels than the books.
+    pub(crate) fn shallow(venue: &'v SimVenue, kind: SimKind, config: VenueConfig) -> Self {
+        Self { is_shallow: true, ..Self::configured(venue, kind, config) }
     }
 
     fn with(
@@ -205,6 +209,7 @@ impl<'v> Client<'v> {
             has_derivatives,
             depth,
             is_shallow: false,
+            numbers_trades: true,
             adapter,
             names: HashMap::new(),
             known: BTreeMap::new(),
@@ -362,15 +367,17 @@ impl<'v> Client<'v> {
                 }
             }
             MarketBody::Trade(trade) => {
+                let id = number(&trade);
                 let missing = known.gaps.last().filter(|(channel, _)| *channel == Channel::Trade);
                 let follows = match missing {
                     _ if known.last_trade == 0 => true,
-                    Some((_, Some(count))) if trade.id == known.last_trade + count + 1 => true,
-                    Some((_, None)) if trade.id < known.last_trade => true,
-                    _ => trade.id == known.last_trade + 1,
+                    _ if !self.numbers_trades => true,
+                    Some((_, Some(count))) if id == known.last_trade + count + 1 => true,
+                    Some((_, None)) if id < known.last_trade => true,
+                    _ => id == known.last_trade + 1,
                 };
-                assert!(follows, "{symbol}: trade {} after {}, {:?}", trade.id, known.last_trade, known.gaps);
-                known.last_trade = trade.id;
+                assert!(follows, "{symbol}: trade {id} after {}, {:?}", known.last_trade, known.gaps);
+                known.last_trade = id;
                 known.trades += 1;
             }
             MarketBody::Quote(_) => known.has_quote = true,
@@ -392,5 +399,13 @@ impl<'v> Client<'v> {
         if let Some(levels) = known.levels().filter(|_| !self.is_shallow) {
             assert!(self.venue.was_true(symbol, &levels), "{symbol}: the venue never had this book");
         }
+    }
+}
+
+/// Returns the number that a simulated venue gave a trade, where it stands in its name, too.
+fn number(trade: &Trade) -> u64 {
+    match trade.id_text.rsplit_once('-') {
+        Some((_, digits)) => u64::from_str_radix(digits, 16).unwrap(),
+        None => trade.id % 10_000_000_000_000_000,
     }
 }

@@ -10,8 +10,9 @@ use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 use tickwire_feed::adapter::{FeedEvent, Levels, MarketBody};
 use tickwire_feed::binance::Market;
-use tickwire_live::binance::{Binance, BinanceConfig};
+use tickwire_live::binance::{Binance, SPOT, USDM};
 use tickwire_live::driver::{Input, LinkId, Output, RequestId, Response};
+use tickwire_live::row::Row;
 use tickwire_live::simulator::{SimKind, SimVenueConfig};
 use tickwire_live::{Driver, Moment, Timings};
 use tickwire_wire::decimal::{parse, parse_unsigned};
@@ -129,6 +130,10 @@ impl Played {
     }
 }
 
+fn row(market: Market) -> &'static Row {
+    if market == Market::Spot { &SPOT } else { &USDM }
+}
+
 /// Plays recordings of one symbol, and checks what comes against a plain reading of the same lines. Their snapshots have a
 /// thousand levels on each side.
 fn check(market: Market, symbol: &str, scales: Scales, files: &[&str]) {
@@ -146,15 +151,15 @@ fn check_with(levels: u32, market: Market, symbol: &str, scales: Scales, files: 
         }
         return;
     };
-    let mut config = BinanceConfig::new(market, "wss://s", "https://r", &[symbol.to_owned()]);
-    config.snapshot_levels = levels;
+    let mut config = row(market).config("wss://s", "https://r", &[symbol.to_owned()]);
+    config.depth = levels;
     if market != Market::Spot {
         // These recordings have trades one by one, and the driver subscribes to aggregates.
         config.channels = vec![Channel::Quote, Channel::Book];
     }
     let timings = Timings { response_within: Duration::from_secs(3_600), ..Timings::default() };
     let mut played = Played {
-        driver: Driver::new(Binance::new(config), timings, 1),
+        driver: Driver::new(Binance::new(market, config), timings, 1),
         events: Vec::new(),
         snapshot: None,
         waiting: None,
@@ -284,10 +289,10 @@ async fn a_recording_by_a_simulated_venue() {
     let Some(folder) = std::env::var_os("TICKWIRE_DATA") else { return };
     let recording = Some(Path::new(&folder).join("binance/spot/ethusdt_20240808.gz"));
     let venue = venue_with(SimVenueConfig { recording, speed: 20.0, ..quick(SimKind::Binance) }).await;
-    let mut config = config(Market::Spot, &venue);
+    let mut config = config(SimKind::Binance, &venue);
     config.symbols = vec!["ETHUSDT".to_owned()];
-    config.snapshot_levels = 5_000;
-    let mut client = Client::binance(&venue, config);
+    config.depth = 5_000;
+    let mut client = Client::configured(&venue, SimKind::Binance, config);
     client
         .until("a book and trades", |client| {
             client.known.get("ETHUSDT").is_some_and(|known| known.book.is_some() && known.trades > 500)

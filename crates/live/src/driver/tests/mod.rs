@@ -40,6 +40,7 @@ struct Words {
     back: Vec<TopicId>,
     /// The text that it takes for a ping.
     ping: Option<&'static str>,
+    ping_every: Option<Duration>,
 }
 
 fn limits() -> Limits {
@@ -68,6 +69,7 @@ impl Words {
             refused: Vec::new(),
             back: Vec::new(),
             ping: None,
+            ping_every: None,
         }
     }
 }
@@ -156,6 +158,10 @@ impl Venue for Words {
 
     fn ping(&self) -> Option<&str> {
         self.ping
+    }
+
+    fn ping_every(&self) -> Option<Duration> {
+        self.ping_every
     }
 
     fn take_wanted(&mut self) -> Vec<(u32, Need)> {
