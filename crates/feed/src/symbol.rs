@@ -76,7 +76,7 @@ impl<B> Symbol<B> {
         match (supply, channel) {
             (Supply::Lost, Channel::Book) => self.break_book(times, events),
             (Supply::Lost, Channel::Quote | Channel::Derivative) => {
-                self.is_not_current(channel, times, events)
+                self.is_not_current(channel, times, events);
             }
             _ => {
                 if supply == Supply::Lost {

@@ -345,7 +345,7 @@ impl Symbol {
             return self.is_passed(&snapshot, notes, events);
         }
         self.is_shown();
-        let now = changes.last().map(|last| last.event_time).unwrap_or(snapshot.event_time);
+        let now = changes.last().map_or(snapshot.event_time, |last| last.event_time);
         let body = MarketBody::BookSnapshot(merged(snapshot.levels, &changes));
         events.push(FeedEvent::Market(self.event(now, snapshot.receive_time, body)));
     }

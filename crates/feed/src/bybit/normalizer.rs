@@ -204,31 +204,25 @@ impl Normalizer {
 }
 
 fn derivative(ticker: &TickerText) -> Result<Derivative, NormalizeError> {
-    let number =
-        |text: &'_ Option<String>| -> Option<String> { text.clone().filter(|text| !text.is_empty()) };
-    let (mark, index) = (number(&ticker.mark_price), number(&ticker.index_price));
-    let rate = number(&ticker.funding_rate);
-    let decimals = |text: &Option<String>| {
-        text.as_deref().and_then(Number::of).map_or(0, |number| number.exact.decimals())
+    let TickerText { mark_price, index_price, funding_rate, next_funding_time } = ticker;
+    // Before there is something to say, a text is empty.
+    let [mark, index, rate, next] = [mark_price, index_price, funding_rate, next_funding_time]
+        .map(|text| text.as_deref().filter(|text| !text.is_empty()));
+    let decimals = |text: Option<&str>| text.and_then(Number::of).map_or(0, |number| number.exact.decimals());
+    let read = |field: &'static str, text: Option<&str>, decimals: u32| {
+        let odd = |text: &str| NormalizeError::Whole { field, text: text.chars().take(40).collect() };
+        text.map(|text| Number::of(text).ok_or_else(|| odd(text))?.signed(field, decimals)).transpose()
     };
-    let price_decimals = decimals(&mark).max(decimals(&index));
-    let rate_decimals = decimals(&rate);
-    let read = |field: &'static str, text: &Option<String>, decimals: u32| {
-        let read = |text: &String| {
-            let number = Number::of(text)
-                .ok_or_else(|| NormalizeError::Whole { field, text: text.chars().take(40).collect() })?;
-            number.signed(field, decimals)
-        };
-        text.as_ref().map(read).transpose()
-    };
-    let next = number(&ticker.next_funding_time).and_then(|text| text.parse::<u64>().ok());
+    let price_decimals = decimals(mark).max(decimals(index));
+    let rate_decimals = decimals(rate);
+    let next = next.and_then(|text| text.parse::<u64>().ok()?.checked_mul(NS_PER_MS));
     Ok(Derivative {
-        mark_price: read("markPrice", &mark, price_decimals)?,
-        index_price: read("indexPrice", &index, price_decimals)?,
+        mark_price: read("markPrice", mark, price_decimals)?,
+        index_price: read("indexPrice", index, price_decimals)?,
         price_decimals,
-        funding_rate: read("fundingRate", &rate, rate_decimals)?,
+        funding_rate: read("fundingRate", rate, rate_decimals)?,
         rate_decimals,
-        next_funding_time: next.and_then(|ms| ms.checked_mul(NS_PER_MS)).unwrap_or(0),
+        next_funding_time: next.unwrap_or(0),
         open_interest: None,
     })
 }

@@ -132,7 +132,9 @@ pub(super) fn lose<V: Venue>(
             driver.venue.supply(topic, Supply::Lost, now.time, events);
             books.extend((topic.channel == Channel::Book).then_some(topic.index));
         }
-        books.into_iter().for_each(|index| driver.forget_snapshot(index));
+        for index in books {
+            driver.forget_snapshot(index);
+        }
     }
     let what = if up_for.is_some() { "the connection is lost" } else { "no connection" };
     events.push(driver.fault(id, format!("{what}: {reason}")));

@@ -153,15 +153,21 @@ impl Known {
     }
 }
 
+/// The part of a book that a client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// So many of the best levels.
+    Top(usize),
+    /// As many as are known.
+    Known,
+}
+
 /// The adapter under test.
 pub(crate) struct Client<'v> {
     venue: &'v SimVenue,
     has_quotes: bool,
     has_derivatives: bool,
-    /// The levels of a book that it gets.
-    depth: usize,
-    /// Whether a book goes as far as is known, and no further.
-    is_shallow: bool,
+    view: View,
     /// Whether the numbers of trades have no holes.
     numbers_trades: bool,
     pub(crate) adapter: LiveAdapter<Box<dyn Venue>>,
@@ -180,35 +186,34 @@ impl<'v> Client<'v> {
     }
 
     pub(crate) fn configured(venue: &'v SimVenue, kind: SimKind, config: VenueConfig) -> Self {
-        let depth = match kind {
+        let view = View::Top(match kind {
             SimKind::Kraken | SimKind::Bybit | SimKind::BybitLinear => config.depth as usize,
             _ => usize::MAX,
-        };
+        });
         // Where a venue has no quotes, they are derived from the book, by the ingester.
         let has = |channel: Channel| config.channels.contains(&channel);
         let has = (has(Channel::Quote), has(Channel::Derivative));
-        let client = Self::with(venue, (row(kind).make)(config), has, depth);
+        let client = Self::with(venue, (row(kind).make)(config), has, view);
         Self { numbers_trades: numbers_trades(kind), ..client }
     }
 
     /// Makes a client of a venue whose snapshots have fewer levels than the books.
     pub(crate) fn shallow(venue: &'v SimVenue, kind: SimKind, config: VenueConfig) -> Self {
-        Self { is_shallow: true, ..Self::configured(venue, kind, config) }
+        Self { view: View::Known, ..Self::configured(venue, kind, config) }
     }
 
     fn with(
         venue: &'v SimVenue,
         protocol: Box<dyn Venue>,
         (has_quotes, has_derivatives): (bool, bool),
-        depth: usize,
+        view: View,
     ) -> Self {
         let adapter = LiveAdapter::new(protocol, timings(), Clock::system());
         Self {
             venue,
             has_quotes,
             has_derivatives,
-            depth,
-            is_shallow: false,
+            view,
             numbers_trades: true,
             adapter,
             names: HashMap::new(),
@@ -290,22 +295,23 @@ impl<'v> Client<'v> {
         panic!("the books are not the venue's: {:?}", self.adapter.counts());
     }
 
-    /// Returns the venue's book, as deep as it is subscribed to.
-    fn true_book(&self, symbol: &str) -> Levels {
+    /// Returns the venue's book, as deep as it is known.
+    fn true_book(&self, symbol: &str, known: &Levels) -> Levels {
         let mut book = self.venue.book(symbol);
-        book.bids.truncate(self.depth);
-        book.asks.truncate(self.depth);
+        let (bids, asks) = match self.view {
+            View::Top(depth) => (depth, depth),
+            // A side of which nothing is known is no book.
+            View::Known => (known.bids.len().max(1), known.asks.len().max(1)),
+        };
+        book.bids.truncate(bids);
+        book.asks.truncate(asks);
         book
     }
 
     fn is_right(&self) -> bool {
         self.known.iter().all(|(symbol, known)| {
-            let (levels, mut truth) = (known.levels(), self.true_book(symbol));
-            if let Some(levels) = levels.as_ref().filter(|_| self.is_shallow) {
-                truth.bids.truncate(levels.bids.len().max(1));
-                truth.asks.truncate(levels.asks.len().max(1));
-            }
-            levels == Some(truth) && known.last_trade == self.venue.last_trade(symbol)
+            known.levels().is_some_and(|levels| levels == self.true_book(symbol, &levels))
+                && known.last_trade == self.venue.last_trade(symbol)
         })
     }
 
@@ -396,7 +402,7 @@ impl<'v> Client<'v> {
                 known.gaps.push((channel, count));
             }
         }
-        if let Some(levels) = known.levels().filter(|_| !self.is_shallow) {
+        if let Some(levels) = known.levels().filter(|_| self.view != View::Known) {
             assert!(self.venue.was_true(symbol, &levels), "{symbol}: the venue never had this book");
         }
     }

@@ -123,7 +123,7 @@ fn a_venue_that_wants_to_hear_something_is_pinged_while_it_speaks() {
         world.now += SECS(1);
         for output in world.message(0, "data 0").into_iter().chain(world.step()) {
             if output == "send 0 I am here" {
-                pings.push((world.now - opened).as_secs());
+                pings.push(world.now.checked_sub(opened).unwrap().as_secs());
             }
         }
         world.message(0, "ok 1");
