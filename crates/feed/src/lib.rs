@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod binance;
+pub mod bybit;
 mod clock;
 mod clock_text;
 pub mod coinbase;
@@ -12,10 +13,12 @@ mod ingest;
 pub mod kraken;
 pub mod okx;
 pub mod open_loop;
+mod reach;
 pub mod replay;
 mod roster;
 pub mod sim;
 mod status_board;
+mod supply;
 mod symbol;
 pub mod verification;
 
@@ -27,6 +30,7 @@ pub use ingest::{
 };
 
 pub use roster::Roster;
+pub use supply::Supply;
 
 /// Compiles the examples of the README with the other examples of this documentation.
 #[cfg(doctest)]

@@ -6,6 +6,7 @@ use tickwire_wire::{Channel, Instrument, TradingState};
 
 use crate::adapter::FeedEvent;
 use crate::binance::NormalizeError;
+use crate::supply::Supply;
 use crate::symbol::Symbol;
 
 /// The instruments of a normalizer. `B` is what is kept of a book.
@@ -65,39 +66,17 @@ impl<B> Roster<B> {
         }
     }
 
-    /// Takes in that the connection which brought a channel of a symbol was lost.
-    pub fn lost(&mut self, symbol: &str, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        if let Some(symbol) = self.find(symbol) {
-            symbol.lost(channel, receive_time, events);
-        }
-    }
-
-    /// Takes in that a channel of a symbol is subscribed to again, after its connection was lost.
-    pub fn is_back(
+    /// Takes a change in the supply of a channel of a symbol.
+    pub fn supply(
         &mut self,
         symbol: &str,
         channel: Channel,
+        supply: Supply<'_>,
         receive_time: u64,
         events: &mut Vec<FeedEvent>,
     ) {
         if let Some(symbol) = self.find(symbol) {
-            let status = symbol.status.is_lost(channel, false);
-            symbol.tell(status, receive_time, events);
-        }
-    }
-
-    /// Takes whether a channel of a symbol that was subscribed to brought nothing so far; a status says so.
-    pub fn is_silent(
-        &mut self,
-        symbol: &str,
-        channel: Channel,
-        is_silent: bool,
-        receive_time: u64,
-        events: &mut Vec<FeedEvent>,
-    ) {
-        if let Some(symbol) = self.find(symbol) {
-            let status = symbol.status.is_silent(channel, is_silent);
-            symbol.tell(status, receive_time, events);
+            symbol.supply(channel, supply, receive_time, events);
         }
     }
 

@@ -1,10 +1,11 @@
 //! One symbol of a normalizer: what all venues whose snapshots are in their streams have in common.
 
-use tickwire_wire::{Channel, Instrument, Quote, Status, Trade};
+use tickwire_wire::{Channel, Derivative, Instrument, Quote, Status, Trade};
 
 use crate::adapter::{FeedEvent, Levels, MarketBody, MarketEvent};
 use crate::binance::{Arrival, Sequence, SequenceMark};
 use crate::status_board::StatusBoard;
+use crate::supply::Supply;
 
 /// The times of a message, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +24,8 @@ pub(crate) struct Symbol<B> {
     pub(crate) size_decimals: u32,
     /// The book; none while it is broken, or was never there.
     pub(crate) book: Option<B>,
-    shows_quote: bool,
+    /// The channels of which something was told since their connection was lost, and whose next message says nothing of a loss.
+    shows: Vec<Channel>,
     /// The sequence of trades; each may stand for several, of which it has the last id.
     trades: Sequence<(u64, MarketEvent)>,
     pub(crate) status: StatusBoard,
@@ -36,7 +38,7 @@ impl<B> Symbol<B> {
             price_decimals: definition.price_decimals,
             size_decimals: definition.size_decimals,
             book: None,
-            shows_quote: false,
+            shows: Vec::new(),
             trades: Sequence::default(),
             status: StatusBoard::default(),
         }
@@ -62,21 +64,41 @@ impl<B> Symbol<B> {
         events.extend(status.map(|status| FeedEvent::Market(self.event(times, MarketBody::Status(status)))));
     }
 
-    /// Takes in that the connection which brought a channel was lost. The ids of the next trades tell how many were
-    /// missed; that they do not come is told at once.
-    pub(crate) fn lost(&mut self, channel: Channel, receive: u64, events: &mut Vec<FeedEvent>) {
+    /// Takes a change in the supply of a channel.
+    pub(crate) fn supply(
+        &mut self,
+        channel: Channel,
+        supply: Supply<'_>,
+        receive: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
         let times = Times { event: None, receive };
-        match channel {
-            Channel::Book => self.break_book(times, events),
-            Channel::Quote => {
-                if std::mem::take(&mut self.shows_quote) {
-                    events.push(self.gap(channel, None, times));
-                }
+        match (supply, channel) {
+            (Supply::Lost, Channel::Book) => self.break_book(times, events),
+            (Supply::Lost, Channel::Quote | Channel::Derivative) => {
+                self.is_not_current(channel, times, events);
             }
             _ => {
-                let status = self.status.is_lost(channel, true);
+                if supply == Supply::Lost {
+                    self.is_not_current(channel, times, events);
+                }
+                let status = self.status.supply(channel, supply);
                 self.tell(status, receive, events);
             }
+        }
+    }
+
+    /// Tells a gap of a channel of which something was told, and whose next message will say nothing of a loss.
+    fn is_not_current(&mut self, channel: Channel, times: Times, events: &mut Vec<FeedEvent>) {
+        if let Some(at) = self.shows.iter().position(|shown| *shown == channel) {
+            self.shows.swap_remove(at);
+            events.push(self.gap(channel, None, times));
+        }
+    }
+
+    fn is_shown(&mut self, channel: Channel) {
+        if !self.shows.contains(&channel) {
+            self.shows.push(channel);
         }
     }
 
@@ -109,8 +131,19 @@ impl<B> Symbol<B> {
     }
 
     pub(crate) fn quote(&mut self, quote: Quote, times: Times, events: &mut Vec<FeedEvent>) {
-        self.shows_quote = true;
+        self.is_shown(Channel::Quote);
         events.push(FeedEvent::Market(self.event(times, MarketBody::Quote(quote))));
+    }
+
+    pub(crate) fn derivative(&mut self, derivative: Derivative, times: Times, events: &mut Vec<FeedEvent>) {
+        self.is_shown(Channel::Derivative);
+        events.push(FeedEvent::Market(self.event(times, MarketBody::Derivative(derivative))));
+    }
+
+    /// Takes a trade without a number of its own: that others are missing before it cannot be told.
+    pub(crate) fn unnumbered_trade(&mut self, trade: Trade, times: Times, events: &mut Vec<FeedEvent>) {
+        self.is_shown(Channel::Trade);
+        events.push(FeedEvent::Market(self.event(times, MarketBody::Trade(trade))));
     }
 
     /// Takes a trade whose ids have no holes: a gap says how many are missing before it.

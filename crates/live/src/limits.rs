@@ -26,6 +26,10 @@ pub struct Limits {
     pub messages: Rate,
     /// The part of these messages that commands leave for pings and pongs.
     pub messages_for_pongs: u32,
+    /// The same over all connections, where the venue counts by address.
+    pub messages_of_address: Option<Rate>,
+    /// The commands on one connection, where the venue counts them apart.
+    pub commands: Option<Rate>,
     /// The attempts to connect, over all connections.
     pub connects: Rate,
     /// The weight of requests.
@@ -89,6 +93,27 @@ impl Window {
     fn forget(&mut self, now: Duration) {
         while let Some((_, amount)) = self.taken.pop_front_if(|(at, _)| *at + self.rate.period <= now) {
             self.sum -= amount;
+        }
+    }
+}
+
+/// A window where there is a limit, and none where there is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowance(Option<Window>);
+
+impl Allowance {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
+        Self(rate.map(Window::new))
+    }
+
+    /// Returns the time from which on one can be taken such that `reserved` stay.
+    pub(crate) fn ready_at(&mut self, now: Duration, reserved: u32) -> Duration {
+        self.0.as_mut().map_or(now, |window| window.ready_at(now, 1, reserved))
+    }
+
+    pub(crate) fn take(&mut self, now: Duration) {
+        if let Some(window) = &mut self.0 {
+            window.take(now, 1);
         }
     }
 }

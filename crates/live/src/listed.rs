@@ -100,9 +100,14 @@ impl Listed {
             if known.as_ref() == Some(&definition) {
                 continue;
             }
+            let scale = |of: &Instrument| (of.price_decimals, of.size_decimals);
+            let is_same_scale = known.is_some_and(|known| scale(&known) == scale(&definition));
             let index = roster.define(&definition);
             events.push(FeedEvent::Define { index, definition });
-            if known.is_none() {
+            if !is_same_scale {
+                // What comes in another scale goes on from nothing that was: snapshots are in the streams, which begin anew.
+                let topics = self.topics.remove(&symbol).unwrap_or_default();
+                changes.ended.extend(topics.into_iter().map(|(_, topic)| topic));
                 changes.added.extend(self.subscribe_to(&symbol, index));
             }
         }
@@ -130,6 +135,11 @@ impl Listed {
             });
         }
         topics
+    }
+
+    /// Returns whether no list was taken yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.instruments.is_empty()
     }
 
     /// Returns the topic of a channel of a symbol; none where it ended.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+pub use tickwire_feed::Supply;
 use tickwire_feed::adapter::FeedEvent;
+pub use tickwire_feed::binance::Need;
 use tickwire_wire::Channel;
 
 use crate::limits::Limits;
@@ -49,6 +51,11 @@ pub trait Venue: Send {
         None
     }
 
+    /// Returns after how long the venue wants to hear something again, whatever it says meanwhile.
+    fn ping_every(&self) -> Option<Duration> {
+        None
+    }
+
     /// Returns what a connection is told first, once it is open; nothing answers it.
     fn greetings(&self) -> Vec<String> {
         Vec::new()
@@ -66,9 +73,9 @@ pub trait Venue: Send {
         events: &mut Vec<FeedEvent>,
     ) -> Result<Said, String>;
 
-    /// Takes the instruments, by the index of their events, whose book began to wait for a snapshot by request. Where
+    /// Takes the instruments, by the index of their events, whose book began to need a snapshot by request. Where
     /// snapshots are in the stream there are none.
-    fn take_wanted(&mut self) -> Vec<u32> {
+    fn take_wanted(&mut self) -> Vec<(u32, Need)> {
         Vec::new()
     }
 
@@ -77,7 +84,7 @@ pub trait Venue: Send {
         None
     }
 
-    /// Takes the snapshot that was asked for. Returns whether the book is whole now.
+    /// Takes the snapshot that was asked for. Returns whether the book has what it needs now.
     ///
     /// # Errors
     /// Returns a text that says what is wrong with the snapshot, which is passed over.
@@ -91,15 +98,8 @@ pub trait Venue: Send {
         Err("snapshots of this venue are in its stream".to_owned())
     }
 
-    /// Takes in that the connection which brought a topic was lost: events tell what is not current any more, and a
-    /// status where nothing else does.
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>);
-
-    /// Takes in that a topic is subscribed to again, after its connection was lost; where nothing was lost, nothing happens.
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>);
-
-    /// Takes whether a topic that was granted brought nothing within its time; events tell it.
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>);
+    /// Takes a change in the supply of a topic: events tell what is not current any more, and a status where nothing else does.
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>);
 
     /// Returns what is wrong with a response that is no success, in words of the venue's.
     fn refusal(&self, body: &str) -> String {
@@ -180,8 +180,11 @@ pub enum Said {
     Data(TopicId),
     /// It brought data of some topics.
     Several(Vec<TopicId>),
-    /// It brought a book that contradicts its checksum: the topic has to be subscribed to anew. Events told the gap.
-    Broken(TopicId),
+    /// It brought a book that is wrong, or that cannot be read, for a reason: the topic has to be subscribed to anew. Events told the
+    /// gap.
+    Broken(TopicId, Option<String>),
+    /// It brought a change of a book that is not there, because its snapshot did not come: the topic has to be subscribed to anew.
+    NoBook(TopicId),
     /// It granted the command with this id: for one topic, or for all of them.
     Granted(u64, Option<TopicId>),
     /// It names all topics that the connection is subscribed to, which answers the command that is under way.
@@ -255,6 +258,10 @@ impl Venue for Box<dyn Venue> {
         (**self).ping()
     }
 
+    fn ping_every(&self) -> Option<Duration> {
+        (**self).ping_every()
+    }
+
     fn greetings(&self) -> Vec<String> {
         (**self).greetings()
     }
@@ -269,7 +276,7 @@ impl Venue for Box<dyn Venue> {
         (**self).read(connection, receive_time, text, events)
     }
 
-    fn take_wanted(&mut self) -> Vec<u32> {
+    fn take_wanted(&mut self) -> Vec<(u32, Need)> {
         (**self).take_wanted()
     }
 
@@ -287,16 +294,8 @@ impl Venue for Box<dyn Venue> {
         (**self).take_snapshot(index, receive_time, body, events)
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        (**self).lost(topic, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        (**self).is_back(topic, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        (**self).is_silent(topic, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        (**self).supply(topic, supply, receive_time, events);
     }
 
     fn refusal(&self, body: &str) -> String {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tickwire_config::ConfigErrors;
 
+use crate::bus_flags::{BusFlags, IngestFlags};
 use crate::config::{self, Config, Flag, Purpose, Sources};
 use crate::doctor::DoctorCommand;
-use crate::live::{SimVenueCommand, VenueFlags, VenueName};
+use crate::live::{LiveSource, SimVenueCommand, VenueName};
 use crate::logs;
 use crate::tap::TapCommand;
 use crate::token::{RevokeCommand, TokenCommand};
@@ -118,19 +119,6 @@ pub(crate) enum Command {
     /// Shows the configuration in force, or all defaults
     #[command(after_help = "Example:\n  tickwire config --print-default > tickwire.toml")]
     Config(ConfigCommand),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BusFlags {
-    /// NATS server; may be given several times
-    #[arg(long = "bus", value_name = "URL")]
-    pub(crate) servers: Vec<String>,
-}
-
-impl BusFlags {
-    pub(crate) fn setting(&self) -> Flag {
-        ("--bus", "bus.servers", (!self.servers.is_empty()).then(|| self.servers.join(",")))
-    }
 }
 
 #[derive(Debug, Args)]
@@ -270,47 +258,8 @@ pub(crate) enum IngestSource {
         #[command(flatten)]
         out: IngestFlags,
     },
-    /// Binance spot, live
-    #[command(after_help = "Examples:\n  tickwire ingest binance --symbols 'BTCUSDT,*USDC'\n  \
-        tickwire ingest binance --dry-run")]
-    Binance {
-        #[command(flatten)]
-        venue: VenueFlags,
-        #[command(flatten)]
-        out: IngestFlags,
-    },
-    /// Binance USD-M futures, live
-    #[command(after_help = "Example:\n  tickwire ingest binance-usdm --symbols BTCUSDT,ETHUSDT")]
-    BinanceUsdm {
-        #[command(flatten)]
-        venue: VenueFlags,
-        #[command(flatten)]
-        out: IngestFlags,
-    },
-    /// Coinbase, live: the Advanced Trade API
-    #[command(after_help = "Example:\n  tickwire ingest coinbase --symbols 'BTC-USD,*-EUR'")]
-    Coinbase {
-        #[command(flatten)]
-        venue: VenueFlags,
-        #[command(flatten)]
-        out: IngestFlags,
-    },
-    /// Kraken, live
-    #[command(after_help = "Example:\n  tickwire ingest kraken --symbols 'BTC/USD,*/EUR'")]
-    Kraken {
-        #[command(flatten)]
-        venue: VenueFlags,
-        #[command(flatten)]
-        out: IngestFlags,
-    },
-    /// OKX, live
-    #[command(after_help = "Example:\n  tickwire ingest okx --symbols 'BTC-USDT,*-EUR'")]
-    Okx {
-        #[command(flatten)]
-        venue: VenueFlags,
-        #[command(flatten)]
-        out: IngestFlags,
-    },
+    #[command(flatten)]
+    Live(LiveSource),
     /// Recorded raw streams of Binance
     #[command(after_help = "Example:\n  tickwire ingest replay btcusdt_20240808.gz --speed 10")]
     Replay {
@@ -322,24 +271,6 @@ pub(crate) enum IngestSource {
         #[command(flatten)]
         out: IngestFlags,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct IngestFlags {
-    #[command(flatten)]
-    pub(crate) bus: BusFlags,
-    /// Encoding of records on the bus: proto, msgpack
-    #[arg(long)]
-    pub(crate) encoding: Option<String>,
-    /// Print the results of the run as JSON when it ends
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-impl IngestFlags {
-    pub(crate) fn settings(&self) -> [Flag; 2] {
-        [self.bus.setting(), ("--encoding", "ingest.encoding", self.encoding.clone())]
-    }
 }
 
 #[derive(Debug, Args)]

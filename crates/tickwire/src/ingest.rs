@@ -15,10 +15,10 @@ use tickwire_feed::{AtEnd, Clock, IngestConfig, IngestReport, Ingester, Pace};
 use tickwire_wire::Channel;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{IngestCommand, IngestFlags, IngestSource, Settings};
+use crate::cli::{IngestCommand, IngestSource, Settings};
 use crate::config::Config;
 use crate::dry_run;
-use crate::live::{self, VenueFlags, VenueName};
+use crate::live::{self, LiveFlags, VenueName};
 use crate::printing::say;
 use crate::stop;
 
@@ -41,20 +41,9 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
             let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
             tell(&report, None, out.json);
         }
-        IngestSource::Binance { venue, out } => {
-            publish_live(settings, VenueName::Binance, &venue, &out, stop).await?;
-        }
-        IngestSource::BinanceUsdm { venue, out } => {
-            publish_live(settings, VenueName::BinanceUsdm, &venue, &out, stop).await?;
-        }
-        IngestSource::Coinbase { venue, out } => {
-            Box::pin(publish_live(settings, VenueName::Coinbase, &venue, &out, stop)).await?;
-        }
-        IngestSource::Kraken { venue, out } => {
-            publish_live(settings, VenueName::Kraken, &venue, &out, stop).await?;
-        }
-        IngestSource::Okx { venue, out } => {
-            publish_live(settings, VenueName::Okx, &venue, &out, stop).await?;
+        IngestSource::Live(source) => {
+            let (venue, flags) = source.parts();
+            Box::pin(publish_live(settings, venue, &flags, stop)).await?;
         }
         IngestSource::Replay { files, replay, out } => {
             let flags: Vec<_> = replay.settings().into_iter().chain(out.settings()).collect();
@@ -79,8 +68,7 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
 async fn publish_live(
     settings: &Settings,
     venue: VenueName,
-    flags: &VenueFlags,
-    out: &IngestFlags,
+    LiveFlags { venue: flags, out }: &LiveFlags,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let named: Vec<_> = flags.settings(venue).into_iter().chain(out.settings()).collect();

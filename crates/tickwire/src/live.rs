@@ -1,20 +1,18 @@
 //! Live venues: `tickwire ingest binance`, `tickwire demo --venue`, and venues that are simulated.
 
 mod flags;
+pub(crate) mod table;
 
 use std::time::Duration;
 
 use tickwire_feed::{Clock, IngestStats};
-use tickwire_live::binance::Binance;
-use tickwire_live::coinbase::Coinbase;
-use tickwire_live::kraken::Kraken;
-use tickwire_live::okx::Okx;
 use tickwire_live::simulator::{SimVenue, SimVenueConfig};
 use tickwire_live::venue::Venue;
 use tickwire_live::{LiveAdapter, Timings};
 use tickwire_wire::FeedState;
 
-pub(crate) use self::flags::{SimVenueCommand, VenueFlags, VenueName};
+pub(crate) use self::flags::{LiveFlags, LiveSource, SimVenueCommand};
+pub(crate) use self::table::VenueName;
 use crate::config::Config;
 use crate::printing::{announce, say};
 use crate::stop;
@@ -24,16 +22,8 @@ const THERE_WITHIN: Duration = Duration::from_secs(8);
 
 /// Makes the source of a live venue; it connects when it is read.
 pub(crate) fn source(config: &Config, venue: VenueName) -> LiveAdapter<Box<dyn Venue>> {
-    let raw = &config.raw.ingest;
-    let (venue, catalogue_s): (Box<dyn Venue>, u64) = match venue {
-        VenueName::Binance => (Box::new(Binance::new(config.binance.clone())), raw.binance.catalogue_s),
-        VenueName::BinanceUsdm => {
-            (Box::new(Binance::new(config.binance_usdm.clone())), raw.binance_usdm.catalogue_s)
-        }
-        VenueName::Coinbase => (Box::new(Coinbase::new(config.coinbase.clone())), raw.coinbase.catalogue_s),
-        VenueName::Okx => (Box::new(Okx::new(config.okx.clone())), raw.okx.catalogue_s),
-        VenueName::Kraken => (Box::new(Kraken::new(config.kraken.clone())), raw.kraken.catalogue_s),
-    };
+    let catalogue_s = venue.settings(&config.raw.ingest).catalogue_s;
+    let venue = (venue.row().make)(config.venue(venue).clone());
     let timings = Timings { catalogue_every: Duration::from_secs(catalogue_s), ..Timings::default() };
     LiveAdapter::new(venue, timings, Clock::system())
 }
@@ -65,7 +55,7 @@ pub(crate) async fn simulate(command: SimVenueCommand) -> anyhow::Result<()> {
         ..SimVenueConfig::default()
     })
     .await?;
-    let (name, streams, rest) = (command.venue.name(), venue.stream_url(), venue.rest_url());
+    let (name, streams, rest) = (command.venue.row().name, venue.stream_url(), venue.rest_url());
     announce(format_args!("simulated {name}: {streams} and {rest}, {}", venue.symbols().join(" ")));
     announce(format_args!("tickwire ingest {name} --stream-url {streams} --rest-url {rest} --dry-run"));
     announce("Ctrl-C ends it");

@@ -5,6 +5,7 @@
 
 mod admin;
 mod arguments;
+mod bus_flags;
 mod cli;
 mod config;
 mod demo;

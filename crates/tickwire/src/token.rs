@@ -12,7 +12,8 @@ use tickwire_auth::{Grant, Revocation, RevocationMessage, Rights, hash_of, key_o
 use tickwire_bus::{Backplane as _, NatsBus};
 use tickwire_wire::{Secret, Subject};
 
-use crate::cli::{BusFlags, Settings, Usage};
+use crate::bus_flags::BusFlags;
+use crate::cli::{Settings, Usage};
 use crate::printing::say;
 
 /// The time that the bus has to take a revocation.

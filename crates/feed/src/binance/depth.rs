@@ -2,7 +2,8 @@
 //!
 //! Changes are kept until a snapshot comes; then those that it contains are dropped, the first that continues it must
 //! overlap with it, and each further one must begin where the one before ended. A snapshot that comes while the book is
-//! whole is used too when it is not older: it may be deeper, or stand behind a hole that is to come.
+//! whole is used too when it is not older: it may be deeper, or stand behind a hole that is to come. Where a deeper one is
+//! needed, the changes since are kept, so that it may be older, too.
 
 use std::collections::VecDeque;
 
@@ -58,6 +59,8 @@ pub(crate) enum Verdict {
 pub(crate) enum Joined {
     /// It is the book, with these changes to it at once.
     Book(Snapshot, Vec<Depth>),
+    /// It is deeper than the book, which goes on with it; these changes came since.
+    Deeper(Snapshot, Vec<Depth>),
     /// It is the book, but the update ids began anew: what was before has nothing to do with it.
     Anew(Snapshot),
     /// The book is newer.
@@ -68,18 +71,29 @@ pub(crate) enum Joined {
     Hole,
 }
 
+/// The reason why a snapshot is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// The book goes on, and little of it is proven.
+    Deeper,
+    /// There is no book.
+    Whole,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct DepthSync {
     state: State,
+    /// The changes that wait for a snapshot; of a whole book those that it had since a deeper snapshot is needed.
     pending: VecDeque<Depth>,
+    needs_deeper: bool,
     /// The last snapshot that was of no use: a new sequence may have begun with it.
     spare: Option<Snapshot>,
     /// The ids of snapshots older than the book: the last one, and how many followed each other.
     older: (u64, u32),
     /// The number of changes that were given up.
     lost: u64,
-    /// Whether it was told that a snapshot is wanted.
-    is_want_told: bool,
+    /// The need that was told.
+    told: Option<Need>,
 }
 
 #[derive(Debug, Default)]
@@ -102,16 +116,31 @@ impl DepthSync {
         matches!(self.state, State::Waiting)
     }
 
-    /// Returns whether a snapshot is wanted and that was not told yet; it is told with this.
-    pub(crate) fn is_newly_wanted(&mut self) -> bool {
-        let is_waiting = self.is_waiting();
-        let was_told = std::mem::replace(&mut self.is_want_told, is_waiting);
-        is_waiting && !was_told
+    /// Returns why a snapshot is needed, if so.
+    pub(crate) fn need(&self) -> Option<Need> {
+        if self.is_waiting() { Some(Need::Whole) } else { self.needs_deeper.then_some(Need::Deeper) }
+    }
+
+    /// Returns a need that was not told yet; it is told with this.
+    pub(crate) fn new_need(&mut self) -> Option<Need> {
+        let need = self.need();
+        let before = std::mem::replace(&mut self.told, need);
+        need.filter(|_| need != before)
+    }
+
+    /// Takes in that a deeper snapshot is needed: changes are kept from now on.
+    pub(crate) fn need_deeper(&mut self) {
+        self.needs_deeper = true;
+    }
+
+    /// Takes in that nothing of the book is proven any more.
+    pub(crate) fn give_up(&mut self) {
+        self.state = State::Waiting;
     }
 
     /// Returns how many changes no book has, or will have as it looks.
     pub(crate) fn unused(&self) -> u64 {
-        self.lost + self.pending.len() as u64
+        self.lost + if self.is_waiting() { self.pending.len() as u64 } else { 0 }
     }
 
     /// Begins anew, as the source does. What is counted stays counted.
@@ -141,8 +170,13 @@ impl DepthSync {
         {
             (*end, *last_change, *ahead_since) = (depth.last_update, Some(depth.last_update), None);
             self.older = (0, 0);
+            if self.needs_deeper {
+                self.keep(depth.clone());
+            }
             return Verdict::Apply(depth);
         }
+        // What was kept for a deeper snapshot does not reach up to this change.
+        self.pending.clear();
         self.state = State::Waiting;
         self.keep(depth);
         Verdict::Broken
@@ -151,8 +185,13 @@ impl DepthSync {
     pub(crate) fn snapshot(&mut self, market: Market, snapshot: Snapshot) -> Joined {
         let last_update = snapshot.last_update;
         let mut last_change = None;
+        let since = self.since(market, &snapshot);
         if let State::Whole { end, ahead_since, .. } = &mut self.state {
             if last_update < *end {
+                if let Some(changes) = since {
+                    self.is_deep_now();
+                    return Joined::Deeper(snapshot, changes);
+                }
                 let (before, count) = self.older;
                 self.older = (last_update, if last_update > before { count + 1 } else { 1 });
                 if self.older.1 < OLDER_MAX {
@@ -171,6 +210,7 @@ impl DepthSync {
                 *ahead_since = Some(snapshot.receive_time);
             }
             (*end, self.older) = (last_update, (0, 0));
+            self.is_deep_now();
             return Joined::Book(snapshot, Vec::new());
         }
         self.pending.retain(|depth| {
@@ -200,8 +240,28 @@ impl DepthSync {
             self.lost += applicable.len() as u64;
             return Joined::Hole;
         }
-        self.is_want_told = false;
+        self.is_deep_now();
         Joined::Book(snapshot, applicable)
+    }
+
+    /// Takes in that a snapshot came: what was needed is there.
+    fn is_deep_now(&mut self) {
+        (self.needs_deeper, self.told) = (false, None);
+        self.pending.clear();
+    }
+
+    /// Returns the changes of a whole book since a snapshot that is older; none where not all of them were kept.
+    fn since(&self, market: Market, snapshot: &Snapshot) -> Option<Vec<Depth>> {
+        if self.is_waiting() {
+            return None;
+        }
+        let last_update = snapshot.last_update;
+        let is_known = |depth: &&Depth| is_contained(market, depth, last_update);
+        let last_known = self.pending.iter().filter(is_known).map(|depth| depth.last_update).max();
+        let changes: Vec<_> = self.pending.iter().filter(|depth| !is_known(depth)).cloned().collect();
+        let first = changes.first()?;
+        let follows = last_known.is_some_and(|last| follows(market, first, last));
+        (follows || starts(market, first, last_update)).then_some(changes)
     }
 
     /// Takes in that the update ids began anew with these changes; changes before were received until then. Returns
@@ -225,7 +285,7 @@ impl DepthSync {
     fn keep(&mut self, depth: Depth) {
         if self.pending.len() == PENDING_MAX {
             self.pending.pop_front();
-            self.lost += 1;
+            self.lost += u64::from(self.is_waiting());
         }
         self.pending.push_back(depth);
     }
@@ -270,15 +330,20 @@ mod tests {
         Snapshot { last_update, event_time: 0, receive_time, levels: Levels::default() }
     }
 
-    /// Checks steps: `S100` is a snapshot, `5-9` a change, `5-9<4` one with `pu`; the outcome of each stands after `=`.
+    /// Checks steps: `S100` is a snapshot, `5-9` a change, `5-9<4` one with `pu`, `!` the need of a deeper snapshot; the outcome of
+    /// each stands after `=`.
     #[track_caller]
     fn check(market: Market, steps: &[&str]) {
         let mut sync = DepthSync::default();
         for step in steps {
             let (input, expected) = step.split_once('=').unwrap();
-            let outcome = if let Some(end) = input.strip_prefix('S') {
+            let outcome = if input == "!" {
+                sync.need_deeper();
+                format!("{:?}", sync.new_need())
+            } else if let Some(end) = input.strip_prefix('S') {
                 match sync.snapshot(market, snapshot(end.parse().unwrap(), 0)) {
                     Joined::Book(_, changes) => format!("{} applied", changes.len()),
+                    Joined::Deeper(_, changes) => format!("deeper, {} since", changes.len()),
                     Joined::Anew(_) => "anew".to_owned(),
                     Joined::Older => "older".to_owned(),
                     Joined::TooOld(first) => format!("too old for {first}"),
@@ -333,6 +398,42 @@ mod tests {
         // These are snapshots alone, whose ids begin anew.
         check(spot, &["S900=0 applied", "S5=older", "S6=older", "S7=anew", "S8=0 applied"]);
         check(spot, &["S900=0 applied", "S5=older", "S6=older", "901-901=apply", "S7=older"]);
+    }
+
+    #[test]
+    fn a_deeper_snapshot_may_be_older_than_the_book() {
+        let spot = Market::Spot;
+        let needed = "!=Some(Deeper)";
+        check(
+            spot,
+            &["S10=0 applied", "11-12=apply", needed, "13-14=apply", "15-16=apply", "S13=deeper, 2 since"],
+        );
+        check(
+            spot,
+            &["S10=0 applied", needed, "11-12=apply", "13-14=apply", "S12=deeper, 1 since", "15-15=apply"],
+        );
+        check(spot, &["S10=0 applied", "11-12=apply", needed, "13-14=apply", "S11=older", "S14=0 applied"]);
+        check(
+            spot,
+            &["S10=0 applied", needed, "!=None", "11-12=apply", "S20=0 applied", "21-22=apply", needed],
+        );
+        // What was kept ends where changes are missing.
+        check(
+            spot,
+            &["S10=0 applied", needed, "11-12=apply", "14-15=broken", "S11=too old for 14", "S13=1 applied"],
+        );
+        let usdm = Market::Usdm;
+        check(
+            usdm,
+            &[
+                "S10=0 applied",
+                "9-12<8=apply",
+                needed,
+                "15-20<12=apply",
+                "S17=deeper, 1 since",
+                "23-24<20=apply",
+            ],
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod normalizer;
 mod notes;
 mod number;
 mod parse;
+mod proven;
 mod scale;
 mod scan;
 mod sequence;
@@ -26,6 +27,7 @@ mod symbol;
 pub(crate) use number::{Exact, Number};
 pub(crate) use sequence::{Arrival, Sequence, SequenceMark};
 
+pub use depth::Need;
 pub use normalizer::Normalizer;
 pub use notes::Counts;
 pub use parse::NormalizeError;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tickwire_wire::{Channel, Derivative, Instrument, Quote};
 
 use super::Market;
-use super::depth::{Depth, Snapshot};
+use super::depth::{Depth, Need, Snapshot};
 use super::info::InfoText;
 use super::message::{DepthText, Hint, MarkText, Message, SnapshotText, TickerText, TradeText, read};
 use super::notes::{Counts, Notes};
@@ -16,6 +16,7 @@ use super::stamp::Stamp;
 use super::status::trading_state;
 use super::symbol::Symbol;
 use crate::adapter::{FeedEvent, MarketBody};
+use crate::supply::Supply;
 
 /// A state machine that turns messages of one market into events. It has no I/O and no clock.
 #[derive(Debug)]
@@ -26,8 +27,10 @@ pub struct Normalizer {
     notes: Notes,
     /// The indexes that ended instruments had.
     free: Vec<u32>,
-    /// The indexes of symbols whose book waits for a snapshot, until they are taken.
-    wanted: Vec<u32>,
+    /// The indexes of symbols whose book needs a snapshot, until they are taken.
+    wanted: Vec<(u32, Need)>,
+    /// The levels that snapshots are asked for with, where that is known.
+    snapshot_levels: Option<usize>,
 }
 
 impl Normalizer {
@@ -36,7 +39,15 @@ impl Normalizer {
         let symbols = (0..).zip(definitions).map(|(index, definition)| Symbol::new(index, definition));
         let symbols: Vec<_> = symbols.collect();
         let by_name = symbols.iter().map(|symbol| (symbol.name.clone(), symbol.index)).collect();
-        Self { market, symbols, by_name, notes: Notes::default(), free: Vec::new(), wanted: Vec::new() }
+        let (notes, free, wanted) = (Notes::default(), Vec::new(), Vec::new());
+        Self { market, symbols, by_name, notes, free, wanted, snapshot_levels: None }
+    }
+
+    /// Takes the number of levels that snapshots are asked for with: a side that has so many may have more. Where nobody says it,
+    /// as in a recording, a snapshot counts as whole.
+    pub fn snapshots_have(&mut self, levels: usize) {
+        self.snapshot_levels = Some(levels);
+        self.symbols.iter_mut().for_each(|symbol| symbol.snapshot_levels = Some(levels));
     }
 
     /// Takes `aggTrade` for the trades of a symbol. It is only for one whose trades do not come themselves: they would
@@ -58,7 +69,8 @@ impl Normalizer {
             return index;
         }
         let index = self.free.pop().unwrap_or(self.symbols.len() as u32);
-        let symbol = Symbol::new(index, definition);
+        let mut symbol = Symbol::new(index, definition);
+        symbol.snapshot_levels = self.snapshot_levels;
         self.by_name.insert(symbol.name.clone(), index);
         match self.symbols.get_mut(index as usize) {
             Some(place) => *place = symbol,
@@ -76,50 +88,29 @@ impl Normalizer {
         Some(index)
     }
 
-    /// Takes in that the connection which brought a channel of a symbol was lost: a book is broken until a snapshot, a
-    /// quote is not current until the next one, and the ids of the next trades tell what was missed.
-    pub fn lost(&mut self, symbol: &str, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        if let Ok(index) = self.index(symbol) {
-            self.symbols[index].lost(channel, receive_time, events);
-        }
-    }
-
-    /// Takes in that a channel of a symbol is subscribed to again, after its connection was lost.
-    pub fn is_back(
+    /// Takes a change in the supply of a channel of a symbol.
+    pub fn supply(
         &mut self,
         symbol: &str,
         channel: Channel,
+        supply: Supply<'_>,
         receive_time: u64,
         events: &mut Vec<FeedEvent>,
     ) {
         if let Ok(index) = self.index(symbol) {
-            self.symbols[index].is_back(channel, receive_time, events);
+            self.symbols[index].supply(channel, supply, receive_time, events);
         }
     }
 
-    /// Takes whether a channel of a symbol that was subscribed to brought nothing so far; a status says so.
-    pub fn is_silent(
-        &mut self,
-        symbol: &str,
-        channel: Channel,
-        is_silent: bool,
-        receive_time: u64,
-        events: &mut Vec<FeedEvent>,
-    ) {
-        if let Ok(index) = self.index(symbol) {
-            self.symbols[index].is_silent(channel, is_silent, receive_time, events);
-        }
-    }
-
-    /// Takes the indexes of symbols whose changes came since the last call and have no book: each once, until it has one
-    /// or its connection is lost.
-    pub fn take_wanted(&mut self) -> Vec<u32> {
+    /// Takes the indexes of symbols whose changes came since the last call and have no book, or one of which little is proven: each
+    /// once, until it has its snapshot or its connection is lost.
+    pub fn take_wanted(&mut self) -> Vec<(u32, Need)> {
         std::mem::take(&mut self.wanted)
     }
 
-    /// Returns whether a symbol's book is whole.
-    pub fn has_book(&self, index: u32) -> bool {
-        self.symbols.get(index as usize).is_some_and(|symbol| !symbol.depth.is_waiting())
+    /// Returns why a symbol needs a snapshot, if so.
+    pub fn need(&self, index: u32) -> Option<Need> {
+        self.symbols.get(index as usize).and_then(|symbol| symbol.depth.need())
     }
 
     /// Returns the name of a symbol by its index.
@@ -306,9 +297,10 @@ impl Normalizer {
         let change = Depth { first_update, last_update, previous_update, event_time, receive_time, levels };
         let symbol = &mut self.symbols[index];
         symbol.change(self.market, mark, change, &mut self.notes, events);
-        // Nobody takes them where a recording is played, so none is listed twice.
-        if symbol.depth.is_newly_wanted() && !self.wanted.contains(&symbol.index) {
-            self.wanted.push(symbol.index);
+        if let Some(need) = symbol.depth.new_need() {
+            // Nobody takes them where a recording is played, so none is listed twice.
+            self.wanted.retain(|(index, _)| *index != symbol.index);
+            self.wanted.push((symbol.index, need));
         }
         Ok(())
     }

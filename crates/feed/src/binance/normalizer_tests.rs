@@ -178,12 +178,12 @@ fn a_lost_connection_breaks_books_and_is_seen_in_the_trades() {
         normalizer.message(RECEIVED, message, Some("ABUSD"), &mut events).unwrap();
     }
     events.clear();
-    normalizer.lost("ABUSD", Channel::Book, RECEIVED, &mut events);
-    normalizer.lost("ABUSD", Channel::Trade, RECEIVED, &mut events);
-    normalizer.lost("XYUSD", Channel::Book, RECEIVED, &mut events);
-    normalizer.is_back("ABUSD", Channel::Book, RECEIVED, &mut events);
-    normalizer.is_back("ABUSD", Channel::Trade, RECEIVED, &mut events);
-    normalizer.is_back("ABUSD", Channel::Trade, RECEIVED, &mut events);
+    normalizer.supply("ABUSD", Channel::Book, Supply::Lost, RECEIVED, &mut events);
+    normalizer.supply("ABUSD", Channel::Trade, Supply::Lost, RECEIVED, &mut events);
+    normalizer.supply("XYUSD", Channel::Book, Supply::Lost, RECEIVED, &mut events);
+    normalizer.supply("ABUSD", Channel::Book, Supply::Back, RECEIVED, &mut events);
+    normalizer.supply("ABUSD", Channel::Trade, Supply::Back, RECEIVED, &mut events);
+    normalizer.supply("ABUSD", Channel::Trade, Supply::Back, RECEIVED, &mut events);
     normalizer.message(RECEIVED, &trade(9), None, &mut events).unwrap();
     let status = |reason: &str| {
         let state = TradingState::Unknown.into();
@@ -208,7 +208,7 @@ fn what_a_lost_connection_brought_is_not_current_and_is_told_once() {
     let mut events = Vec::new();
     let mut lost = |normalizer: &mut Normalizer, symbol: &str, channel| {
         events.clear();
-        normalizer.lost(symbol, channel, RECEIVED, &mut events);
+        normalizer.supply(symbol, channel, Supply::Lost, RECEIVED, &mut events);
         std::mem::take(&mut events)
     };
     let gap = |channel| vec![at(1, RECEIVED, MarketBody::UpstreamGap { channel, count: None })];
@@ -235,14 +235,14 @@ fn instruments_come_and_go() {
     };
     let has_book = |normalizer: &mut Normalizer, symbol: &str| {
         let took = normalizer.message(RECEIVED, SNAPSHOT, Some(symbol), &mut Vec::new());
-        took.is_ok().then(|| normalizer.has_book(0))
+        took.is_ok().then(|| normalizer.need(0).is_none())
     };
     assert_eq!(normalizer.define(&definition("NEW", 2)), 2);
     assert_eq!(has_book(&mut normalizer, "ABUSD"), Some(true));
     assert_eq!(normalizer.define(&definition("ABUSD", 2)), 0);
-    assert!(normalizer.has_book(0), "nothing changed");
+    assert_eq!(normalizer.need(0), None, "nothing changed");
     assert_eq!(normalizer.define(&definition("ABUSD", 4)), 0);
-    assert!(!normalizer.has_book(0), "its prices were of another scale");
+    assert_eq!(normalizer.need(0), Some(Need::Whole), "its prices were of another scale");
     assert_eq!(normalizer.end("ABUSD"), Some(0));
     assert_eq!(normalizer.end("ABUSD"), None);
     assert_eq!(has_book(&mut normalizer, "ABUSD"), None, "messages that come late are refused");
@@ -256,17 +256,74 @@ fn a_snapshot_is_wanted_once_until_there_is_a_book() {
         normalizer.message(RECEIVED, text, Some("ABUSD"), &mut Vec::new()).unwrap();
         normalizer.take_wanted()
     };
-    assert_eq!(wanted(&mut normalizer, &depth("20-21", NO_LEVELS)), [0]);
-    let none: [u32; 0] = [];
+    assert_eq!(wanted(&mut normalizer, &depth("20-21", NO_LEVELS)), [(0, Need::Whole)]);
+    let none: [(u32, Need); 0] = [];
     assert_eq!(wanted(&mut normalizer, &depth("22-23", NO_LEVELS)), none);
     assert_eq!(wanted(&mut normalizer, SNAPSHOT), none, "it is too old; whoever fetches them tries again");
     assert_eq!(wanted(&mut normalizer, &depth("24-24", NO_LEVELS)), none);
     let helpful = SNAPSHOT.replace("10,", "22,");
     assert_eq!(wanted(&mut normalizer, &helpful), none);
-    assert!(normalizer.has_book(0));
-    assert_eq!(wanted(&mut normalizer, &depth("26-26", NO_LEVELS)), [0], "the book broke");
-    normalizer.lost("ABUSD", Channel::Book, RECEIVED, &mut Vec::new());
-    assert_eq!(wanted(&mut normalizer, &depth("30-30", NO_LEVELS)), [0], "the connection is a new one");
+    assert_eq!(normalizer.need(0), None);
+    assert_eq!(wanted(&mut normalizer, &depth("26-26", NO_LEVELS)), [(0, Need::Whole)], "the book broke");
+    normalizer.supply("ABUSD", Channel::Book, Supply::Lost, RECEIVED, &mut Vec::new());
+    assert_eq!(
+        wanted(&mut normalizer, &depth("30-30", NO_LEVELS)),
+        [(0, Need::Whole)],
+        "the connection is a new one"
+    );
+}
+
+/// Makes a snapshot of four bids from 10.00 downwards and one ask, up to an update.
+fn four_bids(best: u32, update: u64) -> String {
+    let bid = |n: u32| format!(r#"["{}.{:02}","1.000"]"#, (best - n) / 100, (best - n) % 100);
+    let bids: Vec<_> = (0..4).map(bid).collect();
+    format!(r#"{{"lastUpdateId":{update},"bids":[{}],"asks":[["11.00","3"]]}}"#, bids.join(","))
+}
+
+fn bids(levels: &[(&str, &str)]) -> String {
+    let levels: Vec<_> = levels.iter().map(|(price, size)| format!(r#"["{price}","{size}"]"#)).collect();
+    format!(r#""b":[{}],"a":[]"#, levels.join(","))
+}
+
+#[test]
+fn a_book_is_told_as_far_as_its_snapshot_proves_it() {
+    let mut normalizer = normalizer(Market::Spot);
+    normalizer.snapshots_have(4);
+    let take = |normalizer: &mut Normalizer, text: &str| {
+        let mut events = Vec::new();
+        normalizer.message(RECEIVED, text, Some("ABUSD"), &mut events).unwrap();
+        let told = |event: FeedEvent| match event {
+            FeedEvent::Market(MarketEvent { body: MarketBody::BookSnapshot(levels), .. }) => {
+                format!("all {:?}", levels.bids.iter().map(|level| level.price).collect::<Vec<_>>())
+            }
+            FeedEvent::Market(MarketEvent { body: MarketBody::BookDelta(levels), .. }) => {
+                format!("{:?}", levels.bids.iter().map(|level| level.price).collect::<Vec<_>>())
+            }
+            FeedEvent::Market(MarketEvent { body: MarketBody::UpstreamGap { .. }, .. }) => "gap".to_owned(),
+            other => format!("{other:?}"),
+        };
+        (events.into_iter().map(told).collect::<Vec<_>>(), normalizer.take_wanted())
+    };
+    let mut take = |text: &str| take(&mut normalizer, text);
+    assert_eq!(take(&four_bids(1_000, 10)), (vec!["all [1000, 999, 998, 997]".to_owned()], vec![]));
+    // 9.95 is beyond the snapshot: 9.96 may be there, too, and nobody said so.
+    let change = depth("11-11", &bids(&[("9.95", "1"), ("9.99", "0"), ("10.00", "0")]));
+    assert_eq!(take(&change), (vec!["[1000, 999]".to_owned()], vec![]));
+    let change = depth("12-12", &bids(&[("9.98", "0")]));
+    assert_eq!(take(&change), (vec!["[998]".to_owned()], vec![(0, Need::Deeper)]), "one level is left");
+    let change = depth("13-13", &bids(&[("9.95", "0"), ("9.94", "2"), ("10.05", "3")]));
+    assert_eq!(take(&change), (vec!["[1005]".to_owned()], vec![]), "it is asked for once");
+    // The snapshot is older than the book, which does not go back.
+    let snapshot = four_bids(997, 12).replace("1.000", "4");
+    assert_eq!(take(&snapshot), (vec!["all [1005, 997, 996, 994]".to_owned()], vec![]));
+    let change =
+        depth("14-14", &bids(&[("10.05", "0"), ("9.97", "0"), ("9.96", "0"), ("9.94", "0"), ("9.90", "1")]));
+    assert_eq!(
+        take(&change),
+        (vec!["gap".to_owned()], vec![(0, Need::Whole)]),
+        "an empty side would be wrong"
+    );
+    assert_eq!(take(&four_bids(990, 14)).0, ["all [990, 989, 988, 987]"]);
 }
 
 #[test]

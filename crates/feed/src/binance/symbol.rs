@@ -1,14 +1,18 @@
 //! The state of one symbol in a normalizer.
 
-use tickwire_wire::{Channel, Instrument, Status};
+use std::collections::BTreeMap;
+
+use tickwire_wire::{Channel, Instrument, Level, Status};
 
 use super::Market;
 use super::depth::{Depth, DepthSync, Joined, Snapshot, Verdict};
 use super::notes::Notes;
 use super::parse::Decimals;
+use super::proven::{Left, Proven};
 use super::sequence::{Arrival, Sequence, SequenceMark};
-use crate::adapter::{FeedEvent, MarketBody, MarketEvent};
+use crate::adapter::{FeedEvent, Levels, MarketBody, MarketEvent};
 use crate::status_board::StatusBoard;
+use crate::supply::Supply;
 
 /// The time that a book may wait before a status says so, in nanoseconds: snapshots come after the first changes.
 const PATIENCE: u64 = 1_000_000_000;
@@ -25,6 +29,9 @@ pub(crate) struct Symbol {
     pub(crate) quotes: Sequence<MarketEvent>,
     changes: Sequence<Depth>,
     pub(crate) depth: DepthSync,
+    /// The levels that its snapshots are asked for with, where that is known.
+    pub(crate) snapshot_levels: Option<usize>,
+    proven: Proven,
     pub(crate) has_depth: bool,
     /// Whether there was a book, at least once.
     has_book: bool,
@@ -55,6 +62,8 @@ impl Symbol {
             quotes: Sequence::default(),
             changes: Sequence::default(),
             depth: DepthSync::default(),
+            snapshot_levels: None,
+            proven: Proven::default(),
             has_depth: false,
             has_book: false,
             waits_since: None,
@@ -75,49 +84,35 @@ impl Symbol {
 
     /// Begins anew under another definition.
     pub(crate) fn redefine(&mut self, definition: &Instrument) {
-        let uses_aggregates = self.uses_aggregates;
-        *self = Self { uses_aggregates, ..Self::new(self.index, definition) };
+        let Self { uses_aggregates, snapshot_levels, .. } = *self;
+        *self = Self { uses_aggregates, snapshot_levels, ..Self::new(self.index, definition) };
     }
 
-    /// Takes in that the connection which brought a channel was lost: what is shown of it is not current any more. Of
-    /// trades a status says so at once, and the ids of the next ones tell how many were missed.
-    pub(crate) fn lost(&mut self, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let was_shown = match channel {
-            Channel::Book => {
+    /// Takes a change in the supply of a channel.
+    pub(crate) fn supply(
+        &mut self,
+        channel: Channel,
+        supply: Supply<'_>,
+        receive_time: u64,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        let was_shown = match (supply, channel) {
+            (Supply::Lost, Channel::Book) => {
                 let was_whole = !self.depth.is_waiting();
                 self.depth.reset();
                 self.waits_since = None;
                 was_whole
             }
-            Channel::Quote => std::mem::take(&mut self.shown.quote),
-            Channel::Derivative => std::mem::take(&mut self.shown.derivative),
+            (Supply::Lost, Channel::Quote) => std::mem::take(&mut self.shown.quote),
+            (Supply::Lost, Channel::Derivative) => std::mem::take(&mut self.shown.derivative),
             _ => {
-                let status = self.status.is_lost(channel, true);
+                let status = self.status.supply(channel, supply);
                 events.extend(status.map(|status| self.status_event(receive_time, receive_time, status)));
                 false
             }
         };
         if was_shown {
             events.push(self.gap(channel, None, receive_time, receive_time));
-        }
-    }
-
-    /// Takes in that a channel is subscribed to again, after its connection was lost.
-    pub(crate) fn is_back(&mut self, channel: Channel, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let status = self.status.is_lost(channel, false);
-        events.extend(status.map(|status| self.status_event(receive_time, receive_time, status)));
-    }
-
-    /// Takes whether a channel that was subscribed to brought nothing.
-    pub(crate) fn is_silent(
-        &mut self,
-        channel: Channel,
-        is_silent: bool,
-        receive_time: u64,
-        events: &mut Vec<FeedEvent>,
-    ) {
-        if let Some(status) = self.status.is_silent(channel, is_silent) {
-            events.push(self.status_event(receive_time, receive_time, status));
         }
     }
 
@@ -235,8 +230,13 @@ impl Symbol {
     fn apply(&mut self, market: Market, change: Depth, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
         let (event_time, receive_time) = (change.event_time, change.receive_time);
         match self.depth.change(market, change) {
-            Verdict::Apply(change) => {
+            Verdict::Apply(mut change) => {
                 self.told += 1;
+                match self.proven.take(&mut change.levels) {
+                    Left::Nothing => return self.is_exhausted(event_time, receive_time, notes, events),
+                    Left::Little => self.depth.need_deeper(),
+                    Left::Enough => {}
+                }
                 events.push(self.delta(change));
             }
             Verdict::Known => events.push(FeedEvent::Repeat),
@@ -291,30 +291,95 @@ impl Symbol {
             Joined::Anew(snapshot) => {
                 notes.add(|counts| &mut counts.new_sequences, || self.renumbered(Channel::Book));
                 events.push(self.gap(Channel::Book, None, snapshot.event_time, receive_time));
-                self.show(snapshot, Vec::new(), events);
+                self.show(snapshot, Vec::new(), notes, events);
             }
-            Joined::Book(snapshot, changes) => self.show(snapshot, changes, events),
+            Joined::Book(snapshot, changes) => self.show(snapshot, changes, notes, events),
+            Joined::Deeper(snapshot, changes) => self.deepen(snapshot, changes, notes, events),
         }
     }
 
+    /// Takes in that the price went beyond the last level of a snapshot: of a side nothing is known any more.
+    fn is_exhausted(
+        &mut self,
+        event_time: u64,
+        receive_time: u64,
+        notes: &mut Notes,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        self.depth.give_up();
+        events.push(self.gap(Channel::Book, None, event_time, receive_time));
+        self.waits(receive_time, notes, events);
+    }
+
     /// Shows the book, which is whole with this.
-    fn show(&mut self, snapshot: Snapshot, changes: Vec<Depth>, events: &mut Vec<FeedEvent>) {
+    fn show(
+        &mut self,
+        mut snapshot: Snapshot,
+        mut changes: Vec<Depth>,
+        notes: &mut Notes,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if !self.proves(&mut snapshot, &mut changes) {
+            return self.is_passed(&snapshot, notes, events);
+        }
         let (event_time, receive_time) = (snapshot.event_time, snapshot.receive_time);
-        self.waits_since = None;
-        self.has_book = true;
-        self.told += 1;
-        let mut levels = snapshot.levels;
-        levels.bids.retain(|level| level.size > 0);
-        levels.asks.retain(|level| level.size > 0);
-        events.push(FeedEvent::Market(self.event(
-            event_time,
-            receive_time,
-            MarketBody::BookSnapshot(levels),
-        )));
+        self.is_shown();
+        let body = MarketBody::BookSnapshot(snapshot.levels);
+        events.push(FeedEvent::Market(self.event(event_time, receive_time, body)));
         events.extend(changes.into_iter().map(|change| self.delta(change)));
         if let Some(status) = self.status.book_waits(false) {
             events.push(self.status_event(event_time, receive_time, status));
         }
+    }
+
+    /// Shows more levels of a book. What is shown does not go back: it is the book as it is now.
+    fn deepen(
+        &mut self,
+        mut snapshot: Snapshot,
+        mut changes: Vec<Depth>,
+        notes: &mut Notes,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        if !self.proves(&mut snapshot, &mut changes) {
+            events.push(self.gap(Channel::Book, None, snapshot.event_time, snapshot.receive_time));
+            return self.is_passed(&snapshot, notes, events);
+        }
+        self.is_shown();
+        let now = changes.last().map_or(snapshot.event_time, |last| last.event_time);
+        let body = MarketBody::BookSnapshot(merged(snapshot.levels, &changes));
+        events.push(FeedEvent::Market(self.event(now, snapshot.receive_time, body)));
+    }
+
+    /// Takes what a snapshot and the changes since prove; returns whether that is something on each side.
+    fn proves(&mut self, snapshot: &mut Snapshot, changes: &mut [Depth]) -> bool {
+        snapshot.levels.bids.retain(|level| level.size > 0);
+        snapshot.levels.asks.retain(|level| level.size > 0);
+        self.proven = Proven::of(&snapshot.levels, self.snapshot_levels);
+        let mut left = Left::Enough;
+        for change in changes {
+            left = self.proven.take(&mut change.levels);
+        }
+        if left == Left::Little {
+            self.depth.need_deeper();
+        }
+        left != Left::Nothing
+    }
+
+    fn is_shown(&mut self) {
+        self.waits_since = None;
+        self.has_book = true;
+        self.told += 1;
+    }
+
+    /// Takes in that the price has passed all levels of a snapshot already.
+    fn is_passed(&mut self, snapshot: &Snapshot, notes: &mut Notes, events: &mut Vec<FeedEvent>) {
+        let name = &self.name;
+        notes.add(
+            |counts| &mut counts.unused_snapshots,
+            || format!("{name}: a depth snapshot is of no use: the price has passed all of its levels"),
+        );
+        self.depth.give_up();
+        self.tell_waiting(snapshot.receive_time, notes, events);
     }
 
     fn delta(&self, change: Depth) -> FeedEvent {
@@ -372,6 +437,21 @@ impl Symbol {
 
     fn renumbered(&self, channel: Channel) -> String {
         format!("{}: the venue numbers its {} messages anew; a gap was announced", self.name, channel.name())
+    }
+}
+
+/// Returns the levels after these changes, best first.
+fn merged(levels: Levels, changes: &[Depth]) -> Levels {
+    let side = |levels: Vec<Level>| levels.into_iter().map(|level| (level.price, level.size)).collect();
+    let (mut bids, mut asks): (BTreeMap<_, _>, BTreeMap<_, _>) = (side(levels.bids), side(levels.asks));
+    for Depth { levels, .. } in changes {
+        bids.extend(levels.bids.iter().map(|level| (level.price, level.size)));
+        asks.extend(levels.asks.iter().map(|level| (level.price, level.size)));
+    }
+    let level = |(price, size): (i64, u64)| (size > 0).then_some(Level { price, size });
+    Levels {
+        bids: bids.into_iter().rev().filter_map(level).collect(),
+        asks: asks.into_iter().filter_map(level).collect(),
     }
 }
 

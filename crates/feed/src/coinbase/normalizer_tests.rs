@@ -2,6 +2,7 @@ use tickwire_wire::Instrument;
 
 use super::*;
 use crate::adapter::MarketBody;
+use crate::supply::Supply;
 
 const RECEIVED: u64 = 1_700_000_000_000_000_000;
 const FIRST: (usize, u64) = (0, 0);
@@ -78,8 +79,8 @@ fn books_begin_with_a_snapshot_and_go_on() {
     let told = MarketBody::BookDelta(levels(&[(4_200, 0)], &[(10_050, 10_000_000)]));
     assert_eq!(take(&mut normalizer, FIRST, &change), (data("BTC-USD"), vec![told]));
     let mut events = Vec::new();
-    normalizer.instruments.lost("BTC-USD", Channel::Book, RECEIVED, &mut events);
-    normalizer.instruments.lost("BTC-USD", Channel::Book, RECEIVED, &mut events);
+    normalizer.instruments.supply("BTC-USD", Channel::Book, Supply::Lost, RECEIVED, &mut events);
+    normalizer.instruments.supply("BTC-USD", Channel::Book, Supply::Lost, RECEIVED, &mut events);
     assert_eq!(events.len(), 1, "it is told once");
 }
 

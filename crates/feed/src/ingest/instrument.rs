@@ -5,8 +5,10 @@ use tickwire_wire::{Body, Book, BookState, Channel, Instrument, Level, Record};
 
 use super::derived::{BarSeries, StatSeries};
 use super::publisher::Run;
+use crate::reach::Reach;
 
-/// The number of levels per side that a book keeps; worse ones are dropped.
+/// The number of levels per side that a book keeps. Where there are more, the worse ones are dropped, and what comes beyond the
+/// worst one that was kept is not taken until the next snapshot: the book is all that there is up to there.
 pub const BOOK_LEVELS_MAX: usize = 20_000;
 
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(crate) struct InstrumentState {
     pub(crate) index: u32,
     pub(crate) id: u32,
     pub(crate) book: BookState,
+    /// The end of the book, where levels were dropped.
+    reach: Reach,
     /// Whether the venue gives quotes of its own; else they are derived from the book, and end with it.
     pub(crate) has_quotes: bool,
     /// The event time of the newest trade.
@@ -54,6 +58,7 @@ impl InstrumentState {
             index,
             id,
             book: BookState::new(),
+            reach: Reach::default(),
             has_quotes: false,
             traded: 0,
             bars: [BarSeries::new(1), BarSeries::new(60)],
@@ -157,22 +162,32 @@ impl InstrumentState {
     }
 
     /// Applies a record's body under its sequence number to be and completes it: levels too far away are taken out, the
-    /// checksum is put in. Returns false when there is no book to change.
-    pub(crate) fn apply_book(&mut self, book: &mut Book) -> bool {
+    /// checksum is put in.
+    pub(crate) fn apply_book(&mut self, book: &mut Book) -> Applied {
+        let before = if book.snapshot { Reach::default() } else { self.reach };
+        let was_empty = book.bids.is_empty() && book.asks.is_empty();
+        before.cut(&mut book.bids, &mut book.asks);
+        if !book.snapshot {
+            book.first_sequence = 0;
+            if !was_empty && book.bids.is_empty() && book.asks.is_empty() {
+                return Applied::Beyond;
+            }
+        }
+        let is_deeper = |side: &[Level]| book.snapshot && side.len() > BOOK_LEVELS_MAX;
+        let (mut cuts_bids, mut cuts_asks) = (is_deeper(&book.bids), is_deeper(&book.asks));
         if book.snapshot {
             book.bids.truncate(BOOK_LEVELS_MAX);
             book.asks.truncate(BOOK_LEVELS_MAX);
         }
         let sequence = self.sequence(Channel::Book).last + 1;
-        if !book.snapshot {
-            book.first_sequence = 0;
-        }
         if self.book.apply(sequence, book).is_err() {
-            return false;
+            return Applied::Orphan;
         }
         let removal = |level| Level { size: 0, ..level };
         let far_bids: Vec<_> = self.book.bids().skip(BOOK_LEVELS_MAX).map(removal).collect();
         let far_asks: Vec<_> = self.book.asks().skip(BOOK_LEVELS_MAX).map(removal).collect();
+        cuts_bids |= !far_bids.is_empty();
+        cuts_asks |= !far_asks.is_empty();
         for level in far_bids {
             self.book.set_bid(level);
             book.bids.push(level);
@@ -182,6 +197,30 @@ impl InstrumentState {
             book.asks.push(level);
         }
         book.checksum = Some(self.book.checksum());
-        true
+        let worst = |level: Option<Level>| level.map(|level| level.price);
+        self.reach = Reach {
+            bids: if cuts_bids { worst(self.book.bids().next_back()) } else { before.bids },
+            asks: if cuts_asks { worst(self.book.asks().next_back()) } else { before.asks },
+        };
+        if before == Reach::default() && self.reach != before { Applied::Cut } else { Applied::Whole }
     }
+
+    /// Returns whether of a side from which levels were dropped none is left: what the venue has there is not known.
+    pub(crate) fn is_book_exhausted(&self) -> bool {
+        let best = self.book.best();
+        (self.reach.bids.is_some() && best.bid.is_none()) || (self.reach.asks.is_some() && best.ask.is_none())
+    }
+}
+
+/// The outcome of a change of a book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// There is no book to change.
+    Orphan,
+    /// All of it is beyond the levels that are kept.
+    Beyond,
+    /// It was applied.
+    Whole,
+    /// It was applied, and the book was cut for the first time since its snapshot.
+    Cut,
 }

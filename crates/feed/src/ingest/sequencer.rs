@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use tickwire_wire::decimal::DECIMALS_MAX;
 use tickwire_wire::{Body, Book, Channel, Instrument, InstrumentNumbers, Level, Quote, Record, SymbolName};
 
-use super::instrument::InstrumentState;
+use super::instrument::{Applied, BOOK_LEVELS_MAX, InstrumentState};
 use super::publisher::{BusSink, Publisher};
 use super::times::{self, SourceTime, TimeError};
 use crate::adapter::{Levels, MarketBody, MarketEvent};
@@ -296,18 +296,43 @@ fn book<O: BusSink>(
 ) {
     let book = Book { snapshot, bids: levels.bids, asks: levels.asks, ..Book::default() };
     for mut part in split_book(book, publisher.book_levels_max()) {
-        if !state.apply_book(&mut part) {
-            publisher.tally.orphan_changes += 1;
-            return;
+        match state.apply_book(&mut part) {
+            Applied::Orphan => {
+                publisher.tally.orphan_changes += 1;
+                return;
+            }
+            Applied::Beyond => continue,
+            Applied::Whole => {}
+            Applied::Cut => tell_cut(publisher, state),
         }
         state.book_gap = None;
         state.book_times = times;
         publisher.emit(state, times.0, times.1, Body::Book(part));
     }
+    if state.is_book_exhausted() {
+        return lose(publisher, state, times, Channel::Book, 1);
+    }
     publisher.tally.crossed_books += u64::from(state.book.is_crossed());
     let best = state.book.best();
     if !state.has_quotes && !is_quote(state.quote.as_ref(), best) {
         publisher.emit(state, times.0, times.1, Body::Quote(best));
+    }
+}
+
+/// Tells that a book is kept in part; one for each power of two.
+fn tell_cut<O: BusSink>(publisher: &mut Publisher<O>, state: &InstrumentState) {
+    let cut = &mut publisher.tally.cut_books;
+    *cut += 1;
+    if cut.is_power_of_two() {
+        let symbol = match &state.definition {
+            Some(Record { body: Body::Instrument(definition), .. }) => definition.symbol.as_str(),
+            _ => "",
+        };
+        tracing::warn!(
+            symbol,
+            cut = *cut,
+            "a book has more than {BOOK_LEVELS_MAX} levels on a side: it is kept up to the worst of these, and ends there"
+        );
     }
 }
 

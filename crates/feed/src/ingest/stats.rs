@@ -31,6 +31,8 @@ pub struct Tally {
     pub orphan_changes: u64,
     /// The changes after which the best bid was not below the best ask.
     pub crossed_books: u64,
+    /// The books that were cut, because they had too many levels on a side: each once from one snapshot to the next.
+    pub cut_books: u64,
     /// The requests of gateways that were answered.
     pub responses: u64,
     /// The responses that the bus refused.

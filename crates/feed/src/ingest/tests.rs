@@ -272,6 +272,42 @@ fn a_book_that_grows_too_deep_loses_its_far_levels_with_everyone() {
 }
 
 #[test]
+fn a_book_that_was_cut_ends_where_it_was_cut() {
+    let (mut sequencer, bus) = one_instrument();
+    let bids = (0..BOOK_LEVELS_MAX as i64 + 10).map(|n| level(1_000_000 - n, 1)).collect();
+    happens(&mut sequencer, MarketBody::BookSnapshot(Levels { bids, asks: vec![level(2_000_000, 1)] }));
+    assert_eq!(sequencer.publisher.tally.cut_books, 1);
+    let worst = 1_000_001 - BOOK_LEVELS_MAX as i64;
+    sequencer.end_turn();
+    let before = sequencer.publisher.tally.channel(Channel::Book);
+    // The ten that were dropped do not come back one by one, when there is room again: others would be missing.
+    happens(&mut sequencer, bid(worst - 5, 7));
+    assert_eq!(sequencer.publisher.tally.channel(Channel::Book), before, "nothing is told of it");
+    for n in 0..20 {
+        happens(&mut sequencer, bid(1_000_000 - n, 0));
+    }
+    happens(&mut sequencer, bid(worst - 5, 8));
+    happens(&mut sequencer, bid(worst, 9));
+    let worst_bid =
+        |sequencer: &Sequencer<FakeBus>| sequencer.instruments[0].as_ref().unwrap().book.bids().next_back();
+    assert_eq!(worst_bid(&sequencer), Some(level(worst, 9)));
+    // A side of which nothing is left is not empty: it is not known.
+    let removed = (0..BOOK_LEVELS_MAX as i64).map(|n| level(1_000_000 - n, 0)).collect();
+    sequencer.end_turn();
+    bus.take();
+    happens(&mut sequencer, MarketBody::BookDelta(Levels { bids: removed, asks: vec![] }));
+    sequencer.end_turn();
+    assert!(!sequencer.instruments[0].as_ref().unwrap().book.is_synced());
+    let is_gap = |record: &Record| matches!(record.body, Body::Gap(_)) && record.sequence > 0;
+    assert!(bus.take_records().iter().any(is_gap));
+    // A snapshot is taken as a whole again.
+    let all = Levels { bids: vec![level(worst - 5, 1)], asks: vec![level(2_000_000, 1)] };
+    happens(&mut sequencer, MarketBody::BookSnapshot(all));
+    assert_eq!(worst_bid(&sequencer), Some(level(worst - 5, 1)));
+    assert_eq!(sequencer.publisher.tally.cut_books, 1);
+}
+
+#[test]
 fn upstream_gaps_use_up_numbers() {
     let (mut sequencer, bus) = one_instrument();
     let gap = |channel, count| MarketBody::UpstreamGap { channel, count };

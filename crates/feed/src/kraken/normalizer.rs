@@ -27,9 +27,11 @@ pub struct Normalizer {
 pub enum Said {
     /// It brought data of a channel of a symbol.
     Data(Channel, String),
-    /// It brought a change of a symbol's book after which the checksum is another one: the book is broken until a new
-    /// subscription brings a snapshot.
-    Broken(String),
+    /// It brought a book of this symbol whose checksum is another one, or that cannot be read, for a reason: there is no book until a
+    /// new subscription brings a snapshot.
+    Broken(String, Option<String>),
+    /// It brought a change of this symbol's book, and there is none: its snapshot did not come.
+    NoBook(String),
     /// It answers a command, for one symbol.
     Response(CommandResponse),
     /// The venue is not there for trading: maintenance, for example.
@@ -95,10 +97,20 @@ impl Normalizer {
         is_snapshot: bool,
         events: &mut Vec<FeedEvent>,
     ) -> Result<Said, NormalizeError> {
+        let texts: Vec<BookText> = match serde_json::from_str(data) {
+            Ok(texts) => texts,
+            Err(error) => return self.unreadable(data, error, receive_time, events),
+        };
         let mut said = Said::Nothing;
-        for text in serde_json::from_str::<Vec<BookText>>(data)? {
+        for text in texts {
             let symbol = self.instruments.symbol(&text.symbol)?;
-            let levels = levels(&text.bids, &text.asks, symbol.decimals())?;
+            let levels = match levels(&text.bids, &text.asks, symbol.decimals()) {
+                Ok(levels) => levels,
+                Err(error) => {
+                    symbol.break_book(Times { event: None, receive: receive_time }, events);
+                    return Ok(Said::Broken(text.symbol.into_owned(), Some(error.to_string())));
+                }
+            };
             let times = times(text.timestamp.as_ref(), receive_time);
             let is_right = if is_snapshot {
                 Some(snapshot(symbol, &levels, text.checksum, self.depth, times, events))
@@ -109,13 +121,31 @@ impl Normalizer {
             match is_right {
                 Some(false) => {
                     symbol.break_book(times, events);
-                    return Ok(Said::Broken(name));
+                    return Ok(Said::Broken(name, None));
                 }
                 Some(true) => said = Said::Data(Channel::Book, name),
-                None => {}
+                None => said = Said::NoBook(name),
             }
         }
         Ok(said)
+    }
+
+    /// Takes books that cannot be read: the first one that has a name is broken. The others are missed with their next change.
+    fn unreadable(
+        &mut self,
+        data: &str,
+        error: serde_json::Error,
+        receive: u64,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<Said, NormalizeError> {
+        #[derive(Deserialize)]
+        struct Named {
+            symbol: String,
+        }
+        let Ok(named) = serde_json::from_str::<Vec<Named>>(data) else { return Err(error.into()) };
+        let Some(Named { symbol: name }) = named.into_iter().next() else { return Err(error.into()) };
+        self.instruments.symbol(&name)?.break_book(Times { event: None, receive }, events);
+        Ok(Said::Broken(name, Some(error.to_string())))
     }
 
     fn trades(

@@ -2,6 +2,7 @@ use tickwire_wire::Instrument;
 
 use super::*;
 use crate::adapter::MarketBody;
+use crate::supply::Supply;
 
 const RECEIVED: u64 = 1_700_000_000_000_000_000;
 const TIME: &str = "2023-11-14T22:13:20.500000Z";
@@ -66,16 +67,46 @@ fn books_are_proven_by_their_checksums() {
     assert_eq!(told, [MarketBody::BookDelta(changed)], "the third level was pushed out");
     // A change after which the checksum is wrong is not told.
     let (said, told) = take(&mut normalizer, &book("update", &bid, "", "another book"));
-    assert_eq!((said, told), (Said::Broken(name()), vec![GAP]));
+    assert_eq!((said, told), (Said::Broken(name(), None), vec![GAP]));
     let (said, told) = take(&mut normalizer, &book("update", &bid, "", "another book"));
-    assert_eq!((said, told), (Said::Nothing, vec![]), "until its snapshot there is no book to change");
+    assert_eq!((said, told), (Said::NoBook(name()), vec![]), "until its snapshot there is no book to change");
     let (said, told) = take(&mut normalizer, &book("snapshot", &bid, &ask, "wrong"));
-    assert_eq!((said, told), (Said::Broken(name()), vec![]));
+    assert_eq!((said, told), (Said::Broken(name(), None), vec![]));
     assert_eq!(take(&mut normalizer, &snapshot).1.len(), 1);
     let mut events = Vec::new();
-    normalizer.instruments.lost("BTC/USD", Channel::Book, RECEIVED, &mut events);
-    normalizer.instruments.lost("BTC/USD", Channel::Book, RECEIVED, &mut events);
+    normalizer.instruments.supply("BTC/USD", Channel::Book, Supply::Lost, RECEIVED, &mut events);
+    normalizer.instruments.supply("BTC/USD", Channel::Book, Supply::Lost, RECEIVED, &mut events);
     assert_eq!(events.len(), 1);
+}
+
+#[test]
+fn a_book_that_cannot_be_read_is_broken() {
+    let mut normalizer = normalizer(2);
+    let (bid, ask) = (level("45283.5", "0.10000000"), level("45285.2", "0.00100000"));
+    let right = book("snapshot", &bid, &ask, "45285210000045283510000000");
+    let finer = level("45283.55", "1");
+    let odd = [
+        book("update", &finer, "", ""),
+        book("update", "7", "", ""),
+        right.replace("45283.5", "x"),
+        right.replace(r#""checksum""#, r#""no""#),
+    ];
+    for text in odd {
+        let (said, told) = take(&mut normalizer, &right);
+        assert_eq!((said, told.len()), (Said::Data(Channel::Book, "BTC/USD".to_owned()), 1));
+        let mut events = Vec::new();
+        let is_text = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+        let said = normalizer.message(RECEIVED, &text, &mut events);
+        if is_text {
+            let is_broken = matches!(&said, Ok(Said::Broken(name, Some(_))) if name == "BTC/USD");
+            assert!(is_broken && events.len() == 1, "{text}: {said:?} {events:?}");
+        } else {
+            assert!(said.is_err(), "{text}: {said:?}");
+        }
+    }
+    // One that has no name at all is missed with the next change.
+    let nameless = book("snapshot", &bid, &ask, "").replace(r#""symbol""#, r#""no""#);
+    assert!(normalizer.message(RECEIVED, &nameless, &mut Vec::new()).is_err());
 }
 
 fn trade(id: u64, second: u32) -> String {

@@ -22,9 +22,11 @@ pub struct Normalizer {
 pub enum Said {
     /// It brought data of a channel of a symbol.
     Data(Channel, String),
-    /// It brought a change of a symbol's book that does not continue it: the book is broken until a new subscription brings a
-    /// snapshot.
-    Broken(String),
+    /// It brought a change of this symbol's book that does not continue it, or a book that cannot be read, for a reason: there is no
+    /// book until a new subscription brings a snapshot.
+    Broken(String, Option<String>),
+    /// It brought a change of this symbol's book, and there is none: its snapshot did not come.
+    NoBook(String),
     /// It granted the command with this id, for a channel of a symbol.
     Granted(u64, Option<(Channel, String)>),
     /// It refused the command with this id, for a reason.
@@ -61,7 +63,15 @@ impl Normalizer {
         let symbol = arg.symbol.as_deref().unwrap_or_default();
         let is_snapshot = envelope.action.as_deref() == Some("snapshot");
         match channel(&arg.channel) {
-            Some(Channel::Book) => self.books(symbol, receive_time, data.get(), is_snapshot, events),
+            Some(Channel::Book) => match self.books(symbol, receive_time, data.get(), is_snapshot, events) {
+                Err(error @ NormalizeError::UnknownSymbol(_)) => Err(error),
+                Err(error) => {
+                    let times = Times { event: None, receive: receive_time };
+                    self.instruments.symbol(symbol)?.break_book(times, events);
+                    Ok(Said::Broken(symbol.to_owned(), Some(error.to_string())))
+                }
+                said => said,
+            },
             Some(Channel::Trade) => self.trades(symbol, receive_time, data.get(), events),
             Some(Channel::Quote) => self.quotes(symbol, receive_time, data.get(), events),
             _ => Ok(Said::Nothing),
@@ -89,7 +99,10 @@ impl Normalizer {
                 continue;
             }
             // Until its snapshot there is no book to change.
-            let Some(last) = symbol.book else { continue };
+            let Some(last) = symbol.book else {
+                said = Said::NoBook(name.to_owned());
+                continue;
+            };
             if text.prev_seq_id.ok_or(NormalizeError::Foreign)? == last {
                 symbol.book = Some(sequence);
                 // Where nothing changed for a minute, an empty change says so.
@@ -101,7 +114,7 @@ impl Normalizer {
                 events.push(FeedEvent::Repeat);
             } else {
                 symbol.break_book(times, events);
-                return Ok(Said::Broken(name.to_owned()));
+                return Ok(Said::Broken(name.to_owned(), None));
             }
         }
         Ok(said)

@@ -43,7 +43,7 @@ fn each_change_of_a_book_names_the_one_before() {
     let levels = Levels { bids: vec![Level { price: 1_005, size: 25_000_000 }], asks: vec![] };
     let delta = || vec![MarketBody::BookDelta(levels.clone())];
     let mut take = |text: &str| take(&mut normalizer, text);
-    assert_eq!(take(&book("update", 5, 6, LEVEL)), (Said::Nothing, vec![]), "there is no book yet");
+    assert_eq!(take(&book("update", 5, 6, LEVEL)), (Said::NoBook(name()), vec![]), "there is no book yet");
     let snapshot = vec![MarketBody::BookSnapshot(levels.clone())];
     assert_eq!(take(&book("snapshot", -1, 10, LEVEL)), (data(), snapshot));
     assert_eq!(take(&book("update", 10, 17, LEVEL)), (data(), delta()));
@@ -55,20 +55,25 @@ fn each_change_of_a_book_names_the_one_before() {
         "the numbers begin anew, and nothing is lost"
     );
     let gap = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
-    assert_eq!(take(&book("update", 4, 5, LEVEL)), (Said::Broken(name()), vec![gap]));
-    assert_eq!(take(&book("update", 5, 6, LEVEL)), (Said::Nothing, vec![]));
+    assert_eq!(take(&book("update", 4, 5, LEVEL)), (Said::Broken(name(), None), vec![gap]));
+    assert_eq!(take(&book("update", 5, 6, LEVEL)), (Said::NoBook(name()), vec![]));
 }
 
 #[test]
 fn a_book_without_its_proof_is_not_taken() {
     let mut normalizer = normalizer();
-    take(&mut normalizer, &book("snapshot", -1, 0, LEVEL));
-    for proof in ["", r#","seqId":0"#, r#","prevSeqId":0"#] {
+    let gap = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
+    for proof in ["", r#","seqId":0"#, r#","prevSeqId":0"#, r#","seqId":1,"prevSeqId":0,"asks":7"#] {
+        take(&mut normalizer, &book("snapshot", -1, 0, LEVEL));
         let data = format!(r#"{{"asks":[],"bids":[{LEVEL}],"ts":"1700000000123"{proof}}}"#);
-        let mut events = Vec::new();
-        let said = normalizer.message(RECEIVED, &message("books", "update", &data), &mut events);
-        assert!(said.is_err() && events.is_empty(), "{proof}: {said:?}");
+        let (said, told) = take(&mut normalizer, &message("books", "update", &data));
+        assert!(matches!(&said, Said::Broken(name, Some(_)) if name == "BTC-USDT"), "{proof}: {said:?}");
+        assert_eq!(told, std::slice::from_ref(&gap), "{proof}");
     }
+    let unreadable = book("snapshot", -1, 5, LEVEL).replace("100.5", "x");
+    assert!(
+        matches!(take(&mut normalizer, &unreadable), (Said::Broken(_, Some(_)), told) if told.is_empty())
+    );
 }
 
 #[test]

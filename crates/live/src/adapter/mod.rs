@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use self::endpoint::Security;
 use self::handover::{Arrived, Handover, What};
 use self::socket::{Outgoing, Socket};
-use crate::driver::{Counts, Driver, Input, LinkId, Moment, Output, Timings};
+use crate::driver::{Counts, Driver, Input, LinkId, Moment, Output, RequestId, Timings};
 use crate::venue::{Venue, Verification};
 
 /// The messages that wait for the ingester, over all connections.
@@ -45,7 +45,7 @@ pub struct LiveAdapter<V> {
     handover: Handover,
     incoming: mpsc::Receiver<Arrived>,
     sockets: HashMap<LinkId, Socket>,
-    fetches: Vec<AbortHandle>,
+    fetches: HashMap<RequestId, AbortHandle>,
 }
 
 impl<V: Venue> LiveAdapter<V> {
@@ -62,7 +62,7 @@ impl<V: Venue> LiveAdapter<V> {
             security: Arc::default(),
             incoming,
             sockets: HashMap::new(),
-            fetches: Vec::new(),
+            fetches: HashMap::new(),
         }
     }
 
@@ -108,11 +108,16 @@ impl<V: Venue> LiveAdapter<V> {
                 Output::Pong { link, payload } => self.send(link, Outgoing::Pong(payload)),
                 Output::Close { link } => drop(self.sockets.remove(&link)),
                 Output::Fetch { request, url } => {
-                    self.fetches.retain(|fetch| !fetch.is_finished());
+                    self.fetches.retain(|_, fetch| !fetch.is_finished());
                     let (handover, security) = (self.handover.clone(), Arc::clone(&self.security));
                     let header = self.driver.venue().used_weight_header();
                     let task = tokio::spawn(fetch::run(url, security, handover, request, header));
-                    self.fetches.push(task.abort_handle());
+                    self.fetches.insert(request, task.abort_handle());
+                }
+                Output::Abandon { request } => {
+                    if let Some(fetch) = self.fetches.remove(&request) {
+                        fetch.abort();
+                    }
                 }
             }
         }
@@ -169,6 +174,6 @@ impl<V: Venue> Adapter for LiveAdapter<V> {
 
 impl<V> Drop for LiveAdapter<V> {
     fn drop(&mut self) {
-        self.fetches.iter().for_each(AbortHandle::abort);
+        self.fetches.values().for_each(AbortHandle::abort);
     }
 }

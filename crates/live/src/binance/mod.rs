@@ -3,31 +3,82 @@
 //! The futures have two roots: `/public` brings depth and best prices, `/market` trades and mark prices. A stream that is
 //! asked for at the wrong root is granted, and stays silent.
 
-mod config;
 mod control;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use tickwire_feed::adapter::FeedEvent;
 use tickwire_feed::binance::{Market, Normalizer, listings};
-use tickwire_wire::Instrument;
+use tickwire_wire::{Channel, Instrument};
 
-pub use self::config::BinanceConfig;
 use self::control::{Control, refusal};
-use crate::limits::Limits;
+use crate::limits::{Limits, Rate};
+use crate::row::{Depth, Row, Stream, VenueConfig};
 use crate::selection::Selection;
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
-    Verification,
+    Call, Checked, Connection, Loss, Need, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges,
+    TopicId, Venue, Verification,
 };
 
 /// The decimals that spot writes.
 const SPOT_DECIMALS: u32 = 8;
 
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+const SPOT_LIMITS: Limits = Limits {
+    messages: Rate::new(5, SECOND),
+    messages_for_pongs: 2,
+    messages_of_address: None,
+    commands: None,
+    // Two thirds of what the venue allows an address.
+    connects: Rate::new(200, Duration::from_secs(300)),
+    // Half of what the venue allows an address.
+    weight: Rate::new(3_000, MINUTE),
+    topics_per_connection: 200,
+    topics_per_command: 100,
+    connection_age: Duration::from_secs(23 * 3_600),
+};
+
+/// Binance spot.
+pub static SPOT: Row = Row {
+    name: "binance",
+    stream_url: "wss://stream.binance.com:9443",
+    rest_url: "https://api.binance.com",
+    routes: &[("stream", "/stream")],
+    streams: &[
+        Stream { channel: Channel::Quote, route: 0, name: "bookTicker" },
+        Stream { channel: Channel::Book, route: 0, name: "depth@100ms" },
+        Stream { channel: Channel::Trade, route: 0, name: "trade" },
+    ],
+    depth: Depth::UpTo(1_000, 5_000),
+    limits: SPOT_LIMITS,
+    make: |config| Box::new(Binance::new(Market::Spot, config)),
+};
+
+/// The USD-M futures of Binance.
+pub static USDM: Row = Row {
+    name: "binance-usdm",
+    stream_url: "wss://fstream.binance.com",
+    rest_url: "https://fapi.binance.com",
+    routes: &[("public", "/public/stream"), ("market", "/market/stream")],
+    streams: &[
+        Stream { channel: Channel::Quote, route: 0, name: "bookTicker" },
+        Stream { channel: Channel::Book, route: 0, name: "depth@100ms" },
+        Stream { channel: Channel::Trade, route: 1, name: "aggTrade" },
+        Stream { channel: Channel::Derivative, route: 1, name: "markPrice@1s" },
+    ],
+    depth: Depth::OneOf(1_000, &[5, 10, 20, 50, 100, 500, 1_000]),
+    limits: Limits { messages: Rate::new(10, SECOND), weight: Rate::new(1_200, MINUTE), ..SPOT_LIMITS },
+    make: |config| Box::new(Binance::new(Market::Usdm, config)),
+};
+
 /// The protocol of Binance.
 #[derive(Debug)]
 pub struct Binance {
-    config: BinanceConfig,
+    market: Market,
+    config: VenueConfig,
     selection: Selection,
     normalizer: Normalizer,
     listed: BTreeMap<String, Listed>,
@@ -45,10 +96,13 @@ struct Listed {
 
 impl Binance {
     /// Makes the protocol; the instruments come with the first list of them.
-    pub fn new(config: BinanceConfig) -> Self {
+    pub fn new(market: Market, config: VenueConfig) -> Self {
+        let mut normalizer = Normalizer::new(market, &[]);
+        normalizer.snapshots_have(config.depth as usize);
         Self {
             selection: Selection::new(&config.symbols),
-            normalizer: Normalizer::new(config.market, &[]),
+            normalizer,
+            market,
             config,
             listed: BTreeMap::new(),
             topics: HashMap::new(),
@@ -58,7 +112,7 @@ impl Binance {
     }
 
     fn path(&self, name: &str) -> String {
-        let version = if self.config.market == Market::Spot { "/api/v3" } else { "/fapi/v1" };
+        let version = if self.market == Market::Spot { "/api/v3" } else { "/fapi/v1" };
         format!("{}{version}/{name}", self.config.rest_url)
     }
 
@@ -66,7 +120,9 @@ impl Binance {
     fn subscribe_to(&mut self, symbol: &str, index: u32) -> Vec<Topic> {
         let mut topics = Vec::new();
         for channel in self.config.channels.clone() {
-            let Some((route, stream)) = self.config.stream(channel) else { continue };
+            let Some(Stream { route, name: stream, .. }) = row(self.market).stream(channel).copied() else {
+                continue;
+            };
             let name = format!("{}@{stream}", symbol.to_lowercase());
             let id = TopicId(self.next_topic);
             self.next_topic += 1;
@@ -108,11 +164,11 @@ impl Binance {
 
 impl Venue for Binance {
     fn name(&self) -> &'static str {
-        self.config.market.venue()
+        row(self.market).name
     }
 
     fn verification(&self) -> Verification {
-        let proof = if self.config.market == Market::Spot { Proof::SymbolSequence } else { Proof::Chain };
+        let proof = if self.market == Market::Spot { Proof::SymbolSequence } else { Proof::Chain };
         Verification { proof, checked: Checked::Before, loss: Loss::OfTrades, snapshots: Snapshots::Rest }
     }
 
@@ -125,7 +181,7 @@ impl Venue for Binance {
     }
 
     fn catalogue(&self) -> Call {
-        match self.config.market {
+        match self.market {
             // What accounts may trade is of no use here, and most of the text.
             Market::Spot => Call { url: self.path("exchangeInfo?showPermissionSets=false"), weight: 20 },
             Market::Usdm | Market::Cm => Call { url: self.path("exchangeInfo"), weight: 1 },
@@ -145,7 +201,7 @@ impl Venue for Binance {
         let count = all.len();
         let mut chosen: BTreeMap<String, Instrument> = BTreeMap::new();
         for mut listing in all {
-            if self.config.market == Market::Spot {
+            if self.market == Market::Spot {
                 refine(&mut listing.definition);
             }
             let symbol = &listing.definition.symbol;
@@ -218,14 +274,14 @@ impl Venue for Binance {
         }
     }
 
-    fn take_wanted(&mut self) -> Vec<u32> {
+    fn take_wanted(&mut self) -> Vec<(u32, Need)> {
         self.normalizer.take_wanted()
     }
 
     fn snapshot(&self, index: u32) -> Option<Call> {
         let symbol = self.normalizer.name(index)?;
-        let levels = self.config.snapshot_levels;
-        let weight = self.config.snapshot_weight();
+        let levels = self.config.depth;
+        let weight = snapshot_weight(self.market, levels);
         Some(Call { url: self.path(&format!("depth?symbol={symbol}&limit={levels}")), weight })
     }
 
@@ -240,19 +296,11 @@ impl Venue for Binance {
         self.normalizer
             .message(receive_time, body, Some(&symbol), events)
             .map_err(|error| format!("snapshot of {symbol}: {error}"))?;
-        Ok(self.normalizer.has_book(index))
+        Ok(self.normalizer.need(index).is_none())
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.lost(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.is_back(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.is_silent(&topic.symbol, topic.channel, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.supply(&topic.symbol, topic.channel, supply, receive_time, events);
     }
 
     fn refusal(&self, body: &str) -> String {
@@ -268,6 +316,20 @@ impl Venue for Binance {
         notes.extend(self.normalizer.take_notes());
         notes
     }
+}
+
+/// Returns the row of a market; coin-margined futures are taken as USD-margined ones.
+fn row(market: Market) -> &'static Row {
+    if market == Market::Spot { &SPOT } else { &USDM }
+}
+
+/// Returns the weight of a snapshot of so many levels.
+fn snapshot_weight(market: Market, levels: u32) -> u32 {
+    let weights: [(u32, u32); 4] = match market {
+        Market::Spot => [(100, 5), (500, 25), (1_000, 50), (u32::MAX, 250)],
+        Market::Usdm | Market::Cm => [(50, 2), (100, 5), (500, 10), (u32::MAX, 20)],
+    };
+    weights.iter().find(|(most, _)| levels <= *most).map_or(0, |(_, weight)| *weight)
 }
 
 /// Makes the scale of sizes as fine as spot writes them. Books hold sizes that are finer than the step that is announced

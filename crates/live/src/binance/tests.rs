@@ -11,7 +11,7 @@ const FIRST: Connection = Connection { link: LinkId(0), attempt: 0 };
 
 fn venue(market: Market, symbols: &[&str]) -> Binance {
     let symbols: Vec<_> = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
-    Binance::new(BinanceConfig::new(market, "wss://s/", "https://r/", &symbols))
+    Binance::new(market, row(market).config("wss://s/", "https://r/", &symbols))
 }
 
 /// Makes a list of instruments: `NAME`, `NAME/STATUS`, `NAME/STATUS/TICK`.

@@ -5,35 +5,65 @@
 //! command has no number of its own: what answers it is the list of all subscriptions. Quotes come of the book, because the
 //! venue's `ticker` comes with trades alone.
 
-mod config;
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use tickwire_feed::adapter::FeedEvent;
 use tickwire_feed::coinbase::{Normalizer, Said as Told, listings, trading_state};
 use tickwire_wire::Channel;
 
-pub use self::config::CoinbaseConfig;
-use crate::limits::Limits;
+use crate::limits::{Limits, Rate};
 use crate::listed::{Listed, Reading};
+use crate::row::{Depth, Row, Stream, VenueConfig};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, Venue, Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Verification,
 };
 
-const NAME: &str = "coinbase";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Coinbase, the Advanced Trade API.
+pub static COINBASE: Row = Row {
+    name: "coinbase",
+    stream_url: "wss://advanced-trade-ws.coinbase.com",
+    rest_url: "https://api.coinbase.com",
+    routes: &[("market data", "")],
+    streams: &[
+        Stream { channel: Channel::Book, route: 0, name: "level2" },
+        Stream { channel: Channel::Trade, route: 0, name: "market_trades" },
+    ],
+    depth: Depth::Given,
+    limits: Limits {
+        messages: Rate::new(4, SECOND),
+        messages_for_pongs: 1,
+        // The venue takes 8 a second of an address.
+        messages_of_address: Some(Rate::new(6, SECOND)),
+        commands: None,
+        connects: Rate::new(1, SECOND),
+        // The list of instruments is the only request.
+        weight: Rate::new(10, Duration::from_secs(60)),
+        // One message that is missing breaks all books of a connection.
+        topics_per_connection: 20,
+        topics_per_command: 10,
+        connection_age: Duration::from_secs(23 * 3_600),
+    },
+    make: |config| Box::new(Coinbase::new(config)),
+};
 
 /// The protocol of Coinbase.
 #[derive(Debug)]
 pub struct Coinbase {
-    config: CoinbaseConfig,
+    config: VenueConfig,
     listed: Listed,
     normalizer: Normalizer,
 }
 
 impl Coinbase {
     /// Makes the protocol; the instruments come with the first list of them.
-    pub fn new(config: CoinbaseConfig) -> Self {
-        let listed = Listed::new(&config.symbols, config.plans());
+    pub fn new(config: VenueConfig) -> Self {
+        let listed = Listed::new(&config.symbols, COINBASE.plans(&config));
         Self { config, listed, normalizer: Normalizer::default() }
     }
 
@@ -47,7 +77,7 @@ impl Coinbase {
 
 impl Venue for Coinbase {
     fn name(&self) -> &'static str {
-        NAME
+        COINBASE.name
     }
 
     fn verification(&self) -> Verification {
@@ -78,7 +108,7 @@ impl Venue for Coinbase {
         events: &mut Vec<FeedEvent>,
     ) -> Result<TopicChanges, String> {
         let all = listings(body).map_err(|error| error.to_string())?;
-        let reading = Reading { venue: NAME, state: trading_state };
+        let reading = Reading { venue: COINBASE.name, state: trading_state };
         self.listed.take(reading, all, &mut self.normalizer.instruments, receive_time, events)
     }
 
@@ -124,17 +154,8 @@ impl Venue for Coinbase {
         })
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.lost(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.is_back(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let Topic { symbol, channel, .. } = topic;
-        self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.instruments.supply(&topic.symbol, topic.channel, supply, receive_time, events);
     }
 
     fn take_notes(&mut self) -> Vec<String> {

@@ -21,7 +21,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let symbols = ["*-USD".to_owned()];
-        let config = CoinbaseConfig::new(CoinbaseConfig::STREAM_URL, CoinbaseConfig::REST_URL, &symbols);
+        let config = COINBASE.config(COINBASE.stream_url, COINBASE.rest_url, &symbols);
         let driver = Driver::new(Coinbase::new(config), Timings::default(), 1);
         let now = Moment { elapsed: Duration::ZERO, time: 1_700_000_000_000_000_000 };
         Self { driver, now, events: Vec::new(), attempt: 0, number: 0 }
@@ -82,9 +82,7 @@ fn a_missing_message_condemns_the_connection() {
     let response = Response { status: 200, retry_after: None, used_weight: None, body: LIST.to_owned() };
     let input = Input::Response { request: *request, outcome: Ok(response) };
     world.driver.handle(world.now, input, &mut world.events);
-    assert!(
-        matches!(&world.outputs()[..], [Output::Connect { url, .. }] if url == CoinbaseConfig::STREAM_URL)
-    );
+    assert!(matches!(&world.outputs()[..], [Output::Connect { url, .. }] if url == COINBASE.stream_url));
     let sent = texts(&world.open());
     let level2 = r#"{"channel":"level2","product_ids":["BTC-USD","ETH-USD"],"type":"subscribe"}"#;
     let same = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
@@ -136,12 +134,12 @@ fn a_command_that_is_refused_is_tried_in_parts() {
     world.open();
     let refused = r#"{"type":"error","message":"it is so"}"#;
     let mut refusals = 0;
-    for _ in 0..8 {
-        world.now.elapsed += Duration::from_secs(2);
-        world.driver.advance(world.now, &mut world.events);
-        world.outputs();
+    for _ in 0..140 {
         world.text(refused);
         refusals = world.driver.counts().refused_topics;
+        world.now.elapsed += Duration::from_millis(100);
+        world.driver.advance(world.now, &mut world.events);
+        world.outputs();
     }
     assert_eq!(refusals, 4, "each topic alone, in the end");
     assert_eq!(world.driver.counts().losses, 0);
@@ -149,7 +147,7 @@ fn a_command_that_is_refused_is_tried_in_parts() {
 
 #[test]
 fn what_proves_a_book_is_told() {
-    let config = CoinbaseConfig::new(CoinbaseConfig::STREAM_URL, CoinbaseConfig::REST_URL, &[]);
+    let config = COINBASE.config(COINBASE.stream_url, COINBASE.rest_url, &[]);
     let words = "sequence numbers per connection, checked before it is applied; lost trades are counted; snapshots in the stream";
     assert_eq!(Coinbase::new(config).verification().to_string(), words);
 }

@@ -8,9 +8,9 @@ use tickwire_wire::Channel;
 use super::data::Data;
 use super::io::Output;
 use super::link::{Phase, Sending};
-use super::requests::Purpose;
+use super::subscription::Subscription;
 use super::timings::Moment;
-use crate::venue::{LinkId, Venue};
+use crate::venue::{LinkId, Supply, Venue};
 
 /// Takes in that a connection is open.
 pub(super) fn opened<V: Venue>(driver: &mut Data<V>, id: LinkId, now: Moment) {
@@ -62,8 +62,8 @@ fn connect<V: Venue>(driver: &mut Data<V>, id: LinkId, now: Duration) {
 
 /// Sends what may be sent now.
 fn send<V: Venue>(driver: &mut Data<V>, id: LinkId, now: Duration) {
-    let Data { venue, timings, links, outputs, next_command, counts, .. } = driver;
-    while let Some(sending) = links[id.0].next_sending(now, timings, venue, next_command) {
+    let Data { venue, timings, links, outputs, next_command, counts, of_address, .. } = driver;
+    while let Some(sending) = links[id.0].next_sending(now, timings, venue, of_address, next_command) {
         outputs.push_back(match sending {
             Sending::Command(text) => {
                 counts.commands += 1;
@@ -89,7 +89,7 @@ fn tell_silence<V: Venue>(driver: &mut Data<V>, id: LinkId, now: Moment, events:
     }
     for topic in silent {
         driver.counts.silent_topics += 1;
-        driver.venue.is_silent(&topic, true, now.time, events);
+        driver.venue.supply(&topic, Supply::Silent, now.time, events);
         let seconds = topic.silent_after.as_secs_f64();
         let reason = format!(
             "`{}` was granted, and no data came within {seconds} s of the subscription; is it the right route, and \
@@ -127,11 +127,13 @@ pub(super) fn lose<V: Venue>(
     link.phase = Phase::Waiting { until: now.elapsed + wait };
     if up_for.is_some() {
         driver.counts.losses += 1;
-        for subscription in &driver.links[id.0].subscriptions {
-            driver.venue.lost(&subscription.topic, now.time, events);
-            if subscription.topic.channel == Channel::Book {
-                driver.requests.forget(Purpose::Snapshot(subscription.topic.index));
-            }
+        let mut books = Vec::new();
+        for Subscription { topic, .. } in &driver.links[id.0].subscriptions {
+            driver.venue.supply(topic, Supply::Lost, now.time, events);
+            books.extend((topic.channel == Channel::Book).then_some(topic.index));
+        }
+        for index in books {
+            driver.forget_snapshot(index);
         }
     }
     let what = if up_for.is_some() { "the connection is lost" } else { "no connection" };

@@ -9,10 +9,12 @@ use tickwire_feed::adapter::{Fault, FeedEvent, SourceState};
 
 use super::io::{Counts, Output};
 use super::link::Link;
+use super::notes::Notes;
 use super::requests::{Purpose, Requests};
+use super::subscription::TopicState;
 use super::timings::Timings;
-use crate::limits::Window;
-use crate::venue::{LinkId, Topic, TopicId, Venue};
+use crate::limits::{Allowance, Window};
+use crate::venue::{LinkId, Need, Topic, TopicId, Venue};
 
 /// The state of the driver of a venue.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Data<V> {
     /// The connection and the place in it of each topic, by its number.
     pub(super) places: Vec<Option<(usize, usize)>>,
     pub(super) connects: Window,
+    /// The messages of all connections, where the venue counts by address.
+    pub(super) of_address: Allowance,
     /// No attempt to connect is made before this time, because the venue said so.
     pub(super) connects_blocked_until: Duration,
     pub(super) requests: Requests,
@@ -35,15 +39,19 @@ pub(super) struct Data<V> {
     /// The state of the source that was told last.
     pub(super) source: Option<SourceState>,
     pub(super) counts: Counts,
+    pub(super) notes: Notes,
+    /// The reason of the last refusal of a subscription.
+    pub(super) refusal: String,
 }
 
 impl<V: Venue> Data<V> {
     pub(super) fn new(venue: V, timings: Timings, seed: u64) -> Self {
         let limits = venue.limits();
         let mut requests = Requests::new(limits.weight);
-        requests.want(Purpose::Catalogue, Duration::ZERO);
+        requests.want(Purpose::Catalogue, Duration::ZERO, Need::Whole);
         Self {
             connects: Window::new(limits.connects),
+            of_address: Allowance::new(limits.messages_of_address),
             requests,
             venue,
             timings,
@@ -57,6 +65,8 @@ impl<V: Venue> Data<V> {
             trouble: String::new(),
             source: None,
             counts: Counts::default(),
+            notes: Notes::default(),
+            refusal: String::new(),
         }
     }
 
@@ -73,6 +83,18 @@ impl<V: Venue> Data<V> {
     pub(super) fn topic(&self, topic: TopicId) -> Option<&Topic> {
         let (link, at) = self.place(topic)?;
         Some(&self.links[link].subscriptions[at].topic)
+    }
+
+    /// Returns whether a topic is subscribed to.
+    pub(super) fn is_in_force(&self, topic: TopicId) -> bool {
+        let state = self.place(topic).map(|(link, at)| self.links[link].subscriptions[at].state);
+        matches!(state, Some(TopicState::Granted(_) | TopicState::Heard))
+    }
+
+    /// Gives up the snapshot of an instrument's book; the request that is under way is given up with it.
+    pub(super) fn forget_snapshot(&mut self, index: u32) {
+        let request = self.requests.forget(Purpose::Snapshot(index));
+        self.outputs.extend(request.map(|request| Output::Abandon { request }));
     }
 
     /// Makes the event that tells a fault of a connection.

@@ -118,6 +118,11 @@ pub enum Output {
         /// The URL.
         url: String,
     },
+    /// Gives up a request: nobody wants its response any more.
+    Abandon {
+        /// The request.
+        request: RequestId,
+    },
 }
 
 /// The counts since a driver began.
@@ -129,9 +134,9 @@ pub struct Counts {
     pub losses: u64,
     /// Commands that were sent.
     pub commands: u64,
-    /// Topics that the venue refused.
+    /// Refusals of topics; one that is refused again counts again.
     pub refused_topics: u64,
-    /// Topics that were subscribed to anew, because a checksum said that they are broken.
+    /// Topics that were subscribed to anew, because their book is broken.
     pub renewed_topics: u64,
     /// Connections that were given up because a sequence number of theirs was missing.
     pub incomplete_connections: u64,

@@ -8,7 +8,7 @@ use super::requests::Purpose;
 use super::source;
 use super::subscription::TopicState;
 use super::timings::Moment;
-use crate::venue::{Connection, LinkId, Said, TopicId, Venue};
+use crate::venue::{Connection, LinkId, Said, Supply, Topic, TopicId, Venue};
 
 /// Takes a message; returns whether something is to be done because of it.
 pub(super) fn take<V: Venue>(
@@ -39,13 +39,17 @@ pub(super) fn take<V: Venue>(
             }
             want_snapshots(driver, now) || is_news
         }
-        Said::Broken(topic) => {
-            let random = driver.random();
-            let Some((link, at)) = driver.place(topic) else { return false };
-            let is_renewed = driver.links[link].renew(at, now.elapsed, &driver.timings, random);
-            driver.counts.renewed_topics += u64::from(is_renewed);
+        Said::Broken(topic, reason) => {
+            if let Some(reason) = reason {
+                driver.counts.unreadable += 1;
+                let name = driver.topic(topic).map(|topic| topic.name.clone()).unwrap_or_default();
+                events.push(driver.fault(link, format!("`{name}` cannot be read: {reason}")));
+            }
+            renew(driver, topic, now);
             true
         }
+        // What comes before the response to the command may be of the subscription before.
+        Said::NoBook(topic) => driver.is_in_force(topic) && renew(driver, topic, now),
         Said::Granted(id, topic) => {
             let granted = driver.links[link.0].granted_command(id, topic, now.elapsed);
             tell_back(driver, &granted, now, events);
@@ -61,23 +65,23 @@ pub(super) fn take<V: Venue>(
             false
         }
         Said::RefusedCommand(reason) => {
-            let refused = driver.links[link.0].refused_any();
-            tell_refused(driver, link, refused, &reason, events);
+            let random = driver.random();
+            let refused = driver.links[link.0].refused_any(now.elapsed, &driver.timings, random);
+            tell_refused(driver, link, refused, &reason, now, events);
             true
         }
         Said::Refused(id, None, reason) => {
-            let refused = driver.links[link.0].refused_command(id);
-            tell_refused(driver, link, refused, &reason, events);
+            let random = driver.random();
+            let refused = driver.links[link.0].refused_command(id, now.elapsed, &driver.timings, random);
+            tell_refused(driver, link, refused, &reason, now, events);
             true
         }
         Said::Refused(id, Some(topic), reason) => {
-            let refused = driver.links[link.0].refused_topic(id, |known| known.id == topic);
-            tell_refused(driver, link, refused, &reason, events);
+            refused_topic(driver, link, id, |known| known.id == topic, &reason, now, events);
             true
         }
         Said::RefusedSymbol(id, symbol, reason) => {
-            let refused = driver.links[link.0].refused_topic(id, |known| known.symbol == symbol);
-            tell_refused(driver, link, refused, &reason, events);
+            refused_topic(driver, link, id, |known| known.symbol == symbol, &reason, now, events);
             true
         }
         Said::GoingDown => {
@@ -100,8 +104,8 @@ pub(super) fn take<V: Venue>(
 /// Asks for the snapshots that the venue wants; returns whether there are any.
 fn want_snapshots<V: Venue>(driver: &mut Data<V>, now: Moment) -> bool {
     let wanted = driver.venue.take_wanted();
-    for index in &wanted {
-        driver.requests.want(Purpose::Snapshot(*index), now.elapsed);
+    for (index, need) in &wanted {
+        driver.requests.want(Purpose::Snapshot(*index), now.elapsed, *need);
     }
     !wanted.is_empty()
 }
@@ -113,12 +117,12 @@ fn heard<V: Venue>(driver: &mut Data<V>, topic: TopicId, now: Moment, events: &m
     // Data may overtake the response to the command, and may come late behind the end of a subscription.
     let is_first = matches!(subscription.state, TopicState::Asked | TopicState::Granted(_));
     if is_first {
-        subscription.state = TopicState::Heard;
-        driver.venue.is_back(&subscription.topic, now.time, events);
+        (subscription.state, subscription.refusals) = (TopicState::Heard, 0);
+        driver.venue.supply(&subscription.topic, Supply::Back, now.time, events);
     }
     let was_silent = std::mem::take(&mut subscription.is_told_silent);
     if was_silent {
-        driver.venue.is_silent(&subscription.topic, false, now.time, events);
+        driver.venue.supply(&subscription.topic, Supply::Speaking, now.time, events);
     }
     was_silent
 }
@@ -127,20 +131,57 @@ fn heard<V: Venue>(driver: &mut Data<V>, topic: TopicId, now: Moment, events: &m
 fn tell_back<V: Venue>(driver: &mut Data<V>, granted: &[TopicId], now: Moment, events: &mut Vec<FeedEvent>) {
     for topic in granted {
         if let Some((link, at)) = driver.place(*topic) {
-            driver.venue.is_back(&driver.links[link].subscriptions[at].topic, now.time, events);
+            let topic = &driver.links[link].subscriptions[at].topic;
+            driver.venue.supply(topic, Supply::Back, now.time, events);
         }
     }
 }
 
+/// Ends a subscription and makes it anew; returns whether it was in force.
+fn renew<V: Venue>(driver: &mut Data<V>, topic: TopicId, now: Moment) -> bool {
+    let random = driver.random();
+    let Some((link, at)) = driver.place(topic) else { return false };
+    let is_renewed = driver.links[link].renew(at, now.elapsed, &driver.timings, random);
+    driver.counts.renewed_topics += u64::from(is_renewed);
+    is_renewed
+}
+
+/// Takes in that a command was refused for one of its topics.
+fn refused_topic<V: Venue>(
+    driver: &mut Data<V>,
+    link: LinkId,
+    id: u64,
+    is_it: impl Fn(&Topic) -> bool,
+    reason: &str,
+    now: Moment,
+    events: &mut Vec<FeedEvent>,
+) {
+    let random = driver.random();
+    let refused = driver.links[link.0].refused_topic(id, is_it, now.elapsed, &driver.timings, random);
+    tell_refused(driver, link, refused, reason, now, events);
+}
+
+/// Tells a topic that was refused: a status of its instrument, a fault, and a line of the log the first time.
 fn tell_refused<V: Venue>(
     driver: &mut Data<V>,
     link: LinkId,
     topic: Option<TopicId>,
     reason: &str,
+    now: Moment,
     events: &mut Vec<FeedEvent>,
 ) {
-    let Some(topic) = topic else { return };
+    let Some((at_link, at)) = topic.and_then(|topic| driver.place(topic)) else { return };
     driver.counts.refused_topics += 1;
-    let name = driver.topic(topic).map(|topic| topic.name.clone()).unwrap_or_default();
-    events.push(driver.fault(link, format!("`{name}` was refused: {reason}")));
+    reason.clone_into(&mut driver.refusal);
+    let subscription = &driver.links[at_link].subscriptions[at];
+    let name = &subscription.topic.name;
+    if subscription.refusals == 1 {
+        let wait = subscription.wanted_from.saturating_sub(now.elapsed).as_secs();
+        let words =
+            format!("`{name}` was refused: {reason}; it is tried again in {wait} s, then later and later");
+        driver.notes.tell(now.elapsed, words);
+    }
+    driver.venue.supply(&subscription.topic, Supply::Refused(reason), now.time, events);
+    let told = format!("`{name}` was refused: {reason}");
+    events.push(driver.fault(link, told));
 }

@@ -11,6 +11,7 @@ mod data;
 mod io;
 mod link;
 mod messages;
+mod notes;
 mod placement;
 mod requests;
 mod responses;
@@ -57,7 +58,9 @@ impl<V: Venue> Driver<V> {
 
     /// Takes the words for the log since the last call.
     pub fn take_notes(&mut self) -> Vec<String> {
-        self.data.venue.take_notes()
+        let mut notes = self.data.venue.take_notes();
+        notes.extend(self.data.notes.take());
+        notes
     }
 
     /// Returns the next thing to be done.
@@ -82,6 +85,7 @@ impl<V: Venue> Driver<V> {
         while let Some(request) = self.data.requests.overdue(now.elapsed) {
             let within = self.data.timings.response_within.as_secs_f64();
             let outcome = Err(format!("no response came within {within} s"));
+            self.data.outputs.push_back(Output::Abandon { request });
             responses::take(&mut self.data, now, request, outcome, events);
         }
         for at in 0..self.data.links.len() {
@@ -141,10 +145,10 @@ impl<V: Venue> Driver<V> {
     fn due(&mut self, now: Duration) -> Option<Duration> {
         let connects = self.data.connects_ready(now);
         let mut due = responses::due(&mut self.data, now);
-        let Data { links, timings, venue, .. } = &mut self.data;
+        let Data { links, timings, venue, of_address, .. } = &mut self.data;
         for link in links {
             let is_waiting = matches!(link.phase, Phase::Waiting { .. });
-            let at = link.due(now, timings, venue.limits());
+            let at = link.due(now, timings, venue.limits(), of_address);
             let at = at.map(|at| if is_waiting { at.max(connects) } else { at });
             due = [due, at].into_iter().flatten().min();
         }

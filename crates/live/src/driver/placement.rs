@@ -6,7 +6,6 @@ use tickwire_wire::Channel;
 
 use super::data::Data;
 use super::link::{Link, Phase};
-use super::requests::Purpose;
 use super::subscription::Subscription;
 use crate::venue::{Topic, TopicChanges, TopicId, Venue};
 
@@ -27,7 +26,7 @@ fn end<V: Venue>(driver: &mut Data<V>, topic: TopicId) {
         driver.places[moved.topic.id.0 as usize] = Some((link, at));
     }
     if topic.channel == Channel::Book {
-        driver.requests.forget(Purpose::Snapshot(topic.index));
+        driver.forget_snapshot(topic.index);
     }
 }
 

@@ -1,13 +1,14 @@
 //! The requests to the venue's REST service: within its weight, after its bans, and never twice at the same time for the
 //! same thing.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tickwire_net::Backoff;
 
 use crate::limits::{Rate, Window};
-use crate::venue::Call;
+use crate::venue::{Call, Need};
 
 /// The number of a request; it is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +27,8 @@ pub(crate) enum Purpose {
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     due: Duration,
+    /// A book that goes on without it waits for those that do not.
+    need: Need,
     attempts: u32,
     request: Option<RequestId>,
 }
@@ -52,16 +55,17 @@ impl Requests {
         }
     }
 
-    /// Takes in that something is wanted from a time on; nothing changes where that is so already.
-    pub(crate) fn want(&mut self, purpose: Purpose, due: Duration) {
-        self.wanted.entry(purpose).or_insert(Wanted { due, attempts: 0, request: None });
+    /// Takes in that something is needed from a time on; where that is so already, it may be needed more.
+    pub(crate) fn want(&mut self, purpose: Purpose, due: Duration, need: Need) {
+        let wanted = self.wanted.entry(purpose).or_insert(Wanted { due, need, attempts: 0, request: None });
+        wanted.need = wanted.need.max(need);
     }
 
-    /// Gives up what is wanted; the response that may come is not taken.
-    pub(crate) fn forget(&mut self, purpose: Purpose) {
-        if let Some(Wanted { request: Some(request), .. }) = self.wanted.remove(&purpose) {
-            self.under_way.remove(&request);
-        }
+    /// Gives up what is wanted; the response that may come is not taken. Returns the request for it that is under way.
+    pub(crate) fn forget(&mut self, purpose: Purpose) -> Option<RequestId> {
+        let request = self.wanted.remove(&purpose)?.request?;
+        self.under_way.remove(&request);
+        Some(request)
     }
 
     /// Takes in that a request has its response; returns what it was for, unless nobody wants it any more.
@@ -120,7 +124,7 @@ impl Requests {
         call: impl Fn(Purpose) -> Option<Call>,
     ) -> Option<(RequestId, Call)> {
         loop {
-            let purpose = self.first(at_once)?;
+            let purpose = self.first(now, at_once)?;
             if self.wanted[&purpose].due.max(self.blocked_until) > now {
                 return None;
             }
@@ -150,20 +154,21 @@ impl Requests {
         weight: impl Fn(Purpose) -> u32,
     ) -> Option<Duration> {
         let overdue = self.under_way.values().map(|(_, until)| *until).min();
-        let next = self.first(at_once).map(|purpose| {
+        let next = self.first(now, at_once).map(|purpose| {
             let ready = self.weight.ready_at(now, weight(purpose), 0);
             self.wanted[&purpose].due.max(self.blocked_until).max(ready)
         });
         overdue.into_iter().chain(next).min()
     }
 
-    /// Returns what is to be asked for first: the one that is due the longest.
-    fn first(&self, at_once: usize) -> Option<Purpose> {
+    /// Returns what is to be asked for first: of what is due what is needed most, and of that what is due the longest.
+    fn first(&self, now: Duration, at_once: usize) -> Option<Purpose> {
         let is_full = self.under_way.len() >= at_once;
         let open = self.wanted.iter().filter(|(purpose, wanted)| {
             wanted.request.is_none() && (!is_full || **purpose == Purpose::Catalogue)
         });
-        open.min_by_key(|(_, wanted)| wanted.due).map(|(purpose, _)| *purpose)
+        let order = |wanted: &Wanted| (wanted.due.max(now), Reverse(wanted.need), wanted.due);
+        open.min_by_key(|(_, wanted)| order(wanted)).map(|(purpose, _)| *purpose)
     }
 }
 
@@ -197,8 +202,8 @@ mod tests {
         let mut asking = Asking(Requests::new(Rate::new(120, secs(60))));
         assert_eq!((asking.next(0), asking.due(0)), (None, None));
         for index in 0..3 {
-            asking.0.want(Purpose::Snapshot(index), secs(0));
-            asking.0.want(Purpose::Snapshot(index), secs(9));
+            asking.0.want(Purpose::Snapshot(index), secs(0), Need::Whole);
+            asking.0.want(Purpose::Snapshot(index), secs(9), Need::Whole);
         }
         assert_eq!((asking.next(1), asking.next(1)), (Some(RequestId(0)), Some(RequestId(1))));
         assert_eq!(asking.next(1), None, "two are under way");
@@ -207,7 +212,8 @@ mod tests {
         asking.0.done(Purpose::Snapshot(0));
         assert_eq!((asking.next(2), asking.due(2)), (None, Some(21)), "the weight of a minute is used up");
         asking.0.block(secs(70));
-        asking.0.forget(Purpose::Snapshot(1));
+        assert_eq!(asking.0.forget(Purpose::Snapshot(1)), Some(RequestId(1)), "it is under way");
+        assert_eq!(asking.0.forget(Purpose::Snapshot(1)), None);
         assert_eq!(asking.0.responded(RequestId(1)), None, "nobody wants it any more");
         assert_eq!((asking.next(69), asking.due(69)), (None, Some(70)), "the venue said when");
         assert_eq!(asking.next(70), Some(RequestId(2)));
@@ -225,13 +231,30 @@ mod tests {
     #[test]
     fn the_list_of_instruments_is_not_kept_waiting_by_snapshots() {
         let mut asking = Asking(Requests::new(Rate::new(1_000, secs(60))));
-        asking.0.want(Purpose::Snapshot(0), secs(0));
-        asking.0.want(Purpose::Snapshot(1), secs(0));
+        asking.0.want(Purpose::Snapshot(0), secs(0), Need::Whole);
+        asking.0.want(Purpose::Snapshot(1), secs(0), Need::Whole);
         assert!(asking.next(0).is_some() && asking.next(0).is_some());
-        asking.0.want(Purpose::Snapshot(2), secs(0));
-        asking.0.want(Purpose::Catalogue, secs(1));
+        asking.0.want(Purpose::Snapshot(2), secs(0), Need::Whole);
+        asking.0.want(Purpose::Catalogue, secs(1), Need::Whole);
         assert_eq!(asking.next(0), None);
         let catalogue = asking.next(1).unwrap();
         assert_eq!(asking.0.responded(catalogue), Some(Purpose::Catalogue));
+    }
+
+    #[test]
+    fn books_that_are_not_there_come_before_those_that_are_shallow() {
+        let mut asking = Asking(Requests::new(Rate::new(1_000, secs(60))));
+        // What is not due yet keeps nobody waiting.
+        asking.0.want(Purpose::Catalogue, secs(300), Need::Whole);
+        asking.0.want(Purpose::Snapshot(0), secs(0), Need::Deeper);
+        asking.0.want(Purpose::Snapshot(1), secs(1), Need::Deeper);
+        asking.0.want(Purpose::Snapshot(2), secs(2), Need::Whole);
+        asking.0.want(Purpose::Snapshot(1), secs(3), Need::Whole);
+        let mut order = Vec::new();
+        while let Some(request) = asking.next(3) {
+            order.extend(asking.0.responded(request));
+            asking.0.done(order[order.len() - 1]);
+        }
+        assert_eq!(order, [1, 2, 0].map(Purpose::Snapshot));
     }
 }

@@ -9,7 +9,7 @@ use super::io::{Output, Response};
 use super::placement;
 use super::requests::{Purpose, RequestId};
 use super::timings::Moment;
-use crate::venue::{Call, Venue};
+use crate::venue::{Call, Need, Venue};
 
 /// Sends the requests that may be sent now.
 pub(super) fn send<V: Venue>(driver: &mut Data<V>, now: Moment) {
@@ -108,7 +108,7 @@ fn take_catalogue<V: Venue>(
 ) -> Result<(), String> {
     let changes = driver.venue.take_catalogue(now.time, body, events)?;
     driver.requests.done(Purpose::Catalogue);
-    driver.requests.want(Purpose::Catalogue, now.elapsed + driver.timings.catalogue_every);
+    driver.requests.want(Purpose::Catalogue, now.elapsed + driver.timings.catalogue_every, Need::Whole);
     if !std::mem::replace(&mut driver.has_catalogue, true) {
         driver.trouble.clear();
     }

@@ -25,10 +25,10 @@ pub(super) fn tell_life<V: Venue>(driver: &Data<V>, events: &mut Vec<FeedEvent>)
 }
 
 fn why_stale<V: Venue>(driver: &Data<V>) -> Option<String> {
-    let (mut is_open, mut granted, mut silent) = (false, 0, 0);
+    let (mut is_open, mut granted, mut silent, mut refused) = (false, 0, 0, 0);
     for link in driver.links.iter().filter(|link| link.open().is_some()) {
         let (all, told) = link.granted();
-        (is_open, granted, silent) = (true, granted + all, silent + told);
+        (is_open, granted, silent, refused) = (true, granted + all, silent + told, refused + link.refused());
     }
     let (name, trouble) = (driver.venue.name(), &driver.trouble);
     if granted > silent {
@@ -36,6 +36,8 @@ fn why_stale<V: Venue>(driver: &Data<V>) -> Option<String> {
     }
     Some(if granted > 0 {
         "no data since the subscription".to_owned()
+    } else if is_open && refused > 0 {
+        format!("{name} refuses what is subscribed to: {}", driver.refusal)
     } else if is_open {
         format!("subscribing at {name}")
     } else {

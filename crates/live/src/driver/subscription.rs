@@ -15,6 +15,8 @@ pub(crate) struct Subscription {
     pub(crate) wanted_from: Duration,
     /// The time at which it was subscribed to anew for the last time, and how often that was in a row.
     pub(crate) renewed: Option<(Duration, u32)>,
+    /// The times in a row that it was refused.
+    pub(crate) refusals: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub(crate) enum TopicState {
     Granted(Duration),
     /// It brings data.
     Heard,
-    /// The venue refused it.
+    /// The venue refused it; it is tried again.
     Refused,
 }
 
@@ -39,6 +41,7 @@ impl Subscription {
             is_told_silent: false,
             wanted_from: Duration::ZERO,
             renewed: None,
+            refusals: 0,
         }
     }
 

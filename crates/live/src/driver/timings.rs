@@ -33,6 +33,8 @@ pub struct Timings {
     pub response_within: Duration,
     /// The waits before a request that failed, or a snapshot that was of no use, is asked for again.
     pub retry: Backoff,
+    /// The waits before a subscription that was refused is tried again.
+    pub refused: Backoff,
     /// The time after which the list of instruments is read again.
     pub catalogue_every: Duration,
     /// The wait after a response that says "too many requests" and not for how long.
@@ -53,6 +55,8 @@ impl Default for Timings {
             stable_after: Duration::from_secs(60),
             response_within: Duration::from_secs(20),
             retry: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            // What is refused is rarely granted soon, and each try counts at the venue.
+            refused: Backoff::new(Duration::from_secs(30), Duration::from_secs(3_600)),
             catalogue_every: Duration::from_secs(300),
             banned_for: Duration::from_secs(120),
             snapshots_at_once: 4,

@@ -13,83 +13,47 @@ use tickwire_feed::kraken::{CommandResponse, Normalizer, Said as Told, listings,
 use tickwire_wire::Channel;
 
 use crate::limits::{Limits, Rate};
-use crate::listed::{ENDED, Listed, Plan, Reading, SILENT_AFTER, TRADES_ARE_RARER};
+use crate::listed::{ENDED, Listed, Reading};
+use crate::row::{Depth, Row, Stream, VenueConfig};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, Venue, Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Verification,
 };
 
-const NAME: &str = "kraken";
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-
-/// The configuration of Kraken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KrakenConfig {
-    /// The root of the REST service, without a slash at its end.
-    pub rest_url: String,
-    /// The root of the streams.
-    pub routes: Vec<Route>,
-    /// The symbols, with `*` for any part of a name.
-    pub symbols: Vec<String>,
-    /// The channels: quote, trade, book.
-    pub channels: Vec<Channel>,
-    /// The levels of a book on each side: 10, 25, 100, 500 or 1000. The checksum is of ten.
-    pub depth: u32,
-    /// The time within which a granted quote or book brings data as a rule; trades have twenty times as much.
-    pub silent_after: Duration,
-    /// The limits, below those of the venue.
-    pub limits: Limits,
-}
-
-impl KrakenConfig {
-    /// The usual root of the streams.
-    pub const STREAM_URL: &'static str = "wss://ws.kraken.com";
-    /// The usual root of the REST service.
-    pub const REST_URL: &'static str = "https://api.kraken.com";
-
-    /// Makes the configuration for these symbols, with all channels. The URLs are the roots of the streams and of the REST
-    /// service.
-    pub fn new(stream_url: &str, rest_url: &str, symbols: &[String]) -> Self {
-        let url = format!("{}/v2", stream_url.trim_end_matches('/'));
-        Self {
-            rest_url: rest_url.trim_end_matches('/').to_owned(),
-            routes: vec![Route { name: "v2", url }],
-            symbols: symbols.to_vec(),
-            channels: vec![Channel::Quote, Channel::Book, Channel::Trade],
-            depth: 10,
-            silent_after: SILENT_AFTER,
-            limits: Limits {
-                // The venue states no limit of messages.
-                messages: Rate::new(10, Duration::from_secs(1)),
-                messages_for_pongs: 2,
-                // Two thirds of what the proxy in front of the venue is known to allow an address.
-                connects: Rate::new(100, 10 * MINUTE),
-                // The list of instruments is the only request.
-                weight: Rate::new(10, MINUTE),
-                topics_per_connection: 150,
-                topics_per_command: 50,
-                connection_age: 23 * HOUR,
-            },
-        }
-    }
-
-    fn plans(&self) -> Vec<Plan> {
-        let plan = |channel: &Channel| {
-            let (name, rarer) = match channel {
-                Channel::Quote => ("ticker", 1),
-                Channel::Trade => ("trade", TRADES_ARE_RARER),
-                _ => ("book", 1),
-            };
-            Plan { channel: *channel, name, silent_after: self.silent_after * rarer }
-        };
-        self.channels.iter().map(plan).collect()
-    }
-}
+/// Kraken.
+pub static KRAKEN: Row = Row {
+    name: "kraken",
+    stream_url: "wss://ws.kraken.com",
+    rest_url: "https://api.kraken.com",
+    routes: &[("v2", "/v2")],
+    streams: &[
+        Stream { channel: Channel::Quote, route: 0, name: "ticker" },
+        Stream { channel: Channel::Book, route: 0, name: "book" },
+        Stream { channel: Channel::Trade, route: 0, name: "trade" },
+    ],
+    // The checksum is of ten.
+    depth: Depth::OneOf(10, &[10, 25, 100, 500, 1_000]),
+    limits: Limits {
+        // The venue states no limit of messages.
+        messages: Rate::new(10, Duration::from_secs(1)),
+        messages_for_pongs: 2,
+        messages_of_address: None,
+        commands: None,
+        // Two thirds of what the proxy in front of the venue is known to allow an address.
+        connects: Rate::new(100, Duration::from_secs(600)),
+        // The list of instruments is the only request.
+        weight: Rate::new(10, Duration::from_secs(60)),
+        topics_per_connection: 150,
+        topics_per_command: 50,
+        connection_age: Duration::from_secs(23 * 3_600),
+    },
+    make: |config| Box::new(Kraken::new(config)),
+};
 
 /// The protocol of Kraken.
 #[derive(Debug)]
 pub struct Kraken {
-    config: KrakenConfig,
+    config: VenueConfig,
     listed: Listed,
     normalizer: Normalizer,
     notes: Vec<String>,
@@ -97,8 +61,8 @@ pub struct Kraken {
 
 impl Kraken {
     /// Makes the protocol; the instruments come with the first list of them.
-    pub fn new(config: KrakenConfig) -> Self {
-        let listed = Listed::new(&config.symbols, config.plans());
+    pub fn new(config: VenueConfig) -> Self {
+        let listed = Listed::new(&config.symbols, KRAKEN.plans(&config));
         Self { listed, normalizer: Normalizer::new(config.depth as usize), config, notes: Vec::new() }
     }
 
@@ -118,7 +82,7 @@ impl Kraken {
 
 impl Venue for Kraken {
     fn name(&self) -> &'static str {
-        NAME
+        KRAKEN.name
     }
 
     fn verification(&self) -> Verification {
@@ -149,7 +113,7 @@ impl Venue for Kraken {
         events: &mut Vec<FeedEvent>,
     ) -> Result<TopicChanges, String> {
         let all = listings(body).map_err(|error| error.to_string())?;
-        let reading = Reading { venue: NAME, state: trading_state };
+        let reading = Reading { venue: KRAKEN.name, state: trading_state };
         self.listed.take(reading, all, &mut self.normalizer.instruments, receive_time, events)
     }
 
@@ -172,7 +136,10 @@ impl Venue for Kraken {
         let topic = |channel, symbol: &str| self.listed.topic(channel, symbol);
         Ok(match told {
             Told::Data(channel, symbol) => topic(channel, &symbol).map_or(Said::Nothing, Said::Data),
-            Told::Broken(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::Broken),
+            Told::Broken(symbol, reason) => {
+                topic(Channel::Book, &symbol).map_or(Said::Nothing, |topic| Said::Broken(topic, reason))
+            }
+            Told::NoBook(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::NoBook),
             Told::Response(CommandResponse { id, channel, symbol, refusal }) => match refusal {
                 None => {
                     let topic = self.listed.channel(&channel).and_then(|channel| topic(channel, &symbol));
@@ -191,17 +158,8 @@ impl Venue for Kraken {
         })
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.lost(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.is_back(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let Topic { symbol, channel, .. } = topic;
-        self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.instruments.supply(&topic.symbol, topic.channel, supply, receive_time, events);
     }
 
     fn take_notes(&mut self) -> Vec<String> {

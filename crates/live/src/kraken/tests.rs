@@ -20,7 +20,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let symbols = ["*/USD".to_owned()];
-        let config = KrakenConfig::new(KrakenConfig::STREAM_URL, KrakenConfig::REST_URL, &symbols);
+        let config = KRAKEN.config(KRAKEN.stream_url, KRAKEN.rest_url, &symbols);
         let driver = Driver::new(Kraken::new(config), Timings::default(), 1);
         let now = Moment { elapsed: Duration::ZERO, time: 1_700_000_000_000_000_000 };
         Self { driver, now, events: Vec::new() }
@@ -132,7 +132,7 @@ fn a_book_that_contradicts_its_checksum_is_subscribed_to_anew() {
 
 #[test]
 fn what_proves_a_book_is_told() {
-    let config = KrakenConfig::new(KrakenConfig::STREAM_URL, KrakenConfig::REST_URL, &[]);
+    let config = KRAKEN.config(KRAKEN.stream_url, KRAKEN.rest_url, &[]);
     let words = "a checksum per change, checked after it is applied; lost trades are counted; snapshots in the stream";
     assert_eq!(Kraken::new(config).verification().to_string(), words);
 }

@@ -3,34 +3,67 @@
 //! Snapshots of books are in the stream, and each change names the one before it. A book that misses one is subscribed to anew.
 //! The venue is asked whether it is there by the text `ping`.
 
-mod config;
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use tickwire_feed::adapter::FeedEvent;
 use tickwire_feed::okx::{Normalizer, Said as Told, listings, trading_state};
 use tickwire_wire::Channel;
 
-pub use self::config::OkxConfig;
-use crate::limits::Limits;
+use crate::limits::{Limits, Rate};
 use crate::listed::{ENDED, Listed, Reading};
+use crate::row::{Depth, Row, Stream, VenueConfig};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, Venue, Verification,
+    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Verification,
 };
 
-const NAME: &str = "okx";
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// OKX.
+pub static OKX: Row = Row {
+    name: "okx",
+    stream_url: "wss://ws.okx.com:8443",
+    rest_url: "https://www.okx.com",
+    routes: &[("public", "/ws/v5/public")],
+    streams: &[
+        Stream { channel: Channel::Quote, route: 0, name: "bbo-tbt" },
+        Stream { channel: Channel::Book, route: 0, name: "books" },
+        Stream { channel: Channel::Trade, route: 0, name: "trades" },
+    ],
+    depth: Depth::Given,
+    limits: Limits {
+        messages: Rate::new(3, SECOND),
+        messages_for_pongs: 1,
+        messages_of_address: None,
+        // The venue takes 480 an hour on a connection.
+        commands: Some(Rate::new(450, HOUR)),
+        // The venue takes three a second of an address.
+        connects: Rate::new(2, SECOND),
+        // The list of instruments is the only request.
+        weight: Rate::new(10, Duration::from_secs(60)),
+        topics_per_connection: 150,
+        topics_per_command: 50,
+        connection_age: Duration::from_secs(23 * 3_600),
+    },
+    make: |config| Box::new(Okx::new(config)),
+};
+
 /// The protocol of OKX.
 #[derive(Debug)]
 pub struct Okx {
-    config: OkxConfig,
+    config: VenueConfig,
     listed: Listed,
     normalizer: Normalizer,
 }
 
 impl Okx {
     /// Makes the protocol; the instruments come with the first list of them.
-    pub fn new(config: OkxConfig) -> Self {
-        let listed = Listed::new(&config.symbols, config.plans());
+    pub fn new(config: VenueConfig) -> Self {
+        let listed = Listed::new(&config.symbols, OKX.plans(&config));
         Self { config, listed, normalizer: Normalizer::default() }
     }
 
@@ -43,7 +76,7 @@ impl Okx {
 
 impl Venue for Okx {
     fn name(&self) -> &'static str {
-        NAME
+        OKX.name
     }
 
     fn verification(&self) -> Verification {
@@ -74,7 +107,7 @@ impl Venue for Okx {
         events: &mut Vec<FeedEvent>,
     ) -> Result<TopicChanges, String> {
         let all = listings(body).map_err(|error| error.to_string())?;
-        let reading = Reading { venue: NAME, state: trading_state };
+        let reading = Reading { venue: OKX.name, state: trading_state };
         self.listed.take(reading, all, &mut self.normalizer.instruments, receive_time, events)
     }
 
@@ -101,7 +134,10 @@ impl Venue for Okx {
         let topic = |channel, symbol: &str| self.listed.topic(channel, symbol);
         Ok(match told {
             Told::Data(channel, symbol) => topic(channel, &symbol).map_or(Said::Nothing, Said::Data),
-            Told::Broken(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::Broken),
+            Told::Broken(symbol, reason) => {
+                topic(Channel::Book, &symbol).map_or(Said::Nothing, |topic| Said::Broken(topic, reason))
+            }
+            Told::NoBook(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::NoBook),
             Told::Granted(id, of) => {
                 let topic = of.and_then(|(channel, symbol)| topic(channel, &symbol));
                 Said::Granted(id, Some(topic.unwrap_or(ENDED)))
@@ -114,17 +150,8 @@ impl Venue for Okx {
         })
     }
 
-    fn lost(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.lost(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_back(&mut self, topic: &Topic, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        self.normalizer.instruments.is_back(&topic.symbol, topic.channel, receive_time, events);
-    }
-
-    fn is_silent(&mut self, topic: &Topic, is_silent: bool, receive_time: u64, events: &mut Vec<FeedEvent>) {
-        let Topic { symbol, channel, .. } = topic;
-        self.normalizer.instruments.is_silent(symbol, *channel, is_silent, receive_time, events);
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, receive_time: u64, events: &mut Vec<FeedEvent>) {
+        self.normalizer.instruments.supply(&topic.symbol, topic.channel, supply, receive_time, events);
     }
 
     fn take_notes(&mut self) -> Vec<String> {

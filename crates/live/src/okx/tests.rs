@@ -16,7 +16,7 @@ fn same(text: &str) -> serde_json::Value {
 
 #[test]
 fn commands_and_what_comes_of_them() {
-    let config = OkxConfig::new(OkxConfig::STREAM_URL, OkxConfig::REST_URL, &["*-usdt".to_owned()]);
+    let config = OKX.config(OKX.stream_url, OKX.rest_url, &["*-usdt".to_owned()]);
     assert_eq!(config.routes[0].url, "wss://ws.okx.com:8443/ws/v5/public");
     let mut venue = Okx::new(config);
     assert_eq!(venue.catalogue().url, "https://www.okx.com/api/v5/public/instruments?instType=SPOT");
@@ -41,7 +41,10 @@ fn commands_and_what_comes_of_them() {
         )
     };
     assert_eq!(read(&change(-1).replace("ACTION", "snapshot")), Said::Data(book.id));
-    assert_eq!(read(&change(8).replace("ACTION", "update").replace(":9", ":10")), Said::Broken(book.id));
+    assert_eq!(
+        read(&change(8).replace("ACTION", "update").replace(":9", ":10")),
+        Said::Broken(book.id, None)
+    );
     let gap = MarketBody::UpstreamGap { channel: Channel::Book, count: None };
     assert!(matches!(&events[1], FeedEvent::Market(event) if event.body == gap), "{events:?}");
     assert_eq!(venue.ping(), Some("ping"));

@@ -16,6 +16,8 @@ use super::symbol::Symbol;
 const SPOT_DECIMALS: usize = 8;
 /// The levels of a snapshot where a request does not say how many.
 const LEVELS: usize = 500;
+/// The levels of a snapshot that the futures take.
+const FUTURES_LEVELS: [usize; 7] = [5, 10, 20, 50, 100, 500, 1_000];
 const CHANNELS: [Channel; 4] = [Channel::Quote, Channel::Trade, Channel::Book, Channel::Derivative];
 
 pub(super) struct Binance {
@@ -73,7 +75,7 @@ impl Binance {
 impl Protocol for Binance {
     fn limits(&self) -> SimLimits {
         let (messages, weight) = if self.is_spot() { (5, 6_000) } else { (10, 2_400) };
-        SimLimits { messages: Some(messages), weight, bans_streams: false }
+        SimLimits { messages: Some(messages), weight, ..SimLimits::default() }
     }
 
     fn keepalive(&mut self, _: &Listener, _: u64) -> Keepalive {
@@ -253,6 +255,9 @@ impl Protocol for Binance {
             Some("exchangeInfo") => Page::Catalogue(catalogue(symbols, now)),
             Some("depth") => {
                 let name = parameter(query, "symbol").unwrap_or_default();
+                if !self.is_spot() && !FUTURES_LEVELS.contains(&levels(query)) {
+                    return Page::Wrong(r#"{"code":-4021,"msg":"Invalid depth limit."}"#.to_owned());
+                }
                 let Some(symbol) = symbols.iter_mut().find(|symbol| symbol.name == name && symbol.is_listed)
                 else {
                     return Page::Wrong(r#"{"code":-1121,"msg":"Invalid symbol."}"#.to_owned());
@@ -291,7 +296,7 @@ fn catalogue(symbols: &[Symbol], now: u64) -> String {
                 "baseAsset": symbol.definition.base,
                 "quoteAsset": symbol.name.strip_prefix(symbol.definition.base.as_str()),
                 "filters": [
-                    { "filterType": "PRICE_FILTER", "tickSize": symbol.price(1) },
+                    { "filterType": "PRICE_FILTER", "tickSize": symbol.tick() },
                     { "filterType": "LOT_SIZE", "stepSize": symbol.size(1) },
                 ],
             })

@@ -30,8 +30,9 @@ pub(super) enum Order {
 pub(super) struct Client {
     pub(super) listener: Listener,
     sender: mpsc::Sender<Order>,
-    /// The times of its messages in the last second.
-    messages: VecDeque<Instant>,
+    messages: Rhythm,
+    /// The commands so far. No test lasts for an hour.
+    pub(super) commands: u64,
     /// The subscriptions whose first message comes at a time, and nothing before it.
     pub(super) awaiting: HashMap<Stream, Instant>,
     /// The streams of which the next message is lost, comes twice, or comes behind the one after it.
@@ -46,7 +47,8 @@ impl Client {
         let client = Self {
             listener: Listener { path: path.to_owned(), ..Listener::default() },
             sender,
-            messages: VecDeque::new(),
+            messages: Rhythm::default(),
+            commands: 0,
             awaiting: HashMap::new(),
             lost: HashSet::new(),
             doubled: HashSet::new(),
@@ -109,8 +111,19 @@ impl Client {
 
     /// Takes in that the client sent something; returns whether it may.
     pub(super) fn is_within_rate(&mut self, most: Option<usize>, now: Instant) -> bool {
-        self.messages.push_back(now);
-        while self.messages.pop_front_if(|at| *at + SECOND <= now).is_some() {}
-        most.is_none_or(|most| self.messages.len() <= most)
+        self.messages.is_within(most, now)
+    }
+}
+
+/// The messages of the last second.
+#[derive(Debug, Default)]
+pub(super) struct Rhythm(VecDeque<Instant>);
+
+impl Rhythm {
+    /// Counts one; returns whether it is one of the most that there may be.
+    pub(super) fn is_within(&mut self, most: Option<usize>, now: Instant) -> bool {
+        self.0.push_back(now);
+        while self.0.pop_front_if(|at| *at + SECOND <= now).is_some() {}
+        most.is_none_or(|most| self.0.len() <= most)
     }
 }

@@ -58,7 +58,7 @@ fn subscriptions(
 
 impl Protocol for Coinbase {
     fn limits(&self) -> SimLimits {
-        SimLimits { messages: Some(8), weight: 600, bans_streams: true }
+        SimLimits { messages_of_address: Some(8), weight: 600, bans_streams: true, ..SimLimits::default() }
     }
 
     fn keepalive(&mut self, listener: &Listener, now: u64) -> Keepalive {
@@ -196,7 +196,7 @@ impl Protocol for Coinbase {
             json!({
                 "product_id": symbol.name, "product_type": "SPOT", "alias": "",
                 "base_currency_id": symbol.definition.base, "quote_currency_id": symbol.definition.quote,
-                "base_increment": symbol.size(1), "quote_increment": symbol.price(1), "price_increment": symbol.price(1),
+                "base_increment": symbol.size(1), "quote_increment": symbol.tick(), "price_increment": symbol.tick(),
                 "status": "online", "cancel_only": !symbol.is_open, "trading_disabled": false, "is_disabled": false,
             })
         };

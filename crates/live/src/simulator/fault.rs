@@ -25,6 +25,8 @@ pub enum Fault {
     Shutdown,
     /// Snapshots take this long from now on.
     SlowSnapshots(Duration),
+    /// The next snapshots cannot be read: so many.
+    UnreadableSnapshots(u32),
     /// The next snapshots are old, of now: so many.
     StaleSnapshots(u32),
     /// Requests are answered with this status for this long, whole seconds.
@@ -33,10 +35,12 @@ pub enum Fault {
     Refuse(String),
     /// This stream is granted, and never brings anything from now on: the wrong route, or a delisting.
     Mute(String),
-    /// All streams bring data again.
+    /// All streams are granted and bring data again.
     Unmute,
     /// Update ids and trade ids begin anew, from low numbers.
     Renumber,
+    /// Prices of a symbol have one decimal more from now on.
+    Rescale(String),
     /// A symbol is listed.
     List(String),
     /// A symbol is not listed any more.
@@ -54,7 +58,7 @@ pub struct FaultError {
 }
 
 const KNOWN: &str = "known are gap, duplicate, reorder, checksum, silence=5s, half-open, disconnect, shutdown, slow-snapshots=3s, \
-    stale-snapshots=2, ban=429:30s, ban=418:30s, refuse=STREAM, mute=STREAM, unmute, renumber, list=SYMBOL, delist=SYMBOL";
+    stale-snapshots=2, unreadable-snapshots=2, ban=429:30s, ban=418:30s, refuse=STREAM, mute=STREAM, unmute, renumber, rescale=SYMBOL, list=SYMBOL, delist=SYMBOL";
 
 impl FromStr for Fault {
     type Err = FaultError;
@@ -77,6 +81,9 @@ impl FromStr for Fault {
             "stale-snapshots" => {
                 Self::StaleSnapshots(value()?.parse().map_err(|_| wrong("its count is no number"))?)
             }
+            "unreadable-snapshots" => {
+                Self::UnreadableSnapshots(value()?.parse().map_err(|_| wrong("its count is no number"))?)
+            }
             "ban" => {
                 let (status, wait) = value()?.split_once(':').ok_or_else(|| wrong("it is as in 429:30s"))?;
                 let status = status.parse().ok().filter(|status| matches!(status, 418 | 429));
@@ -86,6 +93,7 @@ impl FromStr for Fault {
             "mute" => Self::Mute(value()?.to_owned()),
             "unmute" => Self::Unmute,
             "renumber" => Self::Renumber,
+            "rescale" => Self::Rescale(value()?.to_uppercase()),
             "list" => Self::List(value()?.to_uppercase()),
             "delist" => Self::Delist(value()?.to_uppercase()),
             _ => return Err(wrong(KNOWN)),
@@ -128,11 +136,13 @@ impl fmt::Display for Fault {
             Self::Shutdown => f.write_str("shutdown"),
             Self::SlowSnapshots(time) => write!(f, "slow-snapshots={}ms", time.as_millis()),
             Self::StaleSnapshots(count) => write!(f, "stale-snapshots={count}"),
+            Self::UnreadableSnapshots(count) => write!(f, "unreadable-snapshots={count}"),
             Self::Ban(status, time) => write!(f, "ban={status}:{}ms", time.as_millis()),
             Self::Refuse(stream) => write!(f, "refuse={stream}"),
             Self::Mute(stream) => write!(f, "mute={stream}"),
             Self::Unmute => f.write_str("unmute"),
             Self::Renumber => f.write_str("renumber"),
+            Self::Rescale(symbol) => write!(f, "rescale={symbol}"),
             Self::List(symbol) => write!(f, "list={symbol}"),
             Self::Delist(symbol) => write!(f, "delist={symbol}"),
         }
@@ -167,6 +177,8 @@ mod tests {
             "shutdown",
             "slow-snapshots=300ms",
             "stale-snapshots=2",
+            "unreadable-snapshots=3",
+            "rescale=ABUSDT",
             "ban=418:2m",
             "refuse=btcusdt@trade",
             "mute=btcusdt@trade",

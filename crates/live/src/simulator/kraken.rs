@@ -8,7 +8,7 @@ use tickwire_wire::{Channel, Instrument, Level, Quote, Side, Trade};
 
 use super::fault::Fault;
 use super::protocol::{Keepalive, Listener, Page, Protocol, Reply, SimLimits, Stream, rfc3339};
-use super::symbol::Symbol;
+use super::symbol::{Symbol, changed};
 
 /// The levels of each side that a checksum is of.
 const CHECKED_LEVELS: usize = 10;
@@ -28,7 +28,7 @@ pub(super) struct Kraken {
 
 impl Protocol for Kraken {
     fn limits(&self) -> SimLimits {
-        SimLimits { messages: None, weight: 120, bans_streams: true }
+        SimLimits { weight: 120, bans_streams: true, ..SimLimits::default() }
     }
 
     fn keepalive(&mut self, listener: &Listener, _: u64) -> Keepalive {
@@ -95,7 +95,7 @@ impl Protocol for Kraken {
             levels
         });
         let levels = self.frozen.get(&key).filter(|_| is_old).unwrap_or(said);
-        Some(book("snapshot", symbol, levels, checksum(levels), ""))
+        Some(book("snapshot", symbol, levels, checksum(symbol, levels), ""))
     }
 
     fn quote(&mut self, symbol: &Symbol, quote: &Quote, now: u64) -> Option<String> {
@@ -148,7 +148,7 @@ impl Protocol for Kraken {
                 asks: changed(&before.asks, &levels.asks, |price| symbol.asks.contains_key(&price)),
             };
             is_spoiled |= self.spoiled.contains(&symbol.index);
-            let checksum = checksum(&levels) ^ u32::from(is_spoiled);
+            let checksum = checksum(symbol, &levels) ^ u32::from(is_spoiled);
             let time = format!(r#","timestamp":"{}""#, rfc3339(now));
             texts.push((depth, book("update", symbol, &changes, checksum, &time)));
         }
@@ -178,8 +178,8 @@ impl Protocol for Kraken {
             let (base, quote) = (old(base), old(quote));
             let pair = json!({
                 "altname": format!("{base}{quote}"), "wsname": format!("{base}/{quote}"),
-                "base": base, "quote": quote, "pair_decimals": price_decimals, "lot_decimals": size_decimals,
-                "tick_size": symbol.price(1), "status": if symbol.is_open { "online" } else { "cancel_only" },
+                "base": base, "quote": quote, "pair_decimals": price_decimals + symbol.finer, "lot_decimals": size_decimals,
+                "tick_size": symbol.tick(), "status": if symbol.is_open { "online" } else { "cancel_only" },
             });
             (format!("{base}{quote}"), pair)
         };
@@ -255,23 +255,12 @@ fn answer(
     reply.texts.push(text.to_string());
 }
 
-/// Returns the levels that are new or have another size, and those that are gone. What was pushed out of the view is not
-/// told: clients know the depth that they asked for.
-fn changed(before: &[Level], levels: &[Level], is_there: impl Fn(i64) -> bool) -> Vec<Level> {
-    let before_sizes: HashMap<i64, u64> = before.iter().map(|level| (level.price, level.size)).collect();
-    let now: HashSet<i64> = levels.iter().map(|level| level.price).collect();
-    let is_gone = |level: &&Level| !now.contains(&level.price) && !is_there(level.price);
-    let gone = before.iter().filter(is_gone).map(|level| Level { price: level.price, size: 0 });
-    let is_new = |level: &&Level| before_sizes.get(&level.price) != Some(&level.size);
-    gone.chain(levels.iter().filter(is_new).copied()).collect()
-}
-
 /// Returns the checksum of a book: of the digits of price and size of the best levels, asks first.
-fn checksum(levels: &Levels) -> u32 {
+fn checksum(symbol: &Symbol, levels: &Levels) -> u32 {
     let asks = levels.asks.iter().take(CHECKED_LEVELS);
     let digits: String = asks
         .chain(levels.bids.iter().take(CHECKED_LEVELS))
-        .flat_map(|level| [level.price.to_string(), level.size.to_string()])
+        .flat_map(|level| [symbol.digits(level.price).to_string(), level.size.to_string()])
         .collect();
     crc32fast::hash(digits.as_bytes())
 }

@@ -5,6 +5,7 @@
 //! every book that was ever true, so that a test can tell whether what a client shows was.
 
 mod binance;
+mod bybit;
 mod client;
 mod coinbase;
 mod exchange;
@@ -36,6 +37,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::binance::Binance;
+use self::bybit::Bybit;
 use self::coinbase::Coinbase;
 use self::exchange::{Exchange, Source};
 pub use self::fault::{Fault, FaultError, TimedFault};
@@ -55,6 +57,10 @@ pub enum SimKind {
     Binance,
     /// Binance USD-M futures.
     BinanceUsdm,
+    /// Bybit spot.
+    Bybit,
+    /// The linear contracts of Bybit.
+    BybitLinear,
     /// Kraken.
     Kraken,
     /// Coinbase, the Advanced Trade API.
@@ -68,6 +74,8 @@ impl SimKind {
         match self {
             Self::Binance => Box::new(Binance::new(Market::Spot)),
             Self::BinanceUsdm => Box::new(Binance::new(Market::Usdm)),
+            Self::Bybit => Box::new(Bybit::new(true)),
+            Self::BybitLinear => Box::new(Bybit::new(false)),
             Self::Kraken => Box::new(Kraken::default()),
             Self::Coinbase => Box::new(Coinbase::default()),
             Self::Okx => Box::new(Okx::default()),

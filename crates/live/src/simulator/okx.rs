@@ -53,7 +53,7 @@ impl Okx {
 
 impl Protocol for Okx {
     fn limits(&self) -> SimLimits {
-        SimLimits { messages: None, weight: 120, bans_streams: true }
+        SimLimits { commands: Some(480), weight: 120, bans_streams: true, ..SimLimits::default() }
     }
 
     /// Clients have to say something each 30 s; the venue says nothing by itself.
@@ -205,7 +205,7 @@ impl Protocol for Okx {
             let quote = symbol.name.split_once('-').map(|(_, quote)| quote);
             json!({
                 "instId": symbol.name, "instType": "SPOT", "baseCcy": symbol.definition.base, "quoteCcy": quote,
-                "tickSz": symbol.price(1), "lotSz": symbol.size(1), "minSz": symbol.size(1),
+                "tickSz": symbol.tick(), "lotSz": symbol.size(1), "minSz": symbol.size(1),
                 "state": if symbol.is_open { "live" } else { "suspend" },
             })
         };

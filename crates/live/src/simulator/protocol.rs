@@ -68,10 +68,14 @@ pub(super) enum Keepalive {
 }
 
 /// The limits of a venue; none where it states none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SimLimits {
-    /// The messages of a client in a second.
+    /// The messages of a connection in a second.
     pub(super) messages: Option<usize>,
+    /// The messages of an address in a second.
+    pub(super) messages_of_address: Option<usize>,
+    /// The commands of a connection in an hour.
+    pub(super) commands: Option<u64>,
     /// The weight of requests in a minute.
     pub(super) weight: u32,
     /// Whether a ban is for streams, too.
@@ -175,6 +179,16 @@ pub(super) trait Protocol: Send {
     fn weight_header(&self) -> Option<&'static str> {
         None
     }
+}
+
+/// Makes a message unreadable: something that is no level stands before the levels of each side.
+pub(super) fn unreadable(mut text: String) -> String {
+    for name in ["bids", "asks", "updates", "b", "a"] {
+        let before = format!(r#""{name}":["#);
+        text = text.replace(&format!("{before}]"), &format!("{before}7]"));
+        text = text.replace(&before, &format!("{before}7,")).replace("7,7]", "7]");
+    }
+    text
 }
 
 /// Returns the value of a parameter of a query.

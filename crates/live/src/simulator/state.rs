@@ -7,10 +7,10 @@ use tickwire_wire::Channel;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::client::{Client, Order};
+use super::client::{Client, Order, Rhythm};
 use super::exchange::Exchange;
 use super::fault::{Fault, FaultError};
-use super::protocol::{Keepalive, Page, Reply, Said, Stream};
+use super::protocol::{Keepalive, Page, Reply, Said, Stream, unreadable};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SHUTDOWN_AFTER: Duration = Duration::from_secs(5);
@@ -46,6 +46,8 @@ pub(super) struct State {
     silent_until: Option<Instant>,
     slow_snapshots: Duration,
     stale_snapshots: u32,
+    unreadable_snapshots: u32,
+    of_address: Rhythm,
     ban: Option<(u16, Instant)>,
     weight: VecDeque<(Instant, u32)>,
 }
@@ -64,6 +66,8 @@ impl State {
             silent_until: None,
             slow_snapshots: Duration::ZERO,
             stale_snapshots: 0,
+            unreadable_snapshots: 0,
+            of_address: Rhythm::default(),
             ban: None,
             weight: VecDeque::new(),
         }
@@ -114,7 +118,9 @@ impl State {
             Fault::Refuse(name) | Fault::Mute(name) if self.exchange.stream(name).is_none() => {
                 wrong(format!("there is no stream `{name}`"))
             }
-            Fault::List(name) | Fault::Delist(name) if self.exchange.symbol(name).is_none() => {
+            Fault::List(name) | Fault::Delist(name) | Fault::Rescale(name)
+                if self.exchange.symbol(name).is_none() =>
+            {
                 wrong(format!("there is no symbol `{name}`"))
             }
             _ => Ok(()),
@@ -152,7 +158,16 @@ impl State {
             Fault::Ban(status, time) => self.ban = Some((*status, Instant::now() + *time)),
             Fault::Refuse(name) => self.refused.extend(self.exchange.stream(name)),
             Fault::Mute(name) => self.mute.extend(self.exchange.stream(name)),
-            Fault::Unmute => self.mute.clear(),
+            Fault::Unmute => {
+                self.mute.clear();
+                self.refused.clear();
+            }
+            Fault::UnreadableSnapshots(count) => self.unreadable_snapshots = *count,
+            Fault::Rescale(name) => {
+                if let Some(symbol) = self.exchange.symbol_mut(name) {
+                    symbol.finer += 1;
+                }
+            }
             Fault::Renumber => {
                 self.exchange.renumber();
                 self.clients.values_mut().for_each(|client| client.listener.numbered = 0);
@@ -205,6 +220,8 @@ impl State {
                 };
                 self.stale_snapshots = self.stale_snapshots.saturating_sub(1);
                 self.report.snapshots += 1;
+                let is_odd = take_one(&mut self.unreadable_snapshots);
+                let data = if is_odd { unreadable(data) } else { data };
                 let text = protocol.frame(&mut client.listener, &Said { stream, depth, data }, symbol);
                 client.send(text);
             }
@@ -234,9 +251,10 @@ impl State {
 
     /// Takes in that a client sent something; returns whether it may.
     pub(super) fn is_within_rate(&mut self, id: u64, now: Instant) -> bool {
-        let most = self.exchange.protocol.limits().messages;
+        let limits = self.exchange.protocol.limits();
         let Some(client) = self.clients.get_mut(&id) else { return true };
-        let is_within = client.is_within_rate(most, now);
+        let is_within = client.is_within_rate(limits.messages, now)
+            & self.of_address.is_within(limits.messages_of_address, now);
         self.report.violations += u64::from(!is_within);
         is_within
     }
@@ -244,7 +262,10 @@ impl State {
     /// Takes a command.
     pub(super) fn command(&mut self, id: u64, text: &str) {
         self.report.commands += 1;
-        let Some(client) = self.clients.get(&id) else { return };
+        let most = self.exchange.protocol.limits().commands;
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        client.commands += 1;
+        self.report.violations += u64::from(most.is_some_and(|most| client.commands > most));
         let Exchange { protocol, symbols, .. } = &mut self.exchange;
         let reply = protocol.command(text, &client.listener, symbols, &self.refused);
         self.reply(id, reply);
@@ -331,6 +352,19 @@ impl State {
             }
             Page::Other(_) | Page::Wrong(_) => {}
         }
+        let page = match page {
+            Page::Snapshot(text) if take_one(&mut self.unreadable_snapshots) => {
+                Page::Snapshot(unreadable(text))
+            }
+            page => page,
+        };
         (page, wait)
     }
+}
+
+/// Takes one of so many; returns whether there was one.
+fn take_one(count: &mut u32) -> bool {
+    let is_there = *count > 0;
+    *count = count.saturating_sub(1);
+    is_there
 }

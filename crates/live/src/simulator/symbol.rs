@@ -1,7 +1,7 @@
 //! One symbol of a simulated exchange: its book, its numbers, and every book that it ever had.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 
 use tickwire_feed::adapter::Levels;
@@ -18,6 +18,8 @@ pub(super) struct Symbol {
     pub(super) index: usize,
     pub(super) name: String,
     pub(super) definition: Instrument,
+    /// The decimals that prices have beyond those of the simulated market.
+    pub(super) finer: u32,
     pub(super) is_listed: bool,
     pub(super) is_open: bool,
     pub(super) bids: Side,
@@ -43,6 +45,7 @@ impl Symbol {
             index,
             name,
             definition,
+            finer: 0,
             is_listed: true,
             is_open: true,
             bids: Side::new(),
@@ -146,7 +149,19 @@ impl Symbol {
     /// Writes a price with all of its decimals.
     pub(super) fn price(&self, price: i64) -> String {
         let mut text = String::new();
-        write(&mut text, price, self.definition.price_decimals);
+        write(&mut text, self.digits(price), self.definition.price_decimals + self.finer);
+        text
+    }
+
+    /// Returns the digits of a price, with all of its decimals.
+    pub(super) fn digits(&self, price: i64) -> i64 {
+        price * 10i64.pow(self.finer)
+    }
+
+    /// Writes the step of prices.
+    pub(super) fn tick(&self) -> String {
+        let mut text = String::new();
+        write(&mut text, 1, self.definition.price_decimals + self.finer);
         text
     }
 
@@ -156,6 +171,17 @@ impl Symbol {
         write_unsigned(&mut text, size, self.definition.size_decimals);
         text
     }
+}
+
+/// Returns the levels that are new or have another size, and those that are gone. What was pushed out of a view and is
+/// there is not told: clients know the depth that they asked for.
+pub(super) fn changed(before: &[Level], levels: &[Level], is_there: impl Fn(i64) -> bool) -> Vec<Level> {
+    let before_sizes: HashMap<i64, u64> = before.iter().map(|level| (level.price, level.size)).collect();
+    let now: HashSet<i64> = levels.iter().map(|level| level.price).collect();
+    let is_gone = |level: &&Level| !now.contains(&level.price) && !is_there(level.price);
+    let gone = before.iter().filter(is_gone).map(|level| Level { price: level.price, size: 0 });
+    let is_new = |level: &&Level| before_sizes.get(&level.price) != Some(&level.size);
+    gone.chain(levels.iter().filter(is_new).copied()).collect()
 }
 
 fn hash(book: &Levels) -> u64 {

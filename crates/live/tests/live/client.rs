@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use tickwire_feed::Clock;
 use tickwire_feed::adapter::{Adapter as _, Fault, FeedEvent, Levels, MarketBody, MarketEvent, SourceState};
-use tickwire_feed::binance::Market;
-use tickwire_live::binance::{Binance, BinanceConfig};
-use tickwire_live::coinbase::{Coinbase, CoinbaseConfig};
-use tickwire_live::kraken::{Kraken, KrakenConfig};
-use tickwire_live::okx::{Okx, OkxConfig};
+use tickwire_live::coinbase::COINBASE;
+use tickwire_live::kraken::KRAKEN;
+use tickwire_live::okx::OKX;
+use tickwire_live::row::{Row, VenueConfig};
 use tickwire_live::simulator::{SimKind, SimVenue, SimVenueConfig};
 use tickwire_live::venue::Venue;
-use tickwire_live::{LiveAdapter, Timings};
+use tickwire_live::{LiveAdapter, Timings, binance, bybit};
 use tickwire_net::Backoff;
-use tickwire_wire::{Channel, Level};
+use tickwire_wire::{Channel, Level, Trade};
 use tokio::time::{Instant, timeout};
 
 /// The time that a condition has; reaching it is a failure, whatever the machine does.
@@ -48,7 +47,9 @@ pub(crate) fn quick(kind: SimKind) -> SimVenueConfig {
 /// Returns the symbols that tests subscribe to.
 pub(crate) fn symbols(kind: SimKind) -> [&'static str; 3] {
     match kind {
-        SimKind::Binance | SimKind::BinanceUsdm => ["BTCUSDT", "ETHUSDT", "SOLUSDT"],
+        SimKind::Binance | SimKind::BinanceUsdm | SimKind::Bybit | SimKind::BybitLinear => {
+            ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+        }
         SimKind::Kraken => ["BTC/USD", "ETH/USD", "SOL/USD"],
         SimKind::Coinbase => ["BTC-USD", "ETH-USD", "SOL-USD"],
         SimKind::Okx => ["BTC-USDT", "ETH-USDT", "SOL-USDT"],
@@ -59,46 +60,45 @@ pub(crate) fn symbols(kind: SimKind) -> [&'static str; 3] {
 pub(crate) fn book_stream(kind: SimKind) -> &'static str {
     match kind {
         SimKind::Binance | SimKind::BinanceUsdm => "ethusdt@depth@100ms",
+        SimKind::Bybit | SimKind::BybitLinear => "orderbook ETHUSDT",
         SimKind::Kraken => "book ETH/USD",
         SimKind::Coinbase => "level2 ETH-USD",
         SimKind::Okx => "books ETH-USDT",
     }
 }
 
-/// Returns the configuration of one of Binance's markets.
-pub(crate) fn config(market: Market, venue: &SimVenue) -> BinanceConfig {
-    let symbols = symbols(SimKind::Binance).map(str::to_owned);
-    let config = BinanceConfig::new(market, &venue.stream_url(), &venue.rest_url(), &symbols);
-    BinanceConfig { silent_after: SILENT_AFTER, ..config }
+/// Returns the facts of a venue.
+pub(crate) fn row(kind: SimKind) -> &'static Row {
+    match kind {
+        SimKind::Binance => &binance::SPOT,
+        SimKind::BinanceUsdm => &binance::USDM,
+        SimKind::Bybit => &bybit::SPOT,
+        SimKind::BybitLinear => &bybit::LINEAR,
+        SimKind::Coinbase => &COINBASE,
+        SimKind::Kraken => &KRAKEN,
+        SimKind::Okx => &OKX,
+    }
 }
 
-/// Makes the protocol of a venue.
-fn protocol(kind: SimKind, venue: &SimVenue) -> Box<dyn Venue> {
-    match kind {
-        SimKind::Binance => Box::new(Binance::new(config(Market::Spot, venue))),
-        SimKind::BinanceUsdm => Box::new(Binance::new(config(Market::Usdm, venue))),
-        SimKind::Coinbase => {
-            let symbols = symbols(kind).map(str::to_owned);
-            let mut config = CoinbaseConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
-            // Tests read the list of instruments once a second, and lose connections often.
-            config.limits.weight.count = 100;
-            config.limits.connects.count = 20;
-            Box::new(Coinbase::new(CoinbaseConfig { silent_after: SILENT_AFTER, ..config }))
-        }
-        SimKind::Okx => {
-            let symbols = symbols(kind).map(str::to_owned);
-            let mut config = OkxConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
-            config.limits.weight.count = 100;
-            Box::new(Okx::new(OkxConfig { silent_after: SILENT_AFTER, ..config }))
-        }
-        SimKind::Kraken => {
-            let symbols = symbols(kind).map(str::to_owned);
-            let mut config = KrakenConfig::new(&venue.stream_url(), &venue.rest_url(), &symbols);
-            // Tests read the list of instruments once a second.
-            config.limits.weight.count = 100;
-            Box::new(Kraken::new(KrakenConfig { silent_after: SILENT_AFTER, ..config }))
-        }
-    }
+/// Returns whether a venue has streams of a channel.
+pub(crate) fn has(kind: SimKind, channel: Channel) -> bool {
+    row(kind).streams.iter().any(|stream| stream.channel == channel)
+}
+
+/// Returns whether the trades of a venue have numbers without holes.
+pub(crate) fn numbers_trades(kind: SimKind) -> bool {
+    !matches!(kind, SimKind::Bybit | SimKind::BybitLinear)
+}
+
+/// Returns the configuration of a simulated venue.
+pub(crate) fn config(kind: SimKind, venue: &SimVenue) -> VenueConfig {
+    let symbols = symbols(kind).map(str::to_owned);
+    let mut config = row(kind).config(&venue.stream_url(), &venue.rest_url(), &symbols);
+    config.silent_after = SILENT_AFTER;
+    // Tests read the list of instruments once a second, and lose connections often.
+    config.limits.weight.count = config.limits.weight.count.max(100);
+    config.limits.connects.count = config.limits.connects.count.max(20);
+    config
 }
 
 pub(crate) fn timings() -> Timings {
@@ -108,6 +108,7 @@ pub(crate) fn timings() -> Timings {
         pong_within: ms(400),
         reconnect: Backoff::new(ms(20), ms(200)),
         retry: Backoff::new(ms(50), ms(200)),
+        refused: Backoff::new(ms(200), ms(400)),
         catalogue_every: ms(1_000),
         ..Timings::default()
     }
@@ -131,6 +132,8 @@ pub(crate) struct Known {
     pub(crate) statuses: Vec<String>,
     /// The units of a size here that are one of the venue's: scales may be finer here.
     unit: u64,
+    /// The same of a price.
+    pub(crate) price_unit: i64,
 }
 
 impl Known {
@@ -150,13 +153,23 @@ impl Known {
     }
 }
 
+/// The part of a book that a client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// So many of the best levels.
+    Top(usize),
+    /// As many as are known.
+    Known,
+}
+
 /// The adapter under test.
 pub(crate) struct Client<'v> {
     venue: &'v SimVenue,
     has_quotes: bool,
     has_derivatives: bool,
-    /// The levels of a book that it gets.
-    depth: usize,
+    view: View,
+    /// Whether the numbers of trades have no holes.
+    numbers_trades: bool,
     pub(crate) adapter: LiveAdapter<Box<dyn Venue>>,
     names: HashMap<u32, String>,
     pub(crate) known: BTreeMap<String, Known>,
@@ -169,31 +182,39 @@ pub(crate) struct Client<'v> {
 
 impl<'v> Client<'v> {
     pub(crate) fn new(venue: &'v SimVenue, kind: SimKind) -> Self {
-        let depth = if kind == SimKind::Kraken { 10 } else { usize::MAX };
-        // Coinbase's are derived from the book, by the ingester.
-        let has = (kind != SimKind::Coinbase, kind == SimKind::BinanceUsdm);
-        Self::with(venue, protocol(kind, venue), has, depth)
+        Self::configured(venue, kind, config(kind, venue))
     }
 
-    /// Makes a client of Binance.
-    pub(crate) fn binance(venue: &'v SimVenue, config: BinanceConfig) -> Self {
-        let has_derivatives = config.channels.contains(&Channel::Derivative);
-        let has = (config.channels.contains(&Channel::Quote), has_derivatives);
-        Self::with(venue, Box::new(Binance::new(config)), has, usize::MAX)
+    pub(crate) fn configured(venue: &'v SimVenue, kind: SimKind, config: VenueConfig) -> Self {
+        let view = View::Top(match kind {
+            SimKind::Kraken | SimKind::Bybit | SimKind::BybitLinear => config.depth as usize,
+            _ => usize::MAX,
+        });
+        // Where a venue has no quotes, they are derived from the book, by the ingester.
+        let has = |channel: Channel| config.channels.contains(&channel);
+        let has = (has(Channel::Quote), has(Channel::Derivative));
+        let client = Self::with(venue, (row(kind).make)(config), has, view);
+        Self { numbers_trades: numbers_trades(kind), ..client }
+    }
+
+    /// Makes a client of a venue whose snapshots have fewer levels than the books.
+    pub(crate) fn shallow(venue: &'v SimVenue, kind: SimKind, config: VenueConfig) -> Self {
+        Self { view: View::Known, ..Self::configured(venue, kind, config) }
     }
 
     fn with(
         venue: &'v SimVenue,
         protocol: Box<dyn Venue>,
         (has_quotes, has_derivatives): (bool, bool),
-        depth: usize,
+        view: View,
     ) -> Self {
         let adapter = LiveAdapter::new(protocol, timings(), Clock::system());
         Self {
             venue,
             has_quotes,
             has_derivatives,
-            depth,
+            view,
+            numbers_trades: true,
             adapter,
             names: HashMap::new(),
             known: BTreeMap::new(),
@@ -274,17 +295,22 @@ impl<'v> Client<'v> {
         panic!("the books are not the venue's: {:?}", self.adapter.counts());
     }
 
-    /// Returns the venue's book, as deep as it is subscribed to.
-    fn true_book(&self, symbol: &str) -> Levels {
+    /// Returns the venue's book, as deep as it is known.
+    fn true_book(&self, symbol: &str, known: &Levels) -> Levels {
         let mut book = self.venue.book(symbol);
-        book.bids.truncate(self.depth);
-        book.asks.truncate(self.depth);
+        let (bids, asks) = match self.view {
+            View::Top(depth) => (depth, depth),
+            // A side of which nothing is known is no book.
+            View::Known => (known.bids.len().max(1), known.asks.len().max(1)),
+        };
+        book.bids.truncate(bids);
+        book.asks.truncate(asks);
         book
     }
 
     fn is_right(&self) -> bool {
         self.known.iter().all(|(symbol, known)| {
-            known.levels() == Some(self.true_book(symbol))
+            known.levels().is_some_and(|levels| levels == self.true_book(symbol, &levels))
                 && known.last_trade == self.venue.last_trade(symbol)
         })
     }
@@ -292,11 +318,13 @@ impl<'v> Client<'v> {
     fn take(&mut self, event: FeedEvent) {
         match event {
             FeedEvent::Define { index, definition } => {
-                assert!(!self.known.contains_key(&definition.symbol), "{} twice", definition.symbol);
                 let (prices, sizes) = self.venue.decimals(&definition.symbol);
-                assert_eq!(definition.price_decimals, prices);
+                let price_unit = 10i64.pow(definition.price_decimals - prices);
                 let unit = 10u64.pow(definition.size_decimals - sizes);
-                self.known.insert(definition.symbol.clone(), Known { unit, ..Known::default() });
+                // One that is defined anew has another scale, and begins anew.
+                let known = Known { unit, price_unit, ..Known::default() };
+                let before = self.known.insert(definition.symbol.clone(), known);
+                assert!(before.is_none_or(|before| before.price_unit != price_unit), "{definition:?} twice");
                 self.names.insert(index, definition.symbol);
             }
             FeedEvent::End { index } => {
@@ -325,9 +353,9 @@ impl<'v> Client<'v> {
         let known = self.known.get_mut(symbol).expect("it is defined");
         match event.body {
             MarketBody::BookSnapshot(levels) => {
-                let unit = known.unit;
-                let side =
-                    |levels: &[Level]| levels.iter().map(|level| (level.price, level.size / unit)).collect();
+                let (unit, price_unit) = (known.unit, known.price_unit);
+                let level = |level: &Level| (level.price / price_unit, level.size / unit);
+                let side = |levels: &[Level]| levels.iter().map(level).collect();
                 known.book = Some((side(&levels.bids), side(&levels.asks)));
                 known.snapshots += 1;
             }
@@ -335,6 +363,7 @@ impl<'v> Client<'v> {
                 let Some((bids, asks)) = &mut known.book else { panic!("{symbol}: a change of no book") };
                 for (side, levels) in [(bids, levels.bids), (asks, levels.asks)] {
                     for Level { price, size } in levels {
+                        let price = price / known.price_unit;
                         if size == 0 {
                             side.remove(&price);
                         } else {
@@ -344,15 +373,17 @@ impl<'v> Client<'v> {
                 }
             }
             MarketBody::Trade(trade) => {
+                let id = number(&trade);
                 let missing = known.gaps.last().filter(|(channel, _)| *channel == Channel::Trade);
                 let follows = match missing {
                     _ if known.last_trade == 0 => true,
-                    Some((_, Some(count))) if trade.id == known.last_trade + count + 1 => true,
-                    Some((_, None)) if trade.id < known.last_trade => true,
-                    _ => trade.id == known.last_trade + 1,
+                    _ if !self.numbers_trades => true,
+                    Some((_, Some(count))) if id == known.last_trade + count + 1 => true,
+                    Some((_, None)) if id < known.last_trade => true,
+                    _ => id == known.last_trade + 1,
                 };
-                assert!(follows, "{symbol}: trade {} after {}, {:?}", trade.id, known.last_trade, known.gaps);
-                known.last_trade = trade.id;
+                assert!(follows, "{symbol}: trade {id} after {}, {:?}", known.last_trade, known.gaps);
+                known.last_trade = id;
                 known.trades += 1;
             }
             MarketBody::Quote(_) => known.has_quote = true,
@@ -371,8 +402,16 @@ impl<'v> Client<'v> {
                 known.gaps.push((channel, count));
             }
         }
-        if let Some(levels) = known.levels() {
+        if let Some(levels) = known.levels().filter(|_| self.view != View::Known) {
             assert!(self.venue.was_true(symbol, &levels), "{symbol}: the venue never had this book");
         }
+    }
+}
+
+/// Returns the number that a simulated venue gave a trade, where it stands in its name, too.
+fn number(trade: &Trade) -> u64 {
+    match trade.id_text.rsplit_once('-') {
+        Some((_, digits)) => u64::from_str_radix(digits, 16).unwrap(),
+        None => trade.id % 10_000_000_000_000_000,
     }
 }

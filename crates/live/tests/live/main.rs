@@ -10,7 +10,14 @@ mod venues;
 use tickwire_live::simulator::SimKind;
 
 /// The venues that there are.
-const VENUES: [SimKind; 5] =
-    [SimKind::Binance, SimKind::BinanceUsdm, SimKind::Kraken, SimKind::Coinbase, SimKind::Okx];
+const VENUES: [SimKind; 7] = [
+    SimKind::Binance,
+    SimKind::BinanceUsdm,
+    SimKind::Bybit,
+    SimKind::BybitLinear,
+    SimKind::Kraken,
+    SimKind::Coinbase,
+    SimKind::Okx,
+];
 /// Those that are Binance's.
 const BINANCE: [SimKind; 2] = [SimKind::Binance, SimKind::BinanceUsdm];

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use tickwire_feed::binance::Market;
 use tickwire_live::simulator::{Fault, SimKind, SimVenueConfig};
 use tickwire_wire::Channel;
 
-use crate::VENUES;
-use crate::client::{Client, config, quick, symbols, venue, venue_with};
+use crate::client::{Client, config, has, quick, symbols, venue, venue_with};
+use crate::{BINANCE, VENUES};
 
 #[tokio::test]
 async fn books_quotes_and_trades_are_the_venues() {
@@ -22,9 +21,10 @@ async fn books_quotes_and_trades_are_the_venues() {
         for (symbol, known) in &client.known {
             assert_eq!(known.gaps, [], "{symbol}");
             assert_eq!(known.snapshots, 1, "{symbol}");
-            assert_eq!(known.has_derivative, kind == SimKind::BinanceUsdm, "{symbol}");
+            assert_eq!(known.has_derivative, has(kind, Channel::Derivative), "{symbol}");
             let status = match kind {
                 SimKind::Binance | SimKind::BinanceUsdm => "TRADING",
+                SimKind::Bybit | SimKind::BybitLinear => "Trading",
                 SimKind::Kraken | SimKind::Coinbase => "online",
                 SimKind::Okx => "live",
             };
@@ -32,25 +32,27 @@ async fn books_quotes_and_trades_are_the_venues() {
         }
         assert_eq!(client.faults, []);
         let (report, counts) = (venue.report(), client.adapter.counts());
-        // A command of Kraken and Coinbase is of one channel, and Coinbase is asked for heartbeats, too.
+        // Most commands are of one channel, and Coinbase is asked for heartbeats, too.
         let (routes, commands) = match kind {
             SimKind::Binance => (1, 1),
             SimKind::BinanceUsdm => (2, 2),
-            SimKind::Kraken | SimKind::Coinbase | SimKind::Okx => (1, 3),
+            SimKind::Bybit => (1, 2),
+            SimKind::BybitLinear | SimKind::Kraken | SimKind::Coinbase | SimKind::Okx => (1, 3),
         };
         assert_eq!((report.violations, report.connections), (0, routes));
         assert_eq!((counts.connects, counts.commands), (routes, commands));
-        assert_eq!(report.snapshots, 3);
+        // A ticker begins with one, too.
+        assert_eq!(report.snapshots, if kind == SimKind::BybitLinear { 6 } else { 3 });
     }
 }
 
 #[tokio::test]
 async fn many_connections_share_the_topics() {
     let venue = venue_with(SimVenueConfig { instruments: 24, ..quick(SimKind::Binance) }).await;
-    let mut config = config(Market::Spot, &venue);
+    let mut config = config(SimKind::Binance, &venue);
     config.symbols = vec!["*USDT".to_owned()];
     (config.limits.topics_per_connection, config.limits.topics_per_command) = (9, 4);
-    let mut client = Client::binance(&venue, config);
+    let mut client = Client::configured(&venue, SimKind::Binance, config);
     let meant = venue.symbols().iter().filter(|symbol| symbol.ends_with("USDT")).count();
     assert!(meant > 10);
     client
@@ -90,9 +92,9 @@ async fn symbols_are_listed_and_delisted_while_it_runs() {
 #[tokio::test]
 async fn a_connection_is_made_anew_before_the_venue_cuts_it_off() {
     let venue = venue(SimKind::Binance).await;
-    let mut config = config(Market::Spot, &venue);
+    let mut config = config(SimKind::Binance, &venue);
     config.limits.connection_age = Duration::from_secs(2);
-    let mut client = Client::binance(&venue, config);
+    let mut client = Client::configured(&venue, SimKind::Binance, config);
     client.until_live().await;
     client.until("a second connection", |_| venue.report().connections == 2).await;
     client.until_right().await;
@@ -100,4 +102,44 @@ async fn a_connection_is_made_anew_before_the_venue_cuts_it_off() {
         assert!(known.gaps_on(Channel::Book) >= 1 && known.gaps_on(Channel::Quote) >= 1, "{symbol}");
     }
     assert!(client.faults.iter().all(|fault| fault.reason.contains("age")), "{:?}", client.faults);
+}
+
+#[tokio::test]
+async fn a_book_comes_back_after_a_change_of_scale() {
+    for kind in VENUES {
+        let venue = venue(kind).await;
+        let mut client = Client::new(&venue, kind);
+        client.until_right().await;
+        let second = symbols(kind)[1];
+        venue.inject(&Fault::Rescale(second.to_owned())).unwrap();
+        client.until("another scale", |client| client.known[second].price_unit == 10).await;
+        client.until_right().await;
+        let (counts, report) = (client.adapter.counts(), venue.report());
+        // What comes in the new scale before it was told cannot be read in the old one.
+        let may_be_lost = kind == SimKind::Coinbase;
+        assert_eq!(report.violations, 0);
+        assert!(may_be_lost || counts.losses == 0, "{kind:?}: {counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_book_is_as_deep_as_its_snapshots_prove_it() {
+    for kind in BINANCE {
+        let venue = venue(kind).await;
+        let mut config = config(kind, &venue);
+        config.depth = 10;
+        let mut client = Client::shallow(&venue, kind, config);
+        for _ in 0..4 {
+            client.until_right().await;
+            let asked = client.adapter.counts().requests;
+            client.until("deeper snapshots", |client| client.adapter.counts().requests > asked + 3).await;
+        }
+        client.until_right().await;
+        for (symbol, known) in &client.known {
+            assert!(known.snapshots > 1, "{symbol}: {known:?}");
+            let deepest = known.levels().map_or(0, |levels| levels.bids.len().min(levels.asks.len()));
+            assert!(deepest < 20, "{symbol}: the books have 25 levels, and snapshots ten: {deepest}");
+        }
+        assert_eq!(venue.report().violations, 0);
+    }
 }

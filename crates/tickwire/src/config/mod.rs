@@ -1,7 +1,7 @@
 //! Configuration: read from file, environment and flags, checked whole, then turned into what the crates take.
 
 mod serving;
-mod settings;
+pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 mod venues;
@@ -12,15 +12,12 @@ use std::time::Duration;
 use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
 use tickwire_config::{ConfigErrors, Layers, Place};
 use tickwire_feed::IngestConfig;
-use tickwire_feed::binance::Market;
 use tickwire_feed::sim::SimConfig;
 use tickwire_gateway::{GatewayConfig, Keys, read_keys};
-use tickwire_live::binance::BinanceConfig;
-use tickwire_live::coinbase::CoinbaseConfig;
-use tickwire_live::kraken::KrakenConfig;
-use tickwire_live::okx::OkxConfig;
+use tickwire_live::row::VenueConfig;
 use tickwire_wire::{Channel, Encoding, is_venue};
 
+use crate::live::table::VenueName;
 #[cfg(feature = "otel")]
 pub(crate) use settings::Traces;
 use settings::{BusEncoding, BusHistory};
@@ -66,11 +63,15 @@ pub(crate) struct Config {
     pub(crate) keys: Keys,
     pub(crate) ingest: IngestConfig,
     pub(crate) sim: SimConfig,
-    pub(crate) binance: BinanceConfig,
-    pub(crate) binance_usdm: BinanceConfig,
-    pub(crate) coinbase: CoinbaseConfig,
-    pub(crate) kraken: KrakenConfig,
-    pub(crate) okx: OkxConfig,
+    /// The live venues, in the order of [`VenueName::ALL`].
+    venues: Vec<VenueConfig>,
+}
+
+impl Config {
+    /// Returns the configuration of a live venue.
+    pub(crate) fn venue(&self, venue: VenueName) -> &VenueConfig {
+        &self.venues[venue as usize]
+    }
 }
 
 /// A flag, the setting that it stands for, and its value: `--listen`, `gateway.listen`, `127.0.0.1:7400`.
@@ -138,17 +139,15 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
     }
     let ingest = ingest(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);
-    let binance = venues::binance(&raw.ingest.binance, "ingest.binance", Market::Spot, &mut layers);
-    let binance_usdm =
-        venues::binance(&raw.ingest.binance_usdm, "ingest.binance_usdm", Market::Usdm, &mut layers);
-    let coinbase = venues::coinbase(&raw.ingest.coinbase, &mut layers);
-    let okx = venues::okx(&raw.ingest.okx, &mut layers);
-    let kraken = venues::kraken(&raw.ingest.kraken, &mut layers);
+    let venues = VenueName::ALL
+        .iter()
+        .map(|venue| venues::venue(venue.row(), venue.table(), venue.settings(&raw.ingest), &mut layers));
+    let venues = venues.collect();
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&raw.log.level) {
         layers.wrong("log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
     }
     layers.finish("configuration", "`tickwire config --print-default` shows every line with its default")?;
-    Ok(Config { raw, nats, gateway, keys, ingest, sim, binance, binance_usdm, coinbase, kraken, okx })
+    Ok(Config { raw, nats, gateway, keys, ingest, sim, venues })
 }
 
 fn nats(raw: &Raw, layers: &mut Layers) -> NatsConfig {

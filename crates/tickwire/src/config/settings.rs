@@ -5,6 +5,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tickwire_config::settings;
 use tickwire_gateway::GatewaySettings;
+use tickwire_live::coinbase::COINBASE;
+use tickwire_live::kraken::KRAKEN;
+use tickwire_live::okx::OKX;
+use tickwire_live::row::Row;
+use tickwire_live::{binance, bybit};
 
 /// One of the words of a setting.
 macro_rules! words {
@@ -107,11 +112,13 @@ settings! {
         encoding: BusEncoding = BusEncoding::Proto,
         /// A live source that says nothing for this long is stale.
         stall_ms: u64 = 30_000 => 1_000..=86_400_000,
-        binance: IngestVenue = IngestVenue::default(),
-        binance_usdm: IngestVenue = IngestVenue::default(),
-        coinbase: IngestCoinbase = IngestCoinbase::default(),
-        kraken: IngestKraken = IngestKraken::default(),
-        okx: IngestOkx = IngestOkx::default(),
+        binance: IngestVenue = IngestVenue::of(&binance::SPOT, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
+        binance_usdm: IngestVenue = IngestVenue::of(&binance::USDM, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
+        bybit: IngestVenue = IngestVenue::of(&bybit::SPOT, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
+        bybit_linear: IngestVenue = IngestVenue::of(&bybit::LINEAR, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
+        coinbase: IngestVenue = IngestVenue::of(&COINBASE, &["BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD"]),
+        kraken: IngestVenue = IngestVenue::of(&KRAKEN, &["BTC/USD", "ETH/USD", "SOL/USD", "XRP/USD"]),
+        okx: IngestVenue = IngestVenue::of(&OKX, &["BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT"]),
         sim: IngestSim = IngestSim::default(),
         replay: IngestReplay = IngestReplay::default(),
     }
@@ -120,71 +127,20 @@ settings! {
     #[derive(PartialEq, Serialize)]
     pub(crate) struct IngestVenue {
         /// Symbols, with * for any part of a name.
-        symbols: Vec<String> = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"].map(str::to_owned).to_vec(),
-        /// quote, trade, book, derivative (futures only); empty: all that the venue has
+        symbols: Vec<String> = Vec::new(),
+        /// quote, trade, book, derivative (futures and contracts); empty: all that the venue has. Where it has no quotes, they come of the book.
         channels: Vec<String> = Vec::new(),
-        /// Roots of the streams and of the REST service, as of a simulated venue; empty: the venue's own.
+        /// Roots of the streams and of the REST service; empty: the venue's own.
         stream_url: String = String::new(),
         rest_url: String = String::new(),
-        /// A quote or book that was subscribed to and brings nothing for this long is told; trades have twenty times as long.
+        /// Levels of a book on each side; 0 where the venue gives no choice. Binance spot: of a snapshot, up to 5000; the book is told as far
+        /// as it proves it, and more cost more of the venue's weight: with 1000 some 60 books a minute begin, with 100 some 600 (futures:
+        /// 240). Binance futures: 5, 10, 20, 50, 100, 500, 1000. Bybit: 50, 200, 1000. Kraken: 10, 25, 100, 500, 1000, of which the checksum proves ten.
+        depth: u32 = 0,
+        /// A stream that was subscribed to and brings nothing for this long is told; trades have twenty times as long.
         silent_ms: u64 = 30_000 => 1_000..=86_400_000,
-        /// Streams of one connection. The venue takes 1024.
+        /// Streams of one connection. At Coinbase a message that is missing breaks all books of its connection.
         topics_per_connection: usize = 200 => 1..=1024,
-        /// Levels of a snapshot on each side. More cost more of the venue's weight: with 1000 some 60 books a minute begin, with 100
-        /// some 600 (futures: 240).
-        snapshot_levels: u32 = 1_000 => 5..=5_000,
-        /// The list of instruments is read again after this.
-        catalogue_s: u64 = 300 => 1..=86_400,
-    }
-
-    /// Coinbase, live; docs/venues.md says what is known of it.
-    #[derive(PartialEq, Serialize)]
-    pub(crate) struct IngestCoinbase {
-        /// Symbols, with * for any part of a name.
-        symbols: Vec<String> = ["BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD"].map(str::to_owned).to_vec(),
-        /// trade, book; empty: all that the venue has. Quotes come of the book.
-        channels: Vec<String> = Vec::new(),
-        /// Roots of the streams and of the REST service; empty: the venue's own.
-        stream_url: String = String::new(),
-        rest_url: String = String::new(),
-        /// A book that was subscribed to and brings nothing for this long is told; trades have twenty times as long.
-        silent_ms: u64 = 30_000 => 1_000..=86_400_000,
-        /// Streams of one connection. A message that is missing breaks all books of its connection.
-        topics_per_connection: usize = 20 => 1..=1_000,
-        /// The list of instruments is read again after this.
-        catalogue_s: u64 = 300 => 6..=86_400,
-    }
-
-    /// Kraken, live; docs/venues.md says what is known of it.
-    #[derive(PartialEq, Serialize)]
-    pub(crate) struct IngestKraken {
-        /// Symbols, with * for any part of a name.
-        symbols: Vec<String> = ["BTC/USD", "ETH/USD", "SOL/USD", "XRP/USD"].map(str::to_owned).to_vec(),
-        /// quote, trade, book; empty: all that the venue has
-        channels: Vec<String> = Vec::new(),
-        /// Roots of the streams and of the REST service; empty: the venue's own.
-        stream_url: String = String::new(),
-        rest_url: String = String::new(),
-        /// Levels of a book on each side: 10, 25, 100, 500, 1000. The venue's checksum proves ten.
-        depth: u32 = 10,
-        /// A quote or book that was subscribed to and brings nothing for this long is told; trades have twenty times as long.
-        silent_ms: u64 = 30_000 => 1_000..=86_400_000,
-        /// The list of instruments is read again after this.
-        catalogue_s: u64 = 300 => 6..=86_400,
-    }
-
-    /// OKX, live; docs/venues.md says what is known of it.
-    #[derive(PartialEq, Serialize)]
-    pub(crate) struct IngestOkx {
-        /// Symbols, with * for any part of a name.
-        symbols: Vec<String> = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT"].map(str::to_owned).to_vec(),
-        /// quote, trade, book; empty: all that the venue has
-        channels: Vec<String> = Vec::new(),
-        /// Roots of the streams and of the REST service; empty: the venue's own.
-        stream_url: String = String::new(),
-        rest_url: String = String::new(),
-        /// A quote or book that was subscribed to and brings nothing for this long is told; trades have twenty times as long.
-        silent_ms: u64 = 30_000 => 1_000..=86_400_000,
         /// The list of instruments is read again after this.
         catalogue_s: u64 = 300 => 6..=86_400,
     }
@@ -214,6 +170,18 @@ settings! {
         looped: bool = false,
         /// Shift recorded times so that the recording starts now.
         rebase: bool = false,
+    }
+}
+
+impl IngestVenue {
+    /// Makes the defaults of a venue.
+    fn of(row: &Row, symbols: &[&str]) -> Self {
+        Self {
+            symbols: symbols.iter().map(|symbol| (*symbol).to_owned()).collect(),
+            depth: row.depth.usual(),
+            topics_per_connection: row.limits.topics_per_connection,
+            ..Self::default()
+        }
     }
 }
 

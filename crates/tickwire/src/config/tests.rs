@@ -247,20 +247,32 @@ fn admission_is_checked() {
 fn venues_have_symbols_channels_and_roots() {
     let sources = |sets: &[(&str, &str)]| Sources { sets: set(sets), ..Sources::default() };
     let config = load(&sources(&[])).unwrap();
-    assert_eq!(config.binance.routes[0].url, "wss://stream.binance.com:9443/stream");
-    assert_eq!(config.binance_usdm.routes[1].url, "wss://fstream.binance.com/market/stream");
-    assert_eq!((config.kraken.routes[0].url.as_str(), config.kraken.depth), ("wss://ws.kraken.com/v2", 10));
-    assert_eq!(config.coinbase.routes[0].url, "wss://advanced-trade-ws.coinbase.com");
-    assert_eq!(config.okx.routes[0].url, "wss://ws.okx.com:8443/ws/v5/public");
+    let urls = |venue: &VenueName| config.venue(*venue).routes.last().map(|route| route.url.clone()).unwrap();
+    let expected = [
+        "wss://stream.binance.com:9443/stream",
+        "wss://fstream.binance.com/market/stream",
+        "wss://stream.bybit.com/v5/public/spot",
+        "wss://stream.bybit.com/v5/public/linear",
+        "wss://advanced-trade-ws.coinbase.com",
+        "wss://ws.kraken.com/v2",
+        "wss://ws.okx.com:8443/ws/v5/public",
+    ];
+    assert_eq!(VenueName::ALL.iter().map(urls).collect::<Vec<_>>(), expected);
+    // What nobody set is as the venue's row has it.
+    for venue in VenueName::ALL {
+        let (config, row) = (config.venue(*venue), venue.row());
+        let usual = row.config(row.stream_url, row.rest_url, &config.symbols);
+        assert_eq!((config, config.symbols.len()), (&usual, 4));
+    }
     let config = load(&sources(&[
         ("ingest.binance.symbols", "A*,BUSDT"),
         ("ingest.binance.channels", "trade,quote"),
         ("ingest.binance.rest_url", "http://127.0.0.1:1"),
     ]))
     .unwrap();
-    assert_eq!(config.binance.symbols, ["A*", "BUSDT"]);
-    assert_eq!(config.binance.channels, [Channel::Trade, Channel::Quote]);
-    assert_eq!(config.binance.rest_url, "http://127.0.0.1:1");
+    assert_eq!(config.venue(VenueName::Binance).symbols, ["A*", "BUSDT"]);
+    assert_eq!(config.venue(VenueName::Binance).channels, [Channel::Trade, Channel::Quote]);
+    assert_eq!(config.venue(VenueName::Binance).rest_url, "http://127.0.0.1:1");
     let wrong = sources(&[
         ("ingest.binance.channels", "quote,derivative"),
         ("ingest.binance.stream_url", "https://stream.example"),
@@ -278,4 +290,21 @@ fn venues_have_symbols_channels_and_roots() {
         "it names nothing",
     ];
     check_told(&wrong, &parts);
+}
+
+#[test]
+fn depths_that_a_venue_lacks_are_told_at_once() {
+    let sources = |sets: &[(&str, &str)]| Sources { sets: set(sets), ..Sources::default() };
+    let odd =
+        [("ingest.binance_usdm.depth", "5000"), ("ingest.kraken.depth", "11"), ("ingest.okx.depth", "5")];
+    check_told(
+        &sources(&odd),
+        &[
+            "3 errors in the configuration:",
+            "`ingest.binance_usdm.depth`: 5000 is no depth that the venue has; known: 5, 10, 20, 50, 100, 500, 1000",
+            "`ingest.kraken.depth`: 11 is no depth that the venue has; known: 10, 25, 100, 500, 1000",
+            "`ingest.okx.depth`: has to be 0: the venue gives no choice",
+        ],
+    );
+    load(&sources(&[("ingest.binance.depth", "5000"), ("ingest.binance_usdm.depth", "500")])).unwrap();
 }

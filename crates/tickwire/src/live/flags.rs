@@ -3,48 +3,45 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use tickwire_live::simulator::{SimKind, TimedFault};
+use clap::{Args, Subcommand};
+use tickwire_live::simulator::TimedFault;
 
+use super::table::{VenueName, venues};
+use crate::bus_flags::IngestFlags;
 use crate::config::Flag;
 
-/// A live venue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum VenueName {
-    /// Binance spot
-    Binance,
-    /// Binance USD-M futures
-    BinanceUsdm,
-    /// Coinbase, the Advanced Trade API
-    Coinbase,
-    /// Kraken
-    Kraken,
-    /// OKX
-    Okx,
+macro_rules! sources {
+    ($($(#[$meta:meta])* $name:ident: $text:literal, $table:ident, $row:expr, $example:literal;)*) => {
+        /// A live venue as the source of `tickwire ingest`.
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum LiveSource {
+            $(
+                $(#[$meta])*
+                #[command(after_help = concat!("Examples:\n  tickwire ingest ", $text, " --symbols '", $example,
+                    "'\n  tickwire ingest ", $text, " --dry-run"))]
+                $name(LiveFlags),
+            )*
+        }
+
+        impl LiveSource {
+            /// Returns the venue and its flags.
+            pub(crate) fn parts(self) -> (VenueName, LiveFlags) {
+                match self {
+                    $(Self::$name(flags) => (VenueName::$name, flags),)*
+                }
+            }
+        }
+    };
 }
 
-impl VenueName {
-    /// Returns the name, as records and commands have it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Binance => "binance",
-            Self::BinanceUsdm => "binance-usdm",
-            Self::Coinbase => "coinbase",
-            Self::Kraken => "kraken",
-            Self::Okx => "okx",
-        }
-    }
+venues!(sources);
 
-    /// Returns its simulation.
-    pub(super) fn simulated(self) -> SimKind {
-        match self {
-            Self::Binance => SimKind::Binance,
-            Self::BinanceUsdm => SimKind::BinanceUsdm,
-            Self::Coinbase => SimKind::Coinbase,
-            Self::Kraken => SimKind::Kraken,
-            Self::Okx => SimKind::Okx,
-        }
-    }
+#[derive(Debug, Args)]
+pub(crate) struct LiveFlags {
+    #[command(flatten)]
+    pub(crate) venue: VenueFlags,
+    #[command(flatten)]
+    pub(crate) out: IngestFlags,
 }
 
 #[derive(Debug, Args)]
@@ -52,7 +49,7 @@ pub(crate) struct VenueFlags {
     /// Symbols, separated by commas, with * for any part of a name
     #[arg(long, value_name = "SYMBOLS")]
     symbols: Option<String>,
-    /// Channels, separated by commas: quote, trade, book; derivative at futures
+    /// Channels, separated by commas: quote, trade, book; derivative at futures and contracts
     #[arg(long, value_name = "CHANNELS")]
     channels: Option<String>,
     /// Root of the streams, as of a simulated venue
@@ -68,35 +65,7 @@ pub(crate) struct VenueFlags {
 
 impl VenueFlags {
     pub(crate) fn settings(&self, venue: VenueName) -> [Flag; 4] {
-        let [symbols, channels, stream_url, rest_url] = match venue {
-            VenueName::Binance => [
-                "ingest.binance.symbols",
-                "ingest.binance.channels",
-                "ingest.binance.stream_url",
-                "ingest.binance.rest_url",
-            ],
-            VenueName::BinanceUsdm => [
-                "ingest.binance_usdm.symbols",
-                "ingest.binance_usdm.channels",
-                "ingest.binance_usdm.stream_url",
-                "ingest.binance_usdm.rest_url",
-            ],
-            VenueName::Coinbase => [
-                "ingest.coinbase.symbols",
-                "ingest.coinbase.channels",
-                "ingest.coinbase.stream_url",
-                "ingest.coinbase.rest_url",
-            ],
-            VenueName::Okx => {
-                ["ingest.okx.symbols", "ingest.okx.channels", "ingest.okx.stream_url", "ingest.okx.rest_url"]
-            }
-            VenueName::Kraken => [
-                "ingest.kraken.symbols",
-                "ingest.kraken.channels",
-                "ingest.kraken.stream_url",
-                "ingest.kraken.rest_url",
-            ],
-        };
+        let [symbols, channels, stream_url, rest_url] = venue.flags();
         [
             ("--symbols", symbols, self.symbols.clone()),
             ("--channels", channels, self.channels.clone()),
@@ -129,8 +98,8 @@ pub(crate) struct SimVenueCommand {
     #[arg(long, default_value_t = 1.0)]
     pub(super) speed: f64,
     /// A fault and when it happens, as in 10s:gap; may be given several times. Faults: gap, duplicate, reorder, checksum,
-    /// silence=5s, half-open, disconnect, shutdown, slow-snapshots=3s, stale-snapshots=2, ban=429:30s, refuse=STREAM, mute=STREAM,
-    /// unmute, renumber, list=SYMBOL, delist=SYMBOL
+    /// silence=5s, half-open, disconnect, shutdown, slow-snapshots=3s, stale-snapshots=2, unreadable-snapshots=2, ban=429:30s,
+    /// refuse=STREAM, mute=STREAM, unmute, renumber, rescale=SYMBOL, list=SYMBOL, delist=SYMBOL
     #[arg(long = "fault", value_name = "TIME:FAULT")]
     pub(super) faults: Vec<TimedFault>,
 }

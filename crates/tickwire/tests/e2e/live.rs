@@ -70,6 +70,8 @@ fn a_dry_run_prints_what_would_be_published() {
     for (name, channels, [symbols, first, second, other]) in [
         ("binance", "quote,trade,book", of_binance),
         ("binance-usdm", "quote,trade,book,derivative", of_binance),
+        ("bybit", "trade,book", of_binance),
+        ("bybit-linear", "trade,book,derivative", of_binance),
         ("coinbase", "trade,book", ["btc-usd,eth-u*", "BTC-USD", "ETH-USD", "SOL-USD"]),
         ("kraken", "quote,trade,book", of_kraken),
         ("okx", "quote,trade,book", ["btc-usdt,eth-u*", "BTC-USDT", "ETH-USDT", "SOL-USDT"]),

@@ -56,6 +56,8 @@ proptest! {
         let mut world = World::new();
         let (mut connects, mut weights) = (Vec::new(), Vec::new());
         let mut messages: BTreeMap<(LinkId, u64), Vec<(Duration, u32)>> = BTreeMap::new();
+        let mut commands: BTreeMap<(LinkId, u64), Vec<(Duration, u32)>> = BTreeMap::new();
+        let mut of_address = Vec::new();
         let mut open: BTreeSet<usize> = BTreeSet::new();
         let mut unanswered: VecDeque<String> = VecDeque::new();
         let mut banned_until = Duration::ZERO;
@@ -153,7 +155,12 @@ proptest! {
                     ["connect", ..] => connects.push((at, 1)),
                     ["send" | "ping" | "pong", link, ..] => {
                         let link = LinkId(link.parse().unwrap());
-                        messages.entry((link, world.attempts[&link])).or_default().push((at, 1));
+                        let life = (link, world.attempts[&link]);
+                        messages.entry(life).or_default().push((at, 1));
+                        of_address.push((at, 1));
+                        if words[0] == "send" {
+                            commands.entry(life).or_default().push((at, 1));
+                        }
                     }
                     ["close", link] => {
                         open.remove(&link.parse().unwrap());
@@ -175,6 +182,10 @@ proptest! {
         for (link, messages) in &messages {
             within(messages, limits().messages, &format!("messages of {link:?}"));
         }
+        for (link, commands) in &commands {
+            within(commands, limits().commands.unwrap(), &format!("commands of {link:?}"));
+        }
+        within(&of_address, limits().messages_of_address.unwrap(), "messages of the address");
         // Nobody sent data for so long that the silence was told.
         let is_granted = |link: &Link| link.granted().0 > 0;
         let link = world.driver.data.links.iter().position(is_granted).expect("some are granted");

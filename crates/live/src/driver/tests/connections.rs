@@ -108,3 +108,26 @@ fn a_venue_may_be_pinged_by_a_text_and_say_that_it_is_there() {
     let lost_at = world.now + world.driver.data.timings.pong_within;
     assert_eq!((world.pass(SECS(500)), world.now), (vec!["close 1".to_owned()], lost_at));
 }
+
+#[test]
+fn a_venue_that_wants_to_hear_something_is_pinged_while_it_speaks() {
+    let mut world = World::new();
+    world.driver.data.venue.ping = Some("I am here");
+    world.driver.data.venue.ping_every = Some(SECS(20));
+    world.step();
+    world.respond(0, 200, "1");
+    world.opened(0);
+    let opened = world.now;
+    let mut pings = Vec::new();
+    while pings.len() < 3 {
+        world.now += SECS(1);
+        for output in world.message(0, "data 0").into_iter().chain(world.step()) {
+            if output == "send 0 I am here" {
+                pings.push(world.now.checked_sub(opened).unwrap().as_secs());
+            }
+        }
+        world.message(0, "ok 1");
+    }
+    assert_eq!(pings, [20, 40, 60]);
+    assert_eq!(world.driver.counts().losses, 0, "what it says is a pong");
+}

@@ -18,31 +18,37 @@ use super::subscription::{Subscription, TopicState};
 use super::{Driver, Input, LinkId, Moment, Output, RequestId, Response, Timings};
 use crate::limits::{Limits, Rate};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Topic, TopicChanges, TopicId, Venue,
-    Verification,
+    Call, Checked, Connection, Loss, Need, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges,
+    TopicId, Venue, Verification,
 };
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 const TIME: u64 = 1_700_000_000_000_000_000;
 
-/// A venue whose messages are words: `data N`, `wanted N`, `ok ID`, `no ID`, `down`, `hole`, `alive`. Its list of instruments is their
+/// A venue whose messages are words: `data N`, `wanted N`, `deeper N`, `broken N`, `bookless N`,
+/// `ok ID`, `no ID`, `down`, `hole`, `alive`. Its list of instruments is their
 /// number. Topics are `N@A` on route 0 and `N@B` on route 1.
 #[derive(Debug)]
 struct Words {
     limits: Limits,
     routes: Vec<Route>,
     count: u32,
-    wanted: Vec<u32>,
+    wanted: Vec<(u32, Need)>,
+    /// The refusals that were told.
+    refused: Vec<(TopicId, String)>,
     /// The topics that were told to be back.
     back: Vec<TopicId>,
     /// The text that it takes for a ping.
     ping: Option<&'static str>,
+    ping_every: Option<Duration>,
 }
 
 fn limits() -> Limits {
     Limits {
         messages: Rate::new(5, SECS(1)),
         messages_for_pongs: 2,
+        messages_of_address: Some(Rate::new(12, SECS(1))),
+        commands: Some(Rate::new(20, SECS(100))),
         connects: Rate::new(6, SECS(10)),
         weight: Rate::new(100, SECS(60)),
         topics_per_connection: 8,
@@ -55,7 +61,16 @@ impl Words {
     fn new() -> Self {
         let route = |name, url: &str| Route { name, url: url.to_owned() };
         let routes = vec![route("a", "ws://a"), route("b", "ws://b")];
-        Self { limits: limits(), routes, count: 0, wanted: Vec::new(), back: Vec::new(), ping: None }
+        Self {
+            limits: limits(),
+            routes,
+            count: 0,
+            wanted: Vec::new(),
+            refused: Vec::new(),
+            back: Vec::new(),
+            ping: None,
+            ping_every: None,
+        }
     }
 }
 
@@ -125,11 +140,13 @@ impl Venue for Words {
         let topic = words.next().and_then(|topic| topic.parse().ok()).map(TopicId);
         Ok(match word {
             "data" => Said::Data(TopicId(number as u32)),
-            "wanted" => {
-                self.wanted.push(number as u32 / 2);
+            "wanted" | "deeper" => {
+                let need = if word == "wanted" { Need::Whole } else { Need::Deeper };
+                self.wanted.push((number as u32 / 2, need));
                 Said::Data(TopicId(number as u32))
             }
-            "broken" => Said::Broken(TopicId(number as u32)),
+            "broken" => Said::Broken(TopicId(number as u32), None),
+            "bookless" => Said::NoBook(TopicId(number as u32)),
             "ok" => Said::Granted(number, topic),
             "no" => Said::Refused(number, topic, "it is so".to_owned()),
             "down" => Said::GoingDown,
@@ -143,7 +160,11 @@ impl Venue for Words {
         self.ping
     }
 
-    fn take_wanted(&mut self) -> Vec<u32> {
+    fn ping_every(&self) -> Option<Duration> {
+        self.ping_every
+    }
+
+    fn take_wanted(&mut self) -> Vec<(u32, Need)> {
         std::mem::take(&mut self.wanted)
     }
 
@@ -155,15 +176,14 @@ impl Venue for Words {
         Ok(body == "whole")
     }
 
-    fn lost(&mut self, topic: &Topic, _: u64, events: &mut Vec<FeedEvent>) {
-        events.push(gap(topic));
+    fn supply(&mut self, topic: &Topic, supply: Supply<'_>, _: u64, events: &mut Vec<FeedEvent>) {
+        match supply {
+            Supply::Lost => events.push(gap(topic)),
+            Supply::Back => self.back.push(topic.id),
+            Supply::Refused(reason) => self.refused.push((topic.id, reason.to_owned())),
+            Supply::Silent | Supply::Speaking => {}
+        }
     }
-
-    fn is_back(&mut self, topic: &Topic, _: u64, _: &mut Vec<FeedEvent>) {
-        self.back.push(topic.id);
-    }
-
-    fn is_silent(&mut self, _: &Topic, _: bool, _: u64, _: &mut Vec<FeedEvent>) {}
 
     fn refusal(&self, body: &str) -> String {
         body.to_owned()
@@ -229,6 +249,7 @@ impl World {
                 Output::Pong { link, .. } => format!("pong {}", link.0),
                 Output::Close { link } => format!("close {}", link.0),
                 Output::Fetch { request, url } => format!("fetch {} {url}", request.0),
+                Output::Abandon { request } => format!("abandon {}", request.0),
             });
         }
         outputs

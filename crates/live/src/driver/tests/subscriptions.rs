@@ -170,3 +170,100 @@ fn an_end_of_a_subscription_that_is_refused_is_an_end() {
     assert!(anew[0].contains(" + ") && anew[0].ends_with("0@A"), "{anew:?}");
     assert_eq!((world.driver.counts().refused_topics, world.driver.counts().losses), (0, 0));
 }
+
+#[test]
+fn a_topic_that_is_refused_is_tried_again_later_and_later() {
+    let mut world = World::new();
+    world.driver.data.venue.limits.connection_age = SECS(100_000);
+    world.step();
+    world.respond(0, 200, "2");
+    assert_eq!(world.opened(0), ["send 0 + 1 0@A 1@A"]);
+    assert_eq!(world.message(0, "no 1 0"), [""; 0]);
+    assert_eq!(world.message(0, "ok 1 2"), [""; 0]);
+    assert_eq!(world.reason(), "live");
+    let words = world.driver.take_notes();
+    assert!(matches!(&words[..], [words] if words.starts_with("`0@A` was refused: it is so; ")), "{words:?}");
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let before = world.now;
+        let mut outputs = Vec::new();
+        while outputs.is_empty() {
+            assert!(world.now < SECS(5_000), "it is not tried again: {waits:?}");
+            outputs = world.pass(SECS(10_000));
+            outputs.retain(|output| !world.ponged(output) && output.starts_with("send 0"));
+        }
+        waits.push(world.now.checked_sub(before).unwrap().as_secs());
+        let [output] = &outputs[..] else { panic!("{outputs:?}") };
+        assert!(output.ends_with(" 0@A"), "alone: {output}");
+        let id = output.split(' ').nth(3).unwrap();
+        world.message(0, &format!("no {id}"));
+        if world.now > SECS(900) {
+            break;
+        }
+    }
+    let ceilings = [30, 60, 120, 240, 480];
+    let is_right = |(wait, ceiling): (&u64, &u64)| (ceiling / 2..=*ceiling).contains(wait);
+    assert!(waits.len() >= 4 && waits.iter().zip(&ceilings).all(is_right), "{waits:?}");
+    assert_eq!(world.driver.take_notes(), [""; 0], "the log has it once");
+    assert_eq!(world.driver.data.venue.refused.len(), waits.len() + 1);
+    assert_eq!(world.driver.counts().refused_topics as usize, waits.len() + 1);
+    // What is granted in the end is like any other.
+    let mut granted = false;
+    while !granted {
+        assert!(world.now < SECS(10_000), "it is not tried again");
+        for output in world.pass(SECS(20_000)) {
+            if output.starts_with("send 0 +") {
+                world.grant(&output);
+                granted = true;
+            }
+            world.ponged(&output);
+        }
+    }
+    assert_eq!((world.driver.data.links[0].granted().0, world.driver.data.links[0].refused()), (2, 0));
+    assert_eq!(world.driver.data.venue.back.last(), Some(&TopicId(0)));
+}
+
+#[test]
+fn a_venue_that_refuses_everything_is_not_asked_without_a_wait() {
+    let mut world = World::new();
+    world.step();
+    world.respond(0, 200, "3");
+    let mut pending: VecDeque<_> = world.opened(0).into();
+    let mut sent = Vec::new();
+    while world.now < SECS(14) {
+        while let Some(output) = pending.pop_front() {
+            if let Some(id) = output.strip_prefix("send 0 + ").and_then(|rest| rest.split(' ').next()) {
+                sent.push(world.now);
+                pending.extend(world.message(0, &format!("no {id}")));
+            }
+            world.ponged(&output);
+        }
+        pending.extend(world.pass(SECS(14)));
+    }
+    // Three topics are five commands: all, one, two, and each of these.
+    assert_eq!((sent.len(), world.driver.counts().refused_topics), (5, 3), "{sent:?}");
+    assert!(
+        sent[3].checked_sub(sent[2]).unwrap() >= SECS(1) && sent[4].checked_sub(sent[3]).unwrap() >= SECS(2),
+        "{sent:?}"
+    );
+    assert_eq!(world.reason(), "words refuses what is subscribed to: it is so");
+}
+
+#[test]
+fn a_broken_book_may_overtake_the_response_to_its_subscription() {
+    let mut world = World::new();
+    world.step();
+    world.respond(0, 200, "2");
+    assert_eq!(world.opened(0), ["send 0 + 1 0@A 1@A"]);
+    assert_eq!(world.message(0, "bookless 0"), [""; 0], "it may be of the subscription before");
+    assert_eq!(world.message(0, "broken 0"), [""; 0], "the other one is not answered yet");
+    assert_eq!(world.message(0, "ok 1 2"), ["send 0 - 2 0@A"]);
+    assert_eq!(world.message(0, "ok 1 0"), [""; 0], "it comes late");
+    assert_eq!(world.message(0, "ok 2"), ["send 0 + 3 0@A"]);
+    world.message(0, "ok 3 0");
+    world.now += SECS(1);
+    let ended = world.message(0, "bookless 0");
+    assert_eq!(ended, ["send 0 - 4 0@A"], "its snapshot did not come");
+    assert_eq!(world.message(0, "bookless 0"), [""; 0]);
+    assert_eq!(world.driver.counts().renewed_topics, 2);
+}

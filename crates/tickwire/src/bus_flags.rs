@@ -1,0 +1,36 @@
+//! The flags of commands that publish.
+
+use clap::Args;
+
+use crate::config::Flag;
+
+#[derive(Debug, Args)]
+pub(crate) struct BusFlags {
+    /// NATS server; may be given several times
+    #[arg(long = "bus", value_name = "URL")]
+    pub(crate) servers: Vec<String>,
+}
+
+impl BusFlags {
+    pub(crate) fn setting(&self) -> Flag {
+        ("--bus", "bus.servers", (!self.servers.is_empty()).then(|| self.servers.join(",")))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IngestFlags {
+    #[command(flatten)]
+    pub(crate) bus: BusFlags,
+    /// Encoding of records on the bus: proto, msgpack
+    #[arg(long)]
+    pub(crate) encoding: Option<String>,
+    /// Print the results of the run as JSON when it ends
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl IngestFlags {
+    pub(crate) fn settings(&self) -> [Flag; 2] {
+        [self.bus.setting(), ("--encoding", "ingest.encoding", self.encoding.clone())]
+    }
+}
