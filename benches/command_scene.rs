@@ -106,6 +106,7 @@ impl Commands {
             state: FeedState::Live,
             since: NOW,
             reason: "".into(),
+            proof: tickwire_wire::BookProof::Chain,
         };
         engine.on_event(&Event::Feed(Arc::new(feed)), NOW);
         let client = engine.open(Opening::anonymous("s0", Encoding::Proto), NOW);

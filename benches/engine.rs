@@ -48,6 +48,7 @@ impl Rig {
             state: FeedState::Live,
             since: NOW,
             reason: "".into(),
+            proof: tickwire_wire::BookProof::Chain,
         };
         engine.on_event(&Event::Feed(Arc::new(feed)), NOW);
         let name = SymbolName { venue: "binance".to_owned(), symbol: "BTCUSDT".to_owned() };

@@ -5,7 +5,7 @@ use std::path::Path;
 const FILES: [&str; 4] = ["record.proto", "control.proto", "command.proto", "bus.proto"];
 
 /// Fields whose JSON form is not the number that the binary encodings carry.
-const JSON_FORMS: [(&str, &str); 18] = [
+const JSON_FORMS: [(&str, &str); 19] = [
     (".tickwire.v1.Granted.channel", "crate::forms::channel"),
     (".tickwire.v1.Refused.channel", "crate::forms::channel"),
     (".tickwire.v1.Position.channel", "crate::forms::channel"),
@@ -13,6 +13,7 @@ const JSON_FORMS: [(&str, &str); 18] = [
     (".tickwire.v1.Gap.channel", "crate::forms::channel"),
     (".tickwire.v1.Gap.cause", "crate::forms::gap_cause"),
     (".tickwire.v1.Feed.state", "crate::forms::feed_state"),
+    (".tickwire.v1.Feed.book_proof", "crate::forms::book_proof"),
     (".tickwire.v1.Feed.since", "crate::forms::wide"),
     (".tickwire.v1.Heartbeat.time", "crate::forms::wide"),
     (".tickwire.v1.Hello.token_expires", "crate::forms::wide"),

@@ -77,7 +77,7 @@ function step(it) {
 
 // ---- Sessions ----------------------------------------------------------------------------------------------------
 const sessions = new Set();
-let frozen = false, mute = false, corrupt = false, delay = 0, feed = { venue: 'sim', state: 'live', since: nowNs(), reason: '' };
+let frozen = false, mute = false, corrupt = false, delay = 0, feed = { venue: 'sim', state: 'live', since: nowNs(), reason: '', book_proof: 'chain' };
 
 class Session {
   constructor(socket, encoding) { Object.assign(this, { socket, encoding, channels: new Set(), book: null, lastSent: 0 }); }
@@ -128,7 +128,7 @@ class Session {
   }
 }
 const broadcast = (records) => { for (const session of sessions) session.send(records.filter((one) => one.type === 'heartbeat' || one.type === 'notice' || session.wants(one))); };
-const setFeed = (state, reason) => { feed = { venue: 'sim', state, since: nowNs(), reason }; broadcast([{ type: 'heartbeat', time: nowNs(), feeds: [feed], positions: [] }]); };
+const setFeed = (state, reason, proof = 'chain') => { feed = { venue: 'sim', state, since: nowNs(), reason, book_proof: proof }; broadcast([{ type: 'heartbeat', time: nowNs(), feeds: [feed], positions: [] }]); };
 
 setInterval(() => {
   const t = Date.now();
@@ -156,6 +156,7 @@ function endOf(it, may_retry) {
 const SCENARIOS = {
   down: () => setFeed('down', 'no heartbeat from the ingester'),
   up: () => setFeed('live', ''),
+  unproven: () => setFeed('live', '', 'unverifiable'),
   halt: () => broadcast(instruments.slice(0, 3).map((it) => record(it, 'status', { state: it.state = it.state === 'halted' ? 'open' : 'halted', reason: 'volatility pause' }))),
   gap: () => broadcast(instruments.slice(0, 4).flatMap((it) => [gap(it, 'trade', 1 + random(20)), gap(it, 'book', 3)])),
   bookgap: () => { for (const session of sessions) { const it = instruments.find((one) => `sim:${one.symbol}` === session.book); if (it) session.send([gap(it, 'book', 4)]); } },

@@ -5,6 +5,7 @@ const enumOf = (names) => (name) => names.indexOf(name);
 const channel = enumOf(['unknown', 'quote', 'trade', 'book', 'bar', 'stat', 'status', 'instrument', 'derivative']);
 const cause = enumOf(['unknown', 'upstream', 'ingest', 'bus', 'shed', 'resume']);
 const feedState = enumOf(['unknown', 'live', 'stale', 'down']);
+const bookProof = enumOf(['unknown', 'unverifiable', 'symbol_sequence', 'connection_sequence', 'chain', 'checksum']);
 const side = enumOf(['unknown', 'buy', 'sell']);
 const tradingState = enumOf(['unknown', 'pre_open', 'open', 'auction', 'halted', 'closed']);
 
@@ -43,7 +44,7 @@ const BODIES = {
     ...m.granted.map((g) => data(2, all(uint(1, channel(g.channel)), text(2, g.symbol), uint(3, g.instrument), uint(4, g.price_decimals), uint(5, g.size_decimals), uint(7, g.epoch), uint(8, g.sequence), uint(9, g.delay_ms)))),
     ...m.refused.map((r) => data(3, all(uint(1, channel(r.channel)), text(2, r.symbol), text(3, r.code), text(4, r.message), uint(5, Number(r.may_retry))))))),
   notice: (m) => data(18, all(text(1, m.code), text(2, m.message), uint(3, m.conflated), uint(4, m.dropped), uint(5, m.retry_after_ms))),
-  heartbeat: (m) => data(19, all(fixed64(1, m.time), ...m.feeds.map((f) => data(2, all(text(1, f.venue), uint(2, feedState(f.state)), fixed64(3, f.since), text(4, f.reason)))), ...m.positions.map((p) => data(3, position(p))))),
+  heartbeat: (m) => data(19, all(fixed64(1, m.time), ...m.feeds.map((f) => data(2, all(text(1, f.venue), uint(2, feedState(f.state)), fixed64(3, f.since), text(4, f.reason), uint(5, bookProof(f.book_proof))))), ...m.positions.map((p) => data(3, position(p))))),
   ledger: (m) => data(20, all(uint(1, m.id), ...m.entries.map((e) => data(2, all(uint(1, e.instrument), uint(2, channel(e.channel)), text(3, e.symbol), uint(4, e.published), uint(5, e.delivered), uint(6, e.conflated), uint(7, e.dropped), uint(8, e.filtered)))))),
 };
 export function toProto(m) {

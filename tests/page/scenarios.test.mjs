@@ -117,6 +117,17 @@ test('a feed that is said to be dead dims every row, whatever data still arrives
   await until(page, live);
 });
 
+test('a book that nothing at its venue proves is not shown as verified', async () => {
+  const shown = (text, verified) => page.waitForFunction(([text, verified]) => document.querySelector('#bookState').textContent === text && document.querySelector('#book').dataset.verified === verified, [text, verified], WAIT);
+  await shown('✓ book verified', 'true');
+  await fake.play('/fake/unproven');
+  await shown('book not verifiable', 'false');
+  assert.match(await page.locator('#bookState').getAttribute('title'), /^nothing that the venue sends proves its books/);
+  assert.equal((await state(page)).connection, 'live');
+  await fake.play('/fake/up');
+  await shown('✓ book verified', 'true');
+});
+
 test('a mute gateway is noticed without any message', async () => {
   await fake.play('/fake/mute');
   await until(page, allDead);

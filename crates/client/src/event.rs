@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_wire::{
-    Body, Channel, Error, FeedState, Gap, GapCause, Granted, Hello, Identity, Ledger, LedgerFault, Level,
-    Missing, Notice, Record, Refused, Scale, decimal,
+    Body, BookProof, Channel, Error, FeedState, Gap, GapCause, Granted, Hello, Identity, Ledger, LedgerFault,
+    Level, Missing, Notice, Record, Refused, Scale, decimal,
 };
 
 use crate::error::Disconnect;
@@ -334,6 +334,8 @@ pub enum State {
         since: u64,
         /// The ingester's words, or empty.
         reason: String,
+        /// What proves its books, as the ingester declares it. Where it is unverifiable, a book may be wrong and live.
+        book_proof: BookProof,
     },
     /// A book does not agree with its records any more: it is not live until it is repaired.
     BookBroken {

@@ -41,6 +41,7 @@ macro_rules! named {
 named!(channel, crate::pb::Channel, "CHANNEL_");
 named!(gap_cause, crate::pb::GapCause, "GAP_CAUSE_");
 named!(feed_state, crate::pb::FeedState, "FEED_STATE_");
+named!(book_proof, crate::pb::BookProof, "BOOK_PROOF_");
 named!(side, crate::pb::Side, "SIDE_");
 named!(trading_state, crate::pb::TradingState, "TRADING_STATE_");
 

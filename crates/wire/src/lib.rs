@@ -50,9 +50,9 @@ pub use codec::{
 pub use message::{Command, Message};
 pub use number::InstrumentNumbers;
 pub use pb::{
-    Bar, Channel, Derivative, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello, Identity,
-    Instrument, Ledger, LedgerEntry, LedgerRequest, Limits, Notice, Position, Receipt, Refused, Resume,
-    ResumePosition, SetRate, Side, Stat, Status, Subscribe, Subscribed, Token, Trade, TradingState,
+    Bar, BookProof, Channel, Derivative, Error, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello,
+    Identity, Instrument, Ledger, LedgerEntry, LedgerRequest, Limits, Notice, Position, Receipt, Refused,
+    Resume, ResumePosition, SetRate, Side, Stat, Status, Subscribe, Subscribed, Token, Trade, TradingState,
     Unsubscribe,
 };
 pub use record::{Body, Book, Level, Quote, Record, Scale, book_checksum};

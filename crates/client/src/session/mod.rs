@@ -274,10 +274,12 @@ impl Session {
     fn heartbeat(&mut self, heartbeat: Heartbeat) {
         for feed in heartbeat.feeds {
             let venue: Arc<str> = feed.venue.as_str().into();
-            let is_new = self.feeds.get(&venue).is_none_or(|known| known.state != feed.state);
+            let says = |feed: &Feed| (feed.state, feed.book_proof);
+            let is_new = self.feeds.get(&venue).is_none_or(|known| says(known) != says(&feed));
             if is_new {
                 let (state, since, reason) = (feed.state(), feed.since, feed.reason.clone());
-                self.event(Event::State(State::Feed { venue: venue.clone(), state, since, reason }));
+                let (venue, book_proof) = (venue.clone(), feed.book_proof());
+                self.event(Event::State(State::Feed { venue, state, since, reason, book_proof }));
             }
             self.feeds.insert(venue, feed);
         }

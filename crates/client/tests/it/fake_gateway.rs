@@ -14,9 +14,9 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tickwire_client::wire::{
-    Bar, Body, Book, Channel, Command, Encoding, Feed, FeedState, Gap, GapCause, Granted, Heartbeat, Hello,
-    Level, Limits, Message, PROTOCOL_VERSION, Position, Quote, Record, Refused, Scale, Subscribe, Subscribed,
-    Trade, decode_command, encode_message, encode_sent_time,
+    Bar, Body, Book, BookProof, Channel, Command, Encoding, Feed, FeedState, Gap, GapCause, Granted,
+    Heartbeat, Hello, Level, Limits, Message, PROTOCOL_VERSION, Position, Quote, Record, Refused, Scale,
+    Subscribe, Subscribed, Trade, decode_command, encode_message, encode_sent_time,
 };
 use tickwire_client::{BoxTransport, Builder, Client, Target};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadHalf, WriteHalf};
@@ -309,7 +309,8 @@ pub(crate) fn book(sequence: u64, snapshot: bool, bids: &[(i64, u64)], checksum:
 }
 
 pub(crate) fn heartbeat(state: FeedState, positions: &[(Channel, u64)]) -> Message {
-    let feed = Feed { venue: "sim".to_owned(), state: state.into(), since: 3, reason: "test".to_owned() };
+    let (venue, reason, book_proof) = ("sim".to_owned(), "test".to_owned(), BookProof::Chain.into());
+    let feed = Feed { venue, state: state.into(), since: 3, reason, book_proof };
     let position = |(channel, sequence): &(Channel, u64)| Position {
         instrument: ID,
         channel: (*channel).into(),

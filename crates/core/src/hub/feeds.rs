@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::FeedState;
+use tickwire_wire::{BookProof, FeedState};
 
 use super::data::{ALL_SHARDS, Hub};
 use super::venue::Listing;
@@ -20,11 +20,11 @@ pub(super) fn tell_feed(hub: &mut Hub, index: VenueIndex) {
     let now_down = hub.bus_down.clone();
     let venue = &mut hub.venues[usize::from(index.0)];
     let followed = venue.claims.followed();
-    let (said, why, since) = match followed {
-        Some(claim) => (claim.state, Arc::clone(&claim.reason), claim.heard),
-        None => (FeedState::Unknown, "".into(), 0),
+    let (said, why, since, proof) = match followed {
+        Some(claim) => (claim.state, Arc::clone(&claim.reason), claim.heard, claim.proof),
+        None => (FeedState::Unknown, "".into(), 0, BookProof::Unknown),
     };
-    let state = if let Some(reason) = now_down {
+    let (state, reason) = if let Some(reason) = now_down {
         (FeedState::Down, reason)
     } else if venue.is_down {
         (FeedState::Down, "the ingester is not heard".into())
@@ -35,17 +35,19 @@ pub(super) fn tell_feed(hub: &mut Hub, index: VenueIndex) {
     } else {
         (said, why)
     };
-    if venue.told.as_ref() == Some(&state) {
+    let told = (state, Arc::clone(&reason), proof);
+    if venue.told.as_ref() == Some(&told) {
         return;
     }
     let status = FeedStatus {
         venue: index,
         name: Arc::clone(&venue.name),
-        state: state.0,
+        state,
         since,
-        reason: Arc::clone(&state.1),
+        reason: Arc::clone(&reason),
+        proof,
     };
-    tracing::info!(venue = %venue.name, state = state.0.as_str_name(), reason = %state.1, "feed");
-    venue.told = Some(state);
+    tracing::info!(venue = %venue.name, state = state.as_str_name(), %reason, "feed");
+    venue.told = Some(told);
     hub.events.push((ALL_SHARDS, Event::Feed(Arc::new(status))));
 }

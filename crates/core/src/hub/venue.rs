@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tickwire_wire::FeedState;
+use tickwire_wire::{BookProof, FeedState};
 
 use super::claims::Claims;
 
@@ -26,8 +26,8 @@ pub(super) struct Venue {
     /// Newest change of the followed run's catalogue that was heard of.
     pub(super) announced: u64,
     pub(super) attempts: u32,
-    /// The state that the shards were told last.
-    pub(super) told: Option<(FeedState, Arc<str>)>,
+    /// The state that the shards were told last, with its reason, and what proves the books.
+    pub(super) told: Option<(FeedState, Arc<str>, BookProof)>,
     /// The count of other runs, as the log was told last.
     pub(super) told_rivals: usize,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tickwire_wire::FeedState;
+use tickwire_wire::{BookProof, FeedState};
 
 use super::ids::{InstrumentInfo, TopicId, VenueIndex};
 use super::interests::Backfilled;
@@ -21,6 +21,8 @@ pub struct FeedStatus {
     pub since: u64,
     /// The reason why it is not live, where it is not.
     pub reason: Arc<str>,
+    /// What proves its books, as its ingester declares it.
+    pub proof: BookProof,
 }
 
 /// The state from which a topic starts, or starts again after a loss.

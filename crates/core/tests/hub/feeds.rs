@@ -1,7 +1,7 @@
 //! The states of feeds that are told: nothing broken is shown as live.
 
 use super::rig::BusEvent;
-use tickwire_wire::{Channel, FeedState, Position};
+use tickwire_wire::{BookProof, Channel, FeedState, Position};
 
 use super::rig::{EPOCH, HubRequest, ID, MS, Rig, both, reason, unknown};
 use tickwire_core::hub::{DEFINITIONS, HEARTBEATS};
@@ -34,6 +34,22 @@ fn a_feed_is_what_its_ingester_says() {
     assert_eq!(rig.feeds(), ["sim Stale"], "once, and another ingester has no say");
     rig.heartbeat("sim", EPOCH, &[]);
     assert_eq!(rig.feeds(), ["sim Live"]);
+}
+
+#[test]
+fn what_proves_the_books_of_a_feed_is_told_when_it_changes() {
+    let mut rig = Rig::new(Channel::Quote);
+    rig.wait_heard(1_000);
+    for (proof, expected) in [
+        (BookProof::Unverifiable, ", Unverifiable"),
+        (BookProof::Checksum, ", Checksum"),
+        (BookProof::Unknown, ""),
+    ] {
+        rig.proof = proof;
+        rig.heartbeat("sim", EPOCH, &[]);
+        rig.heartbeat("sim", EPOCH, &[]);
+        assert_eq!(rig.feeds(), [format!("sim Live{expected}")], "once");
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use prost::Message as _;
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{
-    Bar, Body, Book, Channel, Derivative, Encoding, FeedState, Gap, GapCause, Instrument, Level, Message,
-    Position, Quote, Record, Scale, Stat, Status, Trade, TradingState, encode_message, pb,
+    Bar, Body, Book, BookProof, Channel, Derivative, Encoding, FeedState, Gap, GapCause, Instrument, Level,
+    Message, Position, Quote, Record, Scale, Stat, Status, Trade, TradingState, encode_message, pb,
 };
 
 use tickwire_core::hub::{Action, DEFINITIONS, HEARTBEATS, Hub, HubLimits, Target};
@@ -65,6 +65,8 @@ pub(crate) struct Rig {
     told: [Vec<String>; 2],
     feeds: Vec<String>,
     heartbeats: u64,
+    /// What heartbeats declare as the proof of books.
+    pub(crate) proof: BookProof,
     /// The number of changes of the catalogue that the ingester made.
     pub(crate) catalogue: u64,
 }
@@ -97,7 +99,16 @@ impl Rig {
 
     pub(crate) fn of(hub: Hub, channel: Channel) -> Self {
         let (told, feeds) = Default::default();
-        Self { hub, now: 1_000_000 * MS, channel, told, feeds, heartbeats: 0, catalogue: 2 }
+        Self {
+            hub,
+            now: 1_000_000 * MS,
+            channel,
+            told,
+            feeds,
+            heartbeats: 0,
+            proof: BookProof::Unknown,
+            catalogue: 2,
+        }
     }
 
     /// Makes one with the topic of `sim:A` live at a sequence number.
@@ -197,6 +208,7 @@ impl Rig {
             number: self.heartbeats,
             catalogue: self.catalogue,
             last,
+            book_proof: self.proof as i32,
             ..pb::FeedHeartbeat::default()
         };
         self.message(HEARTBEATS, heartbeat.encode_to_vec());
@@ -333,8 +345,12 @@ impl Rig {
     fn sort(&mut self) {
         for (mask, event) in self.hub.events.drain(..) {
             if let Event::Feed(feed) = &event {
-                let feed = format!("{} {:?} {}", feed.name, feed.state, feed.reason);
-                self.feeds.push(feed.trim_end().to_owned());
+                let proof = match feed.proof {
+                    BookProof::Unknown => String::new(),
+                    proof => format!(", {proof:?}"),
+                };
+                let told = format!("{} {:?} {}", feed.name, feed.state, feed.reason);
+                self.feeds.push(format!("{}{proof}", told.trim_end()));
                 continue;
             }
             for (shard, told) in self.told.iter_mut().enumerate() {

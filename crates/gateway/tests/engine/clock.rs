@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tickwire_core::engine::EngineLimits;
-use tickwire_wire::{Channel, Command, Encoding, FeedState, Heartbeat, Message, Unsubscribe};
+use tickwire_wire::{BookProof, Channel, Command, Encoding, FeedState, Heartbeat, Message, Unsubscribe};
 
 use super::rig::{CLOSE, Client, EPOCH, PING, Rig, SECOND, limits, quote, trade};
 
@@ -23,7 +23,7 @@ fn a_second_of_silence_brings_a_heartbeat_with_what_moved() {
     let mut rig = Rig::new(limits());
     let client = rig.open(Encoding::Proto);
     let first = heartbeats(rig.subscribe(client, Channel::Trade, &["sim:A", "sim:B"]));
-    assert_eq!(first[0].feeds[0].venue, "sim");
+    assert_eq!((first[0].feeds[0].venue.as_str(), first[0].feeds[0].book_proof()), ("sim", BookProof::Chain));
     rig.publish(0, 1, trade(1));
     rig.read(client);
     assert_eq!(tick(&mut rig, client, 999), []);

@@ -16,8 +16,8 @@ use tickwire_core::vocabulary::{
 };
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{
-    Channel, Command, Encoding, FeedState, LedgerRequest, Message, Resume, ResumePosition, Scale, SetRate,
-    SymbolName, Unsubscribe, encode_command,
+    BookProof, Channel, Command, Encoding, FeedState, LedgerRequest, Message, Resume, ResumePosition, Scale,
+    SetRate, SymbolName, Unsubscribe, encode_command,
 };
 
 use super::rig::{SECOND, limits, subscribe, subscribe_at};
@@ -157,7 +157,8 @@ impl Run {
 
     fn feed(&mut self, state: FeedState) {
         let (venue, name) = (VenueIndex(0), "sim".into());
-        let feed = FeedStatus { venue, name, state, since: self.now, reason: "".into() };
+        let feed =
+            FeedStatus { venue, name, state, since: self.now, reason: "".into(), proof: BookProof::Chain };
         self.tell(&Event::Feed(Arc::new(feed)));
     }
 

@@ -8,8 +8,9 @@ use tickwire_core::vocabulary::{
 };
 use tickwire_gateway::WebSocket;
 use tickwire_wire::{
-    Batch, Body, Book, Channel, Command, Encoding, FeedState, GapCause, Level, Message, Quote, Record, Scale,
-    Status, Subscribe, Subscribed, SymbolName, Trade, TradingState, encode_command, encode_message,
+    Batch, Body, Book, BookProof, Channel, Command, Encoding, FeedState, GapCause, Level, Message, Quote,
+    Record, Scale, Status, Subscribe, Subscribed, SymbolName, Trade, TradingState, encode_command,
+    encode_message,
 };
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -99,6 +100,7 @@ impl Rig {
             state,
             since: self.now,
             reason: "".into(),
+            proof: BookProof::Chain,
         };
         self.event(Event::Feed(Arc::new(feed)));
     }

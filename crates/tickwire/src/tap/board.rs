@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tickwire_client::{Event, GapEvent, State, Update};
-use tickwire_wire::{Body, BookState, Channel, FeedState, Granted, Quote, Scale, TradingState};
+use tickwire_wire::{Body, BookProof, BookState, Channel, FeedState, Granted, Quote, Scale, TradingState};
 
 use super::refusals;
 use super::show::word;
@@ -322,8 +322,11 @@ impl Board {
                 self.title = format!("NOT CONNECTED  {reason}{}", next.unwrap_or_default());
                 self.notice(reason.to_string());
             }
-            State::Feed { venue, state, reason, .. } => {
+            State::Feed { venue, state, reason, book_proof, .. } => {
                 let before = self.feeds.insert(Arc::clone(venue), *state);
+                if *book_proof == BookProof::Unverifiable && before.is_none() {
+                    self.notice(format!("nothing proves the books of {venue}: one may be wrong and live"));
+                }
                 if before.is_none() && *state == FeedState::Live {
                     return;
                 }

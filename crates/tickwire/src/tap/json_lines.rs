@@ -13,7 +13,7 @@ enum Line<'a> {
     Connected { address: &'a str },
     Disconnected { reason: String, retry_in_ms: Option<u64> },
     Mute { silence_ms: u64 },
-    Feed { venue: &'a str, state: String, since: String, reason: &'a str },
+    Feed { venue: &'a str, state: String, since: String, reason: &'a str, book_proof: String },
     BookBroken { symbol: &'a str, reason: &'a str },
     BookRepaired { symbol: &'a str },
     Ended { symbol: &'a str, channel: &'static str, reason: &'a str, returns: bool },
@@ -83,11 +83,12 @@ fn state_line(state: &State) -> Option<Line<'_>> {
             retry_in_ms: retry_in.map(|wait| wait.as_millis() as u64),
         },
         State::Mute { silence } => Line::Mute { silence_ms: silence.as_millis() as u64 },
-        State::Feed { venue, state, since, reason } => Line::Feed {
+        State::Feed { venue, state, since, reason, book_proof } => Line::Feed {
             venue,
             state: super::show::word(state.as_str_name(), "FEED_STATE_"),
             since: since.to_string(),
             reason,
+            book_proof: super::show::word(book_proof.as_str_name(), "BOOK_PROOF_"),
         },
         State::BookBroken { scale, reason } => Line::BookBroken { symbol: &scale.symbol, reason },
         State::BookRepaired { scale } => Line::BookRepaired { symbol: &scale.symbol },

@@ -135,9 +135,9 @@ impl Encoder {
                 };
                 Message::Subscribed(Subscribed { id: 0, granted: Vec::new(), refused: vec![refused] })
             }
-            Event::State(State::Feed { venue, state, since, reason }) => {
-                let (venue, reason) = (venue.to_string(), reason.clone());
-                let feed = Feed { venue, state: *state as i32, since: *since, reason };
+            Event::State(State::Feed { venue, state, since, reason, book_proof }) => {
+                let (venue, reason, book_proof) = (venue.to_string(), reason.clone(), *book_proof as i32);
+                let feed = Feed { venue, state: *state as i32, since: *since, reason, book_proof };
                 let time = sent_time.unwrap_or(*since);
                 Message::Heartbeat(Heartbeat { time, feeds: vec![feed], positions: Vec::new() })
             }
@@ -173,8 +173,8 @@ pub(super) mod tests {
 
     use tickwire_client::{Disconnect, Outcome, Update};
     use tickwire_wire::{
-        Bar, Book, Channel, Derivative, Error, FeedState, Gap, GapCause, Granted, Hello, Instrument, Ledger,
-        Level, Quote, Side, Stat, Status, Trade, TradingState,
+        Bar, Book, BookProof, Channel, Derivative, Error, FeedState, Gap, GapCause, Granted, Hello,
+        Instrument, Ledger, Level, Quote, Side, Stat, Status, Trade, TradingState,
     };
 
     use super::*;
@@ -248,7 +248,8 @@ pub(super) mod tests {
     }
 
     pub(in crate::tap) fn feed(state: FeedState, reason: &str) -> Event {
-        Event::State(State::Feed { venue: "sim".into(), state, since: 77, reason: reason.to_owned() })
+        let (venue, reason, book_proof) = ("sim".into(), reason.to_owned(), BookProof::Chain);
+        Event::State(State::Feed { venue, state, since: 77, reason, book_proof })
     }
 
     /// Returns events of every kind, as a session would have them.

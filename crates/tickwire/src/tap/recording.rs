@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tickwire_client::{Event, GapEvent, Outcome, State, Update};
-use tickwire_wire::{Body, Encoding, FeedState, Message, Record, Scale};
+use tickwire_wire::{Body, BookProof, Encoding, FeedState, Message, Record, Scale};
 
 use super::recorder::ENDED;
 
@@ -270,10 +270,11 @@ impl<R: Read> Recording<R> {
             Message::Error(error) => out.push(Event::Rejected(error)),
             Message::Heartbeat(heartbeat) => {
                 for feed in heartbeat.feeds {
-                    let state = feed.state();
-                    if self.instruments.feeds.insert(feed.venue.clone(), state) != Some(state) {
+                    let (state, book_proof) = (feed.state(), feed.book_proof());
+                    let says = (state, book_proof);
+                    if self.instruments.feeds.insert(feed.venue.clone(), says) != Some(says) {
                         let (venue, since, reason) = (feed.venue.into(), feed.since, feed.reason);
-                        out.push(Event::State(State::Feed { venue, state, since, reason }));
+                        out.push(Event::State(State::Feed { venue, state, since, reason, book_proof }));
                     }
                 }
             }
@@ -287,7 +288,7 @@ impl<R: Read> Recording<R> {
 #[derive(Default)]
 struct Instruments {
     scales: HashMap<u32, Arc<Scale>>,
-    feeds: HashMap<String, FeedState>,
+    feeds: HashMap<String, (FeedState, BookProof)>,
 }
 
 impl Instruments {

@@ -1,11 +1,11 @@
 //! The golden vectors: every kind of message and command, with the corners that a decoder gets wrong first.
 
 use tickwire_wire::{
-    Bar, Body, Book, Channel, Command, Derivative, Encoding, Error, Feed, FeedState, Gap, GapCause, Granted,
-    Heartbeat, Hello, Identity, Instrument, Ledger, LedgerEntry, LedgerRequest, Level, Limits, Message,
-    Notice, Position, Quote, Receipt, Record, Refused, Resume, ResumePosition, Scale, SetRate, Side, Stat,
-    Status, Subscribe, Subscribed, Token, Trade, TradingState, Unsubscribe, book_checksum, encode_command,
-    encode_message,
+    Bar, Body, Book, BookProof, Channel, Command, Derivative, Encoding, Error, Feed, FeedState, Gap,
+    GapCause, Granted, Heartbeat, Hello, Identity, Instrument, Ledger, LedgerEntry, LedgerRequest, Level,
+    Limits, Message, Notice, Position, Quote, Receipt, Record, Refused, Resume, ResumePosition, Scale,
+    SetRate, Side, Stat, Status, Subscribe, Subscribed, Token, Trade, TradingState, Unsubscribe,
+    book_checksum, encode_command, encode_message,
 };
 
 /// 2026-01-05 14:30:00.123456789 UTC.
@@ -396,9 +396,9 @@ fn control() -> Vec<Vector> {
     let heartbeat = Heartbeat {
         time: TIME,
         feeds: vec![
-            feed("binance", FeedState::Live, ""),
-            feed("kraken", FeedState::Stale, "venue closed the connection"),
-            feed("sim", FeedState::Down, ""),
+            feed("binance", FeedState::Live, "", BookProof::SymbolSequence),
+            feed("kraken", FeedState::Stale, "venue closed the connection", BookProof::Checksum),
+            feed("sim", FeedState::Down, "", BookProof::Unverifiable),
         ],
         positions: vec![
             Position { instrument: INSTRUMENT, channel: Channel::Quote.into(), epoch: EPOCH, sequence: 7 },
@@ -501,12 +501,13 @@ fn hello_of_tokens() -> Hello {
     Hello { session: "s-7f3b".to_owned(), protocol_version: 1, ..Hello::default() }
 }
 
-fn feed(venue: &str, state: FeedState, reason: &str) -> Feed {
+fn feed(venue: &str, state: FeedState, reason: &str, proof: BookProof) -> Feed {
     Feed {
         venue: venue.to_owned(),
         state: state.into(),
         since: TIME - 1_000_000_000,
         reason: reason.to_owned(),
+        book_proof: proof.into(),
     }
 }
 

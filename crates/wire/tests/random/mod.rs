@@ -248,12 +248,10 @@ fn subscribed() -> BoxedStrategy<Message> {
 }
 
 fn heartbeat() -> BoxedStrategy<Message> {
-    let feed = (text(), 0i32..4, uint(), text()).prop_map(|(venue, state, since, reason)| Feed {
-        venue,
-        state: FeedState::try_from(state).unwrap().into(),
-        since,
-        reason,
-    });
+    let feed =
+        (text(), 0i32..4, uint(), text(), 0i32..6).prop_map(|(venue, state, since, reason, book_proof)| {
+            Feed { book_proof, venue, state: FeedState::try_from(state).unwrap().into(), since, reason }
+        });
     let position = (any::<u32>(), channel(), uint(), uint())
         .prop_map(|(instrument, channel, epoch, sequence)| Position { instrument, channel, epoch, sequence });
     (uint(), vec(feed, 0..4), vec(position, 0..20))

@@ -1,6 +1,6 @@
 //! Heartbeats: they tell sessions the states of feeds, and the positions of topics.
 
-use tickwire_wire::{FeedState, Heartbeat, Message, Position};
+use tickwire_wire::{BookProof, FeedState, Heartbeat, Message, Position};
 
 use super::say::say;
 use crate::engine::data::fanout::Fanout;
@@ -57,6 +57,7 @@ fn feed(fanout: &Fanout, seen: Seen) -> Option<tickwire_wire::Feed> {
         state: feed.state as i32,
         since: feed.since,
         reason: feed.reason.to_string(),
+        book_proof: feed.proof as i32,
     };
     let Some(delay) = fanout.delays.get(seen.view) else { return Some(told(live)) };
     Some(delay.feed(seen.venue).map_or_else(
@@ -65,6 +66,7 @@ fn feed(fanout: &Fanout, seen: Seen) -> Option<tickwire_wire::Feed> {
             state: FeedState::Stale as i32,
             since: delay.began,
             reason: "this gateway does not know yet how it was then".to_owned(),
+            book_proof: BookProof::Unknown as i32,
         },
         |feed| told(feed),
     ))

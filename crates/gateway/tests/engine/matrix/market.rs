@@ -7,8 +7,8 @@ use tickwire_core::vocabulary::{
     Ended, Event, FeedStatus, InstrumentInfo, TopicInterest, TopicState, Update, VenueIndex,
 };
 use tickwire_wire::{
-    Body, BookState, Channel, Encoding, FeedState, Message, Record, Scale, SymbolName, TradingState,
-    encode_message,
+    Body, BookProof, BookState, Channel, Encoding, FeedState, Message, Record, Scale, SymbolName,
+    TradingState, encode_message,
 };
 
 use super::super::rig::{EPOCH, change, level, quote, snapshot, status, trade};
@@ -36,7 +36,8 @@ impl Matrix {
         let since = if venue < HEARD { 0 } else { self.now };
         self.heard[venue].get_or_insert(since);
         let (venue, name) = (VenueIndex(venue as u16), VENUES[venue].into());
-        let feed = FeedStatus { venue, name, state, since: self.now, reason: "".into() };
+        let feed =
+            FeedStatus { venue, name, state, since: self.now, reason: "".into(), proof: BookProof::Chain };
         self.engine.on_event(&Event::Feed(Arc::new(feed)), self.now);
     }
 
