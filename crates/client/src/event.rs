@@ -334,7 +334,7 @@ pub enum State {
         since: u64,
         /// The ingester's words, or empty.
         reason: String,
-        /// What proves its books, as the ingester declares it. Where it is unverifiable, a book may be wrong and live.
+        /// The proof of its books, as the ingester declares it. Where it is unverifiable, a book may be wrong and live.
         book_proof: BookProof,
     },
     /// A book does not agree with its records any more: it is not live until it is repaired.

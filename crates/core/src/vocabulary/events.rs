@@ -21,7 +21,7 @@ pub struct FeedStatus {
     pub since: u64,
     /// The reason why it is not live, where it is not.
     pub reason: Arc<str>,
-    /// What proves its books, as its ingester declares it.
+    /// The proof of its books, as its ingester declares it.
     pub proof: BookProof,
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct Rig {
     told: [Vec<String>; 2],
     feeds: Vec<String>,
     heartbeats: u64,
-    /// What heartbeats declare as the proof of books.
+    /// The proof of books that heartbeats declare.
     pub(crate) proof: BookProof,
     /// The number of changes of the catalogue that the ingester made.
     pub(crate) catalogue: u64,

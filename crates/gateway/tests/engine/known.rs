@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tickwire_core::engine::{Entitlement, Pattern, Principal};
 use tickwire_core::vocabulary::{Ended, Event, FeedStatus, InstrumentInfo, VenueIndex};
-use tickwire_wire::{Channel, FeedState, Refused, Scale, SymbolName};
+use tickwire_wire::{BookProof, Channel, FeedState, Refused, Scale, SymbolName};
 
 use super::identity::named;
 use super::rig::{Client, Rig, SECOND, limits, quote, response};
@@ -34,7 +34,7 @@ fn refusal(rig: &mut Rig, client: Client, symbol: &str) -> Refused {
 fn open_venue(rig: &mut Rig, listed: u64) {
     let venue = VenueIndex(1);
     let (name, state, since) = ("nova".into(), FeedState::Live, rig.now);
-    let feed = FeedStatus { venue, name, state, since, reason: "".into() };
+    let feed = FeedStatus { venue, name, state, since, reason: "".into(), proof: BookProof::Unknown };
     rig.event(Event::Feed(Arc::new(feed)));
     let index = rig.infos.len() as u32;
     let name = SymbolName { venue: "nova".to_owned(), symbol: "X".to_owned() };
