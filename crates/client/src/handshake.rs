@@ -13,6 +13,7 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tickwire_net::beside;
 use tickwire_net::handshake::{self, Opening, ResponseFault};
 use tickwire_wire::{Batch, Encoding, Hello, Message, PROTOCOL_VERSION, Secret};
 use tokio::io::{AsyncRead, AsyncWrite, WriteHalf};
@@ -106,19 +107,19 @@ impl Opener {
         let stream = (self.connector)(target.clone()).await.map_err(unreachable)?;
         let stream = if target.is_tls { self.tls.secure(stream, target).await? } else { stream };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let connection = AbortOnDrop(tokio::spawn(connection.with_upgrades()));
+        let mut connection = Some(connection.with_upgrades());
         let key = handshake::key(rand::random());
         let signs_in = token.filter(|_| self.signs_in_by_message);
         let request = match signs_in {
             Some(_) => self.request(&target.clone().with("auth", "message"), &key, None)?,
             None => self.request(target, &key, token)?,
         };
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let response = beside(&mut connection, sender.send_request(request)).await.map_err(broken)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refusal(address, response).await);
+            return Err(beside(&mut connection, refusal(address, response)).await);
         }
         self.verify(&address, &response, &key)?;
-        let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
+        let upgraded = beside(&mut connection, hyper::upgrade::on(response)).await.map_err(broken)?;
         drop(connection);
         let parts = upgraded
             .downcast::<TokioIo<BoxTransport>>()

@@ -11,6 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::beside;
+
 /// A longer page is not read.
 const BYTES_MAX: usize = 4 << 20;
 
@@ -63,12 +65,7 @@ impl Get<'_> {
             let body = Limited::new(body, self.body_bytes_max).collect().await.map_err(io::Error::other)?;
             Ok(Response { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
-        tokio::pin!(response);
-        tokio::select! {
-            response = &mut response => response,
-            // The end of the connection may be seen before the response that it held.
-            _ = connection => response.await,
-        }
+        beside(&mut Some(connection), response).await
     }
 }
 
@@ -85,4 +82,36 @@ pub async fn get(address: &str, path: &str) -> io::Result<(u16, String)> {
     let response = get.over(stream).await?;
     let body = String::from_utf8(response.body.into()).map_err(io::Error::other)?;
     Ok((response.status.as_u16(), body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// A stream whose other side says no before anything was asked of it.
+    struct Refusing;
+
+    impl AsyncRead for Refusing {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::Error::other("show a certificate")))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_a_connection_that_ended_before_the_request_is_told() {
+        let get = Get { host: "refusing", path: "/", headers: &[], body_bytes_max: BYTES_MAX };
+        let error = get.over(tokio::io::join(Refusing, tokio::io::sink())).await.err().unwrap();
+        let (mut told, mut next) = (Vec::new(), Some(&error as &dyn Error));
+        while let Some(error) = next {
+            told.push(error.to_string());
+            next = error.source();
+        }
+        assert!(told.iter().any(|text| text.contains("show a certificate")), "{told:?}");
+    }
 }

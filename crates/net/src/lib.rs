@@ -9,10 +9,12 @@
 //! | [`tls`] | `tls` | whom a client trusts, TLS over readiness and over tokio, and what went wrong in plain words |
 //! | [`Backoff`], [`Attempts`] | | how long to wait before trying again |
 //! | [`TokenBucket`] | | how often something may happen |
+//! | [`beside()`] | | how to use a connection and drive it in one task |
 //!
 //! Frames, back-off and rate limits do no I/O and read no clock: bytes, times and random numbers come in as arguments.
 
 mod backoff;
+mod beside;
 mod bucket;
 #[cfg(feature = "websocket")]
 pub mod fragments;
@@ -30,6 +32,7 @@ pub mod text;
 pub mod tls;
 
 pub use backoff::{Attempts, Backoff};
+pub use beside::beside;
 pub use bucket::{Refill, TokenBucket};
 
 /// Compiles the examples of the README with the other examples of this documentation.

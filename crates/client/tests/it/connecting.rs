@@ -1,10 +1,13 @@
 //! Faults before there is a session: each is said so that the reader knows what to do.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tickwire_client::wire::{Channel, Encoding};
-use tickwire_client::{Builder, Client, ConnectError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tickwire_client::{BoxTransport, Builder, Client, ConnectError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -156,6 +159,26 @@ async fn a_started_client_keeps_trying() {
     assert!(start.elapsed() <= Duration::from_millis(250 * (1 + 2 + 4 + 8 + 16) + 100));
     session.send(&[quote(1)]).await;
     until(&mut client, "quote 1").await;
+}
+
+/// A stream whose other side says no before anything was asked of it.
+struct Refusing;
+
+impl AsyncRead for Refusing {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::other("show a certificate")))
+    }
+}
+
+/// A gateway refuses a client after the client's own handshake is over, with TLS 1.3: the connection may end before it took the request.
+#[tokio::test]
+async fn the_reason_of_a_connection_that_ended_before_the_request_is_told() {
+    let builder = Client::builder("ws://refusing")
+        .connector(|_| async { Ok(Box::new(tokio::io::join(Refusing, tokio::io::sink())) as BoxTransport) });
+    let error = builder.connect().await.err().unwrap();
+    let told = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let told: Vec<_> = told.map(ToString::to_string).collect();
+    assert!(told.iter().any(|text| text.contains("show a certificate")), "{told:?}");
 }
 
 #[tokio::test]
