@@ -227,8 +227,8 @@ fn api_key(name: &str, grants: &[Grant], as_json: bool) -> anyhow::Result<()> {
         "the API key of {name}; it is shown once, and the file has its hash only:\n{}",
         key.expose()
     ));
-    say("[[key]]");
-    say(toml::to_string(&entry)?.trim_end());
+    // The entry within a file, so that the tables in it are named as parts of it.
+    say(toml::to_string(&serde_json::json!({ "key": [entry] }))?.trim_end());
     Ok(())
 }
 
