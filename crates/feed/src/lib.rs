@@ -13,6 +13,7 @@ mod ingest;
 pub mod kraken;
 pub mod okx;
 pub mod open_loop;
+mod pairs;
 mod reach;
 pub mod replay;
 mod roster;

@@ -7,7 +7,7 @@ use tickwire_wire::{Channel, Instrument, TradingState};
 use crate::adapter::FeedEvent;
 use crate::binance::NormalizeError;
 use crate::supply::Supply;
-use crate::symbol::Symbol;
+use crate::symbol::{Symbol, Times};
 
 /// The instruments of a normalizer. `B` is what is kept of a book.
 #[derive(Debug)]
@@ -78,6 +78,22 @@ impl<B> Roster<B> {
         if let Some(symbol) = self.find(symbol) {
             symbol.supply(channel, supply, receive_time, events);
         }
+    }
+
+    /// Breaks the book of a symbol, because something that was said of it cannot be read. Returns why, in words.
+    ///
+    /// # Errors
+    /// Hands the error back where there is no such symbol.
+    pub(crate) fn unreadable_book(
+        &mut self,
+        name: &str,
+        error: NormalizeError,
+        times: Times,
+        events: &mut Vec<FeedEvent>,
+    ) -> Result<String, NormalizeError> {
+        let Some(symbol) = self.find(name) else { return Err(error) };
+        symbol.break_book(times, events);
+        Ok(error.to_string())
     }
 
     /// Returns the symbol of a name.

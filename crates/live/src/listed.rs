@@ -9,7 +9,7 @@ use tickwire_feed::binance::Listing;
 use tickwire_wire::{Channel, Instrument, TradingState};
 
 use crate::selection::Selection;
-use crate::venue::{Topic, TopicChanges, TopicId};
+use crate::venue::{Said, Topic, TopicChanges, TopicId};
 
 /// The time within which quotes and changes of depth come as a rule.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(30);
@@ -146,6 +146,21 @@ impl Listed {
     pub(crate) fn topic(&self, channel: Channel, symbol: &str) -> Option<TopicId> {
         let topics = self.topics.get(symbol)?;
         topics.iter().find(|(known, _)| *known == channel).map(|(_, topic)| *topic)
+    }
+
+    /// Returns what data of a channel of a symbol means; nothing where that ended.
+    pub(crate) fn data(&self, channel: Channel, symbol: &str) -> Said {
+        self.topic(channel, symbol).map_or(Said::Nothing, Said::Data)
+    }
+
+    /// Returns what a wrong book of a symbol means.
+    pub(crate) fn broken(&self, symbol: &str, reason: Option<String>) -> Said {
+        self.topic(Channel::Book, symbol).map_or(Said::Nothing, |topic| Said::Broken(topic, reason))
+    }
+
+    /// Returns what a change of a book that is not there means.
+    pub(crate) fn no_book(&self, symbol: &str) -> Said {
+        self.topic(Channel::Book, symbol).map_or(Said::Nothing, Said::NoBook)
     }
 
     /// Returns the channel that the venue names so.

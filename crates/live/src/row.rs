@@ -6,7 +6,7 @@ use tickwire_wire::Channel;
 
 use crate::limits::Limits;
 use crate::listed::{Plan, SILENT_AFTER, TRADES_ARE_RARER};
-use crate::venue::{Route, Venue};
+use crate::venue::{Route, Terms, Venue, Verification};
 
 /// The facts of a venue. Where they come from is in `docs/venues.md`.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Row {
     pub depth: Depth,
     /// The limits, below those of the venue.
     pub limits: Limits,
+    /// The proof of the venue's books.
+    pub verification: Verification,
     /// Makes the venue's protocol.
     pub make: fn(VenueConfig) -> Box<dyn Venue>,
 }
@@ -56,8 +58,8 @@ pub enum Depth {
 pub struct VenueConfig {
     /// The root of the REST service, without a slash at its end.
     pub rest_url: String,
-    /// The roots of the streams.
-    pub routes: Vec<Route>,
+    /// The name, the roots of the streams and what else holds from the start.
+    pub terms: Terms,
     /// The symbols, with `*` for any part of a name.
     pub symbols: Vec<String>,
     /// The channels.
@@ -66,8 +68,6 @@ pub struct VenueConfig {
     pub depth: u32,
     /// The time within which a granted stream brings data as a rule; trades have twenty times as much.
     pub silent_after: Duration,
-    /// The limits, below those of the venue.
-    pub limits: Limits,
 }
 
 impl Row {
@@ -78,12 +78,16 @@ impl Row {
         let route = |(name, path): &(&'static str, &str)| Route { name, url: format!("{root}{path}") };
         VenueConfig {
             rest_url: rest_url.trim_end_matches('/').to_owned(),
-            routes: self.routes.iter().map(route).collect(),
+            terms: Terms {
+                name: self.name,
+                verification: self.verification,
+                limits: self.limits.clone(),
+                routes: self.routes.iter().map(route).collect(),
+            },
             symbols: symbols.to_vec(),
             channels: self.streams.iter().map(|stream| stream.channel).collect(),
             depth: self.depth.usual(),
             silent_after: SILENT_AFTER,
-            limits: self.limits.clone(),
         }
     }
 

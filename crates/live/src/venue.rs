@@ -13,17 +13,8 @@ pub use tickwire_feed::verification::{Checked, Loss, Proof, Snapshots, Verificat
 /// The protocol of one venue. The [`Driver`](crate::Driver) connects, subscribes, asks and waits; a venue says in which
 /// words, and turns what comes into events.
 pub trait Venue: Send {
-    /// Returns the venue's name, as records carry it.
-    fn name(&self) -> &'static str;
-
-    /// Returns what proves the venue's books.
-    fn verification(&self) -> Verification;
-
-    /// Returns the limits that the venue sets.
-    fn limits(&self) -> &Limits;
-
-    /// Returns the roots that connections are made to. A topic names its route by the place in this list.
-    fn routes(&self) -> &[Route];
+    /// Returns what holds for the venue from the start.
+    fn terms(&self) -> &Terms;
 
     /// Returns the request for the list of instruments.
     fn catalogue(&self) -> Call;
@@ -117,6 +108,19 @@ pub trait Venue: Send {
     }
 }
 
+/// The terms on which a venue is used: they hold from the start to the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The venue's name, as records carry it.
+    pub name: &'static str,
+    /// The proof of the venue's books.
+    pub verification: Verification,
+    /// The limits, below those that the venue sets.
+    pub limits: Limits,
+    /// The roots that connections are made to.
+    pub routes: Vec<Route>,
+}
+
 /// The number of a connection, which it keeps when it is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub usize);
@@ -148,7 +152,7 @@ pub struct TopicId(pub u32);
 pub struct Topic {
     /// The number of the topic.
     pub id: TopicId,
-    /// The place of its route in [`Venue::routes`].
+    /// The place of its route in [`Terms::routes`].
     pub route: usize,
     /// The topics of one command have the same number here.
     pub batch: u32,
@@ -217,20 +221,8 @@ pub struct Call {
 
 /// A venue that is chosen while the program runs. Each call is handed on, those with a usual answer too.
 impl Venue for Box<dyn Venue> {
-    fn name(&self) -> &'static str {
-        (**self).name()
-    }
-
-    fn verification(&self) -> Verification {
-        (**self).verification()
-    }
-
-    fn limits(&self) -> &Limits {
-        (**self).limits()
-    }
-
-    fn routes(&self) -> &[Route] {
-        (**self).routes()
+    fn terms(&self) -> &Terms {
+        (**self).terms()
     }
 
     fn catalogue(&self) -> Call {

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use tickwire_wire::Instrument;
-use tickwire_wire::decimal::{parse_unsigned, used_decimals};
 
 use crate::binance::{Listing, NormalizeError};
 
@@ -88,24 +86,16 @@ pub fn listings(text: &str) -> Result<Listings, NormalizeError> {
 }
 
 fn listing(listed: Listed) -> Option<Listing> {
-    let price_step = listed.price_filter.tick_size;
-    let size_step = listed.lot_size_filter.qty_step.or(listed.lot_size_filter.base_precision)?;
-    let (price_decimals, size_decimals) = (used_decimals(&price_step), used_decimals(&size_step));
-    let definition = Instrument {
-        symbol: listed.symbol.into_owned(),
-        price_decimals,
-        size_decimals,
-        tick_size: parse_unsigned(&price_step, price_decimals).ok()?.max(1),
-        lot_size: parse_unsigned(&size_step, size_decimals).ok()?.max(1),
-        base: listed.base_coin.into_owned(),
-        quote: listed.quote_coin.into_owned(),
-        ..Instrument::default()
-    };
-    Some(Listing { definition, status: listed.status.into_owned() })
+    let Listed { price_filter, lot_size_filter: lots, .. } = listed;
+    let size_step = lots.qty_step.or(lots.base_precision)?;
+    let names = [listed.symbol, listed.base_coin, listed.quote_coin].map(Cow::into_owned);
+    Listing::of_steps(names, [&price_filter.tick_size, &size_step], listed.status.into_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use tickwire_wire::Instrument;
+
     use super::*;
 
     #[test]

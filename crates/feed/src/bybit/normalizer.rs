@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use tickwire_wire::{Channel, Derivative, Level, Side, Trade, TradingState};
+use tickwire_wire::{Channel, Derivative, Side, Trade, TradingState};
 
-use super::message::{BookText, Envelope, LevelText, TickerText, TradeText};
-use crate::adapter::{FeedEvent, Levels};
+use super::message::{BookText, Envelope, TickerText, TradeText};
+use crate::adapter::FeedEvent;
 use crate::binance::{NormalizeError, Number};
 use crate::kraken::TopBook;
+use crate::pairs::levels;
 use crate::roster::Roster;
 use crate::symbol::Times;
 
@@ -84,10 +85,9 @@ impl Normalizer {
         let times = Times { event: time, receive: receive_time };
         match stream.split('.').next() {
             Some("orderbook") => match self.book(name, times, data.get(), is_snapshot, events) {
-                Err(error @ NormalizeError::UnknownSymbol(_)) => Err(error),
                 Err(error) => {
-                    self.instruments.symbol(name)?.break_book(times, events);
-                    Ok(Said::Broken(name.to_owned(), Some(error.to_string())))
+                    let reason = self.instruments.unreadable_book(name, error, times, events)?;
+                    Ok(Said::Broken(name.to_owned(), Some(reason)))
                 }
                 said => said,
             },
@@ -107,7 +107,7 @@ impl Normalizer {
     ) -> Result<Said, NormalizeError> {
         let symbol = self.instruments.symbol(name)?;
         let text: BookText = serde_json::from_str(data)?;
-        let levels = levels(&text, symbol.decimals())?;
+        let levels = levels(&text.b, &text.a, symbol.decimals())?;
         if is_snapshot || text.u == FIRST {
             let top = TopBook::new(&levels, self.depth);
             let levels = top.levels();
@@ -183,22 +183,20 @@ impl Normalizer {
         let symbol = self.instruments.symbol(name)?;
         let text: TickerText = serde_json::from_str(data)?;
         let said = Said::Data(Channel::Derivative, name.to_owned());
-        let ticker = match self.tickers.get_mut(name) {
-            Some(ticker) if !is_snapshot => ticker,
-            // Until its snapshot there is nothing to change.
-            None if !is_snapshot => return Ok(Said::Nothing),
-            _ => self.tickers.entry(name.to_owned()).or_default(),
-        };
-        let before = if is_snapshot { None } else { Some(ticker.clone()) };
-        if is_snapshot {
-            *ticker = text;
+        let ticker = if is_snapshot {
+            self.tickers.entry(name.to_owned()).insert_entry(text).into_mut()
         } else {
+            // Until its snapshot there is nothing to change.
+            let Some(ticker) = self.tickers.get_mut(name) else { return Ok(Said::Nothing) };
+            let before = ticker.clone();
             ticker.change(text);
-        }
-        // Most changes are of what is told by other channels.
-        if before.as_ref() != Some(&*ticker) {
-            symbol.derivative(derivative(ticker)?, times, events);
-        }
+            if before == *ticker {
+                // Most changes are of what is told by other channels.
+                return Ok(said);
+            }
+            ticker
+        };
+        symbol.derivative(derivative(ticker)?, times, events);
         Ok(said)
     }
 }
@@ -236,19 +234,6 @@ fn told(op: &str, envelope: &Envelope) -> Said {
         ("subscribe" | "unsubscribe", _) => id.map_or(Said::Nothing, Said::Granted),
         _ => Said::Nothing,
     }
-}
-
-fn levels(text: &BookText, (prices, sizes): (u32, u32)) -> Result<Levels, NormalizeError> {
-    let side = |texts: &[LevelText]| {
-        let level = |[price, size]: &LevelText| {
-            Ok::<_, NormalizeError>(Level {
-                price: Number::read("price", price)?.signed("price", prices)?,
-                size: Number::read("size", size)?.unsigned("size", sizes)?,
-            })
-        };
-        texts.iter().map(level).collect::<Result<Vec<_>, _>>()
-    };
-    Ok(Levels { bids: side(&text.b)?, asks: side(&text.a)? })
 }
 
 /// Reads the `status` of an instrument.

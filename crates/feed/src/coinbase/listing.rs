@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use tickwire_wire::Instrument;
-use tickwire_wire::decimal::{parse_unsigned, used_decimals};
 
 use crate::binance::{Listing, NormalizeError};
 
@@ -75,18 +73,9 @@ fn listing(product: Product) -> Option<Listing> {
     let (base, quote) = product.name.split_once('-')?;
     let price_step = product.price_increment.or(product.quote_increment)?;
     let size_step = product.base_increment?;
-    let (price_decimals, size_decimals) = (used_decimals(&price_step), used_decimals(&size_step));
-    let definition = Instrument {
-        symbol: product.name.to_string(),
-        price_decimals,
-        size_decimals,
-        tick_size: parse_unsigned(&price_step, price_decimals).ok()?.max(1),
-        lot_size: parse_unsigned(&size_step, size_decimals).ok()?.max(1),
-        base: product.base_currency_id.map_or_else(|| base.to_owned(), Cow::into_owned),
-        quote: product.quote_currency_id.map_or_else(|| quote.to_owned(), Cow::into_owned),
-        ..Instrument::default()
-    };
-    Some(Listing { definition, status })
+    let base = product.base_currency_id.map_or_else(|| base.to_owned(), Cow::into_owned);
+    let quote = product.quote_currency_id.map_or_else(|| quote.to_owned(), Cow::into_owned);
+    Listing::of_steps([product.name.to_string(), base, quote], [&price_step, &size_step], status)
 }
 
 /// Returns the state in one word: what restricts trading most, or the venue's own.
@@ -105,6 +94,8 @@ fn state<'p>(product: &'p Product<'_>) -> &'p str {
 
 #[cfg(test)]
 mod tests {
+    use tickwire_wire::Instrument;
+
     use super::*;
 
     #[test]

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use tickwire_wire::Instrument;
-use tickwire_wire::decimal::{parse_unsigned, used_decimals};
 
 use crate::binance::{Listing, NormalizeError};
 
@@ -50,22 +48,14 @@ pub fn listings(text: &str) -> Result<Vec<Listing>, NormalizeError> {
 }
 
 fn listing(listed: Listed) -> Option<Listing> {
-    let (price_decimals, size_decimals) = (used_decimals(&listed.tick_sz), used_decimals(&listed.lot_sz));
-    let definition = Instrument {
-        symbol: listed.inst_id.into_owned(),
-        price_decimals,
-        size_decimals,
-        tick_size: parse_unsigned(&listed.tick_sz, price_decimals).ok()?.max(1),
-        lot_size: parse_unsigned(&listed.lot_sz, size_decimals).ok()?.max(1),
-        base: listed.base_ccy.into_owned(),
-        quote: listed.quote_ccy.into_owned(),
-        ..Instrument::default()
-    };
-    Some(Listing { definition, status: listed.state.into_owned() })
+    let names = [listed.inst_id, listed.base_ccy, listed.quote_ccy].map(Cow::into_owned);
+    Listing::of_steps(names, [&listed.tick_sz, &listed.lot_sz], listed.state.into_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use tickwire_wire::Instrument;
+
     use super::*;
 
     #[test]

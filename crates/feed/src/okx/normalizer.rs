@@ -2,9 +2,10 @@
 
 use tickwire_wire::{Channel, Level, Quote, Side, Trade, TradingState};
 
-use super::message::{BookText, Envelope, LevelText, TradeText};
-use crate::adapter::{FeedEvent, Levels};
+use super::message::{BookText, Envelope, TradeText};
+use crate::adapter::FeedEvent;
 use crate::binance::{NormalizeError, Number};
+use crate::pairs::levels;
 use crate::roster::Roster;
 use crate::symbol::Times;
 
@@ -64,11 +65,10 @@ impl Normalizer {
         let is_snapshot = envelope.action.as_deref() == Some("snapshot");
         match channel(&arg.channel) {
             Some(Channel::Book) => match self.books(symbol, receive_time, data.get(), is_snapshot, events) {
-                Err(error @ NormalizeError::UnknownSymbol(_)) => Err(error),
                 Err(error) => {
                     let times = Times { event: None, receive: receive_time };
-                    self.instruments.symbol(symbol)?.break_book(times, events);
-                    Ok(Said::Broken(symbol.to_owned(), Some(error.to_string())))
+                    let reason = self.instruments.unreadable_book(symbol, error, times, events)?;
+                    Ok(Said::Broken(symbol.to_owned(), Some(reason)))
                 }
                 said => said,
             },
@@ -89,7 +89,7 @@ impl Normalizer {
         let symbol = self.instruments.symbol(name)?;
         let mut said = Said::Nothing;
         for text in serde_json::from_str::<Vec<BookText>>(data)? {
-            let levels = levels(&text, symbol.decimals())?;
+            let levels = levels(&text.bids, &text.asks, symbol.decimals())?;
             let times = times(text.ts.as_deref(), receive_time);
             // What proves nothing is no change of a book.
             let sequence = text.seq_id.ok_or(NormalizeError::Foreign)?;
@@ -157,7 +157,7 @@ impl Normalizer {
     ) -> Result<Said, NormalizeError> {
         let symbol = self.instruments.symbol(name)?;
         for text in serde_json::from_str::<Vec<BookText>>(data)? {
-            let levels = levels(&text, symbol.decimals())?;
+            let levels = levels(&text.bids, &text.asks, symbol.decimals())?;
             let best = |side: &[Level]| side.first().copied().filter(|level| level.size > 0);
             let quote = Quote { bid: best(&levels.bids), ask: best(&levels.asks) };
             symbol.quote(quote, times(text.ts.as_deref(), receive_time), events);
@@ -194,19 +194,6 @@ fn times(ms: Option<&str>, receive: u64) -> Times {
 
 fn whole(field: &'static str, text: &str) -> Result<u64, NormalizeError> {
     text.parse().map_err(|_| NormalizeError::Whole { field, text: text.chars().take(40).collect() })
-}
-
-fn levels(text: &BookText, (prices, sizes): (u32, u32)) -> Result<Levels, NormalizeError> {
-    let side = |texts: &[LevelText]| {
-        let level = |[price, size, ..]: &LevelText| {
-            Ok::<_, NormalizeError>(Level {
-                price: Number::read("price", price)?.signed("price", prices)?,
-                size: Number::read("size", size)?.unsigned("size", sizes)?,
-            })
-        };
-        texts.iter().map(level).collect::<Result<Vec<_>, _>>()
-    };
-    Ok(Levels { bids: side(&text.bids)?, asks: side(&text.asks)? })
 }
 
 fn channel(name: &str) -> Option<Channel> {

@@ -1,7 +1,7 @@
 use tickwire_wire::Instrument;
 
 use super::*;
-use crate::adapter::MarketBody;
+use crate::adapter::{Levels, MarketBody};
 
 const RECEIVED: u64 = 1_700_000_000_000_000_000;
 

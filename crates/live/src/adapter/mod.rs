@@ -51,7 +51,7 @@ pub struct LiveAdapter<V> {
 impl<V: Venue> LiveAdapter<V> {
     /// Prepares a source; nothing is connected yet. `clock` gives the times of receipt.
     pub fn new(venue: V, timings: Timings, clock: Clock) -> Self {
-        tracing::info!(venue = venue.name(), verification = %venue.verification(), "live");
+        tracing::info!(venue = venue.terms().name, verification = %venue.terms().verification, "live");
         let (sender, incoming) = mpsc::channel(WAITING_MAX);
         let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
         Self {
@@ -122,7 +122,7 @@ impl<V: Venue> LiveAdapter<V> {
             }
         }
         for note in self.driver.take_notes() {
-            tracing::warn!(venue = self.driver.venue().name(), "{note}");
+            tracing::warn!(venue = self.driver.venue().terms().name, "{note}");
         }
     }
 
@@ -130,18 +130,18 @@ impl<V: Venue> LiveAdapter<V> {
         let sent = self.sockets.get(&link).map(|socket| socket.outgoing.try_send(outgoing));
         // A connection that takes nothing is found by the pongs and responses that do not come.
         if let Some(Err(error)) = sent {
-            tracing::debug!(venue = self.driver.venue().name(), %error, "not sent");
+            tracing::debug!(venue = self.driver.venue().terms().name, %error, "not sent");
         }
     }
 }
 
 impl<V: Venue> Adapter for LiveAdapter<V> {
     fn venue(&self) -> &str {
-        self.driver.venue().name()
+        self.driver.venue().terms().name
     }
 
     fn verification(&self) -> Option<Verification> {
-        Some(self.driver.venue().verification())
+        Some(self.driver.venue().terms().verification)
     }
 
     /// # Cancel safety

@@ -17,7 +17,7 @@ use crate::limits::{Limits, Rate};
 use crate::row::{Depth, Row, Stream, VenueConfig};
 use crate::selection::Selection;
 use crate::venue::{
-    Call, Checked, Connection, Loss, Need, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges,
+    Call, Checked, Connection, Loss, Need, Proof, Said, Snapshots, Supply, Terms, Topic, TopicChanges,
     TopicId, Venue, Verification,
 };
 
@@ -41,6 +41,13 @@ const SPOT_LIMITS: Limits = Limits {
     connection_age: Duration::from_secs(23 * 3_600),
 };
 
+const VERIFICATION: Verification = Verification {
+    proof: Proof::SymbolSequence,
+    checked: Checked::Before,
+    loss: Loss::OfTrades,
+    snapshots: Snapshots::Rest,
+};
+
 /// Binance spot.
 pub static SPOT: Row = Row {
     name: "binance",
@@ -54,6 +61,7 @@ pub static SPOT: Row = Row {
     ],
     depth: Depth::UpTo(1_000, 5_000),
     limits: SPOT_LIMITS,
+    verification: VERIFICATION,
     make: |config| Box::new(Binance::new(Market::Spot, config)),
 };
 
@@ -71,6 +79,7 @@ pub static USDM: Row = Row {
     ],
     depth: Depth::OneOf(1_000, &[5, 10, 20, 50, 100, 500, 1_000]),
     limits: Limits { messages: Rate::new(10, SECOND), weight: Rate::new(1_200, MINUTE), ..SPOT_LIMITS },
+    verification: Verification { proof: Proof::Chain, ..VERIFICATION },
     make: |config| Box::new(Binance::new(Market::Usdm, config)),
 };
 
@@ -163,21 +172,8 @@ impl Binance {
 }
 
 impl Venue for Binance {
-    fn name(&self) -> &'static str {
-        row(self.market).name
-    }
-
-    fn verification(&self) -> Verification {
-        let proof = if self.market == Market::Spot { Proof::SymbolSequence } else { Proof::Chain };
-        Verification { proof, checked: Checked::Before, loss: Loss::OfTrades, snapshots: Snapshots::Rest }
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.config.limits
-    }
-
-    fn routes(&self) -> &[Route] {
-        &self.config.routes
+    fn terms(&self) -> &Terms {
+        &self.config.terms
     }
 
     fn catalogue(&self) -> Call {
@@ -216,7 +212,7 @@ impl Venue for Binance {
         let missing: Vec<_> =
             self.selection.names().filter(|name| !chosen.contains_key(*name)).map(str::to_owned).collect();
         if self.listed.is_empty() && !missing.is_empty() {
-            self.notes.push(format!("{} does not list {}", self.name(), missing.join(", ")));
+            self.notes.push(format!("{} does not list {}", self.config.terms.name, missing.join(", ")));
         }
         let mut changes = TopicChanges::default();
         let ended: Vec<_> =

@@ -108,7 +108,7 @@ fn the_futures_have_two_routes() {
         (1, "btcusdt@markPrice@1s", Channel::Derivative),
     ];
     assert_eq!(topics, expected);
-    let urls: Vec<_> = venue.routes().iter().map(|route| route.url.as_str()).collect();
+    let urls: Vec<_> = venue.terms().routes.iter().map(|route| route.url.as_str()).collect();
     assert_eq!(urls, ["wss://s/public/stream", "wss://s/market/stream"]);
     assert_eq!(venue.catalogue(), Call { url: "https://r/fapi/v1/exchangeInfo".to_owned(), weight: 1 });
     let call = Call { url: "https://r/fapi/v1/depth?symbol=BTCUSDT&limit=1000".to_owned(), weight: 20 };
@@ -139,5 +139,5 @@ fn commands_and_what_comes_of_them() {
     assert!(venue.read(FIRST, TIME, bad, &mut events).unwrap_err().starts_with("btcusdt@trade: "));
     assert_eq!(events, []);
     let words = "sequence numbers per symbol, checked before it is applied; lost trades are counted; snapshots by REST";
-    assert_eq!(venue.verification().to_string(), words);
+    assert_eq!(venue.terms().verification.to_string(), words);
 }

@@ -16,7 +16,7 @@ use crate::limits::{Limits, Rate};
 use crate::listed::{Listed, Reading};
 use crate::row::{Depth, Row, Stream, VenueConfig};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Call, Checked, Connection, Loss, Proof, Said, Snapshots, Supply, Terms, Topic, TopicChanges, Venue,
     Verification,
 };
 
@@ -40,6 +40,13 @@ const LIMITS: Limits = Limits {
     connection_age: Duration::from_secs(23 * 3_600),
 };
 
+const VERIFICATION: Verification = Verification {
+    proof: Proof::SymbolSequence,
+    checked: Checked::Before,
+    loss: Loss::Unknown,
+    snapshots: Snapshots::InBand,
+};
+
 /// Bybit spot.
 pub static SPOT: Row = Row {
     name: "bybit",
@@ -52,6 +59,7 @@ pub static SPOT: Row = Row {
     ],
     depth: DEPTHS,
     limits: LIMITS,
+    verification: VERIFICATION,
     make: |config| Box::new(Bybit::new(&SPOT, "spot", config)),
 };
 
@@ -68,13 +76,13 @@ pub static LINEAR: Row = Row {
     ],
     depth: DEPTHS,
     limits: LIMITS,
+    verification: VERIFICATION,
     make: |config| Box::new(Bybit::new(&LINEAR, "linear", config)),
 };
 
 /// The protocol of Bybit.
 #[derive(Debug)]
 pub struct Bybit {
-    row: &'static Row,
     category: &'static str,
     config: VenueConfig,
     listed: Listed,
@@ -86,7 +94,7 @@ impl Bybit {
     fn new(row: &'static Row, category: &'static str, config: VenueConfig) -> Self {
         let listed = Listed::new(&config.symbols, row.plans(&config));
         let normalizer = Normalizer::new(config.depth as usize);
-        Self { row, category, config, listed, normalizer, notes: Vec::new() }
+        Self { category, config, listed, normalizer, notes: Vec::new() }
     }
 
     fn command(&self, op: &str, id: u64, topics: &[&Topic]) -> String {
@@ -103,25 +111,8 @@ impl Bybit {
 }
 
 impl Venue for Bybit {
-    fn name(&self) -> &'static str {
-        self.row.name
-    }
-
-    fn verification(&self) -> Verification {
-        Verification {
-            proof: Proof::SymbolSequence,
-            checked: Checked::Before,
-            loss: Loss::Unknown,
-            snapshots: Snapshots::InBand,
-        }
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.config.limits
-    }
-
-    fn routes(&self) -> &[Route] {
-        &self.config.routes
+    fn terms(&self) -> &Terms {
+        &self.config.terms
     }
 
     fn catalogue(&self) -> Call {
@@ -138,12 +129,12 @@ impl Venue for Bybit {
     ) -> Result<TopicChanges, String> {
         let Listings { all, has_more } = listings(body).map_err(|error| error.to_string())?;
         if has_more && self.listed.is_empty() {
-            let name = self.row.name;
+            let name = self.config.terms.name;
             self.notes.push(format!(
                 "{name} has more than {LISTED_MAX} instruments: the others are not known here"
             ));
         }
-        let reading = Reading { venue: self.row.name, state: trading_state };
+        let reading = Reading { venue: self.config.terms.name, state: trading_state };
         self.listed.take(reading, all, &mut self.normalizer.instruments, receive_time, events)
     }
 
@@ -171,13 +162,10 @@ impl Venue for Bybit {
         events: &mut Vec<FeedEvent>,
     ) -> Result<Said, String> {
         let told = self.normalizer.message(receive_time, text, events).map_err(|error| error.to_string())?;
-        let topic = |channel, symbol: &str| self.listed.topic(channel, symbol);
         Ok(match told {
-            Told::Data(channel, symbol) => topic(channel, &symbol).map_or(Said::Nothing, Said::Data),
-            Told::Broken(symbol, reason) => {
-                topic(Channel::Book, &symbol).map_or(Said::Nothing, |topic| Said::Broken(topic, reason))
-            }
-            Told::NoBook(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::NoBook),
+            Told::Data(channel, symbol) => self.listed.data(channel, &symbol),
+            Told::Broken(symbol, reason) => self.listed.broken(&symbol, reason),
+            Told::NoBook(symbol) => self.listed.no_book(&symbol),
             Told::Granted(id) => Said::Granted(id, None),
             Told::Refused(Some(id), reason) => Said::Refused(id, None, reason),
             Told::Refused(None, reason) => Said::RefusedCommand(reason),

@@ -14,7 +14,7 @@ fn same(text: &str) -> serde_json::Value {
 #[test]
 fn commands_and_what_comes_of_them() {
     let config = LINEAR.config(LINEAR.stream_url, LINEAR.rest_url, &["*usdt".to_owned()]);
-    assert_eq!(config.routes[0].url, "wss://stream.bybit.com/v5/public/linear");
+    assert_eq!(config.terms.routes[0].url, "wss://stream.bybit.com/v5/public/linear");
     let mut venue = (LINEAR.make)(VenueConfig { depth: 200, ..config });
     let url = "https://api.bybit.com/v5/market/instruments-info?category=linear&limit=1000";
     assert_eq!(venue.catalogue().url, url);
@@ -44,5 +44,5 @@ fn commands_and_what_comes_of_them() {
     assert_eq!(read(&book.replace(":5", ":9")), Said::Broken(changes.added[0].id, None));
     assert_eq!((venue.ping(), venue.ping_every()), (Some(r#"{"op":"ping"}"#), Some(Duration::from_secs(20))));
     let words = "sequence numbers per symbol, checked before it is applied; the size of a loss is not known; snapshots in the stream";
-    assert_eq!(venue.verification().to_string(), words);
+    assert_eq!(venue.terms().verification.to_string(), words);
 }

@@ -18,7 +18,7 @@ use crate::limits::{Limits, Rate};
 use crate::listed::{Listed, Reading};
 use crate::row::{Depth, Row, Stream, VenueConfig};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Call, Checked, Connection, Loss, Proof, Said, Snapshots, Supply, Terms, Topic, TopicChanges, Venue,
     Verification,
 };
 
@@ -49,6 +49,12 @@ pub static COINBASE: Row = Row {
         topics_per_command: 10,
         connection_age: Duration::from_secs(23 * 3_600),
     },
+    verification: Verification {
+        proof: Proof::ConnectionSequence,
+        checked: Checked::Before,
+        loss: Loss::OfTrades,
+        snapshots: Snapshots::InBand,
+    },
     make: |config| Box::new(Coinbase::new(config)),
 };
 
@@ -76,25 +82,8 @@ impl Coinbase {
 }
 
 impl Venue for Coinbase {
-    fn name(&self) -> &'static str {
-        COINBASE.name
-    }
-
-    fn verification(&self) -> Verification {
-        Verification {
-            proof: Proof::ConnectionSequence,
-            checked: Checked::Before,
-            loss: Loss::OfTrades,
-            snapshots: Snapshots::InBand,
-        }
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.config.limits
-    }
-
-    fn routes(&self) -> &[Route] {
-        &self.config.routes
+    fn terms(&self) -> &Terms {
+        &self.config.terms
     }
 
     fn catalogue(&self) -> Call {

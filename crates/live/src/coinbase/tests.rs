@@ -149,5 +149,5 @@ fn a_command_that_is_refused_is_tried_in_parts() {
 fn what_proves_a_book_is_told() {
     let config = COINBASE.config(COINBASE.stream_url, COINBASE.rest_url, &[]);
     let words = "sequence numbers per connection, checked before it is applied; lost trades are counted; snapshots in the stream";
-    assert_eq!(Coinbase::new(config).verification().to_string(), words);
+    assert_eq!(Coinbase::new(config).terms().verification.to_string(), words);
 }

@@ -18,7 +18,7 @@ pub(super) fn opened<V: Venue>(driver: &mut Data<V>, id: LinkId, now: Moment) {
         return;
     }
     // The last twentieth of its age is left to chance, so that connections which were opened together do not end together.
-    let most = driver.venue.limits().connection_age;
+    let most = driver.venue.terms().limits.connection_age;
     let age = most.saturating_sub((most / 20).mul_f64(driver.random()));
     driver.links[id.0].opened(now.elapsed, now.elapsed + age, &driver.venue);
 }
@@ -56,7 +56,7 @@ fn connect<V: Venue>(driver: &mut Data<V>, id: LinkId, now: Duration) {
     driver.counts.connects += 1;
     let link = &mut driver.links[id.0];
     link.phase = Phase::Opening { until: now + driver.timings.open_within };
-    let url = driver.venue.routes()[link.route].url.clone();
+    let url = driver.venue.terms().routes[link.route].url.clone();
     driver.outputs.push_back(Output::Connect { link: id, attempt: link.attempt, url });
 }
 

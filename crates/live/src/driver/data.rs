@@ -46,7 +46,7 @@ pub(super) struct Data<V> {
 
 impl<V: Venue> Data<V> {
     pub(super) fn new(venue: V, timings: Timings, seed: u64) -> Self {
-        let limits = venue.limits();
+        let limits = &venue.terms().limits;
         let mut requests = Requests::new(limits.weight);
         requests.want(Purpose::Catalogue, Duration::ZERO, Need::Whole);
         Self {
@@ -99,7 +99,7 @@ impl<V: Venue> Data<V> {
 
     /// Makes the event that tells a fault of a connection.
     pub(super) fn fault(&self, link: LinkId, reason: String) -> FeedEvent {
-        let source = self.venue.routes()[self.links[link.0].route].url.clone();
+        let source = self.venue.terms().routes[self.links[link.0].route].url.clone();
         FeedEvent::Fault(Fault { source, line: 0, reason })
     }
 

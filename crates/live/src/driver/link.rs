@@ -133,8 +133,8 @@ impl Link {
             pong_until: None,
             renewed_at,
         });
-        self.messages = Window::new(venue.limits().messages);
-        self.commands = Allowance::new(venue.limits().commands);
+        self.messages = Window::new(venue.terms().limits.messages);
+        self.commands = Allowance::new(venue.terms().limits.commands);
         (self.refusals, self.held_until) = (0, Duration::ZERO);
         self.greetings = venue.greetings().into();
     }
@@ -340,7 +340,7 @@ impl Link {
         next_id: &mut u64,
     ) -> Option<Sending> {
         let Phase::Open(open) = &mut self.phase else { return None };
-        let limits = venue.limits();
+        let limits = &venue.terms().limits;
         if self.messages.ready_at(now, 1, 0).max(of_address.ready_at(now, 0)) <= now {
             if let Some(payload) = self.pongs.pop_front() {
                 self.messages.take(now, 1);
@@ -387,7 +387,7 @@ impl Link {
 
     /// Returns the next command and the topics that it subscribes to.
     fn command(&mut self, venue: &impl Venue, id: u64, now: Duration) -> Option<(String, Vec<TopicId>)> {
-        let most = venue.limits().topics_per_command;
+        let most = venue.terms().limits.topics_per_command;
         if let Some(first) = self.leaving.first() {
             let batch = first.batch;
             let leaving: Vec<_> =

@@ -148,7 +148,7 @@ impl<V: Venue> Driver<V> {
         let Data { links, timings, venue, of_address, .. } = &mut self.data;
         for link in links {
             let is_waiting = matches!(link.phase, Phase::Waiting { .. });
-            let at = link.due(now, timings, venue.limits(), of_address);
+            let at = link.due(now, timings, &venue.terms().limits, of_address);
             let at = at.map(|at| if is_waiting { at.max(connects) } else { at });
             due = [due, at].into_iter().flatten().min();
         }

@@ -31,10 +31,10 @@ fn end<V: Venue>(driver: &mut Data<V>, topic: TopicId) {
 }
 
 fn add<V: Venue>(driver: &mut Data<V>, topic: Topic, now: Duration) {
-    let most = driver.venue.limits().topics_per_connection;
+    let most = driver.venue.terms().limits.topics_per_connection;
     let has_room = |link: &Link| link.route == topic.route && link.subscriptions.len() < most;
     let link = driver.links.iter().position(has_room).unwrap_or_else(|| {
-        driver.links.push(Link::new(topic.route, &driver.timings, driver.venue.limits()));
+        driver.links.push(Link::new(topic.route, &driver.timings, &driver.venue.terms().limits));
         driver.links.len() - 1
     });
     let number = topic.id.0 as usize;

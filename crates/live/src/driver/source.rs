@@ -30,7 +30,7 @@ fn why_stale<V: Venue>(driver: &Data<V>) -> Option<String> {
         let (all, told) = link.granted();
         (is_open, granted, silent, refused) = (true, granted + all, silent + told, refused + link.refused());
     }
-    let (name, trouble) = (driver.venue.name(), &driver.trouble);
+    let (name, trouble) = (driver.venue.terms().name, &driver.trouble);
     if granted > silent {
         return None;
     }

@@ -16,7 +16,7 @@ use crate::limits::{Limits, Rate};
 use crate::listed::{ENDED, Listed, Reading};
 use crate::row::{Depth, Row, Stream, VenueConfig};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges, Venue,
+    Call, Checked, Connection, Loss, Proof, Said, Snapshots, Supply, Terms, Topic, TopicChanges, Venue,
     Verification,
 };
 
@@ -46,6 +46,12 @@ pub static KRAKEN: Row = Row {
         topics_per_connection: 150,
         topics_per_command: 50,
         connection_age: Duration::from_secs(23 * 3_600),
+    },
+    verification: Verification {
+        proof: Proof::Checksum,
+        checked: Checked::After,
+        loss: Loss::OfTrades,
+        snapshots: Snapshots::InBand,
     },
     make: |config| Box::new(Kraken::new(config)),
 };
@@ -81,25 +87,8 @@ impl Kraken {
 }
 
 impl Venue for Kraken {
-    fn name(&self) -> &'static str {
-        KRAKEN.name
-    }
-
-    fn verification(&self) -> Verification {
-        Verification {
-            proof: Proof::Checksum,
-            checked: Checked::After,
-            loss: Loss::OfTrades,
-            snapshots: Snapshots::InBand,
-        }
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.config.limits
-    }
-
-    fn routes(&self) -> &[Route] {
-        &self.config.routes
+    fn terms(&self) -> &Terms {
+        &self.config.terms
     }
 
     fn catalogue(&self) -> Call {
@@ -133,16 +122,14 @@ impl Venue for Kraken {
         events: &mut Vec<FeedEvent>,
     ) -> Result<Said, String> {
         let told = self.normalizer.message(receive_time, text, events).map_err(|error| error.to_string())?;
-        let topic = |channel, symbol: &str| self.listed.topic(channel, symbol);
         Ok(match told {
-            Told::Data(channel, symbol) => topic(channel, &symbol).map_or(Said::Nothing, Said::Data),
-            Told::Broken(symbol, reason) => {
-                topic(Channel::Book, &symbol).map_or(Said::Nothing, |topic| Said::Broken(topic, reason))
-            }
-            Told::NoBook(symbol) => topic(Channel::Book, &symbol).map_or(Said::Nothing, Said::NoBook),
+            Told::Data(channel, symbol) => self.listed.data(channel, &symbol),
+            Told::Broken(symbol, reason) => self.listed.broken(&symbol, reason),
+            Told::NoBook(symbol) => self.listed.no_book(&symbol),
             Told::Response(CommandResponse { id, channel, symbol, refusal }) => match refusal {
                 None => {
-                    let topic = self.listed.channel(&channel).and_then(|channel| topic(channel, &symbol));
+                    let topic =
+                        self.listed.channel(&channel).and_then(|channel| self.listed.topic(channel, &symbol));
                     Said::Granted(id, Some(topic.unwrap_or(ENDED)))
                 }
                 // A refusal names the symbol alone; the driver knows what was asked for.

@@ -134,5 +134,5 @@ fn a_book_that_contradicts_its_checksum_is_subscribed_to_anew() {
 fn what_proves_a_book_is_told() {
     let config = KRAKEN.config(KRAKEN.stream_url, KRAKEN.rest_url, &[]);
     let words = "a checksum per change, checked after it is applied; lost trades are counted; snapshots in the stream";
-    assert_eq!(Kraken::new(config).verification().to_string(), words);
+    assert_eq!(Kraken::new(config).terms().verification.to_string(), words);
 }

@@ -17,7 +17,7 @@ fn same(text: &str) -> serde_json::Value {
 #[test]
 fn commands_and_what_comes_of_them() {
     let config = OKX.config(OKX.stream_url, OKX.rest_url, &["*-usdt".to_owned()]);
-    assert_eq!(config.routes[0].url, "wss://ws.okx.com:8443/ws/v5/public");
+    assert_eq!(config.terms.routes[0].url, "wss://ws.okx.com:8443/ws/v5/public");
     let mut venue = Okx::new(config);
     assert_eq!(venue.catalogue().url, "https://www.okx.com/api/v5/public/instruments?instType=SPOT");
     let mut events = Vec::new();
@@ -49,5 +49,5 @@ fn commands_and_what_comes_of_them() {
     assert!(matches!(&events[1], FeedEvent::Market(event) if event.body == gap), "{events:?}");
     assert_eq!(venue.ping(), Some("ping"));
     let words = "each change names the one before, checked before it is applied; lost trades are counted; snapshots in the stream";
-    assert_eq!(venue.verification().to_string(), words);
+    assert_eq!(venue.terms().verification.to_string(), words);
 }

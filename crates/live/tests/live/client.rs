@@ -96,8 +96,8 @@ pub(crate) fn config(kind: SimKind, venue: &SimVenue) -> VenueConfig {
     let mut config = row(kind).config(&venue.stream_url(), &venue.rest_url(), &symbols);
     config.silent_after = SILENT_AFTER;
     // Tests read the list of instruments once a second, and lose connections often.
-    config.limits.weight.count = config.limits.weight.count.max(100);
-    config.limits.connects.count = config.limits.connects.count.max(20);
+    config.terms.limits.weight.count = config.terms.limits.weight.count.max(100);
+    config.terms.limits.connects.count = config.terms.limits.connects.count.max(20);
     config
 }
 

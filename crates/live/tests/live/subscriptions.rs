@@ -77,7 +77,7 @@ async fn a_wrong_route_is_granted_in_silence_and_told() {
     let venue = venue(SimKind::BinanceUsdm).await;
     let mut config = config(SimKind::BinanceUsdm, &venue);
     // The streams of the market, at the root that brings the public ones.
-    config.routes[1].url = config.routes[0].url.clone();
+    config.terms.routes[1].url = config.terms.routes[0].url.clone();
     config.channels = vec![Channel::Derivative];
     let mut client = Client::configured(&venue, SimKind::BinanceUsdm, config.clone());
     let stale = SourceState::Stale { reason: "no data since the subscription".to_owned() };

@@ -51,7 +51,7 @@ async fn many_connections_share_the_topics() {
     let venue = venue_with(SimVenueConfig { instruments: 24, ..quick(SimKind::Binance) }).await;
     let mut config = config(SimKind::Binance, &venue);
     config.symbols = vec!["*USDT".to_owned()];
-    (config.limits.topics_per_connection, config.limits.topics_per_command) = (9, 4);
+    (config.terms.limits.topics_per_connection, config.terms.limits.topics_per_command) = (9, 4);
     let mut client = Client::configured(&venue, SimKind::Binance, config);
     let meant = venue.symbols().iter().filter(|symbol| symbol.ends_with("USDT")).count();
     assert!(meant > 10);
@@ -93,7 +93,7 @@ async fn symbols_are_listed_and_delisted_while_it_runs() {
 async fn a_connection_is_made_anew_before_the_venue_cuts_it_off() {
     let venue = venue(SimKind::Binance).await;
     let mut config = config(SimKind::Binance, &venue);
-    config.limits.connection_age = Duration::from_secs(2);
+    config.terms.limits.connection_age = Duration::from_secs(2);
     let mut client = Client::configured(&venue, SimKind::Binance, config);
     client.until_live().await;
     client.until("a second connection", |_| venue.report().connections == 2).await;

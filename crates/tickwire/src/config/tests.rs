@@ -247,7 +247,8 @@ fn admission_is_checked() {
 fn venues_have_symbols_channels_and_roots() {
     let sources = |sets: &[(&str, &str)]| Sources { sets: set(sets), ..Sources::default() };
     let config = load(&sources(&[])).unwrap();
-    let urls = |venue: &VenueName| config.venue(*venue).routes.last().map(|route| route.url.clone()).unwrap();
+    let urls =
+        |venue: &VenueName| config.venue(*venue).terms.routes.last().map(|route| route.url.clone()).unwrap();
     let expected = [
         "wss://stream.binance.com:9443/stream",
         "wss://fstream.binance.com/market/stream",

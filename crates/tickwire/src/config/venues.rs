@@ -20,7 +20,7 @@ pub(super) fn venue(row: &Row, table: &str, from: &IngestVenue, layers: &mut Lay
     }
     let mut config = row.config(&stream, &rest, &from.symbols);
     config.silent_after = Duration::from_millis(from.silent_ms);
-    config.limits.topics_per_connection = from.topics_per_connection;
+    config.terms.limits.topics_per_connection = from.topics_per_connection;
     config.depth = from.depth;
     config.channels = channels(layers, table, row.name, &from.channels, &config.channels);
     config

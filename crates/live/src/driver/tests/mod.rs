@@ -18,7 +18,7 @@ use super::subscription::{Subscription, TopicState};
 use super::{Driver, Input, LinkId, Moment, Output, RequestId, Response, Timings};
 use crate::limits::{Limits, Rate};
 use crate::venue::{
-    Call, Checked, Connection, Loss, Need, Proof, Route, Said, Snapshots, Supply, Topic, TopicChanges,
+    Call, Checked, Connection, Loss, Need, Proof, Route, Said, Snapshots, Supply, Terms, Topic, TopicChanges,
     TopicId, Venue, Verification,
 };
 
@@ -30,8 +30,7 @@ const TIME: u64 = 1_700_000_000_000_000_000;
 /// number. Topics are `N@A` on route 0 and `N@B` on route 1.
 #[derive(Debug)]
 struct Words {
-    limits: Limits,
-    routes: Vec<Route>,
+    terms: Terms,
     count: u32,
     wanted: Vec<(u32, Need)>,
     /// The refusals that were told.
@@ -61,9 +60,14 @@ impl Words {
     fn new() -> Self {
         let route = |name, url: &str| Route { name, url: url.to_owned() };
         let routes = vec![route("a", "ws://a"), route("b", "ws://b")];
+        let verification = Verification {
+            proof: Proof::Nothing,
+            checked: Checked::Never,
+            loss: Loss::Unknown,
+            snapshots: Snapshots::Rest,
+        };
         Self {
-            limits: limits(),
-            routes,
+            terms: Terms { name: "words", verification, limits: limits(), routes },
             count: 0,
             wanted: Vec::new(),
             refused: Vec::new(),
@@ -80,25 +84,8 @@ fn gap(topic: &Topic) -> FeedEvent {
 }
 
 impl Venue for Words {
-    fn name(&self) -> &'static str {
-        "words"
-    }
-
-    fn verification(&self) -> Verification {
-        Verification {
-            proof: Proof::Nothing,
-            checked: Checked::Never,
-            loss: Loss::Unknown,
-            snapshots: Snapshots::Rest,
-        }
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    fn routes(&self) -> &[Route] {
-        &self.routes
+    fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     fn catalogue(&self) -> Call {

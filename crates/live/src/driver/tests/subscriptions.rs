@@ -174,7 +174,7 @@ fn an_end_of_a_subscription_that_is_refused_is_an_end() {
 #[test]
 fn a_topic_that_is_refused_is_tried_again_later_and_later() {
     let mut world = World::new();
-    world.driver.data.venue.limits.connection_age = SECS(100_000);
+    world.driver.data.venue.terms.limits.connection_age = SECS(100_000);
     world.step();
     world.respond(0, 200, "2");
     assert_eq!(world.opened(0), ["send 0 + 1 0@A 1@A"]);
