@@ -18,14 +18,19 @@ use super::symbol::Symbol;
 /// The first bytes of gzip.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const NS_PER_MS: f64 = 1e6;
+/// The milliseconds that pass between two turns at most: what a machine that stood still missed comes late and not all at once,
+/// because a client could not read it before it is cut off for that.
+const TURN_MS_MAX: u64 = 250;
 
 /// A recording that is played once.
 pub(super) struct Playback {
     lines: Box<dyn BufRead + Send>,
     /// The line that is not due yet: its time in nanoseconds, and its text.
     next: Option<(u64, String)>,
-    /// The recorded time of the first line, and the milliseconds since the Unix epoch at which it was played.
-    began: Option<(u64, u64)>,
+    /// The recorded time of the first line, and the recorded nanoseconds since then that were said; none before that line.
+    position: Option<(u64, f64)>,
+    /// The last turn, in milliseconds since the Unix epoch.
+    last_turn: u64,
     /// Recorded seconds per second.
     speed: f64,
 }
@@ -89,16 +94,19 @@ impl Playback {
         {
             only.record(&levels, snapshot.last_update);
         }
-        Ok((Self { lines: lines(path)?, next: None, began: None, speed }, symbols))
+        Ok((Self { lines: lines(path)?, next: None, position: None, last_turn: 0, speed }, symbols))
     }
 
     /// Returns what is due, by the names of its streams, and keeps the books.
     pub(super) fn play(&mut self, now: u64, symbols: &mut [Symbol]) -> Vec<(String, String)> {
         let mut said = Vec::new();
+        let passed = now.saturating_sub(std::mem::replace(&mut self.last_turn, now)).min(TURN_MS_MAX);
+        if let Some((_, position)) = &mut self.position {
+            *position += passed as f64 * NS_PER_MS * self.speed;
+        }
         while let Some((time, text)) = self.next.take().or_else(|| read(&mut *self.lines)) {
-            let (first, began) = *self.began.get_or_insert((time, now));
-            let passed = now.saturating_sub(began) as f64 * NS_PER_MS * self.speed;
-            if time.saturating_sub(first) as f64 > passed {
+            let (first, position) = *self.position.get_or_insert((time, 0.0));
+            if time.saturating_sub(first) as f64 > position {
                 self.next = Some((time, text));
                 break;
             }
@@ -210,14 +218,21 @@ mod tests {
             let said = playback.play(now, symbols);
             said.into_iter().map(|(stream, _)| stream).collect::<Vec<_>>()
         };
+        let none = [""; 0];
         assert_eq!(play(5_000, &mut symbols), ["abusdt@depth@100ms"]);
-        assert_eq!(play(5_999, &mut symbols), [""; 0]);
+        for now in [5_250, 5_500, 5_750] {
+            assert_eq!(play(now, &mut symbols), none);
+        }
         assert_eq!(play(6_000, &mut symbols).len(), 1);
         assert_eq!(best(&symbols), [(140, 10)]);
-        assert_eq!(play(9_000, &mut symbols).len(), 1);
+        // A machine that stood still for three seconds misses nothing, and says nothing in a rush.
+        for now in [9_000, 9_250, 9_500] {
+            assert_eq!(play(now, &mut symbols), none);
+        }
+        assert_eq!(play(9_750, &mut symbols).len(), 1);
         assert_eq!(best(&symbols), [(140, 10), (125, 15)]);
         let page = Binance::new(Market::Spot).page("/api/v3/depth", "symbol=ABUSDT", &mut symbols, false, 0);
         assert!(matches!(&page, Page::Snapshot(text) if text.contains(r#""lastUpdateId":12"#)), "{page:?}");
-        assert_eq!(play(99_000, &mut symbols), [""; 0]);
+        assert_eq!(play(99_000, &mut symbols), none);
     }
 }

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use tickwire_net::frame::{self, Close, Found, OpCode, Sender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::client::Order;
 use super::shared::{Shared, now};
@@ -44,6 +44,8 @@ impl Session<'_> {
     async fn run(&mut self, mut orders: mpsc::Receiver<Order>) -> io::Result<()> {
         let every = self.shared.ping_every;
         let mut pings = interval_at(Instant::now() + every, every);
+        // A machine that stood still sends one ping, and no client is cut off before it can answer.
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ends_at: Option<Instant> = None;
         loop {
             self.buffer.reserve(READ_BYTES);
