@@ -1,4 +1,4 @@
-//! Who follows the bus ends with the ingester's state, whatever the bus refuses.
+//! A follower of the bus ends with the same state as the ingester, whatever the bus refuses.
 
 use std::collections::HashMap;
 
