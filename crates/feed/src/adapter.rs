@@ -93,7 +93,7 @@ pub struct MarketEvent {
 
 impl MarketEvent {
     /// Moves all of its times by so many nanoseconds, those in its content included.
-    pub(crate) fn shift(&mut self, offset: i64) {
+    pub fn shift(&mut self, offset: i64) {
         self.event_time = self.event_time.saturating_add_signed(offset);
         self.receive_time = self.receive_time.saturating_add_signed(offset);
         if let MarketBody::Derivative(derivative) = &mut self.body

@@ -51,7 +51,7 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_mins(10);
 
 /// A pacer, which says when an event of a source is due.
 #[derive(Clone, Debug)]
-pub(crate) struct Pacer {
+pub struct Pacer {
     pace: Pace,
     /// A time of the source, and when it was due by the clock.
     anchor: Option<(u64, u64)>,
@@ -62,12 +62,13 @@ impl Pacer {
     /// suspended machine, or on one that is too slow, a storm of late events would help nobody.
     const LAG_MAX: Duration = Duration::from_secs(1);
 
-    pub(crate) fn new(pace: Pace) -> Self {
+    /// Makes a pacer whose first event is due at once.
+    pub fn new(pace: Pace) -> Self {
         Self { pace, anchor: None }
     }
 
     /// Returns how long it is until an event of this time is due.
-    pub(crate) fn wait(&mut self, time: u64, now: u64) -> Duration {
+    pub fn wait(&mut self, time: u64, now: u64) -> Duration {
         let Pace::Speed(_) = self.pace else { return Duration::ZERO };
         let due = self.place(time, now);
         let (lag, wait) = (now.saturating_sub(due), due.saturating_sub(now));
@@ -80,7 +81,7 @@ impl Pacer {
     }
 
     /// Returns when an event of this time is, or was, due by the clock; flat out that is now.
-    pub(crate) fn place(&mut self, time: u64, now: u64) -> u64 {
+    pub fn place(&mut self, time: u64, now: u64) -> u64 {
         let Pace::Speed(speed) = self.pace else { return now };
         let (from, at) = *self.anchor.get_or_insert((time, now));
         let passed = i128::from(time) - i128::from(from);

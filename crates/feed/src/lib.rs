@@ -23,7 +23,7 @@ mod supply;
 mod symbol;
 pub mod verification;
 
-pub use clock::{Clock, Pace};
+pub use clock::{Clock, Pace, Pacer};
 pub use ingest::{
     AtEnd, BAR_PERIOD, BOOK_LEVELS_MAX, EVENT_AHEAD_MAX, EVENT_BEHIND_MAX, HEARTBEAT_PERIOD,
     HEARTBEAT_POSITIONS_MAX, INSTRUMENTS_MAX, IngestConfig, IngestControl, IngestError, IngestReport,

@@ -11,7 +11,7 @@ const SPOOL_BYTES_MAX: u64 = 16 << 30;
 
 /// A recording that can be opened again and again.
 #[derive(Debug)]
-pub(crate) struct Input {
+pub struct Input {
     path: PathBuf,
     /// The copy of what a pipe brought.
     spool: Option<NamedTempFile>,
@@ -19,7 +19,10 @@ pub(crate) struct Input {
 
 impl Input {
     /// Prepares an input; `-` is the standard input. A pipe is read to its end here, which waits for who writes it.
-    pub(crate) fn prepare(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or is a folder; a pipe brings more than 16 GiB.
+    pub fn prepare(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         if path.as_os_str() == "-" {
             return Ok(Self { spool: Some(spool(&path, &mut io::stdin().lock())?), path });
@@ -32,11 +35,16 @@ impl Input {
         Ok(Self { path, spool })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Returns the path that it was named by.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn open(&self) -> io::Result<File> {
+    /// Opens it, at its beginning.
+    ///
+    /// # Errors
+    /// The system does not let it be read.
+    pub fn open(&self) -> io::Result<File> {
         match &self.spool {
             Some(spool) => spool.reopen(),
             None => File::open(&self.path),

@@ -24,6 +24,7 @@ use tokio::time::sleep;
 
 pub use self::findings::Findings;
 use self::findings::names;
+pub use self::input::Input;
 use self::open::{Recording, open_all};
 pub use self::progress::{Progress, ReplayProgress};
 use self::reader::CUT;

@@ -1,0 +1,183 @@
+//! The formats that recordings have, and how each is known.
+
+use std::fmt;
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tickwire_feed::replay::Input;
+use tickwire_wire::is_venue;
+
+use crate::dbn::{self, DbnSource};
+use crate::packed;
+use crate::source::Source;
+
+/// A format of recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Databento Binary Encoding.
+    Dbn,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 1] = [Self::Dbn];
+
+    /// Returns the name, as it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dbn => "dbn",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("there is no format `{name}`; known: {known}")
+        })
+    }
+}
+
+/// What the user says of recordings beside what is in them.
+#[derive(Clone, Debug, Default)]
+pub struct Hints {
+    /// The format; told by the content unless given.
+    pub format: Option<Format>,
+    /// The venue; told by the content unless given.
+    pub venue: Option<String>,
+}
+
+/// A recording that can be read again and again.
+pub struct Recording {
+    input: Input,
+    format: Format,
+    venue: String,
+    hints: Hints,
+}
+
+/// The reason why a recording cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// The system does not let the file be read.
+    #[error("cannot read `{path}`: {source}; check the name and the rights")]
+    Unreadable {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of the system.
+        source: std::io::Error,
+    },
+    /// The file has no bytes.
+    #[error("`{0}` is empty")]
+    Empty(PathBuf),
+    /// No format fits.
+    #[error("`{path}` is in no format that is known here; name one with --format ({})", Format::ALL.map(Format::name).join(", "))]
+    Unknown {
+        /// The path of the file.
+        path: PathBuf,
+    },
+    /// The head of the file is wrong.
+    #[error("`{path}` cannot be read as {format}: {reason}")]
+    Head {
+        /// The path of the file.
+        path: PathBuf,
+        /// The format that it was read as.
+        format: Format,
+        /// A text that says what is wrong.
+        reason: String,
+    },
+    /// The name of a venue has characters that it may not have.
+    #[error("`{0}` is no name of a venue: a to z, 0 to 9, `-` and `_`, 32 at most")]
+    Venue(String),
+}
+
+impl Recording {
+    /// Finds out which format a file has. A pipe, or `-` for the standard input, is read to its end here.
+    ///
+    /// # Errors
+    /// The file cannot be read, or no format fits.
+    pub fn open(path: &Path, hints: &Hints) -> Result<Self, RecordingError> {
+        let unreadable = |source| RecordingError::Unreadable { path: path.to_owned(), source };
+        if let Some(venue) = hints.venue.as_ref().filter(|venue| !is_venue(venue)) {
+            return Err(RecordingError::Venue(venue.clone()));
+        }
+        let input = Input::prepare(path).map_err(unreadable)?;
+        let mut content =
+            packed::open(input.open().map_err(unreadable)?, Arc::default()).map_err(unreadable)?;
+        // What is packed wrongly from its first byte on has no beginning; the source says so with its place.
+        let begin = content.fill_buf().unwrap_or_default();
+        if begin.is_empty() && hints.format.is_none() {
+            return Err(RecordingError::Empty(path.to_owned()));
+        }
+        let format = hints.format.or_else(|| detect(begin));
+        let format = format.ok_or_else(|| RecordingError::Unknown { path: path.to_owned() })?;
+        let mut recording = Self { input, format, venue: String::new(), hints: hints.clone() };
+        let (_, told) = recording.read(Arc::default())?;
+        recording.venue = hints.venue.clone().unwrap_or(told);
+        Ok(recording)
+    }
+
+    /// Returns the path.
+    pub fn path(&self) -> &Path {
+        self.input.path()
+    }
+
+    /// Returns the format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns the name of the venue.
+    pub fn venue(&self) -> &str {
+        &self.venue
+    }
+
+    /// Begins a reading; `bytes_read` counts what is taken from the disk.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its head is wrong.
+    pub fn source(&self, bytes_read: Arc<AtomicU64>) -> Result<Box<dyn Source>, RecordingError> {
+        self.read(bytes_read).map(|(source, _)| source)
+    }
+
+    /// Begins a reading, and returns the venue that the file tells.
+    fn read(&self, bytes_read: Arc<AtomicU64>) -> Result<(Box<dyn Source>, String), RecordingError> {
+        let unreadable = |source| RecordingError::Unreadable { path: self.path().to_owned(), source };
+        let content = packed::open(self.input.open().map_err(unreadable)?, bytes_read).map_err(unreadable)?;
+        let head =
+            |reason| RecordingError::Head { path: self.path().to_owned(), format: self.format, reason };
+        match self.format {
+            Format::Dbn => {
+                let mut source = DbnSource::new(content);
+                let dataset = source.dataset().map_err(head)?;
+                Ok((Box::new(source), venue_of(&dataset)))
+            }
+        }
+    }
+}
+
+/// Makes the name of a venue from a name in a file: `GLBX.MDP3` becomes `glbx-mdp3`.
+pub(crate) fn venue_of(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let letters = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' });
+    let venue: String = letters.take(32).collect();
+    if is_venue(&venue) { venue } else { "recorded".to_owned() }
+}
+
+fn detect(begin: &[u8]) -> Option<Format> {
+    if begin.starts_with(dbn::MAGIC) {
+        return Some(Format::Dbn);
+    }
+    None
+}

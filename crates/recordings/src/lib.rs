@@ -1,0 +1,19 @@
+//! Recordings of other vendors: their formats, what is in them, and how they play.
+//!
+//! A [`source::Source`] reads one file and says what is in it, in the file's own numbers. [`contents::read`] reads a file
+//! once and finds instruments, scales, times and defects. [`Player`] plays several files, merged by their times, as an
+//! [`Adapter`](tickwire_feed::adapter::Adapter) of the ingester.
+
+pub mod contents;
+mod dbn;
+mod format;
+pub mod orders;
+mod packed;
+mod player;
+pub mod said;
+mod scaled;
+pub mod source;
+mod top;
+
+pub use format::{Format, Hints, Recording, RecordingError};
+pub use player::{Played, Player, PlayerConfig, PlayerError, PlayerProgress};
