@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest};
+use crate::lease::Register;
 use tickwire_wire::Subject;
 
 /// A boxed future, so that `Arc<dyn Backplane>` works.
@@ -76,6 +77,11 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// Returns what the bus remembers, where it was told to.
     fn history(&self) -> Option<&dyn History> {
+        None
+    }
+
+    /// Returns the place for leases, where the bus has one.
+    fn register(&self) -> Option<&dyn Register> {
         None
     }
 

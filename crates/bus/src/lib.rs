@@ -23,6 +23,7 @@
 mod backplane;
 mod history;
 mod inbox;
+pub mod lease;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;

@@ -6,6 +6,7 @@
 
 mod faults;
 mod history;
+mod register;
 mod routes;
 
 use std::collections::HashMap;
@@ -19,12 +20,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::faults::Faults;
 use self::history::MemoryHistory;
+use self::register::MemoryRegister;
 use self::routes::{Routes, Target};
 use crate::backplane::{
     Backplane, BoxFuture, BusState, FlushError, PublishError, Request, RequestError, Requests, ServeError,
 };
 use crate::history::History;
 use crate::inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, InterestSink, pair};
+use crate::lease::Register;
 use crate::queue::{Arrival, Queue};
 use tickwire_wire::Subject;
 
@@ -54,6 +57,7 @@ struct Core {
     routes: Routes,
     faults: Faults,
     history: OnceLock<MemoryHistory>,
+    register: MemoryRegister,
     is_up: AtomicBool,
     is_closed: AtomicBool,
     state: watch::Sender<BusState>,
@@ -77,6 +81,7 @@ impl MemoryBus {
             routes: Routes::default(),
             faults: Faults::default(),
             history: OnceLock::new(),
+            register: MemoryRegister::default(),
             is_up: AtomicBool::new(true),
             is_closed: AtomicBool::new(false),
             state: watch::Sender::new(BusState::Up { generation: 1 }),
@@ -279,6 +284,10 @@ impl Backplane for MemoryBus {
 
     fn history(&self) -> Option<&dyn History> {
         self.core.history.get().map(|history| history as &dyn History)
+    }
+
+    fn register(&self) -> Option<&dyn Register> {
+        Some(&self.core.register)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -13,6 +13,7 @@ mod link;
 mod order;
 mod pump;
 mod ready;
+mod register;
 mod validate;
 
 use std::fmt;
@@ -35,6 +36,7 @@ use self::history::NatsHistory;
 use self::inbox::NatsInbox;
 use self::link::Link;
 use self::pump::{Job, Pump, refused};
+use self::register::NatsRegister;
 pub use self::validate::ConfigError;
 use self::validate::{Checked, SignIn};
 use crate::backplane::{
@@ -42,6 +44,7 @@ use crate::backplane::{
 };
 use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest, InterestSink, pair};
+use crate::lease::Register;
 use tickwire_wire::Subject;
 
 /// The number of commands that may wait inside the client. It is as few as keep the client busy: after an outage that
@@ -58,6 +61,7 @@ pub struct NatsBus {
     requests: Semaphore,
     served_max: usize,
     history: Option<Arc<NatsHistory>>,
+    register: NatsRegister,
 }
 
 /// The reason why no connection was even tried.
@@ -87,6 +91,7 @@ impl NatsBus {
         let history =
             config.history.clone().map(|history| Arc::new(NatsHistory::new(history, Arc::clone(&link))));
         let looked_at = history.clone();
+        let register = NatsRegister::new(Arc::clone(&link));
         let parks = Arc::clone(&link);
         let runtime =
             Builder::new_current_thread().enable_all().on_thread_park(move || parks.gather()).build()?;
@@ -116,6 +121,7 @@ impl NatsBus {
             requests: Semaphore::new(config.requests_max),
             served_max: config.served_max,
             history,
+            register,
         })
     }
 }
@@ -295,6 +301,10 @@ impl Backplane for NatsBus {
 
     fn history(&self) -> Option<&dyn History> {
         self.history.as_deref().map(|history| history as &dyn History)
+    }
+
+    fn register(&self) -> Option<&dyn Register> {
+        Some(&self.register)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

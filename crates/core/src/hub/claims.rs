@@ -8,6 +8,9 @@
 //! - Of several others: one that is live, then the one that has run longest by its own steady clock, then the one with the
 //!   smaller epoch. By the same order a gateway chooses anew in the first [`SETTLE_NS`] after it heard of the venue, so
 //!   that gateways that start later choose as the others did.
+//! - Runs may publish by a lease, which one of several has. A run with a higher number is followed at once. Those with a lower one had it before: they
+//!   are not followed as long as the one with the higher number was heard within [`FENCED_NS`], because a process that stood still may go on
+//!   and not know that it lost its lease.
 
 use std::sync::Arc;
 
@@ -19,6 +22,9 @@ const CLAIMS_MAX: usize = 8;
 /// The time for which a run counts as heard: one and a half periods of heartbeats.
 const TAKEOVER_NS: u64 = 750_000_000;
 const SETTLE_NS: u64 = 700_000_000;
+/// The time for which runs with a lower lease are not followed, after the one with the highest was heard. It ends, because a register may
+/// be lost and begin its numbers anew.
+const FENCED_NS: u64 = 10_000_000_000;
 /// The count of heartbeats in a row that may be lost: each position is told in three.
 const HEARTBEATS_LOST_MAX: u64 = 2;
 
@@ -37,6 +43,8 @@ pub(super) struct Claim {
     uptime_ns: u64,
     /// Number of the last heartbeat.
     number: u64,
+    /// The lease by which it publishes; 0 for none.
+    lease: u64,
     /// Whether it said its last word.
     is_over: bool,
     /// The time since which its source is not live.
@@ -53,9 +61,9 @@ impl Claim {
     }
 
     /// Returns what runs are ordered by: the greatest one is chosen.
-    fn rank(&self, now: u64) -> (bool, u64, std::cmp::Reverse<u64>) {
+    fn rank(&self, now: u64) -> (u64, bool, u64, std::cmp::Reverse<u64>) {
         let uptime = self.uptime_ns.saturating_add(now.saturating_sub(self.heard));
-        (self.is_live(), uptime, std::cmp::Reverse(self.epoch))
+        (self.lease, self.is_live(), uptime, std::cmp::Reverse(self.epoch))
     }
 }
 
@@ -120,6 +128,7 @@ impl Claims {
         if *claim.reason != *heartbeat.reason {
             claim.reason = heartbeat.reason.as_str().into();
         }
+        claim.lease = heartbeat.lease;
         claim.proof = heartbeat.book_proof();
         if *claim.verification != *heartbeat.verification {
             claim.verification = heartbeat.verification.as_str().into();
@@ -144,6 +153,7 @@ impl Claims {
             behind_ns: 0,
             uptime_ns: 0,
             number: heartbeat.number.saturating_sub(1),
+            lease: heartbeat.lease,
             is_over: false,
             stale_since: None,
         });
@@ -160,7 +170,10 @@ impl Claims {
     /// Follows another run where the rule says so. Returns whether it did.
     pub(super) fn choose(&mut self, now: u64) -> bool {
         let is_settling = now.saturating_sub(self.first_heard) < SETTLE_NS;
-        let best = self.all.iter().filter(|claim| claim.is_heard(now, TAKEOVER_NS));
+        let fenced = self.all.iter().filter(|claim| now.saturating_sub(claim.heard) <= FENCED_NS);
+        let fence = fenced.map(|claim| claim.lease).max().unwrap_or(0);
+        let is_free = |claim: &&Claim| claim.lease == 0 || claim.lease == fence;
+        let best = self.all.iter().filter(|claim| claim.is_heard(now, TAKEOVER_NS)).filter(is_free);
         let Some(best) = best.max_by_key(|claim| claim.rank(now)) else { return false };
         let is_due = match self.followed() {
             None => true,
@@ -169,7 +182,7 @@ impl Claims {
                 let is_lost = !followed.is_heard(now, TAKEOVER_NS);
                 let since = followed.stale_since.unwrap_or(now);
                 let is_stale = best.is_live() && now.saturating_sub(since) >= TAKEOVER_NS;
-                is_lost || is_stale || is_settling
+                is_lost || is_stale || is_settling || best.lease > followed.lease
             }
         };
         if is_due {

@@ -63,6 +63,30 @@ fn a_restart_with_any_epoch_and_a_rollback_are_followed() {
     check(&[(0, "9L9", 9), (900, "2L0", 2), (2_000, "2L1 8L0", 2), (2_100, "8X0", 2), (9_000, "2L9", 2)]);
 }
 
+/// Takes a heartbeat of a run that is live and publishes by a lease, and returns who is followed.
+fn hear_leased(claims: &mut Claims, at_ms: u64, epoch: u64, lease: u64) -> u64 {
+    let now = 1_000_000 * MS + at_ms * MS;
+    claims.hear(&pb::FeedHeartbeat { lease, ..heartbeat(epoch, FeedState::Live, at_ms, at_ms) }, now);
+    claims.choose(now);
+    claims.epoch()
+}
+
+#[test]
+fn a_higher_lease_is_followed_at_once_and_a_lower_one_is_left_alone() {
+    let mut claims = Claims::default();
+    assert_eq!(hear_leased(&mut claims, 0, 5, 7), 5);
+    assert_eq!(hear_leased(&mut claims, 5_000, 5, 7), 5);
+    // The next holder speaks before the last one is silent for long.
+    assert_eq!(hear_leased(&mut claims, 5_100, 9, 12), 9);
+    // A process that stood still goes on, and the holder is silent for a while.
+    assert_eq!(hear_leased(&mut claims, 5_200, 5, 7), 9);
+    assert_eq!(hear_leased(&mut claims, 9_000, 5, 7), 9);
+    assert_eq!(hear_leased(&mut claims, 9_100, 9, 12), 9);
+    // A register that begins anew is followed in the end.
+    assert_eq!(hear_leased(&mut claims, 19_000, 3, 1), 9);
+    assert_eq!(hear_leased(&mut claims, 19_200, 3, 1), 3);
+}
+
 #[test]
 fn lost_heartbeats_are_counted_and_claims_are_bounded() {
     let mut claims = Claims::default();

@@ -69,6 +69,8 @@ pub(crate) struct RunStatus {
     pub(crate) last: bool,
     /// The proof of the source's books, where it says one.
     pub(crate) verification: Option<Verification>,
+    /// The number of the lease by which the run publishes; 0 for none.
+    pub(crate) lease: u64,
 }
 
 /// Makes the heartbeats that are due now: one, or several when many positions moved lately.
@@ -106,6 +108,7 @@ pub(crate) fn heartbeats<O: BusSink>(sequencer: &mut Sequencer<O>, status: &RunS
             last: status.last,
             book_proof: status.verification.map_or(BookProof::Unknown, |told| told.proof.code()).into(),
             verification: status.verification.map(|told| told.to_string()).unwrap_or_default(),
+            lease: status.lease,
         };
         heartbeat.encode_to_vec()
     };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tickwire_bus::lease::Term;
 use tickwire_bus::{Backplane, BusState, Request, Requests, Subject};
 use tickwire_wire::FeedState;
 use tokio::sync::watch;
@@ -49,6 +50,8 @@ pub(super) struct MainLoop {
     bus_state: watch::Receiver<BusState>,
     /// Whether the bus refused a heartbeat with positions.
     has_lost_heartbeat: bool,
+    /// The lease of the last heartbeat.
+    lease: u64,
 }
 
 impl MainLoop {
@@ -76,6 +79,7 @@ impl MainLoop {
             verification,
             bus_state: bus.state(),
             has_lost_heartbeat: false,
+            lease: 0,
             bus,
         }
     }
@@ -239,12 +243,15 @@ impl MainLoop {
     fn heartbeat_if_due(&mut self) {
         let state = self.condition.state();
         let now = Instant::now();
-        if state == self.told && now < self.next_heartbeat {
+        let lease = self.config.lease.as_ref().map_or(0, Term::lease);
+        let is_new_holder = lease != std::mem::replace(&mut self.lease, lease) && lease > 0;
+        if state == self.told && now < self.next_heartbeat && !is_new_holder {
             return;
         }
         let is_bus_new =
             self.bus_state.has_changed().unwrap_or(false) && self.bus_state.borrow_and_update().is_up();
-        if std::mem::take(&mut self.has_lost_heartbeat) || is_bus_new {
+        // Whoever takes over says everything, because nobody heard what it did before.
+        if std::mem::take(&mut self.has_lost_heartbeat) || is_bus_new || is_new_holder {
             self.sequencer.move_all();
         }
         self.heartbeats += 1;
@@ -256,6 +263,7 @@ impl MainLoop {
             uptime_ns: self.started.elapsed().as_nanos() as u64,
             last: self.condition.is_stopped,
             verification: self.verification,
+            lease,
         };
         for heartbeat in heartbeat::heartbeats(&mut self.sequencer, &status) {
             if let Err(error) = BusSink::publish(&self.bus, &self.heartbeat_subject, heartbeat.into()) {

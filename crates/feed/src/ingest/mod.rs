@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tickwire_bus::lease::Term;
 use tickwire_bus::{Backplane, PublishError, ServeError, Subject, SubjectError};
 use tickwire_wire::Encoding;
 use tokio::sync::watch;
@@ -53,6 +54,9 @@ pub struct IngestConfig {
     pub at_end: AtEnd,
     /// The clock of receive, publish and heartbeat times.
     pub clock: Clock,
+    /// The lease by which the run publishes, where there are several and one does; the bus is a
+    /// [`LeasedBus`](tickwire_bus::lease::LeasedBus) of it then.
+    pub lease: Option<Term>,
 }
 
 /// The action when the source ended.
@@ -72,6 +76,7 @@ impl Default for IngestConfig {
             stall_after: Duration::from_secs(30),
             at_end: AtEnd::Stay,
             clock: Clock::system(),
+            lease: None,
         }
     }
 }
@@ -117,7 +122,7 @@ impl IngestControl {
 }
 
 /// The outcome of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// The report of the run at its end.
     pub report: IngestReport,

@@ -228,6 +228,7 @@ fn heartbeats_carry_what_moved_in_bounded_messages() {
             uptime_ns: 11,
             last: false,
             verification: Some(verification),
+            lease: 7,
         };
         let heartbeats = heartbeats(sequencer, &status);
         heartbeats.iter().map(|heartbeat| pb::FeedHeartbeat::decode(heartbeat.as_slice()).unwrap()).collect()

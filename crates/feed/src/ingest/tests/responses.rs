@@ -152,6 +152,7 @@ fn nothing_that_can_outgrow_a_message_is_one_message() {
                 uptime_ns: 1,
                 last: false,
                 verification: None,
+                lease: 0,
             };
             assert!(
                 heartbeats(&mut sequencer, &status).iter().all(|heartbeat| heartbeat.len() <= payload_max)
