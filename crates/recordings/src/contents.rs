@@ -56,7 +56,7 @@ pub struct Found {
     /// The number of statements on each channel that a recording can say something on.
     pub counts: BTreeMap<&'static str, u64>,
     /// The times of its first and last statement.
-    pub times: (u64, u64),
+    pub times: Option<(u64, u64)>,
     /// The gaps that the recording itself tells.
     pub gaps: u64,
     /// The longest time between two statements, and when it began.
@@ -98,13 +98,13 @@ impl Slices {
     }
 }
 
-/// Reads a whole recording.
+/// Reads a whole recording; `bytes` counts what is taken from the disk meanwhile.
 ///
 /// # Errors
 /// The file cannot be opened, or its head is wrong. Damage behind the head is part of the contents.
-pub fn read(recording: &Recording) -> Result<Contents, RecordingError> {
-    let bytes = Arc::new(AtomicU64::new(0));
-    let mut source = recording.source(Arc::clone(&bytes))?;
+pub fn read(recording: &Recording, bytes: &Arc<AtomicU64>) -> Result<Contents, RecordingError> {
+    let before = bytes.load(Ordering::Relaxed);
+    let mut source = recording.source(Arc::clone(bytes))?;
     let mut contents = Contents {
         format: recording.format(),
         venue: recording.venue().to_owned(),
@@ -119,7 +119,7 @@ pub fn read(recording: &Recording) -> Result<Contents, RecordingError> {
         steps_back: 0,
         pace: Slices::default(),
     };
-    let (mut entries, mut before) = (Vec::new(), 0);
+    let (mut entries, mut last) = (Vec::new(), 0);
     let mut last_times = FxHashMap::<u32, u64>::default();
     loop {
         let goes_on = source.read(&mut entries);
@@ -127,7 +127,7 @@ pub fn read(recording: &Recording) -> Result<Contents, RecordingError> {
             contents.instruments.push(Found {
                 definition: Instrument { symbol: symbol.name.clone(), ..Instrument::default() },
                 counts: BTreeMap::new(),
-                times: (u64::MAX, 0),
+                times: None,
                 gaps: 0,
                 longest_silence: (0, 0),
             });
@@ -137,8 +137,8 @@ pub fn read(recording: &Recording) -> Result<Contents, RecordingError> {
                 Entry::Said(said) => {
                     let time = said.receive_time;
                     contents.statements += 1;
-                    contents.steps_back += u64::from(time < before);
-                    before = time;
+                    contents.steps_back += u64::from(time < last);
+                    last = time;
                     contents.pace.count(time);
                     let times = contents.times.get_or_insert((time, time));
                     *times = (times.0.min(time), times.1.max(time));
@@ -179,7 +179,7 @@ pub fn read(recording: &Recording) -> Result<Contents, RecordingError> {
         definition.lot_size = step(symbol.lot, definition.size_decimals);
     }
     contents.records = source.records();
-    contents.bytes = bytes.load(Ordering::Relaxed);
+    contents.bytes = bytes.load(Ordering::Relaxed) - before;
     Ok(contents)
 }
 
@@ -192,7 +192,8 @@ impl Found {
         );
         self.gaps += u64::from(matches!(what, What::Gap { .. }));
         *self.counts.entry(what.channel().name()).or_default() += 1;
-        self.times = (self.times.0.min(time), self.times.1.max(time));
+        let times = self.times.get_or_insert((time, time));
+        *times = (times.0.min(time), times.1.max(time));
         if let Some(silence) = silence.filter(|silence| silence.0 > self.longest_silence.0) {
             self.longest_silence = silence;
         }
@@ -207,7 +208,7 @@ impl What {
             Self::Quote { .. } => Channel::Quote,
             Self::Book(_) | Self::Change(_) => Channel::Book,
             Self::Status(_) => Channel::Status,
-            Self::OpenInterest(_) | Self::MarkPrice(_) => Channel::Derivative,
+            Self::OpenInterest(_) | Self::MarkPrice(_) | Self::Derivative(..) => Channel::Derivative,
             Self::Gap { channel, .. } => *channel,
         }
     }

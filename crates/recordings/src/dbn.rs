@@ -3,8 +3,6 @@
 //! Bytes are decoded by Databento's own crate; what a record means for a book is decided here. Trades and fills do not
 //! change a book of orders, cancellations do; a record with the flag `LAST` ends the venue's event.
 
-use std::io::Read as _;
-
 use dbn::decode::dbn::fsm::{DbnFsm, ProcessResult};
 use dbn::enums::{Action, Side as DbnSide, StatType, StatusAction};
 use dbn::{
@@ -14,6 +12,7 @@ use dbn::{
 use rustc_hash::FxHashMap;
 use tickwire_wire::{Channel, Side, Status, TradingState};
 
+use crate::dbn_frames::{Frame, Frames};
 use crate::orders::{BookSide, OrderBook, OrderBookChange};
 use crate::packed::{self, Content};
 use crate::said::{Fixed, FixedLevel, FixedLevels, Said, What};
@@ -24,17 +23,17 @@ use crate::top::TopLevels;
 const PRICE_DECIMALS: u8 = 9;
 /// The entries after which a turn ends.
 const ENTRIES_MAX: usize = 256;
+/// The room of the decoder, which gets one record at a time.
+const DECODER_BYTES: usize = 4 << 10;
 /// The beginning of a file.
 pub(crate) const MAGIC: &[u8] = b"DBN";
 
 /// A reading of a DBN file.
 pub(crate) struct DbnSource {
-    content: Content,
+    frames: Frames,
     fsm: DbnFsm,
     names: Names,
     books: FxHashMap<u32, Book>,
-    /// The bytes that were handed to the decoder.
-    filled: u64,
     records: u64,
     is_over: bool,
 }
@@ -88,11 +87,10 @@ impl DbnSource {
     /// Begins to read a file.
     pub(crate) fn new(content: Content) -> Self {
         Self {
-            content,
-            fsm: DbnFsm::new(64 << 10, 64 << 10),
+            frames: Frames::new(content),
+            fsm: DbnFsm::new(DECODER_BYTES, DECODER_BYTES),
             names: Names::default(),
             books: FxHashMap::default(),
-            filled: 0,
             records: 0,
             is_over: false,
         }
@@ -103,17 +101,12 @@ impl DbnSource {
     /// # Errors
     /// Returns what is wrong with it, in words.
     pub(crate) fn dataset(&mut self) -> Result<String, String> {
-        loop {
-            match self.fsm.process() {
-                ProcessResult::Metadata(metadata) => return self.begin(&metadata),
-                ProcessResult::ReadMore(_) => {
-                    if !self.fill().map_err(|error| packed::damage(&error))? {
-                        return Err("it ends within its head".to_owned());
-                    }
-                }
-                ProcessResult::Record(()) => return Err("it has records and no head".to_owned()),
-                ProcessResult::Err(error) => return Err(error.to_string()),
-            }
+        let head = self.frames.head()?;
+        self.fsm.write_all(&head);
+        match self.fsm.process() {
+            ProcessResult::Metadata(metadata) => self.begin(&metadata),
+            ProcessResult::Err(error) => Err(error.to_string()),
+            ProcessResult::ReadMore(_) | ProcessResult::Record(()) => Err("its head is not whole".to_owned()),
         }
     }
 
@@ -124,23 +117,35 @@ impl DbnSource {
             dbn::Publisher::try_from(*publisher).is_ok_and(|it| it.dataset().as_str() == metadata.dataset)
         };
         self.names.has_publishers = (1..=200u16).filter(of_dataset).count() > 1;
+        if metadata.ts_out {
+            self.frames.have_sent_times();
+        }
         if metadata.dataset.is_empty() {
             return Err("its head names no dataset".to_owned());
         }
         Ok(metadata.dataset.clone())
     }
 
-    /// Hands more bytes to the decoder; returns whether there were any.
-    fn fill(&mut self) -> std::io::Result<bool> {
-        let count = self.content.read(self.fsm.space())?;
-        self.fsm.fill(count);
-        self.filled += count as u64;
-        Ok(count > 0)
+    /// Returns the place of the record that was read last.
+    fn place(&self) -> Place {
+        Place::Byte(self.frames.place())
     }
 
-    /// Returns the place of the record that is not read yet.
-    fn place(&self) -> Place {
-        Place::Byte(self.filled - self.fsm.data().len() as u64)
+    /// Decodes the record that was handed over.
+    fn decode(&mut self, entries: &mut Vec<Entry>) -> Result<(), String> {
+        match self.fsm.process() {
+            ProcessResult::Record(()) => {}
+            ProcessResult::Err(error) => return Err(error.to_string()),
+            ProcessResult::ReadMore(_) | ProcessResult::Metadata(_) => {
+                return Err("a record has another length than it says".to_owned());
+            }
+        }
+        let Some(record) = self.fsm.last_record() else { return Ok(()) };
+        match record.as_enum() {
+            Ok(record) => take(&mut self.names, &mut self.books, record, entries),
+            Err(error) => entries.push(Entry::Fault(Place::Byte(self.frames.place()), error.to_string())),
+        }
+        Ok(())
     }
 
     fn end(&mut self, reason: String, entries: &mut Vec<Entry>) -> bool {
@@ -154,26 +159,22 @@ impl Source for DbnSource {
     fn read(&mut self, entries: &mut Vec<Entry>) -> bool {
         let until = entries.len() + ENTRIES_MAX;
         while !self.is_over && entries.len() < until {
-            match self.fsm.process() {
-                ProcessResult::Record(()) => {
+            match self.frames.read() {
+                Frame::Record => {
                     self.records += 1;
-                    let Some(record) = self.fsm.last_record() else { continue };
-                    match record.as_enum() {
-                        Ok(record) => take(&mut self.names, &mut self.books, record, entries),
-                        Err(error) => {
-                            let place = self.place();
-                            entries.push(Entry::Fault(place, error.to_string()));
-                        }
+                    self.fsm.write_all(self.frames.record());
+                    if let Err(reason) = self.decode(entries) {
+                        return self.end(reason, entries);
                     }
                 }
-                ProcessResult::ReadMore(_) => match self.fill() {
-                    Ok(true) => {}
-                    Ok(false) if self.fsm.data().is_empty() => self.is_over = true,
-                    Ok(false) => return self.end("the file ends within a record".to_owned(), entries),
-                    Err(error) => return self.end(packed::damage(&error), entries),
-                },
-                ProcessResult::Metadata(_) => {}
-                ProcessResult::Err(error) => return self.end(error.to_string(), entries),
+                Frame::Unknown(reason) => {
+                    self.records += 1;
+                    entries.push(Entry::Fault(self.place(), reason));
+                }
+                Frame::Lost(reason) => return self.end(reason, entries),
+                Frame::End => self.is_over = true,
+                Frame::Cut => return self.end("the file ends within a record".to_owned(), entries),
+                Frame::Failed(error) => return self.end(packed::damage(&error), entries),
             }
         }
         !self.is_over

@@ -1,7 +1,7 @@
 //! The formats that recordings have, and how each is known.
 
 use std::fmt;
-use std::io::BufRead as _;
+use std::io::{self, BufRead as _, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 use tickwire_feed::replay::Input;
 use tickwire_wire::is_venue;
 
+use crate::adapted::BinanceSource;
 use crate::dbn::{self, DbnSource};
 use crate::packed;
 use crate::source::Source;
@@ -17,17 +18,20 @@ use crate::source::Source;
 /// A format of recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
+    /// Raw streams of Binance, line by line.
+    Binance,
     /// Databento Binary Encoding.
     Dbn,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 1] = [Self::Dbn];
+    pub const ALL: [Self; 2] = [Self::Binance, Self::Dbn];
 
     /// Returns the name, as it is written on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Binance => "binance",
             Self::Dbn => "dbn",
         }
     }
@@ -76,11 +80,19 @@ pub enum RecordingError {
         /// The path of the file.
         path: PathBuf,
         /// The error of the system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file has no bytes.
     #[error("`{0}` is empty")]
     Empty(PathBuf),
+    /// The file is packed, and its beginning cannot be unpacked.
+    #[error("`{path}` cannot be read from its beginning on: {reason}")]
+    Damaged {
+        /// The path of the file.
+        path: PathBuf,
+        /// A text that says what is wrong.
+        reason: String,
+    },
     /// No format fits.
     #[error("`{path}` is in no format that is known here; name one with --format ({})", Format::ALL.map(Format::name).join(", "))]
     Unknown {
@@ -115,8 +127,10 @@ impl Recording {
         let input = Input::prepare(path).map_err(unreadable)?;
         let mut content =
             packed::open(input.open().map_err(unreadable)?, Arc::default()).map_err(unreadable)?;
-        // What is packed wrongly from its first byte on has no beginning; the source says so with its place.
-        let begin = content.fill_buf().unwrap_or_default();
+        let begin = content.fill_buf().map_err(|error| RecordingError::Damaged {
+            path: path.to_owned(),
+            reason: packed::damage(&error),
+        })?;
         if begin.is_empty() && hints.format.is_none() {
             return Err(RecordingError::Empty(path.to_owned()));
         }
@@ -133,6 +147,11 @@ impl Recording {
         self.input.path()
     }
 
+    /// Returns the input, which can be opened again and again.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
     /// Returns the format.
     pub fn format(&self) -> Format {
         self.format
@@ -141,6 +160,14 @@ impl Recording {
     /// Returns the name of the venue.
     pub fn venue(&self) -> &str {
         &self.venue
+    }
+
+    /// Returns the unpacked bytes of the file, from its beginning.
+    ///
+    /// # Errors
+    /// The system does not let it be read.
+    pub fn content(&self) -> io::Result<impl Read + use<>> {
+        packed::open(self.input.open()?, Arc::default())
     }
 
     /// Begins a reading; `bytes_read` counts what is taken from the disk.
@@ -158,6 +185,11 @@ impl Recording {
         let head =
             |reason| RecordingError::Head { path: self.path().to_owned(), format: self.format, reason };
         match self.format {
+            Format::Binance => {
+                let source = BinanceSource::new(&self.input, self.hints.venue.as_deref()).map_err(head)?;
+                let venue = source.venue().to_owned();
+                Ok((Box::new(source), venue))
+            }
             Format::Dbn => {
                 let mut source = DbnSource::new(content);
                 let dataset = source.dataset().map_err(head)?;
@@ -179,5 +211,15 @@ fn detect(begin: &[u8]) -> Option<Format> {
     if begin.starts_with(dbn::MAGIC) {
         return Some(Format::Dbn);
     }
-    None
+    begin.split(|byte| *byte == b'\n').any(is_timed_json).then_some(Format::Binance)
+}
+
+/// Returns whether a line is `<time> <json>`.
+fn is_timed_json(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
+    let digits = line.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+    let rest = line[digits..].trim_ascii_start();
+    (9..=30).contains(&digits)
+        && rest.len() < line.len() - digits
+        && matches!(rest.first(), Some(b'{' | b'['))
 }

@@ -4,8 +4,10 @@
 //! once and finds instruments, scales, times and defects. [`Player`] plays several files, merged by their times, as an
 //! [`Adapter`](tickwire_feed::adapter::Adapter) of the ingester.
 
+mod adapted;
 pub mod contents;
 mod dbn;
+mod dbn_frames;
 mod format;
 pub mod orders;
 mod packed;

@@ -1,6 +1,5 @@
 //! Plays recordings as a source of the ingester: several files, merged by their receive times.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,13 +172,14 @@ impl PlayerProgress {
 
 impl Player {
     /// Reads the recordings once to find their instruments, scales and length, and gets ready to play them. Returns what
-    /// was found, file by file, too.
+    /// was found, file by file, too; `bytes` counts what is taken from the disk meanwhile.
     ///
     /// # Errors
     /// A file cannot be read, nothing in it can be played, or the files are of several venues.
     pub fn open(
         recordings: Vec<Recording>,
         config: PlayerConfig,
+        bytes: &Arc<AtomicU64>,
     ) -> Result<(Self, Vec<Contents>), PlayerError> {
         let first = recordings.first().ok_or(PlayerError::NoFiles)?;
         if recordings.len() > FILES_MAX {
@@ -195,7 +195,8 @@ impl Player {
             let (path, found) = (other.path().to_owned(), other.venue().to_owned());
             return Err(PlayerError::Venues { path, found, venue });
         }
-        let contents = recordings.iter().map(contents::read).collect::<Result<Vec<_>, _>>()?;
+        let read = |recording: &Recording| contents::read(recording, bytes);
+        let contents = recordings.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         if let Some((recording, contents)) =
             recordings.iter().zip(&contents).find(|(_, contents)| contents.instruments.is_empty())
         {
@@ -322,6 +323,7 @@ impl Player {
     }
 
     async fn turn(&mut self, events: &mut Vec<FeedEvent>) -> Result<Flow, AdapterError> {
+        let before = events.len();
         for _ in 0..STATEMENTS_MAX {
             let next = self.next_track(events);
             let next = next.filter(|(_, time)| self.config.to.is_none_or(|to| *time < to));
@@ -332,7 +334,7 @@ impl Player {
                 self.begin(from, now, events);
             }
             let Some((at, recorded)) = next else {
-                if !events.is_empty() {
+                if events.len() > before {
                     return Ok(Flow::More);
                 }
                 if self.config.passes == Passes::Once {
@@ -345,7 +347,7 @@ impl Player {
             if self.is_at_beginning {
                 let wait = self.pacer.wait(recorded.saturating_add(self.shift), now);
                 if !wait.is_zero() {
-                    if !events.is_empty() {
+                    if events.len() > before {
                         return Ok(Flow::More);
                     }
                     // Nothing is taken before the wait is over, so that it can be given up.
@@ -409,10 +411,9 @@ fn tracks(recordings: &[Recording]) -> Result<Vec<Track>, RecordingError> {
 
 /// Returns the times of the first and last statement that are to be played.
 fn span(contents: &[Contents], config: &PlayerConfig) -> Result<(u64, u64), PlayerError> {
-    let times: HashMap<_, _> =
-        contents.iter().enumerate().filter_map(|(at, it)| Some((at, it.times?))).collect();
-    let first = times.values().map(|times| times.0).min().unwrap_or(0);
-    let last = times.values().map(|times| times.1).max().unwrap_or(0);
+    let times = || contents.iter().filter_map(|contents| contents.times);
+    let first = times().map(|times| times.0).min().unwrap_or(0);
+    let last = times().map(|times| times.1).max().unwrap_or(0);
     let (from, to) = (config.from.unwrap_or(first), config.to.unwrap_or(u64::MAX));
     if from > last || to <= first || from >= to {
         return Err(PlayerError::Range { from, to, first, last });

@@ -4,7 +4,7 @@
 //! instrument, which is known when the whole file was read once. So sources say numbers as the file has them.
 
 use tickwire_wire::decimal::DECIMALS_MAX;
-use tickwire_wire::{Channel, Side, Status};
+use tickwire_wire::{Channel, Derivative, Side, Status};
 
 /// A number as the file has it: `mantissa * 10^-decimals`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,6 +173,8 @@ pub enum What {
     OpenInterest(Fixed),
     /// The price that positions of a derivative are valued by.
     MarkPrice(Fixed),
+    /// All that is known of a derivative beside its market; its open interest stands by itself, because that is a size.
+    Derivative(Box<Derivative>, Option<Fixed>),
     /// Events are missing in the recording itself. A book is broken until all of its levels come.
     Gap {
         /// The channel on which they are missing.
@@ -200,8 +202,8 @@ impl What {
                     size(level.size);
                 });
             }
-            Self::OpenInterest(of) => size(*of),
-            Self::Status(_) | Self::MarkPrice(_) | Self::Gap { .. } => {}
+            Self::OpenInterest(of) | Self::Derivative(_, Some(of)) => size(*of),
+            Self::Status(_) | Self::MarkPrice(_) | Self::Derivative(_, None) | Self::Gap { .. } => {}
         }
     }
 }

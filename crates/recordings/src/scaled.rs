@@ -100,6 +100,10 @@ impl Instruments {
                 derivative.open_interest = Some(open_interest);
                 MarketBody::Derivative(derivative.clone())
             }
+            What::Derivative(derivative, open_interest) => {
+                let open_interest = open_interest.map(|of| scale.size(of)).transpose().map_err(wrong)?;
+                MarketBody::Derivative(Derivative { open_interest, ..*derivative })
+            }
             What::MarkPrice(price) => {
                 let derivative = self.derivatives.entry(index).or_default();
                 derivative.price_decimals = price.needs(0);

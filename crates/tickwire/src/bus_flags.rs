@@ -24,13 +24,20 @@ pub(crate) struct IngestFlags {
     /// Encoding of records on the bus: proto, msgpack
     #[arg(long)]
     pub(crate) encoding: Option<String>,
+    /// Publish only while this lease is held: of several ingesters that name the same one, one publishes and the others stand by
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lease: Option<String>,
     /// Print the results of the run as JSON when it ends
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 impl IngestFlags {
-    pub(crate) fn settings(&self) -> [Flag; 2] {
-        [self.bus.setting(), ("--encoding", "ingest.encoding", self.encoding.clone())]
+    pub(crate) fn settings(&self) -> [Flag; 3] {
+        [
+            self.bus.setting(),
+            ("--encoding", "ingest.encoding", self.encoding.clone()),
+            ("--lease", "ingest.lease", self.lease.clone()),
+        ]
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -8,6 +9,7 @@ use tickwire_config::ConfigErrors;
 use crate::bus_flags::{BusFlags, IngestFlags};
 use crate::config::{self, Config, Flag, Purpose, Sources};
 use crate::doctor::DoctorCommand;
+use crate::inspect::InspectCommand;
 use crate::live::{LiveSource, SimVenueCommand, VenueName};
 use crate::logs;
 use crate::tap::TapCommand;
@@ -86,6 +88,17 @@ pub(crate) enum Command {
         tickwire ingest replay recording.gz --speed 10 --loop\n  \
         tickwire ingest binance --symbols 'BTCUSDT,ETH*' --dry-run")]
     Ingest(IngestCommand),
+    /// Says what is in recordings: instruments, times, rates, gaps, damage
+    #[command(after_help = "Examples:\n  tickwire inspect esh4-glbx-mdp3-20231225.mbo.dbn.zst\n  \
+        tickwire inspect recording.gz --json\n\nExit status: 0 all of it could be read, 3 some of it could not")]
+    Inspect(InspectCommand),
+    /// Writes recordings as Parquet, by the program `tickwire-export`; `tickwire export --help` has its options
+    #[command(disable_help_flag = true)]
+    Export {
+        /// What is handed on
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<OsString>,
+    },
     /// Simulates a venue that speaks its real protocol over real sockets, with faults on demand
     #[command(
         after_help = "Examples:\n  tickwire sim-venue binance --fault 10s:gap --fault 20s:disconnect\n  \
@@ -190,19 +203,46 @@ pub(crate) struct ReplayFlags {
     /// Shift recorded times so that the recording starts now
     #[arg(long)]
     rebase: bool,
-    /// binance, binance-usdm, binance-cm; told by the recording unless given
+    /// Begin at this time, with what held then: 2024-08-08T23:55:00Z, or nanoseconds since 1970
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// End before this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    #[command(flatten)]
+    hints: HintFlags,
+}
+
+/// What the user says of recordings beside what is in them.
+#[derive(Debug, Args)]
+pub(crate) struct HintFlags {
+    /// Format of the recordings (binance, dbn); told by their content unless given
+    #[arg(long)]
+    format: Option<String>,
+    /// Venue of the recordings; told by their content unless given
     #[arg(long)]
     venue: Option<String>,
 }
 
-impl ReplayFlags {
-    pub(crate) fn settings(&self) -> [Flag; 4] {
+impl HintFlags {
+    pub(crate) fn settings(&self) -> [Flag; 2] {
         [
+            ("--format", "ingest.replay.format", self.format.clone()),
+            ("--venue", "ingest.replay.venue", self.venue.clone()),
+        ]
+    }
+}
+
+impl ReplayFlags {
+    pub(crate) fn settings(&self) -> Vec<Flag> {
+        let own = [
+            ("--from", "ingest.replay.from", self.from.clone()),
+            ("--to", "ingest.replay.to", self.to.clone()),
             ("--speed", "ingest.replay.speed", self.speed.map(|value| value.to_string())),
             ("--loop", "ingest.replay.looped", self.looped.then(|| "true".to_owned())),
             ("--rebase", "ingest.replay.rebase", self.rebase.then(|| "true".to_owned())),
-            ("--venue", "ingest.replay.venue", self.venue.clone()),
-        ]
+        ];
+        own.into_iter().chain(self.hints.settings()).collect()
     }
 }
 
@@ -260,10 +300,11 @@ pub(crate) enum IngestSource {
     },
     #[command(flatten)]
     Live(LiveSource),
-    /// Recorded raw streams of Binance
-    #[command(after_help = "Example:\n  tickwire ingest replay btcusdt_20240808.gz --speed 10")]
+    /// Recordings, of one venue; docs/recordings.md says which formats there are
+    #[command(after_help = "Examples:\n  tickwire ingest replay btcusdt_20240808.gz --speed 10\n  \
+        tickwire ingest replay esh4.mbo.dbn.zst --from 2023-12-25T14:30:00Z --speed 0")]
     Replay {
-        /// Recordings, plain or gzip, or `-` for standard input; they play together in the order of their recorded times
+        /// Recordings, plain, gzip or zstd, or `-` for standard input; they play together in the order of their recorded times
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         #[command(flatten)]

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{DemoCommand, Settings};
 use crate::config::{Config, Purpose};
 use crate::gateway::{Schemes, prepare};
-use crate::ingest::{recorded, simulated};
+use crate::ingest::simulated;
 use crate::live;
 use crate::printing::announce;
+use crate::recorded;
 use crate::stop;
 
 /// The page at `/`.
@@ -46,7 +47,7 @@ pub(crate) async fn run(settings: &Settings, command: DemoCommand) -> anyhow::Re
     let feed = if let Some(venue) = command.venue {
         start_feed(&config, live::source(&config, venue), &bus, &feeding)
     } else if is_replay {
-        let Some(replay) = recorded(&config, command.replay, &stop).await? else { return Ok(()) };
+        let Some(replay) = recorded::open(&config, command.replay, &stop).await? else { return Ok(()) };
         start_feed(&config, replay, &bus, &feeding)
     } else {
         start_feed(&config, simulated(&config.sim)?, &bus, &feeding)

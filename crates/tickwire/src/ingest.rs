@@ -1,25 +1,29 @@
 //! `tickwire ingest`.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tickwire_bus::lease::{LeaseHolder, LeaseTiming, LeasedBus};
 use tickwire_bus::{Backplane, HistoryState, NatsBus, NatsConfig};
 use tickwire_feed::adapter::Adapter;
-use tickwire_feed::binance::Market;
-use tickwire_feed::replay::{Findings, Passes, Replay, ReplayConfig, ReplayProgress, Times};
+use tickwire_feed::replay::Findings;
 use tickwire_feed::sim::{Sim, SimAdapter, SimConfig};
-use tickwire_feed::{AtEnd, Clock, IngestConfig, IngestReport, Ingester, Pace};
+use tickwire_feed::{AtEnd, Clock, IngestConfig, IngestReport, Ingester, Pace, Summary};
+use tickwire_recordings::contents::Contents;
 use tickwire_wire::Channel;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{IngestCommand, IngestSource, Settings};
+use crate::cli::{IngestCommand, IngestSource, Settings, Usage};
 use crate::config::Config;
 use crate::dry_run;
+use crate::inspect;
 use crate::live::{self, LiveFlags, VenueName};
 use crate::printing::say;
+use crate::recorded::{self, At, Recorded, RecordedProgress};
 use crate::stop;
 
 const PROGRESS_PERIOD: Duration = Duration::from_millis(100);
@@ -37,8 +41,8 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
         IngestSource::Sim { sim, out } => {
             let flags: Vec<_> = sim.settings().into_iter().chain(out.settings()).collect();
             let config = settings.load(&flags)?;
-            let adapter = simulated(&config.sim)?;
-            let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
+            let make = || simulated(&config.sim);
+            let report = publish_or_stand_by(&config, make, stop).await?;
             tell(&report, None, out.json);
         }
         IngestSource::Live(source) => {
@@ -48,16 +52,31 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
         IngestSource::Replay { files, replay, out } => {
             let flags: Vec<_> = replay.settings().into_iter().chain(out.settings()).collect();
             let config = settings.load(&flags)?;
-            let Some(adapter) = recorded(&config, files, &stop).await? else { return Ok(()) };
+            if !config.raw.ingest.lease.is_empty() {
+                let remedy = "leave --lease and ingest.lease out";
+                return Err(Usage(format!(
+                    "recordings are played by one process, and not by a lease: {remedy}"
+                ))
+                .into());
+            }
+            let Some(mut adapter) = recorded::open(&config, files, &stop).await? else { return Ok(()) };
             let progress = adapter.progress();
+            let contents = if let Recorded::Any(_, contents) = &mut adapter {
+                std::mem::take(contents)
+            } else {
+                Vec::new()
+            };
             let mut ingest = config.ingest.clone();
             ingest.at_end = AtEnd::Stop;
             let report = publish(&config, ingest, adapter, Some(progress.clone()), stop).await?;
-            let findings = progress.findings();
-            tell(&report, Some(&findings), out.json);
-            let losses = findings.losses();
+            let told = match &progress {
+                RecordedProgress::Binance(progress) => Told::Binance(progress.findings()),
+                RecordedProgress::Any(progress) => Told::Any(contents, progress.faults()),
+            };
+            tell(&report, Some(&told), out.json);
+            let losses = told.losses();
             if !losses.is_empty() {
-                return Err(Incomplete(losses.join("; ")).into());
+                return Err(Incomplete::new("the replay", losses.join("; ")).into());
             }
         }
     }
@@ -73,11 +92,10 @@ async fn publish_live(
 ) -> anyhow::Result<()> {
     let named: Vec<_> = flags.settings(venue).into_iter().chain(out.settings()).collect();
     let config = settings.load(&named)?;
-    let adapter = live::source(&config, venue);
     if flags.dry_run {
-        return dry_run::run(config.ingest.clone(), adapter, stop).await;
+        return dry_run::run(config.ingest.clone(), live::source(&config, venue), stop).await;
     }
-    let report = publish(&config, config.ingest.clone(), adapter, None, stop).await?;
+    let report = publish_or_stand_by(&config, || Ok(live::source(&config, venue)), stop).await?;
     tell(&report, None, out.json);
     Ok(())
 }
@@ -89,66 +107,140 @@ pub(crate) fn simulated(sim: &SimConfig) -> anyhow::Result<SimAdapter> {
     Ok(SimAdapter::new(sim, Pace::Speed(1.0), clock))
 }
 
-/// A replay came to its end, and not all that is in the recordings could be used.
+/// Recordings were read to their end, and not all that is in them could be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the replay is over, but {0}")]
-pub(crate) struct Incomplete(String);
+#[error("{what} is over, but {reason}")]
+pub(crate) struct Incomplete {
+    what: &'static str,
+    reason: String,
+}
 
-/// Opens a recording, as configured; returns `None` where it was asked to stop before it was read.
-pub(crate) async fn recorded(
-    config: &Config,
-    files: Vec<PathBuf>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<Replay>> {
-    let raw = &config.raw.ingest.replay;
-    let market = if raw.venue.is_empty() {
-        None
-    } else {
-        let market = Market::from_venue(&raw.venue);
-        Some(market.ok_or_else(|| {
-            let known = Market::ALL.map(Market::venue).join(", ");
-            anyhow::anyhow!("recordings of venue `{}` cannot be replayed; known: {known}", raw.venue)
-        })?)
-    };
-    let replay = ReplayConfig {
-        market,
-        files,
-        pace: if raw.speed == 0.0 { Pace::FlatOut } else { Pace::Speed(raw.speed) },
-        passes: if raw.looped { Passes::Endless } else { Passes::Once },
-        times: if raw.rebase { Times::Rebased } else { Times::Recorded },
-        clock: Clock::system(),
-    };
-    tokio::select! {
-        opened = tokio::task::spawn_blocking(|| Replay::open(replay)) => Ok(Some(opened??)),
-        () = stop.cancelled() => Ok(None),
+impl Incomplete {
+    pub(crate) fn new(what: &'static str, reason: String) -> Self {
+        Self { what, reason }
     }
+}
+
+/// What is told of recordings when they were played.
+enum Told {
+    Binance(Findings),
+    Any(Vec<(PathBuf, Contents)>, u64),
+}
+
+impl Told {
+    fn losses(&self) -> Vec<String> {
+        match self {
+            Self::Binance(findings) => findings.losses(),
+            Self::Any(_, 0) => Vec::new(),
+            Self::Any(_, faults) => vec![format!("{faults} places of the recordings could not be read")],
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        match self {
+            Self::Binance(findings) => as_json(findings),
+            Self::Any(files, _) => {
+                files.iter().map(|(path, contents)| inspect::as_json(path, contents)).collect()
+            }
+        }
+    }
+
+    fn as_words(&self) -> Vec<String> {
+        match self {
+            Self::Binance(findings) => as_words(findings),
+            Self::Any(files, _) => {
+                let odd = |contents: &Contents| contents.faults > 0 || !contents.unused.is_empty();
+                let files = files.iter().filter(|(_, contents)| odd(contents));
+                files.flat_map(|(path, contents)| inspect::as_words(path, contents)).collect()
+            }
+        }
+    }
+}
+
+/// Publishes until it is asked to stop; where a lease is named, only while it is held.
+async fn publish_or_stand_by<A: Adapter + 'static>(
+    config: &Config,
+    make: impl Fn() -> anyhow::Result<A>,
+    stop: CancellationToken,
+) -> anyhow::Result<IngestReport> {
+    let name = &config.raw.ingest.lease;
+    if name.is_empty() {
+        return publish(config, config.ingest.clone(), make()?, None, stop).await;
+    }
+    let bus = connect(config)?;
+    let summary = loop {
+        let holder = LeaseHolder::new(Arc::clone(&bus), name, &owner(), LeaseTiming::default())?;
+        let term = holder.term();
+        let (give_back, end) = (CancellationToken::new(), stop.child_token());
+        let ingest = IngestConfig { lease: Some(term.clone()), ..config.ingest.clone() };
+        let leased: Arc<dyn Backplane> = Arc::new(LeasedBus::new(Arc::clone(&bus), term));
+        let ingester = Ingester::new(ingest, make()?, leased);
+        let show = tokio::spawn(show(None, 0.0, ingester.stats()));
+        let mut holding = tokio::spawn(holder.run(give_back.clone()));
+        let mut running = tokio::spawn(ingester.run(end.clone()));
+        tracing::info!(name, "standing by for the lease");
+        let ended = tokio::select! {
+            _ = &mut holding => {
+                // What was published by the lease is over: what comes is of another epoch, and begins behind those who stand by.
+                end.cancel();
+                let _ = running.await?;
+                None
+            }
+            ended = &mut running => {
+                give_back.cancel();
+                let _ = holding.await;
+                Some(ended??)
+            }
+        };
+        show.abort();
+        match ended {
+            Some(summary) => break summary,
+            None if stop.is_cancelled() => break Summary::default(),
+            None => {}
+        }
+    };
+    bus.close().await;
+    whole(summary)
+}
+
+/// Returns what tells this process from any other that wants the same lease.
+fn owner() -> String {
+    let random = RandomState::new().build_hasher().finish();
+    format!("process {} {random:016x}", std::process::id())
+}
+
+fn connect(config: &Config) -> anyhow::Result<Arc<dyn Backplane>> {
+    let nats = NatsConfig { inbox_prefix: "_INBOX.ingest".to_owned(), ..config.nats.clone() };
+    Ok(Arc::new(NatsBus::connect(&nats)?))
+}
+
+fn whole(summary: Summary) -> anyhow::Result<IngestReport> {
+    if let Some(reason) = summary.lost {
+        anyhow::bail!("the source was lost: {reason}");
+    }
+    Ok(summary.report)
 }
 
 async fn publish(
     config: &Config,
     ingest: IngestConfig,
     adapter: impl Adapter,
-    progress: Option<ReplayProgress>,
+    progress: Option<RecordedProgress>,
     stop: CancellationToken,
 ) -> anyhow::Result<IngestReport> {
-    let nats = NatsConfig { inbox_prefix: "_INBOX.ingest".to_owned(), ..config.nats.clone() };
-    let bus: Arc<dyn Backplane> = Arc::new(NatsBus::connect(&nats)?);
+    let bus = connect(config)?;
     if progress.is_some() {
         // A recording that starts before the bus is there would lose its beginning.
         wait_for(&bus, &stop).await;
     }
     let ingester = Ingester::new(ingest, adapter, Arc::clone(&bus));
     let stats = ingester.stats();
-    let show = tokio::spawn(show(progress, stats));
+    let show = tokio::spawn(show(progress, config.raw.ingest.replay.speed, stats));
     let summary = ingester.run(stop).await;
     show.abort();
     let _ = show.await;
     bus.close().await;
-    let summary = summary?;
-    if let Some(reason) = summary.lost {
-        anyhow::bail!("the source was lost: {reason}");
-    }
-    Ok(summary.report)
+    whole(summary?)
 }
 
 async fn wait_for(bus: &Arc<dyn Backplane>, stop: &CancellationToken) {
@@ -172,7 +264,7 @@ async fn wait_for(bus: &Arc<dyn Backplane>, stop: &CancellationToken) {
 }
 
 /// Shows how far a replay is: a bar on a terminal, a line of log each ten seconds elsewhere.
-async fn show(progress: Option<ReplayProgress>, stats: tickwire_feed::IngestStats) {
+async fn show(progress: Option<RecordedProgress>, speed: f64, stats: tickwire_feed::IngestStats) {
     let is_terminal = std::io::stderr().is_terminal();
     let bar = progress.as_ref().filter(|_| is_terminal).map(|_| bar());
     let mut ticks = tokio::time::interval(if bar.is_some() { PROGRESS_PERIOD } else { LOG_PERIOD });
@@ -180,21 +272,20 @@ async fn show(progress: Option<ReplayProgress>, stats: tickwire_feed::IngestStat
     loop {
         ticks.tick().await;
         let report = stats.report();
-        match (&bar, progress.as_ref().map(ReplayProgress::get)) {
+        match (&bar, progress.as_ref().map(RecordedProgress::get)) {
             (Some(bar), Some(at)) => {
-                bar.set_length(at.lines_total);
-                bar.set_position(at.lines);
-                bar.set_message(format!(
-                    "{} records, {} gaps",
-                    report.tally.records, report.tally.upstream_gaps
-                ));
+                bar.set_length(at.total);
+                bar.set_position(at.done);
+                let (records, gaps) = (report.tally.records, report.tally.upstream_gaps);
+                bar.set_message(format!("{records} records, {gaps} gaps{}", left(&at, speed)));
             }
             (None, Some(at)) => tracing::info!(
-                lines = at.lines,
-                lines_total = at.lines_total,
+                done = at.done,
+                total = at.total,
                 pass = at.pass,
                 records = report.tally.records,
-                "replaying"
+                "replaying{}",
+                left(&at, speed)
             ),
             (_, None) => tracing::info!(
                 records = report.tally.records, refused = report.tally.refused_messages, state = %report.reason,
@@ -204,9 +295,18 @@ async fn show(progress: Option<ReplayProgress>, stats: tickwire_feed::IngestStat
     }
 }
 
+/// Says how long a replay still takes at its speed; flat out, the bar itself shows it.
+fn left(at: &At, speed: f64) -> String {
+    if speed == 0.0 || at.time == 0 {
+        return String::new();
+    }
+    let left = at.end.saturating_sub(at.time) as f64 / speed / 1e9;
+    format!(", {} left", humantime::format_duration(Duration::from_secs(left as u64)))
+}
+
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let template = "{elapsed_precise} {wide_bar} {percent:>3} %  {pos}/{len} lines  {msg}";
+    let template = "{elapsed_precise} {wide_bar} {percent:>3} %  {pos}/{len}  {msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -214,7 +314,7 @@ fn bar() -> ProgressBar {
 }
 
 /// Says what the run came to.
-fn tell(report: &IngestReport, findings: Option<&Findings>, json: bool) {
+fn tell(report: &IngestReport, told: Option<&Told>, json: bool) {
     let tally = &report.tally;
     let channels: serde_json::Map<_, _> = Channel::ALL
         .into_iter()
@@ -234,8 +334,8 @@ fn tell(report: &IngestReport, findings: Option<&Findings>, json: bool) {
             "repeats": tally.repeats,
             "instruments": report.instruments,
         });
-        if let (Some(findings), Some(summary)) = (findings, summary.as_object_mut()) {
-            summary.insert("recordings".to_owned(), as_json(findings));
+        if let (Some(told), Some(summary)) = (told, summary.as_object_mut()) {
+            summary.insert("recordings".to_owned(), told.as_json());
         }
         say(summary);
         return;
@@ -252,7 +352,7 @@ fn tell(report: &IngestReport, findings: Option<&Findings>, json: bool) {
         "{} bus messages, {} bytes; {} refused; {} lines unusable, {} repeated, {} gaps upstream",
         tally.messages, tally.bytes, tally.refused_messages, tally.faults, tally.repeats, tally.upstream_gaps
     ));
-    findings.into_iter().flat_map(as_words).for_each(say);
+    told.into_iter().flat_map(Told::as_words).for_each(say);
     if let Some(fault) = &report.last_fault {
         say(format_args!("last fault: {fault}"));
     }

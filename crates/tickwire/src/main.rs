@@ -1,7 +1,7 @@
 //! The `tickwire` command.
 //!
-//! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration, 3 a replay came to its end and not
-//! all of its recordings could be used.
+//! Exit status: 0 done, 1 failed while running, 2 wrong command line or configuration, 3 recordings were read to their end
+//! and not all of them could be used.
 
 mod admin;
 mod arguments;
@@ -11,11 +11,14 @@ mod config;
 mod demo;
 mod doctor;
 mod dry_run;
+mod export;
 mod gateway;
 mod ingest;
+mod inspect;
 mod live;
 mod logs;
 mod printing;
+mod recorded;
 mod stop;
 mod tap;
 mod token;
@@ -82,8 +85,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             doctor::run(command).await
         }
         Command::Demo(command) => demo::run(&cli.settings, command).await,
+        Command::Export { arguments } => Err(export::run(&arguments)),
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,
         Command::Ingest(command) => Box::pin(ingest::run(&cli.settings, command)).await,
+        Command::Inspect(command) => inspect::run(&cli.settings, command).await,
         Command::SimVenue(command) => {
             cli.settings.load(&[])?;
             live::simulate(command).await

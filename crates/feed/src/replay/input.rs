@@ -3,18 +3,19 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
 /// The most bytes that a pipe may bring; they lie in the folder for temporary files until the replay ends.
 const SPOOL_BYTES_MAX: u64 = 16 << 30;
 
-/// A recording that can be opened again and again.
-#[derive(Debug)]
+/// A recording that can be opened again and again. It is cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Input {
     path: PathBuf,
     /// The copy of what a pipe brought.
-    spool: Option<NamedTempFile>,
+    spool: Option<Arc<NamedTempFile>>,
 }
 
 impl Input {
@@ -25,13 +26,14 @@ impl Input {
     pub fn prepare(path: &Path) -> io::Result<Self> {
         let path = path.to_owned();
         if path.as_os_str() == "-" {
-            return Ok(Self { spool: Some(spool(&path, &mut io::stdin().lock())?), path });
+            return Ok(Self { spool: Some(Arc::new(spool(&path, &mut io::stdin().lock())?)), path });
         }
         let kind = path.metadata()?.file_type();
         if kind.is_dir() {
             return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"));
         }
-        let spool = if kind.is_file() { None } else { Some(spool(&path, &mut File::open(&path)?)?) };
+        let spool =
+            if kind.is_file() { None } else { Some(Arc::new(spool(&path, &mut File::open(&path)?)?)) };
         Ok(Self { path, spool })
     }
 

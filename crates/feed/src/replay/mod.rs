@@ -173,11 +173,22 @@ impl Replay {
     /// Returns an error when a file cannot be read, when nothing in it can be used, or when the files are of several
     /// markets.
     pub fn open(config: ReplayConfig) -> Result<Self, ReplayError> {
-        if config.files.is_empty() {
+        let input = |path: &PathBuf| Input::prepare(path).map_err(|source| unreadable(path, source));
+        // Nothing is read before it is known that there are not too many.
+        let inputs = config.files.iter().take(FILES_MAX + 1).map(input).collect::<Result<_, _>>()?;
+        Self::open_inputs(config, inputs)
+    }
+
+    /// Does what [`Replay::open`] does, for inputs that are prepared already; [`ReplayConfig::files`] is not looked at.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Replay::open`].
+    pub fn open_inputs(config: ReplayConfig, inputs: Vec<Input>) -> Result<Self, ReplayError> {
+        if inputs.is_empty() {
             return Err(ReplayError::NoFiles);
         }
-        if config.files.len() > FILES_MAX {
-            return Err(ReplayError::TooManyFiles(config.files.len()));
+        if inputs.len() > FILES_MAX {
+            return Err(ReplayError::TooManyFiles(config.files.len().max(inputs.len())));
         }
         if let Pace::Speed(speed) = config.pace
             && !(speed > 0.0 && speed.is_finite())
@@ -185,7 +196,7 @@ impl Replay {
             return Err(ReplayError::Speed(speed));
         }
         let progress = ReplayProgress::default();
-        let found = open::find(&config, &progress)?;
+        let found = open::find(&config, inputs, &progress)?;
         let mut normalizer = Normalizer::new(found.market, &found.definitions);
         for symbol in progress.findings().aggregated {
             normalizer.use_aggregates(&symbol);

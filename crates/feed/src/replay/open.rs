@@ -66,11 +66,15 @@ pub(super) fn open_all(
 }
 
 /// Reads all recordings once.
-pub(super) fn find(config: &ReplayConfig, progress: &ReplayProgress) -> Result<Found, ReplayError> {
+pub(super) fn find(
+    config: &ReplayConfig,
+    inputs: Vec<Input>,
+    progress: &ReplayProgress,
+) -> Result<Found, ReplayError> {
     let mut all = Scan::default();
     let (mut recordings, mut sure_markets) = (Vec::new(), Vec::new());
-    for path in &config.files {
-        let input = Input::prepare(path).map_err(|source| unreadable(path, source))?;
+    let paths: Vec<_> = inputs.iter().map(|input| input.path().to_owned()).collect();
+    for (input, path) in inputs.into_iter().zip(&paths) {
         let mut recording = Recording { input, parts: None, only_symbol: None };
         let mut found = scan(&recording).map_err(|source| unreadable(path, source))?;
         if found.is_damaged {
@@ -117,7 +121,7 @@ pub(super) fn find(config: &ReplayConfig, progress: &ReplayProgress) -> Result<F
             "depth snapshots or exchangeInfo only, and nothing that says of which symbol they are".to_owned();
         return Err(ReplayError::NoInstruments {
             venue: market.venue(),
-            path: config.files[0].clone(),
+            path: recordings.first().map_or_else(PathBuf::new, |recording| recording.input.path().to_owned()),
             found,
         });
     };

@@ -1,3 +1,4 @@
+#![allow(dead_code)]
 //! What the tests on real recordings share.
 
 use std::collections::BTreeMap;

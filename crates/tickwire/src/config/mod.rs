@@ -15,6 +15,7 @@ use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
 use tickwire_gateway::{GatewayConfig, Keys, read_keys};
 use tickwire_live::row::VenueConfig;
+use tickwire_recordings::Hints;
 use tickwire_wire::{Channel, Encoding, is_venue};
 
 use crate::live::table::VenueName;
@@ -26,6 +27,9 @@ pub(crate) use settings::{LogFormat, Raw};
 /// Prefix of the environment variables. Levels of a path are joined by two underscores; every setting is in a table, so a
 /// variable without them is none: a service of that name in Kubernetes makes such variables.
 const PREFIX: &str = "TICKWIRE_";
+
+/// The longest name of a lease.
+const LEASE_BYTES_MAX: usize = 64;
 
 /// Variables without levels that have a meaning: the command line's own, and those of the project's tests.
 const OTHERS: [&str; 11] = [
@@ -62,6 +66,10 @@ pub(crate) struct Config {
     /// The keys of a gateway; none, where the command is no gateway.
     pub(crate) keys: Keys,
     pub(crate) ingest: IngestConfig,
+    /// What is said of recordings beside what is in them.
+    pub(crate) hints: Hints,
+    /// The times at which recordings begin and end to play, in nanoseconds since the Unix epoch.
+    pub(crate) part: (Option<u64>, Option<u64>),
     pub(crate) sim: SimConfig,
     /// The live venues, in the order of [`VenueName::ALL`].
     venues: Vec<VenueConfig>,
@@ -138,6 +146,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
         }
     }
     let ingest = ingest(&raw, &mut layers);
+    let (hints, part) = recordings(&raw, &mut layers);
     let sim = sim(&raw, &mut layers);
     let venues = VenueName::ALL
         .iter()
@@ -147,7 +156,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, ConfigErrors> {
         layers.wrong("log.level", format_args!("`{}` is no filter: {error}", raw.log.level));
     }
     layers.finish("configuration", "`tickwire config --print-default` shows every line with its default")?;
-    Ok(Config { raw, nats, gateway, keys, ingest, sim, venues })
+    Ok(Config { raw, nats, gateway, keys, ingest, hints, part, sim, venues })
 }
 
 fn nats(raw: &Raw, layers: &mut Layers) -> NatsConfig {
@@ -193,9 +202,13 @@ fn history(from: &BusHistory) -> HistoryConfig {
 
 fn ingest(raw: &Raw, layers: &mut Layers) -> IngestConfig {
     let from = &raw.ingest;
-    let replay = &from.replay;
-    if !replay.venue.is_empty() && !is_venue(&replay.venue) {
-        layers.wrong("ingest.replay.venue", format_args!("`{}` cannot name a venue", replay.venue));
+    let is_lease = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if from.lease.len() > LEASE_BYTES_MAX || !from.lease.chars().all(is_lease) {
+        let may = "letters, digits, `-` and `_`";
+        layers.wrong(
+            "ingest.lease",
+            format_args!("`{}` cannot name a lease: {may}, {LEASE_BYTES_MAX} at most", from.lease),
+        );
     }
     IngestConfig {
         encoding: match from.encoding {
@@ -205,6 +218,41 @@ fn ingest(raw: &Raw, layers: &mut Layers) -> IngestConfig {
         stall_after: Duration::from_millis(from.stall_ms),
         ..IngestConfig::default()
     }
+}
+
+/// Returns what is said of recordings, and the part of them that is to be played.
+fn recordings(raw: &Raw, layers: &mut Layers) -> (Hints, (Option<u64>, Option<u64>)) {
+    let replay = &raw.ingest.replay;
+    if !replay.venue.is_empty() && !is_venue(&replay.venue) {
+        layers.wrong("ingest.replay.venue", format_args!("`{}` cannot name a venue", replay.venue));
+    }
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let format = text(&replay.format).and_then(|name| {
+        name.parse()
+            .map_err(|error: String| layers.wrong("ingest.replay.format", format_args!("{error}")))
+            .ok()
+    });
+    let mut time = |path: &str, text: &String| -> Option<u64> {
+        if text.is_empty() {
+            return None;
+        }
+        let read = text.parse().ok().or_else(|| {
+            let time = humantime::parse_rfc3339_weak(text).ok()?;
+            u64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos()).ok()
+        });
+        if read.is_none() {
+            let remedy = "write 2024-08-08T23:55:00Z, or nanoseconds since 1970";
+            layers.wrong(path, format_args!("`{text}` is no time: {remedy}"));
+        }
+        read
+    };
+    let part = (time("ingest.replay.from", &replay.from), time("ingest.replay.to", &replay.to));
+    if let (Some(from), Some(to)) = part
+        && from >= to
+    {
+        layers.wrong("ingest.replay.to", format_args!("has to be later than ingest.replay.from"));
+    }
+    (Hints { format, venue: text(&replay.venue) }, part)
 }
 
 fn sim(raw: &Raw, layers: &mut Layers) -> SimConfig {

@@ -110,6 +110,9 @@ settings! {
     pub(crate) struct Ingest {
         /// proto, msgpack: how records travel on the bus
         encoding: BusEncoding = BusEncoding::Proto,
+        /// Publish only while this lease is held: of several ingesters that name the same one, one publishes and the others stand by. It needs
+        /// JetStream. Empty: publish always.
+        lease: String = String::new(),
         /// A live source that says nothing for this long is stale.
         stall_ms: u64 = 30_000 => 1_000..=86_400_000,
         binance: IngestVenue = IngestVenue::of(&binance::SPOT, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
@@ -162,8 +165,13 @@ settings! {
 
     #[derive(PartialEq, Serialize)]
     pub(crate) struct IngestReplay {
-        /// binance, binance-usdm, binance-cm; empty: told by the recording
+        /// Format of the recordings: binance, dbn; empty: told by their content
+        format: String = String::new(),
+        /// Venue of the recordings, as binance, binance-usdm, glbx-mdp3; empty: told by their content
         venue: String = String::new(),
+        /// Begin at this receive time, with what held then, and end before the other one: 2024-08-08T23:55:00Z, or nanoseconds since 1970.
+        from: String = String::new(),
+        to: String = String::new(),
         /// Recorded seconds per second; 0: as fast as it goes.
         speed: f64 = 1.0 => 0..=1e6,
         /// Start again at the end.

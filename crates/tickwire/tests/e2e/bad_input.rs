@@ -40,7 +40,7 @@ fn unreadable_recordings() {
     check(
         &["ingest", "replay", &text, "--bus", &bus],
         1,
-        &["notes.txt", "is not a recording", "nanoseconds"],
+        &["notes.txt", "is in no format that is known here", "--format"],
     );
     let empty = write(folder.path(), "empty", b"");
     check(&["ingest", "replay", &empty, "--bus", &bus], 1, &["empty"]);

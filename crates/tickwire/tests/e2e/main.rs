@@ -8,6 +8,7 @@ mod edges;
 mod entitled;
 mod faults;
 mod full_disk;
+mod inspect;
 mod isolation;
 mod live;
 mod operating;

@@ -8,7 +8,7 @@ use crate::watcher::{Seen, assert_equals, watch};
 use crate::world::{Gateway, TICKWIRE, nats, recording};
 
 /// A hand-made recording in the format of the real ones: a snapshot, two changes, two trades, a quote.
-const RECORDING: &str = r#"1723161253900000000 {"lastUpdateId":100,"bids":[["100.00","1.000"],["99.50","2.000"]],"asks":[["100.50","1.500"],["101.00","3.000"]]}
+pub(crate) const RECORDING: &str = r#"1723161253900000000 {"lastUpdateId":100,"bids":[["100.00","1.000"],["99.50","2.000"]],"asks":[["100.50","1.500"],["101.00","3.000"]]}
 1723161254000000000 {"stream":"abcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161254000,"s":"ABCUSDT","U":101,"u":102,"b":[["100.00","0.500"]],"a":[]}}
 1723161254050000000 {"stream":"abcusdt@trade","data":{"e":"trade","E":1723161254050,"s":"ABCUSDT","t":1,"p":"100.00","q":"0.500","T":1723161254049,"m":true,"M":true}}
 1723161254100000000 {"stream":"abcusdt@bookTicker","data":{"u":103,"s":"ABCUSDT","b":"100.00","B":"0.500","a":"100.50","A":"1.500"}}

@@ -1,0 +1,123 @@
+//! `tickwire-export`: what `tickwire export` runs.
+//!
+//! Exit status: 0 done, 1 failed, 2 wrong command line, 3 some of the recordings could not be read.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use tickwire_export::{Exported, Exporter};
+use tickwire_feed::adapter::{Adapter as _, Flow};
+use tickwire_feed::replay::{Passes, Times};
+use tickwire_feed::{Clock, Pace};
+use tickwire_recordings::{Hints, Player, PlayerConfig, Recording};
+
+/// Writes recordings as Parquet: one file for each channel, instrument and hour, with what is missing in the file itself
+#[derive(Debug, Parser)]
+#[command(name = "tickwire export", version, max_term_width = 110)]
+#[command(after_help = "Examples:\n  tickwire export --parquet day esh4-glbx-mdp3-20231225.mbo.dbn.zst\n  \
+    tickwire export --parquet day *.twr --from 2026-12-01T08:00:00Z --json\n\n\
+    Exit status: 0 done, 1 failed, 2 wrong command line, 3 some of the recordings could not be read")]
+struct Command {
+    /// Folder for the files; it is made where it is not there
+    #[arg(long, value_name = "DIR")]
+    parquet: PathBuf,
+    /// Recordings of one venue, in any format that can be replayed
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Format of the recordings; told by their content unless given
+    #[arg(long)]
+    format: Option<tickwire_recordings::Format>,
+    /// Venue of the recordings; told by their content unless given
+    #[arg(long)]
+    venue: Option<String>,
+    /// Begin at this receive time, with what held then: 2024-08-08T23:55:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<u64>,
+    /// End before this receive time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<u64>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let time = humantime::parse_rfc3339_weak(text).map_err(|error| error.to_string())?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|error| error.to_string())?;
+    u64::try_from(since.as_nanos()).map_err(|error| error.to_string())
+}
+
+fn main() -> ExitCode {
+    match run(&Command::parse()) {
+        Ok(exported) => ExitCode::from(if exported.faults > 0 { 3 } else { 0 }),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<Exported> {
+    let hints = Hints { format: command.format, venue: command.venue.clone() };
+    let open = |path: &PathBuf| Recording::open(path, &hints);
+    let recordings = command.files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<_> = recordings.iter().map(|it| it.path().display().to_string()).collect();
+    let config = PlayerConfig {
+        pace: Pace::FlatOut,
+        passes: Passes::Once,
+        times: Times::Recorded,
+        from: command.from,
+        to: command.to,
+        clock: Clock::system(),
+    };
+    let (mut player, _) = Player::open(recordings, config, &Arc::default())?;
+    let mut exporter = Exporter::new(&command.parquet, &names.join(", "));
+    let (progress, bar) = (player.progress(), ProgressBar::new(0));
+    let template = "{elapsed_precise} {wide_bar} {percent:>3} %  {pos}/{len} statements  {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let mut events = Vec::new();
+    loop {
+        let flow = runtime.block_on(player.next(&mut events))?;
+        events.drain(..).try_for_each(|event| exporter.take(event))?;
+        let at = progress.get();
+        bar.set_length(at.statements_total);
+        bar.set_position(at.statements);
+        if flow == Flow::Ended {
+            break;
+        }
+    }
+    let exported = exporter.finish()?;
+    bar.finish_and_clear();
+    let Exported { files, rows, gaps, missing, unknown_gaps, faults } = exported;
+    let mut out = std::io::stdout();
+    if command.json {
+        let summary = serde_json::json!({
+            "files": files, "rows": rows, "gaps": gaps, "missing": missing,
+            "gaps_of_unknown_size": unknown_gaps, "unreadable_places": faults,
+        });
+        writeln!(out, "{summary}")?;
+    } else {
+        writeln!(out, "{rows} rows in {files} files below {}", command.parquet.display())?;
+        if gaps > 0 {
+            writeln!(
+                out,
+                "{gaps} gaps: {missing} events are missing, and of {unknown_gaps} gaps the size is not known"
+            )?;
+        }
+        if faults > 0 {
+            writeln!(out, "{faults} places of the recordings could not be read")?;
+        }
+    }
+    Ok(exported)
+}
