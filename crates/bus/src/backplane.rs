@@ -1,8 +1,6 @@
 //! The backplane: what every kind of bus does.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +8,11 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
+use crate::future::BoxFuture;
 use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest};
-use crate::lease::Register;
+use crate::register::Register;
 use tickwire_wire::Subject;
-
-/// A boxed future, so that `Arc<dyn Backplane>` works.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A bus that carries payloads from ingesters to gateways.
 pub trait Backplane: Send + Sync + 'static {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::backplane::BoxFuture;
+use crate::future::BoxFuture;
 use tickwire_wire::Subject;
 
 /// The messages that a bus remembers, by subject, in the order of publishing.

@@ -21,6 +21,7 @@
 //!   longer than one turn of the loop.
 
 mod backplane;
+mod future;
 mod history;
 mod inbox;
 pub mod lease;
@@ -28,10 +29,12 @@ mod memory;
 #[cfg(feature = "nats")]
 mod nats;
 mod queue;
+mod register;
 
 pub use backplane::{
-    Backplane, BoxFuture, BusState, FlushError, PublishError, Request, RequestError, Requests, ServeError,
+    Backplane, BusState, FlushError, PublishError, Request, RequestError, Requests, ServeError,
 };
+pub use future::BoxFuture;
 pub use history::{History, HistoryError, HistoryState, Place, Recall, Recalled};
 pub use inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, LostCause};
 pub use memory::{MemoryBus, MemoryLimits};

@@ -23,12 +23,13 @@ use self::history::MemoryHistory;
 use self::register::MemoryRegister;
 use self::routes::{Routes, Target};
 use crate::backplane::{
-    Backplane, BoxFuture, BusState, FlushError, PublishError, Request, RequestError, Requests, ServeError,
+    Backplane, BusState, FlushError, PublishError, Request, RequestError, Requests, ServeError,
 };
+use crate::future::BoxFuture;
 use crate::history::History;
 use crate::inbox::{BusEvent, Inbox, InboxLimits, Interest, InterestError, InterestSink, pair};
-use crate::lease::Register;
 use crate::queue::{Arrival, Queue};
+use crate::register::Register;
 use tickwire_wire::Subject;
 
 /// The maxima of a bus in memory, beside its inboxes.

@@ -15,6 +15,7 @@ mod pump;
 mod ready;
 mod register;
 mod validate;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,12 +40,11 @@ use self::pump::{Job, Pump, refused};
 use self::register::NatsRegister;
 pub use self::validate::ConfigError;
 use self::validate::{Checked, SignIn};
-use crate::backplane::{
-    Backplane, BoxFuture, BusState, FlushError, PublishError, RequestError, Requests, ServeError,
-};
+use crate::backplane::{Backplane, BusState, FlushError, PublishError, RequestError, Requests, ServeError};
+use crate::future::BoxFuture;
 use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest, InterestSink, pair};
-use crate::lease::Register;
+use crate::register::Register;
 use tickwire_wire::Subject;
 
 /// The number of commands that may wait inside the client. It is as few as keep the client busy: after an outage that
@@ -321,11 +321,6 @@ impl fmt::Debug for NatsBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsBus").field("state", &*self.link.state().borrow()).finish_non_exhaustive()
     }
-}
-
-/// Makes a subject as the client wants it; it is a copy of some fifty bytes.
-fn wire(subject: &Subject) -> async_nats::Subject {
-    async_nats::Subject::from(subject.as_str())
 }
 
 fn join(errors: &[ConfigError]) -> String {

@@ -57,7 +57,7 @@ pub enum ExportError {
     },
 }
 
-/// What an export came to.
+/// The result of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
     /// The files.
@@ -77,7 +77,7 @@ pub struct Exported {
 /// A writer of Parquet files.
 pub struct Exporter {
     folder: PathBuf,
-    /// What every file says of where it comes from.
+    /// The origin that every file names.
     origin: String,
     definitions: HashMap<u32, Instrument>,
     open: HashMap<(u32, Channel), Open>,
@@ -94,7 +94,7 @@ struct Open {
     channel: Channel,
     /// The changes of the book in this file so far.
     change: u64,
-    /// What is told in this file.
+    /// The counts of this file.
     told: Exported,
     last_turn: u64,
 }
@@ -262,7 +262,14 @@ fn free_path(folder: &Path, definition: &Instrument, channel: Channel, hour: u64
     let name = |number: u32| {
         if number == 0 { format!("{stem}.parquet") } else { format!("{stem}-{number}.parquet") }
     };
-    (0..).map(|number| folder.join(name(number))).find(|path| !path.exists()).unwrap_or(folder)
+    let mut number = 0;
+    loop {
+        let path = folder.join(name(number));
+        if !path.exists() {
+            return path;
+        }
+        number += 1;
+    }
 }
 
 fn part(path: &Path) -> PathBuf {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
     UInt32Array, UInt64Array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -16,10 +16,14 @@ use tickwire_wire::{Channel, Derivative, Instrument, Level, Quote, Side, Status,
 pub(crate) struct Row {
     event_time: u64,
     receive_time: u64,
-    /// The number of missing events, where it is known; `None` in rows that are no gap.
-    gap: Option<Option<u64>>,
+    /// The gap that it is, where it is one.
+    gap: Option<Missing>,
     cells: Cells,
 }
+
+/// The number of events that are missing, where it is known.
+#[derive(Debug)]
+struct Missing(Option<u64>);
 
 #[derive(Debug)]
 enum Cells {
@@ -49,7 +53,7 @@ impl Rows {
             MarketBody::Quote(quote) => push(None, Cells::Quote(quote)),
             MarketBody::Status(status) => push(None, Cells::Status(status)),
             MarketBody::Derivative(derivative) => push(None, Cells::Derivative(derivative)),
-            MarketBody::UpstreamGap { count, .. } => push(Some(count), Cells::None),
+            MarketBody::UpstreamGap { count, .. } => push(Some(Missing(count)), Cells::None),
             // An empty book is something to say, a change of nothing is not.
             MarketBody::BookSnapshot(levels) if levels == Levels::default() => {
                 *change += 1;
@@ -77,27 +81,33 @@ impl Rows {
             time(rows.iter().map(|row| Some(row.event_time))),
         ];
         columns.extend(cells(channel, &rows));
-        columns.push(Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.gap.is_some())))));
-        columns.push(Arc::new(UInt64Array::from_iter(rows.iter().map(|row| row.gap.flatten()))));
+        columns.push(collected::<BooleanArray, _>(rows.iter().map(|row| Some(row.gap.is_some()))));
+        columns.push(collected::<UInt64Array, _>(rows.iter().map(|row| row.gap.as_ref()?.0)));
         RecordBatch::try_new(Arc::clone(schema), columns)
     }
 }
 
+fn collected<A: FromIterator<Option<T>> + Array + 'static, T>(
+    values: impl Iterator<Item = Option<T>>,
+) -> ArrayRef {
+    Arc::new(values.collect::<A>())
+}
+
 fn time(times: impl Iterator<Item = Option<u64>>) -> ArrayRef {
     let times = times.map(|time| time.and_then(|time| i64::try_from(time).ok()));
-    Arc::new(TimestampNanosecondArray::from_iter(times).with_timezone("UTC"))
+    Arc::new(times.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
 }
 
 /// Returns the columns that a channel has besides times and gaps.
 fn cells(channel: Channel, rows: &[Row]) -> Vec<ArrayRef> {
     fn signed(rows: &[Row], of: impl Fn(&Cells) -> Option<i64>) -> ArrayRef {
-        Arc::new(Int64Array::from_iter(rows.iter().map(|row| of(&row.cells))))
+        collected::<Int64Array, _>(rows.iter().map(|row| of(&row.cells)))
     }
     fn unsigned(rows: &[Row], of: impl Fn(&Cells) -> Option<u64>) -> ArrayRef {
-        Arc::new(UInt64Array::from_iter(rows.iter().map(|row| of(&row.cells))))
+        collected::<UInt64Array, _>(rows.iter().map(|row| of(&row.cells)))
     }
     fn text<'r>(rows: &'r [Row], of: impl Fn(&'r Cells) -> Option<&'r str>) -> ArrayRef {
-        Arc::new(StringArray::from_iter(rows.iter().map(|row| of(&row.cells))))
+        collected::<StringArray, _>(rows.iter().map(|row| of(&row.cells)))
     }
     fn trade(cells: &Cells) -> Option<&Trade> {
         if let Cells::Trade(trade) = cells { Some(trade) } else { None }
@@ -137,10 +147,10 @@ fn cells(channel: Channel, rows: &[Row]) -> Vec<ArrayRef> {
                 rows,
                 |cells| if let Cells::Level { change, .. } = cells { Some(*change) } else { None },
             ),
-            Arc::new(BooleanArray::from_iter(rows.iter().map(|row| match row.cells {
+            collected::<BooleanArray, _>(rows.iter().map(|row| match row.cells {
                 Cells::Level { is_snapshot, .. } => Some(is_snapshot),
                 _ => None,
-            }))),
+            })),
             text(rows, |cells| level(cells).map(|(is_bid, _)| if is_bid { "bid" } else { "ask" })),
             signed(rows, |cells| Some(level(cells)?.1.price)),
             unsigned(rows, |cells| Some(level(cells)?.1.size)),
@@ -152,13 +162,9 @@ fn cells(channel: Channel, rows: &[Row]) -> Vec<ArrayRef> {
         _ => vec![
             signed(rows, |cells| derivative(cells)?.mark_price),
             signed(rows, |cells| derivative(cells)?.index_price),
-            Arc::new(UInt32Array::from_iter(
-                rows.iter().map(|row| Some(derivative(&row.cells)?.price_decimals)),
-            )),
+            collected::<UInt32Array, _>(rows.iter().map(|row| Some(derivative(&row.cells)?.price_decimals))),
             signed(rows, |cells| derivative(cells)?.funding_rate),
-            Arc::new(Int32Array::from_iter(
-                rows.iter().map(|row| Some(derivative(&row.cells)?.rate_decimals as i32)),
-            )),
+            collected::<UInt32Array, _>(rows.iter().map(|row| Some(derivative(&row.cells)?.rate_decimals))),
             time(rows.iter().map(|row| {
                 derivative(&row.cells).map(|derivative| derivative.next_funding_time).filter(|time| *time > 0)
             })),
@@ -211,7 +217,7 @@ pub(crate) fn schema(channel: Channel, definition: &Instrument) -> SchemaRef {
             Field::new("index_price", DataType::Int64, true),
             Field::new("price_decimals", DataType::UInt32, true),
             Field::new("funding_rate", DataType::Int64, true),
-            Field::new("rate_decimals", DataType::Int32, true),
+            Field::new("rate_decimals", DataType::UInt32, true),
             Field::new("next_funding_time", time.clone(), true),
             size("open_interest"),
         ],

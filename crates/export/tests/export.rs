@@ -40,7 +40,9 @@ fn write<R: dbn::encode::DbnEncodable>(path: &Path, schema: Schema, records: &[R
         .stype_out(SType::InstrumentId)
         .build();
     let mut encoder = Encoder::new(std::fs::File::create(path).unwrap(), &metadata).unwrap();
-    records.iter().for_each(|record| encoder.encode_record(record).unwrap());
+    for record in records {
+        encoder.encode_record(record).unwrap();
+    }
 }
 
 fn trade(instrument: u32, time: u64, price: i64) -> TradeMsg {

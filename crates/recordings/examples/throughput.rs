@@ -1,4 +1,4 @@
-//! How fast recordings are read, on one core: `cargo run --release -p tickwire-recordings --example throughput -- FILE...`
+//! The speed at which recordings are read, on one core: `cargo run --release -p tickwire-recordings --example throughput -- FILE...`
 //!
 //! Each file is read several times, and the fastest time of each counts: unpacking alone, for DBN the reference decoder alone, then everything
 //! up to statements, books among it.
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let reference =
             (recording.format() == Format::Dbn).then(|| fastest(|| decode(&recording))).transpose()?;
         let reference = reference.map_or_else(|| "-".to_owned(), |time| format!("{:.0}", each(time)));
-        let name = path.file_name().map(Path::new).unwrap_or(&path).display().to_string();
+        let name = path.file_name().map_or(path.as_path(), Path::new).display().to_string();
         let rate = records as f64 / read.as_secs_f64();
         println!(
             "{name:<44} {records:>10} {:>9.0} {rate:>12.0} {:>12.0} {reference:>12}",

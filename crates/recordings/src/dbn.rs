@@ -47,7 +47,7 @@ struct Names {
     has_publishers: bool,
 }
 
-/// What is known of the book of one instrument.
+/// The knowledge of the book of one instrument.
 struct Book {
     orders: OrderBook,
     top: TopLevels,
@@ -202,14 +202,14 @@ fn take(
         }
         RecordRefEnum::Trade(record) => {
             let at = names.at(&record.hd, record.ts_recv);
-            entries.extend(trade(record.price, record.size, record.side()).map(|what| at.said(what)));
+            entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
         }
         RecordRefEnum::Mbp1(record) => {
             let at = names.at(&record.hd, record.ts_recv);
             gap_of_flags(record.flags, Channel::Quote, at, entries);
             entries.push(at.said(quote(&record.levels[0])));
-            if is_trade(record.action()) {
-                entries.extend(trade(record.price, record.size, record.side()).map(|what| at.said(what)));
+            if is_trade(&record.action()) {
+                entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
             }
         }
         RecordRefEnum::Cmbp1(record) => {
@@ -217,8 +217,8 @@ fn take(
             let level = &record.levels[0];
             let [bid, ask] = [(level.bid_px, level.bid_sz), (level.ask_px, level.ask_sz)].map(best);
             entries.push(at.said(What::Quote { bid, ask }));
-            if is_trade(record.action()) {
-                entries.extend(trade(record.price, record.size, record.side()).map(|what| at.said(what)));
+            if is_trade(&record.action()) {
+                entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
             }
         }
         RecordRefEnum::Bbo(record) => {
@@ -237,8 +237,8 @@ fn take(
             if gap_of_flags(record.flags, Channel::Book, at, entries) {
                 book.top.forget();
             }
-            if is_trade(record.action()) {
-                entries.extend(trade(record.price, record.size, record.side()).map(|what| at.said(what)));
+            if is_trade(&record.action()) {
+                entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
             }
             let side = |of: fn(&BidAskPair) -> (i64, u32)| {
                 record.levels.iter().filter_map(|it| best(of(it))).collect()
@@ -309,8 +309,8 @@ impl Names {
         definition.lot = (1..i32::MAX)
             .contains(&record.min_lot_size_round_lot)
             .then(|| Fixed::new(i64::from(record.min_lot_size_round_lot), 0));
-        definition.base = record.asset().unwrap_or_default().to_owned();
-        definition.quote = record.currency().unwrap_or_default().to_owned();
+        record.asset().unwrap_or_default().clone_into(&mut definition.base);
+        record.currency().unwrap_or_default().clone_into(&mut definition.quote);
     }
 }
 
@@ -330,7 +330,7 @@ impl Book {
         }
         match record.action() {
             Ok(Action::Trade) => {
-                entries.extend(trade(record.price, record.size, record.side()).map(|what| at.said(what)));
+                entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
             }
             Ok(Action::Fill | Action::None) => {}
             Ok(Action::Clear) => self.orders.clear(),
@@ -396,11 +396,11 @@ fn gap_of_flags(flags: FlagSet, channel: Channel, at: At, entries: &mut Vec<Entr
     is_gap
 }
 
-fn is_trade(action: dbn::Result<Action>) -> bool {
+fn is_trade(action: &dbn::Result<Action>) -> bool {
     matches!(action, Ok(Action::Trade))
 }
 
-fn trade(price: i64, size: u32, side: dbn::Result<DbnSide>) -> Option<What> {
+fn trade(price: i64, size: u32, side: &dbn::Result<DbnSide>) -> Option<What> {
     let aggressor = match side {
         Ok(DbnSide::Bid) => Side::Buy,
         Ok(DbnSide::Ask) => Side::Sell,

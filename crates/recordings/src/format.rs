@@ -54,7 +54,7 @@ impl FromStr for Format {
     }
 }
 
-/// What the user says of recordings beside what is in them.
+/// The words of the user about recordings, beside what is in them.
 #[derive(Clone, Debug, Default)]
 pub struct Hints {
     /// The format; told by the content unless given.

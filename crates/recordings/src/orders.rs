@@ -208,7 +208,7 @@ impl OrderBook {
     }
 }
 
-/// What changed of a book of orders.
+/// The change of a book of orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderBookChange {
     /// All levels.

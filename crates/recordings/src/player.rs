@@ -127,7 +127,7 @@ struct Track {
 #[derive(Clone, Debug, Default)]
 pub struct PlayerProgress(Arc<Counters>);
 
-/// How far a player is.
+/// The progress of a player.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Played {
     /// The number of passes begun, from 1.

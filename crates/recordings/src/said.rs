@@ -1,4 +1,4 @@
-//! What a recording says, before it is known at which scale.
+//! The statements of a recording, before it is known at which scale.
 //!
 //! Files state prices in units of their own: nine decimals, four, or as text. What is published has one scale for each
 //! instrument, which is known when the whole file was read once. So sources say numbers as the file has them.

@@ -12,12 +12,12 @@ use crate::said::{Fixed, FixedLevel, FixedLevels, Said, What};
 pub(crate) struct Instruments {
     definitions: Vec<Instrument>,
     by_name: HashMap<String, u32>,
-    /// What was said of each derivative so far: a statement replaces the one before it.
+    /// The statements about each derivative so far: a statement replaces the one before it.
     derivatives: HashMap<u32, Derivative>,
     kept: BTreeMap<u32, Kept>,
 }
 
-/// What holds of an instrument at a time.
+/// The state of an instrument at a time.
 #[derive(Debug, Default)]
 struct Kept {
     event_time: u64,
@@ -98,7 +98,7 @@ impl Instruments {
                 let open_interest = scale.size(open_interest).map_err(wrong)?;
                 let derivative = self.derivatives.entry(index).or_default();
                 derivative.open_interest = Some(open_interest);
-                MarketBody::Derivative(derivative.clone())
+                MarketBody::Derivative(*derivative)
             }
             What::Derivative(derivative, open_interest) => {
                 let open_interest = open_interest.map(|of| scale.size(of)).transpose().map_err(wrong)?;
@@ -108,7 +108,7 @@ impl Instruments {
                 let derivative = self.derivatives.entry(index).or_default();
                 derivative.price_decimals = price.needs(0);
                 derivative.mark_price = price.at(derivative.price_decimals);
-                MarketBody::Derivative(derivative.clone())
+                MarketBody::Derivative(*derivative)
             }
         };
         Ok(MarketEvent { index, event_time: said.event_time, receive_time: said.receive_time, body })

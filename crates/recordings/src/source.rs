@@ -79,7 +79,7 @@ pub(crate) struct Symbols<K> {
 
 impl<K> Default for Symbols<K> {
     fn default() -> Self {
-        Self { by_key: Default::default(), list: Vec::new() }
+        Self { by_key: rustc_hash::FxHashMap::default(), list: Vec::new() }
     }
 }
 

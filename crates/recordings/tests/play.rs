@@ -1,4 +1,4 @@
-//! How recordings play: merged by time, from any moment on, at one scale, and through damage.
+//! Recordings play: merged by time, from any moment on, at one scale, and through damage.
 
 mod common;
 
@@ -65,13 +65,17 @@ fn order(time: u64, action: Action, id: u64, price: i64, size: u32) -> MboMsg {
 
 fn trades(list: &[TradeMsg]) -> Vec<u8> {
     let mut encoder = encoder(Schema::Trades);
-    list.iter().for_each(|trade| encoder.encode_record(trade).unwrap());
+    for trade in list {
+        encoder.encode_record(trade).unwrap();
+    }
     encoder.get_ref().clone()
 }
 
 fn orders(list: &[MboMsg]) -> Vec<u8> {
     let mut encoder = encoder(Schema::Mbo);
-    list.iter().for_each(|order| encoder.encode_record(order).unwrap());
+    for order in list {
+        encoder.encode_record(order).unwrap();
+    }
     encoder.get_ref().clone()
 }
 

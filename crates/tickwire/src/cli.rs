@@ -9,7 +9,6 @@ use tickwire_config::ConfigErrors;
 use crate::bus_flags::{BusFlags, IngestFlags};
 use crate::config::{self, Config, Flag, Purpose, Sources};
 use crate::doctor::DoctorCommand;
-use crate::inspect::InspectCommand;
 use crate::live::{LiveSource, SimVenueCommand, VenueName};
 use crate::logs;
 use crate::tap::TapCommand;
@@ -95,7 +94,7 @@ pub(crate) enum Command {
     /// Writes recordings as Parquet, by the program `tickwire-export`; `tickwire export --help` has its options
     #[command(disable_help_flag = true)]
     Export {
-        /// What is handed on
+        /// The arguments that are handed on
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
         arguments: Vec<OsString>,
     },
@@ -213,7 +212,7 @@ pub(crate) struct ReplayFlags {
     hints: HintFlags,
 }
 
-/// What the user says of recordings beside what is in them.
+/// The words of the user about recordings, beside what is in them.
 #[derive(Debug, Args)]
 pub(crate) struct HintFlags {
     /// Format of the recordings (binance, dbn); told by their content unless given
@@ -244,6 +243,18 @@ impl ReplayFlags {
         ];
         own.into_iter().chain(self.hints.settings()).collect()
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectCommand {
+    /// Recordings in any format that can be replayed, or `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) hints: HintFlags,
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{IngestCommand, IngestSource, Settings, Usage};
 use crate::config::Config;
 use crate::dry_run;
+use crate::incomplete::Incomplete;
 use crate::inspect;
 use crate::live::{self, LiveFlags, VenueName};
 use crate::printing::say;
@@ -107,21 +108,7 @@ pub(crate) fn simulated(sim: &SimConfig) -> anyhow::Result<SimAdapter> {
     Ok(SimAdapter::new(sim, Pace::Speed(1.0), clock))
 }
 
-/// Recordings were read to their end, and not all that is in them could be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} is over, but {reason}")]
-pub(crate) struct Incomplete {
-    what: &'static str,
-    reason: String,
-}
-
-impl Incomplete {
-    pub(crate) fn new(what: &'static str, reason: String) -> Self {
-        Self { what, reason }
-    }
-}
-
-/// What is told of recordings when they were played.
+/// The findings about recordings that were played.
 enum Told {
     Binance(Findings),
     Any(Vec<(PathBuf, Contents)>, u64),

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -14,8 +13,8 @@ use tickwire_recordings::contents::{self, Contents, Found, Slices};
 use tickwire_recordings::{Hints, Recording};
 use tickwire_wire::Channel;
 
-use crate::cli::{HintFlags, Settings};
-use crate::ingest::Incomplete;
+use crate::cli::{InspectCommand, Settings};
+use crate::incomplete::Incomplete;
 use crate::printing::{printable, say};
 use crate::recorded::{Reading, total_bytes};
 
@@ -23,18 +22,6 @@ use crate::recorded::{Reading, total_bytes};
 const INSTRUMENTS_MAX: usize = 40;
 /// The height of the picture of the rate, in lines.
 const PICTURE_LINES: u16 = 5;
-
-#[derive(Debug, Args)]
-pub(crate) struct InspectCommand {
-    /// Recordings in any format that can be replayed, or `-` for standard input
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    #[command(flatten)]
-    hints: HintFlags,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
-}
 
 /// Reads the recordings and says what is in them.
 pub(crate) async fn run(settings: &Settings, command: InspectCommand) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ mod doctor;
 mod dry_run;
 mod export;
 mod gateway;
+mod incomplete;
 mod ingest;
 mod inspect;
 mod live;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
             complain(format_args!("error: {error:#}"));
             let is_usage = error.downcast_ref::<tickwire_config::ConfigErrors>().is_some()
                 || error.downcast_ref::<cli::Usage>().is_some();
-            let is_incomplete = error.downcast_ref::<ingest::Incomplete>().is_some();
+            let is_incomplete = error.downcast_ref::<incomplete::Incomplete>().is_some();
             ExitCode::from(if is_usage {
                 2
             } else if is_incomplete {

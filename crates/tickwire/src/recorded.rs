@@ -34,7 +34,7 @@ pub(crate) enum RecordedProgress {
     Any(PlayerProgress),
 }
 
-/// How far a source is: in lines where Binance's streams play, in statements else.
+/// The progress of a source: in lines where Binance's streams play, in statements else.
 pub(crate) struct At {
     pub(crate) done: u64,
     pub(crate) total: u64,

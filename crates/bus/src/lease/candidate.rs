@@ -1,4 +1,4 @@
-//! Who wants a lease: what it asks the register for, and whether it holds it. It has no clock and no I/O.
+//! A candidate for a lease: what it asks the register for, and whether it holds the lease. It has no clock and no I/O.
 
 use bytes::Bytes;
 
@@ -20,9 +20,9 @@ pub(super) enum Step {
     Lost,
 }
 
-/// The answer of the register; `None` where none came.
+/// The response of the register; `None` where none came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Response {
     Read(Option<Entry>),
     Written(Option<u64>),
     Failed,
@@ -94,35 +94,34 @@ impl Candidate {
                 Step::Write { value: self.owner.clone(), expected }
             }
             State::Standby { next, .. } if now < next => Step::Wait(next),
-            State::Standby { .. } => Step::Read,
             State::Holder { until, .. } if now >= until => {
                 self.state = State::Lost;
                 Step::Lost
             }
             State::Holder { until, renew_at, .. } if now < renew_at => Step::Wait(renew_at.min(until)),
-            State::Holder { doubts: true, .. } => Step::Read,
+            State::Standby { .. } | State::Holder { doubts: true, .. } => Step::Read,
             State::Holder { revision, .. } => Step::Write { value: self.owner.clone(), expected: revision },
             State::Lost => Step::Lost,
         }
     }
 
-    /// Takes the answer to what was asked for at the time `sent`.
-    pub(super) fn answered(&mut self, sent: u64, now: u64, answer: Answer) {
+    /// Takes the response to what was asked for at the time `sent`.
+    pub(super) fn answered(&mut self, sent: u64, now: u64, response: Response) {
         let (length, certain, look_at) = (self.length, self.certain, now + self.look_every);
         match &mut self.state {
             State::Standby { next, seen, taking } => {
                 *next = look_at;
-                match answer {
-                    Answer::Read(None) => *taking = Some(0),
-                    Answer::Read(Some(entry)) if entry.value.is_empty() => *taking = Some(entry.revision),
-                    Answer::Read(Some(entry)) => match *seen {
+                match response {
+                    Response::Read(None) => *taking = Some(0),
+                    Response::Read(Some(entry)) if entry.value.is_empty() => *taking = Some(entry.revision),
+                    Response::Read(Some(entry)) => match *seen {
                         // It is as old as it is known here, at least.
                         Some((revision, since)) if revision == entry.revision => {
                             *taking = (sent.saturating_sub(since) >= length).then_some(revision);
                         }
                         _ => *seen = Some((entry.revision, now)),
                     },
-                    Answer::Written(Some(revision)) if now < sent + certain => {
+                    Response::Written(Some(revision)) if now < sent + certain => {
                         self.state = State::Holder {
                             lease: revision,
                             revision,
@@ -131,20 +130,20 @@ impl Candidate {
                             doubts: false,
                         };
                     }
-                    Answer::Written(_) | Answer::Failed => *taking = None,
+                    Response::Written(_) | Response::Failed => *taking = None,
                 }
             }
-            State::Holder { revision, until, renew_at, doubts, .. } => match answer {
-                Answer::Written(Some(written)) => {
+            State::Holder { revision, until, renew_at, doubts, .. } => match response {
+                Response::Written(Some(written)) => {
                     (*revision, *until) = (written, sent + certain);
                     *renew_at = sent + self.renew_every;
                 }
-                Answer::Written(None) => *doubts = true,
-                Answer::Read(Some(entry)) if entry.value == self.owner => {
+                Response::Written(None) => *doubts = true,
+                Response::Read(Some(entry)) if entry.value == self.owner => {
                     (*revision, *doubts) = (entry.revision, false);
                 }
-                Answer::Read(_) => self.state = State::Lost,
-                Answer::Failed => *renew_at = now + RETRY_NS,
+                Response::Read(_) => self.state = State::Lost,
+                Response::Failed => *renew_at = now + RETRY_NS,
             },
             State::Lost => {}
         }

@@ -1,4 +1,4 @@
-//! Candidates in virtual time, with a register whose answers are slow or lost, and processes that stand still, die and come back. At no moment do two of
+//! Candidates in virtual time, with a register whose responses are slow or lost, and processes that stand still, die and come back. At no moment do two of
 //! them publish, and who dies is replaced.
 
 use std::collections::BinaryHeap;
@@ -8,13 +8,13 @@ use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::candidate::{Answer, Candidate, Step};
+use super::candidate::{Candidate, Response, Step};
 use super::{Entry, LeaseTiming};
 
 const MS: u64 = 1_000_000;
 /// The virtual time of one run.
 const RUN_MS: u64 = 60_000;
-/// The time that a lease may have nobody, where those who stand by are well and the register answers.
+/// The time that a lease may have nobody, where those who stand by are well and the register responses.
 const VACANT_MAX_MS: u64 = 1_600;
 
 fn timing() -> LeaseTiming {
@@ -29,18 +29,18 @@ struct Store {
 }
 
 impl Store {
-    fn take(&mut self, step: &Step) -> Answer {
+    fn take(&mut self, step: &Step) -> Response {
         match step {
-            Step::Read => Answer::Read(self.entry.clone()),
+            Step::Read => Response::Read(self.entry.clone()),
             Step::Write { value, expected } => {
                 if self.entry.as_ref().map_or(0, |entry| entry.revision) != *expected {
-                    return Answer::Written(None);
+                    return Response::Written(None);
                 }
                 self.revision += 1;
                 self.entry = Some(Entry { revision: self.revision, value: value.clone() });
-                Answer::Written(Some(self.revision))
+                Response::Written(Some(self.revision))
             }
-            Step::Wait(_) | Step::Lost => Answer::Failed,
+            Step::Wait(_) | Step::Lost => Response::Failed,
         }
     }
 }
@@ -49,7 +49,7 @@ struct Process {
     candidate: Candidate,
     /// The speed of its clock, in parts of a million: 1 % fast or slow at most.
     speed: u64,
-    /// Whether it waits for an answer, and the number of that request: answers to older ones are of no use.
+    /// Whether it waits for a response, and the number of that request: responses to older ones are of no use.
     asking: Option<u64>,
     sent: u64,
     stands_still_until: u64,
@@ -80,9 +80,9 @@ struct World {
     store: Store,
     processes: Vec<Process>,
     events: BinaryHeap<std::cmp::Reverse<(u64, u64, Event)>>,
-    steps: Vec<(u64, usize, Step, Option<Answer>)>,
+    steps: Vec<(u64, usize, Step, Option<Response>)>,
     number: u64,
-    /// How many requests in a hundred are lost, and as many answers.
+    /// The number of requests in a hundred that are lost; as many responses are.
     lost: u32,
     slowest_ms: u64,
 }
@@ -156,31 +156,31 @@ impl World {
             Event::Wake(_) => self.wake(of),
             Event::Arrives(_, id) => {
                 let step = self.steps.iter_mut().find(|(step, ..)| *step == id);
-                if let Some((_, _, step, answer)) = step {
-                    *answer = Some(self.store.take(step));
+                if let Some((_, _, step, response)) = step {
+                    *response = Some(self.store.take(step));
                 }
                 if let Some(at) = self.way() {
                     self.push(at, Event::Returns(of, id));
                 }
             }
             Event::Returns(_, id) => {
-                let answer = self.steps.iter().find(|(step, ..)| *step == id).and_then(|it| it.3.clone());
-                self.answer(of, id, answer.unwrap_or(Answer::Failed));
+                let response = self.steps.iter().find(|(step, ..)| *step == id).and_then(|it| it.3.clone());
+                self.response(of, id, response.unwrap_or(Response::Failed));
             }
-            Event::TimesOut(_, id) => self.answer(of, id, Answer::Failed),
+            Event::TimesOut(_, id) => self.response(of, id, Response::Failed),
         }
         let publishing = self.publishing();
         assert!(publishing.len() <= 1, "at {} ms {publishing:?} publish", self.now / MS);
     }
 
-    fn answer(&mut self, of: usize, id: u64, answer: Answer) {
+    fn response(&mut self, of: usize, id: u64, response: Response) {
         let process = &mut self.processes[of];
         if process.asking != Some(id) {
             return;
         }
         process.asking = None;
         let clock = process.clock(self.now);
-        process.candidate.answered(process.sent, clock, answer);
+        process.candidate.answered(process.sent, clock, response);
         self.wake(of);
     }
 
@@ -256,7 +256,7 @@ fn never_two_publish() {
     assert!(had_in_all > 150 * 8, "{had_in_all}: hardly anybody published");
 }
 
-/// Where the register answers, a holder that dies or stands still is replaced in time, and one that is well stays.
+/// Where the register responses, a holder that dies or stands still is replaced in time, and one that is well stays.
 #[test]
 fn the_next_one_takes_over_in_time() {
     for seed in 0..100 {
@@ -291,8 +291,8 @@ fn a_lease_that_is_given_back_is_free() {
     let mut second = Candidate::new(Bytes::from_static(b"second"), &timing);
     let mut turn = |candidate: &mut Candidate, now: u64| {
         let step = candidate.step(now);
-        let answer = store.take(&step);
-        candidate.answered(now, now, answer);
+        let response = store.take(&step);
+        candidate.answered(now, now, response);
         step
     };
     assert_eq!(turn(&mut first, 1), Step::Read);
@@ -301,11 +301,11 @@ fn a_lease_that_is_given_back_is_free() {
     assert_eq!(turn(&mut second, 3), Step::Read);
     assert!(matches!(second.step(4), Step::Wait(_)));
     let release = first.release().unwrap();
-    assert_eq!(store.take(&release), Answer::Written(Some(2)));
+    assert_eq!(store.take(&release), Response::Written(Some(2)));
     let mut turn = |now: u64| {
         let step = second.step(now);
-        let answer = store.take(&step);
-        second.answered(now, now, answer);
+        let response = store.take(&step);
+        second.answered(now, now, response);
     };
     turn(200 * MS);
     turn(201 * MS);

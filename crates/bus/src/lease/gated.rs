@@ -8,13 +8,12 @@ use tickwire_wire::Subject;
 use tokio::sync::watch;
 
 use super::{Register, Term};
-use crate::backplane::{
-    Backplane, BoxFuture, BusState, FlushError, PublishError, RequestError, Requests, ServeError,
-};
+use crate::backplane::{Backplane, BusState, FlushError, PublishError, RequestError, Requests, ServeError};
+use crate::future::BoxFuture;
 use crate::history::History;
 use crate::inbox::{Inbox, InboxLimits, Interest};
 
-/// A bus whose messages go out only while a lease is held; what is published else is passed over without a word. So a process that stands by does all that
+/// A bus whose messages go out only while a lease is held and opened; what is published else is passed over without a word. So a process that stands by does all that
 /// the holder does, and has the state that it needs when it takes over.
 pub struct LeasedBus {
     bus: Arc<dyn Backplane>,
@@ -30,7 +29,7 @@ impl LeasedBus {
 
 impl Backplane for LeasedBus {
     fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), PublishError> {
-        if self.term.lease() == 0 {
+        if self.term.opened() == 0 {
             return Ok(());
         }
         self.bus.publish(subject, payload)

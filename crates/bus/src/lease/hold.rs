@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::candidate::{Answer, Candidate, Step};
+use super::candidate::{Candidate, Response, Step};
 use super::{LeaseTiming, Register, RegisterError, Term};
 use crate::backplane::Backplane;
 
@@ -85,8 +85,8 @@ impl LeaseHolder {
                     if stop.is_cancelled() {
                         break;
                     }
-                    let answer = self.ask(step).await;
-                    self.candidate.answered(now, self.term.now(), answer);
+                    let response = self.ask(step).await;
+                    self.candidate.answered(now, self.term.now(), response);
                 }
             }
         }
@@ -99,16 +99,16 @@ impl LeaseHolder {
         Held::GivenBack
     }
 
-    async fn ask(&mut self, step: Step) -> Answer {
-        let Some(register) = self.bus.register() else { return Answer::Failed };
+    async fn ask(&mut self, step: Step) -> Response {
+        let Some(register) = self.bus.register() else { return Response::Failed };
         let asked = timeout(self.timing.request_timeout, ask(register, &self.name, step)).await;
-        let answer = asked.unwrap_or_else(|_| Err(RegisterError("no answer came in time".to_owned())));
-        match answer {
-            Ok(answer) => {
+        let response = asked.unwrap_or_else(|_| Err(RegisterError("no response came in time".to_owned())));
+        match response {
+            Ok(response) => {
                 if self.trouble.take().is_some() {
                     tracing::info!(name = self.name, "leases can be kept again");
                 }
-                answer
+                response
             }
             Err(error) => {
                 let words = error.to_string();
@@ -116,16 +116,16 @@ impl LeaseHolder {
                     tracing::warn!(name = self.name, "{words}");
                     self.trouble = Some(words);
                 }
-                Answer::Failed
+                Response::Failed
             }
         }
     }
 }
 
-async fn ask(register: &dyn Register, name: &str, step: Step) -> Result<Answer, RegisterError> {
+async fn ask(register: &dyn Register, name: &str, step: Step) -> Result<Response, RegisterError> {
     match step {
-        Step::Read => register.read(name).await.map(Answer::Read),
-        Step::Write { value, expected } => register.write(name, value, expected).await.map(Answer::Written),
-        Step::Wait(_) | Step::Lost => Ok(Answer::Failed),
+        Step::Read => register.read(name).await.map(Response::Read),
+        Step::Write { value, expected } => register.write(name, value, expected).await.map(Response::Written),
+        Step::Wait(_) | Step::Lost => Ok(Response::Failed),
     }
 }

@@ -18,54 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use thiserror::Error;
 use tokio::time::Instant;
 
 pub use self::gated::LeasedBus;
 pub use self::hold::{Held, LeaseHolder};
-use crate::backplane::BoxFuture;
-
-/// Small values under names, each of which changes only for a writer that knows its last revision.
-pub trait Register: Send + Sync {
-    /// Returns an entry; `None` where there never was one.
-    ///
-    /// # Errors
-    /// The register is not there.
-    ///
-    /// # Cancel safety
-    /// It is safe, because it changes nothing.
-    fn read<'r>(&'r self, name: &'r str) -> BoxFuture<'r, Result<Option<Entry>, RegisterError>>;
-
-    /// Writes an entry whose last revision is `expected`, 0 for one that is not there, and returns the new revision; `None`
-    /// where its revision is another one. Revisions only grow.
-    ///
-    /// # Errors
-    /// The register is not there, or does not say whether it wrote.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves open whether it was written.
-    fn write<'r>(
-        &'r self,
-        name: &'r str,
-        value: Bytes,
-        expected: u64,
-    ) -> BoxFuture<'r, Result<Option<u64>, RegisterError>>;
-}
-
-/// An entry of a register.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The revision of its last change.
-    pub revision: u64,
-    /// The value.
-    pub value: Bytes,
-}
-
-/// The reason why a register cannot be used.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("leases cannot be kept: {0}")]
-pub struct RegisterError(pub String);
+pub use crate::register::{Entry, Register, RegisterError};
 
 /// The times of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,11 +61,18 @@ struct Cell {
     lease: AtomicU64,
     /// The end of what is certain, in nanoseconds since `started`.
     until: AtomicU64,
+    /// The number of the lease by which the process has begun to publish.
+    opened: AtomicU64,
 }
 
 impl Default for Term {
     fn default() -> Self {
-        Self(Arc::new(Cell { started: Instant::now(), lease: AtomicU64::new(0), until: AtomicU64::new(0) }))
+        Self(Arc::new(Cell {
+            started: Instant::now(),
+            lease: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+        }))
     }
 }
 
@@ -117,6 +81,20 @@ impl Term {
     pub fn lease(&self) -> u64 {
         let lease = self.0.lease.load(Ordering::Acquire);
         if lease > 0 && self.now() < self.0.until.load(Ordering::Acquire) { lease } else { 0 }
+    }
+
+    /// Opens the bus for the lease that is held now, and returns its number; 0 where none is. Until then nothing goes out, so that a process
+    /// can begin with what it publishes first.
+    pub fn open(&self) -> u64 {
+        let lease = self.lease();
+        self.0.opened.store(lease, Ordering::Release);
+        lease
+    }
+
+    /// Returns the number of the lease by which messages go out now; 0 where none do.
+    pub fn opened(&self) -> u64 {
+        let opened = self.0.opened.load(Ordering::Acquire);
+        if opened > 0 && opened == self.lease() { opened } else { 0 }
     }
 
     fn now(&self) -> u64 {

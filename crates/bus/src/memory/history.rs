@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::backplane::BoxFuture;
+use crate::future::BoxFuture;
 use crate::history::{History, HistoryError, HistoryState, Recall, Recalled};
 use tickwire_wire::Subject;
 

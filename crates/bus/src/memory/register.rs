@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::backplane::BoxFuture;
-use crate::lease::{Entry, Register, RegisterError};
+use crate::future::BoxFuture;
+use crate::register::{Entry, Register, RegisterError};
 
 #[derive(Default)]
 pub(super) struct MemoryRegister(Mutex<(u64, HashMap<String, Entry>)>);

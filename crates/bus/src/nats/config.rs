@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::history::HistoryConfig;
+use super::words::without_secrets;
 
 /// A value that is never shown.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -138,18 +139,6 @@ impl fmt::Debug for NatsConfig {
             .field("served_max", &self.served_max)
             .field("history", &self.history)
             .finish()
-    }
-}
-
-/// Returns an address without what stands before its last `@`, whether or not it is a good address.
-pub(super) fn without_secrets(address: &str) -> String {
-    match address.rsplit_once('@') {
-        None => address.to_owned(),
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            let separator = if scheme.is_empty() { "" } else { "://" };
-            format!("{scheme}{separator}..@{host}")
-        }
     }
 }
 

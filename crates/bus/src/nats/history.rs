@@ -20,7 +20,8 @@ use tracing::{error, info};
 use self::lookup::{Lookup, RESPONSE_TIME_MAX};
 use self::search::Limits;
 use super::link::Link;
-use crate::backplane::{BoxFuture, BusState};
+use crate::backplane::BusState;
+use crate::future::BoxFuture;
 use crate::history::{History, HistoryError, HistoryState, Recall, Recalled};
 
 /// The first wait between two looks at a stream that cannot be used; it doubles up to the second.

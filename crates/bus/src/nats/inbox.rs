@@ -20,7 +20,7 @@ use super::envelope;
 use super::link::{Link, while_up};
 use super::order::{Drained, Order};
 use super::ready::{Mark, Ready};
-use super::wire;
+use super::words::wire;
 use crate::inbox::{BusEvent, InboxLimits, InterestError, InterestSink, LostCause};
 use crate::queue::{Arrival, Queue};
 use tickwire_wire::Subject;

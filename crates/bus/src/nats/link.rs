@@ -11,9 +11,9 @@ use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::backoff::Waits;
-use super::config::without_secrets;
 use super::envelope::ENVELOPE_BYTES;
 use super::inbox::NatsInbox;
+use super::words::without_secrets;
 use crate::backplane::BusState;
 use crate::inbox::{BusEvent, LostCause};
 

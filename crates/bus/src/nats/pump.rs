@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::envelope::Sealer;
 use super::link::{Link, while_up};
-use super::wire;
+use super::words::wire;
 use crate::backplane::{PublishError, Request, RequestError};
 use tickwire_wire::Subject;
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::link::Link;
-use crate::backplane::BoxFuture;
-use crate::lease::{Entry, Register, RegisterError};
+use crate::future::BoxFuture;
+use crate::register::{Entry, Register, RegisterError};
 
 /// The bucket. Its revisions only grow, so it lies on the disk. Who wants copies in a cluster makes it first; it is used as it is.
 pub(super) const BUCKET: &str = "tickwire-leases";

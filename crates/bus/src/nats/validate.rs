@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_nats::ServerAddr;
 
-use super::config::{NatsConfig, Secret, without_secrets};
+use super::config::{NatsConfig, Secret};
+use super::words::without_secrets;
 
 /// One error in a configuration. It never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 mod behaviour;
 mod fixture;
 mod history;
+mod lease;
 mod memory;
 mod nats;
 mod nats_auth;

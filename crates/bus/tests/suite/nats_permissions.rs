@@ -56,6 +56,13 @@ async fn each_side_can_do_what_it_has_to() {
     ingester.publish(&data("A"), Bytes::from("x")).unwrap();
     ingester.publish(&heartbeat, Bytes::from("y")).unwrap();
     assert_eq!(messages(&take(&mut inbox, 2).await), [(1, b"x".as_slice()), (2, b"y")]);
+    // An ingester keeps leases, and a gateway does not.
+    let revision = ingester.register().unwrap().write("feed", Bytes::from("me"), 0).await.unwrap().unwrap();
+    let entry = ingester.register().unwrap().read("feed").await.unwrap();
+    assert_eq!(entry.map(|entry| entry.revision), Some(revision));
+    let refused =
+        tokio::time::timeout(Duration::from_secs(1), gateway.register().unwrap().read("feed")).await;
+    assert!(!matches!(refused, Ok(Ok(_))), "{refused:?}");
     // A request and its response.
     let subject = Subject::request("sim", 7).unwrap();
     let mut requests = ingester.serve(&subject).await.unwrap();

@@ -88,6 +88,19 @@ impl InstrumentState {
         }
     }
 
+    /// Begins all sequences anew; what was published last stays, the book apart, whose reach is returned.
+    pub(crate) fn begin_anew(&mut self) -> Reach {
+        self.sequences = [ChannelSequence::default(); Channel::COUNT];
+        (self.run, self.is_damaged, self.book_gap) = (None, false, None);
+        self.book = BookState::new();
+        std::mem::take(&mut self.reach)
+    }
+
+    /// Says how far the book reaches, which its levels do not tell.
+    pub(crate) fn restore(&mut self, reach: Reach) {
+        self.reach = reach;
+    }
+
     pub(crate) fn sequence(&self, channel: Channel) -> &ChannelSequence {
         &self.sequences[channel as usize - 1]
     }

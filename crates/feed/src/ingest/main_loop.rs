@@ -50,8 +50,6 @@ pub(super) struct MainLoop {
     bus_state: watch::Receiver<BusState>,
     /// Whether the bus refused a heartbeat with positions.
     has_lost_heartbeat: bool,
-    /// The lease of the last heartbeat.
-    lease: u64,
 }
 
 impl MainLoop {
@@ -79,7 +77,6 @@ impl MainLoop {
             verification,
             bus_state: bus.state(),
             has_lost_heartbeat: false,
-            lease: 0,
             bus,
         }
     }
@@ -240,18 +237,29 @@ impl MainLoop {
         self.report();
     }
 
+    /// Begins to publish where the lease has come. Returns whether it has.
+    fn opens(&mut self) -> bool {
+        let Some(term) = &self.config.lease else { return false };
+        if term.opened() > 0 || term.open() == 0 {
+            return false;
+        }
+        self.sequencer.publisher.now = self.config.clock.now();
+        // What was numbered so far was never heard, so no heartbeat is to say how far it went.
+        self.sequencer.publisher.forget();
+        true
+    }
+
     fn heartbeat_if_due(&mut self) {
         let state = self.condition.state();
         let now = Instant::now();
-        let lease = self.config.lease.as_ref().map_or(0, Term::lease);
-        let is_new_holder = lease != std::mem::replace(&mut self.lease, lease) && lease > 0;
+        let is_new_holder = self.opens();
+        let lease = self.config.lease.as_ref().map_or(0, Term::opened);
         if state == self.told && now < self.next_heartbeat && !is_new_holder {
             return;
         }
         let is_bus_new =
             self.bus_state.has_changed().unwrap_or(false) && self.bus_state.borrow_and_update().is_up();
-        // Whoever takes over says everything, because nobody heard what it did before.
-        if std::mem::take(&mut self.has_lost_heartbeat) || is_bus_new || is_new_holder {
+        if std::mem::take(&mut self.has_lost_heartbeat) || is_bus_new {
             self.sequencer.move_all();
         }
         self.heartbeats += 1;
@@ -274,6 +282,10 @@ impl MainLoop {
                 }
                 self.has_lost_heartbeat = true;
             }
+        }
+        if is_new_holder {
+            // Gateways follow this run by its heartbeat, and take what comes behind it.
+            self.sequencer.begin_anew();
         }
         if state != self.told {
             tracing::info!(

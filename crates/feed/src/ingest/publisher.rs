@@ -141,6 +141,13 @@ impl<O: BusSink> Publisher<O> {
         record
     }
 
+    /// Forgets what is under way, because it begins anew.
+    pub(crate) fn forget(&mut self) {
+        self.open.clear();
+        self.moved.clear();
+        self.damaged.clear();
+    }
+
     /// Publishes the instrument's open run.
     pub(crate) fn close(&mut self, state: &mut InstrumentState) {
         if let Some(run) = state.run.take() {

@@ -242,6 +242,36 @@ impl<O: BusSink> Sequencer<O> {
         self.publisher.repair(&mut self.instruments);
     }
 
+    /// Begins the numbers of this run anew, and publishes what holds. Nobody heard what was said before, because this process stood by; so
+    /// nothing is missing.
+    pub(crate) fn begin_anew(&mut self) {
+        self.ended.clear();
+        self.ends.clear();
+        let publisher = &mut self.publisher;
+        publisher.forget();
+        for state in self.instruments.iter_mut().flatten() {
+            let others = Channel::ALL.into_iter().filter(|channel| *channel != Channel::Instrument);
+            let mut records = state.last_records(Channel::Instrument);
+            records.extend(others.flat_map(|channel| state.last_records(channel)));
+            let reach = state.begin_anew();
+            for record in records {
+                let times = (record.event_time, record.receive_time);
+                match record.body {
+                    Body::Book(Book { bids, asks, .. }) => {
+                        book(publisher, state, times, Levels { bids, asks }, true);
+                        state.restore(reach);
+                    }
+                    Body::Gap(_) => {
+                        let gap = publisher.emit_gap(state, times.0, times.1, Channel::Book, 1);
+                        state.book_gap = Some(gap);
+                    }
+                    body => publisher.emit(state, times.0, times.1, body),
+                }
+            }
+        }
+        self.end_turn();
+    }
+
     /// Makes the next heartbeats say all positions: what the bus accepted may be lost all the same.
     pub(crate) fn move_all(&mut self) {
         for state in self.instruments.iter_mut().flatten() {

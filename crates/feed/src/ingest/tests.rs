@@ -414,3 +414,51 @@ fn one_wrong_time_is_replaced_and_harms_no_bar() {
         }
     }
 }
+
+/// A run that stood by and takes over: its numbers begin at 1, what holds is there, and what follows continues it.
+#[test]
+fn a_run_that_takes_over_begins_anew() {
+    let (mut sequencer, bus) = one_instrument();
+    for body in [trade(1), trade(2), snapshot(), bid(8, 1), trade(3), bid(7, 5)] {
+        happens(&mut sequencer, body);
+    }
+    sequencer.end_turn();
+    let book_before = sequencer.instruments[0].as_ref().unwrap().book.clone();
+    // Nobody hears this.
+    bus.take();
+    sequencer.begin_anew();
+    let records = bus.take_records();
+    assert!(records.iter().all(|record| record.sequence == 1), "{records:#?}");
+    let channels: Vec<_> = records.iter().map(Record::channel).collect();
+    assert_eq!(channels[0], Channel::Instrument, "an instrument is defined before anything is said of it");
+    assert!(channels.contains(&Channel::Quote) && channels.contains(&Channel::Book), "{channels:?}");
+    assert!(!channels.contains(&Channel::Trade), "trades are no state");
+    for body in [trade(4), bid(6, 2)] {
+        happens(&mut sequencer, body);
+    }
+    sequencer.end_turn();
+    let mut book = BookState::new();
+    let behind = bus.take_records();
+    for record in records.iter().chain(&behind) {
+        if let Body::Book(levels) = &record.body {
+            book.apply(record.sequence, levels).unwrap();
+        }
+    }
+    let now = &sequencer.instruments[0].as_ref().unwrap().book;
+    assert_eq!((book.checksum(), book.sequence()), (now.checksum(), now.sequence()));
+    assert_ne!(book.checksum(), book_before.checksum());
+    let trades: Vec<_> = behind.iter().filter(|record| record.channel() == Channel::Trade).collect();
+    assert_eq!(trades.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1]);
+
+    // A book that is broken is announced as such.
+    happens(&mut sequencer, MarketBody::UpstreamGap { channel: Channel::Book, count: None });
+    sequencer.end_turn();
+    bus.take();
+    sequencer.begin_anew();
+    let of_book: Vec<_> = bus
+        .take_records()
+        .into_iter()
+        .filter(|record| matches!(&record.body, Body::Gap(gap) if gap.channel() == Channel::Book))
+        .collect();
+    assert_eq!(of_book.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1]);
+}

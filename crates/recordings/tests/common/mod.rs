@@ -1,5 +1,5 @@
 #![allow(dead_code)]
-//! What the tests on real recordings share.
+//! The tests on real recordings share this.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

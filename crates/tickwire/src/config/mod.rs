@@ -66,7 +66,7 @@ pub(crate) struct Config {
     /// The keys of a gateway; none, where the command is no gateway.
     pub(crate) keys: Keys,
     pub(crate) ingest: IngestConfig,
-    /// What is said of recordings beside what is in them.
+    /// The words of the user about recordings, beside what is in them.
     pub(crate) hints: Hints,
     /// The times at which recordings begin and end to play, in nanoseconds since the Unix epoch.
     pub(crate) part: (Option<u64>, Option<u64>),

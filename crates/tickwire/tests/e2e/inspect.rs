@@ -110,10 +110,10 @@ fn a_part_of_a_recording_of_a_vendor_is_played() {
 
 #[test]
 fn what_is_said_of_recordings_is_checked_at_the_start() {
-    let settings = ["--from", "yesterday", "--to", "1", "--format", "tape", "--venue", "A B"];
+    let settings = ["--from", "yesterday", "--to", "1", "--format", "reel", "--venue", "A B"];
     let (status, words) = run(&[&["ingest", "replay", "x"], &settings[..]].concat());
     assert_eq!(status, Some(2), "{words}");
-    for part in ["`yesterday` is no time", "there is no format `tape`; known: ", "`A B` cannot name a venue"]
+    for part in ["`yesterday` is no time", "there is no format `reel`; known: ", "`A B` cannot name a venue"]
     {
         assert!(words.contains(part), "{part}: {words}");
     }

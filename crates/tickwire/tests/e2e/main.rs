@@ -10,6 +10,7 @@ mod faults;
 mod full_disk;
 mod inspect;
 mod isolation;
+mod lease;
 mod live;
 mod operating;
 mod owners;
