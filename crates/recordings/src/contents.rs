@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use rustc_hash::FxHashMap;
 use tickwire_wire::decimal::DECIMALS_MAX;
@@ -103,7 +103,6 @@ impl Slices {
 /// # Errors
 /// The file cannot be opened, or its head is wrong. Damage behind the head is part of the contents.
 pub fn read(recording: &Recording, bytes: &Arc<AtomicU64>) -> Result<Contents, RecordingError> {
-    let before = bytes.load(Ordering::Relaxed);
     let mut source = recording.source(Arc::clone(bytes))?;
     let mut contents = Contents {
         format: recording.format(),
@@ -179,7 +178,8 @@ pub fn read(recording: &Recording, bytes: &Arc<AtomicU64>) -> Result<Contents, R
         definition.lot_size = step(symbol.lot, definition.size_decimals);
     }
     contents.records = source.records();
-    contents.bytes = bytes.load(Ordering::Relaxed) - before;
+    let file = recording.input().open().and_then(|file| file.metadata());
+    contents.bytes = file.map_or(0, |metadata| metadata.len());
     Ok(contents)
 }
 
