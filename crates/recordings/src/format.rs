@@ -11,7 +11,9 @@ use tickwire_feed::replay::Input;
 use tickwire_wire::is_venue;
 
 use crate::adapted::BinanceSource;
+use crate::capture;
 use crate::dbn::{self, DbnSource};
+use crate::iex::{self, IexSource};
 use crate::packed;
 use crate::source::Source;
 
@@ -22,17 +24,20 @@ pub enum Format {
     Binance,
     /// Databento Binary Encoding.
     Dbn,
+    /// Captures of TOPS of IEX.
+    Iex,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 2] = [Self::Binance, Self::Dbn];
+    pub const ALL: [Self; 3] = [Self::Binance, Self::Dbn, Self::Iex];
 
     /// Returns the name, as it is written on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Binance => "binance",
             Self::Dbn => "dbn",
+            Self::Iex => "iex",
         }
     }
 }
@@ -195,6 +200,10 @@ impl Recording {
                 let dataset = source.dataset().map_err(head)?;
                 Ok((Box::new(source), venue_of(&dataset)))
             }
+            Format::Iex => {
+                let source = IexSource::new(content).map_err(head)?;
+                Ok((Box::new(source), iex::VENUE.to_owned()))
+            }
         }
     }
 }
@@ -210,6 +219,9 @@ pub(crate) fn venue_of(name: &str) -> String {
 fn detect(begin: &[u8]) -> Option<Format> {
     if begin.starts_with(dbn::MAGIC) {
         return Some(Format::Dbn);
+    }
+    if capture::is_capture(begin) {
+        return Some(Format::Iex);
     }
     begin.split(|byte| *byte == b'\n').any(is_timed_json).then_some(Format::Binance)
 }

@@ -5,10 +5,13 @@
 //! [`Adapter`](tickwire_feed::adapter::Adapter) of the ingester.
 
 mod adapted;
+mod capture;
 pub mod contents;
 mod dbn;
 mod dbn_frames;
 mod format;
+mod iex;
+mod iextp;
 pub mod orders;
 mod packed;
 mod player;

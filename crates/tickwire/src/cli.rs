@@ -215,7 +215,7 @@ pub(crate) struct ReplayFlags {
 /// The words of the user about recordings, beside what is in them.
 #[derive(Debug, Args)]
 pub(crate) struct HintFlags {
-    /// Format of the recordings (binance, dbn); told by their content unless given
+    /// Format of the recordings (binance, dbn, iex); told by their content unless given
     #[arg(long)]
     format: Option<String>,
     /// Venue of the recordings; told by their content unless given

@@ -165,7 +165,7 @@ settings! {
 
     #[derive(PartialEq, Serialize)]
     pub(crate) struct IngestReplay {
-        /// Format of the recordings: binance, dbn; empty: told by their content
+        /// Format of the recordings: binance, dbn, iex; empty: told by their content
         format: String = String::new(),
         /// Venue of the recordings, as binance, binance-usdm, glbx-mdp3; empty: told by their content
         venue: String = String::new(),
