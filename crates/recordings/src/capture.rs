@@ -31,7 +31,7 @@ pub(crate) struct Capture {
     packet: Vec<u8>,
 }
 
-/// How an interface counts time, and what its packets begin with.
+/// An interface of a capture: the unit of its times, and the beginning of its packets.
 #[derive(Clone, Copy)]
 struct Interface {
     link: Linktype,

@@ -63,7 +63,10 @@ impl IexSource {
         if !TOPS.contains(&segment.protocol) {
             return entries.push(Entry::Unused("segments of other protocols"));
         }
-        let order = self.sequences.take(&segment);
+        let order = match self.sequences.take(&segment) {
+            Ok(order) => order,
+            Err(reason) => return entries.push(Entry::Fault(place, reason)),
+        };
         if order.missing > 0 {
             entries.push(Entry::Fault(place, format!("{} messages are missing", order.missing)));
             let event_time = u64::try_from(segment.send_time).unwrap_or(receive_time);

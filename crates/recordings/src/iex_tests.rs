@@ -98,7 +98,11 @@ fn each_message_becomes_what_it_says() {
         (vec![b'T', 0], fault("a message `T` of 2 bytes is too short")),
     ];
     for (message, entry) in cases {
-        assert_eq!(read(&pcap(&[segment(1, &[message.clone()])])), Some(vec![entry]), "{message:?}");
+        assert_eq!(
+            read(&pcap(&[segment(1, std::slice::from_ref(&message))])),
+            Some(vec![entry]),
+            "{message:?}"
+        );
     }
 }
 

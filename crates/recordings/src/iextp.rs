@@ -7,6 +7,8 @@ use rustc_hash::FxHashMap;
 /// The bytes of a segment's header.
 const HEADER_BYTES: usize = 40;
 const VERSION: u8 = 1;
+/// The most messages that a hole is believed to have: a day has some hundred million.
+const HOLE_MAX: i64 = 1 << 30;
 
 /// A segment: one datagram.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +95,7 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// What the sequence numbers say of a segment.
+/// The place of a segment in its sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
     /// The number of messages that are missing before it.
@@ -104,17 +106,37 @@ pub(crate) struct Order {
 
 /// The sequence numbers that come next, by channel and session.
 #[derive(Debug, Default)]
-pub(crate) struct Sequences(FxHashMap<(u32, u32), i64>);
+pub(crate) struct Sequences(FxHashMap<(u32, u32), Next>);
+
+/// The next sequence number of a session.
+#[derive(Debug)]
+struct Next {
+    number: i64,
+    /// The number that a segment with a number that nobody believed would be followed by.
+    doubted: Option<i64>,
+}
 
 impl Sequences {
-    /// Takes the next segment. The first one of a session begins its sequence.
-    pub(crate) fn take(&mut self, segment: &Segment<'_>) -> Order {
+    /// Takes the next segment. The first one of a session begins its sequence. A flipped bit must not make all that follows a repetition, so a jump over
+    /// more than [`HOLE_MAX`] messages is believed when the next segment goes on from there.
+    ///
+    /// # Errors
+    /// Returns a text about a number that is not believed; the segment is not to be used.
+    pub(crate) fn take(&mut self, segment: &Segment<'_>) -> Result<Order, String> {
         let end = segment.first + i64::from(segment.count);
-        let next = self.0.entry((segment.channel, segment.session)).or_insert(segment.first);
-        let behind = next.saturating_sub(segment.first);
-        *next = (*next).max(end);
+        let session = (segment.channel, segment.session);
+        let next = self.0.entry(session).or_insert(Next { number: segment.first, doubted: None });
+        let behind = next.number.saturating_sub(segment.first);
+        if behind < -HOLE_MAX && next.doubted != Some(segment.first) {
+            next.doubted = Some(end);
+            return Err(format!(
+                "a segment has the sequence number {}, where {} comes next: it is not used",
+                segment.first, next.number
+            ));
+        }
+        *next = Next { number: next.number.max(end), doubted: None };
         let repeated = behind.clamp(0, i64::from(segment.count)) as u16;
-        Order { missing: behind.min(0).unsigned_abs(), repeated }
+        Ok(Order { missing: behind.min(0).unsigned_abs(), repeated })
     }
 }
 
@@ -173,7 +195,8 @@ pub(crate) mod tests {
         let mut sequences = Sequences::default();
         let mut take = |first, count| {
             let datagram = segment(first, &vec![vec![0]; count]);
-            let Order { missing, repeated } = sequences.take(&Segment::parse(&datagram).unwrap());
+            let Order { missing, repeated } =
+                sequences.take(&Segment::parse(&datagram).unwrap()).unwrap_or_default();
             (missing, repeated)
         };
         assert_eq!(take(5, 2), (0, 0));
@@ -184,5 +207,11 @@ pub(crate) mod tests {
         assert_eq!(take(15, 0), (2, 0));
         assert_eq!(take(15, 1), (0, 0));
         assert_eq!(take(15, 0), (0, 0));
+        // A flipped bit harms one segment; a sequence that goes on from there is believed.
+        assert_eq!(take(16 + (1 << 40), 2), (0, 0));
+        assert_eq!(take(18, 1), (2, 0));
+        assert_eq!(take(1 << 40, 2), (0, 0));
+        assert_eq!(take((1 << 40) + 2, 1), ((1 << 40) + 2 - 19, 0));
+        assert_eq!(take((1 << 40) + 3, 1), (0, 0));
     }
 }

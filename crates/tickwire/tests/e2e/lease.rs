@@ -29,7 +29,7 @@ async fn is_live(gateway: &Gateway) -> bool {
     until(live).await
 }
 
-/// The lines of a tap that say a trade or a gap of trades of one symbol.
+/// Returns the lines of a tap that say a trade or a gap of trades.
 fn trades(tap: &Program) -> Vec<serde_json::Value> {
     let lines: Vec<serde_json::Value> =
         tap.output().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
