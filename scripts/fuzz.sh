@@ -7,19 +7,22 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
 targets="decode_proto decode_msgpack decode_json decode_command bus_frame websocket session request proxied"
-targets="$targets token jwks claims revocation api_keys"
+targets="$targets token jwks claims revocation api_keys recording"
 chosen=${2:-$targets}
 # The engine needs the gateway and all that it is built from: only where it is asked for.
 case " $chosen " in *" engine "*) features=engine ;; *) features= ;; esac
 case " $chosen " in *" claims "* | *" revocation "* | *" api_keys "*) features="$features auth" ;; esac
 # The cryptography is compiled for a minute: only where it is asked for.
 case " $chosen " in *" token "* | *" jwks "*) features="$features jwt" ;; esac
+case " $chosen " in *" recording "*) features="$features recordings" ;; esac
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 command -v c++ >/dev/null || { echo "no C++ compiler: install g++ or clang" >&2; exit 1; }
 # As the tests build it, so that nothing is compiled again with other features.
-cargo build --quiet --workspace --example fuzz_seeds
-"${CARGO_TARGET_DIR:-target}/debug/examples/fuzz_seeds" fuzz/target/seeds
+cargo build --quiet --workspace --example fuzz_seeds --example recording_seeds
+for seeds in fuzz_seeds recording_seeds; do
+    "${CARGO_TARGET_DIR:-target}/debug/examples/$seeds" fuzz/target/seeds
+done
 cd fuzz
 export CARGO_TARGET_DIR="$PWD/target"
 

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "auth")]
 pub mod auth;
+#[cfg(feature = "recordings")]
+pub mod recordings;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,9 +13,7 @@ use tickwire_net::frame::{self, CONTROL_BYTES_MAX, Close, Fault, OpCode, Sender}
 use tickwire_net::text::TextCheck;
 use tickwire_net::{handshake, proxy};
 use tickwire_wire::bus_frame::BusHeader;
-use tickwire_wire::{
-    Batch, Encoding, Message, Scale, decode_command, encode_command, encode_message,
-};
+use tickwire_wire::{Batch, Encoding, Message, Scale, decode_command, encode_command, encode_message};
 
 const BINARY: [Encoding; 2] = [Encoding::Proto, Encoding::MsgPack];
 

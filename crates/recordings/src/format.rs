@@ -1,7 +1,7 @@
 //! The formats that recordings have, and how each is known.
 
 use std::fmt;
-use std::io::{self, BufRead as _, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::adapted::BinanceSource;
 use crate::capture;
 use crate::dbn::{self, DbnSource};
 use crate::iex::{self, IexSource};
-use crate::packed;
+use crate::packed::{self, Content};
 use crate::source::Source;
 
 /// A format of recordings.
@@ -38,6 +38,30 @@ impl Format {
             Self::Binance => "binance",
             Self::Dbn => "dbn",
             Self::Iex => "iex",
+        }
+    }
+}
+
+impl Format {
+    /// Begins to read bytes that lie in memory, and are not packed.
+    ///
+    /// # Errors
+    /// Returns what is wrong with their head, in words; or that the format is of files only.
+    pub fn source_of(self, bytes: Vec<u8>) -> Result<Box<dyn Source>, String> {
+        let bytes: Box<dyn Read + Send> = Box::new(io::Cursor::new(bytes));
+        self.begin(BufReader::new(bytes)).map(|(source, _)| source)
+    }
+
+    /// Begins to read the content of a file, and returns the venue that it tells.
+    fn begin(self, content: Content) -> Result<(Box<dyn Source>, String), String> {
+        match self {
+            Self::Binance => Err("recordings of Binance are read as files".to_owned()),
+            Self::Dbn => {
+                let mut source = DbnSource::new(content);
+                let dataset = source.dataset()?;
+                Ok((Box::new(source), venue_of(&dataset)))
+            }
+            Self::Iex => Ok((Box::new(IexSource::new(content)?), iex::VENUE.to_owned())),
         }
     }
 }
@@ -189,22 +213,12 @@ impl Recording {
         let content = packed::open(self.input.open().map_err(unreadable)?, bytes_read).map_err(unreadable)?;
         let head =
             |reason| RecordingError::Head { path: self.path().to_owned(), format: self.format, reason };
-        match self.format {
-            Format::Binance => {
-                let source = BinanceSource::new(&self.input, self.hints.venue.as_deref()).map_err(head)?;
-                let venue = source.venue().to_owned();
-                Ok((Box::new(source), venue))
-            }
-            Format::Dbn => {
-                let mut source = DbnSource::new(content);
-                let dataset = source.dataset().map_err(head)?;
-                Ok((Box::new(source), venue_of(&dataset)))
-            }
-            Format::Iex => {
-                let source = IexSource::new(content).map_err(head)?;
-                Ok((Box::new(source), iex::VENUE.to_owned()))
-            }
+        if self.format == Format::Binance {
+            let source = BinanceSource::new(&self.input, self.hints.venue.as_deref()).map_err(head)?;
+            let venue = source.venue().to_owned();
+            return Ok((Box::new(source), venue));
         }
+        self.format.begin(content).map_err(head)
     }
 }
 
