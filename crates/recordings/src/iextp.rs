@@ -9,6 +9,8 @@ const HEADER_BYTES: usize = 40;
 const VERSION: u8 = 1;
 /// The most messages that a hole is believed to have: a day has some hundred million.
 const HOLE_MAX: i64 = 1 << 30;
+/// The segments in a row that are passed over as repeated, before the numbers of those before them are doubted.
+const BEHIND_MAX: u32 = 3;
 
 /// A segment: one datagram.
 #[derive(Clone, Copy, Debug)]
@@ -114,29 +116,49 @@ struct Next {
     number: i64,
     /// The number that a segment with a number that nobody believed would be followed by.
     doubted: Option<i64>,
+    /// The segments in a row that were there already, where each one goes on behind the one before it: the number of the last one's
+    /// successor, how many there are, and the messages in them.
+    behind: (i64, u32, u64),
+}
+
+impl Next {
+    fn at(number: i64) -> Self {
+        Self { number, doubted: None, behind: (0, 0, 0) }
+    }
 }
 
 impl Sequences {
-    /// Takes the next segment. The first one of a session begins its sequence. A flipped bit must not make all that follows a repetition, so a jump over
-    /// more than [`HOLE_MAX`] messages is believed when the next segment goes on from there.
+    /// Takes the next segment. The first one of a session begins its sequence. A flipped bit must not make all that follows a repetition. So a jump over
+    /// more than [`HOLE_MAX`] messages is believed when the next segment goes on from there; and where [`BEHIND_MAX`] segments in a row were there already, each
+    /// going on behind the one before, it was the jump before them that was wrong: what they had is missing, and the sequence goes on with them.
     ///
     /// # Errors
     /// Returns a text about a number that is not believed; the segment is not to be used.
     pub(crate) fn take(&mut self, segment: &Segment<'_>) -> Result<Order, String> {
         let end = segment.first + i64::from(segment.count);
         let session = (segment.channel, segment.session);
-        let next = self.0.entry(session).or_insert(Next { number: segment.first, doubted: None });
-        let behind = next.number.saturating_sub(segment.first);
-        if behind < -HOLE_MAX && next.doubted != Some(segment.first) {
+        let next = self.0.entry(session).or_insert_with(|| Next::at(segment.first));
+        let ahead = segment.first - next.number;
+        if ahead > HOLE_MAX && next.doubted != Some(segment.first) {
             next.doubted = Some(end);
             return Err(format!(
                 "a segment has the sequence number {}, where {} comes next: it is not used",
                 segment.first, next.number
             ));
         }
-        *next = Next { number: next.number.max(end), doubted: None };
-        let repeated = behind.clamp(0, i64::from(segment.count)) as u16;
-        Ok(Order { missing: behind.min(0).unsigned_abs(), repeated })
+        if segment.count > 0 && end <= next.number {
+            let (successor, segments, messages) = next.behind;
+            let (segments, messages) = if successor == segment.first { (segments, messages) } else { (0, 0) };
+            if segments == BEHIND_MAX {
+                *next = Next::at(end);
+                return Ok(Order { missing: messages, repeated: 0 });
+            }
+            next.behind = (end, segments + 1, messages + u64::from(segment.count));
+            return Ok(Order { missing: 0, repeated: segment.count });
+        }
+        *next = Next::at(next.number.max(end));
+        let repeated = (-ahead).clamp(0, i64::from(segment.count)) as u16;
+        Ok(Order { missing: ahead.max(0).unsigned_abs(), repeated })
     }
 }
 
@@ -213,5 +235,42 @@ pub(crate) mod tests {
         assert_eq!(take(1 << 40, 2), (0, 0));
         assert_eq!(take((1 << 40) + 2, 1), ((1 << 40) + 2 - 19, 0));
         assert_eq!(take((1 << 40) + 3, 1), (0, 0));
+    }
+
+    /// Whichever bit of a sequence number flips, and in whichever segment: all but a few messages are used, and those that are not are told.
+    #[test]
+    fn a_flipped_bit_harms_a_few_segments() {
+        for (at, bit) in (0..20).flat_map(|at| (0..63).map(move |bit| (at, bit))) {
+            let (mut sequences, mut used, mut told) = (Sequences::default(), 0, 0);
+            for n in 0..40 {
+                let first = 1 + 2 * n;
+                let datagram = segment(if n == at { first ^ (1 << bit) } else { first }, &[vec![0], vec![0]]);
+                let Ok(segment) = Segment::parse(&datagram) else { continue };
+                match sequences.take(&segment) {
+                    Ok(Order { missing, repeated }) => {
+                        used += 2 - u64::from(repeated);
+                        told += missing;
+                    }
+                    Err(_) => told += 2,
+                }
+            }
+            assert!(used >= 80 - 10, "segment {at}, bit {bit}: {used} of 80");
+            assert!(
+                used >= 80 || told > 0 || at == 0,
+                "segment {at}, bit {bit}: {used} of 80, and nothing is told"
+            );
+        }
+    }
+
+    /// Two lines of the same messages in one capture: the second copy of each is a repetition, however long that goes on.
+    #[test]
+    fn the_second_line_is_a_repetition() {
+        let mut sequences = Sequences::default();
+        for n in 0..100 {
+            let datagram = segment(1 + 2 * n, &[vec![0], vec![0]]);
+            let segment = Segment::parse(&datagram).unwrap();
+            assert_eq!(sequences.take(&segment), Ok(Order::default()));
+            assert_eq!(sequences.take(&segment), Ok(Order { missing: 0, repeated: 2 }));
+        }
     }
 }

@@ -174,8 +174,10 @@ impl Replay {
     /// markets.
     pub fn open(config: ReplayConfig) -> Result<Self, ReplayError> {
         let input = |path: &PathBuf| Input::prepare(path).map_err(|source| unreadable(path, source));
-        // Nothing is read before it is known that there are not too many.
-        let inputs = config.files.iter().take(FILES_MAX + 1).map(input).collect::<Result<_, _>>()?;
+        if config.files.len() > FILES_MAX {
+            return Err(ReplayError::TooManyFiles(config.files.len()));
+        }
+        let inputs = config.files.iter().map(input).collect::<Result<_, _>>()?;
         Self::open_inputs(config, inputs)
     }
 
@@ -188,7 +190,7 @@ impl Replay {
             return Err(ReplayError::NoFiles);
         }
         if inputs.len() > FILES_MAX {
-            return Err(ReplayError::TooManyFiles(config.files.len().max(inputs.len())));
+            return Err(ReplayError::TooManyFiles(inputs.len()));
         }
         if let Pace::Speed(speed) = config.pace
             && !(speed > 0.0 && speed.is_finite())
