@@ -10,7 +10,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -91,7 +93,7 @@ struct Open {
     hour: u64,
     writer: ArrowWriter<File>,
     rows: Rows,
-    channel: Channel,
+    schema: SchemaRef,
     /// The changes of the book in this file so far.
     change: u64,
     /// The counts of this file.
@@ -156,7 +158,7 @@ impl Exporter {
             open.told.unknown_gaps += u64::from(count.is_none());
         }
         open.rows.take(event, &mut open.change);
-        if open.rows.len() >= ROWS_MAX { open.write(&self.definitions, key.0) } else { Ok(()) }
+        if open.rows.len() >= ROWS_MAX { open.write(channel) } else { Ok(()) }
     }
 
     fn begin(&self, (index, channel): (u32, Channel), hour: u64) -> Result<Open, ExportError> {
@@ -173,21 +175,22 @@ impl Exporter {
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_created_by(concat!("tickwire ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        let writer = ArrowWriter::try_new(file, schema(channel, &definition), Some(properties))
+        let schema = schema(channel, &definition);
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
             .map_err(|source| ExportError::Parquet { path: path.clone(), source })?;
         let (rows, told) = (Rows::default(), Exported::default());
-        Ok(Open { path, hour, writer, rows, channel, change: 0, told, last_turn: self.turn })
+        Ok(Open { path, hour, writer, rows, schema, change: 0, told, last_turn: self.turn })
     }
 
     fn close(&mut self, key: (u32, Channel)) -> Result<(), ExportError> {
         let Some(mut open) = self.open.remove(&key) else { return Ok(()) };
-        open.write(&self.definitions, key.0)?;
+        open.write(key.1)?;
         let definition = self.definitions.get(&key.0).cloned().unwrap_or_default();
         let told = &open.told;
         let said = [
             ("venue", definition.venue.clone()),
             ("symbol", definition.symbol.clone()),
-            ("channel", open.channel.name().to_owned()),
+            ("channel", key.1.name().to_owned()),
             ("price_decimals", definition.price_decimals.to_string()),
             ("size_decimals", definition.size_decimals.to_string()),
             ("rows", told.rows.to_string()),
@@ -224,11 +227,10 @@ impl Exporter {
 }
 
 impl Open {
-    fn write(&mut self, definitions: &HashMap<u32, Instrument>, index: u32) -> Result<(), ExportError> {
+    fn write(&mut self, channel: Channel) -> Result<(), ExportError> {
         let wrong = |source| ExportError::Parquet { path: self.path.clone(), source };
-        let schema = schema(self.channel, &definitions.get(&index).cloned().unwrap_or_default());
         self.told.rows += self.rows.len() as u64;
-        let batch = self.rows.batch(self.channel, &schema).map_err(|error| wrong(error.into()))?;
+        let batch = self.rows.batch(channel, &self.schema).map_err(|error| wrong(error.into()))?;
         self.writer.write(&batch).map_err(wrong)
     }
 }

@@ -14,7 +14,7 @@ use tickwire_export::{Exported, Exporter};
 use tickwire_feed::adapter::{Adapter as _, Flow};
 use tickwire_feed::replay::{Passes, Times};
 use tickwire_feed::{Clock, Pace};
-use tickwire_recordings::{Hints, Player, PlayerConfig, Recording};
+use tickwire_recordings::{Hints, Player, PlayerConfig, Recording, receive_time};
 
 /// Writes recordings as Parquet: one file for each channel, instrument and hour, with what is missing in the file itself
 #[derive(Debug, Parser)]
@@ -46,13 +46,8 @@ struct Command {
     json: bool,
 }
 
-fn time(text: &str) -> Result<u64, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let time = humantime::parse_rfc3339_weak(text).map_err(|error| error.to_string())?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|error| error.to_string())?;
-    u64::try_from(since.as_nanos()).map_err(|error| error.to_string())
+fn time(text: &str) -> Result<u64, &'static str> {
+    receive_time(text).ok_or("write 2024-08-08T23:55:00Z, or nanoseconds since 1970")
 }
 
 fn main() -> ExitCode {

@@ -1,12 +1,15 @@
 //! The program on recordings, and what polars and duckdb find in the files that it writes.
 
+#[path = "../../recordings/tests/common/encoded.rs"]
+mod encoded;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use dbn::encode::EncodeRecord as _;
-use dbn::encode::dbn::Encoder;
-use dbn::enums::{Action, SType, Schema};
-use dbn::{FlagSet, MboMsg, MetadataBuilder, RecordHeader, Side, TradeMsg, flags};
+use dbn::enums::{Action, Schema};
+use dbn::{FlagSet, MboMsg, RecordHeader, Side, flags};
+
+use crate::encoded::trade;
 
 const SECOND: u64 = 1_000_000_000;
 /// 2026-01-05T10:00:00Z.
@@ -32,29 +35,7 @@ fn found(folder: &Path) -> Vec<serde_json::Value> {
 }
 
 fn write<R: dbn::encode::DbnEncodable>(path: &Path, schema: Schema, records: &[R]) {
-    let metadata = MetadataBuilder::new()
-        .dataset("TEST.SET")
-        .schema(Some(schema))
-        .start(HOUR)
-        .stype_in(Some(SType::RawSymbol))
-        .stype_out(SType::InstrumentId)
-        .build();
-    let mut encoder = Encoder::new(std::fs::File::create(path).unwrap(), &metadata).unwrap();
-    for record in records {
-        encoder.encode_record(record).unwrap();
-    }
-}
-
-fn trade(instrument: u32, time: u64, price: i64) -> TradeMsg {
-    TradeMsg {
-        hd: RecordHeader::new::<TradeMsg>(dbn::rtype::MBP_0, 1, instrument, time),
-        price,
-        size: 3,
-        action: Action::Trade as std::ffi::c_char,
-        side: Side::Bid as std::ffi::c_char,
-        ts_recv: time,
-        ..TradeMsg::default()
-    }
+    std::fs::write(path, encoded::encoded(schema, HOUR, records)).unwrap();
 }
 
 fn order(time: u64, action: Action, id: u64, size: u32, more: u8) -> MboMsg {

@@ -1,11 +1,14 @@
 //! Writes small recordings as first inputs for fuzzing: `recording_seeds FOLDER` fills `FOLDER/recording/`. `scripts/fuzz.sh` runs it.
 
+#[path = "../tests/common/encoded.rs"]
+mod encoded;
+
 use std::path::Path;
 
-use dbn::encode::EncodeRecord as _;
-use dbn::encode::dbn::Encoder;
-use dbn::enums::{Action, SType, Schema};
-use dbn::{FlagSet, MboMsg, Mbp1Msg, MetadataBuilder, RecordHeader, Side, flags};
+use dbn::enums::{Action, Schema};
+use dbn::{FlagSet, MboMsg, Mbp1Msg, RecordHeader, Side, flags};
+
+use crate::encoded::encoded;
 
 const START: u64 = 1_700_000_000_000_000_000;
 
@@ -16,40 +19,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seed = |name: &str, format: u8, bytes: &[u8]| {
         std::fs::write(folder.join(name), [&[format, 200][..], bytes].concat())
     };
-    let mut orders = encoder(Schema::Mbo)?;
-    for (n, action) in
-        [Action::Clear, Action::Add, Action::Add, Action::Modify, Action::Cancel].into_iter().enumerate()
-    {
-        orders.encode_record(&MboMsg {
-            hd: RecordHeader::new::<MboMsg>(dbn::rtype::MBO, 1, 7, START + n as u64),
-            order_id: 1 + n as u64 % 2,
-            price: 5_000_000_000,
-            size: 3,
-            flags: FlagSet::new(flags::LAST),
-            action: action as std::ffi::c_char,
-            side: Side::Bid as std::ffi::c_char,
-            ts_recv: START + n as u64,
-            ..MboMsg::default()
-        })?;
-    }
-    seed("orders", 0, orders.get_ref())?;
-    let mut quotes = encoder(Schema::Mbp1)?;
+    let actions = [Action::Clear, Action::Add, Action::Add, Action::Modify, Action::Cancel];
+    let order = |(n, action)| MboMsg {
+        hd: RecordHeader::new::<MboMsg>(dbn::rtype::MBO, 1, 7, START + n),
+        order_id: 1 + n % 2,
+        price: 5_000_000_000,
+        size: 3,
+        flags: FlagSet::new(flags::LAST),
+        action: action as std::ffi::c_char,
+        side: Side::Bid as std::ffi::c_char,
+        ts_recv: START + n,
+        ..MboMsg::default()
+    };
+    let orders: Vec<_> = (0u64..).zip(actions).map(order).collect();
+    seed("orders", 0, &encoded(Schema::Mbo, START, &orders))?;
     let hd = RecordHeader::new::<Mbp1Msg>(dbn::rtype::MBP_1, 1, 7, START);
-    quotes.encode_record(&Mbp1Msg { hd, ts_recv: START, ..Mbp1Msg::default() })?;
-    seed("quotes", 0, quotes.get_ref())?;
+    let quote = Mbp1Msg { hd, ts_recv: START, ..Mbp1Msg::default() };
+    seed("quotes", 0, &encoded(Schema::Mbp1, START, &[quote]))?;
     seed("capture", 1, &capture())?;
     Ok(())
-}
-
-fn encoder(schema: Schema) -> dbn::Result<Encoder<Vec<u8>>> {
-    let metadata = MetadataBuilder::new()
-        .dataset("TEST.SET")
-        .schema(Some(schema))
-        .start(START)
-        .stype_in(Some(SType::RawSymbol))
-        .stype_out(SType::InstrumentId)
-        .build();
-    Encoder::new(Vec::new(), &metadata)
 }
 
 /// Makes a capture of one packet: a segment of IEX-TP with a quote in a datagram of UDP over IPv4.

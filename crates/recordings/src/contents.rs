@@ -16,8 +16,8 @@ use crate::source::{Entry, Place};
 const FAULTS_MAX: usize = 16;
 /// The slices of time in which records are counted.
 const SLICES: usize = 64;
-/// The longest silence that counts as none, for an instrument with so much to say.
-const SECOND: u64 = 1_000_000_000;
+/// The width of the first slices, in nanoseconds.
+const FIRST_WIDTH: u64 = 1_000_000;
 
 /// The content of one recording.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ pub struct Slices {
 
 impl Default for Slices {
     fn default() -> Self {
-        Self { from: 0, width: SECOND / 1_000, counts: Vec::new() }
+        Self { from: 0, width: FIRST_WIDTH, counts: Vec::new() }
     }
 }
 
@@ -103,10 +103,10 @@ impl Slices {
 /// # Errors
 /// The file cannot be opened, or its head is wrong. Damage behind the head is part of the contents.
 pub fn read(recording: &Recording, bytes: &Arc<AtomicU64>) -> Result<Contents, RecordingError> {
-    let mut source = recording.source(Arc::clone(bytes))?;
+    let (mut source, venue) = recording.begin(Arc::clone(bytes))?;
     let mut contents = Contents {
         format: recording.format(),
-        venue: recording.venue().to_owned(),
+        venue,
         bytes: 0,
         records: 0,
         statements: 0,

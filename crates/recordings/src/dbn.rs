@@ -5,9 +5,10 @@
 
 use dbn::decode::dbn::fsm::{DbnFsm, ProcessResult};
 use dbn::enums::{Action, Side as DbnSide, StatType, StatusAction};
+use dbn::publishers::PUBLISHER_COUNT;
 use dbn::{
-    BidAskPair, FlagSet, InstrumentDefMsg, MboMsg, Metadata, RecordRefEnum, StatMsg, StatusMsg, TsSymbolMap,
-    UNDEF_PRICE, UNDEF_TIMESTAMP,
+    BidAskPair, ConsolidatedBidAskPair, FlagSet, InstrumentDefMsg, MboMsg, Metadata, RecordRefEnum, StatMsg,
+    StatusMsg, TsSymbolMap, UNDEF_PRICE, UNDEF_TIMESTAMP,
 };
 use rustc_hash::FxHashMap;
 use tickwire_wire::{Channel, Side, Status, TradingState};
@@ -53,18 +54,11 @@ struct Book {
     top: TopLevels,
     /// The last record of a snapshot that is not told yet: the record that ends it does not always say so.
     snapshot: Option<At>,
-    /// Whether it was told that changes come to a book that is not known.
-    is_told: bool,
 }
 
 impl Default for Book {
     fn default() -> Self {
-        Self {
-            orders: OrderBook::new(PRICE_DECIMALS, 0),
-            top: TopLevels::default(),
-            snapshot: None,
-            is_told: false,
-        }
+        Self { orders: OrderBook::new(PRICE_DECIMALS, 0), top: TopLevels::default(), snapshot: None }
     }
 }
 
@@ -80,6 +74,25 @@ impl At {
     fn said(self, what: What) -> Entry {
         let Self { symbol, receive_time, event_time } = self;
         Entry::Said(Said { symbol, receive_time, event_time, what })
+    }
+
+    /// Says a trade, where its price is defined; the side is the one that took liquidity.
+    fn trade(self, price: i64, size: u32, side: &dbn::Result<DbnSide>, entries: &mut Vec<Entry>) {
+        if price == UNDEF_PRICE {
+            return;
+        }
+        let aggressor = match side {
+            Ok(DbnSide::Bid) => Side::Buy,
+            Ok(DbnSide::Ask) => Side::Sell,
+            _ => Side::Unknown,
+        };
+        entries.push(self.said(What::Trade {
+            price: Fixed::new(price, PRICE_DECIMALS),
+            size: Fixed::new(i64::from(size), 0),
+            aggressor,
+            id: 0,
+            id_text: String::new(),
+        }));
     }
 }
 
@@ -116,7 +129,7 @@ impl DbnSource {
         let of_dataset = |publisher: &u16| {
             dbn::Publisher::try_from(*publisher).is_ok_and(|it| it.dataset().as_str() == metadata.dataset)
         };
-        self.names.has_publishers = (1..=200u16).filter(of_dataset).count() > 1;
+        self.names.has_publishers = (1..=PUBLISHER_COUNT as u16).filter(of_dataset).count() > 1;
         if metadata.ts_out {
             self.frames.have_sent_times();
         }
@@ -141,9 +154,10 @@ impl DbnSource {
             }
         }
         let Some(record) = self.fsm.last_record() else { return Ok(()) };
-        match record.as_enum() {
-            Ok(record) => take(&mut self.names, &mut self.books, record, entries),
-            Err(error) => entries.push(Entry::Fault(Place::Byte(self.frames.place()), error.to_string())),
+        let taken =
+            record.as_enum().and_then(|record| take(&mut self.names, &mut self.books, record, entries));
+        if let Err(error) = taken {
+            entries.push(Entry::Fault(Place::Byte(self.frames.place()), error.to_string()));
         }
         Ok(())
     }
@@ -194,7 +208,7 @@ fn take(
     books: &mut FxHashMap<u32, Book>,
     record: RecordRefEnum<'_>,
     entries: &mut Vec<Entry>,
-) {
+) -> dbn::Result<()> {
     match record {
         RecordRefEnum::Mbo(record) => {
             let at = names.at(&record.hd, record.ts_recv);
@@ -202,23 +216,21 @@ fn take(
         }
         RecordRefEnum::Trade(record) => {
             let at = names.at(&record.hd, record.ts_recv);
-            entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
+            at.trade(record.price, record.size, &record.side(), entries);
         }
         RecordRefEnum::Mbp1(record) => {
             let at = names.at(&record.hd, record.ts_recv);
             gap_of_flags(record.flags, Channel::Quote, at, entries);
             entries.push(at.said(quote(&record.levels[0])));
             if is_trade(&record.action()) {
-                entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
+                at.trade(record.price, record.size, &record.side(), entries);
             }
         }
         RecordRefEnum::Cmbp1(record) => {
             let at = names.at(&record.hd, record.ts_recv);
-            let level = &record.levels[0];
-            let [bid, ask] = [(level.bid_px, level.bid_sz), (level.ask_px, level.ask_sz)].map(best);
-            entries.push(at.said(What::Quote { bid, ask }));
+            entries.push(at.said(consolidated(&record.levels[0])));
             if is_trade(&record.action()) {
-                entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
+                at.trade(record.price, record.size, &record.side(), entries);
             }
         }
         RecordRefEnum::Bbo(record) => {
@@ -227,9 +239,7 @@ fn take(
         }
         RecordRefEnum::Cbbo(record) => {
             let at = names.at(&record.hd, record.ts_recv);
-            let level = &record.levels[0];
-            let [bid, ask] = [(level.bid_px, level.bid_sz), (level.ask_px, level.ask_sz)].map(best);
-            entries.push(at.said(What::Quote { bid, ask }));
+            entries.push(at.said(consolidated(&record.levels[0])));
         }
         RecordRefEnum::Mbp10(record) => {
             let at = names.at(&record.hd, record.ts_recv);
@@ -238,7 +248,7 @@ fn take(
                 book.top.forget();
             }
             if is_trade(&record.action()) {
-                entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
+                at.trade(record.price, record.size, &record.side(), entries);
             }
             let side = |of: fn(&BidAskPair) -> (i64, u32)| {
                 record.levels.iter().filter_map(|it| best(of(it))).collect()
@@ -263,9 +273,7 @@ fn take(
             entries.push(Entry::Unused("definition"));
         }
         RecordRefEnum::SymbolMapping(record) => {
-            if let Err(error) = names.map.on_symbol_mapping(record) {
-                entries.push(Entry::Fault(Place::Byte(0), error.to_string()));
-            }
+            names.map.on_symbol_mapping(record)?;
             entries.push(Entry::Unused("symbol mapping"));
         }
         RecordRefEnum::Ohlcv(_) => entries.push(Entry::Unused("ohlcv")),
@@ -273,6 +281,7 @@ fn take(
         RecordRefEnum::Error(_) => entries.push(Entry::Unused("error message")),
         RecordRefEnum::System(_) => entries.push(Entry::Unused("system message")),
     }
+    Ok(())
 }
 
 impl Names {
@@ -330,15 +339,13 @@ impl Book {
         }
         match record.action() {
             Ok(Action::Trade) => {
-                entries.extend(trade(record.price, record.size, &record.side()).map(|what| at.said(what)));
+                at.trade(record.price, record.size, &record.side(), entries);
             }
             Ok(Action::Fill | Action::None) => {}
             Ok(Action::Clear) => self.orders.clear(),
             Ok(action @ (Action::Add | Action::Cancel | Action::Modify)) => {
                 if !self.orders.is_known() {
-                    if !std::mem::replace(&mut self.is_told, true) {
-                        entries.push(Entry::Unused("orders of a book whose beginning is not in the file"));
-                    }
+                    entries.push(Entry::Unused("orders of a book whose state is not known"));
                 } else if let Err(reason) = self.apply(action, record) {
                     entries.push(Entry::Unused(reason));
                     self.lose(at, entries);
@@ -400,21 +407,6 @@ fn is_trade(action: &dbn::Result<Action>) -> bool {
     matches!(action, Ok(Action::Trade))
 }
 
-fn trade(price: i64, size: u32, side: &dbn::Result<DbnSide>) -> Option<What> {
-    let aggressor = match side {
-        Ok(DbnSide::Bid) => Side::Buy,
-        Ok(DbnSide::Ask) => Side::Sell,
-        _ => Side::Unknown,
-    };
-    (price != UNDEF_PRICE).then(|| What::Trade {
-        price: Fixed::new(price, PRICE_DECIMALS),
-        size: Fixed::new(i64::from(size), 0),
-        aggressor,
-        id: 0,
-        id_text: String::new(),
-    })
-}
-
 fn best((price, size): (i64, u32)) -> Option<FixedLevel> {
     (price != UNDEF_PRICE).then(|| FixedLevel {
         price: Fixed::new(price, PRICE_DECIMALS),
@@ -423,6 +415,10 @@ fn best((price, size): (i64, u32)) -> Option<FixedLevel> {
 }
 
 fn quote(level: &BidAskPair) -> What {
+    What::Quote { bid: best((level.bid_px, level.bid_sz)), ask: best((level.ask_px, level.ask_sz)) }
+}
+
+fn consolidated(level: &ConsolidatedBidAskPair) -> What {
     What::Quote { bid: best((level.bid_px, level.bid_sz)), ask: best((level.ask_px, level.ask_sz)) }
 }
 

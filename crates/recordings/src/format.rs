@@ -96,8 +96,8 @@ pub struct Hints {
 pub struct Recording {
     input: Input,
     format: Format,
-    venue: String,
-    hints: Hints,
+    /// The venue that the user names.
+    venue: Option<String>,
 }
 
 /// The reason why a recording cannot be read at all.
@@ -165,10 +165,7 @@ impl Recording {
         }
         let format = hints.format.or_else(|| detect(begin));
         let format = format.ok_or_else(|| RecordingError::Unknown { path: path.to_owned() })?;
-        let mut recording = Self { input, format, venue: String::new(), hints: hints.clone() };
-        let (_, told) = recording.read(Arc::default())?;
-        recording.venue = hints.venue.clone().unwrap_or(told);
-        Ok(recording)
+        Ok(Self { input, format, venue: hints.venue.clone() })
     }
 
     /// Returns the path.
@@ -186,11 +183,6 @@ impl Recording {
         self.format
     }
 
-    /// Returns the name of the venue.
-    pub fn venue(&self) -> &str {
-        &self.venue
-    }
-
     /// Returns the unpacked bytes of the file, from its beginning.
     ///
     /// # Errors
@@ -199,26 +191,31 @@ impl Recording {
         packed::open(self.input.open()?, Arc::default())
     }
 
-    /// Begins a reading; `bytes_read` counts what is taken from the disk.
+    /// Begins a reading; `bytes_read` counts what is taken from the disk. Recordings of Binance are read to their end once before, for their scales.
     ///
     /// # Errors
     /// The file cannot be read, or its head is wrong.
     pub fn source(&self, bytes_read: Arc<AtomicU64>) -> Result<Box<dyn Source>, RecordingError> {
-        self.read(bytes_read).map(|(source, _)| source)
+        self.begin(bytes_read).map(|(source, _)| source)
     }
 
-    /// Begins a reading, and returns the venue that the file tells.
-    fn read(&self, bytes_read: Arc<AtomicU64>) -> Result<(Box<dyn Source>, String), RecordingError> {
-        let unreadable = |source| RecordingError::Unreadable { path: self.path().to_owned(), source };
-        let content = packed::open(self.input.open().map_err(unreadable)?, bytes_read).map_err(unreadable)?;
+    /// Begins a reading as [`Recording::source`] does, and returns the venue, too.
+    pub(crate) fn begin(
+        &self,
+        bytes_read: Arc<AtomicU64>,
+    ) -> Result<(Box<dyn Source>, String), RecordingError> {
         let head =
             |reason| RecordingError::Head { path: self.path().to_owned(), format: self.format, reason };
-        if self.format == Format::Binance {
-            let source = BinanceSource::new(&self.input, self.hints.venue.as_deref()).map_err(head)?;
+        let (source, told) = if self.format == Format::Binance {
+            let source = BinanceSource::new(&self.input, self.venue.as_deref()).map_err(head)?;
             let venue = source.venue().to_owned();
-            return Ok((Box::new(source), venue));
-        }
-        self.format.begin(content).map_err(head)
+            (Box::new(source) as Box<dyn Source>, venue)
+        } else {
+            let unreadable = |source| RecordingError::Unreadable { path: self.path().to_owned(), source };
+            let file = self.input.open().map_err(unreadable)?;
+            self.format.begin(packed::open(file, bytes_read).map_err(unreadable)?).map_err(head)?
+        };
+        Ok((source, self.venue.clone().unwrap_or(told)))
     }
 }
 

@@ -21,4 +21,4 @@ pub mod source;
 mod top;
 
 pub use format::{Format, Hints, Recording, RecordingError};
-pub use player::{Played, Player, PlayerConfig, PlayerError, PlayerProgress};
+pub use player::{Played, Player, PlayerConfig, PlayerError, PlayerProgress, receive_time};

@@ -12,13 +12,14 @@ use tokio::time::sleep;
 
 use crate::contents::{self, Contents};
 use crate::format::{Recording, RecordingError};
+use crate::said::Said;
 use crate::scaled::Instruments;
 use crate::source::{Entry, Source};
 
 /// The statements of one turn: a few milliseconds of work.
 const STATEMENTS_MAX: usize = 512;
 /// The most files that play together.
-pub(crate) const FILES_MAX: usize = 256;
+const FILES_MAX: usize = 256;
 /// The time between two passes of a loop, in nanoseconds.
 const LOOP_PAUSE: u64 = 1_000_000_000;
 
@@ -91,6 +92,14 @@ pub enum PlayerError {
     },
 }
 
+/// Reads a receive time: `2024-08-08T23:55:00Z`, or nanoseconds since 1970. Returns `None` where it is neither.
+pub fn receive_time(text: &str) -> Option<u64> {
+    text.parse().ok().or_else(|| {
+        let time = humantime::parse_rfc3339_weak(text).ok()?;
+        u64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos()).ok()
+    })
+}
+
 /// A source that plays recordings.
 pub struct Player {
     config: PlayerConfig,
@@ -116,10 +125,8 @@ struct Track {
     /// The player's instrument for each of the source's.
     instruments: Vec<u32>,
     entries: std::vec::IntoIter<Entry>,
-    buffer: Vec<Entry>,
-    /// The time of the statement that is read and not played.
-    head: Option<u64>,
-    next: Option<Entry>,
+    /// The statement that is read and not played.
+    next: Option<Said>,
     is_over: bool,
 }
 
@@ -164,7 +171,13 @@ impl PlayerProgress {
         }
     }
 
-    /// Returns the number of places that could not be read so far.
+    /// Counts something of a file that could not be used, and returns it as an event.
+    fn fault(&self, path: &str, reason: String) -> FeedEvent {
+        self.0.faults.fetch_add(1, Ordering::Relaxed);
+        FeedEvent::Fault(Fault { source: path.to_owned(), line: 0, reason })
+    }
+
+    /// Returns the number of places that could not be read or used so far.
     pub fn faults(&self) -> u64 {
         self.0.faults.load(Ordering::Relaxed)
     }
@@ -181,7 +194,9 @@ impl Player {
         config: PlayerConfig,
         bytes: &Arc<AtomicU64>,
     ) -> Result<(Self, Vec<Contents>), PlayerError> {
-        let first = recordings.first().ok_or(PlayerError::NoFiles)?;
+        if recordings.is_empty() {
+            return Err(PlayerError::NoFiles);
+        }
         if recordings.len() > FILES_MAX {
             return Err(PlayerError::TooManyFiles(recordings.len()));
         }
@@ -190,13 +205,15 @@ impl Player {
         {
             return Err(PlayerError::Speed(speed));
         }
-        let venue = first.venue().to_owned();
-        if let Some(other) = recordings.iter().find(|recording| recording.venue() != venue) {
-            let (path, found) = (other.path().to_owned(), other.venue().to_owned());
-            return Err(PlayerError::Venues { path, found, venue });
+        let mut contents = Vec::<Contents>::new();
+        for recording in &recordings {
+            let next = contents::read(recording, bytes)?;
+            if let Some(first) = contents.first().filter(|first| first.venue != next.venue) {
+                let (path, found, venue) = (recording.path().to_owned(), next.venue, first.venue.clone());
+                return Err(PlayerError::Venues { path, found, venue });
+            }
+            contents.push(next);
         }
-        let read = |recording: &Recording| contents::read(recording, bytes);
-        let contents = recordings.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         if let Some((recording, contents)) =
             recordings.iter().zip(&contents).find(|(_, contents)| contents.instruments.is_empty())
         {
@@ -215,7 +232,7 @@ impl Player {
             is_at_beginning: config.from.is_none(),
             pacer: Pacer::new(config.pace),
             config,
-            venue,
+            venue: contents[0].venue.clone(),
             recordings,
             instruments,
             tracks,
@@ -240,42 +257,36 @@ impl Player {
     /// Reads ahead where needed; returns the track whose statement is the next, and its time.
     fn next_track(&mut self, events: &mut Vec<FeedEvent>) -> Option<(usize, u64)> {
         for track in &mut self.tracks {
-            while track.head.is_none() && !(track.is_over && track.entries.as_slice().is_empty()) {
+            while track.next.is_none() && !(track.is_over && track.entries.as_slice().is_empty()) {
                 let Some(entry) = track.entries.next() else {
                     track.refill();
                     continue;
                 };
                 match entry {
-                    Entry::Said(said) => {
-                        track.head = Some(said.receive_time);
-                        track.next = Some(Entry::Said(said));
-                    }
+                    Entry::Said(said) => track.next = Some(said),
                     Entry::Unused(_) => {}
                     Entry::Fault(place, reason) => {
-                        self.progress.0.faults.fetch_add(1, Ordering::Relaxed);
-                        let reason = format!("{place}: {reason}");
-                        events.push(FeedEvent::Fault(Fault { source: track.path.clone(), line: 0, reason }));
+                        events.push(self.progress.fault(&track.path, format!("{place}: {reason}")));
                     }
                 }
             }
         }
-        let heads = self.tracks.iter().enumerate().filter_map(|(at, track)| Some((at, track.head?)));
+        let heads = self
+            .tracks
+            .iter()
+            .enumerate()
+            .filter_map(|(at, track)| Some((at, track.next.as_ref()?.receive_time)));
         heads.min_by_key(|(_, time)| *time)
     }
 
     /// Plays the next statement of a track.
     fn play(&mut self, at: usize, recorded: u64, now: u64, events: &mut Vec<FeedEvent>) {
         let track = &mut self.tracks[at];
-        track.head = None;
-        let Some(Entry::Said(said)) = track.next.take() else { return };
+        let Some(said) = track.next.take() else { return };
         let Some(index) = track.instrument(said.symbol, &self.instruments) else { return };
         let event = match self.instruments.event(index, said) {
             Ok(event) => event,
-            Err(reason) => {
-                let fault = Fault { source: track.path.clone(), line: 0, reason };
-                events.push(FeedEvent::Fault(fault));
-                return;
-            }
+            Err(reason) => return events.push(self.progress.fault(&track.path, reason)),
         };
         self.played += 1;
         self.progress.0.statements.fetch_add(1, Ordering::Relaxed);
@@ -378,9 +389,9 @@ impl Adapter for Player {
 
 impl Track {
     fn refill(&mut self) {
-        self.buffer.clear();
-        self.is_over = !self.source.read(&mut self.buffer);
-        self.entries = std::mem::take(&mut self.buffer).into_iter();
+        let mut entries = Vec::new();
+        self.is_over = !self.source.read(&mut entries);
+        self.entries = entries.into_iter();
     }
 
     /// Returns the player's number of an instrument of the source.
@@ -400,8 +411,6 @@ fn tracks(recordings: &[Recording]) -> Result<Vec<Track>, RecordingError> {
             source: recording.source(Arc::default())?,
             instruments: Vec::new(),
             entries: Vec::new().into_iter(),
-            buffer: Vec::new(),
-            head: None,
             next: None,
             is_over: false,
         })

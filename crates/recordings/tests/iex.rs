@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{data, read};
 use tickwire_recordings::source::Place;
-use tickwire_recordings::{Format, Hints, Recording};
+use tickwire_recordings::{Format, Hints, Recording, contents};
 use tickwire_wire::Channel;
 
 #[test]
@@ -15,7 +17,8 @@ fn messages_by_type() {
     let list: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     let stats = &list.iter().find(|entry| entry["file"] == "iex/TOPS16.pcap.gz").unwrap()["stats"];
     let recording = Recording::open(&file, &Hints::default()).unwrap();
-    assert_eq!((recording.format(), recording.venue()), (Format::Iex, "iex"));
+    let contents = contents::read(&recording, &Arc::default()).unwrap();
+    assert_eq!((contents.format, contents.venue.as_str()), (Format::Iex, "iex"));
 
     let reading = read(&file);
     assert_eq!((reading.faults, Some(reading.records)), (vec![], stats["messages"].as_u64()));

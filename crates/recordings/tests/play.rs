@@ -1,16 +1,16 @@
 //! Recordings play: merged by time, from any moment on, at one scale, and through damage.
 
 mod common;
+#[path = "common/encoded.rs"]
+mod encoded;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dbn::encode::EncodeRecord as _;
-use dbn::encode::dbn::Encoder;
-use dbn::enums::{Action, SType, Schema, Side};
-use dbn::{FlagSet, MboMsg, MetadataBuilder, RecordHeader, TradeMsg, flags};
+use dbn::enums::{Action, Schema, Side};
+use dbn::{FlagSet, MboMsg, RecordHeader, TradeMsg, flags};
 use proptest::prelude::*;
 use tickwire_feed::adapter::{Adapter as _, FeedEvent, Flow, Levels, MarketBody, MarketEvent, SourceState};
 use tickwire_feed::replay::{Passes, Times};
@@ -21,37 +21,14 @@ const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_700_000_000 * SECOND;
 const UNIT: i64 = SECOND as i64;
 
-fn encoder(schema: Schema) -> Encoder<Vec<u8>> {
-    let metadata = MetadataBuilder::new()
-        .dataset("TEST.SET")
-        .schema(Some(schema))
-        .start(START)
-        .stype_in(Some(SType::RawSymbol))
-        .stype_out(SType::InstrumentId)
-        .build();
-    Encoder::new(Vec::new(), &metadata).unwrap()
-}
-
-fn head<T: dbn::HasRType>(rtype: u8, instrument: u32, time: u64) -> RecordHeader {
-    RecordHeader::new::<T>(rtype, 1, instrument, time)
-}
-
 fn trade(instrument: u32, time: u64, price: i64) -> TradeMsg {
-    TradeMsg {
-        hd: head::<TradeMsg>(dbn::rtype::MBP_0, instrument, time),
-        price,
-        size: 3,
-        action: Action::Trade as std::ffi::c_char,
-        side: Side::Bid as std::ffi::c_char,
-        ts_recv: time + 10,
-        ..TradeMsg::default()
-    }
+    TradeMsg { ts_recv: time + 10, ..encoded::trade(instrument, time, price) }
 }
 
 fn order(time: u64, action: Action, id: u64, price: i64, size: u32) -> MboMsg {
     let side = if price < 100 * UNIT { Side::Bid } else { Side::Ask };
     MboMsg {
-        hd: head::<MboMsg>(dbn::rtype::MBO, 7, time),
+        hd: RecordHeader::new::<MboMsg>(dbn::rtype::MBO, 1, 7, time),
         order_id: id,
         price,
         size,
@@ -64,19 +41,11 @@ fn order(time: u64, action: Action, id: u64, price: i64, size: u32) -> MboMsg {
 }
 
 fn trades(list: &[TradeMsg]) -> Vec<u8> {
-    let mut encoder = encoder(Schema::Trades);
-    for trade in list {
-        encoder.encode_record(trade).unwrap();
-    }
-    encoder.get_ref().clone()
+    encoded::encoded(Schema::Trades, START, list)
 }
 
 fn orders(list: &[MboMsg]) -> Vec<u8> {
-    let mut encoder = encoder(Schema::Mbo);
-    for order in list {
-        encoder.encode_record(order).unwrap();
-    }
-    encoder.get_ref().clone()
+    encoded::encoded(Schema::Mbo, START, list)
 }
 
 fn file(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {

@@ -1,6 +1,5 @@
 //! `tickwire ingest`.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -192,8 +191,7 @@ async fn publish_or_stand_by<A: Adapter + 'static>(
 
 /// Returns what tells this process from any other that wants the same lease.
 fn owner() -> String {
-    let random = RandomState::new().build_hasher().finish();
-    format!("process {} {random:016x}", std::process::id())
+    format!("process {} {:016x}", std::process::id(), rand::random::<u64>())
 }
 
 fn connect(config: &Config) -> anyhow::Result<Arc<dyn Backplane>> {

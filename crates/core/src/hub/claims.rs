@@ -61,9 +61,9 @@ impl Claim {
     }
 
     /// Returns what runs are ordered by: the greatest one is chosen.
-    fn rank(&self, now: u64) -> (u64, bool, u64, std::cmp::Reverse<u64>) {
+    fn rank(&self, now: u64) -> (bool, u64, u64, std::cmp::Reverse<u64>) {
         let uptime = self.uptime_ns.saturating_add(now.saturating_sub(self.heard));
-        (self.lease, self.is_live(), uptime, std::cmp::Reverse(self.epoch))
+        (self.is_live(), self.lease, uptime, std::cmp::Reverse(self.epoch))
     }
 }
 
@@ -182,7 +182,10 @@ impl Claims {
                 let is_lost = !followed.is_heard(now, TAKEOVER_NS);
                 let since = followed.stale_since.unwrap_or(now);
                 let is_stale = best.is_live() && now.saturating_sub(since) >= TAKEOVER_NS;
-                is_lost || is_stale || is_settling || best.lease > followed.lease
+                // A feed that is live and has no lease is not left for one that is not live yet.
+                let is_next_holder = best.lease > followed.lease && best.is_live();
+                let is_fenced = !is_free(&followed);
+                is_lost || is_stale || is_settling || is_next_holder || is_fenced
             }
         };
         if is_due {

@@ -87,6 +87,26 @@ fn a_higher_lease_is_followed_at_once_and_a_lower_one_is_left_alone() {
     assert_eq!(hear_leased(&mut claims, 19_200, 3, 1), 3);
 }
 
+/// Leases are introduced while a run without one publishes: it is left when the holder is live, and not before.
+#[test]
+fn a_live_run_without_a_lease_is_not_left_for_a_stale_holder() {
+    let mut claims = Claims::default();
+    let mut hear = |at_ms: u64, epoch: u64, lease: u64, state: FeedState| {
+        let now = 1_000_000 * MS + at_ms * MS;
+        claims.hear(&pb::FeedHeartbeat { lease, ..heartbeat(epoch, state, at_ms, at_ms) }, now);
+        claims.choose(now);
+        claims.epoch()
+    };
+    assert_eq!(hear(0, 5, 0, FeedState::Live), 5);
+    assert_eq!(hear(100, 9, 7, FeedState::Stale), 5, "not while a gateway settles either");
+    assert_eq!(hear(5_000, 5, 0, FeedState::Live), 5);
+    assert_eq!(hear(5_100, 9, 7, FeedState::Stale), 5);
+    assert_eq!(hear(5_200, 9, 7, FeedState::Live), 9);
+    // The next holder is followed at once, live or not: who had the lease before is left alone.
+    assert_eq!(hear(6_000, 9, 7, FeedState::Live), 9);
+    assert_eq!(hear(6_100, 3, 8, FeedState::Stale), 3);
+}
+
 #[test]
 fn lost_heartbeats_are_counted_and_claims_are_bounded() {
     let mut claims = Claims::default();

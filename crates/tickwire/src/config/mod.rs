@@ -15,7 +15,7 @@ use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
 use tickwire_gateway::{GatewayConfig, Keys, read_keys};
 use tickwire_live::row::VenueConfig;
-use tickwire_recordings::Hints;
+use tickwire_recordings::{Hints, receive_time};
 use tickwire_wire::{Channel, Encoding, is_venue};
 
 use crate::live::table::VenueName;
@@ -236,10 +236,7 @@ fn recordings(raw: &Raw, layers: &mut Layers) -> (Hints, (Option<u64>, Option<u6
         if text.is_empty() {
             return None;
         }
-        let read = text.parse().ok().or_else(|| {
-            let time = humantime::parse_rfc3339_weak(text).ok()?;
-            u64::try_from(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos()).ok()
-        });
+        let read = receive_time(text);
         if read.is_none() {
             let remedy = "write 2024-08-08T23:55:00Z, or nanoseconds since 1970";
             layers.wrong(path, format_args!("`{text}` is no time: {remedy}"));

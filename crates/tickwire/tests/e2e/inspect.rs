@@ -1,11 +1,11 @@
 //! Recordings of vendors: what `inspect` says of them, and how they play through the bus.
 
+#[path = "../../../recordings/tests/common/encoded.rs"]
+mod encoded;
+
 use std::path::{Path, PathBuf};
 
-use dbn::encode::EncodeRecord as _;
-use dbn::encode::dbn::Encoder;
-use dbn::enums::{Action, SType, Schema};
-use dbn::{MetadataBuilder, RecordHeader, Side, TradeMsg};
+use dbn::enums::Schema;
 use tickwire_testkit::Program;
 
 use crate::replay::RECORDING;
@@ -18,27 +18,9 @@ const START: u64 = 1_767_607_200 * SECOND;
 /// Writes five trades, a second apart, of prices from 10 to 10.4.
 fn trades(folder: &Path) -> PathBuf {
     let path = folder.join("trades.dbn");
-    let metadata = MetadataBuilder::new()
-        .dataset("TEST.SET")
-        .schema(Some(Schema::Trades))
-        .start(START)
-        .stype_in(Some(SType::RawSymbol))
-        .stype_out(SType::InstrumentId)
-        .build();
-    let mut encoder = Encoder::new(std::fs::File::create(&path).unwrap(), &metadata).unwrap();
-    for n in 0..5 {
-        let time = START + n * SECOND;
-        let trade = TradeMsg {
-            hd: RecordHeader::new::<TradeMsg>(dbn::rtype::MBP_0, 1, 5, time),
-            price: 10_000_000_000 + n as i64 * 100_000_000,
-            size: 3,
-            action: Action::Trade as std::ffi::c_char,
-            side: Side::Bid as std::ffi::c_char,
-            ts_recv: time,
-            ..TradeMsg::default()
-        };
-        encoder.encode_record(&trade).unwrap();
-    }
+    let trade = |n: u64| encoded::trade(5, START + n * SECOND, 10_000_000_000 + n as i64 * 100_000_000);
+    let trades: Vec<_> = (0..5).map(trade).collect();
+    std::fs::write(&path, encoded::encoded(Schema::Trades, START, &trades)).unwrap();
     path
 }
 
