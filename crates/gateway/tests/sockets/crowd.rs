@@ -1,13 +1,16 @@
 //! A thousand slow readers beside a hundred fast ones.
+//!
+//! The ages are printed, not compared: with three busy threads on two processors they say how the machine shares these. That the slow
+//! ones cost the fast ones next to nothing is shown in virtual time, in `tests/engine/crowd.rs`.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tickwire_testkit::{Pace, StockClient, age_at, in_ms};
+use tickwire_testkit::{Pace, StockClient, in_ms};
 use tokio::sync::oneshot;
 
 use super::server::{Plan, Server, client};
-use super::slow::{SLOW, SLOW_BYTES_PER_SECOND, unchanged};
+use super::slow::{SLOW, SLOW_BYTES_PER_SECOND, assert_in_flight, in_bytes, in_flight};
 
 const SLOW_SESSIONS: usize = 1_000;
 const FAST_SESSIONS: usize = 100;
@@ -20,13 +23,13 @@ const TOGETHER: Duration = Duration::from_secs(30);
 /// decisions, six runs for each of a session's hundred topics, fills up in the first minute and is bounded then.
 const MEMORY_MIB: f64 = 32.0;
 
-/// The age that the values of a slow reader may have at the median and at p99. Alone it may have 125 and 250 ms; beside 999
-/// others in its thread its reads are late, too. Where their pauses are taken for a long path, p99 is beyond a second.
-const SLOW_AGES: [(f64, Duration); 2] =
-    [(0.5, Duration::from_millis(180)), (0.99, Duration::from_millis(800))];
+/// The part of the quotes that a fast one gets at least: a machine that stands still for a moment costs it some that are superseded,
+/// and one that is starved by the slow ones gets few.
+const FAST_PART: f64 = 0.5;
 
-/// The share of the time for which the server may wait for a processor that others have.
-const WAITED_MAX: f64 = 0.2;
+/// The bytes that may be on their way to a slow one at the median and at p99. It is 1,536 and 3,072 for one alone; beside 999 others in
+/// its thread its reads are late, on a busy machine the more. A session without a window has 64 KiB and more on its way.
+const IN_FLIGHT: [(f64, u64); 2] = [(0.5, 3_072), (0.99, 16_384)];
 
 struct Crowd {
     clients: Vec<StockClient>,
@@ -75,6 +78,15 @@ impl Crowd {
 
     fn take_bytes(&mut self) -> u64 {
         self.clients.iter_mut().map(|client| std::mem::take(&mut client.seen.bytes)).sum()
+    }
+
+    /// Returns the bytes that were on their way to each, from its log; it is not kept any longer.
+    fn take_in_flight(&mut self) -> Histogram<u64> {
+        let mut sum = Histogram::new(2).unwrap();
+        for client in &mut self.clients {
+            sum.add(in_flight(client.seen.log.take().iter().flatten())).unwrap();
+        }
+        sum
     }
 
     async fn check_ledgers(&mut self, pace: Pace) {
@@ -141,6 +153,7 @@ fn costs_the_fast_ones_nothing() {
         slow.read(SLOW, WARM_UP).await;
         slow.take_ages();
         slow.take_bytes();
+        slow.clients.iter_mut().for_each(|client| client.seen.log = Some(Vec::new()));
         let memory_before = server.resident_mib();
         let (ran_before, waited_before) = server.program.ran_and_waited();
         join.send(()).unwrap();
@@ -149,9 +162,10 @@ fn costs_the_fast_ones_nothing() {
         let (ran, waited) = server.program.ran_and_waited();
         let ran = ran.saturating_sub(ran_before).as_secs_f64();
         let waited = waited.saturating_sub(waited_before).as_secs_f64();
-        let (ages, bytes) = (slow.take_ages(), slow.take_bytes());
+        let (ages, bytes, under_way) = (slow.take_ages(), slow.take_bytes(), slow.take_in_flight());
         let used = bytes as f64 / TOGETHER.as_secs_f64() / SLOW_BYTES_PER_SECOND / SLOW_SESSIONS as f64;
         println!("{SLOW_SESSIONS} slow readers: {}", in_ms(&ages));
+        println!("{SLOW_SESSIONS} slow readers: {}", in_bytes(&under_way));
         println!("{SLOW_SESSIONS} slow readers: {:.1} % of their rate used", 100.0 * used);
         println!(
             "server memory: {memory_before:.1} MiB with all sessions, {memory:.1} MiB {TOGETHER:?} later"
@@ -162,18 +176,9 @@ fn costs_the_fast_ones_nothing() {
         println!("{FAST_SESSIONS} fast clients alone:       {}", in_ms(&alone));
         println!("{FAST_SESSIONS} fast clients beside them: {}", in_ms(&beside));
         assert!(memory - memory_before < MEMORY_MIB, "memory is not flat");
-        if waited > TOGETHER.as_secs_f64() * WAITED_MAX {
-            println!("others had the processors: ages say nothing about the server and are not compared");
-            return;
-        }
-        let (before, after) = (age_at(&alone, 0.99), age_at(&beside, 0.99));
-        for (quantile, most) in SLOW_AGES {
-            let age = age_at(&ages, quantile);
-            assert!(
-                age <= most,
-                "slow readers see values of {age:?} at {quantile}, and {most:?} is the bound"
-            );
-        }
-        assert!(unchanged(before, after), "p99 of the fast ones went from {before:?} to {after:?}");
+        assert_in_flight(&under_way, IN_FLIGHT);
+        let offered = FAST_SESSIONS as f64 * f64::from(FAST_INSTRUMENTS * 20) * TOGETHER.as_secs_f64();
+        let part = beside.len() as f64 / offered;
+        assert!(part >= FAST_PART, "the fast ones got {:.0} % of the quotes", 100.0 * part);
     });
 }

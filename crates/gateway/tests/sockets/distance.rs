@@ -65,7 +65,8 @@ async fn through_a_bottleneck_it_is_as_fast_as_a_plain_socket() {
     assert_eq!(client.seen.violations, [""; 0]);
     assert!(client.seen.conflating_notices > 0, "it was not told that it is conflated");
     assert!(rate >= 0.9 * plain, "{:.1} % of a plain socket's throughput", 100.0 * rate / plain);
-    assert!(age_at(&ages, 0.5) <= Duration::from_millis(400), "median {:?}", age_at(&ages, 0.5));
+    // The bottleneck's own queue holds 0.33 s. A sender's buffer without a window holds seconds.
+    assert!(age_at(&ages, 0.5) <= Duration::from_secs(1), "median {:?}", age_at(&ages, 0.5));
 }
 
 #[tokio::test]

@@ -63,8 +63,8 @@ async fn comes_back_to_what_is_new() {
     let resumed = unix_now();
     tokio::join!(resume(&mut prompt, Pace::Prompt, resumed), resume(&mut slow, SLOW, resumed));
     println!("server memory: {memory_before:.1} MiB before the stall, {memory:.1} MiB at its end");
-    for (name, client, in_flight_max, age_max) in
-        [("prompt until then", &prompt, 256 << 10, 250), ("10 KB/s", &slow, 8 << 10, 350)]
+    for (name, client, in_flight_max) in
+        [("prompt until then", &prompt, 256 << 10), ("10 KB/s", &slow, 8 << 10)]
     {
         let back = Resumed::of(&client.seen, resumed);
         let age = back.age();
@@ -76,7 +76,8 @@ async fn comes_back_to_what_is_new() {
         assert_eq!(client.seen.violations, [""; 0], "{name}");
         assert!(client.seen.conflating_notices > 0, "{name}: it was not told that it is conflated");
         assert!(back.in_flight_bytes <= in_flight_max, "{name}: too much in flight");
-        assert!(age <= Duration::from_millis(age_max), "{name}: old");
+        // What waited for it would be as old as the stall. A tighter bound would be one of the machine.
+        assert!(age < STALL / 6, "{name}: old");
     }
     assert!(memory - memory_before < 8.0, "memory is not flat");
 }
