@@ -8,7 +8,7 @@ use tickwire_feed::adapter::{Adapter as _, FeedEvent, Flow, Levels, MarketBody, 
 use tickwire_feed::binance::Market;
 use tickwire_feed::replay::{Input, Passes, Replay, ReplayConfig, Times};
 use tickwire_feed::{Clock, Pace};
-use tickwire_wire::{Instrument, Level, Side};
+use tickwire_wire::{Body, Book, Instrument, Level, Side};
 
 use crate::said::{Fixed, FixedLevel, FixedLevels, Said, What};
 use crate::source::{Entry, Place, Source, Symbol};
@@ -111,6 +111,21 @@ impl Source for BinanceSource {
     fn symbols(&self) -> &[Symbol] {
         &self.symbols
     }
+}
+
+/// Returns what a record of the wire says; `None` for what is derived, defined or missing.
+pub(crate) fn body(body: Body) -> Option<MarketBody> {
+    Some(match body {
+        Body::Trade(trade) => MarketBody::Trade(trade),
+        Body::Quote(quote) => MarketBody::Quote(quote),
+        Body::Book(Book { snapshot: true, bids, asks, .. }) => {
+            MarketBody::BookSnapshot(Levels { bids, asks })
+        }
+        Body::Book(Book { bids, asks, .. }) => MarketBody::BookDelta(Levels { bids, asks }),
+        Body::Status(status) => MarketBody::Status(status),
+        Body::Derivative(derivative) => MarketBody::Derivative(derivative),
+        _ => return None,
+    })
 }
 
 /// Gives what an adapter says its scale back.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use rustc_hash::FxHashMap;
+use tickwire_wire::Instrument;
 use tickwire_wire::decimal::DECIMALS_MAX;
-use tickwire_wire::{Channel, Instrument};
 
 use crate::format::{Format, Recording, RecordingError};
 use crate::said::{Fixed, What};
@@ -196,20 +196,6 @@ impl Found {
         *times = (times.0.min(time), times.1.max(time));
         if let Some(silence) = silence.filter(|silence| silence.0 > self.longest_silence.0) {
             self.longest_silence = silence;
-        }
-    }
-}
-
-impl What {
-    /// Returns the channel that it is about.
-    pub fn channel(&self) -> Channel {
-        match self {
-            Self::Trade { .. } => Channel::Trade,
-            Self::Quote { .. } => Channel::Quote,
-            Self::Book(_) | Self::Change(_) => Channel::Book,
-            Self::Status(_) => Channel::Status,
-            Self::OpenInterest(_) | Self::MarkPrice(_) | Self::Derivative(..) => Channel::Derivative,
-            Self::Gap { channel, .. } => *channel,
         }
     }
 }

@@ -11,33 +11,41 @@ use tickwire_feed::replay::Input;
 use tickwire_wire::is_venue;
 
 use crate::adapted::BinanceSource;
+use crate::bus::{self, BusSource};
 use crate::capture;
 use crate::dbn::{self, DbnSource};
 use crate::iex::{self, IexSource};
 use crate::packed::{self, Content};
 use crate::source::Source;
+use crate::stream::{self, StreamSource};
 
 /// A format of recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Raw streams of Binance, line by line.
     Binance,
+    /// Recordings of the bus, as `tickwire record` writes them.
+    Bus,
     /// Databento Binary Encoding.
     Dbn,
     /// Captures of TOPS of IEX.
     Iex,
+    /// Recorded streams, as `tickwire tap --record` writes them.
+    Stream,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::Binance, Self::Dbn, Self::Iex];
+    pub const ALL: [Self; 5] = [Self::Binance, Self::Bus, Self::Dbn, Self::Iex, Self::Stream];
 
     /// Returns the name, as it is written on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Binance => "binance",
+            Self::Bus => "bus",
             Self::Dbn => "dbn",
             Self::Iex => "iex",
+            Self::Stream => "stream",
         }
     }
 }
@@ -56,12 +64,20 @@ impl Format {
     fn begin(self, content: Content) -> Result<(Box<dyn Source>, String), String> {
         match self {
             Self::Binance => Err("recordings of Binance are read as files".to_owned()),
+            Self::Bus => {
+                let (source, venue) = BusSource::new(content)?;
+                Ok((Box::new(source), venue))
+            }
             Self::Dbn => {
                 let mut source = DbnSource::new(content);
                 let dataset = source.dataset()?;
                 Ok((Box::new(source), venue_of(&dataset)))
             }
             Self::Iex => Ok((Box::new(IexSource::new(content)?), iex::VENUE.to_owned())),
+            Self::Stream => {
+                let (source, venue) = StreamSource::new(content)?;
+                Ok((Box::new(source), venue))
+            }
         }
     }
 }
@@ -230,6 +246,12 @@ pub(crate) fn venue_of(name: &str) -> String {
 fn detect(begin: &[u8]) -> Option<Format> {
     if begin.starts_with(dbn::MAGIC) {
         return Some(Format::Dbn);
+    }
+    if begin.starts_with(&bus::MAGIC) {
+        return Some(Format::Bus);
+    }
+    if stream::is_stream(begin) {
+        return Some(Format::Stream);
     }
     if capture::is_capture(begin) {
         return Some(Format::Iex);

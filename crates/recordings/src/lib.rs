@@ -5,6 +5,7 @@
 //! [`Adapter`](tickwire_feed::adapter::Adapter) of the ingester.
 
 mod adapted;
+pub mod bus;
 mod capture;
 pub mod contents;
 mod dbn;
@@ -18,6 +19,7 @@ mod player;
 pub mod said;
 mod scaled;
 pub mod source;
+pub mod stream;
 mod top;
 
 pub use format::{Format, Hints, Recording, RecordingError};

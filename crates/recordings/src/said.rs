@@ -185,6 +185,18 @@ pub enum What {
 }
 
 impl What {
+    /// Returns the channel that it is about.
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Trade { .. } => Channel::Trade,
+            Self::Quote { .. } => Channel::Quote,
+            Self::Book(_) | Self::Change(_) => Channel::Book,
+            Self::Status(_) => Channel::Status,
+            Self::OpenInterest(_) | Self::MarkPrice(_) | Self::Derivative(..) => Channel::Derivative,
+            Self::Gap { channel, .. } => *channel,
+        }
+    }
+
     /// Calls a function with each price and each size.
     pub(crate) fn numbers(&self, mut price: impl FnMut(Fixed), mut size: impl FnMut(Fixed)) {
         match self {

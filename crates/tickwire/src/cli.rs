@@ -11,6 +11,7 @@ use crate::config::{self, Config, Flag, Purpose, Sources};
 use crate::doctor::DoctorCommand;
 use crate::live::{LiveSource, SimVenueCommand, VenueName};
 use crate::logs;
+use crate::record::RecordCommand;
 use crate::tap::TapCommand;
 use crate::token::{RevokeCommand, TokenCommand};
 use crate::top::TopCommand;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  tickwire inspect esh4-glbx-mdp3-20231225.mbo.dbn.zst\n  \
         tickwire inspect recording.gz --json\n\nExit status: 0 all of it could be read, 3 some of it could not")]
     Inspect(InspectCommand),
+    /// Records what passes the bus, byte for byte, in files that rotate
+    Record(RecordCommand),
     /// Writes recordings as Parquet, by the program `tickwire-export`; `tickwire export --help` has its options
     #[command(disable_help_flag = true)]
     Export {

@@ -19,6 +19,7 @@ mod inspect;
 mod live;
 mod logs;
 mod printing;
+mod record;
 mod recorded;
 mod stop;
 mod tap;
@@ -90,6 +91,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Gateway(command) => gateway::run(&cli.settings, command).await,
         Command::Ingest(command) => Box::pin(ingest::run(&cli.settings, command)).await,
         Command::Inspect(command) => inspect::run(&cli.settings, command).await,
+        Command::Record(command) => record::run(&cli.settings, command).await,
         Command::SimVenue(command) => {
             cli.settings.load(&[])?;
             live::simulate(command).await

@@ -69,7 +69,7 @@ impl Claim {
 
 /// All runs that are heard of one venue, and the one that is followed.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub struct Claims {
     all: Vec<Claim>,
     /// The epoch of the followed run; 0 for none.
     followed: u64,
@@ -78,16 +78,19 @@ pub(super) struct Claims {
 
 /// The outcome of a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub enum Heard {
     /// It was of a run that is not followed.
     Other,
-    /// It was of the followed run. `has_missed` says that so many heartbeats in a row were lost before it that
-    /// positions may be unknown.
-    Followed { has_missed: bool },
+    /// It was of the followed run.
+    Followed {
+        /// Whether so many heartbeats in a row were lost before it that positions may be unknown.
+        has_missed: bool,
+    },
 }
 
 impl Claims {
-    pub(super) fn epoch(&self) -> u64 {
+    /// Returns the epoch of the run that is followed; 0 for none.
+    pub fn epoch(&self) -> u64 {
         self.followed
     }
 
@@ -107,8 +110,8 @@ impl Claims {
         self.all.iter().filter(|claim| claim.epoch != self.followed && claim.is_heard(now, within)).count()
     }
 
-    /// Takes a heartbeat.
-    pub(super) fn hear(&mut self, heartbeat: &pb::FeedHeartbeat, now: u64) -> Heard {
+    /// Takes a heartbeat; times are in nanoseconds, of one clock.
+    pub fn hear(&mut self, heartbeat: &pb::FeedHeartbeat, now: u64) -> Heard {
         if self.first_heard == 0 {
             self.first_heard = now;
         }
@@ -168,7 +171,7 @@ impl Claims {
     }
 
     /// Follows another run where the rule says so. Returns whether it did.
-    pub(super) fn choose(&mut self, now: u64) -> bool {
+    pub fn choose(&mut self, now: u64) -> bool {
         let is_settling = now.saturating_sub(self.first_heard) < SETTLE_NS;
         let fenced = self.all.iter().filter(|claim| now.saturating_sub(claim.heard) <= FENCED_NS);
         let fence = fenced.map(|claim| claim.lease).max().unwrap_or(0);

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use tickwire_wire::pb::BookProof;
 use tickwire_wire::{FeedState, SymbolName, pb};
 
+pub use claims::{Claims, Heard};
 pub use data::{Action, DEFINITIONS, FeedReport, HEARTBEATS, Hub, HubCounts, HubLimits, Target};
 pub use follow::Out;
 pub use lookup::LookUp;

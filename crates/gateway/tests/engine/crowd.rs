@@ -17,7 +17,7 @@ const SLOW_SESSIONS: usize = 1_000;
 const FAST_SESSIONS: usize = 100;
 /// The number of instruments of a fast session; the slow ones have all.
 const FAST_INSTRUMENTS: u64 = 10;
-/// What a slow one reads, and how often.
+/// The bytes that a slow one reads each time, and the time between two reads.
 const SLOW_BYTES: usize = 1 << 10;
 const SLOW_EVERY: u64 = 100 * MS;
 

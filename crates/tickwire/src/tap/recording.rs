@@ -9,18 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tickwire_client::{Event, GapEvent, Outcome, State, Update};
-use tickwire_wire::{Body, BookProof, Encoding, FeedState, Message, Record, Scale};
+use tickwire_recordings::stream::{self, Messages};
+use tickwire_wire::{Body, BookProof, FeedState, Message, Record, Scale};
 
 use super::recorder::ENDED;
 
-/// Bytes of one record, at most: twice what the client takes as one WebSocket message.
-const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// Events of one batch, at most, where the file does not say that it ends.
 const BATCH_EVENTS_MAX: usize = 4096;
-
-/// Keys of `Frame.records` and `Frame.sent_time`: field number and wire type (protobuf.dev, "Encoding").
-const RECORDS_KEY: u64 = 1 << 3 | 2;
-const SENT_TIME_KEY: u64 = 2 << 3 | 1;
 
 /// The reason why a file cannot be read any further. What came before was handed out.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +55,7 @@ pub(super) struct Recorded {
 /// A recording that is being read.
 pub(super) struct Recording<R> {
     path: PathBuf,
-    input: R,
-    /// The place where the field that was read last begins; the next one begins behind it.
-    start: u64,
-    offset: u64,
+    messages: Messages<R>,
     instruments: Instruments,
     /// A `Hello` begins a batch of its own.
     held: Option<Event>,
@@ -84,9 +76,7 @@ impl<R: Read> Recording<R> {
         let (held, damage) = (None, None);
         Self {
             path: path.to_owned(),
-            input,
-            start: 0,
-            offset: 0,
+            messages: Messages::new(input),
             instruments: Instruments::default(),
             held,
             damage,
@@ -140,95 +130,15 @@ impl<R: Read> Recording<R> {
         }
     }
 
-    /// Returns the next message that this build knows.
     fn message(&mut self) -> Result<Option<Message>, Damage> {
-        loop {
-            let start = self.offset;
-            let Some(field) = self.field()? else {
-                return if start == 0 { Err(Damage::Empty { path: self.path.clone() }) } else { Ok(None) };
-            };
-            (self.start, self.offset) = (start, start + field.len() as u64);
-            match tickwire_wire::Batch::new(Encoding::Proto, &field).next() {
-                Some(Ok(message)) if start == 0 && !matches!(message, Message::Hello(_)) => {
-                    return Err(self.damaged(0, "it does not begin with the `Hello` of a session"));
-                }
-                Some(Ok(message)) => return Ok(Some(message)),
-                Some(Err(error)) => return Err(self.damaged(start, error.reason)),
-                None if start == 0 => return Err(self.damaged(0, "it does not begin with a record")),
-                // A kind from a newer build.
-                None => {}
-            }
-        }
-    }
-
-    /// Returns the bytes of the next field of the frame, key included; `None` at the end of the file.
-    fn field(&mut self) -> Result<Option<Vec<u8>>, Damage> {
-        let start = self.offset;
-        let mut bytes = Vec::new();
-        if self.read(&mut bytes, 1)? == 0 {
-            return Ok(None);
-        }
-        let length = match self.varint(&mut bytes, 0)? {
-            RECORDS_KEY => {
-                let at = self.grow(&mut bytes)?;
-                self.varint(&mut bytes, at)?
-            }
-            SENT_TIME_KEY => 8,
-            key => return Err(self.damaged(start, format!("no record begins with the key {key}"))),
-        };
-        if length > RECORD_BYTES_MAX {
-            return Err(
-                self.damaged(start, format!("a record claims {length} bytes, more than any may have"))
-            );
-        }
-        if self.read(&mut bytes, length)? < length {
-            return Err(self.cut_off(start));
-        }
-        Ok(Some(bytes))
-    }
-
-    /// Reads the number that begins at this place, of which the first byte is there.
-    fn varint(&mut self, bytes: &mut Vec<u8>, at: usize) -> Result<u64, Damage> {
-        let start = self.offset;
-        while bytes.last().is_some_and(|byte| byte & 0x80 != 0) {
-            if bytes.len() - at == 10 {
-                return Err(self.damaged(start, "a number is longer than ten bytes"));
-            }
-            self.grow(bytes)?;
-        }
-        let digits = bytes[at..].iter().rev();
-        Ok(digits.fold(0, |value: u64, byte| value << 7 | u64::from(byte & 0x7f)))
-    }
-
-    /// Reads one more byte, which must be there; returns its place.
-    fn grow(&mut self, bytes: &mut Vec<u8>) -> Result<usize, Damage> {
-        match self.read(bytes, 1)? {
-            0 => Err(self.cut_off(self.offset)),
-            _ => Ok(bytes.len() - 1),
-        }
-    }
-
-    /// Appends up to so many bytes; fewer at the end of the file.
-    fn read(&mut self, bytes: &mut Vec<u8>, length: u64) -> Result<u64, Damage> {
-        let read = (&mut self.input).take(length).read_to_end(bytes);
-        let unreadable = |reason| Damage::Unreadable { path: self.path.clone(), reason };
-        Ok(read.map_err(unreadable)? as u64)
-    }
-
-    fn cut_off(&self, offset: u64) -> Damage {
-        match offset {
-            0 => self.damaged(0, "it ends within its first record"),
-            offset => Damage::CutOff { path: self.path.clone(), offset },
-        }
-    }
-
-    /// Damage in the first record means that it never was a recording.
-    fn damaged(&self, offset: u64, reason: impl Into<String>) -> Damage {
-        let (path, reason) = (self.path.clone(), reason.into());
-        match offset {
-            0 => Damage::Foreign { path, reason },
-            offset => Damage::Damaged { path, offset, reason },
-        }
+        let path = || self.path.clone();
+        self.messages.next_message().map_err(|damage| match damage {
+            stream::Damage::Unreadable(reason) => Damage::Unreadable { path: path(), reason },
+            stream::Damage::Empty => Damage::Empty { path: path() },
+            stream::Damage::Foreign(reason) => Damage::Foreign { path: path(), reason },
+            stream::Damage::CutOff { offset } => Damage::CutOff { path: path(), offset },
+            stream::Damage::Damaged { offset, reason } => Damage::Damaged { path: path(), offset, reason },
+        })
     }
 
     /// Appends the events that a message means to a program.
@@ -237,7 +147,11 @@ impl<R: Read> Recording<R> {
             Message::Record(record) => {
                 let Some(scale) = self.instruments.scale(&record) else {
                     let reason = format!("nothing before it names instrument {}", record.instrument);
-                    return Err(self.damaged(self.start, reason));
+                    return Err(Damage::Damaged {
+                        path: self.path.clone(),
+                        offset: self.messages.start(),
+                        reason,
+                    });
                 };
                 out.push(record_event(record, scale));
             }

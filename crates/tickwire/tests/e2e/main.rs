@@ -18,6 +18,7 @@ mod permissions;
 mod python;
 mod rates;
 mod raw;
+mod record;
 mod reloading;
 mod replay;
 mod returning;
