@@ -13,11 +13,14 @@ use tickwire_wire::is_venue;
 use crate::adapted::BinanceSource;
 use crate::bus::{self, BusSource};
 use crate::capture;
+use crate::cryptofeed::{self, BinanceCapture, CaptureSource, Venue};
 use crate::dbn::{self, DbnSource};
 use crate::iex::{self, IexSource};
+use crate::lobster::{self, LobsterSource, Named};
 use crate::packed::{self, Content};
 use crate::source::Source;
 use crate::stream::{self, StreamSource};
+use crate::tardis::{self, TardisSource};
 
 /// A format of recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,26 +29,44 @@ pub enum Format {
     Binance,
     /// Recordings of the bus, as `tickwire record` writes them.
     Bus,
+    /// Captures of cryptofeed.
+    Cryptofeed,
     /// Databento Binary Encoding.
     Dbn,
     /// Captures of TOPS of IEX.
     Iex,
+    /// Normalized CSV of Tardis.dev.
+    Tardis,
+    /// Messages of LOBSTER, with the levels beside them.
+    Lobster,
     /// Recorded streams, as `tickwire tap --record` writes them.
     Stream,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 5] = [Self::Binance, Self::Bus, Self::Dbn, Self::Iex, Self::Stream];
+    pub const ALL: [Self; 8] = [
+        Self::Binance,
+        Self::Bus,
+        Self::Cryptofeed,
+        Self::Dbn,
+        Self::Iex,
+        Self::Lobster,
+        Self::Stream,
+        Self::Tardis,
+    ];
 
     /// Returns the name, as it is written on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Binance => "binance",
             Self::Bus => "bus",
+            Self::Cryptofeed => "cryptofeed",
             Self::Dbn => "dbn",
             Self::Iex => "iex",
+            Self::Lobster => "lobster",
             Self::Stream => "stream",
+            Self::Tardis => "tardis",
         }
     }
 }
@@ -56,14 +77,25 @@ impl Format {
     /// # Errors
     /// Returns what is wrong with their head, in words; or that the format is of files only.
     pub fn source_of(self, bytes: Vec<u8>) -> Result<Box<dyn Source>, String> {
+        if self == Self::Cryptofeed {
+            let content: Box<dyn Read + Send> = Box::new(io::Cursor::new(bytes.clone()));
+            let (source, _) = CaptureSource::of_bytes(&bytes, BufReader::new(content))?;
+            return Ok(Box::new(source));
+        }
         let bytes: Box<dyn Read + Send> = Box::new(io::Cursor::new(bytes));
+        if self == Self::Lobster {
+            let named = Named::of(Path::new("A_2012-06-21"))?;
+            return Ok(Box::new(LobsterSource::new(BufReader::new(bytes), None, &named)));
+        }
         self.begin(BufReader::new(bytes)).map(|(source, _)| source)
     }
 
     /// Begins to read the content of a file, and returns the venue that it tells.
     fn begin(self, content: Content) -> Result<(Box<dyn Source>, String), String> {
         match self {
-            Self::Binance => Err("recordings of Binance are read as files".to_owned()),
+            Self::Binance | Self::Cryptofeed | Self::Lobster => {
+                Err(format!("recordings of {self} are read as files"))
+            }
             Self::Bus => {
                 let (source, venue) = BusSource::new(content)?;
                 Ok((Box::new(source), venue))
@@ -76,6 +108,10 @@ impl Format {
             Self::Iex => Ok((Box::new(IexSource::new(content)?), iex::VENUE.to_owned())),
             Self::Stream => {
                 let (source, venue) = StreamSource::new(content)?;
+                Ok((Box::new(source), venue))
+            }
+            Self::Tardis => {
+                let (source, venue) = TardisSource::new(content)?;
                 Ok((Box::new(source), venue))
             }
         }
@@ -228,8 +264,22 @@ impl Recording {
             (Box::new(source) as Box<dyn Source>, venue)
         } else {
             let unreadable = |source| RecordingError::Unreadable { path: self.path().to_owned(), source };
-            let file = self.input.open().map_err(unreadable)?;
-            self.format.begin(packed::open(file, bytes_read).map_err(unreadable)?).map_err(head)?
+            let open = |bytes_read| packed::open(self.input.open()?, bytes_read);
+            if self.format == Format::Lobster {
+                let content = open(bytes_read).map_err(unreadable)?;
+                let source = LobsterSource::open(&self.input, content).map_err(head)?;
+                (Box::new(source) as Box<dyn Source>, lobster::VENUE.to_owned())
+            } else if self.format == Format::Cryptofeed {
+                let venue = cryptofeed::venue(open(Arc::default()).map_err(unreadable)?).map_err(head)?;
+                let source: Box<dyn Source> = if venue == Venue::Binance {
+                    Box::new(BinanceCapture::new(&self.input).map_err(head)?)
+                } else {
+                    Box::new(CaptureSource::new(open(bytes_read).map_err(unreadable)?, venue).map_err(head)?)
+                };
+                (source, venue.name().to_owned())
+            } else {
+                self.format.begin(open(bytes_read).map_err(unreadable)?).map_err(head)?
+            }
         };
         Ok((source, self.venue.clone().unwrap_or(told)))
     }
@@ -253,8 +303,17 @@ fn detect(begin: &[u8]) -> Option<Format> {
     if stream::is_stream(begin) {
         return Some(Format::Stream);
     }
+    if begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin).starts_with(tardis::BEGIN.as_bytes()) {
+        return Some(Format::Tardis);
+    }
     if capture::is_capture(begin) {
         return Some(Format::Iex);
+    }
+    if lobster::is_messages(begin) {
+        return Some(Format::Lobster);
+    }
+    if cryptofeed::is_capture(begin) {
+        return Some(Format::Cryptofeed);
     }
     begin.split(|byte| *byte == b'\n').any(is_timed_json).then_some(Format::Binance)
 }

@@ -19,14 +19,14 @@ pub struct TopBook {
 
 impl TopBook {
     /// Makes the book of a snapshot.
-    pub(crate) fn new(levels: &Levels, depth: usize) -> Self {
+    pub fn new(levels: &Levels, depth: usize) -> Self {
         let mut book = Self::default();
         book.apply(levels.clone(), depth);
         book
     }
 
     /// Applies changed levels. Returns them with the removals of what was pushed out.
-    pub(crate) fn apply(&mut self, mut levels: Levels, depth: usize) -> Levels {
+    pub fn apply(&mut self, mut levels: Levels, depth: usize) -> Levels {
         change(&mut self.bids, &levels.bids);
         change(&mut self.asks, &levels.asks);
         while self.bids.len() > depth {
@@ -41,7 +41,7 @@ impl TopBook {
     }
 
     /// Returns the levels, best first.
-    pub(crate) fn levels(&self) -> Levels {
+    pub fn levels(&self) -> Levels {
         let level = |(price, size): (&i64, &u64)| Level { price: *price, size: *size };
         Levels {
             bids: self.bids.iter().rev().map(level).collect(),
@@ -51,7 +51,7 @@ impl TopBook {
 
     /// Returns the checksum: of the digits of price and size, asks first, best first. The scale of an instrument has the
     /// decimals that the venue writes, so an integer in its units has the digits.
-    pub(crate) fn checksum(&self) -> u32 {
+    pub fn checksum(&self) -> u32 {
         let asks = self.asks.iter().take(CHECKED_LEVELS);
         let bids = self.bids.iter().rev().take(CHECKED_LEVELS);
         let mut hasher = crc32fast::Hasher::new();

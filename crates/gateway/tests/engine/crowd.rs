@@ -144,7 +144,6 @@ fn costs_the_fast_ones_next_to_nothing_and_reads_what_is_new() {
     let alone = run(0);
     let beside = run(SLOW_SESSIONS);
     let (alone, fast, slow) = (ages(alone.fast), ages(beside.fast), ages(beside.slow));
-    println!("fast alone {alone:.2?}, beside {fast:.2?}; slow {slow:.1?} ms");
     assert!(fast[0] < 1.3 * alone[0] && fast[1] < 1.3 * alone[1], "{fast:?} beside, {alone:?} alone");
     // A slow one reads each 100 ms, and what it reads was written a window before.
     assert!(slow[0] < 150.0 && slow[1] < 300.0 && slow[2] < 1_000.0, "{slow:?}");
