@@ -102,7 +102,7 @@ fn statistics_begin_anew_each_day() {
     assert!(!stat.incomplete);
 }
 
-/// What is told of a trade: the times of receipt and of the event in milliseconds, and the price.
+/// A trade as it is told: the times of receipt and of the event in milliseconds, and the price.
 type Told = (u64, u64, i64);
 
 /// Plays trades to one series, and returns what it publishes.
