@@ -25,9 +25,10 @@ pub mod verification;
 
 pub use clock::{Clock, Pace, Pacer};
 pub use ingest::{
-    AtEnd, BAR_PERIOD, BOOK_LEVELS_MAX, EVENT_AHEAD_MAX, EVENT_BEHIND_MAX, HEARTBEAT_PERIOD,
-    HEARTBEAT_POSITIONS_MAX, INSTRUMENTS_MAX, IngestConfig, IngestControl, IngestError, IngestReport,
-    IngestStats, Ingester, STAT_PERIOD, Summary, TOPICS_PER_REQUEST_MAX, Tally,
+    AtEnd, BAR_INTERVALS_MAX, BAR_PERIOD, BOOK_LEVELS_MAX, BarInterval, BarIntervalError, BarIntervals,
+    EVENT_AHEAD_MAX, EVENT_BEHIND_MAX, HEARTBEAT_PERIOD, HEARTBEAT_POSITIONS_MAX, INSTRUMENTS_MAX,
+    IngestConfig, IngestControl, IngestError, IngestReport, IngestStats, Ingester, STAT_PERIOD, Summary,
+    TOPICS_PER_REQUEST_MAX, Tally,
 };
 
 pub use roster::Roster;

@@ -24,6 +24,9 @@ pub(crate) struct IngestFlags {
     /// Encoding of records on the bus: proto, msgpack
     #[arg(long)]
     pub(crate) encoding: Option<String>,
+    /// Intervals of bars, as 1s,1m,5m,1h,1d
+    #[arg(long, value_name = "INTERVALS")]
+    pub(crate) bars: Option<String>,
     /// Publish only while this lease is held: of several ingesters that name the same one, one publishes and the others stand by
     #[arg(long, value_name = "NAME")]
     pub(crate) lease: Option<String>,
@@ -33,10 +36,11 @@ pub(crate) struct IngestFlags {
 }
 
 impl IngestFlags {
-    pub(crate) fn settings(&self) -> [Flag; 3] {
+    pub(crate) fn settings(&self) -> [Flag; 4] {
         [
             self.bus.setting(),
             ("--encoding", "ingest.encoding", self.encoding.clone()),
+            ("--bars", "ingest.bars", self.bars.clone()),
             ("--lease", "ingest.lease", self.lease.clone()),
         ]
     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use tickwire_wire::{Bar, Record, Stat};
 
-const SECOND: u64 = 1_000_000_000;
-const DAY: u64 = 86_400 * SECOND;
+use super::intervals::{BarInterval, DAY, SECOND};
+
 /// The least time between two records of a running bar, in nanoseconds.
 pub const BAR_PERIOD: u64 = SECOND / 4;
 /// The least time between two records of ticker statistics, in nanoseconds.
@@ -17,7 +17,7 @@ pub const STAT_PERIOD: u64 = SECOND / 2;
 /// [`super::times`]). A trade that comes later corrects its own bar, and the correction says that it is one.
 #[derive(Debug)]
 pub(crate) struct BarSeries {
-    pub(crate) interval: u64,
+    interval: BarInterval,
     /// The bars that are open, and closed ones that may still be corrected; by time.
     bars: VecDeque<Slot>,
     /// The time before which all bars are closed.
@@ -40,20 +40,18 @@ struct Slot {
 }
 
 impl BarSeries {
-    pub(crate) fn new(seconds: u64) -> Self {
-        Self {
-            interval: seconds * SECOND,
-            bars: VecDeque::new(),
-            closed_to: 0,
-            lost_to: 0,
-            published: 0,
-            last: [None, None],
-        }
+    pub(crate) fn new(interval: BarInterval) -> Self {
+        Self { interval, bars: VecDeque::new(), closed_to: 0, lost_to: 0, published: 0, last: [None, None] }
+    }
+
+    /// Returns whether a bar is one of this series.
+    pub(crate) fn has(&self, bar: &Bar) -> bool {
+        self.interval.nanoseconds() == bar.interval
     }
 
     /// Counts a trade to the bar of its own time.
     pub(crate) fn trade(&mut self, time: u64, price: i64, size: u64) {
-        let slot = self.slot(time - time % self.interval, time, price);
+        let slot = self.slot(self.interval.begin(time), time, price);
         let bar = &mut slot.bar;
         if time < slot.opened {
             (slot.opened, bar.open) = (time, price);
@@ -74,7 +72,7 @@ impl BarSeries {
         let at = self.bars.len() - behind;
         if at == 0 || self.bars[at - 1].bar.open_time != open_time {
             let bar = Bar {
-                interval: self.interval,
+                interval: self.interval.nanoseconds(),
                 open_time,
                 open: price,
                 high: price,
@@ -94,7 +92,7 @@ impl BarSeries {
     pub(crate) fn lose(&mut self, from: u64, to: u64) {
         self.lost_to = self.lost_to.max(to);
         let interval = self.interval;
-        let is_hit = |bar: &Bar| bar.open_time <= to && bar.open_time + interval > from;
+        let is_hit = |bar: &Bar| bar.open_time <= to && interval.end(bar.open_time) > from;
         for slot in self.bars.iter_mut().filter(|slot| is_hit(&slot.bar) && !slot.bar.incomplete) {
             slot.bar.incomplete = true;
             slot.is_changed = true;
@@ -104,8 +102,7 @@ impl BarSeries {
     /// Hands out what is to be published. Intervals that end at `over_to` or before are over; those that ended
     /// `corrected_ns` earlier are forgotten. `now` paces the running bar.
     pub(crate) fn due(&mut self, over_to: u64, corrected_ns: u64, now: u64, mut publish: impl FnMut(Bar)) {
-        let interval = self.interval;
-        self.closed_to = self.closed_to.max(over_to - over_to % interval);
+        self.closed_to = self.closed_to.max(self.interval.begin(over_to));
         let mut is_late = false;
         for slot in &mut self.bars {
             if !slot.is_changed && (slot.bar.closed || slot.bar.open_time >= self.closed_to) {
@@ -129,7 +126,8 @@ impl BarSeries {
             slot.is_changed = false;
             is_late = true;
         }
-        let forgotten = self.closed_to.saturating_sub(corrected_ns.saturating_add(interval));
+        let forgotten =
+            self.closed_to.saturating_sub(corrected_ns.saturating_add(self.interval.nanoseconds()));
         while self.bars.pop_front_if(|slot| slot.bar.closed && slot.bar.open_time < forgotten).is_some() {}
     }
 }

@@ -4,6 +4,7 @@ use tickwire_bus::{Subject, SubjectError};
 use tickwire_wire::{Body, Book, BookState, Channel, Instrument, Level, Record};
 
 use super::derived::{BarSeries, StatSeries};
+use super::intervals::BarIntervals;
 use super::publisher::Run;
 use crate::reach::Reach;
 
@@ -23,7 +24,7 @@ pub(crate) struct InstrumentState {
     pub(crate) has_quotes: bool,
     /// The event time of the newest trade.
     pub(crate) traded: u64,
-    pub(crate) bars: [BarSeries; 2],
+    pub(crate) bars: Box<[BarSeries]>,
     pub(crate) stat: StatSeries,
     pub(crate) run: Option<Run>,
     pub(crate) is_damaged: bool,
@@ -51,7 +52,12 @@ pub(crate) struct ChannelSequence {
 }
 
 impl InstrumentState {
-    pub(crate) fn new(index: u32, id: u32, definition: &Instrument) -> Result<Self, SubjectError> {
+    pub(crate) fn new(
+        index: u32,
+        id: u32,
+        definition: &Instrument,
+        bars: &BarIntervals,
+    ) -> Result<Self, SubjectError> {
         let subject = |channel: Channel| Subject::data(&definition.venue, channel.name(), &definition.symbol);
         let subjects = Channel::ALL.into_iter().map(subject).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
@@ -61,7 +67,7 @@ impl InstrumentState {
             reach: Reach::default(),
             has_quotes: false,
             traded: 0,
-            bars: [BarSeries::new(1), BarSeries::new(60)],
+            bars: bars.iter().map(BarSeries::new).collect(),
             stat: StatSeries::default(),
             run: None,
             is_damaged: false,
@@ -117,7 +123,7 @@ impl InstrumentState {
     pub(crate) fn keep(&mut self, record: Record) {
         let place = match &record.body {
             Body::Quote(_) => &mut self.quote,
-            Body::Bar(bar) => match self.bars.iter_mut().find(|bars| bars.interval == bar.interval) {
+            Body::Bar(bar) => match self.bars.iter_mut().find(|bars| bars.has(bar)) {
                 Some(bars) => &mut bars.last[usize::from(bar.correction)],
                 None => return,
             },

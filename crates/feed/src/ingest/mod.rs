@@ -7,6 +7,7 @@
 mod derived;
 mod heartbeat;
 mod instrument;
+mod intervals;
 mod main_loop;
 mod publisher;
 mod respond;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::derived::{BAR_PERIOD, STAT_PERIOD};
 pub use self::heartbeat::{HEARTBEAT_PERIOD, HEARTBEAT_POSITIONS_MAX};
 pub use self::instrument::BOOK_LEVELS_MAX;
+pub use self::intervals::{BAR_INTERVALS_MAX, BarInterval, BarIntervalError, BarIntervals};
 pub use self::respond::TOPICS_PER_REQUEST_MAX;
 pub use self::sequencer::INSTRUMENTS_MAX;
 pub use self::stats::{IngestReport, IngestStats, Tally};
@@ -48,6 +50,8 @@ pub struct IngestConfig {
     pub epoch: Option<u64>,
     /// The encoding of records on the bus: Protobuf or MessagePack.
     pub encoding: Encoding,
+    /// The intervals of bars.
+    pub bars: BarIntervals,
     /// The silence after which a live source is called stale.
     pub stall_after: Duration,
     /// The action when the source ended.
@@ -73,6 +77,7 @@ impl Default for IngestConfig {
         Self {
             epoch: None,
             encoding: Encoding::Proto,
+            bars: BarIntervals::default(),
             stall_after: Duration::from_secs(30),
             at_end: AtEnd::Stay,
             clock: Clock::system(),
@@ -189,7 +194,7 @@ impl<A: Adapter> Ingester<A> {
             (subject(Subject::heartbeat(&venue))?, subject(Subject::request(&venue, epoch))?);
         let requests = self.bus.serve(&ask_subject).await?;
         let publisher = Publisher::new(Arc::clone(&self.bus), epoch, self.config.encoding);
-        let sequencer = Sequencer::new(venue, publisher);
+        let sequencer = Sequencer::new(venue, publisher, self.config.bars.clone());
         let verification = self.adapter.verification();
         let main_loop =
             MainLoop::new(self.config, self.bus, self.stats, sequencer, heartbeat_subject, verification);

@@ -138,6 +138,11 @@ impl<O: BusSink> Publisher<O> {
         let record = gap(state.id, event_time, receive_time, channel, GapCause::Upstream, range);
         self.tally.records += 1;
         self.send_single(state, channel, range, &record);
+        if channel.is_keyed() {
+            // Nothing is known of any key behind a gap, so nothing is left to be told again but the gap.
+            let missed = &mut state.sequence_mut(channel).missed;
+            *missed = missed.filter(|(_, last)| *last == range.1).map(|_| range);
+        }
         record
     }
 
@@ -181,14 +186,16 @@ impl<O: BusSink> Publisher<O> {
     fn send(&mut self, state: &mut InstrumentState, channel: Channel, range: (u64, u64), bytes: Vec<u8>) {
         if let Some(missed) = state.sequence(channel).missed {
             // A lossless channel goes on behind the gap only, a book behind a fresh snapshot only (see `repair`). Every
-            // other channel says everything anew with each record.
+            // other channel says everything anew with each record; where it has several keys, only of the record's own.
             if channel == Channel::Book || (channel.is_lossless() && !self.announce(state, channel, missed)) {
                 self.miss(state, channel, range);
                 return;
             }
         }
         if self.publish(state, channel, range, bytes) {
-            state.sequence_mut(channel).missed = None;
+            if !channel.is_keyed() {
+                state.sequence_mut(channel).missed = None;
+            }
         } else {
             self.miss(state, channel, range);
         }
@@ -302,6 +309,10 @@ impl<O: BusSink> Publisher<O> {
             let states = state.last_records(channel);
             if states.is_empty() && !channel.is_lossless() && !self.announce(state, channel, missed) {
                 return false;
+            }
+            if channel.is_keyed() && !states.is_empty() {
+                // What is refused again is marked again.
+                state.sequence_mut(channel).missed = None;
             }
             for last in states {
                 self.emit(state, last.event_time, last.receive_time, last.body);

@@ -6,6 +6,7 @@ use tickwire_wire::decimal::DECIMALS_MAX;
 use tickwire_wire::{Body, Book, Channel, Instrument, InstrumentNumbers, Level, Quote, Record, SymbolName};
 
 use super::instrument::{Applied, BOOK_LEVELS_MAX, InstrumentState};
+use super::intervals::BarIntervals;
 use super::publisher::{BusSink, Publisher};
 use super::times::{self, SourceTime, TimeError};
 use crate::adapter::{Levels, MarketBody, MarketEvent};
@@ -42,10 +43,12 @@ pub(crate) struct Sequencer<O> {
     /// the loss of the last records before an end is found however the end is learned.
     pub(crate) ends: VecDeque<Record>,
     time: SourceTime,
+    /// The intervals of bars.
+    bars: BarIntervals,
 }
 
 impl<O: BusSink> Sequencer<O> {
-    pub(crate) fn new(venue: String, publisher: Publisher<O>) -> Self {
+    pub(crate) fn new(venue: String, publisher: Publisher<O>, bars: BarIntervals) -> Self {
         Self {
             venue,
             publisher,
@@ -56,6 +59,7 @@ impl<O: BusSink> Sequencer<O> {
             ended: HashMap::new(),
             ends: VecDeque::new(),
             time: SourceTime::default(),
+            bars,
         }
     }
 
@@ -96,7 +100,7 @@ impl<O: BusSink> Sequencer<O> {
                     definition.symbol
                 )
             })?;
-            let state = InstrumentState::new(index, number, &definition);
+            let state = InstrumentState::new(index, number, &definition, &self.bars);
             let mut state = state.map_err(|e| format!("`{}`: {e}", definition.symbol))?;
             if let Some(sequences) = self.ended.remove(&definition.symbol) {
                 state.go_on_behind(sequences);

@@ -11,10 +11,11 @@ use tickwire_wire::{
 
 use self::rig::{
     EPOCH, FakeBus, NATS_PAYLOAD_MAX, ask, bid, definition, happens, id, level, one_instrument, records_of,
-    sequencer, snapshot, trade,
+    sequencer, sequencer_of, snapshot, trade,
 };
 use crate::adapter::{Levels, MarketBody, MarketEvent};
 use crate::ingest::heartbeat::{RunStatus, heartbeats};
+use crate::ingest::intervals::{BarIntervals, DAY, SECOND};
 use crate::ingest::publisher::{HEARTBEATS_PER_MOVE, RUN_BYTES_MAX};
 use crate::ingest::sequencer::Sequencer;
 use crate::ingest::{BOOK_LEVELS_MAX, HEARTBEAT_POSITIONS_MAX};
@@ -461,4 +462,50 @@ fn a_run_that_takes_over_begins_anew() {
         .filter(|record| matches!(&record.body, Body::Gap(gap) if gap.channel() == Channel::Book))
         .collect();
     assert_eq!(of_book.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1]);
+}
+
+/// Several intervals run side by side, and the state has the newest bar of each.
+#[test]
+fn bars_are_made_of_the_intervals_that_were_asked_for() {
+    let intervals = BarIntervals::parse(&["7s", "1h", "1d"]).unwrap();
+    let (mut sequencer, bus) = sequencer_of(Encoding::Proto, intervals);
+    sequencer.define(0, definition("A/B")).unwrap();
+    let midnight = 20_000 * DAY;
+    for (id, second) in [(1, 3), (2, 10), (3, 3_700)] {
+        let time = midnight + second * SECOND;
+        let event = MarketEvent { index: 0, event_time: time, receive_time: time, body: trade(id) };
+        sequencer.publisher.now = time;
+        sequencer.event(event).unwrap();
+        sequencer.tick(time);
+        sequencer.tick(time + 20 * SECOND);
+    }
+    let bars = |records: Vec<Record>| {
+        let bars = records.into_iter().filter_map(|record| match record.body {
+            Body::Bar(bar) => {
+                Some((bar.interval / SECOND, (bar.open_time - midnight) / SECOND, bar.trades, bar.closed))
+            }
+            _ => None,
+        });
+        bars.collect::<Vec<_>>()
+    };
+    let closed: Vec<_> = bars(bus.take_records()).into_iter().filter(|bar| bar.3).collect();
+    assert_eq!(closed, [(7, 0, 1, true), (7, 7, 1, true), (3_600, 0, 2, true), (7, 3_696, 1, true)]);
+    let state = ask(&sequencer, Channel::Bar, "A/B");
+    let newest = bars(records_of(&state.frame));
+    // The bar of the second trade was over when that came, so it is the last correction of its interval.
+    assert_eq!(
+        newest,
+        [(7, 3_696, 1, true), (7, 7, 1, true), (3_600, 3_600, 1, false), (86_400, 0, 3, false)]
+    );
+}
+
+/// Without intervals there are no bars, and all else is as it was.
+#[test]
+fn there_may_be_no_bars() {
+    let (mut sequencer, bus) = sequencer_of(Encoding::Proto, BarIntervals::parse::<&str>(&[]).unwrap());
+    sequencer.define(0, definition("A/B")).unwrap();
+    happens(&mut sequencer, trade(1));
+    sequencer.tick(10 * SECOND);
+    let channels: Vec<_> = bus.take_records().iter().map(Record::channel).collect();
+    assert_eq!(channels, [Channel::Instrument, Channel::Trade, Channel::Stat]);
 }

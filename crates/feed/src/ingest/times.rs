@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use super::intervals::DAY;
+
 /// The time by which a venue's clock may be ahead of ours: recorders whose clocks nobody sets are 1 to 2 s behind.
 pub const EVENT_AHEAD_MAX: Duration = Duration::from_secs(5);
 /// The time by which an event may have happened before it was received. A late trade corrects its bar within this time.
@@ -98,6 +100,7 @@ impl SourceTime {
     /// be known.
     pub(crate) fn over_to(&self, now: u64) -> u64 {
         if self.is_over {
+            // No interval of bars is longer than a day.
             return self.latest.saturating_add(EVENT_AHEAD_MAX.as_nanos() as u64 + DAY);
         }
         let runs_by_own_clock = self.latest.abs_diff(self.latest_at) < OWN_CLOCK;
@@ -114,9 +117,6 @@ impl SourceTime {
         self.latest
     }
 }
-
-/// A time longer than any interval of bars.
-const DAY: u64 = 86_400_000_000_000;
 
 #[cfg(test)]
 mod tests {

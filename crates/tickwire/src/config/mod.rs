@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
 use tickwire_config::{ConfigErrors, Layers, Place};
-use tickwire_feed::IngestConfig;
 use tickwire_feed::sim::SimConfig;
+use tickwire_feed::{BarIntervals, IngestConfig};
 use tickwire_gateway::{GatewayConfig, Keys, read_keys};
 use tickwire_live::row::VenueConfig;
 use tickwire_recordings::{Hints, receive_time};
@@ -210,7 +210,12 @@ fn ingest(raw: &Raw, layers: &mut Layers) -> IngestConfig {
             format_args!("`{}` cannot name a lease: {may}, {LEASE_BYTES_MAX} at most", from.lease),
         );
     }
+    let bars = BarIntervals::parse(&from.bars).unwrap_or_else(|errors| {
+        errors.iter().for_each(|error| layers.wrong("ingest.bars", format_args!("{error}")));
+        BarIntervals::default()
+    });
     IngestConfig {
+        bars,
         encoding: match from.encoding {
             BusEncoding::Proto => Encoding::Proto,
             BusEncoding::Msgpack => Encoding::MsgPack,

@@ -110,6 +110,8 @@ settings! {
     pub(crate) struct Ingest {
         /// proto, msgpack: how records travel on the bus
         encoding: BusEncoding = BusEncoding::Proto,
+        /// Intervals of bars, each from 1s to 1d, 16 at most: a whole number and s, m, h or d. They are counted from midnight UTC. None: no bars.
+        bars: Vec<String> = vec!["1s".to_owned(), "1m".to_owned()],
         /// Publish only while this lease is held: of several ingesters that name the same one, one publishes and the others stand by. It needs
         /// JetStream. Empty: publish always.
         lease: String = String::new(),

@@ -309,3 +309,18 @@ fn depths_that_a_venue_lacks_are_told_at_once() {
     );
     load(&sources(&[("ingest.binance.depth", "5000"), ("ingest.binance_usdm.depth", "500")])).unwrap();
 }
+
+#[test]
+fn intervals_of_bars_are_checked_whole() {
+    let (_folder, mut sources) = file("[ingest]\nbars = [\"1s\", \"60s\", \"1m\", \"2d\", \"5x\"]\n");
+    let place = "line 2, column 1: `ingest.bars`: ";
+    let told = [
+        "`60s` and `1m` are the same interval: leave one of them out",
+        "`2d` is too short or too long: bars have 1s to 1d",
+        "`5x` is no interval: write a whole number and `s`, `m`, `h` or `d`, as 1s, 5m, 1h, 1d",
+    ];
+    let told = told.map(|told| format!("{place}{told}"));
+    check_told(&sources, &told.iter().map(String::as_str).collect::<Vec<_>>());
+    sources.sets = set(&[("ingest.bars", "1s,7s,1d")]);
+    assert_eq!(load(&sources).unwrap().ingest.bars, BarIntervals::parse(&["1s", "7s", "1d"]).unwrap());
+}

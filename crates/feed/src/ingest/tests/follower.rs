@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Body, BookState, Channel, Encoding, Record};
 
-use super::rig::{EPOCH, sequencer};
+use super::rig::{EPOCH, definition, happens, sequencer, sequencer_of, trade};
 use crate::adapter::FeedEvent;
+use crate::ingest::intervals::{BarIntervals, SECOND};
 use crate::sim::{Sim, SimConfig};
 
 /// A follower of the bus as a gateway would be.
@@ -42,6 +43,28 @@ impl Mirror {
                 }
             }
         }
+    }
+}
+
+/// A bar that goes through makes good for its own interval only: what the bus refused of the others is told again.
+#[test]
+fn a_bar_makes_good_for_no_other_interval() {
+    let (mut sequencer, bus) = sequencer_of(Encoding::Proto, BarIntervals::parse(&["1s", "1h"]).unwrap());
+    sequencer.define(0, definition("A/B")).unwrap();
+    let mut mirror = Mirror::default();
+    bus.set_full(true);
+    happens(&mut sequencer, trade(1));
+    sequencer.tick(6_000);
+    bus.set_full(false);
+    // The second is over, and of the hour there is nothing new.
+    sequencer.tick(4 * SECOND);
+    bus.take().into_iter().for_each(|(header, records)| mirror.take(header, records));
+    let state = sequencer.instruments[0].as_ref().unwrap();
+    let bars = state.last_records(Channel::Bar);
+    assert_eq!(bars.len(), 2);
+    for record in bars {
+        let key = record.conflation_key();
+        assert_eq!(mirror.values.get(&(state.id, Channel::Bar, key)), Some(&record));
     }
 }
 

@@ -9,6 +9,7 @@ use tickwire_wire::bus_frame::BusHeader;
 use tickwire_wire::{Batch, Channel, Encoding, FeedState, Instrument, Level, Message, Record, Trade, pb};
 
 use crate::adapter::{Levels, MarketBody, MarketEvent};
+use crate::ingest::intervals::BarIntervals;
 use crate::ingest::publisher::{BusSink, Publisher, RUN_RECORDS_MAX};
 use crate::ingest::respond::Responder;
 use crate::ingest::sequencer::Sequencer;
@@ -85,9 +86,14 @@ pub(super) fn read(subject: &str, bytes: &[u8]) -> (BusHeader, Vec<Record>) {
 }
 
 pub(super) fn sequencer(encoding: Encoding) -> (Sequencer<FakeBus>, FakeBus) {
+    sequencer_of(encoding, BarIntervals::default())
+}
+
+/// Makes a sequencer with these intervals of bars.
+pub(super) fn sequencer_of(encoding: Encoding, bars: BarIntervals) -> (Sequencer<FakeBus>, FakeBus) {
     let bus = FakeBus::default();
     let publisher = Publisher::new(bus.clone(), EPOCH, encoding);
-    (Sequencer::new("sim".to_owned(), publisher), bus)
+    (Sequencer::new("sim".to_owned(), publisher, bars), bus)
 }
 
 /// Makes one instrument, `A/B`, with its definition already published.
