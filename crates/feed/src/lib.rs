@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod binance;
+pub mod bitstamp;
 pub mod bybit;
 mod clock;
 mod clock_text;
