@@ -24,7 +24,7 @@ pub(crate) struct Symbol<B, K = ()> {
     pub(crate) size_decimals: u32,
     /// The book; none while it is broken, or was never there.
     pub(crate) book: Option<B>,
-    /// What is kept beside the book for as long as the symbol is there.
+    /// The state beside the book, which is kept for as long as the symbol is there.
     pub(crate) kept: K,
     /// The channels of which something was told since their connection was lost, and whose next message says nothing of a loss.
     shows: Vec<Channel>,

@@ -21,7 +21,7 @@ pub struct Book {
     crossed_since: Option<u64>,
 }
 
-/// What is kept of an instrument beside its book.
+/// The state of an instrument beside its book.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The changes since a snapshot is wanted, by their times in microseconds.
@@ -86,7 +86,7 @@ impl Book {
     }
 }
 
-/// What a snapshot says of the book that there is.
+/// The outcome of a comparison of a snapshot with the book that there is.
 pub(super) enum Joined {
     /// It is too old, or newer than the stream is.
     Unusable,

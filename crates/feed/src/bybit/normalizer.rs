@@ -30,7 +30,7 @@ pub struct Normalizer {
     depth: usize,
 }
 
-/// What is kept of an instrument beside its book.
+/// The state of an instrument beside its book.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The ticker as it was said so far; none until its snapshot.

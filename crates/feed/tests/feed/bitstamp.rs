@@ -27,7 +27,11 @@ type Sides = (BTreeMap<i64, u64>, BTreeMap<i64, u64>);
 fn apply((bids, asks): &mut Sides, levels: &Levels) {
     for (side, levels) in [(bids, &levels.bids), (asks, &levels.asks)] {
         for Level { price, size } in levels {
-            if *size == 0 { side.remove(price) } else { side.insert(*price, *size) };
+            if *size == 0 {
+                side.remove(price)
+            } else {
+                side.insert(*price, *size)
+            };
         }
     }
 }
