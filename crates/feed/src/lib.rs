@@ -12,6 +12,9 @@ mod clock_text;
 pub mod coinbase;
 mod ingest;
 pub mod kraken;
+mod listing;
+mod normalize_error;
+mod number;
 pub mod okx;
 pub mod open_loop;
 mod pairs;
@@ -31,6 +34,8 @@ pub use ingest::{
     IngestStats, Ingester, STAT_PERIOD, Summary, TOPICS_PER_REQUEST_MAX, Tally,
 };
 
+pub use listing::Listing;
+pub use normalize_error::NormalizeError;
 pub use roster::Roster;
 pub use supply::Supply;
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tickwire_wire::{Channel, Instrument, TradingState};
 
 use crate::adapter::FeedEvent;
-use crate::binance::NormalizeError;
+use crate::normalize_error::NormalizeError;
 use crate::supply::Supply;
 use crate::symbol::{Symbol, Times};
 

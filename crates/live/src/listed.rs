@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use tickwire_feed::Roster;
 use tickwire_feed::adapter::FeedEvent;
-use tickwire_feed::binance::Listing;
+use tickwire_feed::{Listing, Roster};
 use tickwire_wire::{Channel, Instrument, TradingState};
 
 use crate::selection::Selection;

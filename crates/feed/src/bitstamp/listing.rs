@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::binance::{Listing, NormalizeError};
+use crate::listing::Listing;
+use crate::normalize_error::NormalizeError;
 
 /// The most decimals that a scale may have here; more would fit no number.
 const DECIMALS_MAX: u32 = 18;

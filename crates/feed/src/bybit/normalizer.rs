@@ -4,8 +4,9 @@ use tickwire_wire::{Channel, Derivative, Side, Trade, TradingState};
 
 use super::message::{BookText, Envelope, TickerText, TradeText};
 use crate::adapter::FeedEvent;
-use crate::binance::{NormalizeError, Number};
 use crate::kraken::TopBook;
+use crate::normalize_error::NormalizeError;
+use crate::number::Number;
 use crate::pairs::levels;
 use crate::roster::Roster;
 use crate::symbol::Times;
