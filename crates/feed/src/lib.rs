@@ -5,12 +5,16 @@
 
 pub mod adapter;
 pub mod binance;
+pub mod bitstamp;
 pub mod bybit;
 mod clock;
 mod clock_text;
 pub mod coinbase;
 mod ingest;
 pub mod kraken;
+mod listing;
+mod normalize_error;
+mod number;
 pub mod okx;
 pub mod open_loop;
 mod pairs;
@@ -31,6 +35,8 @@ pub use ingest::{
     TOPICS_PER_REQUEST_MAX, Tally,
 };
 
+pub use listing::Listing;
+pub use normalize_error::NormalizeError;
 pub use roster::Roster;
 pub use supply::Supply;
 

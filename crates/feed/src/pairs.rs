@@ -4,7 +4,8 @@ use serde_json::value::RawValue;
 use tickwire_wire::Level;
 
 use crate::adapter::Levels;
-use crate::binance::{NormalizeError, Number};
+use crate::normalize_error::NormalizeError;
+use crate::number::Number;
 
 /// Reads both sides, in units of so many decimals of prices and of sizes.
 pub(crate) fn levels<const N: usize>(

@@ -5,26 +5,27 @@ use std::collections::HashMap;
 use tickwire_wire::{Channel, Instrument, TradingState};
 
 use crate::adapter::FeedEvent;
-use crate::binance::NormalizeError;
+use crate::normalize_error::NormalizeError;
 use crate::supply::Supply;
 use crate::symbol::{Symbol, Times};
 
-/// The instruments of a normalizer. `B` is what is kept of a book.
+/// The instruments of a normalizer. `B` is what is kept of a book, and `K` what is kept of an instrument beside it, until it ends or
+/// has another scale.
 #[derive(Debug)]
-pub struct Roster<B> {
-    symbols: Vec<Symbol<B>>,
+pub struct Roster<B, K = ()> {
+    symbols: Vec<Symbol<B, K>>,
     by_name: HashMap<String, u32>,
     /// The indexes that ended instruments had.
     free: Vec<u32>,
 }
 
-impl<B> Default for Roster<B> {
+impl<B, K> Default for Roster<B, K> {
     fn default() -> Self {
         Self { symbols: Vec::new(), by_name: HashMap::new(), free: Vec::new() }
     }
 }
 
-impl<B> Roster<B> {
+impl<B, K: Default> Roster<B, K> {
     /// Takes the definition of an instrument that may be new, and returns the index of its events. One whose scale is
     /// another than before begins anew.
     pub fn define(&mut self, definition: &Instrument) -> u32 {
@@ -48,7 +49,14 @@ impl<B> Roster<B> {
     pub fn end(&mut self, symbol: &str) -> Option<u32> {
         let index = self.by_name.remove(symbol)?;
         self.free.push(index);
+        // Nothing of it is for the next one at this place.
+        self.symbols[index as usize].kept = K::default();
         Some(index)
+    }
+
+    /// Returns the name of the instrument with this index; none where it ended.
+    pub fn name(&self, index: u32) -> Option<&str> {
+        self.by_name.iter().find(|(_, known)| **known == index).map(|(name, _)| name.as_str())
     }
 
     /// Takes what the venue says of whether a symbol trades, and which state that is.
@@ -97,11 +105,11 @@ impl<B> Roster<B> {
     }
 
     /// Returns the symbol of a name.
-    pub(crate) fn symbol(&mut self, name: &str) -> Result<&mut Symbol<B>, NormalizeError> {
+    pub(crate) fn symbol(&mut self, name: &str) -> Result<&mut Symbol<B, K>, NormalizeError> {
         self.find(name).ok_or_else(|| NormalizeError::UnknownSymbol(name.to_owned()))
     }
 
-    fn find(&mut self, name: &str) -> Option<&mut Symbol<B>> {
+    fn find(&mut self, name: &str) -> Option<&mut Symbol<B, K>> {
         let index = *self.by_name.get(name)?;
         self.symbols.get_mut(index as usize)
     }

@@ -16,14 +16,16 @@ pub(crate) struct Times {
     pub(crate) receive: u64,
 }
 
-/// A symbol. `B` is what is kept of a book that is whole.
+/// A symbol. `B` is what is kept of a book that is whole, and `K` what is kept beside it.
 #[derive(Debug)]
-pub(crate) struct Symbol<B> {
+pub(crate) struct Symbol<B, K = ()> {
     index: u32,
     pub(crate) price_decimals: u32,
     pub(crate) size_decimals: u32,
     /// The book; none while it is broken, or was never there.
     pub(crate) book: Option<B>,
+    /// The state beside the book, which is kept for as long as the symbol is there.
+    pub(crate) kept: K,
     /// The channels of which something was told since their connection was lost, and whose next message says nothing of a loss.
     shows: Vec<Channel>,
     /// The sequence of trades; each may stand for several, of which it has the last id.
@@ -31,17 +33,26 @@ pub(crate) struct Symbol<B> {
     pub(crate) status: StatusBoard,
 }
 
-impl<B> Symbol<B> {
-    pub(crate) fn new(index: u32, definition: &Instrument) -> Self {
+impl<B, K> Symbol<B, K> {
+    pub(crate) fn new(index: u32, definition: &Instrument) -> Self
+    where
+        K: Default,
+    {
         Self {
             index,
             price_decimals: definition.price_decimals,
             size_decimals: definition.size_decimals,
             book: None,
+            kept: K::default(),
             shows: Vec::new(),
             trades: Sequence::default(),
             status: StatusBoard::default(),
         }
+    }
+
+    /// Returns the index of its events.
+    pub(crate) fn index(&self) -> u32 {
+        self.index
     }
 
     /// Returns the decimals of prices and sizes.

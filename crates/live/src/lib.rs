@@ -7,6 +7,7 @@
 //! | [`adapter`] | the sockets and tasks around it: a source for the ingester |
 //! | [`row`] | the facts of a venue that stand before it is asked; [`VENUES`] has all of them |
 //! | [`binance`] | Binance spot and USD-M futures |
+//! | [`bitstamp`] | Bitstamp |
 //! | [`bybit`] | Bybit spot and linear contracts |
 //! | [`coinbase`] | Coinbase, the Advanced Trade API |
 //! | [`kraken`] | Kraken |
@@ -15,6 +16,7 @@
 
 pub mod adapter;
 pub mod binance;
+pub mod bitstamp;
 pub mod bybit;
 pub mod coinbase;
 pub mod driver;
@@ -32,9 +34,10 @@ pub use driver::{Driver, Moment, Timings};
 pub use limits::{Limits, Rate};
 
 /// The venues that there are.
-pub static VENUES: [&row::Row; 7] = [
+pub static VENUES: [&row::Row; 8] = [
     &binance::SPOT,
     &binance::USDM,
+    &bitstamp::BITSTAMP,
     &bybit::SPOT,
     &bybit::LINEAR,
     &coinbase::COINBASE,

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use tickwire_feed::Roster;
 use tickwire_feed::adapter::FeedEvent;
-use tickwire_feed::binance::Listing;
+use tickwire_feed::{Listing, Roster};
 use tickwire_wire::{Channel, Instrument, TradingState};
 
 use crate::selection::Selection;
@@ -59,11 +58,11 @@ impl Listed {
     }
 
     /// Takes the venue's list: events define what is new and end what is not listed any more, or closed.
-    pub(crate) fn take<B>(
+    pub(crate) fn take<B, K: Default>(
         &mut self,
         reading: Reading,
         all: Vec<Listing>,
-        roster: &mut Roster<B>,
+        roster: &mut Roster<B, K>,
         receive_time: u64,
         events: &mut Vec<FeedEvent>,
     ) -> Result<TopicChanges, String> {

@@ -8,6 +8,9 @@ use crate::limits::Limits;
 use crate::listed::{Plan, SILENT_AFTER, TRADES_ARE_RARER};
 use crate::venue::{Route, Terms, Venue, Verification};
 
+/// The time after which a book that nothing proves is compared.
+const COMPARE_AFTER: Duration = Duration::from_secs(60);
+
 /// The facts of a venue. Where they come from is in `docs/venues.md`.
 #[derive(Debug)]
 pub struct Row {
@@ -68,6 +71,8 @@ pub struct VenueConfig {
     pub depth: u32,
     /// The time within which a granted stream brings data as a rule; trades have twenty times as much.
     pub silent_after: Duration,
+    /// A book that nothing proves is compared with a snapshot after this, where snapshots can be asked for.
+    pub compare_after: Duration,
 }
 
 impl Row {
@@ -88,6 +93,7 @@ impl Row {
             channels: self.streams.iter().map(|stream| stream.channel).collect(),
             depth: self.depth.usual(),
             silent_after: SILENT_AFTER,
+            compare_after: COMPARE_AFTER,
         }
     }
 

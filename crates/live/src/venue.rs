@@ -191,7 +191,7 @@ pub enum Said {
     NoBook(TopicId),
     /// It granted the command with this id: for one topic, or for all of them.
     Granted(u64, Option<TopicId>),
-    /// It names all topics that the connection is subscribed to, which answers the command that is under way.
+    /// It names topics that the connection is subscribed to: all of them, or those of the command that is under way, which it answers.
     Subscriptions(Vec<TopicId>),
     /// It refused the command that is under way, for a reason.
     RefusedCommand(String),

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::message::needed;
-use super::number::{Number, text};
-use super::parse::{Fields, NormalizeError};
+use super::parse::Fields;
 use super::stamp::Stamp;
+use crate::normalize_error::NormalizeError;
+use crate::number::{Number, text};
 
 pub(crate) struct InfoText<'a> {
     pub(crate) time: Stamp,

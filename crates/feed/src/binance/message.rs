@@ -6,9 +6,10 @@ use serde_json::value::RawValue;
 
 use super::Market;
 use super::info::{InfoText, info};
-use super::number::{Number, clip, text, whole};
-use super::parse::{Fields, LevelTexts, NormalizeError, levels};
+use super::parse::{Fields, LevelTexts, levels};
 use super::stamp::Stamp;
+use crate::normalize_error::NormalizeError;
+use crate::number::{Number, clip, text, whole};
 
 /// A message, or an element of an array of them.
 pub(crate) enum Message<'a> {

@@ -14,7 +14,6 @@ mod info;
 mod message;
 mod normalizer;
 mod notes;
-mod number;
 mod parse;
 mod proven;
 mod scale;
@@ -24,14 +23,12 @@ mod stamp;
 mod status;
 mod symbol;
 
-pub(crate) use number::{Exact, Number};
 pub(crate) use sequence::{Arrival, Sequence, SequenceMark};
 
 pub use depth::Need;
 pub use normalizer::Normalizer;
 pub use notes::Counts;
-pub use parse::NormalizeError;
-pub use scan::{Listing, Scan, listings};
+pub use scan::{Scan, listings};
 
 /// One of Binance's markets. They differ in how books continue and in where times stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

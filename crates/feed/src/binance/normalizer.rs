@@ -9,13 +9,14 @@ use super::depth::{Depth, Need, Snapshot};
 use super::info::InfoText;
 use super::message::{DepthText, Hint, MarkText, Message, SnapshotText, TickerText, TradeText, read};
 use super::notes::{Counts, Notes};
-use super::number::clip;
-use super::parse::{Decimals, NormalizeError};
+use super::parse::Decimals;
 use super::sequence::SequenceMark;
 use super::stamp::Stamp;
 use super::status::trading_state;
 use super::symbol::Symbol;
 use crate::adapter::{FeedEvent, MarketBody};
+use crate::normalize_error::NormalizeError;
+use crate::number::clip;
 use crate::supply::Supply;
 
 /// A state machine that turns messages of one market into events. It has no I/O and no clock.

@@ -2,7 +2,7 @@ use tickwire_wire::{Channel, Level, Side, Status, TradingState};
 
 use super::*;
 use crate::adapter::{Levels, MarketEvent};
-use crate::binance::parse::NormalizeError;
+use crate::normalize_error::NormalizeError;
 
 const RECEIVED: u64 = 1_700_000_000_123_456_789;
 

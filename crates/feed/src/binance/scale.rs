@@ -7,7 +7,7 @@
 
 use tickwire_wire::decimal::DECIMALS_MAX;
 
-use super::number::{Exact, Number};
+use crate::number::{Exact, Number};
 
 const SCALES: usize = DECIMALS_MAX as usize + 1;
 /// The most decimals that are usual: more are noise where they are rare, as Binance writes eight.

@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 
 use tickwire_wire::Instrument;
-use tickwire_wire::decimal::{DECIMALS_MAX, parse_unsigned, used_decimals};
+use tickwire_wire::decimal::DECIMALS_MAX;
 
 use super::Market;
 use super::detect::Votes;
 use super::info::SymbolInfo;
 use super::message::{Message, read};
-use super::number::Number;
-use super::parse::NormalizeError;
 use super::scale::InstrumentDecimals;
+use crate::listing::Listing;
+use crate::normalize_error::NormalizeError;
+use crate::number::Number;
 
 /// The number of kinds of messages without a use that are told by name.
 const UNUSED_KINDS_MAX: usize = 64;
@@ -87,7 +88,7 @@ impl Scan {
             }
             Message::Other(kind) => {
                 if self.unused.len() < UNUSED_KINDS_MAX || self.unused.contains_key(kind.as_ref()) {
-                    *self.unused.entry(super::number::clip(&kind)).or_default() += 1;
+                    *self.unused.entry(crate::number::clip(&kind)).or_default() += 1;
                 }
             }
             Message::Response => {}
@@ -194,38 +195,6 @@ impl Scan {
         info.lot_size = info.lot_size.saturating_mul(finer(info.size_decimals, size));
         (info.price_decimals, info.size_decimals) = (price, size);
         info
-    }
-}
-
-/// An instrument of a venue's list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listing {
-    /// The name, and the scales and steps that are announced.
-    pub definition: Instrument,
-    /// The trading state, in the venue's word; empty where it says none.
-    pub status: String,
-}
-
-impl Listing {
-    /// Makes one of the names of symbol, base and quote, and of the steps of prices and sizes, whose decimals are the scale. Returns `None`
-    /// where a step is no number.
-    pub(crate) fn of_steps(
-        [symbol, base, quote]: [String; 3],
-        [price_step, size_step]: [&str; 2],
-        status: String,
-    ) -> Option<Self> {
-        let (price_decimals, size_decimals) = (used_decimals(price_step), used_decimals(size_step));
-        let definition = Instrument {
-            symbol,
-            price_decimals,
-            size_decimals,
-            tick_size: parse_unsigned(price_step, price_decimals).ok()?.max(1),
-            lot_size: parse_unsigned(size_step, size_decimals).ok()?.max(1),
-            base,
-            quote,
-            ..Instrument::default()
-        };
-        Some(Self { definition, status })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::number::Number;
+use crate::number::Number;
 
 /// A time of the venue, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! The normalizer of Bybit: text goes in, events come out.
 
-use std::collections::HashMap;
-
 use tickwire_wire::{Channel, Derivative, Side, Trade, TradingState};
 
 use super::message::{BookText, Envelope, TickerText, TradeText};
 use crate::adapter::FeedEvent;
-use crate::binance::{NormalizeError, Number};
 use crate::kraken::TopBook;
+use crate::normalize_error::NormalizeError;
+use crate::number::Number;
 use crate::pairs::levels;
 use crate::roster::Roster;
 use crate::symbol::Times;
@@ -27,13 +26,18 @@ pub struct Book {
 #[derive(Debug)]
 pub struct Normalizer {
     /// The instruments.
-    pub instruments: Roster<Book>,
+    pub instruments: Roster<Book, Kept>,
     /// The levels of each side that are subscribed to.
     depth: usize,
-    /// The tickers as they were said so far, by symbol.
-    tickers: HashMap<String, TickerText>,
-    /// The names of the trades in the last message of each symbol.
-    last_trades: HashMap<String, Vec<String>>,
+}
+
+/// The state of an instrument beside its book.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The ticker as it was said so far; none until its snapshot.
+    ticker: Option<TickerText>,
+    /// The names of the trades in the last message.
+    last_trades: Vec<String>,
 }
 
 /// The meaning of a message, beside the events in it.
@@ -59,7 +63,7 @@ pub enum Said {
 impl Normalizer {
     /// Makes a normalizer for books of so many levels a side.
     pub fn new(depth: usize) -> Self {
-        Self { instruments: Roster::default(), depth, tickers: HashMap::new(), last_trades: HashMap::new() }
+        Self { instruments: Roster::default(), depth }
     }
 
     /// Takes a message. Times are in nanoseconds since the Unix epoch.
@@ -139,9 +143,9 @@ impl Normalizer {
         let symbol = self.instruments.symbol(name)?;
         let (prices, sizes) = symbol.decimals();
         let mut names = Vec::new();
-        let before = self.last_trades.get(name);
+        let before = std::mem::take(&mut symbol.kept.last_trades);
         for text in serde_json::from_str::<Vec<TradeText>>(data)? {
-            if before.is_some_and(|before| before.iter().any(|known| *known == *text.id)) {
+            if before.iter().any(|known| *known == *text.id) {
                 events.push(FeedEvent::Repeat);
                 continue;
             }
@@ -166,9 +170,7 @@ impl Normalizer {
             symbol.unnumbered_trade(trade, times, events);
             names.push(text.id.into_owned());
         }
-        if !names.is_empty() {
-            self.last_trades.insert(name.to_owned(), names);
-        }
+        symbol.kept.last_trades = if names.is_empty() { before } else { names };
         Ok(Said::Data(Channel::Trade, name.to_owned()))
     }
 
@@ -184,10 +186,10 @@ impl Normalizer {
         let text: TickerText = serde_json::from_str(data)?;
         let said = Said::Data(Channel::Derivative, name.to_owned());
         let ticker = if is_snapshot {
-            self.tickers.entry(name.to_owned()).insert_entry(text).into_mut()
+            symbol.kept.ticker.insert(text)
         } else {
             // Until its snapshot there is nothing to change.
-            let Some(ticker) = self.tickers.get_mut(name) else { return Ok(Said::Nothing) };
+            let Some(ticker) = &mut symbol.kept.ticker else { return Ok(Said::Nothing) };
             let before = ticker.clone();
             ticker.change(text);
             if before == *ticker {
@@ -196,7 +198,8 @@ impl Normalizer {
             }
             ticker
         };
-        symbol.derivative(derivative(ticker)?, times, events);
+        let derivative = derivative(ticker)?;
+        symbol.derivative(derivative, times, events);
         Ok(said)
     }
 }

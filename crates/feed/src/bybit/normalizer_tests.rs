@@ -162,3 +162,27 @@ fn what_is_no_data() {
     assert!(normalizer.message(RECEIVED, &trade("1").replace("BTCUSDT", "X"), &mut Vec::new()).is_err());
     assert_eq!(trading_state("Trading"), TradingState::Open);
 }
+
+#[test]
+fn nothing_is_kept_of_an_instrument_that_ended() {
+    let mut normalizer = normalizer();
+    let trade = message(
+        "publicTrade",
+        "snapshot",
+        r#"[{"T":1700000000100,"s":"BTCUSDT","S":"Buy","v":"0.5","p":"10.1","i":"a-1","BT":false}]"#,
+    );
+    let ticker = |kind: &str| message("tickers", kind, r#"{"symbol":"BTCUSDT","markPrice":"10.1"}"#);
+    assert_eq!(take(&mut normalizer, &trade).1.len(), 1);
+    assert_eq!(take(&mut normalizer, &ticker("snapshot")).1.len(), 1);
+    normalizer.instruments.end("BTCUSDT");
+    let symbol = "BTCUSDT".to_owned();
+    normalizer.instruments.define(&Instrument {
+        symbol,
+        price_decimals: 2,
+        size_decimals: 3,
+        ..Instrument::default()
+    });
+    let later = ticker("delta").replace("10.1", "10.2");
+    assert_eq!(take(&mut normalizer, &later), (Said::Nothing, vec![]), "there is nothing to change");
+    assert_eq!(take(&mut normalizer, &trade).1.len(), 1, "it is no repetition");
+}

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::binance::{Listing, NormalizeError};
+use crate::listing::Listing;
+use crate::normalize_error::NormalizeError;
 
 #[derive(Deserialize)]
 struct Response<'a> {

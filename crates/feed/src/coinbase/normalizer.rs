@@ -6,8 +6,9 @@ use tickwire_wire::{Channel, Level, Side, Trade, TradingState};
 
 use super::message::{BookText, Envelope, LevelText, SubscriptionsText, TradesText};
 use crate::adapter::{FeedEvent, Levels};
-use crate::binance::{NormalizeError, Number};
 use crate::clock_text::nanoseconds;
+use crate::normalize_error::NormalizeError;
+use crate::number::Number;
 use crate::roster::Roster;
 use crate::symbol::Times;
 

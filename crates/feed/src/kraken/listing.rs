@@ -7,7 +7,8 @@ use serde::Deserialize;
 use tickwire_wire::Instrument;
 use tickwire_wire::decimal::parse_unsigned;
 
-use crate::binance::{Listing, NormalizeError};
+use crate::listing::Listing;
+use crate::normalize_error::NormalizeError;
 
 #[derive(Deserialize)]
 struct Response<'a> {

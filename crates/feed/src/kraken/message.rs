@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::binance::{NormalizeError, Number};
+use crate::normalize_error::NormalizeError;
+use crate::number::Number;
 
 /// The members that messages have in common.
 #[derive(Deserialize)]

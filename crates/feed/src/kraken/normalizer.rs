@@ -8,8 +8,8 @@ use tickwire_wire::{Channel, Level, Quote, Side, Trade, TradingState};
 use super::book::TopBook;
 use super::message::{BookText, Envelope, LevelText, TickerText, TradeText, price, size};
 use crate::adapter::{FeedEvent, Levels};
-use crate::binance::NormalizeError;
 use crate::clock_text::nanoseconds;
+use crate::normalize_error::NormalizeError;
 use crate::roster::Roster;
 use crate::symbol::{Symbol, Times};
 

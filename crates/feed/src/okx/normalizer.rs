@@ -4,7 +4,8 @@ use tickwire_wire::{Channel, Level, Quote, Side, Trade, TradingState};
 
 use super::message::{BookText, Envelope, TradeText};
 use crate::adapter::FeedEvent;
-use crate::binance::{NormalizeError, Number};
+use crate::normalize_error::NormalizeError;
+use crate::number::Number;
 use crate::pairs::levels;
 use crate::roster::Roster;
 use crate::symbol::Times;

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::gzip::{Counted, Members, Part};
 use crate::adapter::Fault;
-use crate::binance::Exact;
+use crate::number::Exact;
 
 /// The longest line, in bytes: Binance's `exchangeInfo` has about 15 MB.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -5,6 +5,7 @@
 //! every book that was ever true, so that a test can tell whether what a client shows was.
 
 mod binance;
+mod bitstamp;
 mod bybit;
 mod client;
 mod coinbase;
@@ -37,6 +38,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::binance::Binance;
+use self::bitstamp::Bitstamp;
 use self::bybit::Bybit;
 use self::coinbase::Coinbase;
 use self::exchange::{Exchange, Source};
@@ -57,6 +59,8 @@ pub enum SimKind {
     Binance,
     /// Binance USD-M futures.
     BinanceUsdm,
+    /// Bitstamp.
+    Bitstamp,
     /// Bybit spot.
     Bybit,
     /// The linear contracts of Bybit.
@@ -74,6 +78,7 @@ impl SimKind {
         match self {
             Self::Binance => Box::new(Binance::new(Market::Spot)),
             Self::BinanceUsdm => Box::new(Binance::new(Market::Usdm)),
+            Self::Bitstamp => Box::new(Bitstamp::default()),
             Self::Bybit => Box::new(Bybit::new(true)),
             Self::BybitLinear => Box::new(Bybit::new(false)),
             Self::Kraken => Box::new(Kraken::default()),

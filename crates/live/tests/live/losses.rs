@@ -48,18 +48,21 @@ async fn disconnect() {
 
 #[tokio::test]
 async fn shutdown() {
-    let kinds = [SimKind::Binance, SimKind::BinanceUsdm, SimKind::Okx];
+    let kinds = [SimKind::Binance, SimKind::BinanceUsdm, SimKind::Bitstamp, SimKind::Okx];
     lost_and_right(&kinds, Fault::Shutdown, "the server said that it goes down").await;
 }
 
 #[tokio::test]
 async fn ban() {
-    for (kind, status) in BINANCE.into_iter().zip([429, 418]) {
+    let of_bitstamp = (SimKind::Bitstamp, 429);
+    for (kind, status) in BINANCE.into_iter().zip([429, 418]).chain([of_bitstamp]) {
         let venue = venue(kind).await;
         let mut client = Client::new(&venue, kind);
         client.until_right().await;
         venue.inject(&Fault::Ban(status, MS(1_000))).unwrap();
-        venue.inject(&Fault::Gap).unwrap();
+        // Nothing tells of a change that Bitstamp did not send.
+        let fault = if kind == SimKind::Bitstamp { Fault::Reorder } else { Fault::Gap };
+        venue.inject(&fault).unwrap();
         client.until("a ban", |client| client.adapter.counts().bans > 0).await;
         let asked = client.adapter.counts().requests;
         client.until_right().await;
@@ -74,7 +77,14 @@ async fn ban() {
 
 #[tokio::test]
 async fn a_ban_on_connections_is_waited_for() {
-    for kind in [SimKind::Bybit, SimKind::BybitLinear, SimKind::Kraken, SimKind::Coinbase, SimKind::Okx] {
+    for kind in [
+        SimKind::Bitstamp,
+        SimKind::Bybit,
+        SimKind::BybitLinear,
+        SimKind::Kraken,
+        SimKind::Coinbase,
+        SimKind::Okx,
+    ] {
         let venue = venue(kind).await;
         let mut client = Client::new(&venue, kind);
         client.until_right().await;

@@ -10,9 +10,10 @@ mod venues;
 use tickwire_live::simulator::SimKind;
 
 /// The venues that there are.
-const VENUES: [SimKind; 7] = [
+const VENUES: [SimKind; 8] = [
     SimKind::Binance,
     SimKind::BinanceUsdm,
+    SimKind::Bitstamp,
     SimKind::Bybit,
     SimKind::BybitLinear,
     SimKind::Kraken,

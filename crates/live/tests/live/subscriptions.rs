@@ -25,6 +25,7 @@ async fn refused_subscription() {
         assert!(client.adapter.counts().refused_topics >= 1);
         assert!(client.known[refused].book.is_none());
         let reason = match kind {
+            SimKind::Bitstamp => "Bad subscription string.".to_owned(),
             SimKind::Kraken => format!("Currency pair not supported {refused}"),
             SimKind::Coinbase => format!("{refused} is not a valid product"),
             SimKind::Bybit | SimKind::BybitLinear => {

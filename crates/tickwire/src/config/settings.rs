@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tickwire_config::settings;
 use tickwire_gateway::GatewaySettings;
+use tickwire_live::bitstamp::BITSTAMP;
 use tickwire_live::coinbase::COINBASE;
 use tickwire_live::kraken::KRAKEN;
 use tickwire_live::okx::OKX;
@@ -119,6 +120,7 @@ settings! {
         stall_ms: u64 = 30_000 => 1_000..=86_400_000,
         binance: IngestVenue = IngestVenue::of(&binance::SPOT, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
         binance_usdm: IngestVenue = IngestVenue::of(&binance::USDM, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
+        bitstamp: IngestVenue = IngestVenue::of(&BITSTAMP, &["BTCUSD", "ETHUSD", "SOLUSD", "XRPUSD"]),
         bybit: IngestVenue = IngestVenue::of(&bybit::SPOT, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
         bybit_linear: IngestVenue = IngestVenue::of(&bybit::LINEAR, &["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]),
         coinbase: IngestVenue = IngestVenue::of(&COINBASE, &["BTC-USD", "ETH-USD", "SOL-USD", "XRP-USD"]),

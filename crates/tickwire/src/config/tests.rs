@@ -252,6 +252,7 @@ fn venues_have_symbols_channels_and_roots() {
     let expected = [
         "wss://stream.binance.com:9443/stream",
         "wss://fstream.binance.com/market/stream",
+        "wss://ws.bitstamp.net",
         "wss://stream.bybit.com/v5/public/spot",
         "wss://stream.bybit.com/v5/public/linear",
         "wss://advanced-trade-ws.coinbase.com",

@@ -1,6 +1,7 @@
 //! The live venues that there are: one row for each.
 
 use clap::ValueEnum;
+use tickwire_live::bitstamp::BITSTAMP;
 use tickwire_live::coinbase::COINBASE;
 use tickwire_live::kraken::KRAKEN;
 use tickwire_live::okx::OKX;
@@ -19,6 +20,8 @@ macro_rules! venues {
             Binance: "binance", binance, &binance::SPOT, "BTCUSDT,*USDC";
             /// Binance USD-M futures, live
             BinanceUsdm: "binance-usdm", binance_usdm, &binance::USDM, "BTCUSDT,ETHUSDT";
+            /// Bitstamp, live: nothing proves its books
+            Bitstamp: "bitstamp", bitstamp, &BITSTAMP, "BTCUSD,*EUR";
             /// Bybit spot, live
             Bybit: "bybit", bybit, &bybit::SPOT, "BTCUSDT,*USDC";
             /// Bybit linear contracts, live

@@ -70,6 +70,7 @@ fn a_dry_run_prints_what_would_be_published() {
     for (name, channels, [symbols, first, second, other]) in [
         ("binance", "quote,trade,book", of_binance),
         ("binance-usdm", "quote,trade,book,derivative", of_binance),
+        ("bitstamp", "trade,book", ["btcusd,eth*", "BTCUSD", "ETHUSD", "SOLUSD"]),
         ("bybit", "trade,book", of_binance),
         ("bybit-linear", "trade,book,derivative", of_binance),
         ("coinbase", "trade,book", ["btc-usd,eth-u*", "BTC-USD", "ETH-USD", "SOL-USD"]),

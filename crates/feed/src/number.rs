@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use tickwire_wire::decimal::{DECIMALS_MAX, DecimalError};
 
-use super::parse::NormalizeError;
+use crate::normalize_error::NormalizeError;
 
 /// The number of characters of a text that an error shows.
 const SHOWN_CHARS: usize = 40;
