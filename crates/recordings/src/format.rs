@@ -11,11 +11,18 @@ use tickwire_feed::replay::Input;
 use tickwire_wire::is_venue;
 
 use crate::adapted::BinanceSource;
-use crate::capture;
+use crate::capture::{self, Capture, Packet};
+use crate::day::Day;
 use crate::dbn::{self, DbnSource};
 use crate::iex::{self, IexSource};
+use crate::itch;
+use crate::itch_file::{self, ItchCapture, ItchFile};
+use crate::mold::MoldPacket;
 use crate::packed::{self, Content};
 use crate::source::Source;
+
+/// The packets of a capture that are looked at for its format.
+const DETECTED_PACKETS: usize = 256;
 
 /// A format of recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,11 +33,13 @@ pub enum Format {
     Dbn,
     /// Captures of TOPS of IEX.
     Iex,
+    /// TotalView-ITCH 5.0 of Nasdaq, files and captures.
+    Itch,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::Binance, Self::Dbn, Self::Iex];
+    pub const ALL: [Self; 4] = [Self::Binance, Self::Dbn, Self::Iex, Self::Itch];
 
     /// Returns the name, as it is written on the command line.
     pub fn name(self) -> &'static str {
@@ -38,22 +47,23 @@ impl Format {
             Self::Binance => "binance",
             Self::Dbn => "dbn",
             Self::Iex => "iex",
+            Self::Itch => "itch",
         }
     }
 }
 
 impl Format {
-    /// Begins to read bytes that lie in memory, and are not packed.
+    /// Begins to read bytes that lie in memory, and are not packed; the day is that of files whose times have none.
     ///
     /// # Errors
     /// Returns what is wrong with their head, in words; or that the format is of files only.
-    pub fn source_of(self, bytes: Vec<u8>) -> Result<Box<dyn Source>, String> {
+    pub fn source_of(self, bytes: Vec<u8>, day: Option<Day>) -> Result<Box<dyn Source>, String> {
         let bytes: Box<dyn Read + Send> = Box::new(io::Cursor::new(bytes));
-        self.begin(BufReader::new(bytes)).map(|(source, _)| source)
+        self.begin(BufReader::new(bytes), day).map(|(source, _)| source)
     }
 
     /// Begins to read the content of a file, and returns the venue that it tells.
-    fn begin(self, content: Content) -> Result<(Box<dyn Source>, String), String> {
+    fn begin(self, mut content: Content, day: Option<Day>) -> Result<(Box<dyn Source>, String), String> {
         match self {
             Self::Binance => Err("recordings of Binance are read as files".to_owned()),
             Self::Dbn => {
@@ -62,6 +72,15 @@ impl Format {
                 Ok((Box::new(source), venue_of(&dataset)))
             }
             Self::Iex => Ok((Box::new(IexSource::new(content)?), iex::VENUE.to_owned())),
+            Self::Itch => {
+                let is_capture = content.fill_buf().is_ok_and(capture::is_capture);
+                let source: Box<dyn Source> = if is_capture {
+                    Box::new(ItchCapture::new(content)?)
+                } else {
+                    Box::new(ItchFile::new(content, day)?)
+                };
+                Ok((source, itch::VENUE.to_owned()))
+            }
         }
     }
 }
@@ -90,6 +109,8 @@ pub struct Hints {
     pub format: Option<Format>,
     /// The venue; told by the content unless given.
     pub venue: Option<String>,
+    /// The day of trading, for files whose times are counted from midnight; told by the name of the file unless given.
+    pub day: Option<Day>,
 }
 
 /// A recording that can be read again and again.
@@ -98,6 +119,8 @@ pub struct Recording {
     format: Format,
     /// The venue that the user names.
     venue: Option<String>,
+    /// The day that the user or the name of the file tells.
+    day: Option<Day>,
 }
 
 /// The reason why a recording cannot be read at all.
@@ -163,9 +186,14 @@ impl Recording {
         if begin.is_empty() && hints.format.is_none() {
             return Err(RecordingError::Empty(path.to_owned()));
         }
-        let format = hints.format.or_else(|| detect(begin));
+        let format = match hints.format {
+            Some(format) => Some(format),
+            None if capture::is_capture(begin) => detect_capture(content),
+            None => detect(begin),
+        };
         let format = format.ok_or_else(|| RecordingError::Unknown { path: path.to_owned() })?;
-        Ok(Self { input, format, venue: hints.venue.clone() })
+        let day = hints.day.or_else(|| Day::of_name(path));
+        Ok(Self { input, format, venue: hints.venue.clone(), day })
     }
 
     /// Returns the path.
@@ -213,7 +241,8 @@ impl Recording {
         } else {
             let unreadable = |source| RecordingError::Unreadable { path: self.path().to_owned(), source };
             let file = self.input.open().map_err(unreadable)?;
-            self.format.begin(packed::open(file, bytes_read).map_err(unreadable)?).map_err(head)?
+            let content = packed::open(file, bytes_read).map_err(unreadable)?;
+            self.format.begin(content, self.day).map_err(head)?
         };
         Ok((source, self.venue.clone().unwrap_or(told)))
     }
@@ -231,10 +260,28 @@ fn detect(begin: &[u8]) -> Option<Format> {
     if begin.starts_with(dbn::MAGIC) {
         return Some(Format::Dbn);
     }
-    if capture::is_capture(begin) {
-        return Some(Format::Iex);
+    if itch_file::is_binary_file(begin) {
+        return Some(Format::Itch);
     }
     begin.split(|byte| *byte == b'\n').any(is_timed_json).then_some(Format::Binance)
+}
+
+/// Finds the format of a capture: its first datagrams tell.
+fn detect_capture(content: Content) -> Option<Format> {
+    let mut capture = Capture::new(content).ok()?;
+    for _ in 0..DETECTED_PACKETS {
+        if let Packet::End | Packet::Failed(_) = capture.read() {
+            break;
+        }
+        let Some(datagram) = capture.datagram() else { continue };
+        if iex::is_segment(datagram) {
+            return Some(Format::Iex);
+        }
+        if MoldPacket::is_one(datagram) {
+            return Some(Format::Itch);
+        }
+    }
+    None
 }
 
 /// Returns whether a line is `<time> <json>`.

@@ -7,11 +7,16 @@
 mod adapted;
 mod capture;
 pub mod contents;
+mod day;
 mod dbn;
 mod dbn_frames;
 mod format;
+mod framing;
 mod iex;
 mod iextp;
+mod itch;
+mod itch_file;
+mod mold;
 pub mod orders;
 mod packed;
 mod player;
@@ -20,5 +25,6 @@ mod scaled;
 pub mod source;
 mod top;
 
+pub use day::Day;
 pub use format::{Format, Hints, Recording, RecordingError};
 pub use player::{Played, Player, PlayerConfig, PlayerError, PlayerProgress, receive_time};
