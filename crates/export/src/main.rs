@@ -35,6 +35,9 @@ struct Command {
     /// Venue of the recordings; told by their content unless given
     #[arg(long)]
     venue: Option<String>,
+    /// Day of trading (2020-01-30), where times are counted from midnight; told by the name of the file unless given
+    #[arg(long)]
+    date: Option<tickwire_recordings::Day>,
     /// Begin at this receive time, with what held then: 2024-08-08T23:55:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<u64>,
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> anyhow::Result<Exported> {
-    let hints = Hints { format: command.format, venue: command.venue.clone() };
+    let hints = Hints { format: command.format, venue: command.venue.clone(), day: command.date };
     let open = |path: &PathBuf| Recording::open(path, &hints);
     let recordings = command.files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let names: Vec<_> = recordings.iter().map(|it| it.path().display().to_string()).collect();

@@ -37,7 +37,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let quote = Mbp1Msg { hd, ts_recv: START, ..Mbp1Msg::default() };
     seed("quotes", 0, &encoded(Schema::Mbp1, START, &[quote]))?;
     seed("capture", 1, &capture())?;
+    seed("itch", 2, &itch())?;
     Ok(())
+}
+
+/// Makes a file of TotalView-ITCH: the first event of a day, and an order.
+fn itch() -> Vec<u8> {
+    let mut bytes = vec![0, 12, b'S', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'O'];
+    bytes.extend([0, 36, b'A', 0, 7, 0, 0, 0, 0, 0, 0, 0, 1]);
+    bytes.extend(1u64.to_be_bytes());
+    bytes.push(b'B');
+    bytes.extend(100u32.to_be_bytes());
+    bytes.extend(b"ABC     ");
+    bytes.extend(12_500u32.to_be_bytes());
+    bytes
 }
 
 /// Makes a capture of one packet: a segment of IEX-TP with a quote in a datagram of UDP over IPv4.

@@ -12,15 +12,22 @@ use tickwire_wire::is_venue;
 
 use crate::adapted::BinanceSource;
 use crate::bus::{self, BusSource};
-use crate::capture;
+use crate::capture::{self, Capture, Packet};
 use crate::cryptofeed::{self, BinanceCapture, CaptureSource, Venue};
+use crate::day::Day;
 use crate::dbn::{self, DbnSource};
 use crate::iex::{self, IexSource};
+use crate::itch;
+use crate::itch_file::{self, ItchCapture, ItchFile};
 use crate::lobster::{self, LobsterSource, Named};
+use crate::mold::MoldPacket;
 use crate::packed::{self, Content};
 use crate::source::Source;
 use crate::stream::{self, StreamSource};
 use crate::tardis::{self, TardisSource};
+
+/// The packets of a capture that are looked at for its format.
+const DETECTED_PACKETS: usize = 256;
 
 /// A format of recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +42,8 @@ pub enum Format {
     Dbn,
     /// Captures of TOPS of IEX.
     Iex,
+    /// TotalView-ITCH 5.0 of Nasdaq, files and captures.
+    Itch,
     /// Normalized CSV of Tardis.dev.
     Tardis,
     /// Messages of LOBSTER, with the levels beside them.
@@ -45,12 +54,13 @@ pub enum Format {
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Binance,
         Self::Bus,
         Self::Cryptofeed,
         Self::Dbn,
         Self::Iex,
+        Self::Itch,
         Self::Lobster,
         Self::Stream,
         Self::Tardis,
@@ -64,6 +74,7 @@ impl Format {
             Self::Cryptofeed => "cryptofeed",
             Self::Dbn => "dbn",
             Self::Iex => "iex",
+            Self::Itch => "itch",
             Self::Lobster => "lobster",
             Self::Stream => "stream",
             Self::Tardis => "tardis",
@@ -72,11 +83,11 @@ impl Format {
 }
 
 impl Format {
-    /// Begins to read bytes that lie in memory, and are not packed.
+    /// Begins to read bytes that lie in memory, and are not packed; the day is that of files whose times have none.
     ///
     /// # Errors
     /// Returns what is wrong with their head, in words; or that the format is of files only.
-    pub fn source_of(self, bytes: Vec<u8>) -> Result<Box<dyn Source>, String> {
+    pub fn source_of(self, bytes: Vec<u8>, day: Option<Day>) -> Result<Box<dyn Source>, String> {
         if self == Self::Cryptofeed {
             let content: Box<dyn Read + Send> = Box::new(io::Cursor::new(bytes.clone()));
             let (source, _) = CaptureSource::of_bytes(&bytes, BufReader::new(content))?;
@@ -87,11 +98,11 @@ impl Format {
             let named = Named::of(Path::new("A_2012-06-21"))?;
             return Ok(Box::new(LobsterSource::new(BufReader::new(bytes), None, &named)));
         }
-        self.begin(BufReader::new(bytes)).map(|(source, _)| source)
+        self.begin(BufReader::new(bytes), day).map(|(source, _)| source)
     }
 
     /// Begins to read the content of a file, and returns the venue that it tells.
-    fn begin(self, content: Content) -> Result<(Box<dyn Source>, String), String> {
+    fn begin(self, mut content: Content, day: Option<Day>) -> Result<(Box<dyn Source>, String), String> {
         match self {
             Self::Binance | Self::Cryptofeed | Self::Lobster => {
                 Err(format!("recordings of {self} are read as files"))
@@ -106,6 +117,15 @@ impl Format {
                 Ok((Box::new(source), venue_of(&dataset)))
             }
             Self::Iex => Ok((Box::new(IexSource::new(content)?), iex::VENUE.to_owned())),
+            Self::Itch => {
+                let is_capture = content.fill_buf().is_ok_and(capture::is_capture);
+                let source: Box<dyn Source> = if is_capture {
+                    Box::new(ItchCapture::new(content)?)
+                } else {
+                    Box::new(ItchFile::new(content, day)?)
+                };
+                Ok((source, itch::VENUE.to_owned()))
+            }
             Self::Stream => {
                 let (source, venue) = StreamSource::new(content)?;
                 Ok((Box::new(source), venue))
@@ -142,6 +162,8 @@ pub struct Hints {
     pub format: Option<Format>,
     /// The venue; told by the content unless given.
     pub venue: Option<String>,
+    /// The day of trading, for files whose times are counted from midnight; told by the name of the file unless given.
+    pub day: Option<Day>,
 }
 
 /// A recording that can be read again and again.
@@ -150,6 +172,8 @@ pub struct Recording {
     format: Format,
     /// The venue that the user names.
     venue: Option<String>,
+    /// The day that the user or the name of the file tells.
+    day: Option<Day>,
 }
 
 /// The reason why a recording cannot be read at all.
@@ -215,9 +239,14 @@ impl Recording {
         if begin.is_empty() && hints.format.is_none() {
             return Err(RecordingError::Empty(path.to_owned()));
         }
-        let format = hints.format.or_else(|| detect(begin));
+        let format = match hints.format {
+            Some(format) => Some(format),
+            None if capture::is_capture(begin) => detect_capture(content),
+            None => detect(begin),
+        };
         let format = format.ok_or_else(|| RecordingError::Unknown { path: path.to_owned() })?;
-        Ok(Self { input, format, venue: hints.venue.clone() })
+        let day = hints.day.or_else(|| Day::of_name(path));
+        Ok(Self { input, format, venue: hints.venue.clone(), day })
     }
 
     /// Returns the path.
@@ -278,7 +307,7 @@ impl Recording {
                 };
                 (source, venue.name().to_owned())
             } else {
-                self.format.begin(open(bytes_read).map_err(unreadable)?).map_err(head)?
+                self.format.begin(open(bytes_read).map_err(unreadable)?, self.day).map_err(head)?
             }
         };
         Ok((source, self.venue.clone().unwrap_or(told)))
@@ -306,8 +335,8 @@ fn detect(begin: &[u8]) -> Option<Format> {
     if begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin).starts_with(tardis::BEGIN.as_bytes()) {
         return Some(Format::Tardis);
     }
-    if capture::is_capture(begin) {
-        return Some(Format::Iex);
+    if itch_file::is_binary_file(begin) {
+        return Some(Format::Itch);
     }
     if lobster::is_messages(begin) {
         return Some(Format::Lobster);
@@ -316,6 +345,24 @@ fn detect(begin: &[u8]) -> Option<Format> {
         return Some(Format::Cryptofeed);
     }
     begin.split(|byte| *byte == b'\n').any(is_timed_json).then_some(Format::Binance)
+}
+
+/// Finds the format of a capture: its first datagrams tell.
+fn detect_capture(content: Content) -> Option<Format> {
+    let mut capture = Capture::new(content).ok()?;
+    for _ in 0..DETECTED_PACKETS {
+        if let Packet::End | Packet::Failed(_) = capture.read() {
+            break;
+        }
+        let Some(datagram) = capture.datagram() else { continue };
+        if iex::is_segment(datagram) {
+            return Some(Format::Iex);
+        }
+        if MoldPacket::is_one(datagram) {
+            return Some(Format::Itch);
+        }
+    }
+    None
 }
 
 /// Returns whether a line is `<time> <json>`.

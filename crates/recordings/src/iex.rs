@@ -6,7 +6,8 @@
 use tickwire_wire::{Channel, Side, Status, TradingState};
 
 use crate::capture::{Capture, Packet};
-use crate::iextp::{Segment, Sequences, bytes};
+use crate::framing::{Sequences, bytes};
+use crate::iextp::Segment;
 use crate::packed::Content;
 use crate::said::{Fixed, FixedLevel, Said, What};
 use crate::source::{Entry, Place, Source, Symbol, Symbols};
@@ -15,15 +16,22 @@ use crate::source::{Entry, Place, Source, Symbol, Symbols};
 pub(crate) const VENUE: &str = "iex";
 /// The protocols of TOPS 1.5 and 1.6.
 const TOPS: [u16; 2] = [0x8002, 0x8003];
+/// The protocols of TOPS and DEEP.
+const FEEDS: [u16; 3] = [0x8002, 0x8003, 0x8004];
 /// The decimals of all prices.
 const PRICE_DECIMALS: u8 = 4;
 /// The entries after which a turn ends.
 const ENTRIES_MAX: usize = 256;
 
+/// Returns whether a datagram looks as a segment of a feed of IEX does.
+pub(crate) fn is_segment(datagram: &[u8]) -> bool {
+    Segment::parse(datagram).is_ok_and(|segment| FEEDS.contains(&segment.protocol))
+}
+
 /// A reading of a capture.
 pub(crate) struct IexSource {
     capture: Capture,
-    sequences: Sequences,
+    sequences: Sequences<(u32, u32)>,
     tops: Tops,
     messages: u64,
     is_over: bool,
@@ -63,7 +71,7 @@ impl IexSource {
         if !TOPS.contains(&segment.protocol) {
             return entries.push(Entry::Unused("segments of other protocols"));
         }
-        let order = match self.sequences.take(&segment) {
+        let order = match self.sequences.take(segment.session(), segment.first, segment.count) {
             Ok(order) => order,
             Err(reason) => return entries.push(Entry::Fault(place, reason)),
         };
@@ -231,4 +239,4 @@ fn status(message: &[u8]) -> Meaning {
 
 #[cfg(test)]
 #[path = "iex_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,8 @@ use std::io::{BufReader, Cursor};
 use super::*;
 use crate::iextp::tests::segment;
 
-const TIME: u64 = 1_600_000_000;
+/// The time of all packets, in seconds.
+pub(crate) const TIME: u64 = 1_600_000_000;
 
 fn message(kind: u8, flags: u8, fields: &[&[u8]]) -> Vec<u8> {
     let head = [&[kind, flags][..], &1_500_000_000_000_000_001i64.to_le_bytes(), b"ZIEXT   "].concat();
@@ -30,7 +31,8 @@ fn packet(payload: &[u8]) -> Vec<u8> {
     [ethernet, ip.concat(), udp.concat(), payload.to_vec()].concat()
 }
 
-fn pcap(segments: &[Vec<u8>]) -> Vec<u8> {
+/// Makes a capture of datagrams.
+pub(crate) fn pcap(segments: &[Vec<u8>]) -> Vec<u8> {
     let mut file = 0xa1b2_c3d4u32.to_le_bytes().to_vec();
     file.extend([2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0]);
     for segment in segments {

@@ -2,15 +2,11 @@
 //!
 //! It does no input or output: a datagram goes in, a header and messages come out.
 
-use rustc_hash::FxHashMap;
+use crate::framing::{self, bytes};
 
 /// The bytes of a segment's header.
 const HEADER_BYTES: usize = 40;
 const VERSION: u8 = 1;
-/// The most messages that a hole is believed to have: a day has some hundred million.
-const HOLE_MAX: i64 = 1 << 30;
-/// The segments in a row that are passed over as repeated, before the numbers of those before them are doubted.
-const BEHIND_MAX: u32 = 3;
 
 /// A segment: one datagram.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +24,6 @@ pub(crate) struct Segment<'a> {
     payload: &'a [u8],
     /// The bytes of the payload that the header says.
     stated: u16,
-}
-
-/// Returns so many bytes from an offset on.
-pub(crate) fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
-    from.get(at..)?.first_chunk::<N>().copied()
 }
 
 impl<'a> Segment<'a> {
@@ -72,99 +63,21 @@ impl<'a> Segment<'a> {
         })
     }
 
+    /// Returns what its sequence is counted by: a session of a channel.
+    pub(crate) fn session(&self) -> (u32, u32) {
+        (self.channel, self.session)
+    }
+
     /// Returns the messages. What cannot be one is an error in words, and the last item.
     pub(crate) fn messages(&self) -> impl Iterator<Item = Result<&'a [u8], String>> + use<'a> {
-        let (mut rest, has, stated) = (self.payload, self.payload.len(), self.stated);
-        let (mut left, count) = (self.count, self.count);
-        std::iter::from_fn(move || {
-            if left == 0 {
-                let more = std::mem::take(&mut rest).len();
-                return (more > 0).then(|| Err(format!("{more} bytes follow the last message of a segment")));
-            }
-            let message = rest
-                .split_first_chunk::<2>()
-                .and_then(|(length, rest)| rest.split_at_checked(usize::from(u16::from_le_bytes(*length))));
-            let Some((message, more)) = message else {
-                let number = count - left + 1;
-                (left, rest) = (0, &[]);
-                return Some(Err(format!(
-                    "message {number} of {count} of a segment is not whole: {has} of {stated} bytes are there"
-                )));
-            };
-            (left, rest) = (left - 1, more);
-            Some(Ok(message))
-        })
-    }
-}
-
-/// The place of a segment in its sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Order {
-    /// The number of messages that are missing before it.
-    pub(crate) missing: u64,
-    /// The number of its first messages that were there already.
-    pub(crate) repeated: u16,
-}
-
-/// The sequence numbers that come next, by channel and session.
-#[derive(Debug, Default)]
-pub(crate) struct Sequences(FxHashMap<(u32, u32), Next>);
-
-/// The next sequence number of a session.
-#[derive(Debug)]
-struct Next {
-    number: i64,
-    /// The number that a segment with a number that nobody believed would be followed by.
-    doubted: Option<i64>,
-    /// The segments in a row that were there already, where each one goes on behind the one before it: the number of the last one's
-    /// successor, how many there are, and the messages in them.
-    behind: (i64, u32, u64),
-}
-
-impl Next {
-    fn at(number: i64) -> Self {
-        Self { number, doubted: None, behind: (0, 0, 0) }
-    }
-}
-
-impl Sequences {
-    /// Takes the next segment. The first one of a session begins its sequence. A flipped bit must not make all that follows a repetition. So a jump over
-    /// more than [`HOLE_MAX`] messages is believed when the next segment goes on from there; and where [`BEHIND_MAX`] segments in a row were there already, each
-    /// going on behind the one before, it was the jump before them that was wrong: what they had is missing, and the sequence goes on with them.
-    ///
-    /// # Errors
-    /// Returns a text about a number that is not believed; the segment is not to be used.
-    pub(crate) fn take(&mut self, segment: &Segment<'_>) -> Result<Order, String> {
-        let end = segment.first + i64::from(segment.count);
-        let session = (segment.channel, segment.session);
-        let next = self.0.entry(session).or_insert_with(|| Next::at(segment.first));
-        let ahead = segment.first - next.number;
-        if ahead > HOLE_MAX && next.doubted != Some(segment.first) {
-            next.doubted = Some(end);
-            return Err(format!(
-                "a segment has the sequence number {}, where {} comes next: it is not used",
-                segment.first, next.number
-            ));
-        }
-        if segment.count > 0 && end <= next.number {
-            let (successor, segments, messages) = next.behind;
-            let (segments, messages) = if successor == segment.first { (segments, messages) } else { (0, 0) };
-            if segments == BEHIND_MAX {
-                *next = Next::at(end);
-                return Ok(Order { missing: messages, repeated: 0 });
-            }
-            next.behind = (end, segments + 1, messages + u64::from(segment.count));
-            return Ok(Order { missing: 0, repeated: segment.count });
-        }
-        *next = Next::at(next.number.max(end));
-        let repeated = (-ahead).clamp(0, i64::from(segment.count)) as u16;
-        Ok(Order { missing: ahead.max(0).unsigned_abs(), repeated })
+        framing::messages(self.payload, self.stated, self.count, u16::from_le_bytes)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::framing::{Order, Sequences};
 
     /// Makes a segment of TOPS 1.6.
     pub(crate) fn segment(first: i64, messages: &[Vec<u8>]) -> Vec<u8> {
@@ -182,6 +95,10 @@ pub(crate) mod tests {
         bytes.extend(1_500_000_000_000_000_000i64.to_le_bytes());
         bytes.extend(payload);
         bytes
+    }
+
+    fn take_of(sequences: &mut Sequences<(u32, u32)>, segment: &Segment<'_>) -> Result<Order, String> {
+        sequences.take(segment.session(), segment.first, segment.count)
     }
 
     #[test]
@@ -218,7 +135,7 @@ pub(crate) mod tests {
         let mut take = |first, count| {
             let datagram = segment(first, &vec![vec![0]; count]);
             let Order { missing, repeated } =
-                sequences.take(&Segment::parse(&datagram).unwrap()).unwrap_or_default();
+                take_of(&mut sequences, &Segment::parse(&datagram).unwrap()).unwrap_or_default();
             (missing, repeated)
         };
         assert_eq!(take(5, 2), (0, 0));
@@ -246,7 +163,7 @@ pub(crate) mod tests {
                 let first = 1 + 2 * n;
                 let datagram = segment(if n == at { first ^ (1 << bit) } else { first }, &[vec![0], vec![0]]);
                 let Ok(segment) = Segment::parse(&datagram) else { continue };
-                match sequences.take(&segment) {
+                match take_of(&mut sequences, &segment) {
                     Ok(Order { missing, repeated }) => {
                         used += 2 - u64::from(repeated);
                         told += missing;
@@ -269,8 +186,8 @@ pub(crate) mod tests {
         for n in 0..100 {
             let datagram = segment(1 + 2 * n, &[vec![0], vec![0]]);
             let segment = Segment::parse(&datagram).unwrap();
-            assert_eq!(sequences.take(&segment), Ok(Order::default()));
-            assert_eq!(sequences.take(&segment), Ok(Order { missing: 0, repeated: 2 }));
+            assert_eq!(take_of(&mut sequences, &segment), Ok(Order::default()));
+            assert_eq!(take_of(&mut sequences, &segment), Ok(Order { missing: 0, repeated: 2 }));
         }
     }
 }

@@ -10,7 +10,7 @@ use csv::StringRecord;
 use tickwire_feed::replay::Input;
 use tickwire_wire::{Channel, Side, Status, TradingState};
 
-use crate::newyork;
+use crate::day::Day;
 use crate::packed::{self, Content};
 use crate::said::{Fixed, FixedLevel, FixedLevels, Said, What};
 use crate::source::{Entry, Place, Source, Symbol, Symbols};
@@ -56,7 +56,7 @@ impl Named {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let mut parts = name.split('_');
         let (symbol, day) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let midnight = newyork::midnight(day);
+        let midnight = day.parse::<Day>().and_then(Day::midnight).ok();
         midnight.filter(|_| !symbol.is_empty()).map(|midnight| Self { symbol: symbol.to_owned(), midnight }).ok_or_else(|| {
             "symbol and day are told by the name of the file only: call it as AAPL_2012-06-21_34200000_57600000_message_10.csv"
                 .to_owned()

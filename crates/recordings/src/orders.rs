@@ -165,6 +165,8 @@ impl OrderBook {
     /// nothing changed, or the book is not known.
     pub fn take_changes(&mut self) -> Option<OrderBookChange> {
         if !self.is_known {
+            self.bids.changed.clear();
+            self.asks.changed.clear();
             return None;
         }
         let (prices, sizes) = (self.price_decimals, self.size_decimals);

@@ -134,7 +134,7 @@ fn change(price: i64, size: u64) -> Body {
 }
 
 fn read(bytes: Vec<u8>) -> Vec<Entry> {
-    let mut source = Format::Bus.source_of(bytes).unwrap();
+    let mut source = Format::Bus.source_of(bytes, None).unwrap();
     let mut entries = Vec::new();
     while source.read(&mut entries) {}
     entries
@@ -213,7 +213,7 @@ fn a_file_without_an_end_says_so() {
     let said = brief(&read(bytes));
     assert!(matches!(&said[..], [fault] if fault.contains("is cut")), "{said:?}");
     let no_begin = Writer::new(Vec::new()).unwrap().end(START).unwrap();
-    assert!(Format::Bus.source_of(no_begin).is_err());
+    assert!(Format::Bus.source_of(no_begin, None).is_err());
 }
 
 /// The fate of a change on its way to the recorder.
@@ -309,7 +309,7 @@ proptest! {
         let mut bytes = recording.end();
         let at = at.min(bytes.len() - 1);
         if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
-        if let Ok(mut source) = Format::Bus.source_of(bytes) {
+        if let Ok(mut source) = Format::Bus.source_of(bytes, None) {
             let mut entries = Vec::new();
             while source.read(&mut entries) {}
             prop_assert!(entries.iter().any(|entry| matches!(entry, Entry::Fault(..))), "{entries:?}");

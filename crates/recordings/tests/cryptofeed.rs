@@ -40,7 +40,7 @@ fn crc32(text: &str) -> u32 {
 }
 
 fn entries(text: &str) -> Vec<Entry> {
-    let mut source = Format::Cryptofeed.source_of(text.as_bytes().to_vec()).unwrap();
+    let mut source = Format::Cryptofeed.source_of(text.as_bytes().to_vec(), None).unwrap();
     let mut entries = Vec::new();
     while source.read(&mut entries) {}
     entries
@@ -156,8 +156,10 @@ fn snapshots_of_binance_lie_beside_the_stream() {
 
 #[test]
 fn another_venue_is_told() {
-    let told =
-        Format::Cryptofeed.source_of(b"wss://ws.bitstamp.net <-> 1.0\n1.0: {}\n".to_vec()).err().unwrap();
+    let told = Format::Cryptofeed
+        .source_of(b"wss://ws.bitstamp.net <-> 1.0\n1.0: {}\n".to_vec(), None)
+        .err()
+        .unwrap();
     assert!(told.contains("ws.bitstamp.net") && told.contains("coinbase"), "{told}");
 }
 
@@ -298,7 +300,7 @@ proptest! {
         let mut bytes = if is_kraken { kraken().into_bytes() } else { COINBASE.as_bytes().to_vec() };
         let at = at % bytes.len();
         if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
-        if let Ok(mut source) = Format::Cryptofeed.source_of(bytes) {
+        if let Ok(mut source) = Format::Cryptofeed.source_of(bytes, None) {
             let mut entries = Vec::new();
             while source.read(&mut entries) {}
         }

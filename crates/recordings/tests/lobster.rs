@@ -165,7 +165,7 @@ proptest! {
         let mut bytes = MESSAGES.as_bytes().to_vec();
         let at = at % bytes.len();
         if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
-        let mut source = Format::Lobster.source_of(bytes).unwrap();
+        let mut source = Format::Lobster.source_of(bytes, None).unwrap();
         let mut entries = Vec::new();
         while source.read(&mut entries) {}
     }

@@ -68,7 +68,7 @@ fn stream() -> Vec<Message> {
 
 #[test]
 fn a_stream_is_said_for_one_venue() {
-    let mut source = Format::Stream.source_of(bytes(&stream())).unwrap();
+    let mut source = Format::Stream.source_of(bytes(&stream()), None).unwrap();
     let entries = read(source.as_mut());
     let said = entries.iter().map(|entry| match entry {
         Entry::Said(said) => {
@@ -103,11 +103,11 @@ fn damage_is_told_with_its_place() {
     let whole = bytes(&stream());
     let cut = &whole[..whole.len() - 1];
     let last = bytes(&stream()[..10]).len() as u64;
-    let entries = read(Format::Stream.source_of(cut.to_vec()).unwrap().as_mut());
+    let entries = read(Format::Stream.source_of(cut.to_vec(), None).unwrap().as_mut());
     assert!(matches!(entries.last(), Some(Entry::Fault(Place::Byte(at), _)) if *at == last), "{entries:?}");
     let mut unknown = stream();
     unknown.push(record(9, 10, trade(1)));
-    let entries = read(Format::Stream.source_of(bytes(&unknown)).unwrap().as_mut());
+    let entries = read(Format::Stream.source_of(bytes(&unknown), None).unwrap().as_mut());
     assert!(
         matches!(entries.last(), Some(Entry::Fault(Place::Byte(at), _)) if *at == whole.len() as u64),
         "{entries:?}"
@@ -115,7 +115,7 @@ fn damage_is_told_with_its_place() {
     for (messages, expected) in
         [(&stream()[..1], "subscribes to nothing"), (&stream()[1..], "Hello"), (&[][..], "empty")]
     {
-        let reason = Format::Stream.source_of(bytes(messages)).err().unwrap();
+        let reason = Format::Stream.source_of(bytes(messages), None).err().unwrap();
         assert!(reason.contains(expected), "{reason}");
     }
 }
@@ -126,7 +126,7 @@ proptest! {
         let mut bytes = bytes(&stream());
         let at = at % bytes.len();
         bytes[at] ^= 1 << bit;
-        if let Ok(mut source) = Format::Stream.source_of(bytes) {
+        if let Ok(mut source) = Format::Stream.source_of(bytes, None) {
             read(source.as_mut());
         }
     }

@@ -21,7 +21,7 @@ deribit,A,3000000,3500000,true,ask,12,1
 ";
 
 fn entries(text: &str) -> Vec<Entry> {
-    let mut source = Format::Tardis.source_of(text.as_bytes().to_vec()).unwrap();
+    let mut source = Format::Tardis.source_of(text.as_bytes().to_vec(), None).unwrap();
     let mut entries = Vec::new();
     while source.read(&mut entries) {}
     entries
@@ -134,7 +134,7 @@ fn what_is_wrong_is_told_with_its_line() {
             "no name of a venue",
         ),
     ] {
-        let told = Format::Tardis.source_of(text.as_bytes().to_vec()).err().unwrap();
+        let told = Format::Tardis.source_of(text.as_bytes().to_vec(), None).err().unwrap();
         assert!(told.contains(reason), "{told}");
     }
 }
@@ -170,7 +170,7 @@ proptest! {
         let mut bytes = CHANGES.as_bytes().to_vec();
         let at = at % bytes.len();
         if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
-        if let Ok(mut source) = Format::Tardis.source_of(bytes) {
+        if let Ok(mut source) = Format::Tardis.source_of(bytes, None) {
             let mut entries = Vec::new();
             while source.read(&mut entries) {}
         }

@@ -218,19 +218,23 @@ pub(crate) struct ReplayFlags {
 /// The words of the user about recordings, beside what is in them.
 #[derive(Debug, Args)]
 pub(crate) struct HintFlags {
-    /// Format of the recordings (binance, dbn, iex); told by their content unless given
+    /// Format of the recordings (binance, dbn, iex, itch); told by their content unless given
     #[arg(long)]
     format: Option<String>,
     /// Venue of the recordings; told by their content unless given
     #[arg(long)]
     venue: Option<String>,
+    /// Day of trading (2020-01-30), where times are counted from midnight; told by the name of the file unless given
+    #[arg(long)]
+    date: Option<String>,
 }
 
 impl HintFlags {
-    pub(crate) fn settings(&self) -> [Flag; 2] {
+    pub(crate) fn settings(&self) -> [Flag; 3] {
         [
             ("--format", "ingest.replay.format", self.format.clone()),
             ("--venue", "ingest.replay.venue", self.venue.clone()),
+            ("--date", "ingest.replay.date", self.date.clone()),
         ]
     }
 }

@@ -237,6 +237,9 @@ fn recordings(raw: &Raw, layers: &mut Layers) -> (Hints, (Option<u64>, Option<u6
             .map_err(|error: String| layers.wrong("ingest.replay.format", format_args!("{error}")))
             .ok()
     });
+    let day = text(&replay.date).and_then(|day| {
+        day.parse().map_err(|error: String| layers.wrong("ingest.replay.date", format_args!("{error}"))).ok()
+    });
     let mut time = |path: &str, text: &String| -> Option<u64> {
         if text.is_empty() {
             return None;
@@ -254,7 +257,7 @@ fn recordings(raw: &Raw, layers: &mut Layers) -> (Hints, (Option<u64>, Option<u6
     {
         layers.wrong("ingest.replay.to", format_args!("has to be later than ingest.replay.from"));
     }
-    (Hints { format, venue: text(&replay.venue) }, part)
+    (Hints { format, venue: text(&replay.venue), day }, part)
 }
 
 fn sim(raw: &Raw, layers: &mut Layers) -> SimConfig {
