@@ -7,11 +7,29 @@ use tickwire_recordings::source::Entry;
 /// The entries of a reading that are compared.
 const COMPARED_MAX: usize = 4_096;
 
+/// The formats, by the first byte of an input.
+const FORMATS: [Format; 8] = [
+    Format::Dbn,
+    Format::Iex,
+    Format::Itch,
+    Format::Bus,
+    Format::Stream,
+    Format::Tardis,
+    Format::Cryptofeed,
+    Format::Lobster,
+];
+/// Those that say how long each record is.
+const BINARY: [Format; 5] = [Format::Dbn, Format::Iex, Format::Itch, Format::Bus, Format::Stream];
+
 /// Reads bytes as a recording; the first byte says in which format, and the second one where the second reading is cut.
 pub fn recording(bytes: &[u8]) {
     let [format, cut, content @ ..] = bytes else { return };
-    let format = [Format::Dbn, Format::Iex, Format::Itch][usize::from(format % 3)];
+    let format = FORMATS[usize::from(*format) % FORMATS.len()];
     let Some(whole) = read(format, content) else { return };
+    if !BINARY.contains(&format) {
+        // A text that is cut within a number says another number.
+        return;
+    }
     let end = content.len() * usize::from(*cut) / 256;
     let Some(part) = read(format, &content[..end]) else { return };
     // Its last entries may be of the cut itself.

@@ -8,9 +8,28 @@ use std::path::Path;
 use dbn::enums::{Action, Schema};
 use dbn::{FlagSet, MboMsg, Mbp1Msg, RecordHeader, Side, flags};
 
+use tickwire_recordings::bus::{Note, Writer};
+
 use crate::encoded::encoded;
 
 const START: u64 = 1_700_000_000_000_000_000;
+
+const TARDIS: &str = "\
+exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount
+x,A,1000000,1500000,true,bid,9,1
+x,A,1000000,1500000,true,ask,10.5,1
+x,A,1000000,1600000,false,bid,9,0
+";
+const KRAKEN: &str = r#"wss://ws.kraken.com <-> 1618678132.5
+1618678133.0: [1,{"as":[["10.502","10.00000000","1618678130.5"]],"bs":[["10.400","1.00000000","1618678131.5"]]},"book-2","A/B"]
+1618678133.1: [1,{"b":[["10.400","5.00000000","1618678132.5"]],"c":"7"},"book-2","A/B"]
+1618678133.4: [2,[["10.4","0.50","1618678133.25","s","l",""]],"trade","A/B"]
+"#;
+const COINBASE: &str = r#"wss://ws-feed.pro.coinbase.com <-> 1618677816.8
+1618677817.2: {"type":"snapshot","product_id":"A-B","asks":[["14.80","12.77"]],"bids":[["14.7","1"]]}
+1618677817.3: {"type":"l2update","product_id":"A-B","changes":[["sell","14.80","0"]],"time":"2021-04-17T16:43:37.075687Z"}
+1618677817.5: {"type":"match","trade_id":8,"side":"sell","size":"0.04","price":"14.7","product_id":"A-B"}
+"#;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("a folder")?;
@@ -38,6 +57,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     seed("quotes", 0, &encoded(Schema::Mbp1, START, &[quote]))?;
     seed("capture", 1, &capture())?;
     seed("itch", 2, &itch())?;
+    let mut bus = Writer::new(Vec::new())?;
+    bus.note(START, &Note::Begin { venue: "sim".to_owned(), file: 1, by: "a seed".to_owned() })?;
+    seed("bus", 3, &bus.end(START)?)?;
+    seed("tardis", 5, TARDIS.as_bytes())?;
+    seed("kraken", 6, KRAKEN.as_bytes())?;
+    seed("coinbase", 6, COINBASE.as_bytes())?;
+    seed(
+        "lobster",
+        7,
+        b"34200.004241176,1,16113575,18,5853300,1\n34200.5,4,16113575,8,5853300,1\n34201,7,0,0,-1,-1\n",
+    )?;
     Ok(())
 }
 

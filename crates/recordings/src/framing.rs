@@ -1,4 +1,4 @@
-//! What the framings of multicast feeds have in common: messages behind their lengths, and the sequence numbers of a session.
+//! The parts that the framings of multicast feeds have in common: messages behind their lengths, and the sequence numbers of a session.
 //!
 //! It does no input or output. A datagram is called a segment here.
 

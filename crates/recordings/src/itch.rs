@@ -41,7 +41,7 @@ pub(crate) fn length(kind: u8) -> Option<usize> {
 #[derive(Default)]
 pub(crate) struct Itch {
     symbols: Symbols<u16>,
-    /// By stock locate.
+    /// The instruments, by stock locate.
     stocks: Vec<Option<Stock>>,
     /// Whether all messages since the first one of the day were there: a book that begins is known then.
     is_whole: bool,

@@ -176,8 +176,8 @@ pub(crate) struct Client<'v> {
     has_quotes: bool,
     has_derivatives: bool,
     view: View,
-    /// Whether something proves the books: where nothing does, one may be wrong until it is compared.
-    is_proven: bool,
+    /// The proof of the books: where there is none, one may be wrong until it is compared.
+    proof: Proof,
     /// Whether the numbers of trades have no holes.
     numbers_trades: bool,
     pub(crate) adapter: LiveAdapter<Box<dyn Venue>>,
@@ -204,8 +204,8 @@ impl<'v> Client<'v> {
         let has = |channel: Channel| config.channels.contains(&channel);
         let has = (has(Channel::Quote), has(Channel::Derivative));
         let client = Self::with(venue, (row(kind).make)(config), has, view);
-        let is_proven = row(kind).verification.proof != Proof::Nothing;
-        Self { numbers_trades: numbers_trades(kind), is_proven, ..client }
+        let proof = row(kind).verification.proof;
+        Self { numbers_trades: numbers_trades(kind), proof, ..client }
     }
 
     /// Makes a client of a venue whose snapshots have fewer levels than the books.
@@ -225,7 +225,7 @@ impl<'v> Client<'v> {
             has_quotes,
             has_derivatives,
             view,
-            is_proven: true,
+            proof: Proof::Chain,
             numbers_trades: true,
             adapter,
             names: HashMap::new(),
@@ -414,7 +414,9 @@ impl<'v> Client<'v> {
                 known.gaps.push((channel, count));
             }
         }
-        if let Some(levels) = known.levels().filter(|_| self.is_proven && self.view != View::Known) {
+        if let Some(levels) =
+            known.levels().filter(|_| self.proof != Proof::Nothing && self.view != View::Known)
+        {
             assert!(self.venue.was_true(symbol, &levels), "{symbol}: the venue never had this book");
         }
     }

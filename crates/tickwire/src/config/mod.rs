@@ -211,7 +211,9 @@ fn ingest(raw: &Raw, layers: &mut Layers) -> IngestConfig {
         );
     }
     let bars = BarIntervals::parse(&from.bars).unwrap_or_else(|errors| {
-        errors.iter().for_each(|error| layers.wrong("ingest.bars", format_args!("{error}")));
+        for error in errors {
+            layers.wrong("ingest.bars", format_args!("{error}"));
+        }
         BarIntervals::default()
     });
     IngestConfig {
