@@ -1,4 +1,4 @@
-//! TOPS 1.5 and 1.6 of IEX, as captures of its multicast have it.
+//! TOPS 1.5 and 1.6 and DEEP of IEX, as captures of their multicast have them.
 //!
 //! A capture has packets, a packet has a segment of IEX-TP, a segment has messages. What is missing or repeated is told by the sequence
 //! numbers of the segments.
@@ -6,6 +6,7 @@
 use tickwire_wire::{Channel, Side, Status, TradingState};
 
 use crate::capture::{Capture, Packet};
+use crate::deep::{Deep, LevelUpdate};
 use crate::framing::{Sequences, bytes};
 use crate::iextp::Segment;
 use crate::packed::Content;
@@ -14,12 +15,14 @@ use crate::source::{Entry, Place, Source, Symbol, Symbols};
 
 /// The name of the venue.
 pub(crate) const VENUE: &str = "iex";
-/// The protocols of TOPS 1.5 and 1.6.
-const TOPS: [u16; 2] = [0x8002, 0x8003];
-/// The protocols of TOPS and DEEP.
-const FEEDS: [u16; 3] = [0x8002, 0x8003, 0x8004];
+const DEEP: u16 = 0x8004;
+/// The protocols of TOPS 1.5 and 1.6, and of DEEP.
+const FEEDS: [u16; 3] = [0x8002, 0x8003, DEEP];
 /// The decimals of all prices.
 const PRICE_DECIMALS: u8 = 4;
+/// The types of the messages of DEEP that change a level of the bids, and of the offers.
+const BUY: u8 = b'8';
+const SELL: u8 = b'5';
 /// The entries after which a turn ends.
 const ENTRIES_MAX: usize = 256;
 
@@ -41,6 +44,7 @@ pub(crate) struct IexSource {
 #[derive(Default)]
 struct Tops {
     symbols: Symbols<[u8; 8]>,
+    deep: Deep,
 }
 
 impl IexSource {
@@ -68,8 +72,13 @@ impl IexSource {
             Ok(segment) => segment,
             Err(reason) => return entries.push(Entry::Fault(place, reason)),
         };
-        if !TOPS.contains(&segment.protocol) {
+        if !FEEDS.contains(&segment.protocol) {
             return entries.push(Entry::Unused("segments of other protocols"));
+        }
+        let event_time = u64::try_from(segment.send_time).unwrap_or(receive_time);
+        let times = (receive_time, event_time);
+        if segment.protocol == DEEP {
+            self.tops.deep.begin(segment.session(), segment.first, times, entries);
         }
         let order = match self.sequences.take(segment.session(), segment.first, segment.count) {
             Ok(order) => order,
@@ -77,8 +86,7 @@ impl IexSource {
         };
         if order.missing > 0 {
             entries.push(Entry::Fault(place, format!("{} messages are missing", order.missing)));
-            let event_time = u64::try_from(segment.send_time).unwrap_or(receive_time);
-            self.tops.lose(receive_time, event_time, entries);
+            self.tops.lose(times, entries);
         }
         if segment.count == 0 {
             entries.push(Entry::Unused("heartbeats"));
@@ -90,11 +98,26 @@ impl IexSource {
             }
         }
         for message in segment.messages().skip(usize::from(order.repeated)) {
-            let entry = message.and_then(|message| {
-                self.messages += 1;
-                self.tops.take(message, receive_time)
-            });
-            entries.push(entry.unwrap_or_else(|reason| Entry::Fault(place, reason)));
+            match message {
+                Ok(message) => {
+                    self.messages += 1;
+                    match self.tops.take(message, receive_time) {
+                        Ok(entry) => entries.extend(entry),
+                        Err(reason) => {
+                            entries.push(Entry::Fault(place, reason));
+                            // Nobody knows of which book the level is.
+                            if matches!(message.first(), Some(&(BUY | SELL))) {
+                                self.tops.deep.lose(times, entries);
+                            }
+                        }
+                    }
+                }
+                // The rest of the segment is missing.
+                Err(reason) => {
+                    entries.push(Entry::Fault(place, reason));
+                    self.tops.lose(times, entries);
+                }
+            }
         }
     }
 }
@@ -129,31 +152,50 @@ impl Source for IexSource {
 }
 
 impl Tops {
-    /// Takes a message.
+    /// Takes a message; returns nothing where it is a part of an event that is not over.
     ///
     /// # Errors
     /// Returns what is wrong with it, in words.
-    fn take(&mut self, message: &[u8], receive_time: u64) -> Result<Entry, String> {
+    fn take(&mut self, message: &[u8], receive_time: u64) -> Result<Option<Entry>, String> {
         let kind = *message.first().ok_or("a message is empty")?;
-        let what = match kind {
-            b'Q' => quote(message),
-            b'T' => trade(message),
-            b'H' => status(message),
-            b'D' => return self.define(message).map(|()| Entry::Unused("security directory")),
-            b'B' => return Ok(Entry::Unused("trade break")),
-            b'O' => return Ok(Entry::Unused("operational halt status")),
-            b'P' => return Ok(Entry::Unused("short sale price test status")),
-            b'A' => return Ok(Entry::Unused("auction information")),
-            b'X' => return Ok(Entry::Unused("official price")),
-            b'S' => return Ok(Entry::Unused("system event")),
+        let unused = match kind {
+            b'Q' | b'T' | b'H' | BUY | SELL => None,
+            b'D' => {
+                self.define(message)?;
+                Some("security directory")
+            }
+            b'B' => Some("trade break"),
+            b'O' => Some("operational halt status"),
+            b'P' => Some("short sale price test status"),
+            b'A' => Some("auction information"),
+            b'X' => Some("official price"),
+            b'S' => Some("system event"),
+            b'E' => Some("security event"),
+            b'I' => Some("retail liquidity indicator"),
             _ => return Err(format!("there is no message of type {kind:#04x}")),
         };
+        if let Some(unused) = unused {
+            return Ok(Some(Entry::Unused(unused)));
+        }
         let short = || format!("a message `{}` of {} bytes is too short", char::from(kind), message.len());
-        let what = what.ok_or_else(short)??;
         let event_time = i64::from_le_bytes(bytes(message, 2).ok_or_else(short)?);
         let event_time = u64::try_from(event_time).map_err(|_| format!("{event_time} is no time"))?;
+        let what = match kind {
+            BUY | SELL => {
+                let update = level_update(message, kind == BUY).ok_or_else(short)??;
+                let symbol = self.symbol(bytes(message, 10).ok_or_else(short)?)?;
+                match self.deep.take(symbol, update) {
+                    Ok(Some(what)) => what,
+                    Ok(None) => return Ok(None),
+                    Err(unused) => return Ok(Some(Entry::Unused(unused))),
+                }
+            }
+            b'Q' => quote(message).ok_or_else(short)??,
+            b'T' => trade(message).ok_or_else(short)??,
+            _ => status(message).ok_or_else(short)??,
+        };
         let symbol = self.symbol(bytes(message, 10).ok_or_else(short)?)?;
-        Ok(Entry::Said(Said { symbol, receive_time, event_time, what }))
+        Ok(Some(Entry::Said(Said { symbol, receive_time, event_time, what })))
     }
 
     fn symbol(&mut self, key: [u8; 8]) -> Result<u32, String> {
@@ -179,7 +221,9 @@ impl Tops {
     }
 
     /// Tells of each instrument that messages are missing: nobody knows of which ones they are.
-    fn lose(&self, receive_time: u64, event_time: u64, entries: &mut Vec<Entry>) {
+    fn lose(&mut self, times: (u64, u64), entries: &mut Vec<Entry>) {
+        self.deep.lose(times, entries);
+        let (receive_time, event_time) = times;
         for symbol in 0..self.symbols.list().len() as u32 {
             entries.extend([Channel::Quote, Channel::Trade].map(|channel| {
                 let what = What::Gap { channel, count: None };
@@ -209,6 +253,13 @@ fn quote(message: &[u8]) -> Meaning {
     let bid = side(price(22)?, size(message, 18)?);
     let ask = side(price(30)?, size(message, 38)?);
     Some(bid.and_then(|bid| Ok(What::Quote { bid, ask: ask? })))
+}
+
+/// Reads a level of DEEP, of which a size of 0 is gone; `None` where it is too short.
+fn level_update(message: &[u8], is_bid: bool) -> Option<Result<LevelUpdate, String>> {
+    let (size, price) = (size(message, 18)?, i64::from_le_bytes(bytes(message, 22)?));
+    let flags = *message.get(1)?;
+    Some(level(price, size).map(|level| LevelUpdate { is_bid, flags, level }))
 }
 
 fn trade(message: &[u8]) -> Meaning {

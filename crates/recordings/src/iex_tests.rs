@@ -4,6 +4,7 @@ use std::io::{BufReader, Cursor};
 
 use super::*;
 use crate::iextp::tests::segment;
+use crate::said::FixedLevels;
 
 /// The time of all packets, in seconds.
 pub(crate) const TIME: u64 = 1_600_000_000;
@@ -140,6 +141,57 @@ fn what_is_missing_is_a_gap_and_what_is_repeated_is_passed_over() {
         Entry::Unused("heartbeats"),
     ];
     assert_eq!(entries, expected);
+}
+
+fn level_of(kind: u8, flags: u8, price: i64, size: u32) -> Vec<u8> {
+    message(kind, flags, &[&size.to_le_bytes(), &price.to_le_bytes()])
+}
+
+/// Makes a segment of DEEP.
+fn deep_segment(first: i64, messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = segment(first, messages);
+    bytes[2..4].copy_from_slice(&0x8004u16.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn levels_of_an_event_are_told_together() {
+    let level = |price, size| FixedLevel { price: Fixed::new(price, 4), size: Fixed::new(size, 0) };
+    let levels = |bids: &[(i64, i64)], asks: &[(i64, i64)]| FixedLevels {
+        bids: bids.iter().map(|(price, size)| level(*price, *size)).collect(),
+        asks: asks.iter().map(|(price, size)| level(*price, *size)).collect(),
+    };
+    let messages = [
+        level_of(BUY, 0, 100, 5),
+        level_of(BUY, 0, 90, 0),
+        level_of(SELL, 1, 101, 7),
+        level_of(BUY, 0, 100, 4),
+        level_of(BUY, 1, 100, 3),
+    ];
+    let (book, change) = (levels(&[(100, 5)], &[(101, 7)]), levels(&[(100, 3)], &[]));
+    let expected = [said(What::Book(book)), said(What::Change(change))];
+    assert_eq!(read(&pcap(&[deep_segment(1, &messages)])).unwrap(), expected);
+    // Who comes later does not know the levels before.
+    let later = read(&pcap(&[deep_segment(7, &messages)])).unwrap();
+    assert_eq!(later, vec![Entry::Unused("price levels of books that are not known"); 5]);
+    assert!(is_segment(&deep_segment(1, &messages)));
+}
+
+#[test]
+fn a_book_with_a_hole_is_not_known_any_more() {
+    let update = |size| level_of(BUY, 1, 100, size);
+    let mut cut = deep_segment(2, &[update(2), update(3)]);
+    cut.truncate(cut.len() - 1);
+    for second in [deep_segment(3, &[update(2)]), cut] {
+        let entries =
+            read(&pcap(&[deep_segment(1, &[update(1)]), second, deep_segment(4, &[update(4)])])).unwrap();
+        let gaps = entries.iter().filter(|entry| {
+            matches!(entry, Entry::Said(Said { what: What::Gap { channel: Channel::Book, .. }, .. }))
+        });
+        assert_eq!(gaps.count(), 1, "{entries:?}");
+        let last = entries.last().unwrap();
+        assert_eq!(*last, Entry::Unused("price levels of books that are not known"));
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod cryptofeed;
 mod day;
 mod dbn;
 mod dbn_frames;
+mod deep;
 mod format;
 mod framing;
 mod iex;
