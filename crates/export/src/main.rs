@@ -14,13 +14,13 @@ use tickwire_export::{Exported, Exporter};
 use tickwire_feed::adapter::{Adapter as _, Flow};
 use tickwire_feed::replay::{Passes, Times};
 use tickwire_feed::{Clock, Pace};
-use tickwire_recordings::{Hints, Player, PlayerConfig, Recording, receive_time};
+use tickwire_recordings::{Hints, Map, Player, PlayerConfig, Recording, receive_time};
 
 /// Writes recordings as Parquet: one file for each channel, instrument and hour, with what is missing in the file itself
 #[derive(Debug, Parser)]
 #[command(name = "tickwire export", version, max_term_width = 110)]
 #[command(after_help = "Examples:\n  tickwire export --parquet day esh4-glbx-mdp3-20231225.mbo.dbn.zst\n  \
-    tickwire export --parquet day *.twr --from 2026-12-01T08:00:00Z --json\n\n\
+    tickwire export --parquet day *.twbus --from 2026-12-01T08:00:00Z --json\n\n\
     Exit status: 0 done, 1 failed, 2 wrong command line, 3 some of the recordings could not be read")]
 struct Command {
     /// Folder for the files; it is made where it is not there
@@ -38,6 +38,9 @@ struct Command {
     /// Day of trading (2020-01-30), where times are counted from midnight; told by the name of the file unless given
     #[arg(long)]
     date: Option<tickwire_recordings::Day>,
+    /// Mapping of the columns of plain CSV, in TOML; docs/recordings.md has examples
+    #[arg(long, value_name = "FILE", value_parser = map)]
+    map: Option<Arc<Map>>,
     /// Begin at this receive time, with what held then: 2024-08-08T23:55:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<u64>,
@@ -47,6 +50,10 @@ struct Command {
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn map(path: &str) -> Result<Arc<Map>, String> {
+    Map::read(std::path::Path::new(path)).map(Arc::new)
 }
 
 fn time(text: &str) -> Result<u64, &'static str> {
@@ -64,7 +71,12 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> anyhow::Result<Exported> {
-    let hints = Hints { format: command.format, venue: command.venue.clone(), day: command.date };
+    let hints = Hints {
+        format: command.format,
+        venue: command.venue.clone(),
+        day: command.date,
+        map: command.map.clone(),
+    };
     let open = |path: &PathBuf| Recording::open(path, &hints);
     let recordings = command.files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let names: Vec<_> = recordings.iter().map(|it| it.path().display().to_string()).collect();

@@ -20,6 +20,8 @@ use crate::iex::{self, IexSource};
 use crate::itch;
 use crate::itch_file::{self, ItchCapture, ItchFile};
 use crate::lobster::{self, LobsterSource, Named};
+use crate::map::Map;
+use crate::mapped::MappedSource;
 use crate::mold::MoldPacket;
 use crate::packed::{self, Content};
 use crate::source::Source;
@@ -38,6 +40,8 @@ pub enum Format {
     Bus,
     /// Captures of cryptofeed.
     Cryptofeed,
+    /// Plain CSV, with a mapping.
+    Csv,
     /// Databento Binary Encoding.
     Dbn,
     /// Captures of TOPS of IEX.
@@ -54,10 +58,11 @@ pub enum Format {
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Binance,
         Self::Bus,
         Self::Cryptofeed,
+        Self::Csv,
         Self::Dbn,
         Self::Iex,
         Self::Itch,
@@ -72,6 +77,7 @@ impl Format {
             Self::Binance => "binance",
             Self::Bus => "bus",
             Self::Cryptofeed => "cryptofeed",
+            Self::Csv => "csv",
             Self::Dbn => "dbn",
             Self::Iex => "iex",
             Self::Itch => "itch",
@@ -104,6 +110,7 @@ impl Format {
     /// Begins to read the content of a file, and returns the venue that it tells.
     fn begin(self, mut content: Content, day: Option<Day>) -> Result<(Box<dyn Source>, String), String> {
         match self {
+            Self::Csv => Err("plain CSV needs a mapping of its columns: --map FILE".to_owned()),
             Self::Binance | Self::Cryptofeed | Self::Lobster => {
                 Err(format!("recordings of {self} are read as files"))
             }
@@ -164,6 +171,8 @@ pub struct Hints {
     pub venue: Option<String>,
     /// The day of trading, for files whose times are counted from midnight; told by the name of the file unless given.
     pub day: Option<Day>,
+    /// The mapping of the columns of plain CSV; with it, the format is that.
+    pub map: Option<Arc<Map>>,
 }
 
 /// A recording that can be read again and again.
@@ -174,6 +183,7 @@ pub struct Recording {
     venue: Option<String>,
     /// The day that the user or the name of the file tells.
     day: Option<Day>,
+    map: Option<Arc<Map>>,
 }
 
 /// The reason why a recording cannot be read at all.
@@ -239,14 +249,14 @@ impl Recording {
         if begin.is_empty() && hints.format.is_none() {
             return Err(RecordingError::Empty(path.to_owned()));
         }
-        let format = match hints.format {
+        let format = match hints.format.or(hints.map.as_ref().map(|_| Format::Csv)) {
             Some(format) => Some(format),
             None if capture::is_capture(begin) => detect_capture(content),
             None => detect(begin),
         };
         let format = format.ok_or_else(|| RecordingError::Unknown { path: path.to_owned() })?;
         let day = hints.day.or_else(|| Day::of_name(path));
-        Ok(Self { input, format, venue: hints.venue.clone(), day })
+        Ok(Self { input, format, venue: hints.venue.clone(), day, map: hints.map.clone() })
     }
 
     /// Returns the path.
@@ -294,7 +304,11 @@ impl Recording {
         } else {
             let unreadable = |source| RecordingError::Unreadable { path: self.path().to_owned(), source };
             let open = |bytes_read| packed::open(self.input.open()?, bytes_read);
-            if self.format == Format::Lobster {
+            if let Some(map) = self.map.as_ref().filter(|_| self.format == Format::Csv) {
+                let content = open(bytes_read).map_err(unreadable)?;
+                let source = MappedSource::new(content, Arc::clone(map)).map_err(head)?;
+                (Box::new(source) as Box<dyn Source>, map.venue.clone())
+            } else if self.format == Format::Lobster {
                 let content = open(bytes_read).map_err(unreadable)?;
                 let source = LobsterSource::open(&self.input, content).map_err(head)?;
                 (Box::new(source) as Box<dyn Source>, lobster::VENUE.to_owned())

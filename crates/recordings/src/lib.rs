@@ -20,6 +20,8 @@ mod iextp;
 mod itch;
 mod itch_file;
 mod lobster;
+mod map;
+mod mapped;
 mod mold;
 pub mod orders;
 mod packed;
@@ -34,4 +36,5 @@ mod top;
 
 pub use day::Day;
 pub use format::{Format, Hints, Recording, RecordingError};
+pub use map::Map;
 pub use player::{Played, Player, PlayerConfig, PlayerError, PlayerProgress, receive_time};

@@ -218,7 +218,7 @@ pub(crate) struct ReplayFlags {
 /// The words of the user about recordings, beside what is in them.
 #[derive(Debug, Args)]
 pub(crate) struct HintFlags {
-    /// Format of the recordings (binance, dbn, iex, itch); told by their content unless given
+    /// Format of the recordings (binance, bus, cryptofeed, csv, dbn, iex, itch, lobster, stream, tardis); told by their content unless given
     #[arg(long)]
     format: Option<String>,
     /// Venue of the recordings; told by their content unless given
@@ -227,14 +227,18 @@ pub(crate) struct HintFlags {
     /// Day of trading (2020-01-30), where times are counted from midnight; told by the name of the file unless given
     #[arg(long)]
     date: Option<String>,
+    /// Mapping of the columns of plain CSV, in TOML; docs/recordings.md has examples
+    #[arg(long, value_name = "FILE")]
+    map: Option<String>,
 }
 
 impl HintFlags {
-    pub(crate) fn settings(&self) -> [Flag; 3] {
+    pub(crate) fn settings(&self) -> [Flag; 4] {
         [
             ("--format", "ingest.replay.format", self.format.clone()),
             ("--venue", "ingest.replay.venue", self.venue.clone()),
             ("--date", "ingest.replay.date", self.date.clone()),
+            ("--map", "ingest.replay.map", self.map.clone()),
         ]
     }
 }

@@ -7,6 +7,7 @@ mod tests;
 mod venues;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tickwire_bus::{HistoryConfig, NatsConfig, Secret, TlsConfig};
@@ -15,7 +16,7 @@ use tickwire_feed::sim::SimConfig;
 use tickwire_feed::{BarIntervals, IngestConfig};
 use tickwire_gateway::{GatewayConfig, Keys, read_keys};
 use tickwire_live::row::VenueConfig;
-use tickwire_recordings::{Hints, receive_time};
+use tickwire_recordings::{Hints, Map, receive_time};
 use tickwire_wire::{Channel, Encoding, is_venue};
 
 use crate::live::table::VenueName;
@@ -242,6 +243,10 @@ fn recordings(raw: &Raw, layers: &mut Layers) -> (Hints, (Option<u64>, Option<u6
     let day = text(&replay.date).and_then(|day| {
         day.parse().map_err(|error: String| layers.wrong("ingest.replay.date", format_args!("{error}"))).ok()
     });
+    let map = text(&replay.map).and_then(|path| {
+        let map = Map::read(std::path::Path::new(&path));
+        map.map_err(|error| layers.wrong("ingest.replay.map", format_args!("{error}"))).ok().map(Arc::new)
+    });
     let mut time = |path: &str, text: &String| -> Option<u64> {
         if text.is_empty() {
             return None;
@@ -259,7 +264,7 @@ fn recordings(raw: &Raw, layers: &mut Layers) -> (Hints, (Option<u64>, Option<u6
     {
         layers.wrong("ingest.replay.to", format_args!("has to be later than ingest.replay.from"));
     }
-    (Hints { format, venue: text(&replay.venue), day }, part)
+    (Hints { format, venue: text(&replay.venue), day, map }, part)
 }
 
 fn sim(raw: &Raw, layers: &mut Layers) -> SimConfig {

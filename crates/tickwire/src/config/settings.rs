@@ -169,12 +169,14 @@ settings! {
 
     #[derive(PartialEq, Serialize)]
     pub(crate) struct IngestReplay {
-        /// Format of the recordings: binance, dbn, iex, itch; empty: told by their content
+        /// Format of the recordings: binance, bus, cryptofeed, csv, dbn, iex, itch, lobster, stream, tardis; empty: told by their content
         format: String = String::new(),
         /// Venue of the recordings, as binance, binance-usdm, glbx-mdp3; empty: told by their content
         venue: String = String::new(),
         /// Day of trading (2020-01-30), where times are counted from midnight; empty: told by the name of the file
         date: String = String::new(),
+        /// File that says what the columns of plain CSV are; see docs/recordings.md.
+        map: String = String::new(),
         /// Begin at this receive time, with what held then, and end before the other one: 2024-08-08T23:55:00Z, or nanoseconds since 1970.
         from: String = String::new(),
         to: String = String::new(),
