@@ -4,6 +4,8 @@
 //! the number of events that are missing where it is known, and all else is empty. What a file lacks as a whole is in its
 //! key-value metadata, so that a file that is copied elsewhere says it still.
 
+mod arrow;
+mod exported;
 mod rows;
 
 use std::collections::HashMap;
@@ -12,7 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use arrow::{ArrowStreamError, arrow};
 use arrow_schema::SchemaRef;
+pub use exported::Exported;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -57,23 +61,6 @@ pub enum ExportError {
         /// The error of the library.
         source: ParquetError,
     },
-}
-
-/// The result of an export.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Exported {
-    /// The files.
-    pub files: u64,
-    /// The rows in all files, gaps among them.
-    pub rows: u64,
-    /// The gaps.
-    pub gaps: u64,
-    /// The events that are missing, where gaps know how many.
-    pub missing: u64,
-    /// The gaps of unknown size.
-    pub unknown_gaps: u64,
-    /// The places of the recordings that could not be read.
-    pub faults: u64,
 }
 
 /// A writer of Parquet files.

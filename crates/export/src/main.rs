@@ -15,6 +15,7 @@ use tickwire_feed::adapter::{Adapter as _, Flow};
 use tickwire_feed::replay::{Passes, Times};
 use tickwire_feed::{Clock, Pace};
 use tickwire_recordings::{Hints, Map, Player, PlayerConfig, Recording, receive_time};
+use tickwire_wire::Channel;
 
 /// Writes recordings as Parquet: one file for each channel, instrument and hour, with what is missing in the file itself
 #[derive(Debug, Parser)]
@@ -24,10 +25,13 @@ use tickwire_recordings::{Hints, Map, Player, PlayerConfig, Recording, receive_t
     Exit status: 0 done, 1 failed, 2 wrong command line, 3 some of the recordings could not be read")]
 struct Command {
     /// Folder for the files; it is made where it is not there
-    #[arg(long, value_name = "DIR")]
-    parquet: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "arrow")]
+    parquet: Option<PathBuf>,
+    /// Write this channel of a stream of `tickwire tap --record`, which comes on standard input, to standard output as Arrow IPC
+    #[arg(long, value_name = "CHANNEL", conflicts_with_all = ["parquet", "files", "json"], value_parser = channel)]
+    arrow: Option<Channel>,
     /// Recordings of one venue, in any format that can be replayed
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "arrow", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Format of the recordings; told by their content unless given
     #[arg(long)]
@@ -52,6 +56,10 @@ struct Command {
     json: bool,
 }
 
+fn channel(name: &str) -> Result<Channel, String> {
+    Channel::from_name(name).ok_or_else(|| "known: trade, quote, book, status, derivative".to_owned())
+}
+
 fn map(path: &str) -> Result<Arc<Map>, String> {
     Map::read(std::path::Path::new(path)).map(Arc::new)
 }
@@ -71,6 +79,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> anyhow::Result<Exported> {
+    if let Some(channel) = command.arrow {
+        return Ok(tickwire_export::arrow(std::io::stdin(), channel, std::io::stdout().lock())?);
+    }
+    let Some(folder) = &command.parquet else { anyhow::bail!("name a folder with --parquet") };
     let hints = Hints {
         format: command.format,
         venue: command.venue.clone(),
@@ -89,7 +101,7 @@ fn run(command: &Command) -> anyhow::Result<Exported> {
         clock: Clock::system(),
     };
     let (mut player, _) = Player::open(recordings, config, &Arc::default())?;
-    let mut exporter = Exporter::new(&command.parquet, &names.join(", "));
+    let mut exporter = Exporter::new(folder, &names.join(", "));
     let (progress, bar) = (player.progress(), ProgressBar::new(0));
     let template = "{elapsed_precise} {wide_bar} {percent:>3} %  {pos}/{len} statements  {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -118,7 +130,7 @@ fn run(command: &Command) -> anyhow::Result<Exported> {
         });
         writeln!(out, "{summary}")?;
     } else {
-        writeln!(out, "{rows} rows in {files} files below {}", command.parquet.display())?;
+        writeln!(out, "{rows} rows in {files} files below {}", folder.display())?;
         if gaps > 0 {
             writeln!(
                 out,

@@ -198,7 +198,7 @@ impl What {
     }
 
     /// Calls a function with each price and each size.
-    pub(crate) fn numbers(&self, mut price: impl FnMut(Fixed), mut size: impl FnMut(Fixed)) {
+    pub fn numbers(&self, mut price: impl FnMut(Fixed), mut size: impl FnMut(Fixed)) {
         match self {
             Self::Trade { price: at, size: of, .. } => {
                 price(*at);

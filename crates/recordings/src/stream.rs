@@ -170,6 +170,15 @@ pub(crate) fn is_stream(begin: &[u8]) -> bool {
 /// An instrument of a session: its symbol, and the decimals of prices and sizes.
 type Known = (u32, (u8, u8));
 
+/// Begins to read a recorded stream that comes while it is read; a turn ends with each message of the gateway.
+///
+/// # Errors
+/// Returns what is wrong with its beginning, in words.
+pub fn source(input: Box<dyn Read + Send>) -> Result<Box<dyn Source>, String> {
+    let (source, _) = StreamSource::new(Content::new(input))?;
+    Ok(Box::new(source))
+}
+
 /// A reading of a recorded stream.
 pub(crate) struct StreamSource {
     messages: Messages<Content>,
@@ -298,7 +307,8 @@ impl StreamSource {
 impl Source for StreamSource {
     fn read(&mut self, entries: &mut Vec<Entry>) -> bool {
         let until = entries.len() + ENTRIES_MAX;
-        while !self.is_over && entries.len() < until {
+        let mut is_turn = true;
+        while is_turn && !self.is_over && entries.len() < until {
             let next = match self.begin.pop_front() {
                 Some(next) => Ok(Some(next)),
                 None => self
@@ -307,7 +317,11 @@ impl Source for StreamSource {
                     .map(|message| message.map(|message| (self.messages.start(), message))),
             };
             match next {
-                Ok(Some((start, message))) => self.take(start, message, entries),
+                Ok(Some((start, message))) => {
+                    // What the gateway sent together is said together, though more may be long in coming.
+                    is_turn = !matches!(message, Message::Sent(_));
+                    self.take(start, message, entries);
+                }
                 Ok(None) => self.is_over = true,
                 Err(damage) => {
                     let offset = match &damage {

@@ -1,5 +1,6 @@
 //! `tickwire tap`: shows or records a stream.
 
+mod arrow;
 mod board;
 mod csv_rows;
 mod json_lines;
@@ -16,7 +17,7 @@ mod tally;
 mod view;
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -24,7 +25,7 @@ use tickwire_wire::{Channel, Encoding};
 
 use self::show::Form;
 use crate::arguments::{channel, duration};
-use crate::cli::Settings;
+use crate::cli::{Settings, Usage};
 use crate::stop;
 use crate::trust::TrustFlags;
 
@@ -54,6 +55,7 @@ Examples:
   tickwire tap --json --count 100 --channel quote,trade binance:BTCUSDT | jq .
   tickwire tap --record morning.tw --for 10m --channel quote,trade 'binance:*'
   tickwire tap --read morning.tw --csv binance:BTCUSDT > btc.csv
+  tickwire tap --channel trade 'binance:*' --arrow trades.arrows
   tickwire tap --url wss://feed.example/v1/stream --ca-file ca.pem 'sim:*'
   tickwire tap --ledger --for 10s --json 'sim:*' > /dev/null
 
@@ -134,11 +136,17 @@ struct FormFlags {
     /// CSV with one header
     #[arg(long)]
     csv: bool,
+    /// Arrow IPC of one channel into this file, `-` for standard output; tickwire-export has to lie beside tickwire
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "csv"])]
+    arrow: Option<PathBuf>,
 }
 
 impl TapCommand {
     /// Returns the form in which the stream is shown.
     fn form(&self, is_terminal: bool) -> Form {
+        if self.shown.arrow.is_some() {
+            return Form::Arrow;
+        }
         match (self.shown.json, self.shown.csv) {
             (true, _) => Form::Json,
             (_, true) => Form::Csv,
@@ -149,11 +157,33 @@ impl TapCommand {
     }
 }
 
+impl TapCommand {
+    /// Returns the channel that is written as Arrow, and where.
+    ///
+    /// # Errors
+    /// Several channels have several tables, and some have no columns.
+    fn arrow(&self) -> Result<Option<(Channel, &Path)>, Usage> {
+        let Some(file) = &self.shown.arrow else { return Ok(None) };
+        let channel = match self.channels[..] {
+            [] if self.read.is_none() => Channel::Quote,
+            [channel] => channel,
+            _ => return Err(Usage("--arrow writes one table: choose one channel with --channel".to_owned())),
+        };
+        let has_columns = !matches!(channel, Channel::Bar | Channel::Stat | Channel::Instrument);
+        if has_columns {
+            return Ok(Some((channel, file)));
+        }
+        let known = "trade, quote, book, status, derivative";
+        Err(Usage(format!("channel {} cannot be written as Arrow; known: {known}", channel.name())))
+    }
+}
+
 /// Runs until what was asked for has come, the user ends it, or it cannot go on.
 pub(crate) async fn run(settings: &Settings, command: TapCommand) -> anyhow::Result<()> {
     settings.load(&[])?;
     let stop = stop::on_signal()?;
     let form = command.form(std::io::stdout().is_terminal());
+    command.arrow()?;
     match &command.read {
         Some(file) => read::run(file, &command, form, &stop).await,
         None => live::run(&command, form, &stop).await,

@@ -49,7 +49,7 @@ pub(super) async fn run(command: &TapCommand, form: Form, stop: &CancellationTok
     };
     let recorder = command.record.as_deref().map(Recorder::create).transpose()?;
     let mut sink = Sink {
-        show: Show::open(form).context("standard output cannot be written")?,
+        show: Show::open(form, command.arrow()?).context("the output cannot be written")?,
         progress: Progress::start(recorder.is_some() && form == Form::Nothing),
         recorder,
         tally: command.ledger.then(Tally::default),
@@ -291,7 +291,7 @@ fn tell_ledger(ledger: Ledger, findings: &[String], form: Form, sink: &mut Sink)
             is_gone(shown)?;
         }
         // The rows of a table do not mix with those of another.
-        Form::Csv => complain(text),
+        Form::Csv | Form::Arrow => complain(text),
         Form::Table | Form::Nothing => say(text),
     }
     findings.iter().for_each(complain);

@@ -31,7 +31,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut recording = Recording::open(file)?;
     let mut sink = Sink {
-        show: Show::open(form).context("standard output cannot be written")?,
+        show: Show::open(form, command.arrow()?).context("the output cannot be written")?,
         recorder: None,
         tally: None,
         refusals: None,

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -23,7 +23,7 @@ const WAITING_BYTES_MAX: usize = 64 << 10;
 /// A recording on its way to a file.
 pub(super) struct Recorder {
     path: PathBuf,
-    file: File,
+    file: Box<dyn Write + Send>,
     encoder: Encoder,
     waiting: Vec<u8>,
     bytes: u64,
@@ -43,8 +43,13 @@ impl Recorder {
             ),
             _ => anyhow::anyhow!("{} cannot be written: {error}; check folder and rights", path.display()),
         })?;
+        Ok(Self::to(path, Box::new(file)))
+    }
+
+    /// Starts a recording into something that is called so.
+    pub(super) fn to(name: &Path, file: Box<dyn Write + Send>) -> Self {
         let (encoder, waiting) = (Encoder::default(), Vec::new());
-        Ok(Self { path: path.to_owned(), file, encoder, waiting, bytes: 0, records: 0 })
+        Self { path: name.to_owned(), file, encoder, waiting, bytes: 0, records: 0 }
     }
 
     pub(super) fn event(&mut self, event: &Event, sent_time: Option<u64>) {
@@ -62,11 +67,23 @@ impl Recorder {
 
     /// Hands everything to the kernel.
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
-        let written = self.file.write_all(&self.waiting);
-        written.with_context(|| format!("{} cannot be written any further", self.path.display()))?;
+        let written = self.write_waiting();
+        written.with_context(|| format!("{} cannot be written any further", self.path.display()))
+    }
+
+    pub(super) fn write_waiting(&mut self) -> std::io::Result<()> {
+        self.file.write_all(&self.waiting)?;
         self.bytes += self.waiting.len() as u64;
         self.waiting.clear();
         Ok(())
+    }
+
+    /// Ends a batch and hands it over.
+    pub(super) fn hand_over(&mut self, sent_time: Option<u64>) -> std::io::Result<()> {
+        if let Some(time) = sent_time {
+            tickwire_wire::encode_sent_time(Encoding::Proto, time, &mut self.waiting);
+        }
+        self.write_waiting()
     }
 
     pub(super) fn path(&self) -> &Path {

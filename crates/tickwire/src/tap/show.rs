@@ -1,9 +1,12 @@
 //! The ways in which events are shown.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use tickwire_client::Event;
+use tickwire_wire::Channel;
 
+use super::arrow::ArrowOut;
 use super::csv_rows::CsvRows;
 use super::json_lines;
 use super::screen::Screen;
@@ -15,6 +18,7 @@ pub(super) enum Form {
     Table,
     Json,
     Csv,
+    Arrow,
     Nothing,
 }
 
@@ -23,16 +27,21 @@ pub(super) enum Show {
     Table(Box<Screen>),
     Json(Output),
     Csv(Box<CsvRows<Output>>),
+    Arrow(Box<ArrowOut>),
     Nothing,
 }
 
 impl Show {
     /// Starts the form: writes the header, or takes over the terminal.
-    pub(super) fn open(form: Form) -> io::Result<Self> {
+    pub(super) fn open(form: Form, arrow: Option<(Channel, &Path)>) -> io::Result<Self> {
         Ok(match form {
             Form::Table => Self::Table(Box::new(Screen::open()?)),
             Form::Json => Self::Json(Output::new()),
             Form::Csv => Self::Csv(Box::new(CsvRows::new(Output::new())?)),
+            Form::Arrow => {
+                let (channel, file) = arrow.ok_or(io::ErrorKind::InvalidInput)?;
+                Self::Arrow(Box::new(ArrowOut::start(channel, file)?))
+            }
             Form::Nothing => Self::Nothing,
         })
     }
@@ -46,6 +55,10 @@ impl Show {
             }
             Self::Json(out) => json_lines::write(out, event),
             Self::Csv(rows) => rows.write(event, sent_time),
+            Self::Arrow(out) => {
+                out.event(event, sent_time);
+                Ok(())
+            }
             Self::Nothing => Ok(()),
         }
     }
@@ -54,6 +67,7 @@ impl Show {
         match self {
             Self::Json(out) => out.flush(),
             Self::Csv(rows) => rows.flush(),
+            Self::Arrow(out) => out.flush(),
             Self::Table(_) | Self::Nothing => Ok(()),
         }
     }
