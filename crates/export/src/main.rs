@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use arrow_schema::ArrowError;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use tickwire_export::{Exported, Exporter};
+use tickwire_export::{ArrowStreamError, Exported, Exporter};
 use tickwire_feed::adapter::{Adapter as _, Flow};
 use tickwire_feed::replay::{Passes, Times};
 use tickwire_feed::{Clock, Pace};
@@ -78,9 +79,16 @@ fn main() -> ExitCode {
     }
 }
 
+fn is_gone(written: &Result<Exported, ArrowStreamError>) -> bool {
+    let Err(ArrowStreamError::Output(ArrowError::IoError(_, error))) = written else { return false };
+    error.kind() == std::io::ErrorKind::BrokenPipe
+}
+
 fn run(command: &Command) -> anyhow::Result<Exported> {
     if let Some(channel) = command.arrow {
-        return Ok(tickwire_export::arrow(std::io::stdin(), channel, std::io::stdout().lock())?);
+        let written = tickwire_export::arrow(std::io::stdin(), channel, std::io::stdout().lock());
+        // Who reads it may have had enough.
+        return if is_gone(&written) { Ok(Exported::default()) } else { Ok(written?) };
     }
     let Some(folder) = &command.parquet else { anyhow::bail!("name a folder with --parquet") };
     let hints = Hints {
