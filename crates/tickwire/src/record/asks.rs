@@ -35,22 +35,52 @@ pub(super) struct Responded {
     pub(super) is_catalogue: bool,
 }
 
-/// Asks a run for its instruments, then for what holds of them, and hands each response over.
-pub(super) async fn ask(bus: Arc<dyn Backplane>, run: Run, responses: mpsc::Sender<Responded>) {
-    let Ok(subject) = Subject::request(&run.venue, run.epoch) else { return };
-    let wanted = Request::Catalogue(pb::Catalogue {});
-    let Some(catalogue) = hand_over(&bus, &run, &subject, wanted, &responses).await else { return };
-    let names = symbols(&catalogue.frame);
-    for channel in CHANNELS {
+/// The states that a run is asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// Its instruments, and all that holds of them.
+    Everything,
+    /// The books of these instruments.
+    Books(Vec<String>),
+}
+
+/// The outcome of a request.
+pub(super) enum Told {
+    Response(Responded),
+    /// The last response came, or the run is gone.
+    Done(Run),
+}
+
+/// Asks a run, and hands each response over.
+pub(super) async fn ask(bus: Arc<dyn Backplane>, run: Run, wanted: Wanted, told: mpsc::Sender<Told>) {
+    let _ = ask_all(&bus, &run, wanted, &told).await;
+    let _ = told.send(Told::Done(run)).await;
+}
+
+/// Returns `None` where the run says nothing, or nobody takes the responses any more.
+async fn ask_all(
+    bus: &Arc<dyn Backplane>,
+    run: &Run,
+    wanted: Wanted,
+    told: &mpsc::Sender<Told>,
+) -> Option<()> {
+    let subject = Subject::request(&run.venue, run.epoch).ok()?;
+    let (channels, names): (&[Channel], _) = match wanted {
+        Wanted::Everything => {
+            let request = Request::Catalogue(pb::Catalogue {});
+            let catalogue = hand_over(bus, run, &subject, request, told).await?;
+            (&CHANNELS, symbols(&catalogue.frame))
+        }
+        Wanted::Books(symbols) => (&[Channel::Book], symbols),
+    };
+    for channel in channels {
         for symbols in names.chunks(BATCH_TOPICS_MAX) {
-            let topic = |symbol: &String| pb::Topic { channel: channel as i32, symbol: symbol.clone() };
+            let topic = |symbol: &String| pb::Topic { channel: *channel as i32, symbol: symbol.clone() };
             let topics = symbols.iter().map(topic).collect();
-            let wanted = Request::Snapshots(pb::Snapshots { topics });
-            if hand_over(&bus, &run, &subject, wanted, &responses).await.is_none() {
-                return;
-            }
+            hand_over(bus, run, &subject, Request::Snapshots(pb::Snapshots { topics }), told).await?;
         }
     }
+    Some(())
 }
 
 async fn hand_over(
@@ -58,7 +88,7 @@ async fn hand_over(
     run: &Run,
     subject: &Subject,
     wanted: Request,
-    responses: &mpsc::Sender<Responded>,
+    told: &mpsc::Sender<Told>,
 ) -> Option<pb::FeedResponse> {
     let is_catalogue = matches!(wanted, Request::Catalogue(_));
     let request = pb::FeedRequest { request: Some(wanted) };
@@ -72,7 +102,7 @@ async fn hand_over(
                     response: response.encode_to_vec().into(),
                     is_catalogue,
                 };
-                responses.send(responded).await.ok()?;
+                told.send(Told::Response(responded)).await.ok()?;
                 return Some(response);
             }
             Err(reason) => {

@@ -3,7 +3,7 @@
 //! A file explains itself: it begins with the instruments of the runs that are heard, and has what held of them when it began. So when
 //! a file is full, the runs are asked first, and the next file begins when they said what they have.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use tickwire_wire::subject::ParsedSubject;
 use tickwire_wire::{Channel, Subject, pb};
 use tokio::sync::mpsc;
 
-use super::asks::{self, Responded, Run};
+use super::asks::{self, Responded, Run, Told, Wanted};
 use super::files::{FileSettings, RecordFile};
 
 /// The token of heartbeats; those of data are higher.
@@ -72,7 +72,9 @@ pub(crate) struct Recorder {
     interest: Interest,
     inbox: Inbox,
     venues: HashMap<String, Venue>,
-    responses: (mpsc::Sender<Responded>, mpsc::Receiver<Responded>),
+    told: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
+    /// The runs that are being asked: one request after the other.
+    asking: HashSet<Run>,
     written: Written,
 }
 
@@ -84,8 +86,10 @@ struct Venue {
     runs: VecDeque<Heard>,
     /// The last number of each book, by epoch and instrument.
     books: HashMap<(u64, u32), u64>,
-    /// Whether something was lost, so that the books are to be asked for.
+    /// Whether something was lost, so that everything is to be asked for.
     has_lost: bool,
+    /// The instruments whose books have holes.
+    holes: HashSet<String>,
     /// The definitions that came since the runs were asked: the response may lack them.
     definitions: Vec<(u64, Subject, Bytes)>,
     /// The time since which the next file waits for the response of a run.
@@ -128,7 +132,17 @@ impl Recorder {
             interest.subscribe(&subject, HEARTBEATS)?;
         }
         let (venues, written) = (HashMap::new(), Written::default());
-        Ok(Self { bus, settings, wanted, interest, inbox, venues, responses: mpsc::channel(64), written })
+        Ok(Self {
+            bus,
+            settings,
+            wanted,
+            interest,
+            inbox,
+            venues,
+            told: mpsc::channel(64),
+            asking: HashSet::new(),
+            written,
+        })
     }
 
     /// Returns a handle to what is recorded.
@@ -152,7 +166,12 @@ impl Recorder {
                 biased;
                 () = &mut end => break,
                 _ = flush.tick() => self.on_second()?,
-                Some(responded) = self.responses.1.recv() => self.on_response(&responded)?,
+                Some(told) = self.told.1.recv() => match told {
+                    Told::Response(responded) => self.on_response(&responded)?,
+                    Told::Done(run) => {
+                        self.asking.remove(&run);
+                    }
+                },
                 goes_on = self.inbox.recv_batch(&mut events, EVENTS_MAX) => {
                     for event in events.drain(..) {
                         self.on_event(event)?;
@@ -207,8 +226,9 @@ impl Recorder {
         })
     }
 
-    fn ask(&self, run: Run) {
-        tokio::spawn(asks::ask(Arc::clone(&self.bus), run, self.responses.0.clone()));
+    fn ask(&mut self, run: Run, wanted: Wanted) {
+        self.asking.insert(run.clone());
+        tokio::spawn(asks::ask(Arc::clone(&self.bus), run, wanted, self.told.0.clone()));
     }
 
     fn on_heartbeat(&mut self, payload: &Bytes, now: u64) -> anyhow::Result<()> {
@@ -227,6 +247,7 @@ impl Recorder {
                 runs: VecDeque::new(),
                 books: HashMap::new(),
                 has_lost: false,
+                holes: HashSet::new(),
                 definitions: Vec::new(),
                 rotates_since: None,
             };
@@ -247,19 +268,19 @@ impl Recorder {
         // The heartbeat shares memory with its neighbours on the bus.
         let payload = Bytes::copy_from_slice(payload);
         if venue.hear(Heard { run: run.clone(), at: now, heartbeat: payload, is_over: heartbeat.last }) {
-            self.ask(run);
+            self.ask(run, Wanted::Everything);
         }
         Ok(())
     }
 
     fn on_data(&mut self, subject: &Subject, payload: &Bytes, now: u64) -> anyhow::Result<()> {
-        let Ok(ParsedSubject::Data { venue, channel, .. }) = Subject::parse(subject.as_str()) else {
+        let Ok(ParsedSubject::Data { venue, channel, symbol }) = Subject::parse(subject.as_str()) else {
             return Ok(());
         };
         let Some(venue) = self.venues.get_mut(&venue) else { return Ok(()) };
         venue.file.write(&message(now, subject, payload))?;
         if channel == Channel::Book.name() {
-            venue.number_book(payload);
+            venue.number_book(symbol, payload);
         }
         if venue.rotates_since.is_some() && channel == Channel::Instrument.name() {
             venue.definitions.push((now, subject.clone(), Bytes::copy_from_slice(payload)));
@@ -278,22 +299,30 @@ impl Recorder {
         let mut ended = Vec::new();
         for (name, venue) in &mut self.venues {
             venue.file.flush()?;
-            let is_full = venue.rotates_since.is_none() && venue.file.is_full(&self.settings, now);
-            if is_full || std::mem::take(&mut venue.has_lost) {
-                let heard = venue.runs.iter().filter(|heard| heard.is_heard(now));
-                asked.extend(heard.map(|heard| heard.run.clone()));
+            let heard = venue.runs.iter().filter(|heard| heard.is_heard(now)).map(|heard| &heard.run);
+            let heard: Vec<_> = heard.cloned().collect();
+            // A run is asked one thing after the other; what is wanted meanwhile is asked later.
+            let is_asking = heard.iter().any(|run| self.asking.contains(run));
+            let is_full =
+                !is_asking && venue.rotates_since.is_none() && venue.file.is_full(&self.settings, now);
+            if is_full || (!is_asking && std::mem::take(&mut venue.has_lost)) {
+                venue.holes.clear();
+                asked.extend(heard.into_iter().map(|run| (run, Wanted::Everything)));
+            } else if !is_asking && !venue.holes.is_empty() {
+                let holes: Vec<_> = venue.holes.drain().collect();
+                asked.extend(heard.into_iter().map(|run| (run, Wanted::Books(holes.clone()))));
             }
             match venue.rotates_since {
                 None if is_full => venue.rotates_since = Some(now),
-                // Nobody answers: the next file begins without the instruments.
+                // Nobody says them: the next file begins without the instruments.
                 Some(since) if now.saturating_sub(since) > ROTATION_WAIT_NS => {
                     ended.push(venue.rotate(&self.settings, name, None, now)?);
                 }
                 _ => {}
             }
         }
-        for run in asked {
-            self.ask(run);
+        for (run, wanted) in asked {
+            self.ask(run, wanted);
         }
         for path in ended {
             self.ended(&path);
@@ -330,10 +359,12 @@ impl Venue {
     }
 
     /// Looks whether changes of a book are missing before this message.
-    fn number_book(&mut self, payload: &[u8]) {
+    fn number_book(&mut self, symbol: String, payload: &[u8]) {
         let Ok((header, _)) = BusHeader::parse(payload) else { return };
         let before = self.books.insert((header.epoch, header.instrument), header.last_sequence);
-        self.has_lost |= before.is_some_and(|before| header.first_sequence > before + 1);
+        if before.is_some_and(|before| header.first_sequence > before + 1) {
+            self.holes.insert(symbol);
+        }
     }
 
     /// Ends the file and begins the next one, with the runs that are heard and their instruments; returns the path of the one that ended.
