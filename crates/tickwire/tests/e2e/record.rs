@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use tickwire_testkit::{NatsServer, Program};
+use tickwire_recordings::said::{Said, What};
+use tickwire_recordings::source::Entry;
+use tickwire_recordings::{Hints, Recording};
+use tickwire_testkit::{NatsServer, Program, Relay};
+use tickwire_wire::Channel;
 
 use crate::world::{TICKWIRE, nats, until};
 
@@ -108,4 +112,55 @@ fn a_folder_that_cannot_be_written_is_told() {
     let mut recorder = Program::start(TICKWIRE, &["record", into, "--bus", &bus, "--venue", ""]);
     assert_eq!(recorder.ended().code(), Some(1), "{}", recorder.output());
     assert!(recorder.output().contains("--venue"), "{}", recorder.output());
+}
+
+/// Reads a recording to its end.
+fn statements(path: &Path) -> Vec<Said> {
+    let recording = Recording::open(path, &Hints::default()).unwrap();
+    let mut source = recording.source(std::sync::Arc::default()).unwrap();
+    let mut entries = Vec::new();
+    while source.read(&mut entries) {}
+    let said = |entry| match entry {
+        Entry::Said(said) => Some(said),
+        Entry::Fault(place, reason) => panic!("{place}: {reason}"),
+        Entry::Unused(_) => None,
+    };
+    entries.into_iter().filter_map(said).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passed_in_an_outage_is_a_gap_and_books_come_anew() {
+    let nats = nats();
+    let _ingester = ingester(&nats);
+    let relay = Relay::start(([127, 0, 0, 1], nats.port()).into()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let into = folder.path().to_str().unwrap();
+    let bus = format!("nats://{}", relay.address());
+    let mut recorder = Program::start(TICKWIRE, &["record", into, "--bus", &bus]);
+    let size = || files(folder.path(), ".part").first().map_or(0, |path| path.metadata().unwrap().len());
+    assert!(until(|| async { size() > 50_000 }).await, "{}", recorder.output());
+    relay.cut();
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    relay.lead_to(([127, 0, 0, 1], nats.port()).into());
+    let before = size();
+    assert!(until(|| async { size() > before + 300_000 }).await, "{}", recorder.output());
+    recorder.terminate();
+    assert_eq!(recorder.ended().code(), Some(0), "{}", recorder.output());
+    let said = statements(&files(folder.path(), ".twbus")[0]);
+    for symbol in 0..3 {
+        let of_book =
+            said.iter().filter(|said| said.symbol == symbol && said.what.channel() == Channel::Book);
+        let kinds: Vec<_> = of_book
+            .map(|said| match &said.what {
+                What::Gap { .. } => 'g',
+                What::Book(_) => 'b',
+                _ => 'c',
+            })
+            .collect();
+        let gap = kinds.iter().rposition(|kind| *kind == 'g').unwrap_or_else(|| panic!("{symbol}: no gap"));
+        assert_eq!(kinds.get(gap + 1), Some(&'b'), "{symbol}: the book comes as a whole");
+        assert!(kinds[..gap].contains(&'c') && kinds[gap + 1..].contains(&'c'), "{symbol}");
+    }
+    let trades = |said: &&Said| matches!(said.what, What::Gap { channel: Channel::Trade, count: Some(_) });
+    assert!(said.iter().any(|said| trades(&said)), "trades of the outage are counted");
 }
