@@ -93,8 +93,8 @@ impl LobsterSource {
         let mut symbols = Symbols::default();
         symbols.name((), &named.symbol);
         Self {
-            rows: Rows::new(content, b',', COLUMNS),
-            levels: levels.map(|levels| Rows::new(levels, b',', 0)),
+            rows: Rows::new(content, b',', COLUMNS, false),
+            levels: levels.map(|levels| Rows::new(levels, b',', 0, false)),
             midnight: named.midnight,
             symbols,
             tops: TopLevels::default(),
@@ -103,6 +103,15 @@ impl LobsterSource {
     }
 
     fn row(&mut self, entries: &mut Vec<Entry>) -> Result<(), String> {
+        // The levels go along with the messages, whether or not those can be read.
+        let levels = self.levels.as_mut().map(|levels| match levels.next() {
+            Next::Row => side_by_side(levels.row()),
+            Next::Fault(line, reason) => Err(format!("line {line} of the levels: {reason}")),
+            Next::End(fault) => {
+                let reason = fault.map_or_else(String::new, |(_, reason)| format!(": {reason}"));
+                Err(format!("the levels beside the messages end before them{reason}"))
+            }
+        });
         let row = self.rows.row();
         let time = seconds(&row[0]).and_then(|time| self.midnight.checked_add(time));
         let time = time.ok_or_else(|| format!("`{}` is no time in seconds since midnight", &row[0]))?;
@@ -125,20 +134,11 @@ impl LobsterSource {
         };
         let is_order = what.is_none();
         entries.extend(what.map(|what| said(time, what)));
-        let Some(levels) = &mut self.levels else {
+        let Some(levels) = levels else {
             if is_order {
                 entries.push(Entry::Unused("orders of a book whose state is not known"));
             }
             return Ok(());
-        };
-        let levels = match levels.next() {
-            Next::Row => side_by_side(levels.row()),
-            Next::Fault(line, reason) => Err(format!("line {line} of the levels: {reason}")),
-            Next::End(fault) => {
-                let reason = fault.map_or_else(String::new, |(_, reason)| format!(": {reason}"));
-                self.levels = None;
-                Err(format!("the levels beside the messages end before them{reason}"))
-            }
         };
         match levels {
             Ok(levels) => {

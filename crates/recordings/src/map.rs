@@ -318,7 +318,11 @@ fn offset(text: &str) -> Option<TimeZone> {
         _ => return None,
     };
     let (hours, minutes) = rest.split_once(':')?;
-    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let (hours, minutes): (u8, u8) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let (hours, minutes) = (i32::from(hours), i32::from(minutes));
+    if hours > 24 || minutes > 59 {
+        return None;
+    }
     let offset = jiff::tz::Offset::from_seconds(sign * (hours * 3_600 + minutes * 60)).ok()?;
     Some(TimeZone::fixed(offset))
 }

@@ -23,6 +23,8 @@ pub(crate) struct MappedSource {
     symbols: Symbols<String>,
     /// The books that were told as a whole.
     told: FxHashSet<u32>,
+    /// Whether a change was lost: no book is known any more.
+    has_lost: bool,
     /// The latest time: it stands for one that cannot be read.
     time: u64,
     is_over: bool,
@@ -46,7 +48,7 @@ impl MappedSource {
     /// # Errors
     /// Returns which columns are missing, in words.
     pub(crate) fn new(content: Content, map: Arc<Map>) -> Result<Self, String> {
-        let mut rows = Rows::new(content, map.delimiter, 0);
+        let mut rows = Rows::new(content, map.delimiter, 0, true);
         let header = if map.has_header {
             match rows.next() {
                 Next::Row => Some(rows.row().clone()),
@@ -58,7 +60,7 @@ impl MappedSource {
         };
         let places = Places::find(&map, header.as_ref())?;
         let (symbols, told) = (Symbols::default(), FxHashSet::default());
-        Ok(Self { map, rows, places, symbols, told, time: 0, is_over: false })
+        Ok(Self { map, rows, places, symbols, told, has_lost: false, time: 0, is_over: false })
     }
 
     fn row(&mut self, entries: &mut Vec<Entry>) -> Result<(), String> {
@@ -115,6 +117,10 @@ impl MappedSource {
                 };
                 What::Quote { bid: level(places.bid)?, ask: level(places.ask)? }
             }
+            Kind::Change if self.has_lost => {
+                entries.push(Entry::Unused("changes of books that are not known"));
+                return Ok(());
+            }
             Kind::Change => {
                 let level = FixedLevel { price: price(places.price)?, size: size(places.size)? };
                 let text = cell(places.side)?;
@@ -145,7 +151,8 @@ impl MappedSource {
         if self.map.kind != Kind::Change {
             return;
         }
-        let mut told: Vec<_> = self.told.iter().copied().collect();
+        self.has_lost = true;
+        let mut told: Vec<_> = self.told.drain().collect();
         told.sort_unstable();
         for symbol in told {
             let what = What::Gap { channel: Channel::Book, count: None };

@@ -23,10 +23,15 @@ pub(crate) enum Next {
 }
 
 impl Rows {
-    /// Begins to read; `columns` are those that each row must have, or 0 where the first one tells.
-    pub(crate) fn new(content: Content, delimiter: u8, columns: usize) -> Self {
-        let reader =
-            ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(content);
+    /// Begins to read; `columns` are those that each row must have, or 0 where the first one tells. Where a
+    /// format has no quotes, a flipped bit must not make one, which would take the rest of the file for a cell.
+    pub(crate) fn new(content: Content, delimiter: u8, columns: usize, has_quotes: bool) -> Self {
+        let reader = ReaderBuilder::new()
+            .quoting(has_quotes)
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .from_reader(content);
         Self { reader, row: StringRecord::new(), columns, read: 0 }
     }
 

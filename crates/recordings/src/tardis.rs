@@ -42,9 +42,23 @@ pub(crate) struct TardisSource {
     is_whole: Vec<bool>,
     /// The changes of one receive time, by symbol, in their order.
     changes: Vec<Changes>,
+    /// The receive time and the event time of what was said last.
+    times: Option<(u64, u64)>,
+    /// Whether a row was lost just before: the rest of a snapshot is no book.
+    suspects: Suspects,
     /// The first row was read to know the exchange.
     has_row: bool,
     is_over: bool,
+}
+
+/// The rows that are not used behind one that was lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Suspects {
+    Nothing,
+    /// The rows of a snapshot that come next.
+    Next,
+    /// The rows of the snapshot that was received then.
+    SnapshotOf(u64),
 }
 
 /// The changes of a book that were received at once.
@@ -62,7 +76,7 @@ impl TardisSource {
     /// # Errors
     /// Returns what is wrong with the head or the first row, in words.
     pub(crate) fn new(content: Content) -> Result<(Self, String), String> {
-        let mut rows = Rows::new(content, b',', 0);
+        let mut rows = Rows::new(content, b',', 0, false);
         let kind = match rows.next() {
             Next::Row => kind(rows.row())?,
             Next::Fault(_, reason) | Next::End(Some((_, reason))) => return Err(reason),
@@ -85,6 +99,8 @@ impl TardisSource {
             tops: Vec::new(),
             is_whole: Vec::new(),
             changes: Vec::new(),
+            times: None,
+            suspects: Suspects::Nothing,
             has_row: true,
             is_over: false,
         };
@@ -182,6 +198,14 @@ impl TardisSource {
         level: FixedLevel,
         entries: &mut Vec<Entry>,
     ) {
+        self.suspects = match self.suspects {
+            Suspects::Next if is_snapshot => Suspects::SnapshotOf(receive_time),
+            Suspects::SnapshotOf(time) if is_snapshot && time == receive_time => self.suspects,
+            _ => Suspects::Nothing,
+        };
+        if self.suspects != Suspects::Nothing {
+            return entries.push(Entry::Unused("rows of a snapshot that is not whole"));
+        }
         if self.changes.first().is_some_and(|first| first.receive_time != receive_time) {
             self.flush(entries);
         }
@@ -203,6 +227,7 @@ impl TardisSource {
     fn flush(&mut self, entries: &mut Vec<Entry>) {
         for changes in self.changes.drain(..) {
             let Changes { symbol, is_snapshot, receive_time, event_time, mut levels } = changes;
+            self.times = Some((receive_time, event_time));
             keep_last(&mut levels.bids);
             keep_last(&mut levels.asks);
             let is_whole = &mut self.is_whole;
@@ -222,7 +247,10 @@ impl TardisSource {
         if !matches!(self.kind, Kind::Changes(_)) {
             return;
         }
+        self.suspects = Suspects::Next;
         let times = self.changes.last().map(|changes| (changes.receive_time, changes.event_time));
+        let times = times.or(self.times);
+        self.changes.retain(|changes| !changes.is_snapshot);
         self.flush(entries);
         let Some((receive_time, event_time)) = times else { return };
         for (symbol, is_whole) in self.is_whole.iter_mut().enumerate() {
@@ -246,7 +274,9 @@ impl Source for TardisSource {
                 Next::Row => self.row(entries).err().map(|reason| (self.rows.line(), reason)),
                 Next::Fault(line, reason) => Some((line, reason)),
                 Next::End(fault) => {
-                    self.flush(entries);
+                    if fault.is_none() {
+                        self.flush(entries);
+                    }
                     self.is_over = true;
                     fault
                 }

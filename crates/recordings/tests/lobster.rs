@@ -84,6 +84,22 @@ fn messages_and_the_levels_beside_them() {
 }
 
 #[test]
+fn levels_stay_beside_their_messages_when_one_cannot_be_read() {
+    for wrong in ["34200.6,9,0,3,5853400,-1", "noon,5,0,3,5853400,-1", "1"] {
+        let messages = MESSAGES.replace("34200.6,5,0,3,5853400,-1", wrong);
+        let (_folder, path) = folder(&messages, Some(LEVELS));
+        let reading = read(&path);
+        assert_eq!(reading.faults.len(), 1, "{:?}", reading.faults);
+        assert!(brief(&reading).contains(&"change 5853300x0 | ".to_owned()));
+        let at = reading
+            .said
+            .iter()
+            .find(|said| matches!(&said.what, What::Change(levels) if levels.bids[0].size.mantissa == 0));
+        assert_eq!(at.unwrap().event_time % 1_000_000_000_000 % 1_000_000_000, 700_000_000, "{wrong}");
+    }
+}
+
+#[test]
 fn without_levels_there_are_trades_only() {
     let (_folder, path) = folder(MESSAGES, None);
     let reading = read(&path);

@@ -157,7 +157,7 @@ fn changes_of_books_that_are_empty_at_first() {
         "0 3000000000 change 10e-0x0 | ",
         "0 3000000000 gap",
         "line 4: `x` is no word for a side: name it in `buy` or `sell`",
-        "0 5000000000 change 9e-0x1 | ",
+        "changes of books that are not known",
     ];
     assert_eq!(said, expected);
 }
@@ -197,6 +197,7 @@ bid_price = 1
         ("venue = 1", "venue"),
         (&TRADES.replace("side =", "sides ="), "sides"),
         (&TRADES.replace("\"ms\"\nsince", "\"h\"\nsince"), "time.unit"),
+        (&TRADES.replace("America/New_York", "+600000:00"), "time.zone"),
     ] {
         let told = text.parse::<Map>().err().unwrap();
         assert!(told.contains(reason), "{told}");

@@ -88,6 +88,26 @@ fn a_row_that_cannot_be_read_breaks_the_books() {
 }
 
 #[test]
+fn a_part_of_a_snapshot_is_no_book() {
+    let broken = CHANGES.replace("2500000,true,bid,10.5,3", "2500000,true,bid,x,3");
+    let said = brief(&entries(&broken));
+    let expected = [
+        "changes of a book before its snapshot",
+        "line 3: `x` is no decimal number",
+        "rows of a snapshot that is not whole",
+        "rows of a snapshot that is not whole",
+        "changes of a book before its snapshot",
+        "0 3500 book  | 12e-0x1",
+    ];
+    assert_eq!(said, expected);
+    let in_its_middle = CHANGES.replace("2500000,true,ask,11,4", "2500000,true,ask,x,4");
+    let said = brief(&entries(&in_its_middle));
+    assert!(!said.iter().any(|said| said.contains("2500 book")), "{said:?}");
+    let quoted = CHANGES.replace("bid,9,1", "bid,\"9,1");
+    assert!(brief(&entries(&quoted)).contains(&"0 3500 book  | 12e-0x1".to_owned()));
+}
+
+#[test]
 fn trades_quotes_tops_and_derivatives() {
     let trades = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n\
         bitmex,XBTUSD,1000000,2000000,ccc3c1fa-212c,sell,8531.5,2152\n\
