@@ -73,7 +73,7 @@ pub fn arrow(
     writer.flush()?;
     let (sender, turns) = mpsc::sync_channel(TURNS_MAX);
     let reading = std::thread::spawn(move || read(input, &sender));
-    let mut pending = Pending { channel, schema, ..Pending::new(channel) };
+    let mut pending = Pending::new(channel, schema);
     let mut since = None;
     loop {
         let turn = match since {
@@ -133,10 +133,10 @@ struct Pending {
 }
 
 impl Pending {
-    fn new(channel: Channel) -> Self {
+    fn new(channel: Channel, schema: SchemaRef) -> Self {
         Self {
             channel,
-            schema: Arc::new(Schema::empty()),
+            schema,
             rows: Rows::default(),
             of: Vec::new(),
             names: Names::default(),

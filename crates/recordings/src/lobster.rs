@@ -91,7 +91,7 @@ impl LobsterSource {
 
     pub(crate) fn new(content: Content, levels: Option<Content>, named: &Named) -> Self {
         let mut symbols = Symbols::default();
-        symbols.name((), &named.symbol);
+        symbols.of_name(&named.symbol);
         Self {
             rows: Rows::new(content, b',', COLUMNS, false),
             levels: levels.map(|levels| Rows::new(levels, b',', 0, false)),

@@ -20,7 +20,7 @@ pub(crate) struct MappedSource {
     map: Arc<Map>,
     rows: Rows,
     places: Places,
-    symbols: Symbols<String>,
+    symbols: Symbols<()>,
     /// The books that were told as a whole.
     told: FxHashSet<u32>,
     /// Whether a change was lost: no book is known any more.
@@ -79,8 +79,7 @@ impl MappedSource {
         if name.is_empty() {
             return Err("the row has no symbol".to_owned());
         }
-        let known = self.symbols.find(&name.to_owned());
-        let symbol = known.unwrap_or_else(|| self.symbols.name(name.to_owned(), name));
+        let symbol = self.symbols.of_name(name);
         let price = |place| number(cell(place)?, map.price_decimals);
         let size = |place| number(cell(place)?, map.size_decimals);
         let side = |text: &str| {

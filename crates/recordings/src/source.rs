@@ -74,12 +74,14 @@ pub struct Symbol {
 #[derive(Debug)]
 pub(crate) struct Symbols<K> {
     by_key: rustc_hash::FxHashMap<K, u32>,
+    by_name: rustc_hash::FxHashMap<String, u32>,
     list: Vec<Symbol>,
 }
 
 impl<K> Default for Symbols<K> {
     fn default() -> Self {
-        Self { by_key: rustc_hash::FxHashMap::default(), list: Vec::new() }
+        let (by_key, by_name) = (rustc_hash::FxHashMap::default(), rustc_hash::FxHashMap::default());
+        Self { by_key, by_name, list: Vec::new() }
     }
 }
 
@@ -90,12 +92,24 @@ impl<K: std::hash::Hash + Eq> Symbols<K> {
 
     /// Gives a key the instrument of a name, which may be known by another key.
     pub(crate) fn name(&mut self, key: K, name: &str) -> u32 {
-        let known = self.list.iter().position(|symbol| symbol.name == name);
-        let index = known.unwrap_or_else(|| {
-            self.list.push(Symbol { name: name.to_owned(), ..Symbol::default() });
-            self.list.len() - 1
-        }) as u32;
+        let index = self.of_name(name);
         self.by_key.insert(key, index);
+        index
+    }
+
+    /// Returns the instrument of a name, where there is one.
+    pub(crate) fn find_name(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Returns the instrument of a name; a new name is a new one.
+    pub(crate) fn of_name(&mut self, name: &str) -> u32 {
+        if let Some(index) = self.find_name(name) {
+            return index;
+        }
+        let index = self.list.len() as u32;
+        self.list.push(Symbol { name: name.to_owned(), ..Symbol::default() });
+        self.by_name.insert(name.to_owned(), index);
         index
     }
 

@@ -185,7 +185,7 @@ pub(crate) struct StreamSource {
     /// The messages that were read to find the venue.
     begin: VecDeque<(u64, Message)>,
     venue: String,
-    symbols: Symbols<String>,
+    symbols: Symbols<()>,
     /// The instruments of the session, by its numbers; those of other venues are `None`.
     instruments: FxHashMap<u32, Option<Known>>,
     records: u64,
@@ -251,7 +251,7 @@ impl StreamSource {
                 let symbol =
                     notice.message.split_once(": ").map_or(notice.message.as_str(), |(symbol, _)| symbol);
                 let known = symbol.strip_prefix(&self.venue).and_then(|rest| rest.strip_prefix(':'));
-                if let Some(symbol) = known.and_then(|name| self.symbols.find(&name.to_owned())) {
+                if let Some(symbol) = known.and_then(|name| self.symbols.find_name(name)) {
                     self.say(symbol, self.time, What::Gap { channel: Channel::Book, count: None }, entries);
                 }
             }
@@ -295,11 +295,7 @@ impl StreamSource {
     fn name(&mut self, number: u32, symbol: &str, (prices, sizes): (u32, u32)) {
         let decimals = |decimals: u32| u8::try_from(decimals).unwrap_or(u8::MAX).min(18);
         let own = symbol.strip_prefix(&self.venue).and_then(|rest| rest.strip_prefix(':'));
-        let known = own.map(|name| {
-            let index = self.symbols.find(&name.to_owned());
-            let index = index.unwrap_or_else(|| self.symbols.name(name.to_owned(), name));
-            (index, (decimals(prices), decimals(sizes)))
-        });
+        let known = own.map(|name| (self.symbols.of_name(name), (decimals(prices), decimals(sizes))));
         self.instruments.insert(number, known);
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct TardisSource {
     rows: Rows,
     exchange: String,
     kind: Kind,
-    symbols: Symbols<String>,
+    symbols: Symbols<()>,
     /// The best levels that were stated last, by symbol.
     tops: Vec<TopLevels>,
     /// Whether the book of a symbol was told as a whole.
@@ -114,8 +114,7 @@ impl TardisSource {
             return Ok(());
         }
         let (event_time, receive_time) = (time(&row[2])?, time(&row[3])?);
-        let known = self.symbols.find(&row[1].to_owned());
-        let symbol = known.unwrap_or_else(|| self.symbols.name(row[1].to_owned(), &row[1]));
+        let symbol = self.symbols.of_name(&row[1]);
         let what = match &self.kind {
             Kind::Trades([id, side, price, amount]) => {
                 let number = row[*id].parse().unwrap_or(0);

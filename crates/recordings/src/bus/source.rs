@@ -322,10 +322,8 @@ impl Runs {
         entries: &mut Vec<Entry>,
     ) -> Result<(), String> {
         let records = batch(&snapshot.frame)?;
-        let Some(symbol) = self.symbols.list().iter().position(|symbol| symbol.name == asked.symbol) else {
-            return Ok(());
-        };
-        let (symbol, channel) = (symbol as u32, asked.channel());
+        let Some(symbol) = self.symbols.find_name(&asked.symbol) else { return Ok(()) };
+        let channel = asked.channel();
         let topic = self.topics.entry((symbol, channel)).or_default();
         let is_wanted = if channel == Channel::Book { !topic.is_whole } else { topic.next == 0 };
         if !is_wanted || records.is_empty() {

@@ -13,7 +13,7 @@ use crate::source::{Entry, Symbol, Symbols};
 /// The messages of a connection.
 #[derive(Default)]
 pub(super) struct Coinbase {
-    symbols: Symbols<String>,
+    symbols: Symbols<()>,
     products: FxHashMap<u32, Product>,
 }
 
@@ -44,8 +44,7 @@ impl Messages for Coinbase {
             return Ok(());
         }
         let name = message["product_id"].as_str().ok_or("the message has no product")?;
-        let known = self.symbols.find(&name.to_owned());
-        let symbol = known.unwrap_or_else(|| self.symbols.name(name.to_owned(), name));
+        let symbol = self.symbols.of_name(name);
         let product = self.products.entry(symbol).or_default();
         let event_time = match message["time"].as_str() {
             Some(text) => rfc3339(text).ok_or_else(|| format!("`{text}` is no time"))?,

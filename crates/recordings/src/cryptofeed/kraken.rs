@@ -15,7 +15,7 @@ use crate::source::{Entry, Symbol, Symbols};
 /// The messages of a connection.
 #[derive(Default)]
 pub(super) struct Kraken {
-    symbols: Symbols<String>,
+    symbols: Symbols<()>,
     books: FxHashMap<u32, Book>,
 }
 
@@ -44,8 +44,7 @@ impl Messages for Kraken {
         let (Some(channel), Some(pair)) = (channel.as_str(), pair.as_str()) else {
             return Err("the message does not end with channel and pair".to_owned());
         };
-        let known = self.symbols.find(&pair.to_owned());
-        let symbol = known.unwrap_or_else(|| self.symbols.name(pair.to_owned(), pair));
+        let symbol = self.symbols.of_name(pair);
         let parts = &all[1..all.len() - 2];
         match channel.split_once('-').unwrap_or((channel, "")) {
             ("book", depth) => {
