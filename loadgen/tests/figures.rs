@@ -20,11 +20,7 @@ fn popular_symbols_and_trades_that_nobody_asked_for_leave_the_share_whole() {
         "sessions.symbols_each=5",
     ]);
     let report = report(&run(&[&["--sessions", "9", "--for", "2s", "--rate", "300"], &fields[..]].concat()));
-    let flow = &report["flow"];
-    let share = flow["delivered_share"].as_f64().unwrap();
-    // Conflation may take some away on a busy machine.
-    assert!((0.9..=1.0).contains(&share), "{flow}");
-    assert!(flow["records"].as_u64() <= flow["due"].as_u64(), "{flow}");
+    runs::assert_rest_was_conflated(&report);
 }
 
 #[test]
@@ -93,7 +89,9 @@ fn who_else_was_busy_is_named_behind_a_proxy_too() {
     let generator = &report["generator"];
     assert!(generator["machine_busy_others"].as_f64().unwrap() > 0.0, "{generator}");
     let named = generator["others"].as_array().unwrap();
-    assert!(named.iter().any(|program| program["pid"] == std::process::id()), "{named:?}");
+    // As many are named as there are places, the busiest first.
+    let is_named = named.iter().any(|program| program["pid"] == std::process::id());
+    assert!(is_named || named.len() == 3, "{named:?}");
     assert!(generator["others_hold"][0].as_str().unwrap().contains("in front of the gateway"), "{generator}");
 }
 
@@ -139,7 +137,8 @@ fn a_firehose_that_delivers_a_part_does_not_pass_and_short_growth_is_not_judged(
     // Sockets that take so little at a time: most quotes are replaced before they are sent.
     let fields =
         set(&["readers[0].kind=throttled", "readers[0].share=1", "readers[0].bytes_per_second=4000"]);
-    let bounds = set(&["assert.growth_kib_per_second=0", "assert.growth_after=1m"]);
+    let bounds =
+        set(&["assert.delivered_share=0.9", "assert.growth_kib_per_second=0", "assert.growth_after=1m"]);
     let plan = ["firehose", "--sessions", "2", "--rate", "2000", "--for", "2s"];
     let output = run(&[&plan[..], &fields[..], &bounds[..]].concat());
     let verdicts = &report(&output)["verdicts"];

@@ -39,7 +39,11 @@ fn every_update_is_delivered_and_every_last_value_compared() {
     assert!(report["server"]["cpu_seconds"].as_f64().unwrap() > 0.0);
     assert!(count(&report["server"]["resident_bytes_end"]) > 1 << 20);
     assert_eq!(report["scenario"]["server"], "Tickwire");
-    assert_eq!(report["series"].as_array().unwrap().len(), 2, "one entry for each second");
+    let seconds = report["series"].as_array().unwrap().len();
+    assert!(
+        (1..=2).contains(&seconds),
+        "one entry for each second that the machine did not stand still: {seconds}"
+    );
     // What runs at the same time is not idle: half of what is known to have run is not a matter of sampling.
     let busy = report["generator"]["machine_busy"].as_f64().unwrap() * 2.0;
     let cores = report["machine"]["cores"].as_f64().unwrap();
@@ -54,7 +58,7 @@ fn a_scenario_of_ones_own_is_named_with_its_file_and_progress_is_plain_lines() {
     let (copied, nameless) = (directory.path().join("my.toml"), directory.path().join("other.toml"));
     std::fs::write(&copied, ready).unwrap();
     std::fs::write(&nameless, "duration = \"1s\"\n[sessions]\ncount = 2\n").unwrap();
-    let output = run(&[copied.to_str().unwrap(), "--for", "1s", "--set", "assert.latency.p50=10s"]);
+    let output = run(&[copied.to_str().unwrap(), "--for", "1s"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (&report["scenario"]["name"], report["passed"].as_bool()),
@@ -100,9 +104,7 @@ fn sessions_that_subscribe_together_all_get_a_first_price() {
 fn sessions_that_lose_their_gateway_resume_without_loss() {
     let plan = ["reconnect-storm", "--sessions", "20", "--for", "6s", "--set", "churn.storms[0].at=1s"];
     let times = ["--set", "churn.restarts[0].at=3s", "--set", "assert.reconnect.p99=60s"];
-    // They are away for most of so short a time.
-    let share = ["--set", "assert.delivered_share=0.1"];
-    let report = passed(&[&plan[..], &times[..], &share[..]].concat());
+    let report = passed(&[&plan[..], &times[..]].concat());
     assert!(count(&report["sessions"]["reconnects"]) >= 20, "{}", report["sessions"]);
     assert_eq!(report["checks"]["lost"], 0);
 }
@@ -133,8 +135,7 @@ fn slow_readers_are_told_apart() {
 fn prompt_readers_with_receipts_get_everything() {
     let report = passed(&["dashboard", "--sessions", "10", "--for", "2s", "--set", "sessions.receipts=true"]);
     assert_eq!(report["checks"]["final_values"], 10 * 50);
-    let share = report["flow"]["delivered_share"].as_f64().unwrap();
-    assert!(share > 0.9, "{share}");
+    runs::assert_rest_was_conflated(&report);
 }
 
 #[test]
@@ -155,7 +156,10 @@ fn the_highest_rate_that_holds_is_found_and_measured() {
     let report = passed(&[&plan[..], &search[..], &["--set", "saturation.delivered_share=0.5"]].concat());
     let found = &report["saturation"];
     assert_eq!(found["updates_per_second"], 200.0, "{found}");
-    assert_eq!(found["steps"].as_array().unwrap().len(), 2);
+    // A rate that did not hold once is tried once more.
+    let steps = found["steps"].as_array().unwrap();
+    let rates: Vec<_> = steps.iter().map(|step| step["updates_per_second"].as_f64().unwrap()).collect();
+    assert!(rates.is_sorted() && rates.contains(&100.0) && rates.contains(&200.0), "{found}");
     assert_eq!(found["limited_by"], "every rate up to `saturation.to` held, 200 updates/s");
     // 4 sessions with 50 of 500 symbols each: four tenths of 200 updates per second.
     let deliveries = found["deliveries_per_second"].as_f64().unwrap();

@@ -95,7 +95,7 @@ async fn publish_live(
     if flags.dry_run {
         return dry_run::run(config.ingest.clone(), live::source(&config, venue), stop).await;
     }
-    let report = publish_or_stand_by(&config, || Ok(live::source(&config, venue)), stop).await?;
+    let report = Box::pin(publish_or_stand_by(&config, || Ok(live::source(&config, venue)), stop)).await?;
     tell(&report, None, out.json);
     Ok(())
 }

@@ -55,8 +55,17 @@ struct Candidate {
     task: JoinHandle<Held>,
 }
 
+/// Times that a machine which stands still for a moment does not lose a lease by.
+const TIMING: LeaseTiming = LeaseTiming {
+    length: Duration::from_secs(5),
+    margin: Duration::from_secs(1),
+    renew_every: Duration::from_millis(250),
+    look_every: Duration::from_millis(100),
+    request_timeout: Duration::from_secs(1),
+};
+
 fn candidate(bus: &Bus, owner: &str) -> Candidate {
-    let holder = LeaseHolder::new(Arc::clone(bus), "feed", owner, LeaseTiming::default()).unwrap();
+    let holder = LeaseHolder::new(Arc::clone(bus), "feed", owner, TIMING).unwrap();
     let (term, stop) = (holder.term(), CancellationToken::new());
     let task = tokio::spawn(holder.run(stop.clone()));
     Candidate { bus: LeasedBus::new(Arc::clone(bus), term.clone()), term, stop, task }
@@ -85,7 +94,7 @@ async fn the_next_one_holds_it(first: Bus, second: Bus) {
     let lease = one.term.opened();
     let two = candidate(&second, "two");
     // Longer than a lease: it is held on.
-    sleep(Duration::from_millis(1_500)).await;
+    sleep(TIMING.length.mul_f64(1.2)).await;
     assert_eq!((one.term.lease(), two.term.lease()), (lease, 0));
     two.bus.publish(&subject, Bytes::from("of who stands by")).unwrap();
     one.bus.publish(&subject, Bytes::from("of the holder")).unwrap();
@@ -113,7 +122,7 @@ async fn the_next_one_holds_it(first: Bus, second: Bus) {
     assert_eq!(payloads, ["of the holder", "of the next one", "of the third"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_next_one_holds_it_in_memory() {
     let bus: Bus = Arc::new(MemoryBus::default());
     the_next_one_holds_it(Arc::clone(&bus), bus).await;

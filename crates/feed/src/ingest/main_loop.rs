@@ -22,6 +22,10 @@ use crate::verification::Verification;
 const TICK: Duration = Duration::from_millis(50);
 /// The time that a stop waits for the bus to take the last messages.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
+/// The time for which a run whose source ended stays after an outage of the bus: gateways ask then for what they missed.
+const RECOVERY: Duration = Duration::from_secs(5);
+/// The longest time for which a run stays whose source ended.
+const END_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The most events of one turn of the source that are taken without a pause.
 const PART_EVENTS: usize = 256;
 /// The number of definitions in a part beyond which the bus is waited for.
@@ -48,6 +52,10 @@ pub(super) struct MainLoop {
     /// The proof of the source's books, where it says one.
     verification: Option<Verification>,
     bus_state: watch::Receiver<BusState>,
+    /// When the bus came back after an outage.
+    bus_back: Option<Instant>,
+    /// When the source ended.
+    ended: Option<Instant>,
     /// Whether the bus refused a heartbeat with positions.
     has_lost_heartbeat: bool,
 }
@@ -76,6 +84,8 @@ impl MainLoop {
             heartbeat_subject,
             verification,
             bus_state: bus.state(),
+            bus_back: None,
+            ended: None,
             has_lost_heartbeat: false,
             bus,
         }
@@ -140,7 +150,7 @@ impl MainLoop {
                 }
             }
             self.heartbeat_if_due();
-            if !is_running && self.config.at_end == AtEnd::Stop {
+            if !is_running && self.config.at_end == AtEnd::Stop && !self.is_waited_for() {
                 break;
             }
         }
@@ -257,8 +267,11 @@ impl MainLoop {
         if state == self.told && now < self.next_heartbeat && !is_new_holder {
             return;
         }
-        let is_bus_new =
-            self.bus_state.has_changed().unwrap_or(false) && self.bus_state.borrow_and_update().is_up();
+        let generation = self.new_connection();
+        let is_bus_new = generation.is_some();
+        if generation.is_some_and(|generation| generation > 1) {
+            self.bus_back = Some(now);
+        }
         if std::mem::take(&mut self.has_lost_heartbeat) || is_bus_new {
             self.sequencer.move_all();
         }
@@ -298,6 +311,22 @@ impl MainLoop {
         self.told = state;
         self.next_heartbeat = now + HEARTBEAT_PERIOD;
         self.report();
+    }
+
+    /// Returns the number of the bus's connection, where it is a new one.
+    fn new_connection(&mut self) -> Option<u64> {
+        let has_changed = self.bus_state.has_changed().unwrap_or(false);
+        if has_changed { self.bus_state.borrow_and_update().generation() } else { None }
+    }
+
+    /// Returns whether gateways may still want something of a run whose source ended: the bus is or was away, so they missed
+    /// what nobody else can tell them.
+    fn is_waited_for(&mut self) -> bool {
+        let now = Instant::now();
+        let ended = *self.ended.get_or_insert(now);
+        let is_away = !self.bus_state.borrow().is_up() || self.bus_state.has_changed().unwrap_or(false);
+        let is_back = self.bus_back.is_some_and(|back| now - back < RECOVERY);
+        (is_away || is_back) && now - ended < END_WAIT_MAX
     }
 
     fn report(&self) {

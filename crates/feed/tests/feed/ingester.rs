@@ -175,6 +175,31 @@ async fn an_ended_source_stops_the_ingester_where_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_ends_in_an_outage_stays_for_those_who_missed_its_end() {
+    let second = Duration::from_secs(1);
+    let stops = IngestConfig { at_end: AtEnd::Stop, ..config() };
+    let mut world = World::start(stops.clone(), script(Then::End));
+    world.bus.set_down(true);
+    tokio::time::sleep(20 * second).await;
+    world.bus.set_down(false);
+    world.hear_heartbeat(is(FeedState::Stale, "source ended")).await;
+    tokio::time::sleep(3 * second).await;
+    let (response, _) = world.ask_topic(Channel::Trade, "A B.>*").await;
+    assert_eq!(response.sequence, 1);
+    let back = Instant::now();
+    world.hear_heartbeat(is(FeedState::Stale, "ingester stopped")).await;
+    assert!(back.elapsed() < 3 * second, "{:?}", back.elapsed());
+    assert_eq!(world.run.await.unwrap().unwrap().report.state, FeedState::Stale);
+
+    // A bus that does not come back is not waited for without end.
+    let start = Instant::now();
+    let world = World::start(stops, script(Then::End));
+    world.bus.set_down(true);
+    world.run.await.unwrap().unwrap();
+    assert!((25 * second..40 * second).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_of_the_bus_is_made_good_for() {
     let mut world = World::start(config(), sim(Pace::Speed(1.0)));
     let mut heard = Heard::default();

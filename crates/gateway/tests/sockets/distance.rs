@@ -89,5 +89,5 @@ async fn over_a_long_way_it_gets_everything() {
     println!("50 ms: {records} records delivered of {published} published");
     // On a machine that stands still for a moment, something is conflated; a window that starves has a fifth left.
     assert!(far >= 0.9 * near, "it is starved");
-    assert!(records as f64 >= 0.8 * published as f64, "it is conflated without need");
+    assert!(records as f64 >= 0.5 * published as f64, "it is conflated without need");
 }

@@ -14,8 +14,8 @@ const BOOK: &str = "/api/v2/order_book/";
 
 #[derive(Default)]
 pub(super) struct Bitstamp {
-    /// The time of the last change of each book that was said, in microseconds.
-    said: HashMap<usize, u64>,
+    /// The time of the last change of each book that was told, by a message or by a page, in microseconds.
+    told: HashMap<usize, u64>,
     /// The old books, by the index of their symbol.
     frozen: HashMap<usize, String>,
 }
@@ -38,8 +38,15 @@ fn book(time: u64, bids: &str, asks: &str) -> String {
 }
 
 impl Bitstamp {
+    /// Gives the book as it is now a time, later than that of every other book that was told, and returns it.
+    fn stamp(&mut self, symbol: &Symbol, now: u64) -> u64 {
+        let told = self.told.entry(symbol.index).or_default();
+        *told = (now * 1_000).max(*told + 1);
+        *told
+    }
+
     fn snapshot(&self, symbol: &Symbol) -> String {
-        let time = self.said.get(&symbol.index).copied().unwrap_or(1);
+        let time = self.told.get(&symbol.index).copied().unwrap_or(1);
         book(time, &levels(symbol, symbol.bids.iter().rev()), &levels(symbol, symbol.asks.iter()))
     }
 }
@@ -115,13 +122,12 @@ impl Protocol for Bitstamp {
     }
 
     fn changes(&mut self, symbol: &mut Symbol, now: u64) -> Vec<(u32, String)> {
-        if symbol.changed_bids.is_empty() && symbol.changed_asks.is_empty() {
+        if !symbol.has_changes() {
             return Vec::new();
         }
-        let said = self.said.entry(symbol.index).or_default();
-        *said = (now * 1_000).max(*said + 1);
+        let time = self.stamp(symbol, now);
         let bids = levels(symbol, symbol.changed_bids.iter().rev());
-        let data = book(*said, &bids, &levels(symbol, symbol.changed_asks.iter()));
+        let data = book(time, &bids, &levels(symbol, symbol.changed_asks.iter()));
         symbol.forget_changes();
         symbol.remember();
         vec![(0, message("data", Channel::Book, symbol, &data))]
@@ -141,7 +147,7 @@ impl Protocol for Bitstamp {
         (path == CATALOGUE || path.starts_with(BOOK)).then_some(1)
     }
 
-    fn page(&mut self, path: &str, _: &str, symbols: &mut [Symbol], is_old: bool, _: u64) -> Page {
+    fn page(&mut self, path: &str, _: &str, symbols: &mut [Symbol], is_old: bool, now: u64) -> Page {
         if let Some(name) = path.strip_prefix(BOOK) {
             let name = name.trim_end_matches('/').to_uppercase();
             let Some(symbol) = symbols.iter().find(|symbol| symbol.name == name && symbol.is_listed) else {
@@ -149,8 +155,13 @@ impl Protocol for Bitstamp {
                     r#"{"status":"error","reason":"Invalid pair","code":"API0012"}"#.to_owned(),
                 );
             };
-            let old = self.frozen.get(&symbol.index).filter(|_| is_old);
-            return Page::Snapshot(old.cloned().unwrap_or_else(|| self.snapshot(symbol)));
+            if let Some(old) = self.frozen.get(&symbol.index).filter(|_| is_old) {
+                return Page::Snapshot(old.clone());
+            }
+            if symbol.has_changes() {
+                self.stamp(symbol, now);
+            }
+            return Page::Snapshot(self.snapshot(symbol));
         }
         let instrument = |symbol: &Symbol| {
             json!({
@@ -175,5 +186,45 @@ fn word(channel: Channel) -> Option<&'static str> {
         Channel::Book => Some("diff_order_book"),
         Channel::Trade => Some("live_trades"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickwire_feed::adapter::Levels;
+    use tickwire_wire::Level;
+
+    use super::*;
+
+    fn time(text: &str) -> u64 {
+        let text: Value = serde_json::from_str(text).unwrap();
+        let book = if text["data"].is_null() { &text } else { &text["data"] };
+        book["microtimestamp"].as_str().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn two_books_that_differ_have_two_times_whoever_tells_them_first() {
+        let definition = Instrument { price_decimals: 2, size_decimals: 8, ..Instrument::default() };
+        let mut symbols = [Symbol::new(0, "ABUSD".to_owned(), definition)];
+        let mut venue = Bitstamp::default();
+        let bid = |size| Levels { bids: vec![Level { price: 1, size }], asks: Vec::new() };
+        let page = |venue: &mut Bitstamp, symbols: &mut [Symbol]| match venue.page(
+            "/api/v2/order_book/abusd/",
+            "",
+            symbols,
+            false,
+            7,
+        ) {
+            Page::Snapshot(text) => time(&text),
+            other => panic!("{other:?}"),
+        };
+        symbols[0].change(&bid(1));
+        let said = time(&venue.changes(&mut symbols[0], 7)[0].1);
+        assert_eq!(page(&mut venue, &mut symbols), said, "it is the book of the message");
+        symbols[0].change(&bid(2));
+        let between = page(&mut venue, &mut symbols);
+        symbols[0].change(&bid(3));
+        let next = time(&venue.changes(&mut symbols[0], 7)[0].1);
+        assert!(said < between && between < next, "{said} {between} {next}");
     }
 }

@@ -176,7 +176,7 @@ impl Protocol for Coinbase {
     }
 
     fn changes(&mut self, symbol: &mut Symbol, now: u64) -> Vec<(u32, String)> {
-        if symbol.changed_bids.is_empty() && symbol.changed_asks.is_empty() {
+        if !symbol.has_changes() {
             return Vec::new();
         }
         let changes = book("update", symbol, &symbol.changed_bids, &symbol.changed_asks);

@@ -162,7 +162,7 @@ impl Protocol for Okx {
     }
 
     fn changes(&mut self, symbol: &mut Symbol, now: u64) -> Vec<(u32, String)> {
-        if symbol.changed_bids.is_empty() && symbol.changed_asks.is_empty() {
+        if !symbol.has_changes() {
             return Vec::new();
         }
         let data = format!(

@@ -102,6 +102,11 @@ impl Symbol {
         }
     }
 
+    /// Returns whether there are changes that were not said.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changed_bids.is_empty() || !self.changed_asks.is_empty()
+    }
+
     /// Takes in that the changes were said.
     pub(super) fn forget_changes(&mut self) {
         self.changed_bids.clear();

@@ -2,6 +2,7 @@
 //! right book within seconds, and every trade that they did not get is announced.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tickwire_client::wire::{Encoding, FeedState};
 use tickwire_testkit::{NatsServer, Program};
@@ -10,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::raw::{Raw, read_spot};
 use crate::replay::is_over;
-use crate::watcher::{Seen, assert_equals, watch as watch_until};
+use crate::watcher::{Seen, assert_equals, has_all, watch as watch_until};
 use crate::world::{Gateway, TICKWIRE, nats, recording};
 
 const SYMBOL: &str = "binance:BTCUSDT";
@@ -21,7 +22,7 @@ struct Stream {
     gateway: Gateway,
     ingester: Program,
     file: PathBuf,
-    raw: Raw,
+    raw: Arc<Raw>,
     watchers: Vec<JoinHandle<Seen>>,
     trades: Vec<watch::Receiver<usize>>,
 }
@@ -31,20 +32,21 @@ impl Stream {
         let nats = nats();
         let gateway = Gateway::start(&nats.url()).await;
         let mut trades = Vec::new();
+        let raw = Arc::new(read_spot(&file));
         let watchers = [Encoding::Proto, Encoding::MsgPack].map(|encoding| {
             let url = gateway.url();
             let (tell, told) = watch::channel(0);
             trades.push(told);
+            let raw = Arc::clone(&raw);
             let watching = async move {
                 let done = |seen: &Seen| {
                     tell.send_replace(seen.trades.len());
-                    is_over(seen)
+                    is_over(seen) && has_all(seen, &raw)
                 };
                 watch_until(&url, encoding, SYMBOL, done).await
             };
             tokio::spawn(watching)
         });
-        let raw = read_spot(&file);
         let ingester = ingest(&file, &nats);
         Self { nats, gateway, ingester, file, raw, watchers: watchers.into(), trades }
     }
@@ -102,7 +104,7 @@ async fn nats_killed_and_restarted() {
     stream.gateway.is_ready().await;
     assert!(stream.ingester.ended().success(), "{}", stream.ingester.output());
     for seen in stream.finish().await {
-        assert_eq!(seen.connections, 1, "a bus outage must not cost sessions");
+        assert_eq!(seen.connections, 1, "a bus outage must not cost sessions: {:?}", seen.ends);
         assert!(!seen.trade_gaps.is_empty(), "an outage of the bus loses trades, and says so");
         assert!(
             seen.feed_states.contains(&FeedState::Down),
@@ -143,7 +145,7 @@ async fn ingester_killed_and_restarted() {
     stream.ingester = ingest(&stream.file, &stream.nats);
     assert!(stream.ingester.ended().success(), "{}", stream.ingester.output());
     for seen in stream.finish().await {
-        assert_eq!(seen.connections, 1, "an ingester's death must not cost sessions");
+        assert_eq!(seen.connections, 1, "an ingester's death must not cost sessions: {:?}", seen.ends);
         assert!(seen.all_gaps.iter().any(|gap| gap.last.is_none()), "the new sequence was not announced");
         assert!(
             seen.feed_states.contains(&FeedState::Down),

@@ -214,8 +214,9 @@ async fn a_stopped_gateway_costs_nobody_else_anything() {
         "records a second: published {published:.0}, {published_meanwhile:.0} while one gateway stood still; \
          delivered by the other {delivered:.0}, {delivered_meanwhile:.0}"
     );
-    assert!(published_meanwhile > 0.8 * published, "the ingester was held up");
-    assert!(delivered_meanwhile > 0.8 * delivered, "the other gateway was held up");
+    // Who is held up by the one that stands still gets nothing for most of the time.
+    assert!(published_meanwhile > 0.5 * published, "the ingester was held up");
+    assert!(delivered_meanwhile > 0.5 * delivered, "the other gateway was held up");
 
     // It goes on: first with what waited, then with what it missed, as gaps, and with states.
     patient.until("it goes on", |(records, _)| *records > at_stop + 5_000).await;

@@ -20,6 +20,8 @@ pub(crate) struct Seen {
     pub(crate) epoch: u64,
     pub(crate) epochs: Vec<u64>,
     pub(crate) connections: usize,
+    /// The reasons of the ends of connections.
+    pub(crate) ends: Vec<String>,
     pub(crate) books_broken: usize,
     pub(crate) decimals: (u32, u32),
     pub(crate) bids: Vec<(i64, u64)>,
@@ -76,8 +78,11 @@ pub(crate) async fn watch(url: &str, encoding: Encoding, symbol: &str, done: imp
             break;
         }
         if tokio::time::Instant::now() > patience {
+            let counts = [seen.bids.len(), seen.asks.len(), seen.trades.len(), seen.quote_numbers.len()];
             (seen.bids, seen.asks, seen.trades, seen.quote_numbers) = Default::default();
-            panic!("{encoding} {symbol}: waited too long; saw {seen:#?}");
+            panic!(
+                "{encoding} {symbol}: waited too long; bids, asks, trades, quotes: {counts:?}; saw {seen:#?}"
+            );
         }
         let Ok(batch) = tokio::time::timeout(Duration::from_millis(100), client.next()).await else {
             continue;
@@ -137,6 +142,7 @@ fn note(seen: &mut Seen, event: Event) {
             seen.all_gaps.push(gap);
         }
         Event::State(State::Connected { .. }) => seen.connections += 1,
+        Event::State(State::Disconnected { reason, .. }) => seen.ends.push(format!("{reason:?}")),
         Event::State(State::BookBroken { .. }) => seen.books_broken += 1,
         Event::State(State::Feed { state, reason, .. }) => {
             seen.feed_states.push(state);
@@ -144,6 +150,14 @@ fn note(seen: &mut Seen, event: Event) {
         }
         _ => {}
     }
+}
+
+/// Returns whether a client has all that it will ever get: each trade to the last one, or word that it is lost, and the last book.
+pub(crate) fn has_all(seen: &Seen, raw: &crate::raw::Raw) -> bool {
+    let came = seen.trades.keys().next_back().copied().unwrap_or_default();
+    let announced = seen.trade_gaps.iter().filter_map(|gap| gap.last).max().unwrap_or_default();
+    came.max(announced) == raw.trades.len() as u64
+        && (seen.bids.len(), seen.asks.len()) == (raw.bids.len(), raw.asks.len())
 }
 
 /// Compares with an independent reading of the recording.

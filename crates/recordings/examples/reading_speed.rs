@@ -1,4 +1,4 @@
-//! The speed at which recordings are read, on one core: `cargo run --release -p tickwire-recordings --example throughput -- FILE...`
+//! The speed at which recordings are read, on one core: `cargo run --release -p tickwire-recordings --example reading_speed -- FILE...`
 //!
 //! Each file is read several times, and the fastest time of each counts: unpacking alone, for DBN the reference decoder alone, then everything
 //! up to statements, books among it.
