@@ -220,7 +220,7 @@ pub struct Call {
 }
 
 /// A venue that is chosen while the program runs. Each call is handed on, those with a usual answer too.
-impl Venue for Box<dyn Venue> {
+impl<V: Venue + ?Sized> Venue for Box<V> {
     fn terms(&self) -> &Terms {
         (**self).terms()
     }

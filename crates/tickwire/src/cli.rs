@@ -322,6 +322,18 @@ pub(crate) enum IngestSource {
     },
     #[command(flatten)]
     Live(LiveSource),
+    /// Several live venues in one process, each on its own: one that fails harms no other
+    #[command(
+        after_help = "What each publishes is set in the configuration file, as in [ingest.kraken].\n\nExample:\n  \
+        tickwire ingest venues binance kraken coinbase --bus nats://127.0.0.1:4222"
+    )]
+    Venues {
+        /// The venues; each has a lease of its own where one is named: NAME-VENUE
+        #[arg(required = true)]
+        venues: Vec<VenueName>,
+        #[command(flatten)]
+        out: IngestFlags,
+    },
     /// Recordings, of one venue; docs/recordings.md says which formats there are
     #[command(after_help = "Examples:\n  tickwire ingest replay btcusdt_20240808.gz --speed 10\n  \
         tickwire ingest replay esh4.mbo.dbn.zst --from 2023-12-25T14:30:00Z --speed 0")]

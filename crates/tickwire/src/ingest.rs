@@ -1,5 +1,7 @@
 //! `tickwire ingest`.
 
+mod several;
+
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,12 +44,18 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
             let flags: Vec<_> = sim.settings().into_iter().chain(out.settings()).collect();
             let config = settings.load(&flags)?;
             let make = || simulated(&config.sim);
-            let report = publish_or_stand_by(&config, make, stop).await?;
-            tell(&report, None, out.json);
+            let report = publish_or_stand_by(&config, &config.raw.ingest.lease, make, stop).await?;
+            tell(None, &report, None, out.json);
         }
         IngestSource::Live(source) => {
             let (venue, flags) = source.parts();
             Box::pin(publish_live(settings, venue, &flags, stop)).await?;
+        }
+        IngestSource::Venues { venues, out } => {
+            let config = settings.load(&out.settings())?;
+            for (venue, report) in several::publish(config, &venues, stop).await? {
+                tell(Some(venue), &report, None, out.json);
+            }
         }
         IngestSource::Replay { files, replay, out } => {
             let flags: Vec<_> = replay.settings().into_iter().chain(out.settings()).collect();
@@ -73,7 +81,7 @@ pub(crate) async fn run(settings: &Settings, command: IngestCommand) -> anyhow::
                 RecordedProgress::Binance(progress) => Told::Binance(progress.findings()),
                 RecordedProgress::Any(progress) => Told::Any(contents, progress.faults()),
             };
-            tell(&report, Some(&told), out.json);
+            tell(None, &report, Some(&told), out.json);
             let losses = told.losses();
             if !losses.is_empty() {
                 return Err(Incomplete::new("the replay", losses.join("; ")).into());
@@ -95,8 +103,9 @@ async fn publish_live(
     if flags.dry_run {
         return dry_run::run(config.ingest.clone(), live::source(&config, venue), stop).await;
     }
-    let report = Box::pin(publish_or_stand_by(&config, || Ok(live::source(&config, venue)), stop)).await?;
-    tell(&report, None, out.json);
+    let make = || Ok(live::source(&config, venue));
+    let report = Box::pin(publish_or_stand_by(&config, &config.raw.ingest.lease, make, stop)).await?;
+    tell(None, &report, None, out.json);
     Ok(())
 }
 
@@ -146,10 +155,10 @@ impl Told {
 /// Publishes until it is asked to stop; where a lease is named, only while it is held.
 async fn publish_or_stand_by<A: Adapter + 'static>(
     config: &Config,
+    name: &str,
     make: impl Fn() -> anyhow::Result<A>,
     stop: CancellationToken,
 ) -> anyhow::Result<IngestReport> {
-    let name = &config.raw.ingest.lease;
     if name.is_empty() {
         return publish(config, config.ingest.clone(), make()?, None, stop).await;
     }
@@ -298,8 +307,9 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// Says what the run came to.
-fn tell(report: &IngestReport, told: Option<&Told>, json: bool) {
+/// Says what the run came to, that of a venue where there are several.
+fn tell(venue: Option<VenueName>, report: &IngestReport, told: Option<&Told>, json: bool) {
+    let venue = venue.map(|venue| venue.row().name);
     let tally = &report.tally;
     let channels: serde_json::Map<_, _> = Channel::ALL
         .into_iter()
@@ -319,14 +329,20 @@ fn tell(report: &IngestReport, told: Option<&Told>, json: bool) {
             "repeats": tally.repeats,
             "instruments": report.instruments,
         });
-        if let (Some(told), Some(summary)) = (told, summary.as_object_mut()) {
-            summary.insert("recordings".to_owned(), told.as_json());
+        if let Some(venue) = venue {
+            summary["venue"] = venue.into();
+        }
+        if let Some(told) = told {
+            summary["recordings"] = told.as_json();
         }
         say(summary);
         return;
     }
     let of = |(name, count): (&String, &serde_json::Value)| format!("{name} {count}");
     let channels: Vec<_> = channels.iter().map(of).collect();
+    if let Some(venue) = venue {
+        say(format_args!("{venue}:"));
+    }
     say(format_args!(
         "{} records of {} instruments: {}",
         tally.records,

@@ -292,6 +292,10 @@ impl Link {
         let ceiling = timings.refused.ceiling(subscription.refusals);
         subscription.wanted_from = now + ceiling / 2 + (ceiling / 2).mul_f64(random);
         subscription.refusals = subscription.refusals.saturating_add(1);
+        if subscription.refusals > 1 && matches!(self.phase, Phase::Open(_)) {
+            // The venue may think that it is subscribed to already, because it refused to end that.
+            self.leaving.push(subscription.topic.clone());
+        }
         Some(topic)
     }
 

@@ -208,7 +208,7 @@ impl SimVenue {
         self.shared.state().exchange.symbol(symbol).map(Symbol::book).unwrap_or_default()
     }
 
-    /// Returns whether a symbol ever had this book.
+    /// Returns whether a symbol had this book, among the last 20,000 ones.
     pub fn was_true(&self, symbol: &str, book: &Levels) -> bool {
         self.shared.state().exchange.symbol(symbol).is_some_and(|symbol| symbol.was_true(book))
     }

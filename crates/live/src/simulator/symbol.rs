@@ -1,15 +1,15 @@
-//! One symbol of a simulated exchange: its book, its numbers, and every book that it ever had.
+//! One symbol of a simulated exchange: its book, its numbers, and the last books that it had.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{Hash as _, Hasher as _};
 
 use tickwire_feed::adapter::Levels;
 use tickwire_wire::decimal::{write, write_unsigned};
 use tickwire_wire::{Instrument, Level};
 
-/// The states of a book that are known to have been true.
-const TRUTHS_MAX: usize = 400_000;
+/// The states of a book that are known to have been true, the last ones.
+const TRUTHS_MAX: usize = 20_000;
 
 /// One side of a book: sizes by their prices.
 pub(super) type Side = BTreeMap<i64, u64>;
@@ -35,8 +35,10 @@ pub(super) struct Symbol {
     pub(super) previous_update: u64,
     /// The id of the last trade.
     pub(super) trade: u64,
-    /// The hashes of the books that there were.
-    truths: HashSet<u64>,
+    /// The hashes of the last books that there were, each with the number of the last one.
+    truths: HashMap<u64, u64>,
+    /// The same in their order.
+    told: VecDeque<(u64, u64)>,
 }
 
 impl Symbol {
@@ -56,7 +58,8 @@ impl Symbol {
             first_update: 1_000_001,
             previous_update: 1_000_000,
             trade: 500_000,
-            truths: HashSet::new(),
+            truths: HashMap::new(),
+            told: VecDeque::new(),
         }
     }
 
@@ -127,8 +130,15 @@ impl Symbol {
 
     /// Remembers levels that clients may have for the book: they were true.
     pub(super) fn remember_levels(&mut self, book: &Levels) {
-        if self.truths.len() < TRUTHS_MAX {
-            self.truths.insert(hash(book));
+        let number = self.told.back().map_or(0, |(number, _)| number + 1);
+        let hash = hash(book);
+        self.truths.insert(hash, number);
+        self.told.push_back((number, hash));
+        if self.told.len() > TRUTHS_MAX
+            && let Some((number, hash)) = self.told.pop_front()
+            && self.truths.get(&hash) == Some(&number)
+        {
+            self.truths.remove(&hash);
         }
     }
 
@@ -146,9 +156,9 @@ impl Symbol {
         }
     }
 
-    /// Returns whether there was such a book.
+    /// Returns whether there was such a book, among the last ones.
     pub(super) fn was_true(&self, book: &Levels) -> bool {
-        self.truths.contains(&hash(book))
+        self.truths.contains_key(&hash(book))
     }
 
     /// Writes a price with all of its decimals.

@@ -25,6 +25,9 @@ const STOPS_MAX: usize = 15;
 /// The time after which a subscription that brings nothing is told.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
 
+/// The entries of each kind that [`Client::forget_old`] keeps.
+const KEPT: usize = 32;
+
 /// The time after which a book that nothing proves is compared with a snapshot.
 const COMPARE_AFTER: Duration = Duration::from_secs(1);
 
@@ -188,6 +191,8 @@ pub(crate) struct Client<'v> {
     pub(crate) states: Vec<SourceState>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) repeats: u64,
+    /// The time that a condition has.
+    pub(crate) patience: Duration,
 }
 
 impl<'v> Client<'v> {
@@ -234,6 +239,18 @@ impl<'v> Client<'v> {
             states: Vec::new(),
             faults: Vec::new(),
             repeats: 0,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Forgets what was told long ago, so that a client of hours stays as small as one of seconds.
+    pub(crate) fn forget_old(&mut self) {
+        let old = |count: usize| ..count.saturating_sub(KEPT);
+        self.states.drain(old(self.states.len()));
+        self.faults.drain(old(self.faults.len()));
+        for known in self.known.values_mut() {
+            known.gaps.drain(old(known.gaps.len()));
+            known.statuses.drain(old(known.statuses.len()));
         }
     }
 
@@ -242,7 +259,7 @@ impl<'v> Client<'v> {
     pub(crate) fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
         let (at, what) = (std::panic::Location::caller(), what.to_owned());
         async move {
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + self.patience;
             let mut events = Vec::new();
             while !holds(self) {
                 // The ingester drops the future at every heartbeat and request.

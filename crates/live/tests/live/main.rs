@@ -4,6 +4,7 @@ mod client;
 mod faults;
 mod losses;
 mod recordings;
+mod soak;
 mod subscriptions;
 mod venues;
 

@@ -30,7 +30,7 @@ pub(crate) use settings::{LogFormat, Raw};
 const PREFIX: &str = "TICKWIRE_";
 
 /// The longest name of a lease.
-const LEASE_BYTES_MAX: usize = 64;
+pub(crate) const LEASE_BYTES_MAX: usize = 64;
 
 /// Variables without levels that have a meaning: the command line's own, and those of the project's tests.
 const OTHERS: [&str; 11] = [

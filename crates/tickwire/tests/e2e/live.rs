@@ -4,7 +4,7 @@ use tickwire_client::wire::{Channel, Encoding, GapCause};
 use tickwire_testkit::Program;
 
 use crate::watcher::watch;
-use crate::world::TICKWIRE;
+use crate::world::{Gateway, TICKWIRE, nats, until};
 
 /// Starts a simulated venue; returns it with its roots of streams and REST.
 fn venue(name: &str, more: &[&str]) -> (Program, String, String) {
@@ -122,4 +122,53 @@ fn a_demo_says_plainly_that_a_venue_is_not_there() {
     let line = demo.line_with("there is no live data: ");
     assert!(line.contains("binance does not tell its instruments: 127.0.0.1:9 cannot be reached"), "{line}");
     demo.line_with("without internet, `tickwire demo` shows a simulated market");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_venues_are_published_by_one_process_and_one_that_dies_harms_no_other() {
+    let names = ["binance", "kraken", "bitstamp"];
+    let mut venues: Vec<_> = names.iter().map(|name| venue(name, &[])).collect();
+    let nats = nats();
+    let bus = nats.url();
+    let settings: Vec<_> = names
+        .iter()
+        .zip(&venues)
+        .flat_map(|(name, (_, streams, rest))| {
+            [format!("ingest.{name}.stream_url={streams}"), format!("ingest.{name}.rest_url={rest}")]
+        })
+        .collect();
+    let mut arguments = vec!["ingest", "venues", "--bus", &bus, "--json"];
+    arguments.extend(names);
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    let mut ingester = Program::start(TICKWIRE, &arguments);
+    let gateway = Gateway::start(&bus).await;
+    let feeds = async || {
+        let (_, body) = gateway.get("/readyz").await.unwrap_or_default();
+        let page: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+        names.map(|name| page["feeds"][name].as_str().unwrap_or_default().to_owned())
+    };
+    assert!(until(async || feeds().await == ["live"; 3]).await, "{:?}\n{}", feeds().await, ingester.output());
+    venues.remove(1).0.kill();
+    let is_lost = async || feeds().await.map(|state| state == "live") == [true, false, true];
+    assert!(until(is_lost).await, "{:?}\n{}", feeds().await, ingester.output());
+    let url = gateway.url();
+    for symbol in ["binance:BTCUSDT", "bitstamp:BTCUSD"] {
+        let seen =
+            watch(&url, Encoding::Proto, symbol, |seen| seen.trades.len() > 20 && seen.book_live).await;
+        assert!(seen.is_feed_live && seen.all_gaps.is_empty(), "{symbol}: {:?}", seen.all_gaps);
+    }
+    ingester.terminate();
+    assert!(ingester.ended().success(), "{}", ingester.output());
+    for name in names {
+        let line = ingester.line_with(&format!("\"venue\":\"{name}\""));
+        let report: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(report["records"].as_u64() > Some(20), "{line}");
+    }
+}
+
+#[test]
+fn a_venue_that_is_named_twice_is_refused() {
+    let mut ingester = Program::start(TICKWIRE, &["ingest", "venues", "kraken", "okx", "kraken"]);
+    assert_eq!(ingester.ended().code(), Some(2));
+    assert!(ingester.output().contains("kraken is named twice: leave one out"), "{}", ingester.output());
 }
