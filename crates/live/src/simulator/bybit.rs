@@ -155,10 +155,17 @@ impl Protocol for Bybit {
     }
 
     /// The snapshot is the book that was said last, so that the next change continues it.
-    fn first(&mut self, stream: Stream, depth: u32, symbol: &mut Symbol, is_old: bool) -> Option<String> {
+    fn first(
+        &mut self,
+        stream: Stream,
+        depth: u32,
+        symbol: &mut Symbol,
+        is_old: bool,
+        now: u64,
+    ) -> Option<String> {
         if stream.channel == Channel::Derivative {
-            let data = ticker(symbol, 0)?;
-            return Some(message("tickers", symbol, "snapshot", 0, &data));
+            let data = ticker(symbol, now)?;
+            return Some(message("tickers", symbol, "snapshot", now, &data));
         }
         let key = (symbol.index, depth);
         let view = self.said.entry(key).or_insert_with(|| {
@@ -167,7 +174,7 @@ impl Protocol for Bybit {
             View { levels, number: symbol.update }
         });
         let view = self.frozen.get(&key).filter(|_| is_old).unwrap_or(view);
-        Some(book("snapshot", symbol, depth, view, 0))
+        Some(book("snapshot", symbol, depth, view, now))
     }
 
     fn quote(&mut self, _: &Symbol, _: &Quote, _: u64) -> Option<String> {

@@ -143,9 +143,9 @@ impl Protocol for Coinbase {
     }
 
     /// The snapshot is the book as it is. Changes that no message said yet are in it, and change nothing when they come.
-    fn first(&mut self, _: Stream, _: u32, symbol: &mut Symbol, _: bool) -> Option<String> {
+    fn first(&mut self, _: Stream, _: u32, symbol: &mut Symbol, _: bool, now: u64) -> Option<String> {
         symbol.remember();
-        Some(message("l2_data", 0, &book("snapshot", symbol, &symbol.bids, &symbol.asks)))
+        Some(message("l2_data", now, &book("snapshot", symbol, &symbol.bids, &symbol.asks)))
     }
 
     fn number(&self, listener: &mut Listener, text: &str) -> String {

@@ -87,7 +87,7 @@ impl Protocol for Kraken {
     }
 
     /// The snapshot is the book that was said last, so that the next change continues it.
-    fn first(&mut self, _: Stream, depth: u32, symbol: &mut Symbol, is_old: bool) -> Option<String> {
+    fn first(&mut self, _: Stream, depth: u32, symbol: &mut Symbol, is_old: bool, _: u64) -> Option<String> {
         let key = (symbol.index, depth);
         let said = self.said.entry(key).or_insert_with(|| {
             let levels = symbol.top(depth as usize);

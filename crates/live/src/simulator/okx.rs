@@ -32,13 +32,13 @@ fn levels<'l>(symbol: &Symbol, levels: impl Iterator<Item = (&'l i64, &'l u64)>)
     levels.map(level).collect::<Vec<_>>().join(",")
 }
 
-fn snapshot(symbol: &Symbol, book: &Levels, number: u64) -> String {
+fn snapshot(symbol: &Symbol, book: &Levels, number: u64, now: u64) -> String {
     let side = |side: &[Level]| {
         let sides: Vec<_> = side.iter().map(|level| (level.price, level.size)).collect();
         levels(symbol, sides.iter().map(|(price, size)| (price, size)))
     };
     let data = format!(
-        r#"{{"asks":[{}],"bids":[{}],"ts":"0","checksum":0,"prevSeqId":-1,"seqId":{number}}}"#,
+        r#"{{"asks":[{}],"bids":[{}],"ts":"{now}","checksum":0,"prevSeqId":-1,"seqId":{number}}}"#,
         side(&book.asks),
         side(&book.bids),
     );
@@ -131,12 +131,12 @@ impl Protocol for Okx {
 
     /// The snapshot is the book as it is, with the number of the last change that was said: the next one continues it, and what
     /// is in both changes nothing.
-    fn first(&mut self, _: Stream, _: u32, symbol: &mut Symbol, is_old: bool) -> Option<String> {
+    fn first(&mut self, _: Stream, _: u32, symbol: &mut Symbol, is_old: bool, now: u64) -> Option<String> {
         if let Some((book, number)) = self.frozen.get(&symbol.index).filter(|_| is_old) {
-            return Some(snapshot(symbol, book, *number));
+            return Some(snapshot(symbol, book, *number, now));
         }
         symbol.remember();
-        Some(snapshot(symbol, &symbol.book(), self.last(symbol)))
+        Some(snapshot(symbol, &symbol.book(), self.last(symbol), now))
     }
 
     fn quote(&mut self, symbol: &Symbol, quote: &Quote, now: u64) -> Option<String> {

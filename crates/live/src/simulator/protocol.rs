@@ -123,8 +123,15 @@ pub(super) trait Protocol: Send {
         false
     }
 
-    /// Returns that snapshot. An old one is of the time when the books were frozen.
-    fn first(&mut self, _stream: Stream, _depth: u32, _symbol: &mut Symbol, _is_old: bool) -> Option<String> {
+    /// Returns that snapshot, which is said at this time. An old one is of the time when the books were frozen.
+    fn first(
+        &mut self,
+        _stream: Stream,
+        _depth: u32,
+        _symbol: &mut Symbol,
+        _is_old: bool,
+        _now: u64,
+    ) -> Option<String> {
         None
     }
 

@@ -23,7 +23,7 @@ type Stream = TokioIo<Upgraded>;
 /// Serves a connection to its end.
 pub(super) async fn hold(upgraded: Upgraded, shared: &Shared, path: &str, query: &str) {
     let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-    let (id, orders) = shared.state().connected(path, query);
+    let (id, orders) = shared.state().connected(path, query, now());
     let mut session = Session { id, shared, read, write, buffer: BytesMut::new(), unanswered: 0 };
     if let Err(error) = session.run(orders).await {
         tracing::debug!(%error, "a stream ended");
@@ -112,7 +112,7 @@ impl Session<'_> {
                     self.unanswered = 0;
                     self.shared.state().report.pongs += 1;
                 }
-                _ => self.shared.state().command(self.id, &String::from_utf8_lossy(&payload)),
+                _ => self.shared.state().command(self.id, &String::from_utf8_lossy(&payload), now()),
             }
         }
         Ok(true)

@@ -89,13 +89,13 @@ impl State {
     pub(super) fn tick(&mut self, count: usize, is_flush: bool, now: u64) {
         if self.is_paused {
             // Who subscribes meanwhile gets the book as it is.
-            return self.send_first();
+            return self.send_first(now);
         }
         self.exchange.step(count, now, &mut self.said);
         if is_flush {
             self.exchange.flush(now, &mut self.said);
         }
-        self.publish();
+        self.publish(now);
     }
 
     pub(super) fn pause(&mut self, now: u64) {
@@ -189,8 +189,8 @@ impl State {
     }
 
     /// Sends what was said to those who listen.
-    fn publish(&mut self) {
-        self.send_first();
+    fn publish(&mut self, now: u64) {
+        self.send_first(now);
         let is_silent = self.is_silent();
         let Exchange { protocol, symbols, .. } = &self.exchange;
         for said in std::mem::take(&mut self.said) {
@@ -203,7 +203,7 @@ impl State {
     }
 
     /// Sends the snapshots in the stream that are due. They come before what happens next, so each book continues.
-    fn send_first(&mut self) {
+    fn send_first(&mut self, time: u64) {
         if self.is_silent() {
             return;
         }
@@ -215,7 +215,7 @@ impl State {
             for stream in due.collect::<Vec<_>>() {
                 let Some(depth) = client.listener.streams.get(&stream).copied() else { continue };
                 let symbol = &mut symbols[stream.symbol];
-                let Some(data) = protocol.first(stream, depth, symbol, self.stale_snapshots > 0) else {
+                let Some(data) = protocol.first(stream, depth, symbol, self.stale_snapshots > 0, time) else {
                     continue;
                 };
                 self.stale_snapshots = self.stale_snapshots.saturating_sub(1);
@@ -234,14 +234,14 @@ impl State {
     }
 
     /// Takes a new connection.
-    pub(super) fn connected(&mut self, path: &str, query: &str) -> (u64, mpsc::Receiver<Order>) {
+    pub(super) fn connected(&mut self, path: &str, query: &str, now: u64) -> (u64, mpsc::Receiver<Order>) {
         let (client, orders) = Client::new(path);
         let id = self.next_client;
         self.next_client += 1;
         self.report.connections += 1;
         self.clients.insert(id, client);
         let reply = self.exchange.protocol.opened(query, &self.exchange.symbols);
-        self.reply(id, reply);
+        self.reply(id, reply, now);
         (id, orders)
     }
 
@@ -260,7 +260,7 @@ impl State {
     }
 
     /// Takes a command.
-    pub(super) fn command(&mut self, id: u64, text: &str) {
+    pub(super) fn command(&mut self, id: u64, text: &str, now: u64) {
         self.report.commands += 1;
         let most = self.exchange.protocol.limits().commands;
         let Some(client) = self.clients.get_mut(&id) else { return };
@@ -268,11 +268,11 @@ impl State {
         self.report.violations += u64::from(most.is_some_and(|most| client.commands > most));
         let Exchange { protocol, symbols, .. } = &mut self.exchange;
         let reply = protocol.command(text, &client.listener, symbols, &self.refused);
-        self.reply(id, reply);
+        self.reply(id, reply, now);
     }
 
     /// Sends the response to a command, and the first messages of what it subscribes to.
-    fn reply(&mut self, id: u64, reply: Reply) {
+    fn reply(&mut self, id: u64, reply: Reply, now: u64) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         client.listener.hears_heartbeats = reply.hears_heartbeats;
         for text in reply.texts {
@@ -290,7 +290,7 @@ impl State {
             client.listener.streams.remove(&stream);
             client.awaiting.remove(&stream);
         }
-        self.send_first();
+        self.send_first(now);
     }
 
     /// Gives a connection a sign of life; returns the ping that it is, where it is one.
